@@ -1,0 +1,63 @@
+//! Requests and replies as judgement sees them: whole bodies, no sockets.
+
+use std::fmt;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+
+/// A backend's request. Prints neither query, headers nor body.
+#[derive(Clone)]
+pub struct Request {
+    /// GET, POST …
+    pub method: Method,
+    /// As sent, without the query; at the base URL door without its first segment.
+    pub path: String,
+    /// As sent, without the question mark.
+    pub query: Option<String>,
+    /// Hop-by-hop and our own headers already taken out.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {}, {} bytes)", self.method, self.path, self.body.len())
+    }
+}
+
+/// A request to a provider, ready to send; holds credentials. Prints method and host only.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// GET, POST …
+    pub method: Method,
+    /// Absolute.
+    pub url: http::Uri,
+    /// Without Host and Content-Length, which the client adds.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Outgoing({} {}, {} bytes)", self.method, self.url.host().unwrap_or_default(), self.body.len())
+    }
+}
+
+/// A reply, from a provider or to the backend. Prints its status only.
+#[derive(Clone)]
+pub struct Reply {
+    /// 200, 401 …
+    pub status: StatusCode,
+    /// As received, or to be sent.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Reply({}, {} bytes)", self.status, self.body.len())
+    }
+}

@@ -1,0 +1,11 @@
+//! sms-sidecar: puts credentials into a backend's SMS requests, fails over across
+//! services, and says why a service refuses.
+
+pub mod clock;
+pub mod dialect;
+pub mod net;
+pub mod problem;
+pub mod proxy;
+pub mod secret;
+pub mod sms;
+pub mod vault;

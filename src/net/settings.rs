@@ -1,0 +1,81 @@
+//! What listeners and clients are made from, free of the file's spelling.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where we listen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Base URL door, absolute form and CONNECT in one.
+    pub proxy: Option<SocketAddr>,
+    /// The unix door.
+    pub unix: Option<PathBuf>,
+    /// `/metrics` `/live` `/ready` and the status page.
+    pub admin: Option<SocketAddr>,
+    /// `/metrics` `/live` `/ready` only.
+    pub metrics: Option<SocketAddr>,
+    /// What `pause`, `resume`, `send`, `status` speak to.
+    pub control: Option<PathBuf>,
+}
+
+/// The local CA's files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaSettings {
+    /// PEM, readable by the backend.
+    pub cert_file: PathBuf,
+    /// PEM, readable by us alone.
+    pub key_file: PathBuf,
+}
+
+/// What happens to CONNECT and absolute-form calls to hosts of no configured dialect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OtherHosts {
+    /// Passed through unread.
+    Tunnel,
+    /// 403.
+    Refuse,
+}
+
+/// How one provider is reached.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstream {
+    /// More trusted roots, PEM.
+    pub ca_file: Option<PathBuf>,
+    /// Credentials may travel in clear to this provider.
+    pub insecure_http: bool,
+    /// An HTTP proxy on the way out.
+    pub proxy: Option<http::Uri>,
+    /// The local address to bind.
+    pub source_address: Option<IpAddr>,
+}
+
+/// Size and time limits of the doors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request or reply body.
+    pub body: usize,
+    /// Bytes of a request's head.
+    pub headers: usize,
+    /// Time for a client to send its head, and again its body.
+    pub client: Duration,
+    /// Open connections.
+    pub connections: usize,
+    /// How long idle keep-alive connections are kept.
+    pub idle: Duration,
+    /// How long calls in flight may take to finish at shutdown.
+    pub drain: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            body: 1 << 20,
+            headers: 32 << 10,
+            client: Duration::from_secs(10),
+            connections: 1024,
+            idle: Duration::from_secs(600),
+            drain: Duration::from_secs(10),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! Credentials as a type: no `Display`, `Serialize` or `Deref`, wiped on drop, and one
+//! way out (`expose_secret`) that a grep finds.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use secrecy::ExposeSecret;
+pub use secrecy::SecretString;
+
+/// The fields of one vault entry, by the vault's names for them.
+pub type Fields = BTreeMap<String, SecretString>;
+
+/// Counts what we saw, per vault entry: 1 for the first content read, one more whenever it differed.
+/// An ordinal, never a hash of the secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Version(pub u64);
+
+/// One version of one provider's credential, under the dialect's field names.
+#[derive(Clone)]
+pub struct Credential {
+    /// Which content this is.
+    pub version: Version,
+    fields: Fields,
+}
+
+impl Credential {
+    /// Joins fields with the version they were read at.
+    pub fn new(version: Version, fields: Fields) -> Self {
+        Self { version, fields }
+    }
+
+    /// The value of `field`; only for writing it into a request, signing with it, or masking it.
+    pub fn expose(&self, field: &str) -> Option<&str> {
+        self.fields.get(field).map(ExposeSecret::expose_secret)
+    }
+
+    /// The names that are there.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.fields.keys().map(String::as_str)
+    }
+
+    /// Every value that is long enough to mask wherever it is echoed.
+    pub fn maskable(&self) -> impl Iterator<Item = &str> {
+        self.fields.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= 8)
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credential(version {}, {} fields)", self.version.0, self.fields.len())
+    }
+}
+
+/// Whether two entries hold the same; the only comparison there is.
+pub fn same(one: &Fields, other: &Fields) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
+}

@@ -1,0 +1,11 @@
+//! The nouns every layer shares: a message, who gets it, what an attempt came to
+//! and why. No behaviour beyond what keeps the values honest: a number masks itself
+//! when printed, a text never prints at all.
+
+mod cause;
+mod message;
+mod outcome;
+
+pub use cause::{Cause, Certainty, Concern, Family};
+pub use message::{Message, Msisdn, NotANumber, Template, Text};
+pub use outcome::{Door, Kind, Operation, Outcome, ProviderId, Verdict};
