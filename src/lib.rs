@@ -1,6 +1,7 @@
 //! sms-sidecar: puts credentials into a backend's SMS requests, fails over across
 //! services, and says why a service refuses.
 
+pub mod cli;
 pub mod clock;
 pub mod dialect;
 pub mod net;
