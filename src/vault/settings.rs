@@ -32,8 +32,9 @@ pub enum SourceSettings {
     },
 }
 
-/// What a provider's `credential` refers to.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a provider's `credential` refers to. What it names is what it gets (`fields` and `names`
+/// together); one that names nothing gets the whole entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reference {
     /// Which vault.
     pub vault: String,
@@ -41,4 +42,7 @@ pub struct Reference {
     pub path: String,
     /// The dialect's field → the vault's field, where they differ.
     pub fields: BTreeMap<String, String>,
+    /// Every credential field of the dialect → what else it is called in `.env` files (may be empty), in the
+    /// order to look; tried where the vault has neither the mapped nor the own name.
+    pub names: BTreeMap<String, Vec<String>>,
 }
