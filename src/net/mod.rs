@@ -1,6 +1,14 @@
 //! Sockets, TLS and the local CA, the upstream client, and what a raw request must be
 //! before anything else looks at it. Knows no dialect.
 
+pub mod ca;
+pub mod door;
+pub mod drain;
+pub mod peer;
+pub mod screen;
+pub mod server;
+pub mod upstream;
+
 mod settings;
 
 pub use settings::{CaSettings, Limits, Listen, OtherHosts, Upstream};
