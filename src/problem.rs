@@ -1,7 +1,14 @@
 //! A complaint about a file that people wrote (config, dialect): where, what, what to do.
-//! Shown like a compiler shows it, with the value masked where it might be a secret.
+//! Shown like a compiler shows it, with every value masked that might be a secret:
+//! people paste these messages into tickets.
+
+mod mask;
+mod read;
+mod render;
 
 use std::ops::Range;
+
+pub use read::read;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -10,6 +17,16 @@ pub enum Severity {
     Error,
     /// It can, but somebody should know.
     Warning,
+}
+
+impl Severity {
+    /// The word in JSON.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
 }
 
 /// One complaint.
@@ -26,3 +43,97 @@ pub struct Problem {
     /// What to do, expected keys, did-you-mean.
     pub help: Option<String>,
 }
+
+impl Problem {
+    /// The file cannot be used because of this.
+    pub fn error(file: &str, span: impl Into<Option<Range<usize>>>, what: impl Into<String>) -> Self {
+        Self { severity: Severity::Error, file: file.to_owned(), span: span.into(), what: what.into(), help: None }
+    }
+
+    /// The file can be used, but somebody should know.
+    pub fn warning(file: &str, span: impl Into<Option<Range<usize>>>, what: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(file, span, what) }
+    }
+
+    /// Adds what to do about it.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+/// A text that complaints point into.
+#[derive(Clone)]
+pub struct Text {
+    /// The file as the user named it: what [`Problem::file`] says.
+    pub file: String,
+    /// The whole of it.
+    pub text: String,
+    /// Whether it describes a service (holes and codes, no accounts) or configures one.
+    pub description: bool,
+}
+
+impl std::fmt::Debug for Text {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Text({}, {} bytes)", self.file, self.text.len())
+    }
+}
+
+/// Complaints together with the texts they point into: all that is needed to show them.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// In the order they are shown.
+    pub problems: Vec<Problem>,
+    /// The files they are about.
+    pub texts: Vec<Text>,
+}
+
+impl Report {
+    /// How many of them forbid using the file.
+    pub fn errors(&self) -> usize {
+        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// Shown as a compiler would: file, line, column, the line with its values masked, a caret, help.
+    pub fn render(&self, colours: bool) -> String {
+        render::human(self, colours)
+    }
+
+    /// The same for programs: an array of objects with `severity`, `file`, `line`, `column`, `what`, `help`.
+    pub fn json(&self) -> serde_json::Value {
+        render::json(self)
+    }
+}
+
+impl std::fmt::Display for Report {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.render(false))
+    }
+}
+
+impl std::error::Error for Report {}
+
+/// The word among `known` that was most likely meant.
+pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|other| (strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()), other))
+        .filter(|(distance, other)| *distance <= 1 + other.len() / 4 && *distance < other.len())
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, other)| other)
+}
+
+/// Help for a word that is none of `known`: the likely one first, then all.
+pub fn one_of(word: &str, known: &[&str]) -> String {
+    let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    match (meant(word, known.iter().copied()), known.is_empty()) {
+        (_, true) => "nothing is known here".to_owned(),
+        (Some(likely), false) if known.len() > 1 => format!("did you mean `{likely}`? Known: {list}"),
+        (Some(likely), false) => format!("did you mean `{likely}`?"),
+        (None, false) => format!("known: {list}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! TOML into a type, with every complaint instead of the first: what an error is about is
+//! taken out of the document and the rest is read again. The parser's own messages quote
+//! values ("invalid type: string \"hunter2\""), so they are said anew without them.
+
+use std::ops::Range;
+
+use serde::de::DeserializeOwned;
+use toml::Spanned;
+use toml::de::{DeArray, DeTable, DeValue, Error, ValueDeserializer};
+
+use crate::problem::{Problem, one_of};
+
+/// So many mistakes are worth listing; beyond, the file is of another kind.
+const MOST: usize = 100;
+
+/// Reads `text`; all complaints at once. The value is there whenever what is left of the
+/// file still makes one, so that further checks can complain in the same run.
+pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
+    let (root, broken) = DeTable::parse_recoverable(text);
+    let mut problems: Vec<Problem> = broken.iter().map(|error| syntax(file, text, error)).collect();
+    let span = root.span();
+    let mut rest = DeValue::Table(root.into_inner());
+    while problems.len() < MOST {
+        let error = match T::deserialize(ValueDeserializer::from(Spanned::new(span.clone(), rest.clone()))) {
+            Ok(value) => return (Some(value), in_order(problems)),
+            Err(error) => error,
+        };
+        // Where the grammar is broken, what was made of it is no second mistake.
+        if !broken.iter().any(|grammar| grammar.span().is_some() && grammar.span() == error.span()) {
+            problems.push(shape(file, text, &error));
+        }
+        let Some(path) = error.span().and_then(|about| innermost(&rest, &about)) else { break };
+        take_out(&mut rest, &path);
+    }
+    (None, in_order(problems))
+}
+
+/// As they stand in the file: the parser goes by the alphabet.
+fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+    problems
+}
+
+/// The grammar was broken. The parser names what it expected; what it found stays unquoted.
+fn syntax(file: &str, text: &str, error: &Error) -> Problem {
+    Problem::error(file, error.span(), without_value(error, text))
+}
+
+/// A key or value does not fit; the words are ours.
+fn shape(file: &str, text: &str, error: &Error) -> Problem {
+    let message = error.message().lines().next().unwrap_or_default();
+    let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
+    let known: Vec<&str> = message.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`').skip(1).step_by(2).collect();
+    let problem = |what: String| Problem::error(file, error.span(), what);
+    if message.starts_with("unknown field") {
+        let key = message.split('`').nth(1).unwrap_or(found);
+        return problem(format!("unknown key `{key}`")).help(one_of(key, &known));
+    }
+    if message.starts_with("unknown variant") {
+        return problem("this is none of the words known here".to_owned()).help(one_of(found, &known));
+    }
+    if let Some((kind, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
+        return problem(format!("{} where {} is expected", kind_of(kind), spoken(wanted)));
+    }
+    if let Some((_, wanted)) = message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected ")) {
+        return problem(format!("this value does not fit: {} is expected", spoken(wanted)));
+    }
+    if let Some(name) = message.strip_prefix("missing field ").map(|name| name.trim_matches('`')) {
+        return problem(format!("`{name}` is missing here"));
+    }
+    problem(without_value(error, text))
+}
+
+/// A message is passed on only where it does not repeat what the file says at that place.
+fn without_value(error: &Error, text: &str) -> String {
+    let message = error.message().lines().next().unwrap_or_default();
+    let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
+    if found.len() >= 4 && message.contains(found) { "this value does not fit here".to_owned() } else { message.to_owned() }
+}
+
+/// `string "hunter2"` → `a string`.
+fn kind_of(found: &str) -> &'static str {
+    const KINDS: [(&str, &str); 7] = [
+        ("string", "a string"),
+        ("integer", "a number"),
+        ("floating", "a number"),
+        ("boolean", "true or false"),
+        ("sequence", "a list"),
+        ("map", "a table"),
+        ("unit", "nothing"),
+    ];
+    KINDS.iter().find(|(start, _)| found.starts_with(start)).map_or("another kind of value", |(_, said)| said)
+}
+
+/// The type's name as an operator would say it.
+fn spoken(wanted: &str) -> &str {
+    const SAID: [(&[&str], &str); 5] = [
+        (&["a string", "string"], "a string"),
+        (&["a boolean", "bool"], "true or false"),
+        (&["a sequence"], "a list"),
+        (&["a map"], "a table"),
+        (&["u8", "u16", "u32", "u64", "usize", "i64"], "a whole number"),
+    ];
+    let named = SAID.iter().find(|(names, _)| names.contains(&wanted)).map(|(_, said)| *said);
+    named.unwrap_or(if wanted.starts_with("struct ") || wanted.contains("struct") { "a table" } else { wanted })
+}
+
+/// One step from a table or list to something inside it.
+#[derive(Clone)]
+enum Step {
+    Key(String),
+    Index(usize),
+}
+
+/// The smallest entry whose key or value holds `about`.
+fn innermost(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<Step>> {
+    let mut best: Option<(usize, Vec<Step>)> = None;
+    walk(root, &mut Vec::new(), &mut |span, path| {
+        let holds = span.start <= about.start && about.end <= span.end;
+        if holds && best.as_ref().is_none_or(|(size, _)| span.len() <= *size) {
+            best = Some((span.len(), path.to_vec()));
+        }
+    });
+    best.map(|(_, path)| path)
+}
+
+/// Where it hangs, the span of its key if it has one, and what it is.
+type Child<'a, 'i> = (Step, Option<Range<usize>>, &'a Spanned<DeValue<'i>>);
+
+fn walk(value: &DeValue<'_>, path: &mut Vec<Step>, see: &mut impl FnMut(Range<usize>, &[Step])) {
+    let children: Vec<Child<'_, '_>> = if let Some(table) = value.as_table() {
+        table.iter().map(|(key, value)| (Step::Key(key.get_ref().to_string()), Some(key.span()), value)).collect()
+    } else if let Some(list) = value.as_array() {
+        list.iter().enumerate().map(|(at, value)| (Step::Index(at), None, value)).collect()
+    } else {
+        Vec::new()
+    };
+    for (step, key, child) in children {
+        path.push(step);
+        see(child.span(), path);
+        if let Some(key) = key {
+            see(key, path);
+        }
+        walk(child.get_ref(), path, see);
+        path.pop();
+    }
+}
+
+fn take_out(root: &mut DeValue<'_>, path: &[Step]) {
+    let Some((step, rest)) = path.split_first() else { return };
+    let child = match (root, step) {
+        (DeValue::Table(table), Step::Key(key)) if rest.is_empty() => return drop(table.remove(key.as_str())),
+        (DeValue::Table(table), Step::Key(key)) => table.get_mut(key.as_str()),
+        (DeValue::Array(list), Step::Index(at)) if rest.is_empty() => return remove(list, *at),
+        (DeValue::Array(list), Step::Index(at)) => list.get_mut(*at),
+        _ => None,
+    };
+    if let Some(child) = child {
+        take_out(child.get_mut(), rest);
+    }
+}
+
+fn remove(list: &mut DeArray<'_>, gone: usize) {
+    let mut kept = DeArray::new();
+    for (_, child) in list.iter().enumerate().filter(|(at, _)| *at != gone) {
+        kept.push(child.clone());
+    }
+    *list = kept;
+}

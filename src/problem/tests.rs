@@ -1,0 +1,138 @@
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::*;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct File {
+    mode: Option<Mode>,
+    timeout: Option<u64>,
+    things: BTreeMap<toml::Spanned<String>, Thing>,
+    routes: Vec<Thing>,
+}
+
+#[derive(Debug, Deserialize, PartialEq)]
+#[serde(rename_all = "kebab-case")]
+enum Mode {
+    Act,
+    Observe,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Thing {
+    dialect: Option<String>,
+    sender: Option<String>,
+    providers: Vec<String>,
+}
+
+fn report(text: &str) -> (Option<File>, Report) {
+    let (file, problems) = read::<File>("c.toml", text);
+    (file, Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.into(), description: false }] })
+}
+
+#[test]
+fn every_mistake_is_reported_and_the_rest_is_still_read() {
+    let text = "mode = \"obsrve\"\ntimeout = \"CANARY\"\n[things.a]\ndialct = \"x\"\npassword = 'CANARY'\nsender = 12\n[things.b]\ndialect = \"good\"\n[[routes]]\nproviders = \"CANARY\"\n[[routes]]\nprovider = [\"x\"]\nproviders = [\"y\"]\n";
+    let (file, report) = report(text);
+    let file = file.unwrap();
+    assert_eq!(file.things.values().filter_map(|thing| thing.dialect.as_deref()).collect::<Vec<_>>(), ["good"]);
+    assert_eq!(file.routes.iter().map(|route| route.providers.clone()).collect::<Vec<_>>(), [vec![], vec!["y".to_owned()]]);
+    let said = report.render(false);
+    assert_eq!(report.errors(), 7, "{said}");
+    assert!(!said.contains("CANARY") && !report.json().to_string().contains("CANARY"), "{said}");
+    for part in [
+        "did you mean `observe`?",
+        "a string where a whole number is expected",
+        "unknown key `dialct`",
+        "did you mean `dialect`?",
+        "c.toml:4:1",
+        "c.toml:12:1",
+        "did you mean `providers`?",
+    ] {
+        assert!(said.contains(part), "{part} is not in\n{said}");
+    }
+}
+
+#[test]
+fn the_caret_stands_under_the_masked_value() {
+    let text = "[things.a]\nx = { password = \"CANARY\", dialect = 7 }\n";
+    let at = text.find('7').unwrap();
+    let texts = vec![Text { file: "c.toml".into(), text: text.into(), description: false }];
+    let report = Report { problems: vec![Problem::error("c.toml", at..at + 1, "wrong").help("do this")], texts };
+    let said = report.render(false);
+    let lines: Vec<&str> = said.lines().collect();
+    let source = lines.iter().position(|line| line.contains("password")).unwrap();
+    assert_eq!(lines[source].find('7'), lines[source + 1].find('^'), "{said}");
+    assert!(said.contains("c.toml:2:38") && said.contains("password = ***,") && said.contains("help: do this"), "{said}");
+    assert!(!said.contains("CANARY"), "{said}");
+}
+
+#[test]
+fn no_spelling_of_a_value_is_shown() {
+    for text in [
+        "password = \"CANARY\"",
+        "password = 'CANARY'",
+        "password = CANARY",
+        "password: CANARY",
+        "password = \"\"\"\nCANARY\nCANARY\"\"\"",
+        "password = \"CANARY",
+        "password = [\"a\", { token = \"CANARY\" }]",
+        "password = ab,CANARY=1",
+        "password = ab{CANARY=1",
+        "password CANARY = 1",
+        "CANARY",
+        "dialect = 1 # password = CANARY",
+        "# CANARY",
+        "a.b.'password' = \"x\\\"CANARY\"",
+        "\"password\" . key = \"CANARY\"",
+        "proxy = \"http://user:CANARY@host\"",
+        "dialect = \"CANARYab12cd34ef56gh78\"",
+        "[things]\npassword=\"CANARY\"\n[[x]]\n",
+    ] {
+        for (at, _) in text.char_indices() {
+            let texts = vec![Text { file: "c.toml".into(), text: text.into(), description: false }];
+            let said = Report { problems: vec![Problem::error("c.toml", at..text.len(), "wrong")], texts }.render(true);
+            assert!(!said.contains("CANARY"), "{text} at {at}:\n{said}");
+        }
+        let (_, report) = report(text);
+        assert!(!report.render(false).contains("CANARY"), "{text}:\n{report}");
+    }
+}
+
+#[test]
+fn names_and_descriptions_stay_readable() {
+    let shown = |text: &str, description| mask::line(text, &(0..text.len()), description).text;
+    assert_eq!(shown("providers = [\"a\", \"b\"] # c", false), "providers = [\"a\", \"b\"]");
+    assert_eq!(shown("[providers.play-mobile]", false), "[providers.play-mobile]");
+    assert_eq!(shown("x = { vault = \"local\", on = true, key = 5 }", false), "x = { vault = \"local\", on = true, key = *** }");
+    assert_eq!(shown("\"to.x\" = \"{to | digits}\"", true), "\"to.x\" = \"{to | digits}\"");
+}
+
+#[test]
+fn broken_grammar_is_one_complaint_with_its_place() {
+    let (file, report) = report("mode = \n[things.a]\ndialect = \"x\"\n");
+    assert!(file.is_some());
+    assert_eq!((report.errors(), report.problems[0].span.clone().map(|span| span.start >= 6)), (1, Some(true)), "{report}");
+}
+
+#[test]
+fn the_likely_word_is_named_only_when_it_is_near() {
+    assert_eq!(meant("playmobil", ["twilio", "playmobile"]), Some("playmobile"));
+    assert_eq!(meant("zzz", ["twilio", "playmobile"]), None);
+    assert_eq!(one_of("x", &[]), "nothing is known here");
+    assert_eq!(one_of("zzz", &["a", "b"]), "known: `a`, `b`");
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
+    #[test]
+    fn nothing_that_people_write_makes_it_panic(text in "[a-c=\"'#\\[\\]{},.\\n é]{0,40}", start in 0usize..50, end in 0usize..50) {
+        let (_, mut problems) = read::<File>("c.toml", &text);
+        problems.push(Problem::error("c.toml", start..end.max(start), "x"));
+        let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.clone(), description: false }] };
+        let _ = (report.render(true), report.json());
+    }
+}
