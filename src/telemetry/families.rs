@@ -1,0 +1,296 @@
+//! Every metric family: its name, its labels, and which of its series exist from the
+//! start. Private to telemetry, so that only an event can move a number.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
+use prometheus::proto::MetricFamily;
+use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+
+use crate::clock::Clock;
+use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
+use crate::telemetry::event::ReadResult;
+use crate::telemetry::known::{Known, NONE, OTHER};
+use crate::telemetry::{Build, Shape};
+
+/// Every value of `provider_standing`'s label, in the order of how bad it is.
+pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
+
+const ATTEMPT_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
+const CALL_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+
+/// The families.
+pub(super) struct Families {
+    pub(super) calls: IntCounterVec,
+    pub(super) attempts: IntCounterVec,
+    pub(super) upstream_responses: IntCounterVec,
+    pub(super) attempt_duration: HistogramVec,
+    pub(super) call_duration: HistogramVec,
+    pub(super) failovers: IntCounterVec,
+    pub(super) possible_duplicates: IntCounterVec,
+    pub(super) repeats: IntCounterVec,
+    pub(super) standing: IntGaugeVec,
+    pub(super) first_choice: IntGaugeVec,
+    pub(super) credential_version: IntGaugeVec,
+    pub(super) ages: Ages,
+    pub(super) credential_expiry: IntGaugeVec,
+    pub(super) balance: GaugeVec,
+    pub(super) vault_reads: IntCounterVec,
+    pub(super) reloads: IntCounterVec,
+    pub(super) config_timestamp: IntGaugeVec,
+    pub(super) ca_expiry: IntGaugeVec,
+    dialect_info: IntGaugeVec,
+    build_info: IntGaugeVec,
+}
+
+impl Families {
+    /// Makes and registers all of them.
+    pub(super) fn register(registry: &Registry, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+        let on = Maker(registry);
+        Ok(Self {
+            calls: on.counter("calls_total", "Calls of the backend, by how they ended.", &["door", "dialect", "operation", "verdict"])?,
+            attempts: on.counter(
+                "attempts_total",
+                "Attempts at providers, by classified outcome and cause.",
+                &["provider", "kind", "outcome", "cause", "family"],
+            )?,
+            upstream_responses: on.counter(
+                "upstream_responses_total",
+                "Literal HTTP statuses providers answered with.",
+                &["provider", "kind", "status"],
+            )?,
+            attempt_duration: on.histogram("attempt_duration_seconds", "Time of one attempt.", &["provider", "kind"], &ATTEMPT_BUCKETS)?,
+            call_duration: on.histogram(
+                "call_duration_seconds",
+                "Time of one call, all attempts included.",
+                &["dialect", "verdict"],
+                &CALL_BUCKETS,
+            )?,
+            failovers: on.counter("failovers_total", "Messages moved on to another provider.", &["from", "to", "cause"])?,
+            possible_duplicates: on.counter(
+                "possible_duplicates_total",
+                "Messages sent through this provider after an attempt elsewhere that may have been taken.",
+                &["provider"],
+            )?,
+            repeats: on.counter("repeats_total", "Calls that repeated a message and were not sent again.", &["dialect"])?,
+            standing: on.gauge("provider_standing", "1 for the standing a provider has.", &["provider", "standing"])?,
+            first_choice: on.gauge("route_first_choice", "1: the route's first provider is used; 0: running on a backup.", &["route"])?,
+            credential_version: on.gauge(
+                "credential_version",
+                "How many contents of the credential were seen; 0: none could be read yet.",
+                &["provider"],
+            )?,
+            ages: Ages::register(&on, clock)?,
+            credential_expiry: on.gauge(
+                "credential_expiry_timestamp_seconds",
+                "When the login token or credential runs out, where that is known.",
+                &["provider"],
+            )?,
+            balance: on.real("balance", "What the provider last said is left on the account.", &["provider", "unit"])?,
+            vault_reads: on.counter("vault_reads_total", "Reads of vault entries.", &["vault", "result"])?,
+            reloads: on.counter("reloads_total", "Config reloads; a bad one keeps the old config.", &["result"])?,
+            config_timestamp: on.gauge("config_timestamp_seconds", "When the config in use was loaded.", &[])?,
+            ca_expiry: on.gauge("ca_expiry_timestamp_seconds", "When the local CA's certificate runs out.", &[])?,
+            dialect_info: on.gauge("dialect_info", "1 for each loaded dialect and where it came from.", &["dialect", "source"])?,
+            build_info: on.gauge("build_info", "1, with the build in its labels.", &["version", "commit"])?,
+        })
+    }
+
+    /// Bears the series that must exist before anything happens.
+    pub(super) fn bear(&self, shape: &Shape) {
+        for (provider, dialect) in &shape.providers {
+            self.bear_provider(provider.as_str());
+            self.bear_dialect(dialect);
+        }
+        for route in &shape.routes {
+            bear_at(&self.first_choice, &[("route", route)], 1);
+        }
+        for vault in &shape.vaults {
+            for result in ReadResult::ALL {
+                self.vault_reads.with_label_values(&[vault.as_str(), result.as_str()]);
+            }
+        }
+        for result in ["ok", "failed"] {
+            self.reloads.with_label_values(&[result]);
+        }
+        for (dialect, source) in &shape.dialects {
+            self.dialect_info.with_label_values(&[dialect, source]).set(1);
+        }
+        let Build { version, commit } = &shape.build;
+        self.build_info.with_label_values(&[version, commit]).set(1);
+    }
+
+    fn bear_provider(&self, provider: &str) {
+        for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
+            self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
+            for cause in Cause::ALL.iter().filter(|cause| cause.family() == Family::Account) {
+                for outcome in ["refused", "unsent", "unknown"] {
+                    self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), cause.family().as_str()]);
+                }
+            }
+            self.upstream_responses.with_label_values(&[provider, kind, "401"]);
+            self.attempt_duration.with_label_values(&[provider, kind]);
+        }
+        self.possible_duplicates.with_label_values(&[provider]);
+        bear_at(&self.credential_version, &[("provider", provider)], 0);
+        for (standing, value) in STANDINGS.iter().zip([1, 0, 0, 0]) {
+            bear_at(&self.standing, &[("provider", provider), ("standing", standing)], value);
+        }
+    }
+
+    fn bear_dialect(&self, dialect: &str) {
+        for verdict in [Verdict::Accepted, Verdict::NotSent, Verdict::InDoubt, Verdict::MessageRefused] {
+            for door in Door::ALL {
+                self.calls.with_label_values(&[door.as_str(), dialect, Operation::Send.as_str(), verdict.as_str()]);
+            }
+            self.call_duration.with_label_values(&[dialect, verdict.as_str()]);
+        }
+        self.repeats.with_label_values(&[dialect]);
+    }
+
+    /// Drops every series of a name that is no longer configured.
+    pub(super) fn forget(&self, known: &Known) {
+        keep(&self.calls, "dialect", &known.dialects);
+        keep(&self.attempts, "provider", &known.providers);
+        keep(&self.upstream_responses, "provider", &known.providers);
+        keep(&self.attempt_duration, "provider", &known.providers);
+        keep(&self.call_duration, "dialect", &known.dialects);
+        keep(&self.failovers, "from", &known.providers);
+        keep(&self.failovers, "to", &known.providers);
+        keep(&self.possible_duplicates, "provider", &known.providers);
+        keep(&self.repeats, "dialect", &known.dialects);
+        keep(&self.standing, "provider", &known.providers);
+        keep(&self.first_choice, "route", &known.routes);
+        keep(&self.credential_version, "provider", &known.providers);
+        self.ages.forget(known);
+        keep(&self.credential_expiry, "provider", &known.providers);
+        keep(&self.balance, "provider", &known.providers);
+        keep(&self.vault_reads, "vault", &known.vaults);
+        self.dialect_info.reset();
+    }
+
+    /// Sets the balance; a provider has one unit, so a unit that a reply invents cannot pile up series.
+    pub(super) fn set_balance(&self, provider: &str, unit: &str, value: f64) {
+        for labels in series(&self.balance) {
+            if labels.get("provider").is_some_and(|it| it == provider) && labels.get("unit").is_some_and(|it| it != unit) {
+                remove(&self.balance, &labels);
+            }
+        }
+        self.balance.with_label_values(&[provider, unit]).set(value);
+    }
+}
+
+impl fmt::Debug for Families {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Families").finish_non_exhaustive()
+    }
+}
+
+/// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between reads of the vault.
+#[derive(Clone)]
+pub(super) struct Ages {
+    gauge: GaugeVec,
+    since: Arc<Mutex<BTreeMap<String, SystemTime>>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Ages {
+    fn register(on: &Maker<'_>, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+        let opts = options("credential_age_seconds", "Time since the credential's content last changed, as far as we saw it.");
+        let ages = Self { gauge: GaugeVec::new(opts, &["provider"])?, since: Arc::default(), clock };
+        on.0.register(Box::new(ages.clone()))?;
+        Ok(ages)
+    }
+
+    pub(super) fn set(&self, provider: &str, since: SystemTime) {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), since);
+    }
+
+    fn forget(&self, known: &Known) {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner).retain(|provider, _| known.providers.contains(provider));
+        keep(&self.gauge, "provider", &known.providers);
+    }
+}
+
+impl Collector for Ages {
+    fn desc(&self) -> Vec<&Desc> {
+        self.gauge.desc()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let now = self.clock.wall();
+        for (provider, since) in self.since.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            let age = now.duration_since(*since).unwrap_or_default();
+            self.gauge.with_label_values(&[provider]).set(age.as_secs_f64());
+        }
+        self.gauge.collect()
+    }
+}
+
+/// Makes families on one registry.
+struct Maker<'a>(&'a Registry);
+
+impl Maker<'_> {
+    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+        self.add(IntCounterVec::new(options(name, help), labels)?)
+    }
+
+    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+        self.add(IntGaugeVec::new(options(name, help), labels)?)
+    }
+
+    fn real(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.add(GaugeVec::new(options(name, help), labels)?)
+    }
+
+    fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts { common_opts: options(name, help), buckets: buckets.to_vec() };
+        self.add(HistogramVec::new(opts, labels)?)
+    }
+
+    fn add<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+        self.0.register(Box::new(family.clone()))?;
+        Ok(family)
+    }
+}
+
+fn options(name: &str, help: &str) -> Opts {
+    Opts::new(name, help).namespace("sms_sidecar")
+}
+
+/// Gives a gauge its first value; one that is there already keeps its own, so that a reload changes none.
+fn bear_at(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
+    let there = series(family).iter().any(|found| labels.iter().all(|(name, word)| found.get(*name).is_some_and(|it| it == word)));
+    if !there {
+        let words: Vec<&str> = labels.iter().map(|(_, word)| *word).collect();
+        family.with_label_values(&words).set(value);
+    }
+}
+
+/// Removes every series whose `label` is neither in `names` nor one of our two words for no name.
+fn keep<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
+    for labels in series(family) {
+        let gone = labels.get(label).is_some_and(|name| !names.contains(name) && name != OTHER && name != NONE);
+        if gone {
+            remove(family, &labels);
+        }
+    }
+}
+
+/// The labels of every series there is.
+fn series<T: MetricVecBuilder>(family: &MetricVec<T>) -> Vec<BTreeMap<String, String>> {
+    let families = family.collect();
+    let pairs = |metric: &prometheus::proto::Metric| {
+        metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect()
+    };
+    families.iter().flat_map(|family| family.get_metric().iter().map(pairs)).collect()
+}
+
+fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, labels: &BTreeMap<String, String>) {
+    let labels: HashMap<&str, &str> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    // Another thread may have removed it first, which is what we want.
+    drop(family.remove(&labels));
+}

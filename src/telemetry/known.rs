@@ -1,0 +1,35 @@
+//! The names the config holds: the bound of every label that no enum bounds.
+
+use std::collections::BTreeSet;
+
+use crate::telemetry::Shape;
+
+/// What a label says of a name that is not in the config.
+pub(super) const OTHER: &str = "other";
+/// What a label says where there is nothing to name.
+pub(super) const NONE: &str = "none";
+
+/// The names of one config.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) providers: BTreeSet<String>,
+    pub(super) routes: BTreeSet<String>,
+    pub(super) vaults: BTreeSet<String>,
+    pub(super) dialects: BTreeSet<String>,
+}
+
+impl Known {
+    pub(super) fn new(shape: &Shape) -> Self {
+        Self {
+            providers: shape.providers.iter().map(|(id, _)| id.as_str().to_owned()).collect(),
+            routes: shape.routes.iter().cloned().collect(),
+            vaults: shape.vaults.iter().cloned().collect(),
+            dialects: shape.dialects.iter().map(|(name, _)| name.clone()).collect(),
+        }
+    }
+}
+
+/// `name` if the config holds it.
+pub(super) fn bound<'a>(name: &'a str, names: &BTreeSet<String>) -> &'a str {
+    if names.contains(name) { name } else { OTHER }
+}

@@ -1,0 +1,70 @@
+//! Where log lines go and what may be in them. Our own lines hold no secret by their
+//! types; other people's crates print requests at `debug` and bytes at `trace`, so every
+//! crate but ours ends at `info`, whatever `RUST_LOG` asks for.
+
+use tracing::level_filters::LevelFilter;
+use tracing::{Metadata, Subscriber};
+use tracing_log::LogTracer;
+use tracing_subscriber::filter::{FilterExt, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry};
+
+/// How lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human {
+        /// Only where a terminal reads them.
+        colours: bool,
+    },
+}
+
+/// Why logging could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The filter.
+    #[error("the log filter `{filter}` cannot be read; write a level (`info`) or `target=level` pairs separated by commas")]
+    Filter {
+        /// As given.
+        filter: String,
+        /// What is wrong with it.
+        #[source]
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// Somebody was first.
+    #[error("logging was begun before; it can begin once in a process")]
+    Twice,
+}
+
+/// Sends all lines of this process, also those written through the `log` crate, to `writer`.
+pub fn init<W>(format: Format, filter: &str, writer: W) -> Result<(), InitError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let subscriber = subscriber(format, filter, writer)?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)?;
+    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init().map_err(|_| InitError::Twice)
+}
+
+/// What `init` installs.
+pub fn subscriber<W>(format: Format, filter: &str, writer: W) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let asked = EnvFilter::try_new(filter).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer);
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
+        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        Format::Human { colours } => lines.with_ansi(colours).boxed(),
+    };
+    Ok(Registry::default().with(lines.with_filter(asked.and(filter_fn(may_speak)))))
+}
+
+/// The cap: an allow-list of one, because a list of noisy crates is never complete.
+fn may_speak(line: &Metadata<'_>) -> bool {
+    let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
+    ours || LevelFilter::from_level(*line.level()) <= LevelFilter::INFO
+}

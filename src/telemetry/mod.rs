@@ -1,0 +1,91 @@
+//! What ops see: events. Something happens, one struct says so, and its `emit` writes
+//! the log line and moves the metrics. Nobody else can touch a counter, so a line and
+//! its number never disagree. Label values come from enums and the config only: a name
+//! that is not in the [`Shape`] is counted under `other`, never as a series of its own.
+
+mod call;
+mod event;
+mod families;
+mod known;
+pub mod log;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use prometheus::Registry;
+
+use crate::clock::Clock;
+use crate::sms::ProviderId;
+
+pub use call::{AttemptLine, CallEnded};
+pub use event::{
+    AttemptEnded, Balance, CaExpiry, CredentialSeen, Failover, Panicked, PossibleDuplicate, ReadResult, Reloaded, Repeat, RouteFirstChoice,
+    StandingChanged, Started, Stopping, TokenExpiry, VaultRead,
+};
+pub use families::STANDINGS;
+
+use families::Families;
+use known::Known;
+
+/// What the config names, and so which series there are.
+#[derive(Clone, Debug, Default)]
+pub struct Shape {
+    /// Each provider and its dialect.
+    pub providers: Vec<(ProviderId, String)>,
+    /// Names of routes.
+    pub routes: Vec<String>,
+    /// Names of vaults.
+    pub vaults: Vec<String>,
+    /// Every loaded dialect, and where it came from (`built-in`, `folder` …).
+    pub dialects: Vec<(String, String)>,
+    /// Which build this is.
+    pub build: Build,
+}
+
+/// Which build this is.
+#[derive(Clone, Debug, Default)]
+pub struct Build {
+    /// The release's number.
+    pub version: String,
+    /// The commit it was made from.
+    pub commit: String,
+}
+
+/// All metrics, and the memory that keeps log lines from repeating themselves.
+pub struct Telemetry {
+    families: Families,
+    known: Mutex<Arc<Known>>,
+    /// Vault entries whose last read failed: a failure is logged when it begins and when it ends.
+    failing: Mutex<BTreeSet<(String, String)>>,
+}
+
+impl Telemetry {
+    /// Registers every family on `registry` and bears its series at zero: a counter born at 1 has no increase.
+    pub fn new(registry: &Registry, shape: &Shape, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+        let families = Families::register(registry, clock)?;
+        families.bear(shape);
+        Ok(Self { families, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default() })
+    }
+
+    /// After a reload: new names get their series, those that are gone lose theirs.
+    pub fn reshape(&self, shape: &Shape) {
+        let known = Known::new(shape);
+        self.families.forget(&known);
+        self.families.bear(shape);
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl fmt::Debug for Telemetry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Telemetry").finish_non_exhaustive()
+    }
+}
