@@ -7,6 +7,7 @@ pub mod clock;
 pub mod dialect;
 pub mod harden;
 pub mod net;
+pub mod policy;
 pub mod problem;
 pub mod proxy;
 pub mod secret;

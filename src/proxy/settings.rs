@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::dialect::{Catalog, Dialect};
 use crate::net::{OtherHosts, Upstream};
+pub use crate::policy::{OnUnknown, TextTemplate};
 use crate::sms::ProviderId;
 use crate::vault::Reference;
 
@@ -93,15 +94,6 @@ pub struct Route {
     pub mode: Mode,
 }
 
-/// After an attempt that may have been taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnUnknown {
-    /// Another provider: the same code twice is better than no login.
-    Failover,
-    /// The call ends.
-    Stop,
-}
-
 /// Who may use a door.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -118,17 +110,4 @@ pub enum CallerProof {
     Uid(u32),
     /// A token from a vault, as proxy user info or in place of the service's password.
     Token(Reference),
-}
-
-/// One text with its approved forms.
-#[derive(Clone, Debug)]
-pub struct TextTemplate {
-    /// Its name.
-    pub name: String,
-    /// As the backend writes it, with `{holes}`.
-    pub text: String,
-    /// As that provider (or dialect) has it approved.
-    pub texts: BTreeMap<String, String>,
-    /// Where a number stands for it.
-    pub ids: BTreeMap<String, String>,
 }

@@ -1,0 +1,307 @@
+//! Decides what happens next to one message: a function of the plan, what was
+//! tried, how the accounts stand and how long it has taken. Nothing else.
+//!
+//! The question under every branch is whether the person may already have been
+//! sent this message. [`Outcome`] answers it, so the rules below never look at
+//! a status code, an error type or a provider's name.
+
+use std::time::Duration;
+
+use crate::policy::Admission;
+use crate::secret::Version;
+use crate::sms::{Cause, Concern, Outcome, Verdict};
+
+/// What an attempt proves itself with: a credential's version and, where a login stands between,
+/// which login's token. Ordered: a newer version, or a newer token of the same version, is greater.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Held {
+    /// The vault entry's version.
+    pub version: Version,
+    /// How many logins were made; 0 for services without one.
+    pub logins: u64,
+}
+
+impl From<Version> for Held {
+    fn from(version: Version) -> Self {
+        Self { version, logins: 0 }
+    }
+}
+
+/// One attempt, in the order made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// Its place in the plan; beyond the plan if it was inherited from a provider that left it.
+    pub account: usize,
+    /// What it proved itself with.
+    pub credential: Held,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long the service asks us to wait.
+    pub wait: Option<Duration>,
+    /// When its answer came, as time since the call began.
+    pub ended: Duration,
+    /// Made by an earlier call for the same message. It says what the person may have got and who
+    /// refused these words, and costs this call neither an attempt nor a send.
+    pub inherited: bool,
+}
+
+/// How a route wants its messages carried.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// In the order to be asked.
+    pub accounts: Vec<Terms>,
+    /// At one account, at the most; one with a renewed credential comes on top.
+    pub attempts_per_account: usize,
+    /// In all, at the most.
+    pub sends: usize,
+    /// For the whole call.
+    pub deadline: Duration,
+    /// Before the first repeat at one account; doubles.
+    pub pause: Duration,
+    /// After a doubt.
+    pub on_unknown: OnUnknown,
+}
+
+/// What matters here about one account.
+#[derive(Clone, Copy, Debug)]
+pub struct Terms {
+    /// One attempt's time limit.
+    pub timeout: Duration,
+    /// The service itself recognises a repeat, and every attempt of this call carries the same key.
+    pub repeat_key: bool,
+    /// Known beforehand not to fit this call, and why.
+    pub skip: Option<Cause>,
+}
+
+/// After an attempt that may have been taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// Another provider: the same code twice is better than no login.
+    Failover,
+    /// The call ends.
+    Stop,
+}
+
+/// How an account stands at this moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Whether it may be asked.
+    pub admission: Admission,
+    /// The newest there is to prove ourselves with.
+    pub credential: Held,
+    /// Whether its retry budget allows a second attempt.
+    pub retry: bool,
+}
+
+/// What to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Make an attempt.
+    Send {
+        /// Its place in the plan.
+        account: usize,
+        /// To be waited first.
+        after: Duration,
+        /// The account is asked although it stands aside or rested: tell its record so.
+        trial: bool,
+        /// A second attempt there, paid from its retry budget: tell its record so.
+        retry: bool,
+    },
+    /// The call is over.
+    Answer(Verdict),
+}
+
+/// No send starts with less than this left, unless its own time limit is shorter.
+const LEAST_TIME: Duration = Duration::from_secs(1);
+/// A pause between two attempts never doubles beyond this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The next step. `dice` is a number from 0 to 1 and only stretches pauses.
+pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapsed: Duration, dice: f64) -> Step {
+    if settled(plan, tried) || tried.iter().filter(|attempt| !attempt.inherited).count() >= plan.sends {
+        return Step::Answer(verdict(tried));
+    }
+    let chance = Chance { plan, tried, elapsed, dice };
+    (0..plan.accounts.len())
+        .filter_map(|account| chance.of(account, view(account)))
+        .min_by_key(|turn| (turn.waits, turn.after, turn.account))
+        .map_or(Step::Answer(verdict(tried)), |turn| Step::Send {
+            account: turn.account,
+            after: turn.after,
+            trial: turn.trial,
+            retry: turn.retry,
+        })
+}
+
+/// What the backend is told if it ends here.
+pub fn verdict(tried: &[Attempt]) -> Verdict {
+    if tried.iter().enumerate().any(|(at, attempt)| taken(tried, at, attempt)) {
+        Verdict::Accepted
+    } else if tried.iter().any(in_doubt) {
+        Verdict::InDoubt
+    } else if tried.iter().any(|attempt| concern(attempt).is_some_and(at_fault)) {
+        Verdict::MessageRefused
+    } else {
+        Verdict::NotSent
+    }
+}
+
+/// Why it ended as it did; none if it was accepted. Of several refusals the one of the account
+/// that was to be asked first is told: it is the one whose repair brings the route back.
+pub fn cause(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View) -> Option<Cause> {
+    let last =
+        |wanted: &dyn Fn(&Attempt) -> bool| tried.iter().rfind(|attempt| wanted(attempt)).and_then(|attempt| attempt.outcome.cause());
+    match verdict(tried) {
+        Verdict::InDoubt => last(&|attempt| in_doubt(attempt)),
+        Verdict::MessageRefused => {
+            let ends = |attempt: &Attempt| matches!(concern(attempt), Some(Concern::Person | Concern::Repeat));
+            last(&ends).or_else(|| last(&|attempt| concern(attempt).is_some_and(at_fault)))
+        }
+        Verdict::NotSent => Some(unsent_cause(plan, tried, view)),
+        Verdict::Accepted | Verdict::Carried | Verdict::Answered | Verdict::Tunnelled | Verdict::Rejected => None,
+    }
+}
+
+/// What was said now, before what is remembered, before what was clear from the start.
+fn unsent_cause(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View) -> Cause {
+    let accounts = || 0..plan.accounts.len();
+    let skip = |account: usize| plan.accounts.get(account).and_then(|terms| terms.skip);
+    let said = |account: usize| tried.iter().rfind(|attempt| attempt.account == account).and_then(|attempt| attempt.outcome.cause());
+    let closed = |account: usize| match (skip(account), view(account).admission) {
+        (None, Admission::Closed { cause, .. }) => Some(cause),
+        (_, Admission::Open | Admission::Trial | Admission::Closed { .. }) => None,
+    };
+    let open = accounts().any(|account| skip(account).is_none());
+    let beforehand = || if open { Cause::Timeout } else { accounts().find_map(skip).unwrap_or(Cause::NoProvider) };
+    accounts().find_map(said).or_else(|| accounts().find_map(closed)).unwrap_or_else(beforehand)
+}
+
+/// Whether what was seen ends the call, whoever is left.
+fn settled(plan: &Plan, tried: &[Attempt]) -> bool {
+    let stops =
+        |(at, attempt): (usize, &Attempt)| taken(tried, at, attempt) || matches!(concern(attempt), Some(Concern::Person | Concern::Repeat));
+    let doubt_stops = plan.on_unknown == OnUnknown::Stop && tried.iter().any(in_doubt);
+    doubt_stops || tried.iter().enumerate().any(stops) || message_refused_twice(tried)
+}
+
+/// One provider may be wrong about a number or a text; two are not.
+fn message_refused_twice(tried: &[Attempt]) -> bool {
+    let says_so = |attempt: &&Attempt| matches!(&attempt.outcome, Outcome::Refused(cause) if cause.concern() == Concern::Message);
+    let first = tried.iter().find(says_so);
+    first.is_some_and(|first| tried.iter().filter(says_so).any(|other| other.account != first.account))
+}
+
+/// Accepted; or refused as a repeat by a service that we left in doubt before: it had taken that one.
+fn taken(tried: &[Attempt], at: usize, attempt: &Attempt) -> bool {
+    let doubted = || tried.iter().take(at).any(|earlier| earlier.account == attempt.account && in_doubt(earlier));
+    match attempt.outcome {
+        Outcome::Accepted { .. } => true,
+        Outcome::Refused(cause) => cause.concern() == Concern::Repeat && doubted(),
+        Outcome::Unsent(_) | Outcome::Unknown(_) => false,
+    }
+}
+
+fn in_doubt(attempt: &Attempt) -> bool {
+    matches!(attempt.outcome, Outcome::Unknown(_))
+}
+
+/// Whom a clear no is about.
+fn concern(attempt: &Attempt) -> Option<Concern> {
+    match attempt.outcome {
+        Outcome::Refused(cause) | Outcome::Unsent(cause) => Some(cause.concern()),
+        Outcome::Accepted { .. } | Outcome::Unknown(_) => None,
+    }
+}
+
+fn at_fault(concern: Concern) -> bool {
+    matches!(concern, Concern::Message | Concern::Person | Concern::Repeat)
+}
+
+/// A possible next attempt.
+struct Turn {
+    waits: bool,
+    after: Duration,
+    account: usize,
+    trial: bool,
+    retry: bool,
+}
+
+/// The question as it stands, without the account.
+struct Chance<'a> {
+    plan: &'a Plan,
+    tried: &'a [Attempt],
+    elapsed: Duration,
+    dice: f64,
+}
+
+impl Chance<'_> {
+    /// When this account could be asked, if at all. Who can be asked at once (not tried yet, or with
+    /// a fresh credential) does not wait, and so comes before everyone who must be waited for.
+    fn of(&self, account: usize, view: View) -> Option<Turn> {
+        let terms = self.plan.accounts.get(account).filter(|terms| terms.skip.is_none())?;
+        let last = self.mine(account).last();
+        let healing = last.is_some_and(about_credential);
+        let retry = last.is_some() && !healing;
+        if self.used_up(account) || self.spent(account, *terms, view) || (retry && !view.retry) {
+            return None;
+        }
+        let asked = last.filter(|_| retry).map_or(Duration::ZERO, |last| self.pause(account, last));
+        let (opens, trial) = match view.admission {
+            Admission::Open => (Duration::ZERO, false),
+            Admission::Trial if last.is_none() => (Duration::ZERO, true),
+            Admission::Closed { cause: Cause::Throttled, wait: Some(wait) } => (wait.saturating_add(self.jitter(self.plan.pause)), false),
+            Admission::Trial | Admission::Closed { .. } => return None,
+        };
+        let after = asked.max(opens);
+        let start = self.elapsed.saturating_add(after);
+        let fits = start.saturating_add(terms.timeout.min(LEAST_TIME)) <= self.plan.deadline;
+        fits.then_some(Turn { waits: retry || !opens.is_zero(), after, account, trial, retry })
+    }
+
+    /// This call's own attempts there.
+    fn mine(&self, account: usize) -> impl DoubleEndedIterator<Item = &Attempt> {
+        self.tried.iter().filter(move |attempt| attempt.account == account && !attempt.inherited)
+    }
+
+    /// A credential is renewed once in a call; that attempt is outside the count.
+    fn used_up(&self, account: usize) -> bool {
+        let renewed = self.mine(account).filter(|attempt| about_credential(attempt)).count();
+        renewed >= 2 || self.mine(account).count() >= self.plan.attempts_per_account.saturating_add(renewed)
+    }
+
+    /// Whether what this account said about this message leaves it nothing to be asked for.
+    fn spent(&self, account: usize, terms: Terms, view: View) -> bool {
+        self.tried.iter().filter(|attempt| attempt.account == account).any(|attempt| match attempt.outcome {
+            Outcome::Accepted { .. } => true,
+            Outcome::Unknown(_) => !terms.repeat_key,
+            Outcome::Refused(cause) | Outcome::Unsent(cause) => match cause.concern() {
+                Concern::MessageHere | Concern::Message | Concern::Person | Concern::Repeat => true,
+                Concern::Account | Concern::Ours => !attempt.inherited,
+                Concern::Credential => !attempt.inherited && attempt.credential >= view.credential,
+                Concern::Throttle | Concern::Provider => false,
+            },
+        })
+    }
+
+    /// Before a second attempt: what the service asked for, else a pause that doubles, with jitter.
+    fn pause(&self, account: usize, last: &Attempt) -> Duration {
+        let before = self.mine(account).filter(|attempt| !about_credential(attempt)).count();
+        let doublings = u32::try_from(before.saturating_sub(1)).unwrap_or(u32::MAX).min(16);
+        let pause = self.plan.pause.saturating_mul(1 << doublings).min(LONGEST_PAUSE);
+        let asked = last.ended.saturating_add(last.wait.unwrap_or_default()).saturating_sub(self.elapsed);
+        let jittered = pause / 2 + self.jitter(pause / 2);
+        if asked.is_zero() { jittered } else { asked.saturating_add(self.jitter(self.plan.pause)).max(jittered) }
+    }
+
+    /// A part of `most`, as the dice say.
+    fn jitter(&self, most: Duration) -> Duration {
+        most.min(LONGEST_PAUSE).mul_f64(self.dice.max(0.0).min(1.0))
+    }
+}
+
+fn about_credential(attempt: &Attempt) -> bool {
+    concern(attempt) == Some(Concern::Credential)
+}
+
+#[cfg(test)]
+mod tests;

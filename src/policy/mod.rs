@@ -1,0 +1,24 @@
+//! Who is asked next, and who is left alone: the judgement between reading a message
+//! and answering it. Values and functions over them; time, dice and history are
+//! parameters, so every rule here is tested without a socket or a clock.
+//!
+//! - [`next`]: one call's loop — plan, history, standings, time gone → send or answer.
+//! - [`Record`]: how one provider stands, folded from what its answers said.
+//! - [`Repeats`], [`Ids`]: what is remembered of earlier calls, bounded.
+//! - [`order`], [`Rule`], [`Templates`]: whom a route means, and in whose approved words.
+
+mod decide;
+mod ids;
+mod repeat;
+mod resort;
+mod route;
+mod standing;
+mod template;
+
+pub use decide::{Attempt, Held, OnUnknown, Plan, Step, Terms, View, cause, next, verdict};
+pub use ids::{Ids, Real};
+pub use repeat::{Asked, End, Key, Past, Repeats, Ticket, carry_over};
+pub use resort::LastResort;
+pub use route::{Rule, Seen, order};
+pub use standing::{Admission, Event, Record, Standing};
+pub use template::{Said, TemplateError, Templates, TextTemplate};

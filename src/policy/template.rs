@@ -1,0 +1,250 @@
+//! Approved texts. Some services refuse every text they have not approved for the
+//! account, so failover needs words per provider: a text as the backend writes it, with
+//! `{holes}`, and what stands for it elsewhere. The whole text must match: half a match
+//! would send words nobody approved.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+
+use crate::sms::{Message, Template, Text};
+
+/// One text with its approved forms, as the config has it.
+#[derive(Clone, Debug)]
+pub struct TextTemplate {
+    /// Its name.
+    pub name: String,
+    /// As the backend writes it, with `{holes}`.
+    pub text: String,
+    /// As that provider (or dialect) has it approved.
+    pub texts: BTreeMap<String, String>,
+    /// Where a number stands for it.
+    pub ids: BTreeMap<String, String>,
+}
+
+/// Why a template cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    /// A brace without its partner, or a hole without a proper name.
+    #[error("template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")]
+    Brace {
+        /// The template's name.
+        template: String,
+        /// `text`, or whose text.
+        place: String,
+    },
+    /// Where one ends and the other begins cannot be told.
+    #[error("template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them")]
+    Touching {
+        /// The template's name.
+        template: String,
+        /// The left one.
+        first: String,
+        /// The right one.
+        second: String,
+    },
+    /// An approved text wants what the backend's text does not give.
+    #[error("template {template}: the text for {place} has {{{hole}}}, which `text` does not have")]
+    UnknownHole {
+        /// The template's name.
+        template: String,
+        /// Whose text.
+        place: String,
+        /// The hole.
+        hole: String,
+    },
+    /// Nothing would be fixed about it.
+    #[error("template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them")]
+    OnlyHoles {
+        /// The template's name.
+        template: String,
+    },
+    /// Longer than can be compiled.
+    #[error("template {template}: `text` is too long to be matched")]
+    TooLong {
+        /// The template's name.
+        template: String,
+    },
+}
+
+/// All templates, ready to match.
+#[derive(Clone, Debug, Default)]
+pub struct Templates {
+    all: Vec<Compiled>,
+}
+
+#[derive(Clone, Debug)]
+struct Compiled {
+    name: String,
+    holes: Vec<String>,
+    whole: Regex,
+    texts: BTreeMap<String, Vec<Part>>,
+    ids: BTreeMap<String, String>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Part {
+    Words(String),
+    Hole(String),
+}
+
+/// A message's text, recognised as one of the templates.
+#[derive(Clone)]
+pub struct Said<'a> {
+    template: &'a Compiled,
+    fields: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Said<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Said({}, {} fields)", self.template.name, self.fields.len())
+    }
+}
+
+impl Templates {
+    /// Compiles them; every error at once.
+    pub fn new(templates: &[TextTemplate]) -> Result<Self, Vec<TemplateError>> {
+        let (mut all, mut errors) = (Vec::new(), Vec::new());
+        for template in templates {
+            match compile(template) {
+                Ok(compiled) => all.push(compiled),
+                Err(found) => errors.extend(found),
+            }
+        }
+        if errors.is_empty() { Ok(Self { all }) } else { Err(errors) }
+    }
+
+    /// Recognises a text; the first template that fits it whole.
+    pub fn said(&self, text: &Text) -> Option<Said<'_>> {
+        self.all.iter().find_map(|template| {
+            let found = template.whole.captures(text.expose())?;
+            let mut fields: Vec<(String, String)> = Vec::new();
+            for (hole, filled) in template.holes.iter().zip(found.iter().skip(1).flatten()) {
+                match fields.iter().find(|(name, _)| name == hole) {
+                    Some((_, before)) if before != filled.as_str() => return None,
+                    Some(_) => {}
+                    None => fields.push((hole.clone(), filled.as_str().to_owned())),
+                }
+            }
+            Some(Said { template, fields })
+        })
+    }
+}
+
+impl Said<'_> {
+    /// The template's name.
+    pub fn name(&self) -> &str {
+        &self.template.name
+    }
+
+    /// The message in this provider's approved words: its own entry, else its dialect's, else as the backend wrote it.
+    #[must_use]
+    pub fn at(&self, message: &Message, provider: &str, dialect: &str) -> Message {
+        let texts = &self.template.texts;
+        let ids = &self.template.ids;
+        let text = texts.get(provider).or_else(|| texts.get(dialect));
+        let id = ids.get(provider).or_else(|| ids.get(dialect)).cloned();
+        Message {
+            text: text.map_or_else(|| message.text.clone(), |parts| self.fill(parts)),
+            template: Some(Template { name: self.template.name.clone(), id, fields: self.fields.clone() }),
+            ..message.clone()
+        }
+    }
+
+    fn fill(&self, parts: &[Part]) -> Text {
+        let filled = |name: &String| self.fields.iter().find(|(hole, _)| hole == name).map_or("", |(_, value)| value.as_str());
+        let words = parts.iter().map(|part| match part {
+            Part::Words(words) => words.as_str(),
+            Part::Hole(name) => filled(name),
+        });
+        Text::new(words.collect::<String>())
+    }
+}
+
+fn compile(template: &TextTemplate) -> Result<Compiled, Vec<TemplateError>> {
+    let name = &template.name;
+    let parts = parts(name, "text", &template.text).map_err(|error| vec![error])?;
+    let holes: Vec<String> = parts.iter().filter_map(Part::hole).map(str::to_owned).collect();
+    let mut errors: Vec<_> = touching(name, &parts).into_iter().collect();
+    if !parts.iter().any(|part| matches!(part, Part::Words(words) if !words.trim().is_empty())) {
+        errors.push(TemplateError::OnlyHoles { template: name.clone() });
+    }
+    let mut texts = BTreeMap::new();
+    for (place, text) in &template.texts {
+        match approved(name, place, text, &holes) {
+            Ok(parts) => drop(texts.insert(place.clone(), parts)),
+            Err(error) => errors.push(error),
+        }
+    }
+    match Regex::new(&pattern(&parts)) {
+        Ok(whole) if errors.is_empty() => Ok(Compiled { name: name.clone(), holes, whole, texts, ids: template.ids.clone() }),
+        Ok(_) => Err(errors),
+        Err(_) => {
+            errors.push(TemplateError::TooLong { template: name.clone() });
+            Err(errors)
+        }
+    }
+}
+
+/// One provider's approved text.
+fn approved(template: &str, place: &str, text: &str, holes: &[String]) -> Result<Vec<Part>, TemplateError> {
+    let parts = parts(template, place, text)?;
+    match parts.iter().filter_map(Part::hole).find(|hole| !holes.iter().any(|known| known == hole)) {
+        None => Ok(parts),
+        Some(hole) => Err(TemplateError::UnknownHole { template: template.to_owned(), place: place.to_owned(), hole: hole.to_owned() }),
+    }
+}
+
+/// A hole is filled by at least one character and never by a line's end.
+fn pattern(parts: &[Part]) -> String {
+    let piece = |part: &Part| match part {
+        Part::Words(words) => regex::escape(words),
+        Part::Hole(_) => "(.+?)".to_owned(),
+    };
+    format!("^{}$", parts.iter().map(piece).collect::<String>())
+}
+
+fn touching(template: &str, parts: &[Part]) -> Option<TemplateError> {
+    let pairs = parts.iter().zip(parts.iter().skip(1));
+    pairs.filter_map(|(left, right)| left.hole().zip(right.hole())).next().map(|(first, second)| TemplateError::Touching {
+        template: template.to_owned(),
+        first: first.to_owned(),
+        second: second.to_owned(),
+    })
+}
+
+fn parts(template: &str, place: &str, text: &str) -> Result<Vec<Part>, TemplateError> {
+    let brace = || TemplateError::Brace { template: template.to_owned(), place: place.to_owned() };
+    let (mut parts, mut rest) = (Vec::new(), text);
+    while let Some((words, after)) = rest.split_once('{') {
+        let (hole, next) = after.split_once('}').ok_or_else(brace)?;
+        let proper = !hole.is_empty() && hole.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        if words.contains('}') || !proper {
+            return Err(brace());
+        }
+        if !words.is_empty() {
+            parts.push(Part::Words(words.to_owned()));
+        }
+        parts.push(Part::Hole(hole.to_owned()));
+        rest = next;
+    }
+    if rest.contains('}') {
+        return Err(brace());
+    }
+    if !rest.is_empty() {
+        parts.push(Part::Words(rest.to_owned()));
+    }
+    Ok(parts)
+}
+
+impl Part {
+    fn hole(&self) -> Option<&str> {
+        match self {
+            Self::Hole(name) => Some(name),
+            Self::Words(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
