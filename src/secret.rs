@@ -34,6 +34,11 @@ impl Credential {
         self.fields.get(field).map(ExposeSecret::expose_secret)
     }
 
+    /// Whether it is made of exactly these.
+    pub fn holds(&self, fields: &Fields) -> bool {
+        same(&self.fields, fields)
+    }
+
     /// The names that are there.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
@@ -53,6 +58,5 @@ impl fmt::Debug for Credential {
 
 /// Whether two entries hold the same; the only comparison there is.
 pub fn same(one: &Fields, other: &Fields) -> bool {
-    one.len() == other.len()
-        && one.iter().zip(other).all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
+    one.len() == other.len() && one.iter().zip(other).all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
 }

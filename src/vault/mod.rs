@@ -1,6 +1,22 @@
 //! Where credentials come from, which version of them we have seen, and how a newer
 //! one is noticed without a restart. Nothing above this layer reads a secret store.
+//!
+//! A [`Source`] reads one entry; the [`Keeper`] caches entries, counts their versions, and lets
+//! everyone who doubts a credential wait for one read. Refuses to show a value anywhere: errors,
+//! events and `Debug` carry names of vaults, files and fields only.
 
+mod directory;
+pub mod dotenv;
+pub mod embedded;
+mod env;
+mod error;
+pub mod file;
+mod keeper;
 mod settings;
+mod source;
+mod watch;
 
+pub use error::ReadError;
+pub use keeper::{Error, Keeper, ReadEvent, ReadOutcome, Seen};
 pub use settings::{Reference, Settings, SourceSettings};
+pub use source::{Entry, Source, Warning, Watched};

@@ -1,0 +1,223 @@
+//! The default vault: one age-encrypted file of ours, opened by an age identity in a key file.
+//! Inside is JSON, path → field → value, so that the `age` tool opens it too. It stops a leaked
+//! backup, a commit, a log; it does not stop root or the same uid.
+//!
+//! The key file may hold several identities: the first encrypts, all are tried for decryption.
+//! So a rotation needs no moment at which vault and key disagree.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use age::secrecy::ExposeSecret;
+use age::x25519::Identity;
+use futures_util::future::BoxFuture;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::secret::{Fields, SecretString};
+use crate::vault::error::ReadError;
+use crate::vault::file;
+use crate::vault::source::{Entry, Source, Watched, blocking};
+
+const HINT: &str = "`sms-sidecar vault init` makes one; the service's user must be able to read it";
+
+/// All entries, by path.
+pub type Entries = BTreeMap<String, Fields>;
+
+/// An encrypted file and the key that opens it.
+#[derive(Clone, Debug)]
+pub struct Embedded {
+    file: PathBuf,
+    key_file: PathBuf,
+}
+
+/// Why the vault could not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It has to be read before.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// It is there already.
+    #[error("{} is there already; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
+    Exists(PathBuf),
+    /// The file could not be replaced; what was there still is.
+    #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Encryption failed.
+    #[error("the vault could not be encrypted ({0})")]
+    Encrypt(#[source] Box<age::EncryptError>),
+    /// The entries could not be turned into JSON.
+    #[error("the entries could not be put into JSON")]
+    Json(#[source] serde_json::Error),
+}
+
+impl Embedded {
+    /// The vault in `file`, opened by `key_file`.
+    pub fn new(file: PathBuf, key_file: PathBuf) -> Self {
+        Self { file, key_file }
+    }
+
+    /// Makes an empty vault and, unless it is there, its key.
+    pub fn init(&self) -> Result<(), WriteError> {
+        if self.file.exists() {
+            return Err(WriteError::Exists(self.file.clone()));
+        }
+        if !self.key_file.exists() {
+            let text = key_text(&[Identity::generate()]);
+            file::create(&self.key_file, text.as_bytes()).map_err(|source| unwritable(&self.key_file, source))?;
+        }
+        let bytes = self.seal(&Entries::new(), &self.identities()?)?;
+        file::create(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))
+    }
+
+    /// Every entry, decrypted.
+    pub fn entries(&self) -> Result<Entries, ReadError> {
+        match self.decrypt() {
+            // A rotation may have come between the reads of the key and of the vault.
+            Err(ReadError::WrongKey { .. }) => self.decrypt(),
+            other => other,
+        }
+    }
+
+    /// Reads, lets `change` work on the entries, and writes them back; one writer at a time.
+    pub fn update<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> Result<T, WriteError> {
+        let _lock = self.lock()?;
+        let mut entries = self.entries()?;
+        let done = change(&mut entries);
+        let bytes = self.seal(&entries, &self.identities()?)?;
+        file::replace(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))?;
+        Ok(done)
+    }
+
+    /// Encrypts to a new key and forgets the old one. Interrupted at any point, the key file opens the vault.
+    pub fn rotate_key(&self) -> Result<(), WriteError> {
+        let _lock = self.lock()?;
+        let entries = self.entries()?;
+        let mut keys = self.identities()?;
+        keys.insert(0, Identity::generate());
+        self.write_keys(&keys)?;
+        let bytes = self.seal(&entries, &keys)?;
+        file::replace(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))?;
+        keys.truncate(1);
+        self.write_keys(&keys)
+    }
+
+    fn lock(&self) -> Result<std::fs::File, WriteError> {
+        file::lock(&self.file).map_err(|error| ReadError::opening(&self.file, error, HINT).into())
+    }
+
+    fn write_keys(&self, keys: &[Identity]) -> Result<(), WriteError> {
+        file::replace(&self.key_file, key_text(keys).as_bytes()).map_err(|source| unwritable(&self.key_file, source))
+    }
+
+    fn decrypt(&self) -> Result<Entries, ReadError> {
+        let keys = self.identities()?;
+        let sealed = file::read(&self.file, HINT)?;
+        let plain = self.unseal(&sealed, &keys)?;
+        let parsed: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&plain).map_err(|error| {
+            self.damaged(format!("what it decrypts to is no map of entries (line {}, column {})", error.line(), error.column()))
+        })?;
+        Ok(parsed
+            .into_iter()
+            .map(|(path, fields)| (path, fields.into_iter().map(|(field, value)| (field, SecretString::from(value))).collect()))
+            .collect())
+    }
+
+    fn unseal(&self, sealed: &[u8], keys: &[Identity]) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+        let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
+        let opened = age::Decryptor::new_buffered(sealed)
+            .and_then(|sealed| sealed.decrypt(keys.iter().map(|key| key as &dyn age::Identity)))
+            .and_then(|mut reader| reader.read_to_end(&mut plain).map_err(age::DecryptError::Io));
+        match opened {
+            Ok(_) => Ok(plain),
+            Err(age::DecryptError::NoMatchingKeys) => Err(ReadError::WrongKey { file: self.file.clone(), key_file: self.key_file.clone() }),
+            Err(age::DecryptError::UnknownFormat) => Err(self.damaged("it is of an age format that this version does not know".to_owned())),
+            Err(_) => Err(self.damaged("it is cut off, altered, or no age file".to_owned())),
+        }
+    }
+
+    fn seal(&self, entries: &Entries, keys: &[Identity]) -> Result<Vec<u8>, WriteError> {
+        let Some(first) = keys.first() else {
+            return Err(ReadError::BadKey { file: self.key_file.clone() }.into());
+        };
+        let plain = plain(entries).map_err(WriteError::Json)?;
+        age::encrypt(&first.to_public(), &plain).map_err(|error| WriteError::Encrypt(Box::new(error)))
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>, ReadError> {
+        file::refuse_exposed(&self.key_file)?;
+        let text = file::read_text(&self.key_file, "let the service's user read it, and nobody else")?;
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let keys: Option<Vec<Identity>> = lines.map(|line| line.parse().ok()).collect();
+        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::BadKey { file: self.key_file.clone() })
+    }
+
+    fn damaged(&self, what: String) -> ReadError {
+        ReadError::Malformed { file: self.file.clone(), what }
+    }
+}
+
+impl Source for Embedded {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+        let (vault, path) = (self.clone(), path.to_owned());
+        Box::pin(blocking(self.place(), move || {
+            let found = vault.entries()?.remove(&path);
+            let missing = || ReadError::MissingEntry { path, place: vault.place() };
+            found.map(|fields| Entry { fields, warnings: Vec::new() }).ok_or_else(missing)
+        }))
+    }
+
+    fn place(&self) -> String {
+        self.file.display().to_string()
+    }
+
+    fn piecewise(&self) -> bool {
+        false
+    }
+
+    fn watched(&self) -> Watched {
+        Watched::Files(vec![self.file.clone(), self.key_file.clone()])
+    }
+}
+
+fn key_text(keys: &[Identity]) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(512));
+    for key in keys {
+        text.push_str(&format!("# public key: {}\n", key.to_public()));
+        text.push_str(key.to_string().expose_secret());
+        text.push('\n');
+    }
+    text
+}
+
+/// Our JSON, wiped after use with every copy that we make of it.
+fn plain(entries: &Entries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+    let shown: BTreeMap<&str, BTreeMap<&str, &str>> = entries
+        .iter()
+        .map(|(path, fields)| (path.as_str(), fields.iter().map(|(field, value)| (field.as_str(), value.expose_secret())).collect()))
+        .collect();
+    let size: usize = entries
+        .iter()
+        .map(|(path, fields)| path.len() + fields.iter().map(|(k, v)| k.len() + v.expose_secret().len()).sum::<usize>())
+        .sum();
+    let mut bytes = Vec::with_capacity(1024 + 8 * size);
+    match serde_json::to_writer_pretty(&mut bytes, &shown) {
+        Ok(()) => Ok(Zeroizing::new(bytes)),
+        Err(error) => {
+            bytes.zeroize();
+            Err(error)
+        }
+    }
+}
+
+fn unwritable(file: &Path, source: std::io::Error) -> WriteError {
+    if source.kind() == std::io::ErrorKind::AlreadyExists {
+        return WriteError::Exists(file.to_owned());
+    }
+    WriteError::Unwritable { file: file.to_owned(), source }
+}

@@ -1,0 +1,134 @@
+//! Credentials from the environment: of this process, taken once at the start (it cannot change
+//! afterwards), or from a `.env` file, read anew each time. There is one entry; its path is empty.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+
+use crate::secret::{Fields, SecretString};
+use crate::vault::dotenv;
+use crate::vault::error::ReadError;
+use crate::vault::file;
+use crate::vault::source::{Entry, Source, Warning, Watched, blocking};
+
+/// One environment.
+#[derive(Clone)]
+pub(crate) enum Env {
+    /// As this process was started with.
+    Process(Arc<Fields>),
+    /// A `.env` file.
+    File(PathBuf),
+}
+
+impl Env {
+    /// Takes the environment of this process.
+    pub(crate) fn process() -> Self {
+        let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        Self::of(all)
+    }
+
+    /// These variables.
+    pub(crate) fn of(variables: impl Iterator<Item = (String, String)>) -> Self {
+        Self::Process(Arc::new(variables.map(|(name, value)| (name, SecretString::from(value))).collect()))
+    }
+
+    /// A `.env` file.
+    pub(crate) fn file(file: PathBuf) -> Self {
+        Self::File(file)
+    }
+
+    fn entry(&self) -> Result<Entry, ReadError> {
+        match self {
+            Self::Process(fields) => Ok(Entry { fields: (**fields).clone(), warnings: Vec::new() }),
+            Self::File(path) => {
+                let text = file::read_text(path, "name the backend's `.env` in the vault's `file`, and let the service's user read it")?;
+                Ok(entry_of(&text))
+            }
+        }
+    }
+}
+
+fn entry_of(text: &str) -> Entry {
+    let mut entry = Entry::default();
+    for variable in dotenv::parse(text) {
+        if variable.value.trim() != variable.value.as_str() {
+            entry.warnings.push(Warning { field: variable.name.clone(), what: "begins or ends with a blank" });
+        }
+        entry.fields.insert(variable.name.clone(), SecretString::from(variable.value.as_str()));
+    }
+    entry
+}
+
+impl Source for Env {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+        if !path.is_empty() {
+            let error = ReadError::BadPath {
+                path: path.to_owned(),
+                place: self.place(),
+                why: "an environment has one entry; leave `path` out and name the variables in `fields`",
+            };
+            return Box::pin(std::future::ready(Err(error)));
+        }
+        let env = self.clone();
+        Box::pin(blocking(self.place(), move || env.entry()))
+    }
+
+    fn place(&self) -> String {
+        match self {
+            Self::Process(_) => "the process environment".to_owned(),
+            Self::File(file) => file.display().to_string(),
+        }
+    }
+
+    fn piecewise(&self) -> bool {
+        match self {
+            Self::Process(_) => false,
+            Self::File(_) => true,
+        }
+    }
+
+    fn watched(&self) -> Watched {
+        match self {
+            Self::Process(_) => Watched::Nothing,
+            Self::File(file) => Watched::Files(vec![file.clone()]),
+        }
+    }
+}
+
+impl std::fmt::Debug for Env {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Env({})", self.place())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use secrecy::ExposeSecret;
+
+    #[tokio::test]
+    async fn a_process_environment_is_one_entry() {
+        let env = Env::of([("A".to_owned(), "canary-1".to_owned())].into_iter());
+        assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "canary-1");
+        assert!(!format!("{env:?}{:?}", env.read("").await).contains("canary"));
+        let refused = env.read("sms/x").await.unwrap_err();
+        assert_eq!(refused.label(), "bad-path");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_read_anew_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(".env");
+        let env = Env::file(file.clone());
+        assert_eq!(env.read("").await.unwrap_err().label(), "missing-file");
+        std::fs::write(&file, "A=one\nB=' padded '\n").unwrap();
+        let entry = env.read("").await.unwrap();
+        assert_eq!(entry.fields["A"].expose_secret(), "one");
+        assert_eq!(entry.warnings, [Warning { field: "B".to_owned(), what: "begins or ends with a blank" }]);
+        std::fs::write(&file, "A=two\n").unwrap();
+        assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "two");
+        std::fs::write(&file, [0xff, b'=']).unwrap();
+        assert_eq!(env.read("").await.unwrap_err().label(), "malformed");
+    }
+}

@@ -1,0 +1,321 @@
+//! The cache over all vaults: what the newest credential is, which version, since when; and one
+//! read for all who doubt it.
+//!
+//! A failed read never takes a credential away: the last good one stays, and the failure is told
+//! to whoever asked and to the event sink. Refuses to know providers: a reference says everything.
+
+mod select;
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::broadcast;
+
+use crate::clock::{Clock, Moment};
+use crate::secret::{Credential, Fields, Version, same};
+use crate::vault::error::ReadError;
+use crate::vault::settings::{Reference, Settings};
+use crate::vault::source::{Entry, Source, Warning, open};
+
+/// Between two reads of one entry whose fields may be changing one after the other.
+const SETTLE: Duration = Duration::from_millis(50);
+/// After so many different reads the newest is taken as it is; the next look will see the rest.
+const UNSTABLE: usize = 6;
+/// How many changes a slow listener may fall behind before it is told to look at everything.
+const BEHIND: usize = 64;
+
+/// Why there is no credential.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// The config has no such vault.
+    #[error("there is no `[vaults.{0}]` in the config")]
+    NoVault(String),
+    /// The vault gave nothing.
+    #[error("vault `{vault}`: {error}")]
+    Read {
+        /// The vault's name.
+        vault: String,
+        /// What it said.
+        #[source]
+        error: ReadError,
+    },
+}
+
+/// What a read of a vault came to; for metrics and the log.
+#[derive(Clone, Debug)]
+pub struct ReadEvent<'a> {
+    /// The vault's name.
+    pub vault: &'a str,
+    /// The entry.
+    pub path: &'a str,
+    /// How it went.
+    pub outcome: ReadOutcome<'a>,
+}
+
+/// How a read went.
+#[derive(Clone, Debug)]
+pub enum ReadOutcome<'a> {
+    /// The same content as before.
+    Unchanged(Version),
+    /// New content, with what looks like a mistake in it.
+    New(Version, &'a [Warning]),
+    /// Nothing; the last good version stays.
+    Failed(&'a ReadError),
+}
+
+impl ReadOutcome<'_> {
+    /// One word for metrics: `unchanged`, `new`, or the error's label.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Self::Unchanged(_) => "unchanged",
+            Self::New(..) => "new",
+            Self::Failed(error) => error.label(),
+        }
+    }
+}
+
+/// What we know of one entry, without its values.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// Which content.
+    pub version: Version,
+    /// When it was first seen.
+    pub since: Moment,
+    /// The same, by the calendar.
+    pub since_wall: SystemTime,
+}
+
+/// Hands credentials out, and looks for newer ones.
+pub struct Keeper {
+    sources: BTreeMap<String, Arc<dyn Source>>,
+    entries: RwLock<BTreeMap<Reference, Arc<Slot>>>,
+    clock: Arc<dyn Clock>,
+    events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>,
+    changes: broadcast::Sender<Reference>,
+}
+
+/// One entry's cache.
+#[derive(Debug, Default)]
+struct Slot {
+    state: Mutex<State>,
+    /// One read at a time.
+    gate: tokio::sync::Mutex<()>,
+    /// How many reads are done; whoever waited for one need not read again.
+    reads: AtomicU64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    current: Option<(Arc<Credential>, Seen)>,
+    failure: Option<Error>,
+    looked: Option<Moment>,
+}
+
+impl Slot {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn state(&self) -> State {
+        self.lock().clone()
+    }
+
+    fn newer(&self, than: Version) -> Option<Arc<Credential>> {
+        self.state().current.map(|(credential, _)| credential).filter(|credential| credential.version > than)
+    }
+}
+
+impl Keeper {
+    /// Opens nothing yet: a vault may come up after us. `events` hears of every read.
+    pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>) -> Self {
+        let sources = settings.sources.iter().map(|(name, source)| (name.clone(), open(source))).collect();
+        Self::over(sources, clock, events)
+    }
+
+    /// The same over given sources.
+    pub fn over(
+        sources: BTreeMap<String, Arc<dyn Source>>,
+        clock: Arc<dyn Clock>,
+        events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>,
+    ) -> Self {
+        Self { sources, entries: RwLock::default(), clock, events, changes: broadcast::Sender::new(BEHIND) }
+    }
+
+    /// Goes on from `old` (a reload): what was read stays, versions count on, listeners stay. Each entry is read
+    /// again at once, because its vault may be another now.
+    #[must_use]
+    pub fn after(mut self, old: &Self) -> Self {
+        let known = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
+        known.values().for_each(|slot| slot.lock().looked = None);
+        self.entries = RwLock::new(known);
+        self.changes = old.changes.clone();
+        self
+    }
+
+    /// Has `run` read and watch an entry from its start on, before anybody asks for it.
+    pub fn follow(&self, reference: &Reference) {
+        self.slot(reference);
+    }
+
+    /// The newest that was read, at once; none if none ever was.
+    pub fn current(&self, reference: &Reference) -> Option<Arc<Credential>> {
+        self.known(reference)?.newer(Version(0))
+    }
+
+    /// The newest that was read, or else a first read.
+    pub async fn get(&self, reference: &Reference) -> Result<Arc<Credential>, Error> {
+        self.reread(reference, Version(0)).await
+    }
+
+    /// A credential newer than `than` at once where one is known; otherwise the outcome of one read for all who
+    /// wait. What comes back may still be `than` itself: then nothing newer is there.
+    pub async fn reread(&self, reference: &Reference, than: Version) -> Result<Arc<Credential>, Error> {
+        let slot = self.slot(reference);
+        if let Some(newer) = slot.newer(than) {
+            return Ok(newer);
+        }
+        let before = slot.reads.load(Ordering::Acquire);
+        let _turn = slot.gate.lock().await;
+        let waited = slot.reads.load(Ordering::Acquire) != before;
+        match slot.state() {
+            State { failure: Some(failure), .. } if waited => Err(failure),
+            State { current: Some((credential, _)), .. } if waited => Ok(credential),
+            _ => self.read(reference, &slot).await,
+        }
+    }
+
+    /// Which version is current, since when.
+    pub fn seen(&self, reference: &Reference) -> Option<Seen> {
+        self.known(reference)?.state().current.map(|(_, seen)| seen)
+    }
+
+    /// Why the last read failed; none if it did not.
+    pub fn failure(&self, reference: &Reference) -> Option<Error> {
+        self.known(reference)?.state().failure
+    }
+
+    /// Tells of each entry whose content became newer.
+    pub fn changes(&self) -> broadcast::Receiver<Reference> {
+        self.changes.subscribe()
+    }
+
+    pub(crate) fn sources(&self) -> &BTreeMap<String, Arc<dyn Source>> {
+        &self.sources
+    }
+
+    /// Every entry that was asked for so far, and when it was last looked at.
+    pub(crate) fn looked(&self) -> Vec<(Reference, Option<Moment>)> {
+        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().map(|(reference, slot)| (reference.clone(), slot.state().looked)).collect()
+    }
+
+    pub(crate) fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    /// A read because time has passed or a file has changed; a read that runs serves as well.
+    pub(crate) async fn look(&self, reference: &Reference) {
+        let newest = self.current(reference).map_or(Version(u64::MAX), |credential| credential.version);
+        // The outcome is in the slot, and the event sink has heard of it.
+        drop(self.reread(reference, newest).await);
+    }
+
+    fn known(&self, reference: &Reference) -> Option<Arc<Slot>> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
+    }
+
+    fn slot(&self, reference: &Reference) -> Arc<Slot> {
+        if let Some(slot) = self.known(reference) {
+            return slot;
+        }
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(entries.entry(reference.clone()).or_default())
+    }
+
+    async fn read(&self, reference: &Reference, slot: &Slot) -> Result<Arc<Credential>, Error> {
+        let found = match self.sources.get(&reference.vault) {
+            Some(source) => {
+                self.stable(source, reference, slot).await.map_err(|error| Error::Read { vault: reference.vault.clone(), error })
+            }
+            None => Err(Error::NoVault(reference.vault.clone())),
+        };
+        let noted = self.note(reference, slot, found);
+        slot.reads.fetch_add(1, Ordering::Release);
+        noted
+    }
+
+    /// Reads until two reads agree, or the first agrees with what we have.
+    async fn stable(&self, source: &Arc<dyn Source>, reference: &Reference, slot: &Slot) -> Result<Entry, ReadError> {
+        let mut last = select::select(source.read(&reference.path).await?, reference, &source.place())?;
+        let had = slot.state().current;
+        if !source.piecewise() || had.is_some_and(|(credential, _)| credential.holds(&last.fields)) {
+            return Ok(last);
+        }
+        for _ in 1..UNSTABLE {
+            tokio::time::sleep(SETTLE).await;
+            let next = select::select(source.read(&reference.path).await?, reference, &source.place())?;
+            if same(&last.fields, &next.fields) {
+                return Ok(next);
+            }
+            last = next;
+        }
+        Ok(last)
+    }
+
+    /// Puts the outcome into the cache and tells of it, once the cache is unlocked.
+    fn note(&self, reference: &Reference, slot: &Slot, found: Result<Entry, Error>) -> Result<Arc<Credential>, Error> {
+        match found {
+            Ok(Entry { fields, warnings }) => {
+                let (credential, new) = self.keep(slot, fields);
+                let version = credential.version;
+                self.tell(reference, if new { ReadOutcome::New(version, &warnings) } else { ReadOutcome::Unchanged(version) });
+                if new {
+                    // An error means that nobody listens.
+                    self.changes.send(reference.clone()).unwrap_or_default();
+                }
+                Ok(credential)
+            }
+            Err(error) => {
+                let mut state = slot.lock();
+                state.looked = Some(self.clock.now());
+                state.failure = Some(error.clone());
+                drop(state);
+                if let Error::Read { error, .. } = &error {
+                    self.tell(reference, ReadOutcome::Failed(error));
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The credential that `fields` make, and whether it is new.
+    fn keep(&self, slot: &Slot, fields: Fields) -> (Arc<Credential>, bool) {
+        let mut state = slot.lock();
+        state.looked = Some(self.clock.now());
+        state.failure = None;
+        let before = state.current.as_ref().map(|(credential, _)| Arc::clone(credential));
+        if let Some(same) = before.as_ref().filter(|before| before.holds(&fields)) {
+            return (Arc::clone(same), false);
+        }
+        let version = Version(before.map_or(0, |credential| credential.version.0) + 1);
+        let seen = Seen { version, since: self.clock.now(), since_wall: self.clock.wall() };
+        let credential = Arc::new(Credential::new(version, fields));
+        state.current = Some((Arc::clone(&credential), seen));
+        (credential, true)
+    }
+
+    fn tell(&self, reference: &Reference, outcome: ReadOutcome<'_>) {
+        (self.events)(ReadEvent { vault: &reference.vault, path: &reference.path, outcome });
+    }
+}
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Keeper").field("sources", &self.sources).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

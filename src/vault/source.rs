@@ -1,0 +1,90 @@
+//! What every vault can do: read one entry. Dynamic, because which vaults there are is the
+//! config's choice.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use crate::secret::Fields;
+use crate::vault::directory::Directory;
+use crate::vault::embedded::Embedded;
+use crate::vault::env::Env;
+use crate::vault::error::ReadError;
+use crate::vault::settings::SourceSettings;
+
+/// Longer than any disk needs, shorter than a backend waits.
+const LIMIT: Duration = Duration::from_secs(5);
+
+/// One vault.
+pub trait Source: Send + Sync + std::fmt::Debug {
+    /// Reads the entry at `path` as it is now, past every cache.
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>>;
+
+    /// Where it is, for errors: a file, a folder, "the process environment".
+    fn place(&self) -> String;
+
+    /// Whether fields of one entry can change one after the other, so that a read may fall between.
+    fn piecewise(&self) -> bool;
+
+    /// What to watch on disk.
+    fn watched(&self) -> Watched;
+}
+
+/// One entry, as read.
+#[derive(Clone, Default)]
+pub struct Entry {
+    /// Its fields, under the vault's names.
+    pub fields: Fields,
+    /// What looks like a mistake and was passed on as it stands.
+    pub warnings: Vec<Warning>,
+}
+
+/// A value that looks like a mistake.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// The vault's name of the field.
+    pub field: String,
+    /// What about it.
+    pub what: &'static str,
+}
+
+/// What tells us that an entry may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// These files.
+    Files(Vec<PathBuf>),
+    /// Everything under a folder.
+    Folder(PathBuf),
+    /// Nothing on disk.
+    Nothing,
+}
+
+/// Makes the vault that `settings` describe. Touches no file: a vault may come up after us.
+pub(crate) fn open(settings: &SourceSettings) -> Arc<dyn Source> {
+    match settings {
+        SourceSettings::Embedded { file, key_file } => Arc::new(Embedded::new(file.clone(), key_file.clone())),
+        SourceSettings::Env { file: Some(file) } => Arc::new(Env::file(file.clone())),
+        SourceSettings::Env { file: None } => Arc::new(Env::process()),
+        SourceSettings::Directory { path } => Arc::new(Directory::new(path.clone())),
+    }
+}
+
+/// Runs what waits for a disk (or a network share behind a path) where it holds nobody up for longer than the limit.
+pub(crate) async fn blocking<T: Send + 'static>(
+    place: String,
+    read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
+) -> Result<T, ReadError> {
+    match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(read)).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(ReadError::Interrupted { place }),
+        Err(_) => Err(ReadError::TooSlow { place, seconds: LIMIT.as_secs() }),
+    }
+}
+
+impl std::fmt::Debug for Entry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Entry({} fields, {} warnings)", self.fields.len(), self.warnings.len())
+    }
+}
