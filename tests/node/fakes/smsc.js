@@ -1,0 +1,67 @@
+// smsc.ru: credentials and message side by side in the query or a form, every answer under 200,
+// a charset that garbles what was not declared, and no second identical send within a minute.
+import crypto from 'node:crypto';
+import { Fake, form, json, mediaType, text } from './fake.js';
+
+const ERRORS = {
+  'message-invalid': [1, 'parameters error'],
+  'credential-rejected': [2, 'invalid password'],
+  'balance-empty': [3, 'no money'],
+  throttled: [4, 'ip is blocked'],
+  'template-not-approved': [6, 'message is denied'],
+  'recipient-invalid': [7, 'invalid number'],
+  duplicate: [9, 'duplicate request, wait a minute'],
+};
+
+export class Smsc extends Fake {
+  static prefix = '/sys';
+  static path = '/sys/send.php';
+  balance = '100.01';
+  #recent = new Map();
+  #ids = 1000;
+
+  refusal(cause, request) {
+    if (!ERRORS[cause]) return super.refusal(cause);
+    return this.#error(this.#read(request) ?? {}, ...ERRORS[cause]);
+  }
+
+  #error(asked, code, words) {
+    if (asked.fmt === '3') return json(200, { error: words, error_code: code, id: ++this.#ids });
+    return text(200, asked.fmt === '1' ? `0,-${code}` : `ERROR = ${code} (${words})`);
+  }
+
+  respond(request) {
+    const asked = this.#read(request);
+    if (!asked) return text(200, 'ERROR = 1 (parameters error)');
+    const fail = (cause) => this.#error(asked, ...ERRORS[cause]);
+    if (!asked.login || !asked.psw) return fail('message-invalid');
+    const md5 = crypto.createHash('md5').update(this.credential.password).digest('hex');
+    if (asked.login !== this.credential.username || ![this.credential.password, md5].includes(asked.psw)) return fail('credential-rejected');
+    if (request.path === '/sys/balance.php') return asked.fmt === '3' ? json(200, { balance: this.balance, currency: 'RUR' }) : text(200, this.balance);
+    if (request.path === '/sys/status.php') return json(200, { status: this.delivered.some((each) => each.id === asked.id) ? 1 : -3 });
+    if (request.path !== Smsc.path) return text(404, 'Not Found', 'text/html');
+    return this.#send(asked, fail);
+  }
+
+  #read(request) {
+    try {
+      if (request.method === 'GET') return form(request.rawQuery);
+      if (request.method === 'POST' && mediaType(request) === 'application/x-www-form-urlencoded') return form(request.body);
+    } catch { /* unreadable: parameters error */ }
+    return undefined;
+  }
+
+  #send(asked, fail) {
+    if (!asked.phones || !asked.mes || asked.mes.length > 800) return fail('message-invalid');
+    const phones = asked.phones.split(/[,;]/);
+    if (phones.some((phone) => !/^\+?\d{10,15}$/.test(phone))) return fail('recipient-invalid');
+    const same = `${asked.phones}\0${asked.mes}\0${asked.sender}`;
+    if (Date.now() - (this.#recent.get(same) ?? 0) < 60_000) return fail('duplicate');
+    this.#recent.set(same, Date.now());
+    const mes = asked.charset === 'utf-8' ? asked.mes : new TextDecoder('windows-1251').decode(Buffer.from(asked.mes));
+    const id = asked.id ?? String(++this.#ids);
+    for (const to of phones) this.delivered.push({ to: to.replace('+', ''), text: mes, sender: asked.sender, reference: asked.id, id });
+    if (asked.fmt === '3') return json(200, { id: /^\d+$/.test(id) ? Number(id) : id, cnt: phones.length });
+    return text(200, asked.fmt === '1' ? `${id},${phones.length}` : `OK - ${phones.length} SMS, ID - ${id}`);
+  }
+}
