@@ -42,3 +42,34 @@ fn place(info: &PanicHookInfo<'_>) -> Place {
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     Place { location, thread }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use rustix::process::{dumpable_behavior, getrlimit};
+
+    use super::*;
+
+    #[test]
+    fn no_core_and_not_dumpable() {
+        memory().unwrap();
+        assert_eq!(getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });
+        assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
+    }
+
+    #[test]
+    fn a_panic_tells_its_place_and_not_its_payload() {
+        let told: Arc<Mutex<Vec<Place>>> = Arc::default();
+        let copy = Arc::clone(&told);
+        let before = panic::take_hook();
+        panics(move |place| copy.lock().unwrap().push(place.clone()));
+        let thread = std::thread::Builder::new().name("canary-thread".into()).spawn(|| panic!("CANARY in the payload")).unwrap();
+        assert!(thread.join().is_err());
+        panic::set_hook(before);
+        let told = told.lock().unwrap();
+        let place = told.iter().find(|place| place.thread == "canary-thread").unwrap();
+        assert!(place.location.starts_with("src/harden.rs:"), "{place:?}");
+        assert!(!format!("{told:?}").contains("CANARY"));
+    }
+}

@@ -1,1 +1,465 @@
-//! Tests of the events.
+//! Each family is there with its labels, born at zero, bounded by the config; each line
+//! is one line and holds no number, text or foreign bytes.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::Registry;
+use prometheus::proto::{Metric, MetricFamily, MetricType};
+
+use crate::clock::{Clock, Moment};
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
+use crate::telemetry::log::{Format, InitError, subscriber};
+use crate::telemetry::{
+    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, PossibleDuplicate, ReadResult, Reloaded,
+    Repeat, RouteFirstChoice, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
+};
+
+/// A calendar that a test turns.
+#[derive(Debug)]
+struct Calendar(Mutex<SystemTime>);
+
+impl Clock for Calendar {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+    fn wall(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+    fn dice(&self) -> f64 {
+        0.5
+    }
+}
+
+struct Bench {
+    registry: Registry,
+    telemetry: Telemetry,
+    calendar: Arc<Calendar>,
+}
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn shape() -> Shape {
+    Shape {
+        providers: vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("backup"), "twilio".into())],
+        routes: vec!["uzbekistan".into()],
+        vaults: vec!["local".into()],
+        dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
+        build: Build { version: "1.2.3".into(), commit: "abc".into() },
+    }
+}
+
+fn bench() -> Bench {
+    let (registry, calendar) = (Registry::new(), Arc::new(Calendar(Mutex::new(at(1_000_000)))));
+    let telemetry = Telemetry::new(&registry, &shape(), calendar.clone()).unwrap();
+    Bench { registry, telemetry, calendar }
+}
+
+impl Bench {
+    fn family(&self, name: &str) -> Option<MetricFamily> {
+        self.registry.gather().into_iter().find(|family| family.name() == format!("sms_sidecar_{name}"))
+    }
+
+    fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
+        let family = self.family(name)?;
+        let metric = family.get_metric().iter().find(|metric| labels.iter().all(|(name, word)| label(metric, name) == Some(*word)))?;
+        Some(match family.get_field_type() {
+            MetricType::COUNTER => metric.get_counter().get_value(),
+            MetricType::GAUGE => metric.get_gauge().get_value(),
+            MetricType::HISTOGRAM => f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap()),
+            MetricType::SUMMARY | MetricType::UNTYPED => unreachable!(),
+        })
+    }
+
+    fn words(&self, label_name: &str) -> BTreeSet<String> {
+        let families = self.registry.gather();
+        let metrics = families.iter().flat_map(MetricFamily::get_metric);
+        metrics.filter_map(|metric| label(metric, label_name)).map(str::to_owned).collect()
+    }
+}
+
+fn label<'a>(metric: &'a Metric, name: &str) -> Option<&'a str> {
+    metric.get_label().iter().find(|pair| pair.name() == name).map(prometheus::proto::LabelPair::value)
+}
+
+/// Every event once, about `provider`, in `dialect` and so on.
+fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str, vault: &str) {
+    let id = ProviderId::new(provider);
+    let outcome = Outcome::Refused(Cause::CredentialRejected);
+    let took = Duration::from_millis(82);
+    AttemptEnded { provider: &id, kind: Kind::Send, outcome: &outcome, status: Some(401), took }.emit(telemetry);
+    Failover { from: &id, to: &id, cause: Cause::CredentialRejected }.emit(telemetry);
+    PossibleDuplicate { provider: &id }.emit(telemetry);
+    Repeat { dialect }.emit(telemetry);
+    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), remedy: None }.emit(telemetry);
+    RouteFirstChoice { route, first: false }.emit(telemetry);
+    CredentialSeen { provider: &id, version: Version(3), since: at(999_000) }.emit(telemetry);
+    TokenExpiry { provider: &id, at: Some(at(2_000_000)) }.emit(telemetry);
+    Balance { provider: &id, unit: "UZS", value: 12.5 }.emit(telemetry);
+    VaultRead { vault, path: "sms/x", result: ReadResult::Failed, problem: Some("no such file") }.emit(telemetry);
+    Reloaded { at: Some(at(1_000_001)), problem: None }.emit(telemetry);
+    CaExpiry { at: at(3_000_000) }.emit(telemetry);
+    call(provider, dialect, route, telemetry);
+}
+
+fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
+    let (main, backup) = (ProviderId::new(provider), ProviderId::new("backup"));
+    let (refused, accepted) = (Outcome::Refused(Cause::CredentialRejected), Outcome::Accepted { id: "SM1".into() });
+    let took = Duration::from_millis(82);
+    let first = AttemptLine {
+        provider: &main,
+        kind: Kind::Send,
+        outcome: &refused,
+        certainty: Some(Certainty::Certain),
+        status: Some(401),
+        says: Some("105 \u{1b}[31mNo such login\n{\"level\":\"forged\"}"),
+        took,
+    };
+    let second =
+        AttemptLine { provider: &backup, kind: Kind::Send, outcome: &accepted, certainty: None, status: Some(200), says: None, took };
+    CallEnded {
+        id: "c-1",
+        caller: Some("backend"),
+        door: Door::BaseUrl,
+        dialect: Some(dialect),
+        operation: Operation::Send,
+        route: Some(route),
+        recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
+        attempts: &[first, second],
+        verdict: Verdict::Accepted,
+        cause: Some(Cause::CredentialRejected),
+        certainty: Some(Certainty::Certain),
+        remedy: Some("write the new password to sms/main in vault local"),
+        took: Duration::from_millis(170),
+    }
+    .emit(telemetry);
+}
+
+#[test]
+fn every_family_has_its_name_and_labels() {
+    let bench = bench();
+    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
+    for (name, labels) in [
+        ("calls_total", &["door", "dialect", "operation", "verdict"][..]),
+        ("attempts_total", &["provider", "kind", "outcome", "cause", "family"]),
+        ("upstream_responses_total", &["provider", "kind", "status"]),
+        ("attempt_duration_seconds", &["provider", "kind"]),
+        ("call_duration_seconds", &["dialect", "verdict"]),
+        ("failovers_total", &["from", "to", "cause"]),
+        ("possible_duplicates_total", &["provider"]),
+        ("repeats_total", &["dialect"]),
+        ("provider_standing", &["provider", "standing"]),
+        ("route_first_choice", &["route"]),
+        ("credential_version", &["provider"]),
+        ("credential_age_seconds", &["provider"]),
+        ("credential_expiry_timestamp_seconds", &["provider"]),
+        ("balance", &["provider", "unit"]),
+        ("vault_reads_total", &["vault", "result"]),
+        ("reloads_total", &["result"]),
+        ("config_timestamp_seconds", &[]),
+        ("ca_expiry_timestamp_seconds", &[]),
+        ("dialect_info", &["dialect", "source"]),
+        ("build_info", &["version", "commit"]),
+    ] {
+        let family = bench.family(name).unwrap_or_else(|| panic!("{name} is not there"));
+        let found: BTreeSet<&str> = family.get_metric()[0].get_label().iter().map(prometheus::proto::LabelPair::name).collect();
+        assert_eq!(found, labels.iter().copied().collect(), "{name}");
+    }
+    assert_eq!(bench.registry.gather().len(), 20, "a family that the contract does not name");
+}
+
+#[test]
+fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
+    let bench = bench();
+    for provider in ["main", "backup"] {
+        for cause in Cause::ALL.iter().filter(|cause| cause.family() == Family::Account) {
+            for kind in Kind::ALL {
+                for outcome in ["refused", "unsent", "unknown"] {
+                    let labels = [
+                        ("provider", provider),
+                        ("kind", kind.as_str()),
+                        ("outcome", outcome),
+                        ("cause", cause.as_str()),
+                        ("family", "account"),
+                    ];
+                    assert_eq!(bench.value("attempts_total", &labels), Some(0.0), "{labels:?}");
+                }
+            }
+        }
+        for kind in Kind::ALL {
+            let literal = [("provider", provider), ("kind", kind.as_str()), ("status", "401")];
+            assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
+        }
+    }
+    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
+    let labels = [("provider", "main"), ("kind", "send"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    assert_eq!(bench.value("attempts_total", &labels), Some(1.0));
+    assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
+}
+
+#[test]
+fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
+    let bench = bench();
+    for verdict in ["accepted", "not-sent", "in-doubt", "message-refused"] {
+        let labels = [("door", "connect"), ("dialect", "twilio"), ("operation", "send"), ("verdict", verdict)];
+        assert_eq!(bench.value("calls_total", &labels), Some(0.0), "{verdict}");
+        assert_eq!(bench.value("call_duration_seconds", &[("dialect", "twilio"), ("verdict", verdict)]), Some(0.0));
+    }
+    for (name, labels, value) in [
+        ("possible_duplicates_total", &[("provider", "backup")][..], 0.0),
+        ("attempt_duration_seconds", &[("provider", "backup"), ("kind", "send")], 0.0),
+        ("repeats_total", &[("dialect", "playmobile")], 0.0),
+        ("vault_reads_total", &[("vault", "local"), ("result", "failed")], 0.0),
+        ("reloads_total", &[("result", "failed")], 0.0),
+        ("provider_standing", &[("provider", "main"), ("standing", "open")], 1.0),
+        ("provider_standing", &[("provider", "main"), ("standing", "aside")], 0.0),
+        ("route_first_choice", &[("route", "uzbekistan")], 1.0),
+        ("credential_version", &[("provider", "main")], 0.0),
+        ("dialect_info", &[("dialect", "twilio"), ("source", "folder")], 1.0),
+        ("build_info", &[("version", "1.2.3"), ("commit", "abc")], 1.0),
+    ] {
+        assert_eq!(bench.value(name, labels), Some(value), "{name} {labels:?}");
+    }
+    assert!(bench.family("ca_expiry_timestamp_seconds").is_none(), "without a CA nothing runs out");
+}
+
+#[test]
+fn names_that_are_not_configured_make_no_series() {
+    let bench = bench();
+    for stranger in ["x1", "x2", "x3"] {
+        everything(&bench.telemetry, stranger, stranger, stranger, stranger);
+        Balance { provider: &ProviderId::new("main"), unit: stranger, value: 1.0 }.emit(&bench.telemetry);
+    }
+    for name in ["provider", "from", "to"] {
+        let found = bench.words(name);
+        assert!(found.is_subset(&["main", "backup", "other"].map(str::to_owned).into()), "{name}: {found:?}");
+    }
+    assert_eq!(bench.words("dialect"), ["other", "playmobile", "twilio"].map(str::to_owned).into());
+    assert_eq!(bench.words("route"), ["uzbekistan".to_owned()].into());
+    assert_eq!(bench.words("vault"), ["local", "other"].map(str::to_owned).into());
+    assert_eq!(bench.words("unit"), ["UZS", "other"].map(str::to_owned).into());
+    assert_eq!(bench.value("calls_total", &[("dialect", "other")]), Some(3.0));
+}
+
+#[test]
+fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
+    let bench = bench();
+    let (main, outcome) = (ProviderId::new("main"), Outcome::Unknown(Cause::ReplyUnreadable));
+    for status in [999, 0, 601] {
+        AttemptEnded { provider: &main, kind: Kind::Send, outcome: &outcome, status: Some(status), took: Duration::ZERO }
+            .emit(&bench.telemetry);
+    }
+    assert_eq!(bench.words("status"), ["401", "other"].map(str::to_owned).into());
+    for unit in ["UZS", "EUR", "a very long unit", "$", "SMS"] {
+        Balance { provider: &main, unit, value: 7.0 }.emit(&bench.telemetry);
+    }
+    assert_eq!(bench.words("unit"), ["SMS".to_owned()].into(), "a provider has one unit");
+}
+
+#[test]
+fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
+    let bench = bench();
+    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
+    everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
+    let mut later = shape();
+    later.providers = vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("third"), "playmobile".into())];
+    later.dialects = vec![("playmobile".into(), "folder".into())];
+    later.routes = vec!["world".into()];
+    bench.telemetry.reshape(&later);
+    assert_eq!(bench.words("provider"), ["main", "third"].map(str::to_owned).into());
+    assert_eq!(bench.words("from"), ["main".to_owned()].into());
+    assert_eq!(bench.words("dialect"), ["playmobile".to_owned()].into());
+    assert_eq!(bench.words("source"), ["folder".to_owned()].into());
+    assert_eq!(bench.words("route"), ["world".to_owned()].into());
+    assert_eq!(bench.value("credential_version", &[("provider", "main")]), Some(3.0));
+    assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "aside")]), Some(1.0));
+    assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "open")]), Some(0.0));
+    assert_eq!(bench.value("provider_standing", &[("provider", "third"), ("standing", "open")]), Some(1.0));
+    assert_eq!(bench.value("attempts_total", &[("provider", "third"), ("cause", "balance-empty")]), Some(0.0));
+    assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
+    everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
+    assert!(!bench.words("provider").contains("backup"), "a call that outlives the reload makes no series");
+}
+
+#[test]
+fn a_credentials_age_grows_between_two_scrapes() {
+    let bench = bench();
+    assert!(bench.family("credential_age_seconds").is_none_or(|family| family.get_metric().is_empty()), "no age before one was seen");
+    CredentialSeen { provider: &ProviderId::new("main"), version: Version(1), since: at(999_990) }.emit(&bench.telemetry);
+    let age = || bench.value("credential_age_seconds", &[("provider", "main")]);
+    assert_eq!(age(), Some(10.0));
+    *bench.calendar.0.lock().unwrap() = at(1_000_050);
+    assert_eq!(age(), Some(60.0));
+    *bench.calendar.0.lock().unwrap() = at(900_000);
+    assert_eq!(age(), Some(0.0), "a calendar set back gives no negative age");
+}
+
+#[test]
+fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
+    let bench = bench();
+    let main = ProviderId::new("main");
+    for standing in STANDINGS {
+        StandingChanged { provider: &main, standing, cause: None, remedy: None }.emit(&bench.telemetry);
+        for other in STANDINGS {
+            let expected = if other == standing { 1.0 } else { 0.0 };
+            assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", other)]), Some(expected));
+        }
+    }
+    TokenExpiry { provider: &main, at: Some(at(2_000_000)) }.emit(&bench.telemetry);
+    assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), Some(2_000_000.0));
+    TokenExpiry { provider: &main, at: None }.emit(&bench.telemetry);
+    assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), None);
+}
+
+/// What was logged while `act` ran.
+fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
+    let lines = Lines::default();
+    let copy = lines.clone();
+    tracing::subscriber::with_default(subscriber(format, filter, move || copy.clone()).unwrap(), act);
+    String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
+}
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_call_is_one_line_with_everything_and_the_number_masked() {
+    let bench = bench();
+    let text = logged(Format::Json, "info", || call("main", "playmobile", "uzbekistan", &bench.telemetry));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for (field, value) in [
+        ("level", "WARN"),
+        ("id", "c-1"),
+        ("caller", "backend"),
+        ("door", "base-url"),
+        ("dialect", "playmobile"),
+        ("operation", "send"),
+        ("route", "uzbekistan"),
+        ("recipient", "+998*****67"),
+        ("verdict", "accepted"),
+        ("cause", "credential-rejected"),
+        ("certainty", "certain"),
+        ("remedy", "write the new password to sms/main in vault local"),
+    ] {
+        assert_eq!(line[field], value, "{field} in {text}");
+    }
+    assert_eq!(line["took_ms"], 170);
+    let attempts = line["attempts"].as_str().unwrap();
+    assert!(attempts.starts_with("main/send refused credential-rejected (certain) 401 82ms says \"105 "), "{attempts}");
+    assert!(attempts.ends_with("; backup/send accepted 200 82ms"), "{attempts}");
+    assert!(!text.contains("1234567"), "{text}");
+}
+
+#[test]
+fn foreign_words_can_neither_forge_a_line_nor_colour_it() {
+    let bench = bench();
+    let text = logged(Format::Human { colours: false }, "debug", || call("main", "playmobile", "uzbekistan", &bench.telemetry));
+    assert_eq!(text.lines().count(), 1, "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+}
+
+#[test]
+fn colours_come_only_when_asked_for() {
+    let bench = bench();
+    let act = || call("main", "playmobile", "uzbekistan", &bench.telemetry);
+    assert!(logged(Format::Human { colours: true }, "info", act).contains('\u{1b}'));
+}
+
+#[test]
+fn other_peoples_crates_end_at_info_whatever_the_filter_says() {
+    for filter in ["trace", "hyper=trace,h2=debug,rustls=trace,anything=trace"] {
+        let text = logged(Format::Json, filter, || {
+            tracing::trace!(target: "hyper::proto::h1::io", "flushed CANARY");
+            tracing::debug!(target: "h2::codec", "headers CANARY");
+            tracing::debug!(target: "sms_sidecar_but_not_quite", "CANARY");
+            let _span = tracing::trace_span!(target: "pingora_core", "CANARY").entered();
+            tracing::info!(target: "anything", "may speak");
+        });
+        assert!(!text.contains("CANARY"), "{filter}: {text}");
+        assert!(text.contains("may speak"), "{filter}: {text}");
+    }
+    let ours = logged(Format::Json, "trace", || tracing::trace!("our own trace"));
+    assert!(ours.contains("our own trace"), "{ours}");
+}
+
+#[test]
+fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
+    let bench = bench();
+    let read = |result| VaultRead { vault: "local", path: "sms/main", result, problem: Some("wrong key") }.emit(&bench.telemetry);
+    let text = logged(Format::Json, "info", || {
+        for result in [ReadResult::Failed, ReadResult::Failed, ReadResult::Failed, ReadResult::Unchanged, ReadResult::Unchanged] {
+            read(result);
+        }
+    });
+    assert_eq!(text.lines().count(), 2, "{text}");
+    assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "failed")]), Some(3.0));
+    assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "unchanged")]), Some(2.0));
+}
+
+#[test]
+fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
+    let bench = bench();
+    let build = Build { version: "1.2.3".into(), commit: "abc".into() };
+    Started { build: &build, at: at(1_000_000), addresses: &[("proxy", "127.0.0.1:8125".into())] }.emit(&bench.telemetry);
+    Reloaded { at: None, problem: Some("2 errors; `sms-sidecar check` shows them") }.emit(&bench.telemetry);
+    assert_eq!(bench.value("config_timestamp_seconds", &[]), Some(1_000_000.0));
+    assert_eq!(bench.value("reloads_total", &[("result", "failed")]), Some(1.0));
+    Reloaded { at: Some(at(1_000_700)), problem: None }.emit(&bench.telemetry);
+    assert_eq!(bench.value("config_timestamp_seconds", &[]), Some(1_000_700.0));
+}
+
+#[test]
+fn who_is_woken_decides_the_level() {
+    let bench = bench();
+    let level = |verdict, cause| {
+        let text = logged(Format::Json, "trace", || {
+            CallEnded {
+                id: "c",
+                caller: None,
+                door: Door::Unix,
+                dialect: None,
+                operation: Operation::Other,
+                route: None,
+                recipient: None,
+                attempts: &[],
+                verdict,
+                cause,
+                certainty: None,
+                remedy: None,
+                took: Duration::ZERO,
+            }
+            .emit(&bench.telemetry);
+        });
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["level"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(level(Verdict::Accepted, None), "INFO");
+    assert_eq!(level(Verdict::NotSent, Some(Cause::BalanceEmpty)), "ERROR");
+    assert_eq!(level(Verdict::InDoubt, Some(Cause::Timeout)), "ERROR");
+    assert_eq!(level(Verdict::MessageRefused, Some(Cause::RecipientInvalid)), "INFO");
+    assert_eq!(level(Verdict::Rejected, Some(Cause::RefusedByPolicy)), "WARN");
+    assert_eq!(level(Verdict::Tunnelled, None), "DEBUG");
+    assert_eq!(bench.value("calls_total", &[("door", "unix"), ("dialect", "none"), ("verdict", "accepted")]), Some(1.0));
+}
+
+#[test]
+fn a_filter_that_cannot_be_read_is_named() {
+    let error = subscriber(Format::Json, "sms_sidecar=loud", io::sink).err().unwrap();
+    assert!(matches!(error, InitError::Filter { .. }), "{error}");
+    assert!(error.to_string().contains("sms_sidecar=loud"));
+}

@@ -1,0 +1,147 @@
+//! Holds the source tree to its layer order: a module may name only itself and
+//! modules on lower layers. The table is the architecture; `src/lib.rs` draws it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Lowest layer first. Modules that share a line may not name each other.
+const LAYERS: &[&[&str]] = &[
+    &["sms", "secret", "clock", "problem", "harden"],
+    &["dialect", "policy", "diagnosis"],
+    &["telemetry"],
+    &["vault", "net"],
+    &["proxy", "admin"],
+    &["config"],
+    &["app"],
+    &["cli"],
+];
+
+/// A noun may build on another noun: the only edges within a layer.
+const NOUNS: &[(&str, &str)] = &[];
+
+/// What the judging third of the code (layers 0 and 1) may not say, save where it is at home.
+const IMPURE: &[&str] = &["async ", ".await", "dyn ", "std::fs", "std::net", "std::env", "std::io", "tokio::", "static ", "tracing::"];
+const JUDGEMENT: &[&str] = &["sms", "dialect", "policy", "diagnosis"];
+
+#[test]
+fn modules_name_only_lower_layers() {
+    let wrong: Vec<String> = owned().flat_map(|(file, owner)| breaches(&file.display().to_string(), &read(&file), &owner)).collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn judgement_is_pure() {
+    let wrong: Vec<String> = owned()
+        .filter(|(_, owner)| JUDGEMENT.contains(&owner.as_str()))
+        .flat_map(|(file, _)| impurities(&file.display().to_string(), &read(&file)))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_what_it_owns() {
+    let silent: Vec<PathBuf> = sources(Path::new("src")).into_iter().filter(|file| !read(file).starts_with("//! ")).collect();
+    assert!(silent.is_empty(), "no `//!` at the head of {silent:?}");
+}
+
+#[test]
+fn breaches_are_seen() {
+    assert_eq!(breaches("f", "use crate::sms::Cause;\nuse crate::proxy::Route;", "proxy"), Vec::<String>::new());
+    assert_eq!(breaches("f", "// as crate::proxy does", "vault"), Vec::<String>::new());
+    for (text, owner) in [
+        ("use crate::proxy::Settings;", "vault"),
+        ("use crate::net::Listen;", "vault"),
+        ("let x = crate::config::load();", "proxy"),
+        ("use crate::{sms, proxy};", "app"),
+        ("use super::super::proxy;", "vault"),
+        ("use crate::clock::Clock;", "a_module_without_layer"),
+    ] {
+        assert_eq!(breaches("f", text, owner).len(), 1, "{text} in {owner}");
+    }
+    assert_eq!(impurities("f", "pub async fn f() {}\n").len(), 1);
+    assert_eq!(impurities("f", "fn f() {} // async and dyn\n#[cfg(test)]\nuse std::fs;\n"), Vec::<String>::new());
+}
+
+/// Every line of `text` that names a module its owner may not name.
+fn breaches(file: &str, text: &str, owner: &str) -> Vec<String> {
+    let Some(mine) = rank(owner) else {
+        return vec![format!("{file}: `{owner}` has no layer")];
+    };
+    let mut found = Vec::new();
+    for (line, n) in text.lines().zip(1..) {
+        let code = line.split("//").next().unwrap_or_default();
+        if code.contains("super::super") {
+            found.push(format!("{file}:{n}: write `crate::` instead of `super::super`"));
+        }
+        for name in code.split("crate::").skip(1).map(ident).filter(|name| name != owner) {
+            let noun = NOUNS.contains(&(owner, name.as_str()));
+            if !noun && rank(&name).is_none_or(|theirs| theirs >= mine) {
+                found.push(format!("{file}:{n}: `{owner}` may not name `{name}`"));
+            }
+        }
+    }
+    found
+}
+
+/// Every line before the tests that does what judgement may not do.
+fn impurities(file: &str, text: &str) -> Vec<String> {
+    let code = text.lines().zip(1..).take_while(|(line, _)| !line.starts_with("#[cfg(test)]"));
+    code.flat_map(|(line, n)| {
+        let code = line.split("//").next().unwrap_or_default();
+        IMPURE.iter().filter(|word| says(code, word)).map(move |word| format!("{file}:{n}: judgement may not say `{}`", word.trim()))
+    })
+    .collect()
+}
+
+/// Whether `code` has `word` as a word of its own (`'static ` is no `static `).
+fn says(code: &str, word: &str) -> bool {
+    code.match_indices(word).any(|(at, _)| code[..at].chars().next_back().is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\''))
+}
+
+fn rank(module: &str) -> Option<usize> {
+    LAYERS.iter().position(|names| names.contains(&module))
+}
+
+/// The identifier at the head of `rest`; empty for `crate::{…}`, which is refused:
+/// one module per `use`, so that a grep finds every edge.
+fn ident(rest: &str) -> String {
+    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+}
+
+/// Each source file below a module, with that module.
+fn owned() -> impl Iterator<Item = (PathBuf, String)> {
+    sources(Path::new("src")).into_iter().filter_map(|file| owner(&file).map(|owner| (file, owner)))
+}
+
+/// The top-level module a file belongs to; none for `main.rs` and `lib.rs`.
+fn owner(file: &Path) -> Option<String> {
+    let first = file.strip_prefix("src").ok()?.components().next()?;
+    let name = first.as_os_str().to_str()?.trim_end_matches(".rs");
+    (name != "main" && name != "lib").then(|| name.to_owned())
+}
+
+fn read(file: &Path) -> String {
+    fs::read_to_string(file).unwrap()
+}
+
+fn sources(dir: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|ext| ext == "rs") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Unused until `main.rs` names a layer: the binary may name the top one only.
+#[test]
+fn main_names_the_command_line_only() {
+    let text = read(Path::new("src/main.rs"));
+    let named: BTreeMap<String, usize> = text.split("sms_sidecar::").skip(1).map(|rest| (ident(rest), 1)).collect();
+    assert!(named.keys().all(|name| name == "cli"), "{named:?}");
+}
