@@ -1,0 +1,174 @@
+use std::net::SocketAddr;
+
+use http::Request;
+
+use super::*;
+
+const HERE: Way<'static> = Way { inside: None, local: true, marker: "sms-sidecar-77aa" };
+const AWAY: Way<'static> = Way { inside: None, local: false, marker: "sms-sidecar-77aa" };
+
+fn judged(way: Way<'_>, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<Named, Refusal> {
+    let mut request = Request::builder().method(method).uri(uri);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    head(&request.body(()).unwrap().into_parts().0, way)
+}
+
+fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
+    Authority { scheme, host: host.to_owned(), port }
+}
+
+#[test]
+fn what_real_clients_send_passes() {
+    let connect = |host: &str| judged(HERE, "CONNECT", "api.test:443", &[("host", host)]);
+    for host in ["api.test", "api.test:443", "127.0.0.1:8125"] {
+        assert_eq!(connect(host), Ok(Named::Connect(authority(Scheme::Https, "api.test", 443))), "{host}");
+    }
+    let clear = judged(HERE, "POST", "https://API.test/v1?q=1", &[("host", "api.test"), ("proxy-connection", "keep-alive")]);
+    assert_eq!(clear, Ok(Named::Host(authority(Scheme::Https, "api.test", 443))));
+    let odd_port = judged(HERE, "POST", "http://api.test:8443/", &[("host", "api.test:8443"), ("connection", "keep-alive, close")]);
+    assert_eq!(odd_port, Ok(Named::Host(authority(Scheme::Http, "api.test", 8443))));
+    let fetch = judged(HERE, "POST", "/playmobile/x", &[("host", "127.0.0.1:8125"), ("sec-fetch-mode", "cors")]);
+    assert_eq!(fetch, Ok(Named::Path(Some(String::from("127.0.0.1:8125")))));
+    let socket = judged(HERE, "POST", "/x", &[("host", "[::1]")]);
+    assert_eq!(socket, Ok(Named::Path(Some(String::from("[::1]")))));
+}
+
+#[test]
+fn inside_a_connect_the_target_rules() {
+    let target = authority(Scheme::Https, "api.test", 80);
+    let inside = Way { inside: Some(&target), ..HERE };
+    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test")]), Ok(Named::Host(target.clone())));
+    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test:80")]), Ok(Named::Host(target.clone())));
+    assert_eq!(judged(inside, "POST", "/x", &[("host", "evil.test")]), Err(Refusal::OtherHost));
+    assert!(matches!(judged(inside, "POST", "http://api.test/x", &[("host", "api.test")]), Err(Refusal::Form(_))));
+    assert!(matches!(judged(inside, "CONNECT", "api.test:443", &[("host", "api.test")]), Err(Refusal::Form(_))));
+}
+
+#[test]
+fn what_the_library_lets_through_is_refused() {
+    let host = ("host", "api.test");
+    type Row = (&'static str, &'static str, Vec<(&'static str, &'static str)>, u16);
+    let table: Vec<Row> = vec![
+        ("POST", "/x", vec![host, ("host", "evil.test")], 400),
+        ("POST", "/x", vec![host, host], 400),
+        ("POST", "/x", vec![], 400),
+        ("POST", "http://api.test/x", vec![("host", "evil.test")], 400),
+        ("POST", "http://api.test/x", vec![("host", "api.test:81")], 400),
+        ("POST", "http://user:pass@api.test/x", vec![host], 400),
+        ("POST", "ftp://api.test/x", vec![host], 400),
+        ("CONNECT", "api.test", vec![host], 400),
+        ("TRACE", "/x", vec![host], 405),
+        ("BREW", "/x", vec![host], 405),
+        ("POST", "/x", vec![host, ("connection", "authorization"), ("authorization", "Basic eDp5")], 400),
+        ("POST", "/x", vec![host, ("connection", "close, Content-Type"), ("content-type", "text/plain")], 400),
+        ("POST", "/x", vec![host, ("origin", "https://evil.test")], 403),
+        ("POST", "/x", vec![host, ("origin", "null")], 403),
+        ("GET", "/x", vec![host, ("sec-fetch-site", "cross-site")], 403),
+        ("POST", "/x", vec![host, ("via", "1.1 other, 1.1 sms-sidecar-77aa")], 508),
+    ];
+    for (method, uri, headers, status) in table {
+        let refusal = judged(HERE, method, uri, &headers).expect_err(uri);
+        assert_eq!(refusal.status().as_u16(), status, "{method} {uri} {headers:?}: {refusal}");
+    }
+}
+
+#[test]
+fn clear_https_is_for_this_machine_only() {
+    let ask = |way| judged(way, "POST", "https://api.test/", &[("host", "api.test")]);
+    assert!(ask(HERE).is_ok());
+    assert_eq!(ask(AWAY), Err(Refusal::ClearText));
+    assert!(judged(AWAY, "POST", "http://api.test/", &[("host", "api.test")]).is_ok());
+    assert!(judged(AWAY, "CONNECT", "api.test:443", &[("host", "api.test")]).is_ok());
+}
+
+#[test]
+fn old_http_needs_no_host() {
+    let mut request = Request::builder().method("GET").uri("/x").body(()).unwrap();
+    *request.version_mut() = Version::HTTP_10;
+    assert_eq!(head(&request.into_parts().0, HERE), Ok(Named::Path(None)));
+}
+
+#[test]
+fn paths_that_services_read_in_two_ways_are_refused() {
+    let bad = ["/a/./b", "/a/../b", "/..", "/a/.", "//a", "/a//b", "/a\\b", "/a%2fb", "/a%2Fb", "/%2e%2e/b", "/a%2E", "/a%00", "/a%5cb"];
+    for text in bad {
+        assert!(path(text).is_err(), "{text}");
+    }
+    for text in ["/", "/a/b", "/a/b/", "/a.b/..c/d..", "/2010-04-01/Accounts/AC0/Messages.json", "/a%20b"] {
+        assert!(path(text).is_ok(), "{text}");
+    }
+}
+
+#[test]
+fn stripping_takes_what_is_ours_and_the_connections() {
+    let mut headers = HeaderMap::new();
+    let all = [
+        ("host", "api.test"),
+        ("connection", "close, x-once"),
+        ("x-once", "1"),
+        ("keep-alive", "timeout=5"),
+        ("te", "trailers"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("expect", "100-continue"),
+        ("proxy-authorization", "Basic cHU6cHA="),
+        ("proxy-connection", "keep-alive"),
+        ("x-sms-sidecar-provider", "x"),
+        ("content-length", "3"),
+        ("trailer", "x"),
+        ("authorization", "Basic eDp5"),
+        ("content-type", "application/json"),
+        ("user-agent", "axios/1.7"),
+    ];
+    for (name, value) in all {
+        headers.append(HeaderName::from_static(name), value.parse().unwrap());
+    }
+    strip(&mut headers);
+    let mut left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["authorization", "content-type", "user-agent"]);
+}
+
+#[test]
+fn some_addresses_are_never_reached() {
+    let own: Vec<SocketAddr> = vec!["127.0.0.1:8125".parse().unwrap(), "0.0.0.0:9125".parse().unwrap(), "10.1.1.1:7000".parse().unwrap()];
+    let ask = |text: &str, local| address(text.parse().unwrap(), &own, local);
+    let metadata = [
+        "169.254.169.254:80",
+        "169.254.170.2:80",
+        "[fd00:ec2::254]:80",
+        "100.100.100.200:80",
+        "168.63.129.16:80",
+        "[::ffff:169.254.169.254]:80",
+        "[64:ff9b::a9fe:a9fe]:80",
+        "[2002:a9fe:a9fe::]:80",
+        "[::a9fe:a9fe]:80",
+        "[fe80::1]:80",
+    ];
+    for text in metadata {
+        assert!(matches!(ask(text, true), Err(Refusal::Metadata(_))), "{text}");
+    }
+    for text in ["127.0.0.1:8125", "127.0.0.2:8125", "[::1]:9125", "0.0.0.0:8125", "[::ffff:127.0.0.1]:8125", "10.1.1.1:7000"] {
+        assert!(matches!(ask(text, true), Err(Refusal::Own(_))), "{text}");
+    }
+    for text in ["127.0.0.1:80", "10.0.0.1:80", "192.168.1.1:80", "172.16.0.1:80", "100.64.0.1:80", "[fd12::1]:80", "[::1]:80", "0.0.0.0:1"]
+    {
+        assert!(matches!(ask(text, false), Err(Refusal::Private(_))), "{text}");
+        assert_eq!(ask(text, true), Ok(()), "{text}");
+    }
+    assert!(matches!(ask("224.0.0.1:80", true), Err(Refusal::Nobody(_))));
+    assert_eq!(ask("93.184.216.34:443", false), Ok(()));
+}
+
+#[test]
+fn names_are_judged_before_they_are_resolved() {
+    let own: Vec<SocketAddr> = vec!["127.0.0.1:8125".parse().unwrap()];
+    let ask = |name: &str, port, local| host(&authority(Scheme::Http, name, port), &own, local);
+    assert!(matches!(ask("metadata.google.internal", 80, true), Err(Refusal::Metadata(_))));
+    assert!(matches!(ask("localhost", 8125, true), Err(Refusal::Own(_))));
+    assert!(matches!(ask("x.localhost", 80, false), Err(Refusal::Private(_))));
+    assert!(matches!(ask("169.254.169.254", 80, true), Err(Refusal::Metadata(_))));
+    assert_eq!(ask("api.test", 443, false), Ok(()));
+}
