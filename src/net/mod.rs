@@ -1,6 +1,7 @@
 //! Sockets, TLS and the local CA, the upstream client, and what a raw request must be
 //! before anything else looks at it. Knows no dialect.
 
+pub mod authority;
 pub mod ca;
 pub mod door;
 pub mod drain;
@@ -9,6 +10,8 @@ pub mod screen;
 pub mod server;
 pub mod upstream;
 
+mod meter;
 mod settings;
+mod tls;
 
 pub use settings::{CaSettings, Limits, Listen, OtherHosts, Upstream};

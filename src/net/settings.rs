@@ -1,5 +1,6 @@
 //! What listeners and clients are made from, free of the file's spelling.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,8 +38,8 @@ pub enum OtherHosts {
     Refuse,
 }
 
-/// How one provider is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How one provider is reached. Prints the proxy's host only: its user info is a secret.
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Upstream {
     /// More trusted roots, PEM.
     pub ca_file: Option<PathBuf>,
@@ -48,6 +49,17 @@ pub struct Upstream {
     pub proxy: Option<http::Uri>,
     /// The local address to bind.
     pub source_address: Option<IpAddr>,
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream")
+            .field("ca_file", &self.ca_file)
+            .field("insecure_http", &self.insecure_http)
+            .field("proxy", &self.proxy.as_ref().and_then(http::Uri::host))
+            .field("source_address", &self.source_address)
+            .finish()
+    }
 }
 
 /// Size and time limits of the doors.

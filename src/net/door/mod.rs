@@ -2,13 +2,13 @@
 //! service on one connection function. Hands whole, screened requests to a `Carrier`
 //! and sends its replies; refuses what `screen` refuses, and what is too big or too slow.
 
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::StatusCode;
 
 use crate::dialect::{Reply, Request};
+use crate::net::authority::Authority;
 use crate::net::ca::Ca;
 use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
@@ -37,42 +37,6 @@ impl Door {
             Self::Connect => "connect",
             Self::Unix => "unix",
         }
-    }
-}
-
-/// `http` or `https`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scheme {
-    /// In clear.
-    Http,
-    /// Over TLS.
-    Https,
-}
-
-impl Scheme {
-    /// As it stands in a URL.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::Http => "http",
-            Self::Https => "https",
-        }
-    }
-}
-
-/// Whom the backend named: a CONNECT's target or an absolute URI, never a CONNECT's Host header.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority {
-    /// For CONNECT: `Https` until the first byte inside says otherwise.
-    pub scheme: Scheme,
-    /// Lower case, no port, no brackets, no trailing dot.
-    pub host: String,
-    /// Always known.
-    pub port: u16,
-}
-
-impl fmt::Display for Authority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.host, self.port)
     }
 }
 

@@ -9,7 +9,7 @@ use http::header::{CONNECTION, HOST, ORIGIN, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
-use crate::net::door::{Authority, Scheme};
+use crate::net::authority::{Authority, Scheme, plain};
 
 pub use target::{address, host};
 
@@ -236,7 +236,7 @@ fn absolute(parts: &Parts, host: Option<&str>, way: Way<'_>) -> Result<Named, Re
         return Err(Refusal::ClearText);
     }
     let authority = parts.uri.authority().ok_or(Refusal::Form("an absolute URL without a host"))?;
-    let named = named(scheme, authority, authority.port_u16().unwrap_or(default_port(scheme)))?;
+    let named = named(scheme, authority, authority.port_u16().unwrap_or(scheme.default_port()))?;
     if host.is_some_and(|host| !same_host(host, &named)) {
         return Err(Refusal::OtherHost);
     }
@@ -254,10 +254,6 @@ fn named(scheme: Scheme, authority: &http::uri::Authority, port: u16) -> Result<
     Ok(Authority { scheme, host, port })
 }
 
-fn plain(host: &str) -> String {
-    host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
-}
-
 /// A Host header against the authority it should repeat; the default port may be left out.
 fn same_host(header: &str, authority: &Authority) -> bool {
     let Ok(parsed) = header.parse::<http::uri::Authority>() else { return false };
@@ -267,16 +263,9 @@ fn same_host(header: &str, authority: &Authority) -> bool {
     let port = parsed.port_u16().unwrap_or(match authority.port {
         // Inside a CONNECT the scheme is a guess until the first byte; either default may go unsaid.
         port @ (80 | 443) => port,
-        _ => default_port(authority.scheme),
+        _ => authority.scheme.default_port(),
     });
     plain(parsed.host()) == authority.host && port == authority.port
-}
-
-fn default_port(scheme: Scheme) -> u16 {
-    match scheme {
-        Scheme::Http => 80,
-        Scheme::Https => 443,
-    }
 }
 
 #[cfg(test)]

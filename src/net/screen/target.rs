@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::net::door::Authority;
+use crate::net::authority::Authority;
 use crate::net::screen::Refusal;
 
 /// Metadata services outside the link-local range.

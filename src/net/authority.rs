@@ -1,0 +1,71 @@
+//! A scheme, a host and a port: what a backend names and what a client connects to.
+
+use std::fmt;
+
+/// `http` or `https`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scheme {
+    /// In clear.
+    Http,
+    /// Over TLS.
+    Https,
+}
+
+impl Scheme {
+    /// As it stands in a URL.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Https => "https",
+        }
+    }
+
+    /// The port that goes unsaid.
+    pub fn default_port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
+}
+
+/// Whom a request is for: a CONNECT's target or an absolute URI, never a CONNECT's Host header.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Authority {
+    /// For CONNECT: `Https` until the first byte inside says otherwise.
+    pub scheme: Scheme,
+    /// Lower case, no port, no brackets, no trailing dot.
+    pub host: String,
+    /// Always known.
+    pub port: u16,
+}
+
+impl Authority {
+    /// What a URL names; none without scheme or host, or with a scheme that is not ours.
+    pub fn of(url: &http::Uri) -> Option<Self> {
+        let scheme = match url.scheme_str()? {
+            "http" => Scheme::Http,
+            "https" => Scheme::Https,
+            _ => return None,
+        };
+        let host = plain(url.host()?);
+        (!host.is_empty()).then(|| Self { scheme, host, port: url.port_u16().unwrap_or(scheme.default_port()) })
+    }
+
+    /// As a Host header says it: without the port that goes unsaid.
+    pub fn host_header(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+    }
+}
+
+/// A host in its one form: lower case, no brackets, no trailing dot.
+pub fn plain(host: &str) -> String {
+    host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
+}

@@ -1,0 +1,90 @@
+//! Counts the bytes that pass a stream: "was anything written" and "how much went
+//! through" are answered here, below HTTP, where nobody can be mistaken.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// What has passed so far; clones share it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Counts(Arc<Both>);
+
+#[derive(Debug, Default)]
+struct Both {
+    read: AtomicU64,
+    written: AtomicU64,
+}
+
+impl Counts {
+    /// Bytes taken by the stream for writing.
+    pub(crate) fn written(&self) -> u64 {
+        self.0.written.load(Ordering::SeqCst)
+    }
+
+    /// Bytes in both directions.
+    pub(crate) fn total(&self) -> u64 {
+        self.0.read.load(Ordering::SeqCst) + self.written()
+    }
+}
+
+/// A stream with counts.
+#[derive(Debug)]
+pub(crate) struct Metered<S> {
+    inner: S,
+    counts: Counts,
+}
+
+impl<S> Metered<S> {
+    /// Begins at nothing.
+    pub(crate) fn new(inner: S) -> (Self, Counts) {
+        let counts = Counts::default();
+        (Self { inner, counts: counts.clone() }, counts)
+    }
+}
+
+fn len(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.counts.0.read.fetch_add(len(buf.filled().len() - before), Ordering::SeqCst);
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.counts.0.written.fetch_add(len(*taken), Ordering::SeqCst);
+        }
+        polled
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        if let Poll::Ready(Ok(taken)) = &polled {
+            self.counts.0.written.fetch_add(len(*taken), Ordering::SeqCst);
+        }
+        polled
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+}

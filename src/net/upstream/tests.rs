@@ -1,0 +1,338 @@
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use http::{HeaderMap, StatusCode};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::ServerConfig;
+use rustls_pki_types::PrivateKeyDer;
+use tempfile::NamedTempFile;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+fn client() -> Client {
+    Client::new(Upstream { insecure_http: true, ..Upstream::default() }, 1 << 16).unwrap()
+}
+
+fn post(scheme: &str, to: SocketAddr) -> Outgoing {
+    let url = format!("{scheme}://{to}/send?a=1").parse().unwrap();
+    Outgoing { method: Method::POST, url, headers: HeaderMap::new(), body: Bytes::from_static(b"to=1") }
+}
+
+/// One request's head and 4-byte body, or nothing if the other side closed.
+async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\nto=1") {
+        text.push(stream.read_u8().await.ok()?);
+    }
+    String::from_utf8(text).ok()
+}
+
+/// Plays every connection with `script`; ends with how many there were.
+async fn server<F>(script: impl Fn(usize, TcpStream) -> F + Send + 'static) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0.. {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(script(number, stream));
+        }
+    });
+    address
+}
+
+/// A server that reads one request, says `answer`, and closes.
+async fn answering(answer: &'static [u8]) -> SocketAddr {
+    server(move |_, mut stream| async move {
+        request(&mut stream).await.unwrap();
+        stream.write_all(answer).await.unwrap();
+    })
+    .await
+}
+
+async fn lost(answer: &'static [u8]) -> Lost {
+    let address = answering(answer).await;
+    client().exchange(post("http", address), 5 * SECOND).await.unwrap_err()
+}
+
+fn cause(lost: &Lost) -> (&'static str, Cause) {
+    match lost {
+        Lost::Unsent { cause, .. } => ("unsent", *cause),
+        Lost::Unknown { cause, .. } => ("unknown", *cause),
+    }
+}
+
+#[tokio::test]
+async fn a_request_goes_out_plain_and_whole() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |number, mut stream| {
+        let tell = tell.clone();
+        async move {
+            while let Some(text) = request(&mut stream).await {
+                tell.send((number, text)).unwrap();
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let client = client().marked("sms-sidecar-1");
+    let mut outgoing = post("http", address);
+    outgoing.headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
+    outgoing.headers.insert("proxy-authorization", HeaderValue::from_static("Basic x"));
+    outgoing.headers.insert("authorization", HeaderValue::from_static("Basic y"));
+    for _ in 0..2 {
+        let reply = client.exchange(outgoing.clone(), SECOND).await.unwrap();
+        assert_eq!((reply.status, &reply.body[..]), (StatusCode::OK, &b"ok"[..]));
+    }
+    let (first, text) = told.recv().await.unwrap();
+    assert!(text.starts_with("POST /send?a=1 HTTP/1.1\r\n"), "{text}");
+    for line in
+        [&format!("host: {address}"), "accept-encoding: identity", "content-length: 4", "via: 1.1 sms-sidecar-1", "authorization: Basic y"]
+    {
+        assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");
+    }
+    assert!(!text.contains("proxy-") && !text.contains("gzip"), "{text}");
+    assert_eq!(told.recv().await.unwrap().0, first, "the connection is used again");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unsent() {
+    let address = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let lost = client().exchange(post("http", address), SECOND).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::Unreachable));
+}
+
+#[tokio::test]
+async fn credentials_do_not_travel_in_clear_unless_told() {
+    let strict = Client::new(Upstream::default(), 100).unwrap();
+    let lost = strict.exchange(post("http", "127.0.0.1:9".parse().unwrap()), SECOND).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::EndpointWrong));
+    assert!(lost.to_string().contains("insecure_http"), "{lost}");
+}
+
+#[tokio::test]
+async fn what_comes_after_the_request_is_in_doubt() {
+    assert_eq!(cause(&lost(b"").await), ("unknown", Cause::Unreachable));
+    assert_eq!(cause(&lost(b"220 mail.test ESMTP\r\n\r\n").await), ("unknown", Cause::ReplyUnreadable));
+    assert_eq!(cause(&lost(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhal").await), ("unknown", Cause::ReplyUnreadable));
+    let packed = lost(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\nxx").await;
+    assert_eq!(cause(&packed), ("unknown", Cause::ReplyUnreadable));
+    assert!(packed.to_string().contains("compressed"), "{packed}");
+}
+
+#[tokio::test]
+async fn silence_after_the_request_is_in_doubt() {
+    let address = server(|_, mut stream| async move {
+        request(&mut stream).await.unwrap();
+        stream.read_u8().await.ok();
+    })
+    .await;
+    let lost = client().exchange(post("http", address), SECOND / 5).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unknown", Cause::Timeout));
+}
+
+#[tokio::test]
+async fn a_stalled_body_is_in_doubt() {
+    let address = server(|_, mut stream| async move {
+        request(&mut stream).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx").await.unwrap();
+        stream.read_u8().await.ok();
+    })
+    .await;
+    let lost = client().exchange(post("http", address), SECOND / 5).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unknown", Cause::Timeout));
+}
+
+#[tokio::test]
+async fn silence_before_the_request_is_unsent() {
+    let address = server(|_, mut stream| async move {
+        let mut hello = [0; 4096];
+        while stream.read(&mut hello).await.is_ok_and(|read| read > 0) {}
+    })
+    .await;
+    let lost = client().exchange(post("https", address), SECOND / 5).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::Timeout));
+}
+
+#[tokio::test]
+async fn two_hundred_megabytes_are_not_read() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    let address = server(move |_, mut stream| {
+        let tell = tell.lock().unwrap().take();
+        async move {
+            request(&mut stream).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n").await.unwrap();
+            let block = vec![0; 1 << 20];
+            let mut sent = 0;
+            while sent < 200 && stream.write_all(&block).await.is_ok() {
+                sent += 1;
+            }
+            tell.unwrap().send(sent).unwrap();
+        }
+    })
+    .await;
+    let lost = client().exchange(post("http", address), 5 * SECOND).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable));
+    assert!(told.await.unwrap() < 100);
+}
+
+#[tokio::test]
+async fn a_redirect_is_only_reported() {
+    let address = answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n").await;
+    let reply = client().exchange(post("http", address), SECOND).await.unwrap();
+    assert_eq!(reply.status, StatusCode::FOUND);
+}
+
+#[tokio::test]
+async fn a_pooled_connection_that_died_costs_nothing() {
+    let (closed, mut closings) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |_, mut stream| {
+        let closed = closed.clone();
+        async move {
+            request(&mut stream).await.unwrap();
+            stream.write_all(OK.as_bytes()).await.unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    })
+    .await;
+    let client = client();
+    for _ in 0..20 {
+        client.exchange(post("http", address), SECOND).await.unwrap();
+        closings.recv().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_connection_idle_for_long_carries_nothing() {
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |number, mut stream| {
+        let tell = tell.clone();
+        async move {
+            while request(&mut stream).await.is_some() {
+                tell.send(number).unwrap();
+                stream.write_all(OK.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    let client = client();
+    client.exchange(post("http", address), SECOND).await.unwrap();
+    tokio::time::pause();
+    tokio::time::advance(5 * SECOND).await;
+    tokio::time::resume();
+    client.exchange(post("http", address), SECOND).await.unwrap();
+    assert_eq!((told.recv().await, told.recv().await), (Some(0), Some(1)));
+}
+
+/// A TLS server on 127.0.0.1 with a certificate for `name`, and that certificate in a file.
+async fn tls_server(name: &str) -> (SocketAddr, NamedTempFile, JoinHandle<()>) {
+    let key = KeyPair::generate().unwrap();
+    let cert = CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap();
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(cert.pem().as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let task = tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            if request(&mut stream).await.is_some() {
+                stream.write_all(OK.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    });
+    (address, file, task)
+}
+
+fn trusting(file: &NamedTempFile) -> Upstream {
+    Upstream { ca_file: Some(file.path().to_path_buf()), ..Upstream::default() }
+}
+
+#[tokio::test]
+async fn an_untrusted_certificate_is_unsent_and_says_what_to_set() {
+    let (address, file, _task) = tls_server("127.0.0.1").await;
+    let stranger = Client::new(Upstream::default(), 100).unwrap();
+    let lost = stranger.exchange(post("https", address), SECOND).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::TlsUntrusted));
+    assert!(lost.to_string().contains("set `ca_file`"), "{lost}");
+    let friend = Client::new(trusting(&file), 100).unwrap();
+    assert_eq!(friend.exchange(post("https", address), SECOND).await.unwrap().status, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_certificate_for_another_name_is_unsent() {
+    let (address, file, _task) = tls_server("other.test").await;
+    let lost = Client::new(trusting(&file), 100).unwrap().exchange(post("https", address), SECOND).await.unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::TlsUntrusted));
+    assert!(lost.to_string().contains("another name"), "{lost}");
+}
+
+#[test]
+fn roots_that_cannot_be_read_are_said() {
+    let none = Upstream { ca_file: Some("/nonexistent/roots.pem".into()), ..Upstream::default() };
+    let error = Client::new(none, 100).unwrap_err().to_string();
+    assert!(error.contains("/nonexistent/roots.pem") && error.contains("ca_file"), "{error}");
+    let empty = NamedTempFile::new().unwrap();
+    assert!(Client::new(trusting(&empty), 100).unwrap_err().to_string().contains("no certificate"));
+}
+
+/// A CONNECT proxy that wants `pu:pp`.
+async fn proxy() -> SocketAddr {
+    server(|_, mut stream: TcpStream| async move {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        let head = String::from_utf8(head).unwrap();
+        if !head.contains("Proxy-Authorization: Basic cHU6cHA=\r\n") {
+            stream.write_all(b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n").await.unwrap();
+            return;
+        }
+        let target = head.split(' ').nth(1).unwrap().to_owned();
+        let mut onward = TcpStream::connect(target).await.unwrap();
+        stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+        copy(&mut stream, &mut onward).await;
+    })
+    .await
+}
+
+async fn copy(a: &mut (impl AsyncRead + AsyncWrite + Unpin), b: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
+    tokio::io::copy_bidirectional(a, b).await.ok();
+}
+
+#[tokio::test]
+async fn a_proxy_on_the_way_out_is_used() {
+    let (address, file, _task) = tls_server("127.0.0.1").await;
+    let proxy = proxy().await;
+    let through = |url: String| {
+        let settings = Upstream { proxy: Some(url.parse().unwrap()), source_address: Some([127, 0, 0, 1].into()), ..trusting(&file) };
+        Client::new(settings, 100).unwrap()
+    };
+    let known = through(format!("http://pu:pp@{proxy}"));
+    assert_eq!(known.exchange(post("https", address), SECOND).await.unwrap().status, StatusCode::OK);
+    let shown = format!("{known:?}");
+    assert!(!shown.contains("cHU6cHA=") && !shown.contains("pu:pp"), "{shown}");
+    let unknown = through(format!("http://{proxy}")).exchange(post("https", address), SECOND).await.unwrap_err();
+    assert_eq!(cause(&unknown), ("unsent", Cause::Unreachable));
+    assert!(unknown.to_string().contains("407"), "{unknown}");
+}
