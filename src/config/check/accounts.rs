@@ -1,0 +1,238 @@
+//! `[vaults]`, `[providers]`, `[callers]`: accounts, and where what opens them is kept.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::config::Key;
+use crate::config::check::judge::Judge;
+use crate::config::facts::Facts;
+use crate::config::raw::{self, File, Named, Word, in_order};
+use crate::config::words;
+use crate::dialect::Dialect;
+use crate::net::Upstream;
+use crate::proxy::{Caller, CallerProof, Mode, Provider};
+use crate::sms::ProviderId;
+use crate::vault::{Reference, Settings, SourceSettings};
+
+/// One attempt's time limit.
+const TIMEOUT: Duration = Duration::from_secs(3);
+/// First recheck of a provider that was set aside.
+const RECHECK: Duration = Duration::from_secs(60);
+
+pub(super) fn vaults(judge: &mut Judge<'_>, file: &File) -> Settings {
+    let mut sources = BTreeMap::new();
+    for (name, vault) in in_order(&file.vaults) {
+        judge.must(name, words::name);
+        let kinds = [vault.embedded.is_some(), vault.env.is_some(), vault.directory.is_some()];
+        if kinds.iter().filter(|there| **there).count() != 1 {
+            judge.error(name.span(), "a vault is of exactly one kind", "give it one of `embedded`, `directory`, `env`");
+        }
+        judge.remember(Key::Vault(name.get_ref().clone()), name.span());
+        if let Some(source) = source(judge, vault) {
+            sources.insert(name.get_ref().clone(), source);
+        }
+    }
+    Settings { sources }
+}
+
+fn source(judge: &mut Judge<'_>, vault: &raw::Vault) -> Option<SourceSettings> {
+    if let Some(table) = &vault.embedded {
+        return Some(SourceSettings::Embedded {
+            file: judge.path_or(table.get_ref().file.as_ref(), &table.span(), "file"),
+            key_file: judge.path_or(table.get_ref().key_file.as_ref(), &table.span(), "key_file"),
+        });
+    }
+    if let Some(table) = &vault.directory {
+        return Some(SourceSettings::Directory { path: judge.path_or(table.get_ref().path.as_ref(), &table.span(), "path") });
+    }
+    let table = vault.env.as_ref()?;
+    Some(SourceSettings::Env { file: table.get_ref().file.as_ref().map(|word| judge.path(word)) })
+}
+
+pub(super) fn providers(judge: &mut Judge<'_>, file: &File, mode: Mode) -> Vec<Provider> {
+    if file.providers.is_empty() {
+        judge.error(0..0, "the file names no provider", "add `[providers.NAME]` with at least `dialect`");
+    }
+    let mut providers = Vec::new();
+    for (name, raw) in in_order(&file.providers) {
+        judge.must(name, words::name);
+        let Some(dialect) = dialect(judge, name, raw) else { continue };
+        let observed = only_observed(file, name.get_ref(), mode);
+        if raw.credential.is_none() && !observed && dialect.credential_fields().iter().any(|field| field.required) {
+            let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
+            judge.error(name.span(), "this provider has no credential", help);
+        }
+        providers.push(Provider {
+            id: ProviderId::new(name.get_ref()),
+            credential: raw.credential.as_ref().map(|entry| credential(judge, file, (name.get_ref(), &dialect), entry)),
+            sender: sender(judge, &dialect, raw),
+            timeout: judge.value(raw.timeout.as_ref(), TIMEOUT, words::some_time),
+            recheck: judge.value(raw.recheck.as_ref(), Some(RECHECK), |word| {
+                if word == "never" { Ok(None) } else { words::some_time(word).map(Some) }
+            }),
+            templates_only: judge.choice(raw.templates.as_ref(), false, &[("only", true), ("any", false)]),
+            operations: operations(judge, &raw.operations),
+            base_url: base_url(judge, &dialect, name, raw),
+            params: params(judge, &dialect, name, raw),
+            upstream: upstream(judge, name.get_ref(), raw),
+            dialect,
+        });
+    }
+    providers
+}
+
+fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Arc<Dialect>> {
+    let Some(word) = &raw.dialect else {
+        judge.error(name.span(), "`dialect` is missing here", "say which service's API it speaks; `sms-sidecar dialects` lists them");
+        return None;
+    };
+    let Some(dialect) = judge.catalog.get(word.get_ref()).cloned() else {
+        let catalog = judge.catalog;
+        let names: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
+        judge.known_name(word, &names, "dialect");
+        return None;
+    };
+    if judge.catalog.get(name.get_ref()).is_some_and(|other| other.name != dialect.name) {
+        let help = "a provider named like a dialect must speak it: the base URL door could not tell which is meant";
+        judge.error(name.span(), "this is the name of another dialect", help);
+    }
+    if dialect.requires_experimental() && !raw.experimental {
+        let help = "set `experimental = true` to use it all the same: it may name a wrong cause";
+        judge.error(word.span(), "no source but memory stands behind this dialect", help);
+    }
+    Some(dialect)
+}
+
+/// Whether every call that could reach the provider is watched only.
+fn only_observed(file: &File, provider: &str, mode: Mode) -> bool {
+    let observes = |word: &Option<Word>| word.as_ref().map_or(mode == Mode::Observe, |word| word.get_ref() == "observe");
+    let mut uses = file
+        .routes
+        .iter()
+        .map(Spanned::get_ref)
+        .filter(|route| route.providers.as_ref().is_none_or(|names| names.iter().any(|name| name.get_ref() == provider)))
+        .peekable();
+    if uses.peek().is_none() { mode == Mode::Observe } else { uses.all(|route| observes(&route.mode)) }
+}
+
+fn credential(judge: &mut Judge<'_>, file: &File, (provider, dialect): (&str, &Dialect), entry: &Spanned<raw::Entry>) -> Reference {
+    judge.remember(Key::Credential(provider.to_owned()), entry.span());
+    let known: Vec<&str> = dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
+    for field in entry.get_ref().fields.keys() {
+        judge.known_name(field, &known, "credential field");
+    }
+    let names = dialect.credential_fields().iter().map(|field| (field.name.clone(), field.env.clone())).collect();
+    reference(judge, file, entry, names)
+}
+
+fn reference(judge: &mut Judge<'_>, file: &File, entry: &Spanned<raw::Entry>, names: BTreeMap<String, Vec<String>>) -> Reference {
+    let raw = entry.get_ref();
+    let vault = raw.vault.as_ref();
+    match vault {
+        Some(word) => judge.known(word, &file.vaults, "vault"),
+        None => judge.error(entry.span(), "`vault` is missing here", "say which of `[vaults]` holds it"),
+    }
+    let embedded = vault.and_then(|word| file.vaults.get(word.get_ref().as_str())).is_some_and(|vault| vault.embedded.is_some());
+    if embedded && raw.path.is_none() {
+        judge.error(
+            entry.span(),
+            "`path` is missing here",
+            "an embedded vault holds many entries: say which, as `path = \"sms/playmobile\"`",
+        );
+    }
+    Reference {
+        vault: vault.map(|word| word.get_ref().clone()).unwrap_or_default(),
+        path: raw.path.as_ref().map(|word| word.get_ref().clone()).unwrap_or_default(),
+        fields: plain(&raw.fields),
+        names,
+    }
+}
+
+fn plain(named: &Named<Word>) -> BTreeMap<String, String> {
+    named.iter().map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone())).collect()
+}
+
+fn sender(judge: &mut Judge<'_>, dialect: &Dialect, raw: &raw::Provider) -> Option<String> {
+    let word = raw.sender.as_ref()?;
+    if word.get_ref().trim().is_empty() {
+        judge.error(word.span(), "an empty sender", "leave the key out to send what the backend wrote");
+    }
+    if dialect.test_senders().iter().any(|test| test == word.get_ref()) {
+        judge.warn(word.span(), "a test sender: the service accepts the message and delivers nothing", "put the account's own sender here");
+    }
+    Some(word.get_ref().clone())
+}
+
+fn operations(judge: &mut Judge<'_>, words: &[Word]) -> Vec<String> {
+    for word in words {
+        judge.must(word, words::operation);
+    }
+    words.iter().map(|word| word.get_ref().clone()).collect()
+}
+
+fn base_url(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Provider) -> String {
+    let url = raw.base_url.as_ref().map_or(dialect.base_url(), |word| word.get_ref().as_str());
+    let span: Range<usize> = raw.base_url.as_ref().map_or(name.span(), Spanned::span);
+    match words::base_url(url) {
+        Err((what, help)) => judge.error(span, what, help),
+        Ok(uri) if uri.scheme_str() == Some("http") && !raw.insecure_http => {
+            let help = "use https, or set `insecure_http = true` where the way there is yours";
+            judge.error(span, "the credential would travel in clear to this URL", help);
+        }
+        Ok(_) => {}
+    }
+    url.trim_end_matches('/').to_owned()
+}
+
+fn params(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Provider) -> BTreeMap<String, String> {
+    let known = dialect.params();
+    let names: Vec<&str> = known.iter().map(|param| param.name.as_str()).collect();
+    for key in raw.param.keys() {
+        judge.known_name(key, &names, "parameter of this dialect");
+    }
+    for param in known.iter().filter(|param| param.required && !raw.param.contains_key(param.name.as_str())) {
+        let help = format!("add `param = {{ {} = \"…\" }}`", param.name);
+        judge.error(name.span(), format!("this dialect needs the parameter `{}`", param.name), help);
+    }
+    plain(&raw.param)
+}
+
+fn upstream(judge: &mut Judge<'_>, provider: &str, raw: &raw::Provider) -> Upstream {
+    if let Some(word) = &raw.ca_file {
+        judge.remember(Key::CaFile(provider.to_owned()), word.span());
+    }
+    Upstream {
+        ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
+        insecure_http: raw.insecure_http,
+        proxy: judge.value(raw.outbound.proxy.as_ref(), None, |word| words::proxy(word).map(Some)),
+        source_address: judge.value(raw.outbound.source_address.as_ref(), None, |word| words::ip(word).map(Some)),
+    }
+}
+
+pub(super) fn callers(judge: &mut Judge<'_>, file: &File) -> Vec<Caller> {
+    let mut callers = Vec::new();
+    for (name, raw) in in_order(&file.callers) {
+        judge.must(name, words::name);
+        let proof = match (&raw.uid, &raw.token) {
+            (Some(uid), None) => CallerProof::Uid(*uid.get_ref()),
+            (None, Some(entry)) => {
+                judge.remember(Key::Token(name.get_ref().clone()), entry.span());
+                CallerProof::Token(reference(judge, file, entry, BTreeMap::from([("token".to_owned(), Vec::new())])))
+            }
+            (Some(_), Some(_)) | (None, None) => {
+                judge.error(
+                    name.span(),
+                    "a caller is known by exactly one thing",
+                    "give it `uid = 1001` or `token = { vault = \"…\", path = \"…\" }`",
+                );
+                continue;
+            }
+        };
+        callers.push(Caller { name: name.get_ref().clone(), proof });
+    }
+    callers
+}

@@ -1,0 +1,108 @@
+//! `[listen]`, `[intercept]`, `[limits]`: who may come in, and how much at once.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use crate::config::Key;
+use crate::config::check::judge::Judge;
+use crate::config::raw::{File, Word};
+use crate::config::words;
+use crate::net::{CaSettings, Limits, Listen, OtherHosts};
+
+/// Where the backend finds us unless the file says otherwise.
+const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8125);
+/// Where Prometheus finds us unless the file says otherwise.
+const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9125);
+
+pub(super) fn listen(judge: &mut Judge<'_>, file: &File) -> Listen {
+    let raw = &file.listen;
+    if let Some(word) = &raw.transparent {
+        judge.error(word.span(), "this version has no transparent door", "take the key away; `proxy` and `unix` are there");
+    }
+    let listen = Listen {
+        proxy: judge.value(raw.proxy.as_ref(), Some(PROXY), words::address),
+        unix: raw.unix.as_ref().map(|word| judge.path(word)),
+        admin: judge.value(raw.admin.as_ref(), Some(ADMIN), words::address),
+        metrics: judge.value(raw.metrics.as_ref(), None, words::address),
+        control: raw.control.as_ref().map(|word| judge.path(word)),
+    };
+    if let (None, None, Some(word)) = (listen.proxy, &listen.unix, &raw.proxy) {
+        judge.error(word.span(), "no door is left for the backend", "set `proxy` to an address or add `unix`");
+    }
+    stranger(judge, file, listen.proxy);
+    same_address(judge, file, &listen);
+    listen
+}
+
+/// A door that strangers can reach asks who they are.
+fn stranger(judge: &mut Judge<'_>, file: &File, proxy: Option<SocketAddr>) {
+    let (Some(address), Some(word)) = (proxy, &file.listen.proxy) else { return };
+    if address.ip().is_loopback() || file.callers.values().any(|caller| caller.token.is_some()) {
+        return;
+    }
+    let what = if file.callers.is_empty() {
+        "this door can be reached from other hosts, and anyone there could send through your accounts"
+    } else {
+        "this door can be reached from other hosts, where a uid says nothing"
+    };
+    judge.error(word.span(), what, "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`");
+}
+
+fn same_address(judge: &mut Judge<'_>, file: &File, listen: &Listen) {
+    let raw = &file.listen;
+    let mut seen: Vec<SocketAddr> = Vec::new();
+    let all: [(Option<SocketAddr>, Option<&Word>); 3] =
+        [(listen.proxy, raw.proxy.as_ref()), (listen.admin, raw.admin.as_ref()), (listen.metrics, raw.metrics.as_ref())];
+    for (address, word) in all {
+        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+        let taken = seen.contains(&address);
+        seen.push(address);
+        // Left out, the key has no place of its own: the one that took its default's address is to blame.
+        let blamed = word.or(raw.proxy.as_ref());
+        if let (true, Some(word)) = (taken, blamed) {
+            judge.error(
+                word.span(),
+                "two listeners on one address",
+                "give each its own port; left out, `proxy` is 127.0.0.1:8125 and `admin` 127.0.0.1:9125",
+            );
+        }
+    }
+    if let (Some(door), Some(control), Some(word)) = (&listen.unix, &listen.control, &raw.control)
+        && door == control
+    {
+        judge.error(word.span(), "two listeners on one socket", "give each its own path");
+    }
+}
+
+pub(super) fn intercept(judge: &mut Judge<'_>, file: &File) -> (Option<CaSettings>, Option<OtherHosts>) {
+    let Some(table) = &file.intercept else { return (None, None) };
+    let raw = table.get_ref();
+    let hosts =
+        judge.choice(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("refuse", OtherHosts::Refuse)]);
+    let Some(ca) = &raw.ca else { return (None, Some(hosts)) };
+    let span = ca.span();
+    judge.remember(Key::Ca, span.clone());
+    let ca = CaSettings {
+        cert_file: judge.path_or(ca.get_ref().cert_file.as_ref(), &span, "cert_file"),
+        key_file: judge.path_or(ca.get_ref().key_file.as_ref(), &span, "key_file"),
+    };
+    (Some(ca), Some(hosts))
+}
+
+pub(super) fn limits(judge: &mut Judge<'_>, file: &File) -> Limits {
+    let (raw, usual) = (&file.limits, Limits::default());
+    let connections = raw
+        .connections
+        .as_ref()
+        .map_or(Ok(usual.connections), |number| usize::try_from(*number.get_ref()).ok().filter(|count| *count > 0).ok_or(number.span()));
+    if let Err(span) = &connections {
+        judge.error(span.clone(), "no connection at all is too few", "write at least 1, or leave it out");
+    }
+    Limits {
+        body: judge.value(raw.body.as_ref(), usual.body, words::size),
+        headers: judge.value(raw.headers.as_ref(), usual.headers, words::size),
+        client: judge.value(raw.client.as_ref(), usual.client, words::some_time),
+        connections: connections.unwrap_or(usual.connections),
+        idle: judge.value(raw.idle.as_ref(), usual.idle, words::some_time),
+        drain: judge.value(raw.drain.as_ref(), usual.drain, words::duration),
+    }
+}

@@ -1,0 +1,99 @@
+//! Collects complaints, and reads single words with their default at hand.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use crate::config::Key;
+use crate::config::raw::{Named, Word};
+use crate::config::words::Wrong;
+use crate::dialect::Catalog;
+use crate::problem::{Problem, one_of};
+
+/// One file under judgement.
+pub(super) struct Judge<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) problems: Vec<Problem>,
+    pub(super) places: BTreeMap<Key, Range<usize>>,
+    file: &'a str,
+    folder: &'a Path,
+}
+
+impl<'a> Judge<'a> {
+    pub(super) fn new(file: &'a str, folder: &'a Path, catalog: &'a Catalog) -> Self {
+        Self { catalog, problems: Vec::new(), places: BTreeMap::new(), file, folder }
+    }
+
+    /// Keeps where something stands, for complaints that need files or vaults to be read first.
+    pub(super) fn remember(&mut self, key: Key, span: Range<usize>) {
+        self.places.insert(key, span);
+    }
+
+    pub(super) fn error(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::error(self.file, span, what).help(help));
+    }
+
+    pub(super) fn warn(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
+        self.problems.push(Problem::warning(self.file, span, what).help(help));
+    }
+
+    /// What a word means; wrong or left out: the default.
+    pub(super) fn value<T>(&mut self, word: Option<&Word>, default: T, read: impl Fn(&str) -> Result<T, Wrong>) -> T {
+        let Some(word) = word else { return default };
+        match read(word.get_ref()) {
+            Ok(value) => value,
+            Err((what, help)) => {
+                self.error(word.span(), what, help);
+                default
+            }
+        }
+    }
+
+    /// Whether a word is as it must be.
+    pub(super) fn must(&mut self, word: &Word, read: impl Fn(&str) -> Result<(), Wrong>) {
+        self.value(Some(word), (), read);
+    }
+
+    /// One of a few words; wrong or left out: the default.
+    pub(super) fn choice<T: Copy>(&mut self, word: Option<&Word>, default: T, known: &[(&str, T)]) -> T {
+        let Some(word) = word else { return default };
+        if let Some((_, value)) = known.iter().find(|(name, _)| name == word.get_ref()) {
+            return *value;
+        }
+        let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+        self.error(word.span(), "this is none of the words known here", one_of(word.get_ref(), &names));
+        default
+    }
+
+    /// A path, relative to the file's folder.
+    pub(super) fn path(&mut self, word: &Word) -> PathBuf {
+        if word.get_ref().is_empty() {
+            self.error(word.span(), "this path is empty", "write where the file is, or take the key away");
+        }
+        self.folder.join(word.get_ref())
+    }
+
+    /// A path that must be there.
+    pub(super) fn path_or(&mut self, word: Option<&Word>, table: &Range<usize>, key: &str) -> PathBuf {
+        let Some(word) = word else {
+            self.error(table.clone(), format!("`{key}` is missing here"), format!("add `{key} = \"…\"`"));
+            return PathBuf::new();
+        };
+        self.path(word)
+    }
+
+    /// Complains about a reference to something that does not exist.
+    pub(super) fn known<T>(&mut self, word: &Word, among: &Named<T>, kind: &str) {
+        let names: Vec<&str> = among.keys().map(|name| name.get_ref().as_str()).collect();
+        self.known_name(word, &names, kind);
+    }
+
+    /// The same, among plain names.
+    pub(super) fn known_name(&mut self, word: &Word, names: &[&str], kind: &str) {
+        if names.contains(&word.get_ref().as_str()) {
+            return;
+        }
+        let help = if names.is_empty() { format!("the file has no {kind} at all") } else { one_of(word.get_ref(), names) };
+        self.error(word.span(), format!("there is no {kind} of this name"), help);
+    }
+}

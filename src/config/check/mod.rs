@@ -1,0 +1,58 @@
+//! Judges the whole file and complains about everything at once. Where a value is wrong
+//! its default stands in, so that one mistake does not hide the next.
+
+mod accounts;
+mod doors;
+mod judge;
+mod routes;
+mod templates;
+
+use std::path::Path;
+
+use crate::config::raw::File;
+use crate::config::{Loaded, Log};
+use crate::dialect::Catalog;
+use crate::net::OtherHosts;
+use crate::problem::{Problem, Report};
+use crate::proxy::{Mode, Settings};
+
+use judge::Judge;
+
+/// What `mode` may be, at the top and on a route.
+const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
+
+/// The settings, were there no error among the problems.
+pub(super) fn file(name: &str, folder: &Path, file: &File, catalog: &Catalog) -> (Loaded, Vec<Problem>) {
+    let mut judge = Judge::new(name, folder, catalog);
+    let mode = judge.choice(file.mode.as_ref(), Mode::Act, MODES);
+    let vault = accounts::vaults(&mut judge, file);
+    let providers = accounts::providers(&mut judge, file, mode);
+    let callers = accounts::callers(&mut judge, file);
+    let templates = templates::templates(&mut judge, file);
+    let routes = routes::routes(&mut judge, file, mode);
+    let listen = doors::listen(&mut judge, file);
+    let (ca, other_hosts) = doors::intercept(&mut judge, file);
+    let limits = doors::limits(&mut judge, file);
+    let log = log(&mut judge, file);
+    templates::fit(&mut judge, file, &providers, &templates);
+    let proxy = Settings {
+        catalog: catalog.clone(),
+        providers,
+        routes,
+        callers,
+        templates,
+        other_hosts: other_hosts.unwrap_or(OtherHosts::Tunnel),
+        mode,
+        pass_401: file.pass_401,
+    };
+    let (file, places) = (name.to_owned(), judge.places);
+    (Loaded { proxy, vault, listen, ca, limits, log, warnings: Report::default(), file, places }, judge.problems)
+}
+
+fn log(judge: &mut Judge<'_>, file: &File) -> Log {
+    const LEVELS: &[(&str, &str)] = &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+    Log {
+        json: judge.choice(file.log.format.as_ref(), true, &[("json", true), ("human", false)]),
+        level: judge.choice(file.log.level.as_ref(), "info", LEVELS),
+    }
+}

@@ -1,0 +1,140 @@
+//! `[[routes]]`: which messages go to which providers, and which routes and providers
+//! no message will ever see.
+
+use std::time::Duration;
+
+use toml::Spanned;
+
+use crate::config::check::MODES;
+use crate::config::check::judge::Judge;
+use crate::config::raw::{self, File, Word, in_order};
+use crate::config::words;
+use crate::proxy::{Mode, OnUnknown, Route};
+use crate::sms::ProviderId;
+
+/// For the whole call.
+const DEADLINE: Duration = Duration::from_secs(8);
+/// Attempts at one provider.
+const ATTEMPTS: u32 = 2;
+/// How long an answered message is remembered.
+const REPEAT_WINDOW: Duration = Duration::from_secs(10);
+
+pub(super) fn routes(judge: &mut Judge<'_>, file: &File, mode: Mode) -> Vec<Route> {
+    if file.routes.is_empty() {
+        return vec![route(judge, file, (0, &raw::Route::default()), mode)];
+    }
+    let routes: Vec<Route> =
+        file.routes.iter().map(Spanned::get_ref).enumerate().map(|(at, raw)| route(judge, file, (at, raw), mode)).collect();
+    same_names(judge, file, &routes);
+    unreachable(judge, file, &routes);
+    unused(judge, file, &routes);
+    routes
+}
+
+/// One route; `at` is its place in the file.
+fn route(judge: &mut Judge<'_>, file: &File, (at, raw): (usize, &raw::Route), mode: Mode) -> Route {
+    references(judge, file, raw);
+    let all = || in_order(&file.providers).into_iter().map(|(name, _)| ProviderId::new(name.get_ref())).collect();
+    let listed = |names: &Vec<Word>| names.iter().map(|name| ProviderId::new(name.get_ref())).collect();
+    Route {
+        name: raw.name.as_ref().map_or_else(
+            || if file.routes.is_empty() { "default".to_owned() } else { format!("route-{}", at + 1) },
+            |name| name.get_ref().clone(),
+        ),
+        recipients: texts(&raw.recipients),
+        callers: texts(&raw.callers),
+        dialects: texts(&raw.dialects),
+        providers: raw.providers.as_ref().map_or_else(all, listed),
+        deadline: judge.value(raw.deadline.as_ref(), DEADLINE, words::some_time),
+        attempts: usize::try_from(attempts(judge, raw)).unwrap_or(1),
+        on_unknown: judge.choice(
+            raw.on_unknown.as_ref(),
+            OnUnknown::Failover,
+            &[("failover", OnUnknown::Failover), ("stop", OnUnknown::Stop)],
+        ),
+        repeat_window: judge.value(raw.repeat_window.as_ref(), REPEAT_WINDOW, words::duration),
+        prefer_listed: judge.choice(raw.prefer.as_ref(), false, &[("listed", true), ("native", false)]),
+        mode: judge.choice(raw.mode.as_ref(), mode, MODES),
+    }
+}
+
+fn texts(words: &[Word]) -> Vec<String> {
+    words.iter().map(|word| word.get_ref().clone()).collect()
+}
+
+fn attempts(judge: &mut Judge<'_>, raw: &raw::Route) -> u32 {
+    let Some(number) = &raw.attempts else { return ATTEMPTS };
+    if !(1..=10).contains(number.get_ref()) {
+        judge.error(number.span(), "attempts at one provider are 1 to 10", "leave it out for 2");
+    }
+    *number.get_ref()
+}
+
+fn references(judge: &mut Judge<'_>, file: &File, raw: &raw::Route) {
+    if let Some(name) = &raw.name {
+        judge.must(name, words::name);
+    }
+    for word in &raw.recipients {
+        judge.must(word, words::prefix);
+    }
+    for word in &raw.callers {
+        judge.known(word, &file.callers, "caller");
+    }
+    let catalog = judge.catalog;
+    let dialects: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
+    for word in &raw.dialects {
+        judge.known_name(word, &dialects, "dialect");
+    }
+    let listed = raw.providers.as_deref().unwrap_or_default();
+    for (at, word) in listed.iter().enumerate() {
+        judge.known(word, &file.providers, "provider");
+        if listed.iter().take(at).any(|earlier| earlier.get_ref() == word.get_ref()) {
+            judge.error(word.span(), "this provider is listed twice", "one place is enough; `attempts` says how often it is tried");
+        }
+    }
+    if let (Some([]), Some(name)) = (raw.providers.as_deref(), &raw.name) {
+        judge.error(name.span(), "this route leads nowhere", "list its `providers`, or leave the key out for all");
+    }
+}
+
+/// Where a complaint about the whole route points: its name, else its header.
+fn place(route: &Spanned<raw::Route>) -> std::ops::Range<usize> {
+    route.get_ref().name.as_ref().map_or_else(|| route.span(), Spanned::span)
+}
+
+fn same_names(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
+    for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
+        if routes.iter().take(at).any(|earlier| earlier.name == route.name) {
+            judge.error(place(raw), "another route has this name", "metrics tell routes apart by their names: give it its own");
+        }
+    }
+}
+
+fn unreachable(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
+    for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
+        if let Some(earlier) = routes.iter().take(at).find(|earlier| takes_all(earlier, route)) {
+            let help =
+                format!("the first match wins, and `{}` above takes everything this one would; put this one before it", earlier.name);
+            judge.warn(place(raw), "no message will ever take this route", help);
+        }
+    }
+}
+
+/// Whether whatever matches `later` matches `earlier` too.
+fn takes_all(earlier: &Route, later: &Route) -> bool {
+    let bare = |prefix: &str| prefix.trim_start_matches('+').to_owned();
+    let begins = |long: &String| earlier.recipients.iter().any(|short| bare(long).starts_with(&bare(short)));
+    let within =
+        |mine: &[String], theirs: &[String]| theirs.is_empty() || (!mine.is_empty() && mine.iter().all(|one| theirs.contains(one)));
+    let recipients = earlier.recipients.is_empty() || (!later.recipients.is_empty() && later.recipients.iter().all(begins));
+    recipients && within(&later.callers, &earlier.callers) && within(&later.dialects, &earlier.dialects)
+}
+
+fn unused(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
+    for (name, _) in in_order(&file.providers) {
+        if !routes.iter().any(|route| route.providers.iter().any(|id| id.as_str() == name.get_ref())) {
+            let help = "it gets only what no route matches and speaks its dialect; list it in a route's `providers`, or take it away";
+            judge.warn(name.span(), "no route uses this provider", help);
+        }
+    }
+}

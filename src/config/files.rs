@@ -1,0 +1,165 @@
+//! What the file refers to on disk: folders of descriptions, the CA, certificates, vaults.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::config::facts::Facts;
+use crate::config::{Key, Loaded, check_text};
+use crate::dialect::{Catalog, SourceFile};
+use crate::net::ca::Ca;
+use crate::problem::{Problem, Report, Severity, Text, read};
+use crate::proxy::Settings;
+use crate::vault::SourceSettings;
+
+/// Reads the file and the descriptions it names. What is wrong with other files is `inspect`'s, and whoever uses them.
+pub fn load(path: &Path) -> Result<Loaded, Report> {
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| {
+        let help = "say where it is with `--config FILE`; it must be UTF-8 and readable by this user";
+        Report { problems: vec![Problem::error(&name, None, format!("the config cannot be read: {error}")).help(help)], texts: Vec::new() }
+    })?;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let mut problems = Vec::new();
+    let sources = sources(&name, &text, folder, &mut problems);
+    let (catalog, described) = Catalog::load(&sources);
+    let (loaded, judged) = check_text(&name, &text, &catalog);
+    problems.extend(described);
+    problems.extend(judged);
+    problems.extend(overrides(&sources));
+    problems.sort_by_key(|problem| problem.severity);
+    let mut texts: Vec<Text> = sources.into_iter().map(|source| Text { file: source.name, text: source.text, description: true }).collect();
+    texts.retain(|text| problems.iter().any(|problem| problem.file == text.file));
+    texts.push(Text { file: name, text, description: false });
+    let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
+    let report = Report { problems, texts };
+    match loaded {
+        Some(loaded) if sound => Ok(Loaded { warnings: report, ..loaded }),
+        _ => Err(report),
+    }
+}
+
+/// The one key that is needed before the rest of the file can be judged.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Folder {
+    dialects: Option<Spanned<String>>,
+}
+
+/// Built-in descriptions, then those of the folder by name.
+fn sources(name: &str, text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Vec<SourceFile> {
+    let mut sources = Catalog::built_in_sources();
+    let (found, _) = read::<Folder>(name, text);
+    let Some(word) = found.and_then(|found| found.dialects) else { return sources };
+    let mut complain = |what: String| problems.push(Problem::error(name, word.span(), what).help("`dialects` is a folder of TOML files"));
+    let files = match listed(&folder.join(word.get_ref())) {
+        Ok(files) => files,
+        Err(error) => {
+            complain(format!("the folder of descriptions cannot be read: {error}"));
+            return sources;
+        }
+    };
+    for file in files {
+        match fs::read_to_string(&file) {
+            Ok(text) => sources.push(SourceFile { name: file.display().to_string(), text, built_in: false }),
+            Err(error) => complain(format!("{} cannot be read: {error}", file.display())),
+        }
+    }
+    sources
+}
+
+fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let mut files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
+    files.sort();
+    Ok(files)
+}
+
+/// The keys of a description that tell whose place it takes.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Identity {
+    dialect: Option<Spanned<String>>,
+    like: Option<String>,
+}
+
+/// A folder's description that stands in for one that is compiled in.
+fn overrides(sources: &[SourceFile]) -> Vec<Problem> {
+    let identity = |source: &SourceFile| read::<Identity>(&source.name, &source.text).0.unwrap_or_default();
+    let own: BTreeSet<String> =
+        sources.iter().filter(|source| source.built_in).filter_map(|source| identity(source).dialect).map(Spanned::into_inner).collect();
+    let one = |source: &SourceFile| {
+        let found = identity(source);
+        let dialect = found.dialect.filter(|dialect| own.contains(dialect.get_ref()))?;
+        let changed = toml::de::DeTable::parse(&source.text).map(toml::Spanned::into_inner).unwrap_or_default();
+        let keys: Vec<String> = changed
+            .keys()
+            .map(|key| key.get_ref().to_string())
+            .filter(|key| !matches!(key.as_str(), "dialect" | "like" | "sources" | "evidence" | "facts"))
+            .collect();
+        let help = if found.like.is_some() {
+            format!("overridden here: {}", keys.join(", "))
+        } else {
+            "codes that later versions learn are not taken over; `like` plus the differences would let them in".to_owned()
+        };
+        Some(Problem::warning(&source.name, dialect.span(), "this description stands in for the one that is compiled in").help(help))
+    };
+    sources.iter().filter(|source| !source.built_in).filter_map(one).collect()
+}
+
+/// Looks at the other files that the config names: the CA, certificates, vaults.
+pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    if let Some(settings) = &loaded.ca {
+        match Ca::load(settings) {
+            Ok(ca) => problems.extend(uncovered(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
+                let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
+                loaded.warning(&Key::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).help(help)
+            })),
+            Err(error) => problems.push(loaded.error(&Key::Ca, error.to_string())),
+        }
+    }
+    for provider in &loaded.proxy.providers {
+        let file = provider.upstream.ca_file.as_deref();
+        if let Some(error) = file.and_then(|file| fs::read(file).err()) {
+            problems.push(loaded.error(&Key::CaFile(provider.id.as_str().to_owned()), format!("this file cannot be read: {error}")));
+        }
+    }
+    for (name, source) in &loaded.vault.sources {
+        problems.extend(missing(source).into_iter().map(|file| {
+            let what = format!("{} is not there: what this vault holds is unavailable until it is", file.display());
+            loaded
+                .warning(&Key::Vault(name.clone()), what)
+                .help("`sms-sidecar vault init` makes an embedded vault; the others are made by whoever fills them")
+        }));
+    }
+    problems
+}
+
+fn missing(source: &SourceSettings) -> Vec<&Path> {
+    let files: Vec<&Path> = match source {
+        SourceSettings::Embedded { file, key_file } => vec![file, key_file],
+        SourceSettings::Env { file } => file.iter().map(PathBuf::as_path).collect(),
+        SourceSettings::Directory { path } => vec![path],
+    };
+    files.into_iter().filter(|file| !file.exists()).collect()
+}
+
+/// The literal host names TLS is ended for: those of the configured dialects and of the base URLs. IP hosts are
+/// recognised in clear only.
+pub fn hosts(settings: &Settings) -> Vec<String> {
+    let mut hosts = BTreeSet::new();
+    for provider in &settings.providers {
+        hosts.extend(provider.dialect.host_patterns());
+        hosts.extend(provider.base_url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_ascii_lowercase)));
+    }
+    hosts.into_iter().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err()).collect()
+}
+
+/// Those of them that a CA leaves out.
+pub fn uncovered(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
+    hosts(settings).into_iter().filter(|host| !covers(host)).collect()
+}

@@ -1,0 +1,94 @@
+//! The one TOML file: read into a shape (`raw`), judged whole (`check`), handed on as each
+//! module's own settings. Only the app and the command line know this module; nobody
+//! below it knows that there is a file.
+//!
+//! A default lives beside the key it stands for. Paths are relative to the file's folder.
+//! It refuses secrets as values: a credential is a reference into a vault.
+
+mod check;
+mod facts;
+mod files;
+mod raw;
+mod words;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::Path;
+
+use crate::dialect::Catalog;
+use crate::net::{CaSettings, Limits, Listen};
+use crate::problem::{Problem, Report, Severity, read};
+use crate::proxy;
+use crate::vault;
+
+pub use files::{hosts, inspect, load, uncovered};
+
+/// A config without an error.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// For the pipeline.
+    pub proxy: proxy::Settings,
+    /// For the vaults.
+    pub vault: vault::Settings,
+    /// For the listeners.
+    pub listen: Listen,
+    /// The local CA; none: TLS is not ended, CONNECT to a provider's host is refused.
+    pub ca: Option<CaSettings>,
+    /// Sizes and times of the doors.
+    pub limits: Limits,
+    /// How to log.
+    pub log: Log,
+    /// What somebody should know, and the texts it points into.
+    pub warnings: Report,
+    /// As the user named it.
+    file: String,
+    places: BTreeMap<Key, Range<usize>>,
+}
+
+/// What may turn out wrong only when files or vaults are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Key {
+    /// The `ca` of `[intercept]`.
+    Ca,
+    /// `[vaults.NAME]`.
+    Vault(String),
+    /// A provider's `credential`.
+    Credential(String),
+    /// A provider's `ca_file`.
+    CaFile(String),
+    /// A caller's `token`.
+    Token(String),
+}
+
+impl Loaded {
+    /// An error about what stands at `key`.
+    pub fn error(&self, key: &Key, what: impl Into<String>) -> Problem {
+        Problem::error(&self.file, self.places.get(key).cloned(), what)
+    }
+
+    /// A warning about it.
+    pub fn warning(&self, key: &Key, what: impl Into<String>) -> Problem {
+        Problem::warning(&self.file, self.places.get(key).cloned(), what)
+    }
+}
+
+/// `[log]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// One JSON object a line; else words for people.
+    pub json: bool,
+    /// `error` `warn` `info` `debug` `trace`.
+    pub level: &'static str,
+}
+
+/// Judges `text` against the descriptions in `catalog`; touches no file. The settings are there if no problem is an error.
+pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>, Vec<Problem>) {
+    let (file, mut problems) = read::<raw::File>(name, text);
+    let Some(file) = file else { return (None, problems) };
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let (loaded, judged) = check::file(name, folder, &file, catalog);
+    problems.extend(judged);
+    problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
+    let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
+    (sound.then_some(loaded), problems)
+}
