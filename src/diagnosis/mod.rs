@@ -1,0 +1,193 @@
+//! Why a provider refuses, and what to do about it: one line that names the provider,
+//! the vault entry, the command or the config key. It refuses the advice that helps
+//! nobody ("check your credentials"), and it never holds a secret: versions are ordinals,
+//! what a service said comes cleaned, vault entries are named by their path.
+
+mod remedy;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Kind};
+
+/// What an attempt brought to light.
+#[derive(Clone, Copy, Debug)]
+pub struct Evidence<'a> {
+    /// What for.
+    pub kind: Kind,
+    /// What it was classified as.
+    pub cause: Cause,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// Other causes the same reply can mean.
+    pub alternatives: &'a [Cause],
+    /// HTTP status; none: there was no reply.
+    pub status: Option<u16>,
+    /// The service's own code.
+    pub code: Option<&'a str>,
+    /// The service's own words, cleaned; or what our own part had to say (which field is missing, which limit).
+    pub says: Option<&'a str>,
+}
+
+/// What is known around it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Context<'a> {
+    /// The provider's name in the config; empty: it concerns none.
+    pub provider: &'a str,
+    /// What it speaks.
+    pub dialect: &'a str,
+    /// Where its attempts go, without credentials or query.
+    pub base_url: &'a str,
+    /// Where its credential is.
+    pub entry: Option<Entry<'a>>,
+    /// Which version was sent; 0: none was read.
+    pub version: Version,
+    /// How long that version has been known.
+    pub age: Option<Duration>,
+    /// The last message it accepted: how long ago, with which version.
+    pub accepted: Option<(Duration, Version)>,
+    /// The sender that the config sets for it.
+    pub sender: Option<&'a str>,
+    /// One attempt's time limit.
+    pub timeout: Option<Duration>,
+    /// The config as the operator names it; empty: the default path.
+    pub config: &'a str,
+}
+
+/// A vault entry.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// Its vault's name.
+    pub vault: &'a str,
+    /// How that vault keeps it.
+    pub kept: Kept,
+    /// Its path; empty where the vault has only one.
+    pub path: &'a str,
+    /// The fields the service needs, by the vault's names for them; none: not known here.
+    pub fields: &'a [String],
+}
+
+/// How a vault keeps its entries: decides how one is changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// In our encrypted file.
+    Embedded,
+    /// As variables.
+    Env,
+    /// As files.
+    Directory,
+}
+
+/// What it was and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Whose.
+    pub provider: String,
+    /// In one word.
+    pub cause: Cause,
+    /// How sure.
+    pub certainty: Certainty,
+    /// What else it can be.
+    pub alternatives: Vec<Cause>,
+    /// What speaks for it, in one line.
+    pub evidence: String,
+    /// What to do, in one line.
+    pub remedy: String,
+}
+
+/// Puts evidence and surroundings together.
+pub fn diagnose(evidence: &Evidence<'_>, context: &Context<'_>) -> Diagnosis {
+    let alternatives: Vec<_> = evidence.alternatives.iter().copied().filter(|&other| other != evidence.cause).collect();
+    let certainty = if alternatives.is_empty() { evidence.certainty } else { Certainty::Ambiguous };
+    Diagnosis {
+        provider: context.provider.to_owned(),
+        cause: evidence.cause,
+        certainty,
+        evidence: one_line(&told(evidence, context)),
+        remedy: one_line(&remedy::remedy(evidence, context, &alternatives)),
+        alternatives,
+    }
+}
+
+impl fmt::Display for Diagnosis {
+    /// `NAME: credential-rejected (certain). <evidence>. → <remedy>`
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let whose = if self.provider.is_empty() { "call" } else { &self.provider };
+        write!(f, "{whose}: {} ({}", self.cause, self.certainty.as_str())?;
+        for (at, other) in self.alternatives.iter().enumerate() {
+            write!(f, "{}{other}", if at == 0 { ", or " } else { " or " })?;
+        }
+        write!(f, "). {}. → {}", self.evidence, self.remedy)
+    }
+}
+
+/// How the version that was refused did before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum History {
+    /// Nothing is known.
+    None,
+    /// It was accepted once.
+    Worked(Duration),
+    /// An older one was accepted, this one never.
+    OlderWorked(Version),
+}
+
+fn history(context: &Context<'_>) -> History {
+    match context.accepted {
+        Some((ago, version)) if version == context.version => History::Worked(ago),
+        Some((_, version)) if version < context.version => History::OlderWorked(version),
+        Some(_) | None => History::None,
+    }
+}
+
+/// Reply, credential, history.
+fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
+    let mut told = match (evidence.status, evidence.code) {
+        (Some(status), Some(code)) => format!("The {} was answered {status} with code {code}", evidence.kind),
+        (Some(status), None) => format!("The {} was answered {status}", evidence.kind),
+        (None, _) => evidence.cause.meaning().trim_end_matches('.').to_owned(),
+    };
+    if let Some(says) = evidence.says.filter(|says| !says.is_empty()) {
+        told.push_str(&format!(" (“{says}”)"));
+    }
+    if let Some(entry) = context.entry.filter(|_| context.version > Version(0)) {
+        let age = context.age.map_or_else(String::new, |age| format!(", known for {}", span(age)));
+        told.push_str(&format!("; it used version {} of {}{age}", context.version.0, entry.name()));
+    }
+    match history(context) {
+        History::None => {}
+        History::Worked(ago) => told.push_str(&format!("; the same version was accepted {} ago", span(ago))),
+        History::OlderWorked(version) => {
+            told.push_str(&format!("; version {} was accepted, version {} never", version.0, context.version.0));
+        }
+    }
+    told
+}
+
+impl Entry<'_> {
+    /// `local:sms/name`.
+    fn name(&self) -> String {
+        if self.path.is_empty() { format!("vault {}", self.vault) } else { format!("{}:{}", self.vault, self.path) }
+    }
+}
+
+/// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
+fn span(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        172_800.. => format!("{} days", seconds / 86_400),
+    }
+}
+
+/// Foreign words may bring line ends and control characters; a diagnosis is one line.
+fn one_line(text: &str) -> String {
+    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    plain.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,201 @@
+//! What to do, cause by cause. A table of sentences with holes, so that all of them can
+//! be read side by side and a new cause cannot be forgotten.
+
+use std::time::Duration;
+
+use crate::diagnosis::{Context, Entry, Evidence, History, Kept, history, span};
+use crate::sms::{Cause, Msisdn};
+
+const REMEDIES: &[(Cause, &str)] = &[
+    (Cause::CredentialMissing, "put {fields} into {entry}: {put}; it is used at once, no restart"),
+    (Cause::CredentialRejected, "get {fields} from the {dialect} console and put them into {entry}: {put}; tried at once, no restart"),
+    (Cause::CredentialExpired, "have {dialect} issue a new credential and put it into {entry}: {put}; tried at once, no restart"),
+    (Cause::PermissionDenied, "have {dialect} allow sending SMS by API to the account in {entry}, then `sms-sidecar resume {provider}`"),
+    (Cause::AccountSuspended, "have {dialect} unlock the account in {entry}, then `sms-sidecar resume {provider}`"),
+    (Cause::BalanceEmpty, "top up the {dialect} account in {entry}, then `sms-sidecar resume {provider}`"),
+    (
+        Cause::IpNotAllowed,
+        "have {dialect} add this server's public address to the account's list, or set providers.{provider}.outbound.source_address in {config} to one that is on it; then `sms-sidecar resume {provider}`",
+    ),
+    (
+        Cause::EndpointWrong,
+        "set providers.{provider}.base_url in {config} to the address {dialect} gives for this account (now {base_url})",
+    ),
+    (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`), then `sms-sidecar resume {provider}`"),
+    (
+        Cause::SandboxMismatch,
+        "put a production credential of {dialect} into {entry}: {put}; or, if the account is meant for tests, verify the recipient in its console",
+    ),
+    (
+        Cause::TlsUntrusted,
+        "set providers.{provider}.ca_file in {config} to the PEM of the authority that signed the certificate of {base_url}; if no change of certificate was announced, somebody may stand in between",
+    ),
+    (
+        Cause::SenderNotAllowed,
+        "set providers.{provider}.sender in {config} to a sender {dialect} has approved for the account (now {sender})",
+    ),
+    (
+        Cause::TemplateNotApproved,
+        "have {dialect} approve the text, and write it as approved under texts.{provider} of a [templates.NAME] in {config}",
+    ),
+    (
+        Cause::RecipientInvalid,
+        "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}",
+    ),
+    (
+        Cause::MessageInvalid,
+        "shorten or change the text as {dialect} demands; `sms-sidecar send --to NUMBER --text TEXT` shows each provider's answer",
+    ),
+    (Cause::RecipientBlocked, "nothing to repair: the person has to opt in again at {dialect}, and is not written to by another way"),
+    (Cause::Duplicate, "give every message a reference of its own and do not repeat one within {dialect}'s time limit"),
+    (
+        Cause::Throttled,
+        "{provider} comes back by itself; if it happens daily have {dialect} raise the account's rate, or list another provider in [[routes]] of {config}",
+    ),
+    (Cause::ProviderFault, "nothing to repair here: {provider} comes back by itself; if it lasts, report the code and time to {dialect}"),
+    (
+        Cause::Unreachable,
+        "let this machine reach {base_url} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {config}",
+    ),
+    (
+        Cause::Timeout,
+        "if {dialect} is often this slow, raise providers.{provider}.timeout in {config} (now {timeout}) and the route's deadline with it",
+    ),
+    (
+        Cause::ReplyUnreadable,
+        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`)",
+    ),
+    (Cause::VaultUnavailable, "make {entry} readable; `sms-sidecar check --vault --config {config}` says what fails"),
+    (
+        Cause::RefusedByPolicy,
+        "if the call is wanted, name its method and path in providers.{provider}.operations in {config}, or `sms-sidecar resume {provider}` if it is paused",
+    ),
+    (
+        Cause::NotTranslatable,
+        "list a provider of the dialect the backend speaks in [[routes]] of {config}, or leave out the fields only that service knows",
+    ),
+    (
+        Cause::NoProvider,
+        "list a provider in [[routes]] of {config} that can carry this call; `sms-sidecar check --config {config}` shows the gaps",
+    ),
+    (
+        Cause::Unexplained,
+        "look up code {code} in {dialect}'s documentation and add it to its description under [send.codes] (`sms-sidecar dialects show {dialect}`)",
+    ),
+];
+
+/// An older version worked and this one never did.
+const MISTYPED: &str = "compare {fields} in {entry} with the {dialect} console, because the newest version has never worked: it is mistyped or not active yet; {put}";
+/// It worked, and nobody changed the vault.
+const CHANGED_THERE: &str = "{fields} were changed or revoked at {dialect}: get the new ones from its console and put them into {entry}: {put}; tried at once, no restart";
+
+/// The sentence for this cause, filled.
+pub(super) fn remedy(evidence: &Evidence<'_>, context: &Context<'_>, alternatives: &[Cause]) -> String {
+    let listed = REMEDIES.iter().find(|(cause, _)| *cause == evidence.cause).map_or("", |(_, words)| *words);
+    let words = match (evidence.cause, history(context)) {
+        (Cause::CredentialRejected, History::OlderWorked(_)) => MISTYPED,
+        (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
+        _ => listed,
+    };
+    let mut filled = fill(words, |hole| value(hole, evidence, context));
+    if !alternatives.is_empty() {
+        let others: Vec<_> = alternatives.iter().map(|cause| cause.as_str()).collect();
+        filled.push_str(&format!(
+            "; if that is in order it is {}: `sms-sidecar doctor {}` asks the service",
+            others.join(" or "),
+            context.provider
+        ));
+    }
+    filled
+}
+
+/// Fills `{holes}` once: what is put in is not looked at again.
+fn fill(words: &str, value: impl Fn(&str) -> String) -> String {
+    let (mut filled, mut rest) = (String::new(), words);
+    while let Some((before, (hole, after))) = rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?))) {
+        filled.push_str(before);
+        filled.push_str(&value(hole));
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
+    let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+    match hole {
+        "provider" => known(context.provider, "NAME"),
+        "dialect" => known(context.dialect, "the service"),
+        "base_url" => known(context.base_url, "the service's address"),
+        "config" => known(context.config, "/etc/sms-sidecar/config.toml"),
+        "sender" => context.sender.map_or_else(|| "what the backend wrote".to_owned(), sender),
+        "timeout" => context.timeout.map_or_else(|| "unset".to_owned(), limit),
+        "code" => known(evidence.code.unwrap_or_default(), "of the reply"),
+        "entry" => context.entry.map_or_else(|| format!("the vault entry of {}", context.provider), |entry| entry.name()),
+        "fields" => context.entry.map_or_else(|| "the credential".to_owned(), |entry| entry.field_names()),
+        "put" => context.entry.map_or_else(|| "set providers.NAME.credential".replace("NAME", context.provider), |entry| entry.put()),
+        _ => String::new(),
+    }
+}
+
+/// A sender that is a number is masked like any other.
+fn sender(sender: &str) -> String {
+    Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string())
+}
+
+fn limit(time: Duration) -> String {
+    if time.subsec_millis() == 0 { span(time) } else { format!("{} ms", time.as_millis()) }
+}
+
+impl Entry<'_> {
+    fn field_names(&self) -> String {
+        if self.fields.is_empty() { "the credential".to_owned() } else { self.fields.join(" and ") }
+    }
+
+    /// How this vault's entries are changed.
+    fn put(&self) -> String {
+        match self.kept {
+            Kept::Embedded => format!("`sms-sidecar vault set {}`", self.path),
+            Kept::Env => format!("set {} in the variables of vault {}", self.field_names(), self.vault),
+            Kept::Directory if self.path.is_empty() => {
+                format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)
+            }
+            Kept::Directory => format!("write the files {} under {} in the folder of vault {}", self.field_names(), self.path, self.vault),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_cause_has_its_remedy_once_and_in_order() {
+        let listed: Vec<_> = REMEDIES.iter().map(|(cause, _)| *cause).collect();
+        assert_eq!(listed, Cause::ALL);
+    }
+
+    #[test]
+    fn every_hole_is_known() {
+        let evidence = Evidence {
+            kind: crate::sms::Kind::Send,
+            cause: Cause::Unexplained,
+            certainty: crate::sms::Certainty::Likely,
+            alternatives: &[],
+            status: None,
+            code: None,
+            says: None,
+        };
+        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE]) {
+            fill(words, |hole| {
+                assert_ne!(value(hole, &evidence, &Context::default()), "", "{hole} in {words}");
+                String::new()
+            });
+        }
+    }
+
+    #[test]
+    fn a_hole_is_filled_once() {
+        assert_eq!(fill("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")), "a <x{y}> b <y{y}> c {");
+    }
+}

@@ -1,0 +1,131 @@
+use super::*;
+
+const FIELDS: &[&str] = &["username", "password"];
+
+fn fields() -> Vec<String> {
+    FIELDS.iter().map(|&field| field.to_owned()).collect()
+}
+
+fn evidence(cause: Cause) -> Evidence<'static> {
+    let (status, code) = (Some(401), Some("102"));
+    Evidence {
+        kind: Kind::Send,
+        cause,
+        certainty: Certainty::Certain,
+        alternatives: &[],
+        status,
+        code,
+        says: Some("Account is not active"),
+    }
+}
+
+fn context(fields: &[String]) -> Context<'_> {
+    Context {
+        provider: "playmobile",
+        dialect: "playmobile",
+        base_url: "https://send.example/broker-api",
+        entry: Some(Entry { vault: "local", kept: Kept::Embedded, path: "sms/playmobile", fields }),
+        version: Version(3),
+        age: Some(Duration::from_secs(7_200)),
+        accepted: None,
+        sender: Some("3700"),
+        timeout: Some(Duration::from_secs(3)),
+        config: "/etc/sms-sidecar/config.toml",
+    }
+}
+
+#[test]
+fn one_line_says_what_with_what_and_what_to_do() {
+    let fields = fields();
+    let line = diagnose(&evidence(Cause::AccountSuspended), &context(&fields)).to_string();
+    assert_eq!(
+        line,
+        "playmobile: account-suspended (certain). The send was answered 401 with code 102 (“Account is not active”); it used version 3 of \
+         local:sms/playmobile, known for 2 h. → have playmobile unlock the account in local:sms/playmobile, then `sms-sidecar resume playmobile`"
+    );
+}
+
+#[test]
+fn history_tells_a_mistyped_credential_from_a_revoked_one() {
+    let fields = fields();
+    let with = |accepted| diagnose(&evidence(Cause::CredentialRejected), &Context { accepted, ..context(&fields) });
+    let never = with(None);
+    assert!(never.remedy.contains("get username and password from the playmobile console"), "{never}");
+    assert!(never.remedy.contains("`sms-sidecar vault set sms/playmobile`"), "{never}");
+    let mistyped = with(Some((Duration::from_secs(600), Version(2))));
+    assert!(mistyped.evidence.contains("version 2 was accepted, version 3 never"), "{mistyped}");
+    assert!(mistyped.remedy.contains("mistyped"), "{mistyped}");
+    let revoked = with(Some((Duration::from_secs(600), Version(3))));
+    assert!(revoked.evidence.contains("the same version was accepted 10 min ago"), "{revoked}");
+    assert!(revoked.remedy.contains("changed or revoked at playmobile"), "{revoked}");
+    let later = with(Some((Duration::from_secs(600), Version(4))));
+    assert_eq!(later.remedy, never.remedy, "a newer one that works says nothing about this one");
+}
+
+#[test]
+fn an_ambiguous_refusal_names_what_else_it_can_be() {
+    let fields = fields();
+    let alternatives = [Cause::AccountSuspended, Cause::CredentialRejected, Cause::EndpointWrong];
+    let told = diagnose(&Evidence { alternatives: &alternatives, ..evidence(Cause::CredentialRejected) }, &context(&fields));
+    assert_eq!((told.certainty, told.alternatives.len()), (Certainty::Ambiguous, 2));
+    assert!(
+        told.to_string().starts_with("playmobile: credential-rejected (ambiguous, or account-suspended or endpoint-wrong). "),
+        "{told}"
+    );
+    assert!(told.remedy.contains("if that is in order it is account-suspended or endpoint-wrong"), "{told}");
+}
+
+#[test]
+fn each_vault_is_changed_in_its_own_way() {
+    let fields = fields();
+    let with = |kept, path| {
+        let entry = Some(Entry { vault: "keys", kept, path, fields: &fields });
+        diagnose(&evidence(Cause::CredentialMissing), &Context { entry, ..context(&fields) }).remedy
+    };
+    assert!(with(Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
+    assert!(with(Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
+    assert!(with(Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
+    assert!(with(Kept::Embedded, "sms/a").contains("into keys:sms/a: `sms-sidecar vault set sms/a`"));
+}
+
+#[test]
+fn every_cause_is_one_line_that_names_where_to_go() {
+    let fields = fields();
+    for &cause in Cause::ALL {
+        let says = Some("first\r\nsecond\u{7}\tthird");
+        let told = diagnose(&Evidence { says, ..evidence(cause) }, &context(&fields));
+        let line = told.to_string();
+        assert!(!line.chars().any(char::is_control), "{line}");
+        assert!(line.contains("first second third"), "{line}");
+        assert!(!line.contains('{') && !line.contains("  "), "{line}");
+        assert!(!line.to_lowercase().contains("check your credentials"), "{line}");
+        let somewhere = ["playmobile", "/etc/sms-sidecar/config.toml", "`timedatectl", "`sms-sidecar"];
+        assert!(somewhere.iter().any(|place| told.remedy.contains(place)), "{line}");
+    }
+}
+
+#[test]
+fn a_sender_that_is_a_number_is_masked() {
+    let fields = fields();
+    let told = |sender| diagnose(&evidence(Cause::SenderNotAllowed), &Context { sender, ..context(&fields) }).remedy;
+    assert!(told(Some("+12025550123")).ends_with("(now +120*****23)"));
+    assert!(told(Some("Shop")).ends_with("(now “Shop”)"));
+    assert!(told(None).ends_with("(now what the backend wrote)"));
+}
+
+#[test]
+fn without_a_reply_the_meaning_is_told() {
+    let fields = fields();
+    let silent = Evidence { status: None, code: None, says: None, ..evidence(Cause::Unreachable) };
+    let told = diagnose(&silent, &Context { version: Version(0), ..context(&fields) });
+    assert_eq!(told.evidence, "No connection to the service could be made");
+    let told = diagnose(&Evidence { code: None, ..evidence(Cause::Unexplained) }, &Context::default());
+    assert_eq!(told.evidence, "The send was answered 401 (“Account is not active”)");
+    assert!(told.to_string().starts_with("call: unexplained (certain). "), "{told}");
+}
+
+#[test]
+fn times_are_told_in_the_unit_that_says_enough() {
+    let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| span(Duration::from_secs(seconds)));
+    assert_eq!(told, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+}
