@@ -1,0 +1,295 @@
+//! The local CA that lets us end TLS for configured hosts and for nothing else: critical
+//! name constraints, every IP range excluded, path length 0, a key only we can read.
+//! What it cannot vouch for, it refuses to sign; a name without a dot or a wildcard's
+//! parent never gets in.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
+    KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
+};
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use x509_parser::extensions::GeneralName;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::clock::Clock;
+use crate::net::settings::CaSettings;
+use crate::net::tls;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long a leaf is valid; a new one is made after half of it.
+const LEAF: Duration = Duration::from_secs(14 * 24 * 3600);
+/// Leaves kept; the constraints bound the names, subdomains do not.
+const LEAVES: usize = 256;
+
+/// Why the CA cannot be used or made.
+#[derive(Debug, thiserror::Error)]
+pub enum CaError {
+    /// A file cannot be read or written.
+    #[error("{file} cannot be used: {source}; `sms-sidecar ca init` makes a new CA")]
+    File {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// There is one already.
+    #[error("{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first")]
+    Exists(PathBuf),
+    /// The key file's mode lets others in.
+    #[error("{file} can be read by others (mode {mode:03o}); run `chmod 600` on it, and if others may have read it make a new CA")]
+    Open {
+        /// The key file.
+        file: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// A file does not hold what it should.
+    #[error("{file} holds no usable {what}; `sms-sidecar ca init` makes a new CA")]
+    Content {
+        /// Which.
+        file: PathBuf,
+        /// CA certificate, private key, key that belongs to the certificate.
+        what: &'static str,
+    },
+    /// A CA for no host would be a CA for every host.
+    #[error("a CA needs at least one host; configure a provider first")]
+    NoHosts,
+    /// Not a literal host.
+    #[error("{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards")]
+    BadHost(String),
+    /// Outside the constraints.
+    #[error("the CA does not cover {0}; run `sms-sidecar ca renew`, then restart the backend so that it reads the new file")]
+    NotCovered(String),
+    /// The cryptography refused.
+    #[error("a certificate for {host} cannot be made: {why}")]
+    Signing {
+        /// For whom.
+        host: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// The CA, loaded.
+pub struct Ca {
+    hosts: Vec<String>,
+    expires: SystemTime,
+    cert: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    leaves: Mutex<BTreeMap<String, Leaf>>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Leaf {
+    config: Arc<ServerConfig>,
+    made: SystemTime,
+}
+
+impl fmt::Debug for Ca {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Ca({} hosts)", self.hosts.len())
+    }
+}
+
+/// Whether `init` or `renew` was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Making {
+    /// A new key; refuses to replace one.
+    New,
+    /// The same key with new hosts and a new lifetime: leaves made before and after are believed alike.
+    Renewed,
+}
+
+/// Makes a CA for exactly `hosts` and writes both files.
+pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: SystemTime, making: Making) -> Result<(), CaError> {
+    let hosts = literal(hosts)?;
+    let key = match making {
+        Making::New => {
+            if let Some(there) = [&settings.key_file, &settings.cert_file].into_iter().find(|file| file.exists()) {
+                return Err(CaError::Exists(there.clone()));
+            }
+            KeyPair::generate().map_err(|error| signing("the CA", &error))?
+        }
+        Making::Renewed => files::read_key(&settings.key_file)?,
+    };
+    let mut params = CertificateParams::default();
+    params.distinguished_name = common_name("sms-sidecar local CA");
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params.name_constraints = Some(NameConstraints {
+        permitted_subtrees: hosts.into_iter().map(GeneralSubtree::DnsName).collect(),
+        excluded_subtrees: vec![
+            GeneralSubtree::IpAddress(CidrSubnet::V4([0; 4], [0; 4])),
+            GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
+        ],
+    });
+    params.not_before = (now - DAY).into();
+    params.not_after = (now + lifetime).into();
+    let cert = params.self_signed(&key).map_err(|error| signing("the CA", &error))?;
+    if making == Making::New {
+        files::write(&settings.key_file, key.serialize_pem().as_bytes(), 0o600)?;
+    }
+    files::write(&settings.cert_file, cert.pem().as_bytes(), 0o644)
+}
+
+impl Ca {
+    /// Reads both files; refuses a key that others can read, or one that does not belong to the certificate.
+    pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
+        let key = files::read_key(&settings.key_file)?;
+        let Described { hosts, expires, cert, spki } = describe(settings)?;
+        if spki != key.subject_public_key_info() {
+            return Err(CaError::Content { file: settings.key_file.clone(), what: "key that belongs to the certificate" });
+        }
+        let content = |_| CaError::Content { file: settings.cert_file.clone(), what: "CA certificate" };
+        let issuer = Issuer::from_ca_cert_der(&cert, key).map_err(content)?;
+        Ok(Self { hosts, expires, cert, issuer, leaves: Mutex::default(), clock })
+    }
+
+    /// Whether a certificate for `host` made by this CA would be believed.
+    pub fn covers(&self, host: &str) -> bool {
+        self.hosts.iter().any(|covered| covers(covered, host))
+    }
+
+    /// The hosts in its constraints.
+    pub fn hosts(&self) -> &[String] {
+        &self.hosts
+    }
+
+    /// When it runs out.
+    pub fn expires(&self) -> SystemTime {
+        self.expires
+    }
+
+    /// What ends TLS for `host`, whatever name the client says inside (some say none).
+    pub fn terminator(&self, host: &str) -> Result<Arc<ServerConfig>, CaError> {
+        let now = self.clock.wall();
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(leaf) = leaves.get(host) {
+            // A clock set back makes an age of none: then the leaf is not yet old.
+            if now.duration_since(leaf.made).unwrap_or_default() < LEAF / 2 {
+                return Ok(Arc::clone(&leaf.config));
+            }
+        }
+        if leaves.len() >= LEAVES {
+            leaves.clear();
+        }
+        let config = Arc::new(self.leaf(host, now)?);
+        leaves.insert(host.to_owned(), Leaf { config: Arc::clone(&config), made: now });
+        Ok(config)
+    }
+
+    fn leaf(&self, host: &str, now: SystemTime) -> Result<ServerConfig, CaError> {
+        if !self.covers(host) {
+            return Err(CaError::NotCovered(host.to_owned()));
+        }
+        let fault = |error| signing(host, &error);
+        let key = KeyPair::generate().map_err(fault)?;
+        let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(fault)?;
+        params.distinguished_name = common_name("sms-sidecar");
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.use_authority_key_identifier_extension = true;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        params.not_before = (now - DAY).into();
+        params.not_after = (now + LEAF).min(self.expires).into();
+        let cert = params.signed_by(&key, &self.issuer).map_err(fault)?;
+        let chain = vec![cert.der().clone(), self.cert.clone()];
+        let fault = |error: rustls::Error| CaError::Signing { host: host.to_owned(), why: error.to_string() };
+        let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(fault)?
+            .with_no_client_auth()
+            .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+            .map_err(fault)?;
+        config.alpn_protocols = vec![tls::ALPN.to_vec()];
+        Ok(config)
+    }
+}
+
+/// What `ca show` and `check` tell without touching the key.
+#[derive(Debug)]
+pub struct Described {
+    /// The hosts in its constraints.
+    pub hosts: Vec<String>,
+    /// When it runs out.
+    pub expires: SystemTime,
+    cert: CertificateDer<'static>,
+    spki: Vec<u8>,
+}
+
+impl Described {
+    /// Whether a certificate for `host` made by this CA would be believed.
+    pub fn covers(&self, host: &str) -> bool {
+        self.hosts.iter().any(|covered| covers(covered, host))
+    }
+}
+
+/// Reads the certificate alone; refuses one without our constraints, which we would not have made.
+pub fn describe(settings: &CaSettings) -> Result<Described, CaError> {
+    let file = &settings.cert_file;
+    let content = || CaError::Content { file: file.clone(), what: "CA certificate with name constraints" };
+    let found = tls::certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
+    let cert = found.into_iter().next().ok_or_else(content)?;
+    let (hosts, expires, spki) = {
+        let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
+        let constraints = parsed.name_constraints().ok().flatten().filter(|constraints| constraints.critical).ok_or_else(content)?;
+        let permitted = constraints.value.permitted_subtrees.iter().flatten();
+        let hosts: Vec<String> = permitted.filter_map(|subtree| dns(&subtree.base)).collect();
+        let after = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
+        (hosts, SystemTime::UNIX_EPOCH + Duration::from_secs(after), parsed.public_key().raw.to_vec())
+    };
+    if hosts.is_empty() {
+        return Err(content());
+    }
+    Ok(Described { hosts, expires, cert, spki })
+}
+
+fn dns(name: &GeneralName<'_>) -> Option<String> {
+    if let GeneralName::DNSName(host) = name { Some((*host).to_owned()) } else { None }
+}
+
+/// A DNS constraint covers the host and what is below it.
+fn covers(covered: &str, host: &str) -> bool {
+    host == covered || host.strip_suffix(covered).is_some_and(|below| below.ends_with('.'))
+}
+
+fn literal(hosts: &[String]) -> Result<Vec<String>, CaError> {
+    let mut literal = Vec::new();
+    for host in hosts {
+        let plain = host.to_ascii_lowercase();
+        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+        let labels = plain.split('.').filter(|label| !label.is_empty()).count();
+        // The last label has a letter: an address has none.
+        let named = plain.rsplit('.').next().is_some_and(|last| last.contains(|c: char| c.is_ascii_lowercase()));
+        if !plain.chars().all(known) || labels < 2 || plain.split('.').count() != labels || !named {
+            return Err(CaError::BadHost(host.clone()));
+        }
+        literal.push(plain);
+    }
+    literal.sort_unstable();
+    literal.dedup();
+    if literal.is_empty() { Err(CaError::NoHosts) } else { Ok(literal) }
+}
+
+fn common_name(text: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, text);
+    name
+}
+
+fn signing(host: &str, error: &rcgen::Error) -> CaError {
+    CaError::Signing { host: host.to_owned(), why: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests;

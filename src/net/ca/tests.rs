@@ -1,0 +1,138 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::RealClock;
+
+const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+
+fn settings(folder: &TempDir) -> CaSettings {
+    CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") }
+}
+
+fn names(hosts: &[&str]) -> Vec<String> {
+    hosts.iter().map(|host| (*host).to_owned()).collect()
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(RealClock::start())
+}
+
+fn made(hosts: &[&str]) -> (TempDir, CaSettings, Ca) {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(&folder);
+    create(&settings, &names(hosts), YEAR, clock().wall(), Making::New).unwrap();
+    let ca = Ca::load(&settings, clock()).unwrap();
+    (folder, settings, ca)
+}
+
+#[test]
+fn it_covers_its_hosts_and_nothing_else() {
+    let (_folder, _, ca) = made(&["api.one.test", "API.two.test", "api.one.test"]);
+    assert_eq!(ca.hosts(), ["api.one.test", "api.two.test"]);
+    assert!(ca.covers("api.two.test") && ca.covers("x.api.two.test"));
+    assert!(!ca.covers("two.test") && !ca.covers("evilapi.two.test") && !ca.covers("bank.test"));
+    assert!(matches!(ca.terminator("bank.test"), Err(CaError::NotCovered(_))));
+    assert!(ca.expires() > clock().wall() + YEAR - DAY);
+}
+
+#[test]
+fn hosts_that_would_constrain_nothing_are_refused() {
+    let folder = TempDir::new().unwrap();
+    for bad in ["*.test.com", "127.0.0.1", "localhost", "com", "a..b", ".b.test", "::1", "b.test.", ""] {
+        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall(), Making::New);
+        assert!(matches!(refused, Err(CaError::BadHost(_))), "{bad}");
+    }
+    let none = create(&settings(&folder), &[], YEAR, clock().wall(), Making::New);
+    assert!(matches!(none, Err(CaError::NoHosts)));
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was written");
+}
+
+#[test]
+fn the_key_is_ours_alone() {
+    let (_folder, settings, _) = made(&["api.one.test"]);
+    let mode = |file| fs::metadata(file).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&settings.key_file), mode(&settings.cert_file)), (0o600, 0o644));
+    for open in [0o640, 0o604] {
+        fs::set_permissions(&settings.key_file, fs::Permissions::from_mode(open)).unwrap();
+        let error = Ca::load(&settings, clock()).unwrap_err();
+        assert!(matches!(error, CaError::Open { .. }) && error.to_string().contains("chmod 600"), "{error}");
+    }
+}
+
+#[test]
+fn a_ca_is_not_replaced_but_renewed_with_its_key() {
+    let (_folder, settings, first) = made(&["api.one.test"]);
+    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall(), Making::New);
+    assert!(matches!(again, Err(CaError::Exists(_))));
+    let key = fs::read(&settings.key_file).unwrap();
+    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall(), Making::Renewed).unwrap();
+    let second = Ca::load(&settings, clock()).unwrap();
+    assert_eq!(fs::read(&settings.key_file).unwrap(), key);
+    assert_eq!(second.hosts(), ["api.two.test"]);
+    assert!(second.expires() > first.expires());
+}
+
+#[test]
+fn files_that_do_not_belong_together_are_refused() {
+    let (_one, settings, _) = made(&["api.one.test"]);
+    let (_two, other, _) = made(&["api.one.test"]);
+    fs::copy(&other.cert_file, &settings.cert_file).unwrap();
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::Content { .. })));
+    fs::write(&settings.cert_file, "nothing").unwrap();
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::File { .. })));
+    fs::remove_file(&settings.key_file).unwrap();
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::File { .. })));
+}
+
+#[test]
+fn an_unconstrained_ca_is_not_used() {
+    let (_folder, settings, _) = made(&["api.one.test"]);
+    let key = files::read_key(&settings.key_file).unwrap();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    fs::write(&settings.cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::Content { .. })));
+}
+
+#[test]
+fn leaves_are_kept() {
+    let (_folder, _, ca) = made(&["api.one.test"]);
+    let first = ca.terminator("api.one.test").unwrap();
+    assert!(Arc::ptr_eq(&first, &ca.terminator("api.one.test").unwrap()));
+    assert_eq!(first.alpn_protocols, [b"http/1.1".to_vec()]);
+}
+
+fn openssl(folder: &TempDir, args: &[&str]) -> (bool, String) {
+    let done = Command::new("openssl").args(args).current_dir(folder.path()).output().expect("openssl is installed");
+    (done.status.success(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))
+}
+
+/// Signs a certificate the CA itself would refuse to make.
+fn rogue(ca: &Ca, folder: &TempDir, name: &str, is_ca: IsCa) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    params.is_ca = is_ca;
+    fs::write(folder.path().join("rogue.pem"), params.signed_by(&key, &ca.issuer).unwrap().pem()).unwrap();
+}
+
+#[test]
+fn openssl_believes_it_for_its_hosts_only() {
+    let (folder, _, ca) = made(&["api.one.test"]);
+    let (_, text) = openssl(&folder, &["x509", "-in", "ca.pem", "-noout", "-text"]);
+    for line in ["Name Constraints: critical", "DNS:api.one.test", "IP:0.0.0.0/0.0.0.0", "pathlen:0", "Basic Constraints: critical"] {
+        assert!(text.contains(line), "{line} in {text}");
+    }
+    let verify = || openssl(&folder, &["verify", "-CAfile", "ca.pem", "rogue.pem"]);
+    for good in ["api.one.test", "x.api.one.test"] {
+        rogue(&ca, &folder, good, IsCa::ExplicitNoCa);
+        assert!(verify().0, "{good}: {}", verify().1);
+    }
+    for bad in ["bank.test", "one.test", "127.0.0.1", "::1"] {
+        rogue(&ca, &folder, bad, IsCa::ExplicitNoCa);
+        assert!(!verify().0, "{bad}");
+    }
+}
