@@ -10,7 +10,7 @@ use toml::Spanned;
 use crate::config::facts::Facts;
 use crate::config::{Key, Loaded, check_text};
 use crate::dialect::{Catalog, SourceFile};
-use crate::net::ca::Ca;
+use crate::net::ca;
 use crate::problem::{Problem, Report, Severity, Text, read};
 use crate::proxy::Settings;
 use crate::vault::SourceSettings;
@@ -114,7 +114,7 @@ fn overrides(sources: &[SourceFile]) -> Vec<Problem> {
 pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(settings) = &loaded.ca {
-        match Ca::load(settings) {
+        match ca::examine(settings) {
             Ok(ca) => problems.extend(uncovered(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
                 let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
                 loaded.warning(&Key::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).help(help)

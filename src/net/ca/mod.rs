@@ -145,11 +145,7 @@ pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: 
 impl Ca {
     /// Reads both files; refuses a key that others can read, or one that does not belong to the certificate.
     pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
-        let key = files::read_key(&settings.key_file)?;
-        let Described { hosts, expires, cert, spki } = describe(settings)?;
-        if spki != key.subject_public_key_info() {
-            return Err(CaError::Content { file: settings.key_file.clone(), what: "key that belongs to the certificate" });
-        }
+        let (Described { hosts, expires, cert, .. }, key) = both(settings)?;
         let content = |_| CaError::Content { file: settings.cert_file.clone(), what: "CA certificate" };
         let issuer = Issuer::from_ca_cert_der(&cert, key).map_err(content)?;
         Ok(Self { hosts, expires, cert, issuer, leaves: Mutex::default(), clock })
@@ -252,6 +248,20 @@ pub fn describe(settings: &CaSettings) -> Result<Described, CaError> {
         return Err(content());
     }
     Ok(Described { hosts, expires, cert, spki })
+}
+
+/// Reads both files and judges them as `Ca::load` does.
+pub fn examine(settings: &CaSettings) -> Result<Described, CaError> {
+    both(settings).map(|(described, _)| described)
+}
+
+fn both(settings: &CaSettings) -> Result<(Described, KeyPair), CaError> {
+    let key = files::read_key(&settings.key_file)?;
+    let described = describe(settings)?;
+    if described.spki == key.subject_public_key_info() {
+        return Ok((described, key));
+    }
+    Err(CaError::Content { file: settings.key_file.clone(), what: "key that belongs to the certificate" })
 }
 
 fn dns(name: &GeneralName<'_>) -> Option<String> {
