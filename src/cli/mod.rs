@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each a `run(args)` that returns the exit code.
 //! 0 done, 1 the thing asked about is not in order, 2 it could not be done.
 
+mod check;
 mod out;
 mod run;
 
@@ -20,6 +21,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say everything that is wrong with the config, with file, line and caret.
+    Check(check::Args),
     /// Serve: the doors, the admin address, the control socket.
     Run(run::Args),
 }
@@ -36,6 +39,7 @@ pub fn main() -> ExitCode {
         }
     };
     let done = match cli.command {
+        Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -1,13 +1,18 @@
 //! What a description says about accounts.
-#![expect(missing_docs, reason = "replaced by the engine's own")]
 use crate::dialect::Dialect;
-#[derive(Debug)]
-pub struct F {
-    pub name: String,
-    pub required: bool,
-    pub env: Vec<String>,
+use crate::secret::Credential;
+pub(crate) struct F {
+    pub(crate) name: String,
+    pub(crate) required: bool,
+    pub(crate) env: Vec<String>,
+    pub(crate) default: Option<String>,
+    pub(crate) integer: bool,
 }
-pub(super) trait Facts {
+pub(crate) struct S {
+    pub(crate) field: String,
+    pub(crate) what: String,
+}
+pub(crate) trait Facts {
     fn credential_fields(&self) -> &[F] {
         &[]
     }
@@ -17,13 +22,16 @@ pub(super) trait Facts {
     fn requires_experimental(&self) -> bool {
         false
     }
-    fn base_url(&self) -> &str {
+    fn base_url(&self) -> &'static str {
         "https://x.example"
     }
     fn test_senders(&self) -> &[String] {
         &[]
     }
     fn host_patterns(&self) -> Vec<String> {
+        Vec::new()
+    }
+    fn check_credential(&self, _: &Credential) -> Vec<S> {
         Vec::new()
     }
 }

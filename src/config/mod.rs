@@ -6,7 +6,7 @@
 //! It refuses secrets as values: a credential is a reference into a vault.
 
 mod check;
-mod facts;
+pub(crate) mod facts;
 mod files;
 mod raw;
 mod words;

@@ -21,7 +21,7 @@ use crate::vault::{Reference, Settings, SourceSettings};
 /// One attempt's time limit.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// First recheck of a provider that was set aside.
-const RECHECK: Duration = Duration::from_secs(60);
+const RECHECK: Duration = Duration::from_mins(1);
 
 pub(super) fn vaults(judge: &mut Judge<'_>, file: &File) -> Settings {
     let mut sources = BTreeMap::new();
@@ -194,9 +194,15 @@ fn params(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Prov
     for key in raw.param.keys() {
         judge.known_name(key, &names, "parameter of this dialect");
     }
-    for param in known.iter().filter(|param| param.required && !raw.param.contains_key(param.name.as_str())) {
+    for param in known.iter().filter(|param| param.default.is_none() && !raw.param.contains_key(param.name.as_str())) {
         let help = format!("add `param = {{ {} = \"…\" }}`", param.name);
         judge.error(name.span(), format!("this dialect needs the parameter `{}`", param.name), help);
+    }
+    for (key, word) in &raw.param {
+        let whole = known.iter().any(|param| param.integer && param.name == *key.get_ref());
+        if whole && word.get_ref().parse::<i64>().is_err() {
+            judge.error(word.span(), "this parameter is a whole number", "write it in quotes: \"42\"");
+        }
     }
     plain(&raw.param)
 }

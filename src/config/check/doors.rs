@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use crate::config::Key;
 use crate::config::check::judge::Judge;
-use crate::config::raw::{File, Word};
+use crate::config::raw::File;
 use crate::config::words;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 
@@ -50,14 +50,13 @@ fn stranger(judge: &mut Judge<'_>, file: &File, proxy: Option<SocketAddr>) {
 fn same_address(judge: &mut Judge<'_>, file: &File, listen: &Listen) {
     let raw = &file.listen;
     let mut seen: Vec<SocketAddr> = Vec::new();
-    let all: [(Option<SocketAddr>, Option<&Word>); 3] =
-        [(listen.proxy, raw.proxy.as_ref()), (listen.admin, raw.admin.as_ref()), (listen.metrics, raw.metrics.as_ref())];
-    for (address, word) in all {
+    let addresses = [listen.proxy, listen.admin, listen.metrics];
+    for (address, word) in addresses.into_iter().zip([&raw.proxy, &raw.admin, &raw.metrics]) {
         let Some(address) = address.filter(|address| address.port() != 0) else { continue };
         let taken = seen.contains(&address);
         seen.push(address);
         // Left out, the key has no place of its own: the one that took its default's address is to blame.
-        let blamed = word.or(raw.proxy.as_ref());
+        let blamed = word.as_ref().or(raw.proxy.as_ref());
         if let (true, Some(word)) = (taken, blamed) {
             judge.error(
                 word.span(),

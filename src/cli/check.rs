@@ -1,0 +1,114 @@
+//! `sms-sidecar check`: everything that is wrong with the config, in one go, before it serves.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use serde_json::json;
+
+use crate::cli::out;
+use crate::clock::RealClock;
+use crate::config::facts::Facts;
+use crate::config::{self, Key, Loaded};
+use crate::problem::{Problem, Report};
+use crate::proxy::{CallerProof, Provider};
+use crate::vault::{Keeper, ReadEvent, ReadOutcome};
+
+/// Exits with 0 if the config is sound (warnings or not), 1 if it is not, 2 if it cannot be read.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    config: PathBuf,
+    /// Also read every credential, and say whether it is there and of the right shape.
+    #[arg(long)]
+    vault: bool,
+    /// Print one JSON object: `ok`, `errors`, `warnings`, `problems`.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    std::fs::metadata(&args.config).with_context(|| format!("the config {} cannot be read", args.config.display()))?;
+    let report = judge(&args.config, args.vault)?;
+    let errors = report.errors();
+    let warnings = report.problems.len() - errors;
+    if args.json {
+        out::line(json!({ "ok": errors == 0, "errors": errors, "warnings": warnings, "problems": report.json() }));
+    } else {
+        if !report.problems.is_empty() {
+            out::line(format_args!("{}\n", report.render(true)));
+        }
+        out::line(summary(&args.config, errors, warnings));
+    }
+    Ok(ExitCode::from(u8::from(errors > 0)))
+}
+
+fn summary(file: &Path, errors: usize, warnings: usize) -> String {
+    let count = |number: usize, word: &str| if number == 1 { format!("1 {word}") } else { format!("{number} {word}s") };
+    match (errors, warnings) {
+        (0, 0) => format!("{}: sound", file.display()),
+        (0, _) => format!("{}: sound, with {}", file.display(), count(warnings, "warning")),
+        _ => format!("{}: {}, {}", file.display(), count(errors, "error"), count(warnings, "warning")),
+    }
+}
+
+/// Everything there is to say about the file.
+fn judge(file: &Path, vault: bool) -> anyhow::Result<Report> {
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(report) => return Ok(report),
+    };
+    let mut report = loaded.warnings.clone();
+    report.problems.extend(config::inspect(&loaded));
+    if vault {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime to read the vaults with")?;
+        report.problems.extend(runtime.block_on(credentials(&loaded)));
+    }
+    report.problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
+    Ok(report)
+}
+
+/// What is wrong with the credentials themselves; no value is named.
+async fn credentials(loaded: &Loaded) -> Vec<Problem> {
+    let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
+    let notes = Arc::clone(&noticed);
+    let keeper = Keeper::new(&loaded.vault, Arc::new(RealClock::start()), Box::new(move |event| note(&notes, &event)));
+    let mut problems = Vec::new();
+    for provider in &loaded.proxy.providers {
+        problems.extend(credential(loaded, &keeper, provider).await);
+        let key = Key::Credential(provider.id.as_str().to_owned());
+        let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
+        problems.extend(notes.into_iter().map(|what| loaded.warning(&key, what)));
+    }
+    for caller in &loaded.proxy.callers {
+        let CallerProof::Token(reference) = &caller.proof else { continue };
+        if let Err(error) = keeper.get(reference).await {
+            problems.push(loaded.error(&Key::Token(caller.name.clone()), error.to_string()));
+        }
+    }
+    problems
+}
+
+async fn credential(loaded: &Loaded, keeper: &Keeper, provider: &Provider) -> Vec<Problem> {
+    let Some(reference) = &provider.credential else { return Vec::new() };
+    let key = Key::Credential(provider.id.as_str().to_owned());
+    match keeper.get(reference).await {
+        Err(error) => vec![loaded.error(&key, error.to_string())],
+        Ok(credential) => {
+            let wrong = provider.dialect.check_credential(&credential);
+            wrong
+                .into_iter()
+                .map(|wrong| loaded.error(&key, format!("`{}` of provider `{}`: {}", wrong.field, provider.id, wrong.what)))
+                .collect()
+        }
+    }
+}
+
+/// What the vault itself found odd.
+fn note(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
+    let ReadOutcome::New(_, warnings) = &event.outcome else { return };
+    let said = warnings.iter().map(|warning| format!("vault `{}`, field `{}`: {}", event.vault, warning.field, warning.what));
+    notes.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
+}
