@@ -61,14 +61,14 @@ impl Directory {
         });
         if !inside {
             let why = "it must lead downwards, without a leading `/`, `.` or `..`";
-            return Err(ReadError::BadPath { path: path.to_owned(), place: self.place(), why });
+            return Err(ReadError::BadPath { path: path.into(), place: self.place().into(), why });
         }
         let named = self.path.join(path);
         let swapped = named.join("..data");
         let real = if swapped.exists() { swapped } else { named.clone() };
         real.canonicalize().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound && self.path.is_dir() {
-                return ReadError::MissingEntry { path: path.to_owned(), place: self.place() };
+                return ReadError::MissingEntry { path: path.into(), place: self.place().into() };
             }
             ReadError::opening(&named, error, HINT)
         })
@@ -77,7 +77,7 @@ impl Directory {
 
 fn refuse_empty(entry: Entry, path: &str, folder: &Path) -> Result<Entry, ReadError> {
     if entry.fields.is_empty() {
-        return Err(ReadError::MissingEntry { path: path.to_owned(), place: folder.display().to_string() });
+        return Err(ReadError::MissingEntry { path: path.into(), place: folder.display().to_string().into() });
     }
     Ok(entry)
 }
@@ -117,3 +117,6 @@ impl Source for Directory {
         Watched::Folder(self.path.clone())
     }
 }
+
+#[cfg(test)]
+mod tests;

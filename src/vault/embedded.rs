@@ -36,15 +36,15 @@ pub struct Embedded {
 pub enum WriteError {
     /// It has to be read before.
     #[error(transparent)]
-    Read(#[from] ReadError),
+    Read(Box<ReadError>),
     /// It is there already.
     #[error("{} is there already; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
-    Exists(PathBuf),
+    Exists(Box<Path>),
     /// The file could not be replaced; what was there still is.
     #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
     Unwritable {
         /// The file.
-        file: PathBuf,
+        file: Box<Path>,
         /// What the system said.
         source: std::io::Error,
     },
@@ -56,6 +56,12 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
+impl From<ReadError> for WriteError {
+    fn from(error: ReadError) -> Self {
+        Self::Read(Box::new(error))
+    }
+}
+
 impl Embedded {
     /// The vault in `file`, opened by `key_file`.
     pub fn new(file: PathBuf, key_file: PathBuf) -> Self {
@@ -65,7 +71,7 @@ impl Embedded {
     /// Makes an empty vault and, unless it is there, its key.
     pub fn init(&self) -> Result<(), WriteError> {
         if self.file.exists() {
-            return Err(WriteError::Exists(self.file.clone()));
+            return Err(WriteError::Exists(self.file.as_path().into()));
         }
         if !self.key_file.exists() {
             let text = key_text(&[Identity::generate()]);
@@ -135,15 +141,17 @@ impl Embedded {
             .and_then(|mut reader| reader.read_to_end(&mut plain).map_err(age::DecryptError::Io));
         match opened {
             Ok(_) => Ok(plain),
-            Err(age::DecryptError::NoMatchingKeys) => Err(ReadError::WrongKey { file: self.file.clone(), key_file: self.key_file.clone() }),
-            Err(age::DecryptError::UnknownFormat) => Err(self.damaged("it is of an age format that this version does not know".to_owned())),
-            Err(_) => Err(self.damaged("it is cut off, altered, or no age file".to_owned())),
+            Err(age::DecryptError::NoMatchingKeys) => {
+                Err(ReadError::WrongKey { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() })
+            }
+            Err(age::DecryptError::UnknownFormat) => Err(self.damaged("it is of an age format that this version does not know")),
+            Err(_) => Err(self.damaged("it is cut off, altered, or no age file")),
         }
     }
 
     fn seal(&self, entries: &Entries, keys: &[Identity]) -> Result<Vec<u8>, WriteError> {
         let Some(first) = keys.first() else {
-            return Err(ReadError::BadKey { file: self.key_file.clone() }.into());
+            return Err(ReadError::BadKey { file: self.key_file.as_path().into() }.into());
         };
         let plain = plain(entries).map_err(WriteError::Json)?;
         age::encrypt(&first.to_public(), &plain).map_err(|error| WriteError::Encrypt(Box::new(error)))
@@ -154,11 +162,11 @@ impl Embedded {
         let text = file::read_text(&self.key_file, "let the service's user read it, and nobody else")?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Option<Vec<Identity>> = lines.map(|line| line.parse().ok()).collect();
-        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::BadKey { file: self.key_file.clone() })
+        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::BadKey { file: self.key_file.as_path().into() })
     }
 
-    fn damaged(&self, what: String) -> ReadError {
-        ReadError::Malformed { file: self.file.clone(), what }
+    fn damaged(&self, what: impl Into<Box<str>>) -> ReadError {
+        ReadError::Malformed { file: self.file.as_path().into(), what: what.into() }
     }
 }
 
@@ -167,7 +175,7 @@ impl Source for Embedded {
         let (vault, path) = (self.clone(), path.to_owned());
         Box::pin(blocking(self.place(), move || {
             let found = vault.entries()?.remove(&path);
-            let missing = || ReadError::MissingEntry { path, place: vault.place() };
+            let missing = || ReadError::MissingEntry { path: path.into(), place: vault.place().into() };
             found.map(|fields| Entry { fields, warnings: Vec::new() }).ok_or_else(missing)
         }))
     }
@@ -188,7 +196,9 @@ impl Source for Embedded {
 fn key_text(keys: &[Identity]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(512));
     for key in keys {
-        text.push_str(&format!("# public key: {}\n", key.to_public()));
+        text.push_str("# public key: ");
+        text.push_str(&key.to_public().to_string());
+        text.push('\n');
         text.push_str(key.to_string().expose_secret());
         text.push('\n');
     }
@@ -217,7 +227,10 @@ fn plain(entries: &Entries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
 
 fn unwritable(file: &Path, source: std::io::Error) -> WriteError {
     if source.kind() == std::io::ErrorKind::AlreadyExists {
-        return WriteError::Exists(file.to_owned());
+        return WriteError::Exists(file.into());
     }
-    WriteError::Unwritable { file: file.to_owned(), source }
+    WriteError::Unwritable { file: file.into(), source }
 }
+
+#[cfg(test)]
+mod tests;

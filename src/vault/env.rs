@@ -64,8 +64,8 @@ impl Source for Env {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
         if !path.is_empty() {
             let error = ReadError::BadPath {
-                path: path.to_owned(),
-                place: self.place(),
+                path: path.into(),
+                place: self.place().into(),
                 why: "an environment has one entry; leave `path` out and name the variables in `fields`",
             };
             return Box::pin(std::future::ready(Err(error)));

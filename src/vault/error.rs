@@ -2,7 +2,7 @@
 //! a value, nor a parser's own message, which would quote one.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 /// Why a vault gave no entry.
@@ -12,25 +12,25 @@ pub enum ReadError {
     #[error("there is no entry `{path}` in {place}; `sms-sidecar vault list` shows what is there")]
     MissingEntry {
         /// The path asked for.
-        path: String,
+        path: Box<str>,
         /// The file or folder looked into.
-        place: String,
+        place: Box<str>,
     },
     /// The entry is there, but nothing in it goes by the names asked for.
     #[error("{place} has none of {names}; set one of them, or name the vault's own in `credential.fields`")]
     NoFields {
         /// The file, folder or environment looked into.
-        place: String,
+        place: Box<str>,
         /// What was looked for, comma separated.
-        names: String,
+        names: Box<str>,
     },
     /// A path that could lead out of the vault, or that this kind of vault does not have.
     #[error("`{path}` is no path in {place}: {why}")]
     BadPath {
         /// The path asked for.
-        path: String,
+        path: Box<str>,
         /// The vault.
-        place: String,
+        place: Box<str>,
         /// What is wrong with it.
         why: &'static str,
     },
@@ -38,7 +38,7 @@ pub enum ReadError {
     #[error("{} is not there; {hint}", file.display())]
     MissingFile {
         /// The file.
-        file: PathBuf,
+        file: Box<Path>,
         /// What to do.
         hint: &'static str,
     },
@@ -46,7 +46,7 @@ pub enum ReadError {
     #[error("{} cannot be read ({source}); {hint}", file.display())]
     Unreadable {
         /// The file.
-        file: PathBuf,
+        file: Box<Path>,
         /// What the system said.
         source: Arc<io::Error>,
         /// What to do.
@@ -56,7 +56,7 @@ pub enum ReadError {
     #[error("{} can be read by others (mode {mode:04o}); run `chmod 0600 {}`, and rotate the key if others have been on this host", file.display(), file.display())]
     KeyExposed {
         /// The key file.
-        file: PathBuf,
+        file: Box<Path>,
         /// Its permission bits.
         mode: u32,
     },
@@ -64,29 +64,29 @@ pub enum ReadError {
     #[error("{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); `sms-sidecar vault init` makes one", file.display())]
     BadKey {
         /// The key file.
-        file: PathBuf,
+        file: Box<Path>,
     },
     /// The key does not open the vault.
     #[error("the key in {} does not open {}; name the key it was encrypted to, or restore both from the same backup", key_file.display(), file.display())]
     WrongKey {
         /// The encrypted file.
-        file: PathBuf,
+        file: Box<Path>,
         /// The key file.
-        key_file: PathBuf,
+        key_file: Box<Path>,
     },
     /// The content is not what this kind of vault holds.
     #[error("{} is damaged: {what}; restore it from a backup, or write it anew", file.display())]
     Malformed {
         /// The file.
-        file: PathBuf,
+        file: Box<Path>,
         /// What is wrong, without quoting it.
-        what: String,
+        what: Box<str>,
     },
     /// The vault did not answer in time.
     #[error("reading {place} took longer than {seconds} s; see whether its disk or network share answers")]
     TooSlow {
         /// The vault.
-        place: String,
+        place: Box<str>,
         /// The limit.
         seconds: u64,
     },
@@ -94,7 +94,7 @@ pub enum ReadError {
     #[error("reading {place} was broken off, as happens while the service stops; read again")]
     Interrupted {
         /// The vault.
-        place: String,
+        place: Box<str>,
     },
 }
 
@@ -134,8 +134,8 @@ impl ReadError {
     /// Tells a file that is not there from one that cannot be read.
     pub(crate) fn opening(file: &Path, error: io::Error, hint: &'static str) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
-            return Self::MissingFile { file: file.to_owned(), hint };
+            return Self::MissingFile { file: file.into(), hint };
         }
-        Self::Unreadable { file: file.to_owned(), source: Arc::new(error), hint }
+        Self::Unreadable { file: file.into(), source: Arc::new(error), hint }
     }
 }

@@ -21,7 +21,7 @@ pub fn read(file: &Path, hint: &'static str) -> Result<Zeroizing<Vec<u8>>, ReadE
     let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
     opened.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| ReadError::opening(file, error, hint))?;
     if bytes.len() as u64 > LIMIT {
-        return Err(ReadError::Malformed { file: file.to_owned(), what: "it is larger than 1 MiB".to_owned() });
+        return Err(ReadError::Malformed { file: file.into(), what: "it is larger than 1 MiB".into() });
     }
     Ok(bytes)
 }
@@ -31,7 +31,7 @@ pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, R
     let bytes = read(file, hint)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(ReadError::Malformed { file: file.to_owned(), what: "it is not UTF-8".to_owned() }),
+        Err(_) => Err(ReadError::Malformed { file: file.into(), what: "it is not UTF-8".into() }),
     }
 }
 
@@ -42,7 +42,7 @@ pub fn refuse_exposed(file: &Path) -> Result<(), ReadError> {
     let ours = found.uid() == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
     let refused = if ours { 0o077 } else { 0o037 };
     let mode = found.mode() & 0o7777;
-    if mode & refused == 0 { Ok(()) } else { Err(ReadError::KeyExposed { file: file.to_owned(), mode }) }
+    if mode & refused == 0 { Ok(()) } else { Err(ReadError::KeyExposed { file: file.into(), mode }) }
 }
 
 /// Replaces `file` by `bytes` in one step, keeping its owner and mode; through a symbolic link, its target.

@@ -31,15 +31,15 @@ const BEHIND: usize = 64;
 pub enum Error {
     /// The config has no such vault.
     #[error("there is no `[vaults.{0}]` in the config")]
-    NoVault(String),
+    NoVault(Box<str>),
     /// The vault gave nothing.
     #[error("vault `{vault}`: {error}")]
     Read {
         /// The vault's name.
-        vault: String,
+        vault: Box<str>,
         /// What it said.
         #[source]
-        error: ReadError,
+        error: Arc<ReadError>,
     },
 }
 
@@ -76,6 +76,9 @@ impl ReadOutcome<'_> {
     }
 }
 
+/// Hears of every read.
+pub type Sink = Box<dyn Fn(ReadEvent<'_>) + Send + Sync>;
+
 /// What we know of one entry, without its values.
 #[derive(Clone, Debug)]
 pub struct Seen {
@@ -92,7 +95,7 @@ pub struct Keeper {
     sources: BTreeMap<String, Arc<dyn Source>>,
     entries: RwLock<BTreeMap<Reference, Arc<Slot>>>,
     clock: Arc<dyn Clock>,
-    events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>,
+    events: Sink,
     changes: broadcast::Sender<Reference>,
 }
 
@@ -129,17 +132,13 @@ impl Slot {
 
 impl Keeper {
     /// Opens nothing yet: a vault may come up after us. `events` hears of every read.
-    pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>) -> Self {
+    pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: Sink) -> Self {
         let sources = settings.sources.iter().map(|(name, source)| (name.clone(), open(source))).collect();
         Self::over(sources, clock, events)
     }
 
     /// The same over given sources.
-    pub fn over(
-        sources: BTreeMap<String, Arc<dyn Source>>,
-        clock: Arc<dyn Clock>,
-        events: Box<dyn Fn(ReadEvent<'_>) + Send + Sync>,
-    ) -> Self {
+    pub fn over(sources: BTreeMap<String, Arc<dyn Source>>, clock: Arc<dyn Clock>, events: Sink) -> Self {
         Self { sources, entries: RwLock::default(), clock, events, changes: broadcast::Sender::new(BEHIND) }
     }
 
@@ -148,7 +147,9 @@ impl Keeper {
     #[must_use]
     pub fn after(mut self, old: &Self) -> Self {
         let known = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
-        known.values().for_each(|slot| slot.lock().looked = None);
+        for slot in known.values() {
+            slot.lock().looked = None;
+        }
         self.entries = RwLock::new(known);
         self.changes = old.changes.clone();
         self
@@ -236,10 +237,11 @@ impl Keeper {
 
     async fn read(&self, reference: &Reference, slot: &Slot) -> Result<Arc<Credential>, Error> {
         let found = match self.sources.get(&reference.vault) {
-            Some(source) => {
-                self.stable(source, reference, slot).await.map_err(|error| Error::Read { vault: reference.vault.clone(), error })
-            }
-            None => Err(Error::NoVault(reference.vault.clone())),
+            Some(source) => self
+                .stable(source, reference, slot)
+                .await
+                .map_err(|error| Error::Read { vault: reference.vault.as_str().into(), error: Arc::new(error) }),
+            None => Err(Error::NoVault(reference.vault.as_str().into())),
         };
         let noted = self.note(reference, slot, found);
         slot.reads.fetch_add(1, Ordering::Release);

@@ -17,6 +17,6 @@ mod source;
 mod watch;
 
 pub use error::ReadError;
-pub use keeper::{Error, Keeper, ReadEvent, ReadOutcome, Seen};
+pub use keeper::{Error, Keeper, ReadEvent, ReadOutcome, Seen, Sink};
 pub use settings::{Reference, Settings, SourceSettings};
 pub use source::{Entry, Source, Warning, Watched};

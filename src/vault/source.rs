@@ -78,8 +78,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 ) -> Result<T, ReadError> {
     match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(ReadError::Interrupted { place }),
-        Err(_) => Err(ReadError::TooSlow { place, seconds: LIMIT.as_secs() }),
+        Ok(Err(_)) => Err(ReadError::Interrupted { place: place.into() }),
+        Err(_) => Err(ReadError::TooSlow { place: place.into(), seconds: LIMIT.as_secs() }),
     }
 }
 

@@ -88,11 +88,9 @@ impl Watch {
         let wanted = watched.iter().flat_map(|(_, watched)| folders(watched)).collect();
         let touched = touched.clone();
         let told = move |event: notify::Result<Event>| {
-            for (vault, watched) in &watched {
-                if event.as_ref().map_or(true, |event| concerns(event, watched)) {
-                    touched.add(vault);
-                }
-            }
+            // An error (events were lost) concerns everybody.
+            let concerned = watched.iter().filter(|(_, watched)| event.as_ref().map_or(true, |event| concerns(event, watched)));
+            concerned.for_each(|(vault, _)| touched.add(vault));
         };
         let mut watch = Self { watcher: notify::recommended_watcher(told).ok(), wanted };
         watch.extend();

@@ -1,8 +1,10 @@
 use super::*;
 
+type Pairs = &'static [(&'static str, &'static str)];
+
 /// What npm's dotenv makes of each (16.6.1 and 18.0.10 agree on all of them).
 #[rustfmt::skip]
-const TABLE: &[(&str, &[(&str, &str)])] = &[
+const TABLE: &[(&str, Pairs)] = &[
     ("A=1", &[("A", "1")]),
     ("A = 1 ", &[("A", "1")]),
     ("  A=  spaced value  ", &[("A", "spaced value")]),

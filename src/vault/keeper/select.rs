@@ -20,7 +20,7 @@ pub(super) fn select(mut entry: Entry, reference: &Reference, place: &str) -> Re
         }
     }
     if fields.is_empty() {
-        return Err(ReadError::NoFields { place: place_of(place, &reference.path), names: sought(reference) });
+        return Err(ReadError::NoFields { place: place_of(place, &reference.path).into(), names: sought(reference).into() });
     }
     entry.warnings.retain(|warning| taken.contains(&warning.field));
     entry.fields = fields;

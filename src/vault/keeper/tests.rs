@@ -1,1 +1,265 @@
+use std::collections::VecDeque;
+use std::path::Path;
 
+use futures_util::future::{BoxFuture, join, join_all};
+use tokio::sync::Semaphore;
+
+use super::*;
+use crate::clock::RealClock;
+use crate::secret::SecretString;
+use crate::vault::source::Watched;
+
+type Played = Result<Entry, ReadError>;
+
+/// Plays a list of reads, the last one for ever.
+#[derive(Clone, Debug, Default)]
+struct Fake {
+    script: Arc<Mutex<VecDeque<Played>>>,
+    reads: Arc<AtomicU64>,
+    held: Option<Arc<Semaphore>>,
+    piecewise: bool,
+}
+
+impl Fake {
+    fn plays(reads: &[&[(&str, &str)]]) -> Self {
+        let fake = Self::default();
+        for fields in reads {
+            fake.then(Ok(entry(fields)));
+        }
+        fake
+    }
+
+    fn then(&self, read: Result<Entry, ReadError>) {
+        self.script.lock().unwrap().push_back(read);
+    }
+
+    fn reads(&self) -> u64 {
+        self.reads.load(Ordering::SeqCst)
+    }
+}
+
+impl Source for Fake {
+    fn read(&self, _path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+        let fake = self.clone();
+        Box::pin(async move {
+            fake.reads.fetch_add(1, Ordering::SeqCst);
+            if let Some(held) = &fake.held {
+                held.acquire().await.unwrap().forget();
+            }
+            let mut script = fake.script.lock().unwrap();
+            if script.len() > 1 { script.pop_front().unwrap() } else { script[0].clone() }
+        })
+    }
+
+    fn place(&self) -> String {
+        "the fake".to_owned()
+    }
+
+    fn piecewise(&self) -> bool {
+        self.piecewise
+    }
+
+    fn watched(&self) -> Watched {
+        Watched::Nothing
+    }
+}
+
+fn entry(fields: &[(&str, &str)]) -> Entry {
+    let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), SecretString::from(*value))).collect();
+    Entry { fields, warnings: Vec::new() }
+}
+
+fn keeper(fake: &Fake) -> Keeper {
+    keeper_telling(fake, Box::new(|_| ()))
+}
+
+fn keeper_telling(fake: &Fake, events: Sink) -> Keeper {
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+    Keeper::over(sources, Arc::new(RealClock::start()), events)
+}
+
+fn reference() -> Reference {
+    Reference { vault: "local".to_owned(), path: "sms/x".to_owned(), ..Reference::default() }
+}
+
+fn sealed() -> ReadError {
+    ReadError::WrongKey { file: Path::new("v.age").into(), key_file: Path::new("v.key").into() }
+}
+
+#[tokio::test]
+async fn versions_count_contents() {
+    let keeper = keeper(&Fake::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")], &[("p", "one")]]));
+    let reference = reference();
+    assert!(keeper.current(&reference).is_none());
+    let mut versions = Vec::new();
+    for _ in 0..4 {
+        let newest = keeper.seen(&reference).map_or(Version(0), |seen| seen.version);
+        versions.push(keeper.reread(&reference, newest).await.unwrap().version.0);
+    }
+    assert_eq!(versions, [1, 1, 2, 3], "going back to an old value is a new version");
+}
+
+#[tokio::test]
+async fn a_newer_version_is_handed_out_without_a_read() {
+    let fake = Fake::plays(&[&[("p", "one")], &[("p", "two")]]);
+    let keeper = keeper(&fake);
+    keeper.get(&reference()).await.unwrap();
+    keeper.get(&reference()).await.unwrap();
+    assert_eq!(fake.reads(), 1, "get is cached");
+    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(2));
+    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(2));
+    assert_eq!(fake.reads(), 2);
+}
+
+#[tokio::test]
+async fn all_who_doubt_a_version_wait_for_one_read() {
+    let held = Arc::new(Semaphore::new(1));
+    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let keeper = keeper(&fake);
+    let reference = reference();
+    keeper.get(&reference).await.unwrap();
+    // Polled in order: all of them wait before the read is let go.
+    let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
+    let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
+    assert!(got.iter().all(|got| got.as_ref().is_ok_and(|credential| credential.expose("p") == Some("two"))));
+    assert_eq!(fake.reads(), 2);
+}
+
+#[tokio::test]
+async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
+    let held = Arc::new(Semaphore::new(1));
+    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")]]) };
+    let keeper = keeper(&fake);
+    let reference = reference();
+    keeper.get(&reference).await.unwrap();
+    let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
+    let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
+    assert!(got.iter().all(|got| got.as_ref().is_ok_and(|credential| credential.version == Version(1))));
+    assert_eq!(fake.reads(), 2);
+}
+
+#[tokio::test]
+async fn a_read_given_up_does_not_block_the_next() {
+    let held = Arc::new(Semaphore::new(0));
+    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")]]) };
+    let keeper = keeper(&fake);
+    let reference = reference();
+    let mut first = Box::pin(keeper.get(&reference));
+    assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
+    drop(first);
+    held.add_permits(1);
+    assert!(keeper.get(&reference).await.is_ok());
+}
+
+#[tokio::test]
+async fn the_last_good_credential_survives_a_failed_read() {
+    let fake = Fake::plays(&[&[("p", "canary-good")]]);
+    let keeper = keeper(&fake);
+    keeper.get(&reference()).await.unwrap();
+    fake.then(Err(sealed()));
+    fake.script.lock().unwrap().pop_front();
+    let error = keeper.reread(&reference(), Version(1)).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("vault `local`: {}", sealed()));
+    assert_eq!(keeper.get(&reference()).await.unwrap().expose("p"), Some("canary-good"));
+    assert!(keeper.failure(&reference()).is_some());
+    fake.then(Ok(entry(&[("p", "canary-good")])));
+    fake.script.lock().unwrap().pop_front();
+    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(1));
+    assert!(keeper.failure(&reference()).is_none());
+}
+
+#[tokio::test]
+async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
+    let (old, half, new) = ([("l", "a"), ("p", "1")], [("l", "b"), ("p", "1")], [("l", "b"), ("p", "2")]);
+    let fake = Fake { piecewise: true, ..Fake::plays(&[&old, &old, &half, &new, &new]) };
+    let keeper = keeper(&fake);
+    keeper.get(&reference()).await.unwrap();
+    let credential = keeper.reread(&reference(), Version(1)).await.unwrap();
+    assert_eq!((credential.expose("p"), credential.version), (Some("2"), Version(2)), "the half-changed one was never handed out");
+    assert_eq!(fake.reads(), 5);
+    keeper.reread(&reference(), Version(2)).await.unwrap();
+    assert_eq!(fake.reads(), 6, "what agrees with the cache is read once");
+}
+
+#[tokio::test]
+async fn an_entry_that_never_settles_is_taken_as_it_is() {
+    let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"].map(|value| [("p", value)]).to_vec();
+    let reads: Vec<&[(&str, &str)]> = reads.iter().map(|read| &read[..]).collect();
+    let fake = Fake { piecewise: true, ..Fake::plays(&reads) };
+    assert_eq!(keeper(&fake).get(&reference()).await.unwrap().expose("p"), Some("6"));
+}
+
+#[tokio::test]
+async fn changes_and_events_are_told() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let fake = Fake::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")]]);
+    let log = Arc::clone(&told);
+    let keeper = keeper_telling(
+        &fake,
+        Box::new(move |event| log.lock().unwrap().push(format!("{} {} {}", event.vault, event.path, event.outcome.label()))),
+    );
+    let mut changes = keeper.changes();
+    for version in 0..3 {
+        keeper.reread(&reference(), Version(version.min(1))).await.unwrap();
+    }
+    fake.then(Err(sealed()));
+    fake.script.lock().unwrap().pop_front();
+    keeper.reread(&reference(), Version(2)).await.unwrap_err();
+    assert_eq!(*told.lock().unwrap(), ["local sms/x new", "local sms/x unchanged", "local sms/x new", "local sms/x wrong-key"]);
+    assert_eq!(changes.try_recv().unwrap(), reference());
+    assert_eq!(changes.try_recv().unwrap(), reference());
+    assert!(changes.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn an_unknown_vault_says_so() {
+    let other = Reference { vault: "else".to_owned(), ..reference() };
+    let error = keeper(&Fake::plays(&[&[]])).get(&other).await.unwrap_err();
+    assert_eq!(error.to_string(), "there is no `[vaults.else]` in the config");
+}
+
+#[tokio::test]
+async fn versions_count_on_over_a_reload() {
+    let old = keeper(&Fake::plays(&[&[("p", "one")]]));
+    old.get(&reference()).await.unwrap();
+    let mut changes = old.changes();
+    let new = keeper(&Fake::plays(&[&[("p", "two")]])).after(&old);
+    assert_eq!(new.current(&reference()).unwrap().version, Version(1));
+    new.look(&reference()).await;
+    assert_eq!(new.current(&reference()).unwrap().version, Version(2));
+    assert_eq!(changes.try_recv().unwrap(), reference(), "who listened to the old one hears of it");
+}
+
+fn mapped(fields: &[(&str, &str)], names: &[(&str, &[&str])]) -> Reference {
+    Reference {
+        fields: fields.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned())).collect(),
+        names: names.iter().map(|(field, names)| ((*field).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())).collect(),
+        ..reference()
+    }
+}
+
+#[tokio::test]
+async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
+    let vault: &[(&str, &str)] = &[("sid", "own"), ("MAPPED_SID", "mapped"), ("X_TOKEN", "second"), ("PATH", "/usr/bin/canary")];
+    let of = async |reference: &Reference| keeper(&Fake::plays(&[vault])).get(reference).await;
+    let names: &[(&str, &[&str])] = &[("sid", &["X_SID"]), ("token", &["TOKEN", "X_TOKEN"])];
+
+    let credential = of(&mapped(&[], names)).await.unwrap();
+    assert_eq!((credential.expose("sid"), credential.expose("token")), (Some("own"), Some("second")));
+    assert_eq!(credential.names().count(), 2, "nothing that was not named");
+    let credential = of(&mapped(&[("sid", "MAPPED_SID")], names)).await.unwrap();
+    assert_eq!(credential.expose("sid"), Some("mapped"));
+    let credential = of(&mapped(&[("sid", "NOT_THERE")], names)).await.unwrap();
+    assert_eq!(credential.expose("sid"), None, "a mapping is meant");
+    assert_eq!(of(&reference()).await.unwrap().names().count(), 4, "a reference that names nothing gets all");
+    let error = of(&mapped(&[("sid", "A")], &[("token", &["B"])])).await.unwrap_err();
+    assert!(error.to_string().contains("`sms/x` in the fake has none of token, B, A;"), "{error}");
+}
+
+#[tokio::test]
+async fn no_value_is_shown() {
+    let keeper = keeper(&Fake::plays(&[&[("p", "canary-value")]]));
+    let credential = keeper.get(&reference()).await.unwrap();
+    let shown = format!("{keeper:?} {credential:?} {:?} {:?}", keeper.seen(&reference()), keeper.slot(&reference()));
+    assert!(!shown.contains("canary"), "{shown}");
+}
