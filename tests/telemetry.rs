@@ -1,0 +1,62 @@
+//! The log as a whole process has it: installed once, the `log` crate bridged into it,
+//! and a filter of `trace` that still shows no byte of what went over a socket.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+
+use sms_sidecar::admin::{Admin, Pages, Readiness, serve};
+use sms_sidecar::telemetry::log::{Format, InitError, init};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+
+#[derive(Clone, Default)]
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn trace_shows_our_lines_and_nobodys_bytes() {
+    let lines = Lines::default();
+    let copy = lines.clone();
+    init(Format::Json, "trace", move || copy.clone()).unwrap();
+    assert!(matches!(init(Format::Json, "info", io::sink), Err(InitError::Twice)), "logging begins once");
+
+    tracing_log::log::trace!(target: "pingora_core::protocols", "read CANARY-LOG-TRACE");
+    tracing_log::log::debug!(target: "rustls::client::hs", "sending CANARY-LOG-DEBUG");
+    tracing_log::log::warn!(target: "pingora_core::server", "a warning may speak");
+    tracing::trace!(target: "hyper::proto::h1::conn", "CANARY-TRACE");
+    request_with_canary().await;
+
+    let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+    assert!(!text.contains("CANARY"), "{text}");
+    assert!(text.contains("a warning may speak"), "{text}");
+    for line in text.lines() {
+        serde_json::from_str::<serde_json::Value>(line).unwrap();
+    }
+}
+
+/// A real request over a real socket, with a secret in query, header and body.
+async fn request_with_canary() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let admin = Admin::new(prometheus::Registry::new(), Readiness::default(), Pages::All);
+    let server = tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
+    let mut socket = TcpStream::connect(address).await.unwrap();
+    let request = "GET /metrics?key=CANARY-QUERY HTTP/1.1\r\nHost: x\r\nAuthorization: CANARY-HEADER\r\nContent-Length: 11\r\nConnection: close\r\n\r\nCANARY-BODY";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    socket.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
+    stop.send(()).unwrap();
+    server.await.unwrap();
+}
