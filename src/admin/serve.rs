@@ -22,7 +22,7 @@ const HEAD_BYTES: usize = 8 << 10;
 const HEAD_TIME: Duration = Duration::from_secs(5);
 const CONNECTION_TIME: Duration = Duration::from_mins(10);
 const CONNECTIONS: usize = 32;
-/// After accept() fails (out of file descriptors), how long before the next try.
+/// After `accept` fails (out of file descriptors), how long before the next try.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// Serves one connection until it ends or is too old; a peer that breaks off is no event.

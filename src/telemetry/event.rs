@@ -321,13 +321,12 @@ impl Reloaded<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         let result = if self.at.is_some() { "ok" } else { "failed" };
         telemetry.families.reloads.with_label_values(&[result]).inc();
-        match self.at {
-            Some(at) => {
-                date_config(telemetry, at);
-                tracing::info!(result, "config reloaded");
-            }
-            None => tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays"),
-        }
+        let Some(at) = self.at else {
+            tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays");
+            return;
+        };
+        date_config(telemetry, at);
+        tracing::info!(result, "config reloaded");
     }
 }
 

@@ -126,10 +126,8 @@ impl Families {
     fn bear_provider(&self, provider: &str) {
         for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
             self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
-            for cause in Cause::ALL.iter().filter(|cause| cause.family() == Family::Account) {
-                for outcome in ["refused", "unsent", "unknown"] {
-                    self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), cause.family().as_str()]);
-                }
+            for (outcome, cause) in account_refusals() {
+                self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), cause.family().as_str()]);
             }
             self.upstream_responses.with_label_values(&[provider, kind, "401"]);
             self.attempt_duration.with_label_values(&[provider, kind]);
@@ -259,6 +257,12 @@ impl Maker<'_> {
 
 fn options(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("sms_sidecar")
+}
+
+/// Every way an account can be refused: a description may give any cause any of these outcomes.
+fn account_refusals() -> impl Iterator<Item = (&'static str, Cause)> {
+    let causes = Cause::ALL.iter().copied().filter(|cause| cause.family() == Family::Account);
+    causes.flat_map(|cause| ["refused", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 
 /// Gives a gauge its first value; one that is there already keeps its own, so that a reload changes none.

@@ -176,25 +176,16 @@ fn every_family_has_its_name_and_labels() {
 #[test]
 fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
     let bench = bench();
-    for provider in ["main", "backup"] {
-        for cause in Cause::ALL.iter().filter(|cause| cause.family() == Family::Account) {
-            for kind in Kind::ALL {
-                for outcome in ["refused", "unsent", "unknown"] {
-                    let labels = [
-                        ("provider", provider),
-                        ("kind", kind.as_str()),
-                        ("outcome", outcome),
-                        ("cause", cause.as_str()),
-                        ("family", "account"),
-                    ];
-                    assert_eq!(bench.value("attempts_total", &labels), Some(0.0), "{labels:?}");
-                }
-            }
+    let causes = || Cause::ALL.iter().filter(|cause| cause.family() == Family::Account).map(|cause| cause.as_str());
+    let outcomes = || ["refused", "unsent", "unknown"].into_iter();
+    for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| Kind::ALL.iter().map(move |kind| (provider, kind.as_str())))
+    {
+        for (cause, outcome) in causes().flat_map(|cause| outcomes().map(move |outcome| (cause, outcome))) {
+            let labels = [("provider", provider), ("kind", kind), ("outcome", outcome), ("cause", cause), ("family", "account")];
+            assert_eq!(bench.value("attempts_total", &labels), Some(0.0), "{labels:?}");
         }
-        for kind in Kind::ALL {
-            let literal = [("provider", provider), ("kind", kind.as_str()), ("status", "401")];
-            assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
-        }
+        let literal = [("provider", provider), ("kind", kind), ("status", "401")];
+        assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
     }
     everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
     let labels = [("provider", "main"), ("kind", "send"), ("outcome", "refused"), ("cause", "credential-rejected")];
