@@ -12,9 +12,8 @@ use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeV
 
 use crate::clock::Clock;
 use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
-use crate::telemetry::event::ReadResult;
 use crate::telemetry::known::{Known, NONE, OTHER};
-use crate::telemetry::{Build, Shape};
+use crate::telemetry::{Build, ReadResult, Shape};
 
 /// Every value of `provider_standing`'s label, in the order of how bad it is.
 pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];

@@ -7,7 +7,9 @@ mod call;
 mod event;
 mod families;
 mod known;
+mod life;
 pub mod log;
+mod supply;
 
 #[cfg(test)]
 mod tests;
@@ -22,11 +24,10 @@ use crate::clock::Clock;
 use crate::sms::ProviderId;
 
 pub use call::{AttemptLine, CallEnded};
-pub use event::{
-    AttemptEnded, Balance, CaExpiry, CredentialSeen, Failover, Panicked, PossibleDuplicate, ReadResult, Reloaded, Repeat, RouteFirstChoice,
-    StandingChanged, Started, Stopping, TokenExpiry, VaultRead,
-};
+pub use event::{AttemptEnded, Failover, PossibleDuplicate, Repeat, RouteFirstChoice, StandingChanged};
 pub use families::STANDINGS;
+pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
+pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
 
 use families::Families;
 use known::Known;

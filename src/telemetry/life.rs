@@ -1,0 +1,100 @@
+//! The process's own life: begun, reloaded, stopping, panicked, and how long its CA lasts.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::telemetry::{Build, Telemetry};
+
+/// The config was read again.
+#[derive(Clone, Copy, Debug)]
+pub struct Reloaded<'a> {
+    /// When, if it is in use now; none: it was bad and the old one stays.
+    pub at: Option<SystemTime>,
+    /// For a bad one: how many errors, and which command shows them.
+    pub problem: Option<&'a str>,
+}
+
+impl Reloaded<'_> {
+    /// Counts it and dates the config in use.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let result = if self.at.is_some() { "ok" } else { "failed" };
+        telemetry.families.reloads.with_label_values(&[result]).inc();
+        let Some(at) = self.at else {
+            tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays");
+            return;
+        };
+        date_config(telemetry, at);
+        tracing::info!(result, "config reloaded");
+    }
+}
+
+/// The local CA runs out at this time.
+#[derive(Clone, Copy, Debug)]
+pub struct CaExpiry {
+    /// When.
+    pub at: SystemTime,
+}
+
+impl CaExpiry {
+    /// Moves the gauge.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        telemetry.families.ca_expiry.with_label_values::<&str>(&[]).set(seconds(self.at));
+    }
+}
+
+/// Listeners are open and the config is loaded.
+#[derive(Clone, Copy, Debug)]
+pub struct Started<'a> {
+    /// Which build.
+    pub build: &'a Build,
+    /// When.
+    pub at: SystemTime,
+    /// Each address, with what it is for.
+    pub addresses: &'a [(&'static str, String)],
+}
+
+impl Started<'_> {
+    /// Dates the config and says where we listen.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        date_config(telemetry, self.at);
+        let addresses: Vec<String> = self.addresses.iter().map(|(what, address)| format!("{what} {address}")).collect();
+        tracing::info!(version = self.build.version, commit = self.build.commit, listen = addresses.join(", "), "started");
+    }
+}
+
+/// No new calls; those in flight finish.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopping<'a> {
+    /// A signal's name, or what else asked for it.
+    pub why: &'a str,
+}
+
+impl Stopping<'_> {
+    /// Says so.
+    pub fn emit(&self) {
+        tracing::info!(why = self.why, "stopping: calls in flight finish first");
+    }
+}
+
+/// A task panicked; what it said is withheld.
+#[derive(Clone, Copy, Debug)]
+pub struct Panicked<'a> {
+    /// File, line, column.
+    pub location: &'a str,
+    /// The thread's name.
+    pub thread: &'a str,
+}
+
+impl Panicked<'_> {
+    /// Says so.
+    pub fn emit(&self) {
+        tracing::error!(location = self.location, thread = self.thread, "panicked: a fault of ours, please report the place");
+    }
+}
+
+fn date_config(telemetry: &Telemetry, at: SystemTime) {
+    telemetry.families.config_timestamp.with_label_values::<&str>(&[]).set(seconds(at));
+}
+
+pub(super) fn seconds(at: SystemTime) -> i64 {
+    at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+}

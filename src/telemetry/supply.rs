@@ -1,0 +1,143 @@
+//! What providers and vaults give us to send with: credentials, tokens, money.
+
+use std::sync::PoisonError;
+use std::time::SystemTime;
+
+use crate::secret::Version;
+use crate::sms::ProviderId;
+use crate::telemetry::Telemetry;
+use crate::telemetry::known::{OTHER, bound};
+use crate::telemetry::life::seconds;
+
+/// A credential was read and has this version.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialSeen<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// An ordinal, never a hash.
+    pub version: Version,
+    /// When this content was first seen.
+    pub since: SystemTime,
+}
+
+impl CredentialSeen<'_> {
+    /// Moves version and age.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.known();
+        let provider = bound(self.provider.as_str(), &known.providers);
+        if provider == OTHER {
+            return;
+        }
+        let gauge = telemetry.families.credential_version.with_label_values(&[provider]);
+        let version = i64::try_from(self.version.0).unwrap_or(i64::MAX);
+        if gauge.get() != version {
+            tracing::info!(provider, version, "credential of {provider}: version {version}");
+        }
+        gauge.set(version);
+        telemetry.families.ages.set(provider, self.since);
+    }
+}
+
+/// A login brought a token, or a credential names its end.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenExpiry<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// When it runs out; none: it is gone or does not say.
+    pub at: Option<SystemTime>,
+}
+
+impl TokenExpiry<'_> {
+    /// Moves the gauge.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.known();
+        let provider = bound(self.provider.as_str(), &known.providers);
+        let family = &telemetry.families.credential_expiry;
+        match self.at {
+            Some(at) => family.with_label_values(&[provider]).set(seconds(at)),
+            // There may have been no series, which is what we want.
+            None => drop(family.remove_label_values(&[provider])),
+        }
+        tracing::debug!(provider, expires = self.at.map(seconds), "token");
+    }
+}
+
+/// A provider said what is left on the account.
+#[derive(Clone, Copy, Debug)]
+pub struct Balance<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// `UZS`, `sms` …; anything longer than eight letters is no unit.
+    pub unit: &'a str,
+    /// How much.
+    pub value: f64,
+}
+
+impl Balance<'_> {
+    /// Moves the gauge.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.known();
+        let provider = bound(self.provider.as_str(), &known.providers);
+        let plain = (1..=8).contains(&self.unit.len()) && self.unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let unit = if plain { self.unit } else { OTHER };
+        telemetry.families.set_balance(provider, unit, self.value);
+        tracing::debug!(provider, unit, value = self.value, "balance");
+    }
+}
+
+/// What a read of a vault entry brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadResult {
+    /// The same as before.
+    Unchanged,
+    /// The first content, or a newer one.
+    Changed,
+    /// Nothing: the vault or the entry could not be read.
+    Failed,
+}
+
+impl ReadResult {
+    /// Every value.
+    pub const ALL: &[Self] = &[Self::Unchanged, Self::Changed, Self::Failed];
+
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// An entry of a vault was read, or could not be.
+#[derive(Clone, Copy, Debug)]
+pub struct VaultRead<'a> {
+    /// The vault's name.
+    pub vault: &'a str,
+    /// The entry.
+    pub path: &'a str,
+    /// What came of it.
+    pub result: ReadResult,
+    /// For a failure: what, and what to do; never a value.
+    pub problem: Option<&'a str>,
+}
+
+impl VaultRead<'_> {
+    /// Counts it; a failure is logged when it begins and when it ends, not every five seconds.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.known();
+        let vault = bound(self.vault, &known.vaults);
+        telemetry.families.vault_reads.with_label_values(&[vault, self.result.as_str()]).inc();
+        let failed = self.result == ReadResult::Failed;
+        let entry = (self.vault.to_owned(), self.path.to_owned());
+        let mut failing = telemetry.failing.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_failing = if failed { !failing.insert(entry) } else { failing.remove(&entry) };
+        drop(failing);
+        match (was_failing, failed) {
+            (false, true) => tracing::error!(vault = self.vault, path = self.path, problem = self.problem, "vault entry cannot be read"),
+            (true, false) => tracing::info!(vault = self.vault, path = self.path, "vault entry can be read again"),
+            _ => tracing::debug!(vault = self.vault, path = self.path, result = self.result.as_str(), "vault read"),
+        }
+    }
+}
