@@ -143,26 +143,21 @@ fn history(context: &Context<'_>) -> History {
 
 /// Reply, credential, history.
 fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
-    let mut told = match (evidence.status, evidence.code) {
+    let reply = match (evidence.status, evidence.code) {
         (Some(status), Some(code)) => format!("The {} was answered {status} with code {code}", evidence.kind),
         (Some(status), None) => format!("The {} was answered {status}", evidence.kind),
         (None, _) => evidence.cause.meaning().trim_end_matches('.').to_owned(),
     };
-    if let Some(says) = evidence.says.filter(|says| !says.is_empty()) {
-        told.push_str(&format!(" (“{says}”)"));
-    }
-    if let Some(entry) = context.entry.filter(|_| context.version > Version(0)) {
-        let age = context.age.map_or_else(String::new, |age| format!(", known for {}", span(age)));
-        told.push_str(&format!("; it used version {} of {}{age}", context.version.0, entry.name()));
-    }
-    match history(context) {
-        History::None => {}
-        History::Worked(ago) => told.push_str(&format!("; the same version was accepted {} ago", span(ago))),
-        History::OlderWorked(version) => {
-            told.push_str(&format!("; version {} was accepted, version {} never", version.0, context.version.0));
-        }
-    }
-    told
+    let says = evidence.says.filter(|says| !says.is_empty()).map_or_else(String::new, |says| format!(" (“{says}”)"));
+    let age = context.age.map_or_else(String::new, |age| format!(", known for {}", span(age)));
+    let used = context.entry.filter(|_| context.version > Version(0));
+    let used = used.map(|entry| format!("it used version {} of {}{age}", context.version.0, entry.name()));
+    let before = match history(context) {
+        History::None => None,
+        History::Worked(ago) => Some(format!("the same version was accepted {} ago", span(ago))),
+        History::OlderWorked(version) => Some(format!("version {} was accepted, version {} never", version.0, context.version.0)),
+    };
+    [Some(reply + &says), used, before].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 impl Entry<'_> {

@@ -97,16 +97,9 @@ pub(super) fn remedy(evidence: &Evidence<'_>, context: &Context<'_>, alternative
         (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
         _ => listed,
     };
-    let mut filled = fill(words, |hole| value(hole, evidence, context));
-    if !alternatives.is_empty() {
-        let others: Vec<_> = alternatives.iter().map(|cause| cause.as_str()).collect();
-        filled.push_str(&format!(
-            "; if that is in order it is {}: `sms-sidecar doctor {}` asks the service",
-            others.join(" or "),
-            context.provider
-        ));
-    }
-    filled
+    let filled = fill(words, |hole| value(hole, evidence, context));
+    let others: Vec<_> = alternatives.iter().map(|cause| cause.as_str()).collect();
+    if others.is_empty() { filled } else { format!("{filled}; if that is in order it is {}", others.join(" or ")) }
 }
 
 /// Fills `{holes}` once: what is put in is not looked at again.

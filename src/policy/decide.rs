@@ -114,7 +114,7 @@ pub enum Step {
 /// No send starts with less than this left, unless its own time limit is shorter.
 const LEAST_TIME: Duration = Duration::from_secs(1);
 /// A pause between two attempts never doubles beyond this.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// The next step. `dice` is a number from 0 to 1 and only stretches pauses.
 pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapsed: Duration, dice: f64) -> Step {
@@ -124,7 +124,7 @@ pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapse
     let chance = Chance { plan, tried, elapsed, dice };
     (0..plan.accounts.len())
         .filter_map(|account| chance.of(account, view(account)))
-        .min_by_key(|turn| (turn.waits, turn.after, turn.account))
+        .min_by_key(|turn| (turn.waits(), turn.after, turn.account))
         .map_or(Step::Answer(verdict(tried)), |turn| Step::Send {
             account: turn.account,
             after: turn.after,
@@ -219,11 +219,16 @@ fn at_fault(concern: Concern) -> bool {
 
 /// A possible next attempt.
 struct Turn {
-    waits: bool,
     after: Duration,
     account: usize,
     trial: bool,
     retry: bool,
+}
+
+impl Turn {
+    fn waits(&self) -> bool {
+        self.retry || !self.after.is_zero()
+    }
 }
 
 /// The question as it stands, without the account.
@@ -255,7 +260,7 @@ impl Chance<'_> {
         let after = asked.max(opens);
         let start = self.elapsed.saturating_add(after);
         let fits = start.saturating_add(terms.timeout.min(LEAST_TIME)) <= self.plan.deadline;
-        fits.then_some(Turn { waits: retry || !opens.is_zero(), after, account, trial, retry })
+        fits.then_some(Turn { after, account, trial, retry })
     }
 
     /// This call's own attempts there.
@@ -295,7 +300,8 @@ impl Chance<'_> {
 
     /// A part of `most`, as the dice say.
     fn jitter(&self, most: Duration) -> Duration {
-        most.min(LONGEST_PAUSE).mul_f64(self.dice.max(0.0).min(1.0))
+        let dice = if self.dice > 0.0 { self.dice.min(1.0) } else { 0.0 };
+        most.min(LONGEST_PAUSE).mul_f64(dice)
     }
 }
 

@@ -19,11 +19,11 @@ use crate::sms::{Cause, Concern, Outcome};
 const FAULTS: usize = 3;
 const FAULT_WINDOW: Duration = Duration::from_secs(30);
 const FIRST_REST: Duration = Duration::from_secs(15);
-const LONGEST_REST: Duration = Duration::from_secs(120);
+const LONGEST_REST: Duration = Duration::from_mins(2);
 /// After a throttling that names no time; doubles while it goes on.
 const FIRST_THROTTLE: Duration = Duration::from_secs(1);
-const LONGEST_THROTTLE: Duration = Duration::from_secs(60);
-const LONGEST_RECHECK: Duration = Duration::from_secs(15 * 60);
+const LONGEST_THROTTLE: Duration = Duration::from_mins(1);
+const LONGEST_RECHECK: Duration = Duration::from_mins(15);
 /// Second attempts at one provider that may be saved up, and what a first one earns towards them.
 const RETRIES: f64 = 10.0;
 const RETRY_SHARE: f64 = 0.2;
@@ -183,16 +183,21 @@ impl Record {
     }
 
     /// Takes in what happened.
-    pub fn observe(&mut self, event: Event, now: Moment) {
-        match event {
-            Event::Begun { trial, retry } => self.begin(trial, retry, now),
+    pub fn observe(&mut self, event: &Event, now: Moment) {
+        match *event {
+            Event::Begun { trial, retry } => {
+                self.pay(retry);
+                if trial {
+                    self.lease(now);
+                }
+            }
             Event::Ended { outcome: Outcome::Accepted { .. }, credential, .. } => self.accept(credential),
             Event::Ended { outcome: Outcome::Refused(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause), credential, wait } => {
                 self.refuse(cause, credential, wait, now);
             }
             Event::Probed { cause: None, credential } => self.clear(credential),
             Event::Probed { cause: Some(cause), credential } => self.probed(cause, credential, now),
-            Event::Renewed { credential } => self.aside = self.aside.filter(|aside| aside.dead >= credential),
+            Event::Renewed { credential } => self.aside = self.aside_for(credential),
             Event::Paused => self.paused = true,
             Event::Resumed => *self = Self { retries: self.retries, proven: self.proven, ..Self::new(self.recheck) },
         }
@@ -236,20 +241,20 @@ impl Record {
         self.aside.filter(|aside| aside.dead >= newest)
     }
 
-    /// A trial is leased, not owned: if its outcome never comes, the next is due after the same time again.
-    fn begin(&mut self, trial: bool, retry: bool, now: Moment) {
+    /// A second attempt costs what several first ones have earned.
+    fn pay(&mut self, retry: bool) {
         self.retries = if retry { (self.retries - 1.0).max(0.0) } else { (self.retries + RETRY_SHARE).min(RETRIES) };
-        if !trial {
-            return;
-        }
-        if let Some(aside) = &mut self.aside {
-            if aside.recheck_at.is_none_or(|due| due > now) {
-                return; // the route's last resort, outside the schedule
-            }
+    }
+
+    /// A trial is leased, not owned: if its outcome never comes, the next is due after the same time again.
+    /// A route's last resort is a trial before it is due, and outside the schedule.
+    fn lease(&mut self, now: Moment) {
+        if let Some(aside) = self.aside.as_mut().filter(|aside| aside.recheck_at.is_some_and(|due| due <= now)) {
             aside.on_trial = true;
             aside.recheck_at = aside.step.map(|step| now.plus(step));
-        } else if let Some(rest) = &mut self.rest {
-            rest.on_trial = true;
+        }
+        if let Some(rest) = self.rest.as_mut().filter(|rest| rest.until <= now) {
+            rest.on_trial = rest.step.is_some();
             rest.until = now.plus(rest.step.unwrap_or_default());
         }
     }
@@ -294,8 +299,13 @@ impl Record {
     fn probed(&mut self, cause: Cause, credential: Held, now: Moment) {
         match cause.concern() {
             Concern::Credential | Concern::Account => self.set_aside(cause, credential, now),
-            Concern::Throttle | Concern::Provider | Concern::MessageHere | Concern::Message => {}
-            Concern::Person | Concern::Repeat | Concern::Ours => {}
+            Concern::Throttle
+            | Concern::Provider
+            | Concern::MessageHere
+            | Concern::Message
+            | Concern::Person
+            | Concern::Repeat
+            | Concern::Ours => {}
         }
     }
 

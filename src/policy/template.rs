@@ -116,18 +116,24 @@ impl Templates {
 
     /// Recognises a text; the first template that fits it whole.
     pub fn said(&self, text: &Text) -> Option<Said<'_>> {
-        self.all.iter().find_map(|template| {
-            let found = template.whole.captures(text.expose())?;
-            let mut fields: Vec<(String, String)> = Vec::new();
-            for (hole, filled) in template.holes.iter().zip(found.iter().skip(1).flatten()) {
-                match fields.iter().find(|(name, _)| name == hole) {
-                    Some((_, before)) if before != filled.as_str() => return None,
-                    Some(_) => {}
-                    None => fields.push((hole.clone(), filled.as_str().to_owned())),
-                }
+        self.all.iter().find_map(|template| template.said(text.expose()))
+    }
+}
+
+impl Compiled {
+    /// A hole that stands twice must be filled alike.
+    fn said(&self, text: &str) -> Option<Said<'_>> {
+        let found = self.whole.captures(text)?;
+        let filled: Vec<_> = self.holes.iter().zip(found.iter().skip(1).flatten()).map(|(hole, value)| (hole, value.as_str())).collect();
+        let first = |hole: &String| filled.iter().find(|(name, _)| *name == hole).map(|(_, value)| *value);
+        let alike = filled.iter().all(|(hole, value)| first(hole) == Some(*value));
+        let mut fields: Vec<(String, String)> = Vec::new();
+        for (hole, value) in &filled {
+            if !fields.iter().any(|(name, _)| name == *hole) {
+                fields.push(((*hole).clone(), (*value).to_owned()));
             }
-            Some(Said { template, fields })
-        })
+        }
+        alike.then_some(Said { template: self, fields })
     }
 }
 
