@@ -71,6 +71,8 @@ export class Fake {
   }
   /** The next `times` connections get these raw bytes instead of HTTP and are closed. */
   raw(bytes, times = 1) { return this.#order({ raw: bytes, times }); }
+  /** Closes every kept connection, as a server with a short keep-alive does. */
+  dropIdle() { this.#server.closeIdleConnections(); return this; }
   /** The credential changes at the service; the old one is refused from now on. */
   rotate(change) { Object.assign(this.credential, change); return this; }
   /** Forgets every order. */

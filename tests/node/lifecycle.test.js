@@ -1,0 +1,139 @@
+// Starting, pausing, resuming, ending.
+import assert from 'node:assert/strict';
+import net from 'node:net';
+import { once } from 'node:events';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { test } from 'node:test';
+
+import { delivered, eventually, say, stage } from './lib/stage.js';
+import { authority, cli, folder, freePort, get } from './lib/sidecar.js';
+import { toml } from './lib/toml.js';
+
+test('pause takes a provider out by hand, resume brings it back', async (t) => {
+  const { proxy, fakes: { playmobile, twilio } } = await stage(t);
+  cli('pause', 'playmobile', '--config', proxy.file);
+  delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
+  assert.deepEqual([playmobile.received.length, twilio.delivered.length], [0, 1]);
+  assert.equal(await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'paused' }), 1);
+  cli('resume', 'playmobile', '--config', proxy.file);
+  delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
+  assert.equal(playmobile.delivered.length, 1);
+  assert.notEqual(cli('pause', 'nobody', '--config', proxy.file, { expectCode: null }).code, 0);
+});
+
+test('SIGTERM: the call in flight finishes, then the process ends by itself with 0', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t);
+  const release = playmobile.hold();
+  const answer = say(proxy, 'playmobile');
+  await playmobile.seen(1);
+  proxy.child.kill('SIGTERM');
+  await eventually(() => refused(proxy.listen.proxy));
+  release();
+  const reply = await answer;
+  delivered(reply, 'playmobile');
+  assert.equal(reply.headers.connection, 'close');
+  assert.equal(await proxy.stop(), 0);
+  assert.equal(playmobile.delivered.length, 1);
+});
+
+async function refused(address) {
+  const [host, port] = address.split(':');
+  const socket = net.connect(Number(port), host);
+  try {
+    await once(socket, 'connect');
+    socket.destroy();
+    return false;
+  } catch {
+    return true;
+  }
+}
+
+test('it is live and ready though no provider and no vault entry is there', async (t) => {
+  const { proxy } = await stage(t, { providers: { playmobile: { credential: { vault: 'local', path: 'nowhere' } } }, services: ['playmobile'] });
+  assert.equal((await get(`${proxy.admin}/live`)).status, 200);
+  assert.equal((await get(`${proxy.admin}/ready`)).status, 200);
+  assert.equal((await say(proxy, 'playmobile')).status, 503);
+});
+
+test('the credential of a process comes from its environment as well', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t, {
+    services: ['playmobile'], vault: { local: { env: {} } }, env: { PLAYMOBILE_LOGIN: 'oneport', PLAYMOBILE_PASSWORD: 'playmobile-canary-Passw0rd' },
+    providers: { playmobile: { credential: { vault: 'local' } } },
+  });
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  assert.equal(playmobile.delivered.length, 1);
+});
+
+test('a .env file is a vault, and a change in it is seen without a restart', async (t) => {
+  const made = await stage(t, { services: ['playmobile'], start: false });
+  const file = path.join(made.at, '.env');
+  writeFileSync(file, 'export PLAYMOBILE_LOGIN=oneport\nPLAYMOBILE_PASSWORD="playmobile-canary-Passw0rd" # the old one\n', { mode: 0o600 });
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], vault: { local: { env: { file } } }, providers: { playmobile: { credential: { vault: 'local' } } } });
+  delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
+  playmobile.rotate({ password: "it's # new" });
+  writeFileSync(file, 'PLAYMOBILE_LOGIN=oneport\nPLAYMOBILE_PASSWORD="it\'s # new"\n', { mode: 0o600 });
+  delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
+});
+
+/** `run` with a config that cannot work: how it ends and what it says. */
+function fails(t, change, { at = folder(t) } = {}) {
+  const config = change({
+    listen: { proxy: '127.0.0.1:1', admin: '127.0.0.1:1' },
+    vaults: { local: { directory: { path: at } } },
+    providers: { playmobile: { dialect: 'playmobile', credential: { vault: 'local', path: 'playmobile' } } },
+  }, at);
+  const file = path.join(at, 'config.toml');
+  writeFileSync(file, typeof config === 'string' ? config : toml(config));
+  const done = cli('run', '--config', file, { expectCode: null });
+  assert.notEqual(done.code, 0, 'it ran all the same');
+  assert.ok(done.code !== null && done.code !== undefined, `it did not end by itself: ${done.stderr}`);
+  return done.stderr + done.stdout;
+}
+
+test('a port in use is said at once, with which one', async (t) => {
+  const taken = net.createServer().listen(0, '127.0.0.1');
+  await once(taken, 'listening');
+  t.after(() => taken.close());
+  const admin = await freePort();
+  const began = Date.now();
+  const said = fails(t, (config) => ({ ...config, listen: { proxy: `127.0.0.1:${taken.address().port}`, admin: `127.0.0.1:${admin}` } }));
+  assert.match(said, new RegExp(`127\\.0\\.0\\.1:${taken.address().port}`));
+  assert.ok(Date.now() - began < 5_000);
+});
+
+test('every mistake in the file at once, with line and expected keys, values masked', (t) => {
+  const said = fails(t, () => '[listen]\nproxi = "127.0.0.1:8125"\n[providers.a]\ndialect = "playmobile"\npassword = "canary-in-the-wrong-place"\ntimeout = 3\n[providers.b]\ndialect = "nosuch"\n');
+  for (const word of ['proxi', 'proxy', 'password', 'timeout', 'nosuch', 'config.toml']) assert.match(said, new RegExp(word));
+  assert.doesNotMatch(said, /canary/);
+});
+
+test('a door off loopback without callers is refused', (t) => {
+  assert.match(fails(t, (config) => ({ ...config, listen: { proxy: '0.0.0.0:0', admin: '127.0.0.1:0' } })), /caller/);
+});
+
+test('a config that is not there is named', (t) => {
+  const file = path.join(folder(t), 'nowhere.toml');
+  assert.match(cli('run', '--config', file, { expectCode: 2 }).stderr, /nowhere\.toml/);
+});
+
+test('a CA key that others can read is refused', (t) => {
+  const at = folder(t);
+  const base = { vaults: { local: { directory: { path: at } } }, providers: { playmobile: { dialect: 'playmobile', credential: { vault: 'local', path: 'playmobile' } } } };
+  const ca = authority(at, base);
+  assert.match(readFileSync(ca.cert_file, 'utf8'), /BEGIN CERTIFICATE/);
+  chmodSync(ca.key_file, 0o644);
+  assert.match(fails(t, () => ({ ...base, intercept: { ca } }), { at }), /ca\.key/);
+});
+
+test('an embedded vault whose key is wrong: the process serves, the cause is told', async (t) => {
+  const at = folder(t);
+  const [file, key_file, other] = ['vault.age', 'vault.key', 'other.key'].map((name) => path.join(at, name));
+  cli('vault', 'init', '--vault-file', file, '--key-file', key_file);
+  cli('vault', 'init', '--vault-file', path.join(at, 'other.age'), '--key-file', other);
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], vault: { local: { embedded: { file, key_file: other } } } });
+  const reply = await say(proxy, 'playmobile');
+  assert.equal(reply.status, 503);
+  assert.equal(reply.headers['x-sms-sidecar-cause'], 'vault-unavailable');
+  assert.equal(playmobile.received.length, 0);
+});

@@ -1,0 +1,55 @@
+// The canary: marked secrets, numbers and texts go through every path, with logging at its loudest,
+// and are looked for in everything that comes out.
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { SAYS, say, stage } from './lib/stage.js';
+import { call, cli, get } from './lib/sidecar.js';
+
+const NUMBER = '998935557713';
+const CODE = 'CANARYTEXT';
+const SECRET = /canary|fedcba9876543210|EXAMPLEKEY|0123456789abcdef0123456789abcdef-|VonageCanary/i;
+const encodings = (value) => [value, Buffer.from(value).toString('base64'), encodeURIComponent(value)];
+
+test('no secret, number or text in logs, metrics, pages, headers or errors', async (t) => {
+  const services = Object.keys(SAYS);
+  const { proxy, fakes } = await stage(t, { services, env: { RUST_LOG: 'trace' }, route: { repeat_window: '0s', deadline: '20s' } });
+  const replies = [];
+  const speak = async (service) => replies.push(await say(proxy, service, { to: NUMBER, text: `${CODE} 4711` }));
+  for (const service of services) await speak(service);
+  for (const service of services) {
+    fakes[service].refuse('credential-rejected', 1);
+    await speak(service);
+    fakes[service].behave().loseReply(1);
+    await speak(service);
+    fakes[service].behave().status(200, { body: `not what ${NUMBER} expects: ${Object.values(fakes[service].credential).join(' ')}` });
+    await speak(service);
+    fakes[service].behave().raw('garbage\r\n\r\n');
+    await speak(service);
+  }
+  for (const [path, request] of [['/playmobile/broker-api/send', { headers: { 'content-type': 'application/json' }, body: `{"messages": [{"recipient": "${NUMBER}", "${CODE}` }], ['/twilio/nowhere', { method: 'GET' }], [`/smsc/sys/send.php?login=canary&psw=canary&phones=${NUMBER}&mes=${CODE}`, { method: 'GET' }]]) replies.push(await call(`${proxy.door}${path}`, request));
+  const pages = await Promise.all(['/metrics', '/', '/ready', '/live'].map((path) => get(`${proxy.admin}${path}`)));
+  const status = cli('status', '--config', proxy.file, { expectCode: null });
+  await proxy.stop();
+  const seen = { output: proxy.output, pages: JSON.stringify(pages), status: JSON.stringify(status), replies: JSON.stringify(replies.map(({ status: code, headers, body }) => ({ code, headers, body }))) };
+  for (const [where, text] of Object.entries(seen)) {
+    const secrets = Object.values(fakes).flatMap(({ credential }) => Object.entries(credential).filter(([field]) => !['username', 'email', 'account_sid', 'access_key_id'].includes(field)).map(([, value]) => value));
+    for (const secret of secrets.flatMap(encodings)) if (secret.length >= 8 && secret !== 'abcd1234') assert.ok(!text.includes(secret), `a secret stands in ${where}: ${around(text, secret)}`);
+    assert.ok(!(where !== 'replies' && SECRET.test(text)), `something secret stands in ${where}: ${around(text, SECRET.exec(text)?.[0])}`);
+    if (where !== 'replies') for (const mark of [NUMBER, CODE]) assert.ok(!text.includes(mark), `${mark} stands in ${where}: ${around(text, mark)}`);
+  }
+  assert.ok(proxy.output.length > 1000, 'nothing was logged, so nothing was tested');
+});
+
+function around(text, what) {
+  const at = text.indexOf(what);
+  return text.slice(Math.max(0, at - 200), at + 60);
+}
+
+test('a secret that a provider echoes is masked on the way back', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: { pass_401: true } });
+  const secret = playmobile.credential.password;
+  playmobile.status(400, { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 101, 'error-description': `you sent ${encodings(secret).join(' and ')} and ${Buffer.from(`oneport:${secret}`).toString('base64')}` }) });
+  const reply = await say(proxy, 'playmobile');
+  for (const form of encodings(secret)) assert.ok(!reply.body.includes(form), reply.body);
+});
