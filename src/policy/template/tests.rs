@@ -1,1 +1,111 @@
+use super::*;
+use crate::sms::Msisdn;
 
+fn template(name: &str, text: &str, texts: &[(&str, &str)], ids: &[(&str, &str)]) -> TextTemplate {
+    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+    TextTemplate { name: name.to_owned(), text: text.to_owned(), texts: owned(texts), ids: owned(ids) }
+}
+
+fn message(text: &str) -> Message {
+    Message {
+        recipient: Msisdn::parse("998901234567").unwrap(),
+        text: Text::new(text),
+        sender: None,
+        reference: "r".to_owned(),
+        validity: None,
+        callback: None,
+        template: None,
+    }
+}
+
+fn login() -> Templates {
+    let texts = [("eskiz", "ilovasiga kirish kodi: {code}"), ("own", "{code}!")];
+    Templates::new(&[template("login", "1port: kod {code}", &texts, &[("tencent", "1877")])]).unwrap()
+}
+
+#[test]
+fn a_message_is_put_in_each_providers_approved_words() {
+    let templates = login();
+    let message = message("1port: kod 123456");
+    let said = templates.said(&message.text).unwrap();
+    assert_eq!(said.name(), "login");
+    let at = |provider, dialect| said.at(&message, provider, dialect);
+    assert_eq!(at("backup", "eskiz").text.expose(), "ilovasiga kirish kodi: 123456", "its dialect's words");
+    assert_eq!(at("own", "eskiz").text.expose(), "123456!", "its own before its dialect's");
+    assert_eq!(at("other", "other").text.expose(), "1port: kod 123456", "as the backend wrote it");
+    let by_number = at("other", "tencent").template.unwrap();
+    assert_eq!(by_number.id.as_deref(), Some("1877"));
+    assert_eq!(by_number.fields, [("code".to_owned(), "123456".to_owned())]);
+    assert_eq!(at("other", "other").template.unwrap().id, None);
+    assert_eq!(format!("{said:?}"), "Said(login, 1 fields)", "what fills a hole is a code");
+}
+
+#[test]
+fn the_whole_text_must_match() {
+    let templates = login();
+    let said = |text: &str| templates.said(&Text::new(text)).is_some();
+    assert!(said("1port: kod 1") && said("1port: kod 12 34"));
+    let others =
+        ["1port: kod ", "1port: kod", "x1port: kod 1", "1Port: kod 1", "1port:  kod 1", "1port: kod 1\n", "1port: kod 1\nhttps://x", ""];
+    for text in others {
+        assert!(!said(text), "{text:?}");
+    }
+    let dotted = Templates::new(&[template("a", "a.b* {x}", &[], &[])]).unwrap();
+    assert!(dotted.said(&Text::new("a.b* 1")).is_some() && dotted.said(&Text::new("aXbb 1")).is_none(), "words are no pattern");
+}
+
+#[test]
+fn several_holes_and_the_same_hole_twice() {
+    let fields = |text: &str, said: &str| {
+        let templates = Templates::new(&[template("a", text, &[], &[])]).unwrap();
+        templates.said(&Text::new(said)).map(|said| said.fields.iter().map(|(hole, value)| format!("{hole}={value}")).collect::<Vec<_>>())
+    };
+    assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Ali").unwrap(), ["name=Ali", "code=12"]);
+    assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Vali"), None, "the same hole is filled alike");
+    assert_eq!(fields("Салом {code} 😀", "Салом 1 😀").unwrap(), ["code=1"]);
+}
+
+#[test]
+fn the_first_that_fits_is_taken() {
+    let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "kod {a}{b_2}x", &[], &[])]);
+    assert_eq!(both.unwrap_err().len(), 1);
+    let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "{a} 1", &[], &[])]).unwrap();
+    assert_eq!(both.said(&Text::new("kod 1")).unwrap().name(), "code");
+    assert_eq!(both.said(&Text::new("cod 1")).unwrap().name(), "any");
+}
+
+#[test]
+fn every_error_is_told_at_once_and_says_what_to_do() {
+    let templates = [
+        template("a", "kod {code", &[], &[]),
+        template("b", "kod }code", &[], &[]),
+        template("c", "kod {co de}", &[], &[]),
+        template("d", "kod {}", &[], &[]),
+        template("e", "kod {x}{y}", &[("p", "{z}"), ("q", "{")], &[]),
+        template("f", "{x} ", &[], &[]),
+        template("g", "kod {x} y}", &[], &[]),
+        template("h", "", &[], &[]),
+    ];
+    let told: Vec<_> = Templates::new(&templates).unwrap_err().iter().map(ToString::to_string).collect();
+    let brace = |name, place| {
+        format!("template {name}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")
+    };
+    let only = |name| {
+        format!("template {name}: `text` is nothing but holes and would match every message; write the words as the backend sends them")
+    };
+    let expected = [
+        brace("a", "text"),
+        brace("b", "text"),
+        brace("c", "text"),
+        brace("d", "text"),
+        "template e: {x} and {y} touch, so nobody can tell where one ends; put something between them".to_owned(),
+        "template e: the text for p has {z}, which `text` does not have".to_owned(),
+        brace("e", "q"),
+        only("f"),
+        brace("g", "text"),
+        only("h"),
+    ];
+    assert_eq!(told, expected);
+    let long = Templates::new(&[template("l", &"x".repeat(1 << 20), &[], &[])]).unwrap_err();
+    assert_eq!(long, [TemplateError::TooLong { template: "l".to_owned() }]);
+}
