@@ -84,6 +84,7 @@ pub struct Log {
 /// Judges `text` against the descriptions in `catalog`; touches no file. The settings are there if no problem is an error.
 pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>, Vec<Problem>) {
     let (file, mut problems) = read::<raw::File>(name, text);
+    problems.iter_mut().for_each(secret_as_value);
     let Some(file) = file else { return (None, problems) };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let (loaded, judged) = check::file(name, folder, &file, catalog);
@@ -91,4 +92,15 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>,
     problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
     let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
     (sound.then_some(loaded), problems)
+}
+
+/// A secret in the file deserves better help than a list of keys.
+fn secret_as_value(problem: &mut Problem) {
+    const SECRETS: [&str; 8] = ["pass", "secret", "token", "key", "login", "user", "sid", "email"];
+    let Some(key) = problem.what.strip_prefix("unknown key ").map(str::to_lowercase) else { return };
+    if SECRETS.iter().any(|word| key.contains(word)) && !key.contains("key_file") {
+        let known = problem.help.take().unwrap_or_default();
+        let advice = "if this is a secret: put it into a vault, refer to it with `credential = { vault = \"…\", path = \"…\" }`, and change it, now that it stood in a file";
+        problem.help = Some(format!("{known}\n{advice}"));
+    }
 }

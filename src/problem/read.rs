@@ -12,12 +12,17 @@ use crate::problem::{Problem, one_of};
 
 /// So many mistakes are worth listing; beyond, the file is of another kind.
 const MOST: usize = 100;
+/// So many breaks of the grammar, and what else could be said would be about what the parser guessed.
+const BROKEN: usize = 3;
 
 /// Reads `text`; all complaints at once. The value is there whenever what is left of the
 /// file still makes one, so that further checks can complain in the same run.
 pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
     let (root, broken) = DeTable::parse_recoverable(text);
-    let mut problems: Vec<Problem> = broken.iter().map(|error| syntax(file, text, error)).collect();
+    let mut problems: Vec<Problem> = broken.iter().take(BROKEN).map(|error| syntax(file, text, error)).collect();
+    if broken.len() >= BROKEN {
+        return (None, in_order(problems));
+    }
     let span = root.span();
     let mut rest = DeValue::Table(root.into_inner());
     while problems.len() < MOST {
@@ -60,7 +65,8 @@ fn shape(file: &str, text: &str, error: &Error) -> Problem {
         return problem("this is none of the words known here".to_owned()).help(one_of(found, &known));
     }
     if let Some((kind, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        return problem(format!("{} where {} is expected", kind_of(kind), spoken(wanted)));
+        let said = problem(format!("{} where {} is expected", kind_of(kind), spoken(wanted)));
+        return if spoken(wanted) == "a table" { said.help("write `{ key = \"value\" }`, or a `[table]` of its own") } else { said };
     }
     if let Some((_, wanted)) = message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected ")) {
         return problem(format!("this value does not fit: {} is expected", spoken(wanted)));

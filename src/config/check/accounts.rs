@@ -55,34 +55,34 @@ fn source(judge: &mut Judge<'_>, vault: &raw::Vault) -> Option<SourceSettings> {
 
 pub(super) fn providers(judge: &mut Judge<'_>, file: &File, mode: Mode) -> Vec<Provider> {
     if file.providers.is_empty() {
-        judge.error(0..0, "the file names no provider", "add `[providers.NAME]` with at least `dialect`");
+        judge.whole("the file names no provider", "add `[providers.NAME]` with at least `dialect`");
     }
-    let mut providers = Vec::new();
-    for (name, raw) in in_order(&file.providers) {
-        judge.must(name, words::name);
-        let Some(dialect) = dialect(judge, name, raw) else { continue };
-        let observed = only_observed(file, name.get_ref(), mode);
-        if raw.credential.is_none() && !observed && dialect.credential_fields().iter().any(|field| field.required) {
-            let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
-            judge.error(name.span(), "this provider has no credential", help);
-        }
-        providers.push(Provider {
-            id: ProviderId::new(name.get_ref()),
-            credential: raw.credential.as_ref().map(|entry| credential(judge, file, (name.get_ref(), &dialect), entry)),
-            sender: sender(judge, &dialect, raw),
-            timeout: judge.value(raw.timeout.as_ref(), TIMEOUT, words::some_time),
-            recheck: judge.value(raw.recheck.as_ref(), Some(RECHECK), |word| {
-                if word == "never" { Ok(None) } else { words::some_time(word).map(Some) }
-            }),
-            templates_only: judge.choice(raw.templates.as_ref(), false, &[("only", true), ("any", false)]),
-            operations: operations(judge, &raw.operations),
-            base_url: base_url(judge, &dialect, name, raw),
-            params: params(judge, &dialect, name, raw),
-            upstream: upstream(judge, name.get_ref(), raw),
-            dialect,
-        });
+    in_order(&file.providers).into_iter().filter_map(|(name, raw)| provider(judge, file, (name, raw), mode)).collect()
+}
+
+/// One account; none if its dialect is unknown, but judged all the same.
+fn provider(judge: &mut Judge<'_>, file: &File, (name, raw): (&Word, &raw::Provider), mode: Mode) -> Option<Provider> {
+    judge.must(name, words::name);
+    let dialect = dialect(judge, name, raw);
+    let spoken = dialect.as_deref();
+    let needs_one = spoken.is_some_and(|dialect| dialect.credential_fields().iter().any(|field| field.required));
+    if raw.credential.is_none() && needs_one && !only_observed(file, name.get_ref(), mode) {
+        let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
+        judge.error(name.span(), "this provider has no credential", help);
     }
-    providers
+    let never = |word: &str| if word == "never" { Ok(None) } else { words::some_time(word).map(Some) };
+    let (id, credential) =
+        (ProviderId::new(name.get_ref()), raw.credential.as_ref().map(|entry| credential(judge, file, (name, spoken), entry)));
+    let timeout = judge.value(raw.timeout.as_ref(), TIMEOUT, words::some_time);
+    let recheck = judge.value(raw.recheck.as_ref(), Some(RECHECK), never);
+    let templates_only = judge.choice(raw.templates.as_ref(), false, &[("only", true), ("any", false)]);
+    let operations = operations(judge, &raw.operations);
+    let upstream = upstream(judge, name.get_ref(), raw);
+    let sender = sender(judge, spoken, raw);
+    let base_url = base_url(judge, spoken, name, raw);
+    let params = params(judge, spoken, name, raw);
+    let dialect = dialect?;
+    Some(Provider { id, dialect, credential, sender, timeout, recheck, templates_only, operations, base_url, params, upstream })
 }
 
 fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Arc<Dialect>> {
@@ -119,8 +119,14 @@ fn only_observed(file: &File, provider: &str, mode: Mode) -> bool {
     if uses.peek().is_none() { mode == Mode::Observe } else { uses.all(|route| observes(&route.mode)) }
 }
 
-fn credential(judge: &mut Judge<'_>, file: &File, (provider, dialect): (&str, &Dialect), entry: &Spanned<raw::Entry>) -> Reference {
-    judge.remember(Key::Credential(provider.to_owned()), entry.span());
+fn credential(
+    judge: &mut Judge<'_>,
+    file: &File,
+    (provider, dialect): (&Word, Option<&Dialect>),
+    entry: &Spanned<raw::Entry>,
+) -> Reference {
+    judge.remember(Key::Credential(provider.get_ref().clone()), entry.span());
+    let Some(dialect) = dialect else { return reference(judge, file, entry, BTreeMap::new()) };
     let known: Vec<&str> = dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
     for field in entry.get_ref().fields.keys() {
         judge.known_name(field, &known, "credential field");
@@ -156,12 +162,12 @@ fn plain(named: &Named<Word>) -> BTreeMap<String, String> {
     named.iter().map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone())).collect()
 }
 
-fn sender(judge: &mut Judge<'_>, dialect: &Dialect, raw: &raw::Provider) -> Option<String> {
+fn sender(judge: &mut Judge<'_>, dialect: Option<&Dialect>, raw: &raw::Provider) -> Option<String> {
     let word = raw.sender.as_ref()?;
     if word.get_ref().trim().is_empty() {
         judge.error(word.span(), "an empty sender", "leave the key out to send what the backend wrote");
     }
-    if dialect.test_senders().iter().any(|test| test == word.get_ref()) {
+    if dialect.is_some_and(|dialect| dialect.test_senders().iter().any(|test| test == word.get_ref())) {
         judge.warn(word.span(), "a test sender: the service accepts the message and delivers nothing", "put the account's own sender here");
     }
     Some(word.get_ref().clone())
@@ -174,8 +180,9 @@ fn operations(judge: &mut Judge<'_>, words: &[Word]) -> Vec<String> {
     words.iter().map(|word| word.get_ref().clone()).collect()
 }
 
-fn base_url(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Provider) -> String {
-    let url = raw.base_url.as_ref().map_or(dialect.base_url(), |word| word.get_ref().as_str());
+fn base_url(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &raw::Provider) -> String {
+    let own = raw.base_url.as_ref().map(|word| word.get_ref().as_str());
+    let Some(url) = own.or_else(|| dialect.map(Dialect::base_url)) else { return String::new() };
     let span: Range<usize> = raw.base_url.as_ref().map_or(name.span(), Spanned::span);
     match words::base_url(url) {
         Err((what, help)) => judge.error(span, what, help),
@@ -188,7 +195,8 @@ fn base_url(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Pr
     url.trim_end_matches('/').to_owned()
 }
 
-fn params(judge: &mut Judge<'_>, dialect: &Dialect, name: &Word, raw: &raw::Provider) -> BTreeMap<String, String> {
+fn params(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &raw::Provider) -> BTreeMap<String, String> {
+    let Some(dialect) = dialect else { return BTreeMap::new() };
     let known = dialect.params();
     let names: Vec<&str> = known.iter().map(|param| param.name.as_str()).collect();
     for key in raw.param.keys() {

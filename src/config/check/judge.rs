@@ -33,6 +33,11 @@ impl<'a> Judge<'a> {
         self.problems.push(Problem::error(self.file, span, what).help(help));
     }
 
+    /// An error about no place in particular.
+    pub(super) fn whole(&mut self, what: &str, help: &str) {
+        self.problems.push(Problem::error(self.file, None, what).help(help));
+    }
+
     pub(super) fn warn(&mut self, span: Range<usize>, what: impl Into<String>, help: impl Into<String>) {
         self.problems.push(Problem::warning(self.file, span, what).help(help));
     }
@@ -93,7 +98,7 @@ impl<'a> Judge<'a> {
         if names.contains(&word.get_ref().as_str()) {
             return;
         }
-        let help = if names.is_empty() { format!("the file has no {kind} at all") } else { one_of(word.get_ref(), names) };
+        let help = if names.is_empty() { "there is none at all".to_owned() } else { one_of(word.get_ref(), names) };
         self.error(word.span(), format!("there is no {kind} of this name"), help);
     }
 }
