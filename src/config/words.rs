@@ -116,15 +116,25 @@ pub(super) fn operation(word: &str) -> Result<(), Wrong> {
     }
 }
 
+/// The holes of the text that the backend writes: it needs words of its own besides.
+pub(super) fn pattern(text: &str) -> Result<Vec<String>, Wrong> {
+    let found: Vec<String> = holes(text)?.into_iter().map(str::to_owned).collect();
+    let bare: usize = found.iter().map(|hole| hole.len() + 2).sum();
+    if bare == text.len() {
+        Err(("a text of nothing but holes fits every message", "write the words as the backend sends them"))
+    } else {
+        Ok(found)
+    }
+}
+
 /// The holes of a text, in their order.
 pub(super) fn holes(text: &str) -> Result<Vec<&str>, Wrong> {
-    const BROKEN: Wrong =
-        ("a brace in this text does not belong to a hole", "a hole is `{name}`, its name of small letters, digits and `_`");
+    const BROKEN: Wrong = ("a brace in this text does not belong to a hole", "a hole is `{name}`, its name of letters, digits and `_`");
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
         let (hole, behind) = after.split_once('}').ok_or(BROKEN)?;
-        let named = !hole.is_empty() && hole.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+        let named = !hole.is_empty() && hole.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
         if !named || before.contains('}') {
             return Err(BROKEN);
         }
@@ -190,6 +200,7 @@ mod tests {
     fn holes_are_found_in_order() {
         assert_eq!(holes("kod {code} for {app_2}!"), Ok(vec!["code", "app_2"]));
         assert_eq!(holes("none"), Ok(vec![]));
+        assert!(pattern("{code}").is_err() && pattern("").is_err() && pattern("{code}.").is_ok());
         for wrong in ["{", "}", "{}", "{a b}", "{{a}}", "{a}{b}", "a} {b}", "{a} }"] {
             assert!(holes(wrong).is_err(), "{wrong}");
         }
