@@ -112,3 +112,87 @@ fn note(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
     let said = warnings.iter().map(|warning| format!("vault `{}`, field `{}`: {}", event.vault, warning.field, warning.what));
     notes.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    const CONFIG: &str = "[vaults.files]\ndirectory = { path = \"secrets\" }\n[providers.twilio]\ndialect = \"twilio\"\ncredential = { vault = \"files\", path = \"twilio\" }\n";
+
+    fn said(folder: &Path, config: &str, vault: bool) -> (usize, String) {
+        let file = folder.join("config.toml");
+        fs::write(&file, config).unwrap();
+        let report = judge(&file, vault).unwrap();
+        (report.errors(), report.render(false) + &report.json().to_string())
+    }
+
+    fn secret(folder: &Path, name: &str, value: &str) {
+        let entry = folder.join("secrets/twilio");
+        fs::create_dir_all(&entry).unwrap();
+        fs::write(entry.join(name), value).unwrap();
+    }
+
+    #[test]
+    fn a_sound_config_with_its_credentials_in_place_is_sound() {
+        let folder = tempfile::tempdir().unwrap();
+        secret(folder.path(), "account_sid", "AC0123456789abcdef0123456789abcdef\n");
+        secret(folder.path(), "auth_token", "0123456789abcdef0123456789abcdef\n");
+        assert_eq!(said(folder.path(), CONFIG, true), (0, "[]".to_owned()));
+    }
+
+    #[test]
+    fn credentials_are_read_only_when_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        secret(folder.path(), "account_sid", "0123456789abcdef0123456789abcdef");
+        secret(folder.path(), "auth_token", "AC0123456789abcdef0123456789abcdef");
+        assert_eq!(said(folder.path(), CONFIG, false).0, 0);
+        let (errors, said) = said(folder.path(), CONFIG, true);
+        assert!(errors > 0 && said.contains("twilio") && said.contains(":5:14"), "{said}");
+        assert!(!said.contains("0123456789abcdef"), "{said}");
+    }
+
+    #[test]
+    fn a_missing_credential_and_a_missing_vault_are_told_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let (errors, missing) = said(folder.path(), CONFIG, true);
+        assert!(errors == 1 && missing.contains("is not there: what this vault holds"), "{missing}");
+        fs::create_dir_all(folder.path().join("secrets")).unwrap();
+        let (errors, entry) = said(folder.path(), CONFIG, true);
+        assert!(errors == 1 && entry != missing, "{entry}");
+    }
+
+    #[test]
+    fn files_that_the_config_names_are_looked_at() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("secrets")).unwrap();
+        let config = format!("{CONFIG}ca_file = \"none.pem\"\n[intercept]\nca = {{ cert_file = \"ca.pem\", key_file = \"ca.key\" }}\n");
+        let (errors, said) = said(folder.path(), &config, false);
+        assert!(errors == 2 && said.contains("ca init") && said.contains("config.toml:6:11"), "{said}");
+    }
+
+    #[test]
+    fn own_descriptions_are_loaded_and_their_mistakes_shown_in_their_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let (config, file) = (format!("dialects = \"own\"\n{CONFIG}"), folder.path().join("own/twilio.toml"));
+        let (_, none) = said(folder.path(), &config, false);
+        assert!(none.contains("folder of descriptions cannot be read"), "{none}");
+        fs::create_dir_all(folder.path().join("own")).unwrap();
+        fs::write(&file, "dialect = \"twilio\"\nlike = \"twilio\"\nevidence = \"vendor\"\nbase_url = \"https://twilio.example\"\n")
+            .unwrap();
+        let (errors, over) = said(folder.path(), &config, false);
+        assert!(errors == 0 && over.contains("overridden here: base_url") && over.contains("own/twilio.toml:1:11"), "{over}");
+        fs::write(&file, "dialect = \"twilio\"\nlike = \"twilio\"\n[send]\ncal = \"POST /x\"\n").unwrap();
+        let (errors, wrong) = said(folder.path(), &config, false);
+        assert!(errors > 0 && wrong.contains("own/twilio.toml:4:1"), "{wrong}");
+    }
+
+    #[test]
+    fn numbers_are_counted_in_words() {
+        let file = Path::new("c.toml");
+        assert_eq!(summary(file, 0, 0), "c.toml: sound");
+        assert_eq!(summary(file, 0, 1), "c.toml: sound, with 1 warning");
+        assert_eq!(summary(file, 2, 1), "c.toml: 2 errors, 1 warning");
+    }
+}

@@ -34,6 +34,7 @@ pub(super) fn file(name: &str, folder: &Path, file: &File, catalog: &Catalog) ->
     let (ca, other_hosts) = doors::intercept(&mut judge, file);
     let limits = doors::limits(&mut judge, file);
     let log = log(&mut judge, file);
+    routes::slow(&mut judge, file, &providers, &routes);
     templates::fit(&mut judge, file, &providers, &templates);
     let proxy = Settings {
         catalog: catalog.clone(),

@@ -9,7 +9,7 @@ use crate::config::check::MODES;
 use crate::config::check::judge::Judge;
 use crate::config::raw::{self, File, Word, in_order};
 use crate::config::words;
-use crate::proxy::{Mode, OnUnknown, Route};
+use crate::proxy::{Mode, OnUnknown, Provider, Route};
 use crate::sms::ProviderId;
 
 /// For the whole call.
@@ -135,6 +135,18 @@ fn unused(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
         if !routes.iter().any(|route| route.providers.iter().any(|id| id.as_str() == name.get_ref())) {
             let help = "it gets only what no route matches and speaks its dialect; list it in a route's `providers`, or take it away";
             judge.warn(name.span(), "no route uses this provider", help);
+        }
+    }
+}
+
+/// A time limit that can never be used up.
+pub(super) fn slow(judge: &mut Judge<'_>, file: &File, providers: &[Provider], routes: &[Route]) {
+    for (route, raw) in routes.iter().zip(&file.routes) {
+        let Some(word) = &raw.get_ref().deadline else { continue };
+        let mut longer = providers.iter().filter(|provider| route.providers.contains(&provider.id) && provider.timeout > route.deadline);
+        if let Some(provider) = longer.next() {
+            let help = "give the route more time, or the provider less: no time is left for another";
+            judge.warn(word.span(), format!("one attempt at `{}` may take longer than the whole call", provider.id), help);
         }
     }
 }

@@ -20,8 +20,7 @@ pub(super) fn templates(judge: &mut Judge<'_>, file: &File) -> Vec<TextTemplate>
             );
             continue;
         };
-        let holes =
-            judge.value(Some(text), Vec::new(), |text| words::holes(text).map(|holes| holes.into_iter().map(str::to_owned).collect()));
+        let holes = judge.value(Some(text), Vec::new(), words::pattern);
         if let Some(twin) = templates.iter().find(|twin| &twin.text == text.get_ref()) {
             judge.warn(text.span(), "another template has this text", format!("`{}` above always matches first", twin.name));
         }
