@@ -1,0 +1,213 @@
+//! What judgement costs: the time and the allocations of one message through the pure
+//! functions (recognise, read, decide, patch or write, classify, answer), no socket in
+//! sight. Run with `cargo bench --bench judgement`; descriptions are compiled before it
+//! counts, as they are in the sidecar.
+#![expect(clippy::print_stdout, reason = "a bench is its output")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be read here cannot be measured")]
+
+use std::alloc::System;
+use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use sms_sidecar::clock::{Clock, RealClock};
+use sms_sidecar::dialect::{Account, Answer, Catalog, Dialect, Outgoing, Place, Recognised, Recognition, Reply, Request, recognise};
+use sms_sidecar::policy::{Admission, Attempt, Held, OnUnknown, Plan, Step, Terms, View, next};
+use sms_sidecar::secret::{Credential, Version};
+use sms_sidecar::sms::Kind;
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static MEMORY: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const ROUNDS: usize = 5;
+const MESSAGES: u32 = 10_000;
+const NOW: i64 = 1_790_000_000;
+
+fn main() {
+    let world = World::new();
+    let request = playmobile_request();
+    let accepted = reply(200, "text/plain", "Request is received");
+    let suspended = reply(400, "application/json", r#"{"error-code":102,"error-description":"Account is blocked"}"#);
+    let created = reply(
+        201,
+        "application/json",
+        r#"{"sid":"SM0123456789abcdef0123456789abcdef","status":"queued","error_code":null,"error_message":null}"#,
+    );
+
+    println!("one message, median of {ROUNDS} rounds of {MESSAGES}");
+    println!("{:<58} {:>8} {:>12} {:>10}", "", "µs", "allocations", "bytes");
+    let clock = RealClock::start();
+    let row = |name: &str, act: &dyn Fn()| show(name, &measure(&clock, act));
+
+    row("native: Playmobile's API, Playmobile's account", &|| world.carry(&request, &[("playmobile", &accepted)]));
+    row("translated: Playmobile's API, Twilio's account", &|| world.carry(&request, &[("twilio", &created)]));
+    row("failover: Playmobile refuses, Twilio takes it", &|| world.carry(&request, &[("playmobile", &suspended), ("twilio", &created)]));
+
+    let seen = world.seen(&request);
+    let message = seen.dialect.read(&seen, &request, "abcdefghij0123456789").unwrap().message.unwrap();
+    let twilio = world.dialect("twilio");
+    row("  recognise", &|| drop(black_box(world.seen(&request))));
+    row("  read", &|| drop(black_box(seen.dialect.read(&seen, &request, "abcdefghij0123456789"))));
+    row("  decide", &|| {
+        black_box(next(&plan(2), &[], |_| open(), Duration::ZERO, 0.5));
+    });
+    row("  patch", &|| drop(black_box(seen.dialect.patch(&seen, &request, &world.account("playmobile"), now()))));
+    row("  write", &|| drop(black_box(twilio.write(&message, &world.account("twilio"), now()))));
+    row("  classify", &|| drop(black_box(twilio.classify(Kind::Send, &created, &message.reference))));
+}
+
+/// Every dialect and an account at two services.
+struct World {
+    catalog: Catalog,
+    spoken: Vec<Arc<Dialect>>,
+    accounts: BTreeMap<&'static str, (&'static str, Credential)>,
+    params: BTreeMap<String, String>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
+        let errors: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.file, problem.what)).collect();
+        let spoken: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
+        assert!(!spoken.is_empty(), "no dialect loads: {errors:?}");
+        let accounts = [
+            ("playmobile", ("https://send.smsxabar.uz/broker-api", credential(&[("username", "backend"), ("password", "a password")]))),
+            (
+                "twilio",
+                (
+                    "https://api.twilio.com",
+                    credential(&[
+                        ("account_sid", "AC0123456789abcdef0123456789abcdef"),
+                        ("auth_token", "0123456789abcdef0123456789abcdef"),
+                    ]),
+                ),
+            ),
+        ];
+        Self { catalog, spoken, accounts: accounts.into(), params: BTreeMap::new() }
+    }
+
+    /// The life of one message, all but the sockets: each provider gives the reply beside it.
+    fn carry(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
+        let seen = self.seen(request);
+        let reading = seen.dialect.read(&seen, request, "abcdefghij0123456789").unwrap();
+        let message = reading.message.as_ref().unwrap();
+        let plan = plan(providers.len());
+        let mut tried = Vec::new();
+        while let Step::Send { account, .. } = next(&plan, &tried, |_| open(), Duration::ZERO, 0.5) {
+            let (name, reply) = providers.get(account).unwrap();
+            let (dialect, account_at) = (self.dialect(name), self.account(name));
+            let outgoing = if dialect.name == seen.dialect.name {
+                dialect.patch(&seen, request, &account_at, now())
+            } else {
+                dialect.fits(message).and_then(|()| dialect.write(message, &account_at, now()))
+            };
+            black_box::<Outgoing>(outgoing.unwrap());
+            let outcome = dialect.classify(Kind::Send, reply, &message.reference).outcome;
+            tried.push(Attempt {
+                account,
+                credential: Held::from(Version(1)),
+                outcome,
+                wait: None,
+                ended: Duration::ZERO,
+                inherited: false,
+            });
+        }
+        let id = &message.reference;
+        black_box(seen.dialect.answer(&reading.asked, Some(message), &Answer::Accepted { id }, now()));
+    }
+
+    fn seen(&self, request: &Request) -> Recognised {
+        match recognise(&self.spoken, Place::Host("send.smsxabar.uz"), request, &[]) {
+            Recognition::Operation(seen) => seen,
+            other @ (Recognition::NotNamed(_) | Recognition::Foreign) => panic!("{other:?}"),
+        }
+    }
+
+    fn dialect(&self, name: &str) -> &Arc<Dialect> {
+        self.catalog.get(name).unwrap()
+    }
+
+    fn account(&self, name: &str) -> Account<'_> {
+        let (base_url, credential) = self.accounts.get(name).unwrap();
+        Account { base_url, credential, params: &self.params, sender: (name == "twilio").then_some("+12025550123"), token: None }
+    }
+}
+
+/// Time, allocations and bytes of one `act`.
+struct Cost {
+    micros: f64,
+    allocations: f64,
+    bytes: f64,
+}
+
+fn measure(clock: &RealClock, act: &dyn Fn()) -> Cost {
+    let each = f64::from(MESSAGES);
+    act();
+    let mut rounds: Vec<f64> = (0..ROUNDS)
+        .map(|_| {
+            let began = clock.now();
+            (0..MESSAGES).for_each(|_| act());
+            clock.now().since(began).as_secs_f64() * 1e6 / each
+        })
+        .collect();
+    rounds.sort_by(f64::total_cmp);
+    let region = Region::new(MEMORY);
+    (0..MESSAGES).for_each(|_| act());
+    let change = region.change();
+    let per = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / each;
+    Cost {
+        micros: rounds.get(ROUNDS / 2).copied().unwrap_or_default(),
+        allocations: per(change.allocations + change.reallocations),
+        bytes: per(change.bytes_allocated),
+    }
+}
+
+fn show(name: &str, cost: &Cost) {
+    println!("{name:<58} {:>8.2} {:>12.1} {:>10.0}", cost.micros, cost.allocations, cost.bytes);
+}
+
+fn plan(accounts: usize) -> Plan {
+    let terms = Terms { timeout: Duration::from_secs(3), repeat_key: false, skip: None };
+    Plan {
+        accounts: vec![terms; accounts],
+        attempts_per_account: 2,
+        sends: 6,
+        deadline: Duration::from_secs(8),
+        pause: Duration::from_millis(200),
+        on_unknown: OnUnknown::Failover,
+    }
+}
+
+fn open() -> View {
+    View { admission: Admission::Open, credential: Held::from(Version(1)), retry: true }
+}
+
+fn credential(fields: &[(&str, &str)]) -> Credential {
+    Credential::new(Version(1), fields.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect())
+}
+
+fn playmobile_request() -> Request {
+    let body = r#"{"messages":[{"recipient":"998901234567","message-id":"otp0001","sms":{"originator":"3700","content":{"text":"1port: kodingiz 123456. Uni hech kimga bermang, hatto xodimlarimizga ham"}}}]}"#;
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static("application/json"));
+    headers.insert("authorization", HeaderValue::from_static("Basic c21zLXNpZGVjYXI6c21zLXNpZGVjYXI="));
+    headers.insert("user-agent", HeaderValue::from_static("axios/1.7.9"));
+    headers.insert("accept", HeaderValue::from_static("application/json, text/plain, */*"));
+    Request { method: Method::POST, path: "/broker-api/send".into(), query: None, headers, body: Bytes::from(body) }
+}
+
+fn reply(status: u16, kind: &'static str, body: &'static str) -> Reply {
+    let mut headers = HeaderMap::new();
+    headers.insert("content-type", HeaderValue::from_static(kind));
+    Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from_static(body.as_bytes()) }
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_second(NOW).unwrap()
+}
