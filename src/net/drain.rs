@@ -123,6 +123,11 @@ impl Line {
         self.drain.phase() > Phase::Serving
     }
 
+    /// Counts the call among those the shutdown waits for.
+    pub fn flight(&self) -> Flight {
+        self.drain.flight()
+    }
+
     /// Resolves when the backend hangs up or the process begins to end.
     pub async fn hurry(&self) {
         let mut gone = self.gone.clone();

@@ -2,18 +2,30 @@
 //! service on one connection function. Hands whole, screened requests to a `Carrier`
 //! and sends its replies; refuses what `screen` refuses, and what is too big or too slow.
 
+mod answer;
+mod call;
+mod connection;
+mod pace;
+mod prefixed;
+mod through;
+
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use http::StatusCode;
+use rustls::ClientConfig;
+use tokio::sync::Semaphore;
 
+use crate::clock::Clock;
 use crate::dialect::{Reply, Request};
-use crate::net::authority::Authority;
 use crate::net::ca::Ca;
 use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
 use crate::net::server::{Site, Stream};
 use crate::net::settings::Limits;
+use crate::net::tls;
+
+pub use crate::net::authority::{Authority, Scheme};
 
 /// A way in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,28 +103,69 @@ pub trait Carrier: Send + Sync + 'static {
     fn carry(&self, arrival: Arrival) -> impl Future<Output = Reply> + Send;
     /// A request that never became a call.
     fn turned_away(&self, door: Door, status: StatusCode, why: &str);
+    /// The refusal in the words of whoever is being spoken to, where the head tells; the request has no body.
+    fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
+        let _ = (target, head, status, why);
+        None
+    }
     /// A tunnel or streamed request to another host has ended.
     fn tunnelled(&self, door: Door, authority: &Authority, bytes: u64);
 }
 
-/// The doors as one listener's site; `ca` absent: CONNECT to a host of ours is refused with a sentence that says so.
+/// What the doors are made from.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Absent: CONNECT to a host of ours is refused with a sentence that says so.
+    pub ca: Option<Arc<Ca>>,
+    /// Sizes and times.
+    pub limits: Limits,
+    /// All our listeners' addresses, never reached through here.
+    pub own: Vec<SocketAddr>,
+    /// What we write into `Via`, unique to this process; the upstream clients write the same.
+    pub marker: String,
+    /// For request ids.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// The doors as a listener's site. Clones share their limits, so that TCP and unix connections are counted together.
 #[derive(Debug)]
-pub struct Doors<C> {
+pub struct Doors<C>(Arc<House<C>>);
+
+/// What every connection and call needs.
+#[derive(Debug)]
+struct House<C> {
     carrier: Arc<C>,
-    ca: Option<Arc<Ca>>,
-    limits: Limits,
+    setup: Setup,
+    slots: Arc<Semaphore>,
+    roots: OnceLock<Option<Arc<ClientConfig>>>,
+}
+
+impl<C> House<C> {
+    /// The public roots, for `https://` in clear to other hosts; read when first needed.
+    fn roots(&self) -> Option<Arc<ClientConfig>> {
+        self.roots.get_or_init(|| tls::client(None).ok()).clone()
+    }
+}
+
+impl<C> Clone for Doors<C> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
 }
 
 impl<C: Carrier> Doors<C> {
-    /// Joins what is behind the doors with what ends TLS. `own` are all our listeners' addresses, for loops.
-    pub fn new(carrier: Arc<C>, ca: Option<Arc<Ca>>, limits: Limits, own: Vec<SocketAddr>) -> Self {
-        let _ = own;
-        Self { carrier, ca, limits }
+    /// Joins what is behind the doors with what they are made from.
+    pub fn new(carrier: Arc<C>, setup: Setup) -> Self {
+        let slots = Arc::new(Semaphore::new(setup.limits.connections));
+        Self(Arc::new(House { carrier, setup, slots, roots: OnceLock::new() }))
     }
 }
 
 impl<C: Carrier> Site for Doors<C> {
     async fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) {
-        let _ = (stream, peer, drain, &self.carrier, &self.ca, self.limits);
+        connection::accept(Arc::clone(&self.0), stream, peer, drain).await;
     }
 }
+
+#[cfg(test)]
+mod tests;

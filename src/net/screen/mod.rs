@@ -161,6 +161,17 @@ pub fn strip(headers: &mut HeaderMap) {
     headers.remove(http::header::CONTENT_LENGTH);
 }
 
+/// Takes out of a reply what concerns the connection it came over.
+pub fn strip_framing(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = options(headers).filter_map(|name| HeaderName::try_from(name).ok()).collect();
+    for name in named {
+        headers.remove(name);
+    }
+    for name in HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
 fn is_ours(name: &str) -> bool {
     name.starts_with("proxy-") || name.starts_with(OWN_PREFIX)
 }

@@ -1,0 +1,76 @@
+//! Responses: a carrier's reply, or our own refusal that says why.
+
+use bytes::Bytes;
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+
+use crate::dialect::Reply;
+use crate::net::screen;
+
+/// Whole, or streamed from another host.
+pub(super) type Body = Either<Full<Bytes>, Incoming>;
+
+/// Why a request never became a call.
+#[derive(Debug)]
+pub(super) struct Turned {
+    pub(super) status: StatusCode,
+    pub(super) why: String,
+    /// In the backend's own dialect, where the carrier could say it.
+    pub(super) reply: Option<Box<Reply>>,
+}
+
+impl Turned {
+    pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
+        Self { status, why: why.into(), reply: None }
+    }
+}
+
+impl From<screen::Refusal> for Turned {
+    fn from(refusal: screen::Refusal) -> Self {
+        Self::new(refusal.status(), refusal.to_string())
+    }
+}
+
+impl From<(StatusCode, String)> for Turned {
+    fn from((status, why): (StatusCode, String)) -> Self {
+        Self::new(status, why)
+    }
+}
+
+/// A refusal as a response. The connection is closed behind it: its body may lie unread.
+pub(super) fn refusal(turned: Turned) -> Response<Body> {
+    let Turned { status, why, reply } = turned;
+    let mut response = match reply {
+        Some(reply) => whole(*reply),
+        None => plain(status, &why),
+    };
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
+    if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
+        headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sms-sidecar\""));
+    }
+    response
+}
+
+/// A sentence of ours.
+pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::from(format!("sms-sidecar: {why}\n"))));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// A carrier's reply; framing is ours.
+pub(super) fn whole(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Either::Left(Full::new(reply.body)));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    screen::strip_framing(response.headers_mut());
+    response.headers_mut().remove(CONTENT_LENGTH);
+    response
+}
