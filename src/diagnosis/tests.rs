@@ -26,7 +26,7 @@ fn context(fields: &[String]) -> Context<'_> {
         base_url: "https://send.example/broker-api",
         entry: Some(Entry { vault: "local", kept: Kept::Embedded, path: "sms/playmobile", fields }),
         version: Version(3),
-        age: Some(Duration::from_secs(7_200)),
+        age: Some(Duration::from_hours(2)),
         accepted: None,
         sender: Some("3700"),
         timeout: Some(Duration::from_secs(3)),
@@ -52,13 +52,13 @@ fn history_tells_a_mistyped_credential_from_a_revoked_one() {
     let never = with(None);
     assert!(never.remedy.contains("get username and password from the playmobile console"), "{never}");
     assert!(never.remedy.contains("`sms-sidecar vault set sms/playmobile`"), "{never}");
-    let mistyped = with(Some((Duration::from_secs(600), Version(2))));
+    let mistyped = with(Some((Duration::from_mins(10), Version(2))));
     assert!(mistyped.evidence.contains("version 2 was accepted, version 3 never"), "{mistyped}");
     assert!(mistyped.remedy.contains("mistyped"), "{mistyped}");
-    let revoked = with(Some((Duration::from_secs(600), Version(3))));
+    let revoked = with(Some((Duration::from_mins(10), Version(3))));
     assert!(revoked.evidence.contains("the same version was accepted 10 min ago"), "{revoked}");
     assert!(revoked.remedy.contains("changed or revoked at playmobile"), "{revoked}");
-    let later = with(Some((Duration::from_secs(600), Version(4))));
+    let later = with(Some((Duration::from_mins(10), Version(4))));
     assert_eq!(later.remedy, never.remedy, "a newer one that works says nothing about this one");
 }
 

@@ -9,16 +9,20 @@
 
 mod decide;
 mod ids;
+mod plan;
+mod record;
 mod repeat;
 mod resort;
 mod route;
 mod standing;
 mod template;
 
-pub use decide::{Attempt, Held, OnUnknown, Plan, Step, Terms, View, cause, next, verdict};
+pub use decide::{cause, next, verdict};
 pub use ids::{Ids, Real};
+pub use plan::{Attempt, Held, OnUnknown, Plan, Step, Terms, View};
+pub use record::Record;
 pub use repeat::{Asked, End, Key, Past, Repeats, Ticket, carry_over};
 pub use resort::LastResort;
 pub use route::{Rule, Seen, order};
-pub use standing::{Admission, Event, Record, Standing};
+pub use standing::{Admission, Event, Standing};
 pub use template::{Said, TemplateError, Templates, TextTemplate};

@@ -29,41 +29,41 @@ pub enum TemplateError {
     #[error("template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")]
     Brace {
         /// The template's name.
-        template: String,
+        template: Box<str>,
         /// `text`, or whose text.
-        place: String,
+        place: Box<str>,
     },
     /// Where one ends and the other begins cannot be told.
     #[error("template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them")]
     Touching {
         /// The template's name.
-        template: String,
+        template: Box<str>,
         /// The left one.
-        first: String,
+        first: Box<str>,
         /// The right one.
-        second: String,
+        second: Box<str>,
     },
     /// An approved text wants what the backend's text does not give.
     #[error("template {template}: the text for {place} has {{{hole}}}, which `text` does not have")]
     UnknownHole {
         /// The template's name.
-        template: String,
+        template: Box<str>,
         /// Whose text.
-        place: String,
+        place: Box<str>,
         /// The hole.
-        hole: String,
+        hole: Box<str>,
     },
     /// Nothing would be fixed about it.
     #[error("template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them")]
     OnlyHoles {
         /// The template's name.
-        template: String,
+        template: Box<str>,
     },
     /// Longer than can be compiled.
     #[error("template {template}: `text` is too long to be matched")]
     TooLong {
         /// The template's name.
-        template: String,
+        template: Box<str>,
     },
 }
 
@@ -173,7 +173,7 @@ fn compile(template: &TextTemplate) -> Result<Compiled, Vec<TemplateError>> {
     let holes: Vec<String> = parts.iter().filter_map(Part::hole).map(str::to_owned).collect();
     let mut errors: Vec<_> = touching(name, &parts).into_iter().collect();
     if !parts.iter().any(|part| matches!(part, Part::Words(words) if !words.trim().is_empty())) {
-        errors.push(TemplateError::OnlyHoles { template: name.clone() });
+        errors.push(TemplateError::OnlyHoles { template: name.as_str().into() });
     }
     let mut texts = BTreeMap::new();
     for (place, text) in &template.texts {
@@ -186,7 +186,7 @@ fn compile(template: &TextTemplate) -> Result<Compiled, Vec<TemplateError>> {
         Ok(whole) if errors.is_empty() => Ok(Compiled { name: name.clone(), holes, whole, texts, ids: template.ids.clone() }),
         Ok(_) => Err(errors),
         Err(_) => {
-            errors.push(TemplateError::TooLong { template: name.clone() });
+            errors.push(TemplateError::TooLong { template: name.as_str().into() });
             Err(errors)
         }
     }
@@ -197,7 +197,7 @@ fn approved(template: &str, place: &str, text: &str, holes: &[String]) -> Result
     let parts = parts(template, place, text)?;
     match parts.iter().filter_map(Part::hole).find(|hole| !holes.iter().any(|known| known == hole)) {
         None => Ok(parts),
-        Some(hole) => Err(TemplateError::UnknownHole { template: template.to_owned(), place: place.to_owned(), hole: hole.to_owned() }),
+        Some(hole) => Err(TemplateError::UnknownHole { template: template.into(), place: place.into(), hole: hole.into() }),
     }
 }
 
@@ -211,16 +211,16 @@ fn pattern(parts: &[Part]) -> String {
 }
 
 fn touching(template: &str, parts: &[Part]) -> Option<TemplateError> {
-    let pairs = parts.iter().zip(parts.iter().skip(1));
-    pairs.filter_map(|(left, right)| left.hole().zip(right.hole())).next().map(|(first, second)| TemplateError::Touching {
-        template: template.to_owned(),
-        first: first.to_owned(),
-        second: second.to_owned(),
+    let mut pairs = parts.iter().zip(parts.iter().skip(1));
+    pairs.find_map(|(left, right)| left.hole().zip(right.hole())).map(|(first, second)| TemplateError::Touching {
+        template: template.into(),
+        first: first.into(),
+        second: second.into(),
     })
 }
 
 fn parts(template: &str, place: &str, text: &str) -> Result<Vec<Part>, TemplateError> {
-    let brace = || TemplateError::Brace { template: template.to_owned(), place: place.to_owned() };
+    let brace = || TemplateError::Brace { template: template.into(), place: place.into() };
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((words, after)) = rest.split_once('{') {
         let (hole, next) = after.split_once('}').ok_or_else(brace)?;

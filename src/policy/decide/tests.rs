@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Past, carry_over};
+use crate::policy::{Held, Past, carry_over};
+use crate::secret::Version;
 use crate::sms::ProviderId;
 
 fn ms(millis: u64) -> Duration {
@@ -173,7 +174,7 @@ impl World {
 }
 
 /// What holds for every send.
-fn send_laws(world: &World, account: usize, after: Duration, trial: bool, retry: bool) -> Result<(), TestCaseError> {
+fn send_laws(world: &World, account: usize, after: Duration, [trial, retry]: [bool; 2]) -> Result<(), TestCaseError> {
     prop_assert!(account < world.plan.accounts.len() && world.plan.accounts[account].skip.is_none());
     prop_assert!(world.in_time(account, after));
     prop_assert!(world.own().count() < world.plan.sends);
@@ -295,7 +296,7 @@ proptest! {
             match step {
                 Step::Answer(verdict) => break verdict,
                 Step::Send { account, after, trial, retry } => {
-                    send_laws(&world, account, after, trial, retry)?;
+                    send_laws(&world, account, after, [trial, retry])?;
                     world.advance(account, after);
                 }
             }
@@ -396,17 +397,9 @@ fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
     assert_eq!(ask(OnUnknown::Failover, &both(2000), 1), send(0, 2200, true), "then back, with jitter on top");
     assert_eq!(next(&plan(OnUnknown::Failover), &both(2000), |_| open(1), ms(1300), 0.0), send(0, 1000, true), "what has passed counts");
     assert_eq!(ask(OnUnknown::Failover, &both(7000), 1), Step::Answer(Verdict::NotSent));
-    let resting = |account: usize| {
-        View { admission: Admission::Closed { cause: Cause::Throttled, wait: Some(ms(1500)) }, ..open(1) }.for_account(account, 0)
-    };
+    let closed = Admission::Closed { cause: Cause::Throttled, wait: Some(ms(1500)) };
+    let resting = |account: usize| View { admission: if account == 0 { closed } else { Admission::Open }, ..open(1) };
     assert_eq!(next(&plan(OnUnknown::Failover), &both(1000), resting, ms(300), 0.0), send(0, 1500, true), "its rest counts too");
-}
-
-impl View {
-    /// This view for `wanted`, open for all others.
-    fn for_account(self, account: usize, wanted: usize) -> Self {
-        if account == wanted { self } else { Self { admission: Admission::Open, ..self } }
-    }
 }
 
 #[test]

@@ -31,9 +31,9 @@ fn doubt() -> Vec<Past> {
     vec![Past { provider: ProviderId::new("first"), credential: Held::from(Version(1)), outcome }]
 }
 
-fn new(asked: Asked<u32>) -> Ticket {
+fn new(asked: &Asked<u32>) -> Ticket {
     match asked {
-        Asked::New(ticket) | Asked::Inherit(ticket, _) => ticket,
+        Asked::New(ticket) | Asked::Inherit(ticket, _) => *ticket,
         Asked::Wait | Asked::Answered(_) => panic!("{asked:?}"),
     }
 }
@@ -41,7 +41,7 @@ fn new(asked: Asked<u32>) -> Ticket {
 #[test]
 fn a_repeat_waits_and_gets_the_known_answer_for_a_while() {
     let mut repeats = Repeats::new(9);
-    let ticket = new(repeats.ask(key("a"), at(0)));
+    let ticket = new(&repeats.ask(key("a"), at(0)));
     assert_eq!(repeats.ask(key("a"), at(500)), Asked::Wait, "however long it runs");
     assert!(matches!(repeats.ask(key("b"), at(500)), Asked::New(_)), "another message");
     repeats.finish(ticket, End::Answer(5), WINDOW, at(500));
@@ -52,10 +52,10 @@ fn a_repeat_waits_and_gets_the_known_answer_for_a_while() {
 #[test]
 fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
     let mut repeats = Repeats::new(9);
-    let ticket = new(repeats.ask(key("a"), at(0)));
+    let ticket = new(&repeats.ask(key("a"), at(0)));
     repeats.finish(ticket, End::Forget, WINDOW, at(1));
     assert_eq!(repeats.len(), 0);
-    let ticket = new(repeats.ask(key("a"), at(1)));
+    let ticket = new(&repeats.ask(key("a"), at(1)));
     repeats.finish(ticket, End::Doubt(doubt()), WINDOW, at(2));
     let Asked::Inherit(ticket, history) = repeats.ask(key("a"), at(3)) else { panic!("not inherited") };
     assert_eq!(history, doubt());
@@ -67,9 +67,9 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
 #[test]
 fn only_the_call_that_runs_can_finish() {
     let mut repeats = Repeats::new(9);
-    let old = new(repeats.ask(key("a"), at(0)));
+    let old = new(&repeats.ask(key("a"), at(0)));
     repeats.finish(old, End::Forget, WINDOW, at(0));
-    let running = new(repeats.ask(key("a"), at(1)));
+    let running = new(&repeats.ask(key("a"), at(1)));
     repeats.finish(old, End::Answer(1), WINDOW, at(1));
     assert_eq!(repeats.ask(key("a"), at(1)), Asked::Wait);
     repeats.finish(running, End::Answer(2), WINDOW, at(1));
@@ -80,12 +80,12 @@ fn only_the_call_that_runs_can_finish() {
 #[test]
 fn when_it_is_full_the_answered_go_first_and_the_rest_is_carried() {
     let mut repeats = Repeats::new(2);
-    let first = new(repeats.ask(key("a"), at(0)));
+    let first = new(&repeats.ask(key("a"), at(0)));
     repeats.finish(first, End::Answer(1), WINDOW, at(0));
-    let running = new(repeats.ask(key("b"), at(1)));
-    let third = new(repeats.ask(key("c"), at(2)));
+    let running = new(&repeats.ask(key("b"), at(1)));
+    let third = new(&repeats.ask(key("c"), at(2)));
     assert_eq!((repeats.len(), repeats.ask(key("b"), at(2))), (2, Asked::Wait), "a running one stays");
-    let unremembered = new(repeats.ask(key("a"), at(2)));
+    let unremembered = new(&repeats.ask(key("a"), at(2)));
     repeats.finish(unremembered, End::Answer(9), WINDOW, at(2));
     assert_eq!(repeats.len(), 2);
     assert!(matches!(repeats.ask(key("a"), at(2)), Asked::New(_)));

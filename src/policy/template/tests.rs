@@ -107,5 +107,5 @@ fn every_error_is_told_at_once_and_says_what_to_do() {
     ];
     assert_eq!(told, expected);
     let long = Templates::new(&[template("l", &"x".repeat(1 << 20), &[], &[])]).unwrap_err();
-    assert_eq!(long, [TemplateError::TooLong { template: "l".to_owned() }]);
+    assert_eq!(long, [TemplateError::TooLong { template: "l".into() }]);
 }
