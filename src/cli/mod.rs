@@ -4,6 +4,7 @@
 mod check;
 mod out;
 mod run;
+mod vault;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,8 @@ enum Command {
     Check(check::Args),
     /// Serve: the doors, the admin address, the control socket.
     Run(run::Args),
+    /// Keep credentials in the encrypted vault.
+    Vault(vault::Args),
 }
 
 /// Parses the arguments and runs what they name; the one place that prints a failed command's error.
@@ -41,6 +44,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Vault(args) => vault::run(&args),
     };
     done.unwrap_or_else(|error| {
         out::error(format_args!("{error:#}"));

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::secret::SecretString;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{Entry, Source, Warning, Watched, blocking};
+use crate::vault::source::{Entry, Source, Warning, Watched, blocking, odd};
 
 const HINT: &str = "put each field in its own file there, and let the service's user read it";
 
@@ -46,8 +46,8 @@ impl Directory {
                 continue;
             }
             let value = file::read_text(&item, HINT)?;
-            let value = trimmed(&value);
-            entry.warnings.extend(suspicious(value).map(|what| Warning { field: field.to_owned(), what }));
+            let value = file::without_newline(&value);
+            entry.warnings.extend(odd(value).map(|what| Warning { field: field.to_owned(), what }));
             entry.fields.insert(field.to_owned(), SecretString::from(value));
         }
         refuse_empty(entry, path, &folder)
@@ -80,23 +80,6 @@ fn refuse_empty(entry: Entry, path: &str, folder: &Path) -> Result<Entry, ReadEr
         return Err(ReadError::MissingEntry { path: path.into(), place: folder.display().to_string().into() });
     }
     Ok(entry)
-}
-
-fn trimmed(value: &str) -> &str {
-    value.strip_suffix("\r\n").or(value.strip_suffix('\n')).unwrap_or(value)
-}
-
-fn suspicious(value: &str) -> Option<&'static str> {
-    let quoted = ['"', '\'', '`'].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
-    if value.is_empty() {
-        Some("is empty")
-    } else if quoted {
-        Some("stands in quotes, which are sent as part of it")
-    } else if value.trim() != value {
-        Some("begins or ends with a blank or a further newline")
-    } else {
-        None
-    }
 }
 
 impl Source for Directory {

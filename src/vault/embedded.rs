@@ -68,6 +68,16 @@ impl Embedded {
         Self { file, key_file }
     }
 
+    /// Where it is.
+    pub fn file(&self) -> &Path {
+        &self.file
+    }
+
+    /// What opens it.
+    pub fn key_file(&self) -> &Path {
+        &self.key_file
+    }
+
     /// Makes an empty vault and, unless it is there, its key.
     pub fn init(&self) -> Result<(), WriteError> {
         if self.file.exists() {

@@ -35,6 +35,11 @@ pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, R
     }
 }
 
+/// One trailing newline is an editor's, not the secret's.
+pub fn without_newline(value: &str) -> &str {
+    value.strip_suffix("\r\n").or(value.strip_suffix('\n')).unwrap_or(value)
+}
+
 /// Refuses a key that others than its owner can read. Where the owner is somebody else, reading by
 /// group is how we were given it (systemd credentials, Kubernetes).
 pub fn refuse_exposed(file: &Path) -> Result<(), ReadError> {

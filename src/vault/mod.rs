@@ -19,4 +19,4 @@ mod watch;
 pub use error::ReadError;
 pub use keeper::{Error, Keeper, ReadEvent, ReadOutcome, Seen, Sink};
 pub use settings::{Reference, Settings, SourceSettings};
-pub use source::{Entry, Source, Warning, Watched};
+pub use source::{Entry, Source, Warning, Watched, odd};

@@ -71,6 +71,20 @@ pub(crate) fn open(settings: &SourceSettings) -> Arc<dyn Source> {
     }
 }
 
+/// What about a value looks like a mistake.
+pub fn odd(value: &str) -> Option<&'static str> {
+    let quoted = ['"', '\'', '`'].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
+    if value.is_empty() {
+        Some("is empty")
+    } else if quoted {
+        Some("stands in quotes, which are sent as part of it")
+    } else if value.trim() != value {
+        Some("begins or ends with a blank or a further newline")
+    } else {
+        None
+    }
+}
+
 /// Runs what waits for a disk (or a network share behind a path) where it holds nobody up for longer than the limit.
 pub(crate) async fn blocking<T: Send + 'static>(
     place: String,

@@ -1,0 +1,268 @@
+//! `sms-sidecar vault`: the embedded vault by hand. A value never stands on a command line, where
+//! every user of the host and the shell's history would see it: it is prompted for without echo,
+//! or comes from standard input or a file. Values are shown with `--show` only.
+
+mod import;
+mod value;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use secrecy::ExposeSecret;
+use serde_json::json;
+
+use crate::cli::out;
+use crate::config;
+use crate::secret::Fields;
+use crate::vault::SourceSettings;
+use crate::vault::embedded::{Embedded, Entries};
+
+const VAULT_FILE: &str = "/var/lib/sms-sidecar/vault.age";
+const KEY_FILE: &str = "/etc/sms-sidecar/vault.key";
+
+/// Exits with 0 if it is done, 1 if what it was asked about is not there, 2 if it could not be done.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    action: Action,
+}
+
+/// Which vault.
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The encrypted file.
+    #[arg(long, global = true, value_name = "FILE", default_value = VAULT_FILE)]
+    vault_file: PathBuf,
+    /// The key that opens it.
+    #[arg(long, global = true, value_name = "FILE", default_value = KEY_FILE)]
+    key_file: PathBuf,
+    /// Take both from `[vaults.NAME]` of this config instead.
+    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["vault_file", "key_file"])]
+    config: Option<PathBuf>,
+    /// Which of the config's vaults; needed if it has several embedded ones.
+    #[arg(long = "vault", global = true, value_name = "NAME", requires = "config")]
+    name: Option<String>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make an empty vault and, unless it is there, its key.
+    Init,
+    /// Set one field; the value is prompted for without echo.
+    Set {
+        /// The entry, as a provider's `credential.path` names it: sms/playmobile
+        path: String,
+        /// The field: username, password, …
+        field: String,
+        #[command(flatten)]
+        from: value::From,
+    },
+    /// Say which fields an entry has; with --show, their values.
+    Get {
+        /// The entry.
+        path: String,
+        /// One field only.
+        field: Option<String>,
+        /// Print the values.
+        #[arg(long)]
+        show: bool,
+        /// Print one JSON object: `path`, `fields` (an array of names; with --show an object).
+        #[arg(long)]
+        json: bool,
+    },
+    /// List entries and the names of their fields.
+    List {
+        /// Print a JSON array of objects: `path`, `fields`.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove an entry, or one field of it.
+    Rm {
+        /// The entry.
+        path: String,
+        /// One field only.
+        field: Option<String>,
+    },
+    /// Encrypt to a new key and forget the old one; a running sidecar needs no restart.
+    RotateKey,
+    /// Take over the credentials that a backend's `.env` holds.
+    ImportEnv(import::Args),
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let vault = args.place.vault()?;
+    match &args.action {
+        Action::Init => init(&vault),
+        Action::Set { path, field, from } => set(&vault, path, field, from),
+        Action::Get { path, field, show, json } => get(&vault, path, field.as_deref(), Shown { values: *show, json: *json }),
+        Action::List { json } => list(&vault, *json),
+        Action::Rm { path, field } => remove(&vault, path, field.as_deref()),
+        Action::RotateKey => {
+            vault.rotate_key()?;
+            out::line(format_args!("{} is encrypted to a new key; the old one opens backups only", vault.file().display()));
+            Ok(ExitCode::SUCCESS)
+        }
+        Action::ImportEnv(args) => import::run(&vault, args, &known()),
+    }
+}
+
+fn known() -> Vec<import::Known> {
+    Vec::new()
+}
+
+impl Place {
+    fn vault(&self) -> anyhow::Result<Embedded> {
+        let Some(file) = &self.config else {
+            return Ok(Embedded::new(self.vault_file.clone(), self.key_file.clone()));
+        };
+        let loaded = match config::load(file) {
+            Ok(loaded) => loaded,
+            Err(report) => {
+                bail!("{} is not sound; see `sms-sidecar check --config {}`\n{}", file.display(), file.display(), report.render(false))
+            }
+        };
+        self.among(&loaded.vault.sources, file)
+    }
+
+    fn among(&self, sources: &BTreeMap<String, SourceSettings>, config: &Path) -> anyhow::Result<Embedded> {
+        let mut found: Vec<(&str, Embedded)> =
+            sources.iter().filter_map(|(name, source)| Some((name.as_str(), embedded(source)?))).collect();
+        if let Some(wanted) = &self.name {
+            found.retain(|(name, _)| name == wanted);
+        }
+        let names: Vec<&str> = found.iter().map(|(name, _)| *name).collect();
+        match (found.as_slice(), &self.name) {
+            ([(_, vault)], _) => Ok(vault.clone()),
+            ([], Some(name)) => bail!("{} has no embedded vault `{name}`", config.display()),
+            ([], None) => bail!("{} has no embedded vault; add `[vaults.local]` with `embedded = {{ file, key_file }}`", config.display()),
+            (_, _) => bail!("{} has several embedded vaults; say --vault with one of {}", config.display(), names.join(", ")),
+        }
+    }
+}
+
+fn embedded(source: &SourceSettings) -> Option<Embedded> {
+    match source {
+        SourceSettings::Embedded { file, key_file } => Some(Embedded::new(file.clone(), key_file.clone())),
+        SourceSettings::Env { .. } | SourceSettings::Directory { .. } => None,
+    }
+}
+
+fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
+    vault.init()?;
+    out::line(format_args!("made {}, opened by {}", vault.file().display(), vault.key_file().display()));
+    out::note("Back the key up apart from the vault: who has both has the credentials, and the vault is lost without the key.");
+    out::note("Both must be readable by the user the sidecar runs as, and by nobody else.");
+    Ok(ExitCode::SUCCESS)
+}
+
+fn set(vault: &Embedded, path: &str, field: &str, from: &value::From) -> anyhow::Result<ExitCode> {
+    refuse_odd_name(path)?;
+    refuse_odd_name(field)?;
+    // Before the prompt: nobody likes to type a secret for a vault that does not open.
+    vault.entries()?;
+    let secret = from.take(&format!("{path} {field}: "))?;
+    let before = vault.update(|entries| entries.entry(path.to_owned()).or_default().insert(field.to_owned(), secret.clone()))?;
+    let done = match before {
+        None => "set",
+        Some(old) if old.expose_secret() == secret.expose_secret() => "left as it was",
+        Some(_) => "replaced",
+    };
+    out::line(format_args!("{path} {field}: {done}"));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Names go into config files and listings.
+fn refuse_odd_name(name: &str) -> anyhow::Result<()> {
+    let sound = !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char));
+    if sound { Ok(()) } else { bail!("`{}` is no name for an entry or field: use letters, digits and _ - . /", name.escape_debug()) }
+}
+
+#[derive(Clone, Copy)]
+struct Shown {
+    values: bool,
+    json: bool,
+}
+
+fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: Shown) -> anyhow::Result<ExitCode> {
+    let mut entries = vault.entries()?;
+    let Some(mut fields) = entries.remove(path) else { return Ok(absent(vault, path, None)) };
+    if let Some(field) = field {
+        fields.retain(|name, _| name == field);
+        if fields.is_empty() {
+            return Ok(absent(vault, path, Some(field)));
+        }
+    }
+    match (shown.json, field) {
+        (true, _) => out::line(json!({ "path": path, "fields": as_json(&fields, shown.values) })),
+        (false, Some(field)) if shown.values => {
+            let value = fields.get(field).context("it was there a moment ago")?;
+            out::line(value.expose_secret());
+        }
+        (false, _) => out::line(as_text(&fields, shown.values)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(fields: &Fields, values: bool) -> serde_json::Value {
+    if values { fields.iter().map(|(name, value)| (name.clone(), json!(value.expose_secret()))).collect() } else { json!(names(fields)) }
+}
+
+fn as_text(fields: &Fields, values: bool) -> String {
+    let line = |(name, value): (&String, &crate::secret::SecretString)| {
+        if values { format!("{name} = {}", value.expose_secret()) } else { format!("{name}  (--show prints it)") }
+    };
+    fields.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn names(fields: &Fields) -> Vec<&str> {
+    fields.keys().map(String::as_str).collect()
+}
+
+fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
+    let entries = vault.entries()?;
+    if as_json {
+        let all: Vec<_> = entries.iter().map(|(path, fields)| json!({ "path": path, "fields": names(fields) })).collect();
+        out::line(json!(all));
+        return Ok(ExitCode::SUCCESS);
+    }
+    if entries.is_empty() {
+        out::note("the vault is empty; `sms-sidecar vault set PATH FIELD` adds to it");
+    }
+    for (path, fields) in &entries {
+        out::line(format_args!("{path}: {}", names(fields).join(", ")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<ExitCode> {
+    let there = |entries: &Entries| entries.get(path).is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)));
+    if !there(&vault.entries()?) {
+        return Ok(absent(vault, path, field));
+    }
+    vault.update(|entries| take_out(entries, path, field))?;
+    out::line(format_args!("{path}{}: removed", field.map(|field| format!(" {field}")).unwrap_or_default()));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn take_out(entries: &mut Entries, path: &str, field: Option<&str>) {
+    let emptied = match (entries.get_mut(path), field) {
+        (Some(fields), Some(field)) => {
+            fields.remove(field);
+            fields.is_empty()
+        }
+        (_, _) => true,
+    };
+    if emptied {
+        entries.remove(path);
+    }
+}
+
+fn absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode {
+    let what = field.map_or_else(|| format!("entry `{path}`"), |field| format!("field `{field}` in `{path}`"));
+    out::error(format_args!("there is no {what} in {}; `sms-sidecar vault list` shows what is there", vault.file().display()));
+    ExitCode::from(1)
+}

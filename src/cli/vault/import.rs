@@ -1,0 +1,235 @@
+//! `vault import-env FILE`: which variables of a backend's `.env` are which provider's credentials,
+//! by the names that the dialects know. Shows names only, and writes after a yes.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::bail;
+use serde_json::json;
+
+use crate::cli::out;
+use crate::cli::vault::value;
+use crate::secret::SecretString;
+use crate::vault::dotenv::{self, Variable};
+use crate::vault::embedded::{Embedded, Entries};
+use crate::vault::file;
+
+/// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
+#[derive(Debug, clap::Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(super) struct Args {
+    /// The backend's `.env`, read as npm's dotenv reads it.
+    file: PathBuf,
+    /// Write without asking.
+    #[arg(long)]
+    yes: bool,
+    /// Then put placeholders of the right shape in place of the values, so that the backend starts without them.
+    #[arg(long)]
+    replace_with_placeholders: bool,
+    /// Entries are named PREFIX/DIALECT.
+    #[arg(long, value_name = "PREFIX", default_value = "sms")]
+    prefix: String,
+    /// Print one JSON object: `entries`, `written`, `replaced`. Writes with --yes only.
+    #[arg(long)]
+    json: bool,
+}
+
+/// How far it got.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Done {
+    Proposed,
+    Written,
+    Replaced,
+}
+
+impl Args {
+    fn done(&self) -> Done {
+        if self.replace_with_placeholders { Done::Replaced } else { Done::Written }
+    }
+}
+
+/// A credential field of a dialect, and what it is called in `.env` files.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) dialect: String,
+    pub(super) field: String,
+    pub(super) names: Vec<String>,
+    pub(super) placeholder: String,
+    pub(super) required: bool,
+}
+
+/// What one dialect's entry would be made of.
+#[derive(Debug, PartialEq, Eq)]
+struct Proposal {
+    dialect: String,
+    /// Field → the variable it comes from.
+    fields: BTreeMap<String, String>,
+    /// Fields that the dialect needs and no variable gives.
+    missing: Vec<String>,
+    /// Other variables of the same field with another value.
+    differing: Vec<String>,
+}
+
+pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known]) -> anyhow::Result<ExitCode> {
+    let text = file::read_text(&args.file, "name the backend's `.env`")?;
+    let variables = dotenv::parse(&text);
+    let proposals = propose(&variables, known);
+    if proposals.is_empty() {
+        return Ok(nothing(args));
+    }
+    let entries = vault.entries()?;
+    if !args.json {
+        out::line(shown(&proposals, &entries, args));
+    }
+    if !(args.yes || !args.json && value::yes(&question(vault, args))?) {
+        if args.json {
+            out::line(as_json(&proposals, args, Done::Proposed));
+        }
+        return Ok(ExitCode::from(1));
+    }
+    vault.update(|entries| write(entries, &proposals, &variables, &args.prefix))?;
+    if args.replace_with_placeholders {
+        put_placeholders(args, &text, &proposals, known)?;
+    }
+    if args.json {
+        out::line(as_json(&proposals, args, args.done()));
+    } else {
+        finish(&proposals, &text, args);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// By dialect, in the order of `known`; the first name of a field that has a value counts.
+fn propose(variables: &[Variable], known: &[Known]) -> Vec<Proposal> {
+    let values: BTreeMap<&str, &str> = variables.iter().map(|variable| (variable.name.as_str(), variable.value.as_str())).collect();
+    let dialects: BTreeSet<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
+    dialects.into_iter().filter_map(|dialect| proposal(&values, dialect, known)).collect()
+}
+
+fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[Known]) -> Option<Proposal> {
+    let mut proposal = Proposal { dialect: dialect.to_owned(), fields: BTreeMap::new(), missing: Vec::new(), differing: Vec::new() };
+    for known in known.iter().filter(|known| known.dialect == dialect) {
+        let mut given = known.names.iter().filter_map(|name| Some((name, *values.get(name.as_str())?)));
+        let mut given = given.by_ref().filter(|(_, value)| !value.trim().is_empty() && *value != known.placeholder);
+        match given.next() {
+            Some((name, first)) => {
+                proposal.fields.insert(known.field.clone(), name.clone());
+                proposal.differing.extend(given.filter(|(_, value)| *value != first).map(|(name, _)| name.clone()));
+            }
+            None if known.required => proposal.missing.push(known.field.clone()),
+            None => {}
+        }
+    }
+    (!proposal.fields.is_empty()).then_some(proposal)
+}
+
+fn path(prefix: &str, dialect: &str) -> String {
+    if prefix.is_empty() { dialect.to_owned() } else { format!("{prefix}/{dialect}") }
+}
+
+fn write(entries: &mut Entries, proposals: &[Proposal], variables: &[Variable], prefix: &str) {
+    for proposal in proposals {
+        let entry = entries.entry(path(prefix, &proposal.dialect)).or_default();
+        for (field, name) in &proposal.fields {
+            // The last of a name counts.
+            if let Some(variable) = variables.iter().rfind(|variable| variable.name == *name) {
+                entry.insert(field.clone(), SecretString::from(variable.value.as_str()));
+            }
+        }
+    }
+}
+
+/// Every known name of each field that was taken, so that no second copy of a secret stays behind.
+fn placeholders(proposals: &[Proposal], known: &[Known]) -> BTreeMap<String, String> {
+    let taken =
+        |known: &&Known| proposals.iter().any(|proposal| proposal.dialect == known.dialect && proposal.fields.contains_key(&known.field));
+    let each = |known: &Known| known.names.iter().map(|name| (name.clone(), known.placeholder.clone())).collect::<Vec<_>>();
+    known.iter().filter(taken).flat_map(each).collect()
+}
+
+fn put_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[Known]) -> anyhow::Result<()> {
+    let Some(replaced) = dotenv::replace(text, &placeholders(proposals, known)) else {
+        bail!("the credentials are in the vault, but {} is left as it was: a placeholder would not read back", args.file.display());
+    };
+    // Somebody may have edited it while the question stood.
+    let now = file::read_text(&args.file, "name the backend's `.env`")?;
+    if *now != text {
+        bail!("the credentials are in the vault, but {} changed meanwhile and is left as it is; run this again", args.file.display());
+    }
+    file::replace(&args.file, replaced.as_bytes())?;
+    Ok(())
+}
+
+fn nothing(args: &Args) -> ExitCode {
+    if args.json {
+        out::line(as_json(&[], args, Done::Proposed));
+    } else {
+        out::note(format_args!(
+            "{} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any",
+            args.file.display()
+        ));
+    }
+    ExitCode::from(1)
+}
+
+fn question(vault: &Embedded, args: &Args) -> String {
+    let also = if args.replace_with_placeholders { format!(", and put placeholders into {}", args.file.display()) } else { String::new() };
+    format!("Write these into {}{also}?", vault.file().display())
+}
+
+fn shown(proposals: &[Proposal], entries: &Entries, args: &Args) -> String {
+    let mut lines = Vec::new();
+    for proposal in proposals {
+        let path = path(&args.prefix, &proposal.dialect);
+        for (field, name) in &proposal.fields {
+            let there = entries.get(&path).is_some_and(|entry| entry.contains_key(field));
+            lines.push(format!("{path} {field} = {name}{}", if there { "  (replaces what is there)" } else { "" }));
+        }
+        lines.extend(proposal.missing.iter().map(|field| format!("{path} {field}: no variable is known to hold it; use `vault set`")));
+        lines.extend(proposal.differing.iter().map(|name| format!("{path}: {name} holds another value and is not taken")));
+    }
+    lines.join("\n")
+}
+
+fn as_json(proposals: &[Proposal], args: &Args, done: Done) -> serde_json::Value {
+    let entry = |proposal: &Proposal| {
+        json!({
+            "path": path(&args.prefix, &proposal.dialect),
+            "dialect": proposal.dialect,
+            "fields": proposal.fields,
+            "missing": proposal.missing,
+            "differing": proposal.differing,
+        })
+    };
+    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != Done::Proposed, "replaced": done == Done::Replaced })
+}
+
+fn finish(proposals: &[Proposal], text: &str, args: &Args) {
+    out::line(format_args!(
+        "written: {}",
+        proposals.iter().map(|proposal| path(&args.prefix, &proposal.dialect)).collect::<Vec<_>>().join(", ")
+    ));
+    if args.replace_with_placeholders {
+        out::line(format_args!(
+            "{} holds placeholders now; its backups and its history in git do not: change what was ever committed",
+            args.file.display()
+        ));
+        for line in commented(text, proposals) {
+            out::note(format_args!(
+                "warning: {}:{line} is a comment that names one of them; see that no old value stands there",
+                args.file.display()
+            ));
+        }
+    }
+}
+
+/// Lines that are comments and name a variable that was taken.
+fn commented(text: &str, proposals: &[Proposal]) -> Vec<usize> {
+    let names: Vec<&String> = proposals.iter().flat_map(|proposal| proposal.fields.values()).collect();
+    let tells = |line: &str| line.trim_start().starts_with('#') && names.iter().any(|name| line.contains(name.as_str()));
+    text.lines().enumerate().filter(|(_, line)| tells(line)).map(|(at, _)| at + 1).collect()
+}
+
+#[cfg(test)]
+mod tests;

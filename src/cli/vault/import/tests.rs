@@ -1,0 +1,99 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+
+fn known() -> Vec<Known> {
+    let field = |dialect: &str, field: &str, names: &[&str], placeholder: &str| Known {
+        dialect: dialect.to_owned(),
+        field: field.to_owned(),
+        names: names.iter().map(|name| (*name).to_owned()).collect(),
+        placeholder: placeholder.to_owned(),
+        required: true,
+    };
+    vec![
+        field("alpha", "username", &["ALPHA_LOGIN", "ALPHA_USER"], "sms-sidecar"),
+        field("alpha", "password", &["ALPHA_PASSWORD"], "sms-sidecar"),
+        field("beta", "sid", &["BETA_SID"], "AC00"),
+        field("beta", "token", &["BETA_TOKEN", "BETA_AUTH_TOKEN"], "0000"),
+    ]
+}
+
+fn proposed(text: &str) -> Vec<Proposal> {
+    propose(&dotenv::parse(text), &known())
+}
+
+const TEXT: &str = "PORT=3000\nALPHA_USER=canary-u\nALPHA_PASSWORD='canary p#1'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=canary-t # live\n";
+
+fn args(file: PathBuf) -> Args {
+    Args { file, yes: true, replace_with_placeholders: true, prefix: "sms".to_owned(), json: false }
+}
+
+#[test]
+fn variables_are_matched_by_the_names_dialects_know() {
+    let proposals = proposed(TEXT);
+    assert_eq!(proposals.len(), 2);
+    assert_eq!(
+        proposals[0].fields,
+        BTreeMap::from([("username", "ALPHA_USER"), ("password", "ALPHA_PASSWORD")].map(|(a, b)| (a.to_owned(), b.to_owned())))
+    );
+    assert_eq!(proposals[0].missing, Vec::<String>::new());
+    assert_eq!(proposals[1].fields.len(), 1);
+    assert_eq!(proposals[1].missing, ["sid"]);
+    assert_eq!(proposed("PORT=3000\nHOME=/root\n"), []);
+}
+
+#[test]
+fn blanks_and_placeholders_are_no_credentials() {
+    assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n"), []);
+}
+
+#[test]
+fn a_second_name_with_another_value_is_told() {
+    assert_eq!(proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=b\n")[0].differing, ["BETA_AUTH_TOKEN"]);
+    assert_eq!(proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=a\n")[0].differing, Vec::<String>::new());
+}
+
+#[test]
+fn what_is_shown_names_no_value() {
+    let proposals = proposed(TEXT);
+    let args = args(".env".into());
+    let text = format!("{} {} {proposals:?}", shown(&proposals, &Entries::new(), &args), as_json(&proposals, &args, Done::Replaced));
+    assert!(text.contains("sms/alpha username = ALPHA_USER") && text.contains("sms/beta sid: no variable is known"), "{text}");
+    assert!(!text.contains("canary"), "{text}");
+}
+
+#[test]
+fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let vault = Embedded::new(folder.path().join("v.age"), folder.path().join("v.key"));
+    vault.init().unwrap();
+    let file = folder.path().join(".env");
+    std::fs::write(&file, TEXT).unwrap();
+    run(&vault, &args(file.clone()), &known()).unwrap();
+    let entries = vault.entries().unwrap();
+    let value = |path: &str, field: &str| entries[path][field].expose_secret().to_owned();
+    assert_eq!(value("sms/alpha", "username"), "canary-u");
+    assert_eq!(value("sms/alpha", "password"), "canary p#1");
+    assert_eq!(value("sms/beta", "token"), "canary-t");
+    let left = std::fs::read_to_string(&file).unwrap();
+    assert_eq!(left, "PORT=3000\nALPHA_USER=sms-sidecar\nALPHA_PASSWORD='sms-sidecar'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=0000 # live\n");
+    assert_eq!(commented(&left, &proposed(TEXT)), [4]);
+    run(&vault, &args(file), &known()).unwrap();
+    assert_eq!(
+        vault.entries().unwrap()["sms/alpha"]["username"].expose_secret(),
+        "canary-u",
+        "placeholders are never taken for credentials"
+    );
+}
+
+#[test]
+fn a_file_that_cannot_hold_the_placeholder_is_left_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(".env");
+    std::fs::write(&file, TEXT).unwrap();
+    let mut known = known();
+    known[3].placeholder = "a # b".to_owned();
+    assert!(put_placeholders(&args(file.clone()), TEXT, &proposed(TEXT), &known).is_err());
+    assert!(put_placeholders(&args(file.clone()), "EDITED=1\n", &proposed(TEXT), &self::known()).is_err(), "it changed meanwhile");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
+}

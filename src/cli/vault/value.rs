@@ -1,0 +1,62 @@
+//! Where a value comes from: a prompt without echo, standard input, a file; never an argument.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use zeroize::Zeroizing;
+
+use crate::cli::out;
+use crate::secret::SecretString;
+use crate::vault::{file, odd};
+
+const LIMIT: u64 = 64 << 10;
+
+#[derive(Debug, clap::Args)]
+pub(super) struct From {
+    /// Read the value from standard input; one newline at its end is not part of it.
+    #[arg(long, conflicts_with = "file")]
+    stdin: bool,
+    /// Read the value from this file; one newline at its end is not part of it.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl From {
+    /// The value; an empty one is refused, an odd one is warned about.
+    pub(super) fn take(&self, prompt: &str) -> anyhow::Result<SecretString> {
+        let text = match &self.file {
+            Some(path) => file::read_text(path, "let yourself read it, or use --stdin")?,
+            None if self.stdin => input()?,
+            None => Zeroizing::new(rpassword::prompt_password(prompt).context("no terminal to ask on; use --stdin or --file")?),
+        };
+        let value = file::without_newline(&text);
+        if value.is_empty() {
+            bail!("the value is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
+        }
+        if let Some(what) = odd(value) {
+            out::note(format_args!("warning: the value {what}"));
+        }
+        Ok(SecretString::from(value))
+    }
+}
+
+fn input() -> anyhow::Result<Zeroizing<String>> {
+    if std::io::stdin().is_terminal() {
+        bail!("--stdin reads a pipe, and a terminal would show what you type; leave it out to be asked without echo");
+    }
+    let mut text = Zeroizing::new(String::with_capacity(1024));
+    std::io::stdin().lock().take(LIMIT + 1).read_to_string(&mut text).context("standard input is not UTF-8 text")?;
+    if text.len() as u64 > LIMIT {
+        bail!("standard input holds more than 64 KiB; a credential is shorter");
+    }
+    Ok(text)
+}
+
+/// Asks a question that only yes or y answers with yes.
+pub(super) fn yes(question: &str) -> anyhow::Result<bool> {
+    out::note(format_args!("{question} [y/N]"));
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer).context("no answer could be read; use --yes")?;
+    Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
+}

@@ -1,0 +1,125 @@
+//! `sms-sidecar vault` as a person runs it: real files, real standard input, exit codes.
+#![expect(clippy::unwrap_used, reason = "a command that cannot be run is a failed test")]
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+struct Vault(tempfile::TempDir);
+
+struct Said {
+    code: i32,
+    out: String,
+    err: String,
+}
+
+impl Vault {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn made() -> Self {
+        let vault = Self::new();
+        assert_eq!(vault.says(&["init"], "").code, 0);
+        vault
+    }
+
+    fn says(&self, args: &[&str], input: &str) -> Said {
+        let (file, key) = (self.0.path().join("vault.age"), self.0.path().join("vault.key"));
+        let place = ["--vault-file", file.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
+        said(&[&["vault"], args, &place].concat(), input)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+fn said(args: &[&str], input: &str) -> Said {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that fails before it reads closes the pipe.
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    Said { code: status.code().unwrap(), out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
+}
+
+#[test]
+fn values_are_shown_only_when_asked_for() {
+    let vault = Vault::made();
+    let set = vault.says(&["set", "sms/x", "password", "--stdin"], "canary-value\n");
+    assert_eq!((set.code, set.out.as_str(), set.err.as_str()), (0, "sms/x password: set\n", ""));
+    let quiet = [
+        vault.says(&["get", "sms/x"], ""),
+        vault.says(&["get", "sms/x", "password", "--json"], ""),
+        vault.says(&["list"], ""),
+        vault.says(&["list", "--json"], ""),
+    ];
+    for said in quiet {
+        assert_eq!(said.code, 0);
+        assert!(said.out.contains("password") && !format!("{}{}", said.out, said.err).contains("canary"), "{}", said.out);
+    }
+    assert_eq!(vault.says(&["get", "sms/x", "password", "--show"], "").out, "canary-value\n");
+    assert_eq!(vault.says(&["get", "sms/x", "--show"], "").out, "password = canary-value\n");
+    let json: serde_json::Value = serde_json::from_str(&vault.says(&["get", "sms/x", "--show", "--json"], "").out).unwrap();
+    assert_eq!(json, serde_json::json!({ "path": "sms/x", "fields": { "password": "canary-value" } }));
+    let listed: serde_json::Value = serde_json::from_str(&vault.says(&["list", "--json"], "").out).unwrap();
+    assert_eq!(listed, serde_json::json!([{ "path": "sms/x", "fields": ["password"] }]));
+}
+
+#[test]
+fn a_value_is_no_argument() {
+    let vault = Vault::made();
+    let refused = vault.says(&["set", "sms/x", "password", "canary-value"], "");
+    assert_eq!(refused.code, 2);
+    assert_eq!(vault.says(&["list"], "").out, "");
+}
+
+#[test]
+fn values_come_from_standard_input_or_a_file() {
+    let vault = Vault::made();
+    let file = vault.path().join("value");
+    std::fs::write(&file, "two\nlines\n").unwrap();
+    assert_eq!(vault.says(&["set", "sms/x", "pem", "--file", file.to_str().unwrap()], "").code, 0);
+    assert_eq!(vault.says(&["get", "sms/x", "pem", "--show"], "").out, "two\nlines\n");
+    let quoted = vault.says(&["set", "sms/x", "password", "--stdin"], "'quoted'");
+    assert_eq!(quoted.err, "warning: the value stands in quotes, which are sent as part of it\n");
+    for (args, input) in [(["set", "sms/x", "f", "--stdin"], "\n"), (["set", "../x y", "f", "--stdin"], "v")] {
+        assert_eq!(vault.says(&args, input).code, 2, "{args:?}");
+    }
+    let missing = vault.says(&["set", "sms/x", "f", "--file", "/nonexistent"], "");
+    assert!(missing.code == 2 && missing.err.contains("/nonexistent is not there"), "{}", missing.err);
+}
+
+#[test]
+fn what_is_not_there_is_1_and_what_fails_is_2() {
+    let vault = Vault::new();
+    let unmade = vault.says(&["list"], "");
+    assert!(unmade.code == 2 && unmade.err.contains("sms-sidecar vault init"), "{}", unmade.err);
+    assert_eq!(vault.says(&["init"], "").code, 0);
+    assert_eq!(vault.says(&["init"], "").code, 2);
+    vault.says(&["set", "sms/x", "a", "--stdin"], "1");
+    for args in [&["get", "sms/y"][..], &["get", "sms/x", "b"], &["rm", "sms/y"], &["rm", "sms/x", "b"]] {
+        assert_eq!(vault.says(args, "").code, 1, "{args:?}");
+    }
+    assert_eq!(vault.says(&["rm", "sms/x", "a"], "").code, 0);
+    assert_eq!(vault.says(&["list", "--json"], "").out, "[]\n", "an entry without fields is none");
+}
+
+#[test]
+fn a_rotated_key_opens_and_the_old_one_does_not() {
+    let vault = Vault::made();
+    vault.says(&["set", "sms/x", "a", "--stdin"], "1");
+    let key = vault.path().join("vault.key");
+    let old = std::fs::read(&key).unwrap();
+    assert_eq!(vault.says(&["rotate-key"], "").code, 0);
+    assert_eq!(vault.says(&["get", "sms/x", "a", "--show"], "").out, "1\n");
+    std::fs::write(&key, old).unwrap();
+    let refused = vault.says(&["list"], "");
+    assert!(refused.code == 2 && refused.err.contains("does not open"), "{}", refused.err);
+}
