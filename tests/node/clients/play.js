@@ -17,7 +17,9 @@ const fetched = async (reply) => ({ status: reply.status, body: await reply.text
 /** http or https, with whatever agent. */
 function plain(agent) {
   return () => new Promise((resolve, reject) => {
-    const request = (url.startsWith('https:') ? https : http).request(socketPath ? { socketPath, path: url } : url, { method: 'POST', headers: { ...headers, 'Content-Length': Buffer.byteLength(body) }, agent, ...(socketPath && { socketPath, path: url }) }, (reply) => {
+    const options = { method: 'POST', headers: { ...headers, 'Content-Length': Buffer.byteLength(body) }, agent };
+    const place = socketPath ? [{ ...options, socketPath, path: url }] : [url, options];
+    const request = (url.startsWith('https:') ? https : http).request(...place, (reply) => {
       let text = '';
       reply.setEncoding('utf8').on('data', (part) => { text += part; }).on('end', () => resolve({ status: reply.statusCode, body: text }));
     });

@@ -161,8 +161,8 @@ export function call(url, { method = 'POST', headers = {}, body, auth, agent = f
   return new Promise((resolve, reject) => {
     const credentials = auth && { authorization: `Basic ${Buffer.from(auth.join(':')).toString('base64')}` };
     const length = body === undefined ? {} : { 'content-length': Buffer.byteLength(body) };
-    const target = socketPath ? { socketPath, path: url } : url;
-    const request = http.request(target, { method, headers: { ...length, ...credentials, ...headers }, agent, signal, ...(socketPath && { socketPath, path: url }) }, (res) => {
+    const options = { method, headers: { ...length, ...credentials, ...headers }, agent, signal };
+    const request = http.request(...(socketPath ? [{ ...options, socketPath, path: url }] : [url, options]), (res) => {
       const chunks = [];
       res.on('data', (chunk) => chunks.push(chunk));
       res.on('error', reject);
