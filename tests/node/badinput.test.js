@@ -56,8 +56,8 @@ describe('from the backend', () => {
     assert.deepEqual([playmobile.received.length, twilio.received.length], [1, 0]);
   });
   test('a slow client is told 408 and does not hold others up', async (t) => {
-    const { proxy } = await stage(t);
-    const slow = speak(proxy, 'POST /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{', 25_000);
+    const { proxy } = await stage(t, { config: { limits: { client: '1s' } } });
+    const slow = speak(proxy, 'POST /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{');
     delivered(await say(proxy, 'playmobile'), 'playmobile');
     assert.match(await slow, /^HTTP\/1\.1 408 /);
   });
