@@ -2,7 +2,7 @@
 //! uid that owns the socket (unix credentials, or `/proc/net/tcp` on loopback), and the
 //! token it gave as proxy user info. Judges nobody.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::secret::SecretString;
 
@@ -18,8 +18,104 @@ pub struct Peer {
 }
 
 impl Peer {
+    /// The client of an accepted TCP connection; on loopback with the uid that owns its socket.
+    pub async fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
+        let mut peer = Self { address: Some(client), ..Self::default() };
+        if peer.is_local() {
+            for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+                let text = tokio::fs::read_to_string(table).await.unwrap_or_default();
+                peer.uid = owner(&text, client, server);
+                if peer.uid.is_some() {
+                    break;
+                }
+            }
+        }
+        peer
+    }
+
+    /// The client of a unix connection.
+    pub fn unix(uid: Option<u32>) -> Self {
+        Self { uid, ..Self::default() }
+    }
+
     /// On this machine: the unix door, or a loopback address.
     pub fn is_local(&self) -> bool {
         self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+    }
+}
+
+/// The uid of the socket from `client` to `server`, in the kernel's table of them.
+fn owner(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
+    table.lines().skip(1).find_map(|line| {
+        let mut columns = line.split_ascii_whitespace();
+        let local = endpoint(columns.nth(1)?)?;
+        let remote = endpoint(columns.next()?)?;
+        let uid = columns.nth(4)?;
+        (local == canonical(client) && remote == canonical(server)).then(|| uid.parse().ok()).flatten()
+    })
+}
+
+fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
+/// `0100007F:1F90`: 32-bit words as the machine stores them, the port as people write it.
+fn endpoint(text: &str) -> Option<SocketAddr> {
+    let (address, port) = text.split_once(':')?;
+    let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(hexadecimal).collect();
+    let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
+    let ip = match (<[u8; 4]>::try_from(bytes.as_slice()), <[u8; 16]>::try_from(bytes.as_slice())) {
+        (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
+        (_, Ok(six)) => IpAddr::V6(Ipv6Addr::from(six)).to_canonical(),
+        (Err(_), Err(_)) => return None,
+    };
+    Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
+}
+
+fn hexadecimal(digits: &[u8]) -> Option<u32> {
+    u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TABLE: &str = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1FBD 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0
+   1: 0100007F:A2C4 0100007F:1FBD 01 00000000:00000000 00:00000000 00000000  1001        0 2 1 0 20 4 30 10 -1
+   2: 0100007F:1FBD 0100007F:A2C4 01 00000000:00000000 00:00000000 00000000     7        0 3 1 0 20 4 30 10 -1
+";
+    const TABLE6: &str = "head
+   0: 00000000000000000000000001000000:A2C4 00000000000000000000000001000000:1FBD 01 0:0 0:0 0  1002 0 2
+   1: 0000000000000000FFFF00000100007F:A2C5 0000000000000000FFFF00000100007F:1FBD 01 0:0 0:0 0  1003 0 2
+";
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn the_row_of_the_clients_end_tells_the_uid() {
+        assert_eq!(owner(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")), Some(1001));
+        assert_eq!(owner(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")), Some(1001));
+        assert_eq!(owner(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")), None);
+        assert_eq!(owner(TABLE6, at("[::1]:41668"), at("[::1]:8125")), Some(1002));
+        assert_eq!(owner(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")), Some(1003));
+        assert_eq!(owner("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")), None);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_names_our_own_uid() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let peer = Peer::tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).await;
+        assert_eq!(peer.uid, Some(rustix::process::getuid().as_raw()));
+        assert!(peer.is_local());
+    }
+
+    #[test]
+    fn a_token_is_not_printed() {
+        let peer = Peer { token: Some(SecretString::from("hunter22")), ..Peer::default() };
+        assert!(!format!("{peer:?}").contains("hunter22"));
     }
 }
