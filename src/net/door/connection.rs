@@ -56,6 +56,7 @@ pub(super) struct Session {
     pub(super) drain: Drain,
     pub(super) tempo: Tempo,
     /// Held until the last of the connection and its tunnel has ended.
+    #[expect(dead_code, reason = "held, not read")]
     pub(super) slot: Arc<OwnedSemaphorePermit>,
 }
 

@@ -162,6 +162,8 @@ impl<C: Carrier> Doors<C> {
 }
 
 impl<C: Carrier> Site for Doors<C> {
+    const BUSY: bool = true;
+
     async fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) {
         connection::accept(Arc::clone(&self.0), stream, peer, drain).await;
     }

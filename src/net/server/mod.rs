@@ -1,0 +1,145 @@
+//! The process's sockets and its life cycle, served by pingora-core: every address is
+//! tried before anything is announced, SIGTERM drains within a limit, SIGHUP reloads.
+//! Knows nothing of what its sites serve.
+
+mod life;
+mod sites;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use pingora_core::server::configuration::ServerConf;
+use pingora_core::server::{RunArgs, Server as Pingora};
+use pingora_core::services::listening::Service;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::net::drain::Drain;
+use crate::net::peer::Peer;
+use crate::net::server::life::Life;
+use crate::net::server::sites::{App, task, unix};
+use crate::net::settings::Limits;
+
+/// A connected socket.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
+
+/// What serves the connections of one listener.
+pub trait Site: Send + Sync + 'static {
+    /// It deserves a thread per core.
+    const BUSY: bool = false;
+    /// One connection, to its end.
+    fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) -> impl Future<Output = ()> + Send;
+}
+
+/// A listener that cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// A TCP address.
+    #[error("{name} cannot listen on {address}: {source}; free that address or change `[listen] {name}`")]
+    Tcp {
+        /// The key under `[listen]`.
+        name: String,
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+    /// A unix socket.
+    #[error("{name} cannot listen on {path}: {source}; remove what is there or change `[listen] {name}`")]
+    Unix {
+        /// The key under `[listen]`.
+        name: String,
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// All listeners and background tasks, until `run`.
+pub struct Server {
+    pingora: Pingora,
+    limits: Limits,
+    drain: Drain,
+    busy: usize,
+    /// Keeps what was tried from being taken until pingora listens itself.
+    held: Vec<Held>,
+    sockets: Vec<PathBuf>,
+}
+
+/// One TCP address that is ours.
+#[derive(Debug)]
+struct Held {
+    name: String,
+    address: SocketAddr,
+    listener: TcpListener,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Server({:?})", self.held)
+    }
+}
+
+impl Server {
+    /// Nothing listens yet.
+    pub fn new(limits: Limits) -> Self {
+        // The waiting is done in `life`, which knows when the last call has landed.
+        let conf = ServerConf { grace_period_seconds: Some(0), graceful_shutdown_timeout_seconds: Some(1), ..ServerConf::default() };
+        let busy = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let pingora = Pingora::new_with_opt_and_conf(None, conf);
+        Self { pingora, limits, drain: Drain::default(), busy, held: Vec::new(), sockets: Vec::new() }
+    }
+
+    /// For whoever must know that the process ends.
+    pub fn drain(&self) -> Drain {
+        self.drain.clone()
+    }
+
+    /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken; gives the
+    /// address, with the port that was found if 0 was asked for.
+    pub fn tcp<S: Site>(&mut self, name: &str, address: SocketAddr, site: S) -> Result<SocketAddr, BindError> {
+        let taken = |source| BindError::Tcp { name: name.to_owned(), address, source };
+        let listener = TcpListener::bind(address).map_err(taken)?;
+        let address = listener.local_addr().map_err(taken)?;
+        let mut service = Service::new(name.to_owned(), App { site, drain: self.drain() });
+        service.threads = Some(if S::BUSY { self.busy } else { 1 });
+        service.add_tcp(&address.to_string());
+        self.pingora.add_service(service);
+        self.held.push(Held { name: name.to_owned(), address, listener });
+        Ok(address)
+    }
+
+    /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced.
+    pub fn unix<S: Site>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
+        let taken = |source| BindError::Unix { name: name.to_owned(), path: path.to_path_buf(), source };
+        let listener = sites::bind(path).map_err(taken)?;
+        self.sockets.push(path.to_path_buf());
+        let mut service = task(name, self.drain(), move |drain| unix(listener, site, drain));
+        service.threads = Some(if S::BUSY { self.busy } else { 1 });
+        self.pingora.add_service(service);
+        Ok(())
+    }
+
+    /// Adds a task that lives as long as the process, on a thread of its own; `Drain` tells it when to end.
+    pub fn background<F: Future<Output = ()> + Send + 'static>(&mut self, name: &str, work: impl FnOnce(Drain) -> F + Send + 'static) {
+        let service = task(name, self.drain(), work);
+        self.pingora.add_service(service);
+    }
+
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends it at once. `ready` is called when
+    /// every address answers, `reload` at every SIGHUP. Call outside any runtime.
+    pub fn run(self, ready: impl FnOnce() + Send + 'static, reload: impl Fn() + Send + Sync + 'static) -> Result<(), BindError> {
+        let addresses: Vec<(String, SocketAddr)> = self.held.iter().map(|held| (held.name.clone(), held.address)).collect();
+        drop(self.held);
+        let (life, failed) = Life::new(self.drain, self.limits.drain, addresses, ready, reload);
+        self.pingora.run(RunArgs { shutdown_signal: Box::new(life) });
+        for socket in self.sockets {
+            // Gone already, or not ours any more: then there is nothing to tidy.
+            std::fs::remove_file(socket).ok();
+        }
+        failed.take().map_or(Ok(()), Err)
+    }
+}
