@@ -9,7 +9,6 @@ use serde_json::json;
 
 use crate::cli::out;
 use crate::clock::RealClock;
-use crate::config::facts::Facts;
 use crate::config::{self, Key, Loaded};
 use crate::problem::{Problem, Report};
 use crate::proxy::{CallerProof, Provider};

@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::facts::Facts;
 use crate::config::{Key, Loaded, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;

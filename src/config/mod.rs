@@ -6,7 +6,6 @@
 //! It refuses secrets as values: a credential is a reference into a vault.
 
 mod check;
-pub(crate) mod facts;
 mod files;
 mod raw;
 mod words;

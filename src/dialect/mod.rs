@@ -2,7 +2,66 @@
 //! patch, classify, answer. Pure functions over values; nothing here sends, waits,
 //! logs or knows where a secret is kept.
 
+//!
+//! # The language
+//!
+//! A string is text with holes, `"{source | filter | filter}"`; a hole that stands alone
+//! keeps its type, a hole without a value takes its field away. One line a field, `their
+//! name = our meaning`, written left to right and read right to left. What stands nowhere
+//! in the file binds a call to this service. There is no loop, condition or variable.
+//!
+//! | part | forms |
+//! | --- | --- |
+//! | file | `dialect` `like` `base_url` `hosts` `facts` `sources` `evidence` (`vendor` `clients` `memory`) `test_senders` `[credential]` `[param]` `[sign]` `[token]` `[send]` `[[operations]]` `[[probes]]` `[report]` |
+//! | credential field | `public` `pattern` `placeholder` `env` `optional` |
+//! | param | `default` `integer` |
+//! | sources, requests | `to` `text` `sender` `reference` `validity` `callback` `alphabet` `segments` `template.id` `template.values` `template.fields` `credential.X` `param.X` `token.X` `digest.X` `now` |
+//! | sources, replies | those of the message, and `id` `code` `status` `reason` `placeholder` `asked.PLACE` `matched.NAME` |
+//! | filters | `digits` `plus` `national 90` `int` `string` `list` `join ,` `seconds` `minutes` `hours` `milliseconds` `between A B` `unix` `rfc2822` `first N` `xml` `map a=b` `const X` `only P` `not P` `hex N` `uuid` `number` `jwt` |
+//! | places | `a.b` `a[]` `*` `a.{to}.b` `field:json.a`; in forms, queries and headers a name is one name, dots or not |
+//! | send | `call` `match` `needs` `limits` (`text` `recipients` `batch`) `may_drop` `drops` `[send.query]` `[send.header]` `[send.form]` or `[send.json]` `[send.reads]` `encoding` (`multipart` `urlencoded`) `takes = ["json"]` (a form service that also reads JSON) `[send.digest.NAME]` `repeat` |
+//! | rule tests | `status` `at` with `is` or `like` `with` `body` `body_like`; all that are given must hold |
+//! | rule results | exactly one of `accepted` (place, or template of `reference` and `matched.X`) `refused` `unknown` `codes` |
+//! | rule notes | `says` `or` `guess` `retry_after` |
+//! | replies | `[[send.success]]` (`asked` `status` `json` or `text` `header`), `[send.failure]`, `[send.failure.codes]` with `otherwise` |
+//! | sign | `basic` `bearer` `header` `sigv4` |
+//! | digest | `of` `with` (`md5` `sha256` `hmac-sha256` and `key`) `out` (`hex` `base64`) |
+//! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `answer` |
+//! | operations | `call` `do` (`carry` `status` `login` `refuse`) `match` `id` and `answer` (for a status of ours) |
+//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` `balance` `unit` `guess` |
+//!
+//! `like` lays a file over another: tables key by key, anything else whole, but rules stand
+//! before the other's rules and codes win over the other's codes.
+
+mod answer;
+mod body;
+mod call;
+mod catalog;
+mod check;
+mod code;
+mod compile;
+mod credential;
+mod filter;
+mod gsm;
+mod host;
+mod judge;
+mod laws;
+mod load;
+mod login;
+mod multipart;
+mod patch;
+mod place;
+mod play;
+mod probe;
+mod raw;
+mod read;
+mod recognise;
+mod scope;
+mod shape;
+mod sign;
+mod template;
 mod wire;
+mod write;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,10 +69,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::problem::Problem;
 use crate::secret::Credential;
 use crate::sms::{Cause, Certainty, Kind, Message, Operation, Outcome};
 
+pub use credential::ShapeProblem;
+pub use probe::Probed;
+pub use recognise::recognise;
+pub use shape::{Asks, Evidence, FieldSpec, ParamSpec, Probe};
 pub use wire::{Outgoing, Reply, Request};
 
 /// A compiled description. (Private fields belong to the engine.)
@@ -21,6 +83,23 @@ pub use wire::{Outgoing, Reply, Request};
 pub struct Dialect {
     /// `playmobile`, `twilio` …
     pub name: String,
+    like: Option<String>,
+    origin: String,
+    built_in: bool,
+    overrides: Option<String>,
+    base: host::BaseUrl,
+    facts: Option<String>,
+    sources: Vec<String>,
+    evidence: Evidence,
+    hosts: Vec<host::HostPattern>,
+    test_senders: Vec<String>,
+    credential: Vec<FieldSpec>,
+    params: Vec<ParamSpec>,
+    sign: Option<shape::Sign>,
+    token: Option<shape::TokenCall>,
+    send: shape::Send,
+    operations: Vec<shape::OperationEntry>,
+    probes: Vec<Probe>,
 }
 
 /// All descriptions that are loaded, by name.
@@ -41,18 +120,6 @@ pub struct SourceFile {
 }
 
 impl Catalog {
-    /// The descriptions compiled in (`config/dialects/*.toml`), as text.
-    pub fn built_in_sources() -> Vec<SourceFile> {
-        Vec::new()
-    }
-
-    /// Compiles every file; later files override or extend (`like`) earlier ones. All problems at once;
-    /// a file with an error is left out of the catalog.
-    pub fn load(sources: &[SourceFile]) -> (Self, Vec<Problem>) {
-        let _ = sources;
-        (Self::default(), Vec::new())
-    }
-
     /// One by name.
     pub fn get(&self, name: &str) -> Option<&Arc<Dialect>> {
         self.dialects.get(name)
@@ -93,16 +160,23 @@ pub struct Recognised {
     pub dialect: Arc<Dialect>,
     /// Which operation.
     pub operation: Operation,
-    /// Index of the matching entry, for the engine.
-    pub(crate) entry: usize,
+    /// The matching entry.
+    pub(crate) entry: Entry,
     /// What the path's holes held.
     pub(crate) path: BTreeMap<String, String>,
 }
 
-/// Says which dialect and which operation; `extra` are a provider's own `operations` ("GET /…"), which are carried.
-pub fn recognise(among: &[Arc<Dialect>], place: Place<'_>, request: &Request, extra: &[(String, Vec<String>)]) -> Recognition {
-    let _ = (among, place, request, extra);
-    Recognition::Foreign
+/// Which part of a description a request matched.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// `[send]`.
+    Send,
+    /// `[token]`.
+    Login,
+    /// One of `[[operations]]`.
+    Operation(usize),
+    /// A provider's own `operations`.
+    Extra(Box<call::Call>),
 }
 
 /// A backend's request, understood.
@@ -240,59 +314,97 @@ pub enum Answer<'a> {
     },
 }
 
-#[expect(clippy::todo, reason = "the engine lands next; signatures first so that the layers above can be written beside it")]
 impl Dialect {
-    /// Reads a send. `own_reference` (20 characters) is used where the backend gave none.
-    pub fn read(&self, seen: &Recognised, request: &Request, own_reference: &str) -> Result<Reading, ReadError> {
-        let _ = (seen, request, own_reference);
-        todo!()
-    }
-
-    /// Whether this dialect can say `message` at all (limits, prefixes, template), before a credential is touched.
-    pub fn fits(&self, message: &Message) -> Result<(), Untranslatable> {
-        let _ = message;
-        todo!()
-    }
-
-    /// Writes a message anew (a translated attempt). Fields the backend's dialect carried that are in `may_drop` are lost.
-    pub fn write(&self, message: &Message, account: &Account<'_>, now: Timestamp) -> Result<Outgoing, Untranslatable> {
-        let _ = (message, account, now);
-        todo!()
-    }
-
-    /// The backend's own request with only what belongs to the account replaced: a native send, a status, a carried call.
-    pub fn patch(&self, seen: &Recognised, request: &Request, account: &Account<'_>, now: Timestamp) -> Result<Outgoing, Untranslatable> {
-        let _ = (seen, request, account, now);
-        todo!()
-    }
-
-    /// The login request, for dialects with `[token]`.
-    pub fn login(&self, account: &Account<'_>, now: Timestamp) -> Option<Result<Outgoing, Untranslatable>> {
-        let _ = (account, now);
-        todo!()
-    }
-
-    /// What a login's reply brought, or why it did not.
-    pub fn read_login(&self, reply: &Reply, now: Timestamp) -> Result<Token, Finding> {
-        let _ = (reply, now);
-        todo!()
-    }
-
     /// What a reply says. `reference` is the message's, for services that give no id of their own.
     pub fn classify(&self, kind: Kind, reply: &Reply, reference: &str) -> Finding {
-        let _ = (kind, reply, reference);
-        todo!()
+        let heard = judge::Heard::of(reply);
+        let finding = match kind {
+            Kind::Send => self.send.judge.decide(&heard, Some(reference)),
+            Kind::Login => Some(self.judge_login(reply)),
+            Kind::Probe | Kind::Carry => {
+                let done = || reply.status.is_success().then(|| login::accepted(String::new()));
+                self.send.judge.decide(&heard, None).or_else(done)
+            }
+        };
+        let mut finding = finding.unwrap_or_else(|| judge::by_status(&heard));
+        if self.requires_experimental() && finding.certainty == Certainty::Certain && finding.outcome.cause().is_some() {
+            finding.certainty = Certainty::Likely;
+        }
+        finding
     }
 
-    /// The reply in this dialect. `message` is what was read; `asked` how it was said.
-    pub fn answer(&self, asked: &Asked, message: Option<&Message>, answer: &Answer<'_>, now: Timestamp) -> Reply {
-        let _ = (asked, message, answer, now);
-        todo!()
+    /// The file it was read from.
+    pub fn origin(&self) -> &str {
+        &self.origin
     }
 
-    /// What the backend's own login gets: a placeholder token, never a real one.
-    pub fn answer_login(&self, seen: &Recognised, asked: &Asked, now: Timestamp) -> Reply {
-        let _ = (seen, asked, now);
-        todo!()
+    /// Compiled in, or from ops' folder.
+    pub fn is_built_in(&self) -> bool {
+        self.built_in
+    }
+
+    /// The file whose dialect of the same name this one took the place of.
+    pub fn overrides(&self) -> Option<&str> {
+        self.overrides.as_deref()
+    }
+
+    /// The dialect it is laid over.
+    pub fn like(&self) -> Option<&str> {
+        self.like.as_deref()
+    }
+
+    /// Where its facts are from: vendor pages, clients.
+    pub fn sources(&self) -> &[String] {
+        &self.sources
+    }
+
+    /// A remark on them.
+    pub fn facts(&self) -> Option<&str> {
+        self.facts.as_deref()
+    }
+
+    /// Where attempts go unless the provider says otherwise.
+    pub fn base_url(&self) -> &str {
+        &self.base.text
+    }
+
+    /// Hosts a backend may name, as written: `*` is one label.
+    pub fn hosts(&self) -> impl Iterator<Item = &str> {
+        self.hosts.iter().map(|pattern| pattern.0.as_str())
+    }
+
+    /// Senders that send nothing: numbers of the service's test mode.
+    pub fn test_senders(&self) -> &[String] {
+        &self.test_senders
+    }
+
+    /// The field by which the service itself refuses to send twice.
+    pub fn repeat_key(&self) -> Option<&str> {
+        self.send.repeat.as_ref().map(|repeat| repeat.field.as_str())
+    }
+
+    /// The most recipients one native call may name.
+    pub fn batch_limit(&self) -> Option<usize> {
+        self.send.limits.batch
+    }
+
+    /// The longest text, in characters.
+    pub fn text_limit(&self) -> Option<usize> {
+        self.send.limits.text
+    }
+
+    /// Where it delivers; empty: everywhere.
+    pub fn recipient_limits(&self) -> &[String] {
+        &self.send.limits.recipients
+    }
+
+    /// The send and every other named operation, `POST /send`, with what is done.
+    pub fn operations(&self) -> Vec<(String, Operation)> {
+        let token = self.token.iter().map(|token| (token.call.to_string(), Operation::Login));
+        let others = self.operations.iter().map(|entry| (entry.call.to_string(), entry.does));
+        [(self.send.call.to_string(), Operation::Send)].into_iter().chain(token).chain(others).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

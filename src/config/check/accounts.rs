@@ -9,7 +9,6 @@ use toml::Spanned;
 
 use crate::config::Key;
 use crate::config::check::judge::Judge;
-use crate::config::facts::Facts;
 use crate::config::raw::{self, File, Named, Word, in_order};
 use crate::config::words;
 use crate::dialect::Dialect;

@@ -1,0 +1,255 @@
+//! Bodies to trees and back: JSON, urlencoded and multipart forms, XML replies, all as
+//! one `serde_json::Value`. Refuses encoded bodies; what is not UTF-8 is said, not guessed.
+
+use base64::Engine;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::dialect::ReadError;
+use crate::dialect::multipart;
+use crate::dialect::template::text_of;
+
+/// How a body is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    Empty,
+    Json,
+    Form,
+    Multipart(String),
+    Other(String),
+}
+
+/// A body, read.
+#[derive(Clone, Debug)]
+pub(crate) struct Body {
+    pub(crate) encoding: Encoding,
+    pub(crate) tree: Value,
+    /// False: some text in it is not UTF-8, so nothing may be made of it.
+    pub(crate) utf8: bool,
+}
+
+impl Body {
+    /// Reads by content type; without one by the look of the body.
+    pub(crate) fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, ReadError> {
+        let coding = header(headers, CONTENT_ENCODING.as_str());
+        if !matches!(coding.to_ascii_lowercase().as_str(), "" | "identity") {
+            return Err(ReadError::Encoded(clean_token(coding)));
+        }
+        let encoding = encoding(header(headers, CONTENT_TYPE.as_str()), body);
+        let (tree, utf8) = match &encoding {
+            Encoding::Empty | Encoding::Other(_) => (Value::Null, true),
+            Encoding::Json => (json(body)?, true),
+            Encoding::Form => match std::str::from_utf8(body) {
+                Ok(text) => flat(text),
+                Err(_) => (Value::Null, false),
+            },
+            Encoding::Multipart(boundary) => multipart::read(body, boundary)
+                .ok_or_else(|| ReadError::Malformed { format: "multipart form", what: "its parts do not add up".into() })?,
+        };
+        let charset = charset(header(headers, CONTENT_TYPE.as_str()));
+        Ok(Self { encoding, tree, utf8: utf8 && charset })
+    }
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+}
+
+fn encoding(content_type: &str, body: &Bytes) -> Encoding {
+    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match media.as_str() {
+        _ if body.is_empty() => Encoding::Empty,
+        "application/x-www-form-urlencoded" => Encoding::Form,
+        "multipart/form-data" => match multipart::boundary(content_type) {
+            Some(boundary) => Encoding::Multipart(boundary),
+            None => Encoding::Other(media),
+        },
+        "" | "text/plain" => match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+            Some(b'{' | b'[') => Encoding::Json,
+            _ => Encoding::Form,
+        },
+        json if json.ends_with("/json") || json.ends_with("+json") || json.contains("-json-") || json.contains("amz-json") => {
+            Encoding::Json
+        }
+        other => Encoding::Other(clean_token(other)),
+    }
+}
+
+/// Whether the charset, if one is named, is the only one we read.
+fn charset(content_type: &str) -> bool {
+    let named = content_type
+        .split(';')
+        .skip(1)
+        .find_map(|param| param.trim().split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
+    named.is_none_or(|(_, value)| {
+        let value = value.trim().trim_matches('"');
+        ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+    })
+}
+
+fn clean_token(text: &str) -> String {
+    text.chars().filter(|c| c.is_ascii_graphic()).take(60).collect()
+}
+
+fn json(body: &Bytes) -> Result<Value, ReadError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ReadError::Malformed { format: "JSON", what: format!("line {}, column {}", error.line(), error.column()) })
+}
+
+/// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
+pub(crate) fn flat(text: &str) -> (Value, bool) {
+    let (mut map, mut utf8) = (Map::new(), true);
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match (decode(name), decode(value)) {
+            (Some(name), Some(value)) => insert(&mut map, name, value),
+            _ => utf8 = false,
+        }
+    }
+    (Value::Object(map), utf8)
+}
+
+/// One more value under a name.
+pub(crate) fn insert(map: &mut Map<String, Value>, name: String, value: String) {
+    match map.get_mut(&name) {
+        None => {
+            map.insert(name, Value::String(value));
+        }
+        Some(Value::Array(items)) => items.push(Value::String(value)),
+        Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
+    }
+}
+
+/// `+` and percent signs undone; none where the bytes are not UTF-8.
+pub(crate) fn decode(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+}
+
+/// A flat tree as urlencoded pairs.
+pub(crate) fn urlencode(tree: &Value) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in fields(tree) {
+        out.append_pair(name, &value);
+    }
+    out.finish()
+}
+
+/// Name and text of each field of a flat tree; structures become JSON text.
+pub(crate) fn fields(tree: &Value) -> impl Iterator<Item = (&str, String)> {
+    tree.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), text_of(value)))
+}
+
+/// A reply's body: JSON, XML or neither.
+pub(crate) fn reply_tree(body: &Bytes) -> Value {
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => serde_json::from_slice(body).unwrap_or(Value::Null),
+        Some(b'<') => std::str::from_utf8(body).ok().and_then(xml).unwrap_or(Value::Null),
+        _ => Value::Null,
+    }
+}
+
+const XML_DEPTH: usize = 64;
+
+/// Elements as objects, repeated ones as lists, text as strings; attributes are passed over.
+fn xml(text: &str) -> Option<Value> {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut open: Vec<(String, Map<String, Value>, String)> = vec![(String::new(), Map::new(), String::new())];
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(start) if open.len() < XML_DEPTH => {
+                open.push((local_name(start.name().as_ref()), Map::new(), String::new()));
+            }
+            Event::Start(_) => return None,
+            Event::Empty(start) => add(&mut open.last_mut()?.1, local_name(start.name().as_ref()), Value::String(String::new())),
+            Event::Text(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
+            Event::CData(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
+            Event::GeneralRef(part) => open.last_mut()?.2.push_str(&entity(&part.xml10_content())?),
+            Event::End(_) => {
+                let (name, map, text) = open.pop()?;
+                let value = if map.is_empty() { Value::String(text.trim().to_owned()) } else { Value::Object(map) };
+                add(&mut open.last_mut()?.1, name, value);
+            }
+            Event::Eof => break,
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+    let (_, map, _) = open.pop().filter(|_| open.is_empty())?;
+    Some(Value::Object(map))
+}
+
+fn local_name(name: &str) -> String {
+    name.rsplit(':').next().unwrap_or_default().to_owned()
+}
+
+fn entity(name: &str) -> Option<String> {
+    let code = name.strip_prefix('#').map(|code| match code.strip_prefix(['x', 'X']) {
+        Some(hex) => u32::from_str_radix(hex, 16),
+        None => code.parse(),
+    });
+    match (code, name) {
+        (Some(code), _) => code.ok().and_then(char::from_u32).map(String::from),
+        (None, "lt") => Some("<".into()),
+        (None, "gt") => Some(">".into()),
+        (None, "amp") => Some("&".into()),
+        (None, "quot") => Some("\"".into()),
+        (None, "apos") => Some("'".into()),
+        (None, _) => None,
+    }
+}
+
+fn add(map: &mut Map<String, Value>, name: String, value: Value) {
+    match map.get_mut(&name) {
+        None => {
+            map.insert(name, value);
+        }
+        Some(Value::Array(items)) => items.push(value),
+        Some(first) => *first = Value::Array(vec![first.take(), value]),
+    }
+}
+
+/// `Basic …` undone.
+pub(crate) fn basic(authorization: &str) -> Option<(String, String)> {
+    let (scheme, code) = authorization.split_once(' ')?;
+    let bytes = scheme.eq_ignore_ascii_case("basic").then(|| base64::prelude::BASE64_STANDARD.decode(code.trim()).ok())??;
+    let text = String::from_utf8(bytes).ok()?;
+    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn forms_of_every_spelling_become_one_tree() {
+        let (tree, utf8) = flat("To=%2B998&Body=a+b%26c&x=1&x=2&empty=&flag");
+        assert_eq!(tree, json!({"To": "+998", "Body": "a b&c", "x": ["1", "2"], "empty": "", "flag": ""}));
+        assert!(utf8);
+        assert!(!flat("mes=%CF%F0").1, "windows-1251 is not guessed at");
+        assert_eq!(flat(&urlencode(&json!({"a b": "ў & +😀", "n": 1}))).0, json!({"a b": "ў & +😀", "n": "1"}));
+    }
+
+    #[test]
+    fn xml_replies_become_the_same_tree() {
+        let text = r#"<?xml version="1.0"?><R xmlns="u"><A><Code>x &amp; &#1090;</Code></A><B>1</B><B>2</B><C/></R>"#;
+        assert_eq!(xml(text), Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}})));
+        assert_eq!(xml("<a><b></a>"), None);
+        assert_eq!(xml(&"<a>".repeat(100)), None);
+    }
+
+    #[test]
+    fn encoded_bodies_and_other_charsets_are_told() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-encoding", "gzip".parse().unwrap());
+        assert_eq!(Body::read(&headers, &Bytes::from_static(b"x")).unwrap_err(), ReadError::Encoded("gzip".into()));
+        headers.remove("content-encoding");
+        headers.insert("content-type", "application/json; charset=windows-1251".parse().unwrap());
+        assert!(!Body::read(&headers, &Bytes::from_static(b"{}")).unwrap().utf8);
+        assert!(Body::read(&headers, &Bytes::from_static(b"{")).is_err());
+    }
+}

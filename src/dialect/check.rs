@@ -1,0 +1,421 @@
+//! From pieces to a compiled description, with every complaint at once: the pieces
+//! compile one by one, then the whole is held against the rules no piece can break alone.
+
+use std::ops::Range;
+
+use http::Method;
+use toml::Spanned;
+use toml::de::DeTable;
+
+use crate::dialect::Dialect;
+use crate::dialect::code::{Codes, Entry};
+use crate::dialect::compile;
+use crate::dialect::host::{BaseUrl, HostPattern};
+use crate::dialect::laws;
+use crate::dialect::load::{Section, Sink};
+use crate::dialect::place::{Flat, Place};
+use crate::dialect::raw;
+use crate::dialect::shape::{
+    Asks, DigestSpec, Encode, Evidence, Failure, FieldSpec, Fields, Hash, Judge, Limits, Line, OperationEntry, ParamSpec, Probe, Repeat,
+    Rule, Send, Sign, Success, TokenCall, Told,
+};
+use crate::sms::{Cause, Operation};
+
+/// Compiles the laid-over table; none if the sink has a complaint that leaves nothing to work with.
+pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
+    let mut top = Section::new("", table);
+    let name: Option<Spanned<String>> = top.take("dialect", sink);
+    let like: Option<Spanned<String>> = top.take("like", sink);
+    let base_url: Option<Spanned<String>> = top.take("base_url", sink);
+    let facts: Option<Spanned<String>> = top.take("facts", sink);
+    let sources: Option<Spanned<Vec<String>>> = top.take("sources", sink);
+    let evidence: Option<Spanned<raw::Evidence>> = top.take("evidence", sink);
+    let hosts: Option<Spanned<Vec<Spanned<String>>>> = top.take("hosts", sink);
+    let test_senders: Option<Spanned<Vec<String>>> = top.take("test_senders", sink);
+    let credential = top.entries("credential", sink).into_iter().map(|(name, raw)| field_spec(&name, &raw, sink)).collect();
+    let params = top.entries("param", sink).into_iter().map(|(name, raw): (_, raw::Param)| param_spec(&name, &raw)).collect();
+    let sign = top.take("sign", sink).and_then(|raw: Spanned<raw::Sign>| sign(raw.get_ref(), sink));
+    let token = top.take("token", sink).and_then(|raw: Spanned<raw::Token>| token(raw.get_ref(), sink));
+    let (send, spans) = send(&mut top, sink);
+    let operations = top.list("operations", sink).into_iter().filter_map(|raw| operation(&raw, sink)).collect();
+    let probes = top.list("probes", sink).into_iter().filter_map(|raw| probe(&raw, sink)).collect();
+    let _report: Option<Spanned<raw::Report>> = top.take("report", sink);
+    top.end(sink);
+
+    let dialect = Dialect {
+        name: named(name.as_ref(), sink)?,
+        like: like.map(Spanned::into_inner),
+        origin: String::new(),
+        built_in: false,
+        overrides: None,
+        base: base(base_url.as_ref(), sink)?,
+        facts: facts.map(Spanned::into_inner),
+        sources: sources.map(Spanned::into_inner).unwrap_or_default(),
+        evidence: evidence.map(|word| evidence_of(*word.get_ref())).unwrap_or_default(),
+        hosts: hosts.map(Spanned::into_inner).unwrap_or_default().iter().filter_map(|text| host(text, sink)).collect(),
+        test_senders: test_senders.map(Spanned::into_inner).unwrap_or_default(),
+        credential,
+        params,
+        sign,
+        token,
+        send: send?,
+        operations,
+        probes,
+    };
+    laws::hold(&dialect, &spans, sink);
+    Some(dialect)
+}
+
+fn named(name: Option<&Spanned<String>>, sink: &mut Sink) -> Option<String> {
+    let Some(name) = name else {
+        sink.error(None, "`dialect` is missing", Some("name the description: dialect = \"…\"".into()));
+        return None;
+    };
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
+        sink.error(Some(name.span()), "a dialect's name is made of a-z, 0-9 and -", Some("it is a path segment and a metric label".into()));
+        return None;
+    }
+    Some(name.get_ref().clone())
+}
+
+fn base(url: Option<&Spanned<String>>, sink: &mut Sink) -> Option<BaseUrl> {
+    let Some(url) = url else {
+        sink.error(
+            None,
+            "`base_url` is missing",
+            Some("where attempts go, unless the provider says otherwise: base_url = \"https://…\"".into()),
+        );
+        return None;
+    };
+    let base = BaseUrl::parse(url.get_ref());
+    if base.is_none() {
+        sink.error(Some(url.span()), "no base URL", Some("like \"https://api.example.com/v1\", without query".into()));
+    }
+    base
+}
+
+fn host(text: &Spanned<String>, sink: &mut Sink) -> Option<HostPattern> {
+    let host = HostPattern::parse(text.get_ref());
+    if host.is_none() {
+        sink.error(
+            Some(text.span()),
+            "no host pattern",
+            Some("a host name or address; `*` stands for one whole label, at least two labels follow it".into()),
+        );
+    }
+    host
+}
+
+fn evidence_of(raw: raw::Evidence) -> Evidence {
+    match raw {
+        raw::Evidence::Vendor => Evidence::Vendor,
+        raw::Evidence::Clients => Evidence::Clients,
+        raw::Evidence::Memory => Evidence::Memory,
+    }
+}
+
+fn field_spec(name: &Spanned<String>, raw: &raw::Field, sink: &mut Sink) -> FieldSpec {
+    FieldSpec {
+        name: name.get_ref().clone(),
+        public: raw.public,
+        pattern: raw.pattern.as_ref().and_then(|text| compile::regex(text, sink)),
+        placeholder: raw.placeholder.clone(),
+        env: raw.env.clone(),
+        required: !raw.optional,
+    }
+}
+
+fn param_spec(name: &Spanned<String>, raw: &raw::Param) -> ParamSpec {
+    let default = raw.default.as_ref().map(|value| crate::dialect::template::text_of(&compile::json(value)));
+    ParamSpec { name: name.get_ref().clone(), default, integer: raw.integer }
+}
+
+fn sign(raw: &raw::Sign, sink: &mut Sink) -> Option<Sign> {
+    let mut template = |text: &Spanned<String>| compile::template(text, sink);
+    match raw {
+        raw::Sign::Basic { user, password } => Some(Sign::Basic { user: template(user)?, password: template(password)? }),
+        raw::Sign::Bearer(value) => template(value).map(Sign::Bearer),
+        raw::Sign::Header { name, value } => Some(Sign::Header { name: name.get_ref().clone(), value: template(value)? }),
+        raw::Sign::Sigv4 { service, region, access_key, secret_key } => Some(Sign::Sigv4 {
+            service: template(service)?,
+            region: template(region)?,
+            access_key: template(access_key)?,
+            secret_key: template(secret_key)?,
+        }),
+    }
+}
+
+fn token(raw: &raw::Token, sink: &mut Sink) -> Option<TokenCall> {
+    let rules = raw.rules.iter().filter_map(|rule| compile::rule(rule, sink)).collect();
+    Some(TokenCall {
+        fields: request_fields(&raw::Table::new(), &raw::Table::new(), &raw.form, &raw.json, sink),
+        base_url: raw.base_url.as_ref().map(|url| url.get_ref().clone()),
+        reads: raw.reads.iter().filter_map(|(name, text)| Some((name.clone(), compile::place(text, Flat(false), sink)?))).collect(),
+        expires: compile::expires(raw.expires.as_ref(), sink),
+        judge: Judge { rules, codes: Codes::default() },
+        answer: compile::told(&raw.answer, sink),
+        call: compile::call(&raw.call, sink)?,
+    })
+}
+
+fn request_fields(query: &raw::Table, header: &raw::Table, form: &raw::Table, json: &raw::Table, sink: &mut Sink) -> Fields {
+    if let (false, Some((key, _))) = (form.is_empty(), json.first_key_value()) {
+        sink.error(Some(key.span()), "a body is a form or JSON, not both", None);
+    }
+    let (body, encode) = match (form.is_empty(), json.is_empty()) {
+        (false, _) => (compile::fields(form, Flat(true), true, sink), Encode::Form),
+        (true, false) => (compile::fields(json, Flat(false), true, sink), Encode::Json),
+        (true, true) => (Vec::new(), Encode::Nothing),
+    };
+    let (query, header) = (compile::fields(query, Flat(true), true, sink), compile::fields(header, Flat(true), true, sink));
+    Fields { query, header, body, encode }
+}
+
+fn operation(raw: &Spanned<raw::Operation>, sink: &mut Sink) -> Option<OperationEntry> {
+    let raw = raw.get_ref();
+    let does = match raw.does {
+        raw::Does::Carry => Operation::Carry,
+        raw::Does::Status => Operation::Status,
+        raw::Does::Login => Operation::Login,
+        raw::Does::Refuse => Operation::Other,
+    };
+    Some(OperationEntry {
+        does,
+        matching: raw.matching.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        id: raw.id.as_ref().and_then(|text| compile::place(text, Flat(false), sink)),
+        answer: raw.answer.as_ref().map(|told| compile::told(told, sink)),
+        call: compile::call(&raw.call, sink)?,
+    })
+}
+
+fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
+    let span = raw.span();
+    let raw = raw.get_ref();
+    let dead = raw.dead.iter().filter_map(|test| {
+        let Some(cause) = test.cause.as_ref() else {
+            sink.error(Some(span.clone()), "a `dead` answer names its cause", None);
+            return None;
+        };
+        Some((compile::test(test, sink), compile::cause(cause, sink)?))
+    });
+    let dead = dead.collect();
+    Some(Probe {
+        asks: match raw.asks {
+            raw::Asks::Credential => Asks::Credential,
+            raw::Asks::Account => Asks::Account,
+            raw::Asks::Balance => Asks::Balance,
+        },
+        guess: raw.guess,
+        fields: request_fields(&raw.query, &raw.header, &raw.form, &raw.json, sink),
+        alive: raw.alive.as_ref().map(|test| compile::test(test, sink)),
+        dead,
+        balance: raw.balance.as_ref().and_then(|text| compile::place(text, Flat(false), sink)),
+        unit: raw.unit.clone(),
+        call: compile::call(&raw.call, sink)?,
+    })
+}
+
+/// Where the parts of `[send]` stand, for the checks of the whole.
+#[derive(Debug, Default)]
+pub(crate) struct Spans {
+    pub(crate) rules: Vec<Range<usize>>,
+    pub(crate) fields: Vec<(String, Range<usize>)>,
+    pub(crate) success: Vec<Range<usize>>,
+    pub(crate) send: Option<Range<usize>>,
+}
+
+fn send(top: &mut Section<'_>, sink: &mut Sink) -> (Option<Send>, Spans) {
+    let Some(mut section) = top.section("send", sink) else {
+        sink.error(None, "`[send]` is missing", None);
+        return (None, Spans::default());
+    };
+    let call: Option<Spanned<String>> = section.take("call", sink);
+    let mut spans = Spans { send: call.as_ref().map(Spanned::span), ..Spans::default() };
+    let (fields, reads) = mapped(&mut section, &mut spans, sink);
+    let flat = Flat(fields.encode != Encode::Json);
+    let judge = judge(&mut section, &mut spans, sink);
+    let success: Vec<Spanned<raw::Told>> = section.list("success", sink);
+    spans.success = success.iter().map(Spanned::span).collect();
+    let success = success
+        .iter()
+        .map(|raw| Success { asked: compile::asked(&raw.get_ref().asked), told: compile::told(raw.get_ref(), sink) })
+        .collect();
+    let failure = section.take("failure", sink).map(|raw: Spanned<raw::Failure>| failure(&raw, sink));
+    let repeat: Option<Spanned<raw::Repeat>> = section.take("repeat", sink);
+    let takes: Option<Spanned<Vec<raw::Takes>>> = section.take("takes", sink);
+    if let Some(repeat) = &repeat {
+        repeated(repeat.get_ref(), &judge, sink);
+    }
+    let digests = section.entries("digest", sink).into_iter().filter_map(|(name, raw)| digest(&name, &raw, sink)).collect();
+    let limits: Option<Spanned<raw::Limits>> = section.take("limits", sink);
+    let matching: Option<Spanned<std::collections::BTreeMap<String, String>>> = section.take("match", sink);
+    let needs: Option<Spanned<Vec<String>>> = section.take("needs", sink);
+    let mut list = |key, sink: &mut Sink| -> Vec<Place> {
+        let texts: Option<Spanned<Vec<Spanned<String>>>> = section.take(key, sink);
+        compile::places(&texts.map(Spanned::into_inner).unwrap_or_default(), flat, sink)
+    };
+    let (may_drop, drops) = (list("may_drop", sink), list("drops", sink));
+    section.end(sink);
+    let Some(call) = call else {
+        sink.error(None, "`send.call` is missing", Some("like call = \"POST /send\"".into()));
+        return (None, spans);
+    };
+    let Some(call) = compile::call(&call, sink) else { return (None, spans) };
+    if failure.is_none() {
+        sink.error(spans.send.clone(), "`[send.failure]` is missing: a backend must be told of a failure in this dialect", None);
+    }
+    let send = Send {
+        fields: with_get(fields, &call.methods),
+        call,
+        matching: matching.map(|map| map.into_inner().into_iter().collect()).unwrap_or_default(),
+        needs: needs.map(Spanned::into_inner).unwrap_or_default(),
+        limits: limits.map(|raw| limits_of(raw.into_inner())).unwrap_or_default(),
+        may_drop,
+        drops,
+        reads,
+        takes_json: takes.is_some_and(|takes| takes.get_ref().contains(&raw::Takes::Json)),
+        digests,
+        judge,
+        success,
+        failure: failure.unwrap_or_default(),
+        repeat: repeat.map(|raw| Repeat { field: raw.into_inner().field.into_inner() }),
+    };
+    (Some(send), spans)
+}
+
+/// A service that is called by GET carries its form in the query.
+fn with_get(mut fields: Fields, methods: &[Method]) -> Fields {
+    if methods.first() == Some(&Method::GET) && matches!(fields.encode, Encode::Form) {
+        fields.query.append(&mut fields.body);
+        fields.encode = Encode::Nothing;
+    }
+    fields
+}
+
+/// What a service says to a repeat under its own key must be known as one.
+fn repeated(repeat: &raw::Repeat, judge: &Judge, sink: &mut Sink) {
+    for value in &repeat.again {
+        if judge.codes.cause(&compile::json(value.get_ref())) != Some(Cause::Duplicate) {
+            sink.error(
+                Some(value.span()),
+                "this code is no `duplicate` in [send.codes]",
+                Some("`again` is what the service says to a repeat".into()),
+            );
+        }
+    }
+}
+
+fn limits_of(raw: raw::Limits) -> Limits {
+    Limits { text: raw.text, recipients: raw.recipients, batch: raw.batch }
+}
+
+fn mapped(section: &mut Section<'_>, spans: &mut Spans, sink: &mut Sink) -> (Fields, Vec<crate::dialect::shape::Field>) {
+    let mut table = |key, sink: &mut Sink| -> raw::Table {
+        let found: Option<Spanned<raw::Table>> = section.take(key, sink);
+        let table = found.map(Spanned::into_inner).unwrap_or_default();
+        spans.fields.extend(table.iter().map(|(name, value)| (name.get_ref().clone(), value.span())));
+        table
+    };
+    let (query, header) = (table("query", sink), table("header", sink));
+    let (form, json, reads) = (table("form", sink), table("json", sink), table("reads", sink));
+    let mut fields = request_fields(&query, &header, &form, &json, sink);
+    let reads = compile::fields(&reads, Flat(fields.encode != Encode::Json), true, sink);
+    let encoding: Option<Spanned<raw::Encoding>> = section.take("encoding", sink);
+    if let Some(encoding) = encoding {
+        match (fields.encode, encoding.get_ref()) {
+            (Encode::Form, raw::Encoding::Multipart) => fields.encode = Encode::Multipart,
+            (Encode::Form | Encode::Multipart, raw::Encoding::Urlencoded) => fields.encode = Encode::Form,
+            (Encode::Nothing | Encode::Json | Encode::Multipart, _) => {
+                sink.error(Some(encoding.span()), "`encoding` is for forms", Some("describe the fields under [send.form]".into()));
+            }
+        }
+    }
+    (fields, reads)
+}
+
+fn judge(section: &mut Section<'_>, spans: &mut Spans, sink: &mut Sink) -> Judge {
+    let raw: Vec<Spanned<raw::Rule>> = section.list("rules", sink);
+    let mut rules: Vec<Rule> = Vec::new();
+    for raw in raw {
+        if let Some(rule) = compile::rule(&raw, sink) {
+            rules.push(rule);
+            spans.rules.push(raw.span());
+        }
+    }
+    let mut entries = Vec::new();
+    for (name, values) in section.entries::<raw::Values>("codes", sink) {
+        let Some(cause) = compile::cause(&name, sink) else { continue };
+        for value in values {
+            if let Some(test) = compile::code(&value, sink) {
+                entries.push(Entry { test, cause, inherited: sink.inherited(&value.span()), span: value.span() });
+            }
+        }
+    }
+    Judge { rules, codes: Codes::new(entries) }
+}
+
+fn failure(raw: &Spanned<raw::Failure>, sink: &mut Sink) -> Failure {
+    let span = raw.span();
+    let raw = raw.get_ref();
+    let mut failure = Failure { told: compile::body(None, &raw.json, raw.text.as_ref(), &raw.header, sink), ..Failure::default() };
+    let mut otherwise = None;
+    for (name, line) in &raw.codes {
+        let read = Line { status: *line.status.get_ref(), code: line.code.as_ref().map(compile::json) };
+        if read.status == 401 || !(200..=599).contains(&read.status) {
+            let help = "the backend would take a 401 for its own login; 200 to 599 otherwise".to_owned();
+            sink.error(Some(line.status.span()), "this status is never answered", Some(help));
+        }
+        if name.get_ref() == "otherwise" {
+            otherwise = Some(read);
+        } else if let Some(cause) = compile::cause(name, sink) {
+            failure.lines.push((cause, read));
+        }
+    }
+    match otherwise {
+        Some(line) => {
+            if line.status != 503 {
+                sink.error(
+                    Some(span),
+                    "`otherwise` has the status 503",
+                    Some("it says that nothing was sent; 504 takes its place in doubt".into()),
+                );
+            }
+            failure.otherwise = line;
+        }
+        None => {
+            sink.error(Some(span), "`otherwise` is missing in [send.failure.codes]", Some("otherwise = { status = 503, code = … }".into()))
+        }
+    }
+    failure
+}
+
+fn digest(name: &Spanned<String>, raw: &raw::Digest, sink: &mut Sink) -> Option<DigestSpec> {
+    let key = raw.key.as_ref().and_then(|text| compile::template(text, sink));
+    let with = match (raw.with, key) {
+        (raw::Hash::Md5, None) => Hash::Md5,
+        (raw::Hash::Sha256, None) => Hash::Sha256,
+        (raw::Hash::HmacSha256, Some(key)) => Hash::HmacSha256(key),
+        (raw::Hash::HmacSha256, None) | (raw::Hash::Md5 | raw::Hash::Sha256, Some(_)) => {
+            sink.error(Some(name.span()), "`key` goes with hmac-sha256, and only with it", None);
+            return None;
+        }
+    };
+    Some(DigestSpec {
+        name: name.get_ref().clone(),
+        of: compile::template(&raw.of, sink)?,
+        with,
+        base64: matches!(raw.out, raw::Out::Base64),
+    })
+}
+
+/// The causes of a table's lines, for the laws.
+pub(crate) fn is_message_cause(cause: Cause) -> bool {
+    use crate::sms::Family;
+    matches!(cause.family(), Family::Message) || cause == Cause::Throttled
+}
+
+/// An empty reply is none.
+pub(crate) fn says_nothing(told: &Told) -> bool {
+    told.json.is_empty() && told.text.is_none()
+}
