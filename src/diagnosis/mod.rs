@@ -5,6 +5,7 @@
 
 mod remedy;
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::time::Duration;
 
@@ -134,10 +135,11 @@ enum History {
 }
 
 fn history(context: &Context<'_>) -> History {
-    match context.accepted {
-        Some((ago, version)) if version == context.version => History::Worked(ago),
-        Some((_, version)) if version < context.version => History::OlderWorked(version),
-        Some(_) | None => History::None,
+    let Some((ago, version)) = context.accepted else { return History::None };
+    match version.cmp(&context.version) {
+        Ordering::Equal => History::Worked(ago),
+        Ordering::Less => History::OlderWorked(version),
+        Ordering::Greater => History::None,
     }
 }
 

@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::diagnosis::{Context, Entry, Evidence, History, Kept, history, span};
 use crate::sms::{Cause, Msisdn};
 
+/// Where the config is unless the operator says otherwise.
+const CONFIG: &str = "/etc/sms-sidecar/config.toml";
+
 const REMEDIES: &[(Cause, &str)] = &[
     (Cause::CredentialMissing, "put {fields} into {entry}: {put}; it is used at once, no restart"),
     (Cause::CredentialRejected, "get {fields} from the {dialect} console and put them into {entry}: {put}; tried at once, no restart"),
@@ -120,13 +123,16 @@ fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
         "provider" => known(context.provider, "NAME"),
         "dialect" => known(context.dialect, "the service"),
         "base_url" => known(context.base_url, "the service's address"),
-        "config" => known(context.config, "/etc/sms-sidecar/config.toml"),
+        "config" => known(context.config, CONFIG),
         "sender" => context.sender.map_or_else(|| "what the backend wrote".to_owned(), sender),
         "timeout" => context.timeout.map_or_else(|| "unset".to_owned(), limit),
         "code" => known(evidence.code.unwrap_or_default(), "of the reply"),
         "entry" => context.entry.map_or_else(|| format!("the vault entry of {}", context.provider), |entry| entry.name()),
         "fields" => context.entry.map_or_else(|| "the credential".to_owned(), |entry| entry.field_names()),
-        "put" => context.entry.map_or_else(|| "set providers.NAME.credential".replace("NAME", context.provider), |entry| entry.put()),
+        "put" => context.entry.map_or_else(
+            || "set providers.NAME.credential".replace("NAME", context.provider),
+            |entry| entry.put(&known(context.config, CONFIG)),
+        ),
         _ => String::new(),
     }
 }
@@ -145,10 +151,14 @@ impl Entry<'_> {
         if self.fields.is_empty() { "the credential".to_owned() } else { self.fields.join(" and ") }
     }
 
-    /// How this vault's entries are changed.
-    fn put(&self) -> String {
+    /// How this vault's entries are changed. Fields are set one by one.
+    fn put(&self, config: &str) -> String {
         match self.kept {
-            Kept::Embedded => format!("`sms-sidecar vault set {}`", self.path),
+            Kept::Embedded => {
+                let (first, others) = self.fields.split_first().map_or(("FIELD", &[][..]), |(first, others)| (first.as_str(), others));
+                let others = if others.is_empty() { String::new() } else { format!(", and so for {}", others.join(" and ")) };
+                format!("`sms-sidecar vault set --config {config} --vault {} {} {first}`{others}", self.vault, self.path)
+            }
             Kept::Env => format!("set {} in the variables of vault {}", self.field_names(), self.vault),
             Kept::Directory if self.path.is_empty() => {
                 format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)

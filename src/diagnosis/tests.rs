@@ -51,7 +51,12 @@ fn history_tells_a_mistyped_credential_from_a_revoked_one() {
     let with = |accepted| diagnose(&evidence(Cause::CredentialRejected), &Context { accepted, ..context(&fields) });
     let never = with(None);
     assert!(never.remedy.contains("get username and password from the playmobile console"), "{never}");
-    assert!(never.remedy.contains("`sms-sidecar vault set sms/playmobile`"), "{never}");
+    assert!(
+        never.remedy.contains(
+            "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault local sms/playmobile username`, and so for password;"
+        ),
+        "{never}"
+    );
     let mistyped = with(Some((Duration::from_mins(10), Version(2))));
     assert!(mistyped.evidence.contains("version 2 was accepted, version 3 never"), "{mistyped}");
     assert!(mistyped.remedy.contains("mistyped"), "{mistyped}");
@@ -85,7 +90,13 @@ fn each_vault_is_changed_in_its_own_way() {
     assert!(with(Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
     assert!(with(Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
     assert!(with(Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
-    assert!(with(Kept::Embedded, "sms/a").contains("into keys:sms/a: `sms-sidecar vault set sms/a`"));
+    let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username`, and so for password;";
+    assert!(with(Kept::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
+    for (fields, told) in [(vec![], "sms/a FIELD`;"), (vec!["key".to_owned()], "sms/a key`;")] {
+        let entry = Some(Entry { vault: "keys", kept: Kept::Embedded, path: "sms/a", fields: &fields });
+        let remedy = diagnose(&evidence(Cause::CredentialMissing), &Context { entry, config: "a.toml", ..context(&[]) }).remedy;
+        assert!(remedy.contains(&format!("--config a.toml --vault keys {told}")), "{remedy}");
+    }
 }
 
 #[test]

@@ -21,7 +21,7 @@ pub use decide::{cause, next, verdict};
 pub use ids::{Ids, Real};
 pub use plan::{Attempt, Held, OnUnknown, Plan, Step, Terms, View};
 pub use record::Record;
-pub use repeat::{Asked, End, Key, Past, Repeats, Ticket, carry_over};
+pub use repeat::{Asked, End, Key, Past, Repeats, Ticket, carry_over, window};
 pub use resort::LastResort;
 pub use route::{Rule, Seen, order};
 pub use standing::{Admission, Event, Standing};

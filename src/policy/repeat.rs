@@ -14,6 +14,9 @@ use crate::clock::Moment;
 use crate::policy::{Attempt, Held};
 use crate::sms::{Message, Outcome, ProviderId};
 
+/// How long a message with an `Idempotency-Key` is remembered.
+const KEYED: Duration = Duration::from_hours(1);
+
 /// One message of one caller, without saying which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key([u8; 32]);
@@ -32,6 +35,12 @@ impl Key {
         hash.update(&[u8::from(idempotency_key.is_some())]);
         Self(hash.finalize().into_bytes().into())
     }
+}
+
+/// How long a message is remembered after its answer: a backend that gives an `Idempotency-Key` means
+/// its repeat however late, and a route's window only guards those that give none.
+pub fn window(repeat_window: Duration, idempotency_key: Option<&str>) -> Duration {
+    if idempotency_key.is_some() { repeat_window.max(KEYED) } else { repeat_window }
 }
 
 /// One attempt as later calls need it: by name, because a plan's order may change.
@@ -114,7 +123,7 @@ impl<A: Clone> Repeats<A> {
         Self { known: BTreeMap::new(), ends: BTreeSet::new(), most, tickets: 0 }
     }
 
-    /// What to do with this message. A route with `repeat_window = "0s"` does not ask.
+    /// What to do with this message. Not to be asked where [`window`] is zero.
     pub fn ask(&mut self, key: Key, now: Moment) -> Asked<A> {
         self.forget_until(now);
         match self.known.get(&key) {

@@ -116,6 +116,14 @@ fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
 }
 
 #[test]
+fn a_key_of_the_backends_is_remembered_longer() {
+    let windows = [WINDOW, Duration::ZERO, Duration::from_hours(2)];
+    assert_eq!(windows.map(|route| window(route, None)), windows);
+    let keyed = [Duration::from_hours(1), Duration::from_hours(1), Duration::from_hours(2)];
+    assert_eq!(windows.map(|route| window(route, Some("k"))), keyed);
+}
+
+#[test]
 fn the_reference_does_not_make_a_message_another() {
     let other = Message { reference: "other".to_owned(), sender: Some("Shop".to_owned()), ..message("998901234567", "a") };
     assert_eq!(Key::of(&[7; 64], "backend", &other, None), key("a"));
