@@ -2,6 +2,7 @@
 //! services, and says why a service refuses.
 
 pub mod admin;
+pub mod app;
 pub mod cli;
 pub mod clock;
 pub mod config;

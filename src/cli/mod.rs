@@ -2,13 +2,20 @@
 //! 0 done, 1 the thing asked about is not in order, 2 it could not be done.
 
 mod check;
+mod control;
+mod demo;
 mod out;
 mod run;
 mod vault;
+mod wrap;
 
+use std::io::IsTerminal;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+
+use crate::config::{self, Loaded};
 
 /// Version and commit, as `--version` and `build_info` show them.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SMS_SIDECAR_COMMIT"), ")");
@@ -28,6 +35,18 @@ enum Command {
     Run(run::Args),
     /// Keep credentials in the encrypted vault.
     Vault(vault::Args),
+    /// See it work: the main job on loopback, no keys, no network, a few seconds.
+    Demo(demo::Args),
+    /// Send one message through the running sidecar, and show each attempt.
+    Send(control::Send),
+    /// Show how providers and routes stand in the running sidecar.
+    Status(control::Status),
+    /// Take a provider out by hand.
+    Pause(control::Named),
+    /// Put a provider back, whatever stood against it.
+    Resume(control::Named),
+    /// Run a command with the environment that brings its SMS requests here.
+    Wrap(wrap::Args),
 }
 
 /// Parses the arguments and runs what they name; the one place that prints a failed command's error.
@@ -45,9 +64,32 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Vault(args) => vault::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Send(args) => control::send(&args),
+        Command::Status(args) => control::status(&args),
+        Command::Pause(args) => control::pause(&args),
+        Command::Resume(args) => control::resume(&args),
+        Command::Wrap(args) => wrap::run(&args),
     };
     done.unwrap_or_else(|error| {
         out::error(format_args!("{error:#}"));
         ExitCode::from(2)
     })
+}
+
+/// The config, or every complaint about it on standard error; warnings are shown and passed over.
+fn loaded(file: &Path) -> anyhow::Result<Loaded> {
+    let colours = std::io::stderr().is_terminal();
+    match config::load(file) {
+        Ok(loaded) => {
+            if !loaded.warnings.problems.is_empty() {
+                out::note(loaded.warnings.render(colours));
+            }
+            Ok(loaded)
+        }
+        Err(report) => {
+            out::note(report.render(colours));
+            anyhow::bail!("{} cannot be used: {} error(s), shown above", file.display(), report.errors())
+        }
+    }
 }

@@ -1,7 +1,14 @@
-//! `sms-sidecar run`.
+//! `sms-sidecar run`: the config judged whole, logging begun, and then the app.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+use crate::app;
+use crate::cli::{VERSION, loaded};
+use crate::config::Log;
+use crate::telemetry::Build;
+use crate::telemetry::log::{Format, init};
 
 /// Where the config is.
 #[derive(Debug, clap::Args)]
@@ -12,5 +19,20 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("{}: serving is not wired yet", args.config.display())
+    let loaded = loaded(&args.config)?;
+    begin_log(loaded.log)?;
+    let (version, commit) = VERSION.split_once(' ').unwrap_or((VERSION, ""));
+    let build = Build { version: version.to_owned(), commit: commit.trim_matches(['(', ')']).to_owned() };
+    app::run(&args.config, loaded, build)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `RUST_LOG` goes before the config's level, as everywhere.
+#[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
+fn begin_log(log: Log) -> anyhow::Result<()> {
+    let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
+    let colours = std::io::stderr().is_terminal();
+    let format = if log.json { Format::Json } else { Format::Human { colours } };
+    init(format, filter.as_deref().unwrap_or(log.level), std::io::stderr)?;
+    Ok(())
 }

@@ -1,5 +1,255 @@
-//! The life of one call: route, read, decide, attempt, classify, answer.
+//! The life of one call: recognise, read, guard, decide and attempt in a loop, answer. The
+//! pipeline is [`Proxy::carry`] here and the loop in `send`; the rest are its steps.
 
+mod answer;
+mod attempt;
+mod board;
+mod call;
+mod callers;
+mod carried;
+mod control;
+mod desk;
+mod explain;
+mod link;
+mod mask;
+mod send;
 mod settings;
+mod world;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::StatusCode;
+use jiff::Timestamp;
+
+use crate::clock::{Clock, Moment};
+use crate::dialect::{Dialect, ReadError, Recognised, Recognition, Reply, Request};
+use crate::net::authority::Authority;
+use crate::net::door::{Admission, Arrival, Carrier, Door as DoorKind, Target};
+use crate::net::peer::Peer;
+use crate::net::upstream::{Client, ClientError};
+use crate::policy::{Standing, TemplateError};
+use crate::proxy::answer::{plain_refusal, refused, unreadable};
+use crate::proxy::board::Board;
+use crate::proxy::call::{Call, Ended};
+use crate::proxy::desk::Desk;
+use crate::proxy::link::{Around, Link};
+use crate::proxy::world::{Seeing, World};
+use crate::sms::{Cause, Door, Operation, ProviderId, Verdict};
+use crate::telemetry::Telemetry;
+use crate::vault::{self, Keeper, Reference};
+
+pub use control::Control;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
+
+/// What stands behind the doors.
+#[derive(Debug)]
+pub struct Proxy {
+    world: ArcSwap<World>,
+    board: Board,
+    desk: Desk,
+    telemetry: Arc<Telemetry>,
+    clock: Arc<dyn Clock>,
+}
+
+/// What a config's pipeline runs on.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// Its credentials.
+    pub keeper: Arc<Keeper>,
+    /// Its events.
+    pub telemetry: Arc<Telemetry>,
+    /// Its time.
+    pub clock: Arc<dyn Clock>,
+    /// What requests to providers carry in `Via`, so that a loop is seen at the door.
+    pub marker: String,
+}
+
+/// Why a pipeline cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// A provider's roots cannot be read.
+    #[error("provider {provider}: {source}")]
+    Client {
+        /// Which.
+        provider: ProviderId,
+        /// Why.
+        source: ClientError,
+    },
+    /// `[templates]` contradict themselves.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Templates(Vec<TemplateError>),
+}
+
+impl Proxy {
+    /// The pipeline of one call, on one screen.
+    async fn through(&self, call: &Call, recognition: Recognition) -> Ended {
+        let seen = match recognition {
+            Recognition::Operation(seen) => seen,
+            Recognition::NotNamed(dialect) if call.world.observes(&dialect) => return self.observe(call, &dialect, Operation::Other, None).await,
+            Recognition::NotNamed(dialect) => return self.not_named(&dialect),
+            Recognition::Foreign => return self.foreign(call),
+        };
+        match seen.operation {
+            Operation::Send => self.send(call, &seen).await,
+            Operation::Login | Operation::Status | Operation::Carry if call.world.observes(&seen.dialect) => {
+                self.observe(call, &seen.dialect, seen.operation, None).await
+            },
+            Operation::Login => self.login(&seen),
+            Operation::Status => self.status(call, &seen).await,
+            Operation::Carry => self.carry_on(call, &seen).await,
+            Operation::Other => self.not_named(&seen.dialect),
+        }
+    }
+}
+
+impl Proxy {
+    /// Joins settings with what they run on. `secret` is random and lives as long as the process;
+    /// `body` limits a reply's bytes.
+    pub fn new(settings: Settings, vaults: &vault::Settings, parts: &Parts, secret: [u8; 64], body: usize) -> Result<Self, BuildError> {
+        let world = ArcSwap::from_pointee(world(settings, vaults, parts, body)?);
+        let board = Board::new(Arc::clone(&parts.telemetry));
+        let (telemetry, clock) = (Arc::clone(&parts.telemetry), Arc::clone(&parts.clock));
+        let proxy = Self { world, board, desk: Desk::new(secret), telemetry, clock };
+        proxy.refresh();
+        Ok(proxy)
+    }
+
+    /// Goes on with another config; standings, repeats and ids are kept.
+    pub fn reload(&self, settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize) -> Result<(), BuildError> {
+        self.world.store(Arc::new(world(settings, vaults, parts, body)?));
+        self.refresh();
+        Ok(())
+    }
+
+    /// Tells of standings that time or a new credential changed.
+    pub fn refresh(&self) {
+        self.board.refresh(self.world.load().links.values(), self.now());
+    }
+
+    /// How often a vault entry is read: every 5 s while a provider that uses it stands aside, else every 60 s.
+    pub fn cadence(&self, reference: &Reference) -> Duration {
+        let world = self.world.load();
+        let mut users = world.links.values().filter(|link| link.provider.credential.as_ref() == Some(reference));
+        let aside = users.any(|link| matches!(self.board.standing(link, self.now()), Standing::Aside { .. }));
+        Duration::from_secs(if aside { 5 } else { 60 })
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> Timestamp {
+        Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+
+    /// 20 characters, for messages to which the backend gave no reference.
+    fn own_reference(&self) -> String {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "dice are between 0 and 1, so the product has 40 bits")]
+        let half = || (self.clock.dice() * f64::from(1 << 20) * f64::from(1 << 20)) as u64;
+        format!("{:010x}{:010x}", half(), half())
+    }
+
+    fn not_named(&self, dialect: &Dialect) -> Ended {
+        let reason = "this operation is not among those the sidecar lets through with its credentials; \
+                      `sms-sidecar dialects show` lists them, `operations = [\"GET /…\"]` at the provider adds one";
+        let reply = refused(dialect, StatusCode::FORBIDDEN, Cause::RefusedByPolicy, reason);
+        let mut ended = Ended::at_once(reply, Operation::Other, &dialect.name, Verdict::Rejected);
+        ended.cause = Some(Cause::RefusedByPolicy);
+        ended
+    }
+
+    /// Only the base URL and unix doors get here: at the others a foreign host is tunnelled or refused before.
+    fn foreign(&self, call: &Call) -> Ended {
+        let names: Vec<&str> = call.world.links.keys().map(ProviderId::as_str).collect();
+        let reason = format!("nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}", names.join(", "));
+        let reply = plain_refusal(StatusCode::NOT_FOUND, Cause::RefusedByPolicy, &reason);
+        let mut ended = Ended::at_once(reply, Operation::Other, "", Verdict::Rejected);
+        (ended.dialect, ended.cause) = (None, Some(Cause::RefusedByPolicy));
+        ended
+    }
+
+    fn unreadable(&self, seen: &Recognised, error: &ReadError) -> Ended {
+        let reply = unreadable(&seen.dialect, error);
+        let mut ended = Ended::at_once(reply, Operation::Send, &seen.dialect.name, Verdict::Rejected);
+        ended.cause = Some(Cause::MessageInvalid);
+        ended
+    }
+}
+
+impl Carrier for Proxy {
+    fn admit(&self, authority: &Authority, peer: &Peer) -> Admission {
+        let world = self.world.load();
+        if world.is_ours(authority) {
+            return Admission::Intercept;
+        }
+        if !callers::allows(&world, peer, None) {
+            let reason = "only configured callers may use this door; see [callers] in the config";
+            return Admission::Refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, reason.to_owned());
+        }
+        if world.refuses_others() {
+            return Admission::Refuse(StatusCode::FORBIDDEN, format!("{} is no host of a configured provider, and `other_hosts = \"refuse\"`", authority.host));
+        }
+        Admission::Tunnel
+    }
+
+    /// Who may use these doors may be told by a token inside the request: `carry` asks.
+    fn welcome(&self, _: DoorKind, _: &Peer) -> Result<(), (StatusCode, String)> {
+        Ok(())
+    }
+
+    async fn carry(&self, arrival: Arrival) -> Reply {
+        let world = self.world.load_full();
+        let Arrival { id, door, target, request, peer, line, .. } = arrival;
+        let caller = callers::name(&world, &peer, Some(&request.headers));
+        let Seeing { recognition, named, request } = world.see(&target, request);
+        let began = self.now();
+        let allowed = caller.is_some() || world.settings.callers.is_empty();
+        let call = Call { id, door: door_of(door), target, caller, request, named, line, began, world };
+        let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger() };
+        ended.tell(&call, self.now().since(began), &self.telemetry);
+        ended.reply
+    }
+
+    fn turned_away(&self, door: DoorKind, status: StatusCode, why: &str) {
+        let _ = (door, status, why);
+    }
+
+    fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
+        match self.world.load().see(target, head.clone()).recognition {
+            Recognition::Operation(Recognised { dialect, .. }) | Recognition::NotNamed(dialect) => {
+                Some(refused(&dialect, status, Cause::RefusedByPolicy, why))
+            }
+            Recognition::Foreign => None,
+        }
+    }
+
+    fn tunnelled(&self, door: DoorKind, authority: &Authority, bytes: u64) {
+        let _ = (door, authority, bytes);
+    }
+}
+
+fn door_of(door: DoorKind) -> Door {
+    match door {
+        DoorKind::BaseUrl => Door::BaseUrl,
+        DoorKind::Absolute => Door::Absolute,
+        DoorKind::Connect => Door::Connect,
+        DoorKind::Unix => Door::Unix,
+    }
+}
+
+fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize) -> Result<World, BuildError> {
+    let around = Around { keeper: Arc::clone(&parts.keeper), telemetry: Arc::clone(&parts.telemetry), clock: Arc::clone(&parts.clock) };
+    let mut links = Vec::new();
+    for provider in &settings.providers {
+        if let Some(reference) = &provider.credential {
+            parts.keeper.follow(reference);
+        }
+        let client = Client::new(provider.upstream.clone(), body).map(|client| client.marked(&parts.marker));
+        let client = client.map_err(|source| BuildError::Client { provider: provider.id.clone(), source })?;
+        let source = provider.credential.as_ref().and_then(|reference| vaults.sources.get(&reference.vault));
+        links.push(Arc::new(Link::new(provider.clone(), client, explain::kept(source), around.clone())));
+    }
+    World::new(settings, links, Arc::clone(&parts.keeper)).map_err(BuildError::Templates)
+}

@@ -99,6 +99,11 @@ pub enum ReadError {
 }
 
 impl ReadError {
+    /// The vault was read and has nothing under that name: nobody put it there yet.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::MissingEntry { .. } | Self::NoFields { .. })
+    }
+
     /// One word for metrics.
     pub fn label(&self) -> &'static str {
         match self {

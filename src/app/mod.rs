@@ -1,0 +1,199 @@
+//! Puts the parts together, in reading order: log, metrics, vaults, pipeline, listeners. What
+//! is built here is all there is; nothing below knows that a config file exists.
+
+mod reload;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use prometheus::Registry;
+use tokio::sync::watch;
+
+use crate::admin::{Admin, Pages, Readiness, serve_connection};
+use crate::clock::{Clock, RealClock};
+use crate::config::{Key, Loaded};
+use crate::dialect::Dialect;
+use crate::net::ca::Ca;
+use crate::net::door::{Doors, Setup};
+use crate::net::drain::{Drain, Phase};
+use crate::net::peer::Peer;
+use crate::net::server::{Server, Site, Stream};
+use crate::problem::Report;
+use crate::proxy::{Control, Parts, Proxy};
+use crate::telemetry::{Build, CaExpiry, Panicked, ReadResult, Shape, Started, Stopping, Telemetry, VaultRead};
+use crate::vault::{Keeper, ReadEvent, ReadOutcome};
+
+/// A sidecar that is built and does not listen yet.
+#[derive(Debug)]
+pub struct App {
+    loaded: Loaded,
+    file: PathBuf,
+    build: Build,
+    clock: Arc<dyn Clock>,
+    registry: Registry,
+    telemetry: Arc<Telemetry>,
+    keeper: watch::Sender<Arc<Keeper>>,
+    proxy: Arc<Proxy>,
+    /// Ours in `Via`, unique to this process.
+    marker: String,
+}
+
+/// How often standings are looked at, so that a rest that ended by time is told.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl App {
+    /// Builds everything that needs no socket.
+    pub fn build(file: &Path, loaded: Loaded, build: Build) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+        let registry = Registry::new();
+        let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded, &build), Arc::clone(&clock))?);
+        let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&clock), reads(&telemetry)));
+        let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
+        let parts = Parts { keeper: Arc::clone(&keeper), telemetry: Arc::clone(&telemetry), clock: Arc::clone(&clock), marker: marker.clone() };
+        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
+        let keeper = watch::Sender::new(keeper);
+        Ok(Self { file: file.to_owned(), loaded, build, clock, registry, telemetry, keeper, proxy: Arc::new(proxy), marker })
+    }
+
+    /// Opens the listeners and serves until a signal ends the process; outside any runtime.
+    pub fn serve(self) -> anyhow::Result<()> {
+        let ca = self.ca()?;
+        let mut server = Server::new(self.loaded.limits);
+        let readiness = Readiness::default();
+        let waiting = readiness.wait_for("listeners");
+        self.listen(&mut server, ca.as_ref(), &readiness)?;
+        self.tend(&mut server);
+        let app = Arc::new(self);
+        let ready = { let app = Arc::clone(&app); move || { drop(waiting); app.started(); } };
+        server.run(ready, move || app.reload())?;
+        Stopping { why: "signal" }.emit();
+        Ok(())
+    }
+
+    fn ca(&self) -> anyhow::Result<Option<Arc<Ca>>> {
+        let Some(settings) = &self.loaded.ca else { return Ok(None) };
+        let ca = Ca::load(settings, Arc::clone(&self.clock)).map_err(|error| {
+            let problem = self.loaded.error(&Key::Ca, error.to_string());
+            Report { problems: vec![problem], texts: self.loaded.warnings.texts.clone() }
+        })?;
+        CaExpiry { at: ca.expires() }.emit(&self.telemetry);
+        Ok(Some(Arc::new(ca)))
+    }
+
+    fn listen(&self, server: &mut Server, ca: Option<&Arc<Ca>>, readiness: &Readiness) -> anyhow::Result<()> {
+        let listen = &self.loaded.listen;
+        let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics].into_iter().flatten().collect();
+        let setup = Setup { ca: ca.cloned(), limits: self.loaded.limits, own, marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
+        let doors = Doors::new(Arc::clone(&self.proxy), setup);
+        let pages = |pages| Pagesite(Admin::new(self.registry.clone(), readiness.clone(), pages));
+        if let Some(address) = listen.proxy {
+            server.tcp("proxy", address, doors.clone())?;
+        }
+        if let Some(path) = &listen.unix {
+            server.unix("unix", path, doors.clone())?;
+        }
+        if let Some(address) = listen.admin {
+            server.tcp("admin", address, pages(Pages::All))?;
+        }
+        if let Some(address) = listen.metrics {
+            server.tcp("metrics", address, pages(Pages::Probes))?;
+        }
+        if let Some(path) = &listen.control {
+            server.unix("control", path, Control::new(Arc::clone(&self.proxy)))?;
+        }
+        Ok(())
+    }
+
+    /// What goes on beside the calls: reading vaults, telling of standings and new credentials.
+    fn tend(&self, server: &mut Server) {
+        let (mut keepers, proxy) = (self.keeper.subscribe(), Arc::clone(&self.proxy));
+        server.background("vaults", move |drain| async move {
+            while drain.phase() == Phase::Serving {
+                let keeper = Arc::clone(&keepers.borrow_and_update());
+                let cadence = |reference: &_| proxy.cadence(reference);
+                let over = async {
+                    tokio::select! {
+                        _ = keepers.changed() => {}
+                        () = drain.reached(Phase::Draining) => {}
+                    }
+                };
+                keeper.run(cadence, over).await;
+            }
+        });
+        let (mut changes, proxy) = (self.keeper.borrow().changes(), Arc::clone(&self.proxy));
+        server.background("standings", move |drain| async move {
+            let mut tick = tokio::time::interval(LOOK);
+            while drain.phase() == Phase::Serving {
+                tokio::select! {
+                    _ = tick.tick() => {}
+                    // Whatever changed, and however many changes were missed: all are looked at.
+                    _ = changes.recv() => {}
+                    () = drain.reached(Phase::Draining) => {}
+                }
+                proxy.refresh();
+            }
+        });
+    }
+
+    fn started(&self) {
+        Started { build: &self.build, at: self.clock.wall(), addresses: &self.addresses() }.emit(&self.telemetry);
+    }
+
+    fn addresses(&self) -> Vec<(&'static str, String)> {
+        let listen = &self.loaded.listen;
+        let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
+        let unix = [("unix", &listen.unix), ("control", &listen.control)];
+        let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
+        tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
+    }
+}
+
+/// Loads the config and serves it.
+pub fn run(file: &Path, loaded: Loaded, build: Build) -> anyhow::Result<()> {
+    crate::harden::panics(|place| Panicked { location: &place.location, thread: &place.thread }.emit());
+    crate::harden::memory().context("the process's memory could not be protected")?;
+    App::build(file, loaded, build)?.serve()
+}
+
+/// One admin listener.
+struct Pagesite(Admin);
+
+impl Site for Pagesite {
+    async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
+        tokio::select! {
+            () = serve_connection(stream, self.0.clone()) => {}
+            () = drain.reached(Phase::Closing) => {}
+        }
+    }
+}
+
+/// Which series there are.
+fn shape(loaded: &Loaded, build: &Build) -> Shape {
+    let proxy = &loaded.proxy;
+    Shape {
+        providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
+        routes: proxy.routes.iter().map(|route| route.name.clone()).collect(),
+        vaults: loaded.vault.sources.keys().cloned().collect(),
+        dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), source(dialect).to_owned())).collect(),
+        build: build.clone(),
+    }
+}
+
+fn source(dialect: &Dialect) -> &'static str {
+    if dialect.is_built_in() { "built-in" } else { "folder" }
+}
+
+/// Reads of vaults become events.
+fn reads(telemetry: &Arc<Telemetry>) -> Box<dyn Fn(ReadEvent<'_>) + Send + Sync> {
+    let telemetry = Arc::clone(telemetry);
+    Box::new(move |event| {
+        let (result, problem) = match event.outcome {
+            ReadOutcome::Unchanged(_) => (ReadResult::Unchanged, None),
+            ReadOutcome::New(_, warnings) => (ReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.what))),
+            ReadOutcome::Failed(error) => (ReadResult::Failed, Some(error.to_string())),
+        };
+        VaultRead { vault: event.vault, path: event.path, result, problem: problem.as_deref() }.emit(&telemetry);
+    })
+}

@@ -1,0 +1,36 @@
+//! Another config while calls run: it takes over as a whole or not at all. Listeners and
+//! the local CA stay as they were opened; a change of them is told and needs a restart.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::app::{App, reads, shape};
+use crate::config::load;
+use crate::proxy::Parts;
+use crate::telemetry::Reloaded;
+use crate::vault::Keeper;
+
+impl App {
+    /// Reads the file again; what is wrong with it is told, and the old config stays.
+    pub(super) fn reload(&self) {
+        let outcome = self.take_over();
+        let problem = outcome.as_ref().err().map(|error| format!("{error:#}"));
+        Reloaded { at: outcome.is_ok().then(|| self.clock.wall()), problem: problem.as_deref() }.emit(&self.telemetry);
+    }
+
+    fn take_over(&self) -> anyhow::Result<()> {
+        let loaded = load(&self.file).context("the new config has errors; the old one stays in force")?;
+        let keeper = Keeper::new(&loaded.vault, Arc::clone(&self.clock), reads(&self.telemetry)).after(&self.keeper.borrow());
+        let keeper = Arc::new(keeper);
+        let parts = Parts { keeper: Arc::clone(&keeper), telemetry: Arc::clone(&self.telemetry), clock: Arc::clone(&self.clock), marker: self.marker.clone() };
+        self.telemetry.reshape(&shape(&loaded, &self.build));
+        self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;
+        self.keeper.send_replace(keeper);
+        anyhow::ensure!(
+            loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca,
+            "the new config is in force, but [listen] or [intercept] changed and takes effect at the next start"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,179 @@
+//! `send`, `status`, `pause`, `resume`: small questions to a running sidecar, over its control socket.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use bytes::Bytes;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+use tokio::net::UnixStream;
+
+use crate::cli::{loaded, out};
+
+/// Where the running sidecar is, and how to answer.
+#[derive(Debug, clap::Args)]
+struct Running {
+    /// The config file the sidecar runs with; its `listen.control` is the socket.
+    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    config: PathBuf,
+    /// The control socket itself, in place of the config.
+    #[arg(long, value_name = "PATH")]
+    control: Option<PathBuf>,
+    /// Answer in JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// One message through the running pipeline. It goes to a real handset.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    running: Running,
+    /// The recipient, in international form.
+    #[arg(long, value_name = "NUMBER")]
+    to: String,
+    /// What it says.
+    #[arg(long, value_name = "TEXT")]
+    text: String,
+    /// Under which name, where the provider sets none.
+    #[arg(long, value_name = "NAME")]
+    sender: Option<String>,
+}
+
+/// What stands where.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Status {
+    #[command(flatten)]
+    running: Running,
+}
+
+/// A provider, by its name in the config.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Named {
+    #[command(flatten)]
+    running: Running,
+    /// The provider's name.
+    provider: String,
+}
+
+/// 0: accepted; 1: not.
+pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
+    let mut message = json!({ "to": args.to, "text": args.text });
+    if let (Some(sender), Some(fields)) = (&args.sender, message.as_object_mut()) {
+        fields.insert("sender".to_owned(), json!(sender));
+    }
+    let (_, answer) = args.running.ask(Method::POST, "/send", &message)?;
+    let accepted = answer.get("verdict").and_then(Value::as_str) == Some("accepted");
+    args.running.show(&answer, told);
+    Ok(ExitCode::from(u8::from(!accepted)))
+}
+
+/// 0: every route can deliver; 1: one cannot.
+pub(crate) fn status(args: &Status) -> anyhow::Result<ExitCode> {
+    let (_, answer) = args.running.ask(Method::GET, "/status", &Value::Null)?;
+    args.running.show(&answer, standings);
+    let stuck = list(&answer, "routes").any(|route| route.get("can_deliver") == Some(&Value::Bool(false)));
+    Ok(ExitCode::from(u8::from(stuck)))
+}
+
+pub(crate) fn pause(args: &Named) -> anyhow::Result<ExitCode> {
+    by_hand(args, "pause")
+}
+
+pub(crate) fn resume(args: &Named) -> anyhow::Result<ExitCode> {
+    by_hand(args, "resume")
+}
+
+fn by_hand(args: &Named, what: &str) -> anyhow::Result<ExitCode> {
+    let (status, answer) = args.running.ask(Method::POST, &format!("/{what}/{}", args.provider), &Value::Null)?;
+    if status != StatusCode::OK {
+        bail!("{}", word(&answer, "error"));
+    }
+    args.running.show(&answer, provider);
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Running {
+    fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+        let socket = match &self.control {
+            Some(socket) => socket.clone(),
+            None => loaded(&self.config)?.listen.control.with_context(|| {
+                format!("{}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"", self.config.display())
+            })?,
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let asked = runtime.block_on(exchange(&socket, method, path, body));
+        asked.with_context(|| format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display()))
+    }
+
+    fn show(&self, answer: &Value, people: fn(&Value) -> String) {
+        if self.json {
+            out::line(answer);
+        } else {
+            out::line(people(answer));
+        }
+    }
+}
+
+pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+    let stream = UnixStream::connect(socket).await?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
+    let request = Request::builder().method(method).uri(path).header("host", "control").body(Full::new(body))?;
+    let exchange = async {
+        let reply = sender.send_request(request).await?;
+        let status = reply.status();
+        let bytes = reply.into_body().collect().await?.to_bytes();
+        anyhow::Ok((status, serde_json::from_slice(&bytes)?))
+    };
+    // The connection is driven beside the exchange and ends with it.
+    tokio::select! {
+        answer = exchange => answer,
+        ended = connection => { ended?; bail!("it closed the connection") }
+    }
+}
+
+/// Each attempt in its turn, then what came of it.
+fn told(answer: &Value) -> String {
+    let mut lines: Vec<String> = list(answer, "attempts").map(attempt).collect();
+    let route = answer.get("route").and_then(Value::as_str).map(|route| format!(" by route {route}")).unwrap_or_default();
+    lines.push(format!("{}: {}{route}", word(answer, "recipient"), word(answer, "verdict")));
+    if let Some(diagnosis) = answer.get("diagnosis").and_then(Value::as_str) {
+        lines.push(diagnosis.to_owned());
+    }
+    lines.join("\n")
+}
+
+fn attempt(attempt: &Value) -> String {
+    let said = |key: &str| attempt.get(key).filter(|value| !value.is_null()).map(|value| format!(" {}", text(value))).unwrap_or_default();
+    format!("  {}: {}{}{} in {} ms", word(attempt, "provider"), word(attempt, "outcome"), said("cause"), said("status"), word(attempt, "took_ms"))
+}
+
+fn standings(answer: &Value) -> String {
+    let providers = list(answer, "providers").map(provider);
+    let routes = list(answer, "routes").map(|route| {
+        let able = route.get("can_deliver") == Some(&Value::Bool(true));
+        format!("route {}: {}", word(route, "route"), if able { "can deliver" } else { "CANNOT deliver" })
+    });
+    providers.chain(routes).collect::<Vec<_>>().join("\n")
+}
+
+fn provider(provider: &Value) -> String {
+    let cause = provider.get("cause").and_then(Value::as_str).map(|cause| format!(" ({cause})")).unwrap_or_default();
+    format!("provider {}: {}{cause}", word(provider, "provider"), word(provider, "standing"))
+}
+
+fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn word(value: &Value, key: &str) -> String {
+    value.get(key).map(text).unwrap_or_default()
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}

@@ -1,0 +1,213 @@
+//! `sms-sidecar demo`: the main job on loopback, in seconds. Simulated services, an embedded
+//! vault, the real sidecar as a process of its own, and a backend's calls over real HTTP. What
+//! happens is a script (`config/demo.toml`); a scene that ends otherwise than it says is a failure.
+
+mod backend;
+mod script;
+mod service;
+mod sidecar;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::{Context, ensure};
+use http::Request;
+use http_body_util::Full;
+use serde_json::Value;
+
+use crate::cli::out;
+use crate::dialect::{Catalog, Dialect};
+use crate::secret::SecretString;
+use crate::vault::embedded::Embedded;
+use backend::Got;
+use script::{Scene, Script};
+use service::{Mood, Service};
+use sidecar::Sidecar;
+
+/// What to leave behind.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Stay up afterwards, and print addresses and a `curl` line to try.
+    #[arg(long)]
+    keep: bool,
+}
+
+/// Everything on the stage.
+struct Stage {
+    script: Script,
+    folder: tempfile::TempDir,
+    vault: Embedded,
+    services: BTreeMap<String, Arc<Service>>,
+    spoken: Arc<Dialect>,
+    proxy: SocketAddr,
+    admin: SocketAddr,
+    sidecar: Sidecar,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(play(args))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
+async fn play(args: &Args) -> anyhow::Result<()> {
+    let began = Instant::now();
+    out::line("A backend that speaks Playmobile, simulated services on loopback, and a real sidecar between them.\n");
+    let mut stage = Stage::set().await?;
+    out::line(format_args!("    sidecar up on {} in {} ms, credentials in {}\n", stage.proxy, began.elapsed().as_millis(), stage.vault_file().display()));
+    for number in 0..stage.script.scenes.len() {
+        stage.scene(number).await?;
+    }
+    stage.metrics().await?;
+    out::line(format_args!("All of it in {:.1} s.", began.elapsed().as_secs_f64()));
+    if args.keep {
+        stage.keep().await?;
+    }
+    stage.sidecar.stop().await
+}
+
+impl Stage {
+    async fn set() -> anyhow::Result<Self> {
+        let script = Script::built_in()?;
+        let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
+        ensure!(problems.is_empty(), "the built-in descriptions have errors: {problems:?}");
+        let dialect = |name: &str| catalog.get(name).cloned().with_context(|| format!("no description of {name}"));
+        let folder = tempfile::Builder::new().prefix("sms-sidecar-demo").tempdir()?;
+        let vault = Embedded::new(folder.path().join("vault.age"), folder.path().join("vault.key"));
+        vault.init()?;
+        let mut services = BTreeMap::new();
+        for (name, account) in &script.accounts {
+            services.insert(name.clone(), Service::open(dialect(name)?, account.credential.clone()).await?);
+            put(&vault, name, &account.credential)?;
+        }
+        let (proxy, admin) = (sidecar::free_port().await?, sidecar::free_port().await?);
+        let config = config(&script, folder.path(), proxy, admin, &services);
+        let file = folder.path().join("config.toml");
+        std::fs::write(&file, config)?;
+        let spoken = dialect(&script.spoken)?;
+        let sidecar = Sidecar::start(&file).await?;
+        Ok(Self { script, folder, vault, services, spoken, proxy, admin, sidecar })
+    }
+
+    fn vault_file(&self) -> PathBuf {
+        self.folder.path().join("vault.age")
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
+    async fn scene(&mut self, number: usize) -> anyhow::Result<()> {
+        let scene = self.script.scenes.get(number).cloned().context("no such scene")?;
+        let bold = anstyle::Style::new().bold();
+        out::line(format_args!("{bold} {}  {}{bold:#}", number + 1, scene.title));
+        self.prepare(&scene).await?;
+        let request = backend::request(&self.spoken, &scene.to, &self.script.text, number)?;
+        let began = Instant::now();
+        let got = backend::call(self.proxy, &self.spoken, request).await?;
+        let took = began.elapsed();
+        let said = self.sidecar.until("call ").await?;
+        told(&got, took.as_millis(), &said);
+        self.check(&scene, &got)?;
+        for service in self.services.values() {
+            service.behaves(Mood::Well);
+            service.took();
+        }
+        Ok(())
+    }
+
+    /// What goes wrong in this scene.
+    async fn prepare(&self, scene: &Scene) -> anyhow::Result<()> {
+        if let Some(name) = &scene.resume {
+            out::line(format_args!("    $ sms-sidecar resume {name}"));
+            crate::cli::control::exchange(&self.folder.path().join("control.sock"), http::Method::POST, &format!("/resume/{name}"), &Value::Null).await?;
+        }
+        for (name, cause) in &scene.says {
+            let cause = cause.parse().map_err(|()| anyhow::anyhow!("`{cause}` is no cause"))?;
+            self.service(name)?.behaves(Mood::Says(cause));
+        }
+        if let Some(name) = &scene.loses {
+            self.service(name)?.behaves(Mood::Loses);
+        }
+        if let Some(name) = &scene.renew {
+            let renewed = self.script.accounts.get(name).map(|account| account.renewed.clone()).unwrap_or_default();
+            let (vault, entry, fields) = (self.vault.clone(), name.clone(), renewed.clone());
+            let into_vault = move || put(&vault, &entry, &fields).unwrap_or_else(|error| out::error(error));
+            self.service(name)?.changes(renewed, Some(Box::new(into_vault)));
+        }
+        for name in &scene.wrong {
+            let other = BTreeMap::from([("nobody".to_owned(), "knows it".to_owned())]);
+            self.service(name)?.changes(other, None);
+        }
+        Ok(())
+    }
+
+    fn service(&self, name: &str) -> anyhow::Result<&Arc<Service>> {
+        self.services.get(name).with_context(|| format!("no simulated service {name}"))
+    }
+
+    fn check(&self, scene: &Scene, got: &Got) -> anyhow::Result<()> {
+        let expect = &scene.expect;
+        ensure!(got.status == expect.status, "expected status {}, got {}: {}", expect.status, got.status, got.body);
+        ensure!(got.attempts == expect.attempts, "expected {} attempts, got {}", expect.attempts, got.attempts);
+        let Some(via) = &expect.via else { return Ok(()) };
+        ensure!(got.provider.as_ref() == Some(via), "expected {via}, got {:?}", got.provider);
+        let took = self.service(via)?.took();
+        ensure!(took.len() == 1, "{via} took {} messages", took.len());
+        out::line(format_args!("    {via} was given: {}\n", took.concat()));
+        Ok(())
+    }
+
+    /// What Grafana would draw.
+    async fn metrics(&self) -> anyhow::Result<()> {
+        let request = Request::builder().uri("/metrics").header("host", self.admin.to_string()).body(Full::default())?;
+        let got = backend::exchange(self.admin, request).await?;
+        let bold = anstyle::Style::new().bold();
+        out::line(format_args!("\n{bold}    What Grafana would draw (http://{}/metrics){bold:#}", self.admin));
+        let shown = ["calls_total", "attempts_total", "upstream_responses_total", "failovers_total", "possible_duplicates_total", "provider_standing"];
+        let counts = |line: &&str| shown.iter().any(|name| line.strip_prefix("sms_sidecar_").is_some_and(|rest| rest.starts_with(name))) && !line.ends_with(" 0");
+        got.body.lines().filter(counts).for_each(|line| out::line(format_args!("    {line}")));
+        out::line("");
+        Ok(())
+    }
+
+    /// Stays until Ctrl-C.
+    async fn keep(&self) -> anyhow::Result<()> {
+        let request = backend::request(&self.spoken, "+998901234599", &self.script.text, 99)?;
+        let path = request.url.path();
+        out::line(format_args!("Still up: doors http://{}, admin http://{}, config {}", self.proxy, self.admin, self.folder.path().join("config.toml").display()));
+        let body = String::from_utf8_lossy(&request.body).into_owned();
+        out::line(format_args!("Try:\n  curl -i http://{}/{}{path} -H 'Content-Type: application/json' -d '{body}'\nCtrl-C ends it.", self.proxy, self.spoken.name));
+        tokio::signal::ctrl_c().await?;
+        Ok(())
+    }
+}
+
+/// What the backend got, and what the sidecar says about it.
+fn told(got: &Got, took: u128, said: &[Value]) {
+    let retry = got.retry_after.as_ref().map(|after| format!(", Retry-After {after}")).unwrap_or_default();
+    out::line(format_args!("    backend got {}{retry} in {took} ms: {}", got.status, got.body));
+    for line in said {
+        let word = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
+        if let Some(attempts) = line.get("attempts") {
+            let attempts = attempts.as_str().map_or_else(|| attempts.to_string(), str::to_owned);
+            out::line(format_args!("    sidecar says: {} — {attempts}", word("verdict")));
+        } else if line.get("standing").is_some() && !word("cause").is_empty() {
+            out::line(format_args!("    {} is {}: {} → {}", word("provider"), word("standing"), word("cause"), word("remedy")));
+        }
+    }
+}
+
+fn config(script: &Script, folder: &Path, proxy: SocketAddr, admin: SocketAddr, services: &BTreeMap<String, Arc<Service>>) -> String {
+    let fixed = [("proxy", proxy.to_string()), ("admin", admin.to_string()), ("folder", folder.display().to_string())];
+    let places = services.iter().map(|(name, service)| (name.as_str(), service.base_url()));
+    fixed.into_iter().chain(places).fold(script.sidecar.clone(), |text, (hole, value)| text.replace(&format!("{{{hole}}}"), &value))
+}
+
+fn put(vault: &Embedded, name: &str, credential: &BTreeMap<String, String>) -> anyhow::Result<()> {
+    let fields = credential.iter().map(|(field, value)| (field.clone(), SecretString::from(value.clone()))).collect();
+    vault.update(|entries| entries.insert(format!("sms/{name}"), fields))?;
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! A simulated SMS service: a real HTTP server on loopback, played by the same description
+//! that the sidecar reads. It knows its account's credential and refuses any other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Context;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+
+use crate::dialect::{Answer, Asked, Dialect, Place, Recognised, Recognition, Reply, Request, recognise};
+use crate::sms::{Cause, Operation};
+
+/// How a service behaves.
+#[derive(Clone, Debug, Default)]
+pub(super) enum Mood {
+    /// It takes what is right.
+    #[default]
+    Well,
+    /// It refuses for this cause.
+    Says(Cause),
+    /// It takes the message and hangs up.
+    Loses,
+}
+
+/// Run when a credential is refused.
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// One service.
+pub(super) struct Service {
+    dialect: Arc<Dialect>,
+    pub(super) address: SocketAddr,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    mood: Mood,
+    credential: BTreeMap<String, String>,
+    /// Given to whoever logged in; forgotten when the credential changes.
+    logged_in: bool,
+    refused: Option<Hook>,
+    texts: Vec<String>,
+}
+
+impl Service {
+    /// Opens it on a free port of the loopback.
+    pub(super) async fn open(dialect: Arc<Dialect>, credential: BTreeMap<String, String>) -> anyhow::Result<Arc<Self>> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port on 127.0.0.1 is free")?;
+        let state = Mutex::new(State { credential, ..State::default() });
+        let service = Arc::new(Self { dialect, address: listener.local_addr()?, state });
+        tokio::spawn(accept(listener, Arc::clone(&service)));
+        Ok(service)
+    }
+
+    /// Where the sidecar finds it: the description's own base path on our address.
+    pub(super) fn base_url(&self) -> String {
+        let path = self.dialect.base_url().parse::<http::Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned());
+        format!("http://{}{}", self.address, path.unwrap_or_default())
+    }
+
+    pub(super) fn behaves(&self, mood: Mood) {
+        self.lock().mood = mood;
+    }
+
+    /// From now on only this credential is right; `refused` runs when another one comes.
+    pub(super) fn changes(&self, credential: BTreeMap<String, String>, refused: Option<Hook>) {
+        let mut state = self.lock();
+        (state.credential, state.logged_in, state.refused) = (credential, false, refused);
+    }
+
+    /// The texts it took since it was last asked.
+    pub(super) fn took(&self) -> Vec<String> {
+        std::mem::take(&mut self.lock().texts)
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What it says; none: it hangs up.
+    fn answer(&self, request: &Request) -> Option<Reply> {
+        let seen = match recognise(std::slice::from_ref(&self.dialect), Place::Named(&self.dialect), request, &[]) {
+            Recognition::Operation(seen) => seen,
+            Recognition::NotNamed(_) | Recognition::Foreign => return Some(bare(StatusCode::NOT_FOUND)),
+        };
+        if !self.knows(&seen, request) {
+            if let Some(hook) = { self.lock().refused.take() } {
+                hook();
+            }
+            return Some(self.refuses(Cause::CredentialRejected));
+        }
+        match seen.operation {
+            Operation::Login => {
+                self.lock().logged_in = true;
+                Some(self.dialect.answer_login(&seen, &Asked::default(), Timestamp::now()))
+            }
+            Operation::Send => self.takes(&seen, request),
+            Operation::Status | Operation::Carry | Operation::Other => Some(bare(StatusCode::NOT_FOUND)),
+        }
+    }
+
+    /// Its own credential, or the token that a login with it brought.
+    fn knows(&self, seen: &Recognised, request: &Request) -> bool {
+        let state = self.lock();
+        if self.dialect.has_token() && seen.operation != Operation::Login {
+            return state.logged_in;
+        }
+        let given = self.dialect.credential_of(seen, request);
+        !given.is_empty() && given.iter().all(|(field, value)| state.credential.get(field) == Some(value))
+    }
+
+    fn takes(&self, seen: &Recognised, request: &Request) -> Option<Reply> {
+        let mood = self.lock().mood.clone();
+        if let Mood::Says(cause) = mood {
+            return Some(self.refuses(cause));
+        }
+        let Ok(reading) = self.dialect.read(seen, request, "demo") else { return Some(bare(StatusCode::BAD_REQUEST)) };
+        if let Some(message) = &reading.message {
+            self.lock().texts.push(message.text.expose().to_owned());
+        }
+        let answer = Answer::Accepted { id: "demo-1" };
+        let reply = self.dialect.answer(&reading.asked, reading.message.as_ref(), &answer, Timestamp::now());
+        (!matches!(mood, Mood::Loses)).then_some(reply)
+    }
+
+    fn refuses(&self, cause: Cause) -> Reply {
+        self.dialect.provider_refusal(cause).unwrap_or_else(|| bare(StatusCode::UNAUTHORIZED))
+    }
+}
+
+async fn accept(listener: TcpListener, service: Arc<Service>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let service = Arc::clone(&service);
+        tokio::spawn(async move {
+            let handler = service_fn(|request| exchange(Arc::clone(&service), request));
+            // Hanging up on the sidecar is part of the story.
+            http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await.unwrap_or_default();
+        });
+    }
+}
+
+/// The service hung up without an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("hung up")]
+struct HungUp;
+
+async fn exchange(service: Arc<Service>, request: http::Request<Incoming>) -> Result<Response<Full<Bytes>>, HungUp> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(|_| HungUp)?.to_bytes();
+    let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
+    let reply = service.answer(&Request { method: parts.method, path, query, headers: parts.headers, body }).ok_or(HungUp)?;
+    let mut response = Response::new(Full::new(reply.body));
+    (*response.status_mut(), *response.headers_mut()) = (reply.status, reply.headers);
+    Ok(response)
+}
+
+fn bare(status: StatusCode) -> Reply {
+    Reply { status, headers: http::HeaderMap::new(), body: Bytes::new() }
+}

@@ -1,0 +1,162 @@
+//! `sms-sidecar wrap -- npm start`: runs a command with the environment that brings its SMS
+//! requests to us, starts a sidecar beside it where none listens, and is otherwise not
+//! there: signals go through, the command's exit code comes back.
+
+mod environment;
+
+use std::ffi::OsString;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::out;
+use environment::{Facts, Release, variables};
+
+/// The command, and where the config is.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    config: PathBuf,
+    /// Print the variables and run nothing.
+    #[arg(long)]
+    print: bool,
+    /// The command and its arguments, after `--`.
+    #[arg(last = true, value_name = "COMMAND")]
+    command: Vec<OsString>,
+}
+
+/// How long a sidecar that we start may take to listen.
+const START: Duration = Duration::from_secs(10);
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = crate::cli::loaded(&args.config)?;
+    let Some(address) = loaded.listen.proxy else {
+        bail!("{}: `listen.proxy` is not set, so there is no address to give to the command", args.config.display());
+    };
+    let proxy = format!("http://{address}");
+    let ca = loaded.ca.as_ref().map(|ca| ca.cert_file.clone());
+    let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
+    let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
+    let variables =
+        variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
+    if args.print {
+        variables.iter().for_each(|(name, value)| out::line(format_args!("{name}={value}")));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some((program, rest)) = args.command.split_first() else {
+        bail!("no command given: sms-sidecar wrap -- npm start");
+    };
+    let mut command = Command::new(program);
+    command.args(rest).envs(variables);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(beside(&args.config, address, command))
+}
+
+#[expect(clippy::disallowed_methods, reason = "what the user's shell set is what this command passes on")]
+fn inherited(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+/// Runs `command` with a sidecar beside it: one that listens already, else one of its own.
+async fn beside(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
+    let own = if listens(address).await { None } else { Some(start(config, address).await?) };
+    let mut child = command.spawn().with_context(|| format!("{} could not be started", program(&command)))?;
+    let code = passing_signals(&mut child).await?;
+    if let Some(mut own) = own {
+        send(&own, Signal::TERM);
+        own.wait().await?;
+    }
+    Ok(code)
+}
+
+fn program(command: &Command) -> String {
+    command.as_std().get_program().to_string_lossy().into_owned()
+}
+
+async fn listens(address: SocketAddr) -> bool {
+    tokio::net::TcpStream::connect(address).await.is_ok()
+}
+
+/// Starts `sms-sidecar run` in a process group of its own, so that a Ctrl-C meant for the
+/// command lets calls in flight finish.
+async fn start(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+    let mut own = Command::new(std::env::current_exe()?)
+        .arg("run")
+        .arg("--config")
+        .arg(config)
+        .process_group(0)
+        .kill_on_drop(true)
+        .spawn()
+        .context("the sidecar could not be started")?;
+    let mut tick = tokio::time::interval(Duration::from_millis(20));
+    let ready = async {
+        while !listens(address).await {
+            tick.tick().await;
+        }
+    };
+    tokio::select! {
+        () = ready => Ok(own),
+        ended = own.wait() => bail!("the sidecar ended at once ({}); its reason stands above", ended?),
+        () = tokio::time::sleep(START) => bail!("the sidecar did not listen on {address} within {} s", START.as_secs()),
+    }
+}
+
+/// Waits for the command, and hands it every signal that asks us to stop or reload.
+async fn passing_signals(child: &mut Child) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut quit = signal(SignalKind::quit())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        let received = tokio::select! {
+            ended = child.wait() => return Ok(exit_code(ended?)),
+            _ = terminate.recv() => Signal::TERM,
+            _ = hangup.recv() => Signal::HUP,
+            _ = quit.recv() => Signal::QUIT,
+            _ = interrupt.recv() => Signal::INT,
+        };
+        // On a terminal the kernel has given Ctrl-C and Ctrl-\ to the command already.
+        let given = matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
+        if !given {
+            send(child, received);
+        }
+    }
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    // A process that is gone needs no signal.
+    pid.map(|pid| kill_process(pid, signal)).transpose().map_or_else(|_| None, |sent| sent);
+}
+
+/// The command's own code; 128 and the signal's number where a signal ended it, as shells say it.
+fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+    let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    ExitCode::from(u8::try_from(code).unwrap_or(1))
+}
+
+fn node_release() -> Option<Release> {
+    let said = std::process::Command::new("node").arg("--version").output().ok()?;
+    Release::parse(&String::from_utf8_lossy(&said.stdout))
+}
+
+/// Every axios the command can load: at the top of `node_modules`, and one level inside each package.
+fn axios_releases(modules: &Path) -> Vec<Release> {
+    let nested = std::fs::read_dir(modules).into_iter().flatten().flatten().map(|package| package.path().join("node_modules"));
+    let folders = std::iter::once(modules.to_owned()).chain(nested);
+    folders.filter_map(|folder| axios_release(&folder.join("axios/package.json"))).collect()
+}
+
+fn axios_release(package: &Path) -> Option<Release> {
+    let package: serde_json::Value = serde_json::from_slice(&std::fs::read(package).ok()?).ok()?;
+    Release::parse(package.get("version")?.as_str()?)
+}

@@ -1,0 +1,137 @@
+//! One attempt: a credential, the request written or patched, the exchange, the finding.
+//! It always comes to an outcome; what it could not do is an outcome, too.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
+use crate::policy::{Attempt, Held};
+use crate::proxy::link::{Link, NoPass, Pass, lost_finding, unsent};
+use crate::proxy::mask::mask;
+use crate::sms::{Cause, Concern, Kind, Message, Outcome};
+use crate::telemetry::AttemptEnded;
+
+/// What is to be sent, seen from one provider.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Say<'a> {
+    /// The backend's own request, in the provider's own dialect.
+    Native(&'a Recognised, &'a Request),
+    /// The message, written anew.
+    Anew(&'a Message),
+}
+
+/// One attempt and all that is known of it.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) link: Arc<Link>,
+    pub(super) kind: Kind,
+    pub(super) attempt: Attempt,
+    pub(super) finding: Finding,
+    pub(super) status: Option<u16>,
+    /// What the provider said in the backend's own dialect, our secrets masked.
+    pub(super) native: Option<Reply>,
+    pub(super) took: Duration,
+}
+
+/// One attempt to be made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Task<'a> {
+    pub(super) account: usize,
+    pub(super) kind: Kind,
+    pub(super) say: Say<'a>,
+    /// The message's reference, for services that give no id of their own.
+    pub(super) reference: &'a str,
+    pub(super) timeout: Duration,
+    pub(super) trial: bool,
+}
+
+/// What came of an attempt before it is measured.
+struct Came {
+    finding: Finding,
+    held: Held,
+    reply: Option<Reply>,
+    status: Option<u16>,
+}
+
+impl Link {
+    /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
+    pub(super) async fn attempt(self: &Arc<Self>, task: &Task<'_>) -> Tried {
+        let began = self.around.now();
+        let mut came = match self.pass(task.trial).await {
+            Err(NoPass { mut finding, held, detail }) => {
+                finding.says = finding.says.or(detail);
+                Came { finding, held, reply: None, status: None }
+            }
+            Ok(pass) => self.exchange(task, &pass).await,
+        };
+        let took = self.around.now().since(began);
+        AttemptEnded { provider: &self.provider.id, kind: task.kind, outcome: &came.finding.outcome, status: came.status, took }
+            .emit(&self.around.telemetry);
+        match came.finding.outcome.cause().map(Cause::concern) {
+            Some(Concern::Credential) => came.held = self.refused(came.held).await,
+            None => self.accepted(came.held),
+            Some(_) => {}
+        }
+        let attempt = Attempt {
+            account: task.account,
+            credential: came.held,
+            outcome: came.finding.outcome.clone(),
+            wait: came.finding.retry_after,
+            ended: Duration::ZERO,
+            inherited: false,
+        };
+        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding: came.finding, status: came.status, native: came.reply, took }
+    }
+
+    async fn exchange(&self, task: &Task<'_>, pass: &Pass) -> Came {
+        let came = |finding, reply, status| Came { finding, held: pass.held, reply, status };
+        let outgoing = match self.written(task, pass) {
+            Ok(outgoing) => outgoing,
+            Err(Untranslatable { cause, why }) => {
+                let mut finding = unsent(cause);
+                finding.says = Some(why);
+                return came(finding, None, None);
+            }
+        };
+        match self.client.exchange(outgoing, task.timeout).await {
+            Err(lost) => came(lost_finding(&lost), None, None),
+            Ok(reply) => {
+                let finding = self.provider.dialect.classify(task.kind, &reply, task.reference);
+                let status = Some(reply.status.as_u16());
+                let native = matches!(task.say, Say::Native(..)).then(|| self.without_secrets(reply, pass));
+                came(finding, native, status)
+            }
+        }
+    }
+
+    fn written(&self, task: &Task<'_>, pass: &Pass) -> Result<Outgoing, Untranslatable> {
+        let (account, now) = (self.account(pass), self.around.wall());
+        match task.say {
+            Say::Native(seen, request) => self.provider.dialect.patch(seen, request, &account, now),
+            Say::Anew(message) => self.provider.dialect.write(message, &account, now),
+        }
+    }
+
+    fn without_secrets(&self, reply: Reply, pass: &Pass) -> Reply {
+        let public = |name: &str| self.provider.dialect.credential_fields().iter().any(|field| field.public && field.name == name);
+        let secrets = pass.credential.names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
+        let token = pass.token.iter().flat_map(|token| token.maskable());
+        mask(reply, secrets.filter(|value| value.len() >= 8).chain(token))
+    }
+
+    /// Whether what it would say of a message is known not to fit, before a credential is touched.
+    pub(super) fn skips(&self, message: Option<&Message>, speaks: bool) -> Option<Cause> {
+        match message {
+            None if !speaks => Some(Cause::NotTranslatable),
+            None => None,
+            Some(message) if self.provider.templates_only && message.template.is_none() => Some(Cause::TemplateNotApproved),
+            Some(message) => self.provider.dialect.fits(message).err().map(|problem| problem.cause),
+        }
+    }
+}
+
+impl Tried {
+    pub(super) fn outcome(&self) -> &Outcome {
+        &self.attempt.outcome
+    }
+}

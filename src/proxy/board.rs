@@ -1,0 +1,126 @@
+//! How the providers stand, behind one lock: the question to `policy` and what follows from
+//! its answer (a trial taken, a retry paid) are one step, so no two calls take the same trial.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::clock::Moment;
+use crate::policy::{Attempt, Event, Held, LastResort, Plan, Record, Standing, Step, View, cause, next};
+use crate::proxy::link::Link;
+use crate::sms::{Cause, ProviderId, Verdict};
+use crate::telemetry::{StandingChanged, Telemetry};
+
+/// Every provider's record.
+#[derive(Debug)]
+pub(super) struct Board {
+    telemetry: Arc<Telemetry>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    records: BTreeMap<ProviderId, Record>,
+    /// What was said last, so that only a change is told.
+    told: BTreeMap<ProviderId, (&'static str, Option<Cause>)>,
+    resorts: BTreeMap<String, LastResort>,
+}
+
+/// The question of one call at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question<'a> {
+    pub(super) route: &'a str,
+    pub(super) plan: &'a Plan,
+    pub(super) links: &'a [Arc<Link>],
+    pub(super) tried: &'a [Attempt],
+    pub(super) elapsed: std::time::Duration,
+    pub(super) now: Moment,
+    pub(super) dice: f64,
+}
+
+impl Board {
+    pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { telemetry, state: Mutex::default() }
+    }
+
+    /// The next step, with whatever it takes from the records taken.
+    pub(super) fn step(&self, question: &Question<'_>) -> Step {
+        let mut state = self.lock();
+        let views = state.views(question);
+        let mut step = next(question.plan, question.tried, |account| view(&views, account), question.elapsed, question.dice);
+        if step == Step::Answer(Verdict::NotSent) && question.tried.iter().all(|attempt| attempt.inherited) {
+            let resort = state.resorts.entry(question.route.to_owned()).or_default();
+            if let Some(account) = resort.admit(question.plan, |account| view(&views, account), question.now) {
+                step = Step::Send { account, after: std::time::Duration::ZERO, trial: true, retry: false };
+            }
+        }
+        if let Step::Send { account, trial, retry, .. } = step
+            && let Some(link) = question.links.get(account)
+        {
+            state.record(link).observe(&Event::Begun { trial, retry }, question.now);
+        }
+        step
+    }
+
+    /// Why a call ended as it did.
+    pub(super) fn cause(&self, question: &Question<'_>) -> Option<Cause> {
+        let views = self.lock().views(question);
+        cause(question.plan, question.tried, |account| view(&views, account))
+    }
+
+    /// An attempt at this provider came to its end.
+    pub(super) fn ended(&self, link: &Link, attempt: &Attempt, remedy: Option<&str>, now: Moment) {
+        let event = Event::Ended { outcome: attempt.outcome.clone(), credential: attempt.credential, wait: attempt.wait };
+        self.observe(link, event, remedy, now);
+    }
+
+    /// Takes in what happened, and tells if the standing is another one now.
+    pub(super) fn observe(&self, link: &Link, event: Event, remedy: Option<&str>, now: Moment) {
+        let mut state = self.lock();
+        state.record(link).observe(&event, now);
+        self.tell(&mut state, link, remedy, now);
+    }
+
+    /// How a provider stands.
+    pub(super) fn standing(&self, link: &Link, now: Moment) -> Standing {
+        self.lock().record(link).standing(now, link.newest())
+    }
+
+    /// Tells of changes that time or a new credential made.
+    pub(super) fn refresh<'a>(&self, links: impl Iterator<Item = &'a Arc<Link>>, now: Moment) {
+        let mut state = self.lock();
+        for link in links {
+            self.tell(&mut state, link, None, now);
+        }
+    }
+
+    fn tell(&self, state: &mut State, link: &Link, remedy: Option<&str>, now: Moment) {
+        let id = &link.provider.id;
+        let standing = state.record(link).standing(now, link.newest());
+        let word = (standing.as_str(), standing.cause());
+        if state.told.insert(id.clone(), word).is_some_and(|told| told == word) {
+            return;
+        }
+        let remedy = remedy.filter(|_| standing != Standing::Open);
+        StandingChanged { provider: id, standing: word.0, cause: word.1, remedy }.emit(&self.telemetry);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn record(&mut self, link: &Link) -> &mut Record {
+        self.records.entry(link.provider.id.clone()).or_insert_with(|| Record::new(link.provider.recheck))
+    }
+
+    fn views(&mut self, question: &Question<'_>) -> Vec<View> {
+        question.links.iter().map(|link| self.record(link).view(question.now, link.newest())).collect()
+    }
+}
+
+fn view(views: &[View], account: usize) -> View {
+    let nobody = View { admission: crate::policy::Admission::Closed { cause: Cause::NoProvider, wait: None }, credential: Held::default(), retry: false };
+    views.get(account).copied().unwrap_or(nobody)
+}
+

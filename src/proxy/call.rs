@@ -1,0 +1,100 @@
+//! One call on its way through: what is known of it from the start, and how it ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::diagnosis::Diagnosis;
+use crate::dialect::{Reply, Request};
+use crate::net::authority::Authority;
+use crate::net::door::Target;
+use crate::net::drain::Line;
+use crate::proxy::attempt::Tried;
+use crate::proxy::world::World;
+use crate::sms::{Cause, Door, Msisdn, Operation, Outcome, ProviderId, Verdict};
+use crate::telemetry::{AttemptLine, CallEnded, Telemetry};
+
+/// What is known of a call from the start.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) id: String,
+    pub(super) door: Door,
+    pub(super) target: Target,
+    pub(super) caller: Option<String>,
+    pub(super) request: Request,
+    /// The account that the base URL named.
+    pub(super) named: Option<ProviderId>,
+    pub(super) line: Line,
+    pub(super) began: Moment,
+    pub(super) world: Arc<World>,
+}
+
+impl Call {
+    /// The host the backend named, where it named one.
+    pub(super) fn authority(&self) -> Option<&Authority> {
+        match &self.target {
+            Target::Host(authority) => Some(authority),
+            Target::Base | Target::Nowhere => None,
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub(super) reply: Reply,
+    pub(super) operation: Operation,
+    pub(super) dialect: Option<String>,
+    pub(super) verdict: Verdict,
+    pub(super) cause: Option<Cause>,
+    pub(super) route: Option<String>,
+    pub(super) recipient: Option<Msisdn>,
+    pub(super) tried: Vec<Tried>,
+    pub(super) diagnosis: Option<Diagnosis>,
+}
+
+impl Ended {
+    /// An end that took no attempt.
+    pub(super) fn at_once(reply: Reply, operation: Operation, dialect: &str, verdict: Verdict) -> Self {
+        let dialect = Some(dialect.to_owned());
+        Self { reply, operation, dialect, verdict, cause: None, route: None, recipient: None, tried: Vec::new(), diagnosis: None }
+    }
+
+    /// Who took the message.
+    pub(super) fn carrier(&self) -> Option<&Tried> {
+        self.tried.iter().rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
+    }
+
+    /// Writes the call's line and counts it.
+    pub(super) fn tell(&self, call: &Call, took: Duration, telemetry: &Telemetry) {
+        let lines: Vec<AttemptLine<'_>> = self.tried.iter().map(line).collect();
+        CallEnded {
+            id: &call.id,
+            caller: call.caller.as_deref(),
+            door: call.door,
+            dialect: self.dialect.as_deref(),
+            operation: self.operation,
+            route: self.route.as_deref(),
+            recipient: self.recipient.as_ref(),
+            attempts: &lines,
+            verdict: self.verdict,
+            cause: self.cause,
+            certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
+            remedy: self.diagnosis.as_ref().map(|diagnosis| diagnosis.remedy.as_str()),
+            took,
+        }
+        .emit(telemetry);
+    }
+}
+
+fn line(tried: &Tried) -> AttemptLine<'_> {
+    AttemptLine {
+        provider: &tried.link.provider.id,
+        kind: tried.kind,
+        outcome: tried.outcome(),
+        certainty: tried.outcome().cause().map(|_| tried.finding.certainty),
+        status: tried.status,
+        says: tried.finding.says.as_deref(),
+        took: tried.took,
+    }
+}

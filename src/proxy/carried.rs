@@ -1,0 +1,139 @@
+//! Calls that are no message: a login (answered here), a status of an id of ours (answered
+//! from memory), everything else a dialect names (passed with the credential in, one
+//! attempt), and whatever observe mode passes as it came.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+
+use crate::dialect::{Asked, Dialect, Outgoing, Recognised, Reply};
+use crate::net::authority::Authority;
+use crate::proxy::Proxy;
+use crate::proxy::answer::{passed, refused};
+use crate::proxy::attempt::{Say, Task, Tried};
+use crate::proxy::call::{Call, Ended};
+use crate::proxy::link::{Link, lost_finding};
+use crate::proxy::send::Sending;
+use crate::policy::Attempt;
+use crate::sms::{Cause, Family, Kind, Operation, Outcome, Verdict};
+use crate::telemetry::AttemptEnded;
+
+impl Proxy {
+    /// The backend's own login gets a placeholder: it never holds a real token.
+    pub(super) fn login(&self, seen: &Recognised) -> Ended {
+        let reply = seen.dialect.answer_login(seen, &Asked::default(), self.wall());
+        Ended::at_once(reply, Operation::Login, &seen.dialect.name, Verdict::Answered)
+    }
+
+    /// A status question: about an id of ours it is answered here, about theirs it is carried.
+    pub(super) async fn status(&self, call: &Call, seen: &Recognised) -> Ended {
+        let asked = seen.dialect.read(seen, &call.request, "").map(|reading| reading.asked).unwrap_or_default();
+        let real = seen.dialect.asked_id(seen, &asked).and_then(|id| self.desk.find(&id));
+        let answer = real.and_then(|real| seen.dialect.answer_status(seen, &asked, &real.id, None, self.wall()));
+        match answer {
+            Some(reply) => Ended::at_once(reply, Operation::Status, &seen.dialect.name, Verdict::Answered),
+            None => self.carry_on(call, seen).await,
+        }
+    }
+
+    /// One attempt through one account; a failure that is not the call's own is a 502.
+    pub(super) async fn carry_on(&self, call: &Call, seen: &Recognised) -> Ended {
+        let Some(link) = call.world.carrier(call.named.as_ref(), &seen.dialect) else {
+            return self.nobody(&seen.dialect, seen.operation);
+        };
+        let say = Say::Native(seen, &call.request);
+        let task = Task { account: 0, kind: Kind::Carry, say, reference: "", timeout: link.provider.timeout, trial: false };
+        let tried = link.attempt(&task).await;
+        let cause = tried.outcome().cause();
+        let theirs = cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
+        let reply = match tried.native.clone().filter(|reply| theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED) {
+            Some(reply) => passed(reply),
+            None => self.bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
+        };
+        let mut ended = Ended::at_once(reply, seen.operation, &seen.dialect.name, Verdict::Carried);
+        ended.cause = cause;
+        ended.diagnosis = self.diagnose(&tried);
+        ended.tried = vec![tried];
+        ended
+    }
+
+    /// The backend's own request to the host it named, once, and the reply back as it is.
+    pub(super) async fn observe(&self, call: &Call, dialect: &Dialect, operation: Operation, sending: Option<&Sending<'_>>) -> Ended {
+        let Some(link) = call.world.carrier(call.named.as_ref(), dialect) else {
+            return self.nobody(dialect, operation);
+        };
+        let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
+        let reference = sending.and_then(|sending| sending.message.as_ref()).map_or("", |message| message.reference.as_str());
+        let (tried, reply) = self.watched(call, &link, kind, reference).await;
+        let reply = reply.unwrap_or_else(|| self.bad_gateway(dialect, tried.outcome().cause().unwrap_or(Cause::Unexplained)));
+        let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
+        let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
+        ended.cause = tried.outcome().cause();
+        ended.diagnosis = self.diagnose(&tried);
+        ended.route = sending.and_then(|sending| sending.route).map(|route| route.name.clone());
+        ended.recipient = sending.and_then(|sending| sending.message.as_ref()).map(|message| message.recipient.clone());
+        ended.tried = vec![tried];
+        ended
+    }
+
+    async fn watched(&self, call: &Call, link: &Arc<Link>, kind: Kind, reference: &str) -> (Tried, Option<Reply>) {
+        let began = self.now();
+        let (finding, reply) = match as_it_came(call, link) {
+            None => (crate::proxy::link::unsent(Cause::EndpointWrong), None),
+            Some(outgoing) => match link.client.exchange(outgoing, link.provider.timeout).await {
+                Err(lost) => (lost_finding(&lost), None),
+                Ok(reply) => (link.provider.dialect.classify(kind, &reply, reference), Some(reply)),
+            },
+        };
+        let took = self.now().since(began);
+        let status = reply.as_ref().map(|reply| reply.status.as_u16());
+        AttemptEnded { provider: &link.provider.id, kind, outcome: &finding.outcome, status, took }.emit(&self.telemetry);
+        let outcome = finding.outcome.clone();
+        let (credential, wait) = (link.newest(), finding.retry_after);
+        let attempt = Attempt { account: 0, credential, outcome, wait, ended: took, inherited: false };
+        (Tried { link: Arc::clone(link), kind, attempt, finding, status, native: None, took }, reply)
+    }
+
+    fn nobody(&self, dialect: &Dialect, operation: Operation) -> Ended {
+        let reason = format!("no provider of dialect {} is configured", dialect.name);
+        let reply = refused(dialect, StatusCode::SERVICE_UNAVAILABLE, Cause::NoProvider, &reason);
+        let mut ended = Ended::at_once(reply, operation, &dialect.name, Verdict::Rejected);
+        ended.cause = Some(Cause::NoProvider);
+        ended
+    }
+
+    fn bad_gateway(&self, dialect: &Dialect, cause: Cause) -> Reply {
+        let reason = "the service could not be asked; the sidecar's log says why";
+        refused(dialect, StatusCode::BAD_GATEWAY, cause, reason)
+    }
+}
+
+fn observed(outcome: &Outcome) -> Verdict {
+    match outcome {
+        Outcome::Accepted { .. } => Verdict::Accepted,
+        Outcome::Refused(cause) if cause.family() == Family::Message => Verdict::MessageRefused,
+        Outcome::Refused(_) | Outcome::Unsent(_) => Verdict::NotSent,
+        Outcome::Unknown(_) => Verdict::InDoubt,
+    }
+}
+
+/// To the host the backend named; at the base URL door, to the provider's own.
+fn as_it_came(call: &Call, link: &Link) -> Option<Outgoing> {
+    let origin = match call.authority() {
+        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}", scheme.label(), bracketed(host)),
+        None => origin(&link.provider.base_url)?,
+    };
+    let query = call.request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
+    let url = format!("{origin}{}{query}", call.request.path).parse().ok()?;
+    let (method, headers, body) = (call.request.method.clone(), call.request.headers.clone(), call.request.body.clone());
+    Some(Outgoing { method, url, headers, body })
+}
+
+fn bracketed(host: &str) -> String {
+    if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn origin(url: &str) -> Option<String> {
+    let uri: http::Uri = url.parse().ok()?;
+    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
+}

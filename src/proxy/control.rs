@@ -1,0 +1,157 @@
+//! The control socket: what `send`, `pause`, `resume` and `status` speak to. Small JSON over
+//! HTTP/1.1 on a unix socket that only its owner and group can open; not a door for backends.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::{Value, json};
+
+use crate::dialect;
+use crate::net::door::Target;
+use crate::net::drain::{Drain, Line};
+use crate::net::peer::Peer;
+use crate::net::server::{Site, Stream};
+use crate::policy::Event;
+use crate::proxy::Proxy;
+use crate::proxy::attempt::Tried;
+use crate::proxy::call::{Call, Ended};
+use crate::proxy::link::Link;
+use crate::proxy::world::Seeing;
+use crate::sms::{Door, ProviderId};
+
+/// The dialect of our own small API, in which `send` speaks.
+const OWN: &str = "plain";
+/// More than any request here needs.
+const LARGEST: usize = 64 << 10;
+
+/// Serves the control socket.
+#[derive(Clone, Debug)]
+pub struct Control(Arc<Proxy>);
+
+impl Control {
+    /// Over this pipeline.
+    pub fn new(proxy: Arc<Proxy>) -> Self {
+        Self(proxy)
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (parts, body) = request.into_parts();
+        let body = match Limited::new(body, LARGEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return Ok(said(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "the request is too large or was cut short" }))),
+        };
+        let (status, value) = match (&parts.method, parts.uri.path().split('/').collect::<Vec<_>>().as_slice()) {
+            (&Method::POST, ["", "send"]) => self.0.send_own(body).await,
+            (&Method::POST, ["", "pause", name]) => self.0.by_hand(name, Event::Paused),
+            (&Method::POST, ["", "resume", name]) => self.0.by_hand(name, Event::Resumed),
+            (&Method::GET, ["", "status"]) => (StatusCode::OK, self.0.status_now()),
+            _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume and status" })),
+        };
+        Ok(said(status, &value))
+    }
+}
+
+impl Site for Control {
+    async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
+        let service = service_fn(|request| self.answer(request));
+        let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            // Whoever hung up does not read our answer.
+            ended = &mut connection => return ended.unwrap_or_default(),
+            () = drain.reached(crate::net::drain::Phase::Draining) => connection.as_mut().graceful_shutdown(),
+        }
+        connection.await.unwrap_or_default();
+    }
+}
+
+impl Proxy {
+    /// A message of the operator's own, through the same pipeline as every other.
+    async fn send_own(&self, body: Bytes) -> (StatusCode, Value) {
+        let world = self.world.load_full();
+        let mut headers = http::HeaderMap::new();
+        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+        let request = dialect::Request { method: Method::POST, path: format!("/{OWN}/v1/messages"), query: None, headers, body };
+        let Seeing { recognition, named, request } = world.see(&Target::Base, request);
+        let (began, id) = (self.now(), self.own_reference());
+        let call = Call { id, door: Door::Control, target: Target::Base, caller: None, request, named, line: Line::steady(), began, world };
+        let ended = self.through(&call, recognition).await;
+        ended.tell(&call, self.now().since(began), &self.telemetry);
+        (ended.reply.status, told(&ended))
+    }
+
+    fn by_hand(&self, name: &str, event: Event) -> (StatusCode, Value) {
+        let world = self.world.load();
+        let Some(link) = world.links.get(&ProviderId::new(name)) else {
+            let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();
+            return (StatusCode::NOT_FOUND, json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) }));
+        };
+        self.board.observe(link, event, None, self.now());
+        (StatusCode::OK, self.provider_now(link))
+    }
+
+    fn status_now(&self) -> Value {
+        let world = self.world.load();
+        let providers: Vec<Value> = world.links.values().map(|link| self.provider_now(link)).collect();
+        let open = |id: &ProviderId| world.links.get(id).is_some_and(|link| self.board.standing(link, self.now()).as_str() == "open");
+        let routes: Vec<Value> = world
+            .settings
+            .routes
+            .iter()
+            .map(|route| {
+                let names: Vec<&str> = route.providers.iter().map(ProviderId::as_str).collect();
+                json!({ "route": route.name, "providers": names, "can_deliver": route.providers.iter().any(open) })
+            })
+            .collect();
+        json!({ "providers": providers, "routes": routes })
+    }
+
+    fn provider_now(&self, link: &Link) -> Value {
+        let standing = self.board.standing(link, self.now());
+        json!({
+            "provider": link.provider.id.as_str(),
+            "dialect": link.provider.dialect.name,
+            "standing": standing.as_str(),
+            "cause": standing.cause().map(crate::sms::Cause::as_str),
+            "credential_version": link.newest().version.0,
+        })
+    }
+}
+
+/// A call's end, for whoever watches a terminal; numbers masked, no text.
+fn told(ended: &Ended) -> Value {
+    json!({
+        "verdict": ended.verdict.as_str(),
+        "route": ended.route,
+        "recipient": ended.recipient.as_ref().map(ToString::to_string),
+        "cause": ended.cause.map(crate::sms::Cause::as_str),
+        "certainty": ended.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
+        "diagnosis": ended.diagnosis.as_ref().map(ToString::to_string),
+        "attempts": ended.tried.iter().map(attempt).collect::<Vec<_>>(),
+    })
+}
+
+fn attempt(tried: &Tried) -> Value {
+    json!({
+        "provider": tried.link.provider.id.as_str(),
+        "outcome": tried.outcome().as_str(),
+        "cause": tried.outcome().cause().map(crate::sms::Cause::as_str),
+        "status": tried.status,
+        "says": tried.finding.says,
+        "took_ms": u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+fn said(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,71 @@
+//! Evidence gathered for `diagnosis`: what an attempt brought to light and what is known
+//! around it, as plain values.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, diagnose};
+use crate::proxy::Proxy;
+use crate::proxy::attempt::Tried;
+use crate::proxy::link::Link;
+use crate::proxy::send::Sending;
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Kind};
+use crate::vault::SourceSettings;
+
+impl Proxy {
+    /// Why an attempt failed and what to do; none: it did not fail.
+    pub(super) fn diagnose(&self, tried: &Tried) -> Option<Diagnosis> {
+        let cause = tried.outcome().cause()?;
+        let finding = &tried.finding;
+        let evidence = Evidence {
+            kind: tried.kind,
+            cause,
+            certainty: finding.certainty,
+            alternatives: &finding.alternatives,
+            status: tried.status,
+            code: finding.code.as_deref(),
+            says: finding.says.as_deref(),
+        };
+        Some(about(&tried.link, tried.attempt.credential.version, &evidence, self.now()))
+    }
+
+    /// The same where no attempt was made: everybody was skipped or stood aside.
+    pub(super) fn diagnose_bare(&self, sending: &Sending<'_>, cause: Cause) -> Diagnosis {
+        let evidence = Evidence { kind: Kind::Send, cause, certainty: Certainty::Certain, alternatives: &[], status: None, code: None, says: None };
+        match sending.links.first() {
+            Some(link) => about(link, link.newest().version, &evidence, self.now()),
+            None => diagnose(&evidence, &Context::default()),
+        }
+    }
+}
+
+fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now: Moment) -> Diagnosis {
+    let provider = &link.provider;
+    let reference = provider.credential.as_ref();
+    let seen = reference.and_then(|reference| link.around.keeper.seen(reference)).filter(|seen| seen.version == version);
+    let fields: Vec<String> = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
+    let entry = reference.map(|reference| Entry { vault: &reference.vault, kept: link.kept, path: &reference.path, fields: &fields });
+    let context = Context {
+        provider: provider.id.as_str(),
+        dialect: &provider.dialect.name,
+        base_url: &provider.base_url,
+        entry,
+        version,
+        age: seen.map(|seen| now.since(seen.since)),
+        accepted: link.last_accepted().map(|(at, version)| (now.since(at), version)),
+        sender: provider.sender.as_deref(),
+        timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
+        config: "",
+    };
+    diagnose(evidence, &context)
+}
+
+/// How a vault keeps its entries.
+pub(super) fn kept(source: Option<&SourceSettings>) -> Kept {
+    match source {
+        Some(SourceSettings::Env { .. }) => Kept::Env,
+        Some(SourceSettings::Directory { .. }) => Kept::Directory,
+        Some(SourceSettings::Embedded { .. }) | None => Kept::Embedded,
+    }
+}

@@ -1,0 +1,241 @@
+//! One message: the loop around `policy::next`. Everything judged here is judged by pure
+//! functions below; this file only asks, waits and does.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::dialect::{Asked, Reading, Recognised};
+use crate::policy::{Attempt, OnUnknown, Past, Plan, Seen, Step, Terms, carry_over};
+use crate::proxy::answer::{Told, answered, native_end, plain_refusal};
+use crate::proxy::attempt::{Say, Task, Tried};
+use crate::proxy::board::Question;
+use crate::proxy::call::{Call, Ended};
+use crate::proxy::desk::{Open, Turn};
+use crate::proxy::link::Link;
+use crate::proxy::{Mode, Proxy, Route};
+use crate::sms::{Cause, Kind, Message, Operation, Outcome, ProviderId, Verdict};
+use crate::telemetry::{Failover, PossibleDuplicate, Repeat, RouteFirstChoice};
+
+/// Attempts at one provider, and pause between them, where no route says otherwise.
+const ATTEMPTS: usize = 2;
+const PAUSE: Duration = Duration::from_millis(200);
+const DEADLINE: Duration = Duration::from_secs(8);
+const REPEAT_WINDOW: Duration = Duration::from_secs(10);
+
+/// A message on its way: what the backend said, and who may carry it.
+pub(super) struct Sending<'a> {
+    pub(super) call: &'a Call,
+    pub(super) seen: &'a Recognised,
+    pub(super) asked: Asked,
+    /// None for a call that only its own dialect can carry.
+    pub(super) message: Option<Message>,
+    pub(super) bound: bool,
+    pub(super) route: Option<&'a Route>,
+    pub(super) links: Vec<Arc<Link>>,
+    /// The message as each provider has its words approved.
+    said: Vec<Option<Message>>,
+    plan: Plan,
+}
+
+impl Proxy {
+    /// Reads a send and carries it, or tells what is known of it already.
+    pub(super) async fn send(&self, call: &Call, seen: &Recognised) -> Ended {
+        let reading = match seen.dialect.read(seen, &call.request, &self.own_reference()) {
+            Ok(reading) => reading,
+            Err(error) => return self.unreadable(seen, &error),
+        };
+        let sending = Sending::new(call, seen, reading);
+        if sending.route.map_or(call.world.settings.mode, |route| route.mode) == Mode::Observe {
+            return self.observe(call, &seen.dialect, Operation::Send, Some(&sending)).await;
+        }
+        let mut ended = match self.desk.turn(&sending, self.now()).await {
+            Turn::Told(told) => {
+                Repeat { dialect: &seen.dialect.name }.emit(&self.telemetry);
+                told.again(&sending, self.wall())
+            }
+            Turn::Overtaken => sending.ended(self, Vec::new(), Verdict::NotSent),
+            Turn::Carry(mut open, history) => {
+                let ended = self.carried_through(&sending, &history, &mut open).await;
+                self.desk.finish(open, &sending, &ended, self.now());
+                ended
+            }
+        };
+        ended.route = sending.route.map(|route| route.name.clone());
+        ended.recipient = sending.message.map(|message| message.recipient);
+        ended
+    }
+
+    /// The loop: ask what is next, do it, until there is an answer.
+    async fn carried_through(&self, sending: &Sending<'_>, history: &[Past], open: &mut Open<'_>) -> Ended {
+        let order: Vec<ProviderId> = sending.links.iter().map(|link| link.provider.id.clone()).collect();
+        let mut past = carry_over(history, &order);
+        let mut tried: Vec<Tried> = Vec::new();
+        let verdict = loop {
+            let question = self.question(sending, &past);
+            match self.board.step(&question) {
+                Step::Answer(verdict) => break verdict,
+                Step::Send { account, after, trial, .. } => {
+                    if !self.wait(sending, after).await {
+                        break crate::policy::verdict(&past);
+                    }
+                    let Some(link) = sending.links.get(account) else { break Verdict::NotSent };
+                    sending.moves_on(self, &past, link);
+                    open.begins(link);
+                    let one = self.one(sending, account, link, trial).await;
+                    open.ended(one.past());
+                    past.push(one.attempt.clone());
+                    tried.push(one);
+                }
+            }
+        };
+        sending.ended_after(self, &past, tried, verdict)
+    }
+
+    async fn one(&self, sending: &Sending<'_>, account: usize, link: &Arc<Link>, trial: bool) -> Tried {
+        let Some(say) = sending.say(account, link) else { return Tried::skipped(link, account) };
+        let left = sending.plan.deadline.saturating_sub(self.now().since(sending.call.began));
+        let timeout = link.provider.timeout.min(left.max(Duration::from_secs(1)));
+        let reference = sending.message.as_ref().map_or("", |message| message.reference.as_str());
+        let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, timeout, trial }).await;
+        tried.attempt.ended = self.now().since(sending.call.began);
+        let remedy = self.diagnose(&tried).map(|diagnosis| diagnosis.remedy);
+        self.board.ended(link, &tried.attempt, remedy.as_deref(), self.now());
+        tried
+    }
+
+    /// Waits before an attempt. False: nobody waits for the answer any more, or we are told to end.
+    async fn wait(&self, sending: &Sending<'_>, after: Duration) -> bool {
+        if after.is_zero() {
+            return !sending.call.line.is_gone();
+        }
+        tokio::select! {
+            () = tokio::time::sleep(after) => !sending.call.line.is_gone(),
+            () = sending.call.line.hurry() => false,
+        }
+    }
+
+    pub(super) fn question<'a>(&self, sending: &'a Sending<'_>, tried: &'a [Attempt]) -> Question<'a> {
+        let now = self.now();
+        let route = sending.route.map_or("", |route| route.name.as_str());
+        let (plan, links) = (&sending.plan, &sending.links);
+        Question { route, plan, links, tried, elapsed: now.since(sending.call.began), now, dice: self.clock.dice() }
+    }
+}
+
+impl<'a> Sending<'a> {
+    fn new(call: &'a Call, seen: &'a Recognised, reading: Reading) -> Self {
+        let recipients: Vec<_> = reading.message.iter().map(|message| message.recipient.clone()).collect();
+        let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
+        let route = call.world.route(&by);
+        let links = call.world.order(route, &seen.dialect);
+        let bound = reading.message.is_none() || !reading.binds.is_empty();
+        let said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
+        let plan = plan(route, &links, &said, bound, &seen.dialect.name);
+        Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, said, plan }
+    }
+
+    /// How long the whole call may take.
+    pub(super) fn deadline(&self) -> Duration {
+        self.plan.deadline
+    }
+
+    /// How long a repeat of it is recognised.
+    pub(super) fn repeat_window(&self) -> Duration {
+        self.route.map_or(REPEAT_WINDOW, |route| route.repeat_window)
+    }
+
+    /// The backend's own request where the provider speaks it and has the same words approved; else the message anew.
+    fn say(&'a self, account: usize, link: &Link) -> Option<Say<'a>> {
+        let said = self.said.get(account)?.as_ref();
+        let same = said.zip(self.message.as_ref()).is_none_or(|(said, own)| said.text == own.text);
+        if link.provider.dialect.name == self.seen.dialect.name && same {
+            return Some(Say::Native(self.seen, &self.call.request));
+        }
+        said.map(Say::Anew)
+    }
+
+    /// Counts what it means that this provider is asked after those.
+    fn moves_on(&self, proxy: &Proxy, past: &[Attempt], to: &Link) {
+        let Some(last) = past.last() else { return };
+        let from = self.links.get(last.account).map(|link| &link.provider.id);
+        if let Some((from, cause)) = from.zip(last.outcome.cause()).filter(|(from, _)| **from != to.provider.id) {
+            Failover { from, to: &to.provider.id, cause }.emit(&proxy.telemetry);
+        }
+        if past.iter().any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_))) {
+            PossibleDuplicate { provider: &to.provider.id }.emit(&proxy.telemetry);
+        }
+    }
+
+    fn ended(&self, proxy: &Proxy, tried: Vec<Tried>, verdict: Verdict) -> Ended {
+        self.ended_after(proxy, &[], tried, verdict)
+    }
+
+    /// The reply, in the backend's dialect, and what ops are told.
+    fn ended_after(&self, proxy: &Proxy, past: &[Attempt], tried: Vec<Tried>, verdict: Verdict) -> Ended {
+        let cause = proxy.board.cause(&proxy.question(self, past));
+        let about = tried.iter().rev().find(|tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause));
+        let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
+        let unanswered = plain_refusal(http::StatusCode::SERVICE_UNAVAILABLE, Cause::Unexplained, "");
+        let mut ended = Ended::at_once(unanswered, Operation::Send, &self.seen.dialect.name, verdict);
+        ended.cause = cause.or_else(|| about.and_then(|tried| tried.outcome().cause()));
+        ended.diagnosis = diagnosis.or_else(|| ended.cause.filter(|_| verdict != Verdict::Accepted).map(|cause| proxy.diagnose_bare(self, cause)));
+        ended.tried = tried;
+        self.tell_route(proxy, &ended);
+        ended.reply = native_end(self, &ended).unwrap_or_else(|| answered(self, &ended, proxy));
+        ended
+    }
+
+    fn tell_route(&self, proxy: &Proxy, ended: &Ended) {
+        let first = self.links.first().map(|link| &link.provider.id);
+        if let (Some(route), Some(carrier)) = (self.route, ended.carrier()) {
+            RouteFirstChoice { route: &route.name, first: Some(&carrier.link.provider.id) == first }.emit(&proxy.telemetry);
+        }
+    }
+}
+
+impl Tried {
+    /// As a later call needs it.
+    fn past(&self) -> Past {
+        Past { provider: self.link.provider.id.clone(), credential: self.attempt.credential, outcome: self.attempt.outcome.clone() }
+    }
+
+    fn skipped(link: &Arc<Link>, account: usize) -> Self {
+        let finding = crate::proxy::link::unsent(Cause::NotTranslatable);
+        let outcome = finding.outcome.clone();
+        let attempt = Attempt { account, credential: link.newest(), outcome, wait: None, ended: Duration::ZERO, inherited: false };
+        Self { link: Arc::clone(link), kind: Kind::Send, attempt, finding, status: None, native: None, took: Duration::ZERO }
+    }
+}
+
+/// The message in the words this provider has approved; a bound call stays as the backend wrote it.
+fn said(call: &Call, reading: &Reading, link: &Link, bound: bool) -> Option<Message> {
+    let message = reading.message.as_ref()?;
+    let approved = call.world.templates.said(&message.text).filter(|_| !bound);
+    Some(approved.map_or_else(|| message.clone(), |said| said.at(message, link.provider.id.as_str(), &link.provider.dialect.name)))
+}
+
+fn plan(route: Option<&Route>, links: &[Arc<Link>], said: &[Option<Message>], bound: bool, spoken: &str) -> Plan {
+    let terms = |(link, said): (&Arc<Link>, &Option<Message>)| {
+        let speaks = link.provider.dialect.name == spoken;
+        let skip = if bound && !speaks { Some(Cause::NotTranslatable) } else { link.skips(said.as_ref(), speaks) };
+        Terms { timeout: link.provider.timeout, repeat_key: link.provider.dialect.repeat_key().is_some(), skip }
+    };
+    let attempts = route.map_or(ATTEMPTS, |route| route.attempts);
+    Plan {
+        accounts: links.iter().zip(said).map(terms).collect(),
+        attempts_per_account: attempts,
+        sends: attempts.saturating_add(1).saturating_mul(links.len().max(1)),
+        deadline: route.map_or(DEADLINE, |route| route.deadline),
+        pause: PAUSE,
+        on_unknown: route.map_or(OnUnknown::Failover, |route| route.on_unknown),
+    }
+}
+
+/// What a repeat of the message is told.
+impl Told {
+    fn again(&self, sending: &Sending<'_>, now: jiff::Timestamp) -> Ended {
+        let mut ended = Ended::at_once(self.reply(sending, now), Operation::Send, &sending.seen.dialect.name, self.verdict);
+        ended.cause = self.cause;
+        ended
+    }
+}

@@ -1,0 +1,171 @@
+//! What one config makes of the pipeline: links to providers, who speaks what, which hosts
+//! and path prefixes mean whom. Replaced as a whole by a reload; never changed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dialect::{Dialect, Place, Recognition, Request, recognise};
+use crate::net::OtherHosts;
+use crate::net::authority::Authority;
+use crate::net::door::Target;
+use crate::policy::{Rule, Seen, TemplateError, Templates, order};
+use crate::proxy::link::Link;
+use crate::proxy::{Mode, Route, Settings};
+use crate::sms::ProviderId;
+use crate::vault::Keeper;
+
+/// One config at run time.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) settings: Settings,
+    pub(super) links: BTreeMap<ProviderId, Arc<Link>>,
+    pub(super) templates: Templates,
+    pub(super) keeper: Arc<Keeper>,
+    /// Dialects of configured providers: whose hosts are ours.
+    spoken: Vec<Arc<Dialect>>,
+    /// A provider's own `operations`, by its dialect.
+    extra: Vec<(String, Vec<String>)>,
+}
+
+/// What a request is, and whose account its address names.
+#[derive(Debug)]
+pub(super) struct Seeing {
+    pub(super) recognition: Recognition,
+    /// Named by the base URL's first segment: for carried calls.
+    pub(super) named: Option<ProviderId>,
+    /// With the prefix taken off.
+    pub(super) request: Request,
+}
+
+impl World {
+    pub(super) fn new(settings: Settings, links: Vec<Arc<Link>>, keeper: Arc<Keeper>) -> Result<Self, Vec<TemplateError>> {
+        let templates = Templates::new(&settings.templates)?;
+        let mut spoken: Vec<Arc<Dialect>> = Vec::new();
+        for provider in &settings.providers {
+            if !spoken.iter().any(|dialect| dialect.name == provider.dialect.name) {
+                spoken.push(Arc::clone(&provider.dialect));
+            }
+        }
+        let extra = settings.providers.iter().map(|provider| (provider.dialect.name.clone(), provider.operations.clone())).collect();
+        let links = links.into_iter().map(|link| (link.provider.id.clone(), link)).collect();
+        Ok(Self { settings, links, templates, keeper, spoken, extra })
+    }
+
+    /// Whether calls for this host are read here.
+    pub(super) fn is_ours(&self, authority: &Authority) -> bool {
+        self.spoken.iter().any(|dialect| dialect.hosts_match(&authority.host)) || self.link_at(authority).is_some()
+    }
+
+    pub(super) fn refuses_others(&self) -> bool {
+        self.settings.other_hosts == OtherHosts::Refuse
+    }
+
+    /// Says what a request is.
+    pub(super) fn see(&self, target: &Target, mut request: Request) -> Seeing {
+        let recognise_at = |place: Place<'_>, request: &Request| recognise(&self.spoken, place, request, &self.extra);
+        let (recognition, named) = match target {
+            Target::Host(authority) => match self.link_at(authority) {
+                Some(link) if !link.provider.dialect.hosts_match(&authority.host) => {
+                    request.path = rebased(&request.path, &link.provider.base_url, link.provider.dialect.base_url());
+                    (recognise_at(Place::Named(&link.provider.dialect), &request), Some(link.provider.id.clone()))
+                }
+                Some(_) | None => (recognise_at(Place::Host(&authority.host), &request), None),
+            },
+            Target::Base | Target::Nowhere => match self.first_segment(&request.path) {
+                Some((dialect, named, rest)) => {
+                    request.path = rest;
+                    (recognise_at(Place::Named(&dialect), &request), named)
+                }
+                None if *target == Target::Nowhere => (recognise_at(Place::Nowhere, &request), None),
+                None => (Recognition::Foreign, None),
+            },
+        };
+        Seeing { recognition, named, request }
+    }
+
+    /// The first route that means this call.
+    pub(super) fn route(&self, seen: &Seen<'_>) -> Option<&Route> {
+        let rule = |route: &&Route| {
+            Rule { recipients: &route.recipients, callers: &route.callers, dialects: &route.dialects }.means(seen)
+        };
+        self.settings.routes.iter().find(rule)
+    }
+
+    /// Whom to ask, in order; without a route: the providers of the dialect spoken.
+    pub(super) fn order(&self, route: Option<&Route>, dialect: &Dialect) -> Vec<Arc<Link>> {
+        let speaks = |id: &ProviderId| self.links.get(id).is_some_and(|link| link.provider.dialect.name == dialect.name);
+        let ids = match route {
+            Some(route) => order(&route.providers, speaks, route.prefer_listed),
+            None => self.settings.providers.iter().map(|provider| provider.id.clone()).filter(speaks).collect(),
+        };
+        ids.iter().filter_map(|id| self.links.get(id).cloned()).collect()
+    }
+
+    /// Whose account a carried call goes through: the one it names, else the first that speaks its dialect.
+    pub(super) fn carrier(&self, named: Option<&ProviderId>, dialect: &Dialect) -> Option<Arc<Link>> {
+        let named = named.and_then(|id| self.links.get(id).cloned());
+        named.or_else(|| self.order(None, dialect).into_iter().next())
+    }
+
+    /// Whether calls in this dialect that are no message are only watched: a placeholder login would make
+    /// the backend's own sends fail.
+    pub(super) fn observes(&self, dialect: &Dialect) -> bool {
+        let mut routes = self.settings.routes.iter().filter(|route| route.dialects.is_empty() || route.dialects.contains(&dialect.name)).peekable();
+        self.settings.mode == Mode::Observe || (routes.peek().is_some() && routes.all(|route| route.mode == Mode::Observe))
+    }
+
+    fn link_at(&self, authority: &Authority) -> Option<&Arc<Link>> {
+        self.links.values().find(|link| {
+            let uri: Option<http::Uri> = link.provider.base_url.parse().ok();
+            uri.is_some_and(|uri| uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&authority.host)) && port(&uri) == Some(authority.port))
+        })
+    }
+
+    /// `/playmobile/broker-api/send`: who is meant, and the rest of the path.
+    fn first_segment(&self, path: &str) -> Option<(Arc<Dialect>, Option<ProviderId>, String)> {
+        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        let rest = format!("/{rest}");
+        let id = ProviderId::new(first);
+        match self.links.get(&id) {
+            Some(link) => {
+                let dialect = Arc::clone(&link.provider.dialect);
+                let path = rebased(&rest, &link.provider.base_url, dialect.base_url());
+                Some((dialect, Some(id), path))
+            }
+            None => self.settings.catalog.get(first).map(|dialect| (Arc::clone(dialect), None, rest)),
+        }
+    }
+}
+
+fn port(uri: &http::Uri) -> Option<u16> {
+    let default = match uri.scheme_str() {
+        Some("http") => Some(80),
+        _ => Some(443),
+    };
+    uri.port_u16().or(default)
+}
+
+/// A path under a provider's own base URL as the path under its dialect's, which the description knows.
+fn rebased(path: &str, own: &str, described: &str) -> String {
+    let base = |url: &str| url.parse::<http::Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
+    let (own, described) = (base(own), base(described));
+    match path.strip_prefix(own.as_str()) {
+        Some(rest) if own != described && !path.starts_with(&described) || own.is_empty() && described.is_empty() => format!("{described}{rest}"),
+        Some(_) | None => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_under_another_base_is_read_as_the_described_one() {
+        let described = "https://send.example/broker-api";
+        assert_eq!(rebased("/v9/api/send", "https://own.example/v9/api", described), "/broker-api/send");
+        assert_eq!(rebased("/broker-api/send", "https://own.example/broker-api", described), "/broker-api/send");
+        assert_eq!(rebased("/broker-api/send", "http://127.0.0.1:1", described), "/broker-api/send");
+        assert_eq!(rebased("/send", "http://127.0.0.1:1", described), "/broker-api/send");
+        assert_eq!(rebased("/sms/json", "http://127.0.0.1:1", "https://rest.example"), "/sms/json");
+    }
+}
