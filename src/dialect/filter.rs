@@ -151,6 +151,7 @@ impl Filter {
                 Some((from, _)) => Undone::Value(Value::String(from.clone())),
                 None => Undone::Mismatch,
             },
+            Self::Const(text) if text_of(&value) != *text => Undone::Mismatch,
             Self::Const(_) | Self::Unix | Self::Rfc2822 | Self::Jwt => Undone::Nothing,
             Self::Digits
             | Self::Plus
@@ -312,6 +313,7 @@ mod tests {
         assert_eq!(back("map a=b", "binary"), Undone::Mismatch);
         assert_eq!(back("national 90", "05321234567"), Undone::Value("905321234567".into()));
         assert_eq!(back("const X", "X"), Undone::Nothing);
+        assert_eq!(back("const X", "Y"), Undone::Mismatch);
     }
 
     #[test]

@@ -95,7 +95,9 @@ impl Judge {
             Then::AcceptedAt(_) | Then::AcceptedAs(_) | Then::Refused(_) | Then::Unknown(_) => rule.fits(value),
         });
         let code = code.map(text_of).or_else(|| hit.matched.get("code").cloned())?;
-        (!code.is_empty() && code.len() <= 64 && !code.contains(char::is_whitespace)).then(|| clean(&code))
+        let long = code.chars().filter(char::is_ascii_digit).count() > 8;
+        let word = !code.is_empty() && code.len() <= 64 && code.chars().all(|c| c.is_ascii_graphic());
+        (word && !long).then_some(code)
     }
 
     /// Refused, unless another part of the same list was not.

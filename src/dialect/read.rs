@@ -31,7 +31,11 @@ impl Dialect {
         if !(body.utf8 && query_utf8) {
             return Ok(Reading { message: None, binds: vec!["charset".into()], recipients: 0, asked });
         }
-        let words = self.gather(&mut said, request);
+        let mut words = self.gather(&mut said, request);
+        for source in std::mem::take(&mut words.foreign) {
+            self.bind_foreign(&source, &mut said);
+            words.slot(&source).into_iter().for_each(Vec::clear);
+        }
         self.bind_the_rest(&mut said);
         let (message, recipients) = words.message(&mut said.binds, own_reference)?;
         Ok(Reading { message, binds: said.binds, recipients, asked })
@@ -75,6 +79,16 @@ impl Dialect {
             words.take(field, found, true, &mut said.binds);
         }
         words
+    }
+
+    /// A noun whose constant is another's is none of our words: all that carries it binds.
+    fn bind_foreign(&self, foreign: &Source, said: &mut Said) {
+        for field in self.send.fields.body.iter().chain(&self.send.fields.query) {
+            let carries = field.form.holes().any(|hole| hole.source == *foreign && !hole.is_constant());
+            if carries && !said.values(&field.place).is_empty() && !said.binds.contains(&field.place.text) {
+                said.binds.push(field.place.text.clone());
+            }
+        }
     }
 
     fn bind_the_rest(&self, said: &mut Said) {
@@ -142,6 +156,8 @@ struct Words {
     validity: Vec<String>,
     callback: Vec<String>,
     template: bool,
+    /// Nouns beside which a constant is not ours: `timeUnit: HOURS`, another attribute's name.
+    foreign: Vec<Source>,
 }
 
 impl Words {
@@ -169,31 +185,37 @@ impl Words {
                 Undone::Value(Value::Array(items)) => read.extend(items.iter().map(text_of)),
                 Undone::Value(Value::Object(_)) if hole.source != Source::TemplateFields => binds.push(field.place.text.clone()),
                 Undone::Value(value) => read.push(text_of(&value)),
-                Undone::Mismatch => binds.push(field.place.text.clone()),
+                Undone::Mismatch => {
+                    binds.push(field.place.text.clone());
+                    self.foreign.push(hole.source.clone());
+                }
                 Undone::Nothing => {}
             }
         }
         if read.is_empty() {
             return;
         }
-        let slot = match hole.source {
-            Source::To => &mut self.to,
-            Source::Text => &mut self.text,
-            Source::Sender => &mut self.sender,
-            Source::Reference => &mut self.reference,
-            Source::Validity => &mut self.validity,
-            Source::Callback => &mut self.callback,
-            Source::TemplateId | Source::TemplateValues | Source::TemplateFields => {
-                self.template = true;
-                binds.push(field.place.text.clone());
-                return;
-            }
-            _ => return,
-        };
+        if matches!(hole.source, Source::TemplateId | Source::TemplateValues | Source::TemplateFields) {
+            self.template = true;
+            binds.push(field.place.text.clone());
+        }
+        let Some(slot) = self.slot(&hole.source) else { return };
         if slot.is_empty() {
             *slot = read;
         } else if !spare && *slot != read {
             binds.push(field.place.text.clone());
+        }
+    }
+
+    fn slot(&mut self, source: &Source) -> Option<&mut Vec<String>> {
+        match source {
+            Source::To => Some(&mut self.to),
+            Source::Text => Some(&mut self.text),
+            Source::Sender => Some(&mut self.sender),
+            Source::Reference => Some(&mut self.reference),
+            Source::Validity => Some(&mut self.validity),
+            Source::Callback => Some(&mut self.callback),
+            _ => None,
         }
     }
 

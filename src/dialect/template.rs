@@ -190,30 +190,17 @@ impl Template {
 
     /// Filled, as text.
     pub(crate) fn text(&self, scope: &Scope<'_>) -> Option<String> {
-        let stripped = scope.id.map(|id| self.own_id(id));
-        let scope = Scope { id: stripped, ..*scope };
         let mut out = String::new();
-        for part in &self.parts {
+        for (at, part) in self.parts.iter().enumerate() {
             match part {
                 Part::Text(text) => out.push_str(text),
-                Part::Hole(hole) => out.push_str(&text_of(&hole.value(&scope)?)),
+                Part::Hole(hole) => {
+                    let id = scope.id.filter(|_| hole.source == Source::Id).map(|id| own_id(id, &out, self.parts.get(at + 1)));
+                    out.push_str(&text_of(&hole.value(&Scope { id: id.or(scope.id), ..*scope })?));
+                }
             }
         }
         Some(out)
-    }
-
-    /// An id that already has the text around the hole (`SM…`) goes in without it.
-    fn own_id<'a>(&self, id: &'a str) -> &'a str {
-        match self.parts.as_slice() {
-            [Part::Text(head), Part::Hole(hole), ..] if hole.source == Source::Id => {
-                let tail = match self.parts.get(2) {
-                    Some(Part::Text(tail)) => tail.as_str(),
-                    Some(Part::Hole(_)) | None => "",
-                };
-                id.strip_prefix(head.as_str()).and_then(|id| id.strip_suffix(tail)).unwrap_or(id)
-            }
-            _ => id,
-        }
     }
 
     /// What the holes held in `text`; none if the text around them is not there.
@@ -242,10 +229,25 @@ impl Template {
 }
 
 impl Hole {
+    /// What it writes does not depend on the source, only whether it writes.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.filters.iter().any(|filter| matches!(filter, Filter::Const(_)))
+    }
+
     /// The source through the filters.
     pub(crate) fn value(&self, scope: &Scope<'_>) -> Option<Value> {
         let value = scope.source(&self.source)?;
         self.filters.iter().try_fold(value, |value, filter| filter.apply(value))
+    }
+}
+
+/// An id that already has the letters around the hole (`SM…`) goes in without them.
+fn own_id<'a>(id: &'a str, before: &str, after: Option<&Part>) -> &'a str {
+    let letters = before.rsplit(|c: char| !c.is_ascii_alphabetic() && c != '_').next().unwrap_or_default();
+    let id = id.strip_prefix(letters).unwrap_or(id);
+    match after {
+        Some(Part::Text(tail)) => id.strip_suffix(tail.as_str()).unwrap_or(id),
+        Some(Part::Hole(_)) | None => id,
     }
 }
 
@@ -276,4 +278,37 @@ fn parse_hole(inside: &str, at: usize) -> Result<Hole, Fault> {
         from += word.len() + 1;
     }
     Ok(Hole { source, filters })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_the_service_keeps_its_form_and_one_of_ours_takes_it() {
+        let text = |template: &str, id: &str| Template::parse(template).unwrap().text(&Scope { id: Some(id), ..Scope::default() }).unwrap();
+        let theirs = "SM0123456789abcdef0123456789abcdef";
+        assert_eq!(text("SM{id | hex 32}", theirs), theirs);
+        assert_eq!(text("/Messages/SM{id | hex 32}.json", theirs), format!("/Messages/{theirs}.json"));
+        let ours = text("SM{id | hex 32}", "ours");
+        assert_eq!(text("SM{id | hex 32}", &ours), ours);
+        assert_eq!(text("{id | number}-1", "7-1"), "7-1");
+    }
+
+    #[test]
+    fn a_hole_keeps_its_type_alone_and_takes_its_string_away_when_empty() {
+        let scope = Scope { status: Some(503), ..Scope::default() };
+        let value = |template: &str| Template::parse(template).unwrap().value(&scope);
+        assert_eq!(value("{status}"), Some(503.into()));
+        assert_eq!(value("s {status}"), Some("s 503".into()));
+        assert_eq!(value("{reason}"), None);
+        assert_eq!(value("s {reason}"), None);
+    }
+
+    #[test]
+    fn faults_are_said_with_their_place() {
+        for (text, at) in [("ab{to", 2), ("{too}", 1), ("x{to | digit}", 5), ("{credential.}", 1)] {
+            assert_eq!(Template::parse(text).unwrap_err().at, at, "{text}");
+        }
+    }
 }
