@@ -11,6 +11,19 @@ struct File {
     timeout: Option<u64>,
     things: BTreeMap<toml::Spanned<String>, Thing>,
     routes: Vec<Thing>,
+    talkative: Option<Talkative>,
+}
+
+/// Somebody else's type, whose complaint repeats what it got.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Talkative;
+
+impl TryFrom<String> for Talkative {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() { Ok(Self) } else { Err(format!("cannot make sense of {text}")) }
+    }
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -90,6 +103,7 @@ fn no_spelling_of_a_value_is_shown() {
         "\"password\" . key = \"CANARY\"",
         "proxy = \"http://user:CANARY@host\"",
         "dialect = \"CANARYab12cd34ef56gh78\"",
+        "talkative = \"CANARY\"",
         "[things]\npassword=\"CANARY\"\n[[x]]\n",
     ] {
         for (at, _) in text.char_indices() {
@@ -108,6 +122,7 @@ fn names_and_descriptions_stay_readable() {
     assert_eq!(shown("providers = [\"a\", \"b\"] # c", false), "providers = [\"a\", \"b\"]");
     assert_eq!(shown("[providers.play-mobile]", false), "[providers.play-mobile]");
     assert_eq!(shown("x = { vault = \"local\", on = true, key = 5 }", false), "x = { vault = \"local\", on = true, key = *** }");
+    assert_eq!(shown("x = 1 # old: CANARY", true), "x = 1");
     assert_eq!(shown("\"to.x\" = \"{to | digits}\"", true), "\"to.x\" = \"{to | digits}\"");
 }
 
