@@ -35,7 +35,9 @@ pub(super) fn file(name: &str, folder: &Path, file: &File, catalog: &Catalog) ->
     let limits = doors::limits(&mut judge, file);
     let log = log(&mut judge, file);
     routes::slow(&mut judge, file, &providers, &routes);
+    routes::abroad(&mut judge, file, &providers);
     templates::fit(&mut judge, file, &providers, &templates);
+    templates::length(&mut judge, file, &providers);
     let proxy = Settings {
         catalog: catalog.clone(),
         providers,

@@ -150,3 +150,22 @@ pub(super) fn slow(judge: &mut Judge<'_>, file: &File, providers: &[Provider], r
         }
     }
 }
+
+/// A provider whose service delivers to none of a route's recipients.
+pub(super) fn abroad(judge: &mut Judge<'_>, file: &File, providers: &[Provider]) {
+    let meet = |one: &str, other: &str| {
+        let (one, other) = (one.trim_start_matches('+'), other.trim_start_matches('+'));
+        one.starts_with(other) || other.starts_with(one)
+    };
+    for raw in file.routes.iter().map(Spanned::get_ref).filter(|raw| !raw.recipients.is_empty()) {
+        for word in raw.providers.iter().flatten() {
+            let Some(provider) = providers.iter().find(|provider| provider.id.as_str() == word.get_ref()) else { continue };
+            let limits = provider.dialect.recipient_limits();
+            let reached = raw.recipients.iter().any(|prefix| limits.iter().any(|limit| meet(prefix.get_ref(), limit)));
+            if !limits.is_empty() && !reached {
+                let help = format!("it delivers to {}; take it out of this route", limits.join(", "));
+                judge.warn(word.span(), "this provider reaches none of the route's recipients", help);
+            }
+        }
+    }
+}

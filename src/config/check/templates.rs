@@ -62,6 +62,7 @@ fn owners(judge: &mut Judge<'_>, file: &File, raw: &raw::Template) {
     let catalog = judge.catalog;
     let mut names: Vec<&str> = file.providers.keys().map(|name| name.get_ref().as_str()).collect();
     names.extend(catalog.iter().map(|dialect| dialect.name.as_str()));
+    names.sort_unstable();
     names.dedup();
     for key in raw.texts.keys().chain(raw.ids.keys()) {
         judge.known_name(key, &names, "provider or dialect");
@@ -79,6 +80,21 @@ pub(super) fn fit(judge: &mut Judge<'_>, file: &File, providers: &[Provider], te
         if let Some((name, _)) = file.providers.get_key_value(provider.id.as_str()) {
             let help = format!("add `[templates.NAME]` with `texts = {{ {} = \"…\" }}`", provider.id);
             judge.warn(name.span(), "this provider sends approved texts only, and there is none for it", help);
+        }
+    }
+}
+
+/// A form that is longer than its service takes, even with short words in its holes.
+pub(super) fn length(judge: &mut Judge<'_>, file: &File, providers: &[Provider]) {
+    for (owner, form) in file.templates.values().flat_map(|template| &template.texts) {
+        let speaks = |provider: &&Provider| [provider.id.as_str(), provider.dialect.name.as_str()].contains(&owner.get_ref().as_str());
+        let Some(limit) = providers.iter().find(speaks).and_then(|provider| provider.dialect.text_limit()) else { continue };
+        let Ok(holes) = words::holes(form.get_ref()) else { continue };
+        let named: usize = holes.iter().map(|hole| hole.len() + 2).sum();
+        let least = form.get_ref().chars().count() - named + holes.len();
+        if least > limit {
+            let what = format!("this text has {least} characters or more, and the service takes {limit}");
+            judge.warn(form.span(), what, "shorten it and have it approved again: the provider is skipped as it is");
         }
     }
 }

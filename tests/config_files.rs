@@ -1,0 +1,168 @@
+//! The annotated examples load without a complaint, and every complaint there is looks as
+//! its golden file says: `tests/config/{valid,invalid}/NAME.toml` beside `NAME.txt`.
+//! Write the goldens anew with `UPDATE_GOLDENS=1`, then read the difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sms_sidecar::config::{Loaded, check_text, hosts, uncovered};
+use sms_sidecar::dialect::Catalog;
+use sms_sidecar::problem::{Report, Text};
+
+/// Stands in the invalid files wherever somebody might put a secret by mistake.
+const CANARY: &str = "CANARY";
+
+fn toml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
+    files.sort();
+    assert!(!files.is_empty(), "{folder} has no files");
+    files
+}
+
+fn judged(file: &Path) -> (Option<Loaded>, Report) {
+    let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
+    assert!(problems.is_empty(), "{problems:?}");
+    let name = file.file_name().unwrap().to_str().unwrap().to_owned();
+    let text = fs::read_to_string(file).unwrap();
+    let (loaded, problems) = check_text(&name, &text, &catalog);
+    (loaded, Report { problems, texts: vec![Text { file: name, text, description: false }] })
+}
+
+fn golden(file: &Path, said: &str) {
+    let beside = file.with_extension("txt");
+    if std::env::var_os("UPDATE_GOLDENS").is_some() {
+        fs::write(&beside, said).unwrap();
+    }
+    let wanted = fs::read_to_string(&beside).unwrap_or_default();
+    assert!(said == wanted, "{} says otherwise:\n{said}", beside.display());
+}
+
+#[test]
+fn every_example_loads_without_a_complaint() {
+    for file in toml_files("config") {
+        let (loaded, report) = judged(&file);
+        assert!(loaded.is_some() && report.problems.is_empty(), "{}:\n{report}", file.display());
+    }
+}
+
+#[test]
+fn valid_files_load_and_warn_as_written() {
+    for file in toml_files("tests/config/valid") {
+        let (loaded, report) = judged(&file);
+        assert!(loaded.is_some(), "{}:\n{report}", file.display());
+        golden(&file, &format!("{report}\n"));
+    }
+}
+
+#[test]
+fn invalid_files_are_refused_with_every_complaint() {
+    for file in toml_files("tests/config/invalid") {
+        let (loaded, report) = judged(&file);
+        assert!(loaded.is_none() && report.errors() > 0, "{}", file.display());
+        golden(&file, &format!("{report}\n"));
+        assert!(!report.render(true).contains(CANARY) && !report.json().to_string().contains(CANARY), "{}:\n{report}", file.display());
+    }
+}
+
+#[test]
+fn what_is_left_out_is_what_the_full_example_says() {
+    let (minimal, _) = judged(Path::new("config/minimal.toml"));
+    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+    let (minimal, full) = (minimal.unwrap(), full.unwrap());
+    assert_eq!((minimal.listen.proxy, minimal.listen.admin), (full.listen.proxy, full.listen.admin));
+    assert_eq!((minimal.limits, minimal.log), (full.limits, full.log));
+    assert_eq!(
+        (minimal.proxy.mode, minimal.proxy.pass_401, minimal.proxy.other_hosts),
+        (full.proxy.mode, full.proxy.pass_401, full.proxy.other_hosts)
+    );
+    let (least, all) = (&minimal.proxy.providers[0], &full.proxy.providers[0]);
+    assert_eq!((least.timeout, least.recheck, least.templates_only), (all.timeout, all.recheck, all.templates_only));
+    assert_eq!((&least.base_url, &least.upstream), (&all.base_url, &all.upstream));
+    let (least, all) = (&minimal.proxy.routes[0], &full.proxy.routes[0]);
+    assert_eq!((least.deadline, least.attempts, least.on_unknown), (all.deadline, all.attempts, all.on_unknown));
+    assert_eq!((least.repeat_window, least.prefer_listed, least.mode), (all.repeat_window, all.prefer_listed, all.mode));
+    assert_eq!((least.name.as_str(), least.providers.len()), ("default", 1));
+    assert!(minimal.ca.is_none() && full.ca.is_some());
+}
+
+#[test]
+fn the_order_of_the_file_is_kept_and_references_are_whole() {
+    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+    let full = full.unwrap();
+    let names: Vec<&str> = full.proxy.providers.iter().map(|provider| provider.id.as_str()).collect();
+    assert_eq!(names, ["playmobile", "twilio", "eskiz"]);
+    let reference = full.proxy.providers[1].credential.as_ref().unwrap();
+    assert_eq!(reference.fields["auth_token"], "TWILIO_AUTH_TOKEN");
+    assert!(reference.names["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()), "the dialect's own names come along");
+    assert_eq!(full.vault.sources.len(), 3);
+}
+
+#[test]
+fn a_host_that_the_ca_leaves_out_is_named() {
+    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+    let settings = full.unwrap().proxy;
+    let all = hosts(&settings);
+    assert!(all.contains(&"api.twilio.com".to_owned()) && all.contains(&"send.smsxabar.uz".to_owned()), "{all:?}");
+    assert!(all.iter().all(|host| !host.contains('*') && host.parse::<std::net::IpAddr>().is_err()), "{all:?}");
+    assert_eq!(uncovered(&settings, |host| host != "api.twilio.com"), ["api.twilio.com"]);
+}
+
+/// Every string of every example in turn is somebody's password, quoted or forgotten to be.
+#[test]
+fn a_secret_in_any_place_is_never_shown() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let mut places = 0;
+    for file in toml_files("config") {
+        let text = fs::read_to_string(&file).unwrap();
+        let strings: Vec<(usize, usize)> = strings(&text);
+        for (start, end) in strings {
+            for secret in [
+                format!("\"{CANARY}-x9\""),
+                format!("{CANARY}-x9"),
+                format!("[\"{CANARY}-x9\"]"),
+                format!("\"{CANARY}"),
+                format!("{{ a = '{CANARY}' }}"),
+            ] {
+                let text = format!("{}{secret}{}", &text[..start], &text[end..]);
+                let (_, problems) = check_text("c.toml", &text, &catalog);
+                let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.clone(), description: false }] };
+                let said = report.render(false) + &report.json().to_string();
+                assert!(!said.contains(CANARY), "{}\n{said}", file.display());
+                places += 1;
+            }
+        }
+    }
+    assert!(places > 300, "{places}");
+}
+
+/// The quoted strings of a file, quotes included; comments passed over.
+fn strings(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut line_start = 0;
+    for line in text.split_inclusive('\n') {
+        let code = line.split(" #").next().unwrap();
+        let quotes: Vec<usize> = code.match_indices('"').map(|(at, _)| line_start + at).collect();
+        if !line.starts_with('#') {
+            found.extend(quotes.chunks_exact(2).map(|pair| (pair[0], pair[1] + 1)));
+        }
+        line_start += line.len();
+    }
+    found
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
+    /// Whatever an editor or a merge leaves behind is answered with complaints, never with a panic.
+    #[test]
+    fn a_mangled_example_is_judged(cut in 0usize..6000, length in 0usize..200, put in "[a-z=\"'\\[\\]{},#\n é]{0,12}") {
+        let text = include_str!("../config/sms-sidecar.toml");
+        let start = text.floor_char_boundary(cut.min(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len()));
+        let mangled = format!("{}{put}{}", &text[..start], &text[end..]);
+        let (loaded, problems) = check_text("c.toml", &mangled, &Catalog::default());
+        let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: mangled, description: false }] };
+        assert!(loaded.is_some() || report.errors() > 0);
+        assert!(!report.render(true).is_empty());
+    }
+}
