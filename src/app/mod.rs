@@ -51,7 +51,13 @@ impl App {
         let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded, &build), Arc::clone(&clock))?);
         let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&clock), reads(&telemetry)));
         let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
-        let parts = Parts { keeper: Arc::clone(&keeper), telemetry: Arc::clone(&telemetry), clock: Arc::clone(&clock), marker: marker.clone() };
+        let parts = Parts {
+            keeper: Arc::clone(&keeper),
+            telemetry: Arc::clone(&telemetry),
+            clock: Arc::clone(&clock),
+            marker: marker.clone(),
+            config: file.display().to_string(),
+        };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
         let keeper = watch::Sender::new(keeper);
         Ok(Self { file: file.to_owned(), loaded, build, clock, registry, telemetry, keeper, proxy: Arc::new(proxy), marker })
@@ -66,7 +72,13 @@ impl App {
         self.listen(&mut server, ca.as_ref(), &readiness)?;
         self.tend(&mut server);
         let app = Arc::new(self);
-        let ready = { let app = Arc::clone(&app); move || { drop(waiting); app.started(); } };
+        let ready = {
+            let app = Arc::clone(&app);
+            move || {
+                drop(waiting);
+                app.started();
+            }
+        };
         server.run(ready, move || app.reload())?;
         Stopping { why: "signal" }.emit();
         Ok(())
@@ -191,7 +203,9 @@ fn reads(telemetry: &Arc<Telemetry>) -> Box<dyn Fn(ReadEvent<'_>) + Send + Sync>
     Box::new(move |event| {
         let (result, problem) = match event.outcome {
             ReadOutcome::Unchanged(_) => (ReadResult::Unchanged, None),
-            ReadOutcome::New(_, warnings) => (ReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.what))),
+            ReadOutcome::New(_, warnings) => {
+                (ReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.what)))
+            }
             ReadOutcome::Failed(error) => (ReadResult::Failed, Some(error.to_string())),
         };
         VaultRead { vault: event.vault, path: event.path, result, problem: problem.as_deref() }.emit(&telemetry);

@@ -23,7 +23,13 @@ impl App {
         let loaded = load(&self.file).context("the new config has errors; the old one stays in force")?;
         let keeper = Keeper::new(&loaded.vault, Arc::clone(&self.clock), reads(&self.telemetry)).after(&self.keeper.borrow());
         let keeper = Arc::new(keeper);
-        let parts = Parts { keeper: Arc::clone(&keeper), telemetry: Arc::clone(&self.telemetry), clock: Arc::clone(&self.clock), marker: self.marker.clone() };
+        let parts = Parts {
+            keeper: Arc::clone(&keeper),
+            telemetry: Arc::clone(&self.telemetry),
+            clock: Arc::clone(&self.clock),
+            marker: self.marker.clone(),
+            config: self.file.display().to_string(),
+        };
         self.telemetry.reshape(&shape(&loaded, &self.build));
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;
         self.keeper.send_replace(keeper);

@@ -101,12 +101,17 @@ impl Running {
         let socket = match &self.control {
             Some(socket) => socket.clone(),
             None => loaded(&self.config)?.listen.control.with_context(|| {
-                format!("{}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"", self.config.display())
+                format!(
+                    "{}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"",
+                    self.config.display()
+                )
             })?,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let asked = runtime.block_on(exchange(&socket, method, path, body));
-        asked.with_context(|| format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display()))
+        asked.with_context(|| {
+            format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display())
+        })
     }
 
     fn show(&self, answer: &Value, people: fn(&Value) -> String) {
@@ -149,7 +154,14 @@ fn told(answer: &Value) -> String {
 
 fn attempt(attempt: &Value) -> String {
     let said = |key: &str| attempt.get(key).filter(|value| !value.is_null()).map(|value| format!(" {}", text(value))).unwrap_or_default();
-    format!("  {}: {}{}{} in {} ms", word(attempt, "provider"), word(attempt, "outcome"), said("cause"), said("status"), word(attempt, "took_ms"))
+    format!(
+        "  {}: {}{}{} in {} ms",
+        word(attempt, "provider"),
+        word(attempt, "outcome"),
+        said("cause"),
+        said("status"),
+        word(attempt, "took_ms")
+    )
 }
 
 fn standings(answer: &Value) -> String {

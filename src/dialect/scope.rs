@@ -71,6 +71,7 @@ impl Scope<'_> {
 
 fn of_message(message: &Message, source: &Source) -> Option<Value> {
     let template = message.template.as_ref();
+    let named = template.filter(|template| template.id.is_some());
     match source {
         Source::To => text(Some(message.recipient.digits())),
         Source::Text => text(Some(message.text.expose())),
@@ -80,9 +81,10 @@ fn of_message(message: &Message, source: &Source) -> Option<Value> {
         Source::Alphabet => text(Some(gsm::alphabet(message.text.expose()))),
         Source::Segments => Some(gsm::segments(message.text.expose()).into()),
         Source::TemplateId => text(template?.id.as_deref()),
-        Source::TemplateValues => Some(template?.fields.iter().map(|(_, value)| value.as_str()).collect()),
+        // What fills the holes goes beside an id that stands for the text; beside the text it would be said twice.
+        Source::TemplateValues => Some(named?.fields.iter().map(|(_, value)| value.as_str()).collect()),
         Source::TemplateFields => {
-            let fields = template?.fields.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            let fields = named?.fields.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
             Some(Value::Object(fields.collect::<Map<_, _>>()))
         }
         Source::Sender

@@ -108,7 +108,11 @@ pub(super) fn passed(mut reply: Reply) -> Reply {
 
 fn failed(verdict: Verdict, cause: Cause) -> Answer<'static> {
     let doubt = verdict == Verdict::InDoubt;
-    let cause = if verdict == Verdict::MessageRefused || doubt || !matches!(cause.family(), crate::sms::Family::Message) { cause } else { Cause::Unexplained };
+    let cause = if verdict == Verdict::MessageRefused || doubt || !matches!(cause.family(), crate::sms::Family::Message) {
+        cause
+    } else {
+        Cause::Unexplained
+    };
     let reason = match verdict {
         Verdict::InDoubt => "it may have been sent: no service confirmed the message",
         Verdict::MessageRefused => "the message was refused for its recipient or text",

@@ -120,7 +120,10 @@ impl State {
 }
 
 fn view(views: &[View], account: usize) -> View {
-    let nobody = View { admission: crate::policy::Admission::Closed { cause: Cause::NoProvider, wait: None }, credential: Held::default(), retry: false };
+    let nobody = View {
+        admission: crate::policy::Admission::Closed { cause: Cause::NoProvider, wait: None },
+        credential: Held::default(),
+        retry: false,
+    };
     views.get(account).copied().unwrap_or(nobody)
 }
-

@@ -58,9 +58,8 @@ fn password(value: &str) -> Option<String> {
 /// Whether the vault's entry holds this token; takes the same time wherever they differ.
 fn is(keeper: &Keeper, reference: &Reference, token: &str) -> bool {
     let Some(entry) = keeper.current(reference) else { return false };
-    let same = |value: &str| {
-        value.len() == token.len() && value.bytes().zip(token.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0
-    };
+    let same =
+        |value: &str| value.len() == token.len() && value.bytes().zip(token.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;
     !token.is_empty() && entry.names().filter_map(|name| entry.expose(name)).any(same)
 }
 

@@ -8,13 +8,13 @@ use http::StatusCode;
 
 use crate::dialect::{Asked, Dialect, Outgoing, Recognised, Reply};
 use crate::net::authority::Authority;
+use crate::policy::Attempt;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{passed, refused};
 use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::link::{Link, lost_finding};
 use crate::proxy::send::Sending;
-use crate::policy::Attempt;
 use crate::sms::{Cause, Family, Kind, Operation, Outcome, Verdict};
 use crate::telemetry::AttemptEnded;
 
@@ -46,7 +46,11 @@ impl Proxy {
         let tried = link.attempt(&task).await;
         let cause = tried.outcome().cause();
         let theirs = cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
-        let reply = match tried.native.clone().filter(|reply| theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED) {
+        let reply = match tried
+            .native
+            .clone()
+            .filter(|reply| theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED)
+        {
             Some(reply) => passed(reply),
             None => self.bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
         };

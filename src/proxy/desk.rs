@@ -10,8 +10,8 @@ use crate::clock::Moment;
 use crate::policy::{Asked, End, Ids, Key, Past, Real, Repeats, Ticket};
 use crate::proxy::answer::Told;
 use crate::proxy::call::Ended;
-use crate::proxy::send::Sending;
 use crate::proxy::link::Link;
+use crate::proxy::send::Sending;
 use crate::sms::{Cause, Message, Outcome, Verdict};
 
 /// So many messages and made-up ids are remembered.
@@ -53,7 +53,8 @@ impl Desk {
 
     /// Asks the memory, and waits while a call for the same message runs.
     pub(super) async fn turn(&self, sending: &Sending<'_>, now: Moment) -> Turn<'_> {
-        let Some(key) = sending.message.as_ref().filter(|_| !sending.repeat_window().is_zero()).map(|message| self.key(sending, message)) else {
+        let Some(key) = sending.message.as_ref().filter(|_| !sending.repeat_window().is_zero()).map(|message| self.key(sending, message))
+        else {
             return Turn::Carry(self.open(None, Vec::new(), sending, now), Vec::new());
         };
         let patience = tokio::time::sleep(sending.deadline());

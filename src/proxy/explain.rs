@@ -32,7 +32,8 @@ impl Proxy {
 
     /// The same where no attempt was made: everybody was skipped or stood aside.
     pub(super) fn diagnose_bare(&self, sending: &Sending<'_>, cause: Cause) -> Diagnosis {
-        let evidence = Evidence { kind: Kind::Send, cause, certainty: Certainty::Certain, alternatives: &[], status: None, code: None, says: None };
+        let evidence =
+            Evidence { kind: Kind::Send, cause, certainty: Certainty::Certain, alternatives: &[], status: None, code: None, says: None };
         match sending.links.first() {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
             None => diagnose(&evidence, &Context::default()),
@@ -56,7 +57,7 @@ fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now: Moment) ->
         accepted: link.last_accepted().map(|(at, version)| (now.since(at), version)),
         sender: provider.sender.as_deref(),
         timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
-        config: "",
+        config: &link.around.config,
     };
     diagnose(evidence, &context)
 }

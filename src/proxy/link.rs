@@ -41,6 +41,8 @@ pub(super) struct Around {
     pub(super) keeper: Arc<Keeper>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) clock: Arc<dyn Clock>,
+    /// As the operator names it.
+    pub(super) config: Arc<str>,
 }
 
 impl Around {
@@ -181,7 +183,11 @@ impl Link {
         };
         let read = self.around.keeper.get(reference).await;
         let credential = read.map_err(|error| {
-            let cause = if matches!(&error, Error::Read { error, .. } if error.is_missing()) { Cause::CredentialMissing } else { Cause::VaultUnavailable };
+            let cause = if matches!(&error, Error::Read { error, .. } if error.is_missing()) {
+                Cause::CredentialMissing
+            } else {
+                Cause::VaultUnavailable
+            };
             NoPass::ours(cause, self.newest(), error.to_string())
         })?;
         let held = Held { version: credential.version, logins: EVERY_LOGIN };
@@ -212,7 +218,8 @@ impl Link {
         let bare = Pass { credential: Arc::clone(&credential), token: None, held: Held::from(credential.version) };
         let (finding, status, token) = self.ask_for_token(&bare).await;
         let took = self.around.now().since(began);
-        AttemptEnded { provider: &self.provider.id, kind: Kind::Login, outcome: &finding.outcome, status, took }.emit(&self.around.telemetry);
+        AttemptEnded { provider: &self.provider.id, kind: Kind::Login, outcome: &finding.outcome, status, took }
+            .emit(&self.around.telemetry);
         let Some(token) = token else {
             return self.without_login(credential, finding);
         };

@@ -64,6 +64,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     /// What requests to providers carry in `Via`, so that a loop is seen at the door.
     pub marker: String,
+    /// The config as the operator names it, for remedies.
+    pub config: String,
 }
 
 /// Why a pipeline cannot be made.
@@ -87,7 +89,9 @@ impl Proxy {
     async fn through(&self, call: &Call, recognition: Recognition) -> Ended {
         let seen = match recognition {
             Recognition::Operation(seen) => seen,
-            Recognition::NotNamed(dialect) if call.world.observes(&dialect) => return self.observe(call, &dialect, Operation::Other, None).await,
+            Recognition::NotNamed(dialect) if call.world.observes(&dialect) => {
+                return self.observe(call, &dialect, Operation::Other, None).await;
+            }
             Recognition::NotNamed(dialect) => return self.not_named(&dialect),
             Recognition::Foreign => return self.foreign(call),
         };
@@ -95,7 +99,7 @@ impl Proxy {
             Operation::Send => self.send(call, &seen).await,
             Operation::Login | Operation::Status | Operation::Carry if call.world.observes(&seen.dialect) => {
                 self.observe(call, &seen.dialect, seen.operation, None).await
-            },
+            }
             Operation::Login => self.login(&seen),
             Operation::Status => self.status(call, &seen).await,
             Operation::Carry => self.carry_on(call, &seen).await,
@@ -163,7 +167,10 @@ impl Proxy {
     /// Only the base URL and unix doors get here: at the others a foreign host is tunnelled or refused before.
     fn foreign(&self, call: &Call) -> Ended {
         let names: Vec<&str> = call.world.links.keys().map(ProviderId::as_str).collect();
-        let reason = format!("nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}", names.join(", "));
+        let reason = format!(
+            "nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}",
+            names.join(", ")
+        );
         let reply = plain_refusal(StatusCode::NOT_FOUND, Cause::RefusedByPolicy, &reason);
         let mut ended = Ended::at_once(reply, Operation::Other, "", Verdict::Rejected);
         (ended.dialect, ended.cause) = (None, Some(Cause::RefusedByPolicy));
@@ -189,7 +196,10 @@ impl Carrier for Proxy {
             return Admission::Refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, reason.to_owned());
         }
         if world.refuses_others() {
-            return Admission::Refuse(StatusCode::FORBIDDEN, format!("{} is no host of a configured provider, and `other_hosts = \"refuse\"`", authority.host));
+            return Admission::Refuse(
+                StatusCode::FORBIDDEN,
+                format!("{} is no host of a configured provider, and `other_hosts = \"refuse\"`", authority.host),
+            );
         }
         Admission::Tunnel
     }
@@ -240,7 +250,12 @@ fn door_of(door: DoorKind) -> Door {
 }
 
 fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize) -> Result<World, BuildError> {
-    let around = Around { keeper: Arc::clone(&parts.keeper), telemetry: Arc::clone(&parts.telemetry), clock: Arc::clone(&parts.clock) };
+    let around = Around {
+        config: parts.config.as_str().into(),
+        keeper: Arc::clone(&parts.keeper),
+        telemetry: Arc::clone(&parts.telemetry),
+        clock: Arc::clone(&parts.clock),
+    };
     let mut links = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {

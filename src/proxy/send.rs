@@ -173,12 +173,14 @@ impl<'a> Sending<'a> {
     /// The reply, in the backend's dialect, and what ops are told.
     fn ended_after(&self, proxy: &Proxy, past: &[Attempt], tried: Vec<Tried>, verdict: Verdict) -> Ended {
         let cause = proxy.board.cause(&proxy.question(self, past));
-        let about = tried.iter().rev().find(|tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause));
+        let about =
+            tried.iter().rev().find(|tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause));
         let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
         let unanswered = plain_refusal(http::StatusCode::SERVICE_UNAVAILABLE, Cause::Unexplained, "");
         let mut ended = Ended::at_once(unanswered, Operation::Send, &self.seen.dialect.name, verdict);
         ended.cause = cause.or_else(|| about.and_then(|tried| tried.outcome().cause()));
-        ended.diagnosis = diagnosis.or_else(|| ended.cause.filter(|_| verdict != Verdict::Accepted).map(|cause| proxy.diagnose_bare(self, cause)));
+        ended.diagnosis =
+            diagnosis.or_else(|| ended.cause.filter(|_| verdict != Verdict::Accepted).map(|cause| proxy.diagnose_bare(self, cause)));
         ended.tried = tried;
         self.tell_route(proxy, &ended);
         ended.reply = native_end(self, &ended).unwrap_or_else(|| answered(self, &ended, proxy));

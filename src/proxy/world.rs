@@ -85,9 +85,7 @@ impl World {
 
     /// The first route that means this call.
     pub(super) fn route(&self, seen: &Seen<'_>) -> Option<&Route> {
-        let rule = |route: &&Route| {
-            Rule { recipients: &route.recipients, callers: &route.callers, dialects: &route.dialects }.means(seen)
-        };
+        let rule = |route: &&Route| Rule { recipients: &route.recipients, callers: &route.callers, dialects: &route.dialects }.means(seen);
         self.settings.routes.iter().find(rule)
     }
 
@@ -110,14 +108,17 @@ impl World {
     /// Whether calls in this dialect that are no message are only watched: a placeholder login would make
     /// the backend's own sends fail.
     pub(super) fn observes(&self, dialect: &Dialect) -> bool {
-        let mut routes = self.settings.routes.iter().filter(|route| route.dialects.is_empty() || route.dialects.contains(&dialect.name)).peekable();
+        let mut routes =
+            self.settings.routes.iter().filter(|route| route.dialects.is_empty() || route.dialects.contains(&dialect.name)).peekable();
         self.settings.mode == Mode::Observe || (routes.peek().is_some() && routes.all(|route| route.mode == Mode::Observe))
     }
 
     fn link_at(&self, authority: &Authority) -> Option<&Arc<Link>> {
         self.links.values().find(|link| {
             let uri: Option<http::Uri> = link.provider.base_url.parse().ok();
-            uri.is_some_and(|uri| uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&authority.host)) && port(&uri) == Some(authority.port))
+            uri.is_some_and(|uri| {
+                uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&authority.host)) && port(&uri) == Some(authority.port)
+            })
         })
     }
 
@@ -150,7 +151,9 @@ fn rebased(path: &str, own: &str, described: &str) -> String {
     let base = |url: &str| url.parse::<http::Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
     let (own, described) = (base(own), base(described));
     match path.strip_prefix(own.as_str()) {
-        Some(rest) if own != described && !path.starts_with(&described) || own.is_empty() && described.is_empty() => format!("{described}{rest}"),
+        Some(rest) if own != described && !path.starts_with(&described) || own.is_empty() && described.is_empty() => {
+            format!("{described}{rest}")
+        }
         Some(_) | None => path.to_owned(),
     }
 }

@@ -59,7 +59,12 @@ async fn play(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
     out::line("A backend that speaks Playmobile, simulated services on loopback, and a real sidecar between them.\n");
     let mut stage = Stage::set().await?;
-    out::line(format_args!("    sidecar up on {} in {} ms, credentials in {}\n", stage.proxy, began.elapsed().as_millis(), stage.vault_file().display()));
+    out::line(format_args!(
+        "    sidecar up on {} in {} ms, credentials in {}\n",
+        stage.proxy,
+        began.elapsed().as_millis(),
+        stage.vault_file().display()
+    ));
     for number in 0..stage.script.scenes.len() {
         stage.scene(number).await?;
     }
@@ -122,7 +127,13 @@ impl Stage {
     async fn prepare(&self, scene: &Scene) -> anyhow::Result<()> {
         if let Some(name) = &scene.resume {
             out::line(format_args!("    $ sms-sidecar resume {name}"));
-            crate::cli::control::exchange(&self.folder.path().join("control.sock"), http::Method::POST, &format!("/resume/{name}"), &Value::Null).await?;
+            crate::cli::control::exchange(
+                &self.folder.path().join("control.sock"),
+                http::Method::POST,
+                &format!("/resume/{name}"),
+                &Value::Null,
+            )
+            .await?;
         }
         for (name, cause) in &scene.says {
             let cause = cause.parse().map_err(|()| anyhow::anyhow!("`{cause}` is no cause"))?;
@@ -152,7 +163,10 @@ impl Stage {
         let expect = &scene.expect;
         ensure!(got.status == expect.status, "expected status {}, got {}: {}", expect.status, got.status, got.body);
         ensure!(got.attempts == expect.attempts, "expected {} attempts, got {}", expect.attempts, got.attempts);
-        let Some(via) = &expect.via else { return Ok(()) };
+        let Some(via) = &expect.via else {
+            out::line("");
+            return Ok(());
+        };
         ensure!(got.provider.as_ref() == Some(via), "expected {via}, got {:?}", got.provider);
         let took = self.service(via)?.took();
         ensure!(took.len() == 1, "{via} took {} messages", took.len());
@@ -166,8 +180,17 @@ impl Stage {
         let got = backend::exchange(self.admin, request).await?;
         let bold = anstyle::Style::new().bold();
         out::line(format_args!("\n{bold}    What Grafana would draw (http://{}/metrics){bold:#}", self.admin));
-        let shown = ["calls_total", "attempts_total", "upstream_responses_total", "failovers_total", "possible_duplicates_total", "provider_standing"];
-        let counts = |line: &&str| shown.iter().any(|name| line.strip_prefix("sms_sidecar_").is_some_and(|rest| rest.starts_with(name))) && !line.ends_with(" 0");
+        let shown = [
+            "calls_total",
+            "attempts_total",
+            "upstream_responses_total",
+            "failovers_total",
+            "possible_duplicates_total",
+            "provider_standing",
+        ];
+        let counts = |line: &&str| {
+            shown.iter().any(|name| line.strip_prefix("sms_sidecar_").is_some_and(|rest| rest.starts_with(name))) && !line.ends_with(" 0")
+        };
         got.body.lines().filter(counts).for_each(|line| out::line(format_args!("    {line}")));
         out::line("");
         Ok(())
@@ -177,9 +200,17 @@ impl Stage {
     async fn keep(&self) -> anyhow::Result<()> {
         let request = backend::request(&self.spoken, "+998901234599", &self.script.text, 99)?;
         let path = request.url.path();
-        out::line(format_args!("Still up: doors http://{}, admin http://{}, config {}", self.proxy, self.admin, self.folder.path().join("config.toml").display()));
+        out::line(format_args!(
+            "Still up: doors http://{}, admin http://{}, config {}",
+            self.proxy,
+            self.admin,
+            self.folder.path().join("config.toml").display()
+        ));
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        out::line(format_args!("Try:\n  curl -i http://{}/{}{path} -H 'Content-Type: application/json' -d '{body}'\nCtrl-C ends it.", self.proxy, self.spoken.name));
+        out::line(format_args!(
+            "Try:\n  curl -i http://{}/{}{path} -H 'Content-Type: application/json' -d '{body}'\nCtrl-C ends it.",
+            self.proxy, self.spoken.name
+        ));
         tokio::signal::ctrl_c().await?;
         Ok(())
     }

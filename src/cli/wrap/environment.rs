@@ -75,7 +75,13 @@ mod tests {
     use super::*;
 
     fn facts<'a>(node: &str, axios: &'a [Release]) -> Facts<'a> {
-        Facts { proxy: "http://127.0.0.1:8125", ca: Some(Path::new("/etc/ca.pem")), no_proxy: Some("db.example,.svc"), node: Release::parse(node), axios }
+        Facts {
+            proxy: "http://127.0.0.1:8125",
+            ca: Some(Path::new("/etc/ca.pem")),
+            no_proxy: Some("db.example,.svc"),
+            node: Release::parse(node),
+            axios,
+        }
     }
 
     #[test]

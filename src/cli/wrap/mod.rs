@@ -45,8 +45,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let ca = loaded.ca.as_ref().map(|ca| ca.cert_file.clone());
     let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
     let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
-    let variables =
-        variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
+    let variables = variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
     if args.print {
         variables.iter().for_each(|(name, value)| out::line(format_args!("{name}={value}")));
         return Ok(ExitCode::SUCCESS);
