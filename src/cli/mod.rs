@@ -4,6 +4,7 @@
 mod check;
 mod control;
 mod demo;
+mod dialects;
 mod out;
 mod run;
 mod vault;
@@ -31,6 +32,8 @@ struct Cli {
 enum Command {
     /// Say everything that is wrong with the config, with file, line and caret.
     Check(check::Args),
+    /// List the services that are known, or show one.
+    Dialects(dialects::Args),
     /// Serve: the doors, the admin address, the control socket.
     Run(run::Args),
     /// Keep credentials in the encrypted vault.
@@ -62,6 +65,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Dialects(args) => dialects::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Vault(args) => vault::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -19,6 +19,7 @@ use crate::dialect::shape::{
     Asks, DigestSpec, Encode, Evidence, Failure, FieldSpec, Fields, Hash, Judge, Limits, Line, OperationEntry, ParamSpec, Probe, Repeat,
     Rule, Send, Sign, Success, TokenCall, Told,
 };
+use crate::dialect::template::Source;
 use crate::sms::{Cause, Operation};
 
 /// Compiles the laid-over table; none if the sink has a complaint that leaves nothing to work with.
@@ -32,7 +33,11 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let evidence: Option<Spanned<raw::Evidence>> = top.take("evidence", sink);
     let hosts: Option<Spanned<Vec<Spanned<String>>>> = top.take("hosts", sink);
     let test_senders: Option<Spanned<Vec<String>>> = top.take("test_senders", sink);
-    let credential = top.entries("credential", sink).into_iter().map(|(name, raw)| field_spec(&name, &raw, sink)).collect();
+    let credential: Vec<_> = top
+        .entries("credential", sink)
+        .into_iter()
+        .map(|(name, raw)| (sink.inherited(&name.span()), field_spec(&name, &raw, sink)))
+        .collect();
     let params = top.entries("param", sink).into_iter().map(|(name, raw): (_, raw::Param)| param_spec(&name, &raw)).collect();
     let sign = top.take("sign", sink).and_then(|raw: Spanned<raw::Sign>| sign(raw.get_ref(), sink));
     let token = top.take("token", sink).and_then(|raw: Spanned<raw::Token>| token(raw.get_ref(), sink));
@@ -42,7 +47,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let _report: Option<Spanned<raw::Report>> = top.take("report", sink);
     top.end(sink);
 
-    let dialect = Dialect {
+    let mut dialect = Dialect {
         name: named(name.as_ref(), sink)?,
         like: like.map(Spanned::into_inner),
         origin: String::new(),
@@ -54,7 +59,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         evidence: evidence.map(|word| evidence_of(*word.get_ref())).unwrap_or_default(),
         hosts: hosts.map(Spanned::into_inner).unwrap_or_default().iter().filter_map(|text| host(text, sink)).collect(),
         test_senders: test_senders.map(Spanned::into_inner).unwrap_or_default(),
-        credential,
+        credential: Vec::new(),
         params,
         sign,
         token,
@@ -62,6 +67,10 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         operations,
         probes,
     };
+    // A file that signs in another way needs not say which of the inherited fields it leaves.
+    let used = laws::used(&dialect);
+    let kept = |inherited: bool, spec: &FieldSpec| !inherited || used.contains(&Source::Credential(spec.name.clone()));
+    dialect.credential = credential.into_iter().filter(|(inherited, spec)| kept(*inherited, spec)).map(|(_, spec)| spec).collect();
     laws::hold(&dialect, &spans, sink);
     Some(dialect)
 }

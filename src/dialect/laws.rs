@@ -31,7 +31,7 @@ fn mapped(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
 }
 
 /// Every source that a request of this dialect is filled from.
-fn used(dialect: &Dialect) -> Vec<Source> {
+pub(crate) fn used(dialect: &Dialect) -> Vec<Source> {
     let send = &dialect.send;
     let mut forms: Vec<&Form> = Vec::new();
     let token = dialect.token.as_ref();

@@ -1,0 +1,304 @@
+//! `sms-sidecar dialects`: which services are known, on what evidence, and what a backend's
+//! `.env` may hold in place of real credentials. Shows descriptions, never a vault's values.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use serde_json::{Value, json};
+
+use crate::cli::out;
+use crate::dialect::{Catalog, Dialect, FieldSpec, SourceFile};
+use crate::problem::{Report, Text, one_of};
+
+/// Which descriptions, and how.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// A folder of your own descriptions, laid over the built-in ones.
+    #[arg(long, value_name = "DIR", global = true)]
+    dialects: Option<PathBuf>,
+    /// For programs.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    what: Option<What>,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// One description: fields, placeholders for the backend's .env, hosts, what passes, limits.
+    Show {
+        /// As the list names it.
+        name: String,
+    },
+}
+
+/// 0 shown; 1 shown, but a file of the folder has a mistake.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let sources = sources(args.dialects.as_deref())?;
+    let (catalog, problems) = Catalog::load(&sources);
+    let texts = sources.into_iter().map(|file| Text { file: file.name, text: file.text, description: true });
+    let report = Report { texts: texts.collect(), problems };
+    if !report.problems.is_empty() {
+        out::note(&report);
+    }
+    let shown = match &args.what {
+        None => render(&catalog, args.json),
+        Some(What::Show { name }) => {
+            let dialect = catalog.get(name).with_context(|| unknown(name, &catalog))?;
+            if args.json { pretty(&facts(dialect)) } else { sheet(dialect) }
+        }
+    };
+    out::line(shown.trim_end());
+    Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
+    let mut sources = Catalog::built_in_sources();
+    let Some(folder) = folder else { return Ok(sources) };
+    let entries = std::fs::read_dir(folder).with_context(|| format!("{}: the folder of descriptions cannot be read", folder.display()))?;
+    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
+    paths.sort();
+    for path in paths {
+        let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot be read as text", path.display()))?;
+        sources.push(SourceFile { name: path.display().to_string(), text, built_in: false });
+    }
+    Ok(sources)
+}
+
+fn unknown(name: &str, catalog: &Catalog) -> String {
+    let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
+    format!("no description is named `{name}`; {}", one_of(name, &known))
+}
+
+/// All of them: a table, or an array of objects.
+pub(crate) fn render(catalog: &Catalog, as_json: bool) -> String {
+    if as_json {
+        return pretty(&Value::Array(catalog.iter().map(|dialect| facts(dialect)).collect()));
+    }
+    let head = ["NAME", "EVIDENCE", "FROM", "CREDENTIAL", "HOSTS"].map(str::to_owned);
+    let rows = catalog.iter().map(|dialect| {
+        [
+            dialect.name.clone(),
+            evidence(dialect),
+            origin(dialect),
+            names(dialect.credential_fields().iter().map(|field| field.name.as_str())),
+            names(dialect.hosts()),
+        ]
+    });
+    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+}
+
+/// Everything about one, for programs.
+fn facts(dialect: &Dialect) -> Value {
+    json!({
+        "name": dialect.name,
+        "evidence": dialect.evidence().as_str(),
+        "experimental": dialect.requires_experimental(),
+        "source": origin(dialect),
+        "like": dialect.like(),
+        "overrides": dialect.overrides(),
+        "sources": dialect.sources(),
+        "base_url": dialect.base_url(),
+        "hosts": dialect.hosts().collect::<Vec<_>>(),
+        "credential_fields": dialect.credential_fields().iter().map(field_facts).collect::<Vec<_>>(),
+        "params": dialect.params().iter().map(|param| json!({ "name": param.name, "default": param.default })).collect::<Vec<_>>(),
+        "token_login": dialect.has_token(),
+        "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_limits(), "batch": dialect.batch_limit() },
+        "operations": dialect.operations().iter().map(|(call, does)| json!({ "call": call, "do": does.as_str() })).collect::<Vec<_>>(),
+        "probes": dialect.probes().iter().map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
+    })
+}
+
+fn field_facts(field: &FieldSpec) -> Value {
+    json!({
+        "name": field.name,
+        "public": field.public,
+        "required": field.required,
+        "env": field.env,
+        "placeholder": field.placeholder,
+        "pattern": field.pattern.as_ref().map(regex::Regex::as_str),
+    })
+}
+
+/// Everything about one, for people; the lines at the end go into the backend's .env.
+fn sheet(dialect: &Dialect) -> String {
+    let mut out = format!("{}: {}, evidence {}\n", dialect.name, origin(dialect), evidence(dialect));
+    for source in dialect.sources() {
+        row(&mut out, "", source);
+    }
+    if let Some(like) = dialect.like() {
+        row(&mut out, "like", like);
+    }
+    if let Some(overrides) = dialect.overrides() {
+        row(&mut out, "overrides", overrides);
+    }
+    row(&mut out, "goes to", dialect.base_url());
+    row(&mut out, "hosts", &names(dialect.hosts()));
+    for field in dialect.credential_fields() {
+        row(&mut out, "credential", &described(field));
+    }
+    for param in dialect.params() {
+        row(&mut out, "param", &param.default.as_ref().map_or(param.name.clone(), |default| format!("{} (default {default})", param.name)));
+    }
+    for limit in limits(dialect) {
+        row(&mut out, "limit", &limit);
+    }
+    for (call, does) in dialect.operations() {
+        row(&mut out, does.as_str(), &call);
+    }
+    for probe in dialect.probes() {
+        let note = if probe.guess { " (never seen to work: you are asked before it is used)" } else { "" };
+        row(&mut out, "probe", &format!("{}: {}{note}", probe.asks.as_str(), probe.call()));
+    }
+    out + &placeholders(dialect)
+}
+
+fn described(field: &FieldSpec) -> String {
+    let kind = if field.public { "may be shown" } else { "secret" };
+    let needed = if field.required { "" } else { ", optional" };
+    let shape = field.pattern.as_ref().map(|pattern| format!(", like {}", pattern.as_str())).unwrap_or_default();
+    format!("{} ({kind}{needed}{shape})", field.name)
+}
+
+fn limits(dialect: &Dialect) -> Vec<String> {
+    let text = dialect.text_limit().map(|count| format!("{count} characters"));
+    let batch = dialect.batch_limit().map(|count| format!("{count} messages in a batch"));
+    let prefixes = names(dialect.recipient_limits().iter().map(String::as_str));
+    let recipients = (!prefixes.is_empty()).then(|| format!("recipients {prefixes}"));
+    [text, batch, recipients].into_iter().flatten().collect()
+}
+
+/// What the backend's own configuration holds once the credentials are in the vault.
+fn placeholders(dialect: &Dialect) -> String {
+    let lines: Vec<String> = dialect
+        .credential_fields()
+        .iter()
+        .filter_map(|field| Some(format!("  {}={}", field.env.first()?, field.placeholder.as_ref()?)))
+        .collect();
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("for the backend's .env, by the names it uses:\n{}\n", lines.join("\n"))
+}
+
+fn row(out: &mut String, name: &str, what: &str) {
+    // writing to a String cannot fail
+    let _: std::fmt::Result = writeln!(out, "  {name:<11} {what}");
+}
+
+fn origin(dialect: &Dialect) -> String {
+    if dialect.is_built_in() { "built-in".into() } else { dialect.origin().to_owned() }
+}
+
+fn evidence(dialect: &Dialect) -> String {
+    let note = if dialect.requires_experimental() { " (experimental)" } else { "" };
+    format!("{}{note}", dialect.evidence().as_str())
+}
+
+fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(" ")
+}
+
+fn pretty(value: &Value) -> String {
+    format!("{value:#}")
+}
+
+/// Columns as wide as their widest word; the last one as it comes.
+fn table<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let line = |row: &[String; N]| {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(name: &str, text: &str) -> Catalog {
+        let mut sources = Catalog::built_in_sources();
+        sources.push(SourceFile { name: name.into(), text: text.into(), built_in: false });
+        let (catalog, problems) = Catalog::load(&sources);
+        assert!(problems.is_empty(), "{problems:?}");
+        catalog
+    }
+
+    fn own(name: &str, evidence: &str) -> Catalog {
+        let text = format!(
+            "dialect = \"{name}\"\nlike = \"twilio\"\nevidence = \"{evidence}\"\nsources = []\nhosts = []\nbase_url = \"https://own.example\"\n"
+        );
+        with("/etc/sms-sidecar/dialects/own.toml", &text)
+    }
+
+    #[test]
+    fn the_list_names_every_description_with_its_evidence() {
+        let listed = render(&own("own", "memory"), false);
+        let line = |name: &str| listed.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap().to_owned();
+        assert!(line("playmobile").contains("clients") && line("playmobile").contains("username password"), "{listed}");
+        assert!(
+            line("twilio").contains("vendor") && line("twilio").contains("built-in") && line("twilio").contains("api.*.twilio.com"),
+            "{listed}"
+        );
+        assert!(line("own").contains("memory (experimental)") && line("own").contains("/etc/sms-sidecar/dialects/own.toml"), "{listed}");
+    }
+
+    #[test]
+    fn programs_read_an_array_of_objects_with_names() {
+        let listed: Value = serde_json::from_str(&render(&Catalog::built_in(), true)).unwrap();
+        let names: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["aws-sns", "eskiz", "infobip", "plain", "playmobile", "sayqal", "smsc", "twilio", "vonage"]);
+        let twilio = &listed[7];
+        assert_eq!(twilio["credential_fields"][0]["env"][0], "TWILIO_ACCOUNT_SID");
+        assert_eq!((&twilio["evidence"], &twilio["source"]), (&json!("vendor"), &json!("built-in")));
+        assert!(twilio["hosts"].as_array().unwrap().contains(&json!("api.twilio.com")));
+    }
+
+    #[test]
+    fn one_shows_what_the_env_file_may_hold_and_what_passes() {
+        let shown = sheet(Catalog::built_in().get("twilio").unwrap());
+        for line in [
+            "  TWILIO_ACCOUNT_SID=AC00000000000000000000000000000000",
+            "  TWILIO_AUTH_TOKEN=00000000000000000000000000000000",
+            "  limit       1600 characters",
+            "  probe       balance: GET /Accounts/{credential.account_sid}/Balance.json",
+        ] {
+            assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
+        }
+        assert!(
+            shown.contains("https://www.twilio.com/docs/api/errors") && shown.contains("auth_token (secret, like ^[0-9a-f]{32}$)"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_placeholder_has_the_shape_its_field_asks_for() {
+        for dialect in Catalog::built_in().iter() {
+            for field in dialect.credential_fields() {
+                let placeholder =
+                    field.placeholder.as_deref().unwrap_or_else(|| panic!("{} {} has no placeholder", dialect.name, field.name));
+                let fits = field.pattern.as_ref().is_none_or(|pattern| pattern.is_match(placeholder));
+                assert!(fits, "{} {}: a client that checks the shape would refuse {placeholder}", dialect.name, field.name);
+                assert!(!field.env.is_empty(), "{} {} is known by no variable", dialect.name, field.name);
+            }
+        }
+    }
+
+    #[test]
+    fn one_that_stands_in_for_a_built_in_says_so() {
+        let catalog = own("twilio", "vendor");
+        let twilio = catalog.get("twilio").unwrap();
+        assert!(sheet(twilio).contains("overrides   config/dialects/twilio.toml"), "{}", sheet(twilio));
+        assert_eq!(facts(twilio)["overrides"], "config/dialects/twilio.toml");
+    }
+
+    #[test]
+    fn a_misspelt_name_is_guessed() {
+        assert!(unknown("playmobil", &Catalog::built_in()).contains("did you mean `playmobile`?"));
+    }
+}
