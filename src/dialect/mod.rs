@@ -78,8 +78,7 @@ pub use recognise::recognise;
 pub use shape::{Asks, Evidence, FieldSpec, ParamSpec, Probe};
 pub use wire::{Outgoing, Reply, Request};
 
-/// A compiled description. (Private fields belong to the engine.)
-#[derive(Debug)]
+/// A compiled description. Prints its name only.
 pub struct Dialect {
     /// `playmobile`, `twilio` …
     pub name: String,
@@ -100,6 +99,12 @@ pub struct Dialect {
     send: shape::Send,
     operations: Vec<shape::OperationEntry>,
     probes: Vec<Probe>,
+}
+
+impl std::fmt::Debug for Dialect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Dialect({}, from {})", self.name, self.origin)
+    }
 }
 
 /// All descriptions that are loaded, by name.

@@ -45,7 +45,9 @@ impl Dialect {
             _ => 400,
         };
         let statuses = if inside_success { [200, usual] } else { [usual, 200] };
-        let value = code.parse::<i64>().ok().filter(|number| number.to_string() == code).map_or_else(|| Value::from(code), Value::from);
+        let in_text = self.send.failure.otherwise.code.as_ref().is_some_and(Value::is_string);
+        let number = code.parse::<i64>().ok().filter(|number| !in_text && number.to_string() == code);
+        let value = number.map_or_else(|| Value::from(code), Value::from);
         let reply = |status| {
             let scope = Scope { code: Some(&value), status: Some(status), reason: Some(cause.meaning()), ..Scope::default() };
             render(&self.send.failure.told, status, &scope)

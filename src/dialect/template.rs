@@ -260,18 +260,22 @@ pub(crate) fn text_of(value: &Value) -> String {
     }
 }
 
+fn blanks(word: &str) -> usize {
+    word.len() - word.trim_start().len()
+}
+
 fn parse_hole(inside: &str, at: usize) -> Result<Hole, Fault> {
     let mut words = inside.split('|');
     let word = words.next().unwrap_or_default();
     let Some(source) = Source::parse(word.trim()) else {
         let what = format!("`{}` is no source", word.trim());
-        return Err(Fault { at, what, help: Some(format!("sources are: {SOURCES}")) });
+        return Err(Fault { at: at + blanks(word), what, help: Some(format!("sources are: {SOURCES}")) });
     };
     let mut filters = Vec::new();
     let mut from = at + word.len() + 1;
     for word in words {
         filters.push(Filter::parse(word.trim()).map_err(|what| Fault {
-            at: from,
+            at: from + blanks(word),
             what,
             help: Some(format!("filters are: {}", Filter::NAMES)),
         })?);
@@ -307,7 +311,7 @@ mod tests {
 
     #[test]
     fn faults_are_said_with_their_place() {
-        for (text, at) in [("ab{to", 2), ("{too}", 1), ("x{to | digit}", 5), ("{credential.}", 1)] {
+        for (text, at) in [("ab{to", 2), ("{too}", 1), ("x{to | digit}", 7), ("{credential.}", 1)] {
             assert_eq!(Template::parse(text).unwrap_err().at, at, "{text}");
         }
     }

@@ -1,10 +1,245 @@
-//! The descriptions compiled in, through the whole engine.
+//! The loader's complaints, each under the words it is about, and what no case file
+//! shows: `like`, hosts, a provider's own operations, credentials of the wrong shape.
+
+use http::{HeaderMap, Method};
 
 use super::*;
+use crate::secret::{Fields, Version};
+
+/// The smallest whole description; each test breaks one thing in it.
+const SMALL: &str = r##"
+dialect  = "small"
+base_url = "https://api.small.example/v1"
+hosts    = ["api.small.example"]
+evidence = "vendor"
+
+[credential]
+key = { pattern = "^k[0-9]+$", placeholder = "k0" }
+
+[sign]
+bearer = "{credential.key}"
+
+[send]
+call = "POST /send"
+
+[send.json]
+"to.number" = "{to | digits}"
+text        = "{text}"
+
+[[send.rules]]
+status   = "200"
+accepted = "id"
+
+[[send.rules]]
+at    = ["code"]
+codes = true
+
+[send.codes]
+balance-empty     = [3]
+recipient-invalid = [7, "20..29"]
+
+[[send.success]]
+json = { id = "{id}" }
+
+[send.failure]
+json = { code = "{code}", message = "{reason}" }
+
+[send.failure.codes]
+recipient-invalid = { status = 400, code = 7 }
+otherwise         = { status = 503, code = 1 }
+"##;
+
+fn file(name: &str, text: &str) -> SourceFile {
+    SourceFile { name: name.into(), text: text.into(), built_in: false }
+}
+
+/// What is complained about, with the words it is underlined at.
+fn complaints(text: &str) -> Vec<(String, String)> {
+    let (_, problems) = Catalog::load(&[file("small.toml", text)]);
+    let under = |problem: &crate::problem::Problem| problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().to_owned();
+    problems.iter().map(|problem| (problem.what.clone(), under(problem))).collect()
+}
 
 #[test]
 fn every_built_in_description_loads_without_a_problem() {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert_eq!(problems, []);
     assert_eq!(catalog.iter().count(), Catalog::built_in_sources().len());
+    assert_eq!(complaints(SMALL), []);
+}
+
+#[test]
+fn each_fault_is_named_and_underlined() {
+    for (old, new, what, under) in [
+        ("{text}", "{texd}", "`texd` is no source", "texd}"),
+        ("{to | digits}", "{to | digit}", "`digit` is no filter", "digit}"),
+        ("\"{text}\"", "\"{text\"", "opened with `{` and not closed", "{text"),
+        ("\"to.number\"", "\"to..number\"", "empty name between its dots", ".number"),
+        ("\"to.number\" = \"{to | digits}\"", "to.number = \"{to | digits}\"", "a bare path makes a table", "to"),
+        ("text        = \"{text}\"", "text = \"x\"", "no field holds the text", "\"POST /send\""),
+        ("\"{to | digits}\"", "\"{sender}\"", "no field holds the recipient", "\"POST /send\""),
+        (
+            "text        = \"{text}\"",
+            "text = \"{text}\"\nk = \"{credential.kay}\"",
+            "`credential.kay` is used and not declared",
+            "\"{credential.kay}\"",
+        ),
+        ("[sign]\nbearer = \"{credential.key}\"", "", "`key` is declared and not used", ""),
+        ("[7, \"20..29\"]", "[7, \"20..29\", 3]", "a code stands under two causes", "3"),
+        ("[7, \"20..29\"]", "[7, \"20..29\", 25]", "a code stands twice", "25"),
+        ("accepted = \"id\"", "refused = \"throttled\"", "no rule proves success", "\"POST /send\""),
+        ("accepted = \"id\"", "accepted = \"id\"\nrefused = \"throttled\"", "a rule has exactly one result", "[[send.rules]]"),
+        ("otherwise         = { status = 503, code = 1 }", "", "`otherwise` is missing", "[send.failure]"),
+        ("{ status = 400, code = 7 }", "{ status = 401, code = 7 }", "this status is never answered", "401"),
+        ("{ status = 503, code = 1 }", "{ status = 500, code = 1 }", "`otherwise` has the status 503", "[send.failure]"),
+        ("status   = \"200\"\naccepted = \"id\"", "accepted = \"{reference}\"", "no reply gets as far as this rule", "[[send.rules]]"),
+        ("^k[0-9]+$", "^k[0-9+$", "this pattern does not compile", "\"^k[0-9+$\""),
+        (
+            "json = { id = \"{id}\" }",
+            "asked = { a = \"1\" }\njson = { id = \"{id}\" }",
+            "the last [[send.success]] has no `asked`",
+            "[[send.success]]",
+        ),
+        ("balance-empty ", "balance-emty ", "`balance-emty` is no cause", "balance-emty"),
+        (
+            "recipient-invalid = { status",
+            "balance-empty = { status",
+            "`balance-empty` has a line in [send.failure.codes]",
+            "\"POST /send\"",
+        ),
+        ("POST /send", "POST send", "a path begins with `/`", "send"),
+        ("POST /send", "SEND /send", "an unknown method", "SEND /send"),
+        ("https://api.small.example/v1", "api.small.example", "no base URL", "\"api.small.example\""),
+        ("[\"api.small.example\"]", "[\"*.example\"]", "no host pattern", "\"*.example\""),
+        ("status   = \"200\"", "status   = \"2x\"", "no HTTP status", "\"2x\""),
+        ("evidence = \"vendor\"", "evidense = \"vendor\"", "`evidense` is no key of a description", "evidense"),
+        ("codes = true", "codes = true\nrefuse = \"throttled\"", "unknown field `refuse`", "refuse"),
+        ("dialect  = \"small\"", "dialect  = \"Small\"", "a dialect's name is made of", "\"Small\""),
+        ("at    = [\"code\"]\ncodes", "codes", "`codes` needs an `at`", "[[send.rules]]"),
+        ("dialect  = \"small\"", "dialect  = ", "", ""),
+    ] {
+        let text = SMALL.replacen(old, new, 1);
+        assert_ne!(text, SMALL, "{old}");
+        let found = complaints(&text);
+        assert!(found.iter().any(|(said, at)| said.contains(what) && at == under || what.is_empty()), "{new}: {found:?}");
+        assert!(!found.is_empty(), "{new}");
+    }
+}
+
+#[test]
+fn all_faults_are_said_at_once_and_the_file_is_left_out() {
+    let text = SMALL.replace("{text}", "{texd}").replace("balance-empty ", "balance ").replace("otherwise ", "else ");
+    let found = complaints(&text);
+    for what in ["`texd` is no source", "`balance` is no cause", "`else` is no cause", "`otherwise` is missing"] {
+        assert!(found.iter().any(|(said, _)| said.contains(what)), "{what}: {found:?}");
+    }
+    let (catalog, _) = Catalog::load(&[file("small.toml", &text)]);
+    assert!(catalog.get("small").is_none());
+}
+
+#[test]
+fn like_takes_over_all_that_the_file_does_not_say() {
+    let mut sources = Catalog::built_in_sources();
+    sources.push(file(
+        "mine.toml",
+        "dialect = \"mine\"\nlike = \"twilio\"\nhosts = [\"sms.mine.example\"]\nbase_url = \"https://sms.mine.example/2010-04-01\"\n\
+         [[send.rules]]\nat = [\"code\"]\nis = [777]\nrefused = \"throttled\"\n[send.codes]\nrecipient-invalid = [30018]\n",
+    ));
+    let (catalog, problems) = Catalog::load(&sources);
+    assert_eq!(problems, []);
+    let (mine, twilio) = (catalog.get("mine").unwrap(), catalog.get("twilio").unwrap());
+    let cause = |dialect: &Dialect, code: u32| {
+        let reply = Reply { status: http::StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body: format!("{{\"code\":{code}}}").into() };
+        dialect.classify(Kind::Send, &reply, "r").outcome.cause().unwrap()
+    };
+    assert_eq!((cause(mine, 777), cause(twilio, 777)), (Cause::Throttled, Cause::Unexplained));
+    assert_eq!((cause(mine, 30018), cause(twilio, 30018)), (Cause::RecipientInvalid, Cause::SenderNotAllowed));
+    assert_eq!(cause(mine, 21211), Cause::RecipientInvalid, "twilio's codes are still there");
+    assert!(mine.hosts_match("sms.mine.example") && !mine.hosts_match("api.twilio.com"));
+    assert_eq!((mine.like(), mine.overrides()), (Some("twilio"), None));
+    assert!(mine.base.strip("/2010-04-01/x").is_some());
+}
+
+#[test]
+fn an_override_of_a_built_in_one_says_what_it_took_the_place_of() {
+    let mut sources = Catalog::built_in_sources();
+    sources.push(file("/etc/mine/twilio.toml", "dialect = \"twilio\"\nlike = \"twilio\"\n[send.codes]\nthrottled = [21211]\n"));
+    let (catalog, problems) = Catalog::load(&sources);
+    assert_eq!(problems, []);
+    let twilio = catalog.get("twilio").unwrap();
+    assert_eq!(twilio.overrides(), Some("config/dialects/twilio.toml"));
+    assert_eq!((twilio.origin(), twilio.is_built_in()), ("/etc/mine/twilio.toml", false));
+    let (_, problems) =
+        Catalog::load(&[file("a.toml", "dialect = \"a\"\nlike = \"b\"\n"), file("b.toml", "dialect = \"b\"\nlike = \"a\"\n")]);
+    assert!(!problems.is_empty(), "going in circles ends");
+    let (_, problems) = Catalog::load(&[file("a.toml", "dialect = \"a\"\nlike = \"nobody\"\n")]);
+    assert!(problems.iter().any(|problem| problem.what.contains("no dialect `nobody`") && problem.span == Some(21..29)), "{problems:?}");
+}
+
+#[test]
+fn a_fault_below_is_shown_in_the_file_below() {
+    let broken = SMALL.replace("{text}", "{texd}");
+    let (_, problems) = Catalog::load(&[file("small.toml", &broken), file("over.toml", "dialect = \"over\"\nlike = \"small\"\n")]);
+    assert!(problems.iter().all(|problem| problem.file == "small.toml"), "{problems:?}");
+    let span = problems[0].span.clone().unwrap();
+    assert!(broken[span].starts_with("texd"));
+}
+
+fn request(method: Method, path: &str) -> Request {
+    Request { method, path: path.into(), query: None, headers: HeaderMap::new(), body: bytes::Bytes::new() }
+}
+
+#[test]
+fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let all: Vec<_> = catalog.iter().cloned().collect();
+    let at = |host: &str, method: Method, path: &str, extra: &[(String, Vec<String>)]| match recognise(
+        &all,
+        Place::Host(host),
+        &request(method, path),
+        extra,
+    ) {
+        Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
+        Recognition::NotNamed(dialect) => format!("{} not named", dialect.name),
+        Recognition::Foreign => "foreign".into(),
+    };
+    let none = &[];
+    assert_eq!(at("send.smsxabar.uz", Method::POST, "/broker-api/send/", none), "playmobile send");
+    assert_eq!(at("SEND.smsxabar.uz.", Method::POST, "/broker-api/send", none), "playmobile send");
+    assert_eq!(at("send.smsxabar.uz", Method::POST, "/send", none), "playmobile not named");
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1.json", none), "twilio not named");
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Balance.json", none), "twilio carry");
+    assert_eq!(at("verify.twilio.com", Method::POST, "/v2/Services/VA1/Verifications", none), "twilio carry");
+    assert_eq!(at("verify.twilio.com", Method::POST, "/2010-04-01/Accounts/AC1/Messages.json", none), "twilio not named");
+    assert_eq!(at("notify.eskiz.uz", Method::POST, "/api/auth/login", none), "eskiz login");
+    assert_eq!(at("sns.eu-west-1.amazonaws.com", Method::POST, "/", none), "aws-sns not named");
+    assert_eq!(at("example.com", Method::POST, "/", none), "foreign");
+    let extra = [("twilio".to_owned(), vec!["GET /Accounts/{any}/Usage/Records.json".to_owned()])];
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/Records.json", &extra), "twilio carry");
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/../x.json", &extra), "twilio not named");
+}
+
+#[test]
+fn a_credential_of_the_wrong_shape_is_told_without_its_value() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let twilio = catalog.get("twilio").unwrap();
+    let told = |sid: Option<&str>, token: &str| {
+        let fields = [("account_sid", sid), ("auth_token", Some(token))];
+        let fields: Fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        let problems = twilio.check_credential(&Credential::new(Version(1), fields));
+        problems.iter().map(|problem| format!("{} {}", problem.field, problem.what)).collect::<Vec<_>>().join("; ")
+    };
+    let (sid, token) = ("AC0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef");
+    assert_eq!(told(Some(sid), token), "");
+    assert!(told(None, token).contains("account_sid is missing"));
+    assert!(told(Some(token), sid).contains("looks swapped"), "{}", told(Some(token), sid));
+    assert!(told(Some(sid), &format!("{token}\n")).contains("auth_token has a line break"));
+    assert!(told(Some(sid), &format!("\"{token}\"")).contains("auth_token is in quotes"));
+    assert!(told(Some(sid), &format!(" {token}")).contains("auth_token has a blank"));
+    assert!(told(Some(sid), " ").contains("auth_token is empty"));
+    assert!(told(Some(sid), &token[1..]).contains("auth_token does not look like one"));
+    assert!(told(Some(sid), "00000000000000000000000000000000").contains("auth_token is the placeholder"));
+    for text in [told(Some(token), sid), told(Some(sid), &token[1..])] {
+        assert!(!text.contains("0123456789"), "{text}");
+    }
 }

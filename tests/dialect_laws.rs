@@ -1,0 +1,249 @@
+//! Laws that hold for every description, as properties: what is written is read, answers
+//! are understood, garbage proves nothing, a patch changes only what belongs to the
+//! account, and no bytes make the engine panic.
+
+#[path = "support/dialects.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use proptest::prelude::*;
+use sms_sidecar::dialect::{Account, Answer, Catalog, Dialect, Place, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::sms::{Cause, Family, Kind, Message, Msisdn, Outcome, Text};
+use support::{Owned, as_request, dialects, nothing_asked, now, recognised, visible};
+
+fn all() -> &'static [Arc<Dialect>] {
+    static ALL: OnceLock<Vec<Arc<Dialect>>> = OnceLock::new();
+    ALL.get_or_init(dialects)
+}
+
+fn dialect() -> impl Strategy<Value = Arc<Dialect>> {
+    (0..all().len()).prop_map(|at| Arc::clone(&all()[at]))
+}
+
+prop_compose! {
+    fn message()(
+        number in "99890[0-9]{7}",
+        text in "[^\u{0}]{0,80}[a-zA-Zа-яўқғҳ0-9😀&%+\"'<>]",
+        sender in proptest::option::of("[A-Z][A-Za-z0-9]{2,10}"),
+        reference in "[A-Za-z0-9-]{1,20}",
+        hours in proptest::option::of(1_u64..10),
+        callback in proptest::option::of("https://[a-z]{3,10}\\.example/[a-z?=&%]{0,10}"),
+    ) -> Message {
+        Message {
+            recipient: Msisdn::parse(&number).expect("a number"),
+            text: Text::new(text),
+            sender,
+            reference,
+            validity: hours.map(|hours| Duration::from_secs(hours * 3600)),
+            callback,
+            template: None,
+        }
+    }
+}
+
+fn reply(status: u16, body: impl Into<bytes::Bytes>) -> Reply {
+    Reply { status: StatusCode::from_u16(status).expect("a status"), headers: HeaderMap::new(), body: body.into() }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn what_is_written_is_read_and_binds_nothing(dialect in dialect(), message in message()) {
+        let owned = Owned::of(&dialect, "-a");
+        let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
+        let reading = dialect.read(&seen, &request, "own-reference-000001").expect("read");
+        prop_assert_eq!(reading.binds, Vec::<String>::new());
+        let read = reading.message.expect("one message");
+        prop_assert_eq!(read.recipient, message.recipient);
+        prop_assert_eq!(read.text.expose(), message.text.expose());
+        prop_assert!(read.sender.is_none() || read.sender == message.sender);
+        prop_assert!(read.reference == "own-reference-000001" || read.reference == message.reference);
+        prop_assert!(read.validity.is_none() || read.validity == message.validity);
+        prop_assert!(read.callback.is_none() || read.callback == message.callback);
+    }
+
+    #[test]
+    fn a_success_is_understood_as_one(dialect in dialect(), message in message(), id in "[A-Za-z0-9-]{1,36}") {
+        let owned = Owned::of(&dialect, "-a");
+        let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
+        let asked = dialect.read(&seen, &request, "own").expect("read").asked;
+        let told = dialect.answer(&asked, Some(&message), &Answer::Accepted { id: &id }, now());
+        let finding = dialect.classify(Kind::Send, &told, &message.reference);
+        let Outcome::Accepted { id: first } = finding.outcome else { return Err(TestCaseError::fail(format!("{finding:?}"))) };
+        // an id once given stays the same id
+        let again = dialect.answer(&asked, Some(&message), &Answer::Accepted { id: &first }, now());
+        prop_assert_eq!(dialect.classify(Kind::Send, &again, &message.reference).outcome, Outcome::Accepted { id: first });
+    }
+
+    #[test]
+    fn a_patch_is_what_the_other_account_would_have_written(dialect in dialect(), message in message()) {
+        let (theirs, ours) = (Owned::of(&dialect, "-BACKENDS"), Owned::of(&dialect, "-PROVIDERS"));
+        let written = dialect.write(&message, &theirs.account(), now()).expect("written");
+        let (seen, request) = recognised(&dialect, &written);
+        let patched = dialect.patch(&seen, &request, &ours.account(), now()).expect("patched");
+        let wanted = dialect.write(&message, &ours.account(), now()).expect("written");
+        prop_assert_eq!(visible(&patched), visible(&wanted));
+        prop_assert!(!visible(&patched).contains("-BACKENDS"));
+    }
+
+    #[test]
+    fn a_provider_with_a_sender_sets_it_and_nothing_else(dialect in dialect(), message in message()) {
+        let owned = Owned::of(&dialect, "-a");
+        let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
+        let account = Account { sender: Some("Ours"), ..owned.account() };
+        let patched = dialect.patch(&seen, &request, &account, now()).expect("patched");
+        let (seen, request) = recognised(&dialect, &patched);
+        let (read, _) = (dialect.read(&seen, &request, "own").expect("read"), ());
+        let read = read.message.expect("one message");
+        prop_assert_eq!(read.sender.as_deref(), Some("Ours"));
+        prop_assert_eq!(read.text.expose(), message.text.expose());
+    }
+
+    #[test]
+    fn garbage_proves_no_success(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
+        let finding = dialect.classify(Kind::Send, &reply(status, body), "reference");
+        prop_assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{:?}", finding);
+    }
+
+    #[test]
+    fn no_request_makes_the_engine_panic(
+        dialect in dialect(),
+        method in prop_oneof![Just(Method::POST), Just(Method::GET), Just(Method::PATCH)],
+        content_type in prop_oneof![Just(""), Just("application/json"), Just("application/x-www-form-urlencoded"), Just("multipart/form-data; boundary=b"), Just("text/xml")],
+        noise in proptest::collection::vec(any::<u8>(), 0..120),
+        at in any::<prop::sample::Index>(),
+        cut in 0_usize..40,
+        message in message(),
+    ) {
+        let owned = Owned::of(&dialect, "-a");
+        let written = dialect.write(&message, &owned.account(), now()).expect("written");
+        let mut body = written.body.to_vec();
+        let from = at.index(body.len() + 1);
+        body.splice(from..(from + cut).min(written.body.len()).max(from), noise.iter().copied());
+        let mut headers = if content_type.is_empty() { written.headers.clone() } else { HeaderMap::new() };
+        if !content_type.is_empty() {
+            headers.insert(HeaderName::from_static("content-type"), HeaderValue::from_static(content_type));
+        }
+        let request = Request { method, query: Some(String::from_utf8_lossy(&noise).into_owned()), headers, body: body.into(), ..as_request(&written) };
+        if let Recognition::Operation(seen) = recognise(all(), Place::Named(&dialect), &request, &[]) {
+            let _ = dialect.credential_of(&seen, &request);
+            if let Ok(reading) = dialect.read(&seen, &request, "own") {
+                dialect.answer(&reading.asked, reading.message.as_ref(), &Answer::Accepted { id: "1" }, now());
+            }
+            let _ = dialect.patch(&seen, &request, &owned.account(), now());
+        }
+        let _ = recognise(all(), Place::Nowhere, &request, &[]);
+    }
+
+    #[test]
+    fn no_reply_makes_the_engine_panic(dialect in dialect(), status in 100_u16..999, noise in ".{0,60}", at in any::<prop::sample::Index>(), cause in 0..Cause::ALL.len()) {
+        let genuine = dialect.provider_refusal(Cause::ALL[cause]).unwrap_or_else(|| reply(400, "{}"));
+        let text = String::from_utf8_lossy(&genuine.body).into_owned();
+        let split = (0..=at.index(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let (head, tail) = text.split_at(split);
+        let reply = reply(status, format!("{head}{noise}{tail}"));
+        for kind in [Kind::Send, Kind::Login, Kind::Probe, Kind::Carry] {
+            dialect.classify(kind, &reply, "reference");
+        }
+        let _ = dialect.read_login(&reply, now());
+        for probe in dialect.probes() {
+            dialect.read_probe(probe, &reply);
+        }
+    }
+
+    #[test]
+    fn no_description_makes_the_loader_panic(at in 0..9_usize, cut in any::<(prop::sample::Index, prop::sample::Index)>(), noise in "[ -~\n]{0,20}") {
+        let text = Catalog::built_in_sources()[at].text.clone();
+        let border = |index: prop::sample::Index| (0..=index.index(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        let (from, to) = (border(cut.0), border(cut.1));
+        let (from, to) = (from.min(to), to.max(from).min(from.min(to) + 30));
+        let to = (to..=text.len()).find(|at| text.is_char_boundary(*at)).unwrap_or(text.len());
+        let broken = format!("{}{noise}{}", &text[..from], &text[to..]);
+        let (_, problems) = Catalog::load(&[SourceFile { name: "broken.toml".into(), text: broken.clone(), built_in: false }]);
+        for problem in &problems {
+            if let Some(span) = &problem.span {
+                prop_assert!(span.start <= span.end && span.end <= broken.len() + 1, "{:?}", problem);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_failure_is_never_read_as_a_success_or_a_refused_account() {
+    for dialect in all() {
+        for cause in Cause::ALL {
+            for doubt in [false, true] {
+                let told =
+                    dialect.answer(&nothing_asked(), None, &Answer::Failed { doubt, cause: *cause, reason: "no provider took it" }, now());
+                let finding = dialect.classify(Kind::Send, &told, "reference");
+                assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{} {cause}", dialect.name);
+                assert_ne!(finding.outcome.cause().map(Cause::family), Some(Family::Account), "{} {cause}", dialect.name);
+                assert_ne!(told.status, StatusCode::UNAUTHORIZED);
+                assert_eq!(told.status == StatusCode::GATEWAY_TIMEOUT, doubt, "{} {cause}: 504 is doubt and doubt is 504", dialect.name);
+                if doubt {
+                    assert!(matches!(finding.outcome, Outcome::Unknown(_) | Outcome::Refused(_)), "{}", dialect.name);
+                }
+                if told.status == StatusCode::SERVICE_UNAVAILABLE {
+                    assert!(told.headers.contains_key("retry-after"), "{}", dialect.name);
+                }
+                if cause.family() == Family::Account && !doubt {
+                    assert_eq!(told.status, StatusCode::SERVICE_UNAVAILABLE, "{} {cause}", dialect.name);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
+    let find = |name: &str| all().iter().find(|dialect| dialect.name == name).expect("built in");
+    for (name, cause, status, words) in [
+        ("playmobile", Cause::CredentialRejected, 401, ""),
+        ("playmobile", Cause::AccountSuspended, 400, "102"),
+        ("smsc", Cause::BalanceEmpty, 200, "\"error_code\":3"),
+        ("twilio", Cause::CredentialRejected, 401, "20003"),
+        ("vonage", Cause::BalanceEmpty, 200, "\"9\""),
+        ("eskiz", Cause::CredentialExpired, 401, ""),
+        ("twilio", Cause::Throttled, 429, "20429"),
+    ] {
+        let told = find(name).provider_refusal(cause).unwrap_or_else(|| panic!("{name} {cause}"));
+        let body = String::from_utf8_lossy(&told.body).into_owned();
+        assert_eq!(told.status.as_u16(), status, "{name} {cause}: {body}");
+        assert!(body.contains(words), "{name} {cause}: {body}");
+        let finding = find(name).classify(Kind::Send, &told, "reference");
+        assert_eq!(finding.outcome.cause(), Some(cause), "{name}: {finding:?}");
+    }
+}
+
+#[test]
+fn the_credentials_in_a_request_are_found_wherever_a_service_keeps_them() {
+    for dialect in all().iter().filter(|dialect| !dialect.has_token()) {
+        let owned = Owned::of(dialect, "-here");
+        let message = Message {
+            recipient: Msisdn::parse("998901234567").expect("a number"),
+            text: Text::new("x"),
+            sender: None,
+            reference: "1".into(),
+            validity: None,
+            callback: None,
+            template: None,
+        };
+        let (seen, request) = recognised(dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
+        let found = dialect.credential_of(&seen, &request);
+        for spec in dialect.credential_fields() {
+            let signs = matches!(dialect.name.as_str(), "aws-sns") || dialect.name == "sayqal" && spec.name == "secret";
+            assert_eq!(
+                found.get(&spec.name).map(String::as_str),
+                owned.credential.expose(&spec.name).filter(|_| !signs),
+                "{} {}",
+                dialect.name,
+                spec.name
+            );
+        }
+    }
+}

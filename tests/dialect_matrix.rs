@@ -1,0 +1,99 @@
+//! Every dialect with every dialect: said in one, carried by another, answered in the
+//! first. The words arrive as they were, whatever stands in them.
+
+#[path = "support/dialects.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sms_sidecar::dialect::{Answer, Asked, Dialect};
+use sms_sidecar::sms::{Kind, Message, Msisdn, Operation, Outcome, Text};
+use support::{Owned, dialects, now, recognised};
+
+const TEXTS: &[&str] = &[
+    "Kod: 123456",
+    "Ваш код: 123456. Никому не сообщайте!",
+    "Tasdiqlash kodi: 1234 — oʻzbekcha gʻalaba, sizniki",
+    "Ўзбекча тасдиқлаш коди: 4321",
+    "1+1=2 & 100% \"sure\" 'yes' <b>?</b> a=b;c #7",
+    "%41 %zz + %2B &amp; {to} {text | xml} \\ \\n $& `x`",
+    "😀🇺🇿 code 000111",
+    "two\nlines\tand a tab",
+    " a blank before and after ",
+];
+
+fn said(text: &str) -> Message {
+    Message {
+        recipient: Msisdn::parse("+998901234567").expect("a number"),
+        text: Text::new(text),
+        sender: Some("Acme".into()),
+        reference: "otp0000000000000042".into(),
+        validity: Some(Duration::from_secs(7_200)),
+        callback: Some("https://backend.example/reports?a=1&b=2".into()),
+        template: None,
+    }
+}
+
+/// Written for an account of `dialect` and read back, as a service or a sidecar would.
+fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, Asked) {
+    let owned = Owned::of(dialect, mark);
+    let written = dialect.write(message, &owned.account(), now()).unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
+    let (seen, request) = recognised(dialect, &written);
+    assert_eq!(seen.operation, Operation::Send, "{}", dialect.name);
+    let reading = dialect.read(&seen, &request, "own-reference-000001").unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
+    assert_eq!(reading.binds, [""; 0], "{}", dialect.name);
+    assert_eq!(reading.recipients, 1, "{}", dialect.name);
+    (reading.message.expect("one message"), reading.asked)
+}
+
+#[test]
+fn said_in_one_carried_by_another_answered_in_the_first() {
+    let all = dialects();
+    let mut pairs = 0;
+    for backend in &all {
+        for service in &all {
+            for text in TEXTS {
+                pair(backend, service, text);
+            }
+            pairs += 1;
+        }
+    }
+    assert_eq!(pairs, all.len() * all.len());
+    assert!(all.len() >= 9);
+}
+
+fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
+    let name = format!("{} carried by {}, {text:?}", backend.name, service.name);
+    let (message, asked) = heard(backend, &said(text), "-backend");
+    assert_eq!(message.text.expose(), text, "{name}");
+    let (arrived, service_asked) = heard(service, &message, "-provider");
+    assert_eq!(arrived.text.expose(), text, "{name}");
+    assert_eq!(arrived.recipient, said(text).recipient, "{name}");
+    if arrived.sender.is_some() && message.sender.is_some() {
+        assert_eq!(arrived.sender.as_deref(), Some("Acme"), "{name}");
+    }
+    let theirs = service.answer(&service_asked, Some(&arrived), &Answer::Accepted { id: "01J8Z3K4M5N6P7Q8R9S0" }, now());
+    let Outcome::Accepted { id } = service.classify(Kind::Send, &theirs, &arrived.reference).outcome else {
+        panic!("{name}: the service's success")
+    };
+    let ours = backend.answer(&asked, Some(&message), &Answer::Accepted { id: &id }, now());
+    let read = backend.classify(Kind::Send, &ours, &message.reference);
+    assert!(matches!(read.outcome, Outcome::Accepted { ref id } if !id.is_empty()), "{name}: {read:?}");
+    assert!(ours.status.is_success(), "{name}");
+}
+
+#[test]
+fn the_recipient_has_the_form_each_service_demands() {
+    let form = |name: &str| {
+        let dialect = dialects().into_iter().find(|dialect| dialect.name == name).expect("built in");
+        let written = dialect.write(&said("x"), &Owned::of(&dialect, "-a").account(), now()).expect("written");
+        percent_encoding::percent_decode_str(&support::visible(&written)).decode_utf8_lossy().into_owned()
+    };
+    for name in ["twilio", "aws-sns", "plain"] {
+        assert!(form(name).contains("+998901234567"), "{name}");
+    }
+    for name in ["playmobile", "eskiz", "vonage", "infobip", "smsc", "sayqal"] {
+        assert!(form(name).contains("998901234567") && !form(name).contains("+998901234567"), "{name}");
+    }
+}
