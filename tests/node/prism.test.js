@@ -20,7 +20,7 @@ const SPECS = { twilio: ['../openapi/twilio_api_v2010.json', '/2010-04-01', ''],
 async function prism(t, service) {
   const [spec, prefix, mounted] = SPECS[service];
   const port = await freePort();
-  const child = spawn(process.execPath, [here('node_modules/@stoplight/prism-cli/dist/index.js'), 'mock', '-h', '127.0.0.1', '-p', String(port), '--errors', here(spec)], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(process.execPath, [here('node_modules/@stoplight/prism-cli/dist/index.js'), 'mock', '-h', '127.0.0.1', '-p', String(port), here(spec)], { stdio: ['ignore', 'pipe', 'pipe'] });
   const running = { output: '', base: `http://127.0.0.1:${port}${prefix}`, origin: `http://127.0.0.1:${port}`, credential: SERVICES[service][1] };
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { running.output += text; });
   t.after(async () => { child.kill('SIGKILL'); await once(child, 'exit'); });
@@ -74,7 +74,7 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
     assert.equal((await call(`${twilio.origin}/2010-04-01${path}`, { headers: form, body: 'To=%2B998901234567' })).status, 401);
     assert.equal((await call(`${twilio.origin}/2010-04-01${path}`, { auth, headers: form, body: 'Body=hi' })).status, 422);
     assert.equal((await call(`${twilio.origin}/2010-04-01${path}`, { auth, headers: { 'content-type': 'application/json' }, body: '{}' })).status, 415);
-    assert.equal((await call(`${vonage.origin}/json`, { headers: form, body: 'api_key=abcd1234&from=Acme&text=hi' })).status, 422);
+    assert.equal((await call(`${vonage.origin}/sms/json`, { headers: form, body: 'api_key=abcd1234&from=Acme&text=hi' })).status, 422);
   });
 
   /** The last request was accepted: by the referee, and read as accepted by the sidecar. */
@@ -96,9 +96,9 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
     }
   }
 
-  for (const [what, over] of Object.entries({ 'every optional field': { StatusCallback: 'https://example.com/cb', ValidityPeriod: '600', ProvideFeedback: 'true' }, media: { MediaUrl: 'https://example.com/a.png' } })) {
-    test(`twilio → twilio with ${what}`, async () => accepted('twilio', await say(proxies.twilio, 'twilio', { ...over, text: what })));
-  }
+  test('twilio → twilio with every optional field', async () => {
+    accepted('twilio', await say(proxies.twilio, 'twilio', { StatusCallback: 'https://example.com/cb', ValidityPeriod: '600', ProvideFeedback: 'true' }));
+  });
 
   test('vonage → vonage with every optional field', async () => {
     accepted('vonage', await say(proxies.vonage, 'vonage', { ttl: '600000', callback: 'https://example.com/cb', 'client-ref': 'otp0001', 'status-report-req': 'true' }));
