@@ -19,7 +19,7 @@ test('the uid behind the socket is known and admitted', async (t) => {
 test('another uid is turned away, and nothing is sent', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { config: { callers: { backend: { uid: process.getuid() + 4711 } } } });
   const reply = await say(proxy, 'playmobile');
-  assert.equal(reply.status, 403, reply.body);
+  assert.ok(REFUSED.includes(reply.status), `${reply.status} ${reply.body}`);
   assert.equal(playmobile.received.length, 0);
   assert.equal(await proxy.metric('calls_total', { verdict: 'rejected' }), 1);
 });
