@@ -1,3 +1,5 @@
+//! Complaints: all of them, at their place, and no value in any.
+
 use std::collections::BTreeMap;
 
 use serde::Deserialize;

@@ -113,8 +113,9 @@ fn same_names(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
 fn unreachable(judge: &mut Judge<'_>, file: &File, routes: &[Route]) {
     for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
         if let Some(earlier) = routes.iter().take(at).find(|earlier| takes_all(earlier, route)) {
-            let help =
-                format!("the first match wins, and `{}` above takes everything this one would; put this one before it", earlier.name);
+            // A name that cannot be one may be anything: it is not repeated.
+            let taker = if words::name(&earlier.name).is_ok() { format!("`{}`", earlier.name) } else { "a route".to_owned() };
+            let help = format!("the first match wins, and {taker} above takes everything this one would; put this one before it");
             judge.warn(place(raw), "no message will ever take this route", help);
         }
     }
