@@ -140,6 +140,24 @@ fn differences_are_laid_over_a_built_in_description() {
     );
 }
 
+/// It signs in another way: nothing of the other's signing or credential is left.
+#[test]
+fn another_way_to_sign_takes_the_place_of_the_inherited_one() {
+    let text =
+        LIKE.replace("account_sid = { public = true, pattern = \"^AC[0-9a-f]{32}$\" }\n", "").replace("[sign.basic]", "[sign.header]");
+    let text = text
+        .replace("user     = \"{credential.api_key}\"", "name = \"X-Key\"")
+        .replace("password =", "value =")
+        .replace("api_key     = ", "#");
+    let catalog = sound(&folder(&[("twilio-key.toml", &text)]));
+    let own = catalog.get("twilio-key").unwrap();
+    let fields: Vec<&str> = own.credential_fields().iter().map(|field| field.name.as_str()).collect();
+    assert_eq!(fields, ["api_secret", "account_sid"], "the account stands in the path still");
+    let written = write(own, &[("account_sid", "AC11111111111111111111111111111111"), ("api_secret", "s")]);
+    assert_eq!(written.headers.get("x-key").unwrap(), "s");
+    assert!(!written.headers.contains_key("authorization"));
+}
+
 #[test]
 fn a_mistake_is_shown_with_file_line_and_caret() {
     let wrong = NEW.replace("{to | digits}", "{to | digit}").replace("balance-empty       =", "balance-emty        =");

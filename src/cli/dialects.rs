@@ -1,7 +1,6 @@
 //! `sms-sidecar dialects`: which services are known, on what evidence, and what a backend's
 //! `.env` may hold in place of real credentials. Shows descriptions, never a vault's values.
 
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -125,35 +124,55 @@ fn field_facts(field: &FieldSpec) -> Value {
 
 /// Everything about one, for people; the lines at the end go into the backend's .env.
 fn sheet(dialect: &Dialect) -> String {
-    let mut out = format!("{}: {}, evidence {}\n", dialect.name, origin(dialect), evidence(dialect));
+    let mut lines = vec![format!("{}: {}, evidence {}", dialect.name, origin(dialect), evidence(dialect))];
     for source in dialect.sources() {
-        row(&mut out, "", source);
+        lines.push(row("", source));
     }
     if let Some(like) = dialect.like() {
-        row(&mut out, "like", like);
+        lines.push(row("like", like));
     }
     if let Some(overrides) = dialect.overrides() {
-        row(&mut out, "overrides", overrides);
+        lines.push(row("overrides", overrides));
     }
-    row(&mut out, "goes to", dialect.base_url());
-    row(&mut out, "hosts", &names(dialect.hosts()));
+    lines.push(row("goes to", dialect.base_url()));
+    lines.push(row(
+        "base URL",
+        &format!("http://127.0.0.1:8125/{}{} in its place, at the base URL door", dialect.name, base_path(dialect.base_url())),
+    ));
+    lines.push(row("hosts", &names(dialect.hosts())));
     for field in dialect.credential_fields() {
-        row(&mut out, "credential", &described(field));
+        lines.push(row("credential", &described(field)));
     }
     for param in dialect.params() {
-        row(&mut out, "param", &param.default.as_ref().map_or(param.name.clone(), |default| format!("{} (default {default})", param.name)));
+        lines.push(row(
+            "param",
+            &param.default.as_ref().map_or(param.name.clone(), |default| format!("{} (default {default})", param.name)),
+        ));
     }
+    lines.extend(allowed(dialect));
+    lines.extend(placeholders(dialect));
+    lines.join("\n")
+}
+
+/// What may be sent, what passes with our credentials, what is asked to settle a cause.
+fn allowed(dialect: &Dialect) -> Vec<String> {
+    let mut lines = Vec::new();
     for limit in limits(dialect) {
-        row(&mut out, "limit", &limit);
+        lines.push(row("limit", &limit));
     }
     for (call, does) in dialect.operations() {
-        row(&mut out, does.as_str(), &call);
+        lines.push(row(does.as_str(), &call));
     }
     for probe in dialect.probes() {
         let note = if probe.guess { " (never seen to work: you are asked before it is used)" } else { "" };
-        row(&mut out, "probe", &format!("{}: {}{note}", probe.asks.as_str(), probe.call()));
+        lines.push(row("probe", &format!("{}: {}{note}", probe.asks.as_str(), probe.call())));
     }
-    out + &placeholders(dialect)
+    lines
+}
+
+/// `/broker-api` of `https://host/broker-api`: it stays, only scheme and host are replaced.
+fn base_path(url: &str) -> &str {
+    url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..))).unwrap_or_default()
 }
 
 fn described(field: &FieldSpec) -> String {
@@ -172,21 +191,15 @@ fn limits(dialect: &Dialect) -> Vec<String> {
 }
 
 /// What the backend's own configuration holds once the credentials are in the vault.
-fn placeholders(dialect: &Dialect) -> String {
-    let lines: Vec<String> = dialect
-        .credential_fields()
-        .iter()
-        .filter_map(|field| Some(format!("  {}={}", field.env.first()?, field.placeholder.as_ref()?)))
-        .collect();
-    if lines.is_empty() {
-        return String::new();
-    }
-    format!("for the backend's .env, by the names it uses:\n{}\n", lines.join("\n"))
+fn placeholders(dialect: &Dialect) -> Vec<String> {
+    let line = |field: &FieldSpec| Some(format!("  {}={}", field.env.first()?, field.placeholder.as_ref()?));
+    let lines: Vec<String> = dialect.credential_fields().iter().filter_map(line).collect();
+    let head = (!lines.is_empty()).then(|| "for the backend's .env, by the names it uses:".to_owned());
+    head.into_iter().chain(lines).collect()
 }
 
-fn row(out: &mut String, name: &str, what: &str) {
-    // writing to a String cannot fail
-    let _: std::fmt::Result = writeln!(out, "  {name:<11} {what}");
+fn row(name: &str, what: &str) -> String {
+    format!("  {name:<11} {what}")
 }
 
 fn origin(dialect: &Dialect) -> String {
@@ -266,6 +279,7 @@ mod tests {
             "  TWILIO_ACCOUNT_SID=AC00000000000000000000000000000000",
             "  TWILIO_AUTH_TOKEN=00000000000000000000000000000000",
             "  limit       1600 characters",
+            "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 in its place, at the base URL door",
             "  probe       balance: GET /Accounts/{credential.account_sid}/Balance.json",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");

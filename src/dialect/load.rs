@@ -60,7 +60,7 @@ pub(crate) fn parse<'t>(text: &'t str, sink: &mut Sink) -> DeTable<'t> {
     table.into_inner()
 }
 
-/// Lays `over` on `base`: tables key by key, anything else whole, but rules before the base's rules and codes beside its codes.
+/// Lays `over` on `base`: tables key by key, anything else (and another way to sign) whole, but rules before the base's rules and codes beside its codes.
 pub(crate) fn lay<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, (name, length): (&str, usize), sink: &mut Sink) {
     let shift = sink.end();
     sink.files.push((name.to_owned(), shift..shift + length + 1));
@@ -76,21 +76,24 @@ fn merge<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, codes: boo
             None => {
                 over.insert(key, value);
             }
+            Some(DeValue::Table(own)) if name == "sign" && signs_otherwise(own, &value) => {}
             Some(DeValue::Table(table)) => {
                 if let DeValue::Table(base) = value.into_inner() {
                     merge(table, base, 0, name == "codes");
                 }
             }
             Some(DeValue::Array(items)) if codes || name == "rules" => {
-                if let DeValue::Array(base) = value.into_inner() {
-                    for item in base {
-                        items.push(item);
-                    }
-                }
+                let DeValue::Array(base) = value.into_inner() else { continue };
+                base.into_iter().for_each(|item| items.push(item));
             }
             Some(_) => {}
         }
     }
+}
+
+/// A request is signed in one way only: another takes the inherited one's place.
+fn signs_otherwise(own: &DeTable<'_>, base: &Spanned<DeValue<'_>>) -> bool {
+    base.get_ref().as_table().is_none_or(|base| !own.keys().any(|way| base.contains_key(way.get_ref().as_ref())))
 }
 
 fn moved(span: Range<usize>, shift: usize) -> Range<usize> {
