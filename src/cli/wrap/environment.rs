@@ -61,11 +61,11 @@ fn no_proxy(theirs: &str) -> String {
 }
 
 /// Whether Node's own `fetch` and `https` may be told to use the proxy. Node below 22 does
-/// not know the variable; from Node 24 on it makes axios before 1.18.1 proxy twice and throw.
+/// not know the variable; above, it proxies axios before 1.18.1 twice: Node 22 then asks for
+/// the service's host at the proxy's port, Node 24 throws.
 fn node_proxies_itself(node: Option<Release>, axios: &[Release]) -> bool {
     match node {
         Some(Release(..22, ..)) | None => false,
-        Some(Release(22 | 23, ..)) => true,
         Some(_) => axios.iter().all(|version| *version >= Release(1, 18, 1)),
     }
 }
@@ -103,7 +103,8 @@ mod tests {
     fn node_is_not_told_to_proxy_where_that_breaks_axios() {
         let cases = [
             ("20.20.2", vec![], false),
-            ("22.23.3", vec![Release(1, 7, 9)], true),
+            ("22.23.3", vec![Release(1, 7, 9)], false),
+            ("22.23.3", vec![], true),
             ("24.21.0", vec![], true),
             ("24.21.0", vec![Release(1, 21, 1)], true),
             ("24.21.0", vec![Release(1, 21, 1), Release(0, 21, 4)], false),
