@@ -125,6 +125,15 @@ fn a_sender_that_is_a_number_is_masked() {
 }
 
 #[test]
+fn a_time_limit_is_told_as_it_was_set() {
+    let fields = fields();
+    let told = |timeout| diagnose(&evidence(Cause::Timeout), &Context { timeout, ..context(&fields) }).remedy;
+    assert!(told(Some(Duration::from_secs(3))).contains("(now 3 s)"));
+    assert!(told(Some(Duration::from_millis(2_500))).contains("(now 2500 ms)"));
+    assert!(told(None).contains("(now unset)"));
+}
+
+#[test]
 fn without_a_reply_the_meaning_is_told() {
     let fields = fields();
     let silent = Evidence { status: None, code: None, says: None, ..evidence(Cause::Unreachable) };
