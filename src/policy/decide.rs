@@ -23,7 +23,7 @@ pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapse
     let chance = Chance { plan, tried, elapsed, dice };
     (0..plan.accounts.len())
         .filter_map(|account| chance.of(account, view(account)))
-        .min_by_key(|turn| (turn.waits(), turn.after, turn.account))
+        .min_by_key(|turn| (turn.after, turn.retry, turn.account))
         .map_or(Step::Answer(verdict(tried)), |turn| Step::Send {
             account: turn.account,
             after: turn.after,
@@ -83,11 +83,11 @@ fn settled(plan: &Plan, tried: &[Attempt]) -> bool {
     doubt_stops || tried.iter().enumerate().any(stops) || message_refused_twice(tried)
 }
 
-/// One provider may be wrong about a number or a text; two are not.
+/// One provider may be wrong about a number or a text; two are not. Who said so is not asked again,
+/// so that two refusals are two providers'.
 fn message_refused_twice(tried: &[Attempt]) -> bool {
     let says_so = |attempt: &&Attempt| matches!(&attempt.outcome, Outcome::Refused(cause) if cause.concern() == Concern::Message);
-    let first = tried.iter().find(says_so);
-    first.is_some_and(|first| tried.iter().filter(says_so).any(|other| other.account != first.account))
+    tried.iter().filter(says_so).nth(1).is_some()
 }
 
 /// Accepted; or refused as a repeat by a service that we left in doubt before: it had taken that one.
@@ -122,12 +122,6 @@ struct Turn {
     account: usize,
     trial: bool,
     retry: bool,
-}
-
-impl Turn {
-    fn waits(&self) -> bool {
-        self.retry || !self.after.is_zero()
-    }
 }
 
 /// The question as it stands, without the account.

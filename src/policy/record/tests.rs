@@ -97,6 +97,13 @@ fn one_message_tries_and_a_trial_without_an_end_is_only_a_lease() {
 }
 
 #[test]
+fn a_trial_of_a_rest_is_leased_though_an_older_credential_is_remembered_as_dead() {
+    let faults = [1, 1, 1].map(|now| (now, refused(Cause::ProviderFault)));
+    let record = after(&[&[(0, refused(Cause::CredentialRejected))][..], &faults[..], &[(16, TRIAL)]].concat());
+    assert_eq!(record.admits(at(16), held(2)), closed(Cause::ProviderFault, 15));
+}
+
+#[test]
 fn refusals_already_under_way_do_not_double_the_recheck() {
     let refusals: Vec<_> = (0..9).map(|_| (0, refused(Cause::BalanceEmpty))).collect();
     assert_eq!(after(&refusals).admits(at(0), held(1)), closed(Cause::BalanceEmpty, MINUTE));
