@@ -23,7 +23,7 @@ use crate::net::server::{Server, Site, Stream};
 use crate::problem::Report;
 use crate::proxy::{Control, Parts, Proxy};
 use crate::telemetry::{Build, CaExpiry, Panicked, ReadResult, Shape, Started, Stopping, Telemetry, VaultRead};
-use crate::vault::{Keeper, ReadEvent, ReadOutcome};
+use crate::vault::{Keeper, ReadOutcome, Sink};
 
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
@@ -125,13 +125,7 @@ impl App {
             while drain.phase() == Phase::Serving {
                 let keeper = Arc::clone(&keepers.borrow_and_update());
                 let cadence = |reference: &_| proxy.cadence(reference);
-                let over = async {
-                    tokio::select! {
-                        _ = keepers.changed() => {}
-                        () = drain.reached(Phase::Draining) => {}
-                    }
-                };
-                keeper.run(cadence, over).await;
+                keeper.run(cadence, replaced(&mut keepers, &drain)).await;
             }
         });
         let (mut changes, proxy) = (self.keeper.borrow().changes(), Arc::clone(&self.proxy));
@@ -159,6 +153,14 @@ impl App {
         let unix = [("unix", &listen.unix), ("control", &listen.control)];
         let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
         tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
+    }
+}
+
+/// Resolves when a reload brought another keeper, or the process begins to end.
+async fn replaced(keepers: &mut watch::Receiver<Arc<Keeper>>, drain: &Drain) {
+    tokio::select! {
+        _ = keepers.changed() => {}
+        () = drain.reached(Phase::Draining) => {}
     }
 }
 
@@ -198,7 +200,7 @@ fn source(dialect: &Dialect) -> &'static str {
 }
 
 /// Reads of vaults become events.
-fn reads(telemetry: &Arc<Telemetry>) -> Box<dyn Fn(ReadEvent<'_>) + Send + Sync> {
+fn reads(telemetry: &Arc<Telemetry>) -> Sink {
     let telemetry = Arc::clone(telemetry);
     Box::new(move |event| {
         let (result, problem) = match event.outcome {

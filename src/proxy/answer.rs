@@ -40,9 +40,10 @@ impl Told {
         if self.dialect.as_deref() == Some(&dialect.name) {
             return self.reply.clone();
         }
-        let answer = match self.verdict {
-            Verdict::Accepted => Answer::Accepted { id: &self.id },
-            verdict => failed(verdict, self.cause.unwrap_or(Cause::Unexplained)),
+        let answer = if self.verdict == Verdict::Accepted {
+            Answer::Accepted { id: &self.id }
+        } else {
+            failed(self.verdict, self.cause.unwrap_or(Cause::Unexplained))
         };
         dialect.answer(&sending.asked, sending.message.as_ref(), &answer, now)
     }
@@ -50,12 +51,13 @@ impl Told {
 
 /// The provider's own reply, where the backend speaks its dialect and it says what happened.
 pub(super) fn native_end(sending: &Sending<'_>, ended: &Ended) -> Option<Reply> {
-    let passes_401 = |tried: &&Tried| sending.call.world.settings.pass_401 && tried.status == Some(401);
-    let last = match ended.verdict {
-        Verdict::Accepted => ended.carrier(),
-        Verdict::MessageRefused if sending.bound => ended.tried.last(),
-        _ => ended.tried.last().filter(passes_401),
-    }?;
+    let passes_401 = |tried: &Tried| sending.call.world.settings.pass_401 && tried.status == Some(401);
+    let last = if ended.verdict == Verdict::Accepted {
+        ended.carrier()?
+    } else {
+        let own_words = sending.bound && ended.verdict == Verdict::MessageRefused;
+        ended.tried.last().filter(|tried| own_words || passes_401(tried))?
+    };
     let reply = last.native.clone()?;
     Some(told(passed(reply), ended))
 }
@@ -113,10 +115,12 @@ fn failed(verdict: Verdict, cause: Cause) -> Answer<'static> {
     } else {
         Cause::Unexplained
     };
-    let reason = match verdict {
-        Verdict::InDoubt => "it may have been sent: no service confirmed the message",
-        Verdict::MessageRefused => "the message was refused for its recipient or text",
-        _ => "nothing was sent: no service could take the message now; repeating is safe",
+    let reason = if doubt {
+        "it may have been sent: no service confirmed the message"
+    } else if verdict == Verdict::MessageRefused {
+        "the message was refused for its recipient or text"
+    } else {
+        "nothing was sent: no service could take the message now; repeating is safe"
     };
     Answer::Failed { doubt, cause, reason }
 }

@@ -58,7 +58,8 @@ impl Link {
     pub(super) async fn attempt(self: &Arc<Self>, task: &Task<'_>) -> Tried {
         let began = self.around.now();
         let mut came = match self.pass(task.trial).await {
-            Err(NoPass { mut finding, held, detail }) => {
+            Err(none) => {
+                let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);
                 Came { finding, held, reply: None, status: None }
             }

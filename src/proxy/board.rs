@@ -21,9 +21,12 @@ pub(super) struct Board {
 struct State {
     records: BTreeMap<ProviderId, Record>,
     /// What was said last, so that only a change is told.
-    told: BTreeMap<ProviderId, (&'static str, Option<Cause>)>,
+    told: BTreeMap<ProviderId, Told>,
     resorts: BTreeMap<String, LastResort>,
 }
+
+/// A standing in words, and its cause.
+type Told = (&'static str, Option<Cause>);
 
 /// The question of one call at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -70,13 +73,13 @@ impl Board {
     /// An attempt at this provider came to its end.
     pub(super) fn ended(&self, link: &Link, attempt: &Attempt, remedy: Option<&str>, now: Moment) {
         let event = Event::Ended { outcome: attempt.outcome.clone(), credential: attempt.credential, wait: attempt.wait };
-        self.observe(link, event, remedy, now);
+        self.observe(link, &event, remedy, now);
     }
 
     /// Takes in what happened, and tells if the standing is another one now.
-    pub(super) fn observe(&self, link: &Link, event: Event, remedy: Option<&str>, now: Moment) {
+    pub(super) fn observe(&self, link: &Link, event: &Event, remedy: Option<&str>, now: Moment) {
         let mut state = self.lock();
-        state.record(link).observe(&event, now);
+        state.record(link).observe(event, now);
         self.tell(&mut state, link, remedy, now);
     }
 

@@ -39,7 +39,7 @@ impl Proxy {
     /// One attempt through one account; a failure that is not the call's own is a 502.
     pub(super) async fn carry_on(&self, call: &Call, seen: &Recognised) -> Ended {
         let Some(link) = call.world.carrier(call.named.as_ref(), &seen.dialect) else {
-            return self.nobody(&seen.dialect, seen.operation);
+            return Self::nobody(&seen.dialect, seen.operation);
         };
         let say = Say::Native(seen, &call.request);
         let task = Task { account: 0, kind: Kind::Carry, say, reference: "", timeout: link.provider.timeout, trial: false };
@@ -52,7 +52,7 @@ impl Proxy {
             .filter(|reply| theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED)
         {
             Some(reply) => passed(reply),
-            None => self.bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
+            None => Self::bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
         };
         let mut ended = Ended::at_once(reply, seen.operation, &seen.dialect.name, Verdict::Carried);
         ended.cause = cause;
@@ -64,12 +64,12 @@ impl Proxy {
     /// The backend's own request to the host it named, once, and the reply back as it is.
     pub(super) async fn observe(&self, call: &Call, dialect: &Dialect, operation: Operation, sending: Option<&Sending<'_>>) -> Ended {
         let Some(link) = call.world.carrier(call.named.as_ref(), dialect) else {
-            return self.nobody(dialect, operation);
+            return Self::nobody(dialect, operation);
         };
         let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
         let reference = sending.and_then(|sending| sending.message.as_ref()).map_or("", |message| message.reference.as_str());
         let (tried, reply) = self.watched(call, &link, kind, reference).await;
-        let reply = reply.unwrap_or_else(|| self.bad_gateway(dialect, tried.outcome().cause().unwrap_or(Cause::Unexplained)));
+        let reply = reply.unwrap_or_else(|| Self::bad_gateway(dialect, tried.outcome().cause().unwrap_or(Cause::Unexplained)));
         let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
         let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
         ended.cause = tried.outcome().cause();
@@ -98,7 +98,7 @@ impl Proxy {
         (Tried { link: Arc::clone(link), kind, attempt, finding, status, native: None, took }, reply)
     }
 
-    fn nobody(&self, dialect: &Dialect, operation: Operation) -> Ended {
+    fn nobody(dialect: &Dialect, operation: Operation) -> Ended {
         let reason = format!("no provider of dialect {} is configured", dialect.name);
         let reply = refused(dialect, StatusCode::SERVICE_UNAVAILABLE, Cause::NoProvider, &reason);
         let mut ended = Ended::at_once(reply, operation, &dialect.name, Verdict::Rejected);
@@ -106,7 +106,7 @@ impl Proxy {
         ended
     }
 
-    fn bad_gateway(&self, dialect: &Dialect, cause: Cause) -> Reply {
+    fn bad_gateway(dialect: &Dialect, cause: Cause) -> Reply {
         let reason = "the service could not be asked; the sidecar's log says why";
         refused(dialect, StatusCode::BAD_GATEWAY, cause, reason)
     }

@@ -49,8 +49,8 @@ impl Control {
         };
         let (status, value) = match (&parts.method, parts.uri.path().split('/').collect::<Vec<_>>().as_slice()) {
             (&Method::POST, ["", "send"]) => self.0.send_own(body).await,
-            (&Method::POST, ["", "pause", name]) => self.0.by_hand(name, Event::Paused),
-            (&Method::POST, ["", "resume", name]) => self.0.by_hand(name, Event::Resumed),
+            (&Method::POST, ["", "pause", name]) => self.0.by_hand(name, &Event::Paused),
+            (&Method::POST, ["", "resume", name]) => self.0.by_hand(name, &Event::Resumed),
             (&Method::GET, ["", "status"]) => (StatusCode::OK, self.0.status_now()),
             _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume and status" })),
         };
@@ -87,7 +87,7 @@ impl Proxy {
         (ended.reply.status, told(&ended))
     }
 
-    fn by_hand(&self, name: &str, event: Event) -> (StatusCode, Value) {
+    fn by_hand(&self, name: &str, event: &Event) -> (StatusCode, Value) {
         let world = self.world.load();
         let Some(link) = world.links.get(&ProviderId::new(name)) else {
             let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();

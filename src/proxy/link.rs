@@ -121,7 +121,7 @@ impl Link {
     }
 
     /// The credential and token to send with; logs in if there is none. `trial`: somebody must try what was refused before.
-    pub(super) async fn pass(&self, trial: bool) -> Result<Pass, NoPass> {
+    pub(super) async fn pass(&self, trial: bool) -> Result<Pass, Box<NoPass>> {
         let credential = self.credential().await?;
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
@@ -177,7 +177,7 @@ impl Link {
         if session.spoilt >= 2 { Held { logins: EVERY_LOGIN, ..held } } else { held }
     }
 
-    async fn credential(&self) -> Result<Arc<Credential>, NoPass> {
+    async fn credential(&self) -> Result<Arc<Credential>, Box<NoPass>> {
         let Some(reference) = &self.provider.credential else {
             return Err(NoPass::ours(Cause::CredentialMissing, Held::default(), "this provider has no `credential`".to_owned()));
         };
@@ -213,7 +213,7 @@ impl Link {
         usable.then(|| pass(Some(bearer.token), bearer.held))
     }
 
-    async fn log_in(&self, credential: Arc<Credential>) -> Result<Pass, NoPass> {
+    async fn log_in(&self, credential: Arc<Credential>) -> Result<Pass, Box<NoPass>> {
         let began = self.around.now();
         let bare = Pass { credential: Arc::clone(&credential), token: None, held: Held::from(credential.version) };
         let (finding, status, token) = self.ask_for_token(&bare).await;
@@ -234,7 +234,7 @@ impl Link {
     }
 
     /// The login failed: an old token that still has time left serves on; else the credential is what was refused.
-    fn without_login(&self, credential: Arc<Credential>, finding: Finding) -> Result<Pass, NoPass> {
+    fn without_login(&self, credential: Arc<Credential>, finding: Finding) -> Result<Pass, Box<NoPass>> {
         let mut session = self.session();
         let now = self.around.wall();
         let alive = |bearer: &&Bearer| bearer.held.version == credential.version && bearer.token.expires.is_none_or(|end| now < end);
@@ -281,14 +281,14 @@ impl Bearer {
 
 impl NoPass {
     /// The service refused the login, or did not answer it: of the message, no byte was written.
-    fn refused(mut finding: Finding, version: Version) -> Self {
+    fn refused(mut finding: Finding, version: Version) -> Box<Self> {
         let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
         finding.outcome = Outcome::Unsent(cause);
-        Self { finding, held: Held { version, logins: EVERY_LOGIN }, detail: Some("the login failed".to_owned()) }
+        Box::new(Self { finding, held: Held { version, logins: EVERY_LOGIN }, detail: Some("the login failed".to_owned()) })
     }
 
-    fn ours(cause: Cause, held: Held, detail: String) -> Self {
-        Self { finding: unsent(cause), held, detail: Some(detail) }
+    fn ours(cause: Cause, held: Held, detail: String) -> Box<Self> {
+        Box::new(Self { finding: unsent(cause), held, detail: Some(detail) })
     }
 }
 

@@ -26,7 +26,7 @@ use jiff::Timestamp;
 use crate::clock::{Clock, Moment};
 use crate::dialect::{Dialect, ReadError, Recognised, Recognition, Reply, Request};
 use crate::net::authority::Authority;
-use crate::net::door::{Admission, Arrival, Carrier, Door as DoorKind, Target};
+use crate::net::door::{Admission, Arrival, Carrier, Target};
 use crate::net::peer::Peer;
 use crate::net::upstream::{Client, ClientError};
 use crate::policy::{Standing, TemplateError};
@@ -37,7 +37,7 @@ use crate::proxy::desk::Desk;
 use crate::proxy::link::{Around, Link};
 use crate::proxy::world::{Seeing, World};
 use crate::sms::{Cause, Door, Operation, ProviderId, Verdict};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, TunnelEnded, TurnedAway};
 use crate::vault::{self, Keeper, Reference};
 
 pub use control::Control;
@@ -92,8 +92,8 @@ impl Proxy {
             Recognition::NotNamed(dialect) if call.world.observes(&dialect) => {
                 return self.observe(call, &dialect, Operation::Other, None).await;
             }
-            Recognition::NotNamed(dialect) => return self.not_named(&dialect),
-            Recognition::Foreign => return self.foreign(call),
+            Recognition::NotNamed(dialect) => return Self::not_named(&dialect),
+            Recognition::Foreign => return Self::foreign(call),
         };
         match seen.operation {
             Operation::Send => self.send(call, &seen).await,
@@ -103,7 +103,7 @@ impl Proxy {
             Operation::Login => self.login(&seen),
             Operation::Status => self.status(call, &seen).await,
             Operation::Carry => self.carry_on(call, &seen).await,
-            Operation::Other => self.not_named(&seen.dialect),
+            Operation::Other => Self::not_named(&seen.dialect),
         }
     }
 }
@@ -155,7 +155,7 @@ impl Proxy {
         format!("{:010x}{:010x}", half(), half())
     }
 
-    fn not_named(&self, dialect: &Dialect) -> Ended {
+    fn not_named(dialect: &Dialect) -> Ended {
         let reason = "this operation is not among those the sidecar lets through with its credentials; \
                       `sms-sidecar dialects show` lists them, `operations = [\"GET /…\"]` at the provider adds one";
         let reply = refused(dialect, StatusCode::FORBIDDEN, Cause::RefusedByPolicy, reason);
@@ -165,7 +165,7 @@ impl Proxy {
     }
 
     /// Only the base URL and unix doors get here: at the others a foreign host is tunnelled or refused before.
-    fn foreign(&self, call: &Call) -> Ended {
+    fn foreign(call: &Call) -> Ended {
         let names: Vec<&str> = call.world.links.keys().map(ProviderId::as_str).collect();
         let reason = format!(
             "nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}",
@@ -177,7 +177,7 @@ impl Proxy {
         ended
     }
 
-    fn unreadable(&self, seen: &Recognised, error: &ReadError) -> Ended {
+    fn unreadable(seen: &Recognised, error: &ReadError) -> Ended {
         let reply = unreadable(&seen.dialect, error);
         let mut ended = Ended::at_once(reply, Operation::Send, &seen.dialect.name, Verdict::Rejected);
         ended.cause = Some(Cause::MessageInvalid);
@@ -205,7 +205,7 @@ impl Carrier for Proxy {
     }
 
     /// Who may use these doors may be told by a token inside the request: `carry` asks.
-    fn welcome(&self, _: DoorKind, _: &Peer) -> Result<(), (StatusCode, String)> {
+    fn welcome(&self, _: Door, _: &Peer) -> Result<(), (StatusCode, String)> {
         Ok(())
     }
 
@@ -216,14 +216,14 @@ impl Carrier for Proxy {
         let Seeing { recognition, named, request } = world.see(&target, request);
         let began = self.now();
         let allowed = caller.is_some() || world.settings.callers.is_empty();
-        let call = Call { id, door: door_of(door), target, caller, request, named, line, began, world };
+        let call = Call { id, door, target, caller, request, named, line, began, world };
         let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger() };
         ended.tell(&call, self.now().since(began), &self.telemetry);
         ended.reply
     }
 
-    fn turned_away(&self, door: DoorKind, status: StatusCode, why: &str) {
-        let _ = (door, status, why);
+    fn turned_away(&self, door: Door, status: StatusCode, why: &str) {
+        TurnedAway { door, status: status.as_u16(), why }.emit(&self.telemetry);
     }
 
     fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
@@ -235,17 +235,8 @@ impl Carrier for Proxy {
         }
     }
 
-    fn tunnelled(&self, door: DoorKind, authority: &Authority, bytes: u64) {
-        let _ = (door, authority, bytes);
-    }
-}
-
-fn door_of(door: DoorKind) -> Door {
-    match door {
-        DoorKind::BaseUrl => Door::BaseUrl,
-        DoorKind::Absolute => Door::Absolute,
-        DoorKind::Connect => Door::Connect,
-        DoorKind::Unix => Door::Unix,
+    fn tunnelled(&self, door: Door, authority: &Authority, bytes: u64) {
+        TunnelEnded { door, host: &authority.host, bytes }.emit(&self.telemetry);
     }
 }
 

@@ -42,7 +42,7 @@ impl Proxy {
     pub(super) async fn send(&self, call: &Call, seen: &Recognised) -> Ended {
         let reading = match seen.dialect.read(seen, &call.request, &self.own_reference()) {
             Ok(reading) => reading,
-            Err(error) => return self.unreadable(seen, &error),
+            Err(error) => return Self::unreadable(seen, &error),
         };
         let sending = Sending::new(call, seen, reading);
         if sending.route.map_or(call.world.settings.mode, |route| route.mode) == Mode::Observe {
@@ -71,22 +71,20 @@ impl Proxy {
         let mut past = carry_over(history, &order);
         let mut tried: Vec<Tried> = Vec::new();
         let verdict = loop {
-            let question = self.question(sending, &past);
-            match self.board.step(&question) {
+            let (account, after, trial) = match self.board.step(&self.question(sending, &past)) {
                 Step::Answer(verdict) => break verdict,
-                Step::Send { account, after, trial, .. } => {
-                    if !self.wait(sending, after).await {
-                        break crate::policy::verdict(&past);
-                    }
-                    let Some(link) = sending.links.get(account) else { break Verdict::NotSent };
-                    sending.moves_on(self, &past, link);
-                    open.begins(link);
-                    let one = self.one(sending, account, link, trial).await;
-                    open.ended(one.past());
-                    past.push(one.attempt.clone());
-                    tried.push(one);
-                }
+                Step::Send { account, after, trial, .. } => (account, after, trial),
+            };
+            let Some(link) = sending.links.get(account) else { break Verdict::NotSent };
+            if !self.wait(sending, after).await {
+                break crate::policy::verdict(&past);
             }
+            sending.moves_on(self, &past, link);
+            open.begins(link);
+            let one = self.one(sending, account, link, trial).await;
+            open.ended(one.past());
+            past.push(one.attempt.clone());
+            tried.push(one);
         };
         sending.ended_after(self, &past, tried, verdict)
     }

@@ -37,6 +37,13 @@ pub(super) struct Seeing {
     pub(super) request: Request,
 }
 
+/// Whom a path's first segment names, and what is behind it.
+struct Prefix {
+    dialect: Arc<Dialect>,
+    named: Option<ProviderId>,
+    rest: String,
+}
+
 impl World {
     pub(super) fn new(settings: Settings, links: Vec<Arc<Link>>, keeper: Arc<Keeper>) -> Result<Self, Vec<TemplateError>> {
         let templates = Templates::new(&settings.templates)?;
@@ -72,7 +79,7 @@ impl World {
                 Some(_) | None => (recognise_at(Place::Host(&authority.host), &request), None),
             },
             Target::Base | Target::Nowhere => match self.first_segment(&request.path) {
-                Some((dialect, named, rest)) => {
+                Some(Prefix { dialect, named, rest }) => {
                     request.path = rest;
                     (recognise_at(Place::Named(&dialect), &request), named)
                 }
@@ -123,7 +130,7 @@ impl World {
     }
 
     /// `/playmobile/broker-api/send`: who is meant, and the rest of the path.
-    fn first_segment(&self, path: &str) -> Option<(Arc<Dialect>, Option<ProviderId>, String)> {
+    fn first_segment(&self, path: &str) -> Option<Prefix> {
         let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
         let rest = format!("/{rest}");
         let id = ProviderId::new(first);
@@ -131,9 +138,9 @@ impl World {
             Some(link) => {
                 let dialect = Arc::clone(&link.provider.dialect);
                 let path = rebased(&rest, &link.provider.base_url, dialect.base_url());
-                Some((dialect, Some(id), path))
+                Some(Prefix { dialect, named: Some(id), rest: path })
             }
-            None => self.settings.catalog.get(first).map(|dialect| (Arc::clone(dialect), None, rest)),
+            None => self.settings.catalog.get(first).map(|dialect| Prefix { dialect: Arc::clone(dialect), named: None, rest }),
         }
     }
 }

@@ -95,7 +95,7 @@ impl CallEnded<'_> {
         );
     }
 
-    fn count(&self, telemetry: &Telemetry) {
+    pub(super) fn count(&self, telemetry: &Telemetry) {
         let known = telemetry.known();
         let dialect = self.dialect.map_or(NONE, |dialect| bound(dialect, &known.dialects));
         let verdict = self.verdict.as_str();

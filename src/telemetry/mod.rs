@@ -9,6 +9,7 @@ mod families;
 mod known;
 mod life;
 pub mod log;
+mod passed;
 mod supply;
 
 #[cfg(test)]
@@ -26,6 +27,7 @@ use crate::sms::ProviderId;
 pub use call::{AttemptLine, CallEnded};
 pub use event::{AttemptEnded, Failover, PossibleDuplicate, Repeat, RouteFirstChoice, StandingChanged};
 pub use families::STANDINGS;
+pub use passed::{TunnelEnded, TurnedAway};
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
 

@@ -145,7 +145,7 @@ impl Stage {
         if let Some(name) = &scene.renew {
             let renewed = self.script.accounts.get(name).map(|account| account.renewed.clone()).unwrap_or_default();
             let (vault, entry, fields) = (self.vault.clone(), name.clone(), renewed.clone());
-            let into_vault = move || put(&vault, &entry, &fields).unwrap_or_else(|error| out::error(error));
+            let into_vault = move || put(&vault, &entry, &fields).unwrap_or_else(out::error);
             self.service(name)?.changes(renewed, Some(Box::new(into_vault)));
         }
         for name in &scene.wrong {

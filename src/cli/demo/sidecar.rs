@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 /// How long it may take to start, and a line that must come to come.
@@ -34,39 +34,32 @@ impl Sidecar {
             .context("the sidecar could not be started")?;
         let stderr = child.stderr.take().context("the sidecar's log cannot be read")?;
         let (send, lines) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            let mut text = BufReader::new(stderr).lines();
-            while let Ok(Some(line)) = text.next_line().await {
-                let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
-                if send.send(value).is_err() {
-                    break;
-                }
-            }
-        });
+        tokio::spawn(read(stderr, send));
         let mut sidecar = Self { child, lines };
-        let said = sidecar.until("started").await?;
-        drop(said);
+        sidecar.until("started").await?;
         Ok(sidecar)
     }
 
     /// Every line up to and with the first whose message begins so.
     pub(super) async fn until(&mut self, message: &str) -> anyhow::Result<Vec<Value>> {
         let mut said = Vec::new();
-        let wanted = async {
-            while let Some(line) = self.lines.recv().await {
-                let found = line.get("message").and_then(Value::as_str).is_some_and(|text| text.starts_with(message));
-                said.push(line);
-                if found {
-                    return true;
-                }
-            }
-            false
-        };
-        match tokio::time::timeout(PATIENCE, wanted).await {
+        match tokio::time::timeout(PATIENCE, self.collect(message, &mut said)).await {
             Ok(true) => Ok(said),
             Ok(false) => bail!("the sidecar ended; it said: {}", words(&said)),
             Err(_) => bail!("the sidecar did not say `{message}` within {} s; it said: {}", PATIENCE.as_secs(), words(&said)),
         }
+    }
+
+    /// False: the log has ended.
+    async fn collect(&mut self, message: &str, said: &mut Vec<Value>) -> bool {
+        let wanted = |line: &Value| line.get("message").and_then(Value::as_str).is_some_and(|text| text.starts_with(message));
+        while let Some(line) = self.lines.recv().await {
+            said.push(line);
+            if said.last().is_some_and(wanted) {
+                return true;
+            }
+        }
+        false
     }
 
     /// Asks it to end, as a service manager does, and waits until it has.
@@ -77,6 +70,17 @@ impl Sidecar {
         }
         self.child.wait().await?;
         Ok(())
+    }
+}
+
+/// Line by line, until the process ends or nobody listens.
+async fn read(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
+    let mut text = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = text.next_line().await {
+        let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
+        if send.send(value).is_err() {
+            return;
+        }
     }
 }
 

@@ -47,7 +47,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
     let variables = variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
     if args.print {
-        variables.iter().for_each(|(name, value)| out::line(format_args!("{name}={value}")));
+        for (name, value) in &variables {
+            out::line(format_args!("{name}={value}"));
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let Some((program, rest)) = args.command.split_first() else {
@@ -132,8 +134,10 @@ async fn passing_signals(child: &mut Child) -> anyhow::Result<ExitCode> {
 
 fn send(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-    // A process that is gone needs no signal.
-    pid.map(|pid| kill_process(pid, signal)).transpose().map_or_else(|_| None, |sent| sent);
+    if let Some(pid) = pid {
+        // A process that is gone needs no signal.
+        kill_process(pid, signal).unwrap_or_default();
+    }
 }
 
 /// The command's own code; 128 and the signal's number where a signal ended it, as shells say it.

@@ -155,10 +155,15 @@ impl<C: Carrier> House<C> {
 }
 
 fn door(session: &Session, request: &Request<Incoming>) -> Door {
-    match session.door() {
-        Door::BaseUrl if *request.method() == Method::CONNECT => Door::Connect,
-        Door::BaseUrl if request.uri().scheme().is_some() => Door::Absolute,
-        door @ (Door::BaseUrl | Door::Absolute | Door::Connect | Door::Unix) => door,
+    let door = session.door();
+    if door != Door::BaseUrl {
+        door
+    } else if *request.method() == Method::CONNECT {
+        Door::Connect
+    } else if request.uri().scheme().is_some() {
+        Door::Absolute
+    } else {
+        door
     }
 }
 

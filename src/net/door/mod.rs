@@ -26,31 +26,7 @@ use crate::net::settings::Limits;
 use crate::net::tls;
 
 pub use crate::net::authority::{Authority, Scheme};
-
-/// A way in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Door {
-    /// `POST /playmobile/…` to our own address.
-    BaseUrl,
-    /// `POST https://host/…`: the proxy variables, in clear.
-    Absolute,
-    /// `CONNECT host:443`.
-    Connect,
-    /// The unix socket.
-    Unix,
-}
-
-impl Door {
-    /// The metric label.
-    pub fn label(self) -> &'static str {
-        match self {
-            Self::BaseUrl => "base-url",
-            Self::Absolute => "absolute",
-            Self::Connect => "connect",
-            Self::Unix => "unix",
-        }
-    }
-}
+pub use crate::sms::Door;
 
 /// Where a call is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,62 @@
+//! What never became a call: a request turned away at the door, a tunnel that ended.
+
+use std::time::Duration;
+
+use crate::sms::{Cause, Door, Operation, Verdict};
+use crate::telemetry::{CallEnded, Telemetry};
+
+/// A request was refused before anybody read it.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnedAway<'a> {
+    /// Where it came in.
+    pub door: Door,
+    /// What it was told.
+    pub status: u16,
+    /// Why, in the words it was told.
+    pub why: &'a str,
+}
+
+impl TurnedAway<'_> {
+    /// Says why and counts a rejected call.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        tracing::info!(door = self.door.as_str(), status = self.status, why = self.why, "turned away");
+        none(self.door, Verdict::Rejected, Some(Cause::RefusedByPolicy)).count(telemetry);
+    }
+}
+
+/// A tunnel or streamed request to a host of no provider has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct TunnelEnded<'a> {
+    /// Where it came in.
+    pub door: Door,
+    /// Whom it led to.
+    pub host: &'a str,
+    /// In both directions.
+    pub bytes: u64,
+}
+
+impl TunnelEnded<'_> {
+    /// Counts a tunnelled call; its line is for debugging, because these calls are not ours.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        tracing::debug!(door = self.door.as_str(), host = self.host, bytes = self.bytes, "tunnel ended");
+        none(self.door, Verdict::Tunnelled, None).count(telemetry);
+    }
+}
+
+fn none(door: Door, verdict: Verdict, cause: Option<Cause>) -> CallEnded<'static> {
+    CallEnded {
+        id: "",
+        caller: None,
+        door,
+        dialect: None,
+        operation: Operation::Other,
+        route: None,
+        recipient: None,
+        attempts: &[],
+        verdict,
+        cause,
+        certainty: None,
+        remedy: None,
+        took: Duration::ZERO,
+    }
+}
