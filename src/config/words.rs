@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn times_and_sizes_need_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("2h"), Ok(Duration::from_hours(2)));
         assert_eq!(size("1MiB"), Ok(1 << 20));
         for wrong in ["", "5", "s", "-1s", "1.5s", "1 s", "1S", "99999999999999999999s", "9999999999999999999d", "é"] {
             assert!(duration(wrong).is_err(), "{wrong}");
