@@ -39,7 +39,7 @@ use sms_sidecar::dialect::{
     recognise,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Kind, Message, Msisdn, Operation, Outcome, Text};
+use sms_sidecar::sms::{Kind, Message, Msisdn, Operation, Outcome, Template, Text};
 
 /// 2 January 2026, 03:04:05: what every attempt here takes for now.
 const NOW: i64 = 1_767_323_045;
@@ -106,6 +106,11 @@ struct WriteCase {
     reference: Option<String>,
     validity: Option<u64>,
     callback: Option<String>,
+    /// The approved text's number at this service.
+    template: Option<String>,
+    /// What fills its holes, each as `[name, value]`.
+    #[serde(default)]
+    fields: Vec<(String, String)>,
     wire: Option<String>,
     fails: Option<String>,
 }
@@ -458,7 +463,7 @@ impl WriteCase {
             reference: self.reference.clone().unwrap_or_else(|| OWN_REFERENCE.into()),
             validity: self.validity.map(Duration::from_secs),
             callback: self.callback.clone(),
-            template: None,
+            template: self.template.as_ref().map(|id| Template { name: "login".into(), id: Some(id.clone()), fields: self.fields.clone() }),
         }
     }
 }
