@@ -1,3 +1,5 @@
+//! Each diagnosis is one line that says what, on what evidence, and what to do where.
+
 use super::*;
 
 const FIELDS: &[&str] = &["username", "password"];

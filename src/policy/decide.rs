@@ -48,17 +48,20 @@ pub fn verdict(tried: &[Attempt]) -> Verdict {
 /// Why it ended as it did; none if it was accepted. Of several refusals the one of the account
 /// that was to be asked first is told: it is the one whose repair brings the route back.
 pub fn cause(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View) -> Option<Cause> {
-    let last =
-        |wanted: &dyn Fn(&Attempt) -> bool| tried.iter().rfind(|attempt| wanted(attempt)).and_then(|attempt| attempt.outcome.cause());
     match verdict(tried) {
-        Verdict::InDoubt => last(&|attempt| in_doubt(attempt)),
+        Verdict::InDoubt => last(tried, in_doubt),
         Verdict::MessageRefused => {
             let ends = |attempt: &Attempt| matches!(concern(attempt), Some(Concern::Person | Concern::Repeat));
-            last(&ends).or_else(|| last(&|attempt| concern(attempt).is_some_and(at_fault)))
+            last(tried, ends).or_else(|| last(tried, |attempt| concern(attempt).is_some_and(at_fault)))
         }
         Verdict::NotSent => Some(unsent_cause(plan, tried, view)),
         Verdict::Accepted | Verdict::Carried | Verdict::Answered | Verdict::Tunnelled | Verdict::Rejected => None,
     }
+}
+
+/// What the last of the wanted attempts died of.
+fn last(tried: &[Attempt], wanted: impl Fn(&Attempt) -> bool) -> Option<Cause> {
+    tried.iter().rfind(|attempt| wanted(attempt)).and_then(|attempt| attempt.outcome.cause())
 }
 
 /// What was said now, before what is remembered, before what was clear from the start.

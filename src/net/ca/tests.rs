@@ -1,3 +1,5 @@
+//! The CA vouches for its hosts alone, keeps its key to itself, and openssl agrees.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;

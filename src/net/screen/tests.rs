@@ -1,3 +1,5 @@
+//! The table of what the HTTP library lets through and we do not.
+
 use std::net::SocketAddr;
 
 use http::Request;

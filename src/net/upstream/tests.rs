@@ -1,3 +1,5 @@
+//! Each way an exchange can be lost, told apart by whether a byte was written.
+
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;

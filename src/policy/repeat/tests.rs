@@ -1,3 +1,5 @@
+//! What counts as the same message, who waits for whom, and what is inherited.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Texts that must match whole, and what stands for them at each provider.
+
 use super::*;
 use crate::sms::Msisdn;
 

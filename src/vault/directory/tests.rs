@@ -1,3 +1,5 @@
+//! One file a field, and swaps of a whole generation that are never read mixed.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

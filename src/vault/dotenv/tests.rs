@@ -1,3 +1,5 @@
+//! The table of Node's dotenv rules, read and written back.
+
 use super::*;
 
 type Pairs = &'static [(&'static str, &'static str)];

@@ -1,3 +1,5 @@
+//! The encrypted file: what is set is read, and every damage is told by name.
+
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use tempfile::TempDir;

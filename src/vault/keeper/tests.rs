@@ -1,3 +1,5 @@
+//! Versions as ordinals, one read for all who wait, and the last good credential.
+
 use std::collections::VecDeque;
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! Changes are seen by watching, and by the clock where watching cannot see them.
+
 use std::fs;
 use std::os::unix::fs::symlink;
 

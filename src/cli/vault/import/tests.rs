@@ -1,3 +1,5 @@
+//! What an `.env` file is taken for, and that no value of it is ever shown.
+
 use secrecy::ExposeSecret;
 
 use super::*;
