@@ -68,11 +68,18 @@ impl Drain {
         Flight(Arc::clone(&self.flights))
     }
 
+    /// No call is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.flights.count.load(Ordering::SeqCst) == 0
+    }
+
     /// Resolves when no call is in flight.
     pub async fn empty(&self) {
         loop {
-            let landed = self.flights.landed.notified();
-            if self.flights.count.load(Ordering::SeqCst) == 0 {
+            let mut landed = std::pin::pin!(self.flights.landed.notified());
+            // Listening before looking: what lands in between is not missed.
+            landed.as_mut().enable();
+            if self.is_empty() {
                 return;
             }
             landed.await;

@@ -95,11 +95,14 @@ pub(super) fn http<C: Carrier, S: Stream>(house: Arc<House<C>>, stream: S, sessi
         let mut builder = http1::Builder::new();
         // The longest line of a head decides the buffer; bodies pass through it in pieces.
         builder.header_read_timeout(None).max_header_size(limits.headers).max_buf_size(limits.headers.max(16 << 10));
+        // One that comes this late is answered, with a refusal, before it is closed.
+        let late = drain.phase() == Phase::Closing;
+        builder.keep_alive(!late);
         let service = TowerToHyperService::new(layered(house, session));
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(paced), service).with_upgrades());
         let done = tokio::select! {
             done = connection.as_mut() => done,
-            () = drain.reached(Phase::Closing) => {
+            () = drain.reached(Phase::Closing), if !late => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

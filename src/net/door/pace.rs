@@ -22,6 +22,8 @@ pub(super) struct Tempo(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     busy: AtomicUsize,
+    /// How many calls have begun; a short one may begin and end between two reads.
+    calls: AtomicUsize,
     late: AtomicBool,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct Busy(Arc<Shared>);
 impl Tempo {
     pub(super) fn busy(&self) -> Busy {
         self.0.busy.fetch_add(1, Ordering::SeqCst);
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
         Busy(Arc::clone(&self.0))
     }
 
@@ -51,7 +54,6 @@ impl Drop for Busy {
 enum State {
     Idle,
     Head,
-    Busy,
 }
 
 /// A stream that ends when its client is too slow.
@@ -60,6 +62,7 @@ pub(super) struct Paced<S> {
     inner: S,
     tempo: Tempo,
     state: State,
+    calls: usize,
     timer: Pin<Box<Sleep>>,
     head: Duration,
     idle: Duration,
@@ -68,14 +71,13 @@ pub(super) struct Paced<S> {
 impl<S> Paced<S> {
     /// A connection that never sends anything is given as long as a head; `idle` counts between requests.
     pub(super) fn new(inner: S, tempo: Tempo, head: Duration, idle: Duration) -> Self {
-        Self { inner, tempo, state: State::Idle, timer: Box::pin(sleep(head)), head, idle }
+        Self { inner, tempo, state: State::Idle, calls: 0, timer: Box::pin(sleep(head)), head, idle }
     }
 
     fn turn(&mut self, state: State) {
         let wait = match state {
             State::Idle => self.idle,
             State::Head => self.head,
-            State::Busy => Duration::ZERO,
         };
         self.state = state;
         self.timer.as_mut().reset(Instant::now() + wait);
@@ -85,10 +87,10 @@ impl<S> Paced<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let busy = self.tempo.0.busy.load(Ordering::SeqCst) > 0;
-        match (busy, self.state) {
-            (true, State::Idle | State::Head) => self.state = State::Busy,
-            (false, State::Busy) => self.turn(State::Idle),
-            (true, State::Busy) | (false, State::Idle | State::Head) => {}
+        let calls = self.tempo.0.calls.load(Ordering::SeqCst);
+        if !busy && calls != self.calls {
+            self.calls = calls;
+            self.turn(State::Idle);
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);

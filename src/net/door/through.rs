@@ -59,6 +59,7 @@ pub(super) async fn tunnel<C: Carrier>(
     let door = if session.unix { Door::Unix } else { Door::Connect };
     let (mut far, counts) = Metered::new(far);
     let flight = session.drain.flight();
+    let idle = house.setup.limits.idle;
     // Owned by the drain, through its flight.
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
@@ -66,6 +67,7 @@ pub(super) async fn tunnel<C: Carrier>(
             tokio::select! {
                 // How a stranger's tunnel ended is between its two ends.
                 _ = copy_bidirectional(&mut near, &mut far) => {}
+                () = still(&counts, idle) => {}
                 () = quiet(&session.drain, &counts) => {}
             }
         }
@@ -162,14 +164,19 @@ fn foreign(stream: TcpStream, address: SocketAddr, own: &[SocketAddr]) -> Result
     Ok(stream)
 }
 
-async fn quiet(drain: &Drain, counts: &Counts) {
-    drain.reached(Phase::Draining).await;
+/// Resolves when nothing has moved for a whole `wait`: one end may have gone without a word.
+async fn still(counts: &Counts, wait: Duration) {
     let mut seen = None;
     while seen != Some(counts.total()) {
         seen = Some(counts.total());
-        tokio::select! {
-            () = sleep(QUIET) => {}
-            () = drain.reached(Phase::Closing) => return,
-        }
+        sleep(wait).await;
+    }
+}
+
+async fn quiet(drain: &Drain, counts: &Counts) {
+    drain.reached(Phase::Draining).await;
+    tokio::select! {
+        () = still(counts, QUIET) => {}
+        () = drain.reached(Phase::Closing) => {}
     }
 }

@@ -117,8 +117,9 @@ pub fn head(parts: &Parts, way: Way<'_>) -> Result<Named, Refusal> {
                 return Err(Refusal::Form("it does not begin with a slash"));
             }
             let Some(authority) = inside else { return Ok(Named::Path(host)) };
-            // A hint only, never the route: but two names for one request are one too many.
-            if host.as_deref().is_some_and(|host| !same_host(host, authority)) {
+            // A hint only, never the route: but two names for one request are one too many. The port may differ:
+            // Node writes `:80` into a TLS tunnel if the socket was made by hand.
+            if host.as_deref().is_some_and(|host| !same_name(host, authority)) {
                 return Err(Refusal::OtherHost);
             }
             Ok(Named::Host(authority.clone()))
@@ -265,18 +266,14 @@ fn named(scheme: Scheme, authority: &http::uri::Authority, port: u16) -> Result<
     Ok(Authority { scheme, host, port })
 }
 
-/// A Host header against the authority it should repeat; the default port may be left out.
+fn same_name(header: &str, authority: &Authority) -> bool {
+    !header.contains('@') && header.parse::<http::uri::Authority>().is_ok_and(|parsed| plain(parsed.host()) == authority.host)
+}
+
+/// A Host header against the URL it should repeat; the default port may be left out.
 fn same_host(header: &str, authority: &Authority) -> bool {
-    let Ok(parsed) = header.parse::<http::uri::Authority>() else { return false };
-    if header.contains('@') {
-        return false;
-    }
-    let port = parsed.port_u16().unwrap_or(match authority.port {
-        // Inside a CONNECT the scheme is a guess until the first byte; either default may go unsaid.
-        port @ (80 | 443) => port,
-        _ => authority.scheme.default_port(),
-    });
-    plain(parsed.host()) == authority.host && port == authority.port
+    let port = header.parse::<http::uri::Authority>().ok().and_then(|parsed| parsed.port_u16());
+    same_name(header, authority) && port.unwrap_or(authority.scheme.default_port()) == authority.port
 }
 
 #[cfg(test)]

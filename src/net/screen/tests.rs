@@ -42,7 +42,7 @@ fn inside_a_connect_the_target_rules() {
     let target = authority(Scheme::Https, "api.test", 80);
     let inside = Way { inside: Some(&target), ..HERE };
     assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test")]), Ok(Named::Host(target.clone())));
-    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test:80")]), Ok(Named::Host(target.clone())));
+    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test:443")]), Ok(Named::Host(target.clone())));
     assert_eq!(judged(inside, "POST", "/x", &[("host", "evil.test")]), Err(Refusal::OtherHost));
     assert!(matches!(judged(inside, "POST", "http://api.test/x", &[("host", "api.test")]), Err(Refusal::Form(_))));
     assert!(matches!(judged(inside, "CONNECT", "api.test:443", &[("host", "api.test")]), Err(Refusal::Form(_))));

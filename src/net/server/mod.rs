@@ -74,6 +74,7 @@ pub struct Server {
 struct Held {
     name: String,
     address: SocketAddr,
+    #[expect(dead_code, reason = "held, not read")]
     listener: TcpListener,
 }
 

@@ -1,0 +1,124 @@
+use super::*;
+
+#[tokio::test]
+async fn what_must_not_pass_is_refused_and_told() {
+    let mut bench = Bench::new();
+    let table = [
+        ("POST /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", Door::BaseUrl, 400),
+        ("POST /a/../b HTTP/1.1\r\nHost: x\r\n\r\n", Door::BaseUrl, 400),
+        ("POST https://ours.test//b HTTP/1.1\r\nHost: ours.test\r\n\r\n", Door::Absolute, 400),
+        ("TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n", Door::BaseUrl, 405),
+        ("POST /a HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.test\r\n\r\n", Door::BaseUrl, 403),
+        ("POST /a HTTP/1.1\r\nHost: x\r\nVia: 1.1 sms-sidecar-test1\r\n\r\n", Door::BaseUrl, 508),
+        ("CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 403),
+        ("GET http://169.254.169.254/latest HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", Door::Absolute, 403),
+        ("CONNECT 127.0.0.1:8125 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 403),
+        ("CONNECT localhost:8125 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 403),
+        // Written so that only the resolver knows it for what it is.
+        ("CONNECT 2852039166:80 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 403),
+        ("CONNECT refused.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 403),
+        ("GET http://refused.test/ HTTP/1.1\r\nHost: refused.test\r\n\r\n", Door::Absolute, 403),
+        ("CONNECT uncovered-ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", Door::Connect, 502),
+    ];
+    for (request, door, status) in table {
+        let answer = bench.ask(request).await;
+        assert_eq!(answer.status, status, "{request}: {}", answer.body);
+        assert!(answer.body.starts_with("sms-sidecar: ") && answer.head.contains("connection: close"), "{}", answer.body);
+        assert_eq!(bench.turned_away().await, (door, status), "{request}");
+    }
+    assert!(bench.arrivals.try_recv().is_err(), "nothing was carried");
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let mut bench = Bench::new();
+    let long = "x".repeat(1500);
+    let declared = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\n\r\n{long}")).await;
+    let chunked = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n")).await;
+    let huge = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").await;
+    // Refused before it is asked for.
+    let expected = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\nExpect: 100-continue\r\n\r\n").await;
+    for answer in [declared, chunked, huge, expected] {
+        assert_eq!(answer.status, 413);
+        assert!(answer.body.contains("1000 bytes"), "{}", answer.body);
+        assert_eq!(bench.turned_away().await, (Door::BaseUrl, 413));
+    }
+    let exact = "x".repeat(1000);
+    assert_eq!(bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{exact}")).await.status, 202);
+}
+
+#[tokio::test]
+async fn a_refusal_may_speak_the_backends_dialect() {
+    let bench = Bench::new();
+    let answer = bench.ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").await;
+    assert_eq!((answer.status, answer.body.as_str()), (413, "in its words"));
+}
+
+#[tokio::test]
+async fn a_head_over_the_limit_is_431() {
+    let mut bench = Bench::new();
+    let long = "x".repeat(5 << 10);
+    let answer = bench.ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n")).await;
+    assert_eq!(answer.status, 431);
+    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 431));
+    let many = "X-A: 1\r\n".repeat(200);
+    assert_eq!(bench.ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\n{many}\r\n")).await.status, 431);
+}
+
+#[tokio::test]
+async fn what_is_no_http_is_400() {
+    let mut bench = Bench::new();
+    assert_eq!(bench.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
+    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 400));
+    let smuggled = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nto=1";
+    assert_eq!(bench.ask(smuggled).await.status, 400);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_head_is_408() {
+    let mut bench = Bench::new();
+    let mut wire = bench.connect();
+    wire.send("POST /a HTTP/1.1\r\nHo").await;
+    let answer = wire.answer().await;
+    assert_eq!(answer.status, 408);
+    assert!(wire.closed().await);
+    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_body_is_408() {
+    let mut bench = Bench::new();
+    let answer = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nto").await;
+    assert_eq!(answer.status, 408);
+    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 408));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_is_kept_ten_minutes() {
+    let bench = Bench::new();
+    let mut wire = bench.connect();
+    for _ in 0..2 {
+        wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(wire.answer().await.status, 202);
+        tokio::time::sleep(Duration::from_secs(595)).await;
+    }
+    let before = tokio::time::Instant::now();
+    assert!(wire.closed().await);
+    let more = before.elapsed();
+    assert!(more < Duration::from_secs(20), "{more:?}");
+}
+
+#[tokio::test]
+async fn one_connection_too_many_is_503() {
+    let mut bench = Bench::new();
+    let mut kept: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    for wire in &mut kept {
+        wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        assert_eq!(wire.answer().await.status, 202);
+    }
+    let mut extra = bench.connect();
+    let answer = extra.answer().await;
+    assert_eq!(answer.status, 503);
+    assert!(answer.head.contains("retry-after: 1"));
+    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 503));
+}

@@ -1,0 +1,150 @@
+use std::process::Stdio;
+
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::ServerName;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::*;
+use crate::net::tls;
+
+/// A tunnel whose inside the doors are to serve.
+async fn opened(bench: &Bench, target: &str) -> Wire {
+    let mut wire = bench.connect();
+    wire.send(&format!("CONNECT {target} HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n")).await;
+    let head = wire.head().await;
+    assert!(head.starts_with("http/1.1 200"), "{head}");
+    wire
+}
+
+fn trusting(bench: &Bench, sni: bool, alpn: &[&str]) -> TlsConnector {
+    let mut roots = RootCertStore::empty();
+    roots.add(tls::certificates(&bench.ca.cert_file).unwrap().remove(0)).unwrap();
+    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let mut config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    config.enable_sni = sni;
+    config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    TlsConnector::from(Arc::new(config))
+}
+
+async fn secured(connector: TlsConnector, wire: Wire) -> std::io::Result<TlsStream<DuplexStream>> {
+    connector.connect(ServerName::try_from("api.ours.test").unwrap(), wire.0).await
+}
+
+#[tokio::test]
+async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
+    let mut bench = Bench::new();
+    for sni in [true, false] {
+        let wire = opened(&bench, "api.ours.test:443").await;
+        let mut wire = Wire(secured(trusting(&bench, sni, &[]), wire).await.unwrap());
+        for path in ["/one", "/two"] {
+            wire.send(&format!("POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi")).await;
+            assert_eq!(wire.answer().await.body, "carried 2 bytes");
+            let arrival = bench.arrivals.recv().await.unwrap();
+            assert_eq!((arrival.door, arrival.tls, arrival.request.path.as_str()), (Door::Connect, true, path));
+            assert_eq!(arrival.target, Target::Host(authority(Scheme::Https, "api.ours.test", 443)));
+            assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http_1_1_is_agreed_on_where_h2_is_offered() {
+    let bench = Bench::new();
+    let wire = opened(&bench, "api.ours.test:443").await;
+    let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire).await.unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
+}
+
+#[tokio::test]
+async fn a_tunnel_held_idle_is_not_timed_as_a_request() {
+    let bench = Bench::new();
+    let wire = opened(&bench, "api.ours.test:443").await;
+    let mut wire = Wire(secured(trusting(&bench, true, &[]), wire).await.unwrap());
+    tokio::time::pause();
+    for _ in 0..3 {
+        wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n").await;
+        assert_eq!(wire.answer().await.status, 202);
+        tokio::time::sleep(Duration::from_secs(500)).await;
+    }
+}
+
+#[tokio::test]
+async fn plain_http_inside_a_connect_works_on_any_port() {
+    let mut bench = Bench::new();
+    for port in [80, 443, 8080] {
+        let mut wire = opened(&bench, &format!("api.ours.test:{port}")).await;
+        let host = if port == 8080 { "api.ours.test:8080" } else { "api.ours.test" };
+        wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        assert_eq!(wire.answer().await.status, 202, "{port}");
+        let arrival = bench.arrivals.recv().await.unwrap();
+        assert_eq!((arrival.door, arrival.tls), (Door::Connect, false));
+        assert_eq!(arrival.target, Target::Host(authority(Scheme::Http, "api.ours.test", port)));
+    }
+}
+
+#[tokio::test]
+async fn a_backend_without_our_ca_is_told_about_it() {
+    let mut bench = Bench::new();
+    let wire = opened(&bench, "api.ours.test:443").await;
+    let config = tls::client(None).unwrap();
+    secured(TlsConnector::from(config), wire).await.unwrap_err();
+    match bench.told.recv().await.unwrap() {
+        Told::TurnedAway(Door::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
+        told @ (Told::TurnedAway(..) | Told::Tunnelled(..)) => panic!("{told:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_ca_only_plain_http_works_inside() {
+    let mut bench = Bench::without_ca();
+    let answer = bench.ask("CONNECT api.ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(answer.status, 502);
+    assert!(answer.body.contains("ca init"), "{}", answer.body);
+    bench.turned_away().await;
+    let mut wire = opened(&bench, "api.ours.test:80").await;
+    wire.send("POST /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n").await;
+    assert_eq!(wire.answer().await.status, 202);
+}
+
+const NODE: &str = r"
+const http = require('http'), https = require('https');
+const [port, host] = process.argv.slice(1);
+http.request({ host: '127.0.0.1', port, method: 'CONNECT', path: host + ':443' }).on('connect', (res, socket) => {
+  const req = https.request({ host, path: '/node', method: 'POST', createConnection: () => require('tls').connect({ socket, servername: host }) },
+    (res) => { console.log(res.statusCode); process.exit(0); });
+  req.on('error', (error) => { console.log(error.code || error.message); process.exit(0); });
+  req.end('to=1');
+}).end();
+";
+
+#[tokio::test]
+async fn node_believes_the_ca_it_was_given() {
+    let mut bench = Bench::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let (doors, drain) = (bench.doors.clone(), bench.drain.clone());
+    tokio::spawn(async move {
+        loop {
+            let (stream, client) = listener.accept().await.unwrap();
+            let peer = Peer { address: Some(client), ..Peer::default() };
+            let (doors, drain) = (doors.clone(), drain.clone());
+            tokio::spawn(async move { doors.serve(stream, peer, drain).await });
+        }
+    });
+    let run = |ca: Option<&std::path::Path>| {
+        let mut node = Command::new("node");
+        node.args(["-e", NODE, &port, "api.ours.test"]).stdout(Stdio::piped());
+        if let Some(ca) = ca {
+            node.env("NODE_EXTRA_CA_CERTS", ca);
+        }
+        node.output()
+    };
+    let trusting = run(Some(&bench.ca.cert_file)).await.expect("node is installed");
+    assert_eq!(String::from_utf8_lossy(&trusting.stdout).trim(), "202");
+    assert_eq!(bench.arrivals.recv().await.unwrap().request.path, "/node");
+    let stranger = run(None).await.unwrap();
+    assert_ne!(String::from_utf8_lossy(&stranger.stdout).trim(), "202");
+}

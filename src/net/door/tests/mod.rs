@@ -1,0 +1,193 @@
+//! The doors over in-memory streams, with a carrier that remembers what it was given.
+
+mod bounds;
+mod ends;
+mod inside;
+mod ways;
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
+
+use super::*;
+use crate::clock::RealClock;
+use crate::net::ca::{Making, create};
+use crate::net::settings::CaSettings;
+
+/// What the doors told their carrier.
+#[derive(Debug, PartialEq, Eq)]
+enum Told {
+    TurnedAway(Door, u16, String),
+    Tunnelled(Door, String, u64),
+}
+
+/// Takes `ours.test` and its subdomains, refuses `refused.test`, lets all else through.
+#[derive(Debug)]
+struct Fake {
+    arrivals: UnboundedSender<Arrival>,
+    told: UnboundedSender<Told>,
+    /// `/hold` waits for it; `/panic` panics.
+    release: watch::Receiver<bool>,
+}
+
+impl Carrier for Fake {
+    fn admit(&self, authority: &Authority, _: &Peer) -> Admission {
+        match authority.host.as_str() {
+            host if host.ends_with("ours.test") => Admission::Intercept,
+            "refused.test" => Admission::Refuse(StatusCode::FORBIDDEN, String::from("other hosts are refused")),
+            _ => Admission::Tunnel,
+        }
+    }
+
+    fn welcome(&self, _: Door, peer: &Peer) -> Result<(), (StatusCode, String)> {
+        match peer.uid {
+            Some(666) => Err((StatusCode::FORBIDDEN, String::from("this caller is not known"))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    async fn carry(&self, arrival: Arrival) -> Reply {
+        assert!(arrival.request.path != "/panic", "as asked");
+        if arrival.request.path == "/hold" {
+            self.release.clone().wait_for(|released| *released).await.unwrap();
+        }
+        let mut headers = HeaderMap::new();
+        headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
+        headers.insert("transfer-encoding", "chunked".parse().unwrap());
+        headers.insert("content-length", "999".parse().unwrap());
+        let body = Bytes::from(format!("carried {} bytes", arrival.request.body.len()));
+        self.arrivals.send(arrival).unwrap();
+        Reply { status: StatusCode::ACCEPTED, headers, body }
+    }
+
+    fn turned_away(&self, door: Door, status: StatusCode, why: &str) {
+        self.told.send(Told::TurnedAway(door, status.as_u16(), why.to_owned())).unwrap();
+    }
+
+    fn refusal(&self, _: &Target, head: &Request, status: StatusCode, _: &str) -> Option<Reply> {
+        (head.path == "/dialect").then(|| Reply { status, headers: HeaderMap::new(), body: Bytes::from_static(b"in its words") })
+    }
+
+    fn tunnelled(&self, door: Door, authority: &Authority, bytes: u64) {
+        self.told.send(Told::Tunnelled(door, authority.to_string(), bytes)).unwrap();
+    }
+}
+
+/// Doors, and what came out behind them.
+struct Bench {
+    doors: Doors<Fake>,
+    arrivals: UnboundedReceiver<Arrival>,
+    told: UnboundedReceiver<Told>,
+    release: watch::Sender<bool>,
+    drain: Drain,
+    ca: CaSettings,
+    _folder: TempDir,
+}
+
+fn limits() -> Limits {
+    Limits { body: 1000, headers: 4 << 10, connections: 3, ..Limits::default() }
+}
+
+impl Bench {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let ca = CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") };
+        let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall(), Making::New).unwrap();
+        let (arrivals, carried) = unbounded_channel();
+        let (telling, told) = unbounded_channel();
+        let (release, held) = watch::channel(false);
+        let setup = Setup {
+            ca: Some(Arc::new(Ca::load(&ca, Arc::clone(&clock)).unwrap())),
+            limits: limits(),
+            own: vec!["127.0.0.1:8125".parse().unwrap()],
+            marker: String::from("sms-sidecar-test1"),
+            clock,
+        };
+        let doors = Doors::new(Arc::new(Fake { arrivals, told: telling, release: held }), setup);
+        Self { doors, arrivals: carried, told, release, drain: Drain::default(), ca, _folder: folder }
+    }
+
+    fn without_ca() -> Self {
+        let mut bench = Self::new();
+        let house = &bench.doors.0;
+        let setup = Setup { ca: None, ..house.setup.clone() };
+        bench.doors = Doors::new(Arc::clone(&house.carrier), setup);
+        bench
+    }
+
+    /// A connection from this machine.
+    fn connect(&self) -> Wire {
+        self.connect_as(Peer { address: Some("127.0.0.1:40000".parse().unwrap()), ..Peer::default() })
+    }
+
+    fn connect_as(&self, peer: Peer) -> Wire {
+        let (near, far) = duplex(64 << 10);
+        let (doors, drain) = (self.doors.clone(), self.drain.clone());
+        tokio::spawn(async move { doors.serve(far, peer, drain).await });
+        Wire(near)
+    }
+
+    /// One request on a fresh connection.
+    async fn ask(&self, request: &str) -> Answer {
+        let mut wire = self.connect();
+        wire.send(request).await;
+        wire.answer().await
+    }
+
+    async fn turned_away(&mut self) -> (Door, u16) {
+        match self.told.recv().await.unwrap() {
+            Told::TurnedAway(door, status, _) => (door, status),
+            told @ Told::Tunnelled(..) => panic!("{told:?}"),
+        }
+    }
+}
+
+/// The client's end.
+struct Wire<S = DuplexStream>(S);
+
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Wire<S> {
+    async fn send(&mut self, text: &str) {
+        self.0.write_all(text.as_bytes()).await.unwrap();
+        self.0.flush().await.unwrap();
+    }
+
+    async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(self.0.read_u8().await.expect("an answer"));
+        }
+        String::from_utf8(head).unwrap().to_ascii_lowercase()
+    }
+
+    async fn answer(&mut self) -> Answer {
+        let head = self.head().await;
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).await.unwrap();
+        Answer { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// The other side has closed, and said nothing more.
+    async fn closed(&mut self) -> bool {
+        self.0.read_u8().await.is_err()
+    }
+}
+
+fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
+    Authority { scheme, host: host.to_owned(), port }
+}
