@@ -96,6 +96,56 @@ fn values_come_from_standard_input_or_a_file() {
     assert!(missing.code == 2 && missing.err.contains("/nonexistent is not there"), "{}", missing.err);
 }
 
+const ENV: &str = "PORT=3000\nPLAYMOBILE_LOGIN=canary-login\nPLAYMOBILE_PASSWORD=\"canary-password\" # live\nTWILIO_ACCOUNT_SID=ACca0a51cafe0a51cafe0a51cafe0a51ca\n";
+
+#[test]
+fn a_backends_env_is_taken_over_after_a_yes() {
+    let vault = Vault::made();
+    let file = vault.path().join(".env");
+    std::fs::write(&file, ENV).unwrap();
+    let import = |more: &[&str], input: &str| vault.says(&[&["import-env", file.to_str().unwrap()], more].concat(), input);
+
+    let declined = import(&[], "n\n");
+    assert_eq!(declined.code, 1);
+    assert!(declined.out.contains("sms/playmobile password = PLAYMOBILE_PASSWORD"), "{}", declined.out);
+    assert!(declined.out.contains("sms/twilio auth_token: no variable is known"), "{}", declined.out);
+    assert_eq!(vault.says(&["list"], "").out, "");
+    let proposed: serde_json::Value = serde_json::from_str(&import(&["--json"], "").out).unwrap();
+    assert_eq!((proposed["written"].as_bool(), proposed["entries"][0]["path"].as_str()), (Some(false), Some("sms/playmobile")));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), ENV);
+
+    assert_eq!(import(&["--yes", "--only", "eskiz"], "").code, 1, "nothing of it is there");
+    let taken = import(&["--replace-with-placeholders"], "yes\n");
+    assert_eq!(taken.code, 0, "{}", taken.err);
+    for said in [declined, taken] {
+        assert!(!format!("{}{}", said.out, said.err).contains("canary"));
+    }
+    assert_eq!(vault.says(&["get", "sms/playmobile", "password", "--show"], "").out, "canary-password\n");
+    let left = std::fs::read_to_string(&file).unwrap();
+    let expected = "PORT=3000\nPLAYMOBILE_LOGIN=sms-sidecar\nPLAYMOBILE_PASSWORD=\"sms-sidecar\" # live\nTWILIO_ACCOUNT_SID=AC00000000000000000000000000000000\n";
+    assert_eq!(left, expected);
+    assert_eq!(import(&["--yes"], "").code, 1, "placeholders are no credentials");
+    assert_eq!(vault.says(&["get", "sms/playmobile", "password", "--show"], "").out, "canary-password\n");
+}
+
+#[test]
+fn the_config_says_which_vault() {
+    let vault = Vault::made();
+    vault.says(&["set", "sms/playmobile", "username", "--stdin"], "u");
+    let config = vault.path().join("config.toml");
+    let one = "embedded = { file = \"vault.age\", key_file = \"vault.key\" }\n";
+    let text = format!(
+        "[vaults.local]\n{one}[vaults.other]\n{one}[providers.playmobile]\ndialect = \"playmobile\"\nsender = \"3700\"\ncredential = {{ vault = \"local\", path = \"sms/playmobile\" }}\n"
+    );
+    std::fs::write(&config, text.replace("\"vault.", &format!("\"{}/vault.", vault.path().display()))).unwrap();
+    let named = said(&["vault", "list", "--config", config.to_str().unwrap(), "--vault", "local"], "");
+    assert_eq!((named.code, named.out.as_str()), (0, "sms/playmobile: username\n"), "{}", named.err);
+    let several = said(&["vault", "list", "--config", config.to_str().unwrap()], "");
+    assert!(several.code == 2 && several.err.contains("say --vault with one of local, other"), "{}", several.err);
+    let none = said(&["vault", "list", "--config", config.to_str().unwrap(), "--vault", "absent"], "");
+    assert!(none.code == 2 && none.err.contains("has no embedded vault `absent`"), "{}", none.err);
+}
+
 #[test]
 fn what_is_not_there_is_1_and_what_fails_is_2() {
     let vault = Vault::new();

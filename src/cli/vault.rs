@@ -14,7 +14,7 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::cli::out;
-use crate::config;
+use crate::config::{self, Loaded};
 use crate::secret::Fields;
 use crate::vault::SourceSettings;
 use crate::vault::embedded::{Embedded, Entries};
@@ -94,7 +94,8 @@ enum Action {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let vault = args.place.vault()?;
+    let loaded = args.place.loaded()?;
+    let vault = args.place.vault(loaded.as_ref())?;
     match &args.action {
         Action::Init => init(&vault),
         Action::Set { path, field, from } => set(&vault, path, field, from),
@@ -106,26 +107,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             out::line(format_args!("{} is encrypted to a new key; the old one opens backups only", vault.file().display()));
             Ok(ExitCode::SUCCESS)
         }
-        Action::ImportEnv(args) => import::run(&vault, args, &known()),
+        Action::ImportEnv(args) => import::run(&vault, args, &import::known(loaded.as_ref())),
     }
 }
 
-fn known() -> Vec<import::Known> {
-    Vec::new()
-}
-
 impl Place {
-    fn vault(&self) -> anyhow::Result<Embedded> {
-        let Some(file) = &self.config else {
-            return Ok(Embedded::new(self.vault_file.clone(), self.key_file.clone()));
-        };
-        let loaded = match config::load(file) {
-            Ok(loaded) => loaded,
+    fn loaded(&self) -> anyhow::Result<Option<Loaded>> {
+        let Some(file) = &self.config else { return Ok(None) };
+        match config::load(file) {
+            Ok(loaded) => Ok(Some(loaded)),
             Err(report) => {
                 bail!("{} is not sound; see `sms-sidecar check --config {}`\n{}", file.display(), file.display(), report.render(false))
             }
-        };
-        self.among(&loaded.vault.sources, file)
+        }
+    }
+
+    fn vault(&self, loaded: Option<&Loaded>) -> anyhow::Result<Embedded> {
+        match (loaded, &self.config) {
+            (Some(loaded), Some(file)) => self.among(&loaded.vault.sources, file),
+            (_, _) => Ok(Embedded::new(self.vault_file.clone(), self.key_file.clone())),
+        }
     }
 
     fn among(&self, sources: &BTreeMap<String, SourceSettings>, config: &Path) -> anyhow::Result<Embedded> {

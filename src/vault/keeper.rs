@@ -4,6 +4,7 @@
 //! A failed read never takes a credential away: the last good one stays, and the failure is told
 //! to whoever asked and to the event sink. Refuses to know providers: a reference says everything.
 
+mod event;
 mod select;
 
 use std::collections::BTreeMap;
@@ -17,7 +18,9 @@ use crate::clock::{Clock, Moment};
 use crate::secret::{Credential, Fields, Version, same};
 use crate::vault::error::ReadError;
 use crate::vault::settings::{Reference, Settings};
-use crate::vault::source::{Entry, Source, Warning, open};
+use crate::vault::source::{Entry, Source, open};
+
+pub use event::{Error, ReadEvent, ReadOutcome, Sink};
 
 /// Between two reads of one entry whose fields may be changing one after the other.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -25,59 +28,6 @@ const SETTLE: Duration = Duration::from_millis(50);
 const UNSTABLE: usize = 6;
 /// How many changes a slow listener may fall behind before it is told to look at everything.
 const BEHIND: usize = 64;
-
-/// Why there is no credential.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum Error {
-    /// The config has no such vault.
-    #[error("there is no `[vaults.{0}]` in the config")]
-    NoVault(Box<str>),
-    /// The vault gave nothing.
-    #[error("vault `{vault}`: {error}")]
-    Read {
-        /// The vault's name.
-        vault: Box<str>,
-        /// What it said.
-        #[source]
-        error: Arc<ReadError>,
-    },
-}
-
-/// What a read of a vault came to; for metrics and the log.
-#[derive(Clone, Debug)]
-pub struct ReadEvent<'a> {
-    /// The vault's name.
-    pub vault: &'a str,
-    /// The entry.
-    pub path: &'a str,
-    /// How it went.
-    pub outcome: ReadOutcome<'a>,
-}
-
-/// How a read went.
-#[derive(Clone, Debug)]
-pub enum ReadOutcome<'a> {
-    /// The same content as before.
-    Unchanged(Version),
-    /// New content, with what looks like a mistake in it.
-    New(Version, &'a [Warning]),
-    /// Nothing; the last good version stays.
-    Failed(&'a ReadError),
-}
-
-impl ReadOutcome<'_> {
-    /// One word for metrics: `unchanged`, `new`, or the error's label.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Unchanged(_) => "unchanged",
-            Self::New(..) => "new",
-            Self::Failed(error) => error.label(),
-        }
-    }
-}
-
-/// Hears of every read.
-pub type Sink = Box<dyn Fn(ReadEvent<'_>) + Send + Sync>;
 
 /// What we know of one entry, without its values.
 #[derive(Clone, Debug)]

@@ -4,12 +4,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::bail;
 use serde_json::json;
 
 use crate::cli::out;
 use crate::cli::vault::value;
+use crate::config::Loaded;
+use crate::dialect::{Catalog, Dialect};
 use crate::secret::SecretString;
 use crate::vault::dotenv::{self, Variable};
 use crate::vault::embedded::{Embedded, Entries};
@@ -27,6 +30,9 @@ pub(super) struct Args {
     /// Then put placeholders of the right shape in place of the values, so that the backend starts without them.
     #[arg(long)]
     replace_with_placeholders: bool,
+    /// Only this dialect's (may be repeated): AWS_ACCESS_KEY_ID may be there for something else than SMS.
+    #[arg(long, value_name = "DIALECT")]
+    only: Vec<String>,
     /// Entries are named PREFIX/DIALECT.
     #[arg(long, value_name = "PREFIX", default_value = "sms")]
     prefix: String,
@@ -59,6 +65,24 @@ pub(super) struct Known {
     pub(super) required: bool,
 }
 
+/// What the built-in descriptions know, and those that the config's providers use.
+pub(super) fn known(loaded: Option<&Loaded>) -> Vec<Known> {
+    let (built_in, _) = Catalog::load(&Catalog::built_in_sources());
+    let configured = loaded.into_iter().flat_map(|loaded| &loaded.proxy.providers).map(|provider| &provider.dialect);
+    let dialects: BTreeMap<&str, &Arc<Dialect>> =
+        built_in.iter().chain(configured).map(|dialect| (dialect.name.as_str(), dialect)).collect();
+    let fields = dialects.into_values().flat_map(|dialect| dialect.credential_fields().iter().map(move |field| (dialect, field)));
+    fields
+        .map(|(dialect, field)| Known {
+            dialect: dialect.name.clone(),
+            field: field.name.clone(),
+            names: field.env.clone(),
+            placeholder: field.placeholder.clone().unwrap_or_else(|| "sms-sidecar".to_owned()),
+            required: field.required,
+        })
+        .collect()
+}
+
 /// What one dialect's entry would be made of.
 #[derive(Debug, PartialEq, Eq)]
 struct Proposal {
@@ -74,7 +98,8 @@ struct Proposal {
 pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known]) -> anyhow::Result<ExitCode> {
     let text = file::read_text(&args.file, "name the backend's `.env`")?;
     let variables = dotenv::parse(&text);
-    let proposals = propose(&variables, known);
+    let mut proposals = propose(&variables, known);
+    proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
     if proposals.is_empty() {
         return Ok(nothing(args));
     }

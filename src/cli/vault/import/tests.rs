@@ -27,7 +27,7 @@ fn proposed(text: &str) -> Vec<Proposal> {
 const TEXT: &str = "PORT=3000\nALPHA_USER=canary-u\nALPHA_PASSWORD='canary p#1'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=canary-t # live\n";
 
 fn args(file: PathBuf) -> Args {
-    Args { file, yes: true, replace_with_placeholders: true, prefix: "sms".to_owned(), json: false }
+    Args { file, yes: true, replace_with_placeholders: true, only: Vec::new(), prefix: "sms".to_owned(), json: false }
 }
 
 #[test]
