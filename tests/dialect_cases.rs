@@ -417,7 +417,7 @@ impl Cases {
         }
         if case.say == "status" {
             let id = self.dialect.asked_id(&seen, &reading.asked).ok_or("no id is found in it")?;
-            let reply = self.dialect.answer_status(&seen, &reading.asked, &id, None, now()).ok_or("no words for it")?;
+            let reply = self.dialect.answer_status(&seen, &reading.asked, &id, now()).ok_or("no words for it")?;
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         let reply = self.said(&reading, &case.say);

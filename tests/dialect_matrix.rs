@@ -1,6 +1,8 @@
 //! Every dialect with every dialect: said in one, carried by another, answered in the
 //! first. The words arrive as they were, whatever stands in them.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
+
 #[path = "support/dialects.rs"]
 mod support;
 
@@ -29,7 +31,7 @@ fn said(text: &str) -> Message {
         text: Text::new(text),
         sender: Some("Acme".into()),
         reference: "otp0000000000000042".into(),
-        validity: Some(Duration::from_secs(7_200)),
+        validity: Some(Duration::from_hours(2)),
         callback: Some("https://backend.example/reports?a=1&b=2".into()),
         template: None,
     }

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
 use jiff::Timestamp;
-use serde_json::Value;
 
 use crate::dialect::scope::{self, Scope};
 use crate::dialect::shape::{Line, Success, Told};
@@ -76,12 +75,11 @@ impl Dialect {
     }
 
     /// What is told about a message of ours that another service delivered; none where the description has no words for it.
-    pub fn answer_status(&self, seen: &Recognised, asked: &Asked, id: &str, message: Option<&Message>, now: Timestamp) -> Option<Reply> {
+    pub fn answer_status(&self, seen: &Recognised, asked: &Asked, id: &str, now: Timestamp) -> Option<Reply> {
         let Entry::Operation(at) = &seen.entry else { return None };
         let told = self.operations.get(*at)?.answer.as_ref()?;
         let status = told.status.unwrap_or(200);
         let scope = Scope {
-            message,
             asked: Some(&asked.tree),
             path: Some(&seen.path),
             id: Some(id),
@@ -100,11 +98,8 @@ pub(crate) fn render(told: &Told, status: u16, scope: &Scope<'_>) -> Reply {
         reply.body = text.text(scope).unwrap_or_default().into();
         reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     } else if !told.json.is_empty() {
-        let tree = match tree(&told.json, scope) {
-            Value::Null => Value::Object(serde_json::Map::new()),
-            tree => tree,
-        };
-        reply.body = tree.to_string().into();
+        let tree = tree(&told.json, scope);
+        reply.body = if tree.is_null() { "{}".into() } else { tree.to_string().into() };
         reply.headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
     for (name, value) in &told.header {

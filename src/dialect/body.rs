@@ -91,7 +91,7 @@ fn charset(content_type: &str) -> bool {
 }
 
 fn clean_token(text: &str) -> String {
-    text.chars().filter(|c| c.is_ascii_graphic()).take(60).collect()
+    text.chars().filter(char::is_ascii_graphic).take(60).collect()
 }
 
 fn json(body: &Bytes) -> Result<Value, ReadError> {
@@ -158,7 +158,7 @@ const XML_DEPTH: usize = 64;
 fn xml(text: &str) -> Option<Value> {
     use quick_xml::events::Event;
     let mut reader = quick_xml::Reader::from_str(text);
-    let mut open: Vec<(String, Map<String, Value>, String)> = vec![(String::new(), Map::new(), String::new())];
+    let mut open = vec![(String::new(), Map::new(), String::new())];
     loop {
         match reader.read_event().ok()? {
             Event::Start(start) if open.len() < XML_DEPTH => {

@@ -67,7 +67,7 @@ impl Call {
         let mut held = BTreeMap::new();
         for (template, segment) in self.segments.iter().zip(given) {
             for (hole, value) in template.matches(segment)? {
-                held.insert(hole_name(&hole.source).to_owned(), one_segment(value)?.to_owned());
+                held.insert(hole.source.named().map_or("", |(_, name)| name).to_owned(), one_segment(value)?.to_owned());
             }
         }
         Some(held)
@@ -79,15 +79,7 @@ impl Call {
         for segment in &self.segments {
             out.push('/');
             for part in &segment.parts {
-                match part {
-                    Part::Text(text) => out.push_str(text),
-                    Part::Hole(hole) => {
-                        let value = text_of(&hole.value(scope)?);
-                        // what the backend wrote is encoded already
-                        let own = matches!(hole.source, Source::Path(_));
-                        if own { out.push_str(&value) } else { out.extend(utf8_percent_encode(&value, SEGMENT)) }
-                    }
-                }
+                out.push_str(&written(part, scope)?);
             }
         }
         if self.path.len() > 1 && self.path.ends_with('/') {
@@ -116,10 +108,12 @@ fn split_origin(target: &str) -> (Option<&str>, &str) {
     target.split_at_checked(host_end).map_or((None, target), |(origin, path)| (Some(origin), path))
 }
 
-fn hole_name(source: &Source) -> &str {
-    match source {
-        Source::Credential(name) | Source::Param(name) | Source::Token(name) | Source::Path(name) => name,
-        _ => "",
+fn written(part: &Part, scope: &Scope<'_>) -> Option<String> {
+    match part {
+        Part::Text(text) => Some(text.clone()),
+        // what the backend wrote is encoded already
+        Part::Hole(hole) if matches!(hole.source, Source::Path(_)) => hole.value(scope).map(|value| text_of(&value)),
+        Part::Hole(hole) => hole.value(scope).map(|value| utf8_percent_encode(&text_of(&value), SEGMENT).to_string()),
     }
 }
 

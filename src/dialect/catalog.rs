@@ -77,7 +77,7 @@ fn compile(sources: &[SourceFile], names: &[Option<String>], at: usize) -> (Opti
 /// The last file before this one that has the name; else, for ops' own in any order, the first after it.
 fn find<'s>(sources: &'s [SourceFile], names: &[Option<String>], from: usize, wanted: &str) -> Option<(usize, &'s SourceFile)> {
     let fits = |(at, name): &(usize, &Option<String>)| *at != from && name.as_deref() == Some(wanted);
-    let before = names.iter().enumerate().take(from).filter(fits).last();
+    let before = names.iter().enumerate().take(from).rfind(fits);
     let (at, _) = before.or_else(|| names.iter().enumerate().skip(from + 1).find(fits))?;
     sources.get(at).map(|source| (at, source))
 }

@@ -393,7 +393,7 @@ fn failure(raw: &Spanned<raw::Failure>, sink: &mut Sink) -> Failure {
             failure.otherwise = line;
         }
         None => {
-            sink.error(Some(span), "`otherwise` is missing in [send.failure.codes]", Some("otherwise = { status = 503, code = … }".into()))
+            sink.error(Some(span), "`otherwise` is missing in [send.failure.codes]", Some("otherwise = { status = 503, code = … }".into()));
         }
     }
     failure

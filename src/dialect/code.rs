@@ -51,8 +51,7 @@ impl CodeTest {
         match (self, other) {
             (Self::Between(a, b), Self::Between(c, d)) => a <= d && c <= b,
             (Self::Exactly(code), test @ Self::Between(..)) | (test @ Self::Between(..), Self::Exactly(code)) => test.fits_text(code),
-            (Self::Exactly(one), Self::Exactly(two)) => one == two,
-            (Self::Like(one), Self::Like(two)) => one == two,
+            (Self::Exactly(one), Self::Exactly(two)) | (Self::Like(one), Self::Like(two)) => one == two,
             (Self::Like(_), Self::Exactly(_) | Self::Between(..)) | (Self::Exactly(_) | Self::Between(..), Self::Like(_)) => false,
         }
     }

@@ -106,7 +106,12 @@ fn flatten(path: &str, at: Place, value: &Spanned<toml::Value>, sink: &mut Sink,
                 out.push(Field { place: at, form: form.unwrap_or(Form::Template(template)) });
             }
         }
-        other => out.push(Field { place: at, form: Form::Constant(json(other)) }),
+        other @ (toml::Value::Integer(_)
+        | toml::Value::Float(_)
+        | toml::Value::Boolean(_)
+        | toml::Value::Datetime(_)
+        | toml::Value::Array(_)
+        | toml::Value::Table(_)) => out.push(Field { place: at, form: Form::Constant(json(other)) }),
     }
 }
 
@@ -199,16 +204,10 @@ fn then(raw: &raw::Rule, span: Range<usize>, sink: &mut Sink) -> Option<Then> {
 
 fn wait(text: &Text, sink: &mut Sink) -> Option<Wait> {
     let (from, unit) = text.get_ref().trim_matches(['{', '}']).split_once('|').unwrap_or((text.get_ref(), "seconds"));
-    let unit = match Filter::parse(unit.trim()) {
-        Ok(unit @ Filter::Unit(_)) => unit,
-        Ok(_) | Err(_) => {
-            sink.error(
-                Some(text.span()),
-                "a wait is a place and a unit",
-                Some("like \"wait | seconds\"; units are: milliseconds seconds minutes hours".into()),
-            );
-            return None;
-        }
+    let Ok(unit @ Filter::Unit(_)) = Filter::parse(unit.trim()) else {
+        let help = "like \"wait | seconds\"; units are: milliseconds seconds minutes hours";
+        sink.error(Some(text.span()), "a wait is a place and a unit", Some(help.into()));
+        return None;
     };
     match from.trim().strip_prefix("matched.") {
         Some(name) => Some(Wait::Matched(name.to_owned(), unit)),

@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::dialect::body;
 use crate::dialect::recognise::loose_fields;
 use crate::dialect::shape::{Evidence, Field, FieldSpec, ParamSpec, Sign};
-use crate::dialect::template::{Hole, Source, Template, text_of};
+use crate::dialect::template::{Hole, Template, text_of};
 use crate::dialect::{Dialect, Entry, Recognised, Request};
 use crate::secret::Credential;
 
@@ -107,7 +107,9 @@ impl Dialect {
                 let given = header("authorization")
                     .and_then(|value| value.split_once(' '))
                     .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-                given.into_iter().for_each(|(_, given)| keep(value, given.trim(), &mut found));
+                if let Some((_, given)) = given {
+                    keep(value, given.trim(), &mut found);
+                }
             }
             Some(Sign::Header { name, value }) => header(name).into_iter().for_each(|given| keep(value, given, &mut found)),
             Some(Sign::Sigv4 { .. }) | None => {}
@@ -143,9 +145,9 @@ fn keep(template: &Template, text: &str, found: &mut BTreeMap<String, String>) {
 }
 
 fn named(hole: &Hole) -> Option<String> {
-    match &hole.source {
-        Source::Credential(name) => Some(name.clone()),
-        Source::Token(name) => Some(format!("token.{name}")),
+    match hole.source.named()? {
+        ("credential", name) => Some(name.to_owned()),
+        ("token", name) => Some(format!("token.{name}")),
         _ => None,
     }
 }

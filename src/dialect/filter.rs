@@ -138,10 +138,7 @@ impl Filter {
     pub(crate) fn undo(&self, value: Value) -> Undone {
         match self {
             Self::National(prefix) => Undone::Value(Value::String(international(&text_of(&value), prefix))),
-            Self::List => Undone::Value(match value {
-                Value::Array(mut items) if items.len() == 1 => items.pop().unwrap_or_default(),
-                other => other,
-            }),
+            Self::List => Undone::Value(only_element(value)),
             Self::Join(with) => Undone::Value(split(value, with)),
             Self::Unit(unit) => {
                 let milliseconds = whole(&value).and_then(|count| u64::try_from(count).ok()).and_then(|count| count.checked_mul(*unit));
@@ -176,6 +173,15 @@ pub(crate) fn whole(value: &Value) -> Option<i64> {
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+fn only_element(value: Value) -> Value {
+    if let Value::Array(items) = &value
+        && let [one] = items.as_slice()
+    {
+        return one.clone();
+    }
+    value
 }
 
 fn split(value: Value, with: &str) -> Value {
@@ -222,10 +228,9 @@ fn number_id(id: &str) -> Number {
 }
 
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
     bytes.iter().fold(String::new(), |mut out, byte| {
-        // writing to a String cannot fail
-        let _: std::fmt::Result = write!(out, "{byte:02x}");
+        out.extend(char::from_digit(u32::from(byte >> 4), 16));
+        out.extend(char::from_digit(u32::from(byte & 15), 16));
         out
     })
 }

@@ -262,7 +262,11 @@ pub(crate) fn clean(text: &str) -> String {
     let mut out = String::new();
     for run in plain.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
         match run {
-            [a, b, c, .., y, z] if a.is_ascii_digit() && run.len() > 8 => out.extend([a, b, c, &'*', &'*', &'*', &'*', &'*', y, z]),
+            [head @ .., before_last, last] if last.is_ascii_digit() && run.len() > 8 => {
+                out.extend(head.iter().take(3));
+                out.push_str("*****");
+                out.extend([before_last, last]);
+            }
             [first, ..] if first.is_ascii_digit() && run.len() > 3 => out.push_str("****"),
             _ => out.extend(run),
         }

@@ -58,13 +58,18 @@ fn declared_and_used(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
     let used = used(dialect);
     let tokens: BTreeSet<&str> = dialect.token.iter().flat_map(|token| token.reads.iter().map(|(name, _)| name.as_str())).collect();
     for source in &used {
-        let missing = match source {
-            Source::Credential(name) if !dialect.credential.iter().any(|spec| spec.name == *name) => format!("credential.{name}"),
-            Source::Param(name) if !dialect.params.iter().any(|spec| spec.name == *name) => format!("param.{name}"),
-            Source::Token(name) if !tokens.contains(name.as_str()) => format!("token.{name}"),
-            Source::Digest(name) if !dialect.send.digests.iter().any(|spec| spec.name == *name) => format!("digest.{name}"),
-            _ => continue,
+        let Some((kind, name)) = source.named() else { continue };
+        let declared = match kind {
+            "credential" => dialect.credential.iter().any(|spec| spec.name == name),
+            "param" => dialect.params.iter().any(|spec| spec.name == name),
+            "token" => tokens.contains(name),
+            "digest" => dialect.send.digests.iter().any(|spec| spec.name == name),
+            _ => true,
         };
+        if declared {
+            continue;
+        }
+        let missing = spelled(source);
         let span = spans.value_with(&missing, dialect);
         sink.error(span.or(spans.send.clone()), format!("`{missing}` is used and not declared"), Some("declare it in its section".into()));
     }
@@ -90,13 +95,7 @@ impl Spans {
 }
 
 fn spelled(source: &Source) -> String {
-    match source {
-        Source::Credential(name) => format!("credential.{name}"),
-        Source::Param(name) => format!("param.{name}"),
-        Source::Token(name) => format!("token.{name}"),
-        Source::Digest(name) => format!("digest.{name}"),
-        _ => String::new(),
-    }
+    source.named().map_or_else(String::new, |(kind, name)| format!("{kind}.{name}"))
 }
 
 fn rules(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {

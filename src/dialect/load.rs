@@ -144,7 +144,12 @@ impl<'t> Section<'t> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Array(items) => items.into_iter().filter_map(|item| understand(item, sink)).collect(),
-            other => {
+            other @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Table(_)) => {
                 sink.error(
                     Some(span),
                     format!("`{key}` is a {} where a list is expected", other.type_str()),
@@ -177,7 +182,12 @@ impl<'t> Section<'t> {
         let span = value.span();
         match value.into_inner() {
             DeValue::Table(table) => Some(Self::new(key, table)),
-            other => {
+            other @ (DeValue::String(_)
+            | DeValue::Integer(_)
+            | DeValue::Float(_)
+            | DeValue::Boolean(_)
+            | DeValue::Datetime(_)
+            | DeValue::Array(_)) => {
                 sink.error(Some(span), format!("`{key}` is a {} where a table is expected", other.type_str()), None);
                 None
             }

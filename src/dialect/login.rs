@@ -15,7 +15,7 @@ use crate::dialect::judge::{self, Heard};
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::Expires;
 use crate::dialect::template::text_of;
-use crate::dialect::write::{built, not_translatable, with_digests};
+use crate::dialect::write::{address, built, not_translatable, with_digests};
 use crate::dialect::{Account, Asked, Dialect, Finding, Outgoing, Recognised, Reply, Token, Untranslatable};
 use crate::sms::{Cause, Certainty, Outcome};
 
@@ -39,12 +39,13 @@ impl Dialect {
         let base_url = token.base_url.as_deref().unwrap_or(account.base_url);
         Some(with_digests(self, scope, |scope| {
             let method = token.call.methods.first().cloned().unwrap_or(Method::POST);
-            let request = self.url(&token.call, base_url, scope).and_then(|url| built(method, &url, &token.fields, scope));
+            let request = address(&token.call, base_url, scope).and_then(|url| built(method, &url, &token.fields, scope));
             request.ok_or_else(|| not_translatable("the login's address cannot be built".into()))
         }))
     }
 
     /// What a login's reply brought, or why it did not.
+    #[expect(clippy::result_large_err, reason = "one login in a token's life; the finding is what every other reply gives too")]
     pub fn read_login(&self, reply: &Reply, now: Timestamp) -> Result<Token, Finding> {
         let heard = Heard::of(reply);
         let Some(token) = &self.token else { return Err(judge::by_status(&heard)) };

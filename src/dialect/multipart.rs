@@ -63,7 +63,9 @@ pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<(Value, bool)> {
 pub(crate) fn write<'f>(fields: impl Iterator<Item = (&'f str, String)>) -> (Vec<u8>, String) {
     let raw: Vec<Vec<u8>> = fields.map(|(name, value)| raw_part(name, &value)).collect();
     let mut digest = Sha256::new();
-    raw.iter().for_each(|part| digest.update(part));
+    for part in &raw {
+        digest.update(part);
+    }
     let boundary = format!("sidecar{}", hex(&digest.finalize()).get(..32).unwrap_or_default());
     (join(raw.iter().map(Vec::as_slice), &boundary), boundary)
 }

@@ -14,7 +14,7 @@ use crate::dialect::place::Place;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Encode, Field};
 use crate::dialect::template::{Source, text_of};
-use crate::dialect::write::{not_translatable, put_headers, with_digests};
+use crate::dialect::write::{address, not_translatable, put_headers, with_digests};
 use crate::dialect::{Account, Dialect, Entry, Outgoing, Recognised, Request, Untranslatable};
 
 /// One field to set or, without a value, to take away.
@@ -41,25 +41,25 @@ impl Dialect {
     fn patched(&self, seen: &Recognised, request: &Request, scope: &Scope<'_>) -> Option<Outgoing> {
         let base_url = scope.account?.base_url;
         let url = match &seen.entry {
-            Entry::Send => self.url(&self.send.call, base_url, scope)?,
-            Entry::Login => self.url(&self.token.as_ref()?.call, base_url, scope)?,
-            Entry::Operation(at) => self.url(&self.operations.get(*at)?.call, base_url, scope)?,
-            Entry::Extra(call) => self.url(call, base_url, scope)?,
+            Entry::Send => address(&self.send.call, base_url, scope)?,
+            Entry::Login => address(&self.token.as_ref()?.call, base_url, scope)?,
+            Entry::Operation(at) => address(&self.operations.get(*at)?.call, base_url, scope)?,
+            Entry::Extra(call) => address(call, base_url, scope)?,
         };
         let send = matches!(seen.entry, Entry::Send);
         let fields = &self.send.fields;
         let query_edits = self.edits(&fields.query, send, scope);
         let body_edits = self.edits(&fields.body, send, scope);
-        let sent = Body::read(&request.headers, &request.body).ok()?;
-        let in_body = matches!(sent.encoding, Encoding::Form | Encoding::Multipart(_) | Encoding::Json) && fields.encode != Encode::Nothing;
+        let said = Body::read(&request.headers, &request.body).ok()?;
+        let in_body = matches!(said.encoding, Encoding::Form | Encoding::Multipart(_) | Encoding::Json) && fields.encode != Encode::Nothing;
         let query = request.query.as_deref().unwrap_or_default();
-        let query = edit_pairs(query, &query_edits, true)?;
-        let query = if fields.encode == Encode::Json { query } else { edit_pairs(&query, &body_edits, !in_body)? };
+        let query = edit_pairs(query, &query_edits, true);
+        let query = if fields.encode == Encode::Json { query } else { edit_pairs(&query, &body_edits, !in_body) };
         let url = if query.is_empty() { url } else { format!("{url}?{query}") };
-        let body = match &sent.encoding {
-            Encoding::Form => edit_pairs(std::str::from_utf8(&request.body).ok()?, &in_query(&body_edits, &query_edits), true)?.into(),
+        let body = match &said.encoding {
+            Encoding::Form => edit_pairs(std::str::from_utf8(&request.body).ok()?, &in_query(&body_edits, &query_edits), true).into(),
             Encoding::Multipart(boundary) => edit_parts(&request.body, boundary, &body_edits)?,
-            Encoding::Json => edit_json(&request.body, sent.tree, &body_edits, scope),
+            Encoding::Json => edit_json(&request.body, &said.tree, &body_edits, scope),
             Encoding::Empty | Encoding::Other(_) => request.body.clone(),
         };
         let mut headers = self.carried_headers(&request.headers);
@@ -116,8 +116,8 @@ fn in_query<'e>(body: &'e [Edit<'e>], query: &'e [Edit<'e>]) -> Vec<Edit<'e>> {
     own.chain(query.iter().map(|edit| Edit { place: edit.place, value: edit.value.clone(), add: false })).collect()
 }
 
-/// Urlencoded pairs with edits; untouched pairs keep their bytes. None: a value holds a structure the field has no room for.
-fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> Option<String> {
+/// Urlencoded pairs with edits; untouched pairs keep their bytes.
+fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> String {
     let mut out: Vec<String> = Vec::new();
     let mut done = vec![false; edits.len()];
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
@@ -138,7 +138,7 @@ fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> Option<String> {
             out.push(encode_pair(&edit.place.text, value));
         }
     }
-    Some(out.join("&"))
+    out.join("&")
 }
 
 fn encode_pair(name: &str, value: &Value) -> String {
@@ -167,17 +167,17 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
 }
 
 /// Untouched, the body keeps its bytes; changed, its order.
-fn edit_json(bytes: &Bytes, tree: Value, edits: &[Edit<'_>], scope: &Scope<'_>) -> Bytes {
+fn edit_json(bytes: &Bytes, tree: &Value, edits: &[Edit<'_>], scope: &Scope<'_>) -> Bytes {
     let mut changed = tree.clone();
     let elsewhere =
-        |edit: &Edit<'_>| edits.iter().any(|other| !other.add && other.value == edit.value && !other.place.all(&tree).is_empty());
+        |edit: &Edit<'_>| edits.iter().any(|other| !other.add && other.value == edit.value && !other.place.all(tree).is_empty());
     for edit in edits {
-        let there = !edit.place.all(&tree).is_empty();
+        let there = !edit.place.all(tree).is_empty();
         match &edit.value {
             Some(value) if there || edit.add && !elsewhere(edit) => edit.place.put(&mut changed, value, scope),
             None if there => edit.place.remove(&mut changed),
             Some(_) | None => {}
         }
     }
-    if changed == tree { bytes.clone() } else { changed.to_string().into() }
+    if changed == *tree { bytes.clone() } else { changed.to_string().into() }
 }

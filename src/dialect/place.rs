@@ -102,7 +102,7 @@ impl Place {
 }
 
 /// The places of `tree`'s leaves that none of `known` covers.
-pub(crate) fn left_over<'p>(tree: &Value, known: &[&'p Place]) -> Vec<String> {
+pub(crate) fn left_over(tree: &Value, known: &[&Place]) -> Vec<String> {
     let mut out = Vec::new();
     walk(tree, &mut Vec::new(), &mut |leaf| {
         if !known.iter().any(|place| place.covers(leaf)) {
@@ -212,8 +212,8 @@ fn covers(steps: &[Step], leaf: &[Leaf<'_>]) -> bool {
     match (steps, leaf) {
         ([], _) => true,
         ([Step::Key(key), rest @ ..], [Leaf::Key(name), deeper @ ..]) => key == name && covers(rest, deeper),
-        ([Step::Any | Step::Hole(_), rest @ ..], [Leaf::Key(_), deeper @ ..]) => covers(rest, deeper),
-        ([Step::Element, rest @ ..], [Leaf::Index, deeper @ ..]) => covers(rest, deeper),
+        ([Step::Any | Step::Hole(_), rest @ ..], [Leaf::Key(_), deeper @ ..])
+        | ([Step::Element, rest @ ..], [Leaf::Index, deeper @ ..]) => covers(rest, deeper),
         ([Step::Element, rest @ ..], _) => covers(rest, leaf),
         _ => false,
     }
@@ -230,7 +230,9 @@ fn walk<'v>(tree: &'v Value, way: &mut Vec<Leaf<'v>>, visit: &mut impl FnMut(&[L
         }
         Value::Array(items) => {
             way.push(Leaf::Index);
-            items.iter().for_each(|item| walk(item, way, visit));
+            for item in items {
+                walk(item, way, visit);
+            }
             way.pop();
         }
         Value::Null => {}

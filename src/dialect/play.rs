@@ -9,7 +9,7 @@ use crate::dialect::body::reply_tree;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Rule, Then};
 use crate::dialect::{Answer, Asked, Dialect, Reply};
-use crate::sms::{Cause, Kind, Message, Outcome};
+use crate::sms::{Cause, Concern, Kind, Message, Outcome};
 
 impl Dialect {
     /// The service's own success for a message it takes under `id`.
@@ -38,11 +38,14 @@ impl Dialect {
     /// The failure's own shape with this code, under the statuses the service uses.
     fn coded(&self, code: &str, cause: Cause) -> Vec<Reply> {
         let inside_success = self.send.failure.lines.iter().any(|(_, line)| line.status == 200);
-        let usual = match cause {
-            Cause::CredentialRejected | Cause::CredentialExpired | Cause::CredentialMissing => 401,
-            Cause::PermissionDenied | Cause::IpNotAllowed => 403,
-            Cause::Throttled => 429,
-            _ => 400,
+        let usual = if cause.concern() == Concern::Credential {
+            401
+        } else if matches!(cause, Cause::PermissionDenied | Cause::IpNotAllowed) {
+            403
+        } else if cause == Cause::Throttled {
+            429
+        } else {
+            400
         };
         let statuses = if inside_success { [200, usual] } else { [usual, 200] };
         let in_text = self.send.failure.otherwise.code.as_ref().is_some_and(Value::is_string);

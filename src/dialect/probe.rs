@@ -7,7 +7,7 @@ use crate::dialect::judge::{self, Heard};
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::Probe;
 use crate::dialect::template::text_of;
-use crate::dialect::write::{built, not_translatable, with_digests};
+use crate::dialect::write::{address, built, not_translatable, with_digests};
 use crate::dialect::{Account, Dialect, Outgoing, Reply, Untranslatable};
 use crate::sms::{Cause, Outcome};
 
@@ -34,7 +34,7 @@ impl Dialect {
         let scope = Scope { account: Some(account), params: &self.params, now: Some(now), ..Scope::default() };
         with_digests(self, scope, |scope| {
             let method = probe.call.methods.first().cloned().unwrap_or(Method::GET);
-            let request = self.url(&probe.call, account.base_url, scope).and_then(|url| built(method, &url, &probe.fields, scope));
+            let request = address(&probe.call, account.base_url, scope).and_then(|url| built(method, &url, &probe.fields, scope));
             self.signed(request.ok_or_else(|| not_translatable("the probe's address cannot be built".into()))?, scope)
         })
     }

@@ -43,11 +43,12 @@ impl Dialect {
 
     fn takes(&self, encoding: &Encoding) -> Result<(), ReadError> {
         let (fits, wanted) = match (self.send.fields.encode, encoding) {
-            (_, Encoding::Empty) | (Encode::Form | Encode::Multipart, Encoding::Form | Encoding::Multipart(_)) => (true, ""),
+            (_, Encoding::Empty) | (Encode::Form | Encode::Multipart | Encode::Nothing, Encoding::Form | Encoding::Multipart(_)) => {
+                (true, "")
+            }
             (Encode::Json, found) => (*found == Encoding::Json, "application/json"),
             (Encode::Form | Encode::Multipart, Encoding::Json) => (self.send.takes_json, "application/x-www-form-urlencoded"),
             (Encode::Form | Encode::Multipart, Encoding::Other(_)) => (false, "application/x-www-form-urlencoded"),
-            (Encode::Nothing, Encoding::Form | Encoding::Multipart(_)) => (true, ""),
             (Encode::Nothing, Encoding::Json | Encoding::Other(_)) => (false, "everything in the query"),
         };
         if fits { Ok(()) } else { Err(ReadError::ContentType { found: spelled(encoding), wanted: wanted.into() }) }
@@ -56,12 +57,8 @@ impl Dialect {
     fn open_json_fields(&self, said: &mut Said) {
         for field in self.send.fields.body.iter().chain(&self.send.fields.query).chain(&self.send.reads) {
             let Some(name) = &field.place.json_field else { continue };
-            for tree in [&mut said.body, &mut said.query] {
-                let text = tree.get(name).and_then(Value::as_str);
-                if let (Some(inside), Value::Object(map)) = (text.and_then(|text| serde_json::from_str(text).ok()), tree) {
-                    map.insert(name.clone(), inside);
-                }
-            }
+            open_json(&mut said.body, name);
+            open_json(&mut said.query, name);
         }
     }
 
@@ -100,6 +97,14 @@ impl Dialect {
                 said.binds.push(name);
             }
         }
+    }
+}
+
+/// A field that holds JSON as text, opened where it is; what is no JSON stays text.
+fn open_json(tree: &mut Value, name: &str) {
+    let inside = tree.get(name).and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
+    if let (Some(inside), Some(field)) = (inside, tree.get_mut(name)) {
+        *field = inside;
     }
 }
 
@@ -215,7 +220,24 @@ impl Words {
             Source::Reference => Some(&mut self.reference),
             Source::Validity => Some(&mut self.validity),
             Source::Callback => Some(&mut self.callback),
-            _ => None,
+            Source::Alphabet
+            | Source::Segments
+            | Source::TemplateId
+            | Source::TemplateValues
+            | Source::TemplateFields
+            | Source::Credential(_)
+            | Source::Param(_)
+            | Source::Token(_)
+            | Source::Digest(_)
+            | Source::Now
+            | Source::Id
+            | Source::Code
+            | Source::Status
+            | Source::Reason
+            | Source::Placeholder
+            | Source::Asked(_)
+            | Source::Matched(_)
+            | Source::Path(_) => None,
         }
     }
 

@@ -34,8 +34,10 @@ enum At<'a> {
     Any,
 }
 
+type Candidate<'a> = (&'a Arc<Dialect>, At<'a>);
+
 /// The dialects to ask, and whether a miss means "not named" rather than "foreign".
-fn candidates<'a>(among: &'a [Arc<Dialect>], place: Place<'a>) -> (Vec<(&'a Arc<Dialect>, At<'a>)>, bool) {
+fn candidates<'a>(among: &'a [Arc<Dialect>], place: Place<'a>) -> (Vec<Candidate<'a>>, bool) {
     match place {
         Place::Named(dialect) => (vec![(dialect, At::Any)], true),
         Place::Nowhere => (among.iter().map(|dialect| (dialect, At::Any)).collect(), false),

@@ -102,7 +102,8 @@ fn canonical(request: &Outgoing) -> Option<(String, String)> {
     }
     let names: Vec<&str> = headers.keys().map(String::as_str).collect();
     let names = names.join(";");
-    let lines: String = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines: Vec<String> = headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+    let lines = lines.concat();
     let mut query: Vec<(String, String)> = Vec::new();
     for pair in request.url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));

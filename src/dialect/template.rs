@@ -79,6 +79,36 @@ impl Source {
         }
     }
 
+    /// The kind and name of one that has a name: `credential`, `password`.
+    pub(crate) fn named(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Credential(name) => Some(("credential", name)),
+            Self::Param(name) => Some(("param", name)),
+            Self::Token(name) => Some(("token", name)),
+            Self::Digest(name) => Some(("digest", name)),
+            Self::Asked(name) => Some(("asked", name)),
+            Self::Matched(name) => Some(("matched", name)),
+            Self::Path(name) => Some(("path", name)),
+            Self::To
+            | Self::Text
+            | Self::Sender
+            | Self::Reference
+            | Self::Validity
+            | Self::Callback
+            | Self::Alphabet
+            | Self::Segments
+            | Self::TemplateId
+            | Self::TemplateValues
+            | Self::TemplateFields
+            | Self::Now
+            | Self::Id
+            | Self::Code
+            | Self::Status
+            | Self::Reason
+            | Self::Placeholder => None,
+        }
+    }
+
     /// Whether it belongs to the account: never carried from the backend's request.
     pub(crate) fn is_account(&self) -> bool {
         matches!(self, Self::Credential(_) | Self::Param(_) | Self::Token(_) | Self::Digest(_) | Self::Now)

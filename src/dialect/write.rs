@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::dialect::call::Call;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Encode, Field, Fields, Form};
-use crate::dialect::template::text_of;
+use crate::dialect::template::{Source, text_of};
 use crate::dialect::{Account, Dialect, Outgoing, Untranslatable, body, multipart, sign};
 use crate::sms::{Cause, Message};
 
@@ -43,7 +43,6 @@ impl Dialect {
     }
 
     fn sends_templates_only(&self) -> bool {
-        use crate::dialect::template::Source;
         !self.send.fields.query.iter().chain(&self.send.fields.body).any(|field| field.form.has(|source| *source == Source::Text))
     }
 
@@ -54,8 +53,7 @@ impl Dialect {
         let scope = Scope { message: Some(message), account: Some(account), params: &self.params, now: Some(now), ..Scope::default() };
         let digests = sign::digests(&self.send.digests, &scope);
         let scope = Scope { digests: Some(&digests), ..scope };
-        let url = self
-            .url(&self.send.call, account.base_url, &scope)
+        let url = address(&self.send.call, account.base_url, &scope)
             .ok_or_else(|| not_translatable("the address cannot be built; see `base_url`".into()))?;
         let method = self.send.call.methods.first().cloned().unwrap_or(Method::POST);
         let request = built(method, &url, &self.send.fields, &scope)
@@ -80,11 +78,6 @@ impl Dialect {
         }
     }
 
-    pub(crate) fn url(&self, call: &Call, base_url: &str, scope: &Scope<'_>) -> Option<String> {
-        let base = call.origin.as_deref().unwrap_or(base_url).trim_end_matches('/');
-        call.write(scope).map(|path| format!("{base}{path}"))
-    }
-
     pub(crate) fn signed(&self, mut request: Outgoing, scope: &Scope<'_>) -> Result<Outgoing, Untranslatable> {
         match &self.sign {
             Some(with) if sign::sign(with, &mut request, scope).is_none() && self.credential.iter().any(|spec| spec.required) => {
@@ -93,6 +86,12 @@ impl Dialect {
             Some(_) | None => Ok(request),
         }
     }
+}
+
+/// Where a call goes: the account's base URL, or the host the call names.
+pub(crate) fn address(call: &Call, base_url: &str, scope: &Scope<'_>) -> Option<String> {
+    let base = call.origin.as_deref().unwrap_or(base_url).trim_end_matches('/');
+    call.write(scope).map(|path| format!("{base}{path}"))
 }
 
 pub(crate) fn not_translatable(why: String) -> Untranslatable {
@@ -119,7 +118,7 @@ pub(crate) fn put_headers(headers: &mut HeaderMap, fields: &[Field], scope: &Sco
     for field in fields {
         if let Some(value) = field.form.value(scope) {
             let mut value = HeaderValue::from_bytes(text_of(&value).as_bytes()).ok()?;
-            value.set_sensitive(field.form.has(|source| source.is_credential()));
+            value.set_sensitive(field.form.has(Source::is_credential));
             headers.insert(HeaderName::from_bytes(field.place.text.as_bytes()).ok()?, value);
         }
     }

@@ -29,7 +29,7 @@ impl Proxy {
     pub(super) async fn status(&self, call: &Call, seen: &Recognised) -> Ended {
         let asked = seen.dialect.read(seen, &call.request, "").map(|reading| reading.asked).unwrap_or_default();
         let real = seen.dialect.asked_id(seen, &asked).and_then(|id| self.desk.find(&id));
-        let answer = real.and_then(|real| seen.dialect.answer_status(seen, &asked, &real.id, None, self.wall()));
+        let answer = real.and_then(|real| seen.dialect.answer_status(seen, &asked, &real.id, self.wall()));
         match answer {
             Some(reply) => Ended::at_once(reply, Operation::Status, &seen.dialect.name, Verdict::Answered),
             None => self.carry_on(call, seen).await,

@@ -4,20 +4,20 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sms_sidecar::dialect::{Account, Asked, Catalog, Dialect, Outgoing, Place, Recognised, Recognition, Reply, Request, Token, recognise};
+use sms_sidecar::dialect::{Account, Catalog, Dialect, Outgoing, Place, Recognised, Recognition, Reply, Request, Token, recognise};
 use sms_sidecar::secret::{Credential, Version};
 
 /// Everything an `Account` borrows.
-pub struct Owned {
-    pub credential: Credential,
-    pub params: BTreeMap<String, String>,
-    pub token: Option<Token>,
-    pub base_url: String,
+pub(crate) struct Owned {
+    pub(crate) credential: Credential,
+    pub(crate) params: BTreeMap<String, String>,
+    pub(crate) token: Option<Token>,
+    pub(crate) base_url: String,
 }
 
 impl Owned {
     /// An account whose every field holds `mark`.
-    pub fn of(dialect: &Dialect, mark: &str) -> Self {
+    pub(crate) fn of(dialect: &Dialect, mark: &str) -> Self {
         let fields = dialect.credential_fields().iter().map(|spec| (spec.name.clone(), format!("{}{mark}", spec.name).into()));
         let params = dialect.params().iter().map(|spec| (spec.name.clone(), spec.default.clone().unwrap_or_else(|| "7".into())));
         let token = dialect.has_token().then(|| {
@@ -29,24 +29,24 @@ impl Owned {
         Self { credential, params: params.collect(), token, base_url: dialect.base_url().to_owned() }
     }
 
-    pub fn account(&self) -> Account<'_> {
+    pub(crate) fn account(&self) -> Account<'_> {
         Account { base_url: &self.base_url, credential: &self.credential, params: &self.params, sender: None, token: self.token.as_ref() }
     }
 }
 
 /// 2 January 2026, 03:04:05.
-pub fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::from_second(1_767_323_045).expect("in range")
 }
 
-pub fn dialects() -> Vec<Arc<Dialect>> {
+pub(crate) fn dialects() -> Vec<Arc<Dialect>> {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert_eq!(problems, [], "the built-in descriptions load");
     catalog.iter().cloned().collect()
 }
 
 /// A written request as it arrives from a backend.
-pub fn as_request(written: &Outgoing) -> Request {
+pub(crate) fn as_request(written: &Outgoing) -> Request {
     Request {
         method: written.method.clone(),
         path: written.url.path().to_owned(),
@@ -57,25 +57,20 @@ pub fn as_request(written: &Outgoing) -> Request {
 }
 
 /// Recognised at the host it was written for.
-pub fn recognised(dialect: &Arc<Dialect>, written: &Outgoing) -> (Recognised, Request) {
+pub(crate) fn recognised(dialect: &Arc<Dialect>, written: &Outgoing) -> (Recognised, Request) {
     let request = as_request(written);
     let host = written.url.host().expect("absolute");
     match recognise(std::slice::from_ref(dialect), Place::Host(host), &request, &[]) {
         Recognition::Operation(seen) => (seen, request),
-        other => panic!("{}: {other:?}", dialect.name),
+        other @ (Recognition::NotNamed(_) | Recognition::Foreign) => panic!("{}: {other:?}", dialect.name),
     }
 }
 
 /// Headers and body as one text, to look for canaries in.
-pub fn visible(written: &Outgoing) -> String {
+pub(crate) fn visible(written: &Outgoing) -> String {
     let mut headers: Vec<String> =
         written.headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))).collect();
     headers.sort();
     let headers = headers.concat();
     format!("{} {}\n{headers}\n{}", written.method, written.url, String::from_utf8_lossy(&written.body))
-}
-
-/// Nothing asked.
-pub fn nothing_asked() -> Asked {
-    Asked::default()
 }
