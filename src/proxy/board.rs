@@ -97,6 +97,7 @@ impl Board {
     }
 
     fn tell(&self, state: &mut State, link: &Link, remedy: Option<&str>, now: Moment) {
+        link.tell_version();
         let id = &link.provider.id;
         let standing = state.record(link).standing(now, link.newest());
         let word = (standing.as_str(), standing.cause());

@@ -15,7 +15,7 @@ use crate::policy::Held;
 use crate::proxy::Provider;
 use crate::secret::{Credential, Version};
 use crate::sms::{Cause, Certainty, Concern, Kind, Outcome};
-use crate::telemetry::{AttemptEnded, Telemetry, TokenExpiry};
+use crate::telemetry::{AttemptEnded, CredentialSeen, Telemetry, TokenExpiry};
 use crate::vault::{Error, Keeper};
 
 /// What one attempt proves itself with.
@@ -118,6 +118,14 @@ impl Link {
         let session = self.session();
         let token = session.token.as_ref().map(|bearer| bearer.held).filter(|held| held.version == version);
         token.unwrap_or(Held { version, logins: session.logins.saturating_add(1) })
+    }
+
+    /// Tells which content of the vault entry is the newest, and since when.
+    pub(super) fn tell_version(&self) {
+        let seen = self.provider.credential.as_ref().and_then(|reference| self.around.keeper.seen(reference));
+        if let Some(seen) = seen {
+            CredentialSeen { provider: &self.provider.id, version: seen.version, since: seen.since_wall }.emit(&self.around.telemetry);
+        }
     }
 
     /// The credential and token to send with; logs in if there is none. `trial`: somebody must try what was refused before.
