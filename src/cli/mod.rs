@@ -1,6 +1,7 @@
 //! The command line: one file a subcommand, each a `run(args)` that returns the exit code.
 //! 0 done, 1 the thing asked about is not in order, 2 it could not be done.
 
+mod ca;
 mod check;
 mod control;
 mod demo;
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// Say everything that is wrong with the config, with file, line and caret.
     Check(check::Args),
+    /// Make, show or renew the local CA that ends TLS for the providers' hosts.
+    Ca(ca::Args),
     /// List the services that are known, or show one.
     Dialects(dialects::Args),
     /// Serve: the doors, the admin address, the control socket.
@@ -65,6 +68,7 @@ pub fn main() -> ExitCode {
     };
     let done = match cli.command {
         Command::Check(args) => check::run(&args),
+        Command::Ca(args) => ca::run(&args),
         Command::Dialects(args) => dialects::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Vault(args) => vault::run(&args),

@@ -273,19 +273,19 @@ fn covers(covered: &str, host: &str) -> bool {
     host == covered || host.strip_suffix(covered).is_some_and(|below| below.ends_with('.'))
 }
 
+/// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.
+pub fn is_literal(host: &str) -> bool {
+    let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
+    // The last label has a letter: an address has none.
+    let named = host.rsplit('.').next().is_some_and(|last| last.contains(|c: char| c.is_ascii_alphabetic()));
+    host.chars().all(known) && host.contains('.') && host.split('.').all(|label| !label.is_empty()) && named
+}
+
 fn literal(hosts: &[String]) -> Result<Vec<String>, CaError> {
-    let mut literal = Vec::new();
-    for host in hosts {
-        let plain = host.to_ascii_lowercase();
-        let known = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
-        let labels = plain.split('.').filter(|label| !label.is_empty()).count();
-        // The last label has a letter: an address has none.
-        let named = plain.rsplit('.').next().is_some_and(|last| last.contains(|c: char| c.is_ascii_lowercase()));
-        if !plain.chars().all(known) || labels < 2 || plain.split('.').count() != labels || !named {
-            return Err(CaError::BadHost(host.clone()));
-        }
-        literal.push(plain);
+    if let Some(bad) = hosts.iter().find(|host| !is_literal(host)) {
+        return Err(CaError::BadHost(bad.clone()));
     }
+    let mut literal: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     literal.sort_unstable();
     literal.dedup();
     if literal.is_empty() { Err(CaError::NoHosts) } else { Ok(literal) }

@@ -114,10 +114,9 @@ fn openssl(folder: &TempDir, args: &[&str]) -> (bool, String) {
 }
 
 /// Signs a certificate the CA itself would refuse to make.
-fn rogue(ca: &Ca, folder: &TempDir, name: &str, is_ca: IsCa) {
+fn rogue(ca: &Ca, folder: &TempDir, name: &str) {
     let key = KeyPair::generate().unwrap();
-    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    params.is_ca = is_ca;
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     fs::write(folder.path().join("rogue.pem"), params.signed_by(&key, &ca.issuer).unwrap().pem()).unwrap();
 }
 
@@ -130,11 +129,58 @@ fn openssl_believes_it_for_its_hosts_only() {
     }
     let verify = || openssl(&folder, &["verify", "-CAfile", "ca.pem", "rogue.pem"]);
     for good in ["api.one.test", "x.api.one.test"] {
-        rogue(&ca, &folder, good, IsCa::ExplicitNoCa);
+        rogue(&ca, &folder, good);
         assert!(verify().0, "{good}: {}", verify().1);
     }
     for bad in ["bank.test", "one.test", "127.0.0.1", "::1"] {
-        rogue(&ca, &folder, bad, IsCa::ExplicitNoCa);
+        rogue(&ca, &folder, bad);
         assert!(!verify().0, "{bad}");
+    }
+}
+
+const NODE: &str = r"
+const [port, name] = process.argv.slice(1);
+require('https').get({ host: '127.0.0.1', port, servername: name, checkServerIdentity: () => undefined }, (res) => { console.log(res.statusCode); process.exit(0); })
+  .on('error', (error) => { console.log(error.code + ' ' + error.message); process.exit(0); });
+";
+
+/// What Node says to a server whose certificate the CA signed for `name`, constraints or not.
+fn node(ca: &Ca, folder: &TempDir, name: &str) -> String {
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let chain = vec![params.signed_by(&key, &ca.issuer).unwrap().der().clone()];
+    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, PrivateKeyDer::Pkcs8(key.serialize_der().into()))
+        .unwrap();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    let server = std::thread::spawn(move || {
+        let (tcp, _) = listener.accept().unwrap();
+        let connection = rustls::ServerConnection::new(Arc::new(config)).unwrap();
+        let mut stream = rustls::StreamOwned::new(connection, tcp);
+        let mut request = [0; 1024];
+        if std::io::Read::read(&mut stream, &mut request).is_ok_and(|read| read > 0) {
+            std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+        }
+    });
+    let done = Command::new("node")
+        .args(["-e", NODE, &port, if name.contains(':') || name.starts_with("127") { "" } else { name }])
+        .env("NODE_EXTRA_CA_CERTS", folder.path().join("ca.pem"))
+        .output()
+        .expect("node is installed");
+    server.join().unwrap();
+    String::from_utf8_lossy(&done.stdout).trim().to_owned()
+}
+
+#[test]
+fn node_believes_it_for_its_hosts_only() {
+    let (folder, _, ca) = made(&["api.one.test"]);
+    assert_eq!(node(&ca, &folder, "api.one.test"), "204");
+    for bad in ["bank.test", "127.0.0.1"] {
+        let said = node(&ca, &folder, bad);
+        assert!(said.contains("subtree"), "{bad}: {said}");
     }
 }

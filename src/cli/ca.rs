@@ -1,0 +1,172 @@
+//! `sms-sidecar ca`: the local CA by hand, for exactly the hosts of the configured
+//! providers. The key is never shown.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
+use jiff::Timestamp;
+use serde_json::json;
+
+use crate::cli::{loaded, out};
+use crate::clock::{Clock, RealClock};
+use crate::config::{self, Loaded};
+use crate::net::CaSettings;
+use crate::net::ca::{self, Making};
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// Exits with 0 if it is done or in order, 1 if what `show` finds misses a host or has run out, 2 if it could not be done.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The config file.
+    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    config: PathBuf,
+    /// For programs: one JSON object.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// Make the CA that `[intercept] ca` names; refuses to replace one.
+    Init(Life),
+    /// Show its hosts and when it runs out.
+    Show,
+    /// Make its certificate anew, with the same key, for the hosts as they are configured now.
+    Renew(Life),
+}
+
+#[derive(Debug, clap::Args)]
+struct Life {
+    /// How long it is valid.
+    #[arg(long, value_name = "DAYS", default_value_t = 730, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    days: u32,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let loaded = loaded(&args.config)?;
+    let settings = loaded.ca.as_ref().with_context(|| {
+        format!("{} names no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`", args.config.display())
+    })?;
+    let now = RealClock::start().wall();
+    match &args.action {
+        Action::Init(life) => make(&loaded, settings, life, now, Making::New)?,
+        Action::Renew(life) => make(&loaded, settings, life, now, Making::Renewed)?,
+        Action::Show => {}
+    }
+    let state = State::read(&loaded, settings, now)?;
+    out::line(if args.json { state.json() } else { state.text() });
+    if !matches!(args.action, Action::Show) && !args.json {
+        out::line(format_args!("\nThe backend must trust it, and reads it once at its start:\n  NODE_EXTRA_CA_CERTS={}", state.file));
+    }
+    Ok(ExitCode::from(u8::from(!state.is_sound())))
+}
+
+fn make(loaded: &Loaded, settings: &CaSettings, life: &Life, now: SystemTime, making: Making) -> anyhow::Result<()> {
+    let (hosts, left): (Vec<_>, Vec<_>) = config::hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal(host));
+    if !left.is_empty() {
+        out::note(format_args!("left out, since a CA takes host names with a dot only: {}", left.join(", ")));
+    }
+    ca::create(settings, &hosts, DAY * life.days, now, making)?;
+    Ok(())
+}
+
+/// What there is to say about a CA.
+struct State {
+    file: String,
+    hosts: Vec<String>,
+    expires: SystemTime,
+    missing: Vec<String>,
+    has_expired: bool,
+}
+
+impl State {
+    fn read(loaded: &Loaded, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
+        let found = ca::examine(settings)?;
+        let missing = config::uncovered(&loaded.proxy, |host| found.covers(host) || !ca::is_literal(host));
+        let file = settings.cert_file.display().to_string();
+        Ok(Self { file, missing, has_expired: found.expires <= now, hosts: found.hosts, expires: found.expires })
+    }
+
+    fn is_sound(&self) -> bool {
+        self.missing.is_empty() && !self.has_expired
+    }
+
+    fn until(&self) -> String {
+        Timestamp::try_from(self.expires).map_or_else(|_| String::from("an unknown time"), |at| at.to_string())
+    }
+
+    fn json(&self) -> String {
+        let Self { file, hosts, missing, .. } = self;
+        json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.until(), "missing": missing }).to_string()
+    }
+
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{}: valid until {}, for these hosts and nothing else:", self.file, self.until())];
+        lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
+        if self.has_expired {
+            lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the backend."));
+        }
+        if !self.missing.is_empty() {
+            let missing = self.missing.join(", ");
+            lines.push(format!("It misses {missing}: run `sms-sidecar ca renew`, then restart the backend."));
+        }
+        lines.join("\n")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn asked(folder: &Path, dialects: &[&str], action: Action) -> anyhow::Result<u8> {
+        let file = folder.join("config.toml");
+        let mut text = String::from("mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n");
+        for dialect in dialects {
+            text += &format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n");
+        }
+        fs::write(&file, text).unwrap();
+        let code = run(&Args { config: file, json: false, action })?;
+        Ok(u8::from(code != ExitCode::SUCCESS))
+    }
+
+    fn days(days: u32) -> Life {
+        Life { days }
+    }
+
+    #[test]
+    fn it_is_made_shown_found_wanting_and_renewed() {
+        let folder = tempfile::tempdir().unwrap();
+        let ask = |dialects: &[&str], action| asked(folder.path(), dialects, action);
+        assert!(ask(&["twilio"], Action::Show).is_err());
+        assert_eq!(ask(&["twilio"], Action::Init(days(10))).unwrap(), 0);
+        assert_eq!(ask(&["twilio"], Action::Show).unwrap(), 0);
+        assert_eq!(ask(&["twilio", "vonage"], Action::Show).unwrap(), 1);
+        assert!(ask(&["twilio"], Action::Init(days(10))).unwrap_err().to_string().contains("ca renew"));
+        assert_eq!(ask(&["twilio", "vonage"], Action::Renew(days(10))).unwrap(), 0);
+        assert_eq!(ask(&["twilio", "vonage"], Action::Show).unwrap(), 0);
+    }
+
+    #[test]
+    fn what_it_says_names_hosts_and_what_to_do() {
+        let state = State {
+            file: String::from("ca.pem"),
+            hosts: vec![String::from("api.one.test")],
+            expires: SystemTime::UNIX_EPOCH,
+            missing: vec![String::from("api.two.test")],
+            has_expired: true,
+        };
+        let text = state.text();
+        for part in ["  api.one.test", "1970-01-01", "has run out", "misses api.two.test", "ca renew"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(state.json().contains("\"ok\":false"), "{}", state.json());
+    }
+}
