@@ -197,6 +197,13 @@ pub struct Reading {
     pub asked: Asked,
 }
 
+impl Reading {
+    /// Only providers of the dialect spoken may carry it: it says what the message has no word for.
+    pub fn is_bound(&self) -> bool {
+        self.message.is_none() || !self.binds.is_empty()
+    }
+}
+
 /// The backend's own words, kept for answering in them. Holds secrets the backend wrote: prints nothing.
 #[derive(Clone, Default)]
 pub struct Asked {

@@ -70,7 +70,7 @@ impl Link {
             .emit(&self.around.telemetry);
         match came.finding.outcome.cause().map(Cause::concern) {
             Some(Concern::Credential) => came.held = self.refused(came.held).await,
-            None => self.accepted(came.held),
+            None => came.held = self.accepted(came.held, task.trial),
             Some(_) => {}
         }
         let attempt = Attempt {

@@ -12,7 +12,7 @@ use crate::proxy::CallerProof;
 use crate::proxy::answer::plain_refusal;
 use crate::proxy::call::Ended;
 use crate::proxy::world::World;
-use crate::sms::{Cause, Operation, Verdict};
+use crate::sms::{Cause, Door, Operation, Verdict};
 use crate::vault::{Keeper, Reference};
 
 /// Whether this peer may use a door at all.
@@ -30,9 +30,11 @@ pub(super) fn name(world: &World, peer: &Peer, headers: Option<&HeaderMap>) -> O
 }
 
 /// What somebody nobody knows is told.
-pub(super) fn stranger() -> Ended {
+pub(super) fn stranger(door: Door) -> Ended {
+    let is_proxy = matches!(door, Door::Absolute | Door::Connect);
+    let status = if is_proxy { StatusCode::PROXY_AUTHENTICATION_REQUIRED } else { StatusCode::FORBIDDEN };
     let reason = "only configured callers may use this door; see [callers] in the config";
-    let reply = plain_refusal(StatusCode::PROXY_AUTHENTICATION_REQUIRED, Cause::RefusedByPolicy, reason);
+    let reply = plain_refusal(status, Cause::RefusedByPolicy, reason);
     let mut ended = Ended::at_once(reply, Operation::Other, "", Verdict::Rejected);
     (ended.dialect, ended.cause) = (None, Some(Cause::RefusedByPolicy));
     ended

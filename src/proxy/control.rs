@@ -93,6 +93,9 @@ impl Proxy {
             let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();
             return (StatusCode::NOT_FOUND, json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) }));
         };
+        if *event == Event::Resumed {
+            link.forgive();
+        }
         self.board.observe(link, event, None, self.now());
         (StatusCode::OK, self.provider_now(link))
     }

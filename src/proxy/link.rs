@@ -156,12 +156,29 @@ impl Link {
         about
     }
 
-    /// A message went through with it.
-    pub(super) fn accepted(&self, held: Held) {
+    /// A message went through with it. Returns what that speaks for: if it was a trial, the credential
+    /// with whatever login, because that is what had been refused.
+    pub(super) fn accepted(&self, held: Held, trial: bool) -> Held {
         let mut session = self.session();
         session.spoilt = 0;
         session.refused = None;
         session.accepted = Some((self.around.now(), held.version));
+        if trial { Held { logins: EVERY_LOGIN, ..held } } else { held }
+    }
+
+    /// Which version is in use, and since when.
+    pub(super) fn tell_credential(&self) {
+        let seen = self.provider.credential.as_ref().and_then(|reference| self.around.keeper.seen(reference));
+        if let Some(seen) = seen {
+            CredentialSeen { provider: &self.provider.id, version: seen.version, since: seen.since_wall }.emit(&self.around.telemetry);
+        }
+    }
+
+    /// Somebody put the provider back by hand: what was refused may be tried again.
+    pub(super) fn forgive(&self) {
+        let mut session = self.session();
+        session.spoilt = 0;
+        session.refused = None;
     }
 
     /// When a message went through last, and with which credential.

@@ -129,7 +129,9 @@ impl Proxy {
 
     /// Tells of standings that time or a new credential changed.
     pub fn refresh(&self) {
-        self.board.refresh(self.world.load().links.values(), self.now());
+        let world = self.world.load();
+        self.board.refresh(world.links.values(), self.now());
+        world.links.values().for_each(|link| link.tell_credential());
     }
 
     /// How often a vault entry is read: every 5 s while a provider that uses it stands aside, else every 60 s.
@@ -217,7 +219,7 @@ impl Carrier for Proxy {
         let began = self.now();
         let allowed = caller.is_some() || world.settings.callers.is_empty();
         let call = Call { id, door, target, caller, request, named, line, began, world };
-        let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger() };
+        let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger(door) };
         ended.tell(&call, self.now().since(began), &self.telemetry);
         ended.reply
     }

@@ -42,6 +42,7 @@ impl Proxy {
     pub(super) async fn send(&self, call: &Call, seen: &Recognised) -> Ended {
         let reading = match seen.dialect.read(seen, &call.request, &self.own_reference()) {
             Ok(reading) => reading,
+            Err(_) if call.world.observes(&seen.dialect) => return self.observe(call, &seen.dialect, Operation::Send, None).await,
             Err(error) => return Self::unreadable(seen, &error),
         };
         let sending = Sending::new(call, seen, reading);
@@ -53,7 +54,8 @@ impl Proxy {
                 Repeat { dialect: &seen.dialect.name }.emit(&self.telemetry);
                 told.again(&sending, self.wall())
             }
-            Turn::Overtaken => sending.ended(self, Vec::new(), Verdict::NotSent),
+            // The call it waited for runs on: what became of the message is not known yet.
+            Turn::Overtaken => sending.ended(self, Vec::new(), Verdict::InDoubt, Some(Cause::Timeout)),
             Turn::Carry(mut open, history) => {
                 let ended = self.carried_through(&sending, &history, &mut open).await;
                 self.desk.finish(open, &sending, &ended, self.now());
@@ -86,7 +88,8 @@ impl Proxy {
             past.push(one.attempt.clone());
             tried.push(one);
         };
-        sending.ended_after(self, &past, tried, verdict)
+        let cause = self.board.cause(&self.question(sending, &past));
+        sending.ended(self, tried, verdict, cause)
     }
 
     async fn one(&self, sending: &Sending<'_>, account: usize, link: &Arc<Link>, trial: bool) -> Tried {
@@ -126,9 +129,9 @@ impl<'a> Sending<'a> {
         let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
         let route = call.world.route(&by);
         let links = call.world.order(route, &seen.dialect);
-        let bound = reading.message.is_none() || !reading.binds.is_empty();
+        let bound = reading.is_bound();
         let said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
-        let plan = plan(route, &links, &said, bound, &seen.dialect.name);
+        let plan = plan(route, &links, &said, &reading, &seen.dialect.name);
         Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, said, plan }
     }
 
@@ -164,13 +167,8 @@ impl<'a> Sending<'a> {
         }
     }
 
-    fn ended(&self, proxy: &Proxy, tried: Vec<Tried>, verdict: Verdict) -> Ended {
-        self.ended_after(proxy, &[], tried, verdict)
-    }
-
     /// The reply, in the backend's dialect, and what ops are told.
-    fn ended_after(&self, proxy: &Proxy, past: &[Attempt], tried: Vec<Tried>, verdict: Verdict) -> Ended {
-        let cause = proxy.board.cause(&proxy.question(self, past));
+    fn ended(&self, proxy: &Proxy, tried: Vec<Tried>, verdict: Verdict, cause: Option<Cause>) -> Ended {
         let about =
             tried.iter().rev().find(|tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause));
         let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
@@ -214,10 +212,12 @@ fn said(call: &Call, reading: &Reading, link: &Link, bound: bool) -> Option<Mess
     Some(approved.map_or_else(|| message.clone(), |said| said.at(message, link.provider.id.as_str(), &link.provider.dialect.name)))
 }
 
-fn plan(route: Option<&Route>, links: &[Arc<Link>], said: &[Option<Message>], bound: bool, spoken: &str) -> Plan {
+fn plan(route: Option<&Route>, links: &[Arc<Link>], said: &[Option<Message>], reading: &Reading, spoken: &str) -> Plan {
     let terms = |(link, said): (&Arc<Link>, &Option<Message>)| {
-        let speaks = link.provider.dialect.name == spoken;
-        let skip = if bound && !speaks { Some(Cause::NotTranslatable) } else { link.skips(said.as_ref(), speaks) };
+        let dialect = &link.provider.dialect;
+        let (speaks, bound) = (dialect.name == spoken, reading.is_bound());
+        let too_many = dialect.batch_limit().is_some_and(|most| reading.recipients > most);
+        let skip = if too_many || (bound && !speaks) { Some(Cause::NotTranslatable) } else { link.skips(said.as_ref(), speaks) };
         Terms { timeout: link.provider.timeout, repeat_key: link.provider.dialect.repeat_key().is_some(), skip }
     };
     let attempts = route.map_or(ATTEMPTS, |route| route.attempts);
