@@ -44,6 +44,10 @@ pub struct Seen {
 pub struct Keeper {
     sources: BTreeMap<String, Arc<dyn Source>>,
     entries: RwLock<BTreeMap<Reference, Arc<Slot>>>,
+    /// What the keeper before us had; an entry moves over when it is asked for.
+    inherited: BTreeMap<Reference, Arc<Slot>>,
+    /// Versions count from here.
+    first: Version,
     clock: Arc<dyn Clock>,
     events: Sink,
     changes: broadcast::Sender<Reference>,
@@ -89,18 +93,25 @@ impl Keeper {
 
     /// The same over given sources.
     pub fn over(sources: BTreeMap<String, Arc<dyn Source>>, clock: Arc<dyn Clock>, events: Sink) -> Self {
-        Self { sources, entries: RwLock::default(), clock, events, changes: broadcast::Sender::new(BEHIND) }
+        Self {
+            sources,
+            entries: RwLock::default(),
+            inherited: BTreeMap::new(),
+            first: Version(0),
+            clock,
+            events,
+            changes: broadcast::Sender::new(BEHIND),
+        }
     }
 
-    /// Goes on from `old` (a reload): what was read stays, versions count on, listeners stay. Each entry is read
-    /// again at once, because its vault may be another now.
+    /// Goes on from `old` (a reload): what was read stays, listeners stay, and each entry that is still asked for is
+    /// read again at once, because its vault may be another now. Versions count on, also those of a reference that
+    /// is new: a provider given another entry must not meet a version number that it saw refused.
     #[must_use]
     pub fn after(mut self, old: &Self) -> Self {
-        let known = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
-        for slot in known.values() {
-            slot.lock().looked = None;
-        }
-        self.entries = RwLock::new(known);
+        self.inherited = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let versions = self.inherited.values().filter_map(|slot| slot.state().current).map(|(_, seen)| seen.version);
+        self.first = versions.max().unwrap_or_default().max(old.first);
         self.changes = old.changes.clone();
         self
     }
@@ -173,16 +184,23 @@ impl Keeper {
         drop(self.reread(reference, newest).await);
     }
 
+    fn inherit(&self, reference: &Reference) -> Arc<Slot> {
+        let slot = self.inherited.get(reference).cloned().unwrap_or_default();
+        slot.lock().looked = None;
+        slot
+    }
+
     fn known(&self, reference: &Reference) -> Option<Arc<Slot>> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference).cloned()
+        let known = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference).cloned();
+        known.or_else(|| self.inherited.get(reference).cloned())
     }
 
     fn slot(&self, reference: &Reference) -> Arc<Slot> {
-        if let Some(slot) = self.known(reference) {
-            return slot;
+        if let Some(slot) = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference) {
+            return Arc::clone(slot);
         }
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(reference.clone()).or_default())
+        Arc::clone(entries.entry(reference.clone()).or_insert_with(|| self.inherit(reference)))
     }
 
     async fn read(&self, reference: &Reference, slot: &Slot) -> Result<Arc<Credential>, Error> {
@@ -251,7 +269,7 @@ impl Keeper {
         if let Some(same) = before.as_ref().filter(|before| before.holds(&fields)) {
             return (Arc::clone(same), false);
         }
-        let version = Version(before.map_or(0, |credential| credential.version.0) + 1);
+        let version = Version(before.map_or(self.first, |credential| credential.version).0 + 1);
         let seen = Seen { version, since: self.clock.now(), since_wall: self.clock.wall() };
         let credential = Arc::new(Credential::new(version, fields));
         state.current = Some((Arc::clone(&credential), seen));

@@ -30,7 +30,7 @@ pub(super) struct Args {
     /// Then put placeholders of the right shape in place of the values, so that the backend starts without them.
     #[arg(long)]
     replace_with_placeholders: bool,
-    /// Only this dialect's (may be repeated): AWS_ACCESS_KEY_ID may be there for something else than SMS.
+    /// Only this dialect's (may be repeated): `AWS_ACCESS_KEY_ID` may be there for something else than SMS.
     #[arg(long, value_name = "DIALECT")]
     only: Vec<String>,
     /// Entries are named PREFIX/DIALECT.

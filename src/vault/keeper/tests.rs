@@ -224,11 +224,19 @@ async fn an_unknown_vault_says_so() {
 async fn versions_count_on_over_a_reload() {
     let old = keeper(&Fake::plays(&[&[("p", "one")]]));
     old.get(&reference()).await.unwrap();
+    let gone = Reference { path: "sms/gone".to_owned(), ..reference() };
+    old.get(&gone).await.unwrap();
     let mut changes = old.changes();
     let new = keeper(&Fake::plays(&[&[("p", "two")]])).after(&old);
     assert_eq!(new.current(&reference()).unwrap().version, Version(1));
+    new.follow(&reference());
+    assert_eq!(new.looked(), [(reference(), None)], "due at once; what nobody asks for any more is not read");
     new.look(&reference()).await;
     assert_eq!(new.current(&reference()).unwrap().version, Version(2));
+    let third = keeper(&Fake::plays(&[&[("p", "three")]])).after(&new);
+    let other = Reference { path: "sms/other".to_owned(), ..reference() };
+    assert_eq!(third.get(&other).await.unwrap().version, Version(3), "no provider meets a number twice");
+    assert_eq!(third.get(&reference()).await.unwrap().version, Version(2));
     assert_eq!(changes.try_recv().unwrap(), reference(), "who listened to the old one hears of it");
 }
 
