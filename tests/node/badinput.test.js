@@ -6,7 +6,7 @@ import { describe, test } from 'node:test';
 import zlib from 'node:zlib';
 
 import { SAYS, TEXT, delivered, say, stage } from './lib/stage.js';
-import { call, folder, get } from './lib/sidecar.js';
+import { call, folder, freePort, get } from './lib/sidecar.js';
 import { testAuthority } from './lib/tls.js';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
@@ -60,6 +60,24 @@ describe('from the backend', () => {
     const slow = speak(proxy, 'POST /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{');
     delivered(await say(proxy, 'playmobile'), 'playmobile');
     assert.match(await slow, /^HTTP\/1\.1 408 /);
+  });
+  test('too many connections: the next one is told so, the ones inside are served', async (t) => {
+    const { proxy } = await stage(t, { config: { limits: { connections: 4 } } });
+    const { hostname, port } = new URL(proxy.door);
+    const held = await Promise.all(Array.from({ length: 4 }, async () => { const socket = net.connect(Number(port), hostname); socket.write('GET /playmobile/x HTTP/1.1\r\nHost: x\r\n\r\n'); await once(socket, 'data'); return socket; }));
+    t.after(() => held.forEach((socket) => socket.destroy()));
+    assert.match(await speak(proxy, 'GET /playmobile/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 503 /);
+    const [path, { headers, body }] = SAYS.playmobile();
+    held[0].write(`POST /playmobile${path} HTTP/1.1\r\nHost: x\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    const [part] = await once(held[0], 'data');
+    assert.match(String(part), /^HTTP\/1\.1 200 /);
+  });
+  test('a provider that is our own door does not go in circles', async (t) => {
+    const door = `127.0.0.1:${await freePort()}`;
+    const { proxy } = await stage(t, { services: ['playmobile'], config: { listen: { proxy: door } }, providers: { playmobile: { base_url: `http://${door}/playmobile/broker-api` } } });
+    const reply = await say(proxy, 'playmobile');
+    assert.ok([503, 504].includes(reply.status), reply.body);
+    assert.ok(await proxy.metric('calls_total') <= 2, 'it went round');
   });
   test('Expect: 100-continue, chunked bodies and HTTP/1.0 work', async (t) => {
     const { proxy, fakes: { playmobile } } = await stage(t, { route: { repeat_window: '0s' } });

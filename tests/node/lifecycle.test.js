@@ -37,6 +37,38 @@ test('SIGTERM: the call in flight finishes, then the process ends by itself with
   assert.equal(playmobile.delivered.length, 1);
 });
 
+test('SIGTERM: a wait between attempts is cut short and answered', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { deadline: '30s' } });
+  playmobile.status(429, { times: Infinity, headers: { 'retry-after': '20' } });
+  const began = Date.now();
+  const answer = say(proxy, 'playmobile');
+  await playmobile.seen(1);
+  proxy.child.kill('SIGTERM');
+  assert.equal((await answer).status, 503);
+  assert.equal(await proxy.stop(), 0);
+  assert.ok(Date.now() - began < 12_000, `${Date.now() - began} ms`);
+});
+
+test('SIGTERM: a tunnel gets a grace, not eternity', async (t) => {
+  const elsewhere = net.createServer((socket) => { socket.on('error', () => {}); socket.pipe(socket); }).listen(0, '127.0.0.1');
+  await once(elsewhere, 'listening');
+  t.after(() => elsewhere.close());
+  const { proxy } = await stage(t, { config: { intercept: { other_hosts: 'tunnel' }, limits: { drain: '3s' } } });
+  const [host, port] = proxy.listen.proxy.split(':');
+  const socket = net.connect(Number(port), host);
+  socket.on('error', () => {});
+  t.after(() => socket.destroy());
+  const target = `127.0.0.1:${elsewhere.address().port}`;
+  socket.write(`CONNECT ${target} HTTP/1.1\r\nHost: ${target}\r\n\r\n`);
+  assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 200/);
+  const cut = once(socket, 'close').then(() => ['cut']);
+  proxy.child.kill('SIGTERM');
+  await eventually(() => refused(proxy.listen.proxy));
+  socket.write('still here');
+  assert.equal(String((await Promise.race([once(socket, 'data').catch(() => cut), cut]))[0]), 'still here');
+  assert.equal(await proxy.stop(), 0);
+});
+
 async function refused(address) {
   const [host, port] = address.split(':');
   const socket = net.connect(Number(port), host);

@@ -38,7 +38,7 @@ test('no secret, number or text in logs, metrics, pages, headers or errors', asy
     assert.ok(!(where !== 'replies' && SECRET.test(text)), `something secret stands in ${where}: ${around(text, SECRET.exec(text)?.[0])}`);
     if (where !== 'replies') for (const mark of [NUMBER, CODE]) assert.ok(!text.includes(mark), `${mark} stands in ${where}: ${around(text, mark)}`);
   }
-  assert.ok(proxy.output.length > 1000, 'nothing was logged, so nothing was tested');
+  for (const sign of [/credential-rejected/, /reply-unreadable/, /\+998\*\*\*\*\*13/, /"level":"(DEBUG|TRACE)"/]) assert.match(proxy.output, sign, 'too little was logged for this to be a test');
 });
 
 function around(text, what) {
