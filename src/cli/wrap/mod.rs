@@ -42,7 +42,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         bail!("{}: `listen.proxy` is not set, so there is no address to give to the command", args.config.display());
     };
     let proxy = format!("http://{address}");
-    let ca = loaded.ca.as_ref().map(|ca| ca.cert_file.clone());
+    // Node reads it in whatever folder the command runs.
+    let ca = loaded.ca.as_ref().map(|ca| std::path::absolute(&ca.cert_file)).transpose()?;
     let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
     let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
     let variables = variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
