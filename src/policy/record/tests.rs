@@ -115,6 +115,14 @@ fn refusals_already_under_way_do_not_double_the_recheck() {
 }
 
 #[test]
+fn a_failed_trial_counts_once_and_its_cause_is_the_latest() {
+    let trial =
+        [(0, refused(Cause::CredentialRejected)), (60, TRIAL), (61, refused(Cause::BalanceEmpty)), (62, refused(Cause::BalanceEmpty))];
+    let aside = Standing::Aside { cause: Cause::BalanceEmpty, since: at(0), recheck_at: Some(at(181)) };
+    assert_eq!(after(&trial).standing(at(62), held(1)), aside);
+}
+
+#[test]
 fn never_means_never_by_time() {
     let mut record = Record::new(None);
     record.observe(&refused(Cause::CredentialRejected), at(0));
@@ -176,6 +184,8 @@ fn a_rest_that_was_asked_for_is_kept() {
     let faults = [(1, refused(Cause::Timeout)), (1, refused(Cause::Timeout)), (1, refused(Cause::Timeout))];
     let failing = after(&[&[(0, asks(5))][..], &faults[..]].concat());
     assert_eq!(failing.admits(at(2), held(1)), closed(Cause::Throttled, 3));
+    let later = [(0, asks(5)), (6, refused(Cause::Timeout)), (6, refused(Cause::Timeout)), (6, refused(Cause::Timeout))];
+    assert_eq!(after(&later).admits(at(6), held(1)), closed(Cause::Timeout, 15), "once it is over faults count again");
 }
 
 #[test]
@@ -261,6 +271,16 @@ fn operators_have_the_last_word() {
     let faults = [0, 0, 0].map(|now| (now, refused(Cause::ProviderFault)));
     let events = [&faults[..], &[(1, refused(Cause::BalanceEmpty)), (2, Event::Paused), (3, Event::Resumed)]].concat();
     assert_eq!(after(&events).admits(at(3), held(1)), Admission::Open);
+}
+
+#[test]
+fn resuming_forgets_what_stood_against_it_and_nothing_else() {
+    let second = Event::Begun { trial: false, retry: true };
+    let spent = after(&[&vec![(0, second); 10][..], &[(1, Event::Resumed)]].concat());
+    assert!(!spent.view(at(1), held(1)).retry, "the budget is not an accusation");
+    let mismatch = || refused(Cause::SandboxMismatch);
+    let proven = after(&[(0, accepted(1)), (1, Event::Resumed), (2, mismatch()), (3, mismatch())]);
+    assert_eq!(proven.standing(at(3), held(1)), Standing::Open, "nor is what it delivered");
 }
 
 #[test]
