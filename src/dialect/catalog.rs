@@ -4,10 +4,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::dialect::Dialect;
 use crate::dialect::check;
 use crate::dialect::load::{self, Sink};
-use crate::dialect::{Catalog, Dialect, SourceFile};
 use crate::problem::Problem;
+
+/// All descriptions that are loaded, by name.
+#[derive(Clone, Debug, Default)]
+pub struct Catalog {
+    dialects: BTreeMap<String, Arc<Dialect>>,
+}
+
+/// A description as text, before it is read.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// Path or built-in name, as shown in errors.
+    pub name: String,
+    /// Its TOML.
+    pub text: String,
+    /// Compiled in, or from ops' folder.
+    pub built_in: bool,
+}
 
 /// The one list of what is compiled in.
 macro_rules! built_in {
@@ -48,6 +65,16 @@ impl Catalog {
         }
         clashes(&dialects, &mut problems);
         (Self { dialects }, problems)
+    }
+
+    /// One by name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Dialect>> {
+        self.dialects.get(name)
+    }
+
+    /// All, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Dialect>> {
+        self.dialects.values()
     }
 }
 

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use crate::dialect::body;
 use crate::dialect::recognise::loose_fields;
-use crate::dialect::shape::{Evidence, Field, FieldSpec, ParamSpec, Sign};
+use crate::dialect::shape::{Field, Sign};
 use crate::dialect::template::{Hole, Template, text_of};
 use crate::dialect::{Dialect, Entry, Recognised, Request};
+use crate::dialect::{Evidence, FieldSpec, ParamSpec};
 use crate::secret::Credential;
 
 /// Something about one field of a vault entry that cannot be right.

@@ -55,7 +55,7 @@ impl Judge {
         let hit = rule.hits(heard)?;
         let outcome = match &rule.then {
             Then::AcceptedAt(_) | Then::AcceptedAs(_) if reference.is_none() || !rule.proves(heard) => return None,
-            Then::AcceptedAt(place) => Outcome::Accepted { id: place.all(&heard.tree).into_iter().map(text_of).find(|id| !id.is_empty())? },
+            Then::AcceptedAt(place) => Outcome::Accepted { id: place.all(&heard.tree).into_iter().find_map(id_of)? },
             Then::AcceptedAs(template) if is_reference(template) => Outcome::Accepted { id: reference?.to_owned() },
             Then::AcceptedAs(template) => {
                 Outcome::Accepted { id: template.text(&Scope { matched: Some(&hit.matched), ..Scope::default() })? }
@@ -119,6 +119,11 @@ impl Judge {
         });
         verdict == Some(true)
     }
+}
+
+/// An id is a word or a number; a list or an object in its place proves nothing.
+fn id_of(value: &Value) -> Option<String> {
+    (value.is_string() || value.is_number()).then(|| text_of(value)).filter(|id| !id.is_empty())
 }
 
 fn is_reference(template: &crate::dialect::template::Template) -> bool {

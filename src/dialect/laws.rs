@@ -4,7 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::dialect::Dialect;
-use crate::dialect::check::{Spans, is_message_cause, says_nothing};
+use crate::dialect::check::{is_message_cause, says_nothing};
+use crate::dialect::check_send::Spans;
 use crate::dialect::load::Sink;
 use crate::dialect::shape::{Form, Hash, Rule, Then};
 use crate::dialect::template::{Source, Template};

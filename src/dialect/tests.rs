@@ -4,7 +4,8 @@
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::secret::{Fields, Version};
+use crate::secret::{Credential, Fields, Version};
+use crate::sms::Cause;
 
 /// The smallest whole description; each test breaks one thing in it.
 const SMALL: &str = r#"

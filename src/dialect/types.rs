@@ -1,0 +1,204 @@
+//! What goes in and out of the engine besides requests and replies: where a call was
+//! addressed, what was read from it, whose account an attempt goes through, what a reply
+//! came to, what the backend is told.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::dialect::Dialect;
+use crate::dialect::call::Call;
+use crate::secret::Credential;
+use crate::sms::{Cause, Certainty, Message, Operation, Outcome};
+
+/// Where the request was addressed to, as the door knows it.
+#[derive(Clone, Copy, Debug)]
+pub enum Place<'a> {
+    /// A host was named: CONNECT's target or the absolute URI (never a Host header inside CONNECT).
+    Host(&'a str),
+    /// The base URL door: the first path segment named this dialect and was taken off.
+    Named(&'a Arc<Dialect>),
+    /// Only method and path are known (unix socket).
+    Nowhere,
+}
+
+/// What a request is.
+#[derive(Clone, Debug)]
+pub enum Recognition {
+    /// A named operation of a dialect.
+    Operation(Recognised),
+    /// A dialect's host or name, but no operation that is named: 403.
+    NotNamed(Arc<Dialect>),
+    /// No dialect's host.
+    Foreign,
+}
+
+/// A request matched to an operation.
+#[derive(Clone, Debug)]
+pub struct Recognised {
+    /// Which dialect it speaks.
+    pub dialect: Arc<Dialect>,
+    /// Which operation.
+    pub operation: Operation,
+    /// The matching entry.
+    pub(crate) entry: Entry,
+    /// What the path's holes held.
+    pub(crate) path: BTreeMap<String, String>,
+}
+
+/// Which part of a description a request matched.
+#[derive(Clone, Debug)]
+pub(crate) enum Entry {
+    /// `[send]`.
+    Send,
+    /// `[token]`.
+    Login,
+    /// One of `[[operations]]`.
+    Operation(usize),
+    /// A provider's own `operations`.
+    Extra(Box<Call>),
+}
+
+/// A backend's request, understood.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    /// The message; none for a batch, or a recipient that is no phone number (then the call is bound).
+    pub message: Option<Message>,
+    /// The fields no other dialect has a word for; not empty: the call is bound.
+    pub binds: Vec<String>,
+    /// How many recipients it names.
+    pub recipients: usize,
+    /// What the backend asked, for the answer.
+    pub asked: Asked,
+}
+
+impl Reading {
+    /// Only providers of the dialect spoken may carry it: it says what the message has no word for.
+    pub fn is_bound(&self) -> bool {
+        self.message.is_none() || !self.binds.is_empty()
+    }
+}
+
+/// The backend's own words, kept for answering in them. Holds secrets the backend wrote: prints nothing.
+#[derive(Clone, Default)]
+pub struct Asked {
+    pub(crate) tree: serde_json::Value,
+}
+
+impl std::fmt::Debug for Asked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Asked(…)")
+    }
+}
+
+/// Why a backend's request could not be read; each becomes a 4xx in its dialect's failure shape.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// 415.
+    #[error("the body is encoded ({0}); send it plain")]
+    Encoded(String),
+    /// 415.
+    #[error("content type {found} where the service takes {wanted}")]
+    ContentType {
+        /// What came.
+        found: String,
+        /// What the service takes.
+        wanted: String,
+    },
+    /// 400.
+    #[error("the body is no {format}: {what}")]
+    Malformed {
+        /// JSON, form, multipart.
+        format: &'static str,
+        /// What is wrong, without quoting the body.
+        what: String,
+    },
+    /// 400.
+    #[error("{0} is missing or empty")]
+    Missing(&'static str),
+}
+
+/// Whose account an attempt goes through.
+#[derive(Clone, Copy, Debug)]
+pub struct Account<'a> {
+    /// Where attempts go.
+    pub base_url: &'a str,
+    /// Under the dialect's field names.
+    pub credential: &'a Credential,
+    /// The provider's `param`s.
+    pub params: &'a BTreeMap<String, String>,
+    /// Set: every message through it carries this.
+    pub sender: Option<&'a str>,
+    /// What a login brought, for dialects with `[token]`.
+    pub token: Option<&'a Token>,
+}
+
+/// What a login brought.
+#[derive(Clone)]
+pub struct Token {
+    pub(crate) values: crate::secret::Fields,
+    /// When it runs out, where the reply says so.
+    pub expires: Option<Timestamp>,
+}
+
+impl Token {
+    /// Values long enough to mask wherever they are echoed.
+    pub fn maskable(&self) -> impl Iterator<Item = &str> {
+        use secrecy::ExposeSecret;
+        self.values.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= 8)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Token(expires {:?})", self.expires)
+    }
+}
+
+/// Why a message cannot be written for a provider: `Unsent{cause}`.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct Untranslatable {
+    /// `not-translatable`, `template-not-approved`, `credential-missing` (a field the dialect needs is not in the vault entry).
+    pub cause: Cause,
+    /// For the log, without the value.
+    pub why: String,
+}
+
+/// A reply, classified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// Accepted, refused, unknown.
+    pub outcome: Outcome,
+    /// How sure the cause is.
+    pub certainty: Certainty,
+    /// Other causes the same reply can mean.
+    pub alternatives: Vec<Cause>,
+    /// The service's own code.
+    pub code: Option<String>,
+    /// The service's own words: control characters out, cut, numbers masked. For ops, never for the backend.
+    pub says: Option<String>,
+    /// How long it asks us to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What the backend is to be told about a message.
+#[derive(Clone, Debug)]
+pub enum Answer<'a> {
+    /// Somebody took it.
+    Accepted {
+        /// The id to give: the provider's own where it speaks this dialect, else one of ours.
+        id: &'a str,
+    },
+    /// It failed.
+    Failed {
+        /// 503 not sent · 504 in doubt · the dialect's own 4xx for the message's fault.
+        doubt: bool,
+        /// Which line of `[send.failure.codes]`.
+        cause: Cause,
+        /// One sentence for the backend; no provider's words, no secret.
+        reason: &'a str,
+    },
+}
