@@ -80,7 +80,6 @@ impl App {
             }
         };
         server.run(ready, move || app.reload())?;
-        Stopping { why: "signal" }.emit();
         Ok(())
     }
 
@@ -140,6 +139,7 @@ impl App {
                 }
                 proxy.refresh();
             }
+            Stopping { why: "signal" }.emit();
         });
     }
 

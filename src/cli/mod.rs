@@ -80,8 +80,17 @@ pub fn main() -> ExitCode {
         Command::Wrap(args) => wrap::run(&args),
     };
     done.unwrap_or_else(|error| {
-        out::error(format_args!("{error:#}"));
+        out::error(chain(&error));
         ExitCode::from(2)
+    })
+}
+
+/// What happened and why, outermost first; what a message already says of its reason is not said again.
+fn chain(error: &anyhow::Error) -> String {
+    error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
+        "" => next,
+        said if said.contains(&next) => said.to_owned(),
+        said => format!("{said}: {next}"),
     })
 }
 

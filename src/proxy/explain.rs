@@ -34,7 +34,7 @@ impl Proxy {
     pub(super) fn diagnose_bare(&self, sending: &Sending<'_>, cause: Cause) -> Diagnosis {
         let evidence =
             Evidence { kind: Kind::Send, cause, certainty: Certainty::Certain, alternatives: &[], status: None, code: None, says: None };
-        match sending.links.first() {
+        match sending.concerned(cause) {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
             None => diagnose(&evidence, &Context::default()),
         }

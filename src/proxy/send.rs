@@ -140,6 +140,12 @@ impl<'a> Sending<'a> {
         self.plan.deadline
     }
 
+    /// Whom a cause that no attempt showed is about: the first that could have been asked, or was skipped for it.
+    pub(super) fn concerned(&self, cause: Cause) -> Option<&Arc<Link>> {
+        let could = |terms: &Terms| terms.skip.is_none_or(|skip| skip == cause);
+        self.links.iter().zip(&self.plan.accounts).find(|(_, terms)| could(terms)).map(|(link, _)| link)
+    }
+
     /// How long a repeat of it is recognised.
     pub(super) fn repeat_window(&self) -> Duration {
         self.route.map_or(REPEAT_WINDOW, |route| route.repeat_window)
@@ -169,8 +175,8 @@ impl<'a> Sending<'a> {
 
     /// The reply, in the backend's dialect, and what ops are told.
     fn ended(&self, proxy: &Proxy, tried: Vec<Tried>, verdict: Verdict, cause: Option<Cause>) -> Ended {
-        let about =
-            tried.iter().rev().find(|tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause));
+        let tells = |tried: &&Tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause);
+        let about = tried.iter().rev().filter(tells).min_by_key(|tried| tried.attempt.account);
         let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
         let unanswered = plain_refusal(http::StatusCode::SERVICE_UNAVAILABLE, Cause::Unexplained, "");
         let mut ended = Ended::at_once(unanswered, Operation::Send, &self.seen.dialect.name, verdict);

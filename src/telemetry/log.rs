@@ -1,6 +1,6 @@
 //! Where log lines go and what may be in them. Our own lines hold no secret by their
 //! types; other people's crates print requests at `debug` and bytes at `trace`, so every
-//! crate but ours ends at `info`, whatever `RUST_LOG` asks for.
+//! crate but ours ends at `warn`, whatever `RUST_LOG` asks for.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -46,7 +46,7 @@ where
 {
     let subscriber = subscriber(format, filter, writer)?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)?;
-    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Info).init().map_err(|_| InitError::Twice)
+    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Warn).init().map_err(|_| InitError::Twice)
 }
 
 /// What `init` installs.
@@ -66,5 +66,5 @@ where
 /// The cap: an allow-list of one, because a list of noisy crates is never complete.
 fn may_speak(line: &Metadata<'_>) -> bool {
     let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
-    ours || LevelFilter::from_level(*line.level()) <= LevelFilter::INFO
+    ours || LevelFilter::from_level(*line.level()) <= LevelFilter::WARN
 }
