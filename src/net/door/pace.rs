@@ -107,9 +107,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
         if self.state == State::Head {
             self.tempo.0.late.store(true, Ordering::SeqCst);
             // Nothing else is being written while a head is read; if it does not fit, the close says it.
-            return match Pin::new(&mut self.inner).poll_write(cx, TOO_SLOW) {
-                Poll::Ready(_) | Poll::Pending => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            };
+            if Pin::new(&mut self.inner).poll_write(cx, TOO_SLOW).is_ready() {
+                // Some streams hold back what is written until then.
+                drop(Pin::new(&mut self.inner).poll_flush(cx));
+            }
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         Poll::Ready(Ok(()))
     }

@@ -1,0 +1,132 @@
+//! The server as a process sees it: what is taken is said, signals reload and drain, and
+//! a call in flight is finished. One test runs a server, because signals reach them all.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Signal, getpid, getuid, kill_process};
+use sms_sidecar::net::Limits;
+use sms_sidecar::net::drain::{Drain, Phase};
+use sms_sidecar::net::peer::Peer;
+use sms_sidecar::net::server::{BindError, Server, Site, Stream};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Says who is there; after a byte, waits for the drain and says goodbye.
+#[derive(Clone)]
+struct Greeter(Sender<&'static str>);
+
+impl Site for Greeter {
+    async fn serve<S: Stream>(&self, mut stream: S, peer: Peer, drain: Drain) {
+        let flight = drain.flight();
+        let kind = if peer.address.is_some() { "tcp" } else { "unix" };
+        // A client that only knocks leaves before it is greeted.
+        stream.write_all(format!("{kind} {}\n", peer.uid.unwrap_or(u32::MAX)).as_bytes()).await.ok();
+        stream.flush().await.ok();
+        if stream.read_u8().await.is_ok() {
+            self.0.send("begun").unwrap();
+            drain.reached(Phase::Draining).await;
+            stream.write_all(b"goodbye\n").await.unwrap();
+            stream.flush().await.unwrap();
+        }
+        drop(flight);
+    }
+}
+
+fn line(stream: &mut impl Read) -> String {
+    let mut text = Vec::new();
+    while text.last() != Some(&b'\n') {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.extend(byte);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+fn heard(told: &Receiver<&'static str>) -> &'static str {
+    told.recv_timeout(PATIENCE).expect("in time")
+}
+
+#[test]
+fn it_serves_reloads_and_drains() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("door.sock");
+    let (tell, told) = channel();
+    let limits = Limits { drain: PATIENCE, ..Limits::default() };
+    let mut server = Server::new(limits);
+    let address = server.tcp("proxy", "127.0.0.1:0".parse().unwrap(), Greeter(tell.clone())).unwrap();
+    server.unix("unix", &socket, Greeter(tell.clone())).unwrap();
+    let ending = tell.clone();
+    server.background("clock", move |drain| async move {
+        drain.reached(Phase::Draining).await;
+        ending.send("background").unwrap();
+    });
+    let (ready, reload) = (tell.clone(), tell);
+    let running = thread::spawn(move || server.run(move || ready.send("ready").unwrap(), move || reload.send("reload").unwrap()));
+    assert_eq!(heard(&told), "ready");
+
+    let uid = getuid().as_raw();
+    let mut tcp = TcpStream::connect(address).unwrap();
+    assert_eq!(line(&mut tcp), format!("tcp {uid}\n"));
+    let mut unix = UnixStream::connect(&socket).unwrap();
+    assert_eq!(line(&mut unix), format!("unix {uid}\n"));
+    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+
+    kill_process(getpid(), Signal::HUP).unwrap();
+    assert_eq!(heard(&told), "reload");
+
+    tcp.write_all(b"!").unwrap();
+    assert_eq!(heard(&told), "begun");
+    unix.write_all(b"!").unwrap();
+    assert_eq!(heard(&told), "begun");
+    kill_process(getpid(), Signal::TERM).unwrap();
+    assert_eq!(line(&mut tcp), "goodbye\n");
+    assert_eq!(line(&mut unix), "goodbye\n");
+    assert_eq!(heard(&told), "background");
+    running.join().unwrap().unwrap();
+    assert!(TcpStream::connect(address).is_err());
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_taken_address_is_said_at_once_and_by_name() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let mut server = Server::new(Limits::default());
+    let error = server.tcp("admin", address, Greeter(channel().0)).unwrap_err();
+    assert!(matches!(&error, BindError::Tcp { name, .. } if name == "admin"));
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+}
+
+#[test]
+fn two_listeners_on_one_address_are_seen() {
+    let mut server = Server::new(Limits::default());
+    let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    let address = server.tcp("proxy", any, Greeter(channel().0)).unwrap();
+    assert!(server.tcp("admin", address, Greeter(channel().0)).is_err());
+}
+
+#[test]
+fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let unix = |path: &Path| Server::new(Limits::default()).unix("unix", path, Greeter(channel().0));
+    let dead = folder.path().join("dead.sock");
+    drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
+    assert!(dead.exists());
+    unix(&dead).unwrap();
+    let live = folder.path().join("live.sock");
+    let _listener = std::os::unix::net::UnixListener::bind(&live).unwrap();
+    assert!(unix(&live).is_err());
+    let file = folder.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    assert!(unix(&file).is_err());
+    assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
+}
