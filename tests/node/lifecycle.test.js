@@ -1,5 +1,6 @@
 // Starting, pausing, resuming, ending.
 import assert from 'node:assert/strict';
+import http from 'node:http';
 import net from 'node:net';
 import { once } from 'node:events';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
@@ -22,19 +23,50 @@ test('pause takes a provider out by hand, resume brings it back', async (t) => {
   assert.notEqual(cli('pause', 'nobody', '--config', proxy.file, { expectCode: null }).code, 0);
 });
 
-test('SIGTERM: the call in flight finishes, then the process ends by itself with 0', async (t) => {
+/** Waits until answers at the door say that it is closing: the first sign of a drain. */
+async function draining(proxy) {
+  await eventually(async () => (await get(`${proxy.door}/playmobile/x`, { agent: new http.Agent({ keepAlive: true }) })).headers.connection === 'close');
+}
+
+test('SIGTERM: the call in flight finishes, new ones are answered until it has, then the process ends with 0', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
-  const release = playmobile.hold();
+  const release = playmobile.hold(1);
   const answer = say(proxy, 'playmobile');
   await playmobile.seen(1);
   proxy.child.kill('SIGTERM');
-  await eventually(() => refused(proxy.listen.proxy));
+  await draining(proxy);
+  delivered(await say(proxy, 'playmobile', { text: 'Kod: another' }), 'playmobile');
   release();
-  const reply = await answer;
-  delivered(reply, 'playmobile');
-  assert.equal(reply.headers.connection, 'close');
+  delivered(await answer, 'playmobile');
   assert.equal(await proxy.stop(), 0);
-  assert.equal(playmobile.delivered.length, 1);
+  assert.ok(await refused(proxy.listen.proxy));
+  assert.equal(playmobile.delivered.length, 2);
+});
+
+test('SIGTERM: a call that never ends does not hold the process longer than `drain`', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t, { provider: { timeout: '30s' }, route: { deadline: '40s' }, config: { limits: { drain: '2s' } } });
+  const release = playmobile.hold();
+  t.after(release);
+  const answer = say(proxy, 'playmobile').catch((error) => error);
+  await playmobile.seen(1);
+  const began = Date.now();
+  proxy.child.kill('SIGTERM');
+  await proxy.stop();
+  await answer;
+  assert.ok(Date.now() - began < 6_000, `${Date.now() - began} ms`);
+});
+
+test('SIGTERM at the very moment an answer is due: the answer still arrives', async (t) => {
+  for (let n = 0; n < 8; n += 1) {
+    const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'] });
+    const release = playmobile.hold();
+    const answer = say(proxy, 'playmobile');
+    await playmobile.seen(1);
+    release();
+    proxy.child.kill('SIGTERM');
+    delivered(await answer, 'playmobile');
+    assert.equal(await proxy.stop(), 0);
+  }
 });
 
 test('SIGTERM: a wait between attempts is cut short and answered', async (t) => {
@@ -63,7 +95,7 @@ test('SIGTERM: a tunnel gets a grace, not eternity', async (t) => {
   assert.match(String((await once(socket, 'data'))[0]), /^HTTP\/1\.1 200/);
   const cut = once(socket, 'close').then(() => ['cut']);
   proxy.child.kill('SIGTERM');
-  await eventually(() => refused(proxy.listen.proxy));
+  await draining(proxy);
   socket.write('still here');
   assert.equal(String((await Promise.race([once(socket, 'data').catch(() => cut), cut]))[0]), 'still here');
   assert.equal(await proxy.stop(), 0);

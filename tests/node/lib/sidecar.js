@@ -145,8 +145,9 @@ class Sidecar {
     }
   }
 
+  /** Ends it and waits for its end; one that was told already is not told twice, for that means "at once". */
   async stop(signal = 'SIGTERM') {
-    if (this.child.exitCode === null && this.child.signalCode === null) this.child.kill(signal);
+    if (this.child.exitCode === null && this.child.signalCode === null && !this.child.killed) this.child.kill(signal);
     const late = setTimeout(() => this.child.kill('SIGKILL'), 20_000);
     await this.exited;
     clearTimeout(late);
