@@ -1,5 +1,6 @@
 //! The end of the process, seen from a call: phases everyone can watch, a count of calls
-//! in flight that the shutdown waits for, and whether one call's backend has hung up.
+//! in flight and one of open connections that the shutdown waits for, and whether one
+//! call's backend has hung up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,6 +23,7 @@ pub enum Phase {
 pub struct Drain {
     phase: Arc<watch::Sender<Phase>>,
     flights: Arc<Flights>,
+    guests: Arc<Flights>,
 }
 
 #[derive(Debug, Default)]
@@ -30,13 +32,13 @@ struct Flights {
     landed: Notify,
 }
 
-/// Counts one call until it is dropped.
+/// Counts one call, or one connection, until it is dropped.
 #[derive(Debug)]
 pub struct Flight(Arc<Flights>);
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)), flights: Arc::default() }
+        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)), flights: Arc::default(), guests: Arc::default() }
     }
 }
 
@@ -64,26 +66,52 @@ impl Drain {
 
     /// Counts a call in flight.
     pub fn flight(&self) -> Flight {
-        self.flights.count.fetch_add(1, Ordering::SeqCst);
-        Flight(Arc::clone(&self.flights))
+        Flight::begin(&self.flights)
+    }
+
+    /// Counts an open connection: a call that has landed may still be writing its answer there.
+    pub fn guest(&self) -> Flight {
+        Flight::begin(&self.guests)
     }
 
     /// No call is in flight.
     pub fn is_empty(&self) -> bool {
-        self.flights.count.load(Ordering::SeqCst) == 0
+        self.flights.none()
     }
 
     /// Resolves when no call is in flight.
     pub async fn empty(&self) {
+        self.flights.ended().await;
+    }
+
+    /// Resolves when no connection is open.
+    pub async fn deserted(&self) {
+        self.guests.ended().await;
+    }
+}
+
+impl Flights {
+    fn none(&self) -> bool {
+        self.count.load(Ordering::SeqCst) == 0
+    }
+
+    async fn ended(&self) {
         loop {
-            let mut landed = std::pin::pin!(self.flights.landed.notified());
+            let mut landed = std::pin::pin!(self.landed.notified());
             // Listening before looking: what lands in between is not missed.
             landed.as_mut().enable();
-            if self.is_empty() {
+            if self.none() {
                 return;
             }
             landed.await;
         }
+    }
+}
+
+impl Flight {
+    fn begin(among: &Arc<Flights>) -> Self {
+        among.count.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(among))
     }
 }
 

@@ -30,7 +30,7 @@ use crate::net::door::answer::Body;
 use crate::net::door::pace::{Paced, Tempo};
 use crate::net::door::prefixed::Prefixed;
 use crate::net::door::{Carrier, Door, House};
-use crate::net::drain::{Drain, Phase};
+use crate::net::drain::{Drain, Flight, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::Stream;
 
@@ -57,7 +57,7 @@ pub(super) struct Session {
     pub(super) tempo: Tempo,
     /// Held until the last of the connection and its tunnel has ended.
     #[expect(dead_code, reason = "held, not read")]
-    pub(super) slot: Arc<OwnedSemaphorePermit>,
+    pub(super) slot: Arc<(OwnedSemaphorePermit, Flight)>,
 }
 
 impl Session {
@@ -81,7 +81,8 @@ pub(super) async fn accept<C: Carrier, S: Stream>(house: Arc<House<C>>, mut stre
         timeout(PARTING, async { stream.write_all(FULL).await.and(stream.shutdown().await) }).await.ok();
         return;
     };
-    let session = Session { peer, unix, inside: None, tls: false, drain, tempo: Tempo::default(), slot: Arc::new(slot) };
+    let slot = Arc::new((slot, drain.guest()));
+    let session = Session { peer, unix, inside: None, tls: false, drain, tempo: Tempo::default(), slot };
     http(house, stream, session).await;
 }
 

@@ -17,6 +17,8 @@ use crate::net::server::BindError;
 
 /// How long listeners may take to open.
 const OPENING: Duration = Duration::from_secs(10);
+/// How long connections may take to close once nothing is in flight.
+const PARTING: Duration = Duration::from_secs(1);
 const KNOCK: Duration = Duration::from_millis(5);
 
 /// Why the process ended, if it did not want to.
@@ -83,6 +85,8 @@ impl Life {
             timeout(half, self.drain.empty()).await.ok();
         }
         self.drain.enter(Phase::Closing);
+        // The last call has landed, its answer may still be on the way to the socket.
+        timeout(PARTING, self.drain.deserted()).await.ok();
     }
 }
 
