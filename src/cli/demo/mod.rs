@@ -57,8 +57,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
 async fn play(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
-    out::line("A backend that speaks Playmobile, simulated services on loopback, and a real sidecar between them.\n");
     let mut stage = Stage::set().await?;
+    out::line(format_args!("{}\n", stage.script.opening));
     out::line(format_args!(
         "    sidecar up on {} in {} ms, credentials in {}\n",
         stage.proxy,

@@ -8,6 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Script {
+    /// The first line.
+    pub(super) opening: String,
     /// The dialect the backend speaks.
     pub(super) spoken: String,
     pub(super) text: String,
