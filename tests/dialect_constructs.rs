@@ -1,0 +1,392 @@
+//! Constructs of the language that the built-in descriptions do not all use, each shown
+//! by a small description of the shape of a real service.
+
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it expects")]
+
+#[path = "support/dialects.rs"]
+mod support;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, Method, StatusCode};
+use sms_sidecar::dialect::{Account, Answer, Asked, Catalog, Dialect, Finding, Place, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::sms::{Cause, Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
+use support::{Owned, as_request, now, recognised, visible};
+
+fn load(text: &str) -> Arc<Dialect> {
+    let (catalog, problems) = Catalog::load(&[SourceFile { name: "x.toml".into(), text: text.into(), built_in: false }]);
+    assert_eq!(problems, []);
+    Arc::clone(catalog.iter().next().expect("one"))
+}
+
+/// The parts every description has, around what a test is about.
+fn around(send: &str, rest: &str) -> String {
+    let head =
+        "dialect = \"x\"\nbase_url = \"https://x.example/api\"\nhosts = [\"x.example\"]\nevidence = \"vendor\"\n[credential]\nkey = {}\n";
+    let tail = "[[send.success]]\njson = { id = \"{id}\" }\n[send.failure]\njson = { code = \"{code}\", message = \"{reason}\" }\n[send.failure.codes]\notherwise = { status = 503, code = 1 }\n";
+    let sign =
+        if send.contains("credential.key") || rest.contains("credential.key") { "" } else { "[sign]\nbearer = \"{credential.key}\"\n" };
+    format!("{head}{sign}[send]\n{send}\n{tail}{rest}")
+}
+
+fn message() -> Message {
+    Message {
+        recipient: Msisdn::parse("+905321234567").unwrap(),
+        text: Text::new("Kod: 1 & 2"),
+        sender: Some("Acme".into()),
+        reference: "ref-1".into(),
+        validity: Some(Duration::from_secs(90)),
+        callback: None,
+        template: None,
+    }
+}
+
+fn written(dialect: &Arc<Dialect>, message: &Message) -> String {
+    let owned = Owned::of(dialect, "-k");
+    visible(&dialect.write(message, &owned.account(), now()).unwrap())
+}
+
+fn round(dialect: &Arc<Dialect>, message: &Message) -> Message {
+    let owned = Owned::of(dialect, "-k");
+    let (seen, request) = recognised(dialect, &dialect.write(message, &owned.account(), now()).unwrap());
+    let reading = dialect.read(&seen, &request, "own").unwrap();
+    assert_eq!(reading.binds, [""; 0]);
+    reading.message.expect("one message")
+}
+
+fn reply(status: u16, body: &str) -> Reply {
+    Reply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.to_owned().into() }
+}
+
+fn judged(dialect: &Dialect, status: u16, body: &str) -> Finding {
+    dialect.classify(Kind::Send, &reply(status, body), "ref-1")
+}
+
+const OK: &str = "[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
+
+#[test]
+fn a_form_field_holds_json_as_text() {
+    let send = format!(
+        "call = \"POST /\"\n[send.form]\nlogin = \"{{credential.key}}\"\n\"data:json[].phone\" = \"{{to | digits}}\"\n\"data:json[].text\" = \"{{text}}\"\n{OK}"
+    );
+    let dialect = load(&around(&send, ""));
+    let text = written(&dialect, &message());
+    assert!(text.contains("data=%5B%7B%22phone%22%3A%22905321234567%22%2C%22text%22%3A%22Kod%3A+1+%26+2%22%7D%5D"), "{text}");
+    assert_eq!(round(&dialect, &message()).text, message().text);
+    let body = "login=a&data=%5B%7B%22phone%22%3A%22905321234567%22%2C%22text%22%3A%22x%22%2C%22at%22%3A%22noon%22%7D%5D";
+    let reading = read(&dialect, Method::POST, "/api/", None, body).unwrap();
+    assert_eq!(reading.binds, ["data[].at"]);
+}
+
+fn read(
+    dialect: &Arc<Dialect>,
+    method: Method,
+    path: &str,
+    query: Option<&str>,
+    body: &str,
+) -> Result<sms_sidecar::dialect::Reading, sms_sidecar::dialect::ReadError> {
+    let request =
+        Request { method, path: path.into(), query: query.map(str::to_owned), headers: HeaderMap::new(), body: body.to_owned().into() };
+    let Recognition::Operation(seen) = recognise(std::slice::from_ref(dialect), Place::Named(dialect), &request, &[]) else {
+        panic!("not named")
+    };
+    dialect.read(&seen, &request, "own")
+}
+
+#[test]
+fn a_service_called_by_get_has_everything_in_the_query() {
+    let rules = "[[send.rules]]\nstatus = \"202\"\nbody_like = \"^(0: Accepted|3: Queued)\"\naccepted = \"{reference}\"\n";
+    let send = format!(
+        "call = \"GET /send\"\n[send.query]\npw = \"{{credential.key}}\"\nto = \"{{to | plus}}\"\ntext = \"{{text}}\"\ncoding = \"{{alphabet | map gsm7=0 ucs2=2}}\"\nvalidity = \"{{validity | minutes}}\"\n{rules}"
+    );
+    let dialect = load(&around(&send, ""));
+    let text = written(&dialect, &message());
+    assert!(
+        text.starts_with("GET https://x.example/api/send?pw=key-k&to=%2B905321234567&text=Kod%3A+1+%26+2&coding=0&validity=2\n"),
+        "{text}"
+    );
+    assert_eq!(round(&dialect, &message()).validity, Some(Duration::from_mins(2)));
+    assert_eq!(judged(&dialect, 202, "0: Accepted for delivery\n").outcome, Outcome::Accepted { id: "ref-1".into() });
+    assert_eq!(judged(&dialect, 202, "1: Something else").outcome, Outcome::Unknown(Cause::ReplyUnreadable));
+    assert_eq!(judged(&dialect, 200, "0: Accepted for delivery").outcome, Outcome::Unknown(Cause::ReplyUnreadable));
+    // coding=1 is binary: our message has no word for it
+    let reading = read(&dialect, Method::GET, "/api/send", Some("to=%2B905321234567&text=x&coding=1"), "").unwrap();
+    assert_eq!(reading.binds, ["coding"]);
+}
+
+#[test]
+fn a_second_field_tells_one_code_apart_and_values_are_kept_in_range() {
+    let rules = "[[send.rules]]\nat = [\"code\"]\nis = [1]\nwith = \"data.recipient\"\nrefused = \"recipient-invalid\"\n[[send.rules]]\nat = [\"code\"]\ncodes = true\n[[send.rules]]\nat = [\"code\"]\nis = [0, 100]\naccepted = \"data.messageId\"\n[send.codes]\nmessage-invalid = [1]\n";
+    let send = format!(
+        "call = \"POST /m\"\n[send.query]\napiKey = \"{{credential.key}}\"\noutput = \"json\"\n[send.form]\nrecipient = \"{{to | national 90}}\"\ntext = \"{{text}}\"\n\"params[validity]\" = \"{{validity | minutes | between 60 1440}}\"\n{rules}"
+    );
+    let dialect = load(&around(&send, ""));
+    let text = written(&dialect, &message());
+    assert!(text.starts_with("POST https://x.example/api/m?apiKey=key-k&output=json\n"), "{text}");
+    assert!(text.ends_with("recipient=5321234567&text=Kod%3A+1+%26+2&params%5Bvalidity%5D=60"), "{text}");
+    assert_eq!(round(&dialect, &message()).recipient, message().recipient);
+    let cause = |body: &str| judged(&dialect, 200, body).outcome.cause();
+    assert_eq!(cause(r#"{"code":1,"data":{"recipient":"bad"}}"#), Some(Cause::RecipientInvalid));
+    assert_eq!(cause(r#"{"code":1,"data":{"text":"bad"}}"#), Some(Cause::MessageInvalid));
+    assert_eq!(judged(&dialect, 200, r#"{"code":0,"data":{"messageId":"7"}}"#).outcome, Outcome::Accepted { id: "7".into() });
+    assert_eq!(cause(r#"{"code":0,"data":{}}"#), Some(Cause::ReplyUnreadable), "an id that is not there proves nothing");
+    assert_eq!(cause(r#"{"code":0,"data":{"messageId":{"a":1}}}"#), Some(Cause::ReplyUnreadable), "nor one that is none");
+}
+
+const LISTED: &str = "call = \"POST /send\"\nrepeat = { field = \"key\", again = [507] }\n[send.json]\nrecipients = \"{to | digits | list}\"\nkey = \"{reference}\"\n\"sms.text\" = \"{text}\"\n\
+    [[send.rules]]\nat = [\"parts[].code\", \"code\"]\ncodes = true\n[[send.rules]]\nat = [\"parts[].code\"]\nis = [0]\naccepted = \"parts[].id\"\n\
+    [send.codes]\nbalance-empty = [203]\nrecipient-invalid = [404]\nduplicate = [507]\n";
+
+#[test]
+fn over_a_list_all_must_be_accepted_and_all_refused() {
+    let dialect = load(&around(LISTED, ""));
+    let outcome = |body: &str| judged(&dialect, 200, body).outcome;
+    assert_eq!(outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":0,"id":"b"}]}"#), Outcome::Accepted { id: "a".into() });
+    assert_eq!(outcome(r#"{"parts":[{"code":203},{"code":404}]}"#), Outcome::Refused(Cause::BalanceEmpty));
+    assert_eq!(
+        outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":203}]}"#),
+        Outcome::Unknown(Cause::BalanceEmpty),
+        "part of it may have gone"
+    );
+    assert_eq!(outcome(r#"{"parts":[{"code":203},{"code":999}]}"#), Outcome::Unknown(Cause::BalanceEmpty), "an unknown part is no refusal");
+    assert_eq!(outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":999}]}"#), Outcome::Unknown(Cause::ReplyUnreadable));
+    assert_eq!(outcome(r#"{"parts":[]}"#), Outcome::Unknown(Cause::ReplyUnreadable));
+    assert_eq!(outcome(r#"{"parts":{"code":0,"id":"a"}}"#), Outcome::Accepted { id: "a".into() }, "a bare object is the one element");
+    assert_eq!(outcome(r#"{"code":203}"#), Outcome::Refused(Cause::BalanceEmpty));
+    assert_eq!(dialect.repeat_key(), Some("key"));
+}
+
+#[test]
+fn a_list_of_recipients_is_a_batch_and_no_message() {
+    let dialect = load(&around(LISTED, ""));
+    let reading = |body: &str| read(&dialect, Method::POST, "/api/send", None, body).unwrap();
+    let batch = reading(r#"{"recipients":["905321234567","905321234568"],"sms":{"text":"x"}}"#);
+    assert_eq!((batch.recipients, batch.message.is_none(), batch.is_bound()), (2, true, true));
+    let one = reading(r#"{"recipients":["905321234567"],"sms":{"text":"x"}}"#);
+    assert_eq!((one.recipients, one.is_bound()), (1, false));
+    let none = reading(r#"{"recipients":["whatsapp:905321234567"],"sms":{"text":"x"}}"#);
+    assert!(none.message.is_none(), "a recipient that is no number is bound");
+    for (body, missing) in
+        [(r#"{"sms":{"text":"x"}}"#, "the recipient"), (r#"{"recipients":["905321234567"],"sms":{"text":" "}}"#, "the text")]
+    {
+        let error = read(&dialect, Method::POST, "/api/send", None, body).unwrap_err();
+        assert_eq!(error, sms_sidecar::dialect::ReadError::Missing(missing));
+    }
+}
+
+#[test]
+fn a_service_of_templates_only_wants_one_with_a_number() {
+    let send = format!(
+        "call = \"POST /t\"\n[send.json]\n\"to[]\" = \"{{to | plus}}\"\ntemplate = \"{{template.id}}\"\nvalues = \"{{template.values}}\"\n\"vars[].*\" = \"{{template.fields}}\"\n{OK}"
+    );
+    let dialect = load(&around(&send, ""));
+    let refused = dialect.fits(&message()).unwrap_err();
+    assert_eq!(refused.cause, Cause::TemplateNotApproved);
+    let template = Template {
+        name: "login".into(),
+        id: Some("1877".into()),
+        fields: vec![("code".into(), "42".into()), ("app".into(), "1port".into())],
+    };
+    let text = written(&dialect, &Message { template: Some(template.clone()), ..message() });
+    assert!(
+        text.ends_with(r#"{"to":["+905321234567"],"template":"1877","values":["42","1port"],"vars":[{"code":"42","app":"1port"}]}"#),
+        "{text}"
+    );
+    let unnumbered = Message { template: Some(Template { id: None, ..template }), ..message() };
+    assert!(dialect.fits(&unnumbered).is_err());
+}
+
+#[test]
+fn a_text_may_be_as_long_as_the_limit() {
+    let dialect = load(&around(
+        &format!(
+            "call = \"POST /\"\nlimits = {{ text = 5, recipients = [\"+90\"] }}\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
+        ),
+        "",
+    ));
+    let fits = |text: &str| dialect.fits(&Message { text: Text::new(text), ..message() }).is_ok();
+    assert!(fits("ўқғҳ5") && !fits("ўқғҳ56"));
+    assert!(dialect.fits(&Message { text: Text::new("x"), recipient: Msisdn::parse("998901234567").unwrap(), ..message() }).is_err());
+}
+
+#[test]
+fn a_wait_stands_in_the_body_or_in_the_words() {
+    let rules = "[[send.rules]]\nat = [\"text\"]\nlike = \"wait \\\\[ (?<ms>\\\\d+) \\\\]\"\nretry_after = \"{matched.ms | milliseconds}\"\nrefused = \"throttled\"\n[[send.rules]]\nat = [\"code\"]\nis = [9]\nretry_after = \"wait | minutes\"\nrefused = \"throttled\"\n";
+    let dialect = load(&around(&format!("call = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}{OK}"), ""));
+    assert_eq!(judged(&dialect, 200, r#"{"text":"please wait [ 702 ] and retry"}"#).retry_after, Some(Duration::from_millis(702)));
+    assert_eq!(judged(&dialect, 200, r#"{"code":9,"wait":"2"}"#).retry_after, Some(Duration::from_mins(2)));
+    assert_eq!(judged(&dialect, 200, r#"{"code":9,"wait":"soon"}"#).retry_after, None);
+    let mut told = reply(429, "");
+    told.headers.insert("retry-after", "7".parse().unwrap());
+    assert_eq!(dialect.classify(Kind::Send, &told, "r").retry_after, Some(Duration::from_secs(7)));
+}
+
+#[test]
+fn a_login_on_another_host_brings_values_and_its_end() {
+    let token = |expires: &str| {
+        format!(
+            "[token]\ncall = \"POST /login\"\nbase_url = \"https://auth.example\"\njson = {{ key = \"{{credential.key}}\" }}\nreads = {{ access = \"token\", user = \"user.id\" }}\nexpires = {{ {expires} }}\nanswer = {{ json = {{ token = \"{{placeholder}}\" }} }}\n[[token.rules]]\nat = [\"error\"]\nis = [\"locked\"]\nrefused = \"account-suspended\"\n"
+        )
+    };
+    let send = format!("call = \"POST /send\"\n[send.json]\nuser = \"{{token.user}}\"\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let sign = "[sign]\nbearer = \"{token.access}\"\n";
+    let dialect = load(&around(&send, &format!("{sign}{}", token("field = \"expires_in\""))));
+    let credential = sms_sidecar::secret::Credential::new(sms_sidecar::secret::Version(1), [("key".to_owned(), "k-1".into())].into());
+    let params = std::collections::BTreeMap::new();
+    let account = Account { base_url: dialect.base_url(), credential: &credential, params: &params, sender: None, token: None };
+    let login = visible(&dialect.login(&account, now()).unwrap().unwrap());
+    assert!(login.starts_with("POST https://auth.example/login") && login.ends_with(r#"{"key":"k-1"}"#), "{login}");
+    assert_eq!(dialect.write(&message(), &account, now()).unwrap_err().cause, Cause::CredentialMissing, "no token yet");
+    let genuine = r#"{"token":"t-secret-1","user":{"id":7},"expires_in":3600}"#;
+    let got = dialect.read_login(&reply(200, genuine), now()).unwrap();
+    assert_eq!(got.expires.unwrap().as_second() - now().as_second(), 3600);
+    let text = visible(&dialect.write(&message(), &Account { token: Some(&got), ..account }, now()).unwrap());
+    assert!(text.contains("Bearer t-secret-1") && text.contains(r#""user":"7""#), "{text}");
+    assert!(!format!("{got:?}").contains("t-secret"));
+    let cause = |status, body: &str| dialect.read_login(&reply(status, body), now()).unwrap_err().outcome.cause();
+    assert_eq!(cause(200, r#"{"error":"locked"}"#), Some(Cause::AccountSuspended));
+    assert_eq!(cause(401, "{}"), Some(Cause::CredentialRejected));
+    assert_eq!(cause(500, genuine), Some(Cause::ProviderFault), "only a success brings a token");
+    assert_eq!(cause(200, r#"{"token":"t"}"#), Some(Cause::ReplyUnreadable), "half a token is none");
+    let after = load(&around(&send, &format!("{sign}{}", token("after = \"30d\""))));
+    assert_eq!(after.read_login(&reply(200, genuine), now()).unwrap().expires.unwrap().as_second() - now().as_second(), 30 * 86_400);
+}
+
+#[test]
+fn probes_say_alive_dead_and_how_much_is_left() {
+    let rest = "[[probes]]\nasks = \"balance\"\ncall = \"GET /balance\"\nbalance = \"left\"\nunit = \"UZS\"\ndead = [{ at = [\"state\"], is = [\"closed\"], cause = \"account-suspended\" }]\n[[probes]]\nasks = \"credential\"\nguess = true\ncall = \"POST /send\"\njson = { messages = [] }\nalive = { at = [\"code\"] }\n";
+    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let [balance, credential] = dialect.probes() else { panic!("two probes") };
+    let probed = |status, body: &str| dialect.read_probe(balance, &reply(status, body));
+    assert_eq!(probed(200, r#"{"left":"12.5"}"#).balance, Some((12.5, "UZS".into())));
+    assert_eq!(probed(200, r#"{"left":0}"#).cause, Some(Cause::BalanceEmpty));
+    assert_eq!(probed(200, r#"{"state":"closed","left":5}"#).cause, Some(Cause::AccountSuspended));
+    assert_eq!(probed(401, "").cause, Some(Cause::CredentialRejected));
+    assert_eq!(probed(500, "").alive, None);
+    assert_eq!(probed(200, "garbage").alive, None);
+    assert_eq!(dialect.read_probe(credential, &reply(400, r#"{"code":101}"#)).alive, Some(true));
+    let owned = Owned::of(&dialect, "-k");
+    let asked = visible(&dialect.probe(credential, &owned.account(), now()).unwrap());
+    assert!(credential.guess && asked.contains("Bearer key-k") && asked.ends_with(r#"{"messages":[]}"#), "{asked}");
+}
+
+#[test]
+fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
+    let send = format!(
+        "call = \"POST /send\"\n[send.digest.seal]\nof = \"{{credential.key}} {{now | unix}}\"\nwith = \"hmac-sha256\"\nkey = \"{{credential.key}}\"\nout = \"base64\"\n[send.header]\nApi-Key = \"{{credential.key}}\"\nSeal = \"{{digest.seal}}\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
+    );
+    let dialect = load(&around(&send, "[[operations]]\ncall = \"GET /balance/{any}\"\ndo = \"carry\"\n"));
+    let owned = Owned::of(&dialect, "-k");
+    let sent = dialect.write(&message(), &owned.account(), now()).unwrap();
+    assert!(sent.headers["seal"].is_sensitive() && sent.headers["api-key"].is_sensitive());
+    assert_eq!(sent.headers["seal"].len(), 44);
+    let headers: HeaderMap =
+        [("api-key", "backends"), ("cookie", "c=1"), ("authorization", "Basic x"), ("x-other", "1"), ("user-agent", "axios")]
+            .into_iter()
+            .map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap()))
+            .collect();
+    let request =
+        Request { method: Method::GET, path: "/api/balance/a%20b".into(), query: Some("x=%31".into()), headers, body: bytes::Bytes::new() };
+    let Recognition::Operation(seen) = recognise(std::slice::from_ref(&dialect), Place::Host("x.example"), &request, &[]) else {
+        panic!("named")
+    };
+    assert_eq!(seen.operation, Operation::Carry);
+    let patched = dialect.patch(&seen, &request, &owned.account(), now()).unwrap();
+    assert_eq!(visible(&patched), "GET https://x.example/api/balance/a%20b?x=%31\napi-key: key-k\nuser-agent: axios\n\n");
+}
+
+#[test]
+fn a_key_in_a_reply_may_be_the_number_and_an_answer_may_depend_on_what_was_asked() {
+    let rules = "[[send.rules]]\nat = [\"sms.*.code\", \"code\"]\ncodes = true\n[[send.rules]]\nat = [\"sms.*.code\"]\nis = [100]\naccepted = \"sms.*.id\"\n[[send.rules]]\nbody_like = \"^100\\\\n(?<id>[0-9-]+)\"\naccepted = \"{matched.id}\"\n[send.codes]\nbalance-empty = [201]\n";
+    let success = "[[send.success]]\nasked = { json = \"1\" }\n[send.success.json]\n\"sms.{to | digits}.code\" = 100\n\"sms.{to | digits}.id\" = \"{id | number}-1\"\n";
+    let text = around(
+        &format!(
+            "call = \"POST|GET /s\"\n[send.form]\nk = \"{{credential.key}}\"\nto = \"{{to | digits | join ,}}\"\nmsg = \"{{text}}\"\njson = \"1\"\n{rules}{success}"
+        ),
+        "",
+    );
+    let dialect =
+        load(&text.replace("[[send.success]]\njson = { id = \"{id}\" }", "[[send.success]]\ntext = \"100\\n{id | number}-1\\n\""));
+    let answered = |body: &str| {
+        let reading = read(&dialect, Method::POST, "/api/s", None, body).unwrap();
+        dialect.answer(&reading.asked, reading.message.as_ref(), &Answer::Accepted { id: "77" }, now())
+    };
+    assert_eq!(answered("to=905321234567&msg=x&json=1").body, r#"{"sms":{"905321234567":{"code":100,"id":"77-1"}}}"#);
+    assert_eq!(answered("to=905321234567&msg=x").body, "100\n77-1\n");
+    for body in ["to=905321234567&msg=x&json=1", "to=905321234567&msg=x"] {
+        assert_eq!(dialect.classify(Kind::Send, &answered(body), "r").outcome, Outcome::Accepted { id: "77-1".into() });
+    }
+    assert_eq!(judged(&dialect, 200, r#"{"sms":{"905321234567":{"code":201}}}"#).outcome, Outcome::Refused(Cause::BalanceEmpty));
+    assert_eq!(read(&dialect, Method::GET, "/api/s", Some("to=1,2&msg=x"), "").unwrap().recipients, 2);
+}
+
+#[test]
+fn a_description_from_memory_is_never_certain() {
+    let text = around(
+        &format!(
+            "call = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\nat = [\"code\"]\nis = [5]\nrefused = \"balance-empty\"\n"
+        ),
+        "",
+    );
+    let (sure, unsure) = (load(&text), load(&text.replace("\"vendor\"", "\"memory\"")));
+    assert_eq!(judged(&sure, 400, r#"{"code":5}"#).certainty, Certainty::Certain);
+    assert_eq!(judged(&unsure, 400, r#"{"code":5}"#).certainty, Certainty::Likely);
+    assert!(unsure.requires_experimental() && !sure.requires_experimental());
+}
+
+#[test]
+fn a_native_call_by_get_stays_one_and_loses_only_the_backends_account() {
+    let dialects = support::dialects();
+    let smsc = dialects.iter().find(|dialect| dialect.name == "smsc").unwrap();
+    let owned = Owned::of(smsc, "-OURS");
+    let query = "login=THEIRS&psw=THEIRS&apikey=THEIRS&phones=998901234567,998901234568&mes=%D0%9A%6F%64+1&x=%zz&login=THEIRS";
+    let request = Request {
+        method: Method::GET,
+        path: "/sys/send.php".into(),
+        query: Some(query.into()),
+        ..as_request(&smsc.write(&uzbek(), &owned.account(), now()).unwrap())
+    };
+    let request = Request { body: bytes::Bytes::new(), ..request };
+    let Recognition::Operation(seen) = recognise(&dialects, Place::Host("smsc.kz"), &request, &[]) else { panic!("named") };
+    let patched = visible(&smsc.patch(&seen, &request, &owned.account(), now()).unwrap());
+    let wanted = "GET https://smsc.ru/sys/send.php?login=username-OURS&psw=password-OURS&phones=998901234567,998901234568&mes=%D0%9A%6F%64+1&x=%zz\n";
+    assert!(patched.starts_with(wanted), "{patched}");
+    assert!(!patched.contains("THEIRS"));
+}
+
+fn uzbek() -> Message {
+    Message { recipient: Msisdn::parse("998901234567").unwrap(), ..message() }
+}
+
+#[test]
+fn a_batch_goes_on_whole_and_byte_for_byte() {
+    let dialects = support::dialects();
+    let playmobile = dialects.iter().find(|dialect| dialect.name == "playmobile").unwrap();
+    let owned = Owned::of(playmobile, "-OURS");
+    let body = "{ \"messages\": [ {\"recipient\":\"998901234567\", \"message-id\":1.0, \"sms\":{\"content\":{\"text\":\"\\u041a \"}}},\n {\"recipient\":998901234568} ], \"timing\": {\"localtime\":1} }";
+    let headers = [("content-type", "application/json; charset=UTF-8"), ("authorization", "Basic VEhFSVJT"), ("cookie", "THEIRS")];
+    let headers = headers.into_iter().map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect();
+    let request = Request { method: Method::POST, path: "/broker-api/send".into(), query: None, headers, body: body.into() };
+    let Recognition::Operation(seen) = recognise(&dialects, Place::Host("91.204.239.44"), &request, &[]) else { panic!("named") };
+    let reading = playmobile.read(&seen, &request, "own").unwrap();
+    assert_eq!((reading.recipients, reading.is_bound(), reading.binds.as_slice()), (2, true, &["timing.localtime".to_owned()][..]));
+    let patched = playmobile.patch(&seen, &request, &owned.account(), now()).unwrap();
+    assert_eq!(patched.body, body);
+    assert_eq!(patched.url, "https://send.smsxabar.uz/broker-api/send");
+    assert!(!visible(&patched).contains("THEIRS") && !visible(&patched).contains("VEhFSVJT"));
+    let set = playmobile.patch(&seen, &request, &Account { sender: Some("3700"), ..owned.account() }, now()).unwrap();
+    let tree: serde_json::Value = serde_json::from_slice(&set.body).unwrap();
+    assert_eq!((&tree["messages"][0]["sms"]["originator"], &tree["messages"][1]["sms"]["originator"]), (&"3700".into(), &"3700".into()));
+    assert_eq!(tree["messages"][0]["sms"]["content"]["text"], "К ");
+}
+
+#[test]
+fn nothing_asked_is_still_answered() {
+    for dialect in support::dialects() {
+        let told = dialect.answer(&Asked::default(), None, &Answer::Accepted { id: "1" }, now());
+        assert!(told.status.is_success(), "{}", dialect.name);
+        let refused = dialect.refuse(StatusCode::UNAUTHORIZED, Cause::RefusedByPolicy, "no");
+        assert_eq!(refused.status, StatusCode::FORBIDDEN, "a 401 is never ours to give");
+    }
+}
