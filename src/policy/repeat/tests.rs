@@ -56,7 +56,7 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
     let mut repeats = Repeats::new(9);
     let ticket = new(&repeats.ask(key("a"), at(0)));
     repeats.finish(ticket, End::Forget, WINDOW, at(1));
-    assert_eq!(repeats.len(), 0);
+    assert_eq!((repeats.len(), repeats.is_empty()), (0, true));
     let ticket = new(&repeats.ask(key("a"), at(1)));
     repeats.finish(ticket, End::Doubt(doubt()), WINDOW, at(2));
     let Asked::Inherit(ticket, history) = repeats.ask(key("a"), at(3)) else { panic!("not inherited") };
@@ -64,6 +64,23 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
     assert_eq!(repeats.ask(key("a"), at(60)), Asked::Wait, "it runs, whatever the window of the one before");
     repeats.finish(ticket, End::Answer(1), WINDOW, at(60));
     assert_eq!(repeats.ask(key("a"), at(69)), Asked::Answered(1));
+}
+
+#[test]
+fn providers_that_left_the_plan_are_told_apart() {
+    let past = |name: &str, outcome| Past { provider: ProviderId::new(name), credential: Held::default(), outcome };
+    let (doubt, duplicate) = (Outcome::Unknown(Cause::Timeout), Outcome::Refused(Cause::Duplicate));
+    let history = [
+        past("x", Outcome::Refused(Cause::BalanceEmpty)),
+        past("y", doubt),
+        past("z", duplicate),
+        past("y", Outcome::Unsent(Cause::Timeout)),
+    ];
+    let accounts: Vec<_> = carry_over(&history, &[ProviderId::new("a")]).iter().map(|attempt| attempt.account).collect();
+    assert_eq!(accounts, [1, 2, 3, 2]);
+    let placed: Vec<_> =
+        carry_over(&history, &[ProviderId::new("z"), ProviderId::new("y")]).iter().map(|attempt| attempt.account).collect();
+    assert_eq!(placed, [2, 1, 0, 1]);
 }
 
 #[test]
@@ -86,7 +103,8 @@ fn when_it_is_full_the_answered_go_first_and_the_rest_is_carried() {
     repeats.finish(first, End::Answer(1), WINDOW, at(0));
     let running = new(&repeats.ask(key("b"), at(1)));
     let third = new(&repeats.ask(key("c"), at(2)));
-    assert_eq!((repeats.len(), repeats.ask(key("b"), at(2))), (2, Asked::Wait), "a running one stays");
+    assert_eq!((repeats.len(), repeats.is_empty()), (2, false));
+    assert_eq!(repeats.ask(key("b"), at(2)), Asked::Wait, "a running one stays");
     let unremembered = new(&repeats.ask(key("a"), at(2)));
     repeats.finish(unremembered, End::Answer(9), WINDOW, at(2));
     assert_eq!(repeats.len(), 2);
