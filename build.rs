@@ -9,7 +9,8 @@ fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
     println!("cargo:rerun-if-changed=config/dialects");
-    fs::write(Path::new(&env::var("OUT_DIR").map_err(io::Error::other)?).join("dialects.rs"), dialects()?)
+    let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
+    fs::write(Path::new(&out).join("dialects.rs"), dialects()?)
 }
 
 fn commit() -> Option<String> {
@@ -19,12 +20,12 @@ fn commit() -> Option<String> {
 
 /// An expression: every description's path with its text, in the order of names.
 fn dialects() -> io::Result<String> {
-    let root = env::var("CARGO_MANIFEST_DIR").map_err(io::Error::other)?;
+    let root = env!("CARGO_MANIFEST_DIR");
     let mut files = Vec::new();
-    for entry in fs::read_dir(Path::new(&root).join("config/dialects"))? {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".toml") {
-            files.push(format!("config/dialects/{name}"));
+    for entry in fs::read_dir(Path::new(root).join("config/dialects"))? {
+        let path = entry?.path();
+        if let Some(name) = path.file_stem().filter(|_| path.extension().is_some_and(|ending| ending == "toml")) {
+            files.push(format!("config/dialects/{}.toml", name.to_string_lossy()));
         }
     }
     files.sort();
