@@ -1,6 +1,8 @@
 //! The server as a process sees it: what is taken is said, signals reload and drain, and
 //! a call in flight is finished. One test runs a server, because signals reach them all.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly in its helpers too")]
+
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -102,7 +104,7 @@ fn a_taken_address_is_said_at_once_and_by_name() {
     let address = taken.local_addr().unwrap();
     let mut server = Server::new(Limits::default());
     let error = server.tcp("admin", address, Greeter(channel().0)).unwrap_err();
-    assert!(matches!(&error, BindError::Tcp { name, .. } if name == "admin"));
+    assert!(matches!(&error, BindError::Tcp { name, .. } if &**name == "admin"));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
 

@@ -15,7 +15,7 @@ use crate::config::{self, Loaded};
 use crate::net::CaSettings;
 use crate::net::ca::{self, Making};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 
 /// Exits with 0 if it is done or in order, 1 if what `show` finds misses a host or has run out, 2 if it could not be done.
 #[derive(Debug, clap::Args)]
@@ -128,11 +128,9 @@ mod tests {
 
     fn asked(folder: &Path, dialects: &[&str], action: Action) -> anyhow::Result<u8> {
         let file = folder.join("config.toml");
-        let mut text = String::from("mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n");
-        for dialect in dialects {
-            text += &format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n");
-        }
-        fs::write(&file, text).unwrap();
+        let head = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
+        let providers: Vec<_> = dialects.iter().map(|dialect| format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n")).collect();
+        fs::write(&file, head.to_owned() + &providers.concat()).unwrap();
         let code = run(&Args { config: file, json: false, action })?;
         Ok(u8::from(code != ExitCode::SUCCESS))
     }

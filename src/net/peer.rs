@@ -22,13 +22,12 @@ impl Peer {
     pub async fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
         let mut peer = Self { address: Some(client), ..Self::default() };
         if peer.is_local() {
-            for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
-                let text = tokio::fs::read_to_string(table).await.unwrap_or_default();
-                peer.uid = owner(&text, client, server);
-                if peer.uid.is_some() {
-                    break;
-                }
-            }
+            let four = tokio::fs::read_to_string("/proc/net/tcp").await.unwrap_or_default();
+            peer.uid = owner(&four, client, server);
+        }
+        if peer.is_local() && peer.uid.is_none() {
+            let six = tokio::fs::read_to_string("/proc/net/tcp6").await.unwrap_or_default();
+            peer.uid = owner(&six, client, server);
         }
         peer
     }

@@ -86,7 +86,7 @@ impl Default for Limits {
             headers: 32 << 10,
             client: Duration::from_secs(10),
             connections: 1024,
-            idle: Duration::from_secs(600),
+            idle: Duration::from_mins(10),
             drain: Duration::from_secs(10),
         }
     }

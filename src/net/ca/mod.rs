@@ -25,9 +25,9 @@ use crate::clock::Clock;
 use crate::net::settings::CaSettings;
 use crate::net::tls;
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
+const DAY: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; a new one is made after half of it.
-const LEAF: Duration = Duration::from_secs(14 * 24 * 3600);
+const LEAF: Duration = Duration::from_hours(14 * 24);
 /// Leaves kept; the constraints bound the names, subdomains do not.
 const LEAVES: usize = 256;
 

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::clock::RealClock;
 
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+const YEAR: Duration = Duration::from_hours(365 * 24);
 
 fn settings(folder: &TempDir) -> CaSettings {
     CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") }

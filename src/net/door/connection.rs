@@ -151,8 +151,7 @@ fn layered<C: Carrier>(
         })
 }
 
-/// What was being done is unknown, so it may have been sent.
-#[expect(clippy::needless_pass_by_value, reason = "the layer hands the panic over; what it says may hold a secret and is dropped")]
+/// What was being done is unknown, so it may have been sent. What the panic says may hold a secret: it is dropped.
 fn panicked(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from("sms-sidecar: an error of ours; the message may have been sent\n"));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;

@@ -54,9 +54,9 @@ fn embedded(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = ip.to_canonical() else { return ip.to_canonical() };
     let four = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match six.segments() {
-        [0, 0, 0, 0, 0, 0, high, low] if high != 0 => four(high, low),
-        [0x64, 0xff9b, 0, 0, 0, 0, high, low] => four(high, low),
-        [0x2002, high, low, ..] => four(high, low),
+        // `::` and `::1` are themselves.
+        [0, 0, 0, 0, 0, 0, 0, 0 | 1] => IpAddr::V6(six),
+        [0 | 0x64, 0 | 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => four(high, low),
         _ => IpAddr::V6(six),
     }
 }

@@ -17,6 +17,9 @@ fn judged(way: Way<'_>, method: &str, uri: &str, headers: &[(&str, &str)]) -> Re
     head(&request.body(()).unwrap().into_parts().0, way)
 }
 
+/// Method, target, headers, status.
+type Row = (&'static str, &'static str, Vec<(&'static str, &'static str)>, u16);
+
 fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
     Authority { scheme, host: host.to_owned(), port }
 }
@@ -51,7 +54,6 @@ fn inside_a_connect_the_target_rules() {
 #[test]
 fn what_the_library_lets_through_is_refused() {
     let host = ("host", "api.test");
-    type Row = (&'static str, &'static str, Vec<(&'static str, &'static str)>, u16);
     let table: Vec<Row> = vec![
         ("POST", "/x", vec![host, ("host", "evil.test")], 400),
         ("POST", "/x", vec![host, host], 400),

@@ -35,12 +35,14 @@ impl Failed {
     }
 }
 
+type Ready = Box<dyn FnOnce() + Send>;
+
 /// What pingora asks when to end.
 pub(super) struct Life {
     drain: Drain,
     limit: Duration,
     addresses: Vec<(String, SocketAddr)>,
-    ready: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    ready: Mutex<Option<Ready>>,
     reload: Box<dyn Fn() + Send + Sync>,
     failed: Failed,
 }
@@ -54,20 +56,15 @@ impl Life {
         reload: impl Fn() + Send + Sync + 'static,
     ) -> (Self, Failed) {
         let failed = Failed::default();
-        let ready: Box<dyn FnOnce() + Send> = Box::new(ready);
+        let ready: Ready = Box::new(ready);
         let life = Self { drain, limit, addresses, ready: Mutex::new(Some(ready)), reload: Box::new(reload), failed: failed.clone() };
         (life, failed)
     }
 
     async fn open(&self) -> Result<(), BindError> {
         for (name, address) in &self.addresses {
-            let knocking = async {
-                while TcpStream::connect(address).await.is_err() {
-                    sleep(KNOCK).await;
-                }
-            };
-            let late = |_| BindError::Tcp { name: name.clone(), address: *address, source: io::ErrorKind::TimedOut.into() };
-            timeout(OPENING, knocking).await.map_err(late)?;
+            let late = |_| BindError::Tcp { name: name.as_str().into(), address: *address, source: io::ErrorKind::TimedOut.into() };
+            timeout(OPENING, knock(*address)).await.map_err(late)?;
         }
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ready) = ready {
@@ -87,6 +84,12 @@ impl Life {
         self.drain.enter(Phase::Closing);
         // The last call has landed, its answer may still be on the way to the socket.
         timeout(PARTING, self.drain.deserted()).await.ok();
+    }
+}
+
+async fn knock(address: SocketAddr) {
+    while TcpStream::connect(address).await.is_err() {
+        sleep(KNOCK).await;
     }
 }
 

@@ -40,7 +40,7 @@ pub enum BindError {
     #[error("{name} cannot listen on {address}: {source}; free that address or change `[listen] {name}`")]
     Tcp {
         /// The key under `[listen]`.
-        name: String,
+        name: Box<str>,
         /// The address.
         address: SocketAddr,
         /// Why.
@@ -50,7 +50,7 @@ pub enum BindError {
     #[error("{name} cannot listen on {path}: {source}; remove what is there or change `[listen] {name}`")]
     Unix {
         /// The key under `[listen]`.
-        name: String,
+        name: Box<str>,
         /// The path.
         path: PathBuf,
         /// Why.
@@ -102,7 +102,7 @@ impl Server {
     /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken; gives the
     /// address, with the port that was found if 0 was asked for.
     pub fn tcp<S: Site>(&mut self, name: &str, address: SocketAddr, site: S) -> Result<SocketAddr, BindError> {
-        let taken = |source| BindError::Tcp { name: name.to_owned(), address, source };
+        let taken = |source| BindError::Tcp { name: name.into(), address, source };
         let listener = TcpListener::bind(address).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
         let mut service = Service::new(name.to_owned(), App { site, drain: self.drain() });
@@ -115,7 +115,7 @@ impl Server {
 
     /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced.
     pub fn unix<S: Site>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
-        let taken = |source| BindError::Unix { name: name.to_owned(), path: path.to_path_buf(), source };
+        let taken = |source| BindError::Unix { name: name.into(), path: path.to_path_buf(), source };
         let listener = sites::bind(path).map_err(taken)?;
         self.sockets.push(path.to_path_buf());
         let mut service = task(name, self.drain(), move |drain| unix(listener, site, drain));

@@ -37,6 +37,25 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+/// Answers every request on a connection.
+async fn answer_all(stream: &mut TcpStream, tell: impl Fn(String)) {
+    while let Some(text) = request(stream).await {
+        tell(text);
+        stream.write_all(OK.as_bytes()).await.unwrap();
+    }
+}
+
+/// Writes megabytes until the other side has had enough; says how many.
+async fn poured(stream: &mut TcpStream, most: usize) -> usize {
+    let block = vec![0; 1 << 20];
+    for sent in 0..most {
+        if stream.write_all(&block).await.is_err() {
+            return sent;
+        }
+    }
+    most
+}
+
 /// Plays every connection with `script`; ends with how many there were.
 async fn server<F>(script: impl Fn(usize, TcpStream) -> F + Send + 'static) -> SocketAddr
 where
@@ -80,10 +99,7 @@ async fn a_request_goes_out_plain_and_whole() {
     let address = server(move |number, mut stream| {
         let tell = tell.clone();
         async move {
-            while let Some(text) = request(&mut stream).await {
-                tell.send((number, text)).unwrap();
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
+            answer_all(&mut stream, |text| tell.send((number, text)).unwrap()).await;
         }
     })
     .await;
@@ -175,12 +191,7 @@ async fn two_hundred_megabytes_are_not_read() {
         async move {
             request(&mut stream).await.unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n").await.unwrap();
-            let block = vec![0; 1 << 20];
-            let mut sent = 0;
-            while sent < 200 && stream.write_all(&block).await.is_ok() {
-                sent += 1;
-            }
-            tell.unwrap().send(sent).unwrap();
+            tell.unwrap().send(poured(&mut stream, 200).await).unwrap();
         }
     })
     .await;
@@ -222,10 +233,7 @@ async fn a_connection_idle_for_long_carries_nothing() {
     let address = server(move |number, mut stream| {
         let tell = tell.clone();
         async move {
-            while request(&mut stream).await.is_some() {
-                tell.send(number).unwrap();
-                stream.write_all(OK.as_bytes()).await.unwrap();
-            }
+            answer_all(&mut stream, |_| tell.send(number).unwrap()).await;
         }
     })
     .await;

@@ -5,7 +5,6 @@ mod ends;
 mod inside;
 mod ways;
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
