@@ -24,14 +24,8 @@ test('another uid is turned away, and nothing is sent', async (t) => {
   assert.equal(await proxy.metric('calls_total', { verdict: 'rejected' }), 1);
 });
 
-async function withToken(t) {
-  const at = await stage(t, { start: false, services: ['playmobile'] });
-  at.vault.put('callers/backend', { token: 'caller-canary-token' });
-  return stage(t, { services: ['playmobile'], vault: { local: { directory: { path: at.vault.path } } }, config: { callers: { backend: { token: { vault: 'local', path: 'callers/backend' } } } } });
-}
-
 test('a token admits as proxy user info and in place of the password, and never reaches the provider', async (t) => {
-  const { proxy, fakes: { playmobile } } = await withToken(t);
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], entries: { 'callers/backend': { token: 'caller-canary-token' } }, config: { callers: { backend: { token: { vault: 'local', path: 'callers/backend' } } } } });
   const [place, request] = SAYS.playmobile();
   assert.ok(REFUSED.includes((await call(`${proxy.door}/playmobile${place}`, request)).status), 'without a token');
   assert.ok(REFUSED.includes((await call(`${proxy.door}/playmobile${place}`, { ...request, auth: ['sms-sidecar', 'wrong-token'] })).status), 'with a wrong one');
