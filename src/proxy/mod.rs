@@ -249,6 +249,11 @@ fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usiz
         telemetry: Arc::clone(&parts.telemetry),
         clock: Arc::clone(&parts.clock),
     };
+    for caller in &settings.callers {
+        if let CallerProof::Token(reference) = &caller.proof {
+            parts.keeper.follow(reference);
+        }
+    }
     let mut links = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {

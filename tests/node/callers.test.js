@@ -4,7 +4,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { SAYS, delivered, say, stage } from './lib/stage.js';
+import { SAYS, delivered, eventually, say, stage } from './lib/stage.js';
 import { call } from './lib/sidecar.js';
 import { play } from './lib/play.js';
 
@@ -27,10 +27,12 @@ test('another uid is turned away, and nothing is sent', async (t) => {
 test('a token admits as proxy user info and in place of the password, and never reaches the provider', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], entries: { 'callers/backend': { token: 'caller-canary-token' } }, config: { callers: { backend: { token: { vault: 'local', path: 'callers/backend' } } } } });
   const [place, request] = SAYS.playmobile();
+  await eventually(async () => await proxy.metric('vault_reads_total', { vault: 'local' }) >= 2);
   assert.ok(REFUSED.includes((await call(`${proxy.door}/playmobile${place}`, request)).status), 'without a token');
   assert.ok(REFUSED.includes((await call(`${proxy.door}/playmobile${place}`, { ...request, auth: ['sms-sidecar', 'wrong-token'] })).status), 'with a wrong one');
   assert.equal(playmobile.received.length, 0);
-  delivered(await call(`${proxy.door}/playmobile${place}`, { ...request, auth: ['sms-sidecar', 'caller-canary-token'] }), 'playmobile');
+  const reply = await call(`${proxy.door}/playmobile${place}`, { ...request, auth: ['sms-sidecar', 'caller-canary-token'] });
+  delivered(reply, 'playmobile');
   const env = (token) => ({ HTTP_PROXY: proxy.door.replace('//', `//backend:${token}@`) });
   const order = { client: 'axios-1-7', url: `http://send.smsxabar.uz${place}`, auth: ['sms-sidecar', 'sms-sidecar'], body: request.body.replace('Kod', 'Kod 2'), count: 1 };
   assert.equal((await play({ ...order, env: env('caller-canary-token') }))[0].status, 200);
