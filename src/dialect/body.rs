@@ -44,7 +44,8 @@ impl Body {
             Encoding::Json => (json(body)?, true),
             Encoding::Form => match std::str::from_utf8(body) {
                 Ok(text) => flat(text),
-                Err(_) => (Value::Null, false),
+                // A service's own charset comes percent-encoded; bare bytes are no form in any.
+                Err(_) => return Err(ReadError::Malformed { format: "form", what: "it holds bytes that are not percent-encoded".into() }),
             },
             Encoding::Multipart(boundary) => multipart::read(body, boundary)
                 .ok_or_else(|| ReadError::Malformed { format: "multipart form", what: "its parts do not add up".into() })?,
