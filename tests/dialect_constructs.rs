@@ -1,7 +1,7 @@
 //! Constructs of the language that the built-in descriptions do not all use, each shown
 //! by a small description of the shape of a real service.
 
-#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, clippy::indexing_slicing, reason = "a test says what it expects")]
+#![expect(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a test says what it expects")]
 
 #[path = "support/dialects.rs"]
 mod support;
@@ -278,9 +278,9 @@ fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
     );
     let dialect = load(&around(&send, "[[operations]]\ncall = \"GET /balance/{any}\"\ndo = \"carry\"\n"));
     let owned = Owned::of(&dialect, "-k");
-    let sent = dialect.write(&message(), &owned.account(), now()).unwrap();
-    assert!(sent.headers["seal"].is_sensitive() && sent.headers["api-key"].is_sensitive());
-    assert_eq!(sent.headers["seal"].len(), 44);
+    let made = dialect.write(&message(), &owned.account(), now()).unwrap();
+    assert!(made.headers["seal"].is_sensitive() && made.headers["api-key"].is_sensitive());
+    assert_eq!(made.headers["seal"].len(), 44);
     let headers: HeaderMap =
         [("api-key", "backends"), ("cookie", "c=1"), ("authorization", "Basic x"), ("x-other", "1"), ("user-agent", "axios")]
             .into_iter()
