@@ -198,6 +198,18 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
 }
 
 #[test]
+fn a_success_under_a_failures_status_is_none() {
+    for dialect in all() {
+        let told = dialect.answer(&Asked::default(), None, &Answer::Accepted { id: "77" }, now());
+        for status in [400, 403, 500, 502, 503] {
+            let finding =
+                dialect.classify(Kind::Send, &Reply { status: StatusCode::from_u16(status).expect("a status"), ..told.clone() }, "r");
+            assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{} {status}: {finding:?}", dialect.name);
+        }
+    }
+}
+
+#[test]
 fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
     let find = |name: &str| all().iter().find(|dialect| dialect.name == name).expect("built in");
     for (name, cause, status, words) in [
