@@ -27,8 +27,8 @@ use crate::sms::ProviderId;
 pub use call::{AttemptLine, CallEnded};
 pub use event::{AttemptEnded, Failover, PossibleDuplicate, Repeat, RouteFirstChoice, StandingChanged};
 pub use families::STANDINGS;
-pub use passed::{TunnelEnded, TurnedAway};
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
+pub use passed::{TunnelEnded, TurnedAway};
 pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
 
 use families::Families;
