@@ -61,7 +61,10 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let state = State::read(&loaded, settings, now)?;
     out::line(if args.json { state.json() } else { state.text() });
     if !matches!(args.action, Action::Show) && !args.json {
-        out::line(format_args!("\nThe backend must trust it, and reads it once at its start:\n  NODE_EXTRA_CA_CERTS={}", state.file));
+        out::line(format_args!(
+            "\nThe backend must trust it. It and the sidecar read it once, at their start:\n  NODE_EXTRA_CA_CERTS={}",
+            state.file
+        ));
     }
     Ok(ExitCode::from(u8::from(!state.is_sound())))
 }
@@ -109,11 +112,11 @@ impl State {
         let mut lines = vec![format!("{}: valid until {}, for these hosts and nothing else:", self.file, self.until())];
         lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
         if self.has_expired {
-            lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the backend."));
+            lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
         }
         if !self.missing.is_empty() {
             let missing = self.missing.join(", ");
-            lines.push(format!("It misses {missing}: run `sms-sidecar ca renew`, then restart the backend."));
+            lines.push(format!("It misses {missing}: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
         }
         lines.join("\n")
     }

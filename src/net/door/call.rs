@@ -116,7 +116,10 @@ impl<C: Carrier> House<C> {
         let why = match &self.setup.ca {
             _ if authority.port != Scheme::Https.default_port() => return Ok(()),
             Some(ca) if ca.covers(&authority.host) => return Ok(()),
-            Some(_) => format!("the local CA does not cover {}; run `sms-sidecar ca renew`, then restart the backend", authority.host),
+            Some(_) => format!(
+                "the local CA does not cover {}; run `sms-sidecar ca renew`, then restart the sidecar and the backend",
+                authority.host
+            ),
             None => String::from("CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`"),
         };
         Err(Turned::new(StatusCode::BAD_GATEWAY, why))
