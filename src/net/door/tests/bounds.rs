@@ -1,3 +1,5 @@
+//! What a door refuses, and in whose words.
+
 use super::*;
 
 #[tokio::test]

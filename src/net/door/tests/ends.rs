@@ -1,3 +1,5 @@
+//! How a call, a connection and a tunnel end.
+
 use super::*;
 use crate::net::drain::Phase;
 

@@ -1,3 +1,5 @@
+//! Inside a CONNECT: TLS ended here, plain HTTP, a tunnel.
+
 use std::process::Stdio;
 
 use rustls::{ClientConfig, RootCertStore};

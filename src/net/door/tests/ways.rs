@@ -1,3 +1,5 @@
+//! The ways in that carry whole requests.
+
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
