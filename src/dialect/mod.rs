@@ -43,6 +43,7 @@ mod code;
 mod compile;
 mod credential;
 mod filter;
+mod given;
 mod gsm;
 mod host;
 mod judge;
@@ -66,7 +67,7 @@ mod types;
 mod wire;
 mod write;
 
-use crate::sms::{Certainty, Kind, Operation};
+use crate::sms::{Cause, Certainty, Kind, Operation};
 
 pub use catalog::{Catalog, SourceFile};
 pub use credential::ShapeProblem;
@@ -174,6 +175,13 @@ impl Dialect {
     /// The field by which the service itself refuses to send twice.
     pub fn repeat_key(&self) -> Option<&str> {
         self.send.repeat.as_ref().map(|repeat| repeat.field.as_str())
+    }
+
+    /// Whether the service may refuse a message because it has one of that reference, or of those words, already.
+    pub fn knows_repeats(&self) -> bool {
+        let judge = &self.send.judge;
+        let refuses = |then: &shape::Then| matches!(then, shape::Then::Refused(Cause::Duplicate));
+        judge.codes.0.iter().any(|entry| entry.cause == Cause::Duplicate) || judge.rules.iter().any(|rule| refuses(&rule.then))
     }
 
     /// The most recipients one native call may name.

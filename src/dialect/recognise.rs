@@ -27,6 +27,18 @@ pub fn recognise(among: &[Arc<Dialect>], place: Place<'_>, request: &Request, ex
     }
 }
 
+impl Recognised {
+    /// Whether an account with these operations of its own may carry it: one that another account adds is not its.
+    pub fn is_allowed_by(&self, operations: &[String]) -> bool {
+        match &self.entry {
+            Entry::Extra(call) => {
+                operations.iter().filter_map(|text| Call::parse(text).ok()).any(|own| own.to_string() == call.to_string())
+            }
+            Entry::Send | Entry::Login | Entry::Operation(_) => true,
+        }
+    }
+}
+
 /// Which of a dialect's hosts a request is for.
 #[derive(Clone, Copy, Debug)]
 enum At<'a> {

@@ -52,6 +52,8 @@ pub struct Past {
     pub credential: Held,
     /// What became of it.
     pub outcome: Outcome,
+    /// The reference that the service was given; empty: none.
+    pub reference: String,
 }
 
 /// A remembered history as the beginning of a new call whose plan has this order.

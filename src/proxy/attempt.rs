@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
 use crate::policy::{Attempt, Held};
-use crate::proxy::link::{Link, NoPass, Pass, lost_finding, unsent};
+use crate::proxy::link::{Link, lost_finding, unsent};
+use crate::proxy::login::{NoPass, Pass};
 use crate::proxy::mask::mask;
 use crate::sms::{Cause, Concern, Kind, Message, Outcome};
 use crate::telemetry::AttemptEnded;
@@ -41,9 +42,13 @@ pub(super) struct Task<'a> {
     pub(super) say: Say<'a>,
     /// The message's reference, for services that give no id of their own.
     pub(super) reference: &'a str,
-    pub(super) timeout: Duration,
+    /// What the call has left; a send that would begin with too little of it does not.
+    pub(super) left: Duration,
     pub(super) trial: bool,
 }
+
+/// No send begins with less than this left, unless its own time limit is shorter.
+const LEAST_TIME: Duration = Duration::from_secs(1);
 
 /// What came of an attempt before it is measured.
 struct Came {
@@ -57,13 +62,13 @@ impl Link {
     /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
     pub(super) async fn attempt(self: &Arc<Self>, task: &Task<'_>) -> Tried {
         let began = self.around.now();
-        let mut came = match self.pass(task.trial).await {
+        let mut came = match self.pass(task.trial, task.left).await {
             Err(none) => {
                 let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);
                 Came { finding, held, reply: None, status: None }
             }
-            Ok(pass) => self.exchange(task, &pass).await,
+            Ok(pass) => self.exchange(task, &pass, self.around.now().since(began)).await,
         };
         let took = self.around.now().since(began);
         AttemptEnded { provider: &self.provider.id, kind: task.kind, outcome: &came.finding.outcome, status: came.status, took }
@@ -84,8 +89,14 @@ impl Link {
         Tried { link: Arc::clone(self), kind: task.kind, attempt, finding: came.finding, status: came.status, native: came.reply, took }
     }
 
-    async fn exchange(&self, task: &Task<'_>, pass: &Pass) -> Came {
+    async fn exchange(&self, task: &Task<'_>, pass: &Pass, gone: Duration) -> Came {
         let came = |finding, reply, status| Came { finding, held: pass.held, reply, status };
+        let (timeout, left) = (self.provider.timeout, task.left.saturating_sub(gone));
+        if !gone.is_zero() && left < timeout.min(LEAST_TIME) {
+            let mut finding = unsent(Cause::Timeout);
+            finding.says = Some("getting its credential or token took the time that was left".to_owned());
+            return came(finding, None, None);
+        }
         let outgoing = match self.written(task, pass) {
             Ok(outgoing) => outgoing,
             Err(Untranslatable { cause, why }) => {
@@ -94,13 +105,14 @@ impl Link {
                 return came(finding, None, None);
             }
         };
-        match self.client.exchange(outgoing, task.timeout).await {
+        match self.client.exchange(outgoing, timeout.min(left.max(LEAST_TIME))).await {
             Err(lost) => came(lost_finding(&lost), None, None),
             Ok(reply) => {
+                // First of all: its words go to the log, too.
+                let reply = self.without_secrets(reply, pass);
                 let finding = self.provider.dialect.classify(task.kind, &reply, task.reference);
                 let status = Some(reply.status.as_u16());
-                let native = matches!(task.say, Say::Native(..)).then(|| self.without_secrets(reply, pass));
-                came(finding, native, status)
+                came(finding, matches!(task.say, Say::Native(..)).then_some(reply), status)
             }
         }
     }
@@ -113,7 +125,7 @@ impl Link {
         }
     }
 
-    fn without_secrets(&self, reply: Reply, pass: &Pass) -> Reply {
+    pub(super) fn without_secrets(&self, reply: Reply, pass: &Pass) -> Reply {
         let public = |name: &str| self.provider.dialect.credential_fields().iter().any(|field| field.public && field.name == name);
         let secrets = pass.credential.names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
         let token = pass.token.iter().flat_map(|token| token.maskable());

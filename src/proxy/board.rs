@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Moment;
-use crate::policy::{Attempt, Event, Held, LastResort, Plan, Record, Standing, Step, View, cause, next};
+use crate::policy::{Admission, Attempt, Event, Held, LastResort, Plan, Record, Standing, Step, View, cause, next};
 use crate::proxy::link::Link;
-use crate::sms::{Cause, ProviderId, Verdict};
+use crate::sms::{Cause, Concern, ProviderId, Verdict};
 use crate::telemetry::{StandingChanged, Telemetry};
 
 /// Every provider's record.
@@ -64,6 +64,12 @@ impl Board {
         step
     }
 
+    /// Whether an account that was open when the question was asked has been closed since.
+    pub(super) fn is_closed(&self, question: &Question<'_>, account: usize) -> bool {
+        let views = self.lock().views(question);
+        matches!(view(&views, account).admission, Admission::Closed { .. })
+    }
+
     /// Why a call ended as it did.
     pub(super) fn cause(&self, question: &Question<'_>) -> Option<Cause> {
         let views = self.lock().views(question);
@@ -83,6 +89,19 @@ impl Board {
         self.tell(&mut state, link, remedy, now);
     }
 
+    /// The credential that would be used was refused: a call that nobody asked to try it does not.
+    pub(super) fn dead(&self, link: &Link, now: Moment) -> Option<Cause> {
+        self.standing(link, now).cause().filter(|cause| cause.concern() == Concern::Credential)
+    }
+
+    /// These are other accounts now, whatever their names: what is known is of the old ones.
+    pub(super) fn forget<'a>(&self, providers: impl Iterator<Item = &'a ProviderId>) {
+        let mut state = self.lock();
+        for id in providers {
+            state.records.remove(id);
+        }
+    }
+
     /// How a provider stands.
     pub(super) fn standing(&self, link: &Link, now: Moment) -> Standing {
         self.lock().record(link).standing(now, link.newest())
@@ -97,7 +116,7 @@ impl Board {
     }
 
     fn tell(&self, state: &mut State, link: &Link, remedy: Option<&str>, now: Moment) {
-        link.tell_version();
+        link.tell_credential();
         let id = &link.provider.id;
         let standing = state.record(link).standing(now, link.newest());
         let word = (standing.as_str(), standing.cause());
@@ -124,10 +143,6 @@ impl State {
 }
 
 fn view(views: &[View], account: usize) -> View {
-    let nobody = View {
-        admission: crate::policy::Admission::Closed { cause: Cause::NoProvider, wait: None },
-        credential: Held::default(),
-        retry: false,
-    };
+    let nobody = View { admission: Admission::Closed { cause: Cause::NoProvider, wait: None }, credential: Held::default(), retry: false };
     views.get(account).copied().unwrap_or(nobody)
 }

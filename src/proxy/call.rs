@@ -22,6 +22,8 @@ pub(super) struct Call {
     pub(super) target: Target,
     pub(super) caller: Option<String>,
     pub(super) request: Request,
+    /// The path before it was read as one of the dialect's own.
+    pub(super) came: String,
     /// The account that the base URL named.
     pub(super) named: Option<ProviderId>,
     pub(super) line: Line,

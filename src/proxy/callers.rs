@@ -3,28 +3,47 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use http::StatusCode;
 use http::header::AUTHORIZATION;
-use http::{HeaderMap, StatusCode};
 use secrecy::ExposeSecret;
 
+use crate::dialect::{Recognised, Recognition, Request};
 use crate::net::peer::Peer;
-use crate::proxy::CallerProof;
 use crate::proxy::answer::plain_refusal;
 use crate::proxy::call::Ended;
 use crate::proxy::world::World;
+use crate::proxy::{CallerProof, Settings};
 use crate::sms::{Cause, Door, Operation, Verdict};
 use crate::vault::{Keeper, Reference};
 
-/// Whether this peer may use a door at all.
-pub(super) fn allows(world: &World, peer: &Peer, headers: Option<&HeaderMap>) -> bool {
-    world.settings.callers.is_empty() || name(world, peer, headers).is_some()
+/// Where callers' tokens are.
+pub(super) fn tokens(settings: &Settings) -> impl Iterator<Item = &Reference> {
+    settings.callers.iter().filter_map(|caller| match &caller.proof {
+        CallerProof::Token(reference) => Some(reference),
+        CallerProof::Uid(_) => None,
+    })
 }
 
-/// The name of the caller, where one is configured that this is.
-pub(super) fn name(world: &World, peer: &Peer, headers: Option<&HeaderMap>) -> Option<String> {
+/// Reads the tokens that nobody has read yet.
+pub(super) async fn learn(world: &World) {
+    for reference in tokens(&world.settings).filter(|reference| world.keeper.current(reference).is_none()) {
+        // What cannot be read lets nobody in; the read's own event says so.
+        world.keeper.get(reference).await.ok();
+    }
+}
+
+/// Whether this peer may use a door at all.
+pub(super) fn allows(world: &World, peer: &Peer) -> bool {
+    world.settings.callers.is_empty() || name(world, peer, &[]).is_some()
+}
+
+/// The name of the caller, where one is configured that this is; `given` stood where the service's password goes.
+pub(super) fn name(world: &World, peer: &Peer, given: &[String]) -> Option<String> {
+    let proxy = peer.token.as_ref().map(ExposeSecret::expose_secret);
+    let shown = || proxy.into_iter().chain(given.iter().map(String::as_str));
     let known = |proof: &CallerProof| match proof {
         CallerProof::Uid(uid) => peer.uid == Some(*uid),
-        CallerProof::Token(reference) => shown(peer, headers).iter().any(|token| is(&world.keeper, reference, token)),
+        CallerProof::Token(reference) => shown().any(|token| is(&world.keeper, reference, token)),
     };
     world.settings.callers.iter().find(|caller| known(&caller.proof)).map(|caller| caller.name.clone())
 }
@@ -40,11 +59,14 @@ pub(super) fn stranger(door: Door) -> Ended {
     ended
 }
 
-/// Every token this request shows.
-fn shown(peer: &Peer, headers: Option<&HeaderMap>) -> Vec<String> {
-    let proxy = peer.token.as_ref().map(|token| token.expose_secret().to_owned());
-    let given = headers.and_then(|headers| headers.get(AUTHORIZATION)).and_then(|value| value.to_str().ok()).and_then(password);
-    proxy.into_iter().chain(given).collect()
+/// What a request shows in place of the service's password: in `Authorization`, and wherever the dialect has it.
+pub(super) fn given(recognition: &Recognition, request: &Request) -> Vec<String> {
+    let header = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(password);
+    let fields = match recognition {
+        Recognition::Operation(Recognised { dialect, .. }) | Recognition::NotNamed(dialect) => dialect.given_credentials(request),
+        Recognition::Foreign => Vec::new(),
+    };
+    header.into_iter().chain(fields).collect()
 }
 
 /// The secret half of an Authorization header.

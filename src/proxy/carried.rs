@@ -3,6 +3,7 @@
 //! attempt), and whatever observe mode passes as it came.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::StatusCode;
 
@@ -15,8 +16,11 @@ use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::link::{Link, lost_finding};
 use crate::proxy::send::Sending;
-use crate::sms::{Cause, Family, Kind, Operation, Outcome, Verdict};
+use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
 use crate::telemetry::AttemptEnded;
+
+/// How long a carried call may take, its login included.
+const CARRIED: Duration = Duration::from_secs(30);
 
 impl Proxy {
     /// The backend's own login gets a placeholder: it never holds a real token.
@@ -38,13 +42,18 @@ impl Proxy {
 
     /// One attempt through one account; a failure that is not the call's own is a 502.
     pub(super) async fn carry_on(&self, call: &Call, seen: &Recognised) -> Ended {
-        let Some(link) = call.world.carrier(call.named.as_ref(), &seen.dialect) else {
+        let Some(link) = call.world.carrier(call.named.as_ref(), &seen.dialect, |link| seen.is_allowed_by(&link.provider.operations))
+        else {
             return Self::nobody(&seen.dialect, seen.operation);
         };
+        if let Some(cause) = self.board.dead(&link, self.now()) {
+            return Self::not_carried(seen, cause);
+        }
         let say = Say::Native(seen, &call.request);
-        let task = Task { account: 0, kind: Kind::Carry, say, reference: "", timeout: link.provider.timeout, trial: false };
+        let task = Task { account: 0, kind: Kind::Carry, say, reference: "", left: CARRIED, trial: false };
         let tried = link.attempt(&task).await;
         let cause = tried.outcome().cause();
+        self.learn(&tried);
         let theirs = cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
         let reply = match tried
             .native
@@ -61,9 +70,25 @@ impl Proxy {
         ended
     }
 
+    /// What a carried call says of the credential holds for every other call; what it says of this one operation
+    /// (a right that the key lacks, a balance nobody may read) does not.
+    fn learn(&self, tried: &Tried) {
+        if tried.outcome().cause().is_some_and(|cause| cause.concern() == Concern::Credential) {
+            let remedy = self.diagnose(tried).map(|diagnosis| diagnosis.remedy);
+            self.board.ended(&tried.link, &tried.attempt, remedy.as_deref(), self.now());
+        }
+    }
+
+    fn not_carried(seen: &Recognised, cause: Cause) -> Ended {
+        let reply = Self::bad_gateway(&seen.dialect, cause);
+        let mut ended = Ended::at_once(reply, seen.operation, &seen.dialect.name, Verdict::Carried);
+        ended.cause = Some(cause);
+        ended
+    }
+
     /// The backend's own request to the host it named, once, and the reply back as it is.
     pub(super) async fn observe(&self, call: &Call, dialect: &Dialect, operation: Operation, sending: Option<&Sending<'_>>) -> Ended {
-        let Some(link) = call.world.carrier(call.named.as_ref(), dialect) else {
+        let Some(link) = call.world.carrier(call.named.as_ref(), dialect, |_| true) else {
             return Self::nobody(dialect, operation);
         };
         let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
@@ -121,20 +146,31 @@ fn observed(outcome: &Outcome) -> Verdict {
     }
 }
 
-/// To the host the backend named; at the base URL door, to the provider's own.
+/// To the host and path the backend named; at the base URL door, to the provider's own.
 fn as_it_came(call: &Call, link: &Link) -> Option<Outgoing> {
-    let origin = match call.authority() {
-        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}", scheme.label(), bracketed(host)),
-        None => origin(&link.provider.base_url)?,
+    let address = match call.authority() {
+        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.label(), bracketed(host), call.came),
+        None => {
+            let (own, described) = (&link.provider.base_url, link.provider.dialect.base_url());
+            let (base, path) = (path_of(described)?, call.request.path.as_str());
+            match path.strip_prefix(base.as_str()) {
+                Some(rest) => format!("{}{rest}", own.trim_end_matches('/')),
+                None => format!("{}{path}", origin(own)?),
+            }
+        }
     };
     let query = call.request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
-    let url = format!("{origin}{}{query}", call.request.path).parse().ok()?;
+    let url = format!("{address}{query}").parse().ok()?;
     let (method, headers, body) = (call.request.method.clone(), call.request.headers.clone(), call.request.body.clone());
     Some(Outgoing { method, url, headers, body })
 }
 
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+fn path_of(url: &str) -> Option<String> {
+    Some(url.parse::<http::Uri>().ok()?.path().trim_end_matches('/').to_owned())
 }
 
 fn origin(url: &str) -> Option<String> {

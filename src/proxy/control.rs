@@ -81,7 +81,18 @@ impl Proxy {
         let request = dialect::Request { method: Method::POST, path: format!("/{OWN}/v1/messages"), query: None, headers, body };
         let Seeing { recognition, named, request } = world.see(&Target::Base, request);
         let (began, id) = (self.now(), self.own_reference());
-        let call = Call { id, door: Door::Control, target: Target::Base, caller: None, request, named, line: Line::steady(), began, world };
+        let call = Call {
+            id,
+            door: Door::Control,
+            target: Target::Base,
+            caller: None,
+            came: request.path.clone(),
+            request,
+            named,
+            line: Line::steady(),
+            began,
+            world,
+        };
         let ended = self.through(&call, recognition).await;
         ended.tell(&call, self.now().since(began), &self.telemetry);
         (ended.reply.status, told(&ended))

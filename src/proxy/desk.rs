@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use crate::clock::Moment;
-use crate::policy::{Asked, End, Ids, Key, Past, Real, Repeats, Ticket};
+use crate::clock::{Clock, Moment};
+use crate::policy::{Asked, End, Ids, Key, Past, Real, Repeats, Ticket, window};
 use crate::proxy::answer::Told;
 use crate::proxy::call::Ended;
 use crate::proxy::link::Link;
@@ -52,15 +52,15 @@ impl Desk {
     }
 
     /// Asks the memory, and waits while a call for the same message runs.
-    pub(super) async fn turn(&self, sending: &Sending<'_>, now: Moment) -> Turn<'_> {
-        let Some(key) = sending.message.as_ref().filter(|_| !sending.repeat_window().is_zero()).map(|message| self.key(sending, message))
+    pub(super) async fn turn(&self, sending: &Sending<'_>, clock: &dyn Clock) -> Turn<'_> {
+        let Some(key) = sending.message.as_ref().filter(|_| !remembered(sending).is_zero()).map(|message| self.key(sending, message))
         else {
-            return Turn::Carry(self.open(None, Vec::new(), sending, now), Vec::new());
+            return Turn::Carry(self.open(None, Vec::new(), sending, clock.now()), Vec::new());
         };
         let patience = tokio::time::sleep(sending.deadline());
         tokio::pin!(patience);
         loop {
-            let bell = self.bell.notified();
+            let (bell, now) = (self.bell.notified(), clock.now());
             match self.repeats().ask(key, now) {
                 Asked::New(ticket) => return Turn::Carry(self.open(Some(ticket), Vec::new(), sending, now), Vec::new()),
                 Asked::Inherit(ticket, history) => return Turn::Carry(self.open(Some(ticket), history.clone(), sending, now), history),
@@ -83,7 +83,7 @@ impl Desk {
             Verdict::InDoubt => End::Doubt(std::mem::take(&mut open.history)),
             Verdict::NotSent | Verdict::Carried | Verdict::Answered | Verdict::Tunnelled | Verdict::Rejected => End::Forget,
         };
-        self.repeats().finish(ticket, end, sending.repeat_window(), now);
+        self.repeats().finish(ticket, end, remembered(sending), now);
         self.bell.notify_waiters();
     }
 
@@ -99,12 +99,11 @@ impl Desk {
 
     fn key(&self, sending: &Sending<'_>, message: &Message) -> Key {
         let caller = sending.call.caller.as_deref().unwrap_or_default();
-        let idempotency = sending.call.request.headers.get("idempotency-key").and_then(|value| value.to_str().ok());
-        Key::of(&self.secret, caller, message, idempotency)
+        Key::of(&self.secret, caller, message, idempotency_key(sending))
     }
 
     fn open(&self, ticket: Option<Ticket>, history: Vec<Past>, sending: &Sending<'_>, now: Moment) -> Open<'_> {
-        Open { desk: self, ticket, history, window: sending.repeat_window(), now }
+        Open { desk: self, ticket, history, window: remembered(sending), now }
     }
 
     fn repeats(&self) -> std::sync::MutexGuard<'_, Repeats<Told>> {
@@ -112,11 +111,20 @@ impl Desk {
     }
 }
 
+/// How long this message is remembered; zero: not at all.
+fn remembered(sending: &Sending<'_>) -> Duration {
+    window(sending.repeat_window(), idempotency_key(sending))
+}
+
+fn idempotency_key<'a>(sending: &Sending<'a>) -> Option<&'a str> {
+    sending.call.request.headers.get("idempotency-key").and_then(|value| value.to_str().ok())
+}
+
 impl Open<'_> {
     /// An attempt is about to begin: until it has ended, it is in doubt.
-    pub(super) fn begins(&mut self, link: &Link) {
+    pub(super) fn begins(&mut self, link: &Link, reference: &str) {
         let (provider, outcome) = (link.provider.id.clone(), Outcome::Unknown(Cause::Timeout));
-        self.history.push(Past { provider, credential: link.newest(), outcome });
+        self.history.push(Past { provider, credential: link.newest(), outcome, reference: reference.to_owned() });
     }
 
     /// It has ended.

@@ -1,39 +1,22 @@
-//! One provider at run time: its client, and what its attempts prove themselves with: the
-//! vault's newest credential and, where the service wants a login first, one shared token.
-//! Logins are made by one task for all who wait, and never repeat what was refused.
+//! One provider at run time: its client, and the state of its account that outlives an attempt.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::Kept;
-use crate::dialect::{Account, Finding, Token};
+use crate::dialect::{Account, Finding};
 use crate::net::upstream::{Client, Lost};
 use crate::policy::Held;
 use crate::proxy::Provider;
-use crate::secret::{Credential, Version};
-use crate::sms::{Cause, Certainty, Concern, Kind, Outcome};
-use crate::telemetry::{AttemptEnded, CredentialSeen, Telemetry, TokenExpiry};
-use crate::vault::{Error, Keeper};
-
-/// What one attempt proves itself with.
-#[derive(Clone, Debug)]
-pub(super) struct Pass {
-    pub(super) credential: Arc<Credential>,
-    pub(super) token: Option<Arc<Token>>,
-    pub(super) held: Held,
-}
-
-/// No pass could be had: nothing of the message was written.
-#[derive(Clone, Debug)]
-pub(super) struct NoPass {
-    pub(super) finding: Finding,
-    pub(super) held: Held,
-    /// For ops: what happened, never a value.
-    pub(super) detail: Option<String>,
-}
+use crate::proxy::login::Pass;
+use crate::proxy::session::{EVERY_LOGIN, Session};
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Outcome};
+use crate::telemetry::{CredentialSeen, Telemetry};
+use crate::vault::Keeper;
 
 /// What every link needs from outside.
 #[derive(Clone, Debug)]
@@ -65,36 +48,27 @@ pub(super) struct Link {
     pub(super) kept: Kept,
     pub(super) around: Around,
     /// Held while a login runs, so that all others wait for its token.
-    login: tokio::sync::Mutex<()>,
-    session: Mutex<Session>,
+    pub(super) login: Arc<tokio::sync::Mutex<()>>,
+    session: Arc<Mutex<Session>>,
 }
-
-#[derive(Debug, Default)]
-struct Session {
-    token: Option<Bearer>,
-    /// Logins made so far: the second half of [`Held`].
-    logins: u64,
-    /// The credential a login was refused for.
-    refused: Option<(Version, Finding)>,
-    /// Tokens of one credential refused in a row, with no message accepted between.
-    spoilt: u32,
-    /// The last message it accepted, and with which credential.
-    accepted: Option<(Moment, Version)>,
-}
-
-#[derive(Clone, Debug)]
-struct Bearer {
-    token: Arc<Token>,
-    held: Held,
-    since: Timestamp,
-}
-
-/// Greater than every login: what is said about it is said about the credential itself.
-const EVERY_LOGIN: u64 = u64::MAX;
 
 impl Link {
     pub(super) fn new(provider: Provider, client: Client, kept: Kept, around: Around) -> Self {
-        Self { provider, client, kept, around, login: tokio::sync::Mutex::default(), session: Mutex::default() }
+        Self { provider, client, kept, around, login: Arc::default(), session: Arc::default() }
+    }
+
+    /// The same account under another config: its token and what its logins said are kept.
+    #[must_use]
+    pub(super) fn after(mut self, old: &Self) -> Self {
+        (self.login, self.session) = (Arc::clone(&old.login), Arc::clone(&old.session));
+        self
+    }
+
+    /// Whether what was said of the one holds for the other: it is the same account at the same address.
+    pub(super) fn is_account_of(&self, old: &Self) -> bool {
+        let (new, old) = (&self.provider, &old.provider);
+        let same_entry = new.credential == old.credential && new.params == old.params;
+        new.id == old.id && new.dialect.name == old.dialect.name && new.base_url == old.base_url && same_entry
     }
 
     /// Whose account an attempt goes through.
@@ -112,43 +86,13 @@ impl Link {
     pub(super) fn newest(&self) -> Held {
         let current = self.provider.credential.as_ref().and_then(|reference| self.around.keeper.current(reference));
         let version = current.map(|credential| credential.version).unwrap_or_default();
-        if !self.provider.dialect.has_token() {
-            return Held { version, logins: 0 };
-        }
-        let session = self.session();
-        let token = session.token.as_ref().map(|bearer| bearer.held).filter(|held| held.version == version);
-        token.unwrap_or(Held { version, logins: session.logins.saturating_add(1) })
-    }
-
-    /// Tells which content of the vault entry is the newest, and since when.
-    pub(super) fn tell_version(&self) {
-        let seen = self.provider.credential.as_ref().and_then(|reference| self.around.keeper.seen(reference));
-        if let Some(seen) = seen {
-            CredentialSeen { provider: &self.provider.id, version: seen.version, since: seen.since_wall }.emit(&self.around.telemetry);
-        }
-    }
-
-    /// The credential and token to send with; logs in if there is none. `trial`: somebody must try what was refused before.
-    pub(super) async fn pass(&self, trial: bool) -> Result<Pass, Box<NoPass>> {
-        let credential = self.credential().await?;
-        if let Some(pass) = self.ready(&credential) {
-            return Ok(pass);
-        }
-        let _one_for_all = self.login.lock().await;
-        if let Some(pass) = self.ready(&credential) {
-            return Ok(pass);
-        }
-        let refused = self.session().refused.clone().filter(|(version, _)| *version == credential.version && !trial);
-        match refused {
-            Some((_, finding)) => Err(NoPass::refused(finding, credential.version)),
-            None => self.log_in(credential).await,
-        }
+        if self.provider.dialect.has_token() { self.session().newest(version) } else { Held { version, logins: 0 } }
     }
 
     /// What was held is refused: asks the vault once for all who wait, and forgets the token. Returns what
-    /// the refusal is about: the token, or the credential itself if its fresh token was refused as well.
+    /// the refusal is about.
     pub(super) async fn refused(&self, held: Held) -> Held {
-        let about = self.spoil(held);
+        let about = if self.provider.dialect.has_token() { self.session().spoil(held) } else { held };
         if let Some(reference) = &self.provider.credential {
             // A vault that cannot be read leaves things as they are; its own event says so.
             self.around.keeper.reread(reference, held.version).await.ok();
@@ -159,14 +103,11 @@ impl Link {
     /// A message went through with it. Returns what that speaks for: if it was a trial, the credential
     /// with whatever login, because that is what had been refused.
     pub(super) fn accepted(&self, held: Held, trial: bool) -> Held {
-        let mut session = self.session();
-        session.spoilt = 0;
-        session.refused = None;
-        session.accepted = Some((self.around.now(), held.version));
+        self.session().accepted(held, self.around.now());
         if trial { Held { logins: EVERY_LOGIN, ..held } } else { held }
     }
 
-    /// Which version is in use, and since when.
+    /// Tells which content of the vault entry is the newest, and since when.
     pub(super) fn tell_credential(&self) {
         let seen = self.provider.credential.as_ref().and_then(|reference| self.around.keeper.seen(reference));
         if let Some(seen) = seen {
@@ -176,144 +117,16 @@ impl Link {
 
     /// Somebody put the provider back by hand: what was refused may be tried again.
     pub(super) fn forgive(&self) {
-        let mut session = self.session();
-        session.spoilt = 0;
-        session.refused = None;
+        self.session().forgive();
     }
 
     /// When a message went through last, and with which credential.
     pub(super) fn last_accepted(&self) -> Option<(Moment, Version)> {
-        self.session().accepted
+        self.session().last_accepted()
     }
 
-    fn session(&self) -> std::sync::MutexGuard<'_, Session> {
+    pub(super) fn session(&self) -> std::sync::MutexGuard<'_, Session> {
         self.session.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn spoil(&self, held: Held) -> Held {
-        if !self.provider.dialect.has_token() || held.logins == EVERY_LOGIN {
-            return held;
-        }
-        let mut session = self.session();
-        if session.token.as_ref().is_some_and(|bearer| bearer.held == held) {
-            session.token = None;
-            session.spoilt = session.spoilt.saturating_add(1);
-        }
-        if session.spoilt >= 2 { Held { logins: EVERY_LOGIN, ..held } } else { held }
-    }
-
-    async fn credential(&self) -> Result<Arc<Credential>, Box<NoPass>> {
-        let Some(reference) = &self.provider.credential else {
-            return Err(NoPass::ours(Cause::CredentialMissing, Held::default(), "this provider has no `credential`".to_owned()));
-        };
-        let read = self.around.keeper.get(reference).await;
-        let credential = read.map_err(|error| {
-            let cause = if matches!(&error, Error::Read { error, .. } if error.is_missing()) {
-                Cause::CredentialMissing
-            } else {
-                Cause::VaultUnavailable
-            };
-            NoPass::ours(cause, self.newest(), error.to_string())
-        })?;
-        let held = Held { version: credential.version, logins: EVERY_LOGIN };
-        match self.provider.dialect.check_credential(&credential).first() {
-            None => Ok(credential),
-            Some(shape) => {
-                let held = if self.provider.dialect.has_token() { held } else { Held::from(credential.version) };
-                let missing = credential.expose(&shape.field).is_none();
-                let cause = if missing { Cause::CredentialMissing } else { Cause::CredentialRejected };
-                Err(NoPass::ours(cause, held, format!("the vault's field `{}` {}", shape.field, shape.what)))
-            }
-        }
-    }
-
-    /// What can be used without a login: the credential alone, or a token that is not about to run out.
-    fn ready(&self, credential: &Arc<Credential>) -> Option<Pass> {
-        let pass = |token, held| Pass { credential: Arc::clone(credential), token, held };
-        if !self.provider.dialect.has_token() {
-            return Some(pass(None, Held::from(credential.version)));
-        }
-        let bearer = self.session().token.clone()?;
-        let usable = bearer.held.version == credential.version && !bearer.is_old(self.around.wall());
-        usable.then(|| pass(Some(bearer.token), bearer.held))
-    }
-
-    async fn log_in(&self, credential: Arc<Credential>) -> Result<Pass, Box<NoPass>> {
-        let began = self.around.now();
-        let bare = Pass { credential: Arc::clone(&credential), token: None, held: Held::from(credential.version) };
-        let (finding, status, token) = self.ask_for_token(&bare).await;
-        let took = self.around.now().since(began);
-        AttemptEnded { provider: &self.provider.id, kind: Kind::Login, outcome: &finding.outcome, status, took }
-            .emit(&self.around.telemetry);
-        let Some(token) = token else {
-            return self.without_login(credential, finding);
-        };
-        let token = Arc::new(token);
-        TokenExpiry { provider: &self.provider.id, at: token.expires.and_then(wall_time) }.emit(&self.around.telemetry);
-        let mut session = self.session();
-        session.logins = session.logins.saturating_add(1);
-        let held = Held { version: credential.version, logins: session.logins };
-        session.token = Some(Bearer { token: Arc::clone(&token), held, since: self.around.wall() });
-        session.refused = None;
-        Ok(Pass { credential, token: Some(token), held })
-    }
-
-    /// The login failed: an old token that still has time left serves on; else the credential is what was refused.
-    fn without_login(&self, credential: Arc<Credential>, finding: Finding) -> Result<Pass, Box<NoPass>> {
-        let mut session = self.session();
-        let now = self.around.wall();
-        let alive = |bearer: &&Bearer| bearer.held.version == credential.version && bearer.token.expires.is_none_or(|end| now < end);
-        if let Some(bearer) = session.token.as_ref().filter(alive) {
-            return Ok(Pass { token: Some(Arc::clone(&bearer.token)), held: bearer.held, credential });
-        }
-        if matches!(finding.outcome, Outcome::Refused(cause) if cause.concern() == Concern::Credential) {
-            session.refused = Some((credential.version, finding.clone()));
-        }
-        Err(NoPass::refused(finding, credential.version))
-    }
-
-    async fn ask_for_token(&self, pass: &Pass) -> (Finding, Option<u16>, Option<Token>) {
-        let dialect = &self.provider.dialect;
-        let now = self.around.wall();
-        let outgoing = match dialect.login(&self.account(pass), now) {
-            Some(Ok(outgoing)) => outgoing,
-            Some(Err(problem)) => return (unsent(problem.cause), None, None),
-            None => return (unsent(Cause::NotTranslatable), None, None),
-        };
-        match self.client.exchange(outgoing, self.provider.timeout).await {
-            Err(lost) => (lost_finding(&lost), None, None),
-            Ok(reply) => {
-                let status = Some(reply.status.as_u16());
-                match dialect.read_login(&reply, now) {
-                    Ok(token) => (bare(Outcome::Accepted { id: String::new() }, None), status, Some(token)),
-                    Err(finding) => (finding, status, None),
-                }
-            }
-        }
-    }
-}
-
-impl Bearer {
-    /// Past nine tenths of its life: time to log in again, while it still works.
-    fn is_old(&self, now: Timestamp) -> bool {
-        let Some(expires) = self.token.expires else {
-            return false;
-        };
-        let life = expires.duration_since(self.since).max(SignedDuration::ZERO);
-        now.duration_since(self.since) >= life - life / 10
-    }
-}
-
-impl NoPass {
-    /// The service refused the login, or did not answer it: of the message, no byte was written.
-    fn refused(mut finding: Finding, version: Version) -> Box<Self> {
-        let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
-        finding.outcome = Outcome::Unsent(cause);
-        Box::new(Self { finding, held: Held { version, logins: EVERY_LOGIN }, detail: Some("the login failed".to_owned()) })
-    }
-
-    fn ours(cause: Cause, held: Held, detail: String) -> Box<Self> {
-        Box::new(Self { finding: unsent(cause), held, detail: Some(detail) })
     }
 }
 
@@ -330,11 +143,7 @@ pub(super) fn lost_finding(lost: &Lost) -> Finding {
     }
 }
 
-fn bare(outcome: Outcome, says: Option<String>) -> Finding {
+/// A finding of our own.
+pub(super) fn bare(outcome: Outcome, says: Option<String>) -> Finding {
     Finding { outcome, certainty: Certainty::Certain, alternatives: Vec::new(), code: None, says, retry_after: None::<Duration> }
-}
-
-fn wall_time(at: Timestamp) -> Option<SystemTime> {
-    let seconds = u64::try_from(at.as_second()).ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }

@@ -11,8 +11,10 @@ mod control;
 mod desk;
 mod explain;
 mod link;
+mod login;
 mod mask;
 mod send;
+mod session;
 mod settings;
 mod world;
 
@@ -112,7 +114,7 @@ impl Proxy {
     /// Joins settings with what they run on. `secret` is random and lives as long as the process;
     /// `body` limits a reply's bytes.
     pub fn new(settings: Settings, vaults: &vault::Settings, parts: &Parts, secret: [u8; 64], body: usize) -> Result<Self, BuildError> {
-        let world = ArcSwap::from_pointee(world(settings, vaults, parts, body)?);
+        let world = ArcSwap::from_pointee(world(settings, vaults, parts, body, None)?);
         let board = Board::new(Arc::clone(&parts.telemetry));
         let (telemetry, clock) = (Arc::clone(&parts.telemetry), Arc::clone(&parts.clock));
         let proxy = Self { world, board, desk: Desk::new(secret), telemetry, clock };
@@ -120,9 +122,14 @@ impl Proxy {
         Ok(proxy)
     }
 
-    /// Goes on with another config; standings, repeats and ids are kept.
+    /// Goes on with another config. Repeats and ids are kept, and so are the standing and the token of every
+    /// provider that is still the same account; another address or credential is another account.
     pub fn reload(&self, settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize) -> Result<(), BuildError> {
-        self.world.store(Arc::new(world(settings, vaults, parts, body)?));
+        let old = self.world.load_full();
+        let new = world(settings, vaults, parts, body, Some(&old))?;
+        let is_another = |link: &Link| old.links.get(&link.provider.id).is_some_and(|old| !link.is_account_of(old));
+        self.board.forget(new.links.values().filter(|link| is_another(link)).map(|link| &link.provider.id));
+        self.world.store(Arc::new(new));
         self.refresh();
         Ok(())
     }
@@ -131,7 +138,6 @@ impl Proxy {
     pub fn refresh(&self) {
         let world = self.world.load();
         self.board.refresh(world.links.values(), self.now());
-        world.links.values().for_each(|link| link.tell_credential());
     }
 
     /// How often a vault entry is read: every 5 s while a provider that uses it stands aside, else every 60 s.
@@ -193,7 +199,7 @@ impl Carrier for Proxy {
         if world.is_ours(authority) {
             return Admission::Intercept;
         }
-        if !callers::allows(&world, peer, None) {
+        if !callers::allows(&world, peer) {
             let reason = "only configured callers may use this door; see [callers] in the config";
             return Admission::Refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, reason.to_owned());
         }
@@ -214,11 +220,12 @@ impl Carrier for Proxy {
     async fn carry(&self, arrival: Arrival) -> Reply {
         let world = self.world.load_full();
         let Arrival { id, door, target, request, peer, line, .. } = arrival;
-        let caller = callers::name(&world, &peer, Some(&request.headers));
+        let (began, came) = (self.now(), request.path.clone());
         let Seeing { recognition, named, request } = world.see(&target, request);
-        let began = self.now();
+        callers::learn(&world).await;
+        let caller = callers::name(&world, &peer, &callers::given(&recognition, &request));
         let allowed = caller.is_some() || world.settings.callers.is_empty();
-        let call = Call { id, door, target, caller, request, named, line, began, world };
+        let call = Call { id, door, target, caller, request, came, named, line, began, world };
         let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger(door) };
         ended.tell(&call, self.now().since(began), &self.telemetry);
         ended.reply
@@ -242,7 +249,7 @@ impl Carrier for Proxy {
     }
 }
 
-fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize) -> Result<World, BuildError> {
+fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize, old: Option<&World>) -> Result<World, BuildError> {
     let around = Around {
         config: parts.config.as_str().into(),
         keeper: Arc::clone(&parts.keeper),
@@ -262,7 +269,13 @@ fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usiz
         let client = Client::new(provider.upstream.clone(), body).map(|client| client.marked(&parts.marker));
         let client = client.map_err(|source| BuildError::Client { provider: provider.id.clone(), source })?;
         let source = provider.credential.as_ref().and_then(|reference| vaults.sources.get(&reference.vault));
-        links.push(Arc::new(Link::new(provider.clone(), client, explain::kept(source), around.clone())));
+        let link = Link::new(provider.clone(), client, explain::kept(source), around.clone());
+        let before = old.and_then(|world| world.links.get(&provider.id)).filter(|old| link.is_account_of(old));
+        links.push(Arc::new(match before {
+            Some(old) => link.after(old),
+            None => link,
+        }));
     }
+    callers::tokens(&settings).for_each(|reference| parts.keeper.follow(reference));
     World::new(settings, links, Arc::clone(&parts.keeper)).map_err(BuildError::Templates)
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Asked, Reading, Recognised};
+use crate::dialect::{Asked, Dialect, Reading, Recognised};
 use crate::policy::{Attempt, OnUnknown, Past, Plan, Seen, Step, Terms, carry_over};
 use crate::proxy::answer::{Told, answered, native_end, plain_refusal};
 use crate::proxy::attempt::{Say, Task, Tried};
@@ -40,16 +40,17 @@ pub(super) struct Sending<'a> {
 impl Proxy {
     /// Reads a send and carries it, or tells what is known of it already.
     pub(super) async fn send(&self, call: &Call, seen: &Recognised) -> Ended {
-        let reading = match seen.dialect.read(seen, &call.request, &self.own_reference()) {
+        let own = self.own_reference();
+        let reading = match seen.dialect.read(seen, &call.request, &own) {
             Ok(reading) => reading,
             Err(_) if call.world.observes(&seen.dialect) => return self.observe(call, &seen.dialect, Operation::Send, None).await,
             Err(error) => return Self::unreadable(seen, &error),
         };
-        let sending = Sending::new(call, seen, reading);
+        let mut sending = Sending::new(call, seen, reading, &own);
         if sending.route.map_or(call.world.settings.mode, |route| route.mode) == Mode::Observe {
             return self.observe(call, &seen.dialect, Operation::Send, Some(&sending)).await;
         }
-        let mut ended = match self.desk.turn(&sending, self.now()).await {
+        let mut ended = match self.desk.turn(&sending, self.clock.as_ref()).await {
             Turn::Told(told) => {
                 Repeat { dialect: &seen.dialect.name }.emit(&self.telemetry);
                 told.again(&sending, self.wall())
@@ -57,6 +58,7 @@ impl Proxy {
             // The call it waited for runs on: what became of the message is not known yet.
             Turn::Overtaken => sending.ended(self, Vec::new(), Verdict::InDoubt, Some(Cause::Timeout)),
             Turn::Carry(mut open, history) => {
+                sending.inherit(&history);
                 let ended = self.carried_through(&sending, &history, &mut open).await;
                 self.desk.finish(open, &sending, &ended, self.now());
                 ended
@@ -81,10 +83,14 @@ impl Proxy {
             if !self.wait(sending, after).await {
                 break crate::policy::verdict(&past);
             }
+            // Other calls were answered in the meantime: the provider may stand aside now.
+            if !after.is_zero() && !trial && self.board.is_closed(&self.question(sending, &past), account) {
+                continue;
+            }
             sending.moves_on(self, &past, link);
-            open.begins(link);
+            open.begins(link, sending.reference(account));
             let one = self.one(sending, account, link, trial).await;
-            open.ended(one.past());
+            open.ended(one.past(sending.reference(account)));
             past.push(one.attempt.clone());
             tried.push(one);
         };
@@ -95,9 +101,8 @@ impl Proxy {
     async fn one(&self, sending: &Sending<'_>, account: usize, link: &Arc<Link>, trial: bool) -> Tried {
         let Some(say) = sending.say(account, link) else { return Tried::skipped(link, account) };
         let left = sending.plan.deadline.saturating_sub(self.now().since(sending.call.began));
-        let timeout = link.provider.timeout.min(left.max(Duration::from_secs(1)));
-        let reference = sending.message.as_ref().map_or("", |message| message.reference.as_str());
-        let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, timeout, trial }).await;
+        let reference = sending.reference(account);
+        let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, left, trial }).await;
         tried.attempt.ended = self.now().since(sending.call.began);
         let remedy = self.diagnose(&tried).map(|diagnosis| diagnosis.remedy);
         self.board.ended(link, &tried.attempt, remedy.as_deref(), self.now());
@@ -124,14 +129,21 @@ impl Proxy {
 }
 
 impl<'a> Sending<'a> {
-    fn new(call: &'a Call, seen: &'a Recognised, reading: Reading) -> Self {
+    /// `own` is the reference that stands in where the backend gave none.
+    fn new(call: &'a Call, seen: &'a Recognised, reading: Reading, own: &str) -> Self {
         let recipients: Vec<_> = reading.message.iter().map(|message| message.recipient.clone()).collect();
         let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
         let route = call.world.route(&by);
         let links = call.world.order(route, &seen.dialect);
         let bound = reading.is_bound();
-        let said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
-        let plan = plan(route, &links, &said, &reading, &seen.dialect.name);
+        let mut said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
+        said.iter_mut().zip(&links).for_each(|(said, link)| refer(said, &link.provider.dialect, &seen.dialect, own));
+        let mut plan = plan(route, &links, &said, &reading, &seen.dialect.name);
+        let named = reading.message.as_ref().is_some_and(|message| message.reference != own);
+        for (terms, link) in plan.accounts.iter_mut().zip(&links) {
+            // In its own words the request carries a reference only where the backend gave one.
+            terms.repeat_key &= named || link.provider.dialect.name != seen.dialect.name;
+        }
         Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, said, plan }
     }
 
@@ -151,6 +163,27 @@ impl<'a> Sending<'a> {
         self.route.map_or(REPEAT_WINDOW, |route| route.repeat_window)
     }
 
+    /// What the provider knows the message by.
+    fn reference(&self, account: usize) -> &str {
+        self.said.get(account).and_then(Option::as_ref).map_or("", |message| message.reference.as_str())
+    }
+
+    /// A service that recognises a repeat by its reference does so only under the one that it was given before.
+    fn inherit(&mut self, history: &[Past]) {
+        let doubts = history.iter().filter(|past| matches!(past.outcome, Outcome::Unknown(_)));
+        for past in doubts {
+            let Some(account) = self.links.iter().position(|link| link.provider.id == past.provider) else { continue };
+            let foreign = self.links.get(account).is_some_and(|link| link.provider.dialect.name != self.seen.dialect.name);
+            if let Some(said) = self.said.get_mut(account).and_then(Option::as_mut).filter(|_| foreign && !past.reference.is_empty()) {
+                said.reference.clone_from(&past.reference);
+            }
+            let same = self.reference(account) == past.reference;
+            if let Some(terms) = self.plan.accounts.get_mut(account) {
+                terms.repeat_key &= same && !past.reference.is_empty();
+            }
+        }
+    }
+
     /// The backend's own request where the provider speaks it and has the same words approved; else the message anew.
     fn say(&'a self, account: usize, link: &Link) -> Option<Say<'a>> {
         let said = self.said.get(account)?.as_ref();
@@ -168,7 +201,8 @@ impl<'a> Sending<'a> {
         if let Some((from, cause)) = from.zip(last.outcome.cause()).filter(|(from, _)| **from != to.provider.id) {
             Failover { from, to: &to.provider.id, cause }.emit(&proxy.telemetry);
         }
-        if past.iter().any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_))) {
+        let elsewhere = |attempt: &&Attempt| self.links.get(attempt.account).is_none_or(|link| link.provider.id != to.provider.id);
+        if past.iter().filter(elsewhere).any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_))) {
             PossibleDuplicate { provider: &to.provider.id }.emit(&proxy.telemetry);
         }
     }
@@ -199,8 +233,9 @@ impl<'a> Sending<'a> {
 
 impl Tried {
     /// As a later call needs it.
-    fn past(&self) -> Past {
-        Past { provider: self.link.provider.id.clone(), credential: self.attempt.credential, outcome: self.attempt.outcome.clone() }
+    fn past(&self, reference: &str) -> Past {
+        let (credential, outcome) = (self.attempt.credential, self.attempt.outcome.clone());
+        Past { provider: self.link.provider.id.clone(), credential, outcome, reference: reference.to_owned() }
     }
 
     fn skipped(link: &Arc<Link>, account: usize) -> Self {
@@ -216,6 +251,14 @@ fn said(call: &Call, reading: &Reading, link: &Link, bound: bool) -> Option<Mess
     let message = reading.message.as_ref()?;
     let approved = call.world.templates.said(&message.text).filter(|_| !bound);
     Some(approved.map_or_else(|| message.clone(), |said| said.at(message, link.provider.id.as_str(), &link.provider.dialect.name)))
+}
+
+/// Backends give all their messages the same reference, or one that another service has seen before: where a
+/// service would refuse that as a repeat, a translated message goes under a reference of ours.
+fn refer(said: &mut Option<Message>, theirs: &Dialect, spoken: &Dialect, own: &str) {
+    if let Some(said) = said.as_mut().filter(|_| theirs.name != spoken.name && theirs.knows_repeats()) {
+        own.clone_into(&mut said.reference);
+    }
 }
 
 fn plan(route: Option<&Route>, links: &[Arc<Link>], said: &[Option<Message>], reading: &Reading, spoken: &str) -> Plan {

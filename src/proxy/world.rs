@@ -23,8 +23,6 @@ pub(super) struct World {
     pub(super) keeper: Arc<Keeper>,
     /// Dialects of configured providers: whose hosts are ours.
     spoken: Vec<Arc<Dialect>>,
-    /// A provider's own `operations`, by its dialect.
-    extra: Vec<(String, Vec<String>)>,
 }
 
 /// What a request is, and whose account its address names.
@@ -53,9 +51,8 @@ impl World {
                 spoken.push(Arc::clone(&provider.dialect));
             }
         }
-        let extra = settings.providers.iter().map(|provider| (provider.dialect.name.clone(), provider.operations.clone())).collect();
         let links = links.into_iter().map(|link| (link.provider.id.clone(), link)).collect();
-        Ok(Self { settings, links, templates, keeper, spoken, extra })
+        Ok(Self { settings, links, templates, keeper, spoken })
     }
 
     /// Whether calls for this host are read here.
@@ -69,21 +66,23 @@ impl World {
 
     /// Says what a request is.
     pub(super) fn see(&self, target: &Target, mut request: Request) -> Seeing {
-        let recognise_at = |place: Place<'_>, request: &Request| recognise(&self.spoken, place, request, &self.extra);
+        let recognise_at =
+            |place: Place<'_>, request: &Request, named: Option<&ProviderId>| recognise(&self.spoken, place, request, &self.extra(named));
         let (recognition, named) = match target {
             Target::Host(authority) => match self.link_at(authority) {
                 Some(link) if !link.provider.dialect.hosts_match(&authority.host) => {
                     request.path = rebased(&request.path, &link.provider.base_url, link.provider.dialect.base_url());
-                    (recognise_at(Place::Named(&link.provider.dialect), &request), Some(link.provider.id.clone()))
+                    let id = &link.provider.id;
+                    (recognise_at(Place::Named(&link.provider.dialect), &request, Some(id)), Some(id.clone()))
                 }
-                Some(_) | None => (recognise_at(Place::Host(&authority.host), &request), None),
+                Some(_) | None => (recognise_at(Place::Host(&authority.host), &request, None), None),
             },
             Target::Base | Target::Nowhere => match self.first_segment(&request.path) {
                 Some(Prefix { dialect, named, rest }) => {
                     request.path = rest;
-                    (recognise_at(Place::Named(&dialect), &request), named)
+                    (recognise_at(Place::Named(&dialect), &request, named.as_ref()), named)
                 }
-                None if *target == Target::Nowhere => (recognise_at(Place::Nowhere, &request), None),
+                None if *target == Target::Nowhere => (recognise_at(Place::Nowhere, &request, None), None),
                 None => (Recognition::Foreign, None),
             },
         };
@@ -107,9 +106,15 @@ impl World {
     }
 
     /// Whose account a carried call goes through: the one it names, else the first that speaks its dialect.
-    pub(super) fn carrier(&self, named: Option<&ProviderId>, dialect: &Dialect) -> Option<Arc<Link>> {
+    pub(super) fn carrier(&self, named: Option<&ProviderId>, dialect: &Dialect, may: impl Fn(&Link) -> bool) -> Option<Arc<Link>> {
         let named = named.and_then(|id| self.links.get(id).cloned());
-        named.or_else(|| self.order(None, dialect).into_iter().next())
+        named.or_else(|| self.order(None, dialect).into_iter().find(|link| may(link)))
+    }
+
+    /// The operations that accounts add: only its own where the address names one.
+    fn extra(&self, named: Option<&ProviderId>) -> Vec<(String, Vec<String>)> {
+        let meant = self.settings.providers.iter().filter(|provider| named.is_none_or(|named| provider.id == *named));
+        meant.map(|provider| (provider.dialect.name.clone(), provider.operations.clone())).collect()
     }
 
     /// Whether calls in this dialect that are no message are only watched: a placeholder login would make

@@ -461,7 +461,7 @@ fn a_trial_is_one_attempt() {
 #[test]
 fn an_inherited_history_binds_but_costs_nothing() {
     let names = ["a", "b", "gone"].map(ProviderId::new);
-    let past = |provider: &ProviderId, outcome| Past { provider: provider.clone(), credential: held(1), outcome };
+    let past = |provider: &ProviderId, outcome| Past { provider: provider.clone(), credential: held(1), outcome, reference: String::new() };
     let doubt = past(&names[0], Outcome::Unknown(Cause::Timeout));
     let order = &names[..2];
     let frugal = Plan { sends: 1, attempts_per_account: 1, ..plan(OnUnknown::Failover) };

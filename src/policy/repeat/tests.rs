@@ -30,7 +30,7 @@ fn key(text: &str) -> Key {
 
 fn doubt() -> Vec<Past> {
     let outcome = Outcome::Unknown(Cause::Timeout);
-    vec![Past { provider: ProviderId::new("first"), credential: Held::from(Version(1)), outcome }]
+    vec![Past { provider: ProviderId::new("first"), credential: Held::from(Version(1)), outcome, reference: String::new() }]
 }
 
 fn new(asked: &Asked<u32>) -> Ticket {
@@ -68,7 +68,7 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
 
 #[test]
 fn providers_that_left_the_plan_are_told_apart() {
-    let past = |name: &str, outcome| Past { provider: ProviderId::new(name), credential: Held::default(), outcome };
+    let past = |name: &str, outcome| Past { provider: ProviderId::new(name), credential: Held::default(), outcome, reference: String::new() };
     let (doubt, duplicate) = (Outcome::Unknown(Cause::Timeout), Outcome::Refused(Cause::Duplicate));
     let history = [
         past("x", Outcome::Refused(Cause::BalanceEmpty)),

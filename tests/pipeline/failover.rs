@@ -1,0 +1,311 @@
+//! Who is asked next, and what the backend reads in the end.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
+use crate::stage::{Stage, body, message, playmobile, post, provider, route, said};
+
+async fn three(more: &str) -> (Fake, Fake, Fake, Stage) {
+    let (a, b, c) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let accounts = provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &provider("c", "plain", &c, "");
+    let stage = Stage::open(&(accounts + &route("a b c", more)));
+    (a, b, c, stage)
+}
+
+#[tokio::test]
+async fn the_message_goes_on_translated_and_the_backend_reads_its_own_success() {
+    let (a, b) =
+        (Fake::open(|_, _| say(400, r#"{"error-code":102,"error-description":"Account locked"}"#)).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("b play", "")));
+    let reply = stage.ask(playmobile("otp-1", "kod + 123 & ўқ")).await;
+    assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (200, "Request is received"));
+    assert_eq!((said(&reply, "x-sms-sidecar-provider"), said(&reply, "x-sms-sidecar-attempts")), ("b", "2"));
+    assert_eq!((a.count(), b.count()), (1, 1), "the dialect spoken comes first");
+    let got = &b.got()[0];
+    assert_eq!((got.json("/to"), got.json("/text"), got.json("/sender")), ("+998901234567".into(), "kod + 123 & ўқ".into(), "3700".into()));
+    assert_eq!(got.header("authorization"), Some("Bearer token-number-1"));
+    assert_eq!(stage.metric("failovers_total", &[("from", "play"), ("to", "b"), ("cause", "account-suspended")]), 1.0);
+    assert_eq!(stage.metric("route_first_choice", &[("route", "r")]), 0.0);
+    assert_eq!(stage.metric("calls_total", &[("dialect", "playmobile"), ("operation", "send"), ("verdict", "accepted")]), 1.0);
+}
+
+#[tokio::test]
+async fn all_refuse_is_503_with_retry_after_in_the_dialect_and_never_401() {
+    let (a, b) = (Fake::open(|_, _| say(401, "denied")).await, Fake::open(|_, _| refuses("credential-rejected")).await);
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
+    let reply = stage.ask(playmobile("otp-1", "kod 1")).await;
+    assert_eq!(reply.status.as_u16(), 503);
+    assert!(body(&reply).contains("\"error-code\":100"), "{}", body(&reply));
+    assert_eq!((said(&reply, "retry-after"), said(&reply, "x-sms-sidecar-cause")), ("5", "credential-rejected"));
+}
+
+#[tokio::test]
+async fn after_a_doubt_another_provider_and_a_possible_duplicate() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| loses());
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 1, 1));
+    assert_eq!(stage.metric("possible_duplicates_total", &[("provider", "b")]), 1.0);
+}
+
+#[tokio::test]
+async fn after_a_doubt_stop_ends_the_call() {
+    let (a, b, _c, stage) = three("on_unknown = \"stop\"").await;
+    a.now(|_, _| loses());
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (504, 1, 0));
+    assert_eq!(stage.metric("possible_duplicates_total", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn never_the_same_provider_after_a_doubt_and_the_doubt_is_said() {
+    let (a, b, c, stage) = three("").await;
+    a.now(|_, _| say(500, "oops"));
+    b.now(|_, _| refuses("balance-empty"));
+    c.now(|_, _| refuses("sender-not-allowed"));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count(), c.count()), (504, 1, 1, 1));
+}
+
+#[tokio::test]
+async fn two_providers_who_refuse_the_message_end_the_call() {
+    let (a, b, c, stage) = three("").await;
+    a.now(|_, _| refuses("message-invalid"));
+    b.now(|_, _| refuses("recipient-invalid"));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count(), c.count()), (422, 1, 1, 0));
+    b.now(|_, _| takes());
+    assert_eq!(stage.send("two").await.status.as_u16(), 202, "one may be wrong");
+}
+
+#[tokio::test]
+async fn an_opt_out_is_not_walked_around() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| refuses("recipient-blocked"));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (422, 1, 0));
+    assert_eq!(stage.standing("a"), "open");
+}
+
+#[tokio::test]
+async fn a_sender_that_is_not_allowed_takes_the_account_from_nobody_else() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| refuses("sender-not-allowed"));
+    assert_eq!(stage.send("one").await.status.as_u16(), 202);
+    assert_eq!((stage.standing("a").as_str(), b.count()), ("open", 1));
+}
+
+#[tokio::test]
+async fn throttled_is_next_and_rests_as_long_as_it_asks() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| refuses("throttled").with("retry-after", "30"));
+    for text in ["one", "two"] {
+        assert_eq!(stage.send(text).await.status.as_u16(), 202);
+    }
+    assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "resting".to_owned()));
+    stage.pass(Duration::from_secs(30));
+    a.now(|_, _| takes());
+    assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "a");
+}
+
+#[tokio::test]
+async fn back_to_a_throttled_one_if_the_deadline_allows() {
+    let a = Fake::open(|_, nth| if nth == 0 { refuses("throttled").with("retry-after", "1") } else { takes() }).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\"")));
+    assert_eq!((stage.send("one").await.status.as_u16(), a.count()), (202, 2));
+    let b = Fake::open(|_, _| refuses("throttled").with("retry-after", "20")).await;
+    let stage = Stage::open(&(provider("a", "plain", &b, "") + &route("a", "deadline = \"8s\"")));
+    assert_eq!((stage.send("one").await.status.as_u16(), b.count()), (503, 1));
+}
+
+#[tokio::test]
+async fn a_provider_that_fails_rests_after_three_and_is_tried_by_one() {
+    let (a, _b, _c, stage) = three("").await;
+    a.now(|_, _| say(503, "busy"));
+    for text in ["1", "2", "3", "4", "5"] {
+        stage.send(text).await;
+    }
+    assert_eq!((a.count(), stage.standing("a")), (3, "resting".to_owned()));
+    stage.pass(Duration::from_secs(15));
+    stage.send("6").await;
+    stage.send("7").await;
+    assert_eq!(a.count(), 4, "one message tries");
+}
+
+#[tokio::test]
+async fn a_closed_port_is_unsent_and_goes_on() {
+    let (gone, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let nobody = listener.local_addr().unwrap();
+    drop(listener);
+    let config = provider("a", "plain", &gone, "").replace(&gone.address.to_string(), &nobody.to_string());
+    let stage = Stage::open(&(config + &provider("b", "plain", &b, "") + &route("a b", "")));
+    assert_eq!(stage.send("one").await.status.as_u16(), 202);
+    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unsent"), ("cause", "unreachable")]), 1.0);
+    assert_eq!(stage.metric("possible_duplicates_total", &[]), 0.0);
+}
+
+#[tokio::test]
+async fn a_stalled_provider_is_a_doubt_within_its_time_limit() {
+    let gate = Gate::closed();
+    let a = Fake::open(move |_, _| takes().behind(&gate)).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "").replace("\"2s\"", "\"1s\"") + &route("a", "")));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (504, "timeout"));
+}
+
+#[tokio::test]
+async fn no_send_begins_when_a_login_took_the_time_that_was_left() {
+    let gate = Gate::closed();
+    let a = Fake::open(move |_, _| say(200, "{}").behind(&gate)).await;
+    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "deadline = \"2s\"")));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.at("/message")), (503, 0));
+}
+
+/// A service that refuses a reference that it has seen.
+fn remembers(first: Say) -> impl Fn(&Got, usize) -> Say {
+    let seen = Mutex::new(BTreeSet::new());
+    move |got, nth| {
+        let id = got.json("/messages/0/destinations/0/messageId");
+        let status = if seen.lock().unwrap().insert(id.clone()) { (1, 26) } else { (5, 23) };
+        if nth == 0 && first.loses {
+            return first.clone();
+        }
+        say(
+            200,
+            &format!(r#"{{"messages":[{{"messageId":"{id}","status":{{"groupId":{},"id":{},"description":"d"}}}}]}}"#, status.0, status.1),
+        )
+    }
+}
+
+#[tokio::test]
+async fn duplicate_after_our_own_doubt_is_accepted() {
+    let a = Fake::open(remembers(loses())).await;
+    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count()), (202, 2));
+    let id = |at: usize| a.got()[at].json("/messages/0/destinations/0/messageId");
+    assert_eq!(id(0), id(1), "the same key both times");
+}
+
+#[tokio::test]
+async fn a_constant_reference_of_the_backends_is_no_repeat_elsewhere() {
+    let a = Fake::open(remembers(takes())).await;
+    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
+    for text in ["kod 1", "kod 2", "kod 3"] {
+        let reply = stage.ask(playmobile("abc", text)).await;
+        assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (200, "Request is received"), "{text}");
+    }
+    assert_eq!(a.count(), 3);
+}
+
+#[tokio::test]
+async fn without_a_reference_in_the_backends_own_words_there_is_no_repeat_key() {
+    let a = Fake::open(|_, _| loses()).await;
+    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
+    let words = |id: &str| {
+        let body = format!(
+            r#"{{"messages":[{{"sender":"S","destinations":[{{"to":"998901234567"{id}}}],"content":{{"text":"kod{}"}}}}]}}"#,
+            id.len()
+        );
+        post("/infobip/sms/3/messages", &body)
+    };
+    assert_eq!((stage.ask(words("")).await.status.as_u16(), a.count()), (504, 1));
+    assert_eq!((stage.ask(words(r#","messageId":"m-1""#)).await.status.as_u16(), a.count()), (504, 3), "with one there is");
+}
+
+#[tokio::test]
+async fn a_duplicate_of_something_else_ends_the_call() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| refuses("duplicate"));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), b.count()), (409, 0));
+}
+
+#[tokio::test]
+async fn approved_words_and_providers_that_take_no_others() {
+    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let words = "[templates.login]\ntext = \"kod {code}\"\ntexts = { a = \"Kirish kodi: {code}\" }\n";
+    let config = provider("a", "plain", &a, "templates = \"only\"\n") + &provider("b", "plain", &b, "") + words + &route("a b", "");
+    let stage = Stage::open(&config);
+    assert_eq!(stage.send("kod 123").await.status.as_u16(), 202);
+    assert_eq!(a.got()[0].json("/text"), "Kirish kodi: 123");
+    let reply = stage.send("something else").await;
+    assert_eq!((said(&reply, "x-sms-sidecar-provider"), a.count(), b.count()), ("b", 1, 1));
+}
+
+#[tokio::test]
+async fn a_batch_is_native_and_whole() {
+    let (a, b) = (Fake::open(|_, _| say(200, "Request is received")).await, Fake::open(|_, _| takes()).await);
+    let stage =
+        Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("b play", "prefer = \"listed\"")));
+    let batch = |many: usize| {
+        let one = |nth: usize| serde_json::json!({ "recipient": format!("99890{nth:07}"), "message-id": "m", "sms": { "originator": "3700", "content": { "text": "t" } } });
+        post("/playmobile/broker-api/send", &serde_json::json!({ "messages": (0..many).map(one).collect::<Vec<_>>() }).to_string())
+    };
+    let reply = stage.ask(batch(3)).await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (200, 1, 0));
+    assert_eq!(a.got()[0].body.matches("recipient").count(), 3);
+    let reply = stage.ask(batch(101)).await;
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (503, "not-translatable"));
+    a.now(|_, _| say(400, r#"{"error-code":102}"#));
+    assert_eq!(stage.ask(batch(2)).await.status.as_u16(), 503);
+    assert_eq!((a.count(), b.count()), (2, 0), "it is never split, merged or translated");
+}
+
+#[tokio::test]
+async fn what_the_message_has_no_word_for_binds_the_call() {
+    let (a, b) = (Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
+    let mut request = playmobile("m", "t");
+    request.body = String::from_utf8(request.body.to_vec()).unwrap().replacen('{', r#"{"timing":{"localtime":1},"#, 1).into();
+    assert_eq!((stage.ask(request).await.status.as_u16(), b.count()), (503, 0));
+}
+
+#[tokio::test]
+async fn an_unreadable_request_is_the_dialects_own_4xx_and_nothing_is_sent() {
+    let (a, _b, _c, stage) = three("").await;
+    let mut other = message("x");
+    other.headers.insert("content-type", "text/csv".parse().unwrap());
+    let encoded = crate::stage::with(message("y"), "content-encoding", "gzip");
+    for (request, status) in [
+        (post("/plain/v1/messages", "{"), 400),
+        (post("/plain/v1/messages", r#"{"to":"+998901234567"}"#), 400),
+        (post("/plain/v1/messages", r#"{"text":"t"}"#), 400),
+        (other, 415),
+        (encoded, 415),
+    ] {
+        let reply = stage.ask(request).await;
+        assert_eq!(reply.status.as_u16(), status);
+        assert!(body(&reply).contains("\"error\":\"message-invalid\""), "{}", body(&reply));
+    }
+    assert_eq!(a.count(), 0);
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_no_number_is_bound_to_its_service() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| refuses("recipient-invalid"));
+    b.now(|_, _| refuses("recipient-invalid"));
+    let reply = stage.ask(post("/plain/v1/messages", r#"{"to":"nobody","text":"t"}"#)).await;
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (400, "recipient-invalid"), "the service's own reply");
+    assert_eq!((a.count(), b.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn the_retry_budget_ends_repeats_at_one_provider() {
+    // Two attempts a call; what is throttled for no time at all may be repeated as long as the budget lasts.
+    let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "0")).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "attempts = 2")));
+    let mut each = Vec::new();
+    for nth in 0..16 {
+        let before = a.count();
+        stage.send(&format!("text {nth}")).await;
+        each.push(a.count() - before);
+    }
+    assert_eq!(each[0], 2);
+    assert_eq!(each[15], 1, "{each:?}");
+}

@@ -1,0 +1,277 @@
+//! Credentials: healing within the call, what is dead is left alone, coming back.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::fake::{Fake, Gate, refuses, say, takes};
+use crate::stage::{Stage, provider, route, said};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// Takes only this token.
+fn knows(token: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
+    move |got, _| if got.header("authorization") == Some(&format!("Bearer {token}")) { takes() } else { refuses("credential-rejected") }
+}
+
+async fn two(first: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+    let (a, b) = (Fake::open(first).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
+    (a, b, stage)
+}
+
+#[tokio::test]
+async fn a_newer_version_heals_within_the_call() {
+    let (a, b, stage) = two(knows("token-number-2")).await;
+    stage.looked_first("a").await;
+    stage.put("a", &[("token", "token-number-2")]);
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 0));
+    assert_eq!(said(&reply, "x-sms-sidecar-attempts"), "2");
+    assert_eq!(stage.standing("a"), "open");
+    let labels = [("provider", "a"), ("kind", "send"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    assert_eq!(stage.metric("attempts_total", &labels), 1.0);
+    assert_eq!(stage.metric("upstream_responses_total", &[("provider", "a"), ("status", "401")]), 1.0);
+}
+
+#[tokio::test]
+async fn a_newer_version_is_tried_once_then_the_next_provider() {
+    let (a, b, stage) = two(|_, _| refuses("credential-rejected")).await;
+    stage.looked_first("a").await;
+    stage.put("a", &[("token", "token-number-2")]);
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 1));
+    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.metric("failovers_total", &[("from", "a"), ("to", "b"), ("cause", "credential-rejected")]), 1.0);
+}
+
+#[tokio::test]
+async fn a_dead_version_is_not_sent_again_until_it_changes() {
+    let (a, _b, stage) = two(knows("token-number-2")).await;
+    for text in ["one", "two", "three"] {
+        assert_eq!(stage.send(text).await.status.as_u16(), 202);
+    }
+    assert_eq!(a.count(), 1, "only the first met the dead credential");
+    stage.put("a", &[("token", "token-number-2")]);
+    stage.looked("a").await;
+    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(said(&stage.send("four").await, "x-sms-sidecar-provider"), "a");
+}
+
+#[tokio::test]
+async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
+    let (a, _b, stage) = two(|_, _| refuses("credential-rejected")).await;
+    stage.send("one").await;
+    stage.pass(MINUTE);
+    for text in ["two", "three"] {
+        stage.send(text).await;
+    }
+    assert_eq!(a.count(), 2, "one message may try it");
+    stage.pass(MINUTE);
+    stage.send("four").await;
+    assert_eq!(a.count(), 2, "the next recheck is after two minutes");
+    stage.pass(MINUTE);
+    a.now(|_, _| takes());
+    assert_eq!(said(&stage.send("five").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(stage.standing("a"), "open");
+}
+
+#[tokio::test]
+async fn an_account_refusal_sets_aside_without_a_second_attempt() {
+    for cause in ["permission-denied", "account-suspended", "balance-empty", "ip-not-allowed"] {
+        let (a, b, stage) = two(move |_, _| refuses(cause)).await;
+        assert_eq!(stage.send("one").await.status.as_u16(), 202);
+        stage.send("two").await;
+        assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "aside".to_owned()), "{cause}");
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_missing_is_next_and_comes_back_with_the_entry() {
+    let (a, b, stage) = two(|_, _| takes()).await;
+    stage.lose("a");
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 0, 1));
+    assert_eq!(stage.standing("a"), "aside");
+    stage.put("a", &[("token", "token-number-1")]);
+    stage.looked_first("a").await;
+    assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
+}
+
+#[tokio::test]
+async fn a_vault_that_fails_later_leaves_the_last_good_credential() {
+    let (a, _b, stage) = two(|_, _| takes()).await;
+    stage.send("one").await;
+    stage.lose("a");
+    assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(a.count(), 2);
+}
+
+/// A service that wants a login first: `token-N` is the Nth login's.
+fn service(good: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
+    move |got, nth| {
+        if got.line.contains("/auth/login") {
+            return if got.body.contains("password-1") { logged_in(nth, 30 * 24 * 3600) } else { say(401, r#"{"message":"no"}"#) };
+        }
+        match got.header("authorization") {
+            Some(bearer) if bearer.contains(good) => say(200, r#"{"id":"e-1","message":"Waiting for SMS provider","status":"waiting"}"#),
+            _ => say(401, r#"{"message":"Expired","status":"token-invalid"}"#),
+        }
+    }
+}
+
+fn logged_in(nth: usize, life: i64) -> crate::fake::Say {
+    use base64::Engine;
+    let exp = jiff::Timestamp::now().as_second() + life;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp},"n":{nth}}}"#));
+    say(200, &format!(r#"{{"message":"token_generated","data":{{"token":"head.{claims}.sign{nth}"}},"token_type":"bearer"}}"#))
+}
+
+async fn eskiz(script: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+    let (a, b) = (Fake::open(script).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(
+        &(provider("a", "eskiz", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "prefer = \"listed\"\ndeadline = \"8s\"")),
+    );
+    (a, b, stage)
+}
+
+#[tokio::test]
+async fn twenty_calls_make_one_login() {
+    let (a, b, stage) = eskiz(service("sign")).await;
+    let stage = Arc::new(stage);
+    let calls: Vec<_> = (0..20)
+        .map(|nth| {
+            let stage = Arc::clone(&stage);
+            tokio::spawn(async move { stage.send(&format!("text {nth}")).await.status.as_u16() })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 202);
+    }
+    assert_eq!((a.at("/auth/login"), a.at("/message/sms/send"), b.count()), (1, 20, 0));
+}
+
+#[tokio::test]
+async fn a_401_within_a_tokens_life_is_one_new_login() {
+    let (a, b, stage) = eskiz(service("sign")).await;
+    stage.send("one").await;
+    // The service forgets every token but the next one's.
+    a.now(service("sign3"));
+    let reply = stage.send("two").await;
+    assert_eq!((said(&reply, "x-sms-sidecar-provider"), a.at("/auth/login"), b.count()), ("a", 2, 0));
+    assert_eq!(stage.standing("a"), "open");
+}
+
+#[tokio::test]
+async fn a_second_401_with_a_new_token_is_the_accounts() {
+    let (a, b, stage) = eskiz(service("never")).await;
+    stage.send("one").await;
+    assert_eq!((a.at("/auth/login"), a.at("/message/sms/send"), b.count()), (2, 2, 1));
+    assert_eq!(stage.standing("a"), "aside");
+    stage.send("two").await;
+    assert_eq!((a.count(), b.count()), (4, 2), "the account is left alone");
+}
+
+#[tokio::test]
+async fn a_new_credential_has_its_own_second_login() {
+    let (a, _b, stage) = eskiz(service("never")).await;
+    stage.send("one").await;
+    assert_eq!(stage.standing("a"), "aside");
+    stage.put("a", &[("email", "other@example.com")]);
+    stage.looked("a").await;
+    let before = a.at("/auth/login");
+    stage.send("two").await;
+    assert_eq!(a.at("/auth/login") - before, 2, "what was said of the old one's tokens says nothing of this one's");
+}
+
+#[tokio::test]
+async fn a_refused_login_is_not_repeated_with_the_same_version() {
+    let (a, b, stage) = eskiz(|_, _| say(401, r#"{"message":"no"}"#)).await;
+    for text in ["one", "two", "three"] {
+        stage.send(text).await;
+    }
+    assert_eq!((a.at("/auth/login"), a.at("/message"), b.count()), (1, 0, 3));
+    assert_eq!(stage.standing("a"), "aside");
+    let login = [("provider", "a"), ("kind", "login"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    assert_eq!(stage.metric("attempts_total", &login), 1.0);
+    stage.put("a", &[("email", "other@example.com")]);
+    stage.looked("a").await;
+    a.now(service("sign"));
+    assert_eq!(said(&stage.send("four").await, "x-sms-sidecar-provider"), "a");
+}
+
+#[tokio::test]
+async fn callers_who_waited_for_a_lost_login_do_not_each_repeat_it() {
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    let (a, b, stage) = eskiz(move |_, _| crate::fake::loses().behind(&shut)).await;
+    let stage = Arc::new(stage);
+    let calls: Vec<_> = (0..10)
+        .map(|nth| {
+            let stage = Arc::clone(&stage);
+            tokio::spawn(async move { stage.send(&format!("text {nth}")).await.status.as_u16() })
+        })
+        .collect();
+    a.came(1).await;
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    for call in calls {
+        assert_eq!(call.await.unwrap(), 202);
+    }
+    assert_eq!(b.count(), 10);
+    assert!(a.at("/auth/login") <= 3, "{} logins for ten calls that waited for one", a.at("/auth/login"));
+}
+
+#[tokio::test]
+async fn a_token_is_renewed_before_it_runs_out() {
+    let (a, b, stage) = eskiz(service("sign")).await;
+    stage.send("one").await;
+    stage.pass(Duration::from_secs(26 * 24 * 3600));
+    stage.send("two").await;
+    assert_eq!(a.at("/auth/login"), 1);
+    stage.pass(Duration::from_secs(24 * 3600 + 3600));
+    stage.send("three").await;
+    assert_eq!((a.at("/auth/login"), b.count()), (2, 0));
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_leaves_the_old_token_and_is_not_asked_for_by_every_call() {
+    let failing = Arc::new(AtomicBool::new(false));
+    let fails = Arc::clone(&failing);
+    let (a, b, stage) = eskiz(move |got, nth| {
+        let login = got.line.contains("/auth/login");
+        if login && fails.load(Ordering::SeqCst) { say(401, r#"{"message":"no"}"#) } else { service("sign")(got, nth) }
+    })
+    .await;
+    stage.send("one").await;
+    failing.store(true, Ordering::SeqCst);
+    stage.pass(Duration::from_secs(28 * 24 * 3600));
+    for text in ["two", "three", "four"] {
+        assert_eq!(said(&stage.send(text).await, "x-sms-sidecar-provider"), "a", "the old token still has time left");
+    }
+    assert_eq!((a.at("/auth/login"), b.count()), (2, 0), "a refused login is not repeated with the same version");
+}
+
+#[tokio::test]
+async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
+    let (a, b, stage) = two(|_, _| refuses("balance-empty")).await;
+    b.now(|_, _| refuses("credential-rejected"));
+    assert_eq!(stage.send("one").await.status.as_u16(), 503);
+    assert_eq!((a.count(), b.count()), (1, 1));
+    // The first resort is due at once, and then every ten seconds.
+    let tries = |a: &Fake, b: &Fake| (a.count(), b.count());
+    stage.send("two").await;
+    assert_eq!(tries(&a, &b), (2, 1));
+    for text in ["three", "four"] {
+        let reply = stage.send(text).await;
+        assert_eq!((reply.status.as_u16(), said(&reply, "retry-after")), (503, "5"));
+    }
+    assert_eq!(tries(&a, &b), (2, 1));
+    stage.pass(Duration::from_secs(10));
+    a.now(|_, _| takes());
+    assert_eq!(stage.send("five").await.status.as_u16(), 202);
+    assert_eq!(tries(&a, &b), (3, 1));
+    assert_eq!(stage.standing("a"), "open");
+}

@@ -1,0 +1,111 @@
+//! The same message again: while its call runs, after its answer, after a doubt.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::fake::{Fake, Gate, loses, refuses, say, takes};
+use crate::stage::{Stage, body, message, provider, route, with};
+
+async fn one(more: &str) -> (Fake, Arc<Stage>) {
+    let a = Fake::open(|_, _| takes()).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", more)));
+    (a, Arc::new(stage))
+}
+
+fn begin(stage: &Arc<Stage>, text: &'static str) -> tokio::task::JoinHandle<(u16, String)> {
+    let stage = Arc::clone(stage);
+    tokio::spawn(async move {
+        let reply = stage.send(text).await;
+        (reply.status.as_u16(), body(&reply))
+    })
+}
+
+#[tokio::test]
+async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
+    let (a, stage) = one("").await;
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    a.now(move |_, nth| say(202, &format!(r#"{{"id":"id-{nth}","status":"accepted"}}"#)).behind(&shut));
+    let first = begin(&stage, "kod 1");
+    a.came(1).await;
+    let second = begin(&stage, "kod 1");
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    gate.open();
+    let (first, second) = (first.await.unwrap(), second.await.unwrap());
+    assert_eq!((first.0, first.1.contains("id-0"), a.count()), (202, true, 1));
+    assert_eq!(first, second);
+    assert_eq!(begin(&stage, "kod 1").await.unwrap(), first, "and so does one that comes after it");
+    assert_eq!(stage.metric("repeats_total", &[("dialect", "plain")]), 2.0);
+    stage.pass(Duration::from_secs(10));
+    assert_eq!((begin(&stage, "kod 1").await.unwrap().0, a.count()), (202, 2), "for ten seconds");
+}
+
+#[tokio::test]
+async fn a_message_refused_for_itself_is_answered_alike() {
+    let (a, stage) = one("").await;
+    a.now(|_, _| refuses("recipient-blocked"));
+    for _ in 0..2 {
+        assert_eq!(stage.send("kod 1").await.status.as_u16(), 422);
+    }
+    assert_eq!(a.count(), 1);
+}
+
+#[tokio::test]
+async fn after_not_sent_it_begins_anew() {
+    let (a, stage) = one("").await;
+    a.now(|_, _| refuses("sender-not-allowed"));
+    assert_eq!(stage.send("kod 1").await.status.as_u16(), 503);
+    a.now(|_, _| takes());
+    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 2));
+}
+
+#[tokio::test]
+async fn one_in_doubt_passes_its_history_on() {
+    let (a, stage) = one("").await;
+    a.now(|_, _| loses());
+    assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
+    a.now(|_, _| takes());
+    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (504, 1), "never the same provider");
+    assert_eq!((stage.send("kod 2").await.status.as_u16(), a.count()), (202, 2), "another code is another message");
+    stage.pass(Duration::from_secs(11));
+    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 3));
+}
+
+#[tokio::test]
+async fn a_repeat_after_a_doubt_carries_the_same_key_where_the_service_knows_one() {
+    let a = Fake::open(|_, _| loses()).await;
+    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "attempts = 1")));
+    assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
+    a.now(|_, _| say(200, r#"{"messages":[{"messageId":"m","status":{"groupId":5,"id":23,"description":"d"}}]}"#));
+    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 2), "it had taken the first");
+    let id = |at: usize| a.got()[at].json("/messages/0/destinations/0/messageId");
+    assert_eq!(id(0), id(1));
+}
+
+#[tokio::test]
+async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
+    let (a, stage) = one("repeat_window = \"0s\"").await;
+    let gate = Gate::closed();
+    let shut = gate.clone();
+    a.now(move |_, _| takes().behind(&shut));
+    let (first, second) = (begin(&stage, "kod 1"), begin(&stage, "kod 1"));
+    a.came(2).await;
+    gate.open();
+    assert_eq!((first.await.unwrap().0, second.await.unwrap().0, a.count()), (202, 202, 2));
+}
+
+#[tokio::test]
+async fn an_idempotency_key_means_its_repeat_however_late() {
+    for window in ["", "repeat_window = \"0s\""] {
+        let (a, stage) = one(window).await;
+        let keyed = |text| with(message(text), "idempotency-key", "k-1");
+        let first = stage.ask(keyed("kod 1")).await;
+        stage.pass(Duration::from_secs(60));
+        let again = stage.ask(keyed("kod 1")).await;
+        assert_eq!((again.status, again.body, a.count()), (first.status, first.body, 1), "{window}");
+        stage.ask(keyed("kod 2")).await;
+        assert_eq!(a.count(), 2, "a backend that always gives the same key still gets each code delivered");
+    }
+}

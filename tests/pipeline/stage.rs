@@ -1,0 +1,242 @@
+//! A pipeline made from config text over fake services and a folder as vault, with a clock that
+//! tests can move on.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use prometheus::Registry;
+use sms_sidecar::clock::{Clock, Moment, RealClock};
+use sms_sidecar::config::{Loaded, check_text};
+use sms_sidecar::dialect::{Catalog, Reply, Request};
+use sms_sidecar::net::door::{Arrival, Authority, Carrier, Door, Scheme, Target};
+use sms_sidecar::net::drain::Line;
+use sms_sidecar::net::peer::Peer;
+use sms_sidecar::proxy::{Parts, Proxy};
+use sms_sidecar::telemetry::{Shape, Telemetry};
+use sms_sidecar::vault::Keeper;
+
+use crate::fake::Fake;
+
+/// The machine's clock, moved on by tests.
+#[derive(Debug)]
+pub(crate) struct Warp(RealClock, Mutex<Duration>);
+
+impl Clock for Warp {
+    fn now(&self) -> Moment {
+        self.0.now().plus(*self.1.lock().unwrap())
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.0.wall() + *self.1.lock().unwrap()
+    }
+
+    fn dice(&self) -> f64 {
+        self.0.dice()
+    }
+}
+
+/// The pipeline and what is around it.
+pub(crate) struct Stage {
+    pub(crate) proxy: Arc<Proxy>,
+    pub(crate) loaded: Loaded,
+    parts: Parts,
+    clock: Arc<Warp>,
+    registry: Registry,
+    vault: PathBuf,
+}
+
+/// One `[providers.NAME]` at this service.
+pub(crate) fn provider(name: &str, dialect: &str, fake: &Fake, more: &str) -> String {
+    format!(
+        "[providers.{name}]\ndialect = \"{dialect}\"\nbase_url = \"http://{}\"\ninsecure_http = true\ntimeout = \"2s\"\n{}{more}\n",
+        fake.address,
+        if more.contains("credential") { String::new() } else { format!("credential = {{ vault = \"v\", path = \"{name}\" }}\n") }
+    )
+}
+
+/// One route over these providers.
+pub(crate) fn route(providers: &str, more: &str) -> String {
+    let list: Vec<String> = providers.split_ascii_whitespace().map(|name| format!("\"{name}\"")).collect();
+    format!("[[routes]]\nname = \"r\"\nproviders = [{}]\n{more}\n", list.join(", "))
+}
+
+impl Stage {
+    pub(crate) fn open(config: &str) -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let name = format!("sms-sidecar-pipeline-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let vault = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&vault).unwrap();
+        let loaded = load(&vault, config);
+        let clock = Arc::new(Warp(RealClock::start(), Mutex::default()));
+        let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+        let registry = Registry::new();
+        let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded), Arc::clone(&shared)).unwrap());
+        let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
+        let parts = Parts { keeper, telemetry, clock: shared, marker: "test-marker".into(), config: "test.toml".into() };
+        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
+        let stage = Self { proxy: Arc::new(proxy), loaded, parts, clock, registry, vault };
+        for provider in &stage.loaded.proxy.providers {
+            stage.put(provider.id.as_str(), &usual(&provider.dialect.name));
+        }
+        stage
+    }
+
+    /// Goes on with another config.
+    pub(crate) fn reload(&mut self, config: &str) {
+        self.loaded = load(&self.vault, config);
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
+        let keeper = Keeper::new(&self.loaded.vault, clock, Box::new(|_| {})).after(&self.parts.keeper);
+        self.parts = Parts { keeper: Arc::new(keeper), ..self.parts.clone() };
+        self.parts.telemetry.reshape(&shape(&self.loaded));
+        self.proxy.reload(self.loaded.proxy.clone(), &self.loaded.vault, &self.parts, 1 << 20).unwrap();
+    }
+
+    /// Writes fields of one vault entry.
+    pub(crate) fn put(&self, path: &str, fields: &[(&str, &str)]) {
+        std::fs::create_dir_all(self.vault.join(path)).unwrap();
+        for (field, value) in fields {
+            std::fs::write(self.vault.join(path).join(field), value).unwrap();
+        }
+    }
+
+    /// Takes a vault entry away.
+    pub(crate) fn lose(&self, path: &str) {
+        std::fs::remove_dir_all(self.vault.join(path)).unwrap();
+    }
+
+    /// What reads the vault from time to time has read this provider's entry now.
+    pub(crate) async fn looked(&self, provider: &str) {
+        let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
+        let reference = provider.credential.as_ref().unwrap();
+        let version = self.parts.keeper.current(reference).unwrap().version;
+        self.parts.keeper.reread(reference, version).await.unwrap();
+        self.proxy.refresh();
+    }
+
+    pub(crate) fn pass(&self, time: Duration) {
+        *self.clock.1.lock().unwrap() += time;
+    }
+
+    /// One call, as the base URL door hands it over.
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
+        self.call(request, Target::Base, Peer::default(), Line::steady()).await
+    }
+
+    pub(crate) async fn call(&self, request: Request, target: Target, peer: Peer, line: Line) -> Reply {
+        let arrival = Arrival { id: "0".into(), door: Door::BaseUrl, target, request, peer, tls: false, line };
+        self.proxy.carry(arrival).await
+    }
+
+    /// This text in our own small API.
+    pub(crate) async fn send(&self, text: &str) -> Reply {
+        self.ask(message(text)).await
+    }
+
+    /// The sum of all series of this family that have these labels.
+    pub(crate) fn metric(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
+        let name = format!("sms_sidecar_{family}");
+        let families = self.registry.gather();
+        let series = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        let has = |metric: &&prometheus::proto::Metric| {
+            labels.iter().all(|(name, value)| metric.get_label().iter().any(|pair| pair.name() == *name && pair.value() == *value))
+        };
+        series.filter(has).map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
+    }
+
+    /// How a provider stands.
+    pub(crate) fn standing(&self, provider: &str) -> String {
+        self.proxy.refresh();
+        let is = |word: &&&str| self.metric("provider_standing", &[("provider", provider), ("standing", word)]) > 0.5;
+        ["open", "resting", "aside", "paused"].iter().find(is).unwrap_or(&"").to_string()
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        std::fs::remove_dir_all(&self.vault).unwrap_or_default();
+    }
+}
+
+fn load(vault: &std::path::Path, config: &str) -> Loaded {
+    let head = format!("[listen]\nproxy = \"127.0.0.1:1\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n", vault.display());
+    let top: String = config.lines().filter(|line| line.starts_with("mode")).map(|line| format!("{line}\n")).collect();
+    let rest: String = config
+        .lines()
+        .map(|line| if line.starts_with("mode") && top.contains(line) { String::new() } else { format!("{line}\n") })
+        .collect();
+    let (loaded, problems) = check_text("test.toml", &format!("{top}{head}{rest}"), &Catalog::built_in());
+    loaded.unwrap_or_else(|| panic!("{problems:?}"))
+}
+
+fn shape(loaded: &Loaded) -> Shape {
+    Shape {
+        providers: loaded.proxy.providers.iter().map(|own| (own.id.clone(), own.dialect.name.clone())).collect(),
+        routes: loaded.proxy.routes.iter().map(|route| route.name.clone()).collect(),
+        vaults: vec!["v".into()],
+        dialects: loaded.proxy.catalog.iter().map(|dialect| (dialect.name.clone(), "built-in".into())).collect(),
+        ..Shape::default()
+    }
+}
+
+/// A credential of the right shape.
+fn usual(dialect: &str) -> Vec<(&'static str, &'static str)> {
+    match dialect {
+        "plain" => vec![("token", "token-number-1")],
+        "eskiz" => vec![("email", "we@example.com"), ("password", "password-1")],
+        "infobip" => vec![("api_key", "0123456789abcdef0123456789abcdef-01234567-0123-0123-0123-0123456789ab")],
+        "twilio" => vec![("account_sid", "AC0123456789abcdef0123456789abcdef"), ("auth_token", "0123456789abcdef0123456789abcdef")],
+        _ => vec![("username", "our-user"), ("password", "password-1")],
+    }
+}
+
+/// A message in our own small API.
+pub(crate) fn message(text: &str) -> Request {
+    post("/plain/v1/messages", &serde_json::json!({ "to": "+998901234567", "text": text, "sender": "3700" }).to_string())
+}
+
+/// A message as Playmobile has it.
+pub(crate) fn playmobile(id: &str, text: &str) -> Request {
+    let body = serde_json::json!({ "messages": [{
+        "recipient": "998901234567", "message-id": id, "sms": { "originator": "3700", "content": { "text": text } } }] });
+    post("/playmobile/broker-api/send", &body.to_string())
+}
+
+pub(crate) fn post(path: &str, body: &str) -> Request {
+    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
+    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
+    Request { method: Method::POST, path: path.into(), query, headers, body: Bytes::from(body.to_owned()) }
+}
+
+pub(crate) fn get(path: &str) -> Request {
+    Request { method: Method::GET, body: Bytes::new(), ..post(path, "") }
+}
+
+pub(crate) fn with(mut request: Request, name: &str, value: &str) -> Request {
+    request.headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+    request
+}
+
+/// A host that the backend named.
+pub(crate) fn host(fake: &Fake) -> Target {
+    Target::Host(Authority { scheme: Scheme::Http, host: fake.address.ip().to_string(), port: fake.address.port() })
+}
+
+pub(crate) fn body(reply: &Reply) -> String {
+    String::from_utf8_lossy(&reply.body).into_owned()
+}
+
+pub(crate) fn said<'a>(reply: &'a Reply, name: &str) -> &'a str {
+    reply.headers.get(name).map_or("", |value| value.to_str().unwrap())
+}
+
+impl Stage {
+    /// Reads a provider's vault entry for the first time, as the watch does at the start.
+    pub(crate) async fn looked_first(&self, provider: &str) {
+        let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
+        self.parts.keeper.get(provider.credential.as_ref().unwrap()).await.unwrap();
+    }
+}
