@@ -69,9 +69,11 @@ fn inherited(name: &str) -> Option<String> {
 
 /// Runs `command` with a sidecar beside it: one that listens already, else one of its own.
 async fn beside(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
+    // Before the command can say that it is up: a signal to us alone would leave it behind.
+    let signals = Signals::new()?;
     let own = if listens(address).await { None } else { Some(start(config, address).await?) };
     let mut child = command.spawn().with_context(|| format!("{} could not be started", program(&command)))?;
-    let code = passing_signals(&mut child).await?;
+    let code = passing(signals, &mut child).await?;
     if let Some(mut own) = own {
         send(&own, Signal::TERM);
         own.wait().await?;
@@ -111,19 +113,34 @@ async fn start(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
     }
 }
 
-/// Waits for the command, and hands it every signal that asks us to stop or reload.
-async fn passing_signals(child: &mut Child) -> anyhow::Result<ExitCode> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut quit = signal(SignalKind::quit())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+/// The signals that ask us to stop or reload.
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    hangup: tokio::signal::unix::Signal,
+    quit: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            quit: signal(SignalKind::quit())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}
+
+/// Waits for the command, and hands it every one of these signals.
+async fn passing(mut signals: Signals, child: &mut Child) -> anyhow::Result<ExitCode> {
     loop {
         let received = tokio::select! {
             ended = child.wait() => return Ok(exit_code(ended?)),
-            _ = terminate.recv() => Signal::TERM,
-            _ = hangup.recv() => Signal::HUP,
-            _ = quit.recv() => Signal::QUIT,
-            _ = interrupt.recv() => Signal::INT,
+            _ = signals.terminate.recv() => Signal::TERM,
+            _ = signals.hangup.recv() => Signal::HUP,
+            _ = signals.quit.recv() => Signal::QUIT,
+            _ = signals.interrupt.recv() => Signal::INT,
         };
         // On a terminal the kernel has given Ctrl-C and Ctrl-\ to the command already.
         let given = matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
