@@ -3,6 +3,7 @@
 //! What it cannot vouch for, it refuses to sign; a name without a dot or a wildcard's
 //! parent never gets in.
 
+mod described;
 mod files;
 
 use std::collections::BTreeMap;
@@ -13,17 +14,18 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints, PublicKeyData,
+    KeyPair, KeyUsagePurpose, NameConstraints,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::clock::Clock;
+use crate::net::ca::described::{both, covers};
 use crate::net::settings::CaSettings;
 use crate::net::tls;
+
+pub use described::{Described, describe, examine};
 
 const DAY: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; a new one is made after half of it.
@@ -210,67 +212,6 @@ impl Ca {
         config.alpn_protocols = vec![tls::ALPN.to_vec()];
         Ok(config)
     }
-}
-
-/// What `ca show` and `check` tell without touching the key.
-#[derive(Debug)]
-pub struct Described {
-    /// The hosts in its constraints.
-    pub hosts: Vec<String>,
-    /// When it runs out.
-    pub expires: SystemTime,
-    cert: CertificateDer<'static>,
-    spki: Vec<u8>,
-}
-
-impl Described {
-    /// Whether a certificate for `host` made by this CA would be believed.
-    pub fn covers(&self, host: &str) -> bool {
-        self.hosts.iter().any(|covered| covers(covered, host))
-    }
-}
-
-/// Reads the certificate alone; refuses one without our constraints, which we would not have made.
-pub fn describe(settings: &CaSettings) -> Result<Described, CaError> {
-    let file = &settings.cert_file;
-    let content = || CaError::Content { file: file.clone(), what: "CA certificate with name constraints" };
-    let found = tls::certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
-    let cert = found.into_iter().next().ok_or_else(content)?;
-    let (hosts, expires, spki) = {
-        let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
-        let constraints = parsed.name_constraints().ok().flatten().filter(|constraints| constraints.critical).ok_or_else(content)?;
-        let permitted = constraints.value.permitted_subtrees.iter().flatten();
-        let hosts: Vec<String> = permitted.filter_map(|subtree| dns(&subtree.base)).collect();
-        let after = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
-        (hosts, SystemTime::UNIX_EPOCH + Duration::from_secs(after), parsed.public_key().raw.to_vec())
-    };
-    if hosts.is_empty() {
-        return Err(content());
-    }
-    Ok(Described { hosts, expires, cert, spki })
-}
-
-/// Reads both files and judges them as `Ca::load` does.
-pub fn examine(settings: &CaSettings) -> Result<Described, CaError> {
-    both(settings).map(|(described, _)| described)
-}
-
-fn both(settings: &CaSettings) -> Result<(Described, KeyPair), CaError> {
-    let key = files::read_key(&settings.key_file)?;
-    let described = describe(settings)?;
-    if described.spki == key.subject_public_key_info() {
-        return Ok((described, key));
-    }
-    Err(CaError::Content { file: settings.key_file.clone(), what: "key that belongs to the certificate" })
-}
-
-fn dns(name: &GeneralName<'_>) -> Option<String> {
-    if let GeneralName::DNSName(host) = name { Some((*host).to_owned()) } else { None }
-}
-
-/// A DNS constraint covers the host and what is below it.
-fn covers(covered: &str, host: &str) -> bool {
-    host == covered || host.strip_suffix(covered).is_some_and(|below| below.ends_with('.'))
 }
 
 /// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.
