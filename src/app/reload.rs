@@ -30,8 +30,10 @@ impl App {
             marker: self.marker.clone(),
             config: self.file.display().to_string(),
         };
-        self.telemetry.reshape(&shape(&loaded, &self.build));
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;
+        // Not before it is certain: a reload that fails takes no series away.
+        self.telemetry.reshape(&shape(&loaded, &self.build));
+        self.proxy.retell();
         self.keeper.send_replace(keeper);
         anyhow::ensure!(
             loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca,

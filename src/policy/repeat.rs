@@ -35,6 +35,18 @@ impl Key {
         hash.update(&[u8::from(idempotency_key.is_some())]);
         Self(hash.finalize().into_bytes().into())
     }
+
+    /// A call that is more than one message, or says what a message has no word for: known by its
+    /// `Idempotency-Key` and its very words.
+    pub fn of_call(secret: &[u8; 64], caller: &str, body: &[u8], idempotency_key: &str) -> Self {
+        let mut hash = Hmac::<Sha256>::new(secret.into());
+        for part in [caller.as_bytes(), body, idempotency_key.as_bytes()] {
+            hash.update(&part.len().to_be_bytes());
+            hash.update(part);
+        }
+        hash.update(&[2]);
+        Self(hash.finalize().into_bytes().into())
+    }
 }
 
 /// How long a message is remembered after its answer: a backend that gives an `Idempotency-Key` means

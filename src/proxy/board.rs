@@ -107,6 +107,11 @@ impl Board {
         self.lock().record(link).standing(now, link.newest())
     }
 
+    /// Has everything told anew: somebody may have had no ear for it before.
+    pub(super) fn forget_told(&self) {
+        self.lock().told.clear();
+    }
+
     /// Tells of changes that time or a new credential made.
     pub(super) fn refresh<'a>(&self, links: impl Iterator<Item = &'a Arc<Link>>, now: Moment) {
         let mut state = self.lock();

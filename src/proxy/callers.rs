@@ -7,7 +7,7 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use secrecy::ExposeSecret;
 
-use crate::dialect::{Recognised, Recognition, Request};
+use crate::dialect::{Dialect, Recognised, Recognition, Request};
 use crate::net::peer::Peer;
 use crate::proxy::answer::plain_refusal;
 use crate::proxy::call::Ended;
@@ -61,12 +61,19 @@ pub(super) fn stranger(door: Door) -> Ended {
 
 /// What a request shows in place of the service's password: in `Authorization`, and wherever the dialect has it.
 pub(super) fn given(recognition: &Recognition, request: &Request) -> Vec<String> {
-    let header = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(password);
-    let fields = match recognition {
-        Recognition::Operation(Recognised { dialect, .. }) | Recognition::NotNamed(dialect) => dialect.given_credentials(request),
-        Recognition::Foreign => Vec::new(),
-    };
-    header.into_iter().chain(fields).collect()
+    match recognition {
+        Recognition::Operation(Recognised { dialect, .. }) | Recognition::NotNamed(dialect) => shown(dialect, request),
+        Recognition::Foreign => authorization(request).into_iter().collect(),
+    }
+}
+
+/// Every secret that a request in this dialect shows.
+pub(super) fn shown(dialect: &Dialect, request: &Request) -> Vec<String> {
+    authorization(request).into_iter().chain(dialect.given_credentials(request)).collect()
+}
+
+fn authorization(request: &Request) -> Option<String> {
+    request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(password)
 }
 
 /// The secret half of an Authorization header.

@@ -14,12 +14,14 @@ use crate::proxy::Proxy;
 use crate::proxy::answer::{passed, refused};
 use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::call::{Call, Ended};
+use crate::proxy::callers::shown;
 use crate::proxy::link::{Link, lost_finding};
+use crate::proxy::mask::mask;
 use crate::proxy::send::Sending;
 use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
 use crate::telemetry::AttemptEnded;
 
-/// How long a carried call may take, its login included.
+/// How long a call that is no message of ours may take, its login included.
 const CARRIED: Duration = Duration::from_secs(30);
 
 impl Proxy {
@@ -32,12 +34,14 @@ impl Proxy {
     /// A status question: about an id of ours it is answered here, about theirs it is carried.
     pub(super) async fn status(&self, call: &Call, seen: &Recognised) -> Ended {
         let asked = seen.dialect.read(seen, &call.request, "").map(|reading| reading.asked).unwrap_or_default();
-        let real = seen.dialect.asked_id(seen, &asked).and_then(|id| self.desk.find(&id));
-        let answer = real.and_then(|real| seen.dialect.answer_status(seen, &asked, &real.id, self.wall()));
-        match answer {
-            Some(reply) => Ended::at_once(reply, Operation::Status, &seen.dialect.name, Verdict::Answered),
-            None => self.carry_on(call, seen).await,
-        }
+        let Some(real) = seen.dialect.asked_id(seen, &asked).and_then(|id| self.desk.find(&id)) else {
+            return self.carry_on(call, seen).await;
+        };
+        let reply = seen.dialect.answer_status(seen, &asked, &real.id, self.wall()).unwrap_or_else(|| {
+            let reason = "another service delivered this message, and this dialect has no words for what became of it";
+            refused(&seen.dialect, StatusCode::NOT_FOUND, Cause::NotTranslatable, reason)
+        });
+        Ended::at_once(reply, Operation::Status, &seen.dialect.name, Verdict::Answered)
     }
 
     /// One attempt through one account; a failure that is not the call's own is a 502.
@@ -94,7 +98,7 @@ impl Proxy {
         let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
         let reference = sending.and_then(|sending| sending.message.as_ref()).map_or("", |message| message.reference.as_str());
         let (tried, reply) = self.watched(call, &link, kind, reference).await;
-        let reply = reply.unwrap_or_else(|| Self::bad_gateway(dialect, tried.outcome().cause().unwrap_or(Cause::Unexplained)));
+        let reply = reply.unwrap_or_else(|| Self::lost(dialect, tried.outcome()));
         let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
         let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
         ended.cause = tried.outcome().cause();
@@ -109,9 +113,13 @@ impl Proxy {
         let began = self.now();
         let (finding, reply) = match as_it_came(call, link) {
             None => (crate::proxy::link::unsent(Cause::EndpointWrong), None),
-            Some(outgoing) => match link.client.exchange(outgoing, link.provider.timeout).await {
+            Some(outgoing) => match link.client.exchange_theirs(outgoing, CARRIED).await {
                 Err(lost) => (lost_finding(&lost), None),
-                Ok(reply) => (link.provider.dialect.classify(kind, &reply, reference), Some(reply)),
+                Ok(reply) => {
+                    let given = shown(&link.provider.dialect, &call.request);
+                    let seen = mask(reply.clone(), given.iter().map(String::as_str).filter(|value| value.len() >= 8));
+                    (link.provider.dialect.classify(kind, &seen, reference), Some(reply))
+                }
             },
         };
         let took = self.now().since(began);
@@ -129,6 +137,18 @@ impl Proxy {
         let mut ended = Ended::at_once(reply, operation, &dialect.name, Verdict::Rejected);
         ended.cause = Some(Cause::NoProvider);
         ended
+    }
+
+    /// The backend's own request went out, and no reply came back.
+    fn lost(dialect: &Dialect, outcome: &Outcome) -> Reply {
+        let cause = outcome.cause().unwrap_or(Cause::Unexplained);
+        match outcome {
+            Outcome::Unknown(_) => {
+                let reason = "the service may have taken it, but its answer was lost; the sidecar's log says why";
+                refused(dialect, StatusCode::GATEWAY_TIMEOUT, cause, reason)
+            }
+            Outcome::Accepted { .. } | Outcome::Refused(_) | Outcome::Unsent(_) => Self::bad_gateway(dialect, cause),
+        }
     }
 
     fn bad_gateway(dialect: &Dialect, cause: Cause) -> Reply {
@@ -150,14 +170,7 @@ fn observed(outcome: &Outcome) -> Verdict {
 fn as_it_came(call: &Call, link: &Link) -> Option<Outgoing> {
     let address = match call.authority() {
         Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.label(), bracketed(host), call.came),
-        None => {
-            let (own, described) = (&link.provider.base_url, link.provider.dialect.base_url());
-            let (base, path) = (path_of(described)?, call.request.path.as_str());
-            match path.strip_prefix(base.as_str()) {
-                Some(rest) => format!("{}{rest}", own.trim_end_matches('/')),
-                None => format!("{}{path}", origin(own)?),
-            }
-        }
+        None => at_home(&call.request.path, link)?,
     };
     let query = call.request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let url = format!("{address}{query}").parse().ok()?;
@@ -167,6 +180,15 @@ fn as_it_came(call: &Call, link: &Link) -> Option<Outgoing> {
 
 fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
+}
+
+/// The path, which may be under the description's base, under the provider's own.
+fn at_home(path: &str, link: &Link) -> Option<String> {
+    let own = &link.provider.base_url;
+    match path.strip_prefix(path_of(link.provider.dialect.base_url())?.as_str()) {
+        Some(rest) => Some(format!("{}{rest}", own.trim_end_matches('/'))),
+        None => Some(format!("{}{path}", origin(own)?)),
+    }
 }
 
 fn path_of(url: &str) -> Option<String> {

@@ -12,7 +12,7 @@ use crate::proxy::answer::Told;
 use crate::proxy::call::Ended;
 use crate::proxy::link::Link;
 use crate::proxy::send::Sending;
-use crate::sms::{Cause, Message, Outcome, Verdict};
+use crate::sms::{Cause, Outcome, Verdict};
 
 /// So many messages and made-up ids are remembered.
 const MOST: usize = 20_000;
@@ -53,8 +53,7 @@ impl Desk {
 
     /// Asks the memory, and waits while a call for the same message runs.
     pub(super) async fn turn(&self, sending: &Sending<'_>, clock: &dyn Clock) -> Turn<'_> {
-        let Some(key) = sending.message.as_ref().filter(|_| !remembered(sending).is_zero()).map(|message| self.key(sending, message))
-        else {
+        let Some(key) = self.key(sending).filter(|_| !remembered(sending).is_zero()) else {
             return Turn::Carry(self.open(None, Vec::new(), sending, clock.now()), Vec::new());
         };
         let patience = tokio::time::sleep(sending.deadline());
@@ -97,9 +96,12 @@ impl Desk {
         self.ids.lock().unwrap_or_else(PoisonError::into_inner).find(id).cloned()
     }
 
-    fn key(&self, sending: &Sending<'_>, message: &Message) -> Key {
-        let caller = sending.call.caller.as_deref().unwrap_or_default();
-        Key::of(&self.secret, caller, message, idempotency_key(sending))
+    fn key(&self, sending: &Sending<'_>) -> Option<Key> {
+        let (caller, key) = (sending.call.caller.as_deref().unwrap_or_default(), idempotency_key(sending));
+        match &sending.message {
+            Some(message) => Some(Key::of(&self.secret, caller, message, key)),
+            None => key.map(|key| Key::of_call(&self.secret, caller, &sending.call.request.body, key)),
+        }
     }
 
     fn open(&self, ticket: Option<Ticket>, history: Vec<Past>, sending: &Sending<'_>, now: Moment) -> Open<'_> {

@@ -134,6 +134,12 @@ impl Proxy {
         Ok(())
     }
 
+    /// Tells of every standing again, to metrics that have new series.
+    pub fn retell(&self) {
+        self.board.forget_told();
+        self.refresh();
+    }
+
     /// Tells of standings that time or a new credential changed.
     pub fn refresh(&self) {
         let world = self.world.load();
@@ -256,11 +262,6 @@ fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usiz
         telemetry: Arc::clone(&parts.telemetry),
         clock: Arc::clone(&parts.clock),
     };
-    for caller in &settings.callers {
-        if let CallerProof::Token(reference) = &caller.proof {
-            parts.keeper.follow(reference);
-        }
-    }
     let mut links = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {

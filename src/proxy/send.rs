@@ -91,6 +91,7 @@ impl Proxy {
             open.begins(link, sending.reference(account));
             let one = self.one(sending, account, link, trial).await;
             open.ended(one.past(sending.reference(account)));
+            sending.may_be_double(self, &past, &one);
             past.push(one.attempt.clone());
             tried.push(one);
         };
@@ -201,9 +202,15 @@ impl<'a> Sending<'a> {
         if let Some((from, cause)) = from.zip(last.outcome.cause()).filter(|(from, _)| **from != to.provider.id) {
             Failover { from, to: &to.provider.id, cause }.emit(&proxy.telemetry);
         }
-        let elsewhere = |attempt: &&Attempt| self.links.get(attempt.account).is_none_or(|link| link.provider.id != to.provider.id);
-        if past.iter().filter(elsewhere).any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_))) {
-            PossibleDuplicate { provider: &to.provider.id }.emit(&proxy.telemetry);
+    }
+
+    /// Counts a message that two providers may have taken.
+    fn may_be_double(&self, proxy: &Proxy, past: &[Attempt], one: &Tried) {
+        let id = &one.link.provider.id;
+        let elsewhere = |attempt: &&Attempt| self.links.get(attempt.account).is_none_or(|link| link.provider.id != *id);
+        let doubted = past.iter().filter(elsewhere).any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_)));
+        if doubted && matches!(one.outcome(), Outcome::Accepted { .. } | Outcome::Unknown(_)) {
+            PossibleDuplicate { provider: id }.emit(&proxy.telemetry);
         }
     }
 

@@ -201,9 +201,9 @@ async fn a_reload_keeps_standings_of_the_same_account_only() {
 
 #[tokio::test]
 async fn a_reload_keeps_the_token() {
-    let a = Fake::open(|got, nth| match got.line.contains("/auth/login") {
-        true => say(200, &format!(r#"{{"data":{{"token":"a.b.c{nth}"}}}}"#)),
-        false => say(200, r#"{"id":"e-1","status":"waiting"}"#),
+    let a = Fake::open(|got, nth| {
+        let login = got.line.contains("/auth/login");
+        if login { say(200, &format!(r#"{{"data":{{"token":"a.b.c{nth}"}}}}"#)) } else { say(200, r#"{"id":"e-1","status":"waiting"}"#) }
     })
     .await;
     let config = provider("a", "eskiz", &a, "") + &route("a", "");
@@ -225,36 +225,32 @@ async fn a_reload_keeps_the_token() {
 
 #[tokio::test]
 async fn an_account_that_is_paused_by_hand_and_resumed() {
-    use sms_sidecar::net::drain::Drain;
-    use sms_sidecar::net::server::Site;
-    use sms_sidecar::proxy::Control;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let (a, b) = (Fake::open(|_, _| refuses("credential-rejected")).await, Fake::open(|_, _| takes()).await);
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
-    let control = |line: &'static str, body: String| {
-        let control = Control::new(std::sync::Arc::clone(&stage.proxy));
-        async move {
-            let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-            let served = tokio::spawn(async move { control.serve(theirs, Peer::default(), Drain::default()).await });
-            let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            ours.write_all(request.as_bytes()).await.unwrap();
-            let mut text = String::new();
-            ours.read_to_string(&mut text).await.unwrap();
-            served.await.unwrap();
-            text
-        }
-    };
     stage.send("one").await;
     assert_eq!(stage.standing("a"), "aside");
     a.now(|_, _| takes());
-    assert!(control("POST /resume/a", String::new()).await.contains("\"standing\":\"open\""));
+    assert!(stage.control("POST /resume/a", "").await.contains("\"standing\":\"open\""));
     assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
-    assert!(control("POST /pause/a", String::new()).await.contains("\"standing\":\"paused\""));
-    stage.pass(Duration::from_secs(3600));
+    assert!(stage.control("POST /pause/a", "").await.contains("\"standing\":\"paused\""));
+    stage.pass(Duration::from_hours(1));
     assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "b");
-    control("POST /resume/a", String::new()).await;
+    stage.control("POST /resume/a", "").await;
     a.now(|got, _| say(400, &format!(r#"{{"error":"balance-empty","message":"for {}"}}"#, got.header("authorization").unwrap())));
-    let shown = control("POST /send", message("four").body.iter().map(|byte| *byte as char).collect()).await;
+    let shown = stage.control("POST /send", std::str::from_utf8(&message("four").body).unwrap()).await;
     assert!(shown.contains("\"verdict\":\"accepted\"") && shown.contains("for Bearer ***"), "{shown}");
     assert!(!shown.contains("token-number-1") && !shown.contains("998901234567"), "{shown}");
+}
+
+#[tokio::test]
+async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
+    let a = Fake::open(|_, _| takes()).await;
+    let secure = provider("a", "plain", &a, "").replace("insecure_http = true", "").replace("http://", "https://");
+    let stage = Stage::open(&format!("mode = \"observe\"\n{secure}{}", route("a", "")));
+    let mut request = message("one");
+    request.path = "/v1/messages".into();
+    let named = |request: &Request| stage.call(request.clone(), host(&a), Peer::default(), Line::steady());
+    assert_eq!((named(&request).await.status.as_u16(), a.count()), (202, 1));
+    a.now(|_, _| crate::fake::loses());
+    assert_eq!(named(&request).await.status.as_u16(), 504);
 }

@@ -1,7 +1,7 @@
 //! Who is asked next, and what the backend reads in the end.
 
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
@@ -67,6 +67,7 @@ async fn never_the_same_provider_after_a_doubt_and_the_doubt_is_said() {
     c.now(|_, _| refuses("sender-not-allowed"));
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count(), c.count()), (504, 1, 1, 1));
+    assert_eq!(stage.metric("possible_duplicates_total", &[]), 0.0, "who refused it sent nothing");
 }
 
 #[tokio::test]
@@ -159,10 +160,30 @@ async fn a_stalled_provider_is_a_doubt_within_its_time_limit() {
 #[tokio::test]
 async fn no_send_begins_when_a_login_took_the_time_that_was_left() {
     let gate = Gate::closed();
-    let a = Fake::open(move |_, _| say(200, "{}").behind(&gate)).await;
-    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "deadline = \"2s\"")));
-    let reply = stage.send("one").await;
-    assert_eq!((reply.status.as_u16(), a.at("/message")), (503, 0));
+    let shut = gate.clone();
+    let a = Fake::open(move |_, _| say(200, r#"{"data":{"token":"a.b.c"}}"#).behind(&shut)).await;
+    let stage = Arc::new(Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "deadline = \"8s\""))));
+    let shared = Arc::clone(&stage);
+    let call = tokio::spawn(async move { shared.send("one").await });
+    a.came(1).await;
+    stage.pass(Duration::from_millis(7500));
+    gate.open();
+    let reply = call.await.unwrap();
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.at("/message")), (503, "timeout", 0));
+}
+
+#[tokio::test]
+async fn a_provider_that_was_taken_out_during_a_wait_is_not_asked() {
+    let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "1")).await;
+    let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\""))));
+    let shared = Arc::clone(&stage);
+    let call = tokio::spawn(async move { shared.send("one").await });
+    a.came(1).await;
+    while stage.standing("a") != "resting" {
+        tokio::task::yield_now().await;
+    }
+    stage.control("POST /pause/a", "").await;
+    assert_eq!((call.await.unwrap().status.as_u16(), a.count()), (503, 1));
 }
 
 /// A service that refuses a reference that it has seen.

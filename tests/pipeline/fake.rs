@@ -165,9 +165,7 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
             return;
         }
         let mut head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", say.status, say.body.len());
-        for (name, value) in &say.headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
-        }
+        head.extend(say.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
         if stream.write_all(format!("{head}\r\n{}", say.body).as_bytes()).await.is_err() {
             return;
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::fake::{Fake, Gate, refuses, say, takes};
 use crate::stage::{Stage, provider, route, said};
 
-const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 /// Takes only this token.
 fn knows(token: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
@@ -228,10 +228,10 @@ async fn callers_who_waited_for_a_lost_login_do_not_each_repeat_it() {
 async fn a_token_is_renewed_before_it_runs_out() {
     let (a, b, stage) = eskiz(service("sign")).await;
     stage.send("one").await;
-    stage.pass(Duration::from_secs(26 * 24 * 3600));
+    stage.pass(Duration::from_hours(26 * 24));
     stage.send("two").await;
     assert_eq!(a.at("/auth/login"), 1);
-    stage.pass(Duration::from_secs(24 * 3600 + 3600));
+    stage.pass(Duration::from_hours(25));
     stage.send("three").await;
     assert_eq!((a.at("/auth/login"), b.count()), (2, 0));
 }
@@ -247,7 +247,7 @@ async fn a_renewal_that_fails_leaves_the_old_token_and_is_not_asked_for_by_every
     .await;
     stage.send("one").await;
     failing.store(true, Ordering::SeqCst);
-    stage.pass(Duration::from_secs(28 * 24 * 3600));
+    stage.pass(Duration::from_hours(28 * 24));
     for text in ["two", "three", "four"] {
         assert_eq!(said(&stage.send(text).await, "x-sms-sidecar-provider"), "a", "the old token still has time left");
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fake::{Fake, Gate, loses, refuses, say, takes};
-use crate::stage::{Stage, body, message, provider, route, with};
+use crate::stage::{Stage, body, message, post, provider, route, with};
 
 async fn one(more: &str) -> (Fake, Arc<Stage>) {
     let a = Fake::open(|_, _| takes()).await;
@@ -102,10 +102,27 @@ async fn an_idempotency_key_means_its_repeat_however_late() {
         let (a, stage) = one(window).await;
         let keyed = |text| with(message(text), "idempotency-key", "k-1");
         let first = stage.ask(keyed("kod 1")).await;
-        stage.pass(Duration::from_secs(60));
+        stage.pass(Duration::from_mins(1));
         let again = stage.ask(keyed("kod 1")).await;
         assert_eq!((again.status, again.body, a.count()), (first.status, first.body, 1), "{window}");
         stage.ask(keyed("kod 2")).await;
         assert_eq!(a.count(), 2, "a backend that always gives the same key still gets each code delivered");
     }
+}
+
+#[tokio::test]
+async fn a_batch_is_known_by_its_idempotency_key() {
+    let a = Fake::open(|_, _| say(200, "Request is received")).await;
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
+    let one = |nth: usize| {
+        let sms = serde_json::json!({ "originator": "3700", "content": { "text": "t" } });
+        serde_json::json!({ "recipient": format!("99890{nth:07}"), "message-id": "m", "sms": sms })
+    };
+    let batch = post("/playmobile/broker-api/send", &serde_json::json!({ "messages": [one(1), one(2)] }).to_string());
+    for _ in 0..2 {
+        assert_eq!(stage.ask(with(batch.clone(), "idempotency-key", "k-1")).await.status.as_u16(), 200);
+    }
+    assert_eq!(a.count(), 1);
+    assert_eq!((stage.ask(with(batch.clone(), "idempotency-key", "k-2")).await.status.as_u16(), a.count()), (200, 2));
+    assert_eq!((stage.ask(batch).await.status.as_u16(), a.count()), (200, 3), "without a key nobody knows");
 }

@@ -13,11 +13,13 @@ use sms_sidecar::clock::{Clock, Moment, RealClock};
 use sms_sidecar::config::{Loaded, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
 use sms_sidecar::net::door::{Arrival, Authority, Carrier, Door, Scheme, Target};
-use sms_sidecar::net::drain::Line;
+use sms_sidecar::net::drain::{Drain, Line};
 use sms_sidecar::net::peer::Peer;
-use sms_sidecar::proxy::{Parts, Proxy};
+use sms_sidecar::net::server::Site;
+use sms_sidecar::proxy::{Control, Parts, Proxy};
 use sms_sidecar::telemetry::{Shape, Telemetry};
 use sms_sidecar::vault::Keeper;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::Fake;
 
@@ -140,7 +142,7 @@ impl Stage {
     pub(crate) fn metric(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
         let name = format!("sms_sidecar_{family}");
         let families = self.registry.gather();
-        let series = families.iter().filter(|family| family.name() == name).flat_map(|family| family.get_metric());
+        let series = families.iter().filter(|family| family.name() == name).flat_map(prometheus::proto::MetricFamily::get_metric);
         let has = |metric: &&prometheus::proto::Metric| {
             labels.iter().all(|(name, value)| metric.get_label().iter().any(|pair| pair.name() == *name && pair.value() == *value))
         };
@@ -163,12 +165,8 @@ impl Drop for Stage {
 
 fn load(vault: &std::path::Path, config: &str) -> Loaded {
     let head = format!("[listen]\nproxy = \"127.0.0.1:1\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n", vault.display());
-    let top: String = config.lines().filter(|line| line.starts_with("mode")).map(|line| format!("{line}\n")).collect();
-    let rest: String = config
-        .lines()
-        .map(|line| if line.starts_with("mode") && top.contains(line) { String::new() } else { format!("{line}\n") })
-        .collect();
-    let (loaded, problems) = check_text("test.toml", &format!("{top}{head}{rest}"), &Catalog::built_in());
+    let (top, rest) = if config.starts_with("mode") { config.split_once('\n').unwrap() } else { ("", config) };
+    let (loaded, problems) = check_text("test.toml", &format!("{top}\n{head}{rest}"), &Catalog::built_in());
     loaded.unwrap_or_else(|| panic!("{problems:?}"))
 }
 
@@ -234,6 +232,19 @@ pub(crate) fn said<'a>(reply: &'a Reply, name: &str) -> &'a str {
 }
 
 impl Stage {
+    /// What the control socket answers.
+    pub(crate) async fn control(&self, line: &str, body: &str) -> String {
+        let control = Control::new(Arc::clone(&self.proxy));
+        let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
+        let served = tokio::spawn(async move { control.serve(theirs, Peer::default(), Drain::default()).await });
+        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        ours.write_all(request.as_bytes()).await.unwrap();
+        let mut text = String::new();
+        ours.read_to_string(&mut text).await.unwrap();
+        served.await.unwrap();
+        text
+    }
+
     /// Reads a provider's vault entry for the first time, as the watch does at the start.
     pub(crate) async fn looked_first(&self, provider: &str) {
         let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();

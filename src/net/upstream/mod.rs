@@ -87,7 +87,16 @@ impl Client {
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.
     pub async fn exchange(&self, outgoing: Outgoing, timeout: Duration) -> Result<Reply, Lost> {
-        let origin = self.origin(&outgoing.url)?;
+        self.exchanged(outgoing, timeout, self.dialer.allows_clear()).await
+    }
+
+    /// The same for a request that holds nothing of ours: whether it may go in clear was its writer's to decide.
+    pub async fn exchange_theirs(&self, outgoing: Outgoing, timeout: Duration) -> Result<Reply, Lost> {
+        self.exchanged(outgoing, timeout, true).await
+    }
+
+    async fn exchanged(&self, outgoing: Outgoing, timeout: Duration, clear: bool) -> Result<Reply, Lost> {
+        let origin = Self::origin(&outgoing.url, clear)?;
         let deadline = Instant::now() + timeout;
         let mut request = self.request(outgoing, &origin)?;
         loop {
@@ -107,10 +116,10 @@ impl Client {
         }
     }
 
-    fn origin(&self, url: &Uri) -> Result<Authority, Lost> {
+    fn origin(url: &Uri, clear: bool) -> Result<Authority, Lost> {
         let wrong = |detail: String| Lost::Unsent { cause: Cause::EndpointWrong, detail };
         let origin = Authority::of(url).ok_or_else(|| wrong(String::from("the URL is not http:// or https://; compare `base_url`")))?;
-        if origin.scheme == Scheme::Http && !self.dialer.allows_clear() {
+        if origin.scheme == Scheme::Http && !clear {
             return Err(wrong(format!("{origin} would get credentials in clear; use https:// or set `insecure_http`")));
         }
         Ok(origin)

@@ -68,7 +68,8 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
 
 #[test]
 fn providers_that_left_the_plan_are_told_apart() {
-    let past = |name: &str, outcome| Past { provider: ProviderId::new(name), credential: Held::default(), outcome, reference: String::new() };
+    let past =
+        |name: &str, outcome| Past { provider: ProviderId::new(name), credential: Held::default(), outcome, reference: String::new() };
     let (doubt, duplicate) = (Outcome::Unknown(Cause::Timeout), Outcome::Refused(Cause::Duplicate));
     let history = [
         past("x", Outcome::Refused(Cause::BalanceEmpty)),
