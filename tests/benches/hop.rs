@@ -80,7 +80,7 @@ static CODE: AtomicU32 = AtomicU32::new(100_000);
 impl Hop {
     fn minimal(provider: SocketAddr) -> Self {
         let address = free();
-        let mut command = Command::new(std::env::current_exe().unwrap());
+        let mut command = pinned(&std::env::current_exe().unwrap());
         command.args(["minimal-hop".to_owned(), address.to_string(), provider.to_string()]);
         Self::start("the least hop: hyper, one header set", command, address, "/broker-api/send")
     }
@@ -97,7 +97,7 @@ impl Hop {
             secrets.display()
         );
         fs::write(&config, text).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"));
+        let mut command = pinned(Path::new(env!("CARGO_BIN_EXE_sms-sidecar")));
         command.arg("run").arg("--config").arg(&config);
         Self::start("sms-sidecar, base URL door", command, address, "/playmobile/broker-api/send")
     }
@@ -225,6 +225,13 @@ where
             drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
         });
     }
+}
+
+/// On the first core, so that both hops have the same one and neither pays for handing work across.
+fn pinned(program: &Path) -> Command {
+    let mut command = Command::new("taskset");
+    command.args(["--cpu-list", "0"]).arg(program);
+    command
 }
 
 /// What all threads of a process have spent so far; the kernel counts it in nanoseconds.
