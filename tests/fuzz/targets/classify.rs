@@ -1,0 +1,7 @@
+//! Any reply of a provider, judged. The laws are in `../laws.rs`.
+#![no_main]
+
+#[path = "../laws.rs"]
+mod laws;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| laws::classify(input));
