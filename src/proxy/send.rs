@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Asked, Dialect, Reading, Recognised};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use crate::dialect::{Asked, Dialect, Reading, Recognised, Reply};
 use crate::policy::{Attempt, OnUnknown, Past, Plan, Seen, Step, Terms, carry_over};
-use crate::proxy::answer::{Told, answered, native_end, plain_refusal};
+use crate::proxy::answer::{Told, answered, native_end};
 use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::board::Question;
 use crate::proxy::call::{Call, Ended};
@@ -219,7 +222,7 @@ impl<'a> Sending<'a> {
         let tells = |tried: &&Tried| tried.outcome().cause().is_some() && (cause.is_none() || tried.outcome().cause() == cause);
         let about = tried.iter().rev().filter(tells).min_by_key(|tried| tried.attempt.account);
         let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
-        let unanswered = plain_refusal(http::StatusCode::SERVICE_UNAVAILABLE, Cause::Unexplained, "");
+        let unanswered = Reply { status: StatusCode::SERVICE_UNAVAILABLE, headers: HeaderMap::new(), body: Bytes::new() };
         let mut ended = Ended::at_once(unanswered, Operation::Send, &self.seen.dialect.name, verdict);
         ended.cause = cause.or_else(|| about.and_then(|tried| tried.outcome().cause()));
         ended.diagnosis =

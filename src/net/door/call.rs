@@ -147,11 +147,12 @@ impl<C: Carrier> House<C> {
         let flight = arrival.line.flight();
         let carrier = Arc::clone(&self.carrier);
         // Owned by the drain, through its flight: the shutdown waits for it.
-        let task = tokio::spawn(async move {
+        // Boxed: a task's future is copied about ten times, and this one is 10 KB.
+        let task = tokio::spawn(Box::pin(async move {
             let reply = carrier.carry(arrival).await;
             drop(flight);
             reply
-        });
+        }));
         let panicked = |_| Turned::new(StatusCode::GATEWAY_TIMEOUT, "an error of ours; the message may have been sent");
         task.await.map(whole).map_err(panicked)
     }
