@@ -1,7 +1,8 @@
 //! What a hop costs: the CPU time of a whole call through the sidecar over loopback,
 //! beside the least that a proxy on the same HTTP library can do (read a request, put a
-//! header in, pass it on, pass the reply back). Run with `cargo bench --bench hop`. CPU
-//! time is read from the kernel, process by process, so a busy machine blurs it little.
+//! header in, pass it on, pass the reply back). Run with `cargo bench --bench hop`;
+//! `SMS_SIDECAR_BIN=FILE` measures another build. CPU time is read from the kernel, process
+//! by process, so a busy machine blurs it little.
 #![expect(clippy::print_stdout, reason = "a bench is its output")]
 #![expect(clippy::unwrap_used, reason = "what does not run cannot be measured")]
 
@@ -97,7 +98,8 @@ impl Hop {
             secrets.display()
         );
         fs::write(&config, text).unwrap();
-        let mut command = pinned(Path::new(env!("CARGO_BIN_EXE_sms-sidecar")));
+        let program = std::env::var_os("SMS_SIDECAR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sms-sidecar").into());
+        let mut command = pinned(Path::new(&program));
         command.arg("run").arg("--config").arg(&config);
         Self::start("sms-sidecar, base URL door", command, address, "/playmobile/broker-api/send")
     }
