@@ -4,6 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sms_sidecar::net::door::Target;
+use sms_sidecar::net::drain::Line;
+use sms_sidecar::net::peer::Peer;
+
 use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
 use crate::stage::{Stage, body, message, playmobile, post, provider, route, said};
 
@@ -329,4 +333,85 @@ async fn the_retry_budget_ends_repeats_at_one_provider() {
     }
     assert_eq!(each[0], 2);
     assert_eq!(each[15], 1, "{each:?}");
+}
+
+#[tokio::test]
+async fn what_proves_neither_is_a_doubt_and_a_redirect_is_the_wrong_endpoint() {
+    let (a, b, _c, stage) = three("").await;
+    a.now(|_, _| say(200, "<html>hello</html>"));
+    assert_eq!(stage.send("one").await.status.as_u16(), 202);
+    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unknown"), ("cause", "reply-unreadable")]), 1.0);
+    let elsewhere = format!("http://{}/v1/messages", b.address);
+    a.now(move |_, _| say(307, "").with("location", &elsewhere));
+    let before = b.count();
+    assert_eq!(stage.send("two").await.status.as_u16(), 202);
+    assert_eq!((b.count() - before, stage.standing("a").as_str()), (1, "aside"), "not followed");
+    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("cause", "endpoint-wrong")]), 1.0);
+}
+
+#[tokio::test]
+async fn never_to_be_rechecked_is_respected() {
+    let a = Fake::open(|_, _| refuses("balance-empty")).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "recheck = \"never\"\n") + &route("a", "")));
+    stage.send("one").await;
+    stage.pass(Duration::from_hours(5));
+    let reply = stage.send("two").await;
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (503, "balance-empty", 1));
+}
+
+#[tokio::test]
+async fn natively_only_what_belongs_to_the_account_is_replaced() {
+    let a = Fake::open(|_, _| takes()).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "sender = \"9999\"\n") + &route("a", "")));
+    let words = r#"{ "text":"kod 1",  "to":"998 90 123-45-67","sender":"3700", "own":{"b":1,"a":[2]} }"#;
+    let reply = stage.ask(crate::stage::with(post("/plain/v1/messages", words), "authorization", "Bearer theirs")).await;
+    let got = &a.got()[0];
+    assert_eq!((got.json("/sender"), got.json("/to"), got.json("/text")), ("9999".into(), "998 90 123-45-67".into(), "kod 1".into()));
+    assert!(got.body.contains(r#""own":{"b":1,"a":[2]}"#), "{}", got.body);
+    assert_eq!(got.header("authorization"), Some("Bearer token-number-1"));
+    assert_eq!(body(&reply), takes().body, "and its own reply goes back");
+}
+
+#[tokio::test]
+async fn a_vault_that_cannot_be_read_is_ours_and_marks_nobody() {
+    let (_a, b, _c, stage) = three("").await;
+    stage.lose("a");
+    stage.put("a", &[]);
+    stage.put("a", &[("token", "x")]);
+    stage.spoil("a");
+    assert_eq!(stage.send("one").await.status.as_u16(), 202);
+    assert_eq!((b.count(), stage.standing("a").as_str()), (1, "open"));
+    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unsent"), ("cause", "vault-unavailable")]), 1.0);
+}
+
+#[tokio::test]
+async fn where_no_route_matches_each_dialect_has_its_own_last_resort() {
+    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await);
+    let elsewhere = route("a b", "recipients = [\"+1\"]");
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "playmobile", &b, "") + &elsewhere));
+    for nth in 0..3 {
+        let r = stage.send(&format!("text {nth}")).await;
+        eprintln!("{nth} {:?} {} {}", r, a.count(), stage.control("GET /status", "").await);
+        stage.ask(playmobile("m", &format!("text {nth}"))).await;
+    }
+    assert_eq!((a.count(), b.count()), (2, 2), "the first of each, and each one's resort");
+}
+
+#[tokio::test]
+async fn a_route_means_recipients_by_prefix() {
+    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let routes = route("a", "recipients = [\"+998\"]") + &route("b", "").replace("\"r\"", "\"rest\"");
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &routes));
+    stage.send("one").await;
+    stage.ask(post("/plain/v1/messages", r#"{"to":"+12025550123","text":"t"}"#)).await;
+    assert_eq!((a.count(), b.count()), (1, 1));
+}
+
+#[tokio::test]
+async fn at_the_unix_socket_method_and_path_tell_the_dialect() {
+    let (a, _b, _c, stage) = three("").await;
+    let mut request = message("one");
+    request.path = "/v1/messages".into();
+    let reply = stage.call(request, Target::Nowhere, Peer::default(), Line::steady()).await;
+    assert_eq!((reply.status.as_u16(), a.count()), (202, 1));
 }

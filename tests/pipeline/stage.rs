@@ -110,6 +110,11 @@ impl Stage {
         std::fs::remove_dir_all(self.vault.join(path)).unwrap();
     }
 
+    /// Makes a vault entry one that is there and cannot be read.
+    pub(crate) fn spoil(&self, path: &str) {
+        std::fs::write(self.vault.join(path).join("token"), [0xff, 0xfe, 0x00]).unwrap();
+    }
+
     /// What reads the vault from time to time has read this provider's entry now.
     pub(crate) async fn looked(&self, provider: &str) {
         let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
