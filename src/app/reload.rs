@@ -15,11 +15,15 @@ impl App {
     /// Reads the file again; what is wrong with it is told, and the old config stays.
     pub(super) fn reload(&self) {
         let outcome = self.take_over();
-        let problem = outcome.as_ref().err().map(|error| format!("{error:#}"));
-        Reloaded { at: outcome.is_ok().then(|| self.clock.wall()), problem: problem.as_deref() }.emit(&self.telemetry);
+        let (at, problem) = match outcome {
+            Ok(left) => (Some(self.clock.wall()), left.map(str::to_owned)),
+            Err(error) => (None, Some(format!("{error:#}"))),
+        };
+        Reloaded { at, problem: problem.as_deref() }.emit(&self.telemetry);
     }
 
-    fn take_over(&self) -> anyhow::Result<()> {
+    /// What of the new config waits for the next start, if anything.
+    fn take_over(&self) -> anyhow::Result<Option<&'static str>> {
         let loaded = load(&self.file).context("the new config has errors; the old one stays in force")?;
         let keeper = Keeper::new(&loaded.vault, Arc::clone(&self.clock), reads(&self.telemetry)).after(&self.keeper.borrow());
         let keeper = Arc::new(keeper);
@@ -35,10 +39,7 @@ impl App {
         self.telemetry.reshape(&shape(&loaded, &self.build));
         self.proxy.retell();
         self.keeper.send_replace(keeper);
-        anyhow::ensure!(
-            loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca,
-            "the new config is in force, but [listen] or [intercept] changed and takes effect at the next start"
-        );
-        Ok(())
+        let same = loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca;
+        Ok((!same).then_some("[listen] or [intercept] changed and takes effect at the next start; the rest is in force"))
     }
 }

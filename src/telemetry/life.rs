@@ -9,7 +9,7 @@ use crate::telemetry::{Build, Telemetry};
 pub struct Reloaded<'a> {
     /// When, if it is in use now; none: it was bad and the old one stays.
     pub at: Option<SystemTime>,
-    /// For a bad one: how many errors, and which command shows them.
+    /// For a bad one: how many errors, and which command shows them. For a good one: what of it waits for a restart.
     pub problem: Option<&'a str>,
 }
 
@@ -23,7 +23,10 @@ impl Reloaded<'_> {
             return;
         };
         date_config(telemetry, at);
-        tracing::info!(result, "config reloaded");
+        match self.problem {
+            Some(problem) => tracing::warn!(result, problem, "config reloaded in part"),
+            None => tracing::info!(result, "config reloaded"),
+        }
     }
 }
 
