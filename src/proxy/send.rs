@@ -175,8 +175,7 @@ impl<'a> Sending<'a> {
 
     /// A service that recognises a repeat by its reference does so only under the one that it was given before.
     fn inherit(&mut self, history: &[Past]) {
-        let doubts = history.iter().filter(|past| matches!(past.outcome, Outcome::Unknown(_)));
-        for past in doubts {
+        for past in history.iter().filter(|past| matches!(past.outcome, Outcome::Unknown(_))) {
             let Some(account) = self.links.iter().position(|link| link.provider.id == past.provider) else { continue };
             let foreign = self.links.get(account).is_some_and(|link| link.provider.dialect.name != self.seen.dialect.name);
             if let Some(said) = self.said.get_mut(account).and_then(Option::as_mut).filter(|_| foreign && !past.reference.is_empty()) {
