@@ -23,9 +23,10 @@ impl Reloaded<'_> {
             return;
         };
         date_config(telemetry, at);
-        match self.problem {
-            Some(problem) => tracing::warn!(result, problem, "config reloaded in part"),
-            None => tracing::info!(result, "config reloaded"),
+        if let Some(problem) = self.problem {
+            tracing::warn!(result, problem, "config reloaded in part");
+        } else {
+            tracing::info!(result, "config reloaded");
         }
     }
 }
