@@ -88,7 +88,13 @@ impl Server {
     /// Nothing listens yet.
     pub fn new(limits: Limits) -> Self {
         // The waiting is done in `life`, which knows when the last call has landed.
-        let conf = ServerConf { grace_period_seconds: Some(0), graceful_shutdown_timeout_seconds: Some(1), ..ServerConf::default() };
+        // A call stays on the thread of its connection: handing it across costs more CPU than the call's own judgement.
+        let conf = ServerConf {
+            grace_period_seconds: Some(0),
+            graceful_shutdown_timeout_seconds: Some(1),
+            work_stealing: false,
+            ..ServerConf::default()
+        };
         let busy = thread::available_parallelism().map_or(1, usize::from).min(4);
         let pingora = Pingora::new_with_opt_and_conf(None, conf);
         Self { pingora, limits, drain: Drain::default(), busy, held: Vec::new(), sockets: Vec::new() }
