@@ -2,7 +2,7 @@
 //! request, a provider's reply, a file of the operator's. The fuzz targets make inputs for these
 //! functions; `tests/fuzz_corpus.rs` replays the committed ones on every `cargo test`.
 //!
-//! To fuzz for a minute each (a stable toolchain will do):
+//! To fuzz for a minute each, with a nightly toolchain (or a stable one told to be it, as below):
 //!
 //! ```sh
 //! cargo install cargo-fuzz --locked
@@ -10,7 +10,8 @@
 //! ```
 //!
 //! and likewise `classify` and `config`. A finding is put into the corpus under a name that says
-//! what it shows, with its repair.
+//! what it shows, with its repair. The corpora were grown by hand and by plain mutation; a run under
+//! libFuzzer has not been made yet.
 
 #[path = "../support/dialects.rs"]
 mod support;
