@@ -138,6 +138,7 @@ impl App {
                     () = drain.reached(Phase::Draining) => {}
                 }
                 proxy.refresh();
+                proxy.probe().await;
             }
             Stopping { why: "signal" }.emit();
         });

@@ -50,11 +50,13 @@ pub(super) struct Link {
     /// Held while a login runs, so that all others wait for its token.
     pub(super) login: Arc<tokio::sync::Mutex<()>>,
     session: Arc<Mutex<Session>>,
+    /// When its service was last asked whether it is back.
+    probed: Mutex<Option<Moment>>,
 }
 
 impl Link {
     pub(super) fn new(provider: Provider, client: Client, kept: Kept, around: Around) -> Self {
-        Self { provider, client, kept, around, login: Arc::default(), session: Arc::default() }
+        Self { provider, client, kept, around, login: Arc::default(), session: Arc::default(), probed: Mutex::default() }
     }
 
     /// The same account under another config: its token and what its logins said are kept.
@@ -113,6 +115,14 @@ impl Link {
         if let Some(seen) = seen {
             CredentialSeen { provider: &self.provider.id, version: seen.version, since: seen.since_wall }.emit(&self.around.telemetry);
         }
+    }
+
+    pub(super) fn probed(&self) -> Option<Moment> {
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_probed(&self, now: Moment) {
+        *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// Somebody put the provider back by hand: what was refused may be tried again.

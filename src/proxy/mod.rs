@@ -13,6 +13,7 @@ mod explain;
 mod link;
 mod login;
 mod mask;
+mod probe;
 mod send;
 mod session;
 mod settings;

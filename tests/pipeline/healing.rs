@@ -275,3 +275,47 @@ async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
     assert_eq!(tries(&a, &b), (3, 1));
     assert_eq!(stage.standing("a"), "open");
 }
+
+#[tokio::test]
+async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
+    let a = Fake::open(account("0")).await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "recheck = \"never\"") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!(stage.standing("a"), "aside");
+    stage.proxy.probe().await;
+    assert_eq!(a.at("/balance.php"), 0, "not before half a minute");
+    stage.pass(MINUTE / 2);
+    stage.proxy.probe().await;
+    stage.proxy.probe().await;
+    assert_eq!((a.at("/balance.php"), stage.standing("a")), (1, "aside".to_owned()), "asked once, and empty still");
+    a.now(account("250.5"));
+    stage.pass(MINUTE / 2);
+    stage.proxy.probe().await;
+    assert_eq!((a.at("/balance.php"), stage.standing("a")), (2, "open".to_owned()));
+    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("kind", "probe"), ("outcome", "accepted")]), 1.0);
+    stage.pass(MINUTE);
+    stage.proxy.probe().await;
+    assert_eq!(a.at("/balance.php"), 2, "who is in use is not asked");
+}
+
+#[tokio::test]
+async fn a_dead_credential_is_not_probed() {
+    let a = Fake::open(|_, _| say(200, r#"{"error":"no such login","error_code":2}"#)).await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!(stage.standing("a"), "aside");
+    stage.pass(MINUTE / 2);
+    stage.proxy.probe().await;
+    assert_eq!(a.count(), 1);
+}
+
+/// An account with this much money left; sends are refused for want of it.
+fn account(left: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
+    move |got, _| {
+        if got.line.contains("balance.php") {
+            say(200, &format!(r#"{{"balance":"{left}","currency":"RUR"}}"#))
+        } else {
+            say(200, r#"{"error":"money","error_code":3}"#)
+        }
+    }
+}
