@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use prometheus::Registry;
+use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
 
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
@@ -134,7 +135,7 @@ impl App {
                 tokio::select! {
                     _ = tick.tick() => {}
                     // Whatever changed, and however many changes were missed: all are looked at.
-                    _ = changes.recv() => {}
+                    Ok(_) | Err(RecvError::Lagged(_)) = changes.recv() => {}
                     () = drain.reached(Phase::Draining) => {}
                 }
                 proxy.refresh();
@@ -160,7 +161,7 @@ impl App {
 /// Resolves when a reload brought another keeper, or the process begins to end.
 async fn replaced(keepers: &mut watch::Receiver<Arc<Keeper>>, drain: &Drain) {
     tokio::select! {
-        _ = keepers.changed() => {}
+        Ok(()) = keepers.changed() => {}
         () = drain.reached(Phase::Draining) => {}
     }
 }

@@ -61,6 +61,32 @@ impl Life {
         (life, failed)
     }
 
+    /// From the first knock to the last call.
+    async fn live(&self) -> ShutdownSignal {
+        let Ok(mut signals) = Signals::new() else { return ShutdownSignal::FastShutdown };
+        let opened = tokio::select! {
+            opened = self.open() => opened,
+            () = signals.end() => return ShutdownSignal::FastShutdown,
+        };
+        if let Err(error) = opened {
+            self.failed.set(error);
+            return ShutdownSignal::FastShutdown;
+        }
+        loop {
+            let Signals { term, int, quit, hup } = &mut signals;
+            tokio::select! {
+                _ = hup.recv() => (self.reload)(),
+                _ = term.recv() => break,
+                _ = int.recv() => break,
+                _ = quit.recv() => break,
+            }
+        }
+        tokio::select! {
+            () = self.land() => ShutdownSignal::GracefulTerminate,
+            () = signals.end() => ShutdownSignal::FastShutdown,
+        }
+    }
+
     async fn open(&self) -> Result<(), BindError> {
         for (name, address) in &self.addresses {
             let late = |_| BindError::Tcp { name: name.as_str().into(), address: *address, source: io::ErrorKind::TimedOut.into() };
@@ -121,27 +147,31 @@ impl Signals {
 #[async_trait]
 impl ShutdownSignalWatch for Life {
     async fn recv(&self) -> ShutdownSignal {
-        let Ok(mut signals) = Signals::new() else { return ShutdownSignal::FastShutdown };
-        let opened = tokio::select! {
-            opened = self.open() => opened,
-            () = signals.end() => return ShutdownSignal::FastShutdown,
-        };
-        if let Err(error) = opened {
-            self.failed.set(error);
-            return ShutdownSignal::FastShutdown;
-        }
-        loop {
-            let Signals { term, int, quit, hup } = &mut signals;
-            tokio::select! {
-                _ = hup.recv() => (self.reload)(),
-                _ = term.recv() => break,
-                _ = int.recv() => break,
-                _ = quit.recv() => break,
-            }
-        }
-        tokio::select! {
-            () = self.land() => ShutdownSignal::GracefulTerminate,
-            () = signals.end() => ShutdownSignal::FastShutdown,
-        }
+        let how = self.live().await;
+        // However it ended: background tasks go by the phase, and the process waits for them.
+        self.drain.enter(Phase::Closing);
+        how
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use futures_util::poll;
+    use rustix::process::{Signal, getpid, kill_process};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_signal_before_the_listeners_answer_ends_background_tasks_too() {
+        let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let drain = Drain::default();
+        let (life, _) = Life::new(drain.clone(), Duration::ZERO, vec![("proxy".to_owned(), nobody)], || {}, || {});
+        let mut ending = life.recv();
+        assert!(poll!(&mut ending).is_pending(), "it listens for signals from its first moment on");
+        kill_process(getpid(), Signal::TERM).unwrap();
+        ending.await;
+        assert_eq!(drain.phase(), Phase::Closing);
     }
 }
