@@ -58,6 +58,9 @@
 //!   repeat is not a second message at the same provider.
 //! - *A refusal at the door* (too large, a browser, no operation) *is said in the dialect* whenever
 //!   method and path already tell which one it is, even if no body was read.
+//! - *A text longer than every provider of the route takes* is refused as the message's own fault
+//!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
+//!   would have it repeated for ever.
 //! - *Template holes go beside an id only.* Where a text stands for the template, its holes are in
 //!   the text already; said twice they would bind the message or confuse the service.
 

@@ -30,7 +30,8 @@ impl Dialect {
         let limits = &self.send.limits;
         let length = message.text.expose().chars().count();
         if let Some(limit) = limits.text.filter(|limit| length > *limit) {
-            return Err(not_translatable(format!("the text has {length} characters, {} takes {limit}", self.name)));
+            let why = format!("the text has {length} characters, {} takes {limit}", self.name);
+            return Err(Untranslatable { cause: Cause::MessageInvalid, why });
         }
         if !limits.recipients.is_empty() && !limits.recipients.iter().any(|prefix| message.recipient.has_prefix(prefix)) {
             return Err(not_translatable(format!("{} delivers to {} only", self.name, limits.recipients.join(", "))));

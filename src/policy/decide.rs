@@ -18,13 +18,13 @@ const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// The next step. `dice` is a number from 0 to 1 and only stretches pauses.
 pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapsed: Duration, dice: f64) -> Step {
     if settled(plan, tried) || tried.iter().filter(|attempt| !attempt.inherited).count() >= plan.sends {
-        return Step::Answer(verdict(tried));
+        return Step::Answer(verdict(plan, tried));
     }
     let chance = Chance { plan, tried, elapsed, dice };
     (0..plan.accounts.len())
         .filter_map(|account| chance.of(account, view(account)))
         .min_by_key(|turn| (turn.after, turn.retry, turn.account))
-        .map_or(Step::Answer(verdict(tried)), |turn| Step::Send {
+        .map_or(Step::Answer(verdict(plan, tried)), |turn| Step::Send {
             account: turn.account,
             after: turn.after,
             trial: turn.trial,
@@ -32,13 +32,17 @@ pub fn next(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View, elapse
         })
 }
 
-/// What the backend is told if it ends here.
-pub fn verdict(tried: &[Attempt]) -> Verdict {
+/// What the backend is told if it ends here. A message that nobody in the plan could take as it is was refused for
+/// itself, though nobody was asked: saying "repeat later" would have it repeated for ever.
+pub fn verdict(plan: &Plan, tried: &[Attempt]) -> Verdict {
+    let fits_nobody = || {
+        !plan.accounts.is_empty() && plan.accounts.iter().all(|terms| terms.skip.is_some_and(|cause| cause.concern() == Concern::Message))
+    };
     if tried.iter().enumerate().any(|(at, attempt)| taken(tried, at, attempt)) {
         Verdict::Accepted
     } else if tried.iter().any(in_doubt) {
         Verdict::InDoubt
-    } else if tried.iter().any(|attempt| concern(attempt).is_some_and(at_fault)) {
+    } else if tried.iter().any(|attempt| concern(attempt).is_some_and(at_fault)) || fits_nobody() {
         Verdict::MessageRefused
     } else {
         Verdict::NotSent
@@ -48,11 +52,12 @@ pub fn verdict(tried: &[Attempt]) -> Verdict {
 /// Why it ended as it did; none if it was accepted. Of several refusals the one of the account
 /// that was to be asked first is told: it is the one whose repair brings the route back.
 pub fn cause(plan: &Plan, tried: &[Attempt], view: impl Fn(usize) -> View) -> Option<Cause> {
-    match verdict(tried) {
+    match verdict(plan, tried) {
         Verdict::InDoubt => last(tried, in_doubt),
         Verdict::MessageRefused => {
             let ends = |attempt: &Attempt| matches!(concern(attempt), Some(Concern::Person | Concern::Repeat));
-            last(tried, ends).or_else(|| last(tried, |attempt| concern(attempt).is_some_and(at_fault)))
+            let said = last(tried, ends).or_else(|| last(tried, |attempt| concern(attempt).is_some_and(at_fault)));
+            said.or_else(|| plan.accounts.iter().find_map(|terms| terms.skip))
         }
         Verdict::NotSent => Some(unsent_cause(plan, tried, view)),
         Verdict::Accepted | Verdict::Carried | Verdict::Answered | Verdict::Tunnelled | Verdict::Rejected => None,

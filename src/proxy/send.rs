@@ -84,7 +84,7 @@ impl Proxy {
             };
             let Some(link) = sending.links.get(account) else { break Verdict::NotSent };
             if !self.wait(sending, after).await {
-                break crate::policy::verdict(&past);
+                break crate::policy::verdict(&sending.plan, &past);
             }
             // Other calls were answered in the meantime: the provider may stand aside now.
             if !after.is_zero() && !trial && self.board.is_closed(&self.question(sending, &past), account) {

@@ -49,6 +49,12 @@ describe('from the backend', () => {
     delivered(await say(proxy, 'smsc', { text: 'x'.repeat(900) }), 'smsc');
     assert.deepEqual([smsc.delivered.length, playmobile.delivered[0].text.length], [0, 900]);
   });
+  test('a text longer than any provider takes is refused in its own words, and not to be repeated', async (t) => {
+    const { proxy, fakes: { smsc, twilio } } = await stage(t, { services: ['smsc', 'twilio'] });
+    const reply = await say(proxy, 'twilio', { text: 'x'.repeat(1_700) });
+    assert.deepEqual([reply.status, JSON.parse(reply.body).code, reply.headers['x-sms-sidecar-cause']], [400, 21602, 'message-invalid'], reply.body);
+    assert.deepEqual([smsc.received.length, twilio.received.length], [0, 0]);
+  });
   test('a recipient that is no number binds the call to its own service', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t);
     const reply = await say(proxy, 'playmobile', { to: 'not-a-number' });

@@ -53,7 +53,7 @@ fn any_admission() -> impl Strategy<Value = Admission> {
 }
 
 fn any_plan() -> impl Strategy<Value = Plan> {
-    let skip = prop_oneof![6 => Just(None), 1 => Just(Some(Cause::NotTranslatable))];
+    let skip = prop_oneof![6 => Just(None), 1 => Just(Some(Cause::NotTranslatable)), 1 => Just(Some(Cause::MessageInvalid))];
     let terms = (100u64..4000, any::<bool>(), skip).prop_map(|(limit, repeat_key, skip)| Terms { timeout: ms(limit), repeat_key, skip });
     let on_unknown = prop_oneof![2 => Just(OnUnknown::Failover), 1 => Just(OnUnknown::Stop)];
     let pause = prop_oneof![Just(0u64), 0u64..2000];
@@ -262,12 +262,13 @@ fn end_laws(world: &World, verdict: Verdict) -> Result<(), TestCaseError> {
     let repeated = (0..tried.len()).any(|at| tried[at].outcome == Outcome::Refused(Cause::Duplicate) && own_doubt(at));
     let at_fault =
         tried.iter().any(|attempt| [Concern::Message, Concern::Person, Concern::Repeat].iter().any(|&whom| about(attempt, whom)));
+    let fits_nobody = !plan.accounts.is_empty() && plan.accounts.iter().all(|terms| terms.skip == Some(Cause::MessageInvalid));
     // the verdict tells the truth about whether it may have been sent
     let truth = if tried.iter().any(|attempt| attempt.outcome == accepted()) || repeated {
         Verdict::Accepted
     } else if tried.iter().any(in_doubt) {
         Verdict::InDoubt
-    } else if at_fault {
+    } else if at_fault || fits_nobody {
         Verdict::MessageRefused
     } else {
         Verdict::NotSent
@@ -473,7 +474,7 @@ fn an_inherited_history_binds_but_costs_nothing() {
     assert_eq!(go(&Plan { on_unknown: OnUnknown::Stop, ..frugal.clone() }, std::slice::from_ref(&doubt)), Step::Answer(Verdict::InDoubt));
     let gone = [past(&names[2], Outcome::Unknown(Cause::Timeout)), past(&names[0], Outcome::Refused(Cause::BalanceEmpty))];
     assert_eq!(go(&frugal, &gone), send(0, 0, false), "what was wrong with an account then is its standing's to say now");
-    assert_eq!(verdict(&carry_over(&gone, order)), Verdict::InDoubt, "a provider that left the plan still may have sent it");
+    assert_eq!(verdict(&frugal, &carry_over(&gone, order)), Verdict::InDoubt, "a provider that left the plan still may have sent it");
     let bad = [past(&names[0], Outcome::Refused(Cause::MessageInvalid)), past(&names[2], Outcome::Refused(Cause::MessageInvalid))];
     assert_eq!(go(&frugal, &bad), Step::Answer(Verdict::MessageRefused), "two strangers are two");
 }
@@ -510,5 +511,11 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     assert_eq!(cause(&nobody, &[], |_| View { admission: open, credential: held(1), retry: true }), Some(Cause::NoProvider));
     let mut skipped = plan(OnUnknown::Failover);
     skipped.accounts.iter_mut().for_each(|terms| terms.skip = Some(Cause::TemplateNotApproved));
-    assert_eq!(cause(&skipped, &[], |_| View { admission: open, credential: held(1), retry: true }), Some(Cause::TemplateNotApproved));
+    let unasked = |plan: &Plan| cause(plan, &[], |_| View { admission: open, credential: held(1), retry: true });
+    assert_eq!((unasked(&skipped), verdict(&skipped, &[])), (Some(Cause::TemplateNotApproved), Verdict::NotSent));
+    skipped.accounts[1].skip = Some(Cause::MessageInvalid);
+    assert_eq!(verdict(&skipped, &[]), Verdict::NotSent, "an approved text may come for the other");
+    skipped.accounts[0].skip = Some(Cause::MessageInvalid);
+    let too_long = (Some(Cause::MessageInvalid), Verdict::MessageRefused);
+    assert_eq!((unasked(&skipped), verdict(&skipped, &[])), too_long, "a text too long for everybody is the message's fault");
 }
