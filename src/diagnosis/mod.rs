@@ -111,13 +111,20 @@ pub fn diagnose(evidence: &Evidence<'_>, context: &Context<'_>) -> Diagnosis {
     }
 }
 
+impl Diagnosis {
+    /// What else it can be: `ip-not-allowed or account-suspended`; empty where there is nothing.
+    pub fn or(&self) -> String {
+        self.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>().join(" or ")
+    }
+}
+
 impl fmt::Display for Diagnosis {
     /// `NAME: credential-rejected (certain). <evidence>. → <remedy>`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let whose = if self.provider.is_empty() { "call" } else { &self.provider };
         write!(f, "{whose}: {} ({}", self.cause, self.certainty.as_str())?;
-        for (at, other) in self.alternatives.iter().enumerate() {
-            write!(f, "{}{other}", if at == 0 { ", or " } else { " or " })?;
+        if !self.alternatives.is_empty() {
+            write!(f, ", or {}", self.or())?;
         }
         write!(f, "). {}. → {}", self.evidence, self.remedy)
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Moment;
+use crate::diagnosis::Diagnosis;
 use crate::policy::{Admission, Attempt, Event, Held, LastResort, Plan, Record, Standing, Step, View, cause, next};
 use crate::proxy::link::Link;
-use crate::sms::{Cause, Concern, ProviderId, Verdict};
+use crate::sms::{Cause, Certainty, Concern, ProviderId, Verdict};
 use crate::telemetry::{StandingChanged, Telemetry};
 
 /// Every provider's record.
@@ -22,11 +23,13 @@ struct State {
     records: BTreeMap<ProviderId, Record>,
     /// What was said last, so that only a change is told.
     told: BTreeMap<ProviderId, Told>,
+    /// Why whoever is not open is not: outlives the moment of the refusal, for whoever asks later.
+    diagnoses: BTreeMap<ProviderId, Diagnosis>,
     resorts: BTreeMap<String, LastResort>,
 }
 
-/// A standing in words, and its cause.
-type Told = (&'static str, Option<Cause>);
+/// A standing in words, its cause, and how sure that is: a later answer may settle what was ambiguous.
+type Told = (&'static str, Option<Cause>, Option<Certainty>);
 
 /// The question of one call at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -77,16 +80,16 @@ impl Board {
     }
 
     /// An attempt at this provider came to its end.
-    pub(super) fn ended(&self, link: &Link, attempt: &Attempt, remedy: Option<&str>, now: Moment) {
+    pub(super) fn ended(&self, link: &Link, attempt: &Attempt, diagnosis: Option<Diagnosis>, now: Moment) {
         let event = Event::Ended { outcome: attempt.outcome.clone(), credential: attempt.credential, wait: attempt.wait };
-        self.observe(link, &event, remedy, now);
+        self.observe(link, &event, diagnosis, now);
     }
 
     /// Takes in what happened, and tells if the standing is another one now.
-    pub(super) fn observe(&self, link: &Link, event: &Event, remedy: Option<&str>, now: Moment) {
+    pub(super) fn observe(&self, link: &Link, event: &Event, diagnosis: Option<Diagnosis>, now: Moment) {
         let mut state = self.lock();
         state.record(link).observe(event, now);
-        self.tell(&mut state, link, remedy, now);
+        self.tell(&mut state, link, diagnosis, now);
     }
 
     /// The credential that would be used was refused: a call that nobody asked to try it does not.
@@ -99,6 +102,7 @@ impl Board {
         let mut state = self.lock();
         for id in providers {
             state.records.remove(id);
+            state.diagnoses.remove(id);
         }
     }
 
@@ -120,16 +124,17 @@ impl Board {
         }
     }
 
-    fn tell(&self, state: &mut State, link: &Link, remedy: Option<&str>, now: Moment) {
+    fn tell(&self, state: &mut State, link: &Link, news: Option<Diagnosis>, now: Moment) {
         link.tell_credential();
         let id = &link.provider.id;
         let standing = state.record(link).standing(now, link.newest());
-        let word = (standing.as_str(), standing.cause());
-        if state.told.insert(id.clone(), word).is_some_and(|told| told == word) {
-            return;
+        state.explain(id, standing, news);
+        let diagnosis = state.diagnoses.get(id);
+        let told = (standing.as_str(), standing.cause(), diagnosis.map(|diagnosis| diagnosis.certainty));
+        if state.told.get(id) != Some(&told) {
+            StandingChanged { provider: id, standing: told.0, cause: told.1, diagnosis }.emit(&self.telemetry);
+            state.told.insert(id.clone(), told);
         }
-        let remedy = remedy.filter(|_| standing != Standing::Open);
-        StandingChanged { provider: id, standing: word.0, cause: word.1, remedy }.emit(&self.telemetry);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -140,6 +145,16 @@ impl Board {
 impl State {
     fn record(&mut self, link: &Link) -> &mut Record {
         self.records.entry(link.provider.id.clone()).or_insert_with(|| Record::new(link.provider.recheck))
+    }
+
+    /// Keeps what explains a standing; a failure of another kind meanwhile (a trial that timed out) does not.
+    fn explain(&mut self, id: &ProviderId, standing: Standing, news: Option<Diagnosis>) {
+        let cause = standing.cause();
+        if let Some(news) = news.filter(|news| cause == Some(news.cause)) {
+            self.diagnoses.insert(id.clone(), news);
+        } else if self.diagnoses.get(id).is_some_and(|kept| cause != Some(kept.cause)) {
+            self.diagnoses.remove(id);
+        }
     }
 
     fn views(&mut self, question: &Question<'_>) -> Vec<View> {

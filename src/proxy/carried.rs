@@ -78,8 +78,7 @@ impl Proxy {
     /// (a right that the key lacks, a balance nobody may read) does not.
     fn learn(&self, tried: &Tried) {
         if tried.outcome().cause().is_some_and(|cause| cause.concern() == Concern::Credential) {
-            let remedy = self.diagnose(tried).map(|diagnosis| diagnosis.remedy);
-            self.board.ended(&tried.link, &tried.attempt, remedy.as_deref(), self.now());
+            self.board.ended(&tried.link, &tried.attempt, self.diagnose(tried), self.now());
         }
     }
 

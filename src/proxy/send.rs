@@ -108,8 +108,7 @@ impl Proxy {
         let reference = sending.reference(account);
         let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, left, trial }).await;
         tried.attempt.ended = self.now().since(sending.call.began);
-        let remedy = self.diagnose(&tried).map(|diagnosis| diagnosis.remedy);
-        self.board.ended(link, &tried.attempt, remedy.as_deref(), self.now());
+        self.board.ended(link, &tried.attempt, self.diagnose(&tried), self.now());
         tried
     }
 

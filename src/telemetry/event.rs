@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::diagnosis::Diagnosis;
 use crate::sms::{Cause, Family, Kind, Outcome, ProviderId};
 use crate::telemetry::Telemetry;
 use crate::telemetry::call::{line, millis};
@@ -113,8 +114,8 @@ pub struct StandingChanged<'a> {
     pub standing: &'static str,
     /// Why.
     pub cause: Option<Cause>,
-    /// What brings it back.
-    pub remedy: Option<&'a str>,
+    /// What speaks for that cause, how sure it is, and what brings the provider back.
+    pub diagnosis: Option<&'a Diagnosis>,
 }
 
 impl StandingChanged<'_> {
@@ -137,7 +138,10 @@ impl StandingChanged<'_> {
             provider = self.provider.as_str(),
             standing = self.standing,
             cause = self.cause.map(Cause::as_str),
-            remedy = self.remedy,
+            certainty = self.diagnosis.map(|diagnosis| diagnosis.certainty.as_str()),
+            alternatives = self.diagnosis.map(Diagnosis::or).filter(|or| !or.is_empty()),
+            evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
+            remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
             "provider {} is {}",
             self.provider,
             self.standing,

@@ -10,6 +10,7 @@ use prometheus::Registry;
 use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::clock::{Clock, Moment};
+use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::log::{Format, InitError, subscriber};
@@ -96,7 +97,7 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     Failover { from: &id, to: &id, cause: Cause::CredentialRejected }.emit(telemetry);
     PossibleDuplicate { provider: &id }.emit(telemetry);
     Repeat { dialect }.emit(telemetry);
-    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), remedy: None }.emit(telemetry);
+    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), diagnosis: None }.emit(telemetry);
     RouteFirstChoice { route, first: false }.emit(telemetry);
     CredentialSeen { provider: &id, version: Version(3), since: at(999_000) }.emit(telemetry);
     TokenExpiry { provider: &id, at: Some(at(2_000_000)) }.emit(telemetry);
@@ -298,7 +299,7 @@ fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
     let bench = bench();
     let main = ProviderId::new("main");
     for standing in STANDINGS {
-        StandingChanged { provider: &main, standing, cause: None, remedy: None }.emit(&bench.telemetry);
+        StandingChanged { provider: &main, standing, cause: None, diagnosis: None }.emit(&bench.telemetry);
         for other in STANDINGS {
             let expected = if other == standing { 1.0 } else { 0.0 };
             assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", other)]), Some(expected));
@@ -358,6 +359,36 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
     assert!(attempts.starts_with("main/send refused credential-rejected (certain) 401 82ms says \"105 "), "{attempts}");
     assert!(attempts.ends_with("; backup/send accepted 200 82ms"), "{attempts}");
     assert!(!text.contains("1234567"), "{text}");
+}
+
+#[test]
+fn a_standing_is_one_line_with_its_whole_diagnosis() {
+    let bench = bench();
+    let diagnosis = Diagnosis {
+        provider: "main".into(),
+        cause: Cause::CredentialRejected,
+        certainty: Certainty::Ambiguous,
+        alternatives: vec![Cause::IpNotAllowed, Cause::AccountSuspended],
+        evidence: "The send was answered 401".into(),
+        remedy: "write the new password to sms/main in vault local".into(),
+    };
+    let changed = StandingChanged {
+        provider: &ProviderId::new("main"),
+        standing: "aside",
+        cause: Some(diagnosis.cause),
+        diagnosis: Some(&diagnosis),
+    };
+    let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || changed.emit(&bench.telemetry))).unwrap();
+    for (field, value) in [
+        ("standing", "aside"),
+        ("cause", "credential-rejected"),
+        ("certainty", "ambiguous"),
+        ("alternatives", "ip-not-allowed or account-suspended"),
+        ("evidence", "The send was answered 401"),
+        ("remedy", "write the new password to sms/main in vault local"),
+    ] {
+        assert_eq!(line[field], value, "{field} in {line}");
+    }
 }
 
 #[test]

@@ -60,6 +60,9 @@ test('one line of the log says why, how sure and what to do, and holds no secret
   const line = proxy.output.split('\n').find((each) => each.includes('credential-rejected'));
   assert.match(line, /playmobile/);
   assert.doesNotMatch(line, /998901234567|Kod: 123456|playmobile-canary/);
+  const standing = proxy.output.split('\n').find((each) => each.includes('provider playmobile is aside'));
+  for (const part of [/cause.*credential-rejected/, /certainty.*\w+/, /evidence.*answered 401/, /remedy.*playmobile/]) assert.match(standing, part);
+  assert.doesNotMatch(standing, /998901234567|Kod: 123456|playmobile-canary/);
 });
 
 test('eskiz: one login serves many calls, an expired token means one new login in the same call', async (t) => {
