@@ -336,6 +336,38 @@ fn a_description_from_memory_is_never_certain() {
 }
 
 #[test]
+fn a_code_is_shown_only_if_it_is_a_short_word_without_a_number_in_it() {
+    let dialect = load(&around(
+        &format!(
+            "call = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\nat = [\"code\"]\nrefused = \"message-invalid\"\n"
+        ),
+        "",
+    ));
+    let code = |code: &str| judged(&dialect, 400, &serde_json::json!({ "code": code }).to_string()).code;
+    let longest = "x".repeat(64);
+    for shown in ["E12", "12345678", "ESME_RINVDSTADR", &longest] {
+        assert_eq!(code(shown).as_deref(), Some(shown));
+    }
+    for foreign in ["", "two words", "998901234567", "123456789", "a1b2c3d4e5f6g7h8i9", "код", &"x".repeat(65)] {
+        assert_eq!(code(foreign), None, "{foreign}");
+    }
+}
+
+#[test]
+fn a_list_is_refused_only_if_each_of_its_parts_is_by_itself() {
+    let rules = "[[send.rules]]\nat = [\"parts[].code\"]\nis = [0]\naccepted = \"id\"\n[[send.rules]]\nstatus = \"202\"\nat = [\"parts[].code\"]\nis = [5]\nunknown = \"provider-fault\"\n[[send.rules]]\nat = [\"parts[].code\"]\ncodes = true\n[send.codes]\nmessage-invalid = [5]\nrecipient-invalid = [7]\n";
+    let dialect = load(&around(&format!("call = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}"), ""));
+    let says = |codes: &[u8]| {
+        let parts: Vec<_> = codes.iter().map(|code| serde_json::json!({ "code": code })).collect();
+        judged(&dialect, 200, &serde_json::json!({ "parts": parts }).to_string()).outcome
+    };
+    assert_eq!(says(&[5]), Outcome::Refused(Cause::MessageInvalid), "a rule for another status does not speak of it");
+    assert_eq!(says(&[7, 7]), Outcome::Refused(Cause::RecipientInvalid), "a rule for another code does not either");
+    assert_eq!(says(&[7, 0]), Outcome::Unknown(Cause::RecipientInvalid), "one part was taken");
+    assert_eq!(says(&[7, 9]), Outcome::Unknown(Cause::RecipientInvalid), "what became of one part nobody knows");
+}
+
+#[test]
 fn a_native_call_by_get_stays_one_and_loses_only_the_backends_account() {
     let dialects = support::dialects();
     let smsc = dialects.iter().find(|dialect| dialect.name == "smsc").unwrap();
