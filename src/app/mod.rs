@@ -11,6 +11,7 @@ use anyhow::Context;
 use prometheus::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, RealClock};
@@ -142,6 +143,20 @@ impl App {
                 proxy.probe().await;
             }
             Stopping { why: "signal" }.emit();
+        });
+        let proxy = Arc::clone(&self.proxy);
+        server.background("refusals", move |drain| async move {
+            let mut followed = JoinSet::new();
+            while drain.phase() == Phase::Serving {
+                tokio::select! {
+                    suspicion = proxy.suspicion() => {
+                        let proxy = Arc::clone(&proxy);
+                        followed.spawn(async move { proxy.settle(suspicion).await });
+                    }
+                    Some(_) = followed.join_next() => {}
+                    () = drain.reached(Phase::Draining) => {}
+                }
+            }
         });
     }
 

@@ -3,7 +3,9 @@
 //! nobody ("check your credentials"), and it never holds a secret: versions are ordinals,
 //! what a service said comes cleaned, vault entries are named by their path.
 
+mod learned;
 mod remedy;
+mod settle;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -11,6 +13,9 @@ use std::time::Duration;
 
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind};
+
+pub use learned::{Learned, Witness};
+pub use settle::{Answer, Followed, Question, Suspects};
 
 /// What an attempt brought to light.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +34,8 @@ pub struct Evidence<'a> {
     pub code: Option<&'a str>,
     /// The service's own words, cleaned; or what our own part had to say (which field is missing, which limit).
     pub says: Option<&'a str>,
+    /// What else was learned about it.
+    pub learned: &'a [Learned],
 }
 
 /// What is known around it.
@@ -99,15 +106,16 @@ pub struct Diagnosis {
 
 /// Puts evidence and surroundings together.
 pub fn diagnose(evidence: &Evidence<'_>, context: &Context<'_>) -> Diagnosis {
-    let alternatives: Vec<_> = evidence.alternatives.iter().copied().filter(|&other| other != evidence.cause).collect();
-    let certainty = if alternatives.is_empty() { evidence.certainty } else { Certainty::Ambiguous };
+    let suspects = evidence.suspects();
+    let (told, remedy) = (told(evidence, context), remedy::remedy(&suspects, evidence, context));
+    let Suspects { cause, certainty, alternatives } = suspects;
     Diagnosis {
         provider: context.provider.to_owned(),
-        cause: evidence.cause,
+        cause,
         certainty,
-        evidence: one_line(&told(evidence, context)),
-        remedy: one_line(&remedy::remedy(evidence, context, &alternatives)),
         alternatives,
+        evidence: one_line(&told),
+        remedy: one_line(&remedy),
     }
 }
 
@@ -127,6 +135,14 @@ impl fmt::Display for Diagnosis {
             write!(f, ", or {}", self.or())?;
         }
         write!(f, "). {}. → {}", self.evidence, self.remedy)
+    }
+}
+
+impl Evidence<'_> {
+    /// What is left after all that was learned.
+    pub fn suspects(&self) -> Suspects {
+        let first = Suspects::new(self.cause, self.certainty, self.alternatives);
+        self.learned.iter().fold(first, |suspects, learned| suspects.told(&learned.answer))
     }
 }
 
@@ -166,7 +182,8 @@ fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
         History::Worked(ago) => Some(format!("the same version was accepted {} ago", span(ago))),
         History::OlderWorked(version) => Some(format!("version {} was accepted, version {} never", version.0, context.version.0)),
     };
-    [Some(reply + &says), used, before].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let learned = evidence.learned.iter().map(ToString::to_string);
+    [Some(reply + &says), used, before].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
 }
 
 impl Entry<'_> {

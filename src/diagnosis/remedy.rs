@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::diagnosis::{Context, Entry, Evidence, History, Kept, history, span};
+use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, history, span};
 use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
@@ -93,15 +93,15 @@ const MISTYPED: &str = "compare {fields} in {entry} with the {dialect} console, 
 const CHANGED_THERE: &str = "{fields} were changed or revoked at {dialect}: get the new ones from its console and put them into {entry}: {put}; tried at once, no restart";
 
 /// The sentence for this cause, filled.
-pub(super) fn remedy(evidence: &Evidence<'_>, context: &Context<'_>, alternatives: &[Cause]) -> String {
-    let listed = REMEDIES.iter().find(|(cause, _)| *cause == evidence.cause).map_or("", |(_, words)| *words);
-    let words = match (evidence.cause, history(context)) {
+pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
+    let listed = REMEDIES.iter().find(|(cause, _)| *cause == suspects.cause).map_or("", |(_, words)| *words);
+    let words = match (suspects.cause, history(context)) {
         (Cause::CredentialRejected, History::OlderWorked(_)) => MISTYPED,
         (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
         _ => listed,
     };
     let filled = fill(words, |hole| value(hole, evidence, context));
-    let others: Vec<_> = alternatives.iter().map(|cause| cause.as_str()).collect();
+    let others: Vec<_> = suspects.alternatives.iter().map(|cause| cause.as_str()).collect();
     if others.is_empty() { filled } else { format!("{filled}; if that is in order it is {}", others.join(" or ")) }
 }
 
@@ -188,6 +188,7 @@ mod tests {
             status: None,
             code: None,
             says: None,
+            learned: &[],
         };
         for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE]) {
             fill(words, |hole| {

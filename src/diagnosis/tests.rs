@@ -18,6 +18,7 @@ fn evidence(cause: Cause) -> Evidence<'static> {
         status,
         code,
         says: Some("Account is not active"),
+        learned: &[],
     }
 }
 
@@ -150,4 +151,25 @@ fn without_a_reply_the_meaning_is_told() {
 fn times_are_told_in_the_unit_that_says_enough() {
     let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| span(Duration::from_secs(seconds)));
     assert_eq!(told, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+}
+
+#[test]
+fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
+    let fields = fields();
+    let alternatives = [Cause::AccountSuspended, Cause::BalanceEmpty];
+    let learned = [Learned { witness: Witness::AccountCall, answer: Answer::Says(vec![Cause::AccountSuspended], Certainty::Certain) }];
+    let told =
+        diagnose(&Evidence { alternatives: &alternatives, learned: &learned, ..evidence(Cause::CredentialRejected) }, &context(&fields));
+    assert_eq!((told.cause, told.certainty, told.alternatives.as_slice()), (Cause::AccountSuspended, Certainty::Certain, [].as_slice()));
+    assert!(told.evidence.ends_with("; its account call says account-suspended"), "{told}");
+    assert!(told.remedy.starts_with("have playmobile unlock the account"), "{told}");
+}
+
+#[test]
+fn each_witness_is_a_clause_of_its_own() {
+    let told = |witness, answer| Learned { witness, answer }.to_string();
+    let out = || Answer::RulesOut(vec![Cause::CredentialExpired]);
+    assert_eq!(told(Witness::FreshToken, out()), "a login with the same credential was accepted, and its fresh token refused");
+    assert_eq!(told(Witness::BalanceCall, out()), "its balance call was answered as if all were in order");
+    assert_eq!(told(Witness::CredentialCall, Answer::Nothing), "a free call with the same credential says nothing about it");
 }

@@ -197,14 +197,7 @@ fn operation(raw: &Spanned<raw::Operation>, sink: &mut Sink) -> Option<Operation
 fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
     let span = raw.span();
     let raw = raw.get_ref();
-    let dead = raw.dead.iter().filter_map(|test| {
-        let Some(cause) = test.cause.as_ref() else {
-            sink.error(Some(span.clone()), "a `dead` answer names its cause", None);
-            return None;
-        };
-        Some((compile::test(test, sink), compile::cause(cause, sink)?))
-    });
-    let dead = dead.collect();
+    let dead = raw.dead.iter().filter_map(|dead| compile::dead(dead, &span, sink)).collect();
     Some(Probe {
         asks: match raw.asks {
             raw::Asks::Credential => Asks::Credential,

@@ -14,7 +14,7 @@ use crate::dialect::filter::Filter;
 use crate::dialect::load::Sink;
 use crate::dialect::place::{Flat, Place};
 use crate::dialect::raw;
-use crate::dialect::shape::{Expires, Field, Form, Rule, StatusTest, Test, Then, Told, Wait};
+use crate::dialect::shape::{Dead, Expires, Field, Form, Rule, StatusTest, Test, Then, Told, Wait};
 use crate::dialect::template::{Fault, Template};
 use crate::sms::Cause;
 
@@ -158,6 +158,22 @@ pub(crate) fn test(raw: &raw::Test, sink: &mut Sink) -> Test {
         is: raw.is.iter().filter_map(|value| code(value, sink)).collect(),
         like: raw.like.as_ref().and_then(|text| regex(text, sink)),
     }
+}
+
+/// `span` is the probe's: inline tables have none of their own.
+pub(crate) fn dead(raw: &raw::Dead, span: &Range<usize>, sink: &mut Sink) -> Option<Dead> {
+    let Some(word) = raw.cause.as_ref() else {
+        sink.error(Some(span.clone()), "a `dead` answer names its cause", None);
+        return None;
+    };
+    let test = Test {
+        status: raw.status.as_ref().and_then(|text| status(text, sink)),
+        at: places(&raw.at, Flat(false), sink),
+        is: raw.is.iter().filter_map(|value| code(value, sink)).collect(),
+        like: raw.like.as_ref().and_then(|text| regex(text, sink)),
+    };
+    let or = raw.or.iter().filter_map(|text| cause(text, sink)).collect();
+    Some(Dead { test, cause: cause(word, sink)?, or, guess: raw.guess })
 }
 
 pub(crate) fn rule(raw: &Spanned<raw::Rule>, sink: &mut Sink) -> Option<Rule> {

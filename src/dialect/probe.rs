@@ -5,11 +5,11 @@ use jiff::Timestamp;
 
 use crate::dialect::judge::{self, Heard};
 use crate::dialect::scope::Scope;
-use crate::dialect::shape::Probe;
+use crate::dialect::shape::{Dead, Probe};
 use crate::dialect::template::text_of;
 use crate::dialect::write::{address, built, not_translatable, with_digests};
 use crate::dialect::{Account, Dialect, Outgoing, Reply, Untranslatable};
-use crate::sms::{Cause, Outcome};
+use crate::sms::{Cause, Certainty, Outcome};
 
 /// What a probe's reply settled.
 #[derive(Clone, Debug, PartialEq)]
@@ -18,6 +18,12 @@ pub struct Probed {
     pub alive: Option<bool>,
     /// Why it is not.
     pub cause: Option<Cause>,
+    /// How sure that is.
+    pub certainty: Certainty,
+    /// Other causes the same reply can mean.
+    pub alternatives: Vec<Cause>,
+    /// What it cannot be, since this was answered as it was.
+    pub rules_out: Vec<Cause>,
     /// Money left, with its unit where it is named.
     pub balance: Option<(f64, String)>,
 }
@@ -42,9 +48,8 @@ impl Dialect {
     /// What the reply settles: the probe's own words first, then the rules that know a refusal.
     pub fn read_probe(&self, probe: &Probe, reply: &Reply) -> Probed {
         let heard = Heard::of(reply);
-        let dead = probe.dead.iter().find(|(test, _)| test.fits(&heard)).map(|(_, cause)| *cause);
-        if let Some(cause) = dead {
-            return Probed { alive: Some(false), cause: Some(cause), balance: None };
+        if let Some(dead) = probe.dead.iter().find(|dead| dead.test.fits(&heard)) {
+            return Probed::dead(dead.cause, dead.certainty(), &dead.or);
         }
         let balance = probe
             .balance
@@ -53,23 +58,78 @@ impl Dialect {
             .and_then(|value| text_of(value).trim().parse::<f64>().ok());
         let said_alive = probe.alive.as_ref().is_some_and(|test| test.fits(&heard));
         if said_alive || balance.is_some() {
-            let empty = balance.is_some_and(|left| left <= 0.0);
-            let balance = balance.map(|left| (left, probe.unit_in(&heard)));
-            return Probed { alive: Some(!empty), cause: empty.then_some(Cause::BalanceEmpty), balance };
+            let left = balance.map(|left| (left, probe.unit_in(&heard)));
+            return match balance {
+                Some(left) if left <= 0.0 => {
+                    Probed { balance: Some((left, probe.unit_in(&heard))), ..Probed::dead(Cause::BalanceEmpty, Certainty::Certain, &[]) }
+                }
+                Some(_) | None => Probed::alive(probe.rules_out(balance.is_some()), left),
+            };
         }
         let finding = self.send.judge.decide(&heard, None).unwrap_or_else(|| judge::by_status(&heard));
         match finding.outcome {
             Outcome::Refused(cause) if cause.family() == crate::sms::Family::Account => {
-                Probed { alive: Some(false), cause: Some(cause), balance: None }
+                Probed::dead(cause, finding.certainty, &finding.alternatives)
             }
-            Outcome::Refused(_) | Outcome::Unknown(_) | Outcome::Unsent(_) | Outcome::Accepted { .. } => {
-                Probed { alive: None, cause: None, balance: None }
-            }
+            Outcome::Refused(_) | Outcome::Unknown(_) | Outcome::Unsent(_) | Outcome::Accepted { .. } => Probed::silent(),
         }
     }
 }
 
+impl Probed {
+    fn dead(cause: Cause, certainty: Certainty, or: &[Cause]) -> Self {
+        let (alternatives, rules_out) = (or.to_vec(), Vec::new());
+        Self { alive: Some(false), cause: Some(cause), certainty, alternatives, rules_out, balance: None }
+    }
+
+    fn alive(rules_out: Vec<Cause>, balance: Option<(f64, String)>) -> Self {
+        Self { alive: Some(true), cause: None, certainty: Certainty::Certain, alternatives: Vec::new(), rules_out, balance }
+    }
+
+    fn silent() -> Self {
+        Self { alive: None, cause: None, certainty: Certainty::Ambiguous, alternatives: Vec::new(), rules_out: Vec::new(), balance: None }
+    }
+}
+
+impl Dead {
+    fn certainty(&self) -> Certainty {
+        match (self.or.is_empty(), self.guess) {
+            (false, _) => Certainty::Ambiguous,
+            (true, true) => Certainty::Likely,
+            (true, false) => Certainty::Certain,
+        }
+    }
+}
+
+/// Whoever is answered about the account was known by this credential, at this address, at this time. Whether it may
+/// send from here is another matter: a list of addresses can be for sends alone.
+const ANSWERED: &[Cause] = &[
+    Cause::CredentialMissing,
+    Cause::CredentialRejected,
+    Cause::CredentialExpired,
+    Cause::EndpointWrong,
+    Cause::ClockSkew,
+    Cause::TlsUntrusted,
+];
+
 impl Probe {
+    /// What it cannot be if all is in order here, with or without a figure of the balance.
+    pub fn rules_out(&self, balance: bool) -> Vec<Cause> {
+        let told = |cause: &Cause| *cause != Cause::IpNotAllowed && (*cause != Cause::BalanceEmpty || !self.has_balance());
+        let named = self.tells().into_iter().flatten().filter(told);
+        let mut all = ANSWERED.to_vec();
+        all.extend(named.chain((balance && self.has_balance()).then_some(Cause::BalanceEmpty)));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
+    /// What its other answers can mean, one entry an answer.
+    pub fn tells(&self) -> Vec<Vec<Cause>> {
+        let dead = self.dead.iter().map(|dead| std::iter::once(dead.cause).chain(dead.or.iter().copied()).collect());
+        dead.chain(self.has_balance().then(|| vec![Cause::BalanceEmpty])).collect()
+    }
+
     /// The unit stands at a place, or is a word in capitals.
     fn unit_in(&self, heard: &Heard<'_>) -> String {
         let Some(unit) = &self.unit else { return String::new() };

@@ -216,7 +216,7 @@ pub(crate) struct Probe {
     pub(crate) header: Table,
     pub(crate) alive: Option<Test>,
     #[serde(default)]
-    pub(crate) dead: Vec<Test>,
+    pub(crate) dead: Vec<Dead>,
     pub(crate) balance: Option<Spanned<String>>,
     pub(crate) unit: Option<String>,
     #[serde(default)]
@@ -230,7 +230,19 @@ pub(crate) struct Test {
     pub(crate) at: Vec<Spanned<String>>,
     pub(crate) is: Values,
     pub(crate) like: Option<Spanned<String>>,
+}
+
+/// A test, and what it means if it fits.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Dead {
+    pub(crate) status: Option<Spanned<String>>,
+    pub(crate) at: Vec<Spanned<String>>,
+    pub(crate) is: Values,
+    pub(crate) like: Option<Spanned<String>>,
     pub(crate) cause: Option<Spanned<String>>,
+    pub(crate) or: Vec<Spanned<String>>,
+    pub(crate) guess: bool,
 }
 
 /// Delivery reports: described for those who read the file, not carried yet.

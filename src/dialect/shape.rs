@@ -266,6 +266,15 @@ pub(crate) struct Test {
     pub(crate) like: Option<Regex>,
 }
 
+/// What a probe's reply means if it fits.
+#[derive(Clone, Debug)]
+pub(crate) struct Dead {
+    pub(crate) test: Test,
+    pub(crate) cause: Cause,
+    pub(crate) or: Vec<Cause>,
+    pub(crate) guess: bool,
+}
+
 /// A question that settles a cause and sends nothing.
 #[derive(Clone, Debug)]
 pub struct Probe {
@@ -276,7 +285,7 @@ pub struct Probe {
     pub(crate) call: Call,
     pub(crate) fields: Fields,
     pub(crate) alive: Option<Test>,
-    pub(crate) dead: Vec<(Test, Cause)>,
+    pub(crate) dead: Vec<Dead>,
     pub(crate) balance: Option<Place>,
     pub(crate) unit: Option<String>,
 }

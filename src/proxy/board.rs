@@ -92,6 +92,21 @@ impl Board {
         self.tell(&mut state, link, diagnosis, now);
     }
 
+    /// A refusal that was followed is explained better now: the provider stands aside for that and no more for what it
+    /// `was`, unless it came back meanwhile.
+    pub(super) fn settled(&self, link: &Link, (was, credential): (Cause, Held), diagnosis: Diagnosis, now: Moment) {
+        let mut state = self.lock();
+        let holds = match state.record(link).standing(now, link.newest()) {
+            Standing::Aside { cause, .. } => cause == was,
+            Standing::Open | Standing::Resting { .. } => !matches!(was.concern(), Concern::Credential | Concern::Account),
+            Standing::Paused => false,
+        };
+        if holds {
+            state.record(link).observe(&Event::Probed { cause: Some(diagnosis.cause), credential }, now);
+            self.tell(&mut state, link, Some(diagnosis), now);
+        }
+    }
+
     /// The credential that would be used was refused: a call that nobody asked to try it does not.
     pub(super) fn dead(&self, link: &Link, now: Moment) -> Option<Cause> {
         self.standing(link, now).cause().filter(|cause| cause.concern() == Concern::Credential)

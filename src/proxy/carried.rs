@@ -79,6 +79,7 @@ impl Proxy {
     fn learn(&self, tried: &Tried) {
         if tried.outcome().cause().is_some_and(|cause| cause.concern() == Concern::Credential) {
             self.board.ended(&tried.link, &tried.attempt, self.diagnose(tried), self.now());
+            self.suspect(tried);
         }
     }
 

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, diagnose};
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, Learned, diagnose};
+use crate::dialect::Finding;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::link::Link;
@@ -16,24 +17,22 @@ use crate::vault::SourceSettings;
 impl Proxy {
     /// Why an attempt failed and what to do; none: it did not fail.
     pub(super) fn diagnose(&self, tried: &Tried) -> Option<Diagnosis> {
-        let cause = tried.outcome().cause()?;
-        let finding = &tried.finding;
-        let evidence = Evidence {
-            kind: tried.kind,
-            cause,
-            certainty: finding.certainty,
-            alternatives: &finding.alternatives,
-            status: tried.status,
-            code: finding.code.as_deref(),
-            says: finding.says.as_deref(),
-        };
+        let evidence = evidence(tried.kind, &tried.finding, tried.status, &[])?;
         Some(about(&tried.link, tried.attempt.credential.version, &evidence, self.now()))
     }
 
     /// The same where no attempt was made: everybody was skipped or stood aside.
     pub(super) fn diagnose_bare(&self, sending: &Sending<'_>, cause: Cause) -> Diagnosis {
-        let evidence =
-            Evidence { kind: Kind::Send, cause, certainty: Certainty::Certain, alternatives: &[], status: None, code: None, says: None };
+        let evidence = Evidence {
+            kind: Kind::Send,
+            cause,
+            certainty: Certainty::Certain,
+            alternatives: &[],
+            status: None,
+            code: None,
+            says: None,
+            learned: &[],
+        };
         match sending.concerned(cause) {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
             None => diagnose(&evidence, &Context::default()),
@@ -41,7 +40,22 @@ impl Proxy {
     }
 }
 
-fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now: Moment) -> Diagnosis {
+/// A finding as evidence; none: nothing failed.
+pub(super) fn evidence<'a>(kind: Kind, finding: &'a Finding, status: Option<u16>, learned: &'a [Learned]) -> Option<Evidence<'a>> {
+    Some(Evidence {
+        kind,
+        cause: finding.outcome.cause()?,
+        certainty: finding.certainty,
+        alternatives: &finding.alternatives,
+        status,
+        code: finding.code.as_deref(),
+        says: finding.says.as_deref(),
+        learned,
+    })
+}
+
+/// With what is known around it.
+pub(super) fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now: Moment) -> Diagnosis {
     let provider = &link.provider;
     let reference = provider.credential.as_ref();
     let seen = reference.and_then(|reference| link.around.keeper.seen(reference)).filter(|seen| seen.version == version);

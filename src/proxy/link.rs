@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::Kept;
+use crate::diagnosis::{Followed, Kept, Suspects};
 use crate::dialect::{Account, Finding};
 use crate::net::upstream::{Client, Lost};
 use crate::policy::Held;
@@ -52,17 +52,29 @@ pub(super) struct Link {
     session: Arc<Mutex<Session>>,
     /// When its service was last asked whether it is back.
     probed: Mutex<Option<Moment>>,
+    /// Which of its ambiguous refusals were followed.
+    followed: Arc<Mutex<Followed>>,
 }
 
 impl Link {
     pub(super) fn new(provider: Provider, client: Client, kept: Kept, around: Around) -> Self {
-        Self { provider, client, kept, around, login: Arc::default(), session: Arc::default(), probed: Mutex::default() }
+        Self {
+            provider,
+            client,
+            kept,
+            around,
+            login: Arc::default(),
+            session: Arc::default(),
+            probed: Mutex::default(),
+            followed: Arc::default(),
+        }
     }
 
     /// The same account under another config: its token and what its logins said are kept.
     #[must_use]
     pub(super) fn after(mut self, old: &Self) -> Self {
         (self.login, self.session) = (Arc::clone(&old.login), Arc::clone(&old.session));
+        self.followed = Arc::clone(&old.followed);
         self
     }
 
@@ -125,9 +137,16 @@ impl Link {
         *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
+    /// Whether this doubt is to be followed now; yes is remembered.
+    pub(super) fn follows(&self, version: Version, suspects: &Suspects, now: Moment) -> bool {
+        let accepted = self.last_accepted().map(|(at, _)| at);
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).admits(version, suspects, accepted, now)
+    }
+
     /// Somebody put the provider back by hand: what was refused may be tried again.
     pub(super) fn forgive(&self) {
         self.session().forgive();
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner).forget();
     }
 
     /// When a message went through last, and with which credential.

@@ -17,6 +17,7 @@ mod probe;
 mod send;
 mod session;
 mod settings;
+mod settle;
 mod world;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ use crate::proxy::board::Board;
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::desk::Desk;
 use crate::proxy::link::{Around, Link};
+use crate::proxy::settle::Suspicions;
 use crate::proxy::world::{Seeing, World};
 use crate::sms::{Cause, Door, Operation, ProviderId, Verdict};
 use crate::telemetry::{Telemetry, TunnelEnded, TurnedAway};
@@ -45,6 +47,7 @@ use crate::vault::{self, Keeper, Reference};
 
 pub use control::Control;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
+pub use settle::Suspicion;
 
 /// What stands behind the doors.
 #[derive(Debug)]
@@ -52,6 +55,7 @@ pub struct Proxy {
     world: ArcSwap<World>,
     board: Board,
     desk: Desk,
+    suspicions: Suspicions,
     telemetry: Arc<Telemetry>,
     clock: Arc<dyn Clock>,
 }
@@ -118,7 +122,7 @@ impl Proxy {
         let world = ArcSwap::from_pointee(world(settings, vaults, parts, body, None)?);
         let board = Board::new(Arc::clone(&parts.telemetry));
         let (telemetry, clock) = (Arc::clone(&parts.telemetry), Arc::clone(&parts.clock));
-        let proxy = Self { world, board, desk: Desk::new(secret), telemetry, clock };
+        let proxy = Self { world, board, desk: Desk::new(secret), suspicions: Suspicions::default(), telemetry, clock };
         proxy.refresh();
         Ok(proxy)
     }

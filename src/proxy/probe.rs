@@ -1,20 +1,30 @@
-//! A provider that was set aside for its account (money, a lock, an address list …) is asked in the
-//! background what its service answers for free; if all is well it is back without waiting for a
-//! message to try it. Sends nothing to anybody, asks each at most every 30 s, uses no probe that was
-//! never seen to work, and never a credential that is known dead.
+//! What a service is asked for free, and when. A provider that was set aside for its account (money,
+//! a lock, an address list …) is asked in the background whether all is well, and if so it is back
+//! without waiting for a message to try it. Sends nothing to anybody, asks each at most every 30 s, uses
+//! no probe that was never seen to work, and here never a credential that is known dead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::Probe;
+use crate::dialect::{Probe, Probed};
 use crate::policy::{Event, Standing};
 use crate::proxy::Proxy;
 use crate::proxy::link::{Link, lost_finding};
+use crate::proxy::login::Pass;
 use crate::sms::{Cause, Concern, Kind, Outcome};
 use crate::telemetry::{AttemptEnded, Balance};
 
 /// Between two questions to one provider, and between its setting aside and the first.
 const EVERY: Duration = Duration::from_secs(30);
+
+/// What came of a question.
+pub(super) struct Brought {
+    pub(super) outcome: Outcome,
+    pub(super) status: Option<u16>,
+    /// None: no reply.
+    pub(super) probed: Option<Probed>,
+    pub(super) took: Duration,
+}
 
 impl Proxy {
     /// Asks whoever is due; to be called every second or so.
@@ -38,7 +48,16 @@ impl Proxy {
 
     async fn ask(&self, link: &Arc<Link>, probe: &Probe) {
         let Ok(pass) = link.pass(false, link.provider.timeout).await else { return };
-        let Ok(outgoing) = link.provider.dialect.probe(probe, &link.account(&pass), self.wall()) else { return };
+        let Some(brought) = self.asked(link, probe, &pass).await else { return };
+        self.tell_probe(link, &brought, &brought.outcome);
+        if brought.probed.is_some_and(|probed| probed.alive == Some(true)) {
+            self.board.observe(link, &Event::Probed { cause: None, credential: pass.held }, None, self.now());
+        }
+    }
+
+    /// One question, asked; none: it could not be written.
+    pub(super) async fn asked(&self, link: &Link, probe: &Probe, pass: &Pass) -> Option<Brought> {
+        let outgoing = link.provider.dialect.probe(probe, &link.account(pass), self.wall()).ok()?;
         let began = self.now();
         let (outcome, status, probed) = match link.client.exchange(outgoing, link.provider.timeout).await {
             Err(lost) => (lost_finding(&lost).outcome, None, None),
@@ -52,14 +71,15 @@ impl Proxy {
                 (outcome, Some(reply.status.as_u16()), Some(probed))
             }
         };
-        let took = self.now().since(began);
-        AttemptEnded { provider: &link.provider.id, kind: Kind::Probe, outcome: &outcome, status, took }.emit(&self.telemetry);
-        let Some(probed) = probed else { return };
-        if let Some((value, unit)) = &probed.balance {
-            Balance { provider: &link.provider.id, unit, value: *value }.emit(&self.telemetry);
-        }
-        if probed.alive == Some(true) {
-            self.board.observe(link, &Event::Probed { cause: None, credential: pass.held }, None, self.now());
+        Some(Brought { outcome, status, probed, took: self.now().since(began) })
+    }
+
+    /// Counts it, and what it brought; `outcome` is what it told about the provider in the end.
+    pub(super) fn tell_probe(&self, link: &Link, brought: &Brought, outcome: &Outcome) {
+        let (provider, kind) = (&link.provider.id, Kind::Probe);
+        AttemptEnded { provider, kind, outcome, status: brought.status, took: brought.took }.emit(&self.telemetry);
+        if let Some((value, unit)) = brought.probed.as_ref().and_then(|probed| probed.balance.as_ref()) {
+            Balance { provider, unit, value: *value }.emit(&self.telemetry);
         }
     }
 }

@@ -109,6 +109,7 @@ impl Proxy {
         let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, left, trial }).await;
         tried.attempt.ended = self.now().since(sending.call.began);
         self.board.ended(link, &tried.attempt, self.diagnose(&tried), self.now());
+        self.suspect(&tried);
         tried
     }
 

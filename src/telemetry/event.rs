@@ -149,6 +149,36 @@ impl StandingChanged<'_> {
     }
 }
 
+/// A refusal that can mean several things was followed to its end; its questions were counted one by one, and
+/// where it changes how the provider stands, that is told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct RefusalFollowed<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// What it was, or can still be.
+    pub diagnosis: &'a Diagnosis,
+    /// From the refusal's turn to the answer.
+    pub took: Duration,
+}
+
+impl RefusalFollowed<'_> {
+    /// Says what is left, and on what evidence.
+    pub fn emit(&self) {
+        let Diagnosis { cause, certainty, evidence, remedy, .. } = self.diagnosis;
+        tracing::info!(
+            provider = self.provider.as_str(),
+            cause = cause.as_str(),
+            certainty = certainty.as_str(),
+            alternatives = Some(self.diagnosis.or()).filter(|or| !or.is_empty()),
+            evidence,
+            remedy,
+            took_ms = millis(self.took),
+            "{} refused for {cause}",
+            self.provider,
+        );
+    }
+}
+
 /// A route runs on its first provider, or on a backup.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteFirstChoice<'a> {

@@ -9,4 +9,5 @@ mod failover;
 mod fake;
 mod healing;
 mod repeats;
+mod settling;
 mod stage;

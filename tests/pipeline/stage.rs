@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prometheus::Registry;
 use sms_sidecar::clock::{Clock, Moment, RealClock};
@@ -248,6 +249,25 @@ impl Stage {
         ours.read_to_string(&mut text).await.unwrap();
         served.await.unwrap();
         text
+    }
+
+    /// Follows the refusals that wait to be followed; says how many did.
+    pub(crate) async fn settle(&self) -> usize {
+        let mut count = 0;
+        while let Some(suspicion) = self.proxy.suspicion().now_or_never() {
+            self.proxy.settle(suspicion).await;
+            count += 1;
+        }
+        count
+    }
+
+    /// What the provider stands aside or rests for, as `status` tells it.
+    pub(crate) async fn cause(&self, provider: &str) -> String {
+        let answer = self.control("GET /status", "").await;
+        let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let all = status["providers"].as_array().unwrap();
+        let own = all.iter().find(|own| own["provider"] == provider).unwrap();
+        own["cause"].as_str().unwrap_or_default().to_owned()
     }
 
     /// Reads a provider's vault entry for the first time, as the watch does at the start.

@@ -1,0 +1,180 @@
+//! Ambiguous refusals: followed in the background by free calls, once, and what they bring becomes
+//! the provider's cause.
+
+use std::time::Duration;
+
+use crate::fake::{Fake, Got, Say, say, takes};
+use crate::stage::{Stage, provider, route, said};
+
+const SEND: &str = "/Messages.json";
+const ACCOUNT: &str = ".json";
+
+/// One code for many causes on a send; the account and its balance as given.
+fn one_code(account: &'static str, balance: &'static str) -> impl Fn(&Got, usize) -> Say {
+    move |got, _| match &got.line {
+        line if line.contains(SEND) => say(401, r#"{"code":20003,"message":"Authenticate","status":401}"#),
+        line if line.contains("/Balance.json") => say(200, &format!(r#"{{"balance":"{balance}","currency":"USD"}}"#)),
+        line if line.contains(ACCOUNT) && account.starts_with('{') => say(403, account),
+        line if line.contains(ACCOUNT) && !account.is_empty() => say(200, &format!(r#"{{"status":"{account}"}}"#)),
+        _ => say(401, r#"{"code":20003,"message":"Authenticate","status":401}"#),
+    }
+}
+
+async fn twilio(script: impl Fn(&Got, usize) -> Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+    let (a, b) = (Fake::open(script).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(&(provider("a", "twilio", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "prefer = \"listed\"")));
+    (a, b, stage)
+}
+
+fn probes(stage: &Stage, outcome: &str, cause: &str) -> f64 {
+    stage.metric("attempts_total", &[("provider", "a"), ("kind", "probe"), ("outcome", outcome), ("cause", cause)])
+}
+
+#[tokio::test]
+async fn a_free_call_settles_what_one_code_left_open() {
+    let (a, _b, stage) = twilio(one_code("closed", "1")).await;
+    assert_eq!(said(&stage.send("one").await, "x-sms-sidecar-provider"), "b");
+    assert_eq!(stage.cause("a").await, "credential-rejected");
+    assert_eq!(stage.settle().await, 1);
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("account-suspended", "aside".to_owned()));
+    assert_eq!((a.at(SEND), a.count()), (1, 2), "the send is not repeated");
+    assert_eq!(probes(&stage, "refused", "account-suspended"), 1.0);
+}
+
+#[tokio::test]
+async fn a_second_call_is_asked_only_because_the_credential_is_known_there() {
+    // The account call that says suspended counts as what it said.
+    for (balance, cause, told) in [("0.00", "balance-empty", 1.0), ("12.30", "account-suspended", 2.0)] {
+        let (a, _b, stage) = twilio(one_code("suspended", balance)).await;
+        stage.send("one").await;
+        stage.settle().await;
+        assert_eq!((stage.cause("a").await.as_str(), a.at("/Balance.json"), a.count()), (cause, 1, 3));
+        assert_eq!(probes(&stage, "refused", cause), told);
+    }
+}
+
+#[tokio::test]
+async fn a_credential_that_is_not_known_is_asked_with_once_and_only_once() {
+    let (a, _b, stage) = twilio(one_code("", "")).await;
+    for text in ["one", "two"] {
+        stage.send(text).await;
+        stage.settle().await;
+    }
+    assert_eq!((a.at(SEND), a.count()), (1, 2), "one question with the dead credential");
+    assert_eq!(stage.cause("a").await, "credential-rejected");
+    stage.pass(Duration::from_mins(2));
+    stage.send("three").await;
+    assert_eq!((a.at(SEND), stage.settle().await, a.count()), (2, 0, 3), "a recheck that fails in the same way asks nothing anew");
+    stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
+    stage.looked("a").await;
+    stage.send("four").await;
+    assert_eq!((stage.settle().await, a.at(SEND), a.count()), (1, 3, 5), "a newer version is another matter");
+}
+
+#[tokio::test]
+async fn test_credentials_on_production_are_told_by_the_account_call() {
+    let (_a, _b, stage) = twilio(one_code(r#"{"code":20008,"status":403}"#, "1")).await;
+    stage.send("one").await;
+    stage.settle().await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("sandbox-mismatch", "aside".to_owned()));
+}
+
+#[tokio::test]
+async fn an_account_in_order_contradicts_all_and_leaves_the_doubt() {
+    let (a, _b, stage) = twilio(one_code("active", "1")).await;
+    stage.send("one").await;
+    assert_eq!((stage.settle().await, stage.cause("a").await.as_str(), a.count()), (1, "credential-rejected", 2));
+    assert_eq!(probes(&stage, "accepted", "none"), 1.0);
+}
+
+#[tokio::test]
+async fn what_nothing_can_tell_is_not_asked() {
+    let a = Fake::open(|_, _| say(200, r#"{"error":"forbidden","error_code":6}"#)).await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!((stage.settle().await, a.count()), (0, 1));
+}
+
+#[tokio::test]
+async fn a_call_that_answers_shows_that_the_login_was_not_it() {
+    let a = Fake::open(|got, _| {
+        let balance = got.line.contains("balance.php");
+        if balance { say(200, r#"{"balance":"10","currency":"RUR"}"#) } else { say(200, r#"{"error":"no such login","error_code":2}"#) }
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    stage.settle().await;
+    assert_eq!((stage.cause("a").await.as_str(), a.at("balance.php"), a.at("send.php")), ("ip-not-allowed", 1, 1));
+    assert_eq!(probes(&stage, "refused", "ip-not-allowed"), 1.0);
+}
+
+#[tokio::test]
+async fn words_nobody_knows_may_be_an_empty_balance() {
+    let a = Fake::open(|got, _| match &got.line {
+        line if line.contains("/auth/login") => say(200, r#"{"message":"token_generated","data":{"token":"a.b.c"}}"#),
+        line if line.contains("get-limit") => say(200, r#"{"data":{"balance":0},"status":"success"}"#),
+        _ => say(400, r#"{"status":"error","message":"something new"}"#),
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!(stage.standing("a"), "open");
+    stage.settle().await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a"), a.at("/auth/login")), ("balance-empty", "aside".to_owned(), 1));
+}
+
+#[tokio::test]
+async fn an_accepted_login_whose_fresh_token_is_refused_is_evidence_enough() {
+    let a = Fake::open(|got, nth| {
+        let login = got.line.contains("/auth/login");
+        if login {
+            say(200, &format!(r#"{{"data":{{"token":"token-{nth}"}}}}"#))
+        } else {
+            say(401, r#"{"status":"token-invalid","message":"Token invalid"}"#)
+        }
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!(stage.cause("a").await, "credential-expired");
+    let before = a.count();
+    assert_eq!(stage.settle().await, 1);
+    assert_eq!((stage.cause("a").await.as_str(), a.count() - before), ("credential-rejected", 0), "nobody is asked");
+}
+
+#[tokio::test]
+async fn a_newer_version_that_came_meanwhile_is_left_to_the_next_message() {
+    let (a, _b, stage) = twilio(one_code("closed", "1")).await;
+    stage.send("one").await;
+    stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
+    stage.looked("a").await;
+    stage.settle().await;
+    assert_eq!((a.count(), stage.standing("a")), (1, "open".to_owned()));
+}
+
+#[tokio::test]
+async fn a_probe_that_hangs_keeps_the_doubt_and_nobody_waiting() {
+    let gate = crate::fake::Gate::closed();
+    let shut = gate.clone();
+    let (a, _b, stage) = twilio(move |got, nth| {
+        let answer = one_code("closed", "1")(got, nth);
+        if got.line.contains(SEND) { answer } else { answer.behind(&shut) }
+    })
+    .await;
+    assert_eq!(stage.send("one").await.status.as_u16(), 202);
+    tokio::join!(stage.settle(), async {
+        a.came(2).await;
+        assert_eq!(stage.send("two").await.status.as_u16(), 202, "calls go on while the question hangs");
+    });
+    assert_eq!((stage.cause("a").await.as_str(), a.count()), ("credential-rejected", 2));
+    assert_eq!(probes(&stage, "unknown", "timeout"), 1.0);
+}
+
+#[tokio::test]
+async fn a_probe_marked_as_a_guess_is_not_used() {
+    let a = Fake::open(|_, _| say(403, "")).await;
+    let stage = Stage::open(&(provider("a", "playmobile", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await, a.count()), ("ip-not-allowed", 0, 1));
+}
