@@ -117,6 +117,19 @@ fn two_listeners_on_one_address_are_seen() {
 }
 
 #[test]
+fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let unix = |path: &Path| Server::new(Limits::default()).unix("control", path, Greeter(channel().0));
+    let missing = folder.path().join("run/sms-sidecar");
+    unix(&missing.join("control.sock")).unwrap();
+    assert_eq!(fs::metadata(&missing).unwrap().permissions().mode() & 0o022, 0, "nobody else may put a socket of theirs in its place");
+    let file = folder.path().join("file");
+    fs::write(&file, "precious").unwrap();
+    let error = unix(&file.join("control.sock")).unwrap_err().to_string();
+    assert!(error.contains("control") && error.contains(&format!("{}: ", file.display())) && error.contains("make the folder"), "{error}");
+}
+
+#[test]
 fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let unix = |path: &Path| Server::new(Limits::default()).unix("unix", path, Greeter(channel().0));

@@ -56,6 +56,16 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
+    /// The folder of a unix socket, which is not there and cannot be made.
+    #[error("{name} needs the folder {folder}: {source}; make the folder for this user or change `[listen] {name}`")]
+    Folder {
+        /// The key under `[listen]`.
+        name: Box<str>,
+        /// The folder.
+        folder: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// All listeners and background tasks, until `run`.
@@ -119,8 +129,13 @@ impl Server {
         Ok(address)
     }
 
-    /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced.
+    /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced, a folder that is
+    /// missing is made: `/run` is empty after every start of the machine.
     pub fn unix<S: Site>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
+        if let Some(folder) = path.parent() {
+            let missing = |source| BindError::Folder { name: name.into(), folder: folder.to_path_buf(), source };
+            sites::folder(folder).map_err(missing)?;
+        }
         let taken = |source| BindError::Unix { name: name.into(), path: path.to_path_buf(), source };
         let listener = sites::bind(path).map_err(taken)?;
         self.sockets.push(path.to_path_buf());

@@ -2,7 +2,7 @@
 //! cannot tell peer credentials, so that one is tokio's), a background task.
 
 use std::io;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
 use std::pin::Pin;
@@ -63,6 +63,14 @@ impl BackgroundService for Task {
             work().await;
         }
     }
+}
+
+/// Makes the folder of a socket, where it is missing, for nobody else to write into.
+pub(super) fn folder(path: &Path) -> io::Result<()> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
 }
 
 /// Opens a unix socket for its owner and group, replacing one that nobody answers at.
