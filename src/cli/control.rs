@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
 use crate::cli::{loaded, out};
+use crate::sms::Msisdn;
 
 /// Where the running sidecar is, and how to answer.
 #[derive(Debug, clap::Args)]
@@ -61,6 +62,12 @@ pub(crate) struct Named {
 
 /// 0: accepted; 1: not.
 pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
+    if Msisdn::parse(&args.to).is_err() {
+        bail!("what --to gives is no phone number; write it with its country code, e.g. --to +998901234567");
+    }
+    if args.text.trim().is_empty() {
+        bail!("what --text gives is empty; say what the message is to say");
+    }
     let mut message = json!({ "to": args.to, "text": args.text });
     if let (Some(sender), Some(fields)) = (&args.sender, message.as_object_mut()) {
         fields.insert("sender".to_owned(), json!(sender));

@@ -35,7 +35,10 @@ impl Proxy {
         };
         match sending.concerned(cause) {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
-            None => diagnose(&evidence, &Context::default()),
+            None => {
+                let config = sending.call.world.links.values().next().map_or("", |link| &link.around.config);
+                diagnose(&evidence, &Context { config, ..Context::default() })
+            }
         }
     }
 }

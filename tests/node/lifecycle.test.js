@@ -8,7 +8,7 @@ import path from 'node:path';
 import { test } from 'node:test';
 
 import { delivered, eventually, say, stage } from './lib/stage.js';
-import { authority, cli, folder, freePort, get } from './lib/sidecar.js';
+import { authority, cli, cliMeanwhile, folder, freePort, get } from './lib/sidecar.js';
 import { toml } from './lib/toml.js';
 
 test('pause takes a provider out by hand, resume brings it back', async (t) => {
@@ -21,6 +21,24 @@ test('pause takes a provider out by hand, resume brings it back', async (t) => {
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
   assert.notEqual(cli('pause', 'nobody', '--config', proxy.file, { expectCode: null }).code, 0);
+});
+
+test('send goes through the running pipeline, and says what became of it or what to do', async (t) => {
+  const { proxy, fakes: { playmobile, twilio } } = await stage(t, { route: { recipients: ['+998'] } });
+  const send = (to, text, ...more) => cliMeanwhile('send', '--config', proxy.file, '--to', to, '--text', text, ...more);
+  playmobile.refuse('account-suspended', 1);
+  const sent = await send('+998901234567', 'Kod: 123456');
+  assert.deepEqual([sent.code, twilio.delivered.length], [0, 1], sent.stderr);
+  assert.match(sent.stdout, /playmobile: refused account-suspended 400[^]*twilio: accepted 201[^]*\+998\*{5}67: accepted by route all/);
+  assert.equal(JSON.parse((await send('998901234567', 'Kod: 1', '--json')).stdout).verdict, 'accepted');
+  const abroad = await send('+12025550199', 'Kod: 2');
+  assert.equal(abroad.code, 1);
+  assert.ok(abroad.stdout.includes(proxy.file) && !abroad.stdout.includes('/etc/sms-sidecar'), `the remedy names another file: ${abroad.stdout}`);
+  for (const [to, text, option] of [['nobody', 'Kod: 3', '--to'], ['+998901234567', ' ', '--text']]) {
+    const wrong = await send(to, text);
+    assert.deepEqual([wrong.code, wrong.stdout], [2, ''], wrong.stderr);
+    assert.match(wrong.stderr, new RegExp(option));
+  }
 });
 
 /** Waits until answers at the door say that it is closing: the first sign of a drain. */

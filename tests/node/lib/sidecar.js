@@ -1,6 +1,6 @@
 // The real binary with a config in a folder of its own: started, watched, asked for metrics, stopped.
 import assert from 'node:assert/strict';
-import { execFileSync, spawn } from 'node:child_process';
+import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -81,6 +81,13 @@ export function cli(...args) {
   }
   if (expectCode !== null) assert.equal(done.code, expectCode, `sms-sidecar ${args.join(' ')}: ${done.stderr}${done.stdout}`);
   return done;
+}
+
+/** The same for a command that waits for an answer of a fake in this process; nothing is expected of its exit code. */
+export function cliMeanwhile(...args) {
+  return new Promise((resolve) => {
+    execFile(BINARY, args, { encoding: 'utf8', timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error ? error.code : 0, stdout, stderr }));
+  });
 }
 
 /** Starts `run` and waits until it is ready, or `until` its door is `open`. `config.listen` is filled in where it is left out. */
