@@ -68,7 +68,7 @@ fn encoding(content_type: &str, body: &Bytes) -> Encoding {
             Some(boundary) => Encoding::Multipart(boundary),
             None => Encoding::Other(media),
         },
-        "" | "text/plain" => match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        "" | "text/plain" => match unmarked(body).iter().find(|byte| !byte.is_ascii_whitespace()) {
             Some(b'{' | b'[') => Encoding::Json,
             _ => Encoding::Form,
         },
@@ -96,7 +96,7 @@ fn clean_token(text: &str) -> String {
 }
 
 fn json(body: &Bytes) -> Result<Value, ReadError> {
-    serde_json::from_slice(body)
+    serde_json::from_slice(unmarked(body))
         .map_err(|error| ReadError::Malformed { format: "JSON", what: format!("line {}, column {}", error.line(), error.column()) })
 }
 
@@ -144,8 +144,14 @@ pub(crate) fn fields(tree: &Value) -> impl Iterator<Item = (&str, String)> {
     tree.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), text_of(value)))
 }
 
+/// Without the byte order mark that some servers and editors begin with: it says UTF-8, and nothing else.
+pub(crate) fn unmarked(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
 /// A reply's body: JSON, XML or neither.
-pub(crate) fn reply_tree(body: &Bytes) -> Value {
+pub(crate) fn reply_tree(body: &[u8]) -> Value {
+    let body = unmarked(body);
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{' | b'[') => serde_json::from_slice(body).unwrap_or(Value::Null),
         Some(b'<') => std::str::from_utf8(body).ok().and_then(xml).unwrap_or(Value::Null),
@@ -241,6 +247,14 @@ mod tests {
         assert_eq!(xml(text), Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}})));
         assert_eq!(xml("<a><b></a>"), None);
         assert_eq!(xml(&"<a>".repeat(100)), None);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_what_is_said() {
+        let marked = |text: &str| Bytes::from(format!("\u{feff}{text}"));
+        assert_eq!(Body::read(&HeaderMap::new(), &marked(r#"{"a":1}"#)).unwrap().tree, json!({"a": 1}));
+        assert_eq!(reply_tree(&marked(r#"{"a":1}"#)), json!({"a": 1}));
+        assert_eq!(reply_tree(&marked("<a>1</a>")), json!({"a": "1"}));
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub(crate) struct Heard<'r> {
 
 impl<'r> Heard<'r> {
     pub(crate) fn of(reply: &'r Reply) -> Self {
-        let text = String::from_utf8_lossy(&reply.body).trim().to_owned();
+        let text = String::from_utf8_lossy(body::unmarked(&reply.body)).trim().to_owned();
         Self { status: reply.status.as_u16(), tree: body::reply_tree(&reply.body), text, headers: &reply.headers }
     }
 
