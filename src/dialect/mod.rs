@@ -67,6 +67,7 @@ mod types;
 mod wire;
 mod write;
 
+use crate::dialect::template::Source;
 use crate::sms::{Cause, Certainty, Kind, Operation};
 
 pub use catalog::{Catalog, SourceFile};
@@ -187,6 +188,12 @@ impl Dialect {
     /// The most recipients one native call may name.
     pub fn batch_limit(&self) -> Option<usize> {
         self.send.limits.batch
+    }
+
+    /// Whether a message of this service says from whom it is.
+    pub fn names_a_sender(&self) -> bool {
+        let fields = &self.send.fields;
+        fields.query.iter().chain(&fields.header).chain(&fields.body).any(|field| field.form.has(|source| *source == Source::Sender))
     }
 
     /// The longest text, in characters.

@@ -36,6 +36,7 @@ pub(super) fn file(name: &str, folder: &Path, file: &File, catalog: &Catalog) ->
     let log = log(&mut judge, file);
     routes::slow(&mut judge, file, &providers, &routes);
     routes::abroad(&mut judge, file, &providers);
+    routes::senders(&mut judge, file, &providers, &routes);
     templates::fit(&mut judge, file, &providers, &templates);
     templates::length(&mut judge, file, &providers);
     let proxy = Settings {

@@ -152,6 +152,26 @@ pub(super) fn slow(judge: &mut Judge<'_>, file: &File, providers: &[Provider], r
     }
 }
 
+/// A backup without a sender of its own gets what the backend wrote for another service: a number or an id of an
+/// account there, which it refuses just when it is needed.
+pub(super) fn senders(judge: &mut Judge<'_>, file: &File, providers: &[Provider], routes: &[Route]) {
+    let found = |id: &ProviderId| providers.iter().find(|provider| provider.id == *id);
+    let acting = || routes.iter().filter(|route| route.mode == Mode::Act);
+    let backs_up = |provider: &Provider, route: &Route| {
+        let first = route.providers.first().and_then(found);
+        let another = first.is_some_and(|first| first.dialect.name != provider.dialect.name);
+        route.providers.contains(&provider.id) && another && route.dialects.is_empty()
+    };
+    for (name, _) in in_order(&file.providers) {
+        let Some(provider) = found(&ProviderId::new(name.get_ref())) else { continue };
+        let says = provider.dialect.names_a_sender() && provider.sender.is_none();
+        if says && acting().any(|route| backs_up(provider, route)) {
+            let help = "set its `sender`: left out, a message that the backend wrote for another service goes under that one's sender";
+            judge.warn(name.span(), "this provider stands in for another service and has no sender of its own", help);
+        }
+    }
+}
+
 /// A provider whose service delivers to none of a route's recipients.
 pub(super) fn abroad(judge: &mut Judge<'_>, file: &File, providers: &[Provider]) {
     let meet = |one: &str, other: &str| {
