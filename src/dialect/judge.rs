@@ -13,6 +13,7 @@ use serde_json::Value;
 use crate::dialect::body;
 use crate::dialect::filter::Undone;
 use crate::dialect::place::Place;
+use crate::dialect::says;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Judge, Rule, Test, Then, Wait};
 use crate::dialect::template::text_of;
@@ -253,46 +254,15 @@ fn is_lost_upstream(text: &str) -> bool {
 
 fn spoken(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(clean(text)).filter(|text| !text.is_empty()),
+        Value::String(text) => Some(says::clean(text)).filter(|text| !text.is_empty()),
         Value::Array(items) => items.iter().find_map(spoken),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
     }
 }
 
-const LONGEST: usize = 200;
-
-/// Foreign text made fit for a log: no control characters, no long numbers, not long.
-pub(crate) fn clean(text: &str) -> String {
-    let plain: Vec<char> = text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
-    let mut out = String::new();
-    for run in plain.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit()) {
-        match run {
-            [head @ .., before_last, last] if last.is_ascii_digit() && run.len() > 8 => {
-                out.extend(head.iter().take(3));
-                out.push_str("*****");
-                out.extend([before_last, last]);
-            }
-            [first, ..] if first.is_ascii_digit() && run.len() > 3 => out.push_str("****"),
-            _ => out.extend(run),
-        }
-    }
-    let words: Vec<&str> = out.split_whitespace().collect();
-    words.join(" ").chars().take(LONGEST).collect()
-}
-
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn foreign_words_are_made_fit_for_a_log() {
-        assert_eq!(clean("bad\r\nnumber +998901234567, code 123456\u{202e}!"), "bad number +998*****67, code **** !");
-        assert_eq!(clean(&"ў".repeat(500)).chars().count(), LONGEST);
-    }
 
     fn status(code: u16, body: &'static str) -> Outcome {
         let reply = Reply { status: http::StatusCode::from_u16(code).unwrap(), headers: HeaderMap::new(), body: body.into() };

@@ -58,6 +58,7 @@ mod probe;
 mod raw;
 mod read;
 mod recognise;
+mod says;
 mod scope;
 mod shape;
 mod sign;

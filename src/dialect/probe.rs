@@ -4,6 +4,7 @@ use http::Method;
 use jiff::Timestamp;
 
 use crate::dialect::judge::{self, Heard};
+use crate::dialect::says;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Dead, Probe};
 use crate::dialect::template::text_of;
@@ -137,7 +138,7 @@ impl Probe {
         let found = place.and_then(|place| place.all(&heard.tree).into_iter().next().map(text_of));
         found
             .or_else(|| unit.chars().all(|c| c.is_ascii_uppercase()).then(|| unit.clone()))
-            .map(|text| judge::clean(&text))
+            .map(|text| says::clean(&text))
             .unwrap_or_default()
     }
 

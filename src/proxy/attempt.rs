@@ -40,11 +40,18 @@ pub(super) struct Task<'a> {
     pub(super) account: usize,
     pub(super) kind: Kind,
     pub(super) say: Say<'a>,
-    /// The message's reference, for services that give no id of their own.
-    pub(super) reference: &'a str,
+    /// The message, where it is one: its reference stands for services that give no id of their own, and its words are
+    /// for no log.
+    pub(super) said: Option<&'a Message>,
     /// What the call has left; a send that would begin with too little of it does not.
     pub(super) left: Duration,
     pub(super) trial: bool,
+}
+
+impl<'a> Task<'a> {
+    fn reference(&self) -> &'a str {
+        self.said.map_or("", |message| message.reference.as_str())
+    }
 }
 
 /// No send begins with less than this left, unless its own time limit is shorter.
@@ -110,7 +117,8 @@ impl Link {
             Ok(reply) => {
                 // First of all: its words go to the log, too.
                 let reply = self.without_secrets(reply, pass);
-                let finding = self.provider.dialect.classify(task.kind, &reply, task.reference);
+                let mut finding = self.provider.dialect.classify(task.kind, &reply, task.reference());
+                task.said.into_iter().for_each(|message| finding.conceal(message.text.expose()));
                 let status = Some(reply.status.as_u16());
                 came(finding, matches!(task.say, Say::Native(..)).then_some(reply), status)
             }

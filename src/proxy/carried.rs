@@ -54,7 +54,7 @@ impl Proxy {
             return Self::not_carried(seen, cause);
         }
         let say = Say::Native(seen, &call.request);
-        let task = Task { account: 0, kind: Kind::Carry, say, reference: "", left: CARRIED, trial: false };
+        let task = Task { account: 0, kind: Kind::Carry, say, said: None, left: CARRIED, trial: false };
         let tried = link.attempt(&task).await;
         let cause = tried.outcome().cause();
         self.learn(&tried);
@@ -96,15 +96,16 @@ impl Proxy {
             return Self::nobody(dialect, operation);
         };
         let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
-        let reference = sending.and_then(|sending| sending.message.as_ref()).map_or("", |message| message.reference.as_str());
-        let (tried, reply) = self.watched(call, &link, kind, reference).await;
+        let said = sending.and_then(|sending| sending.message.as_ref());
+        let (mut tried, reply) = self.watched(call, &link, kind, said.map_or("", |message| &message.reference)).await;
+        said.into_iter().for_each(|message| tried.finding.conceal(message.text.expose()));
         let reply = reply.unwrap_or_else(|| Self::lost(dialect, tried.outcome()));
         let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
         let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
         ended.cause = tried.outcome().cause();
         ended.diagnosis = self.diagnose(&tried);
         ended.route = sending.and_then(|sending| sending.route).map(|route| route.name.clone());
-        ended.recipient = sending.and_then(|sending| sending.message.as_ref()).map(|message| message.recipient.clone());
+        ended.recipient = said.map(|message| message.recipient.clone());
         ended.tried = vec![tried];
         ended
     }

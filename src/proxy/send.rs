@@ -105,8 +105,8 @@ impl Proxy {
     async fn one(&self, sending: &Sending<'_>, account: usize, link: &Arc<Link>, trial: bool) -> Tried {
         let Some(say) = sending.say(account, link) else { return Tried::skipped(link, account) };
         let left = sending.plan.deadline.saturating_sub(self.now().since(sending.call.began));
-        let reference = sending.reference(account);
-        let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, reference, left, trial }).await;
+        let said = sending.said.get(account).and_then(Option::as_ref);
+        let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, said, left, trial }).await;
         tried.attempt.ended = self.now().since(sending.call.began);
         self.board.ended(link, &tried.attempt, self.diagnose(&tried), self.now());
         self.suspect(&tried);

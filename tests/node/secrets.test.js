@@ -53,3 +53,15 @@ test('a secret that a provider echoes is masked on the way back', async (t) => {
   const reply = await say(proxy, 'playmobile');
   for (const form of encodings(secret)) assert.ok(!reply.body.includes(form), reply.body);
 });
+
+for (const mode of ['act', 'observe']) {
+  test(`a text or number that a provider repeats in its error stays out of the log (${mode})`, async (t) => {
+    const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: { mode } });
+    const text = `${CODE} - Kod 4711\nў`;
+    playmobile.status(400, { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 406, 'error-description': `no delivery of "${text}" to 998 93 555-77-13` }) });
+    assert.equal((await say(proxy, 'playmobile', { to: NUMBER, text })).status, 400);
+    await proxy.stop();
+    assert.match(proxy.output, /no delivery of/, 'too little was logged for this to be a test');
+    for (const mark of [CODE, '4711', '555-77', '998 93']) assert.ok(!proxy.output.includes(mark), `${mark} stands in the log: ${around(proxy.output, mark)}`);
+  });
+}
