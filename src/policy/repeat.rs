@@ -37,10 +37,11 @@ impl Key {
     }
 
     /// A call that is more than one message, or says what a message has no word for: known by its
-    /// `Idempotency-Key` and its very words.
-    pub fn of_call(secret: &[u8; 64], caller: &str, body: &[u8], idempotency_key: &str) -> Self {
+    /// `Idempotency-Key` and its very words, which for some services stand in the address.
+    pub fn of_call(secret: &[u8; 64], caller: &str, words: [&[u8]; 2], idempotency_key: &str) -> Self {
         let mut hash = Hmac::<Sha256>::new(secret.into());
-        for part in [caller.as_bytes(), body, idempotency_key.as_bytes()] {
+        let [address, body] = words;
+        for part in [caller.as_bytes(), address, body, idempotency_key.as_bytes()] {
             hash.update(&part.len().to_be_bytes());
             hash.update(part);
         }

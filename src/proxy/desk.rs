@@ -100,7 +100,11 @@ impl Desk {
         let (caller, key) = (sending.call.caller.as_deref().unwrap_or_default(), idempotency_key(sending));
         match &sending.message {
             Some(message) => Some(Key::of(&self.secret, caller, message, key)),
-            None => key.map(|key| Key::of_call(&self.secret, caller, &sending.call.request.body, key)),
+            None => {
+                let request = &sending.call.request;
+                let address = request.query.as_deref().unwrap_or_default().as_bytes();
+                key.map(|key| Key::of_call(&self.secret, caller, [address, &request.body], key))
+            }
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::fake::{Fake, Gate, loses, refuses, say, takes};
-use crate::stage::{Stage, body, message, post, provider, route, with};
+use crate::stage::{Stage, body, get, message, post, provider, route, with};
 
 async fn one(more: &str) -> (Fake, Arc<Stage>) {
     let a = Fake::open(|_, _| takes()).await;
@@ -125,4 +125,18 @@ async fn a_batch_is_known_by_its_idempotency_key() {
     assert_eq!(a.count(), 1);
     assert_eq!((stage.ask(with(batch.clone(), "idempotency-key", "k-2")).await.status.as_u16(), a.count()), (200, 2));
     assert_eq!((stage.ask(batch).await.status.as_u16(), a.count()), (200, 3), "without a key nobody knows");
+}
+
+/// A backend that always gives the same key still gets each batch delivered, wherever its words stand.
+#[tokio::test]
+async fn a_batch_in_the_address_is_known_by_its_words_too() {
+    let a = Fake::open(|_, _| say(200, r#"{"id":1,"cnt":2}"#)).await;
+    let stage = Stage::open(&(provider("smsc", "smsc", &a, "") + &route("smsc", "")));
+    let batch = |text: &str| {
+        let path = format!("/smsc/sys/send.php?login=l&psw=p&phones=998901234567,998901234568&mes={text}&fmt=3&charset=utf-8");
+        with(get(&path), "idempotency-key", "constant")
+    };
+    for (text, sent) in [("one", 1), ("one", 1), ("two", 2)] {
+        assert_eq!((stage.ask(batch(text)).await.status.as_u16(), a.count()), (200, sent), "{text}");
+    }
 }
