@@ -3,10 +3,13 @@
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import path from 'node:path';
 import { test } from 'node:test';
 
 import { TEXT, TO, SAYS, delivered, say, stage } from './lib/stage.js';
-import { call, get } from './lib/sidecar.js';
+import { authority, call, cli, get, sidecar } from './lib/sidecar.js';
+import { toml } from './lib/toml.js';
 
 const JSON_TYPE = { 'content-type': 'application/json' };
 const TWILIO = ['twilio', 'playmobile'];
@@ -134,7 +137,7 @@ function connect(proxy, target) {
   return new Promise((resolve, reject) => {
     const { hostname, port } = new URL(proxy.door);
     const request = http.request({ host: hostname, port, method: 'CONNECT', path: target, headers: { host: target }, agent: false });
-    request.on('connect', (reply, socket) => { resolve({ status: reply.statusCode, socket }); });
+    request.on('connect', (reply, socket, head) => { resolve({ status: reply.statusCode, socket, head }); });
     request.on('response', (reply) => { reply.resume(); resolve({ status: reply.statusCode }); });
     request.on('error', reject).end();
   });
@@ -160,6 +163,21 @@ test('other hosts are tunnelled untouched, or refused, as configured', async (t)
   const refuses = (await stage(t, { config: { intercept: { other_hosts: 'refuse' } } })).proxy;
   assert.equal((await absolute(refuses, `http://127.0.0.1:${port}/x`, { method: 'GET' })).status, 403);
   assert.equal((await connect(refuses, `127.0.0.1:${port}`)).status, 403);
+});
+
+test('a host that the CA leaves out is refused with a remedy that helps', async (t) => {
+  const { at, config } = await stage(t, { services: ['twilio'], start: false });
+  const ca = authority(at, config);
+  const proxy = await sidecar(t, at, { ...config, intercept: { ca } });
+  const region = 'api.dublin.ie1.twilio.com';
+  const { status, socket, head } = await connect(proxy, `${region}:443`);
+  assert.equal(status, 502);
+  let body = head.toString();
+  for await (const part of socket) body += part;
+  for (const word of [region, 'base_url', 'ca renew']) assert.ok(body.includes(word), body);
+  const file = path.join(at, 'region.toml');
+  writeFileSync(file, toml({ ...config, providers: { twilio: { ...config.providers.twilio, base_url: `https://${region}/2010-04-01` } }, intercept: { ca } }));
+  assert.ok(cli('ca', 'renew', '--config', file).stdout.includes(region), 'the remedy does not help');
 });
 
 test('metadata addresses and our own listeners are never reached', async (t) => {

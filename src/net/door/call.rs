@@ -116,8 +116,12 @@ impl<C: Carrier> House<C> {
         let why = match &self.setup.ca {
             _ if authority.port != Scheme::Https.default_port() => return Ok(()),
             Some(ca) if ca.covers(&authority.host) => return Ok(()),
+            Some(_) if authority.host.parse::<IpAddr>().is_ok() => {
+                format!("TLS for an IP address cannot be opened here; name the service's host in place of {}", authority.host)
+            }
             Some(_) => format!(
-                "the local CA does not cover {}; run `sms-sidecar ca renew`, then restart the sidecar and the backend",
+                "the local CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, \
+                 then run `sms-sidecar ca renew` and restart the sidecar and the backend",
                 authority.host
             ),
             None => String::from("CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`"),
