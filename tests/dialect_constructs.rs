@@ -262,6 +262,7 @@ fn probes_say_alive_dead_and_how_much_is_left() {
     assert_eq!(probed(200, r#"{"left":"12.5"}"#).balance, Some((12.5, "UZS".into())));
     assert_eq!(probed(200, r#"{"left":0}"#).cause, Some(Cause::BalanceEmpty));
     assert_eq!(probed(200, r#"{"state":"closed","left":5}"#).cause, Some(Cause::AccountSuspended));
+    assert_eq!(probed(200, r#"{"state":"open","left":5}"#).alive, Some(true), "another value at the same place");
     assert_eq!(probed(401, "").cause, Some(Cause::CredentialRejected));
     assert_eq!(probed(500, "").alive, None);
     assert_eq!(probed(200, "garbage").alive, None);
