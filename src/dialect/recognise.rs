@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use http::Method;
 use serde_json::Value;
 
 use crate::dialect::body::{self, Body};
@@ -73,6 +74,13 @@ impl Dialect {
     fn calls(&self) -> impl Iterator<Item = &Call> {
         let token = self.token.iter().map(|token| &token.call);
         [&self.send.call].into_iter().chain(token).chain(self.operations.iter().map(|entry| &entry.call))
+    }
+
+    /// How a backend says a message, with the whole path: `POST /broker-api/send`.
+    pub fn whole_send(&self) -> String {
+        let call = &self.send.call;
+        let methods: Vec<&str> = call.methods.iter().map(Method::as_str).collect();
+        format!("{} {}{}", methods.join("|"), if call.origin.is_none() { self.base.path.as_str() } else { "" }, call.path)
     }
 
     /// Literal host names of this dialect: what a certificate authority may be limited to.

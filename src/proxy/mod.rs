@@ -175,9 +175,13 @@ impl Proxy {
     }
 
     fn not_named(dialect: &Dialect) -> Ended {
-        let reason = "this operation is not among those the sidecar lets through with its credentials; \
-                      `sms-sidecar dialects show` lists them, `operations = [\"GET /…\"]` at the provider adds one";
-        let reply = refused(dialect, StatusCode::FORBIDDEN, Cause::RefusedByPolicy, reason);
+        let reason = format!(
+            "this operation is not among those the sidecar lets through with its credentials: a message is `{}`, \
+             `sms-sidecar dialects show {}` lists the others, `operations = [\"GET /…\"]` at the provider adds one",
+            dialect.whole_send(),
+            dialect.name
+        );
+        let reply = refused(dialect, StatusCode::FORBIDDEN, Cause::RefusedByPolicy, &reason);
         let mut ended = Ended::at_once(reply, Operation::Other, &dialect.name, Verdict::Rejected);
         ended.cause = Some(Cause::RefusedByPolicy);
         ended

@@ -76,6 +76,16 @@ async fn what_is_not_named_does_not_pass() {
     assert_eq!(stage.ask(get("/nobody/x")).await.status.as_u16(), 404);
 }
 
+/// What everybody writes first: the service's path without the part that belongs to its address.
+#[tokio::test]
+async fn a_path_that_misses_its_beginning_is_told_the_whole_one() {
+    let a = Fake::open(|_, _| say(200, "Request is received")).await;
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
+    let reply = stage.ask(post("/playmobile/send", "{}")).await;
+    assert_eq!((reply.status.as_u16(), a.count()), (403, 0));
+    assert!(body(&reply).contains("`POST /broker-api/send`"), "{}", body(&reply));
+}
+
 #[tokio::test]
 async fn an_operation_that_one_account_adds_goes_through_no_other() {
     let (a, b) = (Fake::open(|_, _| say(200, "{}")).await, Fake::open(|_, _| say(200, "{}")).await);

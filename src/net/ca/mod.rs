@@ -70,7 +70,9 @@ pub enum CaError {
     #[error("{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards")]
     BadHost(String),
     /// Outside the constraints.
-    #[error("the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and restart the sidecar and the backend")]
+    #[error(
+        "the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and restart the sidecar and the backend"
+    )]
     NotCovered(String),
     /// The cryptography refused.
     #[error("a certificate for {host} cannot be made: {why}")]
