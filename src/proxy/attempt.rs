@@ -118,7 +118,9 @@ impl Link {
                 // First of all: its words go to the log, too.
                 let reply = self.without_secrets(reply, pass);
                 let mut finding = self.provider.dialect.classify(task.kind, &reply, task.reference());
-                task.said.into_iter().for_each(|message| finding.conceal(message.text.expose()));
+                if let Some(message) = task.said {
+                    finding.conceal(message.text.expose());
+                }
                 let status = Some(reply.status.as_u16());
                 came(finding, matches!(task.say, Say::Native(..)).then_some(reply), status)
             }

@@ -98,7 +98,9 @@ impl Proxy {
         let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
         let said = sending.and_then(|sending| sending.message.as_ref());
         let (mut tried, reply) = self.watched(call, &link, kind, said.map_or("", |message| &message.reference)).await;
-        said.into_iter().for_each(|message| tried.finding.conceal(message.text.expose()));
+        if let Some(message) = said {
+            tried.finding.conceal(message.text.expose());
+        }
         let reply = reply.unwrap_or_else(|| Self::lost(dialect, tried.outcome()));
         let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
         let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);

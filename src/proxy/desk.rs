@@ -98,13 +98,11 @@ impl Desk {
 
     fn key(&self, sending: &Sending<'_>) -> Option<Key> {
         let (caller, key) = (sending.call.caller.as_deref().unwrap_or_default(), idempotency_key(sending));
+        let request = &sending.call.request;
+        let address = request.query.as_deref().unwrap_or_default().as_bytes();
         match &sending.message {
             Some(message) => Some(Key::of(&self.secret, caller, message, key)),
-            None => {
-                let request = &sending.call.request;
-                let address = request.query.as_deref().unwrap_or_default().as_bytes();
-                key.map(|key| Key::of_call(&self.secret, caller, [address, &request.body], key))
-            }
+            None => key.map(|key| Key::of_call(&self.secret, caller, [address, &request.body], key)),
         }
     }
 

@@ -33,12 +33,10 @@ impl Proxy {
             says: None,
             learned: &[],
         };
+        let config = || sending.call.world.links.values().next().map_or("", |link| &link.around.config);
         match sending.concerned(cause) {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
-            None => {
-                let config = sending.call.world.links.values().next().map_or("", |link| &link.around.config);
-                diagnose(&evidence, &Context { config, ..Context::default() })
-            }
+            None => diagnose(&evidence, &Context { config: config(), ..Context::default() }),
         }
     }
 }
