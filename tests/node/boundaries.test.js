@@ -102,14 +102,14 @@ test('an id that we made up is answered from memory; the provider\'s own is carr
   const own = JSON.parse((await say(proxy, 'twilio', { text: 'one' })).body).sid;
   const carried = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Messages/${own}.json`, { method: 'GET' });
   assert.deepEqual([carried.status, JSON.parse(carried.body).sid], [200, own]);
-  const asked = twilio.received.length;
+  assert.ok(twilio.received.some(({ target }) => target.includes(own)), 'its own is');
   twilio.refuse('account-suspended', 1);
   const made = JSON.parse((await say(proxy, 'twilio', { text: 'two' })).body).sid;
   assert.equal(playmobile.delivered[0].text, 'two');
   const reply = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Messages/${made}.json`, { method: 'GET' });
   assert.equal(reply.status, 200, reply.body);
   assert.equal(JSON.parse(reply.body).sid, made);
-  assert.equal(twilio.received.length, asked + 1, 'a made-up id is never forwarded');
+  assert.ok(!twilio.received.some(({ target }) => target.includes(made)), 'a made-up id is never forwarded');
 });
 
 test('what the backend called itself comes back, not our account', async (t) => {
