@@ -58,6 +58,9 @@
 //!   repeat is not a second message at the same provider.
 //! - *A refusal at the door* (too large, a browser, no operation) *is said in the dialect* whenever
 //!   method and path already tell which one it is, even if no body was read.
+//! - *Three faults in 30 s rest a provider only if it accepted nothing between them.* A busy one
+//!   with one fault in a hundred would else be closed for all, again and again. And no service's
+//!   `Retry-After` closes it for longer than 15 minutes.
 //! - *A text longer than every provider of the route takes* is refused as the message's own fault
 //!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
 //!   would have it repeated for ever.

@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::policy::{Admission, Event, Held, Standing, View};
 use crate::sms::{Cause, Concern, Outcome};
 
-/// So many faults within [`FAULT_WINDOW`] and the provider rests.
+/// So many faults within [`FAULT_WINDOW`], none accepted between, and the provider rests.
 const FAULTS: usize = 3;
 const FAULT_WINDOW: Duration = Duration::from_secs(30);
 const FIRST_REST: Duration = Duration::from_secs(15);
@@ -23,6 +23,8 @@ const LONGEST_REST: Duration = Duration::from_mins(2);
 /// After a throttling that names no time; doubles while it goes on.
 const FIRST_THROTTLE: Duration = Duration::from_secs(1);
 const LONGEST_THROTTLE: Duration = Duration::from_mins(1);
+/// Whatever a service asks for: then one message may try.
+const LONGEST_WAIT: Duration = Duration::from_mins(15);
 const LONGEST_RECHECK: Duration = Duration::from_mins(15);
 /// Second attempts at one provider that may be saved up, and what a first one earns towards them.
 const RETRIES: f64 = 10.0;
@@ -160,6 +162,8 @@ impl Record {
 
     fn accept(&mut self, credential: Held) {
         self.proven = self.proven.max(Some(credential));
+        // Who takes messages in between fails now and then: a rest would refuse all for the sake of a few.
+        self.faults.clear();
         self.clear(credential);
     }
 
@@ -239,7 +243,7 @@ impl Record {
         let running = self.rest.filter(|rest| now < rest.until);
         let doubled = FIRST_THROTTLE.saturating_mul(1 << self.throttles.min(16)).min(LONGEST_THROTTLE);
         let until = match (running, wait) {
-            (_, Some(wait)) => now.plus(wait),
+            (_, Some(wait)) => now.plus(wait.min(LONGEST_WAIT)),
             (None, None) => now.plus(doubled),
             (Some(rest), None) => rest.until,
         };

@@ -180,6 +180,7 @@ fn a_rest_that_was_asked_for_is_kept() {
         |wait| Event::Ended { outcome: Outcome::Refused(Cause::Throttled), credential: held(1), wait: Some(Duration::from_secs(wait)) };
     let longer = after(&[(0, asks(5)), (1, asks(9)), (2, asks(1)), (2, refused(Cause::Throttled))]);
     assert_eq!(longer.admits(at(2), held(1)), closed(Cause::Throttled, 8));
+    assert_eq!(after(&[(0, asks(86_400))]).admits(at(0), held(1)), closed(Cause::Throttled, 15 * MINUTE), "nobody is closed for a day");
     let others = after(&[(0, asks(5)), (1, accepted(1)), (1, refused(Cause::MessageInvalid))]);
     assert_eq!(others.admits(at(2), held(1)), closed(Cause::Throttled, 3), "an answer to an earlier message does not end it");
     let faults = [(1, refused(Cause::Timeout)), (1, refused(Cause::Timeout)), (1, refused(Cause::Timeout))];
@@ -200,6 +201,9 @@ fn three_faults_in_thirty_seconds_make_it_rest() {
     assert_eq!(faults(&[0, 15, 30]).standing(at(30), held(1)), Standing::Resting { until: at(45), cause: Cause::Unreachable });
     assert_eq!(faults(&[0, 15, 31]).standing(at(31), held(1)), Standing::Open);
     assert_eq!(faults(&[0, 15, 31, 44]).standing(at(44), held(1)).as_str(), "resting", "the window moves");
+    let fault = |now| (now, refused(Cause::ProviderFault));
+    let now_and_then = after(&[fault(0), fault(1), (2, accepted(1)), fault(3), fault(4)]);
+    assert_eq!(now_and_then.standing(at(4), held(1)), Standing::Open, "it takes messages in between");
     for cause in [Cause::ReplyUnreadable, Cause::Unexplained] {
         assert_eq!(after(&vec![(0, refused(cause)); 3]).standing(at(0), held(1)).cause(), Some(cause));
     }
