@@ -31,7 +31,7 @@ impl Site for Greeter {
         let flight = drain.flight();
         let kind = if peer.address.is_some() { "tcp" } else { "unix" };
         // A client that only knocks leaves before it is greeted.
-        stream.write_all(format!("{kind} {}\n", peer.uid.unwrap_or(u32::MAX)).as_bytes()).await.ok();
+        stream.write_all(format!("{kind} {}\n", peer.owner().await.unwrap_or(u32::MAX)).as_bytes()).await.ok();
         stream.flush().await.ok();
         if stream.read_u8().await.is_ok() {
             self.0.send("begun").unwrap();

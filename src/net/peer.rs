@@ -1,8 +1,13 @@
 //! Who is on the other end of a socket, as far as the machine can tell: its address, the
 //! uid that owns the socket (unix credentials, or `/proc/net/tcp` on loopback), and the
-//! token it gave as proxy user info. Judges nobody.
+//! token it gave as proxy user info. Judges nobody. The kernel writes its whole table to
+//! answer for one socket, which costs more than a hundred calls: it is asked when somebody
+//! needs the answer, once a connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::sync::OnceCell;
 
 use crate::secret::SecretString;
 
@@ -11,25 +16,53 @@ use crate::secret::SecretString;
 pub struct Peer {
     /// Its address; none at the unix door.
     pub address: Option<SocketAddr>,
-    /// Who owns the socket, where the kernel tells.
+    /// Who owns the socket, where that is known already.
     pub uid: Option<u32>,
+    /// By what the kernel can be asked for the owner.
+    pub socket: Option<Arc<Socket>>,
     /// `Proxy-Authorization`'s password (its user, if the password is empty).
     pub token: Option<SecretString>,
 }
 
+/// An accepted loopback connection, as the kernel's table names it.
+#[derive(Debug)]
+pub struct Socket {
+    client: SocketAddr,
+    server: SocketAddr,
+    owner: OnceCell<Option<u32>>,
+}
+
+impl Socket {
+    async fn owner(&self) -> Option<u32> {
+        *self.owner.get_or_init(|| self.look()).await
+    }
+
+    async fn look(&self) -> Option<u32> {
+        for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
+            let table = tokio::fs::read_to_string(table).await.unwrap_or_default();
+            if let Some(uid) = owner(&table, self.client, self.server) {
+                return Some(uid);
+            }
+        }
+        None
+    }
+}
+
 impl Peer {
-    /// The client of an accepted TCP connection; on loopback with the uid that owns its socket.
-    pub async fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
+    /// The client of an accepted TCP connection.
+    pub fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
         let mut peer = Self { address: Some(client), ..Self::default() };
-        if peer.is_local() {
-            let four = tokio::fs::read_to_string("/proc/net/tcp").await.unwrap_or_default();
-            peer.uid = owner(&four, client, server);
-        }
-        if peer.is_local() && peer.uid.is_none() {
-            let six = tokio::fs::read_to_string("/proc/net/tcp6").await.unwrap_or_default();
-            peer.uid = owner(&six, client, server);
-        }
+        peer.socket = peer.is_local().then(|| Arc::new(Socket { client, server, owner: OnceCell::new() }));
         peer
+    }
+
+    /// The uid that owns the client's end, where the kernel tells: at the unix door, and on loopback.
+    pub async fn owner(&self) -> Option<u32> {
+        match (self.uid, &self.socket) {
+            (Some(uid), _) => Some(uid),
+            (None, Some(socket)) => socket.owner().await,
+            (None, None) => None,
+        }
     }
 
     /// The client of a unix connection.
@@ -107,8 +140,9 @@ mod tests {
     async fn the_kernel_names_our_own_uid() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let peer = Peer::tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()).await;
-        assert_eq!(peer.uid, Some(rustix::process::getuid().as_raw()));
+        let peer = Peer::tcp(client.local_addr().unwrap(), client.peer_addr().unwrap());
+        assert_eq!(peer.uid, None, "nobody has asked yet");
+        assert_eq!(peer.owner().await, Some(rustix::process::getuid().as_raw()));
         assert!(peer.is_local());
     }
 

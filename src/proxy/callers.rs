@@ -24,6 +24,11 @@ pub(super) fn tokens(settings: &Settings) -> impl Iterator<Item = &Reference> {
     })
 }
 
+/// Whether a caller is known by the uid behind its socket.
+pub(super) fn by_uid(settings: &Settings) -> bool {
+    settings.callers.iter().any(|caller| matches!(caller.proof, CallerProof::Uid(_)))
+}
+
 /// Reads the tokens that nobody has read yet.
 pub(super) async fn learn(world: &World) {
     for reference in tokens(&world.settings).filter(|reference| world.keeper.current(reference).is_none()) {

@@ -232,6 +232,10 @@ impl Carrier for Proxy {
         Ok(())
     }
 
+    fn asks_owner(&self) -> bool {
+        callers::by_uid(&self.world.load().settings)
+    }
+
     async fn carry(&self, arrival: Arrival) -> Reply {
         let world = self.world.load_full();
         let Arrival { id, door, target, request, peer, line, .. } = arrival;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::Target;
+use sms_sidecar::net::door::{Carrier, Target};
 use sms_sidecar::net::drain::Line;
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
@@ -166,6 +166,7 @@ async fn callers_are_known_by_uid_or_token_wherever_the_password_goes() {
     let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| say(200, r#"{"id":1}"#)).await);
     let callers = "[callers.one]\nuid = 4242\n[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "smsc", &b, "") + callers + &route("a", "")));
+    assert!(stage.proxy.asks_owner());
     stage.put("callers/two", &[("token", "caller-token-2")]);
     let ask = |request: Request, peer: Peer| stage.call(request, Target::Base, peer, Line::steady());
     let status = |reply: sms_sidecar::dialect::Reply| reply.status.as_u16();
@@ -263,4 +264,14 @@ async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
     assert_eq!((named(&request).await.status.as_u16(), a.count()), (202, 1));
     a.now(|_, _| crate::fake::loses());
     assert_eq!(named(&request).await.status.as_u16(), 504);
+}
+
+#[tokio::test]
+async fn nobody_looks_for_an_owner_that_no_caller_is_known_by() {
+    let a = Fake::open(|_, _| takes()).await;
+    let callers = "[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
+    for callers in ["", callers] {
+        let stage = Stage::open(&(provider("a", "plain", &a, "") + callers + &route("a", "")));
+        assert!(!stage.proxy.asks_owner(), "{callers}");
+    }
 }

@@ -63,7 +63,10 @@ impl<C: Carrier> House<C> {
         }
         let id = id(&request);
         let (mut parts, body) = request.into_parts();
-        let peer = known(&session.peer, &parts.headers);
+        let mut peer = known(&session.peer, &parts.headers);
+        if self.carrier.asks_owner() {
+            peer.uid = peer.owner().await;
+        }
         let plan = self.plan(session, &peer, &parts)?;
         let session = Session { peer, ..session.clone() };
         match plan {

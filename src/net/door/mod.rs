@@ -75,6 +75,10 @@ pub trait Carrier: Send + Sync + 'static {
     fn admit(&self, authority: &Authority, peer: &Peer) -> Admission;
     /// Asked for every base URL or unix request: who may use the door.
     fn welcome(&self, door: Door, peer: &Peer) -> Result<(), (StatusCode, String)>;
+    /// Whether it matters which uid owns a client's socket: finding that out is dear.
+    fn asks_owner(&self) -> bool {
+        true
+    }
     /// One call. Runs in a task of its own: a backend that hangs up does not cut it off (`Arrival::line` tells).
     fn carry(&self, arrival: Arrival) -> impl Future<Output = Reply> + Send;
     /// A request that never became a call.

@@ -35,7 +35,7 @@ impl<S: Site> ServerApp for App<S> {
         let digest = stream.get_socket_digest()?;
         let client = *digest.peer_addr()?.as_inet()?;
         let server = *digest.local_addr()?.as_inet()?;
-        let peer = Peer::tcp(client, server).await;
+        let peer = Peer::tcp(client, server);
         self.site.serve(stream, peer, self.drain.clone()).await;
         None
     }

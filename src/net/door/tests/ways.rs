@@ -68,6 +68,17 @@ async fn https_in_clear_is_refused_from_elsewhere() {
 }
 
 #[tokio::test]
+async fn a_call_over_loopback_says_which_uid_sent_it() {
+    let mut bench = Bench::new();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let mut wire = bench.connect_as(Peer::tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()));
+    wire.send("POST /send HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    assert_eq!(wire.answer().await.status, 202);
+    assert_eq!(bench.arrivals.recv().await.unwrap().peer.uid, Some(rustix::process::getuid().as_raw()));
+}
+
+#[tokio::test]
 async fn the_unix_door_believes_a_telling_host_only() {
     let mut bench = Bench::new();
     for (host, target) in [
