@@ -1,14 +1,14 @@
 //! One attempt: a credential, the request written or patched, the exchange, the finding.
 //! It always comes to an outcome; what it could not do is an outcome, too.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
 use crate::policy::{Attempt, Held};
 use crate::proxy::link::{Link, lost_finding, unsent};
 use crate::proxy::login::{NoPass, Pass};
-use crate::proxy::mask::mask;
+use crate::proxy::mask::Mask;
 use crate::sms::{Cause, Concern, Kind, Message, Outcome};
 use crate::telemetry::AttemptEnded;
 
@@ -135,11 +135,22 @@ impl Link {
         }
     }
 
+    /// What a provider says, our secrets masked. One mask serves until another credential or token is used.
     pub(super) fn without_secrets(&self, reply: Reply, pass: &Pass) -> Reply {
+        let mut kept = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
+        let mask = match kept.as_ref().filter(|(held, _)| *held == pass.held) {
+            Some((_, mask)) => Arc::clone(mask),
+            None => Arc::clone(&kept.insert((pass.held, Arc::new(self.mask_for(pass)))).1),
+        };
+        drop(kept);
+        mask.over(reply)
+    }
+
+    fn mask_for(&self, pass: &Pass) -> Mask {
         let public = |name: &str| self.provider.dialect.credential_fields().iter().any(|field| field.public && field.name == name);
         let secrets = pass.credential.names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
         let token = pass.token.iter().flat_map(|token| token.maskable());
-        mask(reply, secrets.filter(|value| value.len() >= 8).chain(token))
+        Mask::of(secrets.filter(|value| value.len() >= 8).chain(token))
     }
 
     /// Whether what it would say of a message is known not to fit, before a credential is touched.

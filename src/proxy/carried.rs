@@ -16,7 +16,7 @@ use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::callers::shown;
 use crate::proxy::link::{Link, lost_finding};
-use crate::proxy::mask::mask;
+use crate::proxy::mask::Mask;
 use crate::proxy::send::Sending;
 use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
 use crate::telemetry::AttemptEnded;
@@ -120,7 +120,7 @@ impl Proxy {
                 Err(lost) => (lost_finding(&lost), None),
                 Ok(reply) => {
                     let given = shown(&link.provider.dialect, &call.request);
-                    let seen = mask(reply.clone(), given.iter().map(String::as_str).filter(|value| value.len() >= 8));
+                    let seen = Mask::of(given.iter().map(String::as_str).filter(|value| value.len() >= 8)).over(reply.clone());
                     (link.provider.dialect.classify(kind, &seen, reference), Some(reply))
                 }
             },

@@ -11,7 +11,9 @@ use crate::dialect::{Account, Finding};
 use crate::net::upstream::{Client, Lost};
 use crate::policy::Held;
 use crate::proxy::Provider;
+use crate::proxy::base::Base;
 use crate::proxy::login::Pass;
+use crate::proxy::mask::Fitted;
 use crate::proxy::session::{EVERY_LOGIN, Session};
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Outcome};
@@ -44,12 +46,15 @@ impl Around {
 pub(super) struct Link {
     pub(super) provider: Provider,
     pub(super) client: Client,
+    pub(super) base: Base,
     /// How its vault keeps the credential: for remedies.
     pub(super) kept: Kept,
     pub(super) around: Around,
     /// Held while a login runs, so that all others wait for its token.
     pub(super) login: Arc<tokio::sync::Mutex<()>>,
     session: Arc<Mutex<Session>>,
+    /// What takes out of its replies what an attempt proved itself with.
+    pub(super) mask: Mutex<Option<Fitted>>,
     /// When its service was last asked whether it is back.
     probed: Mutex<Option<Moment>>,
     /// Which of its ambiguous refusals were followed.
@@ -59,12 +64,14 @@ pub(super) struct Link {
 impl Link {
     pub(super) fn new(provider: Provider, client: Client, kept: Kept, around: Around) -> Self {
         Self {
+            base: Base::new(&provider.base_url, provider.dialect.base_url()),
             provider,
             client,
             kept,
             around,
             login: Arc::default(),
             session: Arc::default(),
+            mask: Mutex::default(),
             probed: Mutex::default(),
             followed: Arc::default(),
         }

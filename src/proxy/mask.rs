@@ -2,34 +2,70 @@
 //! services echo a key in an error. Pure; looks for each secret as it is, and as base64,
 //! URL encoding and JSON write it.
 
+use std::sync::Arc;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use bytes::Bytes;
 use http::HeaderValue;
 use memchr::memmem;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use zeroize::Zeroizing;
 
 use crate::dialect::Reply;
+use crate::policy::Held;
 
 const MASK: &[u8] = b"***";
+/// Shorter than this, a spelling is found in innocent text.
+const SHORTEST: usize = 8;
 
-/// `reply` with every spelling of `secrets` replaced by `***`.
-pub(super) fn mask<'a>(mut reply: Reply, secrets: impl Iterator<Item = &'a str>) -> Reply {
-    let needles: Vec<Vec<u8>> = secrets.flat_map(spellings).collect();
-    for value in reply.headers.values_mut() {
-        if let Some(masked) = masked(value.as_bytes(), &needles) {
-            *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("***"));
+/// A mask, and what it was made to hide.
+pub(super) type Fitted = (Held, Arc<Mask>);
+
+/// Secrets to look for, spelled once however often they are looked for; wiped on drop.
+pub(super) struct Mask {
+    needles: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl Mask {
+    pub(super) fn of<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
+        Self { needles: secrets.flat_map(spellings).collect() }
+    }
+
+    /// `reply` with every spelling of the secrets replaced by `***`.
+    pub(super) fn over(&self, mut reply: Reply) -> Reply {
+        for value in reply.headers.values_mut() {
+            if let Some(masked) = self.masked(value.as_bytes()) {
+                *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("***"));
+            }
         }
+        if let Some(body) = self.masked(&reply.body) {
+            reply.body = Bytes::from(body);
+        }
+        reply
     }
-    if let Some(body) = masked(&reply.body, &needles) {
-        reply.body = Bytes::from(body);
+
+    fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let mut found: Option<Vec<u8>> = None;
+        for needle in &self.needles {
+            let now = found.as_deref().unwrap_or(text);
+            if memmem::find(now, needle).is_some() {
+                found = Some(replaced(now, needle));
+            }
+        }
+        found
     }
-    reply
+}
+
+impl std::fmt::Debug for Mask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Mask({} spellings)", self.needles.len())
+    }
 }
 
 /// The ways a service may write `secret`, longest first.
-fn spellings(secret: &str) -> Vec<Vec<u8>> {
-    let json = serde_json::to_string(secret).unwrap_or_default();
+fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let json = Zeroizing::new(serde_json::to_string(secret).unwrap_or_default());
     let mut all = vec![
         secret.as_bytes().to_vec(),
         utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string().into_bytes(),
@@ -40,8 +76,8 @@ fn spellings(secret: &str) -> Vec<Vec<u8>> {
         all.push(inside_base64(secret, before, &STANDARD_NO_PAD));
         all.push(inside_base64(secret, before, &URL_SAFE_NO_PAD));
     }
-    all.retain(|needle| needle.len() >= 8);
-    all.sort_by_key(|needle| std::cmp::Reverse(needle.len()));
+    let mut all: Vec<Zeroizing<Vec<u8>>> = all.into_iter().map(Zeroizing::new).filter(|needle| needle.len() >= SHORTEST).collect();
+    all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
     all.dedup();
     all
 }
@@ -54,17 +90,6 @@ fn inside_base64(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
     let text = engine.encode(&padded);
     let (head, whole) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
     text.as_bytes().get(head..whole).unwrap_or_default().to_vec()
-}
-
-fn masked(text: &[u8], needles: &[Vec<u8>]) -> Option<Vec<u8>> {
-    let mut found: Option<Vec<u8>> = None;
-    for needle in needles {
-        let now = found.as_deref().unwrap_or(text);
-        if memmem::find(now, needle).is_some() {
-            found = Some(replaced(now, needle));
-        }
-    }
-    found
 }
 
 fn replaced(text: &[u8], needle: &[u8]) -> Vec<u8> {
@@ -101,7 +126,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("x-echo", HeaderValue::from_str(&echo.replace('\\', "")).unwrap());
             let reply = Reply { status: StatusCode::OK, headers, body: format!("before {echo} after {echo}").into() };
-            let reply = mask(reply, [secret].into_iter());
+            let reply = Mask::of([secret].into_iter()).over(reply);
             let body = String::from_utf8(reply.body.to_vec()).unwrap();
             assert!(body.contains("***") && body.starts_with("before ") && !body.contains(&echo), "{echo} stayed in {body}");
         }
@@ -110,6 +135,6 @@ mod tests {
     #[test]
     fn other_text_stays_as_it_is() {
         let reply = Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: "Request is received".into() };
-        assert_eq!(mask(reply, ["0123456789"].into_iter()).body, "Request is received");
+        assert_eq!(Mask::of(["0123456789"].into_iter()).over(reply).body, "Request is received");
     }
 }

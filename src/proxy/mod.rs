@@ -3,6 +3,7 @@
 
 mod answer;
 mod attempt;
+mod base;
 mod board;
 mod call;
 mod callers;

@@ -23,6 +23,8 @@ pub(super) struct World {
     pub(super) keeper: Arc<Keeper>,
     /// Dialects of configured providers: whose hosts are ours.
     spoken: Vec<Arc<Dialect>>,
+    /// Each provider's dialect and the operations that its account adds, in the order of the config.
+    added: Vec<(String, Vec<String>)>,
 }
 
 /// What a request is, and whose account its address names.
@@ -51,8 +53,9 @@ impl World {
                 spoken.push(Arc::clone(&provider.dialect));
             }
         }
+        let added = settings.providers.iter().map(|provider| (provider.dialect.name.clone(), provider.operations.clone())).collect();
         let links = links.into_iter().map(|link| (link.provider.id.clone(), link)).collect();
-        Ok(Self { settings, links, templates, keeper, spoken })
+        Ok(Self { settings, links, templates, keeper, spoken, added })
     }
 
     /// Whether calls for this host are read here.
@@ -67,11 +70,11 @@ impl World {
     /// Says what a request is.
     pub(super) fn see(&self, target: &Target, mut request: Request) -> Seeing {
         let recognise_at =
-            |place: Place<'_>, request: &Request, named: Option<&ProviderId>| recognise(&self.spoken, place, request, &self.extra(named));
+            |place: Place<'_>, request: &Request, named: Option<&ProviderId>| recognise(&self.spoken, place, request, self.added_by(named));
         let (recognition, named) = match target {
             Target::Host(authority) => match self.link_at(authority) {
                 Some(link) if !link.provider.dialect.hosts_match(&authority.host) => {
-                    request.path = rebased(&request.path, &link.provider.base_url, link.provider.dialect.base_url());
+                    request.path = link.base.described(&request.path);
                     let id = &link.provider.id;
                     (recognise_at(Place::Named(&link.provider.dialect), &request, Some(id)), Some(id.clone()))
                 }
@@ -112,9 +115,10 @@ impl World {
     }
 
     /// The operations that accounts add: only its own where the address names one.
-    fn extra(&self, named: Option<&ProviderId>) -> Vec<(String, Vec<String>)> {
-        let meant = self.settings.providers.iter().filter(|provider| named.is_none_or(|named| provider.id == *named));
-        meant.map(|provider| (provider.dialect.name.clone(), provider.operations.clone())).collect()
+    fn added_by(&self, named: Option<&ProviderId>) -> &[(String, Vec<String>)] {
+        let Some(named) = named else { return &self.added };
+        let at = self.settings.providers.iter().position(|provider| provider.id == *named);
+        at.and_then(|at| self.added.get(at..=at)).unwrap_or_default()
     }
 
     /// Whether calls in this dialect that are no message are only watched: a placeholder login would make
@@ -126,12 +130,7 @@ impl World {
     }
 
     fn link_at(&self, authority: &Authority) -> Option<&Arc<Link>> {
-        self.links.values().find(|link| {
-            let uri: Option<http::Uri> = link.provider.base_url.parse().ok();
-            uri.is_some_and(|uri| {
-                uri.host().is_some_and(|host| host.eq_ignore_ascii_case(&authority.host)) && port(&uri) == Some(authority.port)
-            })
-        })
+        self.links.values().find(|link| link.base.is_at(authority))
     }
 
     /// `/playmobile/broker-api/send`: who is meant, and the rest of the path.
@@ -142,45 +141,10 @@ impl World {
         match self.links.get(&id) {
             Some(link) => {
                 let dialect = Arc::clone(&link.provider.dialect);
-                let path = rebased(&rest, &link.provider.base_url, dialect.base_url());
-                Some(Prefix { dialect, named: Some(id), rest: path })
+                let rest = link.base.described(&rest);
+                Some(Prefix { dialect, named: Some(id), rest })
             }
             None => self.settings.catalog.get(first).map(|dialect| Prefix { dialect: Arc::clone(dialect), named: None, rest }),
         }
-    }
-}
-
-fn port(uri: &http::Uri) -> Option<u16> {
-    let default = match uri.scheme_str() {
-        Some("http") => Some(80),
-        _ => Some(443),
-    };
-    uri.port_u16().or(default)
-}
-
-/// A path under a provider's own base URL as the path under its dialect's, which the description knows.
-fn rebased(path: &str, own: &str, described: &str) -> String {
-    let base = |url: &str| url.parse::<http::Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-    let (own, described) = (base(own), base(described));
-    match path.strip_prefix(own.as_str()) {
-        Some(rest) if own != described && !path.starts_with(&described) || own.is_empty() && described.is_empty() => {
-            format!("{described}{rest}")
-        }
-        Some(_) | None => path.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_path_under_another_base_is_read_as_the_described_one() {
-        let described = "https://send.example/broker-api";
-        assert_eq!(rebased("/v9/api/send", "https://own.example/v9/api", described), "/broker-api/send");
-        assert_eq!(rebased("/broker-api/send", "https://own.example/broker-api", described), "/broker-api/send");
-        assert_eq!(rebased("/broker-api/send", "http://127.0.0.1:1", described), "/broker-api/send");
-        assert_eq!(rebased("/send", "http://127.0.0.1:1", described), "/broker-api/send");
-        assert_eq!(rebased("/sms/json", "http://127.0.0.1:1", "https://rest.example"), "/sms/json");
     }
 }

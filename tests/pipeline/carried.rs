@@ -159,6 +159,12 @@ async fn a_secret_that_a_provider_echoes_is_masked() {
     a.now(|got, _| say(400, &format!(r#"{{"errorCode":"E400","description":"bad {}"}}"#, got.header("authorization").unwrap())));
     let reply = stage.ask(balance()).await;
     assert!(body(&reply).contains("***") && !body(&reply).contains(KEY), "{}", body(&reply));
+    let newer = KEY.replace("ab", "ba");
+    stage.put("a", &[("api_key", &newer)]);
+    stage.looked("a").await;
+    let reply = stage.ask(balance()).await;
+    assert!(a.got().iter().any(|got| got.header("authorization") == Some(&format!("App {newer}"))), "the newer one is used");
+    assert!(body(&reply).contains("***") && !body(&reply).contains(&newer), "{}", body(&reply));
 }
 
 #[tokio::test]
