@@ -22,6 +22,17 @@ pub(crate) enum Encoding {
     Other(String),
 }
 
+impl Encoding {
+    /// Told by the content type; without one by the look of the body.
+    pub(crate) fn of(headers: &HeaderMap, body: &Bytes) -> Result<Self, ReadError> {
+        let coding = header(headers, CONTENT_ENCODING.as_str());
+        if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
+            return Err(ReadError::Encoded(clean_token(coding)));
+        }
+        Ok(encoding(header(headers, CONTENT_TYPE.as_str()), body))
+    }
+}
+
 /// A body, read.
 #[derive(Clone, Debug)]
 pub(crate) struct Body {
@@ -32,13 +43,9 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Reads by content type; without one by the look of the body.
+    /// Reads it as its encoding says.
     pub(crate) fn read(headers: &HeaderMap, body: &Bytes) -> Result<Self, ReadError> {
-        let coding = header(headers, CONTENT_ENCODING.as_str());
-        if !matches!(coding.to_ascii_lowercase().as_str(), "" | "identity") {
-            return Err(ReadError::Encoded(clean_token(coding)));
-        }
-        let encoding = encoding(header(headers, CONTENT_TYPE.as_str()), body);
+        let encoding = Encoding::of(headers, body)?;
         let (tree, utf8) = match &encoding {
             Encoding::Empty | Encoding::Other(_) => (Value::Null, true),
             Encoding::Json => (json(body)?, true),
@@ -95,7 +102,7 @@ fn clean_token(text: &str) -> String {
     text.chars().filter(char::is_ascii_graphic).take(60).collect()
 }
 
-fn json(body: &Bytes) -> Result<Value, ReadError> {
+pub(crate) fn json(body: &Bytes) -> Result<Value, ReadError> {
     serde_json::from_slice(unmarked(body))
         .map_err(|error| ReadError::Malformed { format: "JSON", what: format!("line {}, column {}", error.line(), error.column()) })
 }

@@ -8,7 +8,7 @@ use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use crate::dialect::body::{self, Body, Encoding};
+use crate::dialect::body::{self, Encoding};
 use crate::dialect::multipart;
 use crate::dialect::place::Place;
 use crate::dialect::scope::Scope;
@@ -50,20 +50,20 @@ impl Dialect {
         let fields = &self.send.fields;
         let query_edits = self.edits(&fields.query, send, scope);
         let body_edits = self.edits(&fields.body, send, scope);
-        let said = Body::read(&request.headers, &request.body).ok()?;
-        let in_body = matches!(said.encoding, Encoding::Form | Encoding::Multipart(_) | Encoding::Json) && fields.encode != Encode::Nothing;
+        let encoding = Encoding::of(&request.headers, &request.body).ok()?;
+        let in_body = matches!(encoding, Encoding::Form | Encoding::Multipart(_) | Encoding::Json) && fields.encode != Encode::Nothing;
         let query = request.query.as_deref().unwrap_or_default();
         let query = edit_pairs(query, &query_edits, true);
         let query = if fields.encode == Encode::Json { query } else { edit_pairs(&query, &body_edits, !in_body) };
         let url = if query.is_empty() { url } else { format!("{url}?{query}") };
-        let body = match &said.encoding {
+        let body = match &encoding {
             Encoding::Form => edit_pairs(std::str::from_utf8(&request.body).ok()?, &in_query(&body_edits, &query_edits), true).into(),
             Encoding::Multipart(boundary) => edit_parts(&request.body, boundary, &body_edits)?,
-            Encoding::Json => edit_json(&request.body, &said.tree, &body_edits, scope),
-            Encoding::Empty | Encoding::Other(_) => request.body.clone(),
+            Encoding::Json if !body_edits.is_empty() => edit_json(&request.body, &body_edits, scope)?,
+            Encoding::Json | Encoding::Empty | Encoding::Other(_) => request.body.clone(),
         };
         let mut headers = self.carried_headers(&request.headers);
-        put_headers(&mut headers, &self.account_headers(send), scope)?;
+        put_headers(&mut headers, self.account_headers(send), scope)?;
         Some(Outgoing { method: request.method.clone(), url: url.parse().ok()?, headers, body })
     }
 
@@ -89,10 +89,10 @@ impl Dialect {
     }
 
     /// Digests and times are of the send's own making; a key in a header goes with every operation.
-    fn account_headers(&self, send: bool) -> Vec<Field> {
+    fn account_headers(&self, send: bool) -> impl Iterator<Item = &Field> {
         let made = |source: &Source| matches!(source, Source::Digest(_) | Source::Now);
         let own = self.send.fields.header.iter().filter(|field| field.form.has(Source::is_account));
-        own.filter(|field| send || !field.form.has(made)).cloned().collect()
+        own.filter(move |field| send || !field.form.has(made))
     }
 
     /// The allow-list: what says how to read the body, and what the description names; never a credential.
@@ -167,7 +167,8 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
 }
 
 /// Untouched, the body keeps its bytes; changed, its order.
-fn edit_json(bytes: &Bytes, tree: &Value, edits: &[Edit<'_>], scope: &Scope<'_>) -> Bytes {
+fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Bytes> {
+    let tree = &body::json(bytes).ok()?;
     let mut changed = tree.clone();
     let elsewhere =
         |edit: &Edit<'_>| edits.iter().any(|other| !other.add && other.value == edit.value && !other.place.all(tree).is_empty());
@@ -179,5 +180,5 @@ fn edit_json(bytes: &Bytes, tree: &Value, edits: &[Edit<'_>], scope: &Scope<'_>)
             Some(_) | None => {}
         }
     }
-    if changed == *tree { bytes.clone() } else { changed.to_string().into() }
+    Some(if changed == *tree { bytes.clone() } else { changed.to_string().into() })
 }

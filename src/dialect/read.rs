@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::dialect::body::{self, Body, Encoding};
 use crate::dialect::filter::{Undone, whole};
 use crate::dialect::place::{self, Place};
-use crate::dialect::recognise::loose_fields;
+use crate::dialect::recognise::{loose_fields, merged};
 use crate::dialect::shape::{Encode, Field, Form};
 use crate::dialect::template::{Hole, Source, text_of};
 use crate::dialect::{Asked, Dialect, Entry, ReadError, Reading, Recognised, Request};
@@ -27,9 +27,8 @@ impl Dialect {
         let (query, query_utf8) = body::flat(request.query.as_deref().unwrap_or_default());
         let mut said = Said { body: body.tree, query, binds: Vec::new() };
         self.open_json_fields(&mut said);
-        let asked = Asked::of(merged(&said), seen);
         if !(body.utf8 && query_utf8) {
-            return Ok(Reading { message: None, binds: vec!["charset".into()], recipients: 0, asked });
+            return Ok(Reading { message: None, binds: vec!["charset".into()], recipients: 0, asked: Asked::of(said.merged(), seen) });
         }
         let mut words = self.gather(&mut said, request);
         for source in std::mem::take(&mut words.foreign) {
@@ -37,8 +36,9 @@ impl Dialect {
             words.slot(&source).into_iter().for_each(Vec::clear);
         }
         self.bind_the_rest(&mut said);
-        let (message, recipients) = words.message(&mut said.binds, own_reference)?;
-        Ok(Reading { message, binds: said.binds, recipients, asked })
+        let mut binds = std::mem::take(&mut said.binds);
+        let (message, recipients) = words.message(&mut binds, own_reference)?;
+        Ok(Reading { message, binds, recipients, asked: Asked::of(said.merged(), seen) })
     }
 
     fn takes(&self, encoding: &Encoding) -> Result<(), ReadError> {
@@ -136,19 +136,11 @@ impl Said {
         let found = if found.is_empty() { place.all(&self.query) } else { found };
         found.into_iter().cloned().collect()
     }
-}
 
-fn merged(said: &Said) -> Value {
-    let mut tree = said.body.clone();
-    if !tree.is_object() {
-        tree = Value::Object(Map::new());
+    /// Both in one tree.
+    fn merged(self) -> Value {
+        merged(self.body, self.query)
     }
-    if let (Value::Object(tree), Value::Object(query)) = (&mut tree, &said.query) {
-        for (name, value) in query {
-            tree.entry(name.clone()).or_insert_with(|| value.clone());
-        }
-    }
-    tree
 }
 
 /// What was found for each noun of a message.

@@ -155,11 +155,16 @@ fn holds(request: &Request, fields: &Value, matching: &[(String, String)], needs
 
 /// Query and body in one tree, for recognition only; what cannot be read has no fields.
 pub(crate) fn loose_fields(request: &Request) -> Value {
-    let mut tree = Body::read(&request.headers, &request.body).map(|body| body.tree).unwrap_or_default();
+    let tree = Body::read(&request.headers, &request.body).map(|body| body.tree).unwrap_or_default();
+    let (query, _) = body::flat(request.query.as_deref().unwrap_or_default());
+    merged(tree, query)
+}
+
+/// The body's fields, and those of the query that it does not have.
+pub(crate) fn merged(mut tree: Value, query: Value) -> Value {
     if !tree.is_object() {
         tree = Value::Object(serde_json::Map::new());
     }
-    let (query, _) = body::flat(request.query.as_deref().unwrap_or_default());
     if let (Value::Object(tree), Value::Object(query)) = (&mut tree, query) {
         query.into_iter().for_each(|(name, value)| {
             tree.entry(name).or_insert(value);

@@ -115,7 +115,7 @@ pub(crate) fn built(method: Method, url: &str, fields: &Fields, scope: &Scope<'_
 }
 
 /// The description's own headers; those of the account are marked as secret.
-pub(crate) fn put_headers(headers: &mut HeaderMap, fields: &[Field], scope: &Scope<'_>) -> Option<()> {
+pub(crate) fn put_headers<'f>(headers: &mut HeaderMap, fields: impl IntoIterator<Item = &'f Field>, scope: &Scope<'_>) -> Option<()> {
     for field in fields {
         if let Some(value) = field.form.value(scope) {
             let mut value = HeaderValue::from_bytes(text_of(&value).as_bytes()).ok()?;
