@@ -31,7 +31,7 @@ pub(super) struct Told {
 impl Told {
     pub(super) fn of(ended: &Ended) -> Self {
         let id = ended.carrier().map(accepted_id).unwrap_or_default();
-        Self { verdict: ended.verdict, cause: ended.cause, id, reply: ended.reply.clone(), dialect: ended.dialect.clone() }
+        Self { verdict: ended.verdict, cause: ended.cause, id, reply: apart(&ended.reply), dialect: ended.dialect.clone() }
     }
 
     /// The same answer, in the dialect that asks now.
@@ -47,6 +47,14 @@ impl Told {
         };
         dialect.answer(&sending.asked, sending.message.as_ref(), &answer, now)
     }
+}
+
+/// A copy that holds on to nothing else: as they come, a small body and its headers are pieces of a whole read
+/// buffer, which would be kept as long as the message is remembered.
+fn apart(reply: &Reply) -> Reply {
+    let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    let headers = reply.headers.iter().filter_map(|(name, value)| Some((name.clone(), copied(value)?)));
+    Reply { status: reply.status, headers: headers.collect(), body: Bytes::copy_from_slice(&reply.body) }
 }
 
 /// The provider's own reply, where the backend speaks its dialect and it says what happened.
@@ -163,4 +171,20 @@ fn told(mut reply: Reply, ended: &Ended) -> Reply {
 fn marked(mut reply: Reply, cause: Cause) -> Reply {
     reply.headers.insert(HeaderName::from_static("x-sms-sidecar-cause"), HeaderValue::from_static(cause.as_str()));
     reply
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_remembered_holds_no_read_buffer() {
+        let buffer = Bytes::from(b"text/plainRequest is received".to_vec());
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..10)).unwrap();
+        let reply = Reply { status: StatusCode::OK, headers: HeaderMap::from_iter([(CONTENT_TYPE, value)]), body: buffer.slice(10..) };
+        let kept = apart(&reply);
+        assert_eq!((kept.status, &kept.headers, &kept.body), (reply.status, &reply.headers, &reply.body));
+        drop(reply);
+        assert!(buffer.is_unique(), "nothing but the buffer itself holds on to it");
+    }
 }
