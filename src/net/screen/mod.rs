@@ -5,7 +5,7 @@
 
 mod target;
 
-use http::header::{CONNECTION, HOST, ORIGIN, VIA};
+use http::header::{CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
@@ -14,8 +14,17 @@ use crate::net::authority::{Authority, Scheme, plain};
 pub use target::{address, host};
 
 /// Names that concern one connection only, and never travel on.
-const HOP_BY_HOP: [&str; 9] =
-    ["connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "expect", "http2-settings", "proxy-connection"];
+static HOP_BY_HOP: [HeaderName; 9] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    TE,
+    TRAILER,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    EXPECT,
+    HeaderName::from_static("http2-settings"),
+    HeaderName::from_static("proxy-connection"),
+];
 /// Names that mean something only between us and our caller.
 const OWN_PREFIX: &str = "x-sms-sidecar-";
 
@@ -155,7 +164,7 @@ pub fn strip(headers: &mut HeaderMap) {
     for name in gone {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
     headers.remove(HOST);
@@ -168,7 +177,7 @@ pub fn strip_framing(headers: &mut HeaderMap) {
     for name in named {
         headers.remove(name);
     }
-    for name in HOP_BY_HOP {
+    for name in &HOP_BY_HOP {
         headers.remove(name);
     }
 }
@@ -205,7 +214,7 @@ fn looped(headers: &HeaderMap, marker: &str) -> Result<(), Refusal> {
 /// `Connection: authorization` would have the next hop drop what it must see.
 fn connection(headers: &HeaderMap) -> Result<(), Refusal> {
     for option in options(headers) {
-        let harmless = HOP_BY_HOP.contains(&option.as_str()) || is_ours(&option);
+        let harmless = HOP_BY_HOP.iter().any(|name| *name == option.as_str()) || is_ours(&option);
         if !harmless && headers.contains_key(option.as_str()) {
             return Err(Refusal::Connection(option.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect()));
         }
