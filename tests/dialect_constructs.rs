@@ -423,3 +423,65 @@ fn nothing_asked_is_still_answered() {
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "a 401 is never ours to give");
     }
 }
+
+#[test]
+fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
+    let rest = "[[probes]]\nasks = \"account\"\ncall = \"GET /account\"\nalive = { at = [\"state\"], is = [\"open\"] }\nbalance = \"left\"\n\
+                dead = [{ at = [\"state\"], is = [\"shut\"], cause = \"account-suspended\", or = [\"ip-not-allowed\"] }, { at = [\"state\"], is = [\"test\"], cause = \"sandbox-mismatch\", guess = true }]\n";
+    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let [probe] = dialect.probes() else { panic!("one probe") };
+    let probed = |body: &str| dialect.read_probe(probe, &reply(200, body));
+    let shut = probed(r#"{"state":"shut"}"#);
+    assert_eq!(
+        (shut.cause, shut.certainty, shut.alternatives),
+        (Some(Cause::AccountSuspended), Certainty::Ambiguous, vec![Cause::IpNotAllowed])
+    );
+    assert_eq!(probed(r#"{"state":"test"}"#).certainty, Certainty::Likely, "a guess is never certain");
+    assert_eq!(
+        probe.tells(),
+        [vec![Cause::AccountSuspended, Cause::IpNotAllowed], vec![Cause::SandboxMismatch], vec![Cause::BalanceEmpty]]
+    );
+    let out = probed(r#"{"state":"open"}"#).rules_out;
+    for cause in [Cause::CredentialRejected, Cause::ClockSkew, Cause::AccountSuspended, Cause::SandboxMismatch] {
+        assert!(out.contains(&cause), "{cause}");
+    }
+    assert!(!out.contains(&Cause::IpNotAllowed), "a list of addresses can be for sends alone");
+    assert!(!out.contains(&Cause::BalanceEmpty), "no figure, no word about money");
+    assert!(probed(r#"{"left":1}"#).rules_out.contains(&Cause::BalanceEmpty));
+}
+
+#[test]
+fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
+    let head = "left = [\"old.example*\", \"*:8083/api\"]\n[console]\nbalance-empty = \"https://pay.example\"\notherwise = \"https://console.example\"\n";
+    let token = "[token]\ncall = \"POST /login\"\njson = { key = \"{credential.key}\" }\nreads = { access = \"token\" }\nanswer = { json = { token = \"{placeholder}\" } }\n\
+                 [[token.claims]]\nname = \"role\"\nis = [\"test\"]\ncause = \"sandbox-mismatch\"\n[sign]\nbearer = \"{token.access}\"\n";
+    let send = format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let text = around(&send, token);
+    let dialect = load(&text.replacen("[credential]", &format!("{head}[credential]"), 1));
+    let page = |cause| dialect.pages().get(&cause).map(String::as_str);
+    assert_eq!(page(Cause::BalanceEmpty), Some("https://pay.example"));
+    assert_eq!(page(Cause::IpNotAllowed), Some("https://console.example"));
+    assert_eq!(page(Cause::ProviderFault), None, "nobody puts that right at a console");
+    for (url, left) in [("http://old.example/x", true), ("https://10.0.0.1:8083/api/", true), ("https://new.example", false)] {
+        assert_eq!(dialect.has_left(url), left, "{url}");
+    }
+    let jwt = |claims: &str| {
+        use base64::Engine;
+        format!(r#"{{"token":"head.{}.sign"}}"#, base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims))
+    };
+    let said =
+        |body: String| dialect.read_login(&reply(200, &body), now()).unwrap().claims().iter().map(|claim| claim.holds).collect::<Vec<_>>();
+    assert_eq!(said(jwt(r#"{"role":"test"}"#)), [true]);
+    assert_eq!(said(jwt(r#"{"role":"user"}"#)), [false]);
+    assert_eq!(said(jwt("{}")), [false; 0], "a claim that is not there says nothing");
+    assert_eq!(said(r#"{"token":"no-jwt"}"#.to_owned()), [false; 0]);
+}
+
+#[test]
+fn every_built_in_service_has_a_page_for_whatever_an_account_is_refused_for() {
+    for dialect in support::dialects().iter().filter(|dialect| dialect.name != "plain") {
+        for cause in [Cause::CredentialRejected, Cause::BalanceEmpty, Cause::IpNotAllowed, Cause::SenderNotAllowed] {
+            assert!(dialect.pages().contains_key(&cause), "{} has no [console] for {cause}", dialect.name);
+        }
+    }
+}

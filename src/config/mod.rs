@@ -86,7 +86,7 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>,
     problems.iter_mut().for_each(secret_as_value);
     let Some(file) = file else { return (None, problems) };
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let (loaded, judged) = check::file(name, folder, &file, catalog);
+    let (loaded, judged) = check::file((name, text), folder, &file, catalog);
     problems.extend(judged);
     problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
     let sound = problems.iter().all(|problem| problem.severity != Severity::Error);

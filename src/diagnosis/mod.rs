@@ -8,6 +8,7 @@ mod remedy;
 mod settle;
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -61,6 +62,14 @@ pub struct Context<'a> {
     pub timeout: Option<Duration>,
     /// The config as the operator names it; empty: the default path.
     pub config: &'a str,
+    /// The line on which the provider's table begins; 0: not known.
+    pub line: usize,
+    /// Where people put right what an account is refused for, as the dialect's description has it.
+    pub pages: Option<&'a BTreeMap<Cause, String>>,
+    /// The service's address of today, where `base_url` is one that it has left.
+    pub moved: Option<&'a str>,
+    /// Whether attempts leave by a way of their own (`outbound`).
+    pub outbound: bool,
 }
 
 /// A vault entry.
@@ -183,7 +192,9 @@ fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
         History::OlderWorked(version) => Some(format!("version {} was accepted, version {} never", version.0, context.version.0)),
     };
     let learned = evidence.learned.iter().map(ToString::to_string);
-    [Some(reply + &says), used, before].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
+    let moved = context.moved.filter(|_| remedy::is_about_the_address(evidence.suspects().cause));
+    let moved = moved.map(|today| format!("{} is an address that {} has left for {today}", context.base_url, context.dialect));
+    [Some(reply + &says), used, before, moved].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
 }
 
 impl Entry<'_> {

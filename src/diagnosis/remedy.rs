@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, history, span};
+use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, Witness, history, span};
 use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
@@ -11,35 +11,38 @@ const CONFIG: &str = "/etc/sms-sidecar/config.toml";
 
 const REMEDIES: &[(Cause, &str)] = &[
     (Cause::CredentialMissing, "put {fields} into {entry}: {put}; it is used at once, no restart"),
-    (Cause::CredentialRejected, "get {fields} from the {dialect} console and put them into {entry}: {put}; tried at once, no restart"),
-    (Cause::CredentialExpired, "have {dialect} issue a new credential and put it into {entry}: {put}; tried at once, no restart"),
-    (Cause::PermissionDenied, "have {dialect} allow sending SMS by API to the account in {entry}, then `sms-sidecar resume {provider}`"),
-    (Cause::AccountSuspended, "have {dialect} unlock the account in {entry}, then `sms-sidecar resume {provider}`"),
-    (Cause::BalanceEmpty, "top up the {dialect} account in {entry}, then `sms-sidecar resume {provider}`"),
+    (Cause::CredentialRejected, "get {fields} from {console} and put them into {entry}: {put}; tried at once, no restart"),
+    (Cause::CredentialExpired, "have a new credential issued at {console} and put it into {entry}: {put}; tried at once, no restart"),
+    (
+        Cause::PermissionDenied,
+        "have sending SMS by API allowed to the account in {entry} at {console}, then `sms-sidecar resume {provider}`",
+    ),
+    (Cause::AccountSuspended, "have the account in {entry} unlocked at {console}, then `sms-sidecar resume {provider}`"),
+    (Cause::BalanceEmpty, "top up the account in {entry} at {console}, then `sms-sidecar resume {provider}`"),
     (
         Cause::IpNotAllowed,
-        "have {dialect} add this server's public address to the account's list, or set providers.{provider}.outbound.source_address in {config} to one that is on it; then `sms-sidecar resume {provider}`",
+        "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}; then `sms-sidecar resume {provider}`",
     ),
     (
         Cause::EndpointWrong,
-        "set providers.{provider}.base_url in {config} to the address {dialect} gives for this account (now {base_url})",
+        "set providers.{provider}.base_url in {place} to {today} (now {base_url}), then `sms-sidecar resume {provider}`",
     ),
     (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`), then `sms-sidecar resume {provider}`"),
     (
         Cause::SandboxMismatch,
-        "put a production credential of {dialect} into {entry}: {put}; or, if the account is meant for tests, verify the recipient in its console",
+        "put a production credential from {console} into {entry}: {put}; or, if the account is meant for tests, verify the recipient there",
     ),
     (
         Cause::TlsUntrusted,
-        "set providers.{provider}.ca_file in {config} to the PEM of the authority that signed the certificate of {base_url}; if no change of certificate was announced, somebody may stand in between",
+        "set providers.{provider}.ca_file in {place} to the PEM of the authority that signed the certificate of {base_url}; if no change of certificate was announced, somebody may stand in between",
     ),
     (
         Cause::SenderNotAllowed,
-        "set providers.{provider}.sender in {config} to a sender {dialect} has approved for the account (now {sender})",
+        "set providers.{provider}.sender in {place} to one that is approved for the account at {console} (now {sender})",
     ),
     (
         Cause::TemplateNotApproved,
-        "have {dialect} approve the text, and write it as approved under texts.{provider} of a [templates.NAME] in {config}",
+        "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}",
     ),
     (
         Cause::RecipientInvalid,
@@ -53,16 +56,16 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::Duplicate, "give every message a reference of its own and do not repeat one within {dialect}'s time limit"),
     (
         Cause::Throttled,
-        "{provider} comes back by itself; if it happens daily have {dialect} raise the account's rate, or list another provider in [[routes]] of {config}",
+        "{provider} comes back by itself; if it happens daily have the account's rate raised at {console}, or list another provider in [[routes]] of {config}",
     ),
     (Cause::ProviderFault, "nothing to repair here: {provider} comes back by itself; if it lasts, report the code and time to {dialect}"),
     (
         Cause::Unreachable,
-        "let this machine reach {base_url} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {config}",
+        "let this machine reach {base_url}{move} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {place}",
     ),
     (
         Cause::Timeout,
-        "if {dialect} is often this slow, raise providers.{provider}.timeout in {config} (now {timeout}) and the route's deadline with it",
+        "if {dialect} is often this slow, raise providers.{provider}.timeout in {place} (now {timeout}) and the route's deadline with it",
     ),
     (
         Cause::ReplyUnreadable,
@@ -71,7 +74,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::VaultUnavailable, "make {entry} readable; `sms-sidecar check --vault --config {config}` says what fails"),
     (
         Cause::RefusedByPolicy,
-        "if the call is wanted, name its method and path in providers.{provider}.operations in {config}, or `sms-sidecar resume {provider}` if it is paused",
+        "if the call is wanted, name its method and path in providers.{provider}.operations in {place}, or `sms-sidecar resume {provider}` if it is paused",
     ),
     (
         Cause::NotTranslatable,
@@ -88,9 +91,10 @@ const REMEDIES: &[(Cause, &str)] = &[
 ];
 
 /// An older version worked and this one never did.
-const MISTYPED: &str = "compare {fields} in {entry} with the {dialect} console, because the newest version has never worked: it is mistyped or not active yet; {put}";
+const MISTYPED: &str =
+    "compare {fields} in {entry} with {console}, because the newest version has never worked: it is mistyped or not active yet; {put}";
 /// It worked, and nobody changed the vault.
-const CHANGED_THERE: &str = "{fields} were changed or revoked at {dialect}: get the new ones from its console and put them into {entry}: {put}; tried at once, no restart";
+const CHANGED_THERE: &str = "{fields} were changed or revoked at {dialect}: get the new ones from {console} and put them into {entry}: {put}; tried at once, no restart";
 
 /// The sentence for this cause, filled.
 pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
@@ -100,7 +104,7 @@ pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Con
         (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
         _ => listed,
     };
-    let filled = fill(words, |hole| value(hole, evidence, context));
+    let filled = fill(words, |hole| about(hole, suspects.cause, evidence, context).unwrap_or_else(|| value(hole, evidence, context)));
     let others: Vec<_> = suspects.alternatives.iter().map(|cause| cause.as_str()).collect();
     if others.is_empty() { filled } else { format!("{filled}; if that is in order it is {}", others.join(" or ")) }
 }
@@ -115,6 +119,40 @@ fn fill(words: &str, value: impl Fn(&str) -> String) -> String {
     }
     filled.push_str(rest);
     filled
+}
+
+/// Whether the address itself can be what is wrong.
+pub(super) fn is_about_the_address(cause: Cause) -> bool {
+    matches!(cause, Cause::EndpointWrong | Cause::Unreachable | Cause::Timeout | Cause::TlsUntrusted | Cause::ReplyUnreadable)
+}
+
+/// What depends on the cause, on what was learned, and on where things stand.
+fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_>) -> Option<String> {
+    let service = if context.dialect.is_empty() { "the service" } else { context.dialect };
+    let address =
+        evidence.learned.iter().find_map(|learned| if let Witness::Address(address) = learned.witness { Some(address) } else { None });
+    Some(match hole {
+        "console" => match context.pages.and_then(|pages| pages.get(&cause)) {
+            Some(page) => format!("the {service} console ({page})"),
+            None => format!("the {service} console"),
+        },
+        "address" => address
+            .map_or_else(|| "this server's public address".to_owned(), |address| format!("{address}, the address they see us come from,")),
+        "now" if context.outbound => " (the way out that is set there now is not on it either)".to_owned(),
+        "now" => String::new(),
+        "today" => context.moved.map_or_else(|| format!("the address {service} gives for this account"), str::to_owned),
+        "move" => context.moved.map_or_else(String::new, |today| {
+            format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, place(context))
+        }),
+        "place" => place(context),
+        _ => return None,
+    })
+}
+
+/// `/etc/sms-sidecar/config.toml:23`.
+fn place(context: &Context<'_>) -> String {
+    let file = if context.config.is_empty() { CONFIG } else { context.config };
+    if context.line == 0 { file.to_owned() } else { format!("{file}:{}", context.line) }
 }
 
 fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
@@ -192,7 +230,8 @@ mod tests {
         };
         for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE]) {
             fill(words, |hole| {
-                assert_ne!(value(hole, &evidence, &Context::default()), "", "{hole} in {words}");
+                let known = about(hole, Cause::Unexplained, &evidence, &Context::default());
+                assert!(known.is_some() || !value(hole, &evidence, &Context::default()).is_empty(), "{hole} in {words}");
                 String::new()
             });
         }

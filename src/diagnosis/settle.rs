@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::diagnosis::learned::Learned;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Concern};
 
@@ -127,7 +128,7 @@ const MOST: usize = 20;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Which refusals of one provider were followed already. The same doubt about the same version of its
-/// credential is followed once, and anew only after a message was accepted; all together so many an hour.
+/// credential, or a part of it, is followed once, and anew only after a message was accepted; all together so many an hour.
 #[derive(Clone, Debug, Default)]
 pub struct Followed(VecDeque<Doubt>);
 
@@ -137,26 +138,47 @@ struct Doubt {
     at: Moment,
     version: Version,
     causes: Vec<Cause>,
+    learned: Vec<Learned>,
 }
 
 impl Followed {
     /// Whether this doubt is to be followed now; yes is remembered.
     pub fn admits(&mut self, version: Version, suspects: &Suspects, accepted: Option<Moment>, now: Moment) -> bool {
         let all = suspects.all();
-        let last = self.0.iter().rev().find(|doubt| doubt.version == version && doubt.causes == all).map(|doubt| doubt.at);
+        let last = self
+            .0
+            .iter()
+            .rev()
+            .find(|doubt| doubt.version == version && all.iter().all(|cause| doubt.causes.contains(cause)))
+            .map(|doubt| doubt.at);
         let news = |at: Moment| accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= AGAIN;
         let lately = self.0.iter().filter(|doubt| now.since(doubt.at) < HOUR).count();
         if lately >= MOST || !last.is_none_or(news) {
             return false;
         }
-        self.0.push_back(Doubt { at: now, version, causes: all });
+        self.0.push_back(Doubt { at: now, version, causes: all, learned: Vec::new() });
         if self.0.len() > MOST {
             self.0.pop_front();
         }
         true
     }
 
-    /// Somebody put the provider back by hand: the next doubt is a new one.
+    /// What came of following it.
+    pub fn remember(&mut self, version: Version, suspects: &Suspects, learned: Vec<Learned>) {
+        let all = suspects.all();
+        if let Some(doubt) = self.0.iter_mut().rev().find(|doubt| doubt.version == version && doubt.causes == all) {
+            doubt.learned = learned;
+        }
+    }
+
+    /// What was learned when the same doubt was followed before, unless a message was accepted since.
+    pub fn known(&self, version: Version, suspects: &Suspects, accepted: Option<Moment>) -> Vec<Learned> {
+        let all = suspects.all();
+        let found = self.0.iter().rev().find(|doubt| doubt.version == version && doubt.causes == all);
+        found.filter(|doubt| accepted.is_none_or(|accepted| accepted <= doubt.at)).map(|doubt| doubt.learned.clone()).unwrap_or_default()
+    }
+
+    /// The provider is back, by hand or because a question said so: the next doubt is a new one.
     pub fn forget(&mut self) {
         self.0.clear();
     }

@@ -34,6 +34,10 @@ fn context(fields: &[String]) -> Context<'_> {
         sender: Some("3700"),
         timeout: Some(Duration::from_secs(3)),
         config: "/etc/sms-sidecar/config.toml",
+        line: 23,
+        pages: None,
+        moved: None,
+        outbound: false,
     }
 }
 
@@ -44,7 +48,7 @@ fn one_line_says_what_with_what_and_what_to_do() {
     assert_eq!(
         line,
         "playmobile: account-suspended (certain). The send was answered 401 with code 102 (“Account is not active”); it used version 3 of \
-         local:sms/playmobile, known for 2 h. → have playmobile unlock the account in local:sms/playmobile, then `sms-sidecar resume playmobile`"
+         local:sms/playmobile, known for 2 h. → have the account in local:sms/playmobile unlocked at the playmobile console, then `sms-sidecar resume playmobile`"
     );
 }
 
@@ -162,7 +166,7 @@ fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
         diagnose(&Evidence { alternatives: &alternatives, learned: &learned, ..evidence(Cause::CredentialRejected) }, &context(&fields));
     assert_eq!((told.cause, told.certainty, told.alternatives.as_slice()), (Cause::AccountSuspended, Certainty::Certain, [].as_slice()));
     assert!(told.evidence.ends_with("; its account call says account-suspended"), "{told}");
-    assert!(told.remedy.starts_with("have playmobile unlock the account"), "{told}");
+    assert!(told.remedy.starts_with("have the account in local:sms/playmobile unlocked"), "{told}");
 }
 
 #[test]
@@ -172,4 +176,42 @@ fn each_witness_is_a_clause_of_its_own() {
     assert_eq!(told(Witness::FreshToken, out()), "a login with the same credential was accepted, and its fresh token refused");
     assert_eq!(told(Witness::BalanceCall, out()), "its balance call was answered as if all were in order");
     assert_eq!(told(Witness::CredentialCall, Answer::Nothing), "a free call with the same credential says nothing about it");
+}
+
+#[test]
+fn a_remedy_names_the_page_the_line_and_the_address() {
+    let fields = fields();
+    let pages = BTreeMap::from([(Cause::IpNotAllowed, "https://cabinet.example/lists".to_owned())]);
+    let told = |learned: &[Learned], context: Context<'_>| {
+        diagnose(&Evidence { learned, ..evidence(Cause::IpNotAllowed) }, &Context { pages: Some(&pages), ..context }).remedy
+    };
+    let seen = Learned::address("203.0.113.7").unwrap();
+    assert_eq!(
+        told(&[seen], context(&fields)),
+        "have 203.0.113.7, the address they see us come from, added to the account's list at the playmobile console \
+         (https://cabinet.example/lists), or let attempts leave from one that is on it: set providers.playmobile.outbound.source_address \
+         (or .proxy) in /etc/sms-sidecar/config.toml:23; then `sms-sidecar resume playmobile`"
+    );
+    let set = told(&[], Context { outbound: true, line: 0, ..context(&fields) });
+    assert!(set.starts_with("have this server's public address added"), "{set}");
+    assert!(set.contains("config.toml (the way out that is set there now is not on it either);"), "{set}");
+}
+
+#[test]
+fn an_address_that_the_service_has_left_is_told_where_the_address_can_be_it() {
+    let fields = fields();
+    let old = Context { moved: Some("https://send.example/new"), base_url: "http://192.0.2.1/old", ..context(&fields) };
+    let told = |cause| diagnose(&evidence(cause), &old);
+    let wrong = told(Cause::EndpointWrong);
+    assert!(
+        wrong.evidence.ends_with("http://192.0.2.1/old is an address that playmobile has left for https://send.example/new"),
+        "{wrong}"
+    );
+    assert!(
+        wrong.remedy.starts_with("set providers.playmobile.base_url in /etc/sms-sidecar/config.toml:23 to https://send.example/new"),
+        "{wrong}"
+    );
+    let lost = told(Cause::Unreachable);
+    assert!(lost.remedy.contains("to playmobile's address of today, https://send.example/new"), "{lost}");
+    assert!(!told(Cause::BalanceEmpty).evidence.contains("192.0.2.1"));
 }

@@ -1,6 +1,8 @@
 //! From pieces to a compiled description, with every complaint at once: the pieces
 //! compile one by one, then the whole is held against the rules no piece can break alone.
 
+use std::collections::BTreeMap;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -16,7 +18,7 @@ use crate::dialect::raw;
 use crate::dialect::shape::{Asks, Encode, Fields, Judge, OperationEntry, Probe, Sign, TokenCall, Told};
 use crate::dialect::template::Source;
 use crate::dialect::{Evidence, FieldSpec, ParamSpec};
-use crate::sms::{Cause, Operation};
+use crate::sms::{Cause, Concern, Operation};
 
 /// Compiles the laid-over table; none if the sink has a complaint that leaves nothing to work with.
 pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
@@ -29,6 +31,8 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let evidence: Option<Spanned<raw::Evidence>> = top.take("evidence", sink);
     let hosts: Option<Spanned<Vec<Spanned<String>>>> = top.take("hosts", sink);
     let test_senders: Option<Spanned<Vec<String>>> = top.take("test_senders", sink);
+    let left: Option<Spanned<Vec<Spanned<String>>>> = top.take("left", sink);
+    let console = top.entries("console", sink).into_iter().filter_map(|(cause, page)| compile::page(&cause, &page, sink)).collect();
     let credential: Vec<_> = top
         .entries("credential", sink)
         .into_iter()
@@ -55,6 +59,8 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         evidence: evidence.map(|word| evidence_of(*word.get_ref())).unwrap_or_default(),
         hosts: hosts.map(Spanned::into_inner).unwrap_or_default().iter().filter_map(|text| host(text, sink)).collect(),
         test_senders: test_senders.map(Spanned::into_inner).unwrap_or_default(),
+        left: left.map(Spanned::into_inner).unwrap_or_default().into_iter().map(Spanned::into_inner).collect(),
+        pages: pages(console),
         credential: Vec::new(),
         params,
         sign,
@@ -98,6 +104,15 @@ fn base(url: Option<&Spanned<String>>, sink: &mut Sink) -> Option<BaseUrl> {
         sink.error(Some(url.span()), "no base URL", Some("like \"https://api.example.com/v1\", without query".into()));
     }
     base
+}
+
+/// The page for each cause that an account can be freed of; `otherwise` (no cause) is for all that have none of their own.
+fn pages(told: Vec<(Option<Cause>, String)>) -> BTreeMap<Cause, String> {
+    let otherwise = told.iter().find(|(cause, _)| cause.is_none()).map(|(_, page)| page.clone());
+    let theirs =
+        |cause: &&Cause| matches!(cause.concern(), Concern::Credential | Concern::Account | Concern::MessageHere | Concern::Throttle);
+    let rest = Cause::ALL.iter().filter(theirs).filter_map(|&cause| Some((cause, otherwise.clone()?)));
+    rest.chain(told.into_iter().filter_map(|(cause, page)| Some((cause?, page)))).collect()
 }
 
 fn host(text: &Spanned<String>, sink: &mut Sink) -> Option<HostPattern> {
@@ -159,6 +174,7 @@ fn token(raw: &raw::Token, sink: &mut Sink) -> Option<TokenCall> {
         reads: raw.reads.iter().filter_map(|(name, text)| Some((name.clone(), compile::place(text, Flat(false), sink)?))).collect(),
         expires: compile::expires(raw.expires.as_ref(), sink),
         judge: Judge { rules, codes: Codes::default() },
+        claims: raw.claims.iter().filter_map(|claim| compile::claim(claim.get_ref(), sink)).collect(),
         answer: compile::told(&raw.answer, sink),
         call: compile::call(&raw.call, sink)?,
     })

@@ -14,7 +14,7 @@ use crate::dialect::filter::Filter;
 use crate::dialect::load::Sink;
 use crate::dialect::place::{Flat, Place};
 use crate::dialect::raw;
-use crate::dialect::shape::{Dead, Expires, Field, Form, Rule, StatusTest, Test, Then, Told, Wait};
+use crate::dialect::shape::{ClaimTest, Dead, Expires, Field, Form, Rule, StatusTest, Test, Then, Told, Wait};
 use crate::dialect::template::{Fault, Template};
 use crate::sms::Cause;
 
@@ -174,6 +174,23 @@ pub(crate) fn dead(raw: &raw::Dead, span: &Range<usize>, sink: &mut Sink) -> Opt
     };
     let or = raw.or.iter().filter_map(|text| cause(text, sink)).collect();
     Some(Dead { test, cause: cause(word, sink)?, or, guess: raw.guess })
+}
+
+pub(crate) fn claim(raw: &raw::Claim, sink: &mut Sink) -> Option<ClaimTest> {
+    let is = raw.is.iter().filter_map(|value| code(value, sink)).collect();
+    Some(ClaimTest { name: raw.name.clone(), is, cause: cause(&raw.cause, sink)? })
+}
+
+/// One line of `[console]`: a cause, or `otherwise`, and the page where people put it right.
+pub(crate) fn page(word: &Text, page: &Text, sink: &mut Sink) -> Option<(Option<Cause>, String)> {
+    let address = page.get_ref();
+    let plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
+    if !plain || !["https://", "http://"].iter().any(|scheme| address.starts_with(scheme)) {
+        sink.error(Some(page.span()), "no page", Some("write its whole address: \"https://…\"".into()));
+        return None;
+    }
+    let cause = if word.get_ref() == "otherwise" { None } else { Some(cause(word, sink)?) };
+    Some((cause, address.clone()))
 }
 
 pub(crate) fn rule(raw: &Spanned<raw::Rule>, sink: &mut Sink) -> Option<Rule> {

@@ -7,16 +7,16 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use crate::dialect::filter::whole;
 use crate::dialect::judge::{self, Heard};
 use crate::dialect::scope::Scope;
-use crate::dialect::shape::Expires;
+use crate::dialect::shape::{ClaimTest, Expires, TokenCall};
 use crate::dialect::template::text_of;
 use crate::dialect::write::{address, built, not_translatable, with_digests};
-use crate::dialect::{Account, Asked, Dialect, Finding, Outgoing, Recognised, Reply, Token, Untranslatable};
+use crate::dialect::{Account, Asked, Claim, Dialect, Finding, Outgoing, Recognised, Reply, Token, Untranslatable};
 use crate::sms::{Cause, Certainty, Outcome};
 
 impl Dialect {
@@ -56,8 +56,11 @@ impl Dialect {
             let text = place.all(&heard.tree).into_iter().map(text_of).find(|text| !text.is_empty())?;
             Some((name.clone(), SecretString::from(text)))
         });
-        match read.collect::<Option<_>>() {
-            Some(values) if reply.status.is_success() => Ok(Token { values, expires: expiry(&token.expires, &heard.tree, now) }),
+        match read.collect::<Option<crate::secret::Fields>>() {
+            Some(values) if reply.status.is_success() => {
+                let claims = token.claims_of(&values);
+                Ok(Token { values, claims, expires: expiry(&token.expires, &heard.tree, now) })
+            }
             Some(_) | None => Err(judge::by_status(&heard)),
         }
     }
@@ -99,12 +102,28 @@ fn expiry(expires: &Expires, tree: &Value, now: Timestamp) -> Option<Timestamp> 
             later(now, Duration::from_secs(seconds))
         }
         Expires::Jwt(place) => {
-            let token = text_of(&first(place)?);
-            let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
-            let claims: Value = serde_json::from_slice(&claims).ok()?;
+            let claims = claims(&text_of(&first(place)?))?;
             Timestamp::from_second(claims.get("exp").and_then(whole)?).ok()
         }
     }
+}
+
+impl TokenCall {
+    /// Of the first value that is a JWT; a claim that is not there says nothing.
+    fn claims_of(&self, values: &crate::secret::Fields) -> Vec<Claim> {
+        let Some(found) = values.values().find_map(|value| claims(value.expose_secret())) else { return Vec::new() };
+        let told = |test: &ClaimTest| {
+            let value = found.get(&test.name)?;
+            Some(Claim { cause: test.cause, holds: test.is.iter().any(|code| code.fits(value)) })
+        };
+        self.claims.iter().filter_map(told).collect()
+    }
+}
+
+/// What a JWT says, its signature unread.
+fn claims(token: &str) -> Option<Value> {
+    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    serde_json::from_slice(&claims).ok()
 }
 
 fn later(now: Timestamp, by: Duration) -> Option<Timestamp> {

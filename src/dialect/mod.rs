@@ -12,7 +12,7 @@
 //!
 //! | part | forms |
 //! | --- | --- |
-//! | file | `dialect` `like` `base_url` `hosts` `facts` `sources` `evidence` (`vendor` `clients` `memory`) `test_senders` `[credential]` `[param]` `[sign]` `[token]` `[send]` `[[operations]]` `[[probes]]` `[report]` |
+//! | file | `dialect` `like` `base_url` `hosts` `facts` `sources` `evidence` (`vendor` `clients` `memory`) `test_senders` `left` (addresses it has left) `[console]` (page by cause, `otherwise`) `[credential]` `[param]` `[sign]` `[token]` `[send]` `[[operations]]` `[[probes]]` `[report]` |
 //! | credential field | `public` `pattern` `placeholder` `env` `optional` |
 //! | param | `default` `integer` |
 //! | sources, requests | `to` `text` `sender` `reference` `validity` `callback` `alphabet` `segments` `template.id` `template.values` `template.fields` `credential.X` `param.X` `token.X` `digest.X` `now` |
@@ -26,7 +26,7 @@
 //! | replies | `[[send.success]]` (`asked` `status` `json` or `text` `header`), `[send.failure]`, `[send.failure.codes]` with `otherwise` |
 //! | sign | `basic` `bearer` `header` `sigv4` |
 //! | digest | `of` `with` (`md5` `sha256` `hmac-sha256` and `key`) `out` (`hex` `base64`) |
-//! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `answer` |
+//! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `claims` (`name` `is` `cause`: what a JWT says of itself) `answer` |
 //! | operations | `call` `do` (`carry` `status` `login` `refuse`) `match` `id` and `answer` (for a status of ours) |
 //! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `guess` |
 //!
@@ -68,6 +68,8 @@ mod types;
 mod wire;
 mod write;
 
+use std::collections::BTreeMap;
+
 use crate::dialect::template::Source;
 use crate::sms::{Cause, Certainty, Kind, Operation};
 
@@ -78,7 +80,7 @@ pub use recognise::recognise;
 pub use shape::{Asks, Probe};
 pub use spec::{Evidence, FieldSpec, ParamSpec};
 pub(crate) use types::Entry;
-pub use types::{Account, Answer, Asked, Finding, Place, ReadError, Reading, Recognised, Recognition, Token, Untranslatable};
+pub use types::{Account, Answer, Asked, Claim, Finding, Place, ReadError, Reading, Recognised, Recognition, Token, Untranslatable};
 pub use wire::{Outgoing, Reply, Request};
 
 /// A compiled description. Prints its name only.
@@ -95,6 +97,8 @@ pub struct Dialect {
     evidence: Evidence,
     hosts: Vec<host::HostPattern>,
     test_senders: Vec<String>,
+    left: Vec<String>,
+    pages: BTreeMap<Cause, String>,
     credential: Vec<FieldSpec>,
     params: Vec<ParamSpec>,
     sign: Option<shape::Sign>,
@@ -172,6 +176,17 @@ impl Dialect {
     /// Senders that send nothing: numbers of the service's test mode.
     pub fn test_senders(&self) -> &[String] {
         &self.test_senders
+    }
+
+    /// Where people put right what an account is refused for.
+    pub fn pages(&self) -> &BTreeMap<Cause, String> {
+        &self.pages
+    }
+
+    /// Whether this is an address that the service has left, or that was never its API's; `*` in the list is anything.
+    pub fn has_left(&self, base_url: &str) -> bool {
+        let plain = base_url.split_once("://").map_or(base_url, |(_, rest)| rest).trim_end_matches('/');
+        self.left.iter().any(|address| code::glob(address, plain))
     }
 
     /// The field by which the service itself refuses to send twice.

@@ -48,6 +48,14 @@ impl Dialect {
 
     /// What the reply settles: the probe's own words first, then the rules that know a refusal.
     pub fn read_probe(&self, probe: &Probe, reply: &Reply) -> Probed {
+        let mut probed = self.probed(probe, reply);
+        if self.requires_experimental() && probed.cause.is_some() {
+            probed.certainty = probed.certainty.max(Certainty::Likely);
+        }
+        probed
+    }
+
+    fn probed(&self, probe: &Probe, reply: &Reply) -> Probed {
         let heard = Heard::of(reply);
         if let Some(dead) = probe.dead.iter().find(|dead| dead.test.fits(&heard)) {
             return Probed::dead(dead.cause, dead.certainty(), &dead.or);

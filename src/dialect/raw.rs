@@ -161,7 +161,17 @@ pub(crate) struct Token {
     #[serde(default)]
     pub(crate) rules: Vec<Spanned<Rule>>,
     #[serde(default)]
+    pub(crate) claims: Vec<Spanned<Claim>>,
+    #[serde(default)]
     pub(crate) answer: Told,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Claim {
+    pub(crate) name: String,
+    pub(crate) is: Values,
+    pub(crate) cause: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]

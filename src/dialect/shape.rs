@@ -214,7 +214,16 @@ pub(crate) struct TokenCall {
     pub(crate) reads: Vec<(String, Place)>,
     pub(crate) expires: Expires,
     pub(crate) judge: Judge,
+    pub(crate) claims: Vec<ClaimTest>,
     pub(crate) answer: Told,
+}
+
+/// What a token may say of itself, and what that means.
+#[derive(Clone, Debug)]
+pub(crate) struct ClaimTest {
+    pub(crate) name: String,
+    pub(crate) is: Vec<CodeTest>,
+    pub(crate) cause: Cause,
 }
 
 #[derive(Clone, Debug)]

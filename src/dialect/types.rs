@@ -139,11 +139,26 @@ pub struct Account<'a> {
 #[derive(Clone)]
 pub struct Token {
     pub(crate) values: crate::secret::Fields,
+    pub(crate) claims: Vec<Claim>,
     /// When it runs out, where the reply says so.
     pub expires: Option<Timestamp>,
 }
 
+/// What a token says of itself about one cause. Read without its key, so it is a hint and no proof.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Which.
+    pub cause: Cause,
+    /// Whether it says that it is so, or that it is not.
+    pub holds: bool,
+}
+
 impl Token {
+    /// What it says of itself.
+    pub fn claims(&self) -> &[Claim] {
+        &self.claims
+    }
+
     /// Values long enough to mask wherever they are echoed.
     pub fn maskable(&self) -> impl Iterator<Item = &str> {
         use secrecy::ExposeSecret;

@@ -4,6 +4,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use crate::diagnosis::Learned;
 use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
 use crate::policy::{Attempt, Held};
 use crate::proxy::link::{Link, lost_finding, unsent};
@@ -28,6 +29,8 @@ pub(super) struct Tried {
     pub(super) kind: Kind,
     pub(super) attempt: Attempt,
     pub(super) finding: Finding,
+    /// What else was known of it at once.
+    pub(super) learned: Vec<Learned>,
     pub(super) status: Option<u16>,
     /// What the provider said in the backend's own dialect, our secrets masked.
     pub(super) native: Option<Reply>,
@@ -60,6 +63,7 @@ const LEAST_TIME: Duration = Duration::from_secs(1);
 /// What came of an attempt before it is measured.
 struct Came {
     finding: Finding,
+    learned: Vec<Learned>,
     held: Held,
     reply: Option<Reply>,
     status: Option<u16>,
@@ -73,7 +77,7 @@ impl Link {
             Err(none) => {
                 let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);
-                Came { finding, held, reply: None, status: None }
+                Came { finding, learned: Vec::new(), held, reply: None, status: None }
             }
             Ok(pass) => self.exchange(task, &pass, self.around.now().since(began)).await,
         };
@@ -93,11 +97,12 @@ impl Link {
             ended: Duration::ZERO,
             inherited: false,
         };
-        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding: came.finding, status: came.status, native: came.reply, took }
+        let Came { finding, learned, reply: native, status, .. } = came;
+        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding, learned, status, native, took }
     }
 
     async fn exchange(&self, task: &Task<'_>, pass: &Pass, gone: Duration) -> Came {
-        let came = |finding, reply, status| Came { finding, held: pass.held, reply, status };
+        let came = |finding, reply, status| Came { finding, learned: Vec::new(), held: pass.held, reply, status };
         let (timeout, left) = (self.provider.timeout, task.left.saturating_sub(gone));
         if !gone.is_zero() && left < timeout.min(LEAST_TIME) {
             let mut finding = unsent(Cause::Timeout);
@@ -121,8 +126,8 @@ impl Link {
                 if let Some(message) = task.said {
                     finding.conceal(message.text.expose());
                 }
-                let status = Some(reply.status.as_u16());
-                came(finding, matches!(task.say, Say::Native(..)).then_some(reply), status)
+                let (learned, status) = (self.narrow(&mut finding, &reply, pass), Some(reply.status.as_u16()));
+                Came { finding, learned, held: pass.held, status, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
             }
         }
     }

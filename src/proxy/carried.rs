@@ -131,7 +131,7 @@ impl Proxy {
         let outcome = finding.outcome.clone();
         let (credential, wait) = (link.newest(), finding.retry_after);
         let attempt = Attempt { account: 0, credential, outcome, wait, ended: took, inherited: false };
-        (Tried { link: Arc::clone(link), kind, attempt, finding, status, native: None, took }, reply)
+        (Tried { link: Arc::clone(link), kind, attempt, finding, learned: Vec::new(), status, native: None, took }, reply)
     }
 
     fn nobody(dialect: &Dialect, operation: Operation) -> Ended {

@@ -4,20 +4,21 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, Learned, diagnose};
-use crate::dialect::Finding;
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, Learned, Suspects, diagnose};
+use crate::dialect::{Finding, Reply};
 use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::link::Link;
+use crate::proxy::login::Pass;
 use crate::proxy::send::Sending;
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Kind};
+use crate::sms::{Cause, Certainty, Kind, Outcome};
 use crate::vault::SourceSettings;
 
 impl Proxy {
     /// Why an attempt failed and what to do; none: it did not fail.
     pub(super) fn diagnose(&self, tried: &Tried) -> Option<Diagnosis> {
-        let evidence = evidence(tried.kind, &tried.finding, tried.status, &[])?;
+        let evidence = evidence(tried.kind, &tried.finding, tried.status, &tried.learned)?;
         Some(about(&tried.link, tried.attempt.credential.version, &evidence, self.now()))
     }
 
@@ -73,8 +74,48 @@ pub(super) fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now:
         sender: provider.sender.as_deref(),
         timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
         config: &link.around.config,
+        line: provider.line,
+        pages: Some(provider.dialect.pages()),
+        moved: provider.dialect.has_left(&provider.base_url).then(|| provider.dialect.base_url()),
+        outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
     };
     diagnose(evidence, &context)
+}
+
+impl Link {
+    /// What is known at once beside an ambiguous refusal, and narrows it: the reply's date, an address it names, the
+    /// token's own words, what was accepted before, and what was asked after the same doubt earlier.
+    pub(super) fn narrow(&self, finding: &mut Finding, reply: &Reply, pass: &Pass) -> Vec<Learned> {
+        let Outcome::Refused(cause) = finding.outcome else { return Vec::new() };
+        if finding.alternatives.is_empty() {
+            return Vec::new();
+        }
+        let version = pass.credential.version;
+        let mut suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
+        let claims = pass.token.iter().flat_map(|token| token.claims()).map(|claim| Learned::claim(claim.cause, claim.holds));
+        let history = self.last_accepted().and_then(|(_, accepted)| Learned::history(accepted, version));
+        let address = Learned::address(&String::from_utf8_lossy(&reply.body));
+        let mut learned: Vec<Learned> =
+            self.apart(reply).map(Learned::date).into_iter().chain(address).chain(claims).chain(history).collect();
+        learned.retain(|learned| {
+            let bears = learned.bears_on(&suspects);
+            suspects = suspects.clone().told(&learned.answer);
+            bears
+        });
+        let earlier = self.known(version, &suspects);
+        suspects = earlier.iter().fold(suspects, |suspects, learned| suspects.told(&learned.answer));
+        learned.extend(earlier);
+        finding.outcome = Outcome::Refused(suspects.cause);
+        (finding.certainty, finding.alternatives) = (suspects.certainty, suspects.alternatives);
+        learned
+    }
+
+    /// How far the service's clock is from ours.
+    fn apart(&self, reply: &Reply) -> Option<Duration> {
+        let date = reply.headers.get(http::header::DATE)?.to_str().ok()?;
+        let theirs = jiff::fmt::rfc2822::parse(date).ok()?.timestamp();
+        Some(self.around.wall().duration_since(theirs).unsigned_abs())
+    }
 }
 
 /// How a vault keeps its entries.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::{Followed, Kept, Suspects};
+use crate::diagnosis::{Followed, Kept, Learned, Suspects};
 use crate::dialect::{Account, Finding};
 use crate::net::upstream::{Client, Lost};
 use crate::policy::Held;
@@ -147,13 +147,24 @@ impl Link {
     /// Whether this doubt is to be followed now; yes is remembered.
     pub(super) fn follows(&self, version: Version, suspects: &Suspects, now: Moment) -> bool {
         let accepted = self.last_accepted().map(|(at, _)| at);
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).admits(version, suspects, accepted, now)
+        self.followed().admits(version, suspects, accepted, now)
+    }
+
+    /// What was learned when the same doubt was followed before.
+    pub(super) fn known(&self, version: Version, suspects: &Suspects) -> Vec<Learned> {
+        let accepted = self.last_accepted().map(|(at, _)| at);
+        self.followed().known(version, suspects, accepted)
+    }
+
+    /// Which of its refusals were followed, and what came of it.
+    pub(super) fn followed(&self) -> std::sync::MutexGuard<'_, Followed> {
+        self.followed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Somebody put the provider back by hand: what was refused may be tried again.
     pub(super) fn forgive(&self) {
         self.session().forgive();
-        self.followed.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        self.followed().forget();
     }
 
     /// When a message went through last, and with which credential.

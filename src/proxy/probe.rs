@@ -51,6 +51,7 @@ impl Proxy {
         let Some(brought) = self.asked(link, probe, &pass).await else { return };
         self.tell_probe(link, &brought, &brought.outcome);
         if brought.probed.is_some_and(|probed| probed.alive == Some(true)) {
+            link.followed().forget();
             self.board.observe(link, &Event::Probed { cause: None, credential: pass.held }, None, self.now());
         }
     }

@@ -45,6 +45,8 @@ pub enum Mode {
 pub struct Provider {
     /// Its name.
     pub id: ProviderId,
+    /// The line of the config on which its table begins.
+    pub line: usize,
     /// What it speaks.
     pub dialect: Arc<Dialect>,
     /// Where its credential is; none only in observe mode.

@@ -31,6 +31,8 @@ pub struct Suspicion {
     held: Held,
     kind: Kind,
     finding: Finding,
+    /// What was known at once.
+    learned: Vec<Learned>,
     status: Option<u16>,
 }
 
@@ -84,6 +86,7 @@ impl Proxy {
             held: tried.attempt.credential,
             kind: tried.kind,
             finding: finding.clone(),
+            learned: tried.learned.clone(),
             status: tried.status,
         };
         let suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
@@ -110,6 +113,10 @@ impl Proxy {
             let left = suspicion.suspects(&learned).filter(Suspects::is_settled).map(|left| Outcome::Refused(left.cause));
             self.tell_probe(&suspicion.link, &brought, left.as_ref().unwrap_or(&brought.outcome));
         }
+        let doubt = suspicion.suspects(&[]);
+        if let Some(doubt) = doubt {
+            suspicion.link.followed().remember(suspicion.held.version, &doubt, learned.clone());
+        }
         self.settled(&suspicion, &learned, began);
     }
 
@@ -123,7 +130,8 @@ impl Proxy {
 
     fn settled(&self, suspicion: &Suspicion, learned: &[Learned], began: crate::clock::Moment) {
         let (link, now) = (&suspicion.link, self.now());
-        let Some(evidence) = evidence(suspicion.kind, &suspicion.finding, suspicion.status, learned) else { return };
+        let all = [suspicion.learned.as_slice(), learned].concat();
+        let Some(evidence) = evidence(suspicion.kind, &suspicion.finding, suspicion.status, &all) else { return };
         let diagnosis = about(link, suspicion.held.version, &evidence, now);
         RefusalFollowed { provider: &link.provider.id, diagnosis: &diagnosis, took: now.since(began) }.emit();
         let current = self.world.load();

@@ -178,3 +178,86 @@ async fn a_probe_marked_as_a_guess_is_not_used() {
     stage.send("one").await;
     assert_eq!((stage.cause("a").await.as_str(), stage.settle().await, a.count()), ("ip-not-allowed", 0, 1));
 }
+
+#[tokio::test]
+async fn what_was_settled_is_not_forgotten_by_a_recheck() {
+    let (a, _b, stage) = twilio(one_code("closed", "1")).await;
+    stage.send("one").await;
+    stage.settle().await;
+    stage.pass(Duration::from_mins(2));
+    stage.send("two").await;
+    assert_eq!((stage.cause("a").await.as_str(), a.at(SEND), a.count()), ("account-suspended", 2, 3));
+    let counted = [("provider", "a"), ("kind", "send"), ("cause", "account-suspended")];
+    assert_eq!((stage.settle().await, stage.metric("attempts_total", &counted)), (0, 1.0));
+}
+
+/// A digest over a time: the secret or the clock is wrong.
+async fn sayqal(date: jiff::SignedDuration, words: &'static str) -> Stage {
+    let a = Fake::open(move |_, _| {
+        let date = jiff::Timestamp::now().saturating_add(date).unwrap();
+        say(403, words).with("date", &jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap())
+    })
+    .await;
+    let credential = "credential = { vault = \"v\", path = \"a\", fields = { secret = \"password\" } }";
+    let stage = Stage::open(&(provider("a", "sayqal", &a, credential) + &route("a", "")));
+    stage.send("one").await;
+    stage
+}
+
+#[tokio::test]
+async fn the_replys_date_settles_what_a_digest_over_the_time_left_open() {
+    for (apart, cause) in [(0, "credential-rejected"), (-600, "clock-skew"), (600, "clock-skew"), (-120, "credential-rejected")] {
+        let stage = sayqal(jiff::SignedDuration::from_secs(apart), r#"{"errMsg":"bad access token"}"#).await;
+        assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), (cause, "aside".to_owned()), "{apart}");
+        assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{apart}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_that_a_refusal_names_is_what_they_look_at() {
+    let a = Fake::open(|_, _| say(401, r#"{"errorCode":"E401","description":"Unauthorized from 203.0.113.7"}"#)).await;
+    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await), ("ip-not-allowed", 0));
+}
+
+#[tokio::test]
+async fn a_new_version_that_never_worked_is_not_the_address() {
+    let a = Fake::open(|got, _| {
+        let known = got.body.contains("psw=password-1");
+        if got.line.contains("balance.php") || !known {
+            say(200, r#"{"error":"no such login","error_code":2}"#)
+        } else {
+            say(200, r#"{"id":7,"cnt":1}"#)
+        }
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    stage.put("a", &[("password", "mistyped")]);
+    stage.looked("a").await;
+    stage.send("two").await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await, a.at("balance.php")), ("credential-rejected", 0, 0));
+}
+
+/// Its tokens say that they are an account's of this role; it forbids every message.
+fn forbids(role: &str) -> impl Fn(&Got, usize) -> Say {
+    use base64::Engine;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":4102444800,"role":"{role}"}}"#));
+    move |got, _| {
+        let login = got.line.contains("/auth/login");
+        let token = || say(200, &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#));
+        if login { token() } else { say(403, r#"{"message":"forbidden"}"#) }
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_says_it_is_a_test_accounts_is_believed_a_little() {
+    for (role, cause) in [("test", "sandbox-mismatch"), ("user", "permission-denied")] {
+        let a = Fake::open(forbids(role)).await;
+        let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
+        stage.send("one").await;
+        assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{role}");
+        assert_eq!((stage.settle().await, a.count()), (0, 2), "nobody is asked");
+    }
+}

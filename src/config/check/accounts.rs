@@ -81,7 +81,8 @@ fn provider(judge: &mut Judge<'_>, file: &File, (name, raw): (&Word, &raw::Provi
     let base_url = base_url(judge, spoken, name, raw);
     let params = params(judge, spoken, name, raw);
     let dialect = dialect?;
-    Some(Provider { id, dialect, credential, sender, timeout, recheck, templates_only, operations, base_url, params, upstream })
+    let line = judge.line(&name.span());
+    Some(Provider { id, line, dialect, credential, sender, timeout, recheck, templates_only, operations, base_url, params, upstream })
 }
 
 fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Arc<Dialect>> {
@@ -188,6 +189,10 @@ fn base_url(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: 
         Ok(uri) if uri.scheme_str() == Some("http") && !raw.insecure_http => {
             let help = "use https, or set `insecure_http = true` where the way there is yours";
             judge.error(span, "the credential would travel in clear to this URL", help);
+        }
+        Ok(_) if dialect.is_some_and(|dialect| dialect.has_left(url)) => {
+            let today = dialect.map_or("", Dialect::base_url);
+            judge.warn(span, "the service has left this address, or its API was never there", format!("its address of today is {today}"));
         }
         Ok(_) => {}
     }

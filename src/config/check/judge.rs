@@ -16,12 +16,18 @@ pub(super) struct Judge<'a> {
     pub(super) problems: Vec<Problem>,
     pub(super) places: BTreeMap<Key, Range<usize>>,
     file: &'a str,
+    text: &'a str,
     folder: &'a Path,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new(file: &'a str, folder: &'a Path, catalog: &'a Catalog) -> Self {
-        Self { catalog, problems: Vec::new(), places: BTreeMap::new(), file, folder }
+    pub(super) fn new((file, text): (&'a str, &'a str), folder: &'a Path, catalog: &'a Catalog) -> Self {
+        Self { catalog, problems: Vec::new(), places: BTreeMap::new(), file, text, folder }
+    }
+
+    /// The line on which something stands, counted from 1.
+    pub(super) fn line(&self, span: &Range<usize>) -> usize {
+        1 + self.text.bytes().take(span.start).filter(|byte| *byte == b'\n').count()
     }
 
     /// Keeps where something stands, for complaints that need files or vaults to be read first.

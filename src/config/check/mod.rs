@@ -21,9 +21,9 @@ use judge::Judge;
 /// What `mode` may be, at the top and on a route.
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
 
-/// The settings, were there no error among the problems.
-pub(super) fn file(name: &str, folder: &Path, file: &File, catalog: &Catalog) -> (Loaded, Vec<Problem>) {
-    let mut judge = Judge::new(name, folder, catalog);
+/// The settings, were there no error among the problems. `name` and `text` are the file's.
+pub(super) fn file((name, text): (&str, &str), folder: &Path, file: &File, catalog: &Catalog) -> (Loaded, Vec<Problem>) {
+    let mut judge = Judge::new((name, text), folder, catalog);
     let mode = judge.choice(file.mode.as_ref(), Mode::Act, MODES);
     let vault = accounts::vaults(&mut judge, file);
     let providers = accounts::providers(&mut judge, file, mode);

@@ -135,6 +135,7 @@ fn a_doubt_is_followed_once_for_each_version_until_a_message_was_accepted() {
     assert!(!followed.admits(Version(2), &doubt, Some(at(900)), at(1_100)), "what was accepted before says nothing");
     assert!(!followed.admits(Version(2), &doubt, Some(at(1_010)), at(1_020)), "not twice in half a minute");
     assert!(followed.admits(Version(2), &doubt, Some(at(1_010)), at(1_032)));
+    assert!(!followed.admits(Version(2), &suspects(&[IpNotAllowed]), None, at(1_040)), "a part of it");
     followed.forget();
     assert!(followed.admits(Version(2), &doubt, None, at(1_033)), "put back by hand");
 }
@@ -146,4 +147,23 @@ fn an_hour_has_a_budget() {
     let admitted = (1..=100).filter(|version| followed.admits(Version(*version), &doubt, None, now)).count();
     assert_eq!(admitted, MOST);
     assert!(followed.admits(Version(101), &doubt, None, now.plus(HOUR)));
+}
+
+#[test]
+fn what_came_of_a_doubt_is_known_until_a_message_was_accepted() {
+    let (mut followed, start) = (Followed::default(), Moment::default());
+    let at = |seconds| start.plus(Duration::from_secs(seconds));
+    let doubt = suspects(&[CredentialRejected, AccountSuspended]);
+    let learned = || {
+        vec![Learned { witness: crate::diagnosis::Witness::AccountCall, answer: Answer::Says(vec![AccountSuspended], Certainty::Certain) }]
+    };
+    followed.remember(Version(1), &doubt, learned());
+    assert_eq!(followed.known(Version(1), &doubt, None), [], "it was not followed");
+    assert!(followed.admits(Version(1), &doubt, Some(at(1)), at(2)));
+    followed.remember(Version(1), &doubt, learned());
+    assert_eq!(followed.known(Version(1), &doubt, Some(at(1))), learned());
+    assert_eq!(followed.known(Version(2), &doubt, Some(at(1))), []);
+    assert_eq!(followed.known(Version(1), &doubt, Some(at(3))), []);
+    followed.forget();
+    assert_eq!(followed.known(Version(1), &doubt, None), []);
 }
