@@ -11,7 +11,7 @@
 //!   with only the account's own replaced.
 //! - `writes.toml`: an `[account]`, and `[[case]]` with a message and the `wire` request it
 //!   becomes; `fails` instead where it cannot be written. `login` is the token's request.
-//! - `replies.toml`: `[[case]]` with `status`, `body` and what it means (`expect`, as
+//! - `replies.toml`: `[[case]]` with `status`, `body` (`kind = "login"` or `"probe"`: of a login, of any account call) and what it means (`expect`, as
 //!   `refused credential-rejected, certain`; alternatives in brackets), and `[[table]]`
 //!   where only the code in the body differs.
 //! - `answers.toml`: `[[case]]` with the read case that was `asked`, what to `say`
@@ -35,11 +35,11 @@ use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
 use sms_sidecar::dialect::{
-    Account, Answer, Catalog, Dialect, Finding, Outgoing, Place, Reading, Recognised, Recognition, Reply, Request, SourceFile, Token,
-    recognise,
+    Account, Answer, Catalog, Dialect, Finding, Outgoing, Place, Reading, Recognised, Recognition, Reply, Request, Shown, SourceFile,
+    Token, recognise,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Kind, Message, Msisdn, Operation, Outcome, Template, Text};
+use sms_sidecar::sms::{Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
 
 /// 2 January 2026, 03:04:05: what every attempt here takes for now.
 const NOW: i64 = 1_767_323_045;
@@ -185,6 +185,46 @@ fn every_description_has_cases_and_every_file_is_built_in() {
     let built_in: BTreeSet<String> = catalog.iter().map(|dialect| dialect.name.clone()).collect();
     assert_eq!(built_in, folder("config/dialects"), "config/dialects against the table of built-in descriptions");
     assert_eq!(built_in, folder("tests/dialects"), "a description without cases, or cases without a description");
+}
+
+/// What `dialects show NAME --causes` lists, line by line.
+#[test]
+fn every_line_of_the_causes_has_a_case() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let bare: Vec<String> = catalog.iter().flat_map(without_case).collect();
+    assert!(bare.is_empty(), "{} lines have no case in tests/dialects/NAME/replies.toml:\n{}", bare.len(), bare.join("\n"));
+}
+
+fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
+    let replies = Cases::open(dialect).replies;
+    let cases = replies.case.iter().map(|case| (case.kind(), case.reply()));
+    let codes = |table: &ReplyTable| table.expect.values().flatten().map(|code| (Kind::Send, table.reply(code).1)).collect::<Vec<_>>();
+    let shown: Vec<Shown> =
+        cases.chain(replies.table.iter().flat_map(codes)).flat_map(|(kind, reply)| dialect.shown_by(kind, &reply)).collect();
+    let told = dialect.causes().into_iter().filter(|row| !shown.contains(row));
+    told.map(|row| format!("{}: {} {} → {}", dialect.name, row.kind, row.reply, row.cause)).collect()
+}
+
+/// What no source says, or what nobody saw, stands as a guess in the file: it is shown as likely or ambiguous.
+#[test]
+fn what_is_inferred_is_never_shown_as_certain() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let mut guesses = 0;
+    for file in Catalog::built_in_sources() {
+        let text: toml::Table = toml::from_str(&file.text).unwrap();
+        let dialect = catalog.get(text["dialect"].as_str().unwrap()).unwrap();
+        let rules = text["send"]["rules"].as_array().unwrap().iter();
+        let named: Vec<_> = rules.filter(|rule| rule.get("refused").or(rule.get("unknown")).is_some()).collect();
+        let rows: Vec<Shown> = dialect.causes().into_iter().filter(|row| row.kind == Kind::Send).collect();
+        for (rule, row) in named.iter().zip(&rows) {
+            let said = rule.get("refused").or(rule.get("unknown")).unwrap();
+            assert_eq!(row.cause.as_str(), said.as_str().unwrap(), "the lines stand in the file's order");
+            let guess = rule.get("guess").is_some_and(|guess| guess.as_bool() == Some(true));
+            assert!(!guess || row.certainty != Certainty::Certain, "{}: {row:?}", dialect.name);
+            guesses += usize::from(guess);
+        }
+    }
+    assert!(guesses > 10, "only {guesses} guesses were looked at");
 }
 
 /// Each of these is wrong alike in both directions, or in a place that no round trip visits.
@@ -368,15 +408,15 @@ impl Cases {
     }
 
     fn reply(&self, case: &ReplyCase) -> Result<(), String> {
-        let mut headers = HeaderMap::new();
-        for (name, value) in &case.headers {
-            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
-        }
-        let reply = Reply { status: StatusCode::from_u16(case.status).unwrap(), headers, body: Bytes::from(case.body.clone()) };
+        let reply = case.reply();
         let finding = match case.kind.as_deref() {
             Some("login") => match self.dialect.read_login(&reply, now()) {
                 Ok(_) => return same(&case.expect, "a token"),
                 Err(finding) => finding,
+            },
+            Some("probe") => match self.dialect.judge_account(&reply) {
+                Finding { outcome: Outcome::Accepted { .. }, .. } => return same(&case.expect, "answered"),
+                finding => finding,
             },
             Some(other) => return Err(format!("no such kind: {other}")),
             None => self.dialect.classify(Kind::Send, &reply, "otp0001"),
@@ -396,12 +436,7 @@ impl Cases {
     }
 
     fn coded(&self, table: &ReplyTable, expect: &str, code: &toml::Value) -> Result<(), String> {
-        let word = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
-        let reply = Reply {
-            status: StatusCode::from_u16(table.status).unwrap(),
-            headers: HeaderMap::new(),
-            body: Bytes::from(table.body.replace("{code}", &word)),
-        };
+        let (word, reply) = table.reply(code);
         let finding = self.dialect.classify(Kind::Send, &reply, "otp0001");
         same(expect, &meaning(&finding))?;
         same(&word, finding.code.as_deref().unwrap_or("no code"))
@@ -435,6 +470,32 @@ impl Cases {
             None => Answer::Failed { doubt: false, cause: say.parse().unwrap(), reason },
         };
         self.dialect.answer(&reading.asked, reading.message.as_ref(), &answer, now())
+    }
+}
+
+impl ReplyCase {
+    fn reply(&self) -> Reply {
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        }
+        Reply { status: StatusCode::from_u16(self.status).unwrap(), headers, body: Bytes::from(self.body.clone()) }
+    }
+
+    fn kind(&self) -> Kind {
+        match self.kind.as_deref() {
+            Some("login") => Kind::Login,
+            Some("probe") => Kind::Probe,
+            _ => Kind::Send,
+        }
+    }
+}
+
+impl ReplyTable {
+    fn reply(&self, code: &toml::Value) -> (String, Reply) {
+        let word = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+        let body = Bytes::from(self.body.replace("{code}", &word));
+        (word, Reply { status: StatusCode::from_u16(self.status).unwrap(), headers: HeaderMap::new(), body })
     }
 }
 

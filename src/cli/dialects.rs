@@ -1,6 +1,8 @@
 //! `sms-sidecar dialects`: which services are known, on what evidence, and what a backend's
 //! `.env` may hold in place of real credentials. Shows descriptions, never a vault's values.
 
+mod causes;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +32,9 @@ enum What {
     Show {
         /// As the list names it.
         name: String,
+        /// Which reply means what, how certain, and what settles a doubt.
+        #[arg(long)]
+        causes: bool,
     },
 }
 
@@ -44,16 +49,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let shown = match &args.what {
         None => render(&catalog, args.json),
-        Some(What::Show { name }) => {
+        Some(What::Show { name, causes }) => {
             let dialect = catalog.get(name).with_context(|| unknown(name, &catalog))?;
-            if args.json { pretty(&facts(dialect)) } else { sheet(dialect) }
+            match (causes, args.json) {
+                (false, true) => pretty(&facts(dialect)),
+                (false, false) => sheet(dialect),
+                (true, true) => pretty(&causes::facts(dialect)),
+                (true, false) => causes::sheet(dialect),
+            }
         }
     };
     out::line(shown.trim_end());
     Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
+pub(crate) fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
     let mut sources = Catalog::built_in_sources();
     let Some(folder) = folder else { return Ok(sources) };
     let entries = std::fs::read_dir(folder).with_context(|| format!("{}: the folder of descriptions cannot be read", folder.display()))?;
@@ -67,7 +77,7 @@ fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
     Ok(sources)
 }
 
-fn unknown(name: &str, catalog: &Catalog) -> String {
+pub(crate) fn unknown(name: &str, catalog: &Catalog) -> String {
     let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
     format!("no description is named `{name}`; {}", one_of(name, &known))
 }
@@ -220,7 +230,7 @@ fn pretty(value: &Value) -> String {
 }
 
 /// Columns as wide as their widest word; the last one as it comes.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {

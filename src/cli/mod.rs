@@ -5,6 +5,7 @@ mod ca;
 mod check;
 mod control;
 mod demo;
+mod diagnose;
 mod dialects;
 mod out;
 mod run;
@@ -37,6 +38,8 @@ enum Command {
     Ca(ca::Args),
     /// List the services that are known, or show one.
     Dialects(dialects::Args),
+    /// Say why a service refused, from a reply pasted on standard input.
+    Diagnose(diagnose::Args),
     /// Serve: the doors, the admin address, the control socket.
     Run(run::Args),
     /// Keep credentials in the encrypted vault.
@@ -70,6 +73,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Dialects(args) => dialects::run(&args),
+        Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Vault(args) => vault::run(&args),
         Command::Demo(args) => demo::run(&args),

@@ -58,7 +58,12 @@ pub(super) fn address(word: &str) -> Result<Option<SocketAddr>, Wrong> {
 
 /// An IP address without a port.
 pub(super) fn ip(word: &str) -> Result<IpAddr, Wrong> {
-    word.parse().map_err(|_| ("this is no IP address", "write the local address to send from, as \"192.0.2.1\""))
+    let help = "write the local address to send from, as \"192.0.2.1\"";
+    let address: IpAddr = word.parse().map_err(|_| ("this is no IP address", help))?;
+    if address.is_unspecified() || address.is_multicast() {
+        return Err(("nothing can be sent from this address", help));
+    }
+    Ok(address)
 }
 
 /// Where a service is: `http(s)://host[:port][/path]`, nothing secret in it.

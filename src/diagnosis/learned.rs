@@ -130,6 +130,18 @@ impl fmt::Display for Learned {
     }
 }
 
+/// The suspects that are left, and of what was learned only what bears on them.
+pub fn narrowed(mut suspects: Suspects, all: impl IntoIterator<Item = Learned>) -> (Suspects, Vec<Learned>) {
+    let mut kept = Vec::new();
+    for learned in all {
+        if !suspects.is_settled() && learned.bears_on(&suspects) {
+            suspects = suspects.told(&learned.answer);
+            kept.push(learned);
+        }
+    }
+    (suspects, kept)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

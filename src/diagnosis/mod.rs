@@ -15,7 +15,7 @@ use std::time::Duration;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind};
 
-pub use learned::{Learned, Witness};
+pub use learned::{Learned, Witness, narrowed};
 pub use settle::{Answer, Followed, Question, Suspects};
 
 /// What an attempt brought to light.

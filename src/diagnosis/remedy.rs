@@ -165,10 +165,10 @@ fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
         "sender" => context.sender.map_or_else(|| "what the backend wrote".to_owned(), sender),
         "timeout" => context.timeout.map_or_else(|| "unset".to_owned(), limit),
         "code" => known(evidence.code.unwrap_or_default(), "of the reply"),
-        "entry" => context.entry.map_or_else(|| format!("the vault entry of {}", context.provider), |entry| entry.name()),
+        "entry" => context.entry.map_or_else(|| format!("the vault entry of {}", known(context.provider, "NAME")), |entry| entry.name()),
         "fields" => context.entry.map_or_else(|| "the credential".to_owned(), |entry| entry.field_names()),
         "put" => context.entry.map_or_else(
-            || "set providers.NAME.credential".replace("NAME", context.provider),
+            || format!("set providers.{}.credential in {}", known(context.provider, "NAME"), place(context)),
             |entry| entry.put(&known(context.config, CONFIG)),
         ),
         _ => String::new(),

@@ -49,7 +49,12 @@ struct Hit<'r> {
 impl Judge {
     /// The first rule that decides; none leaves it to `by_status`. Without a reference there is nothing that could be accepted.
     pub(crate) fn decide(&self, heard: &Heard<'_>, reference: Option<&str>) -> Option<Finding> {
-        self.rules.iter().find_map(|rule| self.apply(rule, heard, reference))
+        self.deciding(heard, reference).map(|(_, finding)| finding)
+    }
+
+    /// The same, with the rule's place.
+    pub(crate) fn deciding(&self, heard: &Heard<'_>, reference: Option<&str>) -> Option<(usize, Finding)> {
+        self.rules.iter().enumerate().find_map(|(at, rule)| Some((at, self.apply(rule, heard, reference)?)))
     }
 
     fn apply(&self, rule: &Rule, heard: &Heard<'_>, reference: Option<&str>) -> Option<Finding> {

@@ -37,6 +37,7 @@ mod answer;
 mod body;
 mod call;
 mod catalog;
+mod causes;
 mod check;
 mod check_send;
 mod code;
@@ -74,6 +75,7 @@ use crate::dialect::template::Source;
 use crate::sms::{Cause, Certainty, Kind, Operation};
 
 pub use catalog::{Catalog, SourceFile};
+pub use causes::Shown;
 pub use credential::ShapeProblem;
 pub use probe::Probed;
 pub use recognise::recognise;

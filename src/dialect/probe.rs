@@ -4,13 +4,14 @@ use http::Method;
 use jiff::Timestamp;
 
 use crate::dialect::judge::{self, Heard};
+use crate::dialect::login::accepted;
 use crate::dialect::says;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{Dead, Probe};
 use crate::dialect::template::text_of;
 use crate::dialect::write::{address, built, not_translatable, with_digests};
-use crate::dialect::{Account, Dialect, Outgoing, Reply, Untranslatable};
-use crate::sms::{Cause, Certainty, Outcome};
+use crate::dialect::{Account, Dialect, Finding, Outgoing, Reply, Untranslatable};
+use crate::sms::{Cause, Certainty, Kind, Outcome};
 
 /// What a probe's reply settled.
 #[derive(Clone, Debug, PartialEq)]
@@ -53,6 +54,23 @@ impl Dialect {
             probed.certainty = probed.certainty.max(Certainty::Likely);
         }
         probed
+    }
+
+    /// What a reply to any call about the account comes to, where it is not known which was asked; answered is `Accepted`.
+    pub fn judge_account(&self, reply: &Reply) -> Finding {
+        let heard = Heard::of(reply);
+        let seen: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.guess).collect();
+        let says = |probe: &&&Probe| probe.dead.iter().any(|dead| dead.test.fits(&heard));
+        let figure = |probe: &&&Probe| self.read_probe(probe, reply).balance.is_some();
+        let alive = |probe: &&&Probe| self.read_probe(probe, reply).alive == Some(true);
+        let probe = seen.iter().find(says).or_else(|| seen.iter().find(figure)).or_else(|| seen.iter().find(alive));
+        match probe.map(|probe| self.read_probe(probe, reply)) {
+            Some(Probed { cause: Some(cause), certainty, alternatives, .. }) => {
+                Finding { outcome: Outcome::Refused(cause), certainty, alternatives, ..self.classify(Kind::Probe, reply, "") }
+            }
+            Some(_) => accepted(String::new()),
+            None => self.classify(Kind::Probe, reply, ""),
+        }
     }
 
     fn probed(&self, probe: &Probe, reply: &Reply) -> Probed {

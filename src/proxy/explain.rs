@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, Learned, Suspects, diagnose};
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, Learned, Suspects, diagnose, narrowed};
 use crate::dialect::{Finding, Reply};
 use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
@@ -91,19 +91,13 @@ impl Link {
             return Vec::new();
         }
         let version = pass.credential.version;
-        let mut suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
         let claims = pass.token.iter().flat_map(|token| token.claims()).map(|claim| Learned::claim(claim.cause, claim.holds));
         let history = self.last_accepted().and_then(|(_, accepted)| Learned::history(accepted, version));
         let address = Learned::address(&String::from_utf8_lossy(&reply.body));
-        let mut learned: Vec<Learned> =
-            self.apart(reply).map(Learned::date).into_iter().chain(address).chain(claims).chain(history).collect();
-        learned.retain(|learned| {
-            let bears = learned.bears_on(&suspects);
-            suspects = suspects.clone().told(&learned.answer);
-            bears
-        });
+        let at_once = self.apart(reply).map(Learned::date).into_iter().chain(address).chain(claims).chain(history);
+        let (suspects, mut learned) = narrowed(Suspects::new(cause, finding.certainty, &finding.alternatives), at_once);
         let earlier = self.known(version, &suspects);
-        suspects = earlier.iter().fold(suspects, |suspects, learned| suspects.told(&learned.answer));
+        let suspects = earlier.iter().fold(suspects, |suspects, learned| suspects.told(&learned.answer));
         learned.extend(earlier);
         finding.outcome = Outcome::Refused(suspects.cause);
         (finding.certainty, finding.alternatives) = (suspects.certainty, suspects.alternatives);
@@ -119,7 +113,7 @@ impl Link {
 }
 
 /// How a vault keeps its entries.
-pub(super) fn kept(source: Option<&SourceSettings>) -> Kept {
+pub fn kept(source: Option<&SourceSettings>) -> Kept {
     match source {
         Some(SourceSettings::Env { .. }) => Kept::Env,
         Some(SourceSettings::Directory { .. }) => Kept::Directory,

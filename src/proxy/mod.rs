@@ -47,8 +47,9 @@ use crate::telemetry::{Telemetry, TunnelEnded, TurnedAway};
 use crate::vault::{self, Keeper, Reference};
 
 pub use control::Control;
+pub use explain::kept;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
-pub use settle::Suspicion;
+pub use settle::{Suspicion, question};
 
 /// What stands behind the doors.
 #[derive(Debug)]

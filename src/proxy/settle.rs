@@ -167,7 +167,8 @@ fn next_question(link: &Link, suspects: &Suspects, asked: &[usize]) -> Option<us
     suspects.best(&questions).and_then(|best| places.get(best).copied())
 }
 
-fn question(probe: &Probe) -> Question {
+/// What a probe's answers could be.
+pub fn question(probe: &Probe) -> Question {
     Question { in_order: probe.rules_out(true), wrong: probe.tells() }
 }
 

@@ -96,11 +96,18 @@ impl Dialer {
         for address in addresses {
             match timeout(share, dial(address, self.settings.source_address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => last = self.homeless(&error),
                 Ok(Err(error)) => last = failed(Cause::Unreachable, format!("no connection to {to} at {}: {error}", address.ip())),
                 Err(_) => last = failed(Cause::Timeout, format!("no connection to {to} at {} in time", address.ip())),
             }
         }
         Err(last)
+    }
+
+    /// The address that attempts are to leave from is none of this machine's.
+    fn homeless(&self, error: &io::Error) -> Failed {
+        let source = self.settings.source_address.map_or_else(|| "an address".to_owned(), |source| source.to_string());
+        failed(Cause::Unreachable, format!("this machine cannot send from {source} ({error}); compare `outbound.source_address`"))
     }
 }
 

@@ -109,7 +109,7 @@ export class Fake {
     const url = new URL(req.url, 'http://fake');
     const request = {
       method: req.method, target: req.url, path: url.pathname, query: url.searchParams, rawQuery: url.search.slice(1),
-      headers: req.headers, rawHeaders: req.rawHeaders, body: await bodyOf(req).catch(() => ''),
+      headers: req.headers, rawHeaders: req.rawHeaders, from: req.socket.remoteAddress, body: await bodyOf(req).catch(() => ''),
     };
     const fault = this.#nextFault();
     const record = { ...request, query: Object.fromEntries(url.searchParams) };

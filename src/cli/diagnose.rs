@@ -1,0 +1,228 @@
+//! `sms-sidecar diagnose`: a pasted reply explained offline, by the very functions that explain it in
+//! the pipeline. Asks nobody, reads no vault; what only the pipeline can know (its clock beside the
+//! reply's date, a credential's history) is left out. It refuses what cannot be a reply.
+
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use serde_json::{Value, json};
+
+use crate::cli::{dialects, loaded, out};
+use crate::config::Loaded;
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Learned, Suspects, diagnose, narrowed};
+use crate::dialect::{Catalog, Dialect, Finding, Reply};
+use crate::problem::one_of;
+use crate::proxy::{Provider, kept};
+use crate::sms::{Certainty, Kind, ProviderId};
+
+/// No reply of a service is longer; the pipeline's own limit.
+const LARGEST: u64 = 1 << 20;
+/// What stands for the message's reference, where a service gives no id of its own.
+const REFERENCE: &str = "reference";
+
+/// A reply, and who gave it.
+#[derive(Debug, clap::Args)]
+#[command(
+    about = "Say why a service refused, from a reply pasted on standard input",
+    after_help = "Exit code: 0 explained, whatever the reply says; 2 it could not be (bad arguments, no such dialect, more than 1 MiB)."
+)]
+pub(crate) struct Args {
+    /// Which service's reply it is; `sms-sidecar dialects` lists them. Left out: the provider's.
+    #[arg(long, value_name = "NAME", required_unless_present = "provider")]
+    dialect: Option<String>,
+    /// What was asked: a message, a token, or anything about the account.
+    #[arg(long, value_enum, default_value = "send")]
+    operation: Asked,
+    /// The reply's HTTP status.
+    #[arg(long, value_name = "CODE", value_parser = status)]
+    status: StatusCode,
+    /// A header of the reply, as "Name: value"; may be given again.
+    #[arg(long, value_name = "K: V", value_parser = header)]
+    header: Vec<(HeaderName, HeaderValue)>,
+    /// Name this provider, its vault entry and its place in the config in the remedy.
+    #[arg(long, value_name = "NAME", requires = "config")]
+    provider: Option<String>,
+    /// The config that has the provider.
+    #[arg(long, value_name = "FILE", requires = "provider")]
+    config: Option<PathBuf>,
+    /// A folder of your own descriptions, laid over the built-in ones.
+    #[arg(long, value_name = "DIR", conflicts_with = "config")]
+    dialects: Option<PathBuf>,
+    /// For programs: outcome, cause, certainty, evidence, alternatives, remedy.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Asked {
+    Send,
+    Login,
+    /// Any account call or probe; `accepted` means that it was answered.
+    Balance,
+}
+
+/// 0 explained.
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let config = args.config.as_deref().map(loaded).transpose()?;
+    let provider = config.as_ref().zip(args.provider.as_deref()).map(|(config, name)| account(config, name)).transpose()?;
+    let dialect = dialect(args, config.as_ref(), provider)?;
+    let reply = Reply { status: args.status, headers: headers(&args.header), body: body()? };
+    let finding = finding(&dialect, args.operation, &reply)?;
+    let told = explained(&finding, args, &reply, |evidence| match provider.zip(config.as_ref()) {
+        Some((provider, config)) => with_names(evidence, provider, config, args),
+        None => diagnose(evidence, &Context { pages: Some(dialect.pages()), ..spoken(&dialect) }),
+    });
+    out::line(if args.json { facts(&finding, told.as_ref()).to_string() } else { sheet(&finding, told.as_ref()) });
+    Ok(ExitCode::SUCCESS)
+}
+
+fn account<'a>(config: &'a Loaded, name: &str) -> anyhow::Result<&'a Provider> {
+    let id = ProviderId::new(name);
+    let names: Vec<&str> = config.proxy.providers.iter().map(|provider| provider.id.as_str()).collect();
+    let found = config.proxy.providers.iter().find(|provider| provider.id == id);
+    found.with_context(|| format!("the config has no provider `{name}`; {}", one_of(name, &names)))
+}
+
+fn dialect(args: &Args, config: Option<&Loaded>, provider: Option<&Provider>) -> anyhow::Result<Arc<Dialect>> {
+    let own = provider.map(|provider| Arc::clone(&provider.dialect));
+    let Some(name) = &args.dialect else { return own.context("neither --dialect nor --provider is given") };
+    if let Some(own) = own {
+        if own.name != *name {
+            bail!("the provider speaks {}, not {name}; leave --dialect out", own.name);
+        }
+        return Ok(own);
+    }
+    let catalog = match config {
+        Some(config) => config.proxy.catalog.clone(),
+        None => Catalog::load(&dialects::sources(args.dialects.as_deref())?).0,
+    };
+    catalog.get(name).cloned().with_context(|| dialects::unknown(name, &catalog))
+}
+
+fn finding(dialect: &Dialect, asked: Asked, reply: &Reply) -> anyhow::Result<Finding> {
+    Ok(match asked {
+        Asked::Send => dialect.classify(Kind::Send, reply, REFERENCE),
+        Asked::Login if dialect.has_token() => dialect.classify(Kind::Login, reply, REFERENCE),
+        Asked::Login => bail!("{} has no login: its credential goes with every message; leave --operation out", dialect.name),
+        Asked::Balance => dialect.judge_account(reply),
+    })
+}
+
+/// None: it was accepted.
+fn explained(finding: &Finding, args: &Args, reply: &Reply, diagnose: impl Fn(&Evidence<'_>) -> Diagnosis) -> Option<Diagnosis> {
+    let cause = finding.outcome.cause()?;
+    let kind = match args.operation {
+        Asked::Send => Kind::Send,
+        Asked::Login => Kind::Login,
+        Asked::Balance => Kind::Probe,
+    };
+    let suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
+    let address = Learned::address(&String::from_utf8_lossy(&reply.body));
+    let (_, learned) = narrowed(suspects, address);
+    Some(diagnose(&Evidence {
+        kind,
+        cause,
+        certainty: finding.certainty,
+        alternatives: &finding.alternatives,
+        status: Some(reply.status.as_u16()),
+        code: finding.code.as_deref(),
+        says: finding.says.as_deref(),
+        learned: &learned,
+    }))
+}
+
+fn spoken(dialect: &Dialect) -> Context<'_> {
+    Context { dialect: &dialect.name, base_url: dialect.base_url(), ..Context::default() }
+}
+
+fn with_names(evidence: &Evidence<'_>, provider: &Provider, config: &Loaded, args: &Args) -> Diagnosis {
+    let dialect = &provider.dialect;
+    let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
+    let entry = provider.credential.as_ref().map(|reference| Entry {
+        vault: &reference.vault,
+        kept: kept(config.vault.sources.get(&reference.vault)),
+        path: &reference.path,
+        fields: &fields,
+    });
+    let file = args.config.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let context = Context {
+        provider: provider.id.as_str(),
+        base_url: &provider.base_url,
+        entry,
+        sender: provider.sender.as_deref(),
+        timeout: Some(provider.timeout),
+        config: &file,
+        line: provider.line,
+        pages: Some(dialect.pages()),
+        moved: dialect.has_left(&provider.base_url).then(|| dialect.base_url()),
+        outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+        ..spoken(dialect)
+    };
+    diagnose(evidence, &context)
+}
+
+fn facts(finding: &Finding, told: Option<&Diagnosis>) -> Value {
+    let outcome = finding.outcome.as_str();
+    match told {
+        None => json!({
+            "outcome": outcome, "cause": null, "certainty": Certainty::Certain.as_str(),
+            "evidence": "the reply has the service's proof of success", "alternatives": [], "remedy": null,
+        }),
+        Some(told) => json!({
+            "outcome": outcome, "cause": told.cause.as_str(), "certainty": told.certainty.as_str(), "evidence": told.evidence,
+            "alternatives": told.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(), "remedy": told.remedy,
+        }),
+    }
+}
+
+/// The same for people.
+fn sheet(finding: &Finding, told: Option<&Diagnosis>) -> String {
+    let row = |name: &str, what: &str| format!("{name:<9} {what}");
+    let Some(told) = told else { return row("outcome", "accepted: the reply has the service's proof of success") };
+    let or = if told.alternatives.is_empty() { String::new() } else { format!(", or {}", told.or()) };
+    [
+        row("outcome", finding.outcome.as_str()),
+        row("cause", &format!("{} ({}{or}): {}", told.cause, told.certainty.as_str(), told.cause.meaning())),
+        row("evidence", &told.evidence),
+        row("remedy", &told.remedy),
+    ]
+    .join("\n")
+}
+
+fn headers(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    for (name, value) in given {
+        headers.append(name, value.clone());
+    }
+    headers
+}
+
+fn body() -> anyhow::Result<Bytes> {
+    let input = std::io::stdin();
+    if input.is_terminal() {
+        out::note("paste the reply's body, then press Ctrl-D");
+    }
+    let mut body = Vec::new();
+    input.lock().take(LARGEST + 1).read_to_end(&mut body).context("the reply's body cannot be read from standard input")?;
+    if body.len() as u64 > LARGEST {
+        bail!("the reply's body on standard input is over 1 MiB: no service answers so much; paste the reply of one request");
+    }
+    Ok(body.into())
+}
+
+fn status(text: &str) -> Result<StatusCode, String> {
+    let code = text.parse::<u16>().ok().filter(|code| (100..600).contains(code)).and_then(|code| StatusCode::from_u16(code).ok());
+    code.ok_or_else(|| "an HTTP status is a number from 100 to 599".to_owned())
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("a header is a name, a colon and a value: \"Retry-After: 5\"")?;
+    let name = HeaderName::try_from(name.trim()).map_err(|_| "this is no header's name; write it like \"Retry-After: 5\"")?;
+    let value = HeaderValue::try_from(value.trim()).map_err(|_| "a header's value is one line of plain text")?;
+    Ok((name, value))
+}

@@ -1,0 +1,132 @@
+//! The table of causes of one service: which reply shows which, how certain, what settles a doubt.
+//! Made from the description's own rules, codes and probes; nothing is listed here.
+
+use serde_json::{Value, json};
+
+use crate::cli::dialects::table;
+use crate::diagnosis::{Question, Suspects};
+use crate::dialect::{Dialect, Shown};
+use crate::proxy::question;
+use crate::sms::{Cause, Family, Kind};
+
+/// For programs.
+pub(crate) fn facts(dialect: &Dialect) -> Value {
+    let rows = dialect.causes();
+    let row = |shown: &Shown| {
+        json!({
+            "cause": shown.cause.as_str(),
+            "asked": shown.kind.as_str(),
+            "reply": shown.reply,
+            "certainty": shown.certainty.as_str(),
+            "alternatives": shown.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(),
+            "settled_by": settled_by(dialect, shown),
+        })
+    };
+    let untold: Vec<&str> = untold(&rows).map(Cause::as_str).collect();
+    json!({ "name": dialect.name, "causes": rows.iter().map(row).collect::<Vec<_>>(), "not_told": untold })
+}
+
+/// For people.
+pub(crate) fn sheet(dialect: &Dialect) -> String {
+    let head = ["CAUSE", "CERTAINTY", "ASKED", "REPLY", "SETTLED BY"].map(str::to_owned);
+    let rows = dialect.causes();
+    let row = |shown: &Shown| {
+        [shown.cause.to_string(), certainty(shown), shown.kind.to_string(), shown.reply.clone(), settled_by(dialect, shown).join(", then ")]
+    };
+    let untold: Vec<&str> = untold(&rows).map(Cause::as_str).collect();
+    let table = table(&std::iter::once(head).chain(rows.iter().map(row)).collect::<Vec<_>>());
+    format!("{table}\n\nno reply of theirs says: {}", untold.join(" "))
+}
+
+fn certainty(shown: &Shown) -> String {
+    let or: Vec<&str> = shown.alternatives.iter().map(|cause| cause.as_str()).collect();
+    if or.is_empty() { shown.certainty.as_str().to_owned() } else { format!("{}, or {}", shown.certainty.as_str(), or.join(" or ")) }
+}
+
+/// What the account can be refused for without this service having a word for it.
+fn untold(rows: &[Shown]) -> impl Iterator<Item = Cause> {
+    let told = |cause: &Cause| rows.iter().any(|shown| shown.cause == *cause || shown.alternatives.contains(cause));
+    Cause::ALL.iter().copied().filter(move |cause| cause.family() == Family::Account && !told(cause))
+}
+
+/// What is looked at or asked to tell a doubt apart, in that order.
+fn settled_by(dialect: &Dialect, shown: &Shown) -> Vec<String> {
+    let suspects = Suspects::new(shown.cause, shown.certainty, &shown.alternatives);
+    if suspects.is_settled() || shown.kind == Kind::Probe {
+        return Vec::new();
+    }
+    let (all, token) = (suspects.all(), dialect.has_token());
+    let date = all.contains(&Cause::ClockSkew).then(|| "the reply's date".to_owned());
+    let login = (token && all.contains(&Cause::CredentialExpired)).then(|| "a new login".to_owned());
+    let asked = if token && suspects.suspects_credential() { None } else { best(dialect, &suspects) };
+    [date, login, asked].into_iter().flatten().collect()
+}
+
+fn best(dialect: &Dialect, suspects: &Suspects) -> Option<String> {
+    let probes: Vec<_> = dialect.probes().iter().filter(|probe| !probe.guess).collect();
+    let questions: Vec<Question> = probes.iter().map(|probe| question(probe)).collect();
+    let probe = probes.get(suspects.best(&questions)?)?;
+    Some(format!("{}: {}", probe.asks.as_str(), probe.call()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::Catalog;
+
+    const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/causes.md");
+    const HEAD: &str = "# Which reply means what\n\n\
+        Made from the descriptions in `config/dialects`: the same rules judge every reply. One service alone:\n\
+        `sms-sidecar dialects show NAME --causes`. A pasted reply explained: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
+        *Certain*: a source says so. *Likely*: inferred, or never seen on the wire. *Ambiguous*: one reply, several causes; what settles it\n\
+        is looked at or asked for free in the background, never by sending again.\n\n\
+        A reply that no line knows is judged by its HTTP status alone, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
+        403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
+
+    /// The docs' own form of the table.
+    fn markdown(catalog: &Catalog) -> String {
+        let cell = |text: &str| text.replace('|', "\\|");
+        let section = |dialect: &std::sync::Arc<Dialect>| {
+            let rows = dialect.causes();
+            let line = |row: &Shown| {
+                let settled = settled_by(dialect, row).join(", then ");
+                let cells = [row.cause.to_string(), certainty(row), row.kind.to_string(), cell(&row.reply), cell(&settled)];
+                format!("| {} |\n", cells.join(" | "))
+            };
+            let lines: String = rows.iter().map(line).collect();
+            let untold: Vec<&str> = untold(&rows).map(Cause::as_str).collect();
+            let head =
+                format!("\n## {}\n\n| cause | how certain | asked | reply | settled by |\n| --- | --- | --- | --- | --- |\n", dialect.name);
+            format!("{head}{lines}\nNo reply of theirs says: {}.\n", untold.join(", "))
+        };
+        std::iter::once(HEAD.to_owned()).chain(catalog.iter().map(section)).collect()
+    }
+
+    /// `UPDATE_GOLDENS=1` writes it anew.
+    #[test]
+    fn the_docs_are_made_from_the_descriptions() {
+        let made = markdown(&Catalog::built_in());
+        if std::env::var_os("UPDATE_GOLDENS").is_some() {
+            std::fs::write(FILE, &made).unwrap();
+        }
+        let kept = std::fs::read_to_string(FILE).unwrap_or_default();
+        assert!(made == kept, "deploy/causes.md is not what the descriptions say; write it anew with UPDATE_GOLDENS=1");
+    }
+
+    #[test]
+    fn the_table_says_how_certain_each_reply_is_and_what_settles_it() {
+        let catalog = Catalog::built_in();
+        let shown = sheet(catalog.get("twilio").unwrap());
+        let line = shown.lines().find(|line| line.contains("`code` is 20003")).unwrap();
+        for word in ["credential-rejected", "ambiguous, or credential-expired or account-suspended", "account: GET /Accounts/"] {
+            assert!(line.contains(word), "{word} in {line}");
+        }
+        assert!(shown.ends_with("no reply of theirs says: credential-missing ip-not-allowed clock-skew tls-untrusted"), "{shown}");
+        let told = facts(catalog.get("sayqal").unwrap());
+        let row = &told["causes"][0];
+        assert_eq!((&row["cause"], &row["settled_by"][0]), (&json!("credential-rejected"), &json!("the reply's date")));
+        let eskiz = facts(catalog.get("eskiz").unwrap());
+        let rows = eskiz["causes"].as_array().unwrap();
+        assert!(rows.iter().any(|row| row["settled_by"] == json!(["a new login"])), "{eskiz}");
+    }
+}
