@@ -40,7 +40,7 @@ test('an ambiguous refusal is settled by a free call: log, metric, standing and 
   await eventually(async () => await proxy.metric('attempts_total', { provider: 'twilio', kind: 'probe', cause: 'account-suspended' }) === 1);
   await proxy.says(/its account call says account-suspended/);
   const settled = line(proxy, 'twilio', 'its account call says account-suspended');
-  for (const word of ['certain', 'unlock the account', 'sms-sidecar resume twilio']) assert.ok(settled.includes(word), `${word} in ${settled}`);
+  for (const word of ['certain', 'unlocked at the twilio console (https://console.twilio.com)', 'sms-sidecar resume twilio']) assert.ok(settled.includes(word), `${word} in ${settled}`);
   assert.ok(line(proxy, 'provider twilio is aside', 'account-suspended'), proxy.output);
   assert.deepEqual(twilio.received.map(({ method }) => method), ['POST', 'GET'], 'the send is not repeated');
   assert.doesNotMatch(proxy.output, /twilio-canary|998901234567/);

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
+
 use crate::fake::{Fake, Got, Say, say, takes};
 use crate::stage::{Stage, provider, route, said};
 
@@ -259,5 +261,30 @@ async fn a_token_that_says_it_is_a_test_accounts_is_believed_a_little() {
         stage.send("one").await;
         assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{role}");
         assert_eq!((stage.settle().await, a.count()), (0, 2), "nobody is asked");
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_they_are() {
+    let clear = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = clear.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = clear.accept().await {
+            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap_or_default();
+        }
+    });
+    let at = |name: &str, url: &str| {
+        format!(
+            "[providers.{name}]\ndialect = \"plain\"\nbase_url = \"{url}\"\ncredential = {{ vault = \"v\", path = \"{name}\" }}\ntimeout = \"5s\"\n"
+        )
+    };
+    for (url, told) in [
+        ("https://no-such-service.invalid".to_owned(), "the name no-such-service.invalid cannot be resolved"),
+        (format!("https://{address}"), "the TLS handshake with"),
+    ] {
+        let stage = Stage::open(&(at("a", &url) + &route("a", "")));
+        let said = stage.control("POST /send", r#"{"to":"+998901234567","text":"one"}"#).await;
+        assert!(said.contains("unreachable") && said.contains(told), "{said}");
+        assert!(said.contains("curl -v"), "the remedy says how to look: {said}");
     }
 }
