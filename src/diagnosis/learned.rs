@@ -37,6 +37,8 @@ pub enum Witness {
     Address(IpAddr),
     /// What the token says of itself, which proves nothing.
     Token,
+    /// How long the token says that it lasts.
+    TokenLife(Duration),
     /// The same credential was accepted before, at the same address.
     SameVersion,
     /// An older credential was accepted, so all but the credential was in order then.
@@ -73,6 +75,12 @@ impl Learned {
         Self { witness: Witness::Token, answer }
     }
 
+    /// A token that says it lasts this long has not run out; it was withdrawn, or was never known.
+    pub fn token_lasts(left: Duration) -> Self {
+        let answer = if left > NEAR { Answer::RulesOut(vec![Cause::CredentialExpired]) } else { Answer::Nothing };
+        Self { witness: Witness::TokenLife(left), answer }
+    }
+
     /// What the last message that was accepted says of a refusal of this version.
     pub fn history(accepted: Version, version: Version) -> Option<Self> {
         if accepted == version {
@@ -103,6 +111,7 @@ impl fmt::Display for Witness {
             Self::Date(apart) => write!(f, "the reply's date is {} away from our clock", span(*apart)),
             Self::Address(address) => write!(f, "the reply names {address} as the address it saw"),
             Self::Token => f.write_str("its token"),
+            Self::TokenLife(left) => write!(f, "its token has {} left by its own words", span(*left)),
             Self::SameVersion => f.write_str("this version was accepted at this address before"),
             Self::OlderVersion(version) => write!(f, "only the credential has changed since version {} was accepted", version.0),
         }
@@ -186,6 +195,15 @@ mod tests {
         assert_eq!(after(&all, &Learned::claim(Cause::SandboxMismatch, false)), (Cause::PermissionDenied, Certainty::Likely));
         assert_eq!(Learned::claim(Cause::SandboxMismatch, true).to_string(), "its token says sandbox-mismatch");
         assert_eq!(Learned::claim(Cause::SandboxMismatch, false).to_string(), "its token says that it is not sandbox-mismatch");
+    }
+
+    #[test]
+    fn a_token_that_lasts_has_not_run_out() {
+        let all = [Cause::CredentialExpired, Cause::CredentialRejected];
+        let with = |seconds| after(&all, &Learned::token_lasts(Duration::from_secs(seconds)));
+        assert_eq!(with(31), (Cause::CredentialRejected, Certainty::Likely));
+        assert_eq!(with(30), (Cause::CredentialExpired, Certainty::Ambiguous), "the clocks may differ by so much");
+        assert_eq!(Learned::token_lasts(Duration::from_hours(240)).to_string(), "its token has 10 days left by its own words");
     }
 
     #[test]

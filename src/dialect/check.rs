@@ -1,8 +1,6 @@
 //! From pieces to a compiled description, with every complaint at once: the pieces
 //! compile one by one, then the whole is held against the rules no piece can break alone.
 
-use std::collections::BTreeMap;
-
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -10,6 +8,7 @@ use crate::dialect::Dialect;
 use crate::dialect::check_send;
 use crate::dialect::code::Codes;
 use crate::dialect::compile;
+use crate::dialect::console;
 use crate::dialect::host::{BaseUrl, HostPattern};
 use crate::dialect::laws;
 use crate::dialect::load::{Section, Sink};
@@ -18,7 +17,7 @@ use crate::dialect::raw;
 use crate::dialect::shape::{Asks, Encode, Fields, Judge, OperationEntry, Probe, Sign, TokenCall, Told};
 use crate::dialect::template::Source;
 use crate::dialect::{Evidence, FieldSpec, ParamSpec};
-use crate::sms::{Cause, Concern, Operation};
+use crate::sms::{Cause, Operation};
 
 /// Compiles the laid-over table; none if the sink has a complaint that leaves nothing to work with.
 pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
@@ -32,7 +31,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let hosts: Option<Spanned<Vec<Spanned<String>>>> = top.take("hosts", sink);
     let test_senders: Option<Spanned<Vec<String>>> = top.take("test_senders", sink);
     let left: Option<Spanned<Vec<Spanned<String>>>> = top.take("left", sink);
-    let console = top.entries("console", sink).into_iter().filter_map(|(cause, page)| compile::page(&cause, &page, sink)).collect();
+    let console = top.entries("console", sink).into_iter().filter_map(|(cause, page)| console::page(&cause, &page, sink)).collect();
     let credential: Vec<_> = top
         .entries("credential", sink)
         .into_iter()
@@ -60,7 +59,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         hosts: hosts.map(Spanned::into_inner).unwrap_or_default().iter().filter_map(|text| host(text, sink)).collect(),
         test_senders: test_senders.map(Spanned::into_inner).unwrap_or_default(),
         left: left.map(Spanned::into_inner).unwrap_or_default().into_iter().map(Spanned::into_inner).collect(),
-        pages: pages(console),
+        pages: console::pages(console),
         credential: Vec::new(),
         params,
         sign,
@@ -104,15 +103,6 @@ fn base(url: Option<&Spanned<String>>, sink: &mut Sink) -> Option<BaseUrl> {
         sink.error(Some(url.span()), "no base URL", Some("like \"https://api.example.com/v1\", without query".into()));
     }
     base
-}
-
-/// The page for each cause that an account can be freed of; `otherwise` (no cause) is for all that have none of their own.
-fn pages(told: Vec<(Option<Cause>, String)>) -> BTreeMap<Cause, String> {
-    let otherwise = told.iter().find(|(cause, _)| cause.is_none()).map(|(_, page)| page.clone());
-    let theirs =
-        |cause: &&Cause| matches!(cause.concern(), Concern::Credential | Concern::Account | Concern::MessageHere | Concern::Throttle);
-    let rest = Cause::ALL.iter().filter(theirs).filter_map(|&cause| Some((cause, otherwise.clone()?)));
-    rest.chain(told.into_iter().filter_map(|(cause, page)| Some((cause?, page)))).collect()
 }
 
 fn host(text: &Spanned<String>, sink: &mut Sink) -> Option<HostPattern> {

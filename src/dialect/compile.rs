@@ -181,18 +181,6 @@ pub(crate) fn claim(raw: &raw::Claim, sink: &mut Sink) -> Option<ClaimTest> {
     Some(ClaimTest { name: raw.name.clone(), is, cause: cause(&raw.cause, sink)? })
 }
 
-/// One line of `[console]`: a cause, or `otherwise`, and the page where people put it right.
-pub(crate) fn page(word: &Text, page: &Text, sink: &mut Sink) -> Option<(Option<Cause>, String)> {
-    let address = page.get_ref();
-    let plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
-    if !plain || !["https://", "http://"].iter().any(|scheme| address.starts_with(scheme)) {
-        sink.error(Some(page.span()), "no page", Some("write its whole address: \"https://…\"".into()));
-        return None;
-    }
-    let cause = if word.get_ref() == "otherwise" { None } else { Some(cause(word, sink)?) };
-    Some((cause, address.clone()))
-}
-
 pub(crate) fn rule(raw: &Spanned<raw::Rule>, sink: &mut Sink) -> Option<Rule> {
     let span = raw.span();
     let raw = raw.get_ref();

@@ -42,6 +42,7 @@ mod check;
 mod check_send;
 mod code;
 mod compile;
+mod console;
 mod credential;
 mod filter;
 mod given;

@@ -94,7 +94,7 @@ impl Link {
         let claims = pass.token.iter().flat_map(|token| token.claims()).map(|claim| Learned::claim(claim.cause, claim.holds));
         let history = self.last_accepted().and_then(|(_, accepted)| Learned::history(accepted, version));
         let address = Learned::address(&String::from_utf8_lossy(&reply.body));
-        let at_once = self.apart(reply).map(Learned::date).into_iter().chain(address).chain(claims).chain(history);
+        let at_once = self.apart(reply).map(Learned::date).into_iter().chain(address).chain(claims).chain(self.lasts(pass)).chain(history);
         let (suspects, mut learned) = narrowed(Suspects::new(cause, finding.certainty, &finding.alternatives), at_once);
         let earlier = self.known(version, &suspects);
         let suspects = earlier.iter().fold(suspects, |suspects, learned| suspects.told(&learned.answer));
@@ -102,6 +102,12 @@ impl Link {
         finding.outcome = Outcome::Refused(suspects.cause);
         (finding.certainty, finding.alternatives) = (suspects.certainty, suspects.alternatives);
         learned
+    }
+
+    /// How long the token still lasts, by its own words or by the service's.
+    fn lasts(&self, pass: &Pass) -> Option<Learned> {
+        let left = pass.token.as_ref()?.expires?.duration_since(self.around.wall());
+        Duration::try_from(left).ok().map(Learned::token_lasts)
     }
 
     /// How far the service's clock is from ours.

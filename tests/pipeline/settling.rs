@@ -288,3 +288,21 @@ async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_t
         assert!(said.contains("curl -v"), "the remedy says how to look: {said}");
     }
 }
+
+#[tokio::test]
+async fn a_token_refused_within_its_life_was_withdrawn() {
+    use base64::Engine;
+    let exp = jiff::Timestamp::now().as_second() + 30 * 24 * 3600;
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
+    let a = Fake::open(move |got, _| {
+        let login = got.line.contains("/auth/login");
+        let token = || say(200, &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#));
+        if login { token() } else { say(401, r#"{"status":"token-invalid","message":"Token invalid"}"#) }
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await), ("credential-rejected", 0));
+    let said = stage.metric("attempts_total", &[("kind", "send"), ("cause", "credential-rejected")]);
+    assert!(said >= 1.0, "{said}");
+}
