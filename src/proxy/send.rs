@@ -252,16 +252,8 @@ impl Tried {
         let finding = crate::proxy::link::unsent(Cause::NotTranslatable);
         let outcome = finding.outcome.clone();
         let attempt = Attempt { account, credential: link.newest(), outcome, wait: None, ended: Duration::ZERO, inherited: false };
-        Self {
-            link: Arc::clone(link),
-            kind: Kind::Send,
-            attempt,
-            finding,
-            learned: Vec::new(),
-            status: None,
-            native: None,
-            took: Duration::ZERO,
-        }
+        let (link, kind, learned, took) = (Arc::clone(link), Kind::Send, Vec::new(), Duration::ZERO);
+        Self { link, kind, attempt, finding, learned, status: None, native: None, took }
     }
 }
 
