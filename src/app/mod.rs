@@ -17,15 +17,18 @@ use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, RealClock};
 use crate::config::{Key, Loaded};
 use crate::dialect::Dialect;
+use crate::net::Listen;
 use crate::net::ca::Ca;
 use crate::net::door::{Doors, Setup};
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::{Server, Site, Stream};
 use crate::problem::Report;
-use crate::proxy::{Control, Parts, Proxy};
-use crate::telemetry::{Build, CaExpiry, Panicked, ReadResult, Shape, Started, Stopping, Telemetry, VaultRead};
-use crate::vault::{Keeper, ReadOutcome, Sink};
+use crate::proxy::{Control, Mode, Parts, Provider, Proxy, Route};
+use crate::telemetry::{
+    Build, CaExpiry, Layout, Panicked, ProviderLayout, ReadResult, RouteLayout, Shape, Started, Stopping, Telemetry, VaultRead,
+};
+use crate::vault::{Keeper, ReadOutcome, Sink, SourceSettings};
 
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl App {
     pub fn build(file: &Path, loaded: Loaded, build: Build) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
         let registry = Registry::new();
-        let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded, &build), Arc::clone(&clock))?);
+        let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded, &loaded.listen, &build), Arc::clone(&clock))?);
         let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&clock), reads(&telemetry)));
         let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
         let parts = Parts {
@@ -161,15 +164,7 @@ impl App {
     }
 
     fn started(&self) {
-        Started { build: &self.build, at: self.clock.wall(), addresses: &self.addresses() }.emit(&self.telemetry);
-    }
-
-    fn addresses(&self) -> Vec<(&'static str, String)> {
-        let listen = &self.loaded.listen;
-        let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
-        let unix = [("unix", &listen.unix), ("control", &listen.control)];
-        let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
-        tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
+        Started { build: &self.build, at: self.clock.wall(), addresses: &addresses(&self.loaded.listen) }.emit(&self.telemetry);
     }
 }
 
@@ -200,8 +195,8 @@ impl Site for Pagesite {
     }
 }
 
-/// Which series there are.
-fn shape(loaded: &Loaded, build: &Build) -> Shape {
+/// Which series there are, and what the status shows; listeners are those that were opened at the start.
+fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
     let proxy = &loaded.proxy;
     Shape {
         providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
@@ -209,7 +204,50 @@ fn shape(loaded: &Loaded, build: &Build) -> Shape {
         vaults: loaded.vault.sources.keys().cloned().collect(),
         dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), source(dialect).to_owned())).collect(),
         build: build.clone(),
+        layout: layout(loaded, listen),
     }
+}
+
+/// What else of the config ops look at.
+fn layout(loaded: &Loaded, listen: &Listen) -> Layout {
+    let proxy = &loaded.proxy;
+    let provider = |provider: &Provider| ProviderLayout {
+        id: provider.id.clone(),
+        dialect: provider.dialect.name.clone(),
+        base_url: provider.base_url.clone(),
+        credential: provider.credential.as_ref().map(|at| format!("{}:{}", at.vault, at.path)),
+    };
+    let route = |route: &Route| RouteLayout {
+        name: route.name.clone(),
+        providers: route.providers.clone(),
+        recipients: route.recipients.clone(),
+        observe: route.mode == Mode::Observe,
+    };
+    Layout {
+        file: loaded.file().to_owned(),
+        observe: proxy.mode == Mode::Observe,
+        providers: proxy.providers.iter().map(provider).collect(),
+        routes: proxy.routes.iter().map(route).collect(),
+        vaults: loaded.vault.sources.iter().map(|(name, source)| (name.clone(), kind(source))).collect(),
+        listen: addresses(listen),
+    }
+}
+
+/// As the config calls it.
+fn kind(source: &SourceSettings) -> &'static str {
+    match source {
+        SourceSettings::Embedded { .. } => "embedded",
+        SourceSettings::Env { .. } => "env",
+        SourceSettings::Directory { .. } => "directory",
+    }
+}
+
+/// Each address that is listened on, with what it is for.
+fn addresses(listen: &Listen) -> Vec<(&'static str, String)> {
+    let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
+    let unix = [("unix", &listen.unix), ("control", &listen.control)];
+    let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
+    tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
 }
 
 fn source(dialect: &Dialect) -> &'static str {

@@ -36,7 +36,7 @@ impl App {
         };
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;
         // Not before it is certain: a reload that fails takes no series away.
-        self.telemetry.reshape(&shape(&loaded, &self.build));
+        self.telemetry.reshape(&shape(&loaded, &self.loaded.listen, &self.build));
         self.proxy.retell();
         self.keeper.send_replace(keeper);
         let same = loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca;

@@ -1,4 +1,4 @@
-//! `send`, `status`, `pause`, `resume`: small questions to a running sidecar, over its control socket.
+//! `send`, `pause`, `resume`, and what `status` asks with: small questions to a running sidecar, over its control socket.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -16,7 +16,7 @@ use crate::sms::Msisdn;
 
 /// Where the running sidecar is, and how to answer.
 #[derive(Debug, clap::Args)]
-struct Running {
+pub(crate) struct Running {
     /// The config file the sidecar runs with; its `listen.control` is the socket.
     #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
     config: PathBuf,
@@ -25,7 +25,7 @@ struct Running {
     control: Option<PathBuf>,
     /// Answer in JSON.
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 /// One message through the running pipeline. It goes to a real handset.
@@ -42,13 +42,6 @@ pub(crate) struct Send {
     /// Under which name, where the provider sets none.
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
-}
-
-/// What stands where.
-#[derive(Debug, clap::Args)]
-pub(crate) struct Status {
-    #[command(flatten)]
-    running: Running,
 }
 
 /// A provider, by its name in the config.
@@ -78,14 +71,6 @@ pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!accepted)))
 }
 
-/// 0: every route can deliver; 1: one cannot.
-pub(crate) fn status(args: &Status) -> anyhow::Result<ExitCode> {
-    let (_, answer) = args.running.ask(Method::GET, "/status", &Value::Null)?;
-    args.running.show(&answer, standings);
-    let stuck = list(&answer, "routes").any(|route| route.get("can_deliver") == Some(&Value::Bool(false)));
-    Ok(ExitCode::from(u8::from(stuck)))
-}
-
 pub(crate) fn pause(args: &Named) -> anyhow::Result<ExitCode> {
     by_hand(args, "pause")
 }
@@ -104,7 +89,7 @@ fn by_hand(args: &Named, what: &str) -> anyhow::Result<ExitCode> {
 }
 
 impl Running {
-    fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+    pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
         let socket = match &self.control {
             Some(socket) => socket.clone(),
             None => loaded(&self.config)?.listen.control.with_context(|| {
@@ -171,15 +156,6 @@ fn attempt(attempt: &Value) -> String {
     )
 }
 
-fn standings(answer: &Value) -> String {
-    let providers = list(answer, "providers").map(provider);
-    let routes = list(answer, "routes").map(|route| {
-        let able = route.get("can_deliver") == Some(&Value::Bool(true));
-        format!("route {}: {}", word(route, "route"), if able { "can deliver" } else { "CANNOT deliver" })
-    });
-    providers.chain(routes).collect::<Vec<_>>().join("\n")
-}
-
 fn provider(provider: &Value) -> String {
     let cause = provider.get("cause").and_then(Value::as_str).map(|cause| format!(" ({cause})")).unwrap_or_default();
     format!("provider {}: {}{cause}", word(provider, "provider"), word(provider, "standing"))
@@ -189,7 +165,7 @@ fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-fn word(value: &Value, key: &str) -> String {
+pub(crate) fn word(value: &Value, key: &str) -> String {
     value.get(key).map(text).unwrap_or_default()
 }
 

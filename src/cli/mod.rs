@@ -9,6 +9,7 @@ mod diagnose;
 mod dialects;
 mod out;
 mod run;
+mod status;
 mod vault;
 mod wrap;
 
@@ -48,8 +49,8 @@ enum Command {
     Demo(demo::Args),
     /// Send one message through the running sidecar, and show each attempt.
     Send(control::Send),
-    /// Show how providers and routes stand in the running sidecar.
-    Status(control::Status),
+    /// Say whether codes arrive, and how routes and providers stand in the running sidecar.
+    Status(status::Args),
     /// Take a provider out by hand.
     Pause(control::Named),
     /// Put a provider back, whatever stood against it.
@@ -78,7 +79,7 @@ pub fn main() -> ExitCode {
         Command::Vault(args) => vault::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Send(args) => control::send(&args),
-        Command::Status(args) => control::status(&args),
+        Command::Status(args) => status::run(&args),
         Command::Pause(args) => control::pause(&args),
         Command::Resume(args) => control::resume(&args),
         Command::Wrap(args) => wrap::run(&args),

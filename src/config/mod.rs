@@ -60,6 +60,11 @@ pub enum Key {
 }
 
 impl Loaded {
+    /// The file, as the user named it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
     /// An error about what stands at `key`.
     pub fn error(&self, key: &Key, what: impl Into<String>) -> Problem {
         Problem::error(&self.file, self.places.get(key).cloned(), what)

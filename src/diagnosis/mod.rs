@@ -205,7 +205,7 @@ impl Entry<'_> {
 }
 
 /// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
-fn span(time: Duration) -> String {
+pub fn span(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
         0..=119 => format!("{seconds} s"),

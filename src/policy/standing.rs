@@ -89,6 +89,15 @@ impl Standing {
             Self::Open | Self::Paused => None,
         }
     }
+
+    /// When one message may try it; none: not by time.
+    pub const fn back(self) -> Option<Moment> {
+        match self {
+            Self::Resting { until, .. } => Some(until),
+            Self::Aside { recheck_at, .. } => recheck_at,
+            Self::Open | Self::Paused => None,
+        }
+    }
 }
 
 /// Whether a provider may be asked now.

@@ -28,8 +28,9 @@ struct State {
     resorts: BTreeMap<String, LastResort>,
 }
 
-/// A standing in words, its cause, and how sure that is: a later answer may settle what was ambiguous.
-type Told = (&'static str, Option<Cause>, Option<Certainty>);
+/// A standing in words, its cause, how sure that is (a later answer may settle what was ambiguous), and when it may
+/// be tried.
+type Told = (&'static str, Option<Cause>, Option<Certainty>, Option<Moment>);
 
 /// The question of one call at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -145,9 +146,9 @@ impl Board {
         let standing = state.record(link).standing(now, link.newest());
         state.explain(id, standing, news);
         let diagnosis = state.diagnoses.get(id);
-        let told = (standing.as_str(), standing.cause(), diagnosis.map(|diagnosis| diagnosis.certainty));
+        let told = (standing.as_str(), standing.cause(), diagnosis.map(|diagnosis| diagnosis.certainty), standing.back());
         if state.told.get(id) != Some(&told) {
-            StandingChanged { provider: id, standing: told.0, cause: told.1, diagnosis }.emit(&self.telemetry);
+            StandingChanged { provider: id, standing: told.0, cause: told.1, diagnosis, back: told.3 }.emit(&self.telemetry);
             state.told.insert(id.clone(), told);
         }
     }

@@ -51,7 +51,7 @@ impl Control {
             (&Method::POST, ["", "send"]) => self.0.send_own(body).await,
             (&Method::POST, ["", "pause", name]) => self.0.by_hand(name, &Event::Paused),
             (&Method::POST, ["", "resume", name]) => self.0.by_hand(name, &Event::Resumed),
-            (&Method::GET, ["", "status"]) => (StatusCode::OK, self.0.status_now()),
+            (&Method::GET, ["", "status"]) => self.0.status_now(),
             _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume and status" })),
         };
         Ok(said(status, &value))
@@ -111,20 +111,13 @@ impl Proxy {
         (StatusCode::OK, self.provider_now(link))
     }
 
-    fn status_now(&self) -> Value {
-        let world = self.world.load();
-        let providers: Vec<Value> = world.links.values().map(|link| self.provider_now(link)).collect();
-        let open = |id: &ProviderId| world.links.get(id).is_some_and(|link| self.board.standing(link, self.now()).as_str() == "open");
-        let routes: Vec<Value> = world
-            .settings
-            .routes
-            .iter()
-            .map(|route| {
-                let names: Vec<&str> = route.providers.iter().map(ProviderId::as_str).collect();
-                json!({ "route": route.name, "providers": names, "can_deliver": route.providers.iter().any(open) })
-            })
-            .collect();
-        json!({ "providers": providers, "routes": routes })
+    /// What the status page shows too.
+    fn status_now(&self) -> (StatusCode, Value) {
+        self.refresh();
+        match serde_json::to_value(self.telemetry.status()) {
+            Ok(status) => (StatusCode::OK, status),
+            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": format!("the status cannot be written: {error}") })),
+        }
     }
 
     fn provider_now(&self, link: &Link) -> Value {

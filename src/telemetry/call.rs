@@ -75,6 +75,7 @@ impl CallEnded<'_> {
     /// Writes the line, counts the call and its time.
     pub fn emit(&self, telemetry: &Telemetry) {
         self.count(telemetry);
+        telemetry.memory.call(self);
         line!(
             self.level(),
             id = self.id,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::sms::{Cause, Family, Kind, Outcome, ProviderId};
 use crate::telemetry::Telemetry;
@@ -39,6 +40,7 @@ impl AttemptEnded<'_> {
             let label = if (100..600).contains(&status) { text.as_str() } else { OTHER };
             families.upstream_responses.with_label_values(&[provider, kind, label]).inc();
         }
+        telemetry.memory.attempt(self);
         tracing::debug!(
             provider = self.provider.as_str(),
             kind,
@@ -116,10 +118,13 @@ pub struct StandingChanged<'a> {
     pub cause: Option<Cause>,
     /// What speaks for that cause, how sure it is, and what brings the provider back.
     pub diagnosis: Option<&'a Diagnosis>,
+    /// When one message may try it, if time decides that.
+    pub back: Option<Moment>,
 }
 
 impl StandingChanged<'_> {
-    /// Moves the gauge; set aside is somebody's work, so it is an error, resting only a warning.
+    /// Moves the gauge, and says so if it is news; set aside is somebody's work, so it is an error, resting only a
+    /// warning.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.known();
         let provider = bound(self.provider.as_str(), &known.providers);
@@ -127,6 +132,9 @@ impl StandingChanged<'_> {
             for standing in STANDINGS {
                 telemetry.families.standing.with_label_values(&[provider, standing]).set(i64::from(standing == self.standing));
             }
+        }
+        if !telemetry.memory.standing(self) {
+            return;
         }
         let level = match self.standing {
             "aside" => tracing::Level::ERROR,
@@ -198,6 +206,9 @@ impl RouteFirstChoice<'_> {
         let gauge = telemetry.families.first_choice.with_label_values(&[self.route]);
         let (before, now) = (gauge.get(), i64::from(self.first));
         gauge.set(now);
+        if before != now {
+            telemetry.memory.backup(self.route, self.first);
+        }
         match (before == now, self.first) {
             (true, _) => {}
             (false, true) => tracing::info!(route = self.route, "route {} is back on its first provider", self.route),

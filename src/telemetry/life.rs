@@ -18,6 +18,7 @@ impl Reloaded<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         let result = if self.at.is_some() { "ok" } else { "failed" };
         telemetry.families.reloads.with_label_values(&[result]).inc();
+        telemetry.memory.reloaded(self);
         let Some(at) = self.at else {
             tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays");
             return;
@@ -42,6 +43,7 @@ impl CaExpiry {
     /// Moves the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry.families.ca_expiry.with_label_values::<&str>(&[]).set(seconds(self.at));
+        telemetry.memory.ca_expires(self.at);
     }
 }
 
@@ -60,6 +62,7 @@ impl Started<'_> {
     /// Dates the config and says where we listen.
     pub fn emit(&self, telemetry: &Telemetry) {
         date_config(telemetry, self.at);
+        telemetry.memory.started(self.at);
         let addresses: Vec<String> = self.addresses.iter().map(|(what, address)| format!("{what} {address}")).collect();
         tracing::info!(version = self.build.version, commit = self.build.commit, listen = addresses.join(", "), "started");
     }

@@ -9,7 +9,9 @@ mod families;
 mod known;
 mod life;
 pub mod log;
+mod memory;
 mod passed;
+pub mod status;
 mod supply;
 
 #[cfg(test)]
@@ -28,11 +30,13 @@ pub use call::{AttemptLine, CallEnded};
 pub use event::{AttemptEnded, Failover, PossibleDuplicate, RefusalFollowed, Repeat, RouteFirstChoice, StandingChanged};
 pub use families::STANDINGS;
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
+pub use memory::{Layout, ProviderLayout, RouteLayout};
 pub use passed::{TunnelEnded, TurnedAway};
 pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
 
 use families::Families;
 use known::Known;
+use memory::Memory;
 
 /// What the config names, and so which series there are.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +51,8 @@ pub struct Shape {
     pub dialects: Vec<(String, String)>,
     /// Which build this is.
     pub build: Build,
+    /// What else of it ops look at.
+    pub layout: Layout,
 }
 
 /// Which build this is.
@@ -58,9 +64,10 @@ pub struct Build {
     pub commit: String,
 }
 
-/// All metrics, and the memory that keeps log lines from repeating themselves.
+/// All metrics, what the status shows, and the memory that keeps log lines from repeating themselves.
 pub struct Telemetry {
     families: Families,
+    memory: Memory,
     known: Mutex<Arc<Known>>,
     /// Vault entries whose last read failed: a failure is logged when it begins and when it ends.
     failing: Mutex<BTreeSet<(String, String)>>,
@@ -69,9 +76,9 @@ pub struct Telemetry {
 impl Telemetry {
     /// Registers every family on `registry` and bears its series at zero: a counter born at 1 has no increase.
     pub fn new(registry: &Registry, shape: &Shape, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let families = Families::register(registry, clock)?;
+        let families = Families::register(registry, Arc::clone(&clock))?;
         families.bear(shape);
-        Ok(Self { families, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default() })
+        Ok(Self { families, memory: Memory::new(shape, clock), known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default() })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
@@ -79,7 +86,14 @@ impl Telemetry {
         let known = Known::new(shape);
         self.families.forget(&known);
         self.families.bear(shape);
+        self.memory.reshape(shape);
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    /// What ops look at, at this moment.
+    pub fn status(&self) -> status::Status {
+        let (facts, now, wall) = self.memory.facts();
+        status::tell(&facts, now, wall)
     }
 
     fn known(&self) -> Arc<Known> {

@@ -21,6 +21,7 @@ impl TurnedAway<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         tracing::info!(door = self.door.as_str(), status = self.status, why = self.why, "turned away");
         none(self.door, Verdict::Rejected, Some(Cause::RefusedByPolicy)).count(telemetry);
+        telemetry.memory.passed(self.door, Verdict::Rejected);
     }
 }
 
@@ -40,6 +41,7 @@ impl TunnelEnded<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         tracing::debug!(door = self.door.as_str(), host = self.host, bytes = self.bytes, "tunnel ended");
         none(self.door, Verdict::Tunnelled, None).count(telemetry);
+        telemetry.memory.passed(self.door, Verdict::Tunnelled);
     }
 }
 

@@ -35,6 +35,7 @@ impl CredentialSeen<'_> {
         }
         gauge.set(version);
         telemetry.families.ages.set(provider, self.since);
+        telemetry.memory.credential(self);
     }
 }
 
@@ -58,6 +59,7 @@ impl TokenExpiry<'_> {
             // There may have been no series, which is what we want.
             None => drop(family.remove_label_values(&[provider])),
         }
+        telemetry.memory.token(self);
         tracing::debug!(provider, expires = self.at.map(seconds), "token");
     }
 }
@@ -81,6 +83,7 @@ impl Balance<'_> {
         let plain = (1..=8).contains(&self.unit.len()) && self.unit.bytes().all(|byte| byte.is_ascii_alphabetic());
         let unit = if plain { self.unit } else { OTHER };
         telemetry.families.set_balance(provider, unit, self.value);
+        telemetry.memory.balance(self, unit);
         tracing::debug!(provider, unit, value = self.value, "balance");
     }
 }
@@ -130,6 +133,7 @@ impl VaultRead<'_> {
         let vault = bound(self.vault, &known.vaults);
         telemetry.families.vault_reads.with_label_values(&[vault, self.result.as_str()]).inc();
         let failed = self.result == ReadResult::Failed;
+        telemetry.memory.vault(self, failed);
         let entry = (self.vault.to_owned(), self.path.to_owned());
         let mut failing = telemetry.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let was_failing = if failed { !failing.insert(entry) } else { failing.remove(&entry) };

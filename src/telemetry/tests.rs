@@ -15,8 +15,8 @@ use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
-    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, PossibleDuplicate, ReadResult, Reloaded,
-    Repeat, RouteFirstChoice, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
+    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, Layout, PossibleDuplicate, ReadResult,
+    Reloaded, Repeat, RouteFirstChoice, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
 };
 
 /// A calendar that a test turns.
@@ -52,6 +52,7 @@ fn shape() -> Shape {
         vaults: vec!["local".into()],
         dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
         build: Build { version: "1.2.3".into(), commit: "abc".into() },
+        layout: Layout::default(),
     }
 }
 
@@ -97,7 +98,7 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     Failover { from: &id, to: &id, cause: Cause::CredentialRejected }.emit(telemetry);
     PossibleDuplicate { provider: &id }.emit(telemetry);
     Repeat { dialect }.emit(telemetry);
-    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), diagnosis: None }.emit(telemetry);
+    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), diagnosis: None, back: None }.emit(telemetry);
     RouteFirstChoice { route, first: false }.emit(telemetry);
     CredentialSeen { provider: &id, version: Version(3), since: at(999_000) }.emit(telemetry);
     TokenExpiry { provider: &id, at: Some(at(2_000_000)) }.emit(telemetry);
@@ -299,7 +300,7 @@ fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
     let bench = bench();
     let main = ProviderId::new("main");
     for standing in STANDINGS {
-        StandingChanged { provider: &main, standing, cause: None, diagnosis: None }.emit(&bench.telemetry);
+        StandingChanged { provider: &main, standing, cause: None, diagnosis: None, back: None }.emit(&bench.telemetry);
         for other in STANDINGS {
             let expected = if other == standing { 1.0 } else { 0.0 };
             assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", other)]), Some(expected));
@@ -377,6 +378,7 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
         standing: "aside",
         cause: Some(diagnosis.cause),
         diagnosis: Some(&diagnosis),
+        back: None,
     };
     let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || changed.emit(&bench.telemetry))).unwrap();
     for (field, value) in [

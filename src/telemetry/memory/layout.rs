@@ -1,0 +1,65 @@
+//! What of the config ops look at: who is there, whom a route asks, where credentials are kept.
+
+use crate::sms::ProviderId;
+
+/// One config, as the status shows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// The file, as the operator named it.
+    pub file: String,
+    /// `mode = "observe"` at the top.
+    pub observe: bool,
+    /// In the file's order.
+    pub providers: Vec<ProviderLayout>,
+    /// In the file's order, first match wins.
+    pub routes: Vec<RouteLayout>,
+    /// Name and kind of each vault.
+    pub vaults: Vec<(String, &'static str)>,
+    /// Name and address of each listener.
+    pub listen: Vec<(&'static str, String)>,
+}
+
+/// One provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProviderLayout {
+    /// Its name.
+    pub id: ProviderId,
+    /// What it speaks.
+    pub dialect: String,
+    /// Where its attempts go, without credentials or query.
+    pub base_url: String,
+    /// `vault:path`; none only in observe mode.
+    pub credential: Option<String>,
+}
+
+/// One route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteLayout {
+    /// Its name; where the config has no routes, the dialect whose calls it stands for.
+    pub name: String,
+    /// In the listed order.
+    pub providers: Vec<ProviderId>,
+    /// Prefixes; empty: every recipient.
+    pub recipients: Vec<String>,
+    /// It only watches.
+    pub observe: bool,
+}
+
+impl Layout {
+    /// The routes of the file, or where it has none one for each dialect, as calls are then carried.
+    pub(crate) fn routes(&self) -> Vec<RouteLayout> {
+        if !self.routes.is_empty() {
+            return self.routes.clone();
+        }
+        let mut routes: Vec<RouteLayout> = Vec::new();
+        for provider in &self.providers {
+            if let Some(route) = routes.iter_mut().find(|route| route.name == provider.dialect) {
+                route.providers.push(provider.id.clone());
+                continue;
+            }
+            let (name, providers) = (provider.dialect.clone(), vec![provider.id.clone()]);
+            routes.push(RouteLayout { name, providers, recipients: Vec::new(), observe: self.observe });
+        }
+        routes
+    }
+}

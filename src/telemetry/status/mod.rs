@@ -1,0 +1,343 @@
+//! The facts of the status page, `/status.json` and `sms-sidecar status`: one model, told by the running
+//! sidecar and read back by the command line. Owns what is shown and the words for it; how it looks is
+//! the page's and the terminal's. Times are RFC 3339 in UTC, ages and spans are seconds.
+
+mod answer;
+mod tell;
+
+#[cfg(test)]
+mod tests;
+
+use serde::{Deserialize, Serialize};
+
+pub use answer::{Able, clock};
+pub(super) use tell::tell;
+
+/// All of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Status {
+    /// When this was told.
+    pub at: String,
+    /// Whether codes arrive.
+    pub answer: Answer,
+    /// In the order of the config.
+    pub routes: Vec<Route>,
+    /// Those that are out first, else in the order of the config.
+    pub providers: Vec<Provider>,
+    /// Messages of the last hour, by what the backend was told.
+    pub messages: Messages,
+    /// Newest first.
+    pub calls: Vec<Call>,
+    /// Where anything came in.
+    pub doors: Vec<Door>,
+    /// As far as they were read.
+    pub vaults: Vec<Vault>,
+    /// What is in force.
+    pub config: Config,
+    /// Which build this is.
+    pub build: Build,
+}
+
+/// Whether codes arrive.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// In one word.
+    pub able: Able,
+    /// In one sentence.
+    pub says: String,
+    /// What that rests on.
+    pub because: String,
+    /// What stops no code now and may stop one later.
+    pub also: Vec<String>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Route {
+    /// Its name; where the config has no routes, the dialect whose calls it stands for.
+    pub route: String,
+    /// In the listed order.
+    pub providers: Vec<String>,
+    /// Prefixes; empty: every recipient.
+    pub recipients: Vec<String>,
+    /// Whether a provider of it can.
+    pub can_deliver: bool,
+    /// It only watches: the backend's own requests pass unchanged.
+    pub observe: bool,
+    /// Since when messages go by another than the first provider.
+    pub backup_since: Option<String>,
+    /// By whom the last message went.
+    pub last_by: Option<String>,
+    /// When.
+    pub last_at: Option<String>,
+    /// How it stands, in words.
+    pub says: String,
+}
+
+/// One provider.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    /// Its name.
+    pub provider: String,
+    /// What it speaks.
+    pub dialect: String,
+    /// Where its attempts go.
+    pub base_url: String,
+    /// `open` `resting` `aside` `paused`.
+    pub standing: String,
+    /// Whether it is in use and has a credential.
+    pub can_deliver: bool,
+    /// How it stands, in words.
+    pub says: String,
+    /// Since when.
+    pub since: Option<String>,
+    /// When one message may try it; a time that has passed: the next one does.
+    pub back_at: Option<String>,
+    /// Why.
+    pub cause: Option<String>,
+    /// How sure that is.
+    pub certainty: Option<String>,
+    /// What else it can be.
+    pub alternatives: Vec<String>,
+    /// What speaks for it.
+    pub evidence: Option<String>,
+    /// What to do.
+    pub remedy: Option<String>,
+    /// Where its credential is kept: `vault:path`.
+    pub credential: Option<String>,
+    /// Which content of it is in use; 0: none could be read yet.
+    pub credential_version: u64,
+    /// When that content was first seen.
+    pub credential_since: Option<String>,
+    /// How long ago that is.
+    pub credential_age_seconds: Option<u64>,
+    /// When its login token runs out.
+    pub token_expires: Option<String>,
+    /// What the service last said is left.
+    pub balance: Option<Balance>,
+    /// Sends of the last hour.
+    pub hour: Hour,
+    /// Sends of the last day.
+    pub day: Day,
+}
+
+/// What is left on an account.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Balance {
+    /// How much.
+    pub value: f64,
+    /// Of what: `UZS`, `sms` …
+    pub unit: String,
+    /// When it was said.
+    pub at: String,
+}
+
+/// Sends by outcome, sixty minutes each, oldest first; the last minute still runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Hour {
+    /// The service took it.
+    pub accepted: Vec<u32>,
+    /// It was not taken, and the reply says so.
+    pub refused: Vec<u32>,
+    /// It may have been taken.
+    pub unknown: Vec<u32>,
+    /// Nothing was written.
+    pub unsent: Vec<u32>,
+}
+
+impl Hour {
+    /// Each word with its row, as the legend lists them.
+    pub fn rows(&self) -> [(&'static str, &[u32]); 4] {
+        [("accepted", &self.accepted), ("refused", &self.refused), ("unknown", &self.unknown), ("unsent", &self.unsent)]
+    }
+
+    /// `118 accepted, 3 refused`; none at all: nothing was sent.
+    pub fn says(&self) -> String {
+        let counts = self.rows().map(|(word, row)| (word, total(row)));
+        let said: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
+        if said.is_empty() { "nothing was sent".to_owned() } else { said.join(", ") }
+    }
+}
+
+/// Sends of up to a day, for how long money lasts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Day {
+    /// So many were accepted …
+    pub accepted: u64,
+    /// … of so many …
+    pub sent: u64,
+    /// … in so many seconds: a day, or since the sidecar began.
+    pub seconds: u64,
+}
+
+/// Messages of the last hour, by what the backend was told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct Messages {
+    /// A service took it.
+    pub accepted: u64,
+    /// Nothing was sent.
+    pub not_sent: u64,
+    /// It may have been sent.
+    pub in_doubt: u64,
+    /// The message's own fault.
+    pub message_refused: u64,
+}
+
+/// One call; the number masked, no text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Call {
+    /// When it was answered.
+    pub at: String,
+    /// The id in the log.
+    pub id: String,
+    /// Who called, where that is known.
+    pub caller: Option<String>,
+    /// Where it came in.
+    pub door: String,
+    /// What the backend spoke.
+    pub dialect: Option<String>,
+    /// What it asked for.
+    pub operation: String,
+    /// The route that matched.
+    pub route: Option<String>,
+    /// Masked: `+998*****67`.
+    pub recipient: Option<String>,
+    /// What the backend was told.
+    pub verdict: String,
+    /// Why, where it was no success or a rescue.
+    pub cause: Option<String>,
+    /// How sure that is.
+    pub certainty: Option<String>,
+    /// From accepting it to its answer.
+    pub took_ms: u64,
+    /// In order.
+    pub attempts: Vec<Attempt>,
+}
+
+/// One attempt of a call.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Attempt {
+    /// Whose account.
+    pub provider: String,
+    /// `send` `login` `probe` `carry`.
+    pub kind: String,
+    /// `accepted` `refused` `unsent` `unknown`.
+    pub outcome: String,
+    /// Why it was not accepted.
+    pub cause: Option<String>,
+    /// The literal HTTP status.
+    pub status: Option<u16>,
+    /// The service's own words, cleaned and cut.
+    pub says: Option<String>,
+    /// How long it took.
+    pub took_ms: u64,
+}
+
+/// What came in at one door since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Door {
+    /// Which.
+    pub door: String,
+    /// Calls that were read.
+    pub calls: u64,
+    /// Passed through unread: hosts of no provider.
+    pub tunnelled: u64,
+    /// Turned away.
+    pub rejected: u64,
+    /// The last of them.
+    pub last_at: Option<String>,
+}
+
+/// One vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Vault {
+    /// Its name.
+    pub vault: String,
+    /// `embedded` `env` `directory` …
+    pub kind: String,
+    /// Those that were asked for.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of a vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Entry {
+    /// Its path; empty where the vault has only one.
+    pub path: String,
+    /// What the last read came to: `unchanged`, `changed`, or how it failed.
+    pub result: String,
+    /// When that was.
+    pub read_at: Option<String>,
+    /// Since when reads fail; none: they do not.
+    pub failing_since: Option<String>,
+    /// When it was read well the last time: what it said then is in use while reads fail.
+    pub good_at: Option<String>,
+    /// What is wrong and what to do.
+    pub problem: Option<String>,
+}
+
+/// The config in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// As the operator named it.
+    pub file: String,
+    /// When what is in force was loaded.
+    pub loaded_at: Option<String>,
+    /// `act` or `observe`.
+    pub mode: String,
+    /// The last reload; none: there was none yet.
+    pub reload: Option<Reload>,
+    /// When the local CA runs out; none: TLS is not ended here.
+    pub ca_expires: Option<String>,
+    /// `proxy 127.0.0.1:8125` …
+    pub listen: Vec<String>,
+}
+
+/// A reload.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Reload {
+    /// When.
+    pub at: String,
+    /// `ok` or `failed`: then the old config stays in force.
+    pub result: String,
+    /// What is wrong, or what waits for a restart.
+    pub problem: Option<String>,
+}
+
+/// The build.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Build {
+    /// The release's number.
+    pub version: String,
+    /// The commit it was made from.
+    pub commit: String,
+    /// When this process began to serve.
+    pub started_at: Option<String>,
+}
+
+impl Status {
+    /// A provider by its name.
+    pub fn provider(&self, name: &str) -> Option<&Provider> {
+        self.providers.iter().find(|provider| provider.provider == name)
+    }
+}
+
+pub(super) fn total(row: &[u32]) -> u64 {
+    row.iter().copied().map(u64::from).sum()
+}
