@@ -5,11 +5,12 @@
 use std::io;
 use std::sync::{Arc, Mutex};
 
-use sms_sidecar::admin::{Admin, Pages, Readiness, serve};
+use sms_sidecar::admin::{Admin, Pages, Readiness, serve_connection};
+use sms_sidecar::clock::RealClock;
 use sms_sidecar::telemetry::log::{Format, InitError, init};
+use sms_sidecar::telemetry::{Shape, Telemetry};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
 
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -49,15 +50,15 @@ async fn trace_shows_our_lines_and_nobodys_bytes() {
 async fn request_with_canary() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let admin = Admin::new(prometheus::Registry::new(), Readiness::default(), Pages::All);
-    let server = tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
+    let registry = prometheus::Registry::new();
+    let telemetry = Telemetry::new(&registry, &Shape::default(), Arc::new(RealClock::start())).unwrap();
+    let admin = Admin::new(registry, Arc::new(telemetry), Readiness::default(), Pages::All);
+    let server = tokio::spawn(async move { serve_connection(listener.accept().await.unwrap().0, admin).await });
     let mut socket = TcpStream::connect(address).await.unwrap();
-    let request = "GET /metrics?key=CANARY-QUERY HTTP/1.1\r\nHost: x\r\nAuthorization: CANARY-HEADER\r\nContent-Length: 11\r\nConnection: close\r\n\r\nCANARY-BODY";
+    let request = "GET /metrics?key=CANARY-QUERY HTTP/1.1\r\nHost: localhost\r\nAuthorization: CANARY-HEADER\r\nContent-Length: 11\r\nConnection: close\r\n\r\nCANARY-BODY";
     socket.write_all(request.as_bytes()).await.unwrap();
     let mut reply = String::new();
     socket.read_to_string(&mut reply).await.unwrap();
     assert!(reply.starts_with("HTTP/1.1 200 "), "{reply}");
-    stop.send(()).unwrap();
     server.await.unwrap();
 }

@@ -1,22 +1,29 @@
-//! `/metrics`, `/live`, `/ready` and a plain page for people. Reads the registry and
-//! the readiness and nothing else: it can change no state, knows no secret, and its few
-//! connections are its own, so that a slow scrape never disturbs a call.
+//! `/metrics`, `/live`, `/ready` and the status page for people. Reads the registry, the readiness and the
+//! status, and nothing else: it can change no state, knows no secret, and its few connections are its
+//! own, so that a slow scrape never disturbs a call.
 
+mod guard;
 mod page;
+mod places;
 mod ready;
 mod serve;
 
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Method, Response, StatusCode};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
+use crate::telemetry::Telemetry;
+use places::{Pace, Places};
+
 pub use ready::{Readiness, Waiting};
-pub use serve::{serve, serve_connection};
+pub use serve::serve_connection;
 
 /// What one admin listener shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,30 +38,59 @@ pub enum Pages {
 #[derive(Clone, Debug)]
 pub struct Admin {
     registry: Registry,
+    telemetry: Arc<Telemetry>,
     readiness: Readiness,
     pages: Pages,
+    places: Places,
+    pace: Pace,
 }
+
+const HTML: &str = "text/html; charset=utf-8";
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+/// Headers of every answer. The page's own script, style and icon come from here; nothing else is loaded,
+/// nothing is embedded, and no browser guesses or frames.
+const GUARDS: [(HeaderName, &str); 6] = [
+    (CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("x-content-type-options"), "nosniff"),
+    (HeaderName::from_static("x-frame-options"), "DENY"),
+    (HeaderName::from_static("referrer-policy"), "no-referrer"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("content-security-policy"),
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+];
 
 impl Admin {
     /// Over the registry that telemetry counts on.
-    pub fn new(registry: Registry, readiness: Readiness, pages: Pages) -> Self {
-        Self { registry, readiness, pages }
+    pub fn new(registry: Registry, telemetry: Arc<Telemetry>, readiness: Readiness, pages: Pages) -> Self {
+        Self { registry, telemetry, readiness, pages, places: Places::default(), pace: Pace::default() }
     }
 
     /// The answer to one request; its body was not read and is not.
-    pub fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        if method != Method::GET && method != Method::HEAD {
+    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD: nothing here changes anything.\n");
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
-        match (path, self.pages) {
-            ("/metrics", _) => self.metrics(),
-            ("/live", _) => plain(StatusCode::OK, "live\n"),
-            ("/ready", _) => self.ready(),
-            ("/", Pages::All) => plain(StatusCode::OK, page::index(&self.registry.gather(), &self.readiness)),
-            (_, Pages::All) => plain(StatusCode::NOT_FOUND, "Not here. See /metrics /live /ready and /.\n"),
-            (_, Pages::Probes) => plain(StatusCode::NOT_FOUND, "Not here. See /metrics /live /ready.\n"),
+        // Probes tell nothing but yes and no, and are asked by all kinds of names.
+        match request.uri().path() {
+            "/live" => return plain(StatusCode::OK, "live\n"),
+            "/ready" => return self.ready(),
+            _ => {}
+        }
+        let refusal = (self.pages == Pages::All).then(|| guard::refusal(request.uri(), request.headers())).flatten();
+        match (request.uri().path(), self.pages) {
+            (_, Pages::All) if let Some((status, why)) = refusal => plain(status, why),
+            ("/metrics", _) => self.pace.work(|| self.metrics()).await,
+            ("/", Pages::All) => self.pace.work(|| self.page()).await,
+            ("/status.json", Pages::All) => self.pace.work(|| self.status()).await,
+            (path, Pages::All) if let Some((kind, asset)) = page::asset(path) => reply(StatusCode::OK, kind, asset),
+            (_, Pages::All) => plain(StatusCode::NOT_FOUND, "Not here. See /, /status.json, /metrics, /live and /ready.\n"),
+            (_, Pages::Probes) => plain(StatusCode::NOT_FOUND, "Not here. See /metrics, /live and /ready.\n"),
         }
     }
 
@@ -76,18 +112,33 @@ impl Admin {
         }
         plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for: {}\n", waiting.join(", ")))
     }
+
+    fn page(&self) -> Response<Full<Bytes>> {
+        reply(StatusCode::OK, HTML, page::page(&self.telemetry.status(), &self.readiness.waiting_for()))
+    }
+
+    fn status(&self) -> Response<Full<Bytes>> {
+        match serde_json::to_vec(&self.telemetry.status()) {
+            Ok(json) => reply(StatusCode::OK, "application/json", json),
+            Err(error) => {
+                tracing::error!(%error, "the status cannot be written");
+                plain(StatusCode::INTERNAL_SERVER_ERROR, "The status cannot be written; the log says why.\n")
+            }
+        }
+    }
 }
 
 fn plain(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
-    reply(status, "text/plain; charset=utf-8", text.into().into_bytes())
+    reply(status, PLAIN, text.into())
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: Vec<u8>) -> Response<Full<Bytes>> {
-    let mut reply = Response::new(Full::new(Bytes::from(body)));
+fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+    let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff"));
+    for (name, value) in GUARDS {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
     reply
 }

@@ -1,76 +1,135 @@
-//! The three probes, the page, and a raw socket where the wire matters.
+//! The probes, the page's headers, and a raw socket where the wire matters.
 
-use http::{Method, StatusCode};
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use prometheus::{IntGaugeVec, Opts, Registry};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::oneshot;
+use prometheus::Registry;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
-use crate::admin::{Admin, Pages, Readiness, serve};
+use crate::admin::{Admin, Pages, Readiness, serve_connection};
+use crate::clock::RealClock;
+use crate::sms::ProviderId;
+use crate::telemetry::{Layout, ProviderLayout, Shape, Telemetry};
 
-fn registry() -> Registry {
+fn admin(pages: Pages, readiness: &Readiness) -> Admin {
     let registry = Registry::new();
-    let standing = IntGaugeVec::new(Opts::new("sms_sidecar_provider_standing", "standing"), &["provider", "standing"]).unwrap();
-    registry.register(Box::new(standing.clone())).unwrap();
-    standing.with_label_values(&["main", "aside"]).set(1);
-    standing.with_label_values(&["main", "open"]).set(0);
-    let first = IntGaugeVec::new(Opts::new("sms_sidecar_route_first_choice", "first"), &["route"]).unwrap();
-    registry.register(Box::new(first.clone())).unwrap();
-    first.with_label_values(&["uzbekistan"]).set(0);
-    registry
+    let id = ProviderId::new("main");
+    let provider =
+        ProviderLayout { id: id.clone(), dialect: "playmobile".into(), base_url: "https://send.example".into(), credential: None };
+    let layout = Layout { providers: vec![provider], ..Layout::default() };
+    let shape = Shape { providers: vec![(id, "playmobile".into())], layout, ..Shape::default() };
+    let telemetry = Telemetry::new(&registry, &shape, Arc::new(RealClock::start())).unwrap();
+    Admin::new(registry, Arc::new(telemetry), readiness.clone(), pages)
+}
+
+fn all() -> Admin {
+    admin(Pages::All, &Readiness::default())
+}
+
+async fn answer(admin: &Admin, request: http::request::Builder) -> (Response<()>, String) {
+    let (parts, body) = admin.answer(&request.body(()).unwrap()).await.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).unwrap())
 }
 
 async fn ask(admin: &Admin, method: Method, path: &str) -> (StatusCode, String) {
-    let reply = admin.answer(&method, path);
-    let status = reply.status();
-    let body = reply.into_body().collect().await.unwrap().to_bytes();
-    (status, String::from_utf8(body.to_vec()).unwrap())
+    let (reply, body) = answer(admin, Request::builder().method(method).uri(path).header("host", "localhost:9125")).await;
+    (reply.status(), body)
 }
 
 #[tokio::test]
-async fn metrics_live_and_the_page_answer() {
-    let admin = Admin::new(registry(), Readiness::default(), Pages::All);
+async fn metrics_live_the_page_and_its_json_answer() {
+    let admin = all();
     let (status, text) = ask(&admin, Method::GET, "/metrics").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(text.contains("sms_sidecar_provider_standing{provider=\"main\",standing=\"aside\"} 1"), "{text}");
+    assert!(text.contains("sms_sidecar_provider_standing{provider=\"main\",standing=\"open\"} 1"), "{text}");
     assert_eq!(ask(&admin, Method::GET, "/live").await, (StatusCode::OK, "live\n".to_owned()));
     let (status, page) = ask(&admin, Method::GET, "/").await;
     assert_eq!(status, StatusCode::OK);
-    for part in ["ready", "/metrics", "main                     aside", "uzbekistan               runs on a backup"] {
-        assert!(page.contains(part), "{part} in {page}");
+    assert!(page.contains("Do codes arrive?") && page.contains(">main</h3>"), "{page}");
+    let (status, json) = ask(&admin, Method::GET, "/status.json").await;
+    assert_eq!(status, StatusCode::OK);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["providers"][0]["provider"], "main");
+    assert_eq!(json["answer"]["able"], "idle");
+    for asset in ["/status.css", "/status.js", "/icon.svg"] {
+        assert_eq!(ask(&admin, Method::GET, asset).await.0, StatusCode::OK, "{asset}");
     }
-    assert_eq!(page.matches("  main ").count(), 1, "{page}");
     assert_eq!(ask(&admin, Method::GET, "/config").await.0, StatusCode::NOT_FOUND);
 }
 
 #[tokio::test]
-async fn the_listener_for_other_hosts_has_the_three_probes_only() {
-    let admin = Admin::new(registry(), Readiness::default(), Pages::Probes);
+async fn the_listener_for_other_hosts_has_the_three_probes_only_and_is_asked_by_any_name() {
+    let admin = admin(Pages::Probes, &Readiness::default());
     for path in ["/metrics", "/live", "/ready"] {
-        assert_eq!(ask(&admin, Method::GET, path).await.0, StatusCode::OK, "{path}");
+        let (reply, _) = answer(&admin, Request::builder().uri(path).header("host", "sidecar.internal:9126")).await;
+        assert_eq!(reply.status(), StatusCode::OK, "{path}");
     }
-    assert_eq!(ask(&admin, Method::GET, "/").await.0, StatusCode::NOT_FOUND);
+    for path in ["/", "/status.json", "/status.js", "/status.css", "/icon.svg"] {
+        assert_eq!(ask(&admin, Method::GET, path).await.0, StatusCode::NOT_FOUND, "{path}");
+    }
 }
 
 #[tokio::test]
 async fn nothing_but_get_and_head() {
-    let admin = Admin::new(registry(), Readiness::default(), Pages::All);
-    for method in [Method::POST, Method::PUT, Method::DELETE, Method::OPTIONS, Method::CONNECT, Method::TRACE] {
-        let reply = admin.answer(&method, "/metrics");
-        assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED, "{method}");
-        assert_eq!(reply.headers()["allow"], "GET, HEAD");
+    let admin = all();
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::CONNECT, Method::TRACE] {
+        for path in ["/", "/metrics", "/live", "/status.json"] {
+            let (reply, _) = answer(&admin, Request::builder().method(&method).uri(path).header("host", "localhost")).await;
+            assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            assert_eq!(reply.headers()["allow"], "GET, HEAD");
+        }
     }
     assert_eq!(ask(&admin, Method::HEAD, "/ready").await.0, StatusCode::OK);
 }
 
 #[tokio::test]
+async fn every_answer_tells_the_browser_to_load_nothing_else_and_to_let_nobody_in() {
+    let admin = all();
+    for path in ["/", "/status.json", "/status.js", "/metrics", "/live", "/nowhere"] {
+        let (reply, _) = answer(&admin, Request::builder().uri(path).header("host", "localhost")).await;
+        let header = |name: &str| reply.headers()[name].to_str().unwrap().to_owned();
+        let policy = header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{path}: {policy}");
+        let expected = [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cache-control", "no-store"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ];
+        for (name, value) in expected {
+            assert_eq!(header(name), value, "{path}");
+        }
+        assert!(!reply.headers().contains_key("set-cookie"), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn another_name_or_another_site_sees_only_whether_we_live() {
+    let admin = all();
+    for path in ["/", "/status.json", "/metrics", "/status.js"] {
+        let (rebound, text) = answer(&admin, Request::builder().uri(path).header("host", "evil.example:9125")).await;
+        assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
+        assert!(!text.contains("main") && text.contains("localhost"), "{text}");
+        let foreign = Request::builder().uri(path).header("host", "localhost").header("sec-fetch-site", "cross-site");
+        assert_eq!(answer(&admin, foreign).await.0.status(), StatusCode::FORBIDDEN, "{path}");
+    }
+    let probe = Request::builder().uri("/ready").header("host", "pod.cluster.local");
+    assert_eq!(answer(&admin, probe).await.0.status(), StatusCode::OK);
+}
+
+#[tokio::test]
 async fn ready_waits_for_every_guard_and_names_them() {
     let readiness = Readiness::default();
-    let admin = Admin::new(registry(), readiness.clone(), Pages::All);
+    let admin = admin(Pages::All, &readiness);
     let (config, first, second) = (readiness.wait_for("config"), readiness.wait_for("listeners"), readiness.wait_for("listeners"));
     let expected = "not ready, waiting for: config, listeners\n".to_owned();
     assert_eq!(ask(&admin, Method::GET, "/ready").await, (StatusCode::SERVICE_UNAVAILABLE, expected));
+    assert!(ask(&admin, Method::GET, "/").await.1.contains("Not ready yet; waiting for: config, listeners."));
     drop(config);
     drop(first);
     assert_eq!(ask(&admin, Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
@@ -79,30 +138,74 @@ async fn ready_waits_for_every_guard_and_names_them() {
     assert_eq!(ask(&admin, Method::GET, "/ready").await, (StatusCode::OK, "ready\n".to_owned()));
 }
 
-/// Writes `request` to a served listener and reads until the other side closes.
+/// A served connection's other end.
+fn connect(admin: &Admin) -> DuplexStream {
+    let (ours, theirs) = duplex(256 << 10);
+    tokio::spawn(serve_connection(theirs, admin.clone()));
+    ours
+}
+
+/// Writes `request` and reads until the other side closes.
 async fn raw(request: &[u8]) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (stop, stopped) = oneshot::channel::<()>();
-    let admin = Admin::new(registry(), Readiness::default(), Pages::All);
-    let server = tokio::spawn(serve(listener, admin, async move { drop(stopped.await) }));
-    let mut socket = TcpStream::connect(address).await.unwrap();
-    socket.write_all(request).await.unwrap();
+    let mut socket = connect(&all());
+    // The other side may close before it has read all.
+    socket.write_all(request).await.unwrap_or_default();
     let mut reply = Vec::new();
     socket.read_to_end(&mut reply).await.unwrap_or_default();
-    stop.send(()).unwrap();
-    server.await.unwrap();
     String::from_utf8(reply).unwrap()
 }
 
 #[tokio::test]
 async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
-    let page = raw(b"GET /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
+    let page = raw(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("\r\n\r\nlive\n"), "{page}");
-    let head = raw(b"HEAD /live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await;
-    assert!(head.contains("content-length: 5\r\n") && head.ends_with("\r\n\r\n"), "{head}");
-    let mut large = b"GET /live HTTP/1.1\r\nHost: x\r\nX-Large: ".to_vec();
-    large.extend(std::iter::repeat_n(b'a', 20_000));
-    let refused = raw(&large).await;
-    assert!(refused.starts_with("HTTP/1.1 431 "), "{refused}");
+    let head = raw(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    for huge in [
+        format!("GET /live HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(64 << 10)),
+        format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(64 << 10)),
+        format!("GET /live HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(4_000)),
+    ] {
+        let reply = raw(huge.as_bytes()).await;
+        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{reply}");
+    }
+    for malformed in [
+        &b"\x16\x03\x01\x02\x00\x01\x00"[..],
+        b"GET\r\n\r\n",
+        b"GET /live HTTP/9.9\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+        b"GET /live HTTP/1.1\r\nA B: c\r\n\r\n",
+    ] {
+        let reply = raw(malformed).await;
+        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{malformed:?}: {reply}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_byte_by_byte_is_cut_off() {
+    let mut socket = connect(&all());
+    let began = tokio::time::Instant::now();
+    socket.write_all(b"GET /live HTTP/1.1\r\nHost: loc").await.unwrap();
+    let mut reply = Vec::new();
+    socket.read_to_end(&mut reply).await.unwrap_or_default();
+    assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn whoever_holds_every_place_does_not_keep_a_probe_out() {
+    let admin = all();
+    let mut held = Vec::new();
+    for _ in 0..200 {
+        let mut socket = connect(&admin);
+        socket.write_all(b"GET /live HTTP/1.1\r\nHost: ").await.unwrap();
+        held.push(socket);
+    }
+    let mut probe = connect(&admin);
+    probe.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    let mut reply = String::new();
+    probe.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
+    let mut first = Vec::new();
+    held[0].read_to_end(&mut first).await.unwrap_or_default();
+    assert!(first.is_empty(), "the oldest made room");
 }

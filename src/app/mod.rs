@@ -103,7 +103,7 @@ impl App {
         let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics].into_iter().flatten().collect();
         let setup = Setup { ca: ca.cloned(), limits: self.loaded.limits, own, marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
         let doors = Doors::new(Arc::clone(&self.proxy), setup);
-        let pages = |pages| Pagesite(Admin::new(self.registry.clone(), readiness.clone(), pages));
+        let pages = |pages| Pagesite(Admin::new(self.registry.clone(), Arc::clone(&self.telemetry), readiness.clone(), pages));
         if let Some(address) = listen.proxy {
             server.tcp("proxy", address, doors.clone())?;
         }

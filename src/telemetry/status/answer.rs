@@ -65,7 +65,9 @@ fn verdict(status: &Status, recent: &Messages, last: Option<&str>) -> (Able, Str
         (stuck, _) if stuck.len() == acting.len() => (Able::No, "No: no route can deliver.".to_owned()),
         ([one], _) => (Able::Partly, format!("Only in part: route {one} cannot deliver.")),
         ([_, ..], _) => (Able::Partly, format!("Only in part: routes {} cannot deliver.", and(&stuck))),
-        _ if failed > 0 && failed * 2 >= all => (Able::Failing, format!("Hardly: of the last {} {failed} not delivered.", counted(all))),
+        _ if failed > 0 && failed * 2 >= all => {
+            (Able::Failing, format!("Hardly: {failed} of the last {} not delivered.", failing(all, failed)))
+        }
         ([], [_, ..]) if first => (Able::Backup, format!("Yes, by a backup: {} out.", are(&missing))),
         ([], [_, ..]) => (Able::Backup, format!("Yes, but {} out.", are(&missing))),
         ([], []) if status.messages.all() > 0 => (Able::Yes, "Yes, codes arrive.".to_owned()),
@@ -200,8 +202,9 @@ pub fn clock(at: &str, now: &str) -> String {
     }
 }
 
-fn counted(messages: u64) -> String {
-    if messages == 1 { "1 message".to_owned() } else { format!("{messages} messages") }
+/// `1 message was`, `3 messages were`.
+fn failing(all: u64, failed: u64) -> String {
+    format!("{all} message{} {}", if all == 1 { "" } else { "s" }, if failed == 1 { "was" } else { "were" })
 }
 
 /// `a is`, `a and b are`.

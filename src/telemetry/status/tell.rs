@@ -43,7 +43,7 @@ pub(crate) fn tell(facts: &Facts, now: Moment, wall: SystemTime) -> Status {
         answer: answer::Answer::default(),
     };
     let last = facts.ways.values().filter_map(|way| way.accepted.as_ref()).max_by_key(|(_, at)| *at);
-    let last = last.map(|(by, at)| format!("the last {} ago by {by}", span(wall.duration_since(*at).unwrap_or_default())));
+    let last = last.map(|(by, at)| format!("the last {} by {by}", ago(wall.duration_since(*at).unwrap_or_default())));
     status.answer = answer::answer(&status, &teller.messages(5), last.as_deref());
     status
 }
@@ -68,7 +68,8 @@ impl Teller<'_> {
         told.can_deliver = told.standing == "open";
         if let Some(problem) = self.unread(&told) {
             told.can_deliver = false;
-            told.evidence.get_or_insert(problem);
+            told.evidence.get_or_insert("nothing of its vault entry was ever read".to_owned());
+            told.remedy.get_or_insert(problem);
         }
         told.says = answer::standing(&told, &time(self.wall));
         told
@@ -227,6 +228,10 @@ fn attempt(note: &AttemptNote) -> Attempt {
         says: note.says.clone(),
         took_ms: millis(note.took),
     }
+}
+
+fn ago(time: Duration) -> String {
+    if time < Duration::from_secs(5) { "just now".to_owned() } else { format!("{} ago", span(time)) }
 }
 
 fn millis(took: Duration) -> u64 {

@@ -1,0 +1,120 @@
+//! Whom the pages are shown to. Nothing here can be changed, but names of providers and numbers of messages
+//! are nobody's business on another site: a page there must not read ours through the browser of
+//! somebody on this host. Pure: a request's head in, a refusal out.
+
+use std::net::IpAddr;
+
+use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use http::{StatusCode, Uri};
+
+const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// A status and what to do, for the reader of the answer.
+pub(super) type Refusal = (StatusCode, &'static str);
+
+const TWO_HOSTS: Refusal = (StatusCode::BAD_REQUEST, "A request names one host.\n");
+const NOT_OURS: Refusal = (
+    StatusCode::MISDIRECTED_REQUEST,
+    "This address is asked by an IP address or as localhost, so that no name of somebody else's can be pointed at it. \
+     A Prometheus that uses a name gets an address of its own: `[listen] metrics`.\n",
+);
+const OTHER_SITE: Refusal =
+    (StatusCode::FORBIDDEN, "A page of another site asked for this; open the address itself, here nothing is shown to other sites.\n");
+
+/// Why this request is not answered, if it is not.
+pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
+    if hosts.next().is_some() {
+        return Some(TWO_HOSTS);
+    }
+    // A client that names no host is no browser.
+    let named = [host, uri.authority().map(http::uri::Authority::as_str)];
+    if named.into_iter().flatten().any(|host| !is_ours(host)) {
+        return Some(NOT_OURS);
+    }
+    let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
+    let own_origin = origin.is_none_or(|origin| origin.strip_prefix("http://").is_some_and(|from| Some(from) == host));
+    (!own_origin || !own_site(headers)).then_some(OTHER_SITE)
+}
+
+/// An address as digits cannot be rebound to another, a name can; `localhost` is this host in every browser.
+fn is_ours(authority: &str) -> bool {
+    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((host, port)) => (host, port.strip_prefix(':')),
+        None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+    };
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let local = name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
+    local && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// A link from elsewhere (a dashboard, a runbook) may open the page; nothing else of another site may ask.
+fn own_site(headers: &HeaderMap) -> bool {
+    let word = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    match word(SITE) {
+        None | Some("same-origin" | "none") => true,
+        Some(_) => word(MODE) == Some("navigate") && word(DEST) == Some("document"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn asked(uri: &str, headers: &[(HeaderName, &'static str)]) -> Option<StatusCode> {
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.append(name.clone(), HeaderValue::from_static(value));
+        }
+        refusal(&uri.parse().unwrap(), &map).map(|(status, _)| status)
+    }
+
+    #[test]
+    fn an_address_or_localhost_is_asked_and_no_other_name() {
+        for host in ["127.0.0.1:9125", "127.0.0.1", "[::1]:9125", "10.1.2.3:9125", "localhost:9125", "LOCALHOST.", "ops.localhost:80"] {
+            assert_eq!(asked("/", &[(HOST, host)]), None, "{host}");
+        }
+        let strange = [
+            "evil.example",
+            "evil.example:9125",
+            "127.0.0.1.evil.example",
+            "localhost.evil.example",
+            "notlocalhost",
+            "",
+            "127.0.0.1:x",
+            "::1:9125:a",
+        ];
+        for host in strange {
+            assert_eq!(asked("/", &[(HOST, host)]), Some(StatusCode::MISDIRECTED_REQUEST), "{host}");
+        }
+        assert_eq!(asked("http://evil.example/", &[(HOST, "127.0.0.1")]), Some(StatusCode::MISDIRECTED_REQUEST), "absolute form");
+        assert_eq!(asked("/", &[(HOST, "127.0.0.1"), (HOST, "127.0.0.1")]), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(asked("/", &[]), None, "no browser");
+    }
+
+    #[test]
+    fn another_site_may_link_here_and_read_nothing() {
+        let host = (HOST, "localhost:9125");
+        let from = |site, mode, dest| asked("/status.json", &[host.clone(), (SITE, site), (MODE, mode), (DEST, dest)]);
+        assert_eq!(from("same-origin", "cors", "empty"), None);
+        assert_eq!(from("none", "navigate", "document"), None, "typed");
+        assert_eq!(from("cross-site", "navigate", "document"), None, "followed a link");
+        for (site, mode, dest) in [
+            ("cross-site", "cors", "empty"),
+            ("same-site", "no-cors", "script"),
+            ("cross-site", "navigate", "iframe"),
+            ("cross-site", "no-cors", "image"),
+        ] {
+            assert_eq!(from(site, mode, dest), Some(StatusCode::FORBIDDEN), "{site} {mode} {dest}");
+        }
+        assert_eq!(asked("/", &[host.clone(), (ORIGIN, "http://localhost:9125")]), None);
+        for origin in ["http://localhost:3000", "https://localhost:9125", "null", "http://evil.example"] {
+            assert_eq!(asked("/", &[host.clone(), (ORIGIN, origin)]), Some(StatusCode::FORBIDDEN), "{origin}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+// Asks for the page again and takes over what changed, node by node, so that focus, selection and what a
+// screen reader is at stay where they are. No answer is said, for an old page must not look like a fresh one.
+'use strict';
+(() => {
+  const EVERY = 2000;
+  const main = document.getElementById('main');
+  const fresh = document.getElementById('fresh');
+  const asOf = document.getElementById('asof');
+
+  /** Makes `old` equal to `next`, and touches nothing that is equal already. */
+  function take(old, next) {
+    if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
+      old.replaceWith(document.importNode(next, true));
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      if (old.nodeValue !== next.nodeValue) old.nodeValue = next.nodeValue;
+      return;
+    }
+    for (const { name } of [...old.attributes]) if (!next.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of next.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    const [mine, theirs] = [[...old.childNodes], [...next.childNodes]];
+    theirs.forEach((child, at) => (mine[at] ? take(mine[at], child) : old.append(document.importNode(child, true))));
+    mine.slice(theirs.length).forEach((child) => child.remove());
+  }
+
+  /** Says it only when it is another state: this line is read aloud. */
+  function say(text, stale) {
+    if (fresh.textContent !== text) fresh.textContent = text;
+    document.body.classList.toggle('stale', stale);
+  }
+
+  async function ask() {
+    try {
+      const answer = await fetch('/', { cache: 'no-store', signal: AbortSignal.timeout(10 * EVERY) });
+      if (!answer.ok) throw new Error(`${answer.status}`);
+      const next = new DOMParser().parseFromString(await answer.text(), 'text/html');
+      take(main, next.getElementById('main'));
+      document.title = next.title;
+      take(asOf, next.getElementById('asof'));
+      say('Live', false);
+    } catch {
+      say('No answer from the sidecar; what you see is', true);
+    }
+  }
+
+  let waiting;
+  function again() {
+    clearTimeout(waiting);
+    if (document.hidden) return;
+    ask().finally(() => { waiting = setTimeout(again, EVERY); });
+  }
+  document.addEventListener('visibilitychange', again);
+  again();
+})();

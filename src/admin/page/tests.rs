@@ -1,0 +1,118 @@
+//! What the page says of a status, and that no word of it becomes markup.
+
+use crate::admin::page::{asset, page, providers::amount};
+use crate::telemetry::status::{Able, Answer, Attempt, Balance, Call, Config, Entry, Provider, Reload, Route, Status, Vault};
+
+const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&amp;";
+
+/// A status in which every word that is not ours is `words`.
+fn status(words: &str) -> Status {
+    let (word, some) = (words.to_owned(), Some(words.to_owned()));
+    let attempt =
+        Attempt { provider: word.clone(), outcome: "refused".into(), cause: some.clone(), says: some.clone(), ..Attempt::default() };
+    let call = Call {
+        id: word.clone(),
+        caller: some.clone(),
+        dialect: some.clone(),
+        route: some.clone(),
+        recipient: some.clone(),
+        cause: some.clone(),
+        verdict: word.clone(),
+        attempts: vec![attempt],
+        ..Call::default()
+    };
+    let provider = Provider {
+        provider: word.clone(),
+        dialect: word.clone(),
+        base_url: word.clone(),
+        standing: "aside".into(),
+        says: word.clone(),
+        since: some.clone(),
+        cause: some.clone(),
+        certainty: some.clone(),
+        alternatives: vec![word.clone()],
+        evidence: some.clone(),
+        remedy: some.clone(),
+        credential: some.clone(),
+        balance: Some(Balance { value: 1.0, unit: word.clone(), at: word.clone() }),
+        ..Provider::default()
+    };
+    let route = Route {
+        route: word.clone(),
+        providers: vec![word.clone()],
+        recipients: vec![word.clone()],
+        says: word.clone(),
+        ..Route::default()
+    };
+    let entry = Entry { path: word.clone(), result: word.clone(), failing_since: some.clone(), problem: some.clone(), ..Entry::default() };
+    Status {
+        at: word.clone(),
+        answer: Answer { able: Able::No, says: word.clone(), because: word.clone(), also: vec![word.clone()] },
+        routes: vec![route],
+        providers: vec![provider],
+        calls: vec![call],
+        vaults: vec![Vault { vault: word.clone(), kind: word.clone(), entries: vec![entry] }],
+        config: Config {
+            file: word.clone(),
+            reload: Some(Reload { at: word.clone(), result: "failed".into(), problem: some }),
+            listen: vec![word],
+            ..Config::default()
+        },
+        ..Status::default()
+    }
+}
+
+#[test]
+fn foreign_words_are_text_wherever_they_stand() {
+    let (plain, hostile) = (page(&status("word"), &[]), page(&status(MARKUP), &["config"]));
+    assert!(!hostile.contains("<script>alert") && !hostile.contains("<img"), "{hostile}");
+    let shown = |text: &str, what: &str| text.matches(what).count();
+    assert!(shown(&plain, "word") > 25, "a test that places no words shows nothing");
+    assert_eq!(
+        shown(&hostile, "&lt;script&gt;alert(1)"),
+        shown(&plain, "word") - shown(&plain, "class=\"word"),
+        "each word is there as text"
+    );
+    assert_eq!(shown(&hostile, "<script"), 1, "our own file");
+    assert!(!hostile.contains("style=") && !hostile.contains("javascript:"), "{hostile}");
+}
+
+#[test]
+fn what_is_in_backticks_is_something_to_type() {
+    let page = page(&status("run `sms-sidecar resume <x>` now"), &[]);
+    assert!(page.contains("run <code>sms-sidecar resume &lt;x&gt;</code> now"), "{page}");
+}
+
+#[test]
+fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
+    let mut told = status("word");
+    told.providers[0].says = "set aside until something changes".into();
+    told.providers[0].remedy = Some("top up".into());
+    let page = page(&told, &[]);
+    for part in ["<svg class=\"sign bad\"", "set aside until something changes", "<dt>To do</dt><dd>top up</dd>"] {
+        assert!(page.contains(part), "{part} in {page}");
+    }
+    assert!(page.find("To do") < page.find("Evidence"), "what one acts on comes first");
+}
+
+#[test]
+fn amounts_read_well() {
+    for (value, text) in [
+        (0.0, "0"),
+        (12_450.5, "12\u{202f}450.5"),
+        (1_234_567.0, "1\u{202f}234\u{202f}567"),
+        (-1_000.25, "-1\u{202f}000.25"),
+        (100.0, "100"),
+    ] {
+        assert_eq!(amount(value), text);
+    }
+}
+
+#[test]
+fn the_page_loads_what_is_here() {
+    let page = page(&Status::default(), &[]);
+    for path in ["/status.css", "/status.js", "/icon.svg"] {
+        assert!(page.contains(&format!("\"{path}\"")) && asset(path).is_some(), "{path}");
+    }
+    assert!(asset("/etc/passwd").is_none());
+}
