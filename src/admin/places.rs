@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-const CONNECTIONS: usize = 32;
+/// More than any honest readers need, few beside the file descriptors that calls need.
+const CONNECTIONS: usize = 128;
 /// So many times as long as a page took, nobody gets the next: a fifth of one core at the most.
 const REST: u32 = 4;
 

@@ -92,7 +92,7 @@ impl Running {
     pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
         let socket = match &self.control {
             Some(socket) => socket.clone(),
-            None => loaded(&self.config)?.listen.control.with_context(|| {
+            None => loaded(&self.config).context("the config says where the running sidecar is asked; `--control SOCKET` says it without one")?.listen.control.with_context(|| {
                 format!(
                     "{}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"",
                     self.config.display()

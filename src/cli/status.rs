@@ -253,3 +253,44 @@ fn widest<'a>(words: impl Iterator<Item = &'a str>) -> usize {
 fn plain(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::telemetry::status::{Answer, Hour};
+
+    fn hour(accepted: &[u32], refused: &[u32]) -> Hour {
+        let row = |last: &[u32]| [vec![0; 60 - last.len()], last.to_vec()].concat();
+        Hour { accepted: row(accepted), refused: row(refused), unknown: row(&[]), unsent: row(&[]) }
+    }
+
+    #[test]
+    fn the_strip_shows_how_much_and_where_it_failed() {
+        let provider = Provider { hour: hour(&[1, 0, 0, 0, 4, 4], &[1, 0]), ..Provider::default() };
+        assert_eq!(spark(&provider), format!("{}▁·×", "·".repeat(27)));
+        let steady = Provider { hour: hour(&[1, 0, 0, 0, 4, 4], &[]), ..Provider::default() };
+        assert_eq!(spark(&steady), format!("{}▁·█", "·".repeat(27)));
+    }
+
+    #[test]
+    fn what_somebody_acts_on_is_a_line_of_its_own_and_foreign_words_move_no_cursor() {
+        let provider = Provider {
+            provider: "main".into(),
+            standing: "aside".into(),
+            says: "set aside".into(),
+            cause: Some("credential-rejected".into()),
+            certainty: Some("ambiguous".into()),
+            alternatives: vec!["ip-not-allowed".into()],
+            evidence: Some("it said \u{1b}[2J\rpwned".into()),
+            remedy: Some("put it right".into()),
+            ..Provider::default()
+        };
+        let answer = Answer { able: Able::No, says: "No: no route can deliver.".into(), ..Answer::default() };
+        let status = Status { answer, providers: vec![provider], ..Status::default() };
+        let text = anstream::adapter::strip_str(&told(&status, 10)).to_string();
+        assert!(text.starts_with("✕ No: no route can deliver.\n"), "{text}");
+        assert!(text.contains("✕ main  set aside") && text.contains("\n      to do      put it right\n"), "{text}");
+        assert!(text.contains("credential-rejected (ambiguous, or ip-not-allowed)"), "{text}");
+        assert!(!told(&status, 10).contains("\u{1b}[2J") && !text.contains('\r'), "{text:?}");
+    }
+}

@@ -13,11 +13,11 @@ export async function settled(proxy, check) {
   return eventually(async () => {
     const status = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
     return check(status) && status;
-  });
+  }, 60_000);
 }
 
 const standing = (name, word) => ({ providers }) => providers.find(({ provider }) => provider === name)?.standing === word;
-const failing = ({ vaults }) => vaults.some(({ entries }) => entries.some(({ failing_since: since }) => since));
+const failing = ({ vaults }) => vaults.every(({ entries }) => entries.length === 2 && entries.every(({ failing_since: since }) => since));
 
 /** What a provider may answer that is not its own words: markup, and a script that would run if it were one. */
 export const MARKUP = '<b>Blocked</b><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">';

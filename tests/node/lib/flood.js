@@ -1,0 +1,22 @@
+// A process that asks an admin address in every bad way there is, until it is ended: so many connections of
+// each kind are kept open, and opened again when they are closed.
+import net from 'node:net';
+
+const [port, each] = process.argv.slice(2).map(Number);
+const KINDS = [
+  'GET / HTTP/1.1\r\nHost: local',
+  `GET /${'x'.repeat(100_000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+  `GET / HTTP/1.1\r\nHost: localhost\r\n${'A: b\r\n'.repeat(5_000)}\r\n`,
+  '\x16\x03\x01\0\xff\r\n\r\nGET\r\n\r\n',
+  `POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\n${'x'.repeat(200_000)}`,
+  'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100),
+];
+
+function open(bytes) {
+  const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
+  socket.on('error', () => {});
+  socket.on('close', () => setTimeout(open, 50, bytes));
+  socket.resume();
+}
+for (let n = 0; n < each; n += 1) KINDS.forEach(open);
+process.send?.('open');

@@ -1,0 +1,259 @@
+// What ops look at: the page in a real Chromium in eight situations, its JSON, and `status` on a terminal.
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { after, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { PHONE, WIDE, closeBrowser, open, shot } from './lib/browser.js';
+import { call, cli, freePort, get } from './lib/sidecar.js';
+import { MARKUP, SITUATIONS, settled } from './lib/situations.js';
+import { TEXT, delivered, eventually, say, stage } from './lib/stage.js';
+
+const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
+const FLOOD = fileURLToPath(new URL('lib/flood.js', import.meta.url));
+after(closeBrowser);
+
+/** What each situation must show: the answer, what stands on the page, how the command ends. */
+const SHOWN = {
+  fresh: { title: /^Ready; no message has come yet\./, able: 'idle', code: 0, page: [/No call has come yet/, /version 1/, /nothing was sent/] },
+  well: { title: /^Yes, codes arrive\./, able: 'yes', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
+  rejected: {
+    title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0,
+    page: [/set aside/, /credential-rejected/, /likely|certain/, /To do\s+username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
+  },
+  empty: { title: /^Yes, by a backup: vonage is out\./, able: 'backup', code: 0, page: [/balance-empty/, /To do\s+top up the vonage account/, /sms-sidecar resume vonage/] },
+  throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0, page: [/rests until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
+  paused: { title: /^Yes, but twilio is out\./, able: 'backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
+  stuck: { title: /^No: route all cannot deliver\./, able: 'no', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
+  dark: {
+    title: /^Yes, but twilio is out\./, able: 'backup', code: 0,
+    page: [/not usable: its credential was never read/, /Vault local cannot be read since/, /stays in use/, /The reload of \d\d:\d\d:\d\d UTC failed/, /unknown key `dialekt`/],
+  },
+};
+
+test('eight situations are staged', () => assert.deepEqual(Object.keys(SHOWN), Object.keys(SITUATIONS)));
+
+for (const [name, shown] of Object.entries(SHOWN)) {
+  test(`the page in a browser: ${name}`, async (t) => {
+    const { proxy } = await SITUATIONS[name](t);
+    for (const [look, options] of Object.entries({
+      'wide-light': { viewport: WIDE }, 'wide-dark': { viewport: WIDE, colour: 'dark' },
+      'phone-light': { viewport: PHONE }, 'phone-dark-no-script': { viewport: PHONE, colour: 'dark', script: false },
+    })) {
+      const page = await open(t, proxy.admin, options);
+      if (options.script !== false) await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+      await shot(page, `${name}-${look}`);
+      assert.match(await page.title(), shown.title, look);
+      const text = await page.locator('body').innerText();
+      for (const part of shown.page) assert.match(text, part, look);
+      assert.doesNotMatch(text, /901234567|Kod:|canary/i, 'no number, no text, no secret');
+      if (options.script !== false) await accessible(page, look);
+      const { scrollWidth, clientWidth } = await widths(page);
+      assert.ok(scrollWidth <= clientWidth, `${look}: ${scrollWidth} wide in ${clientWidth}`);
+      assert.deepEqual(page.complaints, [], `${look}: nothing violates the policy, nothing breaks`);
+      for (const url of page.asked) assert.ok(url.startsWith(`${proxy.admin}/`), `${look}: asked ${url}`);
+      assert.deepEqual(await page.context().cookies(), []);
+    }
+    sameEverywhere(proxy, shown, JSON.parse((await get(`${proxy.admin}/status.json`)).body));
+  });
+}
+
+/** Page, JSON and terminal tell one thing. */
+function sameEverywhere(proxy, shown, json) {
+  const told = cli('status', '--control', proxy.listen.control, '--json', { expectCode: shown.code });
+  const again = JSON.parse(told.stdout);
+  const facts = ({ answer: { able, says }, routes, providers, calls, vaults }) => ({
+    able, says, routes: routes.map(({ route, can_deliver: can, says: words }) => [route, can, words]),
+    providers: providers.map(({ provider, standing, says: words, cause, certainty, evidence, remedy, since }) => [provider, standing, words, cause, certainty, evidence, remedy, since]),
+    calls: calls.map(({ id }) => id), vaults: vaults.map(({ vault, entries }) => [vault, entries.map(({ path, problem }) => [path, problem])]),
+  });
+  assert.deepEqual(facts(again), facts(json));
+  assert.equal(json.answer.able, shown.able);
+  const { stdout } = cli('status', '--control', proxy.listen.control, '--calls', '50', { expectCode: shown.code });
+  // eslint-disable-next-line no-control-regex
+  assert.doesNotMatch(stdout, /\u001b/, 'colours on a terminal only');
+  for (const words of [json.answer.says, ...json.routes.map(({ says }) => says), ...json.providers.flatMap(({ says, cause, remedy, evidence }) => [says, cause, remedy, evidence])]) {
+    if (words) assert.ok(stdout.includes(words), `${words} in ${stdout}`);
+  }
+  assert.equal(stdout.split('\n').filter((line) => /^ {2}\d\d:\d\d:\d\d UTC/.test(line)).length, json.calls.length);
+}
+
+function widths(page) {
+  return page.locator('html').evaluate(({ scrollWidth, clientWidth }) => ({ scrollWidth, clientWidth }));
+}
+
+/** Axe's rules for WCAG 2.2 AA, run without loosening the page's own policy. */
+async function accessible(page, look) {
+  await page.evaluate(readFileSync(AXE, 'utf8'));
+  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  assert.deepEqual(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`), [], look);
+}
+
+test('a reply with markup in it stays text: on the page, in the JSON, after an update by script', async (t) => {
+  const { proxy } = await SITUATIONS.stuck(t);
+  const page = await open(t, proxy.admin);
+  await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+  assert.doesNotMatch(await page.title(), /owned/);
+  assert.equal(await page.locator('main img, main script, main b').count(), 0);
+  assert.ok((await page.locator('main').innerText()).includes(MARKUP.slice(0, 40)), 'it is shown as it came');
+  const json = await get(`${proxy.admin}/status.json`);
+  assert.equal(json.headers['content-type'], 'application/json');
+  assert.ok(JSON.parse(json.body).providers.some(({ evidence }) => evidence.includes('<script>')));
+});
+
+test('an open page follows what happens, keeps the focus, says a change politely, and does not pose as fresh when nobody answers', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t, { route: { repeat_window: '0s' } });
+  const page = await open(t, proxy.admin);
+  await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+  assert.match(await page.locator('h1').innerText(), /Ready/);
+  const live = page.locator('[aria-live=polite]');
+  assert.equal(await live.locator('h1').count(), 1);
+  await page.locator('footer a').first().focus();
+  await page.evaluate(() => { document.querySelector('h1').dataset.kept = 'yes'; });
+  playmobile.rotate({ password: 'the-new-one' });
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  await page.waitForFunction(() => /playmobile is out/.test(document.querySelector('h1').textContent), null, { timeout: 20_000 });
+  assert.match(await page.locator('main').innerText(), /credential-rejected/);
+  assert.match(await page.title(), /playmobile is out/);
+  assert.equal(await page.evaluate(() => document.activeElement.textContent), 'status.json', 'the focus stays');
+  await proxy.stop();
+  await page.waitForFunction(() => /No answer/.test(document.getElementById('fresh').textContent), null, { timeout: 30_000 });
+  assert.equal(await page.locator('body.stale').count(), 1);
+  assert.match(await page.locator('.fresh').first().innerText(), /what you see is as of \d\d:\d\d:\d\d UTC/);
+});
+
+test('by keyboard: a way past the head, every stop visible, in the order of the page', async (t) => {
+  const { proxy } = await SITUATIONS.dark(t);
+  const page = await open(t, proxy.admin);
+  const stops = [];
+  for (let n = 0; n < 12; n += 1) {
+    await page.keyboard.press('Tab');
+    const stop = await page.evaluate(() => {
+      const at = document.activeElement;
+      if (at === document.body) return undefined;
+      const { width, height, top } = at.getBoundingClientRect();
+      const { outlineStyle, outlineWidth } = getComputedStyle(at);
+      return { name: at.getAttribute('aria-label') ?? at.textContent, top: top + scrollY, seen: width > 1 && height > 1 && outlineStyle !== 'none' && parseFloat(outlineWidth) >= 2 };
+    });
+    if (!stop) break;
+    stops.push(stop);
+  }
+  assert.deepEqual(stops.map(({ name }) => name), ['Skip to the answer', 'What the reload said', 'status.json', 'metrics', 'ready', 'live']);
+  for (const { name, seen } of stops) assert.ok(seen, `${name} shows no focus`);
+  assert.deepEqual(stops.map(({ top }) => top), stops.map(({ top }) => top).sort((a, b) => a - b));
+  await page.locator('.skip').focus();
+  await page.keyboard.press('Enter');
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+});
+
+test('for a screen reader: landmarks, one h1, no level left out, a table with caption and scopes', async (t) => {
+  const { proxy } = await SITUATIONS.rejected(t);
+  for (const viewport of [WIDE, PHONE]) {
+    const page = await open(t, proxy.admin, { viewport });
+    for (const role of ['banner', 'main', 'contentinfo', 'navigation']) assert.equal(await page.getByRole(role).count(), 1, role);
+    const levels = await page.locator('h1, h2, h3, h4').evaluateAll((all) => all.map(({ tagName }) => Number(tagName[1])));
+    assert.equal(levels.filter((level) => level === 1).length, 1);
+    levels.reduce((before, level) => { assert.ok(level <= before + 1, `${levels}`); return level; }, 0);
+    const table = page.getByRole('table');
+    assert.match(await table.locator('caption').innerText(), /numbers masked/);
+    assert.equal(await table.getByRole('columnheader').count(), 5);
+    assert.equal(await table.getByRole('rowheader').count(), 7);
+    assert.equal(await page.locator('th:not([scope])').count(), 0);
+    assert.equal(await page.locator('svg:not([aria-hidden=true])').count(), 0, 'what is drawn is said in words beside it');
+    assert.equal(await page.locator('html[lang=en]').count(), 1);
+  }
+});
+
+test('a state is told by shape and word, not by colour alone', async (t) => {
+  const { proxy } = await SITUATIONS.rejected(t);
+  const page = await open(t, proxy.admin);
+  const signs = await page.locator('.provider header .sign').evaluateAll((all) => all.map((svg) => svg.firstElementChild.outerHTML));
+  assert.equal(new Set(signs).size, 2, `${signs}`);
+  assert.deepEqual(await page.locator('.provider .standing strong').allInnerTexts().then((all) => all.map((text) => text.split(';')[0])), ['set aside', 'in use']);
+  assert.deepEqual(await page.locator('.order').innerText().then((text) => text.replace(/\s+/g, ' ').trim()), 'In this order: playmobile (out) → twilio (in use)');
+});
+
+test('from the first 401 to its cause on the page: under a second', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t);
+  playmobile.rotate({ password: 'the-new-one' });
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  const answered = Date.now();
+  const status = await settled(proxy, ({ providers }) => providers[0].cause === 'credential-rejected');
+  assert.ok(Date.now() - answered < 1_000, `${Date.now() - answered} ms`);
+  assert.match(status.providers[0].remedy, /local:playmobile/);
+});
+
+test('what the page knows it learned from the events: balance, token, doors, credential versions', async (t) => {
+  const { proxy, vault } = await stage(t, { services: ['eskiz'], route: { repeat_window: '0s' } });
+  delivered(await say(proxy, 'eskiz'), 'eskiz');
+  vault.put('eskiz', { password: 'another-one' });
+  const status = await settled(proxy, ({ providers }) => providers[0].credential_version === 2);
+  const [eskiz] = status.providers;
+  assert.ok(eskiz.credential_age_seconds < 60);
+  assert.equal(eskiz.hour.accepted.at(-1) + eskiz.hour.accepted.at(-2), 1);
+  assert.equal(eskiz.credential, 'local:eskiz');
+  assert.deepEqual(status.doors.map(({ door, calls }) => [door, calls]), [['base-url', 1]]);
+  assert.match(status.build.commit, /^[0-9a-f]{12}$/);
+  assert.deepEqual([status.config.mode, status.config.file], ['act', proxy.file]);
+});
+
+test('`status` ends with 0, 1 or 2 and says so in its help', async (t) => {
+  const { at, proxy } = await stage(t);
+  assert.match(cli('status', '--help').stdout, /0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered/);
+  cli('status', '--config', proxy.file);
+  cli('pause', 'playmobile', '--config', proxy.file);
+  cli('status', '--config', proxy.file);
+  cli('pause', 'twilio', '--config', proxy.file);
+  assert.match(cli('status', '--config', proxy.file, { expectCode: 1 }).stdout, /^✕ No: route all cannot deliver\./);
+  cli('resume', 'twilio', '--config', proxy.file);
+  cli('status', '--config', proxy.file, { expectCode: 0 });
+  const none = cli('status', '--control', `${at}/nowhere.sock`, { expectCode: 2 });
+  assert.match(none.stderr, /no sidecar answers at .*nowhere\.sock/);
+});
+
+test('the metrics address has no page and is asked by any name; the admin address by localhost and addresses', async (t) => {
+  const metrics = `127.0.0.1:${await freePort()}`;
+  const { proxy } = await stage(t, { config: { listen: { metrics } } });
+  for (const path of ['/', '/status.json', '/status.js']) assert.equal((await get(`http://${metrics}${path}`)).status, 404, path);
+  assert.equal((await get(`http://${metrics}/metrics`, { headers: { host: 'sidecar.internal' } })).status, 200);
+  for (const path of ['/', '/status.json', '/metrics']) {
+    assert.equal((await get(`${proxy.admin}${path}`, { headers: { host: 'rebound.example' } })).status, 421, path);
+    assert.equal((await get(`${proxy.admin}${path}`, { headers: { 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'cors' } })).status, 403, path);
+    assert.equal((await get(`${proxy.admin}${path}`, { headers: { origin: 'http://evil.example' } })).status, 403, path);
+    for (const method of ['POST', 'PUT', 'DELETE', 'OPTIONS']) assert.equal((await call(`${proxy.admin}${path}`, { method })).status, 405, `${method} ${path}`);
+  }
+  const port = proxy.admin.split(':').at(-1);
+  assert.equal((await get(`${proxy.admin}/`, { headers: { host: `localhost:${port}` } })).status, 200);
+});
+
+test('another site in the same browser reads nothing, embeds nothing, and may only link', async (t) => {
+  const { proxy } = await stage(t);
+  const other = `http://127.0.0.1:${await freePort()}`;
+  const page = await open(t, proxy.admin);
+  await page.route(`${other}/**`, (route) => route.fulfill({ contentType: 'text/html', body: `<a id="go" href="${proxy.admin}/">status</a><iframe src="${proxy.admin}/"></iframe>` }));
+  await page.goto(`${other}/`);
+  const read = await page.evaluate((url) => fetch(url).then((answer) => answer.text(), (error) => String(error)), `${proxy.admin}/status.json`);
+  assert.match(read, /Failed to fetch/);
+  assert.doesNotMatch(await page.frames()[1].content(), /Do codes arrive/);
+  await page.locator('#go').click();
+  await page.waitForURL(`${proxy.admin}/`);
+  assert.match(await page.locator('body').innerText(), /Do codes arrive/);
+});
+
+test('bad admin requests, malformed, huge, slow and many, disturb no call', async (t) => {
+  const patient = { provider: { timeout: '30s' }, route: { repeat_window: '0s', deadline: '60s' } };
+  const { proxy, fakes: { playmobile, twilio } } = await stage(t, patient);
+  const flood = fork(FLOOD, [proxy.admin.split(':').at(-1), '25']);
+  t.after(() => flood.kill('SIGKILL'));
+  await once(flood, 'message');
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => say(proxy, 'playmobile', { text: `Kod: ${n}` })));
+  for (const answer of answers) delivered(answer, 'playmobile');
+  assert.deepEqual([playmobile.delivered.length, twilio.delivered.length], [40, 0]);
+  await eventually(async () => (await get(`${proxy.admin}/ready`).catch(() => undefined))?.status === 200, 60_000);
+  delivered(await say(proxy, 'playmobile', { text: TEXT }), 'playmobile');
+  assert.equal(flood.exitCode, null, 'it went on all the time');
+  assert.equal(proxy.child.exitCode, null);
+});
