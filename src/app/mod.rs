@@ -196,7 +196,7 @@ impl Site for Pagesite {
 }
 
 /// Which series there are, and what the status shows; listeners are those that were opened at the start.
-fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
+pub fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
     let proxy = &loaded.proxy;
     Shape {
         providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),

@@ -122,7 +122,7 @@ test('an open page follows what happens, keeps the focus, says a change politely
   await proxy.stop();
   await page.waitForFunction(() => /No answer/.test(document.getElementById('fresh').textContent), null, { timeout: 30_000 });
   assert.equal(await page.locator('body.stale').count(), 1);
-  assert.match(await page.locator('.fresh').first().innerText(), /what you see is as of \d\d:\d\d:\d\d UTC/);
+  assert.match(await page.locator('.fresh').first().innerText(), /what you see is old, as of \d\d:\d\d:\d\d UTC/);
 });
 
 test('by keyboard: a way past the head, every stop visible, in the order of the page', async (t) => {

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prometheus::Registry;
+use sms_sidecar::app::shape;
 use sms_sidecar::clock::{Clock, Moment, RealClock};
 use sms_sidecar::config::{Loaded, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
@@ -18,7 +19,7 @@ use sms_sidecar::net::drain::{Drain, Line};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::Site;
 use sms_sidecar::proxy::{Control, Parts, Proxy};
-use sms_sidecar::telemetry::{Shape, Telemetry};
+use sms_sidecar::telemetry::{Build, Telemetry};
 use sms_sidecar::vault::Keeper;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -77,7 +78,8 @@ impl Stage {
         let clock = Arc::new(Warp(RealClock::start(), Mutex::default()));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let registry = Registry::new();
-        let telemetry = Arc::new(Telemetry::new(&registry, &shape(&loaded), Arc::clone(&shared)).unwrap());
+        let telemetry =
+            Arc::new(Telemetry::new(&registry, &shape(&loaded, &loaded.listen, &Build::default()), Arc::clone(&shared)).unwrap());
         let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
         let parts = Parts { keeper, telemetry, clock: shared, marker: "test-marker".into(), config: "test.toml".into() };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
@@ -94,7 +96,7 @@ impl Stage {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let keeper = Keeper::new(&self.loaded.vault, clock, Box::new(|_| {})).after(&self.parts.keeper);
         self.parts = Parts { keeper: Arc::new(keeper), ..self.parts.clone() };
-        self.parts.telemetry.reshape(&shape(&self.loaded));
+        self.parts.telemetry.reshape(&shape(&self.loaded, &self.loaded.listen, &Build::default()));
         self.proxy.reload(self.loaded.proxy.clone(), &self.loaded.vault, &self.parts, 1 << 20).unwrap();
     }
 
@@ -174,16 +176,6 @@ fn load(vault: &std::path::Path, config: &str) -> Loaded {
     let (top, rest) = if config.starts_with("mode") { config.split_once('\n').unwrap() } else { ("", config) };
     let (loaded, problems) = check_text("test.toml", &format!("{top}\n{head}{rest}"), &Catalog::built_in());
     loaded.unwrap_or_else(|| panic!("{problems:?}"))
-}
-
-fn shape(loaded: &Loaded) -> Shape {
-    Shape {
-        providers: loaded.proxy.providers.iter().map(|own| (own.id.clone(), own.dialect.name.clone())).collect(),
-        routes: loaded.proxy.routes.iter().map(|route| route.name.clone()).collect(),
-        vaults: vec!["v".into()],
-        dialects: loaded.proxy.catalog.iter().map(|dialect| (dialect.name.clone(), "built-in".into())).collect(),
-        ..Shape::default()
-    }
 }
 
 /// A credential of the right shape.

@@ -46,7 +46,7 @@ pub(super) fn page(status: &Status, waiting: &[&str]) -> String {
                 a.skip href="#main" { "Skip to the answer" }
                 header.top {
                     p.name { "sms-sidecar" }
-                    p.fresh { span #fresh role="status" { "Snapshot" } " as of " span #asof { (clock_of(&status.at, &status.at)) } }
+                    p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { (clock_of(&status.at, &status.at)) } }
                     noscript { p.fresh { a href="/" { "Load it again" } } }
                 }
                 main #main tabindex="-1" { (content(status, waiting)) }
@@ -123,9 +123,10 @@ fn one_route(route: &Route, status: &Status) -> Markup {
                 span.hidden { "In this order: " }
                 @for (at, name) in route.providers.iter().enumerate() {
                     @if at > 0 { span.arrow aria-hidden="true" { " → " } }
-                    @let usable = status.provider(name).is_some_and(|provider| provider.can_deliver);
-                    span.member.(if usable { "good" } else { "bad" }) {
-                        (sign(if usable { Sign::Good } else { Sign::Bad })) " " (name) span.hidden { @if usable { " (in use) " } @else { " (out) " } }
+                    @let provider = status.provider(name);
+                    span.member {
+                        (sign(provider.map_or(Sign::Bad, |provider| providers::state(provider).1))) " " (name)
+                        span.hidden { @if provider.is_some_and(|provider| provider.can_deliver) { " (in use) " } @else { " (out) " } }
                     }
                 }
             }

@@ -49,7 +49,8 @@ fn one(provider: &Provider, at: usize, now: &str) -> Markup {
     }
 }
 
-fn state(provider: &Provider) -> (&'static str, Sign) {
+/// How it stands, as a class and a shape.
+pub(super) fn state(provider: &Provider) -> (&'static str, Sign) {
     match provider.standing.as_str() {
         "resting" => ("warn", Sign::Warn),
         "paused" => ("paused", Sign::Paused),

@@ -40,7 +40,7 @@
       take(asOf, next.getElementById('asof'));
       say('Live', false);
     } catch {
-      say('No answer from the sidecar; what you see is', true);
+      say('No answer from the sidecar; what you see is old', true);
     }
   }
 

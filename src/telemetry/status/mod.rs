@@ -3,6 +3,8 @@
 //! the page's and the terminal's. Times are RFC 3339 in UTC, ages and spans are seconds.
 
 mod answer;
+mod calls;
+mod setup;
 mod tell;
 
 #[cfg(test)]
@@ -11,6 +13,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Able, clock};
+pub use calls::{Attempt, Call, Door};
+pub use setup::{Build, Config, Entry, Reload, Vault};
 pub(super) use tell::tell;
 
 /// All of it.
@@ -189,146 +193,6 @@ pub struct Messages {
     pub in_doubt: u64,
     /// The message's own fault.
     pub message_refused: u64,
-}
-
-/// One call; the number masked, no text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Call {
-    /// When it was answered.
-    pub at: String,
-    /// The id in the log.
-    pub id: String,
-    /// Who called, where that is known.
-    pub caller: Option<String>,
-    /// Where it came in.
-    pub door: String,
-    /// What the backend spoke.
-    pub dialect: Option<String>,
-    /// What it asked for.
-    pub operation: String,
-    /// The route that matched.
-    pub route: Option<String>,
-    /// Masked: `+998*****67`.
-    pub recipient: Option<String>,
-    /// What the backend was told.
-    pub verdict: String,
-    /// Why, where it was no success or a rescue.
-    pub cause: Option<String>,
-    /// How sure that is.
-    pub certainty: Option<String>,
-    /// From accepting it to its answer.
-    pub took_ms: u64,
-    /// In order.
-    pub attempts: Vec<Attempt>,
-}
-
-/// One attempt of a call.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Attempt {
-    /// Whose account.
-    pub provider: String,
-    /// `send` `login` `probe` `carry`.
-    pub kind: String,
-    /// `accepted` `refused` `unsent` `unknown`.
-    pub outcome: String,
-    /// Why it was not accepted.
-    pub cause: Option<String>,
-    /// The literal HTTP status.
-    pub status: Option<u16>,
-    /// The service's own words, cleaned and cut.
-    pub says: Option<String>,
-    /// How long it took.
-    pub took_ms: u64,
-}
-
-/// What came in at one door since the start.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Door {
-    /// Which.
-    pub door: String,
-    /// Calls that were read.
-    pub calls: u64,
-    /// Passed through unread: hosts of no provider.
-    pub tunnelled: u64,
-    /// Turned away.
-    pub rejected: u64,
-    /// The last of them.
-    pub last_at: Option<String>,
-}
-
-/// One vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Vault {
-    /// Its name.
-    pub vault: String,
-    /// `embedded` `env` `directory` …
-    pub kind: String,
-    /// Those that were asked for.
-    pub entries: Vec<Entry>,
-}
-
-/// One entry of a vault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Entry {
-    /// Its path; empty where the vault has only one.
-    pub path: String,
-    /// What the last read came to: `unchanged`, `changed`, or how it failed.
-    pub result: String,
-    /// When that was.
-    pub read_at: Option<String>,
-    /// Since when reads fail; none: they do not.
-    pub failing_since: Option<String>,
-    /// When it was read well the last time: what it said then is in use while reads fail.
-    pub good_at: Option<String>,
-    /// What is wrong and what to do.
-    pub problem: Option<String>,
-}
-
-/// The config in force.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Config {
-    /// As the operator named it.
-    pub file: String,
-    /// When what is in force was loaded.
-    pub loaded_at: Option<String>,
-    /// `act` or `observe`.
-    pub mode: String,
-    /// The last reload; none: there was none yet.
-    pub reload: Option<Reload>,
-    /// When the local CA runs out; none: TLS is not ended here.
-    pub ca_expires: Option<String>,
-    /// `proxy 127.0.0.1:8125` …
-    pub listen: Vec<String>,
-}
-
-/// A reload.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Reload {
-    /// When.
-    pub at: String,
-    /// `ok` or `failed`: then the old config stays in force.
-    pub result: String,
-    /// What is wrong, or what waits for a restart.
-    pub problem: Option<String>,
-}
-
-/// The build.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Build {
-    /// The release's number.
-    pub version: String,
-    /// The commit it was made from.
-    pub commit: String,
-    /// When this process began to serve.
-    pub started_at: Option<String>,
 }
 
 impl Status {
