@@ -18,6 +18,9 @@ use crate::telemetry::{Build, ReadResult, Shape};
 /// Every value of `provider_standing`'s label, in the order of how bad it is.
 pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
 
+/// Statuses that exist at zero: the first of each must be seen as an increase, as the first 401 must.
+const STATUSES: [&str; 10] = ["200", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
+
 const ATTEMPT_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
 const CALL_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
@@ -33,11 +36,13 @@ pub(super) struct Families {
     pub(super) repeats: IntCounterVec,
     pub(super) standing: IntGaugeVec,
     pub(super) first_choice: IntGaugeVec,
+    route_provider: IntGaugeVec,
     pub(super) credential_version: IntGaugeVec,
     pub(super) ages: Ages,
     pub(super) credential_expiry: IntGaugeVec,
     pub(super) balance: GaugeVec,
     pub(super) vault_reads: IntCounterVec,
+    pub(super) vault_good: IntGaugeVec,
     pub(super) reloads: IntCounterVec,
     pub(super) config_timestamp: IntGaugeVec,
     pub(super) ca_expiry: IntGaugeVec,
@@ -77,6 +82,7 @@ impl Families {
             repeats: on.counter("repeats_total", "Calls that repeated a message and were not sent again.", &["dialect"])?,
             standing: on.gauge("provider_standing", "1 for the standing a provider has.", &["provider", "standing"])?,
             first_choice: on.gauge("route_first_choice", "1: the route's first provider is used; 0: running on a backup.", &["route"])?,
+            route_provider: on.gauge("route_provider", "The providers of each route; 1 is its first choice.", &["route", "provider"])?,
             credential_version: on.gauge(
                 "credential_version",
                 "How many contents of the credential were seen; 0: none could be read yet.",
@@ -90,6 +96,11 @@ impl Families {
             )?,
             balance: on.real("balance", "What the provider last said is left on the account.", &["provider", "unit"])?,
             vault_reads: on.counter("vault_reads_total", "Reads of vault entries.", &["vault", "result"])?,
+            vault_good: on.gauge(
+                "vault_good_timestamp_seconds",
+                "When every entry in use of the vault could last be read; 0: not since the start.",
+                &["vault"],
+            )?,
             reloads: on.counter("reloads_total", "Config reloads; a bad one keeps the old config.", &["result"])?,
             config_timestamp: on.gauge("config_timestamp_seconds", "When the config in use was loaded.", &[])?,
             ca_expiry: on.gauge("ca_expiry_timestamp_seconds", "When the local CA's certificate runs out.", &[])?,
@@ -104,8 +115,11 @@ impl Families {
             self.bear_provider(provider.as_str());
             self.bear_dialect(dialect);
         }
-        for route in &shape.routes {
+        for (route, providers) in &shape.routes {
             bear_at(&self.first_choice, &[("route", route)], 1);
+            for (place, provider) in (1..).zip(providers) {
+                self.route_provider.with_label_values(&[route.as_str(), provider.as_str()]).set(place);
+            }
         }
         for vault in &shape.vaults {
             for result in ReadResult::ALL {
@@ -125,11 +139,16 @@ impl Families {
     fn bear_provider(&self, provider: &str) {
         for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
             self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
-            for (outcome, cause) in account_refusals() {
-                self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), cause.family().as_str()]);
+            for (outcome, cause) in failures(Family::Account) {
+                self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), Family::Account.as_str()]);
             }
-            self.upstream_responses.with_label_values(&[provider, kind, "401"]);
+            for status in STATUSES {
+                self.upstream_responses.with_label_values(&[provider, kind, status]);
+            }
             self.attempt_duration.with_label_values(&[provider, kind]);
+        }
+        for (outcome, cause) in failures(Family::Provider) {
+            self.attempts.with_label_values(&[provider, Kind::Send.as_str(), outcome, cause.as_str(), Family::Provider.as_str()]);
         }
         self.possible_duplicates.with_label_values(&[provider]);
         bear_at(&self.credential_version, &[("provider", provider)], 0);
@@ -166,6 +185,8 @@ impl Families {
         keep(&self.credential_expiry, "provider", &known.providers);
         keep(&self.balance, "provider", &known.providers);
         keep(&self.vault_reads, "vault", &known.vaults);
+        keep(&self.vault_good, "vault", &known.vaults);
+        self.route_provider.reset();
         self.dialect_info.reset();
     }
 
@@ -258,9 +279,9 @@ fn options(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("sms_sidecar")
 }
 
-/// Every way an account can be refused: a description may give any cause any of these outcomes.
-fn account_refusals() -> impl Iterator<Item = (&'static str, Cause)> {
-    let causes = Cause::ALL.iter().copied().filter(|cause| cause.family() == Family::Account);
+/// Every way an attempt can fail for a cause of `family`: a description may give any cause any of these outcomes.
+fn failures(family: Family) -> impl Iterator<Item = (&'static str, Cause)> {
+    let causes = Cause::ALL.iter().copied().filter(move |cause| cause.family() == family);
     causes.flat_map(|cause| ["refused", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 

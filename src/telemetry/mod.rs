@@ -43,8 +43,8 @@ use memory::Memory;
 pub struct Shape {
     /// Each provider and its dialect.
     pub providers: Vec<(ProviderId, String)>,
-    /// Names of routes.
-    pub routes: Vec<String>,
+    /// Each route and its providers, in its order.
+    pub routes: Vec<(String, Vec<ProviderId>)>,
     /// Names of vaults.
     pub vaults: Vec<String>,
     /// Every loaded dialect, and where it came from (`built-in`, `folder` …).
@@ -71,6 +71,7 @@ pub struct Telemetry {
     known: Mutex<Arc<Known>>,
     /// Vault entries whose last read failed: a failure is logged when it begins and when it ends.
     failing: Mutex<BTreeSet<(String, String)>>,
+    clock: Arc<dyn Clock>,
 }
 
 impl Telemetry {
@@ -78,7 +79,8 @@ impl Telemetry {
     pub fn new(registry: &Registry, shape: &Shape, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
         let families = Families::register(registry, Arc::clone(&clock))?;
         families.bear(shape);
-        Ok(Self { families, memory: Memory::new(shape, clock), known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default() })
+        let memory = Memory::new(shape, Arc::clone(&clock));
+        Ok(Self { families, memory, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default(), clock })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
@@ -87,6 +89,8 @@ impl Telemetry {
         self.families.forget(&known);
         self.families.bear(shape);
         self.memory.reshape(shape);
+        // An entry that is no longer named would count as failing for ever; the others are read again at once.
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 

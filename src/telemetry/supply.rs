@@ -137,7 +137,15 @@ impl VaultRead<'_> {
         let entry = (self.vault.to_owned(), self.path.to_owned());
         let mut failing = telemetry.failing.lock().unwrap_or_else(PoisonError::into_inner);
         let was_failing = if failed { !failing.insert(entry) } else { failing.remove(&entry) };
+        let whole = !failing.iter().any(|(vault, _)| vault == self.vault);
         drop(failing);
+        if vault != OTHER {
+            // Born at 0 by a first read that fails; a vault that nobody reads has no date.
+            let good = telemetry.families.vault_good.with_label_values(&[vault]);
+            if whole {
+                good.set(seconds(telemetry.clock.wall()));
+            }
+        }
         match (was_failing, failed) {
             (false, true) => tracing::error!(vault = self.vault, path = self.path, problem = self.problem, "vault entry cannot be read"),
             (true, false) => tracing::info!(vault = self.vault, path = self.path, "vault entry can be read again"),

@@ -48,7 +48,7 @@ fn at(seconds: u64) -> SystemTime {
 fn shape() -> Shape {
     Shape {
         providers: vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("backup"), "twilio".into())],
-        routes: vec!["uzbekistan".into()],
+        routes: vec![("uzbekistan".into(), vec![ProviderId::new("main"), ProviderId::new("backup")])],
         vaults: vec!["local".into()],
         dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
         build: Build { version: "1.2.3".into(), commit: "abc".into() },
@@ -161,7 +161,9 @@ fn every_family_has_its_name_and_labels() {
         ("credential_age_seconds", &["provider"]),
         ("credential_expiry_timestamp_seconds", &["provider"]),
         ("balance", &["provider", "unit"]),
+        ("route_provider", &["route", "provider"]),
         ("vault_reads_total", &["vault", "result"]),
+        ("vault_good_timestamp_seconds", &["vault"]),
         ("reloads_total", &["result"]),
         ("config_timestamp_seconds", &[]),
         ("ca_expiry_timestamp_seconds", &[]),
@@ -172,7 +174,7 @@ fn every_family_has_its_name_and_labels() {
         let found: BTreeSet<&str> = family.get_metric()[0].get_label().iter().map(prometheus::proto::LabelPair::name).collect();
         assert_eq!(found, labels.iter().copied().collect(), "{name}");
     }
-    assert_eq!(bench.registry.gather().len(), 20, "a family that the contract does not name");
+    assert_eq!(bench.registry.gather().len(), 22, "a family that the contract does not name");
 }
 
 #[test]
@@ -205,6 +207,10 @@ fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
     }
     for (name, labels, value) in [
         ("possible_duplicates_total", &[("provider", "backup")][..], 0.0),
+        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "refused"), ("cause", "unexplained")], 0.0),
+        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "unknown"), ("cause", "timeout")], 0.0),
+        ("upstream_responses_total", &[("provider", "backup"), ("kind", "send"), ("status", "403")], 0.0),
+        ("route_provider", &[("route", "uzbekistan"), ("provider", "backup")], 2.0),
         ("attempt_duration_seconds", &[("provider", "backup"), ("kind", "send")], 0.0),
         ("repeats_total", &[("dialect", "playmobile")], 0.0),
         ("vault_reads_total", &[("vault", "local"), ("result", "failed")], 0.0),
@@ -250,7 +256,8 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
         AttemptEnded { provider: &main, kind: Kind::Send, outcome: &outcome, status: Some(status), took: Duration::ZERO }
             .emit(&bench.telemetry);
     }
-    assert_eq!(bench.words("status"), ["401", "other"].map(str::to_owned).into());
+    let born: BTreeSet<String> = ["200", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
+    assert_eq!(bench.words("status"), born);
     for (unit, shown) in [("UZS", "UZS"), ("EUR", "EUR"), ("averylongunit", "other"), ("$", "other"), ("SMS", "SMS")] {
         Balance { provider: &main, unit, value: 7.0 }.emit(&bench.telemetry);
         assert_eq!(bench.words("unit"), [shown.to_owned()].into(), "a provider has one unit");
@@ -265,13 +272,15 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     let mut later = shape();
     later.providers = vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("third"), "playmobile".into())];
     later.dialects = vec![("playmobile".into(), "folder".into())];
-    later.routes = vec!["world".into()];
+    later.routes = vec![("world".into(), vec![ProviderId::new("third")])];
     bench.telemetry.reshape(&later);
     assert_eq!(bench.words("provider"), ["main", "third"].map(str::to_owned).into());
     assert_eq!(bench.words("from"), ["main".to_owned()].into());
     assert_eq!(bench.words("dialect"), ["playmobile".to_owned()].into());
     assert_eq!(bench.words("source"), ["folder".to_owned()].into());
     assert_eq!(bench.words("route"), ["world".to_owned()].into());
+    assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "main")]), None, "the old order is gone");
+    assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "third")]), Some(1.0));
     assert_eq!(bench.value("credential_version", &[("provider", "main")]), Some(3.0));
     assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "aside")]), Some(1.0));
     assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "open")]), Some(0.0));
@@ -437,6 +446,27 @@ fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
     assert_eq!(text.lines().count(), 2, "{text}");
     assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "failed")]), Some(3.0));
     assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "unchanged")]), Some(2.0));
+}
+
+#[test]
+fn a_vault_is_dated_while_all_its_entries_can_be_read() {
+    let bench = bench();
+    let read = |path, result| VaultRead { vault: "local", path, result, problem: None }.emit(&bench.telemetry);
+    let good = || bench.value("vault_good_timestamp_seconds", &[("vault", "local")]);
+    assert_eq!(good(), None, "a vault that nobody reads is not stale");
+    read("sms/a", ReadResult::Failed);
+    assert_eq!(good(), Some(0.0));
+    read("sms/b", ReadResult::Changed);
+    assert_eq!(good(), Some(0.0), "one of two entries is not the vault");
+    read("sms/a", ReadResult::Changed);
+    assert_eq!(good(), Some(1_000_000.0));
+    *bench.calendar.0.lock().unwrap() = at(1_000_060);
+    read("sms/b", ReadResult::Failed);
+    read("sms/a", ReadResult::Unchanged);
+    assert_eq!(good(), Some(1_000_000.0));
+    bench.telemetry.reshape(&shape());
+    read("sms/a", ReadResult::Unchanged);
+    assert_eq!(good(), Some(1_000_060.0), "an entry that the new config does not name fails no longer");
 }
 
 #[test]
