@@ -3,15 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use prometheus::core::{Collector, Desc, MetricVec, MetricVecBuilder};
-use prometheus::proto::MetricFamily;
+use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::clock::Clock;
 use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
+use crate::telemetry::ages::Ages;
 use crate::telemetry::known::{Known, NONE, OTHER};
 use crate::telemetry::{Build, ReadResult, Shape};
 
@@ -137,18 +136,19 @@ impl Families {
     }
 
     fn bear_provider(&self, provider: &str) {
+        for (outcome, cause) in failures() {
+            // What ends a message may have any cause; of all else the account's are what ops look at.
+            let kinds = if cause.family() == Family::Account { Kind::ALL } else { &[Kind::Send] };
+            for kind in kinds {
+                self.attempts.with_label_values(&[provider, kind.as_str(), outcome, cause.as_str(), cause.family().as_str()]);
+            }
+        }
         for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
             self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
-            for (outcome, cause) in failures(Family::Account) {
-                self.attempts.with_label_values(&[provider, kind, outcome, cause.as_str(), Family::Account.as_str()]);
-            }
             for status in STATUSES {
                 self.upstream_responses.with_label_values(&[provider, kind, status]);
             }
             self.attempt_duration.with_label_values(&[provider, kind]);
-        }
-        for (outcome, cause) in failures(Family::Provider) {
-            self.attempts.with_label_values(&[provider, Kind::Send.as_str(), outcome, cause.as_str(), Family::Provider.as_str()]);
         }
         self.possible_duplicates.with_label_values(&[provider]);
         bear_at(&self.credential_version, &[("provider", provider)], 0);
@@ -207,49 +207,8 @@ impl fmt::Debug for Families {
     }
 }
 
-/// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between reads of the vault.
-#[derive(Clone)]
-pub(super) struct Ages {
-    gauge: GaugeVec,
-    since: Arc<Mutex<BTreeMap<String, SystemTime>>>,
-    clock: Arc<dyn Clock>,
-}
-
-impl Ages {
-    fn register(on: &Maker<'_>, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let opts = options("credential_age_seconds", "Time since the credential's content last changed, as far as we saw it.");
-        let ages = Self { gauge: GaugeVec::new(opts, &["provider"])?, since: Arc::default(), clock };
-        on.0.register(Box::new(ages.clone()))?;
-        Ok(ages)
-    }
-
-    pub(super) fn set(&self, provider: &str, since: SystemTime) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), since);
-    }
-
-    fn forget(&self, known: &Known) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).retain(|provider, _| known.providers.contains(provider));
-        keep(&self.gauge, "provider", &known.providers);
-    }
-}
-
-impl Collector for Ages {
-    fn desc(&self) -> Vec<&Desc> {
-        self.gauge.desc()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        let now = self.clock.wall();
-        for (provider, since) in self.since.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            let age = now.duration_since(*since).unwrap_or_default();
-            self.gauge.with_label_values(&[provider]).set(age.as_secs_f64());
-        }
-        self.gauge.collect()
-    }
-}
-
 /// Makes families on one registry.
-struct Maker<'a>(&'a Registry);
+pub(super) struct Maker<'a>(pub(super) &'a Registry);
 
 impl Maker<'_> {
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
@@ -275,14 +234,13 @@ impl Maker<'_> {
     }
 }
 
-fn options(name: &str, help: &str) -> Opts {
+pub(super) fn options(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("sms_sidecar")
 }
 
-/// Every way an attempt can fail for a cause of `family`: a description may give any cause any of these outcomes.
-fn failures(family: Family) -> impl Iterator<Item = (&'static str, Cause)> {
-    let causes = Cause::ALL.iter().copied().filter(move |cause| cause.family() == family);
-    causes.flat_map(|cause| ["refused", "unsent", "unknown"].map(|outcome| (outcome, cause)))
+/// Every way an attempt can fail: a description may give any cause any of these outcomes.
+fn failures() -> impl Iterator<Item = (&'static str, Cause)> {
+    Cause::ALL.iter().copied().flat_map(|cause| ["refused", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 
 /// Gives a gauge its first value; one that is there already keeps its own, so that a reload changes none.
@@ -295,7 +253,7 @@ fn bear_at(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
 }
 
 /// Removes every series whose `label` is neither in `names` nor one of our two words for no name.
-fn keep<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
+pub(super) fn keep<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
     for labels in series(family) {
         let gone = labels.get(label).is_some_and(|name| !names.contains(name) && name != OTHER && name != NONE);
         if gone {

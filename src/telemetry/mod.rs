@@ -3,6 +3,7 @@
 //! its number never disagree. Label values come from enums and the config only: a name
 //! that is not in the [`Shape`] is counted under `other`, never as a series of its own.
 
+mod ages;
 mod call;
 mod event;
 mod families;
