@@ -18,7 +18,7 @@ use crate::telemetry::{Build, ReadResult, Shape};
 pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
 
 /// Statuses that exist at zero: the first of each must be seen as an increase, as the first 401 must.
-const STATUSES: [&str; 10] = ["200", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
+const STATUSES: [&str; 12] = ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
 
 const ATTEMPT_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
 const CALL_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];

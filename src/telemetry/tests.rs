@@ -256,7 +256,8 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
         AttemptEnded { provider: &main, kind: Kind::Send, outcome: &outcome, status: Some(status), took: Duration::ZERO }
             .emit(&bench.telemetry);
     }
-    let born: BTreeSet<String> = ["200", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
+    let born: BTreeSet<String> =
+        ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
     assert_eq!(bench.words("status"), born);
     for (unit, shown) in [("UZS", "UZS"), ("EUR", "EUR"), ("averylongunit", "other"), ("$", "other"), ("SMS", "SMS")] {
         Balance { provider: &main, unit, value: 7.0 }.emit(&bench.telemetry);

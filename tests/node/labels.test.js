@@ -1,0 +1,77 @@
+// Labels come from enums and the config: whatever a backend sends, the number of series does not grow.
+import assert from 'node:assert/strict';
+import http from 'node:http';
+import net from 'node:net';
+import { test } from 'node:test';
+
+import { authority, call, sidecar } from './lib/sidecar.js';
+import { say, stage } from './lib/stage.js';
+
+const EACH = 10_000;
+const AT_ONCE = 16;
+/** Numbers in one call of a backend that sends a list. */
+const LIST = 100;
+
+/** Calls `one(n)` for 0 … `times` - 1, a few at once. */
+async function many(times, one) {
+  let next = 0;
+  const work = async () => { while (next < times) await one(next++); };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+}
+
+/** CONNECT to `host`; resolves to the status of the answer. */
+function connect(proxy, host) {
+  return new Promise((resolve, reject) => {
+    const [address, port] = proxy.listen.proxy.split(':');
+    const socket = net.connect(Number(port), address, () => socket.write(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`));
+    let said = '';
+    socket.setEncoding('latin1').on('data', (text) => { said += text; if (said.includes('\r\n')) socket.destroy(); });
+    socket.on('error', reject).on('close', () => resolve(Number(said.split(' ')[1])));
+  });
+}
+
+test('10,000 paths, 10,000 hosts and 10,000 numbers make no series', async (t) => {
+  const made = await stage(t, { start: false, services: ['playmobile', 'twilio'], route: { repeat_window: '0s' } });
+  const ca = authority(made.at, made.config);
+  const proxy = await sidecar(t, made.at, { ...made.config, log: { level: 'error' }, intercept: { ca, other_hosts: 'refuse' } });
+  const { playmobile, twilio } = made.fakes;
+  const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
+  t.after(() => agent.destroy());
+  const [host, port] = proxy.listen.proxy.split(':');
+  const absolute = (url) => new Promise((resolve, reject) => {
+    const headers = { host: new URL(url).host };
+    http.get({ host, port, path: url, headers, agent }, (res) => { res.resume().on('end', () => resolve(res.statusCode)); }).on('error', reject);
+  });
+  const path = async (n) => assert.equal((await call(`${proxy.door}/playmobile/broker-api/x${n}/y?z=${n}`, { body: '{}', agent })).status, 403);
+  const pathOfNobody = async (n) => assert.ok((await call(`${proxy.door}/s${n}/x${n}`, { body: '{}', agent })).status >= 400);
+  const hostOfNobody = async (n) => assert.equal(await absolute(`http://h${n}.example/p${n}`), 403);
+  const tunnel = async (n) => assert.equal(await connect(proxy, `c${n}.example`), 403);
+  const to = (n) => `99890${String(n).padStart(7, '0')}`;
+  const number = async (n) => {
+    const reply = await say(proxy, 'playmobile', { to: to(n), text: `Kod: ${n}` });
+    assert.equal(reply.status, 200, reply.body);
+  };
+  const numbers = async (list) => {
+    const messages = Array.from({ length: LIST }, (_, n) => ({ recipient: to(list * LIST + n), 'message-id': `m${list}x${n}`, sms: { originator: '3700', content: { text: 'Kod: 1' } } }));
+    const reply = await say(proxy, 'playmobile', { messages });
+    assert.equal(reply.status, 200, reply.body);
+    playmobile.received.length = 0;
+  };
+  const series = async () => (await proxy.metricsPage()).split('\n').filter((line) => line && !line.startsWith('#')).map((line) => line.slice(0, line.lastIndexOf(' '))).sort();
+
+  // The first of each kind may bear its series: verdicts and doors are enums.
+  for (const one of [path, pathOfNobody, hostOfNobody, tunnel, number, numbers]) await one(EACH);
+  const before = await series();
+  await many(EACH, (n) => (n % 2 ? path(n) : pathOfNobody(n)));
+  await many(EACH, (n) => (n % 2 ? hostOfNobody(n) : tunnel(n)));
+  await many(EACH / LIST, numbers);
+  await many(LIST, number);
+  assert.deepEqual(await series(), before);
+  const counted = async (labels) => proxy.metric('calls_total', labels);
+  assert.equal(await counted({ operation: 'send', verdict: 'accepted' }), EACH / LIST + LIST + 2, 'they were calls, and counted');
+  assert.equal(playmobile.delivered.length, EACH + LIST + LIST + 1, 'every number was sent to');
+  assert.ok(await counted({ verdict: 'rejected' }) >= 2 * EACH);
+  assert.equal(twilio.received.length, 0);
+  const page = before.join('\n');
+  assert.doesNotMatch(page, /\.example|99890\d{5}|broker-api/, 'nothing of them is a label');
+});
