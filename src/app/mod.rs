@@ -88,6 +88,11 @@ impl App {
         Ok(())
     }
 
+    /// One message of the operator's own; listens nowhere, and the answer is the control socket's.
+    pub async fn send(&self, message: &serde_json::Value) -> serde_json::Value {
+        Control::new(Arc::clone(&self.proxy)).send(message).await
+    }
+
     fn ca(&self) -> anyhow::Result<Option<Arc<Ca>>> {
         let Some(settings) = &self.loaded.ca else { return Ok(None) };
         let ca = Ca::load(settings, Arc::clone(&self.clock)).map_err(|error| {

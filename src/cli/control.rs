@@ -134,7 +134,7 @@ pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &st
 }
 
 /// Each attempt in its turn, then what came of it.
-fn told(answer: &Value) -> String {
+pub(super) fn told(answer: &Value) -> String {
     let mut lines: Vec<String> = list(answer, "attempts").map(attempt).collect();
     let route = answer.get("route").and_then(Value::as_str).map(|route| format!(" by route {route}")).unwrap_or_default();
     lines.push(format!("{}: {}{route}", word(answer, "recipient"), word(answer, "verdict")));

@@ -7,6 +7,7 @@ mod control;
 mod demo;
 mod diagnose;
 mod dialects;
+mod doctor;
 mod out;
 mod run;
 mod status;
@@ -37,6 +38,8 @@ enum Command {
     Check(check::Args),
     /// Make, show or renew the local CA that ends TLS for the providers' hosts.
     Ca(ca::Args),
+    /// Say why codes do not arrive: config, vault, way, account, backend, each with what to do.
+    Doctor(doctor::Args),
     /// List the services that are known, or show one.
     Dialects(dialects::Args),
     /// Say why a service refused, from a reply pasted on standard input.
@@ -73,6 +76,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Check(args) => check::run(&args),
         Command::Ca(args) => ca::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Dialects(args) => dialects::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(&args),

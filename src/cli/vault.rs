@@ -19,6 +19,8 @@ use crate::secret::Fields;
 use crate::vault::SourceSettings;
 use crate::vault::embedded::{Embedded, Entries};
 
+pub(in crate::cli) use value::yes;
+
 const VAULT_FILE: &str = "/var/lib/sms-sidecar/vault.age";
 const KEY_FILE: &str = "/etc/sms-sidecar/vault.key";
 

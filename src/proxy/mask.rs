@@ -23,17 +23,17 @@ const SHORTEST: usize = 8;
 pub(super) type Fitted = (Held, Arc<Mask>);
 
 /// Secrets to look for, spelled once however often they are looked for; wiped on drop.
-pub(super) struct Mask {
+pub(crate) struct Mask {
     needles: Vec<Zeroizing<Vec<u8>>>,
 }
 
 impl Mask {
-    pub(super) fn of<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
+    pub(crate) fn of<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
         Self { needles: secrets.flat_map(spellings).collect() }
     }
 
     /// `reply` with every spelling of the secrets replaced by `***`.
-    pub(super) fn over(&self, mut reply: Reply) -> Reply {
+    pub(crate) fn over(&self, mut reply: Reply) -> Reply {
         for value in reply.headers.values_mut() {
             if let Some(masked) = self.masked(value.as_bytes()) {
                 *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("***"));

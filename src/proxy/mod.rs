@@ -48,6 +48,7 @@ use crate::vault::{self, Keeper, Reference};
 
 pub use control::Control;
 pub use explain::kept;
+pub(crate) use mask::Mask;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
 pub use settle::{Suspicion, question};
 

@@ -16,8 +16,9 @@ pub struct Variable {
     /// Its value, unquoted.
     pub value: Zeroizing<String>,
     /// Where the value stands in the file, quotes included.
-    span: Range<usize>,
-    quote: Option<char>,
+    pub span: Range<usize>,
+    /// What it stands in.
+    pub quote: Option<char>,
 }
 
 impl std::fmt::Debug for Variable {

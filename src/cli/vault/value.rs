@@ -54,7 +54,7 @@ fn input() -> anyhow::Result<Zeroizing<String>> {
 }
 
 /// Asks a question that only yes or y answers with yes.
-pub(super) fn yes(question: &str) -> anyhow::Result<bool> {
+pub(in crate::cli) fn yes(question: &str) -> anyhow::Result<bool> {
     out::note(format_args!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("no answer could be read; use --yes")?;

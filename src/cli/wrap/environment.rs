@@ -25,11 +25,22 @@ pub(super) struct Facts<'a> {
 
 /// A version, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Release(pub(super) u32, pub(super) u32, pub(super) u32);
+pub(in crate::cli) struct Release(pub(in crate::cli) u32, pub(in crate::cli) u32, pub(in crate::cli) u32);
+
+impl std::fmt::Display for Release {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}.{}.{}", self.0, self.1, self.2)
+    }
+}
 
 impl Release {
+    /// From here on this axios leaves proxying to Node where Node is told to do it; before, both do.
+    pub(in crate::cli) const LEAVES_IT_TO_NODE: Self = Self(1, 18, 1);
+    /// From here on axios asks for a tunnel to `https://`; before, it sends such a URL to the proxy in clear.
+    pub(in crate::cli) const TUNNELS: Self = Self(1, 16, 1);
+
     /// Reads `v24.1.0` or `1.7.9-beta`.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(in crate::cli) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
         let mut number = || parts.next()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
         Some(Self(number()?, number()?, number()?))
@@ -66,7 +77,7 @@ fn no_proxy(theirs: &str) -> String {
 fn node_proxies_itself(node: Option<Release>, axios: &[Release]) -> bool {
     match node {
         Some(Release(..22, ..)) | None => false,
-        Some(_) => axios.iter().all(|version| *version >= Release(1, 18, 1)),
+        Some(_) => axios.iter().all(|version| *version >= Release::LEAVES_IT_TO_NODE),
     }
 }
 

@@ -2,7 +2,7 @@
 //! requests to us, starts a sidecar beside it where none listens, and is otherwise not
 //! there: signals go through, the command's exit code comes back.
 
-mod environment;
+pub(in crate::cli) mod environment;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -165,13 +165,13 @@ fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-fn node_release() -> Option<Release> {
+pub(in crate::cli) fn node_release() -> Option<Release> {
     let said = std::process::Command::new("node").arg("--version").output().ok()?;
     Release::parse(&String::from_utf8_lossy(&said.stdout))
 }
 
 /// Every axios the command can load: at the top of `node_modules`, and one level inside each package.
-fn axios_releases(modules: &Path) -> Vec<Release> {
+pub(in crate::cli) fn axios_releases(modules: &Path) -> Vec<Release> {
     let nested = std::fs::read_dir(modules).into_iter().flatten().flatten().map(|package| package.path().join("node_modules"));
     let folders = std::iter::once(modules.to_owned()).chain(nested);
     folders.filter_map(|folder| axios_release(&folder.join("axios/package.json"))).collect()

@@ -16,6 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
 use crate::net::meter::Metered;
@@ -69,28 +70,48 @@ impl Dialer {
     }
 
     pub(super) async fn connect(&self, origin: &Authority, limit: Duration) -> Result<Connection, Failed> {
-        let tcp = match &self.proxy {
-            None => self.tcp(origin, limit).await?,
-            Some(proxy) => tunnel(self.tcp(&proxy.authority, limit).await?, proxy, origin).await?,
-        };
+        let tcp = self.through(self.tcp(self.first(origin), limit).await?, origin).await?;
         match origin.scheme {
             Scheme::Http => speak(tcp, origin).await,
-            Scheme::Https => {
-                let name = ServerName::try_from(origin.host.clone())
-                    .map_err(|_| failed(Cause::EndpointWrong, format!("{} is no host name; compare `base_url`", origin.host)))?;
-                let connected = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
-                speak(connected.map_err(|error| untrusted(&error, origin))?, origin).await
-            }
+            Scheme::Https => speak(self.secured(tcp, origin).await?, origin).await,
         }
     }
 
-    /// One address after the other, so that a dead one cannot use up all the time.
+    /// The first hop: the proxy of `outbound`, else the origin itself.
+    pub(super) fn first<'a>(&'a self, origin: &'a Authority) -> &'a Authority {
+        self.proxy.as_ref().map_or(origin, |proxy| &proxy.authority)
+    }
+
+    /// Through the first hop, where that is a proxy.
+    pub(super) async fn through(&self, tcp: TcpStream, origin: &Authority) -> Result<TcpStream, Failed> {
+        match &self.proxy {
+            None => Ok(tcp),
+            Some(proxy) => tunnel(tcp, proxy, origin).await,
+        }
+    }
+
+    /// TLS over a connection.
+    pub(super) async fn secured(&self, tcp: TcpStream, origin: &Authority) -> Result<TlsStream<TcpStream>, Failed> {
+        let name = ServerName::try_from(origin.host.clone())
+            .map_err(|_| failed(Cause::EndpointWrong, format!("{} is no host name; compare `base_url`", origin.host)))?;
+        let connected = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+        connected.map_err(|error| untrusted(&error, origin))
+    }
+
     async fn tcp(&self, to: &Authority, limit: Duration) -> Result<TcpStream, Failed> {
+        self.reached(to, self.resolved(to).await?, limit).await
+    }
+
+    /// The addresses behind a name that can be used from here.
+    pub(super) async fn resolved(&self, to: &Authority) -> Result<Vec<SocketAddr>, Failed> {
         let found = lookup_host((to.host.as_str(), to.port)).await;
-        let addresses: Vec<SocketAddr> = found
-            .map_err(|error| failed(Cause::Unreachable, format!("the name {} cannot be resolved ({error}); compare DNS", to.host)))?
-            .filter(|address| self.settings.source_address.is_none_or(|source| source.is_ipv4() == address.is_ipv4()))
-            .collect();
+        let found =
+            found.map_err(|error| failed(Cause::Unreachable, format!("the name {} cannot be resolved ({error}); compare DNS", to.host)))?;
+        Ok(found.filter(|address| self.settings.source_address.is_none_or(|source| source.is_ipv4() == address.is_ipv4())).collect())
+    }
+
+    /// One address after the other, so that a dead one cannot use up all the time.
+    pub(super) async fn reached(&self, to: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, Failed> {
         let share = limit / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
         let mut last = failed(Cause::Unreachable, format!("{} has no usable address; compare DNS and `source_address`", to.host));
         for address in addresses {
@@ -167,6 +188,6 @@ fn untrusted(error: &io::Error, origin: &Authority) -> Failed {
     }
 }
 
-fn failed(cause: Cause, detail: String) -> Failed {
+pub(super) fn failed(cause: Cause, detail: String) -> Failed {
     Failed { cause, detail }
 }

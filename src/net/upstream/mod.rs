@@ -3,6 +3,7 @@
 //! Follows no redirect, repeats nothing that was written, reads no proxy variable.
 
 mod dial;
+mod look;
 mod pool;
 
 use std::path::PathBuf;
@@ -22,6 +23,8 @@ use crate::net::settings::Upstream;
 use crate::net::upstream::dial::Dialer;
 use crate::net::upstream::pool::{Connection, Pool};
 use crate::sms::Cause;
+
+pub use look::{Certificate, Way};
 
 /// An exchange that brought no readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

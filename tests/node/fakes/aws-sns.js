@@ -18,6 +18,8 @@ export class AwsSns extends Fake {
   static path = '/';
   region = 'eu-central-1';
   service = 'sns';
+  /** Only verified numbers get messages. */
+  sandbox = false;
 
   refusal(cause) { return ERRORS[cause] ? this.#error(...ERRORS[cause], cause) : super.refusal(cause); }
 
@@ -34,7 +36,13 @@ export class AwsSns extends Fake {
     try { asked = form(request.body); } catch { refuse(400, 'InvalidParameter', 'form'); }
     if (asked.Version !== '2010-03-31') refuse(400, 'InvalidAction', 'version');
     if (asked.Action === 'Publish') return this.#publish(asked, refuse);
+    if (asked.Action === 'GetSMSAttributes') return this.#result('GetSMSAttributes', '<attributes><entry><key>DefaultSMSType</key><value>Transactional</value></entry></attributes>');
+    if (asked.Action === 'GetSMSSandboxAccountStatus') return this.#result('GetSMSSandboxAccountStatus', `<IsInSandbox>${this.sandbox}</IsInSandbox>`);
     return refuse(400, 'InvalidAction', `${asked.Action} is not valid for this endpoint.`);
+  }
+
+  #result(action, xml) {
+    return text(200, `<${action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><${action}Result>${xml}</${action}Result><ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata></${action}Response>`, 'text/xml');
   }
 
   #publish(asked, refuse) {
@@ -58,7 +66,7 @@ export class AwsSns extends Fake {
     if (region !== this.region || service !== this.service) refuse(403, 'SignatureDoesNotMatch', 'Credential should be scoped to a valid region and service');
     const time = request.headers['x-amz-date'] ?? '';
     const at = Date.parse(time.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z'));
-    if (!time.startsWith(day) || !(Math.abs(Date.now() - at) < 300_000)) refuse(403, 'SignatureDoesNotMatch', 'Signature expired');
+    if (!time.startsWith(day) || !(Math.abs(this.now() - at) < 300_000)) refuse(403, 'SignatureDoesNotMatch', 'Signature expired');
     const signed = names.split(';');
     if (!signed.includes('host') || !signed.includes('x-amz-date')) refuse(403, 'SignatureDoesNotMatch', "'Host' or 'X-Amz-Date' must be signed");
     const query = request.rawQuery.split('&').filter(Boolean).map((pair) => (pair.includes('=') ? pair : `${pair}=`)).sort().join('&');

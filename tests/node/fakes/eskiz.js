@@ -12,6 +12,10 @@ export class Eskiz extends Fake {
   nicks = ['4546'];
   balance = 125000;
   logins = 0;
+  /** `user` once the account is activated, `test` before. */
+  role = 'user';
+  /** Tokens are granted and known to nobody. */
+  grantsDead = false;
   #tokens = new Set();
   #key = crypto.randomBytes(32);
 
@@ -38,7 +42,7 @@ export class Eskiz extends Fake {
     if (!this.#tokens.has(token)) return this.refusal('credential-expired');
     if (call === 'PATCH /api/auth/refresh') return this.#grant();
     if (call === 'GET /api/user/get-limit') return json(200, { data: { balance: this.balance }, status: 'success' });
-    if (call === 'GET /api/auth/user') return json(200, { status: 'success', data: { id: 1, email: this.credential.email, password: '', role: 'user', status: 'active', balance: this.balance }, id: null });
+    if (call === 'GET /api/auth/user') return json(200, { status: 'success', data: { id: 1, email: this.credential.email, password: '', role: this.role, status: 'active', balance: this.balance }, id: null });
     if (call === 'POST /api/message/sms/send') return this.#send(request);
     if (call === 'POST /api/message/sms/send-batch') return this.#batch(request);
     const status = /^\/api\/message\/sms\/status_by_id\/([\w-]+)$/.exec(request.path);
@@ -56,9 +60,9 @@ export class Eskiz extends Fake {
   #grant() {
     const iat = Math.floor(Date.now() / 1000);
     const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
-    const signed = `${part({ typ: 'JWT', alg: 'HS256' })}.${part({ exp: iat + MONTH, iat, role: 'user', sign: crypto.randomUUID(), sub: '1' })}`;
+    const signed = `${part({ typ: 'JWT', alg: 'HS256' })}.${part({ exp: iat + MONTH, iat, role: this.role, sign: crypto.randomUUID(), sub: '1' })}`;
     const token = `${signed}.${crypto.createHmac('sha256', this.#key).update(signed).digest('base64url')}`;
-    this.#tokens.add(token);
+    if (!this.grantsDead) this.#tokens.add(token);
     this.lastToken = token;
     return json(200, { message: 'token_generated', data: { token }, token_type: 'bearer' });
   }

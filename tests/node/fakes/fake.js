@@ -10,6 +10,8 @@ export class Fake {
   received = [];
   /** What the service took for delivery: {to, text, sender, reference, id}. */
   delivered = [];
+  /** Seconds that the service's clock is ahead of ours. */
+  ahead = 0;
   #faults = [];
   #server;
   #control;
@@ -56,6 +58,8 @@ export class Fake {
 
   /** The next `times` calls are refused as the service words `cause`. */
   refuse(cause, times = Infinity) { return this.#order({ refuse: cause, times }); }
+  /** From now on calls of this path are refused as the service words `cause`; others pass. */
+  refusePath(path, cause) { this.refusedPath = { path, cause }; return this; }
   /** The next `times` calls are taken, and the connection dies before the reply. */
   loseReply(times = 1) { return this.#order({ lose: true, times }); }
   /** The next `times` calls get this status with this body and nothing else happens. */
@@ -76,7 +80,7 @@ export class Fake {
   /** The credential changes at the service; the old one is refused from now on. */
   rotate(change) { Object.assign(this.credential, change); return this; }
   /** Forgets every order. */
-  behave() { this.#faults = []; return this; }
+  behave() { this.#faults = []; this.refusedPath = undefined; return this; }
   /** Forgets orders and memory. */
   reset() { this.behave(); this.received.length = 0; this.delivered.length = 0; return this; }
 
@@ -121,12 +125,18 @@ export class Fake {
     const reply = fault?.reply ?? (fault?.refuse ? this.refusal(fault.refuse, request) : this.#answer(request));
     record.status = reply.status;
     if (fault?.lose) return req.socket.destroy();
-    res.writeHead(reply.status, { ...reply.headers });
+    // A clock that is wrong shows in the reply's date.
+    const dated = this.ahead ? { date: new Date(this.now()).toUTCString() } : {};
+    res.writeHead(reply.status, { ...reply.headers, ...dated });
     return res.end(reply.body);
   }
 
+  /** The service's own time, in milliseconds. */
+  now() { return Date.now() + this.ahead * 1000; }
+
   #answer(request) {
     try {
+      if (this.refusedPath?.path === request.path) return this.refusal(this.refusedPath.cause, request);
       return this.respond(request);
     } catch (error) {
       return error instanceof Refuse ? error.reply : { status: 500, headers: {}, body: `the fake broke: ${error.stack}` };

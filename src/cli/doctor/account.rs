@@ -1,0 +1,220 @@
+//! What a service's free answers say about the account, each under the check it concerns: the address,
+//! the credential, the account, production or sandbox, the money, the list of addresses. Pure: the
+//! questions were asked elsewhere. What no answer tells is said to be not known, never assumed.
+
+use crate::cli::doctor::check::Check;
+use crate::cli::doctor::patient::Patient;
+use crate::cli::doctor::way;
+use crate::dialect::{Asks, Finding};
+use crate::net::upstream::Lost;
+use crate::sms::{Cause, Concern, Kind};
+
+/// One question and what was heard.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    pub(super) kind: Kind,
+    /// None for a login, and for a bare look at the address.
+    pub(super) asks: Option<Asks>,
+    /// `GET /path`.
+    pub(super) call: String,
+    pub(super) heard: Heard,
+    /// It could have said that this is a test account.
+    pub(super) tells_sandbox: bool,
+}
+
+/// What came back.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    /// No readable reply.
+    Lost(Lost),
+    /// In order, with the money that is left where it says so.
+    Alive(Option<(f64, String)>),
+    /// Refused, or an answer that says nothing; with its status.
+    Refused(Box<Finding>, u16),
+    /// It answers HTTP; nothing was asked.
+    Answers(u16),
+}
+
+/// All that was asked of one service.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Answers {
+    pub(super) asked: Vec<Asked>,
+    /// Questions that were never seen to work and that nobody agreed to.
+    pub(super) left_out: Vec<String>,
+    /// How far our clock is ahead of the service's.
+    pub(super) skew: Option<i64>,
+    /// Why the account could not be asked at all.
+    pub(super) not_asked: Option<&'static str>,
+    /// What is spent in a day, as the running sidecar has seen; none: not known.
+    pub(super) spent: Option<f64>,
+}
+
+/// In the order in which they are shown.
+const NAMES: [&str; 8] = ["clock", "endpoint", "service", "credential", "account", "production", "balance", "addresses"];
+
+/// The check that a cause belongs to.
+fn place(cause: Cause) -> &'static str {
+    match cause {
+        Cause::ClockSkew => "clock",
+        Cause::EndpointWrong => "endpoint",
+        Cause::CredentialMissing | Cause::CredentialRejected | Cause::CredentialExpired => "credential",
+        Cause::PermissionDenied | Cause::AccountSuspended => "account",
+        Cause::SandboxMismatch => "production",
+        Cause::BalanceEmpty => "balance",
+        Cause::IpNotAllowed => "addresses",
+        Cause::TlsUntrusted
+        | Cause::SenderNotAllowed
+        | Cause::TemplateNotApproved
+        | Cause::RecipientInvalid
+        | Cause::MessageInvalid
+        | Cause::RecipientBlocked
+        | Cause::Duplicate
+        | Cause::Throttled
+        | Cause::ProviderFault
+        | Cause::Unreachable
+        | Cause::Timeout
+        | Cause::ReplyUnreadable
+        | Cause::VaultUnavailable
+        | Cause::RefusedByPolicy
+        | Cause::NotTranslatable
+        | Cause::NoProvider
+        | Cause::Unexplained => "service",
+    }
+}
+
+/// One check for each name: the one refusal where it belongs, the rest by evidence.
+pub(super) fn judge(patient: &Patient<'_>, answers: &Answers) -> Vec<Check> {
+    let refused = answers.asked.iter().find_map(|asked| refusal(patient, asked, answers.skew));
+    NAMES
+        .iter()
+        .map(|&name| match &refused {
+            Some(check) if check.name == name => check.clone(),
+            _ => unrefused(patient, name, answers, refused.as_ref()),
+        })
+        .collect()
+}
+
+/// What one answer refuses, under the check that it concerns.
+fn refusal(patient: &Patient<'_>, asked: &Asked, skew: Option<i64>) -> Option<Check> {
+    match &asked.heard {
+        Heard::Alive(_) | Heard::Answers(_) => None,
+        Heard::Lost(lost) => {
+            let (Lost::Unsent { cause, .. } | Lost::Unknown { cause, .. }) = lost;
+            Some(way::lost_at(patient, place(*cause), lost))
+        }
+        Heard::Refused(finding, status) => {
+            let finding = settled(finding, skew);
+            let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
+            Some(patient.refused(place(cause), asked.kind, &finding, *status))
+        }
+    }
+}
+
+/// A clock that is known to be wrong settles a refusal that may come from it.
+fn settled(finding: &Finding, skew: Option<i64>) -> Finding {
+    let mut finding = finding.clone();
+    let may_be = finding.alternatives.contains(&Cause::ClockSkew) && finding.outcome.cause() != Some(Cause::ClockSkew);
+    if may_be && skew.is_some_and(way::is_wrong) {
+        finding.outcome = crate::sms::Outcome::Refused(Cause::ClockSkew);
+        finding.alternatives.clear();
+    }
+    finding
+}
+
+fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refused: Option<&Check>) -> Check {
+    let alive = |asks: Option<Asks>| {
+        answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)) && (asks.is_none() || asked.asks == asks))
+    };
+    let unknown = || Check::skipped(name, not_known(patient, answers, refused));
+    match name {
+        "clock" => way::clock(patient, answers.skew),
+        "endpoint" => endpoint(patient, answers, refused).unwrap_or_else(unknown),
+        "service" => service(answers).unwrap_or_else(unknown),
+        "credential" => credential(answers, refused).unwrap_or_else(unknown),
+        "account" => alive(Some(Asks::Account))
+            .or_else(|| alive(Some(Asks::Balance)))
+            .map_or_else(unknown, |asked| Check::ok(name, format!("{} was answered as for an account in order", asked.call))),
+        "production" => answers
+            .asked
+            .iter()
+            .find(|asked| asked.tells_sandbox && matches!(asked.heard, Heard::Alive(_)))
+            .map_or_else(unknown, |asked| Check::ok(name, format!("{} says that this is no test account", asked.call))),
+        "balance" => balance(patient, answers).unwrap_or_else(unknown),
+        _ => alive(None).map_or_else(unknown, |asked| {
+            Check::ok(name, format!("{} from this machine was answered; a list for sends alone would show only in a send", asked.call))
+        }),
+    }
+}
+
+/// Why a check has no answer.
+fn not_known(patient: &Patient<'_>, answers: &Answers, refused: Option<&Check>) -> String {
+    let asks_first = |calls: &[String]| format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", "));
+    match (refused, answers.not_asked, answers.left_out.as_slice()) {
+        (Some(check), ..) => format!("not known while `{}` is not in order", check.name),
+        (None, Some(why), _) => why.to_owned(),
+        (None, None, []) => format!("no free call of {} tells; `doctor --send-to NUMBER` asks it with a message", patient.provider.dialect.name),
+        (None, None, calls) => asks_first(calls),
+    }
+}
+
+/// The address answers as the description says it does.
+fn endpoint(patient: &Patient<'_>, answers: &Answers, refused: Option<&Check>) -> Option<Check> {
+    let provider = patient.provider;
+    let own = if provider.base_url.trim_end_matches('/') == provider.dialect.base_url() {
+        format!("{} is where {} is today", provider.base_url, provider.dialect.name)
+    } else {
+        format!("{} in place of {}", provider.base_url, provider.dialect.base_url())
+    };
+    // Whoever refuses by its own rules is the service; a lost reply says nothing.
+    let by_rules = refused.is_some_and(|check| check.name != "service");
+    let spoke = answers.asked.iter().any(|asked| match &asked.heard {
+        Heard::Alive(_) => true,
+        Heard::Refused(..) => by_rules,
+        Heard::Lost(_) | Heard::Answers(_) => false,
+    });
+    spoke.then(|| Check::ok("endpoint", format!("{own}; it answers as its description says")))
+}
+
+fn service(answers: &Answers) -> Option<Check> {
+    answers.asked.iter().find_map(|asked| match &asked.heard {
+        Heard::Alive(_) | Heard::Refused(..) => Some(Check::ok("service", format!("{} was answered", asked.call))),
+        Heard::Answers(status) => Some(Check::ok("service", format!("it answers HTTP (a bare request was answered {status})"))),
+        Heard::Lost(_) => None,
+    })
+}
+
+/// Whoever is answered about money or a lock was known by this credential.
+fn credential(answers: &Answers, refused: Option<&Check>) -> Option<Check> {
+    let alive = answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)));
+    if let Some(asked) = alive {
+        return Some(Check::ok("credential", format!("{} was answered with it", asked.call)));
+    }
+    let known = |check: &&Check| {
+        let knows = |cause: Cause| matches!(cause.concern(), Concern::Account) && !matches!(place(cause), "endpoint" | "clock" | "service");
+        check.cause.is_some_and(knows) && check.cause != Some(Cause::IpNotAllowed) && check.alternatives.is_empty()
+    };
+    let check = refused.filter(known)?;
+    Some(Check::ok("credential", format!("the service knew it: it spoke of {}", check.cause.map_or("the account", Cause::as_str))))
+}
+
+fn balance(patient: &Patient<'_>, answers: &Answers) -> Option<Check> {
+    /// Less than a week is worth a word: money needs days to arrive.
+    const FEW: f64 = 7.0;
+    let (left, unit) = answers.asked.iter().find_map(|asked| match &asked.heard {
+        Heard::Alive(balance) => balance.as_ref(),
+        Heard::Lost(_) | Heard::Refused(..) | Heard::Answers(_) => None,
+    })?;
+    let money = format!("{left} {unit}").trim_end().to_owned();
+    let Some(spent) = answers.spent.filter(|spent| *spent > 0.0) else {
+        return Some(Check::ok("balance", format!("{money} left; how many days it lasts is not known: no running sidecar has seen it fall")));
+    };
+    let days = left / spent;
+    let evidence = format!("{money} left, about {days:.1} days at today's pace of {spent:.2} a day");
+    if days < FEW {
+        return Some(Check::warning("balance", evidence, format!("top up the {} account soon", patient.provider.dialect.name)));
+    }
+    Some(Check::ok("balance", evidence))
+}
+
+#[cfg(test)]
+mod tests;

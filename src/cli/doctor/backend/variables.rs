@@ -1,0 +1,269 @@
+//! A backend's `.env`, judged: which variables of the services are there, which are cut, quoted wrongly
+//! or given twice, and what they hold beside the vault: a placeholder, the vault's own value, another.
+//! Pure. Says names and shapes; a value is compared and never leaves this file.
+
+use std::collections::BTreeMap;
+
+use crate::cli::doctor::check::Check;
+use crate::secret::Credential;
+use crate::vault::dotenv::{self, Variable};
+
+/// A credential field of one provider, as the backend may know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Field<'a> {
+    pub(super) provider: &'a str,
+    pub(super) name: &'a str,
+    /// It may be shown, so that the backend may know it.
+    pub(super) public: bool,
+    pub(super) required: bool,
+    pub(super) placeholder: Option<&'a str>,
+    /// What it is called in `.env` files.
+    pub(super) names: &'a [String],
+    /// What the vault has; none: observe mode, or it could not be read.
+    pub(super) vault: Option<&'a Credential>,
+    /// The backend's own value is what is sent: there is none in a vault.
+    pub(super) own: bool,
+    /// This very file is the vault.
+    pub(super) is_vault: bool,
+}
+
+/// Something about how a variable is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// Nothing stands after the equals sign.
+    Empty,
+    /// A line begins with its name and assigns nothing.
+    Unread,
+    /// Assigned more than once; the last one counts.
+    Twice,
+    /// Without quotes, and a `#` in it: what follows is a comment.
+    Cut,
+    /// It begins with a quote that does not end, or the reverse.
+    OpenQuote,
+    /// Quotes within quotes are part of the value.
+    InnerQuotes,
+    /// Quotes of a word processor are part of the value.
+    OtherQuotes,
+    /// A quote that does not end has taken the lines below in.
+    Swallowed,
+    /// More than one line.
+    LineBreak,
+    /// `$` means itself to dotenv, and a variable to dotenv-expand, compose and a shell.
+    Interpolated,
+    /// A blank at its beginning or end, within the quotes.
+    Blank,
+    /// A comma or semicolon stands at its end.
+    Mark,
+}
+
+impl Fault {
+    pub(super) const fn words(self) -> &'static str {
+        match self {
+            Self::Empty => "is set to nothing",
+            Self::Unread => "stands on a line that assigns nothing: an equals sign is missing",
+            Self::Twice => "is assigned more than once, and the last one counts",
+            Self::Cut => "is cut off at a `#`, where a comment begins: put the value in single quotes",
+            Self::OpenQuote => "has a quote at one end only, which is sent as part of it",
+            Self::InnerQuotes => "has quotes within its quotes, which are sent as part of it",
+            Self::OtherQuotes => "stands in typographic quotes, which are sent as part of it: use plain ones",
+            Self::Swallowed => "has a quote that does not end, so the lines below were taken into it",
+            Self::LineBreak => "has a line break in it",
+            Self::Interpolated => "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly",
+            Self::Blank => "has a blank at its beginning or end, which is sent as part of it",
+            Self::Mark => "ends with a comma or semicolon, which is sent as part of it",
+        }
+    }
+}
+
+/// What a variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Holds {
+    Nothing,
+    Placeholder,
+    /// What the vault holds.
+    Vaults,
+    Another,
+    /// There is nothing to compare with.
+    Unknown,
+}
+
+/// The file as a whole: what its way of writing means to whoever reads it with something else than dotenv.
+pub(super) fn file(text: &str) -> Check {
+    let mut said = Vec::new();
+    if text.starts_with('\u{feff}') {
+        said.push("it begins with a byte order mark: a shell, systemd and `docker --env-file` take that into the first name");
+    }
+    if text.contains("\r\n") {
+        said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` take the CR into each value");
+    }
+    if text.lines().any(|line| line.trim_start_matches(['\u{feff}', ' ', '\t']).starts_with("export ")) {
+        said.push("it says `export`: systemd and `docker --env-file` take that into the name");
+    }
+    match said.as_slice() {
+        [] => Check::ok("env-file", "every reader of `.env` files reads it alike"),
+        said => Check::warning("env-file", format!("dotenv reads it, but {}", said.join("; ")), "save it as plain UTF-8 with LF line ends, names alone"),
+    }
+}
+
+/// One check for each provider's variables that has something to say, else one that all is well.
+pub(super) fn judge(text: &str, fields: &[Field<'_>]) -> Vec<Check> {
+    let variables = dotenv::parse(text);
+    fields.chunk_by(|one, other| one.provider == other.provider).map(|fields| of_provider(text, &variables, fields)).collect()
+}
+
+fn of_provider(text: &str, variables: &[Variable], fields: &[Field<'_>]) -> Check {
+    let provider = fields.first().map_or("", |field| field.provider);
+    let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, named(text, variables, field))).collect();
+    if present.values().all(Vec::is_empty) {
+        return Check::skipped("variables", format!("{provider}: the file has no variable that is known for it; other names are not looked at"));
+    }
+    let mut said = Said::default();
+    for field in fields {
+        let names = present.get(field.name).map(Vec::as_slice).unwrap_or_default();
+        if names.is_empty() && field.required {
+            said.of(field, format!("`{}` is unset: it would be {}", field.name, field.names.first().map_or("", String::as_str)));
+        }
+        for name in names {
+            one(text, variables, field, name, &mut said);
+        }
+        if differ(variables, names) {
+            said.wrong.push(format!("{} are names of one thing and differ", names.join(" and ")));
+        }
+    }
+    said.check(provider)
+}
+
+/// What there is to say about a provider's variables, by how bad it is.
+#[derive(Debug, Default)]
+struct Said {
+    /// What the backend itself sends is broken by it.
+    broken: Vec<String>,
+    wrong: Vec<String>,
+    /// Real secrets where placeholders should be.
+    real: Vec<String>,
+    right: Vec<String>,
+}
+
+impl Said {
+    fn of(&mut self, field: &Field<'_>, words: String) {
+        if field.own || field.is_vault { self.broken.push(words) } else { self.wrong.push(words) }
+    }
+
+    fn check(self, provider: &str) -> Check {
+        let evidence = |parts: &[&Vec<String>]| format!("{provider}: {}", parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("; "));
+        if !self.broken.is_empty() {
+            let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
+            return Check::failed("variables", evidence(&[&self.broken, &self.wrong, &self.real]), remedy);
+        }
+        if !self.wrong.is_empty() || !self.real.is_empty() {
+            let remedy = if self.real.is_empty() {
+                "mend these lines of the `.env`; the sidecar puts the vault's values in all the same"
+            } else {
+                "leave placeholders there: `sms-sidecar vault import-env FILE --replace-with-placeholders`, then change what stood in the file"
+            };
+            return Check::warning("variables", evidence(&[&self.wrong, &self.real]), remedy);
+        }
+        Check::ok("variables", evidence(&[&self.right]))
+    }
+}
+
+/// The known names that the file has, assigned or not, in its order.
+fn named<'a>(text: &str, variables: &[Variable], field: &Field<'a>) -> Vec<&'a str> {
+    let there = |name: &&String| variables.iter().any(|variable| variable.name == **name) || is_unread(text, variables, name);
+    field.names.iter().filter(there).map(String::as_str).collect()
+}
+
+fn one(text: &str, variables: &[Variable], field: &Field<'_>, name: &str, said: &mut Said) {
+    let faults = faults(text, variables, name);
+    for fault in &faults {
+        said.of(field, format!("{name} {}", fault.words()));
+    }
+    let value = variables.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_str());
+    match holds(field, value) {
+        Holds::Placeholder => said.right.push(format!("{name} holds a placeholder")),
+        Holds::Vaults if field.is_vault => said.right.push(format!("{name} is what the vault reads")),
+        Holds::Vaults if field.public => said.right.push(format!("{name} names the account")),
+        Holds::Vaults => said.real.push(format!("{name} holds the vault's real value")),
+        Holds::Another if faults.is_empty() => said.wrong.push(format!("{name} holds neither a placeholder nor what the vault has")),
+        Holds::Unknown => said.right.push(format!("{name} is set")),
+        Holds::Another | Holds::Nothing => {}
+    }
+}
+
+fn holds(field: &Field<'_>, value: Option<&str>) -> Holds {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return Holds::Nothing };
+    if field.placeholder == Some(value) && !field.own {
+        return Holds::Placeholder;
+    }
+    match field.vault.and_then(|vault| vault.expose(field.name)) {
+        None => Holds::Unknown,
+        Some(vault) if vault == value => Holds::Vaults,
+        Some(_) => Holds::Another,
+    }
+}
+
+/// How `name` is written, from its last assignment.
+pub(super) fn faults(text: &str, variables: &[Variable], name: &str) -> Vec<Fault> {
+    let all: Vec<&Variable> = variables.iter().filter(|variable| variable.name == name).collect();
+    let Some(variable) = all.last() else {
+        return if is_unread(text, variables, name) { vec![Fault::Unread] } else { Vec::new() };
+    };
+    let value = variable.value.as_str();
+    let written = text.get(variable.span.clone()).unwrap_or_default();
+    let after = text.get(variable.span.end..).unwrap_or_default();
+    let (first, last) = (value.chars().next().unwrap_or(' '), value.chars().next_back().unwrap_or(' '));
+    let plain = |c: char| matches!(c, '"' | '\'' | '`');
+    let quoted = variable.quote.is_some();
+    let lines = value.lines().count() > 1 || value.contains(['\n', '\r']);
+    let swallowed = lines && written.lines().skip(1).any(looks_like_assignment);
+    let checks = [
+        (Fault::Empty, value.is_empty()),
+        (Fault::Twice, all.len() > 1),
+        (Fault::Cut, !quoted && !value.is_empty() && after.starts_with('#')),
+        (Fault::InnerQuotes, quoted && value.len() > 1 && plain(first) && first == last),
+        (Fault::OpenQuote, !quoted && !value.is_empty() && (plain(first) || plain(last))),
+        (Fault::OtherQuotes, matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚')),
+        (Fault::Swallowed, swallowed),
+        (Fault::LineBreak, lines && !swallowed),
+        (Fault::Interpolated, variable.quote != Some('\'') && interpolates(value)),
+        (Fault::Blank, quoted && !lines && !value.is_empty() && value.trim() != value),
+        (Fault::Mark, value.ends_with([',', ';'])),
+    ];
+    checks.into_iter().filter(|(_, holds)| *holds).map(|(fault, _)| fault).collect()
+}
+
+/// A line begins with the name, and dotenv reads no assignment of it anywhere.
+fn is_unread(text: &str, variables: &[Variable], name: &str) -> bool {
+    let begins = |line: &str| {
+        let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        line.strip_prefix(name).is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+    };
+    !variables.iter().any(|variable| variable.name == name) && text.lines().any(begins)
+}
+
+fn looks_like_assignment(line: &str) -> bool {
+    let line = line.trim_start().strip_prefix("export ").unwrap_or(line.trim_start());
+    line.split_once('=').is_some_and(|(name, _)| {
+        let name = name.trim_end();
+        name.chars().next().is_some_and(|c| c.is_ascii_uppercase() || c == '_')
+            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    })
+}
+
+/// `$NAME` or `${NAME}`.
+fn interpolates(value: &str) -> bool {
+    let mut parts = value.split('$').skip(1);
+    parts.any(|after| after.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic()))
+}
+
+/// Several names of one field with unlike values.
+fn differ(variables: &[Variable], names: &[&str]) -> bool {
+    let value = |name: &&str| variables.iter().rfind(|variable| variable.name == **name).map(|variable| variable.value.as_str());
+    let mut values = names.iter().filter_map(value);
+    let first = values.next();
+    values.any(|value| Some(value) != first)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,130 @@
+//! What one check came to: a mark, what speaks for it, what to do. Plain values, so that what is
+//! judged can be tested without asking anybody.
+
+use crate::diagnosis::Diagnosis;
+use crate::sms::{Cause, Certainty};
+
+/// From best to worst; the worst one decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Mark {
+    /// In order, by evidence.
+    Ok,
+    /// Not known: it could not be asked, or the service cannot tell.
+    Skipped,
+    /// It works and should not stay so.
+    Warning,
+    /// It does not work.
+    Failed,
+}
+
+impl Mark {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Skipped => "skipped",
+            Self::Warning => "warning",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// One line of the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Check {
+    /// A provider, `backend`, or empty for what concerns all.
+    pub(super) about: String,
+    pub(super) name: &'static str,
+    pub(super) mark: Mark,
+    pub(super) cause: Option<Cause>,
+    pub(super) certainty: Option<Certainty>,
+    pub(super) alternatives: Vec<Cause>,
+    pub(super) evidence: String,
+    pub(super) remedy: Option<String>,
+}
+
+impl Check {
+    pub(super) fn ok(name: &'static str, evidence: impl Into<String>) -> Self {
+        Self {
+            about: String::new(),
+            name,
+            mark: Mark::Ok,
+            cause: None,
+            certainty: None,
+            alternatives: Vec::new(),
+            evidence: evidence.into(),
+            remedy: None,
+        }
+    }
+
+    pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
+        Self { mark: Mark::Skipped, ..Self::ok(name, why) }
+    }
+
+    pub(super) fn warning(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { mark: Mark::Warning, remedy: Some(remedy.into()), ..Self::ok(name, evidence) }
+    }
+
+    pub(super) fn failed(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { mark: Mark::Failed, ..Self::warning(name, evidence, remedy) }
+    }
+
+    /// Failed for what the diagnosis says.
+    pub(super) fn diagnosed(name: &'static str, diagnosis: Diagnosis) -> Self {
+        Self {
+            cause: Some(diagnosis.cause),
+            certainty: Some(diagnosis.certainty),
+            alternatives: diagnosis.alternatives,
+            ..Self::failed(name, diagnosis.evidence, diagnosis.remedy)
+        }
+    }
+
+    #[must_use]
+    pub(super) fn because(self, cause: Cause) -> Self {
+        Self { cause: Some(cause), ..self }
+    }
+
+    #[must_use]
+    pub(super) fn of(self, about: &str) -> Self {
+        Self { about: about.to_owned(), ..self }
+    }
+}
+
+/// 0: nothing to complain about; 1: warnings only; 2: something failed.
+pub(super) fn exit_code(checks: &[Check]) -> u8 {
+    match checks.iter().map(|check| check.mark).max() {
+        Some(Mark::Failed) => 2,
+        Some(Mark::Warning) => 1,
+        Some(Mark::Ok | Mark::Skipped) | None => 0,
+    }
+}
+
+/// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
+pub(super) fn span(seconds: u64) -> String {
+    match seconds {
+        0..=119 => format!("{seconds} s"),
+        120..=7_199 => format!("{} min", seconds / 60),
+        7_200..=172_799 => format!("{} h", seconds / 3_600),
+        172_800.. => format!("{} days", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_mark_is_the_exit_code() {
+        let (ok, skipped) = (Check::ok("a", ""), Check::skipped("b", ""));
+        let (warning, failed) = (Check::warning("c", "", ""), Check::failed("d", "", ""));
+        assert_eq!(exit_code(&[]), 0);
+        assert_eq!(exit_code(&[ok.clone(), skipped.clone()]), 0);
+        assert_eq!(exit_code(&[ok.clone(), warning.clone(), skipped]), 1);
+        assert_eq!(exit_code(&[warning, failed, ok]), 2);
+    }
+
+    #[test]
+    fn spans_are_told_in_one_unit() {
+        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800].map(span).into();
+        assert_eq!(told, ["0 s", "119 s", "2 min", "2 h", "47 h", "2 days"]);
+    }
+}

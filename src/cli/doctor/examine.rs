@@ -1,0 +1,257 @@
+//! One provider, asked: vault, way, and the questions its service answers for free. All waiting is
+//! here, each step with a limit of its own and the whole with another; the judgement is elsewhere.
+//!
+//! Asks no further once the service has refused or gone silent: what was refused is not repeated.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Uri};
+use jiff::Timestamp;
+use tokio::time::timeout;
+
+use crate::cli::doctor::account::{self, Answers, Asked, Heard};
+use crate::cli::doctor::check::Check;
+use crate::cli::doctor::patient::Patient;
+use crate::cli::doctor::running::Running;
+use crate::cli::doctor::{texts, vault, way};
+use crate::clock::Clock;
+use crate::config::Loaded;
+use crate::dialect::{Account, Finding, Outgoing, Probe, Reply, Token};
+use crate::net::upstream::{Client, Lost, Way};
+use crate::proxy::{Mask, Provider};
+use crate::secret::Credential;
+use crate::sms::{Cause, Certainty, Kind, Outcome, ProviderId};
+use crate::vault::Keeper;
+
+/// The longest that one provider is examined, whatever hangs.
+pub(super) const WHOLE: Duration = Duration::from_secs(60);
+/// One step waits no longer, however patient the provider's own `timeout` is.
+const STEP: Duration = Duration::from_secs(10);
+
+/// What every examination needs.
+#[derive(Debug)]
+pub(super) struct Examiner<'a> {
+    pub(super) loaded: &'a Loaded,
+    /// The config as the operator names it.
+    pub(super) config: &'a str,
+    pub(super) keeper: &'a Keeper,
+    pub(super) clock: &'a dyn Clock,
+    pub(super) running: &'a Running,
+    /// Whose guessed probes may be used.
+    pub(super) agreed: &'a BTreeSet<ProviderId>,
+}
+
+/// One provider's client and what it proves itself with.
+struct Table<'a> {
+    provider: &'a Provider,
+    client: &'a Client,
+    credential: &'a Credential,
+    limit: Duration,
+}
+
+impl Examiner<'_> {
+    /// Every check of one provider, in order.
+    pub(super) async fn examine(&self, provider: &Provider) -> Vec<Check> {
+        let checks = timeout(WHOLE, Box::pin(self.whole(provider))).await.unwrap_or_else(|_| {
+            let patient = Patient::new(provider, self.loaded, self.config);
+            vec![patient.ours("service", Cause::Timeout, &format!("the examination took longer than {} s", WHOLE.as_secs()))]
+        });
+        checks.into_iter().map(|check| check.of(provider.id.as_str())).collect()
+    }
+
+    async fn whole(&self, provider: &Provider) -> Vec<Check> {
+        let mut patient = Patient::new(provider, self.loaded, self.config);
+        let client = match Client::new(provider.upstream.clone(), self.loaded.limits.body) {
+            Ok(client) => client,
+            Err(error) => return vec![Check::failed("tls", error.to_string(), "mend what this provider's table names")],
+        };
+        let ((mut checks, credential), way) = tokio::join!(
+            vault::look(&mut patient, self.keeper, self.age(provider)),
+            looked(&client, &provider.base_url, limit(provider)),
+        );
+        checks.extend(way::steps(&patient, &way, self.clock.wall()));
+        let answers = if is_open(&way) {
+            self.answers(provider, &client, credential.as_deref()).await
+        } else {
+            Answers { not_asked: Some("there is no connection to ask over"), ..Answers::default() }
+        };
+        let steps: Vec<&str> = checks.iter().filter(|check| check.cause.is_some()).map(|check| check.name).collect();
+        let judged = account::judge(&patient, &answers);
+        let judged: Vec<Check> = judged.into_iter().filter(|check| !steps.contains(&check.name)).collect();
+        checks.extend(judged);
+        checks.push(texts::sender(&patient));
+        checks.push(texts::template(&patient, &self.loaded.proxy.templates));
+        checks.extend(self.running.standing(provider.id.as_str()));
+        checks
+    }
+
+    fn age(&self, provider: &Provider) -> vault::Age {
+        let written = || {
+            let reference = provider.credential.as_ref();
+            reference.map_or(vault::Age::Unknown, |reference| vault::written(self.loaded, reference, self.clock.wall()))
+        };
+        self.running.age(provider.id.as_str()).map_or_else(written, vault::Age::Seen)
+    }
+
+    async fn answers(&self, provider: &Provider, client: &Client, credential: Option<&Credential>) -> Answers {
+        let mut answers = Answers { spent: self.running.spent(provider.id.as_str()), ..Answers::default() };
+        match credential {
+            Some(credential) => {
+                let table = Table { provider, client, credential, limit: limit(provider) };
+                self.ask_all(&table, &mut answers).await;
+            }
+            None => answers.not_asked = Some("there is no credential to ask with"),
+        }
+        if answers.asked.is_empty() {
+            let asked = self.knock(provider, client, &mut answers.skew).await;
+            answers.asked.extend(asked);
+        }
+        answers
+    }
+
+    /// Login, then each probe, until one is refused.
+    async fn ask_all(&self, table: &Table<'_>, answers: &mut Answers) {
+        let dialect = &table.provider.dialect;
+        let mut token = None;
+        if dialect.has_token() {
+            let (asked, brought) = self.log_in(table, &mut answers.skew).await;
+            let alive = brought.is_some();
+            answers.asked.push(asked);
+            token = brought;
+            if !alive {
+                return;
+            }
+        }
+        for probe in dialect.probes() {
+            if probe.guess && !self.agreed.contains(&table.provider.id) {
+                answers.left_out.push(probe.call());
+                continue;
+            }
+            let asked = self.probe(table, probe, token.as_ref(), &mut answers.skew).await;
+            let alive = matches!(asked.heard, Heard::Alive(_));
+            answers.asked.push(asked);
+            if !alive {
+                return;
+            }
+        }
+    }
+
+    async fn log_in(&self, table: &Table<'_>, skew: &mut Option<i64>) -> (Asked, Option<Token>) {
+        let dialect = &table.provider.dialect;
+        let asked = |heard| Asked { kind: Kind::Login, asks: None, call: "the login".to_owned(), heard, tells_sandbox: false };
+        let written = dialect.login(&table.account(None), self.now());
+        let Some(Ok(outgoing)) = written else { return (asked(unwritten("the login cannot be written")), None) };
+        let reply = match self.exchange(table.client, outgoing, table.limit, skew).await {
+            Err(lost) => return (asked(Heard::Lost(lost)), None),
+            Ok(reply) => reply,
+        };
+        let status = reply.status.as_u16();
+        match dialect.read_login(&reply, self.now()) {
+            Ok(token) => (asked(Heard::Alive(None)), Some(token)),
+            // Read again without what it may echo.
+            Err(_) => (asked(Heard::Refused(Box::new(dialect.classify(Kind::Login, &table.masked(reply, None), "")), status)), None),
+        }
+    }
+
+    async fn probe(&self, table: &Table<'_>, probe: &Probe, token: Option<&Token>, skew: &mut Option<i64>) -> Asked {
+        let dialect = &table.provider.dialect;
+        let tells_sandbox = probe.tells(Cause::SandboxMismatch);
+        let asked = |heard| Asked { kind: Kind::Probe, asks: Some(probe.asks), call: probe.call(), heard, tells_sandbox };
+        let outgoing = match dialect.probe(probe, &table.account(token), self.now()) {
+            Ok(outgoing) => outgoing,
+            Err(problem) => return asked(unwritten(&problem.why)),
+        };
+        match self.exchange(table.client, outgoing, table.limit, skew).await {
+            Err(lost) => asked(Heard::Lost(lost)),
+            Ok(reply) => asked(table.heard(probe, reply, token)),
+        }
+    }
+
+    /// Only whether somebody answers there, and the time; carries nothing of ours.
+    async fn knock(&self, provider: &Provider, client: &Client, skew: &mut Option<i64>) -> Option<Asked> {
+        let url: Uri = provider.base_url.parse().ok()?;
+        let outgoing = Outgoing { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
+        let began = self.clock.wall();
+        let heard = match client.exchange_theirs(outgoing, limit(provider)).await {
+            Err(lost) => Heard::Lost(lost),
+            Ok(reply) => {
+                *skew = way::skew(&reply.headers, began, self.clock.wall());
+                Heard::Answers(reply.status.as_u16())
+            }
+        };
+        Some(Asked { kind: Kind::Probe, asks: None, call: "a bare request".to_owned(), heard, tells_sandbox: false })
+    }
+
+    async fn exchange(&self, client: &Client, outgoing: Outgoing, limit: Duration, skew: &mut Option<i64>) -> Result<Reply, Lost> {
+        let began = self.clock.wall();
+        let reply = client.exchange(outgoing, limit).await?;
+        *skew = skew.or_else(|| way::skew(&reply.headers, began, self.clock.wall()));
+        Ok(reply)
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::try_from(self.clock.wall()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
+}
+
+impl Table<'_> {
+    fn account<'t>(&'t self, token: Option<&'t Token>) -> Account<'t> {
+        Account {
+            base_url: &self.provider.base_url,
+            credential: self.credential,
+            params: &self.provider.params,
+            sender: self.provider.sender.as_deref(),
+            token,
+        }
+    }
+
+    /// Without what it may echo: its words are shown.
+    fn masked(&self, reply: Reply, token: Option<&Token>) -> Reply {
+        Mask::of(self.credential.maskable().chain(token.into_iter().flat_map(Token::maskable))).over(reply)
+    }
+
+    fn heard(&self, probe: &Probe, reply: Reply, token: Option<&Token>) -> Heard {
+        let dialect = &self.provider.dialect;
+        let probed = dialect.read_probe(probe, &reply);
+        if probed.alive == Some(true) {
+            return Heard::Alive(probed.balance);
+        }
+        let status = reply.status.as_u16();
+        let mut finding = dialect.classify(Kind::Probe, &self.masked(reply, token), "");
+        let said = probed.balance.map(|(left, unit)| format!("{left} {unit} left").replace("  ", " "));
+        match probed.cause {
+            Some(cause) if finding.outcome.cause() != Some(cause) => {
+                let says = said.or(finding.says).or_else(|| Some(format!("so says the answer to {}", probe.call())));
+                finding = certain(cause, finding.code, says);
+            }
+            Some(_) => {}
+            None if finding.outcome.cause().is_none() => finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable),
+            None => {}
+        }
+        Heard::Refused(Box::new(finding), status)
+    }
+}
+
+fn certain(cause: Cause, code: Option<String>, says: Option<String>) -> Finding {
+    let (outcome, certainty) = (Outcome::Refused(cause), Certainty::Certain);
+    Finding { outcome, certainty, alternatives: Vec::new(), code, says, retry_after: None }
+}
+
+fn unwritten(why: &str) -> Heard {
+    Heard::Lost(Lost::Unsent { cause: Cause::CredentialMissing, detail: why.to_owned() })
+}
+
+async fn looked(client: &Client, base_url: &str, limit: Duration) -> Result<Way, Lost> {
+    let wrong = |_| Lost::Unsent { cause: Cause::EndpointWrong, detail: "`base_url` is no URL".to_owned() };
+    client.look(&base_url.parse::<Uri>().map_err(wrong)?, limit).await
+}
+
+fn limit(provider: &Provider) -> Duration {
+    provider.timeout.min(STEP)
+}
+
+fn is_open(way: &Result<Way, Lost>) -> bool {
+    way.as_ref().is_ok_and(|way| matches!(way.connected, Some(Ok(()))) && way.certificate.as_ref().is_none_or(Result::is_ok))
+}

@@ -1,0 +1,189 @@
+//! `sms-sidecar doctor`: why codes do not arrive, walked through from the config to the backend's own
+//! side. Each check says what it saw and what to do; nothing is sent to a handset unless `--send-to`
+//! asks for it, no credential that was refused is tried again, and no value is ever shown.
+
+mod account;
+mod backend;
+mod check;
+mod examine;
+mod patient;
+mod report;
+mod running;
+mod send;
+mod texts;
+mod vault;
+mod way;
+
+use std::collections::BTreeSet;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::bail;
+use futures_util::future::join_all;
+use serde_json::Value;
+
+use crate::cli::{control, out};
+use crate::clock::{Clock, RealClock};
+use crate::config::{self, Loaded};
+use crate::problem::{Problem, Report, Severity};
+use crate::proxy::Provider;
+use crate::sms::ProviderId;
+use crate::vault::Keeper;
+use check::{Check, exit_code};
+use examine::Examiner;
+use running::Running;
+
+/// Exits with 0 if nothing is wrong (what is not known is not wrong), 1 if there are warnings only, 2 if a check
+/// failed or none could be made.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// The config file.
+    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    config: PathBuf,
+    /// Only this provider, by its name in the config.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// The backend's folder: its `.env` and `node_modules` are looked at too; values are compared, never shown.
+    #[arg(long, value_name = "DIR")]
+    backend: Option<PathBuf>,
+    /// Send one message to this number, by the route it takes, and show each attempt. It reaches a real handset.
+    #[arg(long, value_name = "NUMBER")]
+    send_to: Option<String>,
+    /// What that message says; left out: the first text under [templates], else a few words of our own.
+    #[arg(long, value_name = "TEXT", requires = "send_to")]
+    text: Option<String>,
+    /// Also ask what was never seen to work there (no message is sent); without it a terminal is asked first.
+    #[arg(long)]
+    yes: bool,
+    /// Print one JSON object: `exit_code`, `failed`, `warnings`, `checks`, `send`.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let found = runtime.block_on(everything(args));
+    // A name or a disk that hangs has a thread of its own, and is not waited for.
+    runtime.shutdown_background();
+    let (checks, sent) = found?;
+    if args.json {
+        out::line(report::json(&checks, sent.as_ref()));
+    } else {
+        out::line(report::lines(&checks));
+    }
+    Ok(ExitCode::from(exit_code(&checks)))
+}
+
+async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> {
+    let loaded = match config::load(&args.config) {
+        Ok(loaded) => loaded,
+        Err(report) => return Ok((vec![unusable(args, &report)], None)),
+    };
+    let providers = chosen(args, &loaded)?;
+    let agreed = agreed(args, &providers)?;
+    let running = Running::find(&loaded.listen).await;
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+    let keeper = Keeper::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
+    let config = args.config.display().to_string();
+    let examiner =
+        Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
+    let mut checks = vec![configured(args, &loaded), beside(&running)];
+    progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::WHOLE.as_secs()));
+    let examined = join_all(providers.iter().map(|provider| async {
+        let checks = examiner.examine(provider).await;
+        progress(args, format_args!("{}: asked", provider.id));
+        checks
+    }));
+    checks.extend(examined.await.into_iter().flatten());
+    if let Some(folder) = &args.backend {
+        checks.extend(backend::look(folder, &loaded, &providers, &keeper, &running).await);
+    }
+    let sent = match &args.send_to {
+        None => None,
+        Some(to) => {
+            progress(args, format_args!("sending one message"));
+            Some(send::send(&args.config, &loaded, &running, to, args.text.as_deref()).await?)
+        }
+    };
+    if let Some(answer) = &sent {
+        if !args.json {
+            out::line(control::told(answer));
+        }
+        checks.push(send::check(answer).of("message"));
+    }
+    Ok((checks, sent))
+}
+
+/// On a terminal only, and never where a program reads.
+fn progress(args: &Args, what: impl std::fmt::Display) {
+    if !args.json && std::io::stderr().is_terminal() {
+        out::note(what);
+    }
+}
+
+fn chosen<'a>(args: &Args, loaded: &'a Loaded) -> anyhow::Result<Vec<&'a Provider>> {
+    let all = &loaded.proxy.providers;
+    let Some(name) = &args.provider else { return Ok(all.iter().collect()) };
+    let found: Vec<&Provider> = all.iter().filter(|provider| provider.id.as_str() == name).collect();
+    if found.is_empty() {
+        let known: Vec<&str> = all.iter().map(|provider| provider.id.as_str()).collect();
+        bail!("{} has no provider `{name}`; its providers are {}", args.config.display(), known.join(", "));
+    }
+    Ok(found)
+}
+
+/// Whose guessed probes may be used: all by `--yes`, else whoever the terminal says yes to.
+fn agreed(args: &Args, providers: &[&Provider]) -> anyhow::Result<BTreeSet<ProviderId>> {
+    let may_ask = !args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
+    let mut agreed = BTreeSet::new();
+    for provider in providers {
+        let Some(probe) = provider.dialect.probes().iter().find(|probe| probe.guess) else { continue };
+        let question = format!(
+            "{}: ask {} with its credential? It sends no message, but that it tells anything was never seen.",
+            provider.id,
+            probe.call()
+        );
+        if args.yes || may_ask && crate::cli::vault::yes(&question)? {
+            agreed.insert(provider.id.clone());
+        }
+    }
+    Ok(agreed)
+}
+
+/// The config cannot be used: all of it is shown, and nothing else can be asked.
+fn unusable(args: &Args, report: &Report) -> Check {
+    if !args.json {
+        out::note(report.render(std::io::stderr().is_terminal()));
+    }
+    complained(args, &report.problems, report.errors())
+}
+
+fn configured(args: &Args, loaded: &Loaded) -> Check {
+    let mut problems = loaded.warnings.problems.clone();
+    problems.extend(config::inspect(loaded));
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    complained(args, &problems, errors)
+}
+
+fn complained(args: &Args, problems: &[Problem], errors: usize) -> Check {
+    let file = args.config.display();
+    let mut sorted: Vec<&Problem> = problems.iter().collect();
+    sorted.sort_by_key(|problem| problem.severity);
+    let told: Vec<&str> = sorted.iter().map(|problem| problem.what.as_str()).collect();
+    let (evidence, remedy) = (told.join("; "), format!("`sms-sidecar check --config {file}` shows each where it stands"));
+    match (problems.is_empty(), errors) {
+        (true, _) => Check::ok("config", format!("{file} is sound")),
+        (false, 0) => Check::warning("config", evidence, remedy),
+        (false, _) => Check::failed("config", evidence, remedy),
+    }
+}
+
+fn beside(running: &Running) -> Check {
+    if running.is_up() {
+        Check::ok("sidecar", "one runs with this config, and was only read")
+    } else {
+        Check::skipped("sidecar", "none runs with this config (or this user may not ask it): all was asked from here")
+    }
+}

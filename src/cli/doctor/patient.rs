@@ -1,0 +1,74 @@
+//! Who is examined: one provider and what is known around it, so that every check names the same
+//! vault entry, the same config line and the same remedy as the pipeline would.
+
+use std::time::Duration;
+
+use crate::cli::doctor::check::Check;
+use crate::config::Loaded;
+use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, diagnose};
+use crate::dialect::Finding;
+use crate::proxy::{Provider, kept};
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Kind};
+
+/// One provider under examination.
+#[derive(Debug)]
+pub(super) struct Patient<'a> {
+    pub(super) provider: &'a Provider,
+    /// The config as the operator names it.
+    config: &'a str,
+    kept: Kept,
+    fields: Vec<String>,
+    /// 0: no credential was read.
+    pub(super) version: Version,
+}
+
+impl<'a> Patient<'a> {
+    pub(super) fn new(provider: &'a Provider, loaded: &Loaded, config: &'a str) -> Self {
+        let source = provider.credential.as_ref().and_then(|reference| loaded.vault.sources.get(&reference.vault));
+        let fields = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
+        Self { provider, config, kept: kept(source), fields, version: Version(0) }
+    }
+
+    /// What our own part found: no reply stands behind it.
+    pub(super) fn ours(&self, name: &'static str, cause: Cause, says: &str) -> Check {
+        let finding = (cause, Certainty::Certain);
+        Check::diagnosed(name, self.diagnosis(Kind::Probe, finding, &[], (None, None, Some(says))))
+    }
+
+    /// What a reply said.
+    pub(super) fn refused(&self, name: &'static str, kind: Kind, finding: &Finding, status: u16) -> Check {
+        let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
+        let reply = (Some(status), finding.code.as_deref(), finding.says.as_deref());
+        Check::diagnosed(name, self.diagnosis(kind, (cause, finding.certainty), &finding.alternatives, reply))
+    }
+
+    fn diagnosis(
+        &self,
+        kind: Kind,
+        (cause, certainty): (Cause, Certainty),
+        alternatives: &[Cause],
+        (status, code, says): (Option<u16>, Option<&str>, Option<&str>),
+    ) -> Diagnosis {
+        let evidence = Evidence { kind, cause, certainty, alternatives, status, code, says };
+        let provider = self.provider;
+        let entry = provider.credential.as_ref().map(|reference| Entry {
+            vault: &reference.vault,
+            kept: self.kept,
+            path: &reference.path,
+            fields: &self.fields,
+        });
+        let context = Context {
+            provider: provider.id.as_str(),
+            dialect: &provider.dialect.name,
+            base_url: &provider.base_url,
+            entry,
+            version: self.version,
+            sender: provider.sender.as_deref(),
+            timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
+            config: self.config,
+            ..Context::default()
+        };
+        diagnose(&evidence, &context)
+    }
+}

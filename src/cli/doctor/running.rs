@@ -1,0 +1,185 @@
+//! What a running sidecar knows: how each provider stands, how long it has known a credential, how fast
+//! money goes, whether the backend ever called. Only reads, over the control socket and `/metrics`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use crate::cli::control::exchange;
+use crate::cli::doctor::check::Check;
+use crate::dialect::Outgoing;
+use crate::net::Listen;
+use crate::net::Upstream;
+use crate::net::upstream::Client;
+use crate::sms::Cause;
+
+/// A process on this machine answers sooner, or is in trouble.
+const LIMIT: Duration = Duration::from_secs(3);
+/// More than `/metrics` of hundreds of providers.
+const LARGEST: usize = 8 << 20;
+
+/// What could be read; nothing, if none runs.
+#[derive(Debug, Default)]
+pub(super) struct Running {
+    status: Option<Value>,
+    samples: Option<Vec<Sample>>,
+}
+
+/// One line of `/metrics`.
+#[derive(Clone, Debug, PartialEq)]
+struct Sample {
+    name: String,
+    labels: BTreeMap<String, String>,
+    value: f64,
+}
+
+impl Running {
+    /// Asks where the config says one would listen.
+    pub(super) async fn find(listen: &Listen) -> Self {
+        let status = async {
+            let socket = listen.control.as_deref()?;
+            timeout(LIMIT, exchange(socket, Method::GET, "/status", &Value::Null)).await.ok()?.ok().map(|(_, status)| status)
+        };
+        let (status, samples) = tokio::join!(status, metrics(listen));
+        Self { status, samples }
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.status.is_some() || self.samples.is_some()
+    }
+
+    /// Whether it can be asked to send.
+    pub(super) fn takes_orders(&self) -> bool {
+        self.status.is_some()
+    }
+
+    /// Calls that came in by a door of the backend's; none: not known.
+    pub(super) fn calls(&self) -> Option<f64> {
+        let samples = self.samples.as_ref()?;
+        let of_backend = |sample: &&Sample| sample.name == "calls_total" && sample.labels.get("door").is_some_and(|door| door != "control");
+        Some(samples.iter().filter(of_backend).map(|sample| sample.value).sum())
+    }
+
+    /// How long the credential in use has been known.
+    pub(super) fn age(&self, provider: &str) -> Option<Duration> {
+        let seconds = self.one("credential_age_seconds", provider)?;
+        Duration::try_from_secs_f64(seconds).ok()
+    }
+
+    /// What is spent in a day.
+    pub(super) fn spent(&self, provider: &str) -> Option<f64> {
+        self.provider(provider)?.get("balance")?.get("spent_a_day")?.as_f64()
+    }
+
+    /// How it stands with the running sidecar; none: nobody runs, or it does not know this provider.
+    pub(super) fn standing(&self, provider: &str) -> Option<Check> {
+        let told = self.provider(provider)?;
+        let standing = told.get("standing")?.as_str()?;
+        let cause = told.get("cause").and_then(Value::as_str).and_then(|word| word.parse::<Cause>().ok());
+        let check = match standing {
+            "open" => Check::ok("standing", "the running sidecar sends through it"),
+            "paused" => Check::warning("standing", "it is paused by hand", format!("`sms-sidecar resume {provider}`")),
+            other => Check::warning(
+                "standing",
+                format!("the running sidecar passes it over: it is {other}"),
+                format!("it comes back by itself once that is mended; `sms-sidecar resume {provider}` makes it at once"),
+            ),
+        };
+        Some(match cause {
+            Some(cause) => check.because(cause),
+            None => check,
+        })
+    }
+
+    fn provider(&self, name: &str) -> Option<&Value> {
+        let all = self.status.as_ref()?.get("providers")?.as_array()?;
+        all.iter().find(|one| one.get("provider").and_then(Value::as_str) == Some(name))
+    }
+
+    fn one(&self, name: &str, provider: &str) -> Option<f64> {
+        let fits = |sample: &&Sample| sample.name == name && sample.labels.get("provider").is_some_and(|label| label == provider);
+        self.samples.as_ref()?.iter().find(fits).map(|sample| sample.value)
+    }
+}
+
+/// None: nobody answers there, or somebody else does.
+async fn metrics(listen: &Listen) -> Option<Vec<Sample>> {
+    let mut address = listen.admin.or(listen.metrics)?;
+    if address.ip().is_unspecified() {
+        let loopback = if address.is_ipv4() { "127.0.0.1" } else { "::1" };
+        address = SocketAddr::new(loopback.parse().ok()?, address.port());
+    }
+    let url = format!("http://{address}/metrics").parse().ok()?;
+    let client = Client::new(Upstream::default(), LARGEST).ok()?;
+    let question = Outgoing { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
+    let reply = client.exchange_theirs(question, LIMIT).await.ok()?;
+    let samples = samples(&String::from_utf8_lossy(&reply.body));
+    samples.iter().any(|sample| sample.name == "build_info").then_some(samples)
+}
+
+/// Our own lines of a page in the text format.
+fn samples(page: &str) -> Vec<Sample> {
+    page.lines().filter_map(|line| sample(line.strip_prefix("sms_sidecar_")?)).collect()
+}
+
+fn sample(line: &str) -> Option<Sample> {
+    let (series, value) = line.rsplit_once(' ')?;
+    let value = value.parse().ok()?;
+    let Some((name, labels)) = series.split_once('{') else {
+        return Some(Sample { name: series.to_owned(), labels: BTreeMap::new(), value });
+    };
+    let labels = labels.strip_suffix('}')?.split("\",").filter_map(|pair| {
+        let (name, value) = pair.split_once("=\"")?;
+        Some((name.to_owned(), value.trim_end_matches('"').to_owned()))
+    });
+    Some(Sample { name: name.to_owned(), labels: labels.collect(), value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Mark;
+    use serde_json::json;
+
+    const PAGE: &str = "# HELP sms_sidecar_calls_total Calls.\nsms_sidecar_calls_total{dialect=\"a\",door=\"absolute\",verdict=\"accepted\"} 3\nsms_sidecar_calls_total{dialect=\"a\",door=\"control\",verdict=\"accepted\"} 5\nsms_sidecar_credential_age_seconds{provider=\"alpha\"} 90.5\nother_metric 7\nsms_sidecar_config_timestamp_seconds 1.5e9\n";
+
+    fn running(status: Value) -> Running {
+        Running { status: Some(status), samples: Some(samples(PAGE)) }
+    }
+
+    #[test]
+    fn a_page_of_metrics_is_read() {
+        let read = samples(PAGE);
+        assert_eq!(read.len(), 4);
+        assert_eq!(read.last().map(|sample| (sample.name.as_str(), sample.value)), Some(("config_timestamp_seconds", 1.5e9)));
+    }
+
+    #[test]
+    fn our_own_sends_are_no_calls_of_the_backend() {
+        let running = running(json!({}));
+        assert_eq!(running.calls(), Some(3.0));
+        assert_eq!(running.age("alpha"), Some(Duration::from_millis(90_500)));
+        assert_eq!(running.age("beta"), None);
+        assert_eq!(Running::default().calls(), None);
+    }
+
+    #[test]
+    fn a_standing_is_told_with_its_cause() {
+        let told = json!({ "providers": [
+            { "provider": "a", "standing": "open", "cause": null },
+            { "provider": "b", "standing": "aside", "cause": "balance-empty", "balance": { "spent_a_day": 2.5 } },
+            { "provider": "c", "standing": "paused", "cause": null },
+        ] });
+        let running = running(told);
+        assert_eq!(running.standing("a").map(|check| check.mark), Some(Mark::Ok));
+        assert_eq!(running.standing("b").map(|check| (check.mark, check.cause)), Some((Mark::Warning, Some(Cause::BalanceEmpty))));
+        assert_eq!(running.standing("c").map(|check| check.mark), Some(Mark::Warning));
+        assert_eq!(running.standing("d"), None);
+        assert_eq!(running.spent("b"), Some(2.5));
+    }
+}

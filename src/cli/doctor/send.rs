@@ -1,0 +1,96 @@
+//! One message, because the operator asked for it by `--send-to`: through the running sidecar, else
+//! through the same pipeline in this process. It goes to a real handset.
+
+use std::path::Path;
+
+use anyhow::Context;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::cli::control::exchange;
+use crate::cli::doctor::check::Check;
+use crate::cli::doctor::running::Running;
+use crate::config::Loaded;
+use crate::policy::TextTemplate;
+use crate::sms::Cause;
+use crate::telemetry::Build;
+
+/// What is sent where the config has no text of the backend's.
+const TEXT: &str = "sms-sidecar: 123456";
+
+/// The answer, as the control socket gives it.
+pub(super) async fn send(file: &Path, loaded: &Loaded, running: &Running, to: &str, text: Option<&str>) -> anyhow::Result<Value> {
+    let text = text.map_or_else(|| words(&loaded.proxy.templates), str::to_owned);
+    let message = json!({ "to": to, "text": text });
+    match loaded.listen.control.as_deref().filter(|_| running.takes_orders()) {
+        Some(socket) => {
+            let (_, answer) = exchange(socket, Method::POST, "/send", &message).await.context("the running sidecar did not answer")?;
+            Ok(answer)
+        }
+        None => {
+            let build = Build { version: String::new(), commit: String::new() };
+            let app = App::build(file, loaded.clone(), build).context("no pipeline could be made to send with")?;
+            Ok(app.send(&message).await)
+        }
+    }
+}
+
+/// The backend's first text with a code in each hole: it may be one that is approved.
+fn words(templates: &[TextTemplate]) -> String {
+    let Some(template) = templates.first() else { return TEXT.to_owned() };
+    let mut words = String::new();
+    for (at, part) in template.text.split(['{', '}']).enumerate() {
+        words.push_str(if at % 2 == 0 { part } else { "123456" });
+    }
+    words
+}
+
+/// What came of it, as one check.
+pub(super) fn check(answer: &Value) -> Check {
+    let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
+    let attempts: Vec<&Value> = answer.get("attempts").and_then(Value::as_array).into_iter().flatten().collect();
+    let causes = attempts.iter().filter_map(|attempt| attempt.get("cause").and_then(Value::as_str)?.parse::<Cause>().ok());
+    let to = word("recipient");
+    if word("verdict") == "accepted" {
+        let by = attempts.last().and_then(|last| last.get("provider")).and_then(Value::as_str).unwrap_or_default();
+        let evidence = format!("{by} took the message to {to}");
+        return match causes.clone().next() {
+            None => Check::ok("send", evidence),
+            Some(cause) => Check::warning("send", format!("{evidence}, after another failed"), "see what that provider said above").because(cause),
+        };
+    }
+    let verdict = if word("verdict").is_empty() { "not understood" } else { word("verdict") };
+    let (evidence, remedy) = word("diagnosis").split_once(" → ").unwrap_or((word("diagnosis"), "give a number in international form"));
+    let check = Check::failed("send", format!("the message was {verdict}. {evidence}").trim().to_owned(), remedy);
+    match word("cause").parse::<Cause>().ok().or_else(|| causes.clone().next()) {
+        Some(cause) => check.because(cause),
+        None => check,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Mark;
+
+    #[test]
+    fn the_backends_own_words_are_sent_with_a_code_in_them() {
+        let template = |text: &str| TextTemplate { name: "t".into(), text: text.into(), texts: [].into(), ids: [].into() };
+        assert_eq!(words(&[]), TEXT);
+        assert_eq!(words(&[template("app: kod {code}")]), "app: kod 123456");
+        assert_eq!(words(&[template("{a} and {b}.")]), "123456 and 123456.");
+    }
+
+    #[test]
+    fn a_send_is_judged_by_its_verdict() {
+        let attempt = |cause: Value| json!({ "provider": "p", "outcome": "x", "cause": cause });
+        let ok = json!({ "verdict": "accepted", "recipient": "+998*****67", "attempts": [attempt(Value::Null)] });
+        assert_eq!(check(&ok), Check::ok("send", "p took the message to +998*****67"));
+        let after = json!({ "verdict": "accepted", "attempts": [attempt("balance-empty".into()), attempt(Value::Null)] });
+        assert_eq!((check(&after).mark, check(&after).cause), (Mark::Warning, Some(Cause::BalanceEmpty)));
+        let not = json!({ "verdict": "not-sent", "cause": "balance-empty", "diagnosis": "p: balance-empty (certain). No money. → top up" });
+        assert_eq!((check(&not).mark, check(&not).cause, check(&not).remedy.as_deref()), (Mark::Failed, Some(Cause::BalanceEmpty), Some("top up")));
+        assert_eq!(check(&json!({ "error": "?" })).mark, Mark::Failed);
+    }
+}

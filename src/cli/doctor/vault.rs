@@ -1,0 +1,146 @@
+//! The credential before anybody is asked: whether the vault gives it, whether it has every field the
+//! service needs in a shape that can be right, and how old it is. Shows names and ages, never a value.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::cli::doctor::check::{Check, span};
+use crate::cli::doctor::patient::Patient;
+use crate::config::Loaded;
+use crate::dialect::ShapeProblem;
+use crate::proxy::Provider;
+use crate::secret::Credential;
+use crate::sms::Cause;
+use crate::vault::{Error, Keeper, Reference, SourceSettings, odd};
+
+/// How old a version is, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Age {
+    /// The running sidecar saw it come.
+    Seen(Duration),
+    /// Nobody wrote there since; another entry may share the file.
+    Written(Duration),
+    /// The vault does not say.
+    Unknown,
+}
+
+/// The checks, and the credential if it can be sent.
+pub(super) async fn look(patient: &mut Patient<'_>, keeper: &Keeper, age: Age) -> (Vec<Check>, Option<Arc<Credential>>) {
+    let provider = patient.provider;
+    let Some(reference) = &provider.credential else {
+        return (vec![Check::skipped("vault", "this provider has no `credential`: the backend's own is used and only watched")], None);
+    };
+    let credential = match keeper.get(reference).await {
+        Err(error) => return (vec![unread(patient, &error)], None),
+        Ok(credential) => credential,
+    };
+    patient.version = credential.version;
+    let problems = provider.dialect.check_credential(&credential);
+    let twins = twins(provider, &credential);
+    let mut checks = vec![Check::ok("vault", format!("{} was read", name(reference)))];
+    let usable = problems.is_empty();
+    checks.push(shape(patient, &problems, &oddities(provider, &credential, twins)));
+    checks.push(aged(age));
+    (checks, usable.then_some(credential))
+}
+
+fn unread(patient: &Patient<'_>, error: &Error) -> Check {
+    let missing = matches!(error, Error::Read { error, .. } if error.is_missing());
+    let cause = if missing { Cause::CredentialMissing } else { Cause::VaultUnavailable };
+    patient.ours("vault", cause, &error.to_string())
+}
+
+/// `vault:path`.
+fn name(reference: &Reference) -> String {
+    if reference.path.is_empty() { format!("vault {}", reference.vault) } else { format!("{}:{}", reference.vault, reference.path) }
+}
+
+/// What is wrong fails; what is only odd is a warning.
+fn shape(patient: &Patient<'_>, problems: &[ShapeProblem], odd: &[String]) -> Check {
+    let told = |problem: &ShapeProblem| format!("`{}` {}", problem.field, problem.what);
+    let names: Vec<&str> = patient.provider.dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
+    match (problems, odd) {
+        ([], []) => Check::ok("fields", format!("{} are there, in a shape that can be right", names.join(", "))),
+        ([], odd) => Check::warning("fields", odd.join("; "), "look at these fields: a value copied by hand often brings such a mistake"),
+        (problems, _) => {
+            let missing = problems.iter().all(|problem| problem.what.contains("missing") || problem.what.contains("empty"));
+            let cause = if missing { Cause::CredentialMissing } else { Cause::CredentialRejected };
+            let says = problems.iter().map(told).collect::<Vec<_>>().join("; ");
+            patient.ours("fields", cause, &says)
+        }
+    }
+}
+
+/// Two fields with one value: somebody pasted the same twice.
+fn twins(provider: &Provider, credential: &Credential) -> Option<String> {
+    let values: Vec<(&str, &str)> = provider
+        .dialect
+        .credential_fields()
+        .iter()
+        .filter_map(|field| credential.expose(&field.name).map(|value| (field.name.as_str(), value)))
+        .collect();
+    let twin = values.iter().enumerate().find_map(|(at, one)| Some((one, values.iter().skip(at + 1).find(|other| other.1 == one.1)?)));
+    twin.map(|(one, other)| format!("`{}` and `{}` hold the same value", one.0, other.0))
+}
+
+fn oddities(provider: &Provider, credential: &Credential, twins: Option<String>) -> Vec<String> {
+    let fields = provider.dialect.credential_fields().iter();
+    let odd = fields.filter_map(|field| Some(format!("`{}` {}", field.name, odd(credential.expose(&field.name)?)?)));
+    odd.chain(twins).collect()
+}
+
+fn aged(age: Age) -> Check {
+    match age {
+        Age::Seen(age) => Check::ok("age", format!("the running sidecar has known this version for {}", span(age.as_secs()))),
+        Age::Written(age) => Check::ok("age", format!("its vault was last written {} ago", span(age.as_secs()))),
+        Age::Unknown => Check::skipped("age", "this vault does not say how old a version is, and no sidecar runs that would have seen it come"),
+    }
+}
+
+/// How old the entry can be at most, by the files it is kept in.
+pub(super) fn written(loaded: &Loaded, reference: &Reference, now: SystemTime) -> Age {
+    let source = loaded.vault.sources.get(&reference.vault);
+    let newest = source.into_iter().flat_map(|source| files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    newest.map_or(Age::Unknown, |at| Age::Written(now.duration_since(at).unwrap_or_default()))
+}
+
+fn files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
+    match source {
+        SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => vec![file.clone()],
+        SourceSettings::Env { file: None } => Vec::new(),
+        SourceSettings::Directory { path } => {
+            let folder = path.join(&reference.path);
+            let names = reference.names.iter().flat_map(|(own, others)| std::iter::once(own).chain(others));
+            names.chain(reference.fields.values()).map(|name| folder.join(name)).filter(|file: &PathBuf| Path::is_file(file)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::doctor::check::Mark;
+
+    #[test]
+    fn an_age_says_who_knows_it() {
+        assert_eq!(aged(Age::Seen(Duration::from_secs(90))).evidence, "the running sidecar has known this version for 90 s");
+        assert_eq!(aged(Age::Written(Duration::from_hours(96))).evidence, "its vault was last written 4 days ago");
+        assert_eq!(aged(Age::Unknown).mark, Mark::Skipped);
+    }
+
+    #[test]
+    fn the_newest_file_of_an_entry_tells_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("sms/a")).unwrap();
+        let file = folder.path().join("sms/a/password");
+        std::fs::write(&file, "x").unwrap();
+        let at = std::fs::File::open(&file).unwrap().metadata().unwrap().modified().unwrap();
+        let reference =
+            Reference { vault: "v".into(), path: "sms/a".into(), names: [("password".into(), Vec::new())].into(), ..Reference::default() };
+        let source = SourceSettings::Directory { path: folder.path().to_owned() };
+        assert_eq!(files(&source, &reference), [file]);
+        assert!(files(&SourceSettings::Env { file: None }, &reference).is_empty());
+        assert!(at <= std::fs::metadata(folder.path().join("sms/a/password")).unwrap().modified().unwrap());
+    }
+}

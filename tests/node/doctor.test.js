@@ -1,0 +1,550 @@
+// `sms-sidecar doctor` on one broken host after another: it names what is broken, and nothing else.
+// Every service is a strict fake, every reply passes the real binary; no run shows a secret or a number.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { describe, test } from 'node:test';
+
+import { SERVICES } from './fakes/index.js';
+import { BINARY, authority, folder, freePort, sidecar } from './lib/sidecar.js';
+import { TO, delivered, say, stage } from './lib/stage.js';
+import { testAuthority } from './lib/tls.js';
+import { toml } from './lib/toml.js';
+
+const SECRETS = Object.values(SERVICES).flatMap(([, credential]) => Object.values(credential)).filter((value) => !['oneport', 'partner', 'ops@example.uz'].includes(value));
+
+/** Runs the binary to its end beside the fakes of this process: {code, out, err}. */
+async function run(args, { env = {} } = {}) {
+  const child = spawn(BINARY, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  const told = { out: '', err: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => { told.out += text; });
+  child.stderr.setEncoding('utf8').on('data', (text) => { told.err += text; });
+  const late = setTimeout(() => child.kill('SIGKILL'), 120_000);
+  const [code] = await once(child, 'close');
+  clearTimeout(late);
+  const text = told.out + told.err;
+  for (const secret of SECRETS) assert.ok(!text.includes(secret), `a secret was shown: ${text}`);
+  assert.doesNotMatch(text, /canary/i);
+  assert.ok(!text.includes(TO) && !text.includes('12025550123'), `a full number was shown: ${text}`);
+  return { code, ...told };
+}
+
+/** The config of a stage that nobody runs, as a file. */
+function written(made, change = (config) => config) {
+  const file = path.join(made.at, 'doctor.toml');
+  writeFileSync(file, toml(change(made.config)));
+  return file;
+}
+
+/** What the doctor says of a stage, as a program reads it. */
+async function doctor(file, ...args) {
+  const { code, out, err } = await run(['doctor', '--config', file, '--json', ...args]);
+  let report;
+  try { report = JSON.parse(out); } catch { assert.fail(`no JSON (exit code ${code}): ${out}${err}`); }
+  assert.equal(report.exit_code, code);
+  return report;
+}
+
+const marked = (report, mark) => report.checks.filter((check) => check.result === mark);
+const failures = (report) => marked(report, 'failed').map(({ about, check, cause }) => [about, check, cause]);
+const named = (report, name) => report.checks.find(({ check }) => check === name);
+
+/** Exactly one check failed: this one, for this cause. */
+function names(report, about, check, cause) {
+  assert.deepEqual(failures(report), [[about, check, cause]], JSON.stringify(report.checks, null, 1));
+  assert.equal(report.exit_code, 2);
+  assert.ok(named({ checks: marked(report, 'failed') }, check).remedy.length > 10);
+}
+
+/** One provider, `service`, that nobody has started a sidecar for. */
+async function alone(t, service, { fake, entry, ...more } = {}) {
+  const made = await stage(t, { services: [service], start: false, fakes: { [service]: fake }, ...more });
+  if (entry) made.vault.put(service, entry);
+  return { ...made, fake: made.fakes[service] };
+}
+
+describe('a healthy host', () => {
+  for (const service of Object.keys(SERVICES)) {
+    test(`${service}: nothing fails, nothing is sent`, async (t) => {
+      const made = await alone(t, service);
+      const report = await doctor(written(made));
+      assert.deepEqual(failures(report), []);
+      assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
+      for (const check of ['config', 'vault', 'fields', 'age', 'dns', 'tcp', 'clock', 'service']) assert.equal(named(report, check).result, 'ok', check);
+      assert.equal(made.fake.delivered.length, 0);
+      if (['playmobile', 'sayqal'].includes(service)) return;
+      for (const check of ['endpoint', 'credential', 'addresses']) assert.equal(named(report, check).result, 'ok', check);
+    });
+  }
+
+  test('TLS: the chain is trusted by `ca_file`, and its time left is told', async (t) => {
+    const at = folder(t);
+    const made = await alone(t, 'twilio', { fake: { tls: testAuthority(at, 'long', 90) } });
+    const report = await doctor(written(made));
+    assert.equal(report.exit_code, 0);
+    assert.match(named(report, 'tls').evidence, /trusted and has 89 days left/);
+  });
+
+  test('TLS: a certificate that soon runs out is a warning', async (t) => {
+    const at = folder(t);
+    const made = await alone(t, 'twilio', { fake: { tls: testAuthority(at, 'short', 3) } });
+    const report = await doctor(written(made));
+    assert.equal(report.exit_code, 1);
+    assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['tls']);
+  });
+
+  test('people read the same with headings, without colours where no terminal is', async (t) => {
+    const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
+    const { code, out } = await run(['doctor', '--config', written(made)]);
+    assert.equal(code, 0);
+    assert.match(out, /^twilio\n {2}ok {7}vault /m);
+    assert.match(out, /^vonage\n/m);
+    assert.match(out, /\d+ checks: 0 failed, 0 with a warning/);
+    assert.ok(!out.includes('\x1b'), 'colours on a pipe');
+  });
+
+  test('only the provider that is asked for', async (t) => {
+    const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
+    const report = await doctor(written(made), '--provider', 'vonage');
+    assert.equal(made.fakes.twilio.received.length, 0);
+    assert.ok(report.checks.every(({ about }) => about !== 'twilio'));
+    const unknown = await run(['doctor', '--config', written(made), '--provider', 'nobody']);
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.err, /no provider `nobody`; its providers are twilio, vonage/);
+  });
+
+  test('--help documents the exit codes', async () => {
+    const { out } = await run(['doctor', '--help']);
+    assert.match(out, /Exits with 0 .*1 .*2 /s);
+  });
+});
+
+describe('a config or vault that is broken', () => {
+  test('a config with an error: named, and nobody is asked', async (t) => {
+    const made = await alone(t, 'twilio');
+    const report = await doctor(written(made, (config) => ({ ...config, nonsense: true })));
+    names(report, '', 'config', null);
+    assert.equal(made.fake.received.length, 0);
+  });
+
+  test('credential-missing: no such entry', async (t) => {
+    const made = await alone(t, 'twilio', { provider: { credential: { vault: 'local', path: 'nowhere' } } });
+    names(await doctor(written(made)), 'twilio', 'vault', 'credential-missing');
+    assert.ok(made.fake.received.every(({ headers }) => !headers.authorization));
+  });
+
+  test('credential-missing: a field is empty', async (t) => {
+    const made = await alone(t, 'twilio', { entry: { auth_token: '' } });
+    names(await doctor(written(made)), 'twilio', 'fields', 'credential-missing');
+  });
+
+  for (const [what, entry, words] of [
+    ['a newline at the end of a field', { auth_token: 'fedcba9876543210fedcba9876543210\n\n' }, /line break/],
+    ['quotes around a field', { auth_token: '"fedcba9876543210fedcba9876543210"' }, /in quotes/],
+    ['a blank at the end of a field', { auth_token: 'fedcba9876543210fedcba9876543210 ' }, /blank/],
+    ['the placeholder', { auth_token: '0'.repeat(32) }, /placeholder/],
+    ['swapped user and password', { account_sid: 'fedcba9876543210fedcba9876543210', auth_token: 'AC0123456789abcdef0123456789abcdef' }, /swapped/],
+  ]) {
+    test(`credential-rejected before anybody is asked: ${what}`, async (t) => {
+      const made = await alone(t, 'twilio', { entry });
+      const report = await doctor(written(made));
+      names(report, 'twilio', 'fields', 'credential-rejected');
+      assert.match(named(report, 'fields').evidence, words);
+      assert.ok(made.fake.received.every(({ headers }) => !headers.authorization), 'it was sent all the same');
+    });
+  }
+
+  test('one value in two fields is worth a word', async (t) => {
+    const made = await alone(t, 'playmobile', { entry: { username: 'same-canary', password: 'same-canary' } });
+    const report = await doctor(written(made));
+    assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['fields']);
+  });
+
+  test('vault-unavailable: the file of the vault cannot be opened', async (t) => {
+    const made = await alone(t, 'twilio', { vault: { local: { embedded: { file: 'gone.age', key_file: 'gone.key' } } } });
+    const report = await doctor(written(made));
+    assert.deepEqual(failures(report), [['twilio', 'vault', 'vault-unavailable']]);
+  });
+});
+
+describe('a way that is broken', () => {
+  test('unreachable: nobody listens there', async (t) => {
+    const port = await freePort();
+    const made = await alone(t, 'twilio', { provider: { base_url: `http://127.0.0.1:${port}/2010-04-01` } });
+    names(await doctor(written(made)), 'twilio', 'tcp', 'unreachable');
+  });
+
+  test('unreachable: the name cannot be resolved', async (t) => {
+    const made = await alone(t, 'twilio', { provider: { base_url: 'http://sms.invalid/2010-04-01' } });
+    names(await doctor(written(made)), 'twilio', 'dns', 'unreachable');
+  });
+
+  test('tls-untrusted: an issuer that nobody trusts', async (t) => {
+    const made = await alone(t, 'twilio', { fake: { tls: testAuthority(folder(t)) }, provider: { ca_file: null } });
+    names(await doctor(written(made)), 'twilio', 'tls', 'tls-untrusted');
+    assert.equal(made.fake.received.length, 0);
+  });
+
+  test('timeout: a probe that hangs is left after the provider\'s own time limit', async (t) => {
+    const made = await alone(t, 'twilio', { provider: { timeout: '1s' } });
+    const release = made.fake.hold(10);
+    t.after(release);
+    names(await doctor(written(made)), 'twilio', 'service', 'timeout');
+    assert.equal(made.fake.received.length, 1, 'a service that hangs is not asked again');
+  });
+
+  test('timeout: a service without a free call that hangs', async (t) => {
+    const made = await alone(t, 'playmobile', { provider: { timeout: '1s' } });
+    t.after(made.fake.hold(10));
+    names(await doctor(written(made)), 'playmobile', 'service', 'timeout');
+  });
+
+  test('reply-unreadable: something that is no HTTP answers', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.fake.raw('220 mail.example ESMTP\r\n', 10);
+    names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
+  });
+
+  test('reply-unreadable: a page where an answer should be', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.fake.status(200, { times: 10, headers: { 'content-type': 'text/html' }, body: '<h1>Welcome</h1>' });
+    names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
+  });
+
+  test('clock-skew: ours is not the service\'s', async (t) => {
+    const made = await alone(t, 'aws-sns', { fake: { ahead: 900 } });
+    names(await doctor(written(made)), 'aws-sns', 'clock', 'clock-skew');
+  });
+
+  test('clock-skew: also where the service does not mind', async (t) => {
+    const made = await alone(t, 'twilio', { fake: { ahead: -900 } });
+    const report = await doctor(written(made));
+    names(report, 'twilio', 'clock', 'clock-skew');
+    assert.match(named(report, 'clock').evidence, /15 min ahead/);
+  });
+
+  test('endpoint-wrong: an older version of the API', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.config.providers.twilio.base_url = `${made.fake.origin}/2008-08-01`;
+    names(await doctor(written(made)), 'twilio', 'endpoint', 'endpoint-wrong');
+  });
+
+  test('endpoint-wrong: the guessed probe of a service that has no other tells it, once agreed to', async (t) => {
+    const made = await alone(t, 'playmobile');
+    made.config.providers.playmobile.base_url = `${made.fake.origin}/broker`;
+    names(await doctor(written(made), '--yes'), 'playmobile', 'endpoint', 'endpoint-wrong');
+  });
+});
+
+describe('an account that is broken', () => {
+  const refused = (service, cause, check, more = {}) => test(`${cause} at ${service}`, async (t) => {
+    const made = await alone(t, service, more);
+    (more.order ?? ((fake) => fake.refuse(cause)))(made.fake);
+    const report = await doctor(written(made), ...(more.args ?? []));
+    names(report, service, check, cause);
+    assert.equal(made.fake.delivered.length, 0);
+  });
+
+  for (const service of ['twilio', 'eskiz', 'vonage', 'infobip', 'smsc', 'aws-sns']) {
+    refused(service, 'credential-rejected', 'credential', { order: (fake) => fake.rotate(Object.fromEntries(Object.entries(fake.credential).map(([name, value]) => [name, ['account_sid', 'email', 'username', 'access_key_id'].includes(name) || service === 'vonage' && name === 'api_key' ? value : `${value.slice(0, -1)}${value.endsWith('0') ? '1' : '0'}`]))) });
+  }
+  refused('playmobile', 'credential-rejected', 'credential', { args: ['--yes'], order: (fake) => fake.rotate({ password: 'another' }) });
+  refused('aws-sns', 'credential-expired', 'credential');
+  refused('eskiz', 'credential-expired', 'credential', { fake: { grantsDead: true }, order: () => {} });
+  refused('aws-sns', 'permission-denied', 'account');
+  refused('twilio', 'account-suspended', 'account', { order: (fake) => { fake.accountStatus = 'suspended'; } });
+  refused('playmobile', 'account-suspended', 'account', { args: ['--yes'] });
+  refused('twilio', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0.00'; } });
+  refused('eskiz', 'balance-empty', 'balance', { order: (fake) => { fake.balance = 0; } });
+  refused('vonage', 'balance-empty', 'balance', { order: (fake) => { fake.balance = -0.5; } });
+  refused('smsc', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0'; } });
+  refused('eskiz', 'sandbox-mismatch', 'production', { order: (fake) => { fake.role = 'test'; } });
+  refused('twilio', 'sandbox-mismatch', 'production');
+  refused('aws-sns', 'sandbox-mismatch', 'production', { order: (fake) => { fake.sandbox = true; } });
+  refused('playmobile', 'ip-not-allowed', 'addresses', { args: ['--yes'], order: (fake) => fake.status(403, { times: 10 }) });
+  refused('twilio', 'throttled', 'service');
+  refused('twilio', 'provider-fault', 'service');
+  refused('twilio', 'unexplained', 'service', { order: (fake) => fake.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: '{"code":99999,"message":"of tomorrow","status":400}' }) });
+
+  test('what was refused is not sent again', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.fake.rotate({ auth_token: 'another' });
+    await doctor(written(made));
+    assert.equal(made.fake.received.length, 1);
+  });
+
+  test('sandbox-mismatch: a sender of the test mode', async (t) => {
+    const made = await alone(t, 'twilio', { provider: { sender: '+15005550006' } });
+    const report = await doctor(written(made));
+    names(report, 'twilio', 'sender', 'sandbox-mismatch');
+  });
+
+  test('template-not-approved: a provider of approved texts that has none', async (t) => {
+    const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
+    const report = await doctor(written(made));
+    assert.deepEqual(failures(report), [['eskiz', 'template', 'template-not-approved']]);
+  });
+
+  test('a text without its approved form is a warning, all of them is ok', async (t) => {
+    const templates = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } }, reset: { text: '1port: parol {code}' } };
+    const made = await alone(t, 'eskiz', { provider: { templates: 'only' }, config: { templates } });
+    const report = await doctor(written(made));
+    assert.equal(report.exit_code, 1);
+    assert.match(named(report, 'template').evidence, /^reset have no approved form/);
+    delete templates.reset;
+    assert.equal((await doctor(written(made))).exit_code, 0);
+  });
+
+  test('the money that is left is told', async (t) => {
+    const report = await doctor(written(await alone(t, 'twilio')));
+    assert.match(named(report, 'balance').evidence, /^12.3 USD left; how many days it lasts is not known/);
+  });
+
+  test('two broken accounts at once: each has its own cause', async (t) => {
+    const made = await stage(t, { services: ['twilio', 'vonage', 'eskiz'], start: false });
+    made.fakes.twilio.accountStatus = 'closed';
+    made.fakes.vonage.balance = 0;
+    assert.deepEqual(failures(await doctor(written(made))), [['twilio', 'account', 'account-suspended'], ['vonage', 'balance', 'balance-empty']]);
+  });
+});
+
+describe('a probe that was never seen to work', () => {
+  test('is left out and said to be', async (t) => {
+    const made = await alone(t, 'playmobile');
+    const report = await doctor(written(made));
+    assert.match(named(report, 'credential').evidence, /left out: POST \/send .*--yes/);
+    assert.ok(made.fake.received.every(({ method }) => method === 'GET'));
+  });
+
+  test('runs with --yes, and sends nothing', async (t) => {
+    const made = await alone(t, 'playmobile');
+    const report = await doctor(written(made), '--yes');
+    assert.equal(named(report, 'credential').result, 'ok');
+    assert.equal(made.fake.delivered.length, 0);
+    assert.deepEqual(JSON.parse(made.fake.received[0].body), { messages: [] });
+  });
+
+  for (const [answer, asked] of [['y', 1], ['n', 0]]) {
+    test(`a terminal is asked first: ${answer}`, async (t) => {
+      const made = await alone(t, 'playmobile');
+      const child = spawn('script', ['-qec', `${BINARY} doctor --config ${written(made)}`, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] });
+      let out = '';
+      child.stdout.setEncoding('utf8').on('data', (text) => {
+        out += text;
+        if (text.includes('[y/N]')) child.stdin.write(`${answer}\n`);
+      });
+      await once(child, 'close');
+      assert.match(out, /playmobile: ask POST \/send with its credential\?/);
+      assert.ok(out.includes('\x1b['), 'no colours on a terminal');
+      assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, asked, out);
+    });
+  }
+});
+
+describe('--send-to', () => {
+  const send = (file, ...args) => doctor(file, '--send-to', `+${TO}`, ...args);
+
+  test('one message, and each attempt is shown', async (t) => {
+    const made = await stage(t, { services: ['playmobile', 'twilio'], start: false });
+    made.fakes.playmobile.refuse('account-suspended');
+    const file = written(made);
+    const report = await send(file);
+    assert.equal(made.fakes.twilio.delivered.length, 1);
+    assert.deepEqual(report.send.attempts.map(({ provider, outcome, cause }) => [provider, outcome, cause]), [['playmobile', 'refused', 'account-suspended'], ['twilio', 'accepted', null]]);
+    assert.deepEqual([named(report, 'send').result, named(report, 'send').cause], ['warning', 'account-suspended']);
+    const { out } = await run(['doctor', '--config', file, '--send-to', `+${TO}`]);
+    assert.match(out, /playmobile: refused account-suspended 400 in \d+ ms\n {2}twilio: accepted 201 in/);
+  });
+
+  for (const [service, cause] of [
+    ['twilio', 'sender-not-allowed'], ['twilio', 'recipient-invalid'], ['twilio', 'recipient-blocked'], ['twilio', 'message-invalid'],
+    ['infobip', 'duplicate'], ['eskiz', 'template-not-approved'], ['sayqal', 'credential-rejected'], ['infobip', 'sandbox-mismatch'],
+  ]) {
+    test(`${cause} at ${service} shows in the send`, async (t) => {
+      const made = await alone(t, service, { route: { attempts: 1 } });
+      if (['sayqal'].includes(service)) made.fake.refuse(cause);
+      else made.fake.refusePath(made.fake.path, cause);
+      names(await send(written(made)), 'message', 'send', cause);
+    });
+  }
+
+  test('the backend\'s own text is sent, in its approved form', async (t) => {
+    const templates = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } } };
+    const made = await alone(t, 'eskiz', { provider: { templates: 'only' }, config: { templates } });
+    assert.equal((await send(written(made))).exit_code, 0);
+    assert.equal(made.fake.delivered[0].text, '1port ilovasiga kirish kodi: 123456');
+    await send(written(made), '--text', '1port: kod 7777');
+    assert.equal(made.fake.delivered[1].text, '1port ilovasiga kirish kodi: 7777');
+  });
+
+  test('a number that is none is refused and not repeated', async (t) => {
+    const made = await alone(t, 'twilio');
+    const report = await doctor(written(made), '--send-to', 'nobody');
+    assert.equal(report.exit_code, 2);
+    assert.equal(made.fake.delivered.length, 0);
+  });
+
+  test('without it no message is written', async (t) => {
+    const made = await stage(t, { services: Object.keys(SERVICES), start: false });
+    await doctor(written(made), '--yes');
+    for (const [service, fake] of Object.entries(made.fakes)) assert.equal(fake.delivered.length, 0, service);
+  });
+});
+
+describe('beside a running sidecar', () => {
+  test('it is read and not disturbed; its age and standing are told; it sends', async (t) => {
+    const { proxy, fakes: { playmobile, twilio } } = await stage(t);
+    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    const report = await doctor(proxy.file, '--send-to', `+${TO}`, '--text', 'Kod: 777');
+    assert.deepEqual(failures(report), []);
+    assert.equal(named(report, 'sidecar').result, 'ok');
+    assert.match(named(report, 'age').evidence, /the running sidecar has known this version for/);
+    assert.equal(named(report, 'standing').result, 'ok');
+    assert.deepEqual(playmobile.delivered.map(({ text }) => text).slice(1), ['Kod: 777']);
+    assert.equal(await proxy.metric('calls_total', { door: 'control', verdict: 'accepted' }), 1, 'it was not the sidecar that sent');
+    assert.equal(twilio.delivered.length, 0);
+    delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
+  });
+
+  test('a provider that stands aside is told with its cause, though no free call would show it', async (t) => {
+    const { proxy, fakes: { playmobile } } = await stage(t);
+    playmobile.refuse('account-suspended', 1);
+    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    const report = await doctor(proxy.file);
+    assert.deepEqual(failures(report), []);
+    const standing = report.checks.find(({ about, check }) => about === 'playmobile' && check === 'standing');
+    assert.deepEqual([standing.result, standing.cause], ['warning', 'account-suspended']);
+    assert.match(standing.remedy, /sms-sidecar resume playmobile/);
+  });
+});
+
+describe('the backend\'s own side', () => {
+  /** A backend's folder with this `.env` and these versions of axios. */
+  function backend(made, env, { axios = ['axios-1-7'], packages = [] } = {}) {
+    const at = path.join(made.at, 'backend');
+    mkdirSync(path.join(at, 'node_modules'), { recursive: true });
+    if (env !== undefined) writeFileSync(path.join(at, '.env'), env);
+    axios.forEach((name, n) => {
+      const to = n === 0 ? 'node_modules/axios' : `node_modules/dependent-${n}/node_modules/axios`;
+      mkdirSync(path.join(at, to), { recursive: true });
+      cpSync(path.join(import.meta.dirname, 'node_modules', name, 'package.json'), path.join(at, to, 'package.json'));
+    });
+    for (const name of packages) {
+      mkdirSync(path.join(at, 'node_modules', name), { recursive: true });
+      writeFileSync(path.join(at, 'node_modules', name, 'package.json'), '{"version":"1.0.0"}');
+    }
+    return at;
+  }
+
+  async function judged(t, env, { more, config = {}, ...options } = {}) {
+    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' }, ...config }, ...more });
+    const report = await doctor(written(made), '--backend', backend(made, env(made), options));
+    return { report, of: (name) => report.checks.find(({ about, check }) => about === 'backend' && check === name) };
+  }
+
+  const PLACEHOLDERS = `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n`;
+  const PROXIED = 'HTTP_PROXY=http://127.0.0.1:8125\nHTTPS_PROXY=http://127.0.0.1:8125\n';
+
+  test('placeholders and both proxy variables: ok, and the door is named', async (t) => {
+    const { report, of } = await judged(t, () => PLACEHOLDERS + PROXIED);
+    assert.deepEqual(failures(report), []);
+    assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
+    assert.match(of('door').evidence, /axios 1\.7\.9 uses absolute form/);
+    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN holds a placeholder/);
+    assert.equal(of('seen').result, 'skipped');
+  });
+
+  test('a newer axios tunnels, and then the CA must be there', async (t) => {
+    const { of } = await judged(t, () => PLACEHOLDERS + PROXIED, { axios: ['axios-latest', 'axios-0-21'] });
+    assert.match(of('door').evidence, /axios 0\.21\.4 uses absolute form.*axios 1\.21\.1 uses CONNECT/);
+    assert.equal(of('ca').result, 'failed');
+  });
+
+  test('with the CA in place; in the `.env` alone it comes too late for dotenv', async (t) => {
+    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' } } });
+    const ca = authority(made.at, made.config);
+    const file = written(made, (config) => ({ ...config, intercept: { ca } }));
+    const env = `${PLACEHOLDERS}${PROXIED}NODE_EXTRA_CA_CERTS=${ca.cert_file}\n`;
+    const ok = await doctor(file, '--backend', backend(made, env, { axios: ['axios-latest'] }));
+    assert.equal(named(ok, 'ca').result, 'ok', JSON.stringify(ok.checks, null, 1));
+    const late = await doctor(file, '--backend', backend(made, env, { axios: ['axios-latest'], packages: ['dotenv'] }));
+    assert.equal(named(late, 'ca').result, 'warning');
+    const other = testAuthority(made.at, 'other').caFile;
+    const wrong = await doctor(file, '--backend', backend(made, env.replace(ca.cert_file, other), { axios: ['axios-latest'] }));
+    assert.deepEqual(failures(wrong), [['backend', 'ca', null]]);
+  });
+
+  test('real values that equal the vault\'s are a warning, others too, and none is shown', async (t) => {
+    const real = ({ fake }) => `TWILIO_ACCOUNT_SID=${fake.credential.account_sid}\nTWILIO_AUTH_TOKEN=${fake.credential.auth_token}\n${PROXIED}`;
+    const { report, of } = await judged(t, real);
+    assert.equal(report.exit_code, 1);
+    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN holds the vault's real value/);
+    const { of: other } = await judged(t, () => `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'canary01'.repeat(4)}\n`);
+    assert.match(other('variables').evidence, /TWILIO_AUTH_TOKEN holds neither a placeholder nor what the vault has/);
+  });
+
+  for (const [what, env, check, words] of [
+    ['BOM', `\ufeff${PLACEHOLDERS}${PROXIED}`, 'env-file', /byte order mark/],
+    ['CRLF', (PLACEHOLDERS + PROXIED).replaceAll('\n', '\r\n'), 'env-file', /CR LF/],
+    ['export', `export ${PLACEHOLDERS}${PROXIED}`, 'env-file', /`export`/],
+    ['a quote that swallows the lines below', `TWILIO_ACCOUNT_SID="AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\nX="1"\n${PROXIED}`, 'variables', /lines below were taken into it/],
+    ['a value of several lines', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN="canary\ncanary"\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a line break/],
+    ['interpolation', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=\${SECRET_CANARY}\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a `\$`/],
+    ['a cut at #', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=canary#canary\n${PROXIED}`, 'variables', /cut off at a `#`/],
+    ['twice', `${PLACEHOLDERS}TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n${PROXIED}`, 'variables', /assigned more than once/],
+    ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
+    ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com away/],
+    ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'door', /another proxy/],
+    ['no way here', PLACEHOLDERS, 'door', /nothing in the file leads here/],
+  ]) {
+    test(`${what}: named, and nothing else`, async (t) => {
+      const { report, of } = await judged(t, () => env);
+      assert.match(of(check).evidence, words);
+      assert.deepEqual(report.checks.filter(({ result }) => ['warning', 'failed'].includes(result)).map((one) => one.check), [check], JSON.stringify(report.checks, null, 1));
+    });
+  }
+
+  test('what is read is what npm\'s dotenv reads', async () => {
+    const { parse } = (await import('dotenv')).default;
+    assert.equal(parse('PASS=abc#def').PASS, 'abc');
+    assert.equal(parse('PASS="abc\nB=2\nC="3"').B, undefined);
+  });
+
+  test('NODE_USE_ENV_PROXY and an old axios', async (t) => {
+    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' } } });
+    const at = backend(made, `${PLACEHOLDERS}${PROXIED}NODE_USE_ENV_PROXY=1\n`);
+    const node24 = path.join(import.meta.dirname, 'node_modules/node24/bin');
+    const { out } = await run(['doctor', '--config', written(made), '--json', '--backend', at], { env: { PATH: `${node24}:${process.env.PATH}` } });
+    assert.deepEqual(failures(JSON.parse(out)), [['backend', 'node-env-proxy', null]]);
+  });
+
+  test('in observe mode the backend\'s own value is what is sent: a cut one fails', async (t) => {
+    const made = await alone(t, 'twilio', { provider: { credential: null, sender: null }, config: { mode: 'observe' } });
+    const report = await doctor(written(made), '--backend', backend(made, `TWILIO_ACCOUNT_SID=AC${'1'.repeat(32)}\nTWILIO_AUTH_TOKEN=abc#def\n`));
+    assert.deepEqual(failures(report), [['backend', 'variables', null]]);
+  });
+
+  test('a folder that is not there', async (t) => {
+    const made = await alone(t, 'twilio');
+    assert.deepEqual(failures(await doctor(written(made), '--backend', path.join(made.at, 'none'))), [['backend', 'env-file', null]]);
+  });
+
+  test('without a `.env` the rest is told all the same', async (t) => {
+    const { report, of } = await judged(t, () => undefined);
+    assert.deepEqual(failures(report), []);
+    assert.equal(of('env-file').result, 'skipped');
+  });
+
+  test('a running sidecar tells whether a call of it ever came', async (t) => {
+    const made = await stage(t);
+    const at = backend(made, undefined);
+    const before = await doctor(made.proxy.file, '--backend', at);
+    assert.equal(named(before, 'seen').result, 'warning');
+    delivered(await say(made.proxy, 'playmobile'), 'playmobile');
+    const after = await doctor(made.proxy.file, '--backend', at);
+    assert.equal(named(after, 'seen').result, 'ok');
+    assert.equal(named(after, 'door').result, 'ok');
+  });
+});
