@@ -252,10 +252,9 @@ describe('an account that is broken', () => {
   }
   refused('playmobile', 'credential-rejected', 'credential', { args: ['--yes'], order: (fake) => fake.rotate({ password: 'another' }) });
   refused('aws-sns', 'credential-expired', 'credential');
-  refused('eskiz', 'credential-expired', 'credential', { fake: { grantsDead: true }, order: () => {} });
+  refused('eskiz', 'credential-expired', 'credential', { order: (fake) => { fake.grantsDead = true; } });
   refused('aws-sns', 'permission-denied', 'account');
   refused('twilio', 'account-suspended', 'account', { order: (fake) => { fake.accountStatus = 'suspended'; } });
-  refused('playmobile', 'account-suspended', 'account', { args: ['--yes'] });
   refused('twilio', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0.00'; } });
   refused('eskiz', 'balance-empty', 'balance', { order: (fake) => { fake.balance = 0; } });
   refused('vonage', 'balance-empty', 'balance', { order: (fake) => { fake.balance = -0.5; } });
@@ -489,13 +488,13 @@ describe('the backend\'s own side', () => {
     ['BOM', `\ufeff${PLACEHOLDERS}${PROXIED}`, 'env-file', /byte order mark/],
     ['CRLF', (PLACEHOLDERS + PROXIED).replaceAll('\n', '\r\n'), 'env-file', /CR LF/],
     ['export', `export ${PLACEHOLDERS}${PROXIED}`, 'env-file', /`export`/],
-    ['a quote that swallows the lines below', `TWILIO_ACCOUNT_SID="AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\nX="1"\n${PROXIED}`, 'variables', /lines below were taken into it/],
+    ['a quote that swallows the lines below', `TWILIO_ACCOUNT_SID="AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\nX=1"\n${PROXIED}`, 'variables', /lines below were taken into it/],
     ['a value of several lines', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN="canary\ncanary"\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a line break/],
     ['interpolation', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=\${SECRET_CANARY}\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a `\$`/],
     ['a cut at #', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=canary#canary\n${PROXIED}`, 'variables', /cut off at a `#`/],
     ['twice', `${PLACEHOLDERS}TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n${PROXIED}`, 'variables', /assigned more than once/],
     ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
-    ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com away/],
+    ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com, verify\.twilio\.com away/],
     ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'door', /another proxy/],
     ['no way here', PLACEHOLDERS, 'door', /nothing in the file leads here/],
   ]) {
@@ -509,7 +508,10 @@ describe('the backend\'s own side', () => {
   test('what is read is what npm\'s dotenv reads', async () => {
     const { parse } = (await import('dotenv')).default;
     assert.equal(parse('PASS=abc#def').PASS, 'abc');
-    assert.equal(parse('PASS="abc\nB=2\nC="3"').B, undefined);
+    assert.equal(parse('PASS="abc\nB=2\nC=3"').B, undefined);
+    assert.equal(parse('PASS="abc\nB=2').B, '2');
+    assert.equal(parse('PASS=${OTHER}').PASS, '${OTHER}');
+    assert.deepEqual(parse('\ufeffexport PASS=\'a\'\r\nB=2\r\n'), { PASS: 'a', B: '2' });
   });
 
   test('NODE_USE_ENV_PROXY and an old axios', async (t) => {

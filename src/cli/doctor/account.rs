@@ -148,11 +148,14 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
 
 /// Why a check has no answer.
 fn not_known(patient: &Patient<'_>, answers: &Answers, refused: Option<&Check>) -> String {
-    let asks_first = |calls: &[String]| format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", "));
+    let asks_first =
+        |calls: &[String]| format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", "));
     match (refused, answers.not_asked, answers.left_out.as_slice()) {
         (Some(check), ..) => format!("not known while `{}` is not in order", check.name),
         (None, Some(why), _) => why.to_owned(),
-        (None, None, []) => format!("no free call of {} tells; `doctor --send-to NUMBER` asks it with a message", patient.provider.dialect.name),
+        (None, None, []) => {
+            format!("no free call of {} tells; `doctor --send-to NUMBER` asks it with a message", patient.provider.dialect.name)
+        }
         (None, None, calls) => asks_first(calls),
     }
 }
@@ -206,7 +209,10 @@ fn balance(patient: &Patient<'_>, answers: &Answers) -> Option<Check> {
     })?;
     let money = format!("{left} {unit}").trim_end().to_owned();
     let Some(spent) = answers.spent.filter(|spent| *spent > 0.0) else {
-        return Some(Check::ok("balance", format!("{money} left; how many days it lasts is not known: no running sidecar has seen it fall")));
+        return Some(Check::ok(
+            "balance",
+            format!("{money} left; how many days it lasts is not known: no running sidecar has seen it fall"),
+        ));
     };
     let days = left / spent;
     let evidence = format!("{money} left, about {days:.1} days at today's pace of {spent:.2} a day");

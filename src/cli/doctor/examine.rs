@@ -26,7 +26,7 @@ use crate::sms::{Cause, Certainty, Kind, Outcome, ProviderId};
 use crate::vault::Keeper;
 
 /// The longest that one provider is examined, whatever hangs.
-pub(super) const WHOLE: Duration = Duration::from_secs(60);
+pub(super) const WHOLE: Duration = Duration::from_mins(1);
 /// One step waits no longer, however patient the provider's own `timeout` is.
 const STEP: Duration = Duration::from_secs(10);
 
@@ -67,10 +67,8 @@ impl Examiner<'_> {
             Ok(client) => client,
             Err(error) => return vec![Check::failed("tls", error.to_string(), "mend what this provider's table names")],
         };
-        let ((mut checks, credential), way) = tokio::join!(
-            vault::look(&mut patient, self.keeper, self.age(provider)),
-            looked(&client, &provider.base_url, limit(provider)),
-        );
+        let ((mut checks, credential), way) =
+            tokio::join!(vault::look(&mut patient, self.keeper, self.age(provider)), looked(&client, &provider.base_url, limit(provider)),);
         checks.extend(way::steps(&patient, &way, self.clock.wall()));
         let answers = if is_open(&way) {
             self.answers(provider, &client, credential.as_deref()).await
@@ -226,9 +224,8 @@ impl Table<'_> {
                 let says = said.or(finding.says).or_else(|| Some(format!("so says the answer to {}", probe.call())));
                 finding = certain(cause, finding.code, says);
             }
-            Some(_) => {}
             None if finding.outcome.cause().is_none() => finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable),
-            None => {}
+            Some(_) | None => {}
         }
         Heard::Refused(Box::new(finding), status)
     }

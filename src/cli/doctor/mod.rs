@@ -35,9 +35,9 @@ use check::{Check, exit_code};
 use examine::Examiner;
 use running::Running;
 
-/// Exits with 0 if nothing is wrong (what is not known is not wrong), 1 if there are warnings only, 2 if a check
-/// failed or none could be made.
+/// What to look at, and what may be asked.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The config file.
     #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
@@ -61,6 +61,9 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
 }
+
+const EXIT_CODES: &str = "Exits with 0 if nothing is wrong (what is not known is not wrong), 1 if there are warnings only, \
+2 if a check failed or nothing could be asked.";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -87,16 +90,15 @@ async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
     let keeper = Keeper::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let config = args.config.display().to_string();
-    let examiner =
-        Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
+    let examiner = Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
     let mut checks = vec![configured(args, &loaded), beside(&running)];
     progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::WHOLE.as_secs()));
-    let examined = join_all(providers.iter().map(|provider| async {
+    let all = join_all(providers.iter().map(|provider| async {
         let checks = examiner.examine(provider).await;
         progress(args, format_args!("{}: asked", provider.id));
         checks
     }));
-    checks.extend(examined.await.into_iter().flatten());
+    checks.extend(all.await.into_iter().flatten());
     if let Some(folder) = &args.backend {
         checks.extend(backend::look(folder, &loaded, &providers, &keeper, &running).await);
     }

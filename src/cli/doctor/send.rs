@@ -23,17 +23,13 @@ const TEXT: &str = "sms-sidecar: 123456";
 pub(super) async fn send(file: &Path, loaded: &Loaded, running: &Running, to: &str, text: Option<&str>) -> anyhow::Result<Value> {
     let text = text.map_or_else(|| words(&loaded.proxy.templates), str::to_owned);
     let message = json!({ "to": to, "text": text });
-    match loaded.listen.control.as_deref().filter(|_| running.takes_orders()) {
-        Some(socket) => {
-            let (_, answer) = exchange(socket, Method::POST, "/send", &message).await.context("the running sidecar did not answer")?;
-            Ok(answer)
-        }
-        None => {
-            let build = Build { version: String::new(), commit: String::new() };
-            let app = App::build(file, loaded.clone(), build).context("no pipeline could be made to send with")?;
-            Ok(app.send(&message).await)
-        }
+    if let Some(socket) = loaded.listen.control.as_deref().filter(|_| running.takes_orders()) {
+        let (_, answer) = exchange(socket, Method::POST, "/send", &message).await.context("the running sidecar did not answer")?;
+        return Ok(answer);
     }
+    let build = Build { version: String::new(), commit: String::new() };
+    let app = App::build(file, loaded.clone(), build).context("no pipeline could be made to send with")?;
+    Ok(app.send(&message).await)
 }
 
 /// The backend's first text with a code in each hole: it may be one that is approved.
@@ -57,7 +53,9 @@ pub(super) fn check(answer: &Value) -> Check {
         let evidence = format!("{by} took the message to {to}");
         return match causes.clone().next() {
             None => Check::ok("send", evidence),
-            Some(cause) => Check::warning("send", format!("{evidence}, after another failed"), "see what that provider said above").because(cause),
+            Some(cause) => {
+                Check::warning("send", format!("{evidence}, after another failed"), "see what that provider said above").because(cause)
+            }
         };
     }
     let verdict = if word("verdict").is_empty() { "not understood" } else { word("verdict") };
@@ -90,7 +88,10 @@ mod tests {
         let after = json!({ "verdict": "accepted", "attempts": [attempt("balance-empty".into()), attempt(Value::Null)] });
         assert_eq!((check(&after).mark, check(&after).cause), (Mark::Warning, Some(Cause::BalanceEmpty)));
         let not = json!({ "verdict": "not-sent", "cause": "balance-empty", "diagnosis": "p: balance-empty (certain). No money. → top up" });
-        assert_eq!((check(&not).mark, check(&not).cause, check(&not).remedy.as_deref()), (Mark::Failed, Some(Cause::BalanceEmpty), Some("top up")));
+        assert_eq!(
+            (check(&not).mark, check(&not).cause, check(&not).remedy.as_deref()),
+            (Mark::Failed, Some(Cause::BalanceEmpty), Some("top up"))
+        );
         assert_eq!(check(&json!({ "error": "?" })).mark, Mark::Failed);
     }
 }

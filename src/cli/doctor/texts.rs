@@ -16,7 +16,10 @@ pub(super) fn sender(patient: &Patient<'_>) -> Check {
         return patient.ours("sender", Cause::SandboxMismatch, "the sender is a number of the service's test mode: it sends nothing");
     }
     let shown = Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string());
-    Check::skipped("sender", format!("{shown} is set; whether it is registered, {} tells only in a send (`--send-to NUMBER`)", provider.dialect.name))
+    Check::skipped(
+        "sender",
+        format!("{shown} is set; whether it is registered, {} tells only in a send (`--send-to NUMBER`)", provider.dialect.name),
+    )
 }
 
 /// Which of the backend's texts this provider can carry.
@@ -27,12 +30,16 @@ pub(super) fn template(patient: &Patient<'_>, templates: &[TextTemplate]) -> Che
     let (with, without): (Vec<&TextTemplate>, Vec<&TextTemplate>) = templates.iter().partition(has);
     let listed = |templates: &[&TextTemplate]| templates.iter().map(|template| template.name.as_str()).collect::<Vec<_>>().join(", ");
     match (provider.templates_only, with.as_slice(), without.as_slice()) {
-        (false, [], _) => Check::skipped("template", "texts go as the backend writes them; the config names no approved form for this provider"),
+        (false, [], _) => {
+            Check::skipped("template", "texts go as the backend writes them; the config names no approved form for this provider")
+        }
+        (true, [], _) => {
+            patient.ours("template", Cause::TemplateNotApproved, "it takes approved texts only, and the config has none for it")
+        }
         (_, with, []) => Check::ok("template", format!("{}: the config has the approved form of each", listed(with))),
         (false, with, without) => {
             Check::ok("template", format!("{} go as approved, {} as the backend writes them", listed(with), listed(without)))
         }
-        (true, [], _) => patient.ours("template", Cause::TemplateNotApproved, "it takes approved texts only, and the config has none for it"),
         (true, _, without) => Check::warning(
             "template",
             format!("{} have no approved form here: such a message passes this provider over", listed(without)),

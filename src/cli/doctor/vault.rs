@@ -94,14 +94,17 @@ fn aged(age: Age) -> Check {
     match age {
         Age::Seen(age) => Check::ok("age", format!("the running sidecar has known this version for {}", span(age.as_secs()))),
         Age::Written(age) => Check::ok("age", format!("its vault was last written {} ago", span(age.as_secs()))),
-        Age::Unknown => Check::skipped("age", "this vault does not say how old a version is, and no sidecar runs that would have seen it come"),
+        Age::Unknown => {
+            Check::skipped("age", "this vault does not say how old a version is, and no sidecar runs that would have seen it come")
+        }
     }
 }
 
 /// How old the entry can be at most, by the files it is kept in.
 pub(super) fn written(loaded: &Loaded, reference: &Reference, now: SystemTime) -> Age {
     let source = loaded.vault.sources.get(&reference.vault);
-    let newest = source.into_iter().flat_map(|source| files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    let newest =
+        source.into_iter().flat_map(|source| files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
     newest.map_or(Age::Unknown, |at| Age::Written(now.duration_since(at).unwrap_or_default()))
 }
 

@@ -41,13 +41,8 @@ impl Client {
         // Nothing is sent, so that it may be in clear.
         let origin = Self::origin(url, true)?;
         let first = self.dialer.first(&origin);
-        let mut way = Way {
-            first: first.to_string(),
-            by_proxy: *first != origin,
-            addresses: Ok(Vec::new()),
-            connected: None,
-            certificate: None,
-        };
+        let mut way =
+            Way { first: first.to_string(), by_proxy: *first != origin, addresses: Ok(Vec::new()), connected: None, certificate: None };
         let addresses = match within(limit, first, self.dialer.resolved(first)).await {
             Ok(addresses) => addresses,
             Err(lost) => return Ok(Way { addresses: Err(lost), ..way }),

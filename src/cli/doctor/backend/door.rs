@@ -80,7 +80,9 @@ fn door(facts: &Facts<'_>) -> Check {
     let direct: Vec<&str> = facts
         .variables
         .iter()
-        .filter(|(name, value)| !name.to_ascii_uppercase().ends_with("_PROXY") && value.starts_with("http://") && is_ours(value, facts.door))
+        .filter(|(name, value)| {
+            !name.to_ascii_uppercase().ends_with("_PROXY") && value.starts_with("http://") && is_ours(value, facts.door)
+        })
         .map(|(name, _)| *name)
         .collect();
     if !direct.is_empty() {
@@ -110,7 +112,9 @@ fn door(facts: &Facts<'_>) -> Check {
         (Leads::Nowhere, Leads::Nowhere) => Check::warning(
             "door",
             "nothing in the file leads here",
-            format!("start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {ours}, or point the service's base URL at {ours}/NAME"),
+            format!(
+                "start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {ours}, or point the service's base URL at {ours}/NAME"
+            ),
         ),
     }
 }
@@ -128,7 +132,10 @@ fn doors(facts: &Facts<'_>) -> String {
     releases.sort_unstable();
     releases.dedup();
     match releases.as_slice() {
-        [] => "no axios below `node_modules`: Node's own fetch and https read proxy variables only with NODE_USE_ENV_PROXY=1 from Node 22 on".to_owned(),
+        [] => {
+            "no axios below `node_modules`: Node's own fetch and https read proxy variables only with NODE_USE_ENV_PROXY=1 from Node 22 on"
+                .to_owned()
+        }
         releases => releases.iter().map(one).collect::<Vec<_>>().join("; "),
     }
 }
@@ -142,7 +149,8 @@ fn no_proxy(facts: &Facts<'_>) -> Check {
         .map(|entry| entry.trim().to_ascii_lowercase())
         .filter(|entry| !entry.is_empty())
         .collect();
-    let kept: Vec<&str> = facts.hosts.iter().filter(|host| entries.iter().any(|entry| keeps_away(entry, host))).map(String::as_str).collect();
+    let kept: Vec<&str> =
+        facts.hosts.iter().filter(|host| entries.iter().any(|entry| keeps_away(entry, host))).map(String::as_str).collect();
     if kept.is_empty() {
         return Check::ok("no-proxy", "NO_PROXY keeps no service's host away from the sidecar");
     }
@@ -176,8 +184,14 @@ fn trust(facts: &Facts<'_>) -> Check {
             "NODE_EXTRA_CA_CERTS is not in the file; unless the unit or `wrap` sets it, certificates shown in a tunnel are refused",
             "set NODE_EXTRA_CA_CERTS to the CA's file in the environment that starts Node",
         ),
-        Some(Err(why)) => Check::failed("ca", format!("the file of NODE_EXTRA_CA_CERTS cannot be read: {why}"), "name the CA's file of [intercept], readable by the backend"),
-        Some(Ok(false)) => Check::failed("ca", "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA", "name the CA's file of [intercept]"),
+        Some(Err(why)) => Check::failed(
+            "ca",
+            format!("the file of NODE_EXTRA_CA_CERTS cannot be read: {why}"),
+            "name the CA's file of [intercept], readable by the backend",
+        ),
+        Some(Ok(false)) => {
+            Check::failed("ca", "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA", "name the CA's file of [intercept]")
+        }
         Some(Ok(true)) if facts.reads_late => Check::warning(
             "ca",
             "NODE_EXTRA_CA_CERTS stands in the `.env`, which dotenv reads after Node has read this variable",
@@ -201,7 +215,10 @@ fn twice(facts: &Facts<'_>) -> Option<Check> {
         (_, Some(Release(..22, ..))) => Check::ok("node-env-proxy", format!("{known} does not know NODE_USE_ENV_PROXY")),
         (old, _) => Check::failed(
             "node-env-proxy",
-            format!("with NODE_USE_ENV_PROXY, {known} proxies what axios {} has addressed to the proxy already: such a request fails", old.join(", ")),
+            format!(
+                "with NODE_USE_ENV_PROXY, {known} proxies what axios {} has addressed to the proxy already: such a request fails",
+                old.join(", ")
+            ),
             "take NODE_USE_ENV_PROXY away, or bring axios to 1.18.1 or later",
         ),
     })

@@ -18,7 +18,7 @@ use crate::proxy::Provider;
 use crate::secret::Credential;
 use crate::vault::{Keeper, SourceSettings, dotenv, file};
 use door::Facts;
-use variables::Field;
+use variables::{Field, Role};
 
 /// Every check of the backend in `folder`.
 pub(super) async fn look(folder: &Path, loaded: &Loaded, providers: &[&Provider], keeper: &Keeper, running: &Running) -> Vec<Check> {
@@ -31,7 +31,11 @@ pub(super) async fn look(folder: &Path, loaded: &Loaded, providers: &[&Provider]
         // Its environment may come from elsewhere: what can be known without it is still told.
         Err(_) => Zeroizing::new(String::new()),
     };
-    let mut checks = if path.exists() { vec![variables::file(&text)] } else { vec![Check::skipped("env-file", format!("{} is not there", path.display()))] };
+    let mut checks = if path.exists() {
+        vec![variables::file(&text)]
+    } else {
+        vec![Check::skipped("env-file", format!("{} is not there", path.display()))]
+    };
     if path.exists() {
         checks.extend(compared(&path, &text, loaded, providers, keeper).await);
     }
@@ -66,7 +70,7 @@ async fn compared(path: &Path, text: &str, loaded: &Loaded, providers: &[&Provid
     }
     let mut fields = Vec::new();
     for (provider, credential) in providers.iter().zip(&credentials) {
-        let is_vault = is_vault(path, loaded, provider);
+        let role = role(path, loaded, provider);
         fields.extend(provider.dialect.credential_fields().iter().map(|field| Field {
             provider: provider.id.as_str(),
             name: &field.name,
@@ -75,19 +79,18 @@ async fn compared(path: &Path, text: &str, loaded: &Loaded, providers: &[&Provid
             placeholder: field.placeholder.as_deref(),
             names: &field.env,
             vault: credential.as_deref(),
-            own: provider.credential.is_none(),
-            is_vault,
+            role,
         }));
     }
     variables::judge(text, &fields)
 }
 
-/// Whether the provider's credential is read from this very file.
-fn is_vault(path: &Path, loaded: &Loaded, provider: &Provider) -> bool {
-    let source = provider.credential.as_ref().and_then(|reference| loaded.vault.sources.get(&reference.vault));
-    match source {
-        Some(SourceSettings::Env { file: Some(file) }) => same_file(file, path),
-        Some(SourceSettings::Env { file: None } | SourceSettings::Embedded { .. } | SourceSettings::Directory { .. }) | None => false,
+/// What becomes of the values that stand in this file.
+fn role(path: &Path, loaded: &Loaded, provider: &Provider) -> Role {
+    let Some(reference) = &provider.credential else { return Role::Sent };
+    match loaded.vault.sources.get(&reference.vault) {
+        Some(SourceSettings::Env { file: Some(file) }) if same_file(file, path) => Role::Vault,
+        _ => Role::Replaced,
     }
 }
 

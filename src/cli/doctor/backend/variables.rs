@@ -21,10 +21,18 @@ pub(super) struct Field<'a> {
     pub(super) names: &'a [String],
     /// What the vault has; none: observe mode, or it could not be read.
     pub(super) vault: Option<&'a Credential>,
-    /// The backend's own value is what is sent: there is none in a vault.
-    pub(super) own: bool,
+    pub(super) role: Role,
+}
+
+/// What becomes of a value in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// The sidecar puts the vault's in its place.
+    Replaced,
+    /// It is what is sent: there is no credential in a vault.
+    Sent,
     /// This very file is the vault.
-    pub(super) is_vault: bool,
+    Vault,
 }
 
 /// Something about how a variable is written.
@@ -101,7 +109,11 @@ pub(super) fn file(text: &str) -> Check {
     }
     match said.as_slice() {
         [] => Check::ok("env-file", "every reader of `.env` files reads it alike"),
-        said => Check::warning("env-file", format!("dotenv reads it, but {}", said.join("; ")), "save it as plain UTF-8 with LF line ends, names alone"),
+        said => Check::warning(
+            "env-file",
+            format!("dotenv reads it, but {}", said.join("; ")),
+            "save it as plain UTF-8 with LF line ends, names alone",
+        ),
     }
 }
 
@@ -115,7 +127,10 @@ fn of_provider(text: &str, variables: &[Variable], fields: &[Field<'_>]) -> Chec
     let provider = fields.first().map_or("", |field| field.provider);
     let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, named(text, variables, field))).collect();
     if present.values().all(Vec::is_empty) {
-        return Check::skipped("variables", format!("{provider}: the file has no variable that is known for it; other names are not looked at"));
+        return Check::skipped(
+            "variables",
+            format!("{provider}: the file has no variable that is known for it; other names are not looked at"),
+        );
     }
     let mut said = Said::default();
     for field in fields {
@@ -146,11 +161,13 @@ struct Said {
 
 impl Said {
     fn of(&mut self, field: &Field<'_>, words: String) {
-        if field.own || field.is_vault { self.broken.push(words) } else { self.wrong.push(words) }
+        if field.role != Role::Replaced { self.broken.push(words) } else { self.wrong.push(words) }
     }
 
     fn check(self, provider: &str) -> Check {
-        let evidence = |parts: &[&Vec<String>]| format!("{provider}: {}", parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("; "));
+        let evidence = |parts: &[&Vec<String>]| {
+            format!("{provider}: {}", parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("; "))
+        };
         if !self.broken.is_empty() {
             let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
             return Check::failed("variables", evidence(&[&self.broken, &self.wrong, &self.real]), remedy);
@@ -181,7 +198,7 @@ fn one(text: &str, variables: &[Variable], field: &Field<'_>, name: &str, said: 
     let value = variables.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_str());
     match holds(field, value) {
         Holds::Placeholder => said.right.push(format!("{name} holds a placeholder")),
-        Holds::Vaults if field.is_vault => said.right.push(format!("{name} is what the vault reads")),
+        Holds::Vaults if field.role == Role::Vault => said.right.push(format!("{name} is what the vault reads")),
         Holds::Vaults if field.public => said.right.push(format!("{name} names the account")),
         Holds::Vaults => said.real.push(format!("{name} holds the vault's real value")),
         Holds::Another if faults.is_empty() => said.wrong.push(format!("{name} holds neither a placeholder nor what the vault has")),
@@ -192,7 +209,7 @@ fn one(text: &str, variables: &[Variable], field: &Field<'_>, name: &str, said: 
 
 fn holds(field: &Field<'_>, value: Option<&str>) -> Holds {
     let Some(value) = value.filter(|value| !value.is_empty()) else { return Holds::Nothing };
-    if field.placeholder == Some(value) && !field.own {
+    if field.placeholder == Some(value) && field.role != Role::Sent {
         return Holds::Placeholder;
     }
     match field.vault.and_then(|vault| vault.expose(field.name)) {

@@ -45,8 +45,8 @@ fn every_way_to_write_a_value_wrongly_is_seen_and_no_right_one() {
         ("PASS='\"abc\"'", &[InnerQuotes]),
         ("PASS=“abc”", &[OtherQuotes]),
         ("PASS=«abc»", &[OtherQuotes]),
-        ("PASS=\"abc\nB=2\nC=\"3\"", &[Swallowed]),
-        ("PASS=\"abc\r\nB=2\r\nC=\"3\"", &[Swallowed]),
+        ("PASS=\"abc\nB=2\nC=3\"", &[Swallowed]),
+        ("PASS=\"abc\r\nB=2\r\nC=3\"", &[Swallowed]),
         ("PASS=\"abc\ndef\"", &[LineBreak]),
         ("PASS=\"abc\\ndef\"", &[LineBreak]),
         ("PASS=${OTHER}", &[Interpolated]),
@@ -81,14 +81,23 @@ fn the_file_as_a_whole_is_judged_for_other_readers() {
 const USER: &[&str] = &["APP_LOGIN", "APP_USER"];
 const PASS: &[&str] = &["APP_PASSWORD"];
 
-/// Judges `text` for one provider with a login and a password; `own`: no vault stands behind it.
-fn judged(text: &str, own: bool, is_vault: bool) -> Check {
+/// Judges `text` for one provider with a login and a password.
+fn judged(text: &str, role: Role) -> Check {
     let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (users, passes) = (names(USER), names(PASS));
     let fields: Fields = [("username".to_owned(), "canary-login".into()), ("password".to_owned(), "canary-secret".into())].into();
     let credential = Credential::new(Version(1), fields);
-    let vault = (!own).then_some(&credential);
-    let field = |name, public, names| Field { provider: "alpha", name, public, required: true, placeholder: Some("sms-sidecar"), names, vault, own, is_vault };
+    let vault = (role != Role::Sent).then_some(&credential);
+    let field = |name, public, names| Field {
+        provider: "alpha",
+        name,
+        public,
+        required: true,
+        placeholder: Some("sms-sidecar"),
+        names,
+        vault,
+        role,
+    };
     let checks = judge(text, &[field("username", true, users.as_slice()), field("password", false, passes.as_slice())]);
     assert_eq!(checks.len(), 1);
     let check = checks.into_iter().next().unwrap();
@@ -109,7 +118,7 @@ fn what_a_variable_holds_is_told_without_its_value() {
         ("APP_LOGIN=sms-sidecar\nAPP_USER=other\nAPP_PASSWORD=sms-sidecar\n", Mark::Warning, "differ"),
         ("DB_PASSWORD=canary-db\n", Mark::Skipped, "no variable that is known"),
     ] {
-        let check = judged(text, false, false);
+        let check = judged(text, Role::Replaced);
         assert_eq!(check.mark, mark, "{text:?}: {}", check.evidence);
         assert!(check.evidence.contains(word), "{text:?}: {}", check.evidence);
     }
@@ -118,15 +127,15 @@ fn what_a_variable_holds_is_told_without_its_value() {
 #[test]
 fn what_the_backend_itself_sends_fails_where_it_is_broken() {
     let sound = "APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n";
-    assert_eq!(judged(sound, true, false).mark, Mark::Ok);
+    assert_eq!(judged(sound, Role::Sent).mark, Mark::Ok);
     for broken in ["APP_LOGIN=canary-login\nAPP_PASSWORD=canary#secret\n", "APP_LOGIN=canary-login\n"] {
-        assert_eq!(judged(broken, true, false).mark, Mark::Failed, "{broken:?}");
+        assert_eq!(judged(broken, Role::Sent).mark, Mark::Failed, "{broken:?}");
     }
 }
 
 #[test]
 fn a_file_that_is_the_vault_holds_real_values() {
-    let check = judged("APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n", false, true);
+    let check = judged("APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n", Role::Vault);
     assert_eq!(check.mark, Mark::Ok);
     assert!(check.evidence.contains("APP_PASSWORD is what the vault reads"), "{}", check.evidence);
 }
