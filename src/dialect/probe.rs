@@ -173,11 +173,6 @@ impl Probe {
         self.call.to_string()
     }
 
-    /// Whether one of its answers says so.
-    pub(crate) fn tells(&self, cause: Cause) -> bool {
-        self.dead.iter().any(|(_, told)| *told == cause)
-    }
-
     /// Whether it brings a balance.
     pub fn has_balance(&self) -> bool {
         self.balance.is_some()

@@ -18,11 +18,11 @@ use crate::cli::doctor::running::Running;
 use crate::cli::doctor::{texts, vault, way};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::dialect::{Account, Finding, Outgoing, Probe, Reply, Token};
+use crate::dialect::{Account, Outgoing, Probe, Reply, Token};
 use crate::net::upstream::{Client, Lost, Way};
 use crate::proxy::{Mask, Provider};
 use crate::secret::Credential;
-use crate::sms::{Cause, Certainty, Kind, Outcome, ProviderId};
+use crate::sms::{Cause, Kind, Outcome, ProviderId};
 use crate::vault::Keeper;
 
 /// The longest that one provider is examined, whatever hangs.
@@ -155,7 +155,7 @@ impl Examiner<'_> {
 
     async fn probe(&self, table: &Table<'_>, probe: &Probe, token: Option<&Token>, skew: &mut Option<i64>) -> Asked {
         let dialect = &table.provider.dialect;
-        let tells_sandbox = probe.tells(Cause::SandboxMismatch);
+        let tells_sandbox = probe.tells().iter().flatten().any(|cause| *cause == Cause::SandboxMismatch);
         let asked = |heard| Asked { kind: Kind::Probe, asks: Some(probe.asks), call: probe.call(), heard, tells_sandbox };
         let outgoing = match dialect.probe(probe, &table.account(token), self.now()) {
             Ok(outgoing) => outgoing,
@@ -219,21 +219,14 @@ impl Table<'_> {
         let status = reply.status.as_u16();
         let mut finding = dialect.classify(Kind::Probe, &self.masked(reply, token), "");
         let said = probed.balance.map(|(left, unit)| format!("{left} {unit} left").replace("  ", " "));
-        match probed.cause {
-            Some(cause) if finding.outcome.cause() != Some(cause) => {
-                let says = said.or(finding.says).or_else(|| Some(format!("so says the answer to {}", probe.call())));
-                finding = certain(cause, finding.code, says);
-            }
-            None if finding.outcome.cause().is_none() => finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable),
-            Some(_) | None => {}
+        if let Some(cause) = probed.cause {
+            (finding.outcome, finding.certainty, finding.alternatives) = (Outcome::Refused(cause), probed.certainty, probed.alternatives);
+            finding.says = said.or(finding.says).or_else(|| Some(format!("so says the answer to {}", probe.call())));
+        } else if finding.outcome.cause().is_none() {
+            finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable);
         }
         Heard::Refused(Box::new(finding), status)
     }
-}
-
-fn certain(cause: Cause, code: Option<String>, says: Option<String>) -> Finding {
-    let (outcome, certainty) = (Outcome::Refused(cause), Certainty::Certain);
-    Finding { outcome, certainty, alternatives: Vec::new(), code, says, retry_after: None }
 }
 
 fn unwritten(why: &str) -> Heard {

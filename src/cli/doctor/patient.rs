@@ -32,25 +32,27 @@ impl<'a> Patient<'a> {
 
     /// What our own part found: no reply stands behind it.
     pub(super) fn ours(&self, name: &'static str, cause: Cause, says: &str) -> Check {
-        let finding = (cause, Certainty::Certain);
-        Check::diagnosed(name, self.diagnosis(Kind::Probe, finding, &[], (None, None, Some(says))))
+        let (kind, certainty) = (Kind::Probe, Certainty::Certain);
+        let evidence = Evidence { kind, cause, certainty, alternatives: &[], status: None, code: None, says: Some(says), learned: &[] };
+        Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
     /// What a reply said.
     pub(super) fn refused(&self, name: &'static str, kind: Kind, finding: &Finding, status: u16) -> Check {
-        let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
-        let reply = (Some(status), finding.code.as_deref(), finding.says.as_deref());
-        Check::diagnosed(name, self.diagnosis(kind, (cause, finding.certainty), &finding.alternatives, reply))
+        let evidence = Evidence {
+            kind,
+            cause: finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable),
+            certainty: finding.certainty,
+            alternatives: &finding.alternatives,
+            status: Some(status),
+            code: finding.code.as_deref(),
+            says: finding.says.as_deref(),
+            learned: &[],
+        };
+        Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
-    fn diagnosis(
-        &self,
-        kind: Kind,
-        (cause, certainty): (Cause, Certainty),
-        alternatives: &[Cause],
-        (status, code, says): (Option<u16>, Option<&str>, Option<&str>),
-    ) -> Diagnosis {
-        let evidence = Evidence { kind, cause, certainty, alternatives, status, code, says };
+    fn diagnosis(&self, evidence: &Evidence<'_>) -> Diagnosis {
         let provider = self.provider;
         let entry = provider.credential.as_ref().map(|reference| Entry {
             vault: &reference.vault,
@@ -69,6 +71,6 @@ impl<'a> Patient<'a> {
             config: self.config,
             ..Context::default()
         };
-        diagnose(&evidence, &context)
+        diagnose(evidence, &context)
     }
 }

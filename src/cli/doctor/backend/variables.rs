@@ -161,7 +161,7 @@ struct Said {
 
 impl Said {
     fn of(&mut self, field: &Field<'_>, words: String) {
-        if field.role != Role::Replaced { self.broken.push(words) } else { self.wrong.push(words) }
+        if field.role == Role::Replaced { self.wrong.push(words) } else { self.broken.push(words) }
     }
 
     fn check(self, provider: &str) -> Check {
