@@ -5,11 +5,13 @@
 //! - [`next`]: one call's loop — plan, history, standings, time gone → send or answer.
 //! - [`Record`]: how one provider stands, folded from what its answers said.
 //! - [`Repeats`], [`Ids`]: what is remembered of earlier calls, bounded.
+//! - [`Purse`]: how fast an account's money goes.
 //! - [`order`], [`Rule`], [`Templates`]: whom a route means, and in whose approved words.
 
 mod decide;
 mod ids;
 mod plan;
+mod purse;
 mod record;
 mod repeat;
 mod resort;
@@ -20,6 +22,7 @@ mod template;
 pub use decide::{cause, next, verdict};
 pub use ids::{Ids, Real};
 pub use plan::{Attempt, Held, OnUnknown, Plan, Step, Terms, View};
+pub use purse::Purse;
 pub use record::Record;
 pub use repeat::{Asked, End, Key, Past, Repeats, Ticket, carry_over, window};
 pub use resort::LastResort;

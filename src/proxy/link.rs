@@ -9,7 +9,7 @@ use crate::clock::{Clock, Moment};
 use crate::diagnosis::{Followed, Kept, Learned, Suspects};
 use crate::dialect::{Account, Finding};
 use crate::net::upstream::{Client, Lost};
-use crate::policy::Held;
+use crate::policy::{Held, Purse};
 use crate::proxy::Provider;
 use crate::proxy::base::Base;
 use crate::proxy::login::Pass;
@@ -59,6 +59,8 @@ pub(super) struct Link {
     probed: Mutex<Option<Moment>>,
     /// Which of its ambiguous refusals were followed.
     followed: Arc<Mutex<Followed>>,
+    /// What it said of its balance, and in which unit.
+    purse: Arc<Mutex<(Purse, String)>>,
 }
 
 impl Link {
@@ -74,6 +76,7 @@ impl Link {
             mask: Mutex::default(),
             probed: Mutex::default(),
             followed: Arc::default(),
+            purse: Arc::default(),
         }
     }
 
@@ -81,7 +84,7 @@ impl Link {
     #[must_use]
     pub(super) fn after(mut self, old: &Self) -> Self {
         (self.login, self.session) = (Arc::clone(&old.login), Arc::clone(&old.session));
-        self.followed = Arc::clone(&old.followed);
+        (self.followed, self.purse) = (Arc::clone(&old.followed), Arc::clone(&old.purse));
         self
     }
 
@@ -142,6 +145,11 @@ impl Link {
 
     pub(super) fn is_probed(&self, now: Moment) {
         *self.probed.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+    }
+
+    /// What its service said of the balance so far.
+    pub(super) fn purse(&self) -> std::sync::MutexGuard<'_, (Purse, String)> {
+        self.purse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this doubt is to be followed now; yes is remembered.

@@ -1,11 +1,13 @@
 //! What a service is asked for free, and when. A provider that was set aside for its account (money,
 //! a lock, an address list …) is asked in the background whether all is well, and if so it is back
-//! without waiting for a message to try it. Sends nothing to anybody, asks each at most every 30 s, uses
-//! no probe that was never seen to work, and here never a credential that is known dead.
+//! without waiting for a message to try it; one that is in use is asked for its money every quarter
+//! of an hour, so that an empty account is seen coming. Sends nothing to anybody, asks each at most
+//! every 30 s, uses no probe that was never seen to work, and here never a credential that is known dead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Moment;
 use crate::dialect::{Probe, Probed};
 use crate::policy::{Event, Standing};
 use crate::proxy::Proxy;
@@ -14,8 +16,12 @@ use crate::proxy::login::Pass;
 use crate::sms::{Cause, Concern, Kind, Outcome};
 use crate::telemetry::{AttemptEnded, Balance};
 
-/// Between two questions to one provider, and between its setting aside and the first.
+/// Between two questions to one provider that stands aside, and between its setting aside and the first.
 const EVERY: Duration = Duration::from_secs(30);
+/// Between two questions for the money of one that is in use …
+const MONEY: Duration = Duration::from_mins(15);
+/// … and before the first, so that a start brings messages first.
+const FIRST: Duration = Duration::from_mins(1);
 
 /// What came of a question.
 pub(super) struct Brought {
@@ -37,12 +43,22 @@ impl Proxy {
         }
     }
 
-    /// The question for a provider that stands aside for its account, if it is time.
+    /// The question for a provider, if it is time: one about the account where that is why it stands aside, one about
+    /// the money where it is in use.
     fn due<'a>(&self, link: &'a Link) -> Option<&'a Probe> {
-        let now = self.now();
-        let Standing::Aside { cause, since, .. } = self.board.standing(link, now) else { return None };
-        let probe = link.provider.dialect.probes().iter().find(|probe| !probe.guess)?;
-        let due = cause.concern() == Concern::Account && now.since(since.max(link.probed().unwrap_or_default())) >= EVERY;
+        let (now, before) = (self.now(), link.probed());
+        let mut probes = link.provider.dialect.probes().iter().filter(|probe| !probe.guess);
+        let (probe, due) = match self.board.standing(link, now) {
+            Standing::Aside { cause, since, .. } => {
+                let due = cause.concern() == Concern::Account && now.since(since.max(before.unwrap_or_default())) >= EVERY;
+                (probes.next()?, due)
+            }
+            Standing::Open => {
+                let due = before.map_or(now.since(Moment::default()) >= FIRST, |before| now.since(before) >= MONEY);
+                (probes.find(|probe| probe.has_balance())?, due && link.provider.credential.is_some())
+            }
+            Standing::Resting { .. } | Standing::Paused => return None,
+        };
         due.then(|| link.is_probed(now)).map(|()| probe)
     }
 
@@ -80,6 +96,10 @@ impl Proxy {
         let (provider, kind) = (&link.provider.id, Kind::Probe);
         AttemptEnded { provider, kind, outcome, status: brought.status, took: brought.took }.emit(&self.telemetry);
         if let Some((value, unit)) = brought.probed.as_ref().and_then(|probed| probed.balance.as_ref()) {
+            let mut purse = link.purse();
+            purse.0.told(*value, self.now());
+            purse.1.clone_from(unit);
+            drop(purse);
             Balance { provider, unit, value: *value }.emit(&self.telemetry);
         }
     }

@@ -3,12 +3,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 
 import { SERVICES } from './fakes/index.js';
-import { BINARY, authority, folder, freePort, sidecar } from './lib/sidecar.js';
+import { BINARY, authority, folder, freePort } from './lib/sidecar.js';
 import { TO, delivered, say, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
 import { toml } from './lib/toml.js';
@@ -405,6 +406,19 @@ describe('beside a running sidecar', () => {
     assert.equal(await proxy.metric('calls_total', { door: 'control', verdict: 'accepted' }), 1, 'it was not the sidecar that sent');
     assert.equal(twilio.delivered.length, 0);
     delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
+  });
+
+  test('how many days the money lasts, by the pace that a sidecar has seen', async (t) => {
+    const made = await alone(t, 'twilio');
+    const control = path.join(made.at, 'control.sock');
+    // Stands in for a sidecar that has run for hours: what it says is the control socket's own form, made in a test of the pipeline.
+    const status = { providers: [{ provider: 'twilio', standing: 'open', cause: null, balance: { value: 12.6, unit: 'USD', spent_a_day: 2.5 } }], routes: [] };
+    const server = http.createServer((_, res) => res.end(JSON.stringify(status))).listen(control);
+    await once(server, 'listening');
+    t.after(() => server.close());
+    const report = await doctor(written(made, (config) => ({ ...config, listen: { proxy: '127.0.0.1:8125', control } })));
+    assert.match(named(report, 'balance').evidence, /^12\.3 USD left, about 4\.9 days at today's pace of 2\.50 a day$/);
+    assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['balance']);
   });
 
   test('a provider that stands aside is told with its cause, though no free call would show it', async (t) => {

@@ -299,6 +299,30 @@ async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
 }
 
 #[tokio::test]
+async fn who_is_in_use_is_asked_for_its_money_every_quarter_of_an_hour_and_the_pace_is_told() {
+    let a = Fake::open(account("100")).await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
+    stage.proxy.probe().await;
+    assert_eq!(a.count(), 0, "a start brings messages first");
+    stage.pass(MINUTE);
+    stage.proxy.probe().await;
+    stage.proxy.probe().await;
+    assert_eq!((a.count(), a.at("/balance.php"), stage.metric("balance", &[("provider", "a")])), (1, 1, 100.0));
+    assert!(stage.control("GET /status", "").await.contains(r#""spent_a_day":null"#), "one reading is no pace");
+    a.now(account("97.5"));
+    stage.pass(MINUTE * 15);
+    stage.proxy.probe().await;
+    assert_eq!((a.count(), stage.metric("balance", &[("provider", "a")])), (2, 97.5));
+    let told = stage.control("GET /status", "").await;
+    let spent = told.split_once(r#""spent_a_day":"#).and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse::<f64>().ok());
+    assert!(spent.is_some_and(|spent| (239.0..241.0).contains(&spent)), "2.5 in a quarter of an hour: {told}");
+    stage.control("POST /pause/a", "").await;
+    stage.pass(MINUTE * 15);
+    stage.proxy.probe().await;
+    assert_eq!(a.count(), 2, "who is paused is not asked");
+}
+
+#[tokio::test]
 async fn a_dead_credential_is_not_probed() {
     let a = Fake::open(|_, _| say(200, r#"{"error":"no such login","error_code":2}"#)).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
