@@ -254,6 +254,27 @@ fn a_login_on_another_host_brings_values_and_its_end() {
 }
 
 #[test]
+fn a_probe_lists_senders_and_settles_nothing() {
+    let rest = "[[probes]]\nasks = \"sender\"\ncall = \"GET /senders\"\nsenders = \"names[]\"\nshared = [\"1000\"]\n";
+    let send = format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let dialect = load(&around(&send, rest));
+    assert!(dialect.probes().is_empty());
+    let probe = dialect.sender_probe().unwrap();
+    let lists = |status, body: &str, sender: &str| dialect.lists_sender(probe, &reply(status, body), sender);
+    for (status, body, sender, expected) in [
+        (200, r#"{"names":["Acme","1port"]}"#, "1port", Some(true)),
+        (200, r#"{"names":["Acme"]}"#, "1port", Some(false)),
+        (200, r#"{"names":["Acme"]}"#, "acme", Some(false)),
+        (200, r#"{"names":["Acme"]}"#, "1000", Some(true)),
+        (200, r#"{"names":[]}"#, "1port", None),
+        (200, "garbage", "1port", None),
+        (403, r#"{"names":["1port"]}"#, "1port", None),
+    ] {
+        assert_eq!(lists(status, body, sender), expected, "{status} {body} {sender}");
+    }
+}
+
+#[test]
 fn probes_say_alive_dead_and_how_much_is_left() {
     let rest = "[[probes]]\nasks = \"balance\"\ncall = \"GET /balance\"\nbalance = \"left\"\nunit = \"UZS\"\ndead = [{ at = [\"state\"], is = [\"closed\"], cause = \"account-suspended\" }]\n[[probes]]\nasks = \"credential\"\nguess = true\ncall = \"POST /send\"\njson = { messages = [] }\nalive = { at = [\"code\"] }\n";
     let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));

@@ -117,7 +117,7 @@ fn facts(dialect: &Dialect) -> Value {
         "token_login": dialect.has_token(),
         "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_limits(), "batch": dialect.batch_limit() },
         "operations": dialect.operations().iter().map(|(call, does)| json!({ "call": call, "do": does.as_str() })).collect::<Vec<_>>(),
-        "probes": dialect.probes().iter().map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
+        "probes": dialect.probes().iter().chain(dialect.sender_probe()).map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
     })
 }
 

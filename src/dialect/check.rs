@@ -42,7 +42,8 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let token = top.take("token", sink).and_then(|raw: Spanned<raw::Token>| token(raw.get_ref(), sink));
     let (send, spans) = check_send::send(&mut top, sink);
     let operations = top.list("operations", sink).into_iter().filter_map(|raw| operation(&raw, sink)).collect();
-    let probes = top.list("probes", sink).into_iter().filter_map(|raw| probe(&raw, sink)).collect();
+    let probes: Vec<Probe> = top.list("probes", sink).into_iter().filter_map(|raw| probe(&raw, sink)).collect();
+    let (senders, probes): (Vec<Probe>, Vec<Probe>) = probes.into_iter().partition(|probe| probe.asks == Asks::Sender);
     let _report: Option<Spanned<raw::Report>> = top.take("report", sink);
     top.end(sink);
 
@@ -67,6 +68,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         send: send?,
         operations,
         probes,
+        sender_probe: senders.into_iter().next(),
     };
     // A file that signs in another way needs not say which of the inherited fields it leaves.
     let used = laws::used(&dialect);
@@ -204,11 +206,15 @@ fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
     let span = raw.span();
     let raw = raw.get_ref();
     let dead = raw.dead.iter().filter_map(|dead| compile::dead(dead, &span, sink)).collect();
+    if matches!(raw.asks, raw::Asks::Sender) != raw.senders.is_some() {
+        sink.error(Some(span), "`asks = \"sender\"` and `senders`, the place that lists them, go together", None);
+    }
     Some(Probe {
         asks: match raw.asks {
             raw::Asks::Credential => Asks::Credential,
             raw::Asks::Account => Asks::Account,
             raw::Asks::Balance => Asks::Balance,
+            raw::Asks::Sender => Asks::Sender,
         },
         guess: raw.guess,
         fields: request_fields(&raw.query, &raw.header, &raw.form, &raw.json, sink),
@@ -216,6 +222,8 @@ fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
         dead,
         balance: raw.balance.as_ref().and_then(|text| compile::place(text, Flat(false), sink)),
         unit: raw.unit.clone(),
+        senders: raw.senders.as_ref().and_then(|text| compile::place(text, Flat(false), sink)),
+        shared: raw.shared.clone(),
         call: compile::call(&raw.call, sink)?,
     })
 }

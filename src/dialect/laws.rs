@@ -36,8 +36,10 @@ pub(crate) fn used(dialect: &Dialect) -> Vec<Source> {
     let send = &dialect.send;
     let mut forms: Vec<&Form> = Vec::new();
     let token = dialect.token.as_ref();
-    for fields in
-        [Some(&send.fields), token.map(|token| &token.fields)].into_iter().flatten().chain(dialect.probes.iter().map(|probe| &probe.fields))
+    for fields in [Some(&send.fields), token.map(|token| &token.fields)]
+        .into_iter()
+        .flatten()
+        .chain(dialect.probes.iter().chain(&dialect.sender_probe).map(|probe| &probe.fields))
     {
         forms.extend(fields.query.iter().chain(&fields.header).chain(&fields.body).map(|field| &field.form));
     }

@@ -28,7 +28,7 @@
 //! | digest | `of` `with` (`md5` `sha256` `hmac-sha256` and `key`) `out` (`hex` `base64`) |
 //! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `claims` (`name` `is` `cause`: what a JWT says of itself) `answer` |
 //! | operations | `call` `do` (`carry` `status` `login` `refuse`) `match` `id` and `answer` (for a status of ours) |
-//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `guess` |
+//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `senders` `shared` `guess` |
 //!
 //! `like` lays a file over another: tables key by key, anything else whole, but rules stand
 //! before the other's rules and codes win over the other's codes.
@@ -109,6 +109,7 @@ pub struct Dialect {
     send: shape::Send,
     operations: Vec<shape::OperationEntry>,
     probes: Vec<Probe>,
+    sender_probe: Option<Probe>,
 }
 
 impl std::fmt::Debug for Dialect {

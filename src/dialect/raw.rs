@@ -209,6 +209,7 @@ pub(crate) enum Asks {
     Credential,
     Account,
     Balance,
+    Sender,
 }
 
 #[derive(Debug, Deserialize)]
@@ -229,6 +230,9 @@ pub(crate) struct Probe {
     pub(crate) dead: Vec<Dead>,
     pub(crate) balance: Option<Spanned<String>>,
     pub(crate) unit: Option<String>,
+    pub(crate) senders: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(crate) shared: Vec<String>,
     #[serde(default)]
     pub(crate) guess: bool,
 }

@@ -254,6 +254,8 @@ pub enum Asks {
     Account,
     /// How much money is left.
     Balance,
+    /// What the account may send under.
+    Sender,
 }
 
 impl Asks {
@@ -263,6 +265,7 @@ impl Asks {
             Self::Credential => "credential",
             Self::Account => "account",
             Self::Balance => "balance",
+            Self::Sender => "sender",
         }
     }
 }
@@ -297,4 +300,7 @@ pub struct Probe {
     pub(crate) dead: Vec<Dead>,
     pub(crate) balance: Option<Place>,
     pub(crate) unit: Option<String>,
+    pub(crate) senders: Option<Place>,
+    /// Senders that everybody may use, and that no list names.
+    pub(crate) shared: Vec<String>,
 }

@@ -281,6 +281,18 @@ describe('an account that is broken', () => {
     names(report, 'twilio', 'sender', 'sandbox-mismatch');
   });
 
+  test('sender-not-allowed: the service lists what the account may send under', async (t) => {
+    const made = await alone(t, 'eskiz', { provider: { sender: '1port' } });
+    made.fake.nicks.push('Another');
+    const report = await doctor(written(made));
+    names(report, 'eskiz', 'sender', 'sender-not-allowed');
+    assert.equal(named(report, 'sender').certainty, 'likely');
+    made.fake.nicks.push('1port');
+    const mended = await doctor(written(made));
+    assert.equal(named(mended, 'sender').result, 'ok');
+    assert.equal(mended.exit_code, 0);
+  });
+
   test('template-not-approved: a provider of approved texts that has none', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));

@@ -45,6 +45,8 @@ pub(super) struct Answers {
     pub(super) skew: Option<i64>,
     /// Why the account could not be asked at all.
     pub(super) not_asked: Option<&'static str>,
+    /// Whether the service lists the configured sender, and the call that says so.
+    pub(super) sender_listed: Option<(bool, String)>,
     /// What is spent in a day, as the running sidecar has seen; none: not known.
     pub(super) spent: Option<f64>,
 }

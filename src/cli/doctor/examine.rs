@@ -79,7 +79,7 @@ impl Examiner<'_> {
         let judged = account::judge(&patient, &answers);
         let judged: Vec<Check> = judged.into_iter().filter(|check| !steps.contains(&check.name)).collect();
         checks.extend(judged);
-        checks.push(texts::sender(&patient));
+        checks.push(texts::sender(&patient, answers.sender_listed.as_ref()));
         checks.push(texts::template(&patient, &self.loaded.proxy.templates));
         checks.extend(self.running.standing(provider.id.as_str()));
         checks
@@ -134,6 +134,16 @@ impl Examiner<'_> {
                 return;
             }
         }
+        answers.sender_listed = self.sender(table, token.as_ref(), &mut answers.skew).await;
+    }
+
+    /// Whether the service lists the configured sender; none: it has no such call, or no answer.
+    async fn sender(&self, table: &Table<'_>, token: Option<&Token>, skew: &mut Option<i64>) -> Option<(bool, String)> {
+        let (dialect, sender) = (&table.provider.dialect, table.provider.sender.as_deref()?);
+        let probe = dialect.sender_probe()?;
+        let outgoing = dialect.probe(probe, &table.account(token), self.now()).ok()?;
+        let reply = self.exchange(table.client, outgoing, table.limit, skew).await.ok()?;
+        dialect.lists_sender(probe, &reply, sender).map(|listed| (listed, probe.call()))
     }
 
     async fn log_in(&self, table: &Table<'_>, skew: &mut Option<i64>) -> (Asked, Option<Token>) {

@@ -4,10 +4,11 @@
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::patient::Patient;
 use crate::policy::TextTemplate;
-use crate::sms::{Cause, Msisdn};
+use crate::sms::{Cause, Certainty, Msisdn};
 
-/// A sender of a test mode sends nothing.
-pub(super) fn sender(patient: &Patient<'_>) -> Check {
+/// A sender of a test mode sends nothing, and one that the service does not list is refused. A list may be behind
+/// what was approved, so that is never certain.
+pub(super) fn sender(patient: &Patient<'_>, listed: Option<&(bool, String)>) -> Check {
     let provider = patient.provider;
     let Some(sender) = &provider.sender else {
         return Check::skipped("sender", "what the backend writes is used, so there is nothing to check here");
@@ -16,6 +17,15 @@ pub(super) fn sender(patient: &Patient<'_>) -> Check {
         return patient.ours("sender", Cause::SandboxMismatch, "the sender is a number of the service's test mode: it sends nothing");
     }
     let shown = Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string());
+    match listed {
+        Some((true, call)) => return Check::ok("sender", format!("{shown} is among those that {call} lists for the account")),
+        Some((false, call)) => {
+            let check =
+                patient.ours("sender", Cause::SenderNotAllowed, &format!("{shown} is not among those that {call} lists for the account"));
+            return Check { certainty: Some(Certainty::Likely), ..check };
+        }
+        None => {}
+    }
     Check::skipped(
         "sender",
         format!("{shown} is set; whether it is registered, {} tells only in a send (`--send-to NUMBER`)", provider.dialect.name),

@@ -43,6 +43,8 @@ export class Eskiz extends Fake {
     if (call === 'PATCH /api/auth/refresh') return this.#grant();
     if (call === 'GET /api/user/get-limit') return json(200, { data: { balance: this.balance }, status: 'success' });
     if (call === 'GET /api/auth/user') return json(200, { status: 'success', data: { id: 1, email: this.credential.email, password: '', role: this.role, status: 'active', balance: this.balance }, id: null });
+    // 4546 is everybody's and stands on no list.
+    if (call === 'GET /api/nick/me') return json(200, this.nicks.filter((nick) => nick !== '4546'));
     if (call === 'POST /api/message/sms/send') return this.#send(request);
     if (call === 'POST /api/message/sms/send-batch') return this.#batch(request);
     const status = /^\/api\/message\/sms\/status_by_id\/([\w-]+)$/.exec(request.path);
