@@ -268,6 +268,16 @@ describe('an account that is broken', () => {
   refused('twilio', 'provider-fault', 'service');
   refused('twilio', 'unexplained', 'service', { order: (fake) => fake.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: '{"code":99999,"message":"of tomorrow","status":400}' }) });
 
+  test('a service that repeats the credential in its words is shown without it', async (t) => {
+    const made = await alone(t, 'twilio');
+    const { account_sid: sid, auth_token: token } = made.fake.credential;
+    const basic = Buffer.from(`${sid}:${token}`).toString('base64');
+    made.fake.status(401, { times: 10, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ code: 20003, message: `no such token ${token} nor ${basic} for +${TO}`, status: 401 }) });
+    const report = await doctor(written(made));
+    names(report, 'twilio', 'credential', 'credential-rejected');
+    assert.match(named(report, 'credential').evidence, /no such token \*\*\*/);
+  });
+
   test('what was refused is not sent again', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.rotate({ auth_token: 'another' });

@@ -346,3 +346,47 @@ async fn a_proxy_on_the_way_out_is_used() {
     assert_eq!(cause(&unknown), ("unsent", Cause::Unreachable));
     assert!(unknown.to_string().contains("407"), "{unknown}");
 }
+
+#[tokio::test]
+async fn the_way_is_looked_at_step_by_step_and_nothing_is_written() {
+    let (address, file, _task) = tls_server("127.0.0.1").await;
+    let url = |scheme: &str, to: SocketAddr| -> Uri { format!("{scheme}://{to}/send").parse().unwrap() };
+    let way = Client::new(trusting(&file), 100).unwrap().look(&url("https", address), SECOND).await.unwrap();
+    assert_eq!((way.first, way.by_proxy, way.addresses.unwrap()), (address.to_string(), false, vec![address.ip()]));
+    assert!(matches!(way.connected, Some(Ok(()))), "{:?}", way.connected);
+    let certificate = way.certificate.unwrap().unwrap();
+    assert!(certificate.expires > std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 1_000), "rcgen's last until 4096");
+
+    let stranger = Client::new(Upstream::default(), 100).unwrap().look(&url("https", address), SECOND).await.unwrap();
+    let distrusted = stranger.certificate.unwrap().unwrap_err();
+    assert_eq!(cause(&distrusted), ("unsent", Cause::TlsUntrusted));
+
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let way = client().look(&url("http", closed), SECOND).await.unwrap();
+    assert_eq!(way.connected.unwrap().as_ref().map_err(cause), Err(("unsent", Cause::Unreachable)));
+    assert!(way.certificate.is_none());
+
+    let nobody = client().look(&"https://sms.invalid/".parse().unwrap(), SECOND).await.unwrap();
+    assert_eq!(nobody.addresses.as_ref().map_err(cause), Err(("unsent", Cause::Unreachable)));
+    assert!(nobody.connected.is_none());
+    assert_eq!(cause(&client().look(&"ftp://x/".parse().unwrap(), SECOND).await.unwrap_err()), ("unsent", Cause::EndpointWrong));
+}
+
+#[tokio::test]
+async fn a_step_of_the_way_that_hangs_is_left() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url: Uri = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();
+    let way = Client::new(Upstream::default(), 100).unwrap().look(&url, Duration::from_millis(200)).await.unwrap();
+    assert_eq!(way.certificate.unwrap().as_ref().map_err(cause).map(|_| ()), Err(("unsent", Cause::Timeout)));
+}
+
+#[tokio::test]
+async fn the_way_leads_through_a_proxy() {
+    let (address, file, _task) = tls_server("127.0.0.1").await;
+    let proxy = proxy().await;
+    let settings = Upstream { proxy: Some(format!("http://pu:pp@{proxy}").parse().unwrap()), ..trusting(&file) };
+    let url: Uri = format!("https://{address}/").parse().unwrap();
+    let way = Client::new(settings, 100).unwrap().look(&url, SECOND).await.unwrap();
+    assert_eq!((way.first, way.by_proxy), (proxy.to_string(), true));
+    assert!(way.certificate.is_some_and(|certificate| certificate.is_ok()));
+}
