@@ -564,6 +564,18 @@ describe('the backend\'s own side', () => {
     assert.deepEqual(failures(report), [['backend', 'variables', null]]);
   });
 
+  test('a `.env` that is itself the vault holds real values, by the names that the config gives them', async (t) => {
+    const made = await alone(t, 'twilio');
+    const { account_sid: sid, auth_token: token } = made.fake.credential;
+    const at = backend(made, `OUR_SID=${sid}\nOUR_TOKEN=${token}\n${PROXIED}`);
+    made.config.vaults.local = { env: { file: path.join(at, '.env') } };
+    made.config.providers.twilio.credential = { vault: 'local', fields: { account_sid: 'OUR_SID', auth_token: 'OUR_TOKEN' } };
+    made.config.listen = { proxy: '127.0.0.1:8125' };
+    const report = await doctor(written(made), '--backend', at);
+    assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
+    assert.match(named(report, 'variables').evidence, /OUR_TOKEN is what the vault reads/);
+  });
+
   test('a folder that is not there', async (t) => {
     const made = await alone(t, 'twilio');
     assert.deepEqual(failures(await doctor(written(made), '--backend', path.join(made.at, 'none'))), [['backend', 'env-file', null]]);

@@ -127,7 +127,7 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
     let alive = |asks: Option<Asks>| {
         answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)) && (asks.is_none() || asked.asks == asks))
     };
-    let unknown = || Check::skipped(name, not_known(patient, answers, refused));
+    let unknown = || Check::skipped(name, not_known(patient, name, answers, refused));
     match name {
         "clock" => way::clock(patient, answers.skew),
         "endpoint" => endpoint(patient, answers, refused).unwrap_or_else(unknown),
@@ -148,17 +148,19 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
     }
 }
 
-/// Why a check has no answer.
-fn not_known(patient: &Patient<'_>, answers: &Answers, refused: Option<&Check>) -> String {
-    let asks_first =
-        |calls: &[String]| format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", "));
-    match (refused, answers.not_asked, answers.left_out.as_slice()) {
-        (Some(check), ..) => format!("not known while `{}` is not in order", check.name),
-        (None, Some(why), _) => why.to_owned(),
-        (None, None, []) => {
-            format!("no free call of {} tells; `doctor --send-to NUMBER` asks it with a message", patient.provider.dialect.name)
-        }
-        (None, None, calls) => asks_first(calls),
+/// Why a check has no answer; what holds for all of them is said once, where one looks first.
+fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Option<&Check>) -> String {
+    if let Some(check) = refused {
+        return format!("not known while `{}` is not in order", check.name);
+    }
+    let dialect = &patient.provider.dialect.name;
+    let answered = answers.asked.iter().any(|asked| matches!(asked.heard, Heard::Alive(_)));
+    match (answers.not_asked, answers.left_out.as_slice()) {
+        _ if answered => format!("no free call of {dialect} tells"),
+        _ if name != "credential" => "not known, as `credential` says".to_owned(),
+        (Some(why), _) => why.to_owned(),
+        (None, []) => format!("no free call of {dialect} tells; `doctor --send-to NUMBER` asks it with a message"),
+        (None, calls) => format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", ")),
     }
 }
 

@@ -68,21 +68,33 @@ async fn compared(path: &Path, text: &str, loaded: &Loaded, providers: &[&Provid
             None => None,
         });
     }
+    let named: Vec<Vec<Vec<String>>> = providers.iter().map(|provider| names(provider, role(path, loaded, provider))).collect();
     let mut fields = Vec::new();
-    for (provider, credential) in providers.iter().zip(&credentials) {
+    for ((provider, credential), names) in providers.iter().zip(&credentials).zip(&named) {
         let role = role(path, loaded, provider);
-        fields.extend(provider.dialect.credential_fields().iter().map(|field| Field {
+        fields.extend(provider.dialect.credential_fields().iter().zip(names).map(|(field, names)| Field {
             provider: provider.id.as_str(),
             name: &field.name,
             public: field.public,
             required: field.required,
             placeholder: field.placeholder.as_deref(),
-            names: &field.env,
+            names,
             vault: credential.as_deref(),
             role,
         }));
     }
     variables::judge(text, &fields)
+}
+
+/// What each field is called in `.env` files; where this one is the vault, what the config calls it.
+fn names(provider: &Provider, role: Role) -> Vec<Vec<String>> {
+    let mapped = |field: &str| provider.credential.as_ref().filter(|_| role == Role::Vault)?.fields.get(field).cloned();
+    provider
+        .dialect
+        .credential_fields()
+        .iter()
+        .map(|field| mapped(&field.name).map_or_else(|| field.env.clone(), |name| vec![name]))
+        .collect()
 }
 
 /// What becomes of the values that stand in this file.
