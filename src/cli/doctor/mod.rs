@@ -51,7 +51,7 @@ pub(crate) struct Args {
     /// Send one message to this number, by the route it takes, and show each attempt. It reaches a real handset.
     #[arg(long, value_name = "NUMBER")]
     send_to: Option<String>,
-    /// What that message says; left out: the first text under [templates], else a few words of our own.
+    /// What that message says; left out: the first text that a template has, else a few words of our own.
     #[arg(long, value_name = "TEXT", requires = "send_to")]
     text: Option<String>,
     /// Also ask what was never seen to work there (no message is sent); without it a terminal is asked first.
