@@ -232,6 +232,24 @@ describe('a way that is broken', () => {
     names(await doctor(written(made)), 'twilio', 'endpoint', 'endpoint-wrong');
   });
 
+  test('endpoint-wrong: an address that the service has left, where nobody answers any more', async (t) => {
+    const made = await alone(t, 'playmobile', { provider: { base_url: 'http://sms.invalid:8083/broker-api' } });
+    const report = await doctor(written(made));
+    names(report, 'playmobile', 'endpoint', 'endpoint-wrong');
+    assert.match(named(report, 'endpoint').remedy, /https:\/\/send\.smsxabar\.uz\/broker-api/);
+  });
+
+  test('an address that the service has left and where it answers still is a warning', async (t) => {
+    const made = await alone(t, 'twilio');
+    const own = path.join(made.at, 'own');
+    mkdirSync(own);
+    writeFileSync(path.join(own, 'twilio.toml'), `dialect = "twilio"\nlike = "twilio"\nevidence = "vendor"\nleft = ["127.0.0.1:${made.fake.port}/2010-04-01"]\n`);
+    const report = await doctor(written(made, (config) => ({ dialects: own, ...config })));
+    assert.deepEqual(failures(report), []);
+    assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['config', 'endpoint']);
+    assert.match(named(report, 'endpoint').evidence, /has left for https:\/\/api\.twilio\.com/);
+  });
+
   test('endpoint-wrong: the guessed probe of a service that has no other tells it, once agreed to', async (t) => {
     const made = await alone(t, 'playmobile');
     made.config.providers.playmobile.base_url = `${made.fake.origin}/broker`;

@@ -5,6 +5,7 @@
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::patient::Patient;
 use crate::cli::doctor::way;
+use crate::diagnosis::Learned;
 use crate::dialect::{Asks, Finding};
 use crate::net::upstream::Lost;
 use crate::sms::{Cause, Concern, Kind};
@@ -29,10 +30,20 @@ pub(super) enum Heard {
     Lost(Lost),
     /// In order, with the money that is left where it says so.
     Alive(Option<(f64, String)>),
-    /// Refused, or an answer that says nothing; with its status.
-    Refused(Box<Finding>, u16),
+    /// Refused, or an answer that says nothing.
+    Refused(Box<Refusal>),
     /// It answers HTTP; nothing was asked.
     Answers(u16),
+}
+
+/// An answer that is no yes.
+#[derive(Clone, Debug)]
+pub(super) struct Refusal {
+    /// Narrowed by what was learned.
+    pub(super) finding: Finding,
+    pub(super) status: u16,
+    /// What narrowed it: the date, an address it names, the token's own words.
+    pub(super) learned: Vec<Learned>,
 }
 
 /// All that was asked of one service.
@@ -86,7 +97,7 @@ fn place(cause: Cause) -> &'static str {
 
 /// One check for each name: the one refusal where it belongs, the rest by evidence.
 pub(super) fn judge(patient: &Patient<'_>, answers: &Answers) -> Vec<Check> {
-    let refused = answers.asked.iter().find_map(|asked| refusal(patient, asked, answers.skew));
+    let refused = answers.asked.iter().find_map(|asked| refusal(patient, asked));
     NAMES
         .iter()
         .map(|&name| match &refused {
@@ -97,30 +108,18 @@ pub(super) fn judge(patient: &Patient<'_>, answers: &Answers) -> Vec<Check> {
 }
 
 /// What one answer refuses, under the check that it concerns.
-fn refusal(patient: &Patient<'_>, asked: &Asked, skew: Option<i64>) -> Option<Check> {
+fn refusal(patient: &Patient<'_>, asked: &Asked) -> Option<Check> {
     match &asked.heard {
         Heard::Alive(_) | Heard::Answers(_) => None,
         Heard::Lost(lost) => {
             let (Lost::Unsent { cause, .. } | Lost::Unknown { cause, .. }) = lost;
             Some(way::lost_at(patient, place(*cause), lost))
         }
-        Heard::Refused(finding, status) => {
-            let finding = settled(finding, skew);
-            let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
-            Some(patient.refused(place(cause), asked.kind, &finding, *status))
+        Heard::Refused(refusal) => {
+            let cause = refusal.finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
+            Some(patient.refused(place(cause), asked.kind, refusal))
         }
     }
-}
-
-/// A clock that is known to be wrong settles a refusal that may come from it.
-fn settled(finding: &Finding, skew: Option<i64>) -> Finding {
-    let mut finding = finding.clone();
-    let may_be = finding.alternatives.contains(&Cause::ClockSkew) && finding.outcome.cause() != Some(Cause::ClockSkew);
-    if may_be && skew.is_some_and(way::is_wrong) {
-        finding.outcome = crate::sms::Outcome::Refused(Cause::ClockSkew);
-        finding.alternatives.clear();
-    }
-    finding
 }
 
 fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refused: Option<&Check>) -> Check {
@@ -130,6 +129,7 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
     let unknown = || Check::skipped(name, not_known(patient, name, answers, refused));
     match name {
         "clock" => way::clock(patient, answers.skew),
+        "endpoint" if patient.has_left() => left(patient),
         "endpoint" => endpoint(patient, answers, refused).unwrap_or_else(unknown),
         "service" => service(answers).unwrap_or_else(unknown),
         "credential" => credential(answers, refused).unwrap_or_else(unknown),
@@ -162,6 +162,17 @@ fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Opti
         (None, []) => format!("no free call of {dialect} tells; `doctor --send-to NUMBER` asks it with a message"),
         (None, calls) => format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", ")),
     }
+}
+
+/// It may answer there still, and need not tomorrow.
+fn left(patient: &Patient<'_>) -> Check {
+    let (provider, today) = (patient.provider, patient.provider.dialect.base_url());
+    let evidence = format!("{} is an address that {} has left for {today}", provider.base_url, provider.dialect.name);
+    Check::warning(
+        "endpoint",
+        evidence,
+        format!("set providers.{}.base_url to {today}, unless this account was given another", provider.id),
+    )
 }
 
 /// The address answers as the description says it does.

@@ -11,14 +11,15 @@ use http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::cli::doctor::account::{self, Answers, Asked, Heard};
+use crate::cli::doctor::account::{self, Answers, Asked, Heard, Refusal};
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::patient::Patient;
 use crate::cli::doctor::running::Running;
 use crate::cli::doctor::{texts, vault, way};
 use crate::clock::Clock;
 use crate::config::Loaded;
-use crate::dialect::{Account, Outgoing, Probe, Reply, Token};
+use crate::diagnosis::{Learned, Suspects, narrowed};
+use crate::dialect::{Account, Finding, Outgoing, Probe, Reply, Token};
 use crate::net::upstream::{Client, Lost, Way};
 use crate::proxy::{Mask, Provider};
 use crate::secret::Credential;
@@ -69,7 +70,7 @@ impl Examiner<'_> {
         };
         let ((mut checks, credential), way) =
             tokio::join!(vault::look(&mut patient, self.keeper, self.age(provider)), looked(&client, &provider.base_url, limit(provider)),);
-        checks.extend(way::steps(&patient, &way, self.clock.wall()));
+        checks.extend(way::steps(&patient, &way, self.clock.wall()).into_iter().map(|check| way::as_left(&patient, check)));
         let answers = if is_open(&way) {
             self.answers(provider, &client, credential.as_deref()).await
         } else {
@@ -155,12 +156,12 @@ impl Examiner<'_> {
             Err(lost) => return (asked(Heard::Lost(lost)), None),
             Ok(reply) => reply,
         };
-        let status = reply.status.as_u16();
-        match dialect.read_login(&reply, self.now()) {
-            Ok(token) => (asked(Heard::Alive(None)), Some(token)),
-            // Read again without what it may echo.
-            Err(_) => (asked(Heard::Refused(Box::new(dialect.classify(Kind::Login, &table.masked(reply, None), "")), status)), None),
+        if let Ok(token) = dialect.read_login(&reply, self.now()) {
+            return (asked(Heard::Alive(None)), Some(token));
         }
+        // Read again without what it may echo.
+        let reply = table.masked(reply, None);
+        (asked(refused(dialect.classify(Kind::Login, &reply, ""), &reply, (None, *skew))), None)
     }
 
     async fn probe(&self, table: &Table<'_>, probe: &Probe, token: Option<&Token>, skew: &mut Option<i64>) -> Asked {
@@ -173,7 +174,7 @@ impl Examiner<'_> {
         };
         match self.exchange(table.client, outgoing, table.limit, skew).await {
             Err(lost) => asked(Heard::Lost(lost)),
-            Ok(reply) => asked(table.heard(probe, reply, token)),
+            Ok(reply) => asked(table.heard(probe, reply, (token, *skew))),
         }
     }
 
@@ -220,14 +221,14 @@ impl Table<'_> {
         Mask::of(self.credential.maskable().chain(token.into_iter().flat_map(Token::maskable))).over(reply)
     }
 
-    fn heard(&self, probe: &Probe, reply: Reply, token: Option<&Token>) -> Heard {
+    fn heard(&self, probe: &Probe, reply: Reply, beside: Beside<'_>) -> Heard {
         let dialect = &self.provider.dialect;
         let probed = dialect.read_probe(probe, &reply);
         if probed.alive == Some(true) {
             return Heard::Alive(probed.balance);
         }
-        let status = reply.status.as_u16();
-        let mut finding = dialect.classify(Kind::Probe, &self.masked(reply, token), "");
+        let reply = self.masked(reply, beside.0);
+        let mut finding = dialect.classify(Kind::Probe, &reply, "");
         let said = probed.balance.map(|(left, unit)| format!("{left} {unit} left").replace("  ", " "));
         if let Some(cause) = probed.cause {
             (finding.outcome, finding.certainty, finding.alternatives) = (Outcome::Refused(cause), probed.certainty, probed.alternatives);
@@ -235,8 +236,26 @@ impl Table<'_> {
         } else if finding.outcome.cause().is_none() {
             finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable);
         }
-        Heard::Refused(Box::new(finding), status)
+        refused(finding, &reply, beside)
     }
+}
+
+/// What is known beside a reply: the token it was asked with, and how far our clock is ahead.
+type Beside<'a> = (Option<&'a Token>, Option<i64>);
+
+/// A refusal, narrowed by what is known at once, as the pipeline narrows its own.
+fn refused(mut finding: Finding, reply: &Reply, (token, skew): Beside<'_>) -> Heard {
+    let date = skew.map(|skew| Learned::date(Duration::from_secs(skew.unsigned_abs())));
+    let address = Learned::address(&String::from_utf8_lossy(&reply.body));
+    let claims = token.into_iter().flat_map(Token::claims).map(|claim| Learned::claim(claim.cause, claim.holds));
+    let mut learned = Vec::new();
+    if let Outcome::Refused(cause) = finding.outcome {
+        let suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
+        let (left, told) = narrowed(suspects, date.into_iter().chain(address).chain(claims));
+        finding.outcome = Outcome::Refused(left.cause);
+        (finding.certainty, finding.alternatives, learned) = (left.certainty, left.alternatives, told);
+    }
+    Heard::Refused(Box::new(Refusal { finding, status: reply.status.as_u16(), learned }))
 }
 
 fn unwritten(why: &str) -> Heard {

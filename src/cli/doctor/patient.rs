@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
+use crate::cli::doctor::account::Refusal;
 use crate::cli::doctor::check::Check;
 use crate::config::Loaded;
 use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, diagnose};
-use crate::dialect::Finding;
 use crate::proxy::{Provider, kept};
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind};
@@ -30,6 +30,11 @@ impl<'a> Patient<'a> {
         Self { provider, config, kept: kept(source), fields, version: Version(0) }
     }
 
+    /// Whether its address is one that the service has left.
+    pub(super) fn has_left(&self) -> bool {
+        self.provider.dialect.has_left(&self.provider.base_url)
+    }
+
     /// What our own part found: no reply stands behind it.
     pub(super) fn ours(&self, name: &'static str, cause: Cause, says: &str) -> Check {
         let (kind, certainty) = (Kind::Probe, Certainty::Certain);
@@ -37,17 +42,18 @@ impl<'a> Patient<'a> {
         Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
-    /// What a reply said.
-    pub(super) fn refused(&self, name: &'static str, kind: Kind, finding: &Finding, status: u16) -> Check {
+    /// What a reply said, and what was learned beside it.
+    pub(super) fn refused(&self, name: &'static str, kind: Kind, refusal: &Refusal) -> Check {
+        let finding = &refusal.finding;
         let evidence = Evidence {
             kind,
             cause: finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable),
             certainty: finding.certainty,
             alternatives: &finding.alternatives,
-            status: Some(status),
+            status: Some(refusal.status),
             code: finding.code.as_deref(),
             says: finding.says.as_deref(),
-            learned: &[],
+            learned: &refusal.learned,
         };
         Check::diagnosed(name, self.diagnosis(&evidence))
     }
@@ -69,6 +75,10 @@ impl<'a> Patient<'a> {
             sender: provider.sender.as_deref(),
             timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
             config: self.config,
+            line: provider.line,
+            pages: Some(provider.dialect.pages()),
+            moved: self.has_left().then(|| provider.dialect.base_url()),
+            outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
             ..Context::default()
         };
         diagnose(evidence, &context)

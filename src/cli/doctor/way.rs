@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::DATE;
 
-use crate::cli::doctor::check::{Check, span};
+use crate::cli::doctor::check::{Check, Mark, span};
 use crate::cli::doctor::patient::Patient;
 use crate::net::upstream::{Certificate, Lost, Way};
 use crate::sms::Cause;
@@ -14,7 +14,7 @@ use crate::sms::Cause;
 const SOON: u64 = 7 * 86_400;
 /// Beyond this a clock is worth a word …
 const ODD: u64 = 30;
-/// … and beyond this signatures and tokens are refused by some service or other.
+/// … and from here on signatures and tokens are refused by some service or other.
 const WRONG: u64 = 300;
 
 /// DNS, TCP, TLS; none: the URL names nothing that can be gone to.
@@ -56,6 +56,14 @@ fn certificate(patient: &Patient<'_>, found: Option<&Result<Certificate, Lost>>,
     }
 }
 
+/// A way that leads nowhere because the service has left the address is no fault of the network.
+pub(super) fn as_left(patient: &Patient<'_>, check: Check) -> Check {
+    if check.mark == Mark::Failed && patient.has_left() {
+        return patient.ours("endpoint", Cause::EndpointWrong, &check.evidence);
+    }
+    check
+}
+
 /// What was lost on the way, under the check that it concerns.
 pub(super) fn lost_at(patient: &Patient<'_>, name: &'static str, lost: &Lost) -> Check {
     let (Lost::Unsent { cause, detail } | Lost::Unknown { cause, detail }) = lost;
@@ -73,7 +81,7 @@ pub(super) fn skew(headers: &HeaderMap, began: SystemTime, ended: SystemTime) ->
 
 /// Whether signatures and tokens are likely to be refused for it.
 pub(super) fn is_wrong(skew: i64) -> bool {
-    skew.unsigned_abs() > WRONG
+    skew.unsigned_abs() >= WRONG
 }
 
 pub(super) fn clock(patient: &Patient<'_>, skew: Option<i64>) -> Check {
@@ -108,6 +116,6 @@ mod tests {
 
     #[test]
     fn only_a_skew_that_signatures_do_not_bear_is_wrong() {
-        assert!(!is_wrong(300) && !is_wrong(-300) && is_wrong(301) && is_wrong(-301));
+        assert!(!is_wrong(299) && !is_wrong(-299) && is_wrong(300) && is_wrong(-300));
     }
 }

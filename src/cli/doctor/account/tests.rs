@@ -37,7 +37,7 @@ fn no(cause: Cause, alternatives: &[Cause]) -> Heard {
         says: None,
         retry_after: None,
     };
-    Heard::Refused(Box::new(finding), 403)
+    Heard::Refused(Box::new(Refusal { finding, status: 403, learned: Vec::new() }))
 }
 
 fn of(asked: Vec<Asked>) -> Answers {
@@ -91,12 +91,11 @@ fn what_no_answer_tells_is_not_known() {
 }
 
 #[test]
-fn a_wrong_clock_settles_a_refused_signature() {
-    let heard = no(Cause::CredentialRejected, &[Cause::ClockSkew]);
-    let ours = Answers { skew: Some(900), ..of(vec![asked(Asks::Credential, heard.clone())]) };
-    assert_eq!(marks(&judged(&ours), Mark::Failed), ["clock"]);
-    let fine = Answers { skew: Some(2), ..of(vec![asked(Asks::Credential, heard)]) };
-    assert_eq!(marks(&judged(&fine), Mark::Failed), ["credential"]);
+fn a_wrong_clock_fails_by_itself_too() {
+    let alive = of(vec![asked(Asks::Account, Heard::Alive(None))]);
+    assert_eq!(marks(&judged(&Answers { skew: Some(900), ..alive.clone() }), Mark::Failed), ["clock"]);
+    assert_eq!(marks(&judged(&Answers { skew: Some(-60), ..alive.clone() }), Mark::Warning), ["clock"]);
+    assert!(marks(&judged(&Answers { skew: None, ..alive }), Mark::Skipped).contains(&"clock"));
 }
 
 #[test]
