@@ -15,7 +15,7 @@ use sms_sidecar::clock::RealClock;
 use sms_sidecar::secret::Version;
 use sms_sidecar::sms::{Cause, Door, Family, Kind, Operation, ProviderId, Verdict};
 use sms_sidecar::telemetry::{
-    Balance, Build, CaExpiry, CredentialSeen, Failover, ReadResult, STANDINGS, Shape, Started, Telemetry, TokenExpiry, VaultRead,
+    Balance, CaExpiry, CredentialSeen, Failover, ReadResult, STANDINGS, Shape, Started, Telemetry, TokenExpiry, VaultRead,
 };
 
 const RUNBOOK: &str = "deploy/runbook.md";
@@ -191,14 +191,14 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
         routes: vec![("r".into(), vec![a.clone(), b.clone()])],
         vaults: vec!["v".into()],
         dialects: vec![("twilio".into(), "built-in".into()), ("eskiz".into(), "built-in".into())],
-        build: Build::default(),
+        ..Shape::default()
     };
     let telemetry = Telemetry::new(&registry, &shape, Arc::new(RealClock::start())).unwrap();
     let at = SystemTime::UNIX_EPOCH;
     Failover { from: &a, to: &b, cause: Cause::Timeout }.emit(&telemetry);
     CredentialSeen { provider: &a, version: Version(1), since: at }.emit(&telemetry);
     TokenExpiry { provider: &a, at: Some(at) }.emit(&telemetry);
-    Balance { provider: &a, unit: "UZS", value: 1.0 }.emit(&telemetry);
+    Balance { provider: &a, unit: "UZS", value: 1.0, spent_a_day: None }.emit(&telemetry);
     VaultRead { vault: "v", path: "p", result: ReadResult::Changed, problem: None }.emit(&telemetry);
     Started { build: &shape.build, at, addresses: &[] }.emit(&telemetry);
     CaExpiry { at }.emit(&telemetry);

@@ -116,7 +116,10 @@ fn provider(text: &mut String, provider: &Provider, width: usize, now: &str) -> 
         fact("credential", &credential(provider, now))?;
     }
     match &provider.balance {
-        Some(balance) => fact("balance", &format!("{} {}, said at {}", balance.value, balance.unit, clock(&balance.at, now))),
+        Some(balance) => {
+            let pace = balance.spent_a_day.map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
+            fact("balance", &format!("{} {}, said at {}{pace}", balance.value, balance.unit, clock(&balance.at, now)))
+        }
         None => Ok(()),
     }
 }

@@ -133,16 +133,8 @@ impl Proxy {
             "standing": standing.as_str(),
             "cause": standing.cause().map(crate::sms::Cause::as_str),
             "credential_version": link.newest().version.0,
-            "balance": balance(link),
         })
     }
-}
-
-/// What is left and what goes in a day; null where the service was not asked yet.
-fn balance(link: &Link) -> Option<Value> {
-    let purse = link.purse();
-    let (money, unit) = &*purse;
-    money.left().map(|left| json!({ "value": left, "unit": unit, "spent_a_day": money.spent_a_day() }))
 }
 
 /// A call's end, for whoever watches a terminal; numbers masked, no text.

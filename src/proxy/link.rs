@@ -60,7 +60,7 @@ pub(super) struct Link {
     /// Which of its ambiguous refusals were followed.
     followed: Arc<Mutex<Followed>>,
     /// What it said of its balance, and in which unit.
-    purse: Arc<Mutex<(Purse, String)>>,
+    purse: Arc<Mutex<Purse>>,
 }
 
 impl Link {
@@ -148,7 +148,7 @@ impl Link {
     }
 
     /// What its service said of the balance so far.
-    pub(super) fn purse(&self) -> std::sync::MutexGuard<'_, (Purse, String)> {
+    pub(super) fn purse(&self) -> std::sync::MutexGuard<'_, Purse> {
         self.purse.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -96,11 +96,12 @@ impl Proxy {
         let (provider, kind) = (&link.provider.id, Kind::Probe);
         AttemptEnded { provider, kind, outcome, status: brought.status, took: brought.took }.emit(&self.telemetry);
         if let Some((value, unit)) = brought.probed.as_ref().and_then(|probed| probed.balance.as_ref()) {
-            let mut purse = link.purse();
-            purse.0.told(*value, self.now());
-            purse.1.clone_from(unit);
-            drop(purse);
-            Balance { provider, unit, value: *value }.emit(&self.telemetry);
+            let spent_a_day = {
+                let mut purse = link.purse();
+                purse.told(*value, self.now());
+                purse.spent_a_day()
+            };
+            Balance { provider, unit, value: *value, spent_a_day }.emit(&self.telemetry);
         }
     }
 }

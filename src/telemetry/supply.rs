@@ -73,6 +73,8 @@ pub struct Balance<'a> {
     pub unit: &'a str,
     /// How much.
     pub value: f64,
+    /// How much goes in a day at today's pace; none: not watched for long enough.
+    pub spent_a_day: Option<f64>,
 }
 
 impl Balance<'_> {

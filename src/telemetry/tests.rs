@@ -102,7 +102,7 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     RouteFirstChoice { route, first: false }.emit(telemetry);
     CredentialSeen { provider: &id, version: Version(3), since: at(999_000) }.emit(telemetry);
     TokenExpiry { provider: &id, at: Some(at(2_000_000)) }.emit(telemetry);
-    Balance { provider: &id, unit: "UZS", value: 12.5 }.emit(telemetry);
+    Balance { provider: &id, unit: "UZS", value: 12.5, spent_a_day: None }.emit(telemetry);
     VaultRead { vault, path: "sms/x", result: ReadResult::Failed, problem: Some("no such file") }.emit(telemetry);
     Reloaded { at: Some(at(1_000_001)), problem: None }.emit(telemetry);
     CaExpiry { at: at(3_000_000) }.emit(telemetry);
@@ -232,7 +232,7 @@ fn names_that_are_not_configured_make_no_series() {
     let bench = bench();
     for stranger in ["x1", "x2", "x3"] {
         everything(&bench.telemetry, stranger, stranger, stranger, stranger);
-        Balance { provider: &ProviderId::new("main"), unit: stranger, value: 1.0 }.emit(&bench.telemetry);
+        Balance { provider: &ProviderId::new("main"), unit: stranger, value: 1.0, spent_a_day: None }.emit(&bench.telemetry);
     }
     for name in ["provider", "from", "to"] {
         let found = bench.words(name);
@@ -260,7 +260,7 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
         ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
     assert_eq!(bench.words("status"), born);
     for (unit, shown) in [("UZS", "UZS"), ("EUR", "EUR"), ("averylongunit", "other"), ("$", "other"), ("SMS", "SMS")] {
-        Balance { provider: &main, unit, value: 7.0 }.emit(&bench.telemetry);
+        Balance { provider: &main, unit, value: 7.0, spent_a_day: None }.emit(&bench.telemetry);
         assert_eq!(bench.words("unit"), [shown.to_owned()].into(), "a provider has one unit");
     }
 }

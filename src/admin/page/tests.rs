@@ -34,7 +34,7 @@ fn status(words: &str) -> Status {
         evidence: some.clone(),
         remedy: some.clone(),
         credential: some.clone(),
-        balance: Some(Balance { value: 1.0, unit: word.clone(), at: word.clone() }),
+        balance: Some(Balance { value: 1.0, unit: word.clone(), at: word.clone(), spent_a_day: Some(1.0) }),
         ..Provider::default()
     };
     let route = Route {

@@ -15,7 +15,7 @@ use crate::sms::{Door, Kind, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::{AttemptEnded, Balance, Build, CallEnded, CredentialSeen, Reloaded, Shape, StandingChanged, TokenExpiry, VaultRead};
 
 pub use layout::{Layout, ProviderLayout, RouteLayout};
-pub(crate) use notes::{Account, AttemptNote, CallNote, Entry, Reload, Seen, Stand, Way};
+pub(crate) use notes::{Account, AttemptNote, CallNote, Entry, Money, Reload, Seen, Stand, Way};
 pub(crate) use strip::Strip;
 
 /// So many calls are remembered.
@@ -154,7 +154,9 @@ impl Memory {
     /// `unit` as the gauge has it.
     pub(super) fn balance(&self, event: &Balance<'_>, unit: &str) {
         let at = self.clock.wall();
-        self.account(event.provider, |account| account.balance = Some((event.value, unit.to_owned(), at)));
+        self.account(event.provider, |account| {
+            account.balance = Some(Money { left: event.value, unit: unit.to_owned(), at, spent_a_day: event.spent_a_day });
+        });
     }
 
     pub(super) fn backup(&self, route: &str, first: bool) {

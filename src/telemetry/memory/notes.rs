@@ -16,8 +16,7 @@ pub(crate) struct Account {
     pub(crate) stand: Option<Stand>,
     pub(crate) credential: Option<(Version, SystemTime)>,
     pub(crate) token_expires: Option<SystemTime>,
-    /// How much, of what, said when.
-    pub(crate) balance: Option<(f64, String, SystemTime)>,
+    pub(crate) balance: Option<Money>,
     /// Sends by outcome.
     pub(crate) hour: Strip,
     /// The same over a day: how fast money goes.
@@ -29,6 +28,15 @@ impl Default for Account {
         let (hour, day) = (Strip::of_an_hour(), Strip::of_a_day());
         Self { stand: None, credential: None, token_expires: None, balance: None, hour, day }
     }
+}
+
+/// What a service said of the money.
+#[derive(Clone, Debug)]
+pub(crate) struct Money {
+    pub(crate) left: f64,
+    pub(crate) unit: String,
+    pub(crate) at: SystemTime,
+    pub(crate) spent_a_day: Option<f64>,
 }
 
 /// How a provider stands, and why.

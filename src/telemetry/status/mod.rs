@@ -139,6 +139,8 @@ pub struct Balance {
     pub unit: String,
     /// When it was said.
     pub at: String,
+    /// How much goes in a day at today's pace; null: not watched for long enough.
+    pub spent_a_day: Option<f64>,
 }
 
 /// Sends by outcome, sixty minutes each, oldest first; the last minute still runs.

@@ -89,10 +89,11 @@ impl Teller<'_> {
             told.credential_age_seconds = Some(self.wall.duration_since(since).unwrap_or_default().as_secs());
         }
         told.token_expires = account.token_expires.map(time);
-        told.balance = account.balance.as_ref().filter(|(value, ..)| value.is_finite()).map(|(value, unit, at)| Balance {
-            value: *value,
-            unit: unit.clone(),
-            at: time(*at),
+        told.balance = account.balance.as_ref().filter(|money| money.left.is_finite()).map(|money| Balance {
+            value: money.left,
+            unit: money.unit.clone(),
+            at: time(money.at),
+            spent_a_day: money.spent_a_day,
         });
         let row = |word| account.hour.row(word, self.now);
         told.hour = Hour { accepted: row(0), refused: row(1), unknown: row(2), unsent: row(3) };

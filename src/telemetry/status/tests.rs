@@ -60,7 +60,7 @@ fn shape() -> Shape {
         ..Layout::default()
     };
     let providers = layout.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.clone())).collect();
-    let routes = layout.routes.iter().map(|route| route.name.clone()).collect();
+    let routes = layout.routes.iter().map(|route| (route.name.clone(), route.providers.clone())).collect();
     Shape { providers, routes, vaults: vec!["local".into()], layout, ..Shape::default() }
 }
 
@@ -252,14 +252,15 @@ fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
     let bench = bench();
     for name in ["a", "b"] {
         bench.accept(name);
-        Balance { provider: &ProviderId::new(name), unit: "UZS", value: 12.5 }.emit(&bench.telemetry);
+        Balance { provider: &ProviderId::new(name), unit: "UZS", value: 12.5, spent_a_day: Some(2.5) }.emit(&bench.telemetry);
     }
     let mut shape = shape();
     shape.layout.providers[1].base_url = "https://elsewhere.example".into();
     bench.telemetry.reshape(&shape);
     Reloaded { at: Some(bench.hands.wall()), problem: None }.emit(&bench.telemetry);
     let status = bench.status();
-    assert_eq!(status.provider("a").unwrap().balance.as_ref().map(|balance| balance.value), Some(12.5));
+    let balance = status.provider("a").unwrap().balance.as_ref();
+    assert_eq!(balance.map(|balance| (balance.value, balance.spent_a_day)), Some((12.5, Some(2.5))));
     assert_eq!(status.provider("b").unwrap().balance, None, "what the old account had is not the new one's");
     assert_eq!(status.calls.len(), 2);
     Reloaded { at: None, problem: Some("2 errors") }.emit(&bench.telemetry);
