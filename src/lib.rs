@@ -82,4 +82,5 @@ pub mod proxy;
 pub mod secret;
 pub mod sms;
 pub mod telemetry;
+mod tls;
 pub mod vault;

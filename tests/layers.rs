@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[&[&str]] = &[
     &["sms", "secret", "clock", "problem", "harden"],
     &["dialect", "policy", "diagnosis"],
-    &["telemetry"],
+    &["telemetry", "tls"],
     &["vault", "net"],
     &["proxy", "admin"],
     &["config"],

@@ -28,7 +28,7 @@ use crate::proxy::{Control, Mode, Parts, Provider, Proxy, Route};
 use crate::telemetry::{
     Build, CaExpiry, Layout, Panicked, ProviderLayout, ReadResult, RouteLayout, Shape, Started, Stopping, Telemetry, VaultRead,
 };
-use crate::vault::{Keeper, ReadOutcome, Sink, SourceSettings};
+use crate::vault::{Keeper, ReadKind, ReadOutcome, Sink, SourceSettings};
 
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
@@ -244,6 +244,8 @@ fn kind(source: &SourceSettings) -> &'static str {
         SourceSettings::Embedded { .. } => "embedded",
         SourceSettings::Env { .. } => "env",
         SourceSettings::Directory { .. } => "directory",
+        SourceSettings::OpenBao(_) => "openbao",
+        SourceSettings::Exec { .. } => "exec",
     }
 }
 
@@ -268,8 +270,22 @@ fn reads(telemetry: &Arc<Telemetry>) -> Sink {
             ReadOutcome::New(_, warnings) => {
                 (ReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.what)))
             }
-            ReadOutcome::Failed(error) => (ReadResult::Failed, Some(error.to_string())),
+            ReadOutcome::Failed(error) => (failure(error.kind()), Some(error.to_string())),
         };
         VaultRead { vault: event.vault, path: event.path, result, problem: problem.as_deref() }.emit(&telemetry);
     })
+}
+
+/// What a kind of trouble is called in metrics.
+fn failure(kind: ReadKind) -> ReadResult {
+    match kind {
+        ReadKind::NotFound => ReadResult::NotFound,
+        ReadKind::Malformed => ReadResult::Malformed,
+        ReadKind::Slow => ReadResult::Slow,
+        ReadKind::Down => ReadResult::Down,
+        ReadKind::Sealed => ReadResult::Sealed,
+        ReadKind::Forbidden => ReadResult::Forbidden,
+        ReadKind::Tls => ReadResult::Tls,
+        ReadKind::Failed => ReadResult::Failed,
+    }
 }

@@ -143,9 +143,10 @@ fn spoken(dialect: &Dialect) -> Context<'_> {
 fn with_names(evidence: &Evidence<'_>, provider: &Provider, config: &Loaded, args: &Args) -> Diagnosis {
     let dialect = &provider.dialect;
     let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
+    let kept = kept(provider.credential.as_ref().and_then(|reference| config.vault.sources.get(&reference.vault)));
     let entry = provider.credential.as_ref().map(|reference| Entry {
         vault: &reference.vault,
-        kept: kept(config.vault.sources.get(&reference.vault)),
+        kept: &kept,
         path: &reference.path,
         fields: &fields,
     });

@@ -150,7 +150,7 @@ impl Place {
 fn embedded(source: &SourceSettings) -> Option<Embedded> {
     match source {
         SourceSettings::Embedded { file, key_file } => Some(Embedded::new(file.clone(), key_file.clone())),
-        SourceSettings::Env { .. } | SourceSettings::Directory { .. } => None,
+        SourceSettings::Env { .. } | SourceSettings::Directory { .. } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => None,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
 use crate::problem::{Problem, Report, Severity, Text, read};
 use crate::proxy::Settings;
-use crate::vault::SourceSettings;
+use crate::vault::{Auth, OpenBaoSettings, SourceSettings};
 
 /// Reads the file and the descriptions it names. What is wrong with other files is `inspect`'s, and whoever uses them.
 pub fn load(path: &Path) -> Result<Loaded, Report> {
@@ -143,8 +143,19 @@ fn missing(source: &SourceSettings) -> Vec<&Path> {
         SourceSettings::Embedded { file, key_file } => vec![file, key_file],
         SourceSettings::Env { file } => file.iter().map(PathBuf::as_path).collect(),
         SourceSettings::Directory { path } => vec![path],
+        SourceSettings::OpenBao(settings) => named(settings),
+        SourceSettings::Exec { command, .. } => command.iter().take(1).map(Path::new).collect(),
     };
     files.into_iter().filter(|file| !file.exists()).collect()
+}
+
+/// The files that a login to a vault server needs.
+fn named(settings: &OpenBaoSettings) -> Vec<&Path> {
+    let login: Vec<&Path> = match &settings.auth {
+        Auth::TokenFile(file) | Auth::Jwt { jwt_file: file, .. } => vec![file],
+        Auth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file, secret_id_file],
+    };
+    login.into_iter().chain(settings.ca_file.as_deref()).collect()
 }
 
 /// The literal host names TLS is ended for: those of the configured dialects and of the base URLs. IP hosts are

@@ -77,6 +77,8 @@ pub(super) struct Vault {
     pub(super) embedded: Option<Spanned<Embedded>>,
     pub(super) env: Option<Spanned<Env>>,
     pub(super) directory: Option<Spanned<Directory>>,
+    pub(super) openbao: Option<Spanned<OpenBao>>,
+    pub(super) exec: Option<Spanned<Exec>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -96,6 +98,48 @@ pub(super) struct Env {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Directory {
     pub(super) path: Option<Word>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct OpenBao {
+    pub(super) address: Option<Word>,
+    pub(super) mount: Option<Word>,
+    pub(super) kv: Option<Spanned<u32>>,
+    pub(super) namespace: Option<Word>,
+    pub(super) ca_file: Option<Word>,
+    pub(super) insecure_http: bool,
+    pub(super) timeout: Option<Word>,
+    pub(super) poll: Option<Word>,
+    pub(super) token_file: Option<Word>,
+    pub(super) approle: Option<Spanned<AppRole>>,
+    pub(super) kubernetes: Option<Spanned<Jwt>>,
+    pub(super) jwt: Option<Spanned<Jwt>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct AppRole {
+    pub(super) role_id_file: Option<Word>,
+    pub(super) secret_id_file: Option<Word>,
+    pub(super) wrapped: bool,
+    pub(super) mount: Option<Word>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+#[expect(clippy::struct_field_names, reason = "the keys as they stand in the file")]
+pub(super) struct Jwt {
+    pub(super) role: Option<Word>,
+    pub(super) jwt_file: Option<Word>,
+    pub(super) mount: Option<Word>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Exec {
+    pub(super) command: Vec<Word>,
+    pub(super) timeout: Option<Word>,
 }
 
 #[derive(Default, Deserialize)]

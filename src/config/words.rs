@@ -101,6 +101,17 @@ pub(super) fn name(word: &str) -> Result<(), Wrong> {
     if fit { Ok(()) } else { Err(wrong) }
 }
 
+/// Where something is mounted in a vault server: `secret`, `teams/sms`.
+pub(super) fn mount(word: &str) -> Result<(), Wrong> {
+    let fit =
+        |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    let wrong = (
+        "this names no place in a vault server",
+        "write it as `bao secrets list` or `bao auth list` shows it: letters, digits, `-`, `_`, `.`, parts with `/` between",
+    );
+    if word.trim_matches('/').split('/').all(fit) { Ok(()) } else { Err(wrong) }
+}
+
 /// The beginning of a number in international form.
 pub(super) fn prefix(word: &str) -> Result<(), Wrong> {
     let digits = word.strip_prefix('+').unwrap_or(word);

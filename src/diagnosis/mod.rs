@@ -78,7 +78,7 @@ pub struct Entry<'a> {
     /// Its vault's name.
     pub vault: &'a str,
     /// How that vault keeps it.
-    pub kept: Kept,
+    pub kept: &'a Kept,
     /// Its path; empty where the vault has only one.
     pub path: &'a str,
     /// The fields the service needs, by the vault's names for them; none: not known here.
@@ -86,7 +86,7 @@ pub struct Entry<'a> {
 }
 
 /// How a vault keeps its entries: decides how one is changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kept {
     /// In our encrypted file.
     Embedded,
@@ -94,6 +94,20 @@ pub enum Kept {
     Env,
     /// As files.
     Directory,
+    /// On an OpenBao or HashiCorp Vault server.
+    OpenBao {
+        /// Where the engine is mounted.
+        mount: Box<str>,
+        /// The namespace, if there is one.
+        namespace: Option<Box<str>>,
+        /// Whether the mount keeps versions, so that one field can be changed alone.
+        versioned: bool,
+    },
+    /// Wherever this program gets them from.
+    Exec {
+        /// The program.
+        command: Box<str>,
+    },
 }
 
 /// What it was and what to do.

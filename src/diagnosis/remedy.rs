@@ -189,9 +189,19 @@ impl Entry<'_> {
         if self.fields.is_empty() { "the credential".to_owned() } else { self.fields.join(" and ") }
     }
 
+    /// The server's own command; `-` reads standard input, which can be read for one field only.
+    fn written(&self, place: &str, versioned: bool) -> String {
+        let fields: Vec<String> = self.fields.iter().map(|field| format!("{field}=-")).collect();
+        let Some((first, others)) = fields.split_first().filter(|_| versioned) else {
+            return format!("`bao kv put {place} {} @FILE` with all of its fields as JSON in FILE", self.path);
+        };
+        let others = if others.is_empty() { String::new() } else { format!(", then {}", others.join(", then ")) };
+        format!("`bao kv patch {place} {} {first}`{others} (each value on standard input)", self.path)
+    }
+
     /// How this vault's entries are changed. Fields are set one by one.
     fn put(&self, config: &str) -> String {
-        match self.kept {
+        match &self.kept {
             Kept::Embedded => {
                 let (first, others) = self.fields.split_first().map_or(("FIELD", &[][..]), |(first, others)| (first.as_str(), others));
                 let others = if others.is_empty() { String::new() } else { format!(", and so for {}", others.join(" and ")) };
@@ -201,6 +211,11 @@ impl Entry<'_> {
             Kept::Directory if self.path.is_empty() => {
                 format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)
             }
+            Kept::OpenBao { mount, namespace, versioned } => {
+                let space = namespace.as_ref().map_or_else(String::new, |space| format!("-namespace={space} "));
+                self.written(&format!("{space}-mount={mount}"), *versioned)
+            }
+            Kept::Exec { command } => format!("change {} where {command} reads it for `{}`", self.field_names(), self.path),
             Kept::Directory => format!("write the files {} under {} in the folder of vault {}", self.field_names(), self.path, self.vault),
         }
     }

@@ -27,7 +27,7 @@ fn context(fields: &[String]) -> Context<'_> {
         provider: "playmobile",
         dialect: "playmobile",
         base_url: "https://send.example/broker-api",
-        entry: Some(Entry { vault: "local", kept: Kept::Embedded, path: "sms/playmobile", fields }),
+        entry: Some(Entry { vault: "local", kept: &Kept::Embedded, path: "sms/playmobile", fields }),
         version: Version(3),
         age: Some(Duration::from_hours(2)),
         accepted: None,
@@ -90,17 +90,25 @@ fn an_ambiguous_refusal_names_what_else_it_can_be() {
 #[test]
 fn each_vault_is_changed_in_its_own_way() {
     let fields = fields();
+    let server = |versioned, namespace| Kept::OpenBao { mount: "secret".into(), namespace, versioned };
+    let (plain, inside, old) = (server(true, None), server(true, Some("team".into())), server(false, None));
+    let exec = Kept::Exec { command: "/usr/bin/pass".into() };
     let with = |kept, path| {
         let entry = Some(Entry { vault: "keys", kept, path, fields: &fields });
         diagnose(&evidence(Cause::CredentialMissing), &Context { entry, ..context(&fields) }).remedy
     };
-    assert!(with(Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
-    assert!(with(Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
-    assert!(with(Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
+    let patch = "`bao kv patch -mount=secret sms/a username=-`, then password=- (each value on standard input)";
+    assert!(with(&plain, "sms/a").contains(&format!("into keys:sms/a: {patch}")));
+    assert!(with(&inside, "sms/a").contains("bao kv patch -namespace=team -mount=secret sms/a"));
+    assert!(with(&old, "sms/a").contains("`bao kv put -mount=secret sms/a @FILE`"), "version 1 has no patch");
+    assert!(with(&exec, "sms/a").contains("change username and password where /usr/bin/pass reads it for `sms/a`"));
+    assert!(with(&Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
+    assert!(with(&Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
+    assert!(with(&Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
     let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username`, and so for password;";
-    assert!(with(Kept::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
+    assert!(with(&Kept::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
     for (fields, told) in [(vec![], "sms/a FIELD`;"), (vec!["key".to_owned()], "sms/a key`;")] {
-        let entry = Some(Entry { vault: "keys", kept: Kept::Embedded, path: "sms/a", fields: &fields });
+        let entry = Some(Entry { vault: "keys", kept: &Kept::Embedded, path: "sms/a", fields: &fields });
         let remedy = diagnose(&evidence(Cause::CredentialMissing), &Context { entry, config: "a.toml", ..context(&[]) }).remedy;
         assert!(remedy.contains(&format!("--config a.toml --vault keys {told}")), "{remedy}");
     }

@@ -12,6 +12,5 @@ pub mod upstream;
 
 mod meter;
 mod settings;
-mod tls;
 
 pub use settings::{CaSettings, Limits, Listen, OtherHosts, Upstream};

@@ -85,7 +85,12 @@ impl Link {
         AttemptEnded { provider: &self.provider.id, kind: task.kind, outcome: &came.finding.outcome, status: came.status, took }
             .emit(&self.around.telemetry);
         match came.finding.outcome.cause().map(Cause::concern) {
-            Some(Concern::Credential) => came.held = self.refused(came.held).await,
+            Some(Concern::Credential) => {
+                if came.status.is_some() && !self.provider.dialect.has_token() {
+                    self.session().doubt(came.held.version, came.finding.clone(), self.around.now());
+                }
+                came.held = self.refused(came.held).await;
+            }
             None => came.held = self.accepted(came.held, task.trial),
             Some(_) => {}
         }

@@ -13,7 +13,7 @@ use crate::proxy::login::Pass;
 use crate::proxy::send::Sending;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind, Outcome};
-use crate::vault::SourceSettings;
+use crate::vault::{Kv, SourceSettings};
 
 impl Proxy {
     /// Why an attempt failed and what to do; none: it did not fail.
@@ -62,7 +62,7 @@ pub(super) fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now:
     let reference = provider.credential.as_ref();
     let seen = reference.and_then(|reference| link.around.keeper.seen(reference)).filter(|seen| seen.version == version);
     let fields: Vec<String> = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-    let entry = reference.map(|reference| Entry { vault: &reference.vault, kept: link.kept, path: &reference.path, fields: &fields });
+    let entry = reference.map(|reference| Entry { vault: &reference.vault, kept: &link.kept, path: &reference.path, fields: &fields });
     let context = Context {
         provider: provider.id.as_str(),
         dialect: &provider.dialect.name,
@@ -123,6 +123,14 @@ pub fn kept(source: Option<&SourceSettings>) -> Kept {
     match source {
         Some(SourceSettings::Env { .. }) => Kept::Env,
         Some(SourceSettings::Directory { .. }) => Kept::Directory,
+        Some(SourceSettings::OpenBao(server)) => Kept::OpenBao {
+            mount: server.mount.as_str().into(),
+            namespace: server.namespace.as_deref().map(Into::into),
+            versioned: server.kv != Some(Kv::One),
+        },
+        Some(SourceSettings::Exec { command, .. }) => {
+            Kept::Exec { command: command.first().map(String::as_str).unwrap_or_default().into() }
+        }
         Some(SourceSettings::Embedded { .. }) | None => Kept::Embedded,
     }
 }

@@ -37,7 +37,7 @@ impl Link {
     /// The credential and token to send with; logs in, within `limit`, if there is none. `trial`: somebody must
     /// try what was refused before.
     pub(super) async fn pass(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
-        let credential = self.credential().await?;
+        let credential = self.undoubted(self.credential().await?, trial).await?;
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
         }
@@ -51,6 +51,22 @@ impl Link {
             Some(finding) => self.without_login(credential, finding),
             None => self.log_in(credential, limit).await,
         }
+    }
+
+    /// Waits for what the vault says of a version that was refused a moment ago, instead of sending it once more.
+    async fn undoubted(&self, credential: Arc<Credential>, trial: bool) -> Result<Arc<Credential>, Box<NoPass>> {
+        let doubted = |version| self.session().doubted(version, self.around.now()).filter(|_| !trial);
+        if doubted(credential.version).is_none() {
+            return Ok(credential);
+        }
+        if let Some(reference) = &self.provider.credential {
+            // A vault that cannot be read leaves things as they are; its own event says so.
+            self.around.keeper.reread(reference, credential.version).await.ok();
+        }
+        let credential = self.credential().await?;
+        let Some(mut finding) = doubted(credential.version) else { return Ok(credential) };
+        finding.outcome = finding.outcome.cause().map_or(finding.outcome.clone(), Outcome::Unsent);
+        Err(Box::new(NoPass { finding, held: Held::from(credential.version), detail: None }))
     }
 
     async fn credential(&self) -> Result<Arc<Credential>, Box<NoPass>> {

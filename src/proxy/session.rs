@@ -15,6 +15,8 @@ use crate::sms::{Concern, Outcome};
 
 /// Greater than every login: what is said about it is said about the credential itself.
 pub(super) const EVERY_LOGIN: u64 = u64::MAX;
+/// Longer than the vault is asked for; by then its provider stands aside for what was refused.
+const DOUBT: Duration = Duration::from_secs(5);
 /// After a renewal that failed, an old token that still works serves this long before the next.
 const RENEW_AGAIN: Duration = Duration::from_secs(30);
 
@@ -29,6 +31,8 @@ pub(super) struct Session {
     failed: Option<Failed>,
     /// Tokens of this credential refused in a row, with no message accepted between.
     spoilt: (Version, u32),
+    /// What was just refused: while the vault is asked about it, nobody sends it again.
+    doubt: Option<Failed>,
     /// The last message it accepted, and with which credential.
     accepted: Option<(Moment, Version)>,
 }
@@ -115,6 +119,17 @@ impl Session {
         if twice { Held { logins: EVERY_LOGIN, ..held } } else { held }
     }
 
+    /// A credential without logins was refused in an exchange.
+    pub(super) fn doubt(&mut self, version: Version, finding: Finding, at: Moment) {
+        self.doubt = Some(Failed { version, finding, at });
+    }
+
+    /// What was said of this version moments ago.
+    pub(super) fn doubted(&self, version: Version, now: Moment) -> Option<Finding> {
+        let fresh = |doubt: &&Failed| doubt.version == version && now.since(doubt.at) < DOUBT;
+        self.doubt.as_ref().filter(fresh).map(|doubt| doubt.finding.clone())
+    }
+
     /// A message went through with it. That says nothing of a login that was refused meanwhile.
     pub(super) fn accepted(&mut self, held: Held, at: Moment) {
         self.spoilt.1 = 0;
@@ -125,6 +140,7 @@ impl Session {
     pub(super) fn forgive(&mut self) {
         self.spoilt.1 = 0;
         self.failed = None;
+        self.doubt = None;
     }
 
     /// When a message went through last, and with which credential.

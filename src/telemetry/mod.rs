@@ -18,7 +18,7 @@ mod supply;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -65,13 +65,16 @@ pub struct Build {
     pub commit: String,
 }
 
+/// A vault and a path in it.
+type Entry = (String, String);
+
 /// All metrics, what the status shows, and the memory that keeps log lines from repeating themselves.
 pub struct Telemetry {
     families: Families,
     memory: Memory,
     known: Mutex<Arc<Known>>,
-    /// Vault entries whose last read failed: a failure is logged when it begins and when it ends.
-    failing: Mutex<BTreeSet<(String, String)>>,
+    /// Vault entries whose last read failed, and how: a failure is logged when it begins and when it ends.
+    failing: Mutex<BTreeMap<Entry, ReadResult>>,
     clock: Arc<dyn Clock>,
 }
 

@@ -97,21 +97,58 @@ pub enum ReadResult {
     Unchanged,
     /// The first content, or a newer one.
     Changed,
-    /// Nothing: the vault or the entry could not be read.
+    /// The vault answers; the entry or its fields are not there.
+    NotFound,
+    /// What is there is no entry.
+    Malformed,
+    /// No answer in time.
+    Slow,
+    /// The vault cannot be reached, or cannot serve.
+    Down,
+    /// It is sealed.
+    Sealed,
+    /// It refuses our login, or its policy the read.
+    Forbidden,
+    /// Its certificate is not trusted.
+    Tls,
+    /// A file, key or command on this host.
     Failed,
 }
 
 impl ReadResult {
     /// Every value.
-    pub const ALL: &[Self] = &[Self::Unchanged, Self::Changed, Self::Failed];
+    pub const ALL: &[Self] = &[
+        Self::Unchanged,
+        Self::Changed,
+        Self::NotFound,
+        Self::Malformed,
+        Self::Slow,
+        Self::Down,
+        Self::Sealed,
+        Self::Forbidden,
+        Self::Tls,
+        Self::Failed,
+    ];
 
     /// The label's value.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unchanged => "unchanged",
             Self::Changed => "changed",
+            Self::NotFound => "not-found",
+            Self::Malformed => "malformed",
+            Self::Slow => "slow",
+            Self::Down => "down",
+            Self::Sealed => "sealed",
+            Self::Forbidden => "forbidden",
+            Self::Tls => "tls",
             Self::Failed => "failed",
         }
+    }
+
+    /// Whether it brought nothing.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Changed)
     }
 }
 
@@ -129,17 +166,17 @@ pub struct VaultRead<'a> {
 }
 
 impl VaultRead<'_> {
-    /// Counts it; a failure is logged when it begins and when it ends, not every five seconds.
+    /// Counts it; a failure is logged when it begins, becomes another, and ends, not every five seconds.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.known();
         let vault = bound(self.vault, &known.vaults);
         telemetry.families.vault_reads.with_label_values(&[vault, self.result.as_str()]).inc();
-        let failed = self.result == ReadResult::Failed;
+        let failed = self.result.is_failure();
         telemetry.memory.vault(self, failed);
         let entry = (self.vault.to_owned(), self.path.to_owned());
         let mut failing = telemetry.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_failing = if failed { !failing.insert(entry) } else { failing.remove(&entry) };
-        let whole = !failing.iter().any(|(vault, _)| vault == self.vault);
+        let before = if failed { failing.insert(entry, self.result) } else { failing.remove(&entry) };
+        let whole = !failing.keys().any(|(vault, _)| vault == self.vault);
         drop(failing);
         if vault != OTHER {
             // Born at 0 by a first read that fails; a vault that nobody reads has no date.
@@ -148,10 +185,33 @@ impl VaultRead<'_> {
                 good.set(seconds(telemetry.clock.wall()));
             }
         }
-        match (was_failing, failed) {
-            (false, true) => tracing::error!(vault = self.vault, path = self.path, problem = self.problem, "vault entry cannot be read"),
-            (true, false) => tracing::info!(vault = self.vault, path = self.path, "vault entry can be read again"),
-            _ => tracing::debug!(vault = self.vault, path = self.path, result = self.result.as_str(), "vault read"),
+        self.log(before);
+    }
+
+    /// A failure when it begins, when it becomes another one, and when it ends; else a word for those who debug.
+    fn log(&self, before: Option<ReadResult>) {
+        let (result, failed) = (self.result.as_str(), self.result.is_failure());
+        match before {
+            None if failed => {
+                tracing::error!(
+                    vault = self.vault,
+                    path = self.path,
+                    result,
+                    problem = self.problem,
+                    "vault entry cannot be read: {result}"
+                );
+            }
+            Some(before) if failed && before != self.result => {
+                tracing::error!(
+                    vault = self.vault,
+                    path = self.path,
+                    result,
+                    problem = self.problem,
+                    "vault entry still cannot be read: {result}"
+                );
+            }
+            Some(_) if !failed => tracing::info!(vault = self.vault, path = self.path, "vault entry can be read again"),
+            Some(_) | None => tracing::debug!(vault = self.vault, path = self.path, result, "vault read"),
         }
     }
 }

@@ -186,7 +186,7 @@ impl Source for Embedded {
         Box::pin(blocking(self.place(), move || {
             let found = vault.entries()?.remove(&path);
             let missing = || ReadError::MissingEntry { path: path.into(), place: vault.place().into() };
-            found.map(|fields| Entry { fields, warnings: Vec::new() }).ok_or_else(missing)
+            found.map(|fields| Entry { fields, ..Entry::default() }).ok_or_else(missing)
         }))
     }
 

@@ -40,7 +40,7 @@ impl Env {
 
     fn entry(&self) -> Result<Entry, ReadError> {
         match self {
-            Self::Process(fields) => Ok(Entry { fields: (**fields).clone(), warnings: Vec::new() }),
+            Self::Process(fields) => Ok(Entry { fields: (**fields).clone(), ..Entry::default() }),
             Self::File(path) => {
                 let text = file::read_text(path, "name the backend's `.env` in the vault's `file`, and let the service's user read it")?;
                 Ok(entry_of(&text))

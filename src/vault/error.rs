@@ -4,6 +4,28 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// The kinds of trouble that are told apart in metrics: each is somebody else's to mend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ReadKind {
+    /// The vault answers; nobody put the entry or its fields there, or they were deleted.
+    NotFound,
+    /// What is there, or what was answered, is no entry.
+    Malformed,
+    /// No answer in time.
+    Slow,
+    /// Not to be reached, or it answers that it cannot serve.
+    Down,
+    /// Sealed.
+    Sealed,
+    /// Our login or our policy.
+    Forbidden,
+    /// Its certificate.
+    Tls,
+    /// Files, keys and commands on this host.
+    Failed,
+}
 
 /// Why a vault gave no entry.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -83,12 +105,96 @@ pub enum ReadError {
         what: Box<str>,
     },
     /// The vault did not answer in time.
-    #[error("reading {place} took longer than {seconds} s; see whether its disk or network share answers")]
+    #[error("{place} did not answer within {limit:?}; {hint}")]
     TooSlow {
         /// The vault.
         place: Box<str>,
-        /// The limit.
-        seconds: u64,
+        /// How long we waited.
+        limit: Duration,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A vault server that answers and has nothing there.
+    #[error("there is no entry `{path}` in {place}: {why}")]
+    Gone {
+        /// The path asked for.
+        path: Box<str>,
+        /// The server and mount.
+        place: Box<str>,
+        /// Why, and what to do.
+        why: &'static str,
+    },
+    /// A vault server that has lost its key on purpose.
+    #[error("{place} is sealed; unseal it with `bao operator unseal`, it is read again by itself")]
+    Sealed {
+        /// The server.
+        place: Box<str>,
+    },
+    /// A vault server that does not answer at all.
+    #[error("{place} cannot be reached: {why}; see that it runs and that this host may connect to it")]
+    Unreachable {
+        /// The server.
+        place: Box<str>,
+        /// What failed.
+        why: Box<str>,
+    },
+    /// A vault server whose certificate is not trusted.
+    #[error("{place} is not trusted: {why}")]
+    Untrusted {
+        /// The server.
+        place: Box<str>,
+        /// What is wrong, and what to do.
+        why: Box<str>,
+    },
+    /// A vault server that answers and cannot serve.
+    #[error("{place} answers with status {status}: {why}")]
+    Answered {
+        /// The server.
+        place: Box<str>,
+        /// The HTTP status.
+        status: u16,
+        /// What that means, and what to do.
+        why: &'static str,
+    },
+    /// Our token is good and may not read this.
+    #[error(
+        "{place} forbids our token to read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
+    )]
+    Forbidden {
+        /// The path asked for.
+        path: Box<str>,
+        /// The server and mount.
+        place: Box<str>,
+    },
+    /// What we prove ourselves with is refused.
+    #[error("{place} refuses our {how}: {why}")]
+    LoginRefused {
+        /// The server.
+        place: Box<str>,
+        /// Which kind of login.
+        how: &'static str,
+        /// Why, and what to do.
+        why: Box<str>,
+    },
+    /// An answer that is no entry.
+    #[error("what {place} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text")]
+    BadReply {
+        /// The path asked for.
+        path: Box<str>,
+        /// The server, or the command.
+        place: Box<str>,
+        /// What is wrong, without quoting it.
+        what: Box<str>,
+    },
+    /// The command failed.
+    #[error("the command {command} gave no entry for `{path}`: {what}; run it by hand as the service's user, with the same path")]
+    Command {
+        /// The program, without its arguments.
+        command: Box<str>,
+        /// The path asked for.
+        path: Box<str>,
+        /// What happened; of what it said, one cleaned line.
+        what: Box<str>,
     },
     /// The read was broken off.
     #[error("reading {place} was broken off, as happens while the service stops; read again")]
@@ -101,10 +207,31 @@ pub enum ReadError {
 impl ReadError {
     /// The vault was read and has nothing under that name: nobody put it there yet.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::MissingEntry { .. } | Self::NoFields { .. })
+        matches!(self, Self::MissingEntry { .. } | Self::NoFields { .. } | Self::Gone { .. })
     }
 
-    /// One word for metrics.
+    /// What kind of trouble it is.
+    pub fn kind(&self) -> ReadKind {
+        match self {
+            Self::MissingEntry { .. } | Self::NoFields { .. } | Self::Gone { .. } => ReadKind::NotFound,
+            Self::Malformed { .. } | Self::BadReply { .. } => ReadKind::Malformed,
+            Self::TooSlow { .. } => ReadKind::Slow,
+            Self::Unreachable { .. } | Self::Answered { .. } => ReadKind::Down,
+            Self::Sealed { .. } => ReadKind::Sealed,
+            Self::Forbidden { .. } | Self::LoginRefused { .. } => ReadKind::Forbidden,
+            Self::Untrusted { .. } => ReadKind::Tls,
+            Self::BadPath { .. }
+            | Self::MissingFile { .. }
+            | Self::Unreadable { .. }
+            | Self::KeyExposed { .. }
+            | Self::BadKey { .. }
+            | Self::WrongKey { .. }
+            | Self::Command { .. }
+            | Self::Interrupted { .. } => ReadKind::Failed,
+        }
+    }
+
+    /// One word for this very mistake, finer than its kind.
     pub fn label(&self) -> &'static str {
         match self {
             Self::MissingEntry { .. } => "missing-entry",
@@ -118,23 +245,17 @@ impl ReadError {
             Self::Malformed { .. } => "malformed",
             Self::TooSlow { .. } => "too-slow",
             Self::Interrupted { .. } => "interrupted",
+            Self::Gone { .. } => "gone",
+            Self::Sealed { .. } => "sealed",
+            Self::Unreachable { .. } => "unreachable",
+            Self::Untrusted { .. } => "untrusted",
+            Self::Answered { .. } => "answered",
+            Self::Forbidden { .. } => "forbidden",
+            Self::LoginRefused { .. } => "login-refused",
+            Self::BadReply { .. } => "bad-reply",
+            Self::Command { .. } => "command",
         }
     }
-
-    /// Every label, for metrics that are born at zero.
-    pub const LABELS: [&str; 11] = [
-        "missing-entry",
-        "no-fields",
-        "bad-path",
-        "missing-file",
-        "unreadable",
-        "key-exposed",
-        "bad-key",
-        "wrong-key",
-        "malformed",
-        "too-slow",
-        "interrupted",
-    ];
 
     /// Tells a file that is not there from one that cannot be read.
     pub(crate) fn opening(file: &Path, error: io::Error, hint: &'static str) -> Self {

@@ -17,8 +17,8 @@ use tokio::sync::broadcast;
 use crate::clock::{Clock, Moment};
 use crate::secret::{Credential, Fields, Version, same};
 use crate::vault::error::ReadError;
-use crate::vault::settings::{Reference, Settings};
-use crate::vault::source::{Entry, Source, open};
+use crate::vault::settings::{Reference, Settings, SourceSettings};
+use crate::vault::source::{Due, Entry, Source, open};
 
 pub use event::{Error, ReadEvent, ReadOutcome, Sink};
 
@@ -26,6 +26,12 @@ pub use event::{Error, ReadEvent, ReadOutcome, Sink};
 const SETTLE: Duration = Duration::from_millis(50);
 /// After so many different reads the newest is taken as it is; the next look will see the rest.
 const UNSTABLE: usize = 6;
+/// What cannot be read is looked at as often as this at least; the vault itself keeps that from being a storm.
+const FAILING: Duration = Duration::from_secs(5);
+/// Sends that were under way when a version was seen refused are refused too, within this time; one read serves them all.
+const CONFIRMED: Duration = Duration::from_secs(3);
+/// By how much of its cadence an entry may be read early.
+const JITTER: f64 = 0.2;
 /// How many changes a slow listener may fall behind before it is told to look at everything.
 const BEHIND: usize = 64;
 
@@ -43,6 +49,8 @@ pub struct Seen {
 /// Hands credentials out, and looks for newer ones.
 pub struct Keeper {
     sources: BTreeMap<String, Arc<dyn Source>>,
+    /// What they were made from; empty where they were given.
+    settings: Settings,
     entries: RwLock<BTreeMap<Reference, Arc<Slot>>>,
     /// What the keeper before us had; an entry moves over when it is asked for.
     inherited: BTreeMap<Reference, Arc<Slot>>,
@@ -68,6 +76,10 @@ struct State {
     current: Option<(Arc<Credential>, Seen)>,
     failure: Option<Error>,
     looked: Option<Moment>,
+    /// So that entries that were read together are not for ever.
+    jitter: f64,
+    /// The version that the vault confirmed when somebody saw it refused, and when.
+    confirmed: Option<(Version, Moment)>,
 }
 
 impl Slot {
@@ -82,19 +94,26 @@ impl Slot {
     fn newer(&self, than: Version) -> Option<Arc<Credential>> {
         self.state().current.map(|(credential, _)| credential).filter(|credential| credential.version > than)
     }
+
+    fn confirmed(&self, version: Version, now: Moment) -> Option<Arc<Credential>> {
+        let State { current, confirmed, .. } = self.state();
+        let fresh = confirmed.is_some_and(|(confirmed, at)| confirmed == version && now.since(at) < CONFIRMED);
+        current.map(|(credential, _)| credential).filter(|credential| fresh && credential.version == version)
+    }
 }
 
 impl Keeper {
     /// Opens nothing yet: a vault may come up after us. `events` hears of every read.
     pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: Sink) -> Self {
-        let sources = settings.sources.iter().map(|(name, source)| (name.clone(), open(source))).collect();
-        Self::over(sources, clock, events)
+        let sources = settings.sources.iter().map(|(name, source)| (name.clone(), open(source, &clock))).collect();
+        Self { settings: settings.clone(), ..Self::over(sources, clock, events) }
     }
 
     /// The same over given sources.
     pub fn over(sources: BTreeMap<String, Arc<dyn Source>>, clock: Arc<dyn Clock>, events: Sink) -> Self {
         Self {
             sources,
+            settings: Settings::default(),
             entries: RwLock::default(),
             inherited: BTreeMap::new(),
             first: Version(0),
@@ -106,9 +125,14 @@ impl Keeper {
 
     /// Goes on from `old` (a reload): what was read stays, listeners stay, and each entry that is still asked for is
     /// read again at once, because its vault may be another now. Versions count on, also those of a reference that
-    /// is new: a provider given another entry must not meet a version number that it saw refused.
+    /// is new: a provider given another entry must not meet a version number that it saw refused. A vault that is
+    /// described as before keeps its login, and a secret id that can be unwrapped only once.
     #[must_use]
     pub fn after(mut self, old: &Self) -> Self {
+        let unchanged = |(name, settings): &(&String, &SourceSettings)| self.settings.sources.get(*name) == Some(settings);
+        for (name, _) in old.settings.sources.iter().filter(unchanged) {
+            self.sources.extend(old.sources.get(name).map(|source| (name.clone(), Arc::clone(source))));
+        }
         self.inherited = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
         let versions = self.inherited.values().filter_map(|slot| slot.state().current).map(|(_, seen)| seen.version);
         self.first = versions.max().unwrap_or_default().max(old.first);
@@ -132,19 +156,30 @@ impl Keeper {
     }
 
     /// A credential newer than `than` at once where one is known; otherwise the outcome of one read for all who
-    /// wait. What comes back may still be `than` itself: then nothing newer is there.
+    /// wait. What comes back may still be `than` itself: then nothing newer is there, and whoever sees the same
+    /// version refused soon after is told so at once; what comes after it is found by [`Keeper::run`].
     pub async fn reread(&self, reference: &Reference, than: Version) -> Result<Arc<Credential>, Error> {
         let slot = self.slot(reference);
-        if let Some(newer) = slot.newer(than) {
-            return Ok(newer);
+        let known = slot.newer(than).or_else(|| slot.confirmed(than, self.clock.now()));
+        if let Some(known) = known {
+            return Ok(known);
         }
+        let read = self.refresh(reference, &slot).await;
+        if read.as_ref().is_ok_and(|credential| credential.version == than) {
+            slot.lock().confirmed = Some((than, self.clock.now()));
+        }
+        read
+    }
+
+    /// One read for all who wait.
+    async fn refresh(&self, reference: &Reference, slot: &Slot) -> Result<Arc<Credential>, Error> {
         let before = slot.reads.load(Ordering::Acquire);
         let _turn = slot.gate.lock().await;
         let waited = slot.reads.load(Ordering::Acquire) != before;
         match slot.state() {
             State { failure: Some(failure), .. } if waited => Err(failure),
             State { current: Some((credential, _)), .. } if waited => Ok(credential),
-            _ => self.read(reference, &slot).await,
+            _ => self.read(reference, slot).await,
         }
     }
 
@@ -167,21 +202,29 @@ impl Keeper {
         &self.sources
     }
 
-    /// Every entry that was asked for so far, and when it was last looked at.
-    pub(crate) fn looked(&self) -> Vec<(Reference, Option<Moment>)> {
-        let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
-        entries.iter().map(|(reference, slot)| (reference.clone(), slot.state().looked)).collect()
+    /// Every entry that was asked for so far.
+    pub(crate) fn asked(&self) -> Vec<Reference> {
+        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
     }
 
-    pub(crate) fn now(&self) -> Moment {
-        self.clock.now()
+    /// Whether an entry is to be read again because time has passed. `cadence` is how old a look at it may get.
+    pub(crate) fn is_due(&self, reference: &Reference, cadence: Duration) -> bool {
+        let Some(State { looked: Some(looked), failure, jitter, .. }) = self.known(reference).map(|slot| slot.state()) else { return true };
+        let source = self.sources.get(&reference.vault);
+        let cadence = source.and_then(|source| source.poll()).map_or(cadence, |poll| cadence.min(poll));
+        let cadence = if failure.is_some() { cadence.min(FAILING) } else { cadence };
+        let by_cadence = self.clock.now().since(looked) >= cadence.mul_f64(1.0 - JITTER * jitter);
+        match source.map(|source| source.due(&reference.path)) {
+            Some(Due::NotYet) if failure.is_none() => false,
+            Some(Due::Now) => true,
+            Some(Due::NotYet | Due::ByCadence) | None => by_cadence,
+        }
     }
 
     /// A read because time has passed or a file has changed; a read that runs serves as well.
     pub(crate) async fn look(&self, reference: &Reference) {
-        let newest = self.current(reference).map_or(Version(u64::MAX), |credential| credential.version);
         // The outcome is in the slot, and the event sink has heard of it.
-        drop(self.reread(reference, newest).await);
+        drop(self.refresh(reference, &self.slot(reference)).await);
     }
 
     fn inherit(&self, reference: &Reference) -> Arc<Slot> {
@@ -237,7 +280,7 @@ impl Keeper {
     /// Puts the outcome into the cache and tells of it, once the cache is unlocked.
     fn note(&self, reference: &Reference, slot: &Slot, found: Result<Entry, Error>) -> Result<Arc<Credential>, Error> {
         match found {
-            Ok(Entry { fields, warnings }) => {
+            Ok(Entry { fields, warnings, .. }) => {
                 let (credential, new) = self.keep(slot, fields);
                 let version = credential.version;
                 self.tell(reference, if new { ReadOutcome::New(version, &warnings) } else { ReadOutcome::Unchanged(version) });
@@ -249,7 +292,7 @@ impl Keeper {
             }
             Err(error) => {
                 let mut state = slot.lock();
-                state.looked = Some(self.clock.now());
+                self.looked(&mut state);
                 state.failure = Some(error.clone());
                 drop(state);
                 if let Error::Read { error, .. } = &error {
@@ -263,7 +306,7 @@ impl Keeper {
     /// The credential that `fields` make, and whether it is new.
     fn keep(&self, slot: &Slot, fields: Fields) -> (Arc<Credential>, bool) {
         let mut state = slot.lock();
-        state.looked = Some(self.clock.now());
+        self.looked(&mut state);
         state.failure = None;
         let before = state.current.as_ref().map(|(credential, _)| Arc::clone(credential));
         if let Some(same) = before.as_ref().filter(|before| before.holds(&fields)) {
@@ -274,6 +317,10 @@ impl Keeper {
         let credential = Arc::new(Credential::new(version, fields));
         state.current = Some((Arc::clone(&credential), seen));
         (credential, true)
+    }
+
+    fn looked(&self, state: &mut State) {
+        (state.looked, state.jitter) = (Some(self.clock.now()), self.clock.dice());
     }
 
     fn tell(&self, reference: &Reference, outcome: ReadOutcome<'_>) {

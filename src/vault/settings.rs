@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::vault::openbao::Kv;
 
 /// All vaults, by their name in the config.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +32,65 @@ pub enum SourceSettings {
     Directory {
         /// The folder.
         path: PathBuf,
+    },
+    /// A mount of an OpenBao or HashiCorp Vault server.
+    OpenBao(Box<OpenBaoSettings>),
+    /// A command whose JSON is the entry.
+    Exec {
+        /// A program and its arguments; `{path}` in one stands for the entry's path.
+        command: Vec<String>,
+        /// How long one read may take.
+        timeout: Duration,
+    },
+}
+
+/// A mount of a server, and who we are to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenBaoSettings {
+    /// `https://host:port`.
+    pub address: String,
+    /// Where the engine is mounted.
+    pub mount: String,
+    /// What the mount is; none: the server is asked.
+    pub kv: Option<Kv>,
+    /// The namespace that everything is in.
+    pub namespace: Option<String>,
+    /// One more root to trust.
+    pub ca_file: Option<PathBuf>,
+    /// How long one read may take, its login included.
+    pub timeout: Duration,
+    /// How old a look at an entry may get; it is read again a little earlier, by the dice.
+    pub poll: Duration,
+    /// The login.
+    pub auth: Auth,
+}
+
+/// Who we are to a vault server. Files, never values; each is read anew at every login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Auth {
+    /// A token that somebody else puts there and may change: by hand, or a Vault agent's sink.
+    TokenFile(PathBuf),
+    /// A role id and a secret id.
+    AppRole {
+        /// The role id.
+        role_id_file: PathBuf,
+        /// The secret id, or the token it is wrapped in.
+        secret_id_file: PathBuf,
+        /// Whether it is wrapped.
+        wrapped: bool,
+        /// Where the method is mounted.
+        mount: String,
+    },
+    /// A JWT that the server can check, or have checked by Kubernetes.
+    Jwt {
+        /// The server's role.
+        role: String,
+        /// The JWT.
+        jwt_file: PathBuf,
+        /// Where the method is mounted.
+        mount: String,
+        /// Whether it is the method of that name.
+        kubernetes: bool,
     },
 }
 

@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::Clock;
 use crate::secret::Fields;
 use crate::vault::directory::Directory;
 use crate::vault::embedded::Embedded;
 use crate::vault::env::Env;
 use crate::vault::error::ReadError;
+use crate::vault::exec::Exec;
+use crate::vault::openbao::OpenBao;
+use crate::vault::openbao::reply::Unfit;
 use crate::vault::settings::SourceSettings;
 
 /// Longer than any disk needs, shorter than a backend waits.
@@ -30,6 +34,32 @@ pub trait Source: Send + Sync + std::fmt::Debug {
 
     /// What to watch on disk.
     fn watched(&self) -> Watched;
+
+    /// How old a look at an entry may get at the most; none: its user's business alone.
+    fn poll(&self) -> Option<Duration> {
+        None
+    }
+
+    /// Whether an entry is to be read again because of what the vault said of its end.
+    fn due(&self, _path: &str) -> Due {
+        Due::ByCadence
+    }
+
+    /// Keeps alive what we hold of the vault; called about every second.
+    fn tend(&self) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// What a vault says of the next read of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Nothing: as often as whoever uses it wants.
+    ByCadence,
+    /// It is kept alive, and a read would make another.
+    NotYet,
+    /// It ends.
+    Now,
 }
 
 /// One entry, as read.
@@ -39,6 +69,8 @@ pub struct Entry {
     pub fields: Fields,
     /// What looks like a mistake and was passed on as it stands.
     pub warnings: Vec<Warning>,
+    /// Fields that hold no text, and what they hold; only who names one is told.
+    pub unfit: Unfit,
 }
 
 /// A value that looks like a mistake.
@@ -62,12 +94,14 @@ pub enum Watched {
 }
 
 /// Makes the vault that `settings` describe. Touches no file: a vault may come up after us.
-pub(crate) fn open(settings: &SourceSettings) -> Arc<dyn Source> {
+pub(crate) fn open(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Source> {
     match settings {
         SourceSettings::Embedded { file, key_file } => Arc::new(Embedded::new(file.clone(), key_file.clone())),
         SourceSettings::Env { file: Some(file) } => Arc::new(Env::file(file.clone())),
         SourceSettings::Env { file: None } => Arc::new(Env::process()),
         SourceSettings::Directory { path } => Arc::new(Directory::new(path.clone())),
+        SourceSettings::OpenBao(settings) => Arc::new(OpenBao::new(settings, clock)),
+        SourceSettings::Exec { command, timeout } => Arc::new(Exec::new(command.clone(), *timeout)),
     }
 }
 
@@ -93,7 +127,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(done)) => done,
         Ok(Err(_)) => Err(ReadError::Interrupted { place: place.into() }),
-        Err(_) => Err(ReadError::TooSlow { place: place.into(), seconds: LIMIT.as_secs() }),
+        Err(_) => Err(ReadError::TooSlow { place: place.into(), limit: LIMIT, hint: "see whether its disk or network share answers" }),
     }
 }
 

@@ -25,8 +25,28 @@ const BURST: Duration = Duration::from_millis(30);
 impl Keeper {
     /// Looks for newer credentials until `shutdown` is done. `cadence` says how old a look at an entry may get.
     pub async fn run(self: Arc<Self>, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+        tokio::select! {
+            () = self.look_on(cadence, shutdown) => {}
+            () = self.tend() => {}
+        }
+    }
+
+    /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token.
+    async fn tend(&self) {
+        join_all(self.sources().values().map(|source| async move {
+            loop {
+                tokio::time::sleep(TICK).await;
+                source.tend().await;
+            }
+        }))
+        .await;
+        // There is no vault at all.
+        std::future::pending::<()>().await;
+    }
+
+    async fn look_on(&self, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
         let touched = Touched::default();
-        let mut watch = Watch::over(&self, &touched);
+        let mut watch = Watch::over(self, &touched);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
@@ -36,8 +56,8 @@ impl Keeper {
                 () = touched.wait() => {}
                 _ = tick.tick() => watch.extend(),
             }
-            let mut due = due(&self, &cadence);
-            due.extend(touched.take(&self));
+            let mut due = due(self, &cadence);
+            due.extend(touched.take(self));
             tokio::select! {
                 () = &mut shutdown => return,
                 _ = join_all(due.iter().map(|reference| self.look(reference))) => {}
@@ -47,9 +67,7 @@ impl Keeper {
 }
 
 fn due(keeper: &Keeper, cadence: &impl Fn(&Reference) -> Duration) -> BTreeSet<Reference> {
-    let now = keeper.now();
-    let late = |(reference, looked): &(Reference, Option<_>)| looked.is_none_or(|looked| now.since(looked) >= cadence(reference));
-    keeper.looked().into_iter().filter(late).map(|(reference, _)| reference).collect()
+    keeper.asked().into_iter().filter(|reference| keeper.is_due(reference, cadence(reference))).collect()
 }
 
 /// Which vaults' files have changed since we last looked.
@@ -72,7 +90,7 @@ impl Touched {
 
     fn take(&self, keeper: &Keeper) -> BTreeSet<Reference> {
         let vaults = std::mem::take(&mut *self.vaults.lock().unwrap_or_else(PoisonError::into_inner));
-        keeper.looked().into_iter().map(|(reference, _)| reference).filter(|reference| vaults.contains(&reference.vault)).collect()
+        keeper.asked().into_iter().filter(|reference| vaults.contains(&reference.vault)).collect()
     }
 }
 

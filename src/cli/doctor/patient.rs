@@ -62,7 +62,7 @@ impl<'a> Patient<'a> {
         let provider = self.provider;
         let entry = provider.credential.as_ref().map(|reference| Entry {
             vault: &reference.vault,
-            kept: self.kept,
+            kept: &self.kept,
             path: &reference.path,
             fields: &self.fields,
         });

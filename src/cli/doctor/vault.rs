@@ -111,7 +111,7 @@ pub(super) fn written(loaded: &Loaded, reference: &Reference, now: SystemTime) -
 fn files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
     match source {
         SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => vec![file.clone()],
-        SourceSettings::Env { file: None } => Vec::new(),
+        SourceSettings::Env { file: None } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => Vec::new(),
         SourceSettings::Directory { path } => {
             let folder = path.join(&reference.path);
             let names = reference.names.iter().flat_map(|(own, others)| std::iter::once(own).chain(others));

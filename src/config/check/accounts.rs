@@ -1,4 +1,4 @@
-//! `[vaults]`, `[providers]`, `[callers]`: accounts, and where what opens them is kept.
+//! `[providers]`, `[callers]`: accounts, and which entry of a vault opens them.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -15,42 +15,12 @@ use crate::dialect::Dialect;
 use crate::net::Upstream;
 use crate::proxy::{Caller, CallerProof, Mode, Provider};
 use crate::sms::ProviderId;
-use crate::vault::{Reference, Settings, SourceSettings};
+use crate::vault::Reference;
 
 /// One attempt's time limit.
 const TIMEOUT: Duration = Duration::from_secs(3);
 /// First recheck of a provider that was set aside.
 const RECHECK: Duration = Duration::from_mins(1);
-
-pub(super) fn vaults(judge: &mut Judge<'_>, file: &File) -> Settings {
-    let mut sources = BTreeMap::new();
-    for (name, vault) in in_order(&file.vaults) {
-        judge.must(name, words::name);
-        let kinds = [vault.embedded.is_some(), vault.env.is_some(), vault.directory.is_some()];
-        if kinds.iter().filter(|there| **there).count() != 1 {
-            judge.error(name.span(), "a vault is of exactly one kind", "give it one of `embedded`, `directory`, `env`");
-        }
-        judge.remember(Key::Vault(name.get_ref().clone()), name.span());
-        if let Some(source) = source(judge, vault) {
-            sources.insert(name.get_ref().clone(), source);
-        }
-    }
-    Settings { sources }
-}
-
-fn source(judge: &mut Judge<'_>, vault: &raw::Vault) -> Option<SourceSettings> {
-    if let Some(table) = &vault.embedded {
-        return Some(SourceSettings::Embedded {
-            file: judge.path_or(table.get_ref().file.as_ref(), &table.span(), "file"),
-            key_file: judge.path_or(table.get_ref().key_file.as_ref(), &table.span(), "key_file"),
-        });
-    }
-    if let Some(table) = &vault.directory {
-        return Some(SourceSettings::Directory { path: judge.path_or(table.get_ref().path.as_ref(), &table.span(), "path") });
-    }
-    let table = vault.env.as_ref()?;
-    Some(SourceSettings::Env { file: table.get_ref().file.as_ref().map(|word| judge.path(word)) })
-}
 
 pub(super) fn providers(judge: &mut Judge<'_>, file: &File, mode: Mode) -> Vec<Provider> {
     if file.providers.is_empty() {
@@ -142,13 +112,9 @@ fn reference(judge: &mut Judge<'_>, file: &File, entry: &Spanned<raw::Entry>, na
         Some(word) => judge.known(word, &file.vaults, "vault"),
         None => judge.error(entry.span(), "`vault` is missing here", "say which of `[vaults]` holds it"),
     }
-    let embedded = vault.and_then(|word| file.vaults.get(word.get_ref().as_str())).is_some_and(|vault| vault.embedded.is_some());
-    if embedded && raw.path.is_none() {
-        judge.error(
-            entry.span(),
-            "`path` is missing here",
-            "an embedded vault holds many entries: say which, as `path = \"sms/playmobile\"`",
-        );
+    let holds_many = |vault: &raw::Vault| vault.embedded.is_some() || vault.openbao.is_some();
+    if raw.path.is_none() && vault.and_then(|word| file.vaults.get(word.get_ref().as_str())).is_some_and(holds_many) {
+        judge.error(entry.span(), "`path` is missing here", "this vault holds many entries: say which, as `path = \"sms/playmobile\"`");
     }
     Reference {
         vault: vault.map(|word| word.get_ref().clone()).unwrap_or_default(),

@@ -6,6 +6,7 @@ mod doors;
 mod judge;
 mod routes;
 mod templates;
+mod vaults;
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)]
 pub(super) fn file((name, text): (&str, &str), folder: &Path, file: &File, catalog: &Catalog) -> (Loaded, Vec<Problem>) {
     let mut judge = Judge::new((name, text), folder, catalog);
     let mode = judge.choice(file.mode.as_ref(), Mode::Act, MODES);
-    let vault = accounts::vaults(&mut judge, file);
+    let vault = vaults::vaults(&mut judge, file);
     let providers = accounts::providers(&mut judge, file, mode);
     let callers = accounts::callers(&mut judge, file);
     let templates = templates::templates(&mut judge, file);

@@ -9,7 +9,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use crate::net::ca::{CaError, files};
 use crate::net::settings::CaSettings;
-use crate::net::tls;
+use crate::tls;
 
 /// What `ca show` and `check` tell without touching the key.
 #[derive(Debug)]

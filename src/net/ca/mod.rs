@@ -23,7 +23,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use crate::clock::Clock;
 use crate::net::ca::described::{both, covers};
 use crate::net::settings::CaSettings;
-use crate::net::tls;
+use crate::tls;
 
 pub use described::{Described, describe, examine};
 

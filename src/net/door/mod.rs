@@ -23,7 +23,7 @@ use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
 use crate::net::server::{Site, Stream};
 use crate::net::settings::Limits;
-use crate::net::tls;
+use crate::tls;
 
 pub use crate::net::authority::{Authority, Scheme};
 pub use crate::sms::Door;

@@ -26,7 +26,7 @@ use crate::net::drain::{Drain, Phase};
 use crate::net::meter::{Counts, Metered};
 use crate::net::screen;
 use crate::net::server::Stream;
-use crate::net::tls;
+use crate::tls;
 
 /// While draining, a tunnel that moved nothing for so long is done.
 const QUIET: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ pub(super) async fn forward<C: Carrier>(
             let connected = timeout(house.setup.limits.client, TlsConnector::from(config).connect(name, far)).await;
             match connected {
                 Ok(Ok(far)) => speak(far, report).await,
-                Ok(Err(error)) => return Err(bad(tls::distrust(&error).unwrap_or("the TLS handshake failed"))),
+                Ok(Err(error)) => return Err(bad(tls::distrust(&error, "base_url").as_deref().unwrap_or("the TLS handshake failed"))),
                 Err(_) => return Err(Turned::new(StatusCode::GATEWAY_TIMEOUT, format!("{target}: the TLS handshake took too long"))),
             }
         }

@@ -22,10 +22,10 @@ use crate::net::authority::{Authority, Scheme};
 use crate::net::meter::Metered;
 use crate::net::server::Stream;
 use crate::net::settings::Upstream;
-use crate::net::tls;
 use crate::net::upstream::ClientError;
 use crate::net::upstream::pool::Connection;
 use crate::sms::Cause;
+use crate::tls;
 
 /// The longest answer to a CONNECT that we read.
 const PROXY_HEAD: usize = 8 << 10;
@@ -182,7 +182,7 @@ async fn tunnel(mut stream: TcpStream, proxy: &Proxy, origin: &Authority) -> Res
 }
 
 fn untrusted(error: &io::Error, origin: &Authority) -> Failed {
-    match tls::distrust(error) {
+    match tls::distrust(error, "base_url") {
         Some(why) => failed(Cause::TlsUntrusted, format!("{origin} is not trusted: {why}")),
         None => failed(Cause::Unreachable, format!("the TLS handshake with {origin} failed: {error}")),
     }

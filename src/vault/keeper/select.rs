@@ -9,15 +9,20 @@ use crate::vault::source::Entry;
 /// What `reference` names of `entry`, under the dialect's names; all of it where it names nothing.
 pub(super) fn select(mut entry: Entry, reference: &Reference, place: &str) -> Result<Entry, ReadError> {
     if reference.fields.is_empty() && reference.names.is_empty() {
-        return Ok(entry);
+        let unfit = entry.unfit.iter().next();
+        return unfit.map_or(Ok(()), |(field, what)| Err(no_text(field, what, reference, place))).map(|()| entry);
     }
     let mut fields = Fields::new();
     let mut taken = Vec::new();
     for field in reference.names.keys().chain(reference.fields.keys()) {
-        if let Some((name, value)) = names(reference, field).find_map(|name| entry.fields.get_key_value(name)) {
-            fields.insert(field.clone(), value.clone());
-            taken.push(name.clone());
+        let Some(name) = names(reference, field).find(|name| entry.fields.contains_key(*name) || entry.unfit.contains_key(*name)) else {
+            continue;
+        };
+        if let Some(what) = entry.unfit.get(name) {
+            return Err(no_text(name, what, reference, place));
         }
+        fields.extend(entry.fields.get(name).map(|value| (field.clone(), value.clone())));
+        taken.push(name.clone());
     }
     if fields.is_empty() {
         return Err(ReadError::NoFields { place: place_of(place, &reference.path).into(), names: sought(reference).into() });
@@ -25,6 +30,11 @@ pub(super) fn select(mut entry: Entry, reference: &Reference, place: &str) -> Re
     entry.warnings.retain(|warning| taken.contains(&warning.field));
     entry.fields = fields;
     Ok(entry)
+}
+
+fn no_text(field: &str, what: &str, reference: &Reference, place: &str) -> ReadError {
+    let what = format!("its field `{field}` is {what}, not text").into();
+    ReadError::BadReply { path: reference.path.as_str().into(), place: place.into(), what }
 }
 
 /// What `field` may be called in the vault, in the order to look. A mapped field is called what the mapping says

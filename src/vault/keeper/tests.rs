@@ -68,7 +68,7 @@ impl Source for Fake {
 
 fn entry(fields: &[(&str, &str)]) -> Entry {
     let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), SecretString::from(*value))).collect();
-    Entry { fields, warnings: Vec::new() }
+    Entry { fields, ..Entry::default() }
 }
 
 fn keeper(fake: &Fake) -> Keeper {
@@ -95,8 +95,8 @@ async fn versions_count_contents() {
     assert!(keeper.current(&reference).is_none());
     let mut versions = Vec::new();
     for _ in 0..4 {
-        let newest = keeper.seen(&reference).map_or(Version(0), |seen| seen.version);
-        versions.push(keeper.reread(&reference, newest).await.unwrap().version.0);
+        keeper.look(&reference).await;
+        versions.push(keeper.current(&reference).unwrap().version.0);
     }
     assert_eq!(versions, [1, 1, 2, 3], "going back to an old value is a new version");
 }
@@ -201,8 +201,8 @@ async fn changes_and_events_are_told() {
         Box::new(move |event| log.lock().unwrap().push(format!("{} {} {}", event.vault, event.path, event.outcome.label()))),
     );
     let mut changes = keeper.changes();
-    for version in 0..3 {
-        keeper.reread(&reference(), Version(version.min(1))).await.unwrap();
+    for _ in 0..3 {
+        keeper.look(&reference()).await;
     }
     fake.then(Err(sealed()));
     fake.script.lock().unwrap().pop_front();
@@ -230,7 +230,8 @@ async fn versions_count_on_over_a_reload() {
     let new = keeper(&Fake::plays(&[&[("p", "two")]])).after(&old);
     assert_eq!(new.current(&reference()).unwrap().version, Version(1));
     new.follow(&reference());
-    assert_eq!(new.looked(), [(reference(), None)], "due at once; what nobody asks for any more is not read");
+    assert_eq!(new.asked(), [reference()], "what nobody asks for any more is not read");
+    assert!(new.is_due(&reference(), Duration::from_mins(1)), "due at once");
     new.look(&reference()).await;
     assert_eq!(new.current(&reference()).unwrap().version, Version(2));
     let third = keeper(&Fake::plays(&[&[("p", "three")]])).after(&new);
@@ -272,4 +273,56 @@ async fn no_value_is_shown() {
     let credential = keeper.get(&reference()).await.unwrap();
     let shown = format!("{keeper:?} {credential:?} {:?} {:?}", keeper.seen(&reference()), keeper.slot(&reference()));
     assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[tokio::test]
+async fn refusals_of_one_version_cause_one_read() {
+    let fake = Fake::plays(&[&[("p", "one")]]);
+    let keeper = keeper(&fake);
+    keeper.get(&reference()).await.unwrap();
+    for _ in 0..20 {
+        assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(1));
+    }
+    assert_eq!(fake.reads(), 2, "the first, and the one that confirmed what was refused");
+    fake.then(Ok(entry(&[("p", "two")])));
+    keeper.look(&reference()).await;
+    keeper.look(&reference()).await;
+    assert_eq!(keeper.current(&reference()).unwrap().version, Version(2), "a look by time is no refusal");
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_looked_at_more_often() {
+    let fake = Fake::default();
+    fake.then(Err(sealed()));
+    let clock = Arc::new(Still::default());
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    keeper.look(&reference()).await;
+    let due = |seconds: u64| {
+        *clock.0.lock().unwrap() = Duration::from_secs(seconds);
+        keeper.is_due(&reference(), Duration::from_mins(1))
+    };
+    assert!(!due(3) && due(5));
+    fake.then(Ok(entry(&[("p", "one")])));
+    keeper.look(&reference()).await;
+    keeper.look(&reference()).await;
+    assert!(!due(50) && due(60), "a fifth earlier at most, by the dice");
+}
+
+/// A clock that stands until it is moved.
+#[derive(Debug, Default)]
+struct Still(Mutex<Duration>);
+
+impl Clock for Still {
+    fn now(&self) -> Moment {
+        Moment(*self.0.lock().unwrap())
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH
+    }
+
+    fn dice(&self) -> f64 {
+        0.5
+    }
 }

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::net::tls;
+use crate::tls;
 
 /// A tunnel whose inside the doors are to serve.
 async fn opened(bench: &Bench, target: &str) -> Wire {

@@ -1,5 +1,5 @@
-//! TLS as we speak it on the way out: the ring provider, the public roots and what
-//! `ca_file` adds, HTTP/1.1 only, no early data; and what a failed handshake means.
+//! TLS as we speak it on the way out, to services and vault servers alike: the ring provider, the
+//! public roots and what `ca_file` adds, HTTP/1.1 only, no early data; and what a failed handshake means.
 
 use std::io;
 use std::path::Path;
@@ -39,22 +39,23 @@ pub(crate) fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static
     Ok(found)
 }
 
-/// What is wrong with the other side's certificate, if that is why a handshake failed.
-pub(crate) fn distrust(error: &io::Error) -> Option<&'static str> {
+/// What is wrong with the other side's certificate, if that is why a handshake failed. `key` names it in the config.
+pub(crate) fn distrust(error: &io::Error, key: &str) -> Option<String> {
     let rustls::Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref::<rustls::Error>()? else { return None };
     let is_expired = |why: &CertificateError| matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. });
     let is_other_name =
         |why: &CertificateError| matches!(why, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. });
     let is_early = |why: &CertificateError| matches!(why, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
     Some(if is_expired(why) {
-        "its certificate has expired"
+        "its certificate has expired".to_owned()
     } else if is_early(why) {
-        "its certificate is not valid yet; compare this machine's clock"
+        "its certificate is not valid yet; compare this machine's clock".to_owned()
     } else if is_other_name(why) {
-        "its certificate is for another name; compare `base_url`"
+        format!("its certificate is for another name; compare `{key}`")
     } else if *why == CertificateError::UnknownIssuer {
         "its certificate comes from an issuer that is not trusted here; if that issuer is right, put its PEM into a file and set `ca_file`"
+            .to_owned()
     } else {
-        "its certificate is not valid; compare `base_url`, or set `ca_file` to the PEM of its issuer"
+        format!("its certificate is not valid; compare `{key}`, or set `ca_file` to the PEM of its issuer")
     })
 }

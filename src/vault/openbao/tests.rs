@@ -1,0 +1,200 @@
+//! Against a server that says what no real one would be asked to say: leases of dynamic secrets,
+//! standbys, redirects, rubbish; and how often it is asked meanwhile.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::future::join_all;
+use secrecy::ExposeSecret;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+use crate::clock::RealClock;
+use crate::vault::error::ReadKind;
+
+type Answers = BTreeMap<&'static str, (u16, String)>;
+
+/// Answers by path: status, headers and body; what is not listed is 404. Keeps what it was asked.
+#[derive(Clone, Default)]
+struct Fake {
+    answers: Arc<Mutex<Answers>>,
+    asked: Arc<Mutex<Vec<String>>>,
+    at_once: Arc<AtomicUsize>,
+    most: Arc<AtomicUsize>,
+}
+
+impl Fake {
+    fn says(&self, path: &'static str, status: u16, body: impl Into<String>) -> &Self {
+        self.answers.lock().unwrap().insert(path, (status, body.into()));
+        self
+    }
+
+    fn times(&self, path: &str) -> usize {
+        self.asked.lock().unwrap().iter().filter(|asked| asked.contains(path)).count()
+    }
+
+    async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let fake = self.clone();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(fake.clone().answer(stream));
+            }
+        });
+        format!("http://{address}")
+    }
+
+    async fn answer(self, mut stream: TcpStream) {
+        let now = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
+        self.most.fetch_max(now, Ordering::SeqCst);
+        let mut head = vec![0; 8192];
+        let read = stream.read(&mut head).await.unwrap_or_default();
+        let line = String::from_utf8_lossy(&head[..read]).lines().next().unwrap_or_default().to_owned();
+        let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches("/v1/").to_owned();
+        self.asked.lock().unwrap().push(path.clone());
+        let answer = self.answers.lock().unwrap().get(path.as_str()).cloned();
+        let (status, body) = answer.unwrap_or((404, r#"{"errors":[]}"#.to_owned()));
+        tokio::task::yield_now().await;
+        let reply = format!("HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        // Counted before it is written: whoever reads it may ask again at once.
+        self.at_once.fetch_sub(1, Ordering::SeqCst);
+        stream.write_all(reply.as_bytes()).await.unwrap_or_default();
+    }
+}
+
+const LOGIN: &str = r#"{"auth":{"client_token":"token-canary","lease_duration":3600,"renewable":true}}"#;
+const ENTRY: &str = r#"{"data":{"data":{"password":"p"}}}"#;
+
+async fn vault(fake: &Fake, folder: &tempfile::TempDir, kv: Kv) -> OpenBao {
+    let file = |name: &str| {
+        let file = folder.path().join(name);
+        std::fs::write(&file, format!("{name}-canary\n")).unwrap();
+        file
+    };
+    let auth = Auth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped: false, mount: "approle".to_owned() };
+    let settings = OpenBaoSettings {
+        address: fake.serve().await,
+        mount: "secret".to_owned(),
+        kv: Some(kv),
+        namespace: None,
+        ca_file: None,
+        timeout: Duration::from_secs(20),
+        poll: Duration::from_mins(1),
+        auth,
+    };
+    let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+    OpenBao::new(&settings, &clock)
+}
+
+#[tokio::test]
+async fn every_odd_answer_has_its_kind_and_shows_no_value() {
+    for (status, body, kind, said) in [
+        (200, "canary".to_owned(), ReadKind::Malformed, "not JSON"),
+        (200, r#"{"data":{}}"#.to_owned(), ReadKind::Malformed, "no `data`"),
+        (200, format!(r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#, "canary".repeat(200_000)), ReadKind::Malformed, "larger than 256 KiB"),
+        (204, String::new(), ReadKind::Malformed, "status is 204"),
+        (307, "canary".to_owned(), ReadKind::Down, "a token follows no redirect"),
+        (429, "canary".to_owned(), ReadKind::Down, "rate limit quota"),
+        (473, "canary".to_owned(), ReadKind::Down, "standby"),
+        (500, r#"{"errors":["canary"]}"#.to_owned(), ReadKind::Down, "cannot serve now"),
+        (503, r#"{"errors":["Vault is sealed"]}"#.to_owned(), ReadKind::Sealed, "bao operator unseal"),
+        (404, r#"{"errors":[]}"#.to_owned(), ReadKind::NotFound, "nothing was ever written"),
+        (404, r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(), ReadKind::NotFound, "newest version was deleted"),
+    ] {
+        let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+        fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", status, body);
+        let error = vault(&fake, &folder, Kv::Two).await.read("sms/x").await.unwrap_err();
+        assert_eq!(error.kind(), kind, "{status}: {error}");
+        assert!(error.to_string().contains(said) && !error.to_string().contains("canary"), "{status}: {error}");
+        assert_eq!(fake.asked.lock().unwrap().len(), 2, "nothing was followed or repeated: {status}");
+    }
+}
+
+#[tokio::test]
+async fn a_path_stays_below_its_mount() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/a%3Fb%20%23c", 200, ENTRY);
+    let vault = vault(&fake, &folder, Kv::Two).await;
+    for path in ["", "/x", "x/", "../sys/x", "a/../b", "a//b", "a\nb"] {
+        assert_eq!(vault.read(path).await.unwrap_err().label(), "bad-path", "{path}");
+    }
+    assert!(vault.read("a?b #c").await.is_ok());
+}
+
+#[tokio::test]
+async fn one_login_serves_all_and_few_ask_at_once() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    let vault = vault(&fake, &folder, Kv::Two).await;
+    let read = join_all((0..40).map(|_| vault.read("sms/x"))).await;
+    assert!(read.iter().all(|read| read.as_ref().is_ok_and(|entry| entry.fields["password"].expose_secret() == "p")));
+    assert_eq!(fake.times("login"), 1);
+    assert!(fake.most.load(Ordering::SeqCst) <= 4, "{}", fake.most.load(Ordering::SeqCst));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_meets_no_storm() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.says("auth/approle/login", 503, r#"{"errors":["Vault is sealed"]}"#);
+    let vault = vault(&fake, &folder, Kv::Two).await;
+    let began = tokio::time::Instant::now();
+    let mut reads = 0;
+    while began.elapsed() < Duration::from_secs(2) {
+        for read in join_all((0..20).map(|_| vault.read("sms/x"))).await {
+            assert_eq!(read.unwrap_err().kind(), ReadKind::Sealed);
+            reads += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let asked = fake.times("");
+    assert!(asked <= 6 && reads > 100, "{asked} requests for {reads} reads: half a second, one, two, halved at most by the dice");
+}
+
+#[tokio::test]
+async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.says("auth/approle/login", 400, r#"{"errors":["invalid secret id secret-canary"]}"#);
+    let vault = vault(&fake, &folder, Kv::Two).await;
+    for _ in 0..20 {
+        let error = vault.read("sms/x").await.unwrap_err();
+        assert_eq!(error.kind(), ReadKind::Forbidden);
+        assert!(error.to_string().contains("status 400, invalid secret id ***") && error.to_string().contains("bao write -f"), "{error}");
+    }
+    assert!(fake.times("login") <= 2, "{}", fake.times("login"));
+    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    std::fs::write(folder.path().join("secret"), "another").unwrap();
+    assert!(vault.read("sms/x").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let lease = |lasts: u32| format!(r#"{{"lease_id":"l/1","lease_duration":{lasts},"renewable":true,"data":{{"password":"p"}}}}"#);
+    fake.says("auth/approle/login", 200, LOGIN).says("secret/creds/sms", 200, lease(3)).says("sys/leases/renew", 200, lease(3));
+    let vault = vault(&fake, &folder, Kv::One).await;
+    assert_eq!(vault.due("creds/sms"), Due::ByCadence);
+    vault.read("creds/sms").await.unwrap();
+    while fake.times("renew") < 2 {
+        assert_eq!(vault.due("creds/sms"), Due::NotYet, "each read would make another account");
+        vault.tend().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    fake.says("sys/leases/renew", 200, lease(1));
+    while fake.times("renew") < 3 {
+        vault.tend().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(vault.due("creds/sms"), Due::Now, "it cannot be made to last any more");
+    assert_eq!(fake.times("creds"), 1);
+}
+
+#[tokio::test]
+async fn nothing_of_it_is_shown() {
+    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    let vault = vault(&fake, &folder, Kv::Two).await;
+    vault.read("sms/x").await.unwrap();
+    assert!(!format!("{vault:?}").contains("canary"), "{vault:?}");
+}

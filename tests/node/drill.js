@@ -1,0 +1,125 @@
+// The rotation drill: a credential changes again and again under load, at the service first or in the
+// vault first, and nobody notices. Run alone: node tests/node/drill.js --rotations 1000
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import http from 'node:http';
+
+import { SERVICES } from './fakes/index.js';
+import { openbao, slowly } from './lib/openbao.js';
+import { folder } from './lib/sidecar.js';
+import { SAYS, SUCCESS, eventually, stage } from './lib/stage.js';
+
+const APART = 300;
+const RATE = 200;
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Rotates `rotations` times at `service` under load; returns what the calls, the service and the vault saw. */
+export async function drill(t, { rotations, service = 'playmobile', backup = 'twilio', field = 'password' }) {
+  const at = folder(t);
+  const bao = await openbao(t, at);
+  await bao.mount();
+  for (const name of [service, backup]) await bao.put(name, SERVICES[name][1]);
+  const between = await slowly(t, bao.port);
+  const vault = { local: { openbao: { address: between.address, approle: await bao.approle(at), poll: '10m' } } };
+  const { proxy, fakes } = await stage(t, { services: [service, backup], vault, provider: { timeout: '20s' }, route: { deadline: '60s' } });
+  const strict = fakes[service];
+  const watched = watch(strict);
+  const load = begin(proxy, service);
+  await pause(1_000);
+  const versions = [];
+  for (let n = 1; n <= rotations; n += 1) {
+    const next = `canary-${n}-${Math.random().toString(36).slice(2)}`;
+    const [before, since] = [between.reads, performance.now()];
+    const provider = () => { watched.changed(); strict.rotate({ [field]: next }); };
+    const inVault = () => bao.put(service, { ...SERVICES[service][1], [field]: next });
+    const order = n % 2 ? [provider, inVault] : [inVault, provider];
+    await order[0]();
+    await pause(APART);
+    await order[1]();
+    await eventually(async () => watched.lastGood() > n - 1, 30_000);
+    versions.push({ first: n % 2 ? 'provider' : 'vault', reads: between.reads - before, life: performance.now() - since });
+  }
+  await pause(1_000);
+  const calls = await load.end();
+  return { calls, versions, watched, fakes, proxy, service, backup };
+}
+
+/** Sees at the service which message showed which credential and was refused for it. */
+function watch(fake) {
+  const state = { count: 0, good: 0, refused: [] };
+  const respond = fake.respond.bind(fake);
+  fake.respond = (request) => {
+    const reply = respond(request);
+    const n = Number(/Kod: (\d+)/.exec(request.body)?.[1]);
+    if (reply.status === 401) state.refused.push({ n, shown: request.headers.authorization });
+    else if (reply.status < 300) state.good = state.count;
+    return reply;
+  };
+  return { changed: () => { state.count += 1; }, lastGood: () => state.good, state };
+}
+
+/** Sends of a credential by calls that began after another call had come back from its refusal: no speed excuses them. */
+function repeated(refused, all) {
+  const calls = new Map(all.map((call) => [call.n, call]));
+  const known = new Map();
+  for (const { n, shown } of refused) known.set(shown, Math.min(known.get(shown) ?? Infinity, calls.get(n).ended));
+  return refused.filter(({ n, shown }) => calls.get(n).began > known.get(shown)).map(({ n }) => n);
+}
+
+/** 200 calls a second, each with a text of its own, until told to end. */
+function begin(proxy, service) {
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 400 });
+  const calls = [];
+  const started = performance.now();
+  let sent = 0;
+  const one = (n) => new Promise((resolve) => {
+    const [path, { auth, headers, body }] = SAYS[service]({ text: `Kod: ${n}` });
+    const at = performance.now();
+    const request = http.request(`${proxy.door}/${service}${path}`, { method: 'POST', agent, headers: { ...headers, 'content-length': Buffer.byteLength(body), authorization: `Basic ${Buffer.from(auth.join(':')).toString('base64')}` } }, (res) => {
+      let whole = '';
+      res.setEncoding('utf8').on('data', (part) => { whole += part; }).on('end', () => {
+        const reply = { status: res.statusCode, headers: res.headers, body: whole };
+        resolve({ n, began: at, ended: performance.now(), took: performance.now() - at, ok: SUCCESS[service](reply), by: res.headers['x-sms-sidecar-provider'], attempts: Number(res.headers['x-sms-sidecar-attempts']), says: `${res.statusCode} ${whole}` });
+      });
+    });
+    request.on('error', (error) => resolve({ n, began: at, ended: performance.now(), took: performance.now() - at, ok: false, says: String(error) }));
+    request.end(body);
+  });
+  const tick = setInterval(() => {
+    const due = Math.floor((performance.now() - started) / 1000 * RATE);
+    while (sent < due) calls.push(one(sent += 1));
+  }, 5);
+  return { end: async () => { clearInterval(tick); const all = await Promise.all(calls); agent.destroy(); return { all, rate: sent / (performance.now() - started) * 1000 }; } };
+}
+
+const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
+
+/** What the drill promises; prints what healing cost. */
+export function judge(t, { calls: { all, rate }, versions, watched, fakes, proxy, service, backup }) {
+  const lost = all.filter(({ ok }) => !ok);
+  assert.deepEqual(lost.slice(0, 3), [], `${lost.length} of ${all.length} calls were lost`);
+  const texts = [...fakes[service].delivered, ...fakes[backup].delivered].map(({ text }) => text);
+  assert.equal(texts.length, all.length, 'one message a call');
+  assert.equal(new Set(texts).size, texts.length, 'a message was sent twice');
+  const { refused } = watched.state;
+  assert.deepEqual(repeated(refused, all).slice(0, 5), [], 'sends repeated a credential that was known to be refused');
+  const asked = versions.filter(({ reads, life }) => reads > 1 + Math.ceil(life / LOOK));
+  assert.deepEqual(asked.slice(0, 3), [], 'refusals cause one vault read a version; beside it the entry is looked at every five seconds');
+  const plain = all.filter(({ attempts }) => attempts === 1).map(({ took }) => took).sort((a, b) => a - b);
+  const healed = all.filter(({ attempts }) => attempts > 1).map(({ took }) => took - at(plain, 0.5)).sort((a, b) => a - b);
+  assert.ok(healed.length > 0 && refused.length >= versions.length, `${refused.length} refusals, ${healed.length} healed calls`);
+  const ms = (value) => `${value.toFixed(1)} ms`;
+  t.diagnostic(`${versions.length} rotations, ${all.length} calls at ${rate.toFixed(0)}/s, ${refused.length} refusals, ${fakes[backup].delivered.length} by the backup, ${healed.length} calls healed; added latency p50 ${ms(at(healed, 0.5))}, p95 ${ms(at(healed, 0.95))}, max ${ms(healed.at(-1))}; a plain call p50 ${ms(at(plain, 0.5))}`);
+  assert.ok(!/canary-\d/.test(proxy.output), 'a credential stands in the log');
+}
+
+/** While a provider stands aside its entry is looked at every five seconds, a fifth earlier at most. */
+const LOOK = 4_000;
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const asked = process.argv.indexOf('--rotations');
+  const rotations = asked > 0 ? Number(process.argv[asked + 1]) : 1000;
+  assert.ok(Number.isInteger(rotations) && rotations > 0, 'usage: node tests/node/drill.js --rotations NUMBER');
+  test(`${rotations} rotations`, { timeout: rotations * 30_000 }, async (t) => judge(t, await drill(t, { rotations })));
+}

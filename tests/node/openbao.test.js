@@ -1,0 +1,363 @@
+// Credentials from a real OpenBao with storage on disk: every way to log in, and everything that a
+// vault server does to its clients. The last good values stay in use, and each trouble has its name.
+import assert from 'node:assert/strict';
+import crypto from 'node:crypto';
+import { readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
+import { describe, it } from 'node:test';
+
+import { SERVICES } from './fakes/index.js';
+import { READS, openbao, slowly } from './lib/openbao.js';
+import { cli, folder } from './lib/sidecar.js';
+import { delivered, eventually, say, stage } from './lib/stage.js';
+import { testAuthority } from './lib/tls.js';
+
+const ENTRY = SERVICES.playmobile[1];
+const CANARIES = /playmobile-canary|the-new-one/;
+
+/** A server with one entry, and a sidecar that reads it; `login` says how. */
+async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) {
+  const at = folder(t);
+  const tls = more.tls && testAuthority(at);
+  const bao = await openbao(t, at, { tls });
+  await bao.mount();
+  await bao.put('playmobile', ENTRY);
+  const own = login ? await login(bao, at) : { approle: await bao.approle(at) };
+  await before(bao, at);
+  const openbaoTable = { address: bao.address, poll: '1s', timeout: '2s', ca_file: tls?.caFile, ...own, ...vault };
+  const made = await stage(t, { services: ['playmobile'], vault: { local: { openbao: openbaoTable } }, route: { repeat_window: '0s' }, start: more.start, config: more.config });
+  let n = 0;
+  return {
+    ...made, at, bao,
+    sends: async () => {
+      const answer = await say(made.proxy, 'playmobile', { text: `Kod: ${n += 1}` });
+      assert.equal(answer.status, 200, `${answer.body} ${made.proxy.output.slice(-3_000)}`);
+      delivered(answer, 'playmobile');
+    },
+    reads: (result) => made.proxy.metric('vault_reads_total', { vault: 'local', result }),
+  };
+}
+
+/** Until `result` was counted more often than now. */
+async function told({ reads }, result) {
+  const before = await reads(result);
+  await eventually(async () => await reads(result) > before, 30_000);
+}
+
+/** A provider whose password changed is healed by what the vault has now. */
+async function changes({ bao, fakes: { playmobile }, proxy, sends }, password) {
+  playmobile.rotate({ password });
+  await bao.put('playmobile', { ...ENTRY, password });
+  await eventually(async () => await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'open' }) === 1
+    && await proxy.metric('credential_version', { provider: 'playmobile' }) >= 2, 30_000);
+  await sends();
+}
+
+/** What `check --vault` says of it, on the way asserting that it names no value. */
+function checked({ proxy }, pattern) {
+  const { stdout, stderr } = cli('check', '--vault', '--config', proxy.file, { expectCode: 1 });
+  assert.match(stdout + stderr, pattern);
+  assert.doesNotMatch(stdout + stderr, CANARIES);
+}
+
+function quiet({ proxy }, ...secrets) {
+  assert.doesNotMatch(proxy.output, CANARIES);
+  for (const secret of secrets) assert.ok(!proxy.output.includes(secret), 'a secret of the login stands in the log');
+}
+
+/** A token with the policy to read, in a file. */
+function tokenFile(options = {}) {
+  return async (bao, at) => {
+    await bao.policy('sms', READS);
+    const { auth } = await bao.api('POST', 'auth/token/create', { policies: ['sms'], ...options });
+    const file = path.join(at, 'token');
+    writeFileSync(file, `${auth.client_token}\n`, { mode: 0o600 });
+    return { token_file: file };
+  };
+}
+
+const NOW = { iat: Math.floor(Date.now() / 1000) - 60, nbf: Math.floor(Date.now() / 1000) - 60, exp: Math.floor(Date.now() / 1000) + 3_600 };
+const base64url = (value) => Buffer.from(value).toString('base64url');
+function jwt(key, claims) {
+  const head = `${base64url(JSON.stringify({ alg: 'RS256', typ: 'JWT' }))}.${base64url(JSON.stringify(claims))}`;
+  return `${head}.${crypto.sign('RSA-SHA256', Buffer.from(head), key).toString('base64url')}`;
+}
+
+describe('OpenBao', { concurrency: 4 }, () => {
+  it('AppRole and KV v2: a credential is read, changes under way and heals', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    await changes(home, 'the-new-one');
+    quiet(home, readFileSync(path.join(home.at, 'sms.secret'), 'utf8'));
+  });
+
+  it('a 401 reads the vault at once and heals within the call', async (t) => {
+    const home = await house(t, { vault: { poll: '10m' } });
+    await home.sends();
+    home.fakes.playmobile.rotate({ password: 'the-new-one' });
+    await home.bao.put('playmobile', { ...ENTRY, password: 'the-new-one' });
+    await home.sends();
+    assert.deepEqual(home.fakes.playmobile.received.map(({ status }) => status), [200, 401, 200]);
+  });
+
+  it('KV v1 is found out, or told; a namespace is entered', async (t) => {
+    const at = folder(t);
+    const bao = await openbao(t, at);
+    await bao.mount(1, 'old');
+    await bao.api('POST', 'old/playmobile', ENTRY);
+    await bao.policy('sms', 'path "old/*" { capabilities = ["read"] }');
+    const inside = { headers: { 'x-vault-namespace': 'team' } };
+    await bao.api('POST', 'sys/namespaces/team', {});
+    await bao.mount(2, 'secret', inside);
+    await bao.put('playmobile', ENTRY, 'secret', inside);
+    await bao.policy('sms', READS, inside);
+    const tokens = {};
+    for (const [name, options] of Object.entries({ root: {}, inside })) {
+      tokens[name] = path.join(at, name);
+      writeFileSync(tokens[name], (await bao.api('POST', 'auth/token/create', { policies: ['sms'] }, options)).auth.client_token);
+    }
+    for (const own of [{ mount: 'old', token_file: tokens.root }, { mount: 'old', kv: 1, token_file: tokens.root }, { kv: 2, namespace: 'team', token_file: tokens.inside }]) {
+      const { proxy } = await stage(t, { services: ['playmobile'], vault: { local: { openbao: { address: bao.address, ...own } } } });
+      delivered(await say(proxy, 'playmobile'), 'playmobile');
+    }
+  });
+
+  it('a token file is followed when it changes, as a Vault agent\'s sink does', async (t) => {
+    const home = await house(t, { login: tokenFile({ ttl: '1h' }) });
+    await home.sends();
+    const [file, old] = [path.join(home.at, 'token'), readFileSync(path.join(home.at, 'token'), 'utf8').trim()];
+    await home.bao.api('POST', 'auth/token/revoke', { token: old });
+    await told(home, 'forbidden');
+    await home.sends();
+    checked(home, /refuses our token.*put a fresh one into the file/s);
+    const { auth } = await home.bao.api('POST', 'auth/token/create', { policies: ['sms'] });
+    writeFileSync(`${file}.new`, auth.client_token, { mode: 0o600 });
+    renameSync(`${file}.new`, file);
+    await home.proxy.says(/can be read again/);
+    await changes(home, 'the-new-one');
+    quiet(home, old, auth.client_token);
+  });
+
+  it('a wrapped secret id is unwrapped once, survives a reload, and is told apart when it was used', async (t) => {
+    const home = await house(t, { login: async (bao, at) => ({ approle: { ...await bao.approle(at, { wrap: '5m', role: { token_ttl: '2s', token_max_ttl: '4s' } }), wrapped: true } }) });
+    await home.sends();
+    home.proxy.child.kill('SIGHUP');
+    await eventually(async () => await home.proxy.metric('reloads_total', { result: 'ok' }) === 1);
+    const before = await home.reads('unchanged');
+    await eventually(async () => await home.reads('unchanged') > before + 6, 30_000);
+    assert.equal(await home.reads('forbidden'), 0, 'several logins, one unwrapping');
+    checked(home, /wrapped secret id was used already or has run out/);
+  });
+
+  it('JWT: a token signed by a key the server knows', async (t) => {
+    const { publicKey, privateKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const home = await house(t, {
+      login: async (bao, at) => {
+        await bao.policy('sms', READS);
+        await bao.api('POST', 'sys/auth/jwt', { type: 'jwt' });
+        await bao.api('POST', 'auth/jwt/config', { jwt_validation_pubkeys: [publicKey.export({ type: 'spki', format: 'pem' })] });
+        await bao.api('POST', 'auth/jwt/role/sms', { role_type: 'jwt', user_claim: 'sub', bound_audiences: ['bao'], token_policies: ['sms'] });
+        const file = path.join(at, 'jwt');
+        writeFileSync(file, jwt(privateKey, { sub: 'sidecar', aud: 'bao', ...NOW }));
+        return { jwt: { role: 'sms', jwt_file: file } };
+      },
+    });
+    await home.sends();
+    writeFileSync(path.join(home.at, 'jwt'), jwt(privateKey, { sub: 'sidecar', aud: 'elsewhere', ...NOW }));
+    checked(home, /refuses our JWT login: status 400/);
+  });
+
+  it('Kubernetes: a service account, reviewed by a small stand-in for the cluster\'s API', async (t) => {
+    const reviewed = [];
+    const cluster = http.createServer((req, res) => {
+      let body = '';
+      req.on('data', (part) => { body += part; }).on('end', () => {
+        const { spec } = JSON.parse(body);
+        reviewed.push(req.url);
+        const user = { username: 'system:serviceaccount:sms:sidecar', uid: '1', groups: [] };
+        res.writeHead(201, { 'content-type': 'application/json' });
+        res.end(JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', status: { authenticated: spec.token.length > 0, user } }));
+      });
+    });
+    await new Promise((resolve) => { cluster.listen(0, '127.0.0.1', resolve); });
+    t.after(() => { cluster.closeAllConnections(); cluster.close(); });
+    const { privateKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const account = jwt(privateKey, {
+      iss: 'kubernetes/serviceaccount', sub: 'system:serviceaccount:sms:sidecar', aud: ['bao'], ...NOW,
+      'kubernetes.io': { namespace: 'sms', serviceaccount: { name: 'sidecar', uid: '1' } },
+    });
+    const home = await house(t, {
+      login: async (bao, at) => {
+        await bao.policy('sms', READS);
+        await bao.api('POST', 'sys/auth/cluster', { type: 'kubernetes' });
+        await bao.api('POST', 'auth/cluster/config', { kubernetes_host: `http://127.0.0.1:${cluster.address().port}`, token_reviewer_jwt: account, kubernetes_ca_cert: readFileSync(testAuthority(at, 'cluster').caFile, 'utf8'), disable_local_ca_jwt: true, disable_iss_validation: true });
+        await bao.api('POST', 'auth/cluster/role/sms', { bound_service_account_names: ['sidecar'], bound_service_account_namespaces: ['sms'], token_policies: ['sms'] });
+        const file = path.join(at, 'account');
+        writeFileSync(file, account);
+        return { kubernetes: { role: 'sms', jwt_file: file, mount: 'cluster' } };
+      },
+    });
+    await home.sends();
+    assert.ok(reviewed.length >= 1 && reviewed.every((url) => url.includes('tokenreviews')), String(reviewed));
+  });
+
+  it('sealed: the last good values stay, it is said so, and unsealed it goes on by itself', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    await home.bao.seal();
+    await told(home, 'sealed');
+    await home.sends();
+    await home.proxy.says(/"result":"sealed"/);
+    checked(home, /is sealed; unseal it with `bao operator unseal`/);
+    await home.bao.unseal();
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+    quiet(home);
+  });
+
+  it('down and restarted: nothing is lost, and a sealed server at the start is no obstacle', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    await home.bao.stop();
+    await told(home, 'down');
+    await home.sends();
+    checked(home, /cannot be reached: no connection/);
+    await home.bao.restart();
+    await told(home, 'sealed');
+    await home.sends();
+    await home.bao.unseal();
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+  });
+
+  it('a sidecar that starts before its vault is unsealed serves, and sends once it can', async (t) => {
+    const home = await house(t, { before: (bao) => bao.seal() });
+    const early = await say(home.proxy, 'playmobile');
+    assert.equal(early.status, 503);
+    assert.equal(early.headers['x-sms-sidecar-cause'], 'vault-unavailable');
+    await home.bao.unseal();
+    await eventually(async () => await home.proxy.metric('credential_version', { provider: 'playmobile' }) === 1, 30_000);
+    await home.sends();
+  });
+
+  it('a token that is revoked is replaced by a login, once', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    const { data: { keys } } = await home.bao.api('LIST', 'auth/token/accessors');
+    for (const accessor of keys) {
+      const { data } = await home.bao.api('POST', 'auth/token/lookup-accessor', { accessor });
+      if (data.path === 'auth/approle/login') await home.bao.api('POST', 'auth/token/revoke-accessor', { accessor });
+    }
+    const before = await home.reads('unchanged');
+    await eventually(async () => await home.reads('unchanged') > before + 1);
+    assert.equal(await home.reads('forbidden'), 0);
+    await changes(home, 'the-new-one');
+  });
+
+  it('policy taken away: forbidden, the last good values stay, and it heals when it is given back', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    await home.bao.policy('sms', 'path "other/*" { capabilities = ["read"] }');
+    await told(home, 'forbidden');
+    await home.sends();
+    checked(home, /forbids our token to read `playmobile`; give its policy `read`/);
+    const logins = async () => (await home.bao.api('LIST', 'auth/token/accessors')).data.keys.length;
+    const before = await logins();
+    await told(home, 'forbidden');
+    await told(home, 'forbidden');
+    assert.ok(await logins() <= before, 'a policy is no reason to log in again');
+    await home.bao.policy('sms', READS);
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+  });
+
+  it('path deleted and undeleted, version rolled back', async (t) => {
+    const home = await house(t);
+    await home.sends();
+    await home.bao.api('DELETE', 'secret/data/playmobile');
+    await told(home, 'not-found');
+    await home.sends();
+    checked(home, /newest version was deleted; bring it back \(`bao kv undelete`/);
+    await home.bao.api('POST', 'secret/undelete/playmobile', { versions: [1] });
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+    home.fakes.playmobile.rotate({ password: ENTRY.password });
+    const { data: { data: first } } = await home.bao.api('GET', 'secret/data/playmobile?version=1');
+    await home.bao.put('playmobile', first);
+    await eventually(async () => await home.proxy.metric('credential_version', { provider: 'playmobile' }) === 3, 30_000);
+    await home.sends();
+    await home.bao.api('DELETE', 'secret/metadata/playmobile');
+    await told(home, 'not-found');
+    checked(home, /nothing was ever written there, or all of it was deleted/);
+    await home.sends();
+  });
+
+  it('slow by ten seconds: calls do not wait, it is told as slow, and it heals', async (t) => {
+    let proxy;
+    const home = await house(t, { login: async (bao, at) => { proxy = await slowly(t, bao.port); return { address: proxy.address, approle: await bao.approle(at) }; } });
+    await home.sends();
+    proxy.delay = 10_000;
+    await told(home, 'slow');
+    const began = Date.now();
+    await home.sends();
+    assert.ok(Date.now() - began < 2_000, 'a call waits for no vault that is slow');
+    checked(home, /did not answer within 2s/);
+    proxy.delay = 0;
+    await home.proxy.says(/can be read again/, 40_000);
+    await changes(home, 'the-new-one');
+  });
+
+  it('TLS: its own CA is trusted, another is not and is told as tls', async (t) => {
+    const home = await house(t, { tls: true });
+    await home.sends();
+    const own = path.join(home.at, 'upstream-ca.pem');
+    const right = readFileSync(own);
+    testAuthority(home.at, 'stranger');
+    writeFileSync(own, readFileSync(path.join(home.at, 'stranger-ca.pem')));
+    await told(home, 'tls');
+    await home.sends();
+    checked(home, /is not trusted: its certificate comes from an issuer that is not trusted here/);
+    writeFileSync(own, right);
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+  });
+
+  it('KV v1 with a time to live is read again before it ends', async (t) => {
+    const at = folder(t);
+    const bao = await openbao(t, at);
+    await bao.mount(1);
+    await bao.api('POST', 'secret/playmobile', { ...ENTRY, ttl: '3s' });
+    const files = await bao.approle(at);
+    const { proxy } = await stage(t, { services: ['playmobile'], vault: { local: { openbao: { address: bao.address, approle: files } } } });
+    await eventually(async () => await proxy.metric('vault_reads_total', { vault: 'local', result: 'unchanged' }) >= 3, 20_000);
+    delivered(await say(proxy, 'playmobile'), 'playmobile');
+  });
+
+  it('a field that is no text is named, and only to who uses it', async (t) => {
+    const home = await house(t);
+    await home.bao.put('playmobile', { ...ENTRY, port: 5 });
+    await home.sends();
+    await home.bao.put('playmobile', { username: ENTRY.username, password: { nested: 'the-new-one' } });
+    await told(home, 'malformed');
+    await home.sends();
+    checked(home, /its field `password` is a nested object, not text/);
+    quiet(home);
+  });
+
+  it('tokens of five seconds for two minutes: never forbidden, never lost', { timeout: 240_000 }, async (t) => {
+    const home = await house(t, { login: async (bao, at) => ({ approle: await bao.approle(at, { role: { token_ttl: '5s', token_max_ttl: '20s' } }) }) });
+    const end = Date.now() + 120_000;
+    let rotations = 0;
+    while (Date.now() < end) {
+      await home.sends();
+      await new Promise((resolve) => setTimeout(resolve, 500));
+      if (Date.now() > end - 120_000 + (rotations + 1) * 30_000) await changes(home, `the-new-one-${rotations += 1}`);
+    }
+    assert.ok(rotations >= 3);
+    for (const trouble of ['forbidden', 'down', 'slow', 'failed', 'not-found']) assert.equal(await home.reads(trouble), 0, trouble);
+    assert.ok(await home.reads('unchanged') > 60);
+    assert.equal(home.fakes.playmobile.delivered.length, home.fakes.playmobile.received.filter(({ status }) => status === 200).length);
+    rmSync(path.join(home.at, 'sms.secret'));
+  });
+});

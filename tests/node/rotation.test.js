@@ -1,0 +1,8 @@
+// The rotation drill in CI: fifty changes of a credential under two hundred calls a second.
+import { test } from 'node:test';
+
+import { drill, judge } from './drill.js';
+
+test('fifty rotations under load: nothing lost, nothing twice, no dead credential again', { timeout: 600_000 }, async (t) => {
+  judge(t, await drill(t, { rotations: 50 }));
+});
