@@ -73,7 +73,7 @@ impl Link {
     /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
     pub(super) async fn attempt(self: &Arc<Self>, task: &Task<'_>) -> Tried {
         let began = self.around.now();
-        let mut came = match self.pass(task.trial, task.left).await {
+        let mut came = match self.pass_undoubted(task.trial, task.left).await {
             Err(none) => {
                 let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);

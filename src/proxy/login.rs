@@ -37,7 +37,7 @@ impl Link {
     /// The credential and token to send with; logs in, within `limit`, if there is none. `trial`: somebody must
     /// try what was refused before.
     pub(super) async fn pass(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
-        let credential = self.undoubted(self.credential().await?, trial).await?;
+        let credential = self.credential().await?;
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
         }
@@ -53,20 +53,25 @@ impl Link {
         }
     }
 
-    /// Waits for what the vault says of a version that was refused a moment ago, instead of sending it once more.
-    async fn undoubted(&self, credential: Arc<Credential>, trial: bool) -> Result<Arc<Credential>, Box<NoPass>> {
-        let doubted = |version| self.session().doubted(version, self.around.now()).filter(|_| !trial);
-        if doubted(credential.version).is_none() {
-            return Ok(credential);
+    /// The pass of a message. One whose version was refused a moment ago waits for what the vault says of it,
+    /// instead of being sent once more; only probes may use it meanwhile.
+    pub(super) async fn pass_undoubted(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
+        let pass = self.pass(trial, limit).await?;
+        if trial || self.doubted(&pass).is_none() {
+            return Ok(pass);
         }
         if let Some(reference) = &self.provider.credential {
             // A vault that cannot be read leaves things as they are; its own event says so.
-            self.around.keeper.reread(reference, credential.version).await.ok();
+            self.around.keeper.reread(reference, pass.held.version).await.ok();
         }
-        let credential = self.credential().await?;
-        let Some(mut finding) = doubted(credential.version) else { return Ok(credential) };
+        let pass = self.pass(trial, limit).await?;
+        let Some(mut finding) = self.doubted(&pass) else { return Ok(pass) };
         finding.outcome = finding.outcome.cause().map_or(finding.outcome.clone(), Outcome::Unsent);
-        Err(Box::new(NoPass { finding, held: Held::from(credential.version), detail: None }))
+        Err(Box::new(NoPass { finding, held: pass.held, detail: None }))
+    }
+
+    fn doubted(&self, pass: &Pass) -> Option<Finding> {
+        self.session().doubted(pass.held.version, self.around.now())
     }
 
     async fn credential(&self) -> Result<Arc<Credential>, Box<NoPass>> {

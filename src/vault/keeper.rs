@@ -222,7 +222,7 @@ impl Keeper {
     }
 
     /// A read because time has passed or a file has changed; a read that runs serves as well.
-    pub(crate) async fn look(&self, reference: &Reference) {
+    pub async fn look(&self, reference: &Reference) {
         // The outcome is in the slot, and the event sink has heard of it.
         drop(self.refresh(reference, &self.slot(reference)).await);
     }

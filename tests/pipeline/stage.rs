@@ -122,8 +122,7 @@ impl Stage {
     pub(crate) async fn looked(&self, provider: &str) {
         let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
         let reference = provider.credential.as_ref().unwrap();
-        let version = self.parts.keeper.current(reference).unwrap().version;
-        self.parts.keeper.reread(reference, version).await.unwrap();
+        self.parts.keeper.look(reference).await;
         self.proxy.refresh();
     }
 
