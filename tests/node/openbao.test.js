@@ -177,7 +177,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
         reviewed.push(req.url);
         const user = { username: 'system:serviceaccount:sms:sidecar', uid: '1', groups: [] };
         res.writeHead(201, { 'content-type': 'application/json' });
-        res.end(JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', status: { authenticated: spec.token.length > 0, user } }));
+        res.end(JSON.stringify({ apiVersion: 'authentication.k8s.io/v1', kind: 'TokenReview', status: { authenticated: spec.token === account, audiences: spec.audiences, user } }));
       });
     });
     await new Promise((resolve) => { cluster.listen(0, '127.0.0.1', resolve); });
