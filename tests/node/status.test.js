@@ -24,7 +24,7 @@ const SHOWN = {
     title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0,
     page: [/set aside/, /credential-rejected/, /likely|certain/, /To do\s+username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
   },
-  empty: { title: /^Yes, by a backup: vonage is out\./, able: 'backup', code: 0, page: [/balance-empty/, /To do\s+top up the vonage account/, /sms-sidecar resume vonage/] },
+  empty: { title: /^Yes, by a backup: vonage is out\./, able: 'backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
   throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0, page: [/rests until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
   paused: { title: /^Yes, but twilio is out\./, able: 'backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
   stuck: { title: /^No: route all cannot deliver\./, able: 'no', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
