@@ -12,11 +12,17 @@ const KINDS = [
   'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n'.repeat(100),
 ];
 
+let connected = 0;
+
 function open(bytes) {
-  const socket = net.connect(port, '127.0.0.1', () => socket.write(bytes));
+  const socket = net.connect(port, '127.0.0.1', () => {
+    socket.write(bytes);
+    connected += 1;
+    // Said once it is in full spate: every kind was sent several times over.
+    if (connected === 2 * each * KINDS.length) process.send?.('open');
+  });
   socket.on('error', () => {});
   socket.on('close', () => setTimeout(open, 50, bytes));
   socket.resume();
 }
-for (let n = 0; n < each; n += 1) KINDS.forEach(open);
-process.send?.('open');
+for (let n = 0; n < each; n += 1) KINDS.forEach((bytes) => open(bytes));
