@@ -117,8 +117,9 @@ fn provider(text: &mut String, provider: &Provider, width: usize, now: &str) -> 
     }
     match &provider.balance {
         Some(balance) => {
+            let days = balance.days().map_or_else(String::new, |days| format!(", about {days:.0} days"));
             let pace = balance.spent_a_day.map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
-            fact("balance", &format!("{} {}, said at {}{pace}", balance.value, balance.unit, clock(&balance.at, now)))
+            fact("balance", &format!("{} {}{days}, said at {}{pace}", balance.value, balance.unit, clock(&balance.at, now)))
         }
         None => Ok(()),
     }

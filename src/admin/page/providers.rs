@@ -97,7 +97,17 @@ fn facts(provider: &Provider, now: &str) -> Markup {
             }
             @if let Some(end) = &provider.token_expires { div { dt { "Token until" } dd { (clock_of(end, now)) } } }
             @if let Some(balance) = &provider.balance {
-                div { dt { "Balance" } dd { (amount(balance.value)) " " (balance.unit) span.muted { " said at " (clock_of(&balance.at, now)) } } }
+                div {
+                    dt { "Balance" }
+                    dd {
+                        (amount(balance.value)) " " (balance.unit)
+                        @if let Some(days) = balance.days() { ", about " (amount(days.round())) " days" }
+                        span.muted {
+                            " said at " (clock_of(&balance.at, now))
+                            @if let Some(pace) = balance.spent_a_day { "; " (amount(pace.round())) " go in a day" }
+                        }
+                    }
+                }
             }
             @if provider.day.sent > 0 {
                 div { dt { "Last day" } dd { (provider.day.accepted) " of " (provider.day.sent) " accepted" } }

@@ -96,6 +96,14 @@ fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
 }
 
 #[test]
+fn the_balance_says_how_long_it_lasts() {
+    let mut told = status("word");
+    told.providers[0].balance = Some(Balance { value: 12_000.0, unit: "UZS".into(), at: "word".into(), spent_a_day: Some(4_000.0) });
+    let page = page(&told, &[]);
+    assert!(page.contains("12\u{202f}000 UZS, about 3 days") && page.contains("4\u{202f}000 go in a day"), "{page}");
+}
+
+#[test]
 fn amounts_read_well() {
     for (value, text) in [
         (0.0, "0"),

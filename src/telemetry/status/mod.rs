@@ -143,6 +143,13 @@ pub struct Balance {
     pub spent_a_day: Option<f64>,
 }
 
+impl Balance {
+    /// How many days it lasts at that pace; none: not known, or nothing goes.
+    pub fn days(&self) -> Option<f64> {
+        self.spent_a_day.filter(|spent| *spent > 0.0).map(|spent| self.value / spent)
+    }
+}
+
 /// Sends by outcome, sixty minutes each, oldest first; the last minute still runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -260,7 +260,7 @@ fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
     Reloaded { at: Some(bench.hands.wall()), problem: None }.emit(&bench.telemetry);
     let status = bench.status();
     let balance = status.provider("a").unwrap().balance.as_ref();
-    assert_eq!(balance.map(|balance| (balance.value, balance.spent_a_day)), Some((12.5, Some(2.5))));
+    assert_eq!(balance.map(|balance| (balance.value, balance.spent_a_day, balance.days())), Some((12.5, Some(2.5), Some(5.0))));
     assert_eq!(status.provider("b").unwrap().balance, None, "what the old account had is not the new one's");
     assert_eq!(status.calls.len(), 2);
     Reloaded { at: None, problem: Some("2 errors") }.emit(&bench.telemetry);
