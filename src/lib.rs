@@ -17,11 +17,11 @@
 //! | 1 | [`dialect`] | one service's API as data, and the pure functions over it |
 //! | 1 | [`policy`] | who is asked next, who is left alone, what a repeat gets |
 //! | 1 | [`diagnosis`] | evidence → cause, certainty, remedy |
-//! | 2 | [`telemetry`] | events; each writes its line and moves its metrics |
+//! | 2 | [`telemetry`] | events; each writes its line, moves its metrics and feeds what the status shows |
 //! | 3 | [`vault`] | where credentials come from, their versions and cache |
 //! | 3 | [`net`] | doors, local CA and TLS, the upstream client, the life of the process |
 //! | 4 | [`proxy`] | the pipeline of one call |
-//! | 4 | [`admin`] | `/metrics` `/live` `/ready` |
+//! | 4 | [`admin`] | `/metrics` `/live` `/ready`, the status page |
 //! | 5 | [`config`] | the TOML file, and each module's own settings made from it |
 //! | 6 | [`app`] | puts the parts together; reload |
 //! | 7 | [`cli`] | one file a subcommand |
@@ -61,6 +61,11 @@
 //! - *Three faults in 30 s rest a provider only if it accepted nothing between them.* A busy one
 //!   with one fault in a hundred would else be closed for all, again and again. And no service's
 //!   `Retry-After` closes it for longer than 15 minutes.
+//! - *A refusal that is ambiguous is narrowed at once by what is known, then followed by free calls*
+//!   (`proxy/settle.rs`). Which question is best and what its answer leaves is
+//!   [`diagnosis::Suspects`], a pure fold; what was settled is remembered for that version, so that
+//!   a recheck does not un-know it. It is counted as the probe's own outcome: the send was counted
+//!   before it was settled.
 //! - *A text longer than every provider of the route takes* is refused as the message's own fault
 //!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
 //!   would have it repeated for ever.
