@@ -90,8 +90,8 @@ export function cliMeanwhile(...args) {
   });
 }
 
-/** Starts `run` and waits until it is ready, or `until` its door is `open`. `config.listen` is filled in where it is left out. */
-export async function sidecar(t, at, config, { env = {}, until = 'ready' } = {}) {
+/** Starts `run` and waits until it is ready. `config.listen` is filled in where it is left out. */
+export async function sidecar(t, at, config, { env = {} } = {}) {
   assert.ok(existsSync(BINARY), `${BINARY} is not built: cargo build, or name it in SMS_SIDECAR_BIN`);
   const [door, admin] = [await freePort(), await freePort()];
   const listen = { proxy: `127.0.0.1:${door}`, admin: `127.0.0.1:${admin}`, control: path.join(at, 'control.sock'), ...config.listen };
@@ -99,7 +99,7 @@ export async function sidecar(t, at, config, { env = {}, until = 'ready' } = {})
   writeFileSync(file, toml({ ...config, listen }));
   const running = new Sidecar(at, file, listen, env);
   t.after(() => running.stop());
-  await running[until]();
+  await running.ready();
   return running;
 }
 
@@ -115,13 +115,6 @@ class Sidecar {
     this.child = spawn(BINARY, ['run', '--config', file], { env: { PATH: process.env.PATH, HOME: at, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => { this.output += text; });
     this.exited = once(this.child, 'exit');
-  }
-
-  /** The first moment at which a door takes a connection: it has not said yet that it is ready. */
-  async open() {
-    const [host, port] = this.listen.proxy.split(':');
-    const taken = () => new Promise((resolve) => { const socket = net.connect(Number(port), host, () => { socket.destroy(); resolve(true); }).on('error', () => resolve(false)); });
-    while (!await taken()) assert.equal(this.child.exitCode, null, `sms-sidecar ended: ${this.output}`);
   }
 
   async ready() {

@@ -16,7 +16,7 @@ const form = (fields) => new URLSearchParams(fields).toString();
  * Starts fakes of `services`, a sidecar with one route over them in that order, and returns the stage.
  * `provider` adds to every provider's table, `providers[name]` to one; `route` and `config` to theirs.
  */
-export async function stage(t, { services = ['playmobile', 'twilio'], names = {}, provider: common = {}, providers: own = {}, route = {}, config = {}, fakes: options = {}, env, vault: from, entries = {}, start = true, until } = {}) {
+export async function stage(t, { services = ['playmobile', 'twilio'], names = {}, provider: common = {}, providers: own = {}, route = {}, config = {}, fakes: options = {}, env, vault: from, entries = {}, start = true } = {}) {
   const at = folder(t);
   const vault = new Vault(at);
   for (const [entry, fields] of Object.entries(entries)) vault.put(entry, fields);
@@ -38,7 +38,7 @@ export async function stage(t, { services = ['playmobile', 'twilio'], names = {}
     ...config,
   };
   const made = { at, vault, fakes, config: whole, names };
-  if (start) made.proxy = await sidecar(t, at, whole, { env, until });
+  if (start) made.proxy = await sidecar(t, at, whole, { env });
   return made;
 }
 
