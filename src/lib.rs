@@ -18,6 +18,7 @@
 //! | 1 | [`policy`] | who is asked next, who is left alone, what a repeat gets |
 //! | 1 | [`diagnosis`] | evidence → cause, certainty, remedy |
 //! | 2 | [`telemetry`] | events; each writes its line, moves its metrics and feeds what the status shows |
+//! | 2 | [`tls`] | TLS on the way out, for services and vault servers alike |
 //! | 3 | [`vault`] | where credentials come from, their versions and cache |
 //! | 3 | [`net`] | doors, local CA and TLS, the upstream client, the life of the process |
 //! | 4 | [`proxy`] | the pipeline of one call |
