@@ -126,6 +126,8 @@ async function traffic(t) {
   await proxy.says(/config reloaded/);
   const reloaded = Date.now() / 1000;
   await broke(124_000);
+  // Who is in use is asked for its money a minute after the start.
+  await eventually(async () => await proxy.metric('balance', { provider: 'twilio' }) === 12.3, 90_000);
   const at = await watch.scraped();
   return { proxy, watch, at, changed, seen, reloaded };
 }
@@ -155,7 +157,7 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
     'The 401s by cause': [[[{ provider: 'playmobile', cause: 'credential-rejected' }, 1], [{ provider: 'eskiz', cause: 'balance-empty' }, 2]]],
     'The raw codes': [[
       [{ provider: 'playmobile', status: '200' }, 7], [{ provider: 'playmobile', status: '400' }, 2], [{ provider: 'playmobile', status: '401' }, 1], [{ provider: 'playmobile', status: '500' }, 1],
-      [{ provider: 'twilio', status: '201' }, 5], [{ provider: 'twilio', status: '400' }, 1],
+      [{ provider: 'twilio', status: '201' }, 5], [{ provider: 'twilio', status: '400' }, 1], [{ provider: 'twilio', status: '200' }, 1],   // its balance
       [{ provider: 'eskiz', status: '200' }, 5], [{ provider: 'eskiz', status: '402' }, 2],   // a login, two messages, two balances
     ]],
     'Causes in this time': [[
@@ -178,7 +180,7 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
     'Time of an attempt to send': [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider }, quantile(0.95, buckets('attempt_duration_seconds', { provider, kind: 'send' }))])],
     Standing: [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider, instance, standing: 'open' }, 1])],
     'Balance in days': [[[{ provider: 'eskiz' }, 124_000 / (-86_400 * slope(balance))]]],
-    Balance: [[[{ provider: 'eskiz' }, 124_000]]],
+    Balance: [[[{ provider: 'eskiz' }, 124_000], [{ provider: 'twilio' }, 12.3]]],
     Credentials: [
       [[{ provider: 'playmobile' }, 2], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 1]],
       [[{ provider: 'playmobile' }, from(at - seen - 1, at - changed + 1)], [{ provider: 'twilio' }, from(at - changed, WINDOW)], [{ provider: 'eskiz' }, from(at - changed, WINDOW)]],
