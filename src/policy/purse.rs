@@ -31,11 +31,6 @@ impl Purse {
         }
     }
 
-    /// What is left, as it was said last.
-    pub fn left(&self) -> Option<f64> {
-        self.readings.back().map(|(_, left)| *left)
-    }
-
     /// What goes in a day at the pace of the last one; none: not watched for long enough.
     pub fn spent_a_day(&self) -> Option<f64> {
         let ((first, _), (last, _)) = (self.readings.front()?, self.readings.back()?);
@@ -75,7 +70,6 @@ mod tests {
     #[test]
     fn what_is_older_than_a_day_is_forgotten() {
         let old = purse(&[(0, 1_000.0), (60, 500.0), (1_440, 490.0), (2_880, 480.0), (3_600, 475.0)]);
-        assert_eq!(old.left(), Some(475.0));
         assert_eq!(old.readings.len(), 3, "{old:?}");
         let mut long = Purse::default();
         (0..10_000_u64).for_each(|at| long.told(1.0, Moment(Duration::from_secs(at))));
