@@ -15,7 +15,8 @@ use sms_sidecar::clock::RealClock;
 use sms_sidecar::secret::Version;
 use sms_sidecar::sms::{Cause, Door, Family, Kind, Operation, ProviderId, Verdict};
 use sms_sidecar::telemetry::{
-    Balance, CaExpiry, CredentialSeen, Failover, ReadResult, STANDINGS, Shape, Started, Telemetry, TokenExpiry, VaultRead,
+    Balance, CaExpiry, CredentialSeen, Failover, Layout, ReadResult, RouteLayout, STANDINGS, Shape, Started, Telemetry, TokenExpiry,
+    VaultRead,
 };
 
 const RUNBOOK: &str = "deploy/runbook.md";
@@ -186,11 +187,12 @@ fn is_place(word: &str) -> bool {
 fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let registry = Registry::new();
     let (a, b) = (ProviderId::new("a"), ProviderId::new("b"));
+    let route = RouteLayout { name: "r".into(), providers: vec![a.clone(), b.clone()], recipients: Vec::new(), observe: false };
     let shape = Shape {
         providers: vec![(a.clone(), "twilio".into()), (b.clone(), "eskiz".into())],
-        routes: vec![("r".into(), vec![a.clone(), b.clone()])],
         vaults: vec!["v".into()],
         dialects: vec![("twilio".into(), "built-in".into()), ("eskiz".into(), "built-in".into())],
+        layout: Layout { routes: vec![route], ..Layout::default() },
         ..Shape::default()
     };
     let telemetry = Telemetry::new(&registry, &shape, Arc::new(RealClock::start())).unwrap();

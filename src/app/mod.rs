@@ -205,7 +205,6 @@ pub fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
     let proxy = &loaded.proxy;
     Shape {
         providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
-        routes: proxy.routes.iter().map(|route| (route.name.clone(), route.providers.clone())).collect(),
         vaults: loaded.vault.sources.keys().cloned().collect(),
         dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), source(dialect).to_owned())).collect(),
         build: build.clone(),

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
 use crate::telemetry::ages::Ages;
 use crate::telemetry::known::{Known, NONE, OTHER};
-use crate::telemetry::{Build, ReadResult, Shape};
+use crate::telemetry::{Build, ReadResult, RouteLayout, Shape};
 
 /// Every value of `provider_standing`'s label, in the order of how bad it is.
 pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
@@ -114,7 +114,7 @@ impl Families {
             self.bear_provider(provider.as_str());
             self.bear_dialect(dialect);
         }
-        for (route, providers) in &shape.routes {
+        for RouteLayout { name: route, providers, .. } in &shape.layout.routes {
             bear_at(&self.first_choice, &[("route", route)], 1);
             for (place, provider) in (1..).zip(providers) {
                 self.route_provider.with_label_values(&[route.as_str(), provider.as_str()]).set(place);

@@ -22,7 +22,7 @@ impl Known {
     pub(super) fn new(shape: &Shape) -> Self {
         Self {
             providers: shape.providers.iter().map(|(id, _)| id.as_str().to_owned()).collect(),
-            routes: shape.routes.iter().map(|(name, _)| name.clone()).collect(),
+            routes: shape.layout.routes.iter().map(|route| route.name.clone()).collect(),
             vaults: shape.vaults.iter().cloned().collect(),
             dialects: shape.dialects.iter().map(|(name, _)| name.clone()).collect(),
         }

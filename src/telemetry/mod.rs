@@ -44,15 +44,13 @@ use memory::Memory;
 pub struct Shape {
     /// Each provider and its dialect.
     pub providers: Vec<(ProviderId, String)>,
-    /// Each route and its providers, in its order.
-    pub routes: Vec<(String, Vec<ProviderId>)>,
     /// Names of vaults.
     pub vaults: Vec<String>,
     /// Every loaded dialect, and where it came from (`built-in`, `folder` …).
     pub dialects: Vec<(String, String)>,
     /// Which build this is.
     pub build: Build,
-    /// What else of it ops look at.
+    /// Its routes, and what else of it ops look at.
     pub layout: Layout,
 }
 

@@ -16,7 +16,7 @@ use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcom
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
     AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, Layout, PossibleDuplicate, ReadResult,
-    Reloaded, Repeat, RouteFirstChoice, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
+    Reloaded, Repeat, RouteFirstChoice, RouteLayout, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
 };
 
 /// A calendar that a test turns.
@@ -45,14 +45,19 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
+/// One route over these providers.
+fn route(name: &str, providers: &[&str]) -> Layout {
+    let providers = providers.iter().map(|name| ProviderId::new(name)).collect();
+    Layout { routes: vec![RouteLayout { name: name.into(), providers, recipients: Vec::new(), observe: false }], ..Layout::default() }
+}
+
 fn shape() -> Shape {
     Shape {
         providers: vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("backup"), "twilio".into())],
-        routes: vec![("uzbekistan".into(), vec![ProviderId::new("main"), ProviderId::new("backup")])],
         vaults: vec!["local".into()],
         dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
         build: Build { version: "1.2.3".into(), commit: "abc".into() },
-        layout: Layout::default(),
+        layout: route("uzbekistan", &["main", "backup"]),
     }
 }
 
@@ -273,7 +278,7 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     let mut later = shape();
     later.providers = vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("third"), "playmobile".into())];
     later.dialects = vec![("playmobile".into(), "folder".into())];
-    later.routes = vec![("world".into(), vec![ProviderId::new("third")])];
+    later.layout = route("world", &["third"]);
     bench.telemetry.reshape(&later);
     assert_eq!(bench.words("provider"), ["main", "third"].map(str::to_owned).into());
     assert_eq!(bench.words("from"), ["main".to_owned()].into());

@@ -60,8 +60,7 @@ fn shape() -> Shape {
         ..Layout::default()
     };
     let providers = layout.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.clone())).collect();
-    let routes = layout.routes.iter().map(|route| (route.name.clone(), route.providers.clone())).collect();
-    Shape { providers, routes, vaults: vec!["local".into()], layout, ..Shape::default() }
+    Shape { providers, vaults: vec!["local".into()], layout, ..Shape::default() }
 }
 
 fn bench() -> Bench {
