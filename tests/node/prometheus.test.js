@@ -43,6 +43,9 @@ test('each rule is needed: without its threshold or its quiet side a case fails'
     const cases = readFileSync(file, 'utf8').replace(/rule_files:\n.*\n.*\n/, `rule_files:\n  - ${recording}\n  - ${at}/alerts.yml\n`);
     writeFileSync(path.join(at, `${n}.yml`), cases);
   });
+  writeFileSync(path.join(at, 'alerts.yml'), rules);
+  const { code, said } = await promtool('test', 'rules', path.join(at, '0.yml'), path.join(at, '1.yml'));
+  assert.equal(code, 0, `the rules as they are: ${said}`);
   for (const [what, from, to] of [
     ['a budget a hundred times smaller', /14\.4 \* 0\.001/g, '14.4 * 0.00001'],
     ['no short window', / and sms_sidecar:sends_failed:ratio_rate5m > 14\.4 \* 0\.001/, ''],
