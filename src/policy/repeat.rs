@@ -4,7 +4,7 @@
 //! neither numbers nor texts are kept. Bounded: when it is full, the answered ones that
 //! would be forgotten first go, and what has no room is carried unremembered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use hmac::{Hmac, Mac};
@@ -126,7 +126,7 @@ enum State<A> {
 /// The memory. `A` is what repeats are answered with.
 #[derive(Clone, Debug)]
 pub struct Repeats<A> {
-    known: BTreeMap<Key, State<A>>,
+    known: HashMap<Key, State<A>>,
     ends: BTreeSet<(Moment, Key)>,
     most: usize,
     tickets: u64,
@@ -135,7 +135,7 @@ pub struct Repeats<A> {
 impl<A: Clone> Repeats<A> {
     /// Remembers so many messages.
     pub fn new(most: usize) -> Self {
-        Self { known: BTreeMap::new(), ends: BTreeSet::new(), most, tickets: 0 }
+        Self { known: HashMap::new(), ends: BTreeSet::new(), most, tickets: 0 }
     }
 
     /// What to do with this message. Not to be asked where [`window`] is zero.
