@@ -12,7 +12,7 @@ use crate::net::drain::Line;
 use crate::proxy::attempt::Tried;
 use crate::proxy::world::World;
 use crate::sms::{Cause, Door, Msisdn, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::{AttemptLine, CallEnded, Telemetry};
+use crate::telemetry::{AttemptLine, CallEnded, Parent, Telemetry};
 
 /// What is known of a call from the start.
 #[derive(Debug)]
@@ -69,6 +69,7 @@ impl Ended {
 
     /// Writes the call's line and counts it.
     pub(super) fn tell(&self, call: &Call, took: Duration, telemetry: &Telemetry) {
+        let parent = Parent::read(&call.request.headers);
         let lines: Vec<AttemptLine<'_>> = self.tried.iter().map(line).collect();
         CallEnded {
             id: &call.id,
@@ -84,6 +85,7 @@ impl Ended {
             certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
             remedy: self.diagnosis.as_ref().map(|diagnosis| diagnosis.remedy.as_str()),
             took,
+            parent: parent.as_ref(),
         }
         .emit(telemetry);
     }

@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::sms::{Cause, Certainty, Concern, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::Telemetry;
 use crate::telemetry::known::{NONE, bound};
+use crate::telemetry::{Parent, Telemetry};
 
 /// One attempt, as the call's line shows it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,8 @@ pub struct CallEnded<'a> {
     pub remedy: Option<&'a str>,
     /// From accepting the call to its answer.
     pub took: Duration,
+    /// The backend's span in which it made the call, if it named one.
+    pub parent: Option<&'a Parent>,
 }
 
 /// Writes a line at a level that is only known at run time.
@@ -91,6 +93,7 @@ impl CallEnded<'_> {
             remedy = self.remedy,
             attempts = attempts(self.attempts),
             took_ms = millis(self.took),
+            trace_id = self.parent.map(|parent| display(parent.trace)),
             "call {}",
             self.verdict,
         );

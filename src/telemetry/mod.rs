@@ -14,6 +14,7 @@ mod memory;
 mod passed;
 pub mod status;
 mod supply;
+mod trace;
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use memory::{Layout, ProviderLayout, RouteLayout};
 pub use passed::{TunnelEnded, TurnedAway};
 pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
+pub use trace::{Parent, SpanId, TraceId};
 
 use families::Families;
 use known::Known;

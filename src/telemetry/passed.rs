@@ -60,5 +60,6 @@ fn none(door: Door, verdict: Verdict, cause: Option<Cause>) -> CallEnded<'static
         certainty: None,
         remedy: None,
         took: Duration::ZERO,
+        parent: None,
     }
 }

@@ -15,8 +15,9 @@ use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
-    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, Layout, PossibleDuplicate, ReadResult,
-    Reloaded, Repeat, RouteFirstChoice, RouteLayout, STANDINGS, Shape, StandingChanged, Started, Telemetry, TokenExpiry, VaultRead,
+    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, Layout, Parent, PossibleDuplicate,
+    ReadResult, Reloaded, Repeat, RouteFirstChoice, RouteLayout, STANDINGS, Shape, SpanId, StandingChanged, Started, Telemetry,
+    TokenExpiry, TraceId, VaultRead,
 };
 
 /// A calendar that a test turns.
@@ -143,8 +144,14 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
         certainty: Some(Certainty::Certain),
         remedy: Some("write the new password to sms/main in vault local"),
         took: Duration::from_millis(170),
+        parent: Some(&parent()),
     }
     .emit(telemetry);
+}
+
+/// The backend's span in which it makes the call.
+fn parent() -> Parent {
+    Parent { trace: TraceId([0x4b; 16]), span: SpanId([7; 8]), sampled: true, state: String::new() }
 }
 
 #[test]
@@ -367,6 +374,7 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
         ("cause", "credential-rejected"),
         ("certainty", "certain"),
         ("remedy", "write the new password to sms/main in vault local"),
+        ("trace_id", "4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b"),
     ] {
         assert_eq!(line[field], value, "{field} in {text}");
     }
@@ -506,6 +514,7 @@ fn who_is_woken_decides_the_level() {
                 certainty: None,
                 remedy: None,
                 took: Duration::ZERO,
+                parent: None,
             }
             .emit(&bench.telemetry);
         });

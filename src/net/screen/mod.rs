@@ -4,6 +4,7 @@
 //! page speak with our credentials.
 
 mod target;
+mod trace;
 
 use http::header::{CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
 use http::request::Parts;
@@ -12,6 +13,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use crate::net::authority::{Authority, Scheme, plain};
 
 pub use target::{address, host};
+pub use trace::untrace;
 
 /// Names that concern one connection only, and never travel on.
 static HOP_BY_HOP: [HeaderName; 9] = [

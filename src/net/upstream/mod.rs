@@ -134,6 +134,7 @@ impl Client {
         let path = outgoing.url.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = outgoing.headers;
         screen::strip(&mut headers);
+        screen::untrace(&mut headers);
         headers.insert(HOST, HeaderValue::try_from(origin.host_header()).map_err(http::Error::from).map_err(wrong)?);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if !outgoing.body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(&outgoing.method) {

@@ -108,6 +108,7 @@ async fn a_request_goes_out_plain_and_whole() {
     outgoing.headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
     outgoing.headers.insert("proxy-authorization", HeaderValue::from_static("Basic x"));
     outgoing.headers.insert("authorization", HeaderValue::from_static("Basic y"));
+    outgoing.headers.insert("traceparent", HeaderValue::from_static("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     for _ in 0..2 {
         let reply = client.exchange(outgoing.clone(), SECOND).await.unwrap();
         assert_eq!((reply.status, &reply.body[..]), (StatusCode::OK, &b"ok"[..]));
@@ -119,7 +120,7 @@ async fn a_request_goes_out_plain_and_whole() {
     {
         assert!(text.contains(&format!("{line}\r\n")), "{line} in {text}");
     }
-    assert!(!text.contains("proxy-") && !text.contains("gzip"), "{text}");
+    assert!(!text.contains("proxy-") && !text.contains("gzip") && !text.contains("trace"), "{text}");
     assert_eq!(told.recv().await.unwrap().0, first, "the connection is used again");
 }
 

@@ -112,6 +112,7 @@ impl Bench {
             certainty: None,
             remedy: None,
             took,
+            parent: None,
         }
         .emit(&self.telemetry);
     }

@@ -1,0 +1,82 @@
+//! Headers in which a backend tells whom it calls where in its traces it does so. They are for
+//! us alone: a provider would learn from them which calls belong together, and `baggage` may
+//! hold anything. Taken out last, right before a request is written, whatever made it.
+
+use http::header::AUTHORIZATION;
+use http::{HeaderMap, HeaderName};
+
+/// W3C first, then what came before it and what some tracing systems use beside it.
+const NAMES: [&str; 6] = ["traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace"];
+const PREFIXES: [&str; 3] = ["x-b3-", "uberctx-", "x-datadog-"];
+
+/// Takes them out, except for those that a signature of the backend's own covers (only observe mode lets one
+/// through): a good request would be refused without them, and observing must not change what happens.
+pub fn untrace(headers: &mut HeaderMap) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| traces(name.as_str())).cloned().collect();
+    if gone.is_empty() {
+        return;
+    }
+    let signed = signed(headers);
+    for name in gone.into_iter().filter(|name| !signed.iter().any(|signed| name == signed.as_str())) {
+        headers.remove(name);
+    }
+}
+
+fn traces(name: &str) -> bool {
+    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// What `SignedHeaders=a;b` of an AWS signature names.
+fn signed(headers: &HeaderMap) -> Vec<String> {
+    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let list = authorization.split([',', ' ']).find_map(|part| part.strip_prefix("SignedHeaders="));
+    list.into_iter().flat_map(|list| list.split(';')).map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn left(lines: &[(&'static str, &'static str)]) -> Vec<String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(*name, value.parse().unwrap());
+        }
+        untrace(&mut headers);
+        let mut left: Vec<String> = headers.keys().map(ToString::to_string).collect();
+        left.sort_unstable();
+        left
+    }
+
+    #[test]
+    fn no_trace_is_left() {
+        let all = [
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"),
+            ("tracestate", "congo=1"),
+            ("baggage", "user=17"),
+            ("b3", "0"),
+            ("x-b3-traceid", "463ac35c9f6413ad"),
+            ("x-b3-sampled", "1"),
+            ("uber-trace-id", "1:2:0:1"),
+            ("uberctx-user", "17"),
+            ("sentry-trace", "1-2-1"),
+            ("x-datadog-trace-id", "1"),
+            ("content-type", "application/json"),
+            ("authorization", "Basic eDp5"),
+            ("x-trace", "the service's own"),
+        ];
+        assert_eq!(left(&all), ["authorization", "content-type", "x-trace"]);
+    }
+
+    #[test]
+    fn what_a_signature_covers_stays() {
+        let by = |authorization| left(&[("traceparent", "00-1-2-01"), ("baggage", "a=1"), ("authorization", authorization)]);
+        let covering = "AWS4-HMAC-SHA256 Credential=A/20260101/eu/sns/aws4_request, SignedHeaders=host;traceparent;x-amz-date, Signature=0";
+        assert_eq!(by(covering), ["authorization", "traceparent"]);
+        let tight = "AWS4-HMAC-SHA256 Credential=A/20260101/eu/sns/aws4_request,SignedHeaders=baggage;host,Signature=0";
+        assert_eq!(by(tight), ["authorization", "baggage"]);
+        assert_eq!(by("AWS4-HMAC-SHA256 Credential=A, SignedHeaders=host;x-amz-date, Signature=0"), ["authorization"]);
+        assert_eq!(by("Bearer traceparent"), ["authorization"]);
+    }
+}
