@@ -89,4 +89,5 @@ pub mod secret;
 pub mod sms;
 pub mod telemetry;
 mod tls;
+pub mod traces;
 pub mod vault;

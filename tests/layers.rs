@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["dialect", "policy", "diagnosis"],
     &["telemetry", "tls"],
     &["vault", "net"],
-    &["proxy", "admin"],
+    &["proxy", "admin", "traces"],
     &["config"],
     &["app"],
     &["cli"],

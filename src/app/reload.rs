@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::app::{App, reads, shape};
+use crate::app::{App, exporter, reads, shape};
 use crate::config::load;
 use crate::proxy::Parts;
 use crate::telemetry::Reloaded;
@@ -34,11 +34,14 @@ impl App {
             marker: self.marker.clone(),
             config: self.file.display().to_string(),
         };
+        let exporter = exporter(&loaded, &self.build)?;
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;
         // Not before it is certain: a reload that fails takes no series away.
         self.telemetry.reshape(&shape(&loaded, &self.loaded.listen, &self.build));
         self.proxy.retell();
         self.keeper.send_replace(keeper);
+        self.telemetry.trace(exporter.as_ref().map(|exporter| exporter.share()));
+        self.exporter.send_replace(exporter);
         let same = loaded.listen == self.loaded.listen && loaded.ca == self.loaded.ca;
         Ok((!same).then_some("[listen] or [intercept] changed and takes effect at the next start; the rest is in force"))
     }

@@ -127,6 +127,10 @@ pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
             problems.push(loaded.error(&Key::CaFile(provider.id.as_str().to_owned()), format!("this file cannot be read: {error}")));
         }
     }
+    let file = loaded.traces.as_ref().and_then(|traces| traces.ca_file.as_deref());
+    if let Some(error) = file.and_then(|file| fs::read(file).err()) {
+        problems.push(loaded.error(&Key::TracesCaFile, format!("this file cannot be read: {error}")));
+    }
     for (name, source) in &loaded.vault.sources {
         problems.extend(missing(source).into_iter().map(|file| {
             let what = format!("{} is not there: what this vault holds is unavailable until it is", file.display());

@@ -18,6 +18,7 @@ use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
 use crate::problem::{Problem, Report, Severity, read};
 use crate::proxy;
+use crate::traces;
 use crate::vault;
 
 pub use files::{hosts, inspect, load, uncovered};
@@ -37,6 +38,8 @@ pub struct Loaded {
     pub limits: Limits,
     /// How to log.
     pub log: Log,
+    /// Where spans go; none: there are none.
+    pub traces: Option<traces::Settings>,
     /// What somebody should know, and the texts it points into.
     pub warnings: Report,
     /// As the user named it.
@@ -57,6 +60,8 @@ pub enum Key {
     CaFile(String),
     /// A caller's `token`.
     Token(String),
+    /// The `ca_file` of `[traces]`.
+    TracesCaFile,
 }
 
 impl Loaded {

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) intercept: Option<Spanned<Intercept>>,
     pub(super) limits: Limits,
     pub(super) log: Log,
+    pub(super) traces: Option<Spanned<Traces>>,
     pub(super) vaults: Named<Vault>,
     pub(super) providers: Named<Provider>,
     pub(super) callers: Named<Caller>,
@@ -69,6 +70,15 @@ pub(super) struct Limits {
 pub(super) struct Log {
     pub(super) format: Option<Word>,
     pub(super) level: Option<Word>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Traces {
+    pub(super) endpoint: Option<Word>,
+    pub(super) sample: Option<Spanned<f64>>,
+    pub(super) service_name: Option<Word>,
+    pub(super) ca_file: Option<Word>,
 }
 
 #[derive(Default, Deserialize)]

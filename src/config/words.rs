@@ -75,6 +75,21 @@ pub(super) fn base_url(word: &str) -> Result<Uri, Wrong> {
     Ok(uri)
 }
 
+/// A collector of traces: the base URL below which it takes them.
+pub(super) fn collector(word: &str) -> Result<Uri, Wrong> {
+    let uri = web(word)?;
+    if word.contains(['?', '#']) {
+        return Err((
+            "a collector's base URL ends with its path",
+            "take the query away; what a collector wants to know of us, a local one can add",
+        ));
+    }
+    if uri.path().trim_end_matches('/').ends_with("/v1/traces") {
+        return Err(("this is the whole URL, and the base is wanted", "take `/v1/traces` away; it is put below the base"));
+    }
+    Ok(uri)
+}
+
 /// An HTTP proxy on the way out.
 pub(super) fn proxy(word: &str) -> Result<Uri, Wrong> {
     let uri = web(word)?;
@@ -90,6 +105,13 @@ fn web(word: &str) -> Result<Uri, Wrong> {
     }
     let named = uri.host().is_some_and(|host| !host.is_empty()) && matches!(uri.scheme_str(), Some("http" | "https"));
     if named { Ok(uri) } else { Err(wrong) }
+}
+
+/// A service's name in traces: one line that a person reads.
+pub(super) fn service(word: &str) -> Result<String, Wrong> {
+    let fit = (1..=100).contains(&word.chars().count()) && word.trim() == word && !word.chars().any(char::is_control);
+    let wrong = ("this is no name for a service", "write 1 to 100 characters on one line, as \"sms-sidecar\"");
+    if fit { Ok(word.to_owned()) } else { Err(wrong) }
 }
 
 /// A name that is fit to be a metric label, a log field and a URL's first segment.

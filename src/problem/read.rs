@@ -100,12 +100,13 @@ fn kind_of(found: &str) -> &'static str {
 
 /// The type's name as an operator would say it.
 fn spoken(wanted: &str) -> &str {
-    const SAID: [(&[&str], &str); 5] = [
+    const SAID: [(&[&str], &str); 6] = [
         (&["a string", "string"], "a string"),
         (&["a boolean", "bool"], "true or false"),
         (&["a sequence"], "a list"),
         (&["a map"], "a table"),
         (&["u8", "u16", "u32", "u64", "usize", "i64"], "a whole number"),
+        (&["f64"], "a number"),
     ];
     let named = SAID.iter().find(|(names, _)| names.contains(&wanted)).map(|(_, said)| *said);
     named.unwrap_or(if wanted.starts_with("struct ") || wanted.contains("struct") { "a table" } else { wanted })

@@ -4,8 +4,12 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use http::{Method, Uri};
+
+use crate::clock::Moment;
 use crate::diagnosis::Learned;
 use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
+use crate::net::authority::Authority;
 use crate::policy::{Attempt, Held};
 use crate::proxy::link::{Link, lost_finding, unsent};
 use crate::proxy::login::{NoPass, Pass};
@@ -34,7 +38,23 @@ pub(super) struct Tried {
     pub(super) status: Option<u16>,
     /// What the provider said in the backend's own dialect, our secrets masked.
     pub(super) native: Option<Reply>,
+    /// None: it came to no request.
+    pub(super) hop: Option<Hop>,
+    pub(super) began: Moment,
     pub(super) took: Duration,
+}
+
+/// Whom a request went to, and how; never its path or query.
+#[derive(Clone, Debug)]
+pub(super) struct Hop {
+    pub(super) method: Method,
+    pub(super) at: Authority,
+}
+
+impl Hop {
+    pub(super) fn of(method: &Method, url: &Uri) -> Option<Self> {
+        Some(Self { method: method.clone(), at: Authority::of(url)? })
+    }
 }
 
 /// One attempt to be made.
@@ -67,6 +87,7 @@ struct Came {
     held: Held,
     reply: Option<Reply>,
     status: Option<u16>,
+    hop: Option<Hop>,
 }
 
 impl Link {
@@ -77,7 +98,7 @@ impl Link {
             Err(none) => {
                 let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);
-                Came { finding, learned: Vec::new(), held, reply: None, status: None }
+                Came { finding, learned: Vec::new(), held, reply: None, status: None, hop: None }
             }
             Ok(pass) => self.exchange(task, &pass, self.around.now().since(began)).await,
         };
@@ -102,28 +123,29 @@ impl Link {
             ended: Duration::ZERO,
             inherited: false,
         };
-        let Came { finding, learned, reply: native, status, .. } = came;
-        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding, learned, status, native, took }
+        let Came { finding, learned, reply: native, status, hop, .. } = came;
+        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding, learned, status, native, hop, began, took }
     }
 
     async fn exchange(&self, task: &Task<'_>, pass: &Pass, gone: Duration) -> Came {
-        let came = |finding, reply, status| Came { finding, learned: Vec::new(), held: pass.held, reply, status };
+        let came = |finding, hop| Came { finding, learned: Vec::new(), held: pass.held, reply: None, status: None, hop };
         let (timeout, left) = (self.provider.timeout, task.left.saturating_sub(gone));
         if !gone.is_zero() && left < timeout.min(LEAST_TIME) {
             let mut finding = unsent(Cause::Timeout);
             finding.says = Some("getting its credential or token took the time that was left".to_owned());
-            return came(finding, None, None);
+            return came(finding, None);
         }
         let outgoing = match self.written(task, pass) {
             Ok(outgoing) => outgoing,
             Err(Untranslatable { cause, why }) => {
                 let mut finding = unsent(cause);
                 finding.says = Some(why);
-                return came(finding, None, None);
+                return came(finding, None);
             }
         };
+        let hop = Hop::of(&outgoing.method, &outgoing.url);
         match self.client.exchange(outgoing, timeout.min(left.max(LEAST_TIME))).await {
-            Err(lost) => came(lost_finding(&lost), None, None),
+            Err(lost) => came(lost_finding(&lost), hop),
             Ok(reply) => {
                 // First of all: its words go to the log, too.
                 let reply = self.without_secrets(reply, pass);
@@ -132,7 +154,7 @@ impl Link {
                     finding.conceal(message.text.expose());
                 }
                 let (learned, status) = (self.narrow(&mut finding, &reply, pass), Some(reply.status.as_u16()));
-                Came { finding, learned, held: pass.held, status, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
+                Came { finding, learned, held: pass.held, status, hop, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
             }
         }
     }

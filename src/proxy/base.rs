@@ -21,6 +21,11 @@ impl Base {
         Self { at, own: path(own), described: path(described) }
     }
 
+    /// The account's own host and port.
+    pub(super) fn authority(&self) -> Option<&Authority> {
+        self.at.as_ref()
+    }
+
     /// Whether the account's own host and port are these, whatever the scheme.
     pub(super) fn is_at(&self, authority: &Authority) -> bool {
         self.at.as_ref().is_some_and(|at| at.host == authority.host && at.port == authority.port)

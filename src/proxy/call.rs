@@ -70,7 +70,7 @@ impl Ended {
     /// Writes the call's line and counts it.
     pub(super) fn tell(&self, call: &Call, took: Duration, telemetry: &Telemetry) {
         let parent = Parent::read(&call.request.headers);
-        let lines: Vec<AttemptLine<'_>> = self.tried.iter().map(line).collect();
+        let lines: Vec<AttemptLine<'_>> = self.tried.iter().map(|tried| line(tried, call.began)).collect();
         CallEnded {
             id: &call.id,
             caller: call.caller.as_deref(),
@@ -81,6 +81,8 @@ impl Ended {
             recipient: self.recipient.as_ref(),
             attempts: &lines,
             verdict: self.verdict,
+            method: call.request.method.as_str(),
+            status: self.reply.status.as_u16(),
             cause: self.cause,
             certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
             remedy: self.diagnosis.as_ref().map(|diagnosis| diagnosis.remedy.as_str()),
@@ -91,7 +93,8 @@ impl Ended {
     }
 }
 
-fn line(tried: &Tried) -> AttemptLine<'_> {
+fn line(tried: &Tried, call: Moment) -> AttemptLine<'_> {
+    let at = tried.hop.as_ref().map(|hop| &hop.at).or(tried.link.base.authority());
     AttemptLine {
         provider: &tried.link.provider.id,
         kind: tried.kind,
@@ -99,6 +102,9 @@ fn line(tried: &Tried) -> AttemptLine<'_> {
         certainty: tried.outcome().cause().map(|_| tried.finding.certainty),
         status: tried.status,
         says: tried.finding.says.as_deref(),
+        method: tried.hop.as_ref().map(|hop| hop.method.as_str()),
+        server: at.map(|at| (at.host.as_str(), at.port)),
+        after: tried.began.since(call),
         took: tried.took,
     }
 }

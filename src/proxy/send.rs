@@ -252,8 +252,9 @@ impl Tried {
         let finding = crate::proxy::link::unsent(Cause::NotTranslatable);
         let outcome = finding.outcome.clone();
         let attempt = Attempt { account, credential: link.newest(), outcome, wait: None, ended: Duration::ZERO, inherited: false };
-        let (link, kind, learned, took) = (Arc::clone(link), Kind::Send, Vec::new(), Duration::ZERO);
-        Self { link, kind, attempt, finding, learned, status: None, native: None, took }
+        let (began, took) = (link.around.now(), Duration::ZERO);
+        let (link, kind, learned) = (Arc::clone(link), Kind::Send, Vec::new());
+        Self { link, kind, attempt, finding, learned, status: None, native: None, hop: None, began, took }
     }
 }
 

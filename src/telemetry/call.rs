@@ -23,6 +23,12 @@ pub struct AttemptLine<'a> {
     pub status: Option<u16>,
     /// The service's own code and words, cleaned and cut by the dialect.
     pub says: Option<&'a str>,
+    /// The request's method, if it came to a request.
+    pub method: Option<&'a str>,
+    /// The host and port it was for.
+    pub server: Option<(&'a str, u16)>,
+    /// How long after the call it began.
+    pub after: Duration,
     /// How long it took.
     pub took: Duration,
 }
@@ -48,6 +54,10 @@ pub struct CallEnded<'a> {
     pub attempts: &'a [AttemptLine<'a>],
     /// What the backend was told.
     pub verdict: Verdict,
+    /// The method of the backend's request.
+    pub method: &'a str,
+    /// The HTTP status it was answered with.
+    pub status: u16,
     /// Why, where it was no success; after a rescue, why a rescue was needed.
     pub cause: Option<Cause>,
     /// How sure the cause is.
@@ -78,6 +88,7 @@ impl CallEnded<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         self.count(telemetry);
         telemetry.memory.call(self);
+        let trace = telemetry.tracer.call(self, telemetry);
         line!(
             self.level(),
             id = self.id,
@@ -93,7 +104,7 @@ impl CallEnded<'_> {
             remedy = self.remedy,
             attempts = attempts(self.attempts),
             took_ms = millis(self.took),
-            trace_id = self.parent.map(|parent| display(parent.trace)),
+            trace_id = trace.map(display),
             "call {}",
             self.verdict,
         );

@@ -41,6 +41,7 @@ impl AttemptEnded<'_> {
             families.upstream_responses.with_label_values(&[provider, kind, label]).inc();
         }
         telemetry.memory.attempt(self);
+        telemetry.tracer.attempt(self, telemetry);
         tracing::debug!(
             provider = self.provider.as_str(),
             kind,

@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
 use crate::telemetry::ages::Ages;
 use crate::telemetry::known::{Known, NONE, OTHER};
-use crate::telemetry::{Build, ReadResult, RouteLayout, Shape};
+use crate::telemetry::{Build, Loss, ReadResult, RouteLayout, Shape};
 
 /// Every value of `provider_standing`'s label, in the order of how bad it is.
 pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
@@ -45,6 +45,8 @@ pub(super) struct Families {
     pub(super) reloads: IntCounterVec,
     pub(super) config_timestamp: IntGaugeVec,
     pub(super) ca_expiry: IntGaugeVec,
+    pub(super) spans_exported: IntCounterVec,
+    pub(super) spans_dropped: IntCounterVec,
     dialect_info: IntGaugeVec,
     build_info: IntGaugeVec,
 }
@@ -103,6 +105,8 @@ impl Families {
             reloads: on.counter("reloads_total", "Config reloads; a bad one keeps the old config.", &["result"])?,
             config_timestamp: on.gauge("config_timestamp_seconds", "When the config in use was loaded.", &[])?,
             ca_expiry: on.gauge("ca_expiry_timestamp_seconds", "When the local CA's certificate runs out.", &[])?,
+            spans_exported: on.counter("spans_exported_total", "Spans that the collector of traces took.", &[])?,
+            spans_dropped: on.counter("spans_dropped_total", "Spans that reach nobody; no call waits or fails for it.", &["reason"])?,
             dialect_info: on.gauge("dialect_info", "1 for each loaded dialect and where it came from.", &["dialect", "source"])?,
             build_info: on.gauge("build_info", "1, with the build in its labels.", &["version", "commit"])?,
         })
@@ -133,6 +137,14 @@ impl Families {
         }
         let Build { version, commit } = &shape.build;
         self.build_info.with_label_values(&[version, commit]).set(1);
+    }
+
+    /// Bears what only a config with traces has.
+    pub(super) fn bear_spans(&self) {
+        self.spans_exported.with_label_values::<&str>(&[]);
+        for loss in Loss::ALL {
+            self.spans_dropped.with_label_values(&[loss.as_str()]);
+        }
     }
 
     fn bear_provider(&self, provider: &str) {

@@ -35,11 +35,12 @@ pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use memory::{Layout, ProviderLayout, RouteLayout};
 pub use passed::{TunnelEnded, TurnedAway};
 pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
-pub use trace::{Parent, SpanId, TraceId};
+pub use trace::{Loss, Parent, SpanId, Spans, SpansExported, SpansLost, TraceId};
 
 use families::Families;
 use known::Known;
 use memory::Memory;
+use trace::Tracer;
 
 /// What the config names, and so which series there are.
 #[derive(Clone, Debug, Default)]
@@ -72,6 +73,7 @@ type Entry = (String, String);
 pub struct Telemetry {
     families: Families,
     memory: Memory,
+    tracer: Tracer,
     known: Mutex<Arc<Known>>,
     /// Vault entries whose last read failed, and how: a failure is logged when it begins and when it ends.
     failing: Mutex<BTreeMap<Entry, ReadResult>>,
@@ -84,7 +86,8 @@ impl Telemetry {
         let families = Families::register(registry, Arc::clone(&clock))?;
         families.bear(shape);
         let memory = Memory::new(shape, Arc::clone(&clock));
-        Ok(Self { families, memory, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default(), clock })
+        let tracer = Tracer::new(Arc::clone(&clock));
+        Ok(Self { families, memory, tracer, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default(), clock })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
@@ -96,6 +99,19 @@ impl Telemetry {
         // An entry that is no longer named would count as failing for ever; the others are read again at once.
         self.failing.lock().unwrap_or_else(PoisonError::into_inner).clear();
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    /// From now on this share of the calls is traced where the backend does not say itself; none: no call at all.
+    pub fn trace(&self, share: Option<f64>) {
+        if share.is_some() {
+            self.families.bear_spans();
+        }
+        self.tracer.share(share);
+    }
+
+    /// The spans that are to be exported, for the one who does it: later calls get none.
+    pub fn spans(&self) -> Option<Spans> {
+        self.tracer.far_end()
     }
 
     /// What ops look at, at this moment.

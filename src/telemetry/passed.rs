@@ -56,6 +56,8 @@ fn none(door: Door, verdict: Verdict, cause: Option<Cause>) -> CallEnded<'static
         recipient: None,
         attempts: &[],
         verdict,
+        method: "",
+        status: 0,
         cause,
         certainty: None,
         remedy: None,

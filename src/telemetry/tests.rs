@@ -126,10 +126,23 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
         certainty: Some(Certainty::Certain),
         status: Some(401),
         says: Some("105 \u{1b}[31mNo such login\n{\"level\":\"forged\"}"),
+        method: Some("POST"),
+        server: Some(("main.test", 8443)),
+        after: Duration::from_millis(2),
         took,
     };
-    let second =
-        AttemptLine { provider: &backup, kind: Kind::Send, outcome: &accepted, certainty: None, status: Some(200), says: None, took };
+    let second = AttemptLine {
+        provider: &backup,
+        kind: Kind::Send,
+        outcome: &accepted,
+        certainty: None,
+        status: Some(200),
+        says: None,
+        method: Some("POST"),
+        server: Some(("api.test", 443)),
+        after: Duration::from_millis(85),
+        took,
+    };
     CallEnded {
         id: "c-1",
         caller: Some("backend"),
@@ -140,6 +153,8 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
         recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
         attempts: &[first, second],
         verdict: Verdict::Accepted,
+        method: "POST",
+        status: 200,
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
         remedy: Some("write the new password to sms/main in vault local"),
@@ -510,6 +525,8 @@ fn who_is_woken_decides_the_level() {
                 recipient: None,
                 attempts: &[],
                 verdict,
+                method: "POST",
+                status: 200,
                 cause,
                 certainty: None,
                 remedy: None,

@@ -6,6 +6,7 @@ mod doors;
 mod judge;
 mod routes;
 mod templates;
+mod traces;
 mod vaults;
 
 use std::path::Path;
@@ -35,6 +36,7 @@ pub(super) fn file((name, text): (&str, &str), folder: &Path, file: &File, catal
     let (ca, other_hosts) = doors::intercept(&mut judge, file);
     let limits = doors::limits(&mut judge, file);
     let log = log(&mut judge, file);
+    let traces = traces::traces(&mut judge, file);
     routes::slow(&mut judge, file, &providers, &routes);
     routes::abroad(&mut judge, file, &providers);
     routes::senders(&mut judge, file, &providers, &routes);
@@ -51,7 +53,7 @@ pub(super) fn file((name, text): (&str, &str), folder: &Path, file: &File, catal
         pass_401: file.pass_401,
     };
     let (file, places) = (name.to_owned(), judge.places);
-    (Loaded { proxy, vault, listen, ca, limits, log, warnings: Report::default(), file, places }, judge.problems)
+    (Loaded { proxy, vault, listen, ca, limits, log, traces, warnings: Report::default(), file, places }, judge.problems)
 }
 
 fn log(judge: &mut Judge<'_>, file: &File) -> Log {

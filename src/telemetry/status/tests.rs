@@ -96,8 +96,18 @@ impl Bench {
     fn send(&self, by: &str, outcome: &Outcome, verdict: Verdict) {
         let (provider, took) = (ProviderId::new(by), Duration::from_millis(80));
         AttemptEnded { provider: &provider, kind: Kind::Send, outcome, status: Some(200), took }.emit(&self.telemetry);
-        let line =
-            AttemptLine { provider: &provider, kind: Kind::Send, outcome, certainty: None, status: Some(200), says: Some("said"), took };
+        let line = AttemptLine {
+            provider: &provider,
+            kind: Kind::Send,
+            outcome,
+            certainty: None,
+            status: Some(200),
+            says: Some("said"),
+            method: Some("POST"),
+            server: None,
+            after: Duration::ZERO,
+            took,
+        };
         CallEnded {
             id: "c-1",
             caller: None,
@@ -108,6 +118,8 @@ impl Bench {
             recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
             attempts: &[line],
             verdict,
+            method: "POST",
+            status: 200,
             cause: outcome.cause(),
             certainty: None,
             remedy: None,

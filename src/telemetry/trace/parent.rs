@@ -141,7 +141,7 @@ mod tests {
             format!("00-{TRACE}-{SPAN}-01-more"),
             format!("cc-{TRACE}-{SPAN}-01more"),
             format!("00-{}-{SPAN}-01", TRACE.replace('4', "g")),
-            format!("00-{}-{SPAN}-01", TRACE.trim_start_matches("4")),
+            format!("00-{}-{SPAN}-01", TRACE.trim_start_matches('4')),
             format!("00-{TRACE}0-{SPAN}-01"),
             format!("00_{TRACE}_{SPAN}_01"),
             format!(" 00-{TRACE}-{SPAN}-01"),

@@ -6,9 +6,9 @@ import { fileURLToPath } from 'node:url';
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 export const NODES = { 20: `${HERE}node_modules/node20/bin/node`, 22: `${HERE}node_modules/node22/bin/node`, 24: `${HERE}node_modules/node24/bin/node` };
 
-/** Plays `order` with `client`; returns what the client made of each answer. */
-export async function play({ node = 20, client, env = {}, ...order }) {
-  const child = spawn(NODES[node], [`${HERE}clients/play.js`, JSON.stringify({ client, ...order })], {
+/** Plays `order` with `client`; returns what the client made of each answer. `script` is another player than the usual. */
+export async function play({ node = 20, client, script = 'play.js', env = {}, ...order }) {
+  const child = spawn(NODES[node], [`${HERE}clients/${script}`, JSON.stringify({ client, ...order })], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'],
   });
   let out = '';

@@ -152,6 +152,9 @@ class Sidecar {
     }
   }
 
+  /** Has it read its config again. Not by `child.kill`: that would make `stop` believe that it was told to end. */
+  reload() { process.kill(this.child.pid, 'SIGHUP'); }
+
   /** Ends it and waits for its end; one that was told already is not told twice, for that means "at once". */
   async stop(signal = 'SIGTERM') {
     if (this.child.exitCode === null && this.child.signalCode === null && !this.child.killed) this.child.kill(signal);
