@@ -4,7 +4,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use http::{Method, Uri};
+use http::Method;
 
 use crate::clock::Moment;
 use crate::diagnosis::Learned;
@@ -38,23 +38,12 @@ pub(super) struct Tried {
     pub(super) status: Option<u16>,
     /// What the provider said in the backend's own dialect, our secrets masked.
     pub(super) native: Option<Reply>,
-    /// None: it came to no request.
-    pub(super) hop: Option<Hop>,
+    /// How it was asked; none: it came to no request.
+    pub(super) method: Option<Method>,
+    /// Where, if not at the account's own address: only what is observed goes elsewhere.
+    pub(super) elsewhere: Option<Authority>,
     pub(super) began: Moment,
     pub(super) took: Duration,
-}
-
-/// Whom a request went to, and how; never its path or query.
-#[derive(Clone, Debug)]
-pub(super) struct Hop {
-    pub(super) method: Method,
-    pub(super) at: Authority,
-}
-
-impl Hop {
-    pub(super) fn of(method: &Method, url: &Uri) -> Option<Self> {
-        Some(Self { method: method.clone(), at: Authority::of(url)? })
-    }
 }
 
 /// One attempt to be made.
@@ -87,7 +76,7 @@ struct Came {
     held: Held,
     reply: Option<Reply>,
     status: Option<u16>,
-    hop: Option<Hop>,
+    method: Option<Method>,
 }
 
 impl Link {
@@ -98,7 +87,7 @@ impl Link {
             Err(none) => {
                 let NoPass { mut finding, held, detail } = *none;
                 finding.says = finding.says.or(detail);
-                Came { finding, learned: Vec::new(), held, reply: None, status: None, hop: None }
+                Came { finding, learned: Vec::new(), held, reply: None, status: None, method: None }
             }
             Ok(pass) => self.exchange(task, &pass, self.around.now().since(began)).await,
         };
@@ -123,12 +112,13 @@ impl Link {
             ended: Duration::ZERO,
             inherited: false,
         };
-        let Came { finding, learned, reply: native, status, hop, .. } = came;
-        Tried { link: Arc::clone(self), kind: task.kind, attempt, finding, learned, status, native, hop, began, took }
+        let Came { finding, learned, reply: native, status, method, .. } = came;
+        let (link, elsewhere) = (Arc::clone(self), None);
+        Tried { link, kind: task.kind, attempt, finding, learned, status, native, method, elsewhere, began, took }
     }
 
     async fn exchange(&self, task: &Task<'_>, pass: &Pass, gone: Duration) -> Came {
-        let came = |finding, hop| Came { finding, learned: Vec::new(), held: pass.held, reply: None, status: None, hop };
+        let came = |finding, method| Came { finding, learned: Vec::new(), held: pass.held, reply: None, status: None, method };
         let (timeout, left) = (self.provider.timeout, task.left.saturating_sub(gone));
         if !gone.is_zero() && left < timeout.min(LEAST_TIME) {
             let mut finding = unsent(Cause::Timeout);
@@ -143,9 +133,9 @@ impl Link {
                 return came(finding, None);
             }
         };
-        let hop = Hop::of(&outgoing.method, &outgoing.url);
+        let method = Some(outgoing.method.clone());
         match self.client.exchange(outgoing, timeout.min(left.max(LEAST_TIME))).await {
-            Err(lost) => came(lost_finding(&lost), hop),
+            Err(lost) => came(lost_finding(&lost), method),
             Ok(reply) => {
                 // First of all: its words go to the log, too.
                 let reply = self.without_secrets(reply, pass);
@@ -154,7 +144,7 @@ impl Link {
                     finding.conceal(message.text.expose());
                 }
                 let (learned, status) = (self.narrow(&mut finding, &reply, pass), Some(reply.status.as_u16()));
-                Came { finding, learned, held: pass.held, status, hop, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
+                Came { finding, learned, held: pass.held, status, method, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
             }
         }
     }

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Method;
+
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::dialect::{Reply, Request};
@@ -94,7 +96,7 @@ impl Ended {
 }
 
 fn line(tried: &Tried, call: Moment) -> AttemptLine<'_> {
-    let at = tried.hop.as_ref().map(|hop| &hop.at).or(tried.link.base.authority());
+    let at = tried.elsewhere.as_ref().or(tried.link.base.authority());
     AttemptLine {
         provider: &tried.link.provider.id,
         kind: tried.kind,
@@ -102,7 +104,7 @@ fn line(tried: &Tried, call: Moment) -> AttemptLine<'_> {
         certainty: tried.outcome().cause().map(|_| tried.finding.certainty),
         status: tried.status,
         says: tried.finding.says.as_deref(),
-        method: tried.hop.as_ref().map(|hop| hop.method.as_str()),
+        method: tried.method.as_ref().map(Method::as_str),
         server: at.map(|at| (at.host.as_str(), at.port)),
         after: tried.began.since(call),
         took: tried.took,

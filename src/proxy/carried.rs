@@ -12,7 +12,7 @@ use crate::net::authority::Authority;
 use crate::policy::Attempt;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{passed, refused};
-use crate::proxy::attempt::{Hop, Say, Task, Tried};
+use crate::proxy::attempt::{Say, Task, Tried};
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::callers::shown;
 use crate::proxy::link::{Link, lost_finding};
@@ -115,7 +115,7 @@ impl Proxy {
     async fn watched(&self, call: &Call, link: &Arc<Link>, kind: Kind, reference: &str) -> (Tried, Option<Reply>) {
         let began = self.now();
         let outgoing = as_it_came(call, link);
-        let hop = outgoing.as_ref().and_then(|outgoing| Hop::of(&outgoing.method, &outgoing.url));
+        let method = outgoing.as_ref().map(|outgoing| outgoing.method.clone());
         let (finding, reply) = match outgoing {
             None => (crate::proxy::link::unsent(Cause::EndpointWrong), None),
             Some(outgoing) => match link.client.exchange_theirs(outgoing, CARRIED).await {
@@ -133,8 +133,8 @@ impl Proxy {
         let outcome = finding.outcome.clone();
         let (credential, wait) = (link.newest(), finding.retry_after);
         let attempt = Attempt { account: 0, credential, outcome, wait, ended: took, inherited: false };
-        let (link, learned) = (Arc::clone(link), Vec::new());
-        (Tried { link, kind, attempt, finding, learned, status, native: None, hop, began, took }, reply)
+        let (link, learned, elsewhere) = (Arc::clone(link), Vec::new(), call.authority().cloned());
+        (Tried { link, kind, attempt, finding, learned, status, native: None, method, elsewhere, began, took }, reply)
     }
 
     fn nobody(dialect: &Dialect, operation: Operation) -> Ended {

@@ -254,7 +254,7 @@ impl Tried {
         let attempt = Attempt { account, credential: link.newest(), outcome, wait: None, ended: Duration::ZERO, inherited: false };
         let (began, took) = (link.around.now(), Duration::ZERO);
         let (link, kind, learned) = (Arc::clone(link), Kind::Send, Vec::new());
-        Self { link, kind, attempt, finding, learned, status: None, native: None, hop: None, began, took }
+        Self { link, kind, attempt, finding, learned, status: None, native: None, method: None, elsewhere: None, began, took }
     }
 }
 
