@@ -70,27 +70,37 @@ impl Exporter {
         self.settings.sample
     }
 
-    /// Exports until another config or the end of the process, and then what is left.
-    async fn serve(&self, spans: &mut Spans, current: &mut Current, telemetry: &Telemetry, drain: &Drain) {
-        let mut last = false;
-        while !last {
-            last = tokio::select! {
-                () = spans.due(GATHER) => false,
-                Ok(()) = current.changed() => true,
-                () = landed(drain) => true,
+    /// Exports until another config or the end of the process, and then what is left. True: it was the end.
+    async fn serve(&self, spans: &mut Spans, current: &Current, telemetry: &Telemetry, drain: &Drain) -> bool {
+        loop {
+            let last = tokio::select! {
+                () = spans.due(GATHER) => None,
+                () = news(current) => Some(false),
+                () = landed(drain) => Some(true),
             };
-            while let Some(batch) = spans.take() {
-                let count = batch.len();
-                match self.deliver(batch, drain).await {
-                    Ok(rejected) => told(count, rejected, spans, telemetry),
-                    Err(problem) => SpansLost { spans: count, loss: problem.loss, problem: &problem.what }.emit(telemetry),
-                }
+            self.flush(spans, current, telemetry, drain).await;
+            if let Some(end) = last {
+                return end;
+            }
+        }
+    }
+
+    /// Exports what waits.
+    async fn flush(&self, spans: &mut Spans, current: &Current, telemetry: &Telemetry, drain: &Drain) {
+        while let Some(batch) = spans.take() {
+            let count = batch.len();
+            let came = self.deliver(batch, current, drain).await;
+            let failed = came.is_err();
+            told(count, came, spans.left(), telemetry);
+            // Another may do better; at the end of the process there is no time for more.
+            if failed && is_over(current, drain) {
+                return;
             }
         }
     }
 
     /// Sends one batch, again where it was surely not taken. Gives how many of it the collector refused.
-    async fn deliver(&self, batch: Vec<Span>, drain: &Drain) -> Result<usize, Trouble> {
+    async fn deliver(&self, batch: Vec<Span>, current: &Current, drain: &Drain) -> Result<usize, Trouble> {
         let body = otlp::request(batch, &self.settings.service_name, &self.version);
         let mut pauses = PAUSES.into_iter();
         loop {
@@ -104,7 +114,7 @@ impl Exporter {
             let (true, Some(pause)) = (trouble.again, pauses.next()) else { return Err(trouble) };
             tokio::select! {
                 () = sleep(trouble.wait.unwrap_or(pause).clamp(pause, PATIENCE)) => {}
-                () = drain.reached(Phase::Draining) => return Err(trouble),
+                () = over(current, drain) => return Err(trouble),
             }
         }
     }
@@ -118,32 +128,56 @@ impl Exporter {
 
 /// Exports spans as long as the process lives, to whichever collector the config names.
 pub async fn export(mut current: Current, mut spans: Spans, telemetry: Arc<Telemetry>, drain: Drain) {
-    loop {
-        // Looked at first: what the last round brought is exported once more before the end.
-        let ending = drain.phase() > Phase::Serving;
+    let mut end = false;
+    while !end {
         let exporter = current.borrow_and_update().clone();
         if let Some(exporter) = exporter {
             // The end of the process waits for it, for a moment.
             let guest = drain.guest();
-            exporter.serve(&mut spans, &mut current, &telemetry, &drain).await;
+            end = exporter.serve(&mut spans, &current, &telemetry, &drain).await;
             drop(guest);
         } else {
-            tokio::select! {
-                Ok(()) = current.changed() => {}
-                () = drain.reached(Phase::Draining) => {}
-            }
+            over(&current, &drain).await;
+            end = !current.has_changed().unwrap_or_default();
         }
-        if ending {
-            return;
-        }
+    }
+    if spans.left() > 0 {
+        SpansLost { spans: spans.left(), loss: Loss::Failed, problem: "the process ended first" }.emit(&telemetry);
     }
 }
 
-fn told(count: usize, rejected: usize, spans: &Spans, telemetry: &Telemetry) {
-    SpansExported { spans: count.saturating_sub(rejected), left: spans.left() }.emit(telemetry);
-    if rejected > 0 {
-        SpansLost { spans: rejected, loss: Loss::Refused, problem: "the collector refuses some of the spans" }.emit(telemetry);
+/// Counts what became of a batch of so many.
+fn told(count: usize, came: Result<usize, Trouble>, left: usize, telemetry: &Telemetry) {
+    match came {
+        Ok(rejected) => {
+            SpansExported { spans: count.saturating_sub(rejected), left }.emit(telemetry);
+            if rejected > 0 {
+                SpansLost { spans: rejected, loss: Loss::Refused, problem: "the collector refuses some of the spans" }.emit(telemetry);
+            }
+        }
+        Err(Trouble { loss, what, .. }) => SpansLost { spans: count, loss, problem: &what }.emit(telemetry),
     }
+}
+
+/// Another config came; it stays news to whoever looks next.
+async fn news(current: &Current) {
+    let mut current = current.clone();
+    if current.changed().await.is_err() {
+        // Nobody is left to bring one.
+        std::future::pending::<()>().await;
+    }
+}
+
+/// This collector is not to be waited for: another config came, or the process begins to end.
+async fn over(current: &Current, drain: &Drain) {
+    tokio::select! {
+        () = news(current) => {}
+        () = drain.reached(Phase::Draining) => {}
+    }
+}
+
+fn is_over(current: &Current, drain: &Drain) -> bool {
+    current.has_changed().unwrap_or_default() || drain.phase() > Phase::Serving
 }
 
 /// The process ends and the last call has landed.

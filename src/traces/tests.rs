@@ -112,11 +112,11 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
 async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
     let (exporter, mut told) = collector(2).await;
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.deliver(vec![Span::default()], &Drain::default()).await, Ok(0));
+    assert_eq!(exporter.deliver(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await, Ok(0));
     assert!(began.elapsed() >= Duration::from_secs(18), "twice 9 s: {:?}", began.elapsed());
     assert_eq!((told.recv().await, told.recv().await, told.recv().await), (Some(0), Some(1), Some(2)));
     let (exporter, mut told) = collector(usize::MAX).await;
-    let trouble = exporter.deliver(vec![Span::default()], &Drain::default()).await.unwrap_err();
+    let trouble = exporter.deliver(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await.unwrap_err();
     assert_eq!(trouble.loss, Loss::Failed);
     told.close();
     let mut tries = 0;
@@ -132,7 +132,7 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     let drain = Drain::default();
     drain.enter(Phase::Draining);
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.deliver(vec![Span::default()], &drain).await.unwrap_err().loss, Loss::Failed);
+    assert_eq!(exporter.deliver(vec![Span::default()], &watch::channel(None).1, &drain).await.unwrap_err().loss, Loss::Failed);
     assert!(began.elapsed() <= LAST, "{:?}", began.elapsed());
 }
 
@@ -169,4 +169,21 @@ async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_change
     drain.enter(Phase::Draining);
     task.await.unwrap();
     assert_eq!(told.recv().await, Some(0), "the last ones, too");
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_config_ends_the_patience_with_a_collector_that_fails() {
+    let (exporter, mut told) = collector(usize::MAX).await;
+    let (current, receiver) = watch::channel(None);
+    let began = tokio::time::Instant::now();
+    let drain = Drain::default();
+    let deliver = exporter.deliver(vec![Span::default()], &receiver, &drain);
+    let change = async {
+        assert_eq!(told.recv().await, Some(0));
+        current.send_replace(None);
+    };
+    let (trouble, ()) = tokio::join!(deliver, change);
+    assert_eq!(trouble.unwrap_err().loss, Loss::Failed);
+    assert!(began.elapsed() < PAUSES[0], "{:?}", began.elapsed());
+    assert!(receiver.has_changed().unwrap(), "and it is still news to whoever looks next");
 }

@@ -1,13 +1,16 @@
 // Traces: a span a call and an attempt, the backend's own context taken from it and kept from every provider, and a
 // collector that fails costs no call anything.
 import assert from 'node:assert/strict';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
+import http from 'node:http';
+import path from 'node:path';
 import { describe, test } from 'node:test';
 
 import { collector } from './lib/collector.js';
 import { play } from './lib/play.js';
-import { call } from './lib/sidecar.js';
+import { call, cli, folder } from './lib/sidecar.js';
 import { SAYS, TEXT, TO, delivered, eventually, stage } from './lib/stage.js';
+import { testAuthority } from './lib/tls.js';
 import { toml } from './lib/toml.js';
 
 const TRACE = '4bf92f3577b34da6a3ce929d0e0e4736';
@@ -136,6 +139,51 @@ describe('no provider sees a trace header', () => {
     await call(`${proxy.door}/aws-sns${path}`, { ...request, headers: { ...request.headers, ...CONTEXT, authorization } });
     const [{ headers }] = fakes['aws-sns'].received;
     assert.deepEqual([headers.traceparent, headers.tracestate, headers.baggage], [CONTEXT.traceparent, undefined, undefined]);
+  });
+});
+
+test('a request to a host that is no provider\'s keeps its trace: those are the backend\'s own services', async (t) => {
+  const { proxy } = await stage(t);
+  const other = http.createServer((request, reply) => reply.end(JSON.stringify(request.headers))).listen(0, '127.0.0.1');
+  t.after(() => other.close());
+  await new Promise((resolve) => { other.once('listening', resolve); });
+  const [host, port] = proxy.listen.proxy.split(':');
+  const seen = await new Promise((resolve, reject) => {
+    const request = http.get({ host, port, path: `http://127.0.0.1:${other.address().port}/health`, headers: { ...CONTEXT, host: `127.0.0.1:${other.address().port}` } }, (reply) => {
+      let text = '';
+      reply.on('data', (part) => { text += part; }).on('end', () => resolve(JSON.parse(text)));
+    });
+    request.on('error', reject);
+  });
+  for (const [name, value] of Object.entries(CONTEXT)) assert.equal(seen[name], value);
+});
+
+describe('a collector over https', () => {
+  test('is believed with the root that `ca_file` names', async (t) => {
+    const tls = testAuthority(folder(t));
+    const to = await collector(t, { tls });
+    const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to, { ca_file: tls.caFile }) });
+    delivered(await send(proxy, 'playmobile'), 'playmobile');
+    await to.seen(2);
+  });
+
+  test('and not without it: that is said, and calls go on', async (t) => {
+    const to = await collector(t, { tls: testAuthority(folder(t)) });
+    const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
+    delivered(await send(proxy, 'playmobile'), 'playmobile');
+    await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'failed' }) === 2, 30_000);
+    await proxy.says(/traces are lost.*not trusted/);
+    assert.equal(to.requests, 0);
+  });
+
+  test('a root that cannot be read is an error of `check`, and of the start', async (t) => {
+    const { at, config } = await stage(t, { services: ['playmobile'], start: false });
+    const file = path.join(at, 'bad.toml');
+    writeFileSync(file, toml({ ...config, traces: { endpoint: 'https://collector.example', ca_file: 'nowhere.pem' } }));
+    for (const command of ['check', 'run']) {
+      const { code, stderr, stdout } = cli(command, '--config', file, { expectCode: null });
+      assert.ok(code !== 0 && /nowhere\.pem/.test(stderr + stdout), `${command}: ${code} ${stderr}${stdout}`);
+    }
   });
 });
 
@@ -274,10 +322,6 @@ test('what is exported holds no number, no text, no secret, no baggage and nothi
   const secrets = Object.values(fakes).flatMap((fake) => Object.values(fake.credential)).filter((value) => value.length >= 6);
   assert.ok(secrets.length >= services.length && vault !== undefined);
   for (const canary of ['CANARY', TO, TO.slice(3), '123456', TEXT.slice(0, 10), ...secrets]) assert.ok(!bytes.includes(canary), `${canary} is exported`);
+  assert.ok(to.spans.some(({ name, kind, parentSpanId }) => name === 'login eskiz' && kind === 3 && parentSpanId === ''), 'a login serves all who wait for it: its span is in no call\'s trace');
   assert.ok(bytes.includes('recipient-invalid') && bytes.includes('sms_sidecar.provider'), 'and yet it says why');
-});
-
-test('an annotated example names every key', () => {
-  const example = readFileSync(new URL('../../config/traces.toml', import.meta.url), 'utf8');
-  for (const key of ['endpoint', 'sample', 'service_name', 'ca_file']) assert.match(example, new RegExp(`^(?:# )?${key} = `, 'm'));
 });

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import { createRequire } from 'node:module';
 
 import { eventually } from './stage.js';
@@ -11,9 +12,10 @@ const messages = createRequire(import.meta.url)('@opentelemetry/otlp-transformer
 /** More bytes than any of our tests exports: what a test keeps is bounded. */
 const MOST = 64 << 20;
 
-export async function collector(t, { port = 0 } = {}) {
-  const made = new Collector();
-  await made.listen(port);
+/** With `tls` ({key, cert}) over https. */
+export async function collector(t, { tls } = {}) {
+  const made = new Collector(tls);
+  await made.listen(0);
   t.after(() => made.close());
   return made;
 }
@@ -27,12 +29,15 @@ class Collector {
   answer = 200;
   requests = 0;
 
+  constructor(tls) { this.tls = tls; }
+
   async listen(port) {
-    this.server = http.createServer((request, reply) => this.#take(request, reply));
+    const take = (request, reply) => this.#take(request, reply);
+    this.server = this.tls ? https.createServer(this.tls, take) : http.createServer(take);
     this.server.listen(port, '127.0.0.1');
     await once(this.server, 'listening');
     this.port = this.server.address().port;
-    this.url = `http://127.0.0.1:${this.port}`;
+    this.url = `${this.tls ? 'https' : 'http'}://127.0.0.1:${this.port}`;
   }
 
   async close() {
