@@ -2,6 +2,7 @@
 //! is built here is all there is; nothing below knows that a config file exists.
 
 mod reload;
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,7 +29,7 @@ use crate::proxy::{Control, Mode, Parts, Provider, Proxy, Route};
 use crate::telemetry::{
     Build, CaExpiry, Layout, Panicked, ProviderLayout, ReadResult, RouteLayout, Shape, Started, Stopping, Telemetry, VaultRead,
 };
-use crate::traces::{self, Exporter};
+use crate::traces::Exporter;
 use crate::vault::{Keeper, ReadKind, ReadOutcome, Sink, SourceSettings};
 
 /// A sidecar that is built and does not listen yet.
@@ -66,7 +67,7 @@ impl App {
             config: file.display().to_string(),
         };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
-        let exporter = watch::Sender::new(exporter(&loaded, &build)?);
+        let exporter = watch::Sender::new(traces::exporter(&loaded, &build)?);
         telemetry.trace(exporter.borrow().as_ref().map(|exporter| exporter.share()));
         let (keeper, proxy) = (watch::Sender::new(keeper), Arc::new(proxy));
         Ok(Self { file: file.to_owned(), loaded, build, clock, registry, telemetry, keeper, proxy, exporter, marker })
@@ -173,26 +174,9 @@ impl App {
         });
     }
 
-    /// Spans on their way to a collector, if the config names one.
-    fn trace(&self, server: &mut Server) {
-        let Some(spans) = self.telemetry.spans() else { return };
-        let (current, telemetry) = (self.exporter.subscribe(), Arc::clone(&self.telemetry));
-        server.background("traces", move |drain| traces::export(current, spans, telemetry, drain));
-    }
-
     fn started(&self) {
         Started { build: &self.build, at: self.clock.wall(), addresses: &addresses(&self.loaded.listen) }.emit(&self.telemetry);
     }
-}
-
-/// What exports the spans of this config.
-fn exporter(loaded: &Loaded, build: &Build) -> anyhow::Result<Option<Arc<Exporter>>> {
-    let Some(settings) = &loaded.traces else { return Ok(None) };
-    let exporter = Exporter::new(settings.clone(), &build.version).map_err(|error| {
-        let problem = loaded.error(&Key::TracesCaFile, error.to_string());
-        Report { problems: vec![problem], texts: loaded.warnings.texts.clone() }
-    })?;
-    Ok(Some(Arc::new(exporter)))
 }
 
 /// Resolves when a reload brought another keeper, or the process begins to end.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 
-use crate::app::{App, exporter, reads, shape};
+use crate::app::traces::exporter;
+use crate::app::{App, reads, shape};
 use crate::config::load;
 use crate::proxy::Parts;
 use crate::telemetry::Reloaded;
