@@ -22,6 +22,7 @@
 //! | 3 | [`vault`] | where credentials come from, their versions and cache |
 //! | 3 | [`net`] | doors, local CA and TLS, the upstream client, the life of the process |
 //! | 4 | [`proxy`] | the pipeline of one call |
+//! | 4 | [`traces`] | spans on their way to a collector |
 //! | 4 | [`admin`] | `/metrics` `/live` `/ready`, the status page |
 //! | 5 | [`config`] | the TOML file, and each module's own settings made from it |
 //! | 6 | [`app`] | puts the parts together; reload |
@@ -47,6 +48,7 @@
 //!    who wait before the question is asked again.
 //! 6. The answer is said in the dialect that was spoken, whoever delivered, and one event tells
 //!    ops all of it.
+//!    The same event makes the call's spans, which [`traces`] exports in a task of its own.
 //!
 //! # Where this differs from the first design, and why
 //!
@@ -70,6 +72,9 @@
 //! - *A text longer than every provider of the route takes* is refused as the message's own fault
 //!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
 //!   would have it repeated for ever.
+//! - *Spans are made from the finished call's event* (`telemetry/trace`): nothing is threaded through
+//!   the pipeline, and the backend's context is read from its request when the call is told. A login
+//!   or a probe is a trace of its own, because it serves more than one call.
 //! - *Template holes go beside an id only.* Where a text stands for the template, its holes are in
 //!   the text already; said twice they would bind the message or confuse the service.
 
