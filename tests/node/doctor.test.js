@@ -3,13 +3,13 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, mkdirSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import http from 'node:http';
 import path from 'node:path';
 import { describe, test } from 'node:test';
 
 import { SERVICES } from './fakes/index.js';
-import { BINARY, authority, folder, freePort } from './lib/sidecar.js';
+import { BINARY, authority, call, folder, freePort } from './lib/sidecar.js';
 import { TO, delivered, say, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
 import { toml } from './lib/toml.js';
@@ -49,14 +49,48 @@ async function doctor(file, ...args) {
 }
 
 const marked = (report, mark) => report.checks.filter((check) => check.result === mark);
-const failures = (report) => marked(report, 'failed').map(({ about, check, cause }) => [about, check, cause]);
 const named = (report, name) => report.checks.find(({ check }) => check === name);
+const of = (report, about, name) => report.checks.find((one) => one.about === about && one.check === name);
+
+/** What failed. A route that is left without anybody fails for a cause that stands there already, and for no other. */
+function failures(report) {
+  const failed = marked(report, 'failed').map(({ about, check, cause }) => [about, check, cause]);
+  const isRoute = ([about]) => about.startsWith('route ');
+  const own = failed.filter((one) => !isRoute(one));
+  if (own.length === 0) return failed;
+  for (const [about, , cause] of failed.filter(isRoute)) {
+    assert.ok(own.some((one) => one[2] === (cause === 'unexplained' ? one[2] : cause)), `${about} names another cause: ${cause}`);
+  }
+  return own;
+}
+
+/** Causes that a test of this file has seen named, and nothing else beside. */
+const seen = new Set();
 
 /** Exactly one check failed: this one, for this cause. */
 function names(report, about, check, cause) {
   assert.deepEqual(failures(report), [[about, check, cause]], JSON.stringify(report.checks, null, 1));
   assert.equal(report.exit_code, 2);
   assert.ok(named({ checks: marked(report, 'failed') }, check).remedy.length > 10);
+  seen.add(cause);
+}
+
+/** Every cause there is, from the table that the product itself is made from. */
+const CAUSES = [...readFileSync(path.join(import.meta.dirname, '../../src/sms/cause.rs'), 'utf8').matchAll(/^ {4}\w+ +"([\w-]+)" +(?:Account|Message|Provider|Ours) +"/gm)].map(([, word]) => word);
+/** Causes that a host can be broken by and that doctor cannot meet, each with its reason. */
+const CANNOT_MEET = {};
+/** Causes that have a broken host here. */
+const hosts = new Set();
+
+/** A test of a broken host; it must name this cause by `names`, or the test is none. */
+function broken(cause, what, body) {
+  assert.ok(CAUSES.includes(cause), `there is no cause ${cause}`);
+  hosts.add(cause);
+  test(`${cause}: ${what}`, async (t) => {
+    seen.delete(cause);
+    await body(t);
+    assert.ok(seen.has(cause), `this test never saw ${cause} named`);
+  });
 }
 
 /** One provider, `service`, that nobody has started a sidecar for. */
@@ -130,13 +164,13 @@ describe('a config or vault that is broken', () => {
     assert.equal(made.fake.received.length, 0);
   });
 
-  test('credential-missing: no such entry', async (t) => {
+  broken('credential-missing', 'no such entry', async (t) => {
     const made = await alone(t, 'twilio', { provider: { credential: { vault: 'local', path: 'nowhere' } } });
     names(await doctor(written(made)), 'twilio', 'vault', 'credential-missing');
     assert.ok(made.fake.received.every(({ headers }) => !headers.authorization));
   });
 
-  test('credential-missing: a field is empty', async (t) => {
+  broken('credential-missing', 'a field is empty', async (t) => {
     const made = await alone(t, 'twilio', { entry: { auth_token: '' } });
     names(await doctor(written(made)), 'twilio', 'fields', 'credential-missing');
   });
@@ -148,7 +182,7 @@ describe('a config or vault that is broken', () => {
     ['the placeholder', { auth_token: '0'.repeat(32) }, /placeholder/],
     ['swapped user and password', { account_sid: 'fedcba9876543210fedcba9876543210', auth_token: 'AC0123456789abcdef0123456789abcdef' }, /swapped/],
   ]) {
-    test(`credential-rejected before anybody is asked: ${what}`, async (t) => {
+    broken('credential-rejected', `before anybody is asked: ${what}`, async (t) => {
       const made = await alone(t, 'twilio', { entry });
       const report = await doctor(written(made));
       names(report, 'twilio', 'fields', 'credential-rejected');
@@ -163,32 +197,32 @@ describe('a config or vault that is broken', () => {
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['fields']);
   });
 
-  test('vault-unavailable: the file of the vault cannot be opened', async (t) => {
+  broken('vault-unavailable', 'the file of the vault cannot be opened', async (t) => {
     const made = await alone(t, 'twilio', { vault: { local: { embedded: { file: 'gone.age', key_file: 'gone.key' } } } });
     const report = await doctor(written(made));
-    assert.deepEqual(failures(report), [['twilio', 'vault', 'vault-unavailable']]);
+    names(report, 'twilio', 'vault', 'vault-unavailable');
   });
 });
 
 describe('a way that is broken', () => {
-  test('unreachable: nobody listens there', async (t) => {
+  broken('unreachable', 'nobody listens there', async (t) => {
     const port = await freePort();
     const made = await alone(t, 'twilio', { provider: { base_url: `http://127.0.0.1:${port}/2010-04-01` } });
     names(await doctor(written(made)), 'twilio', 'tcp', 'unreachable');
   });
 
-  test('unreachable: the name cannot be resolved', async (t) => {
+  broken('unreachable', 'the name cannot be resolved', async (t) => {
     const made = await alone(t, 'twilio', { provider: { base_url: 'http://sms.invalid/2010-04-01' } });
     names(await doctor(written(made)), 'twilio', 'dns', 'unreachable');
   });
 
-  test('tls-untrusted: an issuer that nobody trusts', async (t) => {
+  broken('tls-untrusted', 'an issuer that nobody trusts', async (t) => {
     const made = await alone(t, 'twilio', { fake: { tls: testAuthority(folder(t)) }, provider: { ca_file: null } });
     names(await doctor(written(made)), 'twilio', 'tls', 'tls-untrusted');
     assert.equal(made.fake.received.length, 0);
   });
 
-  test('timeout: a probe that hangs is left after the provider\'s own time limit', async (t) => {
+  broken('timeout', 'a probe that hangs is left after the provider\'s own time limit', async (t) => {
     const made = await alone(t, 'twilio', { provider: { timeout: '1s' } });
     const release = made.fake.hold(10);
     t.after(release);
@@ -196,43 +230,43 @@ describe('a way that is broken', () => {
     assert.equal(made.fake.received.length, 1, 'a service that hangs is not asked again');
   });
 
-  test('timeout: a service without a free call that hangs', async (t) => {
+  broken('timeout', 'a service without a free call that hangs', async (t) => {
     const made = await alone(t, 'playmobile', { provider: { timeout: '1s' } });
     t.after(made.fake.hold(10));
     names(await doctor(written(made)), 'playmobile', 'service', 'timeout');
   });
 
-  test('reply-unreadable: something that is no HTTP answers', async (t) => {
+  broken('reply-unreadable', 'something that is no HTTP answers', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.raw('220 mail.example ESMTP\r\n', 10);
     names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
   });
 
-  test('reply-unreadable: a page where an answer should be', async (t) => {
+  broken('reply-unreadable', 'a page where an answer should be', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.status(200, { times: 10, headers: { 'content-type': 'text/html' }, body: '<h1>Welcome</h1>' });
     names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
   });
 
-  test('clock-skew: ours is not the service\'s', async (t) => {
+  broken('clock-skew', 'ours is not the service\'s', async (t) => {
     const made = await alone(t, 'aws-sns', { fake: { ahead: 900 } });
     names(await doctor(written(made)), 'aws-sns', 'clock', 'clock-skew');
   });
 
-  test('clock-skew: also where the service does not mind', async (t) => {
+  broken('clock-skew', 'also where the service does not mind', async (t) => {
     const made = await alone(t, 'twilio', { fake: { ahead: -900 } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'clock', 'clock-skew');
     assert.match(named(report, 'clock').evidence, /15 min ahead/);
   });
 
-  test('endpoint-wrong: an older version of the API', async (t) => {
+  broken('endpoint-wrong', 'an older version of the API', async (t) => {
     const made = await alone(t, 'twilio');
     made.config.providers.twilio.base_url = `${made.fake.origin}/2008-08-01`;
     names(await doctor(written(made)), 'twilio', 'endpoint', 'endpoint-wrong');
   });
 
-  test('endpoint-wrong: an address that the service has left, where nobody answers any more', async (t) => {
+  broken('endpoint-wrong', 'an address that the service has left, where nobody answers any more', async (t) => {
     const made = await alone(t, 'playmobile', { provider: { base_url: 'http://sms.invalid:8083/broker-api' } });
     const report = await doctor(written(made));
     names(report, 'playmobile', 'endpoint', 'endpoint-wrong');
@@ -250,7 +284,7 @@ describe('a way that is broken', () => {
     assert.match(named(report, 'endpoint').evidence, /has left for https:\/\/api\.twilio\.com/);
   });
 
-  test('endpoint-wrong: the guessed probe of a service that has no other tells it, once agreed to', async (t) => {
+  broken('endpoint-wrong', 'the guessed probe of a service that has no other tells it, once agreed to', async (t) => {
     const made = await alone(t, 'playmobile');
     made.config.providers.playmobile.base_url = `${made.fake.origin}/broker`;
     names(await doctor(written(made), '--yes'), 'playmobile', 'endpoint', 'endpoint-wrong');
@@ -258,7 +292,7 @@ describe('a way that is broken', () => {
 });
 
 describe('an account that is broken', () => {
-  const refused = (service, cause, check, more = {}) => test(`${cause} at ${service}`, async (t) => {
+  const refused = (service, cause, check, more = {}) => broken(cause, `at ${service}`, async (t) => {
     const made = await alone(t, service, more);
     (more.order ?? ((fake) => fake.refuse(cause)))(made.fake);
     const report = await doctor(written(made), ...(more.args ?? []));
@@ -303,13 +337,13 @@ describe('an account that is broken', () => {
     assert.equal(made.fake.received.length, 1);
   });
 
-  test('sandbox-mismatch: a sender of the test mode', async (t) => {
+  broken('sandbox-mismatch', 'a sender of the test mode', async (t) => {
     const made = await alone(t, 'twilio', { provider: { sender: '+15005550006' } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'sender', 'sandbox-mismatch');
   });
 
-  test('sender-not-allowed: the service lists what the account may send under', async (t) => {
+  broken('sender-not-allowed', 'the service lists what the account may send under', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { sender: '1port' } });
     made.fake.nicks.push('Another');
     const report = await doctor(written(made));
@@ -321,10 +355,10 @@ describe('an account that is broken', () => {
     assert.equal(mended.exit_code, 0);
   });
 
-  test('template-not-approved: a provider of approved texts that has none', async (t) => {
+  broken('template-not-approved', 'a provider of approved texts that has none', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));
-    assert.deepEqual(failures(report), [['eskiz', 'template', 'template-not-approved']]);
+    names(report, 'eskiz', 'template', 'template-not-approved');
   });
 
   test('a text without its approved form is a warning, all of them is ok', async (t) => {
@@ -402,7 +436,7 @@ describe('--send-to', () => {
     ['twilio', 'sender-not-allowed'], ['twilio', 'recipient-invalid'], ['twilio', 'recipient-blocked'], ['twilio', 'message-invalid'],
     ['infobip', 'duplicate'], ['eskiz', 'template-not-approved'], ['sayqal', 'credential-rejected'], ['infobip', 'sandbox-mismatch'],
   ]) {
-    test(`${cause} at ${service} shows in the send`, async (t) => {
+    broken(cause, `at ${service} shows in the send`, async (t) => {
       const made = await alone(t, service, { route: { attempts: 1 } });
       if (['sayqal'].includes(service)) made.fake.refuse(cause);
       else made.fake.refusePath(made.fake.path, cause);
@@ -430,6 +464,85 @@ describe('--send-to', () => {
     const made = await stage(t, { services: Object.keys(SERVICES), start: false });
     await doctor(written(made), '--yes');
     for (const [service, fake] of Object.entries(made.fakes)) assert.equal(fake.delivered.length, 0, service);
+  });
+});
+
+describe('what is set up here', () => {
+  const uz = { name: 'uz', recipients: ['+998'] };
+  const send = (file, to = TO) => doctor(file, '--send-to', `+${to}`);
+
+  broken('no-provider', 'a recipient whom no route and no provider serves, asked for by --send-to', async (t) => {
+    const made = await alone(t, 'twilio', { route: uz });
+    const report = await send(written(made), '12025550123');
+    names(report, 'message', 'send', 'no-provider');
+    assert.match(named(report, 'send').remedy, /\[\[routes\]\]/);
+    assert.equal(made.fake.delivered.length, 0);
+  });
+
+  broken('no-provider', 'the backend writes to recipients whom nobody serves', async (t) => {
+    const { proxy } = await stage(t, { services: ['playmobile'], route: uz });
+    assert.equal((await say(proxy, 'twilio', { to: '12025550123' })).status, 503);
+    const report = await doctor(proxy.file);
+    names(report, 'backend', 'calls', 'no-provider');
+    assert.match(named(report, 'calls').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
+  });
+
+  broken('not-translatable', 'a recipient whom the service does not deliver to, asked for by --send-to', async (t) => {
+    const made = await alone(t, 'playmobile');
+    const report = await send(written(made), '12025550123');
+    names(report, 'message', 'send', 'not-translatable');
+    assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, 0);
+  });
+
+  broken('not-translatable', 'a route of recipients whom its only provider does not reach', async (t) => {
+    const made = await alone(t, 'playmobile', { route: { name: 'us', recipients: ['+1'] } });
+    const report = await doctor(written(made));
+    names(report, 'route us', 'delivery', 'not-translatable');
+    assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['config'], '`check` says it too');
+  });
+
+  broken('not-translatable', 'the backend says what no provider of its route can carry', async (t) => {
+    const { proxy } = await stage(t, { services: ['playmobile'] });
+    const reply = await say(proxy, 'twilio', { MediaUrl: 'https://example.com/a.png' });
+    assert.equal(reply.status, 503, reply.body);
+    const report = await doctor(proxy.file);
+    names(report, 'backend', 'calls', 'not-translatable');
+    assert.match(named(report, 'calls').evidence, /1 of the last calls in twilio's API said what no provider of their route can carry/);
+  });
+
+  broken('refused-by-policy', 'the backend asks for what the sidecar does not let through', async (t) => {
+    const { proxy } = await stage(t, { services: ['twilio'] });
+    const keys = `${proxy.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json`;
+    assert.equal((await call(keys, {})).status, 403);
+    const report = await doctor(proxy.file);
+    names(report, 'backend', 'calls', 'refused-by-policy');
+    assert.match(named(report, 'calls').remedy, /providers\.twilio\.operations/);
+  });
+
+  broken('refused-by-policy', 'every provider of a route is paused', async (t) => {
+    const { proxy } = await stage(t, { services: ['twilio', 'playmobile'] });
+    for (const name of ['twilio', 'playmobile']) assert.equal((await run(['pause', '--config', proxy.file, name])).code, 0);
+    const report = await doctor(proxy.file);
+    names(report, 'route all', 'delivery', 'refused-by-policy');
+    assert.match(named(report, 'delivery').remedy, /sms-sidecar resume twilio/);
+    assert.deepEqual(marked(report, 'warning').map(({ about, check, cause }) => [about, check, cause]), ['twilio', 'playmobile'].map((name) => [name, 'standing', 'refused-by-policy']));
+    await run(['resume', '--config', proxy.file, 'playmobile']);
+    const backup = await doctor(proxy.file);
+    assert.deepEqual([backup.exit_code, named(backup, 'delivery').result], [1, 'ok']);
+    assert.match(named(backup, 'delivery').evidence, /against playmobile.*; not by twilio \(refused-by-policy\)$/);
+  });
+
+  test('a route that has a provider left is in order, and says by whom', async (t) => {
+    const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
+    assert.match(named(await doctor(written(made)), 'delivery').evidence, /against twilio, then vonage/);
+    made.fakes.twilio.accountStatus = 'closed';
+    const report = await doctor(written(made));
+    assert.deepEqual(marked(report, 'failed').map(({ about }) => about), ['twilio']);
+    assert.match(of(report, 'route all', 'delivery').evidence, /against vonage.*; not by twilio \(account-suspended\)$/);
+    made.fakes.vonage.balance = 0;
+    const nobody = of(await doctor(written(made)), 'route all', 'delivery');
+    assert.deepEqual([nobody.result, nobody.cause], ['failed', 'account-suspended']);
+    assert.match(nobody.evidence, /twilio \(account-suspended\), vonage \(balance-empty\)/);
   });
 });
 
@@ -615,4 +728,10 @@ describe('the backend\'s own side', () => {
     assert.equal(named(after, 'seen').result, 'ok');
     assert.equal(named(after, 'door').result, 'ok');
   });
+});
+
+test('every cause has a broken host here, or a reason why doctor cannot meet it', () => {
+  assert.ok(CAUSES.length > 20, 'the table of causes was not found');
+  assert.deepEqual(CAUSES.filter((cause) => !hosts.has(cause) && !(cause in CANNOT_MEET)), []);
+  assert.deepEqual(Object.keys(CANNOT_MEET).filter((cause) => hosts.has(cause) || !CAUSES.includes(cause)), [], 'a reason that is not needed');
 });

@@ -133,8 +133,8 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
         "endpoint" => endpoint(patient, answers, refused).unwrap_or_else(unknown),
         "service" => service(answers).unwrap_or_else(unknown),
         "credential" => credential(answers, refused).unwrap_or_else(unknown),
+        // A balance is told of a locked account too.
         "account" => alive(Some(Asks::Account))
-            .or_else(|| alive(Some(Asks::Balance)))
             .map_or_else(unknown, |asked| Check::ok(name, format!("{} was answered as for an account in order", asked.call))),
         "production" => answers
             .asked
@@ -156,11 +156,22 @@ fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Opti
     let dialect = &patient.provider.dialect.name;
     let answered = answers.asked.iter().any(|asked| matches!(asked.heard, Heard::Alive(_)));
     match (answers.not_asked, answers.left_out.as_slice()) {
-        _ if answered => format!("no free call of {dialect} tells"),
+        _ if answered => format!("no free call of {dialect} tells {}; only a send does (`--send-to NUMBER`)", open_question(name)),
         _ if name != "credential" => "not known, as `credential` says".to_owned(),
         (Some(why), _) => why.to_owned(),
-        (None, []) => format!("no free call of {dialect} tells; `doctor --send-to NUMBER` asks it with a message"),
+        (None, []) => format!("no free call of {dialect} tells whether it is right; only a send does (`--send-to NUMBER`)"),
         (None, calls) => format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", ")),
+    }
+}
+
+/// What is left open where no free call tells.
+fn open_question(name: &str) -> &'static str {
+    match name {
+        "account" => "whether the account is locked or suspended",
+        "production" => "whether this is a test account",
+        "balance" => "whether money is left",
+        "addresses" => "whether sends from this address are allowed",
+        _ => "that",
     }
 }
 

@@ -8,6 +8,7 @@ mod check;
 mod examine;
 mod patient;
 mod report;
+mod routes;
 mod running;
 mod send;
 mod texts;
@@ -99,6 +100,11 @@ async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         checks
     }));
     checks.extend(all.await.into_iter().flatten());
+    // With one provider alone nothing can be said of the others on its routes.
+    if args.provider.is_none() {
+        let routes = routes::judge(&loaded, &config, &checks, &running);
+        checks.extend(routes);
+    }
     if let Some(folder) = &args.backend {
         checks.extend(backend::look(folder, &loaded, &providers, &keeper, &running).await);
     }

@@ -1,5 +1,5 @@
 //! What a running sidecar knows: how each provider stands, how long it has known a credential, how fast
-//! money goes, whether the backend ever called. Only reads, over the control socket and `/metrics`.
+//! money goes, whether the backend ever called, which of its calls nobody carried. Only reads, over the control socket and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -11,12 +11,13 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cli::control::exchange;
-use crate::cli::doctor::check::Check;
+use crate::cli::doctor::check::{Check, Mark};
+use crate::cli::doctor::routes::grouped;
 use crate::dialect::Outgoing;
 use crate::net::Listen;
 use crate::net::Upstream;
 use crate::net::upstream::Client;
-use crate::sms::Cause;
+use crate::sms::{Cause, Family};
 
 /// A process on this machine answers sooner, or is in trouble.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -36,6 +37,18 @@ struct Sample {
     name: String,
     labels: BTreeMap<String, String>,
     value: f64,
+}
+
+/// Calls of the backend that ended for a cause of our own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Stopped {
+    pub(super) cause: Cause,
+    /// What was spoken; none: nobody's API was recognised.
+    pub(super) dialect: Option<String>,
+    /// What the last one was told, and when.
+    pub(super) verdict: String,
+    pub(super) at: String,
+    pub(super) count: usize,
 }
 
 impl Running {
@@ -83,7 +96,8 @@ impl Running {
         let cause = told.get("cause").and_then(Value::as_str).and_then(|word| word.parse::<Cause>().ok());
         let check = match standing {
             "open" => Check::ok("standing", "the running sidecar sends through it"),
-            "paused" => Check::warning("standing", "it is paused by hand", format!("`sms-sidecar resume {provider}`")),
+            "paused" => Check::warning("standing", "it is paused by hand", format!("`sms-sidecar resume {provider}`"))
+                .because(Cause::RefusedByPolicy),
             other => Check::warning(
                 "standing",
                 format!("the running sidecar passes it over: it is {other}"),
@@ -96,6 +110,20 @@ impl Running {
         })
     }
 
+    /// Why it is sent nothing now; none: it is, or nobody runs who would.
+    pub(super) fn closed(&self, provider: &str) -> Option<Cause> {
+        self.standing(provider).filter(|check| check.mark != Mark::Ok).map(|check| check.cause.unwrap_or(Cause::Unexplained))
+    }
+
+    /// The backend's calls of late, since the config was loaded, that stopped here and at no service. A vault that
+    /// could not be read is told by its own checks, a provider that is paused by its standing.
+    pub(super) fn stopped(&self) -> Vec<Stopped> {
+        let Some(status) = &self.status else { return Vec::new() };
+        let loaded = status.get("config").and_then(|config| config.get("loaded_at")).and_then(Value::as_str).unwrap_or_default();
+        let calls = status.get("calls").and_then(Value::as_array).into_iter().flatten();
+        grouped(calls.filter_map(stopped).filter(|stopped| stopped.at.as_str() >= loaded))
+    }
+
     fn provider(&self, name: &str) -> Option<&Value> {
         let all = self.status.as_ref()?.get("providers")?.as_array()?;
         all.iter().find(|one| one.get("provider").and_then(Value::as_str) == Some(name))
@@ -105,6 +133,22 @@ impl Running {
         let fits = |sample: &&Sample| sample.name == name && sample.labels.get("provider").is_some_and(|label| label == provider);
         self.samples.as_ref()?.iter().find(fits).map(|sample| sample.value)
     }
+}
+
+/// One of the last calls, if what ended it is ours.
+fn stopped(call: &Value) -> Option<Stopped> {
+    let word = |key: &str| call.get(key).and_then(Value::as_str);
+    let cause = word("cause")?.parse::<Cause>().ok()?;
+    let verdict = word("verdict")?.to_owned();
+    let told_elsewhere = cause == Cause::VaultUnavailable || cause == Cause::RefusedByPolicy && verdict == "not-sent";
+    let counts = cause.family() == Family::Ours && !told_elsewhere && word("door") != Some("control");
+    counts.then(|| Stopped {
+        cause,
+        dialect: word("dialect").map(str::to_owned),
+        verdict,
+        at: word("at").unwrap_or_default().to_owned(),
+        count: 1,
+    })
 }
 
 /// None: nobody answers there, or somebody else does.
@@ -143,7 +187,6 @@ fn sample(line: &str) -> Option<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::Mark;
     use serde_json::json;
 
     const PAGE: &str = "# HELP sms_sidecar_calls_total Calls.\nsms_sidecar_calls_total{dialect=\"a\",door=\"absolute\",verdict=\"accepted\"} 3\nsms_sidecar_calls_total{dialect=\"a\",door=\"control\",verdict=\"accepted\"} 5\nsms_sidecar_credential_age_seconds{provider=\"alpha\"} 90.5\nother_metric 7\nsms_sidecar_config_timestamp_seconds 1.5e9\n";
@@ -179,7 +222,36 @@ mod tests {
         assert_eq!(running.standing("a").map(|check| check.mark), Some(Mark::Ok));
         assert_eq!(running.standing("b").map(|check| (check.mark, check.cause)), Some((Mark::Warning, Some(Cause::BalanceEmpty))));
         assert_eq!(running.standing("c").map(|check| check.mark), Some(Mark::Warning));
+        assert_eq!(running.standing("c").and_then(|check| check.cause), Some(Cause::RefusedByPolicy));
         assert_eq!(running.standing("d"), None);
+        assert_eq!(
+            ["a", "b", "c", "d"].map(|name| running.closed(name)),
+            [None, Some(Cause::BalanceEmpty), Some(Cause::RefusedByPolicy), None]
+        );
         assert_eq!(running.spent("b"), Some(2.5));
+    }
+    #[test]
+    fn only_the_backends_calls_that_stopped_here_since_the_load_count() {
+        let call = |at: &str, door: &str, dialect: Value, verdict: &str, cause: Value| json!({ "at": at, "door": door, "dialect": dialect, "verdict": verdict, "cause": cause });
+        let told = json!({ "config": { "loaded_at": "2026-01-01T10:00:00Z" }, "calls": [
+            call("2026-01-01T10:00:09Z", "base-url", json!("a"), "accepted", Value::Null),
+            call("2026-01-01T10:00:08Z", "base-url", json!("a"), "rejected", json!("refused-by-policy")),
+            call("2026-01-01T10:00:07Z", "absolute", json!("a"), "rejected", json!("refused-by-policy")),
+            call("2026-01-01T10:00:06Z", "unix", Value::Null, "rejected", json!("refused-by-policy")),
+            call("2026-01-01T10:00:05Z", "base-url", json!("a"), "not-sent", json!("refused-by-policy")),
+            call("2026-01-01T10:00:04Z", "base-url", json!("a"), "not-sent", json!("vault-unavailable")),
+            call("2026-01-01T10:00:03Z", "base-url", json!("a"), "not-sent", json!("balance-empty")),
+            call("2026-01-01T10:00:02Z", "control", json!("plain"), "not-sent", json!("no-provider")),
+            call("2026-01-01T10:00:00Z", "base-url", json!("a"), "not-sent", json!("no-provider")),
+            call("2026-01-01T09:59:59Z", "base-url", json!("a"), "not-sent", json!("not-translatable")),
+        ] });
+        let told: Vec<_> = running(told).stopped().into_iter().map(|one| (one.cause, one.dialect, one.at, one.count)).collect();
+        let a = || Some("a".to_owned());
+        let expected = [
+            (Cause::RefusedByPolicy, None, "2026-01-01T10:00:06Z".to_owned(), 1),
+            (Cause::RefusedByPolicy, a(), "2026-01-01T10:00:08Z".to_owned(), 2),
+            (Cause::NoProvider, a(), "2026-01-01T10:00:00Z".to_owned(), 1),
+        ];
+        assert_eq!(told, expected);
     }
 }

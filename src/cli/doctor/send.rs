@@ -59,7 +59,9 @@ pub(super) fn check(answer: &Value) -> Check {
         };
     }
     let verdict = if word("verdict").is_empty() { "not understood" } else { word("verdict") };
-    let (evidence, remedy) = word("diagnosis").split_once(" → ").unwrap_or((word("diagnosis"), "give a number in international form"));
+    let (told, remedy) = word("diagnosis").split_once(" → ").unwrap_or((word("diagnosis"), "give a number in international form"));
+    // Its head names what stands beside it already.
+    let evidence = told.split_once("). ").map_or(told, |(_, evidence)| evidence);
     let check = Check::failed("send", format!("the message was {verdict}. {evidence}").trim().to_owned(), remedy);
     match word("cause").parse::<Cause>().ok().or_else(|| causes.clone().next()) {
         Some(cause) => check.because(cause),

@@ -1,0 +1,84 @@
+//! Tables: how providers are → what is said of their route, and of calls that stopped here.
+
+use super::*;
+use crate::config::check_text;
+use crate::dialect::Catalog;
+
+const CONFIG: &str = "[vaults.v]\nenv = {}\n\
+    [providers.alpha]\ndialect = \"twilio\"\ncredential = { vault = \"v\" }\nsender = \"+12025550123\"\n\
+    [providers.beta]\ndialect = \"playmobile\"\ncredential = { vault = \"v\" }\nsender = \"3700\"\n\
+    [[routes]]\nname = \"uz\"\nrecipients = [\"+998\"]\nproviders = [\"beta\", \"alpha\"]\n\
+    [[routes]]\nname = \"us\"\nrecipients = [\"+1\"]\nproviders = [\"alpha\"]\n\
+    [[routes]]\nname = \"odd\"\nrecipients = [\"+7\"]\nproviders = [\"beta\"]\n\
+    [[routes]]\nname = \"watched\"\nmode = \"observe\"\nproviders = [\"alpha\"]\n";
+
+fn judged(checks: &[Check]) -> Vec<(String, Mark, Option<Cause>)> {
+    let (loaded, problems) = check_text("c.toml", CONFIG, &Catalog::built_in());
+    let loaded = loaded.unwrap_or_else(|| panic!("{:?}", problems));
+    let judged = judge(&loaded, "c.toml", checks, &Running::default());
+    assert!(judged.iter().all(|check| check.mark != Mark::Failed || check.remedy.is_some()));
+    judged.into_iter().map(|check| (check.about, check.mark, check.cause)).collect()
+}
+
+fn failed(about: &str, cause: Cause) -> Check {
+    Check::failed("credential", "", "").because(cause).of(about)
+}
+
+fn told(about: &str, cause: Option<Cause>) -> (String, Mark, Option<Cause>) {
+    (format!("route {about}"), if cause.is_some() { Mark::Failed } else { Mark::Ok }, cause)
+}
+
+#[test]
+fn a_route_fails_for_the_cause_of_its_first_provider_once_none_is_left() {
+    let odd = || told("odd", Some(Cause::NotTranslatable));
+    assert_eq!(judged(&[]), [told("uz", None), told("us", None), odd()]);
+    let beta = failed("beta", Cause::BalanceEmpty);
+    assert_eq!(judged(std::slice::from_ref(&beta)), [told("uz", None), told("us", None), odd()], "a backup is left");
+    let alpha = failed("alpha", Cause::CredentialRejected);
+    let expected = [told("uz", None), told("us", Some(Cause::CredentialRejected)), odd()];
+    assert_eq!(judged(std::slice::from_ref(&alpha)), expected);
+    let expected = [told("uz", Some(Cause::BalanceEmpty)), told("us", Some(Cause::CredentialRejected)), odd()];
+    assert_eq!(judged(&[alpha, beta]), expected);
+    let only_odd = [Check::warning("tls", "", "").of("alpha"), Check::skipped("age", "").of("alpha")];
+    assert_eq!(judged(&only_odd), [told("uz", None), told("us", None), odd()]);
+}
+
+#[test]
+fn the_line_says_who_delivers_and_who_does_not() {
+    let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
+    let line = |checks: &[Check]| judge(&loaded.clone().unwrap(), "c.toml", checks, &Running::default())[0].evidence.clone();
+    assert_eq!(line(&[]), "nothing that was asked speaks against beta, then alpha");
+    let unasked =
+        [Check::skipped("credential", "").of("beta"), Check::skipped("account", "").of("beta"), Check::skipped("tls", "").of("alpha")];
+    assert_eq!(line(&unasked), "nothing that was asked speaks against beta (not known: credential, account), then alpha");
+    assert_eq!(line(&[failed("beta", Cause::BalanceEmpty)]), "nothing that was asked speaks against alpha; not by beta (balance-empty)");
+}
+
+#[test]
+fn calls_that_stopped_here_are_told_with_what_to_do() {
+    let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
+    let loaded = loaded.unwrap();
+    let (verdict, at, count) = ("rejected".to_owned(), "2026-01-01T10:00:00Z".to_owned(), 2);
+    let stopped = |cause, dialect: Option<&str>| Stopped {
+        cause,
+        dialect: dialect.map(str::to_owned),
+        verdict: verdict.clone(),
+        at: at.clone(),
+        count,
+    };
+    let check = stop(&loaded, "c.toml", &stopped(Cause::RefusedByPolicy, Some("twilio")));
+    assert_eq!((check.mark, check.cause), (Mark::Failed, Some(Cause::RefusedByPolicy)));
+    assert!(
+        check.evidence.contains("2 of the last calls in twilio's API asked for what the sidecar does not let through"),
+        "{}",
+        check.evidence
+    );
+    assert!(check.remedy.unwrap_or_default().contains("providers.alpha.operations"));
+    for cause in [Cause::RefusedByPolicy, Cause::NotTranslatable, Cause::NoProvider] {
+        for dialect in [None, Some("vonage")] {
+            let check = stop(&loaded, "c.toml", &stopped(cause, dialect));
+            assert_eq!(check.cause, Some(cause));
+            assert!(check.evidence.contains(&at) && check.remedy.is_some(), "{check:?}");
+        }
+    }
+}
