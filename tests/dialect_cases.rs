@@ -13,7 +13,9 @@
 //!   becomes; `fails` instead where it cannot be written. `login` is the token's request.
 //! - `replies.toml`: `[[case]]` with `status`, `body` (`kind = "login"` or `"probe"`: of a login, of any account call) and what it means (`expect`, as
 //!   `refused credential-rejected, certain`; alternatives in brackets), and `[[table]]`
-//!   where only the code in the body differs.
+//!   where only the code in the body differs. `[[list]]`: what is `of` a list (`sender` `template`) when a sender or text is
+//!   looked for, by the reply's `status` and `body` (`expect`: `listed` `not listed` `not told`, or how the text
+//!   stands), and once the question as a `wire` request.
 //! - `answers.toml`: `[[case]]` with the read case that was `asked`, what to `say`
 //!   (`accepted ID`, a cause, `doubt CAUSE`; `login` and `status` for those operations) and
 //!   the `wire` reply.
@@ -35,8 +37,8 @@ use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
 use sms_sidecar::dialect::{
-    Account, Answer, Catalog, Dialect, Finding, Outgoing, Place, Reading, Recognised, Recognition, Reply, Request, Shown, SourceFile,
-    Token, recognise,
+    Account, Answer, Approval, Catalog, Dialect, Finding, Outgoing, Place, Reading, Recognised, Recognition, Reply, Request, Shown,
+    SourceFile, Token, recognise,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
 use sms_sidecar::sms::{Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
@@ -122,6 +124,22 @@ struct Replies {
     case: Vec<ReplyCase>,
     #[serde(default)]
     table: Vec<ReplyTable>,
+    #[serde(default)]
+    list: Vec<ListCase>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListCase {
+    name: String,
+    #[serde(default, rename = "source")]
+    _source: Option<String>,
+    of: String,
+    look_for: String,
+    status: u16,
+    body: String,
+    expect: String,
+    wire: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -203,6 +221,28 @@ fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
         cases.chain(replies.table.iter().flat_map(codes)).flat_map(|(kind, reply)| dialect.shown_by(kind, &reply)).collect();
     let told = dialect.causes().into_iter().filter(|row| !shown.contains(row));
     told.map(|row| format!("{}: {} {} → {}", dialect.name, row.kind, row.reply, row.cause)).collect()
+}
+
+/// A list is asked for as the cases show it, and every answer it can give has one.
+#[test]
+fn every_list_has_its_question_and_each_answer_as_a_case() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let mut lists = 0;
+    for dialect in catalog.iter() {
+        let cases = Cases::open(dialect).replies.list;
+        for (of, probe, answers) in [
+            ("sender", dialect.sender_probe(), &["listed", "not listed", "not told"][..]),
+            ("template", dialect.template_probe(), &["approved", "pending", "rejected", "odd", "unlisted", "not told"]),
+        ] {
+            let about: Vec<&ListCase> = cases.iter().filter(|case| case.of == of).collect();
+            let bare: Vec<&&str> = answers.iter().filter(|answer| !about.iter().any(|case| case.expect == **answer)).collect();
+            let expected = if probe.is_some() { 0 } else { answers.len() };
+            assert_eq!(bare.len(), expected, "{} {of}: {bare:?} has no case, or the list has no question", dialect.name);
+            assert_eq!(about.iter().any(|case| case.wire.is_some()), probe.is_some(), "{} {of}: the question has no `wire`", dialect.name);
+            lists += usize::from(probe.is_some());
+        }
+    }
+    assert!(lists >= 4, "only {lists} lists were looked at");
 }
 
 /// What no source says, or what nobody saw, stands as a guess in the file: it is shown as likely or ambiguous.
@@ -290,6 +330,9 @@ fn failures(dialect: &Arc<Dialect>) -> Vec<String> {
                 check(format!("reply \"{}\" {code}", table.name), cases.coded(table, expect, code));
             }
         }
+    }
+    for case in &cases.replies.list {
+        check(format!("list \"{}\"", case.name), cases.listed(case));
     }
     for case in &cases.answers.case {
         check(format!("answers \"{}\" to \"{}\"", case.say, case.asked), cases.answer(case));
@@ -433,6 +476,25 @@ impl Cases {
             return Err(format!("retry after {:?}", finding.retry_after));
         }
         Ok(())
+    }
+
+    fn listed(&self, case: &ListCase) -> Result<(), String> {
+        let body = Bytes::from(case.body.clone());
+        let reply = Reply { status: StatusCode::from_u16(case.status).unwrap(), headers: json_headers(), body };
+        let sender = case.of == "sender";
+        let probe = if sender { self.dialect.sender_probe() } else { self.dialect.template_probe() }.ok_or("no such list")?;
+        if let Some(wire) = &case.wire {
+            let account = Account { sender: Some(&case.look_for).filter(|_| sender).map(String::as_str), ..self.account() };
+            let went = self.dialect.probe(probe, &account, now()).map_err(|why| why.to_string())?;
+            same_wire(&normal_golden(wire), &normal_outgoing(&went))?;
+        }
+        let told = if sender {
+            let told = |listed| if listed { "listed" } else { "not listed" };
+            self.dialect.lists_sender(probe, &reply, &case.look_for).map(told)
+        } else {
+            self.dialect.approval(probe, &reply, &case.look_for).map(Approval::as_str)
+        };
+        same(&case.expect, told.unwrap_or("not told"))
     }
 
     fn coded(&self, table: &ReplyTable, expect: &str, code: &toml::Value) -> Result<(), String> {

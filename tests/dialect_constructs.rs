@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use sms_sidecar::dialect::{Account, Answer, Asked, Catalog, Dialect, Finding, Place, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::dialect::{
+    Account, Answer, Asked, Asks, Catalog, Dialect, Finding, Place, Recognition, Reply, Request, SourceFile, recognise,
+};
 use sms_sidecar::sms::{Cause, Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
 use support::{Owned, as_request, now, recognised, visible};
 
@@ -266,12 +268,63 @@ fn a_probe_lists_senders_and_settles_nothing() {
         (200, r#"{"names":["Acme"]}"#, "1port", Some(false)),
         (200, r#"{"names":["Acme"]}"#, "acme", Some(false)),
         (200, r#"{"names":["Acme"]}"#, "1000", Some(true)),
-        (200, r#"{"names":[]}"#, "1port", None),
+        (200, r#"{"names":[]}"#, "1port", Some(false)),
+        (200, r#"{"names":[]}"#, "1000", Some(true)),
+        (200, r#"{"other":["1port"]}"#, "1port", None),
+        (200, "{}", "1000", None),
         (200, "garbage", "1port", None),
         (403, r#"{"names":["1port"]}"#, "1port", None),
     ] {
         assert_eq!(lists(status, body, sender), expected, "{status} {body} {sender}");
     }
+}
+
+#[test]
+fn a_list_of_numbers_compares_numbers_and_covers_nothing_else() {
+    let rest = "[[probes]]\nasks = \"sender\"\ncall = \"GET /numbers\"\nquery = { number = \"{sender | plus}\" }\nsenders = \"list[].number\"\nonly = \"numbers\"\n";
+    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let probe = dialect.sender_probe().unwrap();
+    let lists = |body: &str, sender: &str| dialect.lists_sender(probe, &reply(200, body), sender);
+    assert_eq!(lists(r#"{"list":[{"number":"+1 202 555 0123"}]}"#, "12025550123"), Some(true));
+    assert_eq!(lists(r#"{"list":[{"number":12025550123}]}"#, "+12025550123"), Some(true));
+    assert_eq!(lists(r#"{"list":[{"number":"+12025550199"}]}"#, "+12025550123"), Some(false));
+    assert_eq!(lists(r#"{"list":[]}"#, "+12025550123"), Some(false));
+    assert!(probe.covers("+12025550123") && !probe.covers("1port") && !probe.covers("MG0000"));
+    assert_eq!(dialect.not_told(), [Asks::Credential, Asks::Account, Asks::Balance, Asks::Template]);
+}
+
+#[test]
+fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
+    use sms_sidecar::dialect::Approval::{Approved, Odd, Pending, Rejected, Unlisted};
+    let rest = "[[probes]]\nasks = \"template\"\ncall = \"GET /texts\"\n[probes.templates]\nat = \"list[]\"\ntext = [\"text\", \"sample\"]\nholes = '<[a-z]+>'\nstatus = \"state\"\napproved = [\"yes\"]\npending = [\"wait\"]\nrejected = [\"no\"]\n";
+    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    assert!(dialect.probes().is_empty());
+    let probe = dialect.template_probe().unwrap();
+    let stands = |entries: &str, text: &str| dialect.approval(probe, &reply(200, &format!(r#"{{"list":[{entries}]}}"#)), text);
+    let listed = |text: &str| format!(r#"{{"text":"{text}","state":"yes"}}"#);
+    for (listed_as, text, expected) in [
+        ("Kod: <n>", "Kod: {code}", Approved),
+        ("Kod: 123-456", "Kod: {code}", Approved),
+        ("Kod:  <n>\\n", "Kod: {code}", Approved),
+        ("Kod <n> for <name>.", "Kod {code} for {who}.", Approved),
+        ("Kod: <n>.", "Kod: {code}", Unlisted),
+        ("Kod: <n> (5 min)", "Kod: {code}", Unlisted),
+        ("kod: <n>", "Kod: {code}", Unlisted),
+        ("Kod: ", "Kod: {code}", Unlisted),
+        ("Kod:<n>", "Kod: {code}", Unlisted),
+        ("K.d: <n>", "K*d: {code}", Unlisted),
+        ("Hello", "Hello", Approved),
+    ] {
+        assert_eq!(stands(&listed(listed_as), text), Some(expected), "{listed_as} ~ {text}");
+    }
+    let state = |word: &str| format!(r#"{{"sample":"Kod: 1","state":{word}}}"#);
+    for (word, expected) in [("\"yes\"", Approved), ("\"wait\"", Pending), ("\"no\"", Rejected), ("\"YES\"", Odd), ("null", Odd)] {
+        assert_eq!(stands(&state(word), "Kod: {code}"), Some(expected), "{word}");
+    }
+    assert_eq!(stands(&format!("{},{}", state("\"no\""), state("\"yes\"")), "Kod: {code}"), Some(Approved), "given in twice");
+    assert_eq!(stands("", "Kod: {code}"), Some(Unlisted));
+    assert_eq!(dialect.approval(probe, &reply(200, "{}"), "Kod: {code}"), None);
+    assert_eq!(dialect.approval(probe, &reply(403, r#"{"list":[]}"#), "Kod: {code}"), None);
 }
 
 #[test]

@@ -42,6 +42,9 @@ pub(crate) struct Send {
     /// Under which name, where the provider sets none.
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
+    /// Through this provider alone, by its name in the config: no route is taken and no other is asked.
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
 }
 
 /// A provider, by its name in the config.
@@ -62,10 +65,15 @@ pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
         bail!("what --text gives is empty; say what the message is to say");
     }
     let mut message = json!({ "to": args.to, "text": args.text });
-    if let (Some(sender), Some(fields)) = (&args.sender, message.as_object_mut()) {
-        fields.insert("sender".to_owned(), json!(sender));
+    for (name, value) in [("sender", &args.sender), ("provider", &args.provider)] {
+        if let (Some(value), Some(fields)) = (value, message.as_object_mut()) {
+            fields.insert(name.to_owned(), json!(value));
+        }
     }
-    let (_, answer) = args.running.ask(Method::POST, "/send", &message)?;
+    let (status, answer) = args.running.ask(Method::POST, "/send", &message)?;
+    if status == StatusCode::NOT_FOUND && answer.get("error").is_some() {
+        bail!("{}", word(&answer, "error"));
+    }
     let accepted = answer.get("verdict").and_then(Value::as_str) == Some("accepted");
     args.running.show(&answer, told);
     Ok(ExitCode::from(u8::from(!accepted)))

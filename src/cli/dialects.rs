@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::out;
-use crate::dialect::{Catalog, Dialect, FieldSpec, SourceFile};
+use crate::dialect::{Asks, Catalog, Dialect, FieldSpec, Probe, SourceFile};
 use crate::problem::{Report, Text, one_of};
 
 /// Which descriptions, and how.
@@ -117,7 +117,8 @@ fn facts(dialect: &Dialect) -> Value {
         "token_login": dialect.has_token(),
         "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_limits(), "batch": dialect.batch_limit() },
         "operations": dialect.operations().iter().map(|(call, does)| json!({ "call": call, "do": does.as_str() })).collect::<Vec<_>>(),
-        "probes": dialect.probes().iter().chain(dialect.sender_probe()).map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
+        "probes": questions(dialect).map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
+        "not_told": dialect.not_told().into_iter().map(Asks::as_str).collect::<Vec<_>>(),
     })
 }
 
@@ -173,11 +174,20 @@ fn allowed(dialect: &Dialect) -> Vec<String> {
     for (call, does) in dialect.operations() {
         lines.push(row(does.as_str(), &call));
     }
-    for probe in dialect.probes() {
+    for probe in questions(dialect) {
         let note = if probe.guess { " (never seen to work: you are asked before it is used)" } else { "" };
         lines.push(row("probe", &format!("{}: {}{note}", probe.asks.as_str(), probe.call())));
     }
+    let silent: Vec<&str> = dialect.not_told().into_iter().map(Asks::as_str).collect();
+    if !silent.is_empty() {
+        lines.push(row("not told", &format!("{} (no free call tells: it shows in a send)", silent.join(", "))));
+    }
     lines
+}
+
+/// All that can be asked for free.
+fn questions(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
+    dialect.probes().iter().chain(dialect.sender_probe()).chain(dialect.template_probe())
 }
 
 /// `/broker-api` of `https://host/broker-api`: it stays, only scheme and host are replaced.
@@ -291,6 +301,8 @@ mod tests {
             "  limit       1600 characters",
             "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 in its place, at the base URL door",
             "  probe       balance: GET /Accounts/{credential.account_sid}/Balance.json",
+            "  probe       sender: GET /Accounts/{credential.account_sid}/IncomingPhoneNumbers.json",
+            "  not told    template (no free call tells: it shows in a send)",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }

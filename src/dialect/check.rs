@@ -1,6 +1,8 @@
 //! From pieces to a compiled description, with every complaint at once: the pieces
 //! compile one by one, then the whole is held against the rules no piece can break alone.
 
+use std::ops::Range;
+
 use toml::Spanned;
 use toml::de::DeTable;
 
@@ -43,7 +45,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
     let (send, spans) = check_send::send(&mut top, sink);
     let operations = top.list("operations", sink).into_iter().filter_map(|raw| operation(&raw, sink)).collect();
     let probes: Vec<Probe> = top.list("probes", sink).into_iter().filter_map(|raw| probe(&raw, sink)).collect();
-    let (senders, probes): (Vec<Probe>, Vec<Probe>) = probes.into_iter().partition(|probe| probe.asks == Asks::Sender);
+    let (lists, probes) = probes.into_iter().partition(|probe| matches!(probe.asks, Asks::Sender | Asks::Template));
     let _report: Option<Spanned<raw::Report>> = top.take("report", sink);
     top.end(sink);
 
@@ -68,7 +70,7 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut Sink) -> Option<Dialect> {
         send: send?,
         operations,
         probes,
-        sender_probe: senders.into_iter().next(),
+        lists,
     };
     // A file that signs in another way needs not say which of the inherited fields it leaves.
     let used = laws::used(&dialect);
@@ -206,15 +208,14 @@ fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
     let span = raw.span();
     let raw = raw.get_ref();
     let dead = raw.dead.iter().filter_map(|dead| compile::dead(dead, &span, sink)).collect();
-    if matches!(raw.asks, raw::Asks::Sender) != raw.senders.is_some() {
-        sink.error(Some(span), "`asks = \"sender\"` and `senders`, the place that lists them, go together", None);
-    }
+    listing(raw, &span, sink);
     Some(Probe {
         asks: match raw.asks {
             raw::Asks::Credential => Asks::Credential,
             raw::Asks::Account => Asks::Account,
             raw::Asks::Balance => Asks::Balance,
             raw::Asks::Sender => Asks::Sender,
+            raw::Asks::Template => Asks::Template,
         },
         guess: raw.guess,
         fields: request_fields(&raw.query, &raw.header, &raw.form, &raw.json, sink),
@@ -224,8 +225,33 @@ fn probe(raw: &Spanned<raw::Probe>, sink: &mut Sink) -> Option<Probe> {
         unit: raw.unit.clone(),
         senders: raw.senders.as_ref().and_then(|text| compile::place(text, Flat(false), sink)),
         shared: raw.shared.clone(),
+        numbers: matches!(raw.only, Some(raw::Only::Numbers)),
+        texts: raw.templates.as_ref().and_then(|texts| compile::texts(texts, sink)),
         call: compile::call(&raw.call, sink)?,
     })
+}
+
+/// What a question about a list must say, and may say only there.
+fn listing(raw: &raw::Probe, span: &Range<usize>, sink: &mut Sink) {
+    let mut goes = |holds: bool, what: &str| {
+        if !holds {
+            sink.error(Some(span.clone()), what, None);
+        }
+    };
+    goes(
+        matches!(raw.asks, raw::Asks::Sender) == raw.senders.is_some(),
+        "`asks = \"sender\"` and `senders`, the place that lists them, go together",
+    );
+    goes(
+        matches!(raw.asks, raw::Asks::Template) == raw.templates.is_some(),
+        "`asks = \"template\"` and `templates`, which says where they are listed, go together",
+    );
+    let about_senders = !raw.shared.is_empty() || raw.only.is_some();
+    goes(raw.senders.is_some() || !about_senders, "`shared` and `only` say something about a list of `senders`");
+    let lists = [raw.senders.as_ref(), raw.templates.as_ref().map(|texts| &texts.at)];
+    for place in lists.into_iter().flatten().filter(|place| !place.get_ref().contains("[]")) {
+        sink.error(Some(place.span()), "this is no list", Some("a place in a list has `[]` in it, like \"result[].name\"".into()));
+    }
 }
 
 /// The causes of a table's lines, for the laws.

@@ -14,7 +14,7 @@ use crate::dialect::filter::Filter;
 use crate::dialect::load::Sink;
 use crate::dialect::place::{Flat, Place};
 use crate::dialect::raw;
-use crate::dialect::shape::{ClaimTest, Dead, Expires, Field, Form, Rule, StatusTest, Test, Then, Told, Wait};
+use crate::dialect::shape::{ClaimTest, Dead, Expires, Field, Form, Rule, StatusTest, Test, Texts, Then, Told, Wait};
 use crate::dialect::template::{Fault, Template};
 use crate::sms::Cause;
 
@@ -174,6 +174,14 @@ pub(crate) fn dead(raw: &raw::Dead, span: &Range<usize>, sink: &mut Sink) -> Opt
     };
     let or = raw.or.iter().filter_map(|text| cause(text, sink)).collect();
     Some(Dead { test, cause: cause(word, sink)?, or, guess: raw.guess })
+}
+
+pub(crate) fn texts(raw: &raw::Texts, sink: &mut Sink) -> Option<Texts> {
+    let holes = raw.holes.as_ref().and_then(|text| regex(text, sink));
+    let text = places(&raw.text, Flat(false), sink);
+    let (approved, pending, rejected) = (raw.approved.clone(), raw.pending.clone(), raw.rejected.clone());
+    let (at, status) = (place(&raw.at, Flat(false), sink)?, place(&raw.status, Flat(false), sink)?);
+    Some(Texts { at, text, holes, status, approved, pending, rejected })
 }
 
 pub(crate) fn claim(raw: &raw::Claim, sink: &mut Sink) -> Option<ClaimTest> {

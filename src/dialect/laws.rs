@@ -39,7 +39,7 @@ pub(crate) fn used(dialect: &Dialect) -> Vec<Source> {
     for fields in [Some(&send.fields), token.map(|token| &token.fields)]
         .into_iter()
         .flatten()
-        .chain(dialect.probes.iter().chain(&dialect.sender_probe).map(|probe| &probe.fields))
+        .chain(dialect.probes.iter().chain(&dialect.lists).map(|probe| &probe.fields))
     {
         forms.extend(fields.query.iter().chain(&fields.header).chain(&fields.body).map(|field| &field.form));
     }

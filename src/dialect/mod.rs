@@ -28,7 +28,7 @@
 //! | digest | `of` `with` (`md5` `sha256` `hmac-sha256` and `key`) `out` (`hex` `base64`) |
 //! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `claims` (`name` `is` `cause`: what a JWT says of itself) `answer` |
 //! | operations | `call` `do` (`carry` `status` `login` `refuse`) `match` `id` and `answer` (for a status of ours) |
-//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `senders` `shared` `guess` |
+//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `guess`; of a list `senders` `shared` `only = "numbers"` or `templates` (`at` `text` `holes` `status` `approved` `pending` `rejected`) |
 //!
 //! `like` lays a file over another: tables key by key, anything else whole, but rules stand
 //! before the other's rules and codes win over the other's codes.
@@ -50,6 +50,7 @@ mod gsm;
 mod host;
 mod judge;
 mod laws;
+mod listed;
 mod load;
 mod login;
 mod multipart;
@@ -78,6 +79,7 @@ use crate::sms::{Cause, Certainty, Kind, Operation};
 pub use catalog::{Catalog, SourceFile};
 pub use causes::Shown;
 pub use credential::ShapeProblem;
+pub use listed::Approval;
 pub use probe::Probed;
 pub use recognise::recognise;
 pub use shape::{Asks, Probe};
@@ -109,7 +111,8 @@ pub struct Dialect {
     send: shape::Send,
     operations: Vec<shape::OperationEntry>,
     probes: Vec<Probe>,
-    sender_probe: Option<Probe>,
+    /// What it lists for an account.
+    lists: Vec<Probe>,
 }
 
 impl std::fmt::Debug for Dialect {

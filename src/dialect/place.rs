@@ -86,6 +86,16 @@ impl Place {
         found
     }
 
+    /// Whether the list that it goes through is there, empty or not.
+    pub(crate) fn is_listed(&self, tree: &Value) -> bool {
+        let list = self.steps.iter().position(|step| *step == Step::Element).and_then(|at| self.steps.get(..at));
+        let mut found = Vec::new();
+        if let Some(steps) = list {
+            gather(tree, steps, &mut found);
+        }
+        found.into_iter().any(Value::is_array) || !self.all(tree).is_empty()
+    }
+
     /// Sets it wherever the way leads, and makes the way where there is none.
     pub(crate) fn put(&self, tree: &mut Value, value: &Value, scope: &Scope<'_>) {
         put(tree, &self.steps, value, scope);

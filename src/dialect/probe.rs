@@ -36,19 +36,6 @@ impl Dialect {
         &self.probes
     }
 
-    /// The question whose answer lists what the account may send under. It settles no cause, so it is none of the others.
-    pub fn sender_probe(&self) -> Option<&Probe> {
-        self.sender_probe.as_ref()
-    }
-
-    /// Whether the service lists this sender, or lets everybody use it; none: the reply lists nothing.
-    pub fn lists_sender(&self, probe: &Probe, reply: &Reply, sender: &str) -> Option<bool> {
-        let heard = Heard::of(reply);
-        let listed: Vec<String> = probe.senders.iter().flat_map(|place| place.all(&heard.tree)).map(text_of).collect();
-        let is_shared = probe.shared.iter().any(|shared| shared == sender);
-        (reply.status.is_success() && !listed.is_empty()).then(|| is_shared || listed.iter().any(|listed| listed == sender))
-    }
-
     /// The question as a request.
     pub fn probe(&self, probe: &Probe, account: &Account<'_>, now: Timestamp) -> Result<Outgoing, Untranslatable> {
         self.complete(account)?;

@@ -210,6 +210,28 @@ pub(crate) enum Asks {
     Account,
     Balance,
     Sender,
+    Template,
+}
+
+/// What a list is limited to.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Only {
+    Numbers,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Texts {
+    pub(crate) at: Spanned<String>,
+    pub(crate) text: Vec<Spanned<String>>,
+    pub(crate) holes: Option<Spanned<String>>,
+    pub(crate) status: Spanned<String>,
+    pub(crate) approved: Vec<String>,
+    #[serde(default)]
+    pub(crate) pending: Vec<String>,
+    #[serde(default)]
+    pub(crate) rejected: Vec<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -233,6 +255,8 @@ pub(crate) struct Probe {
     pub(crate) senders: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) shared: Vec<String>,
+    pub(crate) only: Option<Only>,
+    pub(crate) templates: Option<Texts>,
     #[serde(default)]
     pub(crate) guess: bool,
 }

@@ -256,9 +256,14 @@ pub enum Asks {
     Balance,
     /// What the account may send under.
     Sender,
+    /// Which texts the account may send.
+    Template,
 }
 
 impl Asks {
+    /// All of them, in the order in which they are told.
+    pub const ALL: &[Self] = &[Self::Credential, Self::Account, Self::Balance, Self::Sender, Self::Template];
+
     /// As the file spells it.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -266,6 +271,7 @@ impl Asks {
             Self::Account => "account",
             Self::Balance => "balance",
             Self::Sender => "sender",
+            Self::Template => "template",
         }
     }
 }
@@ -303,4 +309,21 @@ pub struct Probe {
     pub(crate) senders: Option<Place>,
     /// Senders that everybody may use, and that no list names.
     pub(crate) shared: Vec<String>,
+    /// The list holds phone numbers alone.
+    pub(crate) numbers: bool,
+    pub(crate) texts: Option<Texts>,
+}
+
+/// A list of texts, and how each stands.
+#[derive(Clone, Debug)]
+pub(crate) struct Texts {
+    pub(crate) at: Place,
+    /// In one of these places of an entry.
+    pub(crate) text: Vec<Place>,
+    /// What they write for a part that changes.
+    pub(crate) holes: Option<Regex>,
+    pub(crate) status: Place,
+    pub(crate) approved: Vec<String>,
+    pub(crate) pending: Vec<String>,
+    pub(crate) rejected: Vec<String>,
 }

@@ -119,11 +119,32 @@ fn each_fault_is_named_and_underlined() {
         ("at    = [\"code\"]\ncodes", "codes", "`codes` needs an `at`", "[[send.rules]]"),
         ("dialect  = \"small\"", "dialect  = ", "", ""),
     ] {
-        let text = SMALL.replacen(old, new, 1);
-        assert_ne!(text, SMALL, "{old}");
-        let found = complaints(&text);
-        assert!(found.iter().any(|(said, at)| said.contains(what) && at == under || what.is_empty()), "{new}: {found:?}");
-        assert!(!found.is_empty(), "{new}");
+        is_named(&SMALL.replacen(old, new, 1), what, under);
+    }
+}
+
+/// The broken text is complained about in these words, at that place.
+fn is_named(text: &str, what: &str, under: &str) {
+    assert_ne!(text, SMALL, "{what}");
+    let found = complaints(text);
+    assert!(found.iter().any(|(said, at)| said.contains(what) && at == under || what.is_empty()), "{text}: {found:?}");
+    assert!(!found.is_empty(), "{text}");
+}
+
+#[test]
+fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
+    for (probe, what, under) in [
+        ("asks = \"sender\"\ncall = \"GET /names\"", "`asks = \"sender\"` and `senders`", "[[probes]]"),
+        ("asks = \"template\"\ncall = \"GET /texts\"", "`asks = \"template\"` and `templates`", "[[probes]]"),
+        (
+            "asks = \"balance\"\ncall = \"GET /b\"\nbalance = \"b\"\nonly = \"numbers\"",
+            "`shared` and `only` say something about a list",
+            "[[probes]]",
+        ),
+        ("asks = \"sender\"\ncall = \"GET /names\"\nsenders = \"names\"", "this is no list", "\"names\""),
+        ("asks = \"sender\"\ncall = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"", "unknown variant `names`", "\"names\""),
+    ] {
+        is_named(&SMALL.replacen("[send.json]", &format!("[[probes]]\n{probe}\n[send.json]"), 1), what, under);
     }
 }
 

@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub(super) came: String,
     /// The account that the base URL named.
     pub(super) named: Option<ProviderId>,
+    /// The operator asked for this one alone: no route is taken, no other is asked, no earlier answer will do.
+    pub(super) only: Option<ProviderId>,
     pub(super) line: Line,
     pub(super) began: Moment,
     pub(super) world: Arc<World>,

@@ -23,7 +23,7 @@ use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::link::Link;
-use crate::proxy::world::Seeing;
+use crate::proxy::world::{Seeing, World};
 use crate::sms::{Door, ProviderId};
 
 /// The dialect of our own small API, in which `send` speaks.
@@ -78,9 +78,14 @@ impl Site for Control {
 }
 
 impl Proxy {
-    /// A message of the operator's own, through the same pipeline as every other.
+    /// A message of the operator's own, through the same pipeline as every other; `provider` in it names the one
+    /// that it is to go through.
     async fn send_own(&self, body: Bytes) -> (StatusCode, Value) {
         let world = self.world.load_full();
+        let (body, only) = pinned(body);
+        if let Some(unknown) = only.as_ref().filter(|only| !world.links.contains_key(only)) {
+            return (StatusCode::NOT_FOUND, unknown_provider(&world, unknown.as_str()));
+        }
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         let request = dialect::Request { method: Method::POST, path: format!("/{OWN}/v1/messages"), query: None, headers, body };
@@ -94,6 +99,7 @@ impl Proxy {
             came: request.path.clone(),
             request,
             named,
+            only,
             line: Line::steady(),
             began,
             world,
@@ -106,8 +112,7 @@ impl Proxy {
     fn by_hand(&self, name: &str, event: &Event) -> (StatusCode, Value) {
         let world = self.world.load();
         let Some(link) = world.links.get(&ProviderId::new(name)) else {
-            let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();
-            return (StatusCode::NOT_FOUND, json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) }));
+            return (StatusCode::NOT_FOUND, unknown_provider(&world, name));
         };
         if *event == Event::Resumed {
             link.forgive();
@@ -135,6 +140,21 @@ impl Proxy {
             "credential_version": link.newest().version.0,
         })
     }
+}
+
+/// The message itself, and the provider that it is pinned to.
+fn pinned(body: Bytes) -> (Bytes, Option<ProviderId>) {
+    let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else { return (body, None) };
+    match message.remove("provider") {
+        Some(Value::String(name)) => (Value::Object(message).to_string().into(), Some(ProviderId::new(&name))),
+        // Whatever else stands there is the dialect's to refuse.
+        Some(_) | None => (body, None),
+    }
+}
+
+fn unknown_provider(world: &World, name: &str) -> Value {
+    let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();
+    json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) })
 }
 
 /// A call's end, for whoever watches a terminal; numbers masked, no text.

@@ -117,6 +117,9 @@ impl Desk {
 
 /// How long this message is remembered; zero: not at all.
 fn remembered(sending: &Sending<'_>) -> Duration {
+    if sending.call.only.is_some() {
+        return Duration::ZERO;
+    }
     window(sending.repeat_window(), idempotency_key(sending))
 }
 

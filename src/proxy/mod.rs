@@ -247,7 +247,7 @@ impl Carrier for Proxy {
         callers::learn(&world).await;
         let caller = callers::name(&world, &peer, &callers::given(&recognition, &request));
         let allowed = caller.is_some() || world.settings.callers.is_empty();
-        let call = Call { id, door, target, caller, request, came, named, line, began, world };
+        let call = Call { id, door, target, caller, request, came, named, only: None, line, began, world };
         let ended = if allowed { self.through(&call, recognition).await } else { callers::stranger(door) };
         ended.tell(&call, self.now().since(began), &self.telemetry);
         ended.reply

@@ -138,8 +138,7 @@ impl<'a> Sending<'a> {
     fn new(call: &'a Call, seen: &'a Recognised, reading: Reading, own: &str) -> Self {
         let recipients: Vec<_> = reading.message.iter().map(|message| message.recipient.clone()).collect();
         let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
-        let route = call.world.route(&by);
-        let links = call.world.order(route, &seen.dialect);
+        let (route, links) = call.world.carriers(call.only.as_ref(), &by, &seen.dialect);
         let bound = reading.is_bound();
         let mut said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
         said.iter_mut().zip(&links).for_each(|(said, link)| refer(said, &link.provider.dialect, &seen.dialect, own));

@@ -179,7 +179,7 @@ fn asks(link: &Link, probe: usize) -> Asks {
 fn witness(asks: Asks) -> Witness {
     match asks {
         Asks::Credential => Witness::CredentialCall,
-        Asks::Account | Asks::Sender => Witness::AccountCall,
+        Asks::Account | Asks::Sender | Asks::Template => Witness::AccountCall,
         Asks::Balance => Witness::BalanceCall,
     }
 }

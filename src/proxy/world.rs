@@ -37,6 +37,9 @@ pub(super) struct Seeing {
     pub(super) request: Request,
 }
 
+/// A route, where one is taken, and whom to ask in order.
+type Carriers<'a> = (Option<&'a Route>, Vec<Arc<Link>>);
+
 /// Whom a path's first segment names, and what is behind it.
 struct Prefix {
     dialect: Arc<Dialect>,
@@ -93,9 +96,18 @@ impl World {
     }
 
     /// The first route that means this call.
-    pub(super) fn route(&self, seen: &Seen<'_>) -> Option<&Route> {
+    fn route(&self, seen: &Seen<'_>) -> Option<&Route> {
         let rule = |route: &&Route| Rule { recipients: &route.recipients, callers: &route.callers, dialects: &route.dialects }.means(seen);
         self.settings.routes.iter().find(rule)
+    }
+
+    /// By which route a message goes, and whom to ask in order; no route, where the operator asked for one alone.
+    pub(super) fn carriers(&self, only: Option<&ProviderId>, seen: &Seen<'_>, dialect: &Dialect) -> Carriers<'_> {
+        if let Some(only) = only {
+            return (None, self.links.get(only).cloned().into_iter().collect());
+        }
+        let route = self.route(seen);
+        (route, self.order(route, dialect))
     }
 
     /// Whom to ask, in order; without a route: the providers of the dialect spoken.

@@ -355,6 +355,94 @@ describe('an account that is broken', () => {
     assert.equal(mended.exit_code, 0);
   });
 
+  for (const service of ['twilio', 'smsc']) {
+    broken('sender-not-allowed', `${service} lists another sender for the account`, async (t) => {
+      const made = await alone(t, service);
+      const listed = await doctor(written(made));
+      assert.deepEqual([named(listed, 'sender').result, listed.exit_code], ['ok', 0], named(listed, 'sender').evidence);
+      made.fake.senders = ['+12025550199', 'Another'];
+      const report = await doctor(written(made));
+      names(report, service, 'sender', 'sender-not-allowed');
+      assert.equal(named(report, 'sender').certainty, 'likely');
+      assert.equal(made.fake.delivered.length, 0);
+    });
+  }
+
+  test('a number is looked for by name, so that no page of the list can miss it', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.fake.senders = [...Array.from({ length: 60 }, (_, n) => `+120255502${String(n).padStart(2, '0')}`), '+12025550123'];
+    assert.equal(named(await doctor(written(made)), 'sender').result, 'ok');
+  });
+
+  test('a name or a messaging service stands on no list of numbers: not known, and said to be', async (t) => {
+    for (const sender of ['1port', 'MG00000000000000000000000000000001']) {
+      const report = await doctor(written(await alone(t, 'twilio', { provider: { sender } })));
+      assert.equal(named(report, 'sender').result, 'skipped');
+      assert.match(named(report, 'sender').evidence, /twilio lists numbers alone/);
+    }
+  });
+
+  test('an account that may send and not list: not known, and nothing is wrong', async (t) => {
+    const made = await alone(t, 'twilio');
+    made.fake.refusePath(`/2010-04-01/Accounts/${made.fake.credential.account_sid}/IncomingPhoneNumbers.json`, 'permission-denied');
+    const report = await doctor(written(made));
+    assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
+    assert.match(named(report, 'sender').evidence, /IncomingPhoneNumbers\.json did not tell/);
+  });
+
+  for (const service of Object.keys(SERVICES)) {
+    test(`what ${service} does not tell is said by doctor and by \`dialects show\` alike`, async (t) => {
+      const { not_told: untold, probes } = JSON.parse((await run(['dialects', '--json', 'show', service])).out);
+      const sheet = (await run(['dialects', 'show', service])).out;
+      assert.ok(!untold.length || sheet.includes(`not told    ${untold.join(', ')}`), sheet);
+      const report = await doctor(written(await alone(t, service)), '--yes');
+      for (const [ask, check] of [['sender', 'sender'], ['template', 'template']]) {
+        const says = /does not tell/.test(named(report, check).evidence);
+        assert.equal(says, untold.includes(ask), `${check}: ${named(report, check).evidence}`);
+        assert.equal(untold.includes(ask), !probes.some(({ asks }) => asks === ask));
+      }
+    });
+  }
+
+  const loginAs = (status, text = '1port ilovasiga kirish kodi: %d') => [{ id: 1, template: text, original_text: text.replace('%d', '4711'), status }];
+  const LOGIN = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } } };
+  for (const [status, words, certainty] of [
+    ['moderation', /login waits for approval/, 'certain'], ['inproccess', /login waits for approval/, 'certain'], ['rejected', /login was rejected/, 'certain'],
+    [undefined, /login is not among the texts there/, 'likely'],
+  ]) {
+    broken('template-not-approved', `the service lists the text as ${status ?? 'nothing at all'}`, async (t) => {
+      const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
+      made.fake.templates = status ? loginAs(status) : loginAs('service', '1port ilovasiga kirish kodi: %d.');
+      const report = await doctor(written(made));
+      names(report, 'eskiz', 'template', 'template-not-approved');
+      assert.match(named(report, 'template').evidence, words);
+      assert.equal(named(report, 'template').certainty, certainty);
+    });
+  }
+
+  test('texts that the service has approved, in whichever way it writes their changing part', async (t) => {
+    const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
+    for (const listed of [loginAs('service'), loginAs('reklama'), [...loginAs('rejected'), ...loginAs('service')], [{ id: 1, original_text: '1port  ilovasiga kirish kodi: 12345 ', status: 'service' }]]) {
+      made.fake.templates = listed;
+      const report = await doctor(written(made));
+      assert.deepEqual([named(report, 'template').result, report.exit_code], ['ok', 0], named(report, 'template').evidence);
+      assert.match(named(report, 'template').evidence, /by GET \/user\/templates, approved: login/);
+    }
+  });
+
+  broken('template-not-approved', 'the backend\'s own text, which goes as it is, is not on the list', async (t) => {
+    const made = await alone(t, 'eskiz', { config: { templates: { login: { text: '1port: kod {code}' } } } });
+    names(await doctor(written(made)), 'eskiz', 'template', 'template-not-approved');
+  });
+
+  test('a list that is none: not known, and nothing is wrong', async (t) => {
+    const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
+    made.fake.templates = undefined;
+    const report = await doctor(written(made));
+    assert.equal(report.exit_code, 0);
+    assert.match(named(report, 'template').evidence, /GET \/user\/templates did not tell whether they are approved/);
+  });
+
   broken('template-not-approved', 'a provider of approved texts that has none', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));
@@ -451,6 +539,42 @@ describe('--send-to', () => {
     assert.equal(made.fake.delivered[0].text, '1port ilovasiga kirish kodi: 123456');
     await send(written(made), '--text', '1port: kod 7777');
     assert.equal(made.fake.delivered[1].text, '1port ilovasiga kirish kodi: 7777');
+  });
+
+  for (const started of [false, true]) {
+    test(`--provider P sends through P alone, ${started ? 'by the running sidecar' : 'without one'}, and says so`, async (t) => {
+      const made = await stage(t, { services: ['playmobile', 'twilio', 'vonage'], start: started });
+      const file = started ? made.proxy.file : written(made);
+      for (const name of ['twilio', 'vonage', 'playmobile']) {
+        const report = await send(file, '--provider', name, '--text', 'Kod: 4711');
+        assert.deepEqual([named(report, 'send').result, report.exit_code], ['ok', 0], named(report, 'send').evidence);
+        assert.match(named(report, 'send').evidence, new RegExp(`^${name} took the message .* through this provider alone$`));
+        assert.deepEqual(report.send.attempts.map(({ provider }) => provider), [name]);
+        assert.equal(report.send.route, null, 'no route was taken');
+      }
+      // The same words to the same number, one after the other: each was sent, and by nobody else.
+      for (const [name, fake] of Object.entries(made.fakes)) assert.equal(fake.delivered.length, 1, name);
+    });
+  }
+
+  broken('sender-not-allowed', 'at P, with --provider P, and no other is asked instead', async (t) => {
+    const made = await stage(t, { services: ['playmobile', 'twilio'], start: false });
+    made.fakes.twilio.refusePath(made.fakes.twilio.path, 'sender-not-allowed');
+    const report = await send(written(made), '--provider', 'twilio');
+    names(report, 'message', 'send', 'sender-not-allowed');
+    assert.match(named(report, 'send').evidence, /^the message was not-sent through twilio alone/);
+    assert.equal(made.fakes.playmobile.received.length, 0);
+  });
+
+  test('`send --provider` does the same, and an unknown one is told', async (t) => {
+    const { proxy, fakes } = await stage(t, { services: ['playmobile', 'twilio'] });
+    const ask = (...more) => run(['send', '--config', proxy.file, '--to', `+${TO}`, '--text', 'Kod: 1', ...more]);
+    assert.equal((await ask('--provider', 'twilio')).code, 0);
+    assert.deepEqual([fakes.playmobile.delivered.length, fakes.twilio.delivered.length], [0, 1]);
+    assert.equal(await proxy.metric('route_first_choice', { route: 'all' }), 1, 'a send by hand does not make the route run on its backup');
+    const unknown = await ask('--provider', 'nobody');
+    assert.equal(unknown.code, 2);
+    assert.match(unknown.err, /no provider `nobody`; the providers are playmobile, twilio/);
   });
 
   test('a number that is none is refused and not repeated', async (t) => {

@@ -4,9 +4,10 @@
 
 use crate::cli::doctor::check::Check;
 use crate::cli::doctor::patient::Patient;
+use crate::cli::doctor::texts::Heard as Lists;
 use crate::cli::doctor::way;
 use crate::diagnosis::Learned;
-use crate::dialect::{Asks, Finding};
+use crate::dialect::{Approval, Asks, Finding};
 use crate::net::upstream::Lost;
 use crate::sms::{Cause, Concern, Kind};
 
@@ -56,8 +57,10 @@ pub(super) struct Answers {
     pub(super) skew: Option<i64>,
     /// Why the account could not be asked at all.
     pub(super) not_asked: Option<&'static str>,
-    /// Whether the service lists the configured sender, and the call that says so.
-    pub(super) sender_listed: Option<(bool, String)>,
+    /// Whether the service lists the configured sender.
+    pub(super) sender: Lists<bool>,
+    /// How the service has each of the configured texts.
+    pub(super) texts: Lists<Vec<(String, Approval)>>,
     /// What is spent in a day, as the running sidecar has seen; none: not known.
     pub(super) spent: Option<f64>,
 }

@@ -72,7 +72,7 @@ impl Examiner<'_> {
             tokio::join!(vault::look(&mut patient, self.keeper, self.age(provider)), looked(&client, &provider.base_url, limit(provider)),);
         checks.extend(way::steps(&patient, &way, self.clock.wall()).into_iter().map(|check| way::as_left(&patient, check)));
         let answers = if is_open(&way) {
-            self.answers(provider, &client, credential.as_deref()).await
+            self.answers(&patient, &client, credential.as_deref()).await
         } else {
             Answers { not_asked: Some("there is no connection to ask over"), ..Answers::default() }
         };
@@ -80,8 +80,8 @@ impl Examiner<'_> {
         let judged = account::judge(&patient, &answers);
         let judged: Vec<Check> = judged.into_iter().filter(|check| !steps.contains(&check.name)).collect();
         checks.extend(judged);
-        checks.push(texts::sender(&patient, answers.sender_listed.as_ref()));
-        checks.push(texts::template(&patient, &self.loaded.proxy.templates));
+        checks.push(texts::sender(&patient, &answers.sender));
+        checks.push(texts::template(&patient, &self.loaded.proxy.templates, &answers.texts));
         checks.extend(self.running.standing(provider.id.as_str()));
         checks
     }
@@ -94,12 +94,13 @@ impl Examiner<'_> {
         self.running.age(provider.id.as_str()).map_or_else(written, vault::Age::Seen)
     }
 
-    async fn answers(&self, provider: &Provider, client: &Client, credential: Option<&Credential>) -> Answers {
+    async fn answers(&self, patient: &Patient<'_>, client: &Client, credential: Option<&Credential>) -> Answers {
+        let provider = patient.provider;
         let mut answers = Answers { spent: self.running.spent(provider.id.as_str()), ..Answers::default() };
         match credential {
             Some(credential) => {
                 let table = Table { provider, client, credential, limit: limit(provider) };
-                self.ask_all(&table, &mut answers).await;
+                self.ask_all(patient, &table, &mut answers).await;
             }
             None => answers.not_asked = Some("there is no credential to ask with"),
         }
@@ -111,7 +112,7 @@ impl Examiner<'_> {
     }
 
     /// Login, then each probe, until one is refused.
-    async fn ask_all(&self, table: &Table<'_>, answers: &mut Answers) {
+    async fn ask_all(&self, patient: &Patient<'_>, table: &Table<'_>, answers: &mut Answers) {
         let dialect = &table.provider.dialect;
         let mut token = None;
         if dialect.has_token() {
@@ -135,16 +136,37 @@ impl Examiner<'_> {
                 return;
             }
         }
-        answers.sender_listed = self.sender(table, token.as_ref(), &mut answers.skew).await;
+        let dialect = &table.provider.dialect;
+        if let Some(sender) = table.provider.sender.as_deref() {
+            let probe = dialect.sender_probe().filter(|probe| probe.covers(sender));
+            let read = |probe: &Probe, reply: &Reply| dialect.lists_sender(probe, reply, sender);
+            answers.sender = self.listed(table, (probe, token.as_ref()), &mut answers.skew, read).await;
+        }
+        let texts = texts::worded(patient, &self.loaded.proxy.templates);
+        // Without a text to look for, the list says nothing; that there is none is told all the same.
+        let probe = dialect.template_probe();
+        if probe.is_none() || !texts.is_empty() {
+            let read = |probe: &Probe, reply: &Reply| {
+                texts.iter().map(|(name, text)| Some(((*name).to_owned(), dialect.approval(probe, reply, text)?))).collect()
+            };
+            answers.texts = self.listed(table, (probe, token.as_ref()), &mut answers.skew, read).await;
+        }
     }
 
-    /// Whether the service lists the configured sender; none: it has no such call, or no answer.
-    async fn sender(&self, table: &Table<'_>, token: Option<&Token>, skew: &mut Option<i64>) -> Option<(bool, String)> {
-        let (dialect, sender) = (&table.provider.dialect, table.provider.sender.as_deref()?);
-        let probe = dialect.sender_probe()?;
-        let outgoing = dialect.probe(probe, &table.account(token), self.now()).ok()?;
-        let reply = self.exchange(table.client, outgoing, table.limit, skew).await.ok()?;
-        dialect.lists_sender(probe, &reply, sender).map(|listed| (listed, probe.call()))
+    /// Asks for a list and reads it. Whatever comes back instead settles nothing: a right to send is none to list.
+    async fn listed<T>(
+        &self,
+        table: &Table<'_>,
+        (probe, token): (Option<&Probe>, Option<&Token>),
+        skew: &mut Option<i64>,
+        read: impl Fn(&Probe, &Reply) -> Option<T>,
+    ) -> texts::Heard<T> {
+        let agreed = |probe: &&Probe| !probe.guess || self.agreed.contains(&table.provider.id);
+        let Some(probe) = probe.filter(agreed) else { return texts::Heard::Untold };
+        let silent = || texts::Heard::Silent(probe.call());
+        let Ok(outgoing) = table.provider.dialect.probe(probe, &table.account(token), self.now()) else { return silent() };
+        let Ok(reply) = self.exchange(table.client, outgoing, table.limit, skew).await else { return silent() };
+        read(probe, &reply).map_or_else(silent, |told| texts::Heard::Told(told, probe.call()))
     }
 
     async fn log_in(&self, table: &Table<'_>, skew: &mut Option<i64>) -> (Asked, Option<Token>) {

@@ -49,7 +49,7 @@ pub(crate) struct Args {
     /// The backend's folder: its `.env` and `node_modules` are looked at too; values are compared, never shown.
     #[arg(long, value_name = "DIR")]
     backend: Option<PathBuf>,
-    /// Send one message to this number, by the route it takes, and show each attempt. It reaches a real handset.
+    /// Send one message to this number, by the route it takes or through --provider alone, and show each attempt. It reaches a real handset.
     #[arg(long, value_name = "NUMBER")]
     send_to: Option<String>,
     /// What that message says; left out: the first text that a template has, else a few words of our own.
@@ -112,14 +112,15 @@ async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         None => None,
         Some(to) => {
             progress(args, format_args!("sending one message"));
-            Some(send::send(&args.config, &loaded, &running, to, args.text.as_deref()).await?)
+            let message = send::message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
+            Some(send::send(&args.config, &loaded, &running, &message).await?)
         }
     };
     if let Some(answer) = &sent {
         if !args.json {
             out::line(control::told(answer));
         }
-        checks.push(send::check(answer).of("message"));
+        checks.push(send::check(answer, args.provider.as_deref()).of("message"));
     }
     Ok((checks, sent))
 }

@@ -19,17 +19,25 @@ use crate::telemetry::Build;
 /// What is sent where the config has no text of the backend's.
 const TEXT: &str = "sms-sidecar: 123456";
 
-/// The answer, as the control socket gives it.
-pub(super) async fn send(file: &Path, loaded: &Loaded, running: &Running, to: &str, text: Option<&str>) -> anyhow::Result<Value> {
+/// What is sent, through one provider alone where it is named.
+pub(super) fn message(loaded: &Loaded, to: &str, text: Option<&str>, provider: Option<&str>) -> Value {
     let text = text.map_or_else(|| words(&loaded.proxy.templates), str::to_owned);
-    let message = json!({ "to": to, "text": text });
+    let mut message = json!({ "to": to, "text": text });
+    if let (Some(provider), Some(fields)) = (provider, message.as_object_mut()) {
+        fields.insert("provider".to_owned(), json!(provider));
+    }
+    message
+}
+
+/// The answer, as the control socket gives it.
+pub(super) async fn send(file: &Path, loaded: &Loaded, running: &Running, message: &Value) -> anyhow::Result<Value> {
     if let Some(socket) = loaded.listen.control.as_deref().filter(|_| running.takes_orders()) {
-        let (_, answer) = exchange(socket, Method::POST, "/send", &message).await.context("the running sidecar did not answer")?;
+        let (_, answer) = exchange(socket, Method::POST, "/send", message).await.context("the running sidecar did not answer")?;
         return Ok(answer);
     }
     let build = Build { version: String::new(), commit: String::new() };
     let app = App::build(file, loaded.clone(), build).context("no pipeline could be made to send with")?;
-    Ok(app.send(&message).await)
+    Ok(app.send(message).await)
 }
 
 /// The backend's first text with a code in each hole: it may be one that is approved.
@@ -43,14 +51,15 @@ fn words(templates: &[TextTemplate]) -> String {
 }
 
 /// What came of it, as one check.
-pub(super) fn check(answer: &Value) -> Check {
+pub(super) fn check(answer: &Value, pinned: Option<&str>) -> Check {
     let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
     let attempts: Vec<&Value> = answer.get("attempts").and_then(Value::as_array).into_iter().flatten().collect();
     let causes = attempts.iter().filter_map(|attempt| attempt.get("cause").and_then(Value::as_str)?.parse::<Cause>().ok());
     let to = word("recipient");
     if word("verdict") == "accepted" {
         let by = attempts.last().and_then(|last| last.get("provider")).and_then(Value::as_str).unwrap_or_default();
-        let evidence = format!("{by} took the message to {to}");
+        let alone = pinned.map_or("", |_| ", as it was sent through this provider alone");
+        let evidence = format!("{by} took the message to {to}{alone}");
         return match causes.clone().next() {
             None => Check::ok("send", evidence),
             Some(cause) => {
@@ -62,7 +71,8 @@ pub(super) fn check(answer: &Value) -> Check {
     let (told, remedy) = word("diagnosis").split_once(" → ").unwrap_or((word("diagnosis"), "give a number in international form"));
     // Its head names what stands beside it already.
     let evidence = told.split_once("). ").map_or(told, |(_, evidence)| evidence);
-    let check = Check::failed("send", format!("the message was {verdict}. {evidence}").trim().to_owned(), remedy);
+    let alone = pinned.map_or_else(String::new, |provider| format!(" through {provider} alone"));
+    let check = Check::failed("send", format!("the message was {verdict}{alone}. {evidence}").trim().to_owned(), remedy);
     match word("cause").parse::<Cause>().ok().or_else(|| causes.clone().next()) {
         Some(cause) => check.because(cause),
         None => check,
@@ -86,14 +96,15 @@ mod tests {
     fn a_send_is_judged_by_its_verdict() {
         let attempt = |cause: Value| json!({ "provider": "p", "outcome": "x", "cause": cause });
         let ok = json!({ "verdict": "accepted", "recipient": "+998*****67", "attempts": [attempt(Value::Null)] });
-        assert_eq!(check(&ok), Check::ok("send", "p took the message to +998*****67"));
+        assert_eq!(check(&ok, None), Check::ok("send", "p took the message to +998*****67"));
+        assert!(check(&ok, Some("p")).evidence.ends_with("through this provider alone"));
         let after = json!({ "verdict": "accepted", "attempts": [attempt("balance-empty".into()), attempt(Value::Null)] });
-        assert_eq!((check(&after).mark, check(&after).cause), (Mark::Warning, Some(Cause::BalanceEmpty)));
+        assert_eq!((check(&after, None).mark, check(&after, None).cause), (Mark::Warning, Some(Cause::BalanceEmpty)));
         let not = json!({ "verdict": "not-sent", "cause": "balance-empty", "diagnosis": "p: balance-empty (certain). No money. → top up" });
         assert_eq!(
-            (check(&not).mark, check(&not).cause, check(&not).remedy.as_deref()),
+            (check(&not, None).mark, check(&not, None).cause, check(&not, None).remedy.as_deref()),
             (Mark::Failed, Some(Cause::BalanceEmpty), Some("top up"))
         );
-        assert_eq!(check(&json!({ "error": "?" })).mark, Mark::Failed);
+        assert_eq!(check(&json!({ "error": "?" }), None).mark, Mark::Failed);
     }
 }

@@ -9,6 +9,8 @@ export class Eskiz extends Fake {
   static path = '/api/message/sms/send';
   /** Texts as the moderators approved them; the digits of a code may vary. */
   approved = [/^1port ilovasiga kirish kodi: \d{4,8}$/];
+  /** What was given in for approval, as they list it. */
+  templates = [{ id: 83331, template: '1port ilovasiga kirish kodi: %d', original_text: '1port ilovasiga kirish kodi: 12345', status: 'service' }];
   nicks = ['4546'];
   balance = 125000;
   logins = 0;
@@ -43,6 +45,7 @@ export class Eskiz extends Fake {
     if (call === 'PATCH /api/auth/refresh') return this.#grant();
     if (call === 'GET /api/user/get-limit') return json(200, { data: { balance: this.balance }, status: 'success' });
     if (call === 'GET /api/auth/user') return json(200, { status: 'success', data: { id: 1, email: this.credential.email, password: '', role: this.role, status: 'active', balance: this.balance }, id: null });
+    if (call === 'GET /api/user/templates') return json(200, { success: true, result: this.templates });
     // 4546 is everybody's and stands on no list.
     if (call === 'GET /api/nick/me') return json(200, this.nicks.filter((nick) => nick !== '4546'));
     if (call === 'POST /api/message/sms/send') return this.#send(request);

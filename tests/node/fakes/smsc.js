@@ -17,6 +17,8 @@ export class Smsc extends Fake {
   static prefix = '/sys';
   static path = '/sys/send.php';
   balance = '100.01';
+  /** Sender names that they have approved for this account. */
+  senders = ['1port'];
   #recent = new Map();
   #ids = 1000;
 
@@ -38,6 +40,7 @@ export class Smsc extends Fake {
     const md5 = crypto.createHash('md5').update(this.credential.password).digest('hex');
     if (asked.login !== this.credential.username || ![this.credential.password, md5].includes(asked.psw)) return fail('credential-rejected');
     if (request.path === '/sys/balance.php') return asked.fmt === '3' ? json(200, { balance: this.balance, currency: 'RUR' }) : text(200, this.balance);
+    if (request.path === '/sys/senders.php') return asked.get === '1' && asked.fmt === '3' ? json(200, this.senders.map((sender) => ({ sender }))) : fail('message-invalid');
     if (request.path === '/sys/status.php') return json(200, { status: this.delivered.some((each) => each.id === asked.id) ? 1 : -3 });
     if (request.path !== Smsc.path) return text(404, 'Not Found', 'text/html');
     return this.#send(asked, fail);
@@ -55,6 +58,7 @@ export class Smsc extends Fake {
     if (!asked.phones || !asked.mes || asked.mes.length > 800) return fail('message-invalid');
     const phones = asked.phones.split(/[,;]/);
     if (phones.some((phone) => !/^\+?\d{10,15}$/.test(phone))) return fail('recipient-invalid');
+    if (asked.cost === '1') return asked.fmt === '3' ? json(200, { cost: '1.44', cnt: phones.length }) : text(200, `1.44 (${phones.length})`);
     const same = `${asked.phones}\0${asked.mes}\0${asked.sender}`;
     if (Date.now() - (this.#recent.get(same) ?? 0) < 60_000) return fail('duplicate');
     this.#recent.set(same, Date.now());

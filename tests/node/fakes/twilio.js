@@ -48,6 +48,7 @@ export class Twilio extends Fake {
     if (rest === '/Messages.json') return request.method === 'POST' ? this.#send(request, refuse) : this.#list(request, refuse);
     if (request.method !== 'GET') refuse(405, 20004, 'Method not allowed');
     if (rest === '/Balance.json') return json(200, { account_sid: sid, balance: this.balance, currency: 'USD' });
+    if (rest === '/IncomingPhoneNumbers.json') return this.#numbers(request, refuse);
     const one = /^\/Messages\/((?:SM|MM)[0-9a-f]{32})\.json$/.exec(rest);
     const message = one && this.delivered.find((each) => each.id === one[1]);
     if (message) return json(200, this.#resource(message, 'delivered'));
@@ -58,6 +59,16 @@ export class Twilio extends Fake {
   #list(request, refuse) {
     if (request.method !== 'GET') refuse(405, 20004, 'Method not allowed');
     return json(200, { messages: this.delivered.map((message) => this.#resource(message, 'delivered')), page: 0 });
+  }
+
+  /** Names are on no list of numbers; a page is 50 long, and `*` stands for any digit. */
+  #numbers(request, refuse) {
+    const asked = Object.fromEntries(request.query);
+    const unknown = Object.keys(asked).find((name) => !['PhoneNumber', 'FriendlyName', 'Beta', 'Origin', 'PageSize', 'Page', 'PageToken'].includes(name));
+    if (unknown) refuse(400, 20001, `Unknown parameter ${unknown}`);
+    const wanted = (asked.PhoneNumber ?? '').split('*').map((part) => part.replace(/[^0-9]/g, '')).join('\\d');
+    const owned = this.senders.filter((sender) => sender.startsWith('+') && new RegExp(wanted).test(sender));
+    return json(200, { page: 0, page_size: 50, start: 0, end: 0, next_page_uri: null, incoming_phone_numbers: owned.slice(0, 50).map((phone_number) => ({ sid: `PN${'0'.repeat(32)}`, account_sid: this.credential.account_sid, phone_number, capabilities: { sms: true } })) });
   }
 
   #send(request, refuse) {

@@ -12,9 +12,12 @@ const CONFIG: &str = "[vaults.v]\nenv = {}\n\
     [[routes]]\nname = \"odd\"\nrecipients = [\"+7\"]\nproviders = [\"beta\"]\n\
     [[routes]]\nname = \"watched\"\nmode = \"observe\"\nproviders = [\"alpha\"]\n";
 
-fn judged(checks: &[Check]) -> Vec<(String, Mark, Option<Cause>)> {
+/// Whom it is about, how it stands, for what.
+type Line = (String, Mark, Option<Cause>);
+
+fn judged(checks: &[Check]) -> Vec<Line> {
     let (loaded, problems) = check_text("c.toml", CONFIG, &Catalog::built_in());
-    let loaded = loaded.unwrap_or_else(|| panic!("{:?}", problems));
+    let loaded = loaded.unwrap_or_else(|| panic!("{problems:?}"));
     let judged = judge(&loaded, "c.toml", checks, &Running::default());
     assert!(judged.iter().all(|check| check.mark != Mark::Failed || check.remedy.is_some()));
     judged.into_iter().map(|check| (check.about, check.mark, check.cause)).collect()
@@ -24,7 +27,7 @@ fn failed(about: &str, cause: Cause) -> Check {
     Check::failed("credential", "", "").because(cause).of(about)
 }
 
-fn told(about: &str, cause: Option<Cause>) -> (String, Mark, Option<Cause>) {
+fn told(about: &str, cause: Option<Cause>) -> Line {
     (format!("route {about}"), if cause.is_some() { Mark::Failed } else { Mark::Ok }, cause)
 }
 
