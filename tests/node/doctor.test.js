@@ -307,6 +307,7 @@ describe('an account that is broken', () => {
   refused('aws-sns', 'credential-expired', 'credential');
   refused('eskiz', 'credential-expired', 'credential', { order: (fake) => { fake.grantsDead = true; } });
   refused('aws-sns', 'permission-denied', 'account');
+  refused('playmobile', 'account-suspended', 'account', { args: ['--yes'] });
   refused('twilio', 'account-suspended', 'account', { order: (fake) => { fake.accountStatus = 'suspended'; } });
   refused('twilio', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0.00'; } });
   refused('eskiz', 'balance-empty', 'balance', { order: (fake) => { fake.balance = 0; } });
@@ -480,10 +481,26 @@ describe('a probe that was never seen to work', () => {
     assert.ok(made.fake.received.every(({ method }) => method === 'GET'));
   });
 
+  test('a lock that it does not show is not called "in order", but not known, in every line that speaks of it', async (t) => {
+    const made = await alone(t, 'playmobile');
+    made.fake.lockedSends = true;
+    for (const args of [[], ['--yes']]) {
+      const report = await doctor(written(made), ...args);
+      assert.equal(named(report, 'account').result, 'skipped');
+      assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no free call of playmobile tells whether the account is locked or suspended; only a send does/ : /never seen to work there/);
+      assert.match(named(report, 'delivery').evidence, /playmobile \(not known: .*account, balance; only a send shows it\)/);
+      assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'something is called in order');
+    }
+    const sent = await doctor(written(made), '--send-to', `+${TO}`);
+    names(sent, 'message', 'send', 'account-suspended');
+    assert.equal(made.fake.delivered.length, 0);
+  });
+
   test('runs with --yes, and sends nothing', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await doctor(written(made), '--yes');
     assert.equal(named(report, 'credential').result, 'ok');
+    assert.match(named(report, 'credential').evidence, /POST \/send was answered with it; that this proves it was never seen/);
     assert.equal(made.fake.delivered.length, 0);
     assert.deepEqual(JSON.parse(made.fake.received[0].body), { messages: [] });
   });

@@ -22,6 +22,8 @@ pub(super) struct Asked {
     pub(super) heard: Heard,
     /// It could have said that this is a test account.
     pub(super) tells_sandbox: bool,
+    /// Nobody has seen yet what its answers are worth.
+    pub(super) guess: bool,
 }
 
 /// What came back.
@@ -219,7 +221,8 @@ fn service(answers: &Answers) -> Option<Check> {
 fn credential(answers: &Answers, refused: Option<&Check>) -> Option<Check> {
     let alive = answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)));
     if let Some(asked) = alive {
-        return Some(Check::ok("credential", format!("{} was answered with it", asked.call)));
+        let doubt = if asked.guess { "; that this proves it was never seen, a send does (`--send-to NUMBER`)" } else { "" };
+        return Some(Check::ok("credential", format!("{} was answered with it{doubt}", asked.call)));
     }
     let known = |check: &&Check| {
         let knows = |cause: Cause| matches!(cause.concern(), Concern::Account) && !matches!(place(cause), "endpoint" | "clock" | "service");

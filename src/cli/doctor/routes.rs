@@ -45,7 +45,7 @@ fn doubts(id: &str, checks: &[Check]) -> String {
     let unknown =
         |check: &&Check| check.about == id && check.mark == Mark::Skipped && matches!(check.name, "credential" | "account" | "balance");
     let names: Vec<&str> = checks.iter().filter(unknown).map(|check| check.name).collect();
-    if names.is_empty() { String::new() } else { format!(" (not known: {})", names.join(", ")) }
+    if names.is_empty() { String::new() } else { format!(" (not known: {}; only a send shows it)", names.join(", ")) }
 }
 
 /// Why a provider delivers nothing on this route at this moment; none: nothing speaks against it.

@@ -15,6 +15,8 @@ export class Playmobile extends Fake {
   static path = '/broker-api/send';
   /** `dashes` (older clients read them, a number) or `underscores` (the wiki, a string). */
   spelling = 'dashes';
+  /** A lock that they look for only when there is something to send. */
+  lockedSends = false;
 
   refusal(cause) {
     if (cause === 'credential-rejected') return text(401, '', 'text/html');
@@ -37,6 +39,7 @@ export class Playmobile extends Fake {
     if (mediaType(request) !== 'application/json') refuse(101, 'Syntax error');
     const asked = parse(request.body) ?? refuse(101, 'Syntax error');
     if (!Array.isArray(asked.messages) || asked.messages.length === 0) refuse(101, 'Syntax error');
+    if (this.lockedSends) refuse(...CODES['account-suspended']);
     if (asked.messages.length > 100) refuse(105, 'Too many message ids');
     const taken = asked.messages.map((message) => this.#check(message, asked, refuse));
     this.delivered.push(...taken);

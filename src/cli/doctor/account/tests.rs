@@ -25,7 +25,7 @@ fn marks(checks: &[Check], mark: Mark) -> Vec<&'static str> {
 }
 
 fn asked(asks: Asks, heard: Heard) -> Asked {
-    Asked { kind: Kind::Probe, asks: Some(asks), call: "GET /x".to_owned(), heard, tells_sandbox: asks == Asks::Account }
+    Asked { kind: Kind::Probe, asks: Some(asks), call: "GET /x".to_owned(), heard, tells_sandbox: asks == Asks::Account, guess: false }
 }
 
 fn no(cause: Cause, alternatives: &[Cause]) -> Heard {
