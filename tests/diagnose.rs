@@ -89,7 +89,7 @@ fn a_provider_of_the_config_gives_the_remedy_its_names() {
     let args = ["--provider", "main", "--config", config, "--status", "200"];
     let told = told(&args, r#"{"error":"no money","error_code":3}"#);
     let remedy = told["remedy"].as_str().unwrap();
-    assert_eq!(remedy, "top up the account in local:sms/main at the smsc console (https://smsc.ru), then `sms-sidecar resume main`");
+    assert_eq!(remedy, "top up the account behind local:sms/main at the smsc console (https://smsc.ru), then `sms-sidecar resume main`");
     let output = diagnose(&["--provider", "mian", "--config", config, "--status", "200"], b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("no provider `mian`") && said.contains("did you mean `main`"), "{said}");

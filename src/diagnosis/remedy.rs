@@ -8,17 +8,16 @@ use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
 const CONFIG: &str = "/etc/sms-sidecar/config.toml";
+/// What stands for a provider that is not known.
+const PROVIDER: &str = "PROVIDER";
 
 const REMEDIES: &[(Cause, &str)] = &[
-    (Cause::CredentialMissing, "put {fields} into {entry}: {put}; it is used at once, no restart"),
-    (Cause::CredentialRejected, "get {fields} from {console} and put them into {entry}: {put}; tried at once, no restart"),
-    (Cause::CredentialExpired, "have a new credential issued at {console} and put it into {entry}: {put}; tried at once, no restart"),
-    (
-        Cause::PermissionDenied,
-        "have sending SMS by API allowed to the account in {entry} at {console}, then `sms-sidecar resume {provider}`",
-    ),
-    (Cause::AccountSuspended, "have the account in {entry} unlocked at {console}, then `sms-sidecar resume {provider}`"),
-    (Cause::BalanceEmpty, "top up the account in {entry} at {console}, then `sms-sidecar resume {provider}`"),
+    (Cause::CredentialMissing, "put {fields} into {entry}{soon}"),
+    (Cause::CredentialRejected, "get {fields} from {console} and put {them} into {entry}{soon}"),
+    (Cause::CredentialExpired, "have a new credential issued at {console} and put it into {entry}{soon}"),
+    (Cause::PermissionDenied, "have {account} allowed to send SMS by API at {console}, then `sms-sidecar resume {provider}`"),
+    (Cause::AccountSuspended, "have {account} unlocked at {console}, then `sms-sidecar resume {provider}`"),
+    (Cause::BalanceEmpty, "top up {account} at {console}, then `sms-sidecar resume {provider}`"),
     (
         Cause::IpNotAllowed,
         "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}; then `sms-sidecar resume {provider}`",
@@ -30,16 +29,13 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`), then `sms-sidecar resume {provider}`"),
     (
         Cause::SandboxMismatch,
-        "put a production credential from {console} into {entry}: {put}; or, if the account is meant for tests, verify the recipient there",
+        "get {fields} of a production account from {console} and put {them} into {entry}; or, if this account is meant for tests, have the recipient verified there",
     ),
     (
         Cause::TlsUntrusted,
-        "set providers.{provider}.ca_file in {place} to the PEM of the authority that signed the certificate of {base_url}; if no change of certificate was announced, somebody may stand in between",
+        "see with `curl -v {base_url}` whose certificate it is: if an authority of your own signed it, set providers.{provider}.ca_file in {place} to its PEM; if nobody announced a change, somebody may stand in between",
     ),
-    (
-        Cause::SenderNotAllowed,
-        "set providers.{provider}.sender in {place} to one that is approved for the account at {console} (now {sender})",
-    ),
+    (Cause::SenderNotAllowed, "set providers.{provider}.sender in {place} to one that {console} has approved for the account; {sender}"),
     (
         Cause::TemplateNotApproved,
         "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}",
@@ -50,51 +46,58 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::MessageInvalid,
-        "shorten or change the text as {dialect} demands; `sms-sidecar send --to NUMBER --text TEXT` shows each provider's answer",
+        "shorten or change the text as {dialect} demands; `sms-sidecar send --provider {provider} --to NUMBER --text TEXT` shows its answer to another",
     ),
-    (Cause::RecipientBlocked, "nothing to repair: the person has to opt in again at {dialect}, and is not written to by another way"),
-    (Cause::Duplicate, "give every message a reference of its own and do not repeat one within {dialect}'s time limit"),
+    (
+        Cause::RecipientBlocked,
+        "nothing to repair: the person opted out at {dialect} and has to opt in again there; nobody else is asked in its place",
+    ),
+    (Cause::Duplicate, "give every message a reference of its own, and do not repeat one within {dialect}'s time limit"),
     (
         Cause::Throttled,
-        "{provider} comes back by itself; if it happens daily have the account's rate raised at {console}, or list another provider in [[routes]] of {config}",
+        "{provider} comes back by itself; if it happens daily, have the account's rate raised at {console}, or list another provider in [[routes]] of {config}",
     ),
-    (Cause::ProviderFault, "nothing to repair here: {provider} comes back by itself; if it lasts, report the code and time to {dialect}"),
+    (
+        Cause::ProviderFault,
+        "nothing to repair here: {provider} comes back by itself; if it lasts, report the code and the time to {dialect}",
+    ),
     (
         Cause::Unreachable,
         "let this machine reach {base_url}{move} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {place}",
     ),
     (
         Cause::Timeout,
-        "if {dialect} is often this slow, raise providers.{provider}.timeout in {place} (now {timeout}) and the route's deadline with it",
+        "if {dialect} is often this slow, raise providers.{provider}.timeout in {place}{timeout} and the route's deadline with it",
     ),
     (
         Cause::ReplyUnreadable,
-        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`)",
+        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}",
     ),
-    (Cause::VaultUnavailable, "make {entry} readable; `sms-sidecar check --vault --config {config}` says what fails"),
+    (Cause::VaultUnavailable, "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails"),
     (
         Cause::RefusedByPolicy,
-        "if the call is wanted, name its method and path in providers.{provider}.operations in {place}, or `sms-sidecar resume {provider}` if it is paused",
+        "if {provider} is paused, `sms-sidecar resume {provider}`; if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}",
     ),
     (
         Cause::NotTranslatable,
-        "list a provider of the dialect the backend speaks in [[routes]] of {config}, or leave out the fields only that service knows",
+        "list in [[routes]] of {config} a provider that can carry it: one that speaks the backend's own API, or serves the recipient's country; or have the backend leave out what only one service knows",
     ),
     (
         Cause::NoProvider,
-        "list a provider in [[routes]] of {config} that can carry this call; `sms-sidecar check --config {config}` shows the gaps",
+        "list in [[routes]] of {config} a provider for this call: `recipients`, `callers` and `dialects` of a route say which calls it means",
     ),
     (
         Cause::Unexplained,
-        "look up code {code} in {dialect}'s documentation and add it to its description under [send.codes] (`sms-sidecar dialects show {dialect}`)",
+        "look up {code} in {dialect}'s documentation and add it under [send.codes] to a description of your own (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}",
     ),
 ];
 
 /// An older version worked and this one never did.
 const MISTYPED: &str =
-    "compare {fields} in {entry} with {console}, because the newest version has never worked: it is mistyped or not active yet; {put}";
+    "compare {fields} in {named} with {console}: this version has never worked, so it is mistyped or not active yet; to change it, {put}";
 /// It worked, and nobody changed the vault.
-const CHANGED_THERE: &str = "{fields} were changed or revoked at {dialect}: get the new ones from {console} and put them into {entry}: {put}; tried at once, no restart";
+const CHANGED_THERE: &str =
+    "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
 
 /// The sentence for this cause, filled.
 pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
@@ -106,7 +109,7 @@ pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Con
     };
     let filled = fill(words, |hole| about(hole, suspects.cause, evidence, context).unwrap_or_else(|| value(hole, evidence, context)));
     let others: Vec<_> = suspects.alternatives.iter().map(|cause| cause.as_str()).collect();
-    if others.is_empty() { filled } else { format!("{filled}; if that is in order it is {}", others.join(" or ")) }
+    if others.is_empty() { filled } else { format!("{filled}; if that is in order, it is {}", others.join(" or ")) }
 }
 
 /// Fills `{holes}` once: what is put in is not looked at again.
@@ -134,6 +137,9 @@ fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_
     Some(match hole {
         "console" => match context.pages.and_then(|pages| pages.get(&cause)) {
             Some(page) => format!("the {service} console ({page})"),
+            None if context.dialect.is_empty() => service.to_owned(),
+            // Its description names no page: it may have none.
+            None if context.pages.is_some() => format!("the {service} service"),
             None => format!("the {service} console"),
         },
         "address" => address
@@ -145,8 +151,16 @@ fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_
             format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, place(context))
         }),
         "place" => place(context),
+        "soon" if is_read_again(context) => "; tried at once, no restart".to_owned(),
+        "soon" => String::new(),
+        "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", limit(now))),
         _ => return None,
     })
+}
+
+/// Whether a changed entry is seen by itself; a process's own environment is not, nor what only the backend has.
+fn is_read_again(context: &Context<'_>) -> bool {
+    context.entry.map_or(context.provider.is_empty(), |entry| *entry.kept != Kept::Env)
 }
 
 /// `/etc/sms-sidecar/config.toml:23`.
@@ -157,21 +171,36 @@ fn place(context: &Context<'_>) -> String {
 
 fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
     let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+    let fields = context.entry.map_or(&[][..], |entry| entry.fields);
     match hole {
-        "provider" => known(context.provider, "NAME"),
+        "provider" => known(context.provider, PROVIDER),
         "dialect" => known(context.dialect, "the service"),
         "base_url" => known(context.base_url, "the service's address"),
         "config" => known(context.config, CONFIG),
-        "sender" => context.sender.map_or_else(|| "what the backend wrote".to_owned(), sender),
-        "timeout" => context.timeout.map_or_else(|| "unset".to_owned(), limit),
-        "code" => known(evidence.code.unwrap_or_default(), "of the reply"),
-        "entry" => context.entry.map_or_else(|| format!("the vault entry of {}", known(context.provider, "NAME")), |entry| entry.name()),
-        "fields" => context.entry.map_or_else(|| "the credential".to_owned(), |entry| entry.field_names()),
-        "put" => context.entry.map_or_else(
-            || format!("set providers.{}.credential in {}", known(context.provider, "NAME"), place(context)),
-            |entry| entry.put(&known(context.config, CONFIG)),
-        ),
+        "sender" => context
+            .sender
+            .map_or_else(|| "none is set, so what the backend writes goes".to_owned(), |now| format!("now it is {}", sender(now))),
+        "code" => evidence.code.map_or_else(|| "the reply".to_owned(), |code| format!("code {code}")),
+        "fields" if fields.is_empty() => "the credential".to_owned(),
+        "fields" => fields.join(" and "),
+        "them" if fields.len() > 1 => "them".to_owned(),
+        "them" => "it".to_owned(),
+        "account" => context.entry.map_or_else(|| "the account".to_owned(), |entry| format!("the account behind {}", entry.name())),
+        "named" => context.entry.map_or_else(|| unnamed(context), |entry| entry.name()),
+        "put" => context.entry.map_or_else(|| format!("write to {}", unnamed(context)), |entry| entry.put(&known(context.config, CONFIG))),
+        "entry" => context
+            .entry
+            .map_or_else(|| unnamed(context), |entry| format!("{}: {}", entry.name(), entry.put(&known(context.config, CONFIG)))),
         _ => String::new(),
+    }
+}
+
+/// Where a credential is kept that is in no vault, or in one that is not known here.
+fn unnamed(context: &Context<'_>) -> String {
+    if context.provider.is_empty() {
+        format!("the vault entry that providers.{PROVIDER}.credential names in {}", place(context))
+    } else {
+        format!("the place where the backend keeps it ({} has no `credential`, so the backend's own is sent)", context.provider)
     }
 }
 
@@ -204,10 +233,14 @@ impl Entry<'_> {
         match &self.kept {
             Kept::Embedded => {
                 let (first, others) = self.fields.split_first().map_or(("FIELD", &[][..]), |(first, others)| (first.as_str(), others));
-                let others = if others.is_empty() { String::new() } else { format!(", and so for {}", others.join(" and ")) };
+                let others = if others.is_empty() { String::new() } else { format!(", and the same for {}", others.join(" and ")) };
                 format!("`sms-sidecar vault set --config {config} --vault {} {} {first}`{others}", self.vault, self.path)
             }
-            Kept::Env => format!("set {} in the variables of vault {}", self.field_names(), self.vault),
+            Kept::Env => format!(
+                "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
+                self.field_names(),
+                self.vault
+            ),
             Kept::Directory if self.path.is_empty() => {
                 format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)
             }

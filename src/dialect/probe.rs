@@ -7,7 +7,7 @@ use crate::dialect::judge::{self, Heard};
 use crate::dialect::login::accepted;
 use crate::dialect::says;
 use crate::dialect::scope::Scope;
-use crate::dialect::shape::{Dead, Probe};
+use crate::dialect::shape::{Dead, Form, Probe};
 use crate::dialect::template::text_of;
 use crate::dialect::write::{address, built, not_translatable, with_digests};
 use crate::dialect::{Account, Dialect, Finding, Outgoing, Reply, Untranslatable};
@@ -168,9 +168,14 @@ impl Probe {
             .unwrap_or_default()
     }
 
-    /// Method and path, for listings.
+    /// Method and path, for listings; where one path serves everything, the field that says what is asked as well.
     pub fn call(&self) -> String {
-        self.call.to_string()
+        let call = self.call.to_string();
+        let first = self.fields.body.first().filter(|_| call.ends_with(" /"));
+        match first.map(|field| (&field.place.text, &field.form)) {
+            Some((name, Form::Constant(value))) => format!("{call} {name}={}", text_of(value)),
+            Some((_, Form::Template(_))) | None => call,
+        }
     }
 
     /// Whether it brings a balance.

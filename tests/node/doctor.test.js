@@ -342,6 +342,7 @@ describe('an account that is broken', () => {
     const made = await alone(t, 'twilio', { provider: { sender: '+15005550006' } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'sender', 'sandbox-mismatch');
+    assert.match(named(report, 'sender').remedy, /^set providers\.twilio\.sender in /);
   });
 
   broken('sender-not-allowed', 'the service lists what the account may send under', async (t) => {

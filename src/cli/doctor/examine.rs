@@ -171,7 +171,8 @@ impl Examiner<'_> {
 
     async fn log_in(&self, table: &Table<'_>, skew: &mut Option<i64>) -> (Asked, Option<Token>) {
         let dialect = &table.provider.dialect;
-        let asked = |heard| Asked { kind: Kind::Login, asks: None, call: "the login".to_owned(), heard, tells_sandbox: false, guess: false };
+        let asked =
+            |heard| Asked { kind: Kind::Login, asks: None, call: "the login".to_owned(), heard, tells_sandbox: false, guess: false };
         let written = dialect.login(&table.account(None), self.now());
         let Some(Ok(outgoing)) = written else { return (asked(unwritten("the login cannot be written")), None) };
         let reply = match self.exchange(table.client, outgoing, table.limit, skew).await {
@@ -189,7 +190,8 @@ impl Examiner<'_> {
     async fn probe(&self, table: &Table<'_>, probe: &Probe, token: Option<&Token>, skew: &mut Option<i64>) -> Asked {
         let dialect = &table.provider.dialect;
         let tells_sandbox = probe.tells().iter().flatten().any(|cause| *cause == Cause::SandboxMismatch);
-        let asked = |heard| Asked { kind: Kind::Probe, asks: Some(probe.asks), call: probe.call(), heard, tells_sandbox, guess: probe.guess };
+        let asked =
+            |heard| Asked { kind: Kind::Probe, asks: Some(probe.asks), call: probe.call(), heard, tells_sandbox, guess: probe.guess };
         let outgoing = match dialect.probe(probe, &table.account(token), self.now()) {
             Ok(outgoing) => outgoing,
             Err(problem) => return asked(unwritten(&problem.why)),

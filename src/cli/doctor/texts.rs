@@ -29,7 +29,9 @@ pub(super) fn sender(patient: &Patient<'_>, listed: &Heard<bool>) -> Check {
         return Check::skipped("sender", "what the backend writes is used, so there is nothing to check here");
     };
     if provider.dialect.test_senders().contains(sender) {
-        return patient.ours("sender", Cause::SandboxMismatch, "the sender is a number of the service's test mode: it sends nothing");
+        let check = patient.ours("sender", Cause::SandboxMismatch, "the sender is a number of the service's test mode: it sends nothing");
+        // It is the sender that is meant for tests, whatever the credential is.
+        return Check { remedy: patient.ours("sender", Cause::SenderNotAllowed, "").remedy, ..check };
     }
     let shown = Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string());
     let skipped = |why: String| Check::skipped("sender", format!("{shown} is set; {why}"));

@@ -53,7 +53,10 @@ fn the_line_says_who_delivers_and_who_does_not() {
     assert_eq!(line(&[]), "nothing that was asked speaks against beta, then alpha");
     let unasked =
         [Check::skipped("credential", "").of("beta"), Check::skipped("account", "").of("beta"), Check::skipped("tls", "").of("alpha")];
-    assert_eq!(line(&unasked), "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha");
+    assert_eq!(
+        line(&unasked),
+        "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
+    );
     assert_eq!(line(&[failed("beta", Cause::BalanceEmpty)]), "nothing that was asked speaks against alpha; not by beta (balance-empty)");
 }
 

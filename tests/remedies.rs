@@ -1,0 +1,109 @@
+//! Every remedy there is, read as somebody reads it at night: each cause, at each service, for a provider of
+//! the config, for one that the sidecar only watches, and for a reply pasted without a config.
+#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
+
+use std::time::Duration;
+
+use sms_sidecar::diagnosis::{Context, Entry, Evidence, Kept, diagnose};
+use sms_sidecar::dialect::{Catalog, Dialect};
+use sms_sidecar::secret::Version;
+use sms_sidecar::sms::{Cause, Certainty, Kind};
+
+const CONFIG: &str = "/etc/sms-sidecar/config.toml";
+
+/// Where the reply came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    /// A provider with a vault entry.
+    Whole,
+    /// A provider in observe mode, which has none.
+    Watched,
+    /// No provider: `diagnose --dialect NAME`.
+    Nothing,
+}
+
+fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
+    let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
+    let entry = Entry { vault: "local", kept: &Kept::Embedded, path: "sms/mine", fields: &fields };
+    let spoken = Context { dialect: &dialect.name, base_url: dialect.base_url(), pages: Some(dialect.pages()), ..Context::default() };
+    let mine = Context { provider: "mine", config: CONFIG, line: 23, timeout: Some(Duration::from_secs(3)), ..spoken };
+    let context = match known {
+        Known::Whole => Context { entry: Some(entry), version: Version(1), ..mine },
+        Known::Watched => mine,
+        Known::Nothing => spoken,
+    };
+    let (kind, certainty, alternatives) = (Kind::Send, Certainty::Certain, &[][..]);
+    let evidence = Evidence { kind, cause, certainty, alternatives, status: Some(401), code: None, says: None, learned: &[] };
+    diagnose(&evidence, &context).remedy
+}
+
+fn all() -> Vec<(String, Cause, Known, String)> {
+    let catalog = Catalog::built_in();
+    let each = |known| {
+        catalog.iter().flat_map(move |dialect| {
+            Cause::ALL.iter().map(move |&cause| (dialect.name.clone(), cause, known, remedy(dialect, cause, known)))
+        })
+    };
+    [Known::Whole, Known::Watched, Known::Nothing].into_iter().flat_map(each).collect()
+}
+
+#[test]
+fn no_remedy_is_clumsy_or_empty_advice() {
+    let remedies = all();
+    assert_eq!(remedies.len(), 3 * 9 * Cause::ALL.len());
+    for (dialect, cause, known, said) in remedies {
+        let at = format!("{dialect} {cause} {known:?}: {said}");
+        let bare = said.to_lowercase();
+        for advice in ["check your", "check the credential", "please", "contact support", "try again later", "make sure", "unset"] {
+            assert!(!bare.contains(advice), "{advice} says nothing: {at}");
+        }
+        for mistake in ["{", "  ", ") (", "; ;", ";;", " ,", " ;", "()", "``", "(now )", ": ;", "the the "] {
+            assert!(!said.contains(mistake), "`{mistake}` in {at}");
+        }
+        assert_eq!(said.matches('`').count() % 2, 0, "{at}");
+        assert_eq!(said.matches('(').count(), said.matches(')').count(), "{at}");
+        assert!(said.chars().next().unwrap().is_lowercase() || said.starts_with("PROVIDER"), "it follows an arrow: {at}");
+        assert!(!said.ends_with('.'), "{at}");
+        assert!(said.len() > 30, "{at}");
+    }
+}
+
+#[test]
+fn what_is_known_is_named_and_what_is_not_is_not_invented() {
+    for (dialect, cause, known, said) in all() {
+        let at = format!("{dialect} {cause} {known:?}: {said}");
+        assert!(known == Known::Nothing || !said.contains("PROVIDER"), "{at}");
+        match known {
+            Known::Whole => assert!(!said.contains("vault entry that"), "{at}"),
+            Known::Watched => assert!(!["vault entry", "vault set", "no restart"].iter().any(|word| said.contains(word)), "{at}"),
+            Known::Nothing => assert!(!said.contains("mine") && !said.contains("vault set"), "{at}"),
+        }
+    }
+}
+
+#[test]
+fn one_field_is_it_and_two_are_them() {
+    let catalog = Catalog::built_in();
+    let rejected = |name: &str, known| remedy(catalog.get(name).unwrap(), Cause::CredentialRejected, known);
+    for (said, words) in [
+        (
+            rejected("infobip", Known::Whole),
+            "get api_key from the infobip console (https://portal.infobip.com) and put it into local:sms/mine: `sms-sidecar vault set",
+        ),
+        (
+            rejected("twilio", Known::Whole),
+            "get account_sid and auth_token from the twilio console (https://console.twilio.com) and put them into local:sms/mine: `",
+        ),
+        (rejected("plain", Known::Whole), "get token from the plain service and put it into local:sms/mine: `"),
+        (
+            rejected("twilio", Known::Nothing),
+            "get the credential from the twilio console (https://console.twilio.com) and put it into the vault entry that providers.PROVIDER.credential names in /etc/sms-sidecar/config.toml; tried at once",
+        ),
+        (
+            rejected("twilio", Known::Watched),
+            "get the credential from the twilio console (https://console.twilio.com) and put it into the place where the backend keeps it (mine has no `credential`",
+        ),
+    ] {
+        assert!(said.starts_with(words), "{said}");
+    }
+}
