@@ -1,6 +1,5 @@
 //! Every remedy there is, read as somebody reads it at night: each cause, at each service, for a provider of
 //! the config, for one that the sidecar only watches, and for a reply pasted without a config.
-#![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
 use std::time::Duration;
 

@@ -145,14 +145,13 @@ fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_
         "address" => address
             .map_or_else(|| "this server's public address".to_owned(), |address| format!("{address}, the address they see us come from,")),
         "now" if context.outbound => " (the way out that is set there now is not on it either)".to_owned(),
-        "now" => String::new(),
         "today" => context.moved.map_or_else(|| format!("the address {service} gives for this account"), str::to_owned),
         "move" => context.moved.map_or_else(String::new, |today| {
             format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, place(context))
         }),
         "place" => place(context),
         "soon" if is_read_again(context) => "; tried at once, no restart".to_owned(),
-        "soon" => String::new(),
+        "now" | "soon" => String::new(),
         "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", limit(now))),
         _ => return None,
     })

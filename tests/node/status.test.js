@@ -22,7 +22,7 @@ const SHOWN = {
   well: { title: /^Yes, codes arrive\./, able: 'yes', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
   rejected: {
     title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0,
-    page: [/set aside/, /credential-rejected/, /likely|certain/, /To do\s+username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
+    page: [/set aside/, /credential-rejected/, /likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
   },
   empty: { title: /^Yes, by a backup: vonage is out\./, able: 'backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
   throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0, page: [/rests until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
@@ -102,6 +102,34 @@ test('a reply with markup in it stays text: on the page, in the JSON, after an u
   const json = await get(`${proxy.admin}/status.json`);
   assert.equal(json.headers['content-type'], 'application/json');
   assert.ok(JSON.parse(json.body).providers.some(({ evidence }) => evidence.includes('<script>')));
+});
+
+test('the console of what to do is a link that tells nobody where it was clicked; an address in a reply is none', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t);
+  const lure = 'see the playmobile console (https://evil.example/login) or https://evil.example';
+  playmobile.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 102, 'error-description': lure }) });
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  for (const script of [true, false]) {
+    const page = await open(t, proxy.admin, { script });
+    if (script) await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
+    const links = page.locator('main a[href]');
+    assert.deepEqual(await links.evaluateAll((all) => all.map((a) => [a.getAttribute('href'), a.rel, a.textContent, a.closest('div').className])), [
+      ['https://cabinet.smsxabar.uz', 'noopener noreferrer', 'https://cabinet.smsxabar.uz', 'remedy'],
+    ]);
+    assert.match(await page.locator('.evidence').innerText(), /see the playmobile console \(https:\/\/evil\.example\/login\)/);
+    assert.deepEqual(page.complaints, []);
+    for (const url of page.asked) assert.ok(url.startsWith(`${proxy.admin}/`), `asked ${url}`);
+    if (!script) continue;
+    await accessible(page, 'with a link');
+    await links.first().focus();
+    assert.notEqual(await links.first().evaluate((a) => getComputedStyle(a).outlineStyle), 'none', 'its focus shows');
+  }
+  const page = await open(t, proxy.admin);
+  const asked = [];
+  await page.route('https://cabinet.smsxabar.uz/**', (route) => { asked.push(route.request().headers()); return route.fulfill({ contentType: 'text/html', body: '<p>cabinet</p>' }); });
+  await page.locator('main a[href]').click();
+  await page.waitForURL('https://cabinet.smsxabar.uz/');
+  assert.deepEqual(asked.map(({ referer }) => referer), [undefined]);
 });
 
 test('an open page follows what happens, keeps the focus, says a change politely, and does not pose as fresh when nobody answers', async (t) => {

@@ -42,6 +42,32 @@ pub(super) fn clock_of(at: &str, now: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (clock(at, now)) } }
 }
 
+/// What to do, as [`prose`], with the page of the service's console as a link. Our own sentence writes it as
+/// `console (https://…)`, from the description; no other address becomes a link, for a service's words may bring one.
+pub(super) fn advice(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (linked(part)) }
+        }
+    }
+}
+
+fn linked(text: &str) -> Markup {
+    const BEFORE: &str = " console (";
+    let found = text.split_once(&format!("{BEFORE}https://")).and_then(|(head, rest)| Some((head, rest.split_once(')')?)));
+    match found {
+        Some((head, (page, rest))) if is_page(page) => html! {
+            (head) (BEFORE) a href={ "https://" (page) } rel="noopener noreferrer" { "https://" (page) } ")" (linked(rest))
+        },
+        Some(_) | None => html! { (text) },
+    }
+}
+
+/// Host and path in plain letters: nobody's user info, no mark that a reader could take for another.
+fn is_page(page: &str) -> bool {
+    page.starts_with(|c: char| c.is_ascii_alphanumeric()) && page.chars().all(|c| c.is_ascii_alphanumeric() || "-._~/?#=&%:+".contains(c))
+}
+
 /// A sentence in which `` `this` `` is something to type.
 pub(super) fn prose(text: &str) -> Markup {
     html! {

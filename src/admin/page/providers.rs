@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{Sign, clock_of, prose, sign};
+use crate::admin::page::parts::{Sign, advice, clock_of, prose, sign};
 use crate::admin::page::strip::strip;
 use crate::diagnosis::span;
 use crate::telemetry::status::{Provider, Status};
@@ -75,7 +75,7 @@ fn why(provider: &Provider) -> Markup {
                         }
                     }
                 }
-                @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (prose(remedy)) } } }
+                @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (advice(remedy)) } } }
                 @if let Some(evidence) = &provider.evidence { div.evidence { dt { "Evidence" } dd { (prose(evidence)) } } }
             }
         }

@@ -84,6 +84,35 @@ fn what_is_in_backticks_is_something_to_type() {
 }
 
 #[test]
+fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
+    let shown = |remedy: &str| {
+        let mut told = status("word");
+        (told.providers[0].remedy, told.providers[0].evidence) = (Some(remedy.to_owned()), Some(remedy.to_owned()));
+        page(&told, &[])
+    };
+    let link = |page: &str| format!("the x console (<a href=\"{page}\" rel=\"noopener noreferrer\">{page}</a>)");
+    let good = shown("top up at the x console (https://console.x.com/a?b=1&c), then `resume`; or at the y console (https://y.com)");
+    assert!(good.contains(&link("https://console.x.com/a?b=1&amp;c")), "{good}");
+    assert_eq!(good.matches("<a href=\"https://").count(), 2, "in what to do, and never in the evidence: {good}");
+    for remedy in [
+        "at the x console (http://x.com)",
+        "at the x console (https://user@evil.com)",
+        "at the x console (https://evil.com\" onclick=\"x)",
+        "at the x console (https://evil.com<b>)",
+        "at the x console (https://evil.com",
+        "at the x console (https://)",
+        "at the x console (javascript:alert(1))",
+        "look up code (https://evil.com) in x's documentation",
+        "see https://evil.com",
+        "run `curl -v at the console (https://x.com)`",
+    ] {
+        let page = shown(remedy);
+        assert_eq!(page.matches("<a href=\"http").count() + page.matches("href=\"java").count(), 0, "{remedy}: {page}");
+        assert!(!page.contains("onclick=\"x"), "{page}");
+    }
+}
+
+#[test]
 fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
     let mut told = status("word");
     told.providers[0].says = "set aside until something changes".into();
