@@ -51,6 +51,18 @@ fn every_example_loads_without_a_complaint() {
     }
 }
 
+/// What `check` lets pass can be listened at, and what it refuses cannot.
+#[test]
+fn the_longest_path_of_a_socket_is_the_systems() {
+    let folder = tempfile::Builder::new().prefix("s").tempdir_in("/tmp").unwrap();
+    let named = |bytes: usize| {
+        let room = bytes - folder.path().as_os_str().len() - 1;
+        folder.path().join("s".repeat(room))
+    };
+    assert!(std::os::unix::net::UnixListener::bind(named(107)).is_ok());
+    assert!(std::os::unix::net::UnixListener::bind(named(108)).is_err());
+}
+
 #[test]
 fn valid_files_load_and_warn_as_written() {
     for file in toml_files("tests/config/valid") {

@@ -1,10 +1,11 @@
 //! `[listen]`, `[intercept]`, `[limits]`: who may come in, and how much at once.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 
 use crate::config::Key;
 use crate::config::check::judge::Judge;
-use crate::config::raw::File;
+use crate::config::raw::{File, Word};
 use crate::config::words;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 
@@ -13,6 +14,9 @@ const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHO
 /// Where Prometheus finds us unless the file says otherwise.
 const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9125);
 
+/// `sun_path` has 108 bytes on Linux, the one that ends it included.
+const SOCKET: usize = 107;
+
 pub(super) fn listen(judge: &mut Judge<'_>, file: &File) -> Listen {
     let raw = &file.listen;
     if let Some(word) = &raw.transparent {
@@ -20,15 +24,16 @@ pub(super) fn listen(judge: &mut Judge<'_>, file: &File) -> Listen {
     }
     let listen = Listen {
         proxy: judge.value(raw.proxy.as_ref(), Some(PROXY), words::address),
-        unix: raw.unix.as_ref().map(|word| judge.path(word)),
+        unix: raw.unix.as_ref().map(|word| socket(judge, word)),
         admin: judge.value(raw.admin.as_ref(), Some(ADMIN), words::address),
         metrics: judge.value(raw.metrics.as_ref(), None, words::address),
-        control: raw.control.as_ref().map(|word| judge.path(word)),
+        control: raw.control.as_ref().map(|word| socket(judge, word)),
     };
     if let (None, None, Some(word)) = (listen.proxy, &listen.unix, &raw.proxy) {
         judge.error(word.span(), "no door is left for the backend", "set `proxy` to an address or add `unix`");
     }
     stranger(judge, file, listen.proxy);
+    readers(judge, file, listen.admin);
     same_address(judge, file, &listen);
     listen
 }
@@ -45,6 +50,27 @@ fn stranger(judge: &mut Judge<'_>, file: &File, proxy: Option<SocketAddr>) {
         "this door can be reached from other hosts, where a uid says nothing"
     };
     judge.error(word.span(), what, "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`");
+}
+
+/// Nothing on the page is a secret, and yet it is nobody's business.
+fn readers(judge: &mut Judge<'_>, file: &File, admin: Option<SocketAddr>) {
+    let (Some(address), Some(word)) = (admin, &file.listen.admin) else { return };
+    if !address.ip().is_loopback() {
+        let what = "whoever reaches this address reads the status page: accounts, what they are refused for, balances, the last calls";
+        let help = "listen on 127.0.0.1, and give a Prometheus on another host `metrics = \"ADDRESS:9126\"`, which has no page; or let a firewall say who gets here";
+        judge.warn(word.span(), what, help);
+    }
+}
+
+/// A path that a socket can have.
+fn socket(judge: &mut Judge<'_>, word: &Word) -> PathBuf {
+    let path = judge.path(word);
+    let long = path.as_os_str().len();
+    if long > SOCKET {
+        let help = format!("shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {SOCKET}, the config's folder before a relative one included");
+        judge.error(word.span(), format!("this socket's path has {long} bytes, too many to listen at"), help);
+    }
+    path
 }
 
 fn same_address(judge: &mut Judge<'_>, file: &File, listen: &Listen) {
