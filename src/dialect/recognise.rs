@@ -114,12 +114,12 @@ impl Dialect {
         let none: &[(String, String)] = &[];
         let send = (&self.send.call, Entry::Send, Operation::Send, self.send.matching.as_slice());
         let token = self.token.iter().map(|token| (&token.call, Entry::Login, Operation::Login, none));
-        let others = self
-            .operations
-            .iter()
-            .enumerate()
-            .map(|(at, entry)| (&entry.call, Entry::Operation(at), entry.does, entry.matching.as_slice()));
-        for (call, entry, operation, matching) in [send].into_iter().chain(token).chain(others) {
+        let others = |insisting: bool| {
+            let wanted = self.operations.iter().enumerate().filter(move |(_, entry)| entry.matching.is_empty() != insisting);
+            wanted.map(|(at, entry)| (&entry.call, Entry::Operation(at), entry.does, entry.matching.as_slice()))
+        };
+        // Whoever insists on a field is asked first: a price is asked for at the very path of a message.
+        for (call, entry, operation, matching) in others(true).chain([send]).chain(token).chain(others(false)) {
             let Some(below) = self.below(call, host, &request.path) else { continue };
             let Some(path) = call.matches(&request.method, below) else { continue };
             let needs: &[String] = if matches!(entry, Entry::Send) { &self.send.needs } else { &[] };
@@ -149,7 +149,8 @@ impl Dialect {
 /// Whether the fields and headers an operation insists on are there.
 fn holds(request: &Request, fields: &Value, matching: &[(String, String)], needs: &[String]) -> bool {
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-    let is = |(name, wanted): &(String, String)| fields.get(name).and_then(Value::as_str).or(header(name)) == Some(wanted.as_str());
+    // A field that is given twice says two things, so it says none of them.
+    let is = |(name, wanted): &(String, String)| fields.get(name).map_or_else(|| header(name), Value::as_str) == Some(wanted.as_str());
     matching.iter().all(is) && needs.iter().all(|name| fields.get(name).is_some())
 }
 

@@ -53,6 +53,25 @@ test('a call that says what no other service can say stays with its own', async 
   assert.equal(playmobile.received.length, 0);
 });
 
+test('smsc: asking for the price is no message: carried with our credentials, answered as it is, nothing is sent', async (t) => {
+  const { proxy, fakes: { smsc } } = await stage(t, { services: ['smsc'] });
+  const asked = { login: 'sms-sidecar', psw: 'sms-sidecar', phones: TO, mes: 'Kod: 1', fmt: '3', charset: 'utf-8', cost: '1' };
+  const form = new URLSearchParams(asked).toString();
+  for (const [method, target, body] of [['POST', '/smsc/sys/send.php', form], ['GET', `/smsc/sys/send.php?${form}`, undefined]]) {
+    const headers = body ? { 'content-type': 'application/x-www-form-urlencoded' } : {};
+    const reply = await call(`${proxy.door}${target}`, { method, headers, body });
+    assert.deepEqual([reply.status, JSON.parse(reply.body)], [200, { cost: '1.44', cnt: 1 }], method);
+  }
+  assert.deepEqual([smsc.delivered.length, smsc.received.length], [0, 2]);
+  assert.equal(await proxy.metric('calls_total', { dialect: 'smsc', operation: 'carry', verdict: 'carried' }), 2);
+  smsc.refuse('balance-empty', 1);
+  const refused = await call(`${proxy.door}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
+  assert.equal(refused.status, 502, 'the account\'s own trouble is told as for every carried call');
+  // The price with the message: that is a message, and goes through all that a message goes through.
+  delivered(await say(proxy, 'smsc', { cost: '3' }), 'smsc');
+  assert.equal(smsc.delivered.length, 1);
+});
+
 test('only named operations pass: the account resource would give the token away', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio'] });
   for (const [method, path] of [['GET', `/2010-04-01/Accounts/${sid}.json`], ['GET', `/2010-04-01/Accounts/${sid}/Messages.json`], ['POST', `/2010-04-01/Accounts/${sid}/Keys.json`], ['DELETE', `/2010-04-01/Accounts/${sid}/Messages/SM${'0'.repeat(32)}.json`], ['GET', '/'], ['GET', `/2010-04-01/Accounts/${sid}/../${sid}.json`]]) {

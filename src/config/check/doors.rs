@@ -67,7 +67,9 @@ fn socket(judge: &mut Judge<'_>, word: &Word) -> PathBuf {
     let path = judge.path(word);
     let long = path.as_os_str().len();
     if long > SOCKET {
-        let help = format!("shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {SOCKET}, the config's folder before a relative one included");
+        let help = format!(
+            "shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {SOCKET}, the config's folder before a relative one included"
+        );
         judge.error(word.span(), format!("this socket's path has {long} bytes, too many to listen at"), help);
     }
     path
