@@ -11,7 +11,7 @@ import { after, before, describe, test } from 'node:test';
 import { bodyOf } from './fakes/fake.js';
 import { SERVICES } from './fakes/index.js';
 import { SAYS, TEXT, eventually, say } from './lib/stage.js';
-import { Vault, call, folder, freePort, get, provider, sidecar } from './lib/sidecar.js';
+import { Vault, call, cliMeanwhile, folder, freePort, get, provider, sidecar } from './lib/sidecar.js';
 
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
 // The description, the provider's base path, and the part of it that Prism leaves out of its routes (the path of `servers`).
@@ -108,5 +108,16 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
     const at = `${proxies.twilio.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}`;
     accepted('twilio', await get(`${at}/Balance.json`));
     accepted('twilio', await get(`${at}/Messages/SM${'a'.repeat(32)}.json`));
+  });
+
+  test('twilio: what doctor asks, the list of numbers too', async () => {
+    const { answers } = referees.twilio;
+    answers.length = 0;
+    const { stdout } = await cliMeanwhile('doctor', '--config', proxies.twilio.file, '--json');
+    const { checks } = JSON.parse(stdout);
+    const sid = referees.twilio.credential.account_sid;
+    const paths = [`.json`, '/Balance.json', '/IncomingPhoneNumbers.json?PhoneNumber=%2B15005550006'];
+    assert.deepEqual(answers.map(({ asked, status }) => [asked, status]), paths.map((path) => [`GET /2010-04-01/Accounts/${sid}${path}`, 200]), JSON.stringify(checks, null, 1));
+    assert.equal(checks.find(({ check }) => check === 'account').result, 'ok');
   });
 });
