@@ -9,6 +9,7 @@ import path from 'node:path';
 import { describe, test } from 'node:test';
 
 import { SERVICES } from './fakes/index.js';
+import { openbao } from './lib/openbao.js';
 import { BINARY, authority, call, folder, freePort } from './lib/sidecar.js';
 import { TO, delivered, say, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
@@ -45,6 +46,10 @@ async function doctor(file, ...args) {
   let report;
   try { report = JSON.parse(out); } catch { assert.fail(`no JSON (exit code ${code}): ${out}${err}`); }
   assert.equal(report.exit_code, code);
+  for (const { about, check, result, evidence, remedy } of report.checks) {
+    assert.ok(evidence.length > 5, `${about} ${check} has no evidence`);
+    assert.equal(['warning', 'failed'].includes(result), remedy !== null, `${about} ${check} is ${result} with the remedy ${remedy}`);
+  }
   return report;
 }
 
@@ -113,6 +118,18 @@ describe('a healthy host', () => {
       for (const check of ['endpoint', 'credential', 'addresses']) assert.equal(named(report, check).result, 'ok', check);
     });
   }
+
+  test('the checks stand in the order in which a call would fail: config, vault, way, account, backend, message', async (t) => {
+    const made = await alone(t, 'twilio', { fake: { tls: testAuthority(folder(t), 'long', 90) } });
+    mkdirSync(path.join(made.at, 'backend'));
+    writeFileSync(path.join(made.at, 'backend', '.env'), `TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n`);
+    const report = await doctor(written(made), '--backend', path.join(made.at, 'backend'), '--send-to', `+${TO}`);
+    assert.deepEqual(report.checks.map(({ about, check }) => `${about}${about && ' '}${check}`), [
+      'config', 'sidecar',
+      ...['vault', 'fields', 'age', 'dns', 'tcp', 'tls', 'clock', 'endpoint', 'service', 'credential', 'account', 'production', 'balance', 'addresses', 'sender', 'template'].map((check) => `twilio ${check}`),
+      'route all delivery', 'backend env-file', 'backend variables', 'backend door', 'backend seen', 'message send',
+    ]);
+  });
 
   test('TLS: the chain is trusted by `ca_file`, and its time left is told', async (t) => {
     const at = folder(t);
@@ -201,6 +218,43 @@ describe('a config or vault that is broken', () => {
     const made = await alone(t, 'twilio', { vault: { local: { embedded: { file: 'gone.age', key_file: 'gone.key' } } } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'vault', 'vault-unavailable');
+  });
+});
+
+describe('a vault server, a real OpenBao, that is broken', () => {
+  async function house(t) {
+    const at = folder(t);
+    const bao = await openbao(t, at);
+    await bao.mount();
+    await bao.put('twilio', SERVICES.twilio[1]);
+    const vault = { local: { openbao: { address: bao.address, timeout: '2s', approle: await bao.approle(at) } } };
+    const made = await alone(t, 'twilio', { vault });
+    return { bao, file: written(made), made };
+  }
+  const unavailable = async (file, words) => {
+    const report = await doctor(file);
+    names(report, 'twilio', 'vault', 'vault-unavailable');
+    assert.match(named(report, 'vault').evidence, words);
+    assert.match(named(report, 'vault').remedy, /sms-sidecar check --vault/);
+  };
+
+  broken('credential-missing', 'in order while the entry is there, named once its path is deleted', async (t) => {
+    const { bao, file } = await house(t);
+    const report = await doctor(file);
+    assert.deepEqual([named(report, 'vault').result, named(report, 'credential').result, report.exit_code], ['ok', 'ok', 0], JSON.stringify(report.checks, null, 1));
+    await bao.api('DELETE', 'secret/metadata/twilio');
+    names(await doctor(file), 'twilio', 'vault', 'credential-missing');
+  });
+
+  broken('vault-unavailable', 'not authorised, sealed and down, each said apart', async (t) => {
+    const { bao, file, made } = await house(t);
+    await bao.policy('sms', 'path "secret/data/nothing" { capabilities = ["read"] }');
+    await unavailable(file, /permission|policy|403/i);
+    await bao.seal();
+    await unavailable(file, /sealed/i);
+    await bao.stop();
+    await unavailable(file, /connect|refused|reach/i);
+    assert.ok(made.fake.received.every(({ headers }) => !headers.authorization));
   });
 });
 
