@@ -58,6 +58,7 @@ mod patch;
 mod place;
 mod play;
 mod probe;
+mod question;
 mod raw;
 mod read;
 mod recognise;
