@@ -12,6 +12,9 @@ use crate::diagnosis::{Context, Evidence, diagnose};
 use crate::proxy::{Mode, Provider, Route};
 use crate::sms::{Cause, Certainty, Kind, ProviderId};
 
+/// The check that is about single texts.
+const TEXTS: &str = "template";
+
 /// One check a route, and one for each cause for which calls were stopped.
 pub(super) fn judge(loaded: &Loaded, config: &str, checks: &[Check], running: &Running) -> Vec<Check> {
     let acting = loaded.proxy.routes.iter().filter(|route| route.mode == Mode::Act);
@@ -42,6 +45,9 @@ fn delivery(loaded: &Loaded, config: &str, route: &Route, seen: (&[Check], &Runn
 
 /// What a provider that nothing speaks against was not asked, or could not say: it may fail all the same.
 fn doubts(id: &str, checks: &[Check]) -> String {
+    if checks.iter().any(|check| check.about == id && check.mark == Mark::Failed && check.name == TEXTS) {
+        return format!(" (not for every text, as `{TEXTS}` says)");
+    }
     let unknown =
         |check: &&Check| check.about == id && check.mark == Mark::Skipped && matches!(check.name, "credential" | "account" | "balance");
     let names: Vec<&str> = checks.iter().filter(unknown).map(|check| check.name).collect();
@@ -51,7 +57,9 @@ fn doubts(id: &str, checks: &[Check]) -> String {
 /// Why a provider delivers nothing on this route at this moment; none: nothing speaks against it.
 fn unable(provider: &Provider, route: &Route, (checks, running): (&[Check], &Running)) -> Option<Cause> {
     let id = provider.id.as_str();
-    let failed = checks.iter().find(|check| check.about == id && check.mark == Mark::Failed).map(|check| check.cause);
+    // One text that is not approved stops that text, not the others.
+    let stops = |check: &&Check| check.about == id && check.mark == Mark::Failed && check.name != TEXTS;
+    let failed = checks.iter().find(stops).map(|check| check.cause);
     let reach = (!reaches(provider, route)).then_some(Cause::NotTranslatable);
     reach.or_else(|| failed.map(|cause| cause.unwrap_or(Cause::Unexplained))).or_else(|| running.closed(id))
 }

@@ -68,7 +68,9 @@ pub(super) fn check(answer: &Value, pinned: Option<&str>) -> Check {
         };
     }
     let verdict = if word("verdict").is_empty() { "not understood" } else { word("verdict") };
-    let (told, remedy) = word("diagnosis").split_once(" → ").unwrap_or((word("diagnosis"), "give a number in international form"));
+    let said = if word("diagnosis").is_empty() { word("error") } else { word("diagnosis") };
+    let (told, remedy) =
+        said.split_once(" → ").unwrap_or((said, "give a number in international form, and a provider that the sidecar runs with"));
     // Its head names what stands beside it already.
     let evidence = told.split_once("). ").map_or(told, |(_, evidence)| evidence);
     let alone = pinned.map_or_else(String::new, |provider| format!(" through {provider} alone"));
@@ -105,6 +107,8 @@ mod tests {
             (check(&not, None).mark, check(&not, None).cause, check(&not, None).remedy.as_deref()),
             (Mark::Failed, Some(Cause::BalanceEmpty), Some("top up"))
         );
-        assert_eq!(check(&json!({ "error": "?" }), None).mark, Mark::Failed);
+        let unknown = check(&json!({ "error": "no provider `p`; the providers are q" }), Some("p"));
+        assert_eq!(unknown.mark, Mark::Failed);
+        assert!(unknown.evidence.ends_with("through p alone. no provider `p`; the providers are q"), "{}", unknown.evidence);
     }
 }

@@ -57,6 +57,8 @@ fn the_line_says_who_delivers_and_who_does_not() {
         line(&unasked),
         "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
     );
+    let text = Check::failed("template", "", "").because(Cause::TemplateNotApproved).of("beta");
+    assert_eq!(line(&[text]), "nothing that was asked speaks against beta (not for every text, as `template` says), then alpha");
     assert_eq!(line(&[failed("beta", Cause::BalanceEmpty)]), "nothing that was asked speaks against alpha; not by beta (balance-empty)");
 }
 
