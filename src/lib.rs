@@ -72,6 +72,9 @@
 //! - *A text longer than every provider of the route takes* is refused as the message's own fault
 //!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
 //!   would have it repeated for ever.
+//! - *An operation that insists on a field is asked before the send*, so that a price asked for at a
+//!   message's own path is no message. *A send by hand may be pinned* to a provider: it takes no route
+//!   and no remembered answer.
 //! - *Spans are made from the finished call's event* (`telemetry/trace`): nothing is threaded through
 //!   the pipeline, and the backend's context is read from its request when the call is told. A login
 //!   or a probe is a trace of its own, because it serves more than one call.
