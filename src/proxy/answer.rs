@@ -11,7 +11,7 @@ use crate::policy::Real;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::call::Ended;
-use crate::proxy::send::Sending;
+use crate::proxy::sending::Sending;
 use crate::sms::{Cause, Kind, Outcome, Verdict};
 
 /// When to come back after a 503, in seconds, where nothing says better.

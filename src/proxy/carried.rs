@@ -17,7 +17,7 @@ use crate::proxy::call::{Call, Ended};
 use crate::proxy::callers::shown;
 use crate::proxy::link::{Link, lost_finding};
 use crate::proxy::mask::Mask;
-use crate::proxy::send::Sending;
+use crate::proxy::sending::Sending;
 use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
 use crate::telemetry::AttemptEnded;
 

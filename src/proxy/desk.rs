@@ -11,7 +11,7 @@ use crate::policy::{Asked, End, Ids, Key, Past, Real, Repeats, Ticket, window};
 use crate::proxy::answer::Told;
 use crate::proxy::call::Ended;
 use crate::proxy::link::Link;
-use crate::proxy::send::Sending;
+use crate::proxy::sending::Sending;
 use crate::sms::{Cause, Outcome, Verdict};
 
 /// So many messages and made-up ids are remembered.

@@ -10,7 +10,7 @@ use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::link::Link;
 use crate::proxy::login::Pass;
-use crate::proxy::send::Sending;
+use crate::proxy::sending::Sending;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind, Outcome};
 use crate::vault::{Kv, SourceSettings};

@@ -16,6 +16,7 @@ mod login;
 mod mask;
 mod probe;
 mod send;
+mod sending;
 mod session;
 mod settings;
 mod settle;
