@@ -471,7 +471,7 @@ fn a_batch_goes_on_whole_and_byte_for_byte() {
     let dialects = support::dialects();
     let playmobile = dialects.iter().find(|dialect| dialect.name == "playmobile").unwrap();
     let owned = Owned::of(playmobile, "-OURS");
-    let body = "{ \"messages\": [ {\"recipient\":\"998901234567\", \"message-id\":1.0, \"sms\":{\"content\":{\"text\":\"\\u041a \"}}},\n {\"recipient\":998901234568} ], \"timing\": {\"localtime\":1} }";
+    let body = "{ \"messages\": [ {\"recipient\":\"998901234567\", \"message-id\":1.0, \"sms\":{\"content\":{\"text\":\"\\u041a \"}}},\n {\"recipient\":998901234568} ], \"timing\": {\"localtime\":123456789012345678901.50} }";
     let headers = [("content-type", "application/json; charset=UTF-8"), ("authorization", "Basic VEhFSVJT"), ("cookie", "THEIRS")];
     let headers = headers.into_iter().map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect();
     let request = Request { method: Method::POST, path: "/broker-api/send".into(), query: None, headers, body: body.into() };
@@ -486,6 +486,8 @@ fn a_batch_goes_on_whole_and_byte_for_byte() {
     let tree: serde_json::Value = serde_json::from_slice(&set.body).unwrap();
     assert_eq!((&tree["messages"][0]["sms"]["originator"], &tree["messages"][1]["sms"]["originator"]), (&"3700".into(), &"3700".into()));
     assert_eq!(tree["messages"][0]["sms"]["content"]["text"], "К ");
+    let digits = String::from_utf8_lossy(&set.body);
+    assert!(digits.contains("\"localtime\":123456789012345678901.50"), "a number keeps its digits beside what is set: {digits}");
 }
 
 #[test]
