@@ -1,5 +1,6 @@
-// The rotation drill: a credential changes again and again under load, at the service first or in the
-// vault first, and nobody notices. Run alone: node tests/node/drill.js --rotations 1000
+// The rotation drill: credentials change again and again under load, at the service first or in the
+// vault first, and nobody notices. One service takes its password with every message, one wants a login
+// and gives a token. Run alone: node tests/node/drill.js --rotations 1000
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -13,51 +14,55 @@ import { SAYS, SUCCESS, eventually, stage } from './lib/stage.js';
 const APART = 300;
 const RATE = 200;
 const AT_ONCE = 100;
+const ROTATED = ['playmobile', 'eskiz'];
+const BACKUP = 'twilio';
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Rotates `rotations` times at `service` under load; returns what the calls, the service and the vault saw. */
-export async function drill(t, { rotations, service = 'playmobile', backup = 'twilio', field = 'password' }) {
+/** Rotates each of `services` so many times under load; returns what the calls, the services and the vault saw. */
+export async function drill(t, { rotations, services = ROTATED }) {
   const at = folder(t);
   const bao = await openbao(t, at);
   await bao.mount();
-  for (const name of [service, backup]) await bao.put(name, SERVICES[name][1]);
+  for (const name of [...services, BACKUP]) await bao.put(name, SERVICES[name][1]);
   const between = await slowly(t, bao.port);
   const vault = { local: { openbao: { address: between.address, approle: await bao.approle(at), poll: '10m' } } };
-  const { proxy, fakes } = await stage(t, { services: [service, backup], vault, provider: { timeout: '20s' }, route: { deadline: '60s' } });
-  const strict = fakes[service];
-  const watched = watch(strict);
-  const load = begin(proxy, service);
+  const routes = services.map((name) => ({ name, dialects: [name], providers: [name, BACKUP], deadline: '60s' }));
+  const { proxy, fakes } = await stage(t, { services: [...services, BACKUP], vault, provider: { timeout: '20s' }, config: { routes } });
+  const accounts = services.map((service) => ({ service, fake: fakes[service], watched: watch(fakes[service]), versions: [] }));
+  const load = begin(proxy, services);
   await pause(1_000);
-  const versions = [];
   for (let n = 1; n <= rotations; n += 1) {
     const next = `canary-${n}-${Math.random().toString(36).slice(2)}`;
-    const [before, since] = [between.reads, performance.now()];
-    const provider = () => { watched.changed(); strict.rotate({ [field]: next }); };
-    const inVault = () => bao.put(service, { ...SERVICES[service][1], [field]: next });
+    const since = performance.now();
+    const before = accounts.map(({ service }) => between.reads(service));
+    const provider = () => { for (const { fake, watched } of accounts) { watched.changed(); fake.rotate({ password: next }); fake.expireTokens?.(); } };
+    const inVault = () => Promise.all(services.map((name) => bao.put(name, { ...SERVICES[name][1], password: next })));
     const order = n % 2 ? [provider, inVault] : [inVault, provider];
     await order[0]();
     await pause(APART);
     await order[1]();
-    await eventually(async () => watched.lastGood() > n - 1, 30_000);
-    versions.push({ first: n % 2 ? 'provider' : 'vault', reads: between.reads - before, life: performance.now() - since });
+    await Promise.all(accounts.map(async ({ service, watched, versions }, account) => {
+      await eventually(async () => watched.state.good > n - 1, 30_000);
+      versions.push({ first: n % 2 ? 'provider' : 'vault', reads: between.reads(service) - before[account], life: performance.now() - since });
+    }));
   }
   await pause(1_000);
-  const calls = await load.end();
-  return { calls, versions, watched, fakes, proxy, service, backup };
+  return { calls: await load.end(), accounts, fakes, proxy };
 }
 
-/** Sees at the service which message showed which credential and was refused for it. */
+/** Sees at the service which message showed which credential or token and was refused for it, and which logins were. */
 function watch(fake) {
-  const state = { count: 0, good: 0, refused: [] };
+  const state = { count: 0, good: 0, refused: [], logins: [] };
   const respond = fake.respond.bind(fake);
   fake.respond = (request) => {
     const reply = respond(request);
-    const n = Number(/Kod: (\d+)/.exec(request.body)?.[1]);
-    if (reply.status === 401) state.refused.push({ n, shown: request.headers.authorization });
-    else if (reply.status < 300) state.good = state.count;
+    const n = Number(/Kod(?:: |%3A\+|%3A%20)(\d+)/.exec(request.body)?.[1]);
+    if (request.path.endsWith('/auth/login')) state.logins.push({ shown: /[\w-]*canary-[\w-]+/.exec(request.body)[0], status: reply.status });
+    else if (reply.status === 401 && n) state.refused.push({ n, shown: request.headers.authorization });
+    else if (reply.status < 300 && n) state.good = state.count;
     return reply;
   };
-  return { changed: () => { state.count += 1; }, lastGood: () => state.good, state };
+  return { changed: () => { state.count += 1; }, state };
 }
 
 /** Sends of a credential by calls that began after another call had come back from its refusal: no speed excuses them. */
@@ -68,27 +73,29 @@ function repeated(refused, all) {
   return refused.filter(({ n, shown }) => calls.get(n).began > known.get(shown)).map(({ n }) => n);
 }
 
-/** 200 calls a second, each with a text of its own, until told to end; a machine that cannot keep up gets fewer, not a queue. */
-function begin(proxy, service) {
+/** 200 calls a second at each service, each with a text of its own, until told to end; a machine that cannot keep up gets fewer, not a queue. */
+function begin(proxy, services) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 400 });
   const calls = [];
   const started = performance.now();
   let [sent, open, skipped] = [0, 0, 0];
   const one = (n) => new Promise((resolve) => {
+    const service = services[n % services.length];
     const [path, { auth, headers, body }] = SAYS[service]({ text: `Kod: ${n}` });
+    const basic = auth && { authorization: `Basic ${Buffer.from(auth.join(':')).toString('base64')}` };
     const at = performance.now();
-    const request = http.request(`${proxy.door}/${service}${path}`, { method: 'POST', agent, headers: { ...headers, 'content-length': Buffer.byteLength(body), authorization: `Basic ${Buffer.from(auth.join(':')).toString('base64')}` } }, (res) => {
+    const request = http.request(`${proxy.door}/${service}${path}`, { method: 'POST', agent, headers: { ...headers, 'content-length': Buffer.byteLength(body), ...basic } }, (res) => {
       let whole = '';
       res.setEncoding('utf8').on('data', (part) => { whole += part; }).on('end', () => {
         const reply = { status: res.statusCode, headers: res.headers, body: whole };
-        resolve({ n, began: at, ended: performance.now(), took: performance.now() - at, ok: SUCCESS[service](reply), by: res.headers['x-sms-sidecar-provider'], attempts: Number(res.headers['x-sms-sidecar-attempts']), says: `${res.statusCode} ${whole}` });
+        resolve({ n, service, began: at, ended: performance.now(), took: performance.now() - at, ok: SUCCESS[service](reply), by: res.headers['x-sms-sidecar-provider'], attempts: Number(res.headers['x-sms-sidecar-attempts']), says: `${res.statusCode} ${whole}` });
       });
     });
-    request.on('error', (error) => resolve({ n, began: at, ended: performance.now(), took: performance.now() - at, ok: false, says: String(error) }));
+    request.on('error', (error) => resolve({ n, service, began: at, ended: performance.now(), took: performance.now() - at, ok: false, says: String(error) }));
     request.end(body);
   });
   const tick = setInterval(() => {
-    const due = Math.floor((performance.now() - started) / 1000 * RATE);
+    const due = Math.floor((performance.now() - started) / 1000 * RATE * services.length);
     while (sent + skipped < due) {
       if (open >= AT_ONCE) { skipped = due - sent; break; }
       open += 1;
@@ -101,22 +108,38 @@ function begin(proxy, service) {
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
 /** What the drill promises; prints what healing cost. */
-export function judge(t, { calls: { all, rate }, versions, watched, fakes, proxy, service, backup }) {
+export function judge(t, { calls: { all, rate }, accounts, fakes, proxy }) {
   const lost = all.filter(({ ok }) => !ok);
   assert.deepEqual(lost.slice(0, 3), [], `${lost.length} of ${all.length} calls were lost`);
-  const texts = [...fakes[service].delivered, ...fakes[backup].delivered].map(({ text }) => text);
+  const texts = Object.values(fakes).flatMap(({ delivered }) => delivered.map(({ text }) => text));
   assert.equal(texts.length, all.length, 'one message a call');
   assert.equal(new Set(texts).size, texts.length, 'a message was sent twice');
-  const { refused } = watched.state;
-  assert.deepEqual(repeated(refused, all).slice(0, 5), [], 'sends repeated a credential that was known to be refused');
-  const asked = versions.filter(({ reads, life }) => reads > 1 + Math.ceil(life / LOOK));
-  assert.deepEqual(asked.slice(0, 3), [], 'refusals cause one vault read a version; beside it the entry is looked at every five seconds');
-  const plain = all.filter(({ attempts }) => attempts === 1).map(({ took }) => took).sort((a, b) => a - b);
-  const healed = all.filter(({ attempts }) => attempts > 1).map(({ took }) => took - at(plain, 0.5)).sort((a, b) => a - b);
-  assert.ok(healed.length > 0 && refused.length >= versions.length, `${refused.length} refusals, ${healed.length} healed calls`);
-  const ms = (value) => `${value.toFixed(1)} ms`;
-  t.diagnostic(`${versions.length} rotations, ${all.length} calls at ${rate.toFixed(0)}/s, ${refused.length} refusals, ${fakes[backup].delivered.length} by the backup, ${healed.length} calls healed; added latency p50 ${ms(at(healed, 0.5))}, p95 ${ms(at(healed, 0.95))}, max ${ms(healed.at(-1))}; a plain call p50 ${ms(at(plain, 0.5))}`);
+  t.diagnostic(`${all.length} calls at ${rate.toFixed(0)}/s, ${fakes[BACKUP].delivered.length} by the backup, none lost, none twice`);
+  for (const account of accounts) judgeAccount(t, all.filter(({ service }) => service === account.service), account);
   assert.ok(!/canary-\d/.test(proxy.output), 'a credential stands in the log');
+}
+
+function judgeAccount(t, calls, { service, watched: { state: { refused, logins } }, versions }) {
+  assert.deepEqual(repeated(refused, calls).slice(0, 5), [], `${service}: sends repeated a credential that was known to be refused`);
+  judgeLogins(service, logins, versions.length);
+  const asked = versions.filter(({ reads, life }) => reads > 1 + Math.ceil(life / LOOK));
+  assert.deepEqual(asked.slice(0, 3), [], `${service}: refusals cause one vault read a version; beside it the entry is looked at every five seconds`);
+  const plain = calls.filter(({ attempts }) => attempts === 1).map(({ took }) => took).sort((a, b) => a - b);
+  const healed = calls.filter(({ attempts }) => attempts > 1).map(({ took }) => took - at(plain, 0.5)).sort((a, b) => a - b);
+  assert.ok(healed.length > 0 && refused.length >= versions.length, `${service}: ${refused.length} refusals, ${healed.length} healed calls`);
+  const ms = (value) => `${value.toFixed(1)} ms`;
+  t.diagnostic(`${service}: ${versions.length} rotations, ${calls.length} calls, ${refused.length} refused sends, ${logins.length} logins, ${logins.filter(({ status }) => status === 401).length} of them refused, ${healed.length} calls healed; added latency p50 ${ms(at(healed, 0.5))}, p95 ${ms(at(healed, 0.95))}, max ${ms(healed.at(-1))}; a plain call p50 ${ms(at(plain, 0.5))}`);
+}
+
+/** One login serves all who wait for it: each password brings one token and is refused once at the most. */
+function judgeLogins(service, logins, rotations) {
+  if (!logins.length) return;
+  const shown = (granted) => logins.filter(({ status }) => (status === 200) === granted).map(({ shown }) => shown);
+  for (const [granted, what] of [[false, 'repeated a password that was refused'], [true, 'were more than one for a password']]) {
+    const all = shown(granted);
+    assert.deepEqual(all.filter((password, at) => all.indexOf(password) !== at).slice(0, 3), [], `${service}: logins ${what}`);
+  }
+  assert.equal(shown(true).length, rotations + 1, `${service}: one login for the start and for each change`);
 }
 
 /** While a provider stands aside its entry is looked at every five seconds, a fifth earlier at most. */

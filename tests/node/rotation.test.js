@@ -1,4 +1,4 @@
-// The rotation drill in CI: fifty changes of a credential under two hundred calls a second.
+// The rotation drill in CI: fifty changes of a credential at each of two services, one with a login, under load.
 import { test } from 'node:test';
 
 import { drill, judge } from './drill.js';

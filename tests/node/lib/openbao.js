@@ -133,13 +133,18 @@ class OpenBao {
 
 export const READS = 'path "secret/*" { capabilities = ["read"] }';
 
-/** A TCP proxy before a server: what comes back is held for `delay` ms, requests are counted by their first line. */
+/** A TCP proxy before a server: what comes back is held for `delay` ms, reads of an entry are counted by their first line. */
 export async function slowly(t, port) {
-  const proxy = { delay: 0, reads: 0, sockets: new Set() };
+  const counts = new Map();
+  const proxy = { delay: 0, reads: (entry) => counts.get(entry) ?? 0, sockets: new Set() };
   const server = net.createServer((client) => {
     const upstream = net.connect(port, '127.0.0.1');
     for (const socket of [client, upstream]) { proxy.sockets.add(socket); socket.on('error', () => {}).on('close', () => { proxy.sockets.delete(socket); client.destroy(); upstream.destroy(); }); }
-    client.on('data', (data) => { if (/^GET \/v1\/secret\//.test(data.toString('latin1'))) proxy.reads += 1; upstream.write(data); });
+    client.on('data', (data) => {
+      const entry = /^GET \/v1\/secret\/data\/(\S+) /.exec(data.toString('latin1'))?.[1];
+      if (entry) counts.set(entry, proxy.reads(entry) + 1);
+      upstream.write(data);
+    });
     upstream.on('data', (data) => { const wait = proxy.delay; if (wait) setTimeout(() => client.writable && client.write(data), wait).unref(); else client.write(data); });
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
