@@ -193,7 +193,7 @@ pub enum ReadError {
         command: Box<str>,
         /// The path asked for.
         path: Box<str>,
-        /// What happened; of what it said, one cleaned line.
+        /// What happened, without what it said.
         what: Box<str>,
     },
     /// The read was broken off.

@@ -1,6 +1,7 @@
 //! A command whose JSON on standard output is the entry: for secret stores that we do not speak to.
 //! No shell; the path comes as `SMS_SIDECAR_VAULT_PATH` and in place of `{path}` in an argument, in an
-//! environment of almost nothing. At its time limit it is killed with everything it started.
+//! environment of almost nothing. At its time limit it is killed with everything it started. What it
+//! complains of is not even read: a script under `set -x` writes its secrets there.
 
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -13,13 +14,11 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use crate::vault::error::ReadError;
-use crate::vault::openbao::reply::{cleaned, fields_of};
+use crate::vault::openbao::reply::fields_of;
 use crate::vault::source::{Entry, Source, Watched};
 
 /// An entry is some credentials; what is larger is something else.
 const LIMIT: u64 = 256 << 10;
-/// Of what it complains, this much is looked at.
-const COMPLAINT: u64 = 4 << 10;
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One command.
@@ -33,7 +32,6 @@ pub(crate) struct Exec {
 struct Ended {
     status: ExitStatus,
     out: Zeroizing<Vec<u8>>,
-    complaint: Zeroizing<Vec<u8>>,
 }
 
 /// Whatever a command started, until it is over.
@@ -81,7 +79,7 @@ impl Exec {
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(Stdio::null())
             .process_group(0)
             .kill_on_drop(true)
             .spawn()
@@ -93,10 +91,7 @@ impl Exec {
             return Err(bad("its output is larger than 256 KiB"));
         }
         if !ended.status.success() {
-            let said = String::from_utf8_lossy(&ended.complaint);
-            let line = cleaned(said.lines().find(|line| !line.trim().is_empty()).unwrap_or_default(), &[]);
-            let said = if line.is_empty() { String::new() } else { format!(" and said “{line}”") };
-            return Err(self.failed(path, format!("it ended with {}{said}", ended.status)));
+            return Err(self.failed(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status)));
         }
         match serde_json::from_slice(&ended.out) {
             Ok(Value::Object(object)) => Ok(fields_of(object)),
@@ -117,11 +112,10 @@ impl Exec {
 /// Waits for the program and for its output, both to the end.
 async fn ended(mut child: Child) -> std::io::Result<Ended> {
     let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let (out, complaint) = (child.stdout.take(), child.stderr.take());
-    let (out, complaint) = tokio::try_join!(first(out, LIMIT + 1), first(complaint, COMPLAINT))?;
+    let out = first(child.stdout.take(), LIMIT + 1).await?;
     let status = child.wait().await?;
     drop(group);
-    Ok(Ended { status, out, complaint })
+    Ok(Ended { status, out })
 }
 
 /// The first bytes of a stream; the pipe is closed after them.

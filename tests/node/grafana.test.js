@@ -122,7 +122,7 @@ async function traffic(t) {
   const seen = Date.now() / 1000;
   await arrives();
   writeFileSync(proxy.file, readFileSync(proxy.file));
-  proxy.child.kill('SIGHUP');
+  proxy.reload();
   await proxy.says(/config reloaded/);
   const reloaded = Date.now() / 1000;
   await broke(124_000);

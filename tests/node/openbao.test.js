@@ -142,7 +142,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
   it('a wrapped secret id is unwrapped once, survives a reload, and is told apart when it was used', async (t) => {
     const home = await house(t, { login: async (bao, at) => ({ approle: { ...await bao.approle(at, { wrap: '5m', role: { token_ttl: '2s', token_max_ttl: '4s' } }), wrapped: true } }) });
     await home.sends();
-    home.proxy.child.kill('SIGHUP');
+    home.proxy.reload();
     await eventually(async () => await home.proxy.metric('reloads_total', { result: 'ok' }) === 1);
     const before = await home.reads('unchanged');
     await eventually(async () => await home.reads('unchanged') > before + 6, 30_000);

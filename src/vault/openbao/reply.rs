@@ -129,7 +129,7 @@ pub(super) fn complaint(body: Option<&Value>, secrets: &[&str]) -> String {
 }
 
 /// Foreign words as one short line.
-pub(in crate::vault) fn cleaned(words: &str, secrets: &[&str]) -> String {
+fn cleaned(words: &str, secrets: &[&str]) -> String {
     let masked = secrets.iter().filter(|secret| secret.len() >= 4).fold(words.to_owned(), |words, secret| words.replace(secret, "***"));
     let plain: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -83,7 +83,7 @@ export const SITUATIONS = {
     renameSync(made.vault.path, `${made.vault.path}-gone`);
     await settled(made.proxy, failing);
     writeFileSync(made.proxy.file, readFileSync(made.proxy.file, 'utf8').replace('"dialect"', '"dialekt"'));
-    process.kill(made.proxy.child.pid, 'SIGHUP');
+    made.proxy.reload();
     await settled(made.proxy, ({ config }) => config.reload?.result === 'failed');
     return made;
   },

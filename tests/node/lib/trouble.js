@@ -1,0 +1,38 @@
+// A vault that cannot be read, as ops meet it: one word and one sentence, the same in all places.
+import assert from 'node:assert/strict';
+
+import { cli, cliMeanwhile, get } from './sidecar.js';
+import { eventually } from './stage.js';
+
+const CANARIES = /canary|the-new-one/;
+
+/** Until `result` was counted more often than now. */
+export async function told(proxy, result) {
+  const count = () => proxy.metric('vault_reads_total', { vault: 'local', result });
+  const before = await count();
+  await eventually(async () => await count() > before, 30_000);
+}
+
+/** What `check --vault` says, on the way asserting that it names no value. */
+export function checked(proxy, pattern) {
+  const { stdout, stderr } = cli('check', '--vault', '--config', proxy.file, { expectCode: 1 });
+  assert.match(stdout + stderr, pattern);
+  assert.doesNotMatch(stdout + stderr, CANARIES);
+}
+
+/** Metric, log, status page and doctor tell of `result`, each with the same sentence, and none shows a value. */
+export async function toldEverywhere(proxy, result, pattern) {
+  await told(proxy, result);
+  const lines = proxy.output.split('\n').filter((line) => line.includes(`"result":"${result}"`));
+  assert.ok(lines.some((line) => pattern.test(JSON.parse(line).problem)), `the log of ${result}: ${lines}`);
+  const page = await get(`${proxy.admin}/`);
+  assert.match(page.body, new RegExp(`cannot be read since [^(]*\\(${result}\\)`));
+  const status = await get(`${proxy.admin}/status.json`);
+  const [entry] = JSON.parse(status.body).vaults.find(({ vault }) => vault === 'local').entries.filter(({ result: last }) => last === result);
+  assert.match(entry.problem, pattern);
+  const { stdout: doctor } = await cliMeanwhile('doctor', '--config', proxy.file, '--json');
+  const check = JSON.parse(doctor).checks.find(({ check: name, result: mark }) => name === 'vault' && mark === 'failed');
+  assert.match(check?.evidence ?? doctor, pattern);
+  checked(proxy, pattern);
+  for (const text of [proxy.output, page.body, status.body, doctor]) assert.doesNotMatch(text, CANARIES);
+}
