@@ -96,7 +96,7 @@ impl Link {
             .emit(&self.around.telemetry);
         match came.finding.outcome.cause().map(Cause::concern) {
             Some(Concern::Credential) => {
-                if came.status.is_some() && !self.provider.dialect.has_token() {
+                if came.status.is_some() {
                     self.session().doubt(came.held.version, came.finding.clone(), self.around.now());
                 }
                 came.held = self.refused(came.held).await;

@@ -117,10 +117,7 @@ impl Link {
     /// the refusal is about.
     pub(super) async fn refused(&self, held: Held) -> Held {
         let about = if self.provider.dialect.has_token() { self.session().spoil(held) } else { held };
-        if let Some(reference) = &self.provider.credential {
-            // A vault that cannot be read leaves things as they are; its own event says so.
-            self.around.keeper.reread(reference, held.version).await.ok();
-        }
+        self.ask_vault(held.version).await;
         about
     }
 

@@ -37,9 +37,14 @@ impl Link {
     /// The credential and token to send with; logs in, within `limit`, if there is none. `trial`: somebody must
     /// try what was refused before.
     pub(super) async fn pass(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
-        let credential = self.credential().await?;
+        let mut credential = self.credential().await?;
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
+        }
+        // Its token was refused a moment ago: a login shows the newest that the vault has, not what may be dead as well.
+        if self.doubted(credential.version).is_some() {
+            self.ask_vault(credential.version).await;
+            credential = self.credential().await?;
         }
         let before = self.session().ended();
         let _one_for_all = self.login.lock().await;
@@ -57,21 +62,27 @@ impl Link {
     /// instead of being sent once more; only probes may use it meanwhile.
     pub(super) async fn pass_undoubted(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
         let pass = self.pass(trial, limit).await?;
-        if trial || self.doubted(&pass).is_none() {
+        // A token that is ready is none of those that were refused.
+        if trial || pass.token.is_some() || self.doubted(pass.held.version).is_none() {
             return Ok(pass);
         }
-        if let Some(reference) = &self.provider.credential {
-            // A vault that cannot be read leaves things as they are; its own event says so.
-            self.around.keeper.reread(reference, pass.held.version).await.ok();
-        }
+        self.ask_vault(pass.held.version).await;
         let pass = self.pass(trial, limit).await?;
-        let Some(mut finding) = self.doubted(&pass) else { return Ok(pass) };
+        let Some(mut finding) = self.doubted(pass.held.version) else { return Ok(pass) };
         finding.outcome = finding.outcome.cause().map_or(finding.outcome.clone(), Outcome::Unsent);
         Err(Box::new(NoPass { finding, held: pass.held, detail: None }))
     }
 
-    fn doubted(&self, pass: &Pass) -> Option<Finding> {
-        self.session().doubted(pass.held.version, self.around.now())
+    fn doubted(&self, version: Version) -> Option<Finding> {
+        self.session().doubted(version, self.around.now())
+    }
+
+    /// One read of the vault for all who doubt this version.
+    pub(super) async fn ask_vault(&self, version: Version) {
+        if let Some(reference) = &self.provider.credential {
+            // A vault that cannot be read leaves things as they are; its own event says so.
+            self.around.keeper.reread(reference, version).await.ok();
+        }
     }
 
     async fn credential(&self) -> Result<Arc<Credential>, Box<NoPass>> {

@@ -119,7 +119,7 @@ impl Session {
         if twice { Held { logins: EVERY_LOGIN, ..held } } else { held }
     }
 
-    /// A credential without logins was refused in an exchange.
+    /// A credential, or a token that it brought, was refused in an exchange.
     pub(super) fn doubt(&mut self, version: Version, finding: Finding, at: Moment) {
         self.doubt = Some(Failed { version, finding, at });
     }
