@@ -91,7 +91,9 @@ impl Exec {
             return Err(bad("its output is larger than 256 KiB"));
         }
         if !ended.status.success() {
-            return Err(self.failed(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status)));
+            return Err(
+                self.failed(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status))
+            );
         }
         match serde_json::from_slice(&ended.out) {
             Ok(Value::Object(object)) => Ok(fields_of(object)),

@@ -30,6 +30,9 @@ const UNSTABLE: usize = 6;
 const FAILING: Duration = Duration::from_secs(5);
 /// Sends that were under way when a version was seen refused are refused too, within this time; one read serves them all.
 const CONFIRMED: Duration = Duration::from_secs(3);
+/// What was made for us in place of an account that was refused is not replaced within this time when it is refused as
+/// well: each look makes another.
+const MADE: Duration = Duration::from_mins(1);
 /// By how much of its cadence an entry may be read early.
 const JITTER: f64 = 0.2;
 /// How many changes a slow listener may fall behind before it is told to look at everything.
@@ -78,7 +81,7 @@ struct State {
     looked: Option<Moment>,
     /// So that entries that were read together are not for ever.
     jitter: f64,
-    /// The version that the vault confirmed when somebody saw it refused, and when.
+    /// The version that the vault gave when somebody saw one refused, and until when that is its word.
     confirmed: Option<(Version, Moment)>,
 }
 
@@ -97,7 +100,7 @@ impl Slot {
 
     fn confirmed(&self, version: Version, now: Moment) -> Option<Arc<Credential>> {
         let State { current, confirmed, .. } = self.state();
-        let fresh = confirmed.is_some_and(|(confirmed, at)| confirmed == version && now.since(at) < CONFIRMED);
+        let fresh = confirmed.is_some_and(|(confirmed, until)| confirmed == version && now < until);
         current.map(|(credential, _)| credential).filter(|credential| fresh && credential.version == version)
     }
 }
@@ -165,10 +168,19 @@ impl Keeper {
             return Ok(known);
         }
         let read = self.refresh(reference, &slot).await;
-        if read.as_ref().is_ok_and(|credential| credential.version == than) {
-            slot.lock().confirmed = Some((than, self.clock.now()));
+        if let Ok(credential) = &read
+            && let Some(lasting) = self.word(reference, than, credential.version)
+        {
+            slot.lock().confirmed = Some((credential.version, self.clock.now().plus(lasting)));
         }
         read
+    }
+
+    /// For how long what a read said of a version that was refused is the vault's word: nothing newer is there, or
+    /// this one was made for us there and then.
+    fn word(&self, reference: &Reference, refused: Version, found: Version) -> Option<Duration> {
+        let made = || self.sources.get(&reference.vault).is_some_and(|source| source.due(&reference.path) == Due::NotYet);
+        if found == refused { Some(CONFIRMED) } else { (refused > Version(0) && made()).then_some(MADE) }
     }
 
     /// One read for all who wait.

@@ -73,7 +73,7 @@ impl Inner {
             token = self.session.token_after(&self.server, &token).await?;
             answer = self.ask(path, &token).await?;
         }
-        self.read(path, &answer)
+        self.read(path, &answer, &token)
     }
 
     async fn ask(&self, path: &str, token: &Token) -> Result<Answer, ReadError> {
@@ -98,14 +98,14 @@ impl Inner {
         Ok(kv)
     }
 
-    fn read(&self, path: &str, answer: &Answer) -> Result<Entry, ReadError> {
+    fn read(&self, path: &str, answer: &Answer, token: &Token) -> Result<Entry, ReadError> {
         let place = || self.place().into();
         let bad = |what: String| ReadError::BadReply { path: path.into(), place: place(), what: what.into() };
         match answer.status.as_u16() {
             200 => {
                 let kv = self.kv.or_else(|| *self.found.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or(Kv::Two);
                 let found = reply::entry(kv, &answer.body).map_err(bad)?;
-                self.leases.note(path, found.lease);
+                self.leases.note(path, found.lease, token);
                 Ok(found.entry)
             }
             403 => Err(ReadError::Forbidden { path: path.into(), place: place() }),

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::vault::keeper::Keeper;
 use crate::vault::settings::Reference;
-use crate::vault::source::Watched;
+use crate::vault::source::{Due, Watched};
 
 /// How often we ask what is due; a cadence may shorten at any time, and folders may appear.
 const TICK: Duration = Duration::from_secs(1);
@@ -25,18 +25,23 @@ const BURST: Duration = Duration::from_millis(30);
 impl Keeper {
     /// Looks for newer credentials until `shutdown` is done. `cadence` says how old a look at an entry may get.
     pub async fn run(self: Arc<Self>, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+        let touched = Touched::default();
         tokio::select! {
-            () = self.look_on(cadence, shutdown) => {}
-            () = self.tend() => {}
+            () = self.look_on(&touched, cadence, shutdown) => {}
+            () = self.tend(&touched) => {}
         }
     }
 
-    /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token.
-    async fn tend(&self) {
-        join_all(self.sources().values().map(|source| async move {
+    /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token. What can be
+    /// kept alive no longer is read anew at once, while it still works.
+    async fn tend(&self, touched: &Touched) {
+        join_all(self.sources().iter().map(|(vault, source)| async move {
             loop {
                 tokio::time::sleep(TICK).await;
                 source.tend().await;
+                if self.asked().iter().any(|reference| reference.vault == *vault && source.due(&reference.path) == Due::Now) {
+                    touched.signal.notify_one();
+                }
             }
         }))
         .await;
@@ -44,9 +49,8 @@ impl Keeper {
         std::future::pending::<()>().await;
     }
 
-    async fn look_on(&self, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
-        let touched = Touched::default();
-        let mut watch = Watch::over(self, &touched);
+    async fn look_on(&self, touched: &Touched, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+        let mut watch = Watch::over(self, touched);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);

@@ -20,6 +20,8 @@ struct Fake {
     reads: Arc<AtomicU64>,
     held: Option<Arc<Semaphore>>,
     piecewise: bool,
+    /// Each read makes another account.
+    made: bool,
 }
 
 impl Fake {
@@ -63,6 +65,10 @@ impl Source for Fake {
 
     fn watched(&self) -> Watched {
         Watched::Nothing
+    }
+
+    fn due(&self, _path: &str) -> Due {
+        if self.made { Due::NotYet } else { Due::ByCadence }
     }
 }
 
@@ -288,6 +294,22 @@ async fn refusals_of_one_version_cause_one_read() {
     keeper.look(&reference()).await;
     keeper.look(&reference()).await;
     assert_eq!(keeper.current(&reference()).unwrap().version, Version(2), "a look by time is no refusal");
+}
+
+#[tokio::test]
+async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
+    let fake = Fake { made: true, ..Fake::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
+    let clock = Arc::new(Still::default());
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    keeper.get(&reference()).await.unwrap();
+    for _ in 0..20 {
+        keeper.reread(&reference(), Version(1)).await.unwrap();
+        assert_eq!(keeper.reread(&reference(), Version(2)).await.unwrap().version, Version(2));
+    }
+    assert_eq!(fake.reads(), 2);
+    *clock.0.lock().unwrap() = Duration::from_secs(61);
+    assert_eq!(keeper.reread(&reference(), Version(2)).await.unwrap().version, Version(3), "the service may have been mended meanwhile");
 }
 
 #[tokio::test]

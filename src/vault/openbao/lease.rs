@@ -1,6 +1,7 @@
 //! Entries that end: what a server hands out for a time only (dynamic secrets). While such a lease
 //! lives its entry is not read again, for each read would make another account; it is renewed at two
-//! thirds, and read anew where that does not help.
+//! thirds, and read anew where that does not help. A lease ends with the token that took it, so a new
+//! login means a new lease, too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +14,7 @@ use crate::vault::error::ReadError;
 use crate::vault::openbao::http::Ask;
 use crate::vault::openbao::reply::{self, Terms};
 use crate::vault::openbao::server::Server;
-use crate::vault::openbao::session::Session;
+use crate::vault::openbao::session::{Session, Token};
 use crate::vault::source::Due;
 
 /// The leases of one server, by path.
@@ -26,6 +27,8 @@ pub(super) struct Leases {
 #[derive(Clone, Debug)]
 struct Lease {
     terms: Terms,
+    /// The number of the token that took it.
+    token: u64,
     due: Moment,
     ends: Moment,
     /// It will not be renewed any more: read anew.
@@ -37,14 +40,14 @@ impl Leases {
         Self { clock, held: Mutex::default() }
     }
 
-    /// An entry was read under these terms.
-    pub(super) fn note(&self, path: &str, terms: Option<Terms>) {
+    /// An entry was read under these terms, with this token.
+    pub(super) fn note(&self, path: &str, terms: Option<Terms>, token: &Token) {
         let mut held = self.lock();
         match terms {
             None => drop(held.remove(path)),
             Some(terms) => {
                 let (due, ends) = self.term(terms.lasts);
-                held.insert(path.to_owned(), Lease { terms, due, ends, over: false });
+                held.insert(path.to_owned(), Lease { terms, token: token.number, due, ends, over: false });
             }
         }
     }
@@ -61,6 +64,9 @@ impl Leases {
 
     /// Renews what is due.
     pub(super) async fn tend(&self, server: &Server, session: &Session) {
+        if let Some(number) = session.number().await {
+            self.lock().values_mut().filter(|lease| lease.token != number).for_each(|lease| lease.over = true);
+        }
         let now = self.clock.now();
         let renewable = |lease: &Lease| lease.terms.renewable && !lease.over && now >= lease.due;
         let due: Vec<(String, Terms)> =

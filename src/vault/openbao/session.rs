@@ -47,7 +47,7 @@ struct State {
 #[derive(Clone, Debug)]
 pub(super) struct Token {
     pub(super) secret: Arc<SecretString>,
-    number: u64,
+    pub(super) number: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -82,6 +82,11 @@ impl Session {
     pub(super) async fn token(&self, server: &Server) -> Result<Token, ReadError> {
         let mut state = self.state.lock().await;
         self.freshen(server, &mut state).await
+    }
+
+    /// Which token is in use; none was got yet, or it is gone.
+    pub(super) async fn number(&self) -> Option<u64> {
+        self.state.lock().await.held.as_ref().map(|held| held.token.number)
     }
 
     /// Another than `dead`, which the server no longer knows.

@@ -122,7 +122,7 @@ export class Fake {
     if (fault?.raw !== undefined) return req.socket.end(fault.raw);
     if (fault?.delay) await new Promise((resolve) => setTimeout(resolve, fault.delay));
     if (fault?.gate) await fault.gate;
-    const reply = fault?.reply ?? (fault?.refuse ? this.refusal(fault.refuse, request) : this.#answer(request));
+    const reply = fault?.reply ?? (fault?.refuse ? this.refusal(fault.refuse, request) : await this.#answer(request));
     record.status = reply.status;
     if (fault?.lose) return req.socket.destroy();
     // A clock that is wrong shows in the reply's date.
@@ -134,10 +134,10 @@ export class Fake {
   /** The service's own time, in milliseconds. */
   now() { return Date.now() + this.ahead * 1000; }
 
-  #answer(request) {
+  async #answer(request) {
     try {
       if (this.refusedPath?.path === request.path) return this.refusal(this.refusedPath.cause, request);
-      return this.respond(request);
+      return await this.respond(request);
     } catch (error) {
       return error instanceof Refuse ? error.reply : { status: 500, headers: {}, body: `the fake broke: ${error.stack}` };
     }

@@ -14,10 +14,10 @@ import { freePort } from './sidecar.js';
 
 const BAO = path.join(fileURLToPath(new URL('../../..', import.meta.url)), 'target/tools/bin/bao');
 
-/** Starts a server in `at` and unseals it; `tls` is what `testAuthority` made. */
-export async function openbao(t, at, { tls } = {}) {
+/** Starts a server in `at` and unseals it; `tls` is what `testAuthority` made, `audit` has it note what it is asked. */
+export async function openbao(t, at, { tls, audit } = {}) {
   assert.ok(existsSync(BAO), `${BAO} is missing: tests/setup installs it`);
-  const server = new OpenBao(at, tls, await freePort(), await freePort());
+  const server = new OpenBao(at, { tls, audit }, await freePort(), await freePort());
   t.after(() => server.stop());
   await server.start();
   const { keys_base64: [key], root_token: root } = await server.api('PUT', 'sys/init', { secret_shares: 1, secret_threshold: 1 }, { token: null });
@@ -29,7 +29,7 @@ export async function openbao(t, at, { tls } = {}) {
 class OpenBao {
   output = '';
 
-  constructor(at, tls, port, cluster) {
+  constructor(at, { tls, audit }, port, cluster) {
     this.folder = path.join(at, `openbao-${port}`);
     Object.assign(this, { tls, port, address: `${tls ? 'https' : 'http'}://127.0.0.1:${port}`, agent: new (tls ? https : http).Agent({ keepAlive: true }) });
     mkdirSync(path.join(this.folder, 'data'), { recursive: true });
@@ -41,7 +41,17 @@ class OpenBao {
     writeFileSync(this.config, JSON.stringify({
       storage: { raft: { path: path.join(this.folder, 'data'), node_id: 'one' } },
       listener: { tcp: listener }, api_addr: this.address, cluster_addr: `https://127.0.0.1:${cluster}`,
+      audit: audit && [{ type: 'file', path: 'asked', options: { file_path: this.#audit } }],
     }));
+  }
+
+  get #audit() { return path.join(this.folder, 'audit.log'); }
+
+  /** Every answer to `at` so far, as the audit device notes it: {at, status…}; secrets are hashed there. */
+  audited(at) {
+    const lines = readFileSync(this.#audit, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
+    return lines.filter(({ type, request }) => type === 'response' && request.path === at)
+      .map(({ time, error, request, response }) => ({ time: Date.parse(time), error, auth: response?.auth, data: response?.data, lease: response?.secret?.lease_id, token: request.client_token_accessor }));
   }
 
   async start() {
@@ -110,6 +120,14 @@ class OpenBao {
     await this.until(async () => (await this.ask('GET', kv === 2 ? `${at}/config` : `${at}/none`, undefined, options)).status !== 400, 'mounted');
   }
 
+  /** A database engine over `redis` whose accounts last `default_ttl`, and renewed no longer than `max_ttl`; whoever has the policy may have them made. */
+  async dynamic({ port, admin: [username, password] }, terms) {
+    await this.api('POST', 'sys/mounts/database', { type: 'database' });
+    const account = { host: '127.0.0.1', port, username, password };
+    await this.api('POST', 'database/config/accounts', { plugin_name: 'valkey-database-plugin', allowed_roles: ['sms'], ...account });
+    await this.api('POST', 'database/roles/sms', { db_name: 'accounts', creation_statements: ['["+@read"]'], ...terms });
+  }
+
   put(entry, fields, at = 'secret', options = {}) { return this.api('POST', `${at}/data/${entry}`, { data: fields }, options); }
 
   policy(name, rules, options = {}) { return this.api('PUT', `sys/policies/acl/${name}`, { policy: rules }, options); }
@@ -131,7 +149,7 @@ class OpenBao {
   }
 }
 
-export const READS = 'path "secret/*" { capabilities = ["read"] }';
+export const READS = 'path "secret/*" { capabilities = ["read"] } path "database/creds/*" { capabilities = ["read"] }';
 
 /** A TCP proxy before a server: what comes back is held for `delay` ms, reads of an entry are counted by their first line. */
 export async function slowly(t, port) {
