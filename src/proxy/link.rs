@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::watch;
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::{Followed, Kept, Learned, Suspects};
@@ -41,6 +42,15 @@ impl Around {
     }
 }
 
+/// Whose turn it is to log in.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Held while a login runs, so that all others wait for its token.
+    pub(super) gate: tokio::sync::Mutex<()>,
+    /// Tells all who wait that one has ended, at once: through the gate they would go one after the other.
+    pub(super) ended: watch::Sender<()>,
+}
+
 /// One provider, its connections and its token.
 #[derive(Debug)]
 pub(super) struct Link {
@@ -50,8 +60,7 @@ pub(super) struct Link {
     /// How its vault keeps the credential: for remedies.
     pub(super) kept: Kept,
     pub(super) around: Around,
-    /// Held while a login runs, so that all others wait for its token.
-    pub(super) login: Arc<tokio::sync::Mutex<()>>,
+    pub(super) login: Arc<Turn>,
     session: Arc<Mutex<Session>>,
     /// What takes out of its replies what an attempt proved itself with.
     pub(super) mask: Mutex<Option<Fitted>>,

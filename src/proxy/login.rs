@@ -37,24 +37,38 @@ impl Link {
     /// The credential and token to send with; logs in, within `limit`, if there is none. `trial`: somebody must
     /// try what was refused before.
     pub(super) async fn pass(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
-        let mut credential = self.credential().await?;
+        let credential = self.credential().await?;
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
         }
         // Its token was refused a moment ago: a login shows the newest that the vault has, not what may be dead as well.
         if self.doubted(credential.version).is_some() {
             self.ask_vault(credential.version).await;
-            credential = self.credential().await?;
         }
+        self.shared_login(trial, limit).await
+    }
+
+    /// One login for all who wait for it, with what is newest when its turn comes.
+    async fn shared_login(&self, trial: bool, limit: Duration) -> Result<Pass, Box<NoPass>> {
+        let mut ended = self.login.ended.subscribe();
         let before = self.session().ended();
-        let _one_for_all = self.login.lock().await;
-        if let Some(pass) = self.ready(&credential) {
-            return Ok(pass);
-        }
-        let known = self.session().known_failure(credential.version, trial, before);
-        match known {
-            Some(finding) => self.without_login(credential, finding),
-            None => self.log_in(credential, limit).await,
+        loop {
+            let turn = tokio::select! {
+                biased;
+                turn = self.login.gate.lock() => Some(turn),
+                Ok(()) = ended.changed() => None,
+            };
+            let credential = self.credential().await?;
+            if let Some(pass) = self.ready(&credential) {
+                return Ok(pass);
+            }
+            let known = self.session().known_failure(credential.version, trial, before);
+            if let Some(finding) = known {
+                return self.without_login(credential, finding);
+            }
+            if turn.is_some() {
+                return self.log_in(credential, limit).await;
+            }
         }
     }
 
@@ -129,11 +143,13 @@ impl Link {
             .emit(&self.around.telemetry);
         let Some(token) = token else {
             self.session().not_logged_in(credential.version, finding.clone(), now);
+            self.login.ended.send_replace(());
             return self.without_login(credential, finding);
         };
         let token = Arc::new(token);
         TokenExpiry { provider: &self.provider.id, at: token.expires.and_then(wall_time) }.emit(&self.around.telemetry);
         let held = self.session().logged_in(Arc::clone(&token), credential.version, self.around.wall());
+        self.login.ended.send_replace(());
         Ok(Pass { credential, token: Some(token), held })
     }
 

@@ -120,8 +120,11 @@ impl Session {
     }
 
     /// A credential, or a token that it brought, was refused in an exchange.
+    /// What comes late about an older one takes nothing from a newer.
     pub(super) fn doubt(&mut self, version: Version, finding: Finding, at: Moment) {
-        self.doubt = Some(Failed { version, finding, at });
+        if self.doubt.as_ref().is_none_or(|doubt| doubt.version <= version) {
+            self.doubt = Some(Failed { version, finding, at });
+        }
     }
 
     /// What was said of this version moments ago.

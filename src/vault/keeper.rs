@@ -8,11 +8,10 @@ mod event;
 mod select;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use crate::clock::{Clock, Moment};
 use crate::secret::{Credential, Fields, Version, same};
@@ -70,8 +69,9 @@ struct Slot {
     state: Mutex<State>,
     /// One read at a time.
     gate: tokio::sync::Mutex<()>,
-    /// How many reads are done; whoever waited for one need not read again.
-    reads: AtomicU64,
+    /// How many reads are done; whoever waited for one need not read again. Tells all of them at once: one after the
+    /// other through the gate, each would wait for whatever else runs in between, once for each who is before it.
+    reads: watch::Sender<u64>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -185,9 +185,13 @@ impl Keeper {
 
     /// One read for all who wait.
     async fn refresh(&self, reference: &Reference, slot: &Slot) -> Result<Arc<Credential>, Error> {
-        let before = slot.reads.load(Ordering::Acquire);
-        let _turn = slot.gate.lock().await;
-        let waited = slot.reads.load(Ordering::Acquire) != before;
+        let mut reads = slot.reads.subscribe();
+        let turn = tokio::select! {
+            biased;
+            turn = slot.gate.lock() => Some(turn),
+            Ok(()) = reads.changed() => None,
+        };
+        let waited = turn.is_none() || reads.has_changed().unwrap_or_default();
         match slot.state() {
             State { failure: Some(failure), .. } if waited => Err(failure),
             State { current: Some((credential, _)), .. } if waited => Ok(credential),
@@ -267,7 +271,7 @@ impl Keeper {
             None => Err(Error::NoVault(reference.vault.as_str().into())),
         };
         let noted = self.note(reference, slot, found);
-        slot.reads.fetch_add(1, Ordering::Release);
+        slot.reads.send_modify(|reads| *reads = reads.wrapping_add(1));
         noted
     }
 

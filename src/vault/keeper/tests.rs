@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::future::{BoxFuture, join, join_all};
 use tokio::sync::Semaphore;
@@ -144,6 +145,32 @@ async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
     let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
     assert!(got.iter().all(|got| got.as_ref().is_ok_and(|credential| credential.version == Version(1))));
     assert_eq!(fake.reads(), 2);
+}
+
+#[tokio::test]
+async fn all_who_wait_go_on_at_once() {
+    let held = Arc::new(Semaphore::new(1));
+    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let keeper = Arc::new(keeper(&fake));
+    keeper.get(&reference()).await.unwrap();
+    let doubt = |keeper: Arc<Keeper>| async move { keeper.reread(&reference(), Version(1)).await.unwrap().version };
+    let doubters: Vec<_> = (0..50).map(|_| tokio::spawn(doubt(Arc::clone(&keeper)))).collect();
+    while fake.reads() < 2 {
+        tokio::task::yield_now().await;
+    }
+    held.add_permits(1);
+    // Somebody else who is always busy: one turn of his for each round of the scheduler.
+    let rounds = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&rounds);
+    let busy = tokio::spawn(std::future::poll_fn(move |context| {
+        count.fetch_add(1, Ordering::SeqCst);
+        context.waker().wake_by_ref();
+        std::task::Poll::<()>::Pending
+    }));
+    join_all(doubters).await;
+    busy.abort();
+    let rounds = rounds.load(Ordering::SeqCst);
+    assert!(rounds < 25, "{rounds} rounds of the scheduler: on a busy machine each is a wait for everything else that runs");
 }
 
 #[tokio::test]
