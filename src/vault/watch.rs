@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 
 use crate::vault::keeper::Keeper;
 use crate::vault::settings::Reference;
-use crate::vault::source::{Due, Watched};
+use crate::vault::source::{Due, Source, Watched};
 
 /// How often we ask what is due; a cadence may shorten at any time, and folders may appear.
 const TICK: Duration = Duration::from_secs(1);
@@ -35,18 +35,19 @@ impl Keeper {
     /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token. What can be
     /// kept alive no longer is read anew at once, while it still works.
     async fn tend(&self, touched: &Touched) {
-        join_all(self.sources().iter().map(|(vault, source)| async move {
-            loop {
-                tokio::time::sleep(TICK).await;
-                source.tend().await;
-                if self.asked().iter().any(|reference| reference.vault == *vault && source.due(&reference.path) == Due::Now) {
-                    touched.signal.notify_one();
-                }
-            }
-        }))
-        .await;
+        join_all(self.sources().iter().map(|(vault, source)| self.tend_one(vault, source.as_ref(), touched))).await;
         // There is no vault at all.
         std::future::pending::<()>().await;
+    }
+
+    async fn tend_one(&self, vault: &str, source: &dyn Source, touched: &Touched) {
+        loop {
+            tokio::time::sleep(TICK).await;
+            source.tend().await;
+            if self.asked().iter().any(|reference| reference.vault == vault && source.due(&reference.path) == Due::Now) {
+                touched.signal.notify_one();
+            }
+        }
     }
 
     async fn look_on(&self, touched: &Touched, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {

@@ -8,8 +8,8 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 
 import { SERVICES } from './fakes/index.js';
-import { READS, openbao, slowly } from './lib/openbao.js';
-import { folder } from './lib/sidecar.js';
+import { READS, agent, openbao, slowly } from './lib/openbao.js';
+import { BINARY, folder, sidecar } from './lib/sidecar.js';
 import { delivered, eventually, say, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
 import { checked, told, toldEverywhere } from './lib/trouble.js';
@@ -29,15 +29,14 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
   const openbaoTable = { address: bao.address, poll: '1s', timeout: '2s', ca_file: tls?.caFile, ...own, ...vault };
   const made = await stage(t, { services: ['playmobile'], vault: { local: { openbao: openbaoTable } }, route: { repeat_window: '0s' }, start: more.start, config: more.config });
   let n = 0;
-  return {
-    ...made, at, bao,
-    sends: async () => {
-      const answer = await say(made.proxy, 'playmobile', { text: `Kod: ${n += 1}` });
-      assert.equal(answer.status, 200, `${answer.body} ${made.proxy.output.slice(-3_000)}`);
-      delivered(answer, 'playmobile');
-    },
-    reads: (result) => made.proxy.metric('vault_reads_total', { vault: 'local', result }),
+  const home = { ...made, at, bao };
+  home.sends = async () => {
+    const answer = await say(home.proxy, 'playmobile', { text: `Kod: ${n += 1}` });
+    assert.equal(answer.status, 200, `${answer.body} ${home.proxy.output.slice(-3_000)}`);
+    delivered(answer, 'playmobile');
   };
+  home.reads = (result) => home.proxy.metric('vault_reads_total', { vault: 'local', result });
+  return home;
 }
 
 /** A provider whose password changed is healed by what the vault has now. */
@@ -117,6 +116,21 @@ describe('OpenBao', { concurrency: 4 }, () => {
     quiet(home, readFileSync(path.join(home.at, 'sms.secret'), 'utf8'));
   });
 
+  it('nothing is ever written to disk: it runs where no file may grow by a byte', async (t) => {
+    const home = await house(t, { start: false });
+    const wrapper = path.join(home.at, 'limited');
+    writeFileSync(wrapper, `#!/bin/sh\nulimit -f 0 || exit 9\n(echo x > ${wrapper}.grown) 2>/dev/null && exit 8\nexec ${BINARY} "$@"\n`, { mode: 0o700 });
+    home.proxy = await sidecar(t, home.at, home.config, { binary: wrapper });
+    await home.sends();
+    await home.bao.seal();
+    await told(home.proxy, 'sealed');
+    await home.sends();
+    await home.bao.unseal();
+    await home.proxy.says(/can be read again/, 30_000);
+    await changes(home, 'the-new-one');
+    assert.equal(home.proxy.child.exitCode ?? home.proxy.child.signalCode, null, 'it lives');
+  });
+
   it('a 401 reads the vault at once and heals within the call', async (t) => {
     const home = await house(t, { vault: { poll: '10m' } });
     await home.sends();
@@ -148,7 +162,18 @@ describe('OpenBao', { concurrency: 4 }, () => {
     }
   });
 
-  it('a token file is followed when it changes, as a Vault agent\'s sink does', async (t) => {
+  it('an agent\'s sink: the token that a real agent renews and replaces', async (t) => {
+    let sink;
+    const home = await house(t, { login: async (bao, at) => { sink = await agent(t, at, bao, await bao.approle(at, { role: { token_ttl: '6s', token_max_ttl: '9s' } })); return { token_file: sink }; } });
+    const first = readFileSync(sink, 'utf8');
+    await home.sends();
+    await eventually(() => readFileSync(sink, 'utf8') !== first, 60_000);
+    await eventually(async () => (await home.bao.ask('GET', 'auth/token/lookup-self', undefined, { token: first })).status === 403, 60_000);
+    await changes(home, 'the-new-one');
+    quiet(home, first, readFileSync(sink, 'utf8'));
+  });
+
+  it('a token file is followed when it changes, as a person changes it', async (t) => {
     const home = await house(t, { login: tokenFile({ ttl: '1h' }) });
     await home.sends();
     const [file, old] = [path.join(home.at, 'token'), readFileSync(path.join(home.at, 'token'), 'utf8').trim()];

@@ -23,6 +23,8 @@ struct Fake {
     piecewise: bool,
     /// Each read makes another account.
     made: bool,
+    /// What the vault's own interval is.
+    poll: Option<Duration>,
 }
 
 impl Fake {
@@ -66,6 +68,10 @@ impl Source for Fake {
 
     fn watched(&self) -> Watched {
         Watched::Nothing
+    }
+
+    fn poll(&self) -> Option<Duration> {
+        self.poll
     }
 
     fn due(&self, _path: &str) -> Due {
@@ -337,6 +343,22 @@ async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
     assert_eq!(fake.reads(), 2);
     *clock.0.lock().unwrap() = Duration::from_secs(61);
     assert_eq!(keeper.reread(&reference(), Version(2)).await.unwrap().version, Version(3), "the service may have been mended meanwhile");
+}
+
+#[tokio::test]
+async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
+    for (poll, cadence, at) in [(None, 60, 54), (Some(10), 60, 9), (Some(600), 60, 54), (Some(600), 5, 5)] {
+        let fake = Fake { poll: poll.map(Duration::from_secs), ..Fake::plays(&[&[("p", "one")]]) };
+        let clock = Arc::new(Still::default());
+        let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+        let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+        keeper.look(&reference()).await;
+        let due = |seconds: u64| {
+            *clock.0.lock().unwrap() = Duration::from_secs(seconds);
+            keeper.is_due(&reference(), Duration::from_secs(cadence))
+        };
+        assert!(!due(at - 1) && due(at), "a tenth early by dice of a half: {poll:?} {cadence}");
+    }
 }
 
 #[tokio::test]

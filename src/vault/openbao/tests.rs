@@ -20,6 +20,8 @@ type Answers = BTreeMap<&'static str, (u16, String)>;
 struct Fake {
     answers: Arc<Mutex<Answers>>,
     asked: Arc<Mutex<Vec<String>>>,
+    /// Not answered at all.
+    silent: Arc<Mutex<Option<&'static str>>>,
     at_once: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
 }
@@ -54,6 +56,9 @@ impl Fake {
         let line = String::from_utf8_lossy(&head[..read]).lines().next().unwrap_or_default().to_owned();
         let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches("/v1/").to_owned();
         self.asked.lock().unwrap().push(path.clone());
+        if self.silent.lock().unwrap().is_some_and(|silent| path == silent) {
+            return std::future::pending().await;
+        }
         let answer = self.answers.lock().unwrap().get(path.as_str()).cloned();
         let (status, body) = answer.unwrap_or((404, r#"{"errors":[]}"#.to_owned()));
         tokio::task::yield_now().await;
@@ -68,24 +73,34 @@ const LOGIN: &str = r#"{"auth":{"client_token":"token-canary","lease_duration":3
 const ENTRY: &str = r#"{"data":{"data":{"password":"p"}}}"#;
 
 async fn vault(fake: &Fake, folder: &tempfile::TempDir, kv: Kv) -> OpenBao {
+    let auth = approle(folder, false);
+    OpenBao::new(&settings(fake, Some(kv), auth).await, &clock())
+}
+
+fn clock() -> Arc<dyn Clock> {
+    Arc::new(RealClock::start())
+}
+
+fn approle(folder: &tempfile::TempDir, wrapped: bool) -> Auth {
     let file = |name: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, format!("{name}-canary\n")).unwrap();
         file
     };
-    let auth = Auth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped: false, mount: "approle".to_owned() };
-    let settings = OpenBaoSettings {
+    Auth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped, mount: "approle".to_owned() }
+}
+
+async fn settings(fake: &Fake, kv: Option<Kv>, auth: Auth) -> OpenBaoSettings {
+    OpenBaoSettings {
         address: fake.serve().await,
         mount: "secret".to_owned(),
-        kv: Some(kv),
+        kv,
         namespace: None,
         ca_file: None,
         timeout: Duration::from_secs(20),
         poll: Duration::from_mins(1),
         auth,
-    };
-    let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
-    OpenBao::new(&settings, &clock)
+    }
 }
 
 #[tokio::test]
@@ -188,6 +203,51 @@ async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
     }
     assert_eq!(vault.due("creds/sms"), Due::Now, "it cannot be made to last any more");
     assert_eq!(fake.times("creds"), 1);
+}
+
+/// Until `done`, and once more after it.
+async fn tended(vault: &OpenBao, done: impl Fn() -> bool) {
+    while !done() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        vault.tend().await;
+    }
+    vault.tend().await;
+}
+
+#[tokio::test]
+async fn whatever_is_not_answered_has_its_limit() {
+    let lease = r#"{"lease_id":"l/1","lease_duration":1,"renewable":true,"data":{"password":"p"}}"#;
+    let short = r#"{"auth":{"client_token":"token-canary","lease_duration":1,"renewable":true}}"#;
+    for silent in [
+        "sys/wrapping/unwrap",
+        "auth/approle/login",
+        "sys/internal/ui/mounts/secret",
+        "secret/x",
+        "auth/token/renew-self",
+        "sys/leases/renew",
+    ] {
+        let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+        let limit = Duration::from_millis(300);
+        fake.says("sys/wrapping/unwrap", 200, r#"{"data":{"secret_id":"secret-canary"}}"#).says(
+            "auth/approle/login",
+            200,
+            if silent.contains("renew-self") { short } else { LOGIN },
+        );
+        fake.says("sys/internal/ui/mounts/secret", 200, r#"{"data":{"options":null}}"#).says("secret/x", 200, lease);
+        let auth = approle(&folder, silent == "sys/wrapping/unwrap");
+        let vault = OpenBao::new(&OpenBaoSettings { timeout: limit, ..settings(&fake, None, auth).await }, &clock());
+        *fake.silent.lock().unwrap() = Some(silent);
+        let ends = async {
+            let read = vault.read("x").await;
+            tended(&vault, || fake.times(silent) > 0).await;
+            read
+        };
+        // The limit of the limit: far above it, and far below for ever.
+        let read =
+            tokio::time::timeout(Duration::from_mins(1), ends).await.unwrap_or_else(|_| panic!("{silent} is waited for without end"));
+        assert_eq!(read.is_err(), !silent.contains("renew"), "{silent}");
+        assert!(read.err().is_none_or(|error| error.kind() == ReadKind::Slow), "{silent}");
+    }
 }
 
 #[tokio::test]

@@ -149,6 +149,23 @@ class OpenBao {
   }
 }
 
+/** The real agent: logs in by itself with the files of an AppRole and keeps a living token in `sink`. */
+export async function agent(t, at, bao, files) {
+  const [config, sink] = [path.join(at, 'agent.hcl'), path.join(at, 'sink')];
+  writeFileSync(config, `vault { address = "${bao.address}" }
+auto_auth {
+  method "approle" { config = { role_id_file_path = "${files.role_id_file}", secret_id_file_path = "${files.secret_id_file}", remove_secret_id_file_after_reading = false } }
+  sink "file" { config = { path = "${sink}", mode = 384 } }
+}\n`);
+  const child = spawn(BAO, ['agent', `-config=${config}`], { stdio: ['ignore', 'pipe', 'pipe'], env: { PATH: process.env.PATH, HOME: at } });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output = (output + text).slice(-5_000); });
+  const exited = once(child, 'exit');
+  t.after(async () => { child.kill('SIGKILL'); await exited; });
+  for (const until = Date.now() + 30_000; !existsSync(sink); await new Promise((resolve) => setTimeout(resolve, 50))) assert.ok(Date.now() < until && child.exitCode === null, `the agent wrote no token: ${output}`);
+  return sink;
+}
+
 export const READS = 'path "secret/*" { capabilities = ["read"] } path "database/creds/*" { capabilities = ["read"] }';
 
 /** A TCP proxy before a server: what comes back is held for `delay` ms, reads of an entry are counted by their first line. */

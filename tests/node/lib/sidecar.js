@@ -90,14 +90,14 @@ export function cliMeanwhile(...args) {
   });
 }
 
-/** Starts `run` and waits until it is ready. `config.listen` is filled in where it is left out. */
-export async function sidecar(t, at, config, { env = {} } = {}) {
+/** Starts `run` and waits until it is ready. `config.listen` is filled in where it is left out; `binary` may stand before the real one. */
+export async function sidecar(t, at, config, { env = {}, binary = BINARY } = {}) {
   assert.ok(existsSync(BINARY), `${BINARY} is not built: cargo build, or name it in SMS_SIDECAR_BIN`);
   const [door, admin] = [await freePort(), await freePort()];
   const listen = { proxy: `127.0.0.1:${door}`, admin: `127.0.0.1:${admin}`, control: path.join(at, 'control.sock'), ...config.listen };
   const file = path.join(at, 'config.toml');
   writeFileSync(file, toml({ ...config, listen }));
-  const running = new Sidecar(at, file, listen, env);
+  const running = new Sidecar(at, file, listen, env, binary);
   t.after(() => running.stop());
   await running.ready();
   return running;
@@ -106,13 +106,13 @@ export async function sidecar(t, at, config, { env = {} } = {}) {
 class Sidecar {
   output = '';
 
-  constructor(at, file, listen, env) {
+  constructor(at, file, listen, env, binary) {
     this.folder = at;
     this.file = file;
     this.listen = listen;
     this.door = `http://${listen.proxy}`;
     this.admin = `http://${listen.admin}`;
-    this.child = spawn(BINARY, ['run', '--config', file], { env: { PATH: process.env.PATH, HOME: at, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    this.child = spawn(binary, ['run', '--config', file], { env: { PATH: process.env.PATH, HOME: at, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => { this.output += text; });
     this.exited = once(this.child, 'exit');
   }
