@@ -169,3 +169,26 @@ impl Bearer {
         now.duration_since(self.since) >= life - life / 10
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::link::bare;
+    use crate::sms::Cause;
+
+    fn at(seconds: u64) -> Moment {
+        Moment(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn what_comes_late_about_an_older_version_hides_no_doubt_about_a_newer() {
+        let mut session = Session::default();
+        let refused = bare(Outcome::Refused(Cause::CredentialExpired), None);
+        session.doubt(Version(2), refused.clone(), at(1));
+        session.doubt(Version(1), refused.clone(), at(2));
+        assert!(session.doubted(Version(2), at(3)).is_some() && session.doubted(Version(1), at(3)).is_none());
+        assert!(session.doubted(Version(2), at(7)).is_none(), "by then the vault was asked");
+        session.doubt(Version(3), refused, at(8));
+        assert!(session.doubted(Version(3), at(9)).is_some());
+    }
+}
