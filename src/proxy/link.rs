@@ -42,9 +42,9 @@ impl Around {
     }
 }
 
-/// Whose turn it is to log in.
+/// Those who want a login.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct Queue {
     /// Held while a login runs, so that all others wait for its token.
     pub(super) gate: tokio::sync::Mutex<()>,
     /// Tells all who wait that one has ended, at once: through the gate they would go one after the other.
@@ -60,7 +60,7 @@ pub(super) struct Link {
     /// How its vault keeps the credential: for remedies.
     pub(super) kept: Kept,
     pub(super) around: Around,
-    pub(super) login: Arc<Turn>,
+    pub(super) login: Arc<Queue>,
     session: Arc<Mutex<Session>>,
     /// What takes out of its replies what an attempt proved itself with.
     pub(super) mask: Mutex<Option<Fitted>>,
