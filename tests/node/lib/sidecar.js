@@ -22,12 +22,17 @@ export function folder(t) {
   return made;
 }
 
+const given = new Set();
+
+/** A port that nobody has: the system may name one twice while its first taker has not bound it yet. */
 export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
   server.close();
   await once(server, 'close');
+  if (given.has(port)) return freePort();
+  given.add(port);
   return port;
 }
 
