@@ -105,6 +105,9 @@ async function alone(t, service, { fake, entry, ...more } = {}) {
   return { ...made, fake: made.fakes[service] };
 }
 
+/** The usual door; and an admin address where nobody is, so that no sidecar of somebody else is asked. */
+const LISTEN = { proxy: '127.0.0.1:8125', admin: '127.0.0.1:1' };
+
 describe('a healthy host', () => {
   for (const service of Object.keys(SERVICES)) {
     test(`${service}: nothing fails, nothing is sent`, async (t) => {
@@ -765,7 +768,7 @@ describe('beside a running sidecar', () => {
     const server = http.createServer((_, res) => res.end(JSON.stringify(status))).listen(control);
     await once(server, 'listening');
     t.after(() => server.close());
-    const report = await doctor(written(made, (config) => ({ ...config, listen: { proxy: '127.0.0.1:8125', control } })));
+    const report = await doctor(written(made, (config) => ({ ...config, listen: { ...LISTEN, control } })));
     assert.match(named(report, 'balance').evidence, /^12\.3 USD left, about 4\.9 days at today's pace of 2\.50 a day$/);
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['balance']);
   });
@@ -801,7 +804,7 @@ describe('the backend\'s own side', () => {
   }
 
   async function judged(t, env, { more, config = {}, ...options } = {}) {
-    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' }, ...config }, ...more });
+    const made = await alone(t, 'twilio', { config: { listen: LISTEN, ...config }, ...more });
     const report = await doctor(written(made), '--backend', backend(made, env(made), options));
     return { report, of: (name) => report.checks.find(({ about, check }) => about === 'backend' && check === name) };
   }
@@ -825,7 +828,7 @@ describe('the backend\'s own side', () => {
   });
 
   test('with the CA in place; in the `.env` alone it comes too late for dotenv', async (t) => {
-    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' } } });
+    const made = await alone(t, 'twilio', { config: { listen: LISTEN } });
     const ca = authority(made.at, made.config);
     const file = written(made, (config) => ({ ...config, intercept: { ca } }));
     const env = `${PLACEHOLDERS}${PROXIED}NODE_EXTRA_CA_CERTS=${ca.cert_file}\n`;
@@ -878,7 +881,7 @@ describe('the backend\'s own side', () => {
   });
 
   test('NODE_USE_ENV_PROXY and an old axios', async (t) => {
-    const made = await alone(t, 'twilio', { config: { listen: { proxy: '127.0.0.1:8125' } } });
+    const made = await alone(t, 'twilio', { config: { listen: LISTEN } });
     const at = backend(made, `${PLACEHOLDERS}${PROXIED}NODE_USE_ENV_PROXY=1\n`);
     const node24 = path.join(import.meta.dirname, 'node_modules/node24/bin');
     const { out } = await run(['doctor', '--config', written(made), '--json', '--backend', at], { env: { PATH: `${node24}:${process.env.PATH}` } });
