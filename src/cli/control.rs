@@ -71,7 +71,7 @@ pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
         }
     }
     let (status, answer) = args.running.ask(Method::POST, "/send", &message)?;
-    if status == StatusCode::NOT_FOUND && answer.get("error").is_some() {
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) && answer.get("error").is_some() {
         bail!("{}", word(&answer, "error"));
     }
     let accepted = answer.get("verdict").and_then(Value::as_str) == Some("accepted");

@@ -166,13 +166,19 @@ impl Filter {
     }
 }
 
-/// A whole number, however it is spelled: 5, 5.0, "5".
+/// A whole number, however it is spelled: 5, 5.00, 5e0, "5".
 pub(crate) fn whole(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64().or_else(|| number.to_string().strip_suffix(".0").and_then(|text| text.parse().ok())),
+        Value::Number(number) => number.as_i64().or_else(|| exactly(number.as_f64()?)),
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+/// Beyond 2⁵³ a number with a point or an exponent is no longer exact.
+fn exactly(number: f64) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "nothing is cut: it has no fraction and is below 2⁵³")]
+    (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
 fn only_element(value: Value) -> Value {
@@ -267,6 +273,8 @@ mod tests {
             ("plus", "998901234567".into(), "+998901234567".into()),
             ("national 90", "905321234567".into(), "5321234567".into()),
             ("int", "42".into(), 42.into()),
+            ("int", serde_json::from_str("42.00").unwrap(), 42.into()),
+            ("int", serde_json::from_str("4.2e1").unwrap(), 42.into()),
             ("string", 42.into(), "42".into()),
             ("list", "a".into(), vec!["a"].into()),
             ("join ,", "a".into(), "a".into()),

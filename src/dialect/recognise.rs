@@ -149,8 +149,10 @@ impl Dialect {
 /// Whether the fields and headers an operation insists on are there.
 fn holds(request: &Request, fields: &Value, matching: &[(String, String)], needs: &[String]) -> bool {
     let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
-    // A field that is given twice says two things, so it says none of them.
-    let is = |(name, wanted): &(String, String)| fields.get(name).map_or_else(|| header(name), Value::as_str) == Some(wanted.as_str());
+    // A field that is given twice says two things, so it says none of them. A header stands in only under a header's kind of
+    // name: a `Cost` among them does not make a message the question what it costs.
+    let stands_in = |name: &str| name.contains('-').then(|| header(name)).flatten();
+    let is = |(name, wanted): &(String, String)| fields.get(name).map_or_else(|| stands_in(name), Value::as_str) == Some(wanted.as_str());
     matching.iter().all(is) && needs.iter().all(|name| fields.get(name).is_some())
 }
 

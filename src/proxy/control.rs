@@ -19,11 +19,11 @@ use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
 use crate::net::server::{Site, Stream};
 use crate::policy::Event;
-use crate::proxy::Proxy;
 use crate::proxy::attempt::Tried;
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::link::Link;
 use crate::proxy::world::{Seeing, World};
+use crate::proxy::{Mode, Proxy};
 use crate::sms::{Door, ProviderId};
 
 /// The dialect of our own small API, in which `send` speaks.
@@ -85,6 +85,10 @@ impl Proxy {
         let (body, only) = pinned(body);
         if let Some(unknown) = only.as_ref().filter(|only| !world.links.contains_key(only)) {
             return (StatusCode::NOT_FOUND, unknown_provider(&world, unknown.as_str()));
+        }
+        if only.is_some() && world.settings.mode == Mode::Observe {
+            let why = "this config only observes: without a credential of its own the sidecar sends through nobody by name";
+            return (StatusCode::CONFLICT, json!({ "error": why }));
         }
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

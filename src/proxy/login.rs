@@ -41,8 +41,9 @@ impl Link {
         if let Some(pass) = self.ready(&credential) {
             return Ok(pass);
         }
-        // Its token was refused a moment ago: a login shows the newest that the vault has, not what may be dead as well.
-        if self.doubted(credential.version).is_some() {
+        // Its token was refused a moment ago: a login shows the newest that the vault has, not what may be dead as well. A
+        // vault that could not say is not waited for once more: the last good one is what there is.
+        if self.doubted(credential.version).is_some() && !self.vault_fails() {
             self.ask_vault(credential.version).await;
         }
         self.shared_login(trial, limit).await
@@ -89,6 +90,10 @@ impl Link {
 
     fn doubted(&self, version: Version) -> Option<Finding> {
         self.session().doubted(version, self.around.now())
+    }
+
+    fn vault_fails(&self) -> bool {
+        self.provider.credential.as_ref().is_some_and(|reference| self.around.keeper.failure(reference).is_some())
     }
 
     /// One read of the vault for all who doubt this version.

@@ -106,9 +106,7 @@ impl Proxy {
 
     pub(super) fn question<'a>(&self, sending: &'a Sending<'_>, tried: &'a [Attempt]) -> Question<'a> {
         let now = self.now();
-        // Calls that no route means share what is theirs by dialect.
-        let route = sending.route.map_or(sending.seen.dialect.name.as_str(), |route| route.name.as_str());
-        let (plan, links) = (&sending.plan, &sending.links);
+        let (route, plan, links) = (sending.resort.as_ref(), &sending.plan, &sending.links);
         Question { route, plan, links, tried, elapsed: now.since(sending.call.began), now, dice: self.clock.dice() }
     }
 }

@@ -1,6 +1,7 @@
 //! A message on its way: what the backend said, who may carry it, in which words, by which plan.
 //! Nothing here waits, asks or tells; `send` does.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,8 @@ pub(super) struct Sending<'a> {
     pub(super) bound: bool,
     pub(super) route: Option<&'a Route>,
     pub(super) links: Vec<Arc<Link>>,
+    /// With whom it shares a last resort: its route's calls; by dialect those that no route means; a pinned one with its like.
+    pub(super) resort: Cow<'a, str>,
     /// The message as each provider has its words approved.
     pub(super) said: Vec<Option<Message>>,
     pub(super) plan: Plan,
@@ -39,6 +42,12 @@ impl<'a> Sending<'a> {
         let recipients: Vec<_> = reading.message.iter().map(|message| message.recipient.clone()).collect();
         let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
         let (route, links) = call.world.carriers(call.only.as_ref(), &by, &seen.dialect);
+        let resort = match (&call.only, route) {
+            // No route has such a name.
+            (Some(only), _) => Cow::Owned(format!("={only}")),
+            (None, Some(route)) => Cow::Borrowed(route.name.as_str()),
+            (None, None) => Cow::Borrowed(seen.dialect.name.as_str()),
+        };
         let bound = reading.is_bound();
         let mut said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
         said.iter_mut().zip(&links).for_each(|(said, link)| refer(said, &link.provider.dialect, &seen.dialect, own));
@@ -48,7 +57,7 @@ impl<'a> Sending<'a> {
             // In its own words the request carries a reference only where the backend gave one.
             terms.repeat_key &= named || link.provider.dialect.name != seen.dialect.name;
         }
-        Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, said, plan }
+        Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, resort, said, plan }
     }
 
     /// How long the whole call may take.

@@ -229,10 +229,12 @@ impl Keeper {
         let source = self.sources.get(&reference.vault);
         let cadence = source.and_then(|source| source.poll()).map_or(cadence, |poll| cadence.min(poll));
         let cadence = if failure.is_some() { cadence.min(FAILING) } else { cadence };
-        let by_cadence = self.clock.now().since(looked) >= cadence.mul_f64(1.0 - JITTER * jitter);
+        let since = self.clock.now().since(looked);
+        let by_cadence = since >= cadence.mul_f64(1.0 - JITTER * jitter);
         match source.map(|source| source.due(&reference.path)) {
             Some(Due::NotYet) if failure.is_none() => false,
-            Some(Due::Now) => true,
+            // What ended and cannot be had again is no reason to ask without a pause.
+            Some(Due::Now) => failure.is_none() || since >= FAILING,
             Some(Due::NotYet | Due::ByCadence) | None => by_cadence,
         }
     }

@@ -44,7 +44,8 @@ impl Keeper {
         loop {
             tokio::time::sleep(TICK).await;
             source.tend().await;
-            if self.asked().iter().any(|reference| reference.vault == vault && source.due(&reference.path) == Due::Now) {
+            let ends = |reference: &Reference| source.due(&reference.path) == Due::Now && self.failure(reference).is_none();
+            if self.asked().iter().any(|reference| reference.vault == vault && ends(reference)) {
                 touched.signal.notify_one();
             }
         }

@@ -397,6 +397,25 @@ async fn where_no_route_matches_each_dialect_has_its_own_last_resort() {
 }
 
 #[tokio::test]
+async fn messages_by_hand_through_one_provider_each_have_their_own_last_resort() {
+    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| refuses("balance-empty")).await);
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "")));
+    for provider in ["a", "b", "a", "b"] {
+        stage.control("POST /send", &format!(r#"{{"to":"+998901234567","text":"one","provider":"{provider}"}}"#)).await;
+    }
+    assert_eq!((a.count(), b.count()), (2, 2), "the first of each, and each one's resort");
+}
+
+#[tokio::test]
+async fn where_we_only_watch_nothing_is_sent_through_a_provider_by_name() {
+    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(&("mode = \"observe\"\n".to_owned() + &provider("a", "plain", &a, "") + &provider("b", "plain", &b, "")));
+    let told = stage.control("POST /send", r#"{"to":"+998901234567","text":"one","provider":"b"}"#).await;
+    assert!(told.starts_with("HTTP/1.1 409") && told.contains("only observes"), "{told}");
+    assert_eq!((a.count(), b.count()), (0, 0), "and through nobody else in its place");
+}
+
+#[tokio::test]
 async fn a_route_means_recipients_by_prefix() {
     let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
     let routes = route("a", "recipients = [\"+998\"]") + &route("b", "").replace("\"r\"", "\"rest\"");

@@ -21,8 +21,8 @@ struct Fake {
     reads: Arc<AtomicU64>,
     held: Option<Arc<Semaphore>>,
     piecewise: bool,
-    /// Each read makes another account.
-    made: bool,
+    /// `NotYet`: each read makes another account. `Now`: what it handed out has ended.
+    due: Option<Due>,
     /// What the vault's own interval is.
     poll: Option<Duration>,
 }
@@ -75,7 +75,7 @@ impl Source for Fake {
     }
 
     fn due(&self, _path: &str) -> Due {
-        if self.made { Due::NotYet } else { Due::ByCadence }
+        self.due.unwrap_or(Due::ByCadence)
     }
 }
 
@@ -331,7 +331,7 @@ async fn refusals_of_one_version_cause_one_read() {
 
 #[tokio::test]
 async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
-    let fake = Fake { made: true, ..Fake::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
+    let fake = Fake { due: Some(Due::NotYet), ..Fake::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
     let clock = Arc::new(Still::default());
     let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
     let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
@@ -359,6 +359,21 @@ async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
         };
         assert!(!due(at - 1) && due(at), "a tenth early by dice of a half: {poll:?} {cadence}");
     }
+}
+
+#[tokio::test]
+async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
+    let fake = Fake { due: Some(Due::Now), ..Fake::default() };
+    fake.then(Err(sealed()));
+    let clock = Arc::new(Still::default());
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    keeper.look(&reference()).await;
+    let due = |seconds: u64| {
+        *clock.0.lock().unwrap() = Duration::from_secs(seconds);
+        keeper.is_due(&reference(), Duration::from_mins(1))
+    };
+    assert!(keeper.failure(&reference()).is_some() && !due(4) && due(5));
 }
 
 #[tokio::test]
