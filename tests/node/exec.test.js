@@ -21,13 +21,13 @@ function script(file, body, mode = 0o700) {
 }
 
 /** A sidecar whose vault is a command that does `body`. */
-async function house(t, { body = printing(ENTRY), args = ['{path}'], credential = {} } = {}) {
+async function house(t, { service = 'playmobile', body = printing(SERVICES[service][1]), args = ['{path}'], credential = {} } = {}) {
   const at = folder(t);
   const command = path.join(at, 'secret');
   if (body) script(command, body.replaceAll('{at}', at));
   const vault = { local: { exec: { command: [command, ...args.map((arg) => arg.replaceAll('{at}', at))], timeout: '2s' } } };
-  const made = await stage(t, { services: ['playmobile'], vault, route: { repeat_window: '0s' }, providers: { playmobile: { credential: { vault: 'local', path: 'playmobile', ...credential } } } });
-  const sends = async () => delivered(await say(made.proxy, 'playmobile'), 'playmobile');
+  const made = await stage(t, { services: [service], vault, route: { repeat_window: '0s' }, providers: { [service]: { credential: { vault: 'local', path: service, ...credential } } } });
+  const sends = async () => delivered(await say(made.proxy, service), service);
   return { ...made, at, command, sends };
 }
 
@@ -72,6 +72,15 @@ describe('a command as the vault', { concurrency: 4 }, () => {
       await proxy.says(/can be read again/, 30_000);
     });
   }
+
+  it('one that hangs is waited for once: the next login is made with the last good values', async (t) => {
+    const { at, command, fakes: { eskiz }, sends } = await house(t, { service: 'eskiz' });
+    await sends();
+    script(command, `echo run >> ${at}/runs; sleep 600\n`);
+    eskiz.expireTokens();
+    await sends();
+    assert.equal(readFileSync(path.join(at, 'runs'), 'utf8'), 'run\n');
+  });
 
   it('one that is missing at the start: nothing can be sent, it is said everywhere, and it heals', async (t) => {
     const { command, proxy, sends } = await house(t, { body: null });
