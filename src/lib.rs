@@ -69,9 +69,9 @@
 //!   [`diagnosis::Suspects`], a pure fold; what was settled is remembered for that version, so that
 //!   a recheck does not un-know it. It is counted as the probe's own outcome: the send was counted
 //!   before it was settled.
-//! - *A text longer than every provider of the route takes* is refused as the message's own fault
-//!   (`message-invalid`, the dialect's 4xx), not as `not-translatable` with a 503: "repeat later"
-//!   would have it repeated for ever.
+//! - *A text longer than every provider of the route takes, and a number that none of them delivers
+//!   to,* are refused as the message's own fault (`message-invalid`, `recipient-invalid`, the dialect's
+//!   4xx), not as `not-translatable` with a 503: "repeat later" would have them repeated for ever.
 //! - *An operation that insists on a field is asked before the send*, so that a price asked for at a
 //!   message's own path is no message. *A send by hand may be pinned* to a provider: it takes no route
 //!   and no remembered answer.

@@ -176,7 +176,8 @@ impl std::fmt::Debug for Token {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{why}")]
 pub struct Untranslatable {
-    /// `not-translatable`, `template-not-approved`, `credential-missing` (a field the dialect needs is not in the vault entry).
+    /// `not-translatable`, `message-invalid` or `recipient-invalid` (beyond its limits), `template-not-approved`,
+    /// `credential-missing` (a field the dialect needs is not in the vault entry).
     pub cause: Cause,
     /// For the log, without the value.
     pub why: String,

@@ -34,7 +34,8 @@ impl Dialect {
             return Err(Untranslatable { cause: Cause::MessageInvalid, why });
         }
         if !limits.recipients.is_empty() && !limits.recipients.iter().any(|prefix| message.recipient.has_prefix(prefix)) {
-            return Err(not_translatable(format!("{} delivers to {} only", self.name, limits.recipients.join(", "))));
+            let why = format!("{} delivers to {} only", self.name, limits.recipients.join(", "));
+            return Err(Untranslatable { cause: Cause::RecipientInvalid, why });
         }
         if self.sends_templates_only() && message.template.as_ref().is_none_or(|template| template.id.is_none()) {
             let why = format!("{} sends approved texts by their number only, and no template with one matches", self.name);

@@ -686,10 +686,10 @@ describe('what is set up here', () => {
     assert.match(named(report, 'calls').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
   });
 
-  broken('not-translatable', 'a recipient whom the service does not deliver to, asked for by --send-to', async (t) => {
+  broken('recipient-invalid', 'a recipient whom the service does not deliver to, asked for by --send-to', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await send(written(made), '12025550123');
-    names(report, 'message', 'send', 'not-translatable');
+    names(report, 'message', 'send', 'recipient-invalid');
     assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, 0);
   });
 

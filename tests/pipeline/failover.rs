@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use sms_sidecar::dialect::Request;
 use sms_sidecar::net::door::Target;
 use sms_sidecar::net::drain::Line;
 use sms_sidecar::net::peer::Peer;
@@ -279,6 +280,23 @@ async fn a_batch_is_native_and_whole() {
     a.now(|_, _| say(400, r#"{"error-code":102}"#));
     assert_eq!(stage.ask(batch(2)).await.status.as_u16(), 503);
     assert_eq!((a.count(), b.count()), (2, 0), "it is never split, merged or translated");
+}
+
+#[tokio::test]
+async fn a_number_that_nobody_delivers_to_is_the_messages_own_fault() {
+    let (a, b) = (Fake::open(|_, _| say(200, "Request is received")).await, Fake::open(|_, _| takes()).await);
+    // A national number, without its country code.
+    let national = || {
+        let request = playmobile("m", "one");
+        Request { body: String::from_utf8_lossy(&request.body).replace("998901234567", "901234567").into(), ..request }
+    };
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
+    let reply = stage.ask(national()).await;
+    assert!(reply.status.is_client_error() && reply.headers.get("retry-after").is_none(), "{reply:?}");
+    assert_eq!((said(&reply, "x-sms-sidecar-cause"), a.count(), stage.standing("play").as_str()), ("recipient-invalid", 0, "open"));
+    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
+    assert_eq!(stage.ask(national()).await.status.as_u16(), 200, "whoever delivers there is asked");
+    assert_eq!((a.count(), b.count()), (0, 1));
 }
 
 #[tokio::test]
