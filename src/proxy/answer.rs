@@ -155,10 +155,11 @@ fn come_back(mut reply: Reply) -> Reply {
     reply
 }
 
-/// Adds what a curious backend may log: who, how many attempts, why.
+/// Adds what a curious backend may log: who carried it or, if nobody did, whom the cause is of; how many attempts; why.
 fn told(mut reply: Reply, ended: &Ended) -> Reply {
-    let provider = ended.carrier().or(ended.tried.last()).and_then(|tried| HeaderValue::from_str(tried.link.provider.id.as_str()).ok());
-    if let Some(provider) = provider {
+    let blamed = || ended.tried.iter().find(|tried| tried.outcome().cause() == ended.cause);
+    let who = ended.carrier().or_else(blamed).or(ended.tried.last());
+    if let Some(provider) = who.and_then(|tried| HeaderValue::from_str(tried.link.provider.id.as_str()).ok()) {
         reply.headers.insert(HeaderName::from_static("x-sms-sidecar-provider"), provider);
     }
     reply.headers.insert(HeaderName::from_static("x-sms-sidecar-attempts"), HeaderValue::from(ended.tried.len()));

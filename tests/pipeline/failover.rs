@@ -415,6 +415,15 @@ async fn where_no_route_matches_each_dialect_has_its_own_last_resort() {
 }
 
 #[tokio::test]
+async fn the_headers_of_a_failure_name_one_provider_and_its_cause() {
+    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| refuses("ip-not-allowed")).await);
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
+    let reply = stage.send("one").await;
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-attempts")), (503, "2"));
+    assert_eq!((said(&reply, "x-sms-sidecar-provider"), said(&reply, "x-sms-sidecar-cause")), ("a", "balance-empty"));
+}
+
+#[tokio::test]
 async fn messages_by_hand_through_one_provider_each_have_their_own_last_resort() {
     let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| refuses("balance-empty")).await);
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "")));
