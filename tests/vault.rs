@@ -88,12 +88,61 @@ fn values_come_from_standard_input_or_a_file() {
     assert_eq!(vault.says(&["set", "sms/x", "pem", "--file", file.to_str().unwrap()], "").code, 0);
     assert_eq!(vault.says(&["get", "sms/x", "pem", "--show"], "").out, "two\nlines\n");
     let quoted = vault.says(&["set", "sms/x", "password", "--stdin"], "'quoted'");
-    assert_eq!(quoted.err, "warning: the value stands in quotes, which are sent as part of it\n");
+    assert_eq!(quoted.err, "warning: the value of `password` stands in quotes, which are sent as part of it\n");
     for (args, input) in [(["set", "sms/x", "f", "--stdin"], "\n"), (["set", "../x y", "f", "--stdin"], "v")] {
         assert_eq!(vault.says(&args, input).code, 2, "{args:?}");
     }
     let missing = vault.says(&["set", "sms/x", "f", "--file", "/nonexistent"], "");
     assert!(missing.code == 2 && missing.err.contains("/nonexistent is not there"), "{}", missing.err);
+}
+
+/// A running sidecar sees each write: a new user never meets the old password.
+#[test]
+fn several_fields_are_set_in_one_write() {
+    let vault = Vault::made();
+    let lines = vault.path().join("lines");
+    std::fs::write(&lines, "u1\np1\n").unwrap();
+    let first = vault.says(&["set", "sms/x", "username", "password", "--file", lines.to_str().unwrap()], "");
+    assert_eq!((first.code, first.out.as_str()), (0, "sms/x username: set\nsms/x password: set\n"), "{}", first.err);
+    let again = vault.says(&["set", "sms/x", "username", "password", "--stdin"], "u1\r\np2\r\n");
+    assert_eq!(again.out, "sms/x username: left as it was\nsms/x password: replaced\n", "{}", again.err);
+    assert_eq!(vault.says(&["get", "sms/x", "--show"], "").out, "password = p2\nusername = u1\n");
+    let before = std::fs::read(vault.path().join("vault.age")).unwrap();
+    let refused = [
+        (&["username", "password"][..], "u3\n", "2 fields need a line each, and 1 came"),
+        (&["username", "password"], "u3\np3\nx3\n", "and 3 came"),
+        (&["username", "password"], "u3\n\n", "is empty"),
+        (&["username", "username"], "u3\np3\n", "named twice"),
+    ];
+    for (fields, input, what) in refused {
+        let said = vault.says(&[&["set", "sms/x"], fields, &["--stdin"]].concat(), input);
+        assert!(said.code == 2 && said.err.contains(what) && said.out.is_empty(), "{}", said.err);
+        assert!(!said.err.contains("u3") && !said.err.contains("p3"), "{}", said.err);
+    }
+    assert_eq!(std::fs::read(vault.path().join("vault.age")).unwrap(), before);
+}
+
+/// What the config's provider makes of it is said, and the vault takes it all the same.
+#[test]
+fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
+    let vault = Vault::made();
+    let config = vault.path().join("config.toml");
+    let text = "[vaults.local]\nembedded = { file = \"vault.age\", key_file = \"vault.key\" }\n[providers.playmobile]\ndialect = \"playmobile\"\nsender = \"3700\"\ncredential = { vault = \"local\", path = \"sms/playmobile\" }\n";
+    std::fs::write(&config, text).unwrap();
+    let set = |config: &Path, fields: &[&str], input: &str| {
+        let place = ["--stdin", "--config", config.to_str().unwrap()];
+        said(&[&["vault", "set", "sms/playmobile"], fields, &place].concat(), input)
+    };
+    let odd = set(&config, &["usrname", "password"], "u\nsms-sidecar\n");
+    assert_eq!(odd.code, 0, "{}", odd.err);
+    assert!(odd.err.contains("provider `playmobile` reads no field `usrname` of this entry; did you mean `username`?"), "{}", odd.err);
+    assert!(odd.err.contains("`password` is the placeholder that stands in the backend's `.env`"), "{}", odd.err);
+    for fields in [["username", "password"], ["PLAYMOBILE_LOGIN", "PLAYMOBILE_PASSWORD"]] {
+        assert_eq!(set(&config, &fields, "u\np\n").err, "");
+    }
+    std::fs::write(&config, text.replace("sms/playmobile\" }", "sms/playmobile\", fields = { username = \"who\" } }")).unwrap();
+    let mapped = set(&config, &["who", "username"], "u\nu\n");
+    assert!(!mapped.err.contains("`who`;") && mapped.err.contains("reads no field `username`"), "{}", mapped.err);
 }
 
 const ENV: &str = "PORT=3000\nPLAYMOBILE_LOGIN=canary-login\nPLAYMOBILE_PASSWORD=\"canary-password\" # live\nTWILIO_ACCOUNT_SID=ACca0a51cafe0a51cafe0a51cafe0a51ca\n";
@@ -159,6 +208,24 @@ fn what_is_not_there_is_1_and_what_fails_is_2() {
     }
     assert_eq!(vault.says(&["rm", "sms/x", "a"], "").code, 0);
     assert_eq!(vault.says(&["list", "--json"], "").out, "[]\n", "an entry without fields is none");
+}
+
+/// Neither `list` nor `init` sends its reader to the other: only the backup, or a new start, helps.
+#[test]
+fn a_lost_key_is_told_with_the_two_ways_out() {
+    let vault = Vault::made();
+    std::fs::remove_file(vault.path().join("vault.key")).unwrap();
+    for args in [&["list"][..], &["init"], &["rotate-key"], &["set", "sms/x", "a", "--stdin"]] {
+        let lost = vault.says(args, "1");
+        assert_eq!(lost.code, 2, "{args:?}");
+        for part in ["the key of ", "vault.age is missing", "restore it from the backup", "move ", "vault init", "vault import-env"] {
+            assert!(lost.err.contains(part), "{args:?}: {part} in {}", lost.err);
+        }
+        assert!(!vault.path().join("vault.key").exists(), "{args:?}");
+    }
+    std::fs::rename(vault.path().join("vault.age"), vault.path().join("vault.age.lost")).unwrap();
+    assert_eq!(vault.says(&["init"], "").code, 0);
+    assert_eq!(vault.says(&["list"], "").code, 0);
 }
 
 #[test]

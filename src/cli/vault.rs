@@ -3,6 +3,7 @@
 //! or comes from standard input or a file. Values are shown with `--show` only.
 
 mod import;
+mod set;
 mod value;
 
 use std::collections::BTreeMap;
@@ -54,15 +55,8 @@ struct Place {
 enum Action {
     /// Make an empty vault and, unless it is there, its key.
     Init,
-    /// Set one field; the value is prompted for without echo.
-    Set {
-        /// The entry, as a provider's `credential.path` names it: sms/playmobile
-        path: String,
-        /// The field: username, password, …
-        field: String,
-        #[command(flatten)]
-        from: value::From,
-    },
+    /// Set fields of one entry, all in one write; each value is prompted for without echo.
+    Set(set::Args),
     /// Say which fields an entry has; with --show, their values.
     Get {
         /// The entry.
@@ -100,7 +94,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let vault = args.place.vault(loaded.as_ref())?;
     match &args.action {
         Action::Init => init(&vault),
-        Action::Set { path, field, from } => set(&vault, path, field, from),
+        Action::Set(args) => set::run(&vault, args, loaded.as_ref()),
         Action::Get { path, field, show, json } => get(&vault, path, field.as_deref(), Shown { values: *show, json: *json }),
         Action::List { json } => list(&vault, *json),
         Action::Rm { path, field } => remove(&vault, path, field.as_deref()),
@@ -162,28 +156,6 @@ fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn set(vault: &Embedded, path: &str, field: &str, from: &value::From) -> anyhow::Result<ExitCode> {
-    refuse_odd_name(path)?;
-    refuse_odd_name(field)?;
-    // Before the prompt: nobody likes to type a secret for a vault that does not open.
-    vault.entries()?;
-    let secret = from.take(&format!("{path} {field}: "))?;
-    let before = vault.update(|entries| entries.entry(path.to_owned()).or_default().insert(field.to_owned(), secret.clone()))?;
-    let done = match before {
-        None => "set",
-        Some(old) if old.expose_secret() == secret.expose_secret() => "left as it was",
-        Some(_) => "replaced",
-    };
-    out::line(format_args!("{path} {field}: {done}"));
-    Ok(ExitCode::SUCCESS)
-}
-
-/// Names go into config files and listings.
-fn refuse_odd_name(name: &str) -> anyhow::Result<()> {
-    let sound = !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char));
-    if sound { Ok(()) } else { bail!("`{}` is no name for an entry or field: use letters, digits and _ - . /", name.escape_debug()) }
-}
-
 #[derive(Clone, Copy)]
 struct Shown {
     values: bool,
@@ -233,7 +205,7 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     if entries.is_empty() {
-        out::note("the vault is empty; `sms-sidecar vault set PATH FIELD` adds to it");
+        out::note("the vault is empty; `sms-sidecar vault set PATH FIELD…` adds to it");
     }
     for (path, fields) in &entries {
         out::line(format_args!("{path}: {}", names(fields).join(", ")));

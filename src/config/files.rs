@@ -134,12 +134,25 @@ pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
     for (name, source) in &loaded.vault.sources {
         problems.extend(missing(source).into_iter().map(|file| {
             let what = format!("{} is not there: what this vault holds is unavailable until it is", file.display());
-            loaded
-                .warning(&Key::Vault(name.clone()), what)
-                .help("`sms-sidecar vault init` makes an embedded vault; the others are made by whoever fills them")
+            loaded.warning(&Key::Vault(name.clone()), what).help(makes(source, loaded.file()))
         }));
     }
     problems
+}
+
+/// Who makes what a vault needs and is not there.
+fn makes(source: &SourceSettings, config: &str) -> String {
+    match source {
+        SourceSettings::Embedded { file, key_file } if file.exists() && !key_file.exists() => format!(
+            "restore the key from its backup; without it what the vault holds is lost: move {} away, then `sms-sidecar vault init --config {config}`",
+            file.display()
+        ),
+        SourceSettings::Embedded { .. } => format!("`sms-sidecar vault init --config {config}` makes it"),
+        SourceSettings::Env { .. } => "write the file, one NAME=value a line; or take `file` away to read this process's environment".to_owned(),
+        SourceSettings::Directory { .. } => "whoever mounts or fills the folder makes it: an entry is a folder in it, a field a file in that".to_owned(),
+        SourceSettings::OpenBao(_) => "whoever runs the vault server, or its agent, puts it there".to_owned(),
+        SourceSettings::Exec { .. } => "install the program, or name where it is: its whole path, from `/` on".to_owned(),
+    }
 }
 
 fn missing(source: &SourceSettings) -> Vec<&Path> {

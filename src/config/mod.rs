@@ -12,7 +12,6 @@ mod words;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::Path;
 
 use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
@@ -94,9 +93,10 @@ pub struct Log {
 pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>, Vec<Problem>) {
     let (file, mut problems) = read::<raw::File>(name, text);
     problems.iter_mut().for_each(secret_as_value);
+    problems.iter_mut().for_each(|problem| bare_number(problem, text));
     let Some(file) = file else { return (None, problems) };
-    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let (loaded, judged) = check::file((name, text), folder, &file, catalog);
+    let broken = problems.iter().filter_map(|problem| problem.span.clone()).collect();
+    let (loaded, judged) = check::file((name, text), &file, catalog, broken);
     problems.extend(judged);
     problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
     let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
@@ -112,4 +112,28 @@ fn secret_as_value(problem: &mut Problem) {
         let advice = "if this is a secret: put it into a vault, refer to it with `credential = { vault = \"…\", path = \"…\" }`, and change it, now that it stood in a file";
         problem.help = Some(format!("{known}\n{advice}"));
     }
+}
+
+/// A number without its unit, its host or its quotes: what it would be with them.
+fn bare_number(problem: &mut Problem, text: &str) {
+    if problem.what != "a number where a string is expected" {
+        return;
+    }
+    let Some(span) = problem.span.clone() else { return };
+    let number = text.get(span.clone()).filter(|number| number.len() <= 5 && number.bytes().all(|byte| byte.is_ascii_digit()));
+    let help = match (key_before(text, span.start), number) {
+        ("timeout" | "poll" | "recheck" | "deadline" | "repeat_window" | "client" | "idle" | "drain", Some(number)) => {
+            format!("a length of time has its unit: \"{number}s\"")
+        }
+        ("body" | "headers", Some(number)) => format!("a size has its unit: \"{number}KiB\""),
+        ("proxy" | "admin" | "metrics", Some(port)) => format!("an address has its host: \"127.0.0.1:{port}\""),
+        _ => "put it in quotes".to_owned(),
+    };
+    problem.help = Some(help);
+}
+
+/// The key whose value begins at `at`.
+fn key_before(text: &str, at: usize) -> &str {
+    let before = text.get(..at).unwrap_or_default().trim_end().trim_end_matches('=').trim_end();
+    before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default()
 }

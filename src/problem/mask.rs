@@ -120,6 +120,8 @@ impl Line {
 struct Token<'a> {
     span: Range<usize>,
     key: &'a str,
+    /// The first of a list.
+    first: bool,
     comment: bool,
 }
 
@@ -133,7 +135,9 @@ impl Token<'_> {
             return false;
         }
         let key = self.key.rsplit('.').next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
-        let at_home = description || HARMLESS.contains(&key);
+        // A program's name is no secret; what it is given may be.
+        let program = key == "command" && self.first && !value.contains(char::is_whitespace);
+        let at_home = description || program || HARMLESS.contains(&key);
         let odd = looks_secret(value) || (!description && value.contains(|c: char| c.is_ascii_uppercase()));
         !at_home || (odd && !(description && value.contains('{')))
     }
@@ -192,7 +196,7 @@ impl<'a> Scanner<'a> {
     fn comment(&mut self) -> Token<'a> {
         let start = self.at;
         self.at += self.rest().find('\n').unwrap_or(self.rest().len());
-        Token { span: start..self.at, key: "", comment: true }
+        Token { span: start..self.at, key: "", first: false, comment: true }
     }
 
     fn mark(&mut self, mark: char) {
@@ -216,18 +220,19 @@ impl<'a> Scanner<'a> {
         self.at += word_length(self.rest());
         let word = self.text.get(start..self.at).unwrap_or_default();
         let inside = self.open.last() == Some(&'{') && matches!(self.before, '{' | ',');
-        let first = self.open.is_empty() && self.before == '\n';
+        let begins = self.open.is_empty() && self.before == '\n';
         let dotted = self.before == '.';
         let follows = self.rest().trim_start_matches([' ', '\t']).chars().next();
         if self.header {
             return None;
         }
-        if (inside || first || dotted) && (follows == Some('=') || word.ends_with('.') || follows == Some('.')) {
+        if (inside || begins || dotted) && (follows == Some('=') || word.ends_with('.') || follows == Some('.')) {
             (self.key, self.before) = (word, if follows == Some('=') { ' ' } else { '.' });
             return None;
         }
+        let first = self.before == '[';
         self.before = ' ';
-        Some(Token { span: start..self.at, key: self.key, comment: false })
+        Some(Token { span: start..self.at, key: self.key, first, comment: false })
     }
 }
 

@@ -81,6 +81,7 @@ impl Embedded {
     /// Makes an empty vault and, unless it is there, its key.
     pub fn init(&self) -> Result<(), WriteError> {
         if self.file.exists() {
+            self.identities()?;
             return Err(WriteError::Exists(self.file.as_path().into()));
         }
         if !self.key_file.exists() {
@@ -168,11 +169,21 @@ impl Embedded {
     }
 
     fn identities(&self) -> Result<Vec<Identity>, ReadError> {
-        file::refuse_exposed(&self.key_file)?;
+        file::refuse_exposed(&self.key_file).map_err(|error| self.keyless(error))?;
         let text = file::read_text(&self.key_file, "let the service's user read it, and nobody else")?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Option<Vec<Identity>> = lines.map(|line| line.parse().ok()).collect();
         keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::BadKey { file: self.key_file.as_path().into() })
+    }
+
+    /// A new key would open nothing: where a vault is there, what is missing is the old one.
+    fn keyless(&self, error: ReadError) -> ReadError {
+        match error {
+            ReadError::MissingFile { .. } if self.file.exists() => {
+                ReadError::KeyMissing { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() }
+            }
+            other => other,
+        }
     }
 
     fn damaged(&self, what: impl Into<Box<str>>) -> ReadError {

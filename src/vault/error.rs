@@ -82,8 +82,16 @@ pub enum ReadError {
         /// Its permission bits.
         mode: u32,
     },
+    /// The vault is there, and what opens it is not.
+    #[error("the key of {} is missing: {} is not there; restore it from the backup. Without it what the vault holds is lost: move {} away, then `sms-sidecar vault init` and `sms-sidecar vault import-env` make a new one", file.display(), key_file.display(), file.display())]
+    KeyMissing {
+        /// The encrypted file.
+        file: Box<Path>,
+        /// Where the key should be.
+        key_file: Box<Path>,
+    },
     /// The file holds no age identity.
-    #[error("{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); `sms-sidecar vault init` makes one", file.display())]
+    #[error("{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); restore it from the backup, or, if there is no vault yet, move it away and run `sms-sidecar vault init`", file.display())]
     BadKey {
         /// The key file.
         file: Box<Path>,
@@ -224,6 +232,7 @@ impl ReadError {
             | Self::MissingFile { .. }
             | Self::Unreadable { .. }
             | Self::KeyExposed { .. }
+            | Self::KeyMissing { .. }
             | Self::BadKey { .. }
             | Self::WrongKey { .. }
             | Self::Command { .. }
@@ -240,6 +249,7 @@ impl ReadError {
             Self::MissingFile { .. } => "missing-file",
             Self::Unreadable { .. } => "unreadable",
             Self::KeyExposed { .. } => "key-exposed",
+            Self::KeyMissing { .. } => "missing-key",
             Self::BadKey { .. } => "bad-key",
             Self::WrongKey { .. } => "wrong-key",
             Self::Malformed { .. } => "malformed",

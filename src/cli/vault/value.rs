@@ -14,31 +14,43 @@ const LIMIT: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct From {
-    /// Read the value from standard input; one newline at its end is not part of it.
+    /// Read from standard input: of one field the whole value, of several a line each in their order. One newline at the end is not part of it.
     #[arg(long, conflicts_with = "file")]
     stdin: bool,
-    /// Read the value from this file; one newline at its end is not part of it.
+    /// Read from this file, in the same form.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 }
 
 impl From {
-    /// The value; an empty one is refused, an odd one is warned about.
-    pub(super) fn take(&self, prompt: &str) -> anyhow::Result<SecretString> {
+    /// A value for each of the fields; an empty one is refused, an odd one is warned about.
+    pub(super) fn take(&self, path: &str, fields: &[String]) -> anyhow::Result<Vec<SecretString>> {
         let text = match &self.file {
             Some(path) => file::read_text(path, "let yourself read it, or use --stdin")?,
             None if self.stdin => input()?,
-            None => Zeroizing::new(rpassword::prompt_password(prompt).context("no terminal to ask on; use --stdin or --file")?),
+            None => return fields.iter().map(|field| sound(field, &asked(&format!("{path} {field}: "))?)).collect(),
         };
-        let value = file::without_newline(&text);
-        if value.is_empty() {
-            bail!("the value is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
+        let values: Vec<&str> = if fields.len() == 1 { vec![file::without_newline(&text)] } else { text.lines().collect() };
+        if values.len() != fields.len() {
+            bail!("{} fields need a line each, and {} came, so nothing was changed", fields.len(), values.len());
         }
-        if let Some(what) = odd(value) {
-            out::note(format_args!("warning: the value {what}"));
-        }
-        Ok(SecretString::from(value))
+        fields.iter().zip(values).map(|(field, value)| sound(field, value)).collect()
     }
+}
+
+fn asked(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+    let typed = rpassword::prompt_password(prompt).context("no terminal to ask on; use --stdin or --file")?;
+    Ok(Zeroizing::new(typed))
+}
+
+fn sound(field: &str, value: &str) -> anyhow::Result<SecretString> {
+    if value.is_empty() {
+        bail!("the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
+    }
+    if let Some(what) = odd(value) {
+        out::note(format_args!("warning: the value of `{field}` {what}"));
+    }
+    Ok(SecretString::from(value))
 }
 
 fn input() -> anyhow::Result<Zeroizing<String>> {

@@ -14,7 +14,7 @@ use crate::config::words;
 use crate::dialect::Dialect;
 use crate::net::Upstream;
 use crate::proxy::{Caller, CallerProof, Mode, Provider};
-use crate::sms::ProviderId;
+use crate::sms::{Operation, ProviderId};
 use crate::vault::Reference;
 
 /// One attempt's time limit.
@@ -35,7 +35,7 @@ fn provider(judge: &mut Judge<'_>, file: &File, (name, raw): (&Word, &raw::Provi
     let dialect = dialect(judge, name, raw);
     let spoken = dialect.as_deref();
     let needs_one = spoken.is_some_and(|dialect| dialect.credential_fields().iter().any(|field| field.required));
-    if raw.credential.is_none() && needs_one && !only_observed(file, name.get_ref(), mode) {
+    if raw.credential.is_none() && !judge.spoiled(name, "credential") && needs_one && !only_observed(file, name.get_ref(), mode) {
         let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
         judge.error(name.span(), "this provider has no credential", help);
     }
@@ -160,9 +160,21 @@ fn base_url(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: 
             let today = dialect.map_or("", Dialect::base_url);
             judge.warn(span, "the service has left this address, or its API was never there", format!("its address of today is {today}"));
         }
-        Ok(_) => {}
+        Ok(_) => whole_url(judge, (dialect, own), span),
     }
     url.trim_end_matches('/').to_owned()
+}
+
+/// A backend's own setting is often the whole URL; the dialect would put its path behind it once more.
+fn whole_url(judge: &mut Judge<'_>, (dialect, own): (Option<&Dialect>, Option<&str>), span: Range<usize>) {
+    let (Some(dialect), Some(url)) = (dialect, own) else { return };
+    let send = dialect.operations().into_iter().find(|(_, does)| *does == Operation::Send).map(|(call, _)| call);
+    let Some(path) = send.as_deref().and_then(|call| call.split_once(' ')).map(|(_, path)| path.trim_end_matches('/')) else { return };
+    let base = url.trim_end_matches('/').strip_suffix(path).filter(|_| path.starts_with('/') && !path.contains('{'));
+    if let Some(base) = base {
+        let what = format!("the dialect adds `{path}` itself: it would stand there twice");
+        judge.warn(span, what, format!("did you mean {base}?"));
+    }
 }
 
 fn params(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &raw::Provider) -> BTreeMap<String, String> {

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::config::Key;
+use crate::config::{Key, key_before};
 use crate::config::raw::{Named, Word};
 use crate::config::words::Wrong;
 use crate::dialect::Catalog;
-use crate::problem::{Problem, one_of};
+use crate::problem::{Problem, meant, one_of};
 
 /// One file under judgement.
 pub(super) struct Judge<'a> {
@@ -17,12 +17,25 @@ pub(super) struct Judge<'a> {
     pub(super) places: BTreeMap<Key, Range<usize>>,
     file: &'a str,
     text: &'a str,
+    /// Where the file has keys or values that were taken out of it, since they fit nowhere.
+    broken: Vec<Range<usize>>,
     folder: &'a Path,
 }
 
 impl<'a> Judge<'a> {
-    pub(super) fn new((file, text): (&'a str, &'a str), folder: &'a Path, catalog: &'a Catalog) -> Self {
-        Self { catalog, problems: Vec::new(), places: BTreeMap::new(), file, text, folder }
+    pub(super) fn new((file, text): (&'a str, &'a str), folder: &'a Path, catalog: &'a Catalog, broken: Vec<Range<usize>>) -> Self {
+        Self { catalog, problems: Vec::new(), places: BTreeMap::new(), file, text, broken, folder }
+    }
+
+    /// Whether the table `name` had `key`, or one that looks like it, and it was complained about already: that it is
+    /// not there is a consequence.
+    pub(super) fn spoiled(&self, name: &Word, key: &str) -> bool {
+        let body = self.text.get(name.span().end..).unwrap_or_default();
+        let end = name.span().end + body.find("\n[").unwrap_or(body.len());
+        self.broken.iter().filter(|span| span.start >= name.span().end && span.start < end).any(|span| {
+            let named = self.text.get(span.clone()).is_some_and(|word| meant(word, [key]).is_some());
+            named || key_before(self.text, span.start) == key
+        })
     }
 
     /// The line on which something stands, counted from 1.

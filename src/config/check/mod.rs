@@ -9,6 +9,7 @@ mod templates;
 mod traces;
 mod vaults;
 
+use std::ops::Range;
 use std::path::Path;
 
 use crate::config::raw::File;
@@ -23,9 +24,10 @@ use judge::Judge;
 /// What `mode` may be, at the top and on a route.
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
 
-/// The settings, were there no error among the problems. `name` and `text` are the file's.
-pub(super) fn file((name, text): (&str, &str), folder: &Path, file: &File, catalog: &Catalog) -> (Loaded, Vec<Problem>) {
-    let mut judge = Judge::new((name, text), folder, catalog);
+/// The settings, were there no error among the problems. `name` and `text` are the file's; `broken` is where it was complained about.
+pub(super) fn file((name, text): (&str, &str), file: &File, catalog: &Catalog, broken: Vec<Range<usize>>) -> (Loaded, Vec<Problem>) {
+    let folder = Path::new(name).parent().unwrap_or(Path::new(""));
+    let mut judge = Judge::new((name, text), folder, catalog, broken);
     let mode = judge.choice(file.mode.as_ref(), Mode::Act, MODES);
     let vault = vaults::vaults(&mut judge, file);
     let providers = accounts::providers(&mut judge, file, mode);
