@@ -51,6 +51,38 @@ fn every_example_loads_without_a_complaint() {
     }
 }
 
+/// A fresh machine has no file that an example names: what is missing is a warning, and the first day misses nothing.
+#[test]
+fn every_example_checks_on_a_fresh_machine() {
+    for file in toml_files("config") {
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).arg("check").arg(&file).output().unwrap();
+        let out = String::from_utf8(said.stdout).unwrap();
+        assert_eq!(said.status.code(), Some(0), "{}:\n{out}", file.display());
+        if file.ends_with("observe.toml") {
+            assert_eq!(out, "config/observe.toml: sound\n");
+        }
+    }
+}
+
+/// What `check` only warns of is no reason to serve without it.
+#[test]
+fn nothing_is_served_without_the_ca_that_is_configured() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.toml");
+    let text = "mode = \"observe\"\n[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n[providers.twilio]\ndialect = \"twilio\"\n";
+    fs::write(&file, text).unwrap();
+    let log = fs::File::create(folder.path().join("log")).unwrap();
+    let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar"));
+    let mut run = run.args(["run", "--config"]).arg(&file).stdin(std::process::Stdio::null()).stderr(log).spawn().unwrap();
+    let began = std::time::Instant::now();
+    while run.try_wait().unwrap().is_none() && began.elapsed().as_secs() < 60 {
+        std::thread::yield_now();
+    }
+    run.kill().unwrap();
+    assert_eq!(run.wait().unwrap().code(), Some(2));
+    assert!(fs::read_to_string(folder.path().join("log")).unwrap().contains("ca init"));
+}
+
 /// What `check` lets pass can be listened at, and what it refuses cannot.
 #[test]
 fn the_longest_path_of_a_socket_is_the_systems() {

@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// The config file.
     #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
     config: PathBuf,
+    /// The same, without the option's name.
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    file: Option<PathBuf>,
     /// Also read every credential, and say whether it is there and of the right shape.
     #[arg(long)]
     vault: bool,
@@ -29,8 +32,9 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    std::fs::metadata(&args.config).with_context(|| format!("the config {} cannot be read", args.config.display()))?;
-    let report = judge(&args.config, args.vault)?;
+    let config = args.file.as_ref().unwrap_or(&args.config);
+    std::fs::metadata(config).with_context(|| format!("the config {} cannot be read", config.display()))?;
+    let report = judge(config, args.vault)?;
     let errors = report.errors();
     let warnings = report.problems.len() - errors;
     if args.json {
@@ -39,7 +43,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if !report.problems.is_empty() {
             out::line(format_args!("{}\n", report.render(true)));
         }
-        out::line(summary(&args.config, errors, warnings));
+        out::line(summary(config, errors, warnings));
     }
     Ok(ExitCode::from(u8::from(errors > 0)))
 }
@@ -168,7 +172,61 @@ mod tests {
         fs::create_dir_all(folder.path().join("secrets")).unwrap();
         let config = format!("{CONFIG}ca_file = \"none.pem\"\n[intercept]\nca = {{ cert_file = \"ca.pem\", key_file = \"ca.key\" }}\n");
         let (errors, said) = said(folder.path(), &config, false);
-        assert!(errors == 2 && said.contains("ca init") && said.contains("config.toml:6:11"), "{said}");
+        assert!(errors == 1 && said.contains("ca init") && said.contains("config.toml:6:11"), "{said}");
+    }
+
+    #[test]
+    fn who_makes_what_a_vault_misses_depends_on_its_kind() {
+        let folder = tempfile::tempdir().unwrap();
+        let helped = |vault: &str| {
+            let config = format!("mode = \"observe\"\n[vaults.v]\n{vault}\n[providers.twilio]\ndialect = \"twilio\"\n");
+            let (errors, said) = said(folder.path(), &config, false);
+            assert_eq!(errors, 0, "{said}");
+            said
+        };
+        let embedded = "embedded = { file = \"v.age\", key_file = \"v.key\" }";
+        assert!(helped(embedded).contains("vault init --config"), "{}", helped(embedded));
+        fs::write(folder.path().join("v.age"), "").unwrap();
+        assert!(helped(embedded).contains("restore the key from its backup"), "{}", helped(embedded));
+        for (vault, help) in [
+            ("exec = { command = [\"/nowhere/ex.sh\"] }", "install the program"),
+            ("directory = { path = \"none\" }", "whoever mounts or fills the folder"),
+            ("env = { file = \"none.env\" }", "one NAME=value a line"),
+        ] {
+            let said = helped(vault);
+            assert!(said.contains(help) && !said.contains("vault init"), "{said}");
+        }
+    }
+
+    /// Its making is the next step, as with a vault.
+    #[test]
+    fn a_ca_that_is_not_made_yet_is_a_warning_with_the_command() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n[providers.twilio]\ndialect = \"twilio\"\n";
+        let (errors, missing) = said(folder.path(), config, false);
+        let command = format!("sms-sidecar ca init --config {}", folder.path().join("config.toml").display());
+        assert!(errors == 0 && missing.contains(&command), "{missing}");
+        fs::write(folder.path().join("ca.key"), "no key").unwrap();
+        let (errors, broken) = said(folder.path(), config, false);
+        assert!(errors == 1 && !broken.contains(&command), "{broken}");
+    }
+
+    #[test]
+    fn the_file_is_named_with_the_option_or_without() {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("c.toml");
+        fs::write(&file, "mode = \"observe\"\n[providers.twilio]\ndialect = \"twilio\"\n").unwrap();
+        let name = file.to_str().unwrap();
+        for words in [&["check", name][..], &["check", "--config", name]] {
+            assert_eq!(run(&Line::try_parse_from(words).unwrap().args).unwrap(), ExitCode::SUCCESS);
+        }
+        assert!(Line::try_parse_from(["check", name, "--config", name]).is_err(), "one file at a time");
     }
 
     #[test]

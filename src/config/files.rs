@@ -118,6 +118,7 @@ pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
                 let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
                 loaded.warning(&Key::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).help(help)
             })),
+            Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => problems.push(unmade(loaded)),
             Err(error) => problems.push(loaded.error(&Key::Ca, error.to_string())),
         }
     }
@@ -138,6 +139,12 @@ pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
         }));
     }
     problems
+}
+
+/// As with a vault: the file is sound, and what it names comes next. Serving without it is refused all the same.
+fn unmade(loaded: &Loaded) -> Problem {
+    let help = format!("`sms-sidecar ca init --config {}` makes it; without it nothing is served", loaded.file());
+    loaded.warning(&Key::Ca, "the CA is not there yet").help(help)
 }
 
 /// Who makes what a vault needs and is not there.

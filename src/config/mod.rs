@@ -126,7 +126,10 @@ fn bare_number(problem: &mut Problem, text: &str) {
             format!("a length of time has its unit: \"{number}s\"")
         }
         ("body" | "headers", Some(number)) => format!("a size has its unit: \"{number}KiB\""),
-        ("proxy" | "admin" | "metrics", Some(port)) => format!("an address has its host: \"127.0.0.1:{port}\""),
+        ("proxy" | "admin" | "metrics", Some(port)) if in_table(text, span.start, "[listen]") => {
+            format!("an address has its host: \"127.0.0.1:{port}\"")
+        }
+        ("proxy", Some(port)) => format!("a proxy is a URL: \"http://HOST:{port}\""),
         _ => "put it in quotes".to_owned(),
     };
     problem.help = Some(help);
@@ -136,4 +139,10 @@ fn bare_number(problem: &mut Problem, text: &str) {
 fn key_before(text: &str, at: usize) -> &str {
     let before = text.get(..at).unwrap_or_default().trim_end().trim_end_matches('=').trim_end();
     before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default()
+}
+
+/// Whether `at` is below this header.
+fn in_table(text: &str, at: usize, header: &str) -> bool {
+    let mut above = text.get(..at).unwrap_or_default().lines().rev().map(str::trim_start);
+    above.find(|line| line.starts_with('[')).is_some_and(|line| line.starts_with(header))
 }
