@@ -58,3 +58,73 @@ fn signals_reach_the_command() {
     rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
+
+fn printed(config: &Path) -> (String, String) {
+    let said = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["wrap", "--print", "--config"]).arg(config).output().unwrap();
+    assert_eq!(said.status.code(), Some(0));
+    (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap())
+}
+
+/// One that speaks HTTP like anybody's server, and one that takes connections and says nothing anybody could read.
+#[test]
+fn a_stranger_on_the_port_is_given_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    for said in ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlive\n", "220 mail.example ESMTP\r\n"] {
+        let (file, proxy) = config(folder.path());
+        let listener = TcpListener::bind(("127.0.0.1", proxy)).unwrap();
+        let stranger = std::thread::spawn(move || {
+            for stream in listener.incoming().take(2) {
+                let mut stream = stream.unwrap();
+                let mut heard = [0; 512];
+                // Whoever asks may leave before it is answered.
+                stream.read(&mut heard).and_then(|_| std::io::Write::write_all(&mut stream, said.as_bytes())).unwrap_or_default();
+            }
+        });
+        let refused = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+            .args(["wrap", "--config"])
+            .arg(&file)
+            .args(["--", "touch"])
+            .arg(folder.path().join("ran"))
+            .output()
+            .unwrap();
+        let err = String::from_utf8(refused.stderr).unwrap();
+        assert_eq!(refused.status.code(), Some(2), "{err}");
+        assert!(err.contains(&format!("127.0.0.1:{proxy} is taken by something that is not sms-sidecar")), "{err}");
+        assert!(!folder.path().join("ran").exists());
+        assert!(printed(&file).1.contains("is taken by something that is not sms-sidecar"));
+        stranger.join().unwrap();
+    }
+}
+
+#[test]
+fn what_the_variables_lead_to_is_told_beside_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, proxy) = config(folder.path());
+    let (out, err) = printed(&file);
+    assert!(out.contains(&format!("HTTPS_PROXY=http://127.0.0.1:{proxy}\n")), "{out}");
+    assert!(err.contains(&format!("nothing listens on 127.0.0.1:{proxy} yet")), "{err}");
+    let command = format!("sms-sidecar ca init --config {}", file.display());
+    assert!(err.contains("warning: no `[intercept] ca`") && err.contains("502") && err.contains(&command), "{err}");
+    let text = std::fs::read_to_string(&file).unwrap() + "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
+    std::fs::write(&file, text).unwrap();
+    assert!(printed(&file).1.contains("ca.pem is not there"), "{}", printed(&file).1);
+    let made = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["ca", "init", "--config"]).arg(&file).output().unwrap();
+    assert_eq!(made.status.code(), Some(0));
+    assert!(!printed(&file).1.contains("warning"), "{}", printed(&file).1);
+}
+
+/// A second command finds the first one's sidecar by what its door answers, and starts none.
+#[test]
+fn a_sidecar_that_runs_is_used_and_left_running() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, proxy) = config(folder.path());
+    let stop = folder.path().join("stop");
+    let mut first = wrap(&file, &format!("echo up; while [ ! -e {} ]; do sleep 0.1; done; exit 3", stop.display()));
+    let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
+    assert_eq!(lines.next().unwrap().unwrap(), "up");
+    assert!(!printed(&file).1.contains("listens"), "{}", printed(&file).1);
+    assert_eq!(wrap(&file, "exit 5").wait().unwrap().code(), Some(5));
+    assert!(std::net::TcpStream::connect(("127.0.0.1", proxy)).is_ok());
+    std::fs::write(stop, "").unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(3));
+}

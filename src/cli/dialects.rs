@@ -28,6 +28,8 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
+    /// List all of them, as without a word.
+    List,
     /// One description: fields, placeholders for the backend's .env, hosts, what passes, limits.
     Show {
         /// As the list names it.
@@ -48,7 +50,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         out::note(&report);
     }
     let shown = match &args.what {
-        None => render(&catalog, args.json),
+        None | Some(What::List) => render(&catalog, args.json),
         Some(What::Show { name, causes }) => {
             let dialect = catalog.get(name).with_context(|| unknown(name, &catalog))?;
             match (causes, args.json) {

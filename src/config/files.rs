@@ -26,8 +26,9 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     let sources = sources(&name, &text, folder, &mut problems);
     let (catalog, described) = Catalog::load(&sources);
     let (loaded, judged) = check_text(&name, &text, &catalog);
+    let failed = failed(&sources, &described);
     problems.extend(described);
-    problems.extend(judged);
+    problems.extend(judged.into_iter().filter(|problem| !follows(problem, &text, &failed)));
     problems.extend(overrides(&sources));
     problems.sort_by_key(|problem| problem.severity);
     let mut texts: Vec<Text> = sources.into_iter().map(|source| Text { file: source.name, text: source.text, description: true }).collect();
@@ -75,6 +76,20 @@ fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
     files.sort();
     Ok(files)
+}
+
+/// The names of the folder's descriptions that were left out for their mistakes.
+fn failed(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
+    let wrong =
+        |source: &&SourceFile| described.iter().any(|problem| problem.severity == Severity::Error && problem.file == source.name);
+    let named = |source: &SourceFile| Some(read::<Identity>(&source.name, &source.text).0?.dialect?.into_inner());
+    sources.iter().filter(|source| !source.built_in).filter(wrong).filter_map(named).collect()
+}
+
+/// Whether this only says that such a description, whose own mistakes are told, is not there.
+fn follows(problem: &Problem, text: &str, failed: &[String]) -> bool {
+    let word = problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
+    problem.what == "there is no dialect of this name" && failed.iter().any(|name| name == word)
 }
 
 /// The keys of a description that tell whose place it takes.

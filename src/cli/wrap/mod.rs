@@ -3,6 +3,7 @@
 //! there: signals go through, the command's exit code comes back.
 
 pub(in crate::cli) mod environment;
+mod listener;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -17,7 +18,9 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::out;
+use crate::config::Loaded;
 use environment::{Facts, Release, variables};
+use listener::{Listener, who};
 
 /// The command, and where the config is.
 #[derive(Debug, clap::Args)]
@@ -47,9 +50,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
     let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
     let variables = variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
+    if let Some(what) = tunnels(&loaded, &args.config) {
+        out::note(format_args!("warning: {what}"));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     if args.print {
         for (name, value) in &variables {
             out::line(format_args!("{name}={value}"));
+        }
+        if let Some(what) = absent(runtime.block_on(who(address)), address, &args.config) {
+            out::note(what);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -58,8 +68,36 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut command = Command::new(program);
     command.args(rest).envs(variables);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(beside(&args.config, address, command))
+}
+
+/// What becomes of HTTPS through a tunnel, where it will not work.
+fn tunnels(loaded: &Loaded, config: &Path) -> Option<String> {
+    let make = format!("`sms-sidecar ca init --config {}`", config.display());
+    match &loaded.ca {
+        None => Some(format!(
+            "no `[intercept] ca`: HTTPS by CONNECT to a provider's host (axios from 1.16.1, every SDK) will be answered 502; set `ca = {{ cert_file = \"…\", key_file = \"…\" }}` there, then {make}"
+        )),
+        Some(ca) if !ca.cert_file.exists() => Some(format!("{} is not there; {make} makes it", ca.cert_file.display())),
+        Some(_) => None,
+    }
+}
+
+/// What to say where the variables lead to no sidecar.
+fn absent(listener: Listener, address: SocketAddr, config: &Path) -> Option<String> {
+    match listener {
+        Listener::Sidecar => None,
+        Listener::Nobody => {
+            Some(format!("nothing listens on {address} yet; `sms-sidecar run --config {}` must, before the command starts", config.display()))
+        }
+        Listener::Stranger => Some(format!("warning: {}", taken(address))),
+    }
+}
+
+fn taken(address: SocketAddr) -> String {
+    format!(
+        "{address} is taken by something that is not sms-sidecar, and every request of the command would go to it; end it, or set another `listen.proxy`"
+    )
 }
 
 #[expect(clippy::disallowed_methods, reason = "what the user's shell set is what this command passes on")]
@@ -71,7 +109,11 @@ fn inherited(name: &str) -> Option<String> {
 async fn beside(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
     // Before the command can say that it is up: a signal to us alone would leave it behind.
     let signals = Signals::new()?;
-    let own = if listens(address).await { None } else { Some(start(config, address).await?) };
+    let own = match who(address).await {
+        Listener::Sidecar => None,
+        Listener::Nobody => Some(start(config, address).await?),
+        Listener::Stranger => bail!("{}", taken(address)),
+    };
     let mut child = command.spawn().with_context(|| format!("{} could not be started", program(&command)))?;
     let code = passing(signals, &mut child).await?;
     if let Some(mut own) = own {

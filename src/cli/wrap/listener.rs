@@ -1,0 +1,60 @@
+//! Who listens where the command will be sent: a sidecar, a stranger, nobody. All HTTP(S) of a
+//! backend goes there, so a port that merely answers is not enough.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt, Full};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+/// How long a listener may take to say who it is.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// What every answer of a door has.
+const ID: &str = "x-sms-sidecar-id";
+/// How a door begins what it says in clear when it has no place left for a request.
+const OWN_WORDS: &[u8] = b"sms-sidecar: ";
+
+/// Who is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Listener {
+    /// A sidecar.
+    Sidecar,
+    /// Something else.
+    Stranger,
+    /// The connection is refused.
+    Nobody,
+}
+
+/// Asks the address itself: an admin address says nothing about who has the door.
+pub(super) async fn who(address: SocketAddr) -> Listener {
+    let Ok(stream) = TcpStream::connect(address).await else { return Listener::Nobody };
+    match tokio::time::timeout(PATIENCE, is_door(stream, address)).await {
+        Ok(Ok(true)) => Listener::Sidecar,
+        Ok(Ok(false) | Err(_)) | Err(_) => Listener::Stranger,
+    }
+}
+
+/// `OPTIONS *` is about the server and no resource: nobody is asked to do anything.
+async fn is_door(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder().method(Method::OPTIONS).uri(Uri::from_static("*"));
+    let request = request.header(http::header::HOST, address.to_string()).body(Full::<Bytes>::default())?;
+    let asked = async {
+        let reply = sender.send_request(request).await?;
+        if reply.headers().contains_key(ID) {
+            return Ok(true);
+        }
+        let mut body = reply.into_body();
+        let first = body.frame().await.transpose()?.and_then(|frame| frame.into_data().ok());
+        Ok(first.is_some_and(|said| said.starts_with(OWN_WORDS)))
+    };
+    // The connection is driven beside the question; where it ends first, the answer is on its way or never comes.
+    let mut asked = std::pin::pin!(asked);
+    tokio::select! {
+        answer = asked.as_mut() => answer,
+        _ = connection => asked.await,
+    }
+}
