@@ -245,6 +245,20 @@ mod tests {
         assert!(errors > 0 && wrong.contains("own/twilio.toml:4:1"), "{wrong}");
     }
 
+    /// The config's word for it is right: what is wrong with the description is told, once.
+    #[test]
+    fn a_description_with_a_mistake_is_not_called_unknown_as_well() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("own")).unwrap();
+        let like = "dialect = \"pigeon\"\nlike = \"twilio\"\nbase_url = \"https://pigeon.example\"\nhosts = []\nsources = []\nevidence = \"vendor\"\n";
+        fs::write(folder.path().join("own/pigeon.toml"), like.to_owned() + "[send.form]\nTo = \"{to | digit}\"\n").unwrap();
+        let config = "mode = \"observe\"\ndialects = \"own\"\n[providers.pigeon]\ndialect = \"pigeon\"\n";
+        let (errors, told) = said(folder.path(), config, false);
+        assert!(errors == 1 && told.contains("`digit` is no filter"), "{told}");
+        let (errors, told) = said(folder.path(), &config.replace("\"pigeon\"", "\"pigeom\""), false);
+        assert!(errors == 2 && told.contains("there is no dialect of this name"), "{told}");
+    }
+
     #[test]
     fn numbers_are_counted_in_words() {
         let file = Path::new("c.toml");

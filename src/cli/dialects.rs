@@ -339,4 +339,17 @@ mod tests {
     fn a_misspelt_name_is_guessed() {
         assert!(unknown("playmobil", &Catalog::built_in()).contains("did you mean `playmobile`?"));
     }
+
+    #[test]
+    fn the_list_can_be_asked_for_by_its_name() {
+        use clap::Parser;
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        let line = Line::try_parse_from(["dialects", "list", "--json"]).unwrap();
+        assert!(matches!(line.args.what, Some(What::List)) && line.args.json);
+        assert!(Line::try_parse_from(["dialects"]).unwrap().args.what.is_none());
+    }
 }

@@ -89,7 +89,8 @@ fn failed(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
 /// Whether this only says that such a description, whose own mistakes are told, is not there.
 fn follows(problem: &Problem, text: &str, failed: &[String]) -> bool {
     let word = problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
-    problem.what == "there is no dialect of this name" && failed.iter().any(|name| name == word)
+    let unknown = problem.what.starts_with("there is no ") && problem.what.ends_with("dialect of this name");
+    unknown && failed.iter().any(|name| name == word)
 }
 
 /// The keys of a description that tell whose place it takes.

@@ -22,6 +22,8 @@ pub(crate) struct Spans {
     pub(crate) fields: Vec<(String, Range<usize>)>,
     pub(crate) success: Vec<Range<usize>>,
     pub(crate) send: Option<Range<usize>>,
+    /// A field was complained about and left out: that nothing holds its source is a consequence.
+    pub(crate) lost: bool,
 }
 
 pub(crate) fn send(top: &mut Section<'_>, sink: &mut Sink) -> (Option<Send>, Spans) {
@@ -31,7 +33,9 @@ pub(crate) fn send(top: &mut Section<'_>, sink: &mut Sink) -> (Option<Send>, Spa
     };
     let call: Option<Spanned<String>> = section.take("call", sink);
     let mut spans = Spans { send: call.as_ref().map(Spanned::span), ..Spans::default() };
+    let before = sink.problems.len();
     let (fields, reads) = mapped(&mut section, &mut spans, sink);
+    spans.lost = sink.problems.len() > before;
     let flat = Flat(fields.encode != Encode::Json);
     let judge = judge(&mut section, &mut spans, sink);
     let success: Vec<Spanned<raw::Told>> = section.list("success", sink);

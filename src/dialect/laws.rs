@@ -11,7 +11,9 @@ use crate::dialect::shape::{Form, Hash, Rule, Then};
 use crate::dialect::template::{Source, Template};
 
 pub(crate) fn hold(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
-    mapped(dialect, spans, sink);
+    if !spans.lost {
+        mapped(dialect, spans, sink);
+    }
     declared_and_used(dialect, spans, sink);
     rules(dialect, spans, sink);
     codes(dialect, sink);
@@ -77,7 +79,7 @@ fn declared_and_used(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
         sink.error(span.or(spans.send.clone()), format!("`{missing}` is used and not declared"), Some("declare it in its section".into()));
     }
     for spec in &dialect.credential {
-        if !used.contains(&Source::Credential(spec.name.clone())) {
+        if !spans.lost && !used.contains(&Source::Credential(spec.name.clone())) {
             sink.error(
                 None,
                 format!("the credential field `{}` is declared and not used", spec.name),

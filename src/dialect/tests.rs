@@ -123,6 +123,15 @@ fn each_fault_is_named_and_underlined() {
     }
 }
 
+/// A field that does not compile is left out, and what it held is missed by nobody who is told why.
+#[test]
+fn what_follows_from_a_broken_field_is_not_told_too() {
+    for (old, new) in [("{to | digits}", "{to | digit}"), ("\"{text}\"", "\"{text\"")] {
+        let found = complaints(&SMALL.replacen(old, new, 1));
+        assert_eq!(found.len(), 1, "{found:?}");
+    }
+}
+
 /// The broken text is complained about in these words, at that place.
 fn is_named(text: &str, what: &str, under: &str) {
     assert_ne!(text, SMALL, "{what}");
