@@ -177,6 +177,37 @@ fn a_backends_env_is_taken_over_after_a_yes() {
     assert_eq!(vault.says(&["get", "sms/playmobile", "password", "--show"], "").out, "canary-password\n");
 }
 
+/// `AWS_ACCESS_KEY_ID` may be there for a bucket: who is asked learns how to leave it.
+#[test]
+fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
+    let vault = Vault::made();
+    let file = vault.path().join(".env");
+    std::fs::write(&file, format!("{ENV}AWS_ACCESS_KEY_ID=AKIACANARY0123456789\nAWS_SECRET_ACCESS_KEY=canaryabcdefghijklmnopqrstuvwxyz01234567\n")).unwrap();
+    let import = |more: &[&str], input: &str| vault.says(&[&["import-env", file.to_str().unwrap()], more].concat(), input);
+    let declined = import(&[], "n\n");
+    assert!(declined.out.contains("for something else than SMS? `--only "), "{}", declined.out);
+    assert!(declined.code == 1 && declined.err.contains("nothing written"), "{}", declined.err);
+    assert!(!import(&["--only", "playmobile"], "n\n").out.contains("--only"));
+    let unknown = import(&["--only", "playmobil"], "");
+    assert!(unknown.code == 2 && unknown.err.contains("no dialect `playmobil`; did you mean `playmobile`?"), "{}", unknown.err);
+
+    let taken = import(&["--only", "playmobile", "--only", "aws-sns", "--replace-with-placeholders", "--yes"], "");
+    let (_, paste) = taken.out.split_once("# for the config:\n").unwrap();
+    assert!(!paste.contains("twilio"), "{paste}");
+    let config = vault.path().join("config.toml");
+    std::fs::write(&config, paste).unwrap();
+    let checked = said(&["check", "--vault", config.to_str().unwrap()], "");
+    assert!(checked.code == 0 && !checked.out.contains("vault"), "{}", checked.out);
+
+    let again = import(&["--only", "playmobile"], "");
+    assert!(again.code == 1 && again.err.contains("PLAYMOBILE_LOGIN holds the placeholder\n"), "{}", again.err);
+    std::fs::write(&file, "PLAYMOBILE_LOGIN=sms-sidecar\nPLAYMOBILE_PASSWORD=canary-2\n").unwrap();
+    let place = ["--config", config.to_str().unwrap()];
+    let half = said(&[&["vault", "import-env", file.to_str().unwrap(), "--yes"], &place[..]].concat(), "");
+    assert!(half.out.contains("sms/playmobile: PLAYMOBILE_LOGIN holds the placeholder\n"), "{} {}", half.out, half.err);
+    assert!(half.out.ends_with("the config reads it already\n"), "{}", half.out);
+}
+
 #[test]
 fn the_config_says_which_vault() {
     let vault = Vault::made();

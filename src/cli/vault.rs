@@ -103,7 +103,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             out::line(format_args!("{} is encrypted to a new key; the old one opens backups only", vault.file().display()));
             Ok(ExitCode::SUCCESS)
         }
-        Action::ImportEnv(args) => import::run(&vault, args, &import::known(loaded.as_ref())),
+        Action::ImportEnv(args) => import::run(&vault, args, &import::known(loaded.as_ref()), loaded.as_ref()),
     }
 }
 

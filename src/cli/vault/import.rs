@@ -1,22 +1,26 @@
 //! `vault import-env FILE`: which variables of a backend's `.env` are which provider's credentials,
 //! by the names that the dialects know. Shows names only, and writes after a yes.
 
+mod paste;
+mod told;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::bail;
-use serde_json::json;
 
 use crate::cli::out;
 use crate::cli::vault::value;
 use crate::config::Loaded;
 use crate::dialect::{Catalog, Dialect};
+use crate::problem::one_of;
 use crate::secret::SecretString;
 use crate::vault::dotenv::{self, Variable};
 use crate::vault::embedded::{Embedded, Entries};
 use crate::vault::file;
+use told::{as_json, finish, nothing, question, shown};
 
 /// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
 #[derive(Debug, clap::Args)]
@@ -63,6 +67,8 @@ pub(super) struct Known {
     pub(super) names: Vec<String>,
     pub(super) placeholder: String,
     pub(super) required: bool,
+    /// What a provider of the dialect must say besides, for the config.
+    pub(super) besides: String,
 }
 
 /// What the built-in descriptions know, and those that the config's providers use.
@@ -79,12 +85,13 @@ pub(super) fn known(loaded: Option<&Loaded>) -> Vec<Known> {
             names: field.env.clone(),
             placeholder: field.placeholder.clone().unwrap_or_else(|| "sms-sidecar".to_owned()),
             required: field.required,
+            besides: paste::besides(dialect),
         })
         .collect()
 }
 
 /// What one dialect's entry would be made of.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Proposal {
     dialect: String,
     /// Field → the variable it comes from.
@@ -93,16 +100,20 @@ struct Proposal {
     missing: Vec<String>,
     /// Other variables of the same field with another value.
     differing: Vec<String>,
+    /// Variables that hold the placeholder, where none holds a value.
+    held: Vec<String>,
 }
 
-pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known]) -> anyhow::Result<ExitCode> {
+pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known], loaded: Option<&Loaded>) -> anyhow::Result<ExitCode> {
+    refuse_unknown(&args.only, known)?;
     let text = file::read_text(&args.file, "name the backend's `.env`")?;
     let variables = dotenv::parse(&text);
     let mut proposals = propose(&variables, known);
     proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
-    if proposals.is_empty() {
-        return Ok(nothing(args));
+    if proposals.iter().all(|proposal| proposal.fields.is_empty()) {
+        return Ok(nothing(args, &proposals));
     }
+    proposals.retain(|proposal| !proposal.fields.is_empty());
     let entries = vault.entries()?;
     if !args.json {
         out::line(shown(&proposals, &entries, args));
@@ -110,6 +121,8 @@ pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known]) -> anyhow::Res
     if !(args.yes || !args.json && value::yes(&question(vault, args))?) {
         if args.json {
             out::line(as_json(&proposals, args, Done::Proposed));
+        } else {
+            out::note("nothing written");
         }
         return Ok(ExitCode::from(1));
     }
@@ -121,8 +134,19 @@ pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known]) -> anyhow::Res
         out::line(as_json(&proposals, args, args.done()));
     } else {
         finish(&proposals, &text, args);
+        out::line(paste::lines(vault, args, (&proposals, known), loaded));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--only sms` would find nothing for ever.
+fn refuse_unknown(only: &[String], known: &[Known]) -> anyhow::Result<()> {
+    let mut names: Vec<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
+    names.dedup();
+    match only.iter().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => bail!("no dialect `{}`; {}", name.escape_debug(), one_of(name, &names)),
+        None => Ok(()),
+    }
 }
 
 /// By dialect, in the order of `known`; the first name of a field that has a value counts.
@@ -133,7 +157,7 @@ fn propose(variables: &[Variable], known: &[Known]) -> Vec<Proposal> {
 }
 
 fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[Known]) -> Option<Proposal> {
-    let mut proposal = Proposal { dialect: dialect.to_owned(), fields: BTreeMap::new(), missing: Vec::new(), differing: Vec::new() };
+    let mut proposal = Proposal { dialect: dialect.to_owned(), ..Proposal::default() };
     for known in known.iter().filter(|known| known.dialect == dialect) {
         let mut given = known.names.iter().filter_map(|name| Some((name, *values.get(name.as_str())?)));
         let mut given = given.by_ref().filter(|(_, value)| !value.trim().is_empty() && *value != known.placeholder);
@@ -142,11 +166,14 @@ fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[Known]) -> Op
                 proposal.fields.insert(known.field.clone(), name.clone());
                 proposal.differing.extend(given.filter(|(_, value)| *value != first).map(|(name, _)| name.clone()));
             }
-            None if known.required => proposal.missing.push(known.field.clone()),
-            None => {}
+            None => match known.names.iter().find(|name| values.get(name.as_str()) == Some(&known.placeholder.as_str())) {
+                Some(name) => proposal.held.push(name.clone()),
+                None if known.required => proposal.missing.push(known.field.clone()),
+                None => {}
+            },
         }
     }
-    (!proposal.fields.is_empty()).then_some(proposal)
+    (!proposal.fields.is_empty() || !proposal.held.is_empty()).then_some(proposal)
 }
 
 fn path(prefix: &str, dialect: &str) -> String {
@@ -184,76 +211,6 @@ fn put_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[Kn
     }
     file::replace(&args.file, replaced.as_bytes())?;
     Ok(())
-}
-
-fn nothing(args: &Args) -> ExitCode {
-    if args.json {
-        out::line(as_json(&[], args, Done::Proposed));
-    } else {
-        out::note(format_args!(
-            "{} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any",
-            args.file.display()
-        ));
-    }
-    ExitCode::from(1)
-}
-
-fn question(vault: &Embedded, args: &Args) -> String {
-    let also = if args.replace_with_placeholders { format!(", and put placeholders into {}", args.file.display()) } else { String::new() };
-    format!("Write these into {}{also}?", vault.file().display())
-}
-
-fn shown(proposals: &[Proposal], entries: &Entries, args: &Args) -> String {
-    let mut lines = Vec::new();
-    for proposal in proposals {
-        let path = path(&args.prefix, &proposal.dialect);
-        for (field, name) in &proposal.fields {
-            let there = entries.get(&path).is_some_and(|entry| entry.contains_key(field));
-            lines.push(format!("{path} {field} = {name}{}", if there { "  (replaces what is there)" } else { "" }));
-        }
-        lines.extend(proposal.missing.iter().map(|field| format!("{path} {field}: no variable is known to hold it; use `vault set`")));
-        lines.extend(proposal.differing.iter().map(|name| format!("{path}: {name} holds another value and is not taken")));
-    }
-    lines.join("\n")
-}
-
-fn as_json(proposals: &[Proposal], args: &Args, done: Done) -> serde_json::Value {
-    let entry = |proposal: &Proposal| {
-        json!({
-            "path": path(&args.prefix, &proposal.dialect),
-            "dialect": proposal.dialect,
-            "fields": proposal.fields,
-            "missing": proposal.missing,
-            "differing": proposal.differing,
-        })
-    };
-    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != Done::Proposed, "replaced": done == Done::Replaced })
-}
-
-fn finish(proposals: &[Proposal], text: &str, args: &Args) {
-    out::line(format_args!(
-        "written: {}",
-        proposals.iter().map(|proposal| path(&args.prefix, &proposal.dialect)).collect::<Vec<_>>().join(", ")
-    ));
-    if args.replace_with_placeholders {
-        out::line(format_args!(
-            "{} holds placeholders now; its backups and its history in git do not: change what was ever committed",
-            args.file.display()
-        ));
-        for line in commented(text, proposals) {
-            out::note(format_args!(
-                "warning: {}:{line} is a comment that names one of them; see that no old value stands there",
-                args.file.display()
-            ));
-        }
-    }
-}
-
-/// Lines that are comments and name a variable that was taken.
-fn commented(text: &str, proposals: &[Proposal]) -> Vec<usize> {
-    let names: Vec<&String> = proposals.iter().flat_map(|proposal| proposal.fields.values()).collect();
-    let tells = |line: &str| line.trim_start().starts_with('#') && names.iter().any(|name| line.contains(name.as_str()));
-    text.lines().enumerate().filter(|(_, line)| tells(line)).map(|(at, _)| at + 1).collect()
 }
 
 #[cfg(test)]

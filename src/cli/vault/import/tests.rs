@@ -2,6 +2,7 @@
 
 use secrecy::ExposeSecret;
 
+use super::told::commented;
 use super::*;
 
 fn known() -> Vec<Known> {
@@ -11,6 +12,7 @@ fn known() -> Vec<Known> {
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         placeholder: placeholder.to_owned(),
         required: true,
+        besides: String::new(),
     };
     vec![
         field("alpha", "username", &["ALPHA_LOGIN", "ALPHA_USER"], "sms-sidecar"),
@@ -46,7 +48,11 @@ fn variables_are_matched_by_the_names_dialects_know() {
 
 #[test]
 fn blanks_and_placeholders_are_no_credentials() {
-    assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n"), []);
+    assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=\n"), []);
+    let held = proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n");
+    assert!(held.iter().all(|proposal| proposal.fields.is_empty()), "{held:?}");
+    assert_eq!((&held[0].held, &held[1].held), (&vec!["ALPHA_PASSWORD".to_owned()], &vec!["BETA_SID".to_owned(), "BETA_TOKEN".to_owned()]));
+    assert_eq!(held[0].missing, ["username"]);
 }
 
 #[test]
@@ -71,7 +77,7 @@ fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
     vault.init().unwrap();
     let file = folder.path().join(".env");
     std::fs::write(&file, TEXT).unwrap();
-    run(&vault, &args(file.clone()), &known()).unwrap();
+    run(&vault, &args(file.clone()), &known(), None).unwrap();
     let entries = vault.entries().unwrap();
     let value = |path: &str, field: &str| entries[path][field].expose_secret().to_owned();
     assert_eq!(value("sms/alpha", "username"), "canary-u");
@@ -80,7 +86,7 @@ fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
     let left = std::fs::read_to_string(&file).unwrap();
     assert_eq!(left, "PORT=3000\nALPHA_USER=sms-sidecar\nALPHA_PASSWORD='sms-sidecar'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=0000 # live\n");
     assert_eq!(commented(&left, &proposed(TEXT)), [4]);
-    run(&vault, &args(file), &known()).unwrap();
+    run(&vault, &args(file), &known(), None).unwrap();
     assert_eq!(
         vault.entries().unwrap()["sms/alpha"]["username"].expose_secret(),
         "canary-u",
