@@ -182,7 +182,11 @@ fn a_backends_env_is_taken_over_after_a_yes() {
 fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
     let vault = Vault::made();
     let file = vault.path().join(".env");
-    std::fs::write(&file, format!("{ENV}AWS_ACCESS_KEY_ID=AKIACANARY0123456789\nAWS_SECRET_ACCESS_KEY=canaryabcdefghijklmnopqrstuvwxyz01234567\n")).unwrap();
+    std::fs::write(
+        &file,
+        format!("{ENV}AWS_ACCESS_KEY_ID=AKIACANARY0123456789\nAWS_SECRET_ACCESS_KEY=canaryabcdefghijklmnopqrstuvwxyz01234567\n"),
+    )
+    .unwrap();
     let import = |more: &[&str], input: &str| vault.says(&[&["import-env", file.to_str().unwrap()], more].concat(), input);
     let declined = import(&[], "n\n");
     assert!(declined.out.contains("for something else than SMS? `--only "), "{}", declined.out);

@@ -80,8 +80,7 @@ fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// The names of the folder's descriptions that were left out for their mistakes.
 fn failed(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
-    let wrong =
-        |source: &&SourceFile| described.iter().any(|problem| problem.severity == Severity::Error && problem.file == source.name);
+    let wrong = |source: &&SourceFile| described.iter().any(|problem| problem.severity == Severity::Error && problem.file == source.name);
     let named = |source: &SourceFile| Some(read::<Identity>(&source.name, &source.text).0?.dialect?.into_inner());
     sources.iter().filter(|source| !source.built_in).filter(wrong).filter_map(named).collect()
 }
@@ -171,8 +170,12 @@ fn makes(source: &SourceSettings, config: &str) -> String {
             file.display()
         ),
         SourceSettings::Embedded { .. } => format!("`sms-sidecar vault init --config {config}` makes it"),
-        SourceSettings::Env { .. } => "write the file, one NAME=value a line; or take `file` away to read this process's environment".to_owned(),
-        SourceSettings::Directory { .. } => "whoever mounts or fills the folder makes it: an entry is a folder in it, a field a file in that".to_owned(),
+        SourceSettings::Env { .. } => {
+            "write the file, one NAME=value a line; or take `file` away to read this process's environment".to_owned()
+        }
+        SourceSettings::Directory { .. } => {
+            "whoever mounts or fills the folder makes it: an entry is a folder in it, a field a file in that".to_owned()
+        }
         SourceSettings::OpenBao(_) => "whoever runs the vault server, or its agent, puts it there".to_owned(),
         SourceSettings::Exec { .. } => "install the program, or name where it is: its whole path, from `/` on".to_owned(),
     }

@@ -17,7 +17,9 @@ use std::time::Instant;
 use anyhow::{Context, ensure};
 use http::Request;
 use http_body_util::Full;
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::out;
 use crate::dialect::{Catalog, Dialect};
@@ -31,7 +33,7 @@ use sidecar::Sidecar;
 /// What to leave behind.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Stay up afterwards, and print addresses and a `curl` line to try.
+    /// Stay up afterwards, with every account healed, and print addresses and what to try.
     #[arg(long)]
     keep: bool,
 }
@@ -57,6 +59,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 #[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
 async fn play(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
+    let mut ending = Ending::new()?;
     let mut stage = Stage::set().await?;
     out::line(format_args!("{}\n", stage.script.opening));
     out::line(format_args!(
@@ -65,15 +68,38 @@ async fn play(args: &Args) -> anyhow::Result<()> {
         began.elapsed().as_millis(),
         stage.vault_file().display()
     ));
-    for number in 0..stage.script.scenes.len() {
-        stage.scene(number).await?;
+    let played = tokio::select! {
+        played = stage.scenes() => played,
+        () = ending.asked() => Err(anyhow::anyhow!("the demo was ended before its last scene")),
+    };
+    if played.is_ok() {
+        out::line(format_args!("All of it in {:.1} s.", began.elapsed().as_secs_f64()));
     }
-    stage.metrics().await?;
-    out::line(format_args!("All of it in {:.1} s.", began.elapsed().as_secs_f64()));
-    if args.keep {
-        stage.keep().await?;
+    if played.is_ok() && args.keep {
+        stage.heal().await?;
+        stage.keep(&mut ending).await?;
     }
-    stage.sidecar.stop().await
+    stage.sidecar.stop().await?;
+    played
+}
+
+/// Ctrl-C and what a service manager says: heard, so that the folder with its vault goes with us.
+struct Ending {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Ending {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn asked(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
 }
 
 impl Stage {
@@ -97,6 +123,13 @@ impl Stage {
         let spoken = dialect(&script.spoken)?;
         let sidecar = Sidecar::start(&file).await?;
         Ok(Self { script, folder, vault, services, spoken, proxy, admin, sidecar })
+    }
+
+    async fn scenes(&mut self) -> anyhow::Result<()> {
+        for number in 0..self.script.scenes.len() {
+            self.scene(number).await?;
+        }
+        self.metrics().await
     }
 
     fn vault_file(&self) -> PathBuf {
@@ -127,13 +160,7 @@ impl Stage {
     async fn prepare(&self, scene: &Scene) -> anyhow::Result<()> {
         if let Some(name) = &scene.resume {
             out::line(format_args!("    $ sms-sidecar resume {name}"));
-            crate::cli::control::exchange(
-                &self.folder.path().join("control.sock"),
-                http::Method::POST,
-                &format!("/resume/{name}"),
-                &Value::Null,
-            )
-            .await?;
+            self.resume(name).await?;
         }
         for (name, cause) in &scene.says {
             let cause = cause.parse().map_err(|()| anyhow::anyhow!("`{cause}` is no cause"))?;
@@ -196,22 +223,39 @@ impl Stage {
         Ok(())
     }
 
-    /// Stays until Ctrl-C.
-    async fn keep(&self) -> anyhow::Result<()> {
+    async fn resume(&self, name: &str) -> anyhow::Result<()> {
+        let socket = self.folder.path().join("control.sock");
+        crate::cli::control::exchange(&socket, http::Method::POST, &format!("/resume/{name}"), &Value::Null).await?;
+        Ok(())
+    }
+
+    /// Every service takes what the vault holds again, and no provider stands aside: what is tried from here on is delivered.
+    async fn heal(&self) -> anyhow::Result<()> {
+        let entries = self.vault.entries()?;
+        for (name, service) in &self.services {
+            let fields = entries.get(&format!("sms/{name}")).into_iter().flatten();
+            service.changes(fields.map(|(field, value)| (field.clone(), value.expose_secret().to_owned())).collect(), None);
+            self.resume(name).await?;
+        }
+        Ok(())
+    }
+
+    /// Stays until it is asked to end.
+    async fn keep(&self, ending: &mut Ending) -> anyhow::Result<()> {
         let request = backend::request(&self.spoken, "+998901234599", &self.script.text, 99)?;
-        let path = request.url.path();
+        let (door, dialect, path) = (self.proxy, &self.spoken.name, request.url.path());
+        let config = self.folder.path().join("config.toml");
         out::line(format_args!(
-            "Still up: doors http://{}, admin http://{}, config {}",
-            self.proxy,
-            self.admin,
-            self.folder.path().join("config.toml").display()
+            "Still up, every account healed. Doors on http://{door}, config {}\nThe status page, for a browser: http://{}/",
+            config.display(),
+            self.admin
         ));
         let body = String::from_utf8_lossy(&request.body).into_owned();
         out::line(format_args!(
-            "Try:\n  curl -i http://{}/{}{path} -H 'Content-Type: application/json' -d '{body}'\nCtrl-C ends it.",
-            self.proxy, self.spoken.name
+            "Try:\n  curl -i http://{door}/{dialect}{path} -H 'Content-Type: application/json' -d '{body}'\n  sms-sidecar status --config {}\nCtrl-C ends it.",
+            config.display()
         ));
-        tokio::signal::ctrl_c().await?;
+        ending.asked().await;
         Ok(())
     }
 }

@@ -87,9 +87,10 @@ fn tunnels(loaded: &Loaded, config: &Path) -> Option<String> {
 fn absent(listener: Listener, address: SocketAddr, config: &Path) -> Option<String> {
     match listener {
         Listener::Sidecar => None,
-        Listener::Nobody => {
-            Some(format!("nothing listens on {address} yet; `sms-sidecar run --config {}` must, before the command starts", config.display()))
-        }
+        Listener::Nobody => Some(format!(
+            "nothing listens on {address} yet; `sms-sidecar run --config {}` must, before the command starts",
+            config.display()
+        )),
         Listener::Stranger => Some(format!("warning: {}", taken(address))),
     }
 }

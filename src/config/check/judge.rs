@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::config::{Key, key_before};
 use crate::config::raw::{Named, Word};
 use crate::config::words::Wrong;
+use crate::config::{Key, key_before};
 use crate::dialect::Catalog;
 use crate::problem::{Problem, meant, one_of};
 

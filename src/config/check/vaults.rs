@@ -70,7 +70,11 @@ fn exec(judge: &mut Judge<'_>, table: &Spanned<raw::Exec>) -> SourceSettings {
             "add `command = [\"/usr/local/bin/…\", \"{path}\"]`; it is run without a shell",
         ),
         Some(word) if !word.get_ref().starts_with('/') => {
-            judge.error(word.span(), "a program without its whole path is looked for nowhere", "write its whole path, from `/` on; it is run without a shell");
+            judge.error(
+                word.span(),
+                "a program without its whole path is looked for nowhere",
+                "write its whole path, from `/` on; it is run without a shell",
+            );
         }
         Some(_) => {}
     }

@@ -1,0 +1,87 @@
+//! `sms-sidecar demo --keep`: what it prints to try works as printed, and nothing is left behind.
+#![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+/// The demo, ended with the test that fails as well.
+struct Demo(Child);
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        if self.0.try_wait().unwrap().is_none() {
+            terminate(&self.0);
+            self.0.wait().unwrap();
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
+}
+
+fn start(args: &[&str]) -> (Demo, impl Iterator<Item = String>) {
+    let binary = env!("CARGO_BIN_EXE_sms-sidecar");
+    let mut child = Command::new(binary).arg("demo").args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    (Demo(child), lines)
+}
+
+fn exchange(address: &str, head: &str, body: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    let length = body.len();
+    write!(stream, "{head} HTTP/1.1\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
+        .unwrap();
+    let mut reply = String::new();
+    stream.read_to_string(&mut reply).unwrap();
+    reply
+}
+
+fn after<'a>(text: &'a str, mark: &str) -> &'a str {
+    text.split_once(mark).unwrap_or_else(|| panic!("no `{mark}` in:\n{text}")).1
+}
+
+#[test]
+fn what_it_prints_to_try_works_and_a_service_managers_word_ends_it_whole() {
+    let (mut demo, lines) = start(&["--keep"]);
+    let mut printed = String::new();
+    for line in lines {
+        printed += &(line.clone() + "\n");
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+    }
+    let kept = after(&printed, "Still up");
+    let (url, rest) = after(kept, "curl -i http://").split_once(" -H ").unwrap();
+    let (door, path) = url.split_at(url.find('/').unwrap());
+    let body = after(rest, "-d '").split_once('\'').unwrap().0;
+    let reply = exchange(door, &format!("POST {path}"), body);
+    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("x-sms-sidecar-provider: playmobile\r\n"), "{reply}");
+    let page = after(kept, "for a browser: http://").split_once("/\n").unwrap().0;
+    assert!(exchange(page, "GET /", "").contains("<html"));
+    let config = after(kept, "sms-sidecar status --config ").lines().next().unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["status", "--config", config]).output().unwrap();
+    assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stdout));
+
+    let folder = Path::new(config).parent().unwrap();
+    assert!(folder.join("vault.key").exists());
+    terminate(&demo.0);
+    assert_eq!(demo.0.wait().unwrap().code(), Some(0));
+    assert!(!folder.exists(), "{}", folder.display());
+}
+
+#[test]
+fn ended_in_the_middle_it_leaves_nothing_either() {
+    let (mut demo, mut lines) = start(&[]);
+    let up = lines.find(|line| line.contains("credentials in ")).unwrap();
+    let folder = Path::new(after(&up, "credentials in ")).parent().unwrap();
+    terminate(&demo.0);
+    // Closed, the pipe would end the demo as a reader's choice: it is read to its end.
+    lines.for_each(drop);
+    // A demo that was through before it heard us is done, and killed by the signal it has no code.
+    assert!(matches!(demo.0.wait().unwrap().code(), Some(2 | 0)));
+    assert!(!folder.exists(), "{}", folder.display());
+}
