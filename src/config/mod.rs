@@ -92,8 +92,10 @@ pub struct Log {
 /// Judges `text` against the descriptions in `catalog`; touches no file. The settings are there if no problem is an error.
 pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Loaded>, Vec<Problem>) {
     let (file, mut problems) = read::<raw::File>(name, text);
-    problems.iter_mut().for_each(secret_as_value);
-    problems.iter_mut().for_each(|problem| bare_number(problem, text));
+    for problem in &mut problems {
+        secret_as_value(problem);
+        bare_number(problem, text);
+    }
     let Some(file) = file else { return (None, problems) };
     let broken = problems.iter().filter_map(|problem| problem.span.clone()).collect();
     let (loaded, judged) = check::file((name, text), &file, catalog, broken);

@@ -178,12 +178,10 @@ impl Embedded {
 
     /// A new key would open nothing: where a vault is there, what is missing is the old one.
     fn keyless(&self, error: ReadError) -> ReadError {
-        match error {
-            ReadError::MissingFile { .. } if self.file.exists() => {
-                ReadError::KeyMissing { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() }
-            }
-            other => other,
+        if matches!(error, ReadError::MissingFile { .. }) && self.file.exists() {
+            return ReadError::KeyMissing { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() };
         }
+        error
     }
 
     fn damaged(&self, what: impl Into<Box<str>>) -> ReadError {
