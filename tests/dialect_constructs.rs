@@ -295,7 +295,7 @@ fn a_list_of_numbers_compares_numbers_and_covers_nothing_else() {
 
 #[test]
 fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
-    use sms_sidecar::dialect::Approval::{Approved, Odd, Pending, Rejected, Unlisted};
+    use sms_sidecar::dialect::Approval::{Alike, Approved, Odd, Pending, Rejected, Unlisted};
     let rest = "[[probes]]\nasks = \"template\"\ncall = \"GET /texts\"\n[probes.templates]\nat = \"list[]\"\ntext = [\"text\", \"sample\"]\nholes = '<[a-z]+>'\nstatus = \"state\"\napproved = [\"yes\"]\npending = [\"wait\"]\nrejected = [\"no\"]\n";
     let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
     assert!(dialect.probes().is_empty());
@@ -304,7 +304,10 @@ fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
     let listed = |text: &str| format!(r#"{{"text":"{text}","state":"yes"}}"#);
     for (listed_as, text, expected) in [
         ("Kod: <n>", "Kod: {code}", Approved),
-        ("Kod: 123-456", "Kod: {code}", Approved),
+        ("Kod: 123-456", "Kod: {code}", Alike),
+        ("Eskiz: kod <n>", "{app}: kod {code}", Alike),
+        ("Eskiz: kod <n>", "Eskiz: kod {code}", Approved),
+        ("<app>: kod <n>", "{app}: kod {code}", Approved),
         ("Kod:  <n>\\n", "Kod: {code}", Approved),
         ("Kod <n> for <name>.", "Kod {code} for {who}.", Approved),
         ("Kod: <n>.", "Kod: {code}", Unlisted),
@@ -318,10 +321,11 @@ fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
         assert_eq!(stands(&listed(listed_as), text), Some(expected), "{listed_as} ~ {text}");
     }
     let state = |word: &str| format!(r#"{{"sample":"Kod: 1","state":{word}}}"#);
-    for (word, expected) in [("\"yes\"", Approved), ("\"wait\"", Pending), ("\"no\"", Rejected), ("\"YES\"", Odd), ("null", Odd)] {
+    for (word, expected) in [("\"yes\"", Alike), ("\"wait\"", Pending), ("\"no\"", Rejected), ("\"YES\"", Odd), ("null", Odd)] {
         assert_eq!(stands(&state(word), "Kod: {code}"), Some(expected), "{word}");
     }
-    assert_eq!(stands(&format!("{},{}", state("\"no\""), state("\"yes\"")), "Kod: {code}"), Some(Approved), "given in twice");
+    let made = r#"{"text":"Kod: <n>","sample":"Kod: 1","state":"yes"}"#;
+    assert_eq!(stands(&format!("{},{made}", state("\"no\"")), "Kod: {code}"), Some(Approved), "given in twice");
     assert_eq!(stands("", "Kod: {code}"), Some(Unlisted));
     assert_eq!(dialect.approval(probe, &reply(200, "{}"), "Kod: {code}"), None);
     assert_eq!(dialect.approval(probe, &reply(403, r#"{"list":[]}"#), "Kod: {code}"), None);

@@ -9,6 +9,11 @@ use crate::dialect::template::text_of;
 use crate::dialect::{Asks, Dialect, Reply};
 use crate::sms::Msisdn;
 
+/// A word in an example.
+const WORD: &str = r"[\w-]+";
+/// What no text holds.
+const NOTHING: &str = r"[^\s\S]";
+
 /// How a text stands with the service, from best to worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Approval {
@@ -18,6 +23,8 @@ pub enum Approval {
     Pending,
     /// They said no.
     Rejected,
+    /// What it was made from may be sent; whether other words may stand where ours has holes is not told.
+    Alike,
     /// It is on the list, in a state that the description does not know.
     Odd,
     /// It is not on the list.
@@ -31,6 +38,7 @@ impl Approval {
             Self::Approved => "approved",
             Self::Pending => "pending",
             Self::Rejected => "rejected",
+            Self::Alike => "alike",
             Self::Odd => "odd",
             Self::Unlisted => "unlisted",
         }
@@ -72,11 +80,20 @@ impl Dialect {
         if !reply.status.is_success() || !texts.at.is_listed(&heard.tree) {
             return None;
         }
-        let wanted = Regex::new(&texts.pattern(text)).ok()?;
+        let exact = Regex::new(&texts.pattern(text, texts.hole())).ok()?;
+        let alike = Regex::new(&texts.pattern(text, &format!("{}|{WORD}", texts.hole()))).ok()?;
         let entries = texts.at.all(&heard.tree).into_iter();
-        let same =
-            entries.filter(|entry| texts.text.iter().flat_map(|place| place.all(entry)).any(|own| wanted.is_match(&plain(&text_of(own)))));
-        Some(same.map(|entry| texts.state(entry)).min().unwrap_or(Approval::Unlisted))
+        let states = entries.filter_map(|entry| {
+            let own: Vec<String> =
+                texts.text.iter().flat_map(|place| place.all(entry)).map(|own| plain(&text_of(own))).collect();
+            let is = |wanted: &Regex| own.iter().any(|own| wanted.is_match(own));
+            match texts.state(entry) {
+                state if is(&exact) => Some(state),
+                Approval::Approved if is(&alike) => Some(Approval::Alike),
+                state => is(&alike).then_some(state),
+            }
+        });
+        Some(states.min().unwrap_or(Approval::Unlisted))
     }
 }
 
@@ -94,9 +111,14 @@ impl Probe {
 }
 
 impl Texts {
-    /// What a listed text must be like to be ours: word for word, in each of our holes one word or what they write for one.
-    fn pattern(&self, text: &str) -> String {
-        let hole = self.holes.as_ref().map_or_else(|| r"[\w-]+".to_owned(), |theirs| format!(r"(?:{}|[\w-]+)", theirs.as_str()));
+    /// What they write for a hole; a text without their holes is one example, whose words say nothing of others.
+    fn hole(&self) -> &str {
+        self.holes.as_ref().map_or(NOTHING, Regex::as_str)
+    }
+
+    /// What a listed text must be like to be ours: word for word, with this in each of our holes.
+    fn pattern(&self, text: &str, hole: &str) -> String {
+        let hole = format!("(?:{hole})");
         let pieces = text
             .split(['{', '}'])
             .enumerate()

@@ -116,6 +116,7 @@ pub(super) fn judge(patient: &Patient<'_>, answers: &Answers) -> Vec<Check> {
 fn refusal(patient: &Patient<'_>, asked: &Asked) -> Option<Check> {
     match &asked.heard {
         Heard::Alive(_) | Heard::Answers(_) => None,
+        Heard::Refused(refusal) if is_no_answer(asked, refusal) => None,
         Heard::Lost(lost) => {
             let (Lost::Unsent { cause, .. } | Lost::Unknown { cause, .. }) = lost;
             Some(way::lost_at(patient, place(*cause), lost))
@@ -127,11 +128,22 @@ fn refusal(patient: &Patient<'_>, asked: &Asked) -> Option<Check> {
     }
 }
 
+/// What nobody has seen work need not answer as its description says: that proves nothing wrong.
+fn is_no_answer(asked: &Asked, refusal: &Refusal) -> bool {
+    asked.guess && refusal.finding.outcome.cause().is_none_or(|cause| cause == Cause::ReplyUnreadable)
+}
+
 fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refused: Option<&Check>) -> Check {
     let alive = |asks: Option<Asks>| {
         answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)) && (asks.is_none() || asked.asks == asks))
     };
     let unknown = || Check::skipped(name, not_known(patient, name, answers, refused));
+    if let Some(call) = guessed(answers).filter(|_| refused.is_none() && matches!(name, "credential" | "addresses")) {
+        return Check::skipped(
+            name,
+            format!("{call} was answered with it; that this proves anything was never seen, a send does (`--send-to NUMBER`)"),
+        );
+    }
     match name {
         "clock" => way::clock(patient, answers.skew),
         "endpoint" if patient.has_left() => left(patient),
@@ -153,6 +165,13 @@ fn unrefused(patient: &Patient<'_>, name: &'static str, answers: &Answers, refus
     }
 }
 
+/// The call that was answered, where no answer came but to questions that nobody has seen prove anything.
+fn guessed(answers: &Answers) -> Option<&str> {
+    let mut alive = answers.asked.iter().filter(|asked| matches!(asked.heard, Heard::Alive(_))).peekable();
+    let call = alive.peek().map(|asked| asked.call.as_str());
+    call.filter(|_| alive.all(|asked| asked.guess))
+}
+
 /// Why a check has no answer; what holds for all of them is said once, where one looks first.
 fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Option<&Check>) -> String {
     if let Some(check) = refused {
@@ -160,6 +179,9 @@ fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Opti
     }
     let dialect = &patient.provider.dialect.name;
     let answered = answers.asked.iter().any(|asked| matches!(asked.heard, Heard::Alive(_)));
+    if let Some(call) = unread(answers).filter(|_| name == "credential") {
+        return format!("{call} was answered in a way that tells nothing; only a send does (`--send-to NUMBER`)");
+    }
     match (answers.not_asked, answers.left_out.as_slice()) {
         _ if answered => format!("no free call of {dialect} tells {}; only a send does (`--send-to NUMBER`)", open_question(name)),
         _ if name != "credential" => "not known, as `credential` says".to_owned(),
@@ -167,6 +189,12 @@ fn not_known(patient: &Patient<'_>, name: &str, answers: &Answers, refused: Opti
         (None, []) => format!("no free call of {dialect} tells whether it is right; only a send does (`--send-to NUMBER`)"),
         (None, calls) => format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", ")),
     }
+}
+
+/// The call whose answer nobody can read, and was never promised to.
+fn unread(answers: &Answers) -> Option<&str> {
+    let is = |asked: &&Asked| matches!(&asked.heard, Heard::Refused(refusal) if is_no_answer(asked, refusal));
+    answers.asked.iter().find(is).map(|asked| asked.call.as_str())
 }
 
 /// What is left open where no free call tells.
@@ -221,8 +249,7 @@ fn service(answers: &Answers) -> Option<Check> {
 fn credential(answers: &Answers, refused: Option<&Check>) -> Option<Check> {
     let alive = answers.asked.iter().find(|asked| matches!(asked.heard, Heard::Alive(_)));
     if let Some(asked) = alive {
-        let doubt = if asked.guess { "; that this proves it was never seen, a send does (`--send-to NUMBER`)" } else { "" };
-        return Some(Check::ok("credential", format!("{} was answered with it{doubt}", asked.call)));
+        return Some(Check::ok("credential", format!("{} was answered with it", asked.call)));
     }
     let known = |check: &&Check| {
         let knows = |cause: Cause| matches!(cause.concern(), Concern::Account) && !matches!(place(cause), "endpoint" | "clock" | "service");

@@ -40,6 +40,8 @@ pub(super) struct Check {
     pub(super) alternatives: Vec<Cause>,
     pub(super) evidence: String,
     pub(super) remedy: Option<String>,
+    /// It concerns single messages: others still go.
+    pub(super) is_partial: bool,
 }
 
 impl Check {
@@ -53,6 +55,7 @@ impl Check {
             alternatives: Vec::new(),
             evidence: evidence.into(),
             remedy: None,
+            is_partial: false,
         }
     }
 

@@ -26,42 +26,50 @@ pub(super) fn judge(loaded: &Loaded, config: &str, checks: &[Check], running: &R
 /// Whether anybody on it can deliver.
 fn delivery(loaded: &Loaded, config: &str, route: &Route, seen: (&[Check], &Running)) -> Check {
     let found = |id: &ProviderId| loaded.proxy.providers.iter().find(|provider| provider.id == *id);
-    let members: Vec<(&Provider, Option<Cause>)> =
-        route.providers.iter().filter_map(found).map(|provider| (provider, unable(provider, route, seen))).collect();
-    let able: Vec<&str> = members.iter().filter(|(_, cause)| cause.is_none()).map(|(provider, _)| provider.id.as_str()).collect();
-    let not: Vec<String> = members.iter().filter_map(|(provider, cause)| Some(format!("{} ({})", provider.id, (*cause)?))).collect();
-    match (able.as_slice(), members.first()) {
-        ([], Some((first, Some(cause)))) => {
-            let says = format!("no provider of this route can deliver now: {}", not.join(", "));
-            Patient::new(first, loaded, config).ours("delivery", *cause, &says)
-        }
-        (able, _) => {
-            let not = if not.is_empty() { String::new() } else { format!("; not by {}", not.join(", ")) };
-            let by: Vec<String> = able.iter().map(|id| format!("{id}{}", doubts(id, seen.0))).collect();
-            Check::ok("delivery", format!("nothing that was asked speaks against {}{not}", by.join(", then ")))
+    let members = route.providers.iter().filter_map(found);
+    let members: Vec<(&str, Option<Check>)> = members
+        .map(|provider| (provider.id.as_str(), unable(&Patient::new(provider, loaded, config), route, seen)))
+        .collect();
+    let able: Vec<String> =
+        members.iter().filter(|(_, why)| why.is_none()).map(|(id, _)| format!("{id}{}", doubts(id, seen.0))).collect();
+    let not = members.iter().filter_map(|(id, why)| Some(format!("{id} ({})", why.as_ref()?.cause.unwrap_or(Cause::Unexplained))));
+    let not = not.collect::<Vec<_>>().join(", ");
+    let first = members.into_iter().next().and_then(|(_, why)| why);
+    match (able.is_empty(), first) {
+        (true, Some(first)) => after(first, format!("nobody is left to deliver: {not}")),
+        _ => {
+            let not = if not.is_empty() { String::new() } else { format!("; not by {not}") };
+            Check::ok("delivery", format!("nothing that was asked speaks against {}{not}", able.join(", then ")))
         }
     }
+}
+
+/// What follows for the route: as sure as the check that it follows from, and mended by the same.
+fn after(check: Check, evidence: String) -> Check {
+    let cause = check.cause.or(Some(Cause::Unexplained));
+    Check { name: "delivery", mark: Mark::Failed, cause, evidence, ..check }
 }
 
 /// What a provider that nothing speaks against was not asked, or could not say: it may fail all the same.
 fn doubts(id: &str, checks: &[Check]) -> String {
-    if checks.iter().any(|check| check.about == id && check.mark == Mark::Failed && check.name == TEXTS) {
-        return format!(" (not for every text, as `{TEXTS}` says)");
-    }
+    let own = || checks.iter().filter(|check| check.about == id);
+    let some = own().any(|check| check.mark == Mark::Failed && check.name == TEXTS);
+    let some = some.then(|| format!("not for every text, as `{TEXTS}` says"));
     let unknown =
-        |check: &&Check| check.about == id && check.mark == Mark::Skipped && matches!(check.name, "credential" | "account" | "balance");
-    let names: Vec<&str> = checks.iter().filter(unknown).map(|check| check.name).collect();
-    if names.is_empty() { String::new() } else { format!(" (not known: {}; only a send shows it)", names.join(", ")) }
+        own().filter(|check| check.mark == Mark::Skipped && matches!(check.name, "credential" | "account" | "balance" | "addresses"));
+    let names: Vec<&str> = unknown.map(|check| check.name).collect();
+    let unknown = (!names.is_empty()).then(|| format!("not known: {}; only a send shows it", names.join(", ")));
+    let notes: Vec<String> = some.into_iter().chain(unknown).collect();
+    if notes.is_empty() { String::new() } else { format!(" ({})", notes.join("; ")) }
 }
 
-/// Why a provider delivers nothing on this route at this moment; none: nothing speaks against it.
-fn unable(provider: &Provider, route: &Route, (checks, running): (&[Check], &Running)) -> Option<Cause> {
-    let id = provider.id.as_str();
-    // One text that is not approved stops that text, not the others.
-    let stops = |check: &&Check| check.about == id && check.mark == Mark::Failed && check.name != TEXTS;
-    let failed = checks.iter().find(stops).map(|check| check.cause);
-    let reach = (!reaches(provider, route)).then_some(Cause::NotTranslatable);
-    reach.or_else(|| failed.map(|cause| cause.unwrap_or(Cause::Unexplained))).or_else(|| running.closed(id))
+/// The check for which a provider delivers nothing on this route at this moment; none: nothing speaks against it.
+fn unable(patient: &Patient<'_>, route: &Route, (checks, running): (&[Check], &Running)) -> Option<Check> {
+    let id = patient.provider.id.as_str();
+    let reach = (!reaches(patient.provider, route)).then(|| patient.ours("delivery", Cause::NotTranslatable, ""));
+    // A text that is not approved stops that text, not the others.
+    let stops = |check: &&Check| check.about == id && check.mark == Mark::Failed && !check.is_partial;
+    reach.or_else(|| checks.iter().find(stops).cloned()).or_else(|| running.closed(id))
 }
 
 /// Whether its service delivers to any of the route's recipients.

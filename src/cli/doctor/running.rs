@@ -111,8 +111,8 @@ impl Running {
     }
 
     /// Why it is sent nothing now; none: it is, or nobody runs who would.
-    pub(super) fn closed(&self, provider: &str) -> Option<Cause> {
-        self.standing(provider).filter(|check| check.mark != Mark::Ok).map(|check| check.cause.unwrap_or(Cause::Unexplained))
+    pub(super) fn closed(&self, provider: &str) -> Option<Check> {
+        self.standing(provider).filter(|check| check.mark == Mark::Warning)
     }
 
     /// The backend's calls of late, since the config was loaded, that stopped here and at no service. A vault that
@@ -225,7 +225,7 @@ mod tests {
         assert_eq!(running.standing("c").and_then(|check| check.cause), Some(Cause::RefusedByPolicy));
         assert_eq!(running.standing("d"), None);
         assert_eq!(
-            ["a", "b", "c", "d"].map(|name| running.closed(name)),
+            ["a", "b", "c", "d"].map(|name| running.closed(name).and_then(|check| check.cause)),
             [None, Some(Cause::BalanceEmpty), Some(Cause::RefusedByPolicy), None]
         );
         assert_eq!(running.spent("b"), Some(2.5));

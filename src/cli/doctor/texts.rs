@@ -76,7 +76,7 @@ pub(super) fn template(patient: &Patient<'_>, templates: &[TextTemplate], listed
     let dialect = &patient.provider.dialect.name;
     let with = |said: String| Check { evidence: format!("{}; {said}", check.evidence), ..check.clone() };
     match listed {
-        Heard::Told(states, call) => approved(patient, states, call, &check),
+        Heard::Told(states, call) => approved(patient, templates, (states, call), &check),
         Heard::Silent(call) => with(format!("{call} did not tell whether they are approved")),
         Heard::Untold if check == unworded() => with(format!("{dialect} does not tell which texts it would refuse")),
         Heard::Untold => with(format!("{dialect} does not tell whether they are approved; only a send does (`--send-to NUMBER`)")),
@@ -85,11 +85,12 @@ pub(super) fn template(patient: &Patient<'_>, templates: &[TextTemplate], listed
 }
 
 /// What the service's list says of each.
-fn approved(patient: &Patient<'_>, states: &[(String, Approval)], call: &str, otherwise: &Check) -> Check {
+fn approved(patient: &Patient<'_>, templates: &[TextTemplate], (states, call): (&[(String, Approval)], &str), otherwise: &Check) -> Check {
     let words = |state: Approval| match state {
         Approval::Approved => "is approved",
         Approval::Pending => "waits for approval",
         Approval::Rejected => "was rejected",
+        Approval::Alike => "is like one that is approved, with fixed words where it has holes: another word there may be refused",
         Approval::Odd => "stands in a state that the description does not know",
         Approval::Unlisted => "is not among the texts there",
     };
@@ -97,16 +98,18 @@ fn approved(patient: &Patient<'_>, states: &[(String, Approval)], call: &str, ot
         states.iter().filter(|(_, state)| wanted(*state)).map(|(name, state)| format!("{name} {}", words(*state))).collect()
     };
     let wrong = told(&|state| matches!(state, Approval::Pending | Approval::Rejected | Approval::Unlisted));
-    let odd = told(&|state| state == Approval::Odd);
+    let odd = told(&|state| matches!(state, Approval::Alike | Approval::Odd));
     if !wrong.is_empty() {
+        let is_partial = wrong.len() < states.len() || goes_by_number(patient, templates);
         let check = patient.ours("template", Cause::TemplateNotApproved, &format!("by {call}, {}", wrong.join("; ")));
         // Somebody's no is a no; a text that is missing may be spelled in a way that was not seen yet.
         let sure = states.iter().any(|(_, state)| matches!(state, Approval::Pending | Approval::Rejected));
-        return if sure { check } else { Check { certainty: Some(Certainty::Likely), ..check } };
+        return Check { certainty: if sure { check.certainty } else { Some(Certainty::Likely) }, is_partial, ..check };
     }
     let all: Vec<&str> = states.iter().map(|(name, _)| name.as_str()).collect();
     let evidence = match (otherwise.remedy.is_some(), odd.as_slice()) {
-        (true, _) => format!("{}; those that go are approved, by {call}", otherwise.evidence),
+        (true, []) => format!("{}; those that go are approved, by {call}", otherwise.evidence),
+        (true, odd) => format!("{}; by {call}, {}", otherwise.evidence, odd.join("; ")),
         (false, []) => format!("by {call}, approved: {}", all.join(", ")),
         (false, odd) => format!("by {call}, {}", odd.join("; ")),
     };
@@ -115,6 +118,13 @@ fn approved(patient: &Patient<'_>, states: &[(String, Approval)], call: &str, ot
         (false, true) => Check::ok("template", evidence),
         (false, false) => Check::skipped("template", evidence),
     }
+}
+
+/// Whether some text goes as a number, which no list of texts speaks of.
+fn goes_by_number(patient: &Patient<'_>, templates: &[TextTemplate]) -> bool {
+    let worded = worded(patient, templates);
+    let unlisted = |template: &&TextTemplate| worded.iter().all(|(name, _)| *name != &*template.name);
+    templates.iter().filter(unlisted).any(|template| names(patient).iter().any(|name| template.ids.contains_key(*name)))
 }
 
 fn unworded() -> Check {

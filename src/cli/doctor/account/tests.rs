@@ -113,3 +113,19 @@ fn the_money_is_told_in_days_where_the_pace_is_known() {
         assert!(balance.evidence.contains(word), "{}", balance.evidence);
     }
 }
+
+#[test]
+fn what_was_never_seen_to_work_proves_nothing() {
+    let guess = |heard| Asked { guess: true, ..asked(Asks::Credential, heard) };
+    let checks = judged(&of(vec![guess(Heard::Alive(None))]));
+    assert_eq!(marks(&checks, Mark::Ok), ["clock", "endpoint", "service"]);
+    let told = |name: &str| checks.iter().find(|check| check.name == name).map(|check| check.evidence.clone()).unwrap();
+    assert!(told("credential").contains("never seen") && told("credential") == told("addresses"), "{checks:?}");
+    let known = judged(&of(vec![guess(Heard::Alive(None)), asked(Asks::Account, Heard::Alive(None))]));
+    assert!(marks(&known, Mark::Ok).contains(&"credential"), "another question was seen to work");
+    let odd = judged(&of(vec![guess(no(Cause::ReplyUnreadable, &[]))]));
+    assert!(marks(&odd, Mark::Failed).is_empty() && marks(&odd, Mark::Skipped).contains(&"credential"), "{odd:?}");
+    assert!(odd[3].evidence.contains("GET /x was answered in a way that tells nothing"), "{}", odd[3].evidence);
+    let refused = judged(&of(vec![guess(no(Cause::CredentialRejected, &[]))]));
+    assert_eq!(marks(&refused, Mark::Failed), ["credential"], "a refusal is one");
+}

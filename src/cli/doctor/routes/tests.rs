@@ -57,7 +57,12 @@ fn the_line_says_who_delivers_and_who_does_not() {
         line(&unasked),
         "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
     );
-    let text = Check::failed("template", "", "").because(Cause::TemplateNotApproved).of("beta");
+    let text = Check { is_partial: true, ..Check::failed("template", "", "").because(Cause::TemplateNotApproved).of("beta") };
+    let [one, _, _] = &unasked;
+    assert_eq!(
+        line(&[text.clone(), one.clone()]),
+        "nothing that was asked speaks against beta (not for every text, as `template` says; not known: credential; only a send shows it), then alpha"
+    );
     assert_eq!(line(&[text]), "nothing that was asked speaks against beta (not for every text, as `template` says), then alpha");
     assert_eq!(line(&[failed("beta", Cause::BalanceEmpty)]), "nothing that was asked speaks against alpha; not by beta (balance-empty)");
 }
@@ -89,4 +94,31 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
             assert!(check.evidence.contains(&at) && check.remedy.is_some(), "{check:?}");
         }
     }
+}
+
+#[test]
+fn a_route_is_as_sure_as_what_it_follows_from() {
+    use crate::sms::Certainty;
+    let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
+    let line = |checks: &[Check]| judge(&loaded.clone().unwrap(), "c.toml", checks, &Running::default())[0].clone();
+    let beta = Check {
+        certainty: Some(Certainty::Ambiguous),
+        alternatives: vec![Cause::IpNotAllowed],
+        ..Check::failed("sender", "it said no", "have it registered").because(Cause::SenderNotAllowed).of("beta")
+    };
+    let alpha = failed("alpha", Cause::Unreachable);
+    let told = line(&[beta, alpha]);
+    assert_eq!(told.evidence, "nobody is left to deliver: beta (sender-not-allowed), alpha (unreachable)");
+    assert_eq!((told.name, told.mark, told.cause), ("delivery", Mark::Failed, Some(Cause::SenderNotAllowed)));
+    assert_eq!((told.certainty, told.alternatives), (Some(Certainty::Ambiguous), vec![Cause::IpNotAllowed]));
+    assert_eq!(told.remedy.as_deref(), Some("have it registered"));
+}
+
+#[test]
+fn whoever_can_carry_no_text_delivers_nothing() {
+    let text = |is_partial| Check { is_partial, ..failed("beta", Cause::TemplateNotApproved) };
+    let alpha = || failed("alpha", Cause::Timeout);
+    let uz = |checks: &[Check]| judged(checks).remove(0);
+    assert_eq!(uz(&[text(true), alpha()]), told("uz", None), "another text goes");
+    assert_eq!(uz(&[text(false), alpha()]), told("uz", Some(Cause::TemplateNotApproved)));
 }

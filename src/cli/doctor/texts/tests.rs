@@ -37,13 +37,14 @@ fn each_text_goes_in_its_own_words_or_the_backends_or_not_at_all() {
 
 #[test]
 fn what_the_service_says_of_a_text_decides() {
-    use Approval::{Approved, Odd, Pending, Rejected, Unlisted};
+    use Approval::{Alike, Approved, Odd, Pending, Rejected, Unlisted};
     for (states, mark, sure, words) in [
         (&[("login", Approved), ("reset", Approved)][..], Mark::Ok, None, "approved: login, reset"),
         (&[("login", Approved), ("reset", Pending)], Mark::Failed, Some(Certainty::Certain), "reset waits for approval"),
         (&[("login", Rejected), ("reset", Approved)], Mark::Failed, Some(Certainty::Certain), "login was rejected"),
         (&[("login", Unlisted), ("reset", Approved)], Mark::Failed, Some(Certainty::Likely), "login is not among the texts there"),
         (&[("login", Odd), ("reset", Approved)], Mark::Skipped, None, "login stands in a state"),
+        (&[("login", Alike), ("reset", Approved)], Mark::Skipped, None, "login is like one that is approved"),
     ] {
         let check = judged(&format!("{LOGIN}{RESET}"), &told(states));
         assert_eq!((check.mark, check.certainty), (mark, sure), "{}", check.evidence);
@@ -96,4 +97,17 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
         assert!(check.evidence.contains(words) && !check.evidence.contains("2025550123"), "{}", check.evidence);
     }
     assert_eq!(said(&Heard::Told(false, call())).certainty, Some(Certainty::Likely));
+}
+
+#[test]
+fn a_text_is_one_of_many_until_none_is_left() {
+    use Approval::{Approved, Odd, Rejected, Unlisted};
+    let partial = |rest: &str, states: &[(&str, Approval)]| judged(rest, &told(states)).is_partial;
+    let both = format!("{LOGIN}{RESET}");
+    assert!(partial(&both, &[("login", Rejected), ("reset", Approved)]));
+    assert!(partial(&both, &[("login", Rejected), ("reset", Odd)]));
+    assert!(!partial(&both, &[("login", Rejected), ("reset", Unlisted)]));
+    let by_number = format!("{LOGIN}{RESET}ids = {{ eskiz = \"7\" }}\n");
+    assert!(partial(&by_number, &[("login", Rejected)]), "the other goes by its number");
+    assert!(!judged("templates = \"only\"\n", &told(&[])).is_partial);
 }
