@@ -82,14 +82,15 @@ fn every_recorded_reply_is_explained_as_its_case_says() {
 fn a_provider_of_the_config_gives_the_remedy_its_names() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
-    let text = "[listen]\nproxy = \"127.0.0.1:8125\"\n[vaults.local]\nembedded = { file = \"vault.age\", key_file = \"vault.key\" }\n[providers.main]\n\
+    let text = "[listen]\nproxy = \"127.0.0.1:8125\"\ncontrol = \"/run/sms/control.sock\"\n[vaults.local]\nembedded = { file = \"vault.age\", key_file = \"vault.key\" }\n[providers.main]\n\
                 dialect = \"smsc\"\ncredential = { vault = \"local\", path = \"sms/main\" }\n";
     std::fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let args = ["--provider", "main", "--config", config, "--status", "200"];
     let told = told(&args, r#"{"error":"no money","error_code":3}"#);
     let remedy = told["remedy"].as_str().unwrap();
-    assert_eq!(remedy, "top up the account behind local:sms/main at the smsc console (https://smsc.ru), then `sms-sidecar resume main`");
+    let bare = "top up the account behind local:sms/main at the smsc console (https://smsc.ru)";
+    assert_eq!(remedy, format!("{bare}, then `sms-sidecar resume main --config {config}`"));
     let output = diagnose(&["--provider", "mian", "--config", config, "--status", "200"], b"");
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.code() == Some(2) && said.contains("no provider `mian`") && said.contains("did you mean `main`"), "{said}");

@@ -65,6 +65,7 @@ impl App {
             clock: Arc::clone(&clock),
             marker: marker.clone(),
             config: file.display().to_string(),
+            has_control: loaded.listen.control.is_some(),
         };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
         let exporter = watch::Sender::new(traces::exporter(&loaded, &build)?);

@@ -34,6 +34,7 @@ impl App {
             clock: Arc::clone(&self.clock),
             marker: self.marker.clone(),
             config: self.file.display().to_string(),
+            has_control: loaded.listen.control.is_some(),
         };
         let exporter = exporter(&loaded, &self.build)?;
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body)?;

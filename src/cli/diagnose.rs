@@ -162,6 +162,7 @@ fn with_names(evidence: &Evidence<'_>, provider: &Provider, config: &Loaded, arg
         pages: Some(dialect.pages()),
         moved: dialect.has_left(&provider.base_url).then(|| dialect.base_url()),
         outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+        uncontrolled: config.listen.control.is_none(),
         ..spoken(dialect)
     };
     diagnose(evidence, &context)

@@ -15,6 +15,7 @@ use std::time::Duration;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind};
 
+pub use remedy::command;
 pub use learned::{Learned, Witness, narrowed};
 pub use settle::{Answer, Followed, Question, Suspects};
 
@@ -70,6 +71,8 @@ pub struct Context<'a> {
     pub moved: Option<&'a str>,
     /// Whether attempts leave by a way of their own (`outbound`).
     pub outbound: bool,
+    /// Whether the config has no `listen.control`, so that no command reaches the sidecar that runs with it.
+    pub uncontrolled: bool,
 }
 
 /// A vault entry.
@@ -130,6 +133,9 @@ pub struct Diagnosis {
 /// Puts evidence and surroundings together.
 pub fn diagnose(evidence: &Evidence<'_>, context: &Context<'_>) -> Diagnosis {
     let suspects = evidence.suspects();
+    let named = misshapen(evidence, context);
+    let entry = context.entry.map(|entry| Entry { fields: if named.is_empty() { entry.fields } else { &named }, ..entry });
+    let context = &Context { entry, ..*context };
     let (told, remedy) = (told(evidence, context), remedy::remedy(&suspects, evidence, context));
     let Suspects { cause, certainty, alternatives } = suspects;
     Diagnosis {
@@ -189,6 +195,19 @@ fn history(context: &Context<'_>) -> History {
     }
 }
 
+/// Whether our own part found the vault's entry wrong: the service was never asked.
+fn is_unsent(evidence: &Evidence<'_>) -> bool {
+    let about = matches!(evidence.cause, Cause::CredentialMissing | Cause::CredentialRejected);
+    about && evidence.status.is_none() && evidence.says.is_some_and(|says| !says.is_empty())
+}
+
+/// The fields of an entry that was not sent, as our own words name them.
+fn misshapen(evidence: &Evidence<'_>, context: &Context<'_>) -> Vec<String> {
+    let says = evidence.says.filter(|_| is_unsent(evidence)).unwrap_or_default();
+    let fields = context.entry.map_or(&[][..], |entry| entry.fields);
+    fields.iter().filter(|field| says.contains(&format!("`{field}`"))).cloned().collect()
+}
+
 /// Reply, credential, history.
 fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
     let reply = match (evidence.status, evidence.code) {
@@ -196,10 +215,13 @@ fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
         (Some(status), None) => format!("The {} was answered {status}", evidence.kind),
         (None, _) => evidence.cause.meaning().trim_end_matches('.').to_owned(),
     };
-    let says = evidence.says.filter(|says| !says.is_empty()).map_or_else(String::new, |says| format!(" (“{says}”)"));
+    let says = evidence.says.filter(|says| !says.is_empty());
+    let unsent = says.filter(|_| is_unsent(evidence)).map(|says| format!("Nothing was sent: {says}"));
+    let reply = unsent.clone().unwrap_or_else(|| reply + &says.map_or_else(String::new, |says| format!(" (“{says}”)")));
     let age = context.age.map_or_else(String::new, |age| format!(", known for {}", span(age)));
     let used = context.entry.filter(|_| context.version > Version(0));
-    let used = used.map(|entry| format!("it used version {} of {}{age}", context.version.0, entry.name()));
+    let verb = if unsent.is_some() { "it read" } else { "it used" };
+    let used = used.map(|entry| format!("{verb} version {} of {}{age}", context.version.0, entry.name()));
     let before = match history(context) {
         History::None => None,
         History::Worked(ago) => Some(format!("the same version was accepted {} ago", span(ago))),
@@ -208,7 +230,7 @@ fn told(evidence: &Evidence<'_>, context: &Context<'_>) -> String {
     let learned = evidence.learned.iter().map(ToString::to_string);
     let moved = context.moved.filter(|_| remedy::is_about_the_address(evidence.suspects().cause));
     let moved = moved.map(|today| format!("{} is an address that {} has left for {today}", context.base_url, context.dialect));
-    [Some(reply + &says), used, before, moved].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
+    [Some(reply), used, before, moved].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
 }
 
 impl Entry<'_> {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, Witness, history, span};
+use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, Witness, history, is_unsent, span};
 use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
@@ -15,38 +15,38 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::CredentialMissing, "put {fields} into {entry}{soon}"),
     (Cause::CredentialRejected, "get {fields} from {console} and put {them} into {entry}{soon}"),
     (Cause::CredentialExpired, "have a new credential issued at {console} and put it into {entry}{soon}"),
-    (Cause::PermissionDenied, "have {account} allowed to send SMS by API at {console}, then `sms-sidecar resume {provider}`"),
-    (Cause::AccountSuspended, "have {account} unlocked at {console}, then `sms-sidecar resume {provider}`"),
-    (Cause::BalanceEmpty, "top up {account} at {console}, then `sms-sidecar resume {provider}`"),
+    (Cause::PermissionDenied, "have {account} allowed to send SMS by API at {console}{back}"),
+    (Cause::AccountSuspended, "have {account} unlocked at {console}{back}"),
+    (Cause::BalanceEmpty, "top up {account} at {console}{back}"),
     (
         Cause::IpNotAllowed,
-        "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}; then `sms-sidecar resume {provider}`",
+        "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}{reload}{back}",
     ),
     (
         Cause::EndpointWrong,
-        "set providers.{provider}.base_url in {place} to {today} (now {base_url}), then `sms-sidecar resume {provider}`",
+        "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}",
     ),
-    (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`), then `sms-sidecar resume {provider}`"),
+    (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`){back}"),
     (
         Cause::SandboxMismatch,
         "get {fields} of a production account from {console} and put {them} into {entry}; or, if this account is meant for tests, have the recipient verified there",
     ),
     (
         Cause::TlsUntrusted,
-        "see with `curl -v {base_url}` whose certificate it is: if an authority of your own signed it, set providers.{provider}.ca_file in {place} to its PEM; if nobody announced a change, somebody may stand in between",
+        "see with `curl -v {base_url}` whose certificate it is: if an authority of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if nobody announced a change, somebody may stand in between",
     ),
-    (Cause::SenderNotAllowed, "set providers.{provider}.sender in {place} to one that {console} has approved for the account; {sender}"),
+    (Cause::SenderNotAllowed, "set providers.{provider}.sender in {place} to one that {console} has approved for the account{reload}; {sender}"),
     (
         Cause::TemplateNotApproved,
-        "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}",
+        "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}{reload}",
     ),
     (
         Cause::RecipientInvalid,
-        "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}",
+        "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}{reload}",
     ),
     (
         Cause::MessageInvalid,
-        "shorten or change the text as {dialect} demands; `sms-sidecar send --provider {provider} --to NUMBER --text TEXT` shows its answer to another",
+        "shorten or change the text as {dialect} demands; {try} shows its answer to another",
     ),
     (
         Cause::RecipientBlocked,
@@ -55,7 +55,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::Duplicate, "give every message a reference of its own, and do not repeat one within {dialect}'s time limit"),
     (
         Cause::Throttled,
-        "{provider} comes back by itself; if it happens daily, have the account's rate raised at {console}, or list another provider in [[routes]] of {config}",
+        "{provider} comes back by itself; if it happens daily, have the account's rate raised at {console}, or list another provider in [[routes]] of {config}{reload}",
     ),
     (
         Cause::ProviderFault,
@@ -63,32 +63,32 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::Unreachable,
-        "let this machine reach {base_url}{move} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {place}",
+        "let this machine reach {base_url}{move} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {place}{reload}",
     ),
     (
         Cause::Timeout,
-        "if {dialect} is often this slow, raise providers.{provider}.timeout in {place}{timeout} and the route's deadline with it",
+        "if {dialect} is often this slow, raise providers.{provider}.timeout in {place}{timeout} and the route's deadline with it{reload}",
     ),
     (
         Cause::ReplyUnreadable,
-        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}",
+        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
     ),
     (Cause::VaultUnavailable, "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails"),
     (
         Cause::RefusedByPolicy,
-        "if {provider} is paused, `sms-sidecar resume {provider}`; if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}",
+        "{paused}if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}{reload}",
     ),
     (
         Cause::NotTranslatable,
-        "list in [[routes]] of {config} a provider that can carry it: one that speaks the backend's own API, or serves the recipient's country; or have the backend leave out what only one service knows",
+        "list in [[routes]] of {config} a provider that can carry it: one that speaks the backend's own API, or serves the recipient's country{reload}; or have the backend leave out what only one service knows",
     ),
     (
         Cause::NoProvider,
-        "list in [[routes]] of {config} a provider for this call: `recipients`, `callers` and `dialects` of a route say which calls it means",
+        "list in [[routes]] of {config} a provider for this call (`recipients`, `callers` and `dialects` of a route say which calls it means){reload}",
     ),
     (
         Cause::Unexplained,
-        "look up {code} in {dialect}'s documentation and add it under [send.codes] to a description of your own (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}",
+        "look up {code} in {dialect}'s documentation and add it under [send.codes] to a description of your own (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
     ),
 ];
 
@@ -99,10 +99,20 @@ const MISTYPED: &str =
 const CHANGED_THERE: &str =
     "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
 
+/// The vault's own value cannot be right, and was not sent.
+const MISSHAPEN: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
+
+/// A command as it can be pasted: with the config where that is not at the default path.
+pub fn command(words: &str, config: &str) -> String {
+    let at = if config.is_empty() || config == CONFIG { String::new() } else { format!(" --config {config}") };
+    format!("`sms-sidecar {words}{at}`")
+}
+
 /// The sentence for this cause, filled.
 pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
     let listed = REMEDIES.iter().find(|(cause, _)| *cause == suspects.cause).map_or("", |(_, words)| *words);
     let words = match (suspects.cause, history(context)) {
+        (Cause::CredentialRejected, _) if is_unsent(evidence) => MISSHAPEN,
         (Cause::CredentialRejected, History::OlderWorked(_)) => MISTYPED,
         (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
         _ => listed,
@@ -150,11 +160,28 @@ fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_
             format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, place(context))
         }),
         "place" => place(context),
+        "back" | "reload" | "try" | "paused" => by_control(hole, context),
         "soon" if is_read_again(context) => "; tried at once, no restart".to_owned(),
         "now" | "soon" => String::new(),
         "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", limit(now))),
         _ => return None,
     })
+}
+
+/// What a command of ours does, or what does it where the config opens no socket for commands.
+fn by_control(hole: &str, context: &Context<'_>) -> String {
+    let provider = if context.provider.is_empty() { PROVIDER } else { context.provider };
+    let command = |words: &str| command(words, context.config);
+    match (hole, context.uncontrolled) {
+        ("back", false) => format!(", then {}", command(&format!("resume {provider}"))),
+        ("back", true) => "; it comes back by itself within its `recheck`".to_owned(),
+        ("reload", false) => format!(", then {}", command("reload")),
+        ("reload", true) => ", then send the sidecar a HUP (`kill -HUP PID`)".to_owned(),
+        ("try", false) => command(&format!("send --provider {provider} --to NUMBER --text TEXT")),
+        ("try", true) => command(&format!("doctor --provider {provider} --send-to NUMBER --text TEXT")),
+        ("paused", false) => format!("if {provider} is paused, {}; ", command(&format!("resume {provider}"))),
+        _ => String::new(),
+    }
 }
 
 /// Whether a changed entry is seen by itself; a process's own environment is not, nor what only the backend has.
@@ -275,7 +302,7 @@ mod tests {
             says: None,
             learned: &[],
         };
-        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE]) {
+        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE, MISSHAPEN]) {
             fill(words, |hole| {
                 let known = about(hole, Cause::Unexplained, &evidence, &Context::default());
                 assert!(known.is_some() || !value(hole, &evidence, &Context::default()).is_empty(), "{hole} in {words}");

@@ -38,6 +38,7 @@ fn context(fields: &[String]) -> Context<'_> {
         pages: None,
         moved: None,
         outbound: false,
+        uncontrolled: false,
     }
 }
 
@@ -198,11 +199,11 @@ fn a_remedy_names_the_page_the_line_and_the_address() {
         told(&[seen], context(&fields)),
         "have 203.0.113.7, the address they see us come from, added to the account's list at the playmobile console \
          (https://cabinet.example/lists), or let attempts leave from one that is on it: set providers.playmobile.outbound.source_address \
-         (or .proxy) in /etc/sms-sidecar/config.toml:23; then `sms-sidecar resume playmobile`"
+         (or .proxy) in /etc/sms-sidecar/config.toml:23, then `sms-sidecar reload`, then `sms-sidecar resume playmobile`"
     );
     let set = told(&[], Context { outbound: true, line: 0, ..context(&fields) });
     assert!(set.starts_with("have this server's public address added"), "{set}");
-    assert!(set.contains("config.toml (the way out that is set there now is not on it either);"), "{set}");
+    assert!(set.contains("config.toml (the way out that is set there now is not on it either),"), "{set}");
 }
 
 #[test]
@@ -222,4 +223,61 @@ fn an_address_that_the_service_has_left_is_told_where_the_address_can_be_it() {
     let lost = told(Cause::Unreachable);
     assert!(lost.remedy.contains("to playmobile's address of today, https://send.example/new"), "{lost}");
     assert!(!told(Cause::BalanceEmpty).evidence.contains("192.0.2.1"));
+}
+
+#[test]
+fn commands_run_as_printed_wherever_the_config_is() {
+    let fields = fields();
+    let told = |cause, context: Context<'_>| diagnose(&evidence(cause), &context).remedy;
+    let elsewhere = || Context { config: "/srv/sms.toml", ..context(&fields) };
+    let ending = |cause, ending: &str| {
+        let said = told(cause, elsewhere());
+        assert!(said.ends_with(ending), "{said}");
+    };
+    ending(Cause::BalanceEmpty, ", then `sms-sidecar resume playmobile --config /srv/sms.toml`");
+    ending(Cause::EndpointWrong, ", then `sms-sidecar reload --config /srv/sms.toml`, then `sms-sidecar resume playmobile --config /srv/sms.toml`");
+    let send = "`sms-sidecar send --provider playmobile --to NUMBER --text TEXT --config /srv/sms.toml`";
+    assert!(told(Cause::MessageInvalid, elsewhere()).contains(send));
+    for cause in Cause::ALL {
+        let said = told(*cause, Context { uncontrolled: true, ..elsewhere() });
+        for command in ["sms-sidecar resume", "sms-sidecar reload", "sms-sidecar send"] {
+            assert!(!said.contains(command), "no socket takes it: {said}");
+        }
+    }
+    let bare = |cause| told(cause, Context { uncontrolled: true, ..context(&fields) });
+    assert!(bare(Cause::BalanceEmpty).ends_with("; it comes back by itself within its `recheck`"));
+    assert!(bare(Cause::EndpointWrong).contains(", then send the sidecar a HUP (`kill -HUP PID`); it comes back"));
+}
+
+#[test]
+fn whatever_changes_the_config_says_that_it_must_be_read_again() {
+    let fields = fields();
+    for cause in Cause::ALL {
+        let said = diagnose(&evidence(*cause), &context(&fields)).remedy;
+        let changes = ["base_url in", "outbound.", ".timeout in", "[[routes]]", "ca_file", ".sender in", "[templates.", "operations", "`dialects` names"];
+        assert_eq!(changes.iter().any(|key| said.contains(key)), said.contains("`sms-sidecar reload`"), "{cause}: {said}");
+    }
+}
+
+#[test]
+fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() {
+    let fields = fields();
+    let says = Some("the vault's field `password` has a blank at its beginning or end");
+    let unsent = Evidence { status: None, code: None, says, ..evidence(Cause::CredentialRejected) };
+    let told = diagnose(&unsent, &context(&fields));
+    assert_eq!(
+        told.evidence,
+        "Nothing was sent: the vault's field `password` has a blank at its beginning or end; it read version 3 of local:sms/playmobile, known for 2 h"
+    );
+    assert_eq!(
+        told.remedy,
+        "put password as the playmobile console shows it into local:sms/playmobile: `sms-sidecar vault set --config /etc/sms-sidecar/config.toml \
+         --vault local sms/playmobile password`; tried at once, no restart"
+    );
+    let older = diagnose(&unsent, &Context { accepted: Some((Duration::from_mins(1), Version(2))), ..context(&fields) });
+    assert_eq!(older.remedy, told.remedy, "it never came to the service");
+    let missing = Evidence { cause: Cause::CredentialMissing, says: Some("no entry `sms/tk`"), ..unsent };
+    let told = diagnose(&missing, &Context { version: Version(0), ..context(&fields) });
+    assert_eq!(told.evidence, "Nothing was sent: no entry `sms/tk`");
+    assert!(told.remedy.starts_with("put username and password into local:sms/playmobile: `sms-sidecar vault set"), "{told}");
 }

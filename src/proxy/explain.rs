@@ -34,10 +34,13 @@ impl Proxy {
             says: None,
             learned: &[],
         };
-        let config = || sending.call.world.links.values().next().map_or("", |link| &link.around.config);
+        let around = sending.call.world.links.values().next().map(|link| &link.around);
         match sending.concerned(cause) {
             Some(link) => about(link, link.newest().version, &evidence, self.now()),
-            None => diagnose(&evidence, &Context { config: config(), ..Context::default() }),
+            None => {
+                let (config, uncontrolled) = around.map_or(("", false), |around| (&*around.config, !around.has_control));
+                diagnose(&evidence, &Context { config, uncontrolled, ..Context::default() })
+            }
         }
     }
 }
@@ -78,6 +81,7 @@ pub(super) fn about(link: &Link, version: Version, evidence: &Evidence<'_>, now:
         pages: Some(provider.dialect.pages()),
         moved: provider.dialect.has_left(&provider.base_url).then(|| provider.dialect.base_url()),
         outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+        uncontrolled: !link.around.has_control,
     };
     diagnose(evidence, &context)
 }

@@ -29,6 +29,8 @@ pub(super) struct Around {
     pub(super) clock: Arc<dyn Clock>,
     /// As the operator names it.
     pub(super) config: Arc<str>,
+    /// Whether it opens a socket for commands.
+    pub(super) has_control: bool,
 }
 
 impl Around {

@@ -77,6 +77,8 @@ pub struct Parts {
     pub marker: String,
     /// The config as the operator names it, for remedies.
     pub config: String,
+    /// Whether that config opens a socket for commands, for remedies too.
+    pub has_control: bool,
 }
 
 /// Why a pipeline cannot be made.
@@ -275,6 +277,7 @@ impl Carrier for Proxy {
 fn world(settings: Settings, vaults: &vault::Settings, parts: &Parts, body: usize, old: Option<&World>) -> Result<World, BuildError> {
     let around = Around {
         config: parts.config.as_str().into(),
+        has_control: parts.has_control,
         keeper: Arc::clone(&parts.keeper),
         telemetry: Arc::clone(&parts.telemetry),
         clock: Arc::clone(&parts.clock),

@@ -207,6 +207,8 @@ describe('a config or vault that is broken', () => {
       const report = await doctor(written(made));
       names(report, 'twilio', 'fields', 'credential-rejected');
       assert.match(named(report, 'fields').evidence, words);
+      assert.match(named(report, 'fields').evidence, /^Nothing was sent: /);
+      assert.match(named(report, 'fields').remedy, /^put (account_sid|auth_token|account_sid and auth_token) as the twilio console .* shows (it|them) into local:twilio: write the files/);
       assert.ok(made.fake.received.every(({ headers }) => !headers.authorization), 'it was sent all the same');
     });
   }
@@ -481,11 +483,17 @@ describe('an account that is broken', () => {
 
   test('texts that the service has approved, in whichever way it writes their changing part', async (t) => {
     const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
-    for (const listed of [loginAs('service'), loginAs('reklama'), [...loginAs('rejected'), ...loginAs('service')], [{ id: 1, original_text: '1port  ilovasiga kirish kodi: 12345 ', status: 'service' }]]) {
+    for (const listed of [loginAs('service'), loginAs('reklama'), [...loginAs('rejected'), ...loginAs('service')]]) {
       made.fake.templates = listed;
       const report = await doctor(written(made));
       assert.deepEqual([named(report, 'template').result, report.exit_code], ['ok', 0], named(report, 'template').evidence);
       assert.match(named(report, 'template').evidence, /by GET \/user\/templates, approved: login/);
+    }
+    for (const listed of [[{ id: 1, original_text: '1port  ilovasiga kirish kodi: 12345 ', status: 'service' }], loginAs('service', '%w ilovasiga kirish kodi: %d').map((one) => ({ ...one, original_text: '1port ilovasiga kirish kodi: 4711' }))]) {
+      made.fake.templates = listed;
+      const report = await doctor(written(made));
+      assert.deepEqual([named(report, 'template').result, report.exit_code], ['skipped', 0], 'an example says nothing of other words');
+      assert.match(named(report, 'template').evidence, /login is like one that is approved/);
     }
   });
 
@@ -506,6 +514,7 @@ describe('an account that is broken', () => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));
     names(report, 'eskiz', 'template', 'template-not-approved');
+    assert.equal(named(report, 'delivery').evidence, 'nobody is left to deliver: eskiz (template-not-approved)');
   });
 
   test('a text without its approved form is a warning, all of them is ok', async (t) => {
@@ -557,8 +566,11 @@ describe('a probe that was never seen to work', () => {
   test('runs with --yes, and sends nothing', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await doctor(written(made), '--yes');
-    assert.equal(named(report, 'credential').result, 'ok');
-    assert.match(named(report, 'credential').evidence, /POST \/send was answered with it; that this proves it was never seen/);
+    for (const check of ['credential', 'addresses']) {
+      assert.equal(named(report, check).result, 'skipped', check);
+      assert.match(named(report, check).evidence, /POST \/send was answered with it; that this proves anything was never seen/);
+    }
+    assert.match(named(report, 'delivery').evidence, /not known: credential, .*addresses/);
     assert.equal(made.fake.delivered.length, 0);
     assert.deepEqual(JSON.parse(made.fake.received[0].body), { messages: [] });
   });

@@ -81,7 +81,7 @@ impl Stage {
         let telemetry =
             Arc::new(Telemetry::new(&registry, &shape(&loaded, &loaded.listen, &Build::default()), Arc::clone(&shared)).unwrap());
         let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
-        let parts = Parts { keeper, telemetry, clock: shared, marker: "test-marker".into(), config: "test.toml".into() };
+        let parts = Parts { keeper, telemetry, clock: shared, marker: "test-marker".into(), config: "test.toml".into(), has_control: true };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
         let stage = Self { proxy: Arc::new(proxy), loaded, parts, clock, registry, vault };
         for provider in &stage.loaded.proxy.providers {

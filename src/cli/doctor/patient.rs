@@ -17,6 +17,7 @@ pub(super) struct Patient<'a> {
     pub(super) provider: &'a Provider,
     /// The config as the operator names it.
     config: &'a str,
+    uncontrolled: bool,
     kept: Kept,
     fields: Vec<String>,
     /// 0: no credential was read.
@@ -27,7 +28,7 @@ impl<'a> Patient<'a> {
     pub(super) fn new(provider: &'a Provider, loaded: &Loaded, config: &'a str) -> Self {
         let source = provider.credential.as_ref().and_then(|reference| loaded.vault.sources.get(&reference.vault));
         let fields = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-        Self { provider, config, kept: kept(source), fields, version: Version(0) }
+        Self { provider, config, uncontrolled: loaded.listen.control.is_none(), kept: kept(source), fields, version: Version(0) }
     }
 
     /// Whether its address is one that the service has left.
@@ -79,6 +80,7 @@ impl<'a> Patient<'a> {
             pages: Some(provider.dialect.pages()),
             moved: self.has_left().then(|| provider.dialect.base_url()),
             outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+            uncontrolled: self.uncontrolled,
             ..Context::default()
         };
         diagnose(evidence, &context)

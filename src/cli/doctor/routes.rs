@@ -101,7 +101,8 @@ fn stop(loaded: &Loaded, config: &str, stopped: &Stopped) -> Check {
     }
     let (kind, certainty, cause) = (Kind::Send, Certainty::Certain, stopped.cause);
     let evidence = Evidence { kind, cause, certainty, alternatives: &[], status: None, code: None, says: Some(&says), learned: &[] };
-    let context = Context { dialect: spoken.unwrap_or_default(), config, ..Context::default() };
+    let uncontrolled = loaded.listen.control.is_none();
+    let context = Context { dialect: spoken.unwrap_or_default(), config, uncontrolled, ..Context::default() };
     Check::diagnosed("calls", diagnose(&evidence, &context))
 }
 
