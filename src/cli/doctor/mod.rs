@@ -87,10 +87,10 @@ async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     };
     let providers = chosen(args, &loaded)?;
     let agreed = agreed(args, &providers)?;
-    let running = Running::find(&loaded.listen).await;
     let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
     let keeper = Keeper::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let config = args.config.display().to_string();
+    let running = Running::find(&loaded.listen, &config).await;
     let examiner = Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
     let mut checks = vec![configured(args, &loaded), beside(&running)];
     progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::WHOLE.as_secs()));

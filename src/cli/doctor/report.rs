@@ -13,10 +13,25 @@ pub(super) fn lines(checks: &[Check]) -> String {
         if let Some(about) = group.first().map(|check| &check.about).filter(|about| !about.is_empty()) {
             lines.push(about.clone());
         }
-        lines.extend(group.iter().map(line));
+        lines.extend(group.iter().enumerate().filter_map(|(at, check)| told_once(group, at, check)));
     }
     lines.push(summary(checks));
     lines.join("\n")
+}
+
+/// What is not known for one reason stands in one line, where the last of it would: what it refers to is read before.
+fn told_once(group: &[Check], at: usize, check: &Check) -> Option<String> {
+    let same = |other: &&Check| other.mark == Mark::Skipped && check.mark == Mark::Skipped && other.evidence == check.evidence;
+    let names: Vec<&str> = group.iter().filter(same).map(|check| check.name).collect();
+    let is_told_later = group.iter().skip(at + 1).any(|other| same(&other));
+    match names.as_slice() {
+        _ if is_told_later => None,
+        [] | [_] => Some(line(check)),
+        names => {
+            let style = style(check.mark);
+            Some(format!("  {style}{:7}{style:#}  {}: {}", check.mark.as_str(), names.join(", "), check.evidence))
+        }
+    }
 }
 
 fn line(check: &Check) -> String {
@@ -91,6 +106,17 @@ mod tests {
         let told = anstream::adapter::strip_str(&lines(&checks)).to_string();
         let expected = "  ok       config         c.toml is sound\nalpha\n  failed   credential     credential-rejected: it said no\n                          → put another in\n  skipped  balance        not known\n3 checks: 1 failed, 0 with a warning, 1 not known, 1 ok";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_not_known_for_one_reason_is_one_line_after_the_reason() {
+        let unknown = |name| Check::skipped(name, "not known, as `credential` says").of("alpha");
+        let (lead, other) = (Check::skipped("credential", "left out").of("alpha"), Check::skipped("sender", "not told").of("alpha"));
+        let checks = [unknown("endpoint"), lead, unknown("account"), unknown("balance"), other, unknown("account").of("beta")];
+        let told = anstream::adapter::strip_str(&lines(&checks)).to_string();
+        let expected = "alpha\n  skipped  credential     left out\n  skipped  endpoint, account, balance: not known, as `credential` says\n  skipped  sender         not told\nbeta\n  skipped  account        not known, as `credential` says\n6 checks: 0 failed, 0 with a warning, 6 not known, 0 ok";
+        assert_eq!(told, expected);
+        assert_eq!(json(&checks, None)["checks"].as_array().map(Vec::len), Some(6), "a program reads each");
     }
 
     #[test]

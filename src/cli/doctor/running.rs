@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::cli::control::exchange;
 use crate::cli::doctor::check::{Check, Mark};
 use crate::cli::doctor::routes::grouped;
+use crate::diagnosis::command;
 use crate::dialect::Outgoing;
 use crate::net::Listen;
 use crate::net::Upstream;
@@ -29,6 +30,8 @@ const LARGEST: usize = 8 << 20;
 pub(super) struct Running {
     status: Option<Value>,
     samples: Option<Vec<Sample>>,
+    /// The config as the operator names it.
+    config: String,
 }
 
 /// One line of `/metrics`.
@@ -53,13 +56,13 @@ pub(super) struct Stopped {
 
 impl Running {
     /// Asks where the config says one would listen.
-    pub(super) async fn find(listen: &Listen) -> Self {
+    pub(super) async fn find(listen: &Listen, config: &str) -> Self {
         let status = async {
             let socket = listen.control.as_deref()?;
             timeout(LIMIT, exchange(socket, Method::GET, "/status", &Value::Null)).await.ok()?.ok().map(|(_, status)| status)
         };
         let (status, samples) = tokio::join!(status, metrics(listen));
-        Self { status, samples }
+        Self { status, samples, config: config.to_owned() }
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -94,15 +97,17 @@ impl Running {
         let told = self.provider(provider)?;
         let standing = told.get("standing")?.as_str()?;
         let cause = told.get("cause").and_then(Value::as_str).and_then(|word| word.parse::<Cause>().ok());
+        let resume = command(&format!("resume {provider}"), &self.config);
         let check = match standing {
-            "open" => Check::ok("standing", "the running sidecar sends through it"),
-            "paused" => Check::warning("standing", "it is paused by hand", format!("`sms-sidecar resume {provider}`"))
-                .because(Cause::RefusedByPolicy),
-            other => Check::warning(
-                "standing",
-                format!("the running sidecar passes it over: it is {other}"),
-                format!("it comes back by itself once that is mended; `sms-sidecar resume {provider}` makes it at once"),
-            ),
+            "open" => used(told),
+            "paused" => Check::warning("standing", "it is paused by hand", resume).because(Cause::RefusedByPolicy),
+            other => {
+                let word = |key: &str| told.get(key).and_then(Value::as_str).filter(|word| !word.is_empty());
+                let seen = word("evidence").map_or_else(String::new, |evidence| format!(". {evidence}"));
+                let back = || format!("it comes back by itself once that is mended; {resume} makes it at once");
+                let evidence = format!("the running sidecar passes it over: it is {other}{seen}");
+                Check::warning("standing", evidence, word("remedy").map_or_else(back, str::to_owned))
+            }
         };
         Some(match cause {
             Some(cause) => check.because(cause),
@@ -132,6 +137,18 @@ impl Running {
     fn one(&self, name: &str, provider: &str) -> Option<f64> {
         let fits = |sample: &&Sample| sample.name == name && sample.labels.get("provider").is_some_and(|label| label == provider);
         self.samples.as_ref()?.iter().find(fits).map(|sample| sample.value)
+    }
+}
+
+/// What an open provider was used for.
+fn used(told: &Value) -> Check {
+    let number = |key: &str| told.get("day").and_then(|day| day.get(key)).and_then(Value::as_u64);
+    let has_none = told.get("credential_version").and_then(Value::as_u64) == Some(0) && told.get("credential").is_some_and(Value::is_string);
+    match (has_none, number("sent"), number("seconds")) {
+        (true, ..) => Check::skipped("standing", "the running sidecar has read no credential for it yet, and sends nothing through it"),
+        (false, Some(0), Some(86_400..)) => Check::ok("standing", "it is open in the running sidecar, and was not tried in the last day"),
+        (false, Some(0), _) => Check::ok("standing", "it is open in the running sidecar, and was not tried since the start"),
+        _ => Check::ok("standing", "the running sidecar sends through it"),
     }
 }
 
@@ -192,7 +209,7 @@ mod tests {
     const PAGE: &str = "# HELP sms_sidecar_calls_total Calls.\nsms_sidecar_calls_total{dialect=\"a\",door=\"absolute\",verdict=\"accepted\"} 3\nsms_sidecar_calls_total{dialect=\"a\",door=\"control\",verdict=\"accepted\"} 5\nsms_sidecar_credential_age_seconds{provider=\"alpha\"} 90.5\nother_metric 7\nsms_sidecar_config_timestamp_seconds 1.5e9\n";
 
     fn running(status: Value) -> Running {
-        Running { status: Some(status), samples: Some(samples(PAGE)) }
+        Running { status: Some(status), samples: Some(samples(PAGE)), config: "c.toml".to_owned() }
     }
 
     #[test]
@@ -230,6 +247,26 @@ mod tests {
         );
         assert_eq!(running.spent("b"), Some(2.5));
     }
+
+    #[test]
+    fn a_standing_says_whether_it_was_tried_and_what_to_do() {
+        let open = |more: Value| {
+            let mut told = json!({ "provider": "a", "standing": "open", "credential": "v:a", "credential_version": 1 });
+            told.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            running(json!({ "providers": [told] })).standing("a").unwrap().evidence
+        };
+        assert_eq!(open(json!({ "day": { "sent": 3, "seconds": 60 } })), "the running sidecar sends through it");
+        assert!(open(json!({ "day": { "sent": 0, "seconds": 60 } })).ends_with("not tried since the start"));
+        assert!(open(json!({ "day": { "sent": 0, "seconds": 86_400 } })).ends_with("not tried in the last day"));
+        assert!(open(json!({ "credential_version": 0 })).contains("has read no credential for it yet"));
+        let one = |more: Value| running(json!({ "providers": [more] })).standing("a").unwrap();
+        let aside = one(json!({ "provider": "a", "standing": "aside", "cause": "balance-empty", "evidence": "The send was answered 402", "remedy": "top up" }));
+        assert_eq!(aside.remedy.as_deref(), Some("top up"));
+        assert!(aside.evidence.ends_with("it is aside. The send was answered 402"), "{}", aside.evidence);
+        let paused = one(json!({ "provider": "a", "standing": "paused" }));
+        assert_eq!(paused.remedy.as_deref(), Some("`sms-sidecar resume a --config c.toml`"));
+    }
+
     #[test]
     fn only_the_backends_calls_that_stopped_here_since_the_load_count() {
         let call = |at: &str, door: &str, dialect: Value, verdict: &str, cause: Value| json!({ "at": at, "door": door, "dialect": dialect, "verdict": verdict, "cause": cause });

@@ -61,7 +61,7 @@ fn shape(patient: &Patient<'_>, problems: &[ShapeProblem], odd: &[String]) -> Ch
     let told = |problem: &ShapeProblem| format!("`{}` {}", problem.field, problem.what);
     let names: Vec<&str> = patient.provider.dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
     match (problems, odd) {
-        ([], []) => Check::ok("fields", format!("{} are there, in a shape that can be right", names.join(", "))),
+        ([], []) => Check::ok("fields", present(&names)),
         ([], odd) => Check::warning("fields", odd.join("; "), "look at these fields: a value copied by hand often brings such a mistake"),
         (problems, _) => {
             let missing = problems.iter().all(|problem| problem.what.contains("missing") || problem.what.contains("empty"));
@@ -70,6 +70,11 @@ fn shape(patient: &Patient<'_>, problems: &[ShapeProblem], odd: &[String]) -> Ch
             patient.ours("fields", cause, &says)
         }
     }
+}
+
+fn present(names: &[&str]) -> String {
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!("{} {verb} there, in a shape that can be right", names.join(", "))
 }
 
 /// Two fields with one value: somebody pasted the same twice.
@@ -124,6 +129,12 @@ fn files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
 mod tests {
     use super::*;
     use crate::cli::doctor::check::Mark;
+
+    #[test]
+    fn one_field_is_and_two_are() {
+        assert_eq!(present(&["key"]), "key is there, in a shape that can be right");
+        assert_eq!(present(&["user", "key"]), "user, key are there, in a shape that can be right");
+    }
 
     #[test]
     fn an_age_says_who_knows_it() {
