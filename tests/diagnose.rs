@@ -123,6 +123,8 @@ fn what_can_be_no_reply_is_refused_and_says_why() {
     for (args, body, wanted) in [
         ("--dialect twillio --status 401", "", "did you mean `twilio`"),
         ("--status 401", "", "--dialect"),
+        ("--status 401", "", "the dialects are aws-sns, eskiz,"),
+        ("--dialect nothing --status 401", "", "`aws-sns`, `eskiz`"),
         ("--dialect twilio", "", "--status"),
         ("--dialect twilio --status 99", "", "from 100 to 599"),
         ("--dialect twilio --status abc", "", "from 100 to 599"),
@@ -137,6 +139,33 @@ fn what_can_be_no_reply_is_refused_and_says_why() {
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args}: {said}");
         assert!(said.contains(wanted) && output.stdout.is_empty(), "{args}: {said}");
+    }
+}
+
+#[test]
+fn the_whole_of_what_curl_showed_is_a_reply() {
+    let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n\r\n{\"code\":20003,\"message\":\"Authenticate\"}\n";
+    let alone = r#"{"code":20003,"message":"Authenticate"}"#;
+    let expected = told(&["--dialect", "twilio", "--status", "401"], alone);
+    assert!(expected["evidence"].as_str().unwrap().contains("code 20003"), "{expected}");
+    assert_eq!(told(&["--dialect", "twilio"], whole), expected);
+    assert_eq!(told(&["--dialect", "twilio", "--status", "401"], whole), expected);
+    let other = told(&["--dialect", "twilio", "--status", "500"], whole);
+    assert!(other["evidence"].as_str().unwrap().contains("500"), "the option decides: {other}");
+}
+
+#[test]
+fn what_is_no_body_of_theirs_is_said_to_be_none() {
+    for (body, odd) in [
+        ("{ code: 20003, message: 'Authenticate' }", true),
+        (r#"{"code":20003,"message":"Authenticate"}"#, false),
+        ("", false),
+        ("<html></html>", false),
+    ] {
+        let output = diagnose(&["--dialect", "twilio", "--status", "401"], body.as_bytes());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        assert_eq!(said.contains("the body is not JSON") && said.contains("paste the body alone"), odd, "{body}: {said}");
     }
 }
 

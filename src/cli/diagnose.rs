@@ -2,6 +2,8 @@
 //! the pipeline. Asks nobody, reads no vault; what only the pipeline can know (its clock beside the
 //! reply's date, a credential's history) is left out. It refuses what cannot be a reply.
 
+mod pasted;
+
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -25,6 +27,9 @@ const LARGEST: u64 = 1 << 20;
 /// What stands for the message's reference, where a service gives no id of its own.
 const REFERENCE: &str = "reference";
 
+/// For a body that holds no code that anybody could read.
+const ODD: &str = "the body is not JSON, so no code was read in it; paste the body alone, as the service sent it";
+
 /// A reply, and who gave it.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -33,15 +38,15 @@ const REFERENCE: &str = "reference";
 )]
 pub(crate) struct Args {
     /// Which service's reply it is; `sms-sidecar dialects` lists them. Left out: the provider's.
-    #[arg(long, value_name = "NAME", required_unless_present = "provider")]
+    #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
     /// What was asked: a message, a token, or anything about the account.
     #[arg(long, value_enum, default_value = "send")]
     operation: Asked,
-    /// The reply's HTTP status.
+    /// The reply's HTTP status. Left out: the one of the head that was pasted with the body, as `curl -i` shows it.
     #[arg(long, value_name = "CODE", value_parser = status)]
-    status: StatusCode,
-    /// A header of the reply, as "Name: value"; may be given again.
+    status: Option<StatusCode>,
+    /// A header of the reply, as "Name: value"; may be given again. Left out: those of the head.
     #[arg(long, value_name = "K: V", value_parser = header)]
     header: Vec<(HeaderName, HeaderValue)>,
     /// Name this provider, its vault entry and its place in the config in the remedy.
@@ -71,8 +76,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(loaded).transpose()?;
     let provider = config.as_ref().zip(args.provider.as_deref()).map(|(config, name)| account(config, name)).transpose()?;
     let dialect = dialect(args, config.as_ref(), provider)?;
-    let reply = Reply { status: args.status, headers: headers(&args.header), body: body()? };
+    let reply = reply(args)?;
     let finding = finding(&dialect, args.operation, &reply)?;
+    if finding.code.is_none() && finding.outcome.cause().is_some() && pasted::is_odd(&reply.body) {
+        out::note(ODD);
+    }
     let told = explained(&finding, args, &reply, |evidence| match provider.zip(config.as_ref()) {
         Some((provider, config)) => with_names(evidence, provider, config, args),
         None => diagnose(evidence, &Context { pages: Some(dialect.pages()), ..spoken(&dialect) }),
@@ -90,17 +98,27 @@ fn account<'a>(config: &'a Loaded, name: &str) -> anyhow::Result<&'a Provider> {
 
 fn dialect(args: &Args, config: Option<&Loaded>, provider: Option<&Provider>) -> anyhow::Result<Arc<Dialect>> {
     let own = provider.map(|provider| Arc::clone(&provider.dialect));
-    let Some(name) = &args.dialect else { return own.context("neither --dialect nor --provider is given") };
+    let catalog = || -> anyhow::Result<Catalog> {
+        Ok(match config {
+            Some(config) => config.proxy.catalog.clone(),
+            None => Catalog::load(&dialects::sources(args.dialects.as_deref())?).0,
+        })
+    };
+    let Some(name) = &args.dialect else {
+        if let Some(own) = own {
+            return Ok(own);
+        }
+        let catalog = catalog()?;
+        let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
+        bail!("neither --dialect nor --provider says whose reply it is; the dialects are {}", known.join(", "));
+    };
     if let Some(own) = own {
         if own.name != *name {
             bail!("the provider speaks {}, not {name}; leave --dialect out", own.name);
         }
         return Ok(own);
     }
-    let catalog = match config {
-        Some(config) => config.proxy.catalog.clone(),
-        None => Catalog::load(&dialects::sources(args.dialects.as_deref())?).0,
-    };
+    let catalog = catalog()?;
     catalog.get(name).cloned().with_context(|| dialects::unknown(name, &catalog))
 }
 
@@ -196,6 +214,16 @@ fn sheet(finding: &Finding, told: Option<&Diagnosis>) -> String {
     .join("\n")
 }
 
+/// What was pasted, and what the options say of it.
+fn reply(args: &Args) -> anyhow::Result<Reply> {
+    let pasted = pasted::read(&body()?);
+    let status = args.status.or(pasted.status).context(
+        "no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it",
+    )?;
+    let headers = if args.header.is_empty() { pasted.headers } else { headers(&args.header) };
+    Ok(Reply { status, headers, body: pasted.body })
+}
+
 fn headers(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
@@ -207,7 +235,7 @@ fn headers(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
 fn body() -> anyhow::Result<Bytes> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        out::note("paste the reply's body, then press Ctrl-D");
+        out::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
     }
     let mut body = Vec::new();
     input.lock().take(LARGEST + 1).read_to_end(&mut body).context("the reply's body cannot be read from standard input")?;
