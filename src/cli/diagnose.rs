@@ -217,9 +217,10 @@ fn sheet(finding: &Finding, told: Option<&Diagnosis>) -> String {
 /// What was pasted, and what the options say of it.
 fn reply(args: &Args) -> anyhow::Result<Reply> {
     let pasted = pasted::read(&body()?);
-    let status = args.status.or(pasted.status).context(
-        "no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it",
-    )?;
+    let status = args
+        .status
+        .or(pasted.status)
+        .context("no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it")?;
     let headers = if args.header.is_empty() { pasted.headers } else { headers(&args.header) };
     Ok(Reply { status, headers, body: pasted.body })
 }

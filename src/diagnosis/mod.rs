@@ -15,8 +15,8 @@ use std::time::Duration;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Kind};
 
-pub use remedy::command;
 pub use learned::{Learned, Witness, narrowed};
+pub use remedy::command;
 pub use settle::{Answer, Followed, Question, Suspects};
 
 /// What an attempt brought to light.

@@ -22,10 +22,7 @@ const REMEDIES: &[(Cause, &str)] = &[
         Cause::IpNotAllowed,
         "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}{reload}{back}",
     ),
-    (
-        Cause::EndpointWrong,
-        "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}",
-    ),
+    (Cause::EndpointWrong, "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}"),
     (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`){back}"),
     (
         Cause::SandboxMismatch,
@@ -35,7 +32,10 @@ const REMEDIES: &[(Cause, &str)] = &[
         Cause::TlsUntrusted,
         "see with `curl -v {base_url}` whose certificate it is: if an authority of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if nobody announced a change, somebody may stand in between",
     ),
-    (Cause::SenderNotAllowed, "set providers.{provider}.sender in {place} to one that {console} has approved for the account{reload}; {sender}"),
+    (
+        Cause::SenderNotAllowed,
+        "set providers.{provider}.sender in {place} to one that {console} has approved for the account{reload}; {sender}",
+    ),
     (
         Cause::TemplateNotApproved,
         "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}{reload}",
@@ -44,10 +44,7 @@ const REMEDIES: &[(Cause, &str)] = &[
         Cause::RecipientInvalid,
         "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}{reload}",
     ),
-    (
-        Cause::MessageInvalid,
-        "shorten or change the text as {dialect} demands; {try} shows its answer to another",
-    ),
+    (Cause::MessageInvalid, "shorten or change the text as {dialect} demands; {try} shows its answer to another"),
     (
         Cause::RecipientBlocked,
         "nothing to repair: the person opted out at {dialect} and has to opt in again there; nobody else is asked in its place",

@@ -235,7 +235,10 @@ fn commands_run_as_printed_wherever_the_config_is() {
         assert!(said.ends_with(ending), "{said}");
     };
     ending(Cause::BalanceEmpty, ", then `sms-sidecar resume playmobile --config /srv/sms.toml`");
-    ending(Cause::EndpointWrong, ", then `sms-sidecar reload --config /srv/sms.toml`, then `sms-sidecar resume playmobile --config /srv/sms.toml`");
+    ending(
+        Cause::EndpointWrong,
+        ", then `sms-sidecar reload --config /srv/sms.toml`, then `sms-sidecar resume playmobile --config /srv/sms.toml`",
+    );
     let send = "`sms-sidecar send --provider playmobile --to NUMBER --text TEXT --config /srv/sms.toml`";
     assert!(told(Cause::MessageInvalid, elsewhere()).contains(send));
     for cause in Cause::ALL {
@@ -254,7 +257,17 @@ fn whatever_changes_the_config_says_that_it_must_be_read_again() {
     let fields = fields();
     for cause in Cause::ALL {
         let said = diagnose(&evidence(*cause), &context(&fields)).remedy;
-        let changes = ["base_url in", "outbound.", ".timeout in", "[[routes]]", "ca_file", ".sender in", "[templates.", "operations", "`dialects` names"];
+        let changes = [
+            "base_url in",
+            "outbound.",
+            ".timeout in",
+            "[[routes]]",
+            "ca_file",
+            ".sender in",
+            "[templates.",
+            "operations",
+            "`dialects` names",
+        ];
         assert_eq!(changes.iter().any(|key| said.contains(key)), said.contains("`sms-sidecar reload`"), "{cause}: {said}");
     }
 }

@@ -84,8 +84,7 @@ impl Dialect {
         let alike = Regex::new(&texts.pattern(text, &format!("{}|{WORD}", texts.hole()))).ok()?;
         let entries = texts.at.all(&heard.tree).into_iter();
         let states = entries.filter_map(|entry| {
-            let own: Vec<String> =
-                texts.text.iter().flat_map(|place| place.all(entry)).map(|own| plain(&text_of(own))).collect();
+            let own: Vec<String> = texts.text.iter().flat_map(|place| place.all(entry)).map(|own| plain(&text_of(own))).collect();
             let is = |wanted: &Regex| own.iter().any(|own| wanted.is_match(own));
             match texts.state(entry) {
                 state if is(&exact) => Some(state),

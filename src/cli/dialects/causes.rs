@@ -28,19 +28,23 @@ pub(crate) fn facts(dialect: &Dialect) -> Value {
 
 /// For people.
 pub(crate) fn sheet(dialect: &Dialect) -> String {
-    let head = ["CAUSE", "CERTAINTY", "ASKED", "REPLY", "SETTLED BY"].map(str::to_owned);
+    let head = ["CAUSE", "CERTAINTY", "ASKED", "REPLY"].map(str::to_owned);
     let rows = dialect.causes();
-    let row = |shown: &Shown| {
-        [shown.cause.to_string(), certainty(shown), shown.kind.to_string(), shown.reply.clone(), settled_by(dialect, shown).join(", then ")]
-    };
+    let row = |shown: &Shown| [shown.cause.to_string(), shown.certainty.as_str().to_owned(), shown.kind.to_string(), shown.reply.clone()];
     let untold: Vec<&str> = untold(&rows).map(Cause::as_str).collect();
     let table = table(&std::iter::once(head).chain(rows.iter().map(row)).collect::<Vec<_>>());
+    let beneath = std::iter::once(Vec::new()).chain(rows.iter().map(|shown| beneath(dialect, shown)));
+    let lines: Vec<String> = table.lines().zip(beneath).flat_map(|(line, more)| std::iter::once(line.to_owned()).chain(more)).collect();
+    let table = lines.join("\n");
     format!("{table}\n\nno reply of theirs says: {}", untold.join(" "))
 }
 
-fn certainty(shown: &Shown) -> String {
+/// What a doubt is between and what settles it, on lines of their own: a table that holds both fits no terminal.
+fn beneath(dialect: &Dialect, shown: &Shown) -> Vec<String> {
     let or: Vec<&str> = shown.alternatives.iter().map(|cause| cause.as_str()).collect();
-    if or.is_empty() { shown.certainty.as_str().to_owned() } else { format!("{}, or {}", shown.certainty.as_str(), or.join(" or ")) }
+    let settled = settled_by(dialect, shown).join(", then ");
+    let line = |words: &str, what: &str| (!what.is_empty()).then(|| format!("  {words} {what}"));
+    line("or", &or.join(" or ")).into_iter().chain(line("settled by", &settled)).collect()
 }
 
 /// What the account can be refused for without this service having a word for it.
@@ -83,6 +87,13 @@ mod tests {
         A reply that no line knows is judged by its HTTP status alone, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
         403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
 
+    const WIDEST: usize = 160;
+
+    fn certainty(shown: &Shown) -> String {
+        let or: Vec<&str> = shown.alternatives.iter().map(|cause| cause.as_str()).collect();
+        if or.is_empty() { shown.certainty.as_str().to_owned() } else { format!("{}, or {}", shown.certainty.as_str(), or.join(" or ")) }
+    }
+
     /// The docs' own form of the table.
     fn markdown(catalog: &Catalog) -> String {
         let cell = |text: &str| text.replace('|', "\\|");
@@ -114,13 +125,22 @@ mod tests {
     }
 
     #[test]
+    fn the_table_has_no_line_that_nobody_can_read() {
+        for dialect in Catalog::built_in().iter() {
+            let widest = sheet(dialect).lines().map(|line| line.chars().count()).max().unwrap_or_default();
+            assert!(widest <= WIDEST, "{}: {widest} columns", dialect.name);
+        }
+    }
+
+    #[test]
     fn the_table_says_how_certain_each_reply_is_and_what_settles_it() {
         let catalog = Catalog::built_in();
         let shown = sheet(catalog.get("twilio").unwrap());
-        let line = shown.lines().find(|line| line.contains("`code` is 20003")).unwrap();
-        for word in ["credential-rejected", "ambiguous, or credential-expired or account-suspended", "account: GET /Accounts/"] {
-            assert!(line.contains(word), "{word} in {line}");
-        }
+        let lines: Vec<&str> = shown.lines().skip_while(|line| !line.contains("`code` is 20003")).take(3).collect();
+        let [row, or, settled] = lines[..] else { panic!("{shown}") };
+        assert!(row.starts_with("credential-rejected") && row.contains("  ambiguous  "), "{row}");
+        assert!(or.starts_with("  or credential-expired or account-suspended"), "{or}");
+        assert!(settled.starts_with("  settled by account: GET /Accounts/"), "{settled}");
         assert!(shown.ends_with("no reply of theirs says: credential-missing ip-not-allowed clock-skew tls-untrusted"), "{shown}");
         let told = facts(catalog.get("sayqal").unwrap());
         let row = &told["causes"][0];

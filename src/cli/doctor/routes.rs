@@ -27,11 +27,9 @@ pub(super) fn judge(loaded: &Loaded, config: &str, checks: &[Check], running: &R
 fn delivery(loaded: &Loaded, config: &str, route: &Route, seen: (&[Check], &Running)) -> Check {
     let found = |id: &ProviderId| loaded.proxy.providers.iter().find(|provider| provider.id == *id);
     let members = route.providers.iter().filter_map(found);
-    let members: Vec<(&str, Option<Check>)> = members
-        .map(|provider| (provider.id.as_str(), unable(&Patient::new(provider, loaded, config), route, seen)))
-        .collect();
-    let able: Vec<String> =
-        members.iter().filter(|(_, why)| why.is_none()).map(|(id, _)| format!("{id}{}", doubts(id, seen.0))).collect();
+    let members: Vec<(&str, Option<Check>)> =
+        members.map(|provider| (provider.id.as_str(), unable(&Patient::new(provider, loaded, config), route, seen))).collect();
+    let able: Vec<String> = members.iter().filter(|(_, why)| why.is_none()).map(|(id, _)| format!("{id}{}", doubts(id, seen.0))).collect();
     let not = members.iter().filter_map(|(id, why)| Some(format!("{id} ({})", why.as_ref()?.cause.unwrap_or(Cause::Unexplained))));
     let not = not.collect::<Vec<_>>().join(", ");
     let first = members.into_iter().next().and_then(|(_, why)| why);

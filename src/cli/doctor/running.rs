@@ -143,7 +143,8 @@ impl Running {
 /// What an open provider was used for.
 fn used(told: &Value) -> Check {
     let number = |key: &str| told.get("day").and_then(|day| day.get(key)).and_then(Value::as_u64);
-    let has_none = told.get("credential_version").and_then(Value::as_u64) == Some(0) && told.get("credential").is_some_and(Value::is_string);
+    let has_none =
+        told.get("credential_version").and_then(Value::as_u64) == Some(0) && told.get("credential").is_some_and(Value::is_string);
     match (has_none, number("sent"), number("seconds")) {
         (true, ..) => Check::skipped("standing", "the running sidecar has read no credential for it yet, and sends nothing through it"),
         (false, Some(0), Some(86_400..)) => Check::ok("standing", "it is open in the running sidecar, and was not tried in the last day"),
@@ -260,7 +261,9 @@ mod tests {
         assert!(open(json!({ "day": { "sent": 0, "seconds": 86_400 } })).ends_with("not tried in the last day"));
         assert!(open(json!({ "credential_version": 0 })).contains("has read no credential for it yet"));
         let one = |more: Value| running(json!({ "providers": [more] })).standing("a").unwrap();
-        let aside = one(json!({ "provider": "a", "standing": "aside", "cause": "balance-empty", "evidence": "The send was answered 402", "remedy": "top up" }));
+        let aside = one(
+            json!({ "provider": "a", "standing": "aside", "cause": "balance-empty", "evidence": "The send was answered 402", "remedy": "top up" }),
+        );
         assert_eq!(aside.remedy.as_deref(), Some("top up"));
         assert!(aside.evidence.ends_with("it is aside. The send was answered 402"), "{}", aside.evidence);
         let paused = one(json!({ "provider": "a", "standing": "paused" }));
