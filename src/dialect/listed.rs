@@ -80,16 +80,17 @@ impl Dialect {
         if !reply.status.is_success() || !texts.at.is_listed(&heard.tree) {
             return None;
         }
-        let exact = Regex::new(&texts.pattern(text, texts.hole())).ok()?;
-        let alike = Regex::new(&texts.pattern(text, &format!("{}|{WORD}", texts.hole()))).ok()?;
+        let exact = Regex::new(&pattern(text, texts.hole())).ok()?;
+        let alike = Regex::new(&pattern(text, &format!("{}|{WORD}", texts.hole()))).ok()?;
         let entries = texts.at.all(&heard.tree).into_iter();
         let states = entries.filter_map(|entry| {
             let own: Vec<String> = texts.text.iter().flat_map(|place| place.all(entry)).map(|own| plain(&text_of(own))).collect();
             let is = |wanted: &Regex| own.iter().any(|own| wanted.is_match(own));
-            match texts.state(entry) {
-                state if is(&exact) => Some(state),
-                Approval::Approved if is(&alike) => Some(Approval::Alike),
-                state => is(&alike).then_some(state),
+            let state = texts.state(entry);
+            match (is(&exact), is(&alike)) {
+                (false, true) if state == Approval::Approved => Some(Approval::Alike),
+                (true, _) | (false, true) => Some(state),
+                (false, false) => None,
             }
         });
         Some(states.min().unwrap_or(Approval::Unlisted))
@@ -115,16 +116,6 @@ impl Texts {
         self.holes.as_ref().map_or(NOTHING, Regex::as_str)
     }
 
-    /// What a listed text must be like to be ours: word for word, with this in each of our holes.
-    fn pattern(&self, text: &str, hole: &str) -> String {
-        let hole = format!("(?:{hole})");
-        let pieces = text
-            .split(['{', '}'])
-            .enumerate()
-            .map(|(at, piece)| if at % 2 == 0 { regex::escape(&plain_piece(piece)) } else { hole.clone() });
-        format!("^{}$", pieces.collect::<String>())
-    }
-
     fn state(&self, entry: &serde_json::Value) -> Approval {
         let word = self.status.all(entry).into_iter().next().map(text_of).unwrap_or_default();
         let among = |words: &[String]| words.contains(&word);
@@ -135,6 +126,14 @@ impl Texts {
             () => Approval::Odd,
         }
     }
+}
+
+/// What a listed text must be like to be ours: word for word, with this in each of our holes.
+fn pattern(text: &str, hole: &str) -> String {
+    let hole = format!("(?:{hole})");
+    let pieces =
+        text.split(['{', '}']).enumerate().map(|(at, piece)| if at % 2 == 0 { regex::escape(&plain_piece(piece)) } else { hole.clone() });
+    format!("^{}$", pieces.collect::<String>())
 }
 
 /// Blanks are no part of what was approved.

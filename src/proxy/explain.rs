@@ -35,13 +35,11 @@ impl Proxy {
             learned: &[],
         };
         let around = sending.call.world.links.values().next().map(|link| &link.around);
-        match sending.concerned(cause) {
-            Some(link) => about(link, link.newest().version, &evidence, self.now()),
-            None => {
-                let (config, uncontrolled) = around.map_or(("", false), |around| (&*around.config, !around.has_control));
-                diagnose(&evidence, &Context { config, uncontrolled, ..Context::default() })
-            }
+        if let Some(link) = sending.concerned(cause) {
+            return about(link, link.newest().version, &evidence, self.now());
         }
+        let (config, uncontrolled) = around.map_or(("", false), |around| (&*around.config, !around.has_control));
+        diagnose(&evidence, &Context { config, uncontrolled, ..Context::default() })
     }
 }
 

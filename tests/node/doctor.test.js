@@ -409,6 +409,7 @@ describe('an account that is broken', () => {
     made.fake.nicks.push('Another');
     const report = await doctor(written(made));
     names(report, 'eskiz', 'sender', 'sender-not-allowed');
+    assert.deepEqual(['sender', 'delivery'].map((name) => named(report, name).certainty), ['likely', 'likely'], 'a route is no surer than what it follows from');
     assert.equal(named(report, 'sender').certainty, 'likely');
     made.fake.nicks.push('1port');
     const mended = await doctor(written(made));
@@ -555,7 +556,7 @@ describe('a probe that was never seen to work', () => {
       const report = await doctor(written(made), ...args);
       assert.equal(named(report, 'account').result, 'skipped');
       assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no free call of playmobile tells whether the account is locked or suspended; only a send does/ : /never seen to work there/);
-      assert.match(named(report, 'delivery').evidence, /playmobile \(not known: .*account, balance; only a send shows it\)/);
+      assert.match(named(report, 'delivery').evidence, /playmobile \(not known: credential, account, balance, addresses; only a send shows it\)/);
       assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'something is called in order');
     }
     const sent = await doctor(written(made), '--send-to', `+${TO}`);

@@ -22,8 +22,11 @@ pub(super) fn read(pasted: &[u8]) -> Pasted {
     Pasted { status, headers, body: Bytes::copy_from_slice(rest) }
 }
 
+/// A status, its headers, and what came after them.
+type Head<'a> = (StatusCode, HeaderMap, &'a [u8]);
+
 /// A status line, header lines, and what stands behind the empty line.
-fn head(text: &[u8]) -> Option<(StatusCode, HeaderMap, &[u8])> {
+fn head(text: &[u8]) -> Option<Head<'_>> {
     let text = text.trim_ascii_start();
     let (first, mut rest) = line(text);
     let mut words = first.strip_prefix("HTTP/")?.split_ascii_whitespace();

@@ -33,13 +33,11 @@ fn delivery(loaded: &Loaded, config: &str, route: &Route, seen: (&[Check], &Runn
     let not = members.iter().filter_map(|(id, why)| Some(format!("{id} ({})", why.as_ref()?.cause.unwrap_or(Cause::Unexplained))));
     let not = not.collect::<Vec<_>>().join(", ");
     let first = members.into_iter().next().and_then(|(_, why)| why);
-    match (able.is_empty(), first) {
-        (true, Some(first)) => after(first, format!("nobody is left to deliver: {not}")),
-        _ => {
-            let not = if not.is_empty() { String::new() } else { format!("; not by {not}") };
-            Check::ok("delivery", format!("nothing that was asked speaks against {}{not}", able.join(", then ")))
-        }
+    if let Some(first) = first.filter(|_| able.is_empty()) {
+        return after(first, format!("nobody is left to deliver: {not}"));
     }
+    let not = if not.is_empty() { String::new() } else { format!("; not by {not}") };
+    Check::ok("delivery", format!("nothing that was asked speaks against {}{not}", able.join(", then ")))
 }
 
 /// What follows for the route: as sure as the check that it follows from, and mended by the same.

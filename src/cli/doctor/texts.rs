@@ -84,8 +84,11 @@ pub(super) fn template(patient: &Patient<'_>, templates: &[TextTemplate], listed
     }
 }
 
+/// How each of the texts stands, by its name.
+type States = [(String, Approval)];
+
 /// What the service's list says of each.
-fn approved(patient: &Patient<'_>, templates: &[TextTemplate], (states, call): (&[(String, Approval)], &str), otherwise: &Check) -> Check {
+fn approved(patient: &Patient<'_>, templates: &[TextTemplate], (states, call): (&States, &str), otherwise: &Check) -> Check {
     let words = |state: Approval| match state {
         Approval::Approved => "is approved",
         Approval::Pending => "waits for approval",
