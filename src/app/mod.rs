@@ -2,10 +2,11 @@
 //! is built here is all there is; nothing below knows that a config file exists.
 
 mod reload;
+mod shape;
 mod traces;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -17,20 +18,19 @@ use tokio::task::JoinSet;
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, RealClock};
 use crate::config::{Key, Loaded};
-use crate::dialect::Dialect;
-use crate::net::Listen;
 use crate::net::ca::Ca;
 use crate::net::door::{Doors, Setup};
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::{Server, Site, Stream};
 use crate::problem::Report;
-use crate::proxy::{Control, Mode, Parts, Provider, Proxy, Route};
-use crate::telemetry::{
-    Build, CaExpiry, Layout, Panicked, ProviderLayout, ReadResult, RouteLayout, Shape, Started, Stopping, Telemetry, VaultRead,
-};
+use crate::proxy::{Control, Parts, Proxy};
+use crate::telemetry::{Build, CaExpiry, Panicked, ReadResult, Started, Stopping, Telemetry, VaultRead};
 use crate::traces::Exporter;
-use crate::vault::{Keeper, ReadKind, ReadOutcome, Sink, SourceSettings};
+use crate::vault::{Keeper, ReadKind, ReadOutcome, Sink};
+
+use shape::addresses;
+pub use shape::shape;
 
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
@@ -44,6 +44,8 @@ pub struct App {
     keeper: watch::Sender<Arc<Keeper>>,
     proxy: Arc<Proxy>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
+    /// Held by the one reload that runs: a signal and a command may come at once.
+    reloading: Mutex<()>,
     /// Ours in `Via`, unique to this process.
     marker: String,
 }
@@ -71,19 +73,31 @@ impl App {
         let exporter = watch::Sender::new(traces::exporter(&loaded, &build)?);
         telemetry.trace(exporter.borrow().as_ref().map(|exporter| exporter.share()));
         let (keeper, proxy) = (watch::Sender::new(keeper), Arc::new(proxy));
-        Ok(Self { file: file.to_owned(), loaded, build, clock, registry, telemetry, keeper, proxy, exporter, marker })
+        Ok(Self {
+            file: file.to_owned(),
+            loaded,
+            build,
+            clock,
+            registry,
+            telemetry,
+            keeper,
+            proxy,
+            exporter,
+            reloading: Mutex::default(),
+            marker,
+        })
     }
 
     /// Opens the listeners and serves until a signal ends the process; outside any runtime.
     pub fn serve(self) -> anyhow::Result<()> {
         let ca = self.ca()?;
-        let mut server = Server::new(self.loaded.limits);
+        let app = Arc::new(self);
+        let mut server = Server::new(app.loaded.limits);
         let readiness = Readiness::default();
         let waiting = readiness.wait_for("listeners");
-        self.listen(&mut server, ca.as_ref(), &readiness)?;
-        self.tend(&mut server);
-        self.trace(&mut server);
-        let app = Arc::new(self);
+        app.listen(&mut server, ca.as_ref(), &readiness)?;
+        app.tend(&mut server);
+        app.trace(&mut server);
         let ready = {
             let app = Arc::clone(&app);
             move || {
@@ -91,7 +105,8 @@ impl App {
                 app.started();
             }
         };
-        server.run(ready, move || app.reload())?;
+        // What came of it stands in the log and in the status.
+        server.run(ready, move || drop(app.reload()))?;
         Ok(())
     }
 
@@ -110,7 +125,7 @@ impl App {
         Ok(Some(Arc::new(ca)))
     }
 
-    fn listen(&self, server: &mut Server, ca: Option<&Arc<Ca>>, readiness: &Readiness) -> anyhow::Result<()> {
+    fn listen(self: &Arc<Self>, server: &mut Server, ca: Option<&Arc<Ca>>, readiness: &Readiness) -> anyhow::Result<()> {
         let listen = &self.loaded.listen;
         let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics].into_iter().flatten().collect();
         let setup = Setup { ca: ca.cloned(), limits: self.loaded.limits, own, marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
@@ -129,7 +144,8 @@ impl App {
             server.tcp("metrics", address, pages(Pages::Probes))?;
         }
         if let Some(path) = &listen.control {
-            server.unix("control", path, Control::new(Arc::clone(&self.proxy)))?;
+            let app = Arc::clone(self);
+            server.unix("control", path, Control::new(Arc::clone(&self.proxy)).reloading(move || app.reload()))?;
         }
         Ok(())
     }
@@ -205,66 +221,6 @@ impl Site for Pagesite {
             () = drain.reached(Phase::Closing) => {}
         }
     }
-}
-
-/// Which series there are, and what the status shows; listeners are those that were opened at the start.
-pub fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
-    let proxy = &loaded.proxy;
-    Shape {
-        providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
-        vaults: loaded.vault.sources.keys().cloned().collect(),
-        dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), source(dialect).to_owned())).collect(),
-        build: build.clone(),
-        layout: layout(loaded, listen),
-    }
-}
-
-/// What else of the config ops look at.
-fn layout(loaded: &Loaded, listen: &Listen) -> Layout {
-    let proxy = &loaded.proxy;
-    let provider = |provider: &Provider| ProviderLayout {
-        id: provider.id.clone(),
-        dialect: provider.dialect.name.clone(),
-        base_url: provider.base_url.clone(),
-        credential: provider.credential.as_ref().map(|at| format!("{}:{}", at.vault, at.path)),
-    };
-    let route = |route: &Route| RouteLayout {
-        name: route.name.clone(),
-        providers: route.providers.clone(),
-        recipients: route.recipients.clone(),
-        observe: route.mode == Mode::Observe,
-    };
-    Layout {
-        file: loaded.file().to_owned(),
-        observe: proxy.mode == Mode::Observe,
-        providers: proxy.providers.iter().map(provider).collect(),
-        routes: proxy.routes.iter().map(route).collect(),
-        vaults: loaded.vault.sources.iter().map(|(name, source)| (name.clone(), kind(source))).collect(),
-        listen: addresses(listen),
-    }
-}
-
-/// As the config calls it.
-fn kind(source: &SourceSettings) -> &'static str {
-    match source {
-        SourceSettings::Embedded { .. } => "embedded",
-        SourceSettings::Env { .. } => "env",
-        SourceSettings::Directory { .. } => "directory",
-        SourceSettings::OpenBao(_) => "openbao",
-        SourceSettings::Exec { .. } => "exec",
-    }
-}
-
-/// Each address that is listened on, with what it is for.
-fn addresses(listen: &Listen) -> Vec<(&'static str, String)> {
-    let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
-    let unix = [("unix", &listen.unix), ("control", &listen.control)];
-    let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
-    tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
-}
-
-fn source(dialect: &Dialect) -> &'static str {
-    if dialect.is_built_in() { "built-in" } else { "folder" }
 }
 
 /// Reads of vaults become events.

@@ -1,5 +1,6 @@
-//! `send`, `pause`, `resume`, and what `status` asks with: small questions to a running sidecar, over its control socket.
+//! `send`, `pause`, `resume`, `reload`, and what `status` asks with: small questions to a running sidecar, over its control socket.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -11,7 +12,8 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
-use crate::cli::{loaded, out};
+use crate::cli::out;
+use crate::config;
 use crate::sms::Msisdn;
 
 /// Where the running sidecar is, and how to answer.
@@ -56,6 +58,15 @@ pub(crate) struct Named {
     provider: String,
 }
 
+/// As a SIGHUP does: the config that the sidecar runs with takes over as a whole, or not at all.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Exit code: 0 the file's config is in force; 1 it has errors, and the one before it stays in force; \
+2 no sidecar answered.")]
+pub(crate) struct Reload {
+    #[command(flatten)]
+    running: Running,
+}
+
 /// 0: accepted; 1: not.
 pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
     if Msisdn::parse(&args.to).is_err() {
@@ -96,22 +107,62 @@ fn by_hand(args: &Named, what: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// 0: in force; 1: it has errors, and the old one stays.
+pub(crate) fn reload(args: &Reload) -> anyhow::Result<ExitCode> {
+    let (status, answer) = args.running.ask(Method::POST, "/reload", &Value::Null)?;
+    match word(&answer, "result").as_str() {
+        "ok" => args.running.show(&answer, in_force),
+        "failed" if args.running.json => out::line(&answer),
+        "failed" => {
+            out::note(word(&answer, "problem").trim_end());
+            out::error("the config was not taken: it has errors, shown above; the one before it stays in force");
+        }
+        _ => bail!("the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again", word(&answer, "error")),
+    }
+    Ok(ExitCode::from(u8::from(status != StatusCode::OK)))
+}
+
+fn in_force(answer: &Value) -> String {
+    let waits = answer.get("waits").and_then(Value::as_str).map(|waits| format!("\nbut {waits}")).unwrap_or_default();
+    format!("{} was read again and is in force{waits}", word(answer, "file"))
+}
+
 impl Running {
     pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
-        let socket = match &self.control {
-            Some(socket) => socket.clone(),
-            None => loaded(&self.config).context("the config says where the running sidecar is asked; `--control SOCKET` says it without one")?.listen.control.with_context(|| {
-                format!(
-                    "{}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"",
-                    self.config.display()
-                )
-            })?,
-        };
+        let socket = self.socket()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let asked = runtime.block_on(exchange(&socket, method, path, body));
         asked.with_context(|| {
             format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display())
         })
+    }
+
+    /// Only this one key of the config is needed: what is wrong with the rest concerns the next reload, not a sidecar
+    /// that runs with an earlier one.
+    fn socket(&self) -> anyhow::Result<PathBuf> {
+        if let Some(socket) = &self.control {
+            return Ok(socket.clone());
+        }
+        let file = self.config.display();
+        let broken = match config::load(&self.config) {
+            Ok(loaded) => {
+                return loaded.listen.control.with_context(|| {
+                    format!("{file}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"")
+                });
+            }
+            Err(report) => report,
+        };
+        let Some(socket) = config::control(&self.config) else {
+            out::note(broken.render(std::io::stderr().is_terminal()));
+            bail!("{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config");
+        };
+        let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+        out::note(format_args!(
+            "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the sidecar at {} is asked all the same",
+            broken.errors(),
+            socket.display()
+        ));
+        Ok(socket)
     }
 
     fn show(&self, answer: &Value, people: fn(&Value) -> String) {

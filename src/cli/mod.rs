@@ -58,6 +58,8 @@ enum Command {
     Pause(control::Named),
     /// Put a provider back, whatever stood against it.
     Resume(control::Named),
+    /// Have the running sidecar read its config again, and say what came of it.
+    Reload(control::Reload),
     /// Run a command with the environment that brings its SMS requests here.
     Wrap(wrap::Args),
 }
@@ -86,6 +88,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Pause(args) => control::pause(&args),
         Command::Resume(args) => control::resume(&args),
+        Command::Reload(args) => control::reload(&args),
         Command::Wrap(args) => wrap::run(&args),
     };
     done.unwrap_or_else(|error| {

@@ -42,6 +42,14 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     }
 }
 
+/// The control socket that the file names, whatever else is wrong with it; none: it names none, or is no TOML.
+pub fn control(path: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(path).ok()?;
+    let root = text.parse::<toml::Table>().ok()?;
+    let socket = root.get("listen")?.get("control")?.as_str().filter(|socket| !socket.is_empty())?;
+    Some(path.parent().unwrap_or(Path::new("")).join(socket))
+}
+
 /// The one key that is needed before the rest of the file can be judged.
 #[derive(Default, Deserialize)]
 #[serde(default)]

@@ -20,7 +20,7 @@ use crate::proxy;
 use crate::traces;
 use crate::vault;
 
-pub use files::{hosts, inspect, load, uncovered};
+pub use files::{control, hosts, inspect, load, uncovered};
 
 /// A config without an error.
 #[derive(Clone, Debug)]

@@ -1,4 +1,4 @@
-//! The control socket: what `send`, `pause`, `resume` and `status` speak to. Small JSON over
+//! The control socket: what `send`, `pause`, `resume`, `reload` and `status` speak to. Small JSON over
 //! HTTP/1.1 on a unix socket that only its owner and group can open; not a door for backends.
 
 use std::convert::Infallible;
@@ -19,6 +19,7 @@ use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
 use crate::net::server::{Site, Stream};
 use crate::policy::Event;
+use crate::problem::Report;
 use crate::proxy::attempt::Tried;
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::link::Link;
@@ -31,19 +32,39 @@ const OWN: &str = "plain";
 /// More than any request here needs.
 const LARGEST: usize = 64 << 10;
 
+/// Another config is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// The file, as the operator named it.
+    pub file: String,
+    /// What of it takes effect at the next start, if anything.
+    pub waits: Option<&'static str>,
+}
+
+type Reload = Arc<dyn Fn() -> Result<Taken, Report> + Send + Sync>;
+
 /// Serves the control socket.
-#[derive(Clone, Debug)]
-pub struct Control(Arc<Proxy>);
+#[derive(Clone)]
+pub struct Control {
+    proxy: Arc<Proxy>,
+    reload: Option<Reload>,
+}
 
 impl Control {
     /// Over this pipeline.
     pub fn new(proxy: Arc<Proxy>) -> Self {
-        Self(proxy)
+        Self { proxy, reload: None }
+    }
+
+    /// With what reads the config again: the pipeline knows of no file.
+    #[must_use]
+    pub fn reloading(self, reload: impl Fn() -> Result<Taken, Report> + Send + Sync + 'static) -> Self {
+        Self { reload: Some(Arc::new(reload)), ..self }
     }
 
     /// `POST /send` without a socket, for a process that serves nobody else.
     pub async fn send(&self, message: &Value) -> Value {
-        self.0.send_own(Bytes::from(message.to_string())).await.1
+        self.proxy.send_own(Bytes::from(message.to_string())).await.1
     }
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
@@ -53,13 +74,31 @@ impl Control {
             Err(_) => return Ok(said(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "the request is too large or was cut short" }))),
         };
         let (status, value) = match (&parts.method, parts.uri.path().split('/').collect::<Vec<_>>().as_slice()) {
-            (&Method::POST, ["", "send"]) => self.0.send_own(body).await,
-            (&Method::POST, ["", "pause", name]) => self.0.by_hand(name, &Event::Paused),
-            (&Method::POST, ["", "resume", name]) => self.0.by_hand(name, &Event::Resumed),
-            (&Method::GET, ["", "status"]) => self.0.status_now(),
-            _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume and status" })),
+            (&Method::POST, ["", "send"]) => self.proxy.send_own(body).await,
+            (&Method::POST, ["", "pause", name]) => self.proxy.by_hand(name, &Event::Paused),
+            (&Method::POST, ["", "resume", name]) => self.proxy.by_hand(name, &Event::Resumed),
+            (&Method::GET, ["", "status"]) => self.proxy.status_now(),
+            (&Method::POST, ["", "reload"]) => self.reloaded(),
+            _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume, reload and status" })),
         };
         Ok(said(status, &value))
+    }
+
+    fn reloaded(&self) -> (StatusCode, Value) {
+        match self.reload.as_ref().map(|reload| reload()) {
+            Some(Ok(taken)) => (StatusCode::OK, json!({ "result": "ok", "file": taken.file, "waits": taken.waits })),
+            Some(Err(report)) => {
+                let told = json!({ "result": "failed", "problem": report.to_string(), "problems": report.json() });
+                (StatusCode::UNPROCESSABLE_ENTITY, told)
+            }
+            None => (StatusCode::NOT_FOUND, json!({ "error": "nothing here reads a config" })),
+        }
+    }
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Control").field(&self.proxy).finish()
     }
 }
 

@@ -47,7 +47,7 @@ use crate::sms::{Cause, Door, Operation, ProviderId, Verdict};
 use crate::telemetry::{Telemetry, TunnelEnded, TurnedAway};
 use crate::vault::{self, Keeper, Reference};
 
-pub use control::Control;
+pub use control::{Control, Taken};
 pub use explain::kept;
 pub(crate) use mask::Mask;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};

@@ -1,0 +1,67 @@
+// The config on disk and the one in force: `reload`, what tells that they differ, and commands that need neither.
+import assert from 'node:assert/strict';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { delivered, say, stage } from './lib/stage.js';
+import { cliMeanwhile, get } from './lib/sidecar.js';
+
+const edit = ({ file }, from, to) => {
+  const text = readFileSync(file, 'utf8');
+  assert.ok(text.includes(from), text);
+  writeFileSync(file, text.replace(from, to));
+};
+const facts = async (proxy) => JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+const ask = (proxy, command, ...more) => cliMeanwhile(command, '--config', proxy.file, ...more);
+
+test('reload puts the file in force, and says what waits for the next start', async (t) => {
+  const { proxy, fakes: { playmobile, twilio } } = await stage(t);
+  edit(proxy, '["playmobile", "twilio"]', '["twilio"]');
+  const done = await ask(proxy, 'reload');
+  assert.deepEqual([done.code, done.stderr], [0, '']);
+  assert.equal(done.stdout, `${proxy.file} was read again and is in force\n`);
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  assert.deepEqual([playmobile.received.length, twilio.delivered.length], [0, 1]);
+  assert.equal(await proxy.metric('reloads_total', { result: 'ok' }), 1);
+  edit(proxy, '[listen]', '[listen]\nunix = "door.sock"');
+  const waits = await ask(proxy, 'reload', '--json');
+  const told = JSON.parse(waits.stdout);
+  assert.deepEqual([waits.code, told.result, told.file], [0, 'ok', proxy.file]);
+  assert.match(told.waits, /\[listen\].*next start/);
+  assert.match((await ask(proxy, 'reload')).stdout, /in force\nbut \[listen\].*next start/);
+});
+
+test('reload shows the errors with carets, and the config before them stays in force', async (t) => {
+  const { proxy, fakes: { playmobile } } = await stage(t);
+  edit(proxy, '"dialect"', '"dialekt"');
+  const wrong = await ask(proxy, 'reload');
+  assert.deepEqual([wrong.code, wrong.stdout], [1, '']);
+  assert.match(wrong.stderr, /unknown key `dialekt`[^]*config\.toml:\d+:\d+[^]*\^{3,}[^]*stays in force/);
+  const json = await ask(proxy, 'reload', '--json');
+  assert.equal(json.code, 1);
+  assert.ok(JSON.parse(json.stdout).problems.some(({ what, line }) => /unknown key `dialekt`/.test(what) && line > 0), json.stdout);
+  assert.equal(await proxy.metric('reloads_total', { result: 'failed' }), 2);
+  assert.match((await facts(proxy)).config.reload.problem, /old one stays in force[^]*unknown key `dialekt`/);
+  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  assert.equal(playmobile.delivered.length, 1);
+  await proxy.stop();
+  const gone = await ask(proxy, 'reload', '--control', proxy.listen.control);
+  assert.deepEqual([gone.code, gone.stdout], [2, '']);
+  assert.match(gone.stderr, /no sidecar answers at/);
+});
+
+test('a config that is broken on disk keeps no command from the sidecar that runs', async (t) => {
+  const { proxy } = await stage(t);
+  edit(proxy, '"dialect"', '"dialekt"');
+  for (const [command, ...more] of [['status'], ['pause', 'playmobile'], ['resume', 'playmobile']]) {
+    const done = await ask(proxy, command, ...more);
+    assert.equal(done.code, 0, `${command}: ${done.stderr}`);
+    assert.match(done.stderr, /^warning: .*config\.toml has \d+ error.*sms-sidecar check.*\n$/);
+  }
+  assert.equal((await ask(proxy, 'reload')).code, 1);
+  writeFileSync(proxy.file, '[listen\ncontrol = "control.sock"\n');
+  const torn = await ask(proxy, 'status');
+  assert.equal(torn.code, 2);
+  assert.match(torn.stderr, /config\.toml:1:\d+[^]*--control SOCKET/);
+  assert.equal((await ask(proxy, 'status', '--control', proxy.listen.control)).code, 0);
+});
