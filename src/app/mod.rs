@@ -7,7 +7,7 @@ mod traces;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
 use prometheus::Registry;
@@ -70,6 +70,7 @@ impl App {
             has_control: loaded.listen.control.is_some(),
         };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
+        telemetry.follow_config(following(&loaded));
         let exporter = watch::Sender::new(traces::exporter(&loaded, &build)?);
         telemetry.trace(exporter.borrow().as_ref().map(|exporter| exporter.share()));
         let (keeper, proxy) = (watch::Sender::new(keeper), Arc::new(proxy));
@@ -202,6 +203,12 @@ async fn replaced(keepers: &mut watch::Receiver<Arc<Keeper>>, drain: &Drain) {
         Ok(()) = keepers.changed() => {}
         () = drain.reached(Phase::Draining) => {}
     }
+}
+
+/// Asks the disk whether it still says the same.
+fn following(loaded: &Loaded) -> impl Fn() -> Option<SystemTime> + Send + Sync + 'static {
+    let read = loaded.read.clone();
+    move || read.changed()
 }
 
 /// Loads the config and serves it.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 
 use crate::app::traces::exporter;
-use crate::app::{App, reads, shape};
+use crate::app::{App, following, reads, shape};
 use crate::config::load;
 use crate::problem::{Problem, Report};
 use crate::proxy::{Parts, Taken};
@@ -42,6 +42,7 @@ impl App {
         self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body).map_err(|error| self.unusable(error))?;
         // Not before it is certain: a reload that fails takes no series away.
         self.telemetry.reshape(&shape(&loaded, &self.loaded.listen, &self.build));
+        self.telemetry.follow_config(following(&loaded));
         self.proxy.retell();
         self.keeper.send_replace(keeper);
         self.telemetry.trace(exporter.as_ref().map(|exporter| exporter.share()));

@@ -207,7 +207,8 @@ fn setup(text: &mut String, status: &Status) -> std::fmt::Result {
         let counts = format!("{} calls, {} tunnelled, {} turned away", door.calls, door.tunnelled, door.rejected);
         writeln!(text, "  door {}: {counts}{last}", plain(&door.door))?;
     }
-    let started = build.started_at.as_deref().map(|at| format!(", up since {}", clock(at, &status.at))).unwrap_or_default();
+    let started =
+        build.started_at.as_deref().map(|at| format!(", up since {}, PID {}", clock(at, &status.at), build.pid)).unwrap_or_default();
     writeln!(text, "  sms-sidecar {} ({}){started}", plain(&build.version), plain(&build.commit))
 }
 

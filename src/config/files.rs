@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use serde::Deserialize;
 use toml::Spanned;
@@ -24,6 +26,7 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
     let sources = sources(&name, &text, folder, &mut problems);
+    let digest = digest(&text, &sources);
     let (catalog, described) = Catalog::load(&sources);
     let (loaded, judged) = check_text(&name, &text, &catalog);
     let failed = failed(&sources, &described);
@@ -35,11 +38,41 @@ pub fn load(path: &Path) -> Result<Loaded, Report> {
     texts.retain(|text| problems.iter().any(|problem| problem.file == text.file));
     texts.push(Text { file: name, text, description: false });
     let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
+    let read = Print { path: path.to_owned(), digest };
     let report = Report { problems, texts };
     match loaded {
-        Some(loaded) if sound => Ok(Loaded { warnings: report, ..loaded }),
+        Some(loaded) if sound => Ok(Loaded { warnings: report, read, ..loaded }),
         _ => Err(report),
     }
+}
+
+/// What was read of the disk, so that it can be told whether the same still stands there.
+#[derive(Clone, Debug, Default)]
+pub struct Print {
+    path: PathBuf,
+    digest: u64,
+}
+
+impl Print {
+    /// When the config or a description in its folder was changed; none: the same stands there, or it cannot be
+    /// read now, as for the moment in which an editor puts a new file into its place.
+    pub fn changed(&self) -> Option<SystemTime> {
+        let text = fs::read_to_string(&self.path).ok()?;
+        let sources = sources(&self.path.display().to_string(), &text, self.path.parent().unwrap_or(Path::new("")), &mut Vec::new());
+        if digest(&text, &sources) == self.digest {
+            return None;
+        }
+        let files = sources.iter().filter(|source| !source.built_in).map(|source| Path::new(&source.name));
+        files.chain([self.path.as_path()]).filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()
+    }
+}
+
+/// The same as long as the process lives, for the same texts.
+fn digest(text: &str, sources: &[SourceFile]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    sources.iter().filter(|source| !source.built_in).for_each(|source| (&source.name, &source.text).hash(&mut hasher));
+    hasher.finish()
 }
 
 /// The control socket that the file names, whatever else is wrong with it; none: it names none, or is no TOML.

@@ -20,7 +20,7 @@ use crate::proxy;
 use crate::traces;
 use crate::vault;
 
-pub use files::{control, hosts, inspect, load, uncovered};
+pub use files::{Print, control, hosts, inspect, load, uncovered};
 
 /// A config without an error.
 #[derive(Clone, Debug)]
@@ -41,6 +41,8 @@ pub struct Loaded {
     pub traces: Option<traces::Settings>,
     /// What somebody should know, and the texts it points into.
     pub warnings: Report,
+    /// What all this was read from.
+    pub read: Print,
     /// As the user named it.
     file: String,
     places: BTreeMap<Key, Range<usize>>,

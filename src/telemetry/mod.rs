@@ -22,6 +22,7 @@ mod tests;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use prometheus::Registry;
 
@@ -69,6 +70,8 @@ pub struct Build {
 /// A vault and a path in it.
 type Entry = (String, String);
 
+type Changed = Arc<dyn Fn() -> Option<SystemTime> + Send + Sync>;
+
 /// All metrics, what the status shows, and the memory that keeps log lines from repeating themselves.
 pub struct Telemetry {
     families: Families,
@@ -77,6 +80,8 @@ pub struct Telemetry {
     known: Mutex<Arc<Known>>,
     /// Vault entries whose last read failed, and how: a failure is logged when it begins and when it ends.
     failing: Mutex<BTreeMap<Entry, ReadResult>>,
+    /// Asks the disk whether the config there is another one than that in force, and since when.
+    changed: Mutex<Option<Changed>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -87,7 +92,8 @@ impl Telemetry {
         families.bear(shape);
         let memory = Memory::new(shape, Arc::clone(&clock));
         let tracer = Tracer::new(Arc::clone(&clock));
-        Ok(Self { families, memory, tracer, known: Mutex::new(Arc::new(Known::new(shape))), failing: Mutex::default(), clock })
+        let known = Mutex::new(Arc::new(Known::new(shape)));
+        Ok(Self { families, memory, tracer, known, failing: Mutex::default(), changed: Mutex::default(), clock })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
@@ -114,9 +120,17 @@ impl Telemetry {
         self.tracer.far_end()
     }
 
+    /// From now on the status says whether the config was changed on the disk since it was loaded; `changed` tells
+    /// when, and is asked each time.
+    pub fn follow_config(&self, changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
+        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
+    }
+
     /// What ops look at, at this moment.
     pub fn status(&self) -> status::Status {
-        let (facts, now, wall) = self.memory.facts();
+        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut facts, now, wall) = self.memory.facts();
+        facts.changed = changed.and_then(|changed| changed());
         status::tell(&facts, now, wall)
     }
 

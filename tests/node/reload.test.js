@@ -50,6 +50,28 @@ test('reload shows the errors with carets, and the config before them stays in f
   assert.match(gone.stderr, /no sidecar answers at/);
 });
 
+test('a config that was edited and not loaded is told by status, page and doctor, until it is', async (t) => {
+  const { proxy } = await stage(t);
+  const told = /config\.toml was changed at \d\d:\d\d:\d\d UTC after it was loaded: `sms-sidecar reload`/;
+  const before = readFileSync(proxy.file, 'utf8');
+  assert.doesNotMatch((await ask(proxy, 'status')).stdout, /was changed/);
+  edit(proxy, '"8s"', '"7s"');
+  const status = await ask(proxy, 'status');
+  assert.equal(status.code, 0);
+  assert.match(status.stdout, told);
+  assert.ok(status.stdout.includes(`PID ${proxy.child.pid}`), status.stdout);
+  const { config, build, answer } = await facts(proxy);
+  assert.ok(config.changed_at >= config.loaded_at && build.pid === proxy.child.pid, JSON.stringify({ config, build }));
+  assert.ok(answer.also.some((line) => told.test(line)), JSON.stringify(answer));
+  assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload<\/code>/);
+  assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not have this config yet[^]*sms-sidecar reload/);
+  writeFileSync(proxy.file, before);
+  assert.equal((await facts(proxy)).config.changed_at, null, 'the same stands there again');
+  edit(proxy, '"8s"', '"7s"');
+  assert.equal((await ask(proxy, 'reload')).code, 0);
+  assert.doesNotMatch((await ask(proxy, 'status')).stdout, /was changed/);
+});
+
 test('a config that is broken on disk keeps no command from the sidecar that runs', async (t) => {
   const { proxy } = await stage(t);
   edit(proxy, '"dialect"', '"dialekt"');

@@ -13,7 +13,7 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::admin::page::parts::{Sign, clock_of, sign};
+use crate::admin::page::parts::{Sign, clock_of, prose, sign};
 use crate::telemetry::status::{Able, Route, Status};
 
 /// What the page loads: its path, kind and content.
@@ -91,7 +91,7 @@ fn answer(status: &Status, waiting: &[&str]) -> Markup {
             @if !status.answer.also.is_empty() || !waiting.is_empty() {
                 ul.also {
                     @if !waiting.is_empty() { li { (sign(Sign::Warn)) " Not ready yet; waiting for: " (waiting.join(", ")) "." } }
-                    @for also in &status.answer.also { li { (sign(Sign::Warn)) " " (also) } }
+                    @for also in &status.answer.also { li { (sign(Sign::Warn)) " " (prose(also)) } }
                 }
             }
         }

@@ -56,7 +56,7 @@ pub(super) fn config(status: &Status) -> Markup {
                 div { dt { "Listens on" } dd { @for (at, one) in config.listen.iter().enumerate() { @if at > 0 { ", " } (one) } } }
                 @for each in &status.doors { (door(each, &status.at)) }
                 div { dt { "Build" } dd { (build.version) span.muted { " " (build.commit) } } }
-                @if let Some(at) = &build.started_at { div { dt { "Up since" } dd { (clock_of(at, &status.at)) } } }
+                @if let Some(at) = &build.started_at { div { dt { "Up since" } dd { (clock_of(at, &status.at)) span.muted { " PID " (build.pid) } } } }
             }
         }
     }

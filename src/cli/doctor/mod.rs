@@ -92,7 +92,7 @@ async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     let config = args.config.display().to_string();
     let running = Running::find(&loaded.listen, &config).await;
     let examiner = Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
-    let mut checks = vec![configured(args, &loaded), beside(&running)];
+    let mut checks = vec![configured(args, &loaded), running.told()];
     progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::WHOLE.as_secs()));
     let all = join_all(providers.iter().map(|provider| async {
         let checks = examiner.examine(provider).await;
@@ -186,13 +186,5 @@ fn complained(args: &Args, problems: &[Problem], errors: usize) -> Check {
         (true, _) => Check::ok("config", format!("{file} is sound")),
         (false, 0) => Check::warning("config", evidence, remedy),
         (false, _) => Check::failed("config", evidence, remedy),
-    }
-}
-
-fn beside(running: &Running) -> Check {
-    if running.is_up() {
-        Check::ok("sidecar", "one runs with this config, and was only read")
-    } else {
-        Check::skipped("sidecar", "none runs with this config (or this user may not ask it): all was asked from here")
     }
 }

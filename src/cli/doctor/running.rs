@@ -19,6 +19,7 @@ use crate::net::Listen;
 use crate::net::Upstream;
 use crate::net::upstream::Client;
 use crate::sms::{Cause, Family};
+use crate::telemetry::status::clock;
 
 /// A process on this machine answers sooner, or is in trouble.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -67,6 +68,27 @@ impl Running {
 
     pub(super) fn is_up(&self) -> bool {
         self.status.is_some() || self.samples.is_some()
+    }
+
+    /// Whether one runs, and whether it runs with what was judged here.
+    pub(super) fn told(&self) -> Check {
+        if !self.is_up() {
+            return Check::skipped("sidecar", "none runs with this config (or this user may not ask it): all was asked from here");
+        }
+        let config = self.status.as_ref().and_then(|status| status.get("config"));
+        let word = |key: &str| config.and_then(|config| config.get(key)).and_then(Value::as_str);
+        match word("changed_at") {
+            None => Check::ok("sidecar", "one runs with this config, and was only read"),
+            Some(at) => {
+                let file = word("file").unwrap_or("its config");
+                let now = self.status.as_ref().and_then(|status| status.get("at")).and_then(Value::as_str).unwrap_or_default();
+                let differs = format!(
+                    "the one that runs does not have this config yet: {file} was changed at {} after it was loaded",
+                    clock(at, now)
+                );
+                Check::warning("sidecar", differs, "`sms-sidecar reload`; the checks here judge what stands in the file")
+            }
+        }
     }
 
     /// Whether it can be asked to send.
@@ -227,6 +249,16 @@ mod tests {
         assert_eq!(running.age("alpha"), Some(Duration::from_millis(90_500)));
         assert_eq!(running.age("beta"), None);
         assert_eq!(Running::default().calls(), None);
+    }
+
+    #[test]
+    fn one_that_runs_with_another_config_is_told_with_what_loads_it() {
+        assert_eq!(running(json!({ "config": { "changed_at": null } })).told().mark, Mark::Ok);
+        let changed = json!({ "at": "2026-11-25T20:50:00Z", "config": { "file": "/c/config.toml", "changed_at": "2026-11-25T20:46:00Z" } });
+        let check = running(changed).told();
+        assert_eq!(check.mark, Mark::Warning);
+        assert!(check.evidence.contains("/c/config.toml was changed at 20:46:00 UTC after it was loaded"), "{}", check.evidence);
+        assert!(check.remedy.is_some_and(|remedy| remedy.starts_with("`sms-sidecar reload`")));
     }
 
     #[test]

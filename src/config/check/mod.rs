@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::config::raw::File;
-use crate::config::{Loaded, Log};
+use crate::config::{Loaded, Log, Print};
 use crate::dialect::Catalog;
 use crate::net::OtherHosts;
 use crate::problem::{Problem, Report};
@@ -55,7 +55,10 @@ pub(super) fn file((name, text): (&str, &str), file: &File, catalog: &Catalog, b
         pass_401: file.pass_401,
     };
     let (file, places) = (name.to_owned(), judge.places);
-    (Loaded { proxy, vault, listen, ca, limits, log, traces, warnings: Report::default(), file, places }, judge.problems)
+    (
+        Loaded { proxy, vault, listen, ca, limits, log, traces, warnings: Report::default(), read: Print::default(), file, places },
+        judge.problems,
+    )
 }
 
 fn log(judge: &mut Judge<'_>, file: &File) -> Log {

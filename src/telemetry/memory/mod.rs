@@ -36,6 +36,8 @@ pub(super) struct Facts {
     pub(super) build: Build,
     pub(super) started: Option<SystemTime>,
     pub(super) loaded: Option<SystemTime>,
+    /// Since when another config stands on the disk; asked with the facts, never remembered.
+    pub(super) changed: Option<SystemTime>,
     pub(super) reload: Option<Reload>,
     pub(super) ca_expires: Option<SystemTime>,
     pub(super) accounts: BTreeMap<ProviderId, Account>,
@@ -56,6 +58,7 @@ impl Memory {
             build: Build::default(),
             started: None,
             loaded: None,
+            changed: None,
             reload: None,
             ca_expires: None,
             accounts: BTreeMap::new(),

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub(super) use crate::telemetry::status::Answer;
-use crate::telemetry::status::{Messages, Provider, Route, Status};
+use crate::telemetry::status::{Config, Messages, Provider, Route, Status};
 
 /// Whether codes arrive, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +125,21 @@ fn also(status: &Status) -> Vec<String> {
     if let Some(reload) = status.config.reload.as_ref().filter(|reload| reload.result != "ok") {
         also.push(format!("The reload of {} failed; the config before it stays in force.", clock(&reload.at, &status.at)));
     }
+    also.extend(unloaded(&status.config, &status.at));
     also
+}
+
+/// That another config stands on the disk than the one in force; a reload that failed with it says so already.
+fn unloaded(config: &Config, now: &str) -> Option<String> {
+    let changed = config.changed_at.as_deref()?;
+    let failed = config.reload.as_ref().filter(|reload| reload.result != "ok");
+    if failed.is_some_and(|reload| reload.at.as_str() >= changed) {
+        return None;
+    }
+    // A file that was moved into place can be older than the load.
+    let later = config.loaded_at.as_deref().is_none_or(|loaded| loaded <= changed);
+    let at = if later { format!("at {} ", clock(changed, now)) } else { String::new() };
+    Some(format!("{} was changed {at}after it was loaded: `sms-sidecar reload`.", config.file))
 }
 
 /// How a provider stands, in a few words; `now` as the status has it.

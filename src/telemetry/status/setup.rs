@@ -40,6 +40,8 @@ pub struct Config {
     pub file: String,
     /// When what is in force was loaded.
     pub loaded_at: Option<String>,
+    /// When the file, or a description that it names, was changed since; none: what is in force stands there.
+    pub changed_at: Option<String>,
     /// `act` or `observe`.
     pub mode: String,
     /// The last reload; none: there was none yet.
@@ -72,4 +74,6 @@ pub struct Build {
     pub commit: String,
     /// When this process began to serve.
     pub started_at: Option<String>,
+    /// Its process id.
+    pub pid: u32,
 }

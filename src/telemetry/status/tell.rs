@@ -187,6 +187,7 @@ impl Teller<'_> {
         Config {
             file: facts.layout.file.clone(),
             loaded_at: facts.loaded.map(time),
+            changed_at: facts.changed.map(time),
             mode: if facts.layout.observe { "observe" } else { "act" }.to_owned(),
             reload: reload.map(|reload| Reload { at: time(reload.at), result: word(reload.ok), problem: reload.problem.clone() }),
             ca_expires: facts.ca_expires.map(time),
@@ -196,7 +197,12 @@ impl Teller<'_> {
 
     fn build(self) -> Build {
         let build = &self.facts.build;
-        Build { version: build.version.clone(), commit: build.commit.clone(), started_at: self.facts.started.map(time) }
+        Build {
+            version: build.version.clone(),
+            commit: build.commit.clone(),
+            started_at: self.facts.started.map(time),
+            pid: std::process::id(),
+        }
     }
 }
 

@@ -306,3 +306,24 @@ fn what_is_told_can_be_read_back() {
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
     assert_eq!(serde_json::from_str::<Status>("{}").unwrap(), Status::default(), "an older sidecar says less");
 }
+
+#[test]
+fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
+    let bench = bench();
+    let at = UNIX_EPOCH + Duration::from_secs(START + 60);
+    bench.pass(120);
+    bench.telemetry.follow_config(move || Some(at));
+    let told = "/etc/sms-sidecar/config.toml was changed at 16:21:00 UTC after it was loaded: `sms-sidecar reload`.";
+    assert_eq!(bench.status().answer.also, [told]);
+    assert_eq!(bench.status().config.changed_at.as_deref(), Some("2026-11-25T16:21:00Z"));
+    Reloaded { at: None, problem: Some("2 errors") }.emit(&bench.telemetry);
+    let failed = bench.status().answer.also;
+    assert!(failed.len() == 1 && failed[0].starts_with("The reload of 16:22:00 UTC failed"), "{failed:?}");
+    bench.telemetry.follow_config(|| Some(UNIX_EPOCH + Duration::from_secs(START + 180)));
+    assert_eq!(bench.status().answer.also.len(), 2, "it was changed again since");
+    bench.telemetry.follow_config(|| Some(UNIX_EPOCH));
+    Reloaded { at: Some(bench.hands.wall()), problem: None }.emit(&bench.telemetry);
+    assert_eq!(bench.status().answer.also, ["/etc/sms-sidecar/config.toml was changed after it was loaded: `sms-sidecar reload`."]);
+    bench.telemetry.follow_config(|| None);
+    assert!(bench.status().answer.also.is_empty());
+}
