@@ -196,6 +196,11 @@ pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &st
 pub(super) fn told(answer: &Value) -> String {
     let mut lines: Vec<String> = list(answer, "attempts").map(attempt).collect();
     let route = answer.get("route").and_then(Value::as_str).map(|route| format!(" by route {route}")).unwrap_or_default();
+    if answer.get("repeat").and_then(Value::as_bool) == Some(true) {
+        let (verdict, ago) = (word(answer, "verdict"), word(answer, "answered_seconds_ago"));
+        lines.push(format!("not sent again: the same text to this number was {verdict}{route} {ago} s ago (`repeat_window`); change the text to send another"));
+        return lines.join("\n");
+    }
     lines.push(format!("{}: {}{route}", word(answer, "recipient"), word(answer, "verdict")));
     if let Some(diagnosis) = answer.get("diagnosis").and_then(Value::as_str) {
         lines.push(diagnosis.to_owned());

@@ -232,7 +232,8 @@ fn call(text: &mut String, call: &Call, now: &str) -> std::fmt::Result {
     };
     let whom = call.recipient.as_deref().or(call.dialect.as_deref()).unwrap_or(&call.door);
     let cause = call.cause.as_deref().map(|cause| format!(" {cause}")).unwrap_or_default();
-    let tried: Vec<String> = call.attempts.iter().map(attempt).collect();
+    let repeat = call.repeat.then(|| "repeat, not sent again".to_owned());
+    let tried: Vec<String> = repeat.into_iter().chain(call.attempts.iter().map(attempt)).collect();
     writeln!(
         text,
         "  {DIM}{}{DIM:#}  {style}{sign}{style:#} {:13} {:9} {}{cause} {DIM}{} ms  {}{DIM:#}",

@@ -6,6 +6,7 @@ use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 
+use crate::clock::Moment;
 use crate::dialect::{Answer, Dialect, ReadError, Reply};
 use crate::policy::Real;
 use crate::proxy::Proxy;
@@ -26,12 +27,14 @@ pub(super) struct Told {
     /// The very reply, for a repeat in the same dialect.
     reply: Reply,
     dialect: Option<String>,
+    /// When it was answered.
+    pub(super) at: Moment,
 }
 
 impl Told {
-    pub(super) fn of(ended: &Ended) -> Self {
+    pub(super) fn of(ended: &Ended, at: Moment) -> Self {
         let id = ended.carrier().map(accepted_id).unwrap_or_default();
-        Self { verdict: ended.verdict, cause: ended.cause, id, reply: apart(&ended.reply), dialect: ended.dialect.clone() }
+        Self { verdict: ended.verdict, cause: ended.cause, id, reply: apart(&ended.reply), dialect: ended.dialect.clone(), at }
     }
 
     /// The same answer, in the dialect that asks now.

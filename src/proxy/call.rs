@@ -57,13 +57,18 @@ pub(super) struct Ended {
     pub(super) recipient: Option<Msisdn>,
     pub(super) tried: Vec<Tried>,
     pub(super) diagnosis: Option<Diagnosis>,
+    /// What to do where no service said anything to diagnose; of our words and the dialect's alone, for the log.
+    pub(super) remedy: Option<String>,
+    /// It was not sent again: the same message was answered so long ago.
+    pub(super) repeat: Option<Duration>,
 }
 
 impl Ended {
     /// An end that took no attempt.
     pub(super) fn at_once(reply: Reply, operation: Operation, dialect: &str, verdict: Verdict) -> Self {
         let dialect = Some(dialect.to_owned());
-        Self { reply, operation, dialect, verdict, cause: None, route: None, recipient: None, tried: Vec::new(), diagnosis: None }
+        let (tried, cause, route, recipient, diagnosis, remedy, repeat) = (Vec::new(), None, None, None, None, None, None);
+        Self { reply, operation, dialect, verdict, cause, route, recipient, tried, diagnosis, remedy, repeat }
     }
 
     /// Who took the message.
@@ -89,7 +94,8 @@ impl Ended {
             status: self.reply.status.as_u16(),
             cause: self.cause,
             certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
-            remedy: self.diagnosis.as_ref().map(|diagnosis| diagnosis.remedy.as_str()),
+            remedy: self.diagnosis.as_ref().map(|diagnosis| &diagnosis.remedy).or(self.remedy.as_ref()).map(String::as_str),
+            repeat: self.repeat,
             took,
             parent: parent.as_ref(),
         }

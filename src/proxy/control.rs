@@ -209,6 +209,8 @@ fn told(ended: &Ended) -> Value {
         "cause": ended.cause.map(crate::sms::Cause::as_str),
         "certainty": ended.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
         "diagnosis": ended.diagnosis.as_ref().map(ToString::to_string),
+        "repeat": ended.repeat.is_some(),
+        "answered_seconds_ago": ended.repeat.map(|ago| ago.as_secs()),
         "attempts": ended.tried.iter().map(attempt).collect::<Vec<_>>(),
     })
 }

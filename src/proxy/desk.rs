@@ -78,7 +78,7 @@ impl Desk {
     pub(super) fn finish(&self, mut open: Open<'_>, sending: &Sending<'_>, ended: &Ended, now: Moment) {
         let Some(ticket) = open.ticket.take() else { return };
         let end = match ended.verdict {
-            Verdict::Accepted | Verdict::MessageRefused => End::Answer(Told::of(ended)),
+            Verdict::Accepted | Verdict::MessageRefused => End::Answer(Told::of(ended, now)),
             Verdict::InDoubt => End::Doubt(std::mem::take(&mut open.history)),
             Verdict::NotSent | Verdict::Carried | Verdict::Answered | Verdict::Tunnelled | Verdict::Rejected => End::Forget,
         };

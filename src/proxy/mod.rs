@@ -15,6 +15,7 @@ mod link;
 mod login;
 mod mask;
 mod probe;
+mod refusal;
 mod send;
 mod sending;
 mod session;
@@ -30,20 +31,20 @@ use http::StatusCode;
 use jiff::Timestamp;
 
 use crate::clock::{Clock, Moment};
-use crate::dialect::{Dialect, ReadError, Recognised, Recognition, Reply, Request};
+use crate::dialect::{Recognised, Recognition, Reply, Request};
 use crate::net::authority::Authority;
 use crate::net::door::{Admission, Arrival, Carrier, Target};
 use crate::net::peer::Peer;
 use crate::net::upstream::{Client, ClientError};
 use crate::policy::{Standing, TemplateError};
-use crate::proxy::answer::{plain_refusal, refused, unreadable};
+use crate::proxy::answer::refused;
 use crate::proxy::board::Board;
 use crate::proxy::call::{Call, Ended};
 use crate::proxy::desk::Desk;
 use crate::proxy::link::{Around, Link};
 use crate::proxy::settle::Suspicions;
 use crate::proxy::world::{Seeing, World};
-use crate::sms::{Cause, Door, Operation, ProviderId, Verdict};
+use crate::sms::{Cause, Door, Operation, ProviderId};
 use crate::telemetry::{Telemetry, TunnelEnded, TurnedAway};
 use crate::vault::{self, Keeper, Reference};
 
@@ -178,39 +179,6 @@ impl Proxy {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "dice are between 0 and 1, so the product has 40 bits")]
         let half = || (self.clock.dice() * f64::from(1 << 20) * f64::from(1 << 20)) as u64;
         format!("{:010x}{:010x}", half(), half())
-    }
-
-    fn not_named(dialect: &Dialect) -> Ended {
-        let reason = format!(
-            "this operation is not among those the sidecar lets through with its credentials: a message is `{}`, \
-             `sms-sidecar dialects show {}` lists the others, `operations = [\"GET /…\"]` at the provider adds one",
-            dialect.whole_send(),
-            dialect.name
-        );
-        let reply = refused(dialect, StatusCode::FORBIDDEN, Cause::RefusedByPolicy, &reason);
-        let mut ended = Ended::at_once(reply, Operation::Other, &dialect.name, Verdict::Rejected);
-        ended.cause = Some(Cause::RefusedByPolicy);
-        ended
-    }
-
-    /// Only the base URL and unix doors get here: at the others a foreign host is tunnelled or refused before.
-    fn foreign(call: &Call) -> Ended {
-        let names: Vec<&str> = call.world.links.keys().map(ProviderId::as_str).collect();
-        let reason = format!(
-            "nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}",
-            names.join(", ")
-        );
-        let reply = plain_refusal(StatusCode::NOT_FOUND, Cause::RefusedByPolicy, &reason);
-        let mut ended = Ended::at_once(reply, Operation::Other, "", Verdict::Rejected);
-        (ended.dialect, ended.cause) = (None, Some(Cause::RefusedByPolicy));
-        ended
-    }
-
-    fn unreadable(seen: &Recognised, error: &ReadError) -> Ended {
-        let reply = unreadable(&seen.dialect, error);
-        let mut ended = Ended::at_once(reply, Operation::Send, &seen.dialect.name, Verdict::Rejected);
-        ended.cause = Some(Cause::MessageInvalid);
-        ended
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 
+use crate::clock::Moment;
 use crate::dialect::{Recognised, Reply};
 use crate::policy::{Attempt, Past, Step, carry_over};
 use crate::proxy::answer::{Told, answered, native_end};
@@ -36,7 +37,7 @@ impl Proxy {
         let mut ended = match self.desk.turn(&sending, self.clock.as_ref()).await {
             Turn::Told(told) => {
                 Repeat { dialect: &seen.dialect.name }.emit(&self.telemetry);
-                told.again(&sending, self.wall())
+                told.again(&sending, self.wall(), self.now())
             }
             // The call it waited for runs on: what became of the message is not known yet.
             Turn::Overtaken => sending.ended(self, Vec::new(), Verdict::InDoubt, Some(Cause::Timeout)),
@@ -174,9 +175,9 @@ impl Tried {
 
 /// What a repeat of the message is told.
 impl Told {
-    fn again(&self, sending: &Sending<'_>, now: jiff::Timestamp) -> Ended {
-        let mut ended = Ended::at_once(self.reply(sending, now), Operation::Send, &sending.seen.dialect.name, self.verdict);
-        ended.cause = self.cause;
+    fn again(&self, sending: &Sending<'_>, wall: jiff::Timestamp, now: Moment) -> Ended {
+        let mut ended = Ended::at_once(self.reply(sending, wall), Operation::Send, &sending.seen.dialect.name, self.verdict);
+        (ended.cause, ended.repeat) = (self.cause, Some(now.since(self.at)));
         ended
     }
 }

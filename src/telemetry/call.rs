@@ -64,6 +64,8 @@ pub struct CallEnded<'a> {
     pub certainty: Option<Certainty>,
     /// What to do about it.
     pub remedy: Option<&'a str>,
+    /// It was not sent again: the same message was answered so long ago.
+    pub repeat: Option<Duration>,
     /// From accepting the call to its answer.
     pub took: Duration,
     /// The backend's span in which it made the call, if it named one.
@@ -102,6 +104,7 @@ impl CallEnded<'_> {
             cause = self.cause.map(Cause::as_str),
             certainty = self.certainty.map(Certainty::as_str),
             remedy = self.remedy,
+            repeat = self.repeat.map(|_| true),
             attempts = attempts(self.attempts),
             took_ms = millis(self.took),
             trace_id = trace.map(display),

@@ -61,6 +61,7 @@ fn none(door: Door, verdict: Verdict, cause: Option<Cause>) -> CallEnded<'static
         cause,
         certainty: None,
         remedy: None,
+        repeat: None,
         took: Duration::ZERO,
         parent: None,
     }

@@ -158,6 +158,7 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
         remedy: Some("write the new password to sms/main in vault local"),
+        repeat: None,
         took: Duration::from_millis(170),
         parent: Some(&parent()),
     }
@@ -530,6 +531,7 @@ fn who_is_woken_decides_the_level() {
                 cause,
                 certainty: None,
                 remedy: None,
+                repeat: None,
                 took: Duration::ZERO,
                 parent: None,
             }

@@ -50,7 +50,7 @@ fn one(call: &Call, now: &str) -> Markup {
                 (sign(shape)) " " (call.verdict)
                 @if let Some(cause) = &call.cause { span.muted { " " (cause) } }
             }
-            td.tried role="cell" { @if call.attempts.is_empty() { span.muted { "none" } } @else { ol { @for each in &call.attempts { li { (attempt(each)) } } } } }
+            td.tried role="cell" { @if call.repeat { span.muted { "repeat, not sent again" } } @else if call.attempts.is_empty() { span.muted { "none" } } @else { ol { @for each in &call.attempts { li { (attempt(each)) } } } } }
             td.took role="cell" { (call.took_ms) " ms" }
         }
     }

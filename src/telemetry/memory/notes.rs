@@ -115,6 +115,7 @@ pub(crate) struct CallNote {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) cause: Option<Cause>,
     pub(crate) certainty: Option<Certainty>,
+    pub(crate) repeat: bool,
     pub(crate) took: Duration,
     pub(crate) attempts: Vec<AttemptNote>,
 }
@@ -150,6 +151,7 @@ impl CallNote {
         }
         (self.at, self.door, self.operation) = (Some(at), Some(event.door), Some(event.operation));
         (self.verdict, self.cause, self.certainty, self.took) = (Some(event.verdict), event.cause, event.certainty, event.took);
+        self.repeat = event.repeat.is_some();
         self.attempts.clear();
         self.attempts.extend(event.attempts.iter().map(AttemptNote::of));
     }

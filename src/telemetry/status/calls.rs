@@ -28,6 +28,8 @@ pub struct Call {
     pub cause: Option<String>,
     /// How sure that is.
     pub certainty: Option<String>,
+    /// It was not sent again: the same message had its answer.
+    pub repeat: bool,
     /// From accepting it to its answer.
     pub took_ms: u64,
     /// In order.

@@ -220,6 +220,7 @@ fn call(note: &CallNote) -> Call {
         verdict: note.verdict.map(|verdict| verdict.as_str().to_owned()).unwrap_or_default(),
         cause: note.cause.map(|cause| cause.as_str().to_owned()),
         certainty: note.certainty.map(Certainty::as_str).map(str::to_owned),
+        repeat: note.repeat,
         took_ms: millis(note.took),
         attempts: note.attempts.iter().map(attempt).collect(),
     }

@@ -123,6 +123,7 @@ impl Bench {
             cause: outcome.cause(),
             certainty: None,
             remedy: None,
+            repeat: None,
             took,
             parent: None,
         }

@@ -100,6 +100,7 @@ fn rescued<T>(parent: Option<&Parent>, look: impl FnOnce(&CallEnded<'_>) -> T) -
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
         remedy: Some("CANARY remedy"),
+        repeat: None,
         took: Duration::from_millis(200),
         parent,
     })
