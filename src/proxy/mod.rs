@@ -225,7 +225,11 @@ impl Carrier for Proxy {
     }
 
     fn turned_away(&self, door: Door, status: StatusCode, why: &str) {
-        TurnedAway { door, status: status.as_u16(), why }.emit(&self.telemetry);
+        TurnedAway { door, status: status.as_u16(), why, ours: false }.emit(&self.telemetry);
+    }
+
+    fn barred(&self, door: Door, status: StatusCode, why: &str) {
+        TurnedAway { door, status: status.as_u16(), why, ours: true }.emit(&self.telemetry);
     }
 
     fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {

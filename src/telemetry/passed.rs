@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::sms::{Cause, Door, Operation, Verdict};
+use crate::telemetry::call::line;
 use crate::telemetry::{CallEnded, Telemetry};
 
 /// A request was refused before anybody read it.
@@ -14,14 +15,20 @@ pub struct TurnedAway<'a> {
     pub status: u16,
     /// Why, in the words it was told.
     pub why: &'a str,
+    /// It was for a host of ours, whose TLS could not be ended: every call of that backend ends so.
+    pub ours: bool,
 }
 
 impl TurnedAway<'_> {
     /// Says why and counts a rejected call.
     pub fn emit(&self, telemetry: &Telemetry) {
-        tracing::info!(door = self.door.as_str(), status = self.status, why = self.why, "turned away");
+        let level = if self.ours { tracing::Level::WARN } else { tracing::Level::INFO };
+        line!(level, door = self.door.as_str(), status = self.status, why = self.why, "turned away");
         none(self.door, Verdict::Rejected, Some(Cause::RefusedByPolicy)).count(telemetry);
         telemetry.memory.passed(self.door, Verdict::Rejected);
+        if self.ours {
+            telemetry.memory.barred(self.door, self.why);
+        }
     }
 }
 

@@ -1,9 +1,12 @@
 // What a new user runs into first, and that it is told where they look: terminal, log line, page.
 import assert from 'node:assert/strict';
+import http from 'node:http';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import tls from 'node:tls';
 
 import { delivered, say, stage } from './lib/stage.js';
-import { call, cliMeanwhile, get } from './lib/sidecar.js';
+import { authority, call, cliMeanwhile, get, sidecar } from './lib/sidecar.js';
 
 const JSON_LOG = { log: { format: 'json' } };
 const facts = async (proxy) => JSON.parse((await get(`${proxy.admin}/status.json`)).body);
@@ -27,6 +30,43 @@ test('send: the same text again within the window is said to be no new message',
   assert.match((await get(`${proxy.admin}/`)).body, /repeat, not sent again/);
   assert.match((await status(proxy)).stdout, /accepted[^\n]*repeat, not sent again/);
   assert.deepEqual(lines(proxy, 'call accepted').map(({ repeat }) => repeat), [undefined, true, true]);
+});
+
+/** A CONNECT as a client makes it: the proxy's answer, and what became of the TLS inside. */
+async function connect(proxy, host, ca) {
+  const [address, port] = proxy.listen.proxy.split(':');
+  const request = http.request({ host: address, port, method: 'CONNECT', path: `${host}:443`, agent: false }).end();
+  const [reply, socket] = await once(request, 'connect');
+  if (reply.statusCode !== 200) { socket.destroy(); return [reply.statusCode]; }
+  const inside = tls.connect({ socket, servername: host, ca });
+  const ended = await new Promise((resolve) => inside.once('secureConnect', () => resolve('open')).once('error', ({ code }) => resolve(code)));
+  inside.destroy();
+  return [reply.statusCode, ended];
+}
+
+test('a CONNECT of ours that is turned away is a warning, and stands under the headline', async (t) => {
+  const { proxy } = await stage(t, { services: ['twilio'], config: { ...JSON_LOG, intercept: { other_hosts: 'refuse' } } });
+  assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
+  assert.deepEqual((await facts(proxy)).answer.also, [], 'a host of nobody here is no call that is lost');
+  assert.deepEqual(await connect(proxy, 'api.twilio.com'), [502]);
+  const [other, ours] = lines(proxy, 'turned away');
+  assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
+  assert.match(ours.why, /needs a local CA/);
+  const told = /1 call was turned away at door connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
+  const shown = (await status(proxy)).stdout.split('\n');
+  assert.match(shown[2], new RegExp(`^  ! ${told.source}`));
+  assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at door connect[^<]*<code>sms-sidecar ca init/);
+});
+
+test('a client that does not trust our CA is told of the same way', async (t) => {
+  const made = await stage(t, { services: ['twilio'], start: false });
+  const config = { ...made.config, ...JSON_LOG };
+  const proxy = await sidecar(t, made.at, { ...config, intercept: { ca: authority(made.at, config) } });
+  const [code, broken] = await connect(proxy, 'api.twilio.com', []);
+  assert.deepEqual([code, broken === 'open'], [200, false]);
+  await proxy.says(/"turned away"/);
+  assert.deepEqual(lines(proxy, 'turned away').map(({ level }) => level), ['WARN']);
+  assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at door connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
 });
 
 test('a wrong path: the log line has the sentence that the backend gets, and no word of the path', async (t) => {

@@ -19,11 +19,13 @@ pub(super) struct Turned {
     pub(super) why: String,
     /// In the backend's own dialect, where the carrier could say it.
     pub(super) reply: Option<Box<Reply>>,
+    /// It was for a host of ours, whose TLS cannot be ended.
+    pub(super) ours: bool,
 }
 
 impl Turned {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), reply: None }
+        Self { status, why: why.into(), reply: None, ours: false }
     }
 }
 
@@ -41,7 +43,7 @@ impl From<(StatusCode, String)> for Turned {
 
 /// A refusal as a response. The connection is closed behind it: its body may lie unread.
 pub(super) fn refusal(turned: Turned) -> Response<Body> {
-    let Turned { status, why, reply } = turned;
+    let Turned { status, why, reply, ours: _ } = turned;
     let mut response = match reply {
         Some(reply) => whole(*reply),
         None => plain(status, &why),

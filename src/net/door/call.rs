@@ -47,7 +47,8 @@ impl<C: Carrier> House<C> {
         let mut response = match self.handle(door, session, request).await {
             Ok(response) => response,
             Err(turned) => {
-                self.carrier.turned_away(door, turned.status, &turned.why);
+                let tell = if turned.ours { C::barred } else { C::turned_away };
+                tell(&self.carrier, door, turned.status, &turned.why);
                 refusal(turned)
             }
         };
@@ -129,7 +130,7 @@ impl<C: Carrier> House<C> {
             ),
             None => String::from("CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`"),
         };
-        Err(Turned::new(StatusCode::BAD_GATEWAY, why))
+        Err(Turned { ours: true, ..Turned::new(StatusCode::BAD_GATEWAY, why) })
     }
 
     /// At the unix socket most clients lose the host; one that names a host of ours is believed.

@@ -187,7 +187,7 @@ pub(super) async fn inside<C: Carrier, S: Stream>(house: Arc<House<C>>, mut stre
         let target = Authority { scheme: Scheme::Http, ..target };
         return http(house, stream, Session { inside: Some(target), ..session }).await;
     }
-    let refuse = |why: &str| house.carrier.turned_away(Door::Connect, StatusCode::BAD_GATEWAY, why);
+    let refuse = |why: &str| house.carrier.barred(Door::Connect, StatusCode::BAD_GATEWAY, why);
     let config = match house.setup.ca.as_ref().map(|ca| ca.terminator(&target.host)) {
         Some(Ok(config)) => config,
         Some(Err(error)) => return refuse(&error.to_string()),

@@ -83,6 +83,10 @@ pub trait Carrier: Send + Sync + 'static {
     fn carry(&self, arrival: Arrival) -> impl Future<Output = Reply> + Send;
     /// A request that never became a call.
     fn turned_away(&self, door: Door, status: StatusCode, why: &str);
+    /// One for a host of ours, because its TLS cannot be ended: whoever sends such requests gets none through.
+    fn barred(&self, door: Door, status: StatusCode, why: &str) {
+        self.turned_away(door, status, why);
+    }
     /// The refusal in the words of whoever is being spoken to, where the head tells; the request has no body.
     fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
         let _ = (target, head, status, why);

@@ -15,7 +15,7 @@ use crate::sms::{Door, Kind, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::{AttemptEnded, Balance, Build, CallEnded, CredentialSeen, Reloaded, Shape, StandingChanged, TokenExpiry, VaultRead};
 
 pub use layout::{Layout, ProviderLayout, RouteLayout};
-pub(crate) use notes::{Account, AttemptNote, CallNote, Entry, Money, Reload, Seen, Stand, Way};
+pub(crate) use notes::{Account, AttemptNote, Barred, CallNote, Entry, Money, Reload, Seen, Stand, Way};
 pub(crate) use strip::Strip;
 
 /// So many calls are remembered.
@@ -190,6 +190,15 @@ impl Memory {
     pub(super) fn passed(&self, door: Door, verdict: Verdict) {
         let at = self.clock.wall();
         self.lock().doors.entry(door).or_default().note(verdict, at);
+    }
+
+    /// A request for a host of ours that could not become a call.
+    pub(super) fn barred(&self, door: Door, why: &str) {
+        let at = self.clock.wall();
+        let mut facts = self.lock();
+        let seen = facts.doors.entry(door).or_default();
+        let count = seen.barred.take().map_or(0, |barred| barred.count).saturating_add(1);
+        seen.barred = Some(Barred { count, at, why: why.to_owned() });
     }
 
     pub(super) fn call(&self, event: &CallEnded<'_>) {

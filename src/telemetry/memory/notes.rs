@@ -83,6 +83,17 @@ pub(crate) struct Seen {
     pub(crate) tunnelled: u64,
     pub(crate) rejected: u64,
     pub(crate) last: Option<SystemTime>,
+    /// Those turned away that were for hosts of ours.
+    pub(crate) barred: Option<Barred>,
+}
+
+/// Requests for hosts of ours whose TLS could not be ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Barred {
+    pub(crate) count: u64,
+    /// The last of them, and why.
+    pub(crate) at: SystemTime,
+    pub(crate) why: String,
 }
 
 impl Seen {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 pub(super) use crate::telemetry::status::Answer;
-use crate::telemetry::status::{Config, Messages, Provider, Route, Status};
+use crate::telemetry::status::{Config, Door, Messages, Provider, Route, Status};
 
 /// Whether codes arrive, in one word.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -112,7 +112,7 @@ fn went(messages: &Messages, last: Option<&str>) -> String {
 
 /// What does not stop a code now and may stop one later.
 fn also(status: &Status) -> Vec<String> {
-    let mut also = Vec::new();
+    let mut also: Vec<String> = status.doors.iter().filter_map(|door| barred(door, &status.at)).collect();
     for vault in &status.vaults {
         let failing: Vec<_> = vault.entries.iter().filter(|entry| entry.failing_since.is_some()).collect();
         let since = failing.iter().filter_map(|entry| entry.failing_since.as_deref()).min();
@@ -127,6 +127,13 @@ fn also(status: &Status) -> Vec<String> {
     }
     also.extend(unloaded(&status.config, &status.at));
     also
+}
+
+/// That calls for our own hosts do not get in.
+fn barred(door: &Door, now: &str) -> Option<String> {
+    let barred = door.barred.as_ref()?;
+    let (were, last) = if barred.count == 1 { ("1 call was".to_owned(), "") } else { (format!("{} calls were", barred.count), "last ") };
+    Some(format!("{were} turned away at door {}, {last}at {}: {}", door.door, clock(&barred.at, now), barred.why))
 }
 
 /// That another config stands on the disk than the one in force; a reload that failed with it says so already.

@@ -70,4 +70,18 @@ pub struct Door {
     pub rejected: u64,
     /// The last of them.
     pub last_at: Option<String>,
+    /// Those turned away that were for hosts of ours; none: there were none in the last hour.
+    pub barred: Option<Barred>,
+}
+
+/// Requests for hosts of ours whose TLS could not be ended: the backend that sends them gets none through.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Barred {
+    /// So many since the start.
+    pub count: u64,
+    /// The last of them.
+    pub at: String,
+    /// Why, in the words it was told.
+    pub why: String,
 }

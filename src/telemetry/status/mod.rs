@@ -13,7 +13,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Able, clock};
-pub use calls::{Attempt, Call, Door};
+pub use calls::{Attempt, Barred, Call, Door};
 pub use setup::{Build, Config, Entry, Reload, Vault};
 pub(super) use tell::tell;
 

@@ -9,10 +9,11 @@ use crate::diagnosis::span;
 use crate::sms::{Cause, Certainty};
 use crate::telemetry::memory::{Account, AttemptNote, CallNote, Facts, ProviderLayout, RouteLayout, Stand, Way};
 use crate::telemetry::status::{
-    Attempt, Balance, Build, Call, Config, Day, Door, Entry, Hour, Messages, Provider, Reload, Route, Status, Vault, answer, total,
+    Attempt, Balance, Barred, Build, Call, Config, Day, Door, Entry, Hour, Messages, Provider, Reload, Route, Status, Vault, answer, total,
 };
 
 const DAY: u64 = 86_400;
+const HOUR: Duration = Duration::from_hours(1);
 
 /// What the words are about: the facts and what time it is.
 #[derive(Clone, Copy)]
@@ -153,12 +154,18 @@ impl Teller<'_> {
     }
 
     fn doors(self) -> Vec<Door> {
+        let late = |at| self.wall.duration_since(at).unwrap_or_default() < HOUR;
         let door = |(door, seen): (&crate::sms::Door, &crate::telemetry::memory::Seen)| Door {
             door: door.as_str().to_owned(),
             calls: seen.calls,
             tunnelled: seen.tunnelled,
             rejected: seen.rejected,
             last_at: seen.last.map(time),
+            barred: seen.barred.as_ref().filter(|barred| late(barred.at)).map(|barred| Barred {
+                count: barred.count,
+                at: time(barred.at),
+                why: barred.why.clone(),
+            }),
         };
         self.facts.doors.iter().map(door).collect()
     }

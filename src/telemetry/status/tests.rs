@@ -12,7 +12,7 @@ use crate::sms::{Cause, Certainty, Door, Kind, Msisdn, Operation, Outcome, Provi
 use crate::telemetry::status::{Able, Status};
 use crate::telemetry::{
     AttemptEnded, AttemptLine, Balance, Build, CallEnded, CredentialSeen, Layout, ProviderLayout, ReadResult, Reloaded, RouteFirstChoice,
-    RouteLayout, Shape, StandingChanged, Started, Telemetry, TunnelEnded, VaultRead,
+    RouteLayout, Shape, StandingChanged, Started, Telemetry, TunnelEnded, TurnedAway, VaultRead,
 };
 
 /// 2026-11-25T16:20:00Z.
@@ -326,5 +326,21 @@ fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
     Reloaded { at: Some(bench.hands.wall()), problem: None }.emit(&bench.telemetry);
     assert_eq!(bench.status().answer.also, ["/etc/sms-sidecar/config.toml was changed after it was loaded: `sms-sidecar reload`."]);
     bench.telemetry.follow_config(|| None);
+    assert!(bench.status().answer.also.is_empty());
+}
+
+#[test]
+fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
+    let bench = bench();
+    let away = |ours| TurnedAway { door: Door::Connect, status: 502, why: "it must trust the CA", ours }.emit(&bench.telemetry);
+    away(false);
+    assert!(bench.status().answer.also.is_empty(), "another host's is nobody's loss");
+    away(true);
+    assert_eq!(bench.status().answer.also, ["1 call was turned away at door connect, at 16:20:00 UTC: it must trust the CA"]);
+    bench.pass(60);
+    away(true);
+    assert_eq!(bench.status().answer.also, ["2 calls were turned away at door connect, last at 16:21:00 UTC: it must trust the CA"]);
+    assert_eq!(bench.status().doors[0].rejected, 3);
+    bench.pass(3_600);
     assert!(bench.status().answer.also.is_empty());
 }
