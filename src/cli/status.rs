@@ -149,6 +149,7 @@ fn standing_sign(provider: &Provider) -> (&'static str, Style) {
     match provider.standing.as_str() {
         "resting" => ("▲", WARN),
         "paused" => ("‖", WARN),
+        _ if provider.can_deliver && provider.failed_at.is_some() => ("▲", WARN),
         _ if provider.can_deliver => ("●", GOOD),
         _ => ("✕", BAD),
     }
@@ -226,6 +227,7 @@ fn listed(text: &mut String, status: &Status, most: usize) -> std::fmt::Result {
 
 fn call(text: &mut String, call: &Call, now: &str) -> std::fmt::Result {
     let (sign, style) = match call.verdict.as_str() {
+        "carried" if call.cause.is_some() => ("✕", BAD),
         "accepted" | "carried" | "answered" => ("●", GOOD),
         "message-refused" | "rejected" => ("▲", WARN),
         _ => ("✕", BAD),

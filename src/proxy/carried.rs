@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::diagnosis::Diagnosis;
 use crate::dialect::{Asked, Dialect, Outgoing, Recognised, Reply};
 use crate::net::authority::Authority;
 use crate::policy::Attempt;
@@ -19,7 +20,7 @@ use crate::proxy::link::{Link, lost_finding};
 use crate::proxy::mask::Mask;
 use crate::proxy::sending::Sending;
 use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
-use crate::telemetry::AttemptEnded;
+use crate::telemetry::{AttemptEnded, LastHeard};
 
 /// How long a call that is no message of ours may take, its login included.
 const CARRIED: Duration = Duration::from_secs(30);
@@ -105,11 +106,29 @@ impl Proxy {
         let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
         let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
         ended.cause = tried.outcome().cause();
-        ended.diagnosis = self.diagnose(&tried);
+        ended.diagnosis = self.diagnose(&tried).map(|diagnosis| Self::placed(diagnosis, call, dialect, operation));
+        // Another request than a message says nothing of messages, unless it was to be one.
+        let message = kind == Kind::Send && ended.cause.is_none_or(|cause| cause.family() != Family::Message);
+        let misplaced = operation == Operation::Other && ended.cause == Some(Cause::EndpointWrong);
+        if message || misplaced {
+            LastHeard { provider: &link.provider.id, diagnosis: ended.diagnosis.as_ref() }.emit(&self.telemetry);
+        }
         ended.route = sending.and_then(|sending| sending.route).map(|route| route.name.clone());
         ended.recipient = said.map(|message| message.recipient.clone());
         ended.tried = vec![tried];
         ended
+    }
+
+    /// What the backend asks at another path than the dialect's is no fault of the config: `base_url` is right, and
+    /// the backend's own is not.
+    fn placed(diagnosis: Diagnosis, call: &Call, dialect: &Dialect, operation: Operation) -> Diagnosis {
+        if operation != Operation::Other || diagnosis.cause != Cause::EndpointWrong {
+            return diagnosis;
+        }
+        let send = dialect.whole_send();
+        let asked = format!("{} {}", call.request.method, known_words(&call.request.path, &send));
+        let remedy = format!("the backend asked {asked}; {}'s message is {send}: correct the backend's base URL", diagnosis.provider);
+        Diagnosis { remedy, ..diagnosis }
     }
 
     async fn watched(&self, call: &Call, link: &Arc<Link>, kind: Kind, reference: &str) -> (Tried, Option<Reply>) {
@@ -161,6 +180,12 @@ impl Proxy {
         let reason = "the service could not be asked; the sidecar's log says why";
         refused(dialect, StatusCode::BAD_GATEWAY, cause, reason)
     }
+}
+
+/// A path of the backend's for the log: what the dialect does not say itself may be a number or a secret.
+fn known_words(path: &str, send: &str) -> String {
+    let own = |word: &&str| send.split(['/', ' ']).any(|own| own == *word);
+    path.split('/').map(|word| Some(word).filter(own).or(word.is_empty().then_some("")).unwrap_or("…")).collect::<Vec<_>>().join("/")
 }
 
 fn observed(outcome: &Outcome) -> Verdict {

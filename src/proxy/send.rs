@@ -18,8 +18,8 @@ use crate::proxy::desk::{Open, Turn};
 use crate::proxy::link::Link;
 use crate::proxy::sending::Sending;
 use crate::proxy::{Mode, Proxy};
-use crate::sms::{Cause, Kind, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::{Failover, PossibleDuplicate, Repeat, RouteFirstChoice};
+use crate::sms::{Cause, Family, Kind, Operation, Outcome, ProviderId, Verdict};
+use crate::telemetry::{Failover, LastHeard, PossibleDuplicate, Repeat, RouteFirstChoice};
 
 impl Proxy {
     /// Reads a send and carries it, or tells what is known of it already.
@@ -89,7 +89,12 @@ impl Proxy {
         let said = sending.said.get(account).and_then(Option::as_ref);
         let mut tried = link.attempt(&Task { account, kind: Kind::Send, say, said, left, trial }).await;
         tried.attempt.ended = self.now().since(sending.call.began);
-        self.board.ended(link, &tried.attempt, self.diagnose(&tried), self.now());
+        let diagnosis = self.diagnose(&tried);
+        let of_account = |cause: Cause| cause.family() == Family::Account;
+        if tried.outcome().cause().is_none_or(of_account) {
+            LastHeard { provider: &link.provider.id, diagnosis: diagnosis.as_ref() }.emit(&self.telemetry);
+        }
+        self.board.ended(link, &tried.attempt, diagnosis, self.now());
         self.suspect(&tried);
         tried
     }

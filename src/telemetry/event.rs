@@ -188,6 +188,23 @@ impl RefusalFollowed<'_> {
     }
 }
 
+/// What a service said last of messages, for whoever asks why a provider that is in use does not deliver: one that is
+/// only watched is never set aside.
+#[derive(Clone, Copy, Debug)]
+pub struct LastHeard<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// Why it failed and what to do; none: it was accepted.
+    pub diagnosis: Option<&'a Diagnosis>,
+}
+
+impl LastHeard<'_> {
+    /// Is kept for the status; the call's own line tells it to the log.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        telemetry.memory.heard(self);
+    }
+}
+
 /// A route runs on its first provider, or on a backup.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteFirstChoice<'a> {

@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::sms::ProviderId;
 
 pub use call::{AttemptLine, CallEnded};
-pub use event::{AttemptEnded, Failover, PossibleDuplicate, RefusalFollowed, Repeat, RouteFirstChoice, StandingChanged};
+pub use event::{AttemptEnded, Failover, LastHeard, PossibleDuplicate, RefusalFollowed, Repeat, RouteFirstChoice, StandingChanged};
 pub use families::STANDINGS;
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use memory::{Layout, ProviderLayout, RouteLayout};

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { SAYS, delivered, say, stage } from './lib/stage.js';
-import { call } from './lib/sidecar.js';
+import { call, cliMeanwhile, get } from './lib/sidecar.js';
 
 const observed = (t, more = {}) => stage(t, { provider: { sender: null, credential: undefined }, config: { mode: 'observe', ...more.config }, ...more });
 const own = (fake) => Object.values(fake.credential);
@@ -44,4 +44,34 @@ test('observing one route leaves the others acting', async (t) => {
   assert.equal((await say(proxy, 'playmobile')).status, 401);
   delivered(await say(proxy, 'twilio'), 'twilio');
   assert.deepEqual([playmobile.received.length, twilio.delivered.length], [1, 1]);
+});
+
+const shown = async (proxy) => (await cliMeanwhile('status', '--config', proxy.file)).stdout;
+const told = async (proxy) => JSON.parse((await get(`${proxy.admin}/status.json`)).body).providers.find(({ provider }) => provider === 'playmobile');
+
+test('the last refusal is shown with cause, certainty, evidence and what to do, until one is accepted', async (t) => {
+  const { proxy, fakes: { playmobile } } = await observed(t);
+  assert.equal((await say(proxy, 'playmobile')).status, 401);
+  const text = await shown(proxy);
+  assert.match(text, /^● Only watching[^]*\n  ! The last message to playmobile failed at .{8} UTC \(credential-rejected\)\.\n/);
+  assert.match(text, /\n  ▲ playmobile +in use, but its last message failed at .{8} UTC\n +cause +credential-rejected \([a-z, -]+\)\n +evidence +\S[^\n]*401[^\n]*\n +to do +\S/);
+  const { failed_at: at, standing, cause, can_deliver: able } = await told(proxy);
+  assert.deepEqual([Boolean(at), standing, cause, able], [true, 'open', 'credential-rejected', true]);
+  assert.match((await get(`${proxy.admin}/`)).body, /provider warn[^]*in use, but its last message failed at/);
+  const [path, request] = SAYS.playmobile();
+  delivered(await call(`${proxy.door}/playmobile${path}`, { ...request, auth: own(playmobile) }), 'playmobile');
+  assert.deepEqual([(await told(proxy)).failed_at, (await told(proxy)).cause], [null, null]);
+  assert.doesNotMatch(await shown(proxy), /failed at/);
+});
+
+test('a path that is not the message\'s is the backend\'s base URL, not the config\'s', async (t) => {
+  const { proxy } = await observed(t, { services: ['playmobile'] });
+  const [, request] = SAYS.playmobile();
+  assert.equal((await call(`${proxy.door}/playmobile/998907654321/send`, request)).status, 404);
+  const { cause, remedy } = await told(proxy);
+  assert.equal(cause, 'endpoint-wrong');
+  assert.equal(remedy, "the backend asked POST /…/send; playmobile's message is POST /broker-api/send: correct the backend's base URL");
+  assert.match(await shown(proxy), /✕ playmobile +other +carried endpoint-wrong/);
+  await proxy.says(/correct the backend's base URL/);
+  assert.doesNotMatch(proxy.output, /998907654321/);
 });

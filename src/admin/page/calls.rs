@@ -32,6 +32,7 @@ pub(super) fn section(status: &Status) -> Markup {
 
 fn one(call: &Call, now: &str) -> Markup {
     let shape = match call.verdict.as_str() {
+        "carried" if call.cause.is_some() => Sign::Bad,
         "accepted" | "carried" | "answered" => Sign::Good,
         "message-refused" | "rejected" => Sign::Warn,
         _ => Sign::Bad,

@@ -54,6 +54,7 @@ pub(super) fn state(provider: &Provider) -> (&'static str, Sign) {
     match provider.standing.as_str() {
         "resting" => ("warn", Sign::Warn),
         "paused" => ("paused", Sign::Paused),
+        _ if provider.can_deliver && provider.failed_at.is_some() => ("warn", Sign::Warn),
         _ if provider.can_deliver => ("good", Sign::Good),
         _ => ("bad", Sign::Bad),
     }

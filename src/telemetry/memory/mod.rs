@@ -12,7 +12,9 @@ use std::time::SystemTime;
 
 use crate::clock::{Clock, Moment};
 use crate::sms::{Door, Kind, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::{AttemptEnded, Balance, Build, CallEnded, CredentialSeen, Reloaded, Shape, StandingChanged, TokenExpiry, VaultRead};
+use crate::telemetry::{
+    AttemptEnded, Balance, Build, CallEnded, CredentialSeen, LastHeard, Reloaded, Shape, StandingChanged, TokenExpiry, VaultRead,
+};
 
 pub use layout::{Layout, ProviderLayout, RouteLayout};
 pub(crate) use notes::{Account, AttemptNote, Barred, CallNote, Entry, Money, Reload, Seen, Stand, Way};
@@ -131,6 +133,10 @@ impl Memory {
             diagnosis: event.diagnosis.cloned(),
         };
         let news = known.is_none_or(|known| certainty(known) != certainty(&stand));
+        // Whatever was refused before it came back does not speak of it now.
+        if before.is_some_and(|before| before.standing != "open") && event.standing == "open" {
+            account.failed = None;
+        }
         account.stand = Some(stand);
         news
     }
@@ -144,6 +150,11 @@ impl Memory {
             account.hour.count(place, now);
             account.day.count(place, now);
         });
+    }
+
+    pub(super) fn heard(&self, event: &LastHeard<'_>) {
+        let at = self.clock.wall();
+        self.account(event.provider, |account| account.failed = event.diagnosis.map(|diagnosis| (at, diagnosis.clone())));
     }
 
     pub(super) fn credential(&self, event: &CredentialSeen<'_>) {

@@ -14,6 +14,8 @@ use crate::telemetry::{AttemptLine, CallEnded};
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
     pub(crate) stand: Option<Stand>,
+    /// When the last message failed and why; none: it was accepted, or the provider came back since.
+    pub(crate) failed: Option<(SystemTime, Diagnosis)>,
     pub(crate) credential: Option<(Version, SystemTime)>,
     pub(crate) token_expires: Option<SystemTime>,
     pub(crate) balance: Option<Money>,
@@ -26,7 +28,7 @@ pub(crate) struct Account {
 impl Default for Account {
     fn default() -> Self {
         let (hour, day) = (Strip::of_an_hour(), Strip::of_a_day());
-        Self { stand: None, credential: None, token_expires: None, balance: None, hour, day }
+        Self { stand: None, failed: None, credential: None, token_expires: None, balance: None, hour, day }
     }
 }
 

@@ -113,6 +113,10 @@ fn went(messages: &Messages, last: Option<&str>) -> String {
 /// What does not stop a code now and may stop one later.
 fn also(status: &Status) -> Vec<String> {
     let mut also: Vec<String> = status.doors.iter().filter_map(|door| barred(door, &status.at)).collect();
+    also.extend(status.providers.iter().filter_map(|provider| {
+        let (at, cause) = provider.failed_at.as_ref().zip(provider.cause.as_ref())?;
+        Some(format!("The last message to {} failed at {} ({cause}).", provider.provider, clock(at, &status.at)))
+    }));
     for vault in &status.vaults {
         let failing: Vec<_> = vault.entries.iter().filter(|entry| entry.failing_since.is_some()).collect();
         let since = failing.iter().filter_map(|entry| entry.failing_since.as_deref()).min();
@@ -160,7 +164,10 @@ pub(super) fn standing(provider: &Provider, now: &str) -> String {
         ("aside", Some(_)) => "set aside; the next message tries it".to_owned(),
         ("aside", None) => "set aside until something changes".to_owned(),
         ("paused", _) => "paused by hand".to_owned(),
-        _ if provider.can_deliver => "in use".to_owned(),
+        _ if provider.can_deliver => match &provider.failed_at {
+            Some(at) => format!("in use, but its last message failed at {}", clock(at, now)),
+            None => "in use".to_owned(),
+        },
         _ => "not usable: its credential was never read".to_owned(),
     }
 }
@@ -196,7 +203,7 @@ pub(super) fn urgency(provider: &Provider) -> u8 {
         "aside" => 0,
         "resting" => 2,
         "paused" => 3,
-        _ if provider.can_deliver => 4,
+        _ if provider.can_deliver && provider.failed_at.is_none() => 4,
         _ => 1,
     }
 }

@@ -101,7 +101,9 @@ pub struct Provider {
     pub since: Option<String>,
     /// When one message may try it; a time that has passed: the next one does.
     pub back_at: Option<String>,
-    /// Why.
+    /// In use, and yet its last message failed then: it is only watched, or not judged by one refusal.
+    pub failed_at: Option<String>,
+    /// Why it is out, or why that failed.
     pub cause: Option<String>,
     /// How sure that is.
     pub certainty: Option<String>,

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use jiff::Timestamp;
 
 use crate::clock::Moment;
-use crate::diagnosis::span;
+use crate::diagnosis::{Diagnosis, span};
 use crate::sms::{Cause, Certainty};
 use crate::telemetry::memory::{Account, AttemptNote, CallNote, Facts, ProviderLayout, RouteLayout, Stand, Way};
 use crate::telemetry::status::{
@@ -72,6 +72,11 @@ impl Teller<'_> {
             told.evidence.get_or_insert("nothing of its vault entry was ever read".to_owned());
             told.remedy.get_or_insert(problem);
         }
+        if let Some((at, diagnosis)) = account.and_then(|account| account.failed.as_ref()).filter(|_| told.can_deliver) {
+            told.failed_at = Some(time(*at));
+            told.cause = Some(diagnosis.cause.as_str().to_owned());
+            diagnosed(&mut told, diagnosis);
+        }
         told.says = answer::standing(&told, &time(self.wall));
         told
     }
@@ -109,10 +114,7 @@ impl Teller<'_> {
         told.back_at = stand.back.map(|back| time(self.calendar(back)));
         told.cause = stand.cause.map(|cause| cause.as_str().to_owned());
         if let Some(diagnosis) = &stand.diagnosis {
-            told.certainty = Some(diagnosis.certainty.as_str().to_owned());
-            told.alternatives = diagnosis.alternatives.iter().map(|cause| cause.as_str().to_owned()).collect();
-            told.evidence = Some(diagnosis.evidence.clone());
-            told.remedy = Some(diagnosis.remedy.clone());
+            diagnosed(told, diagnosis);
         } else {
             told.evidence = stand.cause.map(|cause| cause.meaning().to_owned());
             told.remedy = answer::remedy(told);
@@ -211,6 +213,13 @@ impl Teller<'_> {
             pid: std::process::id(),
         }
     }
+}
+
+fn diagnosed(told: &mut Provider, diagnosis: &Diagnosis) {
+    told.certainty = Some(diagnosis.certainty.as_str().to_owned());
+    told.alternatives = diagnosis.alternatives.iter().map(|cause| cause.as_str().to_owned()).collect();
+    told.evidence = Some(diagnosis.evidence.clone());
+    told.remedy = Some(diagnosis.remedy.clone());
 }
 
 fn call(note: &CallNote) -> Call {

@@ -11,8 +11,8 @@ use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Door, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
 use crate::telemetry::status::{Able, Status};
 use crate::telemetry::{
-    AttemptEnded, AttemptLine, Balance, Build, CallEnded, CredentialSeen, Layout, ProviderLayout, ReadResult, Reloaded, RouteFirstChoice,
-    RouteLayout, Shape, StandingChanged, Started, Telemetry, TunnelEnded, TurnedAway, VaultRead,
+    AttemptEnded, AttemptLine, Balance, Build, CallEnded, CredentialSeen, LastHeard, Layout, ProviderLayout, ReadResult, Reloaded,
+    RouteFirstChoice, RouteLayout, Shape, StandingChanged, Started, Telemetry, TunnelEnded, TurnedAway, VaultRead,
 };
 
 /// 2026-11-25T16:20:00Z.
@@ -343,4 +343,32 @@ fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
     assert_eq!(bench.status().doors[0].rejected, 3);
     bench.pass(3_600);
     assert!(bench.status().answer.also.is_empty());
+}
+
+#[test]
+fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_back() {
+    let bench = bench();
+    let a = ProviderId::new("a");
+    let diagnosis = Diagnosis {
+        provider: "a".into(),
+        cause: Cause::BalanceEmpty,
+        certainty: Certainty::Certain,
+        alternatives: Vec::new(),
+        evidence: "It said so".into(),
+        remedy: "top up".into(),
+    };
+    let failed = || LastHeard { provider: &a, diagnosis: Some(&diagnosis) }.emit(&bench.telemetry);
+    let told = || bench.status().provider("a").map(|it| (it.says.clone(), it.cause.clone(), it.remedy.clone())).unwrap();
+    failed();
+    let expected = ("in use, but its last message failed at 16:20:00 UTC", Some("balance-empty"), Some("top up"));
+    assert_eq!((told().0.as_str(), told().1.as_deref(), told().2.as_deref()), expected);
+    assert_eq!(bench.status().providers[0].provider, "a", "it stands first");
+    LastHeard { provider: &a, diagnosis: None }.emit(&bench.telemetry);
+    assert_eq!(told(), ("in use".to_owned(), None, None));
+    bench.stands("a", "open", None, None);
+    failed();
+    bench.stands("a", "aside", Some(Cause::BalanceEmpty), None);
+    assert_eq!(told().2.as_deref(), Some("do this"), "where it is out, that says why");
+    bench.stands("a", "open", None, None);
+    assert_eq!(told(), ("in use".to_owned(), None, None));
 }
