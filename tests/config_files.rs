@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sms_sidecar::config::{Loaded, check_text, hosts, uncovered};
+use sms_sidecar::config::{Loaded, check_text, control, hosts, load, uncovered};
 use sms_sidecar::dialect::Catalog;
 use sms_sidecar::problem::{Report, Text};
 
@@ -215,4 +215,42 @@ proptest::proptest! {
         assert!(loaded.is_some() || report.errors() > 0);
         assert!(!report.render(true).is_empty());
     }
+}
+
+#[test]
+fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
+    let at = std::env::temp_dir().join(format!("sms-sidecar-print-{}", std::process::id()));
+    let (file, description) = (at.join("config.toml"), at.join("own/extra.toml"));
+    fs::create_dir_all(at.join("own")).unwrap();
+    let config = fs::read_to_string("config/minimal.toml").unwrap();
+    let config = format!("dialects = \"own\"\n{config}");
+    let own = "dialect = \"extra\"\nlike = \"twilio\"\n";
+    fs::write(&file, &config).unwrap();
+    fs::write(&description, own).unwrap();
+    let read = load(&file).unwrap().read;
+    assert_eq!(read.changed(), None);
+    for (changed, text) in [(&file, config.as_str()), (&description, own)] {
+        fs::write(changed, format!("# another\n{text}")).unwrap();
+        assert_eq!(read.changed(), Some(fs::metadata(changed).unwrap().modified().unwrap()), "{}", changed.display());
+        fs::write(changed, text).unwrap();
+        assert_eq!(read.changed(), None, "the same stands there again: {}", changed.display());
+    }
+    fs::remove_file(&file).unwrap();
+    assert_eq!(read.changed(), None, "an editor may be about to put it back");
+    fs::remove_dir_all(&at).unwrap();
+}
+
+#[test]
+fn where_the_sidecar_is_asked_is_known_of_a_config_with_errors_and_not_of_one_that_is_no_toml() {
+    let file = std::env::temp_dir().join(format!("sms-sidecar-control-{}.toml", std::process::id()));
+    for (text, told) in [
+        ("nosuch = 1\n[listen]\ncontrol = \"c.sock\"\n", Some(std::env::temp_dir().join("c.sock"))),
+        ("[listen]\ncontrol = \"/run/c.sock\"\n[providers.a]\n", Some(PathBuf::from("/run/c.sock"))),
+        ("[listen]\ncontrol = 7\n", None),
+        ("[listen\ncontrol = \"c.sock\"\n", None),
+    ] {
+        fs::write(&file, text).unwrap();
+        assert_eq!(control(&file), told, "{text}");
+    }
+    fs::remove_file(&file).unwrap();
 }
