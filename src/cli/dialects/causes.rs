@@ -87,7 +87,7 @@ mod tests {
         A reply that no line knows is judged by its HTTP status alone, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
         403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
 
-    const WIDEST: usize = 160;
+    const WIDEST: usize = 180;
 
     fn certainty(shown: &Shown) -> String {
         let or: Vec<&str> = shown.alternatives.iter().map(|cause| cause.as_str()).collect();
