@@ -41,7 +41,8 @@ fn exchange(address: &str, head: &str, body: &str) -> String {
 }
 
 fn after<'a>(text: &'a str, mark: &str) -> &'a str {
-    text.split_once(mark).unwrap_or_else(|| panic!("no `{mark}` in:\n{text}")).1
+    assert!(text.contains(mark), "no `{mark}` in:\n{text}");
+    text.split_once(mark).unwrap().1
 }
 
 #[test]
