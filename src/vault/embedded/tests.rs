@@ -148,7 +148,7 @@ fn missing_and_foreign_keys_say_what_to_do() {
     assert_eq!(error.label(), "bad-key");
     assert!(!error.to_string().contains("canary"));
     std::fs::remove_file(&vault.key_file).unwrap();
-    assert_eq!(vault.entries().unwrap_err().label(), "missing-file");
+    assert_eq!(vault.entries().unwrap_err().label(), "missing-key");
     let nowhere = Embedded::new("/nonexistent/vault.age".into(), "/nonexistent/vault.key".into());
     assert!(nowhere.update(|_| ()).unwrap_err().to_string().contains("vault init"));
 }
