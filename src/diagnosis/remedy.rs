@@ -251,13 +251,12 @@ impl Entry<'_> {
         format!("`bao kv patch {place} {} {first}`{others} (each value on standard input)", self.path)
     }
 
-    /// How this vault's entries are changed. Fields are set one by one.
+    /// How this vault's entries are changed.
     fn put(&self, config: &str) -> String {
         match &self.kept {
             Kept::Embedded => {
-                let (first, others) = self.fields.split_first().map_or(("FIELD", &[][..]), |(first, others)| (first.as_str(), others));
-                let others = if others.is_empty() { String::new() } else { format!(", and the same for {}", others.join(" and ")) };
-                format!("`sms-sidecar vault set --config {config} --vault {} {} {first}`{others}", self.vault, self.path)
+                let fields = if self.fields.is_empty() { "FIELD".to_owned() } else { self.fields.join(" ") };
+                format!("`sms-sidecar vault set --config {config} --vault {} {} {fields}`", self.vault, self.path)
             }
             Kept::Env => format!(
                 "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",

@@ -60,9 +60,9 @@ fn history_tells_a_mistyped_credential_from_a_revoked_one() {
     let never = with(None);
     assert!(never.remedy.contains("get username and password from the playmobile console"), "{never}");
     assert!(
-        never.remedy.contains(
-            "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault local sms/playmobile username`, and the same for password;"
-        ),
+        never
+            .remedy
+            .contains("`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault local sms/playmobile username password`;"),
         "{never}"
     );
     let mistyped = with(Some((Duration::from_mins(10), Version(2))));
@@ -106,7 +106,7 @@ fn each_vault_is_changed_in_its_own_way() {
     assert!(with(&Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
     assert!(with(&Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
     assert!(with(&Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
-    let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username`, and the same for password;";
+    let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username password`;";
     assert!(with(&Kept::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
     for (fields, told) in [(vec![], "sms/a FIELD`;"), (vec!["key".to_owned()], "sms/a key`;")] {
         let entry = Some(Entry { vault: "keys", kept: &Kept::Embedded, path: "sms/a", fields: &fields });
