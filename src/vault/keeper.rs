@@ -6,20 +6,24 @@
 
 mod event;
 mod select;
+mod slot;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use tokio::sync::{broadcast, watch};
+use tokio::sync::broadcast;
 
-use crate::clock::{Clock, Moment};
+use crate::clock::Clock;
 use crate::secret::{Credential, Fields, Version, same};
 use crate::vault::error::ReadError;
 use crate::vault::settings::{Reference, Settings, SourceSettings};
 use crate::vault::source::{Due, Entry, Source, open};
 
+use slot::{Slot, State};
+
 pub use event::{Error, ReadEvent, ReadOutcome, Sink};
+pub use slot::Seen;
 
 /// Between two reads of one entry whose fields may be changing one after the other.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -37,17 +41,6 @@ const JITTER: f64 = 0.2;
 /// How many changes a slow listener may fall behind before it is told to look at everything.
 const BEHIND: usize = 64;
 
-/// What we know of one entry, without its values.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// Which content.
-    pub version: Version,
-    /// When it was first seen.
-    pub since: Moment,
-    /// The same, by the calendar.
-    pub since_wall: SystemTime,
-}
-
 /// Hands credentials out, and looks for newer ones.
 pub struct Keeper {
     sources: BTreeMap<String, Arc<dyn Source>>,
@@ -61,48 +54,6 @@ pub struct Keeper {
     clock: Arc<dyn Clock>,
     events: Sink,
     changes: broadcast::Sender<Reference>,
-}
-
-/// One entry's cache.
-#[derive(Debug, Default)]
-struct Slot {
-    state: Mutex<State>,
-    /// One read at a time.
-    gate: tokio::sync::Mutex<()>,
-    /// How many reads are done; whoever waited for one need not read again. Tells all of them at once: one after the
-    /// other through the gate, each would wait for whatever else runs in between, once for each who is before it.
-    reads: watch::Sender<u64>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct State {
-    current: Option<(Arc<Credential>, Seen)>,
-    failure: Option<Error>,
-    looked: Option<Moment>,
-    /// So that entries that were read together are not for ever.
-    jitter: f64,
-    /// The version that the vault gave when somebody saw one refused, and until when that is its word.
-    confirmed: Option<(Version, Moment)>,
-}
-
-impl Slot {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn state(&self) -> State {
-        self.lock().clone()
-    }
-
-    fn newer(&self, than: Version) -> Option<Arc<Credential>> {
-        self.state().current.map(|(credential, _)| credential).filter(|credential| credential.version > than)
-    }
-
-    fn confirmed(&self, version: Version, now: Moment) -> Option<Arc<Credential>> {
-        let State { current, confirmed, .. } = self.state();
-        let fresh = confirmed.is_some_and(|(confirmed, until)| confirmed == version && now < until);
-        current.map(|(credential, _)| credential).filter(|credential| fresh && credential.version == version)
-    }
 }
 
 impl Keeper {

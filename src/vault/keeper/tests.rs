@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::path::Path;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use futures_util::future::{BoxFuture, join, join_all};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::{Moment, RealClock};
 use crate::secret::SecretString;
 use crate::vault::source::Watched;
 
