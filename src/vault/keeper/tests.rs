@@ -90,6 +90,13 @@ fn keeper(fake: &Fake) -> Keeper {
     keeper_telling(fake, Box::new(|_| ()))
 }
 
+/// With a clock that stands still until it is set.
+fn keeper_in_time(fake: &Fake) -> (Keeper, Arc<Still>) {
+    let clock = Arc::new(Still::default());
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
+    (Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ())), clock)
+}
+
 fn keeper_telling(fake: &Fake, events: Sink) -> Keeper {
     let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
     Keeper::over(sources, Arc::new(RealClock::start()), events)
@@ -334,9 +341,7 @@ async fn refusals_of_one_version_cause_one_read() {
 #[tokio::test]
 async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
     let fake = Fake { due: Some(Due::NotYet), ..Fake::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
-    let clock = Arc::new(Still::default());
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    let (keeper, clock) = keeper_in_time(&fake);
     keeper.get(&reference()).await.unwrap();
     for _ in 0..20 {
         keeper.reread(&reference(), Version(1)).await.unwrap();
@@ -351,9 +356,7 @@ async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
 async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
     for (poll, cadence, at) in [(None, 60, 54), (Some(10), 60, 9), (Some(600), 60, 54), (Some(600), 5, 5)] {
         let fake = Fake { poll: poll.map(Duration::from_secs), ..Fake::plays(&[&[("p", "one")]]) };
-        let clock = Arc::new(Still::default());
-        let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-        let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+        let (keeper, clock) = keeper_in_time(&fake);
         keeper.look(&reference()).await;
         let due = |seconds: u64| {
             *clock.0.lock().unwrap() = Duration::from_secs(seconds);
@@ -367,9 +370,7 @@ async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
 async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
     let fake = Fake { due: Some(Due::Now), ..Fake::default() };
     fake.then(Err(sealed()));
-    let clock = Arc::new(Still::default());
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    let (keeper, clock) = keeper_in_time(&fake);
     keeper.look(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
@@ -382,9 +383,7 @@ async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
 async fn what_cannot_be_read_is_looked_at_more_often() {
     let fake = Fake::default();
     fake.then(Err(sealed()));
-    let clock = Arc::new(Still::default());
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    let keeper = Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ()));
+    let (keeper, clock) = keeper_in_time(&fake);
     keeper.look(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
