@@ -52,7 +52,7 @@ test('reload shows the errors with carets, and the config before them stays in f
 
 test('a config that was edited and not loaded is told by status, page and doctor, until it is', async (t) => {
   const { proxy } = await stage(t);
-  const told = /config\.toml was changed at \d\d:\d\d:\d\d UTC after it was loaded: `sms-sidecar reload`/;
+  const told = /config\.toml was changed at \d\d:\d\d:\d\d UTC after it was loaded: `sms-sidecar reload --config [^`]+\/config\.toml`/;
   const before = readFileSync(proxy.file, 'utf8');
   assert.doesNotMatch((await ask(proxy, 'status')).stdout, /was changed/);
   edit(proxy, '"8s"', '"7s"');
@@ -63,7 +63,7 @@ test('a config that was edited and not loaded is told by status, page and doctor
   const { config, build, answer } = await facts(proxy);
   assert.ok(config.changed_at >= config.loaded_at && build.pid === proxy.child.pid, JSON.stringify({ config, build }));
   assert.ok(answer.also.some((line) => told.test(line)), JSON.stringify(answer));
-  assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload<\/code>/);
+  assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
   assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not have this config yet[^]*sms-sidecar reload/);
   writeFileSync(proxy.file, before);
   assert.equal((await facts(proxy)).config.changed_at, null, 'the same stands there again');

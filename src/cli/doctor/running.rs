@@ -86,7 +86,8 @@ impl Running {
                     "the one that runs does not have this config yet: {file} was changed at {} after it was loaded",
                     clock(at, now)
                 );
-                Check::warning("sidecar", differs, "`sms-sidecar reload`; the checks here judge what stands in the file")
+                let take = command("reload", word("file").unwrap_or_default());
+                Check::warning("sidecar", differs, format!("{take}; the checks here judge what stands in the file"))
             }
         }
     }
@@ -258,7 +259,7 @@ mod tests {
         let check = running(changed).told();
         assert_eq!(check.mark, Mark::Warning);
         assert!(check.evidence.contains("/c/config.toml was changed at 20:46:00 UTC after it was loaded"), "{}", check.evidence);
-        assert!(check.remedy.is_some_and(|remedy| remedy.starts_with("`sms-sidecar reload`")));
+        assert!(check.remedy.is_some_and(|remedy| remedy.starts_with("`sms-sidecar reload --config /c/config.toml`")));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::diagnosis::command;
 pub(super) use crate::telemetry::status::Answer;
 use crate::telemetry::status::{Config, Door, Messages, Provider, Route, Status};
 
@@ -150,7 +151,7 @@ fn unloaded(config: &Config, now: &str) -> Option<String> {
     // A file that was moved into place can be older than the load.
     let later = config.loaded_at.as_deref().is_none_or(|loaded| loaded <= changed);
     let at = if later { format!("at {} ", clock(changed, now)) } else { String::new() };
-    Some(format!("{} was changed {at}after it was loaded: `sms-sidecar reload`.", config.file))
+    Some(format!("{} was changed {at}after it was loaded: {}.", config.file, command("reload", &config.file)))
 }
 
 /// How a provider stands, in a few words; `now` as the status has it.
