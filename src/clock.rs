@@ -14,7 +14,7 @@ impl Moment {
 
     /// This moment and `wait`.
     #[must_use]
-    pub fn plus(self, wait: Duration) -> Self {
+    pub fn saturating_add(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait))
     }
 }
@@ -24,16 +24,16 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Monotonic time.
     fn now(&self) -> Moment;
     /// The calendar's time, for signatures and expiry.
-    fn wall(&self) -> SystemTime;
+    fn wall_clock(&self) -> SystemTime;
     /// A number from 0 to 1, for jitter and ids.
-    fn dice(&self) -> f64;
+    fn random_fraction(&self) -> f64;
 }
 
 /// The machine's clock and randomness.
 #[derive(Debug)]
-pub struct RealClock(Instant);
+pub struct SystemClock(Instant);
 
-impl RealClock {
+impl SystemClock {
     /// Starts counting.
     #[expect(clippy::disallowed_methods, reason = "the home of the real clock")]
     pub fn start() -> Self {
@@ -41,18 +41,18 @@ impl RealClock {
     }
 }
 
-impl Clock for RealClock {
+impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "the home of the real clock")]
     fn now(&self) -> Moment {
         Moment(Instant::now().saturating_duration_since(self.0))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the home of the real clock")]
-    fn wall(&self) -> SystemTime {
+    fn wall_clock(&self) -> SystemTime {
         SystemTime::now()
     }
 
-    fn dice(&self) -> f64 {
+    fn random_fraction(&self) -> f64 {
         rand::random()
     }
 }

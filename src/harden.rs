@@ -19,7 +19,7 @@ pub enum HardenError {
 
 /// Where a panic happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct PanicLocation {
     /// `src/net/door.rs:12:5`.
     pub location: String,
     /// The thread's name.
@@ -27,20 +27,20 @@ pub struct Place {
 }
 
 /// Forbids core dumps and makes the process undumpable. Children that are started later inherit the limit only.
-pub fn memory() -> Result<(), HardenError> {
+pub fn protect_memory() -> Result<(), HardenError> {
     setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(HardenError::CoreLimit)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)
 }
 
 /// From now on a panic is told to `tell`, by place only.
-pub fn panics(tell: impl Fn(&Place) + Send + Sync + 'static) {
-    panic::set_hook(Box::new(move |info| tell(&place(info))));
+pub fn set_panic_hook(tell: impl Fn(&PanicLocation) + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |info| tell(&panic_location(info))));
 }
 
-fn place(info: &PanicHookInfo<'_>) -> Place {
+fn panic_location(info: &PanicHookInfo<'_>) -> PanicLocation {
     let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
-    Place { location, thread }
+    PanicLocation { location, thread }
 }
 
 #[cfg(test)]
@@ -53,17 +53,17 @@ mod tests {
 
     #[test]
     fn no_core_and_not_dumpable() {
-        memory().unwrap();
+        protect_memory().unwrap();
         assert_eq!(getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }
 
     #[test]
     fn a_panic_tells_its_place_and_not_its_payload() {
-        let told: Arc<Mutex<Vec<Place>>> = Arc::default();
+        let told: Arc<Mutex<Vec<PanicLocation>>> = Arc::default();
         let copy = Arc::clone(&told);
         let before = panic::take_hook();
-        panics(move |place| copy.lock().unwrap().push(place.clone()));
+        set_panic_hook(move |place| copy.lock().unwrap().push(place.clone()));
         let thread = std::thread::Builder::new().name("canary-thread".into()).spawn(|| panic!("CANARY in the payload")).unwrap();
         assert!(thread.join().is_err());
         panic::set_hook(before);

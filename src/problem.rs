@@ -8,7 +8,7 @@ mod render;
 
 use std::ops::Range;
 
-pub use read::read;
+pub use read::parse_toml;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ pub struct Problem {
     /// The bytes it is about; none: the file as a whole.
     pub span: Option<Range<usize>>,
     /// What is wrong, in one line, never quoting a value that may be secret.
-    pub what: String,
+    pub message: String,
     /// What to do, expected keys, did-you-mean.
     pub help: Option<String>,
 }
@@ -47,7 +47,7 @@ pub struct Problem {
 impl Problem {
     /// The file cannot be used because of this.
     pub fn error(file: &str, span: impl Into<Option<Range<usize>>>, what: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, file: file.to_owned(), span: span.into(), what: what.into(), help: None }
+        Self { severity: Severity::Error, file: file.to_owned(), span: span.into(), message: what.into(), help: None }
     }
 
     /// The file can be used, but somebody should know.
@@ -57,7 +57,7 @@ impl Problem {
 
     /// Adds what to do about it.
     #[must_use]
-    pub fn help(mut self, help: impl Into<String>) -> Self {
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
         self
     }
@@ -65,16 +65,16 @@ impl Problem {
 
 /// A text that complaints point into.
 #[derive(Clone)]
-pub struct Text {
+pub struct SourceText {
     /// The file as the user named it: what [`Problem::file`] says.
     pub file: String,
     /// The whole of it.
     pub text: String,
     /// Whether it describes a service (holes and codes, no accounts) or configures one.
-    pub description: bool,
+    pub is_dialect: bool,
 }
 
-impl std::fmt::Debug for Text {
+impl std::fmt::Debug for SourceText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Text({}, {} bytes)", self.file, self.text.len())
     }
@@ -82,40 +82,40 @@ impl std::fmt::Debug for Text {
 
 /// Complaints together with the texts they point into: all that is needed to show them.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
+pub struct ProblemReport {
     /// In the order they are shown.
     pub problems: Vec<Problem>,
     /// The files they are about.
-    pub texts: Vec<Text>,
+    pub texts: Vec<SourceText>,
 }
 
-impl Report {
+impl ProblemReport {
     /// How many of them forbid using the file.
-    pub fn errors(&self) -> usize {
+    pub fn error_count(&self) -> usize {
         self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
     }
 
     /// Shown as a compiler would: file, line, column, the line with its values masked, a caret, help.
     pub fn render(&self, colours: bool) -> String {
-        render::human(self, colours)
+        render::render_text(self, colours)
     }
 
     /// The same for programs: an array of objects with `severity`, `file`, `line`, `column`, `what`, `help`.
-    pub fn json(&self) -> serde_json::Value {
-        render::json(self)
+    pub fn to_json(&self) -> serde_json::Value {
+        render::render_json(self)
     }
 }
 
-impl std::fmt::Display for Report {
+impl std::fmt::Display for ProblemReport {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.render(false))
     }
 }
 
-impl std::error::Error for Report {}
+impl std::error::Error for ProblemReport {}
 
 /// The word among `known` that was most likely meant.
-pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
         .map(|other| (strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()), other))
@@ -125,9 +125,9 @@ pub fn meant<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option
 }
 
 /// Help for a word that is none of `known`: the likely one first, then all.
-pub fn one_of(word: &str, known: &[&str]) -> String {
+pub fn suggest(word: &str, known: &[&str]) -> String {
     let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
-    match (meant(word, known.iter().copied()), known.is_empty()) {
+    match (closest_match(word, known.iter().copied()), known.is_empty()) {
         (_, true) => "nothing is known here".to_owned(),
         (Some(likely), false) if known.len() > 1 => format!("did you mean `{likely}`? Known: {list}"),
         (Some(likely), false) => format!("did you mean `{likely}`?"),

@@ -8,7 +8,7 @@ use secrecy::ExposeSecret;
 pub use secrecy::SecretString;
 
 /// The fields of one vault entry, by the vault's names for them.
-pub type Fields = BTreeMap<String, SecretString>;
+pub type SecretFields = BTreeMap<String, SecretString>;
 
 /// Counts what we saw, per vault entry: 1 for the first content read, one more whenever it differed.
 /// An ordinal, never a hash of the secret.
@@ -20,12 +20,12 @@ pub struct Version(pub u64);
 pub struct Credential {
     /// Which content this is.
     pub version: Version,
-    fields: Fields,
+    fields: SecretFields,
 }
 
 impl Credential {
     /// Joins fields with the version they were read at.
-    pub fn new(version: Version, fields: Fields) -> Self {
+    pub fn new(version: Version, fields: SecretFields) -> Self {
         Self { version, fields }
     }
 
@@ -35,17 +35,17 @@ impl Credential {
     }
 
     /// Whether it is made of exactly these.
-    pub fn holds(&self, fields: &Fields) -> bool {
-        same(&self.fields, fields)
+    pub fn matches(&self, fields: &SecretFields) -> bool {
+        fields_equal(&self.fields, fields)
     }
 
     /// The names that are there.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
+    pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
 
     /// Every value that is long enough to mask wherever it is echoed.
-    pub fn maskable(&self) -> impl Iterator<Item = &str> {
+    pub fn maskable_values(&self) -> impl Iterator<Item = &str> {
         self.fields.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= 8)
     }
 }
@@ -57,6 +57,6 @@ impl fmt::Debug for Credential {
 }
 
 /// Whether two entries hold the same; the only comparison there is.
-pub fn same(one: &Fields, other: &Fields) -> bool {
+pub fn fields_equal(one: &SecretFields, other: &SecretFields) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
 }

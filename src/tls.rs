@@ -14,10 +14,10 @@ use rustls_pki_types::pem::PemObject;
 pub(crate) const ALPN: &[u8] = b"http/1.1";
 
 /// A client's configuration with the public roots and those in `ca_file`.
-pub(crate) fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
+pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
     if let Some(file) = ca_file {
-        for root in certificates(file)? {
+        for root in load_certificates(file)? {
             roots.add(root).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
     }
@@ -29,7 +29,7 @@ pub(crate) fn client(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
 }
 
 /// Every certificate in a PEM file; a file without one is an error.
-pub(crate) fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+pub(crate) fn load_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let text = std::fs::read(file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
@@ -40,7 +40,7 @@ pub(crate) fn certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static
 }
 
 /// What is wrong with the other side's certificate, if that is why a handshake failed. `key` names it in the config.
-pub(crate) fn distrust(error: &io::Error, key: &str) -> Option<String> {
+pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option<String> {
     let rustls::Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref::<rustls::Error>()? else { return None };
     let is_expired = |why: &CertificateError| matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. });
     let is_other_name =

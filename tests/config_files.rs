@@ -6,9 +6,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sms_sidecar::config::{Loaded, check_text, control, hosts, load, uncovered};
+use sms_sidecar::config::{Config, check_text, control_socket, intercepted_hosts, load, uncovered_hosts};
 use sms_sidecar::dialect::Catalog;
-use sms_sidecar::problem::{Report, Text};
+use sms_sidecar::problem::{ProblemReport, SourceText};
 
 /// Stands in the invalid files wherever somebody might put a secret by mistake.
 const CANARY: &str = "CANARY";
@@ -25,13 +25,13 @@ fn toml_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-fn judged(file: &Path) -> (Option<Loaded>, Report) {
+fn judged(file: &Path) -> (Option<Config>, ProblemReport) {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert!(problems.is_empty(), "{problems:?}");
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     let text = fs::read_to_string(file).unwrap();
     let (loaded, problems) = check_text(&name, &text, &catalog);
-    (loaded, Report { problems, texts: vec![Text { file: name, text, description: false }] })
+    (loaded, ProblemReport { problems, texts: vec![SourceText { file: name, text, is_dialect: false }] })
 }
 
 fn golden(file: &Path, said: &str) {
@@ -109,9 +109,9 @@ fn valid_files_load_and_warn_as_written() {
 fn invalid_files_are_refused_with_every_complaint() {
     for file in toml_files("tests/config/invalid") {
         let (loaded, report) = judged(&file);
-        assert!(loaded.is_none() && report.errors() > 0, "{}", file.display());
+        assert!(loaded.is_none() && report.error_count() > 0, "{}", file.display());
         golden(&file, &format!("{report}\n"));
-        assert!(!report.render(true).contains(CANARY) && !report.json().to_string().contains(CANARY), "{}:\n{report}", file.display());
+        assert!(!report.render(true).contains(CANARY) && !report.to_json().to_string().contains(CANARY), "{}:\n{report}", file.display());
     }
 }
 
@@ -131,7 +131,7 @@ fn what_is_left_out_is_what_the_full_example_says() {
     assert_eq!((&least.base_url, &least.upstream), (&all.base_url, &all.upstream));
     let (least, all) = (&minimal.proxy.routes[0], &full.proxy.routes[0]);
     assert_eq!((least.deadline, least.attempts, least.on_unknown), (all.deadline, all.attempts, all.on_unknown));
-    assert_eq!((least.repeat_window, least.prefer_listed, least.mode), (all.repeat_window, all.prefer_listed, all.mode));
+    assert_eq!((least.duplicate_window, least.prefer_listed, least.mode), (all.duplicate_window, all.prefer_listed, all.mode));
     assert_eq!((least.name.as_str(), least.providers.len()), ("default", 1));
     assert!(minimal.ca.is_none() && full.ca.is_some());
 }
@@ -152,10 +152,10 @@ fn the_order_of_the_file_is_kept_and_references_are_whole() {
 fn a_host_that_the_ca_leaves_out_is_named() {
     let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
     let settings = full.unwrap().proxy;
-    let all = hosts(&settings);
+    let all = intercepted_hosts(&settings);
     assert!(all.contains(&"api.twilio.com".to_owned()) && all.contains(&"send.smsxabar.uz".to_owned()), "{all:?}");
     assert!(all.iter().all(|host| !host.contains('*') && host.parse::<std::net::IpAddr>().is_err()), "{all:?}");
-    assert_eq!(uncovered(&settings, |host| host != "api.twilio.com"), ["api.twilio.com"]);
+    assert_eq!(uncovered_hosts(&settings, |host| host != "api.twilio.com"), ["api.twilio.com"]);
 }
 
 /// Every string of every example in turn is somebody's password, quoted or forgotten to be.
@@ -176,8 +176,8 @@ fn a_secret_in_any_place_is_never_shown() {
             ] {
                 let text = format!("{}{secret}{}", &text[..start], &text[end..]);
                 let (_, problems) = check_text("c.toml", &text, &catalog);
-                let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.clone(), description: false }] };
-                let said = report.render(false) + &report.json().to_string();
+                let report = ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.clone(), is_dialect: false }] };
+                let said = report.render(false) + &report.to_json().to_string();
                 assert!(!said.contains(CANARY), "{}\n{said}", file.display());
                 places += 1;
             }
@@ -211,8 +211,8 @@ proptest::proptest! {
         let end = text.floor_char_boundary((start + length).min(text.len()));
         let mangled = format!("{}{put}{}", &text[..start], &text[end..]);
         let (loaded, problems) = check_text("c.toml", &mangled, &Catalog::default());
-        let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: mangled, description: false }] };
-        assert!(loaded.is_some() || report.errors() > 0);
+        let report = ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: mangled, is_dialect: false }] };
+        assert!(loaded.is_some() || report.error_count() > 0);
         assert!(!report.render(true).is_empty());
     }
 }
@@ -224,19 +224,19 @@ fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
     fs::create_dir_all(at.join("own")).unwrap();
     let config = fs::read_to_string("config/minimal.toml").unwrap();
     let config = format!("dialects = \"own\"\n{config}");
-    let own = "dialect = \"extra\"\nlike = \"twilio\"\n";
+    let own = "dialect = \"extra\"\nextends = \"twilio\"\n";
     fs::write(&file, &config).unwrap();
     fs::write(&description, own).unwrap();
-    let read = load(&file).unwrap().read;
-    assert_eq!(read.changed(), None);
+    let read = load(&file).unwrap().fingerprint;
+    assert_eq!(read.changed_at(), None);
     for (changed, text) in [(&file, config.as_str()), (&description, own)] {
         fs::write(changed, format!("# another\n{text}")).unwrap();
-        assert_eq!(read.changed(), Some(fs::metadata(changed).unwrap().modified().unwrap()), "{}", changed.display());
+        assert_eq!(read.changed_at(), Some(fs::metadata(changed).unwrap().modified().unwrap()), "{}", changed.display());
         fs::write(changed, text).unwrap();
-        assert_eq!(read.changed(), None, "the same stands there again: {}", changed.display());
+        assert_eq!(read.changed_at(), None, "the same stands there again: {}", changed.display());
     }
     fs::remove_file(&file).unwrap();
-    assert_eq!(read.changed(), None, "an editor may be about to put it back");
+    assert_eq!(read.changed_at(), None, "an editor may be about to put it back");
     fs::remove_dir_all(&at).unwrap();
 }
 
@@ -250,7 +250,7 @@ fn where_the_sidecar_is_asked_is_known_of_a_config_with_errors_and_not_of_one_th
         ("[listen\ncontrol = \"c.sock\"\n", None),
     ] {
         fs::write(&file, text).unwrap();
-        assert_eq!(control(&file), told, "{text}");
+        assert_eq!(control_socket(&file), told, "{text}");
     }
     fs::remove_file(&file).unwrap();
 }

@@ -11,11 +11,11 @@ use std::time::SystemTime;
 use prometheus::Registry;
 use prometheus::proto::MetricType;
 use regex::Regex;
-use sms_sidecar::clock::RealClock;
+use sms_sidecar::clock::SystemClock;
 use sms_sidecar::secret::Version;
-use sms_sidecar::sms::{Cause, Door, Family, Kind, Operation, ProviderId, Verdict};
+use sms_sidecar::sms::{Cause, Entrypoint, Family, AttemptKind, Operation, ProviderId, RequestResult};
 use sms_sidecar::telemetry::{
-    Balance, CaExpiry, CredentialSeen, Failover, Layout, ReadResult, RouteLayout, STANDINGS, Shape, Started, Telemetry, TokenExpiry,
+    BalanceReported, CaExpiry, CredentialLoaded, Failover, ConfigSummary, VaultReadResult, RouteSummary, HEALTH_STATES, MetricsSchema, Started, Telemetry, TokenExpiry,
     VaultRead,
 };
 
@@ -73,7 +73,7 @@ fn every_link_of_an_alert_leads_to_a_heading_and_every_heading_is_linked() {
     for (name, body) in alerts() {
         match anchor(&body).as_str() {
             "{{ $labels.cause }}" => {
-                assert!(body.contains("sms_sidecar:account_refusals"), "{name}: which causes can it name?");
+                assert!(body.contains("sms_sidecar:account_rejections"), "{name}: which causes can it name?");
                 reached.extend(Cause::ALL.iter().filter(|cause| cause.family() == Family::Account).map(|cause| cause.as_str().to_owned()));
             }
             fixed => assert!(reached.insert(fixed.to_owned()) || fixed.contains("not-delivered"), "{name}: {fixed} is another alert's"),
@@ -135,15 +135,15 @@ fn told(described: &toml::Table, cause: &str) -> BTreeSet<String> {
     let mut told = BTreeSet::new();
     let send = &described["send"];
     let login = described.get("token").and_then(|token| token.get("rules")).and_then(toml::Value::as_array);
-    let dead = described.get("probes").and_then(toml::Value::as_array).into_iter().flatten().filter_map(|probe| probe.get("dead"));
+    let dead = described.get("probes").and_then(toml::Value::as_array).into_iter().flatten().filter_map(|probe| probe.get("cause_when"));
     let dead = dead.flat_map(|list| list.as_array().unwrap());
     let rules = send["rules"].as_array().unwrap().iter().chain(login.into_iter().flatten()).chain(dead);
     for rule in rules {
         let is = |key: &str| rule.get(key).and_then(toml::Value::as_str) == Some(cause);
-        let or = rule.get("or").and_then(toml::Value::as_array).is_some_and(|or| or.iter().any(|it| it.as_str() == Some(cause)));
-        if is("refused") || is("unknown") || is("cause") || or {
+        let or = rule.get("alternatives").and_then(toml::Value::as_array).is_some_and(|or| or.iter().any(|it| it.as_str() == Some(cause)));
+        if is("rejected") || is("unknown") || is("cause") || or {
             told.extend(words(rule.get("status")).map(|status| format!("HTTP {status}")));
-            told.extend(["is", "like", "body_like"].into_iter().flat_map(|key| words(rule.get(key))));
+            told.extend(["equals", "matches", "body_matches"].into_iter().flat_map(|key| words(rule.get(key))));
         }
     }
     told.extend(words(send.get("codes").and_then(|codes| codes.get(cause))));
@@ -187,21 +187,21 @@ fn is_place(word: &str) -> bool {
 fn exported() -> BTreeMap<String, BTreeSet<String>> {
     let registry = Registry::new();
     let (a, b) = (ProviderId::new("a"), ProviderId::new("b"));
-    let route = RouteLayout { name: "r".into(), providers: vec![a.clone(), b.clone()], recipients: Vec::new(), observe: false };
-    let shape = Shape {
+    let route = RouteSummary { name: "r".into(), providers: vec![a.clone(), b.clone()], recipients: Vec::new(), observe: false };
+    let shape = MetricsSchema {
         providers: vec![(a.clone(), "twilio".into()), (b.clone(), "eskiz".into())],
         vaults: vec!["v".into()],
         dialects: vec![("twilio".into(), "built-in".into()), ("eskiz".into(), "built-in".into())],
-        layout: Layout { routes: vec![route], ..Layout::default() },
-        ..Shape::default()
+        config: ConfigSummary { routes: vec![route], ..ConfigSummary::default() },
+        ..MetricsSchema::default()
     };
-    let telemetry = Telemetry::new(&registry, &shape, Arc::new(RealClock::start())).unwrap();
+    let telemetry = Telemetry::new(&registry, &shape, Arc::new(SystemClock::start())).unwrap();
     let at = SystemTime::UNIX_EPOCH;
     Failover { from: &a, to: &b, cause: Cause::Timeout }.emit(&telemetry);
-    CredentialSeen { provider: &a, version: Version(1), since: at }.emit(&telemetry);
-    TokenExpiry { provider: &a, at: Some(at) }.emit(&telemetry);
-    Balance { provider: &a, unit: "UZS", value: 1.0, spent_a_day: None }.emit(&telemetry);
-    VaultRead { vault: "v", path: "p", result: ReadResult::Changed, problem: None }.emit(&telemetry);
+    CredentialLoaded { provider: &a, version: Version(1), first_seen_at: at }.emit(&telemetry);
+    TokenExpiry { provider: &a, expires_at: Some(at) }.emit(&telemetry);
+    BalanceReported { provider: &a, unit: "UZS", value: 1.0, daily_spend: None }.emit(&telemetry);
+    VaultRead { vault: "v", path: "p", result: VaultReadResult::Changed, problem: None }.emit(&telemetry);
     Started { build: &shape.build, at, addresses: &[] }.emit(&telemetry);
     CaExpiry { at }.emit(&telemetry);
     let mut found = BTreeMap::new();
@@ -224,15 +224,17 @@ fn exported() -> BTreeMap<String, BTreeSet<String>> {
 /// The closed lists that labels take their values from; other labels are names of the config.
 fn values(label: &str) -> Option<Vec<&'static str>> {
     Some(match label {
-        "verdict" => Verdict::ALL.iter().map(|it| it.as_str()).collect(),
         "operation" => Operation::ALL.iter().map(|it| it.as_str()).collect(),
-        "door" => Door::ALL.iter().map(|it| it.as_str()).collect(),
-        "kind" => Kind::ALL.iter().map(|it| it.as_str()).collect(),
+        "entrypoint" => Entrypoint::ALL.iter().map(|it| it.as_str()).collect(),
+        "kind" => AttemptKind::ALL.iter().map(|it| it.as_str()).collect(),
         "cause" => Cause::ALL.iter().map(|it| it.as_str()).chain(["none"]).collect(),
         "family" => ["account", "message", "provider", "ours", "none"].to_vec(),
-        "outcome" => ["accepted", "refused", "unsent", "unknown"].to_vec(),
-        "standing" => STANDINGS.to_vec(),
-        "result" => ReadResult::ALL.iter().map(|it| it.as_str()).chain(["ok", "failed"]).collect(),
+        "outcome" => ["accepted", "rejected", "unsent", "unknown"].to_vec(),
+        "state" => HEALTH_STATES.to_vec(),
+        "result" => {
+            let requests = RequestResult::ALL.iter().map(|it| it.as_str());
+            requests.chain(VaultReadResult::ALL.iter().map(|it| it.as_str())).chain(["ok", "failed"]).collect()
+        }
         _ => return None,
     })
 }
@@ -302,7 +304,7 @@ fn a_stranger_is_seen() {
     for (text, said) in [
         ("rate(sms_sidecar_call_total[5m])", "sms_sidecar_call_total is not exported"),
         ("sms_sidecar_balance{cause=\"timeout\"}", "sms_sidecar_balance has no label cause"),
-        ("sms_sidecar_calls_total{verdict=~\"accepted|lost\"}", "verdict is never lost"),
+        ("sms_sidecar_requests_total{result=~\"accepted|lost\"}", "result is never lost"),
         ("sum by (provder) (sms_sidecar_balance)", "no series has a label provder"),
         ("sms_sidecar:nothing:rate5m", "sms_sidecar:nothing:rate5m is not recorded"),
         ("{{ $labels.who }}", "no series has a label who"),

@@ -6,13 +6,13 @@
 //!
 //! - `reads.toml`: `[[case]]` with a backend's `request` (request line, headers, blank line,
 //!   body), the `operation` it is (left out: `send`), what must be read from it (`to` `text`
-//!   `sender` `reference` `validity` in seconds, `callback`), `recipients`, the fields that
-//!   `binds` it, or the `error`; and `native`, the request as it goes on to the provider
+//!   `sender` `reference` `validity` in seconds, `callback`), `recipients`, the
+//!   `untranslatable_fields`, or the `error`; and `native`, the request as it goes on to the provider
 //!   with only the account's own replaced.
 //! - `writes.toml`: an `[account]`, and `[[case]]` with a message and the `wire` request it
 //!   becomes; `fails` instead where it cannot be written. `login` is the token's request.
 //! - `replies.toml`: `[[case]]` with `status`, `body` (`kind = "login"` or `"probe"`: of a login, of any account call) and what it means (`expect`, as
-//!   `refused credential-rejected, certain`; alternatives in brackets), and `[[table]]`
+//!   `rejected credential-rejected, certain`; alternatives in brackets), and `[[table]]`
 //!   where only the code in the body differs. `[[list]]`: what is `of` a list (`sender` `template`) when a sender or text is
 //!   looked for, by the reply's `status` and `body` (`expect`: `listed` `not listed` `not told`, or how the text
 //!   stands), and once the question as a `wire` request.
@@ -37,11 +37,11 @@ use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
 use sms_sidecar::dialect::{
-    Account, Answer, Approval, Catalog, Dialect, Finding, Outgoing, Place, Reading, Recognised, Recognition, Reply, Request, Shown,
-    SourceFile, Token, recognise,
+    Account, MessageResult, Approval, Catalog, Dialect, Classification, ProviderRequest, RequestTarget, DecodedRequest, RecognisedRequest, Recognition, Reply, Request, CauseTableRow,
+    SourceFile, LoginToken, recognise,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
+use sms_sidecar::sms::{Certainty, AttemptKind, Message, Msisdn, Operation, Outcome, ApprovedTemplate, MessageText};
 
 /// 2 January 2026, 03:04:05: what every attempt here takes for now.
 const NOW: i64 = 1_767_323_045;
@@ -72,7 +72,7 @@ struct ReadCase {
     callback: Option<String>,
     recipients: Option<usize>,
     #[serde(default)]
-    binds: Vec<String>,
+    untranslatable_fields: Vec<String>,
     native: Option<String>,
 }
 
@@ -155,7 +155,7 @@ struct ReplyCase {
     #[serde(default)]
     body: String,
     expect: String,
-    says: Option<String>,
+    provider_message: Option<String>,
     code: Option<String>,
     retry_after: Option<u64>,
 }
@@ -216,11 +216,11 @@ fn every_line_of_the_causes_has_a_case() {
 fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
     let replies = Cases::open(dialect).replies;
     let cases = replies.case.iter().map(|case| (case.kind(), case.reply()));
-    let codes = |table: &ReplyTable| table.expect.values().flatten().map(|code| (Kind::Send, table.reply(code).1)).collect::<Vec<_>>();
-    let shown: Vec<Shown> =
-        cases.chain(replies.table.iter().flat_map(codes)).flat_map(|(kind, reply)| dialect.shown_by(kind, &reply)).collect();
-    let told = dialect.causes().into_iter().filter(|row| !shown.contains(row));
-    told.map(|row| format!("{}: {} {} → {}", dialect.name, row.kind, row.reply, row.cause)).collect()
+    let codes = |table: &ReplyTable| table.expect.values().flatten().map(|code| (AttemptKind::Send, table.reply(code).1)).collect::<Vec<_>>();
+    let shown: Vec<CauseTableRow> =
+        cases.chain(replies.table.iter().flat_map(codes)).flat_map(|(kind, reply)| dialect.matching_rows(kind, &reply)).collect();
+    let told = dialect.cause_table().into_iter().filter(|row| !shown.contains(row));
+    told.map(|row| format!("{}: {} {} → {}", dialect.name, row.kind, row.condition, row.cause)).collect()
 }
 
 /// A list is asked for as the cases show it, and every answer it can give has one.
@@ -254,12 +254,12 @@ fn what_is_inferred_is_never_shown_as_certain() {
         let text: toml::Table = toml::from_str(&file.text).unwrap();
         let dialect = catalog.get(text["dialect"].as_str().unwrap()).unwrap();
         let rules = text["send"]["rules"].as_array().unwrap().iter();
-        let named: Vec<_> = rules.filter(|rule| rule.get("refused").or(rule.get("unknown")).is_some()).collect();
-        let rows: Vec<Shown> = dialect.causes().into_iter().filter(|row| row.kind == Kind::Send).collect();
+        let named: Vec<_> = rules.filter(|rule| rule.get("rejected").or(rule.get("unknown")).is_some()).collect();
+        let rows: Vec<CauseTableRow> = dialect.cause_table().into_iter().filter(|row| row.kind == AttemptKind::Send).collect();
         for (rule, row) in named.iter().zip(&rows) {
-            let said = rule.get("refused").or(rule.get("unknown")).unwrap();
+            let said = rule.get("rejected").or(rule.get("unknown")).unwrap();
             assert_eq!(row.cause.as_str(), said.as_str().unwrap(), "the lines stand in the file's order");
-            let guess = rule.get("guess").is_some_and(|guess| guess.as_bool() == Some(true));
+            let guess = rule.get("inferred").is_some_and(|guess| guess.as_bool() == Some(true));
             assert!(!guess || row.certainty != Certainty::Certain, "{}: {row:?}", dialect.name);
             guesses += usize::from(guess);
         }
@@ -294,7 +294,7 @@ fn planted_errors_are_found() {
 /// The built-in descriptions with one place of one of them changed; SMSC's neighbour code gives way.
 fn altered(name: &str, right: &str, wrong: &str) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
-    let file = sources.iter_mut().find(|file| file.text.contains(&format!("dialect  = \"{name}\""))).unwrap();
+    let file = sources.iter_mut().find(|file| file.name.ends_with(&format!("/{name}.toml"))).unwrap();
     assert!(file.text.contains(right), "{name} does not say `{right}`");
     file.text = file.text.replace(right, wrong);
     if name == "smsc" {
@@ -349,7 +349,7 @@ struct Cases {
     answers: Answers,
     credential: Credential,
     base_url: String,
-    token: Option<Token>,
+    token: Option<LoginToken>,
 }
 
 impl Cases {
@@ -383,20 +383,20 @@ impl Cases {
         }
     }
 
-    fn recognised(&self, case: &ReadCase) -> Result<(Recognised, Request), String> {
+    fn recognised(&self, case: &ReadCase) -> Result<(RecognisedRequest, Request), String> {
         let request = request(&case.request);
         let among = [Arc::clone(&self.dialect)];
         let uri: http::Uri = self.dialect.base_url().parse().unwrap();
         let named = uri.host().is_some_and(|host| host.ends_with(".invalid"));
         let place = match &case.host {
-            Some(host) => Place::Host(host),
-            None if named => Place::Named(&self.dialect),
-            None => Place::Host(uri.host().unwrap()),
+            Some(host) => RequestTarget::Host(host),
+            None if named => RequestTarget::Named(&self.dialect),
+            None => RequestTarget::Host(uri.host().unwrap()),
         };
         match recognise(&among, place, &request, &[]) {
             Recognition::Operation(seen) => Ok((seen, request)),
-            Recognition::NotNamed(_) => Err("not-named".into()),
-            Recognition::Foreign => Err("foreign".into()),
+            Recognition::UnlistedOperation(_) => Err("not-named".into()),
+            Recognition::Unrecognised => Err("foreign".into()),
         }
     }
 
@@ -415,7 +415,7 @@ impl Cases {
         same_wire(&normal_golden(native), &normal_outgoing(&went))
     }
 
-    fn read_send(&self, case: &ReadCase, seen: &Recognised, request: &Request) -> Result<(), String> {
+    fn read_send(&self, case: &ReadCase, seen: &RecognisedRequest, request: &Request) -> Result<(), String> {
         let reading = match self.dialect.read(seen, request, OWN_REFERENCE) {
             Ok(reading) => reading,
             Err(why) => return same(case.error.as_deref().unwrap_or("no error"), &why.to_string()),
@@ -423,14 +423,14 @@ impl Cases {
         if let Some(error) = &case.error {
             return same(error, "no error");
         }
-        let binds: BTreeSet<&String> = reading.binds.iter().collect();
-        same(&format!("{:?}", case.binds.iter().collect::<BTreeSet<_>>()), &format!("{binds:?}"))?;
-        same(&case.recipients.unwrap_or(1).to_string(), &reading.recipients.to_string())?;
+        let binds: BTreeSet<&String> = reading.untranslatable_fields.iter().collect();
+        same(&format!("{:?}", case.untranslatable_fields.iter().collect::<BTreeSet<_>>()), &format!("{binds:?}"))?;
+        same(&case.recipients.unwrap_or(1).to_string(), &reading.recipient_count.to_string())?;
         same(&case.expected(), &said(&reading))
     }
 
     fn login(&self, wire: &str) -> Result<(), String> {
-        let went = self.dialect.login(&self.account(), now()).ok_or("has no login")?.map_err(|why| why.to_string())?;
+        let went = self.dialect.login_request(&self.account(), now()).ok_or("has no login")?.map_err(|why| why.to_string())?;
         same_wire(&normal_golden(wire), &normal_outgoing(&went))
     }
 
@@ -438,7 +438,7 @@ impl Cases {
         let message = case.message();
         let written = self
             .dialect
-            .fits(&message)
+            .check_message(&message)
             .and_then(|()| self.dialect.write(&message, &self.account(), now()))
             .map_err(|why| why.cause.to_string());
         match (written, &case.fails, &case.wire) {
@@ -457,16 +457,16 @@ impl Cases {
                 Ok(_) => return same(&case.expect, "a token"),
                 Err(finding) => finding,
             },
-            Some("probe") => match self.dialect.judge_account(&reply) {
-                Finding { outcome: Outcome::Accepted { .. }, .. } => return same(&case.expect, "answered"),
+            Some("probe") => match self.dialect.classify_account_reply(&reply) {
+                Classification { outcome: Outcome::Accepted { .. }, .. } => return same(&case.expect, "answered"),
                 finding => finding,
             },
             Some(other) => return Err(format!("no such kind: {other}")),
-            None => self.dialect.classify(Kind::Send, &reply, "otp0001"),
+            None => self.dialect.classify(AttemptKind::Send, &reply, "otp0001"),
         };
         same(&case.expect, &meaning(&finding))?;
-        if case.says.is_some() && case.says != finding.says {
-            return Err(format!("says {:?}", finding.says));
+        if case.provider_message.is_some() && case.provider_message != finding.provider_message {
+            return Err(format!("says {:?}", finding.provider_message));
         }
         if case.code.is_some() && case.code != finding.code {
             return Err(format!("code {:?}", finding.code));
@@ -485,7 +485,7 @@ impl Cases {
         let probe = if sender { self.dialect.sender_probe() } else { self.dialect.template_probe() }.ok_or("no such list")?;
         if let Some(wire) = &case.wire {
             let account = Account { sender: Some(&case.look_for).filter(|_| sender).map(String::as_str), ..self.account() };
-            let went = self.dialect.probe(probe, &account, now()).map_err(|why| why.to_string())?;
+            let went = self.dialect.probe_request(probe, &account, now()).map_err(|why| why.to_string())?;
             same_wire(&normal_golden(wire), &normal_outgoing(&went))?;
         }
         let told = if sender {
@@ -499,7 +499,7 @@ impl Cases {
 
     fn coded(&self, table: &ReplyTable, expect: &str, code: &toml::Value) -> Result<(), String> {
         let (word, reply) = table.reply(code);
-        let finding = self.dialect.classify(Kind::Send, &reply, "otp0001");
+        let finding = self.dialect.classify(AttemptKind::Send, &reply, "otp0001");
         same(expect, &meaning(&finding))?;
         same(&word, finding.code.as_deref().unwrap_or("no code"))
     }
@@ -509,12 +509,12 @@ impl Cases {
         let (seen, request) = self.recognised(asked)?;
         let reading = self.dialect.read(&seen, &request, OWN_REFERENCE).map_err(|why| why.to_string())?;
         if case.say == "login" {
-            let reply = self.dialect.answer_login(&seen, &reading.asked, now());
+            let reply = self.dialect.render_login(&seen, &reading.fields, now());
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         if case.say == "status" {
-            let id = self.dialect.asked_id(&seen, &reading.asked).ok_or("no id is found in it")?;
-            let reply = self.dialect.answer_status(&seen, &reading.asked, &id, now()).ok_or("no words for it")?;
+            let id = self.dialect.queried_id(&seen, &reading.fields).ok_or("no id is found in it")?;
+            let reply = self.dialect.render_status(&seen, &reading.fields, &id, now()).ok_or("no words for it")?;
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         let reply = self.said(&reading, &case.say);
@@ -524,14 +524,14 @@ impl Cases {
         same_wire(&normal_golden(&case.wire), &normal_reply(&reply))
     }
 
-    fn said(&self, reading: &Reading, say: &str) -> Reply {
+    fn said(&self, reading: &DecodedRequest, say: &str) -> Reply {
         let reason = "No provider took the message.";
         let answer = match say.split_once(' ') {
-            Some(("accepted", id)) => Answer::Accepted { id },
-            Some((_, cause)) => Answer::Failed { doubt: true, cause: cause.parse().unwrap(), reason },
-            None => Answer::Failed { doubt: false, cause: say.parse().unwrap(), reason },
+            Some(("accepted", id)) => MessageResult::Accepted { id },
+            Some((_, cause)) => MessageResult::Failed { in_doubt: true, cause: cause.parse().unwrap(), reason },
+            None => MessageResult::Failed { in_doubt: false, cause: say.parse().unwrap(), reason },
         };
-        self.dialect.answer(&reading.asked, reading.message.as_ref(), &answer, now())
+        self.dialect.render_result(&reading.fields, reading.message.as_ref(), &answer, now())
     }
 }
 
@@ -544,11 +544,11 @@ impl ReplyCase {
         Reply { status: StatusCode::from_u16(self.status).unwrap(), headers, body: Bytes::from(self.body.clone()) }
     }
 
-    fn kind(&self) -> Kind {
+    fn kind(&self) -> AttemptKind {
         match self.kind.as_deref() {
-            Some("login") => Kind::Login,
-            Some("probe") => Kind::Probe,
-            _ => Kind::Send,
+            Some("login") => AttemptKind::Login,
+            Some("probe") => AttemptKind::Probe,
+            _ => AttemptKind::Send,
         }
     }
 }
@@ -581,17 +581,17 @@ impl WriteCase {
     fn message(&self) -> Message {
         Message {
             recipient: Msisdn::parse(&self.to).unwrap(),
-            text: Text::new(self.text.clone()),
+            text: MessageText::new(self.text.clone()),
             sender: self.sender.clone(),
             reference: self.reference.clone().unwrap_or_else(|| OWN_REFERENCE.into()),
             validity: self.validity.map(Duration::from_secs),
             callback: self.callback.clone(),
-            template: self.template.as_ref().map(|id| Template { name: "login".into(), id: Some(id.clone()), fields: self.fields.clone() }),
+            template: self.template.as_ref().map(|id| ApprovedTemplate { name: "login".into(), id: Some(id.clone()), fields: self.fields.clone() }),
         }
     }
 }
 
-fn said(reading: &Reading) -> String {
+fn said(reading: &DecodedRequest) -> String {
     let Some(message) = &reading.message else { return "no message".into() };
     words(
         message.recipient.digits(),
@@ -610,7 +610,7 @@ fn words(to: &str, text: &str, rest: [(&str, Option<String>); 4]) -> String {
     format!("to={to} text={text} {}", rest.join(" "))
 }
 
-fn meaning(finding: &Finding) -> String {
+fn meaning(finding: &Classification) -> String {
     if let Outcome::Accepted { id } = &finding.outcome {
         return format!("accepted {id}");
     }
@@ -667,7 +667,7 @@ fn normal_golden(wire: &str) -> String {
     normal(first, &headers, body.as_bytes())
 }
 
-fn normal_outgoing(went: &Outgoing) -> String {
+fn normal_outgoing(went: &ProviderRequest) -> String {
     normal(&format!("{} {}", went.method, went.url), &went.headers, &went.body)
 }
 

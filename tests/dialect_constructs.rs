@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
 use sms_sidecar::dialect::{
-    Account, Answer, Asked, Asks, Catalog, Dialect, Finding, Place, Recognition, Reply, Request, SourceFile, recognise,
+    Account, MessageResult, RequestFields, ProbeSubject, Catalog, Dialect, Classification, RequestTarget, Recognition, Reply, Request, SourceFile, recognise,
 };
-use sms_sidecar::sms::{Cause, Certainty, Kind, Message, Msisdn, Operation, Outcome, Template, Text};
+use sms_sidecar::sms::{Cause, Certainty, AttemptKind, Message, Msisdn, Operation, Outcome, ApprovedTemplate, MessageText};
 use support::{Owned, as_request, now, recognised, visible};
 
 fn load(text: &str) -> Arc<Dialect> {
@@ -26,7 +26,7 @@ fn load(text: &str) -> Arc<Dialect> {
 fn around(send: &str, rest: &str) -> String {
     let head =
         "dialect = \"x\"\nbase_url = \"https://x.example/api\"\nhosts = [\"x.example\"]\nevidence = \"vendor\"\n[credential]\nkey = {}\n";
-    let tail = "[[send.success]]\njson = { id = \"{id}\" }\n[send.failure]\njson = { code = \"{code}\", message = \"{reason}\" }\n[send.failure.codes]\notherwise = { status = 503, code = 1 }\n";
+    let tail = "[[send.success]]\njson = { id = \"{id}\" }\n[send.failure]\njson = { code = \"{code}\", message = \"{reason}\" }\n[send.failure.codes]\ndefault = { status = 503, code = 1 }\n";
     let sign =
         if send.contains("credential.key") || rest.contains("credential.key") { "" } else { "[sign]\nbearer = \"{credential.key}\"\n" };
     format!("{head}{sign}[send]\n{send}\n{tail}{rest}")
@@ -35,7 +35,7 @@ fn around(send: &str, rest: &str) -> String {
 fn message() -> Message {
     Message {
         recipient: Msisdn::parse("+905321234567").unwrap(),
-        text: Text::new("Kod: 1 & 2"),
+        text: MessageText::new("Kod: 1 & 2"),
         sender: Some("Acme".into()),
         reference: "ref-1".into(),
         validity: Some(Duration::from_secs(90)),
@@ -53,7 +53,7 @@ fn round(dialect: &Arc<Dialect>, message: &Message) -> Message {
     let owned = Owned::of(dialect, "-k");
     let (seen, request) = recognised(dialect, &dialect.write(message, &owned.account(), now()).unwrap());
     let reading = dialect.read(&seen, &request, "own").unwrap();
-    assert_eq!(reading.binds, [""; 0]);
+    assert_eq!(reading.untranslatable_fields, [""; 0]);
     reading.message.expect("one message")
 }
 
@@ -61,8 +61,8 @@ fn reply(status: u16, body: &str) -> Reply {
     Reply { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.to_owned().into() }
 }
 
-fn judged(dialect: &Dialect, status: u16, body: &str) -> Finding {
-    dialect.classify(Kind::Send, &reply(status, body), "ref-1")
+fn judged(dialect: &Dialect, status: u16, body: &str) -> Classification {
+    dialect.classify(AttemptKind::Send, &reply(status, body), "ref-1")
 }
 
 const OK: &str = "[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
@@ -70,7 +70,7 @@ const OK: &str = "[[send.rules]]\nstatus = \"200\"\naccepted = \"id\"\n";
 #[test]
 fn a_form_field_holds_json_as_text() {
     let send = format!(
-        "call = \"POST /\"\n[send.form]\nlogin = \"{{credential.key}}\"\n\"data:json[].phone\" = \"{{to | digits}}\"\n\"data:json[].text\" = \"{{text}}\"\n{OK}"
+        "endpoint = \"POST /\"\n[send.form]\nlogin = \"{{credential.key}}\"\n\"data:json[].phone\" = \"{{to | digits}}\"\n\"data:json[].text\" = \"{{text}}\"\n{OK}"
     );
     let dialect = load(&around(&send, ""));
     let text = written(&dialect, &message());
@@ -78,7 +78,7 @@ fn a_form_field_holds_json_as_text() {
     assert_eq!(round(&dialect, &message()).text, message().text);
     let body = "login=a&data=%5B%7B%22phone%22%3A%22905321234567%22%2C%22text%22%3A%22x%22%2C%22at%22%3A%22noon%22%7D%5D";
     let reading = read(&dialect, Method::POST, "/api/", None, body).unwrap();
-    assert_eq!(reading.binds, ["data[].at"]);
+    assert_eq!(reading.untranslatable_fields, ["data[].at"]);
 }
 
 fn read(
@@ -87,10 +87,10 @@ fn read(
     path: &str,
     query: Option<&str>,
     body: &str,
-) -> Result<sms_sidecar::dialect::Reading, sms_sidecar::dialect::ReadError> {
+) -> Result<sms_sidecar::dialect::DecodedRequest, sms_sidecar::dialect::RequestReadError> {
     let request =
         Request { method, path: path.into(), query: query.map(str::to_owned), headers: HeaderMap::new(), body: body.to_owned().into() };
-    let Recognition::Operation(seen) = recognise(std::slice::from_ref(dialect), Place::Named(dialect), &request, &[]) else {
+    let Recognition::Operation(seen) = recognise(std::slice::from_ref(dialect), RequestTarget::Named(dialect), &request, &[]) else {
         panic!("not named")
     };
     dialect.read(&seen, &request, "own")
@@ -98,9 +98,9 @@ fn read(
 
 #[test]
 fn a_service_called_by_get_has_everything_in_the_query() {
-    let rules = "[[send.rules]]\nstatus = \"202\"\nbody_like = \"^(0: Accepted|3: Queued)\"\naccepted = \"{reference}\"\n";
+    let rules = "[[send.rules]]\nstatus = \"202\"\nbody_matches = \"^(0: Accepted|3: Queued)\"\naccepted = \"{reference}\"\n";
     let send = format!(
-        "call = \"GET /send\"\n[send.query]\npw = \"{{credential.key}}\"\nto = \"{{to | plus}}\"\ntext = \"{{text}}\"\ncoding = \"{{alphabet | map gsm7=0 ucs2=2}}\"\nvalidity = \"{{validity | minutes}}\"\n{rules}"
+        "endpoint = \"GET /send\"\n[send.query]\npw = \"{{credential.key}}\"\nto = \"{{to | plus}}\"\ntext = \"{{text}}\"\ncoding = \"{{alphabet | map gsm7=0 ucs2=2}}\"\nvalidity = \"{{validity | minutes}}\"\n{rules}"
     );
     let dialect = load(&around(&send, ""));
     let text = written(&dialect, &message());
@@ -114,14 +114,14 @@ fn a_service_called_by_get_has_everything_in_the_query() {
     assert_eq!(judged(&dialect, 200, "0: Accepted for delivery").outcome, Outcome::Unknown(Cause::ReplyUnreadable));
     // coding=1 is binary: our message has no word for it
     let reading = read(&dialect, Method::GET, "/api/send", Some("to=%2B905321234567&text=x&coding=1"), "").unwrap();
-    assert_eq!(reading.binds, ["coding"]);
+    assert_eq!(reading.untranslatable_fields, ["coding"]);
 }
 
 #[test]
 fn a_second_field_tells_one_code_apart_and_values_are_kept_in_range() {
-    let rules = "[[send.rules]]\nat = [\"code\"]\nis = [1]\nwith = \"data.recipient\"\nrefused = \"recipient-invalid\"\n[[send.rules]]\nat = [\"code\"]\ncodes = true\n[[send.rules]]\nat = [\"code\"]\nis = [0, 100]\naccepted = \"data.messageId\"\n[send.codes]\nmessage-invalid = [1]\n";
+    let rules = "[[send.rules]]\npath = [\"code\"]\nequals = [1]\nwith = \"data.recipient\"\nrejected = \"recipient-invalid\"\n[[send.rules]]\npath = [\"code\"]\ncodes = true\n[[send.rules]]\npath = [\"code\"]\nequals = [0, 100]\naccepted = \"data.messageId\"\n[send.codes]\nmessage-invalid = [1]\n";
     let send = format!(
-        "call = \"POST /m\"\n[send.query]\napiKey = \"{{credential.key}}\"\noutput = \"json\"\n[send.form]\nrecipient = \"{{to | national 90}}\"\ntext = \"{{text}}\"\n\"params[validity]\" = \"{{validity | minutes | between 60 1440}}\"\n{rules}"
+        "endpoint = \"POST /m\"\n[send.query]\napiKey = \"{{credential.key}}\"\noutput = \"json\"\n[send.form]\nrecipient = \"{{to | national 90}}\"\ntext = \"{{text}}\"\n\"params[validity]\" = \"{{validity | minutes | between 60 1440}}\"\n{rules}"
     );
     let dialect = load(&around(&send, ""));
     let text = written(&dialect, &message());
@@ -136,8 +136,8 @@ fn a_second_field_tells_one_code_apart_and_values_are_kept_in_range() {
     assert_eq!(cause(r#"{"code":0,"data":{"messageId":{"a":1}}}"#), Some(Cause::ReplyUnreadable), "nor one that is none");
 }
 
-const LISTED: &str = "call = \"POST /send\"\nrepeat = { field = \"key\", again = [507] }\n[send.json]\nrecipients = \"{to | digits | list}\"\nkey = \"{reference}\"\n\"sms.text\" = \"{text}\"\n\
-    [[send.rules]]\nat = [\"parts[].code\", \"code\"]\ncodes = true\n[[send.rules]]\nat = [\"parts[].code\"]\nis = [0]\naccepted = \"parts[].id\"\n\
+const LISTED: &str = "endpoint = \"POST /send\"\nidempotency = { field = \"key\", duplicate_codes = [507] }\n[send.json]\nrecipients = \"{to | digits | list}\"\nkey = \"{reference}\"\n\"sms.text\" = \"{text}\"\n\
+    [[send.rules]]\npath = [\"parts[].code\", \"code\"]\ncodes = true\n[[send.rules]]\npath = [\"parts[].code\"]\nequals = [0]\naccepted = \"parts[].id\"\n\
     [send.codes]\nbalance-empty = [203]\nrecipient-invalid = [404]\nduplicate = [507]\n";
 
 #[test]
@@ -145,7 +145,7 @@ fn over_a_list_all_must_be_accepted_and_all_refused() {
     let dialect = load(&around(LISTED, ""));
     let outcome = |body: &str| judged(&dialect, 200, body).outcome;
     assert_eq!(outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":0,"id":"b"}]}"#), Outcome::Accepted { id: "a".into() });
-    assert_eq!(outcome(r#"{"parts":[{"code":203},{"code":404}]}"#), Outcome::Refused(Cause::BalanceEmpty));
+    assert_eq!(outcome(r#"{"parts":[{"code":203},{"code":404}]}"#), Outcome::Rejected(Cause::BalanceEmpty));
     assert_eq!(
         outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":203}]}"#),
         Outcome::Unknown(Cause::BalanceEmpty),
@@ -155,8 +155,8 @@ fn over_a_list_all_must_be_accepted_and_all_refused() {
     assert_eq!(outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":999}]}"#), Outcome::Unknown(Cause::ReplyUnreadable));
     assert_eq!(outcome(r#"{"parts":[]}"#), Outcome::Unknown(Cause::ReplyUnreadable));
     assert_eq!(outcome(r#"{"parts":{"code":0,"id":"a"}}"#), Outcome::Accepted { id: "a".into() }, "a bare object is the one element");
-    assert_eq!(outcome(r#"{"code":203}"#), Outcome::Refused(Cause::BalanceEmpty));
-    assert_eq!(dialect.repeat_key(), Some("key"));
+    assert_eq!(outcome(r#"{"code":203}"#), Outcome::Rejected(Cause::BalanceEmpty));
+    assert_eq!(dialect.idempotency_field(), Some("key"));
 }
 
 #[test]
@@ -164,28 +164,28 @@ fn a_list_of_recipients_is_a_batch_and_no_message() {
     let dialect = load(&around(LISTED, ""));
     let reading = |body: &str| read(&dialect, Method::POST, "/api/send", None, body).unwrap();
     let batch = reading(r#"{"recipients":["905321234567","905321234568"],"sms":{"text":"x"}}"#);
-    assert_eq!((batch.recipients, batch.message.is_none(), batch.is_bound()), (2, true, true));
+    assert_eq!((batch.recipient_count, batch.message.is_none(), batch.is_provider_specific()), (2, true, true));
     let one = reading(r#"{"recipients":["905321234567"],"sms":{"text":"x"}}"#);
-    assert_eq!((one.recipients, one.is_bound()), (1, false));
+    assert_eq!((one.recipient_count, one.is_provider_specific()), (1, false));
     let none = reading(r#"{"recipients":["whatsapp:905321234567"],"sms":{"text":"x"}}"#);
     assert!(none.message.is_none(), "a recipient that is no number is bound");
     for (body, missing) in
         [(r#"{"sms":{"text":"x"}}"#, "the recipient"), (r#"{"recipients":["905321234567"],"sms":{"text":" "}}"#, "the text")]
     {
         let error = read(&dialect, Method::POST, "/api/send", None, body).unwrap_err();
-        assert_eq!(error, sms_sidecar::dialect::ReadError::Missing(missing));
+        assert_eq!(error, sms_sidecar::dialect::RequestReadError::Missing(missing));
     }
 }
 
 #[test]
 fn a_service_of_templates_only_wants_one_with_a_number() {
     let send = format!(
-        "call = \"POST /t\"\n[send.json]\n\"to[]\" = \"{{to | plus}}\"\ntemplate = \"{{template.id}}\"\nvalues = \"{{template.values}}\"\n\"vars[].*\" = \"{{template.fields}}\"\n{OK}"
+        "endpoint = \"POST /t\"\n[send.json]\n\"to[]\" = \"{{to | plus}}\"\ntemplate = \"{{template.id}}\"\nvalues = \"{{template.values}}\"\n\"vars[].*\" = \"{{template.fields}}\"\n{OK}"
     );
     let dialect = load(&around(&send, ""));
-    let refused = dialect.fits(&message()).unwrap_err();
+    let refused = dialect.check_message(&message()).unwrap_err();
     assert_eq!(refused.cause, Cause::TemplateNotApproved);
-    let template = Template {
+    let template = ApprovedTemplate {
         name: "login".into(),
         id: Some("1877".into()),
         fields: vec![("code".into(), "42".into()), ("app".into(), "1port".into())],
@@ -195,54 +195,54 @@ fn a_service_of_templates_only_wants_one_with_a_number() {
         text.ends_with(r#"{"to":["+905321234567"],"template":"1877","values":["42","1port"],"vars":[{"code":"42","app":"1port"}]}"#),
         "{text}"
     );
-    let unnumbered = Message { template: Some(Template { id: None, ..template }), ..message() };
-    assert!(dialect.fits(&unnumbered).is_err());
+    let unnumbered = Message { template: Some(ApprovedTemplate { id: None, ..template }), ..message() };
+    assert!(dialect.check_message(&unnumbered).is_err());
 }
 
 #[test]
 fn a_text_may_be_as_long_as_the_limit() {
     let dialect = load(&around(
         &format!(
-            "call = \"POST /\"\nlimits = {{ text = 5, recipients = [\"+90\"] }}\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
+            "endpoint = \"POST /\"\nlimits = {{ text = 5, recipients = [\"+90\"] }}\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
         ),
         "",
     ));
-    let fits = |text: &str| dialect.fits(&Message { text: Text::new(text), ..message() }).is_ok();
+    let fits = |text: &str| dialect.check_message(&Message { text: MessageText::new(text), ..message() }).is_ok();
     assert!(fits("ўқғҳ5") && !fits("ўқғҳ56"));
-    assert!(dialect.fits(&Message { text: Text::new("x"), recipient: Msisdn::parse("998901234567").unwrap(), ..message() }).is_err());
+    assert!(dialect.check_message(&Message { text: MessageText::new("x"), recipient: Msisdn::parse("998901234567").unwrap(), ..message() }).is_err());
 }
 
 #[test]
 fn a_wait_stands_in_the_body_or_in_the_words() {
-    let rules = "[[send.rules]]\nat = [\"text\"]\nlike = \"wait \\\\[ (?<ms>\\\\d+) \\\\]\"\nretry_after = \"{matched.ms | milliseconds}\"\nrefused = \"throttled\"\n[[send.rules]]\nat = [\"code\"]\nis = [9]\nretry_after = \"wait | minutes\"\nrefused = \"throttled\"\n";
-    let dialect = load(&around(&format!("call = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}{OK}"), ""));
+    let rules = "[[send.rules]]\npath = [\"text\"]\nmatches = \"wait \\\\[ (?<ms>\\\\d+) \\\\]\"\nretry_after = \"{matched.ms | milliseconds}\"\nrejected = \"throttled\"\n[[send.rules]]\npath = [\"code\"]\nequals = [9]\nretry_after = \"wait | minutes\"\nrejected = \"throttled\"\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}{OK}"), ""));
     assert_eq!(judged(&dialect, 200, r#"{"text":"please wait [ 702 ] and retry"}"#).retry_after, Some(Duration::from_millis(702)));
     assert_eq!(judged(&dialect, 200, r#"{"code":9,"wait":"2"}"#).retry_after, Some(Duration::from_mins(2)));
     assert_eq!(judged(&dialect, 200, r#"{"code":9,"wait":"soon"}"#).retry_after, None);
     let mut told = reply(429, "");
     told.headers.insert("retry-after", "7".parse().unwrap());
-    assert_eq!(dialect.classify(Kind::Send, &told, "r").retry_after, Some(Duration::from_secs(7)));
+    assert_eq!(dialect.classify(AttemptKind::Send, &told, "r").retry_after, Some(Duration::from_secs(7)));
 }
 
 #[test]
 fn a_login_on_another_host_brings_values_and_its_end() {
     let token = |expires: &str| {
         format!(
-            "[token]\ncall = \"POST /login\"\nbase_url = \"https://auth.example\"\njson = {{ key = \"{{credential.key}}\" }}\nreads = {{ access = \"token\", user = \"user.id\" }}\nexpires = {{ {expires} }}\nanswer = {{ json = {{ token = \"{{placeholder}}\" }} }}\n[[token.rules]]\nat = [\"error\"]\nis = [\"locked\"]\nrefused = \"account-suspended\"\n"
+            "[token]\nendpoint = \"POST /login\"\nbase_url = \"https://auth.example\"\njson = {{ key = \"{{credential.key}}\" }}\nreads = {{ access = \"token\", user = \"user.id\" }}\nexpires = {{ {expires} }}\nanswer = {{ json = {{ token = \"{{placeholder}}\" }} }}\n[[token.rules]]\npath = [\"error\"]\nequals = [\"locked\"]\nrejected = \"account-suspended\"\n"
         )
     };
-    let send = format!("call = \"POST /send\"\n[send.json]\nuser = \"{{token.user}}\"\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let send = format!("endpoint = \"POST /send\"\n[send.json]\nuser = \"{{token.user}}\"\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
     let sign = "[sign]\nbearer = \"{token.access}\"\n";
     let dialect = load(&around(&send, &format!("{sign}{}", token("field = \"expires_in\""))));
     let credential = sms_sidecar::secret::Credential::new(sms_sidecar::secret::Version(1), [("key".to_owned(), "k-1".into())].into());
     let params = std::collections::BTreeMap::new();
     let account = Account { base_url: dialect.base_url(), credential: &credential, params: &params, sender: None, token: None };
-    let login = visible(&dialect.login(&account, now()).unwrap().unwrap());
+    let login = visible(&dialect.login_request(&account, now()).unwrap().unwrap());
     assert!(login.starts_with("POST https://auth.example/login") && login.ends_with(r#"{"key":"k-1"}"#), "{login}");
     assert_eq!(dialect.write(&message(), &account, now()).unwrap_err().cause, Cause::CredentialMissing, "no token yet");
     let genuine = r#"{"token":"t-secret-1","user":{"id":7},"expires_in":3600}"#;
     let got = dialect.read_login(&reply(200, genuine), now()).unwrap();
-    assert_eq!(got.expires.unwrap().as_second() - now().as_second(), 3600);
+    assert_eq!(got.expires_at.unwrap().as_second() - now().as_second(), 3600);
     let text = visible(&dialect.write(&message(), &Account { token: Some(&got), ..account }, now()).unwrap());
     assert!(text.contains("Bearer t-secret-1") && text.contains(r#""user":"7""#), "{text}");
     assert!(!format!("{got:?}").contains("t-secret"));
@@ -252,13 +252,13 @@ fn a_login_on_another_host_brings_values_and_its_end() {
     assert_eq!(cause(500, genuine), Some(Cause::ProviderFault), "only a success brings a token");
     assert_eq!(cause(200, r#"{"token":"t"}"#), Some(Cause::ReplyUnreadable), "half a token is none");
     let after = load(&around(&send, &format!("{sign}{}", token("after = \"30d\""))));
-    assert_eq!(after.read_login(&reply(200, genuine), now()).unwrap().expires.unwrap().as_second() - now().as_second(), 30 * 86_400);
+    assert_eq!(after.read_login(&reply(200, genuine), now()).unwrap().expires_at.unwrap().as_second() - now().as_second(), 30 * 86_400);
 }
 
 #[test]
 fn a_probe_lists_senders_and_settles_nothing() {
-    let rest = "[[probes]]\nasks = \"sender\"\ncall = \"GET /senders\"\nsenders = \"names[]\"\nshared = [\"1000\"]\n";
-    let send = format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let rest = "[[probes]]\nabout = \"sender\"\nendpoint = \"GET /senders\"\nsenders = \"names[]\"\nshared = [\"1000\"]\n";
+    let send = format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
     let dialect = load(&around(&send, rest));
     assert!(dialect.probes().is_empty());
     let probe = dialect.sender_probe().unwrap();
@@ -281,31 +281,31 @@ fn a_probe_lists_senders_and_settles_nothing() {
 
 #[test]
 fn a_list_of_numbers_compares_numbers_and_covers_nothing_else() {
-    let rest = "[[probes]]\nasks = \"sender\"\ncall = \"GET /numbers\"\nquery = { number = \"{sender | plus}\" }\nsenders = \"list[].number\"\nonly = \"numbers\"\n";
-    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let rest = "[[probes]]\nabout = \"sender\"\nendpoint = \"GET /numbers\"\nquery = { number = \"{sender | plus}\" }\nsenders = \"list[].number\"\nonly = \"numbers\"\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
     let probe = dialect.sender_probe().unwrap();
     let lists = |body: &str, sender: &str| dialect.lists_sender(probe, &reply(200, body), sender);
     assert_eq!(lists(r#"{"list":[{"number":"+1 202 555 0123"}]}"#, "12025550123"), Some(true));
     assert_eq!(lists(r#"{"list":[{"number":12025550123}]}"#, "+12025550123"), Some(true));
     assert_eq!(lists(r#"{"list":[{"number":"+12025550199"}]}"#, "+12025550123"), Some(false));
     assert_eq!(lists(r#"{"list":[]}"#, "+12025550123"), Some(false));
-    assert!(probe.covers("+12025550123") && !probe.covers("1port") && !probe.covers("MG0000"));
-    assert_eq!(dialect.not_told(), [Asks::Credential, Asks::Account, Asks::Balance, Asks::Template]);
+    assert!(probe.may_list_sender("+12025550123") && !probe.may_list_sender("1port") && !probe.may_list_sender("MG0000"));
+    assert_eq!(dialect.unprobed_subjects(), [ProbeSubject::Credential, ProbeSubject::Account, ProbeSubject::Balance, ProbeSubject::Template]);
 }
 
 #[test]
 fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
-    use sms_sidecar::dialect::Approval::{Alike, Approved, Odd, Pending, Rejected, Unlisted};
-    let rest = "[[probes]]\nasks = \"template\"\ncall = \"GET /texts\"\n[probes.templates]\nat = \"list[]\"\ntext = [\"text\", \"sample\"]\nholes = '<[a-z]+>'\nstatus = \"state\"\napproved = [\"yes\"]\npending = [\"wait\"]\nrejected = [\"no\"]\n";
-    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    use sms_sidecar::dialect::Approval::{Similar, Approved, UnknownStatus, Pending, Rejected, Unlisted};
+    let rest = "[[probes]]\nabout = \"template\"\nendpoint = \"GET /texts\"\n[probes.templates]\npath = \"list[]\"\ntext = [\"text\", \"sample\"]\nholes = '<[a-z]+>'\nstatus = \"state\"\napproved = [\"yes\"]\npending = [\"wait\"]\nrejected = [\"no\"]\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
     assert!(dialect.probes().is_empty());
     let probe = dialect.template_probe().unwrap();
     let stands = |entries: &str, text: &str| dialect.approval(probe, &reply(200, &format!(r#"{{"list":[{entries}]}}"#)), text);
     let listed = |text: &str| format!(r#"{{"text":"{text}","state":"yes"}}"#);
     for (listed_as, text, expected) in [
         ("Kod: <n>", "Kod: {code}", Approved),
-        ("Kod: 123-456", "Kod: {code}", Alike),
-        ("Eskiz: kod <n>", "{app}: kod {code}", Alike),
+        ("Kod: 123-456", "Kod: {code}", Similar),
+        ("Eskiz: kod <n>", "{app}: kod {code}", Similar),
         ("Eskiz: kod <n>", "Eskiz: kod {code}", Approved),
         ("<app>: kod <n>", "{app}: kod {code}", Approved),
         ("Kod:  <n>\\n", "Kod: {code}", Approved),
@@ -321,7 +321,7 @@ fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
         assert_eq!(stands(&listed(listed_as), text), Some(expected), "{listed_as} ~ {text}");
     }
     let state = |word: &str| format!(r#"{{"sample":"Kod: 1","state":{word}}}"#);
-    for (word, expected) in [("\"yes\"", Alike), ("\"wait\"", Pending), ("\"no\"", Rejected), ("\"YES\"", Odd), ("null", Odd)] {
+    for (word, expected) in [("\"yes\"", Similar), ("\"wait\"", Pending), ("\"no\"", Rejected), ("\"YES\"", UnknownStatus), ("null", UnknownStatus)] {
         assert_eq!(stands(&state(word), "Kod: {code}"), Some(expected), "{word}");
     }
     let made = r#"{"text":"Kod: <n>","sample":"Kod: 1","state":"yes"}"#;
@@ -333,29 +333,29 @@ fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
 
 #[test]
 fn probes_say_alive_dead_and_how_much_is_left() {
-    let rest = "[[probes]]\nasks = \"balance\"\ncall = \"GET /balance\"\nbalance = \"left\"\nunit = \"UZS\"\ndead = [{ at = [\"state\"], is = [\"closed\"], cause = \"account-suspended\" }]\n[[probes]]\nasks = \"credential\"\nguess = true\ncall = \"POST /send\"\njson = { messages = [] }\nalive = { at = [\"code\"] }\n";
-    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let rest = "[[probes]]\nabout = \"balance\"\nendpoint = \"GET /balance\"\nbalance = \"left\"\nunit = \"UZS\"\ncause_when = [{ path = [\"state\"], equals = [\"closed\"], cause = \"account-suspended\" }]\n[[probes]]\nabout = \"credential\"\ninferred = true\nendpoint = \"POST /send\"\njson = { messages = [] }\nhealthy_when = { path = [\"code\"] }\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
     let [balance, credential] = dialect.probes() else { panic!("two probes") };
     let probed = |status, body: &str| dialect.read_probe(balance, &reply(status, body));
     assert_eq!(probed(200, r#"{"left":"12.5"}"#).balance, Some((12.5, "UZS".into())));
     assert_eq!(probed(200, r#"{"left":0}"#).cause, Some(Cause::BalanceEmpty));
     assert_eq!(probed(200, r#"{"state":"closed","left":5}"#).cause, Some(Cause::AccountSuspended));
-    assert_eq!(probed(200, r#"{"state":"open","left":5}"#).alive, Some(true), "another value at the same place");
+    assert_eq!(probed(200, r#"{"state":"open","left":5}"#).healthy, Some(true), "another value at the same place");
     assert_eq!(probed(401, "").cause, Some(Cause::CredentialRejected));
-    assert_eq!(probed(500, "").alive, None);
-    assert_eq!(probed(200, "garbage").alive, None);
-    assert_eq!(dialect.read_probe(credential, &reply(400, r#"{"code":101}"#)).alive, Some(true));
+    assert_eq!(probed(500, "").healthy, None);
+    assert_eq!(probed(200, "garbage").healthy, None);
+    assert_eq!(dialect.read_probe(credential, &reply(400, r#"{"code":101}"#)).healthy, Some(true));
     let owned = Owned::of(&dialect, "-k");
-    let asked = visible(&dialect.probe(credential, &owned.account(), now()).unwrap());
-    assert!(credential.guess && asked.contains("Bearer key-k") && asked.ends_with(r#"{"messages":[]}"#), "{asked}");
+    let asked = visible(&dialect.probe_request(credential, &owned.account(), now()).unwrap());
+    assert!(credential.inferred && asked.contains("Bearer key-k") && asked.ends_with(r#"{"messages":[]}"#), "{asked}");
 }
 
 #[test]
 fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
     let send = format!(
-        "call = \"POST /send\"\n[send.digest.seal]\nof = \"{{credential.key}} {{now | unix}}\"\nwith = \"hmac-sha256\"\nkey = \"{{credential.key}}\"\nout = \"base64\"\n[send.header]\nApi-Key = \"{{credential.key}}\"\nSeal = \"{{digest.seal}}\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
+        "endpoint = \"POST /send\"\n[send.digest.seal]\nof = \"{{credential.key}} {{now | unix}}\"\nwith = \"hmac-sha256\"\nkey = \"{{credential.key}}\"\nout = \"base64\"\n[send.header]\nApi-Key = \"{{credential.key}}\"\nSeal = \"{{digest.seal}}\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
     );
-    let dialect = load(&around(&send, "[[operations]]\ncall = \"GET /balance/{any}\"\ndo = \"carry\"\n"));
+    let dialect = load(&around(&send, "[[operations]]\nendpoint = \"GET /balance/{any}\"\nkind = \"passthrough\"\n"));
     let owned = Owned::of(&dialect, "-k");
     let made = dialect.write(&message(), &owned.account(), now()).unwrap();
     assert!(made.headers["seal"].is_sensitive() && made.headers["api-key"].is_sensitive());
@@ -367,21 +367,21 @@ fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
             .collect();
     let request =
         Request { method: Method::GET, path: "/api/balance/a%20b".into(), query: Some("x=%31".into()), headers, body: bytes::Bytes::new() };
-    let Recognition::Operation(seen) = recognise(std::slice::from_ref(&dialect), Place::Host("x.example"), &request, &[]) else {
+    let Recognition::Operation(seen) = recognise(std::slice::from_ref(&dialect), RequestTarget::Host("x.example"), &request, &[]) else {
         panic!("named")
     };
-    assert_eq!(seen.operation, Operation::Carry);
+    assert_eq!(seen.operation, Operation::Passthrough);
     let patched = dialect.patch(&seen, &request, &owned.account(), now()).unwrap();
     assert_eq!(visible(&patched), "GET https://x.example/api/balance/a%20b?x=%31\napi-key: key-k\nuser-agent: axios\n\n");
 }
 
 #[test]
 fn a_key_in_a_reply_may_be_the_number_and_an_answer_may_depend_on_what_was_asked() {
-    let rules = "[[send.rules]]\nat = [\"sms.*.code\", \"code\"]\ncodes = true\n[[send.rules]]\nat = [\"sms.*.code\"]\nis = [100]\naccepted = \"sms.*.id\"\n[[send.rules]]\nbody_like = \"^100\\\\n(?<id>[0-9-]+)\"\naccepted = \"{matched.id}\"\n[send.codes]\nbalance-empty = [201]\n";
-    let success = "[[send.success]]\nasked = { json = \"1\" }\n[send.success.json]\n\"sms.{to | digits}.code\" = 100\n\"sms.{to | digits}.id\" = \"{id | number}-1\"\n";
+    let rules = "[[send.rules]]\npath = [\"sms.*.code\", \"code\"]\ncodes = true\n[[send.rules]]\npath = [\"sms.*.code\"]\nequals = [100]\naccepted = \"sms.*.id\"\n[[send.rules]]\nbody_matches = \"^100\\\\n(?<id>[0-9-]+)\"\naccepted = \"{matched.id}\"\n[send.codes]\nbalance-empty = [201]\n";
+    let success = "[[send.success]]\nqueried = { json = \"1\" }\n[send.success.json]\n\"sms.{to | digits}.code\" = 100\n\"sms.{to | digits}.id\" = \"{id | number}-1\"\n";
     let text = around(
         &format!(
-            "call = \"POST|GET /s\"\n[send.form]\nk = \"{{credential.key}}\"\nto = \"{{to | digits | join ,}}\"\nmsg = \"{{text}}\"\njson = \"1\"\n{rules}{success}"
+            "endpoint = \"POST|GET /s\"\n[send.form]\nk = \"{{credential.key}}\"\nto = \"{{to | digits | join ,}}\"\nmsg = \"{{text}}\"\njson = \"1\"\n{rules}{success}"
         ),
         "",
     );
@@ -389,22 +389,22 @@ fn a_key_in_a_reply_may_be_the_number_and_an_answer_may_depend_on_what_was_asked
         load(&text.replace("[[send.success]]\njson = { id = \"{id}\" }", "[[send.success]]\ntext = \"100\\n{id | number}-1\\n\""));
     let answered = |body: &str| {
         let reading = read(&dialect, Method::POST, "/api/s", None, body).unwrap();
-        dialect.answer(&reading.asked, reading.message.as_ref(), &Answer::Accepted { id: "77" }, now())
+        dialect.render_result(&reading.fields, reading.message.as_ref(), &MessageResult::Accepted { id: "77" }, now())
     };
     assert_eq!(answered("to=905321234567&msg=x&json=1").body, r#"{"sms":{"905321234567":{"code":100,"id":"77-1"}}}"#);
     assert_eq!(answered("to=905321234567&msg=x").body, "100\n77-1\n");
     for body in ["to=905321234567&msg=x&json=1", "to=905321234567&msg=x"] {
-        assert_eq!(dialect.classify(Kind::Send, &answered(body), "r").outcome, Outcome::Accepted { id: "77-1".into() });
+        assert_eq!(dialect.classify(AttemptKind::Send, &answered(body), "r").outcome, Outcome::Accepted { id: "77-1".into() });
     }
-    assert_eq!(judged(&dialect, 200, r#"{"sms":{"905321234567":{"code":201}}}"#).outcome, Outcome::Refused(Cause::BalanceEmpty));
-    assert_eq!(read(&dialect, Method::GET, "/api/s", Some("to=1,2&msg=x"), "").unwrap().recipients, 2);
+    assert_eq!(judged(&dialect, 200, r#"{"sms":{"905321234567":{"code":201}}}"#).outcome, Outcome::Rejected(Cause::BalanceEmpty));
+    assert_eq!(read(&dialect, Method::GET, "/api/s", Some("to=1,2&msg=x"), "").unwrap().recipient_count, 2);
 }
 
 #[test]
 fn a_description_from_memory_is_never_certain() {
     let text = around(
         &format!(
-            "call = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\nat = [\"code\"]\nis = [5]\nrefused = \"balance-empty\"\n"
+            "endpoint = \"POST /\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\npath = [\"code\"]\nequals = [5]\nrejected = \"balance-empty\"\n"
         ),
         "",
     );
@@ -418,7 +418,7 @@ fn a_description_from_memory_is_never_certain() {
 fn a_code_is_shown_only_if_it_is_a_short_word_without_a_number_in_it() {
     let dialect = load(&around(
         &format!(
-            "call = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\nat = [\"code\"]\nrefused = \"message-invalid\"\n"
+            "endpoint = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}[[send.rules]]\npath = [\"code\"]\nrejected = \"message-invalid\"\n"
         ),
         "",
     ));
@@ -434,14 +434,14 @@ fn a_code_is_shown_only_if_it_is_a_short_word_without_a_number_in_it() {
 
 #[test]
 fn a_list_is_refused_only_if_each_of_its_parts_is_by_itself() {
-    let rules = "[[send.rules]]\nat = [\"parts[].code\"]\nis = [0]\naccepted = \"id\"\n[[send.rules]]\nstatus = \"202\"\nat = [\"parts[].code\"]\nis = [5]\nunknown = \"provider-fault\"\n[[send.rules]]\nat = [\"parts[].code\"]\ncodes = true\n[send.codes]\nmessage-invalid = [5]\nrecipient-invalid = [7]\n";
-    let dialect = load(&around(&format!("call = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}"), ""));
+    let rules = "[[send.rules]]\npath = [\"parts[].code\"]\nequals = [0]\naccepted = \"id\"\n[[send.rules]]\nstatus = \"202\"\npath = [\"parts[].code\"]\nequals = [5]\nunknown = \"provider-fault\"\n[[send.rules]]\npath = [\"parts[].code\"]\ncodes = true\n[send.codes]\nmessage-invalid = [5]\nrecipient-invalid = [7]\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /m\"\n[send.form]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{rules}"), ""));
     let says = |codes: &[u8]| {
         let parts: Vec<_> = codes.iter().map(|code| serde_json::json!({ "code": code })).collect();
         judged(&dialect, 200, &serde_json::json!({ "parts": parts }).to_string()).outcome
     };
-    assert_eq!(says(&[5]), Outcome::Refused(Cause::MessageInvalid), "a rule for another status does not speak of it");
-    assert_eq!(says(&[7, 7]), Outcome::Refused(Cause::RecipientInvalid), "a rule for another code does not either");
+    assert_eq!(says(&[5]), Outcome::Rejected(Cause::MessageInvalid), "a rule for another status does not speak of it");
+    assert_eq!(says(&[7, 7]), Outcome::Rejected(Cause::RecipientInvalid), "a rule for another code does not either");
     assert_eq!(says(&[7, 0]), Outcome::Unknown(Cause::RecipientInvalid), "one part was taken");
     assert_eq!(says(&[7, 9]), Outcome::Unknown(Cause::RecipientInvalid), "what became of one part nobody knows");
 }
@@ -459,7 +459,7 @@ fn a_native_call_by_get_stays_one_and_loses_only_the_backends_account() {
         ..as_request(&smsc.write(&uzbek(), &owned.account(), now()).unwrap())
     };
     let request = Request { body: bytes::Bytes::new(), ..request };
-    let Recognition::Operation(seen) = recognise(&dialects, Place::Host("smsc.kz"), &request, &[]) else { panic!("named") };
+    let Recognition::Operation(seen) = recognise(&dialects, RequestTarget::Host("smsc.kz"), &request, &[]) else { panic!("named") };
     let patched = visible(&smsc.patch(&seen, &request, &owned.account(), now()).unwrap());
     let wanted = "GET https://smsc.ru/sys/send.php?login=username-OURS&psw=password-OURS&phones=998901234567,998901234568&mes=%D0%9A%6F%64+1&x=%zz\n";
     assert!(patched.starts_with(wanted), "{patched}");
@@ -479,9 +479,9 @@ fn a_batch_goes_on_whole_and_byte_for_byte() {
     let headers = [("content-type", "application/json; charset=UTF-8"), ("authorization", "Basic VEhFSVJT"), ("cookie", "THEIRS")];
     let headers = headers.into_iter().map(|(name, value)| (name.parse::<http::HeaderName>().unwrap(), value.parse().unwrap())).collect();
     let request = Request { method: Method::POST, path: "/broker-api/send".into(), query: None, headers, body: body.into() };
-    let Recognition::Operation(seen) = recognise(&dialects, Place::Host("91.204.239.44"), &request, &[]) else { panic!("named") };
+    let Recognition::Operation(seen) = recognise(&dialects, RequestTarget::Host("91.204.239.44"), &request, &[]) else { panic!("named") };
     let reading = playmobile.read(&seen, &request, "own").unwrap();
-    assert_eq!((reading.recipients, reading.is_bound(), reading.binds.as_slice()), (2, true, &["timing.localtime".to_owned()][..]));
+    assert_eq!((reading.recipient_count, reading.is_provider_specific(), reading.untranslatable_fields.as_slice()), (2, true, &["timing.localtime".to_owned()][..]));
     let patched = playmobile.patch(&seen, &request, &owned.account(), now()).unwrap();
     assert_eq!(patched.body, body);
     assert_eq!(patched.url, "https://send.smsxabar.uz/broker-api/send");
@@ -497,18 +497,18 @@ fn a_batch_goes_on_whole_and_byte_for_byte() {
 #[test]
 fn nothing_asked_is_still_answered() {
     for dialect in support::dialects() {
-        let told = dialect.answer(&Asked::default(), None, &Answer::Accepted { id: "1" }, now());
+        let told = dialect.render_result(&RequestFields::default(), None, &MessageResult::Accepted { id: "1" }, now());
         assert!(told.status.is_success(), "{}", dialect.name);
-        let refused = dialect.refuse(StatusCode::UNAUTHORIZED, Cause::RefusedByPolicy, "no");
+        let refused = dialect.render_rejection(StatusCode::UNAUTHORIZED, Cause::DeniedByPolicy, "no");
         assert_eq!(refused.status, StatusCode::FORBIDDEN, "a 401 is never ours to give");
     }
 }
 
 #[test]
 fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
-    let rest = "[[probes]]\nasks = \"account\"\ncall = \"GET /account\"\nalive = { at = [\"state\"], is = [\"open\"] }\nbalance = \"left\"\n\
-                dead = [{ at = [\"state\"], is = [\"shut\"], cause = \"account-suspended\", or = [\"ip-not-allowed\"] }, { at = [\"state\"], is = [\"test\"], cause = \"sandbox-mismatch\", guess = true }]\n";
-    let dialect = load(&around(&format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
+    let rest = "[[probes]]\nabout = \"account\"\nendpoint = \"GET /account\"\nhealthy_when = { path = [\"state\"], equals = [\"open\"] }\nbalance = \"left\"\n\
+                cause_when = [{ path = [\"state\"], equals = [\"shut\"], cause = \"account-suspended\", alternatives = [\"ip-not-allowed\"] }, { path = [\"state\"], equals = [\"test\"], cause = \"sandbox-mismatch\", inferred = true }]\n";
+    let dialect = load(&around(&format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"), rest));
     let [probe] = dialect.probes() else { panic!("one probe") };
     let probed = |body: &str| dialect.read_probe(probe, &reply(200, body));
     let shut = probed(r#"{"state":"shut"}"#);
@@ -518,32 +518,32 @@ fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
     );
     assert_eq!(probed(r#"{"state":"test"}"#).certainty, Certainty::Likely, "a guess is never certain");
     assert_eq!(
-        probe.tells(),
+        probe.possible_causes(),
         [vec![Cause::AccountSuspended, Cause::IpNotAllowed], vec![Cause::SandboxMismatch], vec![Cause::BalanceEmpty]]
     );
-    let out = probed(r#"{"state":"open"}"#).rules_out;
+    let out = probed(r#"{"state":"open"}"#).excluded_causes;
     for cause in [Cause::CredentialRejected, Cause::ClockSkew, Cause::AccountSuspended, Cause::SandboxMismatch] {
         assert!(out.contains(&cause), "{cause}");
     }
     assert!(!out.contains(&Cause::IpNotAllowed), "a list of addresses can be for sends alone");
     assert!(!out.contains(&Cause::BalanceEmpty), "no figure, no word about money");
-    assert!(probed(r#"{"left":1}"#).rules_out.contains(&Cause::BalanceEmpty));
+    assert!(probed(r#"{"left":1}"#).excluded_causes.contains(&Cause::BalanceEmpty));
 }
 
 #[test]
 fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
-    let head = "left = [\"old.example*\", \"*:8083/api\"]\n[console]\nbalance-empty = \"https://pay.example\"\notherwise = \"https://console.example\"\n";
-    let token = "[token]\ncall = \"POST /login\"\njson = { key = \"{credential.key}\" }\nreads = { access = \"token\" }\nanswer = { json = { token = \"{placeholder}\" } }\n\
-                 [[token.claims]]\nname = \"role\"\nis = [\"test\"]\ncause = \"sandbox-mismatch\"\n[sign]\nbearer = \"{token.access}\"\n";
-    let send = format!("call = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
+    let head = "retired_hosts = [\"old.example*\", \"*:8083/api\"]\n[console]\nbalance-empty = \"https://pay.example\"\ndefault = \"https://console.example\"\n";
+    let token = "[token]\nendpoint = \"POST /login\"\njson = { key = \"{credential.key}\" }\nreads = { access = \"token\" }\nanswer = { json = { token = \"{placeholder}\" } }\n\
+                 [[token.claims]]\nname = \"role\"\nequals = [\"test\"]\ncause = \"sandbox-mismatch\"\n[sign]\nbearer = \"{token.access}\"\n";
+    let send = format!("endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}");
     let text = around(&send, token);
     let dialect = load(&text.replacen("[credential]", &format!("{head}[credential]"), 1));
-    let page = |cause| dialect.pages().get(&cause).map(String::as_str);
+    let page = |cause| dialect.console_urls().get(&cause).map(String::as_str);
     assert_eq!(page(Cause::BalanceEmpty), Some("https://pay.example"));
     assert_eq!(page(Cause::IpNotAllowed), Some("https://console.example"));
     assert_eq!(page(Cause::ProviderFault), None, "nobody puts that right at a console");
     for (url, left) in [("http://old.example/x", true), ("https://10.0.0.1:8083/api/", true), ("https://new.example", false)] {
-        assert_eq!(dialect.has_left(url), left, "{url}");
+        assert_eq!(dialect.is_retired_base_url(url), left, "{url}");
     }
     let jwt = |claims: &str| {
         use base64::Engine;
@@ -561,7 +561,7 @@ fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
 fn every_built_in_service_has_a_page_for_whatever_an_account_is_refused_for() {
     for dialect in support::dialects().iter().filter(|dialect| dialect.name != "plain") {
         for cause in [Cause::CredentialRejected, Cause::BalanceEmpty, Cause::IpNotAllowed, Cause::SenderNotAllowed] {
-            assert!(dialect.pages().contains_key(&cause), "{} has no [console] for {cause}", dialect.name);
+            assert!(dialect.console_urls().contains_key(&cause), "{} has no [console] for {cause}", dialect.name);
         }
     }
 }

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use sms_sidecar::dialect::{Account, Answer, Asked, Catalog, Dialect, Place, Recognition, Reply, Request, SourceFile, recognise};
-use sms_sidecar::sms::{Cause, Family, Kind, Message, Msisdn, Outcome, Text};
+use sms_sidecar::dialect::{Account, MessageResult, RequestFields, Catalog, Dialect, RequestTarget, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::sms::{Cause, Family, AttemptKind, Message, Msisdn, Outcome, MessageText};
 use support::{Owned, as_request, dialects, now, recognised, visible};
 
 fn all() -> &'static [Arc<Dialect>] {
@@ -37,7 +37,7 @@ prop_compose! {
     ) -> Message {
         Message {
             recipient: Msisdn::parse(&number).expect("a number"),
-            text: Text::new(text),
+            text: MessageText::new(text),
             sender,
             reference,
             validity: hours.map(|hours| Duration::from_secs(hours * 3600)),
@@ -59,7 +59,7 @@ proptest! {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
         let reading = dialect.read(&seen, &request, "own-reference-000001").expect("read");
-        prop_assert_eq!(reading.binds, Vec::<String>::new());
+        prop_assert_eq!(reading.untranslatable_fields, Vec::<String>::new());
         let read = reading.message.expect("one message");
         prop_assert_eq!(read.recipient, message.recipient);
         prop_assert_eq!(read.text.expose(), message.text.expose());
@@ -73,13 +73,13 @@ proptest! {
     fn a_success_is_understood_as_one(dialect in dialect(), message in message(), id in "[A-Za-z0-9-]{1,36}") {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
-        let asked = dialect.read(&seen, &request, "own").expect("read").asked;
-        let told = dialect.answer(&asked, Some(&message), &Answer::Accepted { id: &id }, now());
-        let finding = dialect.classify(Kind::Send, &told, &message.reference);
+        let asked = dialect.read(&seen, &request, "own").expect("read").fields;
+        let told = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
+        let finding = dialect.classify(AttemptKind::Send, &told, &message.reference);
         let Outcome::Accepted { id: first } = finding.outcome else { return Err(TestCaseError::fail(format!("{finding:?}"))) };
         // an id once given stays the same id
-        let again = dialect.answer(&asked, Some(&message), &Answer::Accepted { id: &first }, now());
-        prop_assert_eq!(dialect.classify(Kind::Send, &again, &message.reference).outcome, Outcome::Accepted { id: first });
+        let again = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &first }, now());
+        prop_assert_eq!(dialect.classify(AttemptKind::Send, &again, &message.reference).outcome, Outcome::Accepted { id: first });
     }
 
     #[test]
@@ -107,7 +107,7 @@ proptest! {
 
     #[test]
     fn garbage_proves_no_success(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
-        let finding = dialect.classify(Kind::Send, &reply(status, body), "reference");
+        let finding = dialect.classify(AttemptKind::Send, &reply(status, body), "reference");
         prop_assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{:?}", finding);
     }
 
@@ -131,24 +131,24 @@ proptest! {
             headers.insert(HeaderName::from_static("content-type"), HeaderValue::from_static(content_type));
         }
         let request = Request { method, query: Some(String::from_utf8_lossy(&noise).into_owned()), headers, body: body.into(), ..as_request(&written) };
-        if let Recognition::Operation(seen) = recognise(all(), Place::Named(&dialect), &request, &[]) {
-            drop(dialect.credential_of(&seen, &request));
+        if let Recognition::Operation(seen) = recognise(all(), RequestTarget::Named(&dialect), &request, &[]) {
+            drop(dialect.extract_credential(&seen, &request));
             if let Ok(reading) = dialect.read(&seen, &request, "own") {
-                dialect.answer(&reading.asked, reading.message.as_ref(), &Answer::Accepted { id: "1" }, now());
+                dialect.render_result(&reading.fields, reading.message.as_ref(), &MessageResult::Accepted { id: "1" }, now());
             }
             drop(dialect.patch(&seen, &request, &owned.account(), now()));
         }
-        drop(recognise(all(), Place::Nowhere, &request, &[]));
+        drop(recognise(all(), RequestTarget::Unspecified, &request, &[]));
     }
 
     #[test]
     fn no_reply_makes_the_engine_panic(dialect in dialect(), status in 100_u16..999, noise in ".{0,60}", at in any::<prop::sample::Index>(), cause in 0..Cause::ALL.len()) {
-        let genuine = dialect.provider_refusal(Cause::ALL[cause]).unwrap_or_else(|| reply(400, "{}"));
+        let genuine = dialect.simulate_rejection(Cause::ALL[cause]).unwrap_or_else(|| reply(400, "{}"));
         let text = String::from_utf8_lossy(&genuine.body).into_owned();
         let split = (0..=at.index(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let (head, tail) = text.split_at(split);
         let reply = reply(status, format!("{head}{noise}{tail}"));
-        for kind in [Kind::Send, Kind::Login, Kind::Probe, Kind::Carry] {
+        for kind in [AttemptKind::Send, AttemptKind::Login, AttemptKind::Probe, AttemptKind::Passthrough] {
             dialect.classify(kind, &reply, "reference");
         }
         drop(dialect.read_login(&reply, now()));
@@ -185,8 +185,8 @@ fn a_failure_is_never_read_as_a_success_or_a_refused_account() {
 }
 
 fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
-    let told = dialect.answer(&Asked::default(), None, &Answer::Failed { doubt, cause, reason: "no provider took it" }, now());
-    let finding = dialect.classify(Kind::Send, &told, "reference");
+    let told = dialect.render_result(&RequestFields::default(), None, &MessageResult::Failed { in_doubt: doubt, cause, reason: "no provider took it" }, now());
+    let finding = dialect.classify(AttemptKind::Send, &told, "reference");
     let name = format!("{} {cause} {doubt}", dialect.name);
     assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{name}");
     assert_ne!(finding.outcome.cause().map(Cause::family), Some(Family::Account), "{name}");
@@ -200,10 +200,10 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
 #[test]
 fn a_success_under_a_failures_status_is_none() {
     for dialect in all() {
-        let told = dialect.answer(&Asked::default(), None, &Answer::Accepted { id: "77" }, now());
+        let told = dialect.render_result(&RequestFields::default(), None, &MessageResult::Accepted { id: "77" }, now());
         for status in [400, 403, 500, 502, 503] {
             let finding =
-                dialect.classify(Kind::Send, &Reply { status: StatusCode::from_u16(status).expect("a status"), ..told.clone() }, "r");
+                dialect.classify(AttemptKind::Send, &Reply { status: StatusCode::from_u16(status).expect("a status"), ..told.clone() }, "r");
             assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{} {status}: {finding:?}", dialect.name);
         }
     }
@@ -221,22 +221,22 @@ fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
         ("eskiz", Cause::CredentialExpired, 401, ""),
         ("twilio", Cause::Throttled, 429, "20429"),
     ] {
-        let told = find(name).provider_refusal(cause).unwrap_or_else(|| panic!("{name} {cause}"));
+        let told = find(name).simulate_rejection(cause).unwrap_or_else(|| panic!("{name} {cause}"));
         let body = String::from_utf8_lossy(&told.body).into_owned();
         assert_eq!(told.status.as_u16(), status, "{name} {cause}: {body}");
         assert!(body.contains(words), "{name} {cause}: {body}");
-        let finding = find(name).classify(Kind::Send, &told, "reference");
+        let finding = find(name).classify(AttemptKind::Send, &told, "reference");
         assert_eq!(finding.outcome.cause(), Some(cause), "{name}: {finding:?}");
     }
 }
 
 #[test]
 fn the_credentials_in_a_request_are_found_wherever_a_service_keeps_them() {
-    for dialect in all().iter().filter(|dialect| !dialect.has_token()) {
+    for dialect in all().iter().filter(|dialect| !dialect.requires_login()) {
         let owned = Owned::of(dialect, "-here");
         let message = Message {
             recipient: Msisdn::parse("998901234567").expect("a number"),
-            text: Text::new("x"),
+            text: MessageText::new("x"),
             sender: None,
             reference: "1".into(),
             validity: None,
@@ -244,7 +244,7 @@ fn the_credentials_in_a_request_are_found_wherever_a_service_keeps_them() {
             template: None,
         };
         let (seen, request) = recognised(dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
-        let found = dialect.credential_of(&seen, &request);
+        let found = dialect.extract_credential(&seen, &request);
         for spec in dialect.credential_fields() {
             let signs = matches!(dialect.name.as_str(), "aws-sns") || dialect.name == "sayqal" && spec.name == "secret";
             assert_eq!(

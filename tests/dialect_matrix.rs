@@ -9,8 +9,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sms_sidecar::dialect::{Answer, Asked, Dialect};
-use sms_sidecar::sms::{Kind, Message, Msisdn, Operation, Outcome, Text};
+use sms_sidecar::dialect::{MessageResult, RequestFields, Dialect};
+use sms_sidecar::sms::{AttemptKind, Message, Msisdn, Operation, Outcome, MessageText};
 use support::{Owned, dialects, now, recognised};
 
 const TEXTS: &[&str] = &[
@@ -28,7 +28,7 @@ const TEXTS: &[&str] = &[
 fn said(text: &str) -> Message {
     Message {
         recipient: Msisdn::parse("+998901234567").expect("a number"),
-        text: Text::new(text),
+        text: MessageText::new(text),
         sender: Some("Acme".into()),
         reference: "otp0000000000000042".into(),
         validity: Some(Duration::from_hours(2)),
@@ -38,15 +38,15 @@ fn said(text: &str) -> Message {
 }
 
 /// Written for an account of `dialect` and read back, as a service or a sidecar would.
-fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, Asked) {
+fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, RequestFields) {
     let owned = Owned::of(dialect, mark);
     let written = dialect.write(message, &owned.account(), now()).unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
     let (seen, request) = recognised(dialect, &written);
     assert_eq!(seen.operation, Operation::Send, "{}", dialect.name);
     let reading = dialect.read(&seen, &request, "own-reference-000001").unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
-    assert_eq!(reading.binds, [""; 0], "{}", dialect.name);
-    assert_eq!(reading.recipients, 1, "{}", dialect.name);
-    (reading.message.expect("one message"), reading.asked)
+    assert_eq!(reading.untranslatable_fields, [""; 0], "{}", dialect.name);
+    assert_eq!(reading.recipient_count, 1, "{}", dialect.name);
+    (reading.message.expect("one message"), reading.fields)
 }
 
 #[test]
@@ -75,12 +75,12 @@ fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
     if arrived.sender.is_some() && message.sender.is_some() {
         assert_eq!(arrived.sender.as_deref(), Some("Acme"), "{name}");
     }
-    let theirs = service.answer(&service_asked, Some(&arrived), &Answer::Accepted { id: "01J8Z3K4M5N6P7Q8R9S0" }, now());
-    let Outcome::Accepted { id } = service.classify(Kind::Send, &theirs, &arrived.reference).outcome else {
+    let theirs = service.render_result(&service_asked, Some(&arrived), &MessageResult::Accepted { id: "01J8Z3K4M5N6P7Q8R9S0" }, now());
+    let Outcome::Accepted { id } = service.classify(AttemptKind::Send, &theirs, &arrived.reference).outcome else {
         panic!("{name}: the service's success")
     };
-    let ours = backend.answer(&asked, Some(&message), &Answer::Accepted { id: &id }, now());
-    let read = backend.classify(Kind::Send, &ours, &message.reference);
+    let ours = backend.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
+    let read = backend.classify(AttemptKind::Send, &ours, &message.reference);
     assert!(matches!(read.outcome, Outcome::Accepted { ref id } if !id.is_empty()), "{name}: {read:?}");
     assert!(ours.status.is_success(), "{name}");
 }

@@ -11,15 +11,15 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use sms_sidecar::dialect::{Account, Catalog, Dialect, Outgoing, Place, Recognition, Reply, Request, SourceFile, recognise};
-use sms_sidecar::problem::{Problem, Report, Text};
+use sms_sidecar::dialect::{Account, Catalog, Dialect, ProviderRequest, RequestTarget, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::problem::{Problem, ProblemReport, SourceText};
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Cause, Kind, Message, Msisdn, Outcome, Text as Words};
+use sms_sidecar::sms::{Cause, AttemptKind, Message, Msisdn, Outcome, MessageText as Words};
 
 /// Another way into a service that is known: differences only.
 const LIKE: &str = r#"
 dialect  = "twilio-key"
-like     = "twilio"
+extends  = "twilio"
 sources  = ["https://www.twilio.com/docs/iam/api-keys"]
 evidence = "vendor"
 base_url = "https://api.dublin.ie1.twilio.com/2010-04-01"
@@ -50,7 +50,7 @@ hosts    = ["api.kabutar.example"]
 key = { placeholder = "sms-sidecar", env = ["KABUTAR_KEY"] }
 
 [send]
-call = "POST /sms"
+endpoint = "POST /sms"
 
 [send.header]
 X-Key = "{credential.key}"
@@ -65,7 +65,7 @@ status   = "200"
 accepted = "result.id"
 
 [[send.rules]]
-at    = ["error"]
+path  = ["error"]
 codes = true
 
 [send.codes]
@@ -80,7 +80,7 @@ json = { error = "{code}", text = "{reason}" }
 
 [send.failure.codes]
 recipient-invalid = { status = 422, code = "bad_phone" }
-otherwise         = { status = 503, code = "later" }
+default           = { status = 503, code = "later" }
 "#;
 
 #[test]
@@ -94,10 +94,10 @@ fn a_service_is_added_with_one_new_file() {
     let body: serde_json::Value = serde_json::from_slice(&written.body).unwrap();
     assert_eq!(body, serde_json::json!({"message": {"phone": "998901234567", "body": "Kod: 1", "from": "Acme"}}));
 
-    let accepted = kabutar.classify(Kind::Send, &reply(200, r#"{"result":{"id":"m1"}}"#), "r");
+    let accepted = kabutar.classify(AttemptKind::Send, &reply(200, r#"{"result":{"id":"m1"}}"#), "r");
     assert_eq!(accepted.outcome, Outcome::Accepted { id: "m1".into() });
-    let refused = kabutar.classify(Kind::Send, &reply(200, r#"{"error":"no_money"}"#), "r");
-    assert_eq!(refused.outcome, Outcome::Refused(Cause::BalanceEmpty));
+    let refused = kabutar.classify(AttemptKind::Send, &reply(200, r#"{"error":"no_money"}"#), "r");
+    assert_eq!(refused.outcome, Outcome::Rejected(Cause::BalanceEmpty));
 }
 
 #[test]
@@ -111,12 +111,12 @@ fn a_backend_that_speaks_the_new_service_is_understood() {
         headers: json(),
         body: Bytes::from_static(br#"{"message":{"phone":"998901234567","body":"Kod: 1"}}"#),
     };
-    let Recognition::Operation(seen) = recognise(&among, Place::Host("api.kabutar.example"), &request, &[]) else {
+    let Recognition::Operation(seen) = recognise(&among, RequestTarget::Host("api.kabutar.example"), &request, &[]) else {
         panic!("not recognised")
     };
     let reading = seen.dialect.read(&seen, &request, "own0reference0000001").unwrap();
     assert_eq!(reading.message.unwrap().recipient.digits(), "998901234567");
-    assert!(reading.binds.is_empty());
+    assert!(reading.untranslatable_fields.is_empty());
 }
 
 #[test]
@@ -130,12 +130,12 @@ fn differences_are_laid_over_a_built_in_description() {
     assert_eq!(written.headers.get("authorization").unwrap(), "Basic U0syMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjpz");
 
     let abroad = reply(400, r#"{"code":21408,"message":"x"}"#);
-    assert_eq!(own.classify(Kind::Send, &abroad, "r").outcome, Outcome::Refused(Cause::PermissionDenied), "a code of its own");
-    assert_eq!(theirs.classify(Kind::Send, &abroad, "r").outcome, Outcome::Refused(Cause::SenderNotAllowed), "the other is as it was");
+    assert_eq!(own.classify(AttemptKind::Send, &abroad, "r").outcome, Outcome::Rejected(Cause::PermissionDenied), "a code of its own");
+    assert_eq!(theirs.classify(AttemptKind::Send, &abroad, "r").outcome, Outcome::Rejected(Cause::SenderNotAllowed), "the other is as it was");
     let stopped = reply(400, r#"{"code":21610,"message":"x"}"#);
     assert_eq!(
-        own.classify(Kind::Send, &stopped, "r").outcome,
-        Outcome::Refused(Cause::RecipientBlocked),
+        own.classify(AttemptKind::Send, &stopped, "r").outcome,
+        Outcome::Rejected(Cause::RecipientBlocked),
         "and the codes it says nothing about"
     );
 }
@@ -208,15 +208,15 @@ fn sound(sources: &[SourceFile]) -> Catalog {
 }
 
 fn shown(sources: &[SourceFile], problems: Vec<Problem>) -> String {
-    let texts = sources.iter().map(|file| Text { file: file.name.clone(), text: file.text.clone(), description: true }).collect();
-    Report { problems, texts }.render(false)
+    let texts = sources.iter().map(|file| SourceText { file: file.name.clone(), text: file.text.clone(), is_dialect: true }).collect();
+    ProblemReport { problems, texts }.render(false)
 }
 
 fn line_of(text: &str, words: &str) -> usize {
     text.lines().position(|line| line.contains(words)).unwrap() + 1
 }
 
-fn write(dialect: &Dialect, fields: &[(&str, &str)]) -> Outgoing {
+fn write(dialect: &Dialect, fields: &[(&str, &str)]) -> ProviderRequest {
     let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)));
     let credential = Credential::new(Version(1), fields.collect());
     let account = Account { base_url: dialect.base_url(), credential: &credential, params: &BTreeMap::new(), sender: None, token: None };

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use sms_sidecar::diagnosis::{Context, Entry, Evidence, Kept, diagnose};
+use sms_sidecar::diagnosis::{DiagnosisContext, VaultEntryRef, FailedAttempt, VaultStorage, diagnose};
 use sms_sidecar::dialect::{Catalog, Dialect};
 use sms_sidecar::secret::Version;
-use sms_sidecar::sms::{Cause, Certainty, Kind};
+use sms_sidecar::sms::{Cause, Certainty, AttemptKind};
 
 const CONFIG: &str = "/etc/sms-sidecar/config.toml";
 
@@ -23,16 +23,16 @@ enum Known {
 
 fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
     let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-    let entry = Entry { vault: "local", kept: &Kept::Embedded, path: "sms/mine", fields: &fields };
-    let spoken = Context { dialect: &dialect.name, base_url: dialect.base_url(), pages: Some(dialect.pages()), ..Context::default() };
-    let mine = Context { provider: "mine", config: CONFIG, line: 23, timeout: Some(Duration::from_secs(3)), ..spoken };
+    let entry = VaultEntryRef { vault: "local", storage: &VaultStorage::Embedded, path: "sms/mine", fields: &fields };
+    let spoken = DiagnosisContext { dialect: &dialect.name, base_url: dialect.base_url(), console_pages: Some(dialect.console_urls()), ..DiagnosisContext::default() };
+    let mine = DiagnosisContext { provider: "mine", config_path: CONFIG, config_line: 23, timeout: Some(Duration::from_secs(3)), ..spoken };
     let context = match known {
-        Known::Whole => Context { entry: Some(entry), version: Version(1), ..mine },
+        Known::Whole => DiagnosisContext { entry: Some(entry), version: Version(1), ..mine },
         Known::Watched => mine,
         Known::Nothing => spoken,
     };
-    let (kind, certainty, alternatives) = (Kind::Send, Certainty::Certain, &[][..]);
-    let evidence = Evidence { kind, cause, certainty, alternatives, status: Some(401), code: None, says: None, learned: &[] };
+    let (kind, certainty, alternatives) = (AttemptKind::Send, Certainty::Certain, &[][..]);
+    let evidence = FailedAttempt { kind, cause, certainty, alternatives, status: Some(401), code: None, provider_message: None, evidence: &[] };
     diagnose(&evidence, &context).remedy
 }
 

@@ -7,41 +7,41 @@ use std::net::IpAddr;
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use http::{StatusCode, Uri};
 
-const SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-const MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-const DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// A status and what to do, for the reader of the answer.
-pub(super) type Refusal = (StatusCode, &'static str);
+pub(super) type AccessDenial = (StatusCode, &'static str);
 
-const TWO_HOSTS: Refusal = (StatusCode::BAD_REQUEST, "A request names one host.\n");
-const NOT_OURS: Refusal = (
+const MULTIPLE_HOSTS: AccessDenial = (StatusCode::BAD_REQUEST, "A request names one host.\n");
+const FOREIGN_HOST: AccessDenial = (
     StatusCode::MISDIRECTED_REQUEST,
     "This address is asked by an IP address or as localhost, so that no name of somebody else's can be pointed at it. \
      A Prometheus that uses a name gets an address of its own: `[listen] metrics`.\n",
 );
-const OTHER_SITE: Refusal =
+const CROSS_SITE: AccessDenial =
     (StatusCode::FORBIDDEN, "A page of another site asked for this; open the address itself, here nothing is shown to other sites.\n");
 
 /// Why this request is not answered, if it is not.
-pub(super) fn refusal(uri: &Uri, headers: &HeaderMap) -> Option<Refusal> {
+pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDenial> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
     if hosts.next().is_some() {
-        return Some(TWO_HOSTS);
+        return Some(MULTIPLE_HOSTS);
     }
     // A client that names no host is no browser.
     let named = [host, uri.authority().map(http::uri::Authority::as_str)];
-    if named.into_iter().flatten().any(|host| !is_ours(host)) {
-        return Some(NOT_OURS);
+    if named.into_iter().flatten().any(|host| !is_local_authority(host)) {
+        return Some(FOREIGN_HOST);
     }
     let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
     let own_origin = origin.is_none_or(|origin| origin.strip_prefix("http://").is_some_and(|from| Some(from) == host));
-    (!own_origin || !own_site(headers)).then_some(OTHER_SITE)
+    (!own_origin || !is_same_site(headers)).then_some(CROSS_SITE)
 }
 
 /// An address as digits cannot be rebound to another, a name can; `localhost` is this host in every browser.
-fn is_ours(authority: &str) -> bool {
+fn is_local_authority(authority: &str) -> bool {
     let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((host, port)) => (host, port.strip_prefix(':')),
         None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
@@ -52,11 +52,11 @@ fn is_ours(authority: &str) -> bool {
 }
 
 /// A link from elsewhere (a dashboard, a runbook) may open the page; nothing else of another site may ask.
-fn own_site(headers: &HeaderMap) -> bool {
+fn is_same_site(headers: &HeaderMap) -> bool {
     let word = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    match word(SITE) {
+    match word(SEC_FETCH_SITE) {
         None | Some("same-origin" | "none") => true,
-        Some(_) => word(MODE) == Some("navigate") && word(DEST) == Some("document"),
+        Some(_) => word(SEC_FETCH_MODE) == Some("navigate") && word(SEC_FETCH_DEST) == Some("document"),
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
         for (name, value) in headers {
             map.append(name.clone(), HeaderValue::from_static(value));
         }
-        refusal(&uri.parse().unwrap(), &map).map(|(status, _)| status)
+        access_denial(&uri.parse().unwrap(), &map).map(|(status, _)| status)
     }
 
     #[test]
@@ -100,7 +100,7 @@ mod tests {
     #[test]
     fn another_site_may_link_here_and_read_nothing() {
         let host = (HOST, "localhost:9125");
-        let from = |site, mode, dest| asked("/status.json", &[host.clone(), (SITE, site), (MODE, mode), (DEST, dest)]);
+        let from = |site, mode, dest| asked("/status.json", &[host.clone(), (SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode), (SEC_FETCH_DEST, dest)]);
         assert_eq!(from("same-origin", "cors", "empty"), None);
         assert_eq!(from("none", "navigate", "document"), None, "typed");
         assert_eq!(from("cross-site", "navigate", "document"), None, "followed a link");

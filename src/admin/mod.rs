@@ -20,9 +20,9 @@ use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
 use crate::telemetry::Telemetry;
-use places::{Pace, Places};
+use places::{Throttle, ConnectionLimit};
 
-pub use ready::{Readiness, Waiting};
+pub use ready::{Readiness, ReadinessGuard};
 pub use serve::serve_connection;
 
 /// What one admin listener shows.
@@ -41,8 +41,8 @@ pub struct Admin {
     telemetry: Arc<Telemetry>,
     readiness: Readiness,
     pages: Pages,
-    places: Places,
-    pace: Pace,
+    connection_limit: ConnectionLimit,
+    throttle: Throttle,
 }
 
 const HTML: &str = "text/html; charset=utf-8";
@@ -50,7 +50,7 @@ const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Headers of every answer. The page's own script, style and icon come from here; nothing else is loaded,
 /// nothing is embedded, and no browser guesses or frames.
-const GUARDS: [(HeaderName, &str); 6] = [
+const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("x-content-type-options"), "nosniff"),
     (HeaderName::from_static("x-frame-options"), "DENY"),
@@ -66,78 +66,78 @@ const GUARDS: [(HeaderName, &str); 6] = [
 impl Admin {
     /// Over the registry that telemetry counts on.
     pub fn new(registry: Registry, telemetry: Arc<Telemetry>, readiness: Readiness, pages: Pages) -> Self {
-        Self { registry, telemetry, readiness, pages, places: Places::default(), pace: Pace::default() }
+        Self { registry, telemetry, readiness, pages, connection_limit: ConnectionLimit::default(), throttle: Throttle::default() }
     }
 
     /// The answer to one request; its body was not read and is not.
-    pub async fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+    pub async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refusal = plain(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD: nothing here changes anything.\n");
+            let mut refusal = plain_response(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD: nothing here changes anything.\n");
             refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
         // Probes tell nothing but yes and no, and are asked by all kinds of names.
         match request.uri().path() {
-            "/live" => return plain(StatusCode::OK, "live\n"),
+            "/live" => return plain_response(StatusCode::OK, "live\n"),
             "/ready" => return self.ready(),
             _ => {}
         }
-        let refusal = (self.pages == Pages::All).then(|| guard::refusal(request.uri(), request.headers())).flatten();
+        let refusal = (self.pages == Pages::All).then(|| guard::access_denial(request.uri(), request.headers())).flatten();
         match (request.uri().path(), self.pages) {
-            (_, Pages::All) if let Some((status, why)) = refusal => plain(status, why),
-            ("/metrics", _) => self.pace.work(|| self.metrics()).await,
-            ("/", Pages::All) => self.pace.work(|| self.page()).await,
-            ("/status.json", Pages::All) => self.pace.work(|| self.status()).await,
-            (path, Pages::All) if let Some((kind, asset)) = page::asset(path) => reply(StatusCode::OK, kind, asset),
-            (_, Pages::All) => plain(StatusCode::NOT_FOUND, "Not here. See /, /status.json, /metrics, /live and /ready.\n"),
-            (_, Pages::Probes) => plain(StatusCode::NOT_FOUND, "Not here. See /metrics, /live and /ready.\n"),
+            (_, Pages::All) if let Some((status, why)) = refusal => plain_response(status, why),
+            ("/metrics", _) => self.throttle.run(|| self.metrics()).await,
+            ("/", Pages::All) => self.throttle.run(|| self.page()).await,
+            ("/status.json", Pages::All) => self.throttle.run(|| self.status()).await,
+            (path, Pages::All) if let Some((kind, asset)) = page::asset(path) => build_response(StatusCode::OK, kind, asset),
+            (_, Pages::All) => plain_response(StatusCode::NOT_FOUND, "Not here. See /, /status.json, /metrics, /live and /ready.\n"),
+            (_, Pages::Probes) => plain_response(StatusCode::NOT_FOUND, "Not here. See /metrics, /live and /ready.\n"),
         }
     }
 
     fn metrics(&self) -> Response<Full<Bytes>> {
         let mut text = Vec::new();
         match TextEncoder::new().encode(&self.registry.gather(), &mut text) {
-            Ok(()) => reply(StatusCode::OK, TEXT_FORMAT, text),
+            Ok(()) => build_response(StatusCode::OK, TEXT_FORMAT, text),
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written; the log says why.\n")
+                plain_response(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written; the log says why.\n")
             }
         }
     }
 
     fn ready(&self) -> Response<Full<Bytes>> {
-        let waiting = self.readiness.waiting_for();
+        let waiting = self.readiness.pending();
         if waiting.is_empty() {
-            return plain(StatusCode::OK, "ready\n");
+            return plain_response(StatusCode::OK, "ready\n");
         }
-        plain(StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for: {}\n", waiting.join(", ")))
+        plain_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for: {}\n", waiting.join(", ")))
     }
 
     fn page(&self) -> Response<Full<Bytes>> {
-        reply(StatusCode::OK, HTML, page::page(&self.telemetry.status(), &self.readiness.waiting_for()))
+        build_response(StatusCode::OK, HTML, page::render_page(&self.telemetry.status(), &self.readiness.pending()))
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
         match serde_json::to_vec(&self.telemetry.status()) {
-            Ok(json) => reply(StatusCode::OK, "application/json", json),
+            Ok(json) => build_response(StatusCode::OK, "application/json", json),
             Err(error) => {
                 tracing::error!(%error, "the status cannot be written");
-                plain(StatusCode::INTERNAL_SERVER_ERROR, "The status cannot be written; the log says why.\n")
+                plain_response(StatusCode::INTERNAL_SERVER_ERROR, "The status cannot be written; the log says why.\n")
             }
         }
     }
 }
 
-fn plain(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
-    reply(status, PLAIN, text.into())
+fn plain_response(status: StatusCode, text: impl Into<String>) -> Response<Full<Bytes>> {
+    build_response(status, PLAIN, text.into())
 }
 
-fn reply(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn build_response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    for (name, value) in GUARDS {
+    for (name, value) in SECURITY_HEADERS {
         headers.insert(name, HeaderValue::from_static(value));
     }
     reply

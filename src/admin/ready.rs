@@ -12,31 +12,31 @@ pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 /// As long as this lives, `/ready` says no.
 #[derive(Debug)]
 #[must_use = "dropping it says that the thing waited for is there"]
-pub struct Waiting {
-    on: Readiness,
-    what: &'static str,
+pub struct ReadinessGuard {
+    readiness: Readiness,
+    component: &'static str,
 }
 
 impl Readiness {
     /// Not ready until the guard is dropped; `what` is shown to whoever asks.
-    pub fn wait_for(&self, what: &'static str) -> Waiting {
+    pub fn register(&self, what: &'static str) -> ReadinessGuard {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
-        Waiting { on: self.clone(), what }
+        ReadinessGuard { readiness: self.clone(), component: what }
     }
 
     /// What is still missing; empty: ready.
-    pub fn waiting_for(&self) -> Vec<&'static str> {
+    pub fn pending(&self) -> Vec<&'static str> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 }
 
-impl Drop for Waiting {
+impl Drop for ReadinessGuard {
     fn drop(&mut self) {
-        let mut waiting = self.on.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = waiting.get_mut(self.what) {
+        let mut waiting = self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = waiting.get_mut(self.component) {
             *count -= 1;
             if *count == 0 {
-                waiting.remove(self.what);
+                waiting.remove(self.component);
             }
         }
     }

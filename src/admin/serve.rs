@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::admin::Admin;
 
-const HEAD_BYTES: usize = 8 << 10;
-const HEAD_TIME: Duration = Duration::from_secs(5);
-const CONNECTION_TIME: Duration = Duration::from_mins(10);
+const MAX_HEAD_BYTES: usize = 8 << 10;
+const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_CONNECTION_AGE: Duration = Duration::from_mins(10);
 
 /// Serves one connection until it ends, is too old or a newer one needs its place; a peer that breaks off is
 /// no event.
@@ -23,21 +23,21 @@ pub async fn serve_connection<S>(stream: S, admin: Admin)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let place = admin.places.take();
+    let place = admin.connection_limit.acquire();
     let service = service_fn(move |request: Request<Incoming>| {
         let admin = admin.clone();
-        async move { Ok::<_, Infallible>(admin.answer(&request).await) }
+        async move { Ok::<_, Infallible>(admin.respond(&request).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::select! {
-        ended = timeout(CONNECTION_TIME, connection) => match ended {
+        ended = timeout(MAX_CONNECTION_AGE, connection) => match ended {
             Ok(Ok(())) | Err(_) => {}
             Ok(Err(error)) => tracing::debug!(%error, "admin connection"),
         },
-        () = place.lost() => {}
+        () = place.evicted() => {}
     }
 }

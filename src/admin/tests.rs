@@ -9,18 +9,18 @@ use prometheus::Registry;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 use crate::sms::ProviderId;
-use crate::telemetry::{Layout, ProviderLayout, Shape, Telemetry};
+use crate::telemetry::{ConfigSummary, ProviderSummary, MetricsSchema, Telemetry};
 
 fn admin(pages: Pages, readiness: &Readiness) -> Admin {
     let registry = Registry::new();
     let id = ProviderId::new("main");
     let provider =
-        ProviderLayout { id: id.clone(), dialect: "playmobile".into(), base_url: "https://send.example".into(), credential: None };
-    let layout = Layout { providers: vec![provider], ..Layout::default() };
-    let shape = Shape { providers: vec![(id, "playmobile".into())], layout, ..Shape::default() };
-    let telemetry = Telemetry::new(&registry, &shape, Arc::new(RealClock::start())).unwrap();
+        ProviderSummary { id: id.clone(), dialect: "playmobile".into(), base_url: "https://send.example".into(), credential: None };
+    let layout = ConfigSummary { providers: vec![provider], ..ConfigSummary::default() };
+    let shape = MetricsSchema { providers: vec![(id, "playmobile".into())], config: layout, ..MetricsSchema::default() };
+    let telemetry = Telemetry::new(&registry, &shape, Arc::new(SystemClock::start())).unwrap();
     Admin::new(registry, Arc::new(telemetry), readiness.clone(), pages)
 }
 
@@ -29,7 +29,7 @@ fn all() -> Admin {
 }
 
 async fn answer(admin: &Admin, request: http::request::Builder) -> (Response<()>, String) {
-    let (parts, body) = admin.answer(&request.body(()).unwrap()).await.into_parts();
+    let (parts, body) = admin.respond(&request.body(()).unwrap()).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).unwrap())
 }
@@ -44,7 +44,7 @@ async fn metrics_live_the_page_and_its_json_answer() {
     let admin = all();
     let (status, text) = ask(&admin, Method::GET, "/metrics").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(text.contains("sms_sidecar_provider_standing{provider=\"main\",standing=\"open\"} 1"), "{text}");
+    assert!(text.contains("sms_sidecar_provider_state{provider=\"main\",state=\"healthy\"} 1"), "{text}");
     assert_eq!(ask(&admin, Method::GET, "/live").await, (StatusCode::OK, "live\n".to_owned()));
     let (status, page) = ask(&admin, Method::GET, "/").await;
     assert_eq!(status, StatusCode::OK);
@@ -53,7 +53,7 @@ async fn metrics_live_the_page_and_its_json_answer() {
     assert_eq!(status, StatusCode::OK);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["providers"][0]["provider"], "main");
-    assert_eq!(json["answer"]["able"], "idle");
+    assert_eq!(json["headline"]["deliverability"], "idle");
     for asset in ["/status.css", "/status.js", "/icon.svg"] {
         assert_eq!(ask(&admin, Method::GET, asset).await.0, StatusCode::OK, "{asset}");
     }
@@ -126,7 +126,7 @@ async fn another_name_or_another_site_sees_only_whether_we_live() {
 async fn ready_waits_for_every_guard_and_names_them() {
     let readiness = Readiness::default();
     let admin = admin(Pages::All, &readiness);
-    let (config, first, second) = (readiness.wait_for("config"), readiness.wait_for("listeners"), readiness.wait_for("listeners"));
+    let (config, first, second) = (readiness.register("config"), readiness.register("listeners"), readiness.register("listeners"));
     let expected = "not ready, waiting for: config, listeners\n".to_owned();
     assert_eq!(ask(&admin, Method::GET, "/ready").await, (StatusCode::SERVICE_UNAVAILABLE, expected));
     assert!(ask(&admin, Method::GET, "/").await.1.contains("Not ready yet; waiting for: config, listeners."));

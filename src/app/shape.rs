@@ -1,51 +1,51 @@
 //! The config as ops see it: which series there are, and what the status shows of it.
 
-use crate::config::Loaded;
+use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::net::Listen;
 use crate::proxy::{Mode, Provider, Route};
-use crate::telemetry::{Build, Layout, ProviderLayout, RouteLayout, Shape};
+use crate::telemetry::{BuildInfo, ConfigSummary, ProviderSummary, RouteSummary, MetricsSchema};
 use crate::vault::SourceSettings;
 
 /// Which series there are, and what the status shows; listeners are those that were opened at the start.
-pub fn shape(loaded: &Loaded, listen: &Listen, build: &Build) -> Shape {
+pub fn metrics_schema(loaded: &Config, listen: &Listen, build: &BuildInfo) -> MetricsSchema {
     let proxy = &loaded.proxy;
-    Shape {
+    MetricsSchema {
         providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
         vaults: loaded.vault.sources.keys().cloned().collect(),
-        dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), source(dialect).to_owned())).collect(),
+        dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), dialect_source(dialect).to_owned())).collect(),
         build: build.clone(),
-        layout: layout(loaded, listen),
+        config: status_layout(loaded, listen),
     }
 }
 
 /// What else of the config ops look at.
-fn layout(loaded: &Loaded, listen: &Listen) -> Layout {
+fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
     let proxy = &loaded.proxy;
-    let provider = |provider: &Provider| ProviderLayout {
+    let provider = |provider: &Provider| ProviderSummary {
         id: provider.id.clone(),
         dialect: provider.dialect.name.clone(),
         base_url: provider.base_url.clone(),
         credential: provider.credential.as_ref().map(|at| format!("{}:{}", at.vault, at.path)),
     };
-    let route = |route: &Route| RouteLayout {
+    let route = |route: &Route| RouteSummary {
         name: route.name.clone(),
         providers: route.providers.clone(),
         recipients: route.recipients.clone(),
         observe: route.mode == Mode::Observe,
     };
-    Layout {
+    ConfigSummary {
         file: loaded.file().to_owned(),
         observe: proxy.mode == Mode::Observe,
         providers: proxy.providers.iter().map(provider).collect(),
         routes: proxy.routes.iter().map(route).collect(),
-        vaults: loaded.vault.sources.iter().map(|(name, source)| (name.clone(), kind(source))).collect(),
-        listen: addresses(listen),
+        vaults: loaded.vault.sources.iter().map(|(name, source)| (name.clone(), source_kind(source))).collect(),
+        listen: listen_addresses(listen),
     }
 }
 
 /// As the config calls it.
-fn kind(source: &SourceSettings) -> &'static str {
+fn source_kind(source: &SourceSettings) -> &'static str {
     match source {
         SourceSettings::Embedded { .. } => "embedded",
         SourceSettings::Env { .. } => "env",
@@ -56,13 +56,13 @@ fn kind(source: &SourceSettings) -> &'static str {
 }
 
 /// Each address that is listened on, with what it is for.
-pub(super) fn addresses(listen: &Listen) -> Vec<(&'static str, String)> {
+pub(super) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
     let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
     let unix = [("unix", &listen.unix), ("control", &listen.control)];
     let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
     tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
 }
 
-fn source(dialect: &Dialect) -> &'static str {
+fn dialect_source(dialect: &Dialect) -> &'static str {
     if dialect.is_built_in() { "built-in" } else { "folder" }
 }

@@ -9,9 +9,9 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::{loaded, out};
-use crate::clock::{Clock, RealClock};
-use crate::config::{self, Loaded};
+use crate::cli::{load_config, out};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config};
 use crate::net::CaSettings;
 use crate::net::ca::{self, Making};
 
@@ -27,40 +27,40 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    action: Action,
+    action: CaAction,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum CaAction {
     /// Make the CA that `[intercept] ca` names; refuses to replace one.
-    Init(Life),
+    Init(ValidityArgs),
     /// Show its hosts and when it runs out.
     Show,
     /// Make its certificate anew, with the same key, for the hosts as they are configured now.
-    Renew(Life),
+    Renew(ValidityArgs),
 }
 
 #[derive(Debug, clap::Args)]
-struct Life {
+struct ValidityArgs {
     /// How long it is valid.
     #[arg(long, value_name = "DAYS", default_value_t = 730, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = loaded(&args.config)?;
+    let loaded = load_config(&args.config)?;
     let settings = loaded.ca.as_ref().with_context(|| {
         format!("{} names no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`", args.config.display())
     })?;
-    let now = RealClock::start().wall();
+    let now = SystemClock::start().wall_clock();
     match &args.action {
-        Action::Init(life) => make(&loaded, settings, life, now, Making::New)?,
-        Action::Renew(life) => make(&loaded, settings, life, now, Making::Renewed)?,
-        Action::Show => {}
+        CaAction::Init(life) => write_ca(&loaded, settings, life, now, Making::New)?,
+        CaAction::Renew(life) => write_ca(&loaded, settings, life, now, Making::Renewed)?,
+        CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
     out::line(if args.json { state.json() } else { state.text() });
-    if !matches!(args.action, Action::Show) && !args.json {
+    if !matches!(args.action, CaAction::Show) && !args.json {
         out::line(format_args!(
             "\nThe backend must trust it. It and the sidecar read it once, at their start:\n  NODE_EXTRA_CA_CERTS={}",
             state.file
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!state.is_sound())))
 }
 
-fn make(loaded: &Loaded, settings: &CaSettings, life: &Life, now: SystemTime, making: Making) -> anyhow::Result<()> {
-    let (hosts, left): (Vec<_>, Vec<_>) = config::hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal(host));
+fn write_ca(loaded: &Config, settings: &CaSettings, life: &ValidityArgs, now: SystemTime, making: Making) -> anyhow::Result<()> {
+    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal(host));
     if !left.is_empty() {
         out::note(format_args!("left out, since a CA takes host names with a dot only: {}", left.join(", ")));
     }
@@ -88,9 +88,9 @@ struct State {
 }
 
 impl State {
-    fn read(loaded: &Loaded, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
+    fn read(loaded: &Config, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
         let found = ca::examine(settings)?;
-        let missing = config::uncovered(&loaded.proxy, |host| found.covers(host) || !ca::is_literal(host));
+        let missing = config::uncovered_hosts(&loaded.proxy, |host| found.covers(host) || !ca::is_literal(host));
         let file = settings.cert_file.display().to_string();
         Ok(Self { file, missing, has_expired: found.expires <= now, hosts: found.hosts, expires: found.expires })
     }
@@ -99,17 +99,17 @@ impl State {
         self.missing.is_empty() && !self.has_expired
     }
 
-    fn until(&self) -> String {
+    fn expires_at(&self) -> String {
         Timestamp::try_from(self.expires).map_or_else(|_| String::from("an unknown time"), |at| at.to_string())
     }
 
     fn json(&self) -> String {
         let Self { file, hosts, missing, .. } = self;
-        json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.until(), "missing": missing }).to_string()
+        json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.expires_at(), "missing": missing }).to_string()
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![format!("{}: valid until {}, for these hosts and nothing else:", self.file, self.until())];
+        let mut lines = vec![format!("{}: valid until {}, for these hosts and nothing else:", self.file, self.expires_at())];
         lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
         if self.has_expired {
             lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
@@ -129,7 +129,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(folder: &Path, dialects: &[&str], action: Action) -> anyhow::Result<u8> {
+    fn asked(folder: &Path, dialects: &[&str], action: CaAction) -> anyhow::Result<u8> {
         let file = folder.join("config.toml");
         let head = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
         let providers: Vec<_> = dialects.iter().map(|dialect| format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n")).collect();
@@ -138,21 +138,21 @@ mod tests {
         Ok(u8::from(code != ExitCode::SUCCESS))
     }
 
-    fn days(days: u32) -> Life {
-        Life { days }
+    fn days(days: u32) -> ValidityArgs {
+        ValidityArgs { days }
     }
 
     #[test]
     fn it_is_made_shown_found_wanting_and_renewed() {
         let folder = tempfile::tempdir().unwrap();
         let ask = |dialects: &[&str], action| asked(folder.path(), dialects, action);
-        assert!(ask(&["twilio"], Action::Show).is_err());
-        assert_eq!(ask(&["twilio"], Action::Init(days(10))).unwrap(), 0);
-        assert_eq!(ask(&["twilio"], Action::Show).unwrap(), 0);
-        assert_eq!(ask(&["twilio", "vonage"], Action::Show).unwrap(), 1);
-        assert!(ask(&["twilio"], Action::Init(days(10))).unwrap_err().to_string().contains("ca renew"));
-        assert_eq!(ask(&["twilio", "vonage"], Action::Renew(days(10))).unwrap(), 0);
-        assert_eq!(ask(&["twilio", "vonage"], Action::Show).unwrap(), 0);
+        assert!(ask(&["twilio"], CaAction::Show).is_err());
+        assert_eq!(ask(&["twilio"], CaAction::Init(days(10))).unwrap(), 0);
+        assert_eq!(ask(&["twilio"], CaAction::Show).unwrap(), 0);
+        assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 1);
+        assert!(ask(&["twilio"], CaAction::Init(days(10))).unwrap_err().to_string().contains("ca renew"));
+        assert_eq!(ask(&["twilio", "vonage"], CaAction::Renew(days(10))).unwrap(), 0);
+        assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 0);
     }
 
     #[test]

@@ -8,9 +8,9 @@ use anyhow::Context;
 use serde_json::json;
 
 use crate::cli::out;
-use crate::clock::RealClock;
-use crate::config::{self, Key, Loaded};
-use crate::problem::{Problem, Report};
+use crate::clock::SystemClock;
+use crate::config::{self, ConfigKey, Config};
+use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{CallerProof, Provider};
 use crate::vault::{Keeper, ReadEvent, ReadOutcome};
 
@@ -34,11 +34,11 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.file.as_ref().unwrap_or(&args.config);
     std::fs::metadata(config).with_context(|| format!("the config {} cannot be read", config.display()))?;
-    let report = judge(config, args.vault)?;
-    let errors = report.errors();
+    let report = check_config(config, args.vault)?;
+    let errors = report.error_count();
     let warnings = report.problems.len() - errors;
     if args.json {
-        out::line(json!({ "ok": errors == 0, "errors": errors, "warnings": warnings, "problems": report.json() }));
+        out::line(json!({ "ok": errors == 0, "errors": errors, "warnings": warnings, "problems": report.to_json() }));
     } else {
         if !report.problems.is_empty() {
             out::line(format_args!("{}\n", report.render(true)));
@@ -58,7 +58,7 @@ fn summary(file: &Path, errors: usize, warnings: usize) -> String {
 }
 
 /// Everything there is to say about the file.
-fn judge(file: &Path, vault: bool) -> anyhow::Result<Report> {
+fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
         Err(report) => return Ok(report),
@@ -67,50 +67,50 @@ fn judge(file: &Path, vault: bool) -> anyhow::Result<Report> {
     report.problems.extend(config::inspect(&loaded));
     if vault {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime to read the vaults with")?;
-        report.problems.extend(runtime.block_on(credentials(&loaded)));
+        report.problems.extend(runtime.block_on(check_credentials(&loaded)));
     }
     report.problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
     Ok(report)
 }
 
 /// What is wrong with the credentials themselves; no value is named.
-async fn credentials(loaded: &Loaded) -> Vec<Problem> {
+async fn check_credentials(loaded: &Config) -> Vec<Problem> {
     let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&noticed);
-    let keeper = Keeper::new(&loaded.vault, Arc::new(RealClock::start()), Box::new(move |event| note(&notes, &event)));
+    let keeper = Keeper::new(&loaded.vault, Arc::new(SystemClock::start()), Box::new(move |event| record_warnings(&notes, &event)));
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
-        problems.extend(credential(loaded, &keeper, provider).await);
-        let key = Key::Credential(provider.id.as_str().to_owned());
+        problems.extend(check_credential(loaded, &keeper, provider).await);
+        let key = ConfigKey::Credential(provider.id.as_str().to_owned());
         let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
         problems.extend(notes.into_iter().map(|what| loaded.warning(&key, what)));
     }
     for caller in &loaded.proxy.callers {
         let CallerProof::Token(reference) = &caller.proof else { continue };
         if let Err(error) = keeper.get(reference).await {
-            problems.push(loaded.error(&Key::Token(caller.name.clone()), error.to_string()));
+            problems.push(loaded.error(&ConfigKey::CallerToken(caller.name.clone()), error.to_string()));
         }
     }
     problems
 }
 
-async fn credential(loaded: &Loaded, keeper: &Keeper, provider: &Provider) -> Vec<Problem> {
+async fn check_credential(loaded: &Config, keeper: &Keeper, provider: &Provider) -> Vec<Problem> {
     let Some(reference) = &provider.credential else { return Vec::new() };
-    let key = Key::Credential(provider.id.as_str().to_owned());
+    let key = ConfigKey::Credential(provider.id.as_str().to_owned());
     match keeper.get(reference).await {
         Err(error) => vec![loaded.error(&key, error.to_string())],
         Ok(credential) => {
             let wrong = provider.dialect.check_credential(&credential);
             wrong
                 .into_iter()
-                .map(|wrong| loaded.error(&key, format!("`{}` of provider `{}`: {}", wrong.field, provider.id, wrong.what)))
+                .map(|wrong| loaded.error(&key, format!("`{}` of provider `{}`: {}", wrong.field, provider.id, wrong.problem)))
                 .collect()
         }
     }
 }
 
 /// What the vault itself found odd.
-fn note(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
+fn record_warnings(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
     let ReadOutcome::New(_, warnings) = &event.outcome else { return };
     let said = warnings.iter().map(|warning| format!("vault `{}`, field `{}`: {}", event.vault, warning.field, warning.what));
     notes.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
@@ -127,8 +127,8 @@ mod tests {
     fn said(folder: &Path, config: &str, vault: bool) -> (usize, String) {
         let file = folder.join("config.toml");
         fs::write(&file, config).unwrap();
-        let report = judge(&file, vault).unwrap();
-        (report.errors(), report.render(false) + &report.json().to_string())
+        let report = check_config(&file, vault).unwrap();
+        (report.error_count(), report.render(false) + &report.to_json().to_string())
     }
 
     fn secret(folder: &Path, name: &str, value: &str) {
@@ -215,7 +215,7 @@ mod tests {
     fn the_file_is_named_with_the_option_or_without() {
         use clap::Parser;
         #[derive(clap::Parser)]
-        struct Line {
+        struct CheckCommandLine {
             #[command(flatten)]
             args: Args,
         }
@@ -224,9 +224,9 @@ mod tests {
         fs::write(&file, "mode = \"observe\"\n[providers.twilio]\ndialect = \"twilio\"\n").unwrap();
         let name = file.to_str().unwrap();
         for words in [&["check", name][..], &["check", "--config", name]] {
-            assert_eq!(run(&Line::try_parse_from(words).unwrap().args).unwrap(), ExitCode::SUCCESS);
+            assert_eq!(run(&CheckCommandLine::try_parse_from(words).unwrap().args).unwrap(), ExitCode::SUCCESS);
         }
-        assert!(Line::try_parse_from(["check", name, "--config", name]).is_err(), "one file at a time");
+        assert!(CheckCommandLine::try_parse_from(["check", name, "--config", name]).is_err(), "one file at a time");
     }
 
     #[test]
@@ -236,11 +236,11 @@ mod tests {
         let (_, none) = said(folder.path(), &config, false);
         assert!(none.contains("folder of descriptions cannot be read"), "{none}");
         fs::create_dir_all(folder.path().join("own")).unwrap();
-        fs::write(&file, "dialect = \"twilio\"\nlike = \"twilio\"\nevidence = \"vendor\"\nbase_url = \"https://twilio.example\"\n")
+        fs::write(&file, "dialect = \"twilio\"\nextends = \"twilio\"\nevidence = \"vendor\"\nbase_url = \"https://twilio.example\"\n")
             .unwrap();
         let (errors, over) = said(folder.path(), &config, false);
         assert!(errors == 0 && over.contains("overridden here: base_url") && over.contains("own/twilio.toml:1:11"), "{over}");
-        fs::write(&file, "dialect = \"twilio\"\nlike = \"twilio\"\n[send]\ncal = \"POST /x\"\n").unwrap();
+        fs::write(&file, "dialect = \"twilio\"\nextends = \"twilio\"\n[send]\ncal = \"POST /x\"\n").unwrap();
         let (errors, wrong) = said(folder.path(), &config, false);
         assert!(errors > 0 && wrong.contains("own/twilio.toml:4:1"), "{wrong}");
     }
@@ -250,7 +250,7 @@ mod tests {
     fn a_description_with_a_mistake_is_not_called_unknown_as_well() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("own")).unwrap();
-        let like = "dialect = \"pigeon\"\nlike = \"twilio\"\nbase_url = \"https://pigeon.example\"\nhosts = []\nsources = []\nevidence = \"vendor\"\n";
+        let like = "dialect = \"pigeon\"\nextends = \"twilio\"\nbase_url = \"https://pigeon.example\"\nhosts = []\nsources = []\nevidence = \"vendor\"\n";
         fs::write(folder.path().join("own/pigeon.toml"), like.to_owned() + "[send.form]\nTo = \"{to | digit}\"\n").unwrap();
         let config = "mode = \"observe\"\ndialects = \"own\"\n[providers.pigeon]\ndialect = \"pigeon\"\n";
         let (errors, told) = said(folder.path(), config, false);

@@ -18,7 +18,7 @@ use crate::sms::Msisdn;
 
 /// Where the running sidecar is, and how to answer.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Running {
+pub(crate) struct ControlArgs {
     /// The config file the sidecar runs with; its `listen.control` is the socket.
     #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
     config: PathBuf,
@@ -32,9 +32,9 @@ pub(crate) struct Running {
 
 /// One message through the running pipeline. It goes to a real handset.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Send {
+pub(crate) struct SendArgs {
     #[command(flatten)]
-    running: Running,
+    sidecar: ControlArgs,
     /// The recipient, in international form.
     #[arg(long, value_name = "NUMBER")]
     to: String,
@@ -51,9 +51,9 @@ pub(crate) struct Send {
 
 /// A provider, by its name in the config.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Named {
+pub(crate) struct ProviderArgs {
     #[command(flatten)]
-    running: Running,
+    sidecar: ControlArgs,
     /// The provider's name.
     provider: String,
 }
@@ -62,13 +62,13 @@ pub(crate) struct Named {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 the file's config is in force; 1 it has errors, and the one before it stays in force; \
 2 no sidecar answered.")]
-pub(crate) struct Reload {
+pub(crate) struct ReloadArgs {
     #[command(flatten)]
-    running: Running,
+    sidecar: ControlArgs,
 }
 
 /// 0: accepted; 1: not.
-pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
+pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
     if Msisdn::parse(&args.to).is_err() {
         bail!("what --to gives is no phone number; write it with its country code, e.g. --to +998901234567");
     }
@@ -81,55 +81,55 @@ pub(crate) fn send(args: &Send) -> anyhow::Result<ExitCode> {
             fields.insert(name.to_owned(), json!(value));
         }
     }
-    let (status, answer) = args.running.ask(Method::POST, "/send", &message)?;
+    let (status, answer) = args.sidecar.request(Method::POST, "/send", &message)?;
     if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) && answer.get("error").is_some() {
-        bail!("{}", word(&answer, "error"));
+        bail!("{}", field_text(&answer, "error"));
     }
-    let accepted = answer.get("verdict").and_then(Value::as_str) == Some("accepted");
-    args.running.show(&answer, told);
+    let accepted = answer.get("result").and_then(Value::as_str) == Some("accepted");
+    args.sidecar.print_answer(&answer, render_send);
     Ok(ExitCode::from(u8::from(!accepted)))
 }
 
-pub(crate) fn pause(args: &Named) -> anyhow::Result<ExitCode> {
-    by_hand(args, "pause")
+pub(crate) fn pause(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
+    change_state(args, "pause")
 }
 
-pub(crate) fn resume(args: &Named) -> anyhow::Result<ExitCode> {
-    by_hand(args, "resume")
+pub(crate) fn resume(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
+    change_state(args, "resume")
 }
 
-fn by_hand(args: &Named, what: &str) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args.running.ask(Method::POST, &format!("/{what}/{}", args.provider), &Value::Null)?;
+fn change_state(args: &ProviderArgs, what: &str) -> anyhow::Result<ExitCode> {
+    let (status, answer) = args.sidecar.request(Method::POST, &format!("/{what}/{}", args.provider), &Value::Null)?;
     if status != StatusCode::OK {
-        bail!("{}", word(&answer, "error"));
+        bail!("{}", field_text(&answer, "error"));
     }
-    args.running.show(&answer, provider);
+    args.sidecar.print_answer(&answer, render_provider);
     Ok(ExitCode::SUCCESS)
 }
 
 /// 0: in force; 1: it has errors, and the old one stays.
-pub(crate) fn reload(args: &Reload) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args.running.ask(Method::POST, "/reload", &Value::Null)?;
-    match word(&answer, "result").as_str() {
-        "ok" => args.running.show(&answer, in_force),
-        "failed" if args.running.json => out::line(&answer),
+pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
+    let (status, answer) = args.sidecar.request(Method::POST, "/reload", &Value::Null)?;
+    match field_text(&answer, "result").as_str() {
+        "ok" => args.sidecar.print_answer(&answer, render_reload),
+        "failed" if args.sidecar.json => out::line(&answer),
         "failed" => {
-            out::note(word(&answer, "problem").trim_end());
+            out::note(field_text(&answer, "problem").trim_end());
             out::error("the config was not taken: it has errors, shown above; the one before it stays in force");
         }
-        _ => bail!("the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again", word(&answer, "error")),
+        _ => bail!("the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again", field_text(&answer, "error")),
     }
     Ok(ExitCode::from(u8::from(status != StatusCode::OK)))
 }
 
-fn in_force(answer: &Value) -> String {
+fn render_reload(answer: &Value) -> String {
     let waits = answer.get("waits").and_then(Value::as_str).map(|waits| format!("\nbut {waits}")).unwrap_or_default();
-    format!("{} was read again and is in force{waits}", word(answer, "file"))
+    format!("{} was read again and is in force{waits}", field_text(answer, "file"))
 }
 
-impl Running {
-    pub(crate) fn ask(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
-        let socket = self.socket()?;
+impl ControlArgs {
+    pub(crate) fn request(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+        let socket = self.resolve_socket()?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let asked = runtime.block_on(exchange(&socket, method, path, body));
         asked.with_context(|| {
@@ -139,7 +139,7 @@ impl Running {
 
     /// Only this one key of the config is needed: what is wrong with the rest concerns the next reload, not a sidecar
     /// that runs with an earlier one.
-    fn socket(&self) -> anyhow::Result<PathBuf> {
+    fn resolve_socket(&self) -> anyhow::Result<PathBuf> {
         if let Some(socket) = &self.control {
             return Ok(socket.clone());
         }
@@ -152,20 +152,20 @@ impl Running {
             }
             Err(report) => report,
         };
-        let Some(socket) = config::control(&self.config) else {
+        let Some(socket) = config::control_socket(&self.config) else {
             out::note(broken.render(std::io::stderr().is_terminal()));
             bail!("{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config");
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
         out::note(format_args!(
             "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the sidecar at {} is asked all the same",
-            broken.errors(),
+            broken.error_count(),
             socket.display()
         ));
         Ok(socket)
     }
 
-    fn show(&self, answer: &Value, people: fn(&Value) -> String) {
+    fn print_answer(&self, answer: &Value, people: fn(&Value) -> String) {
         if self.json {
             out::line(answer);
         } else {
@@ -193,46 +193,46 @@ pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &st
 }
 
 /// Each attempt in its turn, then what came of it.
-pub(super) fn told(answer: &Value) -> String {
-    let mut lines: Vec<String> = list(answer, "attempts").map(attempt).collect();
+pub(super) fn render_send(answer: &Value) -> String {
+    let mut lines: Vec<String> = array_items(answer, "attempts").map(render_attempt).collect();
     let route = answer.get("route").and_then(Value::as_str).map(|route| format!(" by route {route}")).unwrap_or_default();
-    if answer.get("repeat").and_then(Value::as_bool) == Some(true) {
-        let (verdict, ago) = (word(answer, "verdict"), word(answer, "answered_seconds_ago"));
-        lines.push(format!("not sent again: the same text to this number was {verdict}{route} {ago} s ago (`repeat_window`); change the text to send another"));
+    if answer.get("duplicate").and_then(Value::as_bool) == Some(true) {
+        let (verdict, ago) = (field_text(answer, "result"), field_text(answer, "answered_seconds_ago"));
+        lines.push(format!("not sent again: the same text to this number was {verdict}{route} {ago} s ago (`duplicate_window`); change the text to send another"));
         return lines.join("\n");
     }
-    lines.push(format!("{}: {}{route}", word(answer, "recipient"), word(answer, "verdict")));
+    lines.push(format!("{}: {}{route}", field_text(answer, "recipient"), field_text(answer, "result")));
     if let Some(diagnosis) = answer.get("diagnosis").and_then(Value::as_str) {
         lines.push(diagnosis.to_owned());
     }
     lines.join("\n")
 }
 
-fn attempt(attempt: &Value) -> String {
-    let said = |key: &str| attempt.get(key).filter(|value| !value.is_null()).map(|value| format!(" {}", text(value))).unwrap_or_default();
+fn render_attempt(attempt: &Value) -> String {
+    let said = |key: &str| attempt.get(key).filter(|value| !value.is_null()).map(|value| format!(" {}", value_text(value))).unwrap_or_default();
     format!(
         "  {}: {}{}{} in {} ms",
-        word(attempt, "provider"),
-        word(attempt, "outcome"),
+        field_text(attempt, "provider"),
+        field_text(attempt, "outcome"),
         said("cause"),
         said("status"),
-        word(attempt, "took_ms")
+        field_text(attempt, "took_ms")
     )
 }
 
-fn provider(provider: &Value) -> String {
+fn render_provider(provider: &Value) -> String {
     let cause = provider.get("cause").and_then(Value::as_str).map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("provider {}: {}{cause}", word(provider, "provider"), word(provider, "standing"))
+    format!("provider {}: {}{cause}", field_text(provider, "provider"), field_text(provider, "state"))
 }
 
-fn list<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+fn array_items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-pub(crate) fn word(value: &Value, key: &str) -> String {
-    value.get(key).map(text).unwrap_or_default()
+pub(crate) fn field_text(value: &Value, key: &str) -> String {
+    value.get(key).map(value_text).unwrap_or_default()
 }
 
-fn text(value: &Value) -> String {
+fn value_text(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

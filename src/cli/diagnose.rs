@@ -14,21 +14,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cli::{dialects, loaded, out};
-use crate::config::Loaded;
-use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Learned, Suspects, diagnose, narrowed};
-use crate::dialect::{Catalog, Dialect, Finding, Reply};
-use crate::problem::one_of;
-use crate::proxy::{Provider, kept};
-use crate::sms::{Certainty, Kind, ProviderId};
+use crate::cli::{dialects, load_config, out};
+use crate::config::Config;
+use crate::diagnosis::{DiagnosisContext, Diagnosis, VaultEntryRef, FailedAttempt, Evidence, CauseCandidates, diagnose, narrow_candidates};
+use crate::dialect::{Catalog, Dialect, Classification, Reply};
+use crate::problem::suggest;
+use crate::proxy::{Provider, vault_kind};
+use crate::sms::{Certainty, AttemptKind, ProviderId};
 
 /// No reply of a service is longer; the pipeline's own limit.
-const LARGEST: u64 = 1 << 20;
+const MAX_BODY: u64 = 1 << 20;
 /// What stands for the message's reference, where a service gives no id of its own.
-const REFERENCE: &str = "reference";
+const REFERENCE_PLACEHOLDER: &str = "reference";
 
 /// For a body that holds no code that anybody could read.
-const ODD: &str = "the body is not JSON, so no code was read in it; paste the body alone, as the service sent it";
+const NOT_JSON_NOTE: &str = "the body is not JSON, so no code was read in it; paste the body alone, as the service sent it";
 
 /// A reply, and who gave it.
 #[derive(Debug, clap::Args)]
@@ -42,12 +42,12 @@ pub(crate) struct Args {
     dialect: Option<String>,
     /// What was asked: a message, a token, or anything about the account.
     #[arg(long, value_enum, default_value = "send")]
-    operation: Asked,
+    operation: DiagnosedOperation,
     /// The reply's HTTP status. Left out: the one of the head that was pasted with the body, as `curl -i` shows it.
-    #[arg(long, value_name = "CODE", value_parser = status)]
+    #[arg(long, value_name = "CODE", value_parser = parse_status)]
     status: Option<StatusCode>,
     /// A header of the reply, as "Name: value"; may be given again. Left out: those of the head.
-    #[arg(long, value_name = "K: V", value_parser = header)]
+    #[arg(long, value_name = "K: V", value_parser = parse_header)]
     header: Vec<(HeaderName, HeaderValue)>,
     /// Name this provider, its vault entry and its place in the config in the remedy.
     #[arg(long, value_name = "NAME", requires = "config")]
@@ -64,7 +64,7 @@ pub(crate) struct Args {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Asked {
+enum DiagnosedOperation {
     Send,
     Login,
     /// Any account call or probe; `accepted` means that it was answered.
@@ -73,35 +73,35 @@ enum Asked {
 
 /// 0 explained.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let config = args.config.as_deref().map(loaded).transpose()?;
-    let provider = config.as_ref().zip(args.provider.as_deref()).map(|(config, name)| account(config, name)).transpose()?;
-    let dialect = dialect(args, config.as_ref(), provider)?;
-    let reply = reply(args)?;
-    let finding = finding(&dialect, args.operation, &reply)?;
-    if finding.code.is_none() && finding.outcome.cause().is_some() && pasted::is_odd(&reply.body) {
-        out::note(ODD);
+    let config = args.config.as_deref().map(load_config).transpose()?;
+    let provider = config.as_ref().zip(args.provider.as_deref()).map(|(config, name)| find_provider(config, name)).transpose()?;
+    let dialect = resolve_dialect(args, config.as_ref(), provider)?;
+    let reply = read_reply(args)?;
+    let finding = classify_reply(&dialect, args.operation, &reply)?;
+    if finding.code.is_none() && finding.outcome.cause().is_some() && pasted::is_not_json(&reply.body) {
+        out::note(NOT_JSON_NOTE);
     }
-    let told = explained(&finding, args, &reply, |evidence| match provider.zip(config.as_ref()) {
-        Some((provider, config)) => with_names(evidence, provider, config, args),
-        None => diagnose(evidence, &Context { pages: Some(dialect.pages()), ..spoken(&dialect) }),
+    let told = explain(&finding, args, &reply, |evidence| match provider.zip(config.as_ref()) {
+        Some((provider, config)) => diagnose_for_provider(evidence, provider, config, args),
+        None => diagnose(evidence, &DiagnosisContext { console_pages: Some(dialect.console_urls()), ..dialect_context(&dialect) }),
     });
-    out::line(if args.json { facts(&finding, told.as_ref()).to_string() } else { sheet(&finding, told.as_ref()) });
+    out::line(if args.json { render_json(&finding, told.as_ref()).to_string() } else { render_text(&finding, told.as_ref()) });
     Ok(ExitCode::SUCCESS)
 }
 
-fn account<'a>(config: &'a Loaded, name: &str) -> anyhow::Result<&'a Provider> {
+fn find_provider<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Provider> {
     let id = ProviderId::new(name);
     let names: Vec<&str> = config.proxy.providers.iter().map(|provider| provider.id.as_str()).collect();
     let found = config.proxy.providers.iter().find(|provider| provider.id == id);
-    found.with_context(|| format!("the config has no provider `{name}`; {}", one_of(name, &names)))
+    found.with_context(|| format!("the config has no provider `{name}`; {}", suggest(name, &names)))
 }
 
-fn dialect(args: &Args, config: Option<&Loaded>, provider: Option<&Provider>) -> anyhow::Result<Arc<Dialect>> {
+fn resolve_dialect(args: &Args, config: Option<&Config>, provider: Option<&Provider>) -> anyhow::Result<Arc<Dialect>> {
     let own = provider.map(|provider| Arc::clone(&provider.dialect));
     let catalog = || -> anyhow::Result<Catalog> {
         Ok(match config {
             Some(config) => config.proxy.catalog.clone(),
-            None => Catalog::load(&dialects::sources(args.dialects.as_deref())?).0,
+            None => Catalog::load(&dialects::load_sources(args.dialects.as_deref())?).0,
         })
     };
     let Some(name) = &args.dialect else {
@@ -119,74 +119,74 @@ fn dialect(args: &Args, config: Option<&Loaded>, provider: Option<&Provider>) ->
         return Ok(own);
     }
     let catalog = catalog()?;
-    catalog.get(name).cloned().with_context(|| dialects::unknown(name, &catalog))
+    catalog.get(name).cloned().with_context(|| dialects::unknown_dialect(name, &catalog))
 }
 
-fn finding(dialect: &Dialect, asked: Asked, reply: &Reply) -> anyhow::Result<Finding> {
+fn classify_reply(dialect: &Dialect, asked: DiagnosedOperation, reply: &Reply) -> anyhow::Result<Classification> {
     Ok(match asked {
-        Asked::Send => dialect.classify(Kind::Send, reply, REFERENCE),
-        Asked::Login if dialect.has_token() => dialect.classify(Kind::Login, reply, REFERENCE),
-        Asked::Login => bail!("{} has no login: its credential goes with every message; leave --operation out", dialect.name),
-        Asked::Balance => dialect.judge_account(reply),
+        DiagnosedOperation::Send => dialect.classify(AttemptKind::Send, reply, REFERENCE_PLACEHOLDER),
+        DiagnosedOperation::Login if dialect.requires_login() => dialect.classify(AttemptKind::Login, reply, REFERENCE_PLACEHOLDER),
+        DiagnosedOperation::Login => bail!("{} has no login: its credential goes with every message; leave --operation out", dialect.name),
+        DiagnosedOperation::Balance => dialect.classify_account_reply(reply),
     })
 }
 
 /// None: it was accepted.
-fn explained(finding: &Finding, args: &Args, reply: &Reply, diagnose: impl Fn(&Evidence<'_>) -> Diagnosis) -> Option<Diagnosis> {
+fn explain(finding: &Classification, args: &Args, reply: &Reply, diagnose: impl Fn(&FailedAttempt<'_>) -> Diagnosis) -> Option<Diagnosis> {
     let cause = finding.outcome.cause()?;
     let kind = match args.operation {
-        Asked::Send => Kind::Send,
-        Asked::Login => Kind::Login,
-        Asked::Balance => Kind::Probe,
+        DiagnosedOperation::Send => AttemptKind::Send,
+        DiagnosedOperation::Login => AttemptKind::Login,
+        DiagnosedOperation::Balance => AttemptKind::Probe,
     };
-    let suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
-    let address = Learned::address(&String::from_utf8_lossy(&reply.body));
-    let (_, learned) = narrowed(suspects, address);
-    Some(diagnose(&Evidence {
+    let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
+    let address = Evidence::from_reported_address(&String::from_utf8_lossy(&reply.body));
+    let (_, learned) = narrow_candidates(suspects, address);
+    Some(diagnose(&FailedAttempt {
         kind,
         cause,
         certainty: finding.certainty,
         alternatives: &finding.alternatives,
         status: Some(reply.status.as_u16()),
         code: finding.code.as_deref(),
-        says: finding.says.as_deref(),
-        learned: &learned,
+        provider_message: finding.provider_message.as_deref(),
+        evidence: &learned,
     }))
 }
 
-fn spoken(dialect: &Dialect) -> Context<'_> {
-    Context { dialect: &dialect.name, base_url: dialect.base_url(), ..Context::default() }
+fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
+    DiagnosisContext { dialect: &dialect.name, base_url: dialect.base_url(), ..DiagnosisContext::default() }
 }
 
-fn with_names(evidence: &Evidence<'_>, provider: &Provider, config: &Loaded, args: &Args) -> Diagnosis {
+fn diagnose_for_provider(evidence: &FailedAttempt<'_>, provider: &Provider, config: &Config, args: &Args) -> Diagnosis {
     let dialect = &provider.dialect;
     let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-    let kept = kept(provider.credential.as_ref().and_then(|reference| config.vault.sources.get(&reference.vault)));
-    let entry = provider.credential.as_ref().map(|reference| Entry {
+    let kept = vault_kind(provider.credential.as_ref().and_then(|reference| config.vault.sources.get(&reference.vault)));
+    let entry = provider.credential.as_ref().map(|reference| VaultEntryRef {
         vault: &reference.vault,
-        kept: &kept,
+        storage: &kept,
         path: &reference.path,
         fields: &fields,
     });
     let file = args.config.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
-    let context = Context {
+    let context = DiagnosisContext {
         provider: provider.id.as_str(),
         base_url: &provider.base_url,
         entry,
         sender: provider.sender.as_deref(),
         timeout: Some(provider.timeout),
-        config: &file,
-        line: provider.line,
-        pages: Some(dialect.pages()),
-        moved: dialect.has_left(&provider.base_url).then(|| dialect.base_url()),
-        outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
-        uncontrolled: config.listen.control.is_none(),
-        ..spoken(dialect)
+        config_path: &file,
+        config_line: provider.line,
+        console_pages: Some(dialect.console_urls()),
+        replacement_url: dialect.is_retired_base_url(&provider.base_url).then(|| dialect.base_url()),
+        uses_outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+        lacks_control_socket: config.listen.control.is_none(),
+        ..dialect_context(dialect)
     };
     diagnose(evidence, &context)
 }
 
-fn facts(finding: &Finding, told: Option<&Diagnosis>) -> Value {
+fn render_json(finding: &Classification, told: Option<&Diagnosis>) -> Value {
     let outcome = finding.outcome.as_str();
     match told {
         None => json!({
@@ -201,10 +201,10 @@ fn facts(finding: &Finding, told: Option<&Diagnosis>) -> Value {
 }
 
 /// The same for people.
-fn sheet(finding: &Finding, told: Option<&Diagnosis>) -> String {
+fn render_text(finding: &Classification, told: Option<&Diagnosis>) -> String {
     let row = |name: &str, what: &str| format!("{name:<9} {what}");
     let Some(told) = told else { return row("outcome", "accepted: the reply has the service's proof of success") };
-    let or = if told.alternatives.is_empty() { String::new() } else { format!(", or {}", told.or()) };
+    let or = if told.alternatives.is_empty() { String::new() } else { format!(", or {}", told.alternatives_text()) };
     [
         row("outcome", finding.outcome.as_str()),
         row("cause", &format!("{} ({}{or}): {}", told.cause, told.certainty.as_str(), told.cause.meaning())),
@@ -215,17 +215,17 @@ fn sheet(finding: &Finding, told: Option<&Diagnosis>) -> String {
 }
 
 /// What was pasted, and what the options say of it.
-fn reply(args: &Args) -> anyhow::Result<Reply> {
-    let pasted = pasted::read(&body()?);
+fn read_reply(args: &Args) -> anyhow::Result<Reply> {
+    let pasted = pasted::parse(&read_body()?);
     let status = args
         .status
         .or(pasted.status)
         .context("no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it")?;
-    let headers = if args.header.is_empty() { pasted.headers } else { headers(&args.header) };
+    let headers = if args.header.is_empty() { pasted.headers } else { header_map(&args.header) };
     Ok(Reply { status, headers, body: pasted.body })
 }
 
-fn headers(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
+fn header_map(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for (name, value) in given {
         headers.append(name, value.clone());
@@ -233,25 +233,25 @@ fn headers(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
     headers
 }
 
-fn body() -> anyhow::Result<Bytes> {
+fn read_body() -> anyhow::Result<Bytes> {
     let input = std::io::stdin();
     if input.is_terminal() {
         out::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
     }
     let mut body = Vec::new();
-    input.lock().take(LARGEST + 1).read_to_end(&mut body).context("the reply's body cannot be read from standard input")?;
-    if body.len() as u64 > LARGEST {
+    input.lock().take(MAX_BODY + 1).read_to_end(&mut body).context("the reply's body cannot be read from standard input")?;
+    if body.len() as u64 > MAX_BODY {
         bail!("the reply's body on standard input is over 1 MiB: no service answers so much; paste the reply of one request");
     }
     Ok(body.into())
 }
 
-fn status(text: &str) -> Result<StatusCode, String> {
+fn parse_status(text: &str) -> Result<StatusCode, String> {
     let code = text.parse::<u16>().ok().filter(|code| (100..600).contains(code)).and_then(|code| StatusCode::from_u16(code).ok());
     code.ok_or_else(|| "an HTTP status is a number from 100 to 599".to_owned())
 }
 
-fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("a header is a name, a colon and a value: \"Retry-After: 5\"")?;
     let name = HeaderName::try_from(name.trim()).map_err(|_| "this is no header's name; write it like \"Retry-After: 5\"")?;
     let value = HeaderValue::try_from(value.trim()).map_err(|_| "a header's value is one line of plain text")?;

@@ -10,8 +10,8 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::out;
-use crate::dialect::{Asks, Catalog, Dialect, FieldSpec, Probe, SourceFile};
-use crate::problem::{Report, Text, one_of};
+use crate::dialect::{ProbeSubject, Catalog, Dialect, FieldSpec, Probe, SourceFile};
+use crate::problem::{ProblemReport, SourceText, suggest};
 
 /// Which descriptions, and how.
 #[derive(Debug, clap::Args)]
@@ -23,11 +23,11 @@ pub(crate) struct Args {
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
-    what: Option<What>,
+    action: Option<DialectsAction>,
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum What {
+enum DialectsAction {
     /// List all of them, as without a word.
     List,
     /// One description: fields, placeholders for the backend's .env, hosts, what passes, limits.
@@ -42,30 +42,30 @@ enum What {
 
 /// 0 shown; 1 shown, but a file of the folder has a mistake.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let sources = sources(args.dialects.as_deref())?;
+    let sources = load_sources(args.dialects.as_deref())?;
     let (catalog, problems) = Catalog::load(&sources);
-    let texts = sources.into_iter().map(|file| Text { file: file.name, text: file.text, description: true });
-    let report = Report { texts: texts.collect(), problems };
+    let texts = sources.into_iter().map(|file| SourceText { file: file.name, text: file.text, is_dialect: true });
+    let report = ProblemReport { texts: texts.collect(), problems };
     if !report.problems.is_empty() {
         out::note(&report);
     }
-    let shown = match &args.what {
-        None | Some(What::List) => render(&catalog, args.json),
-        Some(What::Show { name, causes }) => {
-            let dialect = catalog.get(name).with_context(|| unknown(name, &catalog))?;
+    let shown = match &args.action {
+        None | Some(DialectsAction::List) => render_list(&catalog, args.json),
+        Some(DialectsAction::Show { name, causes }) => {
+            let dialect = catalog.get(name).with_context(|| unknown_dialect(name, &catalog))?;
             match (causes, args.json) {
-                (false, true) => pretty(&facts(dialect)),
-                (false, false) => sheet(dialect),
-                (true, true) => pretty(&causes::facts(dialect)),
-                (true, false) => causes::sheet(dialect),
+                (false, true) => pretty_json(&dialect_json(dialect)),
+                (false, false) => render_dialect(dialect),
+                (true, true) => pretty_json(&causes::causes_json(dialect)),
+                (true, false) => causes::render_causes(dialect),
             }
         }
     };
     out::line(shown.trim_end());
-    Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if report.error_count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-pub(crate) fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
+pub(crate) fn load_sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
     let mut sources = Catalog::built_in_sources();
     let Some(folder) = folder else { return Ok(sources) };
     let entries = std::fs::read_dir(folder).with_context(|| format!("{}: the folder of descriptions cannot be read", folder.display()))?;
@@ -79,52 +79,52 @@ pub(crate) fn sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> 
     Ok(sources)
 }
 
-pub(crate) fn unknown(name: &str, catalog: &Catalog) -> String {
+pub(crate) fn unknown_dialect(name: &str, catalog: &Catalog) -> String {
     let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
-    format!("no description is named `{name}`; {}", one_of(name, &known))
+    format!("no description is named `{name}`; {}", suggest(name, &known))
 }
 
 /// All of them: a table, or an array of objects.
-pub(crate) fn render(catalog: &Catalog, as_json: bool) -> String {
+pub(crate) fn render_list(catalog: &Catalog, as_json: bool) -> String {
     if as_json {
-        return pretty(&Value::Array(catalog.iter().map(|dialect| facts(dialect)).collect()));
+        return pretty_json(&Value::Array(catalog.iter().map(|dialect| dialect_json(dialect)).collect()));
     }
     let head = ["NAME", "EVIDENCE", "FROM", "CREDENTIAL", "HOSTS"].map(str::to_owned);
     let rows = catalog.iter().map(|dialect| {
         [
             dialect.name.clone(),
-            evidence(dialect),
-            origin(dialect),
-            names(dialect.credential_fields().iter().map(|field| field.name.as_str())),
-            names(dialect.hosts()),
+            evidence_label(dialect),
+            origin_label(dialect),
+            join_names(dialect.credential_fields().iter().map(|field| field.name.as_str())),
+            join_names(dialect.hosts()),
         ]
     });
-    table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
+    render_table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
 /// Everything about one, for programs.
-fn facts(dialect: &Dialect) -> Value {
+fn dialect_json(dialect: &Dialect) -> Value {
     json!({
         "name": dialect.name,
         "evidence": dialect.evidence().as_str(),
         "experimental": dialect.requires_experimental(),
-        "source": origin(dialect),
-        "like": dialect.like(),
+        "source": origin_label(dialect),
+        "extends": dialect.extends(),
         "overrides": dialect.overrides(),
         "sources": dialect.sources(),
         "base_url": dialect.base_url(),
         "hosts": dialect.hosts().collect::<Vec<_>>(),
-        "credential_fields": dialect.credential_fields().iter().map(field_facts).collect::<Vec<_>>(),
+        "credential_fields": dialect.credential_fields().iter().map(field_json).collect::<Vec<_>>(),
         "params": dialect.params().iter().map(|param| json!({ "name": param.name, "default": param.default })).collect::<Vec<_>>(),
-        "token_login": dialect.has_token(),
-        "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_limits(), "batch": dialect.batch_limit() },
-        "operations": dialect.operations().iter().map(|(call, does)| json!({ "call": call, "do": does.as_str() })).collect::<Vec<_>>(),
-        "probes": questions(dialect).map(|probe| json!({ "asks": probe.asks.as_str(), "call": probe.call(), "guess": probe.guess })).collect::<Vec<_>>(),
-        "not_told": dialect.not_told().into_iter().map(Asks::as_str).collect::<Vec<_>>(),
+        "token_login": dialect.requires_login(),
+        "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_prefixes(), "batch": dialect.batch_limit() },
+        "operations": dialect.operations().iter().map(|(call, does)| json!({ "endpoint": call, "kind": does.as_str() })).collect::<Vec<_>>(),
+        "probes": all_probes(dialect).map(|probe| json!({ "about": probe.about.as_str(), "endpoint": probe.endpoint(), "inferred": probe.inferred })).collect::<Vec<_>>(),
+        "not_reported": dialect.unprobed_subjects().into_iter().map(ProbeSubject::as_str).collect::<Vec<_>>(),
     })
 }
 
-fn field_facts(field: &FieldSpec) -> Value {
+fn field_json(field: &FieldSpec) -> Value {
     json!({
         "name": field.name,
         "public": field.public,
@@ -136,13 +136,13 @@ fn field_facts(field: &FieldSpec) -> Value {
 }
 
 /// Everything about one, for people; the lines at the end go into the backend's .env.
-fn sheet(dialect: &Dialect) -> String {
-    let mut lines = vec![format!("{}: {}, evidence {}", dialect.name, origin(dialect), evidence(dialect))];
+fn render_dialect(dialect: &Dialect) -> String {
+    let mut lines = vec![format!("{}: {}, evidence {}", dialect.name, origin_label(dialect), evidence_label(dialect))];
     for source in dialect.sources() {
         lines.push(row("", source));
     }
-    if let Some(like) = dialect.like() {
-        lines.push(row("like", like));
+    if let Some(like) = dialect.extends() {
+        lines.push(row("extends", like));
     }
     if let Some(overrides) = dialect.overrides() {
         lines.push(row("overrides", overrides));
@@ -150,11 +150,11 @@ fn sheet(dialect: &Dialect) -> String {
     lines.push(row("goes to", dialect.base_url()));
     lines.push(row(
         "base URL",
-        &format!("http://127.0.0.1:8125/{}{} in its place, at the base URL door", dialect.name, base_path(dialect.base_url())),
+        &format!("http://127.0.0.1:8125/{}{} in its place, at the base-URL entrypoint", dialect.name, base_path(dialect.base_url())),
     ));
-    lines.push(row("hosts", &names(dialect.hosts())));
+    lines.push(row("hosts", &join_names(dialect.hosts())));
     for field in dialect.credential_fields() {
-        lines.push(row("credential", &described(field)));
+        lines.push(row("credential", &describe_field(field)));
     }
     for param in dialect.params() {
         lines.push(row(
@@ -162,25 +162,25 @@ fn sheet(dialect: &Dialect) -> String {
             &param.default.as_ref().map_or(param.name.clone(), |default| format!("{} (default {default})", param.name)),
         ));
     }
-    lines.extend(allowed(dialect));
-    lines.extend(placeholders(dialect));
+    lines.extend(describe_operations(dialect));
+    lines.extend(placeholder_lines(dialect));
     lines.join("\n")
 }
 
 /// What may be sent, what passes with our credentials, what is asked to settle a cause.
-fn allowed(dialect: &Dialect) -> Vec<String> {
+fn describe_operations(dialect: &Dialect) -> Vec<String> {
     let mut lines = Vec::new();
-    for limit in limits(dialect) {
+    for limit in describe_limits(dialect) {
         lines.push(row("limit", &limit));
     }
     for (call, does) in dialect.operations() {
         lines.push(row(does.as_str(), &call));
     }
-    for probe in questions(dialect) {
-        let note = if probe.guess { " (never seen to work: you are asked before it is used)" } else { "" };
-        lines.push(row("probe", &format!("{}: {}{note}", probe.asks.as_str(), probe.call())));
+    for probe in all_probes(dialect) {
+        let note = if probe.inferred { " (never seen to work: you are asked before it is used)" } else { "" };
+        lines.push(row("probe", &format!("{}: {}{note}", probe.about.as_str(), probe.endpoint())));
     }
-    let silent: Vec<&str> = dialect.not_told().into_iter().map(Asks::as_str).collect();
+    let silent: Vec<&str> = dialect.unprobed_subjects().into_iter().map(ProbeSubject::as_str).collect();
     if !silent.is_empty() {
         lines.push(row("not told", &format!("{} (no free call tells: it shows in a send)", silent.join(", "))));
     }
@@ -188,7 +188,7 @@ fn allowed(dialect: &Dialect) -> Vec<String> {
 }
 
 /// All that can be asked for free.
-fn questions(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
+fn all_probes(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
     dialect.probes().iter().chain(dialect.sender_probe()).chain(dialect.template_probe())
 }
 
@@ -197,23 +197,23 @@ fn base_path(url: &str) -> &str {
     url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..))).unwrap_or_default()
 }
 
-fn described(field: &FieldSpec) -> String {
+fn describe_field(field: &FieldSpec) -> String {
     let kind = if field.public { "may be shown" } else { "secret" };
     let needed = if field.required { "" } else { ", optional" };
     let shape = field.pattern.as_ref().map(|pattern| format!(", like {}", pattern.as_str())).unwrap_or_default();
     format!("{} ({kind}{needed}{shape})", field.name)
 }
 
-fn limits(dialect: &Dialect) -> Vec<String> {
+fn describe_limits(dialect: &Dialect) -> Vec<String> {
     let text = dialect.text_limit().map(|count| format!("{count} characters"));
     let batch = dialect.batch_limit().map(|count| format!("{count} messages in a batch"));
-    let prefixes = names(dialect.recipient_limits().iter().map(String::as_str));
+    let prefixes = join_names(dialect.recipient_prefixes().iter().map(String::as_str));
     let recipients = (!prefixes.is_empty()).then(|| format!("recipients {prefixes}"));
     [text, batch, recipients].into_iter().flatten().collect()
 }
 
 /// What the backend's own configuration holds once the credentials are in the vault.
-fn placeholders(dialect: &Dialect) -> Vec<String> {
+fn placeholder_lines(dialect: &Dialect) -> Vec<String> {
     let line = |field: &FieldSpec| Some(format!("  {}={}", field.env.first()?, field.placeholder.as_ref()?));
     let lines: Vec<String> = dialect.credential_fields().iter().filter_map(line).collect();
     let head = (!lines.is_empty()).then(|| "for the backend's .env, by the names it uses:".to_owned());
@@ -224,25 +224,25 @@ fn row(name: &str, what: &str) -> String {
     format!("  {name:<11} {what}")
 }
 
-fn origin(dialect: &Dialect) -> String {
+fn origin_label(dialect: &Dialect) -> String {
     if dialect.is_built_in() { "built-in".into() } else { dialect.origin().to_owned() }
 }
 
-fn evidence(dialect: &Dialect) -> String {
+fn evidence_label(dialect: &Dialect) -> String {
     let note = if dialect.requires_experimental() { " (experimental)" } else { "" };
     format!("{}{note}", dialect.evidence().as_str())
 }
 
-fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+fn join_names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().collect::<Vec<_>>().join(" ")
 }
 
-fn pretty(value: &Value) -> String {
+fn pretty_json(value: &Value) -> String {
     format!("{value:#}")
 }
 
 /// Columns as wide as their widest word; the last one as it comes.
-pub(crate) fn table<const N: usize>(rows: &[[String; N]]) -> String {
+pub(crate) fn render_table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
@@ -266,14 +266,14 @@ mod tests {
 
     fn own(name: &str, evidence: &str) -> Catalog {
         let text = format!(
-            "dialect = \"{name}\"\nlike = \"twilio\"\nevidence = \"{evidence}\"\nsources = []\nhosts = []\nbase_url = \"https://own.example\"\n"
+            "dialect = \"{name}\"\nextends = \"twilio\"\nevidence = \"{evidence}\"\nsources = []\nhosts = []\nbase_url = \"https://own.example\"\n"
         );
         with("/etc/sms-sidecar/dialects/own.toml", &text)
     }
 
     #[test]
     fn the_list_names_every_description_with_its_evidence() {
-        let listed = render(&own("own", "memory"), false);
+        let listed = render_list(&own("own", "memory"), false);
         let line = |name: &str| listed.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap().to_owned();
         assert!(line("playmobile").contains("clients") && line("playmobile").contains("username password"), "{listed}");
         assert!(
@@ -285,7 +285,7 @@ mod tests {
 
     #[test]
     fn programs_read_an_array_of_objects_with_names() {
-        let listed: Value = serde_json::from_str(&render(&Catalog::built_in(), true)).unwrap();
+        let listed: Value = serde_json::from_str(&render_list(&Catalog::built_in(), true)).unwrap();
         let names: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
         assert_eq!(names, ["aws-sns", "eskiz", "infobip", "plain", "playmobile", "sayqal", "smsc", "twilio", "vonage"]);
         let twilio = &listed[7];
@@ -296,12 +296,12 @@ mod tests {
 
     #[test]
     fn one_shows_what_the_env_file_may_hold_and_what_passes() {
-        let shown = sheet(Catalog::built_in().get("twilio").unwrap());
+        let shown = render_dialect(Catalog::built_in().get("twilio").unwrap());
         for line in [
             "  TWILIO_ACCOUNT_SID=AC00000000000000000000000000000000",
             "  TWILIO_AUTH_TOKEN=00000000000000000000000000000000",
             "  limit       1600 characters",
-            "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 in its place, at the base URL door",
+            "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 in its place, at the base-URL entrypoint",
             "  probe       balance: GET /Accounts/{credential.account_sid}/Balance.json",
             "  probe       sender: GET /Accounts/{credential.account_sid}/IncomingPhoneNumbers.json",
             "  not told    template (no free call tells: it shows in a send)",
@@ -331,25 +331,25 @@ mod tests {
     fn one_that_stands_in_for_a_built_in_says_so() {
         let catalog = own("twilio", "vendor");
         let twilio = catalog.get("twilio").unwrap();
-        assert!(sheet(twilio).contains("overrides   config/dialects/twilio.toml"), "{}", sheet(twilio));
-        assert_eq!(facts(twilio)["overrides"], "config/dialects/twilio.toml");
+        assert!(render_dialect(twilio).contains("overrides   config/dialects/twilio.toml"), "{}", render_dialect(twilio));
+        assert_eq!(dialect_json(twilio)["overrides"], "config/dialects/twilio.toml");
     }
 
     #[test]
     fn a_misspelt_name_is_guessed() {
-        assert!(unknown("playmobil", &Catalog::built_in()).contains("did you mean `playmobile`?"));
+        assert!(unknown_dialect("playmobil", &Catalog::built_in()).contains("did you mean `playmobile`?"));
     }
 
     #[test]
     fn the_list_can_be_asked_for_by_its_name() {
         use clap::Parser;
         #[derive(clap::Parser)]
-        struct Line {
+        struct DialectsCommandLine {
             #[command(flatten)]
             args: Args,
         }
-        let line = Line::try_parse_from(["dialects", "list", "--json"]).unwrap();
-        assert!(matches!(line.args.what, Some(What::List)) && line.args.json);
-        assert!(Line::try_parse_from(["dialects"]).unwrap().args.what.is_none());
+        let line = DialectsCommandLine::try_parse_from(["dialects", "list", "--json"]).unwrap();
+        assert!(matches!(line.args.action, Some(DialectsAction::List)) && line.args.json);
+        assert!(DialectsCommandLine::try_parse_from(["dialects"]).unwrap().args.action.is_none());
     }
 }

@@ -20,7 +20,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Loaded};
+use crate::config::{self, Config};
 
 /// Version and commit, as `--version` and `build_info` show them.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SMS_SIDECAR_COMMIT"), ")");
@@ -51,15 +51,15 @@ enum Command {
     /// See it work: the main job on loopback, no keys, no network, a few seconds.
     Demo(demo::Args),
     /// Send one message through the running sidecar, and show each attempt.
-    Send(control::Send),
+    Send(control::SendArgs),
     /// Say whether codes arrive, and how routes and providers stand in the running sidecar.
     Status(status::Args),
     /// Take a provider out by hand.
-    Pause(control::Named),
+    Pause(control::ProviderArgs),
     /// Put a provider back, whatever stood against it.
-    Resume(control::Named),
+    Resume(control::ProviderArgs),
     /// Have the running sidecar read its config again, and say what came of it.
-    Reload(control::Reload),
+    Reload(control::ReloadArgs),
     /// Run a command with the environment that brings its SMS requests here.
     Wrap(wrap::Args),
 }
@@ -92,13 +92,13 @@ pub fn main() -> ExitCode {
         Command::Wrap(args) => wrap::run(&args),
     };
     done.unwrap_or_else(|error| {
-        out::error(chain(&error));
+        out::error(render_error_chain(&error));
         ExitCode::from(2)
     })
 }
 
 /// What happened and why, outermost first; what a message already says of its reason is not said again.
-fn chain(error: &anyhow::Error) -> String {
+fn render_error_chain(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
         "" => next,
         said if said.contains(&next) => said.to_owned(),
@@ -107,7 +107,7 @@ fn chain(error: &anyhow::Error) -> String {
 }
 
 /// The config, or every complaint about it on standard error; warnings are shown and passed over.
-fn loaded(file: &Path) -> anyhow::Result<Loaded> {
+fn load_config(file: &Path) -> anyhow::Result<Config> {
     let colours = std::io::stderr().is_terminal();
     match config::load(file) {
         Ok(loaded) => {
@@ -118,7 +118,7 @@ fn loaded(file: &Path) -> anyhow::Result<Loaded> {
         }
         Err(report) => {
             out::note(report.render(colours));
-            anyhow::bail!("{} cannot be used: {} error(s), shown above", file.display(), report.errors())
+            anyhow::bail!("{} cannot be used: {} error(s), shown above", file.display(), report.error_count())
         }
     }
 }

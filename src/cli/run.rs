@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::app;
-use crate::cli::{VERSION, loaded};
-use crate::config::Log;
-use crate::telemetry::Build;
+use crate::cli::{VERSION, load_config};
+use crate::config::LogSettings;
+use crate::telemetry::BuildInfo;
 use crate::telemetry::log::{Format, init};
 
 /// Where the config is.
@@ -19,17 +19,17 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = loaded(&args.config)?;
-    begin_log(loaded.log)?;
+    let loaded = load_config(&args.config)?;
+    init_logging(loaded.log)?;
     let (version, commit) = VERSION.split_once(' ').unwrap_or((VERSION, ""));
-    let build = Build { version: version.to_owned(), commit: commit.trim_matches(['(', ')']).to_owned() };
+    let build = BuildInfo { version: version.to_owned(), commit: commit.trim_matches(['(', ')']).to_owned() };
     app::run(&args.config, loaded, build)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// `RUST_LOG` goes before the config's level, as everywhere.
 #[expect(clippy::disallowed_methods, reason = "the command line is where the environment is read")]
-fn begin_log(log: Log) -> anyhow::Result<()> {
+fn init_logging(log: LogSettings) -> anyhow::Result<()> {
     let filter = std::env::var("RUST_LOG").ok().filter(|filter| !filter.is_empty());
     let colours = std::io::stderr().is_terminal();
     let format = if log.json { Format::Json } else { Format::Human { colours } };

@@ -10,34 +10,34 @@ use http::{Method, StatusCode};
 use serde::Deserialize as _;
 use serde_json::Value;
 
-use crate::cli::control::{Running, word};
+use crate::cli::control::{ControlArgs, field_text};
 use crate::cli::out;
-use crate::telemetry::status::{Able, Call, Provider, Route, Status, Vault, clock};
+use crate::telemetry::status::{Deliverability, RequestStatus, ProviderStatus, RouteStatus, Status, VaultStatus, short_time};
 
 /// Whether codes arrive, and how every route and provider stands in the running sidecar.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Exit code: 0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered.")]
 pub(crate) struct Args {
     #[command(flatten)]
-    running: Running,
+    sidecar: ControlArgs,
     /// How many of the last calls to list, at most 50; `--json` has them all.
     #[arg(long, value_name = "N", default_value_t = 10)]
-    calls: usize,
+    requests: usize,
 }
 
 /// 0: every route can deliver; 1: one cannot, or none.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (code, answer) = args.running.ask(Method::GET, "/status", &Value::Null)?;
+    let (code, answer) = args.sidecar.request(Method::GET, "/status", &Value::Null)?;
     if code != StatusCode::OK {
-        bail!("{}", word(&answer, "error"));
+        bail!("{}", field_text(&answer, "error"));
     }
     let status = Status::deserialize(&answer).context("the sidecar answered what this command cannot read; are both of one version?")?;
-    if args.running.json {
+    if args.sidecar.json {
         out::line(&answer);
     } else {
-        out::line(told(&status, args.calls).trim_end());
+        out::line(render(&status, args.requests).trim_end());
     }
-    let stuck = status.routes.iter().any(|route| !route.can_deliver) || status.answer.able == Able::Nothing;
+    let stuck = status.routes.iter().any(|route| !route.can_deliver) || status.headline.deliverability == Deliverability::NotConfigured;
     Ok(ExitCode::from(u8::from(stuck)))
 }
 
@@ -48,62 +48,62 @@ const WARN: Style = AnsiColor::Yellow.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 
 /// All of it, as people read it.
-fn told(status: &Status, calls: usize) -> String {
+fn render(status: &Status, calls: usize) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
-    write(&mut text, status, calls).unwrap_or_default();
+    write_status(&mut text, status, calls).unwrap_or_default();
     text
 }
 
-fn write(text: &mut String, status: &Status, calls: usize) -> std::fmt::Result {
-    let (sign, style) = answer_sign(status.answer.able);
-    writeln!(text, "{style}{sign}{style:#} {BOLD}{}{BOLD:#}", plain(&status.answer.says))?;
-    writeln!(text, "  {}", plain(&status.answer.because))?;
-    for also in &status.answer.also {
-        writeln!(text, "  {WARN}!{WARN:#} {}", plain(also))?;
+fn write_status(text: &mut String, status: &Status, calls: usize) -> std::fmt::Result {
+    let (sign, style) = headline_icon(status.headline.deliverability);
+    writeln!(text, "{style}{sign}{style:#} {BOLD}{}{BOLD:#}", replace_control_chars(&status.headline.summary))?;
+    writeln!(text, "  {}", replace_control_chars(&status.headline.details))?;
+    for also in &status.headline.warnings {
+        writeln!(text, "  {WARN}!{WARN:#} {}", replace_control_chars(also))?;
     }
-    head(text, "Routes")?;
-    let width = widest(status.routes.iter().map(|route| route.route.as_str()));
-    status.routes.iter().try_for_each(|each| route(text, each, width))?;
-    head(text, "Providers")?;
-    let width = widest(status.providers.iter().map(|provider| provider.provider.as_str()));
-    status.providers.iter().try_for_each(|each| provider(text, each, width, &status.at))?;
+    write_heading(text, "Routes")?;
+    let width = max_width(status.routes.iter().map(|route| route.route.as_str()));
+    status.routes.iter().try_for_each(|each| write_route(text, each, width))?;
+    write_heading(text, "Providers")?;
+    let width = max_width(status.providers.iter().map(|provider| provider.provider.as_str()));
+    status.providers.iter().try_for_each(|each| write_provider(text, each, width, &status.at))?;
     if !status.vaults.is_empty() {
-        head(text, "Vaults")?;
-        status.vaults.iter().try_for_each(|each| vault(text, each, &status.at))?;
+        write_heading(text, "Vaults")?;
+        status.vaults.iter().try_for_each(|each| write_vault(text, each, &status.at))?;
     }
-    setup(text, status)?;
-    listed(text, status, calls)
+    write_config(text, status)?;
+    write_requests(text, status, calls)
 }
 
-fn head(text: &mut String, title: &str) -> std::fmt::Result {
+fn write_heading(text: &mut String, title: &str) -> std::fmt::Result {
     writeln!(text, "\n{BOLD}{title}{BOLD:#}")
 }
 
-const fn answer_sign(able: Able) -> (&'static str, Style) {
+const fn headline_icon(able: Deliverability) -> (&'static str, Style) {
     match able {
-        Able::Yes | Able::Idle | Able::Watching => ("●", GOOD),
-        Able::Backup | Able::Partly | Able::Failing => ("▲", WARN),
-        Able::No | Able::Nothing => ("✕", BAD),
+        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => ("●", GOOD),
+        Deliverability::OnBackup | Deliverability::Partial | Deliverability::Failing => ("▲", WARN),
+        Deliverability::Unavailable | Deliverability::NotConfigured => ("✕", BAD),
     }
 }
 
-fn route(text: &mut String, route: &Route, width: usize) -> std::fmt::Result {
+fn write_route(text: &mut String, route: &RouteStatus, width: usize) -> std::fmt::Result {
     let (sign, style) = if route.can_deliver { ("●", GOOD) } else { ("✕", BAD) };
-    let whom = if route.recipients.is_empty() { String::new() } else { format!("  {DIM}to {}{DIM:#}", plain(&route.recipients.join(" "))) };
-    let order = plain(&route.providers.join(" → "));
-    writeln!(text, "  {style}{sign}{style:#} {:width$}  {}{whom}  {DIM}{order}{DIM:#}", plain(&route.route), plain(&route.says))
+    let whom = if route.recipients.is_empty() { String::new() } else { format!("  {DIM}to {}{DIM:#}", replace_control_chars(&route.recipients.join(" "))) };
+    let order = replace_control_chars(&route.providers.join(" → "));
+    writeln!(text, "  {style}{sign}{style:#} {:width$}  {}{whom}  {DIM}{order}{DIM:#}", replace_control_chars(&route.route), replace_control_chars(&route.summary))
 }
 
-fn provider(text: &mut String, provider: &Provider, width: usize, now: &str) -> std::fmt::Result {
-    let (sign, style) = standing_sign(provider);
-    let since = provider.since.as_deref().filter(|_| provider.standing != "open");
-    let since = since.map(|since| format!(" since {}", clock(since, now))).unwrap_or_default();
-    let name = plain(&provider.provider);
-    writeln!(text, "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}", plain(&provider.says))?;
-    let mut fact = |label: &str, words: &str| writeln!(text, "      {DIM}{label:<10}{DIM:#} {}", plain(words));
+fn write_provider(text: &mut String, provider: &ProviderStatus, width: usize, now: &str) -> std::fmt::Result {
+    let (sign, style) = state_icon(provider);
+    let since = provider.since.as_deref().filter(|_| provider.state != "healthy");
+    let since = since.map(|since| format!(" since {}", short_time(since, now))).unwrap_or_default();
+    let name = replace_control_chars(&provider.provider);
+    writeln!(text, "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}", replace_control_chars(&provider.summary))?;
+    let mut fact = |label: &str, words: &str| writeln!(text, "      {DIM}{label:<10}{DIM:#} {}", replace_control_chars(words));
     if let Some(cause) = &provider.cause {
-        fact("cause", &sure(cause, provider))?;
+        fact("cause", &cause_label(cause, provider))?;
     }
     if let Some(evidence) = &provider.evidence {
         fact("evidence", evidence)?;
@@ -111,22 +111,22 @@ fn provider(text: &mut String, provider: &Provider, width: usize, now: &str) -> 
     if let Some(remedy) = &provider.remedy {
         fact("to do", remedy)?;
     }
-    fact("last hour", &format!("{}  {}", spark(provider), provider.hour.says()))?;
+    fact("last hour", &format!("{}  {}", sparkline(provider), provider.hour.summary()))?;
     if provider.credential.is_some() {
-        fact("credential", &credential(provider, now))?;
+        fact("credential", &credential_label(provider, now))?;
     }
     match &provider.balance {
         Some(balance) => {
-            let days = balance.days().map_or_else(String::new, |days| format!(", about {days:.0} days"));
-            let pace = balance.spent_a_day.map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
-            fact("balance", &format!("{} {}{days}, said at {}{pace}", balance.value, balance.unit, clock(&balance.at, now)))
+            let days = balance.days_left().map_or_else(String::new, |days| format!(", about {days:.0} days"));
+            let pace = balance.daily_spend.map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
+            fact("balance", &format!("{} {}{days}, said at {}{pace}", balance.value, balance.unit, short_time(&balance.at, now)))
         }
         None => Ok(()),
     }
 }
 
 /// `credential-rejected (ambiguous, or ip-not-allowed)`.
-fn sure(cause: &str, provider: &Provider) -> String {
+fn cause_label(cause: &str, provider: &ProviderStatus) -> String {
     let certainty = provider.certainty.as_deref().unwrap_or_default();
     match (certainty.is_empty(), provider.alternatives.as_slice()) {
         (true, _) => cause.to_owned(),
@@ -135,19 +135,19 @@ fn sure(cause: &str, provider: &Provider) -> String {
     }
 }
 
-fn credential(provider: &Provider, now: &str) -> String {
+fn credential_label(provider: &ProviderStatus, now: &str) -> String {
     let entry = provider.credential.as_deref().unwrap_or_default();
     if provider.credential_version == 0 {
         return format!("{entry}, never read");
     }
-    let since = provider.credential_since.as_deref().map(|since| format!(" since {}", clock(since, now))).unwrap_or_default();
-    let token = provider.token_expires.as_deref().map(|end| format!(", token until {}", clock(end, now))).unwrap_or_default();
+    let since = provider.credential_since.as_deref().map(|since| format!(" since {}", short_time(since, now))).unwrap_or_default();
+    let token = provider.token_expires_at.as_deref().map(|end| format!(", token until {}", short_time(end, now))).unwrap_or_default();
     format!("{entry}, version {}{since}{token}", provider.credential_version)
 }
 
-fn standing_sign(provider: &Provider) -> (&'static str, Style) {
-    match provider.standing.as_str() {
-        "resting" => ("▲", WARN),
+fn state_icon(provider: &ProviderStatus) -> (&'static str, Style) {
+    match provider.state.as_str() {
+        "cooldown" => ("▲", WARN),
         "paused" => ("‖", WARN),
         _ if provider.can_deliver && provider.failed_at.is_some() => ("▲", WARN),
         _ if provider.can_deliver => ("●", GOOD),
@@ -156,11 +156,11 @@ fn standing_sign(provider: &Provider) -> (&'static str, Style) {
 }
 
 /// The last hour, a sign for two minutes: how much was accepted, and `×` where anything was not.
-fn spark(provider: &Provider) -> String {
+fn sparkline(provider: &ProviderStatus) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
     let pairs = |row: &[u32]| row.chunks(2).map(|pair| pair.iter().map(|count| u64::from(*count)).sum()).collect::<Vec<u64>>();
     let accepted = pairs(&provider.hour.accepted);
-    let rest = [&provider.hour.refused, &provider.hour.unknown, &provider.hour.unsent].map(|row| pairs(row));
+    let rest = [&provider.hour.rejected, &provider.hour.unknown, &provider.hour.unsent].map(|row| pairs(row));
     let most = accepted.iter().copied().max().unwrap_or_default().max(1);
     let sign = |(at, count): (usize, &u64)| {
         if rest.iter().any(|row| row.get(at).is_some_and(|count| *count > 0)) {
@@ -172,133 +172,133 @@ fn spark(provider: &Provider) -> String {
     accepted.iter().enumerate().map(sign).collect()
 }
 
-fn vault(text: &mut String, vault: &Vault, now: &str) -> std::fmt::Result {
-    writeln!(text, "  {} {DIM}({}){DIM:#}", plain(&vault.vault), plain(&vault.kind))?;
+fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::Result {
+    writeln!(text, "  {} {DIM}({}){DIM:#}", replace_control_chars(&vault.vault), replace_control_chars(&vault.kind))?;
     for entry in &vault.entries {
         let path = if entry.path.is_empty() { "(all of it)" } else { &entry.path };
-        let at = entry.read_at.as_deref().map(|at| clock(at, now)).unwrap_or_default();
+        let at = entry.read_at.as_deref().map(|at| short_time(at, now)).unwrap_or_default();
         match &entry.failing_since {
-            None => writeln!(text, "    {GOOD}●{GOOD:#} {}  {} {DIM}at {at}{DIM:#}", plain(path), plain(&entry.result))?,
+            None => writeln!(text, "    {GOOD}●{GOOD:#} {}  {} {DIM}at {at}{DIM:#}", replace_control_chars(path), replace_control_chars(&entry.result))?,
             Some(since) => {
-                let problem = plain(entry.problem.as_deref().unwrap_or_default());
-                writeln!(text, "    {BAD}✕{BAD:#} {}  {} since {}: {problem}", plain(path), plain(&entry.result), clock(since, now))?;
+                let problem = replace_control_chars(entry.problem.as_deref().unwrap_or_default());
+                writeln!(text, "    {BAD}✕{BAD:#} {}  {} since {}: {problem}", replace_control_chars(path), replace_control_chars(&entry.result), short_time(since, now))?;
             }
         }
     }
     Ok(())
 }
 
-fn setup(text: &mut String, status: &Status) -> std::fmt::Result {
+fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
     let (config, build) = (&status.config, &status.build);
-    head(text, "Config and build")?;
-    let loaded = config.loaded_at.as_deref().map(|at| format!(", loaded at {}", clock(at, &status.at))).unwrap_or_default();
-    writeln!(text, "  {}{loaded}, mode {}", plain(&config.file), plain(&config.mode))?;
-    writeln!(text, "  listens on {}", plain(&config.listen.join(", ")))?;
-    if let Some(reload) = &config.reload {
-        writeln!(text, "  last reload at {}: {}", clock(&reload.at, &status.at), plain(&reload.result))?;
+    write_heading(text, "Config and build")?;
+    let loaded = config.loaded_at.as_deref().map(|at| format!(", loaded at {}", short_time(at, &status.at))).unwrap_or_default();
+    writeln!(text, "  {}{loaded}, mode {}", replace_control_chars(&config.file), replace_control_chars(&config.mode))?;
+    writeln!(text, "  listens on {}", replace_control_chars(&config.listen.join(", ")))?;
+    if let Some(reload) = &config.last_reload {
+        writeln!(text, "  last reload at {}: {}", short_time(&reload.at, &status.at), replace_control_chars(&reload.result))?;
         for line in reload.problem.iter().flat_map(|problem| problem.lines()) {
-            writeln!(text, "    {}", plain(line))?;
+            writeln!(text, "    {}", replace_control_chars(line))?;
         }
     }
-    if let Some(end) = &config.ca_expires {
-        writeln!(text, "  local CA until {}", clock(end, &status.at))?;
+    if let Some(end) = &config.ca_expires_at {
+        writeln!(text, "  local CA until {}", short_time(end, &status.at))?;
     }
-    for door in &status.doors {
-        let last = door.last_at.as_deref().map(|at| format!(", the last at {}", clock(at, &status.at))).unwrap_or_default();
-        let counts = format!("{} calls, {} tunnelled, {} turned away", door.calls, door.tunnelled, door.rejected);
-        writeln!(text, "  door {}: {counts}{last}", plain(&door.door))?;
+    for door in &status.entrypoints {
+        let last = door.last_at.as_deref().map(|at| format!(", the last at {}", short_time(at, &status.at))).unwrap_or_default();
+        let counts = format!("{} calls, {} tunnelled, {} turned away", door.requests, door.tunnelled, door.denied);
+        writeln!(text, "  entrypoint {}: {counts}{last}", replace_control_chars(&door.entrypoint))?;
     }
     let started =
-        build.started_at.as_deref().map(|at| format!(", up since {}, PID {}", clock(at, &status.at), build.pid)).unwrap_or_default();
-    writeln!(text, "  sms-sidecar {} ({}){started}", plain(&build.version), plain(&build.commit))
+        build.started_at.as_deref().map(|at| format!(", up since {}, PID {}", short_time(at, &status.at), build.pid)).unwrap_or_default();
+    writeln!(text, "  sms-sidecar {} ({}){started}", replace_control_chars(&build.version), replace_control_chars(&build.commit))
 }
 
-fn listed(text: &mut String, status: &Status, most: usize) -> std::fmt::Result {
-    if status.calls.is_empty() {
+fn write_requests(text: &mut String, status: &Status, most: usize) -> std::fmt::Result {
+    if status.requests.is_empty() {
         return Ok(());
     }
-    head(text, "Last calls")?;
-    status.calls.iter().take(most).try_for_each(|each| call(text, each, &status.at))?;
-    match status.calls.len().saturating_sub(most) {
+    write_heading(text, "Last requests")?;
+    status.requests.iter().take(most).try_for_each(|each| write_request(text, each, &status.at))?;
+    match status.requests.len().saturating_sub(most) {
         0 => Ok(()),
-        more => writeln!(text, "  {DIM}{more} more: --calls {}{DIM:#}", status.calls.len()),
+        more => writeln!(text, "  {DIM}{more} more: --requests {}{DIM:#}", status.requests.len()),
     }
 }
 
-fn call(text: &mut String, call: &Call, now: &str) -> std::fmt::Result {
-    let (sign, style) = match call.verdict.as_str() {
-        "carried" if call.cause.is_some() => ("✕", BAD),
-        "accepted" | "carried" | "answered" => ("●", GOOD),
-        "message-refused" | "rejected" => ("▲", WARN),
+fn write_request(text: &mut String, call: &RequestStatus, now: &str) -> std::fmt::Result {
+    let (sign, style) = match call.result.as_str() {
+        "passed-through" if call.cause.is_some() => ("✕", BAD),
+        "accepted" | "passed-through" | "answered-locally" => ("●", GOOD),
+        "message-rejected" | "denied" => ("▲", WARN),
         _ => ("✕", BAD),
     };
-    let whom = call.recipient.as_deref().or(call.dialect.as_deref()).unwrap_or(&call.door);
+    let whom = call.recipient.as_deref().or(call.dialect.as_deref()).unwrap_or(&call.entrypoint);
     let cause = call.cause.as_deref().map(|cause| format!(" {cause}")).unwrap_or_default();
-    let repeat = call.repeat.then(|| "repeat, not sent again".to_owned());
-    let tried: Vec<String> = repeat.into_iter().chain(call.attempts.iter().map(attempt)).collect();
+    let repeat = call.duplicate.then(|| "duplicate, not sent again".to_owned());
+    let tried: Vec<String> = repeat.into_iter().chain(call.attempts.iter().map(attempt_label)).collect();
     writeln!(
         text,
         "  {DIM}{}{DIM:#}  {style}{sign}{style:#} {:13} {:9} {}{cause} {DIM}{} ms  {}{DIM:#}",
-        clock(&call.at, now),
-        plain(whom),
-        plain(&call.operation),
-        plain(&call.verdict),
+        short_time(&call.at, now),
+        replace_control_chars(whom),
+        replace_control_chars(&call.operation),
+        replace_control_chars(&call.result),
         call.took_ms,
-        plain(&tried.join(", "))
+        replace_control_chars(&tried.join(", "))
     )
 }
 
-fn attempt(attempt: &crate::telemetry::status::Attempt) -> String {
+fn attempt_label(attempt: &crate::telemetry::status::AttemptStatus) -> String {
     let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
     format!("{} {}{status}", attempt.provider, attempt.outcome)
 }
 
-fn widest<'a>(words: impl Iterator<Item = &'a str>) -> usize {
+fn max_width<'a>(words: impl Iterator<Item = &'a str>) -> usize {
     words.map(|word| word.chars().count()).max().unwrap_or_default()
 }
 
 /// Foreign words move no cursor here.
-fn plain(text: &str) -> String {
+fn replace_control_chars(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::status::{Answer, Hour};
+    use crate::telemetry::status::{Headline, SendsLastHour};
 
-    fn hour(accepted: &[u32], refused: &[u32]) -> Hour {
+    fn hour(accepted: &[u32], refused: &[u32]) -> SendsLastHour {
         let row = |last: &[u32]| [vec![0; 60 - last.len()], last.to_vec()].concat();
-        Hour { accepted: row(accepted), refused: row(refused), unknown: row(&[]), unsent: row(&[]) }
+        SendsLastHour { accepted: row(accepted), rejected: row(refused), unknown: row(&[]), unsent: row(&[]) }
     }
 
     #[test]
     fn the_strip_shows_how_much_and_where_it_failed() {
-        let provider = Provider { hour: hour(&[1, 0, 0, 0, 4, 4], &[1, 0]), ..Provider::default() };
-        assert_eq!(spark(&provider), format!("{}▁·×", "·".repeat(27)));
-        let steady = Provider { hour: hour(&[1, 0, 0, 0, 4, 4], &[]), ..Provider::default() };
-        assert_eq!(spark(&steady), format!("{}▁·█", "·".repeat(27)));
+        let provider = ProviderStatus { hour: hour(&[1, 0, 0, 0, 4, 4], &[1, 0]), ..ProviderStatus::default() };
+        assert_eq!(sparkline(&provider), format!("{}▁·×", "·".repeat(27)));
+        let steady = ProviderStatus { hour: hour(&[1, 0, 0, 0, 4, 4], &[]), ..ProviderStatus::default() };
+        assert_eq!(sparkline(&steady), format!("{}▁·█", "·".repeat(27)));
     }
 
     #[test]
     fn what_somebody_acts_on_is_a_line_of_its_own_and_foreign_words_move_no_cursor() {
-        let provider = Provider {
+        let provider = ProviderStatus {
             provider: "main".into(),
-            standing: "aside".into(),
-            says: "set aside".into(),
+            state: "quarantined".into(),
+            summary: "quarantined".into(),
             cause: Some("credential-rejected".into()),
             certainty: Some("ambiguous".into()),
             alternatives: vec!["ip-not-allowed".into()],
             evidence: Some("it said \u{1b}[2J\rpwned".into()),
             remedy: Some("put it right".into()),
-            ..Provider::default()
+            ..ProviderStatus::default()
         };
-        let answer = Answer { able: Able::No, says: "No: no route can deliver.".into(), ..Answer::default() };
-        let status = Status { answer, providers: vec![provider], ..Status::default() };
-        let text = anstream::adapter::strip_str(&told(&status, 10)).to_string();
+        let answer = Headline { deliverability: Deliverability::Unavailable, summary: "No: no route can deliver.".into(), ..Headline::default() };
+        let status = Status { headline: answer, providers: vec![provider], ..Status::default() };
+        let text = anstream::adapter::strip_str(&render(&status, 10)).to_string();
         assert!(text.starts_with("✕ No: no route can deliver.\n"), "{text}");
-        assert!(text.contains("✕ main  set aside") && text.contains("\n      to do      put it right\n"), "{text}");
+        assert!(text.contains("✕ main  quarantined") && text.contains("\n      to do      put it right\n"), "{text}");
         assert!(text.contains("credential-rejected (ambiguous, or ip-not-allowed)"), "{text}");
-        assert!(!told(&status, 10).contains("\u{1b}[2J") && !text.contains('\r'), "{text:?}");
+        assert!(!render(&status, 10).contains("\u{1b}[2J") && !text.contains('\r'), "{text:?}");
     }
 }

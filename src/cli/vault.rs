@@ -15,12 +15,12 @@ use secrecy::ExposeSecret;
 use serde_json::json;
 
 use crate::cli::out;
-use crate::config::{self, Loaded};
-use crate::secret::Fields;
+use crate::config::{self, Config};
+use crate::secret::SecretFields;
 use crate::vault::SourceSettings;
 use crate::vault::embedded::{Embedded, Entries};
 
-pub(in crate::cli) use value::yes;
+pub(in crate::cli) use value::confirm;
 
 const VAULT_FILE: &str = "/var/lib/sms-sidecar/vault.age";
 const KEY_FILE: &str = "/etc/sms-sidecar/vault.key";
@@ -29,14 +29,14 @@ const KEY_FILE: &str = "/etc/sms-sidecar/vault.key";
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    place: Place,
+    location: VaultLocation,
     #[command(subcommand)]
-    action: Action,
+    action: VaultAction,
 }
 
 /// Which vault.
 #[derive(Debug, clap::Args)]
-struct Place {
+struct VaultLocation {
     /// The encrypted file.
     #[arg(long, global = true, value_name = "FILE", default_value = VAULT_FILE)]
     vault_file: PathBuf,
@@ -52,7 +52,7 @@ struct Place {
 }
 
 #[derive(Debug, clap::Subcommand)]
-enum Action {
+enum VaultAction {
     /// Make an empty vault and, unless it is there, its key.
     Init,
     /// Set fields of one entry, all in one write; each value is prompted for without echo.
@@ -90,25 +90,25 @@ enum Action {
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = args.place.loaded()?;
-    let vault = args.place.vault(loaded.as_ref())?;
+    let loaded = args.location.load_config()?;
+    let vault = args.location.open(loaded.as_ref())?;
     match &args.action {
-        Action::Init => init(&vault),
-        Action::Set(args) => set::run(&vault, args, loaded.as_ref()),
-        Action::Get { path, field, show, json } => get(&vault, path, field.as_deref(), Shown { values: *show, json: *json }),
-        Action::List { json } => list(&vault, *json),
-        Action::Rm { path, field } => remove(&vault, path, field.as_deref()),
-        Action::RotateKey => {
+        VaultAction::Init => init(&vault),
+        VaultAction::Set(args) => set::run(&vault, args, loaded.as_ref()),
+        VaultAction::Get { path, field, show, json } => get(&vault, path, field.as_deref(), GetOptions { values: *show, json: *json }),
+        VaultAction::List { json } => list(&vault, *json),
+        VaultAction::Rm { path, field } => remove(&vault, path, field.as_deref()),
+        VaultAction::RotateKey => {
             vault.rotate_key()?;
             out::line(format_args!("{} is encrypted to a new key; the old one opens backups only", vault.file().display()));
             Ok(ExitCode::SUCCESS)
         }
-        Action::ImportEnv(args) => import::run(&vault, args, &import::known(loaded.as_ref()), loaded.as_ref()),
+        VaultAction::ImportEnv(args) => import::run(&vault, args, &import::known_fields(loaded.as_ref()), loaded.as_ref()),
     }
 }
 
-impl Place {
-    fn loaded(&self) -> anyhow::Result<Option<Loaded>> {
+impl VaultLocation {
+    fn load_config(&self) -> anyhow::Result<Option<Config>> {
         let Some(file) = &self.config else { return Ok(None) };
         match config::load(file) {
             Ok(loaded) => Ok(Some(loaded)),
@@ -118,16 +118,16 @@ impl Place {
         }
     }
 
-    fn vault(&self, loaded: Option<&Loaded>) -> anyhow::Result<Embedded> {
+    fn open(&self, loaded: Option<&Config>) -> anyhow::Result<Embedded> {
         match (loaded, &self.config) {
-            (Some(loaded), Some(file)) => self.among(&loaded.vault.sources, file),
+            (Some(loaded), Some(file)) => self.select_embedded(&loaded.vault.sources, file),
             (_, _) => Ok(Embedded::new(self.vault_file.clone(), self.key_file.clone())),
         }
     }
 
-    fn among(&self, sources: &BTreeMap<String, SourceSettings>, config: &Path) -> anyhow::Result<Embedded> {
+    fn select_embedded(&self, sources: &BTreeMap<String, SourceSettings>, config: &Path) -> anyhow::Result<Embedded> {
         let mut found: Vec<(&str, Embedded)> =
-            sources.iter().filter_map(|(name, source)| Some((name.as_str(), embedded(source)?))).collect();
+            sources.iter().filter_map(|(name, source)| Some((name.as_str(), open_embedded(source)?))).collect();
         if let Some(wanted) = &self.name {
             found.retain(|(name, _)| name == wanted);
         }
@@ -141,7 +141,7 @@ impl Place {
     }
 }
 
-fn embedded(source: &SourceSettings) -> Option<Embedded> {
+fn open_embedded(source: &SourceSettings) -> Option<Embedded> {
     match source {
         SourceSettings::Embedded { file, key_file } => Some(Embedded::new(file.clone(), key_file.clone())),
         SourceSettings::Env { .. } | SourceSettings::Directory { .. } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => None,
@@ -157,50 +157,50 @@ fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
 }
 
 #[derive(Clone, Copy)]
-struct Shown {
+struct GetOptions {
     values: bool,
     json: bool,
 }
 
-fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: Shown) -> anyhow::Result<ExitCode> {
+fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: GetOptions) -> anyhow::Result<ExitCode> {
     let mut entries = vault.entries()?;
-    let Some(mut fields) = entries.remove(path) else { return Ok(absent(vault, path, None)) };
+    let Some(mut fields) = entries.remove(path) else { return Ok(report_absent(vault, path, None)) };
     if let Some(field) = field {
         fields.retain(|name, _| name == field);
         if fields.is_empty() {
-            return Ok(absent(vault, path, Some(field)));
+            return Ok(report_absent(vault, path, Some(field)));
         }
     }
     match (shown.json, field) {
-        (true, _) => out::line(json!({ "path": path, "fields": as_json(&fields, shown.values) })),
+        (true, _) => out::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) })),
         (false, Some(field)) if shown.values => {
             let value = fields.get(field).context("it was there a moment ago")?;
             out::line(value.expose_secret());
         }
-        (false, _) => out::line(as_text(&fields, shown.values)),
+        (false, _) => out::line(render_fields(&fields, shown.values)),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn as_json(fields: &Fields, values: bool) -> serde_json::Value {
-    if values { fields.iter().map(|(name, value)| (name.clone(), json!(value.expose_secret()))).collect() } else { json!(names(fields)) }
+fn fields_json(fields: &SecretFields, values: bool) -> serde_json::Value {
+    if values { fields.iter().map(|(name, value)| (name.clone(), json!(value.expose_secret()))).collect() } else { json!(field_names(fields)) }
 }
 
-fn as_text(fields: &Fields, values: bool) -> String {
+fn render_fields(fields: &SecretFields, values: bool) -> String {
     let line = |(name, value): (&String, &crate::secret::SecretString)| {
         if values { format!("{name} = {}", value.expose_secret()) } else { format!("{name}  (--show prints it)") }
     };
     fields.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-fn names(fields: &Fields) -> Vec<&str> {
+fn field_names(fields: &SecretFields) -> Vec<&str> {
     fields.keys().map(String::as_str).collect()
 }
 
 fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
     let entries = vault.entries()?;
     if as_json {
-        let all: Vec<_> = entries.iter().map(|(path, fields)| json!({ "path": path, "fields": names(fields) })).collect();
+        let all: Vec<_> = entries.iter().map(|(path, fields)| json!({ "path": path, "fields": field_names(fields) })).collect();
         out::line(json!(all));
         return Ok(ExitCode::SUCCESS);
     }
@@ -208,7 +208,7 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
         out::note("the vault is empty; `sms-sidecar vault set PATH FIELD…` adds to it");
     }
     for (path, fields) in &entries {
-        out::line(format_args!("{path}: {}", names(fields).join(", ")));
+        out::line(format_args!("{path}: {}", field_names(fields).join(", ")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -216,14 +216,14 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
 fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<ExitCode> {
     let there = |entries: &Entries| entries.get(path).is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)));
     if !there(&vault.entries()?) {
-        return Ok(absent(vault, path, field));
+        return Ok(report_absent(vault, path, field));
     }
-    vault.update(|entries| take_out(entries, path, field))?;
+    vault.update(|entries| remove_from(entries, path, field))?;
     out::line(format_args!("{path}{}: removed", field.map(|field| format!(" {field}")).unwrap_or_default()));
     Ok(ExitCode::SUCCESS)
 }
 
-fn take_out(entries: &mut Entries, path: &str, field: Option<&str>) {
+fn remove_from(entries: &mut Entries, path: &str, field: Option<&str>) {
     let emptied = match (entries.get_mut(path), field) {
         (Some(fields), Some(field)) => {
             fields.remove(field);
@@ -236,7 +236,7 @@ fn take_out(entries: &mut Entries, path: &str, field: Option<&str>) {
     }
 }
 
-fn absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode {
+fn report_absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode {
     let what = field.map_or_else(|| format!("entry `{path}`"), |field| format!("field `{field}` in `{path}`"));
     out::error(format_args!("there is no {what} in {}; `sms-sidecar vault list` shows what is there", vault.file().display()));
     ExitCode::from(1)

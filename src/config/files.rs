@@ -9,56 +9,56 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{Key, Loaded, check_text};
+use crate::config::{ConfigKey, Config, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
-use crate::problem::{Problem, Report, Severity, Text, read};
+use crate::problem::{Problem, ProblemReport, Severity, SourceText, parse_toml};
 use crate::proxy::Settings;
 use crate::vault::{Auth, OpenBaoSettings, SourceSettings};
 
 /// Reads the file and the descriptions it names. What is wrong with other files is `inspect`'s, and whoever uses them.
-pub fn load(path: &Path) -> Result<Loaded, Report> {
+pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
         let help = "say where it is with `--config FILE`; it must be UTF-8 and readable by this user";
-        Report { problems: vec![Problem::error(&name, None, format!("the config cannot be read: {error}")).help(help)], texts: Vec::new() }
+        ProblemReport { problems: vec![Problem::error(&name, None, format!("the config cannot be read: {error}")).with_help(help)], texts: Vec::new() }
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
-    let sources = sources(&name, &text, folder, &mut problems);
+    let sources = description_sources(&name, &text, folder, &mut problems);
     let digest = digest(&text, &sources);
     let (catalog, described) = Catalog::load(&sources);
     let (loaded, judged) = check_text(&name, &text, &catalog);
-    let failed = failed(&sources, &described);
+    let failed = failed_dialects(&sources, &described);
     problems.extend(described);
-    problems.extend(judged.into_iter().filter(|problem| !follows(problem, &text, &failed)));
-    problems.extend(overrides(&sources));
+    problems.extend(judged.into_iter().filter(|problem| !is_consequence(problem, &text, &failed)));
+    problems.extend(override_warnings(&sources));
     problems.sort_by_key(|problem| problem.severity);
-    let mut texts: Vec<Text> = sources.into_iter().map(|source| Text { file: source.name, text: source.text, description: true }).collect();
+    let mut texts: Vec<SourceText> = sources.into_iter().map(|source| SourceText { file: source.name, text: source.text, is_dialect: true }).collect();
     texts.retain(|text| problems.iter().any(|problem| problem.file == text.file));
-    texts.push(Text { file: name, text, description: false });
+    texts.push(SourceText { file: name, text, is_dialect: false });
     let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
-    let read = Print { path: path.to_owned(), digest };
-    let report = Report { problems, texts };
+    let read = ConfigFingerprint { path: path.to_owned(), digest };
+    let report = ProblemReport { problems, texts };
     match loaded {
-        Some(loaded) if sound => Ok(Loaded { warnings: report, read, ..loaded }),
+        Some(loaded) if sound => Ok(Config { warnings: report, fingerprint: read, ..loaded }),
         _ => Err(report),
     }
 }
 
 /// What was read of the disk, so that it can be told whether the same still stands there.
 #[derive(Clone, Debug, Default)]
-pub struct Print {
+pub struct ConfigFingerprint {
     path: PathBuf,
     digest: u64,
 }
 
-impl Print {
+impl ConfigFingerprint {
     /// When the config or a description in its folder was changed; none: the same stands there, or it cannot be
     /// read now, as for the moment in which an editor puts a new file into its place.
-    pub fn changed(&self) -> Option<SystemTime> {
+    pub fn changed_at(&self) -> Option<SystemTime> {
         let text = fs::read_to_string(&self.path).ok()?;
-        let sources = sources(&self.path.display().to_string(), &text, self.path.parent().unwrap_or(Path::new("")), &mut Vec::new());
+        let sources = description_sources(&self.path.display().to_string(), &text, self.path.parent().unwrap_or(Path::new("")), &mut Vec::new());
         if digest(&text, &sources) == self.digest {
             return None;
         }
@@ -76,7 +76,7 @@ fn digest(text: &str, sources: &[SourceFile]) -> u64 {
 }
 
 /// The control socket that the file names, whatever else is wrong with it; none: it names none, or is no TOML.
-pub fn control(path: &Path) -> Option<PathBuf> {
+pub fn control_socket(path: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(path).ok()?;
     let root = text.parse::<toml::Table>().ok()?;
     let socket = root.get("listen")?.get("control")?.as_str().filter(|socket| !socket.is_empty())?;
@@ -86,17 +86,17 @@ pub fn control(path: &Path) -> Option<PathBuf> {
 /// The one key that is needed before the rest of the file can be judged.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Folder {
+struct DescriptionFolder {
     dialects: Option<Spanned<String>>,
 }
 
 /// Built-in descriptions, then those of the folder by name.
-fn sources(name: &str, text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Vec<SourceFile> {
+fn description_sources(name: &str, text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
-    let (found, _) = read::<Folder>(name, text);
+    let (found, _) = parse_toml::<DescriptionFolder>(name, text);
     let Some(word) = found.and_then(|found| found.dialects) else { return sources };
-    let mut complain = |what: String| problems.push(Problem::error(name, word.span(), what).help("`dialects` is a folder of TOML files"));
-    let files = match listed(&folder.join(word.get_ref())) {
+    let mut complain = |what: String| problems.push(Problem::error(name, word.span(), what).with_help("`dialects` is a folder of TOML files"));
+    let files = match toml_files(&folder.join(word.get_ref())) {
         Ok(files) => files,
         Err(error) => {
             complain(format!("the folder of descriptions cannot be read: {error}"));
@@ -112,7 +112,7 @@ fn sources(name: &str, text: &str, folder: &Path, problems: &mut Vec<Problem>) -
     sources
 }
 
-fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
     files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
     files.sort();
@@ -120,30 +120,30 @@ fn listed(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 }
 
 /// The names of the folder's descriptions that were left out for their mistakes.
-fn failed(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
+fn failed_dialects(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
     let wrong = |source: &&SourceFile| described.iter().any(|problem| problem.severity == Severity::Error && problem.file == source.name);
-    let named = |source: &SourceFile| Some(read::<Identity>(&source.name, &source.text).0?.dialect?.into_inner());
+    let named = |source: &SourceFile| Some(parse_toml::<DescriptionHeader>(&source.name, &source.text).0?.dialect?.into_inner());
     sources.iter().filter(|source| !source.built_in).filter(wrong).filter_map(named).collect()
 }
 
 /// Whether this only says that such a description, whose own mistakes are told, is not there.
-fn follows(problem: &Problem, text: &str, failed: &[String]) -> bool {
+fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
     let word = problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
-    let unknown = problem.what.starts_with("there is no ") && problem.what.ends_with("dialect of this name");
+    let unknown = problem.message.starts_with("there is no ") && problem.message.ends_with("dialect of this name");
     unknown && failed.iter().any(|name| name == word)
 }
 
 /// The keys of a description that tell whose place it takes.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Identity {
+struct DescriptionHeader {
     dialect: Option<Spanned<String>>,
-    like: Option<String>,
+    extends: Option<String>,
 }
 
 /// A folder's description that stands in for one that is compiled in.
-fn overrides(sources: &[SourceFile]) -> Vec<Problem> {
-    let identity = |source: &SourceFile| read::<Identity>(&source.name, &source.text).0.unwrap_or_default();
+fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
+    let identity = |source: &SourceFile| parse_toml::<DescriptionHeader>(&source.name, &source.text).0.unwrap_or_default();
     let own: BTreeSet<String> =
         sources.iter().filter(|source| source.built_in).filter_map(|source| identity(source).dialect).map(Spanned::into_inner).collect();
     let one = |source: &SourceFile| {
@@ -153,58 +153,58 @@ fn overrides(sources: &[SourceFile]) -> Vec<Problem> {
         let keys: Vec<String> = changed
             .keys()
             .map(|key| key.get_ref().to_string())
-            .filter(|key| !matches!(key.as_str(), "dialect" | "like" | "sources" | "evidence" | "facts"))
+            .filter(|key| !matches!(key.as_str(), "dialect" | "extends" | "sources" | "evidence" | "facts"))
             .collect();
-        let help = if found.like.is_some() {
+        let help = if found.extends.is_some() {
             format!("overridden here: {}", keys.join(", "))
         } else {
-            "codes that later versions learn are not taken over; `like` plus the differences would let them in".to_owned()
+            "codes that later versions learn are not taken over; `extends` plus the differences would let them in".to_owned()
         };
-        Some(Problem::warning(&source.name, dialect.span(), "this description stands in for the one that is compiled in").help(help))
+        Some(Problem::warning(&source.name, dialect.span(), "this description stands in for the one that is compiled in").with_help(help))
     };
     sources.iter().filter(|source| !source.built_in).filter_map(one).collect()
 }
 
 /// Looks at the other files that the config names: the CA, certificates, vaults.
-pub fn inspect(loaded: &Loaded) -> Vec<Problem> {
+pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(settings) = &loaded.ca {
         match ca::examine(settings) {
-            Ok(ca) => problems.extend(uncovered(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
+            Ok(ca) => problems.extend(uncovered_hosts(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
                 let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
-                loaded.warning(&Key::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).help(help)
+                loaded.warning(&ConfigKey::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).with_help(help)
             })),
-            Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => problems.push(unmade(loaded)),
-            Err(error) => problems.push(loaded.error(&Key::Ca, error.to_string())),
+            Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => problems.push(missing_ca(loaded)),
+            Err(error) => problems.push(loaded.error(&ConfigKey::Ca, error.to_string())),
         }
     }
     for provider in &loaded.proxy.providers {
         let file = provider.upstream.ca_file.as_deref();
         if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-            problems.push(loaded.error(&Key::CaFile(provider.id.as_str().to_owned()), format!("this file cannot be read: {error}")));
+            problems.push(loaded.error(&ConfigKey::CaFile(provider.id.as_str().to_owned()), format!("this file cannot be read: {error}")));
         }
     }
     let file = loaded.traces.as_ref().and_then(|traces| traces.ca_file.as_deref());
     if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-        problems.push(loaded.error(&Key::TracesCaFile, format!("this file cannot be read: {error}")));
+        problems.push(loaded.error(&ConfigKey::TracesCaFile, format!("this file cannot be read: {error}")));
     }
     for (name, source) in &loaded.vault.sources {
-        problems.extend(missing(source).into_iter().map(|file| {
+        problems.extend(missing_files(source).into_iter().map(|file| {
             let what = format!("{} is not there: what this vault holds is unavailable until it is", file.display());
-            loaded.warning(&Key::Vault(name.clone()), what).help(makes(source, loaded.file()))
+            loaded.warning(&ConfigKey::Vault(name.clone()), what).with_help(creation_help(source, loaded.file()))
         }));
     }
     problems
 }
 
 /// As with a vault: the file is sound, and what it names comes next. Serving without it is refused all the same.
-fn unmade(loaded: &Loaded) -> Problem {
+fn missing_ca(loaded: &Config) -> Problem {
     let help = format!("`sms-sidecar ca init --config {}` makes it; without it nothing is served", loaded.file());
-    loaded.warning(&Key::Ca, "the CA is not there yet").help(help)
+    loaded.warning(&ConfigKey::Ca, "the CA is not there yet").with_help(help)
 }
 
 /// Who makes what a vault needs and is not there.
-fn makes(source: &SourceSettings, config: &str) -> String {
+fn creation_help(source: &SourceSettings, config: &str) -> String {
     match source {
         SourceSettings::Embedded { file, key_file } if file.exists() && !key_file.exists() => format!(
             "restore the key from its backup; without it what the vault holds is lost: move {} away, then `sms-sidecar vault init --config {config}`",
@@ -222,19 +222,19 @@ fn makes(source: &SourceSettings, config: &str) -> String {
     }
 }
 
-fn missing(source: &SourceSettings) -> Vec<&Path> {
+fn missing_files(source: &SourceSettings) -> Vec<&Path> {
     let files: Vec<&Path> = match source {
         SourceSettings::Embedded { file, key_file } => vec![file, key_file],
         SourceSettings::Env { file } => file.iter().map(PathBuf::as_path).collect(),
         SourceSettings::Directory { path } => vec![path],
-        SourceSettings::OpenBao(settings) => named(settings),
+        SourceSettings::OpenBao(settings) => login_files(settings),
         SourceSettings::Exec { command, .. } => command.iter().take(1).map(Path::new).collect(),
     };
     files.into_iter().filter(|file| !file.exists()).collect()
 }
 
 /// The files that a login to a vault server needs.
-fn named(settings: &OpenBaoSettings) -> Vec<&Path> {
+fn login_files(settings: &OpenBaoSettings) -> Vec<&Path> {
     let login: Vec<&Path> = match &settings.auth {
         Auth::TokenFile(file) | Auth::Jwt { jwt_file: file, .. } => vec![file],
         Auth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file, secret_id_file],
@@ -244,16 +244,16 @@ fn named(settings: &OpenBaoSettings) -> Vec<&Path> {
 
 /// The literal host names TLS is ended for: those of the configured dialects and of the base URLs. IP hosts are
 /// recognised in clear only.
-pub fn hosts(settings: &Settings) -> Vec<String> {
+pub fn intercepted_hosts(settings: &Settings) -> Vec<String> {
     let mut hosts = BTreeSet::new();
     for provider in &settings.providers {
-        hosts.extend(provider.dialect.host_patterns());
+        hosts.extend(provider.dialect.literal_hosts());
         hosts.extend(provider.base_url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_ascii_lowercase)));
     }
     hosts.into_iter().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err()).collect()
 }
 
 /// Those of them that a CA leaves out.
-pub fn uncovered(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
-    hosts(settings).into_iter().filter(|host| !covers(host)).collect()
+pub fn uncovered_hosts(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
+    intercepted_hosts(settings).into_iter().filter(|host| !covers(host)).collect()
 }

@@ -7,218 +7,218 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// A string and where it stands.
-pub(super) type Word = Spanned<String>;
+pub(super) type ConfigString = Spanned<String>;
 /// `[kind.NAME]` tables. Their order in the file is that of the keys' spans.
-pub(super) type Named<T> = BTreeMap<Word, T>;
+pub(super) type NamedTables<T> = BTreeMap<ConfigString, T>;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct File {
-    pub(super) mode: Option<Word>,
-    pub(super) dialects: Option<Word>,
+pub(super) struct RawConfig {
+    pub(super) mode: Option<ConfigString>,
+    pub(super) dialects: Option<ConfigString>,
     pub(super) pass_401: bool,
-    pub(super) listen: Listen,
-    pub(super) intercept: Option<Spanned<Intercept>>,
-    pub(super) limits: Limits,
-    pub(super) log: Log,
-    pub(super) traces: Option<Spanned<Traces>>,
-    pub(super) vaults: Named<Vault>,
-    pub(super) providers: Named<Provider>,
-    pub(super) callers: Named<Caller>,
-    pub(super) templates: Named<Template>,
-    pub(super) routes: Vec<Spanned<Route>>,
+    pub(super) listen: RawListen,
+    pub(super) intercept: Option<Spanned<RawIntercept>>,
+    pub(super) limits: RawLimits,
+    pub(super) log: RawLog,
+    pub(super) traces: Option<Spanned<RawTraces>>,
+    pub(super) vaults: NamedTables<RawVault>,
+    pub(super) providers: NamedTables<RawProvider>,
+    pub(super) callers: NamedTables<RawCaller>,
+    pub(super) templates: NamedTables<RawTemplate>,
+    pub(super) routes: Vec<Spanned<RawRoute>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Listen {
-    pub(super) proxy: Option<Word>,
-    pub(super) unix: Option<Word>,
-    pub(super) transparent: Option<Word>,
-    pub(super) admin: Option<Word>,
-    pub(super) metrics: Option<Word>,
-    pub(super) control: Option<Word>,
+pub(super) struct RawListen {
+    pub(super) proxy: Option<ConfigString>,
+    pub(super) unix: Option<ConfigString>,
+    pub(super) transparent: Option<ConfigString>,
+    pub(super) admin: Option<ConfigString>,
+    pub(super) metrics: Option<ConfigString>,
+    pub(super) control: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Intercept {
-    pub(super) ca: Option<Spanned<Ca>>,
-    pub(super) other_hosts: Option<Word>,
+pub(super) struct RawIntercept {
+    pub(super) ca: Option<Spanned<RawCa>>,
+    pub(super) other_hosts: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Ca {
-    pub(super) cert_file: Option<Word>,
-    pub(super) key_file: Option<Word>,
+pub(super) struct RawCa {
+    pub(super) cert_file: Option<ConfigString>,
+    pub(super) key_file: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Limits {
-    pub(super) body: Option<Word>,
-    pub(super) headers: Option<Word>,
-    pub(super) client: Option<Word>,
+pub(super) struct RawLimits {
+    pub(super) body: Option<ConfigString>,
+    pub(super) headers: Option<ConfigString>,
+    pub(super) client: Option<ConfigString>,
     pub(super) connections: Option<Spanned<u32>>,
-    pub(super) idle: Option<Word>,
-    pub(super) drain: Option<Word>,
+    pub(super) idle: Option<ConfigString>,
+    pub(super) drain: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Log {
-    pub(super) format: Option<Word>,
-    pub(super) level: Option<Word>,
+pub(super) struct RawLog {
+    pub(super) format: Option<ConfigString>,
+    pub(super) level: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Traces {
-    pub(super) endpoint: Option<Word>,
+pub(super) struct RawTraces {
+    pub(super) endpoint: Option<ConfigString>,
     pub(super) sample: Option<Spanned<f64>>,
-    pub(super) service_name: Option<Word>,
-    pub(super) ca_file: Option<Word>,
+    pub(super) service_name: Option<ConfigString>,
+    pub(super) ca_file: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Vault {
-    pub(super) embedded: Option<Spanned<Embedded>>,
-    pub(super) env: Option<Spanned<Env>>,
-    pub(super) directory: Option<Spanned<Directory>>,
-    pub(super) openbao: Option<Spanned<OpenBao>>,
-    pub(super) exec: Option<Spanned<Exec>>,
+pub(super) struct RawVault {
+    pub(super) embedded: Option<Spanned<RawEmbedded>>,
+    pub(super) env: Option<Spanned<RawEnv>>,
+    pub(super) directory: Option<Spanned<RawDirectory>>,
+    pub(super) openbao: Option<Spanned<RawOpenBao>>,
+    pub(super) exec: Option<Spanned<RawExec>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Embedded {
-    pub(super) file: Option<Word>,
-    pub(super) key_file: Option<Word>,
+pub(super) struct RawEmbedded {
+    pub(super) file: Option<ConfigString>,
+    pub(super) key_file: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Env {
-    pub(super) file: Option<Word>,
+pub(super) struct RawEnv {
+    pub(super) file: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Directory {
-    pub(super) path: Option<Word>,
+pub(super) struct RawDirectory {
+    pub(super) path: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct OpenBao {
-    pub(super) address: Option<Word>,
-    pub(super) mount: Option<Word>,
+pub(super) struct RawOpenBao {
+    pub(super) address: Option<ConfigString>,
+    pub(super) mount: Option<ConfigString>,
     pub(super) kv: Option<Spanned<u32>>,
-    pub(super) namespace: Option<Word>,
-    pub(super) ca_file: Option<Word>,
+    pub(super) namespace: Option<ConfigString>,
+    pub(super) ca_file: Option<ConfigString>,
     pub(super) insecure_http: bool,
-    pub(super) timeout: Option<Word>,
-    pub(super) poll: Option<Word>,
-    pub(super) token_file: Option<Word>,
-    pub(super) approle: Option<Spanned<AppRole>>,
-    pub(super) kubernetes: Option<Spanned<Jwt>>,
-    pub(super) jwt: Option<Spanned<Jwt>>,
+    pub(super) timeout: Option<ConfigString>,
+    pub(super) poll: Option<ConfigString>,
+    pub(super) token_file: Option<ConfigString>,
+    pub(super) approle: Option<Spanned<RawAppRole>>,
+    pub(super) kubernetes: Option<Spanned<RawJwt>>,
+    pub(super) jwt: Option<Spanned<RawJwt>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct AppRole {
-    pub(super) role_id_file: Option<Word>,
-    pub(super) secret_id_file: Option<Word>,
+pub(super) struct RawAppRole {
+    pub(super) role_id_file: Option<ConfigString>,
+    pub(super) secret_id_file: Option<ConfigString>,
     pub(super) wrapped: bool,
-    pub(super) mount: Option<Word>,
+    pub(super) mount: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 #[expect(clippy::struct_field_names, reason = "the keys as they stand in the file")]
-pub(super) struct Jwt {
-    pub(super) role: Option<Word>,
-    pub(super) jwt_file: Option<Word>,
-    pub(super) mount: Option<Word>,
+pub(super) struct RawJwt {
+    pub(super) role: Option<ConfigString>,
+    pub(super) jwt_file: Option<ConfigString>,
+    pub(super) mount: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Exec {
-    pub(super) command: Vec<Word>,
-    pub(super) timeout: Option<Word>,
+pub(super) struct RawExec {
+    pub(super) command: Vec<ConfigString>,
+    pub(super) timeout: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Provider {
-    pub(super) dialect: Option<Word>,
-    pub(super) credential: Option<Spanned<Entry>>,
-    pub(super) sender: Option<Word>,
-    pub(super) timeout: Option<Word>,
-    pub(super) recheck: Option<Word>,
-    pub(super) templates: Option<Word>,
-    pub(super) operations: Vec<Word>,
+pub(super) struct RawProvider {
+    pub(super) dialect: Option<ConfigString>,
+    pub(super) credential: Option<Spanned<RawCredentialRef>>,
+    pub(super) sender: Option<ConfigString>,
+    pub(super) timeout: Option<ConfigString>,
+    pub(super) recheck: Option<ConfigString>,
+    pub(super) templates: Option<ConfigString>,
+    pub(super) operations: Vec<ConfigString>,
     pub(super) experimental: bool,
-    pub(super) base_url: Option<Word>,
-    pub(super) ca_file: Option<Word>,
+    pub(super) base_url: Option<ConfigString>,
+    pub(super) ca_file: Option<ConfigString>,
     pub(super) insecure_http: bool,
-    pub(super) outbound: Outbound,
-    pub(super) param: Named<Word>,
+    pub(super) outbound: RawOutbound,
+    pub(super) param: NamedTables<ConfigString>,
 }
 
 /// A reference into a vault; never a value.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Entry {
-    pub(super) vault: Option<Word>,
-    pub(super) path: Option<Word>,
-    pub(super) fields: Named<Word>,
+pub(super) struct RawCredentialRef {
+    pub(super) vault: Option<ConfigString>,
+    pub(super) path: Option<ConfigString>,
+    pub(super) fields: NamedTables<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Outbound {
-    pub(super) proxy: Option<Word>,
-    pub(super) source_address: Option<Word>,
+pub(super) struct RawOutbound {
+    pub(super) proxy: Option<ConfigString>,
+    pub(super) source_address: Option<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Caller {
+pub(super) struct RawCaller {
     pub(super) uid: Option<Spanned<u32>>,
-    pub(super) token: Option<Spanned<Entry>>,
+    pub(super) token: Option<Spanned<RawCredentialRef>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Template {
-    pub(super) text: Option<Word>,
-    pub(super) texts: Named<Word>,
-    pub(super) ids: Named<Word>,
+pub(super) struct RawTemplate {
+    pub(super) text: Option<ConfigString>,
+    pub(super) texts: NamedTables<ConfigString>,
+    pub(super) ids: NamedTables<ConfigString>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct Route {
-    pub(super) name: Option<Word>,
-    pub(super) recipients: Vec<Word>,
-    pub(super) callers: Vec<Word>,
-    pub(super) dialects: Vec<Word>,
-    pub(super) providers: Option<Vec<Word>>,
-    pub(super) deadline: Option<Word>,
+pub(super) struct RawRoute {
+    pub(super) name: Option<ConfigString>,
+    pub(super) recipients: Vec<ConfigString>,
+    pub(super) callers: Vec<ConfigString>,
+    pub(super) dialects: Vec<ConfigString>,
+    pub(super) providers: Option<Vec<ConfigString>>,
+    pub(super) deadline: Option<ConfigString>,
     pub(super) attempts: Option<Spanned<u32>>,
-    pub(super) on_unknown: Option<Word>,
-    pub(super) repeat_window: Option<Word>,
-    pub(super) prefer: Option<Word>,
-    pub(super) mode: Option<Word>,
+    pub(super) on_unknown: Option<ConfigString>,
+    pub(super) duplicate_window: Option<ConfigString>,
+    pub(super) prefer: Option<ConfigString>,
+    pub(super) mode: Option<ConfigString>,
 }
 
 /// The entries of a `[kind.NAME]` table as they stand in the file.
-pub(super) fn in_order<T>(named: &Named<T>) -> Vec<(&Word, &T)> {
+pub(super) fn in_file_order<T>(named: &NamedTables<T>) -> Vec<(&ConfigString, &T)> {
     let mut entries: Vec<_> = named.iter().collect();
     entries.sort_by_key(|(name, _)| name.span().start);
     entries

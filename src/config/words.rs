@@ -7,12 +7,12 @@ use std::time::Duration;
 use http::Uri;
 
 /// What is wrong with a word, and what would be right.
-pub(super) type Wrong = (&'static str, &'static str);
+pub(super) type InvalidValue = (&'static str, &'static str);
 
 /// `500ms` `3s` `1m` `2h` `30d`.
-pub(super) fn duration(word: &str) -> Result<Duration, Wrong> {
-    const HELP: Wrong = ("this is no length of time", "write a whole number with its unit: \"500ms\", \"3s\", \"1m\", \"2h\"");
-    let (number, unit) = split(word).ok_or(HELP)?;
+pub(super) fn duration(word: &str) -> Result<Duration, InvalidValue> {
+    const HELP: InvalidValue = ("this is no length of time", "write a whole number with its unit: \"500ms\", \"3s\", \"1m\", \"2h\"");
+    let (number, unit) = split_unit(word).ok_or(HELP)?;
     let milliseconds = match unit {
         "ms" => 1,
         "s" => 1_000,
@@ -25,14 +25,14 @@ pub(super) fn duration(word: &str) -> Result<Duration, Wrong> {
 }
 
 /// As `duration`, but more than none.
-pub(super) fn some_time(word: &str) -> Result<Duration, Wrong> {
+pub(super) fn positive_duration(word: &str) -> Result<Duration, InvalidValue> {
     duration(word).and_then(|time| if time.is_zero() { Err(("no time at all is too little", "write at least \"1ms\"")) } else { Ok(time) })
 }
 
 /// `64KiB` `1MiB`.
-pub(super) fn size(word: &str) -> Result<usize, Wrong> {
-    const HELP: Wrong = ("this is no size", "write a whole number with its unit: \"32KiB\", \"1MiB\"");
-    let (number, unit) = split(word).ok_or(HELP)?;
+pub(super) fn size(word: &str) -> Result<usize, InvalidValue> {
+    const HELP: InvalidValue = ("this is no size", "write a whole number with its unit: \"32KiB\", \"1MiB\"");
+    let (number, unit) = split_unit(word).ok_or(HELP)?;
     let bytes = match unit {
         "B" => 1,
         "KiB" => 1 << 10,
@@ -42,13 +42,13 @@ pub(super) fn size(word: &str) -> Result<usize, Wrong> {
     usize::try_from(number).ok().and_then(|number| number.checked_mul(bytes)).filter(|size| *size > 0).ok_or(HELP)
 }
 
-fn split(word: &str) -> Option<(u64, &str)> {
+fn split_unit(word: &str) -> Option<(u64, &str)> {
     let (number, unit) = word.split_at(word.find(|c: char| !c.is_ascii_digit())?);
     Some((number.parse().ok()?, unit))
 }
 
 /// `127.0.0.1:8125`, `[::1]:8125`; `off`: none.
-pub(super) fn address(word: &str) -> Result<Option<SocketAddr>, Wrong> {
+pub(super) fn listen_address(word: &str) -> Result<Option<SocketAddr>, InvalidValue> {
     if word == "off" {
         return Ok(None);
     }
@@ -57,7 +57,7 @@ pub(super) fn address(word: &str) -> Result<Option<SocketAddr>, Wrong> {
 }
 
 /// An IP address without a port.
-pub(super) fn ip(word: &str) -> Result<IpAddr, Wrong> {
+pub(super) fn source_address(word: &str) -> Result<IpAddr, InvalidValue> {
     let help = "write the local address to send from, as \"192.0.2.1\"";
     let address: IpAddr = word.parse().map_err(|_| ("this is no IP address", help))?;
     if address.is_unspecified() || address.is_multicast() {
@@ -67,8 +67,8 @@ pub(super) fn ip(word: &str) -> Result<IpAddr, Wrong> {
 }
 
 /// Where a service is: `http(s)://host[:port][/path]`, nothing secret in it.
-pub(super) fn base_url(word: &str) -> Result<Uri, Wrong> {
-    let uri = web(word)?;
+pub(super) fn base_url(word: &str) -> Result<Uri, InvalidValue> {
+    let uri = http_url(word)?;
     if word.contains(['?', '#']) {
         return Err(("a base URL ends with its path", "take the query away; what belongs to the account is written by the dialect"));
     }
@@ -76,8 +76,8 @@ pub(super) fn base_url(word: &str) -> Result<Uri, Wrong> {
 }
 
 /// A collector of traces: the base URL below which it takes them.
-pub(super) fn collector(word: &str) -> Result<Uri, Wrong> {
-    let uri = web(word)?;
+pub(super) fn collector_url(word: &str) -> Result<Uri, InvalidValue> {
+    let uri = http_url(word)?;
     if word.contains(['?', '#']) {
         return Err((
             "a collector's base URL ends with its path",
@@ -91,13 +91,13 @@ pub(super) fn collector(word: &str) -> Result<Uri, Wrong> {
 }
 
 /// An HTTP proxy on the way out.
-pub(super) fn proxy(word: &str) -> Result<Uri, Wrong> {
-    let uri = web(word)?;
+pub(super) fn proxy_url(word: &str) -> Result<Uri, InvalidValue> {
+    let uri = http_url(word)?;
     let bare = uri.scheme_str() == Some("http") && matches!(uri.path(), "" | "/") && uri.query().is_none();
     if bare { Ok(uri) } else { Err(("this is no HTTP proxy", "write \"http://host:port\"")) }
 }
 
-fn web(word: &str) -> Result<Uri, Wrong> {
+fn http_url(word: &str) -> Result<Uri, InvalidValue> {
     let wrong = ("this is no URL of a server", "write \"https://host/path\"");
     let uri: Uri = word.parse().map_err(|_| wrong)?;
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -108,14 +108,14 @@ fn web(word: &str) -> Result<Uri, Wrong> {
 }
 
 /// A service's name in traces: one line that a person reads.
-pub(super) fn service(word: &str) -> Result<String, Wrong> {
+pub(super) fn service_name(word: &str) -> Result<String, InvalidValue> {
     let fit = (1..=100).contains(&word.chars().count()) && word.trim() == word && !word.chars().any(char::is_control);
     let wrong = ("this is no name for a service", "write 1 to 100 characters on one line, as \"sms-sidecar\"");
     if fit { Ok(word.to_owned()) } else { Err(wrong) }
 }
 
 /// A name that is fit to be a metric label, a log field and a URL's first segment.
-pub(super) fn name(word: &str) -> Result<(), Wrong> {
+pub(super) fn identifier(word: &str) -> Result<(), InvalidValue> {
     let fit =
         (1..=40).contains(&word.len()) && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'));
     let wrong =
@@ -124,7 +124,7 @@ pub(super) fn name(word: &str) -> Result<(), Wrong> {
 }
 
 /// Where something is mounted in a vault server: `secret`, `teams/sms`.
-pub(super) fn mount(word: &str) -> Result<(), Wrong> {
+pub(super) fn mount_path(word: &str) -> Result<(), InvalidValue> {
     let fit =
         |part: &str| !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
     let wrong = (
@@ -135,14 +135,14 @@ pub(super) fn mount(word: &str) -> Result<(), Wrong> {
 }
 
 /// The beginning of a number in international form.
-pub(super) fn prefix(word: &str) -> Result<(), Wrong> {
+pub(super) fn phone_prefix(word: &str) -> Result<(), InvalidValue> {
     let digits = word.strip_prefix('+').unwrap_or(word);
     let fit = (1..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
     if fit { Ok(()) } else { Err(("this begins no phone number", "write the country code and what follows it: \"+998\", \"+99890\"")) }
 }
 
 /// `GET /path`: one more call that may pass.
-pub(super) fn operation(word: &str) -> Result<(), Wrong> {
+pub(super) fn operation(word: &str) -> Result<(), InvalidValue> {
     const METHODS: [&str; 6] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
     let fit = word.split_once(' ').is_some_and(|(method, path)| {
         METHODS.contains(&method) && path.starts_with('/') && !path.contains([' ', '?', '#']) && !path.contains("..")
@@ -155,7 +155,7 @@ pub(super) fn operation(word: &str) -> Result<(), Wrong> {
 }
 
 /// The holes of the text that the backend writes: it needs words of its own besides.
-pub(super) fn pattern(text: &str) -> Result<Vec<String>, Wrong> {
+pub(super) fn template_holes(text: &str) -> Result<Vec<String>, InvalidValue> {
     let found: Vec<String> = holes(text)?.into_iter().map(str::to_owned).collect();
     let bare: usize = found.iter().map(|hole| hole.len() + 2).sum();
     if bare == text.len() {
@@ -166,8 +166,8 @@ pub(super) fn pattern(text: &str) -> Result<Vec<String>, Wrong> {
 }
 
 /// The holes of a text, in their order.
-pub(super) fn holes(text: &str) -> Result<Vec<&str>, Wrong> {
-    const BROKEN: Wrong = ("a brace in this text does not belong to a hole", "a hole is `{name}`, its name of letters, digits and `_`");
+pub(super) fn holes(text: &str) -> Result<Vec<&str>, InvalidValue> {
+    const BROKEN: InvalidValue = ("a brace in this text does not belong to a hole", "a hole is `{name}`, its name of letters, digits and `_`");
     let mut found = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
@@ -197,7 +197,7 @@ mod tests {
         for wrong in ["", "5", "s", "-1s", "1.5s", "1 s", "1S", "99999999999999999999s", "9999999999999999999d", "é"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
-        assert!(some_time("0s").is_err() && size("0B").is_err() && size("1MB").is_err());
+        assert!(positive_duration("0s").is_err() && size("0B").is_err() && size("1MB").is_err());
     }
 
     #[test]
@@ -208,18 +208,18 @@ mod tests {
         {
             assert!(base_url(wrong).is_err(), "{wrong}");
         }
-        assert!(proxy("http://proxy:3128").is_ok() && proxy("https://proxy:3128").is_err() && proxy("http://proxy/x").is_err());
+        assert!(proxy_url("http://proxy:3128").is_ok() && proxy_url("https://proxy:3128").is_err() && proxy_url("http://proxy/x").is_err());
     }
 
     #[test]
     fn names_prefixes_operations() {
-        assert!(name("play-mobile_2").is_ok() && name("Play").is_err() && name("a/b").is_err() && name("").is_err());
+        assert!(identifier("play-mobile_2").is_ok() && identifier("Play").is_err() && identifier("a/b").is_err() && identifier("").is_err());
         assert!(
-            prefix("+998").is_ok()
-                && prefix("99890").is_ok()
-                && prefix("00998").is_err()
-                && prefix("+").is_err()
-                && prefix("+99 8").is_err()
+            phone_prefix("+998").is_ok()
+                && phone_prefix("99890").is_ok()
+                && phone_prefix("00998").is_err()
+                && phone_prefix("+").is_err()
+                && phone_prefix("+99 8").is_err()
         );
         for (word, fit) in [
             ("GET /x", true),
@@ -238,7 +238,7 @@ mod tests {
     fn holes_are_found_in_order() {
         assert_eq!(holes("kod {code} for {app_2}!"), Ok(vec!["code", "app_2"]));
         assert_eq!(holes("none"), Ok(vec![]));
-        assert!(pattern("{code}").is_err() && pattern("").is_err() && pattern("{code}.").is_ok());
+        assert!(template_holes("{code}").is_err() && template_holes("").is_err() && template_holes("{code}.").is_ok());
         for wrong in ["{", "}", "{}", "{a b}", "{{a}}", "{a}{b}", "a} {b}", "{a} }"] {
             assert!(holes(wrong).is_err(), "{wrong}");
         }

@@ -3,13 +3,13 @@
 
 use std::time::Duration;
 
-use crate::diagnosis::{Context, Entry, Evidence, History, Kept, Suspects, Witness, history, is_unsent, span};
+use crate::diagnosis::{DiagnosisContext, VaultEntryRef, FailedAttempt, CredentialHistory, VaultStorage, CauseCandidates, EvidenceSource, credential_history, is_unsent, format_duration};
 use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
-const CONFIG: &str = "/etc/sms-sidecar/config.toml";
+const DEFAULT_CONFIG_PATH: &str = "/etc/sms-sidecar/config.toml";
 /// What stands for a provider that is not known.
-const PROVIDER: &str = "PROVIDER";
+const PROVIDER_PLACEHOLDER: &str = "PROVIDER";
 
 const REMEDIES: &[(Cause, &str)] = &[
     (Cause::CredentialMissing, "put {fields} into {entry}{soon}"),
@@ -72,7 +72,7 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (Cause::VaultUnavailable, "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails"),
     (
-        Cause::RefusedByPolicy,
+        Cause::DeniedByPolicy,
         "{paused}if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}{reload}",
     ),
     (
@@ -93,34 +93,34 @@ const REMEDIES: &[(Cause, &str)] = &[
 const MISTYPED: &str =
     "compare {fields} in {named} with {console}: this version has never worked, so it is mistyped or not active yet; to change it, {put}";
 /// It worked, and nobody changed the vault.
-const CHANGED_THERE: &str =
+const CHANGED_AT_PROVIDER: &str =
     "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
 
 /// The vault's own value cannot be right, and was not sent.
-const MISSHAPEN: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
+const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
 
 /// A command as it can be pasted: with the config where that is not at the default path.
-pub fn command(words: &str, config: &str) -> String {
-    let at = if config.is_empty() || config == CONFIG { String::new() } else { format!(" --config {config}") };
+pub fn format_command(words: &str, config: &str) -> String {
+    let at = if config.is_empty() || config == DEFAULT_CONFIG_PATH { String::new() } else { format!(" --config {config}") };
     format!("`sms-sidecar {words}{at}`")
 }
 
 /// The sentence for this cause, filled.
-pub(super) fn remedy(suspects: &Suspects, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
+pub(super) fn render_remedy(suspects: &CauseCandidates, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
     let listed = REMEDIES.iter().find(|(cause, _)| *cause == suspects.cause).map_or("", |(_, words)| *words);
-    let words = match (suspects.cause, history(context)) {
-        (Cause::CredentialRejected, _) if is_unsent(evidence) => MISSHAPEN,
-        (Cause::CredentialRejected, History::OlderWorked(_)) => MISTYPED,
-        (Cause::CredentialRejected, History::Worked(_)) => CHANGED_THERE,
+    let words = match (suspects.cause, credential_history(context)) {
+        (Cause::CredentialRejected, _) if is_unsent(evidence) => MALFORMED,
+        (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
+        (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
         _ => listed,
     };
-    let filled = fill(words, |hole| about(hole, suspects.cause, evidence, context).unwrap_or_else(|| value(hole, evidence, context)));
+    let filled = fill_placeholders(words, |hole| contextual_value(hole, suspects.cause, evidence, context).unwrap_or_else(|| placeholder_value(hole, evidence, context)));
     let others: Vec<_> = suspects.alternatives.iter().map(|cause| cause.as_str()).collect();
     if others.is_empty() { filled } else { format!("{filled}; if that is in order, it is {}", others.join(" or ")) }
 }
 
 /// Fills `{holes}` once: what is put in is not looked at again.
-fn fill(words: &str, value: impl Fn(&str) -> String) -> String {
+fn fill_placeholders(words: &str, value: impl Fn(&str) -> String) -> String {
     let (mut filled, mut rest) = (String::new(), words);
     while let Some((before, (hole, after))) = rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?))) {
         filled.push_str(before);
@@ -132,44 +132,44 @@ fn fill(words: &str, value: impl Fn(&str) -> String) -> String {
 }
 
 /// Whether the address itself can be what is wrong.
-pub(super) fn is_about_the_address(cause: Cause) -> bool {
+pub(super) fn concerns_address(cause: Cause) -> bool {
     matches!(cause, Cause::EndpointWrong | Cause::Unreachable | Cause::Timeout | Cause::TlsUntrusted | Cause::ReplyUnreadable)
 }
 
 /// What depends on the cause, on what was learned, and on where things stand.
-fn about(hole: &str, cause: Cause, evidence: &Evidence<'_>, context: &Context<'_>) -> Option<String> {
+fn contextual_value(hole: &str, cause: Cause, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Option<String> {
     let service = if context.dialect.is_empty() { "the service" } else { context.dialect };
     let address =
-        evidence.learned.iter().find_map(|learned| if let Witness::Address(address) = learned.witness { Some(address) } else { None });
+        evidence.evidence.iter().find_map(|learned| if let EvidenceSource::ReportedAddress(address) = learned.source { Some(address) } else { None });
     Some(match hole {
-        "console" => match context.pages.and_then(|pages| pages.get(&cause)) {
+        "console" => match context.console_pages.and_then(|pages| pages.get(&cause)) {
             Some(page) => format!("the {service} console ({page})"),
             None if context.dialect.is_empty() => service.to_owned(),
             // Its description names no page: it may have none.
-            None if context.pages.is_some() => format!("the {service} service"),
+            None if context.console_pages.is_some() => format!("the {service} service"),
             None => format!("the {service} console"),
         },
         "address" => address
             .map_or_else(|| "this server's public address".to_owned(), |address| format!("{address}, the address they see us come from,")),
-        "now" if context.outbound => " (the way out that is set there now is not on it either)".to_owned(),
-        "today" => context.moved.map_or_else(|| format!("the address {service} gives for this account"), str::to_owned),
-        "move" => context.moved.map_or_else(String::new, |today| {
-            format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, place(context))
+        "now" if context.uses_outbound => " (the way out that is set there now is not on it either)".to_owned(),
+        "today" => context.replacement_url.map_or_else(|| format!("the address {service} gives for this account"), str::to_owned),
+        "move" => context.replacement_url.map_or_else(String::new, |today| {
+            format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, config_location(context))
         }),
-        "place" => place(context),
-        "back" | "reload" | "try" | "paused" => by_control(hole, context),
-        "soon" if is_read_again(context) => "; tried at once, no restart".to_owned(),
+        "place" => config_location(context),
+        "back" | "reload" | "try" | "paused" => control_command(hole, context),
+        "soon" if is_reloaded_automatically(context) => "; tried at once, no restart".to_owned(),
         "now" | "soon" => String::new(),
-        "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", limit(now))),
+        "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", format_timeout(now))),
         _ => return None,
     })
 }
 
 /// What a command of ours does, or what does it where the config opens no socket for commands.
-fn by_control(hole: &str, context: &Context<'_>) -> String {
-    let provider = if context.provider.is_empty() { PROVIDER } else { context.provider };
-    let command = |words: &str| command(words, context.config);
-    match (hole, context.uncontrolled) {
+fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
+    let provider = if context.provider.is_empty() { PROVIDER_PLACEHOLDER } else { context.provider };
+    let command = |words: &str| format_command(words, context.config_path);
+    match (hole, context.lacks_control_socket) {
         ("back", false) => format!(", then {}", command(&format!("resume {provider}"))),
         ("back", true) => "; it comes back by itself within its `recheck`".to_owned(),
         ("reload", false) => format!(", then {}", command("reload")),
@@ -182,67 +182,67 @@ fn by_control(hole: &str, context: &Context<'_>) -> String {
 }
 
 /// Whether a changed entry is seen by itself; a process's own environment is not, nor what only the backend has.
-fn is_read_again(context: &Context<'_>) -> bool {
-    context.entry.map_or(context.provider.is_empty(), |entry| *entry.kept != Kept::Env)
+fn is_reloaded_automatically(context: &DiagnosisContext<'_>) -> bool {
+    context.entry.map_or(context.provider.is_empty(), |entry| *entry.storage != VaultStorage::Env)
 }
 
 /// `/etc/sms-sidecar/config.toml:23`.
-fn place(context: &Context<'_>) -> String {
-    let file = if context.config.is_empty() { CONFIG } else { context.config };
-    if context.line == 0 { file.to_owned() } else { format!("{file}:{}", context.line) }
+fn config_location(context: &DiagnosisContext<'_>) -> String {
+    let file = if context.config_path.is_empty() { DEFAULT_CONFIG_PATH } else { context.config_path };
+    if context.config_line == 0 { file.to_owned() } else { format!("{file}:{}", context.config_line) }
 }
 
-fn value(hole: &str, evidence: &Evidence<'_>, context: &Context<'_>) -> String {
+fn placeholder_value(hole: &str, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
     let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
     let fields = context.entry.map_or(&[][..], |entry| entry.fields);
     match hole {
-        "provider" => known(context.provider, PROVIDER),
+        "provider" => known(context.provider, PROVIDER_PLACEHOLDER),
         "dialect" => known(context.dialect, "the service"),
         "base_url" => known(context.base_url, "the service's address"),
-        "config" => known(context.config, CONFIG),
+        "config" => known(context.config_path, DEFAULT_CONFIG_PATH),
         "sender" => context
             .sender
-            .map_or_else(|| "none is set, so what the backend writes goes".to_owned(), |now| format!("now it is {}", sender(now))),
+            .map_or_else(|| "none is set, so what the backend writes goes".to_owned(), |now| format!("now it is {}", mask_sender(now))),
         "code" => evidence.code.map_or_else(|| "the reply".to_owned(), |code| format!("code {code}")),
         "fields" if fields.is_empty() => "the credential".to_owned(),
         "fields" => fields.join(" and "),
         "them" if fields.len() > 1 => "them".to_owned(),
         "them" => "it".to_owned(),
-        "account" => context.entry.map_or_else(|| "the account".to_owned(), |entry| format!("the account behind {}", entry.name())),
-        "named" => context.entry.map_or_else(|| unnamed(context), |entry| entry.name()),
-        "put" => context.entry.map_or_else(|| format!("write to {}", unnamed(context)), |entry| entry.put(&known(context.config, CONFIG))),
+        "account" => context.entry.map_or_else(|| "the account".to_owned(), |entry| format!("the account behind {}", entry.display_name())),
+        "named" => context.entry.map_or_else(|| describe_unknown_entry(context), |entry| entry.display_name()),
+        "put" => context.entry.map_or_else(|| format!("write to {}", describe_unknown_entry(context)), |entry| entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH))),
         "entry" => context
             .entry
-            .map_or_else(|| unnamed(context), |entry| format!("{}: {}", entry.name(), entry.put(&known(context.config, CONFIG)))),
+            .map_or_else(|| describe_unknown_entry(context), |entry| format!("{}: {}", entry.display_name(), entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH)))),
         _ => String::new(),
     }
 }
 
 /// Where a credential is kept that is in no vault, or in one that is not known here.
-fn unnamed(context: &Context<'_>) -> String {
+fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
     if context.provider.is_empty() {
-        format!("the vault entry that providers.{PROVIDER}.credential names in {}", place(context))
+        format!("the vault entry that providers.{PROVIDER_PLACEHOLDER}.credential names in {}", config_location(context))
     } else {
         format!("the place where the backend keeps it ({} has no `credential`, so the backend's own is sent)", context.provider)
     }
 }
 
 /// A sender that is a number is masked like any other.
-fn sender(sender: &str) -> String {
+fn mask_sender(sender: &str) -> String {
     Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string())
 }
 
-fn limit(time: Duration) -> String {
-    if time.subsec_millis() == 0 { span(time) } else { format!("{} ms", time.as_millis()) }
+fn format_timeout(time: Duration) -> String {
+    if time.subsec_millis() == 0 { format_duration(time) } else { format!("{} ms", time.as_millis()) }
 }
 
-impl Entry<'_> {
+impl VaultEntryRef<'_> {
     fn field_names(&self) -> String {
         if self.fields.is_empty() { "the credential".to_owned() } else { self.fields.join(" and ") }
     }
 
     /// The server's own command; `-` reads standard input, which can be read for one field only.
-    fn written(&self, place: &str, versioned: bool) -> String {
+    fn openbao_write_command(&self, place: &str, versioned: bool) -> String {
         let fields: Vec<String> = self.fields.iter().map(|field| format!("{field}=-")).collect();
         let Some((first, others)) = fields.split_first().filter(|_| versioned) else {
             return format!("`bao kv put {place} {} @FILE` with all of its fields as JSON in FILE", self.path);
@@ -252,26 +252,26 @@ impl Entry<'_> {
     }
 
     /// How this vault's entries are changed.
-    fn put(&self, config: &str) -> String {
-        match &self.kept {
-            Kept::Embedded => {
+    fn change_instruction(&self, config: &str) -> String {
+        match &self.storage {
+            VaultStorage::Embedded => {
                 let fields = if self.fields.is_empty() { "FIELD".to_owned() } else { self.fields.join(" ") };
                 format!("`sms-sidecar vault set --config {config} --vault {} {} {fields}`", self.vault, self.path)
             }
-            Kept::Env => format!(
+            VaultStorage::Env => format!(
                 "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
                 self.field_names(),
                 self.vault
             ),
-            Kept::Directory if self.path.is_empty() => {
+            VaultStorage::Directory if self.path.is_empty() => {
                 format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)
             }
-            Kept::OpenBao { mount, namespace, versioned } => {
+            VaultStorage::OpenBao { mount, namespace, versioned } => {
                 let space = namespace.as_ref().map_or_else(String::new, |space| format!("-namespace={space} "));
-                self.written(&format!("{space}-mount={mount}"), *versioned)
+                self.openbao_write_command(&format!("{space}-mount={mount}"), *versioned)
             }
-            Kept::Exec { command } => format!("change {} where {command} reads it for `{}`", self.field_names(), self.path),
-            Kept::Directory => format!("write the files {} under {} in the folder of vault {}", self.field_names(), self.path, self.vault),
+            VaultStorage::Exec { command } => format!("change {} where {command} reads it for `{}`", self.field_names(), self.path),
+            VaultStorage::Directory => format!("write the files {} under {} in the folder of vault {}", self.field_names(), self.path, self.vault),
         }
     }
 }
@@ -288,20 +288,20 @@ mod tests {
 
     #[test]
     fn every_hole_is_known() {
-        let evidence = Evidence {
-            kind: crate::sms::Kind::Send,
+        let evidence = FailedAttempt {
+            kind: crate::sms::AttemptKind::Send,
             cause: Cause::Unexplained,
             certainty: crate::sms::Certainty::Likely,
             alternatives: &[],
             status: None,
             code: None,
-            says: None,
-            learned: &[],
+            provider_message: None,
+            evidence: &[],
         };
-        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_THERE, MISSHAPEN]) {
-            fill(words, |hole| {
-                let known = about(hole, Cause::Unexplained, &evidence, &Context::default());
-                assert!(known.is_some() || !value(hole, &evidence, &Context::default()).is_empty(), "{hole} in {words}");
+        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_AT_PROVIDER, MALFORMED]) {
+            fill_placeholders(words, |hole| {
+                let known = contextual_value(hole, Cause::Unexplained, &evidence, &DiagnosisContext::default());
+                assert!(known.is_some() || !placeholder_value(hole, &evidence, &DiagnosisContext::default()).is_empty(), "{hole} in {words}");
                 String::new()
             });
         }
@@ -309,6 +309,6 @@ mod tests {
 
     #[test]
     fn a_hole_is_filled_once() {
-        assert_eq!(fill("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")), "a <x{y}> b <y{y}> c {");
+        assert_eq!(fill_placeholders("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")), "a <x{y}> b <y{y}> c {");
     }
 }

@@ -8,13 +8,13 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::diagnosis::learned::Learned;
+use crate::diagnosis::learned::Evidence;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Concern};
 
 /// What a refusal can mean, the first most of all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspects {
+pub struct CauseCandidates {
     /// The cause that is shown.
     pub cause: Cause,
     /// How sure it is.
@@ -25,25 +25,25 @@ pub struct Suspects {
 
 /// What something else that was learned says about them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Answer {
+pub enum Implication {
     /// These are not it.
     RulesOut(Vec<Cause>),
     /// It is one of these, and how sure that is.
-    Says(Vec<Cause>, Certainty),
+    Indicates(Vec<Cause>, Certainty),
     /// Nothing.
-    Nothing,
+    Inconclusive,
 }
 
 /// What a question's answers could be, known before it is asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
+pub struct CandidateProbe {
     /// If all is in order, these are not it.
-    pub in_order: Vec<Cause>,
+    pub ruled_out_if_healthy: Vec<Cause>,
     /// Each other answer, as the causes it can mean.
-    pub wrong: Vec<Vec<Cause>>,
+    pub causes_if_unhealthy: Vec<Vec<Cause>>,
 }
 
-impl Suspects {
+impl CauseCandidates {
     /// From a reply's classification.
     pub fn new(cause: Cause, certainty: Certainty, alternatives: &[Cause]) -> Self {
         let mut others: Vec<Cause> = Vec::new();
@@ -57,41 +57,41 @@ impl Suspects {
     }
 
     /// All of them.
-    pub fn all(&self) -> Vec<Cause> {
+    pub fn causes(&self) -> Vec<Cause> {
         std::iter::once(self.cause).chain(self.alternatives.iter().copied()).collect()
     }
 
     /// Whether nothing else is suspected.
-    pub fn is_settled(&self) -> bool {
+    pub fn is_unambiguous(&self) -> bool {
         self.alternatives.is_empty()
     }
 
     /// Whether the credential itself may be what was refused: then it is not to be used again.
-    pub fn suspects_credential(&self) -> bool {
-        self.all().iter().any(|cause| cause.concern() == Concern::Credential)
+    pub fn includes_credential(&self) -> bool {
+        self.causes().iter().any(|cause| cause.concern() == Concern::Credential)
     }
 
     /// With what was learned. An answer that would leave nobody contradicts the refusal, and changes nothing.
     #[must_use]
-    pub fn told(self, answer: &Answer) -> Self {
-        let left = narrowed(&self.all(), answer);
+    pub fn apply(self, answer: &Implication) -> Self {
+        let left = remaining_causes(&self.causes(), answer);
         let Some((&cause, others)) = left.split_first() else { return self };
-        if left == self.all() && !(self.is_settled() && confirms(answer)) {
+        if left == self.causes() && !(self.is_unambiguous() && is_single_cause(answer)) {
             return self;
         }
         let certainty = match (others.is_empty(), answer) {
             (false, _) => Certainty::Ambiguous,
-            (true, Answer::Says(causes, certainty)) if causes.len() == 1 => *certainty,
-            (true, Answer::Says(..) | Answer::RulesOut(_) | Answer::Nothing) => Certainty::Likely,
+            (true, Implication::Indicates(causes, certainty)) if causes.len() == 1 => *certainty,
+            (true, Implication::Indicates(..) | Implication::RulesOut(_) | Implication::Inconclusive) => Certainty::Likely,
         };
-        Self { cause, certainty: if self.is_settled() { certainty.min(self.certainty) } else { certainty }, alternatives: others.to_vec() }
+        Self { cause, certainty: if self.is_unambiguous() { certainty.min(self.certainty) } else { certainty }, alternatives: others.to_vec() }
     }
 
     /// The question among these whose answer leaves the fewest in the worst case; none: no answer leaves fewer.
-    pub fn best(&self, questions: &[Question]) -> Option<usize> {
-        let all = self.all();
-        let worst = |question: &Question| {
-            let left: Vec<usize> = question.answers().map(|answer| narrowed(&all, &answer).len()).filter(|left| *left > 0).collect();
+    pub fn best_probe(&self, questions: &[CandidateProbe]) -> Option<usize> {
+        let all = self.causes();
+        let worst = |question: &CandidateProbe| {
+            let left: Vec<usize> = question.implications().map(|answer| remaining_causes(&all, &answer).len()).filter(|left| *left > 0).collect();
             left.iter().any(|left| *left < all.len()).then(|| left.into_iter().max()).flatten()
         };
         let told = questions.iter().enumerate().filter_map(|(at, question)| Some((worst(question)?, at)));
@@ -99,87 +99,87 @@ impl Suspects {
     }
 }
 
-impl Question {
-    fn answers(&self) -> impl Iterator<Item = Answer> {
-        let wrong = self.wrong.iter().map(|causes| Answer::Says(causes.clone(), Certainty::Likely));
-        std::iter::once(Answer::RulesOut(self.in_order.clone())).chain(wrong)
+impl CandidateProbe {
+    fn implications(&self) -> impl Iterator<Item = Implication> {
+        let wrong = self.causes_if_unhealthy.iter().map(|causes| Implication::Indicates(causes.clone(), Certainty::Likely));
+        std::iter::once(Implication::RulesOut(self.ruled_out_if_healthy.clone())).chain(wrong)
     }
 }
 
 /// Who is left; nobody where the answer contradicts all of it, or speaks of something else.
-fn narrowed(suspects: &[Cause], answer: &Answer) -> Vec<Cause> {
+fn remaining_causes(suspects: &[Cause], answer: &Implication) -> Vec<Cause> {
     let stays = |cause: &&Cause| match answer {
-        Answer::RulesOut(causes) => !causes.contains(cause),
-        Answer::Says(causes, _) => causes.contains(cause),
-        Answer::Nothing => true,
+        Implication::RulesOut(causes) => !causes.contains(cause),
+        Implication::Indicates(causes, _) => causes.contains(cause),
+        Implication::Inconclusive => true,
     };
     suspects.iter().filter(stays).copied().collect()
 }
 
 /// Says outright what was only likely.
-fn confirms(answer: &Answer) -> bool {
-    matches!(answer, Answer::Says(causes, _) if causes.len() == 1)
+fn is_single_cause(answer: &Implication) -> bool {
+    matches!(answer, Implication::Indicates(causes, _) if causes.len() == 1)
 }
 
 /// Between two questions about one and the same, where a message was accepted in between.
-const AGAIN: Duration = Duration::from_secs(30);
+const MIN_PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// Refusals of one provider that are followed within [`HOUR`].
-const MOST: usize = 20;
+const MAX_PROBES_PER_HOUR: usize = 20;
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Which refusals of one provider were followed already. The same doubt about the same version of its
 /// credential, or a part of it, is followed once, and anew only after a message was accepted; all together so many an hour.
 #[derive(Clone, Debug, Default)]
-pub struct Followed(VecDeque<Doubt>);
+pub struct ProbeHistory(VecDeque<ProbeRecord>);
 
 /// One that was followed.
 #[derive(Clone, Debug)]
-struct Doubt {
+struct ProbeRecord {
     at: Moment,
     version: Version,
     causes: Vec<Cause>,
-    learned: Vec<Learned>,
+    evidence: Vec<Evidence>,
 }
 
-impl Followed {
+impl ProbeHistory {
     /// Whether this doubt is to be followed now; yes is remembered.
-    pub fn admits(&mut self, version: Version, suspects: &Suspects, accepted: Option<Moment>, now: Moment) -> bool {
-        let all = suspects.all();
+    pub fn try_begin(&mut self, version: Version, suspects: &CauseCandidates, accepted: Option<Moment>, now: Moment) -> bool {
+        let all = suspects.causes();
         let last = self
             .0
             .iter()
             .rev()
             .find(|doubt| doubt.version == version && all.iter().all(|cause| doubt.causes.contains(cause)))
             .map(|doubt| doubt.at);
-        let news = |at: Moment| accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= AGAIN;
+        let news = |at: Moment| accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= MIN_PROBE_INTERVAL;
         let lately = self.0.iter().filter(|doubt| now.since(doubt.at) < HOUR).count();
-        if lately >= MOST || !last.is_none_or(news) {
+        if lately >= MAX_PROBES_PER_HOUR || !last.is_none_or(news) {
             return false;
         }
-        self.0.push_back(Doubt { at: now, version, causes: all, learned: Vec::new() });
-        if self.0.len() > MOST {
+        self.0.push_back(ProbeRecord { at: now, version, causes: all, evidence: Vec::new() });
+        if self.0.len() > MAX_PROBES_PER_HOUR {
             self.0.pop_front();
         }
         true
     }
 
     /// What came of following it.
-    pub fn remember(&mut self, version: Version, suspects: &Suspects, learned: Vec<Learned>) {
-        let all = suspects.all();
+    pub fn record(&mut self, version: Version, suspects: &CauseCandidates, learned: Vec<Evidence>) {
+        let all = suspects.causes();
         if let Some(doubt) = self.0.iter_mut().rev().find(|doubt| doubt.version == version && doubt.causes == all) {
-            doubt.learned = learned;
+            doubt.evidence = learned;
         }
     }
 
     /// What was learned when the same doubt was followed before, unless a message was accepted since.
-    pub fn known(&self, version: Version, suspects: &Suspects, accepted: Option<Moment>) -> Vec<Learned> {
-        let all = suspects.all();
+    pub fn known_evidence(&self, version: Version, suspects: &CauseCandidates, accepted: Option<Moment>) -> Vec<Evidence> {
+        let all = suspects.causes();
         let found = self.0.iter().rev().find(|doubt| doubt.version == version && doubt.causes == all);
-        found.filter(|doubt| accepted.is_none_or(|accepted| accepted <= doubt.at)).map(|doubt| doubt.learned.clone()).unwrap_or_default()
+        found.filter(|doubt| accepted.is_none_or(|accepted| accepted <= doubt.at)).map(|doubt| doubt.evidence.clone()).unwrap_or_default()
     }
 
     /// The provider is back, by hand or because a question said so: the next doubt is a new one.
-    pub fn forget(&mut self) {
+    pub fn clear(&mut self) {
         self.0.clear();
     }
 }

@@ -8,37 +8,37 @@ fn fields() -> Vec<String> {
     FIELDS.iter().map(|&field| field.to_owned()).collect()
 }
 
-fn evidence(cause: Cause) -> Evidence<'static> {
+fn evidence(cause: Cause) -> FailedAttempt<'static> {
     let (status, code) = (Some(401), Some("102"));
-    Evidence {
-        kind: Kind::Send,
+    FailedAttempt {
+        kind: AttemptKind::Send,
         cause,
         certainty: Certainty::Certain,
         alternatives: &[],
         status,
         code,
-        says: Some("Account is not active"),
-        learned: &[],
+        provider_message: Some("Account is not active"),
+        evidence: &[],
     }
 }
 
-fn context(fields: &[String]) -> Context<'_> {
-    Context {
+fn context(fields: &[String]) -> DiagnosisContext<'_> {
+    DiagnosisContext {
         provider: "playmobile",
         dialect: "playmobile",
         base_url: "https://send.example/broker-api",
-        entry: Some(Entry { vault: "local", kept: &Kept::Embedded, path: "sms/playmobile", fields }),
+        entry: Some(VaultEntryRef { vault: "local", storage: &VaultStorage::Embedded, path: "sms/playmobile", fields }),
         version: Version(3),
-        age: Some(Duration::from_hours(2)),
-        accepted: None,
+        credential_age: Some(Duration::from_hours(2)),
+        last_accepted: None,
         sender: Some("3700"),
         timeout: Some(Duration::from_secs(3)),
-        config: "/etc/sms-sidecar/config.toml",
-        line: 23,
-        pages: None,
-        moved: None,
-        outbound: false,
-        uncontrolled: false,
+        config_path: "/etc/sms-sidecar/config.toml",
+        config_line: 23,
+        console_pages: None,
+        replacement_url: None,
+        uses_outbound: false,
+        lacks_control_socket: false,
     }
 }
 
@@ -56,7 +56,7 @@ fn one_line_says_what_with_what_and_what_to_do() {
 #[test]
 fn history_tells_a_mistyped_credential_from_a_revoked_one() {
     let fields = fields();
-    let with = |accepted| diagnose(&evidence(Cause::CredentialRejected), &Context { accepted, ..context(&fields) });
+    let with = |accepted| diagnose(&evidence(Cause::CredentialRejected), &DiagnosisContext { last_accepted: accepted, ..context(&fields) });
     let never = with(None);
     assert!(never.remedy.contains("get username and password from the playmobile console"), "{never}");
     assert!(
@@ -79,7 +79,7 @@ fn history_tells_a_mistyped_credential_from_a_revoked_one() {
 fn an_ambiguous_refusal_names_what_else_it_can_be() {
     let fields = fields();
     let alternatives = [Cause::AccountSuspended, Cause::CredentialRejected, Cause::EndpointWrong];
-    let told = diagnose(&Evidence { alternatives: &alternatives, ..evidence(Cause::CredentialRejected) }, &context(&fields));
+    let told = diagnose(&FailedAttempt { alternatives: &alternatives, ..evidence(Cause::CredentialRejected) }, &context(&fields));
     assert_eq!((told.certainty, told.alternatives.len()), (Certainty::Ambiguous, 2));
     assert!(
         told.to_string().starts_with("playmobile: credential-rejected (ambiguous, or account-suspended or endpoint-wrong). "),
@@ -91,26 +91,26 @@ fn an_ambiguous_refusal_names_what_else_it_can_be() {
 #[test]
 fn each_vault_is_changed_in_its_own_way() {
     let fields = fields();
-    let server = |versioned, namespace| Kept::OpenBao { mount: "secret".into(), namespace, versioned };
+    let server = |versioned, namespace| VaultStorage::OpenBao { mount: "secret".into(), namespace, versioned };
     let (plain, inside, old) = (server(true, None), server(true, Some("team".into())), server(false, None));
-    let exec = Kept::Exec { command: "/usr/bin/pass".into() };
+    let exec = VaultStorage::Exec { command: "/usr/bin/pass".into() };
     let with = |kept, path| {
-        let entry = Some(Entry { vault: "keys", kept, path, fields: &fields });
-        diagnose(&evidence(Cause::CredentialMissing), &Context { entry, ..context(&fields) }).remedy
+        let entry = Some(VaultEntryRef { vault: "keys", storage: kept, path, fields: &fields });
+        diagnose(&evidence(Cause::CredentialMissing), &DiagnosisContext { entry, ..context(&fields) }).remedy
     };
     let patch = "`bao kv patch -mount=secret sms/a username=-`, then password=- (each value on standard input)";
     assert!(with(&plain, "sms/a").contains(&format!("into keys:sms/a: {patch}")));
     assert!(with(&inside, "sms/a").contains("bao kv patch -namespace=team -mount=secret sms/a"));
     assert!(with(&old, "sms/a").contains("`bao kv put -mount=secret sms/a @FILE`"), "version 1 has no patch");
     assert!(with(&exec, "sms/a").contains("change username and password where /usr/bin/pass reads it for `sms/a`"));
-    assert!(with(&Kept::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
-    assert!(with(&Kept::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
-    assert!(with(&Kept::Directory, "").contains("write the files username and password in the folder of vault keys"));
+    assert!(with(&VaultStorage::Env, "").contains("into vault keys: set username and password in the variables of vault keys"));
+    assert!(with(&VaultStorage::Directory, "sms").contains("write the files username and password under sms in the folder of vault keys"));
+    assert!(with(&VaultStorage::Directory, "").contains("write the files username and password in the folder of vault keys"));
     let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username password`;";
-    assert!(with(&Kept::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
+    assert!(with(&VaultStorage::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}")));
     for (fields, told) in [(vec![], "sms/a FIELD`;"), (vec!["key".to_owned()], "sms/a key`;")] {
-        let entry = Some(Entry { vault: "keys", kept: &Kept::Embedded, path: "sms/a", fields: &fields });
-        let remedy = diagnose(&evidence(Cause::CredentialMissing), &Context { entry, config: "a.toml", ..context(&[]) }).remedy;
+        let entry = Some(VaultEntryRef { vault: "keys", storage: &VaultStorage::Embedded, path: "sms/a", fields: &fields });
+        let remedy = diagnose(&evidence(Cause::CredentialMissing), &DiagnosisContext { entry, config_path: "a.toml", ..context(&[]) }).remedy;
         assert!(remedy.contains(&format!("--config a.toml --vault keys {told}")), "{remedy}");
     }
 }
@@ -120,7 +120,7 @@ fn every_cause_is_one_line_that_names_where_to_go() {
     let fields = fields();
     for &cause in Cause::ALL {
         let says = Some("first\r\nsecond\u{7}\tthird");
-        let told = diagnose(&Evidence { says, ..evidence(cause) }, &context(&fields));
+        let told = diagnose(&FailedAttempt { provider_message: says, ..evidence(cause) }, &context(&fields));
         let line = told.to_string();
         assert!(!line.chars().any(char::is_control), "{line}");
         assert!(line.contains("first second third"), "{line}");
@@ -134,7 +134,7 @@ fn every_cause_is_one_line_that_names_where_to_go() {
 #[test]
 fn a_sender_that_is_a_number_is_masked() {
     let fields = fields();
-    let told = |sender| diagnose(&evidence(Cause::SenderNotAllowed), &Context { sender, ..context(&fields) }).remedy;
+    let told = |sender| diagnose(&evidence(Cause::SenderNotAllowed), &DiagnosisContext { sender, ..context(&fields) }).remedy;
     assert!(told(Some("+12025550123")).ends_with("; now it is +120*****23"));
     assert!(told(Some("Shop")).ends_with("; now it is “Shop”"));
     assert!(told(None).ends_with("; none is set, so what the backend writes goes"));
@@ -143,7 +143,7 @@ fn a_sender_that_is_a_number_is_masked() {
 #[test]
 fn a_time_limit_is_told_as_it_was_set() {
     let fields = fields();
-    let told = |timeout| diagnose(&evidence(Cause::Timeout), &Context { timeout, ..context(&fields) }).remedy;
+    let told = |timeout| diagnose(&evidence(Cause::Timeout), &DiagnosisContext { timeout, ..context(&fields) }).remedy;
     assert!(told(Some(Duration::from_secs(3))).contains("(now 3 s)"));
     assert!(told(Some(Duration::from_millis(2_500))).contains("(now 2500 ms)"));
     assert!(!told(None).contains("now"));
@@ -152,17 +152,17 @@ fn a_time_limit_is_told_as_it_was_set() {
 #[test]
 fn without_a_reply_the_meaning_is_told() {
     let fields = fields();
-    let silent = Evidence { status: None, code: None, says: None, ..evidence(Cause::Unreachable) };
-    let told = diagnose(&silent, &Context { version: Version(0), ..context(&fields) });
+    let silent = FailedAttempt { status: None, code: None, provider_message: None, ..evidence(Cause::Unreachable) };
+    let told = diagnose(&silent, &DiagnosisContext { version: Version(0), ..context(&fields) });
     assert_eq!(told.evidence, "No connection to the service could be made");
-    let told = diagnose(&Evidence { code: None, ..evidence(Cause::Unexplained) }, &Context::default());
+    let told = diagnose(&FailedAttempt { code: None, ..evidence(Cause::Unexplained) }, &DiagnosisContext::default());
     assert_eq!(told.evidence, "The send was answered 401 (“Account is not active”)");
     assert!(told.to_string().starts_with("call: unexplained (certain). "), "{told}");
 }
 
 #[test]
 fn times_are_told_in_the_unit_that_says_enough() {
-    let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| span(Duration::from_secs(seconds)));
+    let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|seconds| format_duration(Duration::from_secs(seconds)));
     assert_eq!(told, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
 }
 
@@ -170,9 +170,9 @@ fn times_are_told_in_the_unit_that_says_enough() {
 fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
     let fields = fields();
     let alternatives = [Cause::AccountSuspended, Cause::BalanceEmpty];
-    let learned = [Learned { witness: Witness::AccountCall, answer: Answer::Says(vec![Cause::AccountSuspended], Certainty::Certain) }];
+    let learned = [Evidence { source: EvidenceSource::AccountProbe, implication: Implication::Indicates(vec![Cause::AccountSuspended], Certainty::Certain) }];
     let told =
-        diagnose(&Evidence { alternatives: &alternatives, learned: &learned, ..evidence(Cause::CredentialRejected) }, &context(&fields));
+        diagnose(&FailedAttempt { alternatives: &alternatives, evidence: &learned, ..evidence(Cause::CredentialRejected) }, &context(&fields));
     assert_eq!((told.cause, told.certainty, told.alternatives.as_slice()), (Cause::AccountSuspended, Certainty::Certain, [].as_slice()));
     assert!(told.evidence.ends_with("; its account call says account-suspended"), "{told}");
     assert!(told.remedy.starts_with("have the account behind local:sms/playmobile unlocked"), "{told}");
@@ -180,28 +180,28 @@ fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
 
 #[test]
 fn each_witness_is_a_clause_of_its_own() {
-    let told = |witness, answer| Learned { witness, answer }.to_string();
-    let out = || Answer::RulesOut(vec![Cause::CredentialExpired]);
-    assert_eq!(told(Witness::FreshToken, out()), "a login with the same credential was accepted, and its fresh token refused");
-    assert_eq!(told(Witness::BalanceCall, out()), "its balance call was answered as if all were in order");
-    assert_eq!(told(Witness::CredentialCall, Answer::Nothing), "a free call with the same credential says nothing about it");
+    let told = |witness, answer| Evidence { source: witness, implication: answer }.to_string();
+    let out = || Implication::RulesOut(vec![Cause::CredentialExpired]);
+    assert_eq!(told(EvidenceSource::FreshToken, out()), "a login with the same credential was accepted, and its fresh token refused");
+    assert_eq!(told(EvidenceSource::BalanceProbe, out()), "its balance call was answered as if all were in order");
+    assert_eq!(told(EvidenceSource::CredentialProbe, Implication::Inconclusive), "a free call with the same credential says nothing about it");
 }
 
 #[test]
 fn a_remedy_names_the_page_the_line_and_the_address() {
     let fields = fields();
     let pages = BTreeMap::from([(Cause::IpNotAllowed, "https://cabinet.example/lists".to_owned())]);
-    let told = |learned: &[Learned], context: Context<'_>| {
-        diagnose(&Evidence { learned, ..evidence(Cause::IpNotAllowed) }, &Context { pages: Some(&pages), ..context }).remedy
+    let told = |learned: &[Evidence], context: DiagnosisContext<'_>| {
+        diagnose(&FailedAttempt { evidence: learned, ..evidence(Cause::IpNotAllowed) }, &DiagnosisContext { console_pages: Some(&pages), ..context }).remedy
     };
-    let seen = Learned::address("203.0.113.7").unwrap();
+    let seen = Evidence::from_reported_address("203.0.113.7").unwrap();
     assert_eq!(
         told(&[seen], context(&fields)),
         "have 203.0.113.7, the address they see us come from, added to the account's list at the playmobile console \
          (https://cabinet.example/lists), or let attempts leave from one that is on it: set providers.playmobile.outbound.source_address \
          (or .proxy) in /etc/sms-sidecar/config.toml:23, then `sms-sidecar reload`, then `sms-sidecar resume playmobile`"
     );
-    let set = told(&[], Context { outbound: true, line: 0, ..context(&fields) });
+    let set = told(&[], DiagnosisContext { uses_outbound: true, config_line: 0, ..context(&fields) });
     assert!(set.starts_with("have this server's public address added"), "{set}");
     assert!(set.contains("config.toml (the way out that is set there now is not on it either),"), "{set}");
 }
@@ -209,7 +209,7 @@ fn a_remedy_names_the_page_the_line_and_the_address() {
 #[test]
 fn an_address_that_the_service_has_left_is_told_where_the_address_can_be_it() {
     let fields = fields();
-    let old = Context { moved: Some("https://send.example/new"), base_url: "http://192.0.2.1/old", ..context(&fields) };
+    let old = DiagnosisContext { replacement_url: Some("https://send.example/new"), base_url: "http://192.0.2.1/old", ..context(&fields) };
     let told = |cause| diagnose(&evidence(cause), &old);
     let wrong = told(Cause::EndpointWrong);
     assert!(
@@ -228,8 +228,8 @@ fn an_address_that_the_service_has_left_is_told_where_the_address_can_be_it() {
 #[test]
 fn commands_run_as_printed_wherever_the_config_is() {
     let fields = fields();
-    let told = |cause, context: Context<'_>| diagnose(&evidence(cause), &context).remedy;
-    let elsewhere = || Context { config: "/srv/sms.toml", ..context(&fields) };
+    let told = |cause, context: DiagnosisContext<'_>| diagnose(&evidence(cause), &context).remedy;
+    let elsewhere = || DiagnosisContext { config_path: "/srv/sms.toml", ..context(&fields) };
     let ending = |cause, ending: &str| {
         let said = told(cause, elsewhere());
         assert!(said.ends_with(ending), "{said}");
@@ -242,12 +242,12 @@ fn commands_run_as_printed_wherever_the_config_is() {
     let send = "`sms-sidecar send --provider playmobile --to NUMBER --text TEXT --config /srv/sms.toml`";
     assert!(told(Cause::MessageInvalid, elsewhere()).contains(send));
     for cause in Cause::ALL {
-        let said = told(*cause, Context { uncontrolled: true, ..elsewhere() });
+        let said = told(*cause, DiagnosisContext { lacks_control_socket: true, ..elsewhere() });
         for command in ["sms-sidecar resume", "sms-sidecar reload", "sms-sidecar send"] {
             assert!(!said.contains(command), "no socket takes it: {said}");
         }
     }
-    let bare = |cause| told(cause, Context { uncontrolled: true, ..context(&fields) });
+    let bare = |cause| told(cause, DiagnosisContext { lacks_control_socket: true, ..context(&fields) });
     assert!(bare(Cause::BalanceEmpty).ends_with("; it comes back by itself within its `recheck`"));
     assert!(bare(Cause::EndpointWrong).contains(", then send the sidecar a HUP (`kill -HUP PID`); it comes back"));
 }
@@ -276,7 +276,7 @@ fn whatever_changes_the_config_says_that_it_must_be_read_again() {
 fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() {
     let fields = fields();
     let says = Some("the vault's field `password` has a blank at its beginning or end");
-    let unsent = Evidence { status: None, code: None, says, ..evidence(Cause::CredentialRejected) };
+    let unsent = FailedAttempt { status: None, code: None, provider_message: says, ..evidence(Cause::CredentialRejected) };
     let told = diagnose(&unsent, &context(&fields));
     assert_eq!(
         told.evidence,
@@ -287,10 +287,10 @@ fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() 
         "put password as the playmobile console shows it into local:sms/playmobile: `sms-sidecar vault set --config /etc/sms-sidecar/config.toml \
          --vault local sms/playmobile password`; tried at once, no restart"
     );
-    let older = diagnose(&unsent, &Context { accepted: Some((Duration::from_mins(1), Version(2))), ..context(&fields) });
+    let older = diagnose(&unsent, &DiagnosisContext { last_accepted: Some((Duration::from_mins(1), Version(2))), ..context(&fields) });
     assert_eq!(older.remedy, told.remedy, "it never came to the service");
-    let missing = Evidence { cause: Cause::CredentialMissing, says: Some("no entry `sms/tk`"), ..unsent };
-    let told = diagnose(&missing, &Context { version: Version(0), ..context(&fields) });
+    let missing = FailedAttempt { cause: Cause::CredentialMissing, provider_message: Some("no entry `sms/tk`"), ..unsent };
+    let told = diagnose(&missing, &DiagnosisContext { version: Version(0), ..context(&fields) });
     assert_eq!(told.evidence, "Nothing was sent: no entry `sms/tk`");
     assert!(told.remedy.starts_with("put username and password into local:sms/playmobile: `sms-sidecar vault set"), "{told}");
 }

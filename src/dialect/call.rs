@@ -7,41 +7,41 @@ use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 use crate::dialect::scope::Scope;
-use crate::dialect::template::{Fault, Part, Source, Template, text_of};
+use crate::dialect::template::{SyntaxError, TemplatePart, ValueSource, StringTemplate, to_text};
 
 /// What may stand in a path segment as it is.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'+').remove(b':').remove(b'@');
 
 #[derive(Clone, Debug)]
-pub(crate) struct Call {
+pub(crate) struct Endpoint {
     pub(crate) methods: Vec<Method>,
     /// `https://verify.example.com`, where it is another host than the dialect's.
     pub(crate) origin: Option<String>,
-    segments: Vec<Template>,
+    segments: Vec<StringTemplate>,
     /// As written, without methods and origin; for listings and comparison.
     pub(crate) path: String,
 }
 
-impl Call {
-    pub(crate) fn parse(text: &str) -> Result<Self, Fault> {
+impl Endpoint {
+    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
         let help = || Some("write it like `POST /send` or `POST|GET /send.php`".to_owned());
         let Some((methods, target)) = text.split_once(' ') else {
-            return Err(Fault { at: 0, what: "a call is a method, a blank and a path".into(), help: help() });
+            return Err(SyntaxError { offset: 0, message: "a call is a method, a blank and a path".into(), help: help() });
         };
         let known = methods.split('|').map(|word| Method::from_bytes(word.as_bytes()).ok().filter(|_| METHODS.contains(&word)));
         let Some(methods_read) = known.collect::<Option<Vec<_>>>() else {
-            return Err(Fault { at: 0, what: "an unknown method".into(), help: Some(format!("methods are: {}", METHODS.join(" "))) });
+            return Err(SyntaxError { offset: 0, message: "an unknown method".into(), help: Some(format!("methods are: {}", METHODS.join(" "))) });
         };
         let target = target.trim();
         let (origin, path) = split_origin(target);
         if !path.starts_with('/') {
-            return Err(Fault { at: methods.len() + 1, what: "a path begins with `/`".into(), help: help() });
+            return Err(SyntaxError { offset: methods.len() + 1, message: "a path begins with `/`".into(), help: help() });
         }
         let trimmed = path.trim_start_matches('/').trim_end_matches('/');
         let mut at = text.len() - target.len() + origin.map_or(0, str::len) + 1;
         let mut segments = Vec::new();
         for segment in trimmed.split('/').filter(|segment| !segment.is_empty()) {
-            segments.push(Template::parse_path(segment).map_err(|fault| Fault { at: at + fault.at, ..fault })?);
+            segments.push(StringTemplate::parse_path(segment).map_err(|fault| SyntaxError { offset: at + fault.offset, ..fault })?);
             at += segment.len() + 1;
         }
         Ok(Self { methods: methods_read, origin: origin.map(str::to_owned), segments, path: path.to_owned() })
@@ -54,7 +54,7 @@ impl Call {
     }
 
     /// What the path's holes held; `path` without the base path.
-    pub(crate) fn matches(&self, method: &Method, path: &str) -> Option<BTreeMap<String, String>> {
+    pub(crate) fn match_path(&self, method: &Method, path: &str) -> Option<BTreeMap<String, String>> {
         if !self.methods.contains(method) {
             return None;
         }
@@ -66,20 +66,20 @@ impl Call {
         }
         let mut held = BTreeMap::new();
         for (template, segment) in self.segments.iter().zip(given) {
-            for (hole, value) in template.matches(segment)? {
-                held.insert(hole.source.named().map_or("", |(_, name)| name).to_owned(), one_segment(value)?.to_owned());
+            for (hole, value) in template.captures(segment)? {
+                held.insert(hole.source.kind_and_name().map_or("", |(_, name)| name).to_owned(), safe_segment(value)?.to_owned());
             }
         }
         Some(held)
     }
 
     /// The path for this account, without the base path; none if a hole has no value.
-    pub(crate) fn write(&self, scope: &Scope<'_>) -> Option<String> {
+    pub(crate) fn render_path(&self, scope: &Scope<'_>) -> Option<String> {
         let mut out = String::new();
         for segment in &self.segments {
             out.push('/');
             for part in &segment.parts {
-                out.push_str(&written(part, scope)?);
+                out.push_str(&render_part(part, scope)?);
             }
         }
         if self.path.len() > 1 && self.path.ends_with('/') {
@@ -88,12 +88,12 @@ impl Call {
         Some(if out.is_empty() { "/".to_owned() } else { out })
     }
 
-    pub(crate) fn holes(&self) -> impl Iterator<Item = &Source> {
-        self.segments.iter().flat_map(Template::holes).map(|hole| &hole.source)
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+        self.segments.iter().flat_map(StringTemplate::exprs).map(|hole| &hole.source)
     }
 }
 
-impl std::fmt::Display for Call {
+impl std::fmt::Display for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
         write!(f, "{} {}{}", methods.join("|"), self.origin.as_deref().unwrap_or_default(), self.path)
@@ -108,17 +108,17 @@ fn split_origin(target: &str) -> (Option<&str>, &str) {
     target.split_at_checked(host_end).map_or((None, target), |(origin, path)| (Some(origin), path))
 }
 
-fn written(part: &Part, scope: &Scope<'_>) -> Option<String> {
+fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
     match part {
-        Part::Text(text) => Some(text.clone()),
+        TemplatePart::Text(text) => Some(text.clone()),
         // what the backend wrote is encoded already
-        Part::Hole(hole) if matches!(hole.source, Source::Path(_)) => hole.value(scope).map(|value| text_of(&value)),
-        Part::Hole(hole) => hole.value(scope).map(|value| utf8_percent_encode(&text_of(&value), SEGMENT).to_string()),
+        TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => hole.evaluate(scope).map(|value| to_text(&value)),
+        TemplatePart::Expr(hole) => hole.evaluate(scope).map(|value| utf8_percent_encode(&to_text(&value), SEGMENT).to_string()),
     }
 }
 
 /// A segment that stays one when it is sent on.
-fn one_segment(value: &str) -> Option<&str> {
+fn safe_segment(value: &str) -> Option<&str> {
     let plain = percent_decode_str(value).decode_utf8().ok()?;
     let hidden = plain.contains(['/', '\\', '?', '#', ';']) || plain.contains("..") || plain.chars().any(char::is_control);
     (!plain.is_empty() && plain != "." && !hidden).then_some(value)
@@ -130,10 +130,10 @@ mod tests {
 
     #[test]
     fn paths_are_matched_by_segment() {
-        let call = Call::parse("POST /Accounts/{credential.account_sid}/Messages/{id}.json").unwrap();
-        let held = call.matches(&Method::POST, "/Accounts/AC1/Messages/SM2.json").unwrap();
+        let call = Endpoint::parse("POST /Accounts/{credential.account_sid}/Messages/{id}.json").unwrap();
+        let held = call.match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json").unwrap();
         assert_eq!((held["account_sid"].as_str(), held["id"].as_str()), ("AC1", "SM2"));
-        assert!(call.matches(&Method::POST, "/Accounts/AC1/Messages/SM2.json/").is_some());
+        assert!(call.match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json/").is_some());
         for path in [
             "/Accounts/AC1/Messages/SM2",
             "/Accounts//Messages/S.json",
@@ -141,23 +141,23 @@ mod tests {
             "/Accounts/a%2fb/Messages/S.json",
             "/Accounts/%2e%2e/Messages/S.json",
         ] {
-            assert!(call.matches(&Method::POST, path).is_none(), "{path}");
+            assert!(call.match_path(&Method::POST, path).is_none(), "{path}");
         }
-        assert!(call.matches(&Method::GET, "/Accounts/AC1/Messages/SM2.json").is_none());
+        assert!(call.match_path(&Method::GET, "/Accounts/AC1/Messages/SM2.json").is_none());
     }
 
     #[test]
     fn a_call_may_name_another_host_and_two_methods() {
-        let call = Call::parse("POST|GET https://verify.example.com/v2/{any}/Check").unwrap();
+        let call = Endpoint::parse("POST|GET https://verify.example.com/v2/{any}/Check").unwrap();
         assert_eq!((call.host(), call.path.as_str()), (Some("verify.example.com"), "/v2/{any}/Check"));
-        assert!(call.matches(&Method::GET, "/v2/VA1/Check").is_some());
-        assert!(Call::parse("POST /").unwrap().matches(&Method::POST, "/").is_some());
+        assert!(call.match_path(&Method::GET, "/v2/VA1/Check").is_some());
+        assert!(Endpoint::parse("POST /").unwrap().match_path(&Method::POST, "/").is_some());
     }
 
     #[test]
     fn broken_calls_are_refused() {
         for text in ["", "POST", "post /a", "FETCH /a", "POST a", "POST /{a"] {
-            assert!(Call::parse(text).is_err(), "{text}");
+            assert!(Endpoint::parse(text).is_err(), "{text}");
         }
     }
 }

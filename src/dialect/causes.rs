@@ -5,47 +5,47 @@
 use std::fmt::Write as _;
 
 use crate::dialect::code::CodeTest;
-use crate::dialect::judge::Heard;
-use crate::dialect::place::Place;
-use crate::dialect::shape::{Judge, Probe, Rule, StatusTest, Test, Then};
+use crate::dialect::judge::ParsedReply;
+use crate::dialect::place::JsonPath;
+use crate::dialect::shape::{Classifier, Probe, ReplyRule, StatusTest, ReplyTest, RuleAction};
 use crate::dialect::{Dialect, Reply};
-use crate::sms::{Cause, Certainty, Kind};
+use crate::sms::{Cause, Certainty, AttemptKind};
 
 /// One reply, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct CauseTableRow {
     /// What was asked.
-    pub kind: Kind,
+    pub kind: AttemptKind,
     /// What the reply is like.
-    pub reply: String,
+    pub condition: String,
     /// What it means.
     pub cause: Cause,
     /// How sure that is.
     pub certainty: Certainty,
     /// What else it can mean.
     pub alternatives: Vec<Cause>,
-    origin: Origin,
+    origin: CauseOrigin,
 }
 
 /// Which part of the description says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Origin {
+enum CauseOrigin {
     /// A rule of the send's, or the login's.
-    Rule(Kind, usize),
+    Rule(AttemptKind, usize),
     /// The send's codes of this cause.
     Codes(Cause),
     /// An answer of a probe.
-    Dead(usize, usize),
+    ProbeAnswer(usize, usize),
     /// A probe's figure is nothing or less.
-    Empty(usize),
+    EmptyBalance(usize),
 }
 
 impl Dialect {
     /// Every reply that names a cause: logins, sends, account calls, each in the order of asking.
-    pub fn causes(&self) -> Vec<Shown> {
-        let login = self.token.iter().flat_map(|token| rules(&token.judge, Kind::Login));
-        let probes = self.probes.iter().enumerate().flat_map(|(at, probe)| answers(probe, at));
-        let mut all: Vec<Shown> = login.chain(rules(&self.send.judge, Kind::Send)).chain(codes(&self.send.judge)).chain(probes).collect();
+    pub fn cause_table(&self) -> Vec<CauseTableRow> {
+        let login = self.token.iter().flat_map(|token| rule_rows(&token.classifier, AttemptKind::Login));
+        let probes = self.probes.iter().enumerate().flat_map(|(at, probe)| probe_rows(probe, at));
+        let mut all: Vec<CauseTableRow> = login.chain(rule_rows(&self.send.classifier, AttemptKind::Send)).chain(code_rows(&self.send.classifier)).chain(probes).collect();
         if self.requires_experimental() {
             for shown in &mut all {
                 shown.certainty = shown.certainty.max(Certainty::Likely);
@@ -55,77 +55,77 @@ impl Dialect {
     }
 
     /// Which lines of [`causes`](Self::causes) this reply is; none: no rule of the description knows it.
-    pub fn shown_by(&self, kind: Kind, reply: &Reply) -> Vec<Shown> {
-        let heard = Heard::of(reply);
-        let origins: Vec<Origin> = match kind {
-            Kind::Login => self.token.iter().filter_map(|token| token.judge.origin(&heard, kind)).collect(),
-            Kind::Send => self.send.judge.origin(&heard, kind).into_iter().collect(),
-            Kind::Probe | Kind::Carry => {
-                self.probes.iter().enumerate().filter_map(|(at, probe)| self.answer_of(at, probe, reply)).collect()
+    pub fn matching_rows(&self, kind: AttemptKind, reply: &Reply) -> Vec<CauseTableRow> {
+        let heard = ParsedReply::parse(reply);
+        let origins: Vec<CauseOrigin> = match kind {
+            AttemptKind::Login => self.token.iter().filter_map(|token| token.classifier.cause_origin(&heard, kind)).collect(),
+            AttemptKind::Send => self.send.classifier.cause_origin(&heard, kind).into_iter().collect(),
+            AttemptKind::Probe | AttemptKind::Passthrough => {
+                self.probes.iter().enumerate().filter_map(|(at, probe)| self.probe_origin(at, probe, reply)).collect()
             }
         };
-        self.causes().into_iter().filter(|shown| origins.contains(&shown.origin)).collect()
+        self.cause_table().into_iter().filter(|shown| origins.contains(&shown.origin)).collect()
     }
 
-    fn answer_of(&self, at: usize, probe: &Probe, reply: &Reply) -> Option<Origin> {
-        let heard = Heard::of(reply);
-        let dead = probe.dead.iter().position(|dead| dead.test.fits(&heard)).map(|dead| Origin::Dead(at, dead));
-        let empty = || self.read_probe(probe, reply).balance.is_some_and(|(left, _)| left <= 0.0).then_some(Origin::Empty(at));
+    fn probe_origin(&self, at: usize, probe: &Probe, reply: &Reply) -> Option<CauseOrigin> {
+        let heard = ParsedReply::parse(reply);
+        let dead = probe.cause_when.iter().position(|dead| dead.test.is_match(&heard)).map(|dead| CauseOrigin::ProbeAnswer(at, dead));
+        let empty = || self.read_probe(probe, reply).balance.is_some_and(|(left, _)| left <= 0.0).then_some(CauseOrigin::EmptyBalance(at));
         dead.or_else(empty)
     }
 }
 
-impl Judge {
-    fn origin(&self, heard: &Heard<'_>, kind: Kind) -> Option<Origin> {
-        let (at, finding) = self.deciding(heard, Some("reference"))?;
-        match self.rules.get(at)?.then {
-            Then::Codes => finding.outcome.cause().map(Origin::Codes),
-            Then::Refused(_) | Then::Unknown(_) => Some(Origin::Rule(kind, at)),
-            Then::AcceptedAt(_) | Then::AcceptedAs(_) => None,
+impl Classifier {
+    fn cause_origin(&self, heard: &ParsedReply<'_>, kind: AttemptKind) -> Option<CauseOrigin> {
+        let (at, finding) = self.classify_with_rule(heard, Some("reference"))?;
+        match self.rules.get(at)?.action {
+            RuleAction::LookUpCode => finding.outcome.cause().map(CauseOrigin::Codes),
+            RuleAction::Reject(_) | RuleAction::MarkUnknown(_) => Some(CauseOrigin::Rule(kind, at)),
+            RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_) => None,
         }
     }
 }
 
-fn rules(judge: &Judge, kind: Kind) -> impl Iterator<Item = Shown> {
+fn rule_rows(judge: &Classifier, kind: AttemptKind) -> impl Iterator<Item = CauseTableRow> {
     judge.rules.iter().enumerate().filter_map(move |(at, rule)| {
-        let (Then::Refused(cause) | Then::Unknown(cause)) = rule.then else { return None };
-        let (reply, origin) = (rule.words(), Origin::Rule(kind, at));
-        Some(Shown { kind, reply, cause, certainty: sure(rule.guess, &rule.or), alternatives: rule.or.clone(), origin })
+        let (RuleAction::Reject(cause) | RuleAction::MarkUnknown(cause)) = rule.action else { return None };
+        let (reply, origin) = (rule.describe(), CauseOrigin::Rule(kind, at));
+        Some(CauseTableRow { kind, condition: reply, cause, certainty: certainty_of(rule.inferred, &rule.alternatives), alternatives: rule.alternatives.clone(), origin })
     })
 }
 
 /// One line a cause: its codes, and where they stand.
-fn codes(judge: &Judge) -> impl Iterator<Item = Shown> {
-    let rules = judge.rules.iter().filter(|rule| matches!(rule.then, Then::Codes) && !rule.at.is_empty());
-    let place = rules.map(|rule| places(&rule.at)).collect::<Vec<_>>().join(" or ");
+fn code_rows(judge: &Classifier) -> impl Iterator<Item = CauseTableRow> {
+    let rules = judge.rules.iter().filter(|rule| matches!(rule.action, RuleAction::LookUpCode) && !rule.paths.is_empty());
+    let place = rules.map(|rule| describe_paths(&rule.paths)).collect::<Vec<_>>().join(" or ");
     Cause::ALL.iter().filter_map(move |&cause| {
-        let found: Vec<String> = judge.codes.0.iter().filter(|entry| entry.cause == cause).map(|entry| word(&entry.test)).collect();
-        let (reply, origin) = (format!("{place} is {}", found.join(", ")), Origin::Codes(cause));
-        let shown = Shown { kind: Kind::Send, reply, cause, certainty: Certainty::Certain, alternatives: Vec::new(), origin };
+        let found: Vec<String> = judge.codes.0.iter().filter(|entry| entry.cause == cause).map(|entry| describe_code(&entry.test)).collect();
+        let (reply, origin) = (format!("{place} is {}", found.join(", ")), CauseOrigin::Codes(cause));
+        let shown = CauseTableRow { kind: AttemptKind::Send, condition: reply, cause, certainty: Certainty::Certain, alternatives: Vec::new(), origin };
         (!found.is_empty()).then_some(shown)
     })
 }
 
-fn answers(probe: &Probe, at: usize) -> Vec<Shown> {
-    let asks = probe.asks.as_str();
-    let told = |reply: String, cause, (guess, alternatives): (bool, &[Cause]), origin| Shown {
-        kind: Kind::Probe,
-        reply: format!("{asks}: {reply}"),
+fn probe_rows(probe: &Probe, at: usize) -> Vec<CauseTableRow> {
+    let asks = probe.about.as_str();
+    let told = |reply: String, cause, (guess, alternatives): (bool, &[Cause]), origin| CauseTableRow {
+        kind: AttemptKind::Probe,
+        condition: format!("{asks}: {reply}"),
         cause,
-        certainty: sure(guess || probe.guess, alternatives),
+        certainty: certainty_of(guess || probe.inferred, alternatives),
         alternatives: alternatives.to_vec(),
         origin,
     };
-    let dead = probe.dead.iter().enumerate();
-    let mut all: Vec<Shown> =
-        dead.map(|(nth, dead)| told(dead.test.words(), dead.cause, (dead.guess, &dead.or), Origin::Dead(at, nth))).collect();
-    if let Some(place) = &probe.balance {
-        all.push(told(format!("`{}` is 0 or less", place.text), Cause::BalanceEmpty, (false, &[]), Origin::Empty(at)));
+    let dead = probe.cause_when.iter().enumerate();
+    let mut all: Vec<CauseTableRow> =
+        dead.map(|(nth, dead)| told(dead.test.describe(), dead.cause, (dead.inferred, &dead.alternatives), CauseOrigin::ProbeAnswer(at, nth))).collect();
+    if let Some(place) = &probe.balance_path {
+        all.push(told(format!("`{}` is 0 or less", place.text), Cause::BalanceEmpty, (false, &[]), CauseOrigin::EmptyBalance(at)));
     }
     all
 }
 
-fn sure(guess: bool, or: &[Cause]) -> Certainty {
+fn certainty_of(guess: bool, or: &[Cause]) -> Certainty {
     match (or.is_empty(), guess) {
         (false, _) => Certainty::Ambiguous,
         (true, true) => Certainty::Likely,
@@ -133,31 +133,31 @@ fn sure(guess: bool, or: &[Cause]) -> Certainty {
     }
 }
 
-impl Rule {
-    fn words(&self) -> String {
-        let mut all = tested(self.status, &self.at, (&self.is, self.like.as_ref()));
-        all.extend(self.with.as_ref().map(|place| format!("`{}` is there", place.text)));
+impl ReplyRule {
+    fn describe(&self) -> String {
+        let mut all = describe_conditions(self.status, &self.paths, (&self.equals, self.pattern.as_ref()));
+        all.extend(self.required_path.as_ref().map(|place| format!("`{}` is there", place.text)));
         all.extend(self.body.as_ref().map(|body| format!("the body is “{body}”")));
-        all.extend(self.body_like.as_ref().map(|regex| format!("the body is like {regex}")));
+        all.extend(self.body_pattern.as_ref().map(|regex| format!("the body is like {regex}")));
         if all.is_empty() { "whatever else".to_owned() } else { all.join(", ") }
     }
 }
 
-impl Test {
-    fn words(&self) -> String {
-        tested(self.status, &self.at, (&self.is, self.like.as_ref())).join(", ")
+impl ReplyTest {
+    fn describe(&self) -> String {
+        describe_conditions(self.status, &self.paths, (&self.equals, self.pattern.as_ref())).join(", ")
     }
 }
 
-fn tested(status: Option<StatusTest>, at: &[Place], (is, like): (&[CodeTest], Option<&regex::Regex>)) -> Vec<String> {
+fn describe_conditions(status: Option<StatusTest>, at: &[JsonPath], (is, like): (&[CodeTest], Option<&regex::Regex>)) -> Vec<String> {
     let status = status.map(|status| match status {
-        StatusTest::Exactly(code) => format!("status {code}"),
-        StatusTest::Hundred(first) => format!("status {first}xx"),
+        StatusTest::Exact(code) => format!("status {code}"),
+        StatusTest::Class(first) => format!("status {first}xx"),
     });
-    let mut place = places(at);
+    let mut place = describe_paths(at);
     if !is.is_empty() {
         // Writing to a String cannot fail.
-        write!(place, " is {}", is.iter().map(word).collect::<Vec<_>>().join(", ")).unwrap_or_default();
+        write!(place, " is {}", is.iter().map(describe_code).collect::<Vec<_>>().join(", ")).unwrap_or_default();
     }
     match like {
         Some(regex) => write!(place, " like {regex}").unwrap_or_default(),
@@ -168,13 +168,13 @@ fn tested(status: Option<StatusTest>, at: &[Place], (is, like): (&[CodeTest], Op
 }
 
 /// The first spelling; the others mean the same.
-fn places(at: &[Place]) -> String {
+fn describe_paths(at: &[JsonPath]) -> String {
     at.first().map(|place| format!("`{}`", place.text)).unwrap_or_default()
 }
 
-fn word(test: &CodeTest) -> String {
+fn describe_code(test: &CodeTest) -> String {
     match test {
-        CodeTest::Exactly(code) | CodeTest::Like(code) => code.clone(),
-        CodeTest::Between(low, high) => format!("{low}..{high}"),
+        CodeTest::Exact(code) | CodeTest::Glob(code) => code.clone(),
+        CodeTest::Range(low, high) => format!("{low}..{high}"),
     }
 }

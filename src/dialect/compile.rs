@@ -8,44 +8,44 @@ use regex::Regex;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use crate::dialect::call::Call;
+use crate::dialect::call::Endpoint;
 use crate::dialect::code::CodeTest;
 use crate::dialect::filter::Filter;
-use crate::dialect::load::Sink;
-use crate::dialect::place::{Flat, Place};
+use crate::dialect::load::ProblemSink;
+use crate::dialect::place::{FlatKeys, JsonPath};
 use crate::dialect::raw;
-use crate::dialect::shape::{ClaimTest, Dead, Expires, Field, Form, Rule, StatusTest, Test, Texts, Then, Told, Wait};
-use crate::dialect::template::{Fault, Template};
+use crate::dialect::shape::{ClaimTest, CauseCondition, TokenLifetime, FieldMapping, FieldValue, ReplyRule, StatusTest, ReplyTest, TemplateListing, RuleAction, ResponseTemplate, RetryAfterSource};
+use crate::dialect::template::{SyntaxError, StringTemplate};
 use crate::sms::Cause;
 
-type Text = Spanned<String>;
+type SpannedText = Spanned<String>;
 
 /// Underlines a fault inside a string; the quote is one byte, and strings with escapes are underlined whole.
-fn fault(text: &Text, fault: Fault, sink: &mut Sink) {
+fn report_syntax_error(text: &SpannedText, fault: SyntaxError, sink: &mut ProblemSink) {
     let span = text.span();
-    let inner = span.start + 1 + fault.at;
+    let inner = span.start + 1 + fault.offset;
     let plain = span.len() == text.get_ref().len() + 2;
     let span = if plain && inner < span.end { inner..span.end - 1 } else { span };
-    sink.error(Some(span), fault.what, fault.help);
+    sink.error(Some(span), fault.message, fault.help);
 }
 
-pub(crate) fn template(text: &Text, sink: &mut Sink) -> Option<Template> {
-    Template::parse(text.get_ref()).map_err(|problem| fault(text, problem, sink)).ok()
+pub(crate) fn template(text: &SpannedText, sink: &mut ProblemSink) -> Option<StringTemplate> {
+    StringTemplate::parse(text.get_ref()).map_err(|problem| report_syntax_error(text, problem, sink)).ok()
 }
 
-pub(crate) fn place(text: &Text, flat: Flat, sink: &mut Sink) -> Option<Place> {
-    Place::parse(text.get_ref(), flat).map_err(|problem| fault(text, problem, sink)).ok()
+pub(crate) fn json_path(text: &SpannedText, flat: FlatKeys, sink: &mut ProblemSink) -> Option<JsonPath> {
+    JsonPath::parse(text.get_ref(), flat).map_err(|problem| report_syntax_error(text, problem, sink)).ok()
 }
 
-pub(crate) fn places(texts: &[Text], flat: Flat, sink: &mut Sink) -> Vec<Place> {
-    texts.iter().filter_map(|text| place(text, flat, sink)).collect()
+pub(crate) fn json_paths(texts: &[SpannedText], flat: FlatKeys, sink: &mut ProblemSink) -> Vec<JsonPath> {
+    texts.iter().filter_map(|text| json_path(text, flat, sink)).collect()
 }
 
-pub(crate) fn call(text: &Text, sink: &mut Sink) -> Option<Call> {
-    Call::parse(text.get_ref()).map_err(|problem| fault(text, problem, sink)).ok()
+pub(crate) fn endpoint(text: &SpannedText, sink: &mut ProblemSink) -> Option<Endpoint> {
+    Endpoint::parse(text.get_ref()).map_err(|problem| report_syntax_error(text, problem, sink)).ok()
 }
 
-pub(crate) fn regex(text: &Text, sink: &mut Sink) -> Option<Regex> {
+pub(crate) fn regex(text: &SpannedText, sink: &mut ProblemSink) -> Option<Regex> {
     regex::RegexBuilder::new(text.get_ref())
         .size_limit(1 << 18)
         .build()
@@ -57,7 +57,7 @@ pub(crate) fn regex(text: &Text, sink: &mut Sink) -> Option<Regex> {
         .ok()
 }
 
-pub(crate) fn cause(text: &Text, sink: &mut Sink) -> Option<Cause> {
+pub(crate) fn cause(text: &SpannedText, sink: &mut ProblemSink) -> Option<Cause> {
     let found = text.get_ref().parse().ok();
     if found.is_none() {
         let near =
@@ -74,7 +74,7 @@ pub(crate) fn cause(text: &Text, sink: &mut Sink) -> Option<Cause> {
 }
 
 /// A table of places and values, in the file's order. `whole_paths`: a table inside is a path that was not quoted.
-pub(crate) fn fields(table: &raw::Table, flat: Flat, whole_paths: bool, sink: &mut Sink) -> Vec<Field> {
+pub(crate) fn fields(table: &raw::SpannedTable, flat: FlatKeys, whole_paths: bool, sink: &mut ProblemSink) -> Vec<FieldMapping> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
     let mut out = Vec::new();
@@ -84,26 +84,26 @@ pub(crate) fn fields(table: &raw::Table, flat: Flat, whole_paths: bool, sink: &m
             sink.error(Some(key.span()), "a bare path makes a table here", Some(help));
             continue;
         }
-        let Some(at) = place(key, flat, sink) else { continue };
-        flatten(&at.text, at.clone(), value, sink, &mut out);
+        let Some(at) = json_path(key, flat, sink) else { continue };
+        flatten_fields(&at.text, at.clone(), value, sink, &mut out);
     }
     out
 }
 
-fn flatten(path: &str, at: Place, value: &Spanned<toml::Value>, sink: &mut Sink, out: &mut Vec<Field>) {
+fn flatten_fields(path: &str, at: JsonPath, value: &Spanned<toml::Value>, sink: &mut ProblemSink, out: &mut Vec<FieldMapping>) {
     match value.get_ref() {
         toml::Value::Table(table) if !table.is_empty() => {
             for (key, inner) in table {
                 let path = format!("{path}.{key}");
-                if let Ok(at) = Place::parse(&path, Flat(false)) {
-                    flatten(&path, at, &Spanned::new(value.span(), inner.clone()), sink, out);
+                if let Ok(at) = JsonPath::parse(&path, FlatKeys(false)) {
+                    flatten_fields(&path, at, &Spanned::new(value.span(), inner.clone()), sink, out);
                 }
             }
         }
         toml::Value::String(text) => {
             if let Some(template) = template(&Spanned::new(value.span(), text.clone()), sink) {
-                let form = template.constant().map(|text| Form::Constant(text.into()));
-                out.push(Field { place: at, form: form.unwrap_or(Form::Template(template)) });
+                let form = template.as_constant().map(|text| FieldValue::Constant(text.into()));
+                out.push(FieldMapping { path: at, value: form.unwrap_or(FieldValue::Template(template)) });
             }
         }
         other @ (toml::Value::Integer(_)
@@ -111,28 +111,28 @@ fn flatten(path: &str, at: Place, value: &Spanned<toml::Value>, sink: &mut Sink,
         | toml::Value::Boolean(_)
         | toml::Value::Datetime(_)
         | toml::Value::Array(_)
-        | toml::Value::Table(_)) => out.push(Field { place: at, form: Form::Constant(json(other)) }),
+        | toml::Value::Table(_)) => out.push(FieldMapping { path: at, value: FieldValue::Constant(to_json(other)) }),
     }
 }
 
-pub(crate) fn json(value: &toml::Value) -> Value {
+pub(crate) fn to_json(value: &toml::Value) -> Value {
     match value {
         toml::Value::String(text) => Value::String(text.clone()),
         toml::Value::Integer(number) => (*number).into(),
         toml::Value::Float(number) => (*number).into(),
         toml::Value::Boolean(yes) => (*yes).into(),
         toml::Value::Datetime(at) => Value::String(at.to_string()),
-        toml::Value::Array(items) => Value::Array(items.iter().map(json).collect()),
-        toml::Value::Table(table) => Value::Object(table.iter().map(|(key, value)| (key.clone(), json(value))).collect::<Map<_, _>>()),
+        toml::Value::Array(items) => Value::Array(items.iter().map(to_json).collect()),
+        toml::Value::Table(table) => Value::Object(table.iter().map(|(key, value)| (key.clone(), to_json(value))).collect::<Map<_, _>>()),
     }
 }
 
 /// A code as text, from a string or a whole number.
-pub(crate) fn code(value: &Spanned<toml::Value>, sink: &mut Sink) -> Option<CodeTest> {
+pub(crate) fn code(value: &Spanned<toml::Value>, sink: &mut ProblemSink) -> Option<CodeTest> {
     match value.get_ref() {
         toml::Value::String(text) => Some(CodeTest::parse(text)),
-        toml::Value::Integer(number) => Some(CodeTest::Exactly(number.to_string())),
-        toml::Value::Boolean(yes) => Some(CodeTest::Exactly(yes.to_string())),
+        toml::Value::Integer(number) => Some(CodeTest::Exact(number.to_string())),
+        toml::Value::Boolean(yes) => Some(CodeTest::Exact(yes.to_string())),
         toml::Value::Float(_) | toml::Value::Datetime(_) | toml::Value::Array(_) | toml::Value::Table(_) => {
             sink.error(Some(value.span()), "a code is a whole number or a text", Some("ranges are text: \"301..306\"".into()));
             None
@@ -140,98 +140,98 @@ pub(crate) fn code(value: &Spanned<toml::Value>, sink: &mut Sink) -> Option<Code
     }
 }
 
-pub(crate) fn status(text: &Text, sink: &mut Sink) -> Option<StatusTest> {
+pub(crate) fn status(text: &SpannedText, sink: &mut ProblemSink) -> Option<StatusTest> {
     let word = text.get_ref();
     let hundred = word.strip_suffix("xx").and_then(|first| first.parse().ok()).filter(|first| (1..=5).contains(first));
     let exact = word.parse().ok().filter(|status| (100..=599).contains(status));
-    let found = hundred.map(StatusTest::Hundred).or(exact.map(StatusTest::Exactly));
+    let found = hundred.map(StatusTest::Class).or(exact.map(StatusTest::Exact));
     if found.is_none() {
         sink.error(Some(text.span()), "no HTTP status", Some("write it like \"401\" or \"4xx\"".into()));
     }
     found
 }
 
-pub(crate) fn test(raw: &raw::Test, sink: &mut Sink) -> Test {
-    Test {
+pub(crate) fn reply_test(raw: &raw::RawReplyTest, sink: &mut ProblemSink) -> ReplyTest {
+    ReplyTest {
         status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        at: places(&raw.at, Flat(false), sink),
-        is: raw.is.iter().filter_map(|value| code(value, sink)).collect(),
-        like: raw.like.as_ref().and_then(|text| regex(text, sink)),
+        paths: json_paths(&raw.path, FlatKeys(false), sink),
+        equals: raw.equals.iter().filter_map(|value| code(value, sink)).collect(),
+        pattern: raw.matches.as_ref().and_then(|text| regex(text, sink)),
     }
 }
 
 /// `span` is the probe's: inline tables have none of their own.
-pub(crate) fn dead(raw: &raw::Dead, span: &Range<usize>, sink: &mut Sink) -> Option<Dead> {
+pub(crate) fn cause_condition(raw: &raw::RawCauseCondition, span: &Range<usize>, sink: &mut ProblemSink) -> Option<CauseCondition> {
     let Some(word) = raw.cause.as_ref() else {
-        sink.error(Some(span.clone()), "a `dead` answer names its cause", None);
+        sink.error(Some(span.clone()), "an entry of `cause_when` names its `cause`", None);
         return None;
     };
-    let test = Test {
+    let test = ReplyTest {
         status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        at: places(&raw.at, Flat(false), sink),
-        is: raw.is.iter().filter_map(|value| code(value, sink)).collect(),
-        like: raw.like.as_ref().and_then(|text| regex(text, sink)),
+        paths: json_paths(&raw.path, FlatKeys(false), sink),
+        equals: raw.equals.iter().filter_map(|value| code(value, sink)).collect(),
+        pattern: raw.matches.as_ref().and_then(|text| regex(text, sink)),
     };
-    let or = raw.or.iter().filter_map(|text| cause(text, sink)).collect();
-    Some(Dead { test, cause: cause(word, sink)?, or, guess: raw.guess })
+    let or = raw.alternatives.iter().filter_map(|text| cause(text, sink)).collect();
+    Some(CauseCondition { test, cause: cause(word, sink)?, alternatives: or, inferred: raw.inferred })
 }
 
-pub(crate) fn texts(raw: &raw::Texts, sink: &mut Sink) -> Option<Texts> {
+pub(crate) fn template_listing(raw: &raw::RawTemplateListing, sink: &mut ProblemSink) -> Option<TemplateListing> {
     let holes = raw.holes.as_ref().and_then(|text| regex(text, sink));
-    let text = places(&raw.text, Flat(false), sink);
+    let text = json_paths(&raw.text, FlatKeys(false), sink);
     let (approved, pending, rejected) = (raw.approved.clone(), raw.pending.clone(), raw.rejected.clone());
-    let (at, status) = (place(&raw.at, Flat(false), sink)?, place(&raw.status, Flat(false), sink)?);
-    Some(Texts { at, text, holes, status, approved, pending, rejected })
+    let (at, status) = (json_path(&raw.path, FlatKeys(false), sink)?, json_path(&raw.status, FlatKeys(false), sink)?);
+    Some(TemplateListing { path: at, text_paths: text, placeholder: holes, status_path: status, approved, pending, rejected })
 }
 
-pub(crate) fn claim(raw: &raw::Claim, sink: &mut Sink) -> Option<ClaimTest> {
-    let is = raw.is.iter().filter_map(|value| code(value, sink)).collect();
-    Some(ClaimTest { name: raw.name.clone(), is, cause: cause(&raw.cause, sink)? })
+pub(crate) fn claim(raw: &raw::RawClaim, sink: &mut ProblemSink) -> Option<ClaimTest> {
+    let is = raw.equals.iter().filter_map(|value| code(value, sink)).collect();
+    Some(ClaimTest { name: raw.name.clone(), equals: is, cause: cause(&raw.cause, sink)? })
 }
 
-pub(crate) fn rule(raw: &Spanned<raw::Rule>, sink: &mut Sink) -> Option<Rule> {
+pub(crate) fn rule(raw: &Spanned<raw::RawReplyRule>, sink: &mut ProblemSink) -> Option<ReplyRule> {
     let span = raw.span();
     let raw = raw.get_ref();
-    let like = raw.like.as_ref().and_then(|text| regex(text, sink));
-    let body_like = raw.body_like.as_ref().and_then(|text| regex(text, sink));
-    if raw.at.is_empty() && !(raw.is.is_empty() && raw.like.is_none()) {
-        sink.error(Some(span.clone()), "`is` and `like` need an `at` to look at", None);
+    let like = raw.matches.as_ref().and_then(|text| regex(text, sink));
+    let body_like = raw.body_matches.as_ref().and_then(|text| regex(text, sink));
+    if raw.path.is_empty() && !(raw.equals.is_empty() && raw.matches.is_none()) {
+        sink.error(Some(span.clone()), "`equals` and `matches` need a `path` to look at", None);
     }
-    if raw.codes && raw.at.is_empty() && !body_like.as_ref().is_some_and(|regex| regex.capture_names().flatten().any(|name| name == "code"))
+    if raw.codes && raw.path.is_empty() && !body_like.as_ref().is_some_and(|regex| regex.capture_names().flatten().any(|name| name == "code"))
     {
-        sink.error(Some(span.clone()), "`codes` needs an `at`, or a `body_like` with a (?<code>…)", None);
+        sink.error(Some(span.clone()), "`codes` needs a `path`, or a `body_matches` with a (?<code>…)", None);
     }
-    Some(Rule {
+    Some(ReplyRule {
         status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        at: places(&raw.at, Flat(false), sink),
-        is: raw.is.iter().filter_map(|value| code(value, sink)).collect(),
-        like,
-        with: raw.with.as_ref().and_then(|text| place(text, Flat(false), sink)),
+        paths: json_paths(&raw.path, FlatKeys(false), sink),
+        equals: raw.equals.iter().filter_map(|value| code(value, sink)).collect(),
+        pattern: like,
+        required_path: raw.with.as_ref().and_then(|text| json_path(text, FlatKeys(false), sink)),
         body: raw.body.clone(),
-        body_like,
-        then: then(raw, span, sink)?,
-        says: places(&raw.says, Flat(false), sink),
-        or: raw.or.iter().filter_map(|text| cause(text, sink)).collect(),
-        guess: raw.guess,
-        retry_after: raw.retry_after.as_ref().and_then(|text| wait(text, sink)),
+        body_pattern: body_like,
+        action: rule_action(raw, span, sink)?,
+        message_paths: json_paths(&raw.message_path, FlatKeys(false), sink),
+        alternatives: raw.alternatives.iter().filter_map(|text| cause(text, sink)).collect(),
+        inferred: raw.inferred,
+        retry_after: raw.retry_after.as_ref().and_then(|text| retry_after(text, sink)),
     })
 }
 
-fn then(raw: &raw::Rule, span: Range<usize>, sink: &mut Sink) -> Option<Then> {
-    match (&raw.accepted, &raw.refused, &raw.unknown, raw.codes) {
-        (Some(text), None, None, false) if text.get_ref().contains('{') => template(text, sink).map(Then::AcceptedAs),
-        (Some(text), None, None, false) => place(text, Flat(false), sink).map(Then::AcceptedAt),
-        (None, Some(text), None, false) => cause(text, sink).map(Then::Refused),
-        (None, None, Some(text), false) => cause(text, sink).map(Then::Unknown),
-        (None, None, None, true) => Some(Then::Codes),
+fn rule_action(raw: &raw::RawReplyRule, span: Range<usize>, sink: &mut ProblemSink) -> Option<RuleAction> {
+    match (&raw.accepted, &raw.rejected, &raw.unknown, raw.codes) {
+        (Some(text), None, None, false) if text.get_ref().contains('{') => template(text, sink).map(RuleAction::AcceptIdFrom),
+        (Some(text), None, None, false) => json_path(text, FlatKeys(false), sink).map(RuleAction::AcceptIdAt),
+        (None, Some(text), None, false) => cause(text, sink).map(RuleAction::Reject),
+        (None, None, Some(text), false) => cause(text, sink).map(RuleAction::MarkUnknown),
+        (None, None, None, true) => Some(RuleAction::LookUpCode),
         _ => {
-            sink.error(Some(span), "a rule has exactly one result", Some("one of: accepted refused unknown codes".into()));
+            sink.error(Some(span), "a rule has exactly one result", Some("one of: accepted rejected unknown codes".into()));
             None
         }
     }
 }
 
-fn wait(text: &Text, sink: &mut Sink) -> Option<Wait> {
+fn retry_after(text: &SpannedText, sink: &mut ProblemSink) -> Option<RetryAfterSource> {
     let (from, unit) = text.get_ref().trim_matches(['{', '}']).split_once('|').unwrap_or((text.get_ref(), "seconds"));
     let Ok(unit @ Filter::Unit(_)) = Filter::parse(unit.trim()) else {
         let help = "like \"wait | seconds\"; units are: milliseconds seconds minutes hours";
@@ -239,12 +239,12 @@ fn wait(text: &Text, sink: &mut Sink) -> Option<Wait> {
         return None;
     };
     match from.trim().strip_prefix("matched.") {
-        Some(name) => Some(Wait::Matched(name.to_owned(), unit)),
-        None => place(&Spanned::new(text.span(), from.trim().to_owned()), Flat(false), sink).map(|place| Wait::At(place, unit)),
+        Some(name) => Some(RetryAfterSource::Capture(name.to_owned(), unit)),
+        None => json_path(&Spanned::new(text.span(), from.trim().to_owned()), FlatKeys(false), sink).map(|place| RetryAfterSource::Path(place, unit)),
     }
 }
 
-pub(crate) fn told(raw: &raw::Told, sink: &mut Sink) -> Told {
+pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> ResponseTemplate {
     if raw.status.as_ref().is_some_and(|status| *status.get_ref() == 401) {
         sink.error(
             raw.status.as_ref().map(Spanned::span),
@@ -252,39 +252,39 @@ pub(crate) fn told(raw: &raw::Told, sink: &mut Sink) -> Told {
             Some("the backend would take it for its own login".into()),
         );
     }
-    body(raw.status.as_ref().map(|status| *status.get_ref()), &raw.json, raw.text.as_ref(), &raw.header, sink)
+    response_template(raw.status.as_ref().map(|status| *status.get_ref()), &raw.json, raw.text.as_ref(), &raw.header, sink)
 }
 
-pub(crate) fn body(status: Option<u16>, json: &raw::Table, text: Option<&Text>, header: &raw::Table, sink: &mut Sink) -> Told {
+pub(crate) fn response_template(status: Option<u16>, json: &raw::SpannedTable, text: Option<&SpannedText>, header: &raw::SpannedTable, sink: &mut ProblemSink) -> ResponseTemplate {
     let header = header.iter().filter_map(|(name, value)| {
         let text = value.get_ref().as_str().unwrap_or_default().to_owned();
         Some((name.get_ref().clone(), template(&Spanned::new(value.span(), text), sink)?))
     });
     let header = header.collect();
-    Told { status, json: fields(json, Flat(false), false, sink), text: text.and_then(|text| template(text, sink)), header }
+    ResponseTemplate { status, json: fields(json, FlatKeys(false), false, sink), text: text.and_then(|text| template(text, sink)), header }
 }
 
-pub(crate) fn asked(table: &raw::Table) -> Vec<(String, String)> {
-    table.iter().map(|(name, value)| (name.get_ref().clone(), crate::dialect::template::text_of(&json(value.get_ref())))).collect()
+pub(crate) fn queried_fields(table: &raw::SpannedTable) -> Vec<(String, String)> {
+    table.iter().map(|(name, value)| (name.get_ref().clone(), crate::dialect::template::to_text(&to_json(value.get_ref())))).collect()
 }
 
-pub(crate) fn expires(raw: Option<&raw::Expires>, sink: &mut Sink) -> Expires {
+pub(crate) fn token_lifetime(raw: Option<&raw::RawTokenLifetime>, sink: &mut ProblemSink) -> TokenLifetime {
     let found = match raw {
-        None => Some(Expires::Never),
-        Some(raw::Expires::Jwt(at)) => place(at, Flat(false), sink).map(Expires::Jwt),
-        Some(raw::Expires::Field(at)) => place(at, Flat(false), sink).map(Expires::Field),
-        Some(raw::Expires::After(text)) => {
-            let after = duration(text.get_ref());
+        None => Some(TokenLifetime::Never),
+        Some(raw::RawTokenLifetime::Jwt(at)) => json_path(at, FlatKeys(false), sink).map(TokenLifetime::Jwt),
+        Some(raw::RawTokenLifetime::Field(at)) => json_path(at, FlatKeys(false), sink).map(TokenLifetime::Field),
+        Some(raw::RawTokenLifetime::After(text)) => {
+            let after = parse_duration(text.get_ref());
             if after.is_none() {
                 sink.error(Some(text.span()), "no duration", Some("like \"30d\", \"12h\", \"55m\" or \"90s\"".into()));
             }
-            after.map(Expires::After)
+            after.map(TokenLifetime::After)
         }
     };
-    found.unwrap_or(Expires::Never)
+    found.unwrap_or(TokenLifetime::Never)
 }
 
-fn duration(text: &str) -> Option<Duration> {
+fn parse_duration(text: &str) -> Option<Duration> {
     let unit = text.chars().last()?;
     let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
     let seconds = match unit {

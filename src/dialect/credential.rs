@@ -6,20 +6,20 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use crate::dialect::body;
-use crate::dialect::recognise::loose_fields;
-use crate::dialect::shape::{Field, Sign};
-use crate::dialect::template::{Hole, Template, text_of};
-use crate::dialect::{Dialect, Entry, Recognised, Request};
-use crate::dialect::{Evidence, FieldSpec, ParamSpec};
+use crate::dialect::recognise::best_effort_fields;
+use crate::dialect::shape::{FieldMapping, SigningScheme};
+use crate::dialect::template::{Expr, StringTemplate, to_text};
+use crate::dialect::{Dialect, MatchedOperation, RecognisedRequest, Request};
+use crate::dialect::{EvidenceBasis, FieldSpec, ParamSpec};
 use crate::secret::Credential;
 
 /// Something about one field of a vault entry that cannot be right.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ShapeProblem {
+pub struct CredentialProblem {
     /// The dialect's name for the field.
     pub field: String,
     /// What is wrong and what to do, without the value.
-    pub what: String,
+    pub problem: String,
 }
 
 impl Dialect {
@@ -34,30 +34,30 @@ impl Dialect {
     }
 
     /// What the description rests on.
-    pub fn evidence(&self) -> Evidence {
+    pub fn evidence(&self) -> EvidenceBasis {
         self.evidence
     }
 
     /// A description from memory only: a provider must say `experimental = true`.
     pub fn requires_experimental(&self) -> bool {
-        self.evidence == Evidence::Memory
+        self.evidence == EvidenceBasis::Memory
     }
 
     /// Everything about the entry that cannot be right, field by field.
-    pub fn check_credential(&self, credential: &Credential) -> Vec<ShapeProblem> {
+    pub fn check_credential(&self, credential: &Credential) -> Vec<CredentialProblem> {
         let mut found = Vec::new();
         for spec in &self.credential {
             let what = match credential.expose(&spec.name) {
                 None if spec.required => Some("is missing from the vault entry".to_owned()),
                 None => None,
-                Some(value) => self.misshapen(spec, value, credential),
+                Some(value) => self.format_problem(spec, value, credential),
             };
-            found.extend(what.map(|what| ShapeProblem { field: spec.name.clone(), what }));
+            found.extend(what.map(|what| CredentialProblem { field: spec.name.clone(), problem: what }));
         }
         found
     }
 
-    fn misshapen(&self, spec: &FieldSpec, value: &str, credential: &Credential) -> Option<String> {
+    fn format_problem(&self, spec: &FieldSpec, value: &str, credential: &Credential) -> Option<String> {
         let quoted = |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
         if value.trim().is_empty() {
             return Some("is empty".into());
@@ -88,65 +88,65 @@ impl Dialect {
     }
 
     /// The credential fields a request carries, by the dialect's names, wherever it carries them; token values as `token.NAME`.
-    pub fn credential_of(&self, seen: &Recognised, request: &Request) -> BTreeMap<String, String> {
+    pub fn extract_credential(&self, seen: &RecognisedRequest, request: &Request) -> BTreeMap<String, String> {
         let mut found: BTreeMap<String, String> = seen
-            .path
+            .path_params
             .iter()
             .filter(|(name, _)| self.credential.iter().any(|spec| spec.name == **name))
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect();
-        let tree = loose_fields(request);
+        let tree = best_effort_fields(request);
         let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
         match &self.sign {
-            Some(Sign::Basic { user, password }) => {
-                if let Some((one, two)) = header("authorization").and_then(body::basic) {
-                    keep(user, &one, &mut found);
-                    keep(password, &two, &mut found);
+            Some(SigningScheme::Basic { user, password }) => {
+                if let Some((one, two)) = header("authorization").and_then(body::decode_basic_auth) {
+                    collect_captured(user, &one, &mut found);
+                    collect_captured(password, &two, &mut found);
                 }
             }
-            Some(Sign::Bearer(value)) => {
+            Some(SigningScheme::Bearer(value)) => {
                 let given = header("authorization")
                     .and_then(|value| value.split_once(' '))
                     .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
                 if let Some((_, given)) = given {
-                    keep(value, given.trim(), &mut found);
+                    collect_captured(value, given.trim(), &mut found);
                 }
             }
-            Some(Sign::Header { name, value }) => header(name).into_iter().for_each(|given| keep(value, given, &mut found)),
-            Some(Sign::Sigv4 { .. }) | None => {}
+            Some(SigningScheme::Header { name, value }) => header(name).into_iter().for_each(|given| collect_captured(value, given, &mut found)),
+            Some(SigningScheme::Sigv4 { .. }) | None => {}
         }
-        let login = self.token.iter().filter(|_| matches!(seen.entry, Entry::Login)).flat_map(|token| &token.fields.body);
+        let login = self.token.iter().filter(|_| matches!(seen.matched, MatchedOperation::Login)).flat_map(|token| &token.fields.body);
         let fields = &self.send.fields;
         for field in fields.query.iter().chain(&fields.body).chain(login) {
-            in_tree(field, &tree, &mut found);
+            collect_from_tree(field, &tree, &mut found);
         }
         for field in &fields.header {
-            if let (crate::dialect::shape::Form::Template(template), Some(given)) = (&field.form, header(&field.place.text)) {
-                keep(template, given, &mut found);
+            if let (crate::dialect::shape::FieldValue::Template(template), Some(given)) = (&field.value, header(&field.path.text)) {
+                collect_captured(template, given, &mut found);
             }
         }
         found
     }
 }
 
-fn in_tree(field: &Field, tree: &Value, found: &mut BTreeMap<String, String>) {
-    if let crate::dialect::shape::Form::Template(template) = &field.form {
-        for value in field.place.all(tree) {
-            keep(template, &text_of(value), found);
+fn collect_from_tree(field: &FieldMapping, tree: &Value, found: &mut BTreeMap<String, String>) {
+    if let crate::dialect::shape::FieldValue::Template(template) = &field.value {
+        for value in field.path.find_all(tree) {
+            collect_captured(template, &to_text(value), found);
         }
     }
 }
 
-fn keep(template: &Template, text: &str, found: &mut BTreeMap<String, String>) {
-    for (hole, held) in template.matches(text).unwrap_or_default() {
-        if let Some(name) = named(hole) {
+fn collect_captured(template: &StringTemplate, text: &str, found: &mut BTreeMap<String, String>) {
+    for (hole, held) in template.captures(text).unwrap_or_default() {
+        if let Some(name) = credential_name(hole) {
             found.insert(name, held.to_owned());
         }
     }
 }
 
-fn named(hole: &Hole) -> Option<String> {
-    match hole.source.named()? {
+fn credential_name(hole: &Expr) -> Option<String> {
+    match hole.source.kind_and_name()? {
         ("credential", name) => Some(name.to_owned()),
         ("token", name) => Some(format!("token.{name}")),
         _ => None,

@@ -4,7 +4,7 @@
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
-use crate::dialect::template::text_of;
+use crate::dialect::template::to_text;
 
 /// One step between source and field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +34,11 @@ pub(crate) enum Filter {
 
 /// A field read backwards.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Undone {
+pub(crate) enum Inverse {
     /// What it meant.
     Value(Value),
     /// It means nothing by itself.
-    Nothing,
+    Ignored,
     /// Our message has no word for it: the call is bound.
     Mismatch,
 }
@@ -107,49 +107,49 @@ impl Filter {
     /// On the way out; none takes the field away.
     pub(crate) fn apply(&self, value: Value) -> Option<Value> {
         Some(match self {
-            Self::Digits => Value::String(text_of(&value).trim_start_matches('+').to_owned()),
-            Self::Plus => Value::String(format!("+{}", text_of(&value).trim_start_matches('+'))),
+            Self::Digits => Value::String(to_text(&value).trim_start_matches('+').to_owned()),
+            Self::Plus => Value::String(format!("+{}", to_text(&value).trim_start_matches('+'))),
             Self::National(prefix) => {
-                let digits = text_of(&value);
+                let digits = to_text(&value);
                 let digits = digits.trim_start_matches('+');
                 Value::String(digits.strip_prefix(prefix.as_str()).unwrap_or(digits).to_owned())
             }
-            Self::Int => Value::Number(whole(&value)?.into()),
-            Self::String => Value::String(text_of(&value)),
+            Self::Int => Value::Number(to_integer(&value)?.into()),
+            Self::String => Value::String(to_text(&value)),
             Self::List => Value::Array(vec![value]),
             Self::Join(_) | Self::Unix => value,
-            Self::Unit(unit) => Value::Number(u64::try_from(whole(&value)?).ok()?.div_ceil(*unit).into()),
-            Self::Between(low, high) => Value::Number(whole(&value)?.clamp(*low, *high).into()),
-            Self::Rfc2822 => Value::String(rfc2822(whole(&value)?)?),
-            Self::First(count) => Value::String(text_of(&value).chars().take(*count).collect()),
-            Self::Xml => Value::String(quick_xml::escape::escape(text_of(&value)).into_owned()),
-            Self::Map(pairs) => Value::String(pairs.iter().find(|(from, _)| *from == text_of(&value))?.1.clone()),
+            Self::Unit(unit) => Value::Number(u64::try_from(to_integer(&value)?).ok()?.div_ceil(*unit).into()),
+            Self::Between(low, high) => Value::Number(to_integer(&value)?.clamp(*low, *high).into()),
+            Self::Rfc2822 => Value::String(format_rfc2822(to_integer(&value)?)?),
+            Self::First(count) => Value::String(to_text(&value).chars().take(*count).collect()),
+            Self::Xml => Value::String(quick_xml::escape::escape(to_text(&value)).into_owned()),
+            Self::Map(pairs) => Value::String(pairs.iter().find(|(from, _)| *from == to_text(&value))?.1.clone()),
             Self::Const(text) => Value::String(text.clone()),
-            Self::Only(prefix) => Some(value).filter(|value| text_of(value).starts_with(prefix.as_str()))?,
-            Self::Not(prefix) => Some(value).filter(|value| !text_of(value).starts_with(prefix.as_str()))?,
-            Self::Hex(count) => Value::String(hex_id(&text_of(&value), *count)),
-            Self::Uuid => Value::String(uuid_id(&text_of(&value))),
-            Self::Number => Value::Number(number_id(&text_of(&value))),
-            Self::Jwt => Value::String(jwt(&text_of(&value))),
+            Self::Only(prefix) => Some(value).filter(|value| to_text(value).starts_with(prefix.as_str()))?,
+            Self::Not(prefix) => Some(value).filter(|value| !to_text(value).starts_with(prefix.as_str()))?,
+            Self::Hex(count) => Value::String(hex_id(&to_text(&value), *count)),
+            Self::Uuid => Value::String(uuid_id(&to_text(&value))),
+            Self::Number => Value::Number(number_id(&to_text(&value))),
+            Self::Jwt => Value::String(placeholder_jwt(&to_text(&value))),
         })
     }
 
     /// On the way in.
-    pub(crate) fn undo(&self, value: Value) -> Undone {
+    pub(crate) fn invert(&self, value: Value) -> Inverse {
         match self {
-            Self::National(prefix) => Undone::Value(Value::String(international(&text_of(&value), prefix))),
-            Self::List => Undone::Value(only_element(value)),
-            Self::Join(with) => Undone::Value(split(value, with)),
+            Self::National(prefix) => Inverse::Value(Value::String(with_country_prefix(&to_text(&value), prefix))),
+            Self::List => Inverse::Value(unwrap_single_element(value)),
+            Self::Join(with) => Inverse::Value(split_list(value, with)),
             Self::Unit(unit) => {
-                let milliseconds = whole(&value).and_then(|count| u64::try_from(count).ok()).and_then(|count| count.checked_mul(*unit));
-                milliseconds.map_or(Undone::Mismatch, |count| Undone::Value(count.into()))
+                let milliseconds = to_integer(&value).and_then(|count| u64::try_from(count).ok()).and_then(|count| count.checked_mul(*unit));
+                milliseconds.map_or(Inverse::Mismatch, |count| Inverse::Value(count.into()))
             }
-            Self::Map(pairs) => match pairs.iter().find(|(_, to)| *to == text_of(&value)) {
-                Some((from, _)) => Undone::Value(Value::String(from.clone())),
-                None => Undone::Mismatch,
+            Self::Map(pairs) => match pairs.iter().find(|(_, to)| *to == to_text(&value)) {
+                Some((from, _)) => Inverse::Value(Value::String(from.clone())),
+                None => Inverse::Mismatch,
             },
-            Self::Const(text) if text_of(&value) != *text => Undone::Mismatch,
-            Self::Const(_) | Self::Unix | Self::Rfc2822 | Self::Jwt => Undone::Nothing,
+            Self::Const(text) if to_text(&value) != *text => Inverse::Mismatch,
+            Self::Const(_) | Self::Unix | Self::Rfc2822 | Self::Jwt => Inverse::Ignored,
             Self::Digits
             | Self::Plus
             | Self::Int
@@ -161,27 +161,27 @@ impl Filter {
             | Self::Not(_)
             | Self::Hex(_)
             | Self::Uuid
-            | Self::Number => Undone::Value(value),
+            | Self::Number => Inverse::Value(value),
         }
     }
 }
 
 /// A whole number, however it is spelled: 5, 5.00, 5e0, "5".
-pub(crate) fn whole(value: &Value) -> Option<i64> {
+pub(crate) fn to_integer(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64().or_else(|| exactly(number.as_f64()?)),
+        Value::Number(number) => number.as_i64().or_else(|| exact_integer(number.as_f64()?)),
         Value::String(text) => text.trim().parse().ok(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
     }
 }
 
 /// Beyond 2⁵³ a number with a point or an exponent is no longer exact.
-fn exactly(number: f64) -> Option<i64> {
+fn exact_integer(number: f64) -> Option<i64> {
     #[expect(clippy::cast_possible_truncation, reason = "nothing is cut: it has no fraction and is below 2⁵³")]
     (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
-fn only_element(value: Value) -> Value {
+fn unwrap_single_element(value: Value) -> Value {
     if let Value::Array(items) = &value
         && let [one] = items.as_slice()
     {
@@ -190,18 +190,18 @@ fn only_element(value: Value) -> Value {
     value
 }
 
-fn split(value: Value, with: &str) -> Value {
+fn split_list(value: Value, with: &str) -> Value {
     let Value::String(text) = &value else { return value };
     let mut items: Vec<Value> = text.split(with).map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
     if items.len() == 1 { items.pop().unwrap_or_default() } else { Value::Array(items) }
 }
 
-fn international(number: &str, prefix: &str) -> String {
+fn with_country_prefix(number: &str, prefix: &str) -> String {
     let digits = number.trim().trim_start_matches('+').trim_start_matches('0');
     if digits.starts_with(prefix) && digits.len() > 10 { digits.to_owned() } else { format!("{prefix}{digits}") }
 }
 
-fn rfc2822(seconds: i64) -> Option<String> {
+fn format_rfc2822(seconds: i64) -> Option<String> {
     let at = jiff::Timestamp::from_second(seconds).ok()?.to_zoned_datetime(jiff::tz::TimeZone::UTC);
     Some(at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string())
 }
@@ -211,7 +211,7 @@ fn hex_id(id: &str, count: usize) -> String {
     if id.len() == count && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return id.to_owned();
     }
-    hex(&Sha256::digest(id)).chars().take(count).collect()
+    hex_encode(&Sha256::digest(id)).chars().take(count).collect()
 }
 
 fn uuid_id(id: &str) -> String {
@@ -219,7 +219,7 @@ fn uuid_id(id: &str) -> String {
     if shape == [8, 4, 4, 4, 12] && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
         return id.to_owned();
     }
-    let digits = hex(&Sha256::digest(id));
+    let digits = hex_encode(&Sha256::digest(id));
     let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
     format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
 }
@@ -233,7 +233,7 @@ fn number_id(id: &str) -> Number {
     (head | 1 << 47).into()
 }
 
-pub(crate) fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex_encode(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut out, byte| {
         out.extend(char::from_digit(u32::from(byte >> 4), 16));
         out.extend(char::from_digit(u32::from(byte & 15), 16));
@@ -242,7 +242,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 }
 
 /// A token of a JWT's shape that is none: clients that look into it find a far expiry.
-fn jwt(subject: &str) -> String {
+fn placeholder_jwt(subject: &str) -> String {
     use base64::Engine;
     let encode = |text: String| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(text);
     let mut claims = Map::new();
@@ -262,8 +262,8 @@ mod tests {
         Filter::parse(filter).unwrap().apply(value.into())
     }
 
-    fn back(filter: &str, value: impl Into<Value>) -> Undone {
-        Filter::parse(filter).unwrap().undo(value.into())
+    fn back(filter: &str, value: impl Into<Value>) -> Inverse {
+        Filter::parse(filter).unwrap().invert(value.into())
     }
 
     #[test]
@@ -317,16 +317,16 @@ mod tests {
 
     #[test]
     fn reading_backwards() {
-        assert_eq!(back("join ,", "1,2"), Undone::Value(vec!["1", "2"].into()));
-        assert_eq!(back("join ,", "1"), Undone::Value("1".into()));
-        assert_eq!(back("list", vec!["1"]), Undone::Value("1".into()));
-        assert_eq!(back("minutes", "2"), Undone::Value(120_000.into()));
-        assert_eq!(back("minutes", "soon"), Undone::Mismatch);
-        assert_eq!(back("map a=b", "b"), Undone::Value("a".into()));
-        assert_eq!(back("map a=b", "binary"), Undone::Mismatch);
-        assert_eq!(back("national 90", "05321234567"), Undone::Value("905321234567".into()));
-        assert_eq!(back("const X", "X"), Undone::Nothing);
-        assert_eq!(back("const X", "Y"), Undone::Mismatch);
+        assert_eq!(back("join ,", "1,2"), Inverse::Value(vec!["1", "2"].into()));
+        assert_eq!(back("join ,", "1"), Inverse::Value("1".into()));
+        assert_eq!(back("list", vec!["1"]), Inverse::Value("1".into()));
+        assert_eq!(back("minutes", "2"), Inverse::Value(120_000.into()));
+        assert_eq!(back("minutes", "soon"), Inverse::Mismatch);
+        assert_eq!(back("map a=b", "b"), Inverse::Value("a".into()));
+        assert_eq!(back("map a=b", "binary"), Inverse::Mismatch);
+        assert_eq!(back("national 90", "05321234567"), Inverse::Value("905321234567".into()));
+        assert_eq!(back("const X", "X"), Inverse::Ignored);
+        assert_eq!(back("const X", "Y"), Inverse::Mismatch);
     }
 
     #[test]

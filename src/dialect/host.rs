@@ -13,7 +13,7 @@ impl HostPattern {
         (labels.iter().all(label) && (fixed_tail || labels.len() == 1 && text != "*")).then(|| Self(text.to_owned()))
     }
 
-    pub(crate) fn fits(&self, host: &str) -> bool {
+    pub(crate) fn is_match(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
         let (mut wanted, mut given) = (self.0.split('.'), host.split('.'));
         loop {
@@ -50,7 +50,7 @@ impl BaseUrl {
     }
 
     /// A path without the base path; none if it does not begin with it.
-    pub(crate) fn strip<'p>(&self, path: &'p str) -> Option<&'p str> {
+    pub(crate) fn strip_base_path<'p>(&self, path: &'p str) -> Option<&'p str> {
         let rest = path.strip_prefix(self.path.as_str())?;
         (rest.is_empty() || rest.starts_with('/')).then_some(rest)
     }
@@ -63,8 +63,8 @@ mod tests {
     #[test]
     fn a_star_is_one_label() {
         let pattern = HostPattern::parse("api.*.twilio.com").unwrap();
-        assert!(pattern.fits("api.ie1.twilio.com") && pattern.fits("API.IE1.TWILIO.COM."));
-        assert!(!pattern.fits("api.twilio.com") && !pattern.fits("api.a.b.twilio.com") && !pattern.fits("api..twilio.com"));
+        assert!(pattern.is_match("api.ie1.twilio.com") && pattern.is_match("API.IE1.TWILIO.COM."));
+        assert!(!pattern.is_match("api.twilio.com") && !pattern.is_match("api.a.b.twilio.com") && !pattern.is_match("api..twilio.com"));
         for text in ["*", "*.com", "a.*", "", "a..b", "https://a.b"] {
             assert!(HostPattern::parse(text).is_none(), "{text}");
         }
@@ -75,8 +75,8 @@ mod tests {
     fn a_base_path_is_taken_off_whole_segments() {
         let base = BaseUrl::parse("https://send.example.uz/broker-api/").unwrap();
         assert_eq!((base.host.as_str(), base.path.as_str()), ("send.example.uz", "/broker-api"));
-        assert_eq!(base.strip("/broker-api/send"), Some("/send"));
-        assert_eq!(base.strip("/broker-apis/send"), None);
+        assert_eq!(base.strip_base_path("/broker-api/send"), Some("/send"));
+        assert_eq!(base.strip_base_path("/broker-apis/send"), None);
         assert!(BaseUrl::parse("ftp://x").is_none() && BaseUrl::parse("x").is_none() && BaseUrl::parse("https://x/?a").is_none());
     }
 }

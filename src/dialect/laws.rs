@@ -4,66 +4,66 @@
 use std::collections::BTreeSet;
 
 use crate::dialect::Dialect;
-use crate::dialect::check::{is_message_cause, says_nothing};
-use crate::dialect::check_send::Spans;
-use crate::dialect::load::Sink;
-use crate::dialect::shape::{Form, Hash, Rule, Then};
-use crate::dialect::template::{Source, Template};
+use crate::dialect::check::{may_have_failure_code, is_empty_response};
+use crate::dialect::check_send::SendSpans;
+use crate::dialect::load::ProblemSink;
+use crate::dialect::shape::{FieldValue, HashAlgorithm, ReplyRule, RuleAction};
+use crate::dialect::template::{ValueSource, StringTemplate};
 
-pub(crate) fn hold(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
-    if !spans.lost {
-        mapped(dialect, spans, sink);
+pub(crate) fn validate(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
+    if !spans.has_errors {
+        check_mapped(dialect, spans, sink);
     }
-    declared_and_used(dialect, spans, sink);
-    rules(dialect, spans, sink);
-    codes(dialect, sink);
-    replies(dialect, spans, sink);
+    check_declared_and_used(dialect, spans, sink);
+    check_rules(dialect, spans, sink);
+    check_codes(dialect, sink);
+    check_responses(dialect, spans, sink);
 }
 
-fn mapped(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
+fn check_mapped(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     let fields = &dialect.send.fields;
     let all = || fields.query.iter().chain(&fields.header).chain(&fields.body);
-    if !all().any(|field| field.form.has(|source| *source == Source::To)) {
+    if !all().any(|field| field.value.any_source(|source| *source == ValueSource::To)) {
         sink.error(spans.send.clone(), "no field holds the recipient", Some("map one to \"{to}\", with `digits` or `plus`".into()));
     }
-    let words = |source: &Source| matches!(source, Source::Text | Source::TemplateId | Source::TemplateValues | Source::TemplateFields);
-    let text = all().any(|field| field.form.has(words));
+    let words = |source: &ValueSource| matches!(source, ValueSource::Text | ValueSource::TemplateId | ValueSource::TemplateValues | ValueSource::TemplateFields);
+    let text = all().any(|field| field.value.any_source(words));
     if !text {
         sink.error(spans.send.clone(), "no field holds the text", Some("map one to \"{text}\" or to the template".into()));
     }
 }
 
 /// Every source that a request of this dialect is filled from.
-pub(crate) fn used(dialect: &Dialect) -> Vec<Source> {
+pub(crate) fn used_sources(dialect: &Dialect) -> Vec<ValueSource> {
     let send = &dialect.send;
-    let mut forms: Vec<&Form> = Vec::new();
+    let mut forms: Vec<&FieldValue> = Vec::new();
     let token = dialect.token.as_ref();
     for fields in [Some(&send.fields), token.map(|token| &token.fields)]
         .into_iter()
         .flatten()
-        .chain(dialect.probes.iter().chain(&dialect.lists).map(|probe| &probe.fields))
+        .chain(dialect.probes.iter().chain(&dialect.listing_probes).map(|probe| &probe.fields))
     {
-        forms.extend(fields.query.iter().chain(&fields.header).chain(&fields.body).map(|field| &field.form));
+        forms.extend(fields.query.iter().chain(&fields.header).chain(&fields.body).map(|field| &field.value));
     }
-    let mut out: Vec<Source> = forms.iter().flat_map(|form| form.holes()).map(|hole| hole.source.clone()).collect();
-    let mut take = |template: &Template| out.extend(template.holes().map(|hole| hole.source.clone()));
+    let mut out: Vec<ValueSource> = forms.iter().flat_map(|form| form.exprs()).map(|hole| hole.source.clone()).collect();
+    let mut take = |template: &StringTemplate| out.extend(template.exprs().map(|hole| hole.source.clone()));
     dialect.sign.iter().flat_map(|sign| sign.templates()).for_each(&mut take);
     for digest in &send.digests {
-        take(&digest.of);
-        if let Hash::HmacSha256(key) = &digest.with {
+        take(&digest.input);
+        if let HashAlgorithm::HmacSha256(key) = &digest.algorithm {
             take(key);
         }
     }
-    let calls = [Some(&send.call), token.map(|token| &token.call)].into_iter().flatten();
-    out.extend(calls.chain(dialect.operations.iter().map(|entry| &entry.call)).flat_map(|call| call.holes().cloned()));
+    let calls = [Some(&send.endpoint), token.map(|token| &token.endpoint)].into_iter().flatten();
+    out.extend(calls.chain(dialect.operations.iter().map(|entry| &entry.endpoint)).flat_map(|call| call.sources().cloned()));
     out
 }
 
-fn declared_and_used(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
-    let used = used(dialect);
-    let tokens: BTreeSet<&str> = dialect.token.iter().flat_map(|token| token.reads.iter().map(|(name, _)| name.as_str())).collect();
+fn check_declared_and_used(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
+    let used = used_sources(dialect);
+    let tokens: BTreeSet<&str> = dialect.token.iter().flat_map(|token| token.value_paths.iter().map(|(name, _)| name.as_str())).collect();
     for source in &used {
-        let Some((kind, name)) = source.named() else { continue };
+        let Some((kind, name)) = source.kind_and_name() else { continue };
         let declared = match kind {
             "credential" => dialect.credential.iter().any(|spec| spec.name == name),
             "param" => dialect.params.iter().any(|spec| spec.name == name),
@@ -74,12 +74,12 @@ fn declared_and_used(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
         if declared {
             continue;
         }
-        let missing = spelled(source);
-        let span = spans.value_with(&missing, dialect);
+        let missing = source_name(source);
+        let span = spans.span_of_source(&missing, dialect);
         sink.error(span.or(spans.send.clone()), format!("`{missing}` is used and not declared"), Some("declare it in its section".into()));
     }
     for spec in &dialect.credential {
-        if !spans.lost && !used.contains(&Source::Credential(spec.name.clone())) {
+        if !spans.has_errors && !used.contains(&ValueSource::Credential(spec.name.clone())) {
             sink.error(
                 None,
                 format!("the credential field `{}` is declared and not used", spec.name),
@@ -89,43 +89,43 @@ fn declared_and_used(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
     }
 }
 
-impl Spans {
+impl SendSpans {
     /// The field whose template has this source in it.
-    fn value_with(&self, source: &str, dialect: &Dialect) -> Option<std::ops::Range<usize>> {
+    fn span_of_source(&self, source: &str, dialect: &Dialect) -> Option<std::ops::Range<usize>> {
         let fields = &dialect.send.fields;
         let mut all = fields.query.iter().chain(&fields.header).chain(&fields.body);
-        let field = all.find(|field| field.form.holes().any(|hole| spelled(&hole.source) == source))?;
-        self.fields.iter().find(|(name, _)| *name == field.place.text).map(|(_, span)| span.clone())
+        let field = all.find(|field| field.value.exprs().any(|hole| source_name(&hole.source) == source))?;
+        self.fields.iter().find(|(name, _)| *name == field.path.text).map(|(_, span)| span.clone())
     }
 }
 
-fn spelled(source: &Source) -> String {
-    source.named().map_or_else(String::new, |(kind, name)| format!("{kind}.{name}"))
+fn source_name(source: &ValueSource) -> String {
+    source.kind_and_name().map_or_else(String::new, |(kind, name)| format!("{kind}.{name}"))
 }
 
-fn rules(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
-    let rules = &dialect.send.judge.rules;
-    if !rules.iter().any(|rule| matches!(rule.then, Then::AcceptedAt(_) | Then::AcceptedAs(_))) {
+fn check_rules(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
+    let rules = &dialect.send.classifier.rules;
+    if !rules.iter().any(|rule| matches!(rule.action, RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_))) {
         sink.error(spans.send.clone(), "no rule proves success", Some("one of [[send.rules]] needs `accepted`".into()));
     }
     let always = rules.iter().position(matches_all);
     if let Some(span) = always.and_then(|at| spans.rules.get(at + 1)) {
         sink.error(Some(span.clone()), "no reply gets as far as this rule", Some("the one before it always matches".into()));
     }
-    if dialect.send.judge.codes.0.is_empty() && rules.iter().any(|rule| matches!(rule.then, Then::Codes)) {
+    if dialect.send.classifier.codes.0.is_empty() && rules.iter().any(|rule| matches!(rule.action, RuleAction::LookUpCode)) {
         sink.error(spans.send.clone(), "a rule looks codes up, and [send.codes] has none", None);
     }
 }
 
-fn matches_all(rule: &Rule) -> bool {
-    let tests = rule.status.is_some() || !rule.at.is_empty() || rule.with.is_some() || rule.body.is_some() || rule.body_like.is_some();
-    !tests && matches!(rule.then, Then::AcceptedAs(_) | Then::Refused(_) | Then::Unknown(_))
+fn matches_all(rule: &ReplyRule) -> bool {
+    let tests = rule.status.is_some() || !rule.paths.is_empty() || rule.required_path.is_some() || rule.body.is_some() || rule.body_pattern.is_some();
+    !tests && matches!(rule.action, RuleAction::AcceptIdFrom(_) | RuleAction::Reject(_) | RuleAction::MarkUnknown(_))
 }
 
-fn codes(dialect: &Dialect, sink: &mut Sink) {
-    let entries = &dialect.send.judge.codes.0;
+fn check_codes(dialect: &Dialect, sink: &mut ProblemSink) {
+    let entries = &dialect.send.classifier.codes.0;
     for (at, entry) in entries.iter().enumerate() {
-        let earlier = entries.iter().take(at).find(|other| other.inherited == entry.inherited && other.test.clashes(&entry.test));
+        let earlier = entries.iter().take(at).find(|other| other.inherited == entry.inherited && other.test.overlaps(&entry.test));
         if let Some(other) = earlier {
             let help = format!(
                 "the other one stands under `{}`, {} bytes {}",
@@ -140,26 +140,26 @@ fn codes(dialect: &Dialect, sink: &mut Sink) {
     }
 }
 
-fn replies(dialect: &Dialect, spans: &Spans, sink: &mut Sink) {
+fn check_responses(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     let success = &dialect.send.success;
-    if success.last().is_none_or(|last| !last.asked.is_empty()) {
+    if success.last().is_none_or(|last| !last.queried.is_empty()) {
         let span = spans.success.last().cloned().or(spans.send.clone());
         sink.error(
             span,
-            "the last [[send.success]] has no `asked`",
-            Some("it is the answer where none before it fits; write one without `asked`".into()),
+            "the last [[send.success]] has no `queried`",
+            Some("it is the answer where none before it fits; write one without `queried`".into()),
         );
     }
-    if success.iter().any(|success| says_nothing(&success.told)) || says_nothing(&dialect.send.failure.told) {
+    if success.iter().any(|success| is_empty_response(&success.response)) || is_empty_response(&dialect.send.failure.response) {
         sink.error(spans.send.clone(), "an answer has neither `json` nor `text`", None);
     }
-    for (cause, _) in &dialect.send.failure.lines {
-        if !is_message_cause(*cause) {
+    for (cause, _) in &dialect.send.failure.codes {
+        if !may_have_failure_code(*cause) {
             let what = format!("`{cause}` has a line in [send.failure.codes]");
             sink.error(
                 spans.send.clone(),
                 what,
-                Some("the backend is told of the message's faults and of throttling only; all else is `otherwise`".into()),
+                Some("the backend is told of the message's faults and of throttling only; all else is `default`".into()),
             );
         }
     }

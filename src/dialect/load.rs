@@ -1,4 +1,4 @@
-//! From text to pieces: parses, lays a file over the one it is `like`, and takes piece
+//! From text to pieces: parses, lays a file over the one it `extends`, and takes piece
 //! by piece out of the tables, so that one bad piece does not hide the next. Spans of
 //! the file underneath are moved behind the own text, which is how they are told apart.
 
@@ -12,26 +12,26 @@ use crate::problem::{Problem, Severity};
 
 /// Where problems go, and whose file a span belongs to.
 #[derive(Debug)]
-pub(crate) struct Sink {
-    /// Name and length of the file and of those it is `like`, one behind the other.
+pub(crate) struct ProblemSink {
+    /// Name and length of the file and of those it `extends`, one behind the other.
     files: Vec<(String, Range<usize>)>,
     pub(crate) problems: Vec<Problem>,
 }
 
-impl Sink {
+impl ProblemSink {
     pub(crate) fn new(name: &str, text: &str) -> Self {
         Self { files: vec![(name.to_owned(), 0..text.len() + 1)], problems: Vec::new() }
     }
 
     pub(crate) fn error(&mut self, span: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
-        let problem = self.problem(span, what.into(), help);
+        let problem = self.build_problem(span, what.into(), help);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
-    /// What `like` brought in.
-    pub(crate) fn inherited(&self, span: &Range<usize>) -> bool {
+    /// What `extends` brought in.
+    pub(crate) fn is_inherited(&self, span: &Range<usize>) -> bool {
         self.files.first().is_some_and(|(_, own)| span.start >= own.end)
     }
 
@@ -39,20 +39,20 @@ impl Sink {
         self.problems.is_empty()
     }
 
-    fn problem(&self, span: Option<Range<usize>>, what: String, help: Option<String>) -> Problem {
+    fn build_problem(&self, span: Option<Range<usize>>, what: String, help: Option<String>) -> Problem {
         let home = span.as_ref().and_then(|span| self.files.iter().find(|(_, range)| range.contains(&span.start)));
         let (file, from) = home.or(self.files.first()).map_or((String::new(), 0), |(name, range)| (name.clone(), range.start));
         let span = span.map(|span| span.start.saturating_sub(from)..span.end.saturating_sub(from));
-        Problem { severity: Severity::Error, file, span, what, help }
+        Problem { severity: Severity::Error, file, span, message: what, help }
     }
 
-    fn end(&self) -> usize {
+    fn end_offset(&self) -> usize {
         self.files.last().map_or(0, |(_, range)| range.end)
     }
 }
 
 /// The file's top table; problems of spelling are in the sink.
-pub(crate) fn parse<'t>(text: &'t str, sink: &mut Sink) -> DeTable<'t> {
+pub(crate) fn parse<'t>(text: &'t str, sink: &mut ProblemSink) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         sink.error(error.span(), error.message(), None);
@@ -61,25 +61,25 @@ pub(crate) fn parse<'t>(text: &'t str, sink: &mut Sink) -> DeTable<'t> {
 }
 
 /// Lays `over` on `base`: tables key by key, anything else (and another way to sign) whole, but rules before the base's rules and codes beside its codes.
-pub(crate) fn lay<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, (name, length): (&str, usize), sink: &mut Sink) {
-    let shift = sink.end();
+pub(crate) fn merge<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, (name, length): (&str, usize), sink: &mut ProblemSink) {
+    let shift = sink.end_offset();
     sink.files.push((name.to_owned(), shift..shift + length + 1));
-    merge(over, base, shift, false);
+    merge_tables(over, base, shift, false);
 }
 
-fn merge<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, codes: bool) {
+fn merge_tables<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, codes: bool) {
     for (key, value) in base {
         let name = key.get_ref().to_string();
-        let key = Spanned::new(moved(key.span(), shift), key.into_inner());
-        let value = shifted(value, shift);
+        let key = Spanned::new(shift_span(key.span(), shift), key.into_inner());
+        let value = shift_value(value, shift);
         match over.get_mut(name.as_str()).map(Spanned::get_mut) {
             None => {
                 over.insert(key, value);
             }
-            Some(DeValue::Table(own)) if name == "sign" && signs_otherwise(own, &value) => {}
+            Some(DeValue::Table(own)) if name == "sign" && uses_other_signing(own, &value) => {}
             Some(DeValue::Table(table)) => {
                 if let DeValue::Table(base) = value.into_inner() {
-                    merge(table, base, 0, name == "codes");
+                    merge_tables(table, base, 0, name == "codes");
                 }
             }
             Some(DeValue::Array(items)) if codes || name == "rules" => {
@@ -92,24 +92,24 @@ fn merge<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, codes: boo
 }
 
 /// A request is signed in one way only: another takes the inherited one's place.
-fn signs_otherwise(own: &DeTable<'_>, base: &Spanned<DeValue<'_>>) -> bool {
+fn uses_other_signing(own: &DeTable<'_>, base: &Spanned<DeValue<'_>>) -> bool {
     base.get_ref().as_table().is_none_or(|base| !own.keys().any(|way| base.contains_key(way.get_ref().as_ref())))
 }
 
-fn moved(span: Range<usize>, shift: usize) -> Range<usize> {
+fn shift_span(span: Range<usize>, shift: usize) -> Range<usize> {
     span.start + shift..span.end + shift
 }
 
-fn shifted(value: Spanned<DeValue<'_>>, shift: usize) -> Spanned<DeValue<'_>> {
+fn shift_value(value: Spanned<DeValue<'_>>, shift: usize) -> Spanned<DeValue<'_>> {
     if shift == 0 {
         return value;
     }
-    let span = moved(value.span(), shift);
+    let span = shift_span(value.span(), shift);
     let value = match value.into_inner() {
-        DeValue::Array(items) => DeValue::Array(items.into_iter().map(|item| shifted(item, shift)).collect()),
+        DeValue::Array(items) => DeValue::Array(items.into_iter().map(|item| shift_value(item, shift)).collect()),
         DeValue::Table(table) => {
             let entries =
-                table.into_iter().map(|(key, value)| (Spanned::new(moved(key.span(), shift), key.into_inner()), shifted(value, shift)));
+                table.into_iter().map(|(key, value)| (Spanned::new(shift_span(key.span(), shift), key.into_inner()), shift_value(value, shift)));
             DeValue::Table(entries.collect())
         }
         plain @ (DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)) => plain,
@@ -122,28 +122,28 @@ fn shifted(value: Spanned<DeValue<'_>>, shift: usize) -> Spanned<DeValue<'_>> {
 pub(crate) struct Section<'t> {
     name: &'static str,
     table: DeTable<'t>,
-    known: Vec<&'static str>,
+    known_keys: Vec<&'static str>,
 }
 
 impl<'t> Section<'t> {
     pub(crate) fn new(name: &'static str, table: DeTable<'t>) -> Self {
-        Self { name, table, known: Vec::new() }
+        Self { name, table, known_keys: Vec::new() }
     }
 
     /// One piece, understood or complained about.
-    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut Sink) -> Option<Spanned<T>> {
-        self.known.push(key);
+    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Option<Spanned<T>> {
+        self.known_keys.push(key);
         let value = self.table.remove(key)?;
-        understand(value, sink)
+        deserialize(value, sink)
     }
 
     /// A list, entry by entry.
-    pub(crate) fn list<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut Sink) -> Vec<Spanned<T>> {
-        self.known.push(key);
+    pub(crate) fn take_list<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Vec<Spanned<T>> {
+        self.known_keys.push(key);
         let Some(value) = self.table.remove(key) else { return Vec::new() };
         let span = value.span();
         match value.into_inner() {
-            DeValue::Array(items) => items.into_iter().filter_map(|item| understand(item, sink)).collect(),
+            DeValue::Array(items) => items.into_iter().filter_map(|item| deserialize(item, sink)).collect(),
             other @ (DeValue::String(_)
             | DeValue::Integer(_)
             | DeValue::Float(_)
@@ -153,7 +153,7 @@ impl<'t> Section<'t> {
                 sink.error(
                     Some(span),
                     format!("`{key}` is a {} where a list is expected", other.type_str()),
-                    Some(format!("write `[[{}]]`", dotted(self.name, key))),
+                    Some(format!("write `[[{}]]`", qualified_key(self.name, key))),
                 );
                 Vec::new()
             }
@@ -161,14 +161,14 @@ impl<'t> Section<'t> {
     }
 
     /// A table of named entries, entry by entry, in the file's order.
-    pub(crate) fn entries<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut Sink) -> Vec<(Spanned<String>, T)> {
-        let Some(section) = self.section(key, sink) else { return Vec::new() };
+    pub(crate) fn take_entries<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Vec<(Spanned<String>, T)> {
+        let Some(section) = self.take_section(key, sink) else { return Vec::new() };
         let mut out: Vec<_> = section
             .table
             .into_iter()
             .filter_map(|(name, value)| {
                 let name = Spanned::new(name.span(), name.into_inner().into_owned());
-                understand(value, sink).map(|entry| (name, entry.into_inner()))
+                deserialize(value, sink).map(|entry| (name, entry.into_inner()))
             })
             .collect();
         out.sort_by_key(|(name, _)| name.span().start);
@@ -176,8 +176,8 @@ impl<'t> Section<'t> {
     }
 
     /// A table within.
-    pub(crate) fn section(&mut self, key: &'static str, sink: &mut Sink) -> Option<Section<'t>> {
-        self.known.push(key);
+    pub(crate) fn take_section(&mut self, key: &'static str, sink: &mut ProblemSink) -> Option<Section<'t>> {
+        self.known_keys.push(key);
         let value = self.table.remove(key)?;
         let span = value.span();
         match value.into_inner() {
@@ -195,22 +195,22 @@ impl<'t> Section<'t> {
     }
 
     /// Complains about every key that nobody took.
-    pub(crate) fn end(self, sink: &mut Sink) {
+    pub(crate) fn finish(self, sink: &mut ProblemSink) {
         for (key, _) in &self.table {
             let near =
-                self.known.iter().map(|known| (strsim::jaro_winkler(known, key.get_ref()), known)).max_by(|a, b| a.0.total_cmp(&b.0));
+                self.known_keys.iter().map(|known| (strsim::jaro_winkler(known, key.get_ref()), known)).max_by(|a, b| a.0.total_cmp(&b.0));
             let meant = near.filter(|(likeness, _)| *likeness > 0.8).map(|(_, known)| format!("did you mean `{known}`? "));
             let what = format!("`{}` is no key of {}", key.get_ref(), if self.name.is_empty() { "a description" } else { self.name });
-            sink.error(Some(key.span()), what, Some(format!("{}expected: {}", meant.unwrap_or_default(), self.known.join(" "))));
+            sink.error(Some(key.span()), what, Some(format!("{}expected: {}", meant.unwrap_or_default(), self.known_keys.join(" "))));
         }
     }
 }
 
-fn dotted(section: &str, key: &str) -> String {
+fn qualified_key(section: &str, key: &str) -> String {
     if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
 }
 
-fn understand<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, sink: &mut Sink) -> Option<Spanned<T>> {
+fn deserialize<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, sink: &mut ProblemSink) -> Option<Spanned<T>> {
     let span = value.span();
     match T::deserialize(ValueDeserializer::from(value)) {
         Ok(read) => Some(Spanned::new(span, read)),

@@ -12,25 +12,25 @@
 //!
 //! | part | forms |
 //! | --- | --- |
-//! | file | `dialect` `like` `base_url` `hosts` `facts` `sources` `evidence` (`vendor` `clients` `memory`) `test_senders` `left` (addresses it has left) `[console]` (page by cause, `otherwise`) `[credential]` `[param]` `[sign]` `[token]` `[send]` `[[operations]]` `[[probes]]` `[report]` |
+//! | file | `dialect` `extends` `base_url` `hosts` `facts` `sources` `evidence` (`vendor` `clients` `memory`) `test_senders` `retired_hosts` (addresses it has left) `[console]` (page by cause, `default`) `[credential]` `[param]` `[sign]` `[token]` `[send]` `[[operations]]` `[[probes]]` `[report]` |
 //! | credential field | `public` `pattern` `placeholder` `env` `optional` |
 //! | param | `default` `integer` |
 //! | sources, requests | `to` `text` `sender` `reference` `validity` `callback` `alphabet` `segments` `template.id` `template.values` `template.fields` `credential.X` `param.X` `token.X` `digest.X` `now` |
-//! | sources, replies | those of the message, and `id` `code` `status` `reason` `placeholder` `asked.PLACE` `matched.NAME` |
+//! | sources, replies | those of the message, and `id` `code` `status` `reason` `placeholder` `queried.PLACE` `matched.NAME` |
 //! | filters | `digits` `plus` `national 90` `int` `string` `list` `join ,` `seconds` `minutes` `hours` `milliseconds` `between A B` `unix` `rfc2822` `first N` `xml` `map a=b` `const X` `only P` `not P` `hex N` `uuid` `number` `jwt` |
 //! | places | `a.b` `a[]` `*` `a.{to}.b` `field:json.a`; in forms, queries and headers a name is one name, dots or not |
-//! | send | `call` `match` `needs` `limits` (`text` `recipients` `batch`) `may_drop` `drops` `[send.query]` `[send.header]` `[send.form]` or `[send.json]` `[send.reads]` `encoding` (`multipart` `urlencoded`) `takes = ["json"]` (a form service that also reads JSON) `[send.digest.NAME]` `repeat` |
-//! | rule tests | `status` `at` with `is` or `like` `with` `body` `body_like`; all that are given must hold |
-//! | rule results | exactly one of `accepted` (place, or template of `reference` and `matched.X`) `refused` `unknown` `codes` |
-//! | rule notes | `says` `or` `guess` `retry_after` |
-//! | replies | `[[send.success]]` (`asked` `status` `json` or `text` `header`), `[send.failure]`, `[send.failure.codes]` with `otherwise` |
+//! | send | `endpoint` `where` `needs` `limits` (`text` `recipients` `batch`) `droppable` `dropped` `[send.query]` `[send.header]` `[send.form]` or `[send.json]` `[send.also_reads]` `encoding` (`multipart` `urlencoded`) `accepts = ["json"]` (a form service that also reads JSON) `[send.digest.NAME]` `idempotency` (`field` `duplicate_codes`) |
+//! | rule tests | `status` `path` with `equals` or `matches` `with` `body` `body_matches`; all that are given must hold |
+//! | rule results | exactly one of `accepted` (place, or template of `reference` and `matched.X`) `rejected` `unknown` `codes` |
+//! | rule notes | `message_path` `alternatives` `inferred` `retry_after` |
+//! | replies | `[[send.success]]` (`queried` `status` `json` or `text` `header`), `[send.failure]`, `[send.failure.codes]` with `default` |
 //! | sign | `basic` `bearer` `header` `sigv4` |
 //! | digest | `of` `with` (`md5` `sha256` `hmac-sha256` and `key`) `out` (`hex` `base64`) |
-//! | token | `call` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `claims` (`name` `is` `cause`: what a JWT says of itself) `answer` |
-//! | operations | `call` `do` (`carry` `status` `login` `refuse`) `match` `id` and `answer` (for a status of ours) |
-//! | probes | `asks` `call` `query` `form` or `json` `header` `alive` `dead` (a test, its `cause`, `or`, `guess`) `balance` `unit` `guess`; of a list `senders` `shared` `only = "numbers"` or `templates` (`at` `text` `holes` `status` `approved` `pending` `rejected`) |
+//! | token | `endpoint` `base_url` `form` or `json` `reads` `expires` (`jwt` `after` `field`) `rules` `claims` (`name` `equals` `cause`: what a JWT says of itself) `answer` |
+//! | operations | `endpoint` `kind` (`passthrough` `status` `login` `deny`) `where` `id` and `answer` (for a status of ours) |
+//! | probes | `about` `endpoint` `query` `form` or `json` `header` `healthy_when` `cause_when` (a test, its `cause`, `alternatives`, `inferred`) `balance` `unit` `inferred`; of a list `senders` `shared` `only = "numbers"` or `templates` (`path` `text` `holes` `status` `approved` `pending` `rejected`) |
 //!
-//! `like` lays a file over another: tables key by key, anything else whole, but rules stand
+//! `extends` lays a file over another: tables key by key, anything else whole, but rules stand
 //! before the other's rules and codes win over the other's codes.
 
 mod answer;
@@ -74,46 +74,46 @@ mod write;
 
 use std::collections::BTreeMap;
 
-use crate::dialect::template::Source;
-use crate::sms::{Cause, Certainty, Kind, Operation};
+use crate::dialect::template::ValueSource;
+use crate::sms::{Cause, Certainty, AttemptKind, Operation};
 
 pub use catalog::{Catalog, SourceFile};
-pub use causes::Shown;
-pub use credential::ShapeProblem;
+pub use causes::CauseTableRow;
+pub use credential::CredentialProblem;
 pub use listed::Approval;
-pub use probe::Probed;
+pub use probe::ProbeClassification;
 pub use recognise::recognise;
-pub use shape::{Asks, Probe};
-pub use spec::{Evidence, FieldSpec, ParamSpec};
-pub(crate) use types::Entry;
-pub use types::{Account, Answer, Asked, Claim, Finding, Place, ReadError, Reading, Recognised, Recognition, Token, Untranslatable};
-pub use wire::{Outgoing, Reply, Request};
+pub use shape::{ProbeSubject, Probe};
+pub use spec::{EvidenceBasis, FieldSpec, ParamSpec};
+pub(crate) use types::MatchedOperation;
+pub use types::{Account, MessageResult, RequestFields, Claim, Classification, RequestTarget, RequestReadError, DecodedRequest, RecognisedRequest, Recognition, LoginToken, Untranslatable};
+pub use wire::{ProviderRequest, Reply, Request};
 
 /// A compiled description. Prints its name only.
 pub struct Dialect {
     /// `playmobile`, `twilio` …
     pub name: String,
-    like: Option<String>,
+    extends: Option<String>,
     origin: String,
     built_in: bool,
     overrides: Option<String>,
     base: host::BaseUrl,
     facts: Option<String>,
     sources: Vec<String>,
-    evidence: Evidence,
+    evidence: EvidenceBasis,
     hosts: Vec<host::HostPattern>,
     test_senders: Vec<String>,
-    left: Vec<String>,
-    pages: BTreeMap<Cause, String>,
+    retired_hosts: Vec<String>,
+    console_urls: BTreeMap<Cause, String>,
     credential: Vec<FieldSpec>,
     params: Vec<ParamSpec>,
-    sign: Option<shape::Sign>,
-    token: Option<shape::TokenCall>,
-    send: shape::Send,
-    operations: Vec<shape::OperationEntry>,
+    sign: Option<shape::SigningScheme>,
+    token: Option<shape::TokenSpec>,
+    send: shape::SendSpec,
+    operations: Vec<shape::OperationSpec>,
     probes: Vec<Probe>,
     /// What it lists for an account.
-    lists: Vec<Probe>,
+    listing_probes: Vec<Probe>,
 }
 
 impl std::fmt::Debug for Dialect {
@@ -124,17 +124,17 @@ impl std::fmt::Debug for Dialect {
 
 impl Dialect {
     /// What a reply says. `reference` is the message's, for services that give no id of their own.
-    pub fn classify(&self, kind: Kind, reply: &Reply, reference: &str) -> Finding {
-        let heard = judge::Heard::of(reply);
+    pub fn classify(&self, kind: AttemptKind, reply: &Reply, reference: &str) -> Classification {
+        let heard = judge::ParsedReply::parse(reply);
         let finding = match kind {
-            Kind::Send => self.send.judge.decide(&heard, Some(reference)),
-            Kind::Login => Some(self.judge_login(reply)),
-            Kind::Probe | Kind::Carry => {
-                let done = || reply.status.is_success().then(|| login::accepted(String::new()));
-                self.send.judge.decide(&heard, None).or_else(done)
+            AttemptKind::Send => self.send.classifier.classify(&heard, Some(reference)),
+            AttemptKind::Login => Some(self.classify_login(reply)),
+            AttemptKind::Probe | AttemptKind::Passthrough => {
+                let done = || reply.status.is_success().then(|| login::accepted_classification(String::new()));
+                self.send.classifier.classify(&heard, None).or_else(done)
             }
         };
-        let mut finding = finding.unwrap_or_else(|| judge::by_status(&heard));
+        let mut finding = finding.unwrap_or_else(|| judge::classify_by_status(&heard));
         if self.requires_experimental() && finding.certainty == Certainty::Certain && finding.outcome.cause().is_some() {
             finding.certainty = Certainty::Likely;
         }
@@ -157,8 +157,8 @@ impl Dialect {
     }
 
     /// The dialect it is laid over.
-    pub fn like(&self) -> Option<&str> {
-        self.like.as_deref()
+    pub fn extends(&self) -> Option<&str> {
+        self.extends.as_deref()
     }
 
     /// Where its facts are from: vendor pages, clients.
@@ -187,26 +187,26 @@ impl Dialect {
     }
 
     /// Where people put right what an account is refused for.
-    pub fn pages(&self) -> &BTreeMap<Cause, String> {
-        &self.pages
+    pub fn console_urls(&self) -> &BTreeMap<Cause, String> {
+        &self.console_urls
     }
 
     /// Whether this is an address that the service has left, or that was never its API's; `*` in the list is anything.
-    pub fn has_left(&self, base_url: &str) -> bool {
+    pub fn is_retired_base_url(&self, base_url: &str) -> bool {
         let plain = base_url.split_once("://").map_or(base_url, |(_, rest)| rest).trim_end_matches('/');
-        self.left.iter().any(|address| code::glob(address, plain))
+        self.retired_hosts.iter().any(|address| code::glob_match(address, plain))
     }
 
     /// The field by which the service itself refuses to send twice.
-    pub fn repeat_key(&self) -> Option<&str> {
-        self.send.repeat.as_ref().map(|repeat| repeat.field.as_str())
+    pub fn idempotency_field(&self) -> Option<&str> {
+        self.send.idempotency.as_ref().map(|repeat| repeat.field.as_str())
     }
 
     /// Whether the service may refuse a message because it has one of that reference, or of those words, already.
-    pub fn knows_repeats(&self) -> bool {
-        let judge = &self.send.judge;
-        let refuses = |then: &shape::Then| matches!(then, shape::Then::Refused(Cause::Duplicate));
-        judge.codes.0.iter().any(|entry| entry.cause == Cause::Duplicate) || judge.rules.iter().any(|rule| refuses(&rule.then))
+    pub fn detects_duplicates(&self) -> bool {
+        let judge = &self.send.classifier;
+        let refuses = |then: &shape::RuleAction| matches!(then, shape::RuleAction::Reject(Cause::Duplicate));
+        judge.codes.0.iter().any(|entry| entry.cause == Cause::Duplicate) || judge.rules.iter().any(|rule| refuses(&rule.action))
     }
 
     /// The most recipients one native call may name.
@@ -215,9 +215,9 @@ impl Dialect {
     }
 
     /// Whether a message of this service says from whom it is.
-    pub fn names_a_sender(&self) -> bool {
+    pub fn has_sender_field(&self) -> bool {
         let fields = &self.send.fields;
-        fields.query.iter().chain(&fields.header).chain(&fields.body).any(|field| field.form.has(|source| *source == Source::Sender))
+        fields.query.iter().chain(&fields.header).chain(&fields.body).any(|field| field.value.any_source(|source| *source == ValueSource::Sender))
     }
 
     /// The longest text, in characters.
@@ -226,15 +226,15 @@ impl Dialect {
     }
 
     /// Where it delivers; empty: everywhere.
-    pub fn recipient_limits(&self) -> &[String] {
+    pub fn recipient_prefixes(&self) -> &[String] {
         &self.send.limits.recipients
     }
 
     /// The send and every other named operation, `POST /send`, with what is done.
     pub fn operations(&self) -> Vec<(String, Operation)> {
-        let token = self.token.iter().map(|token| (token.call.to_string(), Operation::Login));
-        let others = self.operations.iter().map(|entry| (entry.call.to_string(), entry.does));
-        [(self.send.call.to_string(), Operation::Send)].into_iter().chain(token).chain(others).collect()
+        let token = self.token.iter().map(|token| (token.endpoint.to_string(), Operation::Login));
+        let others = self.operations.iter().map(|entry| (entry.endpoint.to_string(), entry.operation));
+        [(self.send.endpoint.to_string(), Operation::Send)].into_iter().chain(token).chain(others).collect()
     }
 }
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::dialect::body::insert;
-use crate::dialect::filter::hex;
+use crate::dialect::body::insert_value;
+use crate::dialect::filter::hex_encode;
 
 /// One part as it stands in the body.
-pub(crate) struct Part<'b> {
+pub(crate) struct FormPart<'b> {
     pub(crate) name: String,
     /// With its own headers, without the line end before the next boundary.
     pub(crate) raw: &'b [u8],
@@ -28,7 +28,7 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
 }
 
 /// The parts; none if the body does not end as it should.
-pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<Part<'b>>> {
+pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<FormPart<'b>>> {
     let mark = format!("--{boundary}");
     let mut rest = find(body, mark.as_bytes()).and_then(|at| body.get(at + mark.len()..))?;
     let mut out = Vec::new();
@@ -42,7 +42,7 @@ pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<Part<'b>>>
         let raw = content.get(..end)?;
         let split = find(raw, b"\r\n\r\n")?;
         let name = part_name(std::str::from_utf8(raw.get(..split)?).ok()?)?;
-        out.push(Part { name, raw, value: raw.get(split + 4..)? });
+        out.push(FormPart { name, raw, value: raw.get(split + 4..)? });
         rest = content.get(end + between.len()..)?;
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<(Value, bool)> {
     let (mut map, mut utf8) = (Map::new(), true);
     for part in parts(body, boundary)? {
         match std::str::from_utf8(part.value) {
-            Ok(text) => insert(&mut map, part.name, text.to_owned()),
+            Ok(text) => insert_value(&mut map, part.name, text.to_owned()),
             Err(_) => utf8 = false,
         }
     }
@@ -61,23 +61,23 @@ pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<(Value, bool)> {
 
 /// A body and its boundary, from fields. The boundary follows from the content, so the same message gives the same bytes.
 pub(crate) fn write<'f>(fields: impl Iterator<Item = (&'f str, String)>) -> (Vec<u8>, String) {
-    let raw: Vec<Vec<u8>> = fields.map(|(name, value)| raw_part(name, &value)).collect();
+    let raw: Vec<Vec<u8>> = fields.map(|(name, value)| encode_part(name, &value)).collect();
     let mut digest = Sha256::new();
     for part in &raw {
         digest.update(part);
     }
-    let boundary = format!("sidecar{}", hex(&digest.finalize()).get(..32).unwrap_or_default());
-    (join(raw.iter().map(Vec::as_slice), &boundary), boundary)
+    let boundary = format!("sidecar{}", hex_encode(&digest.finalize()).get(..32).unwrap_or_default());
+    (join_parts(raw.iter().map(Vec::as_slice), &boundary), boundary)
 }
 
 /// One part's bytes.
-pub(crate) fn raw_part(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn encode_part(name: &str, value: &str) -> Vec<u8> {
     let name = name.replace('"', "%22").replace(['\r', '\n'], " ");
     format!("Content-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}").into_bytes()
 }
 
 /// Parts between boundaries.
-pub(crate) fn join<'p>(parts: impl Iterator<Item = &'p [u8]>, boundary: &str) -> Vec<u8> {
+pub(crate) fn join_parts<'p>(parts: impl Iterator<Item = &'p [u8]>, boundary: &str) -> Vec<u8> {
     let mut out = Vec::new();
     for part in parts {
         out.extend_from_slice(format!("--{boundary}\r\n").as_bytes());
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let tree = json!({"mobile_phone": "998901234567", "message": "Kod: 1\r\n--x ў😀", "q\"": "1"});
-        let (body, boundary) = write(crate::dialect::body::fields(&tree));
+        let (body, boundary) = write(crate::dialect::body::flat_fields(&tree));
         assert_eq!(read(&body.into(), &boundary), Some((tree, true)));
     }
 

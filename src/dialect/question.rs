@@ -2,15 +2,15 @@
 
 use regex::Regex;
 
-use crate::dialect::call::Call;
+use crate::dialect::call::Endpoint;
 use crate::dialect::code::CodeTest;
-use crate::dialect::place::Place;
-use crate::dialect::shape::{Fields, StatusTest};
+use crate::dialect::place::JsonPath;
+use crate::dialect::shape::{RequestTemplate, StatusTest};
 use crate::sms::Cause;
 
 /// What a probe settles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Asks {
+pub enum ProbeSubject {
     /// Whether the service knows the credential.
     Credential,
     /// Whether the account is in order.
@@ -23,7 +23,7 @@ pub enum Asks {
     Template,
 }
 
-impl Asks {
+impl ProbeSubject {
     /// All of them, in the order in which they are told.
     pub const ALL: &[Self] = &[Self::Credential, Self::Account, Self::Balance, Self::Sender, Self::Template];
 
@@ -40,52 +40,52 @@ impl Asks {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Test {
+pub(crate) struct ReplyTest {
     pub(crate) status: Option<StatusTest>,
-    pub(crate) at: Vec<Place>,
-    pub(crate) is: Vec<CodeTest>,
-    pub(crate) like: Option<Regex>,
+    pub(crate) paths: Vec<JsonPath>,
+    pub(crate) equals: Vec<CodeTest>,
+    pub(crate) pattern: Option<Regex>,
 }
 
 /// What a probe's reply means if it fits.
 #[derive(Clone, Debug)]
-pub(crate) struct Dead {
-    pub(crate) test: Test,
+pub(crate) struct CauseCondition {
+    pub(crate) test: ReplyTest,
     pub(crate) cause: Cause,
-    pub(crate) or: Vec<Cause>,
-    pub(crate) guess: bool,
+    pub(crate) alternatives: Vec<Cause>,
+    pub(crate) inferred: bool,
 }
 
 /// A question that settles a cause and sends nothing.
 #[derive(Clone, Debug)]
 pub struct Probe {
     /// What it settles.
-    pub asks: Asks,
+    pub about: ProbeSubject,
     /// It was never seen to work: people are asked before it is used.
-    pub guess: bool,
-    pub(crate) call: Call,
-    pub(crate) fields: Fields,
-    pub(crate) alive: Option<Test>,
-    pub(crate) dead: Vec<Dead>,
-    pub(crate) balance: Option<Place>,
+    pub inferred: bool,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) fields: RequestTemplate,
+    pub(crate) healthy_when: Option<ReplyTest>,
+    pub(crate) cause_when: Vec<CauseCondition>,
+    pub(crate) balance_path: Option<JsonPath>,
     pub(crate) unit: Option<String>,
-    pub(crate) senders: Option<Place>,
+    pub(crate) senders_path: Option<JsonPath>,
     /// Senders that everybody may use, and that no list names.
-    pub(crate) shared: Vec<String>,
+    pub(crate) shared_senders: Vec<String>,
     /// The list holds phone numbers alone.
-    pub(crate) numbers: bool,
-    pub(crate) texts: Option<Texts>,
+    pub(crate) numbers_only: bool,
+    pub(crate) templates: Option<TemplateListing>,
 }
 
 /// A list of texts, and how each stands.
 #[derive(Clone, Debug)]
-pub(crate) struct Texts {
-    pub(crate) at: Place,
+pub(crate) struct TemplateListing {
+    pub(crate) path: JsonPath,
     /// In one of these places of an entry.
-    pub(crate) text: Vec<Place>,
+    pub(crate) text_paths: Vec<JsonPath>,
     /// What they write for a part that changes.
-    pub(crate) holes: Option<Regex>,
-    pub(crate) status: Place,
+    pub(crate) placeholder: Option<Regex>,
+    pub(crate) status_path: JsonPath,
     pub(crate) approved: Vec<String>,
     pub(crate) pending: Vec<String>,
     pub(crate) rejected: Vec<String>,

@@ -7,14 +7,14 @@ use serde::Deserialize;
 use toml::Spanned;
 
 /// Names and values with their spans, in no order; the spans give the order back.
-pub(crate) type Table = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
+pub(crate) type SpannedTable = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
 
 /// Code or value, however it is spelled.
-pub(crate) type Values = Vec<Spanned<toml::Value>>;
+pub(crate) type SpannedValues = Vec<Spanned<toml::Value>>;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Field {
+pub(crate) struct RawCredentialField {
     pub(crate) public: bool,
     pub(crate) pattern: Option<Spanned<String>>,
     pub(crate) placeholder: Option<String>,
@@ -24,14 +24,14 @@ pub(crate) struct Field {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Param {
+pub(crate) struct RawParam {
     pub(crate) default: Option<toml::Value>,
     pub(crate) integer: bool,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) enum Sign {
+pub(crate) enum RawSigning {
     Basic { user: Spanned<String>, password: Spanned<String> },
     Bearer(Spanned<String>),
     Header { name: Spanned<String>, value: Spanned<String> },
@@ -40,7 +40,7 @@ pub(crate) enum Sign {
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Limits {
+pub(crate) struct RawMessageLimits {
     pub(crate) text: Option<usize>,
     pub(crate) recipients: Vec<String>,
     pub(crate) batch: Option<usize>,
@@ -48,17 +48,17 @@ pub(crate) struct Limits {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Digest {
+pub(crate) struct RawDigest {
     pub(crate) of: Spanned<String>,
-    pub(crate) with: Hash,
+    pub(crate) with: RawHashAlgorithm,
     pub(crate) key: Option<Spanned<String>>,
     #[serde(default)]
-    pub(crate) out: Out,
+    pub(crate) out: DigestEncoding,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Hash {
+pub(crate) enum RawHashAlgorithm {
     Md5,
     Sha256,
     HmacSha256,
@@ -66,7 +66,7 @@ pub(crate) enum Hash {
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Out {
+pub(crate) enum DigestEncoding {
     #[default]
     Hex,
     Base64,
@@ -74,20 +74,20 @@ pub(crate) enum Out {
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Encoding {
+pub(crate) enum RawFormEncoding {
     Multipart,
     Urlencoded,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Takes {
+pub(crate) enum RawAcceptedBody {
     Json,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Evidence {
+pub(crate) enum RawEvidenceBasis {
     Vendor,
     Clients,
     Memory,
@@ -95,88 +95,88 @@ pub(crate) enum Evidence {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Repeat {
+pub(crate) struct RawIdempotency {
     pub(crate) field: Spanned<String>,
     #[serde(default)]
-    pub(crate) again: Values,
+    pub(crate) duplicate_codes: SpannedValues,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Rule {
+pub(crate) struct RawReplyRule {
     pub(crate) status: Option<Spanned<String>>,
-    pub(crate) at: Vec<Spanned<String>>,
-    pub(crate) is: Values,
-    pub(crate) like: Option<Spanned<String>>,
+    pub(crate) path: Vec<Spanned<String>>,
+    pub(crate) equals: SpannedValues,
+    pub(crate) matches: Option<Spanned<String>>,
     pub(crate) with: Option<Spanned<String>>,
     pub(crate) body: Option<String>,
-    pub(crate) body_like: Option<Spanned<String>>,
+    pub(crate) body_matches: Option<Spanned<String>>,
     pub(crate) accepted: Option<Spanned<String>>,
-    pub(crate) refused: Option<Spanned<String>>,
+    pub(crate) rejected: Option<Spanned<String>>,
     pub(crate) unknown: Option<Spanned<String>>,
     pub(crate) codes: bool,
-    pub(crate) says: Vec<Spanned<String>>,
-    pub(crate) or: Vec<Spanned<String>>,
-    pub(crate) guess: bool,
+    pub(crate) message_path: Vec<Spanned<String>>,
+    pub(crate) alternatives: Vec<Spanned<String>>,
+    pub(crate) inferred: bool,
     pub(crate) retry_after: Option<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Told {
-    pub(crate) asked: Table,
+pub(crate) struct RawResponse {
+    pub(crate) queried: SpannedTable,
     pub(crate) status: Option<Spanned<u16>>,
-    pub(crate) json: Table,
+    pub(crate) json: SpannedTable,
     pub(crate) text: Option<Spanned<String>>,
-    pub(crate) header: Table,
+    pub(crate) header: SpannedTable,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Failure {
-    pub(crate) json: Table,
+pub(crate) struct RawFailureResponse {
+    pub(crate) json: SpannedTable,
     pub(crate) text: Option<Spanned<String>>,
-    pub(crate) header: Table,
-    pub(crate) codes: BTreeMap<Spanned<String>, Line>,
+    pub(crate) header: SpannedTable,
+    pub(crate) codes: BTreeMap<Spanned<String>, RawFailureCode>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Line {
+pub(crate) struct RawFailureCode {
     pub(crate) status: Spanned<u16>,
     pub(crate) code: Option<toml::Value>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Token {
-    pub(crate) call: Spanned<String>,
+pub(crate) struct RawTokenSpec {
+    pub(crate) endpoint: Spanned<String>,
     pub(crate) base_url: Option<Spanned<String>>,
     #[serde(default)]
-    pub(crate) form: Table,
+    pub(crate) form: SpannedTable,
     #[serde(default)]
-    pub(crate) json: Table,
+    pub(crate) json: SpannedTable,
     pub(crate) reads: BTreeMap<String, Spanned<String>>,
-    pub(crate) expires: Option<Expires>,
+    pub(crate) expires: Option<RawTokenLifetime>,
     #[serde(default)]
-    pub(crate) rules: Vec<Spanned<Rule>>,
+    pub(crate) rules: Vec<Spanned<RawReplyRule>>,
     #[serde(default)]
-    pub(crate) claims: Vec<Spanned<Claim>>,
+    pub(crate) claims: Vec<Spanned<RawClaim>>,
     #[serde(default)]
-    pub(crate) answer: Told,
+    pub(crate) answer: RawResponse,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Claim {
+pub(crate) struct RawClaim {
     pub(crate) name: String,
-    pub(crate) is: Values,
+    pub(crate) equals: SpannedValues,
     pub(crate) cause: Spanned<String>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub(crate) enum Expires {
+pub(crate) enum RawTokenLifetime {
     Jwt(Spanned<String>),
     After(Spanned<String>),
     Field(Spanned<String>),
@@ -184,28 +184,28 @@ pub(crate) enum Expires {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Operation {
-    pub(crate) call: Spanned<String>,
-    #[serde(rename = "do")]
-    pub(crate) does: Does,
-    #[serde(default, rename = "match")]
-    pub(crate) matching: BTreeMap<String, String>,
+pub(crate) struct RawOperation {
+    pub(crate) endpoint: Spanned<String>,
+    #[serde(rename = "kind")]
+    pub(crate) kind: RawOperationKind,
+    #[serde(default, rename = "where")]
+    pub(crate) required_values: BTreeMap<String, String>,
     pub(crate) id: Option<Spanned<String>>,
-    pub(crate) answer: Option<Told>,
+    pub(crate) answer: Option<RawResponse>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Does {
-    Carry,
+pub(crate) enum RawOperationKind {
+    Passthrough,
     Status,
     Login,
-    Refuse,
+    Deny,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Asks {
+pub(crate) enum RawProbeSubject {
     Credential,
     Account,
     Balance,
@@ -216,14 +216,14 @@ pub(crate) enum Asks {
 /// What a list is limited to.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Only {
+pub(crate) enum RawSenderFilter {
     Numbers,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Texts {
-    pub(crate) at: Spanned<String>,
+pub(crate) struct RawTemplateListing {
+    pub(crate) path: Spanned<String>,
     pub(crate) text: Vec<Spanned<String>>,
     pub(crate) holes: Option<Spanned<String>>,
     pub(crate) status: Spanned<String>,
@@ -236,58 +236,58 @@ pub(crate) struct Texts {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Probe {
-    pub(crate) asks: Asks,
-    pub(crate) call: Spanned<String>,
+pub(crate) struct RawProbe {
+    pub(crate) about: RawProbeSubject,
+    pub(crate) endpoint: Spanned<String>,
     #[serde(default)]
-    pub(crate) query: Table,
+    pub(crate) query: SpannedTable,
     #[serde(default)]
-    pub(crate) form: Table,
+    pub(crate) form: SpannedTable,
     #[serde(default)]
-    pub(crate) json: Table,
+    pub(crate) json: SpannedTable,
     #[serde(default)]
-    pub(crate) header: Table,
-    pub(crate) alive: Option<Test>,
+    pub(crate) header: SpannedTable,
+    pub(crate) healthy_when: Option<RawReplyTest>,
     #[serde(default)]
-    pub(crate) dead: Vec<Dead>,
+    pub(crate) cause_when: Vec<RawCauseCondition>,
     pub(crate) balance: Option<Spanned<String>>,
     pub(crate) unit: Option<String>,
     pub(crate) senders: Option<Spanned<String>>,
     #[serde(default)]
     pub(crate) shared: Vec<String>,
-    pub(crate) only: Option<Only>,
-    pub(crate) templates: Option<Texts>,
+    pub(crate) only: Option<RawSenderFilter>,
+    pub(crate) templates: Option<RawTemplateListing>,
     #[serde(default)]
-    pub(crate) guess: bool,
+    pub(crate) inferred: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Test {
+pub(crate) struct RawReplyTest {
     pub(crate) status: Option<Spanned<String>>,
-    pub(crate) at: Vec<Spanned<String>>,
-    pub(crate) is: Values,
-    pub(crate) like: Option<Spanned<String>>,
+    pub(crate) path: Vec<Spanned<String>>,
+    pub(crate) equals: SpannedValues,
+    pub(crate) matches: Option<Spanned<String>>,
 }
 
 /// A test, and what it means if it fits.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Dead {
+pub(crate) struct RawCauseCondition {
     pub(crate) status: Option<Spanned<String>>,
-    pub(crate) at: Vec<Spanned<String>>,
-    pub(crate) is: Values,
-    pub(crate) like: Option<Spanned<String>>,
+    pub(crate) path: Vec<Spanned<String>>,
+    pub(crate) equals: SpannedValues,
+    pub(crate) matches: Option<Spanned<String>>,
     pub(crate) cause: Option<Spanned<String>>,
-    pub(crate) or: Vec<Spanned<String>>,
-    pub(crate) guess: bool,
+    pub(crate) alternatives: Vec<Spanned<String>>,
+    pub(crate) inferred: bool,
 }
 
 /// Delivery reports: described for those who read the file, not carried yet.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(crate) struct Report {
-    pub(crate) at: Option<String>,
+pub(crate) struct RawDeliveryReport {
+    pub(crate) path: Option<String>,
     pub(crate) id: Option<String>,
     pub(crate) status: Option<String>,
     pub(crate) delivered: Vec<String>,

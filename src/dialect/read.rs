@@ -5,238 +5,238 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::dialect::body::{self, Body, Encoding};
-use crate::dialect::filter::{Undone, whole};
-use crate::dialect::place::{self, Place};
-use crate::dialect::recognise::{loose_fields, merged};
-use crate::dialect::shape::{Encode, Field, Form};
-use crate::dialect::template::{Hole, Source, text_of};
-use crate::dialect::{Asked, Dialect, Entry, ReadError, Reading, Recognised, Request};
-use crate::sms::{Message, Msisdn, Text};
+use crate::dialect::body::{self, ParsedBody, BodyFormat};
+use crate::dialect::filter::{Inverse, to_integer};
+use crate::dialect::place::{self, JsonPath};
+use crate::dialect::recognise::{best_effort_fields, merge_query};
+use crate::dialect::shape::{BodyEncoding, FieldMapping, FieldValue};
+use crate::dialect::template::{Expr, ValueSource, to_text};
+use crate::dialect::{RequestFields, Dialect, MatchedOperation, RequestReadError, DecodedRequest, RecognisedRequest, Request};
+use crate::sms::{Message, Msisdn, MessageText};
 
 impl Dialect {
     /// Reads a send. `own_reference` (20 characters) is used where the backend gave none. For another operation there is
     /// no message, only what was asked.
-    pub fn read(&self, seen: &Recognised, request: &Request, own_reference: &str) -> Result<Reading, ReadError> {
-        if !matches!(seen.entry, Entry::Send) {
-            let asked = Asked::of(loose_fields(request), seen);
-            return Ok(Reading { message: None, binds: Vec::new(), recipients: 0, asked });
+    pub fn read(&self, seen: &RecognisedRequest, request: &Request, own_reference: &str) -> Result<DecodedRequest, RequestReadError> {
+        if !matches!(seen.matched, MatchedOperation::Send) {
+            let asked = RequestFields::new(best_effort_fields(request), seen);
+            return Ok(DecodedRequest { message: None, untranslatable_fields: Vec::new(), recipient_count: 0, fields: asked });
         }
-        let body = Body::read(&request.headers, &request.body)?;
-        self.takes(&body.encoding)?;
-        let (query, query_utf8) = body::flat(request.query.as_deref().unwrap_or_default());
-        let mut said = Said { body: body.tree, query, binds: Vec::new() };
-        self.open_json_fields(&mut said);
-        if !(body.utf8 && query_utf8) {
-            return Ok(Reading { message: None, binds: vec!["charset".into()], recipients: 0, asked: Asked::of(said.merged(), seen) });
+        let body = ParsedBody::parse(&request.headers, &request.body)?;
+        self.check_format(&body.format)?;
+        let (query, query_utf8) = body::parse_urlencoded(request.query.as_deref().unwrap_or_default());
+        let mut said = ParsedRequest { body: body.tree, query, untranslatable_fields: Vec::new() };
+        self.parse_json_fields(&mut said);
+        if !(body.is_utf8 && query_utf8) {
+            return Ok(DecodedRequest { message: None, untranslatable_fields: vec!["charset".into()], recipient_count: 0, fields: RequestFields::new(said.into_merged(), seen) });
         }
-        let mut words = self.gather(&mut said, request);
-        for source in std::mem::take(&mut words.foreign) {
-            self.bind_foreign(&source, &mut said);
-            words.slot(&source).into_iter().for_each(Vec::clear);
+        let mut words = self.collect_message_fields(&mut said, request);
+        for source in std::mem::take(&mut words.mismatched) {
+            self.flag_mismatched(&source, &mut said);
+            words.values_mut(&source).into_iter().for_each(Vec::clear);
         }
-        self.bind_the_rest(&mut said);
-        let mut binds = std::mem::take(&mut said.binds);
-        let (message, recipients) = words.message(&mut binds, own_reference)?;
-        Ok(Reading { message, binds, recipients, asked: Asked::of(said.merged(), seen) })
+        self.flag_unmapped(&mut said);
+        let mut binds = std::mem::take(&mut said.untranslatable_fields);
+        let (message, recipients) = words.into_message(&mut binds, own_reference)?;
+        Ok(DecodedRequest { message, untranslatable_fields: binds, recipient_count: recipients, fields: RequestFields::new(said.into_merged(), seen) })
     }
 
-    fn takes(&self, encoding: &Encoding) -> Result<(), ReadError> {
-        let (fits, wanted) = match (self.send.fields.encode, encoding) {
-            (_, Encoding::Empty) | (Encode::Form | Encode::Multipart | Encode::Nothing, Encoding::Form | Encoding::Multipart(_)) => {
+    fn check_format(&self, encoding: &BodyFormat) -> Result<(), RequestReadError> {
+        let (fits, wanted) = match (self.send.fields.encoding, encoding) {
+            (_, BodyFormat::Empty) | (BodyEncoding::Form | BodyEncoding::Multipart | BodyEncoding::NoBody, BodyFormat::Form | BodyFormat::Multipart(_)) => {
                 (true, "")
             }
-            (Encode::Json, found) => (*found == Encoding::Json, "application/json"),
-            (Encode::Form | Encode::Multipart, Encoding::Json) => (self.send.takes_json, "application/x-www-form-urlencoded"),
-            (Encode::Form | Encode::Multipart, Encoding::Other(_)) => (false, "application/x-www-form-urlencoded"),
-            (Encode::Nothing, Encoding::Json | Encoding::Other(_)) => (false, "everything in the query"),
+            (BodyEncoding::Json, found) => (*found == BodyFormat::Json, "application/json"),
+            (BodyEncoding::Form | BodyEncoding::Multipart, BodyFormat::Json) => (self.send.accepts_json, "application/x-www-form-urlencoded"),
+            (BodyEncoding::Form | BodyEncoding::Multipart, BodyFormat::Other(_)) => (false, "application/x-www-form-urlencoded"),
+            (BodyEncoding::NoBody, BodyFormat::Json | BodyFormat::Other(_)) => (false, "everything in the query"),
         };
-        if fits { Ok(()) } else { Err(ReadError::ContentType { found: spelled(encoding), wanted: wanted.into() }) }
+        if fits { Ok(()) } else { Err(RequestReadError::ContentType { found: format_name(encoding), wanted: wanted.into() }) }
     }
 
-    fn open_json_fields(&self, said: &mut Said) {
-        for field in self.send.fields.body.iter().chain(&self.send.fields.query).chain(&self.send.reads) {
-            let Some(name) = &field.place.json_field else { continue };
-            open_json(&mut said.body, name);
-            open_json(&mut said.query, name);
+    fn parse_json_fields(&self, said: &mut ParsedRequest) {
+        for field in self.send.fields.body.iter().chain(&self.send.fields.query).chain(&self.send.also_reads) {
+            let Some(name) = &field.path.json_field else { continue };
+            parse_json_field(&mut said.body, name);
+            parse_json_field(&mut said.query, name);
         }
     }
 
-    fn gather(&self, said: &mut Said, request: &Request) -> Words {
-        let mut words = Words::default();
+    fn collect_message_fields(&self, said: &mut ParsedRequest, request: &Request) -> MessageFields {
+        let mut words = MessageFields::default();
         let fields = &self.send.fields;
         let header = fields.header.iter().map(|field| (field, true));
         let mapped = fields.body.iter().chain(&fields.query).map(|field| (field, false)).chain(header);
         for (field, in_header) in mapped {
-            let found = if in_header { header_value(request, field) } else { said.values(&field.place) };
-            words.take(field, found, false, &mut said.binds);
+            let found = if in_header { header_value(request, field) } else { said.values_at(&field.path) };
+            words.collect(field, found, false, &mut said.untranslatable_fields);
         }
-        for field in &self.send.reads {
-            let found = said.values(&field.place);
-            words.take(field, found, true, &mut said.binds);
+        for field in &self.send.also_reads {
+            let found = said.values_at(&field.path);
+            words.collect(field, found, true, &mut said.untranslatable_fields);
         }
         words
     }
 
     /// A noun whose constant is another's is none of our words: all that carries it binds.
-    fn bind_foreign(&self, foreign: &Source, said: &mut Said) {
+    fn flag_mismatched(&self, foreign: &ValueSource, said: &mut ParsedRequest) {
         for field in self.send.fields.body.iter().chain(&self.send.fields.query) {
-            let carries = field.form.holes().any(|hole| hole.source == *foreign && !hole.is_constant());
-            if carries && !said.values(&field.place).is_empty() && !said.binds.contains(&field.place.text) {
-                said.binds.push(field.place.text.clone());
+            let carries = field.value.exprs().any(|hole| hole.source == *foreign && !hole.is_constant());
+            if carries && !said.values_at(&field.path).is_empty() && !said.untranslatable_fields.contains(&field.path.text) {
+                said.untranslatable_fields.push(field.path.text.clone());
             }
         }
     }
 
-    fn bind_the_rest(&self, said: &mut Said) {
+    fn flag_unmapped(&self, said: &mut ParsedRequest) {
         let fields = &self.send.fields;
-        let mapped = fields.body.iter().chain(&fields.query).chain(&self.send.reads).map(|field| &field.place);
-        let known: Vec<&Place> = mapped.chain(&self.send.may_drop).chain(&self.send.drops).collect();
-        for name in place::left_over(&said.body, &known).into_iter().chain(place::left_over(&said.query, &known)) {
-            if !said.binds.contains(&name) {
-                said.binds.push(name);
+        let mapped = fields.body.iter().chain(&fields.query).chain(&self.send.also_reads).map(|field| &field.path);
+        let known: Vec<&JsonPath> = mapped.chain(&self.send.droppable).chain(&self.send.dropped).collect();
+        for name in place::uncovered_paths(&said.body, &known).into_iter().chain(place::uncovered_paths(&said.query, &known)) {
+            if !said.untranslatable_fields.contains(&name) {
+                said.untranslatable_fields.push(name);
             }
         }
     }
 }
 
 /// A field that holds JSON as text, opened where it is; what is no JSON stays text.
-fn open_json(tree: &mut Value, name: &str) {
+fn parse_json_field(tree: &mut Value, name: &str) {
     let inside = tree.get(name).and_then(Value::as_str).and_then(|text| serde_json::from_str(text).ok());
     if let (Some(inside), Some(field)) = (inside, tree.get_mut(name)) {
         *field = inside;
     }
 }
 
-fn spelled(encoding: &Encoding) -> String {
+fn format_name(encoding: &BodyFormat) -> String {
     match encoding {
-        Encoding::Empty => "none".into(),
-        Encoding::Json => "application/json".into(),
-        Encoding::Form => "application/x-www-form-urlencoded".into(),
-        Encoding::Multipart(_) => "multipart/form-data".into(),
-        Encoding::Other(found) => found.clone(),
+        BodyFormat::Empty => "none".into(),
+        BodyFormat::Json => "application/json".into(),
+        BodyFormat::Form => "application/x-www-form-urlencoded".into(),
+        BodyFormat::Multipart(_) => "multipart/form-data".into(),
+        BodyFormat::Other(found) => found.clone(),
     }
 }
 
-fn header_value(request: &Request, field: &Field) -> Vec<Value> {
-    request.headers.get(&field.place.text).and_then(|value| value.to_str().ok()).map(Value::from).into_iter().collect()
+fn header_value(request: &Request, field: &FieldMapping) -> Vec<Value> {
+    request.headers.get(&field.path.text).and_then(|value| value.to_str().ok()).map(Value::from).into_iter().collect()
 }
 
 /// The request's two trees while they are read.
-struct Said {
+struct ParsedRequest {
     body: Value,
     query: Value,
-    binds: Vec<String>,
+    untranslatable_fields: Vec<String>,
 }
 
-impl Said {
+impl ParsedRequest {
     /// In the body, else in the query: a GET carries the same fields there.
-    fn values(&self, place: &Place) -> Vec<Value> {
-        let found = place.all(&self.body);
-        let found = if found.is_empty() { place.all(&self.query) } else { found };
+    fn values_at(&self, place: &JsonPath) -> Vec<Value> {
+        let found = place.find_all(&self.body);
+        let found = if found.is_empty() { place.find_all(&self.query) } else { found };
         found.into_iter().cloned().collect()
     }
 
     /// Both in one tree.
-    fn merged(self) -> Value {
-        merged(self.body, self.query)
+    fn into_merged(self) -> Value {
+        merge_query(self.body, self.query)
     }
 }
 
 /// What was found for each noun of a message.
 #[derive(Default)]
-struct Words {
+struct MessageFields {
     to: Vec<String>,
     text: Vec<String>,
     sender: Vec<String>,
     reference: Vec<String>,
     validity: Vec<String>,
     callback: Vec<String>,
-    template: bool,
+    has_template: bool,
     /// Nouns beside which a constant is not ours: `timeUnit: HOURS`, another attribute's name.
-    foreign: Vec<Source>,
+    mismatched: Vec<ValueSource>,
 }
 
-impl Words {
+impl MessageFields {
     /// One field; `spare`: another spelling, looked at only where the first said nothing.
-    fn take(&mut self, field: &Field, found: Vec<Value>, spare: bool, binds: &mut Vec<String>) {
-        let Form::Template(template) = &field.form else { return };
-        if let Some(hole) = template.lone() {
-            return self.take_hole(hole, field, found, (spare, binds));
+    fn collect(&mut self, field: &FieldMapping, found: Vec<Value>, spare: bool, binds: &mut Vec<String>) {
+        let FieldValue::Template(template) = &field.value else { return };
+        if let Some(hole) = template.as_single_expr() {
+            return self.collect_expr(hole, field, found, (spare, binds));
         }
         for value in found {
-            match template.matches(&text_of(&value)) {
-                Some(held) => held.into_iter().for_each(|(hole, text)| self.take_hole(hole, field, vec![text.into()], (spare, binds))),
-                None => binds.push(field.place.text.clone()),
+            match template.captures(&to_text(&value)) {
+                Some(held) => held.into_iter().for_each(|(hole, text)| self.collect_expr(hole, field, vec![text.into()], (spare, binds))),
+                None => binds.push(field.path.text.clone()),
             }
         }
     }
 
-    fn take_hole(&mut self, hole: &Hole, field: &Field, found: Vec<Value>, (spare, binds): (bool, &mut Vec<String>)) {
-        if hole.source.is_account() {
+    fn collect_expr(&mut self, hole: &Expr, field: &FieldMapping, found: Vec<Value>, (spare, binds): (bool, &mut Vec<String>)) {
+        if hole.source.belongs_to_account() {
             return;
         }
         let mut read = Vec::new();
         for value in found {
-            match undo(hole, value) {
-                Undone::Value(Value::Array(items)) => read.extend(items.iter().map(text_of)),
-                Undone::Value(Value::Object(_)) if hole.source != Source::TemplateFields => binds.push(field.place.text.clone()),
-                Undone::Value(value) => read.push(text_of(&value)),
-                Undone::Mismatch => {
-                    binds.push(field.place.text.clone());
-                    self.foreign.push(hole.source.clone());
+            match invert_filters(hole, value) {
+                Inverse::Value(Value::Array(items)) => read.extend(items.iter().map(to_text)),
+                Inverse::Value(Value::Object(_)) if hole.source != ValueSource::TemplateFields => binds.push(field.path.text.clone()),
+                Inverse::Value(value) => read.push(to_text(&value)),
+                Inverse::Mismatch => {
+                    binds.push(field.path.text.clone());
+                    self.mismatched.push(hole.source.clone());
                 }
-                Undone::Nothing => {}
+                Inverse::Ignored => {}
             }
         }
         if read.is_empty() {
             return;
         }
-        if matches!(hole.source, Source::TemplateId | Source::TemplateValues | Source::TemplateFields) {
-            self.template = true;
-            binds.push(field.place.text.clone());
+        if matches!(hole.source, ValueSource::TemplateId | ValueSource::TemplateValues | ValueSource::TemplateFields) {
+            self.has_template = true;
+            binds.push(field.path.text.clone());
         }
-        let Some(slot) = self.slot(&hole.source) else { return };
+        let Some(slot) = self.values_mut(&hole.source) else { return };
         if slot.is_empty() {
             *slot = read;
         } else if !spare && *slot != read {
-            binds.push(field.place.text.clone());
+            binds.push(field.path.text.clone());
         }
     }
 
-    fn slot(&mut self, source: &Source) -> Option<&mut Vec<String>> {
+    fn values_mut(&mut self, source: &ValueSource) -> Option<&mut Vec<String>> {
         match source {
-            Source::To => Some(&mut self.to),
-            Source::Text => Some(&mut self.text),
-            Source::Sender => Some(&mut self.sender),
-            Source::Reference => Some(&mut self.reference),
-            Source::Validity => Some(&mut self.validity),
-            Source::Callback => Some(&mut self.callback),
-            Source::Alphabet
-            | Source::Segments
-            | Source::TemplateId
-            | Source::TemplateValues
-            | Source::TemplateFields
-            | Source::Credential(_)
-            | Source::Param(_)
-            | Source::Token(_)
-            | Source::Digest(_)
-            | Source::Now
-            | Source::Id
-            | Source::Code
-            | Source::Status
-            | Source::Reason
-            | Source::Placeholder
-            | Source::Asked(_)
-            | Source::Matched(_)
-            | Source::Path(_) => None,
+            ValueSource::To => Some(&mut self.to),
+            ValueSource::Text => Some(&mut self.text),
+            ValueSource::Sender => Some(&mut self.sender),
+            ValueSource::Reference => Some(&mut self.reference),
+            ValueSource::Validity => Some(&mut self.validity),
+            ValueSource::Callback => Some(&mut self.callback),
+            ValueSource::Alphabet
+            | ValueSource::Segments
+            | ValueSource::TemplateId
+            | ValueSource::TemplateValues
+            | ValueSource::TemplateFields
+            | ValueSource::Credential(_)
+            | ValueSource::Param(_)
+            | ValueSource::Token(_)
+            | ValueSource::Digest(_)
+            | ValueSource::Now
+            | ValueSource::Id
+            | ValueSource::Code
+            | ValueSource::Status
+            | ValueSource::Reason
+            | ValueSource::Placeholder
+            | ValueSource::Queried(_)
+            | ValueSource::Matched(_)
+            | ValueSource::PathParam(_) => None,
         }
     }
 
     /// The message, where it is one: one recipient with a number, one text, nothing that says it twice.
-    fn message(self, binds: &mut Vec<String>, own_reference: &str) -> Result<(Option<Message>, usize), ReadError> {
+    fn into_message(self, binds: &mut Vec<String>, own_reference: &str) -> Result<(Option<Message>, usize), RequestReadError> {
         let recipients = self.to.iter().filter(|to| !to.trim().is_empty()).count();
-        let Some(to) = self.to.iter().find(|to| !to.trim().is_empty()) else { return Err(ReadError::Missing("the recipient")) };
+        let Some(to) = self.to.iter().find(|to| !to.trim().is_empty()) else { return Err(RequestReadError::Missing("the recipient")) };
         for (word, values) in [
             ("text", &self.text),
             ("sender", &self.sender),
@@ -250,21 +250,21 @@ impl Words {
         }
         let text = self.text.into_iter().find(|text| !text.trim().is_empty());
         let Some(text) = text else {
-            let elsewhere = self.template || !binds.is_empty() || recipients > 1;
-            return if elsewhere { Ok((None, recipients)) } else { Err(ReadError::Missing("the text")) };
+            let elsewhere = self.has_template || !binds.is_empty() || recipients > 1;
+            return if elsewhere { Ok((None, recipients)) } else { Err(RequestReadError::Missing("the text")) };
         };
         let Ok(recipient) = Msisdn::parse(to) else { return Ok((None, recipients)) };
-        if recipients > 1 || self.template {
+        if recipients > 1 || self.has_template {
             return Ok((None, recipients));
         }
         let said = |values: Vec<String>| values.into_iter().find(|value| !value.is_empty());
         let message = Message {
             recipient,
-            text: Text::new(text),
+            text: MessageText::new(text),
             sender: said(self.sender),
             reference: said(self.reference).unwrap_or_else(|| own_reference.to_owned()),
             validity: said(self.validity)
-                .and_then(|value| whole(&Value::String(value)))
+                .and_then(|value| to_integer(&Value::String(value)))
                 .and_then(|ms| u64::try_from(ms).ok())
                 .map(Duration::from_millis),
             callback: said(self.callback),
@@ -275,22 +275,22 @@ impl Words {
 }
 
 /// Filters backwards, from the last to the first.
-fn undo(hole: &Hole, value: Value) -> Undone {
+fn invert_filters(hole: &Expr, value: Value) -> Inverse {
     let mut value = value;
     for filter in hole.filters.iter().rev() {
-        match filter.undo(value) {
-            Undone::Value(undone) => value = undone,
-            other @ (Undone::Nothing | Undone::Mismatch) => return other,
+        match filter.invert(value) {
+            Inverse::Value(undone) => value = undone,
+            other @ (Inverse::Ignored | Inverse::Mismatch) => return other,
         }
     }
-    Undone::Value(value)
+    Inverse::Value(value)
 }
 
-impl Asked {
+impl RequestFields {
     /// The backend's fields, and what the path's holes held under `path`.
-    pub(crate) fn of(mut tree: Value, seen: &Recognised) -> Self {
+    pub(crate) fn new(mut tree: Value, seen: &RecognisedRequest) -> Self {
         if let Value::Object(map) = &mut tree {
-            let path = seen.path.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            let path = seen.path_params.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
             map.insert("path".into(), Value::Object(path.collect()));
         }
         Self { tree }

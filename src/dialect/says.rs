@@ -1,49 +1,49 @@
 //! A service's own words, made fit for a log: foreign text is cut and loses its control
 //! characters, its numbers, and what it repeats of the message.
 
-use crate::dialect::Finding;
+use crate::dialect::Classification;
 
-const LONGEST: usize = 200;
+const MAX_MESSAGE_CHARS: usize = 200;
 /// A text shorter than this is no secret, and stands in many a word.
-const SHORTEST: usize = 3;
+const MIN_REDACTED_CHARS: usize = 3;
 
-impl Finding {
+impl Classification {
     /// Takes the message's own words out of the service's: some repeat in an error what they refuse.
-    pub fn conceal(&mut self, text: &str) {
-        let Some(says) = &mut self.says else { return };
-        let own = plain(text);
-        if own.chars().count() >= SHORTEST {
-            *says = without(says, &own);
+    pub fn redact_text(&mut self, text: &str) {
+        let Some(says) = &mut self.provider_message else { return };
+        let own = normalize(text);
+        if own.chars().count() >= MIN_REDACTED_CHARS {
+            *says = redact(says, &own);
         }
     }
 }
 
-fn without(says: &str, own: &str) -> String {
+fn redact(says: &str, own: &str) -> String {
     let out = says.replace(own, "***");
-    if says.chars().count() < LONGEST {
+    if says.chars().count() < MAX_MESSAGE_CHARS {
         return out;
     }
     // Where the words were cut, the text may have been cut with them.
-    let begun = own.char_indices().map(|(at, _)| at).take(LONGEST).skip(SHORTEST).filter_map(|at| own.get(..at));
+    let begun = own.char_indices().map(|(at, _)| at).take(MAX_MESSAGE_CHARS).skip(MIN_REDACTED_CHARS).filter_map(|at| own.get(..at));
     let cut = begun.filter_map(|begun| out.strip_suffix(begun)).last();
     cut.map(|kept| format!("{kept}***")).unwrap_or(out)
 }
 
 /// Foreign text made fit for a log: no control characters, no long numbers, not long.
-pub(crate) fn clean(text: &str) -> String {
-    plain(text).chars().take(LONGEST).collect()
+pub(crate) fn sanitize(text: &str) -> String {
+    normalize(text).chars().take(MAX_MESSAGE_CHARS).collect()
 }
 
-fn plain(text: &str) -> String {
+fn normalize(text: &str) -> String {
     let visible: String = text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
-    masked(&visible.split_whitespace().collect::<Vec<_>>().join(" "))
+    mask_numbers(&visible.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Phone numbers keep their ends, however they are written; of other numbers nothing is left.
-fn masked(text: &str) -> String {
+fn mask_numbers(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
     while let Some((before, number)) = rest.find(|c: char| c.is_ascii_digit()).and_then(|at| rest.split_at_checked(at)) {
-        let digits: Vec<char> = number.chars().take(reach(number)).filter(char::is_ascii_digit).collect();
+        let digits: Vec<char> = number.chars().take(number_length(number)).filter(char::is_ascii_digit).collect();
         let run = number.chars().take_while(char::is_ascii_digit).count();
         out.push_str(before);
         let length = match digits.as_slice() {
@@ -51,7 +51,7 @@ fn masked(text: &str) -> String {
                 out.extend(head.iter().take(3));
                 out.push_str("*****");
                 out.extend([before_last, last]);
-                reach(number)
+                number_length(number)
             }
             _ if run > 3 => {
                 out.push_str("****");
@@ -68,7 +68,7 @@ fn masked(text: &str) -> String {
 }
 
 /// How far a number reaches that people break with blanks, dashes and brackets.
-fn reach(number: &str) -> usize {
+fn number_length(number: &str) -> usize {
     let (mut end, mut gap) = (0, 0);
     for (at, c) in number.char_indices() {
         match c {
@@ -91,32 +91,32 @@ mod tests {
 
     #[test]
     fn foreign_words_are_made_fit_for_a_log() {
-        assert_eq!(clean("bad\r\nnumber +998901234567, code 123456\u{202e}!"), "bad number +998*****67, code **** !");
+        assert_eq!(sanitize("bad\r\nnumber +998901234567, code 123456\u{202e}!"), "bad number +998*****67, code **** !");
         assert_eq!(
-            clean("no 998 90 123-45-67, +998 (90) 123 45 67; 203.0.113.55 is new"),
+            sanitize("no 998 90 123-45-67, +998 (90) 123 45 67; 203.0.113.55 is new"),
             "no 998*****67, +998*****67; 203.0.113.55 is new"
         );
-        assert_eq!(clean("code 12 of 34, 5 parts, 12-34-56"), "code 12 of 34, 5 parts, 12-34-56");
-        assert_eq!(clean(&"ў".repeat(500)).chars().count(), LONGEST);
+        assert_eq!(sanitize("code 12 of 34, 5 parts, 12-34-56"), "code 12 of 34, 5 parts, 12-34-56");
+        assert_eq!(sanitize(&"ў".repeat(500)).chars().count(), MAX_MESSAGE_CHARS);
     }
 
     #[test]
     fn the_messages_own_words_are_taken_out_of_an_error() {
         let said = |says: &str, text: &str| {
-            let mut finding = Finding {
-                outcome: Outcome::Refused(Cause::MessageInvalid),
+            let mut finding = Classification {
+                outcome: Outcome::Rejected(Cause::MessageInvalid),
                 certainty: Certainty::Certain,
                 alternatives: Vec::new(),
                 code: None,
-                says: Some(clean(says)),
+                provider_message: Some(sanitize(says)),
                 retry_after: None,
             };
-            finding.conceal(text);
-            finding.says.unwrap()
+            finding.redact_text(text);
+            finding.provider_message.unwrap()
         };
         assert_eq!(said("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"), "text \"***\\n\" is not approved");
         assert_eq!(said("Код: AB12CD — на модерации", "Код:\nAB12CD"), "*** — на модерации");
-        let (before, text) = ("x".repeat(LONGEST - 9), "Secret AB12CD for you");
+        let (before, text) = ("x".repeat(MAX_MESSAGE_CHARS - 9), "Secret AB12CD for you");
         assert_eq!(said(&format!("{before} {text}"), text), format!("{before} ***"));
         assert_eq!(said("not ok", "ok"), "not ok");
     }

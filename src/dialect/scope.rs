@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use secrecy::ExposeSecret;
 use serde_json::{Map, Value};
 
-use crate::dialect::place::Place;
-use crate::dialect::template::Source;
+use crate::dialect::place::JsonPath;
+use crate::dialect::template::ValueSource;
 use crate::dialect::{Account, ParamSpec};
 use crate::dialect::{gsm, place};
 use crate::sms::Message;
@@ -21,9 +21,9 @@ pub(crate) struct Scope<'a> {
     pub(crate) params: &'a [ParamSpec],
     pub(crate) digests: Option<&'a BTreeMap<String, String>>,
     pub(crate) now: Option<Timestamp>,
-    pub(crate) path: Option<&'a BTreeMap<String, String>>,
-    pub(crate) asked: Option<&'a Value>,
-    pub(crate) matched: Option<&'a BTreeMap<String, String>>,
+    pub(crate) path_params: Option<&'a BTreeMap<String, String>>,
+    pub(crate) request_fields: Option<&'a Value>,
+    pub(crate) captures: Option<&'a BTreeMap<String, String>>,
     pub(crate) id: Option<&'a str>,
     pub(crate) code: Option<&'a Value>,
     pub(crate) status: Option<u16>,
@@ -32,32 +32,32 @@ pub(crate) struct Scope<'a> {
 
 impl Scope<'_> {
     /// The raw value of a source.
-    pub(crate) fn source(&self, source: &Source) -> Option<Value> {
+    pub(crate) fn resolve(&self, source: &ValueSource) -> Option<Value> {
         match source {
-            Source::Credential(name) => text(self.account?.credential.expose(name)),
-            Source::Param(name) => self.param(name),
-            Source::Token(name) => text(self.account?.token?.values.get(name).map(ExposeSecret::expose_secret)),
-            Source::Digest(name) => text(self.digests?.get(name).map(String::as_str)),
-            Source::Now => Some(self.now?.as_second().into()),
-            Source::Path(name) => text(self.path?.get(name).map(String::as_str)),
-            Source::Id => text(self.id),
-            Source::Code => self.code.cloned(),
-            Source::Status => Some(self.status?.into()),
-            Source::Reason => text(self.reason),
-            Source::Placeholder => text(Some("sms-sidecar")),
-            Source::Asked(at) => asked(self.asked?, at),
-            Source::Matched(name) => text(self.matched?.get(name).map(String::as_str)),
-            Source::Sender => text(self.account.and_then(|account| account.sender).or(self.message.and_then(|m| m.sender.as_deref()))),
-            Source::To
-            | Source::Text
-            | Source::Reference
-            | Source::Validity
-            | Source::Callback
-            | Source::Alphabet
-            | Source::Segments
-            | Source::TemplateId
-            | Source::TemplateValues
-            | Source::TemplateFields => of_message(self.message?, source),
+            ValueSource::Credential(name) => text_value(self.account?.credential.expose(name)),
+            ValueSource::Param(name) => self.param(name),
+            ValueSource::Token(name) => text_value(self.account?.token?.values.get(name).map(ExposeSecret::expose_secret)),
+            ValueSource::Digest(name) => text_value(self.digests?.get(name).map(String::as_str)),
+            ValueSource::Now => Some(self.now?.as_second().into()),
+            ValueSource::PathParam(name) => text_value(self.path_params?.get(name).map(String::as_str)),
+            ValueSource::Id => text_value(self.id),
+            ValueSource::Code => self.code.cloned(),
+            ValueSource::Status => Some(self.status?.into()),
+            ValueSource::Reason => text_value(self.reason),
+            ValueSource::Placeholder => text_value(Some("sms-sidecar")),
+            ValueSource::Queried(at) => find_field(self.request_fields?, at),
+            ValueSource::Matched(name) => text_value(self.captures?.get(name).map(String::as_str)),
+            ValueSource::Sender => text_value(self.account.and_then(|account| account.sender).or(self.message.and_then(|m| m.sender.as_deref()))),
+            ValueSource::To
+            | ValueSource::Text
+            | ValueSource::Reference
+            | ValueSource::Validity
+            | ValueSource::Callback
+            | ValueSource::Alphabet
+            | ValueSource::Segments
+            | ValueSource::TemplateId
+            | ValueSource::TemplateValues
+            | ValueSource::TemplateFields => message_value(self.message?, source),
         }
     }
 
@@ -69,50 +69,50 @@ impl Scope<'_> {
     }
 }
 
-fn of_message(message: &Message, source: &Source) -> Option<Value> {
+fn message_value(message: &Message, source: &ValueSource) -> Option<Value> {
     let template = message.template.as_ref();
     let named = template.filter(|template| template.id.is_some());
     match source {
-        Source::To => text(Some(message.recipient.digits())),
-        Source::Text => text(Some(message.text.expose())),
-        Source::Reference => text(Some(&message.reference)),
-        Source::Validity => u64::try_from(message.validity?.as_millis()).ok().map(Value::from),
-        Source::Callback => text(message.callback.as_deref()),
-        Source::Alphabet => text(Some(gsm::alphabet(message.text.expose()))),
-        Source::Segments => Some(gsm::segments(message.text.expose()).into()),
-        Source::TemplateId => text(template?.id.as_deref()),
+        ValueSource::To => text_value(Some(message.recipient.digits())),
+        ValueSource::Text => text_value(Some(message.text.expose())),
+        ValueSource::Reference => text_value(Some(&message.reference)),
+        ValueSource::Validity => u64::try_from(message.validity?.as_millis()).ok().map(Value::from),
+        ValueSource::Callback => text_value(message.callback.as_deref()),
+        ValueSource::Alphabet => text_value(Some(gsm::alphabet(message.text.expose()))),
+        ValueSource::Segments => Some(gsm::segments(message.text.expose()).into()),
+        ValueSource::TemplateId => text_value(template?.id.as_deref()),
         // What fills the holes goes beside an id that stands for the text; beside the text it would be said twice.
-        Source::TemplateValues => Some(named?.fields.iter().map(|(_, value)| value.as_str()).collect()),
-        Source::TemplateFields => {
+        ValueSource::TemplateValues => Some(named?.fields.iter().map(|(_, value)| value.as_str()).collect()),
+        ValueSource::TemplateFields => {
             let fields = named?.fields.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
             Some(Value::Object(fields.collect::<Map<_, _>>()))
         }
-        Source::Sender
-        | Source::Credential(_)
-        | Source::Param(_)
-        | Source::Token(_)
-        | Source::Digest(_)
-        | Source::Now
-        | Source::Id
-        | Source::Code
-        | Source::Status
-        | Source::Reason
-        | Source::Placeholder
-        | Source::Asked(_)
-        | Source::Matched(_)
-        | Source::Path(_) => None,
+        ValueSource::Sender
+        | ValueSource::Credential(_)
+        | ValueSource::Param(_)
+        | ValueSource::Token(_)
+        | ValueSource::Digest(_)
+        | ValueSource::Now
+        | ValueSource::Id
+        | ValueSource::Code
+        | ValueSource::Status
+        | ValueSource::Reason
+        | ValueSource::Placeholder
+        | ValueSource::Queried(_)
+        | ValueSource::Matched(_)
+        | ValueSource::PathParam(_) => None,
     }
 }
 
-fn text(value: Option<&str>) -> Option<Value> {
+fn text_value(value: Option<&str>) -> Option<Value> {
     value.map(Value::from)
 }
 
 /// A place in what the backend asked: a field of that very name first, then the path.
-pub(crate) fn asked(tree: &Value, at: &str) -> Option<Value> {
+pub(crate) fn find_field(tree: &Value, at: &str) -> Option<Value> {
     if let Some(value) = tree.get(at) {
         return Some(value.clone());
     }
-    let place = Place::parse(at, place::Flat(false)).ok()?;
-    place.all(tree).into_iter().next().cloned()
+    let place = JsonPath::parse(at, place::FlatKeys(false)).ok()?;
+    place.find_all(tree).into_iter().next().cloned()
 }

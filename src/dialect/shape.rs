@@ -6,50 +6,50 @@ use std::time::Duration;
 use regex::Regex;
 use serde_json::Value;
 
-use crate::dialect::call::Call;
-use crate::dialect::code::{CodeTest, Codes};
+use crate::dialect::call::Endpoint;
+use crate::dialect::code::{CodeTest, CodeTable};
 use crate::dialect::filter::Filter;
-use crate::dialect::place::Place;
-use crate::dialect::template::{Hole, Source, Template};
+use crate::dialect::place::JsonPath;
+use crate::dialect::template::{Expr, ValueSource, StringTemplate};
 use crate::sms::{Cause, Operation};
 
-pub use crate::dialect::question::{Asks, Probe};
-pub(crate) use crate::dialect::question::{Dead, Test, Texts};
+pub use crate::dialect::question::{ProbeSubject, Probe};
+pub(crate) use crate::dialect::question::{CauseCondition, ReplyTest, TemplateListing};
 
 /// A value to write: constant or template.
 #[derive(Clone, Debug)]
-pub(crate) enum Form {
+pub(crate) enum FieldValue {
     Constant(Value),
-    Template(Template),
+    Template(StringTemplate),
 }
 
-impl Form {
-    pub(crate) fn holes(&self) -> impl Iterator<Item = &Hole> {
+impl FieldValue {
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
         match self {
             Self::Constant(_) => None,
-            Self::Template(template) => Some(template.holes()),
+            Self::Template(template) => Some(template.exprs()),
         }
         .into_iter()
         .flatten()
     }
 
-    pub(crate) fn has(&self, test: impl Fn(&Source) -> bool) -> bool {
-        self.holes().any(|hole| test(&hole.source))
+    pub(crate) fn any_source(&self, test: impl Fn(&ValueSource) -> bool) -> bool {
+        self.exprs().any(|hole| test(&hole.source))
     }
 }
 
 /// Their name = our meaning.
 #[derive(Clone, Debug)]
-pub(crate) struct Field {
-    pub(crate) place: Place,
-    pub(crate) form: Form,
+pub(crate) struct FieldMapping {
+    pub(crate) path: JsonPath,
+    pub(crate) value: FieldValue,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub(crate) enum Encode {
+pub(crate) enum BodyEncoding {
     /// No body: all is in the query.
     #[default]
-    Nothing,
+    NoBody,
     Json,
     Form,
     Multipart,
@@ -57,34 +57,34 @@ pub(crate) enum Encode {
 
 /// What is written into one request.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Fields {
-    pub(crate) query: Vec<Field>,
-    pub(crate) header: Vec<Field>,
-    pub(crate) body: Vec<Field>,
-    pub(crate) encode: Encode,
+pub(crate) struct RequestTemplate {
+    pub(crate) query: Vec<FieldMapping>,
+    pub(crate) header: Vec<FieldMapping>,
+    pub(crate) body: Vec<FieldMapping>,
+    pub(crate) encoding: BodyEncoding,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Send {
-    pub(crate) call: Call,
-    pub(crate) matching: Vec<(String, String)>,
-    pub(crate) needs: Vec<String>,
-    pub(crate) limits: Limits,
-    pub(crate) may_drop: Vec<Place>,
-    pub(crate) drops: Vec<Place>,
-    pub(crate) fields: Fields,
-    pub(crate) reads: Vec<Field>,
+pub(crate) struct SendSpec {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) required_values: Vec<(String, String)>,
+    pub(crate) required_fields: Vec<String>,
+    pub(crate) limits: MessageLimits,
+    pub(crate) droppable: Vec<JsonPath>,
+    pub(crate) dropped: Vec<JsonPath>,
+    pub(crate) fields: RequestTemplate,
+    pub(crate) also_reads: Vec<FieldMapping>,
     /// A form service that also takes its fields as one JSON object.
-    pub(crate) takes_json: bool,
+    pub(crate) accepts_json: bool,
     pub(crate) digests: Vec<DigestSpec>,
-    pub(crate) judge: Judge,
-    pub(crate) success: Vec<Success>,
-    pub(crate) failure: Failure,
-    pub(crate) repeat: Option<Repeat>,
+    pub(crate) classifier: Classifier,
+    pub(crate) success: Vec<SuccessResponse>,
+    pub(crate) failure: FailureResponse,
+    pub(crate) idempotency: Option<IdempotencyField>,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Limits {
+pub(crate) struct MessageLimits {
     pub(crate) text: Option<usize>,
     pub(crate) recipients: Vec<String>,
     pub(crate) batch: Option<usize>,
@@ -93,114 +93,114 @@ pub(crate) struct Limits {
 #[derive(Clone, Debug)]
 pub(crate) struct DigestSpec {
     pub(crate) name: String,
-    pub(crate) of: Template,
-    pub(crate) with: Hash,
+    pub(crate) input: StringTemplate,
+    pub(crate) algorithm: HashAlgorithm,
     pub(crate) base64: bool,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Hash {
+pub(crate) enum HashAlgorithm {
     Md5,
     Sha256,
-    HmacSha256(Template),
+    HmacSha256(StringTemplate),
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Repeat {
+pub(crate) struct IdempotencyField {
     pub(crate) field: String,
 }
 
 /// Rules and codes: how replies are judged.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Judge {
-    pub(crate) rules: Vec<Rule>,
-    pub(crate) codes: Codes,
+pub(crate) struct Classifier {
+    pub(crate) rules: Vec<ReplyRule>,
+    pub(crate) codes: CodeTable,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Rule {
+pub(crate) struct ReplyRule {
     pub(crate) status: Option<StatusTest>,
-    pub(crate) at: Vec<Place>,
-    pub(crate) is: Vec<CodeTest>,
-    pub(crate) like: Option<Regex>,
-    pub(crate) with: Option<Place>,
+    pub(crate) paths: Vec<JsonPath>,
+    pub(crate) equals: Vec<CodeTest>,
+    pub(crate) pattern: Option<Regex>,
+    pub(crate) required_path: Option<JsonPath>,
     pub(crate) body: Option<String>,
-    pub(crate) body_like: Option<Regex>,
-    pub(crate) then: Then,
-    pub(crate) says: Vec<Place>,
-    pub(crate) or: Vec<Cause>,
-    pub(crate) guess: bool,
-    pub(crate) retry_after: Option<Wait>,
+    pub(crate) body_pattern: Option<Regex>,
+    pub(crate) action: RuleAction,
+    pub(crate) message_paths: Vec<JsonPath>,
+    pub(crate) alternatives: Vec<Cause>,
+    pub(crate) inferred: bool,
+    pub(crate) retry_after: Option<RetryAfterSource>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Then {
-    AcceptedAt(Place),
-    AcceptedAs(Template),
-    Refused(Cause),
-    Unknown(Cause),
-    Codes,
+pub(crate) enum RuleAction {
+    AcceptIdAt(JsonPath),
+    AcceptIdFrom(StringTemplate),
+    Reject(Cause),
+    MarkUnknown(Cause),
+    LookUpCode,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StatusTest {
-    Exactly(u16),
-    Hundred(u16),
+    Exact(u16),
+    Class(u16),
 }
 
 impl StatusTest {
-    pub(crate) fn fits(self, status: u16) -> bool {
+    pub(crate) fn is_match(self, status: u16) -> bool {
         match self {
-            Self::Exactly(wanted) => status == wanted,
-            Self::Hundred(first) => status / 100 == first,
+            Self::Exact(wanted) => status == wanted,
+            Self::Class(first) => status / 100 == first,
         }
     }
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Wait {
-    At(Place, Filter),
-    Matched(String, Filter),
+pub(crate) enum RetryAfterSource {
+    Path(JsonPath, Filter),
+    Capture(String, Filter),
 }
 
 /// One reply we can give.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct ResponseTemplate {
     pub(crate) status: Option<u16>,
-    pub(crate) json: Vec<Field>,
-    pub(crate) text: Option<Template>,
-    pub(crate) header: Vec<(String, Template)>,
+    pub(crate) json: Vec<FieldMapping>,
+    pub(crate) text: Option<StringTemplate>,
+    pub(crate) header: Vec<(String, StringTemplate)>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct Success {
-    pub(crate) asked: Vec<(String, String)>,
-    pub(crate) told: Told,
+pub(crate) struct SuccessResponse {
+    pub(crate) queried: Vec<(String, String)>,
+    pub(crate) response: ResponseTemplate,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Failure {
-    pub(crate) told: Told,
-    pub(crate) lines: Vec<(Cause, Line)>,
-    pub(crate) otherwise: Line,
+pub(crate) struct FailureResponse {
+    pub(crate) response: ResponseTemplate,
+    pub(crate) codes: Vec<(Cause, FailureCode)>,
+    pub(crate) default: FailureCode,
 }
 
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Line {
+pub(crate) struct FailureCode {
     pub(crate) status: u16,
     pub(crate) code: Option<Value>,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Sign {
-    Basic { user: Template, password: Template },
-    Bearer(Template),
-    Header { name: String, value: Template },
-    Sigv4 { service: Template, region: Template, access_key: Template, secret_key: Template },
+pub(crate) enum SigningScheme {
+    Basic { user: StringTemplate, password: StringTemplate },
+    Bearer(StringTemplate),
+    Header { name: String, value: StringTemplate },
+    Sigv4 { service: StringTemplate, region: StringTemplate, access_key: StringTemplate, secret_key: StringTemplate },
 }
 
-impl Sign {
-    pub(crate) fn templates(&self) -> Vec<&Template> {
+impl SigningScheme {
+    pub(crate) fn templates(&self) -> Vec<&StringTemplate> {
         match self {
             Self::Basic { user, password } => vec![user, password],
             Self::Bearer(value) | Self::Header { value, .. } => vec![value],
@@ -210,40 +210,40 @@ impl Sign {
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct TokenCall {
-    pub(crate) call: Call,
+pub(crate) struct TokenSpec {
+    pub(crate) endpoint: Endpoint,
     pub(crate) base_url: Option<String>,
-    pub(crate) fields: Fields,
-    pub(crate) reads: Vec<(String, Place)>,
-    pub(crate) expires: Expires,
-    pub(crate) judge: Judge,
+    pub(crate) fields: RequestTemplate,
+    pub(crate) value_paths: Vec<(String, JsonPath)>,
+    pub(crate) expires: TokenLifetime,
+    pub(crate) classifier: Classifier,
     pub(crate) claims: Vec<ClaimTest>,
-    pub(crate) answer: Told,
+    pub(crate) response: ResponseTemplate,
 }
 
 /// What a token may say of itself, and what that means.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimTest {
     pub(crate) name: String,
-    pub(crate) is: Vec<CodeTest>,
+    pub(crate) equals: Vec<CodeTest>,
     pub(crate) cause: Cause,
 }
 
 #[derive(Clone, Debug)]
-pub(crate) enum Expires {
+pub(crate) enum TokenLifetime {
     Never,
-    Jwt(Place),
+    Jwt(JsonPath),
     After(Duration),
-    Field(Place),
+    Field(JsonPath),
 }
 
 #[derive(Clone, Debug)]
-pub(crate) struct OperationEntry {
-    pub(crate) call: Call,
-    pub(crate) does: Operation,
-    pub(crate) matching: Vec<(String, String)>,
+pub(crate) struct OperationSpec {
+    pub(crate) endpoint: Endpoint,
+    pub(crate) operation: Operation,
+    pub(crate) required_values: Vec<(String, String)>,
     /// Where a status request names the message.
-    pub(crate) id: Option<Place>,
+    pub(crate) id_path: Option<JsonPath>,
     /// What is told about a message of ours.
-    pub(crate) answer: Option<Told>,
+    pub(crate) response: Option<ResponseTemplate>,
 }

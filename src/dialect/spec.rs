@@ -33,7 +33,7 @@ pub struct ParamSpec {
 
 /// What a description rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Evidence {
+pub enum EvidenceBasis {
     /// The vendor's own words.
     Vendor,
     /// Public clients that work.
@@ -43,7 +43,7 @@ pub enum Evidence {
     Memory,
 }
 
-impl Evidence {
+impl EvidenceBasis {
     /// As the file spells it.
     pub const fn as_str(self) -> &'static str {
         match self {

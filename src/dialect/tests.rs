@@ -1,10 +1,10 @@
 //! The loader's complaints, each under the words it is about, and what no case file
-//! shows: `like`, hosts, a provider's own operations, credentials of the wrong shape.
+//! shows: `extends`, hosts, a provider's own operations, credentials of the wrong shape.
 
 use http::{HeaderMap, Method};
 
 use super::*;
-use crate::secret::{Credential, Fields, Version};
+use crate::secret::{Credential, SecretFields, Version};
 use crate::sms::Cause;
 
 /// The smallest whole description; each test breaks one thing in it.
@@ -21,7 +21,7 @@ key = { pattern = "^k[0-9]+$", placeholder = "k0" }
 bearer = "{credential.key}"
 
 [send]
-call = "POST /send"
+endpoint = "POST /send"
 
 [send.json]
 "to.number" = "{to | digits}"
@@ -32,7 +32,7 @@ status   = "200"
 accepted = "id"
 
 [[send.rules]]
-at    = ["code"]
+path  = ["code"]
 codes = true
 
 [send.codes]
@@ -47,7 +47,7 @@ json = { code = "{code}", message = "{reason}" }
 
 [send.failure.codes]
 recipient-invalid = { status = 400, code = 7 }
-otherwise         = { status = 503, code = 1 }
+default           = { status = 503, code = 1 }
 "#;
 
 fn file(name: &str, text: &str) -> SourceFile {
@@ -58,7 +58,7 @@ fn file(name: &str, text: &str) -> SourceFile {
 fn complaints(text: &str) -> Vec<(String, String)> {
     let (_, problems) = Catalog::load(&[file("small.toml", text)]);
     let under = |problem: &crate::problem::Problem| problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().to_owned();
-    problems.iter().map(|problem| (problem.what.clone(), under(problem))).collect()
+    problems.iter().map(|problem| (problem.message.clone(), under(problem))).collect()
 }
 
 #[test]
@@ -88,17 +88,17 @@ fn each_fault_is_named_and_underlined() {
         ("[sign]\nbearer = \"{credential.key}\"", "", "`key` is declared and not used", ""),
         ("[7, \"20..29\"]", "[7, \"20..29\", 3]", "a code stands under two causes", "3"),
         ("[7, \"20..29\"]", "[7, \"20..29\", 25]", "a code stands twice", "25"),
-        ("accepted = \"id\"", "refused = \"throttled\"", "no rule proves success", "\"POST /send\""),
-        ("accepted = \"id\"", "accepted = \"id\"\nrefused = \"throttled\"", "a rule has exactly one result", "[[send.rules]]"),
-        ("otherwise         = { status = 503, code = 1 }", "", "`otherwise` is missing", "[send.failure]"),
+        ("accepted = \"id\"", "rejected = \"throttled\"", "no rule proves success", "\"POST /send\""),
+        ("accepted = \"id\"", "accepted = \"id\"\nrejected = \"throttled\"", "a rule has exactly one result", "[[send.rules]]"),
+        ("default           = { status = 503, code = 1 }", "", "`default` is missing", "[send.failure]"),
         ("{ status = 400, code = 7 }", "{ status = 401, code = 7 }", "this status is never answered", "401"),
-        ("{ status = 503, code = 1 }", "{ status = 500, code = 1 }", "`otherwise` has the status 503", "[send.failure]"),
+        ("{ status = 503, code = 1 }", "{ status = 500, code = 1 }", "`default` has the status 503", "[send.failure]"),
         ("status   = \"200\"\naccepted = \"id\"", "accepted = \"{reference}\"", "no reply gets as far as this rule", "[[send.rules]]"),
         ("^k[0-9]+$", "^k[0-9+$", "this pattern does not compile", "\"^k[0-9+$\""),
         (
             "json = { id = \"{id}\" }",
-            "asked = { a = \"1\" }\njson = { id = \"{id}\" }",
-            "the last [[send.success]] has no `asked`",
+            "queried = { a = \"1\" }\njson = { id = \"{id}\" }",
+            "the last [[send.success]] has no `queried`",
             "[[send.success]]",
         ),
         ("balance-empty ", "balance-emty ", "`balance-emty` is no cause", "balance-emty"),
@@ -116,7 +116,7 @@ fn each_fault_is_named_and_underlined() {
         ("evidence = \"vendor\"", "evidense = \"vendor\"", "`evidense` is no key of a description", "evidense"),
         ("codes = true", "codes = true\nrefuse = \"throttled\"", "unknown field `refuse`", "refuse"),
         ("dialect  = \"small\"", "dialect  = \"Small\"", "a dialect's name is made of", "\"Small\""),
-        ("at    = [\"code\"]\ncodes", "codes", "`codes` needs an `at`", "[[send.rules]]"),
+        ("path  = [\"code\"]\ncodes", "codes", "`codes` needs a `path`", "[[send.rules]]"),
         ("dialect  = \"small\"", "dialect  = ", "", ""),
     ] {
         is_named(&SMALL.replacen(old, new, 1), what, under);
@@ -143,15 +143,15 @@ fn is_named(text: &str, what: &str, under: &str) {
 #[test]
 fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
     for (probe, what, under) in [
-        ("asks = \"sender\"\ncall = \"GET /names\"", "`asks = \"sender\"` and `senders`", "[[probes]]"),
-        ("asks = \"template\"\ncall = \"GET /texts\"", "`asks = \"template\"` and `templates`", "[[probes]]"),
+        ("about = \"sender\"\nendpoint = \"GET /names\"", "`about = \"sender\"` and `senders`", "[[probes]]"),
+        ("about = \"template\"\nendpoint = \"GET /texts\"", "`about = \"template\"` and `templates`", "[[probes]]"),
         (
-            "asks = \"balance\"\ncall = \"GET /b\"\nbalance = \"b\"\nonly = \"numbers\"",
+            "about = \"balance\"\nendpoint = \"GET /b\"\nbalance = \"b\"\nonly = \"numbers\"",
             "`shared` and `only` say something about a list",
             "[[probes]]",
         ),
-        ("asks = \"sender\"\ncall = \"GET /names\"\nsenders = \"names\"", "this is no list", "\"names\""),
-        ("asks = \"sender\"\ncall = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"", "unknown variant `names`", "\"names\""),
+        ("about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"names\"", "this is no list", "\"names\""),
+        ("about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"", "unknown variant `names`", "\"names\""),
     ] {
         is_named(&SMALL.replacen("[send.json]", &format!("[[probes]]\n{probe}\n[send.json]"), 1), what, under);
     }
@@ -159,9 +159,9 @@ fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
 
 #[test]
 fn all_faults_are_said_at_once_and_the_file_is_left_out() {
-    let text = SMALL.replace("{text}", "{texd}").replace("balance-empty ", "balance ").replace("otherwise ", "else ");
+    let text = SMALL.replace("{text}", "{texd}").replace("balance-empty ", "balance ").replace("default ", "else ");
     let found = complaints(&text);
-    for what in ["`texd` is no source", "`balance` is no cause", "`else` is no cause", "`otherwise` is missing"] {
+    for what in ["`texd` is no source", "`balance` is no cause", "`else` is no cause", "`default` is missing"] {
         assert!(found.iter().any(|(said, _)| said.contains(what)), "{what}: {found:?}");
     }
     let (catalog, _) = Catalog::load(&[file("small.toml", &text)]);
@@ -173,44 +173,44 @@ fn like_takes_over_all_that_the_file_does_not_say() {
     let mut sources = Catalog::built_in_sources();
     sources.push(file(
         "mine.toml",
-        "dialect = \"mine\"\nlike = \"twilio\"\nhosts = [\"sms.mine.example\"]\nbase_url = \"https://sms.mine.example/2010-04-01\"\n\
-         [[send.rules]]\nat = [\"code\"]\nis = [777]\nrefused = \"throttled\"\n[send.codes]\nrecipient-invalid = [30018]\n",
+        "dialect = \"mine\"\nextends = \"twilio\"\nhosts = [\"sms.mine.example\"]\nbase_url = \"https://sms.mine.example/2010-04-01\"\n\
+         [[send.rules]]\npath = [\"code\"]\nequals = [777]\nrejected = \"throttled\"\n[send.codes]\nrecipient-invalid = [30018]\n",
     ));
     let (catalog, problems) = Catalog::load(&sources);
     assert_eq!(problems, []);
     let (mine, twilio) = (catalog.get("mine").unwrap(), catalog.get("twilio").unwrap());
     let cause = |dialect: &Dialect, code: u32| {
         let reply = Reply { status: http::StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body: format!("{{\"code\":{code}}}").into() };
-        dialect.classify(Kind::Send, &reply, "r").outcome.cause().unwrap()
+        dialect.classify(AttemptKind::Send, &reply, "r").outcome.cause().unwrap()
     };
     assert_eq!((cause(mine, 777), cause(twilio, 777)), (Cause::Throttled, Cause::Unexplained));
     assert_eq!((cause(mine, 30018), cause(twilio, 30018)), (Cause::RecipientInvalid, Cause::SenderNotAllowed));
     assert_eq!(cause(mine, 21211), Cause::RecipientInvalid, "twilio's codes are still there");
-    assert!(mine.hosts_match("sms.mine.example") && !mine.hosts_match("api.twilio.com"));
-    assert_eq!((mine.like(), mine.overrides()), (Some("twilio"), None));
-    assert!(mine.base.strip("/2010-04-01/x").is_some());
+    assert!(mine.serves_host("sms.mine.example") && !mine.serves_host("api.twilio.com"));
+    assert_eq!((mine.extends(), mine.overrides()), (Some("twilio"), None));
+    assert!(mine.base.strip_base_path("/2010-04-01/x").is_some());
 }
 
 #[test]
 fn an_override_of_a_built_in_one_says_what_it_took_the_place_of() {
     let mut sources = Catalog::built_in_sources();
-    sources.push(file("/etc/mine/twilio.toml", "dialect = \"twilio\"\nlike = \"twilio\"\n[send.codes]\nthrottled = [21211]\n"));
+    sources.push(file("/etc/mine/twilio.toml", "dialect = \"twilio\"\nextends = \"twilio\"\n[send.codes]\nthrottled = [21211]\n"));
     let (catalog, problems) = Catalog::load(&sources);
     assert_eq!(problems, []);
     let twilio = catalog.get("twilio").unwrap();
     assert_eq!(twilio.overrides(), Some("config/dialects/twilio.toml"));
     assert_eq!((twilio.origin(), twilio.is_built_in()), ("/etc/mine/twilio.toml", false));
     let (_, problems) =
-        Catalog::load(&[file("a.toml", "dialect = \"a\"\nlike = \"b\"\n"), file("b.toml", "dialect = \"b\"\nlike = \"a\"\n")]);
+        Catalog::load(&[file("a.toml", "dialect = \"a\"\nextends = \"b\"\n"), file("b.toml", "dialect = \"b\"\nextends = \"a\"\n")]);
     assert!(!problems.is_empty(), "going in circles ends");
-    let (_, problems) = Catalog::load(&[file("a.toml", "dialect = \"a\"\nlike = \"nobody\"\n")]);
-    assert!(problems.iter().any(|problem| problem.what.contains("no dialect `nobody`") && problem.span == Some(21..29)), "{problems:?}");
+    let (_, problems) = Catalog::load(&[file("a.toml", "dialect = \"a\"\nextends = \"nobody\"\n")]);
+    assert!(problems.iter().any(|problem| problem.message.contains("unknown dialect `nobody`") && problem.span == Some(24..32)), "{problems:?}");
 }
 
 #[test]
 fn a_fault_below_is_shown_in_the_file_below() {
     let broken = SMALL.replace("{text}", "{texd}");
-    let (_, problems) = Catalog::load(&[file("small.toml", &broken), file("over.toml", "dialect = \"over\"\nlike = \"small\"\n")]);
+    let (_, problems) = Catalog::load(&[file("small.toml", &broken), file("over.toml", "dialect = \"over\"\nextends = \"small\"\n")]);
     assert!(problems.iter().all(|problem| problem.file == "small.toml"), "{problems:?}");
     let span = problems[0].span.clone().unwrap();
     assert!(broken.get(span).unwrap().starts_with("texd"));
@@ -226,27 +226,27 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
     let all: Vec<_> = catalog.iter().cloned().collect();
     let at = |host: &str, method: Method, path: &str, extra: &[(String, Vec<String>)]| match recognise(
         &all,
-        Place::Host(host),
+        RequestTarget::Host(host),
         &request(method, path),
         extra,
     ) {
         Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
-        Recognition::NotNamed(dialect) => format!("{} not named", dialect.name),
-        Recognition::Foreign => "foreign".into(),
+        Recognition::UnlistedOperation(dialect) => format!("{} not named", dialect.name),
+        Recognition::Unrecognised => "foreign".into(),
     };
     let none = &[];
     assert_eq!(at("send.smsxabar.uz", Method::POST, "/broker-api/send/", none), "playmobile send");
     assert_eq!(at("SEND.smsxabar.uz.", Method::POST, "/broker-api/send", none), "playmobile send");
     assert_eq!(at("send.smsxabar.uz", Method::POST, "/send", none), "playmobile not named");
     assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1.json", none), "twilio not named");
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Balance.json", none), "twilio carry");
-    assert_eq!(at("verify.twilio.com", Method::POST, "/v2/Services/VA1/Verifications", none), "twilio carry");
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Balance.json", none), "twilio passthrough");
+    assert_eq!(at("verify.twilio.com", Method::POST, "/v2/Services/VA1/Verifications", none), "twilio passthrough");
     assert_eq!(at("verify.twilio.com", Method::POST, "/2010-04-01/Accounts/AC1/Messages.json", none), "twilio not named");
     assert_eq!(at("notify.eskiz.uz", Method::POST, "/api/auth/login", none), "eskiz login");
     assert_eq!(at("sns.eu-west-1.amazonaws.com", Method::POST, "/", none), "aws-sns not named");
     assert_eq!(at("example.com", Method::POST, "/", none), "foreign");
     let extra = [("twilio".to_owned(), vec!["GET /Accounts/{any}/Usage/Records.json".to_owned()])];
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/Records.json", &extra), "twilio carry");
+    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/Records.json", &extra), "twilio passthrough");
     assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/../x.json", &extra), "twilio not named");
 }
 
@@ -256,9 +256,9 @@ fn a_credential_of_the_wrong_shape_is_told_without_its_value() {
     let twilio = catalog.get("twilio").unwrap();
     let told = |sid: Option<&str>, token: &str| {
         let fields = [("account_sid", sid), ("auth_token", Some(token))];
-        let fields: Fields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        let fields: SecretFields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
         let problems = twilio.check_credential(&Credential::new(Version(1), fields));
-        problems.iter().map(|problem| format!("{} {}", problem.field, problem.what)).collect::<Vec<_>>().join("; ")
+        problems.iter().map(|problem| format!("{} {}", problem.field, problem.problem)).collect::<Vec<_>>().join("; ")
     };
     let (sid, token) = ("AC0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef");
     let short = "0123456789abcdef0123456789abcde";

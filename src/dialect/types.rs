@@ -9,48 +9,48 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::dialect::Dialect;
-use crate::dialect::call::Call;
+use crate::dialect::call::Endpoint;
 use crate::secret::Credential;
 use crate::sms::{Cause, Certainty, Message, Operation, Outcome};
 
 /// Where the request was addressed to, as the door knows it.
 #[derive(Clone, Copy, Debug)]
-pub enum Place<'a> {
+pub enum RequestTarget<'a> {
     /// A host was named: CONNECT's target or the absolute URI (never a Host header inside CONNECT).
     Host(&'a str),
     /// The base URL door: the first path segment named this dialect and was taken off.
     Named(&'a Arc<Dialect>),
     /// Only method and path are known (unix socket).
-    Nowhere,
+    Unspecified,
 }
 
 /// What a request is.
 #[derive(Clone, Debug)]
 pub enum Recognition {
     /// A named operation of a dialect.
-    Operation(Recognised),
+    Operation(RecognisedRequest),
     /// A dialect's host or name, but no operation that is named: 403.
-    NotNamed(Arc<Dialect>),
+    UnlistedOperation(Arc<Dialect>),
     /// No dialect's host.
-    Foreign,
+    Unrecognised,
 }
 
 /// A request matched to an operation.
 #[derive(Clone, Debug)]
-pub struct Recognised {
+pub struct RecognisedRequest {
     /// Which dialect it speaks.
     pub dialect: Arc<Dialect>,
     /// Which operation.
     pub operation: Operation,
     /// The matching entry.
-    pub(crate) entry: Entry,
+    pub(crate) matched: MatchedOperation,
     /// What the path's holes held.
-    pub(crate) path: BTreeMap<String, String>,
+    pub(crate) path_params: BTreeMap<String, String>,
 }
 
 /// Which part of a description a request matched.
 #[derive(Clone, Debug)]
-pub(crate) enum Entry {
+pub(crate) enum MatchedOperation {
     /// `[send]`.
     Send,
     /// `[token]`.
@@ -58,36 +58,36 @@ pub(crate) enum Entry {
     /// One of `[[operations]]`.
     Operation(usize),
     /// A provider's own `operations`.
-    Extra(Box<Call>),
+    ProviderOperation(Box<Endpoint>),
 }
 
 /// A backend's request, understood.
 #[derive(Clone, Debug)]
-pub struct Reading {
+pub struct DecodedRequest {
     /// The message; none for a batch, or a recipient that is no phone number (then the call is bound).
     pub message: Option<Message>,
     /// The fields no other dialect has a word for; not empty: the call is bound.
-    pub binds: Vec<String>,
+    pub untranslatable_fields: Vec<String>,
     /// How many recipients it names.
-    pub recipients: usize,
+    pub recipient_count: usize,
     /// What the backend asked, for the answer.
-    pub asked: Asked,
+    pub fields: RequestFields,
 }
 
-impl Reading {
+impl DecodedRequest {
     /// Only providers of the dialect spoken may carry it: it says what the message has no word for.
-    pub fn is_bound(&self) -> bool {
-        self.message.is_none() || !self.binds.is_empty()
+    pub fn is_provider_specific(&self) -> bool {
+        self.message.is_none() || !self.untranslatable_fields.is_empty()
     }
 }
 
 /// The backend's own words, kept for answering in them. Holds secrets the backend wrote: prints nothing.
 #[derive(Clone, Default)]
-pub struct Asked {
+pub struct RequestFields {
     pub(crate) tree: serde_json::Value,
 }
 
-impl std::fmt::Debug for Asked {
+impl std::fmt::Debug for RequestFields {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Asked(…)")
     }
@@ -95,7 +95,7 @@ impl std::fmt::Debug for Asked {
 
 /// Why a backend's request could not be read; each becomes a 4xx in its dialect's failure shape.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ReadError {
+pub enum RequestReadError {
     /// 415.
     #[error("the body is encoded ({0}); send it plain")]
     Encoded(String),
@@ -132,16 +132,16 @@ pub struct Account<'a> {
     /// Set: every message through it carries this.
     pub sender: Option<&'a str>,
     /// What a login brought, for dialects with `[token]`.
-    pub token: Option<&'a Token>,
+    pub token: Option<&'a LoginToken>,
 }
 
 /// What a login brought.
 #[derive(Clone)]
-pub struct Token {
-    pub(crate) values: crate::secret::Fields,
+pub struct LoginToken {
+    pub(crate) values: crate::secret::SecretFields,
     pub(crate) claims: Vec<Claim>,
     /// When it runs out, where the reply says so.
-    pub expires: Option<Timestamp>,
+    pub expires_at: Option<Timestamp>,
 }
 
 /// What a token says of itself about one cause. Read without its key, so it is a hint and no proof.
@@ -153,7 +153,7 @@ pub struct Claim {
     pub holds: bool,
 }
 
-impl Token {
+impl LoginToken {
     /// What it says of itself.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
@@ -166,26 +166,26 @@ impl Token {
     }
 }
 
-impl std::fmt::Debug for Token {
+impl std::fmt::Debug for LoginToken {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Token(expires {:?})", self.expires)
+        write!(f, "Token(expires {:?})", self.expires_at)
     }
 }
 
 /// Why a message cannot be written for a provider: `Unsent{cause}`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{why}")]
+#[error("{reason}")]
 pub struct Untranslatable {
     /// `not-translatable`, `message-invalid` or `recipient-invalid` (beyond its limits), `template-not-approved`,
     /// `credential-missing` (a field the dialect needs is not in the vault entry).
     pub cause: Cause,
     /// For the log, without the value.
-    pub why: String,
+    pub reason: String,
 }
 
 /// A reply, classified.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Classification {
     /// Accepted, refused, unknown.
     pub outcome: Outcome,
     /// How sure the cause is.
@@ -195,14 +195,14 @@ pub struct Finding {
     /// The service's own code.
     pub code: Option<String>,
     /// The service's own words: control characters out, cut, numbers masked. For ops, never for the backend.
-    pub says: Option<String>,
+    pub provider_message: Option<String>,
     /// How long it asks us to wait.
     pub retry_after: Option<Duration>,
 }
 
 /// What the backend is to be told about a message.
 #[derive(Clone, Debug)]
-pub enum Answer<'a> {
+pub enum MessageResult<'a> {
     /// Somebody took it.
     Accepted {
         /// The id to give: the provider's own where it speaks this dialect, else one of ours.
@@ -211,7 +211,7 @@ pub enum Answer<'a> {
     /// It failed.
     Failed {
         /// 503 not sent · 504 in doubt · the dialect's own 4xx for the message's fault.
-        doubt: bool,
+        in_doubt: bool,
         /// Which line of `[send.failure.codes]`.
         cause: Cause,
         /// One sentence for the backend; no provider's words, no secret.

@@ -28,7 +28,7 @@ impl fmt::Debug for Request {
 
 /// A request to a provider, ready to send; holds credentials. Prints method and host only.
 #[derive(Clone)]
-pub struct Outgoing {
+pub struct ProviderRequest {
     /// GET, POST …
     pub method: Method,
     /// Absolute.
@@ -39,7 +39,7 @@ pub struct Outgoing {
     pub body: Bytes,
 }
 
-impl fmt::Debug for Outgoing {
+impl fmt::Debug for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Outgoing({} {}, {} bytes)", self.method, self.url.host().unwrap_or_default(), self.body.len())
     }

@@ -9,7 +9,7 @@ use crate::sms::ProviderId;
 
 /// What an id of ours stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Real {
+pub struct MappedId {
     /// Who delivered.
     pub provider: ProviderId,
     /// The id that provider gave.
@@ -20,35 +20,35 @@ pub struct Real {
 
 /// Made-up id → the real one.
 #[derive(Clone, Debug)]
-pub struct Ids {
-    known: BTreeMap<String, Real>,
-    age: VecDeque<String>,
-    most: usize,
+pub struct IdMap {
+    entries: BTreeMap<String, MappedId>,
+    insertion_order: VecDeque<String>,
+    capacity: usize,
 }
 
-impl Ids {
+impl IdMap {
     /// Remembers so many.
-    pub fn new(most: usize) -> Self {
-        Self { known: BTreeMap::new(), age: VecDeque::new(), most }
+    pub fn new(capacity: usize) -> Self {
+        Self { entries: BTreeMap::new(), insertion_order: VecDeque::new(), capacity }
     }
 
     /// `made_up` now stands for `real`. One that is known already stays what it was.
-    pub fn remember(&mut self, made_up: String, real: Real) {
-        if self.most == 0 || self.known.contains_key(&made_up) {
+    pub fn insert(&mut self, made_up: String, real: MappedId) {
+        if self.capacity == 0 || self.entries.contains_key(&made_up) {
             return;
         }
-        if self.age.len() >= self.most
-            && let Some(oldest) = self.age.pop_front()
+        if self.insertion_order.len() >= self.capacity
+            && let Some(oldest) = self.insertion_order.pop_front()
         {
-            self.known.remove(&oldest);
+            self.entries.remove(&oldest);
         }
-        self.age.push_back(made_up.clone());
-        self.known.insert(made_up, real);
+        self.insertion_order.push_back(made_up.clone());
+        self.entries.insert(made_up, real);
     }
 
     /// What an id of ours stands for; none: it is not ours, or was too long ago.
-    pub fn find(&self, made_up: &str) -> Option<&Real> {
-        self.known.get(made_up)
+    pub fn get(&self, made_up: &str) -> Option<&MappedId> {
+        self.entries.get(made_up)
     }
 }
 
@@ -56,29 +56,29 @@ impl Ids {
 mod tests {
     use super::*;
 
-    fn real(id: &str) -> Real {
-        Real { provider: ProviderId::new("backup"), id: id.to_owned(), at: Moment::default() }
+    fn real(id: &str) -> MappedId {
+        MappedId { provider: ProviderId::new("backup"), id: id.to_owned(), at: Moment::default() }
     }
 
     #[test]
     fn the_oldest_go_first() {
-        let mut ids = Ids::new(2);
+        let mut ids = IdMap::new(2);
         for id in ["a", "b", "a", "c"] {
-            ids.remember(id.to_owned(), real(id));
+            ids.insert(id.to_owned(), real(id));
         }
-        assert_eq!(ids.find("a"), None);
-        assert_eq!((ids.find("b"), ids.find("c")), (Some(&real("b")), Some(&real("c"))));
-        assert_eq!(ids.known.len(), 2);
+        assert_eq!(ids.get("a"), None);
+        assert_eq!((ids.get("b"), ids.get("c")), (Some(&real("b")), Some(&real("c"))));
+        assert_eq!(ids.entries.len(), 2);
     }
 
     #[test]
     fn an_id_never_changes_its_meaning() {
-        let mut ids = Ids::new(2);
-        ids.remember("a".to_owned(), real("first"));
-        ids.remember("a".to_owned(), real("second"));
-        assert_eq!(ids.find("a"), Some(&real("first")));
-        let mut none = Ids::new(0);
-        none.remember("a".to_owned(), real("first"));
-        assert_eq!(none.find("a"), None);
+        let mut ids = IdMap::new(2);
+        ids.insert("a".to_owned(), real("first"));
+        ids.insert("a".to_owned(), real("second"));
+        assert_eq!(ids.get("a"), Some(&real("first")));
+        let mut none = IdMap::new(0);
+        none.insert("a".to_owned(), real("first"));
+        assert_eq!(none.get("a"), None);
     }
 }

@@ -3,23 +3,23 @@
 
 use std::time::Duration;
 
-use crate::policy::Admission;
+use crate::policy::SendAdmission;
 use crate::secret::Version;
-use crate::sms::{Cause, Outcome, Verdict};
+use crate::sms::{Cause, Outcome, RequestResult};
 
 /// What an attempt proves itself with: a credential's version and, where a login stands between,
 /// which login's token. Ordered: a newer version, or a newer token of the same version, is greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct Held {
+pub struct CredentialRevision {
     /// The vault entry's version.
     pub version: Version,
     /// How many logins were made; 0 for services without one.
-    pub logins: u64,
+    pub token_generation: u64,
 }
 
-impl From<Version> for Held {
+impl From<Version> for CredentialRevision {
     fn from(version: Version) -> Self {
-        Self { version, logins: 0 }
+        Self { version, token_generation: 0 }
     }
 }
 
@@ -29,11 +29,11 @@ pub struct Attempt {
     /// Its place in the plan; beyond the plan if it was inherited from a provider that left it.
     pub account: usize,
     /// What it proved itself with.
-    pub credential: Held,
+    pub credential: CredentialRevision,
     /// What became of it.
     pub outcome: Outcome,
     /// How long the service asks us to wait.
-    pub wait: Option<Duration>,
+    pub retry_after: Option<Duration>,
     /// When its answer came, as time since the call began.
     pub ended: Duration,
     /// Made by an earlier call for the same message. It says what the person may have got and who
@@ -43,30 +43,30 @@ pub struct Attempt {
 
 /// How a route wants its messages carried.
 #[derive(Clone, Debug)]
-pub struct Plan {
+pub struct DeliveryPlan {
     /// In the order to be asked.
-    pub accounts: Vec<Terms>,
+    pub accounts: Vec<PlannedAccount>,
     /// At one account, at the most; one with a renewed credential comes on top.
-    pub attempts_per_account: usize,
+    pub max_attempts_per_account: usize,
     /// In all, at the most.
-    pub sends: usize,
+    pub max_sends: usize,
     /// For the whole call.
     pub deadline: Duration,
     /// Before the first repeat at one account; doubles.
-    pub pause: Duration,
+    pub retry_delay: Duration,
     /// After a doubt.
     pub on_unknown: OnUnknown,
 }
 
 /// What matters here about one account.
 #[derive(Clone, Copy, Debug)]
-pub struct Terms {
+pub struct PlannedAccount {
     /// One attempt's time limit.
     pub timeout: Duration,
     /// The service itself recognises a repeat, and every attempt of this call carries the same key.
-    pub repeat_key: bool,
+    pub has_idempotency_key: bool,
     /// Known beforehand not to fit this call, and why.
-    pub skip: Option<Cause>,
+    pub skip_cause: Option<Cause>,
 }
 
 /// After an attempt that may have been taken.
@@ -80,29 +80,29 @@ pub enum OnUnknown {
 
 /// How an account stands at this moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct View {
+pub struct AccountSnapshot {
     /// Whether it may be asked.
-    pub admission: Admission,
+    pub admission: SendAdmission,
     /// The newest there is to prove ourselves with.
-    pub credential: Held,
+    pub credential: CredentialRevision,
     /// Whether its retry budget allows a second attempt.
-    pub retry: bool,
+    pub can_retry: bool,
 }
 
 /// What to do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
+pub enum NextStep {
     /// Make an attempt.
     Send {
         /// Its place in the plan.
         account: usize,
         /// To be waited first.
-        after: Duration,
+        delay: Duration,
         /// The account is asked although it stands aside or rested: tell its record so.
         trial: bool,
         /// A second attempt there, paid from its retry budget: tell its record so.
         retry: bool,
     },
     /// The call is over.
-    Answer(Verdict),
+    Answer(RequestResult),
 }

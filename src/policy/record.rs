@@ -12,260 +12,260 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::policy::{Admission, Event, Held, Standing, View};
+use crate::policy::{SendAdmission, HealthEvent, CredentialRevision, HealthState, AccountSnapshot};
 use crate::sms::{Cause, Concern, Outcome};
 
 /// So many faults within [`FAULT_WINDOW`], none accepted between, and the provider rests.
-const FAULTS: usize = 3;
+const FAULT_THRESHOLD: usize = 3;
 const FAULT_WINDOW: Duration = Duration::from_secs(30);
-const FIRST_REST: Duration = Duration::from_secs(15);
-const LONGEST_REST: Duration = Duration::from_mins(2);
+const INITIAL_COOLDOWN: Duration = Duration::from_secs(15);
+const MAX_COOLDOWN: Duration = Duration::from_mins(2);
 /// After a throttling that names no time; doubles while it goes on.
-const FIRST_THROTTLE: Duration = Duration::from_secs(1);
-const LONGEST_THROTTLE: Duration = Duration::from_mins(1);
+const INITIAL_THROTTLE_DELAY: Duration = Duration::from_secs(1);
+const MAX_THROTTLE_DELAY: Duration = Duration::from_mins(1);
 /// Whatever a service asks for: then one message may try.
-const LONGEST_WAIT: Duration = Duration::from_mins(15);
-const LONGEST_RECHECK: Duration = Duration::from_mins(15);
+const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
+const MAX_RECHECK_INTERVAL: Duration = Duration::from_mins(15);
 /// Second attempts at one provider that may be saved up, and what a first one earns towards them.
-const RETRIES: f64 = 10.0;
-const RETRY_SHARE: f64 = 0.2;
+const MAX_RETRY_BUDGET: f64 = 10.0;
+const RETRY_DEPOSIT: f64 = 0.2;
 
 /// What is known of one provider.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct Health {
     recheck: Option<Duration>,
     paused: bool,
-    aside: Option<Aside>,
-    rest: Option<Rest>,
-    faults: VecDeque<Moment>,
-    throttles: u32,
+    quarantine: Option<Quarantine>,
+    cooldown: Option<Cooldown>,
+    recent_faults: VecDeque<Moment>,
+    throttle_count: u32,
     /// Newest credential that got a message accepted.
-    proven: Option<Held>,
+    last_accepted: Option<CredentialRevision>,
     /// Credential that a sandbox mismatch was said about last.
-    sandbox: Option<Held>,
-    retries: f64,
+    last_sandbox_mismatch: Option<CredentialRevision>,
+    retry_budget: f64,
 }
 
 /// Refused for what the account is.
 #[derive(Clone, Copy, Debug)]
-struct Aside {
+struct Quarantine {
     cause: Cause,
-    dead: Held,
+    rejected: CredentialRevision,
     since: Moment,
-    step: Option<Duration>,
+    recheck_interval: Option<Duration>,
     recheck_at: Option<Moment>,
-    on_trial: bool,
+    trial_in_flight: bool,
 }
 
 /// In trouble for a while.
 #[derive(Clone, Copy, Debug)]
-struct Rest {
+struct Cooldown {
     cause: Cause,
     until: Moment,
     /// How long the next one is, should the trial fail; none: throttled, which ends without a trial.
-    step: Option<Duration>,
-    on_trial: bool,
+    next_duration: Option<Duration>,
+    trial_in_flight: bool,
 }
 
-impl Record {
+impl Health {
     /// A provider nothing is known of. `recheck`: how long after it was set aside one message may try it; none: never.
     pub fn new(recheck: Option<Duration>) -> Self {
         Self {
             recheck,
             paused: false,
-            aside: None,
-            rest: None,
-            faults: VecDeque::new(),
-            throttles: 0,
-            proven: None,
-            sandbox: None,
-            retries: RETRIES,
+            quarantine: None,
+            cooldown: None,
+            recent_faults: VecDeque::new(),
+            throttle_count: 0,
+            last_accepted: None,
+            last_sandbox_mismatch: None,
+            retry_budget: MAX_RETRY_BUDGET,
         }
     }
 
     /// Takes in what happened.
-    pub fn observe(&mut self, event: &Event, now: Moment) {
+    pub fn observe(&mut self, event: &HealthEvent, now: Moment) {
         match *event {
-            Event::Begun { trial, retry } => {
-                self.pay(retry);
+            HealthEvent::Started { trial, retry } => {
+                self.update_retry_budget(retry);
                 if trial {
-                    self.lease(now);
+                    self.start_trial(now);
                 }
             }
-            Event::Ended { outcome: Outcome::Accepted { .. }, credential, .. } => self.accept(credential),
-            Event::Ended { outcome: Outcome::Refused(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause), credential, wait } => {
-                self.refuse(cause, credential, wait, now);
+            HealthEvent::Ended { outcome: Outcome::Accepted { .. }, credential, .. } => self.record_accepted(credential),
+            HealthEvent::Ended { outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause), credential, retry_after: wait } => {
+                self.record_failure(cause, credential, wait, now);
             }
-            Event::Probed { cause: None, credential } => self.clear(credential),
-            Event::Probed { cause: Some(cause), credential } => self.probed(cause, credential, now),
-            Event::Renewed { credential } => self.aside = self.aside_for(credential),
-            Event::Paused => self.paused = true,
-            Event::Resumed => *self = Self { retries: self.retries, proven: self.proven, ..Self::new(self.recheck) },
+            HealthEvent::Probed { cause: None, credential } => self.mark_healthy(credential),
+            HealthEvent::Probed { cause: Some(cause), credential } => self.record_probe_failure(cause, credential, now),
+            HealthEvent::Renewed { credential } => self.quarantine = self.quarantine_for(credential),
+            HealthEvent::Paused => self.paused = true,
+            HealthEvent::Resumed => *self = Self { retry_budget: self.retry_budget, last_accepted: self.last_accepted, ..Self::new(self.recheck) },
         }
     }
 
     /// How it stands, when `newest` is what an attempt would prove itself with.
-    pub fn standing(&self, now: Moment, newest: Held) -> Standing {
+    pub fn state(&self, now: Moment, newest: CredentialRevision) -> HealthState {
         if self.paused {
-            return Standing::Paused;
+            return HealthState::Paused;
         }
-        if let Some(aside) = self.aside_for(newest) {
-            return Standing::Aside { cause: aside.cause, since: aside.since, recheck_at: aside.recheck_at };
+        if let Some(aside) = self.quarantine_for(newest) {
+            return HealthState::Quarantined { cause: aside.cause, since: aside.since, recheck_at: aside.recheck_at };
         }
-        match self.rest {
-            Some(rest) if now < rest.until || rest.step.is_some() => Standing::Resting { until: rest.until, cause: rest.cause },
-            Some(_) | None => Standing::Open,
+        match self.cooldown {
+            Some(rest) if now < rest.until || rest.next_duration.is_some() => HealthState::Cooldown { until: rest.until, cause: rest.cause },
+            Some(_) | None => HealthState::Healthy,
         }
     }
 
     /// Whether a message may go there now, when `newest` is what it would prove itself with.
-    pub fn admits(&self, now: Moment, newest: Held) -> Admission {
-        let (cause, opens) = match self.standing(now, newest) {
-            Standing::Open => return Admission::Open,
-            Standing::Paused => (Cause::RefusedByPolicy, None),
-            Standing::Aside { cause, recheck_at, .. } => (cause, recheck_at),
-            Standing::Resting { until, cause } => (cause, Some(until)),
+    pub fn admission(&self, now: Moment, newest: CredentialRevision) -> SendAdmission {
+        let (cause, opens) = match self.state(now, newest) {
+            HealthState::Healthy => return SendAdmission::Allowed,
+            HealthState::Paused => (Cause::DeniedByPolicy, None),
+            HealthState::Quarantined { cause, recheck_at, .. } => (cause, recheck_at),
+            HealthState::Cooldown { until, cause } => (cause, Some(until)),
         };
         match opens {
-            Some(at) if at <= now => Admission::Trial,
-            Some(at) => Admission::Closed { cause, wait: Some(at.since(now)) },
-            None => Admission::Closed { cause, wait: None },
+            Some(at) if at <= now => SendAdmission::Trial,
+            Some(at) => SendAdmission::Blocked { cause, reopens_in: Some(at.since(now)) },
+            None => SendAdmission::Blocked { cause, reopens_in: None },
         }
     }
 
     /// What the decision needs to know.
-    pub fn view(&self, now: Moment, newest: Held) -> View {
-        View { admission: self.admits(now, newest), credential: newest, retry: self.retries >= 1.0 }
+    pub fn snapshot(&self, now: Moment, newest: CredentialRevision) -> AccountSnapshot {
+        AccountSnapshot { admission: self.admission(now, newest), credential: newest, can_retry: self.retry_budget >= 1.0 }
     }
 
-    fn aside_for(&self, newest: Held) -> Option<Aside> {
-        self.aside.filter(|aside| aside.dead >= newest)
+    fn quarantine_for(&self, newest: CredentialRevision) -> Option<Quarantine> {
+        self.quarantine.filter(|aside| aside.rejected >= newest)
     }
 
     /// A second attempt costs what several first ones have earned.
-    fn pay(&mut self, retry: bool) {
-        self.retries = if retry { (self.retries - 1.0).max(0.0) } else { (self.retries + RETRY_SHARE).min(RETRIES) };
+    fn update_retry_budget(&mut self, retry: bool) {
+        self.retry_budget = if retry { (self.retry_budget - 1.0).max(0.0) } else { (self.retry_budget + RETRY_DEPOSIT).min(MAX_RETRY_BUDGET) };
     }
 
     /// A trial is leased, not owned: if its outcome never comes, the next is due after the same time again.
     /// A route's last resort is a trial before it is due, and outside the schedule.
-    fn lease(&mut self, now: Moment) {
-        if let Some(aside) = self.aside.as_mut().filter(|aside| aside.recheck_at.is_some_and(|due| due <= now)) {
-            aside.on_trial = true;
-            aside.recheck_at = aside.step.map(|step| now.plus(step));
+    fn start_trial(&mut self, now: Moment) {
+        if let Some(aside) = self.quarantine.as_mut().filter(|aside| aside.recheck_at.is_some_and(|due| due <= now)) {
+            aside.trial_in_flight = true;
+            aside.recheck_at = aside.recheck_interval.map(|step| now.saturating_add(step));
         }
-        if let Some(rest) = self.rest.as_mut().filter(|rest| rest.until <= now) {
-            rest.on_trial = rest.step.is_some();
-            rest.until = now.plus(rest.step.unwrap_or_default());
+        if let Some(rest) = self.cooldown.as_mut().filter(|rest| rest.until <= now) {
+            rest.trial_in_flight = rest.next_duration.is_some();
+            rest.until = now.saturating_add(rest.next_duration.unwrap_or_default());
         }
     }
 
-    fn accept(&mut self, credential: Held) {
-        self.proven = self.proven.max(Some(credential));
+    fn record_accepted(&mut self, credential: CredentialRevision) {
+        self.last_accepted = self.last_accepted.max(Some(credential));
         // Who takes messages in between fails now and then: a rest would refuse all for the sake of a few.
-        self.faults.clear();
-        self.clear(credential);
+        self.recent_faults.clear();
+        self.mark_healthy(credential);
     }
 
     /// It works, with this credential.
-    fn clear(&mut self, credential: Held) {
-        self.aside = self.aside.filter(|aside| aside.dead > credential);
-        self.answered();
-        self.throttles = 0;
+    fn mark_healthy(&mut self, credential: CredentialRevision) {
+        self.quarantine = self.quarantine.filter(|aside| aside.rejected > credential);
+        self.end_fault_cooldown();
+        self.throttle_count = 0;
     }
 
     /// It answers in its own words: not the fault that it rested for.
-    fn answered(&mut self) {
-        self.rest = self.rest.filter(|rest| rest.step.is_none());
+    fn end_fault_cooldown(&mut self) {
+        self.cooldown = self.cooldown.filter(|rest| rest.next_duration.is_none());
     }
 
-    fn refuse(&mut self, cause: Cause, credential: Held, wait: Option<Duration>, now: Moment) {
+    fn record_failure(&mut self, cause: Cause, credential: CredentialRevision, wait: Option<Duration>, now: Moment) {
         match cause.concern() {
-            Concern::Account if cause == Cause::SandboxMismatch && !self.is_sandbox(credential) => self.answered(),
+            Concern::Account if cause == Cause::SandboxMismatch && !self.confirm_sandbox(credential) => self.end_fault_cooldown(),
             Concern::Credential | Concern::Account => {
-                self.answered();
-                self.set_aside(cause, credential, now);
+                self.end_fault_cooldown();
+                self.enter_quarantine(cause, credential, now);
             }
-            Concern::Throttle => self.throttle(wait, now),
-            Concern::Provider => self.fault(cause, now),
-            Concern::MessageHere | Concern::Message | Concern::Person | Concern::Repeat => self.answered(),
+            Concern::Throttle => self.record_throttled(wait, now),
+            Concern::Provider => self.record_fault(cause, now),
+            Concern::MessageAtAccount | Concern::Message | Concern::Recipient | Concern::Duplicate => self.end_fault_cooldown(),
             Concern::Ours => {}
         }
     }
 
     /// A test account is told from one foreign number by never having had anything accepted, and by saying it twice.
-    fn is_sandbox(&mut self, credential: Held) -> bool {
-        let again = self.sandbox.replace(credential) == Some(credential);
-        again && self.proven != Some(credential)
+    fn confirm_sandbox(&mut self, credential: CredentialRevision) -> bool {
+        let again = self.last_sandbox_mismatch.replace(credential) == Some(credential);
+        again && self.last_accepted != Some(credential)
     }
 
-    fn probed(&mut self, cause: Cause, credential: Held, now: Moment) {
+    fn record_probe_failure(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
         match cause.concern() {
-            Concern::Credential | Concern::Account => self.set_aside(cause, credential, now),
+            Concern::Credential | Concern::Account => self.enter_quarantine(cause, credential, now),
             Concern::Throttle
             | Concern::Provider
-            | Concern::MessageHere
+            | Concern::MessageAtAccount
             | Concern::Message
-            | Concern::Person
-            | Concern::Repeat
+            | Concern::Recipient
+            | Concern::Duplicate
             | Concern::Ours => {}
         }
     }
 
     /// Said of an older credential than the one it stands aside for, it says nothing new. A trial that
     /// failed doubles the time to the next; refusals of attempts already under way do not.
-    fn set_aside(&mut self, cause: Cause, credential: Held, now: Moment) {
-        let known = self.aside.filter(|aside| aside.dead == credential);
-        if self.aside.is_some_and(|aside| aside.dead > credential) {
+    fn enter_quarantine(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
+        let known = self.quarantine.filter(|aside| aside.rejected == credential);
+        if self.quarantine.is_some_and(|aside| aside.rejected > credential) {
             return;
         }
-        let fresh = Aside {
+        let fresh = Quarantine {
             cause,
-            dead: credential,
+            rejected: credential,
             since: now,
-            step: self.recheck,
-            recheck_at: self.recheck.map(|step| now.plus(step)),
-            on_trial: false,
+            recheck_interval: self.recheck,
+            recheck_at: self.recheck.map(|step| now.saturating_add(step)),
+            trial_in_flight: false,
         };
-        self.aside = Some(match known {
+        self.quarantine = Some(match known {
             None => fresh,
-            Some(aside) if aside.on_trial => {
-                let step = aside.step.map(|step| step.saturating_mul(2).min(LONGEST_RECHECK.max(step)));
-                Aside { cause, step, recheck_at: step.map(|step| now.plus(step)), on_trial: false, ..aside }
+            Some(aside) if aside.trial_in_flight => {
+                let step = aside.recheck_interval.map(|step| step.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(step)));
+                Quarantine { cause, recheck_interval: step, recheck_at: step.map(|step| now.saturating_add(step)), trial_in_flight: false, ..aside }
             }
-            Some(aside) => Aside { cause, ..aside },
+            Some(aside) => Quarantine { cause, ..aside },
         });
     }
 
     /// Answers that were under way when the rest began do not double it; they may ask for a longer one.
-    fn throttle(&mut self, wait: Option<Duration>, now: Moment) {
-        self.answered();
-        let running = self.rest.filter(|rest| now < rest.until);
-        let doubled = FIRST_THROTTLE.saturating_mul(1 << self.throttles.min(16)).min(LONGEST_THROTTLE);
+    fn record_throttled(&mut self, wait: Option<Duration>, now: Moment) {
+        self.end_fault_cooldown();
+        let running = self.cooldown.filter(|rest| now < rest.until);
+        let doubled = INITIAL_THROTTLE_DELAY.saturating_mul(1 << self.throttle_count.min(16)).min(MAX_THROTTLE_DELAY);
         let until = match (running, wait) {
-            (_, Some(wait)) => now.plus(wait.min(LONGEST_WAIT)),
-            (None, None) => now.plus(doubled),
+            (_, Some(wait)) => now.saturating_add(wait.min(MAX_RETRY_AFTER)),
+            (None, None) => now.saturating_add(doubled),
             (Some(rest), None) => rest.until,
         };
         if running.is_none() {
-            self.throttles = self.throttles.saturating_add(1);
+            self.throttle_count = self.throttle_count.saturating_add(1);
         }
         let until = running.map_or(until, |rest| rest.until.max(until));
-        self.rest = Some(Rest { cause: Cause::Throttled, until, step: None, on_trial: false });
+        self.cooldown = Some(Cooldown { cause: Cause::Throttled, until, next_duration: None, trial_in_flight: false });
     }
 
-    fn fault(&mut self, cause: Cause, now: Moment) {
-        self.faults.retain(|at| now.since(*at) <= FAULT_WINDOW);
-        self.faults.push_back(now);
-        let step = match self.rest {
-            Some(Rest { step: Some(step), on_trial: true, .. }) => step.saturating_mul(2).min(LONGEST_REST),
-            Some(Rest { step: Some(_), .. }) => return,
-            Some(Rest { step: None, until, .. }) if now < until => return,
-            Some(_) | None if self.faults.len() >= FAULTS => FIRST_REST,
+    fn record_fault(&mut self, cause: Cause, now: Moment) {
+        self.recent_faults.retain(|at| now.since(*at) <= FAULT_WINDOW);
+        self.recent_faults.push_back(now);
+        let step = match self.cooldown {
+            Some(Cooldown { next_duration: Some(step), trial_in_flight: true, .. }) => step.saturating_mul(2).min(MAX_COOLDOWN),
+            Some(Cooldown { next_duration: Some(_), .. }) => return,
+            Some(Cooldown { next_duration: None, until, .. }) if now < until => return,
+            Some(_) | None if self.recent_faults.len() >= FAULT_THRESHOLD => INITIAL_COOLDOWN,
             Some(_) | None => return,
         };
-        self.faults.clear();
-        self.rest = Some(Rest { cause, until: now.plus(step), step: Some(step), on_trial: false });
+        self.recent_faults.clear();
+        self.cooldown = Some(Cooldown { cause, until: now.saturating_add(step), next_duration: Some(step), trial_in_flight: false });
     }
 }
 

@@ -4,7 +4,7 @@ use crate::sms::{Msisdn, ProviderId};
 
 /// What a route asks of a call. Empty: nothing.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule<'a> {
+pub struct RouteCriteria<'a> {
     /// Prefixes of the recipient, written with or without `+`.
     pub recipients: &'a [String],
     /// Names of callers.
@@ -15,7 +15,7 @@ pub struct Rule<'a> {
 
 /// What is known of a call when its route is looked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Seen<'a> {
+pub struct RouteInput<'a> {
     /// Who gets it; none where that is no phone number, several in a batch.
     pub recipients: &'a [Msisdn],
     /// Who calls, where it is known.
@@ -24,9 +24,9 @@ pub struct Seen<'a> {
     pub dialect: &'a str,
 }
 
-impl Rule<'_> {
+impl RouteCriteria<'_> {
     /// Whether the route means this call. A batch is whole: every one of its recipients must be meant.
-    pub fn means(&self, seen: &Seen<'_>) -> bool {
+    pub fn matches(&self, seen: &RouteInput<'_>) -> bool {
         let meant = |number: &Msisdn| self.recipients.iter().any(|prefix| number.has_prefix(prefix));
         let recipients = self.recipients.is_empty() || (!seen.recipients.is_empty() && seen.recipients.iter().all(meant));
         let caller = self.callers.is_empty() || seen.caller.is_some_and(|caller| self.callers.iter().any(|name| name == caller));
@@ -37,7 +37,7 @@ impl Rule<'_> {
 
 /// The providers in the order to be asked: those of the dialect spoken first, because an attempt in the
 /// backend's own words loses nothing; else, and always with `prefer_listed`, as listed.
-pub fn order(listed: &[ProviderId], speaks: impl Fn(&ProviderId) -> bool, prefer_listed: bool) -> Vec<ProviderId> {
+pub fn order_providers(listed: &[ProviderId], speaks: impl Fn(&ProviderId) -> bool, prefer_listed: bool) -> Vec<ProviderId> {
     let mut order = listed.to_vec();
     if !prefer_listed {
         order.sort_by_key(|provider| !speaks(provider));
@@ -56,8 +56,8 @@ mod tests {
     fn means(rule: [&[&str]; 3], numbers: &[&str], caller: Option<&str>, dialect: &str) -> bool {
         let [recipients, callers, dialects] = rule.map(words);
         let numbers: Vec<_> = numbers.iter().map(|number| Msisdn::parse(number).unwrap()).collect();
-        let rule = Rule { recipients: &recipients, callers: &callers, dialects: &dialects };
-        rule.means(&Seen { recipients: &numbers, caller, dialect })
+        let rule = RouteCriteria { recipients: &recipients, callers: &callers, dialects: &dialects };
+        rule.matches(&RouteInput { recipients: &numbers, caller, dialect })
     }
 
     #[test]
@@ -82,7 +82,7 @@ mod tests {
     fn those_who_speak_it_come_first() {
         let listed: Vec<_> = ["a", "b", "c", "d"].into_iter().map(ProviderId::new).collect();
         let speaks = |provider: &ProviderId| matches!(provider.as_str(), "b" | "d");
-        let names = |prefer_listed| order(&listed, speaks, prefer_listed).iter().map(ProviderId::as_str).collect::<Vec<_>>().join("");
+        let names = |prefer_listed| order_providers(&listed, speaks, prefer_listed).iter().map(ProviderId::as_str).collect::<Vec<_>>().join("");
         assert_eq!((names(false), names(true)), ("bdac".to_owned(), "abcd".to_owned()));
     }
 }

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::policy::Held;
+use crate::policy::CredentialRevision;
 use crate::sms::{Cause, Outcome};
 
 /// Something that happened to a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
+pub enum HealthEvent {
     /// An attempt begins, as [`next`](crate::policy::next) said.
-    Begun {
+    Started {
         /// It tries whether the provider is back.
         trial: bool,
         /// It is a second attempt of one call.
@@ -21,21 +21,21 @@ pub enum Event {
         /// What became of it.
         outcome: Outcome,
         /// What it proved itself with.
-        credential: Held,
+        credential: CredentialRevision,
         /// How long the service asks us to wait.
-        wait: Option<Duration>,
+        retry_after: Option<Duration>,
     },
     /// A probe was answered.
     Probed {
         /// What is wrong; none: all is well.
         cause: Option<Cause>,
         /// What it proved itself with.
-        credential: Held,
+        credential: CredentialRevision,
     },
     /// The vault or a login has something newer.
     Renewed {
         /// The newest.
-        credential: Held,
+        credential: CredentialRevision,
     },
     /// Taken out by hand.
     Paused,
@@ -45,18 +45,18 @@ pub enum Event {
 
 /// How it stands, for people and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum HealthState {
     /// In use.
-    Open,
+    Healthy,
     /// Comes back by time.
-    Resting {
+    Cooldown {
         /// When.
         until: Moment,
         /// Why.
         cause: Cause,
     },
     /// Comes back by change, probe or recheck.
-    Aside {
+    Quarantined {
         /// Why.
         cause: Cause,
         /// Since when.
@@ -68,50 +68,50 @@ pub enum Standing {
     Paused,
 }
 
-impl Standing {
+impl HealthState {
     /// The label's value.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Open => "open",
-            Self::Resting { .. } => "resting",
-            Self::Aside { .. } => "aside",
+            Self::Healthy => "healthy",
+            Self::Cooldown { .. } => "cooldown",
+            Self::Quarantined { .. } => "quarantined",
             Self::Paused => "paused",
         }
     }
 
     /// Every label, for series that exist from the start.
-    pub const WORDS: &[&'static str] = &["open", "resting", "aside", "paused"];
+    pub const LABELS: &[&'static str] = &["healthy", "cooldown", "quarantined", "paused"];
 
     /// Why it is not in use.
     pub const fn cause(self) -> Option<Cause> {
         match self {
-            Self::Resting { cause, .. } | Self::Aside { cause, .. } => Some(cause),
-            Self::Open | Self::Paused => None,
+            Self::Cooldown { cause, .. } | Self::Quarantined { cause, .. } => Some(cause),
+            Self::Healthy | Self::Paused => None,
         }
     }
 
     /// When one message may try it; none: not by time.
-    pub const fn back(self) -> Option<Moment> {
+    pub const fn next_trial_at(self) -> Option<Moment> {
         match self {
-            Self::Resting { until, .. } => Some(until),
-            Self::Aside { recheck_at, .. } => recheck_at,
-            Self::Open | Self::Paused => None,
+            Self::Cooldown { until, .. } => Some(until),
+            Self::Quarantined { recheck_at, .. } => recheck_at,
+            Self::Healthy | Self::Paused => None,
         }
     }
 }
 
 /// Whether a provider may be asked now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Admission {
+pub enum SendAdmission {
     /// By everyone.
-    Open,
+    Allowed,
     /// By one message, to see whether it is back.
     Trial,
     /// By none.
-    Closed {
-        /// Why; `refused-by-policy` if it was paused by hand.
+    Blocked {
+        /// Why; `denied-by-policy` if it was paused by hand.
         cause: Cause,
         /// After which time it can be asked again; none: not by time.
-        wait: Option<Duration>,
+        reopens_in: Option<Duration>,
     },
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::sms::{Message, Template, Text};
+use crate::sms::{Message, ApprovedTemplate, MessageText};
 
 /// One text with its approved forms, as the config has it.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub struct TextTemplate {
 pub enum TemplateError {
     /// A brace without its partner, or a hole without a proper name.
     #[error("template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")]
-    Brace {
+    UnmatchedBrace {
         /// The template's name.
         template: Box<str>,
         /// `text`, or whose text.
@@ -35,7 +35,7 @@ pub enum TemplateError {
     },
     /// Where one ends and the other begins cannot be told.
     #[error("template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them")]
-    Touching {
+    AdjacentHoles {
         /// The template's name.
         template: Box<str>,
         /// The left one.
@@ -70,32 +70,32 @@ pub enum TemplateError {
 /// All templates, ready to match.
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
-    all: Vec<Compiled>,
+    templates: Vec<CompiledTemplate>,
 }
 
 #[derive(Clone, Debug)]
-struct Compiled {
+struct CompiledTemplate {
     name: String,
     holes: Vec<String>,
-    whole: Regex,
-    texts: BTreeMap<String, Vec<Part>>,
+    regex: Regex,
+    texts: BTreeMap<String, Vec<TextTemplatePart>>,
     ids: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Part {
-    Words(String),
+enum TextTemplatePart {
+    Literal(String),
     Hole(String),
 }
 
 /// A message's text, recognised as one of the templates.
 #[derive(Clone)]
-pub struct Said<'a> {
-    template: &'a Compiled,
+pub struct TemplateMatch<'a> {
+    template: &'a CompiledTemplate,
     fields: Vec<(String, String)>,
 }
 
-impl std::fmt::Debug for Said<'_> {
+impl std::fmt::Debug for TemplateMatch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Said({}, {} fields)", self.template.name, self.fields.len())
     }
@@ -111,19 +111,19 @@ impl Templates {
                 Err(found) => errors.extend(found),
             }
         }
-        if errors.is_empty() { Ok(Self { all }) } else { Err(errors) }
+        if errors.is_empty() { Ok(Self { templates: all }) } else { Err(errors) }
     }
 
     /// Recognises a text; the first template that fits it whole.
-    pub fn said(&self, text: &Text) -> Option<Said<'_>> {
-        self.all.iter().find_map(|template| template.said(text.expose()))
+    pub fn match_text(&self, text: &MessageText) -> Option<TemplateMatch<'_>> {
+        self.templates.iter().find_map(|template| template.match_text(text.expose()))
     }
 }
 
-impl Compiled {
+impl CompiledTemplate {
     /// A hole that stands twice must be filled alike.
-    fn said(&self, text: &str) -> Option<Said<'_>> {
-        let found = self.whole.captures(text)?;
+    fn match_text(&self, text: &str) -> Option<TemplateMatch<'_>> {
+        let found = self.regex.captures(text)?;
         let filled: Vec<_> = self.holes.iter().zip(found.iter().skip(1).flatten()).map(|(hole, value)| (hole, value.as_str())).collect();
         let first = |hole: &String| filled.iter().find(|(name, _)| *name == hole).map(|(_, value)| *value);
         let alike = filled.iter().all(|(hole, value)| first(hole) == Some(*value));
@@ -133,11 +133,11 @@ impl Compiled {
                 fields.push(((*hole).clone(), (*value).to_owned()));
             }
         }
-        alike.then_some(Said { template: self, fields })
+        alike.then_some(TemplateMatch { template: self, fields })
     }
 }
 
-impl Said<'_> {
+impl TemplateMatch<'_> {
     /// The template's name.
     pub fn name(&self) -> &str {
         &self.template.name
@@ -145,45 +145,45 @@ impl Said<'_> {
 
     /// The message in this provider's approved words: its own entry, else its dialect's, else as the backend wrote it.
     #[must_use]
-    pub fn at(&self, message: &Message, provider: &str, dialect: &str) -> Message {
+    pub fn message_for(&self, message: &Message, provider: &str, dialect: &str) -> Message {
         let texts = &self.template.texts;
         let ids = &self.template.ids;
         let text = texts.get(provider).or_else(|| texts.get(dialect));
         let id = ids.get(provider).or_else(|| ids.get(dialect)).cloned();
         Message {
-            text: text.map_or_else(|| message.text.clone(), |parts| self.fill(parts)),
-            template: Some(Template { name: self.template.name.clone(), id, fields: self.fields.clone() }),
+            text: text.map_or_else(|| message.text.clone(), |parts| self.render(parts)),
+            template: Some(ApprovedTemplate { name: self.template.name.clone(), id, fields: self.fields.clone() }),
             ..message.clone()
         }
     }
 
-    fn fill(&self, parts: &[Part]) -> Text {
+    fn render(&self, parts: &[TextTemplatePart]) -> MessageText {
         let filled = |name: &String| self.fields.iter().find(|(hole, _)| hole == name).map_or("", |(_, value)| value.as_str());
         let words = parts.iter().map(|part| match part {
-            Part::Words(words) => words.as_str(),
-            Part::Hole(name) => filled(name),
+            TextTemplatePart::Literal(words) => words.as_str(),
+            TextTemplatePart::Hole(name) => filled(name),
         });
-        Text::new(words.collect::<String>())
+        MessageText::new(words.collect::<String>())
     }
 }
 
-fn compile(template: &TextTemplate) -> Result<Compiled, Vec<TemplateError>> {
+fn compile(template: &TextTemplate) -> Result<CompiledTemplate, Vec<TemplateError>> {
     let name = &template.name;
-    let parts = parts(name, "text", &template.text).map_err(|error| vec![error])?;
-    let holes: Vec<String> = parts.iter().filter_map(Part::hole).map(str::to_owned).collect();
-    let mut errors: Vec<_> = touching(name, &parts).into_iter().collect();
-    if !parts.iter().any(|part| matches!(part, Part::Words(words) if !words.trim().is_empty())) {
+    let parts = parse_parts(name, "text", &template.text).map_err(|error| vec![error])?;
+    let holes: Vec<String> = parts.iter().filter_map(TextTemplatePart::as_hole).map(str::to_owned).collect();
+    let mut errors: Vec<_> = adjacent_holes(name, &parts).into_iter().collect();
+    if !parts.iter().any(|part| matches!(part, TextTemplatePart::Literal(words) if !words.trim().is_empty())) {
         errors.push(TemplateError::OnlyHoles { template: name.as_str().into() });
     }
     let mut texts = BTreeMap::new();
     for (place, text) in &template.texts {
-        match approved(name, place, text, &holes) {
+        match compile_approved_text(name, place, text, &holes) {
             Ok(parts) => drop(texts.insert(place.clone(), parts)),
             Err(error) => errors.push(error),
         }
     }
-    match Regex::new(&pattern(&parts)) {
-        Ok(whole) if errors.is_empty() => Ok(Compiled { name: name.clone(), holes, whole, texts, ids: template.ids.clone() }),
+    match Regex::new(&build_pattern(&parts)) {
+        Ok(whole) if errors.is_empty() => Ok(CompiledTemplate { name: name.clone(), holes, regex: whole, texts, ids: template.ids.clone() }),
         Ok(_) => Err(errors),
         Err(_) => {
             errors.push(TemplateError::TooLong { template: name.as_str().into() });
@@ -193,34 +193,34 @@ fn compile(template: &TextTemplate) -> Result<Compiled, Vec<TemplateError>> {
 }
 
 /// One provider's approved text.
-fn approved(template: &str, place: &str, text: &str, holes: &[String]) -> Result<Vec<Part>, TemplateError> {
-    let parts = parts(template, place, text)?;
-    match parts.iter().filter_map(Part::hole).find(|hole| !holes.iter().any(|known| known == hole)) {
+fn compile_approved_text(template: &str, place: &str, text: &str, holes: &[String]) -> Result<Vec<TextTemplatePart>, TemplateError> {
+    let parts = parse_parts(template, place, text)?;
+    match parts.iter().filter_map(TextTemplatePart::as_hole).find(|hole| !holes.iter().any(|known| known == hole)) {
         None => Ok(parts),
         Some(hole) => Err(TemplateError::UnknownHole { template: template.into(), place: place.into(), hole: hole.into() }),
     }
 }
 
 /// A hole is filled by at least one character and never by a line's end.
-fn pattern(parts: &[Part]) -> String {
-    let piece = |part: &Part| match part {
-        Part::Words(words) => regex::escape(words),
-        Part::Hole(_) => "(.+?)".to_owned(),
+fn build_pattern(parts: &[TextTemplatePart]) -> String {
+    let piece = |part: &TextTemplatePart| match part {
+        TextTemplatePart::Literal(words) => regex::escape(words),
+        TextTemplatePart::Hole(_) => "(.+?)".to_owned(),
     };
     format!("^{}$", parts.iter().map(piece).collect::<String>())
 }
 
-fn touching(template: &str, parts: &[Part]) -> Option<TemplateError> {
+fn adjacent_holes(template: &str, parts: &[TextTemplatePart]) -> Option<TemplateError> {
     let mut pairs = parts.iter().zip(parts.iter().skip(1));
-    pairs.find_map(|(left, right)| left.hole().zip(right.hole())).map(|(first, second)| TemplateError::Touching {
+    pairs.find_map(|(left, right)| left.as_hole().zip(right.as_hole())).map(|(first, second)| TemplateError::AdjacentHoles {
         template: template.into(),
         first: first.into(),
         second: second.into(),
     })
 }
 
-fn parts(template: &str, place: &str, text: &str) -> Result<Vec<Part>, TemplateError> {
-    let brace = || TemplateError::Brace { template: template.into(), place: place.into() };
+fn parse_parts(template: &str, place: &str, text: &str) -> Result<Vec<TextTemplatePart>, TemplateError> {
+    let brace = || TemplateError::UnmatchedBrace { template: template.into(), place: place.into() };
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((words, after)) = rest.split_once('{') {
         let (hole, next) = after.split_once('}').ok_or_else(brace)?;
@@ -229,25 +229,25 @@ fn parts(template: &str, place: &str, text: &str) -> Result<Vec<Part>, TemplateE
             return Err(brace());
         }
         if !words.is_empty() {
-            parts.push(Part::Words(words.to_owned()));
+            parts.push(TextTemplatePart::Literal(words.to_owned()));
         }
-        parts.push(Part::Hole(hole.to_owned()));
+        parts.push(TextTemplatePart::Hole(hole.to_owned()));
         rest = next;
     }
     if rest.contains('}') {
         return Err(brace());
     }
     if !rest.is_empty() {
-        parts.push(Part::Words(rest.to_owned()));
+        parts.push(TextTemplatePart::Literal(rest.to_owned()));
     }
     Ok(parts)
 }
 
-impl Part {
-    fn hole(&self) -> Option<&str> {
+impl TextTemplatePart {
+    fn as_hole(&self) -> Option<&str> {
         match self {
             Self::Hole(name) => Some(name),
-            Self::Words(_) => None,
+            Self::Literal(_) => None,
         }
     }
 }

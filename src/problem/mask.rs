@@ -5,10 +5,10 @@
 use std::ops::Range;
 
 /// What stands in place of a value.
-const STARS: &str = "***";
+const MASK: &str = "***";
 
 /// Keys whose values name things, count, or choose; nobody's password has a home there.
-const HARMLESS: &[&str] = &[
+const NON_SECRET_KEYS: &[&str] = &[
     "admin",
     "attempts",
     "base_url",
@@ -23,6 +23,7 @@ const HARMLESS: &[&str] = &[
     "dialect",
     "dialects",
     "drain",
+    "duplicate_window",
     "experimental",
     "file",
     "format",
@@ -43,7 +44,6 @@ const HARMLESS: &[&str] = &[
     "proxy",
     "recheck",
     "recipients",
-    "repeat_window",
     "source_address",
     "templates",
     "timeout",
@@ -53,82 +53,82 @@ const HARMLESS: &[&str] = &[
 ];
 
 /// Bytes of the file, and of the shown line.
-type Piece = (Range<usize>, Range<usize>);
+type SpanMapping = (Range<usize>, Range<usize>);
 
 /// A line to be shown, and where its bytes came from.
-pub(super) struct Line {
+pub(super) struct MaskedLine {
     /// The text with its values replaced.
     pub(super) text: String,
     /// Where each replaced or kept piece was in the file, and is now.
-    pieces: Vec<Piece>,
+    mappings: Vec<SpanMapping>,
 }
 
-impl Line {
+impl MaskedLine {
     /// Where `span` of the file is in the shown text; inside a replaced value: the whole of it.
-    pub(super) fn place(&self, span: &Range<usize>) -> Range<usize> {
+    pub(super) fn map_span(&self, span: &Range<usize>) -> Range<usize> {
         let start = self
-            .pieces
+            .mappings
             .iter()
             .find(|(was, _)| span.start < was.end)
-            .map_or(self.text.len(), |(was, is)| moved(span.start, was, is, is.start));
-        let last = self.pieces.iter().rev().find(|(was, _)| was.start < span.end);
-        let end = last.map_or(start, |(was, is)| moved(span.end, was, is, is.end));
+            .map_or(self.text.len(), |(was, is)| map_offset(span.start, was, is, is.start));
+        let last = self.mappings.iter().rev().find(|(was, _)| was.start < span.end);
+        let end = last.map_or(start, |(was, is)| map_offset(span.end, was, is, is.end));
         let start = start.min(self.text.len());
         start..end.clamp(start, self.text.len())
     }
 }
 
 /// A position inside a piece that was kept moves with it; inside a replaced one it becomes `edge`.
-fn moved(at: usize, was: &Range<usize>, is: &Range<usize>, edge: usize) -> usize {
+fn map_offset(at: usize, was: &Range<usize>, is: &Range<usize>, edge: usize) -> usize {
     if was.len() == is.len() { is.start + at.clamp(was.start, was.end) - was.start } else { edge }
 }
 
 /// The line of `text` that occupies `line`, masked. `description`: the file holds no account.
-pub(super) fn line(text: &str, line: &Range<usize>, description: bool) -> Line {
-    let mut shown = Line { text: String::new(), pieces: Vec::new() };
+pub(super) fn mask_line(text: &str, line: &Range<usize>, description: bool) -> MaskedLine {
+    let mut shown = MaskedLine { text: String::new(), mappings: Vec::new() };
     let mut done = line.start;
     for token in Scanner::new(text).tokens(line.end) {
         let (start, end) = (token.span.start.max(line.start), token.span.end.min(line.end));
-        if end <= line.start || start >= line.end || !token.secret(text, description) {
+        if end <= line.start || start >= line.end || !token.is_secret(text, description) {
             continue;
         }
-        shown.keep(text, done..start);
-        shown.replace(start..end, if token.comment { "" } else { STARS });
+        shown.push_verbatim(text, done..start);
+        shown.push_masked(start..end, if token.is_comment { "" } else { MASK });
         done = end;
     }
-    shown.keep(text, done..line.end);
+    shown.push_verbatim(text, done..line.end);
     shown.text.truncate(shown.text.trim_end().len());
     shown
 }
 
-impl Line {
-    fn keep(&mut self, text: &str, was: Range<usize>) {
+impl MaskedLine {
+    fn push_verbatim(&mut self, text: &str, was: Range<usize>) {
         let kept = text.get(was.clone()).unwrap_or_default();
         let start = self.text.len();
         self.text.push_str(kept);
-        self.pieces.push((was, start..self.text.len()));
+        self.mappings.push((was, start..self.text.len()));
     }
 
-    fn replace(&mut self, was: Range<usize>, by: &str) {
+    fn push_masked(&mut self, was: Range<usize>, by: &str) {
         let start = self.text.len();
         self.text.push_str(by);
-        self.pieces.push((was, start..self.text.len()));
+        self.mappings.push((was, start..self.text.len()));
     }
 }
 
 /// A value or a comment; keys and punctuation are no tokens.
-struct Token<'a> {
+struct ScannedToken<'a> {
     span: Range<usize>,
     key: &'a str,
     /// The first of a list.
-    first: bool,
-    comment: bool,
+    is_first: bool,
+    is_comment: bool,
 }
 
-impl Token<'_> {
-    fn secret(&self, text: &str, description: bool) -> bool {
+impl ScannedToken<'_> {
+    fn is_secret(&self, text: &str, description: bool) -> bool {
         let value = text.get(self.span.clone()).unwrap_or_default();
-        if self.comment || (value.contains('\n') && !description) {
+        if self.is_comment || (value.contains('\n') && !description) {
             return true;
         }
         if matches!(value, "true" | "false") {
@@ -136,8 +136,8 @@ impl Token<'_> {
         }
         let key = self.key.rsplit('.').next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
         // A program's name is no secret; what it is given may be.
-        let program = key == "command" && self.first && !value.contains(char::is_whitespace);
-        let at_home = description || program || HARMLESS.contains(&key);
+        let program = key == "command" && self.is_first && !value.contains(char::is_whitespace);
+        let at_home = description || program || NON_SECRET_KEYS.contains(&key);
         let odd = looks_secret(value) || (!description && value.contains(|c: char| c.is_ascii_uppercase()));
         !at_home || (odd && !(description && value.contains('{')))
     }
@@ -152,91 +152,91 @@ fn looks_secret(value: &str) -> bool {
 /// Tells values from keys. It follows strings and brackets and nothing more.
 struct Scanner<'a> {
     text: &'a str,
-    at: usize,
+    offset: usize,
     key: &'a str,
     /// The last thing that was no blank: decides whether a word may be a key.
-    before: char,
+    previous: char,
     /// `{` and `[` that are open.
-    open: Vec<char>,
-    header: bool,
+    open_brackets: Vec<char>,
+    in_header: bool,
 }
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, at: 0, key: "", before: '\n', open: Vec::new(), header: false }
+        Self { text, offset: 0, key: "", previous: '\n', open_brackets: Vec::new(), in_header: false }
     }
 
     /// Every value and comment that begins before `until`.
-    fn tokens(mut self, until: usize) -> Vec<Token<'a>> {
+    fn tokens(mut self, until: usize) -> Vec<ScannedToken<'a>> {
         let mut found = Vec::new();
-        while let Some(next) = self.rest().chars().next().filter(|_| self.at < until) {
+        while let Some(next) = self.rest().chars().next().filter(|_| self.offset < until) {
             match next {
-                '\n' => self.newline(),
-                '#' => found.push(self.comment()),
-                '[' | ']' | '{' | '}' | '=' | ',' => self.mark(next),
-                blank if blank.is_whitespace() => self.at += blank.len_utf8(),
-                _ => found.extend(self.word()),
+                '\n' => self.scan_newline(),
+                '#' => found.push(self.scan_comment()),
+                '[' | ']' | '{' | '}' | '=' | ',' => self.scan_punctuation(next),
+                blank if blank.is_whitespace() => self.offset += blank.len_utf8(),
+                _ => found.extend(self.scan_word()),
             }
         }
         found
     }
 
     fn rest(&self) -> &'a str {
-        self.text.get(self.at..).unwrap_or_default()
+        self.text.get(self.offset..).unwrap_or_default()
     }
 
-    fn newline(&mut self) {
-        self.at += 1;
-        self.header = false;
-        if self.open.is_empty() {
-            (self.before, self.key) = ('\n', "");
+    fn scan_newline(&mut self) {
+        self.offset += 1;
+        self.in_header = false;
+        if self.open_brackets.is_empty() {
+            (self.previous, self.key) = ('\n', "");
         }
     }
 
-    fn comment(&mut self) -> Token<'a> {
-        let start = self.at;
-        self.at += self.rest().find('\n').unwrap_or(self.rest().len());
-        Token { span: start..self.at, key: "", first: false, comment: true }
+    fn scan_comment(&mut self) -> ScannedToken<'a> {
+        let start = self.offset;
+        self.offset += self.rest().find('\n').unwrap_or(self.rest().len());
+        ScannedToken { span: start..self.offset, key: "", is_first: false, is_comment: true }
     }
 
-    fn mark(&mut self, mark: char) {
-        self.at += 1;
+    fn scan_punctuation(&mut self, mark: char) {
+        self.offset += 1;
         match mark {
-            '[' if self.before == '\n' && self.open.is_empty() => self.header = true,
+            '[' if self.previous == '\n' && self.open_brackets.is_empty() => self.in_header = true,
             // A bracket in the middle of an unquoted value is part of that value.
-            '[' | '{' if matches!(self.before, '=' | '[' | ',' | '{') && !self.header => self.open.push(mark),
-            ']' if self.open.last() == Some(&'[') => drop(self.open.pop()),
-            '}' if self.open.last() == Some(&'{') => drop(self.open.pop()),
+            '[' | '{' if matches!(self.previous, '=' | '[' | ',' | '{') && !self.in_header => self.open_brackets.push(mark),
+            ']' if self.open_brackets.last() == Some(&'[') => drop(self.open_brackets.pop()),
+            '}' if self.open_brackets.last() == Some(&'{') => drop(self.open_brackets.pop()),
             _ => {}
         }
-        if !self.header {
-            self.before = mark;
+        if !self.in_header {
+            self.previous = mark;
         }
     }
 
     /// A word in quotes or bare: a key where one may stand and `=` follows, else a value.
-    fn word(&mut self) -> Option<Token<'a>> {
-        let start = self.at;
-        self.at += word_length(self.rest());
-        let word = self.text.get(start..self.at).unwrap_or_default();
-        let inside = self.open.last() == Some(&'{') && matches!(self.before, '{' | ',');
-        let begins = self.open.is_empty() && self.before == '\n';
-        let dotted = self.before == '.';
+    fn scan_word(&mut self) -> Option<ScannedToken<'a>> {
+        let start = self.offset;
+        self.offset += scalar_length(self.rest());
+        let word = self.text.get(start..self.offset).unwrap_or_default();
+        let inside = self.open_brackets.last() == Some(&'{') && matches!(self.previous, '{' | ',');
+        let begins = self.open_brackets.is_empty() && self.previous == '\n';
+        let dotted = self.previous == '.';
         let follows = self.rest().trim_start_matches([' ', '\t']).chars().next();
-        if self.header {
+        if self.in_header {
             return None;
         }
         if (inside || begins || dotted) && (follows == Some('=') || word.ends_with('.') || follows == Some('.')) {
-            (self.key, self.before) = (word, if follows == Some('=') { ' ' } else { '.' });
+            (self.key, self.previous) = (word, if follows == Some('=') { ' ' } else { '.' });
             return None;
         }
-        let first = self.before == '[';
-        self.before = ' ';
-        Some(Token { span: start..self.at, key: self.key, first, comment: false })
+        let first = self.previous == '[';
+        self.previous = ' ';
+        Some(ScannedToken { span: start..self.offset, key: self.key, is_first: first, is_comment: false })
     }
 }
 
-fn word_length(rest: &str) -> usize {
+fn scalar_length(rest: &str) -> usize {
     for quotes in ["\"\"\"", "'''"] {
         if let Some(body) = rest.strip_prefix(quotes) {
             return body.find(quotes).map_or(rest.len(), |end| end + 6);

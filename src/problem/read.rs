@@ -8,84 +8,84 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Error, ValueDeserializer};
 
-use crate::problem::{Problem, one_of};
+use crate::problem::{Problem, suggest};
 
 /// So many mistakes are worth listing; beyond, the file is of another kind.
-const MOST: usize = 100;
+const MAX_PROBLEMS: usize = 100;
 /// So many breaks of the grammar, and what else could be said would be about what the parser guessed.
-const BROKEN: usize = 3;
+const MAX_SYNTAX_ERRORS: usize = 3;
 
 /// Reads `text`; all complaints at once. The value is there whenever what is left of the
 /// file still makes one, so that further checks can complain in the same run.
-pub fn read<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
+pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
     let (root, broken) = DeTable::parse_recoverable(text);
-    let mut problems: Vec<Problem> = broken.iter().take(BROKEN).map(|error| syntax(file, text, error)).collect();
-    if broken.len() >= BROKEN {
-        return (None, in_order(problems));
+    let mut problems: Vec<Problem> = broken.iter().take(MAX_SYNTAX_ERRORS).map(|error| syntax_problem(file, text, error)).collect();
+    if broken.len() >= MAX_SYNTAX_ERRORS {
+        return (None, sort_by_position(problems));
     }
     let span = root.span();
     let mut rest = DeValue::Table(root.into_inner());
-    while problems.len() < MOST {
+    while problems.len() < MAX_PROBLEMS {
         let error = match T::deserialize(ValueDeserializer::from(Spanned::new(span.clone(), rest.clone()))) {
-            Ok(value) => return (Some(value), in_order(problems)),
+            Ok(value) => return (Some(value), sort_by_position(problems)),
             Err(error) => error,
         };
         // Where the grammar is broken, what was made of it is no second mistake.
         if !broken.iter().any(|grammar| grammar.span().is_some() && grammar.span() == error.span()) {
-            problems.push(shape(file, text, &error));
+            problems.push(deserialize_problem(file, text, &error));
         }
-        let Some(path) = error.span().and_then(|about| innermost(&rest, &about)) else { break };
-        take_out(&mut rest, &path);
+        let Some(path) = error.span().and_then(|about| innermost_path(&rest, &about)) else { break };
+        remove_at_path(&mut rest, &path);
     }
-    (None, in_order(problems))
+    (None, sort_by_position(problems))
 }
 
 /// As they stand in the file: the parser goes by the alphabet.
-fn in_order(mut problems: Vec<Problem>) -> Vec<Problem> {
+fn sort_by_position(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
     problems
 }
 
 /// The grammar was broken. The parser names what it expected; what it found stays unquoted.
-fn syntax(file: &str, text: &str, error: &Error) -> Problem {
-    Problem::error(file, error.span(), without_value(error, text))
+fn syntax_problem(file: &str, text: &str, error: &Error) -> Problem {
+    Problem::error(file, error.span(), message_without_value(error, text))
 }
 
 /// A key or value does not fit; the words are ours.
-fn shape(file: &str, text: &str, error: &Error) -> Problem {
+fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
     let message = error.message().lines().next().unwrap_or_default();
     let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
     let known: Vec<&str> = message.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`').skip(1).step_by(2).collect();
     let problem = |what: String| Problem::error(file, error.span(), what);
     if message.starts_with("unknown field") {
         let key = message.split('`').nth(1).unwrap_or(found);
-        return problem(format!("unknown key `{key}`")).help(one_of(key, &known));
+        return problem(format!("unknown key `{key}`")).with_help(suggest(key, &known));
     }
     if message.starts_with("unknown variant") {
-        return problem("this is none of the words known here".to_owned()).help(one_of(found, &known));
+        return problem("this is none of the words known here".to_owned()).with_help(suggest(found, &known));
     }
     if let Some((kind, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        let said = problem(format!("{} where {} is expected", kind_of(kind), spoken(wanted)));
-        return if spoken(wanted) == "a table" { said.help("write `{ key = \"value\" }`, or a `[table]` of its own") } else { said };
+        let said = problem(format!("{} where {} is expected", describe_found(kind), describe_expected(wanted)));
+        return if describe_expected(wanted) == "a table" { said.with_help("write `{ key = \"value\" }`, or a `[table]` of its own") } else { said };
     }
     if let Some((_, wanted)) = message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        return problem(format!("this value does not fit: {} is expected", spoken(wanted)));
+        return problem(format!("this value does not fit: {} is expected", describe_expected(wanted)));
     }
     if let Some(name) = message.strip_prefix("missing field ").map(|name| name.trim_matches('`')) {
         return problem(format!("`{name}` is missing here"));
     }
-    problem(without_value(error, text))
+    problem(message_without_value(error, text))
 }
 
 /// A message is passed on only where it does not repeat what the file says at that place.
-fn without_value(error: &Error, text: &str) -> String {
+fn message_without_value(error: &Error, text: &str) -> String {
     let message = error.message().lines().next().unwrap_or_default();
     let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
     if found.len() >= 4 && message.contains(found) { "this value does not fit here".to_owned() } else { message.to_owned() }
 }
 
 /// `string "hunter2"` → `a string`.
-fn kind_of(found: &str) -> &'static str {
+fn describe_found(found: &str) -> &'static str {
     const KINDS: [(&str, &str); 7] = [
         ("string", "a string"),
         ("integer", "a number"),
@@ -99,8 +99,8 @@ fn kind_of(found: &str) -> &'static str {
 }
 
 /// The type's name as an operator would say it.
-fn spoken(wanted: &str) -> &str {
-    const SAID: [(&[&str], &str); 6] = [
+fn describe_expected(wanted: &str) -> &str {
+    const EXPECTED: [(&[&str], &str); 6] = [
         (&["a string", "string"], "a string"),
         (&["a boolean", "bool"], "true or false"),
         (&["a sequence"], "a list"),
@@ -108,20 +108,20 @@ fn spoken(wanted: &str) -> &str {
         (&["u8", "u16", "u32", "u64", "usize", "i64"], "a whole number"),
         (&["f64"], "a number"),
     ];
-    let named = SAID.iter().find(|(names, _)| names.contains(&wanted)).map(|(_, said)| *said);
+    let named = EXPECTED.iter().find(|(names, _)| names.contains(&wanted)).map(|(_, said)| *said);
     named.unwrap_or(if wanted.starts_with("struct ") || wanted.contains("struct") { "a table" } else { wanted })
 }
 
 /// One step from a table or list to something inside it.
 #[derive(Clone)]
-enum Step {
+enum TomlPathSegment {
     Key(String),
     Index(usize),
 }
 
 /// The smallest entry whose key or value holds `about`.
-fn innermost(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<Step>> {
-    let mut best: Option<(usize, Vec<Step>)> = None;
+fn innermost_path(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<TomlPathSegment>> {
+    let mut best: Option<(usize, Vec<TomlPathSegment>)> = None;
     walk(root, &mut Vec::new(), &mut |span, path| {
         let holds = span.start <= about.start && about.end <= span.end;
         if holds && best.as_ref().is_none_or(|(size, _)| span.len() <= *size) {
@@ -132,13 +132,13 @@ fn innermost(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<Step>> {
 }
 
 /// Where it hangs, the span of its key if it has one, and what it is.
-type Child<'a, 'i> = (Step, Option<Range<usize>>, &'a Spanned<DeValue<'i>>);
+type TomlChild<'a, 'i> = (TomlPathSegment, Option<Range<usize>>, &'a Spanned<DeValue<'i>>);
 
-fn walk(value: &DeValue<'_>, path: &mut Vec<Step>, see: &mut impl FnMut(Range<usize>, &[Step])) {
-    let children: Vec<Child<'_, '_>> = if let Some(table) = value.as_table() {
-        table.iter().map(|(key, value)| (Step::Key(key.get_ref().to_string()), Some(key.span()), value)).collect()
+fn walk(value: &DeValue<'_>, path: &mut Vec<TomlPathSegment>, see: &mut impl FnMut(Range<usize>, &[TomlPathSegment])) {
+    let children: Vec<TomlChild<'_, '_>> = if let Some(table) = value.as_table() {
+        table.iter().map(|(key, value)| (TomlPathSegment::Key(key.get_ref().to_string()), Some(key.span()), value)).collect()
     } else if let Some(list) = value.as_array() {
-        list.iter().enumerate().map(|(at, value)| (Step::Index(at), None, value)).collect()
+        list.iter().enumerate().map(|(at, value)| (TomlPathSegment::Index(at), None, value)).collect()
     } else {
         Vec::new()
     };
@@ -153,21 +153,21 @@ fn walk(value: &DeValue<'_>, path: &mut Vec<Step>, see: &mut impl FnMut(Range<us
     }
 }
 
-fn take_out(root: &mut DeValue<'_>, path: &[Step]) {
+fn remove_at_path(root: &mut DeValue<'_>, path: &[TomlPathSegment]) {
     let Some((step, rest)) = path.split_first() else { return };
     let child = match (root, step) {
-        (DeValue::Table(table), Step::Key(key)) if rest.is_empty() => return drop(table.remove(key.as_str())),
-        (DeValue::Table(table), Step::Key(key)) => table.get_mut(key.as_str()),
-        (DeValue::Array(list), Step::Index(at)) if rest.is_empty() => return remove(list, *at),
-        (DeValue::Array(list), Step::Index(at)) => list.get_mut(*at),
+        (DeValue::Table(table), TomlPathSegment::Key(key)) if rest.is_empty() => return drop(table.remove(key.as_str())),
+        (DeValue::Table(table), TomlPathSegment::Key(key)) => table.get_mut(key.as_str()),
+        (DeValue::Array(list), TomlPathSegment::Index(at)) if rest.is_empty() => return remove_element(list, *at),
+        (DeValue::Array(list), TomlPathSegment::Index(at)) => list.get_mut(*at),
         _ => None,
     };
     if let Some(child) = child {
-        take_out(child.get_mut(), rest);
+        remove_at_path(child.get_mut(), rest);
     }
 }
 
-fn remove(list: &mut DeArray<'_>, gone: usize) {
+fn remove_element(list: &mut DeArray<'_>, gone: usize) {
     let mut kept = DeArray::new();
     for (_, child) in list.iter().enumerate().filter(|(at, _)| *at != gone) {
         kept.push(child.clone());

@@ -8,8 +8,8 @@ use super::*;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-struct File {
-    mode: Option<Mode>,
+struct TestFile {
+    mode: Option<TestMode>,
     timeout: Option<u64>,
     things: BTreeMap<toml::Spanned<String>, Thing>,
     routes: Vec<Thing>,
@@ -30,7 +30,7 @@ impl TryFrom<String> for Talkative {
 
 #[derive(Debug, Deserialize, PartialEq)]
 #[serde(rename_all = "kebab-case")]
-enum Mode {
+enum TestMode {
     Act,
     Observe,
 }
@@ -43,9 +43,9 @@ struct Thing {
     providers: Vec<String>,
 }
 
-fn report(text: &str) -> (Option<File>, Report) {
-    let (file, problems) = read::<File>("c.toml", text);
-    (file, Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.into(), description: false }] })
+fn report(text: &str) -> (Option<TestFile>, ProblemReport) {
+    let (file, problems) = parse_toml::<TestFile>("c.toml", text);
+    (file, ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }] })
 }
 
 #[test]
@@ -56,8 +56,8 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
     assert_eq!(file.things.values().filter_map(|thing| thing.dialect.as_deref()).collect::<Vec<_>>(), ["good"]);
     assert_eq!(file.routes.iter().map(|route| route.providers.clone()).collect::<Vec<_>>(), [vec![], vec!["y".to_owned()]]);
     let said = report.render(false);
-    assert_eq!(report.errors(), 7, "{said}");
-    assert!(!said.contains("CANARY") && !report.json().to_string().contains("CANARY"), "{said}");
+    assert_eq!(report.error_count(), 7, "{said}");
+    assert!(!said.contains("CANARY") && !report.to_json().to_string().contains("CANARY"), "{said}");
     for part in [
         "did you mean `observe`?",
         "a string where a whole number is expected",
@@ -75,8 +75,8 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
 fn the_caret_stands_under_the_masked_value() {
     let text = "[things.a]\nx = { password = \"CANARY\", dialect = 7 }\n";
     let at = text.find('7').unwrap();
-    let texts = vec![Text { file: "c.toml".into(), text: text.into(), description: false }];
-    let report = Report { problems: vec![Problem::error("c.toml", at..at + 1, "wrong").help("do this")], texts };
+    let texts = vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }];
+    let report = ProblemReport { problems: vec![Problem::error("c.toml", at..at + 1, "wrong").with_help("do this")], texts };
     let said = report.render(false);
     let lines: Vec<&str> = said.lines().collect();
     let source = lines.iter().position(|line| line.contains("password")).unwrap();
@@ -109,8 +109,8 @@ fn no_spelling_of_a_value_is_shown() {
         "[things]\npassword=\"CANARY\"\n[[x]]\n",
     ] {
         for (at, _) in text.char_indices() {
-            let texts = vec![Text { file: "c.toml".into(), text: text.into(), description: false }];
-            let said = Report { problems: vec![Problem::error("c.toml", at..text.len(), "wrong")], texts }.render(true);
+            let texts = vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }];
+            let said = ProblemReport { problems: vec![Problem::error("c.toml", at..text.len(), "wrong")], texts }.render(true);
             assert!(!said.contains("CANARY"), "{text} at {at}:\n{said}");
         }
         let (_, report) = report(text);
@@ -120,7 +120,7 @@ fn no_spelling_of_a_value_is_shown() {
 
 #[test]
 fn names_and_descriptions_stay_readable() {
-    let shown = |text: &str, description| mask::line(text, &(0..text.len()), description).text;
+    let shown = |text: &str, description| mask::mask_line(text, &(0..text.len()), description).text;
     assert_eq!(shown("providers = [\"a\", \"b\"] # c", false), "providers = [\"a\", \"b\"]");
     assert_eq!(shown("[providers.play-mobile]", false), "[providers.play-mobile]");
     assert_eq!(shown("x = { vault = \"local\", on = true, key = 5 }", false), "x = { vault = \"local\", on = true, key = *** }");
@@ -132,24 +132,24 @@ fn names_and_descriptions_stay_readable() {
 fn broken_grammar_is_one_complaint_with_its_place() {
     let (file, report) = report("mode = \n[things.a]\ndialect = \"x\"\n");
     assert!(file.is_some());
-    assert_eq!((report.errors(), report.problems[0].span.clone().map(|span| span.start >= 6)), (1, Some(true)), "{report}");
+    assert_eq!((report.error_count(), report.problems[0].span.clone().map(|span| span.start >= 6)), (1, Some(true)), "{report}");
 }
 
 #[test]
 fn the_likely_word_is_named_only_when_it_is_near() {
-    assert_eq!(meant("playmobil", ["twilio", "playmobile"]), Some("playmobile"));
-    assert_eq!(meant("zzz", ["twilio", "playmobile"]), None);
-    assert_eq!(one_of("x", &[]), "nothing is known here");
-    assert_eq!(one_of("zzz", &["a", "b"]), "known: `a`, `b`");
+    assert_eq!(closest_match("playmobil", ["twilio", "playmobile"]), Some("playmobile"));
+    assert_eq!(closest_match("zzz", ["twilio", "playmobile"]), None);
+    assert_eq!(suggest("x", &[]), "nothing is known here");
+    assert_eq!(suggest("zzz", &["a", "b"]), "known: `a`, `b`");
 }
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
     #[test]
     fn nothing_that_people_write_makes_it_panic(text in "[a-c=\"'#\\[\\]{},.\\n é]{0,40}", start in 0usize..50, end in 0usize..50) {
-        let (_, mut problems) = read::<File>("c.toml", &text);
+        let (_, mut problems) = parse_toml::<TestFile>("c.toml", &text);
         problems.push(Problem::error("c.toml", start..end.max(start), "x"));
-        let report = Report { problems, texts: vec![Text { file: "c.toml".into(), text: text.clone(), description: false }] };
-        let _ = (report.render(true), report.json());
+        let report = ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.clone(), is_dialect: false }] };
+        let _ = (report.render(true), report.to_json());
     }
 }

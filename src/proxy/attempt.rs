@@ -7,186 +7,186 @@ use std::time::Duration;
 use http::Method;
 
 use crate::clock::Moment;
-use crate::diagnosis::Learned;
-use crate::dialect::{Finding, Outgoing, Recognised, Reply, Request, Untranslatable};
+use crate::diagnosis::Evidence;
+use crate::dialect::{Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable};
 use crate::net::authority::Authority;
-use crate::policy::{Attempt, Held};
-use crate::proxy::link::{Link, lost_finding, unsent};
-use crate::proxy::login::{NoPass, Pass};
-use crate::proxy::mask::Mask;
-use crate::sms::{Cause, Concern, Kind, Message, Outcome};
-use crate::telemetry::AttemptEnded;
+use crate::policy::{Attempt, CredentialRevision};
+use crate::proxy::link::{ProviderRuntime, lost_classification, unsent_classification};
+use crate::proxy::login::{AuthError, AuthContext};
+use crate::proxy::mask::Redactor;
+use crate::sms::{Cause, Concern, AttemptKind, Message, Outcome};
+use crate::telemetry::AttemptFinished;
 
 /// What is to be sent, seen from one provider.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Say<'a> {
+pub(super) enum RequestBody<'a> {
     /// The backend's own request, in the provider's own dialect.
-    Native(&'a Recognised, &'a Request),
+    Native(&'a RecognisedRequest, &'a Request),
     /// The message, written anew.
-    Anew(&'a Message),
+    Translated(&'a Message),
 }
 
 /// One attempt and all that is known of it.
 #[derive(Debug)]
-pub(super) struct Tried {
-    pub(super) link: Arc<Link>,
-    pub(super) kind: Kind,
+pub(super) struct AttemptResult {
+    pub(super) runtime: Arc<ProviderRuntime>,
+    pub(super) kind: AttemptKind,
     pub(super) attempt: Attempt,
-    pub(super) finding: Finding,
+    pub(super) classification: Classification,
     /// What else was known of it at once.
-    pub(super) learned: Vec<Learned>,
+    pub(super) evidence: Vec<Evidence>,
     pub(super) status: Option<u16>,
     /// What the provider said in the backend's own dialect, our secrets masked.
-    pub(super) native: Option<Reply>,
+    pub(super) native_reply: Option<Reply>,
     /// How it was asked; none: it came to no request.
     pub(super) method: Option<Method>,
     /// Where, if not at the account's own address: only what is observed goes elsewhere.
-    pub(super) elsewhere: Option<Authority>,
-    pub(super) began: Moment,
-    pub(super) took: Duration,
+    pub(super) other_authority: Option<Authority>,
+    pub(super) started_at: Moment,
+    pub(super) duration: Duration,
 }
 
 /// One attempt to be made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Task<'a> {
+pub(super) struct AttemptSpec<'a> {
     pub(super) account: usize,
-    pub(super) kind: Kind,
-    pub(super) say: Say<'a>,
+    pub(super) kind: AttemptKind,
+    pub(super) body: RequestBody<'a>,
     /// The message, where it is one: its reference stands for services that give no id of their own, and its words are
     /// for no log.
-    pub(super) said: Option<&'a Message>,
+    pub(super) message: Option<&'a Message>,
     /// What the call has left; a send that would begin with too little of it does not.
-    pub(super) left: Duration,
+    pub(super) time_left: Duration,
     pub(super) trial: bool,
 }
 
-impl<'a> Task<'a> {
+impl<'a> AttemptSpec<'a> {
     fn reference(&self) -> &'a str {
-        self.said.map_or("", |message| message.reference.as_str())
+        self.message.map_or("", |message| message.reference.as_str())
     }
 }
 
 /// No send begins with less than this left, unless its own time limit is shorter.
-const LEAST_TIME: Duration = Duration::from_secs(1);
+const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
 /// What came of an attempt before it is measured.
-struct Came {
-    finding: Finding,
-    learned: Vec<Learned>,
-    held: Held,
+struct Exchange {
+    classification: Classification,
+    evidence: Vec<Evidence>,
+    revision: CredentialRevision,
     reply: Option<Reply>,
     status: Option<u16>,
     method: Option<Method>,
 }
 
-impl Link {
+impl ProviderRuntime {
     /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
-    pub(super) async fn attempt(self: &Arc<Self>, task: &Task<'_>) -> Tried {
-        let began = self.around.now();
-        let mut came = match self.pass_undoubted(task.trial, task.left).await {
+    pub(super) async fn attempt(self: &Arc<Self>, task: &AttemptSpec<'_>) -> AttemptResult {
+        let began = self.deps.now();
+        let mut came = match self.authenticate_for_attempt(task.trial, task.time_left).await {
             Err(none) => {
-                let NoPass { mut finding, held, detail } = *none;
-                finding.says = finding.says.or(detail);
-                Came { finding, learned: Vec::new(), held, reply: None, status: None, method: None }
+                let AuthError { classification: mut finding, revision: held, detail } = *none;
+                finding.provider_message = finding.provider_message.or(detail);
+                Exchange { classification: finding, evidence: Vec::new(), revision: held, reply: None, status: None, method: None }
             }
-            Ok(pass) => self.exchange(task, &pass, self.around.now().since(began)).await,
+            Ok(pass) => self.exchange(task, &pass, self.deps.now().since(began)).await,
         };
-        let took = self.around.now().since(began);
-        AttemptEnded { provider: &self.provider.id, kind: task.kind, outcome: &came.finding.outcome, status: came.status, took }
-            .emit(&self.around.telemetry);
-        match came.finding.outcome.cause().map(Cause::concern) {
+        let took = self.deps.now().since(began);
+        AttemptFinished { provider: &self.provider.id, kind: task.kind, outcome: &came.classification.outcome, status: came.status, duration: took }
+            .emit(&self.deps.telemetry);
+        match came.classification.outcome.cause().map(Cause::concern) {
             Some(Concern::Credential) => {
                 if came.status.is_some() {
-                    self.session().doubt(came.held.version, came.finding.clone(), self.around.now());
+                    self.token_cache().record_rejection(came.revision.version, came.classification.clone(), self.deps.now());
                 }
-                came.held = self.refused(came.held).await;
+                came.revision = self.handle_rejection(came.revision).await;
             }
-            None => came.held = self.accepted(came.held, task.trial),
+            None => came.revision = self.record_acceptance(came.revision, task.trial),
             Some(_) => {}
         }
         let attempt = Attempt {
             account: task.account,
-            credential: came.held,
-            outcome: came.finding.outcome.clone(),
-            wait: came.finding.retry_after,
+            credential: came.revision,
+            outcome: came.classification.outcome.clone(),
+            retry_after: came.classification.retry_after,
             ended: Duration::ZERO,
             inherited: false,
         };
-        let Came { finding, learned, reply: native, status, method, .. } = came;
+        let Exchange { classification: finding, evidence: learned, reply: native, status, method, .. } = came;
         let (link, elsewhere) = (Arc::clone(self), None);
-        Tried { link, kind: task.kind, attempt, finding, learned, status, native, method, elsewhere, began, took }
+        AttemptResult { runtime: link, kind: task.kind, attempt, classification: finding, evidence: learned, status, native_reply: native, method, other_authority: elsewhere, started_at: began, duration: took }
     }
 
-    async fn exchange(&self, task: &Task<'_>, pass: &Pass, gone: Duration) -> Came {
-        let came = |finding, method| Came { finding, learned: Vec::new(), held: pass.held, reply: None, status: None, method };
-        let (timeout, left) = (self.provider.timeout, task.left.saturating_sub(gone));
-        if !gone.is_zero() && left < timeout.min(LEAST_TIME) {
-            let mut finding = unsent(Cause::Timeout);
-            finding.says = Some("getting its credential or token took the time that was left".to_owned());
+    async fn exchange(&self, task: &AttemptSpec<'_>, pass: &AuthContext, gone: Duration) -> Exchange {
+        let came = |finding, method| Exchange { classification: finding, evidence: Vec::new(), revision: pass.revision, reply: None, status: None, method };
+        let (timeout, left) = (self.provider.timeout, task.time_left.saturating_sub(gone));
+        if !gone.is_zero() && left < timeout.min(MIN_TIME_LEFT) {
+            let mut finding = unsent_classification(Cause::Timeout);
+            finding.provider_message = Some("getting its credential or token took the time that was left".to_owned());
             return came(finding, None);
         }
-        let outgoing = match self.written(task, pass) {
+        let outgoing = match self.build_request(task, pass) {
             Ok(outgoing) => outgoing,
-            Err(Untranslatable { cause, why }) => {
-                let mut finding = unsent(cause);
-                finding.says = Some(why);
+            Err(Untranslatable { cause, reason: why }) => {
+                let mut finding = unsent_classification(cause);
+                finding.provider_message = Some(why);
                 return came(finding, None);
             }
         };
         let method = Some(outgoing.method.clone());
-        match self.client.exchange(outgoing, timeout.min(left.max(LEAST_TIME))).await {
-            Err(lost) => came(lost_finding(&lost), method),
+        match self.client.exchange(outgoing, timeout.min(left.max(MIN_TIME_LEFT))).await {
+            Err(lost) => came(lost_classification(&lost), method),
             Ok(reply) => {
                 // First of all: its words go to the log, too.
-                let reply = self.without_secrets(reply, pass);
+                let reply = self.redact(reply, pass);
                 let mut finding = self.provider.dialect.classify(task.kind, &reply, task.reference());
-                if let Some(message) = task.said {
-                    finding.conceal(message.text.expose());
+                if let Some(message) = task.message {
+                    finding.redact_text(message.text.expose());
                 }
                 let (learned, status) = (self.narrow(&mut finding, &reply, pass), Some(reply.status.as_u16()));
-                Came { finding, learned, held: pass.held, status, method, reply: matches!(task.say, Say::Native(..)).then_some(reply) }
+                Exchange { classification: finding, evidence: learned, revision: pass.revision, status, method, reply: matches!(task.body, RequestBody::Native(..)).then_some(reply) }
             }
         }
     }
 
-    fn written(&self, task: &Task<'_>, pass: &Pass) -> Result<Outgoing, Untranslatable> {
-        let (account, now) = (self.account(pass), self.around.wall());
-        match task.say {
-            Say::Native(seen, request) => self.provider.dialect.patch(seen, request, &account, now),
-            Say::Anew(message) => self.provider.dialect.write(message, &account, now),
+    fn build_request(&self, task: &AttemptSpec<'_>, pass: &AuthContext) -> Result<ProviderRequest, Untranslatable> {
+        let (account, now) = (self.account(pass), self.deps.wall());
+        match task.body {
+            RequestBody::Native(seen, request) => self.provider.dialect.patch(seen, request, &account, now),
+            RequestBody::Translated(message) => self.provider.dialect.write(message, &account, now),
         }
     }
 
     /// What a provider says, our secrets masked. One mask serves until another credential or token is used.
-    pub(super) fn without_secrets(&self, reply: Reply, pass: &Pass) -> Reply {
-        let mut kept = self.mask.lock().unwrap_or_else(PoisonError::into_inner);
-        let mask = match kept.as_ref().filter(|(held, _)| *held == pass.held) {
+    pub(super) fn redact(&self, reply: Reply, pass: &AuthContext) -> Reply {
+        let mut kept = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
+        let mask = match kept.as_ref().filter(|(held, _)| *held == pass.revision) {
             Some((_, mask)) => Arc::clone(mask),
-            None => Arc::clone(&kept.insert((pass.held, Arc::new(self.mask_for(pass)))).1),
+            None => Arc::clone(&kept.insert((pass.revision, Arc::new(self.redactor_for(pass)))).1),
         };
         drop(kept);
-        mask.over(reply)
+        mask.redact_reply(reply)
     }
 
-    fn mask_for(&self, pass: &Pass) -> Mask {
+    fn redactor_for(&self, pass: &AuthContext) -> Redactor {
         let public = |name: &str| self.provider.dialect.credential_fields().iter().any(|field| field.public && field.name == name);
-        let secrets = pass.credential.names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
+        let secrets = pass.credential.field_names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
         let token = pass.token.iter().flat_map(|token| token.maskable());
-        Mask::of(secrets.filter(|value| value.len() >= 8).chain(token))
+        Redactor::new(secrets.filter(|value| value.len() >= 8).chain(token))
     }
 
     /// Whether what it would say of a message is known not to fit, before a credential is touched.
-    pub(super) fn skips(&self, message: Option<&Message>, speaks: bool) -> Option<Cause> {
+    pub(super) fn skip_cause(&self, message: Option<&Message>, speaks: bool) -> Option<Cause> {
         match message {
             None if !speaks => Some(Cause::NotTranslatable),
             None => None,
             Some(message) if self.provider.templates_only && message.template.is_none() => Some(Cause::TemplateNotApproved),
-            Some(message) => self.provider.dialect.fits(message).err().map(|problem| problem.cause),
+            Some(message) => self.provider.dialect.check_message(message).err().map(|problem| problem.cause),
         }
     }
 }
 
-impl Tried {
+impl AttemptResult {
     pub(super) fn outcome(&self) -> &Outcome {
         &self.attempt.outcome
     }

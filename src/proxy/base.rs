@@ -7,33 +7,33 @@ use crate::net::authority::Authority;
 
 /// Two base URLs of one service.
 #[derive(Debug)]
-pub(super) struct Base {
-    at: Option<Authority>,
-    own: String,
-    described: String,
+pub(super) struct BaseUrlMapping {
+    authority: Option<Authority>,
+    account_path: String,
+    dialect_path: String,
 }
 
-impl Base {
+impl BaseUrlMapping {
     /// `own` is where attempts go, `described` what the dialect's paths stand below.
     pub(super) fn new(own: &str, described: &str) -> Self {
         let path = |url: &str| url.parse::<Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-        let at = own.parse().ok().as_ref().and_then(Authority::of);
-        Self { at, own: path(own), described: path(described) }
+        let authority = own.parse().ok().as_ref().and_then(Authority::of);
+        Self { authority, account_path: path(own), dialect_path: path(described) }
     }
 
     /// The account's own host and port.
     pub(super) fn authority(&self) -> Option<&Authority> {
-        self.at.as_ref()
+        self.authority.as_ref()
     }
 
     /// Whether the account's own host and port are these, whatever the scheme.
     pub(super) fn is_at(&self, authority: &Authority) -> bool {
-        self.at.as_ref().is_some_and(|at| at.host == authority.host && at.port == authority.port)
+        self.authority.as_ref().is_some_and(|at| at.host == authority.host && at.port == authority.port)
     }
 
     /// A path under the account's base URL as the path under its dialect's, which the description knows.
-    pub(super) fn described(&self, path: &str) -> String {
-        let Self { own, described, .. } = self;
+    pub(super) fn to_dialect_path(&self, path: &str) -> String {
+        let Self { account_path: own, dialect_path: described, .. } = self;
         match path.strip_prefix(own.as_str()) {
             Some(rest) if own != described && !path.starts_with(described) || own.is_empty() && described.is_empty() => {
                 format!("{described}{rest}")
@@ -57,14 +57,14 @@ mod tests {
             ("http://127.0.0.1:1", "/broker-api/send", "/broker-api/send"),
             ("http://127.0.0.1:1", "/send", "/broker-api/send"),
         ] {
-            assert_eq!(Base::new(own, described).described(path), wanted, "{own}");
+            assert_eq!(BaseUrlMapping::new(own, described).to_dialect_path(path), wanted, "{own}");
         }
-        assert_eq!(Base::new("http://127.0.0.1:1", "https://rest.example").described("/sms/json"), "/sms/json");
+        assert_eq!(BaseUrlMapping::new("http://127.0.0.1:1", "https://rest.example").to_dialect_path("/sms/json"), "/sms/json");
     }
 
     #[test]
     fn an_account_is_at_its_host_and_port_only() {
-        let base = Base::new("https://Own.example/api", "https://send.example");
+        let base = BaseUrlMapping::new("https://Own.example/api", "https://send.example");
         let at = |host: &str, port| Authority { scheme: Scheme::Http, host: host.to_owned(), port };
         assert!(base.is_at(&at("own.example", 443)));
         assert!(!base.is_at(&at("own.example", 80)) && !base.is_at(&at("send.example", 443)));

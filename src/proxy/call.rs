@@ -11,31 +11,31 @@ use crate::dialect::{Reply, Request};
 use crate::net::authority::Authority;
 use crate::net::door::Target;
 use crate::net::drain::Line;
-use crate::proxy::attempt::Tried;
-use crate::proxy::world::World;
-use crate::sms::{Cause, Door, Msisdn, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::{AttemptLine, CallEnded, Parent, Telemetry};
+use crate::proxy::attempt::AttemptResult;
+use crate::proxy::world::RoutingSnapshot;
+use crate::sms::{Cause, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult};
+use crate::telemetry::{AttemptRecord, RequestFinished, TraceParent, Telemetry};
 
 /// What is known of a call from the start.
 #[derive(Debug)]
-pub(super) struct Call {
+pub(super) struct RequestContext {
     pub(super) id: String,
-    pub(super) door: Door,
+    pub(super) entrypoint: Entrypoint,
     pub(super) target: Target,
     pub(super) caller: Option<String>,
     pub(super) request: Request,
     /// The path before it was read as one of the dialect's own.
-    pub(super) came: String,
+    pub(super) original_path: String,
     /// The account that the base URL named.
-    pub(super) named: Option<ProviderId>,
+    pub(super) named_provider: Option<ProviderId>,
     /// The operator asked for this one alone: no route is taken, no other is asked, no earlier answer will do.
-    pub(super) only: Option<ProviderId>,
-    pub(super) line: Line,
-    pub(super) began: Moment,
-    pub(super) world: Arc<World>,
+    pub(super) pinned_provider: Option<ProviderId>,
+    pub(super) connection: Line,
+    pub(super) started_at: Moment,
+    pub(super) snapshot: Arc<RoutingSnapshot>,
 }
 
-impl Call {
+impl RequestContext {
     /// The host the backend named, where it named one.
     pub(super) fn authority(&self) -> Option<&Authority> {
         match &self.target {
@@ -47,74 +47,74 @@ impl Call {
 
 /// How a call ended.
 #[derive(Debug)]
-pub(super) struct Ended {
+pub(super) struct CompletedRequest {
     pub(super) reply: Reply,
     pub(super) operation: Operation,
     pub(super) dialect: Option<String>,
-    pub(super) verdict: Verdict,
+    pub(super) result: RequestResult,
     pub(super) cause: Option<Cause>,
     pub(super) route: Option<String>,
     pub(super) recipient: Option<Msisdn>,
-    pub(super) tried: Vec<Tried>,
+    pub(super) attempts: Vec<AttemptResult>,
     pub(super) diagnosis: Option<Diagnosis>,
     /// What to do where no service said anything to diagnose; of our words and the dialect's alone, for the log.
     pub(super) remedy: Option<String>,
     /// It was not sent again: the same message was answered so long ago.
-    pub(super) repeat: Option<Duration>,
+    pub(super) duplicate_age: Option<Duration>,
 }
 
-impl Ended {
+impl CompletedRequest {
     /// An end that took no attempt.
-    pub(super) fn at_once(reply: Reply, operation: Operation, dialect: &str, verdict: Verdict) -> Self {
+    pub(super) fn without_attempts(reply: Reply, operation: Operation, dialect: &str, result: RequestResult) -> Self {
         let dialect = Some(dialect.to_owned());
-        let (tried, cause, route, recipient, diagnosis, remedy, repeat) = (Vec::new(), None, None, None, None, None, None);
-        Self { reply, operation, dialect, verdict, cause, route, recipient, tried, diagnosis, remedy, repeat }
+        let (attempts, cause, route, recipient, diagnosis, remedy, duplicate_age) = (Vec::new(), None, None, None, None, None, None);
+        Self { reply, operation, dialect, result, cause, route, recipient, attempts, diagnosis, remedy, duplicate_age }
     }
 
     /// Who took the message.
-    pub(super) fn carrier(&self) -> Option<&Tried> {
-        self.tried.iter().rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
+    pub(super) fn accepted_attempt(&self) -> Option<&AttemptResult> {
+        self.attempts.iter().rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
     }
 
     /// Writes the call's line and counts it.
-    pub(super) fn tell(&self, call: &Call, took: Duration, telemetry: &Telemetry) {
-        let parent = Parent::read(&call.request.headers);
-        let lines: Vec<AttemptLine<'_>> = self.tried.iter().map(|tried| line(tried, call.began)).collect();
-        CallEnded {
+    pub(super) fn emit(&self, call: &RequestContext, took: Duration, telemetry: &Telemetry) {
+        let parent = TraceParent::from_headers(&call.request.headers);
+        let lines: Vec<AttemptRecord<'_>> = self.attempts.iter().map(|tried| attempt_line(tried, call.started_at)).collect();
+        RequestFinished {
             id: &call.id,
             caller: call.caller.as_deref(),
-            door: call.door,
+            entrypoint: call.entrypoint,
             dialect: self.dialect.as_deref(),
             operation: self.operation,
             route: self.route.as_deref(),
             recipient: self.recipient.as_ref(),
             attempts: &lines,
-            verdict: self.verdict,
+            result: self.result,
             method: call.request.method.as_str(),
             status: self.reply.status.as_u16(),
             cause: self.cause,
             certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
             remedy: self.diagnosis.as_ref().map(|diagnosis| &diagnosis.remedy).or(self.remedy.as_ref()).map(String::as_str),
-            repeat: self.repeat,
-            took,
+            duplicate_age: self.duplicate_age,
+            duration: took,
             parent: parent.as_ref(),
         }
         .emit(telemetry);
     }
 }
 
-fn line(tried: &Tried, call: Moment) -> AttemptLine<'_> {
-    let at = tried.elsewhere.as_ref().or(tried.link.base.authority());
-    AttemptLine {
-        provider: &tried.link.provider.id,
+fn attempt_line(tried: &AttemptResult, call: Moment) -> AttemptRecord<'_> {
+    let at = tried.other_authority.as_ref().or(tried.runtime.base_url.authority());
+    AttemptRecord {
+        provider: &tried.runtime.provider.id,
         kind: tried.kind,
         outcome: tried.outcome(),
-        certainty: tried.outcome().cause().map(|_| tried.finding.certainty),
+        certainty: tried.outcome().cause().map(|_| tried.classification.certainty),
         status: tried.status,
-        says: tried.finding.says.as_deref(),
+        provider_message: tried.classification.provider_message.as_deref(),
         method: tried.method.as_ref().map(Method::as_str),
         server: at.map(|at| (at.host.as_str(), at.port)),
-        after: tried.began.since(call),
-        took: tried.took,
+        started_after: tried.started_at.since(call),
+        duration: tried.duration,
     }
 }

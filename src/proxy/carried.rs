@@ -8,221 +8,221 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::diagnosis::Diagnosis;
-use crate::dialect::{Asked, Dialect, Outgoing, Recognised, Reply};
+use crate::dialect::{RequestFields, Dialect, ProviderRequest, RecognisedRequest, Reply};
 use crate::net::authority::Authority;
 use crate::policy::Attempt;
 use crate::proxy::Proxy;
-use crate::proxy::answer::{passed, refused};
-use crate::proxy::attempt::{Say, Task, Tried};
-use crate::proxy::call::{Call, Ended};
-use crate::proxy::callers::shown;
-use crate::proxy::link::{Link, lost_finding};
-use crate::proxy::mask::Mask;
-use crate::proxy::sending::Sending;
-use crate::sms::{Cause, Concern, Family, Kind, Operation, Outcome, Verdict};
-use crate::telemetry::{AttemptEnded, LastHeard};
+use crate::proxy::answer::{filter_headers, error_reply};
+use crate::proxy::attempt::{RequestBody, AttemptSpec, AttemptResult};
+use crate::proxy::call::{RequestContext, CompletedRequest};
+use crate::proxy::callers::presented_in_dialect;
+use crate::proxy::link::{ProviderRuntime, lost_classification};
+use crate::proxy::mask::Redactor;
+use crate::proxy::sending::Delivery;
+use crate::sms::{Cause, Concern, Family, AttemptKind, Operation, Outcome, RequestResult};
+use crate::telemetry::{AttemptFinished, LastSendOutcome};
 
 /// How long a call that is no message of ours may take, its login included.
-const CARRIED: Duration = Duration::from_secs(30);
+const PASSTHROUGH_TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Proxy {
     /// The backend's own login gets a placeholder: it never holds a real token.
-    pub(super) fn login(&self, seen: &Recognised) -> Ended {
-        let reply = seen.dialect.answer_login(seen, &Asked::default(), self.wall());
-        Ended::at_once(reply, Operation::Login, &seen.dialect.name, Verdict::Answered)
+    pub(super) fn answer_login(&self, seen: &RecognisedRequest) -> CompletedRequest {
+        let reply = seen.dialect.render_login(seen, &RequestFields::default(), self.wall());
+        CompletedRequest::without_attempts(reply, Operation::Login, &seen.dialect.name, RequestResult::AnsweredLocally)
     }
 
     /// A status question: about an id of ours it is answered here, about theirs it is carried.
-    pub(super) async fn status(&self, call: &Call, seen: &Recognised) -> Ended {
-        let asked = seen.dialect.read(seen, &call.request, "").map(|reading| reading.asked).unwrap_or_default();
-        let Some(real) = seen.dialect.asked_id(seen, &asked).and_then(|id| self.desk.find(&id)) else {
-            return self.carry_on(call, seen).await;
+    pub(super) async fn answer_status(&self, call: &RequestContext, seen: &RecognisedRequest) -> CompletedRequest {
+        let asked = seen.dialect.read(seen, &call.request, "").map(|reading| reading.fields).unwrap_or_default();
+        let Some(real) = seen.dialect.queried_id(seen, &asked).and_then(|id| self.deduplicator.resolve_id(&id)) else {
+            return self.pass_through(call, seen).await;
         };
-        let reply = seen.dialect.answer_status(seen, &asked, &real.id, self.wall()).unwrap_or_else(|| {
+        let reply = seen.dialect.render_status(seen, &asked, &real.id, self.wall()).unwrap_or_else(|| {
             let reason = "another service delivered this message, and this dialect has no words for what became of it";
-            refused(&seen.dialect, StatusCode::NOT_FOUND, Cause::NotTranslatable, reason)
+            error_reply(&seen.dialect, StatusCode::NOT_FOUND, Cause::NotTranslatable, reason)
         });
-        Ended::at_once(reply, Operation::Status, &seen.dialect.name, Verdict::Answered)
+        CompletedRequest::without_attempts(reply, Operation::Status, &seen.dialect.name, RequestResult::AnsweredLocally)
     }
 
     /// One attempt through one account; a failure that is not the call's own is a 502.
-    pub(super) async fn carry_on(&self, call: &Call, seen: &Recognised) -> Ended {
-        let Some(link) = call.world.carrier(call.named.as_ref(), &seen.dialect, |link| seen.is_allowed_by(&link.provider.operations))
+    pub(super) async fn pass_through(&self, call: &RequestContext, seen: &RecognisedRequest) -> CompletedRequest {
+        let Some(link) = call.snapshot.passthrough_provider(call.named_provider.as_ref(), &seen.dialect, |link| seen.is_allowed_by(&link.provider.operations))
         else {
-            return Self::nobody(&seen.dialect, seen.operation);
+            return Self::no_provider(&seen.dialect, seen.operation);
         };
-        if let Some(cause) = self.board.dead(&link, self.now()) {
-            return Self::not_carried(seen, cause);
+        if let Some(cause) = self.health.rejected_credential(&link, self.now()) {
+            return Self::not_passed_through(seen, cause);
         }
-        let say = Say::Native(seen, &call.request);
-        let task = Task { account: 0, kind: Kind::Carry, say, said: None, left: CARRIED, trial: false };
+        let say = RequestBody::Native(seen, &call.request);
+        let task = AttemptSpec { account: 0, kind: AttemptKind::Passthrough, body: say, message: None, time_left: PASSTHROUGH_TIMEOUT, trial: false };
         let tried = link.attempt(&task).await;
         let cause = tried.outcome().cause();
-        self.learn(&tried);
+        self.record_credential_rejection(&tried);
         let theirs = cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
         let reply = match tried
-            .native
+            .native_reply
             .clone()
             .filter(|reply| theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED)
         {
-            Some(reply) => passed(reply),
+            Some(reply) => filter_headers(reply),
             None => Self::bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
         };
-        let mut ended = Ended::at_once(reply, seen.operation, &seen.dialect.name, Verdict::Carried);
+        let mut ended = CompletedRequest::without_attempts(reply, seen.operation, &seen.dialect.name, RequestResult::PassedThrough);
         ended.cause = cause;
         ended.diagnosis = self.diagnose(&tried);
-        ended.tried = vec![tried];
+        ended.attempts = vec![tried];
         ended
     }
 
     /// What a carried call says of the credential holds for every other call; what it says of this one operation
     /// (a right that the key lacks, a balance nobody may read) does not.
-    fn learn(&self, tried: &Tried) {
+    fn record_credential_rejection(&self, tried: &AttemptResult) {
         if tried.outcome().cause().is_some_and(|cause| cause.concern() == Concern::Credential) {
-            self.board.ended(&tried.link, &tried.attempt, self.diagnose(tried), self.now());
-            self.suspect(tried);
+            self.health.record_attempt(&tried.runtime, &tried.attempt, self.diagnose(tried), self.now());
+            self.queue_if_ambiguous(tried);
         }
     }
 
-    fn not_carried(seen: &Recognised, cause: Cause) -> Ended {
+    fn not_passed_through(seen: &RecognisedRequest, cause: Cause) -> CompletedRequest {
         let reply = Self::bad_gateway(&seen.dialect, cause);
-        let mut ended = Ended::at_once(reply, seen.operation, &seen.dialect.name, Verdict::Carried);
+        let mut ended = CompletedRequest::without_attempts(reply, seen.operation, &seen.dialect.name, RequestResult::PassedThrough);
         ended.cause = Some(cause);
         ended
     }
 
     /// The backend's own request to the host it named, once, and the reply back as it is.
-    pub(super) async fn observe(&self, call: &Call, dialect: &Dialect, operation: Operation, sending: Option<&Sending<'_>>) -> Ended {
-        let Some(link) = call.world.carrier(call.named.as_ref(), dialect, |_| true) else {
-            return Self::nobody(dialect, operation);
+    pub(super) async fn observe(&self, call: &RequestContext, dialect: &Dialect, operation: Operation, sending: Option<&Delivery<'_>>) -> CompletedRequest {
+        let Some(link) = call.snapshot.passthrough_provider(call.named_provider.as_ref(), dialect, |_| true) else {
+            return Self::no_provider(dialect, operation);
         };
-        let kind = if operation == Operation::Send { Kind::Send } else { Kind::Carry };
+        let kind = if operation == Operation::Send { AttemptKind::Send } else { AttemptKind::Passthrough };
         let said = sending.and_then(|sending| sending.message.as_ref());
-        let (mut tried, reply) = self.watched(call, &link, kind, said.map_or("", |message| &message.reference)).await;
+        let (mut tried, reply) = self.observe_exchange(call, &link, kind, said.map_or("", |message| &message.reference)).await;
         if let Some(message) = said {
-            tried.finding.conceal(message.text.expose());
+            tried.classification.redact_text(message.text.expose());
         }
-        let reply = reply.unwrap_or_else(|| Self::lost(dialect, tried.outcome()));
-        let verdict = if kind == Kind::Send { observed(tried.outcome()) } else { Verdict::Carried };
-        let mut ended = Ended::at_once(reply, operation, &dialect.name, verdict);
+        let reply = reply.unwrap_or_else(|| Self::lost_reply(dialect, tried.outcome()));
+        let verdict = if kind == AttemptKind::Send { observed_result(tried.outcome()) } else { RequestResult::PassedThrough };
+        let mut ended = CompletedRequest::without_attempts(reply, operation, &dialect.name, verdict);
         ended.cause = tried.outcome().cause();
-        ended.diagnosis = self.diagnose(&tried).map(|diagnosis| Self::placed(diagnosis, call, dialect, operation));
+        ended.diagnosis = self.diagnose(&tried).map(|diagnosis| Self::correct_endpoint_remedy(diagnosis, call, dialect, operation));
         // Another request than a message says nothing of messages, unless it was to be one.
-        let message = kind == Kind::Send && ended.cause.is_none_or(|cause| cause.family() != Family::Message);
+        let message = kind == AttemptKind::Send && ended.cause.is_none_or(|cause| cause.family() != Family::Message);
         let misplaced = operation == Operation::Other && ended.cause == Some(Cause::EndpointWrong);
         if message || misplaced {
-            LastHeard { provider: &link.provider.id, diagnosis: ended.diagnosis.as_ref() }.emit(&self.telemetry);
+            LastSendOutcome { provider: &link.provider.id, diagnosis: ended.diagnosis.as_ref() }.emit(&self.telemetry);
         }
         ended.route = sending.and_then(|sending| sending.route).map(|route| route.name.clone());
         ended.recipient = said.map(|message| message.recipient.clone());
-        ended.tried = vec![tried];
+        ended.attempts = vec![tried];
         ended
     }
 
     /// What the backend asks at another path than the dialect's is no fault of the config: `base_url` is right, and
     /// the backend's own is not.
-    fn placed(diagnosis: Diagnosis, call: &Call, dialect: &Dialect, operation: Operation) -> Diagnosis {
+    fn correct_endpoint_remedy(diagnosis: Diagnosis, call: &RequestContext, dialect: &Dialect, operation: Operation) -> Diagnosis {
         if operation != Operation::Other || diagnosis.cause != Cause::EndpointWrong {
             return diagnosis;
         }
-        let send = dialect.whole_send();
-        let asked = format!("{} {}", call.request.method, known_words(&call.request.path, &send));
+        let send = dialect.send_endpoint();
+        let asked = format!("{} {}", call.request.method, redact_path(&call.request.path, &send));
         let remedy = format!("the backend asked {asked}; {}'s message is {send}: correct the backend's base URL", diagnosis.provider);
         Diagnosis { remedy, ..diagnosis }
     }
 
-    async fn watched(&self, call: &Call, link: &Arc<Link>, kind: Kind, reference: &str) -> (Tried, Option<Reply>) {
+    async fn observe_exchange(&self, call: &RequestContext, link: &Arc<ProviderRuntime>, kind: AttemptKind, reference: &str) -> (AttemptResult, Option<Reply>) {
         let began = self.now();
-        let outgoing = as_it_came(call, link);
+        let outgoing = unchanged_request(call, link);
         let method = outgoing.as_ref().map(|outgoing| outgoing.method.clone());
         let (finding, reply) = match outgoing {
-            None => (crate::proxy::link::unsent(Cause::EndpointWrong), None),
-            Some(outgoing) => match link.client.exchange_theirs(outgoing, CARRIED).await {
-                Err(lost) => (lost_finding(&lost), None),
+            None => (crate::proxy::link::unsent_classification(Cause::EndpointWrong), None),
+            Some(outgoing) => match link.client.exchange_theirs(outgoing, PASSTHROUGH_TIMEOUT).await {
+                Err(lost) => (lost_classification(&lost), None),
                 Ok(reply) => {
-                    let given = shown(&link.provider.dialect, &call.request);
-                    let seen = Mask::of(given.iter().map(String::as_str).filter(|value| value.len() >= 8)).over(reply.clone());
+                    let given = presented_in_dialect(&link.provider.dialect, &call.request);
+                    let seen = Redactor::new(given.iter().map(String::as_str).filter(|value| value.len() >= 8)).redact_reply(reply.clone());
                     (link.provider.dialect.classify(kind, &seen, reference), Some(reply))
                 }
             },
         };
         let took = self.now().since(began);
         let status = reply.as_ref().map(|reply| reply.status.as_u16());
-        AttemptEnded { provider: &link.provider.id, kind, outcome: &finding.outcome, status, took }.emit(&self.telemetry);
+        AttemptFinished { provider: &link.provider.id, kind, outcome: &finding.outcome, status, duration: took }.emit(&self.telemetry);
         let outcome = finding.outcome.clone();
-        let (credential, wait) = (link.newest(), finding.retry_after);
-        let attempt = Attempt { account: 0, credential, outcome, wait, ended: took, inherited: false };
+        let (credential, wait) = (link.newest_revision(), finding.retry_after);
+        let attempt = Attempt { account: 0, credential, outcome, retry_after: wait, ended: took, inherited: false };
         let (link, learned, elsewhere) = (Arc::clone(link), Vec::new(), call.authority().cloned());
-        (Tried { link, kind, attempt, finding, learned, status, native: None, method, elsewhere, began, took }, reply)
+        (AttemptResult { runtime: link, kind, attempt, classification: finding, evidence: learned, status, native_reply: None, method, other_authority: elsewhere, started_at: began, duration: took }, reply)
     }
 
-    fn nobody(dialect: &Dialect, operation: Operation) -> Ended {
+    fn no_provider(dialect: &Dialect, operation: Operation) -> CompletedRequest {
         let reason = format!("no provider of dialect {} is configured", dialect.name);
-        let reply = refused(dialect, StatusCode::SERVICE_UNAVAILABLE, Cause::NoProvider, &reason);
-        let mut ended = Ended::at_once(reply, operation, &dialect.name, Verdict::Rejected);
+        let reply = error_reply(dialect, StatusCode::SERVICE_UNAVAILABLE, Cause::NoProvider, &reason);
+        let mut ended = CompletedRequest::without_attempts(reply, operation, &dialect.name, RequestResult::Denied);
         ended.cause = Some(Cause::NoProvider);
         ended
     }
 
     /// The backend's own request went out, and no reply came back.
-    fn lost(dialect: &Dialect, outcome: &Outcome) -> Reply {
+    fn lost_reply(dialect: &Dialect, outcome: &Outcome) -> Reply {
         let cause = outcome.cause().unwrap_or(Cause::Unexplained);
         match outcome {
             Outcome::Unknown(_) => {
                 let reason = "the service may have taken it, but its answer was lost; the sidecar's log says why";
-                refused(dialect, StatusCode::GATEWAY_TIMEOUT, cause, reason)
+                error_reply(dialect, StatusCode::GATEWAY_TIMEOUT, cause, reason)
             }
-            Outcome::Accepted { .. } | Outcome::Refused(_) | Outcome::Unsent(_) => Self::bad_gateway(dialect, cause),
+            Outcome::Accepted { .. } | Outcome::Rejected(_) | Outcome::Unsent(_) => Self::bad_gateway(dialect, cause),
         }
     }
 
     fn bad_gateway(dialect: &Dialect, cause: Cause) -> Reply {
         let reason = "the service could not be asked; the sidecar's log says why";
-        refused(dialect, StatusCode::BAD_GATEWAY, cause, reason)
+        error_reply(dialect, StatusCode::BAD_GATEWAY, cause, reason)
     }
 }
 
 /// A path of the backend's for the log: what the dialect does not say itself may be a number or a secret.
-fn known_words(path: &str, send: &str) -> String {
+fn redact_path(path: &str, send: &str) -> String {
     let own = |word: &&str| send.split(['/', ' ']).any(|own| own == *word);
     path.split('/').map(|word| Some(word).filter(own).or(word.is_empty().then_some("")).unwrap_or("…")).collect::<Vec<_>>().join("/")
 }
 
-fn observed(outcome: &Outcome) -> Verdict {
+fn observed_result(outcome: &Outcome) -> RequestResult {
     match outcome {
-        Outcome::Accepted { .. } => Verdict::Accepted,
-        Outcome::Refused(cause) if cause.family() == Family::Message => Verdict::MessageRefused,
-        Outcome::Refused(_) | Outcome::Unsent(_) => Verdict::NotSent,
-        Outcome::Unknown(_) => Verdict::InDoubt,
+        Outcome::Accepted { .. } => RequestResult::Accepted,
+        Outcome::Rejected(cause) if cause.family() == Family::Message => RequestResult::MessageRejected,
+        Outcome::Rejected(_) | Outcome::Unsent(_) => RequestResult::NotSent,
+        Outcome::Unknown(_) => RequestResult::InDoubt,
     }
 }
 
 /// To the host and path the backend named; at the base URL door, to the provider's own.
-fn as_it_came(call: &Call, link: &Link) -> Option<Outgoing> {
+fn unchanged_request(call: &RequestContext, link: &ProviderRuntime) -> Option<ProviderRequest> {
     let address = match call.authority() {
-        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.label(), bracketed(host), call.came),
-        None => at_home(&call.request.path, link)?,
+        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.label(), bracket_ipv6(host), call.original_path),
+        None => account_url(&call.request.path, link)?,
     };
     let query = call.request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();
     let url = format!("{address}{query}").parse().ok()?;
     let (method, headers, body) = (call.request.method.clone(), call.request.headers.clone(), call.request.body.clone());
-    Some(Outgoing { method, url, headers, body })
+    Some(ProviderRequest { method, url, headers, body })
 }
 
-fn bracketed(host: &str) -> String {
+fn bracket_ipv6(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
 
 /// The path, which may be under the description's base, under the provider's own.
-fn at_home(path: &str, link: &Link) -> Option<String> {
+fn account_url(path: &str, link: &ProviderRuntime) -> Option<String> {
     let own = &link.provider.base_url;
-    match path.strip_prefix(path_of(link.provider.dialect.base_url())?.as_str()) {
+    match path.strip_prefix(url_path(link.provider.dialect.base_url())?.as_str()) {
         Some(rest) => Some(format!("{}{rest}", own.trim_end_matches('/'))),
         None => Some(format!("{}{path}", origin(own)?)),
     }
 }
 
-fn path_of(url: &str) -> Option<String> {
+fn url_path(url: &str) -> Option<String> {
     Some(url.parse::<http::Uri>().ok()?.path().trim_end_matches('/').to_owned())
 }
 

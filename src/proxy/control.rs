@@ -18,36 +18,36 @@ use crate::net::door::Target;
 use crate::net::drain::{Drain, Line};
 use crate::net::peer::Peer;
 use crate::net::server::{Site, Stream};
-use crate::policy::Event;
-use crate::problem::Report;
-use crate::proxy::attempt::Tried;
-use crate::proxy::call::{Call, Ended};
-use crate::proxy::link::Link;
-use crate::proxy::world::{Seeing, World};
+use crate::policy::HealthEvent;
+use crate::problem::ProblemReport;
+use crate::proxy::attempt::AttemptResult;
+use crate::proxy::call::{RequestContext, CompletedRequest};
+use crate::proxy::link::ProviderRuntime;
+use crate::proxy::world::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
-use crate::sms::{Door, ProviderId};
+use crate::sms::{Entrypoint, ProviderId};
 
 /// The dialect of our own small API, in which `send` speaks.
-const OWN: &str = "plain";
+const OWN_DIALECT: &str = "plain";
 /// More than any request here needs.
-const LARGEST: usize = 64 << 10;
+const MAX_BODY: usize = 64 << 10;
 
 /// Another config is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Taken {
+pub struct ReloadSummary {
     /// The file, as the operator named it.
     pub file: String,
     /// What of it takes effect at the next start, if anything.
-    pub waits: Option<&'static str>,
+    pub needs_restart: Option<&'static str>,
 }
 
-type Reload = Arc<dyn Fn() -> Result<Taken, Report> + Send + Sync>;
+type ReloadFn = Arc<dyn Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync>;
 
 /// Serves the control socket.
 #[derive(Clone)]
 pub struct Control {
     proxy: Arc<Proxy>,
-    reload: Option<Reload>,
+    reload: Option<ReloadFn>,
 }
 
 impl Control {
@@ -58,37 +58,37 @@ impl Control {
 
     /// With what reads the config again: the pipeline knows of no file.
     #[must_use]
-    pub fn reloading(self, reload: impl Fn() -> Result<Taken, Report> + Send + Sync + 'static) -> Self {
+    pub fn with_reload(self, reload: impl Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync + 'static) -> Self {
         Self { reload: Some(Arc::new(reload)), ..self }
     }
 
     /// `POST /send` without a socket, for a process that serves nobody else.
     pub async fn send(&self, message: &Value) -> Value {
-        self.proxy.send_own(Bytes::from(message.to_string())).await.1
+        self.proxy.send_operator_message(Bytes::from(message.to_string())).await.1
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
-        let body = match Limited::new(body, LARGEST).collect().await {
+        let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return Ok(said(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "the request is too large or was cut short" }))),
+            Err(_) => return Ok(json_response(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "the request is too large or was cut short" }))),
         };
         let (status, value) = match (&parts.method, parts.uri.path().split('/').collect::<Vec<_>>().as_slice()) {
-            (&Method::POST, ["", "send"]) => self.proxy.send_own(body).await,
-            (&Method::POST, ["", "pause", name]) => self.proxy.by_hand(name, &Event::Paused),
-            (&Method::POST, ["", "resume", name]) => self.proxy.by_hand(name, &Event::Resumed),
-            (&Method::GET, ["", "status"]) => self.proxy.status_now(),
-            (&Method::POST, ["", "reload"]) => self.reloaded(),
+            (&Method::POST, ["", "send"]) => self.proxy.send_operator_message(body).await,
+            (&Method::POST, ["", "pause", name]) => self.proxy.apply_operator_event(name, &HealthEvent::Paused),
+            (&Method::POST, ["", "resume", name]) => self.proxy.apply_operator_event(name, &HealthEvent::Resumed),
+            (&Method::GET, ["", "status"]) => self.proxy.status_json(),
+            (&Method::POST, ["", "reload"]) => self.reload_config(),
             _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume, reload and status" })),
         };
-        Ok(said(status, &value))
+        Ok(json_response(status, &value))
     }
 
-    fn reloaded(&self) -> (StatusCode, Value) {
+    fn reload_config(&self) -> (StatusCode, Value) {
         match self.reload.as_ref().map(|reload| reload()) {
-            Some(Ok(taken)) => (StatusCode::OK, json!({ "result": "ok", "file": taken.file, "waits": taken.waits })),
+            Some(Ok(taken)) => (StatusCode::OK, json!({ "result": "ok", "file": taken.file, "waits": taken.needs_restart })),
             Some(Err(report)) => {
-                let told = json!({ "result": "failed", "problem": report.to_string(), "problems": report.json() });
+                let told = json!({ "result": "failed", "problem": report.to_string(), "problems": report.to_json() });
                 (StatusCode::UNPROCESSABLE_ENTITY, told)
             }
             None => (StatusCode::NOT_FOUND, json!({ "error": "nothing here reads a config" })),
@@ -104,7 +104,7 @@ impl std::fmt::Debug for Control {
 
 impl Site for Control {
     async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
-        let service = service_fn(|request| self.answer(request));
+        let service = service_fn(|request| self.respond(request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {
@@ -119,11 +119,11 @@ impl Site for Control {
 impl Proxy {
     /// A message of the operator's own, through the same pipeline as every other; `provider` in it names the one
     /// that it is to go through.
-    async fn send_own(&self, body: Bytes) -> (StatusCode, Value) {
-        let world = self.world.load_full();
-        let (body, only) = pinned(body);
-        if let Some(unknown) = only.as_ref().filter(|only| !world.links.contains_key(only)) {
-            return (StatusCode::NOT_FOUND, unknown_provider(&world, unknown.as_str()));
+    async fn send_operator_message(&self, body: Bytes) -> (StatusCode, Value) {
+        let world = self.snapshot.load_full();
+        let (body, only) = split_pinned_provider(body);
+        if let Some(unknown) = only.as_ref().filter(|only| !world.providers.contains_key(only)) {
+            return (StatusCode::NOT_FOUND, unknown_provider_error(&world, unknown.as_str()));
         }
         if only.is_some() && world.settings.mode == Mode::Observe {
             let why = "this config only observes: without a credential of its own the sidecar sends through nobody by name";
@@ -131,41 +131,41 @@ impl Proxy {
         }
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        let request = dialect::Request { method: Method::POST, path: format!("/{OWN}/v1/messages"), query: None, headers, body };
-        let Seeing { recognition, named, request } = world.see(&Target::Base, request);
-        let (began, id) = (self.now(), self.own_reference());
-        let call = Call {
+        let request = dialect::Request { method: Method::POST, path: format!("/{OWN_DIALECT}/v1/messages"), query: None, headers, body };
+        let RequestMatch { recognition, named_provider: named, request } = world.match_request(&Target::Base, request);
+        let (began, id) = (self.now(), self.generate_reference());
+        let call = RequestContext {
             id,
-            door: Door::Control,
+            entrypoint: Entrypoint::Control,
             target: Target::Base,
             caller: None,
-            came: request.path.clone(),
+            original_path: request.path.clone(),
             request,
-            named,
-            only,
-            line: Line::steady(),
-            began,
-            world,
+            named_provider: named,
+            pinned_provider: only,
+            connection: Line::steady(),
+            started_at: began,
+            snapshot: world,
         };
-        let ended = self.through(&call, recognition).await;
-        ended.tell(&call, self.now().since(began), &self.telemetry);
-        (ended.reply.status, told(&ended))
+        let ended = self.run_pipeline(&call, recognition).await;
+        ended.emit(&call, self.now().since(began), &self.telemetry);
+        (ended.reply.status, completed_json(&ended))
     }
 
-    fn by_hand(&self, name: &str, event: &Event) -> (StatusCode, Value) {
-        let world = self.world.load();
-        let Some(link) = world.links.get(&ProviderId::new(name)) else {
-            return (StatusCode::NOT_FOUND, unknown_provider(&world, name));
+    fn apply_operator_event(&self, name: &str, event: &HealthEvent) -> (StatusCode, Value) {
+        let world = self.snapshot.load();
+        let Some(link) = world.providers.get(&ProviderId::new(name)) else {
+            return (StatusCode::NOT_FOUND, unknown_provider_error(&world, name));
         };
-        if *event == Event::Resumed {
-            link.forgive();
+        if *event == HealthEvent::Resumed {
+            link.reset();
         }
-        self.board.observe(link, event, None, self.now());
-        (StatusCode::OK, self.provider_now(link))
+        self.health.record_event(link, event, None, self.now());
+        (StatusCode::OK, self.provider_json(link))
     }
 
     /// What the status page shows too.
-    fn status_now(&self) -> (StatusCode, Value) {
+    fn status_json(&self) -> (StatusCode, Value) {
         self.refresh();
         match serde_json::to_value(self.telemetry.status()) {
             Ok(status) => (StatusCode::OK, status),
@@ -173,20 +173,20 @@ impl Proxy {
         }
     }
 
-    fn provider_now(&self, link: &Link) -> Value {
-        let standing = self.board.standing(link, self.now());
+    fn provider_json(&self, link: &ProviderRuntime) -> Value {
+        let standing = self.health.health_state(link, self.now());
         json!({
             "provider": link.provider.id.as_str(),
             "dialect": link.provider.dialect.name,
-            "standing": standing.as_str(),
+            "state": standing.as_str(),
             "cause": standing.cause().map(crate::sms::Cause::as_str),
-            "credential_version": link.newest().version.0,
+            "credential_version": link.newest_revision().version.0,
         })
     }
 }
 
 /// The message itself, and the provider that it is pinned to.
-fn pinned(body: Bytes) -> (Bytes, Option<ProviderId>) {
+fn split_pinned_provider(body: Bytes) -> (Bytes, Option<ProviderId>) {
     let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else { return (body, None) };
     match message.remove("provider") {
         Some(Value::String(name)) => (Value::Object(message).to_string().into(), Some(ProviderId::new(&name))),
@@ -195,38 +195,38 @@ fn pinned(body: Bytes) -> (Bytes, Option<ProviderId>) {
     }
 }
 
-fn unknown_provider(world: &World, name: &str) -> Value {
-    let known: Vec<&str> = world.links.keys().map(ProviderId::as_str).collect();
+fn unknown_provider_error(world: &RoutingSnapshot, name: &str) -> Value {
+    let known: Vec<&str> = world.providers.keys().map(ProviderId::as_str).collect();
     json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) })
 }
 
 /// A call's end, for whoever watches a terminal; numbers masked, no text.
-fn told(ended: &Ended) -> Value {
+fn completed_json(ended: &CompletedRequest) -> Value {
     json!({
-        "verdict": ended.verdict.as_str(),
+        "result": ended.result.as_str(),
         "route": ended.route,
         "recipient": ended.recipient.as_ref().map(ToString::to_string),
         "cause": ended.cause.map(crate::sms::Cause::as_str),
         "certainty": ended.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
         "diagnosis": ended.diagnosis.as_ref().map(ToString::to_string),
-        "repeat": ended.repeat.is_some(),
-        "answered_seconds_ago": ended.repeat.map(|ago| ago.as_secs()),
-        "attempts": ended.tried.iter().map(attempt).collect::<Vec<_>>(),
+        "duplicate": ended.duplicate_age.is_some(),
+        "answered_seconds_ago": ended.duplicate_age.map(|ago| ago.as_secs()),
+        "attempts": ended.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
     })
 }
 
-fn attempt(tried: &Tried) -> Value {
+fn attempt_json(tried: &AttemptResult) -> Value {
     json!({
-        "provider": tried.link.provider.id.as_str(),
+        "provider": tried.runtime.provider.id.as_str(),
         "outcome": tried.outcome().as_str(),
         "cause": tried.outcome().cause().map(crate::sms::Cause::as_str),
         "status": tried.status,
-        "says": tried.finding.says,
-        "took_ms": u64::try_from(tried.took.as_millis()).unwrap_or(u64::MAX),
+        "provider_message": tried.classification.provider_message,
+        "took_ms": u64::try_from(tried.duration.as_millis()).unwrap_or(u64::MAX),
     })
 }
 
-fn said(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
+fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = status;
     response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

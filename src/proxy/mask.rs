@@ -13,51 +13,51 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use zeroize::Zeroizing;
 
 use crate::dialect::Reply;
-use crate::policy::Held;
+use crate::policy::CredentialRevision;
 
-const MASK: &[u8] = b"***";
+const REPLACEMENT: &[u8] = b"***";
 /// Shorter than this, a spelling is found in innocent text.
-const SHORTEST: usize = 8;
+const MIN_SPELLING_LEN: usize = 8;
 
 /// A mask, and what it was made to hide.
-pub(super) type Fitted = (Held, Arc<Mask>);
+pub(super) type CachedRedactor = (CredentialRevision, Arc<Redactor>);
 
 /// Secrets to look for, spelled once however often they are looked for; wiped on drop.
-pub(crate) struct Mask {
+pub(crate) struct Redactor {
     needles: Vec<Zeroizing<Vec<u8>>>,
 }
 
-impl Mask {
-    pub(crate) fn of<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
+impl Redactor {
+    pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
         Self { needles: secrets.flat_map(spellings).collect() }
     }
 
     /// `reply` with every spelling of the secrets replaced by `***`.
-    pub(crate) fn over(&self, mut reply: Reply) -> Reply {
+    pub(crate) fn redact_reply(&self, mut reply: Reply) -> Reply {
         for value in reply.headers.values_mut() {
-            if let Some(masked) = self.masked(value.as_bytes()) {
+            if let Some(masked) = self.redact_bytes(value.as_bytes()) {
                 *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("***"));
             }
         }
-        if let Some(body) = self.masked(&reply.body) {
+        if let Some(body) = self.redact_bytes(&reply.body) {
             reply.body = Bytes::from(body);
         }
         reply
     }
 
-    fn masked(&self, text: &[u8]) -> Option<Vec<u8>> {
+    fn redact_bytes(&self, text: &[u8]) -> Option<Vec<u8>> {
         let mut found: Option<Vec<u8>> = None;
         for needle in &self.needles {
             let now = found.as_deref().unwrap_or(text);
             if memmem::find(now, needle).is_some() {
-                found = Some(replaced(now, needle));
+                found = Some(replace_all(now, needle));
             }
         }
         found
     }
 }
 
-impl std::fmt::Debug for Mask {
+impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Mask({} spellings)", self.needles.len())
     }
@@ -73,10 +73,10 @@ fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
         json.trim_matches('"').as_bytes().to_vec(),
     ];
     for before in 0..3 {
-        all.push(inside_base64(secret, before, &STANDARD_NO_PAD));
-        all.push(inside_base64(secret, before, &URL_SAFE_NO_PAD));
+        all.push(base64_inner(secret, before, &STANDARD_NO_PAD));
+        all.push(base64_inner(secret, before, &URL_SAFE_NO_PAD));
     }
-    let mut all: Vec<Zeroizing<Vec<u8>>> = all.into_iter().map(Zeroizing::new).filter(|needle| needle.len() >= SHORTEST).collect();
+    let mut all: Vec<Zeroizing<Vec<u8>>> = all.into_iter().map(Zeroizing::new).filter(|needle| needle.len() >= MIN_SPELLING_LEN).collect();
     all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
     all.dedup();
     all
@@ -84,7 +84,7 @@ fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
 
 /// The characters of a base64 text that depend on `secret` alone when `before` other bytes
 /// (of three) stand before it, as in `user:secret`.
-fn inside_base64(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
+fn base64_inner(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
     let mut padded = vec![0; before];
     padded.extend_from_slice(secret.as_bytes());
     let text = engine.encode(&padded);
@@ -92,12 +92,12 @@ fn inside_base64(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
     text.as_bytes().get(head..whole).unwrap_or_default().to_vec()
 }
 
-fn replaced(text: &[u8], needle: &[u8]) -> Vec<u8> {
+fn replace_all(text: &[u8], needle: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((head, tail)) = memmem::find(rest, needle).and_then(|at| Some((rest.get(..at)?, rest.get(at + needle.len()..)?))) {
         out.extend_from_slice(head);
-        out.extend_from_slice(MASK);
+        out.extend_from_slice(REPLACEMENT);
         rest = tail;
     }
     out.extend_from_slice(rest);
@@ -126,7 +126,7 @@ mod tests {
             let mut headers = HeaderMap::new();
             headers.insert("x-echo", HeaderValue::from_str(&echo.replace('\\', "")).unwrap());
             let reply = Reply { status: StatusCode::OK, headers, body: format!("before {echo} after {echo}").into() };
-            let reply = Mask::of([secret].into_iter()).over(reply);
+            let reply = Redactor::new([secret].into_iter()).redact_reply(reply);
             let body = String::from_utf8(reply.body.to_vec()).unwrap();
             assert!(body.contains("***") && body.starts_with("before ") && !body.contains(&echo), "{echo} stayed in {body}");
         }
@@ -135,6 +135,6 @@ mod tests {
     #[test]
     fn other_text_stays_as_it_is() {
         let reply = Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: "Request is received".into() };
-        assert_eq!(Mask::of(["0123456789"].into_iter()).over(reply).body, "Request is received");
+        assert_eq!(Redactor::new(["0123456789"].into_iter()).redact_reply(reply).body, "Request is received");
     }
 }

@@ -5,59 +5,59 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Asked, Dialect, Reading, Recognised};
-use crate::policy::{OnUnknown, Past, Plan, Seen, Terms};
+use crate::dialect::{RequestFields, Dialect, DecodedRequest, RecognisedRequest};
+use crate::policy::{OnUnknown, PastAttempt, DeliveryPlan, RouteInput, PlannedAccount};
 use crate::proxy::Route;
-use crate::proxy::attempt::Say;
-use crate::proxy::call::Call;
-use crate::proxy::link::Link;
+use crate::proxy::attempt::RequestBody;
+use crate::proxy::call::RequestContext;
+use crate::proxy::link::ProviderRuntime;
 use crate::sms::{Cause, Message, Outcome};
 
 /// Attempts at one provider, and pause between them, where no route says otherwise.
-const ATTEMPTS: usize = 2;
-const PAUSE: Duration = Duration::from_millis(200);
-const DEADLINE: Duration = Duration::from_secs(8);
-const REPEAT_WINDOW: Duration = Duration::from_secs(10);
+const DEFAULT_ATTEMPTS: usize = 2;
+const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
+const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
+const DEFAULT_DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// A message on its way: what the backend said, and who may carry it.
-pub(super) struct Sending<'a> {
-    pub(super) call: &'a Call,
-    pub(super) seen: &'a Recognised,
-    pub(super) asked: Asked,
+pub(super) struct Delivery<'a> {
+    pub(super) context: &'a RequestContext,
+    pub(super) recognised: &'a RecognisedRequest,
+    pub(super) request_fields: RequestFields,
     /// None for a call that only its own dialect can carry.
     pub(super) message: Option<Message>,
-    pub(super) bound: bool,
+    pub(super) provider_specific: bool,
     pub(super) route: Option<&'a Route>,
-    pub(super) links: Vec<Arc<Link>>,
+    pub(super) providers: Vec<Arc<ProviderRuntime>>,
     /// With whom it shares a last resort: its route's calls; by dialect those that no route means; a pinned one with its like.
-    pub(super) resort: Cow<'a, str>,
+    pub(super) last_resort_key: Cow<'a, str>,
     /// The message as each provider has its words approved.
-    pub(super) said: Vec<Option<Message>>,
-    pub(super) plan: Plan,
+    pub(super) messages: Vec<Option<Message>>,
+    pub(super) plan: DeliveryPlan,
 }
 
-impl<'a> Sending<'a> {
+impl<'a> Delivery<'a> {
     /// `own` is the reference that stands in where the backend gave none.
-    pub(super) fn new(call: &'a Call, seen: &'a Recognised, reading: Reading, own: &str) -> Self {
+    pub(super) fn new(context: &'a RequestContext, recognised: &'a RecognisedRequest, reading: DecodedRequest, own: &str) -> Self {
         let recipients: Vec<_> = reading.message.iter().map(|message| message.recipient.clone()).collect();
-        let by = Seen { recipients: &recipients, caller: call.caller.as_deref(), dialect: &seen.dialect.name };
-        let (route, links) = call.world.carriers(call.only.as_ref(), &by, &seen.dialect);
-        let resort = match (&call.only, route) {
+        let by = RouteInput { recipients: &recipients, caller: context.caller.as_deref(), dialect: &recognised.dialect.name };
+        let (route, providers) = context.snapshot.routed_providers(context.pinned_provider.as_ref(), &by, &recognised.dialect);
+        let last_resort_key = match (&context.pinned_provider, route) {
             // No route has such a name.
             (Some(only), _) => Cow::Owned(format!("={only}")),
             (None, Some(route)) => Cow::Borrowed(route.name.as_str()),
-            (None, None) => Cow::Borrowed(seen.dialect.name.as_str()),
+            (None, None) => Cow::Borrowed(recognised.dialect.name.as_str()),
         };
-        let bound = reading.is_bound();
-        let mut said = links.iter().map(|link| said(call, &reading, link, bound)).collect::<Vec<_>>();
-        said.iter_mut().zip(&links).for_each(|(said, link)| refer(said, &link.provider.dialect, &seen.dialect, own));
-        let mut plan = plan(route, &links, &said, &reading, &seen.dialect.name);
+        let provider_specific = reading.is_provider_specific();
+        let mut messages = providers.iter().map(|link| approved_message(context, &reading, link, provider_specific)).collect::<Vec<_>>();
+        messages.iter_mut().zip(&providers).for_each(|(said, link)| assign_reference(said, &link.provider.dialect, &recognised.dialect, own));
+        let mut plan = build_plan(route, &providers, &messages, &reading, &recognised.dialect.name);
         let named = reading.message.as_ref().is_some_and(|message| message.reference != own);
-        for (terms, link) in plan.accounts.iter_mut().zip(&links) {
+        for (terms, link) in plan.accounts.iter_mut().zip(&providers) {
             // In its own words the request carries a reference only where the backend gave one.
-            terms.repeat_key &= named || link.provider.dialect.name != seen.dialect.name;
+            terms.has_idempotency_key &= named || link.provider.dialect.name != recognised.dialect.name;
         }
-        Self { call, seen, asked: reading.asked, message: reading.message, bound, route, links, resort, said, plan }
+        Self { context, recognised, request_fields: reading.fields, message: reading.message, provider_specific, route, providers, last_resort_key, messages, plan }
     }
 
     /// How long the whole call may take.
@@ -66,77 +66,77 @@ impl<'a> Sending<'a> {
     }
 
     /// Whom a cause that no attempt showed is about: the first that could have been asked, or was skipped for it.
-    pub(super) fn concerned(&self, cause: Cause) -> Option<&Arc<Link>> {
-        let could = |terms: &Terms| terms.skip.is_none_or(|skip| skip == cause);
-        self.links.iter().zip(&self.plan.accounts).find(|(_, terms)| could(terms)).map(|(link, _)| link)
+    pub(super) fn provider_for_cause(&self, cause: Cause) -> Option<&Arc<ProviderRuntime>> {
+        let could = |terms: &PlannedAccount| terms.skip_cause.is_none_or(|skip| skip == cause);
+        self.providers.iter().zip(&self.plan.accounts).find(|(_, terms)| could(terms)).map(|(link, _)| link)
     }
 
     /// How long a repeat of it is recognised.
-    pub(super) fn repeat_window(&self) -> Duration {
-        self.route.map_or(REPEAT_WINDOW, |route| route.repeat_window)
+    pub(super) fn duplicate_window(&self) -> Duration {
+        self.route.map_or(DEFAULT_DUPLICATE_WINDOW, |route| route.duplicate_window)
     }
 
     /// What the provider knows the message by.
     pub(super) fn reference(&self, account: usize) -> &str {
-        self.said.get(account).and_then(Option::as_ref).map_or("", |message| message.reference.as_str())
+        self.messages.get(account).and_then(Option::as_ref).map_or("", |message| message.reference.as_str())
     }
 
     /// A service that recognises a repeat by its reference does so only under the one that it was given before.
-    pub(super) fn inherit(&mut self, history: &[Past]) {
+    pub(super) fn inherit_history(&mut self, history: &[PastAttempt]) {
         for past in history.iter().filter(|past| matches!(past.outcome, Outcome::Unknown(_))) {
-            let Some(account) = self.links.iter().position(|link| link.provider.id == past.provider) else { continue };
-            let foreign = self.links.get(account).is_some_and(|link| link.provider.dialect.name != self.seen.dialect.name);
-            if let Some(said) = self.said.get_mut(account).and_then(Option::as_mut).filter(|_| foreign && !past.reference.is_empty()) {
+            let Some(account) = self.providers.iter().position(|link| link.provider.id == past.provider) else { continue };
+            let foreign = self.providers.get(account).is_some_and(|link| link.provider.dialect.name != self.recognised.dialect.name);
+            if let Some(said) = self.messages.get_mut(account).and_then(Option::as_mut).filter(|_| foreign && !past.reference.is_empty()) {
                 said.reference.clone_from(&past.reference);
             }
             let same = self.reference(account) == past.reference;
             if let Some(terms) = self.plan.accounts.get_mut(account) {
-                terms.repeat_key &= same && !past.reference.is_empty();
+                terms.has_idempotency_key &= same && !past.reference.is_empty();
             }
         }
     }
 
     /// The backend's own request where the provider speaks it and has the same words approved; else the message anew.
-    pub(super) fn say(&'a self, account: usize, link: &Link) -> Option<Say<'a>> {
-        let said = self.said.get(account)?.as_ref();
+    pub(super) fn request_body(&'a self, account: usize, link: &ProviderRuntime) -> Option<RequestBody<'a>> {
+        let said = self.messages.get(account)?.as_ref();
         let same = said.zip(self.message.as_ref()).is_none_or(|(said, own)| said.text == own.text);
-        if link.provider.dialect.name == self.seen.dialect.name && same {
-            return Some(Say::Native(self.seen, &self.call.request));
+        if link.provider.dialect.name == self.recognised.dialect.name && same {
+            return Some(RequestBody::Native(self.recognised, &self.context.request));
         }
-        said.map(Say::Anew)
+        said.map(RequestBody::Translated)
     }
 }
 
 /// The message in the words this provider has approved; a bound call stays as the backend wrote it.
-fn said(call: &Call, reading: &Reading, link: &Link, bound: bool) -> Option<Message> {
+fn approved_message(call: &RequestContext, reading: &DecodedRequest, link: &ProviderRuntime, bound: bool) -> Option<Message> {
     let message = reading.message.as_ref()?;
-    let approved = call.world.templates.said(&message.text).filter(|_| !bound);
-    Some(approved.map_or_else(|| message.clone(), |said| said.at(message, link.provider.id.as_str(), &link.provider.dialect.name)))
+    let approved = call.snapshot.templates.match_text(&message.text).filter(|_| !bound);
+    Some(approved.map_or_else(|| message.clone(), |said| said.message_for(message, link.provider.id.as_str(), &link.provider.dialect.name)))
 }
 
 /// Backends give all their messages the same reference, or one that another service has seen before: where a
 /// service would refuse that as a repeat, a translated message goes under a reference of ours.
-fn refer(said: &mut Option<Message>, theirs: &Dialect, spoken: &Dialect, own: &str) {
-    if let Some(said) = said.as_mut().filter(|_| theirs.name != spoken.name && theirs.knows_repeats()) {
+fn assign_reference(said: &mut Option<Message>, theirs: &Dialect, spoken: &Dialect, own: &str) {
+    if let Some(said) = said.as_mut().filter(|_| theirs.name != spoken.name && theirs.detects_duplicates()) {
         own.clone_into(&mut said.reference);
     }
 }
 
-fn plan(route: Option<&Route>, links: &[Arc<Link>], said: &[Option<Message>], reading: &Reading, spoken: &str) -> Plan {
-    let terms = |(link, said): (&Arc<Link>, &Option<Message>)| {
+fn build_plan(route: Option<&Route>, links: &[Arc<ProviderRuntime>], said: &[Option<Message>], reading: &DecodedRequest, spoken: &str) -> DeliveryPlan {
+    let terms = |(link, said): (&Arc<ProviderRuntime>, &Option<Message>)| {
         let dialect = &link.provider.dialect;
-        let (speaks, bound) = (dialect.name == spoken, reading.is_bound());
-        let too_many = dialect.batch_limit().is_some_and(|most| reading.recipients > most);
-        let skip = if too_many || (bound && !speaks) { Some(Cause::NotTranslatable) } else { link.skips(said.as_ref(), speaks) };
-        Terms { timeout: link.provider.timeout, repeat_key: link.provider.dialect.repeat_key().is_some(), skip }
+        let (speaks, bound) = (dialect.name == spoken, reading.is_provider_specific());
+        let too_many = dialect.batch_limit().is_some_and(|most| reading.recipient_count > most);
+        let skip = if too_many || (bound && !speaks) { Some(Cause::NotTranslatable) } else { link.skip_cause(said.as_ref(), speaks) };
+        PlannedAccount { timeout: link.provider.timeout, has_idempotency_key: link.provider.dialect.idempotency_field().is_some(), skip_cause: skip }
     };
-    let attempts = route.map_or(ATTEMPTS, |route| route.attempts);
-    Plan {
+    let attempts = route.map_or(DEFAULT_ATTEMPTS, |route| route.attempts);
+    DeliveryPlan {
         accounts: links.iter().zip(said).map(terms).collect(),
-        attempts_per_account: attempts,
-        sends: attempts.saturating_add(1).saturating_mul(links.len().max(1)),
-        deadline: route.map_or(DEADLINE, |route| route.deadline),
-        pause: PAUSE,
+        max_attempts_per_account: attempts,
+        max_sends: attempts.saturating_add(1).saturating_mul(links.len().max(1)),
+        deadline: route.map_or(DEFAULT_DEADLINE, |route| route.deadline),
+        retry_delay: DEFAULT_PAUSE,
         on_unknown: route.map_or(OnUnknown::Failover, |route| route.on_unknown),
     }
 }

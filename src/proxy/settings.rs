@@ -89,7 +89,7 @@ pub struct Route {
     /// What happens after a doubt.
     pub on_unknown: OnUnknown,
     /// How long an answered message is remembered; zero turns it off.
-    pub repeat_window: Duration,
+    pub duplicate_window: Duration,
     /// The listed order even before the dialect spoken.
     pub prefer_listed: bool,
     /// Act or observe.

@@ -9,60 +9,60 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::diagnosis::{Answer, Learned, Question, Suspects, Witness};
-use crate::dialect::{Asks, Finding, Probe, Probed};
-use crate::policy::Held;
+use crate::diagnosis::{Implication, Evidence, CandidateProbe, CauseCandidates, EvidenceSource};
+use crate::dialect::{ProbeSubject, Classification, Probe, ProbeClassification};
+use crate::policy::CredentialRevision;
 use crate::proxy::Proxy;
-use crate::proxy::attempt::Tried;
-use crate::proxy::explain::{about, evidence};
-use crate::proxy::link::Link;
-use crate::proxy::probe::Brought;
-use crate::proxy::session::EVERY_LOGIN;
-use crate::sms::{Cause, Kind, Outcome};
-use crate::telemetry::RefusalFollowed;
+use crate::proxy::attempt::AttemptResult;
+use crate::proxy::explain::{diagnose_failure, diagnosis_input};
+use crate::proxy::link::ProviderRuntime;
+use crate::proxy::probe::ProbeResult;
+use crate::proxy::session::ALL_GENERATIONS;
+use crate::sms::{Cause, AttemptKind, Outcome};
+use crate::telemetry::RejectionDiagnosed;
 
 /// More than ever wait: each provider has an hourly budget.
-const MOST: usize = 256;
+const MAX_PENDING: usize = 256;
 
 /// A refusal that can mean several things.
 #[derive(Debug)]
-pub struct Suspicion {
-    link: Arc<Link>,
-    held: Held,
-    kind: Kind,
-    finding: Finding,
+pub struct PendingProbe {
+    runtime: Arc<ProviderRuntime>,
+    revision: CredentialRevision,
+    kind: AttemptKind,
+    classification: Classification,
     /// What was known at once.
-    learned: Vec<Learned>,
+    evidence: Vec<Evidence>,
     status: Option<u16>,
 }
 
 /// Refusals that wait to be followed.
 #[derive(Debug, Default)]
-pub(super) struct Suspicions {
-    waiting: Mutex<VecDeque<Suspicion>>,
-    bell: Notify,
+pub(super) struct PendingProbes {
+    queue: Mutex<VecDeque<PendingProbe>>,
+    notify: Notify,
 }
 
-impl Suspicions {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, VecDeque<Suspicion>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+impl PendingProbes {
+    fn lock_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<PendingProbe>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, suspicion: Suspicion) {
-        let mut waiting = self.waiting();
-        if waiting.len() < MOST {
+    fn push(&self, suspicion: PendingProbe) {
+        let mut waiting = self.lock_queue();
+        if waiting.len() < MAX_PENDING {
             waiting.push_back(suspicion);
         }
         drop(waiting);
-        self.bell.notify_one();
+        self.notify.notify_one();
     }
 
-    async fn next(&self) -> Suspicion {
+    async fn next(&self) -> PendingProbe {
         loop {
-            let next = self.waiting().pop_front();
+            let next = self.lock_queue().pop_front();
             match next {
                 Some(suspicion) => return suspicion,
-                None => self.bell.notified().await,
+                None => self.notify.notified().await,
             }
         }
     }
@@ -70,127 +70,127 @@ impl Suspicions {
 
 impl Proxy {
     /// Waits for the next refusal that is to be followed.
-    pub async fn suspicion(&self) -> Suspicion {
-        self.suspicions.next().await
+    pub async fn next_pending_probe(&self) -> PendingProbe {
+        self.pending_probes.next().await
     }
 
     /// Notes a refusal, if it is ambiguous and something can tell.
-    pub(super) fn suspect(&self, tried: &Tried) {
-        let (link, finding) = (&tried.link, &tried.finding);
-        let Outcome::Refused(cause) = finding.outcome else { return };
+    pub(super) fn queue_if_ambiguous(&self, tried: &AttemptResult) {
+        let (link, finding) = (&tried.runtime, &tried.classification);
+        let Outcome::Rejected(cause) = finding.outcome else { return };
         if finding.alternatives.is_empty() || link.provider.credential.is_none() {
             return;
         }
-        let suspicion = Suspicion {
-            link: Arc::clone(link),
-            held: tried.attempt.credential,
+        let suspicion = PendingProbe {
+            runtime: Arc::clone(link),
+            revision: tried.attempt.credential,
             kind: tried.kind,
-            finding: finding.clone(),
-            learned: tried.learned.clone(),
+            classification: finding.clone(),
+            evidence: tried.evidence.clone(),
             status: tried.status,
         };
-        let suspects = Suspects::new(cause, finding.certainty, &finding.alternatives);
-        let can_tell = suspicion.fresh_token().is_some() || suspicion.asks_of(&suspects) && next_question(link, &suspects, &[]).is_some();
-        if can_tell && link.follows(suspicion.held.version, &suspects, self.now()) {
-            self.suspicions.push(suspicion);
+        let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
+        let can_tell = suspicion.fresh_token_evidence().is_some() || suspicion.may_probe(&suspects) && best_probe(link, &suspects, &[]).is_some();
+        if can_tell && link.begin_follow_up(suspicion.revision.version, &suspects, self.now()) {
+            self.pending_probes.push(suspicion);
         }
     }
 
     /// Follows it to its end, and tells what is left.
-    pub async fn settle(&self, suspicion: Suspicion) {
+    pub async fn disambiguate(&self, suspicion: PendingProbe) {
         let began = self.now();
-        let mut learned: Vec<Learned> = suspicion.fresh_token().into_iter().collect();
+        let mut learned: Vec<Evidence> = suspicion.fresh_token_evidence().into_iter().collect();
         let mut asked = Vec::new();
-        while let Some(suspects) = suspicion.suspects(&learned).filter(|suspects| !suspects.is_settled() && suspicion.asks_of(suspects)) {
-            let Some(probe) = next_question(&suspicion.link, &suspects, &asked) else { break };
+        while let Some(suspects) = suspicion.candidates(&learned).filter(|suspects| !suspects.is_unambiguous() && suspicion.may_probe(suspects)) {
+            let Some(probe) = best_probe(&suspicion.runtime, &suspects, &asked) else { break };
             // The credential itself was sent once and is not known: no second question with it.
-            if !asked.is_empty() && suspects.suspects_credential() {
+            if !asked.is_empty() && suspects.includes_credential() {
                 break;
             }
             asked.push(probe);
-            let Some(brought) = self.question_of(&suspicion, probe).await else { break };
-            learned.push(Learned { witness: witness(asks(&suspicion.link, probe)), answer: answer(brought.probed.as_ref()) });
-            let left = suspicion.suspects(&learned).filter(Suspects::is_settled).map(|left| Outcome::Refused(left.cause));
-            self.tell_probe(&suspicion.link, &brought, left.as_ref().unwrap_or(&brought.outcome));
+            let Some(brought) = self.exchange_pending_probe(&suspicion, probe).await else { break };
+            learned.push(Evidence { source: evidence_source(probe_subject(&suspicion.runtime, probe)), implication: probe_answer(brought.parsed.as_ref()) });
+            let left = suspicion.candidates(&learned).filter(CauseCandidates::is_unambiguous).map(|left| Outcome::Rejected(left.cause));
+            self.record_probe(&suspicion.runtime, &brought, left.as_ref().unwrap_or(&brought.outcome));
         }
-        let doubt = suspicion.suspects(&[]);
+        let doubt = suspicion.candidates(&[]);
         if let Some(doubt) = doubt {
-            suspicion.link.followed().remember(suspicion.held.version, &doubt, learned.clone());
+            suspicion.runtime.probe_history().record(suspicion.revision.version, &doubt, learned.clone());
         }
-        self.settled(&suspicion, &learned, began);
+        self.apply_disambiguation(&suspicion, &learned, began);
     }
 
-    async fn question_of(&self, suspicion: &Suspicion, probe: usize) -> Option<Brought> {
-        let link = &suspicion.link;
-        let pass = link.pass(false, link.provider.timeout).await.ok()?;
+    async fn exchange_pending_probe(&self, suspicion: &PendingProbe, probe: usize) -> Option<ProbeResult> {
+        let link = &suspicion.runtime;
+        let pass = link.authenticate(false, link.provider.timeout).await.ok()?;
         // A newer version is another matter: it is tried by the next message.
-        let probe = link.provider.dialect.probes().get(probe).filter(|_| pass.held.version == suspicion.held.version)?;
-        self.asked(link, probe, &pass).await
+        let probe = link.provider.dialect.probes().get(probe).filter(|_| pass.revision.version == suspicion.revision.version)?;
+        self.exchange_probe(link, probe, &pass).await
     }
 
-    fn settled(&self, suspicion: &Suspicion, learned: &[Learned], began: crate::clock::Moment) {
-        let (link, now) = (&suspicion.link, self.now());
-        let all = [suspicion.learned.as_slice(), learned].concat();
-        let Some(evidence) = evidence(suspicion.kind, &suspicion.finding, suspicion.status, &all) else { return };
-        let diagnosis = about(link, suspicion.held.version, &evidence, now);
-        RefusalFollowed { provider: &link.provider.id, diagnosis: &diagnosis, took: now.since(began) }.emit();
-        let current = self.world.load();
-        if current.links.get(&link.provider.id).is_some_and(|current| current.is_account_of(link)) {
-            self.board.settled(link, (evidence.cause, suspicion.held), diagnosis, now);
+    fn apply_disambiguation(&self, suspicion: &PendingProbe, learned: &[Evidence], began: crate::clock::Moment) {
+        let (link, now) = (&suspicion.runtime, self.now());
+        let all = [suspicion.evidence.as_slice(), learned].concat();
+        let Some(evidence) = diagnosis_input(suspicion.kind, &suspicion.classification, suspicion.status, &all) else { return };
+        let diagnosis = diagnose_failure(link, suspicion.revision.version, &evidence, now);
+        RejectionDiagnosed { provider: &link.provider.id, diagnosis: &diagnosis, duration: now.since(began) }.emit();
+        let current = self.snapshot.load();
+        if current.providers.get(&link.provider.id).is_some_and(|current| current.is_same_account(link)) {
+            self.health.refine_cause(link, (evidence.cause, suspicion.revision), diagnosis, now);
         }
     }
 }
 
-impl Suspicion {
-    fn suspects(&self, learned: &[Learned]) -> Option<Suspects> {
-        Some(evidence(self.kind, &self.finding, self.status, learned)?.suspects())
+impl PendingProbe {
+    fn candidates(&self, learned: &[Evidence]) -> Option<CauseCandidates> {
+        Some(diagnosis_input(self.kind, &self.classification, self.status, learned)?.candidates())
     }
 
     /// Whether a free call may be asked. Where a login comes first, a credential that is suspected is not used for one:
     /// what its logins brought is known already.
-    fn asks_of(&self, suspects: &Suspects) -> bool {
-        !(self.link.provider.dialect.has_token() && suspects.suspects_credential())
+    fn may_probe(&self, suspects: &CauseCandidates) -> bool {
+        !(self.runtime.provider.dialect.requires_login() && suspects.includes_credential())
     }
 
     /// A login of this version was accepted, and its token was refused within its life like the one before.
-    fn fresh_token(&self) -> Option<Learned> {
-        let twice = self.kind != Kind::Login && self.link.provider.dialect.has_token() && self.held.logins == EVERY_LOGIN;
-        let expired = self.suspects(&[]).is_some_and(|suspects| suspects.all().contains(&Cause::CredentialExpired));
-        (twice && expired).then(|| Learned { witness: Witness::FreshToken, answer: Answer::RulesOut(vec![Cause::CredentialExpired]) })
+    fn fresh_token_evidence(&self) -> Option<Evidence> {
+        let twice = self.kind != AttemptKind::Login && self.runtime.provider.dialect.requires_login() && self.revision.token_generation == ALL_GENERATIONS;
+        let expired = self.candidates(&[]).is_some_and(|suspects| suspects.causes().contains(&Cause::CredentialExpired));
+        (twice && expired).then(|| Evidence { source: EvidenceSource::FreshToken, implication: Implication::RulesOut(vec![Cause::CredentialExpired]) })
     }
 }
 
 /// The place of the probe that tells most, of those that were seen to work and not asked yet.
-fn next_question(link: &Link, suspects: &Suspects, asked: &[usize]) -> Option<usize> {
-    let probes = link.provider.dialect.probes().iter().enumerate().filter(|(at, probe)| !probe.guess && !asked.contains(at));
-    let (places, questions): (Vec<usize>, Vec<Question>) = probes.map(|(at, probe)| (at, question(probe))).unzip();
-    suspects.best(&questions).and_then(|best| places.get(best).copied())
+fn best_probe(link: &ProviderRuntime, suspects: &CauseCandidates, asked: &[usize]) -> Option<usize> {
+    let probes = link.provider.dialect.probes().iter().enumerate().filter(|(at, probe)| !probe.inferred && !asked.contains(at));
+    let (places, questions): (Vec<usize>, Vec<CandidateProbe>) = probes.map(|(at, probe)| (at, probe_question(probe))).unzip();
+    suspects.best_probe(&questions).and_then(|best| places.get(best).copied())
 }
 
 /// What a probe's answers could be.
-pub fn question(probe: &Probe) -> Question {
-    Question { in_order: probe.rules_out(true), wrong: probe.tells() }
+pub fn probe_question(probe: &Probe) -> CandidateProbe {
+    CandidateProbe { ruled_out_if_healthy: probe.excluded_causes(true), causes_if_unhealthy: probe.possible_causes() }
 }
 
-fn asks(link: &Link, probe: usize) -> Asks {
-    link.provider.dialect.probes().get(probe).map_or(Asks::Credential, |probe| probe.asks)
+fn probe_subject(link: &ProviderRuntime, probe: usize) -> ProbeSubject {
+    link.provider.dialect.probes().get(probe).map_or(ProbeSubject::Credential, |probe| probe.about)
 }
 
-fn witness(asks: Asks) -> Witness {
+fn evidence_source(asks: ProbeSubject) -> EvidenceSource {
     match asks {
-        Asks::Credential => Witness::CredentialCall,
-        Asks::Account | Asks::Sender | Asks::Template => Witness::AccountCall,
-        Asks::Balance => Witness::BalanceCall,
+        ProbeSubject::Credential => EvidenceSource::CredentialProbe,
+        ProbeSubject::Account | ProbeSubject::Sender | ProbeSubject::Template => EvidenceSource::AccountProbe,
+        ProbeSubject::Balance => EvidenceSource::BalanceProbe,
     }
 }
 
 /// What a probe's reply says of the suspects.
-fn answer(probed: Option<&Probed>) -> Answer {
+fn probe_answer(probed: Option<&ProbeClassification>) -> Implication {
     match probed {
-        Some(Probed { alive: Some(true), rules_out, .. }) => Answer::RulesOut(rules_out.clone()),
-        Some(Probed { cause: Some(cause), certainty, alternatives, .. }) => {
-            Answer::Says(std::iter::once(*cause).chain(alternatives.iter().copied()).collect(), *certainty)
+        Some(ProbeClassification { healthy: Some(true), excluded_causes: rules_out, .. }) => Implication::RulesOut(rules_out.clone()),
+        Some(ProbeClassification { cause: Some(cause), certainty, alternatives, .. }) => {
+            Implication::Indicates(std::iter::once(*cause).chain(alternatives.iter().copied()).collect(), *certainty)
         }
-        Some(_) | None => Answer::Nothing,
+        Some(_) | None => Implication::Inconclusive,
     }
 }

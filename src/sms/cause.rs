@@ -57,7 +57,7 @@ causes! {
     Timeout             "timeout"               Provider "The service did not answer in time."
     ReplyUnreadable     "reply-unreadable"      Provider "The service's answer proves neither success nor refusal."
     VaultUnavailable    "vault-unavailable"     Ours     "The credential could not be read from the vault."
-    RefusedByPolicy     "refused-by-policy"     Ours     "The sidecar's own rules forbid it."
+    DeniedByPolicy     "denied-by-policy"      Ours     "The sidecar's own rules forbid it."
     NotTranslatable     "not-translatable"      Ours     "What the call says has no equivalent at this provider."
     NoProvider          "no-provider"           Ours     "No provider is configured that could carry it."
     Unexplained         "unexplained"           Provider "The service refused for a reason its description does not know."
@@ -76,13 +76,13 @@ impl Cause {
             | Self::ClockSkew
             | Self::SandboxMismatch
             | Self::TlsUntrusted => Concern::Account,
-            Self::SenderNotAllowed | Self::TemplateNotApproved => Concern::MessageHere,
+            Self::SenderNotAllowed | Self::TemplateNotApproved => Concern::MessageAtAccount,
             Self::RecipientInvalid | Self::MessageInvalid => Concern::Message,
-            Self::RecipientBlocked => Concern::Person,
-            Self::Duplicate => Concern::Repeat,
+            Self::RecipientBlocked => Concern::Recipient,
+            Self::Duplicate => Concern::Duplicate,
             Self::Throttled => Concern::Throttle,
             Self::ProviderFault | Self::Unreachable | Self::Timeout | Self::ReplyUnreadable | Self::Unexplained => Concern::Provider,
-            Self::VaultUnavailable | Self::RefusedByPolicy | Self::NotTranslatable | Self::NoProvider => Concern::Ours,
+            Self::VaultUnavailable | Self::DeniedByPolicy | Self::NotTranslatable | Self::NoProvider => Concern::Ours,
         }
     }
 }
@@ -133,13 +133,13 @@ pub enum Concern {
     /// The account, until something about it changes.
     Account,
     /// This message at this account only.
-    MessageHere,
+    MessageAtAccount,
     /// The message; one provider may err about it, two do not.
     Message,
     /// The person said no: nobody sends it.
-    Person,
+    Recipient,
     /// It is there already.
-    Repeat,
+    Duplicate,
     /// Usable again after a wait.
     Throttle,
     /// The service itself.

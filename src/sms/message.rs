@@ -10,16 +10,16 @@ pub struct Msisdn(String);
 /// The text is no phone number in international form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a phone number in international form (7 to 15 digits, with or without +)")]
-pub struct NotANumber;
+pub struct InvalidMsisdn;
 
 impl Msisdn {
     /// Reads a number as backends write it: an optional `+` or `00`, blanks, hyphens, dots and brackets between digits.
-    pub fn parse(text: &str) -> Result<Self, NotANumber> {
+    pub fn parse(text: &str) -> Result<Self, InvalidMsisdn> {
         let text = text.trim();
         let text = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
         let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}')).collect();
         let plausible = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-        if plausible { Ok(Self(digits)) } else { Err(NotANumber) }
+        if plausible { Ok(Self(digits)) } else { Err(InvalidMsisdn) }
     }
 
     /// The digits alone: `998901234567`.
@@ -28,7 +28,7 @@ impl Msisdn {
     }
 
     /// With the plus sign: `+998901234567`.
-    pub fn plus(&self) -> String {
+    pub fn to_e164(&self) -> String {
         format!("+{}", self.0)
     }
 
@@ -54,9 +54,9 @@ impl fmt::Debug for Msisdn {
 
 /// The words of a message. They hold the code, so they print as their length.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Text(String);
+pub struct MessageText(String);
 
-impl Text {
+impl MessageText {
     /// Wraps what the backend wrote.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
@@ -68,7 +68,7 @@ impl Text {
     }
 }
 
-impl fmt::Debug for Text {
+impl fmt::Debug for MessageText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Text({} characters)", self.0.chars().count())
     }
@@ -80,7 +80,7 @@ pub struct Message {
     /// Who gets it.
     pub recipient: Msisdn,
     /// What it says.
-    pub text: Text,
+    pub text: MessageText,
     /// Under which name, as the backend wrote it.
     pub sender: Option<String>,
     /// The client's reference; never empty: the backend's, else 20 characters of ours.
@@ -90,12 +90,12 @@ pub struct Message {
     /// Where the backend wants delivery reports.
     pub callback: Option<String>,
     /// What a provider that sends approved texts only needs.
-    pub template: Option<Template>,
+    pub template: Option<ApprovedTemplate>,
 }
 
 /// The approved text that stands for a message at one provider.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Template {
+pub struct ApprovedTemplate {
     /// The name under `[templates]`.
     pub name: String,
     /// The service's number for it, where a number stands for the text.
@@ -104,7 +104,7 @@ pub struct Template {
     pub fields: Vec<(String, String)>,
 }
 
-impl fmt::Debug for Template {
+impl fmt::Debug for ApprovedTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Template({}, {} fields)", self.name, self.fields.len())
     }
@@ -120,7 +120,7 @@ mod tests {
             assert_eq!(Msisdn::parse(text).unwrap().digits(), "998901234567", "{text}");
         }
         for text in ["", "+", "12345", "whatsapp:+998901234567", "1234567890123456", "0901234567", "99890123456x"] {
-            assert_eq!(Msisdn::parse(text), Err(NotANumber), "{text}");
+            assert_eq!(Msisdn::parse(text), Err(InvalidMsisdn), "{text}");
         }
     }
 
@@ -128,6 +128,6 @@ mod tests {
     fn numbers_and_texts_print_masked() {
         let number = Msisdn::parse("+998901234567").unwrap();
         assert_eq!(format!("{number} {number:?}"), "+998*****67 Msisdn(+998*****67)");
-        assert_eq!(format!("{:?}", Text::new("Kod: 123456")), "Text(11 characters)");
+        assert_eq!(format!("{:?}", MessageText::new("Kod: 123456")), "Text(11 characters)");
     }
 }

@@ -7,5 +7,5 @@ mod message;
 mod outcome;
 
 pub use cause::{Cause, Certainty, Concern, Family};
-pub use message::{Message, Msisdn, NotANumber, Template, Text};
-pub use outcome::{Door, Kind, Operation, Outcome, ProviderId, Verdict};
+pub use message::{Message, Msisdn, InvalidMsisdn, ApprovedTemplate, MessageText};
+pub use outcome::{Entrypoint, AttemptKind, Operation, Outcome, ProviderId, RequestResult};

@@ -14,7 +14,7 @@ pub enum Outcome {
         id: String,
     },
     /// The reply says for certain that it was not taken.
-    Refused(Cause),
+    Rejected(Cause),
     /// No byte of it was written.
     Unsent(Cause),
     /// All else: it may have been taken.
@@ -26,7 +26,7 @@ impl Outcome {
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
-            Self::Refused(_) => "refused",
+            Self::Rejected(_) => "rejected",
             Self::Unsent(_) => "unsent",
             Self::Unknown(_) => "unknown",
         }
@@ -36,13 +36,13 @@ impl Outcome {
     pub const fn cause(&self) -> Option<Cause> {
         match self {
             Self::Accepted { .. } => None,
-            Self::Refused(cause) | Self::Unsent(cause) | Self::Unknown(cause) => Some(*cause),
+            Self::Rejected(cause) | Self::Unsent(cause) | Self::Unknown(cause) => Some(*cause),
         }
     }
 }
 
 /// Writes a closed word list with its spelling.
-macro_rules! words {
+macro_rules! label_enum {
     ($(#[$meta:meta])* $name:ident { $($variant:ident $word:literal $doc:literal)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -66,33 +66,33 @@ macro_rules! words {
     };
 }
 
-words! {
+label_enum! {
     /// What the backend is told in the end.
-    Verdict {
+    RequestResult {
         Accepted "accepted" "A service took the message."
         NotSent "not-sent" "Nothing was sent; repeating is safe."
         InDoubt "in-doubt" "It may have been sent."
-        MessageRefused "message-refused" "Nothing was sent, and it is the message's fault."
-        Carried "carried" "A named operation other than a send was passed on."
-        Answered "answered" "The sidecar answered by itself (login, status of our ids)."
+        MessageRejected "message-rejected" "Nothing was sent, and it is the message's fault."
+        PassedThrough "passed-through" "A named operation other than a send was passed on."
+        AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of our ids)."
         Tunnelled "tunnelled" "Passed through unread."
-        Rejected "rejected" "Turned away before any provider was involved."
+        Denied "denied" "Turned away before any provider was involved."
     }
 }
 
-words! {
+label_enum! {
     /// What an attempt was for.
-    Kind {
+    AttemptKind {
         Send "send" "A message."
         Login "login" "A token."
         Probe "probe" "A question that settles a cause."
-        Carry "carry" "Another named operation of the backend."
+        Passthrough "passthrough" "Another named operation of the backend."
     }
 }
 
-words! {
+label_enum! {
     /// The way a call came in.
-    Door {
+    Entrypoint {
         BaseUrl "base-url" "The backend names our address."
         Absolute "absolute" "Forward proxy, absolute form."
         Connect "connect" "CONNECT, with TLS ended here or plain HTTP inside."
@@ -102,13 +102,13 @@ words! {
     }
 }
 
-words! {
+label_enum! {
     /// What a recognised request asks for.
     Operation {
         Send "send" "Send a message."
         Login "login" "Get a token."
         Status "status" "Ask after a message."
-        Carry "carry" "Another operation the dialect names."
+        Passthrough "passthrough" "Another operation the dialect names."
         Other "other" "None that is named."
     }
 }

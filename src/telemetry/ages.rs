@@ -9,43 +9,43 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use crate::clock::Clock;
-use crate::telemetry::families::{Maker, keep, options};
-use crate::telemetry::known::Known;
+use crate::telemetry::families::{MetricFactory, retain_series, metric_opts};
+use crate::telemetry::known::LabelSet;
 
 /// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between reads of the vault.
 #[derive(Clone)]
-pub(super) struct Ages {
+pub(super) struct CredentialAge {
     gauge: GaugeVec,
-    since: Arc<Mutex<BTreeMap<String, SystemTime>>>,
+    changed_at: Arc<Mutex<BTreeMap<String, SystemTime>>>,
     clock: Arc<dyn Clock>,
 }
 
-impl Ages {
-    pub(super) fn register(on: &Maker<'_>, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let opts = options("credential_age_seconds", "Time since the credential's content last changed, as far as we saw it.");
-        let ages = Self { gauge: GaugeVec::new(opts, &["provider"])?, since: Arc::default(), clock };
+impl CredentialAge {
+    pub(super) fn register(on: &MetricFactory<'_>, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+        let opts = metric_opts("credential_age_seconds", "Time since the credential's content last changed, as far as we saw it.");
+        let ages = Self { gauge: GaugeVec::new(opts, &["provider"])?, changed_at: Arc::default(), clock };
         on.0.register(Box::new(ages.clone()))?;
         Ok(ages)
     }
 
     pub(super) fn set(&self, provider: &str, since: SystemTime) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), since);
+        self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), since);
     }
 
-    pub(super) fn forget(&self, known: &Known) {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner).retain(|provider, _| known.providers.contains(provider));
-        keep(&self.gauge, "provider", &known.providers);
+    pub(super) fn remove_stale(&self, known: &LabelSet) {
+        self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).retain(|provider, _| known.providers.contains(provider));
+        retain_series(&self.gauge, "provider", &known.providers);
     }
 }
 
-impl Collector for Ages {
+impl Collector for CredentialAge {
     fn desc(&self) -> Vec<&Desc> {
         self.gauge.desc()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let now = self.clock.wall();
-        for (provider, since) in self.since.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        let now = self.clock.wall_clock();
+        for (provider, since) in self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             let age = now.duration_since(*since).unwrap_or_default();
             self.gauge.with_label_values(&[provider]).set(age.as_secs_f64());
         }

@@ -4,17 +4,17 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::sms::{Cause, Certainty, Concern, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::known::{NONE, bound};
-use crate::telemetry::{Parent, Telemetry};
+use crate::sms::{Cause, Certainty, Concern, Entrypoint, Family, AttemptKind, Msisdn, Operation, Outcome, ProviderId, RequestResult};
+use crate::telemetry::known::{NONE, label_or_other};
+use crate::telemetry::{TraceParent, Telemetry};
 
 /// One attempt, as the call's line shows it.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptLine<'a> {
+pub struct AttemptRecord<'a> {
     /// Whose account.
     pub provider: &'a ProviderId,
     /// What it was for.
-    pub kind: Kind,
+    pub kind: AttemptKind,
     /// What it came to, with its cause.
     pub outcome: &'a Outcome,
     /// How sure the cause is.
@@ -22,26 +22,26 @@ pub struct AttemptLine<'a> {
     /// The literal HTTP status, if a reply came.
     pub status: Option<u16>,
     /// The service's own code and words, cleaned and cut by the dialect.
-    pub says: Option<&'a str>,
+    pub provider_message: Option<&'a str>,
     /// The request's method, if it came to a request.
     pub method: Option<&'a str>,
     /// The host and port it was for.
     pub server: Option<(&'a str, u16)>,
     /// How long after the call it began.
-    pub after: Duration,
+    pub started_after: Duration,
     /// How long it took.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
 /// A call has its answer.
 #[derive(Clone, Copy, Debug)]
-pub struct CallEnded<'a> {
+pub struct RequestFinished<'a> {
     /// Ours, for finding the call again.
     pub id: &'a str,
     /// The caller's name in the config.
     pub caller: Option<&'a str>,
     /// The way it came in.
-    pub door: Door,
+    pub entrypoint: Entrypoint,
     /// What the backend spoke.
     pub dialect: Option<&'a str>,
     /// What it asked for.
@@ -51,9 +51,9 @@ pub struct CallEnded<'a> {
     /// Printed masked.
     pub recipient: Option<&'a Msisdn>,
     /// In order.
-    pub attempts: &'a [AttemptLine<'a>],
+    pub attempts: &'a [AttemptRecord<'a>],
     /// What the backend was told.
-    pub verdict: Verdict,
+    pub result: RequestResult,
     /// The method of the backend's request.
     pub method: &'a str,
     /// The HTTP status it was answered with.
@@ -65,15 +65,15 @@ pub struct CallEnded<'a> {
     /// What to do about it.
     pub remedy: Option<&'a str>,
     /// It was not sent again: the same message was answered so long ago.
-    pub repeat: Option<Duration>,
+    pub duplicate_age: Option<Duration>,
     /// From accepting the call to its answer.
-    pub took: Duration,
+    pub duration: Duration,
     /// The backend's span in which it made the call, if it named one.
-    pub parent: Option<&'a Parent>,
+    pub parent: Option<&'a TraceParent>,
 }
 
 /// Writes a line at a level that is only known at run time.
-macro_rules! line {
+macro_rules! log_at_level {
     ($level:expr, $($fields:tt)+) => {
         match $level {
             tracing::Level::ERROR => tracing::error!($($fields)+),
@@ -83,78 +83,78 @@ macro_rules! line {
         }
     };
 }
-pub(super) use line;
+pub(super) use log_at_level;
 
-impl CallEnded<'_> {
+impl RequestFinished<'_> {
     /// Writes the line, counts the call and its time.
     pub fn emit(&self, telemetry: &Telemetry) {
-        self.count(telemetry);
-        telemetry.memory.call(self);
-        let trace = telemetry.tracer.call(self, telemetry);
-        line!(
-            self.level(),
+        self.record_metrics(telemetry);
+        telemetry.store.record_request(self);
+        let trace = telemetry.tracer.record_request(self, telemetry);
+        log_at_level!(
+            self.log_level(),
             id = self.id,
             caller = self.caller,
-            door = self.door.as_str(),
+            entrypoint = self.entrypoint.as_str(),
             dialect = self.dialect,
             operation = self.operation.as_str(),
             route = self.route,
             recipient = self.recipient.map(display),
-            verdict = self.verdict.as_str(),
+            result = self.result.as_str(),
             cause = self.cause.map(Cause::as_str),
             certainty = self.certainty.map(Certainty::as_str),
             remedy = self.remedy,
-            repeat = self.repeat.map(|_| true),
-            attempts = attempts(self.attempts),
-            took_ms = millis(self.took),
+            duplicate = self.duplicate_age.map(|_| true),
+            attempts = format_attempts(self.attempts),
+            took_ms = millis(self.duration),
             trace_id = trace.map(display),
-            "call {}",
-            self.verdict,
+            "request {}",
+            self.result,
         );
     }
 
-    pub(super) fn count(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        let dialect = self.dialect.map_or(NONE, |dialect| bound(dialect, &known.dialects));
-        let verdict = self.verdict.as_str();
-        let families = &telemetry.families;
-        families.calls.with_label_values(&[self.door.as_str(), dialect, self.operation.as_str(), verdict]).inc();
-        families.call_duration.with_label_values(&[dialect, verdict]).observe(self.took.as_secs_f64());
+    pub(super) fn record_metrics(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let dialect = self.dialect.map_or(NONE, |dialect| label_or_other(dialect, &known.dialects));
+        let verdict = self.result.as_str();
+        let families = &telemetry.metrics;
+        families.requests.with_label_values(&[self.entrypoint.as_str(), dialect, self.operation.as_str(), verdict]).inc();
+        families.request_duration.with_label_values(&[dialect, verdict]).observe(self.duration.as_secs_f64());
     }
 
     /// By who is woken: nobody could be reached → error; it worked, but an account needs hands → warn.
-    fn level(&self) -> tracing::Level {
-        let hands = |attempt: &AttemptLine<'_>| attempt.outcome.cause().is_some_and(|cause| cause.family() == Family::Account);
-        match self.verdict {
-            Verdict::NotSent | Verdict::InDoubt if self.cause.is_some_and(|cause| cause.concern() == Concern::Message) => {
+    fn log_level(&self) -> tracing::Level {
+        let hands = |attempt: &AttemptRecord<'_>| attempt.outcome.cause().is_some_and(|cause| cause.family() == Family::Account);
+        match self.result {
+            RequestResult::NotSent | RequestResult::InDoubt if self.cause.is_some_and(|cause| cause.concern() == Concern::Message) => {
                 tracing::Level::INFO
             }
-            Verdict::NotSent | Verdict::InDoubt => tracing::Level::ERROR,
-            Verdict::Rejected => tracing::Level::WARN,
-            Verdict::Accepted | Verdict::MessageRefused | Verdict::Carried | Verdict::Answered if self.attempts.iter().any(hands) => {
+            RequestResult::NotSent | RequestResult::InDoubt => tracing::Level::ERROR,
+            RequestResult::Denied => tracing::Level::WARN,
+            RequestResult::Accepted | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally if self.attempts.iter().any(hands) => {
                 tracing::Level::WARN
             }
-            Verdict::Accepted | Verdict::MessageRefused | Verdict::Carried | Verdict::Answered => tracing::Level::INFO,
-            Verdict::Tunnelled => tracing::Level::DEBUG,
+            RequestResult::Accepted | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally => tracing::Level::INFO,
+            RequestResult::Tunnelled => tracing::Level::DEBUG,
         }
     }
 }
 
-/// `main/send refused credential-rejected (certain) 401 82ms; backup/send accepted 200 143ms`.
-fn attempts(lines: &[AttemptLine<'_>]) -> String {
+/// `main/send rejected credential-rejected (certain) 401 82ms; backup/send accepted 200 143ms`.
+fn format_attempts(lines: &[AttemptRecord<'_>]) -> String {
     let mut text = String::new();
     for line in lines {
         if !text.is_empty() {
             text.push_str("; ");
         }
         // Writing to a String cannot fail.
-        line.write(&mut text).unwrap_or_default();
+        line.write_to(&mut text).unwrap_or_default();
     }
     text
 }
 
-impl AttemptLine<'_> {
-    fn write(&self, text: &mut String) -> std::fmt::Result {
+impl AttemptRecord<'_> {
+    fn write_to(&self, text: &mut String) -> std::fmt::Result {
         write!(text, "{}/{} {}", self.provider, self.kind, self.outcome.as_str())?;
         if let Some(cause) = self.outcome.cause() {
             write!(text, " {cause}")?;
@@ -165,9 +165,9 @@ impl AttemptLine<'_> {
         if let Some(status) = self.status {
             write!(text, " {status}")?;
         }
-        write!(text, " {}ms", self.took.as_millis())?;
-        match self.says {
-            Some(says) => write!(text, " says {says:?}"),
+        write!(text, " {}ms", self.duration.as_millis())?;
+        match self.provider_message {
+            Some(says) => write!(text, " provider_message={says:?}"),
             None => Ok(()),
         }
     }

@@ -4,51 +4,51 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
-use crate::sms::{Cause, Family, Kind, Outcome, ProviderId};
+use crate::sms::{Cause, Family, AttemptKind, Outcome, ProviderId};
 use crate::telemetry::Telemetry;
-use crate::telemetry::call::{line, millis};
-use crate::telemetry::families::STANDINGS;
-use crate::telemetry::known::{NONE, OTHER, bound};
+use crate::telemetry::call::{log_at_level, millis};
+use crate::telemetry::families::HEALTH_STATES;
+use crate::telemetry::known::{NONE, OTHER, label_or_other};
 
 /// An attempt came to its end. Its line is for debugging; the call's own line shows it too.
 #[derive(Clone, Copy, Debug)]
-pub struct AttemptEnded<'a> {
+pub struct AttemptFinished<'a> {
     /// Whose account.
     pub provider: &'a ProviderId,
     /// What it was for.
-    pub kind: Kind,
+    pub kind: AttemptKind,
     /// What it came to, with its cause.
     pub outcome: &'a Outcome,
     /// The literal HTTP status, if a reply came.
     pub status: Option<u16>,
     /// How long it took.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
-impl AttemptEnded<'_> {
+impl AttemptFinished<'_> {
     /// Counts the attempt, its status and its time.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        let (provider, kind) = (bound(self.provider.as_str(), &known.providers), self.kind.as_str());
+        let known = telemetry.labels();
+        let (provider, kind) = (label_or_other(self.provider.as_str(), &known.providers), self.kind.as_str());
         let cause = self.outcome.cause();
         let (word, family) = (cause.map_or(NONE, Cause::as_str), cause.map(Cause::family).map_or(NONE, Family::as_str));
-        let families = &telemetry.families;
+        let families = &telemetry.metrics;
         families.attempts.with_label_values(&[provider, kind, self.outcome.as_str(), word, family]).inc();
-        families.attempt_duration.with_label_values(&[provider, kind]).observe(self.took.as_secs_f64());
+        families.attempt_duration.with_label_values(&[provider, kind]).observe(self.duration.as_secs_f64());
         if let Some(status) = self.status {
             let text = status.to_string();
             let label = if (100..600).contains(&status) { text.as_str() } else { OTHER };
             families.upstream_responses.with_label_values(&[provider, kind, label]).inc();
         }
-        telemetry.memory.attempt(self);
-        telemetry.tracer.attempt(self, telemetry);
+        telemetry.store.record_attempt(self);
+        telemetry.tracer.record_attempt(self, telemetry);
         tracing::debug!(
             provider = self.provider.as_str(),
             kind,
             outcome = self.outcome.as_str(),
             cause = cause.map(Cause::as_str),
             status = self.status,
-            took_ms = millis(self.took),
+            took_ms = millis(self.duration),
             "attempt {}",
             self.outcome.as_str(),
         );
@@ -69,9 +69,9 @@ pub struct Failover<'a> {
 impl Failover<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        let (from, to) = (bound(self.from.as_str(), &known.providers), bound(self.to.as_str(), &known.providers));
-        telemetry.families.failovers.with_label_values(&[from, to, self.cause.as_str()]).inc();
+        let known = telemetry.labels();
+        let (from, to) = (label_or_other(self.from.as_str(), &known.providers), label_or_other(self.to.as_str(), &known.providers));
+        telemetry.metrics.failovers.with_label_values(&[from, to, self.cause.as_str()]).inc();
         tracing::debug!(from = self.from.as_str(), to = self.to.as_str(), cause = self.cause.as_str(), "failover");
     }
 }
@@ -86,74 +86,74 @@ pub struct PossibleDuplicate<'a> {
 impl PossibleDuplicate<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        telemetry.families.possible_duplicates.with_label_values(&[bound(self.provider.as_str(), &known.providers)]).inc();
+        let known = telemetry.labels();
+        telemetry.metrics.possible_duplicates.with_label_values(&[label_or_other(self.provider.as_str(), &known.providers)]).inc();
         tracing::debug!(provider = self.provider.as_str(), "possible duplicate");
     }
 }
 
 /// A call repeated a message and was answered from memory.
 #[derive(Clone, Copy, Debug)]
-pub struct Repeat<'a> {
+pub struct DuplicateSuppressed<'a> {
     /// What the backend spoke.
     pub dialect: &'a str,
 }
 
-impl Repeat<'_> {
+impl DuplicateSuppressed<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        telemetry.families.repeats.with_label_values(&[bound(self.dialect, &known.dialects)]).inc();
-        tracing::debug!(dialect = self.dialect, "repeat");
+        let known = telemetry.labels();
+        telemetry.metrics.duplicates_suppressed.with_label_values(&[label_or_other(self.dialect, &known.dialects)]).inc();
+        tracing::debug!(dialect = self.dialect, "duplicate");
     }
 }
 
 /// A provider's standing is another one now.
 #[derive(Clone, Copy, Debug)]
-pub struct StandingChanged<'a> {
+pub struct HealthStateChanged<'a> {
     /// Whose.
     pub provider: &'a ProviderId,
     /// One of [`STANDINGS`].
-    pub standing: &'static str,
+    pub state: &'static str,
     /// Why.
     pub cause: Option<Cause>,
     /// What speaks for that cause, how sure it is, and what brings the provider back.
     pub diagnosis: Option<&'a Diagnosis>,
     /// When one message may try it, if time decides that.
-    pub back: Option<Moment>,
+    pub next_trial_at: Option<Moment>,
 }
 
-impl StandingChanged<'_> {
+impl HealthStateChanged<'_> {
     /// Moves the gauge, and says so if it is news; set aside is somebody's work, so it is an error, resting only a
     /// warning.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        let provider = bound(self.provider.as_str(), &known.providers);
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
         if provider != OTHER {
-            for standing in STANDINGS {
-                telemetry.families.standing.with_label_values(&[provider, standing]).set(i64::from(standing == self.standing));
+            for standing in HEALTH_STATES {
+                telemetry.metrics.provider_state.with_label_values(&[provider, standing]).set(i64::from(standing == self.state));
             }
         }
-        if !telemetry.memory.standing(self) {
+        if !telemetry.store.record_health(self) {
             return;
         }
-        let level = match self.standing {
-            "aside" => tracing::Level::ERROR,
-            "resting" => tracing::Level::WARN,
+        let level = match self.state {
+            "quarantined" => tracing::Level::ERROR,
+            "cooldown" => tracing::Level::WARN,
             _ => tracing::Level::INFO,
         };
-        line!(
+        log_at_level!(
             level,
             provider = self.provider.as_str(),
-            standing = self.standing,
+            state = self.state,
             cause = self.cause.map(Cause::as_str),
             certainty = self.diagnosis.map(|diagnosis| diagnosis.certainty.as_str()),
-            alternatives = self.diagnosis.map(Diagnosis::or).filter(|or| !or.is_empty()),
+            alternatives = self.diagnosis.map(Diagnosis::alternatives_text).filter(|or| !or.is_empty()),
             evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
             remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
-            "provider {} is {}",
+            "provider {}: {}",
             self.provider,
-            self.standing,
+            self.state,
         );
     }
 }
@@ -161,16 +161,16 @@ impl StandingChanged<'_> {
 /// A refusal that can mean several things was followed to its end; its questions were counted one by one, and
 /// where it changes how the provider stands, that is told apart.
 #[derive(Clone, Copy, Debug)]
-pub struct RefusalFollowed<'a> {
+pub struct RejectionDiagnosed<'a> {
     /// Whose.
     pub provider: &'a ProviderId,
     /// What it was, or can still be.
     pub diagnosis: &'a Diagnosis,
     /// From the refusal's turn to the answer.
-    pub took: Duration,
+    pub duration: Duration,
 }
 
-impl RefusalFollowed<'_> {
+impl RejectionDiagnosed<'_> {
     /// Says what is left, and on what evidence.
     pub fn emit(&self) {
         let Diagnosis { cause, certainty, evidence, remedy, .. } = self.diagnosis;
@@ -178,11 +178,11 @@ impl RefusalFollowed<'_> {
             provider = self.provider.as_str(),
             cause = cause.as_str(),
             certainty = certainty.as_str(),
-            alternatives = Some(self.diagnosis.or()).filter(|or| !or.is_empty()),
+            alternatives = Some(self.diagnosis.alternatives_text()).filter(|or| !or.is_empty()),
             evidence,
             remedy,
-            took_ms = millis(self.took),
-            "{} refused for {cause}",
+            took_ms = millis(self.duration),
+            "{} rejected for {cause}",
             self.provider,
         );
     }
@@ -191,17 +191,17 @@ impl RefusalFollowed<'_> {
 /// What a service said last of messages, for whoever asks why a provider that is in use does not deliver: one that is
 /// only watched is never set aside.
 #[derive(Clone, Copy, Debug)]
-pub struct LastHeard<'a> {
+pub struct LastSendOutcome<'a> {
     /// Whose.
     pub provider: &'a ProviderId,
     /// Why it failed and what to do; none: it was accepted.
     pub diagnosis: Option<&'a Diagnosis>,
 }
 
-impl LastHeard<'_> {
+impl LastSendOutcome<'_> {
     /// Is kept for the status; the call's own line tells it to the log.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry.memory.heard(self);
+        telemetry.store.record_last_send(self);
     }
 }
 
@@ -211,23 +211,23 @@ pub struct RouteFirstChoice<'a> {
     /// The route's name.
     pub route: &'a str,
     /// Whether its first provider was used.
-    pub first: bool,
+    pub is_first_choice: bool,
 }
 
 impl RouteFirstChoice<'_> {
     /// Moves the gauge; says so only when it changes.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let known = telemetry.known();
-        if bound(self.route, &known.routes) == OTHER {
+        let known = telemetry.labels();
+        if label_or_other(self.route, &known.routes) == OTHER {
             return;
         }
-        let gauge = telemetry.families.first_choice.with_label_values(&[self.route]);
-        let (before, now) = (gauge.get(), i64::from(self.first));
+        let gauge = telemetry.metrics.first_choice.with_label_values(&[self.route]);
+        let (before, now) = (gauge.get(), i64::from(self.is_first_choice));
         gauge.set(now);
         if before != now {
-            telemetry.memory.backup(self.route, self.first);
+            telemetry.store.record_backup(self.route, self.is_first_choice);
         }
-        match (before == now, self.first) {
+        match (before == now, self.is_first_choice) {
             (true, _) => {}
             (false, true) => tracing::info!(route = self.route, "route {} is back on its first provider", self.route),
             (false, false) => tracing::warn!(route = self.route, "route {} runs on a backup", self.route),

@@ -9,39 +9,39 @@ use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
 use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 use crate::clock::Clock;
-use crate::sms::{Cause, Door, Family, Kind, Operation, Verdict};
-use crate::telemetry::ages::Ages;
-use crate::telemetry::known::{Known, NONE, OTHER};
-use crate::telemetry::{Build, Loss, ReadResult, RouteLayout, Shape};
+use crate::sms::{Cause, Entrypoint, Family, AttemptKind, Operation, RequestResult};
+use crate::telemetry::ages::CredentialAge;
+use crate::telemetry::known::{LabelSet, NONE, OTHER};
+use crate::telemetry::{BuildInfo, SpanDropReason, VaultReadResult, RouteSummary, MetricsSchema};
 
-/// Every value of `provider_standing`'s label, in the order of how bad it is.
-pub const STANDINGS: [&str; 4] = ["open", "resting", "aside", "paused"];
+/// Every value of `provider_state`'s label, in the order of how bad it is.
+pub const HEALTH_STATES: [&str; 4] = ["healthy", "cooldown", "quarantined", "paused"];
 
 /// Statuses that exist at zero: the first of each must be seen as an increase, as the first 401 must.
-const STATUSES: [&str; 12] = ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
+const INITIAL_STATUSES: [&str; 12] = ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
 
 const ATTEMPT_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
-const CALL_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+const REQUEST_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
 
 /// The families.
-pub(super) struct Families {
-    pub(super) calls: IntCounterVec,
+pub(super) struct MetricFamilies {
+    pub(super) requests: IntCounterVec,
     pub(super) attempts: IntCounterVec,
     pub(super) upstream_responses: IntCounterVec,
     pub(super) attempt_duration: HistogramVec,
-    pub(super) call_duration: HistogramVec,
+    pub(super) request_duration: HistogramVec,
     pub(super) failovers: IntCounterVec,
     pub(super) possible_duplicates: IntCounterVec,
-    pub(super) repeats: IntCounterVec,
-    pub(super) standing: IntGaugeVec,
+    pub(super) duplicates_suppressed: IntCounterVec,
+    pub(super) provider_state: IntGaugeVec,
     pub(super) first_choice: IntGaugeVec,
     route_provider: IntGaugeVec,
     pub(super) credential_version: IntGaugeVec,
-    pub(super) ages: Ages,
+    pub(super) credential_age: CredentialAge,
     pub(super) credential_expiry: IntGaugeVec,
     pub(super) balance: GaugeVec,
     pub(super) vault_reads: IntCounterVec,
-    pub(super) vault_good: IntGaugeVec,
+    pub(super) vault_last_success: IntGaugeVec,
     pub(super) reloads: IntCounterVec,
     pub(super) config_timestamp: IntGaugeVec,
     pub(super) ca_expiry: IntGaugeVec,
@@ -51,12 +51,12 @@ pub(super) struct Families {
     build_info: IntGaugeVec,
 }
 
-impl Families {
+impl MetricFamilies {
     /// Makes and registers all of them.
     pub(super) fn register(registry: &Registry, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let on = Maker(registry);
+        let on = MetricFactory(registry);
         Ok(Self {
-            calls: on.counter("calls_total", "Calls of the backend, by how they ended.", &["door", "dialect", "operation", "verdict"])?,
+            requests: on.counter("requests_total", "Calls of the backend, by how they ended.", &["entrypoint", "dialect", "operation", "result"])?,
             attempts: on.counter(
                 "attempts_total",
                 "Attempts at providers, by classified outcome and cause.",
@@ -68,11 +68,11 @@ impl Families {
                 &["provider", "kind", "status"],
             )?,
             attempt_duration: on.histogram("attempt_duration_seconds", "Time of one attempt.", &["provider", "kind"], &ATTEMPT_BUCKETS)?,
-            call_duration: on.histogram(
-                "call_duration_seconds",
+            request_duration: on.histogram(
+                "request_duration_seconds",
                 "Time of one call, all attempts included.",
-                &["dialect", "verdict"],
-                &CALL_BUCKETS,
+                &["dialect", "result"],
+                &REQUEST_BUCKETS,
             )?,
             failovers: on.counter("failovers_total", "Messages moved on to another provider.", &["from", "to", "cause"])?,
             possible_duplicates: on.counter(
@@ -80,8 +80,8 @@ impl Families {
                 "Messages sent through this provider after an attempt elsewhere that may have been taken.",
                 &["provider"],
             )?,
-            repeats: on.counter("repeats_total", "Calls that repeated a message and were not sent again.", &["dialect"])?,
-            standing: on.gauge("provider_standing", "1 for the standing a provider has.", &["provider", "standing"])?,
+            duplicates_suppressed: on.counter("duplicates_suppressed_total", "Calls that repeated a message and were not sent again.", &["dialect"])?,
+            provider_state: on.gauge("provider_state", "1 for the state a provider is in.", &["provider", "state"])?,
             first_choice: on.gauge("route_first_choice", "1: the route's first provider is used; 0: running on a backup.", &["route"])?,
             route_provider: on.gauge("route_provider", "The providers of each route; 1 is its first choice.", &["route", "provider"])?,
             credential_version: on.gauge(
@@ -89,15 +89,15 @@ impl Families {
                 "How many contents of the credential were seen; 0: none could be read yet.",
                 &["provider"],
             )?,
-            ages: Ages::register(&on, clock)?,
+            credential_age: CredentialAge::register(&on, clock)?,
             credential_expiry: on.gauge(
                 "credential_expiry_timestamp_seconds",
                 "When the login token or credential runs out, where that is known.",
                 &["provider"],
             )?,
-            balance: on.real("balance", "What the provider last said is left on the account.", &["provider", "unit"])?,
+            balance: on.float_gauge("balance", "What the provider last said is left on the account.", &["provider", "unit"])?,
             vault_reads: on.counter("vault_reads_total", "Reads of vault entries.", &["vault", "result"])?,
-            vault_good: on.gauge(
+            vault_last_success: on.gauge(
                 "vault_good_timestamp_seconds",
                 "When every entry in use of the vault could last be read; 0: not since the start.",
                 &["vault"],
@@ -113,19 +113,19 @@ impl Families {
     }
 
     /// Bears the series that must exist before anything happens.
-    pub(super) fn bear(&self, shape: &Shape) {
+    pub(super) fn init_series(&self, shape: &MetricsSchema) {
         for (provider, dialect) in &shape.providers {
-            self.bear_provider(provider.as_str());
-            self.bear_dialect(dialect);
+            self.init_provider_series(provider.as_str());
+            self.init_dialect_series(dialect);
         }
-        for RouteLayout { name: route, providers, .. } in &shape.layout.routes {
-            bear_at(&self.first_choice, &[("route", route)], 1);
+        for RouteSummary { name: route, providers, .. } in &shape.config.routes {
+            init_gauge(&self.first_choice, &[("route", route)], 1);
             for (place, provider) in (1..).zip(providers) {
                 self.route_provider.with_label_values(&[route.as_str(), provider.as_str()]).set(place);
             }
         }
         for vault in &shape.vaults {
-            for result in ReadResult::ALL {
+            for result in VaultReadResult::ALL {
                 self.vault_reads.with_label_values(&[vault.as_str(), result.as_str()]);
             }
         }
@@ -135,129 +135,129 @@ impl Families {
         for (dialect, source) in &shape.dialects {
             self.dialect_info.with_label_values(&[dialect, source]).set(1);
         }
-        let Build { version, commit } = &shape.build;
+        let BuildInfo { version, commit } = &shape.build;
         self.build_info.with_label_values(&[version, commit]).set(1);
     }
 
     /// Bears what only a config with traces has.
-    pub(super) fn bear_spans(&self) {
+    pub(super) fn init_span_series(&self) {
         self.spans_exported.with_label_values::<&str>(&[]);
-        for loss in Loss::ALL {
+        for loss in SpanDropReason::ALL {
             self.spans_dropped.with_label_values(&[loss.as_str()]);
         }
     }
 
-    fn bear_provider(&self, provider: &str) {
-        for (outcome, cause) in failures() {
+    fn init_provider_series(&self, provider: &str) {
+        for (outcome, cause) in failure_outcomes() {
             // What ends a message may have any cause; of all else the account's are what ops look at.
-            let kinds = if cause.family() == Family::Account { Kind::ALL } else { &[Kind::Send] };
+            let kinds = if cause.family() == Family::Account { AttemptKind::ALL } else { &[AttemptKind::Send] };
             for kind in kinds {
                 self.attempts.with_label_values(&[provider, kind.as_str(), outcome, cause.as_str(), cause.family().as_str()]);
             }
         }
-        for kind in Kind::ALL.iter().map(|kind| kind.as_str()) {
+        for kind in AttemptKind::ALL.iter().map(|kind| kind.as_str()) {
             self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
-            for status in STATUSES {
+            for status in INITIAL_STATUSES {
                 self.upstream_responses.with_label_values(&[provider, kind, status]);
             }
             self.attempt_duration.with_label_values(&[provider, kind]);
         }
         self.possible_duplicates.with_label_values(&[provider]);
-        bear_at(&self.credential_version, &[("provider", provider)], 0);
-        for (standing, value) in STANDINGS.iter().zip([1, 0, 0, 0]) {
-            bear_at(&self.standing, &[("provider", provider), ("standing", standing)], value);
+        init_gauge(&self.credential_version, &[("provider", provider)], 0);
+        for (standing, value) in HEALTH_STATES.iter().zip([1, 0, 0, 0]) {
+            init_gauge(&self.provider_state, &[("provider", provider), ("state", standing)], value);
         }
     }
 
-    fn bear_dialect(&self, dialect: &str) {
-        for verdict in [Verdict::Accepted, Verdict::NotSent, Verdict::InDoubt, Verdict::MessageRefused] {
-            for door in Door::ALL {
-                self.calls.with_label_values(&[door.as_str(), dialect, Operation::Send.as_str(), verdict.as_str()]);
+    fn init_dialect_series(&self, dialect: &str) {
+        for verdict in [RequestResult::Accepted, RequestResult::NotSent, RequestResult::InDoubt, RequestResult::MessageRejected] {
+            for door in Entrypoint::ALL {
+                self.requests.with_label_values(&[door.as_str(), dialect, Operation::Send.as_str(), verdict.as_str()]);
             }
-            self.call_duration.with_label_values(&[dialect, verdict.as_str()]);
+            self.request_duration.with_label_values(&[dialect, verdict.as_str()]);
         }
-        self.repeats.with_label_values(&[dialect]);
+        self.duplicates_suppressed.with_label_values(&[dialect]);
     }
 
     /// Drops every series of a name that is no longer configured.
-    pub(super) fn forget(&self, known: &Known) {
-        keep(&self.calls, "dialect", &known.dialects);
-        keep(&self.attempts, "provider", &known.providers);
-        keep(&self.upstream_responses, "provider", &known.providers);
-        keep(&self.attempt_duration, "provider", &known.providers);
-        keep(&self.call_duration, "dialect", &known.dialects);
-        keep(&self.failovers, "from", &known.providers);
-        keep(&self.failovers, "to", &known.providers);
-        keep(&self.possible_duplicates, "provider", &known.providers);
-        keep(&self.repeats, "dialect", &known.dialects);
-        keep(&self.standing, "provider", &known.providers);
-        keep(&self.first_choice, "route", &known.routes);
-        keep(&self.credential_version, "provider", &known.providers);
-        self.ages.forget(known);
-        keep(&self.credential_expiry, "provider", &known.providers);
-        keep(&self.balance, "provider", &known.providers);
-        keep(&self.vault_reads, "vault", &known.vaults);
-        keep(&self.vault_good, "vault", &known.vaults);
+    pub(super) fn remove_stale(&self, known: &LabelSet) {
+        retain_series(&self.requests, "dialect", &known.dialects);
+        retain_series(&self.attempts, "provider", &known.providers);
+        retain_series(&self.upstream_responses, "provider", &known.providers);
+        retain_series(&self.attempt_duration, "provider", &known.providers);
+        retain_series(&self.request_duration, "dialect", &known.dialects);
+        retain_series(&self.failovers, "from", &known.providers);
+        retain_series(&self.failovers, "to", &known.providers);
+        retain_series(&self.possible_duplicates, "provider", &known.providers);
+        retain_series(&self.duplicates_suppressed, "dialect", &known.dialects);
+        retain_series(&self.provider_state, "provider", &known.providers);
+        retain_series(&self.first_choice, "route", &known.routes);
+        retain_series(&self.credential_version, "provider", &known.providers);
+        self.credential_age.remove_stale(known);
+        retain_series(&self.credential_expiry, "provider", &known.providers);
+        retain_series(&self.balance, "provider", &known.providers);
+        retain_series(&self.vault_reads, "vault", &known.vaults);
+        retain_series(&self.vault_last_success, "vault", &known.vaults);
         self.route_provider.reset();
         self.dialect_info.reset();
     }
 
     /// Sets the balance; a provider has one unit, so a unit that a reply invents cannot pile up series.
     pub(super) fn set_balance(&self, provider: &str, unit: &str, value: f64) {
-        for labels in series(&self.balance) {
+        for labels in series_labels(&self.balance) {
             if labels.get("provider").is_some_and(|it| it == provider) && labels.get("unit").is_some_and(|it| it != unit) {
-                remove(&self.balance, &labels);
+                remove_series(&self.balance, &labels);
             }
         }
         self.balance.with_label_values(&[provider, unit]).set(value);
     }
 }
 
-impl fmt::Debug for Families {
+impl fmt::Debug for MetricFamilies {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Families").finish_non_exhaustive()
     }
 }
 
 /// Makes families on one registry.
-pub(super) struct Maker<'a>(pub(super) &'a Registry);
+pub(super) struct MetricFactory<'a>(pub(super) &'a Registry);
 
-impl Maker<'_> {
+impl MetricFactory<'_> {
     fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
-        self.add(IntCounterVec::new(options(name, help), labels)?)
+        self.register(IntCounterVec::new(metric_opts(name, help), labels)?)
     }
 
     fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
-        self.add(IntGaugeVec::new(options(name, help), labels)?)
+        self.register(IntGaugeVec::new(metric_opts(name, help), labels)?)
     }
 
-    fn real(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
-        self.add(GaugeVec::new(options(name, help), labels)?)
+    fn float_gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+        self.register(GaugeVec::new(metric_opts(name, help), labels)?)
     }
 
     fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts { common_opts: options(name, help), buckets: buckets.to_vec() };
-        self.add(HistogramVec::new(opts, labels)?)
+        let opts = HistogramOpts { common_opts: metric_opts(name, help), buckets: buckets.to_vec() };
+        self.register(HistogramVec::new(opts, labels)?)
     }
 
-    fn add<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
+    fn register<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
         self.0.register(Box::new(family.clone()))?;
         Ok(family)
     }
 }
 
-pub(super) fn options(name: &str, help: &str) -> Opts {
+pub(super) fn metric_opts(name: &str, help: &str) -> Opts {
     Opts::new(name, help).namespace("sms_sidecar")
 }
 
 /// Every way an attempt can fail: a description may give any cause any of these outcomes.
-fn failures() -> impl Iterator<Item = (&'static str, Cause)> {
-    Cause::ALL.iter().copied().flat_map(|cause| ["refused", "unsent", "unknown"].map(|outcome| (outcome, cause)))
+fn failure_outcomes() -> impl Iterator<Item = (&'static str, Cause)> {
+    Cause::ALL.iter().copied().flat_map(|cause| ["rejected", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 
 /// Gives a gauge its first value; one that is there already keeps its own, so that a reload changes none.
-fn bear_at(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
-    let there = series(family).iter().any(|found| labels.iter().all(|(name, word)| found.get(*name).is_some_and(|it| it == word)));
+fn init_gauge(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
+    let there = series_labels(family).iter().any(|found| labels.iter().all(|(name, word)| found.get(*name).is_some_and(|it| it == word)));
     if !there {
         let words: Vec<&str> = labels.iter().map(|(_, word)| *word).collect();
         family.with_label_values(&words).set(value);
@@ -265,17 +265,17 @@ fn bear_at(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
 }
 
 /// Removes every series whose `label` is neither in `names` nor one of our two words for no name.
-pub(super) fn keep<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
-    for labels in series(family) {
+pub(super) fn retain_series<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
+    for labels in series_labels(family) {
         let gone = labels.get(label).is_some_and(|name| !names.contains(name) && name != OTHER && name != NONE);
         if gone {
-            remove(family, &labels);
+            remove_series(family, &labels);
         }
     }
 }
 
 /// The labels of every series there is.
-fn series<T: MetricVecBuilder>(family: &MetricVec<T>) -> Vec<BTreeMap<String, String>> {
+fn series_labels<T: MetricVecBuilder>(family: &MetricVec<T>) -> Vec<BTreeMap<String, String>> {
     let families = family.collect();
     let pairs = |metric: &prometheus::proto::Metric| {
         metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect()
@@ -283,7 +283,7 @@ fn series<T: MetricVecBuilder>(family: &MetricVec<T>) -> Vec<BTreeMap<String, St
     families.iter().flat_map(|family| family.get_metric().iter().map(pairs)).collect()
 }
 
-fn remove<T: MetricVecBuilder>(family: &MetricVec<T>, labels: &BTreeMap<String, String>) {
+fn remove_series<T: MetricVecBuilder>(family: &MetricVec<T>, labels: &BTreeMap<String, String>) {
     let labels: HashMap<&str, &str> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     // Another thread may have removed it first, which is what we want.
     drop(family.remove(&labels));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::telemetry::Shape;
+use crate::telemetry::MetricsSchema;
 
 /// What a label says of a name that is not in the config.
 pub(super) const OTHER: &str = "other";
@@ -11,18 +11,18 @@ pub(super) const NONE: &str = "none";
 
 /// The names of one config.
 #[derive(Debug)]
-pub(super) struct Known {
+pub(super) struct LabelSet {
     pub(super) providers: BTreeSet<String>,
     pub(super) routes: BTreeSet<String>,
     pub(super) vaults: BTreeSet<String>,
     pub(super) dialects: BTreeSet<String>,
 }
 
-impl Known {
-    pub(super) fn new(shape: &Shape) -> Self {
+impl LabelSet {
+    pub(super) fn from_schema(shape: &MetricsSchema) -> Self {
         Self {
             providers: shape.providers.iter().map(|(id, _)| id.as_str().to_owned()).collect(),
-            routes: shape.layout.routes.iter().map(|route| route.name.clone()).collect(),
+            routes: shape.config.routes.iter().map(|route| route.name.clone()).collect(),
             vaults: shape.vaults.iter().cloned().collect(),
             dialects: shape.dialects.iter().map(|(name, _)| name.clone()).collect(),
         }
@@ -30,6 +30,6 @@ impl Known {
 }
 
 /// `name` if the config holds it.
-pub(super) fn bound<'a>(name: &'a str, names: &BTreeSet<String>) -> &'a str {
+pub(super) fn label_or_other<'a>(name: &'a str, names: &BTreeSet<String>) -> &'a str {
     if names.contains(name) { name } else { OTHER }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::telemetry::{Build, Telemetry};
+use crate::telemetry::{BuildInfo, Telemetry};
 
 /// The config was read again.
 #[derive(Clone, Copy, Debug)]
@@ -17,13 +17,13 @@ impl Reloaded<'_> {
     /// Counts it and dates the config in use.
     pub fn emit(&self, telemetry: &Telemetry) {
         let result = if self.at.is_some() { "ok" } else { "failed" };
-        telemetry.families.reloads.with_label_values(&[result]).inc();
-        telemetry.memory.reloaded(self);
+        telemetry.metrics.reloads.with_label_values(&[result]).inc();
+        telemetry.store.record_reload(self);
         let Some(at) = self.at else {
             tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays");
             return;
         };
-        date_config(telemetry, at);
+        set_config_timestamp(telemetry, at);
         if let Some(problem) = self.problem {
             tracing::warn!(result, problem, "config reloaded in part");
         } else {
@@ -42,8 +42,8 @@ pub struct CaExpiry {
 impl CaExpiry {
     /// Moves the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry.families.ca_expiry.with_label_values::<&str>(&[]).set(seconds(self.at));
-        telemetry.memory.ca_expires(self.at);
+        telemetry.metrics.ca_expiry.with_label_values::<&str>(&[]).set(unix_seconds(self.at));
+        telemetry.store.record_ca_expiry(self.at);
     }
 }
 
@@ -51,7 +51,7 @@ impl CaExpiry {
 #[derive(Clone, Copy, Debug)]
 pub struct Started<'a> {
     /// Which build.
-    pub build: &'a Build,
+    pub build: &'a BuildInfo,
     /// When.
     pub at: SystemTime,
     /// Each address, with what it is for.
@@ -61,8 +61,8 @@ pub struct Started<'a> {
 impl Started<'_> {
     /// Dates the config and says where we listen.
     pub fn emit(&self, telemetry: &Telemetry) {
-        date_config(telemetry, self.at);
-        telemetry.memory.started(self.at);
+        set_config_timestamp(telemetry, self.at);
+        telemetry.store.record_start(self.at);
         let addresses: Vec<String> = self.addresses.iter().map(|(what, address)| format!("{what} {address}")).collect();
         tracing::info!(version = self.build.version, commit = self.build.commit, listen = addresses.join(", "), "started");
     }
@@ -72,13 +72,13 @@ impl Started<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct Stopping<'a> {
     /// A signal's name, or what else asked for it.
-    pub why: &'a str,
+    pub reason: &'a str,
 }
 
 impl Stopping<'_> {
     /// Says so.
     pub fn emit(&self) {
-        tracing::info!(why = self.why, "stopping: calls in flight finish first");
+        tracing::info!(why = self.reason, "stopping: calls in flight finish first");
     }
 }
 
@@ -98,10 +98,10 @@ impl Panicked<'_> {
     }
 }
 
-fn date_config(telemetry: &Telemetry, at: SystemTime) {
-    telemetry.families.config_timestamp.with_label_values::<&str>(&[]).set(seconds(at));
+fn set_config_timestamp(telemetry: &Telemetry, at: SystemTime) {
+    telemetry.metrics.config_timestamp.with_label_values::<&str>(&[]).set(unix_seconds(at));
 }
 
-pub(super) fn seconds(at: SystemTime) -> i64 {
+pub(super) fn unix_seconds(at: SystemTime) -> i64 {
     at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
 }

@@ -36,7 +36,7 @@ pub enum InitError {
     },
     /// Somebody was first.
     #[error("logging was begun before; it can begin once in a process")]
-    Twice,
+    AlreadyInitialized,
 }
 
 /// Sends all lines of this process, also those written through the `log` crate, to `writer`.
@@ -45,8 +45,8 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let subscriber = subscriber(format, filter, writer)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::Twice)?;
-    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Warn).init().map_err(|_| InitError::Twice)
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInitialized)?;
+    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Warn).init().map_err(|_| InitError::AlreadyInitialized)
 }
 
 /// What `init` installs.
@@ -60,11 +60,11 @@ where
         Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
         Format::Human { colours } => lines.with_ansi(colours).boxed(),
     };
-    Ok(Registry::default().with(lines.with_filter(asked.and(filter_fn(may_speak)))))
+    Ok(Registry::default().with(lines.with_filter(asked.and(filter_fn(is_allowed)))))
 }
 
 /// The cap: an allow-list of one, because a list of noisy crates is never complete.
-fn may_speak(line: &Metadata<'_>) -> bool {
+fn is_allowed(line: &Metadata<'_>) -> bool {
     let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
     ours || LevelFilter::from_level(*line.level()) <= LevelFilter::WARN
 }

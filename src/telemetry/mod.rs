@@ -29,23 +29,23 @@ use prometheus::Registry;
 use crate::clock::Clock;
 use crate::sms::ProviderId;
 
-pub use call::{AttemptLine, CallEnded};
-pub use event::{AttemptEnded, Failover, LastHeard, PossibleDuplicate, RefusalFollowed, Repeat, RouteFirstChoice, StandingChanged};
-pub use families::STANDINGS;
+pub use call::{AttemptRecord, RequestFinished};
+pub use event::{AttemptFinished, Failover, LastSendOutcome, PossibleDuplicate, RejectionDiagnosed, DuplicateSuppressed, RouteFirstChoice, HealthStateChanged};
+pub use families::HEALTH_STATES;
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
-pub use memory::{Layout, ProviderLayout, RouteLayout};
-pub use passed::{TunnelEnded, TurnedAway};
-pub use supply::{Balance, CredentialSeen, ReadResult, TokenExpiry, VaultRead};
-pub use trace::{Loss, Parent, SpanId, Spans, SpansExported, SpansLost, TraceId};
+pub use memory::{ConfigSummary, ProviderSummary, RouteSummary};
+pub use passed::{TunnelClosed, RequestDenied};
+pub use supply::{BalanceReported, CredentialLoaded, VaultReadResult, TokenExpiry, VaultRead};
+pub use trace::{SpanDropReason, TraceParent, SpanId, SpanReceiver, SpansExported, SpansDropped, TraceId};
 
-use families::Families;
-use known::Known;
-use memory::Memory;
+use families::MetricFamilies;
+use known::LabelSet;
+use memory::StatusStore;
 use trace::Tracer;
 
 /// What the config names, and so which series there are.
 #[derive(Clone, Debug, Default)]
-pub struct Shape {
+pub struct MetricsSchema {
     /// Each provider and its dialect.
     pub providers: Vec<(ProviderId, String)>,
     /// Names of vaults.
@@ -53,14 +53,14 @@ pub struct Shape {
     /// Every loaded dialect, and where it came from (`built-in`, `folder` …).
     pub dialects: Vec<(String, String)>,
     /// Which build this is.
-    pub build: Build,
+    pub build: BuildInfo,
     /// Its routes, and what else of it ops look at.
-    pub layout: Layout,
+    pub config: ConfigSummary,
 }
 
 /// Which build this is.
 #[derive(Clone, Debug, Default)]
-pub struct Build {
+pub struct BuildInfo {
     /// The release's number.
     pub version: String,
     /// The commit it was made from.
@@ -68,74 +68,74 @@ pub struct Build {
 }
 
 /// A vault and a path in it.
-type Entry = (String, String);
+type VaultEntryKey = (String, String);
 
-type Changed = Arc<dyn Fn() -> Option<SystemTime> + Send + Sync>;
+type ConfigChangeCheck = Arc<dyn Fn() -> Option<SystemTime> + Send + Sync>;
 
 /// All metrics, what the status shows, and the memory that keeps log lines from repeating themselves.
 pub struct Telemetry {
-    families: Families,
-    memory: Memory,
+    metrics: MetricFamilies,
+    store: StatusStore,
     tracer: Tracer,
-    known: Mutex<Arc<Known>>,
+    labels: Mutex<Arc<LabelSet>>,
     /// Vault entries whose last read failed, and how: a failure is logged when it begins and when it ends.
-    failing: Mutex<BTreeMap<Entry, ReadResult>>,
+    failing_entries: Mutex<BTreeMap<VaultEntryKey, VaultReadResult>>,
     /// Asks the disk whether the config there is another one than that in force, and since when.
-    changed: Mutex<Option<Changed>>,
+    config_change_check: Mutex<Option<ConfigChangeCheck>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Telemetry {
     /// Registers every family on `registry` and bears its series at zero: a counter born at 1 has no increase.
-    pub fn new(registry: &Registry, shape: &Shape, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let families = Families::register(registry, Arc::clone(&clock))?;
-        families.bear(shape);
-        let memory = Memory::new(shape, Arc::clone(&clock));
+    pub fn new(registry: &Registry, shape: &MetricsSchema, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+        let families = MetricFamilies::register(registry, Arc::clone(&clock))?;
+        families.init_series(shape);
+        let memory = StatusStore::new(shape, Arc::clone(&clock));
         let tracer = Tracer::new(Arc::clone(&clock));
-        let known = Mutex::new(Arc::new(Known::new(shape)));
-        Ok(Self { families, memory, tracer, known, failing: Mutex::default(), changed: Mutex::default(), clock })
+        let known = Mutex::new(Arc::new(LabelSet::from_schema(shape)));
+        Ok(Self { metrics: families, store: memory, tracer, labels: known, failing_entries: Mutex::default(), config_change_check: Mutex::default(), clock })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
-    pub fn reshape(&self, shape: &Shape) {
-        let known = Known::new(shape);
-        self.families.forget(&known);
-        self.families.bear(shape);
-        self.memory.reshape(shape);
+    pub fn update_schema(&self, shape: &MetricsSchema) {
+        let known = LabelSet::from_schema(shape);
+        self.metrics.remove_stale(&known);
+        self.metrics.init_series(shape);
+        self.store.update_schema(shape);
         // An entry that is no longer named would count as failing for ever; the others are read again at once.
-        self.failing.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        self.failing_entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        *self.labels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
     /// From now on this share of the calls is traced where the backend does not say itself; none: no call at all.
-    pub fn trace(&self, share: Option<f64>) {
+    pub fn set_trace_sampling(&self, share: Option<f64>) {
         if share.is_some() {
-            self.families.bear_spans();
+            self.metrics.init_span_series();
         }
-        self.tracer.share(share);
+        self.tracer.set_sample_rate(share);
     }
 
     /// The spans that are to be exported, for the one who does it: later calls get none.
-    pub fn spans(&self) -> Option<Spans> {
-        self.tracer.far_end()
+    pub fn take_spans(&self) -> Option<SpanReceiver> {
+        self.tracer.take_receiver()
     }
 
     /// From now on the status says whether the config was changed on the disk since it was loaded; `changed` tells
     /// when, and is asked each time.
-    pub fn follow_config(&self, changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
-        *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
+    pub fn set_config_change_check(&self, changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
+        *self.config_change_check.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
     }
 
     /// What ops look at, at this moment.
     pub fn status(&self) -> status::Status {
-        let changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (mut facts, now, wall) = self.memory.facts();
-        facts.changed = changed.and_then(|changed| changed());
-        status::tell(&facts, now, wall)
+        let changed = self.config_change_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (mut facts, now, wall) = self.store.snapshot();
+        facts.changed_at = changed.and_then(|changed| changed());
+        status::build(&facts, now, wall)
     }
 
-    fn known(&self) -> Arc<Known> {
-        Arc::clone(&self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    fn labels(&self) -> Arc<LabelSet> {
+        Arc::clone(&self.labels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -2,74 +2,74 @@
 
 use std::time::Duration;
 
-use crate::sms::{Cause, Door, Operation, Verdict};
-use crate::telemetry::call::line;
-use crate::telemetry::{CallEnded, Telemetry};
+use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
+use crate::telemetry::call::log_at_level;
+use crate::telemetry::{RequestFinished, Telemetry};
 
 /// A request was refused before anybody read it.
 #[derive(Clone, Copy, Debug)]
-pub struct TurnedAway<'a> {
+pub struct RequestDenied<'a> {
     /// Where it came in.
-    pub door: Door,
+    pub entrypoint: Entrypoint,
     /// What it was told.
     pub status: u16,
     /// Why, in the words it was told.
-    pub why: &'a str,
+    pub reason: &'a str,
     /// It was for a host of ours, whose TLS could not be ended: every call of that backend ends so.
-    pub ours: bool,
+    pub is_provider_host: bool,
 }
 
-impl TurnedAway<'_> {
+impl RequestDenied<'_> {
     /// Says why and counts a rejected call.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let level = if self.ours { tracing::Level::WARN } else { tracing::Level::INFO };
-        line!(level, door = self.door.as_str(), status = self.status, why = self.why, "turned away");
-        none(self.door, Verdict::Rejected, Some(Cause::RefusedByPolicy)).count(telemetry);
-        telemetry.memory.passed(self.door, Verdict::Rejected);
-        if self.ours {
-            telemetry.memory.barred(self.door, self.why);
+        let level = if self.is_provider_host { tracing::Level::WARN } else { tracing::Level::INFO };
+        log_at_level!(level, entrypoint = self.entrypoint.as_str(), status = self.status, why = self.reason, "turned away");
+        unread_request(self.entrypoint, RequestResult::Denied, Some(Cause::DeniedByPolicy)).record_metrics(telemetry);
+        telemetry.store.record_unread_request(self.entrypoint, RequestResult::Denied);
+        if self.is_provider_host {
+            telemetry.store.record_tls_rejection(self.entrypoint, self.reason);
         }
     }
 }
 
 /// A tunnel or streamed request to a host of no provider has ended.
 #[derive(Clone, Copy, Debug)]
-pub struct TunnelEnded<'a> {
+pub struct TunnelClosed<'a> {
     /// Where it came in.
-    pub door: Door,
+    pub entrypoint: Entrypoint,
     /// Whom it led to.
     pub host: &'a str,
     /// In both directions.
     pub bytes: u64,
 }
 
-impl TunnelEnded<'_> {
+impl TunnelClosed<'_> {
     /// Counts a tunnelled call; its line is for debugging, because these calls are not ours.
     pub fn emit(&self, telemetry: &Telemetry) {
-        tracing::debug!(door = self.door.as_str(), host = self.host, bytes = self.bytes, "tunnel ended");
-        none(self.door, Verdict::Tunnelled, None).count(telemetry);
-        telemetry.memory.passed(self.door, Verdict::Tunnelled);
+        tracing::debug!(entrypoint = self.entrypoint.as_str(), host = self.host, bytes = self.bytes, "tunnel ended");
+        unread_request(self.entrypoint, RequestResult::Tunnelled, None).record_metrics(telemetry);
+        telemetry.store.record_unread_request(self.entrypoint, RequestResult::Tunnelled);
     }
 }
 
-fn none(door: Door, verdict: Verdict, cause: Option<Cause>) -> CallEnded<'static> {
-    CallEnded {
+fn unread_request(door: Entrypoint, verdict: RequestResult, cause: Option<Cause>) -> RequestFinished<'static> {
+    RequestFinished {
         id: "",
         caller: None,
-        door,
+        entrypoint: door,
         dialect: None,
         operation: Operation::Other,
         route: None,
         recipient: None,
         attempts: &[],
-        verdict,
+        result: verdict,
         method: "",
         status: 0,
         cause,
         certainty: None,
         remedy: None,
-        repeat: None,
-        took: Duration::ZERO,
+        duplicate_age: None,
+        duration: Duration::ZERO,
         parent: None,
     }
 }

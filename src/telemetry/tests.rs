@@ -12,11 +12,11 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Door, Family, Kind, Msisdn, Operation, Outcome, ProviderId, Verdict};
+use crate::sms::{Cause, Certainty, Entrypoint, Family, AttemptKind, Msisdn, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
-    AttemptEnded, AttemptLine, Balance, Build, CaExpiry, CallEnded, CredentialSeen, Failover, Layout, Parent, PossibleDuplicate,
-    ReadResult, Reloaded, Repeat, RouteFirstChoice, RouteLayout, STANDINGS, Shape, SpanId, StandingChanged, Started, Telemetry,
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, RequestFinished, CredentialLoaded, Failover, ConfigSummary, TraceParent, PossibleDuplicate,
+    VaultReadResult, Reloaded, DuplicateSuppressed, RouteFirstChoice, RouteSummary, HEALTH_STATES, MetricsSchema, SpanId, HealthStateChanged, Started, Telemetry,
     TokenExpiry, TraceId, VaultRead,
 };
 
@@ -28,15 +28,15 @@ impl Clock for Calendar {
     fn now(&self) -> Moment {
         Moment::default()
     }
-    fn wall(&self) -> SystemTime {
+    fn wall_clock(&self) -> SystemTime {
         *self.0.lock().unwrap()
     }
-    fn dice(&self) -> f64 {
+    fn random_fraction(&self) -> f64 {
         0.5
     }
 }
 
-struct Bench {
+struct TelemetryFixture {
     registry: Registry,
     telemetry: Telemetry,
     calendar: Arc<Calendar>,
@@ -47,28 +47,28 @@ fn at(seconds: u64) -> SystemTime {
 }
 
 /// One route over these providers.
-fn route(name: &str, providers: &[&str]) -> Layout {
+fn route(name: &str, providers: &[&str]) -> ConfigSummary {
     let providers = providers.iter().map(|name| ProviderId::new(name)).collect();
-    Layout { routes: vec![RouteLayout { name: name.into(), providers, recipients: Vec::new(), observe: false }], ..Layout::default() }
+    ConfigSummary { routes: vec![RouteSummary { name: name.into(), providers, recipients: Vec::new(), observe: false }], ..ConfigSummary::default() }
 }
 
-fn shape() -> Shape {
-    Shape {
+fn shape() -> MetricsSchema {
+    MetricsSchema {
         providers: vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("backup"), "twilio".into())],
         vaults: vec!["local".into()],
         dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
-        build: Build { version: "1.2.3".into(), commit: "abc".into() },
-        layout: route("uzbekistan", &["main", "backup"]),
+        build: BuildInfo { version: "1.2.3".into(), commit: "abc".into() },
+        config: route("uzbekistan", &["main", "backup"]),
     }
 }
 
-fn bench() -> Bench {
+fn bench() -> TelemetryFixture {
     let (registry, calendar) = (Registry::new(), Arc::new(Calendar(Mutex::new(at(1_000_000)))));
     let telemetry = Telemetry::new(&registry, &shape(), calendar.clone()).unwrap();
-    Bench { registry, telemetry, calendar }
+    TelemetryFixture { registry, telemetry, calendar }
 }
 
-impl Bench {
+impl TelemetryFixture {
     fn family(&self, name: &str) -> Option<MetricFamily> {
         self.registry.gather().into_iter().find(|family| family.name() == format!("sms_sidecar_{name}"))
     }
@@ -98,18 +98,18 @@ fn label<'a>(metric: &'a Metric, name: &str) -> Option<&'a str> {
 /// Every event once, about `provider`, in `dialect` and so on.
 fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str, vault: &str) {
     let id = ProviderId::new(provider);
-    let outcome = Outcome::Refused(Cause::CredentialRejected);
+    let outcome = Outcome::Rejected(Cause::CredentialRejected);
     let took = Duration::from_millis(82);
-    AttemptEnded { provider: &id, kind: Kind::Send, outcome: &outcome, status: Some(401), took }.emit(telemetry);
+    AttemptFinished { provider: &id, kind: AttemptKind::Send, outcome: &outcome, status: Some(401), duration: took }.emit(telemetry);
     Failover { from: &id, to: &id, cause: Cause::CredentialRejected }.emit(telemetry);
     PossibleDuplicate { provider: &id }.emit(telemetry);
-    Repeat { dialect }.emit(telemetry);
-    StandingChanged { provider: &id, standing: "aside", cause: outcome.cause(), diagnosis: None, back: None }.emit(telemetry);
-    RouteFirstChoice { route, first: false }.emit(telemetry);
-    CredentialSeen { provider: &id, version: Version(3), since: at(999_000) }.emit(telemetry);
-    TokenExpiry { provider: &id, at: Some(at(2_000_000)) }.emit(telemetry);
-    Balance { provider: &id, unit: "UZS", value: 12.5, spent_a_day: None }.emit(telemetry);
-    VaultRead { vault, path: "sms/x", result: ReadResult::Failed, problem: Some("no such file") }.emit(telemetry);
+    DuplicateSuppressed { dialect }.emit(telemetry);
+    HealthStateChanged { provider: &id, state: "quarantined", cause: outcome.cause(), diagnosis: None, next_trial_at: None }.emit(telemetry);
+    RouteFirstChoice { route, is_first_choice: false }.emit(telemetry);
+    CredentialLoaded { provider: &id, version: Version(3), first_seen_at: at(999_000) }.emit(telemetry);
+    TokenExpiry { provider: &id, expires_at: Some(at(2_000_000)) }.emit(telemetry);
+    BalanceReported { provider: &id, unit: "UZS", value: 12.5, daily_spend: None }.emit(telemetry);
+    VaultRead { vault, path: "sms/x", result: VaultReadResult::Failed, problem: Some("no such file") }.emit(telemetry);
     Reloaded { at: Some(at(1_000_001)), problem: None }.emit(telemetry);
     CaExpiry { at: at(3_000_000) }.emit(telemetry);
     call(provider, dialect, route, telemetry);
@@ -117,57 +117,57 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
 
 fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
     let (main, backup) = (ProviderId::new(provider), ProviderId::new("backup"));
-    let (refused, accepted) = (Outcome::Refused(Cause::CredentialRejected), Outcome::Accepted { id: "SM1".into() });
+    let (refused, accepted) = (Outcome::Rejected(Cause::CredentialRejected), Outcome::Accepted { id: "SM1".into() });
     let took = Duration::from_millis(82);
-    let first = AttemptLine {
+    let first = AttemptRecord {
         provider: &main,
-        kind: Kind::Send,
+        kind: AttemptKind::Send,
         outcome: &refused,
         certainty: Some(Certainty::Certain),
         status: Some(401),
-        says: Some("105 \u{1b}[31mNo such login\n{\"level\":\"forged\"}"),
+        provider_message: Some("105 \u{1b}[31mNo such login\n{\"level\":\"forged\"}"),
         method: Some("POST"),
         server: Some(("main.test", 8443)),
-        after: Duration::from_millis(2),
-        took,
+        started_after: Duration::from_millis(2),
+        duration: took,
     };
-    let second = AttemptLine {
+    let second = AttemptRecord {
         provider: &backup,
-        kind: Kind::Send,
+        kind: AttemptKind::Send,
         outcome: &accepted,
         certainty: None,
         status: Some(200),
-        says: None,
+        provider_message: None,
         method: Some("POST"),
         server: Some(("api.test", 443)),
-        after: Duration::from_millis(85),
-        took,
+        started_after: Duration::from_millis(85),
+        duration: took,
     };
-    CallEnded {
+    RequestFinished {
         id: "c-1",
         caller: Some("backend"),
-        door: Door::BaseUrl,
+        entrypoint: Entrypoint::BaseUrl,
         dialect: Some(dialect),
         operation: Operation::Send,
         route: Some(route),
         recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
         attempts: &[first, second],
-        verdict: Verdict::Accepted,
+        result: RequestResult::Accepted,
         method: "POST",
         status: 200,
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
         remedy: Some("write the new password to sms/main in vault local"),
-        repeat: None,
-        took: Duration::from_millis(170),
+        duplicate_age: None,
+        duration: Duration::from_millis(170),
         parent: Some(&parent()),
     }
     .emit(telemetry);
 }
 
 /// The backend's span in which it makes the call.
-fn parent() -> Parent {
-    Parent { trace: TraceId([0x4b; 16]), span: SpanId([7; 8]), sampled: true, state: String::new() }
+fn parent() -> TraceParent {
+    TraceParent { trace_id: TraceId([0x4b; 16]), span_id: SpanId([7; 8]), sampled: true, trace_state: String::new() }
 }
 
 #[test]
@@ -175,15 +175,15 @@ fn every_family_has_its_name_and_labels() {
     let bench = bench();
     everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
     for (name, labels) in [
-        ("calls_total", &["door", "dialect", "operation", "verdict"][..]),
+        ("requests_total", &["entrypoint", "dialect", "operation", "result"][..]),
         ("attempts_total", &["provider", "kind", "outcome", "cause", "family"]),
         ("upstream_responses_total", &["provider", "kind", "status"]),
         ("attempt_duration_seconds", &["provider", "kind"]),
-        ("call_duration_seconds", &["dialect", "verdict"]),
+        ("request_duration_seconds", &["dialect", "result"]),
         ("failovers_total", &["from", "to", "cause"]),
         ("possible_duplicates_total", &["provider"]),
-        ("repeats_total", &["dialect"]),
-        ("provider_standing", &["provider", "standing"]),
+        ("duplicates_suppressed_total", &["dialect"]),
+        ("provider_state", &["provider", "state"]),
         ("route_first_choice", &["route"]),
         ("credential_version", &["provider"]),
         ("credential_age_seconds", &["provider"]),
@@ -209,8 +209,8 @@ fn every_family_has_its_name_and_labels() {
 fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
     let bench = bench();
     let causes = || Cause::ALL.iter().filter(|cause| cause.family() == Family::Account).map(|cause| cause.as_str());
-    let outcomes = || ["refused", "unsent", "unknown"].into_iter();
-    for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| Kind::ALL.iter().map(move |kind| (provider, kind.as_str())))
+    let outcomes = || ["rejected", "unsent", "unknown"].into_iter();
+    for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| AttemptKind::ALL.iter().map(move |kind| (provider, kind.as_str())))
     {
         for (cause, outcome) in causes().flat_map(|cause| outcomes().map(move |outcome| (cause, outcome))) {
             let labels = [("provider", provider), ("kind", kind), ("outcome", outcome), ("cause", cause), ("family", "account")];
@@ -220,7 +220,7 @@ fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
         assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
     }
     everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
-    let labels = [("provider", "main"), ("kind", "send"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    let labels = [("provider", "main"), ("kind", "send"), ("outcome", "rejected"), ("cause", "credential-rejected")];
     assert_eq!(bench.value("attempts_total", &labels), Some(1.0));
     assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
 }
@@ -228,23 +228,23 @@ fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
 #[test]
 fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
     let bench = bench();
-    for verdict in ["accepted", "not-sent", "in-doubt", "message-refused"] {
-        let labels = [("door", "connect"), ("dialect", "twilio"), ("operation", "send"), ("verdict", verdict)];
-        assert_eq!(bench.value("calls_total", &labels), Some(0.0), "{verdict}");
-        assert_eq!(bench.value("call_duration_seconds", &[("dialect", "twilio"), ("verdict", verdict)]), Some(0.0));
+    for verdict in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
+        let labels = [("entrypoint", "connect"), ("dialect", "twilio"), ("operation", "send"), ("result", verdict)];
+        assert_eq!(bench.value("requests_total", &labels), Some(0.0), "{verdict}");
+        assert_eq!(bench.value("request_duration_seconds", &[("dialect", "twilio"), ("result", verdict)]), Some(0.0));
     }
     for (name, labels, value) in [
         ("possible_duplicates_total", &[("provider", "backup")][..], 0.0),
-        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "refused"), ("cause", "unexplained")], 0.0),
+        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "rejected"), ("cause", "unexplained")], 0.0),
         ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "unknown"), ("cause", "timeout")], 0.0),
         ("upstream_responses_total", &[("provider", "backup"), ("kind", "send"), ("status", "403")], 0.0),
         ("route_provider", &[("route", "uzbekistan"), ("provider", "backup")], 2.0),
         ("attempt_duration_seconds", &[("provider", "backup"), ("kind", "send")], 0.0),
-        ("repeats_total", &[("dialect", "playmobile")], 0.0),
+        ("duplicates_suppressed_total", &[("dialect", "playmobile")], 0.0),
         ("vault_reads_total", &[("vault", "local"), ("result", "failed")], 0.0),
         ("reloads_total", &[("result", "failed")], 0.0),
-        ("provider_standing", &[("provider", "main"), ("standing", "open")], 1.0),
-        ("provider_standing", &[("provider", "main"), ("standing", "aside")], 0.0),
+        ("provider_state", &[("provider", "main"), ("state", "healthy")], 1.0),
+        ("provider_state", &[("provider", "main"), ("state", "quarantined")], 0.0),
         ("route_first_choice", &[("route", "uzbekistan")], 1.0),
         ("credential_version", &[("provider", "main")], 0.0),
         ("dialect_info", &[("dialect", "twilio"), ("source", "folder")], 1.0),
@@ -260,7 +260,7 @@ fn names_that_are_not_configured_make_no_series() {
     let bench = bench();
     for stranger in ["x1", "x2", "x3"] {
         everything(&bench.telemetry, stranger, stranger, stranger, stranger);
-        Balance { provider: &ProviderId::new("main"), unit: stranger, value: 1.0, spent_a_day: None }.emit(&bench.telemetry);
+        BalanceReported { provider: &ProviderId::new("main"), unit: stranger, value: 1.0, daily_spend: None }.emit(&bench.telemetry);
     }
     for name in ["provider", "from", "to"] {
         let found = bench.words(name);
@@ -270,8 +270,8 @@ fn names_that_are_not_configured_make_no_series() {
     assert_eq!(bench.words("route"), ["uzbekistan".to_owned()].into());
     assert_eq!(bench.words("vault"), ["local", "other"].map(str::to_owned).into());
     assert_eq!(bench.words("unit"), ["UZS", "other"].map(str::to_owned).into());
-    assert_eq!(bench.value("calls_total", &[("dialect", "other")]), Some(3.0));
-    for gauge in ["provider_standing", "credential_version", "credential_age_seconds"] {
+    assert_eq!(bench.value("requests_total", &[("dialect", "other")]), Some(3.0));
+    for gauge in ["provider_state", "credential_version", "credential_age_seconds"] {
         assert_eq!(bench.value(gauge, &[("provider", "other")]), None, "{gauge}: strangers share no state");
     }
 }
@@ -281,14 +281,14 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
     let bench = bench();
     let (main, outcome) = (ProviderId::new("main"), Outcome::Unknown(Cause::ReplyUnreadable));
     for status in [999, 0, 601] {
-        AttemptEnded { provider: &main, kind: Kind::Send, outcome: &outcome, status: Some(status), took: Duration::ZERO }
+        AttemptFinished { provider: &main, kind: AttemptKind::Send, outcome: &outcome, status: Some(status), duration: Duration::ZERO }
             .emit(&bench.telemetry);
     }
     let born: BTreeSet<String> =
         ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
     assert_eq!(bench.words("status"), born);
     for (unit, shown) in [("UZS", "UZS"), ("EUR", "EUR"), ("averylongunit", "other"), ("$", "other"), ("SMS", "SMS")] {
-        Balance { provider: &main, unit, value: 7.0, spent_a_day: None }.emit(&bench.telemetry);
+        BalanceReported { provider: &main, unit, value: 7.0, daily_spend: None }.emit(&bench.telemetry);
         assert_eq!(bench.words("unit"), [shown.to_owned()].into(), "a provider has one unit");
     }
 }
@@ -301,8 +301,8 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     let mut later = shape();
     later.providers = vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("third"), "playmobile".into())];
     later.dialects = vec![("playmobile".into(), "folder".into())];
-    later.layout = route("world", &["third"]);
-    bench.telemetry.reshape(&later);
+    later.config = route("world", &["third"]);
+    bench.telemetry.update_schema(&later);
     assert_eq!(bench.words("provider"), ["main", "third"].map(str::to_owned).into());
     assert_eq!(bench.words("from"), ["main".to_owned()].into());
     assert_eq!(bench.words("dialect"), ["playmobile".to_owned()].into());
@@ -311,9 +311,9 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "main")]), None, "the old order is gone");
     assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "third")]), Some(1.0));
     assert_eq!(bench.value("credential_version", &[("provider", "main")]), Some(3.0));
-    assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "aside")]), Some(1.0));
-    assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", "open")]), Some(0.0));
-    assert_eq!(bench.value("provider_standing", &[("provider", "third"), ("standing", "open")]), Some(1.0));
+    assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", "quarantined")]), Some(1.0));
+    assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", "healthy")]), Some(0.0));
+    assert_eq!(bench.value("provider_state", &[("provider", "third"), ("state", "healthy")]), Some(1.0));
     assert_eq!(bench.value("attempts_total", &[("provider", "third"), ("cause", "balance-empty")]), Some(0.0));
     assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
     everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
@@ -324,7 +324,7 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
 fn a_credentials_age_grows_between_two_scrapes() {
     let bench = bench();
     assert!(bench.family("credential_age_seconds").is_none_or(|family| family.get_metric().is_empty()), "no age before one was seen");
-    CredentialSeen { provider: &ProviderId::new("main"), version: Version(1), since: at(999_990) }.emit(&bench.telemetry);
+    CredentialLoaded { provider: &ProviderId::new("main"), version: Version(1), first_seen_at: at(999_990) }.emit(&bench.telemetry);
     let age = || bench.value("credential_age_seconds", &[("provider", "main")]);
     assert_eq!(age(), Some(10.0));
     *bench.calendar.0.lock().unwrap() = at(1_000_050);
@@ -337,31 +337,31 @@ fn a_credentials_age_grows_between_two_scrapes() {
 fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
     let bench = bench();
     let main = ProviderId::new("main");
-    for standing in STANDINGS {
-        StandingChanged { provider: &main, standing, cause: None, diagnosis: None, back: None }.emit(&bench.telemetry);
-        for other in STANDINGS {
+    for standing in HEALTH_STATES {
+        HealthStateChanged { provider: &main, state: standing, cause: None, diagnosis: None, next_trial_at: None }.emit(&bench.telemetry);
+        for other in HEALTH_STATES {
             let expected = if other == standing { 1.0 } else { 0.0 };
-            assert_eq!(bench.value("provider_standing", &[("provider", "main"), ("standing", other)]), Some(expected));
+            assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", other)]), Some(expected));
         }
     }
-    TokenExpiry { provider: &main, at: Some(at(2_000_000)) }.emit(&bench.telemetry);
+    TokenExpiry { provider: &main, expires_at: Some(at(2_000_000)) }.emit(&bench.telemetry);
     assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), Some(2_000_000.0));
-    TokenExpiry { provider: &main, at: None }.emit(&bench.telemetry);
+    TokenExpiry { provider: &main, expires_at: None }.emit(&bench.telemetry);
     assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), None);
 }
 
 /// What was logged while `act` ran.
 fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
-    let lines = Lines::default();
+    let lines = CapturedLog::default();
     let copy = lines.clone();
     tracing::subscriber::with_default(subscriber(format, filter, move || copy.clone()).unwrap(), act);
     String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
 }
 
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct CapturedLog(Arc<Mutex<Vec<u8>>>);
 
-impl io::Write for Lines {
+impl io::Write for CapturedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
         Ok(bytes.len())
@@ -381,12 +381,12 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
         ("level", "WARN"),
         ("id", "c-1"),
         ("caller", "backend"),
-        ("door", "base-url"),
+        ("entrypoint", "base-url"),
         ("dialect", "playmobile"),
         ("operation", "send"),
         ("route", "uzbekistan"),
         ("recipient", "+998*****67"),
-        ("verdict", "accepted"),
+        ("result", "accepted"),
         ("cause", "credential-rejected"),
         ("certainty", "certain"),
         ("remedy", "write the new password to sms/main in vault local"),
@@ -396,7 +396,7 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
     }
     assert_eq!(line["took_ms"], 170);
     let attempts = line["attempts"].as_str().unwrap();
-    assert!(attempts.starts_with("main/send refused credential-rejected (certain) 401 82ms says \"105 "), "{attempts}");
+    assert!(attempts.starts_with("main/send rejected credential-rejected (certain) 401 82ms provider_message=\"105 "), "{attempts}");
     assert!(attempts.ends_with("; backup/send accepted 200 82ms"), "{attempts}");
     assert!(!text.contains("1234567"), "{text}");
 }
@@ -412,16 +412,16 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
         evidence: "The send was answered 401".into(),
         remedy: "write the new password to sms/main in vault local".into(),
     };
-    let changed = StandingChanged {
+    let changed = HealthStateChanged {
         provider: &ProviderId::new("main"),
-        standing: "aside",
+        state: "quarantined",
         cause: Some(diagnosis.cause),
         diagnosis: Some(&diagnosis),
-        back: None,
+        next_trial_at: None,
     };
     let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || changed.emit(&bench.telemetry))).unwrap();
     for (field, value) in [
-        ("standing", "aside"),
+        ("state", "quarantined"),
         ("cause", "credential-rejected"),
         ("certainty", "ambiguous"),
         ("alternatives", "ip-not-allowed or account-suspended"),
@@ -469,7 +469,7 @@ fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
     let bench = bench();
     let read = |result| VaultRead { vault: "local", path: "sms/main", result, problem: Some("wrong key") }.emit(&bench.telemetry);
     let text = logged(Format::Json, "info", || {
-        for result in [ReadResult::Failed, ReadResult::Failed, ReadResult::Failed, ReadResult::Unchanged, ReadResult::Unchanged] {
+        for result in [VaultReadResult::Failed, VaultReadResult::Failed, VaultReadResult::Failed, VaultReadResult::Unchanged, VaultReadResult::Unchanged] {
             read(result);
         }
     });
@@ -484,25 +484,25 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
     let read = |path, result| VaultRead { vault: "local", path, result, problem: None }.emit(&bench.telemetry);
     let good = || bench.value("vault_good_timestamp_seconds", &[("vault", "local")]);
     assert_eq!(good(), None, "a vault that nobody reads is not stale");
-    read("sms/a", ReadResult::Failed);
+    read("sms/a", VaultReadResult::Failed);
     assert_eq!(good(), Some(0.0));
-    read("sms/b", ReadResult::Changed);
+    read("sms/b", VaultReadResult::Changed);
     assert_eq!(good(), Some(0.0), "one of two entries is not the vault");
-    read("sms/a", ReadResult::Changed);
+    read("sms/a", VaultReadResult::Changed);
     assert_eq!(good(), Some(1_000_000.0));
     *bench.calendar.0.lock().unwrap() = at(1_000_060);
-    read("sms/b", ReadResult::Failed);
-    read("sms/a", ReadResult::Unchanged);
+    read("sms/b", VaultReadResult::Failed);
+    read("sms/a", VaultReadResult::Unchanged);
     assert_eq!(good(), Some(1_000_000.0));
-    bench.telemetry.reshape(&shape());
-    read("sms/a", ReadResult::Unchanged);
+    bench.telemetry.update_schema(&shape());
+    read("sms/a", VaultReadResult::Unchanged);
     assert_eq!(good(), Some(1_000_060.0), "an entry that the new config does not name fails no longer");
 }
 
 #[test]
 fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
     let bench = bench();
-    let build = Build { version: "1.2.3".into(), commit: "abc".into() };
+    let build = BuildInfo { version: "1.2.3".into(), commit: "abc".into() };
     Started { build: &build, at: at(1_000_000), addresses: &[("proxy", "127.0.0.1:8125".into())] }.emit(&bench.telemetry);
     Reloaded { at: None, problem: Some("2 errors; `sms-sidecar check` shows them") }.emit(&bench.telemetry);
     assert_eq!(bench.value("config_timestamp_seconds", &[]), Some(1_000_000.0));
@@ -516,36 +516,36 @@ fn who_is_woken_decides_the_level() {
     let bench = bench();
     let level = |verdict, cause| {
         let text = logged(Format::Json, "trace", || {
-            CallEnded {
+            RequestFinished {
                 id: "c",
                 caller: None,
-                door: Door::Unix,
+                entrypoint: Entrypoint::Unix,
                 dialect: None,
                 operation: Operation::Other,
                 route: None,
                 recipient: None,
                 attempts: &[],
-                verdict,
+                result: verdict,
                 method: "POST",
                 status: 200,
                 cause,
                 certainty: None,
                 remedy: None,
-                repeat: None,
-                took: Duration::ZERO,
+                duplicate_age: None,
+                duration: Duration::ZERO,
                 parent: None,
             }
             .emit(&bench.telemetry);
         });
         serde_json::from_str::<serde_json::Value>(&text).unwrap()["level"].as_str().unwrap().to_owned()
     };
-    assert_eq!(level(Verdict::Accepted, None), "INFO");
-    assert_eq!(level(Verdict::NotSent, Some(Cause::BalanceEmpty)), "ERROR");
-    assert_eq!(level(Verdict::InDoubt, Some(Cause::Timeout)), "ERROR");
-    assert_eq!(level(Verdict::MessageRefused, Some(Cause::RecipientInvalid)), "INFO");
-    assert_eq!(level(Verdict::Rejected, Some(Cause::RefusedByPolicy)), "WARN");
-    assert_eq!(level(Verdict::Tunnelled, None), "DEBUG");
-    assert_eq!(bench.value("calls_total", &[("door", "unix"), ("dialect", "none"), ("verdict", "accepted")]), Some(1.0));
+    assert_eq!(level(RequestResult::Accepted, None), "INFO");
+    assert_eq!(level(RequestResult::NotSent, Some(Cause::BalanceEmpty)), "ERROR");
+    assert_eq!(level(RequestResult::InDoubt, Some(Cause::Timeout)), "ERROR");
+    assert_eq!(level(RequestResult::MessageRejected, Some(Cause::RecipientInvalid)), "INFO");
+    assert_eq!(level(RequestResult::Denied, Some(Cause::DeniedByPolicy)), "WARN");
+    assert_eq!(level(RequestResult::Tunnelled, None), "DEBUG");
+    assert_eq!(bench.value("requests_total", &[("entrypoint", "unix"), ("dialect", "none"), ("result", "accepted")]), Some(1.0));
 }
 
 #[test]

@@ -8,34 +8,34 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 use crate::dialect::Reply;
 use crate::net::upstream::Lost;
 use crate::sms::Cause;
-use crate::telemetry::Shape;
+use crate::telemetry::MetricsSchema;
 
 fn endpoint(text: &str) -> Uri {
     text.parse().unwrap()
 }
 
-fn answered(status: u16, headers: &[(&'static str, &str)], body: Vec<u8>) -> Result<usize, Trouble> {
+fn answered(status: u16, headers: &[(&'static str, &str)], body: Vec<u8>) -> Result<usize, ExportError> {
     let mut all = HeaderMap::new();
     for (name, value) in headers {
         all.insert(*name, value.parse().unwrap());
     }
     let reply = Reply { status: status.try_into().unwrap(), headers: all, body: body.into() };
-    otlp::read(&endpoint("http://collector.test:4318"), Ok(reply))
+    otlp::parse_reply(&endpoint("http://collector.test:4318"), Ok(reply))
 }
 
 #[test]
 fn the_request_is_otlp_over_http() {
     let span = Span { name: "send main".into(), ..Span::default() };
-    let body = otlp::request(vec![span], "login-sms", "1.2.3");
+    let body = otlp::encode_request(vec![span], "login-sms", "1.2.3");
     for (base, url) in [
         ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
         ("https://collector.test/otlp/", "https://collector.test/otlp/v1/traces"),
     ] {
-        let outgoing = otlp::outgoing(&endpoint(base), body.clone(), "1.2.3").unwrap();
+        let outgoing = otlp::build_request(&endpoint(base), body.clone(), "1.2.3").unwrap();
         assert_eq!((outgoing.method.as_str(), outgoing.url.to_string().as_str()), ("POST", url));
         assert_eq!(outgoing.headers["content-type"], "application/x-protobuf");
         assert_eq!(outgoing.headers["user-agent"], "sms-sidecar/1.2.3");
@@ -62,23 +62,23 @@ fn a_yes_may_be_half_a_yes() {
 #[test]
 fn only_what_was_surely_not_taken_is_sent_again() {
     for (status, again, loss) in [
-        (429, true, Loss::Failed),
-        (502, true, Loss::Failed),
-        (503, true, Loss::Failed),
-        (504, true, Loss::Failed),
-        (400, false, Loss::Refused),
-        (401, false, Loss::Refused),
-        (413, false, Loss::Refused),
-        (500, false, Loss::Failed),
-        (301, false, Loss::Failed),
+        (429, true, SpanDropReason::Failed),
+        (502, true, SpanDropReason::Failed),
+        (503, true, SpanDropReason::Failed),
+        (504, true, SpanDropReason::Failed),
+        (400, false, SpanDropReason::Rejected),
+        (401, false, SpanDropReason::Rejected),
+        (413, false, SpanDropReason::Rejected),
+        (500, false, SpanDropReason::Failed),
+        (301, false, SpanDropReason::Failed),
     ] {
         let trouble = answered(status, &[], b"CANARY".to_vec()).unwrap_err();
-        assert_eq!((trouble.again, trouble.loss), (again, loss), "{status}");
-        assert_eq!(trouble.what, format!("the collector at http://collector.test:4318/ answers {status}"));
+        assert_eq!((trouble.is_retryable, trouble.loss), (again, loss), "{status}");
+        assert_eq!(trouble.message, format!("the collector at http://collector.test:4318/ answers {status}"));
     }
-    let wait = |value| answered(503, &[("retry-after", value)], Vec::new()).unwrap_err().wait;
+    let wait = |value| answered(503, &[("retry-after", value)], Vec::new()).unwrap_err().retry_after;
     assert_eq!((wait("7"), wait("Wed, 21 Oct 2026 07:28:00 GMT"), wait("-1")), (Some(Duration::from_secs(7)), None, None));
-    let lost = |lost| otlp::read(&endpoint("http://c.test"), Err(lost)).unwrap_err().again;
+    let lost = |lost| otlp::parse_reply(&endpoint("http://c.test"), Err(lost)).unwrap_err().is_retryable;
     assert!(lost(Lost::Unsent { cause: Cause::Unreachable, detail: "no connection".into() }));
     assert!(!lost(Lost::Unknown { cause: Cause::Timeout, detail: "no answer".into() }));
 }
@@ -88,7 +88,7 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = Settings {
         endpoint: endpoint(&format!("http://{}", listener.local_addr().unwrap())),
-        sample: 1.0,
+        sample_ratio: 1.0,
         service_name: "sms-sidecar".into(),
         ca_file: None,
     };
@@ -112,18 +112,18 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
 async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
     let (exporter, mut told) = collector(2).await;
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.deliver(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await, Ok(0));
+    assert_eq!(exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await, Ok(0));
     assert!(began.elapsed() >= Duration::from_secs(18), "twice 9 s: {:?}", began.elapsed());
     assert_eq!((told.recv().await, told.recv().await, told.recv().await), (Some(0), Some(1), Some(2)));
     let (exporter, mut told) = collector(usize::MAX).await;
-    let trouble = exporter.deliver(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await.unwrap_err();
-    assert_eq!(trouble.loss, Loss::Failed);
+    let trouble = exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await.unwrap_err();
+    assert_eq!(trouble.loss, SpanDropReason::Failed);
     told.close();
     let mut tries = 0;
     while told.recv().await.is_some() {
         tries += 1;
     }
-    assert_eq!(tries, 1 + PAUSES.len());
+    assert_eq!(tries, 1 + RETRY_DELAYS.len());
 }
 
 #[tokio::test(start_paused = true)]
@@ -132,23 +132,23 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     let drain = Drain::default();
     drain.enter(Phase::Draining);
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.deliver(vec![Span::default()], &watch::channel(None).1, &drain).await.unwrap_err().loss, Loss::Failed);
-    assert!(began.elapsed() <= LAST, "{:?}", began.elapsed());
+    assert_eq!(exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &drain).await.unwrap_err().loss, SpanDropReason::Failed);
+    assert!(began.elapsed() <= SHUTDOWN_GRACE, "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_changes() {
     let (exporter, mut told) = collector(0).await;
     let registry = Registry::new();
-    let telemetry = Arc::new(Telemetry::new(&registry, &Shape::default(), Arc::new(RealClock::start())).unwrap());
+    let telemetry = Arc::new(Telemetry::new(&registry, &MetricsSchema::default(), Arc::new(SystemClock::start())).unwrap());
     let (current, receiver) = watch::channel(None);
     let drain = Drain::default();
-    let task = tokio::spawn(export(receiver, telemetry.spans().unwrap(), Arc::clone(&telemetry), drain.clone()));
-    telemetry.trace(Some(1.0));
+    let task = tokio::spawn(export(receiver, telemetry.take_spans().unwrap(), Arc::clone(&telemetry), drain.clone()));
+    telemetry.set_trace_sampling(Some(1.0));
     let probe = || {
         let outcome = crate::sms::Outcome::Accepted { id: String::new() };
-        let (provider, kind, took) = (crate::sms::ProviderId::new("main"), crate::sms::Kind::Probe, Duration::ZERO);
-        crate::telemetry::AttemptEnded { provider: &provider, kind, outcome: &outcome, status: Some(200), took }.emit(&telemetry);
+        let (provider, kind, took) = (crate::sms::ProviderId::new("main"), crate::sms::AttemptKind::Probe, Duration::ZERO);
+        crate::telemetry::AttemptFinished { provider: &provider, kind, outcome: &outcome, status: Some(200), duration: took }.emit(&telemetry);
     };
     probe();
     current.send_replace(Some(Arc::new(exporter)));
@@ -177,13 +177,13 @@ async fn another_config_ends_the_patience_with_a_collector_that_fails() {
     let (current, receiver) = watch::channel(None);
     let began = tokio::time::Instant::now();
     let drain = Drain::default();
-    let deliver = exporter.deliver(vec![Span::default()], &receiver, &drain);
+    let deliver = exporter.export_batch(vec![Span::default()], &receiver, &drain);
     let change = async {
         assert_eq!(told.recv().await, Some(0));
         current.send_replace(None);
     };
     let (trouble, ()) = tokio::join!(deliver, change);
-    assert_eq!(trouble.unwrap_err().loss, Loss::Failed);
-    assert!(began.elapsed() < PAUSES[0], "{:?}", began.elapsed());
+    assert_eq!(trouble.unwrap_err().loss, SpanDropReason::Failed);
+    assert!(began.elapsed() < RETRY_DELAYS[0], "{:?}", began.elapsed());
     assert!(receiver.has_changed().unwrap(), "and it is still news to whoever looks next");
 }

@@ -14,7 +14,7 @@ use age::x25519::Identity;
 use futures_util::future::BoxFuture;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::secret::{Fields, SecretString};
+use crate::secret::{SecretFields, SecretString};
 use crate::vault::error::ReadError;
 use crate::vault::file;
 use crate::vault::source::{Entry, Source, Watched, blocking};
@@ -22,7 +22,7 @@ use crate::vault::source::{Entry, Source, Watched, blocking};
 const HINT: &str = "`sms-sidecar vault init` makes one; the service's user must be able to read it";
 
 /// All entries, by path.
-pub type Entries = BTreeMap<String, Fields>;
+pub type Entries = BTreeMap<String, SecretFields>;
 
 /// An encrypted file and the key that opens it.
 #[derive(Clone, Debug)]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
-use crate::secret::{Fields, SecretString};
+use crate::secret::{SecretFields, SecretString};
 use crate::vault::dotenv;
 use crate::vault::error::ReadError;
 use crate::vault::file;
@@ -16,7 +16,7 @@ use crate::vault::source::{Entry, Source, Warning, Watched, blocking};
 #[derive(Clone)]
 pub(crate) enum Env {
     /// As this process was started with.
-    Process(Arc<Fields>),
+    Process(Arc<SecretFields>),
     /// A `.env` file.
     File(PathBuf),
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
-use crate::secret::{Credential, Fields, Version, same};
+use crate::secret::{Credential, SecretFields, Version, fields_equal};
 use crate::vault::error::ReadError;
 use crate::vault::settings::{Reference, Settings, SourceSettings};
 use crate::vault::source::{Due, Entry, Source, open};
@@ -122,7 +122,7 @@ impl Keeper {
         if let Ok(credential) = &read
             && let Some(lasting) = self.word(reference, than, credential.version)
         {
-            slot.lock().confirmed = Some((credential.version, self.clock.now().plus(lasting)));
+            slot.lock().confirmed = Some((credential.version, self.clock.now().saturating_add(lasting)));
         }
         read
     }
@@ -232,13 +232,13 @@ impl Keeper {
     async fn stable(&self, source: &Arc<dyn Source>, reference: &Reference, slot: &Slot) -> Result<Entry, ReadError> {
         let mut last = select::select(source.read(&reference.path).await?, reference, &source.place())?;
         let had = slot.state().current;
-        if !source.piecewise() || had.is_some_and(|(credential, _)| credential.holds(&last.fields)) {
+        if !source.piecewise() || had.is_some_and(|(credential, _)| credential.matches(&last.fields)) {
             return Ok(last);
         }
         for _ in 1..UNSTABLE {
             tokio::time::sleep(SETTLE).await;
             let next = select::select(source.read(&reference.path).await?, reference, &source.place())?;
-            if same(&last.fields, &next.fields) {
+            if fields_equal(&last.fields, &next.fields) {
                 return Ok(next);
             }
             last = next;
@@ -273,23 +273,23 @@ impl Keeper {
     }
 
     /// The credential that `fields` make, and whether it is new.
-    fn keep(&self, slot: &Slot, fields: Fields) -> (Arc<Credential>, bool) {
+    fn keep(&self, slot: &Slot, fields: SecretFields) -> (Arc<Credential>, bool) {
         let mut state = slot.lock();
         self.looked(&mut state);
         state.failure = None;
         let before = state.current.as_ref().map(|(credential, _)| Arc::clone(credential));
-        if let Some(same) = before.as_ref().filter(|before| before.holds(&fields)) {
+        if let Some(same) = before.as_ref().filter(|before| before.matches(&fields)) {
             return (Arc::clone(same), false);
         }
         let version = Version(before.map_or(self.first, |credential| credential.version).0 + 1);
-        let seen = Seen { version, since: self.clock.now(), since_wall: self.clock.wall() };
+        let seen = Seen { version, since: self.clock.now(), since_wall: self.clock.wall_clock() };
         let credential = Arc::new(Credential::new(version, fields));
         state.current = Some((Arc::clone(&credential), seen));
         (credential, true)
     }
 
     fn looked(&self, state: &mut State) {
-        (state.looked, state.jitter) = (Some(self.clock.now()), self.clock.dice());
+        (state.looked, state.jitter) = (Some(self.clock.now()), self.clock.random_fraction());
     }
 
     fn tell(&self, reference: &Reference, outcome: ReadOutcome<'_>) {

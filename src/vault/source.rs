@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::clock::Clock;
-use crate::secret::Fields;
+use crate::secret::SecretFields;
 use crate::vault::directory::Directory;
 use crate::vault::embedded::Embedded;
 use crate::vault::env::Env;
@@ -66,7 +66,7 @@ pub enum Due {
 #[derive(Clone, Default)]
 pub struct Entry {
     /// Its fields, under the vault's names.
-    pub fields: Fields,
+    pub fields: SecretFields,
     /// What looks like a mistake and was passed on as it stands.
     pub warnings: Vec<Warning>,
     /// Fields that hold no text, and what they hold; only who names one is told.

@@ -34,7 +34,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use sms_sidecar::clock::{Clock, RealClock};
+use sms_sidecar::clock::{Clock, SystemClock};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -108,7 +108,7 @@ impl Hop {
         let program = std::env::var_os("SMS_SIDECAR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sms-sidecar").into());
         let mut command = pinned(Path::new(&program));
         command.arg("run").arg("--config").arg(&config);
-        Self::start("sms-sidecar, base URL door", command, address, "/playmobile/broker-api/send")
+        Self::start("sms-sidecar, base-URL entrypoint", command, address, "/playmobile/broker-api/send")
     }
 
     fn start(name: &'static str, mut command: Command, address: SocketAddr, path: &'static str) -> Self {
@@ -153,7 +153,7 @@ async fn connection(address: SocketAddr, path: &'static str, calls: u32) -> Vec<
     stream.set_nodelay(true).unwrap();
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
-    let clock = RealClock::start();
+    let clock = SystemClock::start();
     let mut walls = Vec::new();
     for _ in 0..calls {
         let began = clock.now();

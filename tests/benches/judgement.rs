@@ -15,11 +15,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::SecretString;
-use sms_sidecar::clock::{Clock, RealClock};
-use sms_sidecar::dialect::{Account, Answer, Catalog, Dialect, Outgoing, Place, Recognised, Recognition, Reply, Request, recognise};
-use sms_sidecar::policy::{Admission, Attempt, Held, OnUnknown, Plan, Step, Terms, View, next};
+use sms_sidecar::clock::{Clock, SystemClock};
+use sms_sidecar::dialect::{Account, MessageResult, Catalog, Dialect, ProviderRequest, RequestTarget, RecognisedRequest, Recognition, Reply, Request, recognise};
+use sms_sidecar::policy::{SendAdmission, Attempt, CredentialRevision, OnUnknown, DeliveryPlan, NextStep, PlannedAccount, AccountSnapshot, next};
 use sms_sidecar::secret::{Credential, Version};
-use sms_sidecar::sms::Kind;
+use sms_sidecar::sms::AttemptKind;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[global_allocator]
@@ -42,7 +42,7 @@ fn main() {
 
     println!("one message, median of {ROUNDS} rounds of {MESSAGES}");
     println!("{:<58} {:>8} {:>12} {:>10}", "", "µs", "allocations", "bytes");
-    let clock = RealClock::start();
+    let clock = SystemClock::start();
     let row = |name: &str, act: &dyn Fn()| show(name, &measure(&clock, act));
 
     row("native: Playmobile's API, Playmobile's account", &|| world.carry(&request, &[("playmobile", &accepted)]));
@@ -59,7 +59,7 @@ fn main() {
     });
     row("  patch", &|| drop(black_box(seen.dialect.patch(&seen, &request, &world.account("playmobile"), now()))));
     row("  write", &|| drop(black_box(twilio.write(&message, &world.account("twilio"), now()))));
-    row("  classify", &|| drop(black_box(twilio.classify(Kind::Send, &created, &message.reference))));
+    row("  classify", &|| drop(black_box(twilio.classify(AttemptKind::Send, &created, &message.reference))));
 }
 
 /// Every dialect and an account at two services.
@@ -73,7 +73,7 @@ struct World {
 impl World {
     fn new() -> Self {
         let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
-        let errors: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.file, problem.what)).collect();
+        let errors: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.file, problem.message)).collect();
         let spoken: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
         assert!(!spoken.is_empty(), "no dialect loads: {errors:?}");
         let accounts = [
@@ -99,33 +99,33 @@ impl World {
         let message = reading.message.as_ref().unwrap();
         let plan = plan(providers.len());
         let mut tried = Vec::new();
-        while let Step::Send { account, .. } = next(&plan, &tried, |_| open(), Duration::ZERO, 0.5) {
+        while let NextStep::Send { account, .. } = next(&plan, &tried, |_| open(), Duration::ZERO, 0.5) {
             let (name, reply) = providers.get(account).unwrap();
             let (dialect, account_at) = (self.dialect(name), self.account(name));
             let outgoing = if dialect.name == seen.dialect.name {
                 dialect.patch(&seen, request, &account_at, now())
             } else {
-                dialect.fits(message).and_then(|()| dialect.write(message, &account_at, now()))
+                dialect.check_message(message).and_then(|()| dialect.write(message, &account_at, now()))
             };
-            black_box::<Outgoing>(outgoing.unwrap());
-            let outcome = dialect.classify(Kind::Send, reply, &message.reference).outcome;
+            black_box::<ProviderRequest>(outgoing.unwrap());
+            let outcome = dialect.classify(AttemptKind::Send, reply, &message.reference).outcome;
             tried.push(Attempt {
                 account,
-                credential: Held::from(Version(1)),
+                credential: CredentialRevision::from(Version(1)),
                 outcome,
-                wait: None,
+                retry_after: None,
                 ended: Duration::ZERO,
                 inherited: false,
             });
         }
         let id = &message.reference;
-        black_box(seen.dialect.answer(&reading.asked, Some(message), &Answer::Accepted { id }, now()));
+        black_box(seen.dialect.render_result(&reading.fields, Some(message), &MessageResult::Accepted { id }, now()));
     }
 
-    fn seen(&self, request: &Request) -> Recognised {
-        match recognise(&self.spoken, Place::Host("send.smsxabar.uz"), request, &[]) {
+    fn seen(&self, request: &Request) -> RecognisedRequest {
+        match recognise(&self.spoken, RequestTarget::Host("send.smsxabar.uz"), request, &[]) {
             Recognition::Operation(seen) => seen,
-            other @ (Recognition::NotNamed(_) | Recognition::Foreign) => panic!("{other:?}"),
+            other @ (Recognition::UnlistedOperation(_) | Recognition::Unrecognised) => panic!("{other:?}"),
         }
     }
 
@@ -146,7 +146,7 @@ struct Cost {
     bytes: f64,
 }
 
-fn measure(clock: &RealClock, act: &dyn Fn()) -> Cost {
+fn measure(clock: &SystemClock, act: &dyn Fn()) -> Cost {
     let each = f64::from(MESSAGES);
     act();
     let mut rounds: Vec<f64> = (0..ROUNDS)
@@ -172,20 +172,20 @@ fn show(name: &str, cost: &Cost) {
     println!("{name:<58} {:>8.2} {:>12.1} {:>10.0}", cost.micros, cost.allocations, cost.bytes);
 }
 
-fn plan(accounts: usize) -> Plan {
-    let terms = Terms { timeout: Duration::from_secs(3), repeat_key: false, skip: None };
-    Plan {
+fn plan(accounts: usize) -> DeliveryPlan {
+    let terms = PlannedAccount { timeout: Duration::from_secs(3), has_idempotency_key: false, skip_cause: None };
+    DeliveryPlan {
         accounts: vec![terms; accounts],
-        attempts_per_account: 2,
-        sends: 6,
+        max_attempts_per_account: 2,
+        max_sends: 6,
         deadline: Duration::from_secs(8),
-        pause: Duration::from_millis(200),
+        retry_delay: Duration::from_millis(200),
         on_unknown: OnUnknown::Failover,
     }
 }
 
-fn open() -> View {
-    View { admission: Admission::Open, credential: Held::from(Version(1)), retry: true }
+fn open() -> AccountSnapshot {
+    AccountSnapshot { admission: SendAdmission::Allowed, credential: CredentialRevision::from(Version(1)), can_retry: true }
 }
 
 fn credential(fields: &[(&str, &str)]) -> Credential {

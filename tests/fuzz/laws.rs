@@ -22,10 +22,10 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use sms_sidecar::config::check_text;
 use sms_sidecar::dialect::{
-    Answer, Catalog, Dialect, Finding, Place, Reading, Recognised, Recognition, Reply, Request, SourceFile, recognise,
+    MessageResult, Catalog, Dialect, Classification, RequestTarget, DecodedRequest, RecognisedRequest, Recognition, Reply, Request, SourceFile, recognise,
 };
-use sms_sidecar::problem::{Problem, Report, Severity, Text};
-use sms_sidecar::sms::{Cause, Kind, Message, Operation, Outcome};
+use sms_sidecar::problem::{Problem, ProblemReport, Severity, SourceText};
+use sms_sidecar::sms::{Cause, AttemptKind, Message, Operation, Outcome};
 use support::{Owned, dialects, now, recognised, visible};
 
 const OWN_REFERENCE: &str = "own0reference0000001";
@@ -39,15 +39,15 @@ pub(crate) fn read(input: &[u8]) {
     let Some((method, url)) = line.split_once(' ') else { return };
     let (Ok(method), Ok(url)) = (method.parse::<Method>(), url.parse::<Uri>()) else { return };
     let request = Request { method, path: url.path().to_owned(), query: url.query().map(str::to_owned), headers, body };
-    let place = url.host().map_or(Place::Nowhere, Place::Host);
+    let place = url.host().map_or(RequestTarget::Unspecified, RequestTarget::Host);
     let Recognition::Operation(seen) = recognise(&ALL, place, &request, &[]) else { return };
-    drop(seen.dialect.credential_of(&seen, &request));
+    drop(seen.dialect.extract_credential(&seen, &request));
     let owned = Owned::of(&seen.dialect, "-ours");
     let patch = || seen.dialect.patch(&seen, &request, &owned.account(), now());
     if let Ok(patched) = patch() {
         assert_eq!(patch().map(|again| visible(&again)), Ok(visible(&patched)), "the same is patched again");
         let host = patched.url.host().expect("where it goes");
-        assert!(seen.dialect.hosts_match(host), "credentials go to hosts of their own service only, not to {host}");
+        assert!(seen.dialect.serves_host(host), "credentials go to hosts of their own service only, not to {host}");
     }
     if seen.operation != Operation::Send {
         return;
@@ -64,16 +64,16 @@ pub(crate) fn read(input: &[u8]) {
 }
 
 /// Whatever was asked, a success reads as one and a failure as none.
-fn answers_are_understood(seen: &Recognised, reading: &Reading) {
+fn answers_are_understood(seen: &RecognisedRequest, reading: &DecodedRequest) {
     let (dialect, message) = (&seen.dialect, reading.message.as_ref());
-    let judged = |answer: &Answer<'_>| {
-        let told = dialect.answer(&reading.asked, message, answer, now());
-        dialect.classify(Kind::Send, &told, OWN_REFERENCE).outcome
+    let judged = |answer: &MessageResult<'_>| {
+        let told = dialect.render_result(&reading.fields, message, answer, now());
+        dialect.classify(AttemptKind::Send, &told, OWN_REFERENCE).outcome
     };
-    let success = judged(&Answer::Accepted { id: "0123456789abcdef" });
+    let success = judged(&MessageResult::Accepted { id: "0123456789abcdef" });
     assert!(message.is_none() || matches!(success, Outcome::Accepted { .. }), "{}: our success reads as {success:?}", dialect.name);
     for (cause, doubt) in [(Cause::BalanceEmpty, false), (Cause::Timeout, true), (Cause::RecipientInvalid, false)] {
-        let failure = judged(&Answer::Failed { doubt, cause, reason: "no provider took it" });
+        let failure = judged(&MessageResult::Failed { in_doubt: doubt, cause, reason: "no provider took it" });
         assert!(!matches!(failure, Outcome::Accepted { .. }), "{}: our {cause} reads as a success", dialect.name);
     }
 }
@@ -81,7 +81,7 @@ fn answers_are_understood(seen: &Recognised, reading: &Reading) {
 /// Written for another service, it is the same text to the same person.
 fn says_the_same(dialect: &Arc<Dialect>, message: &Message) {
     let owned = Owned::of(dialect, "-ours");
-    if dialect.fits(message).is_err() {
+    if dialect.check_message(message).is_err() {
         return;
     }
     let Ok(written) = dialect.write(message, &owned.account(), now()) else { return };
@@ -98,11 +98,11 @@ pub(crate) fn classify(input: &[u8]) {
     let Some((name, status)) = line.split_once(' ') else { return };
     let (Some(dialect), Ok(status)) = (CATALOG.get(name), status.parse::<StatusCode>()) else { return };
     let reply = Reply { status, headers, body };
-    for kind in [Kind::Send, Kind::Login, Kind::Probe, Kind::Carry] {
+    for kind in [AttemptKind::Send, AttemptKind::Login, AttemptKind::Probe, AttemptKind::Passthrough] {
         let finding = dialect.classify(kind, &reply, OWN_REFERENCE);
         assert_eq!(finding, dialect.classify(kind, &reply, OWN_REFERENCE), "the same is judged again");
         is_clean(&finding);
-        if kind == Kind::Send
+        if kind == AttemptKind::Send
             && let Outcome::Accepted { id } = &finding.outcome
         {
             assert!(!id.is_empty(), "what was accepted has an id");
@@ -118,8 +118,8 @@ pub(crate) fn classify(input: &[u8]) {
 }
 
 /// What goes into a log line cannot break or flood it.
-fn is_clean(finding: &Finding) {
-    for words in [&finding.says, &finding.code].into_iter().flatten() {
+fn is_clean(finding: &Classification) {
+    for words in [&finding.provider_message, &finding.code].into_iter().flatten() {
         assert!(words.chars().count() <= 300 && !words.chars().any(char::is_control), "{words:?}");
     }
     assert!(!finding.outcome.cause().is_some_and(|cause| finding.alternatives.contains(&cause)), "{finding:?}");
@@ -140,14 +140,14 @@ pub(crate) fn config(input: &[u8]) {
 /// Every complaint points into the file and can be shown.
 fn is_shown(problems: Vec<Problem>, file: &str, text: &str, description: bool) {
     for problem in &problems {
-        assert!(!problem.what.is_empty());
+        assert!(!problem.message.is_empty());
         if let Some(span) = &problem.span {
             assert!(span.start <= span.end && span.end <= text.len() + 1, "{problem:?} in {} bytes", text.len());
         }
     }
     let complaints = problems.len();
-    let report = Report { problems, texts: vec![Text { file: file.into(), text: text.to_owned(), description }] };
-    assert_eq!(report.json().as_array().map(Vec::len), Some(complaints));
+    let report = ProblemReport { problems, texts: vec![SourceText { file: file.into(), text: text.to_owned(), is_dialect: description }] };
+    assert_eq!(report.to_json().as_array().map(Vec::len), Some(complaints));
     assert_eq!(report.render(false).is_empty(), complaints == 0);
 }
 

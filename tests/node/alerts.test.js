@@ -37,7 +37,7 @@ async function pager(t) {
 }
 
 test('a 401 reaches the pager with its cause and its page in the runbook, and the all-clear follows the new credential', async (t) => {
-  const { at, proxy, fakes: { playmobile }, vault } = await stage(t, { services: ['playmobile'], route: { repeat_window: '0s' } });
+  const { at, proxy, fakes: { playmobile }, vault } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '0s' } });
   const bell = await pager(t);
   const manager = await alertmanager(t, at, {
     route: { receiver: 'pager', group_by: ['alertname'], group_wait: '100ms', group_interval: '1s', repeat_interval: '1h' },
@@ -57,21 +57,21 @@ test('a 401 reaches the pager with its cause and its page in the runbook, and th
 
   playmobile.rotate({ password: 'the-new-one' });
   assert.equal((await say(proxy, 'playmobile', { text: 'Kod: 2' })).status, 503, 'nobody else is there to deliver it');
-  const refused = await eventually(() => bell.last('SmsSidecarAccountRefused'), 60_000);
+  const refused = await eventually(() => bell.last('SmsSidecarAccountRejected'), 60_000);
   assert.equal(refused.status, 'firing');
   assert.deepEqual(refused.labels, {
-    alertname: 'SmsSidecarAccountRefused', cause: 'credential-rejected', instance: proxy.listen.admin, job: 'sms-sidecar', provider: 'playmobile', severity: 'ticket',
+    alertname: 'SmsSidecarAccountRejected', cause: 'credential-rejected', instance: proxy.listen.admin, job: 'sms-sidecar', provider: 'playmobile', severity: 'ticket',
   });
   assert.equal(refused.annotations.summary, 'playmobile refuses our account: credential-rejected');
   assert.match(refused.annotations.runbook_url, /runbook\.md#credential-rejected$/);
   const down = await eventually(() => bell.last('SmsSidecarRouteDown', { route: 'all' }), 60_000);
   assert.deepEqual([down.status, down.labels.severity], ['firing', 'page']);
-  for (const name of ['SmsSidecarAccountRefused', 'SmsSidecarRouteDown']) assert.ok((await firing()).includes(name), `${name} fires in Prometheus`);
+  for (const name of ['SmsSidecarAccountRejected', 'SmsSidecarRouteDown']) assert.ok((await firing()).includes(name), `${name} fires in Prometheus`);
 
   vault.put('playmobile', { password: 'the-new-one' });
-  await eventually(async () => await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'open' }) === 1);
+  await eventually(async () => await proxy.metric('provider_state', { provider: 'playmobile', state: 'healthy' }) === 1);
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
-  for (const name of ['SmsSidecarAccountRefused', 'SmsSidecarRouteDown']) {
+  for (const name of ['SmsSidecarAccountRejected', 'SmsSidecarRouteDown']) {
     await eventually(() => bell.last(name)?.status === 'resolved', 60_000);
   }
   const said = JSON.stringify(bell.told);

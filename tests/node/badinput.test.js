@@ -33,7 +33,7 @@ describe('from the backend', () => {
   });
   test('a body over the limit', async (t) => { await refusedAs(t, 413, { body: message({}, { content: { text: 'x'.repeat(2 << 20) } }) }); });
   test('headers over the limit', async (t) => { await refusedAs(t, 431, { body: message(), headers: { ...JSON_TYPE, 'x-long': 'x'.repeat(64 << 10) } }); });
-  test('no known operation', async (t) => { assert.equal((await refusedAs(t, 403, { path: '/playmobile/broker-api/elsewhere', body: '{}' })).headers['x-sms-sidecar-cause'], 'refused-by-policy'); });
+  test('no known operation', async (t) => { assert.equal((await refusedAs(t, 403, { path: '/playmobile/broker-api/elsewhere', body: '{}' })).headers['x-sms-sidecar-cause'], 'denied-by-policy'); });
   test('an unknown method', async (t) => {
     const { proxy, fakes: { playmobile } } = await stage(t);
     const raw = await speak(proxy, 'TRACE /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
@@ -83,10 +83,10 @@ describe('from the backend', () => {
     const { proxy } = await stage(t, { services: ['playmobile'], config: { listen: { proxy: door } }, providers: { playmobile: { base_url: `http://${door}/playmobile/broker-api` } } });
     const reply = await say(proxy, 'playmobile');
     assert.ok([503, 504].includes(reply.status), reply.body);
-    assert.ok(await proxy.metric('calls_total') <= 2, 'it went round');
+    assert.ok(await proxy.metric('requests_total') <= 2, 'it went round');
   });
   test('Expect: 100-continue, chunked bodies and HTTP/1.0 work', async (t) => {
-    const { proxy, fakes: { playmobile } } = await stage(t, { route: { repeat_window: '0s' } });
+    const { proxy, fakes: { playmobile } } = await stage(t, { route: { duplicate_window: '0s' } });
     const body = message();
     const head = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
     const path = '/playmobile/broker-api/send';
@@ -173,7 +173,7 @@ describe('from the provider', () => {
     assert.equal(playmobile.delivered.length, 1);
   });
   test('a provider that closes idle connections loses no message', async (t) => {
-    const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { repeat_window: '0s' } });
+    const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '0s' } });
     for (let n = 0; n < 5; n += 1) {
       delivered(await say(proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile');
       playmobile.dropIdle();
@@ -186,5 +186,5 @@ test('the refusals are counted, each at its door', async (t) => {
   const { proxy } = await stage(t);
   const [path, request] = SAYS.playmobile();
   await call(`${proxy.door}/playmobile${path}`, { ...request, body: '{' });
-  assert.equal(await proxy.metric('calls_total', { door: 'base-url', verdict: 'rejected' }), 1);
+  assert.equal(await proxy.metric('requests_total', { entrypoint: 'base-url', result: 'denied' }), 1);
 });

@@ -63,7 +63,7 @@ test('smsc: asking for the price is no message: carried with our credentials, an
     assert.deepEqual([reply.status, JSON.parse(reply.body)], [200, { cost: '1.44', cnt: 1 }], method);
   }
   assert.deepEqual([smsc.delivered.length, smsc.received.length], [0, 2]);
-  assert.equal(await proxy.metric('calls_total', { dialect: 'smsc', operation: 'carry', verdict: 'carried' }), 2);
+  assert.equal(await proxy.metric('requests_total', { dialect: 'smsc', operation: 'passthrough', result: 'passed-through' }), 2);
   smsc.refuse('balance-empty', 1);
   const refused = await call(`${proxy.door}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
   assert.equal(refused.status, 502, 'the account\'s own trouble is told as for every carried call');
@@ -81,7 +81,7 @@ test('only named operations pass: the account resource would give the token away
   }
   assert.equal((await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}.json`, { method: 'GET' })).status, 403);
   assert.equal(twilio.received.length, 0);
-  assert.ok(await proxy.metric('calls_total', { verdict: 'rejected' }) >= 1);
+  assert.ok(await proxy.metric('requests_total', { result: 'denied' }) >= 1);
 });
 
 test('a provider\'s own `operations` adds one more', async (t) => {
@@ -95,7 +95,7 @@ test('a named operation that is no send is carried with our credential', async (
   const { proxy, fakes: { twilio } } = await stage(t, { services: TWILIO });
   const reply = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET', auth: [sid, '0'.repeat(32)] });
   assert.deepEqual([reply.status, JSON.parse(reply.body).balance], [200, '12.30']);
-  assert.equal(await proxy.metric('calls_total', { dialect: 'twilio', operation: 'carry', verdict: 'carried' }), 1);
+  assert.equal(await proxy.metric('requests_total', { dialect: 'twilio', operation: 'passthrough', result: 'passed-through' }), 1);
   twilio.refuse('credential-rejected', 1);
   assert.equal((await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET' })).status, 502, 'a carried call that failed');
 });
@@ -179,7 +179,7 @@ test('other hosts are tunnelled untouched, or refused, as configured', async (t)
   let text = '';
   for await (const part of socket) text += part;
   assert.match(text, /elsewhere saw GET \/inside/);
-  const refuses = (await stage(t, { config: { intercept: { other_hosts: 'refuse' } } })).proxy;
+  const refuses = (await stage(t, { config: { intercept: { other_hosts: 'deny' } } })).proxy;
   assert.equal((await absolute(refuses, `http://127.0.0.1:${port}/x`, { method: 'GET' })).status, 403);
   assert.equal((await connect(refuses, `127.0.0.1:${port}`)).status, 403);
 });

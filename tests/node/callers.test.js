@@ -21,7 +21,7 @@ test('another uid is turned away, and nothing is sent', async (t) => {
   const reply = await say(proxy, 'playmobile');
   assert.ok(REFUSED.includes(reply.status), `${reply.status} ${reply.body}`);
   assert.equal(playmobile.received.length, 0);
-  assert.equal(await proxy.metric('calls_total', { verdict: 'rejected' }), 1);
+  assert.equal(await proxy.metric('requests_total', { result: 'denied' }), 1);
 });
 
 test('a token admits as proxy user info and in place of the password, and never reaches the provider', async (t) => {
@@ -44,7 +44,7 @@ test('a token admits as proxy user info and in place of the password, and never 
 
 test('a folder of own descriptions: one file, and a service nobody knew is served', async (t) => {
   const made = await stage(t, { start: false, services: ['playmobile'] });
-  writeFileSync(path.join(made.at, 'house.toml'), 'dialect = "house"\nlike = "playmobile"\nhosts = ["sms.house.example"]\n');
+  writeFileSync(path.join(made.at, 'house.toml'), 'dialect = "house"\nextends = "playmobile"\nhosts = ["sms.house.example"]\n');
   const { proxy, fakes: { own } } = await stage(t, { services: ['own'], names: { own: 'playmobile' }, providers: { own: { dialect: 'house', sender: '3700' } }, config: { dialects: made.at } });
   delivered(await say(proxy, 'playmobile', {}, 'house'), 'playmobile');
   assert.equal(own.delivered.length, 1);

@@ -41,7 +41,7 @@ test('an ambiguous refusal is settled by a free call: log, metric, standing and 
   await proxy.says(/its account call says account-suspended/);
   const settled = line(proxy, 'twilio', 'its account call says account-suspended');
   for (const word of ['certain', 'unlocked at the twilio console (https://console.twilio.com)', 'sms-sidecar resume twilio']) assert.ok(settled.includes(word), `${word} in ${settled}`);
-  assert.ok(line(proxy, 'provider twilio is aside', 'account-suspended'), proxy.output);
+  assert.ok(line(proxy, 'provider twilio: quarantined', 'account-suspended'), proxy.output);
   assert.deepEqual(twilio.received.map(({ method }) => method), ['POST', 'GET'], 'the send is not repeated');
   assert.doesNotMatch(proxy.output, /twilio-canary|998901234567/);
 });
@@ -60,7 +60,7 @@ test('from the first 401 to the cause in log and metric: under a second, and und
   const answered = { playmobile: firstReply(playmobile, 401), twilio: firstReply(twilio, 401) };
   playmobile.rotate({ password: 'the-new-one' });
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
-  const logged = await when(() => line(proxy, 'provider playmobile is aside', 'credential-rejected'));
+  const logged = await when(() => line(proxy, 'provider playmobile: quarantined', 'credential-rejected'));
   const counted = await when(async () => await proxy.metric('attempts_total', { provider: 'playmobile', kind: 'send', cause: 'credential-rejected' }) === 1);
 
   twilio.accountStatus = 'suspended';

@@ -130,7 +130,7 @@ describe('a healthy host', () => {
     assert.deepEqual(report.checks.map(({ about, check }) => `${about}${about && ' '}${check}`), [
       'config', 'sidecar',
       ...['vault', 'fields', 'age', 'dns', 'tcp', 'tls', 'clock', 'endpoint', 'service', 'credential', 'account', 'production', 'balance', 'addresses', 'sender', 'template'].map((check) => `twilio ${check}`),
-      'route all delivery', 'backend env-file', 'backend variables', 'backend door', 'backend seen', 'message send',
+      'route all delivery', 'backend env-file', 'backend variables', 'backend entrypoint', 'backend seen', 'message send',
     ]);
   });
 
@@ -336,7 +336,7 @@ describe('a way that is broken', () => {
     const made = await alone(t, 'twilio');
     const own = path.join(made.at, 'own');
     mkdirSync(own);
-    writeFileSync(path.join(own, 'twilio.toml'), `dialect = "twilio"\nlike = "twilio"\nevidence = "vendor"\nleft = ["127.0.0.1:${made.fake.port}/2010-04-01"]\n`);
+    writeFileSync(path.join(own, 'twilio.toml'), `dialect = "twilio"\nextends = "twilio"\nevidence = "vendor"\nretired_hosts = ["127.0.0.1:${made.fake.port}/2010-04-01"]\n`);
     const report = await doctor(written(made, (config) => ({ dialects: own, ...config })));
     assert.deepEqual(failures(report), []);
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['config', 'endpoint']);
@@ -454,14 +454,14 @@ describe('an account that is broken', () => {
 
   for (const service of Object.keys(SERVICES)) {
     test(`what ${service} does not tell is said by doctor and by \`dialects show\` alike`, async (t) => {
-      const { not_told: untold, probes } = JSON.parse((await run(['dialects', '--json', 'show', service])).out);
+      const { not_reported: untold, probes } = JSON.parse((await run(['dialects', '--json', 'show', service])).out);
       const sheet = (await run(['dialects', 'show', service])).out;
       assert.ok(!untold.length || sheet.includes(`not told    ${untold.join(', ')}`), sheet);
       const report = await doctor(written(await alone(t, service)), '--yes');
       for (const [ask, check] of [['sender', 'sender'], ['template', 'template']]) {
         const says = /does not tell/.test(named(report, check).evidence);
         assert.equal(says, untold.includes(ask), `${check}: ${named(report, check).evidence}`);
-        assert.equal(untold.includes(ask), !probes.some(({ asks }) => asks === ask));
+        assert.equal(untold.includes(ask), !probes.some(({ about }) => about === ask));
       }
     });
   }
@@ -602,10 +602,10 @@ describe('--send-to', () => {
     const file = written(made);
     const report = await send(file);
     assert.equal(made.fakes.twilio.delivered.length, 1);
-    assert.deepEqual(report.send.attempts.map(({ provider, outcome, cause }) => [provider, outcome, cause]), [['playmobile', 'refused', 'account-suspended'], ['twilio', 'accepted', null]]);
+    assert.deepEqual(report.send.attempts.map(({ provider, outcome, cause }) => [provider, outcome, cause]), [['playmobile', 'rejected', 'account-suspended'], ['twilio', 'accepted', null]]);
     assert.deepEqual([named(report, 'send').result, named(report, 'send').cause], ['warning', 'account-suspended']);
     const { out } = await run(['doctor', '--config', file, '--send-to', `+${TO}`]);
-    assert.match(out, /playmobile: refused account-suspended 400 in \d+ ms\n {2}twilio: accepted 201 in/);
+    assert.match(out, /playmobile: rejected account-suspended 400 in \d+ ms\n {2}twilio: accepted 201 in/);
   });
 
   for (const [service, cause] of [
@@ -695,8 +695,8 @@ describe('what is set up here', () => {
     const { proxy } = await stage(t, { services: ['playmobile'], route: uz });
     assert.equal((await say(proxy, 'twilio', { to: '12025550123' })).status, 503);
     const report = await doctor(proxy.file);
-    names(report, 'backend', 'calls', 'no-provider');
-    assert.match(named(report, 'calls').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
+    names(report, 'backend', 'requests', 'no-provider');
+    assert.match(named(report, 'requests').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
   });
 
   broken('recipient-invalid', 'a recipient whom the service does not deliver to, asked for by --send-to', async (t) => {
@@ -718,30 +718,30 @@ describe('what is set up here', () => {
     const reply = await say(proxy, 'twilio', { MediaUrl: 'https://example.com/a.png' });
     assert.equal(reply.status, 503, reply.body);
     const report = await doctor(proxy.file);
-    names(report, 'backend', 'calls', 'not-translatable');
-    assert.match(named(report, 'calls').evidence, /1 of the last calls in twilio's API said what no provider of their route can carry/);
+    names(report, 'backend', 'requests', 'not-translatable');
+    assert.match(named(report, 'requests').evidence, /1 of the last calls in twilio's API said what no provider of their route can carry/);
   });
 
-  broken('refused-by-policy', 'the backend asks for what the sidecar does not let through', async (t) => {
+  broken('denied-by-policy', 'the backend asks for what the sidecar does not let through', async (t) => {
     const { proxy } = await stage(t, { services: ['twilio'] });
     const keys = `${proxy.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json`;
     assert.equal((await call(keys, {})).status, 403);
     const report = await doctor(proxy.file);
-    names(report, 'backend', 'calls', 'refused-by-policy');
-    assert.match(named(report, 'calls').remedy, /providers\.twilio\.operations/);
+    names(report, 'backend', 'requests', 'denied-by-policy');
+    assert.match(named(report, 'requests').remedy, /providers\.twilio\.operations/);
   });
 
-  broken('refused-by-policy', 'every provider of a route is paused', async (t) => {
+  broken('denied-by-policy', 'every provider of a route is paused', async (t) => {
     const { proxy } = await stage(t, { services: ['twilio', 'playmobile'] });
     for (const name of ['twilio', 'playmobile']) assert.equal((await run(['pause', '--config', proxy.file, name])).code, 0);
     const report = await doctor(proxy.file);
-    names(report, 'route all', 'delivery', 'refused-by-policy');
+    names(report, 'route all', 'delivery', 'denied-by-policy');
     assert.match(named(report, 'delivery').remedy, /sms-sidecar resume twilio/);
-    assert.deepEqual(marked(report, 'warning').map(({ about, check, cause }) => [about, check, cause]), ['twilio', 'playmobile'].map((name) => [name, 'standing', 'refused-by-policy']));
+    assert.deepEqual(marked(report, 'warning').map(({ about, check, cause }) => [about, check, cause]), ['twilio', 'playmobile'].map((name) => [name, 'state', 'denied-by-policy']));
     await run(['resume', '--config', proxy.file, 'playmobile']);
     const backup = await doctor(proxy.file);
     assert.deepEqual([backup.exit_code, named(backup, 'delivery').result], [1, 'ok']);
-    assert.match(named(backup, 'delivery').evidence, /against playmobile.*; not by twilio \(refused-by-policy\)$/);
+    assert.match(named(backup, 'delivery').evidence, /against playmobile.*; not by twilio \(denied-by-policy\)$/);
   });
 
   test('a route that has a provider left is in order, and says by whom', async (t) => {
@@ -766,9 +766,9 @@ describe('beside a running sidecar', () => {
     assert.deepEqual(failures(report), []);
     assert.equal(named(report, 'sidecar').result, 'ok');
     assert.match(named(report, 'age').evidence, /the running sidecar has known this version for/);
-    assert.equal(named(report, 'standing').result, 'ok');
+    assert.equal(named(report, 'state').result, 'ok');
     assert.deepEqual(playmobile.delivered.map(({ text }) => text).slice(1), ['Kod: 777']);
-    assert.equal(await proxy.metric('calls_total', { door: 'control', verdict: 'accepted' }), 1, 'it was not the sidecar that sent');
+    assert.equal(await proxy.metric('requests_total', { entrypoint: 'control', result: 'accepted' }), 1, 'it was not the sidecar that sent');
     assert.equal(twilio.delivered.length, 0);
     delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
   });
@@ -777,7 +777,7 @@ describe('beside a running sidecar', () => {
     const made = await alone(t, 'twilio');
     const control = path.join(made.at, 'control.sock');
     // Stands in for a sidecar that has run for hours: what it says is the control socket's own form, made in a test of the pipeline.
-    const status = { providers: [{ provider: 'twilio', standing: 'open', cause: null, balance: { value: 12.6, unit: 'USD', spent_a_day: 2.5 } }], routes: [] };
+    const status = { providers: [{ provider: 'twilio', state: 'healthy', cause: null, balance: { value: 12.6, unit: 'USD', daily_spend: 2.5 } }], routes: [] };
     const server = http.createServer((_, res) => res.end(JSON.stringify(status))).listen(control);
     await once(server, 'listening');
     t.after(() => server.close());
@@ -792,7 +792,7 @@ describe('beside a running sidecar', () => {
     delivered(await say(proxy, 'playmobile'), 'playmobile');
     const report = await doctor(proxy.file);
     assert.deepEqual(failures(report), []);
-    const standing = report.checks.find(({ about, check }) => about === 'playmobile' && check === 'standing');
+    const standing = report.checks.find(({ about, check }) => about === 'playmobile' && check === 'state');
     assert.deepEqual([standing.result, standing.cause], ['warning', 'account-suspended']);
     assert.match(standing.remedy, /sms-sidecar resume playmobile/);
   });
@@ -829,14 +829,14 @@ describe('the backend\'s own side', () => {
     const { report, of } = await judged(t, () => PLACEHOLDERS + PROXIED);
     assert.deepEqual(failures(report), []);
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
-    assert.match(of('door').evidence, /axios 1\.7\.9 uses absolute form/);
+    assert.match(of('entrypoint').evidence, /axios 1\.7\.9 uses absolute form/);
     assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN holds a placeholder/);
     assert.equal(of('seen').result, 'skipped');
   });
 
   test('a newer axios tunnels, and then the CA must be there', async (t) => {
     const { of } = await judged(t, () => PLACEHOLDERS + PROXIED, { axios: ['axios-latest', 'axios-0-21'] });
-    assert.match(of('door').evidence, /axios 0\.21\.4 uses absolute form.*axios 1\.21\.1 uses CONNECT/);
+    assert.match(of('entrypoint').evidence, /axios 0\.21\.4 uses absolute form.*axios 1\.21\.1 uses CONNECT/);
     assert.equal(of('ca').result, 'failed');
   });
 
@@ -874,8 +874,8 @@ describe('the backend\'s own side', () => {
     ['twice', `${PLACEHOLDERS}TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n${PROXIED}`, 'variables', /assigned more than once/],
     ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
     ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com, verify\.twilio\.com away/],
-    ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'door', /another proxy/],
-    ['no way here', PLACEHOLDERS, 'door', /nothing in the file leads here/],
+    ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'entrypoint', /another proxy/],
+    ['no way here', PLACEHOLDERS, 'entrypoint', /nothing in the file leads here/],
   ]) {
     test(`${what}: named, and nothing else`, async (t) => {
       const { report, of } = await judged(t, () => env);
@@ -938,7 +938,7 @@ describe('the backend\'s own side', () => {
     delivered(await say(made.proxy, 'playmobile'), 'playmobile');
     const after = await doctor(made.proxy.file, '--backend', at);
     assert.equal(named(after, 'seen').result, 'ok');
-    assert.equal(named(after, 'door').result, 'ok');
+    assert.equal(named(after, 'entrypoint').result, 'ok');
   });
 });
 

@@ -17,7 +17,7 @@ async function house(t, { terms, role = {} }) {
   await bao.dynamic(store, terms);
   const vault = { local: { openbao: { address: bao.address, mount: 'database', approle: await bao.approle(at, { role }), poll: '1s' } } };
   const credential = { vault: 'local', path: 'creds/sms' };
-  const made = await stage(t, { services: ['playmobile'], vault, route: { repeat_window: '0s' }, providers: { playmobile: { credential } } });
+  const made = await stage(t, { services: ['playmobile'], vault, route: { duplicate_window: '0s' }, providers: { playmobile: { credential } } });
   const { playmobile } = made.fakes;
   const used = [];
   const respond = playmobile.respond.bind(playmobile);

@@ -26,7 +26,7 @@ async function house(t, { service = 'playmobile', body = printing(SERVICES[servi
   const command = path.join(at, 'secret');
   if (body) script(command, body.replaceAll('{at}', at));
   const vault = { local: { exec: { command: [command, ...args.map((arg) => arg.replaceAll('{at}', at))], timeout: '2s' } } };
-  const made = await stage(t, { services: [service], vault, route: { repeat_window: '0s' }, providers: { [service]: { credential: { vault: 'local', path: service, ...credential } } } });
+  const made = await stage(t, { services: [service], vault, route: { duplicate_window: '0s' }, providers: { [service]: { credential: { vault: 'local', path: service, ...credential } } } });
   const sends = async () => delivered(await say(made.proxy, service), service);
   return { ...made, at, command, sends };
 }
@@ -53,7 +53,7 @@ describe('a command as the vault', { concurrency: 4 }, () => {
   });
 
   const TROUBLES = {
-    'hangs': ['slow', 'sleep 600\n', /did not answer within 2s; it was killed/],
+    'hangs': ['timeout', 'sleep 600\n', /did not answer within 2s; it was killed/],
     'prints no JSON': ['malformed', 'echo password=exec-canary\n', /its output is not JSON/],
     'prints a list': ['malformed', 'echo \'["exec-canary"]\'\n', /its output is JSON, but no object/],
     'fails and complains': ['failed', 'echo "curl: bad token exec-canary" >&2; exit 3\n', /ended with exit status: 3; what it wrote to stderr may hold secrets and is not shown; run it by hand/],

@@ -77,7 +77,7 @@ describe('a reply that is lost', () => {
     const reply = await say(proxy, 'playmobile');
     assert.equal(reply.status, 504, reply.body);
     assert.deepEqual([playmobile.delivered.length, twilio.delivered.length], [1, 0]);
-    assert.equal(await proxy.metric('calls_total', { verdict: 'in-doubt' }), 1);
+    assert.equal(await proxy.metric('requests_total', { result: 'in-doubt' }), 1);
   });
 
   test('a doubt is said even if others refused afterwards', async (t) => {
@@ -119,7 +119,7 @@ test('the message\'s own fault is told in the backend\'s dialect after a second 
   assert.equal(reply.status, 400);
   assert.equal(Number(JSON.parse(reply.body)['error-code']), 202);
   assert.deepEqual([playmobile.received.length, twilio.received.length], [1, 1]);
-  assert.equal(await proxy.metric('calls_total', { verdict: 'message-refused' }), 1);
+  assert.equal(await proxy.metric('requests_total', { result: 'message-rejected' }), 1);
 });
 
 test('an opt-out is not walked around', async (t) => {
@@ -135,7 +135,7 @@ test('a throttled provider rests; the message goes on', async (t) => {
   playmobile.refuse('throttled', 1);
   delivered(await say(proxy, 'playmobile'), 'playmobile');
   assert.equal(twilio.delivered.length, 1);
-  assert.equal(await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'resting' }), 1);
+  assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'cooldown' }), 1);
 });
 
 test('the same message said again within the repeat window is sent once', async (t) => {
@@ -147,5 +147,5 @@ test('the same message said again within the repeat window is sent once', async 
   for (const reply of await Promise.all(both)) delivered(reply, 'playmobile');
   delivered(await say(proxy, 'playmobile'), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
-  assert.equal(await proxy.metric('repeats_total'), 2);
+  assert.equal(await proxy.metric('duplicates_suppressed_total'), 2);
 });

@@ -84,9 +84,9 @@ test('every panel returns the numbers that the traffic implies', async (t) => {
  */
 async function traffic(t) {
   const made = await stage(t, {
-    start: false, services: ['playmobile', 'twilio', 'eskiz'], provider: { timeout: '10s' }, route: { repeat_window: '0s', deadline: '30s', providers: ['playmobile', 'twilio'], dialects: ['playmobile'] },
+    start: false, services: ['playmobile', 'twilio', 'eskiz'], provider: { timeout: '10s' }, route: { duplicate_window: '0s', deadline: '30s', providers: ['playmobile', 'twilio'], dialects: ['playmobile'] },
   });
-  made.config.routes.push({ name: 'texts', providers: ['eskiz'], dialects: ['eskiz'], deadline: '30s', repeat_window: '0s' });
+  made.config.routes.push({ name: 'texts', providers: ['eskiz'], dialects: ['eskiz'], deadline: '30s', duplicate_window: '0s' });
   const ca = authority(made.at, made.config);
   const proxy = await sidecar(t, made.at, { ...made.config, intercept: { ca } });
   const { playmobile, twilio, eskiz } = made.fakes;
@@ -95,7 +95,7 @@ async function traffic(t) {
 
   let n = 0;
   const arrives = async (service = 'playmobile') => delivered(await say(proxy, service, { text: `Kod: ${n++}` }), service);
-  const open = (provider) => eventually(async () => await proxy.metric('provider_standing', { provider, standing: 'open' }) === 1, 90_000);
+  const open = (provider) => eventually(async () => await proxy.metric('provider_state', { provider, state: 'healthy' }) === 1, 90_000);
   for (let i = 0; i < 6; i++) await arrives();
   playmobile.refuse('recipient-invalid', 1);
   twilio.refuse('recipient-invalid', 1);
@@ -149,11 +149,11 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
   return {
     'Codes that arrived': [[[{}, 14 / 16]]],
     'Codes that did not': [[[{}, 2]]],
-    'Messages by verdict': [[[{ verdict: 'accepted' }, per(14)], [{ verdict: 'not-sent' }, per(2)], [{ verdict: 'message-refused' }, per(1)], [{ verdict: 'in-doubt' }, 0]]],
-    'Time until the backend has its answer': [[[{}, quantile(0.5, buckets('call_duration_seconds', { verdict: 'accepted' }))]], [[{}, quantile(0.95, buckets('call_duration_seconds', { verdict: 'accepted' }))]]],
+    'Messages by result': [[[{ result: 'accepted' }, per(14)], [{ result: 'not-sent' }, per(2)], [{ result: 'message-rejected' }, per(1)], [{ result: 'in-doubt' }, 0]]],
+    'Time until the backend has its answer': [[[{}, quantile(0.5, buckets('request_duration_seconds', { result: 'accepted' }))]], [[{}, quantile(0.95, buckets('request_duration_seconds', { result: 'accepted' }))]]],
     'Providers of each route that take messages': [[[{ route: 'all', instance }, 2], [{ route: 'texts', instance }, 1]]],
     'First choice, or a backup': [[[{ route: 'all' }, 1], [{ route: 'texts' }, 1]]],
-    'Twice, perhaps; and repeats': [[[{ provider: 'playmobile' }, 0], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 0]], [[{ dialect: 'playmobile' }, 0], [{ dialect: 'twilio' }, 0], [{ dialect: 'eskiz' }, 0]]],
+    'Duplicates: possible, and suppressed': [[[{ provider: 'playmobile' }, 0], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 0]], [[{ dialect: 'playmobile' }, 0], [{ dialect: 'twilio' }, 0], [{ dialect: 'eskiz' }, 0]]],
     'The 401s by cause': [[[{ provider: 'playmobile', cause: 'credential-rejected' }, 1], [{ provider: 'eskiz', cause: 'balance-empty' }, 2]]],
     'The raw codes': [[
       [{ provider: 'playmobile', status: '200' }, 7], [{ provider: 'playmobile', status: '400' }, 2], [{ provider: 'playmobile', status: '401' }, 1], [{ provider: 'playmobile', status: '500' }, 1],
@@ -161,24 +161,24 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
       [{ provider: 'eskiz', status: '200' }, 5], [{ provider: 'eskiz', status: '402' }, 2],   // a login, two messages, two balances
     ]],
     'Causes in this time': [[
-      [{ provider: 'playmobile', kind: 'send', outcome: 'refused', cause: 'credential-rejected' }, 1],
-      [{ provider: 'playmobile', kind: 'send', outcome: 'refused', cause: 'recipient-invalid' }, 1],
-      [{ provider: 'playmobile', kind: 'send', outcome: 'refused', cause: 'unexplained' }, 1],
+      [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'credential-rejected' }, 1],
+      [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'recipient-invalid' }, 1],
+      [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'unexplained' }, 1],
       [{ provider: 'playmobile', kind: 'send', outcome: 'unknown', cause: 'provider-fault' }, 1],
-      [{ provider: 'twilio', kind: 'send', outcome: 'refused', cause: 'recipient-invalid' }, 1],
-      [{ provider: 'eskiz', kind: 'send', outcome: 'refused', cause: 'balance-empty' }, 2],
+      [{ provider: 'twilio', kind: 'send', outcome: 'rejected', cause: 'recipient-invalid' }, 1],
+      [{ provider: 'eskiz', kind: 'send', outcome: 'rejected', cause: 'balance-empty' }, 2],
     ]],
     'Moved on to another provider, since the start of each process': [[
       [{ from: 'playmobile', to: 'twilio', cause: 'credential-rejected' }, 1], [{ from: 'playmobile', to: 'twilio', cause: 'recipient-invalid' }, 1],
       [{ from: 'playmobile', to: 'twilio', cause: 'unexplained' }, 1], [{ from: 'playmobile', to: 'twilio', cause: 'provider-fault' }, 1],
     ]],
     'Messages by outcome': [[
-      [{ provider: 'playmobile', outcome: 'accepted' }, per(7)], [{ provider: 'playmobile', outcome: 'refused' }, per(3)], [{ provider: 'playmobile', outcome: 'unknown' }, per(1)],
-      [{ provider: 'twilio', outcome: 'accepted' }, per(5)], [{ provider: 'twilio', outcome: 'refused' }, per(1)],
-      [{ provider: 'eskiz', outcome: 'accepted' }, per(2)], [{ provider: 'eskiz', outcome: 'refused' }, per(2)],
+      [{ provider: 'playmobile', outcome: 'accepted' }, per(7)], [{ provider: 'playmobile', outcome: 'rejected' }, per(3)], [{ provider: 'playmobile', outcome: 'unknown' }, per(1)],
+      [{ provider: 'twilio', outcome: 'accepted' }, per(5)], [{ provider: 'twilio', outcome: 'rejected' }, per(1)],
+      [{ provider: 'eskiz', outcome: 'accepted' }, per(2)], [{ provider: 'eskiz', outcome: 'rejected' }, per(2)],
     ]],
     'Time of an attempt to send': [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider }, quantile(0.95, buckets('attempt_duration_seconds', { provider, kind: 'send' }))])],
-    Standing: [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider, instance, standing: 'open' }, 1])],
+    State: [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider, instance, state: 'healthy' }, 1])],
     'Balance in days': [[[{ provider: 'eskiz' }, 124_000 / (-86_400 * slope(balance))]]],
     Balance: [[[{ provider: 'eskiz' }, 124_000], [{ provider: 'twilio' }, 12.3]]],
     Credentials: [

@@ -16,13 +16,13 @@ test('a credential that changed at the provider heals within the same call', asy
   assert.deepEqual(playmobile.received.map(({ status }) => status), [401, 200]);
   assert.equal(playmobile.delivered[0].text, TEXT);
   assert.equal(twilio.received.length, 0, 'healing needs no second provider');
-  assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', outcome: 'refused', cause: 'credential-rejected' }), 1);
+  assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', outcome: 'rejected', cause: 'credential-rejected' }), 1);
   assert.equal(await proxy.metric('upstream_responses_total', { provider: 'playmobile', status: '401' }), 1);
   assert.equal(await proxy.metric('credential_version', { provider: 'playmobile' }), 2);
 });
 
 test('many callers that meet one 401 cause one vault read and each is healed', async (t) => {
-  const { proxy, fakes: { playmobile }, vault } = await stage(t, { services: ['playmobile'], route: { repeat_window: '0s' } });
+  const { proxy, fakes: { playmobile }, vault } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '0s' } });
   delivered(await say(proxy, 'playmobile'), 'playmobile');
   const reads = await proxy.metric('vault_reads_total', { vault: 'local' });
   const release = playmobile.hold(10);
@@ -43,11 +43,11 @@ test('a dead credential is not sent again, and the provider comes back by itself
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
   assert.deepEqual([playmobile.received.length, twilio.delivered.map(({ text }) => text)], [1, ['Kod: 1', 'Kod: 2']]);
-  assert.equal(await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'aside' }), 1);
+  assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'quarantined' }), 1);
   assert.equal(await proxy.metric('route_first_choice', { route: 'all' }), 0);
   assert.equal(await proxy.metric('failovers_total', { from: 'playmobile', to: 'twilio', cause: 'credential-rejected' }), 1);
   vault.put('playmobile', { password: 'the-new-one' });
-  await eventually(async () => await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'open' }) === 1);
+  await eventually(async () => await proxy.metric('provider_state', { provider: 'playmobile', state: 'healthy' }) === 1);
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
   assert.deepEqual(playmobile.delivered.map(({ text }) => text), ['Kod: 3']);
 });
@@ -60,13 +60,13 @@ test('one line of the log says why, how sure and what to do, and holds no secret
   const line = proxy.output.split('\n').find((each) => each.includes('credential-rejected'));
   assert.match(line, /playmobile/);
   assert.doesNotMatch(line, /998901234567|Kod: 123456|playmobile-canary/);
-  const standing = proxy.output.split('\n').find((each) => each.includes('provider playmobile is aside'));
+  const standing = proxy.output.split('\n').find((each) => each.includes('provider playmobile: quarantined'));
   for (const part of [/cause.*credential-rejected/, /certainty.*\w+/, /evidence.*answered 401/, /remedy.*playmobile/]) assert.match(standing, part);
   assert.doesNotMatch(standing, /998901234567|Kod: 123456|playmobile-canary/);
 });
 
 test('eskiz: one login serves many calls, an expired token means one new login in the same call', async (t) => {
-  const { proxy, fakes: { eskiz } } = await stage(t, { services: ['eskiz'], route: { repeat_window: '0s' } });
+  const { proxy, fakes: { eskiz } } = await stage(t, { services: ['eskiz'], route: { duplicate_window: '0s' } });
   const answers = Array.from({ length: 5 }, (_, n) => say(proxy, 'eskiz', { text: `Kod: ${n}` }));
   for (const answer of answers) delivered(await answer, 'eskiz');
   assert.equal(eskiz.logins, 1, 'five calls at once, one login');

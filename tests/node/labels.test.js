@@ -33,10 +33,10 @@ function connect(proxy, host) {
 }
 
 test('10,000 paths, 10,000 hosts and 10,000 numbers make no series', async (t) => {
-  const made = await stage(t, { start: false, services: ['playmobile', 'twilio'], route: { repeat_window: '0s' } });
+  const made = await stage(t, { start: false, services: ['playmobile', 'twilio'], route: { duplicate_window: '0s' } });
   const ca = authority(made.at, made.config);
   const unix = `${made.at}/proxy.sock`;
-  const proxy = await sidecar(t, made.at, { ...made.config, listen: { unix }, log: { level: 'error' }, intercept: { ca, other_hosts: 'refuse' } });
+  const proxy = await sidecar(t, made.at, { ...made.config, listen: { unix }, log: { level: 'error' }, intercept: { ca, other_hosts: 'deny' } });
   const { playmobile, twilio } = made.fakes;
   const agent = new http.Agent({ keepAlive: true, maxSockets: AT_ONCE });
   t.after(() => agent.destroy());
@@ -71,10 +71,10 @@ test('10,000 paths, 10,000 hosts and 10,000 numbers make no series', async (t) =
   await many(EACH / LIST, numbers);
   await many(SOME, number);
   assert.deepEqual(await series(), before);
-  const counted = async (labels) => proxy.metric('calls_total', labels);
-  assert.equal(await counted({ operation: 'send', verdict: 'accepted' }), EACH / LIST + SOME + 2, 'they were calls, and counted');
+  const counted = async (labels) => proxy.metric('requests_total', labels);
+  assert.equal(await counted({ operation: 'send', result: 'accepted' }), EACH / LIST + SOME + 2, 'they were calls, and counted');
   assert.equal(playmobile.delivered.length, EACH + LIST + SOME + 1, 'every number was sent to');
-  assert.ok(await counted({ verdict: 'rejected' }) >= EACH + 4 * SOME);
+  assert.ok(await counted({ result: 'denied' }) >= EACH + 4 * SOME);
   assert.equal(twilio.received.length, 0);
   const page = before.join('\n');
   assert.doesNotMatch(page, /\.example|99890\d{5}|broker-api/, 'nothing of them is a label');

@@ -16,7 +16,7 @@ test('pause takes a provider out by hand, resume brings it back', async (t) => {
   cli('pause', 'playmobile', '--config', proxy.file);
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   assert.deepEqual([playmobile.received.length, twilio.delivered.length], [0, 1]);
-  assert.equal(await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'paused' }), 1);
+  assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'paused' }), 1);
   cli('resume', 'playmobile', '--config', proxy.file);
   delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
@@ -29,8 +29,8 @@ test('send goes through the running pipeline, and says what became of it or what
   playmobile.refuse('account-suspended', 1);
   const sent = await send('+998901234567', 'Kod: 123456');
   assert.deepEqual([sent.code, twilio.delivered.length], [0, 1], sent.stderr);
-  assert.match(sent.stdout, /playmobile: refused account-suspended 400[^]*twilio: accepted 201[^]*\+998\*{5}67: accepted by route all/);
-  assert.equal(JSON.parse((await send('998901234567', 'Kod: 1', '--json')).stdout).verdict, 'accepted');
+  assert.match(sent.stdout, /playmobile: rejected account-suspended 400[^]*twilio: accepted 201[^]*\+998\*{5}67: accepted by route all/);
+  assert.equal(JSON.parse((await send('998901234567', 'Kod: 1', '--json')).stdout).result, 'accepted');
   const abroad = await send('+12025550199', 'Kod: 2');
   assert.equal(abroad.code, 1);
   assert.ok(abroad.stdout.includes(proxy.file) && !abroad.stdout.includes('/etc/sms-sidecar'), `the remedy names another file: ${abroad.stdout}`);

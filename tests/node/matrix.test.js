@@ -95,11 +95,11 @@ describe('the client matrix', { concurrency: false }, () => {
       listen: { unix: path.join(at, 'door.sock') },
       vaults: { local: { directory: { path: vault.path } } },
       providers,
-      routes: [{ name: 'all', providers: Object.keys(providers), repeat_window: '0s' }],
+      routes: [{ name: 'all', providers: Object.keys(providers), duplicate_window: '0s' }],
     };
     const ca = authority(at, config);
     caFile = ca.cert_file;
-    proxy = await sidecar(t, at, { ...config, intercept: { ca, other_hosts: 'refuse' } });
+    proxy = await sidecar(t, at, { ...config, intercept: { ca, other_hosts: 'deny' } });
   });
   after(async () => { for (const clean of cleanups) await clean(); });
 
@@ -111,7 +111,7 @@ describe('the client matrix', { concurrency: false }, () => {
   async function holds(row, node, order, door, service = 'playmobile') {
     const target = services[service];
     target.reset();
-    const before = await proxy.metric('calls_total', { door, verdict: 'accepted' }) ?? 0;
+    const before = await proxy.metric('requests_total', { entrypoint: door, result: 'accepted' }) ?? 0;
     const results = await play({ node, client: row.client, variant: row.variant, contentType: 'application/json', ...order });
     assert.deepEqual(results.map((result) => result.error ?? result.status), [service === 'twilio' ? 201 : 200, service === 'twilio' ? 201 : 200], JSON.stringify(results));
     assert.deepEqual(target.delivered.map(({ text }) => text), [TEXT, TEXT]);
@@ -119,7 +119,7 @@ describe('the client matrix', { concurrency: false }, () => {
       for (const name of Object.keys(headers)) assert.doesNotMatch(name, /^(proxy-|x-sms-sidecar|forwarded|x-forwarded)/);
       assert.notEqual(headers.authorization, `Basic ${Buffer.from(PLACEHOLDER.join(':')).toString('base64')}`);
     }
-    assert.equal(await proxy.metric('calls_total', { door, verdict: 'accepted' }), before + 2, `not counted at the door ${door}`);
+    assert.equal(await proxy.metric('requests_total', { entrypoint: door, result: 'accepted' }), before + 2, `not counted at the door ${door}`);
     return results;
   }
 
@@ -163,11 +163,11 @@ describe('the client matrix', { concurrency: false }, () => {
       const told = [row.variant, ...Object.keys(row.env ?? {})].filter(Boolean).join(' ');
       test(`${row.client}${told && ` (${told})`}, Node ${node}: the proxy variables are ignored`, async () => {
         services.playmobile.reset();
-        const before = await proxy.metric('calls_total');
+        const before = await proxy.metric('requests_total');
         const results = await play({ node, client: row.client, variant: row.variant, url: services.playmobile.url, auth: PLACEHOLDER, body, env: { ...variables(), ...row.env } });
         assert.deepEqual(results.map(({ status }) => status), [401, 401], JSON.stringify(results));
         assert.equal(services.playmobile.received.length, 2);
-        assert.equal(await proxy.metric('calls_total'), before, 'it went through the sidecar after all');
+        assert.equal(await proxy.metric('requests_total'), before, 'it went through the sidecar after all');
       });
     }
   }

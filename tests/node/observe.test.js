@@ -55,8 +55,8 @@ test('the last refusal is shown with cause, certainty, evidence and what to do, 
   const text = await shown(proxy);
   assert.match(text, /^● Only watching[^]*\n  ! The last message to playmobile failed at .{8} UTC \(credential-rejected\)\.\n/);
   assert.match(text, /\n  ▲ playmobile +in use, but its last message failed at .{8} UTC\n +cause +credential-rejected \([a-z, -]+\)\n +evidence +\S[^\n]*401[^\n]*\n +to do +\S/);
-  const { failed_at: at, standing, cause, can_deliver: able } = await told(proxy);
-  assert.deepEqual([Boolean(at), standing, cause, able], [true, 'open', 'credential-rejected', true]);
+  const { failed_at: at, state, cause, can_deliver: able } = await told(proxy);
+  assert.deepEqual([Boolean(at), state, cause, able], [true, 'healthy', 'credential-rejected', true]);
   assert.match((await get(`${proxy.admin}/`)).body, /provider warn[^]*in use, but its last message failed at/);
   const [path, request] = SAYS.playmobile();
   delivered(await call(`${proxy.door}/playmobile${path}`, { ...request, auth: own(playmobile) }), 'playmobile');
@@ -71,7 +71,7 @@ test('a path that is not the message\'s is the backend\'s base URL, not the conf
   const { cause, remedy } = await told(proxy);
   assert.equal(cause, 'endpoint-wrong');
   assert.equal(remedy, "the backend asked POST /…/send; playmobile's message is POST /broker-api/send: correct the backend's base URL");
-  assert.match(await shown(proxy), /✕ playmobile +other +carried endpoint-wrong/);
+  assert.match(await shown(proxy), /✕ playmobile +other +passed-through endpoint-wrong/);
   await proxy.says(/correct the backend's base URL/);
   assert.doesNotMatch(proxy.output, /998907654321/);
 });

@@ -27,7 +27,7 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
   const own = login ? await login(bao, at) : { approle: await bao.approle(at) };
   await before(bao, at);
   const openbaoTable = { address: bao.address, poll: '1s', timeout: '2s', ca_file: tls?.caFile, ...own, ...vault };
-  const made = await stage(t, { services: ['playmobile'], vault: { local: { openbao: openbaoTable } }, route: { repeat_window: '0s' }, start: more.start, config: more.config });
+  const made = await stage(t, { services: ['playmobile'], vault: { local: { openbao: openbaoTable } }, route: { duplicate_window: '0s' }, start: more.start, config: more.config });
   let n = 0;
   const home = { ...made, at, bao };
   home.sends = async () => {
@@ -43,7 +43,7 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
 async function changes({ bao, fakes: { playmobile }, proxy, sends }, password) {
   playmobile.rotate({ password });
   await bao.put('playmobile', { ...ENTRY, password });
-  await eventually(async () => await proxy.metric('provider_standing', { provider: 'playmobile', standing: 'open' }) === 1
+  await eventually(async () => await proxy.metric('provider_state', { provider: 'playmobile', state: 'healthy' }) === 1
     && await proxy.metric('credential_version', { provider: 'playmobile' }) >= 2, 30_000);
   await sends();
 }
@@ -105,7 +105,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
       if (Date.now() > end - 120_000 + (rotations + 1) * 30_000) await changes(home, `the-new-one-${rotations += 1}`);
     }
     assert.ok(rotations >= 3);
-    for (const trouble of ['forbidden', 'down', 'slow', 'failed', 'not-found']) assert.equal(await home.reads(trouble), 0, trouble);
+    for (const trouble of ['forbidden', 'unreachable', 'timeout', 'failed', 'not-found']) assert.equal(await home.reads(trouble), 0, trouble);
     assert.ok(await home.reads('unchanged') > 60);
     assert.equal(home.fakes.playmobile.delivered.length, home.fakes.playmobile.received.filter(({ status }) => status === 200).length);
     t.diagnostic(lives(home.bao));
@@ -270,7 +270,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     const home = await house(t);
     await home.sends();
     await home.bao.stop();
-    await toldEverywhere(home.proxy, 'down', /cannot be reached: no connection/);
+    await toldEverywhere(home.proxy, 'unreachable', /cannot be reached: no connection/);
     await home.sends();
     await home.bao.restart();
     await told(home.proxy, 'sealed');
@@ -346,11 +346,11 @@ describe('OpenBao', { concurrency: 4 }, () => {
     const home = await house(t, { login: async (bao, at) => { proxy = await slowly(t, bao.port); return { address: proxy.address, approle: await bao.approle(at) }; } });
     await home.sends();
     proxy.delay = 10_000;
-    await told(home.proxy, 'slow');
+    await told(home.proxy, 'timeout');
     const began = Date.now();
     await home.sends();
     assert.ok(Date.now() - began < 2_000, 'a call waits for no vault that is slow');
-    await toldEverywhere(home.proxy, 'slow', /did not answer within 2s/);
+    await toldEverywhere(home.proxy, 'timeout', /did not answer within 2s/);
     proxy.delay = 0;
     await home.proxy.says(/can be read again/, 40_000);
     await changes(home, 'the-new-one');

@@ -35,7 +35,7 @@ test('an address that is not listed: the cause, and the line of the config that 
   const { proxy, fakes: { smsc } } = await stage(t, { services: ['smsc', 'playmobile'] });
   lists(smsc);
   delivered(await say(proxy, 'smsc'), 'smsc');
-  const settled = (each) => each.includes('provider smsc is aside') && each.includes('"cause":"ip-not-allowed"');
+  const settled = (each) => each.includes('provider smsc: quarantined') && each.includes('"cause":"ip-not-allowed"');
   const line = await eventually(() => proxy.output.split('\n').find(settled));
   assert.match(line, /providers\.smsc\.outbound\.source_address \(or \.proxy\) in [^ ]*config\.toml:\d+/);
   assert.match(line, /sms-sidecar resume smsc/);
@@ -78,7 +78,7 @@ test('an empty balance: the line says `resume`, and after the top-up it works at
   smsc.refuse('balance-empty', 1);
   delivered(await say(proxy, 'smsc', { text: 'Kod: 1' }), 'smsc');
   await proxy.says(/top up the account behind local:smsc at the smsc console \(https:\/\/smsc\.ru\), then `sms-sidecar resume smsc --config [^`]+`/);
-  assert.equal(await proxy.metric('provider_standing', { provider: 'smsc', standing: 'aside' }), 1);
+  assert.equal(await proxy.metric('provider_state', { provider: 'smsc', state: 'quarantined' }), 1);
   cli('resume', 'smsc', '--config', proxy.file);
   delivered(await say(proxy, 'smsc', { text: 'Kod: 2' }), 'smsc');
   assert.deepEqual([smsc.delivered.length, playmobile.delivered.length], [1, 1]);

@@ -60,7 +60,7 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
       proxies[service] = await sidecar(t, at, {
         vaults: { local: { directory: { path: vault.path } } },
         providers: { [service]: provider(vault, service, referees[service], { sender: service === 'twilio' ? '+15005550006' : 'Acme' }) },
-        routes: [{ name: 'all', providers: [service], repeat_window: '0s' }],
+        routes: [{ name: 'all', providers: [service], duplicate_window: '0s' }],
       });
     }
   });

@@ -49,9 +49,9 @@ test('each rule is needed: without its threshold or its quiet side a case fails'
   for (const [what, from, to] of [
     ['a budget a hundred times smaller', /14\.4 \* 0\.001/g, '14.4 * 0.00001'],
     ['no short window', / and sms_sidecar:sends_failed:ratio_rate5m > 14\.4 \* 0\.001/, ''],
-    ['refusals that healed', /\n +and on \(job, instance, provider\) sms_sidecar_provider_standing\{standing="aside"\} == 1/, ''],
+    ['refusals that healed', /\n +and on \(job, instance, provider\) sms_sidecar_provider_state\{state="quarantined"\} == 1/, ''],
     ['a token that was just got', /\n +and sms_sidecar_credential_expiry_timestamp_seconds == .*offset 1d/, ''],
-    ['a route whose providers all left', /sms_sidecar:route_open_providers == 0/, 'sms_sidecar:route_open_providers < 0'],
+    ['a route whose providers all left', /sms_sidecar:route_healthy_providers == 0/, 'sms_sidecar:route_healthy_providers < 0'],
   ]) {
     const broken = rules.replace(from, to);
     assert.notEqual(broken, rules, what);

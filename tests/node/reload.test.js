@@ -39,9 +39,9 @@ test('reload shows the errors with carets, and the config before them stays in f
   assert.match(wrong.stderr, /unknown key `dialekt`[^]*config\.toml:\d+:\d+[^]*\^{3,}[^]*stays in force/);
   const json = await ask(proxy, 'reload', '--json');
   assert.equal(json.code, 1);
-  assert.ok(JSON.parse(json.stdout).problems.some(({ what, line }) => /unknown key `dialekt`/.test(what) && line > 0), json.stdout);
+  assert.ok(JSON.parse(json.stdout).problems.some(({ message, line }) => /unknown key `dialekt`/.test(message) && line > 0), json.stdout);
   assert.equal(await proxy.metric('reloads_total', { result: 'failed' }), 2);
-  assert.match((await facts(proxy)).config.reload.problem, /old one stays in force[^]*unknown key `dialekt`/);
+  assert.match((await facts(proxy)).config.last_reload.problem, /old one stays in force[^]*unknown key `dialekt`/);
   delivered(await say(proxy, 'playmobile'), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
   await proxy.stop();
@@ -60,9 +60,9 @@ test('a config that was edited and not loaded is told by status, page and doctor
   assert.equal(status.code, 0);
   assert.match(status.stdout, told);
   assert.ok(status.stdout.includes(`PID ${proxy.child.pid}`), status.stdout);
-  const { config, build, answer } = await facts(proxy);
+  const { config, build, headline } = await facts(proxy);
   assert.ok(config.changed_at >= config.loaded_at && build.pid === proxy.child.pid, JSON.stringify({ config, build }));
-  assert.ok(answer.also.some((line) => told.test(line)), JSON.stringify(answer));
+  assert.ok(headline.warnings.some((line) => told.test(line)), JSON.stringify(headline));
   assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
   assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not have this config yet[^]*sms-sidecar reload/);
   writeFileSync(proxy.file, before);

@@ -13,7 +13,7 @@ const encodings = (value) => [value, Buffer.from(value).toString('base64'), enco
 
 test('no secret, number or text in logs, metrics, pages, headers or errors', async (t) => {
   const services = Object.keys(SAYS);
-  const { proxy, fakes } = await stage(t, { services, env: { RUST_LOG: 'trace' }, route: { repeat_window: '0s', deadline: '20s' } });
+  const { proxy, fakes } = await stage(t, { services, env: { RUST_LOG: 'trace' }, route: { duplicate_window: '0s', deadline: '20s' } });
   const replies = [];
   const speak = async (service) => replies.push(await say(proxy, service, { to: NUMBER, text: `${CODE} 4711` }));
   for (const service of services) await speak(service);

@@ -19,17 +19,17 @@ after(closeBrowser);
 /** What each situation must show: the answer, what stands on the page, how the command ends. */
 const SHOWN = {
   fresh: { title: /^Ready; no message has come yet\./, able: 'idle', code: 0, page: [/No call has come yet/, /version 1/, /nothing was sent/] },
-  well: { title: /^Yes, codes arrive\./, able: 'yes', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
+  well: { title: /^Yes, codes arrive\./, able: 'delivering', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
   rejected: {
-    title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0,
-    page: [/set aside/, /credential-rejected/, /likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
+    title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0,
+    page: [/quarantined/, /credential-rejected/, /likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
   },
-  empty: { title: /^Yes, by a backup: vonage is out\./, able: 'backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
-  throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'backup', code: 0, page: [/rests until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
-  paused: { title: /^Yes, but twilio is out\./, able: 'backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
-  stuck: { title: /^No: route all cannot deliver\./, able: 'no', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
+  empty: { title: /^Yes, by a backup: vonage is out\./, able: 'on-backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
+  throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0, page: [/in cooldown until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
+  paused: { title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
+  stuck: { title: /^No: route all cannot deliver\./, able: 'unavailable', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
   dark: {
-    title: /^Yes, but twilio is out\./, able: 'backup', code: 0,
+    title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0,
     page: [/not usable: its credential was never read/, /Vault local cannot be read since/, /stays in use/, /The reload of \d\d:\d\d:\d\d UTC failed/, /unknown key `dialekt`/],
   },
 };
@@ -65,20 +65,20 @@ for (const [name, shown] of Object.entries(SHOWN)) {
 function sameEverywhere(proxy, shown, json) {
   const told = cli('status', '--control', proxy.listen.control, '--json', { expectCode: shown.code });
   const again = JSON.parse(told.stdout);
-  const facts = ({ answer: { able, says }, routes, providers, calls, vaults }) => ({
-    able, says, routes: routes.map(({ route, can_deliver: can, says: words }) => [route, can, words]),
-    providers: providers.map(({ provider, standing, says: words, cause, certainty, evidence, remedy, since }) => [provider, standing, words, cause, certainty, evidence, remedy, since]),
-    calls: calls.map(({ id }) => id), vaults: vaults.map(({ vault, entries }) => [vault, entries.map(({ path, problem }) => [path, problem])]),
+  const facts = ({ headline: { deliverability: able, summary }, routes, providers, requests, vaults }) => ({
+    able, summary, routes: routes.map(({ route, can_deliver: can, summary: words }) => [route, can, words]),
+    providers: providers.map(({ provider, state, summary: words, cause, certainty, evidence, remedy, since }) => [provider, state, words, cause, certainty, evidence, remedy, since]),
+    requests: requests.map(({ id }) => id), vaults: vaults.map(({ vault, entries }) => [vault, entries.map(({ path, problem }) => [path, problem])]),
   });
   assert.deepEqual(facts(again), facts(json));
-  assert.equal(json.answer.able, shown.able);
-  const { stdout } = cli('status', '--control', proxy.listen.control, '--calls', '50', { expectCode: shown.code });
+  assert.equal(json.headline.deliverability, shown.able);
+  const { stdout } = cli('status', '--control', proxy.listen.control, '--requests', '50', { expectCode: shown.code });
   // eslint-disable-next-line no-control-regex
   assert.doesNotMatch(stdout, /\u001b/, 'colours on a terminal only');
-  for (const words of [json.answer.says, ...json.routes.map(({ says }) => says), ...json.providers.flatMap(({ says, cause, remedy, evidence }) => [says, cause, remedy, evidence])]) {
+  for (const words of [json.headline.summary, ...json.routes.map(({ summary }) => summary), ...json.providers.flatMap(({ summary, cause, remedy, evidence }) => [summary, cause, remedy, evidence])]) {
     if (words) assert.ok(stdout.includes(words), `${words} in ${stdout}`);
   }
-  assert.equal(stdout.split('\n').filter((line) => /^ {2}\d\d:\d\d:\d\d UTC/.test(line)).length, json.calls.length);
+  assert.equal(stdout.split('\n').filter((line) => /^ {2}\d\d:\d\d:\d\d UTC/.test(line)).length, json.requests.length);
 }
 
 function widths(page) {
@@ -133,7 +133,7 @@ test('the console of what to do is a link that tells nobody where it was clicked
 });
 
 test('an open page follows what happens, keeps the focus, says a change politely, and does not pose as fresh when nobody answers', async (t) => {
-  const { proxy, fakes: { playmobile } } = await stage(t, { route: { repeat_window: '0s' } });
+  const { proxy, fakes: { playmobile } } = await stage(t, { route: { duplicate_window: '0s' } });
   const page = await open(t, proxy.admin);
   await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
   assert.match(await page.locator('h1').innerText(), /Ready/);
@@ -200,7 +200,7 @@ test('a state is told by shape and word, not by colour alone', async (t) => {
   const page = await open(t, proxy.admin);
   const signs = await page.locator('.provider header .sign').evaluateAll((all) => all.map((svg) => svg.firstElementChild.outerHTML));
   assert.equal(new Set(signs).size, 2, `${signs}`);
-  assert.deepEqual(await page.locator('.provider .standing strong').allInnerTexts().then((all) => all.map((text) => text.split(';')[0])), ['set aside', 'in use']);
+  assert.deepEqual(await page.locator('.provider .state strong').allInnerTexts().then((all) => all.map((text) => text.split(';')[0])), ['quarantined', 'in use']);
   assert.deepEqual(await page.locator('.order').innerText().then((text) => text.replace(/\s+/g, ' ').trim()), 'In this order: playmobile (out) → twilio (in use)');
 });
 
@@ -208,14 +208,14 @@ test('the cause of the first 401 is on the page when its call is answered', asyn
   const { proxy, fakes: { playmobile } } = await stage(t);
   playmobile.rotate({ password: 'the-new-one' });
   delivered(await say(proxy, 'playmobile'), 'playmobile');
-  const { providers: [first], calls: [call] } = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
+  const { providers: [first], requests: [call] } = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
   assert.equal(first.cause, 'credential-rejected');
   assert.match(first.remedy, /local:playmobile/);
   assert.ok(first.since <= call.at, `${first.since} is after the answer at ${call.at}`);
 });
 
 test('what the page knows it learned from the events: balance, token, doors, credential versions', async (t) => {
-  const { proxy, vault } = await stage(t, { services: ['eskiz'], route: { repeat_window: '0s' } });
+  const { proxy, vault } = await stage(t, { services: ['eskiz'], route: { duplicate_window: '0s' } });
   delivered(await say(proxy, 'eskiz'), 'eskiz');
   vault.put('eskiz', { password: 'another-one' });
   const status = await settled(proxy, ({ providers }) => providers[0].credential_version === 2);
@@ -223,7 +223,7 @@ test('what the page knows it learned from the events: balance, token, doors, cre
   assert.ok(eskiz.credential_age_seconds < 60);
   assert.equal(eskiz.hour.accepted.at(-1) + eskiz.hour.accepted.at(-2), 1);
   assert.equal(eskiz.credential, 'local:eskiz');
-  assert.deepEqual(status.doors.map(({ door, calls }) => [door, calls]), [['base-url', 1]]);
+  assert.deepEqual(status.entrypoints.map(({ entrypoint, requests }) => [entrypoint, requests]), [['base-url', 1]]);
   assert.match(status.build.commit, /^[0-9a-f]{12}$/);
   assert.deepEqual([status.config.mode, status.config.file], ['act', proxy.file]);
 });
@@ -272,7 +272,7 @@ test('another site in the same browser reads nothing, embeds nothing, and may on
 });
 
 test('bad admin requests, malformed, huge, slow and many, disturb no call', async (t) => {
-  const patient = { provider: { timeout: '30s' }, route: { repeat_window: '0s', deadline: '60s' } };
+  const patient = { provider: { timeout: '30s' }, route: { duplicate_window: '0s', deadline: '60s' } };
   const { proxy, fakes: { playmobile, twilio } } = await stage(t, patient);
   // It shares no pipe with the runner, whose own messages go over our standard output.
   const flood = fork(FLOOD, [proxy.admin.split(':').at(-1), '25'], { execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });

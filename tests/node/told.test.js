@@ -16,20 +16,20 @@ const lines = (proxy, message) => proxy.output.split('\n').filter((line) => line
   .filter((line) => line.message.startsWith(message));
 
 test('send: the same text again within the window is said to be no new message', async (t) => {
-  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { repeat_window: '10m' }, config: JSON_LOG });
+  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '10m' }, config: JSON_LOG });
   const send = (...more) => cliMeanwhile('send', '--config', proxy.file, '--to', '+998901234567', '--text', 'Kod: 1', ...more);
   assert.match((await send()).stdout, /accepted by route all\n$/);
   const again = await send();
   assert.equal(again.code, 0, again.stderr);
-  assert.match(again.stdout, /^not sent again: the same text to this number was accepted by route all \d+ s ago \(`repeat_window`\); change the text to send another\n$/);
+  assert.match(again.stdout, /^not sent again: the same text to this number was accepted by route all \d+ s ago \(`duplicate_window`\); change the text to send another\n$/);
   const json = JSON.parse((await send('--json')).stdout);
-  assert.deepEqual([json.verdict, json.repeat, json.attempts], ['accepted', true, []]);
+  assert.deepEqual([json.result, json.duplicate, json.attempts], ['accepted', true, []]);
   assert.equal(playmobile.delivered.length, 1);
-  const calls = (await facts(proxy)).calls.filter(({ operation }) => operation === 'send');
-  assert.deepEqual(calls.map(({ repeat }) => repeat), [true, true, false]);
-  assert.match((await get(`${proxy.admin}/`)).body, /repeat, not sent again/);
-  assert.match((await status(proxy)).stdout, /accepted[^\n]*repeat, not sent again/);
-  assert.deepEqual(lines(proxy, 'call accepted').map(({ repeat }) => repeat), [undefined, true, true]);
+  const calls = (await facts(proxy)).requests.filter(({ operation }) => operation === 'send');
+  assert.deepEqual(calls.map(({ duplicate }) => duplicate), [true, true, false]);
+  assert.match((await get(`${proxy.admin}/`)).body, /duplicate, not sent again/);
+  assert.match((await status(proxy)).stdout, /accepted[^\n]*duplicate, not sent again/);
+  assert.deepEqual(lines(proxy, 'request accepted').map(({ duplicate }) => duplicate), [undefined, true, true]);
 });
 
 /** A CONNECT as a client makes it: the proxy's answer, and what became of the TLS inside. */
@@ -45,17 +45,17 @@ async function connect(proxy, host, ca) {
 }
 
 test('a CONNECT of ours that is turned away is a warning, and stands under the headline', async (t) => {
-  const { proxy } = await stage(t, { services: ['twilio'], config: { ...JSON_LOG, intercept: { other_hosts: 'refuse' } } });
+  const { proxy } = await stage(t, { services: ['twilio'], config: { ...JSON_LOG, intercept: { other_hosts: 'deny' } } });
   assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
-  assert.deepEqual((await facts(proxy)).answer.also, [], 'a host of nobody here is no call that is lost');
+  assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a host of nobody here is no call that is lost');
   assert.deepEqual(await connect(proxy, 'api.twilio.com'), [502]);
   const [other, ours] = lines(proxy, 'turned away');
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const told = /1 call was turned away at door connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
+  const told = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
   const shown = (await status(proxy)).stdout.split('\n');
   assert.match(shown[2], new RegExp(`^  ! ${told.source}`));
-  assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at door connect[^<]*<code>sms-sidecar ca init/);
+  assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at entrypoint connect[^<]*<code>sms-sidecar ca init/);
 });
 
 test('a client that does not trust our CA is told of the same way', async (t) => {
@@ -66,7 +66,7 @@ test('a client that does not trust our CA is told of the same way', async (t) =>
   assert.deepEqual([code, broken === 'open'], [200, false]);
   await proxy.says(/"turned away"/);
   assert.deepEqual(lines(proxy, 'turned away').map(({ level }) => level), ['WARN']);
-  assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at door connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
+  assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
 });
 
 test('a wrong path: the log line has the sentence that the backend gets, and no word of the path', async (t) => {
@@ -75,7 +75,7 @@ test('a wrong path: the log line has the sentence that the backend gets, and no 
   const wrong = await call(`${proxy.door}/playmobile/send/998907654321?key=hunter22`, sent);
   const typo = await call(`${proxy.door}/playmobil/broker-api/send`, sent);
   assert.deepEqual([wrong.status, typo.status], [403, 404]);
-  const [first, second] = lines(proxy, 'call rejected');
+  const [first, second] = lines(proxy, 'request denied');
   assert.match(first.remedy, /a message is `POST \/broker-api\/send`/);
   assert.ok(wrong.body.includes(JSON.stringify(first.remedy).slice(1, -1)), `${wrong.body}\n${first.remedy}`);
   assert.match(second.remedy, /the providers are playmobile; did the backend mean \/playmobile\/\?/);

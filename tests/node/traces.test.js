@@ -31,7 +31,7 @@ function send(proxy, service, headers = {}, over = {}) {
 const traced = (to, more = {}) => ({ traces: { endpoint: to.url, ...more } });
 const isCall = (span) => span.kind === 2;
 /** The one line that the log has of a call. */
-const lines = (proxy) => proxy.output.split('\n').filter((line) => line.includes('"verdict"')).map((line) => JSON.parse(line));
+const lines = (proxy) => proxy.output.split('\n').filter((line) => line.includes('"operation"')).map((line) => JSON.parse(line));
 
 function clean(fake) {
   assert.ok(fake.received.length > 0);
@@ -60,13 +60,13 @@ test('a call is part of the trace of a backend that OpenTelemetry instruments, a
   const [line] = lines(proxy);
   assert.deepEqual([line.trace_id, line.id], [reply.traceId, whole.attributes['sms_sidecar.id']]);
   assert.deepEqual(whole.attributes, {
-    'http.request.method': 'POST', 'http.response.status_code': 200, 'sms_sidecar.id': line.id, 'sms_sidecar.door': 'base-url', 'sms_sidecar.dialect': 'playmobile',
-    'sms_sidecar.operation': 'send', 'sms_sidecar.route': 'all', 'sms_sidecar.verdict': 'accepted', 'sms_sidecar.cause': 'credential-rejected', 'sms_sidecar.certainty': line.certainty,
+    'http.request.method': 'POST', 'http.response.status_code': 200, 'sms_sidecar.id': line.id, 'sms_sidecar.entrypoint': 'base-url', 'sms_sidecar.dialect': 'playmobile',
+    'sms_sidecar.operation': 'send', 'sms_sidecar.route': 'all', 'sms_sidecar.result': 'accepted', 'sms_sidecar.cause': 'credential-rejected', 'sms_sidecar.certainty': line.certainty,
   });
   const at = (fake) => ({ 'http.request.method': 'POST', 'server.address': '127.0.0.1', 'server.port': fake.port });
   assert.deepEqual(first.attributes, {
     ...at(fakes.playmobile), 'http.response.status_code': 401, 'error.type': 'credential-rejected', 'sms_sidecar.provider': 'playmobile', 'sms_sidecar.kind': 'send',
-    'sms_sidecar.outcome': 'refused', 'sms_sidecar.cause': 'credential-rejected', 'sms_sidecar.certainty': /refused credential-rejected \((\w+)\)/.exec(line.attempts)[1],
+    'sms_sidecar.outcome': 'rejected', 'sms_sidecar.cause': 'credential-rejected', 'sms_sidecar.certainty': /rejected credential-rejected \((\w+)\)/.exec(line.attempts)[1],
   });
   assert.deepEqual(second.attributes, { ...at(fakes.twilio), 'http.response.status_code': 201, 'sms_sidecar.provider': 'twilio', 'sms_sidecar.kind': 'send', 'sms_sidecar.outcome': 'accepted' });
   assert.deepEqual([whole.status, first.status, second.status], [null, { code: 2, message: 'credential-rejected' }, null]);
@@ -219,7 +219,7 @@ describe('a collector that fails costs no call anything', () => {
       const slowest = await flood(proxy, MANY);
       assert.ok(slowest < 4_000, `the slowest call took ${slowest} ms, a request to the collector may take 5 s`);
       await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'failed' }) > 0, 60_000);
-      assert.equal(await proxy.metric('calls_total', { verdict: 'accepted' }), MANY);
+      assert.equal(await proxy.metric('requests_total', { result: 'accepted' }), MANY);
       assert.equal(said(proxy, /traces are lost.*"loss":"failed"|"loss":"failed".*traces are lost/), 1, proxy.output.slice(-2_000));
       to.answer = 200;
       if (!to.server.listening) await to.listen(to.port);
@@ -236,7 +236,7 @@ describe('a collector that fails costs no call anything', () => {
     to.answer = 'hang';
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
     await flood(proxy, 2_000);
-    await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'full' }) > 0, 60_000);
+    await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'queue-full' }) > 0, 60_000);
     // 512 travel and 2,048 wait; all else is gone and told.
     const lost = await proxy.metric('spans_dropped_total');
     assert.ok(lost >= 4_000 - 512 - 2_048, `${lost}`);
@@ -247,7 +247,7 @@ describe('a collector that fails costs no call anything', () => {
     to.answer = 400;
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
     await flood(proxy, 3);
-    await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'refused' }) === 6);
+    await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'rejected' }) === 6);
     await proxy.says(/answers 400/);
   });
 });

@@ -50,13 +50,13 @@ async fn a_dead_credential_is_not_sent_by_carried_calls_either() {
     let (a, stage) = infobip().await;
     a.now(|_, _| say(401, r#"{"errorCode":"E401","description":"no"}"#));
     assert_eq!(stage.ask(balance()).await.status.as_u16(), 502);
-    assert_eq!(stage.standing("a"), "aside", "what it says of the credential holds for every call");
+    assert_eq!(stage.standing("a"), "quarantined", "what it says of the credential holds for every call");
     let reply = stage.ask(balance()).await;
     assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (502, "credential-rejected", 1));
     stage.put("a", &[("api_key", &KEY.replace("ab", "ba"))]);
     stage.looked("a").await;
     a.now(|_, _| say(200, "{}"));
-    assert_eq!((stage.ask(balance()).await.status.as_u16(), stage.standing("a").as_str()), (200, "open"));
+    assert_eq!((stage.ask(balance()).await.status.as_u16(), stage.standing("a").as_str()), (200, "healthy"));
 }
 
 #[tokio::test]
@@ -64,14 +64,14 @@ async fn a_right_that_one_operation_lacks_takes_the_account_from_no_message() {
     let (a, stage) = infobip().await;
     a.now(|_, _| say(403, r#"{"errorCode":"E403","description":"no"}"#));
     assert_eq!(stage.ask(balance()).await.status.as_u16(), 502);
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
 async fn what_is_not_named_does_not_pass() {
     let (a, stage) = infobip().await;
     let reply = stage.ask(get("/infobip/sms/1/logs")).await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (403, "refused-by-policy", 0));
+    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (403, "denied-by-policy", 0));
     assert!(body(&reply).contains("errorCode"));
     assert_eq!(stage.ask(get("/nobody/x")).await.status.as_u16(), 404);
 }
@@ -132,7 +132,7 @@ async fn observe_passes_the_backends_own_request_and_the_401_back() {
     assert_eq!((a.count(), b.count()), (1, 0), "once, and no failover");
     let labels = [("provider", "a"), ("kind", "send"), ("cause", "credential-rejected"), ("family", "account")];
     assert_eq!(stage.metric("attempts_total", &labels), 1.0);
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
     stage.ask(get("/plain/anything/else")).await;
     assert_eq!(a.got()[1].line, "GET /anything/else HTTP/1.1", "unnamed operations pass as well");
 }
@@ -209,7 +209,7 @@ async fn a_reload_keeps_standings_of_the_same_account_only() {
     stage.send("one").await;
     stage.reload(&config);
     stage.send("two").await;
-    assert_eq!((a.count(), stage.standing("a")), (1, "aside".to_owned()));
+    assert_eq!((a.count(), stage.standing("a")), (1, "quarantined".to_owned()));
     a.now(|_, _| takes());
     stage.put("elsewhere", &[("token", "token-number-9")]);
     stage.reload(&config.replace("path = \"a\"", "path = \"elsewhere\""));
@@ -237,7 +237,7 @@ async fn a_reload_keeps_the_token() {
     });
     assert_eq!(stage.send("three").await.status.as_u16(), 202);
     stage.reload(&config);
-    assert_eq!((stage.send("four").await.status.as_u16(), stage.standing("a").as_str()), (202, "open"));
+    assert_eq!((stage.send("four").await.status.as_u16(), stage.standing("a").as_str()), (202, "healthy"));
 }
 
 #[tokio::test]
@@ -245,17 +245,17 @@ async fn an_account_that_is_paused_by_hand_and_resumed() {
     let (a, b) = (Fake::open(|_, _| refuses("credential-rejected")).await, Fake::open(|_, _| takes()).await);
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
     stage.send("one").await;
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     a.now(|_, _| takes());
-    assert!(stage.control("POST /resume/a", "").await.contains("\"standing\":\"open\""));
+    assert!(stage.control("POST /resume/a", "").await.contains("\"state\":\"healthy\""));
     assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
-    assert!(stage.control("POST /pause/a", "").await.contains("\"standing\":\"paused\""));
+    assert!(stage.control("POST /pause/a", "").await.contains("\"state\":\"paused\""));
     stage.pass(Duration::from_hours(1));
     assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "b");
     stage.control("POST /resume/a", "").await;
     a.now(|got, _| say(400, &format!(r#"{{"error":"balance-empty","message":"for {}"}}"#, got.header("authorization").unwrap())));
     let shown = stage.control("POST /send", std::str::from_utf8(&message("four").body).unwrap()).await;
-    assert!(shown.contains("\"verdict\":\"accepted\"") && shown.contains("for Bearer ***"), "{shown}");
+    assert!(shown.contains("\"result\":\"accepted\"") && shown.contains("for Bearer ***"), "{shown}");
     assert!(!shown.contains("token-number-1") && !shown.contains("998901234567"), "{shown}");
 }
 

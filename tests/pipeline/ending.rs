@@ -24,9 +24,9 @@ async fn a_send_begun_for_a_backend_that_hangs_up_is_finished_and_no_other_begin
     drop(presence);
     gate.open();
     assert_eq!(call.await.unwrap().status.as_u16(), 503);
-    assert_eq!((stage.standing("a").as_str(), b.count()), ("aside", 0));
+    assert_eq!((stage.standing("a").as_str(), b.count()), ("quarantined", 0));
     assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("cause", "balance-empty")]), 1.0);
-    assert_eq!(stage.metric("calls_total", &[("verdict", "not-sent")]), 1.0);
+    assert_eq!(stage.metric("requests_total", &[("result", "not-sent")]), 1.0);
 }
 
 #[tokio::test]

@@ -33,7 +33,7 @@ async fn the_message_goes_on_translated_and_the_backend_reads_its_own_success() 
     assert_eq!(got.header("authorization"), Some("Bearer token-number-1"));
     assert_eq!(stage.metric("failovers_total", &[("from", "play"), ("to", "b"), ("cause", "account-suspended")]), 1.0);
     assert_eq!(stage.metric("route_first_choice", &[("route", "r")]), 0.0);
-    assert_eq!(stage.metric("calls_total", &[("dialect", "playmobile"), ("operation", "send"), ("verdict", "accepted")]), 1.0);
+    assert_eq!(stage.metric("requests_total", &[("dialect", "playmobile"), ("operation", "send"), ("result", "accepted")]), 1.0);
 }
 
 #[tokio::test]
@@ -92,7 +92,7 @@ async fn an_opt_out_is_not_walked_around() {
     a.now(|_, _| refuses("recipient-blocked"));
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (422, 1, 0));
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn a_sender_that_is_not_allowed_takes_the_account_from_nobody_else() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("sender-not-allowed"));
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
-    assert_eq!((stage.standing("a").as_str(), b.count()), ("open", 1));
+    assert_eq!((stage.standing("a").as_str(), b.count()), ("healthy", 1));
 }
 
 #[tokio::test]
@@ -110,7 +110,7 @@ async fn throttled_is_next_and_rests_as_long_as_it_asks() {
     for text in ["one", "two"] {
         assert_eq!(stage.send(text).await.status.as_u16(), 202);
     }
-    assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "resting".to_owned()));
+    assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "cooldown".to_owned()));
     stage.pass(Duration::from_secs(30));
     a.now(|_, _| takes());
     assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "a");
@@ -133,7 +133,7 @@ async fn a_provider_that_fails_rests_after_three_and_is_tried_by_one() {
     for text in ["1", "2", "3", "4", "5"] {
         stage.send(text).await;
     }
-    assert_eq!((a.count(), stage.standing("a")), (3, "resting".to_owned()));
+    assert_eq!((a.count(), stage.standing("a")), (3, "cooldown".to_owned()));
     stage.pass(Duration::from_secs(15));
     stage.send("6").await;
     stage.send("7").await;
@@ -184,7 +184,7 @@ async fn a_provider_that_was_taken_out_during_a_wait_is_not_asked() {
     let shared = Arc::clone(&stage);
     let call = tokio::spawn(async move { shared.send("one").await });
     a.came(1).await;
-    while stage.standing("a") != "resting" {
+    while stage.standing("a") != "cooldown" {
         tokio::task::yield_now().await;
     }
     stage.control("POST /pause/a", "").await;
@@ -293,7 +293,7 @@ async fn a_number_that_nobody_delivers_to_is_the_messages_own_fault() {
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
     let reply = stage.ask(national()).await;
     assert!(reply.status.is_client_error() && reply.headers.get("retry-after").is_none(), "{reply:?}");
-    assert_eq!((said(&reply, "x-sms-sidecar-cause"), a.count(), stage.standing("play").as_str()), ("recipient-invalid", 0, "open"));
+    assert_eq!((said(&reply, "x-sms-sidecar-cause"), a.count(), stage.standing("play").as_str()), ("recipient-invalid", 0, "healthy"));
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
     assert_eq!(stage.ask(national()).await.status.as_u16(), 200, "whoever delivers there is asked");
     assert_eq!((a.count(), b.count()), (0, 1));
@@ -363,7 +363,7 @@ async fn what_proves_neither_is_a_doubt_and_a_redirect_is_the_wrong_endpoint() {
     a.now(move |_, _| say(307, "").with("location", &elsewhere));
     let before = b.count();
     assert_eq!(stage.send("two").await.status.as_u16(), 202);
-    assert_eq!((b.count() - before, stage.standing("a").as_str()), (1, "aside"), "not followed");
+    assert_eq!((b.count() - before, stage.standing("a").as_str()), (1, "quarantined"), "not followed");
     assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("cause", "endpoint-wrong")]), 1.0);
 }
 
@@ -398,7 +398,7 @@ async fn a_vault_that_cannot_be_read_is_ours_and_marks_nobody() {
     stage.put("a", &[("token", "x")]);
     stage.spoil("a");
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
-    assert_eq!((b.count(), stage.standing("a").as_str()), (1, "open"));
+    assert_eq!((b.count(), stage.standing("a").as_str()), (1, "healthy"));
     assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unsent"), ("cause", "vault-unavailable")]), 1.0);
 }
 

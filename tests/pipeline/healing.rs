@@ -28,8 +28,8 @@ async fn a_newer_version_heals_within_the_call() {
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 0));
     assert_eq!(said(&reply, "x-sms-sidecar-attempts"), "2");
-    assert_eq!(stage.standing("a"), "open");
-    let labels = [("provider", "a"), ("kind", "send"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    assert_eq!(stage.standing("a"), "healthy");
+    let labels = [("provider", "a"), ("kind", "send"), ("outcome", "rejected"), ("cause", "credential-rejected")];
     assert_eq!(stage.metric("attempts_total", &labels), 1.0);
     assert_eq!(stage.metric("upstream_responses_total", &[("provider", "a"), ("status", "401")]), 1.0);
 }
@@ -41,7 +41,7 @@ async fn a_newer_version_is_tried_once_then_the_next_provider() {
     stage.put("a", &[("token", "token-number-2")]);
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 1));
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     assert_eq!(stage.metric("failovers_total", &[("from", "a"), ("to", "b"), ("cause", "credential-rejected")]), 1.0);
 }
 
@@ -54,7 +54,7 @@ async fn a_dead_version_is_not_sent_again_until_it_changes() {
     assert_eq!(a.count(), 1, "only the first met the dead credential");
     stage.put("a", &[("token", "token-number-2")]);
     stage.looked("a").await;
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
     assert_eq!(said(&stage.send("four").await, "x-sms-sidecar-provider"), "a");
 }
 
@@ -73,7 +73,7 @@ async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
     stage.pass(MINUTE);
     a.now(|_, _| takes());
     assert_eq!(said(&stage.send("five").await, "x-sms-sidecar-provider"), "a");
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn an_account_refusal_sets_aside_without_a_second_attempt() {
         let (a, b, stage) = two(move |_, _| refuses(cause)).await;
         assert_eq!(stage.send("one").await.status.as_u16(), 202);
         stage.send("two").await;
-        assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "aside".to_owned()), "{cause}");
+        assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "quarantined".to_owned()), "{cause}");
     }
 }
 
@@ -92,7 +92,7 @@ async fn a_credential_that_is_missing_is_next_and_comes_back_with_the_entry() {
     stage.lose("a");
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 0, 1));
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     stage.put("a", &[("token", "token-number-1")]);
     stage.looked_first("a").await;
     assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
@@ -159,7 +159,7 @@ async fn a_401_within_a_tokens_life_is_one_new_login() {
     a.now(service("sign3"));
     let reply = stage.send("two").await;
     assert_eq!((said(&reply, "x-sms-sidecar-provider"), a.at("/auth/login"), b.count()), ("a", 2, 0));
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn a_second_401_with_a_new_token_is_the_accounts() {
     let (a, b, stage) = eskiz(service("never")).await;
     stage.send("one").await;
     assert_eq!((a.at("/auth/login"), a.at("/message/sms/send"), b.count()), (2, 2, 1));
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     stage.send("two").await;
     assert_eq!((a.count(), b.count()), (4, 2), "the account is left alone");
 }
@@ -176,7 +176,7 @@ async fn a_second_401_with_a_new_token_is_the_accounts() {
 async fn a_new_credential_has_its_own_second_login() {
     let (a, _b, stage) = eskiz(service("never")).await;
     stage.send("one").await;
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     stage.put("a", &[("email", "other@example.com")]);
     stage.looked("a").await;
     let before = a.at("/auth/login");
@@ -191,8 +191,8 @@ async fn a_refused_login_is_not_repeated_with_the_same_version() {
         stage.send(text).await;
     }
     assert_eq!((a.at("/auth/login"), a.at("/message"), b.count()), (1, 0, 3));
-    assert_eq!(stage.standing("a"), "aside");
-    let login = [("provider", "a"), ("kind", "login"), ("outcome", "refused"), ("cause", "credential-rejected")];
+    assert_eq!(stage.standing("a"), "quarantined");
+    let login = [("provider", "a"), ("kind", "login"), ("outcome", "rejected"), ("cause", "credential-rejected")];
     assert_eq!(stage.metric("attempts_total", &login), 1.0);
     stage.put("a", &[("email", "other@example.com")]);
     stage.looked("a").await;
@@ -273,7 +273,7 @@ async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
     a.now(|_, _| takes());
     assert_eq!(stage.send("five").await.status.as_u16(), 202);
     assert_eq!(tries(&a, &b), (3, 1));
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
@@ -281,20 +281,20 @@ async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
     let a = Fake::open(account("0")).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "recheck = \"never\"") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!(stage.standing("a"), "aside");
-    stage.proxy.probe().await;
+    assert_eq!(stage.standing("a"), "quarantined");
+    stage.proxy.run_due_probes().await;
     assert_eq!(a.at("/balance.php"), 0, "not before half a minute");
     stage.pass(MINUTE / 2);
-    stage.proxy.probe().await;
-    stage.proxy.probe().await;
-    assert_eq!((a.at("/balance.php"), stage.standing("a")), (1, "aside".to_owned()), "asked once, and empty still");
+    stage.proxy.run_due_probes().await;
+    stage.proxy.run_due_probes().await;
+    assert_eq!((a.at("/balance.php"), stage.standing("a")), (1, "quarantined".to_owned()), "asked once, and empty still");
     a.now(account("250.5"));
     stage.pass(MINUTE / 2);
-    stage.proxy.probe().await;
-    assert_eq!((a.at("/balance.php"), stage.standing("a")), (2, "open".to_owned()));
+    stage.proxy.run_due_probes().await;
+    assert_eq!((a.at("/balance.php"), stage.standing("a")), (2, "healthy".to_owned()));
     assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("kind", "probe"), ("outcome", "accepted")]), 1.0);
     stage.pass(MINUTE);
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!(a.at("/balance.php"), 2, "who is in use is not asked");
 }
 
@@ -302,23 +302,23 @@ async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
 async fn who_is_in_use_is_asked_for_its_money_every_quarter_of_an_hour_and_the_pace_is_told() {
     let a = Fake::open(account("100")).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!(a.count(), 0, "a start brings messages first");
     stage.pass(MINUTE);
-    stage.proxy.probe().await;
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!((a.count(), a.at("/balance.php"), stage.metric("balance", &[("provider", "a")])), (1, 1, 100.0));
-    assert!(stage.control("GET /status", "").await.contains(r#""spent_a_day":null"#), "one reading is no pace");
+    assert!(stage.control("GET /status", "").await.contains(r#""daily_spend":null"#), "one reading is no pace");
     a.now(account("97.5"));
     stage.pass(MINUTE * 15);
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!((a.count(), stage.metric("balance", &[("provider", "a")])), (2, 97.5));
     let told = stage.control("GET /status", "").await;
-    let spent = told.split_once(r#""spent_a_day":"#).and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse::<f64>().ok());
+    let spent = told.split_once(r#""daily_spend":"#).and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse::<f64>().ok());
     assert!(spent.is_some_and(|spent| (239.0..241.0).contains(&spent)), "2.5 in a quarter of an hour: {told}");
     stage.control("POST /pause/a", "").await;
     stage.pass(MINUTE * 15);
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!(a.count(), 2, "who is paused is not asked");
 }
 
@@ -327,9 +327,9 @@ async fn a_dead_credential_is_not_probed() {
     let a = Fake::open(|_, _| say(200, r#"{"error":"no such login","error_code":2}"#)).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!(stage.standing("a"), "aside");
+    assert_eq!(stage.standing("a"), "quarantined");
     stage.pass(MINUTE / 2);
-    stage.proxy.probe().await;
+    stage.proxy.run_due_probes().await;
     assert_eq!(a.count(), 1);
 }
 

@@ -37,7 +37,7 @@ async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
     assert_eq!((first.0, first.1.contains("id-0"), a.count()), (202, true, 1));
     assert_eq!(first, second);
     assert_eq!(begin(&stage, "kod 1").await.unwrap(), first, "and so does one that comes after it");
-    assert_eq!(stage.metric("repeats_total", &[("dialect", "plain")]), 2.0);
+    assert_eq!(stage.metric("duplicates_suppressed_total", &[("dialect", "plain")]), 2.0);
     stage.pass(Duration::from_secs(10));
     assert_eq!((begin(&stage, "kod 1").await.unwrap().0, a.count()), (202, 2), "for ten seconds");
 }
@@ -86,7 +86,7 @@ async fn a_repeat_after_a_doubt_carries_the_same_key_where_the_service_knows_one
 
 #[tokio::test]
 async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
-    let (a, stage) = one("repeat_window = \"0s\"").await;
+    let (a, stage) = one("duplicate_window = \"0s\"").await;
     let gate = Gate::closed();
     let shut = gate.clone();
     a.now(move |_, _| takes().behind(&shut));
@@ -98,7 +98,7 @@ async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
 
 #[tokio::test]
 async fn an_idempotency_key_means_its_repeat_however_late() {
-    for window in ["", "repeat_window = \"0s\""] {
+    for window in ["", "duplicate_window = \"0s\""] {
         let (a, stage) = one(window).await;
         let keyed = |text| with(message(text), "idempotency-key", "k-1");
         let first = stage.ask(keyed("kod 1")).await;

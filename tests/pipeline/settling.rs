@@ -38,9 +38,9 @@ async fn a_free_call_settles_what_one_code_left_open() {
     assert_eq!(said(&stage.send("one").await, "x-sms-sidecar-provider"), "b");
     assert_eq!(stage.cause("a").await, "credential-rejected");
     assert_eq!(stage.settle().await, 1);
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("account-suspended", "aside".to_owned()));
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("account-suspended", "quarantined".to_owned()));
     assert_eq!((a.at(SEND), a.count()), (1, 2), "the send is not repeated");
-    assert_eq!(probes(&stage, "refused", "account-suspended"), 1.0);
+    assert_eq!(probes(&stage, "rejected", "account-suspended"), 1.0);
 }
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn a_second_call_is_asked_only_because_the_credential_is_known_there() {
         stage.send("one").await;
         stage.settle().await;
         assert_eq!((stage.cause("a").await.as_str(), a.at("/Balance.json"), a.count()), (cause, 1, 3));
-        assert_eq!(probes(&stage, "refused", cause), told);
+        assert_eq!(probes(&stage, "rejected", cause), told);
     }
 }
 
@@ -78,7 +78,7 @@ async fn test_credentials_on_production_are_told_by_the_account_call() {
     let (_a, _b, stage) = twilio(one_code(r#"{"code":20008,"status":403}"#, "1")).await;
     stage.send("one").await;
     stage.settle().await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("sandbox-mismatch", "aside".to_owned()));
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("sandbox-mismatch", "quarantined".to_owned()));
 }
 
 #[tokio::test]
@@ -108,7 +108,7 @@ async fn a_call_that_answers_shows_that_the_login_was_not_it() {
     stage.send("one").await;
     stage.settle().await;
     assert_eq!((stage.cause("a").await.as_str(), a.at("balance.php"), a.at("send.php")), ("ip-not-allowed", 1, 1));
-    assert_eq!(probes(&stage, "refused", "ip-not-allowed"), 1.0);
+    assert_eq!(probes(&stage, "rejected", "ip-not-allowed"), 1.0);
 }
 
 #[tokio::test]
@@ -121,9 +121,9 @@ async fn words_nobody_knows_may_be_an_empty_balance() {
     .await;
     let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!(stage.standing("a"), "open");
+    assert_eq!(stage.standing("a"), "healthy");
     stage.settle().await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a"), a.at("/auth/login")), ("balance-empty", "aside".to_owned(), 1));
+    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a"), a.at("/auth/login")), ("balance-empty", "quarantined".to_owned(), 1));
 }
 
 #[tokio::test]
@@ -152,7 +152,7 @@ async fn a_newer_version_that_came_meanwhile_is_left_to_the_next_message() {
     stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
     stage.looked("a").await;
     stage.settle().await;
-    assert_eq!((a.count(), stage.standing("a")), (1, "open".to_owned()));
+    assert_eq!((a.count(), stage.standing("a")), (1, "healthy".to_owned()));
 }
 
 #[tokio::test]
@@ -210,7 +210,7 @@ async fn sayqal(date: jiff::SignedDuration, words: &'static str) -> Stage {
 async fn the_replys_date_settles_what_a_digest_over_the_time_left_open() {
     for (apart, cause) in [(0, "credential-rejected"), (-600, "clock-skew"), (600, "clock-skew"), (-120, "credential-rejected")] {
         let stage = sayqal(jiff::SignedDuration::from_secs(apart), r#"{"errMsg":"bad access token"}"#).await;
-        assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), (cause, "aside".to_owned()), "{apart}");
+        assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), (cause, "quarantined".to_owned()), "{apart}");
         assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{apart}");
     }
 }

@@ -10,16 +10,16 @@ use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use prometheus::Registry;
-use sms_sidecar::app::shape;
-use sms_sidecar::clock::{Clock, Moment, RealClock};
-use sms_sidecar::config::{Loaded, check_text};
+use sms_sidecar::app::metrics_schema;
+use sms_sidecar::clock::{Clock, Moment, SystemClock};
+use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
-use sms_sidecar::net::door::{Arrival, Authority, Carrier, Door, Scheme, Target};
+use sms_sidecar::net::door::{Arrival, Authority, Carrier, Entrypoint, Scheme, Target};
 use sms_sidecar::net::drain::{Drain, Line};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::Site;
-use sms_sidecar::proxy::{Control, Parts, Proxy};
-use sms_sidecar::telemetry::{Build, Telemetry};
+use sms_sidecar::proxy::{Control, ProxyDeps, Proxy};
+use sms_sidecar::telemetry::{BuildInfo, Telemetry};
 use sms_sidecar::vault::Keeper;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -27,27 +27,27 @@ use crate::fake::Fake;
 
 /// The machine's clock, moved on by tests.
 #[derive(Debug)]
-pub(crate) struct Warp(RealClock, Mutex<Duration>);
+pub(crate) struct Warp(SystemClock, Mutex<Duration>);
 
 impl Clock for Warp {
     fn now(&self) -> Moment {
-        self.0.now().plus(*self.1.lock().unwrap())
+        self.0.now().saturating_add(*self.1.lock().unwrap())
     }
 
-    fn wall(&self) -> SystemTime {
-        self.0.wall() + *self.1.lock().unwrap()
+    fn wall_clock(&self) -> SystemTime {
+        self.0.wall_clock() + *self.1.lock().unwrap()
     }
 
-    fn dice(&self) -> f64 {
-        self.0.dice()
+    fn random_fraction(&self) -> f64 {
+        self.0.random_fraction()
     }
 }
 
 /// The pipeline and what is around it.
 pub(crate) struct Stage {
     pub(crate) proxy: Arc<Proxy>,
-    pub(crate) loaded: Loaded,
-    parts: Parts,
+    pub(crate) loaded: Config,
+    parts: ProxyDeps,
     clock: Arc<Warp>,
     registry: Registry,
     vault: PathBuf,
@@ -75,13 +75,13 @@ impl Stage {
         let vault = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&vault).unwrap();
         let loaded = load(&vault, config);
-        let clock = Arc::new(Warp(RealClock::start(), Mutex::default()));
+        let clock = Arc::new(Warp(SystemClock::start(), Mutex::default()));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let registry = Registry::new();
         let telemetry =
-            Arc::new(Telemetry::new(&registry, &shape(&loaded, &loaded.listen, &Build::default()), Arc::clone(&shared)).unwrap());
+            Arc::new(Telemetry::new(&registry, &metrics_schema(&loaded, &loaded.listen, &BuildInfo::default()), Arc::clone(&shared)).unwrap());
         let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
-        let parts = Parts { keeper, telemetry, clock: shared, marker: "test-marker".into(), config: "test.toml".into(), has_control: true };
+        let parts = ProxyDeps { keeper, telemetry, clock: shared, via_marker: "test-marker".into(), config_path: "test.toml".into(), has_control: true };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
         let stage = Self { proxy: Arc::new(proxy), loaded, parts, clock, registry, vault };
         for provider in &stage.loaded.proxy.providers {
@@ -95,8 +95,8 @@ impl Stage {
         self.loaded = load(&self.vault, config);
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let keeper = Keeper::new(&self.loaded.vault, clock, Box::new(|_| {})).after(&self.parts.keeper);
-        self.parts = Parts { keeper: Arc::new(keeper), ..self.parts.clone() };
-        self.parts.telemetry.reshape(&shape(&self.loaded, &self.loaded.listen, &Build::default()));
+        self.parts = ProxyDeps { keeper: Arc::new(keeper), ..self.parts.clone() };
+        self.parts.telemetry.update_schema(&metrics_schema(&self.loaded, &self.loaded.listen, &BuildInfo::default()));
         self.proxy.reload(self.loaded.proxy.clone(), &self.loaded.vault, &self.parts, 1 << 20).unwrap();
     }
 
@@ -136,7 +136,7 @@ impl Stage {
     }
 
     pub(crate) async fn call(&self, request: Request, target: Target, peer: Peer, line: Line) -> Reply {
-        let arrival = Arrival { id: "0".into(), door: Door::BaseUrl, target, request, peer, tls: false, line };
+        let arrival = Arrival { id: "0".into(), door: Entrypoint::BaseUrl, target, request, peer, tls: false, line };
         self.proxy.carry(arrival).await
     }
 
@@ -159,8 +159,8 @@ impl Stage {
     /// How a provider stands.
     pub(crate) fn standing(&self, provider: &str) -> String {
         self.proxy.refresh();
-        let is = |word: &&&str| self.metric("provider_standing", &[("provider", provider), ("standing", word)]) > 0.5;
-        ["open", "resting", "aside", "paused"].iter().find(is).unwrap_or(&"").to_string()
+        let is = |word: &&&str| self.metric("provider_state", &[("provider", provider), ("state", word)]) > 0.5;
+        ["healthy", "cooldown", "quarantined", "paused"].iter().find(is).unwrap_or(&"").to_string()
     }
 }
 
@@ -170,7 +170,7 @@ impl Drop for Stage {
     }
 }
 
-fn load(vault: &std::path::Path, config: &str) -> Loaded {
+fn load(vault: &std::path::Path, config: &str) -> Config {
     let head = format!("[listen]\nproxy = \"127.0.0.1:1\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n", vault.display());
     let (top, rest) = if config.starts_with("mode") { config.split_once('\n').unwrap() } else { ("", config) };
     let (loaded, problems) = check_text("test.toml", &format!("{top}\n{head}{rest}"), &Catalog::built_in());
@@ -245,8 +245,8 @@ impl Stage {
     /// Follows the refusals that wait to be followed; says how many did.
     pub(crate) async fn settle(&self) -> usize {
         let mut count = 0;
-        while let Some(suspicion) = self.proxy.suspicion().now_or_never() {
-            self.proxy.settle(suspicion).await;
+        while let Some(suspicion) = self.proxy.next_pending_probe().now_or_never() {
+            self.proxy.disambiguate(suspicion).await;
             count += 1;
         }
         count

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sms_sidecar::dialect::{Account, Catalog, Dialect, Outgoing, Place, Recognised, Recognition, Reply, Request, Token, recognise};
+use sms_sidecar::dialect::{Account, Catalog, Dialect, ProviderRequest, RequestTarget, RecognisedRequest, Recognition, Reply, Request, LoginToken, recognise};
 use sms_sidecar::secret::{Credential, Version};
 
 /// Everything an `Account` borrows.
 pub(crate) struct Owned {
     pub(crate) credential: Credential,
     pub(crate) params: BTreeMap<String, String>,
-    pub(crate) token: Option<Token>,
+    pub(crate) token: Option<LoginToken>,
     pub(crate) base_url: String,
 }
 
@@ -20,7 +20,7 @@ impl Owned {
     pub(crate) fn of(dialect: &Dialect, mark: &str) -> Self {
         let fields = dialect.credential_fields().iter().map(|spec| (spec.name.clone(), format!("{}{mark}", spec.name).into()));
         let params = dialect.params().iter().map(|spec| (spec.name.clone(), spec.default.clone().unwrap_or_else(|| "7".into())));
-        let token = dialect.has_token().then(|| {
+        let token = dialect.requires_login().then(|| {
             let body = format!(r#"{{"data":{{"token":"token-{mark}"}}}}"#);
             let reply = Reply { status: http::StatusCode::OK, headers: http::HeaderMap::new(), body: body.into() };
             dialect.read_login(&reply, now()).expect("every token here is read from data.token")
@@ -46,7 +46,7 @@ pub(crate) fn dialects() -> Vec<Arc<Dialect>> {
 }
 
 /// A written request as it arrives from a backend.
-pub(crate) fn as_request(written: &Outgoing) -> Request {
+pub(crate) fn as_request(written: &ProviderRequest) -> Request {
     Request {
         method: written.method.clone(),
         path: written.url.path().to_owned(),
@@ -57,17 +57,17 @@ pub(crate) fn as_request(written: &Outgoing) -> Request {
 }
 
 /// Recognised at the host it was written for.
-pub(crate) fn recognised(dialect: &Arc<Dialect>, written: &Outgoing) -> (Recognised, Request) {
+pub(crate) fn recognised(dialect: &Arc<Dialect>, written: &ProviderRequest) -> (RecognisedRequest, Request) {
     let request = as_request(written);
     let host = written.url.host().expect("absolute");
-    match recognise(std::slice::from_ref(dialect), Place::Host(host), &request, &[]) {
+    match recognise(std::slice::from_ref(dialect), RequestTarget::Host(host), &request, &[]) {
         Recognition::Operation(seen) => (seen, request),
-        other @ (Recognition::NotNamed(_) | Recognition::Foreign) => panic!("{}: {other:?}", dialect.name),
+        other @ (Recognition::UnlistedOperation(_) | Recognition::Unrecognised) => panic!("{}: {other:?}", dialect.name),
     }
 }
 
 /// Headers and body as one text, to look for canaries in.
-pub(crate) fn visible(written: &Outgoing) -> String {
+pub(crate) fn visible(written: &ProviderRequest) -> String {
     let mut headers: Vec<String> =
         written.headers.iter().map(|(name, value)| format!("{name}: {}\n", String::from_utf8_lossy(value.as_bytes()))).collect();
     headers.sort();

@@ -13,8 +13,8 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::admin::page::parts::{Sign, clock_of, prose, sign};
-use crate::telemetry::status::{Able, Route, Status};
+use crate::admin::page::parts::{StatusIcon, time_element, inline_code, status_icon};
+use crate::telemetry::status::{Deliverability, RouteStatus, Status};
 
 /// What the page loads: its path, kind and content.
 const ASSETS: [(&str, &str, &str); 3] = [
@@ -29,13 +29,13 @@ pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
 }
 
 /// The page. `waiting` is what must be there before the sidecar is ready.
-pub(super) fn page(status: &Status, waiting: &[&str]) -> String {
+pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
-                title { (status.answer.says) " · sms-sidecar" }
+                title { (status.headline.summary) " · sms-sidecar" }
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 link rel="icon" href="/icon.svg" type="image/svg+xml";
@@ -46,7 +46,7 @@ pub(super) fn page(status: &Status, waiting: &[&str]) -> String {
                 a.skip href="#main" { "Skip to the answer" }
                 header.top {
                     p.name { "sms-sidecar" }
-                    p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { (clock_of(&status.at, &status.at)) } }
+                    p.fresh { span #fresh role="status" { "Snapshot" } ", as of " span #asof { (time_element(&status.at, &status.at)) } }
                     noscript { p.fresh { a href="/" { "Load it again" } } }
                 }
                 main #main tabindex="-1" { (content(status, waiting)) }
@@ -65,8 +65,8 @@ pub(super) fn page(status: &Status, waiting: &[&str]) -> String {
 
 fn content(status: &Status, waiting: &[&str]) -> Markup {
     html! {
-        (answer(status, waiting))
-        @if !status.routes.is_empty() { (routes(status)) }
+        (headline_section(status, waiting))
+        @if !status.routes.is_empty() { (routes_section(status)) }
         @if !status.providers.is_empty() { (providers::section(status)) }
         (calls::section(status))
         @if !status.vaults.is_empty() { (setup::vaults(status)) }
@@ -75,62 +75,62 @@ fn content(status: &Status, waiting: &[&str]) -> Markup {
 }
 
 /// What somebody asks at night, answered before anything else.
-fn answer(status: &Status, waiting: &[&str]) -> Markup {
-    let (state, shape) = match status.answer.able {
-        Able::Yes | Able::Idle | Able::Watching => ("good", Sign::Good),
-        Able::Backup | Able::Failing | Able::Partly => ("warn", Sign::Warn),
-        Able::No | Able::Nothing => ("bad", Sign::Bad),
+fn headline_section(status: &Status, waiting: &[&str]) -> Markup {
+    let (state, shape) = match status.headline.deliverability {
+        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => ("good", StatusIcon::Good),
+        Deliverability::OnBackup | Deliverability::Failing | Deliverability::Partial => ("warn", StatusIcon::Warn),
+        Deliverability::Unavailable | Deliverability::NotConfigured => ("bad", StatusIcon::Bad),
     };
     html! {
         section.answer.(state) aria-labelledby="answer" {
             p.question { "Do codes arrive?" }
             div aria-live="polite" aria-atomic="true" {
-                h1 #answer { (sign(shape)) " " span { (status.answer.says) } }
+                h1 #answer { (status_icon(shape)) " " span { (status.headline.summary) } }
             }
-            p.because { (status.answer.because) }
-            @if !status.answer.also.is_empty() || !waiting.is_empty() {
+            p.because { (status.headline.details) }
+            @if !status.headline.warnings.is_empty() || !waiting.is_empty() {
                 ul.also {
-                    @if !waiting.is_empty() { li { (sign(Sign::Warn)) " Not ready yet; waiting for: " (waiting.join(", ")) "." } }
-                    @for also in &status.answer.also { li { (sign(Sign::Warn)) " " (prose(also)) } }
+                    @if !waiting.is_empty() { li { (status_icon(StatusIcon::Warn)) " Not ready yet; waiting for: " (waiting.join(", ")) "." } }
+                    @for also in &status.headline.warnings { li { (status_icon(StatusIcon::Warn)) " " (inline_code(also)) } }
                 }
             }
         }
     }
 }
 
-fn routes(status: &Status) -> Markup {
+fn routes_section(status: &Status) -> Markup {
     html! {
         section aria-labelledby="routes" {
             h2 #routes { "Routes" }
-            ul.routes { @for route in &status.routes { li { (one_route(route, status)) } } }
+            ul.routes { @for route in &status.routes { li { (route_item(route, status)) } } }
         }
     }
 }
 
-fn one_route(route: &Route, status: &Status) -> Markup {
+fn route_item(route: &RouteStatus, status: &Status) -> Markup {
     let shape = match (route.can_deliver, route.providers.iter().all(|name| status.provider(name).is_some_and(|it| it.can_deliver))) {
-        (true, true) => Sign::Good,
-        (true, false) if route.observe => Sign::Good,
-        (true, false) => Sign::Warn,
-        (false, _) => Sign::Bad,
+        (true, true) => StatusIcon::Good,
+        (true, false) if route.observe => StatusIcon::Good,
+        (true, false) => StatusIcon::Warn,
+        (false, _) => StatusIcon::Bad,
     };
     html! {
-        (sign(shape))
+        (status_icon(shape))
         div {
             h3 { (route.route) @if !route.recipients.is_empty() { span.muted { " to " (route.recipients.join(" ")) } } }
-            p { (route.says) }
+            p { (route.summary) }
             p.order {
                 span.hidden { "In this order: " }
                 @for (at, name) in route.providers.iter().enumerate() {
                     @if at > 0 { span.arrow aria-hidden="true" { " → " } }
                     @let provider = status.provider(name);
                     span.member {
-                        (sign(provider.map_or(Sign::Bad, |provider| providers::state(provider).1))) " " (name)
+                        (status_icon(provider.map_or(StatusIcon::Bad, |provider| providers::state_class_and_icon(provider).1))) " " (name)
                         span.hidden { @if provider.is_some_and(|provider| provider.can_deliver) { " (in use) " } @else { " (out) " } }
                     }
                 }
             }
-            @if let Some(since) = &route.backup_since { p.muted { "On a backup since " (clock_of(since, &status.at)) } }
+            @if let Some(since) = &route.backup_since { p.muted { "On a backup since " (time_element(since, &status.at)) } }
         }
     }
 }

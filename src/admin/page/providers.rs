@@ -2,66 +2,66 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{Sign, advice, clock_of, prose, sign};
-use crate::admin::page::strip::strip;
-use crate::diagnosis::span;
-use crate::telemetry::status::{Provider, Status};
+use crate::admin::page::parts::{StatusIcon, remedy_markup, time_element, inline_code, status_icon};
+use crate::admin::page::strip::hour_chart;
+use crate::diagnosis::format_duration;
+use crate::telemetry::status::{ProviderStatus, Status};
 
 /// All of them, those that are out first.
 pub(super) fn section(status: &Status) -> Markup {
     html! {
         section aria-labelledby="providers" {
             h2 #providers { "Providers" }
-            @for (at, provider) in status.providers.iter().enumerate() { (one(provider, at, &status.at)) }
+            @for (at, provider) in status.providers.iter().enumerate() { (provider_card(provider, at, &status.at)) }
             p.legend {
                 "Each strip is the last hour, a minute a bar: "
-                span.key.accepted { "accepted" } " stands; " span.key.refused { "refused" } ", " span.key.unknown { "unknown" } " and "
+                span.key.accepted { "accepted" } " stands; " span.key.rejected { "rejected" } ", " span.key.unknown { "unknown" } " and "
                 span.key.unsent { "unsent" } " hang below the line."
             }
         }
     }
 }
 
-fn one(provider: &Provider, at: usize, now: &str) -> Markup {
-    let (state, shape) = state(provider);
+fn provider_card(provider: &ProviderStatus, at: usize, now: &str) -> Markup {
+    let (state, shape) = state_class_and_icon(provider);
     html! {
         article.provider.(state) aria-labelledby={ "provider-" (at) } {
             header {
-                (sign(shape))
+                (status_icon(shape))
                 div {
                     h3 #{ "provider-" (at) } { (provider.provider) }
                     p.muted { (provider.dialect) " · " (provider.base_url) }
                 }
-                p.standing {
-                    strong { (provider.says) }
-                    @if let Some(since) = provider.since.as_ref().filter(|_| provider.standing != "open") {
-                        span.muted { " since " (clock_of(since, now)) }
+                p.state {
+                    strong { (provider.summary) }
+                    @if let Some(since) = provider.since.as_ref().filter(|_| provider.state != "healthy") {
+                        span.muted { " since " (time_element(since, now)) }
                     }
                 }
             }
-            (why(provider))
+            (cause_details(provider))
             figure {
-                (strip(&provider.hour))
-                figcaption { "Last hour: " (provider.hour.says()) }
+                (hour_chart(&provider.hour))
+                figcaption { "Last hour: " (provider.hour.summary()) }
             }
-            (facts(provider, now))
+            (provider_facts(provider, now))
         }
     }
 }
 
 /// How it stands, as a class and a shape.
-pub(super) fn state(provider: &Provider) -> (&'static str, Sign) {
-    match provider.standing.as_str() {
-        "resting" => ("warn", Sign::Warn),
-        "paused" => ("paused", Sign::Paused),
-        _ if provider.can_deliver && provider.failed_at.is_some() => ("warn", Sign::Warn),
-        _ if provider.can_deliver => ("good", Sign::Good),
-        _ => ("bad", Sign::Bad),
+pub(super) fn state_class_and_icon(provider: &ProviderStatus) -> (&'static str, StatusIcon) {
+    match provider.state.as_str() {
+        "cooldown" => ("warn", StatusIcon::Warn),
+        "paused" => ("paused", StatusIcon::Paused),
+        _ if provider.can_deliver && provider.failed_at.is_some() => ("warn", StatusIcon::Warn),
+        _ if provider.can_deliver => ("good", StatusIcon::Good),
+        _ => ("bad", StatusIcon::Bad),
     }
 }
 
 /// Why it is out, and the line one acts on.
-fn why(provider: &Provider) -> Markup {
+fn cause_details(provider: &ProviderStatus) -> Markup {
     let certainty = provider.certainty.as_deref();
     html! {
         @if provider.cause.is_some() || provider.evidence.is_some() || provider.remedy.is_some() {
@@ -76,14 +76,14 @@ fn why(provider: &Provider) -> Markup {
                         }
                     }
                 }
-                @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (advice(remedy)) } } }
-                @if let Some(evidence) = &provider.evidence { div.evidence { dt { "Evidence" } dd { (prose(evidence)) } } }
+                @if let Some(remedy) = &provider.remedy { div.remedy { dt { "To do" } dd { (remedy_markup(remedy)) } } }
+                @if let Some(evidence) = &provider.evidence { div.evidence { dt { "Evidence" } dd { (inline_code(evidence)) } } }
             }
         }
     }
 }
 
-fn facts(provider: &Provider, now: &str) -> Markup {
+fn provider_facts(provider: &ProviderStatus, now: &str) -> Markup {
     html! {
         dl.facts {
             @if let Some(entry) = &provider.credential {
@@ -91,21 +91,21 @@ fn facts(provider: &Provider, now: &str) -> Markup {
                     dt { "Credential" }
                     dd {
                         @if provider.credential_version == 0 { "never read" } @else { "version " (provider.credential_version) }
-                        @if let Some(age) = provider.credential_age_seconds { ", " (span(std::time::Duration::from_secs(age))) " old" }
+                        @if let Some(age) = provider.credential_age_seconds { ", " (format_duration(std::time::Duration::from_secs(age))) " old" }
                         span.muted { " " (entry) }
                     }
                 }
             }
-            @if let Some(end) = &provider.token_expires { div { dt { "Token until" } dd { (clock_of(end, now)) } } }
+            @if let Some(end) = &provider.token_expires_at { div { dt { "Token until" } dd { (time_element(end, now)) } } }
             @if let Some(balance) = &provider.balance {
                 div {
                     dt { "Balance" }
                     dd {
-                        (amount(balance.value)) " " (balance.unit)
-                        @if let Some(days) = balance.days() { ", about " (amount(days.round())) " days" }
+                        (format_amount(balance.value)) " " (balance.unit)
+                        @if let Some(days) = balance.days_left() { ", about " (format_amount(days.round())) " days" }
                         span.muted {
-                            " said at " (clock_of(&balance.at, now))
-                            @if let Some(pace) = balance.spent_a_day { "; " (amount(pace.round())) " go in a day" }
+                            " said at " (time_element(&balance.at, now))
+                            @if let Some(pace) = balance.daily_spend { "; " (format_amount(pace.round())) " go in a day" }
                         }
                     }
                 }
@@ -118,7 +118,7 @@ fn facts(provider: &Provider, now: &str) -> Markup {
 }
 
 /// `12 450.5`: thousands apart, no digits that say nothing.
-pub(super) fn amount(value: f64) -> String {
+pub(super) fn format_amount(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));

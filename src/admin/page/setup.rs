@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{Sign, clock_of, prose, sign};
-use crate::telemetry::status::{Config, Door, Entry, Status};
+use crate::admin::page::parts::{StatusIcon, time_element, inline_code, status_icon};
+use crate::telemetry::status::{ConfigStatus, EntrypointStatus, VaultEntryStatus, Status};
 
 pub(super) fn vaults(status: &Status) -> Markup {
     html! {
@@ -12,29 +12,29 @@ pub(super) fn vaults(status: &Status) -> Markup {
             @for vault in &status.vaults {
                 h3 { (vault.vault) span.muted { " " (vault.kind) } }
                 @if vault.entries.is_empty() { p.muted { "Nothing of it was read yet." } }
-                ul.entries { @for each in &vault.entries { li { (entry(each, &status.at)) } } }
+                ul.entries { @for each in &vault.entries { li { (vault_entry_item(each, &status.at)) } } }
             }
         }
     }
 }
 
-fn entry(entry: &Entry, now: &str) -> Markup {
+fn vault_entry_item(entry: &VaultEntryStatus, now: &str) -> Markup {
     let failing = entry.failing_since.as_ref();
     html! {
-        (sign(if failing.is_some() { Sign::Bad } else { Sign::Good }))
+        (status_icon(if failing.is_some() { StatusIcon::Bad } else { StatusIcon::Good }))
         div {
             p {
                 strong { @if entry.path.is_empty() { "the whole of it" } @else { (entry.path) } } " "
                 @match failing {
-                    Some(since) => { "cannot be read since " (clock_of(since, now)) " (" (entry.result) ")" },
-                    None => { "readable" span.muted { @if let Some(at) = &entry.read_at { ", read at " (clock_of(at, now)) " (" (entry.result) ")" } } },
+                    Some(since) => { "cannot be read since " (time_element(since, now)) " (" (entry.result) ")" },
+                    None => { "readable" span.muted { @if let Some(at) = &entry.read_at { ", read at " (time_element(at, now)) " (" (entry.result) ")" } } },
                 }
             }
-            @if let Some(problem) = &entry.problem { p.problem { (prose(problem)) } }
+            @if let Some(problem) = &entry.problem { p.problem { (inline_code(problem)) } }
             @if failing.is_some() {
                 p.muted {
-                    @match &entry.good_at {
-                        Some(at) => { "What was read at " (clock_of(at, now)) " stays in use." },
+                    @match &entry.last_success_at {
+                        Some(at) => { "What was read at " (time_element(at, now)) " stays in use." },
                         None => "It was never read, so there is nothing to fall back on.",
                     }
                 }
@@ -49,28 +49,28 @@ pub(super) fn config(status: &Status) -> Markup {
         section aria-labelledby="config" {
             h2 #config { "Config and build" }
             dl.facts {
-                div { dt { "Config" } dd { code { (config.file) } @if let Some(at) = &config.loaded_at { span.muted { " loaded " (clock_of(at, &status.at)) } } } }
-                (reloaded(config, &status.at))
+                div { dt { "Config" } dd { code { (config.file) } @if let Some(at) = &config.loaded_at { span.muted { " loaded " (time_element(at, &status.at)) } } } }
+                (last_reload(config, &status.at))
                 div { dt { "Mode" } dd { (config.mode) } }
-                @if let Some(end) = &config.ca_expires { div { dt { "Local CA until" } dd { (clock_of(end, &status.at)) } } }
+                @if let Some(end) = &config.ca_expires_at { div { dt { "Local CA until" } dd { (time_element(end, &status.at)) } } }
                 div { dt { "Listens on" } dd { @for (at, one) in config.listen.iter().enumerate() { @if at > 0 { ", " } (one) } } }
-                @for each in &status.doors { (door(each, &status.at)) }
+                @for each in &status.entrypoints { (entrypoint_item(each, &status.at)) }
                 div { dt { "Build" } dd { (build.version) span.muted { " " (build.commit) } } }
-                @if let Some(at) = &build.started_at { div { dt { "Up since" } dd { (clock_of(at, &status.at)) span.muted { " PID " (build.pid) } } } }
+                @if let Some(at) = &build.started_at { div { dt { "Up since" } dd { (time_element(at, &status.at)) span.muted { " PID " (build.pid) } } } }
             }
         }
     }
 }
 
-fn reloaded(config: &Config, now: &str) -> Markup {
+fn last_reload(config: &ConfigStatus, now: &str) -> Markup {
     html! {
-        @if let Some(reload) = &config.reload {
+        @if let Some(reload) = &config.last_reload {
             @let failed = reload.result != "ok";
             div.wide[failed] {
                 dt { "Last reload" }
                 dd {
-                    @if failed { (sign(Sign::Bad)) " failed " } @else { "in force " }
-                    (clock_of(&reload.at, now))
+                    @if failed { (status_icon(StatusIcon::Bad)) " failed " } @else { "in force " }
+                    (time_element(&reload.at, now))
                     @if failed { "; the config before it stays in force" }
                     @if let Some(problem) = &reload.problem { pre tabindex="0" aria-label="What the reload said" { (problem) } }
                 }
@@ -79,15 +79,15 @@ fn reloaded(config: &Config, now: &str) -> Markup {
     }
 }
 
-fn door(door: &Door, now: &str) -> Markup {
+fn entrypoint_item(door: &EntrypointStatus, now: &str) -> Markup {
     html! {
         div {
-            dt { "Door " (door.door) }
+            dt { "Entrypoint " (door.entrypoint) }
             dd {
-                (door.calls) @if door.calls == 1 { " call" } @else { " calls" }
+                (door.requests) @if door.requests == 1 { " call" } @else { " calls" }
                 @if door.tunnelled > 0 { ", " (door.tunnelled) " tunnelled" }
-                @if door.rejected > 0 { ", " (door.rejected) " turned away" }
-                @if let Some(at) = &door.last_at { span.muted { " last " (clock_of(at, now)) } }
+                @if door.denied > 0 { ", " (door.denied) " turned away" }
+                @if let Some(at) = &door.last_at { span.muted { " last " (time_element(at, now)) } }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! What the page says of a status, and that no word of it becomes markup.
 
-use crate::admin::page::{asset, page, providers::amount};
-use crate::telemetry::status::{Able, Answer, Attempt, Balance, Call, Config, Entry, Provider, Reload, Route, Status, Vault};
+use crate::admin::page::{asset, render_page, providers::format_amount};
+use crate::telemetry::status::{Deliverability, Headline, AttemptStatus, BalanceStatus, RequestStatus, ConfigStatus, VaultEntryStatus, ProviderStatus, ReloadStatus, RouteStatus, Status, VaultStatus};
 
 const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&amp;";
 
@@ -9,24 +9,24 @@ const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&
 fn status(words: &str) -> Status {
     let (word, some) = (words.to_owned(), Some(words.to_owned()));
     let attempt =
-        Attempt { provider: word.clone(), outcome: "refused".into(), cause: some.clone(), says: some.clone(), ..Attempt::default() };
-    let call = Call {
+        AttemptStatus { provider: word.clone(), outcome: "rejected".into(), cause: some.clone(), provider_message: some.clone(), ..AttemptStatus::default() };
+    let call = RequestStatus {
         id: word.clone(),
         caller: some.clone(),
         dialect: some.clone(),
         route: some.clone(),
         recipient: some.clone(),
         cause: some.clone(),
-        verdict: word.clone(),
+        result: word.clone(),
         attempts: vec![attempt],
-        ..Call::default()
+        ..RequestStatus::default()
     };
-    let provider = Provider {
+    let provider = ProviderStatus {
         provider: word.clone(),
         dialect: word.clone(),
         base_url: word.clone(),
-        standing: "aside".into(),
-        says: word.clone(),
+        state: "quarantined".into(),
+        summary: word.clone(),
         since: some.clone(),
         cause: some.clone(),
         certainty: some.clone(),
@@ -34,29 +34,29 @@ fn status(words: &str) -> Status {
         evidence: some.clone(),
         remedy: some.clone(),
         credential: some.clone(),
-        balance: Some(Balance { value: 1.0, unit: word.clone(), at: word.clone(), spent_a_day: Some(1.0) }),
-        ..Provider::default()
+        balance: Some(BalanceStatus { value: 1.0, unit: word.clone(), at: word.clone(), daily_spend: Some(1.0) }),
+        ..ProviderStatus::default()
     };
-    let route = Route {
+    let route = RouteStatus {
         route: word.clone(),
         providers: vec![word.clone()],
         recipients: vec![word.clone()],
-        says: word.clone(),
-        ..Route::default()
+        summary: word.clone(),
+        ..RouteStatus::default()
     };
-    let entry = Entry { path: word.clone(), result: word.clone(), failing_since: some.clone(), problem: some.clone(), ..Entry::default() };
+    let entry = VaultEntryStatus { path: word.clone(), result: word.clone(), failing_since: some.clone(), problem: some.clone(), ..VaultEntryStatus::default() };
     Status {
         at: word.clone(),
-        answer: Answer { able: Able::No, says: word.clone(), because: word.clone(), also: vec![word.clone()] },
+        headline: Headline { deliverability: Deliverability::Unavailable, summary: word.clone(), details: word.clone(), warnings: vec![word.clone()] },
         routes: vec![route],
         providers: vec![provider],
-        calls: vec![call],
-        vaults: vec![Vault { vault: word.clone(), kind: word.clone(), entries: vec![entry] }],
-        config: Config {
+        requests: vec![call],
+        vaults: vec![VaultStatus { vault: word.clone(), kind: word.clone(), entries: vec![entry] }],
+        config: ConfigStatus {
             file: word.clone(),
-            reload: Some(Reload { at: word.clone(), result: "failed".into(), problem: some }),
+            last_reload: Some(ReloadStatus { at: word.clone(), result: "failed".into(), problem: some }),
             listen: vec![word],
-            ..Config::default()
+            ..ConfigStatus::default()
         },
         ..Status::default()
     }
@@ -64,7 +64,7 @@ fn status(words: &str) -> Status {
 
 #[test]
 fn foreign_words_are_text_wherever_they_stand() {
-    let (plain, hostile) = (page(&status("word"), &[]), page(&status(MARKUP), &["config"]));
+    let (plain, hostile) = (render_page(&status("word"), &[]), render_page(&status(MARKUP), &["config"]));
     assert!(!hostile.contains("<script>alert") && !hostile.contains("<img"), "{hostile}");
     let shown = |text: &str, what: &str| text.matches(what).count();
     assert!(shown(&plain, "word") > 25, "a test that places no words shows nothing");
@@ -79,7 +79,7 @@ fn foreign_words_are_text_wherever_they_stand() {
 
 #[test]
 fn what_is_in_backticks_is_something_to_type() {
-    let page = page(&status("run `sms-sidecar resume <x>` now"), &[]);
+    let page = render_page(&status("run `sms-sidecar resume <x>` now"), &[]);
     assert!(page.contains("run <code>sms-sidecar resume &lt;x&gt;</code> now"), "{page}");
 }
 
@@ -88,7 +88,7 @@ fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
     let shown = |remedy: &str| {
         let mut told = status("word");
         (told.providers[0].remedy, told.providers[0].evidence) = (Some(remedy.to_owned()), Some(remedy.to_owned()));
-        page(&told, &[])
+        render_page(&told, &[])
     };
     let link = |page: &str| format!("the x console (<a href=\"{page}\" rel=\"noopener noreferrer\">{page}</a>)");
     let good = shown("top up at the x console (https://console.x.com/a?b=1&c), then `resume`; or at the y console (https://y.com)");
@@ -115,10 +115,10 @@ fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
 #[test]
 fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
     let mut told = status("word");
-    told.providers[0].says = "set aside until something changes".into();
+    told.providers[0].summary = "quarantined until something changes".into();
     told.providers[0].remedy = Some("top up".into());
-    let page = page(&told, &[]);
-    for part in ["<svg class=\"sign bad\"", "set aside until something changes", "<dt>To do</dt><dd>top up</dd>"] {
+    let page = render_page(&told, &[]);
+    for part in ["<svg class=\"sign bad\"", "quarantined until something changes", "<dt>To do</dt><dd>top up</dd>"] {
         assert!(page.contains(part), "{part} in {page}");
     }
     assert!(page.find("To do") < page.find("Evidence"), "what one acts on comes first");
@@ -127,8 +127,8 @@ fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
 #[test]
 fn the_balance_says_how_long_it_lasts() {
     let mut told = status("word");
-    told.providers[0].balance = Some(Balance { value: 12_000.0, unit: "UZS".into(), at: "word".into(), spent_a_day: Some(4_000.0) });
-    let page = page(&told, &[]);
+    told.providers[0].balance = Some(BalanceStatus { value: 12_000.0, unit: "UZS".into(), at: "word".into(), daily_spend: Some(4_000.0) });
+    let page = render_page(&told, &[]);
     assert!(page.contains("12\u{202f}000 UZS, about 3 days") && page.contains("4\u{202f}000 go in a day"), "{page}");
 }
 
@@ -141,13 +141,13 @@ fn amounts_read_well() {
         (-1_000.25, "-1\u{202f}000.25"),
         (100.0, "100"),
     ] {
-        assert_eq!(amount(value), text);
+        assert_eq!(format_amount(value), text);
     }
 }
 
 #[test]
 fn the_page_loads_what_is_here() {
-    let page = page(&Status::default(), &[]);
+    let page = render_page(&Status::default(), &[]);
     for path in ["/status.css", "/status.js", "/icon.svg"] {
         assert!(page.contains(&format!("\"{path}\"")) && asset(path).is_some(), "{path}");
     }

@@ -11,12 +11,12 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::TcpStream;
 
-use crate::dialect::{Account, Dialect, Outgoing};
-use crate::secret::{Credential, Fields, SecretString, Version};
-use crate::sms::{Message, Msisdn, Text};
+use crate::dialect::{Account, Dialect, ProviderRequest};
+use crate::secret::{Credential, SecretFields, SecretString, Version};
+use crate::sms::{Message, Msisdn, MessageText};
 
 /// What the backend got back.
-pub(super) struct Got {
+pub(super) struct BackendResponse {
     pub(super) status: u16,
     pub(super) body: String,
     pub(super) retry_after: Option<String>,
@@ -25,8 +25,8 @@ pub(super) struct Got {
 }
 
 /// The request as the backend would write it to the service itself.
-pub(super) fn request(dialect: &Dialect, to: &str, text: &str, number: usize) -> anyhow::Result<Outgoing> {
-    let fields: Fields = dialect
+pub(super) fn build_request(dialect: &Dialect, to: &str, text: &str, number: usize) -> anyhow::Result<ProviderRequest> {
+    let fields: SecretFields = dialect
         .credential_fields()
         .iter()
         .map(|field| (field.name.clone(), SecretString::from(field.placeholder.clone().unwrap_or_else(|| "placeholder".to_owned()))))
@@ -36,7 +36,7 @@ pub(super) fn request(dialect: &Dialect, to: &str, text: &str, number: usize) ->
     let account = Account { base_url: dialect.base_url(), credential: &credential, params: &params, sender: None, token: None };
     let message = Message {
         recipient: Msisdn::parse(to)?,
-        text: Text::new(text),
+        text: MessageText::new(text),
         sender: Some("3700".to_owned()),
         reference: format!("demo{number:04}"),
         validity: None,
@@ -47,7 +47,7 @@ pub(super) fn request(dialect: &Dialect, to: &str, text: &str, number: usize) ->
 }
 
 /// Sends it to the base URL door: the service's own path behind the dialect's name.
-pub(super) async fn call(door: SocketAddr, dialect: &Dialect, outgoing: Outgoing) -> anyhow::Result<Got> {
+pub(super) async fn send_request(door: SocketAddr, dialect: &Dialect, outgoing: ProviderRequest) -> anyhow::Result<BackendResponse> {
     let path = outgoing.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
     let mut request = Request::builder().method(outgoing.method).uri(format!("/{}{path}", dialect.name)).body(Full::new(outgoing.body))?;
     *request.headers_mut() = outgoing.headers;
@@ -56,7 +56,7 @@ pub(super) async fn call(door: SocketAddr, dialect: &Dialect, outgoing: Outgoing
 }
 
 /// One request on a connection of its own.
-pub(super) async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<Got> {
+pub(super) async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<BackendResponse> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
@@ -65,5 +65,5 @@ pub(super) async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>)
     let (provider, attempts) = (header("x-sms-sidecar-provider"), header("x-sms-sidecar-attempts"));
     let (status, retry_after) = (reply.status().as_u16(), header("retry-after"));
     let body = String::from_utf8_lossy(&reply.into_body().collect().await?.to_bytes()).into_owned();
-    Ok(Got { status, body, retry_after, provider, attempts: attempts.and_then(|count| count.parse().ok()).unwrap_or_default() })
+    Ok(BackendResponse { status, body, retry_after, provider, attempts: attempts.and_then(|count| count.parse().ok()).unwrap_or_default() })
 }

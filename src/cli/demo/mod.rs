@@ -25,10 +25,10 @@ use crate::cli::out;
 use crate::dialect::{Catalog, Dialect};
 use crate::secret::SecretString;
 use crate::vault::embedded::Embedded;
-use backend::Got;
-use script::{Scene, Script};
-use service::{Mood, Service};
-use sidecar::Sidecar;
+use backend::BackendResponse;
+use script::{Scene, DemoScript};
+use service::{ServiceMode, SimulatedService};
+use sidecar::SidecarProcess;
 
 /// What to leave behind.
 #[derive(Debug, clap::Args)]
@@ -39,62 +39,62 @@ pub(crate) struct Args {
 }
 
 /// Everything on the stage.
-struct Stage {
-    script: Script,
+struct DemoEnvironment {
+    script: DemoScript,
     folder: tempfile::TempDir,
     vault: Embedded,
-    services: BTreeMap<String, Arc<Service>>,
-    spoken: Arc<Dialect>,
+    services: BTreeMap<String, Arc<SimulatedService>>,
+    dialect: Arc<Dialect>,
     proxy: SocketAddr,
     admin: SocketAddr,
-    sidecar: Sidecar,
+    sidecar: SidecarProcess,
 }
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    runtime.block_on(play(args))?;
+    runtime.block_on(run_demo(args))?;
     Ok(ExitCode::SUCCESS)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
-async fn play(args: &Args) -> anyhow::Result<()> {
+async fn run_demo(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut ending = Ending::new()?;
-    let mut stage = Stage::set().await?;
-    out::line(format_args!("{}\n", stage.script.opening));
+    let mut ending = ShutdownSignals::new()?;
+    let mut stage = DemoEnvironment::start().await?;
+    out::line(format_args!("{}\n", stage.script.intro));
     out::line(format_args!(
         "    sidecar up on {} in {} ms, credentials in {}\n",
         stage.proxy,
         began.elapsed().as_millis(),
-        stage.vault_file().display()
+        stage.vault_path().display()
     ));
     let played = tokio::select! {
-        played = stage.scenes() => played,
-        () = ending.asked() => Err(anyhow::anyhow!("the demo was ended before its last scene")),
+        played = stage.run_scenes() => played,
+        () = ending.recv() => Err(anyhow::anyhow!("the demo was ended before its last scene")),
     };
     if played.is_ok() {
         out::line(format_args!("All of it in {:.1} s.", began.elapsed().as_secs_f64()));
     }
     if played.is_ok() && args.keep {
-        stage.heal().await?;
-        stage.keep(&mut ending).await?;
+        stage.restore_accounts().await?;
+        stage.keep_running(&mut ending).await?;
     }
     stage.sidecar.stop().await?;
     played
 }
 
 /// Ctrl-C and what a service manager says: heard, so that the folder with its vault goes with us.
-struct Ending {
+struct ShutdownSignals {
     interrupt: Signal,
     terminate: Signal,
 }
 
-impl Ending {
+impl ShutdownSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 
-    async fn asked(&mut self) {
+    async fn recv(&mut self) {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
@@ -102,9 +102,9 @@ impl Ending {
     }
 }
 
-impl Stage {
-    async fn set() -> anyhow::Result<Self> {
-        let script = Script::built_in()?;
+impl DemoEnvironment {
+    async fn start() -> anyhow::Result<Self> {
+        let script = DemoScript::built_in()?;
         let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
         ensure!(problems.is_empty(), "the built-in descriptions have errors: {problems:?}");
         let dialect = |name: &str| catalog.get(name).cloned().with_context(|| format!("no description of {name}"));
@@ -113,45 +113,45 @@ impl Stage {
         vault.init()?;
         let mut services = BTreeMap::new();
         for (name, account) in &script.accounts {
-            services.insert(name.clone(), Service::open(dialect(name)?, account.credential.clone()).await?);
-            put(&vault, name, &account.credential)?;
+            services.insert(name.clone(), SimulatedService::open(dialect(name)?, account.credential.clone()).await?);
+            store_credential(&vault, name, &account.credential)?;
         }
-        let (proxy, admin) = (sidecar::free_port().await?, sidecar::free_port().await?);
-        let config = config(&script, folder.path(), proxy, admin, &services);
+        let (proxy, admin) = (sidecar::free_address().await?, sidecar::free_address().await?);
+        let config = render_config(&script, folder.path(), proxy, admin, &services);
         let file = folder.path().join("config.toml");
         std::fs::write(&file, config)?;
-        let spoken = dialect(&script.spoken)?;
-        let sidecar = Sidecar::start(&file).await?;
-        Ok(Self { script, folder, vault, services, spoken, proxy, admin, sidecar })
+        let spoken = dialect(&script.dialect)?;
+        let sidecar = SidecarProcess::start(&file).await?;
+        Ok(Self { script, folder, vault, services, dialect: spoken, proxy, admin, sidecar })
     }
 
-    async fn scenes(&mut self) -> anyhow::Result<()> {
+    async fn run_scenes(&mut self) -> anyhow::Result<()> {
         for number in 0..self.script.scenes.len() {
-            self.scene(number).await?;
+            self.run_scene(number).await?;
         }
-        self.metrics().await
+        self.print_metrics().await
     }
 
-    fn vault_file(&self) -> PathBuf {
+    fn vault_path(&self) -> PathBuf {
         self.folder.path().join("vault.age")
     }
 
     #[expect(clippy::disallowed_methods, reason = "the demo tells how long each step took on this machine")]
-    async fn scene(&mut self, number: usize) -> anyhow::Result<()> {
+    async fn run_scene(&mut self, number: usize) -> anyhow::Result<()> {
         let scene = self.script.scenes.get(number).cloned().context("no such scene")?;
         let bold = anstyle::Style::new().bold();
         out::line(format_args!("{bold} {}  {}{bold:#}", number + 1, scene.title));
         self.prepare(&scene).await?;
-        let request = backend::request(&self.spoken, &scene.to, &self.script.text, number)?;
+        let request = backend::build_request(&self.dialect, &scene.to, &self.script.text, number)?;
         let began = Instant::now();
-        let got = backend::call(self.proxy, &self.spoken, request).await?;
+        let got = backend::send_request(self.proxy, &self.dialect, request).await?;
         let took = began.elapsed();
-        let said = self.sidecar.until("call ").await?;
-        told(&got, took.as_millis(), &said);
-        self.check(&scene, &got)?;
+        let said = self.sidecar.read_until("request ").await?;
+        print_outcome(&got, took.as_millis(), &said);
+        self.check_expectation(&scene, &got)?;
         for service in self.services.values() {
-            service.behaves(Mood::Well);
-            service.took();
+            service.set_mode(ServiceMode::Normal);
+            service.take_texts();
         }
         Ok(())
     }
@@ -162,31 +162,31 @@ impl Stage {
             out::line(format_args!("    $ sms-sidecar resume {name}"));
             self.resume(name).await?;
         }
-        for (name, cause) in &scene.says {
+        for (name, cause) in &scene.reject {
             let cause = cause.parse().map_err(|()| anyhow::anyhow!("`{cause}` is no cause"))?;
-            self.service(name)?.behaves(Mood::Says(cause));
+            self.service(name)?.set_mode(ServiceMode::Reject(cause));
         }
-        if let Some(name) = &scene.loses {
-            self.service(name)?.behaves(Mood::Loses);
+        if let Some(name) = &scene.drop_reply {
+            self.service(name)?.set_mode(ServiceMode::DropReply);
         }
-        if let Some(name) = &scene.renew {
-            let renewed = self.script.accounts.get(name).map(|account| account.renewed.clone()).unwrap_or_default();
+        if let Some(name) = &scene.rotate {
+            let renewed = self.script.accounts.get(name).map(|account| account.rotated_credential.clone()).unwrap_or_default();
             let (vault, entry, fields) = (self.vault.clone(), name.clone(), renewed.clone());
-            let into_vault = move || put(&vault, &entry, &fields).unwrap_or_else(out::error);
-            self.service(name)?.changes(renewed, Some(Box::new(into_vault)));
+            let into_vault = move || store_credential(&vault, &entry, &fields).unwrap_or_else(out::error);
+            self.service(name)?.set_credential(renewed, Some(Box::new(into_vault)));
         }
-        for name in &scene.wrong {
+        for name in &scene.revoke {
             let other = BTreeMap::from([("nobody".to_owned(), "knows it".to_owned())]);
-            self.service(name)?.changes(other, None);
+            self.service(name)?.set_credential(other, None);
         }
         Ok(())
     }
 
-    fn service(&self, name: &str) -> anyhow::Result<&Arc<Service>> {
+    fn service(&self, name: &str) -> anyhow::Result<&Arc<SimulatedService>> {
         self.services.get(name).with_context(|| format!("no simulated service {name}"))
     }
 
-    fn check(&self, scene: &Scene, got: &Got) -> anyhow::Result<()> {
+    fn check_expectation(&self, scene: &Scene, got: &BackendResponse) -> anyhow::Result<()> {
         let expect = &scene.expect;
         ensure!(got.status == expect.status, "expected status {}, got {}: {}", expect.status, got.status, got.body);
         ensure!(got.attempts == expect.attempts, "expected {} attempts, got {}", expect.attempts, got.attempts);
@@ -195,25 +195,25 @@ impl Stage {
             return Ok(());
         };
         ensure!(got.provider.as_ref() == Some(via), "expected {via}, got {:?}", got.provider);
-        let took = self.service(via)?.took();
+        let took = self.service(via)?.take_texts();
         ensure!(took.len() == 1, "{via} took {} messages", took.len());
         out::line(format_args!("    {via} was given: {}\n", took.concat()));
         Ok(())
     }
 
     /// What Grafana would draw.
-    async fn metrics(&self) -> anyhow::Result<()> {
+    async fn print_metrics(&self) -> anyhow::Result<()> {
         let request = Request::builder().uri("/metrics").header("host", self.admin.to_string()).body(Full::default())?;
         let got = backend::exchange(self.admin, request).await?;
         let bold = anstyle::Style::new().bold();
         out::line(format_args!("\n{bold}    What Grafana would draw (http://{}/metrics){bold:#}", self.admin));
         let shown = [
-            "calls_total",
+            "requests_total",
             "attempts_total",
             "upstream_responses_total",
             "failovers_total",
             "possible_duplicates_total",
-            "provider_standing",
+            "provider_state",
         ];
         let counts = |line: &&str| {
             shown.iter().any(|name| line.strip_prefix("sms_sidecar_").is_some_and(|rest| rest.starts_with(name))) && !line.ends_with(" 0")
@@ -230,23 +230,23 @@ impl Stage {
     }
 
     /// Every service takes what the vault holds again, and no provider stands aside: what is tried from here on is delivered.
-    async fn heal(&self) -> anyhow::Result<()> {
+    async fn restore_accounts(&self) -> anyhow::Result<()> {
         let entries = self.vault.entries()?;
         for (name, service) in &self.services {
             let fields = entries.get(&format!("sms/{name}")).into_iter().flatten();
-            service.changes(fields.map(|(field, value)| (field.clone(), value.expose_secret().to_owned())).collect(), None);
+            service.set_credential(fields.map(|(field, value)| (field.clone(), value.expose_secret().to_owned())).collect(), None);
             self.resume(name).await?;
         }
         Ok(())
     }
 
     /// Stays until it is asked to end.
-    async fn keep(&self, ending: &mut Ending) -> anyhow::Result<()> {
-        let request = backend::request(&self.spoken, "+998901234599", &self.script.text, 99)?;
-        let (door, dialect, path) = (self.proxy, &self.spoken.name, request.url.path());
+    async fn keep_running(&self, ending: &mut ShutdownSignals) -> anyhow::Result<()> {
+        let request = backend::build_request(&self.dialect, "+998901234599", &self.script.text, 99)?;
+        let (door, dialect, path) = (self.proxy, &self.dialect.name, request.url.path());
         let config = self.folder.path().join("config.toml");
         out::line(format_args!(
-            "Still up, every account healed. Doors on http://{door}, config {}\nThe status page, for a browser: http://{}/",
+            "Still up, every account healed. Entrypoints on http://{door}, config {}\nThe status page, for a browser: http://{}/",
             config.display(),
             self.admin
         ));
@@ -255,33 +255,33 @@ impl Stage {
             "Try:\n  curl -i http://{door}/{dialect}{path} -H 'Content-Type: application/json' -d '{body}'\n  sms-sidecar status --config {}\nCtrl-C ends it.",
             config.display()
         ));
-        ending.asked().await;
+        ending.recv().await;
         Ok(())
     }
 }
 
 /// What the backend got, and what the sidecar says about it.
-fn told(got: &Got, took: u128, said: &[Value]) {
+fn print_outcome(got: &BackendResponse, took: u128, said: &[Value]) {
     let retry = got.retry_after.as_ref().map(|after| format!(", Retry-After {after}")).unwrap_or_default();
     out::line(format_args!("    backend got {}{retry} in {took} ms: {}", got.status, got.body));
     for line in said {
         let word = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
         if let Some(attempts) = line.get("attempts") {
             let attempts = attempts.as_str().map_or_else(|| attempts.to_string(), str::to_owned);
-            out::line(format_args!("    sidecar says: {} — {attempts}", word("verdict")));
-        } else if line.get("standing").is_some() && !word("cause").is_empty() {
-            out::line(format_args!("    {} is {}: {} → {}", word("provider"), word("standing"), word("cause"), word("remedy")));
+            out::line(format_args!("    sidecar says: {} — {attempts}", word("result")));
+        } else if line.get("state").is_some() && !word("cause").is_empty() {
+            out::line(format_args!("    {} is {}: {} → {}", word("provider"), word("state"), word("cause"), word("remedy")));
         }
     }
 }
 
-fn config(script: &Script, folder: &Path, proxy: SocketAddr, admin: SocketAddr, services: &BTreeMap<String, Arc<Service>>) -> String {
+fn render_config(script: &DemoScript, folder: &Path, proxy: SocketAddr, admin: SocketAddr, services: &BTreeMap<String, Arc<SimulatedService>>) -> String {
     let fixed = [("proxy", proxy.to_string()), ("admin", admin.to_string()), ("folder", folder.display().to_string())];
     let places = services.iter().map(|(name, service)| (name.as_str(), service.base_url()));
     fixed.into_iter().chain(places).fold(script.sidecar.clone(), |text, (hole, value)| text.replace(&format!("{{{hole}}}"), &value))
 }
 
-fn put(vault: &Embedded, name: &str, credential: &BTreeMap<String, String>) -> anyhow::Result<()> {
+fn store_credential(vault: &Embedded, name: &str, credential: &BTreeMap<String, String>) -> anyhow::Result<()> {
     let fields = credential.iter().map(|(field, value)| (field.clone(), SecretString::from(value.clone()))).collect();
     vault.update(|entries| entries.insert(format!("sms/{name}"), fields))?;
     Ok(())

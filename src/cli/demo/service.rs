@@ -16,26 +16,26 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
-use crate::dialect::{Answer, Asked, Dialect, Place, Recognised, Recognition, Reply, Request, recognise};
+use crate::dialect::{MessageResult, RequestFields, Dialect, RequestTarget, RecognisedRequest, Recognition, Reply, Request, recognise};
 use crate::sms::{Cause, Operation};
 
 /// How a service behaves.
 #[derive(Clone, Debug, Default)]
-pub(super) enum Mood {
+pub(super) enum ServiceMode {
     /// It takes what is right.
     #[default]
-    Well,
+    Normal,
     /// It refuses for this cause.
-    Says(Cause),
+    Reject(Cause),
     /// It takes the message and hangs up.
-    Loses,
+    DropReply,
 }
 
 /// Run when a credential is refused.
-type Hook = Box<dyn FnOnce() + Send>;
+type RejectionHook = Box<dyn FnOnce() + Send>;
 
 /// One service.
-pub(super) struct Service {
+pub(super) struct SimulatedService {
     dialect: Arc<Dialect>,
     pub(super) address: SocketAddr,
     state: Mutex<State>,
@@ -43,21 +43,21 @@ pub(super) struct Service {
 
 #[derive(Default)]
 struct State {
-    mood: Mood,
+    mode: ServiceMode,
     credential: BTreeMap<String, String>,
     /// Given to whoever logged in; forgotten when the credential changes.
     logged_in: bool,
-    refused: Option<Hook>,
+    on_rejected: Option<RejectionHook>,
     texts: Vec<String>,
 }
 
-impl Service {
+impl SimulatedService {
     /// Opens it on a free port of the loopback.
     pub(super) async fn open(dialect: Arc<Dialect>, credential: BTreeMap<String, String>) -> anyhow::Result<Arc<Self>> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no port on 127.0.0.1 is free")?;
         let state = Mutex::new(State { credential, ..State::default() });
         let service = Arc::new(Self { dialect, address: listener.local_addr()?, state });
-        tokio::spawn(accept(listener, Arc::clone(&service)));
+        tokio::spawn(serve(listener, Arc::clone(&service)));
         Ok(service)
     }
 
@@ -67,18 +67,18 @@ impl Service {
         format!("http://{}{}", self.address, path.unwrap_or_default())
     }
 
-    pub(super) fn behaves(&self, mood: Mood) {
-        self.lock().mood = mood;
+    pub(super) fn set_mode(&self, mood: ServiceMode) {
+        self.lock().mode = mood;
     }
 
     /// From now on only this credential is right; `refused` runs when another one comes.
-    pub(super) fn changes(&self, credential: BTreeMap<String, String>, refused: Option<Hook>) {
+    pub(super) fn set_credential(&self, credential: BTreeMap<String, String>, refused: Option<RejectionHook>) {
         let mut state = self.lock();
-        (state.credential, state.logged_in, state.refused) = (credential, false, refused);
+        (state.credential, state.logged_in, state.on_rejected) = (credential, false, refused);
     }
 
     /// The texts it took since it was last asked.
-    pub(super) fn took(&self) -> Vec<String> {
+    pub(super) fn take_texts(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().texts)
     }
 
@@ -87,61 +87,61 @@ impl Service {
     }
 
     /// What it says; none: it hangs up.
-    fn answer(&self, request: &Request) -> Option<Reply> {
-        let seen = match recognise(std::slice::from_ref(&self.dialect), Place::Named(&self.dialect), request, &[]) {
+    fn respond(&self, request: &Request) -> Option<Reply> {
+        let seen = match recognise(std::slice::from_ref(&self.dialect), RequestTarget::Named(&self.dialect), request, &[]) {
             Recognition::Operation(seen) => seen,
-            Recognition::NotNamed(_) | Recognition::Foreign => return Some(bare(StatusCode::NOT_FOUND)),
+            Recognition::UnlistedOperation(_) | Recognition::Unrecognised => return Some(empty_reply(StatusCode::NOT_FOUND)),
         };
-        if !self.knows(&seen, request) {
-            if let Some(hook) = { self.lock().refused.take() } {
+        if !self.is_authorized(&seen, request) {
+            if let Some(hook) = { self.lock().on_rejected.take() } {
                 hook();
             }
-            return Some(self.refuses(Cause::CredentialRejected));
+            return Some(self.rejection(Cause::CredentialRejected));
         }
         match seen.operation {
             Operation::Login => {
                 self.lock().logged_in = true;
-                Some(self.dialect.answer_login(&seen, &Asked::default(), Timestamp::now()))
+                Some(self.dialect.render_login(&seen, &RequestFields::default(), Timestamp::now()))
             }
-            Operation::Send => self.takes(&seen, request),
-            Operation::Status | Operation::Carry | Operation::Other => Some(bare(StatusCode::NOT_FOUND)),
+            Operation::Send => self.accept_message(&seen, request),
+            Operation::Status | Operation::Passthrough | Operation::Other => Some(empty_reply(StatusCode::NOT_FOUND)),
         }
     }
 
     /// Its own credential, or the token that a login with it brought.
-    fn knows(&self, seen: &Recognised, request: &Request) -> bool {
+    fn is_authorized(&self, seen: &RecognisedRequest, request: &Request) -> bool {
         let state = self.lock();
-        if self.dialect.has_token() && seen.operation != Operation::Login {
+        if self.dialect.requires_login() && seen.operation != Operation::Login {
             return state.logged_in;
         }
-        let given = self.dialect.credential_of(seen, request);
+        let given = self.dialect.extract_credential(seen, request);
         !given.is_empty() && given.iter().all(|(field, value)| state.credential.get(field) == Some(value))
     }
 
-    fn takes(&self, seen: &Recognised, request: &Request) -> Option<Reply> {
-        let mood = self.lock().mood.clone();
-        if let Mood::Says(cause) = mood {
-            return Some(self.refuses(cause));
+    fn accept_message(&self, seen: &RecognisedRequest, request: &Request) -> Option<Reply> {
+        let mood = self.lock().mode.clone();
+        if let ServiceMode::Reject(cause) = mood {
+            return Some(self.rejection(cause));
         }
-        let Ok(reading) = self.dialect.read(seen, request, "demo") else { return Some(bare(StatusCode::BAD_REQUEST)) };
+        let Ok(reading) = self.dialect.read(seen, request, "demo") else { return Some(empty_reply(StatusCode::BAD_REQUEST)) };
         if let Some(message) = &reading.message {
             self.lock().texts.push(message.text.expose().to_owned());
         }
-        let answer = Answer::Accepted { id: "demo-1" };
-        let reply = self.dialect.answer(&reading.asked, reading.message.as_ref(), &answer, Timestamp::now());
-        (!matches!(mood, Mood::Loses)).then_some(reply)
+        let answer = MessageResult::Accepted { id: "demo-1" };
+        let reply = self.dialect.render_result(&reading.fields, reading.message.as_ref(), &answer, Timestamp::now());
+        (!matches!(mood, ServiceMode::DropReply)).then_some(reply)
     }
 
-    fn refuses(&self, cause: Cause) -> Reply {
-        self.dialect.provider_refusal(cause).unwrap_or_else(|| bare(StatusCode::UNAUTHORIZED))
+    fn rejection(&self, cause: Cause) -> Reply {
+        self.dialect.simulate_rejection(cause).unwrap_or_else(|| empty_reply(StatusCode::UNAUTHORIZED))
     }
 }
 
-async fn accept(listener: TcpListener, service: Arc<Service>) {
+async fn serve(listener: TcpListener, service: Arc<SimulatedService>) {
     while let Ok((stream, _)) = listener.accept().await {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
-            let handler = service_fn(|request| exchange(Arc::clone(&service), request));
+            let handler = service_fn(|request| handle_request(Arc::clone(&service), request));
             // Hanging up on the sidecar is part of the story.
             http1::Builder::new().serve_connection(TokioIo::new(stream), handler).await.unwrap_or_default();
         });
@@ -151,18 +151,18 @@ async fn accept(listener: TcpListener, service: Arc<Service>) {
 /// The service hung up without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("hung up")]
-struct HungUp;
+struct ConnectionDropped;
 
-async fn exchange(service: Arc<Service>, request: http::Request<Incoming>) -> Result<Response<Full<Bytes>>, HungUp> {
+async fn handle_request(service: Arc<SimulatedService>, request: http::Request<Incoming>) -> Result<Response<Full<Bytes>>, ConnectionDropped> {
     let (parts, body) = request.into_parts();
-    let body = body.collect().await.map_err(|_| HungUp)?.to_bytes();
+    let body = body.collect().await.map_err(|_| ConnectionDropped)?.to_bytes();
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
-    let reply = service.answer(&Request { method: parts.method, path, query, headers: parts.headers, body }).ok_or(HungUp)?;
+    let reply = service.respond(&Request { method: parts.method, path, query, headers: parts.headers, body }).ok_or(ConnectionDropped)?;
     let mut response = Response::new(Full::new(reply.body));
     (*response.status_mut(), *response.headers_mut()) = (reply.status, reply.headers);
     Ok(response)
 }
 
-fn bare(status: StatusCode) -> Reply {
+fn empty_reply(status: StatusCode) -> Reply {
     Reply { status, headers: http::HeaderMap::new(), body: Bytes::new() }
 }

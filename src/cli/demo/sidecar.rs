@@ -12,15 +12,15 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
 /// How long it may take to start, and a line that must come to come.
-const PATIENCE: Duration = Duration::from_secs(10);
+const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The process and its log.
-pub(super) struct Sidecar {
+pub(super) struct SidecarProcess {
     child: Child,
     lines: mpsc::UnboundedReceiver<Value>,
 }
 
-impl Sidecar {
+impl SidecarProcess {
     /// Starts `run` with this config and waits until it says that it has started.
     pub(super) async fn start(config: &Path) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
@@ -34,24 +34,24 @@ impl Sidecar {
             .context("the sidecar could not be started")?;
         let stderr = child.stderr.take().context("the sidecar's log cannot be read")?;
         let (send, lines) = mpsc::unbounded_channel();
-        tokio::spawn(read(stderr, send));
+        tokio::spawn(read_log(stderr, send));
         let mut sidecar = Self { child, lines };
-        sidecar.until("started").await?;
+        sidecar.read_until("started").await?;
         Ok(sidecar)
     }
 
     /// Every line up to and with the first whose message begins so.
-    pub(super) async fn until(&mut self, message: &str) -> anyhow::Result<Vec<Value>> {
+    pub(super) async fn read_until(&mut self, message: &str) -> anyhow::Result<Vec<Value>> {
         let mut said = Vec::new();
-        match tokio::time::timeout(PATIENCE, self.collect(message, &mut said)).await {
+        match tokio::time::timeout(LOG_TIMEOUT, self.collect_until(message, &mut said)).await {
             Ok(true) => Ok(said),
-            Ok(false) => bail!("the sidecar ended; it said: {}", words(&said)),
-            Err(_) => bail!("the sidecar did not say `{message}` within {} s; it said: {}", PATIENCE.as_secs(), words(&said)),
+            Ok(false) => bail!("the sidecar ended; it said: {}", join_lines(&said)),
+            Err(_) => bail!("the sidecar did not say `{message}` within {} s; it said: {}", LOG_TIMEOUT.as_secs(), join_lines(&said)),
         }
     }
 
     /// False: the log has ended.
-    async fn collect(&mut self, message: &str, said: &mut Vec<Value>) -> bool {
+    async fn collect_until(&mut self, message: &str, said: &mut Vec<Value>) -> bool {
         let wanted = |line: &Value| line.get("message").and_then(Value::as_str).is_some_and(|text| text.starts_with(message));
         while let Some(line) = self.lines.recv().await {
             said.push(line);
@@ -74,7 +74,7 @@ impl Sidecar {
 }
 
 /// Line by line, until the process ends or nobody listens.
-async fn read(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
+async fn read_log(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
     let mut text = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = text.next_line().await {
         let value = serde_json::from_str(&line).unwrap_or(Value::String(line));
@@ -84,11 +84,11 @@ async fn read(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
     }
 }
 
-fn words(said: &[Value]) -> String {
+fn join_lines(said: &[Value]) -> String {
     said.iter().map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned)).collect::<Vec<_>>().join("\n")
 }
 
 /// A port that is free now.
-pub(super) async fn free_port() -> anyhow::Result<SocketAddr> {
+pub(super) async fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?)
 }

@@ -6,7 +6,7 @@ use crate::sms::{Cause, Certainty};
 
 /// From best to worst; the worst one decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Mark {
+pub(super) enum CheckResult {
     /// In order, by evidence.
     Ok,
     /// Not known: it could not be asked, or the service cannot tell.
@@ -17,7 +17,7 @@ pub(super) enum Mark {
     Failed,
 }
 
-impl Mark {
+impl CheckResult {
     pub(super) const fn as_str(self) -> &'static str {
         match self {
             Self::Ok => "ok",
@@ -32,9 +32,9 @@ impl Mark {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Check {
     /// A provider, `backend`, or empty for what concerns all.
-    pub(super) about: String,
+    pub(super) subject: String,
     pub(super) name: &'static str,
-    pub(super) mark: Mark,
+    pub(super) result: CheckResult,
     pub(super) cause: Option<Cause>,
     pub(super) certainty: Option<Certainty>,
     pub(super) alternatives: Vec<Cause>,
@@ -47,9 +47,9 @@ pub(super) struct Check {
 impl Check {
     pub(super) fn ok(name: &'static str, evidence: impl Into<String>) -> Self {
         Self {
-            about: String::new(),
+            subject: String::new(),
             name,
-            mark: Mark::Ok,
+            result: CheckResult::Ok,
             cause: None,
             certainty: None,
             alternatives: Vec::new(),
@@ -60,15 +60,15 @@ impl Check {
     }
 
     pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
-        Self { mark: Mark::Skipped, ..Self::ok(name, why) }
+        Self { result: CheckResult::Skipped, ..Self::ok(name, why) }
     }
 
     pub(super) fn warning(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Warning, remedy: Some(remedy.into()), ..Self::ok(name, evidence) }
+        Self { result: CheckResult::Warning, remedy: Some(remedy.into()), ..Self::ok(name, evidence) }
     }
 
     pub(super) fn failed(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { mark: Mark::Failed, ..Self::warning(name, evidence, remedy) }
+        Self { result: CheckResult::Failed, ..Self::warning(name, evidence, remedy) }
     }
 
     /// Failed for what the diagnosis says.
@@ -82,27 +82,27 @@ impl Check {
     }
 
     #[must_use]
-    pub(super) fn because(self, cause: Cause) -> Self {
+    pub(super) fn with_cause(self, cause: Cause) -> Self {
         Self { cause: Some(cause), ..self }
     }
 
     #[must_use]
-    pub(super) fn of(self, about: &str) -> Self {
-        Self { about: about.to_owned(), ..self }
+    pub(super) fn with_subject(self, about: &str) -> Self {
+        Self { subject: about.to_owned(), ..self }
     }
 }
 
 /// 0: nothing to complain about; 1: warnings only; 2: something failed.
 pub(super) fn exit_code(checks: &[Check]) -> u8 {
-    match checks.iter().map(|check| check.mark).max() {
-        Some(Mark::Failed) => 2,
-        Some(Mark::Warning) => 1,
-        Some(Mark::Ok | Mark::Skipped) | None => 0,
+    match checks.iter().map(|check| check.result).max() {
+        Some(CheckResult::Failed) => 2,
+        Some(CheckResult::Warning) => 1,
+        Some(CheckResult::Ok | CheckResult::Skipped) | None => 0,
     }
 }
 
 /// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
-pub(super) fn span(seconds: u64) -> String {
+pub(super) fn format_duration(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7_199 => format!("{} min", seconds / 60),
@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn spans_are_told_in_one_unit() {
-        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800].map(span).into();
+        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800].map(format_duration).into();
         assert_eq!(told, ["0 s", "119 s", "2 min", "2 h", "47 h", "2 days"]);
     }
 }

@@ -26,15 +26,15 @@ use futures_util::future::join_all;
 use serde_json::Value;
 
 use crate::cli::{control, out};
-use crate::clock::{Clock, RealClock};
-use crate::config::{self, Loaded};
-use crate::problem::{Problem, Report, Severity};
+use crate::clock::{Clock, SystemClock};
+use crate::config::{self, Config};
+use crate::problem::{Problem, ProblemReport, Severity};
 use crate::proxy::Provider;
 use crate::sms::ProviderId;
 use crate::vault::Keeper;
 use check::{Check, exit_code};
-use examine::Examiner;
-use running::Running;
+use examine::Runner;
+use running::RunningSidecar;
 
 /// What to look at, and what may be asked.
 #[derive(Debug, clap::Args)]
@@ -68,71 +68,71 @@ const EXIT_CODES: &str = "Exits with 0 if nothing is wrong (what is not known is
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let found = runtime.block_on(everything(args));
+    let found = runtime.block_on(run_checks(args));
     // A name or a disk that hangs has a thread of its own, and is not waited for.
     runtime.shutdown_background();
     let (checks, sent) = found?;
     if args.json {
-        out::line(report::json(&checks, sent.as_ref()));
+        out::line(report::render_json(&checks, sent.as_ref()));
     } else {
-        out::line(report::lines(&checks));
+        out::line(report::render_text(&checks));
     }
     Ok(ExitCode::from(exit_code(&checks)))
 }
 
-async fn everything(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> {
+async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
-        Err(report) => return Ok((vec![unusable(args, &report)], None)),
+        Err(report) => return Ok((vec![unloadable_config_check(args, &report)], None)),
     };
-    let providers = chosen(args, &loaded)?;
-    let agreed = agreed(args, &providers)?;
-    let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
+    let providers = select_providers(args, &loaded)?;
+    let agreed = confirm_inferred_probes(args, &providers)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let keeper = Keeper::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let config = args.config.display().to_string();
-    let running = Running::find(&loaded.listen, &config).await;
-    let examiner = Examiner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, agreed: &agreed };
-    let mut checks = vec![configured(args, &loaded), running.told()];
-    progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::WHOLE.as_secs()));
+    let running = RunningSidecar::query(&loaded.listen, &config).await;
+    let examiner = Runner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, confirmed: &agreed };
+    let mut checks = vec![config_check(args, &loaded), running.sidecar_check()];
+    print_progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::PROVIDER_TIMEOUT.as_secs()));
     let all = join_all(providers.iter().map(|provider| async {
-        let checks = examiner.examine(provider).await;
-        progress(args, format_args!("{}: asked", provider.id));
+        let checks = examiner.check_provider(provider).await;
+        print_progress(args, format_args!("{}: asked", provider.id));
         checks
     }));
     checks.extend(all.await.into_iter().flatten());
     // With one provider alone nothing can be said of the others on its routes.
     if args.provider.is_none() {
-        let routes = routes::judge(&loaded, &config, &checks, &running);
+        let routes = routes::check_routes(&loaded, &config, &checks, &running);
         checks.extend(routes);
     }
     if let Some(folder) = &args.backend {
-        checks.extend(backend::look(folder, &loaded, &providers, &keeper, &running).await);
+        checks.extend(backend::check_backend(folder, &loaded, &providers, &keeper, &running).await);
     }
     let sent = match &args.send_to {
         None => None,
         Some(to) => {
-            progress(args, format_args!("sending one message"));
-            let message = send::message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
+            print_progress(args, format_args!("sending one message"));
+            let message = send::build_message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
             Some(send::send(&args.config, &loaded, &running, &message).await?)
         }
     };
     if let Some(answer) = &sent {
         if !args.json {
-            out::line(control::told(answer));
+            out::line(control::render_send(answer));
         }
-        checks.push(send::check(answer, args.provider.as_deref()).of("message"));
+        checks.push(send::send_check(answer, args.provider.as_deref()).with_subject("message"));
     }
     Ok((checks, sent))
 }
 
 /// On a terminal only, and never where a program reads.
-fn progress(args: &Args, what: impl std::fmt::Display) {
+fn print_progress(args: &Args, what: impl std::fmt::Display) {
     if !args.json && std::io::stderr().is_terminal() {
         out::note(what);
     }
 }
 
-fn chosen<'a>(args: &Args, loaded: &'a Loaded) -> anyhow::Result<Vec<&'a Provider>> {
+fn select_providers<'a>(args: &Args, loaded: &'a Config) -> anyhow::Result<Vec<&'a Provider>> {
     let all = &loaded.proxy.providers;
     let Some(name) = &args.provider else { return Ok(all.iter().collect()) };
     let found: Vec<&Provider> = all.iter().filter(|provider| provider.id.as_str() == name).collect();
@@ -144,17 +144,17 @@ fn chosen<'a>(args: &Args, loaded: &'a Loaded) -> anyhow::Result<Vec<&'a Provide
 }
 
 /// Whose guessed probes may be used: all by `--yes`, else whoever the terminal says yes to.
-fn agreed(args: &Args, providers: &[&Provider]) -> anyhow::Result<BTreeSet<ProviderId>> {
+fn confirm_inferred_probes(args: &Args, providers: &[&Provider]) -> anyhow::Result<BTreeSet<ProviderId>> {
     let may_ask = !args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mut agreed = BTreeSet::new();
     for provider in providers {
-        let Some(probe) = provider.dialect.probes().iter().find(|probe| probe.guess) else { continue };
+        let Some(probe) = provider.dialect.probes().iter().find(|probe| probe.inferred) else { continue };
         let question = format!(
             "{}: ask {} with its credential? It sends no message, but that it tells anything was never seen.",
             provider.id,
-            probe.call()
+            probe.endpoint()
         );
-        if args.yes || may_ask && crate::cli::vault::yes(&question)? {
+        if args.yes || may_ask && crate::cli::vault::confirm(&question)? {
             agreed.insert(provider.id.clone());
         }
     }
@@ -162,25 +162,25 @@ fn agreed(args: &Args, providers: &[&Provider]) -> anyhow::Result<BTreeSet<Provi
 }
 
 /// The config cannot be used: all of it is shown, and nothing else can be asked.
-fn unusable(args: &Args, report: &Report) -> Check {
+fn unloadable_config_check(args: &Args, report: &ProblemReport) -> Check {
     if !args.json {
         out::note(report.render(std::io::stderr().is_terminal()));
     }
-    complained(args, &report.problems, report.errors())
+    summarize_problems(args, &report.problems, report.error_count())
 }
 
-fn configured(args: &Args, loaded: &Loaded) -> Check {
+fn config_check(args: &Args, loaded: &Config) -> Check {
     let mut problems = loaded.warnings.problems.clone();
     problems.extend(config::inspect(loaded));
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
-    complained(args, &problems, errors)
+    summarize_problems(args, &problems, errors)
 }
 
-fn complained(args: &Args, problems: &[Problem], errors: usize) -> Check {
+fn summarize_problems(args: &Args, problems: &[Problem], errors: usize) -> Check {
     let file = args.config.display();
     let mut sorted: Vec<&Problem> = problems.iter().collect();
     sorted.sort_by_key(|problem| problem.severity);
-    let told: Vec<&str> = sorted.iter().map(|problem| problem.what.as_str()).collect();
+    let told: Vec<&str> = sorted.iter().map(|problem| problem.message.as_str()).collect();
     let (evidence, remedy) = (told.join("; "), format!("`sms-sidecar check --config {file}` shows each where it stands"));
     match (problems.is_empty(), errors) {
         (true, _) => Check::ok("config", format!("{file} is sound")),

@@ -3,71 +3,71 @@
 
 use std::time::Duration;
 
-use crate::cli::doctor::account::Refusal;
+use crate::cli::doctor::account::ProbeRejection;
 use crate::cli::doctor::check::Check;
-use crate::config::Loaded;
-use crate::diagnosis::{Context, Diagnosis, Entry, Evidence, Kept, diagnose};
-use crate::proxy::{Provider, kept};
+use crate::config::Config;
+use crate::diagnosis::{DiagnosisContext, Diagnosis, VaultEntryRef, FailedAttempt, VaultStorage, diagnose};
+use crate::proxy::{Provider, vault_kind};
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Kind};
+use crate::sms::{Cause, Certainty, AttemptKind};
 
 /// One provider under examination.
 #[derive(Debug)]
-pub(super) struct Patient<'a> {
+pub(super) struct ProviderCheck<'a> {
     pub(super) provider: &'a Provider,
     /// The config as the operator names it.
     config: &'a str,
-    uncontrolled: bool,
-    kept: Kept,
+    lacks_control_socket: bool,
+    storage: VaultStorage,
     fields: Vec<String>,
     /// 0: no credential was read.
     pub(super) version: Version,
 }
 
-impl<'a> Patient<'a> {
-    pub(super) fn new(provider: &'a Provider, loaded: &Loaded, config: &'a str) -> Self {
+impl<'a> ProviderCheck<'a> {
+    pub(super) fn new(provider: &'a Provider, loaded: &Config, config: &'a str) -> Self {
         let source = provider.credential.as_ref().and_then(|reference| loaded.vault.sources.get(&reference.vault));
         let fields = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-        Self { provider, config, uncontrolled: loaded.listen.control.is_none(), kept: kept(source), fields, version: Version(0) }
+        Self { provider, config, lacks_control_socket: loaded.listen.control.is_none(), storage: vault_kind(source), fields, version: Version(0) }
     }
 
     /// Whether its address is one that the service has left.
-    pub(super) fn has_left(&self) -> bool {
-        self.provider.dialect.has_left(&self.provider.base_url)
+    pub(super) fn has_retired_host(&self) -> bool {
+        self.provider.dialect.is_retired_base_url(&self.provider.base_url)
     }
 
     /// What our own part found: no reply stands behind it.
-    pub(super) fn ours(&self, name: &'static str, cause: Cause, says: &str) -> Check {
-        let (kind, certainty) = (Kind::Probe, Certainty::Certain);
-        let evidence = Evidence { kind, cause, certainty, alternatives: &[], status: None, code: None, says: Some(says), learned: &[] };
+    pub(super) fn local_failure(&self, name: &'static str, cause: Cause, says: &str) -> Check {
+        let (kind, certainty) = (AttemptKind::Probe, Certainty::Certain);
+        let evidence = FailedAttempt { kind, cause, certainty, alternatives: &[], status: None, code: None, provider_message: Some(says), evidence: &[] };
         Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
     /// What a reply said, and what was learned beside it.
-    pub(super) fn refused(&self, name: &'static str, kind: Kind, refusal: &Refusal) -> Check {
-        let finding = &refusal.finding;
-        let evidence = Evidence {
+    pub(super) fn rejected(&self, name: &'static str, kind: AttemptKind, refusal: &ProbeRejection) -> Check {
+        let finding = &refusal.classification;
+        let evidence = FailedAttempt {
             kind,
             cause: finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable),
             certainty: finding.certainty,
             alternatives: &finding.alternatives,
             status: Some(refusal.status),
             code: finding.code.as_deref(),
-            says: finding.says.as_deref(),
-            learned: &refusal.learned,
+            provider_message: finding.provider_message.as_deref(),
+            evidence: &refusal.evidence,
         };
         Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
-    fn diagnosis(&self, evidence: &Evidence<'_>) -> Diagnosis {
+    fn diagnosis(&self, evidence: &FailedAttempt<'_>) -> Diagnosis {
         let provider = self.provider;
-        let entry = provider.credential.as_ref().map(|reference| Entry {
+        let entry = provider.credential.as_ref().map(|reference| VaultEntryRef {
             vault: &reference.vault,
-            kept: &self.kept,
+            storage: &self.storage,
             path: &reference.path,
             fields: &self.fields,
         });
-        let context = Context {
+        let context = DiagnosisContext {
             provider: provider.id.as_str(),
             dialect: &provider.dialect.name,
             base_url: &provider.base_url,
@@ -75,13 +75,13 @@ impl<'a> Patient<'a> {
             version: self.version,
             sender: provider.sender.as_deref(),
             timeout: Some(provider.timeout).filter(|timeout| *timeout > Duration::ZERO),
-            config: self.config,
-            line: provider.line,
-            pages: Some(provider.dialect.pages()),
-            moved: self.has_left().then(|| provider.dialect.base_url()),
-            outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
-            uncontrolled: self.uncontrolled,
-            ..Context::default()
+            config_path: self.config,
+            config_line: provider.line,
+            console_pages: Some(provider.dialect.console_urls()),
+            replacement_url: self.has_retired_host().then(|| provider.dialect.base_url()),
+            uses_outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+            lacks_control_socket: self.lacks_control_socket,
+            ..DiagnosisContext::default()
         };
         diagnose(evidence, &context)
     }

@@ -4,55 +4,55 @@
 
 use std::collections::BTreeMap;
 
-use crate::cli::doctor::check::{Check, Mark};
-use crate::cli::doctor::patient::Patient;
-use crate::cli::doctor::running::{Running, Stopped};
-use crate::config::Loaded;
-use crate::diagnosis::{Context, Evidence, diagnose};
+use crate::cli::doctor::check::{Check, CheckResult};
+use crate::cli::doctor::patient::ProviderCheck;
+use crate::cli::doctor::running::{RunningSidecar, BlockedRequests};
+use crate::config::Config;
+use crate::diagnosis::{DiagnosisContext, FailedAttempt, diagnose};
 use crate::proxy::{Mode, Provider, Route};
-use crate::sms::{Cause, Certainty, Kind, ProviderId};
+use crate::sms::{Cause, Certainty, AttemptKind, ProviderId};
 
 /// The check that is about single texts.
-const TEXTS: &str = "template";
+const TEMPLATE_CHECK: &str = "template";
 
 /// One check a route, and one for each cause for which calls were stopped.
-pub(super) fn judge(loaded: &Loaded, config: &str, checks: &[Check], running: &Running) -> Vec<Check> {
+pub(super) fn check_routes(loaded: &Config, config: &str, checks: &[Check], running: &RunningSidecar) -> Vec<Check> {
     let acting = loaded.proxy.routes.iter().filter(|route| route.mode == Mode::Act);
-    let routes = acting.map(|route| delivery(loaded, config, route, (checks, running)).of(&format!("route {}", route.name)));
-    let stopped = running.stopped().into_iter().map(|stopped| stop(loaded, config, &stopped).of("backend"));
+    let routes = acting.map(|route| check_delivery(loaded, config, route, (checks, running)).with_subject(&format!("route {}", route.name)));
+    let stopped = running.blocked_requests().into_iter().map(|stopped| blocked_requests_check(loaded, config, &stopped).with_subject("backend"));
     routes.chain(stopped).collect()
 }
 
 /// Whether anybody on it can deliver.
-fn delivery(loaded: &Loaded, config: &str, route: &Route, seen: (&[Check], &Running)) -> Check {
+fn check_delivery(loaded: &Config, config: &str, route: &Route, seen: (&[Check], &RunningSidecar)) -> Check {
     let found = |id: &ProviderId| loaded.proxy.providers.iter().find(|provider| provider.id == *id);
     let members = route.providers.iter().filter_map(found);
     let members: Vec<(&str, Option<Check>)> =
-        members.map(|provider| (provider.id.as_str(), unable(&Patient::new(provider, loaded, config), route, seen))).collect();
-    let able: Vec<String> = members.iter().filter(|(_, why)| why.is_none()).map(|(id, _)| format!("{id}{}", doubts(id, seen.0))).collect();
+        members.map(|provider| (provider.id.as_str(), blocking_check(&ProviderCheck::new(provider, loaded, config), route, seen))).collect();
+    let able: Vec<String> = members.iter().filter(|(_, why)| why.is_none()).map(|(id, _)| format!("{id}{}", caveats(id, seen.0))).collect();
     let not = members.iter().filter_map(|(id, why)| Some(format!("{id} ({})", why.as_ref()?.cause.unwrap_or(Cause::Unexplained))));
     let not = not.collect::<Vec<_>>().join(", ");
     let first = members.into_iter().next().and_then(|(_, why)| why);
     if let Some(first) = first.filter(|_| able.is_empty()) {
-        return after(first, format!("nobody is left to deliver: {not}"));
+        return delivery_failure(first, format!("nobody is left to deliver: {not}"));
     }
     let not = if not.is_empty() { String::new() } else { format!("; not by {not}") };
     Check::ok("delivery", format!("nothing that was asked speaks against {}{not}", able.join(", then ")))
 }
 
 /// What follows for the route: as sure as the check that it follows from, and mended by the same.
-fn after(check: Check, evidence: String) -> Check {
+fn delivery_failure(check: Check, evidence: String) -> Check {
     let cause = check.cause.or(Some(Cause::Unexplained));
-    Check { name: "delivery", mark: Mark::Failed, cause, evidence, ..check }
+    Check { name: "delivery", result: CheckResult::Failed, cause, evidence, ..check }
 }
 
 /// What a provider that nothing speaks against was not asked, or could not say: it may fail all the same.
-fn doubts(id: &str, checks: &[Check]) -> String {
-    let own = || checks.iter().filter(|check| check.about == id);
-    let some = own().any(|check| check.mark == Mark::Failed && check.name == TEXTS);
-    let some = some.then(|| format!("not for every text, as `{TEXTS}` says"));
+fn caveats(id: &str, checks: &[Check]) -> String {
+    let own = || checks.iter().filter(|check| check.subject == id);
+    let some = own().any(|check| check.result == CheckResult::Failed && check.name == TEMPLATE_CHECK);
+    let some = some.then(|| format!("not for every text, as `{TEMPLATE_CHECK}` says"));
     let unknown =
-        own().filter(|check| check.mark == Mark::Skipped && matches!(check.name, "credential" | "account" | "balance" | "addresses"));
+        own().filter(|check| check.result == CheckResult::Skipped && matches!(check.name, "credential" | "account" | "balance" | "addresses"));
     let names: Vec<&str> = unknown.map(|check| check.name).collect();
     let unknown = (!names.is_empty()).then(|| format!("not known: {}; only a send shows it", names.join(", ")));
     let notes: Vec<String> = some.into_iter().chain(unknown).collect();
@@ -60,25 +60,25 @@ fn doubts(id: &str, checks: &[Check]) -> String {
 }
 
 /// The check for which a provider delivers nothing on this route at this moment; none: nothing speaks against it.
-fn unable(patient: &Patient<'_>, route: &Route, (checks, running): (&[Check], &Running)) -> Option<Check> {
+fn blocking_check(patient: &ProviderCheck<'_>, route: &Route, (checks, running): (&[Check], &RunningSidecar)) -> Option<Check> {
     let id = patient.provider.id.as_str();
-    let reach = (!reaches(patient.provider, route)).then(|| patient.ours("delivery", Cause::NotTranslatable, ""));
+    let reach = (!is_reachable(patient.provider, route)).then(|| patient.local_failure("delivery", Cause::NotTranslatable, ""));
     // A text that is not approved stops that text, not the others.
-    let stops = |check: &&Check| check.about == id && check.mark == Mark::Failed && !check.is_partial;
-    reach.or_else(|| checks.iter().find(stops).cloned()).or_else(|| running.closed(id))
+    let stops = |check: &&Check| check.subject == id && check.result == CheckResult::Failed && !check.is_partial;
+    reach.or_else(|| checks.iter().find(stops).cloned()).or_else(|| running.unavailable_check(id))
 }
 
 /// Whether its service delivers to any of the route's recipients.
-fn reaches(provider: &Provider, route: &Route) -> bool {
+fn is_reachable(provider: &Provider, route: &Route) -> bool {
     let bare = |prefix: &str| prefix.trim_start_matches('+').to_owned();
     let meet = |one: &str, other: &str| bare(one).starts_with(&bare(other)) || bare(other).starts_with(&bare(one));
-    let limits = provider.dialect.recipient_limits();
+    let limits = provider.dialect.recipient_prefixes();
     let reached = |prefix: &String| limits.iter().any(|limit| meet(prefix, limit));
     limits.is_empty() || route.recipients.is_empty() || route.recipients.iter().any(reached)
 }
 
 /// Calls that nobody carried because of how things are set up here.
-fn stop(loaded: &Loaded, config: &str, stopped: &Stopped) -> Check {
+fn blocked_requests_check(loaded: &Config, config: &str, stopped: &BlockedRequests) -> Check {
     let spoken = stopped.dialect.as_deref();
     let by = spoken.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
     let what = match (stopped.cause, spoken) {
@@ -89,22 +89,22 @@ fn stop(loaded: &Loaded, config: &str, stopped: &Stopped) -> Check {
     };
     let says = format!(
         "{} of the last calls{by} {what}; the last was {} at {}, and its line in the log says more",
-        stopped.count, stopped.verdict, stopped.at
+        stopped.count, stopped.result, stopped.at
     );
     let provider = loaded.proxy.providers.iter().find(|provider| spoken == Some(provider.dialect.name.as_str()));
     if let Some(provider) = provider {
-        return Patient::new(provider, loaded, config).ours("calls", stopped.cause, &says);
+        return ProviderCheck::new(provider, loaded, config).local_failure("requests", stopped.cause, &says);
     }
-    let (kind, certainty, cause) = (Kind::Send, Certainty::Certain, stopped.cause);
-    let evidence = Evidence { kind, cause, certainty, alternatives: &[], status: None, code: None, says: Some(&says), learned: &[] };
+    let (kind, certainty, cause) = (AttemptKind::Send, Certainty::Certain, stopped.cause);
+    let evidence = FailedAttempt { kind, cause, certainty, alternatives: &[], status: None, code: None, provider_message: Some(&says), evidence: &[] };
     let uncontrolled = loaded.listen.control.is_none();
-    let context = Context { dialect: spoken.unwrap_or_default(), config, uncontrolled, ..Context::default() };
-    Check::diagnosed("calls", diagnose(&evidence, &context))
+    let context = DiagnosisContext { dialect: spoken.unwrap_or_default(), config_path: config, lacks_control_socket: uncontrolled, ..DiagnosisContext::default() };
+    Check::diagnosed("requests", diagnose(&evidence, &context))
 }
 
 /// The same cause and dialect in one entry, the newest first.
-pub(super) fn grouped(stopped: impl Iterator<Item = Stopped>) -> Vec<Stopped> {
-    let mut groups: BTreeMap<(Cause, Option<String>), Stopped> = BTreeMap::new();
+pub(super) fn group_blocked(stopped: impl Iterator<Item = BlockedRequests>) -> Vec<BlockedRequests> {
+    let mut groups: BTreeMap<(Cause, Option<String>), BlockedRequests> = BTreeMap::new();
     for one in stopped {
         groups.entry((one.cause, one.dialect.clone())).and_modify(|group| group.count += one.count).or_insert(one);
     }

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::cli::doctor::check::{Check, span};
-use crate::cli::doctor::patient::Patient;
-use crate::config::Loaded;
-use crate::dialect::ShapeProblem;
+use crate::cli::doctor::check::{Check, format_duration};
+use crate::cli::doctor::patient::ProviderCheck;
+use crate::config::Config;
+use crate::dialect::CredentialProblem;
 use crate::proxy::Provider;
 use crate::secret::Credential;
 use crate::sms::Cause;
@@ -16,69 +16,69 @@ use crate::vault::{Error, Keeper, Reference, SourceSettings, odd};
 
 /// How old a version is, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Age {
+pub(super) enum EntryAge {
     /// The running sidecar saw it come.
-    Seen(Duration),
+    KnownFor(Duration),
     /// Nobody wrote there since; another entry may share the file.
-    Written(Duration),
+    LastWritten(Duration),
     /// The vault does not say.
     Unknown,
 }
 
 /// The checks, and the credential if it can be sent.
-pub(super) async fn look(patient: &mut Patient<'_>, keeper: &Keeper, age: Age) -> (Vec<Check>, Option<Arc<Credential>>) {
+pub(super) async fn check_vault(patient: &mut ProviderCheck<'_>, keeper: &Keeper, age: EntryAge) -> (Vec<Check>, Option<Arc<Credential>>) {
     let provider = patient.provider;
     let Some(reference) = &provider.credential else {
         return (vec![Check::skipped("vault", "this provider has no `credential`: the backend's own is used and only watched")], None);
     };
     let credential = match keeper.get(reference).await {
-        Err(error) => return (vec![unread(patient, &error)], None),
+        Err(error) => return (vec![read_failure(patient, &error)], None),
         Ok(credential) => credential,
     };
     patient.version = credential.version;
     let problems = provider.dialect.check_credential(&credential);
-    let twins = twins(provider, &credential);
-    let mut checks = vec![Check::ok("vault", format!("{} was read", name(reference)))];
+    let twins = duplicate_values(provider, &credential);
+    let mut checks = vec![Check::ok("vault", format!("{} was read", reference_label(reference)))];
     let usable = problems.is_empty();
-    checks.push(shape(patient, &problems, &oddities(provider, &credential, twins)));
-    checks.push(aged(age));
+    checks.push(check_fields(patient, &problems, &suspicious_values(provider, &credential, twins)));
+    checks.push(age_check(age));
     (checks, usable.then_some(credential))
 }
 
-fn unread(patient: &Patient<'_>, error: &Error) -> Check {
+fn read_failure(patient: &ProviderCheck<'_>, error: &Error) -> Check {
     let missing = matches!(error, Error::Read { error, .. } if error.is_missing());
     let cause = if missing { Cause::CredentialMissing } else { Cause::VaultUnavailable };
-    patient.ours("vault", cause, &error.to_string())
+    patient.local_failure("vault", cause, &error.to_string())
 }
 
 /// `vault:path`.
-fn name(reference: &Reference) -> String {
+fn reference_label(reference: &Reference) -> String {
     if reference.path.is_empty() { format!("vault {}", reference.vault) } else { format!("{}:{}", reference.vault, reference.path) }
 }
 
 /// What is wrong fails; what is only odd is a warning.
-fn shape(patient: &Patient<'_>, problems: &[ShapeProblem], odd: &[String]) -> Check {
-    let told = |problem: &ShapeProblem| format!("`{}` {}", problem.field, problem.what);
+fn check_fields(patient: &ProviderCheck<'_>, problems: &[CredentialProblem], odd: &[String]) -> Check {
+    let told = |problem: &CredentialProblem| format!("`{}` {}", problem.field, problem.problem);
     let names: Vec<&str> = patient.provider.dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
     match (problems, odd) {
-        ([], []) => Check::ok("fields", present(&names)),
+        ([], []) => Check::ok("fields", describe_fields(&names)),
         ([], odd) => Check::warning("fields", odd.join("; "), "look at these fields: a value copied by hand often brings such a mistake"),
         (problems, _) => {
-            let missing = problems.iter().all(|problem| problem.what.contains("missing") || problem.what.contains("empty"));
+            let missing = problems.iter().all(|problem| problem.problem.contains("missing") || problem.problem.contains("empty"));
             let cause = if missing { Cause::CredentialMissing } else { Cause::CredentialRejected };
             let says = problems.iter().map(told).collect::<Vec<_>>().join("; ");
-            patient.ours("fields", cause, &says)
+            patient.local_failure("fields", cause, &says)
         }
     }
 }
 
-fn present(names: &[&str]) -> String {
+fn describe_fields(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
     format!("{} {verb} there, in a shape that can be right", names.join(", "))
 }
 
 /// Two fields with one value: somebody pasted the same twice.
-fn twins(provider: &Provider, credential: &Credential) -> Option<String> {
+fn duplicate_values(provider: &Provider, credential: &Credential) -> Option<String> {
     let values: Vec<(&str, &str)> = provider
         .dialect
         .credential_fields()
@@ -89,31 +89,31 @@ fn twins(provider: &Provider, credential: &Credential) -> Option<String> {
     twin.map(|(one, other)| format!("`{}` and `{}` hold the same value", one.0, other.0))
 }
 
-fn oddities(provider: &Provider, credential: &Credential, twins: Option<String>) -> Vec<String> {
+fn suspicious_values(provider: &Provider, credential: &Credential, twins: Option<String>) -> Vec<String> {
     let fields = provider.dialect.credential_fields().iter();
     let odd = fields.filter_map(|field| Some(format!("`{}` {}", field.name, odd(credential.expose(&field.name)?)?)));
     odd.chain(twins).collect()
 }
 
-fn aged(age: Age) -> Check {
+fn age_check(age: EntryAge) -> Check {
     match age {
-        Age::Seen(age) => Check::ok("age", format!("the running sidecar has known this version for {}", span(age.as_secs()))),
-        Age::Written(age) => Check::ok("age", format!("its vault was last written {} ago", span(age.as_secs()))),
-        Age::Unknown => {
+        EntryAge::KnownFor(age) => Check::ok("age", format!("the running sidecar has known this version for {}", format_duration(age.as_secs()))),
+        EntryAge::LastWritten(age) => Check::ok("age", format!("its vault was last written {} ago", format_duration(age.as_secs()))),
+        EntryAge::Unknown => {
             Check::skipped("age", "this vault does not say how old a version is, and no sidecar runs that would have seen it come")
         }
     }
 }
 
 /// How old the entry can be at most, by the files it is kept in.
-pub(super) fn written(loaded: &Loaded, reference: &Reference, now: SystemTime) -> Age {
+pub(super) fn last_written(loaded: &Config, reference: &Reference, now: SystemTime) -> EntryAge {
     let source = loaded.vault.sources.get(&reference.vault);
     let newest =
-        source.into_iter().flat_map(|source| files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
-    newest.map_or(Age::Unknown, |at| Age::Written(now.duration_since(at).unwrap_or_default()))
+        source.into_iter().flat_map(|source| entry_files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
+    newest.map_or(EntryAge::Unknown, |at| EntryAge::LastWritten(now.duration_since(at).unwrap_or_default()))
 }
 
-fn files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
+fn entry_files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
     match source {
         SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => vec![file.clone()],
         SourceSettings::Env { file: None } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => Vec::new(),
@@ -128,19 +128,19 @@ fn files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::Mark;
+    use crate::cli::doctor::check::CheckResult;
 
     #[test]
     fn one_field_is_and_two_are() {
-        assert_eq!(present(&["key"]), "key is there, in a shape that can be right");
-        assert_eq!(present(&["user", "key"]), "user, key are there, in a shape that can be right");
+        assert_eq!(describe_fields(&["key"]), "key is there, in a shape that can be right");
+        assert_eq!(describe_fields(&["user", "key"]), "user, key are there, in a shape that can be right");
     }
 
     #[test]
     fn an_age_says_who_knows_it() {
-        assert_eq!(aged(Age::Seen(Duration::from_secs(90))).evidence, "the running sidecar has known this version for 90 s");
-        assert_eq!(aged(Age::Written(Duration::from_hours(96))).evidence, "its vault was last written 4 days ago");
-        assert_eq!(aged(Age::Unknown).mark, Mark::Skipped);
+        assert_eq!(age_check(EntryAge::KnownFor(Duration::from_secs(90))).evidence, "the running sidecar has known this version for 90 s");
+        assert_eq!(age_check(EntryAge::LastWritten(Duration::from_hours(96))).evidence, "its vault was last written 4 days ago");
+        assert_eq!(age_check(EntryAge::Unknown).result, CheckResult::Skipped);
     }
 
     #[test]
@@ -153,8 +153,8 @@ mod tests {
         let reference =
             Reference { vault: "v".into(), path: "sms/a".into(), names: [("password".into(), Vec::new())].into(), ..Reference::default() };
         let source = SourceSettings::Directory { path: folder.path().to_owned() };
-        assert_eq!(files(&source, &reference), [file]);
-        assert!(files(&SourceSettings::Env { file: None }, &reference).is_empty());
+        assert_eq!(entry_files(&source, &reference), [file]);
+        assert!(entry_files(&SourceSettings::Env { file: None }, &reference).is_empty());
         assert!(at <= std::fs::metadata(folder.path().join("sms/a/password")).unwrap().modified().unwrap());
     }
 }

@@ -5,26 +5,26 @@ use std::time::{Duration, SystemTime};
 use http::HeaderMap;
 use http::header::DATE;
 
-use crate::cli::doctor::check::{Check, Mark, span};
-use crate::cli::doctor::patient::Patient;
+use crate::cli::doctor::check::{Check, CheckResult, format_duration};
+use crate::cli::doctor::patient::ProviderCheck;
 use crate::net::upstream::{Certificate, Lost, Way};
 use crate::sms::Cause;
 
 /// A certificate with less time left is worth a word: the service has to act, and may not know.
-const SOON: u64 = 7 * 86_400;
+const MIN_CERTIFICATE_LIFETIME: u64 = 7 * 86_400;
 /// Beyond this a clock is worth a word …
-const ODD: u64 = 30;
+const TOLERATED_SKEW: u64 = 30;
 /// … and from here on signatures and tokens are refused by some service or other.
-const WRONG: u64 = 300;
+const MAX_SKEW: u64 = 300;
 
 /// DNS, TCP, TLS; none: the URL names nothing that can be gone to.
-pub(super) fn steps(patient: &Patient<'_>, way: &Result<Way, Lost>, now: SystemTime) -> Vec<Check> {
+pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Way, Lost>, now: SystemTime) -> Vec<Check> {
     let way = match way {
         Ok(way) => way,
-        Err(lost) => return vec![lost_at(patient, "endpoint", lost)],
+        Err(lost) => return vec![exchange_failure(patient, "endpoint", lost)],
     };
     let addresses = match &way.addresses {
-        Err(lost) => return vec![lost_at(patient, "dns", lost)],
+        Err(lost) => return vec![exchange_failure(patient, "dns", lost)],
         Ok(addresses) => addresses,
     };
     let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -32,23 +32,23 @@ pub(super) fn steps(patient: &Patient<'_>, way: &Result<Way, Lost>, now: SystemT
     let mut checks = vec![Check::ok("dns", format!("{hop} is at {listed}"))];
     match &way.connected {
         None => {}
-        Some(Err(lost)) => checks.push(lost_at(patient, "tcp", lost)),
+        Some(Err(lost)) => checks.push(exchange_failure(patient, "tcp", lost)),
         Some(Ok(())) => {
             checks.push(Check::ok("tcp", format!("{hop} takes connections")));
-            checks.push(certificate(patient, way.certificate.as_ref(), now));
+            checks.push(certificate_check(patient, way.certificate.as_ref(), now));
         }
     }
     checks
 }
 
-fn certificate(patient: &Patient<'_>, found: Option<&Result<Certificate, Lost>>, now: SystemTime) -> Check {
+fn certificate_check(patient: &ProviderCheck<'_>, found: Option<&Result<Certificate, Lost>>, now: SystemTime) -> Check {
     match found {
         None => Check::skipped("tls", "this provider is spoken to in clear, as `insecure_http` allows"),
-        Some(Err(lost)) => lost_at(patient, "tls", lost),
+        Some(Err(lost)) => exchange_failure(patient, "tls", lost),
         Some(Ok(Certificate { expires })) => {
             let left = expires.duration_since(now).map_or(0, |left| left.as_secs());
-            let evidence = format!("its certificate is trusted and has {} left", span(left));
-            if left < SOON {
+            let evidence = format!("its certificate is trusted and has {} left", format_duration(left));
+            if left < MIN_CERTIFICATE_LIFETIME {
                 return Check::warning("tls", evidence, format!("see that {} renews it in time", patient.provider.dialect.name));
             }
             Check::ok("tls", evidence)
@@ -57,21 +57,21 @@ fn certificate(patient: &Patient<'_>, found: Option<&Result<Certificate, Lost>>,
 }
 
 /// A way that leads nowhere because the service has left the address is no fault of the network.
-pub(super) fn as_left(patient: &Patient<'_>, check: Check) -> Check {
-    if check.mark == Mark::Failed && patient.has_left() {
-        return patient.ours("endpoint", Cause::EndpointWrong, &check.evidence);
+pub(super) fn as_retired_host(patient: &ProviderCheck<'_>, check: Check) -> Check {
+    if check.result == CheckResult::Failed && patient.has_retired_host() {
+        return patient.local_failure("endpoint", Cause::EndpointWrong, &check.evidence);
     }
     check
 }
 
 /// What was lost on the way, under the check that it concerns.
-pub(super) fn lost_at(patient: &Patient<'_>, name: &'static str, lost: &Lost) -> Check {
+pub(super) fn exchange_failure(patient: &ProviderCheck<'_>, name: &'static str, lost: &Lost) -> Check {
     let (Lost::Unsent { cause, detail } | Lost::Unknown { cause, detail }) = lost;
-    patient.ours(name, *cause, detail)
+    patient.local_failure(name, *cause, detail)
 }
 
 /// How far our clock is ahead of a reply's `Date`, in seconds; the time the exchange took counts for neither side.
-pub(super) fn skew(headers: &HeaderMap, began: SystemTime, ended: SystemTime) -> Option<i64> {
+pub(super) fn clock_skew(headers: &HeaderMap, began: SystemTime, ended: SystemTime) -> Option<i64> {
     let text = headers.get(DATE)?.to_str().ok()?;
     let theirs = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second();
     let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since: Duration| since.as_secs().cast_signed());
@@ -80,19 +80,19 @@ pub(super) fn skew(headers: &HeaderMap, began: SystemTime, ended: SystemTime) ->
 }
 
 /// Whether signatures and tokens are likely to be refused for it.
-pub(super) fn is_wrong(skew: i64) -> bool {
-    skew.unsigned_abs() >= WRONG
+pub(super) fn is_excessive(skew: i64) -> bool {
+    skew.unsigned_abs() >= MAX_SKEW
 }
 
-pub(super) fn clock(patient: &Patient<'_>, skew: Option<i64>) -> Check {
+pub(super) fn clock_check(patient: &ProviderCheck<'_>, skew: Option<i64>) -> Check {
     let Some(skew) = skew else { return Check::skipped("clock", "no reply with a `Date` came to compare ours with") };
     let off = skew.unsigned_abs();
     let side = if skew > 0 { "ahead of" } else { "behind" };
-    let evidence = format!("our clock is {} {side} the service's `Date`", span(off));
+    let evidence = format!("our clock is {} {side} the service's `Date`", format_duration(off));
     match off {
         0..=2 => Check::ok("clock", "our clock agrees with the service's `Date`"),
-        3..=ODD => Check::ok("clock", evidence),
-        _ if is_wrong(skew) => patient.ours("clock", Cause::ClockSkew, &evidence),
+        3..=TOLERATED_SKEW => Check::ok("clock", evidence),
+        _ if is_excessive(skew) => patient.local_failure("clock", Cause::ClockSkew, &evidence),
         _ => Check::warning("clock", evidence, "set this machine's clock: `timedatectl set-ntp true`"),
     }
 }
@@ -106,16 +106,16 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let dated = |text: &str| HeaderMap::from_iter([(DATE, text.parse().unwrap())]);
         let noon = "Fri, 02 Jan 2026 03:04:05 GMT"; // 1767323045
-        assert_eq!(skew(&dated(noon), at(1_767_323_045), at(1_767_323_046)), Some(0));
-        assert_eq!(skew(&dated(noon), at(1_767_323_040), at(1_767_323_050)), Some(0), "it lies within a slow exchange");
-        assert_eq!(skew(&dated(noon), at(1_767_323_645), at(1_767_323_646)), Some(600), "ours is ahead");
-        assert_eq!(skew(&dated(noon), at(1_767_322_000), at(1_767_322_045)), Some(-1_000), "ours is behind");
-        assert_eq!(skew(&dated("yesterday"), at(0), at(1)), None);
-        assert_eq!(skew(&HeaderMap::new(), at(0), at(1)), None);
+        assert_eq!(clock_skew(&dated(noon), at(1_767_323_045), at(1_767_323_046)), Some(0));
+        assert_eq!(clock_skew(&dated(noon), at(1_767_323_040), at(1_767_323_050)), Some(0), "it lies within a slow exchange");
+        assert_eq!(clock_skew(&dated(noon), at(1_767_323_645), at(1_767_323_646)), Some(600), "ours is ahead");
+        assert_eq!(clock_skew(&dated(noon), at(1_767_322_000), at(1_767_322_045)), Some(-1_000), "ours is behind");
+        assert_eq!(clock_skew(&dated("yesterday"), at(0), at(1)), None);
+        assert_eq!(clock_skew(&HeaderMap::new(), at(0), at(1)), None);
     }
 
     #[test]
     fn only_a_skew_that_signatures_do_not_bear_is_wrong() {
-        assert!(!is_wrong(299) && !is_wrong(-299) && is_wrong(300) && is_wrong(-300));
+        assert!(!is_excessive(299) && !is_excessive(-299) && is_excessive(300) && is_excessive(-300));
     }
 }

@@ -13,14 +13,14 @@ use anyhow::bail;
 
 use crate::cli::out;
 use crate::cli::vault::value;
-use crate::config::Loaded;
+use crate::config::Config;
 use crate::dialect::{Catalog, Dialect};
-use crate::problem::one_of;
+use crate::problem::suggest;
 use crate::secret::SecretString;
 use crate::vault::dotenv::{self, Variable};
 use crate::vault::embedded::{Embedded, Entries};
 use crate::vault::file;
-use told::{as_json, finish, nothing, question, shown};
+use told::{import_json, report_written, report_nothing_found, confirmation_prompt, render_proposals};
 
 /// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
 #[derive(Debug, clap::Args)]
@@ -47,45 +47,45 @@ pub(super) struct Args {
 
 /// How far it got.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Done {
+enum ImportStatus {
     Proposed,
     Written,
     Replaced,
 }
 
 impl Args {
-    fn done(&self) -> Done {
-        if self.replace_with_placeholders { Done::Replaced } else { Done::Written }
+    fn final_status(&self) -> ImportStatus {
+        if self.replace_with_placeholders { ImportStatus::Replaced } else { ImportStatus::Written }
     }
 }
 
 /// A credential field of a dialect, and what it is called in `.env` files.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct KnownField {
     pub(super) dialect: String,
     pub(super) field: String,
     pub(super) names: Vec<String>,
     pub(super) placeholder: String,
     pub(super) required: bool,
     /// What a provider of the dialect must say besides, for the config.
-    pub(super) besides: String,
+    pub(super) extra_config: String,
 }
 
 /// What the built-in descriptions know, and those that the config's providers use.
-pub(super) fn known(loaded: Option<&Loaded>) -> Vec<Known> {
+pub(super) fn known_fields(loaded: Option<&Config>) -> Vec<KnownField> {
     let (built_in, _) = Catalog::load(&Catalog::built_in_sources());
     let configured = loaded.into_iter().flat_map(|loaded| &loaded.proxy.providers).map(|provider| &provider.dialect);
     let dialects: BTreeMap<&str, &Arc<Dialect>> =
         built_in.iter().chain(configured).map(|dialect| (dialect.name.as_str(), dialect)).collect();
     let fields = dialects.into_values().flat_map(|dialect| dialect.credential_fields().iter().map(move |field| (dialect, field)));
     fields
-        .map(|(dialect, field)| Known {
+        .map(|(dialect, field)| KnownField {
             dialect: dialect.name.clone(),
             field: field.name.clone(),
             names: field.env.clone(),
             placeholder: field.placeholder.clone().unwrap_or_else(|| "sms-sidecar".to_owned()),
             required: field.required,
-            besides: paste::besides(dialect),
+            extra_config: paste::extra_config(dialect),
         })
         .collect()
 }
@@ -101,62 +101,62 @@ struct Proposal {
     /// Other variables of the same field with another value.
     differing: Vec<String>,
     /// Variables that hold the placeholder, where none holds a value.
-    held: Vec<String>,
+    placeholders: Vec<String>,
 }
 
-pub(super) fn run(vault: &Embedded, args: &Args, known: &[Known], loaded: Option<&Loaded>) -> anyhow::Result<ExitCode> {
-    refuse_unknown(&args.only, known)?;
+pub(super) fn run(vault: &Embedded, args: &Args, known: &[KnownField], loaded: Option<&Config>) -> anyhow::Result<ExitCode> {
+    check_only(&args.only, known)?;
     let text = file::read_text(&args.file, "name the backend's `.env`")?;
     let variables = dotenv::parse(&text);
     let mut proposals = propose(&variables, known);
     proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
     if proposals.iter().all(|proposal| proposal.fields.is_empty()) {
-        return Ok(nothing(args, &proposals));
+        return Ok(report_nothing_found(args, &proposals));
     }
     proposals.retain(|proposal| !proposal.fields.is_empty());
     let entries = vault.entries()?;
     if !args.json {
-        out::line(shown(&proposals, &entries, args));
+        out::line(render_proposals(&proposals, &entries, args));
     }
-    if !(args.yes || !args.json && value::yes(&question(vault, args))?) {
+    if !(args.yes || !args.json && value::confirm(&confirmation_prompt(vault, args))?) {
         if args.json {
-            out::line(as_json(&proposals, args, Done::Proposed));
+            out::line(import_json(&proposals, args, ImportStatus::Proposed));
         } else {
             out::note("nothing written");
         }
         return Ok(ExitCode::from(1));
     }
-    vault.update(|entries| write(entries, &proposals, &variables, &args.prefix))?;
+    vault.update(|entries| write_entries(entries, &proposals, &variables, &args.prefix))?;
     if args.replace_with_placeholders {
-        put_placeholders(args, &text, &proposals, known)?;
+        write_placeholders(args, &text, &proposals, known)?;
     }
     if args.json {
-        out::line(as_json(&proposals, args, args.done()));
+        out::line(import_json(&proposals, args, args.final_status()));
     } else {
-        finish(&proposals, &text, args);
-        out::line(paste::lines(vault, args, (&proposals, known), loaded));
+        report_written(&proposals, &text, args);
+        out::line(paste::render_config(vault, args, (&proposals, known), loaded));
     }
     Ok(ExitCode::SUCCESS)
 }
 
 /// `--only sms` would find nothing for ever.
-fn refuse_unknown(only: &[String], known: &[Known]) -> anyhow::Result<()> {
+fn check_only(only: &[String], known: &[KnownField]) -> anyhow::Result<()> {
     let mut names: Vec<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
     names.dedup();
     match only.iter().find(|name| !names.contains(&name.as_str())) {
-        Some(name) => bail!("no dialect `{}`; {}", name.escape_debug(), one_of(name, &names)),
+        Some(name) => bail!("no dialect `{}`; {}", name.escape_debug(), suggest(name, &names)),
         None => Ok(()),
     }
 }
 
 /// By dialect, in the order of `known`; the first name of a field that has a value counts.
-fn propose(variables: &[Variable], known: &[Known]) -> Vec<Proposal> {
+fn propose(variables: &[Variable], known: &[KnownField]) -> Vec<Proposal> {
     let values: BTreeMap<&str, &str> = variables.iter().map(|variable| (variable.name.as_str(), variable.value.as_str())).collect();
     let dialects: BTreeSet<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
     dialects.into_iter().filter_map(|dialect| proposal(&values, dialect, known)).collect()
 }
 
-fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[Known]) -> Option<Proposal> {
+fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[KnownField]) -> Option<Proposal> {
     let mut proposal = Proposal { dialect: dialect.to_owned(), ..Proposal::default() };
     for known in known.iter().filter(|known| known.dialect == dialect) {
         let mut given = known.names.iter().filter_map(|name| Some((name, *values.get(name.as_str())?)));
@@ -167,22 +167,22 @@ fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[Known]) -> Op
                 proposal.differing.extend(given.filter(|(_, value)| *value != first).map(|(name, _)| name.clone()));
             }
             None => match known.names.iter().find(|name| values.get(name.as_str()) == Some(&known.placeholder.as_str())) {
-                Some(name) => proposal.held.push(name.clone()),
+                Some(name) => proposal.placeholders.push(name.clone()),
                 None if known.required => proposal.missing.push(known.field.clone()),
                 None => {}
             },
         }
     }
-    (!proposal.fields.is_empty() || !proposal.held.is_empty()).then_some(proposal)
+    (!proposal.fields.is_empty() || !proposal.placeholders.is_empty()).then_some(proposal)
 }
 
-fn path(prefix: &str, dialect: &str) -> String {
+fn entry_path(prefix: &str, dialect: &str) -> String {
     if prefix.is_empty() { dialect.to_owned() } else { format!("{prefix}/{dialect}") }
 }
 
-fn write(entries: &mut Entries, proposals: &[Proposal], variables: &[Variable], prefix: &str) {
+fn write_entries(entries: &mut Entries, proposals: &[Proposal], variables: &[Variable], prefix: &str) {
     for proposal in proposals {
-        let entry = entries.entry(path(prefix, &proposal.dialect)).or_default();
+        let entry = entries.entry(entry_path(prefix, &proposal.dialect)).or_default();
         for (field, name) in &proposal.fields {
             // The last of a name counts.
             if let Some(variable) = variables.iter().rfind(|variable| variable.name == *name) {
@@ -193,15 +193,15 @@ fn write(entries: &mut Entries, proposals: &[Proposal], variables: &[Variable], 
 }
 
 /// Every known name of each field that was taken, so that no second copy of a secret stays behind.
-fn placeholders(proposals: &[Proposal], known: &[Known]) -> BTreeMap<String, String> {
+fn placeholder_values(proposals: &[Proposal], known: &[KnownField]) -> BTreeMap<String, String> {
     let taken =
-        |known: &&Known| proposals.iter().any(|proposal| proposal.dialect == known.dialect && proposal.fields.contains_key(&known.field));
-    let each = |known: &Known| known.names.iter().map(|name| (name.clone(), known.placeholder.clone())).collect::<Vec<_>>();
+        |known: &&KnownField| proposals.iter().any(|proposal| proposal.dialect == known.dialect && proposal.fields.contains_key(&known.field));
+    let each = |known: &KnownField| known.names.iter().map(|name| (name.clone(), known.placeholder.clone())).collect::<Vec<_>>();
     known.iter().filter(taken).flat_map(each).collect()
 }
 
-fn put_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[Known]) -> anyhow::Result<()> {
-    let Some(replaced) = dotenv::replace(text, &placeholders(proposals, known)) else {
+fn write_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[KnownField]) -> anyhow::Result<()> {
+    let Some(replaced) = dotenv::replace(text, &placeholder_values(proposals, known)) else {
         bail!("the credentials are in the vault, but {} is left as it was: a placeholder would not read back", args.file.display());
     };
     // Somebody may have edited it while the question stood.

@@ -8,10 +8,10 @@ use anyhow::bail;
 use secrecy::ExposeSecret;
 
 use crate::cli::out;
-use crate::cli::vault::{embedded, value};
-use crate::config::Loaded;
+use crate::cli::vault::{open_embedded, value};
+use crate::config::Config;
 use crate::dialect::FieldSpec;
-use crate::problem::one_of;
+use crate::problem::suggest;
 use crate::proxy::Provider;
 use crate::secret::SecretString;
 use crate::vault::Reference;
@@ -26,28 +26,28 @@ pub(super) struct Args {
     #[arg(value_name = "FIELD", required = true)]
     fields: Vec<String>,
     #[command(flatten)]
-    from: value::From,
+    from: value::ValueInput,
 }
 
-pub(super) fn run(vault: &Embedded, args: &Args, loaded: Option<&Loaded>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(vault: &Embedded, args: &Args, loaded: Option<&Config>) -> anyhow::Result<ExitCode> {
     let Args { path, fields, from } = args;
-    std::iter::once(path).chain(fields).try_for_each(|name| refuse_odd_name(name))?;
+    std::iter::once(path).chain(fields).try_for_each(|name| check_name(name))?;
     if let Some(twice) = fields.iter().enumerate().find_map(|(at, field)| fields.iter().take(at).find(|before| *before == field)) {
         bail!("the field `{twice}` is named twice, so nothing was changed; a field has one value");
     }
     // Before the prompt: nobody likes to type a secret for a vault that does not open.
     vault.entries()?;
-    let providers = loaded.map(|loaded| readers(loaded, vault, path)).unwrap_or_default();
-    for what in fields.iter().filter_map(|field| unknown(field, &providers)) {
+    let providers = loaded.map(|loaded| entry_readers(loaded, vault, path)).unwrap_or_default();
+    for what in fields.iter().filter_map(|field| unknown_field_warning(field, &providers)) {
         out::note(format_args!("warning: {what}"));
     }
-    let values = from.take(path, fields)?;
-    for what in fields.iter().zip(&values).filter_map(|(field, value)| placeholder(field, value, &providers)) {
+    let values = from.read_values(path, fields)?;
+    for what in fields.iter().zip(&values).filter_map(|(field, value)| placeholder_warning(field, value, &providers)) {
         out::note(format_args!("warning: {what}"));
     }
     let done = vault.update(|entries| {
         let entry = entries.entry(path.clone()).or_default();
-        let set = |(field, value): (&String, &SecretString)| outcome(entry.insert(field.clone(), value.clone()), value);
+        let set = |(field, value): (&String, &SecretString)| change_label(entry.insert(field.clone(), value.clone()), value);
         fields.iter().zip(&values).map(set).collect::<Vec<_>>()
     })?;
     for (field, done) in fields.iter().zip(done) {
@@ -56,7 +56,7 @@ pub(super) fn run(vault: &Embedded, args: &Args, loaded: Option<&Loaded>) -> any
     Ok(ExitCode::SUCCESS)
 }
 
-fn outcome(before: Option<SecretString>, now: &SecretString) -> &'static str {
+fn change_label(before: Option<SecretString>, now: &SecretString) -> &'static str {
     match before {
         None => "set",
         Some(old) if old.expose_secret() == now.expose_secret() => "left as it was",
@@ -65,22 +65,22 @@ fn outcome(before: Option<SecretString>, now: &SecretString) -> &'static str {
 }
 
 /// Names go into config files and listings.
-fn refuse_odd_name(name: &str) -> anyhow::Result<()> {
+fn check_name(name: &str) -> anyhow::Result<()> {
     let sound = !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char));
     if sound { Ok(()) } else { bail!("`{}` is no name for an entry or field: use letters, digits and _ - . /", name.escape_debug()) }
 }
 
 /// A provider that reads the entry, and how it refers to it.
-type Reader<'a> = (&'a Provider, &'a Reference);
+type EntryReader<'a> = (&'a Provider, &'a Reference);
 
-fn readers<'a>(loaded: &'a Loaded, vault: &Embedded, path: &str) -> Vec<Reader<'a>> {
-    let here = |name: &str| loaded.vault.sources.get(name).and_then(embedded).is_some_and(|other| other.file() == vault.file());
+fn entry_readers<'a>(loaded: &'a Config, vault: &Embedded, path: &str) -> Vec<EntryReader<'a>> {
+    let here = |name: &str| loaded.vault.sources.get(name).and_then(open_embedded).is_some_and(|other| other.file() == vault.file());
     let all = loaded.proxy.providers.iter().filter_map(|provider| Some((provider, provider.credential.as_ref()?)));
     all.filter(|(_, reference)| reference.path == path && here(&reference.vault)).collect()
 }
 
 /// The dialect's field that a name in the vault stands for: what the config maps is called so and nothing else.
-fn spec<'a>(field: &str, (provider, reference): &Reader<'a>) -> Option<&'a FieldSpec> {
+fn field_spec<'a>(field: &str, (provider, reference): &EntryReader<'a>) -> Option<&'a FieldSpec> {
     provider.dialect.credential_fields().iter().find(|spec| match reference.fields.get(&spec.name) {
         Some(mapped) => mapped == field,
         None => spec.name == field || spec.env.iter().any(|name| name == field),
@@ -88,16 +88,16 @@ fn spec<'a>(field: &str, (provider, reference): &Reader<'a>) -> Option<&'a Field
 }
 
 /// What to say of a field that none of the providers reads.
-fn unknown(field: &str, readers: &[Reader<'_>]) -> Option<String> {
-    let (provider, reference) = readers.first().filter(|_| readers.iter().all(|reader| spec(field, reader).is_none()))?;
+fn unknown_field_warning(field: &str, readers: &[EntryReader<'_>]) -> Option<String> {
+    let (provider, reference) = readers.first().filter(|_| readers.iter().all(|reader| field_spec(field, reader).is_none()))?;
     let own = provider.dialect.credential_fields().iter();
     let known: Vec<&str> = own.map(|spec| reference.fields.get(&spec.name).unwrap_or(&spec.name).as_str()).collect();
-    Some(format!("provider `{}` reads no field `{field}` of this entry; {}", provider.id, one_of(field, &known)))
+    Some(format!("provider `{}` reads no field `{field}` of this entry; {}", provider.id, suggest(field, &known)))
 }
 
 /// What to say of a value that only a backend's `.env` may hold.
-fn placeholder(field: &str, value: &SecretString, readers: &[Reader<'_>]) -> Option<String> {
-    let held = |reader: &&Reader<'_>| spec(field, reader).is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()));
+fn placeholder_warning(field: &str, value: &SecretString, readers: &[EntryReader<'_>]) -> Option<String> {
+    let held = |reader: &&EntryReader<'_>| field_spec(field, reader).is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()));
     let (provider, _) = readers.iter().find(held)?;
     Some(format!(
         "`{field}` is the placeholder that stands in the backend's `.env`; provider `{}` would be refused with it: set the real one",

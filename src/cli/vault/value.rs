@@ -10,10 +10,10 @@ use crate::cli::out;
 use crate::secret::SecretString;
 use crate::vault::{file, odd};
 
-const LIMIT: u64 = 64 << 10;
+const MAX_STDIN: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
-pub(super) struct From {
+pub(super) struct ValueInput {
     /// Read from standard input: of one field the whole value, of several a line each in their order. One newline at the end is not part of it.
     #[arg(long, conflicts_with = "file")]
     stdin: bool,
@@ -22,28 +22,28 @@ pub(super) struct From {
     file: Option<PathBuf>,
 }
 
-impl From {
+impl ValueInput {
     /// A value for each of the fields; an empty one is refused, an odd one is warned about.
-    pub(super) fn take(&self, path: &str, fields: &[String]) -> anyhow::Result<Vec<SecretString>> {
+    pub(super) fn read_values(&self, path: &str, fields: &[String]) -> anyhow::Result<Vec<SecretString>> {
         let text = match &self.file {
             Some(path) => file::read_text(path, "let yourself read it, or use --stdin")?,
-            None if self.stdin => input()?,
-            None => return fields.iter().map(|field| sound(field, &asked(&format!("{path} {field}: "))?)).collect(),
+            None if self.stdin => read_stdin()?,
+            None => return fields.iter().map(|field| check_value(field, &prompt_secret(&format!("{path} {field}: "))?)).collect(),
         };
         let values: Vec<&str> = if fields.len() == 1 { vec![file::without_newline(&text)] } else { text.lines().collect() };
         if values.len() != fields.len() {
             bail!("{} fields need a line each, and {} came, so nothing was changed", fields.len(), values.len());
         }
-        fields.iter().zip(values).map(|(field, value)| sound(field, value)).collect()
+        fields.iter().zip(values).map(|(field, value)| check_value(field, value)).collect()
     }
 }
 
-fn asked(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
+fn prompt_secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let typed = rpassword::prompt_password(prompt).context("no terminal to ask on; use --stdin or --file")?;
     Ok(Zeroizing::new(typed))
 }
 
-fn sound(field: &str, value: &str) -> anyhow::Result<SecretString> {
+fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
     if value.is_empty() {
         bail!("the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
     }
@@ -53,20 +53,20 @@ fn sound(field: &str, value: &str) -> anyhow::Result<SecretString> {
     Ok(SecretString::from(value))
 }
 
-fn input() -> anyhow::Result<Zeroizing<String>> {
+fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
         bail!("--stdin reads a pipe, and a terminal would show what you type; leave it out to be asked without echo");
     }
     let mut text = Zeroizing::new(String::with_capacity(1024));
-    std::io::stdin().lock().take(LIMIT + 1).read_to_string(&mut text).context("standard input is not UTF-8 text")?;
-    if text.len() as u64 > LIMIT {
+    std::io::stdin().lock().take(MAX_STDIN + 1).read_to_string(&mut text).context("standard input is not UTF-8 text")?;
+    if text.len() as u64 > MAX_STDIN {
         bail!("standard input holds more than 64 KiB; a credential is shorter");
     }
     Ok(text)
 }
 
 /// Asks a question that only yes or y answers with yes.
-pub(in crate::cli) fn yes(question: &str) -> anyhow::Result<bool> {
+pub(in crate::cli) fn confirm(question: &str) -> anyhow::Result<bool> {
     out::note(format_args!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer).context("no answer could be read; use --yes")?;

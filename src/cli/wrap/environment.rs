@@ -6,11 +6,11 @@ use std::path::Path;
 
 /// Hosts that must never come to us, after whatever the user had: the two forms every
 /// client understands, whole names and suffixes with a leading dot.
-const NOT_US: &[&str] = &["localhost", "127.0.0.1", "::1", ".local", ".internal", ".svc"];
+const NO_PROXY_HOSTS: &[&str] = &["localhost", "127.0.0.1", "::1", ".local", ".internal", ".svc"];
 
 /// What decides about the variables.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct NodeFacts<'a> {
     /// `http://127.0.0.1:8125`.
     pub(super) proxy: &'a str,
     /// The local CA's certificate, where there is one.
@@ -35,9 +35,9 @@ impl std::fmt::Display for Release {
 
 impl Release {
     /// From here on this axios leaves proxying to Node where Node is told to do it; before, both do.
-    pub(in crate::cli) const LEAVES_IT_TO_NODE: Self = Self(1, 18, 1);
+    pub(in crate::cli) const DEFERS_TO_NODE: Self = Self(1, 18, 1);
     /// From here on axios asks for a tunnel to `https://`; before, it sends such a URL to the proxy in clear.
-    pub(in crate::cli) const TUNNELS: Self = Self(1, 16, 1);
+    pub(in crate::cli) const USES_CONNECT: Self = Self(1, 16, 1);
 
     /// Reads `v24.1.0` or `1.7.9-beta`.
     pub(in crate::cli) fn parse(text: &str) -> Option<Self> {
@@ -48,8 +48,8 @@ impl Release {
 }
 
 /// The variables to set.
-pub(super) fn variables(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
-    let no_proxy = no_proxy(facts.no_proxy.unwrap_or_default());
+pub(super) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
+    let no_proxy = merge_no_proxy(facts.no_proxy.unwrap_or_default());
     let mut all: Vec<(&'static str, String)> =
         ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, facts.proxy.to_owned())).into();
     all.push(("NO_PROXY", no_proxy.clone()));
@@ -59,25 +59,25 @@ pub(super) fn variables(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
     if let Some(ca) = facts.ca {
         all.push(("NODE_EXTRA_CA_CERTS", ca.display().to_string()));
     }
-    if node_proxies_itself(facts.node, facts.axios) {
+    if may_use_env_proxy(facts.node, facts.axios) {
         all.push(("NODE_USE_ENV_PROXY", "1".to_owned()));
     }
     all
 }
 
-fn no_proxy(theirs: &str) -> String {
+fn merge_no_proxy(theirs: &str) -> String {
     let mut hosts: Vec<&str> = theirs.split([',', ' ']).map(str::trim).filter(|host| !host.is_empty()).collect();
-    hosts.extend(NOT_US.iter().filter(|host| !theirs.split([',', ' ']).any(|theirs| theirs.trim() == **host)));
+    hosts.extend(NO_PROXY_HOSTS.iter().filter(|host| !theirs.split([',', ' ']).any(|theirs| theirs.trim() == **host)));
     hosts.join(",")
 }
 
 /// Whether Node's own `fetch` and `https` may be told to use the proxy. Node below 22 does
 /// not know the variable; above, it proxies axios before 1.18.1 twice: Node 22 then asks for
 /// the service's host at the proxy's port, Node 24 throws.
-fn node_proxies_itself(node: Option<Release>, axios: &[Release]) -> bool {
+fn may_use_env_proxy(node: Option<Release>, axios: &[Release]) -> bool {
     match node {
         Some(Release(..22, ..)) | None => false,
-        Some(_) => axios.iter().all(|version| *version >= Release::LEAVES_IT_TO_NODE),
+        Some(_) => axios.iter().all(|version| *version >= Release::DEFERS_TO_NODE),
     }
 }
 
@@ -85,8 +85,8 @@ fn node_proxies_itself(node: Option<Release>, axios: &[Release]) -> bool {
 mod tests {
     use super::*;
 
-    fn facts<'a>(node: &str, axios: &'a [Release]) -> Facts<'a> {
-        Facts {
+    fn facts<'a>(node: &str, axios: &'a [Release]) -> NodeFacts<'a> {
+        NodeFacts {
             proxy: "http://127.0.0.1:8125",
             ca: Some(Path::new("/etc/ca.pem")),
             no_proxy: Some("db.example,.svc"),
@@ -106,8 +106,8 @@ mod tests {
 
     #[test]
     fn what_the_user_keeps_away_from_proxies_stays_away() {
-        assert_eq!(no_proxy("db.example,.svc"), "db.example,.svc,localhost,127.0.0.1,::1,.local,.internal");
-        assert_eq!(no_proxy(""), "localhost,127.0.0.1,::1,.local,.internal,.svc");
+        assert_eq!(merge_no_proxy("db.example,.svc"), "db.example,.svc,localhost,127.0.0.1,::1,.local,.internal");
+        assert_eq!(merge_no_proxy(""), "localhost,127.0.0.1,::1,.local,.internal,.svc");
     }
 
     #[test]

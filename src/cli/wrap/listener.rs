@@ -11,45 +11,45 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 /// How long a listener may take to say who it is.
-const PATIENCE: Duration = Duration::from_secs(5);
+const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
 /// What every answer of a door has.
-const ID: &str = "x-sms-sidecar-id";
+const ID_HEADER: &str = "x-sms-sidecar-id";
 /// How a door begins what it says in clear when it has no place left for a request.
-const OWN_WORDS: &[u8] = b"sms-sidecar: ";
+const OVERLOAD_PREFIX: &[u8] = b"sms-sidecar: ";
 
 /// Who is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Listener {
+pub(super) enum ListenerKind {
     /// A sidecar.
     Sidecar,
     /// Something else.
-    Stranger,
+    Foreign,
     /// The connection is refused.
-    Nobody,
+    Absent,
 }
 
 /// Asks the address itself: an admin address says nothing about who has the door.
-pub(super) async fn who(address: SocketAddr) -> Listener {
-    let Ok(stream) = TcpStream::connect(address).await else { return Listener::Nobody };
-    match tokio::time::timeout(PATIENCE, is_door(stream, address)).await {
-        Ok(Ok(true)) => Listener::Sidecar,
-        Ok(Ok(false) | Err(_)) | Err(_) => Listener::Stranger,
+pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
+    let Ok(stream) = TcpStream::connect(address).await else { return ListenerKind::Absent };
+    match tokio::time::timeout(IDENTIFY_TIMEOUT, is_sidecar(stream, address)).await {
+        Ok(Ok(true)) => ListenerKind::Sidecar,
+        Ok(Ok(false) | Err(_)) | Err(_) => ListenerKind::Foreign,
     }
 }
 
 /// `OPTIONS *` is about the server and no resource: nobody is asked to do anything.
-async fn is_door(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
+async fn is_sidecar(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder().method(Method::OPTIONS).uri(Uri::from_static("*"));
     let request = request.header(http::header::HOST, address.to_string()).body(Full::<Bytes>::default())?;
     let asked = async {
         let reply = sender.send_request(request).await?;
-        if reply.headers().contains_key(ID) {
+        if reply.headers().contains_key(ID_HEADER) {
             return Ok(true);
         }
         let mut body = reply.into_body();
         let first = body.frame().await.transpose()?.and_then(|frame| frame.into_data().ok());
-        Ok(first.is_some_and(|said| said.starts_with(OWN_WORDS)))
+        Ok(first.is_some_and(|said| said.starts_with(OVERLOAD_PREFIX)))
     };
     // The connection is driven beside the question; where it ends first, the answer is on its way or never comes.
     let mut asked = std::pin::pin!(asked);

@@ -18,9 +18,9 @@ use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::out;
-use crate::config::Loaded;
-use environment::{Facts, Release, variables};
-use listener::{Listener, who};
+use crate::config::Config;
+use environment::{NodeFacts, Release, variables};
+use listener::{ListenerKind, identify_listener};
 
 /// The command, and where the config is.
 #[derive(Debug, clap::Args)]
@@ -37,10 +37,10 @@ pub(crate) struct Args {
 }
 
 /// How long a sidecar that we start may take to listen.
-const START: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let loaded = crate::cli::loaded(&args.config)?;
+    let loaded = crate::cli::load_config(&args.config)?;
     let Some(address) = loaded.listen.proxy else {
         bail!("{}: `listen.proxy` is not set, so there is no address to give to the command", args.config.display());
     };
@@ -48,9 +48,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     // Node reads it in whatever folder the command runs.
     let ca = loaded.ca.as_ref().map(|ca| std::path::absolute(&ca.cert_file)).transpose()?;
     let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
-    let no_proxy = inherited("NO_PROXY").or_else(|| inherited("no_proxy"));
-    let variables = variables(&Facts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
-    if let Some(what) = tunnels(&loaded, &args.config) {
+    let no_proxy = env_var("NO_PROXY").or_else(|| env_var("no_proxy"));
+    let variables = variables(&NodeFacts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
+    if let Some(what) = connect_warning(&loaded, &args.config) {
         out::note(format_args!("warning: {what}"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -58,7 +58,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         for (name, value) in &variables {
             out::line(format_args!("{name}={value}"));
         }
-        if let Some(what) = absent(runtime.block_on(who(address)), address, &args.config) {
+        if let Some(what) = listener_warning(runtime.block_on(identify_listener(address)), address, &args.config) {
             out::note(what);
         }
         return Ok(ExitCode::SUCCESS);
@@ -68,11 +68,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let mut command = Command::new(program);
     command.args(rest).envs(variables);
-    runtime.block_on(beside(&args.config, address, command))
+    runtime.block_on(run_with_sidecar(&args.config, address, command))
 }
 
 /// What becomes of HTTPS through a tunnel, where it will not work.
-fn tunnels(loaded: &Loaded, config: &Path) -> Option<String> {
+fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
     let make = format!("`sms-sidecar ca init --config {}`", config.display());
     match &loaded.ca {
         None => Some(format!(
@@ -84,57 +84,57 @@ fn tunnels(loaded: &Loaded, config: &Path) -> Option<String> {
 }
 
 /// What to say where the variables lead to no sidecar.
-fn absent(listener: Listener, address: SocketAddr, config: &Path) -> Option<String> {
+fn listener_warning(listener: ListenerKind, address: SocketAddr, config: &Path) -> Option<String> {
     match listener {
-        Listener::Sidecar => None,
-        Listener::Nobody => Some(format!(
+        ListenerKind::Sidecar => None,
+        ListenerKind::Absent => Some(format!(
             "nothing listens on {address} yet; `sms-sidecar run --config {}` must, before the command starts",
             config.display()
         )),
-        Listener::Stranger => Some(format!("warning: {}", taken(address))),
+        ListenerKind::Foreign => Some(format!("warning: {}", port_taken(address))),
     }
 }
 
-fn taken(address: SocketAddr) -> String {
+fn port_taken(address: SocketAddr) -> String {
     format!(
         "{address} is taken by something that is not sms-sidecar, and every request of the command would go to it; end it, or set another `listen.proxy`"
     )
 }
 
 #[expect(clippy::disallowed_methods, reason = "what the user's shell set is what this command passes on")]
-fn inherited(name: &str) -> Option<String> {
+fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Runs `command` with a sidecar beside it: one that listens already, else one of its own.
-async fn beside(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
+async fn run_with_sidecar(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
     // Before the command can say that it is up: a signal to us alone would leave it behind.
-    let signals = Signals::new()?;
-    let own = match who(address).await {
-        Listener::Sidecar => None,
-        Listener::Nobody => Some(start(config, address).await?),
-        Listener::Stranger => bail!("{}", taken(address)),
+    let signals = ForwardedSignals::new()?;
+    let own = match identify_listener(address).await {
+        ListenerKind::Sidecar => None,
+        ListenerKind::Absent => Some(start_sidecar(config, address).await?),
+        ListenerKind::Foreign => bail!("{}", port_taken(address)),
     };
-    let mut child = command.spawn().with_context(|| format!("{} could not be started", program(&command)))?;
-    let code = passing(signals, &mut child).await?;
+    let mut child = command.spawn().with_context(|| format!("{} could not be started", program_name(&command)))?;
+    let code = forward_signals(signals, &mut child).await?;
     if let Some(mut own) = own {
-        send(&own, Signal::TERM);
+        send_signal(&own, Signal::TERM);
         own.wait().await?;
     }
     Ok(code)
 }
 
-fn program(command: &Command) -> String {
+fn program_name(command: &Command) -> String {
     command.as_std().get_program().to_string_lossy().into_owned()
 }
 
-async fn listens(address: SocketAddr) -> bool {
+async fn is_listening(address: SocketAddr) -> bool {
     tokio::net::TcpStream::connect(address).await.is_ok()
 }
 
 /// Starts `sms-sidecar run` in a process group of its own, so that a Ctrl-C meant for the
 /// command lets calls in flight finish.
-async fn start(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
+async fn start_sidecar(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
     let mut own = Command::new(std::env::current_exe()?)
         .arg("run")
         .arg("--config")
@@ -145,26 +145,26 @@ async fn start(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
         .context("the sidecar could not be started")?;
     let mut tick = tokio::time::interval(Duration::from_millis(20));
     let ready = async {
-        while !listens(address).await {
+        while !is_listening(address).await {
             tick.tick().await;
         }
     };
     tokio::select! {
         () = ready => Ok(own),
         ended = own.wait() => bail!("the sidecar ended at once ({}); its reason stands above", ended?),
-        () = tokio::time::sleep(START) => bail!("the sidecar did not listen on {address} within {} s", START.as_secs()),
+        () = tokio::time::sleep(START_TIMEOUT) => bail!("the sidecar did not listen on {address} within {} s", START_TIMEOUT.as_secs()),
     }
 }
 
 /// The signals that ask us to stop or reload.
-struct Signals {
+struct ForwardedSignals {
     terminate: tokio::signal::unix::Signal,
     hangup: tokio::signal::unix::Signal,
     quit: tokio::signal::unix::Signal,
     interrupt: tokio::signal::unix::Signal,
 }
 
-impl Signals {
+impl ForwardedSignals {
     fn new() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -176,7 +176,7 @@ impl Signals {
 }
 
 /// Waits for the command, and hands it every one of these signals.
-async fn passing(mut signals: Signals, child: &mut Child) -> anyhow::Result<ExitCode> {
+async fn forward_signals(mut signals: ForwardedSignals, child: &mut Child) -> anyhow::Result<ExitCode> {
     loop {
         let received = tokio::select! {
             ended = child.wait() => return Ok(exit_code(ended?)),
@@ -188,12 +188,12 @@ async fn passing(mut signals: Signals, child: &mut Child) -> anyhow::Result<Exit
         // On a terminal the kernel has given Ctrl-C and Ctrl-\ to the command already.
         let given = matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
         if !given {
-            send(child, received);
+            send_signal(child, received);
         }
     }
 }
 
-fn send(child: &Child, signal: Signal) {
+fn send_signal(child: &Child, signal: Signal) {
     let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // A process that is gone needs no signal.

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::config::Key;
-use crate::config::check::judge::Judge;
-use crate::config::raw::{self, File, Named, Word, in_order};
+use crate::config::ConfigKey;
+use crate::config::check::judge::ConfigChecker;
+use crate::config::raw::{self, RawConfig, NamedTables, ConfigString, in_file_order};
 use crate::config::words;
 use crate::dialect::Dialect;
 use crate::net::Upstream;
@@ -18,44 +18,44 @@ use crate::sms::{Operation, ProviderId};
 use crate::vault::Reference;
 
 /// One attempt's time limit.
-const TIMEOUT: Duration = Duration::from_secs(3);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
 /// First recheck of a provider that was set aside.
-const RECHECK: Duration = Duration::from_mins(1);
+const DEFAULT_RECHECK: Duration = Duration::from_mins(1);
 
-pub(super) fn providers(judge: &mut Judge<'_>, file: &File, mode: Mode) -> Vec<Provider> {
+pub(super) fn providers(judge: &mut ConfigChecker<'_>, file: &RawConfig, mode: Mode) -> Vec<Provider> {
     if file.providers.is_empty() {
-        judge.whole("the file names no provider", "add `[providers.NAME]` with at least `dialect`");
+        judge.file_error("the file names no provider", "add `[providers.NAME]` with at least `dialect`");
     }
-    in_order(&file.providers).into_iter().filter_map(|(name, raw)| provider(judge, file, (name, raw), mode)).collect()
+    in_file_order(&file.providers).into_iter().filter_map(|(name, raw)| provider(judge, file, (name, raw), mode)).collect()
 }
 
 /// One account; none if its dialect is unknown, but judged all the same.
-fn provider(judge: &mut Judge<'_>, file: &File, (name, raw): (&Word, &raw::Provider), mode: Mode) -> Option<Provider> {
-    judge.must(name, words::name);
+fn provider(judge: &mut ConfigChecker<'_>, file: &RawConfig, (name, raw): (&ConfigString, &raw::RawProvider), mode: Mode) -> Option<Provider> {
+    judge.require(name, words::identifier);
     let dialect = dialect(judge, name, raw);
     let spoken = dialect.as_deref();
     let needs_one = spoken.is_some_and(|dialect| dialect.credential_fields().iter().any(|field| field.required));
-    if raw.credential.is_none() && !judge.spoiled(name, "credential") && needs_one && !only_observed(file, name.get_ref(), mode) {
+    if raw.credential.is_none() && !judge.is_already_reported(name, "credential") && needs_one && !is_only_observed(file, name.get_ref(), mode) {
         let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
         judge.error(name.span(), "this provider has no credential", help);
     }
-    let never = |word: &str| if word == "never" { Ok(None) } else { words::some_time(word).map(Some) };
+    let never = |word: &str| if word == "never" { Ok(None) } else { words::positive_duration(word).map(Some) };
     let (id, credential) =
         (ProviderId::new(name.get_ref()), raw.credential.as_ref().map(|entry| credential(judge, file, (name, spoken), entry)));
-    let timeout = judge.value(raw.timeout.as_ref(), TIMEOUT, words::some_time);
-    let recheck = judge.value(raw.recheck.as_ref(), Some(RECHECK), never);
-    let templates_only = judge.choice(raw.templates.as_ref(), false, &[("only", true), ("any", false)]);
+    let timeout = judge.parse_or(raw.timeout.as_ref(), DEFAULT_TIMEOUT, words::positive_duration);
+    let recheck = judge.parse_or(raw.recheck.as_ref(), Some(DEFAULT_RECHECK), never);
+    let templates_only = judge.choice_or(raw.templates.as_ref(), false, &[("only", true), ("any", false)]);
     let operations = operations(judge, &raw.operations);
     let upstream = upstream(judge, name.get_ref(), raw);
     let sender = sender(judge, spoken, raw);
     let base_url = base_url(judge, spoken, name, raw);
     let params = params(judge, spoken, name, raw);
     let dialect = dialect?;
-    let line = judge.line(&name.span());
+    let line = judge.line_number(&name.span());
     Some(Provider { id, line, dialect, credential, sender, timeout, recheck, templates_only, operations, base_url, params, upstream })
 }
 
-fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Arc<Dialect>> {
+fn dialect(judge: &mut ConfigChecker<'_>, name: &ConfigString, raw: &raw::RawProvider) -> Option<Arc<Dialect>> {
     let Some(word) = &raw.dialect else {
         judge.error(name.span(), "`dialect` is missing here", "say which service's API it speaks; `sms-sidecar dialects` lists them");
         return None;
@@ -63,11 +63,11 @@ fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Ar
     let Some(dialect) = judge.catalog.get(word.get_ref()).cloned() else {
         let catalog = judge.catalog;
         let names: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
-        judge.known_name(word, &names, "dialect");
+        judge.check_name(word, &names, "dialect");
         return None;
     };
     if judge.catalog.get(name.get_ref()).is_some_and(|other| other.name != dialect.name) {
-        let help = "a provider named like a dialect must speak it: the base URL door could not tell which is meant";
+        let help = "a provider named like a dialect must speak it: the base-URL entrypoint could not tell which is meant";
         judge.error(name.span(), "this is the name of another dialect", help);
     }
     if dialect.requires_experimental() && !raw.experimental {
@@ -78,8 +78,8 @@ fn dialect(judge: &mut Judge<'_>, name: &Word, raw: &raw::Provider) -> Option<Ar
 }
 
 /// Whether every call that could reach the provider is watched only.
-fn only_observed(file: &File, provider: &str, mode: Mode) -> bool {
-    let observes = |word: &Option<Word>| word.as_ref().map_or(mode == Mode::Observe, |word| word.get_ref() == "observe");
+fn is_only_observed(file: &RawConfig, provider: &str, mode: Mode) -> bool {
+    let observes = |word: &Option<ConfigString>| word.as_ref().map_or(mode == Mode::Observe, |word| word.get_ref() == "observe");
     let mut uses = file
         .routes
         .iter()
@@ -90,45 +90,45 @@ fn only_observed(file: &File, provider: &str, mode: Mode) -> bool {
 }
 
 fn credential(
-    judge: &mut Judge<'_>,
-    file: &File,
-    (provider, dialect): (&Word, Option<&Dialect>),
-    entry: &Spanned<raw::Entry>,
+    judge: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    (provider, dialect): (&ConfigString, Option<&Dialect>),
+    entry: &Spanned<raw::RawCredentialRef>,
 ) -> Reference {
-    judge.remember(Key::Credential(provider.get_ref().clone()), entry.span());
+    judge.record_span(ConfigKey::Credential(provider.get_ref().clone()), entry.span());
     let Some(dialect) = dialect else { return reference(judge, file, entry, BTreeMap::new()) };
     let known: Vec<&str> = dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
     for field in entry.get_ref().fields.keys() {
-        judge.known_name(field, &known, "credential field");
+        judge.check_name(field, &known, "credential field");
     }
     let names = dialect.credential_fields().iter().map(|field| (field.name.clone(), field.env.clone())).collect();
     reference(judge, file, entry, names)
 }
 
-fn reference(judge: &mut Judge<'_>, file: &File, entry: &Spanned<raw::Entry>, names: BTreeMap<String, Vec<String>>) -> Reference {
+fn reference(judge: &mut ConfigChecker<'_>, file: &RawConfig, entry: &Spanned<raw::RawCredentialRef>, names: BTreeMap<String, Vec<String>>) -> Reference {
     let raw = entry.get_ref();
     let vault = raw.vault.as_ref();
     match vault {
-        Some(word) => judge.known(word, &file.vaults, "vault"),
+        Some(word) => judge.check_reference(word, &file.vaults, "vault"),
         None => judge.error(entry.span(), "`vault` is missing here", "say which of `[vaults]` holds it"),
     }
-    let holds_many = |vault: &raw::Vault| vault.embedded.is_some() || vault.openbao.is_some();
+    let holds_many = |vault: &raw::RawVault| vault.embedded.is_some() || vault.openbao.is_some();
     if raw.path.is_none() && vault.and_then(|word| file.vaults.get(word.get_ref().as_str())).is_some_and(holds_many) {
         judge.error(entry.span(), "`path` is missing here", "this vault holds many entries: say which, as `path = \"sms/playmobile\"`");
     }
     Reference {
         vault: vault.map(|word| word.get_ref().clone()).unwrap_or_default(),
         path: raw.path.as_ref().map(|word| word.get_ref().clone()).unwrap_or_default(),
-        fields: plain(&raw.fields),
+        fields: to_strings(&raw.fields),
         names,
     }
 }
 
-fn plain(named: &Named<Word>) -> BTreeMap<String, String> {
+fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
     named.iter().map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone())).collect()
 }
 
-fn sender(judge: &mut Judge<'_>, dialect: Option<&Dialect>, raw: &raw::Provider) -> Option<String> {
+fn sender(judge: &mut ConfigChecker<'_>, dialect: Option<&Dialect>, raw: &raw::RawProvider) -> Option<String> {
     let word = raw.sender.as_ref()?;
     if word.get_ref().trim().is_empty() {
         judge.error(word.span(), "an empty sender", "leave the key out to send what the backend wrote");
@@ -139,14 +139,14 @@ fn sender(judge: &mut Judge<'_>, dialect: Option<&Dialect>, raw: &raw::Provider)
     Some(word.get_ref().clone())
 }
 
-fn operations(judge: &mut Judge<'_>, words: &[Word]) -> Vec<String> {
+fn operations(judge: &mut ConfigChecker<'_>, words: &[ConfigString]) -> Vec<String> {
     for word in words {
-        judge.must(word, words::operation);
+        judge.require(word, words::operation);
     }
     words.iter().map(|word| word.get_ref().clone()).collect()
 }
 
-fn base_url(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &raw::Provider) -> String {
+fn base_url(judge: &mut ConfigChecker<'_>, dialect: Option<&Dialect>, name: &ConfigString, raw: &raw::RawProvider) -> String {
     let own = raw.base_url.as_ref().map(|word| word.get_ref().as_str());
     let Some(url) = own.or_else(|| dialect.map(Dialect::base_url)) else { return String::new() };
     let span: Range<usize> = raw.base_url.as_ref().map_or(name.span(), Spanned::span);
@@ -156,17 +156,17 @@ fn base_url(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: 
             let help = "use https, or set `insecure_http = true` where the way there is yours";
             judge.error(span, "the credential would travel in clear to this URL", help);
         }
-        Ok(_) if dialect.is_some_and(|dialect| dialect.has_left(url)) => {
+        Ok(_) if dialect.is_some_and(|dialect| dialect.is_retired_base_url(url)) => {
             let today = dialect.map_or("", Dialect::base_url);
             judge.warn(span, "the service has left this address, or its API was never there", format!("its address of today is {today}"));
         }
-        Ok(_) => whole_url(judge, (dialect, own), span),
+        Ok(_) => warn_endpoint_in_base_url(judge, (dialect, own), span),
     }
     url.trim_end_matches('/').to_owned()
 }
 
 /// A backend's own setting is often the whole URL; the dialect would put its path behind it once more.
-fn whole_url(judge: &mut Judge<'_>, (dialect, own): (Option<&Dialect>, Option<&str>), span: Range<usize>) {
+fn warn_endpoint_in_base_url(judge: &mut ConfigChecker<'_>, (dialect, own): (Option<&Dialect>, Option<&str>), span: Range<usize>) {
     let (Some(dialect), Some(url)) = (dialect, own) else { return };
     let send = dialect.operations().into_iter().find(|(_, does)| *does == Operation::Send).map(|(call, _)| call);
     let Some(path) = send.as_deref().and_then(|call| call.split_once(' ')).map(|(_, path)| path.trim_end_matches('/')) else { return };
@@ -177,12 +177,12 @@ fn whole_url(judge: &mut Judge<'_>, (dialect, own): (Option<&Dialect>, Option<&s
     }
 }
 
-fn params(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &raw::Provider) -> BTreeMap<String, String> {
+fn params(judge: &mut ConfigChecker<'_>, dialect: Option<&Dialect>, name: &ConfigString, raw: &raw::RawProvider) -> BTreeMap<String, String> {
     let Some(dialect) = dialect else { return BTreeMap::new() };
     let known = dialect.params();
     let names: Vec<&str> = known.iter().map(|param| param.name.as_str()).collect();
     for key in raw.param.keys() {
-        judge.known_name(key, &names, "parameter of this dialect");
+        judge.check_name(key, &names, "parameter of this dialect");
     }
     for param in known.iter().filter(|param| param.default.is_none() && !raw.param.contains_key(param.name.as_str())) {
         let help = format!("add `param = {{ {} = \"…\" }}`", param.name);
@@ -194,29 +194,29 @@ fn params(judge: &mut Judge<'_>, dialect: Option<&Dialect>, name: &Word, raw: &r
             judge.error(word.span(), "this parameter is a whole number", "write it in quotes: \"42\"");
         }
     }
-    plain(&raw.param)
+    to_strings(&raw.param)
 }
 
-fn upstream(judge: &mut Judge<'_>, provider: &str, raw: &raw::Provider) -> Upstream {
+fn upstream(judge: &mut ConfigChecker<'_>, provider: &str, raw: &raw::RawProvider) -> Upstream {
     if let Some(word) = &raw.ca_file {
-        judge.remember(Key::CaFile(provider.to_owned()), word.span());
+        judge.record_span(ConfigKey::CaFile(provider.to_owned()), word.span());
     }
     Upstream {
         ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
         insecure_http: raw.insecure_http,
-        proxy: judge.value(raw.outbound.proxy.as_ref(), None, |word| words::proxy(word).map(Some)),
-        source_address: judge.value(raw.outbound.source_address.as_ref(), None, |word| words::ip(word).map(Some)),
+        proxy: judge.parse_or(raw.outbound.proxy.as_ref(), None, |word| words::proxy_url(word).map(Some)),
+        source_address: judge.parse_or(raw.outbound.source_address.as_ref(), None, |word| words::source_address(word).map(Some)),
     }
 }
 
-pub(super) fn callers(judge: &mut Judge<'_>, file: &File) -> Vec<Caller> {
+pub(super) fn callers(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<Caller> {
     let mut callers = Vec::new();
-    for (name, raw) in in_order(&file.callers) {
-        judge.must(name, words::name);
+    for (name, raw) in in_file_order(&file.callers) {
+        judge.require(name, words::identifier);
         let proof = match (&raw.uid, &raw.token) {
             (Some(uid), None) => CallerProof::Uid(*uid.get_ref()),
             (None, Some(entry)) => {
-                judge.remember(Key::Token(name.get_ref().clone()), entry.span());
+                judge.record_span(ConfigKey::CallerToken(name.get_ref().clone()), entry.span());
                 CallerProof::Token(reference(judge, file, entry, BTreeMap::from([("token".to_owned(), Vec::new())])))
             }
             (Some(_), Some(_)) | (None, None) => {

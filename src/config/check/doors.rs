@@ -3,57 +3,57 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use crate::config::Key;
-use crate::config::check::judge::Judge;
-use crate::config::raw::{File, Word};
+use crate::config::ConfigKey;
+use crate::config::check::judge::ConfigChecker;
+use crate::config::raw::{RawConfig, ConfigString};
 use crate::config::words;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 
 /// Where the backend finds us unless the file says otherwise.
-const PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8125);
+const DEFAULT_PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8125);
 /// Where Prometheus finds us unless the file says otherwise.
-const ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9125);
+const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9125);
 
 /// `sun_path` has 108 bytes on Linux, the one that ends it included.
-const SOCKET: usize = 107;
+const MAX_SOCKET_PATH: usize = 107;
 
-pub(super) fn listen(judge: &mut Judge<'_>, file: &File) -> Listen {
+pub(super) fn listen(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Listen {
     let raw = &file.listen;
     if let Some(word) = &raw.transparent {
-        judge.error(word.span(), "this version has no transparent door", "take the key away; `proxy` and `unix` are there");
+        judge.error(word.span(), "this version has no transparent entrypoint", "take the key away; `proxy` and `unix` are there");
     }
     let listen = Listen {
-        proxy: judge.value(raw.proxy.as_ref(), Some(PROXY), words::address),
-        unix: raw.unix.as_ref().map(|word| socket(judge, word)),
-        admin: judge.value(raw.admin.as_ref(), Some(ADMIN), words::address),
-        metrics: judge.value(raw.metrics.as_ref(), None, words::address),
-        control: raw.control.as_ref().map(|word| socket(judge, word)),
+        proxy: judge.parse_or(raw.proxy.as_ref(), Some(DEFAULT_PROXY), words::listen_address),
+        unix: raw.unix.as_ref().map(|word| socket_path(judge, word)),
+        admin: judge.parse_or(raw.admin.as_ref(), Some(DEFAULT_ADMIN), words::listen_address),
+        metrics: judge.parse_or(raw.metrics.as_ref(), None, words::listen_address),
+        control: raw.control.as_ref().map(|word| socket_path(judge, word)),
     };
     if let (None, None, Some(word)) = (listen.proxy, &listen.unix, &raw.proxy) {
-        judge.error(word.span(), "no door is left for the backend", "set `proxy` to an address or add `unix`");
+        judge.error(word.span(), "no entrypoint is left for the backend", "set `proxy` to an address or add `unix`");
     }
-    stranger(judge, file, listen.proxy);
-    readers(judge, file, listen.admin);
-    same_address(judge, file, &listen);
+    check_remote_access(judge, file, listen.proxy);
+    check_admin_exposure(judge, file, listen.admin);
+    check_duplicate_addresses(judge, file, &listen);
     listen
 }
 
 /// A door that strangers can reach asks who they are.
-fn stranger(judge: &mut Judge<'_>, file: &File, proxy: Option<SocketAddr>) {
+fn check_remote_access(judge: &mut ConfigChecker<'_>, file: &RawConfig, proxy: Option<SocketAddr>) {
     let (Some(address), Some(word)) = (proxy, &file.listen.proxy) else { return };
     if address.ip().is_loopback() || file.callers.values().any(|caller| caller.token.is_some()) {
         return;
     }
     let what = if file.callers.is_empty() {
-        "this door can be reached from other hosts, and anyone there could send through your accounts"
+        "this entrypoint can be reached from other hosts, and anyone there could send through your accounts"
     } else {
-        "this door can be reached from other hosts, where a uid says nothing"
+        "this entrypoint can be reached from other hosts, where a uid says nothing"
     };
     judge.error(word.span(), what, "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`");
 }
 
 /// Nothing on the page is a secret, and yet it is nobody's business.
-fn readers(judge: &mut Judge<'_>, file: &File, admin: Option<SocketAddr>) {
+fn check_admin_exposure(judge: &mut ConfigChecker<'_>, file: &RawConfig, admin: Option<SocketAddr>) {
     let (Some(address), Some(word)) = (admin, &file.listen.admin) else { return };
     if !address.ip().is_loopback() {
         let what = "whoever reaches this address reads the status page: accounts, what they are refused for, balances, the last calls";
@@ -63,19 +63,19 @@ fn readers(judge: &mut Judge<'_>, file: &File, admin: Option<SocketAddr>) {
 }
 
 /// A path that a socket can have.
-fn socket(judge: &mut Judge<'_>, word: &Word) -> PathBuf {
+fn socket_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> PathBuf {
     let path = judge.path(word);
     let long = path.as_os_str().len();
-    if long > SOCKET {
+    if long > MAX_SOCKET_PATH {
         let help = format!(
-            "shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {SOCKET}, the config's folder before a relative one included"
+            "shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {MAX_SOCKET_PATH}, the config's folder before a relative one included"
         );
         judge.error(word.span(), format!("this socket's path has {long} bytes, too many to listen at"), help);
     }
     path
 }
 
-fn same_address(judge: &mut Judge<'_>, file: &File, listen: &Listen) {
+fn check_duplicate_addresses(judge: &mut ConfigChecker<'_>, file: &RawConfig, listen: &Listen) {
     let raw = &file.listen;
     let mut seen: Vec<SocketAddr> = Vec::new();
     let addresses = [listen.proxy, listen.admin, listen.metrics];
@@ -100,22 +100,22 @@ fn same_address(judge: &mut Judge<'_>, file: &File, listen: &Listen) {
     }
 }
 
-pub(super) fn intercept(judge: &mut Judge<'_>, file: &File) -> (Option<CaSettings>, Option<OtherHosts>) {
+pub(super) fn intercept(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> (Option<CaSettings>, Option<OtherHosts>) {
     let Some(table) = &file.intercept else { return (None, None) };
     let raw = table.get_ref();
     let hosts =
-        judge.choice(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("refuse", OtherHosts::Refuse)]);
+        judge.choice_or(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Refuse)]);
     let Some(ca) = &raw.ca else { return (None, Some(hosts)) };
     let span = ca.span();
-    judge.remember(Key::Ca, span.clone());
+    judge.record_span(ConfigKey::Ca, span.clone());
     let ca = CaSettings {
-        cert_file: judge.path_or(ca.get_ref().cert_file.as_ref(), &span, "cert_file"),
-        key_file: judge.path_or(ca.get_ref().key_file.as_ref(), &span, "key_file"),
+        cert_file: judge.required_path(ca.get_ref().cert_file.as_ref(), &span, "cert_file"),
+        key_file: judge.required_path(ca.get_ref().key_file.as_ref(), &span, "key_file"),
     };
     (Some(ca), Some(hosts))
 }
 
-pub(super) fn limits(judge: &mut Judge<'_>, file: &File) -> Limits {
+pub(super) fn limits(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Limits {
     let (raw, usual) = (&file.limits, Limits::default());
     let connections = raw
         .connections
@@ -125,11 +125,11 @@ pub(super) fn limits(judge: &mut Judge<'_>, file: &File) -> Limits {
         judge.error(span.clone(), "no connection at all is too few", "write at least 1, or leave it out");
     }
     Limits {
-        body: judge.value(raw.body.as_ref(), usual.body, words::size),
-        headers: judge.value(raw.headers.as_ref(), usual.headers, words::size),
-        client: judge.value(raw.client.as_ref(), usual.client, words::some_time),
+        body: judge.parse_or(raw.body.as_ref(), usual.body, words::size),
+        headers: judge.parse_or(raw.headers.as_ref(), usual.headers, words::size),
+        client: judge.parse_or(raw.client.as_ref(), usual.client, words::positive_duration),
         connections: connections.unwrap_or(usual.connections),
-        idle: judge.value(raw.idle.as_ref(), usual.idle, words::some_time),
-        drain: judge.value(raw.drain.as_ref(), usual.drain, words::duration),
+        idle: judge.parse_or(raw.idle.as_ref(), usual.idle, words::positive_duration),
+        drain: judge.parse_or(raw.drain.as_ref(), usual.drain, words::duration),
     }
 }

@@ -12,23 +12,23 @@ mod vaults;
 use std::ops::Range;
 use std::path::Path;
 
-use crate::config::raw::File;
-use crate::config::{Loaded, Log, Print};
+use crate::config::raw::RawConfig;
+use crate::config::{Config, LogSettings, ConfigFingerprint};
 use crate::dialect::Catalog;
 use crate::net::OtherHosts;
-use crate::problem::{Problem, Report};
+use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{Mode, Settings};
 
-use judge::Judge;
+use judge::ConfigChecker;
 
 /// What `mode` may be, at the top and on a route.
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
 
 /// The settings, were there no error among the problems. `name` and `text` are the file's; `broken` is where it was complained about.
-pub(super) fn file((name, text): (&str, &str), file: &File, catalog: &Catalog, broken: Vec<Range<usize>>) -> (Loaded, Vec<Problem>) {
+pub(super) fn check_config((name, text): (&str, &str), file: &RawConfig, catalog: &Catalog, broken: Vec<Range<usize>>) -> (Config, Vec<Problem>) {
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
-    let mut judge = Judge::new((name, text), folder, catalog, broken);
-    let mode = judge.choice(file.mode.as_ref(), Mode::Act, MODES);
+    let mut judge = ConfigChecker::new((name, text), folder, catalog, broken);
+    let mode = judge.choice_or(file.mode.as_ref(), Mode::Act, MODES);
     let vault = vaults::vaults(&mut judge, file);
     let providers = accounts::providers(&mut judge, file, mode);
     let callers = accounts::callers(&mut judge, file);
@@ -37,13 +37,13 @@ pub(super) fn file((name, text): (&str, &str), file: &File, catalog: &Catalog, b
     let listen = doors::listen(&mut judge, file);
     let (ca, other_hosts) = doors::intercept(&mut judge, file);
     let limits = doors::limits(&mut judge, file);
-    let log = log(&mut judge, file);
+    let log = log_settings(&mut judge, file);
     let traces = traces::traces(&mut judge, file);
-    routes::slow(&mut judge, file, &providers, &routes);
-    routes::abroad(&mut judge, file, &providers);
-    routes::senders(&mut judge, file, &providers, &routes);
-    templates::fit(&mut judge, file, &providers, &templates);
-    templates::length(&mut judge, file, &providers);
+    routes::check_timeouts(&mut judge, file, &providers, &routes);
+    routes::check_recipient_limits(&mut judge, file, &providers);
+    routes::check_backup_senders(&mut judge, file, &providers, &routes);
+    templates::check_approved_only(&mut judge, file, &providers, &templates);
+    templates::check_lengths(&mut judge, file, &providers);
     let proxy = Settings {
         catalog: catalog.clone(),
         providers,
@@ -54,17 +54,17 @@ pub(super) fn file((name, text): (&str, &str), file: &File, catalog: &Catalog, b
         mode,
         pass_401: file.pass_401,
     };
-    let (file, places) = (name.to_owned(), judge.places);
+    let (file, places) = (name.to_owned(), judge.spans);
     (
-        Loaded { proxy, vault, listen, ca, limits, log, traces, warnings: Report::default(), read: Print::default(), file, places },
+        Config { proxy, vault, listen, ca, limits, log, traces, warnings: ProblemReport::default(), fingerprint: ConfigFingerprint::default(), file, spans: places },
         judge.problems,
     )
 }
 
-fn log(judge: &mut Judge<'_>, file: &File) -> Log {
+fn log_settings(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> LogSettings {
     const LEVELS: &[(&str, &str)] = &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
-    Log {
-        json: judge.choice(file.log.format.as_ref(), true, &[("json", true), ("human", false)]),
-        level: judge.choice(file.log.level.as_ref(), "info", LEVELS),
+    LogSettings {
+        json: judge.choice_or(file.log.format.as_ref(), true, &[("json", true), ("human", false)]),
+        level: judge.choice_or(file.log.level.as_ref(), "info", LEVELS),
     }
 }

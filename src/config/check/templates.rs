@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::check::judge::Judge;
-use crate::config::raw::{self, File, Named, Word, in_order};
+use crate::config::check::judge::ConfigChecker;
+use crate::config::raw::{self, RawConfig, NamedTables, ConfigString, in_file_order};
 use crate::config::words;
 use crate::proxy::{Provider, TextTemplate};
 
-pub(super) fn templates(judge: &mut Judge<'_>, file: &File) -> Vec<TextTemplate> {
+pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<TextTemplate> {
     let mut templates: Vec<TextTemplate> = Vec::new();
-    for (name, raw) in in_order(&file.templates) {
-        judge.must(name, words::name);
+    for (name, raw) in in_file_order(&file.templates) {
+        judge.require(name, words::identifier);
         let Some(text) = &raw.text else {
             judge.error(
                 name.span(),
@@ -20,30 +20,30 @@ pub(super) fn templates(judge: &mut Judge<'_>, file: &File) -> Vec<TextTemplate>
             );
             continue;
         };
-        let holes = judge.value(Some(text), Vec::new(), words::pattern);
+        let holes = judge.parse_or(Some(text), Vec::new(), words::template_holes);
         if let Some(twin) = templates.iter().find(|twin| &twin.text == text.get_ref()) {
             judge.warn(text.span(), "another template has this text", format!("`{}` above always matches first", twin.name));
         }
         for form in raw.texts.values() {
-            filled(judge, form, &holes);
+            check_holes(judge, form, &holes);
         }
-        owners(judge, file, raw);
+        check_owners(judge, file, raw);
         templates.push(TextTemplate {
             name: name.get_ref().clone(),
             text: text.get_ref().clone(),
-            texts: plain(&raw.texts),
-            ids: plain(&raw.ids),
+            texts: to_strings(&raw.texts),
+            ids: to_strings(&raw.ids),
         });
     }
     templates
 }
 
-fn plain(named: &Named<Word>) -> BTreeMap<String, String> {
+fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
     named.iter().map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone())).collect()
 }
 
 /// Whether the holes of one form can be filled, and whether it says all that the text says.
-fn filled(judge: &mut Judge<'_>, form: &Word, holes: &[String]) {
+fn check_holes(judge: &mut ConfigChecker<'_>, form: &ConfigString, holes: &[String]) {
     let used = match words::holes(form.get_ref()) {
         Ok(used) => used,
         Err((what, help)) => return judge.error(form.span(), what, help),
@@ -58,19 +58,19 @@ fn filled(judge: &mut Judge<'_>, form: &Word, holes: &[String]) {
 }
 
 /// Every key of `texts` and `ids` names a provider or a dialect.
-fn owners(judge: &mut Judge<'_>, file: &File, raw: &raw::Template) {
+fn check_owners(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawTemplate) {
     let catalog = judge.catalog;
     let mut names: Vec<&str> = file.providers.keys().map(|name| name.get_ref().as_str()).collect();
     names.extend(catalog.iter().map(|dialect| dialect.name.as_str()));
     names.sort_unstable();
     names.dedup();
     for key in raw.texts.keys().chain(raw.ids.keys()) {
-        judge.known_name(key, &names, "provider or dialect");
+        judge.check_name(key, &names, "provider or dialect");
     }
 }
 
 /// A provider that sends approved texts only needs one.
-pub(super) fn fit(judge: &mut Judge<'_>, file: &File, providers: &[Provider], templates: &[TextTemplate]) {
+pub(super) fn check_approved_only(judge: &mut ConfigChecker<'_>, file: &RawConfig, providers: &[Provider], templates: &[TextTemplate]) {
     for provider in providers.iter().filter(|provider| provider.templates_only) {
         let names = [provider.id.as_str(), provider.dialect.name.as_str()];
         let has = |forms: &BTreeMap<String, String>| names.iter().any(|name| forms.contains_key(*name));
@@ -85,7 +85,7 @@ pub(super) fn fit(judge: &mut Judge<'_>, file: &File, providers: &[Provider], te
 }
 
 /// A form that is longer than its service takes, even with short words in its holes.
-pub(super) fn length(judge: &mut Judge<'_>, file: &File, providers: &[Provider]) {
+pub(super) fn check_lengths(judge: &mut ConfigChecker<'_>, file: &RawConfig, providers: &[Provider]) {
     for (owner, form) in file.templates.values().flat_map(|template| &template.texts) {
         let speaks = |provider: &&Provider| [provider.id.as_str(), provider.dialect.name.as_str()].contains(&owner.get_ref().as_str());
         let Some(limit) = providers.iter().find(speaks).and_then(|provider| provider.dialect.text_limit()) else { continue };

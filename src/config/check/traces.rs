@@ -2,21 +2,21 @@
 
 use http::Uri;
 
-use crate::config::Key;
-use crate::config::check::judge::Judge;
-use crate::config::raw::File;
+use crate::config::ConfigKey;
+use crate::config::check::judge::ConfigChecker;
+use crate::config::raw::RawConfig;
 use crate::config::words;
 use crate::traces::Settings;
 
 /// What we are called in the traces unless the file says otherwise.
-const SERVICE: &str = "sms-sidecar";
+const DEFAULT_SERVICE_NAME: &str = "sms-sidecar";
 /// Where the backend says nothing, every call is traced: messages are few beside other requests.
-const SAMPLE: f64 = 1.0;
+const DEFAULT_SAMPLE: f64 = 1.0;
 
-pub(super) fn traces(judge: &mut Judge<'_>, file: &File) -> Option<Settings> {
+pub(super) fn traces(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<Settings> {
     let table = file.traces.as_ref()?;
     let raw = table.get_ref();
-    let sample = raw.sample.as_ref().map_or(SAMPLE, |share| *share.get_ref());
+    let sample = raw.sample.as_ref().map_or(DEFAULT_SAMPLE, |share| *share.get_ref());
     if let Some(word) = raw.sample.as_ref().filter(|_| !(0.0..=1.0).contains(&sample)) {
         judge.error(word.span(), "this is no share of the calls", "write a number from 0.0 (none) to 1.0 (all)");
     }
@@ -25,12 +25,12 @@ pub(super) fn traces(judge: &mut Judge<'_>, file: &File) -> Option<Settings> {
         judge.error(table.span(), "`endpoint` is missing here", help);
     }
     if let Some(word) = &raw.ca_file {
-        judge.remember(Key::TracesCaFile, word.span());
+        judge.record_span(ConfigKey::TracesCaFile, word.span());
     }
     Some(Settings {
-        endpoint: judge.value(raw.endpoint.as_ref(), Uri::default(), words::collector),
-        sample,
-        service_name: judge.value(raw.service_name.as_ref(), SERVICE.to_owned(), words::service),
+        endpoint: judge.parse_or(raw.endpoint.as_ref(), Uri::default(), words::collector_url),
+        sample_ratio: sample,
+        service_name: judge.parse_or(raw.service_name.as_ref(), DEFAULT_SERVICE_NAME.to_owned(), words::service_name),
         ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
     })
 }

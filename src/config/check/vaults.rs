@@ -7,32 +7,32 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::config::Key;
-use crate::config::check::judge::Judge;
-use crate::config::raw::{self, File, Word, in_order};
+use crate::config::ConfigKey;
+use crate::config::check::judge::ConfigChecker;
+use crate::config::raw::{self, RawConfig, ConfigString, in_file_order};
 use crate::config::words;
 use crate::vault::{Auth, Kv, OpenBaoSettings, Settings, SourceSettings};
 
 /// One read of a vault server, its login included: a call that waits for it must have time left for another provider.
-const SERVER: Duration = Duration::from_secs(3);
+const DEFAULT_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How old a look at an entry may get.
-const POLL: Duration = Duration::from_mins(1);
+const DEFAULT_POLL: Duration = Duration::from_mins(1);
 /// One run of a command.
-const COMMAND: Duration = Duration::from_secs(5);
+const DEFAULT_COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 /// Where Kubernetes puts a pod's own token.
-const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
+const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-pub(super) fn vaults(judge: &mut Judge<'_>, file: &File) -> Settings {
+pub(super) fn vaults(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Settings {
     let mut sources = BTreeMap::new();
-    for (name, vault) in in_order(&file.vaults) {
-        judge.must(name, words::name);
+    for (name, vault) in in_file_order(&file.vaults) {
+        judge.require(name, words::identifier);
         let kinds =
             [vault.embedded.is_some(), vault.env.is_some(), vault.directory.is_some(), vault.openbao.is_some(), vault.exec.is_some()];
         if kinds.iter().filter(|there| **there).count() != 1 {
             let help = "give it one of `embedded`, `openbao`, `directory`, `env`, `exec`";
             judge.error(name.span(), "a vault is of exactly one kind", help);
         }
-        judge.remember(Key::Vault(name.get_ref().clone()), name.span());
+        judge.record_span(ConfigKey::Vault(name.get_ref().clone()), name.span());
         if let Some(source) = source(judge, vault) {
             sources.insert(name.get_ref().clone(), source);
         }
@@ -40,18 +40,18 @@ pub(super) fn vaults(judge: &mut Judge<'_>, file: &File) -> Settings {
     Settings { sources }
 }
 
-fn source(judge: &mut Judge<'_>, vault: &raw::Vault) -> Option<SourceSettings> {
+fn source(judge: &mut ConfigChecker<'_>, vault: &raw::RawVault) -> Option<SourceSettings> {
     if let Some(table) = &vault.embedded {
         return Some(SourceSettings::Embedded {
-            file: judge.path_or(table.get_ref().file.as_ref(), &table.span(), "file"),
-            key_file: judge.path_or(table.get_ref().key_file.as_ref(), &table.span(), "key_file"),
+            file: judge.required_path(table.get_ref().file.as_ref(), &table.span(), "file"),
+            key_file: judge.required_path(table.get_ref().key_file.as_ref(), &table.span(), "key_file"),
         });
     }
     if let Some(table) = &vault.directory {
-        return Some(SourceSettings::Directory { path: judge.path_or(table.get_ref().path.as_ref(), &table.span(), "path") });
+        return Some(SourceSettings::Directory { path: judge.required_path(table.get_ref().path.as_ref(), &table.span(), "path") });
     }
     if let Some(table) = &vault.openbao {
-        return server(judge, table);
+        return openbao(judge, table);
     }
     if let Some(table) = &vault.exec {
         return Some(exec(judge, table));
@@ -60,7 +60,7 @@ fn source(judge: &mut Judge<'_>, vault: &raw::Vault) -> Option<SourceSettings> {
     Some(SourceSettings::Env { file: table.get_ref().file.as_ref().map(|word| judge.path(word)) })
 }
 
-fn exec(judge: &mut Judge<'_>, table: &Spanned<raw::Exec>) -> SourceSettings {
+fn exec(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawExec>) -> SourceSettings {
     let raw = table.get_ref();
     let program = raw.command.first();
     match program {
@@ -79,29 +79,29 @@ fn exec(judge: &mut Judge<'_>, table: &Spanned<raw::Exec>) -> SourceSettings {
         Some(_) => {}
     }
     let command = raw.command.iter().map(|word| word.get_ref().clone()).collect();
-    SourceSettings::Exec { command, timeout: judge.value(raw.timeout.as_ref(), COMMAND, words::some_time) }
+    SourceSettings::Exec { command, timeout: judge.parse_or(raw.timeout.as_ref(), DEFAULT_COMMAND_TIMEOUT, words::positive_duration) }
 }
 
-fn server(judge: &mut Judge<'_>, table: &Spanned<raw::OpenBao>) -> Option<SourceSettings> {
+fn openbao(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<SourceSettings> {
     let raw = table.get_ref();
     let address = address(judge, table);
-    let mount = mount(judge, raw.mount.as_ref(), "secret");
-    let kv = raw.kv.as_ref().and_then(|kv| kind(judge, kv));
-    let namespace = raw.namespace.as_ref().map(|word| mount_of(judge, word));
+    let mount = mount_or(judge, raw.mount.as_ref(), "secret");
+    let kv = raw.kv.as_ref().and_then(|kv| kv_version(judge, kv));
+    let namespace = raw.namespace.as_ref().map(|word| mount_path(judge, word));
     let ca_file = raw.ca_file.as_ref().map(|word| judge.path(word));
-    let timeout = judge.value(raw.timeout.as_ref(), SERVER, words::some_time);
-    let poll = judge.value(raw.poll.as_ref(), POLL, words::some_time);
+    let timeout = judge.parse_or(raw.timeout.as_ref(), DEFAULT_SERVER_TIMEOUT, words::positive_duration);
+    let poll = judge.parse_or(raw.poll.as_ref(), DEFAULT_POLL, words::positive_duration);
     let auth = auth(judge, table)?;
     Some(SourceSettings::OpenBao(Box::new(OpenBaoSettings { address, mount, kv, namespace, ca_file, timeout, poll, auth })))
 }
 
 /// The token travels with every request: in clear only where the way never leaves this host, or by an express word.
-fn address(judge: &mut Judge<'_>, table: &Spanned<raw::OpenBao>) -> String {
+fn address(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> String {
     let Some(word) = &table.get_ref().address else {
         judge.error(table.span(), "`address` is missing here", "add `address = \"https://vault.internal:8200\"`");
         return String::new();
     };
-    let url = judge.value(Some(word), None, |url| words::base_url(url).map(Some));
+    let url = judge.parse_or(Some(word), None, |url| words::base_url(url).map(Some));
     let local =
         |host: &str| host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
     let clear = url.is_some_and(|url| url.scheme_str() == Some("http") && !url.host().is_some_and(local));
@@ -112,7 +112,7 @@ fn address(judge: &mut Judge<'_>, table: &Spanned<raw::OpenBao>) -> String {
     word.get_ref().trim_end_matches('/').to_owned()
 }
 
-fn kind(judge: &mut Judge<'_>, kv: &Spanned<u32>) -> Option<Kv> {
+fn kv_version(judge: &mut ConfigChecker<'_>, kv: &Spanned<u32>) -> Option<Kv> {
     match kv.get_ref() {
         1 => Some(Kv::One),
         2 => Some(Kv::Two),
@@ -123,16 +123,16 @@ fn kind(judge: &mut Judge<'_>, kv: &Spanned<u32>) -> Option<Kv> {
     }
 }
 
-fn mount(judge: &mut Judge<'_>, word: Option<&Word>, default: &str) -> String {
-    word.map_or_else(|| default.to_owned(), |word| mount_of(judge, word))
+fn mount_or(judge: &mut ConfigChecker<'_>, word: Option<&ConfigString>, default: &str) -> String {
+    word.map_or_else(|| default.to_owned(), |word| mount_path(judge, word))
 }
 
-fn mount_of(judge: &mut Judge<'_>, word: &Word) -> String {
-    judge.must(word, words::mount);
+fn mount_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> String {
+    judge.require(word, words::mount_path);
     word.get_ref().trim_matches('/').to_owned()
 }
 
-fn auth(judge: &mut Judge<'_>, table: &Spanned<raw::OpenBao>) -> Option<Auth> {
+fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<Auth> {
     let raw = table.get_ref();
     let ways = [raw.token_file.is_some(), raw.approle.is_some(), raw.kubernetes.is_some(), raw.jwt.is_some()];
     if ways.iter().filter(|there| **there).count() != 1 {
@@ -145,29 +145,29 @@ fn auth(judge: &mut Judge<'_>, table: &Spanned<raw::OpenBao>) -> Option<Auth> {
     if let Some(table) = &raw.approle {
         let (raw, span) = (table.get_ref(), table.span());
         return Some(Auth::AppRole {
-            role_id_file: judge.path_or(raw.role_id_file.as_ref(), &span, "role_id_file"),
-            secret_id_file: judge.path_or(raw.secret_id_file.as_ref(), &span, "secret_id_file"),
+            role_id_file: judge.required_path(raw.role_id_file.as_ref(), &span, "role_id_file"),
+            secret_id_file: judge.required_path(raw.secret_id_file.as_ref(), &span, "secret_id_file"),
             wrapped: raw.wrapped,
-            mount: mount(judge, raw.mount.as_ref(), "approle"),
+            mount: mount_or(judge, raw.mount.as_ref(), "approle"),
         });
     }
     let kubernetes = raw.kubernetes.is_some();
     let table = raw.kubernetes.as_ref().or(raw.jwt.as_ref())?;
     let (raw, span) = (table.get_ref(), table.span());
     let jwt_file = if kubernetes && raw.jwt_file.is_none() {
-        PathBuf::from(SERVICE_ACCOUNT)
+        PathBuf::from(SERVICE_ACCOUNT_TOKEN)
     } else {
-        judge.path_or(raw.jwt_file.as_ref(), &span, "jwt_file")
+        judge.required_path(raw.jwt_file.as_ref(), &span, "jwt_file")
     };
     Some(Auth::Jwt {
         role: role(judge, raw, &span),
         jwt_file,
-        mount: mount(judge, raw.mount.as_ref(), if kubernetes { "kubernetes" } else { "jwt" }),
+        mount: mount_or(judge, raw.mount.as_ref(), if kubernetes { "kubernetes" } else { "jwt" }),
         kubernetes,
     })
 }
 
-fn role(judge: &mut Judge<'_>, raw: &raw::Jwt, span: &Range<usize>) -> String {
+fn role(judge: &mut ConfigChecker<'_>, raw: &raw::RawJwt, span: &Range<usize>) -> String {
     let Some(word) = &raw.role else {
         judge.error(span.clone(), "`role` is missing here", "add `role = \"…\"`: the server's role that this sidecar logs in as");
         return String::new();

@@ -33,7 +33,7 @@ impl Described {
 pub fn describe(settings: &CaSettings) -> Result<Described, CaError> {
     let file = &settings.cert_file;
     let content = || CaError::Content { file: file.clone(), what: "CA certificate with name constraints" };
-    let found = tls::certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
+    let found = tls::load_certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
     let cert = found.into_iter().next().ok_or_else(content)?;
     let (hosts, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;

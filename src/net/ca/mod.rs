@@ -172,7 +172,7 @@ impl Ca {
 
     /// What ends TLS for `host`, whatever name the client says inside (some say none).
     pub fn terminator(&self, host: &str) -> Result<Arc<ServerConfig>, CaError> {
-        let now = self.clock.wall();
+        let now = self.clock.wall_clock();
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(leaf) = leaves.get(host) {
             // A clock set back makes an age of none: then the leaf is not yet old.

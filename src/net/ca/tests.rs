@@ -7,7 +7,7 @@ use std::process::Command;
 use tempfile::TempDir;
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
@@ -20,13 +20,13 @@ fn names(hosts: &[&str]) -> Vec<String> {
 }
 
 fn clock() -> Arc<dyn Clock> {
-    Arc::new(RealClock::start())
+    Arc::new(SystemClock::start())
 }
 
 fn made(hosts: &[&str]) -> (TempDir, CaSettings, Ca) {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
-    create(&settings, &names(hosts), YEAR, clock().wall(), Making::New).unwrap();
+    create(&settings, &names(hosts), YEAR, clock().wall_clock(), Making::New).unwrap();
     let ca = Ca::load(&settings, clock()).unwrap();
     (folder, settings, ca)
 }
@@ -38,17 +38,17 @@ fn it_covers_its_hosts_and_nothing_else() {
     assert!(ca.covers("api.two.test") && ca.covers("x.api.two.test"));
     assert!(!ca.covers("two.test") && !ca.covers("evilapi.two.test") && !ca.covers("bank.test"));
     assert!(matches!(ca.terminator("bank.test"), Err(CaError::NotCovered(_))));
-    assert!(ca.expires() > clock().wall() + YEAR - DAY);
+    assert!(ca.expires() > clock().wall_clock() + YEAR - DAY);
 }
 
 #[test]
 fn hosts_that_would_constrain_nothing_are_refused() {
     let folder = TempDir::new().unwrap();
     for bad in ["*.test.com", "127.0.0.1", "localhost", "com", "a..b", ".b.test", "::1", "b.test.", ""] {
-        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall(), Making::New);
+        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall_clock(), Making::New);
         assert!(matches!(refused, Err(CaError::BadHost(_))), "{bad}");
     }
-    let none = create(&settings(&folder), &[], YEAR, clock().wall(), Making::New);
+    let none = create(&settings(&folder), &[], YEAR, clock().wall_clock(), Making::New);
     assert!(matches!(none, Err(CaError::NoHosts)));
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was written");
 }
@@ -68,10 +68,10 @@ fn the_key_is_ours_alone() {
 #[test]
 fn a_ca_is_not_replaced_but_renewed_with_its_key() {
     let (_folder, settings, first) = made(&["api.one.test"]);
-    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall(), Making::New);
+    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall_clock(), Making::New);
     assert!(matches!(again, Err(CaError::Exists(_))));
     let key = fs::read(&settings.key_file).unwrap();
-    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall(), Making::Renewed).unwrap();
+    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall_clock(), Making::Renewed).unwrap();
     let second = Ca::load(&settings, clock()).unwrap();
     assert_eq!(fs::read(&settings.key_file).unwrap(), key);
     assert_eq!(second.hosts(), ["api.two.test"]);

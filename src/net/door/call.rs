@@ -19,7 +19,7 @@ use crate::dialect;
 use crate::net::authority::{Authority, Scheme, plain};
 use crate::net::door::answer::{Body, Turned, refusal, whole};
 use crate::net::door::connection::{Session, id};
-use crate::net::door::{Admission, Arrival, Carrier, Door, House, Target, through};
+use crate::net::door::{Admission, Arrival, Carrier, Entrypoint, House, Target, through};
 use crate::net::drain::{Line, Phase};
 use crate::net::peer::Peer;
 use crate::net::screen::{self, Named, Way};
@@ -58,7 +58,7 @@ impl<C: Carrier> House<C> {
         response
     }
 
-    async fn handle(self: &Arc<Self>, door: Door, session: &Session, request: Request<Incoming>) -> Result<Response<Body>, Turned> {
+    async fn handle(self: &Arc<Self>, door: Entrypoint, session: &Session, request: Request<Incoming>) -> Result<Response<Body>, Turned> {
         if session.drain.phase() == Phase::Closing {
             return Err(Turned::new(StatusCode::SERVICE_UNAVAILABLE, "this process is ending; nothing was sent, repeat the request"));
         }
@@ -166,14 +166,14 @@ impl<C: Carrier> House<C> {
     }
 }
 
-fn door(session: &Session, request: &Request<Incoming>) -> Door {
+fn door(session: &Session, request: &Request<Incoming>) -> Entrypoint {
     let door = session.door();
-    if door != Door::BaseUrl {
+    if door != Entrypoint::BaseUrl {
         door
     } else if *request.method() == Method::CONNECT {
-        Door::Connect
+        Entrypoint::Connect
     } else if request.uri().scheme().is_some() {
-        Door::Absolute
+        Entrypoint::Absolute
     } else {
         door
     }

@@ -29,7 +29,7 @@ use crate::net::authority::{Authority, Scheme};
 use crate::net::door::answer::Body;
 use crate::net::door::pace::{Paced, Tempo};
 use crate::net::door::prefixed::Prefixed;
-use crate::net::door::{Carrier, Door, House};
+use crate::net::door::{Carrier, Entrypoint, House};
 use crate::net::drain::{Drain, Flight, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::Stream;
@@ -62,11 +62,11 @@ pub(super) struct Session {
 
 impl Session {
     /// The door for refusals that come before the request line is understood.
-    pub(super) fn door(&self) -> Door {
+    pub(super) fn door(&self) -> Entrypoint {
         match (self.unix, &self.inside) {
-            (true, _) => Door::Unix,
-            (false, Some(_)) => Door::Connect,
-            (false, None) => Door::BaseUrl,
+            (true, _) => Entrypoint::Unix,
+            (false, Some(_)) => Entrypoint::Connect,
+            (false, None) => Entrypoint::BaseUrl,
         }
     }
 }
@@ -75,7 +75,7 @@ impl Session {
 pub(super) async fn accept<C: Carrier, S: Stream>(house: Arc<House<C>>, mut stream: S, peer: Peer, drain: Drain) {
     let unix = peer.address.is_none();
     let Ok(slot) = Arc::clone(&house.slots).try_acquire_owned() else {
-        let door = if unix { Door::Unix } else { Door::BaseUrl };
+        let door = if unix { Entrypoint::Unix } else { Entrypoint::BaseUrl };
         house.carrier.turned_away(door, StatusCode::SERVICE_UNAVAILABLE, "too many connections");
         // Whether the client still reads it is its own affair.
         timeout(PARTING, async { stream.write_all(FULL).await.and(stream.shutdown().await) }).await.ok();
@@ -165,7 +165,7 @@ impl MakeRequestId for Dice {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         // 52 random bits, and the moment in microseconds where those repeat.
         let moment = self.0.now().0.subsec_micros() & 0xfff;
-        let id = format!("{:013x}{moment:03x}", self.0.dice().to_bits() & 0x000f_ffff_ffff_ffff);
+        let id = format!("{:013x}{moment:03x}", self.0.random_fraction().to_bits() & 0x000f_ffff_ffff_ffff);
         HeaderValue::try_from(id).ok().map(RequestId::new)
     }
 }
@@ -187,7 +187,7 @@ pub(super) async fn inside<C: Carrier, S: Stream>(house: Arc<House<C>>, mut stre
         let target = Authority { scheme: Scheme::Http, ..target };
         return http(house, stream, Session { inside: Some(target), ..session }).await;
     }
-    let refuse = |why: &str| house.carrier.barred(Door::Connect, StatusCode::BAD_GATEWAY, why);
+    let refuse = |why: &str| house.carrier.barred(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why);
     let config = match house.setup.ca.as_ref().map(|ca| ca.terminator(&target.host)) {
         Some(Ok(config)) => config,
         Some(Err(error)) => return refuse(&error.to_string()),

@@ -26,7 +26,7 @@ use crate::net::settings::Limits;
 use crate::tls;
 
 pub use crate::net::authority::{Authority, Scheme};
-pub use crate::sms::Door;
+pub use crate::sms::Entrypoint;
 
 /// Where a call is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub struct Arrival {
     /// Ours, for the log; 16 hex digits.
     pub id: String,
     /// Which way in.
-    pub door: Door,
+    pub door: Entrypoint,
     /// Where it is addressed.
     pub target: Target,
     /// The request.
@@ -74,7 +74,7 @@ pub trait Carrier: Send + Sync + 'static {
     /// Asked for every named host, after our own refusals (metadata addresses, our own listeners, private ranges).
     fn admit(&self, authority: &Authority, peer: &Peer) -> Admission;
     /// Asked for every base URL or unix request: who may use the door.
-    fn welcome(&self, door: Door, peer: &Peer) -> Result<(), (StatusCode, String)>;
+    fn welcome(&self, door: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)>;
     /// Whether it matters which uid owns a client's socket: finding that out is dear.
     fn asks_owner(&self) -> bool {
         true
@@ -82,9 +82,9 @@ pub trait Carrier: Send + Sync + 'static {
     /// One call. Runs in a task of its own: a backend that hangs up does not cut it off (`Arrival::line` tells).
     fn carry(&self, arrival: Arrival) -> impl Future<Output = Reply> + Send;
     /// A request that never became a call.
-    fn turned_away(&self, door: Door, status: StatusCode, why: &str);
+    fn turned_away(&self, door: Entrypoint, status: StatusCode, why: &str);
     /// One for a host of ours, because its TLS cannot be ended: whoever sends such requests gets none through.
-    fn barred(&self, door: Door, status: StatusCode, why: &str) {
+    fn barred(&self, door: Entrypoint, status: StatusCode, why: &str) {
         self.turned_away(door, status, why);
     }
     /// The refusal in the words of whoever is being spoken to, where the head tells; the request has no body.
@@ -93,7 +93,7 @@ pub trait Carrier: Send + Sync + 'static {
         None
     }
     /// A tunnel or streamed request to another host has ended.
-    fn tunnelled(&self, door: Door, authority: &Authority, bytes: u64);
+    fn tunnelled(&self, door: Entrypoint, authority: &Authority, bytes: u64);
 }
 
 /// What the doors are made from.
@@ -127,7 +127,7 @@ struct House<C> {
 impl<C> House<C> {
     /// The public roots, for `https://` in clear to other hosts; read when first needed.
     fn roots(&self) -> Option<Arc<ClientConfig>> {
-        self.roots.get_or_init(|| tls::client(None).ok()).clone()
+        self.roots.get_or_init(|| tls::client_config(None).ok()).clone()
     }
 }
 

@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::door::answer::{Body, Turned};
 use crate::net::door::connection::{Session, inside};
-use crate::net::door::{Carrier, Door, House};
+use crate::net::door::{Carrier, Entrypoint, House};
 use crate::net::drain::{Drain, Phase};
 use crate::net::meter::{Counts, Metered};
 use crate::net::screen;
@@ -56,7 +56,7 @@ pub(super) async fn tunnel<C: Carrier>(
     let far = dial(house, &target, session.peer.is_local()).await?;
     let carrier = Arc::clone(&house.carrier);
     let busy = session.tempo.busy();
-    let door = if session.unix { Door::Unix } else { Door::Connect };
+    let door = if session.unix { Entrypoint::Unix } else { Entrypoint::Connect };
     let (mut far, counts) = Metered::new(far);
     let flight = session.drain.flight();
     let idle = house.setup.limits.idle;
@@ -80,7 +80,7 @@ pub(super) async fn tunnel<C: Carrier>(
 /// Passes a request to another host on, and its reply back, both as they come.
 pub(super) async fn forward<C: Carrier>(
     house: &Arc<House<C>>,
-    door: Door,
+    door: Entrypoint,
     request: Request<Incoming>,
     target: Authority,
     session: &Session,
@@ -108,7 +108,7 @@ pub(super) async fn forward<C: Carrier>(
             let connected = timeout(house.setup.limits.client, TlsConnector::from(config).connect(name, far)).await;
             match connected {
                 Ok(Ok(far)) => speak(far, report).await,
-                Ok(Err(error)) => return Err(bad(tls::distrust(&error, "base_url").as_deref().unwrap_or("the TLS handshake failed"))),
+                Ok(Err(error)) => return Err(bad(tls::describe_certificate_error(&error, "base_url").as_deref().unwrap_or("the TLS handshake failed"))),
                 Err(_) => return Err(Turned::new(StatusCode::GATEWAY_TIMEOUT, format!("{target}: the TLS handshake took too long"))),
             }
         }

@@ -57,7 +57,7 @@ impl std::fmt::Debug for Proxy {
 
 impl Dialer {
     pub(super) fn new(settings: Upstream) -> Result<Self, ClientError> {
-        let tls = tls::client(settings.ca_file.as_deref()).map_err(|source| match &settings.ca_file {
+        let tls = tls::client_config(settings.ca_file.as_deref()).map_err(|source| match &settings.ca_file {
             Some(file) => ClientError::Roots { file: file.clone(), source },
             None => ClientError::Tls(source),
         })?;
@@ -182,7 +182,7 @@ async fn tunnel(mut stream: TcpStream, proxy: &Proxy, origin: &Authority) -> Res
 }
 
 fn untrusted(error: &io::Error, origin: &Authority) -> Failed {
-    match tls::distrust(error, "base_url") {
+    match tls::describe_certificate_error(error, "base_url") {
         Some(why) => failed(Cause::TlsUntrusted, format!("{origin} is not trusted: {why}")),
         None => failed(Cause::Unreachable, format!("the TLS handshake with {origin} failed: {error}")),
     }

@@ -16,7 +16,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use crate::dialect::{Outgoing, Reply};
+use crate::dialect::{ProviderRequest, Reply};
 use crate::net::authority::{Authority, Scheme};
 use crate::net::screen;
 use crate::net::settings::Upstream;
@@ -89,16 +89,16 @@ impl Client {
     }
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.
-    pub async fn exchange(&self, outgoing: Outgoing, timeout: Duration) -> Result<Reply, Lost> {
+    pub async fn exchange(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, Lost> {
         self.exchanged(outgoing, timeout, self.dialer.allows_clear()).await
     }
 
     /// The same for a request that holds nothing of ours: whether it may go in clear was its writer's to decide.
-    pub async fn exchange_theirs(&self, outgoing: Outgoing, timeout: Duration) -> Result<Reply, Lost> {
+    pub async fn exchange_theirs(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, Lost> {
         self.exchanged(outgoing, timeout, true).await
     }
 
-    async fn exchanged(&self, outgoing: Outgoing, timeout: Duration, clear: bool) -> Result<Reply, Lost> {
+    async fn exchanged(&self, outgoing: ProviderRequest, timeout: Duration, clear: bool) -> Result<Reply, Lost> {
         let origin = Self::origin(&outgoing.url, clear)?;
         let deadline = Instant::now() + timeout;
         let mut request = self.request(outgoing, &origin)?;
@@ -128,7 +128,7 @@ impl Client {
         Ok(origin)
     }
 
-    fn request(&self, outgoing: Outgoing, origin: &Authority) -> Result<http::Request<Full<Bytes>>, Lost> {
+    fn request(&self, outgoing: ProviderRequest, origin: &Authority) -> Result<http::Request<Full<Bytes>>, Lost> {
         let wrong =
             |_| Lost::Unsent { cause: Cause::EndpointWrong, detail: String::from("the URL's path cannot be sent; compare `base_url`") };
         let path = outgoing.url.path_and_query().map_or("/", |path| path.as_str());

@@ -23,9 +23,9 @@ fn client() -> Client {
     Client::new(Upstream { insecure_http: true, ..Upstream::default() }, 1 << 16).unwrap()
 }
 
-fn post(scheme: &str, to: SocketAddr) -> Outgoing {
+fn post(scheme: &str, to: SocketAddr) -> ProviderRequest {
     let url = format!("{scheme}://{to}/send?a=1").parse().unwrap();
-    Outgoing { method: Method::POST, url, headers: HeaderMap::new(), body: Bytes::from_static(b"to=1") }
+    ProviderRequest { method: Method::POST, url, headers: HeaderMap::new(), body: Bytes::from_static(b"to=1") }
 }
 
 /// One request's head and 4-byte body, or nothing if the other side closed.

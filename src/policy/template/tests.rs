@@ -11,7 +11,7 @@ fn template(name: &str, text: &str, texts: &[(&str, &str)], ids: &[(&str, &str)]
 fn message(text: &str) -> Message {
     Message {
         recipient: Msisdn::parse("998901234567").unwrap(),
-        text: Text::new(text),
+        text: MessageText::new(text),
         sender: None,
         reference: "r".to_owned(),
         validity: None,
@@ -29,9 +29,9 @@ fn login() -> Templates {
 fn a_message_is_put_in_each_providers_approved_words() {
     let templates = login();
     let message = message("1port: kod 123456");
-    let said = templates.said(&message.text).unwrap();
+    let said = templates.match_text(&message.text).unwrap();
     assert_eq!(said.name(), "login");
-    let at = |provider, dialect| said.at(&message, provider, dialect);
+    let at = |provider, dialect| said.message_for(&message, provider, dialect);
     assert_eq!(at("backup", "eskiz").text.expose(), "ilovasiga kirish kodi: 123456", "its dialect's words");
     assert_eq!(at("own", "eskiz").text.expose(), "123456!", "its own before its dialect's");
     assert_eq!(at("other", "other").text.expose(), "1port: kod 123456", "as the backend wrote it");
@@ -45,7 +45,7 @@ fn a_message_is_put_in_each_providers_approved_words() {
 #[test]
 fn the_whole_text_must_match() {
     let templates = login();
-    let said = |text: &str| templates.said(&Text::new(text)).is_some();
+    let said = |text: &str| templates.match_text(&MessageText::new(text)).is_some();
     assert!(said("1port: kod 1") && said("1port: kod 12 34"));
     let others =
         ["1port: kod ", "1port: kod", "x1port: kod 1", "1Port: kod 1", "1port:  kod 1", "1port: kod 1\n", "1port: kod 1\nhttps://x", ""];
@@ -53,14 +53,14 @@ fn the_whole_text_must_match() {
         assert!(!said(text), "{text:?}");
     }
     let dotted = Templates::new(&[template("a", "a.b* {x}", &[], &[])]).unwrap();
-    assert!(dotted.said(&Text::new("a.b* 1")).is_some() && dotted.said(&Text::new("aXbb 1")).is_none(), "words are no pattern");
+    assert!(dotted.match_text(&MessageText::new("a.b* 1")).is_some() && dotted.match_text(&MessageText::new("aXbb 1")).is_none(), "words are no pattern");
 }
 
 #[test]
 fn several_holes_and_the_same_hole_twice() {
     let fields = |text: &str, said: &str| {
         let templates = Templates::new(&[template("a", text, &[], &[])]).unwrap();
-        templates.said(&Text::new(said)).map(|said| said.fields.iter().map(|(hole, value)| format!("{hole}={value}")).collect::<Vec<_>>())
+        templates.match_text(&MessageText::new(said)).map(|said| said.fields.iter().map(|(hole, value)| format!("{hole}={value}")).collect::<Vec<_>>())
     };
     assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Ali").unwrap(), ["name=Ali", "code=12"]);
     assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Vali"), None, "the same hole is filled alike");
@@ -72,8 +72,8 @@ fn the_first_that_fits_is_taken() {
     let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "kod {a}{b_2}x", &[], &[])]);
     assert_eq!(both.unwrap_err().len(), 1);
     let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "{a} 1", &[], &[])]).unwrap();
-    assert_eq!(both.said(&Text::new("kod 1")).unwrap().name(), "code");
-    assert_eq!(both.said(&Text::new("cod 1")).unwrap().name(), "any");
+    assert_eq!(both.match_text(&MessageText::new("kod 1")).unwrap().name(), "code");
+    assert_eq!(both.match_text(&MessageText::new("cod 1")).unwrap().name(), "any");
 }
 
 #[test]

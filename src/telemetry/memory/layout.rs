@@ -4,15 +4,15 @@ use crate::sms::ProviderId;
 
 /// One config, as the status shows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Layout {
+pub struct ConfigSummary {
     /// The file, as the operator named it.
     pub file: String,
     /// `mode = "observe"` at the top.
     pub observe: bool,
     /// In the file's order.
-    pub providers: Vec<ProviderLayout>,
+    pub providers: Vec<ProviderSummary>,
     /// In the file's order, first match wins.
-    pub routes: Vec<RouteLayout>,
+    pub routes: Vec<RouteSummary>,
     /// Name and kind of each vault.
     pub vaults: Vec<(String, &'static str)>,
     /// Name and address of each listener.
@@ -21,7 +21,7 @@ pub struct Layout {
 
 /// One provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProviderLayout {
+pub struct ProviderSummary {
     /// Its name.
     pub id: ProviderId,
     /// What it speaks.
@@ -34,7 +34,7 @@ pub struct ProviderLayout {
 
 /// One route.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RouteLayout {
+pub struct RouteSummary {
     /// Its name; where the config has no routes, the dialect whose calls it stands for.
     pub name: String,
     /// In the listed order.
@@ -45,20 +45,20 @@ pub struct RouteLayout {
     pub observe: bool,
 }
 
-impl Layout {
+impl ConfigSummary {
     /// The routes of the file, or where it has none one for each dialect, as calls are then carried.
-    pub(crate) fn routes(&self) -> Vec<RouteLayout> {
+    pub(crate) fn effective_routes(&self) -> Vec<RouteSummary> {
         if !self.routes.is_empty() {
             return self.routes.clone();
         }
-        let mut routes: Vec<RouteLayout> = Vec::new();
+        let mut routes: Vec<RouteSummary> = Vec::new();
         for provider in &self.providers {
             if let Some(route) = routes.iter_mut().find(|route| route.name == provider.dialect) {
                 route.providers.push(provider.id.clone());
                 continue;
             }
             let (name, providers) = (provider.dialect.clone(), vec![provider.id.clone()]);
-            routes.push(RouteLayout { name, providers, recipients: Vec::new(), observe: self.observe });
+            routes.push(RouteSummary { name, providers, recipients: Vec::new(), observe: self.observe });
         }
         routes
     }

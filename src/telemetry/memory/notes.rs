@@ -6,130 +6,130 @@ use std::time::{Duration, SystemTime};
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Door, Kind, Operation, ProviderId, Verdict};
-use crate::telemetry::memory::Strip;
-use crate::telemetry::{AttemptLine, CallEnded};
+use crate::sms::{Cause, Certainty, Entrypoint, AttemptKind, Operation, ProviderId, RequestResult};
+use crate::telemetry::memory::RollingCounts;
+use crate::telemetry::{AttemptRecord, RequestFinished};
 
 /// One provider.
 #[derive(Clone, Debug)]
-pub(crate) struct Account {
-    pub(crate) stand: Option<Stand>,
+pub(crate) struct AccountNote {
+    pub(crate) health: Option<HealthNote>,
     /// When the last message failed and why; none: it was accepted, or the provider came back since.
-    pub(crate) failed: Option<(SystemTime, Diagnosis)>,
+    pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
     pub(crate) credential: Option<(Version, SystemTime)>,
-    pub(crate) token_expires: Option<SystemTime>,
-    pub(crate) balance: Option<Money>,
+    pub(crate) token_expires_at: Option<SystemTime>,
+    pub(crate) balance: Option<BalanceNote>,
     /// Sends by outcome.
-    pub(crate) hour: Strip,
+    pub(crate) hour: RollingCounts,
     /// The same over a day: how fast money goes.
-    pub(crate) day: Strip,
+    pub(crate) day: RollingCounts,
 }
 
-impl Default for Account {
+impl Default for AccountNote {
     fn default() -> Self {
-        let (hour, day) = (Strip::of_an_hour(), Strip::of_a_day());
-        Self { stand: None, failed: None, credential: None, token_expires: None, balance: None, hour, day }
+        let (hour, day) = (RollingCounts::last_hour(), RollingCounts::last_day());
+        Self { health: None, last_failure: None, credential: None, token_expires_at: None, balance: None, hour, day }
     }
 }
 
 /// What a service said of the money.
 #[derive(Clone, Debug)]
-pub(crate) struct Money {
-    pub(crate) left: f64,
+pub(crate) struct BalanceNote {
+    pub(crate) value: f64,
     pub(crate) unit: String,
     pub(crate) at: SystemTime,
-    pub(crate) spent_a_day: Option<f64>,
+    pub(crate) daily_spend: Option<f64>,
 }
 
 /// How a provider stands, and why.
 #[derive(Clone, Debug)]
-pub(crate) struct Stand {
-    pub(crate) standing: &'static str,
+pub(crate) struct HealthNote {
+    pub(crate) state: &'static str,
     pub(crate) cause: Option<Cause>,
     pub(crate) since: SystemTime,
-    pub(crate) back: Option<Moment>,
+    pub(crate) next_trial_at: Option<Moment>,
     pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 /// One route.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Way {
+pub(crate) struct RouteNote {
     /// Since when its messages go by another than its first provider.
     pub(crate) backup_since: Option<SystemTime>,
     /// By whom the last message went, and when.
-    pub(crate) accepted: Option<(ProviderId, SystemTime)>,
+    pub(crate) last_accepted: Option<(ProviderId, SystemTime)>,
 }
 
 /// One vault entry.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Entry {
+pub(crate) struct VaultEntryNote {
     /// The last read and what it brought.
-    pub(crate) read: Option<(SystemTime, &'static str)>,
-    pub(crate) good_at: Option<SystemTime>,
+    pub(crate) last_read: Option<(SystemTime, &'static str)>,
+    pub(crate) last_success_at: Option<SystemTime>,
     pub(crate) failing_since: Option<SystemTime>,
     pub(crate) problem: Option<String>,
 }
 
 /// The last reload.
 #[derive(Clone, Debug)]
-pub(crate) struct Reload {
+pub(crate) struct ReloadNote {
     pub(crate) at: SystemTime,
-    pub(crate) ok: bool,
+    pub(crate) succeeded: bool,
     pub(crate) problem: Option<String>,
 }
 
 /// What came in at one door.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Seen {
-    pub(crate) calls: u64,
+pub(crate) struct EntrypointStats {
+    pub(crate) requests: u64,
     pub(crate) tunnelled: u64,
-    pub(crate) rejected: u64,
-    pub(crate) last: Option<SystemTime>,
+    pub(crate) denied: u64,
+    pub(crate) last_at: Option<SystemTime>,
     /// Those turned away that were for hosts of ours.
-    pub(crate) barred: Option<Barred>,
+    pub(crate) tls_rejections: Option<TlsRejections>,
 }
 
 /// Requests for hosts of ours whose TLS could not be ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Barred {
+pub(crate) struct TlsRejections {
     pub(crate) count: u64,
     /// The last of them, and why.
-    pub(crate) at: SystemTime,
-    pub(crate) why: String,
+    pub(crate) last_at: SystemTime,
+    pub(crate) reason: String,
 }
 
-impl Seen {
-    pub(super) fn note(&mut self, verdict: Verdict, at: SystemTime) {
+impl EntrypointStats {
+    pub(super) fn record(&mut self, verdict: RequestResult, at: SystemTime) {
         let count = match verdict {
-            Verdict::Tunnelled => &mut self.tunnelled,
-            Verdict::Rejected => &mut self.rejected,
-            Verdict::Accepted | Verdict::NotSent | Verdict::InDoubt | Verdict::MessageRefused | Verdict::Carried | Verdict::Answered => {
-                &mut self.calls
+            RequestResult::Tunnelled => &mut self.tunnelled,
+            RequestResult::Denied => &mut self.denied,
+            RequestResult::Accepted | RequestResult::NotSent | RequestResult::InDoubt | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally => {
+                &mut self.requests
             }
         };
         *count = count.saturating_add(1);
-        self.last = Some(at);
+        self.last_at = Some(at);
     }
 }
 
 /// One call.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct CallNote {
+pub(crate) struct RequestNote {
     pub(crate) at: Option<SystemTime>,
     pub(crate) id: String,
     /// Empty: it is not known who called.
     pub(crate) caller: String,
-    pub(crate) door: Option<Door>,
+    pub(crate) entrypoint: Option<Entrypoint>,
     pub(crate) dialect: String,
     pub(crate) operation: Option<Operation>,
     pub(crate) route: String,
     /// Masked.
     pub(crate) recipient: String,
-    pub(crate) verdict: Option<Verdict>,
+    pub(crate) result: Option<RequestResult>,
     pub(crate) cause: Option<Cause>,
     pub(crate) certainty: Option<Certainty>,
-    pub(crate) repeat: bool,
-    pub(crate) took: Duration,
+    pub(crate) duplicate: bool,
+    pub(crate) duration: Duration,
     pub(crate) attempts: Vec<AttemptNote>,
 }
 
@@ -137,17 +137,17 @@ pub(crate) struct CallNote {
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptNote {
     pub(crate) provider: ProviderId,
-    pub(crate) kind: Kind,
+    pub(crate) kind: AttemptKind,
     pub(crate) outcome: &'static str,
     pub(crate) cause: Option<Cause>,
     pub(crate) status: Option<u16>,
-    pub(crate) says: Option<String>,
-    pub(crate) took: Duration,
+    pub(crate) provider_message: Option<String>,
+    pub(crate) duration: Duration,
 }
 
-impl CallNote {
+impl RequestNote {
     /// Becomes the note of this call, in the strings it has.
-    pub(super) fn take(&mut self, event: &CallEnded<'_>, at: SystemTime) {
+    pub(super) fn overwrite(&mut self, event: &RequestFinished<'_>, at: SystemTime) {
         for (kept, word) in [
             (&mut self.id, Some(event.id)),
             (&mut self.caller, event.caller),
@@ -162,24 +162,24 @@ impl CallNote {
             // Writing to a String cannot fail.
             write!(self.recipient, "{recipient}").unwrap_or_default();
         }
-        (self.at, self.door, self.operation) = (Some(at), Some(event.door), Some(event.operation));
-        (self.verdict, self.cause, self.certainty, self.took) = (Some(event.verdict), event.cause, event.certainty, event.took);
-        self.repeat = event.repeat.is_some();
+        (self.at, self.entrypoint, self.operation) = (Some(at), Some(event.entrypoint), Some(event.operation));
+        (self.result, self.cause, self.certainty, self.duration) = (Some(event.result), event.cause, event.certainty, event.duration);
+        self.duplicate = event.duplicate_age.is_some();
         self.attempts.clear();
-        self.attempts.extend(event.attempts.iter().map(AttemptNote::of));
+        self.attempts.extend(event.attempts.iter().map(AttemptNote::from_record));
     }
 }
 
 impl AttemptNote {
-    fn of(line: &AttemptLine<'_>) -> Self {
+    fn from_record(line: &AttemptRecord<'_>) -> Self {
         Self {
             provider: line.provider.clone(),
             kind: line.kind,
             outcome: line.outcome.as_str(),
             cause: line.outcome.cause(),
             status: line.status,
-            says: line.says.map(str::to_owned),
-            took: line.took,
+            provider_message: line.provider_message.map(str::to_owned),
+            duration: line.duration,
         }
     }
 }

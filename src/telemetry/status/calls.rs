@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 /// One call; the number masked, no text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Call {
+pub struct RequestStatus {
     /// When it was answered.
     pub at: String,
     /// The id in the log.
@@ -13,7 +13,7 @@ pub struct Call {
     /// Who called, where that is known.
     pub caller: Option<String>,
     /// Where it came in.
-    pub door: String,
+    pub entrypoint: String,
     /// What the backend spoke.
     pub dialect: Option<String>,
     /// What it asked for.
@@ -23,35 +23,35 @@ pub struct Call {
     /// Masked: `+998*****67`.
     pub recipient: Option<String>,
     /// What the backend was told.
-    pub verdict: String,
+    pub result: String,
     /// Why, where it was no success or a rescue.
     pub cause: Option<String>,
     /// How sure that is.
     pub certainty: Option<String>,
     /// It was not sent again: the same message had its answer.
-    pub repeat: bool,
+    pub duplicate: bool,
     /// From accepting it to its answer.
     pub took_ms: u64,
     /// In order.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<AttemptStatus>,
 }
 
 /// One attempt of a call.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Attempt {
+pub struct AttemptStatus {
     /// Whose account.
     pub provider: String,
-    /// `send` `login` `probe` `carry`.
+    /// `send` `login` `probe` `passthrough`.
     pub kind: String,
-    /// `accepted` `refused` `unsent` `unknown`.
+    /// `accepted` `rejected` `unsent` `unknown`.
     pub outcome: String,
     /// Why it was not accepted.
     pub cause: Option<String>,
     /// The literal HTTP status.
     pub status: Option<u16>,
     /// The service's own words, cleaned and cut.
-    pub says: Option<String>,
+    pub provider_message: Option<String>,
     /// How long it took.
     pub took_ms: u64,
 }
@@ -59,29 +59,29 @@ pub struct Attempt {
 /// What came in at one door since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Door {
+pub struct EntrypointStatus {
     /// Which.
-    pub door: String,
+    pub entrypoint: String,
     /// Calls that were read.
-    pub calls: u64,
+    pub requests: u64,
     /// Passed through unread: hosts of no provider.
     pub tunnelled: u64,
     /// Turned away.
-    pub rejected: u64,
+    pub denied: u64,
     /// The last of them.
     pub last_at: Option<String>,
     /// Those turned away that were for hosts of ours; none: there were none in the last hour.
-    pub barred: Option<Barred>,
+    pub tls_rejections: Option<TlsRejectionStatus>,
 }
 
 /// Requests for hosts of ours whose TLS could not be ended: the backend that sends them gets none through.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Barred {
+pub struct TlsRejectionStatus {
     /// So many since the start.
     pub count: u64,
     /// The last of them.
-    pub at: String,
+    pub last_at: String,
     /// Why, in the words it was told.
-    pub why: String,
+    pub reason: String,
 }

@@ -12,10 +12,10 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use answer::{Able, clock};
-pub use calls::{Attempt, Barred, Call, Door};
-pub use setup::{Build, Config, Entry, Reload, Vault};
-pub(super) use tell::tell;
+pub use answer::{Deliverability, short_time};
+pub use calls::{AttemptStatus, TlsRejectionStatus, RequestStatus, EntrypointStatus};
+pub use setup::{BuildStatus, ConfigStatus, VaultEntryStatus, ReloadStatus, VaultStatus};
+pub(super) use tell::build;
 
 /// All of it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -24,43 +24,43 @@ pub struct Status {
     /// When this was told.
     pub at: String,
     /// Whether codes arrive.
-    pub answer: Answer,
+    pub headline: Headline,
     /// In the order of the config.
-    pub routes: Vec<Route>,
+    pub routes: Vec<RouteStatus>,
     /// Those that are out first, else in the order of the config.
-    pub providers: Vec<Provider>,
+    pub providers: Vec<ProviderStatus>,
     /// Messages of the last hour, by what the backend was told.
-    pub messages: Messages,
+    pub messages: MessageCounts,
     /// Newest first.
-    pub calls: Vec<Call>,
+    pub requests: Vec<RequestStatus>,
     /// Where anything came in.
-    pub doors: Vec<Door>,
+    pub entrypoints: Vec<EntrypointStatus>,
     /// As far as they were read.
-    pub vaults: Vec<Vault>,
+    pub vaults: Vec<VaultStatus>,
     /// What is in force.
-    pub config: Config,
+    pub config: ConfigStatus,
     /// Which build this is.
-    pub build: Build,
+    pub build: BuildStatus,
 }
 
 /// Whether codes arrive.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Answer {
+pub struct Headline {
     /// In one word.
-    pub able: Able,
+    pub deliverability: Deliverability,
     /// In one sentence.
-    pub says: String,
+    pub summary: String,
     /// What that rests on.
-    pub because: String,
+    pub details: String,
     /// What stops no code now and may stop one later.
-    pub also: Vec<String>,
+    pub warnings: Vec<String>,
 }
 
 /// One route.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Route {
+pub struct RouteStatus {
     /// Its name; where the config has no routes, the dialect whose calls it stands for.
     pub route: String,
     /// In the listed order.
@@ -74,33 +74,33 @@ pub struct Route {
     /// Since when messages go by another than the first provider.
     pub backup_since: Option<String>,
     /// By whom the last message went.
-    pub last_by: Option<String>,
+    pub last_provider: Option<String>,
     /// When.
     pub last_at: Option<String>,
     /// How it stands, in words.
-    pub says: String,
+    pub summary: String,
 }
 
 /// One provider.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Provider {
+pub struct ProviderStatus {
     /// Its name.
     pub provider: String,
     /// What it speaks.
     pub dialect: String,
     /// Where its attempts go.
     pub base_url: String,
-    /// `open` `resting` `aside` `paused`.
-    pub standing: String,
+    /// `healthy` `cooldown` `quarantined` `paused`.
+    pub state: String,
     /// Whether it is in use and has a credential.
     pub can_deliver: bool,
     /// How it stands, in words.
-    pub says: String,
+    pub summary: String,
     /// Since when.
     pub since: Option<String>,
     /// When one message may try it; a time that has passed: the next one does.
-    pub back_at: Option<String>,
+    pub next_trial_at: Option<String>,
     /// In use, and yet its last message failed then: it is only watched, or not judged by one refusal.
     pub failed_at: Option<String>,
     /// Why it is out, or why that failed.
@@ -122,19 +122,19 @@ pub struct Provider {
     /// How long ago that is.
     pub credential_age_seconds: Option<u64>,
     /// When its login token runs out.
-    pub token_expires: Option<String>,
+    pub token_expires_at: Option<String>,
     /// What the service last said is left.
-    pub balance: Option<Balance>,
+    pub balance: Option<BalanceStatus>,
     /// Sends of the last hour.
-    pub hour: Hour,
+    pub hour: SendsLastHour,
     /// Sends of the last day.
-    pub day: Day,
+    pub day: SendsLastDay,
 }
 
 /// What is left on an account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Balance {
+pub struct BalanceStatus {
     /// How much.
     pub value: f64,
     /// Of what: `UZS`, `sms` …
@@ -142,39 +142,39 @@ pub struct Balance {
     /// When it was said.
     pub at: String,
     /// How much goes in a day at today's pace; null: not watched for long enough.
-    pub spent_a_day: Option<f64>,
+    pub daily_spend: Option<f64>,
 }
 
-impl Balance {
+impl BalanceStatus {
     /// How many days it lasts at that pace; none: not known, or nothing goes.
-    pub fn days(&self) -> Option<f64> {
-        self.spent_a_day.filter(|spent| *spent > 0.0).map(|spent| self.value / spent)
+    pub fn days_left(&self) -> Option<f64> {
+        self.daily_spend.filter(|spent| *spent > 0.0).map(|spent| self.value / spent)
     }
 }
 
 /// Sends by outcome, sixty minutes each, oldest first; the last minute still runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Hour {
+pub struct SendsLastHour {
     /// The service took it.
     pub accepted: Vec<u32>,
     /// It was not taken, and the reply says so.
-    pub refused: Vec<u32>,
+    pub rejected: Vec<u32>,
     /// It may have been taken.
     pub unknown: Vec<u32>,
     /// Nothing was written.
     pub unsent: Vec<u32>,
 }
 
-impl Hour {
+impl SendsLastHour {
     /// Each word with its row, as the legend lists them.
-    pub fn rows(&self) -> [(&'static str, &[u32]); 4] {
-        [("accepted", &self.accepted), ("refused", &self.refused), ("unknown", &self.unknown), ("unsent", &self.unsent)]
+    pub fn by_outcome(&self) -> [(&'static str, &[u32]); 4] {
+        [("accepted", &self.accepted), ("rejected", &self.rejected), ("unknown", &self.unknown), ("unsent", &self.unsent)]
     }
 
     /// `118 accepted, 3 refused`; none at all: nothing was sent.
-    pub fn says(&self) -> String {
-        let counts = self.rows().map(|(word, row)| (word, total(row)));
+    pub fn summary(&self) -> String {
+        let counts = self.by_outcome().map(|(word, row)| (word, sum(row)));
         let said: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
         if said.is_empty() { "nothing was sent".to_owned() } else { said.join(", ") }
     }
@@ -183,7 +183,7 @@ impl Hour {
 /// Sends of up to a day, for how long money lasts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Day {
+pub struct SendsLastDay {
     /// So many were accepted …
     pub accepted: u64,
     /// … of so many …
@@ -195,7 +195,7 @@ pub struct Day {
 /// Messages of the last hour, by what the backend was told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
-pub struct Messages {
+pub struct MessageCounts {
     /// A service took it.
     pub accepted: u64,
     /// Nothing was sent.
@@ -203,16 +203,16 @@ pub struct Messages {
     /// It may have been sent.
     pub in_doubt: u64,
     /// The message's own fault.
-    pub message_refused: u64,
+    pub message_rejected: u64,
 }
 
 impl Status {
     /// A provider by its name.
-    pub fn provider(&self, name: &str) -> Option<&Provider> {
+    pub fn provider(&self, name: &str) -> Option<&ProviderStatus> {
         self.providers.iter().find(|provider| provider.provider == name)
     }
 }
 
-pub(super) fn total(row: &[u32]) -> u64 {
+pub(super) fn sum(row: &[u32]) -> u64 {
     row.iter().copied().map(u64::from).sum()
 }

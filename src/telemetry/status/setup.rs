@@ -5,19 +5,19 @@ use serde::{Deserialize, Serialize};
 /// One vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Vault {
+pub struct VaultStatus {
     /// Its name.
     pub vault: String,
     /// `embedded` `env` `directory` …
     pub kind: String,
     /// Those that were asked for.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<VaultEntryStatus>,
 }
 
 /// One entry of a vault.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Entry {
+pub struct VaultEntryStatus {
     /// Its path; empty where the vault has only one.
     pub path: String,
     /// What the last read came to: `unchanged`, `changed`, or how it failed.
@@ -27,7 +27,7 @@ pub struct Entry {
     /// Since when reads fail; none: they do not.
     pub failing_since: Option<String>,
     /// When it was read well the last time: what it said then is in use while reads fail.
-    pub good_at: Option<String>,
+    pub last_success_at: Option<String>,
     /// What is wrong and what to do.
     pub problem: Option<String>,
 }
@@ -35,7 +35,7 @@ pub struct Entry {
 /// The config in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Config {
+pub struct ConfigStatus {
     /// As the operator named it.
     pub file: String,
     /// When what is in force was loaded.
@@ -45,9 +45,9 @@ pub struct Config {
     /// `act` or `observe`.
     pub mode: String,
     /// The last reload; none: there was none yet.
-    pub reload: Option<Reload>,
+    pub last_reload: Option<ReloadStatus>,
     /// When the local CA runs out; none: TLS is not ended here.
-    pub ca_expires: Option<String>,
+    pub ca_expires_at: Option<String>,
     /// `proxy 127.0.0.1:8125` …
     pub listen: Vec<String>,
 }
@@ -55,7 +55,7 @@ pub struct Config {
 /// A reload.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Reload {
+pub struct ReloadStatus {
     /// When.
     pub at: String,
     /// `ok` or `failed`: then the old config stays in force.
@@ -67,7 +67,7 @@ pub struct Reload {
 /// The build.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct Build {
+pub struct BuildStatus {
     /// The release's number.
     pub version: String,
     /// The commit it was made from.

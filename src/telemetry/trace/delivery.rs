@@ -6,25 +6,25 @@ use crate::telemetry::Telemetry;
 
 /// Why spans were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Loss {
+pub enum SpanDropReason {
     /// As many waited as may.
-    Full,
+    QueueFull,
     /// The collector could not be reached, or did not take them in time.
     Failed,
     /// It answered that it does not want them.
-    Refused,
+    Rejected,
 }
 
-impl Loss {
+impl SpanDropReason {
     /// Every value.
-    pub const ALL: &[Self] = &[Self::Full, Self::Failed, Self::Refused];
+    pub const ALL: &[Self] = &[Self::QueueFull, Self::Failed, Self::Rejected];
 
     /// The label's value.
     pub const fn as_str(self) -> &'static str {
         match self {
-            Self::Full => "full",
+            Self::QueueFull => "queue-full",
             Self::Failed => "failed",
-            Self::Refused => "refused",
+            Self::Rejected => "rejected",
         }
     }
 }
@@ -33,41 +33,41 @@ impl Loss {
 #[derive(Clone, Copy, Debug)]
 pub struct SpansExported {
     /// How many.
-    pub spans: usize,
+    pub count: usize,
     /// How many wait still.
-    pub left: usize,
+    pub queued: usize,
 }
 
 impl SpansExported {
     /// Counts them; says so only where they had been lost before.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry.families.spans_exported.with_label_values::<&str>(&[]).inc_by(number(self.spans));
-        if telemetry.tracer.failing.swap(false, Ordering::Relaxed) {
+        telemetry.metrics.spans_exported.with_label_values::<&str>(&[]).inc_by(as_u64(self.count));
+        if telemetry.tracer.collector_failing.swap(false, Ordering::Relaxed) {
             tracing::info!("traces are exported again");
         }
-        if self.left == 0 {
-            telemetry.tracer.full.store(false, Ordering::Relaxed);
+        if self.queued == 0 {
+            telemetry.tracer.queue_full.store(false, Ordering::Relaxed);
         }
     }
 }
 
 /// Spans will reach nobody. No call was held up or failed for it.
 #[derive(Clone, Copy, Debug)]
-pub struct SpansLost<'a> {
+pub struct SpansDropped<'a> {
     /// How many.
-    pub spans: usize,
+    pub count: usize,
     /// Why, in a word.
-    pub loss: Loss,
+    pub reason: SpanDropReason,
     /// Why, for ops; never what the collector wrote.
     pub problem: &'a str,
 }
 
-impl SpansLost<'_> {
+impl SpansDropped<'_> {
     /// Counts them; says so when it begins.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let loss = self.loss.as_str();
-        telemetry.families.spans_dropped.with_label_values(&[loss]).inc_by(number(self.spans));
-        let said = if self.loss == Loss::Full { &telemetry.tracer.full } else { &telemetry.tracer.failing };
+        let loss = self.reason.as_str();
+        telemetry.metrics.spans_dropped.with_label_values(&[loss]).inc_by(as_u64(self.count));
+        let said = if self.reason == SpanDropReason::QueueFull { &telemetry.tracer.queue_full } else { &telemetry.tracer.collector_failing };
         if !said.swap(true, Ordering::Relaxed) {
             let problem = self.problem;
             tracing::warn!(loss, problem, "traces are lost, calls go on: {problem}; compare `[traces]` and the collector");
@@ -75,6 +75,6 @@ impl SpansLost<'_> {
     }
 }
 
-fn number(spans: usize) -> u64 {
+fn as_u64(spans: usize) -> u64 {
     u64::try_from(spans).unwrap_or(u64::MAX)
 }

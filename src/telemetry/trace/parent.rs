@@ -8,7 +8,7 @@ use std::fmt;
 use http::HeaderMap;
 
 /// Longer ones are left out: the recommendation asks nobody to keep more.
-const STATE: usize = 512;
+const MAX_TRACESTATE_LEN: usize = 512;
 
 /// One trace; never all zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,46 +20,46 @@ pub struct SpanId(pub [u8; 8]);
 
 /// The backend's span in which it makes a call.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parent {
+pub struct TraceParent {
     /// Its trace.
-    pub trace: TraceId,
+    pub trace_id: TraceId,
     /// The span itself.
-    pub span: SpanId,
+    pub span_id: SpanId,
     /// Whether the backend records it: then we do, too.
     pub sampled: bool,
     /// What tracing systems keep beside it, as it came; often empty.
-    pub state: String,
+    pub trace_state: String,
 }
 
-impl Parent {
+impl TraceParent {
     /// What a request says of it. None: no `traceparent`, more than one, or none that can be read.
-    pub fn read(headers: &HeaderMap) -> Option<Self> {
+    pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut found = headers.get_all("traceparent").iter();
         let (Some(only), None) = (found.next(), found.next()) else { return None };
         let parent = Self::parse(only.to_str().ok()?)?;
-        Some(Self { state: state(headers).unwrap_or_default(), ..parent })
+        Some(Self { trace_state: read_tracestate(headers).unwrap_or_default(), ..parent })
     }
 
     /// `00-<32 hex digits>-<16>-<2>`; a later version may say more after a further dash.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(5, '-');
-        let [version] = hex(parts.next()?)?;
-        let (trace, span, [flags]) = (hex(parts.next()?)?, hex(parts.next()?)?, hex(parts.next()?)?);
+        let [version] = parse_hex(parts.next()?)?;
+        let (trace, span, [flags]) = (parse_hex(parts.next()?)?, parse_hex(parts.next()?)?, parse_hex(parts.next()?)?);
         let known = version == 0 && parts.next().is_none() || (1..0xff).contains(&version);
         let named = trace != [0; 16] && span != [0; 8];
-        (known && named).then(|| Self { trace: TraceId(trace), span: SpanId(span), sampled: flags & 1 == 1, state: String::new() })
+        (known && named).then(|| Self { trace_id: TraceId(trace), span_id: SpanId(span), sampled: flags & 1 == 1, trace_state: String::new() })
     }
 }
 
 /// All `tracestate` headers as one; none if one of them is no text, or together they are too long.
-fn state(headers: &HeaderMap) -> Option<String> {
+fn read_tracestate(headers: &HeaderMap) -> Option<String> {
     let parts: Result<Vec<&str>, _> = headers.get_all("tracestate").iter().map(http::HeaderValue::to_str).collect();
     let whole = parts.ok()?.join(",");
-    (whole.len() <= STATE).then_some(whole)
+    (whole.len() <= MAX_TRACESTATE_LEN).then_some(whole)
 }
 
 /// Exactly `N` bytes in small hex digits.
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
         b'a'..=b'f' => Some(byte - b'a' + 10),
@@ -91,12 +91,12 @@ mod tests {
     const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
     const SPAN: &str = "00f067aa0ba902b7";
 
-    fn read(lines: &[(&'static str, &str)]) -> Option<Parent> {
+    fn read(lines: &[(&'static str, &str)]) -> Option<TraceParent> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
-        Parent::read(&headers)
+        TraceParent::from_headers(&headers)
     }
 
     #[test]
@@ -113,8 +113,8 @@ mod tests {
             (format!("fe-{TRACE}-{SPAN}-00-"), false),
         ] {
             let parent = read(&[("traceparent", &text)]).expect(&text);
-            assert_eq!((parent.trace.to_string().as_str(), parent.span.0[7], parent.sampled), (TRACE, 0xb7, sampled), "{text}");
-            assert_eq!(parent.state, "");
+            assert_eq!((parent.trace_id.to_string().as_str(), parent.span_id.0[7], parent.sampled), (TRACE, 0xb7, sampled), "{text}");
+            assert_eq!(parent.trace_state, "");
         }
     }
 
@@ -160,7 +160,7 @@ mod tests {
         let good = format!("00-{TRACE}-{SPAN}-01");
         let state = |lines: &[&str]| {
             let all: Vec<_> = [("traceparent", good.as_str())].into_iter().chain(lines.iter().map(|line| ("tracestate", *line))).collect();
-            read(&all).unwrap().state
+            read(&all).unwrap().trace_state
         };
         assert_eq!(state(&["congo=t61rcWkgMzE"]), "congo=t61rcWkgMzE");
         assert_eq!(state(&["congo=1", "rojo=2"]), "congo=1,rojo=2");

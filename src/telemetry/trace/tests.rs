@@ -12,44 +12,44 @@ use prost::Message;
 
 use super::*;
 use crate::clock::Moment;
-use crate::sms::{Cause, Certainty, Door, Msisdn, Operation, Outcome, ProviderId, Verdict};
-use crate::telemetry::{AttemptLine, Shape};
+use crate::sms::{Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult};
+use crate::telemetry::{AttemptRecord, MetricsSchema};
 
 const ENDED: SystemTime = UNIX_EPOCH;
 
 /// Time stands still; the dice show what a test puts there.
 #[derive(Debug)]
-struct Still(Mutex<f64>);
+struct TracerClock(Mutex<f64>);
 
-impl Clock for Still {
+impl Clock for TracerClock {
     fn now(&self) -> Moment {
         Moment::default()
     }
-    fn wall(&self) -> SystemTime {
+    fn wall_clock(&self) -> SystemTime {
         at(1_000_000)
     }
-    fn dice(&self) -> f64 {
+    fn random_fraction(&self) -> f64 {
         *self.0.lock().unwrap()
     }
 }
 
-struct Bench {
+struct TracerFixture {
     registry: Registry,
     telemetry: Telemetry,
-    spans: Spans,
-    clock: Arc<Still>,
+    spans: SpanReceiver,
+    clock: Arc<TracerClock>,
 }
 
-fn bench(share: Option<f64>) -> Bench {
-    let (registry, clock) = (Registry::new(), Arc::new(Still(Mutex::new(0.5))));
-    let telemetry = Telemetry::new(&registry, &Shape::default(), clock.clone()).unwrap();
-    telemetry.trace(share);
-    let spans = telemetry.spans().unwrap();
-    assert!(telemetry.spans().is_none(), "one takes them, not two");
-    Bench { registry, telemetry, spans, clock }
+fn bench(share: Option<f64>) -> TracerFixture {
+    let (registry, clock) = (Registry::new(), Arc::new(TracerClock(Mutex::new(0.5))));
+    let telemetry = Telemetry::new(&registry, &MetricsSchema::default(), clock.clone()).unwrap();
+    telemetry.set_trace_sampling(share);
+    let spans = telemetry.take_spans().unwrap();
+    assert!(telemetry.take_spans().is_none(), "one takes them, not two");
+    TracerFixture { registry, telemetry, spans, clock }
 }
 
-impl Bench {
+impl TracerFixture {
     fn dropped(&self, reason: &str) -> Option<f64> {
         let family = self.registry.gather().into_iter().find(|family| family.name() == "sms_sidecar_spans_dropped_total")?;
         let series = family.get_metric().iter().find(|metric| metric.get_label().iter().any(|pair| pair.value() == reason))?;
@@ -65,54 +65,54 @@ fn nanos(milliseconds: u64) -> u64 {
     milliseconds * 1_000_000
 }
 
-fn parent(sampled: bool) -> Parent {
-    Parent { trace: TraceId([0x4b; 16]), span: SpanId([7; 8]), sampled, state: "congo=1".into() }
+fn parent(sampled: bool) -> TraceParent {
+    TraceParent { trace_id: TraceId([0x4b; 16]), span_id: SpanId([7; 8]), sampled, trace_state: "congo=1".into() }
 }
 
 /// A call that was rescued: refused by the first, taken by the second; every field holds what may be told, or a canary.
-fn rescued<T>(parent: Option<&Parent>, look: impl FnOnce(&CallEnded<'_>) -> T) -> T {
+fn rescued<T>(parent: Option<&TraceParent>, look: impl FnOnce(&RequestFinished<'_>) -> T) -> T {
     let (main, backup) = (ProviderId::new("main"), ProviderId::new("backup"));
-    let (refused, accepted) = (Outcome::Refused(Cause::CredentialRejected), Outcome::Accepted { id: "CANARY-id".into() });
-    let line = |provider, outcome, status, after, took| AttemptLine {
+    let (refused, accepted) = (Outcome::Rejected(Cause::CredentialRejected), Outcome::Accepted { id: "CANARY-id".into() });
+    let line = |provider, outcome, status, after, took| AttemptRecord {
         provider,
-        kind: Kind::Send,
+        kind: AttemptKind::Send,
         outcome,
         certainty: Some(Certainty::Certain),
         status: Some(status),
-        says: Some("CANARY says"),
+        provider_message: Some("CANARY says"),
         method: Some("POST"),
         server: Some(("api.test", 8443)),
-        after: Duration::from_millis(after),
-        took: Duration::from_millis(took),
+        started_after: Duration::from_millis(after),
+        duration: Duration::from_millis(took),
     };
-    look(&CallEnded {
+    look(&RequestFinished {
         id: "c-1",
         caller: Some("backend"),
-        door: Door::BaseUrl,
+        entrypoint: Entrypoint::BaseUrl,
         dialect: Some("playmobile"),
         operation: Operation::Send,
         route: Some("home"),
         recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
         attempts: &[line(&main, &refused, 401, 2, 80), line(&backup, &accepted, 201, 85, 110)],
-        verdict: Verdict::Accepted,
+        result: RequestResult::Accepted,
         method: "POST",
         status: 200,
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
         remedy: Some("CANARY remedy"),
-        repeat: None,
-        took: Duration::from_millis(200),
+        duplicate_age: None,
+        duration: Duration::from_millis(200),
         parent,
     })
 }
 
-fn spans_of(call: &CallEnded<'_>) -> Vec<Span> {
+fn spans_of(call: &RequestFinished<'_>) -> Vec<Span> {
     let mut next = 0;
     let ids = || {
         next += 1;
         SpanId([next; 8])
     };
-    span::of_call(call, TraceId([0x4b; 16]), at(10_000), ids)
+    span::request_spans(call, TraceId([0x4b; 16]), at(10_000), ids)
 }
 
 fn attributes(span: &Span) -> BTreeMap<&str, String> {
@@ -157,11 +157,11 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
         ("http.response.status_code", "200"),
         ("sms_sidecar.id", "c-1"),
         ("sms_sidecar.caller", "backend"),
-        ("sms_sidecar.door", "base-url"),
+        ("sms_sidecar.entrypoint", "base-url"),
         ("sms_sidecar.dialect", "playmobile"),
         ("sms_sidecar.operation", "send"),
         ("sms_sidecar.route", "home"),
-        ("sms_sidecar.verdict", "accepted"),
+        ("sms_sidecar.result", "accepted"),
         ("sms_sidecar.cause", "credential-rejected"),
         ("sms_sidecar.certainty", "certain"),
     ];
@@ -174,7 +174,7 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
         ("error.type", "credential-rejected"),
         ("sms_sidecar.provider", "main"),
         ("sms_sidecar.kind", "send"),
-        ("sms_sidecar.outcome", "refused"),
+        ("sms_sidecar.outcome", "rejected"),
         ("sms_sidecar.cause", "credential-rejected"),
         ("sms_sidecar.certainty", "certain"),
     ];
@@ -193,15 +193,15 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
 fn a_call_that_failed_is_an_error_and_one_that_was_refused_for_its_own_fault_is_none() {
     let ended = |verdict, status| {
         rescued(None, |call| {
-            let spans = spans_of(&CallEnded { verdict, status, attempts: &[], ..*call });
+            let spans = spans_of(&RequestFinished { result: verdict, status, attempts: &[], ..*call });
             let failed = attributes(&spans[0]).contains_key("error.type");
             assert_eq!(failed, spans[0].status.is_some());
             failed
         })
     };
-    assert!(ended(Verdict::NotSent, 503) && ended(Verdict::InDoubt, 504) && ended(Verdict::NotSent, 401));
-    assert!(ended(Verdict::Carried, 502) && ended(Verdict::Rejected, 503));
-    assert!(!ended(Verdict::MessageRefused, 400) && !ended(Verdict::Rejected, 403) && !ended(Verdict::Carried, 404));
+    assert!(ended(RequestResult::NotSent, 503) && ended(RequestResult::InDoubt, 504) && ended(RequestResult::NotSent, 401));
+    assert!(ended(RequestResult::PassedThrough, 502) && ended(RequestResult::Denied, 503));
+    assert!(!ended(RequestResult::MessageRejected, 400) && !ended(RequestResult::Denied, 403) && !ended(RequestResult::PassedThrough, 404));
 }
 
 #[test]
@@ -219,9 +219,9 @@ fn the_backend_says_what_is_traced_and_else_a_share_is() {
         let mut bench = bench(share);
         *bench.clock.0.lock().unwrap() = dice;
         let parent = parent_sampled.map(parent);
-        let trace = rescued(parent.as_ref(), |call| bench.telemetry.tracer.call(call, &bench.telemetry));
+        let trace = rescued(parent.as_ref(), |call| bench.telemetry.tracer.record_request(call, &bench.telemetry));
         let case = format!("{share:?} {parent_sampled:?} {dice}");
-        assert_eq!(bench.spans.take().map(|spans| spans.len()), traced.then_some(3), "{case}");
+        assert_eq!(bench.spans.take_batch().map(|spans| spans.len()), traced.then_some(3), "{case}");
         assert_eq!(trace.is_some(), named, "{case}: what the log can name");
         assert!(trace.is_none_or(|trace| trace.0 != [0; 16]), "{case}");
         assert_eq!(trace.map(|trace| trace.0 == [0x4b; 16]), parent.as_ref().map(|_| true).or(named.then_some(false)), "{case}");
@@ -231,12 +231,12 @@ fn the_backend_says_what_is_traced_and_else_a_share_is() {
 #[test]
 fn a_login_and_a_probe_are_traces_of_their_own_and_a_send_is_its_calls() {
     let mut bench = bench(Some(1.0));
-    let (main, refused) = (ProviderId::new("main"), Outcome::Refused(Cause::CredentialRejected));
-    for kind in [Kind::Send, Kind::Carry, Kind::Login, Kind::Probe] {
+    let (main, refused) = (ProviderId::new("main"), Outcome::Rejected(Cause::CredentialRejected));
+    for kind in [AttemptKind::Send, AttemptKind::Passthrough, AttemptKind::Login, AttemptKind::Probe] {
         let took = Duration::from_millis(40);
-        AttemptEnded { provider: &main, kind, outcome: &refused, status: Some(401), took }.emit(&bench.telemetry);
+        AttemptFinished { provider: &main, kind, outcome: &refused, status: Some(401), duration: took }.emit(&bench.telemetry);
     }
-    let spans = bench.spans.take().unwrap();
+    let spans = bench.spans.take_batch().unwrap();
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["login main", "probe main"]);
     assert!(spans.iter().all(|span| span.parent_span_id.is_empty() && span.kind == i32::from(SpanKind::Client)));
@@ -247,26 +247,26 @@ fn a_login_and_a_probe_are_traces_of_their_own_and_a_send_is_its_calls() {
 #[test]
 fn when_nobody_takes_them_calls_go_on_and_whole_calls_are_dropped_and_counted() {
     let mut bench = bench(Some(1.0));
-    assert_eq!(bench.dropped("full"), Some(0.0), "born at zero");
+    assert_eq!(bench.dropped("queue-full"), Some(0.0), "born at zero");
     for _ in 0..1_000 {
         rescued(None, |call| call.emit(&bench.telemetry));
     }
-    let kept = LONGEST / 3;
-    assert_eq!(bench.dropped("full"), Some(f64::from(u32::try_from((1_000 - kept) * 3).unwrap())));
-    assert_eq!(bench.spans.left(), kept * 3);
-    assert_eq!(bench.spans.take().map(|batch| batch.len()), Some(BATCH));
+    let kept = MAX_QUEUED_SPANS / 3;
+    assert_eq!(bench.dropped("queue-full"), Some(f64::from(u32::try_from((1_000 - kept) * 3).unwrap())));
+    assert_eq!(bench.spans.queued(), kept * 3);
+    assert_eq!(bench.spans.take_batch().map(|batch| batch.len()), Some(MAX_BATCH));
     rescued(None, |call| call.emit(&bench.telemetry));
-    assert_eq!(bench.spans.left(), kept * 3 - BATCH + 3, "there is room again");
+    assert_eq!(bench.spans.queued(), kept * 3 - MAX_BATCH + 3, "there is room again");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_that_is_full_does_not_wait_for_the_clock() {
     let bench = bench(Some(1.0));
-    let soon = |limit| tokio::time::timeout(Duration::from_secs(limit), bench.spans.due(Duration::from_mins(1)));
+    let soon = |limit| tokio::time::timeout(Duration::from_secs(limit), bench.spans.wait_for_batch(Duration::from_mins(1)));
     rescued(None, |call| call.emit(&bench.telemetry));
     assert!(soon(59).await.is_err());
     assert!(soon(61).await.is_ok());
-    for _ in 0..BATCH / 3 {
+    for _ in 0..MAX_BATCH / 3 {
         rescued(None, |call| call.emit(&bench.telemetry));
     }
     assert!(soon(0).await.is_ok());
@@ -276,7 +276,7 @@ async fn a_batch_that_is_full_does_not_wait_for_the_clock() {
 fn without_traces_there_is_not_even_a_series() {
     let mut bench = bench(None);
     rescued(Some(&parent(true)), |call| call.emit(&bench.telemetry));
-    assert!(bench.spans.take().is_none());
+    assert!(bench.spans.take_batch().is_none());
     let names: Vec<String> = bench.registry.gather().iter().map(|family| family.name().to_owned()).collect();
     assert!(!names.iter().any(|name| name.contains("span")), "{names:?}");
 }

@@ -1,7 +1,7 @@
 //! Which of an entry's fields a reference gets, and under which names: the config's mapping first,
 //! then the field's own name, then the names that `.env` files have for it.
 
-use crate::secret::Fields;
+use crate::secret::SecretFields;
 use crate::vault::error::ReadError;
 use crate::vault::settings::Reference;
 use crate::vault::source::Entry;
@@ -12,7 +12,7 @@ pub(super) fn select(mut entry: Entry, reference: &Reference, place: &str) -> Re
         let unfit = entry.unfit.iter().next();
         return unfit.map_or(Ok(()), |(field, what)| Err(no_text(field, what, reference, place))).map(|()| entry);
     }
-    let mut fields = Fields::new();
+    let mut fields = SecretFields::new();
     let mut taken = Vec::new();
     for field in reference.names.keys().chain(reference.fields.keys()) {
         let Some(name) = names(reference, field).find(|name| entry.fields.contains_key(*name) || entry.unfit.contains_key(*name)) else {

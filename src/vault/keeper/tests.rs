@@ -10,7 +10,7 @@ use futures_util::future::{BoxFuture, join, join_all};
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::clock::{Moment, RealClock};
+use crate::clock::{Moment, SystemClock};
 use crate::secret::SecretString;
 use crate::vault::source::Watched;
 
@@ -99,7 +99,7 @@ fn keeper_in_time(fake: &Fake) -> (Keeper, Arc<Still>) {
 
 fn keeper_telling(fake: &Fake, events: Sink) -> Keeper {
     let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    Keeper::over(sources, Arc::new(RealClock::start()), events)
+    Keeper::over(sources, Arc::new(SystemClock::start()), events)
 }
 
 fn reference() -> Reference {
@@ -305,12 +305,12 @@ async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
 
     let credential = of(&mapped(&[], names)).await.unwrap();
     assert_eq!((credential.expose("sid"), credential.expose("token")), (Some("own"), Some("second")));
-    assert_eq!(credential.names().count(), 2, "nothing that was not named");
+    assert_eq!(credential.field_names().count(), 2, "nothing that was not named");
     let credential = of(&mapped(&[("sid", "MAPPED_SID")], names)).await.unwrap();
     assert_eq!(credential.expose("sid"), Some("mapped"));
     let credential = of(&mapped(&[("sid", "NOT_THERE")], names)).await.unwrap();
     assert_eq!(credential.expose("sid"), None, "a mapping is meant");
-    assert_eq!(of(&reference()).await.unwrap().names().count(), 4, "a reference that names nothing gets all");
+    assert_eq!(of(&reference()).await.unwrap().field_names().count(), 4, "a reference that names nothing gets all");
     let error = of(&mapped(&[("sid", "A")], &[("token", &["B"])])).await.unwrap_err();
     assert!(error.to_string().contains("`sms/x` in the fake has none of token, B, A;"), "{error}");
 }
@@ -405,11 +405,11 @@ impl Clock for Still {
         Moment(*self.0.lock().unwrap())
     }
 
-    fn wall(&self) -> SystemTime {
+    fn wall_clock(&self) -> SystemTime {
         SystemTime::UNIX_EPOCH
     }
 
-    fn dice(&self) -> f64 {
+    fn random_fraction(&self) -> f64 {
         0.5
     }
 }

@@ -94,7 +94,7 @@ impl Http {
         if !secure {
             return self.speak(tcp, ask).await;
         }
-        let config = tls::client(self.ca_file.as_deref()).map_err(|error| self.untrusted(format!("`ca_file` cannot be used ({error})")))?;
+        let config = tls::client_config(self.ca_file.as_deref()).map_err(|error| self.untrusted(format!("`ca_file` cannot be used ({error})")))?;
         let name = ServerName::try_from(bare).map_err(|_| self.untrusted("its `address` holds no host name".to_owned()))?;
         let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.handshake(&error))?;
         self.speak(stream, ask).await
@@ -145,7 +145,7 @@ impl Http {
     }
 
     fn handshake(&self, error: &io::Error) -> ReadError {
-        match tls::distrust(error, "address") {
+        match tls::describe_certificate_error(error, "address") {
             Some(why) => self.untrusted(why),
             None => self.unreachable(format!("the TLS handshake failed ({error}); compare `address`: does it speak https?")),
         }

@@ -90,7 +90,7 @@ impl Leases {
     /// When to renew or read anew, and when it ends.
     fn term(&self, lasts: Duration) -> (Moment, Moment) {
         let now = self.clock.now();
-        (now.plus(lasts.mul_f64(2.0 / 3.0 - 0.06 * self.clock.dice())), now.plus(lasts))
+        (now.saturating_add(lasts.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction())), now.saturating_add(lasts))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lease>> {

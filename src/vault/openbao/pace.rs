@@ -32,7 +32,7 @@ impl Pace {
         if now < trouble.until {
             return Err(trouble.error.clone());
         }
-        (trouble.until, trouble.ahead) = (now.plus(limit), true);
+        (trouble.until, trouble.ahead) = (now.saturating_add(limit), true);
         Ok(())
     }
 
@@ -54,7 +54,7 @@ impl Pace {
             None => FIRST,
         };
         let known = self.trouble.take().filter(|trouble| !trouble.ahead);
-        let until = known.map_or_else(|| now.plus(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)), |trouble| trouble.until);
+        let until = known.map_or_else(|| now.saturating_add(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)), |trouble| trouble.until);
         self.trouble = Some(Trouble { error, step, until, ahead: false });
     }
 }

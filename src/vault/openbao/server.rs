@@ -72,7 +72,7 @@ impl Server {
     }
 
     fn ill(&self, error: &ReadError) {
-        self.lock().ill(error.clone(), self.clock.now(), self.clock.dice());
+        self.lock().ill(error.clone(), self.clock.now(), self.clock.random_fraction());
     }
 
     fn lock(&self) -> MutexGuard<'_, Pace> {

@@ -152,7 +152,7 @@ impl Session {
         let now = self.clock.now();
         match &mut state.held {
             Some(held) if now < held.ends => {
-                held.renew_at = now.plus(RENEW_AGAIN);
+                held.renew_at = now.saturating_add(RENEW_AGAIN);
                 Ok(held.token.clone())
             }
             Some(_) | None => Err(error),
@@ -216,7 +216,7 @@ impl Session {
             Some(refused) if refused.proof == proof => refused.step.saturating_mul(2).min(LONGEST_PAUSE),
             Some(_) | None => FIRST_PAUSE,
         };
-        let until = self.clock.now().plus(step.mul_f64(0.75 + self.clock.dice() / 4.0));
+        let until = self.clock.now().saturating_add(step.mul_f64(0.75 + self.clock.random_fraction() / 4.0));
         state.refused = Some(Refused { error: error.clone(), proof, until, step });
         error
     }
@@ -229,12 +229,12 @@ impl Session {
     /// Due at two thirds of its life, a little earlier by the dice.
     fn lasting(&self, token: Token, granted: &Granted) -> Held {
         let now = self.clock.now();
-        let due = |life: Duration| now.plus(life.mul_f64(2.0 / 3.0 - 0.06 * self.clock.dice()));
+        let due = |life: Duration| now.saturating_add(life.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction()));
         Held {
             token,
             life: granted.lasts,
             renew_at: granted.lasts.map_or(NEVER, due),
-            ends: granted.lasts.map_or(NEVER, |life| now.plus(life)),
+            ends: granted.lasts.map_or(NEVER, |life| now.saturating_add(life)),
             renewable: granted.renewable,
         }
     }

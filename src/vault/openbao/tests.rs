@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 use crate::vault::error::ReadKind;
 
 type Answers = BTreeMap<&'static str, (u16, String)>;
@@ -78,7 +78,7 @@ async fn vault(fake: &Fake, folder: &tempfile::TempDir, kv: Kv) -> OpenBao {
 }
 
 fn clock() -> Arc<dyn Clock> {
-    Arc::new(RealClock::start())
+    Arc::new(SystemClock::start())
 }
 
 fn approle(folder: &tempfile::TempDir, wrapped: bool) -> Auth {

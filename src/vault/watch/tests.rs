@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 use crate::secret::Version;
 use crate::vault::embedded::Embedded;
 use crate::vault::settings::{Settings, SourceSettings};
@@ -26,7 +26,7 @@ struct Running {
 /// Runs a keeper over one vault and waits for its first read.
 async fn running(source: SourceSettings, reference: Reference, cadence: Duration) -> Running {
     let settings = Settings { sources: BTreeMap::from([("v".to_owned(), source)]) };
-    let keeper = Arc::new(Keeper::new(&settings, Arc::new(RealClock::start()), Box::new(|_| ())));
+    let keeper = Arc::new(Keeper::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
     let mut changes = keeper.changes();
     keeper.follow(&reference);
     let (stop, stopped) = oneshot::channel::<()>();
@@ -113,7 +113,7 @@ async fn the_clock_sees_what_watching_cannot() {
     let folder = tempfile::tempdir().unwrap();
     let mount = folder.path().join("later");
     let settings = Settings { sources: BTreeMap::from([("v".to_owned(), SourceSettings::Directory { path: mount.clone() })]) };
-    let keeper = Arc::new(Keeper::new(&settings, Arc::new(RealClock::start()), Box::new(|_| ())));
+    let keeper = Arc::new(Keeper::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
     let mut changes = keeper.changes();
     assert!(keeper.get(&reference("")).await.is_err(), "the folder is not there yet");
     let (stop, stopped) = oneshot::channel::<()>();

@@ -6,7 +6,7 @@ import { cli, get } from './sidecar.js';
 import { delivered, eventually, say, stage } from './stage.js';
 
 const times = async (count, work) => { for (let n = 0; n < count; n += 1) await work(n); };
-const route = { repeat_window: '0s', recipients: ['+998'] };
+const route = { duplicate_window: '0s', recipients: ['+998'] };
 
 /** The status once `check` holds of it. */
 export async function settled(proxy, check) {
@@ -16,7 +16,7 @@ export async function settled(proxy, check) {
   }, 60_000);
 }
 
-const standing = (name, word) => ({ providers }) => providers.find(({ provider }) => provider === name)?.standing === word;
+const state = (name, word) => ({ providers }) => providers.find(({ provider }) => provider === name)?.state === word;
 const failing = ({ vaults }) => vaults.every(({ entries }) => entries.length === 2 && entries.every(({ failing_since: since }) => since));
 
 /** What a provider may answer that is not its own words: markup, and a script that would run if it were one. */
@@ -40,7 +40,7 @@ export const SITUATIONS = {
     await times(3, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
     made.fakes.playmobile.rotate({ password: 'the-new-one' });
     await times(4, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: 1${n}` }), 'playmobile'));
-    await settled(made.proxy, standing('playmobile', 'aside'));
+    await settled(made.proxy, state('playmobile', 'quarantined'));
     return made;
   },
 
@@ -48,7 +48,7 @@ export const SITUATIONS = {
     const made = await stage(t, { services: ['vonage', 'playmobile', 'twilio'], route });
     made.fakes.vonage.refuse('balance-empty');
     await times(5, async (n) => delivered(await say(made.proxy, 'vonage', { text: `Kod: ${n}` }), 'vonage'));
-    await settled(made.proxy, standing('vonage', 'aside'));
+    await settled(made.proxy, state('vonage', 'quarantined'));
     return made;
   },
 
@@ -56,7 +56,7 @@ export const SITUATIONS = {
     const made = await stage(t, { route });
     made.fakes.playmobile.status(429, { headers: { 'retry-after': '600' } });
     await times(3, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
-    await settled(made.proxy, standing('playmobile', 'resting'));
+    await settled(made.proxy, state('playmobile', 'cooldown'));
     return made;
   },
 
@@ -64,7 +64,7 @@ export const SITUATIONS = {
     const made = await stage(t, { route });
     cli('pause', 'twilio', '--config', made.proxy.file);
     delivered(await say(made.proxy, 'playmobile'), 'playmobile');
-    await settled(made.proxy, standing('twilio', 'paused'));
+    await settled(made.proxy, state('twilio', 'paused'));
     return made;
   },
 
@@ -84,7 +84,7 @@ export const SITUATIONS = {
     await settled(made.proxy, failing);
     writeFileSync(made.proxy.file, readFileSync(made.proxy.file, 'utf8').replace('"dialect"', '"dialekt"'));
     made.proxy.reload();
-    await settled(made.proxy, ({ config }) => config.reload?.result === 'failed');
+    await settled(made.proxy, ({ config }) => config.last_reload?.result === 'failed');
     return made;
   },
 };

@@ -9,64 +9,64 @@ use crate::cli::wrap::environment::Release;
 
 /// What decides.
 #[derive(Debug)]
-pub(super) struct Facts<'a> {
+pub(super) struct BackendFacts<'a> {
     /// The `.env`, the last of a name.
     pub(super) variables: &'a BTreeMap<&'a str, &'a str>,
     /// Our proxy door.
-    pub(super) door: Option<SocketAddr>,
+    pub(super) entrypoint: Option<SocketAddr>,
     /// Hosts of the services that are configured.
     pub(super) hosts: &'a [String],
     /// TLS is ended for them here.
     pub(super) intercepts: bool,
     /// Whether the file of `NODE_EXTRA_CA_CERTS` holds our CA; none: it is not set.
-    pub(super) trusts: Option<Result<bool, String>>,
+    pub(super) trusts_ca: Option<Result<bool, String>>,
     /// Every axios below its `node_modules`.
     pub(super) axios: &'a [Release],
     /// The `node` that is on the path here.
     pub(super) node: Option<Release>,
     /// npm's dotenv is among its packages: the file is read after Node has started.
-    pub(super) reads_late: bool,
+    pub(super) uses_dotenv: bool,
     /// Calls that the running sidecar has seen; none: not known.
-    pub(super) calls: Option<f64>,
+    pub(super) requests: Option<f64>,
 }
 
 /// Where a variable leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leads {
-    Nowhere,
-    Here,
-    Elsewhere,
+enum ProxyTarget {
+    Unset,
+    Sidecar,
+    Other,
 }
 
 /// The doors, in the order in which they matter.
-pub(super) fn judge(facts: &Facts<'_>) -> Vec<Check> {
-    let mut checks = vec![door(facts)];
-    if led(facts, &HTTPS) == Leads::Here || led(facts, &HTTP) == Leads::Here {
-        checks.push(no_proxy(facts));
-        checks.push(trust(facts));
+pub(super) fn check_environment(facts: &BackendFacts<'_>) -> Vec<Check> {
+    let mut checks = vec![check_entrypoint(facts)];
+    if proxy_target(facts, &HTTPS_VARIABLES) == ProxyTarget::Sidecar || proxy_target(facts, &HTTP_VARIABLES) == ProxyTarget::Sidecar {
+        checks.push(check_no_proxy(facts));
+        checks.push(check_ca(facts));
     }
-    checks.extend(twice(facts));
-    checks.push(seen(facts));
+    checks.extend(check_double_proxying(facts));
+    checks.push(check_traffic(facts));
     checks
 }
 
-const HTTPS: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
-const HTTP: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
+const HTTPS_VARIABLES: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+const HTTP_VARIABLES: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
 
-fn set<'a>(facts: &Facts<'a>, name: &str) -> Option<&'a str> {
+fn variable<'a>(facts: &BackendFacts<'a>, name: &str) -> Option<&'a str> {
     facts.variables.get(name).copied().filter(|value| !value.is_empty())
 }
 
-fn led(facts: &Facts<'_>, names: &[&str]) -> Leads {
-    let values: Vec<&str> = names.iter().filter_map(|name| set(facts, name)).collect();
+fn proxy_target(facts: &BackendFacts<'_>, names: &[&str]) -> ProxyTarget {
+    let values: Vec<&str> = names.iter().filter_map(|name| variable(facts, name)).collect();
     if values.is_empty() {
-        return Leads::Nowhere;
+        return ProxyTarget::Unset;
     }
-    if values.iter().all(|value| is_ours(value, facts.door)) { Leads::Here } else { Leads::Elsewhere }
+    if values.iter().all(|value| is_sidecar_url(value, facts.entrypoint)) { ProxyTarget::Sidecar } else { ProxyTarget::Other }
 }
 
 /// The same port, at the same address or by a name for this machine.
-fn is_ours(url: &str, door: Option<SocketAddr>) -> bool {
+fn is_sidecar_url(url: &str, door: Option<SocketAddr>) -> bool {
     let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
     let (Some(door), Ok(url)) = (door, url.parse::<http::Uri>()) else { return false };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -76,41 +76,41 @@ fn is_ours(url: &str, door: Option<SocketAddr>) -> bool {
     port == door.port() && (same || here && (door.ip().is_loopback() || door.ip().is_unspecified()))
 }
 
-fn door(facts: &Facts<'_>) -> Check {
+fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
     let direct: Vec<&str> = facts
         .variables
         .iter()
         .filter(|(name, value)| {
-            !name.to_ascii_uppercase().ends_with("_PROXY") && value.starts_with("http://") && is_ours(value, facts.door)
+            !name.to_ascii_uppercase().ends_with("_PROXY") && value.starts_with("http://") && is_sidecar_url(value, facts.entrypoint)
         })
         .map(|(name, _)| *name)
         .collect();
     if !direct.is_empty() {
-        return Check::ok("door", format!("the base URL door, by {}", direct.join(", ")));
+        return Check::ok("entrypoint", format!("the base-URL entrypoint, by {}", direct.join(", ")));
     }
-    let ours = facts.door.map_or_else(|| "the sidecar's `listen.proxy`".to_owned(), |door| format!("http://{door}"));
-    match (led(facts, &HTTPS), led(facts, &HTTP)) {
-        (Leads::Elsewhere, _) | (Leads::Nowhere, Leads::Elsewhere) => Check::failed(
-            "door",
+    let ours = facts.entrypoint.map_or_else(|| "the sidecar's `listen.proxy`".to_owned(), |door| format!("http://{door}"));
+    match (proxy_target(facts, &HTTPS_VARIABLES), proxy_target(facts, &HTTP_VARIABLES)) {
+        (ProxyTarget::Other, _) | (ProxyTarget::Unset, ProxyTarget::Other) => Check::failed(
+            "entrypoint",
             "HTTPS_PROXY or HTTP_PROXY leads to another proxy than the sidecar",
             format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {ours}"),
         ),
-        (Leads::Here, Leads::Here) => Check::ok("door", doors(facts)),
-        (Leads::Here, _) => Check::warning(
-            "door",
-            format!("{}; HTTP_PROXY is not set, and some SDKs read nothing else", doors(facts)),
+        (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => Check::ok("entrypoint", describe_axios(facts)),
+        (ProxyTarget::Sidecar, _) => Check::warning(
+            "entrypoint",
+            format!("{}; HTTP_PROXY is not set, and some SDKs read nothing else", describe_axios(facts)),
             format!("set HTTP_PROXY={ours} too"),
         ),
-        (Leads::Nowhere, Leads::Here) => Check::warning(
-            "door",
+        (ProxyTarget::Unset, ProxyTarget::Sidecar) => Check::warning(
+            "entrypoint",
             "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY says",
             format!("set HTTPS_PROXY={ours} too"),
         ),
-        (Leads::Nowhere, Leads::Nowhere) if facts.calls.is_some_and(|calls| calls > 0.0) => {
-            Check::ok("door", "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect")
+        (ProxyTarget::Unset, ProxyTarget::Unset) if facts.requests.is_some_and(|calls| calls > 0.0) => {
+            Check::ok("entrypoint", "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect")
         }
-        (Leads::Nowhere, Leads::Nowhere) => Check::warning(
-            "door",
+        (ProxyTarget::Unset, ProxyTarget::Unset) => Check::warning(
+            "entrypoint",
             "nothing in the file leads here",
             format!(
                 "start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {ours}, or point the service's base URL at {ours}/NAME"
@@ -120,9 +120,9 @@ fn door(facts: &Facts<'_>) -> Check {
 }
 
 /// What each axios does with a proxy for `https://`.
-fn doors(facts: &Facts<'_>) -> String {
+fn describe_axios(facts: &BackendFacts<'_>) -> String {
     let one = |release: &Release| {
-        if *release < Release::TUNNELS {
+        if *release < Release::USES_CONNECT {
             format!("axios {release} uses absolute form, also for `https://` (in clear as far as the sidecar)")
         } else {
             format!("axios {release} uses CONNECT, with TLS ended by the sidecar's CA")
@@ -141,16 +141,16 @@ fn doors(facts: &Facts<'_>) -> String {
 }
 
 /// Hosts that `NO_PROXY` keeps away from us.
-fn no_proxy(facts: &Facts<'_>) -> Check {
+fn check_no_proxy(facts: &BackendFacts<'_>) -> Check {
     let entries: Vec<String> = ["no_proxy", "NO_PROXY"]
         .iter()
-        .filter_map(|name| set(facts, name))
+        .filter_map(|name| variable(facts, name))
         .flat_map(|list| list.split([',', ' ']))
         .map(|entry| entry.trim().to_ascii_lowercase())
         .filter(|entry| !entry.is_empty())
         .collect();
     let kept: Vec<&str> =
-        facts.hosts.iter().filter(|host| entries.iter().any(|entry| keeps_away(entry, host))).map(String::as_str).collect();
+        facts.hosts.iter().filter(|host| entries.iter().any(|entry| is_excluded(entry, host))).map(String::as_str).collect();
     if kept.is_empty() {
         return Check::ok("no-proxy", "NO_PROXY keeps no service's host away from the sidecar");
     }
@@ -158,27 +158,27 @@ fn no_proxy(facts: &Facts<'_>) -> Check {
 }
 
 /// Some clients take a bare suffix as well: said rather than missed.
-fn keeps_away(entry: &str, host: &str) -> bool {
+fn is_excluded(entry: &str, host: &str) -> bool {
     let entry = entry.split_once(':').map_or(entry, |(name, _)| name);
     let suffix = entry.trim_start_matches('*').trim_start_matches('.');
     entry == "*" || host == suffix || !suffix.is_empty() && host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// Whether the backend would believe the certificates that the sidecar shows in a tunnel.
-fn trust(facts: &Facts<'_>) -> Check {
-    if set(facts, "NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
+fn check_ca(facts: &BackendFacts<'_>) -> Check {
+    if variable(facts, "NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
         let remedy = "take it away, and let NODE_EXTRA_CA_CERTS name the CA's file";
         return Check::warning("ca", "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend believe every certificate, everywhere", remedy);
     }
-    let tunnels = facts.axios.is_empty() || facts.axios.iter().any(|release| *release >= Release::TUNNELS);
+    let tunnels = facts.axios.is_empty() || facts.axios.iter().any(|release| *release >= Release::USES_CONNECT);
     if !tunnels {
         return Check::ok("ca", "absolute form needs no CA; axios from 1.16.1 on will, so have it in place before that upgrade");
     }
     if !facts.intercepts {
-        let remedy = "make a CA with `sms-sidecar ca init` and name it in [intercept], or use the base URL door";
+        let remedy = "make a CA with `sms-sidecar ca init` and name it in [intercept], or use the base-URL entrypoint";
         return Check::failed("ca", "its clients ask for tunnels, and without [intercept] a tunnel to a service's host is refused", remedy);
     }
-    match &facts.trusts {
+    match &facts.trusts_ca {
         None => Check::warning(
             "ca",
             "NODE_EXTRA_CA_CERTS is not in the file; unless the unit or `wrap` sets it, certificates shown in a tunnel are refused",
@@ -192,7 +192,7 @@ fn trust(facts: &Facts<'_>) -> Check {
         Some(Ok(false)) => {
             Check::failed("ca", "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA", "name the CA's file of [intercept]")
         }
-        Some(Ok(true)) if facts.reads_late => Check::warning(
+        Some(Ok(true)) if facts.uses_dotenv => Check::warning(
             "ca",
             "NODE_EXTRA_CA_CERTS stands in the `.env`, which dotenv reads after Node has read this variable",
             "set it in the environment that starts Node: the unit's, the container's, or `sms-sidecar wrap`",
@@ -202,10 +202,10 @@ fn trust(facts: &Facts<'_>) -> Check {
 }
 
 /// Node and an older axios would both proxy the same request.
-fn twice(facts: &Facts<'_>) -> Option<Check> {
-    let said = set(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
-        || set(facts, "NODE_OPTIONS").is_some_and(|value| value.contains("--use-env-proxy"));
-    let old: Vec<String> = facts.axios.iter().filter(|release| **release < Release::LEAVES_IT_TO_NODE).map(ToString::to_string).collect();
+fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
+    let said = variable(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
+        || variable(facts, "NODE_OPTIONS").is_some_and(|value| value.contains("--use-env-proxy"));
+    let old: Vec<String> = facts.axios.iter().filter(|release| **release < Release::DEFERS_TO_NODE).map(ToString::to_string).collect();
     if !said {
         return None;
     }
@@ -224,8 +224,8 @@ fn twice(facts: &Facts<'_>) -> Option<Check> {
     })
 }
 
-fn seen(facts: &Facts<'_>) -> Check {
-    match facts.calls {
+fn check_traffic(facts: &BackendFacts<'_>) -> Check {
+    match facts.requests {
         None => Check::skipped("seen", "no running sidecar could be asked whether a call of the backend ever came"),
         Some(calls) if calls > 0.0 => Check::ok("seen", format!("the running sidecar has seen {calls} call(s) of a backend")),
         Some(_) => Check::warning(

@@ -10,7 +10,7 @@ use crate::vault::dotenv::{self, Variable};
 
 /// A credential field of one provider, as the backend may know it.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
+pub(super) struct BackendField<'a> {
     pub(super) provider: &'a str,
     pub(super) name: &'a str,
     /// It may be shown, so that the backend may know it.
@@ -21,12 +21,12 @@ pub(super) struct Field<'a> {
     pub(super) names: &'a [String],
     /// What the vault has; none: observe mode, or it could not be read.
     pub(super) vault: Option<&'a Credential>,
-    pub(super) role: Role,
+    pub(super) role: ValueRole,
 }
 
 /// What becomes of a value in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
+pub(super) enum ValueRole {
     /// The sidecar puts the vault's in its place.
     Replaced,
     /// It is what is sent: there is no credential in a vault.
@@ -37,66 +37,66 @@ pub(super) enum Role {
 
 /// Something about how a variable is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Fault {
+pub(super) enum VariableFault {
     /// Nothing stands after the equals sign.
     Empty,
     /// A line begins with its name and assigns nothing.
-    Unread,
+    Unassigned,
     /// Assigned more than once; the last one counts.
-    Twice,
+    Duplicate,
     /// Without quotes, and a `#` in it: what follows is a comment.
-    Cut,
+    Truncated,
     /// It begins with a quote that does not end, or the reverse.
-    OpenQuote,
+    UnbalancedQuote,
     /// Quotes within quotes are part of the value.
-    InnerQuotes,
+    NestedQuotes,
     /// Quotes of a word processor are part of the value.
-    OtherQuotes,
+    TypographicQuotes,
     /// A quote that does not end has taken the lines below in.
-    Swallowed,
+    SwallowedLines,
     /// More than one line.
     LineBreak,
     /// `$` means itself to dotenv, and a variable to dotenv-expand, compose and a shell.
     Interpolated,
     /// A blank at its beginning or end, within the quotes.
-    Blank,
+    SurroundingSpace,
     /// A comma or semicolon stands at its end.
-    Mark,
+    TrailingPunctuation,
 }
 
-impl Fault {
-    pub(super) const fn words(self) -> &'static str {
+impl VariableFault {
+    pub(super) const fn description(self) -> &'static str {
         match self {
             Self::Empty => "is set to nothing",
-            Self::Unread => "stands on a line that assigns nothing: an equals sign is missing",
-            Self::Twice => "is assigned more than once, and the last one counts",
-            Self::Cut => "is cut off at a `#`, where a comment begins: put the value in single quotes",
-            Self::OpenQuote => "has a quote at one end only, which is sent as part of it",
-            Self::InnerQuotes => "has quotes within its quotes, which are sent as part of it",
-            Self::OtherQuotes => "stands in typographic quotes, which are sent as part of it: use plain ones",
-            Self::Swallowed => "has a quote that does not end, so the lines below were taken into it",
+            Self::Unassigned => "stands on a line that assigns nothing: an equals sign is missing",
+            Self::Duplicate => "is assigned more than once, and the last one counts",
+            Self::Truncated => "is cut off at a `#`, where a comment begins: put the value in single quotes",
+            Self::UnbalancedQuote => "has a quote at one end only, which is sent as part of it",
+            Self::NestedQuotes => "has quotes within its quotes, which are sent as part of it",
+            Self::TypographicQuotes => "stands in typographic quotes, which are sent as part of it: use plain ones",
+            Self::SwallowedLines => "has a quote that does not end, so the lines below were taken into it",
             Self::LineBreak => "has a line break in it",
             Self::Interpolated => "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly",
-            Self::Blank => "has a blank at its beginning or end, which is sent as part of it",
-            Self::Mark => "ends with a comma or semicolon, which is sent as part of it",
+            Self::SurroundingSpace => "has a blank at its beginning or end, which is sent as part of it",
+            Self::TrailingPunctuation => "ends with a comma or semicolon, which is sent as part of it",
         }
     }
 }
 
 /// What a variable holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Holds {
-    Nothing,
+pub(super) enum ValueOrigin {
+    Empty,
     Placeholder,
     /// What the vault holds.
-    Vaults,
-    Another,
+    VaultValue,
+    Other,
     /// There is nothing to compare with.
     Unknown,
 }
 
 /// The file as a whole: what its way of writing means to whoever reads it with something else than dotenv.
-pub(super) fn file(text: &str) -> Check {
+pub(super) fn check_file_format(text: &str) -> Check {
     let mut said = Vec::new();
     if text.starts_with('\u{feff}') {
         said.push("it begins with a byte order mark: a shell, systemd and `docker --env-file` take that into the first name");
@@ -118,112 +118,112 @@ pub(super) fn file(text: &str) -> Check {
 }
 
 /// One check for each provider's variables that has something to say, else one that all is well.
-pub(super) fn judge(text: &str, fields: &[Field<'_>]) -> Vec<Check> {
+pub(super) fn check_variables(text: &str, fields: &[BackendField<'_>]) -> Vec<Check> {
     let variables = dotenv::parse(text);
-    fields.chunk_by(|one, other| one.provider == other.provider).map(|fields| of_provider(text, &variables, fields)).collect()
+    fields.chunk_by(|one, other| one.provider == other.provider).map(|fields| check_provider(text, &variables, fields)).collect()
 }
 
-fn of_provider(text: &str, variables: &[Variable], fields: &[Field<'_>]) -> Check {
+fn check_provider(text: &str, variables: &[Variable], fields: &[BackendField<'_>]) -> Check {
     let provider = fields.first().map_or("", |field| field.provider);
-    let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, named(text, variables, field))).collect();
+    let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, present_names(text, variables, field))).collect();
     if present.values().all(Vec::is_empty) {
         return Check::skipped(
             "variables",
             format!("{provider}: the file has no variable that is known for it; other names are not looked at"),
         );
     }
-    let mut said = Said::default();
+    let mut said = VariableFindings::default();
     for field in fields {
         let names = present.get(field.name).map(Vec::as_slice).unwrap_or_default();
         if names.is_empty() && field.required {
-            said.of(field, format!("`{}` is unset: it would be {}", field.name, field.names.first().map_or("", String::as_str)));
+            said.record(field, format!("`{}` is unset: it would be {}", field.name, field.names.first().map_or("", String::as_str)));
         }
         for name in names {
-            one(text, variables, field, name, &mut said);
+            check_variable(text, variables, field, name, &mut said);
         }
-        if differ(variables, names) {
-            said.wrong.push(format!("{} are names of one thing and differ", names.join(" and ")));
+        if have_different_values(variables, names) {
+            said.warnings.push(format!("{} are names of one thing and differ", names.join(" and ")));
         }
     }
-    said.check(provider)
+    said.into_check(provider)
 }
 
 /// What there is to say about a provider's variables, by how bad it is.
 #[derive(Debug, Default)]
-struct Said {
+struct VariableFindings {
     /// What the backend itself sends is broken by it.
     broken: Vec<String>,
-    wrong: Vec<String>,
+    warnings: Vec<String>,
     /// Real secrets where placeholders should be.
-    real: Vec<String>,
-    right: Vec<String>,
+    real_secrets: Vec<String>,
+    correct: Vec<String>,
 }
 
-impl Said {
-    fn of(&mut self, field: &Field<'_>, words: String) {
-        if field.role == Role::Replaced { self.wrong.push(words) } else { self.broken.push(words) }
+impl VariableFindings {
+    fn record(&mut self, field: &BackendField<'_>, words: String) {
+        if field.role == ValueRole::Replaced { self.warnings.push(words) } else { self.broken.push(words) }
     }
 
-    fn check(self, provider: &str) -> Check {
+    fn into_check(self, provider: &str) -> Check {
         let evidence = |parts: &[&Vec<String>]| {
             format!("{provider}: {}", parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("; "))
         };
         if !self.broken.is_empty() {
             let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
-            return Check::failed("variables", evidence(&[&self.broken, &self.wrong, &self.real]), remedy);
+            return Check::failed("variables", evidence(&[&self.broken, &self.warnings, &self.real_secrets]), remedy);
         }
-        if !self.wrong.is_empty() || !self.real.is_empty() {
-            let remedy = if self.real.is_empty() {
+        if !self.warnings.is_empty() || !self.real_secrets.is_empty() {
+            let remedy = if self.real_secrets.is_empty() {
                 "mend these lines of the `.env`; the sidecar puts the vault's values in all the same"
             } else {
                 "leave placeholders there: `sms-sidecar vault import-env FILE --replace-with-placeholders`, then change what stood in the file"
             };
-            return Check::warning("variables", evidence(&[&self.wrong, &self.real]), remedy);
+            return Check::warning("variables", evidence(&[&self.warnings, &self.real_secrets]), remedy);
         }
-        Check::ok("variables", evidence(&[&self.right]))
+        Check::ok("variables", evidence(&[&self.correct]))
     }
 }
 
 /// The known names that the file has, assigned or not, in its order.
-fn named<'a>(text: &str, variables: &[Variable], field: &Field<'a>) -> Vec<&'a str> {
-    let there = |name: &&String| variables.iter().any(|variable| variable.name == **name) || is_unread(text, variables, name);
+fn present_names<'a>(text: &str, variables: &[Variable], field: &BackendField<'a>) -> Vec<&'a str> {
+    let there = |name: &&String| variables.iter().any(|variable| variable.name == **name) || is_unassigned(text, variables, name);
     field.names.iter().filter(there).map(String::as_str).collect()
 }
 
-fn one(text: &str, variables: &[Variable], field: &Field<'_>, name: &str, said: &mut Said) {
-    let faults = faults(text, variables, name);
+fn check_variable(text: &str, variables: &[Variable], field: &BackendField<'_>, name: &str, said: &mut VariableFindings) {
+    let faults = find_faults(text, variables, name);
     for fault in &faults {
-        said.of(field, format!("{name} {}", fault.words()));
+        said.record(field, format!("{name} {}", fault.description()));
     }
     let value = variables.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_str());
-    match holds(field, value) {
-        Holds::Placeholder => said.right.push(format!("{name} holds a placeholder")),
-        Holds::Vaults if field.role == Role::Vault => said.right.push(format!("{name} is what the vault reads")),
-        Holds::Vaults if field.public => said.right.push(format!("{name} names the account")),
-        Holds::Vaults => said.real.push(format!("{name} holds the vault's real value")),
-        Holds::Another if faults.is_empty() => said.wrong.push(format!("{name} holds neither a placeholder nor what the vault has")),
-        Holds::Unknown => said.right.push(format!("{name} is set")),
-        Holds::Another | Holds::Nothing => {}
+    match value_origin(field, value) {
+        ValueOrigin::Placeholder => said.correct.push(format!("{name} holds a placeholder")),
+        ValueOrigin::VaultValue if field.role == ValueRole::Vault => said.correct.push(format!("{name} is what the vault reads")),
+        ValueOrigin::VaultValue if field.public => said.correct.push(format!("{name} names the account")),
+        ValueOrigin::VaultValue => said.real_secrets.push(format!("{name} holds the vault's real value")),
+        ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!("{name} holds neither a placeholder nor what the vault has")),
+        ValueOrigin::Unknown => said.correct.push(format!("{name} is set")),
+        ValueOrigin::Other | ValueOrigin::Empty => {}
     }
 }
 
-fn holds(field: &Field<'_>, value: Option<&str>) -> Holds {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return Holds::Nothing };
-    if field.placeholder == Some(value) && field.role != Role::Sent {
-        return Holds::Placeholder;
+fn value_origin(field: &BackendField<'_>, value: Option<&str>) -> ValueOrigin {
+    let Some(value) = value.filter(|value| !value.is_empty()) else { return ValueOrigin::Empty };
+    if field.placeholder == Some(value) && field.role != ValueRole::Sent {
+        return ValueOrigin::Placeholder;
     }
     match field.vault.and_then(|vault| vault.expose(field.name)) {
-        None => Holds::Unknown,
-        Some(vault) if vault == value => Holds::Vaults,
-        Some(_) => Holds::Another,
+        None => ValueOrigin::Unknown,
+        Some(vault) if vault == value => ValueOrigin::VaultValue,
+        Some(_) => ValueOrigin::Other,
     }
 }
 
 /// How `name` is written, from its last assignment.
-pub(super) fn faults(text: &str, variables: &[Variable], name: &str) -> Vec<Fault> {
+pub(super) fn find_faults(text: &str, variables: &[Variable], name: &str) -> Vec<VariableFault> {
     let all: Vec<&Variable> = variables.iter().filter(|variable| variable.name == name).collect();
     let Some(variable) = all.last() else {
-        return if is_unread(text, variables, name) { vec![Fault::Unread] } else { Vec::new() };
+        return if is_unassigned(text, variables, name) { vec![VariableFault::Unassigned] } else { Vec::new() };
     };
     let value = variable.value.as_str();
     let written = text.get(variable.span.clone()).unwrap_or_default();
@@ -234,23 +234,23 @@ pub(super) fn faults(text: &str, variables: &[Variable], name: &str) -> Vec<Faul
     let lines = value.lines().count() > 1 || value.contains(['\n', '\r']);
     let swallowed = lines && written.lines().skip(1).any(looks_like_assignment);
     let checks = [
-        (Fault::Empty, value.is_empty()),
-        (Fault::Twice, all.len() > 1),
-        (Fault::Cut, !quoted && !value.is_empty() && after.starts_with('#')),
-        (Fault::InnerQuotes, quoted && value.len() > 1 && plain(first) && first == last),
-        (Fault::OpenQuote, !quoted && !value.is_empty() && (plain(first) || plain(last))),
-        (Fault::OtherQuotes, matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚')),
-        (Fault::Swallowed, swallowed),
-        (Fault::LineBreak, lines && !swallowed),
-        (Fault::Interpolated, variable.quote != Some('\'') && interpolates(value)),
-        (Fault::Blank, quoted && !lines && !value.is_empty() && value.trim() != value),
-        (Fault::Mark, value.ends_with([',', ';'])),
+        (VariableFault::Empty, value.is_empty()),
+        (VariableFault::Duplicate, all.len() > 1),
+        (VariableFault::Truncated, !quoted && !value.is_empty() && after.starts_with('#')),
+        (VariableFault::NestedQuotes, quoted && value.len() > 1 && plain(first) && first == last),
+        (VariableFault::UnbalancedQuote, !quoted && !value.is_empty() && (plain(first) || plain(last))),
+        (VariableFault::TypographicQuotes, matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚')),
+        (VariableFault::SwallowedLines, swallowed),
+        (VariableFault::LineBreak, lines && !swallowed),
+        (VariableFault::Interpolated, variable.quote != Some('\'') && interpolates(value)),
+        (VariableFault::SurroundingSpace, quoted && !lines && !value.is_empty() && value.trim() != value),
+        (VariableFault::TrailingPunctuation, value.ends_with([',', ';'])),
     ];
     checks.into_iter().filter(|(_, holds)| *holds).map(|(fault, _)| fault).collect()
 }
 
 /// A line begins with the name, and dotenv reads no assignment of it anywhere.
-fn is_unread(text: &str, variables: &[Variable], name: &str) -> bool {
+fn is_unassigned(text: &str, variables: &[Variable], name: &str) -> bool {
     let begins = |line: &str| {
         let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
@@ -275,7 +275,7 @@ fn interpolates(value: &str) -> bool {
 }
 
 /// Several names of one field with unlike values.
-fn differ(variables: &[Variable], names: &[&str]) -> bool {
+fn have_different_values(variables: &[Variable], names: &[&str]) -> bool {
     let value = |name: &&str| variables.iter().rfind(|variable| variable.name == **name).map(|variable| variable.value.as_str());
     let mut values = names.iter().filter_map(value);
     let first = values.next();

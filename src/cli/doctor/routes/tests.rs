@@ -13,22 +13,22 @@ const CONFIG: &str = "[vaults.v]\nenv = {}\n\
     [[routes]]\nname = \"watched\"\nmode = \"observe\"\nproviders = [\"alpha\"]\n";
 
 /// Whom it is about, how it stands, for what.
-type Line = (String, Mark, Option<Cause>);
+type RouteCheckRow = (String, CheckResult, Option<Cause>);
 
-fn judged(checks: &[Check]) -> Vec<Line> {
+fn judged(checks: &[Check]) -> Vec<RouteCheckRow> {
     let (loaded, problems) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let loaded = loaded.unwrap_or_else(|| panic!("{problems:?}"));
-    let judged = judge(&loaded, "c.toml", checks, &Running::default());
-    assert!(judged.iter().all(|check| check.mark != Mark::Failed || check.remedy.is_some()));
-    judged.into_iter().map(|check| (check.about, check.mark, check.cause)).collect()
+    let judged = check_routes(&loaded, "c.toml", checks, &RunningSidecar::default());
+    assert!(judged.iter().all(|check| check.result != CheckResult::Failed || check.remedy.is_some()));
+    judged.into_iter().map(|check| (check.subject, check.result, check.cause)).collect()
 }
 
 fn failed(about: &str, cause: Cause) -> Check {
-    Check::failed("credential", "", "").because(cause).of(about)
+    Check::failed("credential", "", "").with_cause(cause).with_subject(about)
 }
 
-fn told(about: &str, cause: Option<Cause>) -> Line {
-    (format!("route {about}"), if cause.is_some() { Mark::Failed } else { Mark::Ok }, cause)
+fn told(about: &str, cause: Option<Cause>) -> RouteCheckRow {
+    (format!("route {about}"), if cause.is_some() { CheckResult::Failed } else { CheckResult::Ok }, cause)
 }
 
 #[test]
@@ -42,22 +42,22 @@ fn a_route_fails_for_the_cause_of_its_first_provider_once_none_is_left() {
     assert_eq!(judged(std::slice::from_ref(&alpha)), expected);
     let expected = [told("uz", Some(Cause::BalanceEmpty)), told("us", Some(Cause::CredentialRejected)), odd()];
     assert_eq!(judged(&[alpha, beta]), expected);
-    let only_odd = [Check::warning("tls", "", "").of("alpha"), Check::skipped("age", "").of("alpha")];
+    let only_odd = [Check::warning("tls", "", "").with_subject("alpha"), Check::skipped("age", "").with_subject("alpha")];
     assert_eq!(judged(&only_odd), [told("uz", None), told("us", None), odd()]);
 }
 
 #[test]
 fn the_line_says_who_delivers_and_who_does_not() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
-    let line = |checks: &[Check]| judge(&loaded.clone().unwrap(), "c.toml", checks, &Running::default())[0].evidence.clone();
+    let line = |checks: &[Check]| check_routes(&loaded.clone().unwrap(), "c.toml", checks, &RunningSidecar::default())[0].evidence.clone();
     assert_eq!(line(&[]), "nothing that was asked speaks against beta, then alpha");
     let unasked =
-        [Check::skipped("credential", "").of("beta"), Check::skipped("account", "").of("beta"), Check::skipped("tls", "").of("alpha")];
+        [Check::skipped("credential", "").with_subject("beta"), Check::skipped("account", "").with_subject("beta"), Check::skipped("tls", "").with_subject("alpha")];
     assert_eq!(
         line(&unasked),
         "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
     );
-    let text = Check { is_partial: true, ..Check::failed("template", "", "").because(Cause::TemplateNotApproved).of("beta") };
+    let text = Check { is_partial: true, ..Check::failed("template", "", "").with_cause(Cause::TemplateNotApproved).with_subject("beta") };
     let [one, _, _] = &unasked;
     assert_eq!(
         line(&[text.clone(), one.clone()]),
@@ -71,25 +71,25 @@ fn the_line_says_who_delivers_and_who_does_not() {
 fn calls_that_stopped_here_are_told_with_what_to_do() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let loaded = loaded.unwrap();
-    let (verdict, at, count) = ("rejected".to_owned(), "2026-01-01T10:00:00Z".to_owned(), 2);
-    let stopped = |cause, dialect: Option<&str>| Stopped {
+    let (verdict, at, count) = ("denied".to_owned(), "2026-01-01T10:00:00Z".to_owned(), 2);
+    let stopped = |cause, dialect: Option<&str>| BlockedRequests {
         cause,
         dialect: dialect.map(str::to_owned),
-        verdict: verdict.clone(),
+        result: verdict.clone(),
         at: at.clone(),
         count,
     };
-    let check = stop(&loaded, "c.toml", &stopped(Cause::RefusedByPolicy, Some("twilio")));
-    assert_eq!((check.mark, check.cause), (Mark::Failed, Some(Cause::RefusedByPolicy)));
+    let check = blocked_requests_check(&loaded, "c.toml", &stopped(Cause::DeniedByPolicy, Some("twilio")));
+    assert_eq!((check.result, check.cause), (CheckResult::Failed, Some(Cause::DeniedByPolicy)));
     assert!(
         check.evidence.contains("2 of the last calls in twilio's API asked for what the sidecar does not let through"),
         "{}",
         check.evidence
     );
     assert!(check.remedy.unwrap_or_default().contains("providers.alpha.operations"));
-    for cause in [Cause::RefusedByPolicy, Cause::NotTranslatable, Cause::NoProvider] {
+    for cause in [Cause::DeniedByPolicy, Cause::NotTranslatable, Cause::NoProvider] {
         for dialect in [None, Some("vonage")] {
-            let check = stop(&loaded, "c.toml", &stopped(cause, dialect));
+            let check = blocked_requests_check(&loaded, "c.toml", &stopped(cause, dialect));
             assert_eq!(check.cause, Some(cause));
             assert!(check.evidence.contains(&at) && check.remedy.is_some(), "{check:?}");
         }
@@ -100,16 +100,16 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
 fn a_route_is_as_sure_as_what_it_follows_from() {
     use crate::sms::Certainty;
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
-    let line = |checks: &[Check]| judge(&loaded.clone().unwrap(), "c.toml", checks, &Running::default())[0].clone();
+    let line = |checks: &[Check]| check_routes(&loaded.clone().unwrap(), "c.toml", checks, &RunningSidecar::default())[0].clone();
     let beta = Check {
         certainty: Some(Certainty::Ambiguous),
         alternatives: vec![Cause::IpNotAllowed],
-        ..Check::failed("sender", "it said no", "have it registered").because(Cause::SenderNotAllowed).of("beta")
+        ..Check::failed("sender", "it said no", "have it registered").with_cause(Cause::SenderNotAllowed).with_subject("beta")
     };
     let alpha = failed("alpha", Cause::Unreachable);
     let told = line(&[beta, alpha]);
     assert_eq!(told.evidence, "nobody is left to deliver: beta (sender-not-allowed), alpha (unreachable)");
-    assert_eq!((told.name, told.mark, told.cause), ("delivery", Mark::Failed, Some(Cause::SenderNotAllowed)));
+    assert_eq!((told.name, told.result, told.cause), ("delivery", CheckResult::Failed, Some(Cause::SenderNotAllowed)));
     assert_eq!((told.certainty, told.alternatives), (Some(Certainty::Ambiguous), vec![Cause::IpNotAllowed]));
     assert_eq!(told.remedy.as_deref(), Some("have it registered"));
 }

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::cli::vault::embedded;
-use crate::cli::vault::import::{Args, Known, Proposal, path};
-use crate::config::Loaded;
+use crate::cli::vault::open_embedded;
+use crate::cli::vault::import::{Args, KnownField, Proposal, entry_path};
+use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::vault::embedded::Embedded;
 
 /// What a provider of this dialect must say besides its credential.
-pub(super) fn besides(dialect: &Dialect) -> String {
+pub(super) fn extra_config(dialect: &Dialect) -> String {
     let experimental = if dialect.requires_experimental() { "experimental = true\n" } else { "" };
     let needed: Vec<String> =
         dialect.params().iter().filter(|param| param.default.is_none()).map(|param| format!("{} = \"…\"", param.name)).collect();
@@ -20,18 +20,18 @@ pub(super) fn besides(dialect: &Dialect) -> String {
 }
 
 /// What the config lacks of it; all of it where none is named.
-pub(super) fn lines(vault: &Embedded, args: &Args, (proposals, known): (&[Proposal], &[Known]), loaded: Option<&Loaded>) -> String {
-    let named = loaded.and_then(|loaded| name(vault, loaded));
+pub(super) fn render_config(vault: &Embedded, args: &Args, (proposals, known): (&[Proposal], &[KnownField]), loaded: Option<&Config>) -> String {
+    let named = loaded.and_then(|loaded| vault_name(vault, loaded));
     let mut tables = Vec::new();
     if named.is_none() {
-        let (file, key) = (quoted(vault.file()), quoted(vault.key_file()));
+        let (file, key) = (absolute_path(vault.file()), absolute_path(vault.key_file()));
         tables.push(format!("[vaults.local]\nembedded = {{ file = {file}, key_file = {key} }}\n"));
     }
     let vault = named.unwrap_or("local");
     for proposal in proposals {
-        let path = path(&args.prefix, &proposal.dialect);
-        if !loaded.is_some_and(|loaded| reads(loaded, vault, &path)) {
-            let besides = known.iter().find(|known| known.dialect == proposal.dialect).map_or("", |known| &known.besides);
+        let path = entry_path(&args.prefix, &proposal.dialect);
+        if !loaded.is_some_and(|loaded| is_referenced(loaded, vault, &path)) {
+            let besides = known.iter().find(|known| known.dialect == proposal.dialect).map_or("", |known| &known.extra_config);
             let (dialect, path) = (&proposal.dialect, Value::from(path));
             tables.push(format!(
                 "[providers.{dialect}]\ndialect = \"{dialect}\"\ncredential = {{ vault = \"{vault}\", path = {path} }}\n{besides}"
@@ -44,17 +44,17 @@ pub(super) fn lines(vault: &Embedded, args: &Args, (proposals, known): (&[Propos
     format!("\n# for the config:\n\n{}", tables.join("\n"))
 }
 
-fn name<'a>(vault: &Embedded, loaded: &'a Loaded) -> Option<&'a str> {
+fn vault_name<'a>(vault: &Embedded, loaded: &'a Config) -> Option<&'a str> {
     let same = |other: Embedded| other.file() == vault.file();
-    loaded.vault.sources.iter().find(|(_, source)| embedded(source).is_some_and(same)).map(|(name, _)| name.as_str())
+    loaded.vault.sources.iter().find(|(_, source)| open_embedded(source).is_some_and(same)).map(|(name, _)| name.as_str())
 }
 
-fn reads(loaded: &Loaded, vault: &str, path: &str) -> bool {
+fn is_referenced(loaded: &Config, vault: &str, path: &str) -> bool {
     let references = loaded.proxy.providers.iter().filter_map(|provider| provider.credential.as_ref());
     references.into_iter().any(|reference| reference.vault == vault && reference.path == path)
 }
 
 /// A relative path would mean another file beside the config.
-fn quoted(file: &Path) -> Value {
+fn absolute_path(file: &Path) -> Value {
     Value::from(std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string())
 }

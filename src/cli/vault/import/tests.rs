@@ -2,17 +2,17 @@
 
 use secrecy::ExposeSecret;
 
-use super::told::commented;
+use super::told::commented_lines;
 use super::*;
 
-fn known() -> Vec<Known> {
-    let field = |dialect: &str, field: &str, names: &[&str], placeholder: &str| Known {
+fn known() -> Vec<KnownField> {
+    let field = |dialect: &str, field: &str, names: &[&str], placeholder: &str| KnownField {
         dialect: dialect.to_owned(),
         field: field.to_owned(),
         names: names.iter().map(|name| (*name).to_owned()).collect(),
         placeholder: placeholder.to_owned(),
         required: true,
-        besides: String::new(),
+        extra_config: String::new(),
     };
     vec![
         field("alpha", "username", &["ALPHA_LOGIN", "ALPHA_USER"], "sms-sidecar"),
@@ -51,7 +51,7 @@ fn blanks_and_placeholders_are_no_credentials() {
     assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=\n"), []);
     let held = proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n");
     assert!(held.iter().all(|proposal| proposal.fields.is_empty()), "{held:?}");
-    assert_eq!((&held[0].held, &held[1].held), (&vec!["ALPHA_PASSWORD".to_owned()], &vec!["BETA_SID".to_owned(), "BETA_TOKEN".to_owned()]));
+    assert_eq!((&held[0].placeholders, &held[1].placeholders), (&vec!["ALPHA_PASSWORD".to_owned()], &vec!["BETA_SID".to_owned(), "BETA_TOKEN".to_owned()]));
     assert_eq!(held[0].missing, ["username"]);
 }
 
@@ -65,7 +65,7 @@ fn a_second_name_with_another_value_is_told() {
 fn what_is_shown_names_no_value() {
     let proposals = proposed(TEXT);
     let args = args(".env".into());
-    let text = format!("{} {} {proposals:?}", shown(&proposals, &Entries::new(), &args), as_json(&proposals, &args, Done::Replaced));
+    let text = format!("{} {} {proposals:?}", render_proposals(&proposals, &Entries::new(), &args), import_json(&proposals, &args, ImportStatus::Replaced));
     assert!(text.contains("sms/alpha username = ALPHA_USER") && text.contains("sms/beta sid: no variable is known"), "{text}");
     assert!(!text.contains("canary"), "{text}");
 }
@@ -85,7 +85,7 @@ fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
     assert_eq!(value("sms/beta", "token"), "canary-t");
     let left = std::fs::read_to_string(&file).unwrap();
     assert_eq!(left, "PORT=3000\nALPHA_USER=sms-sidecar\nALPHA_PASSWORD='sms-sidecar'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=0000 # live\n");
-    assert_eq!(commented(&left, &proposed(TEXT)), [4]);
+    assert_eq!(commented_lines(&left, &proposed(TEXT)), [4]);
     run(&vault, &args(file), &known(), None).unwrap();
     assert_eq!(
         vault.entries().unwrap()["sms/alpha"]["username"].expose_secret(),
@@ -101,7 +101,7 @@ fn a_file_that_cannot_hold_the_placeholder_is_left_as_it_was() {
     std::fs::write(&file, TEXT).unwrap();
     let mut known = known();
     known[3].placeholder = "a # b".to_owned();
-    assert!(put_placeholders(&args(file.clone()), TEXT, &proposed(TEXT), &known).is_err());
-    assert!(put_placeholders(&args(file.clone()), "EDITED=1\n", &proposed(TEXT), &self::known()).is_err(), "it changed meanwhile");
+    assert!(write_placeholders(&args(file.clone()), TEXT, &proposed(TEXT), &known).is_err());
+    assert!(write_placeholders(&args(file.clone()), "EDITED=1\n", &proposed(TEXT), &self::known()).is_err(), "it changed meanwhile");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
 }

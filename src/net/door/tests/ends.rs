@@ -60,7 +60,7 @@ async fn draining_serves_on_and_closes_behind_each_answer() {
     bench.drain.empty().await;
     let late = bench.ask(PLAIN).await;
     assert!(late.status == 503 && late.head.contains("retry-after: 1"), "{late:?}");
-    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 503));
+    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 503));
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn quiet_tunnels_end_with_the_process() {
     assert!(!bench.drain.is_empty());
     bench.drain.enter(Phase::Draining);
     assert!(wire.closed().await);
-    assert_eq!(bench.told.recv().await.unwrap(), Told::Tunnelled(Door::Connect, far.to_string(), 0));
+    assert_eq!(bench.told.recv().await.unwrap(), Told::Tunnelled(Entrypoint::Connect, far.to_string(), 0));
     bench.drain.empty().await;
 }
 
@@ -94,6 +94,6 @@ async fn a_panic_of_ours_is_in_doubt_and_told() {
     let answer = bench.ask("POST /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(answer.status, 504);
     assert!(!answer.body.contains("as asked"));
-    assert_eq!(bench.turned_away().await, (Door::BaseUrl, 504));
+    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 504));
     bench.drain.empty().await;
 }

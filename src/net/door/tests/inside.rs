@@ -23,7 +23,7 @@ async fn opened(bench: &Bench, target: &str) -> Wire {
 
 fn trusting(bench: &Bench, sni: bool, alpn: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(tls::certificates(&bench.ca.cert_file).unwrap().remove(0)).unwrap();
+    roots.add(tls::load_certificates(&bench.ca.cert_file).unwrap().remove(0)).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
     let mut config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
     config.enable_sni = sni;
@@ -45,7 +45,7 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
             wire.send(&format!("POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi")).await;
             assert_eq!(wire.answer().await.body, "carried 2 bytes");
             let arrival = bench.arrivals.recv().await.unwrap();
-            assert_eq!((arrival.door, arrival.tls, arrival.request.path.as_str()), (Door::Connect, true, path));
+            assert_eq!((arrival.door, arrival.tls, arrival.request.path.as_str()), (Entrypoint::Connect, true, path));
             assert_eq!(arrival.target, Target::Host(authority(Scheme::Https, "api.ours.test", 443)));
             assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
         }
@@ -82,7 +82,7 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
         wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(wire.answer().await.status, 202, "{port}");
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!((arrival.door, arrival.tls), (Door::Connect, false));
+        assert_eq!((arrival.door, arrival.tls), (Entrypoint::Connect, false));
         assert_eq!(arrival.target, Target::Host(authority(Scheme::Http, "api.ours.test", port)));
     }
 }
@@ -91,10 +91,10 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
 async fn a_backend_without_our_ca_is_told_about_it() {
     let mut bench = Bench::new();
     let wire = opened(&bench, "api.ours.test:443").await;
-    let config = tls::client(None).unwrap();
+    let config = tls::client_config(None).unwrap();
     secured(TlsConnector::from(config), wire).await.unwrap_err();
     match bench.told.recv().await.unwrap() {
-        Told::TurnedAway(Door::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
+        Told::TurnedAway(Entrypoint::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
         told @ (Told::TurnedAway(..) | Told::Tunnelled(..)) => panic!("{told:?}"),
     }
 }

@@ -15,15 +15,15 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use super::*;
-use crate::clock::RealClock;
+use crate::clock::SystemClock;
 use crate::net::ca::{Making, create};
 use crate::net::settings::CaSettings;
 
 /// What the doors told their carrier.
 #[derive(Debug, PartialEq, Eq)]
 enum Told {
-    TurnedAway(Door, u16, String),
-    Tunnelled(Door, String, u64),
+    TurnedAway(Entrypoint, u16, String),
+    Tunnelled(Entrypoint, String, u64),
 }
 
 /// Takes `ours.test` and its subdomains, refuses `refused.test`, lets all else through.
@@ -44,7 +44,7 @@ impl Carrier for Fake {
         }
     }
 
-    fn welcome(&self, _: Door, peer: &Peer) -> Result<(), (StatusCode, String)> {
+    fn welcome(&self, _: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)> {
         match peer.uid {
             Some(666) => Err((StatusCode::FORBIDDEN, String::from("this caller is not known"))),
             Some(_) | None => Ok(()),
@@ -65,7 +65,7 @@ impl Carrier for Fake {
         Reply { status: StatusCode::ACCEPTED, headers, body }
     }
 
-    fn turned_away(&self, door: Door, status: StatusCode, why: &str) {
+    fn turned_away(&self, door: Entrypoint, status: StatusCode, why: &str) {
         self.told.send(Told::TurnedAway(door, status.as_u16(), why.to_owned())).unwrap();
     }
 
@@ -73,7 +73,7 @@ impl Carrier for Fake {
         (head.path == "/dialect").then(|| Reply { status, headers: HeaderMap::new(), body: Bytes::from_static(b"in its words") })
     }
 
-    fn tunnelled(&self, door: Door, authority: &Authority, bytes: u64) {
+    fn tunnelled(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
         self.told.send(Told::Tunnelled(door, authority.to_string(), bytes)).unwrap();
     }
 }
@@ -97,8 +97,8 @@ impl Bench {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let ca = CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") };
-        let clock: Arc<dyn Clock> = Arc::new(RealClock::start());
-        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall(), Making::New).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall_clock(), Making::New).unwrap();
         let (arrivals, carried) = unbounded_channel();
         let (telling, told) = unbounded_channel();
         let (release, held) = watch::channel(false);
@@ -140,7 +140,7 @@ impl Bench {
         wire.answer().await
     }
 
-    async fn turned_away(&mut self) -> (Door, u16) {
+    async fn turned_away(&mut self) -> (Entrypoint, u16) {
         match self.told.recv().await.unwrap() {
             Told::TurnedAway(door, status, _) => (door, status),
             told @ Told::Tunnelled(..) => panic!("{told:?}"),

@@ -13,7 +13,7 @@ async fn the_base_url_door_carries_whole_requests() {
     assert_eq!((answer.status, answer.body.as_str()), (202, "carried 4 bytes"));
     assert!(answer.head.contains("x-sms-sidecar-provider: one\r\n") && !answer.head.contains("chunked"), "{}", answer.head);
     let arrival = bench.arrivals.recv().await.unwrap();
-    assert_eq!((arrival.door, arrival.target, arrival.tls), (Door::BaseUrl, Target::Base, false));
+    assert_eq!((arrival.door, arrival.target, arrival.tls), (Entrypoint::BaseUrl, Target::Base, false));
     assert_eq!((arrival.request.path.as_str(), arrival.request.query.as_deref()), ("/playmobile/send", Some("x=1")));
     assert_eq!(&arrival.request.body[..], b"to=1");
     assert_eq!(arrival.request.headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
@@ -50,7 +50,7 @@ async fn absolute_form_names_its_host_also_for_https_in_clear() {
     let mut bench = Bench::new();
     bench.ask("POST https://api.ours.test/v1 HTTP/1.1\r\nHost: api.ours.test\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n").await;
     let arrival = bench.arrivals.recv().await.unwrap();
-    assert_eq!((arrival.door, arrival.tls), (Door::Absolute, false));
+    assert_eq!((arrival.door, arrival.tls), (Entrypoint::Absolute, false));
     assert_eq!(arrival.target, Target::Host(authority(Scheme::Https, "api.ours.test", 443)));
     assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
     assert!(arrival.request.headers.is_empty());
@@ -64,7 +64,7 @@ async fn https_in_clear_is_refused_from_elsewhere() {
     let mut wire = bench.connect_as(Peer { address: Some("10.0.0.9:40000".parse().unwrap()), ..Peer::default() });
     wire.send("POST https://ours.test/ HTTP/1.1\r\nHost: ours.test\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 403);
-    assert_eq!(bench.turned_away().await, (Door::Absolute, 403));
+    assert_eq!(bench.turned_away().await, (Entrypoint::Absolute, 403));
 }
 
 #[tokio::test]
@@ -91,12 +91,12 @@ async fn the_unix_door_believes_a_telling_host_only() {
         wire.send(&format!("POST /send HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(wire.answer().await.status, 202);
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!((arrival.door, arrival.target, arrival.peer.uid), (Door::Unix, target, Some(7)), "{host}");
+        assert_eq!((arrival.door, arrival.target, arrival.peer.uid), (Entrypoint::Unix, target, Some(7)), "{host}");
     }
     let mut wire = bench.connect_as(Peer::unix(Some(666)));
     wire.send("POST /send HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 403);
-    assert_eq!(bench.turned_away().await, (Door::Unix, 403));
+    assert_eq!(bench.turned_away().await, (Entrypoint::Unix, 403));
 }
 
 #[tokio::test]
@@ -115,7 +115,7 @@ async fn a_connect_to_another_host_is_a_tunnel() {
     wire.0.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"\x16anything");
     drop((wire, stream));
-    assert_eq!(bench.told.recv().await.unwrap(), Told::Tunnelled(Door::Connect, far.to_string(), 18));
+    assert_eq!(bench.told.recv().await.unwrap(), Told::Tunnelled(Entrypoint::Connect, far.to_string(), 18));
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn absolute_form_to_another_host_is_passed_on() {
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.body.as_str()), (418, "hello"));
     assert!(answer.head.contains("x-theirs: 1"));
-    assert!(matches!(bench.told.recv().await.unwrap(), Told::Tunnelled(Door::Absolute, _, bytes) if bytes > 100));
+    assert!(matches!(bench.told.recv().await.unwrap(), Told::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100));
 }
 
 #[tokio::test]
@@ -150,5 +150,5 @@ async fn a_host_that_cannot_be_reached_is_said() {
     let answer = bench.ask(&format!("CONNECT {closed} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(&closed.to_string()), "{}", answer.body);
-    assert_eq!(bench.turned_away().await, (Door::Connect, 502));
+    assert_eq!(bench.turned_away().await, (Entrypoint::Connect, 502));
 }
