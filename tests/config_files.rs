@@ -144,7 +144,7 @@ fn the_order_of_the_file_is_kept_and_references_are_whole() {
     assert_eq!(names, ["playmobile", "twilio", "eskiz"]);
     let reference = full.proxy.providers[1].credential.as_ref().unwrap();
     assert_eq!(reference.fields["auth_token"], "TWILIO_AUTH_TOKEN");
-    assert!(reference.names["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()), "the dialect's own names come along");
+    assert!(reference.aliases["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()), "the dialect's own names come along");
     assert_eq!(full.vault.sources.len(), 5);
 }
 

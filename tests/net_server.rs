@@ -17,7 +17,7 @@ use rustix::process::{Signal, getpid, getuid, kill_process};
 use sms_sidecar::net::Limits;
 use sms_sidecar::net::drain::{Drain, Phase};
 use sms_sidecar::net::peer::Peer;
-use sms_sidecar::net::server::{BindError, Server, Site, Stream};
+use sms_sidecar::net::server::{BindError, Server, ConnectionService, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -26,16 +26,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Clone)]
 struct Greeter(Sender<&'static str>);
 
-impl Site for Greeter {
+impl ConnectionService for Greeter {
     async fn serve<S: Stream>(&self, mut stream: S, peer: Peer, drain: Drain) {
-        let flight = drain.flight();
+        let flight = drain.track_request();
         let kind = if peer.address.is_some() { "tcp" } else { "unix" };
         // A client that only knocks leaves before it is greeted.
-        stream.write_all(format!("{kind} {}\n", peer.owner().await.unwrap_or(u32::MAX)).as_bytes()).await.ok();
+        stream.write_all(format!("{kind} {}\n", peer.owner_uid().await.unwrap_or(u32::MAX)).as_bytes()).await.ok();
         stream.flush().await.ok();
         if stream.read_u8().await.is_ok() {
             self.0.send("begun").unwrap();
-            drain.reached(Phase::Draining).await;
+            drain.wait_for(Phase::Draining).await;
             stream.write_all(b"goodbye\n").await.unwrap();
             stream.flush().await.unwrap();
         }
@@ -62,13 +62,13 @@ fn it_serves_reloads_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("door.sock");
     let (tell, told) = channel();
-    let limits = Limits { drain: PATIENCE, ..Limits::default() };
+    let limits = Limits { drain_timeout: PATIENCE, ..Limits::default() };
     let mut server = Server::new(limits);
-    let address = server.tcp("proxy", "127.0.0.1:0".parse().unwrap(), Greeter(tell.clone())).unwrap();
-    server.unix("unix", &socket, Greeter(tell.clone())).unwrap();
+    let address = server.add_tcp("proxy", "127.0.0.1:0".parse().unwrap(), Greeter(tell.clone())).unwrap();
+    server.add_unix("unix", &socket, Greeter(tell.clone())).unwrap();
     let ending = tell.clone();
-    server.background("clock", move |drain| async move {
-        drain.reached(Phase::Draining).await;
+    server.add_background("clock", move |drain| async move {
+        drain.wait_for(Phase::Draining).await;
         ending.send("background").unwrap();
     });
     let (ready, reload) = (tell.clone(), tell);
@@ -103,7 +103,7 @@ fn a_taken_address_is_said_at_once_and_by_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut server = Server::new(Limits::default());
-    let error = server.tcp("admin", address, Greeter(channel().0)).unwrap_err();
+    let error = server.add_tcp("admin", address, Greeter(channel().0)).unwrap_err();
     assert!(matches!(&error, BindError::Tcp { name, .. } if &**name == "admin"));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
@@ -112,14 +112,14 @@ fn a_taken_address_is_said_at_once_and_by_name() {
 fn two_listeners_on_one_address_are_seen() {
     let mut server = Server::new(Limits::default());
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
-    let address = server.tcp("proxy", any, Greeter(channel().0)).unwrap();
-    assert!(server.tcp("admin", address, Greeter(channel().0)).is_err());
+    let address = server.add_tcp("proxy", any, Greeter(channel().0)).unwrap();
+    assert!(server.add_tcp("admin", address, Greeter(channel().0)).is_err());
 }
 
 #[test]
 fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let unix = |path: &Path| Server::new(Limits::default()).unix("control", path, Greeter(channel().0));
+    let unix = |path: &Path| Server::new(Limits::default()).add_unix("control", path, Greeter(channel().0));
     let missing = folder.path().join("run/sms-sidecar");
     unix(&missing.join("control.sock")).unwrap();
     assert_eq!(fs::metadata(&missing).unwrap().permissions().mode() & 0o022, 0, "nobody else may put a socket of theirs in its place");
@@ -132,7 +132,7 @@ fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
 #[test]
 fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let unix = |path: &Path| Server::new(Limits::default()).unix("unix", path, Greeter(channel().0));
+    let unix = |path: &Path| Server::new(Limits::default()).add_unix("unix", path, Greeter(channel().0));
     let dead = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
     assert!(dead.exists());

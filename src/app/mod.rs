@@ -19,15 +19,15 @@ use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{ConfigKey, Config};
 use crate::net::ca::Ca;
-use crate::net::door::{Doors, Setup};
+use crate::net::door::{ProxyService, EntrypointSetup};
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
-use crate::net::server::{Server, Site, Stream};
+use crate::net::server::{Server, ConnectionService, Stream};
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, ProxyDeps, Proxy};
 use crate::telemetry::{BuildInfo, CaExpiry, Panicked, VaultReadResult, Started, Stopping, Telemetry, VaultRead};
 use crate::traces::Exporter;
-use crate::vault::{Keeper, ReadKind, ReadOutcome, Sink};
+use crate::vault::{CredentialCache, ReadErrorKind, ReadOutcome, ReadEventSink};
 
 use shape::listen_addresses;
 pub use shape::metrics_schema;
@@ -41,7 +41,7 @@ pub struct App {
     clock: Arc<dyn Clock>,
     registry: Registry,
     telemetry: Arc<Telemetry>,
-    keeper: watch::Sender<Arc<Keeper>>,
+    keeper: watch::Sender<Arc<CredentialCache>>,
     proxy: Arc<Proxy>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
     /// Held by the one reload that runs: a signal and a command may come at once.
@@ -59,7 +59,7 @@ impl App {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let registry = Registry::new();
         let telemetry = Arc::new(Telemetry::new(&registry, &metrics_schema(&loaded, &loaded.listen, &build), Arc::clone(&clock))?);
-        let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&clock), vault_read_sink(&telemetry)));
+        let keeper = Arc::new(CredentialCache::new(&loaded.vault, Arc::clone(&clock), vault_read_sink(&telemetry)));
         let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
         let parts = ProxyDeps {
             keeper: Arc::clone(&keeper),
@@ -69,7 +69,7 @@ impl App {
             config_path: file.display().to_string(),
             has_control: loaded.listen.control.is_some(),
         };
-        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.body)?;
+        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.max_body)?;
         telemetry.set_config_change_check(config_change_check(&loaded));
         let exporter = watch::Sender::new(traces::build_exporter(&loaded, &build)?);
         telemetry.set_trace_sampling(exporter.borrow().as_ref().map(|exporter| exporter.sample_ratio()));
@@ -129,24 +129,24 @@ impl App {
     fn open_listeners(self: &Arc<Self>, server: &mut Server, ca: Option<&Arc<Ca>>, readiness: &Readiness) -> anyhow::Result<()> {
         let listen = &self.loaded.listen;
         let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics].into_iter().flatten().collect();
-        let setup = Setup { ca: ca.cloned(), limits: self.loaded.limits, own, marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
-        let doors = Doors::new(Arc::clone(&self.proxy), setup);
+        let setup = EntrypointSetup { ca: ca.cloned(), limits: self.loaded.limits, own_addresses: own, via_marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
+        let doors = ProxyService::new(Arc::clone(&self.proxy), setup);
         let pages = |pages| AdminService(Admin::new(self.registry.clone(), Arc::clone(&self.telemetry), readiness.clone(), pages));
         if let Some(address) = listen.proxy {
-            server.tcp("proxy", address, doors.clone())?;
+            server.add_tcp("proxy", address, doors.clone())?;
         }
         if let Some(path) = &listen.unix {
-            server.unix("unix", path, doors.clone())?;
+            server.add_unix("unix", path, doors.clone())?;
         }
         if let Some(address) = listen.admin {
-            server.tcp("admin", address, pages(Pages::All))?;
+            server.add_tcp("admin", address, pages(Pages::All))?;
         }
         if let Some(address) = listen.metrics {
-            server.tcp("metrics", address, pages(Pages::Probes))?;
+            server.add_tcp("metrics", address, pages(Pages::Probes))?;
         }
         if let Some(path) = &listen.control {
             let app = Arc::clone(self);
-            server.unix("control", path, Control::new(Arc::clone(&self.proxy)).with_reload(move || app.reload()))?;
+            server.add_unix("control", path, Control::new(Arc::clone(&self.proxy)).with_reload(move || app.reload()))?;
         }
         Ok(())
     }
@@ -154,22 +154,22 @@ impl App {
     /// What goes on beside the calls: reading vaults, telling of standings and new credentials.
     fn spawn_background_tasks(&self, server: &mut Server) {
         let (mut keepers, proxy) = (self.keeper.subscribe(), Arc::clone(&self.proxy));
-        server.background("vaults", move |drain| async move {
+        server.add_background("vaults", move |drain| async move {
             while drain.phase() == Phase::Serving {
                 let keeper = Arc::clone(&keepers.borrow_and_update());
                 let cadence = |reference: &_| proxy.vault_poll_interval(reference);
                 keeper.run(cadence, keeper_replaced(&mut keepers, &drain)).await;
             }
         });
-        let (mut changes, proxy) = (self.keeper.borrow().changes(), Arc::clone(&self.proxy));
-        server.background("standings", move |drain| async move {
+        let (mut changes, proxy) = (self.keeper.borrow().subscribe_changes(), Arc::clone(&self.proxy));
+        server.add_background("standings", move |drain| async move {
             let mut tick = tokio::time::interval(HEALTH_REFRESH_INTERVAL);
             while drain.phase() == Phase::Serving {
                 tokio::select! {
                     _ = tick.tick() => {}
                     // Whatever changed, and however many changes were missed: all are looked at.
                     Ok(_) | Err(RecvError::Lagged(_)) = changes.recv() => {}
-                    () = drain.reached(Phase::Draining) => {}
+                    () = drain.wait_for(Phase::Draining) => {}
                 }
                 proxy.refresh();
                 proxy.run_due_probes().await;
@@ -177,7 +177,7 @@ impl App {
             Stopping { reason: "signal" }.emit();
         });
         let proxy = Arc::clone(&self.proxy);
-        server.background("refusals", move |drain| async move {
+        server.add_background("refusals", move |drain| async move {
             let mut followed = JoinSet::new();
             while drain.phase() == Phase::Serving {
                 tokio::select! {
@@ -186,7 +186,7 @@ impl App {
                         followed.spawn(async move { proxy.disambiguate(suspicion).await });
                     }
                     Some(_) = followed.join_next() => {}
-                    () = drain.reached(Phase::Draining) => {}
+                    () = drain.wait_for(Phase::Draining) => {}
                 }
             }
         });
@@ -198,10 +198,10 @@ impl App {
 }
 
 /// Resolves when a reload brought another keeper, or the process begins to end.
-async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<Keeper>>, drain: &Drain) {
+async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, drain: &Drain) {
     tokio::select! {
         Ok(()) = keepers.changed() => {}
-        () = drain.reached(Phase::Draining) => {}
+        () = drain.wait_for(Phase::Draining) => {}
     }
 }
 
@@ -221,23 +221,23 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> 
 /// One admin listener.
 struct AdminService(Admin);
 
-impl Site for AdminService {
+impl ConnectionService for AdminService {
     async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
         tokio::select! {
             () = serve_connection(stream, self.0.clone()) => {}
-            () = drain.reached(Phase::Closing) => {}
+            () = drain.wait_for(Phase::Closing) => {}
         }
     }
 }
 
 /// Reads of vaults become events.
-fn vault_read_sink(telemetry: &Arc<Telemetry>) -> Sink {
+fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
     let telemetry = Arc::clone(telemetry);
     Box::new(move |event| {
         let (result, problem) = match event.outcome {
             ReadOutcome::Unchanged(_) => (VaultReadResult::Unchanged, None),
             ReadOutcome::New(_, warnings) => {
-                (VaultReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.what)))
+                (VaultReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.problem)))
             }
             ReadOutcome::Failed(error) => (read_result(error.kind()), Some(error.to_string())),
         };
@@ -246,15 +246,15 @@ fn vault_read_sink(telemetry: &Arc<Telemetry>) -> Sink {
 }
 
 /// What a kind of trouble is called in metrics.
-fn read_result(kind: ReadKind) -> VaultReadResult {
+fn read_result(kind: ReadErrorKind) -> VaultReadResult {
     match kind {
-        ReadKind::NotFound => VaultReadResult::NotFound,
-        ReadKind::Malformed => VaultReadResult::Malformed,
-        ReadKind::Slow => VaultReadResult::Timeout,
-        ReadKind::Down => VaultReadResult::Unreachable,
-        ReadKind::Sealed => VaultReadResult::Sealed,
-        ReadKind::Forbidden => VaultReadResult::Forbidden,
-        ReadKind::Tls => VaultReadResult::Tls,
-        ReadKind::Failed => VaultReadResult::Failed,
+        ReadErrorKind::NotFound => VaultReadResult::NotFound,
+        ReadErrorKind::Malformed => VaultReadResult::Malformed,
+        ReadErrorKind::Timeout => VaultReadResult::Timeout,
+        ReadErrorKind::Unreachable => VaultReadResult::Unreachable,
+        ReadErrorKind::Sealed => VaultReadResult::Sealed,
+        ReadErrorKind::Forbidden => VaultReadResult::Forbidden,
+        ReadErrorKind::Tls => VaultReadResult::Tls,
+        ReadErrorKind::Failed => VaultReadResult::Failed,
     }
 }

@@ -10,7 +10,7 @@ use crate::config::load;
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{ProxyDeps, ReloadSummary};
 use crate::telemetry::Reloaded;
-use crate::vault::Keeper;
+use crate::vault::CredentialCache;
 
 impl App {
     /// Reads the file again, for a signal and for `sms-sidecar reload` alike; what is wrong with it is told, and the
@@ -28,7 +28,7 @@ impl App {
 
     fn apply_reload(&self) -> Result<ReloadSummary, ProblemReport> {
         let loaded = load(&self.config_file)?;
-        let keeper = Keeper::new(&loaded.vault, Arc::clone(&self.clock), vault_read_sink(&self.telemetry)).after(&self.keeper.borrow());
+        let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&self.clock), vault_read_sink(&self.telemetry)).continue_from(&self.keeper.borrow());
         let keeper = Arc::new(keeper);
         let parts = ProxyDeps {
             keeper: Arc::clone(&keeper),
@@ -39,7 +39,7 @@ impl App {
             has_control: loaded.listen.control.is_some(),
         };
         let exporter = build_exporter(&loaded, &self.build).map_err(|error| self.unusable_config(format!("{error:#}")))?;
-        self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.body).map_err(|error| self.unusable_config(error))?;
+        self.proxy.reload(loaded.proxy.clone(), &loaded.vault, &parts, loaded.limits.max_body).map_err(|error| self.unusable_config(error))?;
         // Not before it is certain: a reload that fails takes no series away.
         self.telemetry.update_schema(&metrics_schema(&loaded, &self.loaded.listen, &self.build));
         self.telemetry.set_config_change_check(config_change_check(&loaded));

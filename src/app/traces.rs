@@ -14,7 +14,7 @@ impl App {
     pub(super) fn spawn_trace_exporter(&self, server: &mut Server) {
         let Some(spans) = self.telemetry.take_spans() else { return };
         let (current, telemetry) = (self.exporter.subscribe(), Arc::clone(&self.telemetry));
-        server.background("traces", move |drain| traces::export(current, spans, telemetry, drain));
+        server.add_background("traces", move |drain| traces::export(current, spans, telemetry, drain));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::cli::{load_config, out};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::net::CaSettings;
-use crate::net::ca::{self, Making};
+use crate::net::ca::{self, CaCreateMode};
 
 const DAY: Duration = Duration::from_hours(24);
 
@@ -54,8 +54,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })?;
     let now = SystemClock::start().wall_clock();
     match &args.action {
-        CaAction::Init(life) => write_ca(&loaded, settings, life, now, Making::New)?,
-        CaAction::Renew(life) => write_ca(&loaded, settings, life, now, Making::Renewed)?,
+        CaAction::Init(life) => write_ca(&loaded, settings, life, now, CaCreateMode::NewKey)?,
+        CaAction::Renew(life) => write_ca(&loaded, settings, life, now, CaCreateMode::KeepKey)?,
         CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
@@ -69,8 +69,8 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!state.is_sound())))
 }
 
-fn write_ca(loaded: &Config, settings: &CaSettings, life: &ValidityArgs, now: SystemTime, making: Making) -> anyhow::Result<()> {
-    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal(host));
+fn write_ca(loaded: &Config, settings: &CaSettings, life: &ValidityArgs, now: SystemTime, making: CaCreateMode) -> anyhow::Result<()> {
+    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal_host(host));
     if !left.is_empty() {
         out::note(format_args!("left out, since a CA takes host names with a dot only: {}", left.join(", ")));
     }
@@ -89,8 +89,8 @@ struct State {
 
 impl State {
     fn read(loaded: &Config, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
-        let found = ca::examine(settings)?;
-        let missing = config::uncovered_hosts(&loaded.proxy, |host| found.covers(host) || !ca::is_literal(host));
+        let found = ca::inspect(settings)?;
+        let missing = config::uncovered_hosts(&loaded.proxy, |host| found.covers(host) || !ca::is_literal_host(host));
         let file = settings.cert_file.display().to_string();
         Ok(Self { file, missing, has_expired: found.expires <= now, hosts: found.hosts, expires: found.expires })
     }

@@ -12,7 +12,7 @@ use crate::clock::SystemClock;
 use crate::config::{self, ConfigKey, Config};
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{CallerProof, Provider};
-use crate::vault::{Keeper, ReadEvent, ReadOutcome};
+use crate::vault::{CredentialCache, ReadEvent, ReadOutcome};
 
 /// Exits with 0 if the config is sound (warnings or not), 1 if it is not, 2 if it cannot be read.
 #[derive(Debug, clap::Args)]
@@ -77,7 +77,7 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
 async fn check_credentials(loaded: &Config) -> Vec<Problem> {
     let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&noticed);
-    let keeper = Keeper::new(&loaded.vault, Arc::new(SystemClock::start()), Box::new(move |event| record_warnings(&notes, &event)));
+    let keeper = CredentialCache::new(&loaded.vault, Arc::new(SystemClock::start()), Box::new(move |event| record_warnings(&notes, &event)));
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
         problems.extend(check_credential(loaded, &keeper, provider).await);
@@ -94,7 +94,7 @@ async fn check_credentials(loaded: &Config) -> Vec<Problem> {
     problems
 }
 
-async fn check_credential(loaded: &Config, keeper: &Keeper, provider: &Provider) -> Vec<Problem> {
+async fn check_credential(loaded: &Config, keeper: &CredentialCache, provider: &Provider) -> Vec<Problem> {
     let Some(reference) = &provider.credential else { return Vec::new() };
     let key = ConfigKey::Credential(provider.id.as_str().to_owned());
     match keeper.get(reference).await {
@@ -112,7 +112,7 @@ async fn check_credential(loaded: &Config, keeper: &Keeper, provider: &Provider)
 /// What the vault itself found odd.
 fn record_warnings(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
     let ReadOutcome::New(_, warnings) = &event.outcome else { return };
-    let said = warnings.iter().map(|warning| format!("vault `{}`, field `{}`: {}", event.vault, warning.field, warning.what));
+    let said = warnings.iter().map(|warning| format!("vault `{}`, field `{}`: {}", event.vault, warning.field, warning.problem));
     notes.lock().unwrap_or_else(PoisonError::into_inner).extend(said);
 }
 

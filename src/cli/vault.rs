@@ -18,7 +18,7 @@ use crate::cli::out;
 use crate::config::{self, Config};
 use crate::secret::SecretFields;
 use crate::vault::SourceSettings;
-use crate::vault::embedded::{Embedded, Entries};
+use crate::vault::embedded::{Embedded, EmbeddedEntries};
 
 pub(in crate::cli) use value::confirm;
 
@@ -214,7 +214,7 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<ExitCode> {
-    let there = |entries: &Entries| entries.get(path).is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)));
+    let there = |entries: &EmbeddedEntries| entries.get(path).is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)));
     if !there(&vault.entries()?) {
         return Ok(report_absent(vault, path, field));
     }
@@ -223,7 +223,7 @@ fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<E
     Ok(ExitCode::SUCCESS)
 }
 
-fn remove_from(entries: &mut Entries, path: &str, field: Option<&str>) {
+fn remove_from(entries: &mut EmbeddedEntries, path: &str, field: Option<&str>) {
     let emptied = match (entries.get_mut(path), field) {
         (Some(fields), Some(field)) => {
             fields.remove(field);

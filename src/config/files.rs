@@ -14,7 +14,7 @@ use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
 use crate::problem::{Problem, ProblemReport, Severity, SourceText, parse_toml};
 use crate::proxy::Settings;
-use crate::vault::{Auth, OpenBaoSettings, SourceSettings};
+use crate::vault::{OpenBaoAuth, OpenBaoSettings, SourceSettings};
 
 /// Reads the file and the descriptions it names. What is wrong with other files is `inspect`'s, and whoever uses them.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
@@ -169,7 +169,7 @@ fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
 pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(settings) = &loaded.ca {
-        match ca::examine(settings) {
+        match ca::inspect(settings) {
             Ok(ca) => problems.extend(uncovered_hosts(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
                 let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
                 loaded.warning(&ConfigKey::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).with_help(help)
@@ -236,8 +236,8 @@ fn missing_files(source: &SourceSettings) -> Vec<&Path> {
 /// The files that a login to a vault server needs.
 fn login_files(settings: &OpenBaoSettings) -> Vec<&Path> {
     let login: Vec<&Path> = match &settings.auth {
-        Auth::TokenFile(file) | Auth::Jwt { jwt_file: file, .. } => vec![file],
-        Auth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file, secret_id_file],
+        OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => vec![file],
+        OpenBaoAuth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file, secret_id_file],
     };
     login.into_iter().chain(settings.ca_file.as_deref()).collect()
 }

@@ -13,7 +13,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// As it stands in a URL.
-    pub fn label(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
             Self::Https => "https",
@@ -42,13 +42,13 @@ pub struct Authority {
 
 impl Authority {
     /// What a URL names; none without scheme or host, or with a scheme that is not ours.
-    pub fn of(url: &http::Uri) -> Option<Self> {
+    pub fn from_uri(url: &http::Uri) -> Option<Self> {
         let scheme = match url.scheme_str()? {
             "http" => Scheme::Http,
             "https" => Scheme::Https,
             _ => return None,
         };
-        let host = plain(url.host()?);
+        let host = normalize_host(url.host()?);
         (!host.is_empty()).then(|| Self { scheme, host, port: url.port_u16().unwrap_or(scheme.default_port()) })
     }
 
@@ -66,6 +66,6 @@ impl fmt::Display for Authority {
 }
 
 /// A host in its one form: lower case, no brackets, no trailing dot.
-pub fn plain(host: &str) -> String {
+pub fn normalize_host(host: &str) -> String {
     host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
 }

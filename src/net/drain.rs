@@ -22,29 +22,29 @@ pub enum Phase {
 #[derive(Clone, Debug)]
 pub struct Drain {
     phase: Arc<watch::Sender<Phase>>,
-    flights: Arc<Flights>,
-    guests: Arc<Flights>,
+    requests: Arc<DrainCounter>,
+    connections: Arc<DrainCounter>,
 }
 
 #[derive(Debug, Default)]
-struct Flights {
+struct DrainCounter {
     count: AtomicUsize,
-    landed: Notify,
+    became_zero: Notify,
 }
 
 /// Counts one call, or one connection, until it is dropped.
 #[derive(Debug)]
-pub struct Flight(Arc<Flights>);
+pub struct DrainGuard(Arc<DrainCounter>);
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)), flights: Arc::default(), guests: Arc::default() }
+        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)), requests: Arc::default(), connections: Arc::default() }
     }
 }
 
 impl Drain {
     /// Moves on; never back.
-    pub fn enter(&self, phase: Phase) {
+    pub fn advance_to(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let later = phase > *now;
             *now = phase.max(*now);
@@ -58,49 +58,49 @@ impl Drain {
     }
 
     /// Resolves once the phase is `phase` or later.
-    pub async fn reached(&self, phase: Phase) {
+    pub async fn wait_for(&self, phase: Phase) {
         let mut watch = self.phase.subscribe();
         // An error means that the sender is gone, which our own clone rules out.
         watch.wait_for(|now| *now >= phase).await.ok();
     }
 
     /// Counts a call in flight.
-    pub fn flight(&self) -> Flight {
-        Flight::begin(&self.flights)
+    pub fn track_request(&self) -> DrainGuard {
+        DrainGuard::new(&self.requests)
     }
 
     /// Counts an open connection: a call that has landed may still be writing its answer there.
-    pub fn guest(&self) -> Flight {
-        Flight::begin(&self.guests)
+    pub fn track_connection(&self) -> DrainGuard {
+        DrainGuard::new(&self.connections)
     }
 
     /// No call is in flight.
-    pub fn is_empty(&self) -> bool {
-        self.flights.none()
+    pub fn is_idle(&self) -> bool {
+        self.requests.is_zero()
     }
 
     /// Resolves when no call is in flight.
-    pub async fn empty(&self) {
-        self.flights.ended().await;
+    pub async fn requests_finished(&self) {
+        self.requests.wait_until_zero().await;
     }
 
     /// Resolves when no connection is open.
-    pub async fn deserted(&self) {
-        self.guests.ended().await;
+    pub async fn connections_closed(&self) {
+        self.connections.wait_until_zero().await;
     }
 }
 
-impl Flights {
-    fn none(&self) -> bool {
+impl DrainCounter {
+    fn is_zero(&self) -> bool {
         self.count.load(Ordering::SeqCst) == 0
     }
 
-    async fn ended(&self) {
+    async fn wait_until_zero(&self) {
         loop {
-            let mut landed = std::pin::pin!(self.landed.notified());
+            let mut landed = std::pin::pin!(self.became_zero.notified());
             // Listening before looking: what lands in between is not missed.
             landed.as_mut().enable();
-            if self.none() {
+            if self.is_zero() {
                 return;
             }
             landed.await;
@@ -108,49 +108,49 @@ impl Flights {
     }
 }
 
-impl Flight {
-    fn begin(among: &Arc<Flights>) -> Self {
+impl DrainGuard {
+    fn new(among: &Arc<DrainCounter>) -> Self {
         among.count.fetch_add(1, Ordering::SeqCst);
         Self(Arc::clone(among))
     }
 }
 
-impl Drop for Flight {
+impl Drop for DrainGuard {
     fn drop(&mut self) {
         if self.0.count.fetch_sub(1, Ordering::SeqCst) == 1 {
-            self.0.landed.notify_waiters();
+            self.0.became_zero.notify_waiters();
         }
     }
 }
 
 /// One call's view of its backend and of the shutdown.
 #[derive(Clone, Debug)]
-pub struct Line {
-    gone: watch::Receiver<bool>,
+pub struct ClientConnection {
+    disconnected: watch::Receiver<bool>,
     drain: Drain,
 }
 
 /// Held by the connection; dropping it says that the backend has hung up.
 #[derive(Debug)]
-pub struct Presence(watch::Sender<bool>);
+pub struct ClientConnectionGuard(watch::Sender<bool>);
 
-impl Line {
+impl ClientConnection {
     /// A line and the end the connection holds.
-    pub fn open(drain: Drain) -> (Presence, Self) {
+    pub fn new(drain: Drain) -> (ClientConnectionGuard, Self) {
         let (sender, gone) = watch::channel(false);
-        (Presence(sender), Self { gone, drain })
+        (ClientConnectionGuard(sender), Self { disconnected: gone, drain })
     }
 
     /// A line on which nobody hangs up: for calls of our own, and tests.
-    pub fn steady() -> Self {
-        let (presence, line) = Self::open(Drain::default());
+    pub fn always_connected() -> Self {
+        let (presence, line) = Self::new(Drain::default());
         presence.0.send_replace(true);
-        Self { gone: watch::channel(false).1, ..line }
+        Self { disconnected: watch::channel(false).1, ..line }
     }
 
     /// The backend has hung up: begin no attempt for it.
-    pub fn is_gone(&self) -> bool {
-        *self.gone.borrow()
+    pub fn is_disconnected(&self) -> bool {
+        *self.disconnected.borrow()
     }
 
     /// The process is ending: cut waits short and answer.
@@ -159,13 +159,13 @@ impl Line {
     }
 
     /// Counts the call among those the shutdown waits for.
-    pub fn flight(&self) -> Flight {
-        self.drain.flight()
+    pub fn track_request(&self) -> DrainGuard {
+        self.drain.track_request()
     }
 
     /// Resolves when the backend hangs up or the process begins to end.
-    pub async fn hurry(&self) {
-        let mut gone = self.gone.clone();
+    pub async fn disconnected_or_draining(&self) {
+        let mut gone = self.disconnected.clone();
         let left = async {
             if gone.wait_for(|gone| *gone).await.is_err() {
                 std::future::pending::<()>().await;
@@ -173,12 +173,12 @@ impl Line {
         };
         tokio::select! {
             () = left => {}
-            () = self.drain.reached(Phase::Draining) => {}
+            () = self.drain.wait_for(Phase::Draining) => {}
         }
     }
 }
 
-impl Drop for Presence {
+impl Drop for ClientConnectionGuard {
     fn drop(&mut self) {
         self.0.send_replace(true);
     }

@@ -11,15 +11,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// What has passed so far; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts(Arc<Both>);
+pub(crate) struct ByteCounts(Arc<ByteCounters>);
 
 #[derive(Debug, Default)]
-struct Both {
+struct ByteCounters {
     read: AtomicU64,
     written: AtomicU64,
 }
 
-impl Counts {
+impl ByteCounts {
     /// Bytes taken by the stream for writing.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::SeqCst)
@@ -33,37 +33,37 @@ impl Counts {
 
 /// A stream with counts.
 #[derive(Debug)]
-pub(crate) struct Metered<S> {
+pub(crate) struct MeteredStream<S> {
     inner: S,
-    counts: Counts,
+    counts: ByteCounts,
 }
 
-impl<S> Metered<S> {
+impl<S> MeteredStream<S> {
     /// Begins at nothing.
-    pub(crate) fn new(inner: S) -> (Self, Counts) {
-        let counts = Counts::default();
+    pub(crate) fn new(inner: S) -> (Self, ByteCounts) {
+        let counts = ByteCounts::default();
         (Self { inner, counts: counts.clone() }, counts)
     }
 }
 
-fn len(bytes: usize) -> u64 {
+fn to_u64(bytes: usize) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.counts.0.read.fetch_add(len(buf.filled().len() - before), Ordering::SeqCst);
+        self.counts.0.read.fetch_add(to_u64(buf.filled().len() - before), Ordering::SeqCst);
         polled
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(taken)) = &polled {
-            self.counts.0.written.fetch_add(len(*taken), Ordering::SeqCst);
+            self.counts.0.written.fetch_add(to_u64(*taken), Ordering::SeqCst);
         }
         polled
     }
@@ -79,7 +79,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(taken)) = &polled {
-            self.counts.0.written.fetch_add(len(*taken), Ordering::SeqCst);
+            self.counts.0.written.fetch_add(to_u64(*taken), Ordering::SeqCst);
         }
         polled
     }

@@ -13,4 +13,4 @@ pub mod upstream;
 mod meter;
 mod settings;
 
-pub use settings::{CaSettings, Limits, Listen, OtherHosts, Upstream};
+pub use settings::{CaSettings, Limits, Listen, OtherHosts, UpstreamSettings};

@@ -19,28 +19,28 @@ pub struct Peer {
     /// Who owns the socket, where that is known already.
     pub uid: Option<u32>,
     /// By what the kernel can be asked for the owner.
-    pub socket: Option<Arc<Socket>>,
+    pub socket: Option<Arc<LoopbackSocket>>,
     /// `Proxy-Authorization`'s password (its user, if the password is empty).
     pub token: Option<SecretString>,
 }
 
 /// An accepted loopback connection, as the kernel's table names it.
 #[derive(Debug)]
-pub struct Socket {
+pub struct LoopbackSocket {
     client: SocketAddr,
     server: SocketAddr,
     owner: OnceCell<Option<u32>>,
 }
 
-impl Socket {
-    async fn owner(&self) -> Option<u32> {
-        *self.owner.get_or_init(|| self.look()).await
+impl LoopbackSocket {
+    async fn owner_uid(&self) -> Option<u32> {
+        *self.owner.get_or_init(|| self.lookup_owner_uid()).await
     }
 
-    async fn look(&self) -> Option<u32> {
+    async fn lookup_owner_uid(&self) -> Option<u32> {
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let table = tokio::fs::read_to_string(table).await.unwrap_or_default();
-            if let Some(uid) = owner(&table, self.client, self.server) {
+            if let Some(uid) = find_owner_uid(&table, self.client, self.server) {
                 return Some(uid);
             }
         }
@@ -50,23 +50,23 @@ impl Socket {
 
 impl Peer {
     /// The client of an accepted TCP connection.
-    pub fn tcp(client: SocketAddr, server: SocketAddr) -> Self {
+    pub fn from_tcp(client: SocketAddr, server: SocketAddr) -> Self {
         let mut peer = Self { address: Some(client), ..Self::default() };
-        peer.socket = peer.is_local().then(|| Arc::new(Socket { client, server, owner: OnceCell::new() }));
+        peer.socket = peer.is_local().then(|| Arc::new(LoopbackSocket { client, server, owner: OnceCell::new() }));
         peer
     }
 
     /// The uid that owns the client's end, where the kernel tells: at the unix door, and on loopback.
-    pub async fn owner(&self) -> Option<u32> {
+    pub async fn owner_uid(&self) -> Option<u32> {
         match (self.uid, &self.socket) {
             (Some(uid), _) => Some(uid),
-            (None, Some(socket)) => socket.owner().await,
+            (None, Some(socket)) => socket.owner_uid().await,
             (None, None) => None,
         }
     }
 
     /// The client of a unix connection.
-    pub fn unix(uid: Option<u32>) -> Self {
+    pub fn from_unix(uid: Option<u32>) -> Self {
         Self { uid, ..Self::default() }
     }
 
@@ -77,11 +77,11 @@ impl Peer {
 }
 
 /// The uid of the socket from `client` to `server`, in the kernel's table of them.
-fn owner(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
+fn find_owner_uid(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
     table.lines().skip(1).find_map(|line| {
         let mut columns = line.split_ascii_whitespace();
-        let local = endpoint(columns.nth(1)?)?;
-        let remote = endpoint(columns.next()?)?;
+        let local = parse_hex_address(columns.nth(1)?)?;
+        let remote = parse_hex_address(columns.next()?)?;
         let uid = columns.nth(4)?;
         (local == canonical(client) && remote == canonical(server)).then(|| uid.parse().ok()).flatten()
     })
@@ -92,9 +92,9 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 /// `0100007F:1F90`: 32-bit words as the machine stores them, the port as people write it.
-fn endpoint(text: &str) -> Option<SocketAddr> {
+fn parse_hex_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
-    let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(hexadecimal).collect();
+    let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(parse_hex_u32).collect();
     let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
     let ip = match (<[u8; 4]>::try_from(bytes.as_slice()), <[u8; 16]>::try_from(bytes.as_slice())) {
         (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
@@ -104,7 +104,7 @@ fn endpoint(text: &str) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?))
 }
 
-fn hexadecimal(digits: &[u8]) -> Option<u32> {
+fn parse_hex_u32(digits: &[u8]) -> Option<u32> {
     u32::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
@@ -128,21 +128,21 @@ mod tests {
 
     #[test]
     fn the_row_of_the_clients_end_tells_the_uid() {
-        assert_eq!(owner(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")), Some(1001));
-        assert_eq!(owner(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")), Some(1001));
-        assert_eq!(owner(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")), None);
-        assert_eq!(owner(TABLE6, at("[::1]:41668"), at("[::1]:8125")), Some(1002));
-        assert_eq!(owner(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")), Some(1003));
-        assert_eq!(owner("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")), None);
+        assert_eq!(find_owner_uid(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")), Some(1001));
+        assert_eq!(find_owner_uid(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")), Some(1001));
+        assert_eq!(find_owner_uid(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")), None);
+        assert_eq!(find_owner_uid(TABLE6, at("[::1]:41668"), at("[::1]:8125")), Some(1002));
+        assert_eq!(find_owner_uid(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")), Some(1003));
+        assert_eq!(find_owner_uid("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")), None);
     }
 
     #[tokio::test]
     async fn the_kernel_names_our_own_uid() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let peer = Peer::tcp(client.local_addr().unwrap(), client.peer_addr().unwrap());
+        let peer = Peer::from_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap());
         assert_eq!(peer.uid, None, "nobody has asked yet");
-        assert_eq!(peer.owner().await, Some(rustix::process::getuid().as_raw()));
+        assert_eq!(peer.owner_uid().await, Some(rustix::process::getuid().as_raw()));
         assert!(peer.is_local());
     }
 

@@ -35,12 +35,12 @@ pub enum OtherHosts {
     /// Passed through unread.
     Tunnel,
     /// 403.
-    Refuse,
+    Deny,
 }
 
 /// How one provider is reached. Prints the proxy's host only: its user info is a secret.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Upstream {
+pub struct UpstreamSettings {
     /// More trusted roots, PEM.
     pub ca_file: Option<PathBuf>,
     /// Credentials may travel in clear to this provider.
@@ -51,7 +51,7 @@ pub struct Upstream {
     pub source_address: Option<IpAddr>,
 }
 
-impl fmt::Debug for Upstream {
+impl fmt::Debug for UpstreamSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstream")
             .field("ca_file", &self.ca_file)
@@ -66,28 +66,28 @@ impl fmt::Debug for Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request or reply body.
-    pub body: usize,
+    pub max_body: usize,
     /// Bytes of a request's head.
-    pub headers: usize,
+    pub max_head: usize,
     /// Time for a client to send its head, and again its body.
-    pub client: Duration,
+    pub client_timeout: Duration,
     /// Open connections.
-    pub connections: usize,
+    pub max_connections: usize,
     /// How long idle keep-alive connections are kept.
-    pub idle: Duration,
+    pub idle_timeout: Duration,
     /// How long calls in flight may take to finish at shutdown.
-    pub drain: Duration,
+    pub drain_timeout: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            body: 1 << 20,
-            headers: 32 << 10,
-            client: Duration::from_secs(10),
-            connections: 1024,
-            idle: Duration::from_mins(10),
-            drain: Duration::from_secs(10),
+            max_body: 1 << 20,
+            max_head: 32 << 10,
+            client_timeout: Duration::from_secs(10),
+            max_connections: 1024,
+            idle_timeout: Duration::from_mins(10),
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -17,7 +17,7 @@ impl BaseUrlMapping {
     /// `own` is where attempts go, `described` what the dialect's paths stand below.
     pub(super) fn new(own: &str, described: &str) -> Self {
         let path = |url: &str| url.parse::<Uri>().map(|uri| uri.path().trim_end_matches('/').to_owned()).unwrap_or_default();
-        let authority = own.parse().ok().as_ref().and_then(Authority::of);
+        let authority = own.parse().ok().as_ref().and_then(Authority::from_uri);
         Self { authority, account_path: path(own), dialect_path: path(described) }
     }
 

@@ -9,8 +9,8 @@ use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::dialect::{Reply, Request};
 use crate::net::authority::Authority;
-use crate::net::door::Target;
-use crate::net::drain::Line;
+use crate::net::door::EntrypointTarget;
+use crate::net::drain::ClientConnection;
 use crate::proxy::attempt::AttemptResult;
 use crate::proxy::world::RoutingSnapshot;
 use crate::sms::{Cause, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult};
@@ -21,7 +21,7 @@ use crate::telemetry::{AttemptRecord, RequestFinished, TraceParent, Telemetry};
 pub(super) struct RequestContext {
     pub(super) id: String,
     pub(super) entrypoint: Entrypoint,
-    pub(super) target: Target,
+    pub(super) target: EntrypointTarget,
     pub(super) caller: Option<String>,
     pub(super) request: Request,
     /// The path before it was read as one of the dialect's own.
@@ -30,7 +30,7 @@ pub(super) struct RequestContext {
     pub(super) named_provider: Option<ProviderId>,
     /// The operator asked for this one alone: no route is taken, no other is asked, no earlier answer will do.
     pub(super) pinned_provider: Option<ProviderId>,
-    pub(super) connection: Line,
+    pub(super) connection: ClientConnection,
     pub(super) started_at: Moment,
     pub(super) snapshot: Arc<RoutingSnapshot>,
 }
@@ -39,8 +39,8 @@ impl RequestContext {
     /// The host the backend named, where it named one.
     pub(super) fn authority(&self) -> Option<&Authority> {
         match &self.target {
-            Target::Host(authority) => Some(authority),
-            Target::Base | Target::Nowhere => None,
+            EntrypointTarget::Host(authority) => Some(authority),
+            EntrypointTarget::BaseUrl | EntrypointTarget::Unspecified => None,
         }
     }
 }

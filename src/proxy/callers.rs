@@ -14,10 +14,10 @@ use crate::proxy::call::CompletedRequest;
 use crate::proxy::world::RoutingSnapshot;
 use crate::proxy::{CallerProof, Settings};
 use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
-use crate::vault::{Keeper, Reference};
+use crate::vault::{CredentialCache, CredentialRef};
 
 /// Where callers' tokens are.
-pub(super) fn token_references(settings: &Settings) -> impl Iterator<Item = &Reference> {
+pub(super) fn token_references(settings: &Settings) -> impl Iterator<Item = &CredentialRef> {
     settings.callers.iter().filter_map(|caller| match &caller.proof {
         CallerProof::Token(reference) => Some(reference),
         CallerProof::Uid(_) => None,
@@ -92,7 +92,7 @@ fn parse_authorization_secret(value: &str) -> Option<String> {
 }
 
 /// Whether the vault's entry holds this token; takes the same time wherever they differ.
-fn token_matches(keeper: &Keeper, reference: &Reference, token: &str) -> bool {
+fn token_matches(keeper: &CredentialCache, reference: &CredentialRef, token: &str) -> bool {
     let Some(entry) = keeper.current(reference) else { return false };
     let same =
         |value: &str| value.len() == token.len() && value.bytes().zip(token.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b)) == 0;

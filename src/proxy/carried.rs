@@ -137,7 +137,7 @@ impl Proxy {
         let method = outgoing.as_ref().map(|outgoing| outgoing.method.clone());
         let (finding, reply) = match outgoing {
             None => (crate::proxy::link::unsent_classification(Cause::EndpointWrong), None),
-            Some(outgoing) => match link.client.exchange_theirs(outgoing, PASSTHROUGH_TIMEOUT).await {
+            Some(outgoing) => match link.client.exchange_without_credentials(outgoing, PASSTHROUGH_TIMEOUT).await {
                 Err(lost) => (lost_classification(&lost), None),
                 Ok(reply) => {
                     let given = presented_in_dialect(&link.provider.dialect, &call.request);
@@ -200,7 +200,7 @@ fn observed_result(outcome: &Outcome) -> RequestResult {
 /// To the host and path the backend named; at the base URL door, to the provider's own.
 fn unchanged_request(call: &RequestContext, link: &ProviderRuntime) -> Option<ProviderRequest> {
     let address = match call.authority() {
-        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.label(), bracket_ipv6(host), call.original_path),
+        Some(Authority { scheme, host, port }) => format!("{}://{}:{port}{}", scheme.as_str(), bracket_ipv6(host), call.original_path),
         None => account_url(&call.request.path, link)?,
     };
     let query = call.request.query.as_ref().map(|query| format!("?{query}")).unwrap_or_default();

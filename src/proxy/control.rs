@@ -14,10 +14,10 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use crate::dialect;
-use crate::net::door::Target;
-use crate::net::drain::{Drain, Line};
+use crate::net::door::EntrypointTarget;
+use crate::net::drain::{Drain, ClientConnection};
 use crate::net::peer::Peer;
-use crate::net::server::{Site, Stream};
+use crate::net::server::{ConnectionService, Stream};
 use crate::policy::HealthEvent;
 use crate::problem::ProblemReport;
 use crate::proxy::attempt::AttemptResult;
@@ -102,7 +102,7 @@ impl std::fmt::Debug for Control {
     }
 }
 
-impl Site for Control {
+impl ConnectionService for Control {
     async fn serve<S: Stream>(&self, stream: S, _: Peer, drain: Drain) {
         let service = service_fn(|request| self.respond(request));
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
@@ -110,7 +110,7 @@ impl Site for Control {
         tokio::select! {
             // Whoever hung up does not read our answer.
             ended = &mut connection => return ended.unwrap_or_default(),
-            () = drain.reached(crate::net::drain::Phase::Draining) => connection.as_mut().graceful_shutdown(),
+            () = drain.wait_for(crate::net::drain::Phase::Draining) => connection.as_mut().graceful_shutdown(),
         }
         connection.await.unwrap_or_default();
     }
@@ -132,18 +132,18 @@ impl Proxy {
         let mut headers = http::HeaderMap::new();
         headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
         let request = dialect::Request { method: Method::POST, path: format!("/{OWN_DIALECT}/v1/messages"), query: None, headers, body };
-        let RequestMatch { recognition, named_provider: named, request } = world.match_request(&Target::Base, request);
+        let RequestMatch { recognition, named_provider: named, request } = world.match_request(&EntrypointTarget::BaseUrl, request);
         let (began, id) = (self.now(), self.generate_reference());
         let call = RequestContext {
             id,
             entrypoint: Entrypoint::Control,
-            target: Target::Base,
+            target: EntrypointTarget::BaseUrl,
             caller: None,
             original_path: request.path.clone(),
             request,
             named_provider: named,
             pinned_provider: only,
-            connection: Line::steady(),
+            connection: ClientConnection::always_connected(),
             started_at: began,
             snapshot: world,
         };

@@ -69,7 +69,7 @@ impl Deduplicator {
             tokio::select! {
                 () = bell => {}
                 () = &mut patience => return DedupDecision::WaitAbandoned,
-                () = sending.context.connection.hurry() => return DedupDecision::WaitAbandoned,
+                () = sending.context.connection.disconnected_or_draining() => return DedupDecision::WaitAbandoned,
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::proxy::login::AuthContext;
 use crate::proxy::sending::Delivery;
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, AttemptKind, Outcome};
-use crate::vault::{Kv, SourceSettings};
+use crate::vault::{KvVersion, SourceSettings};
 
 impl Proxy {
     /// Why an attempt failed and what to do; none: it did not fail.
@@ -61,7 +61,7 @@ pub(super) fn diagnosis_input<'a>(kind: AttemptKind, finding: &'a Classification
 pub(super) fn diagnose_failure(link: &ProviderRuntime, version: Version, evidence: &FailedAttempt<'_>, now: Moment) -> Diagnosis {
     let provider = &link.provider;
     let reference = provider.credential.as_ref();
-    let seen = reference.and_then(|reference| link.deps.keeper.seen(reference)).filter(|seen| seen.version == version);
+    let seen = reference.and_then(|reference| link.deps.keeper.seen_at(reference)).filter(|seen| seen.version == version);
     let fields: Vec<String> = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
     let entry = reference.map(|reference| VaultEntryRef { vault: &reference.vault, storage: &link.vault_kind, path: &reference.path, fields: &fields });
     let context = DiagnosisContext {
@@ -128,7 +128,7 @@ pub fn vault_kind(source: Option<&SourceSettings>) -> VaultStorage {
         Some(SourceSettings::OpenBao(server)) => VaultStorage::OpenBao {
             mount: server.mount.as_str().into(),
             namespace: server.namespace.as_deref().map(Into::into),
-            versioned: server.kv != Some(Kv::One),
+            versioned: server.kv != Some(KvVersion::V1),
         },
         Some(SourceSettings::Exec { command, .. }) => {
             VaultStorage::Exec { command: command.first().map(String::as_str).unwrap_or_default().into() }

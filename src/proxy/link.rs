@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::{ProbeHistory, VaultStorage, Evidence, CauseCandidates};
 use crate::dialect::{Account, Classification};
-use crate::net::upstream::{Client, Lost};
+use crate::net::upstream::{UpstreamClient, ExchangeError};
 use crate::policy::{CredentialRevision, BalanceHistory};
 use crate::proxy::Provider;
 use crate::proxy::base::BaseUrlMapping;
@@ -19,12 +19,12 @@ use crate::proxy::session::{ALL_GENERATIONS, TokenCache};
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty, Outcome};
 use crate::telemetry::{CredentialLoaded, Telemetry};
-use crate::vault::Keeper;
+use crate::vault::CredentialCache;
 
 /// What every link needs from outside.
 #[derive(Clone, Debug)]
 pub(super) struct SharedDeps {
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<CredentialCache>,
     pub(super) telemetry: Arc<Telemetry>,
     pub(super) clock: Arc<dyn Clock>,
     /// As the operator names it.
@@ -57,7 +57,7 @@ pub(super) struct LoginQueue {
 #[derive(Debug)]
 pub(super) struct ProviderRuntime {
     pub(super) provider: Provider,
-    pub(super) client: Client,
+    pub(super) client: UpstreamClient,
     pub(super) base_url: BaseUrlMapping,
     /// How its vault keeps the credential: for remedies.
     pub(super) vault_kind: VaultStorage,
@@ -75,7 +75,7 @@ pub(super) struct ProviderRuntime {
 }
 
 impl ProviderRuntime {
-    pub(super) fn new(provider: Provider, client: Client, vault_kind: VaultStorage, deps: SharedDeps) -> Self {
+    pub(super) fn new(provider: Provider, client: UpstreamClient, vault_kind: VaultStorage, deps: SharedDeps) -> Self {
         Self {
             base_url: BaseUrlMapping::new(&provider.base_url, provider.dialect.base_url()),
             provider,
@@ -141,7 +141,7 @@ impl ProviderRuntime {
 
     /// Tells which content of the vault entry is the newest, and since when.
     pub(super) fn emit_credential_seen(&self) {
-        let seen = self.provider.credential.as_ref().and_then(|reference| self.deps.keeper.seen(reference));
+        let seen = self.provider.credential.as_ref().and_then(|reference| self.deps.keeper.seen_at(reference));
         if let Some(seen) = seen {
             CredentialLoaded { provider: &self.provider.id, version: seen.version, first_seen_at: seen.since_wall }.emit(&self.deps.telemetry);
         }
@@ -199,10 +199,10 @@ pub(super) fn unsent_classification(cause: Cause) -> Classification {
 }
 
 /// What a lost exchange tells.
-pub(super) fn lost_classification(lost: &Lost) -> Classification {
+pub(super) fn lost_classification(lost: &ExchangeError) -> Classification {
     match lost {
-        Lost::Unsent { cause, detail } => own_classification(Outcome::Unsent(*cause), Some(detail.clone())),
-        Lost::Unknown { cause, detail } => own_classification(Outcome::Unknown(*cause), Some(detail.clone())),
+        ExchangeError::Unsent { cause, detail } => own_classification(Outcome::Unsent(*cause), Some(detail.clone())),
+        ExchangeError::Unknown { cause, detail } => own_classification(Outcome::Unknown(*cause), Some(detail.clone())),
     }
 }
 

@@ -93,7 +93,7 @@ impl ProviderRuntime {
     }
 
     fn is_vault_failing(&self) -> bool {
-        self.provider.credential.as_ref().is_some_and(|reference| self.deps.keeper.failure(reference).is_some())
+        self.provider.credential.as_ref().is_some_and(|reference| self.deps.keeper.last_failure(reference).is_some())
     }
 
     /// One read of the vault for all who doubt this version.

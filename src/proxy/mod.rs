@@ -33,9 +33,9 @@ use jiff::Timestamp;
 use crate::clock::{Clock, Moment};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
 use crate::net::authority::Authority;
-use crate::net::door::{Admission, Arrival, Carrier, Target};
+use crate::net::door::{HostAdmission, IncomingRequest, RequestHandler, EntrypointTarget};
 use crate::net::peer::Peer;
-use crate::net::upstream::{Client, ClientError};
+use crate::net::upstream::{UpstreamClient, ClientError};
 use crate::policy::{HealthState, TemplateError};
 use crate::proxy::answer::error_reply;
 use crate::proxy::board::HealthTracker;
@@ -46,7 +46,7 @@ use crate::proxy::settle::PendingProbes;
 use crate::proxy::world::{RequestMatch, RoutingSnapshot};
 use crate::sms::{Cause, Entrypoint, Operation, ProviderId};
 use crate::telemetry::{Telemetry, TunnelClosed, RequestDenied};
-use crate::vault::{self, Keeper, Reference};
+use crate::vault::{self, CredentialCache, CredentialRef};
 
 pub use control::{Control, ReloadSummary};
 pub use explain::vault_kind;
@@ -69,7 +69,7 @@ pub struct Proxy {
 #[derive(Clone, Debug)]
 pub struct ProxyDeps {
     /// Its credentials.
-    pub keeper: Arc<Keeper>,
+    pub keeper: Arc<CredentialCache>,
     /// Its events.
     pub telemetry: Arc<Telemetry>,
     /// Its time.
@@ -159,7 +159,7 @@ impl Proxy {
     }
 
     /// How often a vault entry is read: every 5 s while a provider that uses it stands aside, else every 60 s.
-    pub fn vault_poll_interval(&self, reference: &Reference) -> Duration {
+    pub fn vault_poll_interval(&self, reference: &CredentialRef) -> Duration {
         let world = self.snapshot.load();
         let mut users = world.providers.values().filter(|link| link.provider.credential.as_ref() == Some(reference));
         let aside = users.any(|link| matches!(self.health.health_state(link, self.now()), HealthState::Quarantined { .. }));
@@ -182,37 +182,37 @@ impl Proxy {
     }
 }
 
-impl Carrier for Proxy {
-    fn admit(&self, authority: &Authority, peer: &Peer) -> Admission {
+impl RequestHandler for Proxy {
+    fn admit(&self, authority: &Authority, peer: &Peer) -> HostAdmission {
         let world = self.snapshot.load();
         if world.is_provider_host(authority) {
-            return Admission::Intercept;
+            return HostAdmission::Intercept;
         }
         if !callers::is_allowed(&world, peer) {
             let reason = "only configured callers may use this entrypoint; see [callers] in the config";
-            return Admission::Refuse(StatusCode::PROXY_AUTHENTICATION_REQUIRED, reason.to_owned());
+            return HostAdmission::Deny(StatusCode::PROXY_AUTHENTICATION_REQUIRED, reason.to_owned());
         }
         if world.denies_other_hosts() {
-            return Admission::Refuse(
+            return HostAdmission::Deny(
                 StatusCode::FORBIDDEN,
                 format!("{} is no host of a configured provider, and `other_hosts = \"deny\"`", authority.host),
             );
         }
-        Admission::Tunnel
+        HostAdmission::Tunnel
     }
 
     /// Who may use these doors may be told by a token inside the request: `carry` asks.
-    fn welcome(&self, _: Entrypoint, _: &Peer) -> Result<(), (StatusCode, String)> {
+    fn authorize(&self, _: Entrypoint, _: &Peer) -> Result<(), (StatusCode, String)> {
         Ok(())
     }
 
-    fn asks_owner(&self) -> bool {
+    fn needs_peer_uid(&self) -> bool {
         callers::needs_peer_uid(&self.snapshot.load().settings)
     }
 
-    async fn carry(&self, arrival: Arrival) -> Reply {
+    async fn handle(&self, arrival: IncomingRequest) -> Reply {
         let world = self.snapshot.load_full();
-        let Arrival { id, door, target, request, peer, line, .. } = arrival;
+        let IncomingRequest { id, entrypoint: door, target, request, peer, connection: line, .. } = arrival;
         let (began, came) = (self.now(), request.path.clone());
         let RequestMatch { recognition, named_provider: named, request } = world.match_request(&target, request);
         callers::load_tokens(&world).await;
@@ -224,15 +224,15 @@ impl Carrier for Proxy {
         ended.reply
     }
 
-    fn turned_away(&self, door: Entrypoint, status: StatusCode, why: &str) {
+    fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str) {
         RequestDenied { entrypoint: door, status: status.as_u16(), reason: why, is_provider_host: false }.emit(&self.telemetry);
     }
 
-    fn barred(&self, door: Entrypoint, status: StatusCode, why: &str) {
+    fn tls_rejected(&self, door: Entrypoint, status: StatusCode, why: &str) {
         RequestDenied { entrypoint: door, status: status.as_u16(), reason: why, is_provider_host: true }.emit(&self.telemetry);
     }
 
-    fn refusal(&self, target: &Target, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
+    fn error_reply(&self, target: &EntrypointTarget, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
         match self.snapshot.load().match_request(target, head.clone()).recognition {
             Recognition::Operation(RecognisedRequest { dialect, .. }) | Recognition::UnlistedOperation(dialect) => {
                 Some(error_reply(&dialect, status, Cause::DeniedByPolicy, why))
@@ -241,7 +241,7 @@ impl Carrier for Proxy {
         }
     }
 
-    fn tunnelled(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
+    fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
         TunnelClosed { entrypoint: door, host: &authority.host, bytes }.emit(&self.telemetry);
     }
 }
@@ -257,9 +257,9 @@ fn build_snapshot(settings: Settings, vaults: &vault::Settings, parts: &ProxyDep
     let mut links = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {
-            parts.keeper.follow(reference);
+            parts.keeper.track(reference);
         }
-        let client = Client::new(provider.upstream.clone(), body).map(|client| client.marked(&parts.via_marker));
+        let client = UpstreamClient::new(provider.upstream.clone(), body).map(|client| client.with_via_marker(&parts.via_marker));
         let client = client.map_err(|source| BuildError::Client { provider: provider.id.clone(), source })?;
         let source = provider.credential.as_ref().and_then(|reference| vaults.sources.get(&reference.vault));
         let link = ProviderRuntime::new(provider.clone(), client, explain::vault_kind(source), around.clone());
@@ -269,6 +269,6 @@ fn build_snapshot(settings: Settings, vaults: &vault::Settings, parts: &ProxyDep
             None => link,
         }));
     }
-    callers::token_references(&settings).for_each(|reference| parts.keeper.follow(reference));
+    callers::token_references(&settings).for_each(|reference| parts.keeper.track(reference));
     RoutingSnapshot::new(settings, links, Arc::clone(&parts.keeper)).map_err(BuildError::Templates)
 }

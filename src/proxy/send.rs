@@ -102,11 +102,11 @@ impl Proxy {
     /// Waits before an attempt. False: nobody waits for the answer any more, or we are told to end.
     async fn wait_before_attempt(&self, sending: &Delivery<'_>, after: Duration) -> bool {
         if after.is_zero() {
-            return !sending.context.connection.is_gone();
+            return !sending.context.connection.is_disconnected();
         }
         tokio::select! {
-            () = tokio::time::sleep(after) => !sending.context.connection.is_gone(),
-            () = sending.context.connection.hurry() => false,
+            () = tokio::time::sleep(after) => !sending.context.connection.is_disconnected(),
+            () = sending.context.connection.disconnected_or_draining() => false,
         }
     }
 

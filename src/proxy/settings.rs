@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::dialect::{Catalog, Dialect};
-use crate::net::{OtherHosts, Upstream};
+use crate::net::{OtherHosts, UpstreamSettings};
 pub use crate::policy::{OnUnknown, TextTemplate};
 use crate::sms::ProviderId;
-use crate::vault::Reference;
+use crate::vault::CredentialRef;
 
 /// Everything the pipeline needs to know.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub struct Provider {
     /// What it speaks.
     pub dialect: Arc<Dialect>,
     /// Where its credential is; none only in observe mode.
-    pub credential: Option<Reference>,
+    pub credential: Option<CredentialRef>,
     /// Set: every message through it carries this.
     pub sender: Option<String>,
     /// One attempt's time limit.
@@ -66,7 +66,7 @@ pub struct Provider {
     /// The dialect's `[param]`s.
     pub params: BTreeMap<String, String>,
     /// How it is reached.
-    pub upstream: Upstream,
+    pub upstream: UpstreamSettings,
 }
 
 /// Which messages go to which providers.
@@ -111,5 +111,5 @@ pub enum CallerProof {
     /// The uid behind the socket.
     Uid(u32),
     /// A token from a vault, as proxy user info or in place of the service's password.
-    Token(Reference),
+    Token(CredentialRef),
 }

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use crate::dialect::{Dialect, RequestTarget, Recognition, Request, recognise};
 use crate::net::OtherHosts;
 use crate::net::authority::Authority;
-use crate::net::door::Target;
+use crate::net::door::EntrypointTarget;
 use crate::policy::{RouteCriteria, RouteInput, TemplateError, Templates, order_providers};
 use crate::proxy::link::ProviderRuntime;
 use crate::proxy::{Mode, Route, Settings};
 use crate::sms::ProviderId;
-use crate::vault::Keeper;
+use crate::vault::CredentialCache;
 
 /// One config at run time.
 #[derive(Debug)]
@@ -20,7 +20,7 @@ pub(super) struct RoutingSnapshot {
     pub(super) settings: Settings,
     pub(super) providers: BTreeMap<ProviderId, Arc<ProviderRuntime>>,
     pub(super) templates: Templates,
-    pub(super) keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<CredentialCache>,
     /// Dialects of configured providers: whose hosts are ours.
     dialects: Vec<Arc<Dialect>>,
     /// Each provider's dialect and the operations that its account adds, in the order of the config.
@@ -48,7 +48,7 @@ struct PathPrefix {
 }
 
 impl RoutingSnapshot {
-    pub(super) fn new(settings: Settings, links: Vec<Arc<ProviderRuntime>>, keeper: Arc<Keeper>) -> Result<Self, Vec<TemplateError>> {
+    pub(super) fn new(settings: Settings, links: Vec<Arc<ProviderRuntime>>, keeper: Arc<CredentialCache>) -> Result<Self, Vec<TemplateError>> {
         let templates = Templates::new(&settings.templates)?;
         let mut spoken: Vec<Arc<Dialect>> = Vec::new();
         for provider in &settings.providers {
@@ -67,15 +67,15 @@ impl RoutingSnapshot {
     }
 
     pub(super) fn denies_other_hosts(&self) -> bool {
-        self.settings.other_hosts == OtherHosts::Refuse
+        self.settings.other_hosts == OtherHosts::Deny
     }
 
     /// Says what a request is.
-    pub(super) fn match_request(&self, target: &Target, mut request: Request) -> RequestMatch {
+    pub(super) fn match_request(&self, target: &EntrypointTarget, mut request: Request) -> RequestMatch {
         let recognise_at =
             |place: RequestTarget<'_>, request: &Request, named: Option<&ProviderId>| recognise(&self.dialects, place, request, self.extra_operations_of(named));
         let (recognition, named) = match target {
-            Target::Host(authority) => match self.provider_at(authority) {
+            EntrypointTarget::Host(authority) => match self.provider_at(authority) {
                 Some(link) if !link.provider.dialect.serves_host(&authority.host) => {
                     request.path = link.base_url.to_dialect_path(&request.path);
                     let id = &link.provider.id;
@@ -83,12 +83,12 @@ impl RoutingSnapshot {
                 }
                 Some(_) | None => (recognise_at(RequestTarget::Host(&authority.host), &request, None), None),
             },
-            Target::Base | Target::Nowhere => match self.parse_prefix(&request.path) {
+            EntrypointTarget::BaseUrl | EntrypointTarget::Unspecified => match self.parse_prefix(&request.path) {
                 Some(PathPrefix { dialect, named_provider: named, rest }) => {
                     request.path = rest;
                     (recognise_at(RequestTarget::Named(&dialect), &request, named.as_ref()), named)
                 }
-                None if *target == Target::Nowhere => (recognise_at(RequestTarget::Unspecified, &request, None), None),
+                None if *target == EntrypointTarget::Unspecified => (recognise_at(RequestTarget::Unspecified, &request, None), None),
                 None => (Recognition::Unrecognised, None),
             },
         };

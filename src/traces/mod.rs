@@ -14,9 +14,9 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::net::Upstream;
+use crate::net::UpstreamSettings;
 use crate::net::drain::{Drain, Phase};
-use crate::net::upstream::{Client, ClientError};
+use crate::net::upstream::{UpstreamClient, ClientError};
 use crate::telemetry::{SpanDropReason, SpanReceiver, SpansExported, SpansDropped, Telemetry};
 
 use otlp::ExportError;
@@ -51,7 +51,7 @@ pub struct Settings {
 pub struct Exporter {
     settings: Settings,
     version: String,
-    client: Client,
+    client: UpstreamClient,
 }
 
 /// What goes on: the collector of the config in use, if it has one.
@@ -61,8 +61,8 @@ impl Exporter {
     /// Reads `ca_file`; opens nothing yet. `version` is the build's.
     pub fn new(settings: Settings, version: &str) -> Result<Self, ClientError> {
         // Nothing secret travels: whether in clear is the operator's to say, with the URL's scheme.
-        let upstream = Upstream { ca_file: settings.ca_file.clone(), insecure_http: true, ..Upstream::default() };
-        Ok(Self { client: Client::new(upstream, MAX_REPLY_BYTES)?, version: version.to_owned(), settings })
+        let upstream = UpstreamSettings { ca_file: settings.ca_file.clone(), insecure_http: true, ..UpstreamSettings::default() };
+        Ok(Self { client: UpstreamClient::new(upstream, MAX_REPLY_BYTES)?, version: version.to_owned(), settings })
     }
 
     /// The share of calls that is traced where the backend does not say itself.
@@ -133,7 +133,7 @@ pub async fn export(mut current: ExporterReceiver, mut spans: SpanReceiver, tele
         let exporter = current.borrow_and_update().clone();
         if let Some(exporter) = exporter {
             // The end of the process waits for it, for a moment.
-            let guest = drain.guest();
+            let guest = drain.track_connection();
             end = exporter.export_until_replaced(&mut spans, &current, &telemetry, &drain).await;
             drop(guest);
         } else {
@@ -172,7 +172,7 @@ async fn exporter_replaced(current: &ExporterReceiver) {
 async fn replaced_or_draining(current: &ExporterReceiver, drain: &Drain) {
     tokio::select! {
         () = exporter_replaced(current) => {}
-        () = drain.reached(Phase::Draining) => {}
+        () = drain.wait_for(Phase::Draining) => {}
     }
 }
 
@@ -182,8 +182,8 @@ fn is_replaced_or_draining(current: &ExporterReceiver, drain: &Drain) -> bool {
 
 /// The process ends and the last call has landed.
 async fn requests_drained(drain: &Drain) {
-    drain.reached(Phase::Draining).await;
-    drain.empty().await;
+    drain.wait_for(Phase::Draining).await;
+    drain.requests_finished().await;
 }
 
 /// No collector is waited for any longer.

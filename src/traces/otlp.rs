@@ -13,7 +13,7 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message;
 
 use crate::dialect::{ProviderRequest, Reply};
-use crate::net::upstream::Lost;
+use crate::net::upstream::ExchangeError;
 use crate::telemetry::SpanDropReason;
 
 /// Our name in requests and spans.
@@ -65,11 +65,11 @@ pub(super) fn build_request(endpoint: &Uri, body: Bytes, version: &str) -> Resul
 }
 
 /// What came back: how many of the spans were refused, or why none was taken.
-pub(super) fn parse_reply(endpoint: &Uri, reply: Result<Reply, Lost>) -> Result<usize, ExportError> {
+pub(super) fn parse_reply(endpoint: &Uri, reply: Result<Reply, ExchangeError>) -> Result<usize, ExportError> {
     let reply = reply.map_err(|lost| match lost {
-        Lost::Unsent { detail, .. } => ExportError { is_retryable: true, ..ExportError::permanent(detail) },
+        ExchangeError::Unsent { detail, .. } => ExportError { is_retryable: true, ..ExportError::permanent(detail) },
         // It may have been taken: a span that is missing is seen to be, one that is there twice misleads.
-        Lost::Unknown { detail, .. } => ExportError::permanent(detail),
+        ExchangeError::Unknown { detail, .. } => ExportError::permanent(detail),
     })?;
     if reply.status.is_success() {
         // One that says nothing we can read took them all the same.

@@ -10,7 +10,7 @@ use tokio::net::TcpListener;
 use super::*;
 use crate::clock::SystemClock;
 use crate::dialect::Reply;
-use crate::net::upstream::Lost;
+use crate::net::upstream::ExchangeError;
 use crate::sms::Cause;
 use crate::telemetry::MetricsSchema;
 
@@ -79,8 +79,8 @@ fn only_what_was_surely_not_taken_is_sent_again() {
     let wait = |value| answered(503, &[("retry-after", value)], Vec::new()).unwrap_err().retry_after;
     assert_eq!((wait("7"), wait("Wed, 21 Oct 2026 07:28:00 GMT"), wait("-1")), (Some(Duration::from_secs(7)), None, None));
     let lost = |lost| otlp::parse_reply(&endpoint("http://c.test"), Err(lost)).unwrap_err().is_retryable;
-    assert!(lost(Lost::Unsent { cause: Cause::Unreachable, detail: "no connection".into() }));
-    assert!(!lost(Lost::Unknown { cause: Cause::Timeout, detail: "no answer".into() }));
+    assert!(lost(ExchangeError::Unsent { cause: Cause::Unreachable, detail: "no connection".into() }));
+    assert!(!lost(ExchangeError::Unknown { cause: Cause::Timeout, detail: "no answer".into() }));
 }
 
 /// A collector that answers the first `busy` requests with 503 and the others with 200; tells of each.
@@ -130,7 +130,7 @@ async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
 async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     let (exporter, _told) = collector(usize::MAX).await;
     let drain = Drain::default();
-    drain.enter(Phase::Draining);
+    drain.advance_to(Phase::Draining);
     let began = tokio::time::Instant::now();
     assert_eq!(exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &drain).await.unwrap_err().loss, SpanDropReason::Failed);
     assert!(began.elapsed() <= SHUTDOWN_GRACE, "{:?}", began.elapsed());
@@ -166,7 +166,7 @@ async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_change
     let (exporter, mut told) = collector(0).await;
     current.send_replace(Some(Arc::new(exporter)));
     probe();
-    drain.enter(Phase::Draining);
+    drain.advance_to(Phase::Draining);
     task.await.unwrap();
     assert_eq!(told.recv().await, Some(0), "the last ones, too");
 }

@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use crate::secret::SecretString;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{Entry, Source, Warning, Watched, blocking, odd};
+use crate::vault::source::{VaultEntry, VaultSource, FieldWarning, WatchPaths, read_blocking, suspicious_value};
 
 const HINT: &str = "put each field in its own file there, and let the service's user read it";
 
@@ -27,77 +27,77 @@ impl Directory {
         Self { path }
     }
 
-    fn entry(&self, path: &str) -> Result<Entry, ReadError> {
-        match self.entry_once(path) {
+    fn read_entry(&self, path: &str) -> Result<VaultEntry, ReadError> {
+        match self.read_entry_once(path) {
             // The generation we resolved was swapped away under us.
-            Err(ReadError::MissingFile { .. }) => self.entry_once(path),
+            Err(ReadError::MissingFile { .. }) => self.read_entry_once(path),
             other => other,
         }
     }
 
-    fn entry_once(&self, path: &str) -> Result<Entry, ReadError> {
-        let folder = self.folder(path)?;
-        let list = folder.read_dir().map_err(|error| ReadError::opening(&folder, error, HINT))?;
-        let mut entry = Entry::default();
+    fn read_entry_once(&self, path: &str) -> Result<VaultEntry, ReadError> {
+        let folder = self.resolve_folder(path)?;
+        let list = folder.read_dir().map_err(|error| ReadError::from_io(&folder, error, HINT))?;
+        let mut entry = VaultEntry::default();
         for item in list {
-            let item = item.map_err(|error| ReadError::opening(&folder, error, HINT))?.path();
+            let item = item.map_err(|error| ReadError::from_io(&folder, error, HINT))?.path();
             let Some(field) = item.file_name().and_then(|name| name.to_str()) else { continue };
             if field.starts_with('.') || !item.is_file() {
                 continue;
             }
             let value = file::read_text(&item, HINT)?;
-            let value = file::without_newline(&value);
-            entry.warnings.extend(odd(value).map(|what| Warning { field: field.to_owned(), what }));
+            let value = file::strip_newline(&value);
+            entry.warnings.extend(suspicious_value(value).map(|what| FieldWarning { field: field.to_owned(), problem: what }));
             entry.fields.insert(field.to_owned(), SecretString::from(value));
         }
-        refuse_empty(entry, path, &folder)
+        require_fields(entry, path, &folder)
     }
 
     /// The folder itself, past the symbolic links that a swap turns.
-    fn folder(&self, path: &str) -> Result<PathBuf, ReadError> {
+    fn resolve_folder(&self, path: &str) -> Result<PathBuf, ReadError> {
         let inside = Path::new(path).components().all(|part| match part {
             Component::Normal(_) => true,
             Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => false,
         });
         if !inside {
             let why = "it must lead downwards, without a leading `/`, `.` or `..`";
-            return Err(ReadError::BadPath { path: path.into(), place: self.place().into(), why });
+            return Err(ReadError::InvalidPath { path: path.into(), location: self.location().into(), why });
         }
         let named = self.path.join(path);
         let swapped = named.join("..data");
         let real = if swapped.exists() { swapped } else { named.clone() };
         real.canonicalize().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound && self.path.is_dir() {
-                return ReadError::MissingEntry { path: path.into(), place: self.place().into() };
+                return ReadError::MissingEntry { path: path.into(), location: self.location().into() };
             }
-            ReadError::opening(&named, error, HINT)
+            ReadError::from_io(&named, error, HINT)
         })
     }
 }
 
-fn refuse_empty(entry: Entry, path: &str, folder: &Path) -> Result<Entry, ReadError> {
+fn require_fields(entry: VaultEntry, path: &str, folder: &Path) -> Result<VaultEntry, ReadError> {
     if entry.fields.is_empty() {
-        return Err(ReadError::MissingEntry { path: path.into(), place: folder.display().to_string().into() });
+        return Err(ReadError::MissingEntry { path: path.into(), location: folder.display().to_string().into() });
     }
     Ok(entry)
 }
 
-impl Source for Directory {
-    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+impl VaultSource for Directory {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
         let (vault, path) = (self.clone(), path.to_owned());
-        Box::pin(blocking(self.place(), move || vault.entry(&path)))
+        Box::pin(read_blocking(self.location(), move || vault.read_entry(&path)))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn piecewise(&self) -> bool {
+    fn allows_torn_reads(&self) -> bool {
         true
     }
 
-    fn watched(&self) -> Watched {
-        Watched::Folder(self.path.clone())
+    fn watch_paths(&self) -> WatchPaths {
+        WatchPaths::Folder(self.path.clone())
     }
 }
 

@@ -10,7 +10,7 @@ use regex::Regex;
 use zeroize::Zeroizing;
 
 /// One assignment, in the order of the file; the last of a name counts.
-pub struct Variable {
+pub struct DotenvVariable {
     /// Its name.
     pub name: String,
     /// Its value, unquoted.
@@ -21,7 +21,7 @@ pub struct Variable {
     pub quote: Option<char>,
 }
 
-impl std::fmt::Debug for Variable {
+impl std::fmt::Debug for DotenvVariable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Variable({})", self.name)
     }
@@ -38,21 +38,21 @@ static LINE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Every assignment in `text`.
-pub fn parse(text: &str) -> Vec<Variable> {
-    let lines = Lines::of(text);
+pub fn parse(text: &str) -> Vec<DotenvVariable> {
+    let lines = NormalizedText::new(text);
     LINE.captures_iter(&lines.text)
         .filter_map(|found| {
             let name = found.get(1)?.as_str().to_owned();
             let empty = found.get(2)?.end();
             let raw = found.get(3).map_or(empty..empty, |value| value.range());
-            Some(lines.variable(name, raw))
+            Some(lines.build_variable(name, raw))
         })
         .collect()
 }
 
 /// `text` with the values of `placeholders`' names replaced, everything else byte for byte as it was.
 /// None where a placeholder could not be written so that it reads back.
-pub fn replace(text: &str, placeholders: &BTreeMap<String, String>) -> Option<Zeroizing<String>> {
+pub fn replace_values(text: &str, placeholders: &BTreeMap<String, String>) -> Option<Zeroizing<String>> {
     let before = parse(text);
     let mut out = Zeroizing::new(String::with_capacity(text.len() + 64 * placeholders.len()));
     let mut done = 0;
@@ -75,14 +75,14 @@ pub fn replace(text: &str, placeholders: &BTreeMap<String, String>) -> Option<Ze
 }
 
 /// The text with line ends made one, and where each of its bytes stood before.
-struct Lines {
+struct NormalizedText {
     text: Zeroizing<String>,
-    places: Vec<usize>,
+    offsets: Vec<usize>,
 }
 
-impl Lines {
-    fn of(text: &str) -> Self {
-        let mut lines = Self { text: Zeroizing::new(String::with_capacity(text.len())), places: Vec::with_capacity(text.len() + 1) };
+impl NormalizedText {
+    fn new(text: &str) -> Self {
+        let mut lines = Self { text: Zeroizing::new(String::with_capacity(text.len())), offsets: Vec::with_capacity(text.len() + 1) };
         let mut chars = text.char_indices().peekable();
         while let Some((at, char)) = chars.next() {
             if char == '\r' && chars.peek().is_some_and(|(_, next)| *next == '\n') {
@@ -90,13 +90,13 @@ impl Lines {
             }
             let char = if char == '\r' { '\n' } else { char };
             lines.text.push(char);
-            lines.places.extend(at..at + char.len_utf8());
+            lines.offsets.extend(at..at + char.len_utf8());
         }
-        lines.places.push(text.len());
+        lines.offsets.push(text.len());
         lines
     }
 
-    fn variable(&self, name: String, raw: Range<usize>) -> Variable {
+    fn build_variable(&self, name: String, raw: Range<usize>) -> DotenvVariable {
         let found = self.text.get(raw.clone()).unwrap_or_default();
         let value = found.trim_matches(is_space);
         let begins = raw.start + (found.len() - found.trim_start_matches(is_space).len());
@@ -108,12 +108,12 @@ impl Lines {
             clear = Zeroizing::new(clear.replace("\\n", "\n"));
             clear = Zeroizing::new(clear.replace("\\r", "\r"));
         }
-        let span = self.place(begins)..self.place(begins + value.len());
-        Variable { name, value: clear, span, quote: first.filter(|_| bare.is_some()) }
+        let span = self.original_offset(begins)..self.original_offset(begins + value.len());
+        DotenvVariable { name, value: clear, span, quote: first.filter(|_| bare.is_some()) }
     }
 
-    fn place(&self, at: usize) -> usize {
-        self.places.get(at).or(self.places.last()).copied().unwrap_or_default()
+    fn original_offset(&self, at: usize) -> usize {
+        self.offsets.get(at).or(self.offsets.last()).copied().unwrap_or_default()
     }
 }
 

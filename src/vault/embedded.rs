@@ -17,12 +17,12 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::secret::{SecretFields, SecretString};
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{Entry, Source, Watched, blocking};
+use crate::vault::source::{VaultEntry, VaultSource, WatchPaths, read_blocking};
 
 const HINT: &str = "`sms-sidecar vault init` makes one; the service's user must be able to read it";
 
 /// All entries, by path.
-pub type Entries = BTreeMap<String, SecretFields>;
+pub type EmbeddedEntries = BTreeMap<String, SecretFields>;
 
 /// An encrypted file and the key that opens it.
 #[derive(Clone, Debug)]
@@ -33,13 +33,13 @@ pub struct Embedded {
 
 /// Why the vault could not be written.
 #[derive(Debug, thiserror::Error)]
-pub enum WriteError {
+pub enum VaultWriteError {
     /// It has to be read before.
     #[error(transparent)]
     Read(Box<ReadError>),
     /// It is there already.
     #[error("{} is there already; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
-    Exists(Box<Path>),
+    AlreadyExists(Box<Path>),
     /// The file could not be replaced; what was there still is.
     #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
     Unwritable {
@@ -56,7 +56,7 @@ pub enum WriteError {
     Json(#[source] serde_json::Error),
 }
 
-impl From<ReadError> for WriteError {
+impl From<ReadError> for VaultWriteError {
     fn from(error: ReadError) -> Self {
         Self::Read(Box::new(error))
     }
@@ -79,65 +79,65 @@ impl Embedded {
     }
 
     /// Makes an empty vault and, unless it is there, its key.
-    pub fn init(&self) -> Result<(), WriteError> {
+    pub fn init(&self) -> Result<(), VaultWriteError> {
         if self.file.exists() {
             self.identities()?;
-            return Err(WriteError::Exists(self.file.as_path().into()));
+            return Err(VaultWriteError::AlreadyExists(self.file.as_path().into()));
         }
         if !self.key_file.exists() {
-            let text = key_text(&[Identity::generate()]);
-            file::create(&self.key_file, text.as_bytes()).map_err(|source| unwritable(&self.key_file, source))?;
+            let text = render_keys(&[Identity::generate()]);
+            file::create(&self.key_file, text.as_bytes()).map_err(|source| write_error(&self.key_file, source))?;
         }
-        let bytes = self.seal(&Entries::new(), &self.identities()?)?;
-        file::create(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))
+        let bytes = self.encrypt_entries(&EmbeddedEntries::new(), &self.identities()?)?;
+        file::create(&self.file, &bytes).map_err(|source| write_error(&self.file, source))
     }
 
     /// Every entry, decrypted.
-    pub fn entries(&self) -> Result<Entries, ReadError> {
-        match self.decrypt() {
+    pub fn entries(&self) -> Result<EmbeddedEntries, ReadError> {
+        match self.decrypt_entries() {
             // A rotation may have come between the reads of the key and of the vault.
-            Err(ReadError::WrongKey { .. }) => self.decrypt(),
+            Err(ReadError::WrongKey { .. }) => self.decrypt_entries(),
             other => other,
         }
     }
 
     /// Reads, lets `change` work on the entries, and writes them back; one writer at a time.
-    pub fn update<T>(&self, change: impl FnOnce(&mut Entries) -> T) -> Result<T, WriteError> {
+    pub fn update<T>(&self, change: impl FnOnce(&mut EmbeddedEntries) -> T) -> Result<T, VaultWriteError> {
         let _lock = self.lock()?;
         let mut entries = self.entries()?;
         let done = change(&mut entries);
-        let bytes = self.seal(&entries, &self.identities()?)?;
-        file::replace(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))?;
+        let bytes = self.encrypt_entries(&entries, &self.identities()?)?;
+        file::replace_atomically(&self.file, &bytes).map_err(|source| write_error(&self.file, source))?;
         Ok(done)
     }
 
     /// Encrypts to a new key and forgets the old one. Interrupted at any point, the key file opens the vault.
-    pub fn rotate_key(&self) -> Result<(), WriteError> {
+    pub fn rotate_key(&self) -> Result<(), VaultWriteError> {
         let _lock = self.lock()?;
         let entries = self.entries()?;
         let mut keys = self.identities()?;
         keys.insert(0, Identity::generate());
         self.write_keys(&keys)?;
-        let bytes = self.seal(&entries, &keys)?;
-        file::replace(&self.file, &bytes).map_err(|source| unwritable(&self.file, source))?;
+        let bytes = self.encrypt_entries(&entries, &keys)?;
+        file::replace_atomically(&self.file, &bytes).map_err(|source| write_error(&self.file, source))?;
         keys.truncate(1);
         self.write_keys(&keys)
     }
 
-    fn lock(&self) -> Result<std::fs::File, WriteError> {
-        file::lock(&self.file).map_err(|error| ReadError::opening(&self.file, error, HINT).into())
+    fn lock(&self) -> Result<std::fs::File, VaultWriteError> {
+        file::lock(&self.file).map_err(|error| ReadError::from_io(&self.file, error, HINT).into())
     }
 
-    fn write_keys(&self, keys: &[Identity]) -> Result<(), WriteError> {
-        file::replace(&self.key_file, key_text(keys).as_bytes()).map_err(|source| unwritable(&self.key_file, source))
+    fn write_keys(&self, keys: &[Identity]) -> Result<(), VaultWriteError> {
+        file::replace_atomically(&self.key_file, render_keys(keys).as_bytes()).map_err(|source| write_error(&self.key_file, source))
     }
 
-    fn decrypt(&self) -> Result<Entries, ReadError> {
+    fn decrypt_entries(&self) -> Result<EmbeddedEntries, ReadError> {
         let keys = self.identities()?;
         let sealed = file::read(&self.file, HINT)?;
-        let plain = self.unseal(&sealed, &keys)?;
+        let plain = self.decrypt_bytes(&sealed, &keys)?;
         let parsed: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&plain).map_err(|error| {
-            self.damaged(format!("what it decrypts to is no map of entries (line {}, column {})", error.line(), error.column()))
+            self.malformed_error(format!("what it decrypts to is no map of entries (line {}, column {})", error.line(), error.column()))
         })?;
         Ok(parsed
             .into_iter()
@@ -145,7 +145,7 @@ impl Embedded {
             .collect())
     }
 
-    fn unseal(&self, sealed: &[u8], keys: &[Identity]) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    fn decrypt_bytes(&self, sealed: &[u8], keys: &[Identity]) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
         let opened = age::Decryptor::new_buffered(sealed)
             .and_then(|sealed| sealed.decrypt(keys.iter().map(|key| key as &dyn age::Identity)))
@@ -155,64 +155,64 @@ impl Embedded {
             Err(age::DecryptError::NoMatchingKeys) => {
                 Err(ReadError::WrongKey { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() })
             }
-            Err(age::DecryptError::UnknownFormat) => Err(self.damaged("it is of an age format that this version does not know")),
-            Err(_) => Err(self.damaged("it is cut off, altered, or no age file")),
+            Err(age::DecryptError::UnknownFormat) => Err(self.malformed_error("it is of an age format that this version does not know")),
+            Err(_) => Err(self.malformed_error("it is cut off, altered, or no age file")),
         }
     }
 
-    fn seal(&self, entries: &Entries, keys: &[Identity]) -> Result<Vec<u8>, WriteError> {
+    fn encrypt_entries(&self, entries: &EmbeddedEntries, keys: &[Identity]) -> Result<Vec<u8>, VaultWriteError> {
         let Some(first) = keys.first() else {
-            return Err(ReadError::BadKey { file: self.key_file.as_path().into() }.into());
+            return Err(ReadError::InvalidKey { file: self.key_file.as_path().into() }.into());
         };
-        let plain = plain(entries).map_err(WriteError::Json)?;
-        age::encrypt(&first.to_public(), &plain).map_err(|error| WriteError::Encrypt(Box::new(error)))
+        let plain = to_json(entries).map_err(VaultWriteError::Json)?;
+        age::encrypt(&first.to_public(), &plain).map_err(|error| VaultWriteError::Encrypt(Box::new(error)))
     }
 
     fn identities(&self) -> Result<Vec<Identity>, ReadError> {
-        file::refuse_exposed(&self.key_file).map_err(|error| self.keyless(error))?;
+        file::ensure_private(&self.key_file).map_err(|error| self.missing_key_error(error))?;
         let text = file::read_text(&self.key_file, "let the service's user read it, and nobody else")?;
         let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Option<Vec<Identity>> = lines.map(|line| line.parse().ok()).collect();
-        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::BadKey { file: self.key_file.as_path().into() })
+        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::InvalidKey { file: self.key_file.as_path().into() })
     }
 
     /// A new key would open nothing: where a vault is there, what is missing is the old one.
-    fn keyless(&self, error: ReadError) -> ReadError {
+    fn missing_key_error(&self, error: ReadError) -> ReadError {
         if matches!(error, ReadError::MissingFile { .. }) && self.file.exists() {
-            return ReadError::KeyMissing { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() };
+            return ReadError::MissingKey { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() };
         }
         error
     }
 
-    fn damaged(&self, what: impl Into<Box<str>>) -> ReadError {
+    fn malformed_error(&self, what: impl Into<Box<str>>) -> ReadError {
         ReadError::Malformed { file: self.file.as_path().into(), what: what.into() }
     }
 }
 
-impl Source for Embedded {
-    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+impl VaultSource for Embedded {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
         let (vault, path) = (self.clone(), path.to_owned());
-        Box::pin(blocking(self.place(), move || {
+        Box::pin(read_blocking(self.location(), move || {
             let found = vault.entries()?.remove(&path);
-            let missing = || ReadError::MissingEntry { path: path.into(), place: vault.place().into() };
-            found.map(|fields| Entry { fields, ..Entry::default() }).ok_or_else(missing)
+            let missing = || ReadError::MissingEntry { path: path.into(), location: vault.location().into() };
+            found.map(|fields| VaultEntry { fields, ..VaultEntry::default() }).ok_or_else(missing)
         }))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         self.file.display().to_string()
     }
 
-    fn piecewise(&self) -> bool {
+    fn allows_torn_reads(&self) -> bool {
         false
     }
 
-    fn watched(&self) -> Watched {
-        Watched::Files(vec![self.file.clone(), self.key_file.clone()])
+    fn watch_paths(&self) -> WatchPaths {
+        WatchPaths::Files(vec![self.file.clone(), self.key_file.clone()])
     }
 }
 
-fn key_text(keys: &[Identity]) -> Zeroizing<String> {
+fn render_keys(keys: &[Identity]) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(512));
     for key in keys {
         text.push_str("# public key: ");
@@ -225,7 +225,7 @@ fn key_text(keys: &[Identity]) -> Zeroizing<String> {
 }
 
 /// Our JSON, wiped after use with every copy that we make of it.
-fn plain(entries: &Entries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
+fn to_json(entries: &EmbeddedEntries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let shown: BTreeMap<&str, BTreeMap<&str, &str>> = entries
         .iter()
         .map(|(path, fields)| (path.as_str(), fields.iter().map(|(field, value)| (field.as_str(), value.expose_secret())).collect()))
@@ -244,11 +244,11 @@ fn plain(entries: &Entries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     }
 }
 
-fn unwritable(file: &Path, source: std::io::Error) -> WriteError {
+fn write_error(file: &Path, source: std::io::Error) -> VaultWriteError {
     if source.kind() == std::io::ErrorKind::AlreadyExists {
-        return WriteError::Exists(file.into());
+        return VaultWriteError::AlreadyExists(file.into());
     }
-    WriteError::Unwritable { file: file.into(), source }
+    VaultWriteError::Unwritable { file: file.into(), source }
 }
 
 #[cfg(test)]

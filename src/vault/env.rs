@@ -10,7 +10,7 @@ use crate::secret::{SecretFields, SecretString};
 use crate::vault::dotenv;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{Entry, Source, Warning, Watched, blocking};
+use crate::vault::source::{VaultEntry, VaultSource, FieldWarning, WatchPaths, read_blocking};
 
 /// One environment.
 #[derive(Clone)]
@@ -23,82 +23,82 @@ pub(crate) enum Env {
 
 impl Env {
     /// Takes the environment of this process.
-    pub(crate) fn process() -> Self {
+    pub(crate) fn from_process() -> Self {
         let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-        Self::of(all)
+        Self::from_variables(all)
     }
 
     /// These variables.
-    pub(crate) fn of(variables: impl Iterator<Item = (String, String)>) -> Self {
+    pub(crate) fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Self {
         Self::Process(Arc::new(variables.map(|(name, value)| (name, SecretString::from(value))).collect()))
     }
 
     /// A `.env` file.
-    pub(crate) fn file(file: PathBuf) -> Self {
+    pub(crate) fn from_file(file: PathBuf) -> Self {
         Self::File(file)
     }
 
-    fn entry(&self) -> Result<Entry, ReadError> {
+    fn read_entry(&self) -> Result<VaultEntry, ReadError> {
         match self {
-            Self::Process(fields) => Ok(Entry { fields: (**fields).clone(), ..Entry::default() }),
+            Self::Process(fields) => Ok(VaultEntry { fields: (**fields).clone(), ..VaultEntry::default() }),
             Self::File(path) => {
                 let text = file::read_text(path, "name the backend's `.env` in the vault's `file`, and let the service's user read it")?;
-                Ok(entry_of(&text))
+                Ok(parse_entry(&text))
             }
         }
     }
 }
 
-fn entry_of(text: &str) -> Entry {
-    let mut entry = Entry::default();
+fn parse_entry(text: &str) -> VaultEntry {
+    let mut entry = VaultEntry::default();
     for variable in dotenv::parse(text) {
         if variable.value.trim() != variable.value.as_str() {
-            entry.warnings.push(Warning { field: variable.name.clone(), what: "begins or ends with a blank" });
+            entry.warnings.push(FieldWarning { field: variable.name.clone(), problem: "begins or ends with a blank" });
         }
         entry.fields.insert(variable.name.clone(), SecretString::from(variable.value.as_str()));
     }
     entry
 }
 
-impl Source for Env {
-    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+impl VaultSource for Env {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
         if !path.is_empty() {
-            let error = ReadError::BadPath {
+            let error = ReadError::InvalidPath {
                 path: path.into(),
-                place: self.place().into(),
+                location: self.location().into(),
                 why: "an environment has one entry; leave `path` out and name the variables in `fields`",
             };
             return Box::pin(std::future::ready(Err(error)));
         }
         let env = self.clone();
-        Box::pin(blocking(self.place(), move || env.entry()))
+        Box::pin(read_blocking(self.location(), move || env.read_entry()))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         match self {
             Self::Process(_) => "the process environment".to_owned(),
             Self::File(file) => file.display().to_string(),
         }
     }
 
-    fn piecewise(&self) -> bool {
+    fn allows_torn_reads(&self) -> bool {
         match self {
             Self::Process(_) => false,
             Self::File(_) => true,
         }
     }
 
-    fn watched(&self) -> Watched {
+    fn watch_paths(&self) -> WatchPaths {
         match self {
-            Self::Process(_) => Watched::Nothing,
-            Self::File(file) => Watched::Files(vec![file.clone()]),
+            Self::Process(_) => WatchPaths::Nothing,
+            Self::File(file) => WatchPaths::Files(vec![file.clone()]),
         }
     }
 }
 
 impl std::fmt::Debug for Env {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Env({})", self.place())
+        write!(f, "Env({})", self.location())
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_process_environment_is_one_entry() {
-        let env = Env::of([("A".to_owned(), "canary-1".to_owned())].into_iter());
+        let env = Env::from_variables([("A".to_owned(), "canary-1".to_owned())].into_iter());
         assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "canary-1");
         assert!(!format!("{env:?}{:?}", env.read("").await).contains("canary"));
         let refused = env.read("sms/x").await.unwrap_err();
@@ -120,12 +120,12 @@ mod tests {
     async fn a_file_is_read_anew_each_time() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
-        let env = Env::file(file.clone());
+        let env = Env::from_file(file.clone());
         assert_eq!(env.read("").await.unwrap_err().label(), "missing-file");
         std::fs::write(&file, "A=one\nB=' padded '\n").unwrap();
         let entry = env.read("").await.unwrap();
         assert_eq!(entry.fields["A"].expose_secret(), "one");
-        assert_eq!(entry.warnings, [Warning { field: "B".to_owned(), what: "begins or ends with a blank" }]);
+        assert_eq!(entry.warnings, [FieldWarning { field: "B".to_owned(), problem: "begins or ends with a blank" }]);
         std::fs::write(&file, "A=two\n").unwrap();
         assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "two");
         std::fs::write(&file, [0xff, b'=']).unwrap();

@@ -8,15 +8,15 @@ use std::time::Duration;
 
 /// The kinds of trouble that are told apart in metrics: each is somebody else's to mend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadKind {
+pub enum ReadErrorKind {
     /// The vault answers; nobody put the entry or its fields there, or they were deleted.
     NotFound,
     /// What is there, or what was answered, is no entry.
     Malformed,
     /// No answer in time.
-    Slow,
+    Timeout,
     /// Not to be reached, or it answers that it cannot serve.
-    Down,
+    Unreachable,
     /// Sealed.
     Sealed,
     /// Our login or our policy.
@@ -31,28 +31,28 @@ pub enum ReadKind {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The vault can be read but has no such entry.
-    #[error("there is no entry `{path}` in {place}; `sms-sidecar vault list` shows what is there")]
+    #[error("there is no entry `{path}` in {location}; `sms-sidecar vault list` shows what is there")]
     MissingEntry {
         /// The path asked for.
         path: Box<str>,
         /// The file or folder looked into.
-        place: Box<str>,
+        location: Box<str>,
     },
     /// The entry is there, but nothing in it goes by the names asked for.
-    #[error("{place} has none of {names}; set one of them, or name the vault's own in `credential.fields`")]
-    NoFields {
+    #[error("{location} has none of {names}; set one of them, or name the vault's own in `credential.fields`")]
+    MissingFields {
         /// The file, folder or environment looked into.
-        place: Box<str>,
+        location: Box<str>,
         /// What was looked for, comma separated.
         names: Box<str>,
     },
     /// A path that could lead out of the vault, or that this kind of vault does not have.
-    #[error("`{path}` is no path in {place}: {why}")]
-    BadPath {
+    #[error("`{path}` is no path in {location}: {why}")]
+    InvalidPath {
         /// The path asked for.
         path: Box<str>,
         /// The vault.
-        place: Box<str>,
+        location: Box<str>,
         /// What is wrong with it.
         why: &'static str,
     },
@@ -84,7 +84,7 @@ pub enum ReadError {
     },
     /// The vault is there, and what opens it is not.
     #[error("the key of {} is missing: {} is not there; restore it from the backup. Without it what the vault holds is lost: move {} away, then `sms-sidecar vault init` and `sms-sidecar vault import-env` make a new one", file.display(), key_file.display(), file.display())]
-    KeyMissing {
+    MissingKey {
         /// The encrypted file.
         file: Box<Path>,
         /// Where the key should be.
@@ -92,7 +92,7 @@ pub enum ReadError {
     },
     /// The file holds no age identity.
     #[error("{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); restore it from the backup, or, if there is no vault yet, move it away and run `sms-sidecar vault init`", file.display())]
-    BadKey {
+    InvalidKey {
         /// The key file.
         file: Box<Path>,
     },
@@ -113,52 +113,52 @@ pub enum ReadError {
         what: Box<str>,
     },
     /// The vault did not answer in time.
-    #[error("{place} did not answer within {limit:?}; {hint}")]
-    TooSlow {
+    #[error("{location} did not answer within {limit:?}; {hint}")]
+    Timeout {
         /// The vault.
-        place: Box<str>,
+        location: Box<str>,
         /// How long we waited.
         limit: Duration,
         /// What to do.
         hint: &'static str,
     },
     /// A vault server that answers and has nothing there.
-    #[error("there is no entry `{path}` in {place}: {why}")]
-    Gone {
+    #[error("there is no entry `{path}` in {location}: {why}")]
+    EntryNotFound {
         /// The path asked for.
         path: Box<str>,
         /// The server and mount.
-        place: Box<str>,
+        location: Box<str>,
         /// Why, and what to do.
         why: &'static str,
     },
     /// A vault server that has lost its key on purpose.
-    #[error("{place} is sealed; unseal it with `bao operator unseal`, it is read again by itself")]
+    #[error("{location} is sealed; unseal it with `bao operator unseal`, it is read again by itself")]
     Sealed {
         /// The server.
-        place: Box<str>,
+        location: Box<str>,
     },
     /// A vault server that does not answer at all.
-    #[error("{place} cannot be reached: {why}; see that it runs and that this host may connect to it")]
+    #[error("{location} cannot be reached: {why}; see that it runs and that this host may connect to it")]
     Unreachable {
         /// The server.
-        place: Box<str>,
+        location: Box<str>,
         /// What failed.
         why: Box<str>,
     },
     /// A vault server whose certificate is not trusted.
-    #[error("{place} is not trusted: {why}")]
+    #[error("{location} is not trusted: {why}")]
     Untrusted {
         /// The server.
-        place: Box<str>,
+        location: Box<str>,
         /// What is wrong, and what to do.
         why: Box<str>,
     },
     /// A vault server that answers and cannot serve.
-    #[error("{place} answers with status {status}: {why}")]
-    Answered {
+    #[error("{location} answers with status {status}: {why}")]
+    ServerError {
         /// The server.
-        place: Box<str>,
+        location: Box<str>,
         /// The HTTP status.
         status: u16,
         /// What that means, and what to do.
@@ -166,37 +166,37 @@ pub enum ReadError {
     },
     /// Our token is good and may not read this.
     #[error(
-        "{place} forbids our token to read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
+        "{location} forbids our token to read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
     )]
     Forbidden {
         /// The path asked for.
         path: Box<str>,
         /// The server and mount.
-        place: Box<str>,
+        location: Box<str>,
     },
     /// What we prove ourselves with is refused.
-    #[error("{place} refuses our {how}: {why}")]
-    LoginRefused {
+    #[error("{location} refuses our {login_method}: {why}")]
+    LoginRejected {
         /// The server.
-        place: Box<str>,
+        location: Box<str>,
         /// Which kind of login.
-        how: &'static str,
+        login_method: &'static str,
         /// Why, and what to do.
         why: Box<str>,
     },
     /// An answer that is no entry.
-    #[error("what {place} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text")]
-    BadReply {
+    #[error("what {location} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text")]
+    InvalidReply {
         /// The path asked for.
         path: Box<str>,
         /// The server, or the command.
-        place: Box<str>,
+        location: Box<str>,
         /// What is wrong, without quoting it.
         what: Box<str>,
     },
     /// The command failed.
     #[error("the command {command} gave no entry for `{path}`: {what}; run it by hand as the service's user, with the same path")]
-    Command {
+    CommandFailed {
         /// The program, without its arguments.
         command: Box<str>,
         /// The path asked for.
@@ -205,38 +205,38 @@ pub enum ReadError {
         what: Box<str>,
     },
     /// The read was broken off.
-    #[error("reading {place} was broken off, as happens while the service stops; read again")]
+    #[error("reading {location} was broken off, as happens while the service stops; read again")]
     Interrupted {
         /// The vault.
-        place: Box<str>,
+        location: Box<str>,
     },
 }
 
 impl ReadError {
     /// The vault was read and has nothing under that name: nobody put it there yet.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::MissingEntry { .. } | Self::NoFields { .. } | Self::Gone { .. })
+        matches!(self, Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. })
     }
 
     /// What kind of trouble it is.
-    pub fn kind(&self) -> ReadKind {
+    pub fn kind(&self) -> ReadErrorKind {
         match self {
-            Self::MissingEntry { .. } | Self::NoFields { .. } | Self::Gone { .. } => ReadKind::NotFound,
-            Self::Malformed { .. } | Self::BadReply { .. } => ReadKind::Malformed,
-            Self::TooSlow { .. } => ReadKind::Slow,
-            Self::Unreachable { .. } | Self::Answered { .. } => ReadKind::Down,
-            Self::Sealed { .. } => ReadKind::Sealed,
-            Self::Forbidden { .. } | Self::LoginRefused { .. } => ReadKind::Forbidden,
-            Self::Untrusted { .. } => ReadKind::Tls,
-            Self::BadPath { .. }
+            Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => ReadErrorKind::NotFound,
+            Self::Malformed { .. } | Self::InvalidReply { .. } => ReadErrorKind::Malformed,
+            Self::Timeout { .. } => ReadErrorKind::Timeout,
+            Self::Unreachable { .. } | Self::ServerError { .. } => ReadErrorKind::Unreachable,
+            Self::Sealed { .. } => ReadErrorKind::Sealed,
+            Self::Forbidden { .. } | Self::LoginRejected { .. } => ReadErrorKind::Forbidden,
+            Self::Untrusted { .. } => ReadErrorKind::Tls,
+            Self::InvalidPath { .. }
             | Self::MissingFile { .. }
             | Self::Unreadable { .. }
             | Self::KeyExposed { .. }
-            | Self::KeyMissing { .. }
-            | Self::BadKey { .. }
+            | Self::MissingKey { .. }
+            | Self::InvalidKey { .. }
             | Self::WrongKey { .. }
-            | Self::Command { .. }
-            | Self::Interrupted { .. } => ReadKind::Failed,
+            | Self::CommandFailed { .. }
+            | Self::Interrupted { .. } => ReadErrorKind::Failed,
         }
     }
 
@@ -244,31 +244,31 @@ impl ReadError {
     pub fn label(&self) -> &'static str {
         match self {
             Self::MissingEntry { .. } => "missing-entry",
-            Self::NoFields { .. } => "no-fields",
-            Self::BadPath { .. } => "bad-path",
+            Self::MissingFields { .. } => "no-fields",
+            Self::InvalidPath { .. } => "bad-path",
             Self::MissingFile { .. } => "missing-file",
             Self::Unreadable { .. } => "unreadable",
             Self::KeyExposed { .. } => "key-exposed",
-            Self::KeyMissing { .. } => "missing-key",
-            Self::BadKey { .. } => "bad-key",
+            Self::MissingKey { .. } => "missing-key",
+            Self::InvalidKey { .. } => "bad-key",
             Self::WrongKey { .. } => "wrong-key",
             Self::Malformed { .. } => "malformed",
-            Self::TooSlow { .. } => "too-slow",
+            Self::Timeout { .. } => "too-slow",
             Self::Interrupted { .. } => "interrupted",
-            Self::Gone { .. } => "gone",
+            Self::EntryNotFound { .. } => "gone",
             Self::Sealed { .. } => "sealed",
             Self::Unreachable { .. } => "unreachable",
             Self::Untrusted { .. } => "untrusted",
-            Self::Answered { .. } => "answered",
+            Self::ServerError { .. } => "answered",
             Self::Forbidden { .. } => "forbidden",
-            Self::LoginRefused { .. } => "login-refused",
-            Self::BadReply { .. } => "bad-reply",
-            Self::Command { .. } => "command",
+            Self::LoginRejected { .. } => "login-refused",
+            Self::InvalidReply { .. } => "bad-reply",
+            Self::CommandFailed { .. } => "command",
         }
     }
 
     /// Tells a file that is not there from one that cannot be read.
-    pub(crate) fn opening(file: &Path, error: io::Error, hint: &'static str) -> Self {
+    pub(crate) fn from_io(file: &Path, error: io::Error, hint: &'static str) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::MissingFile { file: file.into(), hint };
         }

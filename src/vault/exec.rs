@@ -14,12 +14,12 @@ use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
 use crate::vault::error::ReadError;
-use crate::vault::openbao::reply::fields_of;
-use crate::vault::source::{Entry, Source, Watched};
+use crate::vault::openbao::reply::entry_from_object;
+use crate::vault::source::{VaultEntry, VaultSource, WatchPaths};
 
 /// An entry is some credentials; what is larger is something else.
-const LIMIT: u64 = 256 << 10;
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const MAX_OUTPUT: u64 = 256 << 10;
+const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// One command.
 #[derive(Clone, Debug)]
@@ -29,15 +29,15 @@ pub(crate) struct Exec {
 }
 
 /// What it left behind.
-struct Ended {
+struct CommandOutput {
     status: ExitStatus,
-    out: Zeroizing<Vec<u8>>,
+    stdout: Zeroizing<Vec<u8>>,
 }
 
 /// Whatever a command started, until it is over.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         // Nobody is left to be killed: it ended by itself, as it should.
         if let Some(group) = self.0 {
@@ -52,28 +52,28 @@ impl Exec {
         Self { command, timeout }
     }
 
-    async fn entry(self, path: String) -> Result<Entry, ReadError> {
+    async fn read_entry(self, path: String) -> Result<VaultEntry, ReadError> {
         if path.contains('\0') {
-            return Err(ReadError::BadPath { path: path.into(), place: self.place().into(), why: "no argument holds a zero byte" });
+            return Err(ReadError::InvalidPath { path: path.into(), location: self.location().into(), why: "no argument holds a zero byte" });
         }
-        let child = self.start(&path).map_err(|error| self.failed(&path, format!("it cannot be started ({error})")))?;
-        let ended = tokio::time::timeout(self.timeout, ended(child)).await;
+        let child = self.spawn(&path).map_err(|error| self.command_error(&path, format!("it cannot be started ({error})")))?;
+        let ended = tokio::time::timeout(self.timeout, wait_with_output(child)).await;
         let ended = match ended {
             Err(_) => {
                 let hint = "it was killed; see what it waits for, or raise `timeout` of the vault";
-                return Err(ReadError::TooSlow { place: self.place().into(), limit: self.timeout, hint });
+                return Err(ReadError::Timeout { location: self.location().into(), limit: self.timeout, hint });
             }
-            Ok(ended) => ended.map_err(|error| self.failed(&path, format!("its output cannot be read ({error})")))?,
+            Ok(ended) => ended.map_err(|error| self.command_error(&path, format!("its output cannot be read ({error})")))?,
         };
-        self.judge(&path, &ended)
+        self.parse_output(&path, &ended)
     }
 
-    fn start(&self, path: &str) -> std::io::Result<Child> {
+    fn spawn(&self, path: &str) -> std::io::Result<Child> {
         let (program, arguments) = self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
         Command::new(program)
             .args(arguments.iter().map(|argument| argument.replace("{path}", path)))
             .env_clear()
-            .env("PATH", PATH)
+            .env("PATH", SEARCH_PATH)
             .env("LANG", "C.UTF-8")
             .env("SMS_SIDECAR_VAULT_PATH", path)
             .current_dir("/")
@@ -85,25 +85,25 @@ impl Exec {
             .spawn()
     }
 
-    fn judge(&self, path: &str, ended: &Ended) -> Result<Entry, ReadError> {
-        let bad = |what: &str| ReadError::BadReply { path: path.into(), place: self.place().into(), what: what.into() };
-        if ended.out.len() as u64 > LIMIT {
+    fn parse_output(&self, path: &str, ended: &CommandOutput) -> Result<VaultEntry, ReadError> {
+        let bad = |what: &str| ReadError::InvalidReply { path: path.into(), location: self.location().into(), what: what.into() };
+        if ended.stdout.len() as u64 > MAX_OUTPUT {
             return Err(bad("its output is larger than 256 KiB"));
         }
         if !ended.status.success() {
             return Err(
-                self.failed(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status))
+                self.command_error(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status))
             );
         }
-        match serde_json::from_slice(&ended.out) {
-            Ok(Value::Object(object)) => Ok(fields_of(object)),
+        match serde_json::from_slice(&ended.stdout) {
+            Ok(Value::Object(object)) => Ok(entry_from_object(object)),
             Ok(_) => Err(bad("its output is JSON, but no object")),
             Err(_) => Err(bad("its output is not JSON")),
         }
     }
 
-    fn failed(&self, path: &str, what: String) -> ReadError {
-        ReadError::Command { command: self.program().into(), path: path.into(), what: what.into() }
+    fn command_error(&self, path: &str, what: String) -> ReadError {
+        ReadError::CommandFailed { command: self.program().into(), path: path.into(), what: what.into() }
     }
 
     fn program(&self) -> String {
@@ -112,16 +112,16 @@ impl Exec {
 }
 
 /// Waits for the program and for its output, both to the end.
-async fn ended(mut child: Child) -> std::io::Result<Ended> {
-    let group = Group(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
-    let out = first(child.stdout.take(), LIMIT + 1).await?;
+async fn wait_with_output(mut child: Child) -> std::io::Result<CommandOutput> {
+    let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let out = read_up_to(child.stdout.take(), MAX_OUTPUT + 1).await?;
     let status = child.wait().await?;
     drop(group);
-    Ok(Ended { status, out })
+    Ok(CommandOutput { status, stdout: out })
 }
 
 /// The first bytes of a stream; the pipe is closed after them.
-async fn first(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+async fn read_up_to(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4 << 10));
     if let Some(stream) = stream {
         stream.take(limit).read_to_end(&mut bytes).await?;
@@ -129,21 +129,21 @@ async fn first(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::R
     Ok(bytes)
 }
 
-impl Source for Exec {
-    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
-        Box::pin(self.clone().entry(path.to_owned()))
+impl VaultSource for Exec {
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
+        Box::pin(self.clone().read_entry(path.to_owned()))
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         format!("the command {}", self.program())
     }
 
-    fn piecewise(&self) -> bool {
+    fn allows_torn_reads(&self) -> bool {
         false
     }
 
-    fn watched(&self) -> Watched {
-        Watched::Nothing
+    fn watch_paths(&self) -> WatchPaths {
+        WatchPaths::Nothing
     }
 }
 

@@ -13,14 +13,14 @@ use zeroize::Zeroizing;
 use crate::vault::error::ReadError;
 
 /// A vault is some credentials; what is larger is something else.
-const LIMIT: u64 = 1 << 20;
+const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Reads a whole file.
 pub fn read(file: &Path, hint: &'static str) -> Result<Zeroizing<Vec<u8>>, ReadError> {
-    let opened = File::open(file).map_err(|error| ReadError::opening(file, error, hint))?;
+    let opened = File::open(file).map_err(|error| ReadError::from_io(file, error, hint))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
-    opened.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| ReadError::opening(file, error, hint))?;
-    if bytes.len() as u64 > LIMIT {
+    opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| ReadError::from_io(file, error, hint))?;
+    if bytes.len() as u64 > MAX_FILE_SIZE {
         return Err(ReadError::Malformed { file: file.into(), what: "it is larger than 1 MiB".into() });
     }
     Ok(bytes)
@@ -36,14 +36,14 @@ pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, R
 }
 
 /// One trailing newline is an editor's, not the secret's.
-pub fn without_newline(value: &str) -> &str {
+pub fn strip_newline(value: &str) -> &str {
     value.strip_suffix("\r\n").or(value.strip_suffix('\n')).unwrap_or(value)
 }
 
 /// Refuses a key that others than its owner can read. Where the owner is somebody else, reading by
 /// group is how we were given it (systemd credentials, Kubernetes).
-pub fn refuse_exposed(file: &Path) -> Result<(), ReadError> {
-    let found = file.metadata().map_err(|error| ReadError::opening(file, error, "`sms-sidecar vault init` makes one"))?;
+pub fn ensure_private(file: &Path) -> Result<(), ReadError> {
+    let found = file.metadata().map_err(|error| ReadError::from_io(file, error, "`sms-sidecar vault init` makes one"))?;
     let ours = found.uid() == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
     let refused = if ours { 0o077 } else { 0o037 };
     let mode = found.mode() & 0o7777;
@@ -51,29 +51,29 @@ pub fn refuse_exposed(file: &Path) -> Result<(), ReadError> {
 }
 
 /// Replaces `file` by `bytes` in one step, keeping its owner and mode; through a symbolic link, its target.
-pub fn replace(file: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = file.canonicalize()?;
     let before = target.metadata()?;
-    let mut fresh = Fresh::beside(&target)?;
-    fresh.fill(bytes)?;
+    let mut fresh = TempFile::create_beside(&target)?;
+    fresh.write_all(bytes)?;
     rustix::fs::fchown(&fresh.handle, Some(Uid::from_raw(before.uid())), Some(Gid::from_raw(before.gid())))?;
     // After the owner: a change of owner clears bits.
     fresh.handle.set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
     fresh.handle.sync_all()?;
     std::fs::rename(&fresh.path, &target)?;
-    fresh.placed = true;
+    fresh.persisted = true;
     sync_folder(&target)
 }
 
 /// Makes a file of mode 0600, and its folder (0700) where that is missing; refuses one that is there.
 /// The folder's owner owns it, so that what root makes in a service's folder the service can read.
 pub fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = folder_of(file);
+    let folder = parent_folder(file);
     if !folder.exists() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
     }
-    let mut fresh = Fresh::beside(file)?;
-    fresh.fill(bytes)?;
+    let mut fresh = TempFile::create_beside(file)?;
+    fresh.write_all(bytes)?;
     let owner = folder.metadata()?;
     if rustix::process::geteuid().is_root() {
         rustix::fs::fchown(&fresh.handle, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
@@ -87,26 +87,26 @@ pub fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
 /// Keeps a second writer out until the handle is dropped: what is read, changed and written back
 /// by two at once would lose one of the changes.
 pub fn lock(file: &Path) -> io::Result<File> {
-    let folder = File::open(folder_of(&file.canonicalize()?))?;
+    let folder = File::open(parent_folder(&file.canonicalize()?))?;
     folder.lock()?;
     Ok(folder)
 }
 
 /// A new file beside its target; gone again unless it took its place.
-struct Fresh {
+struct TempFile {
     path: PathBuf,
     handle: File,
-    placed: bool,
+    persisted: bool,
 }
 
-impl Fresh {
-    fn beside(target: &Path) -> io::Result<Self> {
+impl TempFile {
+    fn create_beside(target: &Path) -> io::Result<Self> {
         let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for attempt in 0..16 {
-            let path = folder_of(target).join(format!(".{name}.{}-{attempt}.new", std::process::id()));
+            let path = parent_folder(target).join(format!(".{name}.{}-{attempt}.new", std::process::id()));
             match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(handle) => return Ok(Self { path, handle, placed: false }),
+                Ok(handle) => return Ok(Self { path, handle, persisted: false }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
                 Err(error) => return Err(error),
             }
@@ -114,24 +114,24 @@ impl Fresh {
         Err(last)
     }
 
-    fn fill(&mut self, bytes: &[u8]) -> io::Result<()> {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.handle.write_all(bytes)
     }
 }
 
-impl Drop for Fresh {
+impl Drop for TempFile {
     fn drop(&mut self) {
-        if !self.placed {
+        if !self.persisted {
             // Nothing better to do with a leftover than to try; the write's own error is what counts.
             std::fs::remove_file(&self.path).unwrap_or_default();
         }
     }
 }
 
-fn folder_of(file: &Path) -> &Path {
+fn parent_folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {
-    File::open(folder_of(file))?.sync_all()
+    File::open(parent_folder(file))?.sync_all()
 }

@@ -18,8 +18,8 @@ mod settings;
 mod source;
 mod watch;
 
-pub use error::{ReadError, ReadKind};
-pub use keeper::{Error, Keeper, ReadEvent, ReadOutcome, Seen, Sink};
-pub use openbao::Kv;
-pub use settings::{Auth, OpenBaoSettings, Reference, Settings, SourceSettings};
-pub use source::{Due, Entry, Source, Warning, Watched, odd};
+pub use error::{ReadError, ReadErrorKind};
+pub use keeper::{Error, CredentialCache, ReadEvent, ReadOutcome, CredentialSeenAt, ReadEventSink};
+pub use openbao::KvVersion;
+pub use settings::{OpenBaoAuth, OpenBaoSettings, CredentialRef, Settings, SourceSettings};
+pub use source::{ReadSchedule, VaultEntry, VaultSource, FieldWarning, WatchPaths, suspicious_value};

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::vault::openbao::Kv;
+use crate::vault::openbao::KvVersion;
 
 /// All vaults, by their name in the config.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +52,7 @@ pub struct OpenBaoSettings {
     /// Where the engine is mounted.
     pub mount: String,
     /// What the mount is; none: the server is asked.
-    pub kv: Option<Kv>,
+    pub kv: Option<KvVersion>,
     /// The namespace that everything is in.
     pub namespace: Option<String>,
     /// One more root to trust.
@@ -62,12 +62,12 @@ pub struct OpenBaoSettings {
     /// How old a look at an entry may get; it is read again a little earlier, by the dice.
     pub poll: Duration,
     /// The login.
-    pub auth: Auth,
+    pub auth: OpenBaoAuth,
 }
 
 /// Who we are to a vault server. Files, never values; each is read anew at every login.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Auth {
+pub enum OpenBaoAuth {
     /// A token that somebody else puts there and may change: by hand, or a Vault agent's sink.
     TokenFile(PathBuf),
     /// A role id and a secret id.
@@ -97,7 +97,7 @@ pub enum Auth {
 /// What a provider's `credential` refers to. What it names is what it gets (`fields` and `names`
 /// together); one that names nothing gets the whole entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Reference {
+pub struct CredentialRef {
     /// Which vault.
     pub vault: String,
     /// Which entry; empty where the vault has only one (`env`, or a flat directory).
@@ -106,5 +106,5 @@ pub struct Reference {
     pub fields: BTreeMap<String, String>,
     /// Every credential field of the dialect → what else it is called in `.env` files (may be empty), in the
     /// order to look; tried where the vault has neither the mapped nor the own name.
-    pub names: BTreeMap<String, Vec<String>>,
+    pub aliases: BTreeMap<String, Vec<String>>,
 }

@@ -15,45 +15,45 @@ use crate::vault::env::Env;
 use crate::vault::error::ReadError;
 use crate::vault::exec::Exec;
 use crate::vault::openbao::OpenBao;
-use crate::vault::openbao::reply::Unfit;
+use crate::vault::openbao::reply::NonTextFields;
 use crate::vault::settings::SourceSettings;
 
 /// Longer than any disk needs, shorter than a backend waits.
-const LIMIT: Duration = Duration::from_secs(5);
+const DISK_READ_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One vault.
-pub trait Source: Send + Sync + std::fmt::Debug {
+pub trait VaultSource: Send + Sync + std::fmt::Debug {
     /// Reads the entry at `path` as it is now, past every cache.
-    fn read(&self, path: &str) -> BoxFuture<'static, Result<Entry, ReadError>>;
+    fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>>;
 
     /// Where it is, for errors: a file, a folder, "the process environment".
-    fn place(&self) -> String;
+    fn location(&self) -> String;
 
     /// Whether fields of one entry can change one after the other, so that a read may fall between.
-    fn piecewise(&self) -> bool;
+    fn allows_torn_reads(&self) -> bool;
 
     /// What to watch on disk.
-    fn watched(&self) -> Watched;
+    fn watch_paths(&self) -> WatchPaths;
 
     /// How old a look at an entry may get at the most; none: its user's business alone.
-    fn poll(&self) -> Option<Duration> {
+    fn poll_interval(&self) -> Option<Duration> {
         None
     }
 
     /// Whether an entry is to be read again because of what the vault said of its end.
-    fn due(&self, _path: &str) -> Due {
-        Due::ByCadence
+    fn read_schedule(&self, _path: &str) -> ReadSchedule {
+        ReadSchedule::ByCadence
     }
 
     /// Keeps alive what we hold of the vault; called about every second.
-    fn tend(&self) -> BoxFuture<'static, ()> {
+    fn keep_alive(&self) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
 }
 
 /// What a vault says of the next read of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Due {
+pub enum ReadSchedule {
     /// Nothing: as often as whoever uses it wants.
     ByCadence,
     /// It is kept alive, and a read would make another.
@@ -64,27 +64,27 @@ pub enum Due {
 
 /// One entry, as read.
 #[derive(Clone, Default)]
-pub struct Entry {
+pub struct VaultEntry {
     /// Its fields, under the vault's names.
     pub fields: SecretFields,
     /// What looks like a mistake and was passed on as it stands.
-    pub warnings: Vec<Warning>,
+    pub warnings: Vec<FieldWarning>,
     /// Fields that hold no text, and what they hold; only who names one is told.
-    pub unfit: Unfit,
+    pub non_text: NonTextFields,
 }
 
 /// A value that looks like a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Warning {
+pub struct FieldWarning {
     /// The vault's name of the field.
     pub field: String,
     /// What about it.
-    pub what: &'static str,
+    pub problem: &'static str,
 }
 
 /// What tells us that an entry may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Watched {
+pub enum WatchPaths {
     /// These files.
     Files(Vec<PathBuf>),
     /// Everything under a folder.
@@ -94,11 +94,11 @@ pub enum Watched {
 }
 
 /// Makes the vault that `settings` describe. Touches no file: a vault may come up after us.
-pub(crate) fn open(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> Arc<dyn Source> {
+pub(crate) fn open_source(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
     match settings {
         SourceSettings::Embedded { file, key_file } => Arc::new(Embedded::new(file.clone(), key_file.clone())),
-        SourceSettings::Env { file: Some(file) } => Arc::new(Env::file(file.clone())),
-        SourceSettings::Env { file: None } => Arc::new(Env::process()),
+        SourceSettings::Env { file: Some(file) } => Arc::new(Env::from_file(file.clone())),
+        SourceSettings::Env { file: None } => Arc::new(Env::from_process()),
         SourceSettings::Directory { path } => Arc::new(Directory::new(path.clone())),
         SourceSettings::OpenBao(settings) => Arc::new(OpenBao::new(settings, clock)),
         SourceSettings::Exec { command, timeout } => Arc::new(Exec::new(command.clone(), *timeout)),
@@ -106,7 +106,7 @@ pub(crate) fn open(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> Arc<dyn
 }
 
 /// What about a value looks like a mistake.
-pub fn odd(value: &str) -> Option<&'static str> {
+pub fn suspicious_value(value: &str) -> Option<&'static str> {
     let quoted = ['"', '\'', '`'].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
     if value.is_empty() {
         Some("is empty")
@@ -120,18 +120,18 @@ pub fn odd(value: &str) -> Option<&'static str> {
 }
 
 /// Runs what waits for a disk (or a network share behind a path) where it holds nobody up for longer than the limit.
-pub(crate) async fn blocking<T: Send + 'static>(
+pub(crate) async fn read_blocking<T: Send + 'static>(
     place: String,
     read: impl FnOnce() -> Result<T, ReadError> + Send + 'static,
 ) -> Result<T, ReadError> {
-    match tokio::time::timeout(LIMIT, tokio::task::spawn_blocking(read)).await {
+    match tokio::time::timeout(DISK_READ_TIMEOUT, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(ReadError::Interrupted { place: place.into() }),
-        Err(_) => Err(ReadError::TooSlow { place: place.into(), limit: LIMIT, hint: "see whether its disk or network share answers" }),
+        Ok(Err(_)) => Err(ReadError::Interrupted { location: place.into() }),
+        Err(_) => Err(ReadError::Timeout { location: place.into(), limit: DISK_READ_TIMEOUT, hint: "see whether its disk or network share answers" }),
     }
 }
 
-impl std::fmt::Debug for Entry {
+impl std::fmt::Debug for VaultEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Entry({} fields, {} warnings)", self.fields.len(), self.warnings.len())
     }

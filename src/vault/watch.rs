@@ -13,46 +13,46 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use crate::vault::keeper::Keeper;
-use crate::vault::settings::Reference;
-use crate::vault::source::{Due, Source, Watched};
+use crate::vault::keeper::CredentialCache;
+use crate::vault::settings::CredentialRef;
+use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 
 /// How often we ask what is due; a cadence may shorten at any time, and folders may appear.
 const TICK: Duration = Duration::from_secs(1);
 /// Files change in bursts: a rename, a mode, an owner.
-const BURST: Duration = Duration::from_millis(30);
+const DEBOUNCE: Duration = Duration::from_millis(30);
 
-impl Keeper {
+impl CredentialCache {
     /// Looks for newer credentials until `shutdown` is done. `cadence` says how old a look at an entry may get.
-    pub async fn run(self: Arc<Self>, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
-        let touched = Touched::default();
+    pub async fn run(self: Arc<Self>, cadence: impl Fn(&CredentialRef) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+        let touched = ChangedVaults::default();
         tokio::select! {
-            () = self.look_on(&touched, cadence, shutdown) => {}
-            () = self.tend(&touched) => {}
+            () = self.poll_and_watch(&touched, cadence, shutdown) => {}
+            () = self.keep_sources_alive(&touched) => {}
         }
     }
 
     /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token. What can be
     /// kept alive no longer is read anew at once, while it still works.
-    async fn tend(&self, touched: &Touched) {
-        join_all(self.sources().iter().map(|(vault, source)| self.tend_one(vault, source.as_ref(), touched))).await;
+    async fn keep_sources_alive(&self, touched: &ChangedVaults) {
+        join_all(self.sources().iter().map(|(vault, source)| self.keep_source_alive(vault, source.as_ref(), touched))).await;
         // There is no vault at all.
         std::future::pending::<()>().await;
     }
 
-    async fn tend_one(&self, vault: &str, source: &dyn Source, touched: &Touched) {
+    async fn keep_source_alive(&self, vault: &str, source: &dyn VaultSource, touched: &ChangedVaults) {
         loop {
             tokio::time::sleep(TICK).await;
-            source.tend().await;
-            let ends = |reference: &Reference| source.due(&reference.path) == Due::Now && self.failure(reference).is_none();
-            if self.asked().iter().any(|reference| reference.vault == vault && ends(reference)) {
+            source.keep_alive().await;
+            let ends = |reference: &CredentialRef| source.read_schedule(&reference.path) == ReadSchedule::Now && self.last_failure(reference).is_none();
+            if self.tracked_references().iter().any(|reference| reference.vault == vault && ends(reference)) {
                 touched.signal.notify_one();
             }
         }
     }
 
-    async fn look_on(&self, touched: &Touched, cadence: impl Fn(&Reference) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
-        let mut watch = Watch::over(self, touched);
+    async fn poll_and_watch(&self, touched: &ChangedVaults, cadence: impl Fn(&CredentialRef) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+        let mut watch = FolderWatch::new(self, touched);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut shutdown = std::pin::pin!(shutdown);
@@ -60,103 +60,103 @@ impl Keeper {
             tokio::select! {
                 () = &mut shutdown => return,
                 () = touched.wait() => {}
-                _ = tick.tick() => watch.extend(),
+                _ = tick.tick() => watch.watch_pending(),
             }
-            let mut due = due(self, &cadence);
+            let mut due = due_references(self, &cadence);
             due.extend(touched.take(self));
             tokio::select! {
                 () = &mut shutdown => return,
-                _ = join_all(due.iter().map(|reference| self.look(reference))) => {}
+                _ = join_all(due.iter().map(|reference| self.poll(reference))) => {}
             }
         }
     }
 }
 
-fn due(keeper: &Keeper, cadence: &impl Fn(&Reference) -> Duration) -> BTreeSet<Reference> {
-    keeper.asked().into_iter().filter(|reference| keeper.is_due(reference, cadence(reference))).collect()
+fn due_references(keeper: &CredentialCache, cadence: &impl Fn(&CredentialRef) -> Duration) -> BTreeSet<CredentialRef> {
+    keeper.tracked_references().into_iter().filter(|reference| keeper.is_due(reference, cadence(reference))).collect()
 }
 
 /// Which vaults' files have changed since we last looked.
 #[derive(Clone, Debug, Default)]
-struct Touched {
-    vaults: Arc<Mutex<BTreeSet<String>>>,
+struct ChangedVaults {
+    names: Arc<Mutex<BTreeSet<String>>>,
     signal: Arc<Notify>,
 }
 
-impl Touched {
+impl ChangedVaults {
     fn add(&self, vault: &str) {
-        self.vaults.lock().unwrap_or_else(PoisonError::into_inner).insert(vault.to_owned());
+        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(vault.to_owned());
         self.signal.notify_one();
     }
 
     async fn wait(&self) {
         self.signal.notified().await;
-        tokio::time::sleep(BURST).await;
+        tokio::time::sleep(DEBOUNCE).await;
     }
 
-    fn take(&self, keeper: &Keeper) -> BTreeSet<Reference> {
-        let vaults = std::mem::take(&mut *self.vaults.lock().unwrap_or_else(PoisonError::into_inner));
-        keeper.asked().into_iter().filter(|reference| vaults.contains(&reference.vault)).collect()
+    fn take(&self, keeper: &CredentialCache) -> BTreeSet<CredentialRef> {
+        let vaults = std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner));
+        keeper.tracked_references().into_iter().filter(|reference| vaults.contains(&reference.vault)).collect()
     }
 }
 
 /// The folders under watch; those that are missing are tried again.
-struct Watch {
+struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
-    wanted: BTreeMap<PathBuf, RecursiveMode>,
+    pending: BTreeMap<PathBuf, RecursiveMode>,
 }
 
-impl Watch {
-    fn over(keeper: &Keeper, touched: &Touched) -> Self {
-        let watched: Vec<(String, Watched)> = keeper.sources().iter().map(|(name, source)| (name.clone(), source.watched())).collect();
-        let wanted = watched.iter().flat_map(|(_, watched)| folders(watched)).collect();
+impl FolderWatch {
+    fn new(keeper: &CredentialCache, touched: &ChangedVaults) -> Self {
+        let watched: Vec<(String, WatchPaths)> = keeper.sources().iter().map(|(name, source)| (name.clone(), source.watch_paths())).collect();
+        let wanted = watched.iter().flat_map(|(_, watched)| watched_folders(watched)).collect();
         let touched = touched.clone();
         let told = move |event: notify::Result<Event>| {
             // An error (events were lost) concerns everybody.
-            let concerned = watched.iter().filter(|(_, watched)| event.as_ref().map_or(true, |event| concerns(event, watched)));
+            let concerned = watched.iter().filter(|(_, watched)| event.as_ref().map_or(true, |event| affects(event, watched)));
             concerned.for_each(|(vault, _)| touched.add(vault));
         };
-        let mut watch = Self { watcher: notify::recommended_watcher(told).ok(), wanted };
-        watch.extend();
+        let mut watch = Self { watcher: notify::recommended_watcher(told).ok(), pending: wanted };
+        watch.watch_pending();
         watch
     }
 
     /// Watches what could not be watched before.
-    fn extend(&mut self) {
+    fn watch_pending(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        self.wanted.retain(|folder, mode| !folder.is_dir() || watcher.watch(folder, *mode).is_err());
+        self.pending.retain(|folder, mode| !folder.is_dir() || watcher.watch(folder, *mode).is_err());
     }
 }
 
 /// Folders, not files: a file that is replaced by renaming takes its watch with it.
-fn folders(watched: &Watched) -> Vec<(PathBuf, RecursiveMode)> {
+fn watched_folders(watched: &WatchPaths) -> Vec<(PathBuf, RecursiveMode)> {
     match watched {
-        Watched::Files(files) => files.iter().flat_map(|file| homes(file)).map(|folder| (folder, RecursiveMode::NonRecursive)).collect(),
-        Watched::Folder(folder) => vec![(folder.clone(), RecursiveMode::Recursive)],
-        Watched::Nothing => Vec::new(),
+        WatchPaths::Files(files) => files.iter().flat_map(|file| parent_folders(file)).map(|folder| (folder, RecursiveMode::NonRecursive)).collect(),
+        WatchPaths::Folder(folder) => vec![(folder.clone(), RecursiveMode::Recursive)],
+        WatchPaths::Nothing => Vec::new(),
     }
 }
 
 /// The folder a file is named in, and the one it is in past symbolic links.
-fn homes(file: &Path) -> Vec<PathBuf> {
+fn parent_folders(file: &Path) -> Vec<PathBuf> {
     let real = file.canonicalize().ok();
-    [Some(file.to_owned()), real].into_iter().flatten().filter_map(|file| file.parent().map(home)).collect()
+    [Some(file.to_owned()), real].into_iter().flatten().filter_map(|file| file.parent().map(parent_or_current)).collect()
 }
 
-fn home(parent: &Path) -> PathBuf {
+fn parent_or_current(parent: &Path) -> PathBuf {
     if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
 }
 
-fn concerns(event: &Event, watched: &Watched) -> bool {
+fn affects(event: &Event, watched: &WatchPaths) -> bool {
     if !is_change(event.kind) {
         return false;
     }
     match watched {
-        Watched::Files(files) => {
+        WatchPaths::Files(files) => {
             event.paths.iter().any(|path| files.iter().any(|file| file.file_name() == path.file_name() || is_swap(path)))
         }
-        Watched::Folder(folder) => event.paths.iter().any(|path| path.starts_with(folder)),
-        Watched::Nothing => false,
+        WatchPaths::Folder(folder) => event.paths.iter().any(|path| path.starts_with(folder)),
+        WatchPaths::Nothing => false,
     }
 }
 

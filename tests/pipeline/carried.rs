@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::{Carrier, Target};
-use sms_sidecar::net::drain::Line;
+use sms_sidecar::net::door::{RequestHandler, EntrypointTarget};
+use sms_sidecar::net::drain::ClientConnection;
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
 
@@ -144,7 +144,7 @@ async fn observe_keeps_the_path_that_the_backend_named() {
     let stage = Stage::open(&format!("mode = \"observe\"\n{own}{}", route("a", "")));
     let mut at_host = crate::stage::playmobile("m", "t");
     at_host.path = "/v9/api/send".into();
-    stage.call(at_host, host(&a), Peer::default(), Line::steady()).await;
+    stage.call(at_host, host(&a), Peer::default(), ClientConnection::always_connected()).await;
     let mut at_base = crate::stage::playmobile("m", "t");
     at_base.path = "/a/v9/api/send".into();
     stage.ask(at_base).await;
@@ -172,9 +172,9 @@ async fn callers_are_known_by_uid_or_token_wherever_the_password_goes() {
     let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| say(200, r#"{"id":1}"#)).await);
     let callers = "[callers.one]\nuid = 4242\n[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "smsc", &b, "") + callers + &route("a", "")));
-    assert!(stage.proxy.asks_owner());
+    assert!(stage.proxy.needs_peer_uid());
     stage.put("callers/two", &[("token", "caller-token-2")]);
-    let ask = |request: Request, peer: Peer| stage.call(request, Target::Base, peer, Line::steady());
+    let ask = |request: Request, peer: Peer| stage.call(request, EntrypointTarget::BaseUrl, peer, ClientConnection::always_connected());
     let status = |reply: sms_sidecar::dialect::Reply| reply.status.as_u16();
     assert_eq!(status(ask(message("1"), Peer::default()).await), 403);
     assert_eq!(status(ask(with(message("2"), "authorization", "Bearer wrong"), Peer::default()).await), 403);
@@ -266,7 +266,7 @@ async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
     let stage = Stage::open(&format!("mode = \"observe\"\n{secure}{}", route("a", "")));
     let mut request = message("one");
     request.path = "/v1/messages".into();
-    let named = |request: &Request| stage.call(request.clone(), host(&a), Peer::default(), Line::steady());
+    let named = |request: &Request| stage.call(request.clone(), host(&a), Peer::default(), ClientConnection::always_connected());
     assert_eq!((named(&request).await.status.as_u16(), a.count()), (202, 1));
     a.now(|_, _| crate::fake::loses());
     assert_eq!(named(&request).await.status.as_u16(), 504);
@@ -278,6 +278,6 @@ async fn nobody_looks_for_an_owner_that_no_caller_is_known_by() {
     let callers = "[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
     for callers in ["", callers] {
         let stage = Stage::open(&(provider("a", "plain", &a, "") + callers + &route("a", "")));
-        assert!(!stage.proxy.asks_owner(), "{callers}");
+        assert!(!stage.proxy.needs_peer_uid(), "{callers}");
     }
 }

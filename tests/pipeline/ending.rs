@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sms_sidecar::net::door::Target;
-use sms_sidecar::net::drain::{Drain, Line, Phase};
+use sms_sidecar::net::door::EntrypointTarget;
+use sms_sidecar::net::drain::{Drain, ClientConnection, Phase};
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, refuses, takes};
@@ -17,9 +17,9 @@ async fn a_send_begun_for_a_backend_that_hangs_up_is_finished_and_no_other_begin
     let a = Fake::open(move |_, _| refuses("balance-empty").behind(&shut)).await;
     let b = Fake::open(|_, _| takes()).await;
     let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", ""))));
-    let (presence, line) = Line::open(Drain::default());
+    let (presence, line) = ClientConnection::new(Drain::default());
     let shared = Arc::clone(&stage);
-    let call = tokio::spawn(async move { shared.call(message("one"), Target::Base, Peer::default(), line).await });
+    let call = tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await });
     a.came(1).await;
     drop(presence);
     gate.open();
@@ -34,11 +34,11 @@ async fn a_wait_is_cut_short_when_the_process_ends() {
     let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "5")).await;
     let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"30s\""))));
     let drain = Drain::default();
-    let (_presence, line) = Line::open(drain.clone());
+    let (_presence, line) = ClientConnection::new(drain.clone());
     let shared = Arc::clone(&stage);
-    let call = tokio::spawn(async move { shared.call(message("one"), Target::Base, Peer::default(), line).await });
+    let call = tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await });
     a.came(1).await;
-    drain.enter(Phase::Draining);
+    drain.advance_to(Phase::Draining);
     let reply = tokio::time::timeout(Duration::from_secs(3), call).await.unwrap().unwrap();
     assert_eq!((reply.status.as_u16(), a.count()), (503, 1));
 }
@@ -50,17 +50,17 @@ async fn a_repeat_that_waits_is_answered_when_the_process_ends() {
     let a = Fake::open(move |_, _| takes().behind(&shut)).await;
     let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", ""))));
     let drain = Drain::default();
-    let begin = |line: Line| {
+    let begin = |line: ClientConnection| {
         let shared = Arc::clone(&stage);
-        tokio::spawn(async move { shared.call(message("one"), Target::Base, Peer::default(), line).await })
+        tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await })
     };
-    let (_one, line) = Line::open(drain.clone());
+    let (_one, line) = ClientConnection::new(drain.clone());
     let first = begin(line);
     a.came(1).await;
-    let (_two, line) = Line::open(drain.clone());
+    let (_two, line) = ClientConnection::new(drain.clone());
     let second = begin(line);
     tokio::task::yield_now().await;
-    drain.enter(Phase::Draining);
+    drain.advance_to(Phase::Draining);
     assert_eq!(second.await.unwrap().status.as_u16(), 504, "what becomes of the message is not known yet");
     gate.open();
     assert_eq!((first.await.unwrap().status.as_u16(), a.count()), (202, 1));

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::Target;
-use sms_sidecar::net::drain::Line;
+use sms_sidecar::net::door::EntrypointTarget;
+use sms_sidecar::net::drain::ClientConnection;
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
@@ -457,6 +457,6 @@ async fn at_the_unix_socket_method_and_path_tell_the_dialect() {
     let (a, _b, _c, stage) = three("").await;
     let mut request = message("one");
     request.path = "/v1/messages".into();
-    let reply = stage.call(request, Target::Nowhere, Peer::default(), Line::steady()).await;
+    let reply = stage.call(request, EntrypointTarget::Unspecified, Peer::default(), ClientConnection::always_connected()).await;
     assert_eq!((reply.status.as_u16(), a.count()), (202, 1));
 }

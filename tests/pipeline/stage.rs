@@ -14,13 +14,13 @@ use sms_sidecar::app::metrics_schema;
 use sms_sidecar::clock::{Clock, Moment, SystemClock};
 use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
-use sms_sidecar::net::door::{Arrival, Authority, Carrier, Entrypoint, Scheme, Target};
-use sms_sidecar::net::drain::{Drain, Line};
+use sms_sidecar::net::door::{IncomingRequest, Authority, RequestHandler, Entrypoint, Scheme, EntrypointTarget};
+use sms_sidecar::net::drain::{Drain, ClientConnection};
 use sms_sidecar::net::peer::Peer;
-use sms_sidecar::net::server::Site;
+use sms_sidecar::net::server::ConnectionService;
 use sms_sidecar::proxy::{Control, ProxyDeps, Proxy};
 use sms_sidecar::telemetry::{BuildInfo, Telemetry};
-use sms_sidecar::vault::Keeper;
+use sms_sidecar::vault::CredentialCache;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::Fake;
@@ -80,7 +80,7 @@ impl Stage {
         let registry = Registry::new();
         let telemetry =
             Arc::new(Telemetry::new(&registry, &metrics_schema(&loaded, &loaded.listen, &BuildInfo::default()), Arc::clone(&shared)).unwrap());
-        let keeper = Arc::new(Keeper::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
+        let keeper = Arc::new(CredentialCache::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
         let parts = ProxyDeps { keeper, telemetry, clock: shared, via_marker: "test-marker".into(), config_path: "test.toml".into(), has_control: true };
         let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
         let stage = Self { proxy: Arc::new(proxy), loaded, parts, clock, registry, vault };
@@ -94,7 +94,7 @@ impl Stage {
     pub(crate) fn reload(&mut self, config: &str) {
         self.loaded = load(&self.vault, config);
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let keeper = Keeper::new(&self.loaded.vault, clock, Box::new(|_| {})).after(&self.parts.keeper);
+        let keeper = CredentialCache::new(&self.loaded.vault, clock, Box::new(|_| {})).continue_from(&self.parts.keeper);
         self.parts = ProxyDeps { keeper: Arc::new(keeper), ..self.parts.clone() };
         self.parts.telemetry.update_schema(&metrics_schema(&self.loaded, &self.loaded.listen, &BuildInfo::default()));
         self.proxy.reload(self.loaded.proxy.clone(), &self.loaded.vault, &self.parts, 1 << 20).unwrap();
@@ -122,7 +122,7 @@ impl Stage {
     pub(crate) async fn looked(&self, provider: &str) {
         let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
         let reference = provider.credential.as_ref().unwrap();
-        self.parts.keeper.look(reference).await;
+        self.parts.keeper.poll(reference).await;
         self.proxy.refresh();
     }
 
@@ -132,12 +132,12 @@ impl Stage {
 
     /// One call, as the base URL door hands it over.
     pub(crate) async fn ask(&self, request: Request) -> Reply {
-        self.call(request, Target::Base, Peer::default(), Line::steady()).await
+        self.call(request, EntrypointTarget::BaseUrl, Peer::default(), ClientConnection::always_connected()).await
     }
 
-    pub(crate) async fn call(&self, request: Request, target: Target, peer: Peer, line: Line) -> Reply {
-        let arrival = Arrival { id: "0".into(), door: Entrypoint::BaseUrl, target, request, peer, tls: false, line };
-        self.proxy.carry(arrival).await
+    pub(crate) async fn call(&self, request: Request, target: EntrypointTarget, peer: Peer, line: ClientConnection) -> Reply {
+        let arrival = IncomingRequest { id: "0".into(), entrypoint: Entrypoint::BaseUrl, target, request, peer, is_tls: false, connection: line };
+        self.proxy.handle(arrival).await
     }
 
     /// This text in our own small API.
@@ -216,8 +216,8 @@ pub(crate) fn with(mut request: Request, name: &str, value: &str) -> Request {
 }
 
 /// A host that the backend named.
-pub(crate) fn host(fake: &Fake) -> Target {
-    Target::Host(Authority { scheme: Scheme::Http, host: fake.address.ip().to_string(), port: fake.address.port() })
+pub(crate) fn host(fake: &Fake) -> EntrypointTarget {
+    EntrypointTarget::Host(Authority { scheme: Scheme::Http, host: fake.address.ip().to_string(), port: fake.address.port() })
 }
 
 pub(crate) fn body(reply: &Reply) -> String {

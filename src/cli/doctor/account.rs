@@ -8,7 +8,7 @@ use crate::cli::doctor::texts::ListingOutcome as Lists;
 use crate::cli::doctor::way;
 use crate::diagnosis::Evidence;
 use crate::dialect::{Approval, ProbeSubject, Classification};
-use crate::net::upstream::Lost;
+use crate::net::upstream::ExchangeError;
 use crate::sms::{Cause, Concern, AttemptKind};
 
 /// One question and what was heard.
@@ -30,7 +30,7 @@ pub(super) struct ProbeRun {
 #[derive(Clone, Debug)]
 pub(super) enum ProbeOutcome {
     /// No readable reply.
-    Lost(Lost),
+    Lost(ExchangeError),
     /// In order, with the money that is left where it says so.
     Healthy(Option<(f64, String)>),
     /// Refused, or an answer that says nothing.
@@ -118,7 +118,7 @@ fn rejection_check(patient: &ProviderCheck<'_>, asked: &ProbeRun) -> Option<Chec
         ProbeOutcome::Healthy(_) | ProbeOutcome::Reachable(_) => None,
         ProbeOutcome::Rejected(refusal) if is_inconclusive(asked, refusal) => None,
         ProbeOutcome::Lost(lost) => {
-            let (Lost::Unsent { cause, .. } | Lost::Unknown { cause, .. }) = lost;
+            let (ExchangeError::Unsent { cause, .. } | ExchangeError::Unknown { cause, .. }) = lost;
             Some(way::exchange_failure(patient, check_name(*cause), lost))
         }
         ProbeOutcome::Rejected(refusal) => {

@@ -20,11 +20,11 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::diagnosis::{Evidence, CauseCandidates, narrow_candidates};
 use crate::dialect::{Account, Classification, ProviderRequest, Probe, Reply, LoginToken};
-use crate::net::upstream::{Client, Lost, Way};
+use crate::net::upstream::{UpstreamClient, ExchangeError, Connectivity};
 use crate::proxy::{Redactor, Provider};
 use crate::secret::Credential;
 use crate::sms::{Cause, AttemptKind, Outcome, ProviderId};
-use crate::vault::Keeper;
+use crate::vault::CredentialCache;
 
 /// The longest that one provider is examined, whatever hangs.
 pub(super) const PROVIDER_TIMEOUT: Duration = Duration::from_mins(1);
@@ -37,7 +37,7 @@ pub(super) struct Runner<'a> {
     pub(super) loaded: &'a Config,
     /// The config as the operator names it.
     pub(super) config: &'a str,
-    pub(super) keeper: &'a Keeper,
+    pub(super) keeper: &'a CredentialCache,
     pub(super) clock: &'a dyn Clock,
     pub(super) running: &'a RunningSidecar,
     /// Whose guessed probes may be used.
@@ -47,7 +47,7 @@ pub(super) struct Runner<'a> {
 /// One provider's client and what it proves itself with.
 struct ProbeContext<'a> {
     provider: &'a Provider,
-    client: &'a Client,
+    client: &'a UpstreamClient,
     credential: &'a Credential,
     timeout: Duration,
 }
@@ -64,7 +64,7 @@ impl Runner<'_> {
 
     async fn run_checks(&self, provider: &Provider) -> Vec<Check> {
         let mut patient = ProviderCheck::new(provider, self.loaded, self.config);
-        let client = match Client::new(provider.upstream.clone(), self.loaded.limits.body) {
+        let client = match UpstreamClient::new(provider.upstream.clone(), self.loaded.limits.max_body) {
             Ok(client) => client,
             Err(error) => return vec![Check::failed("tls", error.to_string(), "mend what this provider's table names")],
         };
@@ -94,7 +94,7 @@ impl Runner<'_> {
         self.running.credential_age(provider.id.as_str()).map_or_else(written, vault::EntryAge::KnownFor)
     }
 
-    async fn probe_account(&self, patient: &ProviderCheck<'_>, client: &Client, credential: Option<&Credential>) -> AccountProbes {
+    async fn probe_account(&self, patient: &ProviderCheck<'_>, client: &UpstreamClient, credential: Option<&Credential>) -> AccountProbes {
         let provider = patient.provider;
         let mut answers = AccountProbes { daily_spend: self.running.daily_spend(provider.id.as_str()), ..AccountProbes::default() };
         match credential {
@@ -203,11 +203,11 @@ impl Runner<'_> {
     }
 
     /// Only whether somebody answers there, and the time; carries nothing of ours.
-    async fn check_reachability(&self, provider: &Provider, client: &Client, skew: &mut Option<i64>) -> Option<ProbeRun> {
+    async fn check_reachability(&self, provider: &Provider, client: &UpstreamClient, skew: &mut Option<i64>) -> Option<ProbeRun> {
         let url: Uri = provider.base_url.parse().ok()?;
         let outgoing = ProviderRequest { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
         let began = self.clock.wall_clock();
-        let heard = match client.exchange_theirs(outgoing, step_timeout(provider)).await {
+        let heard = match client.exchange_without_credentials(outgoing, step_timeout(provider)).await {
             Err(lost) => ProbeOutcome::Lost(lost),
             Ok(reply) => {
                 *skew = way::clock_skew(&reply.headers, began, self.clock.wall_clock());
@@ -217,7 +217,7 @@ impl Runner<'_> {
         Some(ProbeRun { kind: AttemptKind::Probe, subject: None, endpoint: "a bare request".to_owned(), outcome: heard, detects_sandbox: false, inferred: false })
     }
 
-    async fn exchange(&self, client: &Client, outgoing: ProviderRequest, limit: Duration, skew: &mut Option<i64>) -> Result<Reply, Lost> {
+    async fn exchange(&self, client: &UpstreamClient, outgoing: ProviderRequest, limit: Duration, skew: &mut Option<i64>) -> Result<Reply, ExchangeError> {
         let began = self.clock.wall_clock();
         let reply = client.exchange(outgoing, limit).await?;
         *skew = skew.or_else(|| way::clock_skew(&reply.headers, began, self.clock.wall_clock()));
@@ -283,18 +283,18 @@ fn rejected_outcome(mut finding: Classification, reply: &Reply, (token, skew): R
 }
 
 fn unsendable(why: &str) -> ProbeOutcome {
-    ProbeOutcome::Lost(Lost::Unsent { cause: Cause::CredentialMissing, detail: why.to_owned() })
+    ProbeOutcome::Lost(ExchangeError::Unsent { cause: Cause::CredentialMissing, detail: why.to_owned() })
 }
 
-async fn probe_connectivity(client: &Client, base_url: &str, limit: Duration) -> Result<Way, Lost> {
-    let wrong = |_| Lost::Unsent { cause: Cause::EndpointWrong, detail: "`base_url` is no URL".to_owned() };
-    client.look(&base_url.parse::<Uri>().map_err(wrong)?, limit).await
+async fn probe_connectivity(client: &UpstreamClient, base_url: &str, limit: Duration) -> Result<Connectivity, ExchangeError> {
+    let wrong = |_| ExchangeError::Unsent { cause: Cause::EndpointWrong, detail: "`base_url` is no URL".to_owned() };
+    client.probe_connectivity(&base_url.parse::<Uri>().map_err(wrong)?, limit).await
 }
 
 fn step_timeout(provider: &Provider) -> Duration {
     provider.timeout.min(STEP_TIMEOUT)
 }
 
-fn is_reachable(way: &Result<Way, Lost>) -> bool {
-    way.as_ref().is_ok_and(|way| matches!(way.connected, Some(Ok(()))) && way.certificate.as_ref().is_none_or(Result::is_ok))
+fn is_reachable(way: &Result<Connectivity, ExchangeError>) -> bool {
+    way.as_ref().is_ok_and(|way| matches!(way.connection, Some(Ok(()))) && way.certificate.as_ref().is_none_or(Result::is_ok))
 }

@@ -31,7 +31,7 @@ use crate::config::{self, Config};
 use crate::problem::{Problem, ProblemReport, Severity};
 use crate::proxy::Provider;
 use crate::sms::ProviderId;
-use crate::vault::Keeper;
+use crate::vault::CredentialCache;
 use check::{Check, exit_code};
 use examine::Runner;
 use running::RunningSidecar;
@@ -88,7 +88,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     let providers = select_providers(args, &loaded)?;
     let agreed = confirm_inferred_probes(args, &providers)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let keeper = Keeper::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
+    let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let config = args.config.display().to_string();
     let running = RunningSidecar::query(&loaded.listen, &config).await;
     let examiner = Runner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, confirmed: &agreed };

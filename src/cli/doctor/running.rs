@@ -16,8 +16,8 @@ use crate::cli::doctor::routes::group_blocked;
 use crate::diagnosis::format_command;
 use crate::dialect::ProviderRequest;
 use crate::net::Listen;
-use crate::net::Upstream;
-use crate::net::upstream::Client;
+use crate::net::UpstreamSettings;
+use crate::net::upstream::UpstreamClient;
 use crate::sms::{Cause, Family};
 use crate::telemetry::status::short_time;
 
@@ -200,9 +200,9 @@ async fn fetch_metrics(listen: &Listen) -> Option<Vec<MetricSample>> {
         address = SocketAddr::new(loopback.parse().ok()?, address.port());
     }
     let url = format!("http://{address}/metrics").parse().ok()?;
-    let client = Client::new(Upstream::default(), MAX_METRICS_BODY).ok()?;
+    let client = UpstreamClient::new(UpstreamSettings::default(), MAX_METRICS_BODY).ok()?;
     let question = ProviderRequest { method: Method::GET, url, headers: HeaderMap::new(), body: Bytes::new() };
-    let reply = client.exchange_theirs(question, QUERY_TIMEOUT).await.ok()?;
+    let reply = client.exchange_without_credentials(question, QUERY_TIMEOUT).await.ok()?;
     let samples = parse_metrics(&String::from_utf8_lossy(&reply.body));
     samples.iter().any(|sample| sample.name == "build_info").then_some(samples)
 }

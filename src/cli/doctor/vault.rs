@@ -12,7 +12,7 @@ use crate::dialect::CredentialProblem;
 use crate::proxy::Provider;
 use crate::secret::Credential;
 use crate::sms::Cause;
-use crate::vault::{Error, Keeper, Reference, SourceSettings, odd};
+use crate::vault::{Error, CredentialCache, CredentialRef, SourceSettings, suspicious_value};
 
 /// How old a version is, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum EntryAge {
 }
 
 /// The checks, and the credential if it can be sent.
-pub(super) async fn check_vault(patient: &mut ProviderCheck<'_>, keeper: &Keeper, age: EntryAge) -> (Vec<Check>, Option<Arc<Credential>>) {
+pub(super) async fn check_vault(patient: &mut ProviderCheck<'_>, keeper: &CredentialCache, age: EntryAge) -> (Vec<Check>, Option<Arc<Credential>>) {
     let provider = patient.provider;
     let Some(reference) = &provider.credential else {
         return (vec![Check::skipped("vault", "this provider has no `credential`: the backend's own is used and only watched")], None);
@@ -52,7 +52,7 @@ fn read_failure(patient: &ProviderCheck<'_>, error: &Error) -> Check {
 }
 
 /// `vault:path`.
-fn reference_label(reference: &Reference) -> String {
+fn reference_label(reference: &CredentialRef) -> String {
     if reference.path.is_empty() { format!("vault {}", reference.vault) } else { format!("{}:{}", reference.vault, reference.path) }
 }
 
@@ -91,7 +91,7 @@ fn duplicate_values(provider: &Provider, credential: &Credential) -> Option<Stri
 
 fn suspicious_values(provider: &Provider, credential: &Credential, twins: Option<String>) -> Vec<String> {
     let fields = provider.dialect.credential_fields().iter();
-    let odd = fields.filter_map(|field| Some(format!("`{}` {}", field.name, odd(credential.expose(&field.name)?)?)));
+    let odd = fields.filter_map(|field| Some(format!("`{}` {}", field.name, suspicious_value(credential.expose(&field.name)?)?)));
     odd.chain(twins).collect()
 }
 
@@ -106,20 +106,20 @@ fn age_check(age: EntryAge) -> Check {
 }
 
 /// How old the entry can be at most, by the files it is kept in.
-pub(super) fn last_written(loaded: &Config, reference: &Reference, now: SystemTime) -> EntryAge {
+pub(super) fn last_written(loaded: &Config, reference: &CredentialRef, now: SystemTime) -> EntryAge {
     let source = loaded.vault.sources.get(&reference.vault);
     let newest =
         source.into_iter().flat_map(|source| entry_files(source, reference)).filter_map(|file| file.metadata().ok()?.modified().ok()).max();
     newest.map_or(EntryAge::Unknown, |at| EntryAge::LastWritten(now.duration_since(at).unwrap_or_default()))
 }
 
-fn entry_files(source: &SourceSettings, reference: &Reference) -> Vec<PathBuf> {
+fn entry_files(source: &SourceSettings, reference: &CredentialRef) -> Vec<PathBuf> {
     match source {
         SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => vec![file.clone()],
         SourceSettings::Env { file: None } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => Vec::new(),
         SourceSettings::Directory { path } => {
             let folder = path.join(&reference.path);
-            let names = reference.names.iter().flat_map(|(own, others)| std::iter::once(own).chain(others));
+            let names = reference.aliases.iter().flat_map(|(own, others)| std::iter::once(own).chain(others));
             names.chain(reference.fields.values()).map(|name| folder.join(name)).filter(|file: &PathBuf| Path::is_file(file)).collect()
         }
     }
@@ -151,7 +151,7 @@ mod tests {
         std::fs::write(&file, "x").unwrap();
         let at = std::fs::File::open(&file).unwrap().metadata().unwrap().modified().unwrap();
         let reference =
-            Reference { vault: "v".into(), path: "sms/a".into(), names: [("password".into(), Vec::new())].into(), ..Reference::default() };
+            CredentialRef { vault: "v".into(), path: "sms/a".into(), aliases: [("password".into(), Vec::new())].into(), ..CredentialRef::default() };
         let source = SourceSettings::Directory { path: folder.path().to_owned() };
         assert_eq!(entry_files(&source, &reference), [file]);
         assert!(entry_files(&SourceSettings::Env { file: None }, &reference).is_empty());

@@ -7,7 +7,7 @@ use http::header::DATE;
 
 use crate::cli::doctor::check::{Check, CheckResult, format_duration};
 use crate::cli::doctor::patient::ProviderCheck;
-use crate::net::upstream::{Certificate, Lost, Way};
+use crate::net::upstream::{PeerCertificate, ExchangeError, Connectivity};
 use crate::sms::Cause;
 
 /// A certificate with less time left is worth a word: the service has to act, and may not know.
@@ -18,7 +18,7 @@ const TOLERATED_SKEW: u64 = 30;
 const MAX_SKEW: u64 = 300;
 
 /// DNS, TCP, TLS; none: the URL names nothing that can be gone to.
-pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Way, Lost>, now: SystemTime) -> Vec<Check> {
+pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Connectivity, ExchangeError>, now: SystemTime) -> Vec<Check> {
     let way = match way {
         Ok(way) => way,
         Err(lost) => return vec![exchange_failure(patient, "endpoint", lost)],
@@ -28,9 +28,9 @@ pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Way,
         Ok(addresses) => addresses,
     };
     let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let hop = if way.by_proxy { format!("{} (the proxy of `outbound`)", way.first) } else { way.first.clone() };
+    let hop = if way.via_proxy { format!("{} (the proxy of `outbound`)", way.first_hop) } else { way.first_hop.clone() };
     let mut checks = vec![Check::ok("dns", format!("{hop} is at {listed}"))];
-    match &way.connected {
+    match &way.connection {
         None => {}
         Some(Err(lost)) => checks.push(exchange_failure(patient, "tcp", lost)),
         Some(Ok(())) => {
@@ -41,11 +41,11 @@ pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Way,
     checks
 }
 
-fn certificate_check(patient: &ProviderCheck<'_>, found: Option<&Result<Certificate, Lost>>, now: SystemTime) -> Check {
+fn certificate_check(patient: &ProviderCheck<'_>, found: Option<&Result<PeerCertificate, ExchangeError>>, now: SystemTime) -> Check {
     match found {
         None => Check::skipped("tls", "this provider is spoken to in clear, as `insecure_http` allows"),
         Some(Err(lost)) => exchange_failure(patient, "tls", lost),
-        Some(Ok(Certificate { expires })) => {
+        Some(Ok(PeerCertificate { expires })) => {
             let left = expires.duration_since(now).map_or(0, |left| left.as_secs());
             let evidence = format!("its certificate is trusted and has {} left", format_duration(left));
             if left < MIN_CERTIFICATE_LIFETIME {
@@ -65,8 +65,8 @@ pub(super) fn as_retired_host(patient: &ProviderCheck<'_>, check: Check) -> Chec
 }
 
 /// What was lost on the way, under the check that it concerns.
-pub(super) fn exchange_failure(patient: &ProviderCheck<'_>, name: &'static str, lost: &Lost) -> Check {
-    let (Lost::Unsent { cause, detail } | Lost::Unknown { cause, detail }) = lost;
+pub(super) fn exchange_failure(patient: &ProviderCheck<'_>, name: &'static str, lost: &ExchangeError) -> Check {
+    let (ExchangeError::Unsent { cause, detail } | ExchangeError::Unknown { cause, detail }) = lost;
     patient.local_failure(name, *cause, detail)
 }
 

@@ -17,8 +17,8 @@ use crate::config::Config;
 use crate::dialect::{Catalog, Dialect};
 use crate::problem::suggest;
 use crate::secret::SecretString;
-use crate::vault::dotenv::{self, Variable};
-use crate::vault::embedded::{Embedded, Entries};
+use crate::vault::dotenv::{self, DotenvVariable};
+use crate::vault::embedded::{Embedded, EmbeddedEntries};
 use crate::vault::file;
 use told::{import_json, report_written, report_nothing_found, confirmation_prompt, render_proposals};
 
@@ -150,7 +150,7 @@ fn check_only(only: &[String], known: &[KnownField]) -> anyhow::Result<()> {
 }
 
 /// By dialect, in the order of `known`; the first name of a field that has a value counts.
-fn propose(variables: &[Variable], known: &[KnownField]) -> Vec<Proposal> {
+fn propose(variables: &[DotenvVariable], known: &[KnownField]) -> Vec<Proposal> {
     let values: BTreeMap<&str, &str> = variables.iter().map(|variable| (variable.name.as_str(), variable.value.as_str())).collect();
     let dialects: BTreeSet<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
     dialects.into_iter().filter_map(|dialect| proposal(&values, dialect, known)).collect()
@@ -180,7 +180,7 @@ fn entry_path(prefix: &str, dialect: &str) -> String {
     if prefix.is_empty() { dialect.to_owned() } else { format!("{prefix}/{dialect}") }
 }
 
-fn write_entries(entries: &mut Entries, proposals: &[Proposal], variables: &[Variable], prefix: &str) {
+fn write_entries(entries: &mut EmbeddedEntries, proposals: &[Proposal], variables: &[DotenvVariable], prefix: &str) {
     for proposal in proposals {
         let entry = entries.entry(entry_path(prefix, &proposal.dialect)).or_default();
         for (field, name) in &proposal.fields {
@@ -201,7 +201,7 @@ fn placeholder_values(proposals: &[Proposal], known: &[KnownField]) -> BTreeMap<
 }
 
 fn write_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[KnownField]) -> anyhow::Result<()> {
-    let Some(replaced) = dotenv::replace(text, &placeholder_values(proposals, known)) else {
+    let Some(replaced) = dotenv::replace_values(text, &placeholder_values(proposals, known)) else {
         bail!("the credentials are in the vault, but {} is left as it was: a placeholder would not read back", args.file.display());
     };
     // Somebody may have edited it while the question stood.
@@ -209,7 +209,7 @@ fn write_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[
     if *now != text {
         bail!("the credentials are in the vault, but {} changed meanwhile and is left as it is; run this again", args.file.display());
     }
-    file::replace(&args.file, replaced.as_bytes())?;
+    file::replace_atomically(&args.file, replaced.as_bytes())?;
     Ok(())
 }
 

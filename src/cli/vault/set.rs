@@ -14,7 +14,7 @@ use crate::dialect::FieldSpec;
 use crate::problem::suggest;
 use crate::proxy::Provider;
 use crate::secret::SecretString;
-use crate::vault::Reference;
+use crate::vault::CredentialRef;
 use crate::vault::embedded::Embedded;
 
 /// Which entry, which of its fields, and where their values come from.
@@ -71,7 +71,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
 }
 
 /// A provider that reads the entry, and how it refers to it.
-type EntryReader<'a> = (&'a Provider, &'a Reference);
+type EntryReader<'a> = (&'a Provider, &'a CredentialRef);
 
 fn entry_readers<'a>(loaded: &'a Config, vault: &Embedded, path: &str) -> Vec<EntryReader<'a>> {
     let here = |name: &str| loaded.vault.sources.get(name).and_then(open_embedded).is_some_and(|other| other.file() == vault.file());

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::cli::out;
 use crate::secret::SecretString;
-use crate::vault::{file, odd};
+use crate::vault::{file, suspicious_value};
 
 const MAX_STDIN: u64 = 64 << 10;
 
@@ -30,7 +30,7 @@ impl ValueInput {
             None if self.stdin => read_stdin()?,
             None => return fields.iter().map(|field| check_value(field, &prompt_secret(&format!("{path} {field}: "))?)).collect(),
         };
-        let values: Vec<&str> = if fields.len() == 1 { vec![file::without_newline(&text)] } else { text.lines().collect() };
+        let values: Vec<&str> = if fields.len() == 1 { vec![file::strip_newline(&text)] } else { text.lines().collect() };
         if values.len() != fields.len() {
             bail!("{} fields need a line each, and {} came, so nothing was changed", fields.len(), values.len());
         }
@@ -47,7 +47,7 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
     if value.is_empty() {
         bail!("the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
     }
-    if let Some(what) = odd(value) {
+    if let Some(what) = suspicious_value(value) {
         out::note(format_args!("warning: the value of `{field}` {what}"));
     }
     Ok(SecretString::from(value))

@@ -12,10 +12,10 @@ use crate::config::check::judge::ConfigChecker;
 use crate::config::raw::{self, RawConfig, NamedTables, ConfigString, in_file_order};
 use crate::config::words;
 use crate::dialect::Dialect;
-use crate::net::Upstream;
+use crate::net::UpstreamSettings;
 use crate::proxy::{Caller, CallerProof, Mode, Provider};
 use crate::sms::{Operation, ProviderId};
-use crate::vault::Reference;
+use crate::vault::CredentialRef;
 
 /// One attempt's time limit.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -94,7 +94,7 @@ fn credential(
     file: &RawConfig,
     (provider, dialect): (&ConfigString, Option<&Dialect>),
     entry: &Spanned<raw::RawCredentialRef>,
-) -> Reference {
+) -> CredentialRef {
     judge.record_span(ConfigKey::Credential(provider.get_ref().clone()), entry.span());
     let Some(dialect) = dialect else { return reference(judge, file, entry, BTreeMap::new()) };
     let known: Vec<&str> = dialect.credential_fields().iter().map(|field| field.name.as_str()).collect();
@@ -105,7 +105,7 @@ fn credential(
     reference(judge, file, entry, names)
 }
 
-fn reference(judge: &mut ConfigChecker<'_>, file: &RawConfig, entry: &Spanned<raw::RawCredentialRef>, names: BTreeMap<String, Vec<String>>) -> Reference {
+fn reference(judge: &mut ConfigChecker<'_>, file: &RawConfig, entry: &Spanned<raw::RawCredentialRef>, names: BTreeMap<String, Vec<String>>) -> CredentialRef {
     let raw = entry.get_ref();
     let vault = raw.vault.as_ref();
     match vault {
@@ -116,11 +116,11 @@ fn reference(judge: &mut ConfigChecker<'_>, file: &RawConfig, entry: &Spanned<ra
     if raw.path.is_none() && vault.and_then(|word| file.vaults.get(word.get_ref().as_str())).is_some_and(holds_many) {
         judge.error(entry.span(), "`path` is missing here", "this vault holds many entries: say which, as `path = \"sms/playmobile\"`");
     }
-    Reference {
+    CredentialRef {
         vault: vault.map(|word| word.get_ref().clone()).unwrap_or_default(),
         path: raw.path.as_ref().map(|word| word.get_ref().clone()).unwrap_or_default(),
         fields: to_strings(&raw.fields),
-        names,
+        aliases: names,
     }
 }
 
@@ -197,11 +197,11 @@ fn params(judge: &mut ConfigChecker<'_>, dialect: Option<&Dialect>, name: &Confi
     to_strings(&raw.param)
 }
 
-fn upstream(judge: &mut ConfigChecker<'_>, provider: &str, raw: &raw::RawProvider) -> Upstream {
+fn upstream(judge: &mut ConfigChecker<'_>, provider: &str, raw: &raw::RawProvider) -> UpstreamSettings {
     if let Some(word) = &raw.ca_file {
         judge.record_span(ConfigKey::CaFile(provider.to_owned()), word.span());
     }
-    Upstream {
+    UpstreamSettings {
         ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
         insecure_http: raw.insecure_http,
         proxy: judge.parse_or(raw.outbound.proxy.as_ref(), None, |word| words::proxy_url(word).map(Some)),

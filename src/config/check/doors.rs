@@ -104,7 +104,7 @@ pub(super) fn intercept(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> (Opt
     let Some(table) = &file.intercept else { return (None, None) };
     let raw = table.get_ref();
     let hosts =
-        judge.choice_or(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Refuse)]);
+        judge.choice_or(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Deny)]);
     let Some(ca) = &raw.ca else { return (None, Some(hosts)) };
     let span = ca.span();
     judge.record_span(ConfigKey::Ca, span.clone());
@@ -120,16 +120,16 @@ pub(super) fn limits(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Limits 
     let connections = raw
         .connections
         .as_ref()
-        .map_or(Ok(usual.connections), |number| usize::try_from(*number.get_ref()).ok().filter(|count| *count > 0).ok_or(number.span()));
+        .map_or(Ok(usual.max_connections), |number| usize::try_from(*number.get_ref()).ok().filter(|count| *count > 0).ok_or(number.span()));
     if let Err(span) = &connections {
         judge.error(span.clone(), "no connection at all is too few", "write at least 1, or leave it out");
     }
     Limits {
-        body: judge.parse_or(raw.body.as_ref(), usual.body, words::size),
-        headers: judge.parse_or(raw.headers.as_ref(), usual.headers, words::size),
-        client: judge.parse_or(raw.client.as_ref(), usual.client, words::positive_duration),
-        connections: connections.unwrap_or(usual.connections),
-        idle: judge.parse_or(raw.idle.as_ref(), usual.idle, words::positive_duration),
-        drain: judge.parse_or(raw.drain.as_ref(), usual.drain, words::duration),
+        max_body: judge.parse_or(raw.body.as_ref(), usual.max_body, words::size),
+        max_head: judge.parse_or(raw.headers.as_ref(), usual.max_head, words::size),
+        client_timeout: judge.parse_or(raw.client.as_ref(), usual.client_timeout, words::positive_duration),
+        max_connections: connections.unwrap_or(usual.max_connections),
+        idle_timeout: judge.parse_or(raw.idle.as_ref(), usual.idle_timeout, words::positive_duration),
+        drain_timeout: judge.parse_or(raw.drain.as_ref(), usual.drain_timeout, words::duration),
     }
 }

@@ -11,7 +11,7 @@ use crate::config::ConfigKey;
 use crate::config::check::judge::ConfigChecker;
 use crate::config::raw::{self, RawConfig, ConfigString, in_file_order};
 use crate::config::words;
-use crate::vault::{Auth, Kv, OpenBaoSettings, Settings, SourceSettings};
+use crate::vault::{OpenBaoAuth, KvVersion, OpenBaoSettings, Settings, SourceSettings};
 
 /// One read of a vault server, its login included: a call that waits for it must have time left for another provider.
 const DEFAULT_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -112,10 +112,10 @@ fn address(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> S
     word.get_ref().trim_end_matches('/').to_owned()
 }
 
-fn kv_version(judge: &mut ConfigChecker<'_>, kv: &Spanned<u32>) -> Option<Kv> {
+fn kv_version(judge: &mut ConfigChecker<'_>, kv: &Spanned<u32>) -> Option<KvVersion> {
     match kv.get_ref() {
-        1 => Some(Kv::One),
-        2 => Some(Kv::Two),
+        1 => Some(KvVersion::V1),
+        2 => Some(KvVersion::V2),
         _ => {
             judge.error(kv.span(), "there is no such version of KV", "write 1 or 2, or leave it out: the server is asked then");
             None
@@ -132,7 +132,7 @@ fn mount_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> String {
     word.get_ref().trim_matches('/').to_owned()
 }
 
-fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<Auth> {
+fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<OpenBaoAuth> {
     let raw = table.get_ref();
     let ways = [raw.token_file.is_some(), raw.approle.is_some(), raw.kubernetes.is_some(), raw.jwt.is_some()];
     if ways.iter().filter(|there| **there).count() != 1 {
@@ -140,11 +140,11 @@ fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Opti
         judge.error(table.span(), "a vault server is logged in to in exactly one way", help);
     }
     if let Some(file) = &raw.token_file {
-        return Some(Auth::TokenFile(judge.path(file)));
+        return Some(OpenBaoAuth::TokenFile(judge.path(file)));
     }
     if let Some(table) = &raw.approle {
         let (raw, span) = (table.get_ref(), table.span());
-        return Some(Auth::AppRole {
+        return Some(OpenBaoAuth::AppRole {
             role_id_file: judge.required_path(raw.role_id_file.as_ref(), &span, "role_id_file"),
             secret_id_file: judge.required_path(raw.secret_id_file.as_ref(), &span, "secret_id_file"),
             wrapped: raw.wrapped,
@@ -159,7 +159,7 @@ fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Opti
     } else {
         judge.required_path(raw.jwt_file.as_ref(), &span, "jwt_file")
     };
-    Some(Auth::Jwt {
+    Some(OpenBaoAuth::Jwt {
         role: role(judge, raw, &span),
         jwt_file,
         mount: mount_or(judge, raw.mount.as_ref(), if kubernetes { "kubernetes" } else { "jwt" }),

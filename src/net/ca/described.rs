@@ -13,7 +13,7 @@ use crate::tls;
 
 /// What `ca show` and `check` tell without touching the key.
 #[derive(Debug)]
-pub struct Described {
+pub struct CaInfo {
     /// The hosts in its constraints.
     pub hosts: Vec<String>,
     /// When it runs out.
@@ -22,52 +22,52 @@ pub struct Described {
     spki: Vec<u8>,
 }
 
-impl Described {
+impl CaInfo {
     /// Whether a certificate for `host` made by this CA would be believed.
     pub fn covers(&self, host: &str) -> bool {
-        self.hosts.iter().any(|covered| covers(covered, host))
+        self.hosts.iter().any(|covered| constraint_covers(covered, host))
     }
 }
 
 /// Reads the certificate alone; refuses one without our constraints, which we would not have made.
-pub fn describe(settings: &CaSettings) -> Result<Described, CaError> {
+pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     let file = &settings.cert_file;
-    let content = || CaError::Content { file: file.clone(), what: "CA certificate with name constraints" };
+    let content = || CaError::InvalidContent { file: file.clone(), what: "CA certificate with name constraints" };
     let found = tls::load_certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
     let cert = found.into_iter().next().ok_or_else(content)?;
     let (hosts, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
         let constraints = parsed.name_constraints().ok().flatten().filter(|constraints| constraints.critical).ok_or_else(content)?;
         let permitted = constraints.value.permitted_subtrees.iter().flatten();
-        let hosts: Vec<String> = permitted.filter_map(|subtree| dns(&subtree.base)).collect();
+        let hosts: Vec<String> = permitted.filter_map(|subtree| dns_name(&subtree.base)).collect();
         let after = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
         (hosts, SystemTime::UNIX_EPOCH + Duration::from_secs(after), parsed.public_key().raw.to_vec())
     };
     if hosts.is_empty() {
         return Err(content());
     }
-    Ok(Described { hosts, expires, cert, spki })
+    Ok(CaInfo { hosts, expires, cert, spki })
 }
 
 /// Reads both files and judges them as `Ca::load` does.
-pub fn examine(settings: &CaSettings) -> Result<Described, CaError> {
-    both(settings).map(|(described, _)| described)
+pub fn inspect(settings: &CaSettings) -> Result<CaInfo, CaError> {
+    load_pair(settings).map(|(described, _)| described)
 }
 
-pub(super) fn both(settings: &CaSettings) -> Result<(Described, KeyPair), CaError> {
+pub(super) fn load_pair(settings: &CaSettings) -> Result<(CaInfo, KeyPair), CaError> {
     let key = files::read_key(&settings.key_file)?;
-    let described = describe(settings)?;
+    let described = inspect_certificate(settings)?;
     if described.spki == key.subject_public_key_info() {
         return Ok((described, key));
     }
-    Err(CaError::Content { file: settings.key_file.clone(), what: "key that belongs to the certificate" })
+    Err(CaError::InvalidContent { file: settings.key_file.clone(), what: "key that belongs to the certificate" })
 }
 
-fn dns(name: &GeneralName<'_>) -> Option<String> {
+fn dns_name(name: &GeneralName<'_>) -> Option<String> {
     if let GeneralName::DNSName(host) = name { Some((*host).to_owned()) } else { None }
 }
 
 /// A DNS constraint covers the host and what is below it.
-pub(super) fn covers(covered: &str, host: &str) -> bool {
+pub(super) fn constraint_covers(covered: &str, host: &str) -> bool {
     host == covered || host.strip_suffix(covered).is_some_and(|below| below.ends_with('.'))
 }

@@ -14,17 +14,17 @@ pub(super) fn read_key(file: &Path) -> Result<KeyPair, CaError> {
     let unusable = |source| CaError::File { file: file.to_path_buf(), source };
     let mode = fs::metadata(file).map_err(unusable)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
-        return Err(CaError::Open { file: file.to_path_buf(), mode });
+        return Err(CaError::KeyExposed { file: file.to_path_buf(), mode });
     }
     let text = Zeroizing::new(fs::read_to_string(file).map_err(unusable)?);
-    KeyPair::from_pem(&text).map_err(|_| CaError::Content { file: file.to_path_buf(), what: "private key" })
+    KeyPair::from_pem(&text).map_err(|_| CaError::InvalidContent { file: file.to_path_buf(), what: "private key" })
 }
 
-pub(super) fn write(file: &Path, content: &[u8], mode: u32) -> Result<(), CaError> {
-    replace(file, content, mode).map_err(|source| CaError::File { file: file.to_path_buf(), source })
+pub(super) fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), CaError> {
+    replace_atomically(file, content, mode).map_err(|source| CaError::File { file: file.to_path_buf(), source })
 }
 
-fn replace(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn replace_atomically(file: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let name = file.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it names no file"))?;
     let mut beside = name.to_os_string();
     beside.push(format!(".{}.new", std::process::id()));

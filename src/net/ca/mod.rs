@@ -21,17 +21,17 @@ use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
-use crate::net::ca::described::{both, covers};
+use crate::net::ca::described::{load_pair, constraint_covers};
 use crate::net::settings::CaSettings;
 use crate::tls;
 
-pub use described::{Described, describe, examine};
+pub use described::{CaInfo, inspect_certificate, inspect};
 
-const DAY: Duration = Duration::from_hours(24);
+const BACKDATE: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; a new one is made after half of it.
-const LEAF: Duration = Duration::from_hours(14 * 24);
+const LEAF_LIFETIME: Duration = Duration::from_hours(14 * 24);
 /// Leaves kept; the constraints bound the names, subdomains do not.
-const LEAVES: usize = 256;
+const MAX_LEAVES: usize = 256;
 
 /// Why the CA cannot be used or made.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +46,10 @@ pub enum CaError {
     },
     /// There is one already.
     #[error("{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first")]
-    Exists(PathBuf),
+    AlreadyExists(PathBuf),
     /// The key file's mode lets others in.
     #[error("{file} can be read by others (mode {mode:03o}); run `chmod 600` on it, and if others may have read it make a new CA")]
-    Open {
+    KeyExposed {
         /// The key file.
         file: PathBuf,
         /// Its mode.
@@ -57,7 +57,7 @@ pub enum CaError {
     },
     /// A file does not hold what it should.
     #[error("{file} holds no usable {what}; `sms-sidecar ca init` makes a new CA")]
-    Content {
+    InvalidContent {
         /// Which.
         file: PathBuf,
         /// CA certificate, private key, key that belongs to the certificate.
@@ -68,7 +68,7 @@ pub enum CaError {
     NoHosts,
     /// Not a literal host.
     #[error("{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards")]
-    BadHost(String),
+    InvalidHost(String),
     /// Outside the constraints.
     #[error(
         "the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and restart the sidecar and the backend"
@@ -96,7 +96,7 @@ pub struct Ca {
 
 struct Leaf {
     config: Arc<ServerConfig>,
-    made: SystemTime,
+    issued_at: SystemTime,
 }
 
 impl fmt::Debug for Ca {
@@ -107,24 +107,24 @@ impl fmt::Debug for Ca {
 
 /// Whether `init` or `renew` was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Making {
+pub enum CaCreateMode {
     /// A new key; refuses to replace one.
-    New,
+    NewKey,
     /// The same key with new hosts and a new lifetime: leaves made before and after are believed alike.
-    Renewed,
+    KeepKey,
 }
 
 /// Makes a CA for exactly `hosts` and writes both files.
-pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: SystemTime, making: Making) -> Result<(), CaError> {
-    let hosts = literal(hosts)?;
+pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: SystemTime, making: CaCreateMode) -> Result<(), CaError> {
+    let hosts = validate_hosts(hosts)?;
     let key = match making {
-        Making::New => {
+        CaCreateMode::NewKey => {
             if let Some(there) = [&settings.key_file, &settings.cert_file].into_iter().find(|file| file.exists()) {
-                return Err(CaError::Exists(there.clone()));
+                return Err(CaError::AlreadyExists(there.clone()));
             }
-            KeyPair::generate().map_err(|error| signing("the CA", &error))?
+            KeyPair::generate().map_err(|error| signing_error("the CA", &error))?
         }
-        Making::Renewed => files::read_key(&settings.key_file)?,
+        CaCreateMode::KeepKey => files::read_key(&settings.key_file)?,
     };
     let mut params = CertificateParams::default();
     params.distinguished_name = common_name("sms-sidecar local CA");
@@ -137,27 +137,27 @@ pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: 
             GeneralSubtree::IpAddress(CidrSubnet::V6([0; 16], [0; 16])),
         ],
     });
-    params.not_before = (now - DAY).into();
+    params.not_before = (now - BACKDATE).into();
     params.not_after = (now + lifetime).into();
-    let cert = params.self_signed(&key).map_err(|error| signing("the CA", &error))?;
-    if making == Making::New {
-        files::write(&settings.key_file, key.serialize_pem().as_bytes(), 0o600)?;
+    let cert = params.self_signed(&key).map_err(|error| signing_error("the CA", &error))?;
+    if making == CaCreateMode::NewKey {
+        files::write_file(&settings.key_file, key.serialize_pem().as_bytes(), 0o600)?;
     }
-    files::write(&settings.cert_file, cert.pem().as_bytes(), 0o644)
+    files::write_file(&settings.cert_file, cert.pem().as_bytes(), 0o644)
 }
 
 impl Ca {
     /// Reads both files; refuses a key that others can read, or one that does not belong to the certificate.
     pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
-        let (Described { hosts, expires, cert, .. }, key) = both(settings)?;
-        let content = |_| CaError::Content { file: settings.cert_file.clone(), what: "CA certificate" };
+        let (CaInfo { hosts, expires, cert, .. }, key) = load_pair(settings)?;
+        let content = |_| CaError::InvalidContent { file: settings.cert_file.clone(), what: "CA certificate" };
         let issuer = Issuer::from_ca_cert_der(&cert, key).map_err(content)?;
         Ok(Self { hosts, expires, cert, issuer, leaves: Mutex::default(), clock })
     }
 
     /// Whether a certificate for `host` made by this CA would be believed.
     pub fn covers(&self, host: &str) -> bool {
-        self.hosts.iter().any(|covered| covers(covered, host))
+        self.hosts.iter().any(|covered| constraint_covers(covered, host))
     }
 
     /// The hosts in its constraints.
@@ -171,28 +171,28 @@ impl Ca {
     }
 
     /// What ends TLS for `host`, whatever name the client says inside (some say none).
-    pub fn terminator(&self, host: &str) -> Result<Arc<ServerConfig>, CaError> {
+    pub fn server_config_for(&self, host: &str) -> Result<Arc<ServerConfig>, CaError> {
         let now = self.clock.wall_clock();
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(leaf) = leaves.get(host) {
             // A clock set back makes an age of none: then the leaf is not yet old.
-            if now.duration_since(leaf.made).unwrap_or_default() < LEAF / 2 {
+            if now.duration_since(leaf.issued_at).unwrap_or_default() < LEAF_LIFETIME / 2 {
                 return Ok(Arc::clone(&leaf.config));
             }
         }
-        if leaves.len() >= LEAVES {
+        if leaves.len() >= MAX_LEAVES {
             leaves.clear();
         }
-        let config = Arc::new(self.leaf(host, now)?);
-        leaves.insert(host.to_owned(), Leaf { config: Arc::clone(&config), made: now });
+        let config = Arc::new(self.issue_leaf(host, now)?);
+        leaves.insert(host.to_owned(), Leaf { config: Arc::clone(&config), issued_at: now });
         Ok(config)
     }
 
-    fn leaf(&self, host: &str, now: SystemTime) -> Result<ServerConfig, CaError> {
+    fn issue_leaf(&self, host: &str, now: SystemTime) -> Result<ServerConfig, CaError> {
         if !self.covers(host) {
             return Err(CaError::NotCovered(host.to_owned()));
         }
-        let fault = |error| signing(host, &error);
+        let fault = |error| signing_error(host, &error);
         let key = KeyPair::generate().map_err(fault)?;
         let mut params = CertificateParams::new(vec![host.to_owned()]).map_err(fault)?;
         params.distinguished_name = common_name("sms-sidecar");
@@ -200,8 +200,8 @@ impl Ca {
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
-        params.not_before = (now - DAY).into();
-        params.not_after = (now + LEAF).min(self.expires).into();
+        params.not_before = (now - BACKDATE).into();
+        params.not_after = (now + LEAF_LIFETIME).min(self.expires).into();
         let cert = params.signed_by(&key, &self.issuer).map_err(fault)?;
         let chain = vec![cert.der().clone(), self.cert.clone()];
         let fault = |error: rustls::Error| CaError::Signing { host: host.to_owned(), why: error.to_string() };
@@ -217,16 +217,16 @@ impl Ca {
 }
 
 /// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.
-pub fn is_literal(host: &str) -> bool {
+pub fn is_literal_host(host: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     // The last label has a letter: an address has none.
     let named = host.rsplit('.').next().is_some_and(|last| last.contains(|c: char| c.is_ascii_alphabetic()));
     host.chars().all(known) && host.contains('.') && host.split('.').all(|label| !label.is_empty()) && named
 }
 
-fn literal(hosts: &[String]) -> Result<Vec<String>, CaError> {
-    if let Some(bad) = hosts.iter().find(|host| !is_literal(host)) {
-        return Err(CaError::BadHost(bad.clone()));
+fn validate_hosts(hosts: &[String]) -> Result<Vec<String>, CaError> {
+    if let Some(bad) = hosts.iter().find(|host| !is_literal_host(host)) {
+        return Err(CaError::InvalidHost(bad.clone()));
     }
     let mut literal: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     literal.sort_unstable();
@@ -240,7 +240,7 @@ fn common_name(text: &str) -> DistinguishedName {
     name
 }
 
-fn signing(host: &str, error: &rcgen::Error) -> CaError {
+fn signing_error(host: &str, error: &rcgen::Error) -> CaError {
     CaError::Signing { host: host.to_owned(), why: error.to_string() }
 }
 

@@ -26,7 +26,7 @@ fn clock() -> Arc<dyn Clock> {
 fn made(hosts: &[&str]) -> (TempDir, CaSettings, Ca) {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
-    create(&settings, &names(hosts), YEAR, clock().wall_clock(), Making::New).unwrap();
+    create(&settings, &names(hosts), YEAR, clock().wall_clock(), CaCreateMode::NewKey).unwrap();
     let ca = Ca::load(&settings, clock()).unwrap();
     (folder, settings, ca)
 }
@@ -37,18 +37,18 @@ fn it_covers_its_hosts_and_nothing_else() {
     assert_eq!(ca.hosts(), ["api.one.test", "api.two.test"]);
     assert!(ca.covers("api.two.test") && ca.covers("x.api.two.test"));
     assert!(!ca.covers("two.test") && !ca.covers("evilapi.two.test") && !ca.covers("bank.test"));
-    assert!(matches!(ca.terminator("bank.test"), Err(CaError::NotCovered(_))));
-    assert!(ca.expires() > clock().wall_clock() + YEAR - DAY);
+    assert!(matches!(ca.server_config_for("bank.test"), Err(CaError::NotCovered(_))));
+    assert!(ca.expires() > clock().wall_clock() + YEAR - BACKDATE);
 }
 
 #[test]
 fn hosts_that_would_constrain_nothing_are_refused() {
     let folder = TempDir::new().unwrap();
     for bad in ["*.test.com", "127.0.0.1", "localhost", "com", "a..b", ".b.test", "::1", "b.test.", ""] {
-        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall_clock(), Making::New);
-        assert!(matches!(refused, Err(CaError::BadHost(_))), "{bad}");
+        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall_clock(), CaCreateMode::NewKey);
+        assert!(matches!(refused, Err(CaError::InvalidHost(_))), "{bad}");
     }
-    let none = create(&settings(&folder), &[], YEAR, clock().wall_clock(), Making::New);
+    let none = create(&settings(&folder), &[], YEAR, clock().wall_clock(), CaCreateMode::NewKey);
     assert!(matches!(none, Err(CaError::NoHosts)));
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was written");
 }
@@ -61,17 +61,17 @@ fn the_key_is_ours_alone() {
     for open in [0o640, 0o604] {
         fs::set_permissions(&settings.key_file, fs::Permissions::from_mode(open)).unwrap();
         let error = Ca::load(&settings, clock()).unwrap_err();
-        assert!(matches!(error, CaError::Open { .. }) && error.to_string().contains("chmod 600"), "{error}");
+        assert!(matches!(error, CaError::KeyExposed { .. }) && error.to_string().contains("chmod 600"), "{error}");
     }
 }
 
 #[test]
 fn a_ca_is_not_replaced_but_renewed_with_its_key() {
     let (_folder, settings, first) = made(&["api.one.test"]);
-    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall_clock(), Making::New);
-    assert!(matches!(again, Err(CaError::Exists(_))));
+    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall_clock(), CaCreateMode::NewKey);
+    assert!(matches!(again, Err(CaError::AlreadyExists(_))));
     let key = fs::read(&settings.key_file).unwrap();
-    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall_clock(), Making::Renewed).unwrap();
+    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall_clock(), CaCreateMode::KeepKey).unwrap();
     let second = Ca::load(&settings, clock()).unwrap();
     assert_eq!(fs::read(&settings.key_file).unwrap(), key);
     assert_eq!(second.hosts(), ["api.two.test"]);
@@ -83,7 +83,7 @@ fn files_that_do_not_belong_together_are_refused() {
     let (_one, settings, _) = made(&["api.one.test"]);
     let (_two, other, _) = made(&["api.one.test"]);
     fs::copy(&other.cert_file, &settings.cert_file).unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::Content { .. })));
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::InvalidContent { .. })));
     fs::write(&settings.cert_file, "nothing").unwrap();
     assert!(matches!(Ca::load(&settings, clock()), Err(CaError::File { .. })));
     fs::remove_file(&settings.key_file).unwrap();
@@ -97,14 +97,14 @@ fn an_unconstrained_ca_is_not_used() {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     fs::write(&settings.cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::Content { .. })));
+    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::InvalidContent { .. })));
 }
 
 #[test]
 fn leaves_are_kept() {
     let (_folder, _, ca) = made(&["api.one.test"]);
-    let first = ca.terminator("api.one.test").unwrap();
-    assert!(Arc::ptr_eq(&first, &ca.terminator("api.one.test").unwrap()));
+    let first = ca.server_config_for("api.one.test").unwrap();
+    assert!(Arc::ptr_eq(&first, &ca.server_config_for("api.one.test").unwrap()));
     assert_eq!(first.alpn_protocols, [b"http/1.1".to_vec()]);
 }
 

@@ -10,43 +10,43 @@ use crate::dialect::Reply;
 use crate::net::screen;
 
 /// Whole, or streamed from another host.
-pub(super) type Body = Either<Full<Bytes>, Incoming>;
+pub(super) type ResponseBody = Either<Full<Bytes>, Incoming>;
 
 /// Why a request never became a call.
 #[derive(Debug)]
-pub(super) struct Turned {
+pub(super) struct Rejected {
     pub(super) status: StatusCode,
-    pub(super) why: String,
+    pub(super) reason: String,
     /// In the backend's own dialect, where the carrier could say it.
     pub(super) reply: Option<Box<Reply>>,
     /// It was for a host of ours, whose TLS cannot be ended.
-    pub(super) ours: bool,
+    pub(super) tls_rejected: bool,
 }
 
-impl Turned {
+impl Rejected {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, why: why.into(), reply: None, ours: false }
+        Self { status, reason: why.into(), reply: None, tls_rejected: false }
     }
 }
 
-impl From<screen::Refusal> for Turned {
-    fn from(refusal: screen::Refusal) -> Self {
+impl From<screen::ScreenError> for Rejected {
+    fn from(refusal: screen::ScreenError) -> Self {
         Self::new(refusal.status(), refusal.to_string())
     }
 }
 
-impl From<(StatusCode, String)> for Turned {
+impl From<(StatusCode, String)> for Rejected {
     fn from((status, why): (StatusCode, String)) -> Self {
         Self::new(status, why)
     }
 }
 
 /// A refusal as a response. The connection is closed behind it: its body may lie unread.
-pub(super) fn refusal(turned: Turned) -> Response<Body> {
-    let Turned { status, why, reply, ours: _ } = turned;
+pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
+    let Rejected { status, reason: why, reply, tls_rejected: _ } = turned;
     let mut response = match reply {
-        Some(reply) => whole(*reply),
-        None => plain(status, &why),
+        Some(reply) => reply_response(*reply),
+        None => text_response(status, &why),
     };
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -60,7 +60,7 @@ pub(super) fn refusal(turned: Turned) -> Response<Body> {
 }
 
 /// A sentence of ours.
-pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
+pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::from(format!("sms-sidecar: {why}\n"))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
@@ -68,7 +68,7 @@ pub(super) fn plain(status: StatusCode, why: &str) -> Response<Body> {
 }
 
 /// A carrier's reply; framing is ours.
-pub(super) fn whole(reply: Reply) -> Response<Body> {
+pub(super) fn reply_response(reply: Reply) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::new(reply.body)));
     *response.status_mut() = reply.status;
     *response.headers_mut() = reply.headers;

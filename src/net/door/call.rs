@@ -16,40 +16,40 @@ use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use crate::dialect;
-use crate::net::authority::{Authority, Scheme, plain};
-use crate::net::door::answer::{Body, Turned, refusal, whole};
-use crate::net::door::connection::{Session, id};
-use crate::net::door::{Admission, Arrival, Carrier, Entrypoint, House, Target, through};
-use crate::net::drain::{Line, Phase};
+use crate::net::authority::{Authority, Scheme, normalize_host};
+use crate::net::door::answer::{ResponseBody, Rejected, rejection_response, reply_response};
+use crate::net::door::connection::{ConnectionContext, request_id};
+use crate::net::door::{HostAdmission, IncomingRequest, RequestHandler, Entrypoint, ListenerShared, EntrypointTarget, through};
+use crate::net::drain::{ClientConnection, Phase};
 use crate::net::peer::Peer;
-use crate::net::screen::{self, Named, Way};
+use crate::net::screen::{self, RequestLineTarget, ScreenContext};
 use crate::secret::SecretString;
 
 /// A body up to this many times too long is read to its end, so that the client gets to see the refusal.
-const PATIENCE: u64 = 8;
+const MAX_DISCARD_FACTOR: u64 = 8;
 
 /// What is to be done with a request.
-enum Plan {
+enum RequestAction {
     /// It is a call of ours.
-    Carry(Target),
+    Handle(EntrypointTarget),
     /// A CONNECT whose inside is ours.
-    Open(Authority),
+    Intercept(Authority),
     /// A CONNECT to another host.
     Tunnel(Authority),
     /// An absolute URL at another host.
     Forward(Authority),
 }
 
-impl<C: Carrier> House<C> {
+impl<C: RequestHandler> ListenerShared<C> {
     /// Never fails: what cannot be carried is refused with a reason.
-    pub(super) async fn answer(self: &Arc<Self>, session: &Session, request: Request<Incoming>) -> Response<Body> {
-        let door = door(session, &request);
+    pub(super) async fn respond(self: &Arc<Self>, session: &ConnectionContext, request: Request<Incoming>) -> Response<ResponseBody> {
+        let door = entrypoint_of(session, &request);
         let mut response = match self.handle(door, session, request).await {
             Ok(response) => response,
             Err(turned) => {
-                let tell = if turned.ours { C::barred } else { C::turned_away };
-                tell(&self.carrier, door, turned.status, &turned.why);
-                refusal(turned)
+                let tell = if turned.tls_rejected { C::tls_rejected } else { C::request_denied };
+                tell(&self.handler, door, turned.status, &turned.reason);
+                rejection_response(turned)
             }
         };
         if session.drain.phase() > Phase::Serving && response.status() != StatusCode::SWITCHING_PROTOCOLS {
@@ -58,65 +58,65 @@ impl<C: Carrier> House<C> {
         response
     }
 
-    async fn handle(self: &Arc<Self>, door: Entrypoint, session: &Session, request: Request<Incoming>) -> Result<Response<Body>, Turned> {
+    async fn handle(self: &Arc<Self>, door: Entrypoint, session: &ConnectionContext, request: Request<Incoming>) -> Result<Response<ResponseBody>, Rejected> {
         if session.drain.phase() == Phase::Closing {
-            return Err(Turned::new(StatusCode::SERVICE_UNAVAILABLE, "this process is ending; nothing was sent, repeat the request"));
+            return Err(Rejected::new(StatusCode::SERVICE_UNAVAILABLE, "this process is ending; nothing was sent, repeat the request"));
         }
-        let id = id(&request);
+        let id = request_id(&request);
         let (mut parts, body) = request.into_parts();
-        let mut peer = known(&session.peer, &parts.headers);
-        if self.carrier.asks_owner() {
-            peer.uid = peer.owner().await;
+        let mut peer = with_proxy_token(&session.peer, &parts.headers);
+        if self.handler.needs_peer_uid() {
+            peer.uid = peer.owner_uid().await;
         }
-        let plan = self.plan(session, &peer, &parts)?;
-        let session = Session { peer, ..session.clone() };
+        let plan = self.choose_action(session, &peer, &parts)?;
+        let session = ConnectionContext { peer, ..session.clone() };
         match plan {
-            Plan::Carry(target) => {
-                screen::path(parts.uri.path())?;
+            RequestAction::Handle(target) => {
+                screen::check_path(parts.uri.path())?;
                 let expects = parts.headers.contains_key(EXPECT);
-                screen::strip(&mut parts.headers);
-                let (presence, line) = Line::open(session.drain.clone());
-                let request = head(parts);
-                let arrival = Arrival { id, door, target, request, peer: session.peer, tls: session.tls, line };
-                let carried = self.carry(arrival, body, expects).await;
+                screen::strip_connection_headers(&mut parts.headers);
+                let (presence, line) = ClientConnection::new(session.drain.clone());
+                let request = to_dialect_request(parts);
+                let arrival = IncomingRequest { id, entrypoint: door, target, request, peer: session.peer, is_tls: session.is_tls, connection: line };
+                let carried = self.dispatch(arrival, body, expects).await;
                 drop(presence);
                 carried
             }
-            Plan::Open(target) => Ok(through::open(self, Request::from_parts(parts, ()), target, session)),
-            Plan::Tunnel(target) => through::tunnel(self, Request::from_parts(parts, ()), target, session).await,
-            Plan::Forward(target) => through::forward(self, door, Request::from_parts(parts, body), target, &session).await,
+            RequestAction::Intercept(target) => Ok(through::accept_connect(self, Request::from_parts(parts, ()), target, session)),
+            RequestAction::Tunnel(target) => through::tunnel(self, Request::from_parts(parts, ()), target, session).await,
+            RequestAction::Forward(target) => through::forward(self, door, Request::from_parts(parts, body), target, &session).await,
         }
     }
 
-    fn plan(&self, session: &Session, peer: &Peer, parts: &Parts) -> Result<Plan, Turned> {
+    fn choose_action(&self, session: &ConnectionContext, peer: &Peer, parts: &Parts) -> Result<RequestAction, Rejected> {
         let local = peer.is_local();
-        let way = Way { inside: session.inside.as_ref(), local, marker: &self.setup.marker };
-        match screen::head(parts, way)? {
-            Named::Path(host) => {
-                let target = if session.unix { self.nowhere(host.as_deref(), peer) } else { Target::Base };
-                self.carrier.welcome(session.door(), peer)?;
-                Ok(Plan::Carry(target))
+        let way = ScreenContext { connect_target: session.connect_target.as_ref(), is_local: local, via_marker: &self.setup.via_marker };
+        match screen::check_head(parts, way)? {
+            RequestLineTarget::Path(host) => {
+                let target = if session.is_unix { self.unix_target(host.as_deref(), peer) } else { EntrypointTarget::BaseUrl };
+                self.handler.authorize(session.entrypoint(), peer)?;
+                Ok(RequestAction::Handle(target))
             }
-            Named::Host(authority) => match self.admit(&authority, peer)? {
-                Admission::Intercept => Ok(Plan::Carry(Target::Host(authority))),
-                Admission::Tunnel => Ok(Plan::Forward(authority)),
-                Admission::Refuse(status, why) => Err(Turned::new(status, why)),
+            RequestLineTarget::Host(authority) => match self.admit(&authority, peer)? {
+                HostAdmission::Intercept => Ok(RequestAction::Handle(EntrypointTarget::Host(authority))),
+                HostAdmission::Tunnel => Ok(RequestAction::Forward(authority)),
+                HostAdmission::Deny(status, why) => Err(Rejected::new(status, why)),
             },
-            Named::Connect(authority) => match self.admit(&authority, peer)? {
-                Admission::Intercept => self.can_open(&authority).map(|()| Plan::Open(authority)),
-                Admission::Tunnel => Ok(Plan::Tunnel(authority)),
-                Admission::Refuse(status, why) => Err(Turned::new(status, why)),
+            RequestLineTarget::Connect(authority) => match self.admit(&authority, peer)? {
+                HostAdmission::Intercept => self.check_tls_available(&authority).map(|()| RequestAction::Intercept(authority)),
+                HostAdmission::Tunnel => Ok(RequestAction::Tunnel(authority)),
+                HostAdmission::Deny(status, why) => Err(Rejected::new(status, why)),
             },
         }
     }
 
-    fn admit(&self, authority: &Authority, peer: &Peer) -> Result<Admission, Turned> {
-        screen::host(authority, &self.setup.own, peer.is_local())?;
-        Ok(self.carrier.admit(authority, peer))
+    fn admit(&self, authority: &Authority, peer: &Peer) -> Result<HostAdmission, Rejected> {
+        screen::check_host(authority, &self.setup.own_addresses, peer.is_local())?;
+        Ok(self.handler.admit(authority, peer))
     }
 
     /// Said at once where TLS is certain; other ports may speak plain HTTP inside.
-    fn can_open(&self, authority: &Authority) -> Result<(), Turned> {
+    fn check_tls_available(&self, authority: &Authority) -> Result<(), Rejected> {
         let why = match &self.setup.ca {
             _ if authority.port != Scheme::Https.default_port() => return Ok(()),
             Some(ca) if ca.covers(&authority.host) => return Ok(()),
@@ -130,44 +130,44 @@ impl<C: Carrier> House<C> {
             ),
             None => String::from("CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`"),
         };
-        Err(Turned { ours: true, ..Turned::new(StatusCode::BAD_GATEWAY, why) })
+        Err(Rejected { tls_rejected: true, ..Rejected::new(StatusCode::BAD_GATEWAY, why) })
     }
 
     /// At the unix socket most clients lose the host; one that names a host of ours is believed.
-    fn nowhere(&self, host: Option<&str>, peer: &Peer) -> Target {
-        let named = host.and_then(|host| host.parse::<http::uri::Authority>().ok()).map(|host| plain(host.host()));
+    fn unix_target(&self, host: Option<&str>, peer: &Peer) -> EntrypointTarget {
+        let named = host.and_then(|host| host.parse::<http::uri::Authority>().ok()).map(|host| normalize_host(host.host()));
         let telling = named.filter(|host| host.contains('.') && host.parse::<IpAddr>().is_err());
         let authority = telling.map(|host| Authority { scheme: Scheme::Https, host, port: Scheme::Https.default_port() });
-        match authority.filter(|authority| self.carrier.admit(authority, peer) == Admission::Intercept) {
-            Some(authority) => Target::Host(authority),
-            None => Target::Nowhere,
+        match authority.filter(|authority| self.handler.admit(authority, peer) == HostAdmission::Intercept) {
+            Some(authority) => EntrypointTarget::Host(authority),
+            None => EntrypointTarget::Unspecified,
         }
     }
 
-    async fn carry(&self, mut arrival: Arrival, body: Incoming, expects: bool) -> Result<Response<Body>, Turned> {
+    async fn dispatch(&self, mut arrival: IncomingRequest, body: Incoming, expects: bool) -> Result<Response<ResponseBody>, Rejected> {
         let limits = self.setup.limits;
-        let gathered = timeout(limits.client, gather(body, limits.body, expects)).await;
-        let slow = |_| Turned::new(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
+        let gathered = timeout(limits.client_timeout, read_body(body, limits.max_body, expects)).await;
+        let slow = |_| Rejected::new(StatusCode::REQUEST_TIMEOUT, "the request's body took too long");
         arrival.request.body = gathered.map_err(slow).and_then(|gathered| gathered).map_err(|turned| {
-            let reply = self.carrier.refusal(&arrival.target, &arrival.request, turned.status, &turned.why);
-            Turned { reply: reply.map(Box::new), ..turned }
+            let reply = self.handler.error_reply(&arrival.target, &arrival.request, turned.status, &turned.reason);
+            Rejected { reply: reply.map(Box::new), ..turned }
         })?;
-        let flight = arrival.line.flight();
-        let carrier = Arc::clone(&self.carrier);
+        let flight = arrival.connection.track_request();
+        let carrier = Arc::clone(&self.handler);
         // Owned by the drain, through its flight: the shutdown waits for it.
         // Boxed: a task's future is copied about ten times, and this one is 10 KB.
         let task = tokio::spawn(Box::pin(async move {
-            let reply = carrier.carry(arrival).await;
+            let reply = carrier.handle(arrival).await;
             drop(flight);
             reply
         }));
-        let panicked = |_| Turned::new(StatusCode::GATEWAY_TIMEOUT, "an error of ours; the message may have been sent");
-        task.await.map(whole).map_err(panicked)
+        let panicked = |_| Rejected::new(StatusCode::GATEWAY_TIMEOUT, "an error of ours; the message may have been sent");
+        task.await.map(reply_response).map_err(panicked)
     }
 }
 
-fn door(session: &Session, request: &Request<Incoming>) -> Entrypoint {
-    let door = session.door();
+fn entrypoint_of(session: &ConnectionContext, request: &Request<Incoming>) -> Entrypoint {
+    let door = session.entrypoint();
     if door != Entrypoint::BaseUrl {
         door
     } else if *request.method() == Method::CONNECT {
@@ -180,7 +180,7 @@ fn door(session: &Session, request: &Request<Incoming>) -> Entrypoint {
 }
 
 /// The peer with the token of this request, if it gave one.
-fn known(peer: &Peer, headers: &HeaderMap) -> Peer {
+fn with_proxy_token(peer: &Peer, headers: &HeaderMap) -> Peer {
     let basic = headers.get(PROXY_AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| value.split_once(' '));
     let encoded = basic.filter(|(kind, _)| kind.eq_ignore_ascii_case("basic")).map(|(_, encoded)| encoded.trim());
     let plain = encoded.and_then(|encoded| STANDARD.decode(encoded).ok()).and_then(|plain| String::from_utf8(plain).ok());
@@ -192,16 +192,16 @@ fn known(peer: &Peer, headers: &HeaderMap) -> Peer {
     Peer { token: token.or_else(|| peer.token.clone()), ..peer.clone() }
 }
 
-fn head(parts: Parts) -> dialect::Request {
+fn to_dialect_request(parts: Parts) -> dialect::Request {
     let (path, query) = (parts.uri.path().to_owned(), parts.uri.query().map(str::to_owned));
     dialect::Request { method: parts.method, path, query, headers: parts.headers, body: Bytes::new() }
 }
 
 /// The whole body, or why not.
-async fn gather(mut body: Incoming, limit: usize, expects: bool) -> Result<Bytes, Turned> {
-    let too_long = || Turned::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"));
+async fn read_body(mut body: Incoming, limit: usize, expects: bool) -> Result<Bytes, Rejected> {
+    let too_long = || Rejected::new(StatusCode::PAYLOAD_TOO_LARGE, format!("the body is longer than {limit} bytes"));
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let patience = limit.saturating_mul(PATIENCE);
+    let patience = limit.saturating_mul(MAX_DISCARD_FACTOR);
     let declared = body.size_hint().exact();
     if declared.is_some_and(|declared| declared > patience || expects && declared > limit) {
         return Err(too_long());
@@ -218,6 +218,6 @@ async fn gather(mut body: Incoming, limit: usize, expects: bool) -> Result<Bytes
             }
             Err(too_long())
         }
-        Err(_) => Err(Turned::new(StatusCode::BAD_REQUEST, "the body broke off, or is not framed as HTTP/1.1 says")),
+        Err(_) => Err(Rejected::new(StatusCode::BAD_REQUEST, "the body broke off, or is not framed as HTTP/1.1 says")),
     }
 }

@@ -12,85 +12,85 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
-const TOO_SLOW: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nContent-Length: 51\r\nConnection: close\r\n\r\n\
+const HEAD_TIMEOUT_RESPONSE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nContent-Length: 51\r\nConnection: close\r\n\r\n\
 sms-sidecar: the request's head took too long here\n";
 
 /// What the calls on a connection tell its `Paced`, and what it tells the connection.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Tempo(Arc<Shared>);
+pub(super) struct IdleTimer(Arc<IdleTimerState>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    busy: AtomicUsize,
+struct IdleTimerState {
+    active_requests: AtomicUsize,
     /// How many calls have begun; a short one may begin and end between two reads.
-    calls: AtomicUsize,
-    late: AtomicBool,
+    started_requests: AtomicUsize,
+    head_timed_out: AtomicBool,
 }
 
 /// A call is being answered, or the connection has become a tunnel: no timer runs until this is dropped.
 #[derive(Debug)]
-pub(super) struct Busy(Arc<Shared>);
+pub(super) struct BusyGuard(Arc<IdleTimerState>);
 
-impl Tempo {
-    pub(super) fn busy(&self) -> Busy {
-        self.0.busy.fetch_add(1, Ordering::SeqCst);
-        self.0.calls.fetch_add(1, Ordering::SeqCst);
-        Busy(Arc::clone(&self.0))
+impl IdleTimer {
+    pub(super) fn mark_busy(&self) -> BusyGuard {
+        self.0.active_requests.fetch_add(1, Ordering::SeqCst);
+        self.0.started_requests.fetch_add(1, Ordering::SeqCst);
+        BusyGuard(Arc::clone(&self.0))
     }
 
     /// The connection ended because a head took too long.
-    pub(super) fn was_late(&self) -> bool {
-        self.0.late.load(Ordering::SeqCst)
+    pub(super) fn head_timed_out(&self) -> bool {
+        self.0.head_timed_out.load(Ordering::SeqCst)
     }
 }
 
-impl Drop for Busy {
+impl Drop for BusyGuard {
     fn drop(&mut self) {
-        self.0.busy.fetch_sub(1, Ordering::SeqCst);
+        self.0.active_requests.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum ReadState {
     Idle,
     Head,
 }
 
 /// A stream that ends when its client is too slow.
 #[derive(Debug)]
-pub(super) struct Paced<S> {
+pub(super) struct TimeoutStream<S> {
     inner: S,
-    tempo: Tempo,
-    state: State,
-    calls: usize,
+    idle_timer: IdleTimer,
+    state: ReadState,
+    seen_requests: usize,
     timer: Pin<Box<Sleep>>,
-    head: Duration,
-    idle: Duration,
+    head_timeout: Duration,
+    idle_timeout: Duration,
 }
 
-impl<S> Paced<S> {
+impl<S> TimeoutStream<S> {
     /// A connection that never sends anything is given as long as a head; `idle` counts between requests.
-    pub(super) fn new(inner: S, tempo: Tempo, head: Duration, idle: Duration) -> Self {
-        Self { inner, tempo, state: State::Idle, calls: 0, timer: Box::pin(sleep(head)), head, idle }
+    pub(super) fn new(inner: S, idle_timer: IdleTimer, head_timeout: Duration, idle_timeout: Duration) -> Self {
+        Self { inner, idle_timer, state: ReadState::Idle, seen_requests: 0, timer: Box::pin(sleep(head_timeout)), head_timeout, idle_timeout }
     }
 
-    fn turn(&mut self, state: State) {
+    fn enter_state(&mut self, state: ReadState) {
         let wait = match state {
-            State::Idle => self.idle,
-            State::Head => self.head,
+            ReadState::Idle => self.idle_timeout,
+            ReadState::Head => self.head_timeout,
         };
         self.state = state;
         self.timer.as_mut().reset(Instant::now() + wait);
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let busy = self.tempo.0.busy.load(Ordering::SeqCst) > 0;
-        let calls = self.tempo.0.calls.load(Ordering::SeqCst);
-        if !busy && calls != self.calls {
-            self.calls = calls;
-            self.turn(State::Idle);
+        let busy = self.idle_timer.0.active_requests.load(Ordering::SeqCst) > 0;
+        let calls = self.idle_timer.0.started_requests.load(Ordering::SeqCst);
+        if !busy && calls != self.seen_requests {
+            self.seen_requests = calls;
+            self.enter_state(ReadState::Idle);
         }
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
@@ -98,16 +98,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
             return polled;
         }
         if polled.is_ready() {
-            if buf.filled().len() > before && self.state == State::Idle {
-                self.turn(State::Head);
+            if buf.filled().len() > before && self.state == ReadState::Idle {
+                self.enter_state(ReadState::Head);
             }
             return polled;
         }
         ready!(self.timer.as_mut().poll(cx));
-        if self.state == State::Head {
-            self.tempo.0.late.store(true, Ordering::SeqCst);
+        if self.state == ReadState::Head {
+            self.idle_timer.0.head_timed_out.store(true, Ordering::SeqCst);
             // Nothing else is being written while a head is read; if it does not fit, the close says it.
-            if Pin::new(&mut self.inner).poll_write(cx, TOO_SLOW).is_ready() {
+            if Pin::new(&mut self.inner).poll_write(cx, HEAD_TIMEOUT_RESPONSE).is_ready() {
                 // Some streams hold back what is written until then.
                 drop(Pin::new(&mut self.inner).poll_flush(cx));
             }
@@ -117,7 +117,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Paced<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Paced<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }

@@ -8,18 +8,18 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Gives `first`, then the rest.
 #[derive(Debug)]
-pub(super) struct Prefixed<S> {
+pub(super) struct PrefixedStream<S> {
     first: Option<[u8; 1]>,
     inner: S,
 }
 
-impl<S> Prefixed<S> {
+impl<S> PrefixedStream<S> {
     pub(super) fn new(first: [u8; 1], inner: S) -> Self {
         Self { first: Some(first), inner }
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for PrefixedStream<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if buf.remaining() > 0
             && let Some(first) = self.first.take()
@@ -31,7 +31,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for PrefixedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }

@@ -5,7 +5,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use crate::net::authority::Authority;
-use crate::net::screen::Refusal;
+use crate::net::screen::ScreenError;
 
 /// Metadata services outside the link-local range.
 const METADATA: [IpAddr; 4] = [
@@ -17,40 +17,40 @@ const METADATA: [IpAddr; 4] = [
 const METADATA_NAMES: [&str; 3] = ["metadata.google.internal", "metadata", "instance-data"];
 
 /// Judges a named host, as far as its name alone tells.
-pub fn host(authority: &Authority, own: &[SocketAddr], local: bool) -> Result<(), Refusal> {
+pub fn check_host(authority: &Authority, own: &[SocketAddr], local: bool) -> Result<(), ScreenError> {
     if METADATA_NAMES.contains(&authority.host.as_str()) {
-        return Err(Refusal::Metadata(authority.host.clone()));
+        return Err(ScreenError::MetadataAddress(authority.host.clone()));
     }
     if let Ok(ip) = authority.host.parse::<IpAddr>() {
-        return address(SocketAddr::new(ip, authority.port), own, local);
+        return check_address(SocketAddr::new(ip, authority.port), own, local);
     }
     if authority.host == "localhost" || authority.host.ends_with(".localhost") {
-        return address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), authority.port), own, local);
+        return check_address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), authority.port), own, local);
     }
     Ok(())
 }
 
 /// Judges an address that is about to be connected to.
-pub fn address(address: SocketAddr, own: &[SocketAddr], local: bool) -> Result<(), Refusal> {
-    let ip = embedded(address.ip());
+pub fn check_address(address: SocketAddr, own: &[SocketAddr], local: bool) -> Result<(), ScreenError> {
+    let ip = embedded_ipv4(address.ip());
     let shown = || address.ip().to_string();
     if METADATA.contains(&ip) || is_link_local(ip) {
-        return Err(Refusal::Metadata(shown()));
+        return Err(ScreenError::MetadataAddress(shown()));
     }
     if ip.is_multicast() || ip == IpAddr::V4(Ipv4Addr::BROADCAST) {
-        return Err(Refusal::Nobody(shown()));
+        return Err(ScreenError::NotUnicast(shown()));
     }
     if own.iter().any(|own| is_own(*own, ip, address.port())) {
-        return Err(Refusal::Own(address.to_string()));
+        return Err(ScreenError::OwnAddress(address.to_string()));
     }
     if !local && is_private(ip) {
-        return Err(Refusal::Private(shown()));
+        return Err(ScreenError::PrivateAddress(shown()));
     }
     Ok(())
 }
 
 /// The IPv4 address inside an IPv6 one that only wraps it (mapped, compatible, NAT64, 6to4).
-fn embedded(ip: IpAddr) -> IpAddr {
+fn embedded_ipv4(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = ip.to_canonical() else { return ip.to_canonical() };
     let four = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match six.segments() {

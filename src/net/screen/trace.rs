@@ -6,28 +6,28 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 /// W3C first, then what came before it and what some tracing systems use beside it.
-const NAMES: [&str; 6] = ["traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace"];
-const PREFIXES: [&str; 3] = ["x-b3-", "uberctx-", "x-datadog-"];
+const TRACE_HEADERS: [&str; 6] = ["traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace"];
+const TRACE_HEADER_PREFIXES: [&str; 3] = ["x-b3-", "uberctx-", "x-datadog-"];
 
 /// Takes them out, except for those that a signature of the backend's own covers (only observe mode lets one
 /// through): a good request would be refused without them, and observing must not change what happens.
-pub fn untrace(headers: &mut HeaderMap) {
-    let gone: Vec<HeaderName> = headers.keys().filter(|name| traces(name.as_str())).cloned().collect();
+pub fn strip_trace_headers(headers: &mut HeaderMap) {
+    let gone: Vec<HeaderName> = headers.keys().filter(|name| is_trace_header(name.as_str())).cloned().collect();
     if gone.is_empty() {
         return;
     }
-    let signed = signed(headers);
+    let signed = signed_headers(headers);
     for name in gone.into_iter().filter(|name| !signed.iter().any(|signed| name == signed.as_str())) {
         headers.remove(name);
     }
 }
 
-fn traces(name: &str) -> bool {
-    NAMES.contains(&name) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+fn is_trace_header(name: &str) -> bool {
+    TRACE_HEADERS.contains(&name) || TRACE_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// What `SignedHeaders=a;b` of an AWS signature names.
-fn signed(headers: &HeaderMap) -> Vec<String> {
+fn signed_headers(headers: &HeaderMap) -> Vec<String> {
     let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let list = authorization.split([',', ' ']).find_map(|part| part.strip_prefix("SignedHeaders="));
     list.into_iter().flat_map(|list| list.split(';')).map(str::to_owned).collect()
@@ -42,7 +42,7 @@ mod tests {
         for (name, value) in lines {
             headers.append(*name, value.parse().unwrap());
         }
-        untrace(&mut headers);
+        strip_trace_headers(&mut headers);
         let mut left: Vec<String> = headers.keys().map(ToString::to_string).collect();
         left.sort_unstable();
         left

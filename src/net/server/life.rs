@@ -16,16 +16,16 @@ use crate::net::drain::{Drain, Phase};
 use crate::net::server::BindError;
 
 /// How long listeners may take to open.
-const OPENING: Duration = Duration::from_secs(10);
+const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long connections may take to close once nothing is in flight.
-const PARTING: Duration = Duration::from_secs(1);
-const KNOCK: Duration = Duration::from_millis(5);
+const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
 
 /// Why the process ended, if it did not want to.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failed(Arc<Mutex<Option<BindError>>>);
+pub(super) struct BindFailure(Arc<Mutex<Option<BindError>>>);
 
-impl Failed {
+impl BindFailure {
     pub(super) fn take(&self) -> Option<BindError> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -35,45 +35,45 @@ impl Failed {
     }
 }
 
-type Ready = Box<dyn FnOnce() + Send>;
+type ReadyFn = Box<dyn FnOnce() + Send>;
 
 /// What pingora asks when to end.
-pub(super) struct Life {
+pub(super) struct Lifecycle {
     drain: Drain,
-    limit: Duration,
+    drain_timeout: Duration,
     addresses: Vec<(String, SocketAddr)>,
-    ready: Mutex<Option<Ready>>,
+    ready: Mutex<Option<ReadyFn>>,
     reload: Box<dyn Fn() + Send + Sync>,
-    failed: Failed,
+    failed: BindFailure,
 }
 
-impl Life {
+impl Lifecycle {
     pub(super) fn new(
         drain: Drain,
         limit: Duration,
         addresses: Vec<(String, SocketAddr)>,
         ready: impl FnOnce() + Send + 'static,
         reload: impl Fn() + Send + Sync + 'static,
-    ) -> (Self, Failed) {
-        let failed = Failed::default();
-        let ready: Ready = Box::new(ready);
-        let life = Self { drain, limit, addresses, ready: Mutex::new(Some(ready)), reload: Box::new(reload), failed: failed.clone() };
+    ) -> (Self, BindFailure) {
+        let failed = BindFailure::default();
+        let ready: ReadyFn = Box::new(ready);
+        let life = Self { drain, drain_timeout: limit, addresses, ready: Mutex::new(Some(ready)), reload: Box::new(reload), failed: failed.clone() };
         (life, failed)
     }
 
     /// From the first knock to the last call.
-    async fn live(&self) -> ShutdownSignal {
-        let Ok(mut signals) = Signals::new() else { return ShutdownSignal::FastShutdown };
+    async fn run(&self) -> ShutdownSignal {
+        let Ok(mut signals) = ProcessSignals::new() else { return ShutdownSignal::FastShutdown };
         let opened = tokio::select! {
-            opened = self.open() => opened,
-            () = signals.end() => return ShutdownSignal::FastShutdown,
+            opened = self.wait_for_listeners() => opened,
+            () = signals.wait_for_shutdown() => return ShutdownSignal::FastShutdown,
         };
         if let Err(error) = opened {
             self.failed.set(error);
             return ShutdownSignal::FastShutdown;
         }
         loop {
-            let Signals { term, int, quit, hup } = &mut signals;
+            let ProcessSignals { term, int, quit, hup } = &mut signals;
             tokio::select! {
                 _ = hup.recv() => (self.reload)(),
                 _ = term.recv() => break,
@@ -82,15 +82,15 @@ impl Life {
             }
         }
         tokio::select! {
-            () = self.land() => ShutdownSignal::GracefulTerminate,
-            () = signals.end() => ShutdownSignal::FastShutdown,
+            () = self.drain() => ShutdownSignal::GracefulTerminate,
+            () = signals.wait_for_shutdown() => ShutdownSignal::FastShutdown,
         }
     }
 
-    async fn open(&self) -> Result<(), BindError> {
+    async fn wait_for_listeners(&self) -> Result<(), BindError> {
         for (name, address) in &self.addresses {
             let late = |_| BindError::Tcp { name: name.as_str().into(), address: *address, source: io::ErrorKind::TimedOut.into() };
-            timeout(OPENING, knock(*address)).await.map_err(late)?;
+            timeout(LISTENER_TIMEOUT, wait_until_accepting(*address)).await.map_err(late)?;
         }
         let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(ready) = ready {
@@ -99,35 +99,35 @@ impl Life {
         Ok(())
     }
 
-    async fn land(&self) {
-        self.drain.enter(Phase::Draining);
-        let half = self.limit / 2;
-        if timeout(half, self.drain.empty()).await.is_err() {
-            self.drain.enter(Phase::Closing);
+    async fn drain(&self) {
+        self.drain.advance_to(Phase::Draining);
+        let half = self.drain_timeout / 2;
+        if timeout(half, self.drain.requests_finished()).await.is_err() {
+            self.drain.advance_to(Phase::Closing);
             // What has not landed by now is cut off: the limit is a promise too.
-            timeout(half, self.drain.empty()).await.ok();
+            timeout(half, self.drain.requests_finished()).await.ok();
         }
-        self.drain.enter(Phase::Closing);
+        self.drain.advance_to(Phase::Closing);
         // The last call has landed, its answer may still be on the way to the socket.
-        timeout(PARTING, self.drain.deserted()).await.ok();
+        timeout(CONNECTION_CLOSE_TIMEOUT, self.drain.connections_closed()).await.ok();
     }
 }
 
-async fn knock(address: SocketAddr) {
+async fn wait_until_accepting(address: SocketAddr) {
     while TcpStream::connect(address).await.is_err() {
-        sleep(KNOCK).await;
+        sleep(CONNECT_RETRY_DELAY).await;
     }
 }
 
 /// The signals that mean something to us.
-struct Signals {
+struct ProcessSignals {
     term: Signal,
     int: Signal,
     quit: Signal,
     hup: Signal,
 }
 
-impl Signals {
+impl ProcessSignals {
     fn new() -> io::Result<Self> {
         let [term, int, quit, hup] =
             [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::hangup()].map(signal);
@@ -135,7 +135,7 @@ impl Signals {
     }
 
     /// Resolves when asked to end.
-    async fn end(&mut self) {
+    async fn wait_for_shutdown(&mut self) {
         tokio::select! {
             _ = self.term.recv() => {}
             _ = self.int.recv() => {}
@@ -145,11 +145,11 @@ impl Signals {
 }
 
 #[async_trait]
-impl ShutdownSignalWatch for Life {
+impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
-        let how = self.live().await;
+        let how = self.run().await;
         // However it ended: background tasks go by the phase, and the process waits for them.
-        self.drain.enter(Phase::Closing);
+        self.drain.advance_to(Phase::Closing);
         how
     }
 }
@@ -167,7 +167,7 @@ mod tests {
     async fn a_signal_before_the_listeners_answer_ends_background_tasks_too() {
         let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
         let drain = Drain::default();
-        let (life, _) = Life::new(drain.clone(), Duration::ZERO, vec![("proxy".to_owned(), nobody)], || {}, || {});
+        let (life, _) = Lifecycle::new(drain.clone(), Duration::ZERO, vec![("proxy".to_owned(), nobody)], || {}, || {});
         let mut ending = life.recv();
         assert!(poll!(&mut ending).is_pending(), "it listens for signals from its first moment on");
         kill_process(getpid(), Signal::TERM).unwrap();

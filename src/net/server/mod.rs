@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::drain::Drain;
 use crate::net::peer::Peer;
-use crate::net::server::life::Life;
-use crate::net::server::sites::{App, task, unix};
+use crate::net::server::life::Lifecycle;
+use crate::net::server::sites::{TcpApp, background_service, serve_unix};
 use crate::net::settings::Limits;
 
 /// A connected socket.
@@ -26,9 +26,9 @@ pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
 /// What serves the connections of one listener.
-pub trait Site: Send + Sync + 'static {
+pub trait ConnectionService: Send + Sync + 'static {
     /// It deserves a thread per core.
-    const BUSY: bool = false;
+    const MULTI_THREADED: bool = false;
     /// One connection, to its end.
     fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) -> impl Future<Output = ()> + Send;
 }
@@ -73,15 +73,15 @@ pub struct Server {
     pingora: Pingora,
     limits: Limits,
     drain: Drain,
-    busy: usize,
+    worker_threads: usize,
     /// Keeps what was tried from being taken until pingora listens itself.
-    held: Vec<Held>,
-    sockets: Vec<PathBuf>,
+    reserved: Vec<ReservedAddress>,
+    unix_sockets: Vec<PathBuf>,
 }
 
 /// One TCP address that is ours.
 #[derive(Debug)]
-struct Held {
+struct ReservedAddress {
     name: String,
     address: SocketAddr,
     #[expect(dead_code, reason = "held, not read")]
@@ -90,7 +90,7 @@ struct Held {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Server({:?})", self.held)
+        write!(f, "Server({:?})", self.reserved)
     }
 }
 
@@ -105,9 +105,9 @@ impl Server {
             work_stealing: false,
             ..ServerConf::default()
         };
-        let busy = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let worker_threads = thread::available_parallelism().map_or(1, usize::from).min(4);
         let pingora = Pingora::new_with_opt_and_conf(None, conf);
-        Self { pingora, limits, drain: Drain::default(), busy, held: Vec::new(), sockets: Vec::new() }
+        Self { pingora, limits, drain: Drain::default(), worker_threads, reserved: Vec::new(), unix_sockets: Vec::new() }
     }
 
     /// For whoever must know that the process ends.
@@ -117,48 +117,48 @@ impl Server {
 
     /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken; gives the
     /// address, with the port that was found if 0 was asked for.
-    pub fn tcp<S: Site>(&mut self, name: &str, address: SocketAddr, site: S) -> Result<SocketAddr, BindError> {
+    pub fn add_tcp<S: ConnectionService>(&mut self, name: &str, address: SocketAddr, site: S) -> Result<SocketAddr, BindError> {
         let taken = |source| BindError::Tcp { name: name.into(), address, source };
         let listener = TcpListener::bind(address).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
-        let mut service = Service::new(name.to_owned(), App { site, drain: self.drain() });
-        service.threads = Some(if S::BUSY { self.busy } else { 1 });
+        let mut service = Service::new(name.to_owned(), TcpApp { service: site, drain: self.drain() });
+        service.threads = Some(if S::MULTI_THREADED { self.worker_threads } else { 1 });
         service.add_tcp(&address.to_string());
         self.pingora.add_service(service);
-        self.held.push(Held { name: name.to_owned(), address, listener });
+        self.reserved.push(ReservedAddress { name: name.to_owned(), address, listener });
         Ok(address)
     }
 
     /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced, a folder that is
     /// missing is made: `/run` is empty after every start of the machine.
-    pub fn unix<S: Site>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
+    pub fn add_unix<S: ConnectionService>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
         if let Some(folder) = path.parent() {
             let missing = |source| BindError::Folder { name: name.into(), folder: folder.to_path_buf(), source };
-            sites::folder(folder).map_err(missing)?;
+            sites::create_socket_folder(folder).map_err(missing)?;
         }
         let taken = |source| BindError::Unix { name: name.into(), path: path.to_path_buf(), source };
-        let listener = sites::bind(path).map_err(taken)?;
-        self.sockets.push(path.to_path_buf());
-        let mut service = task(name, self.drain(), move |drain| unix(listener, site, drain));
-        service.threads = Some(if S::BUSY { self.busy } else { 1 });
+        let listener = sites::bind_unix(path).map_err(taken)?;
+        self.unix_sockets.push(path.to_path_buf());
+        let mut service = background_service(name, self.drain(), move |drain| serve_unix(listener, site, drain));
+        service.threads = Some(if S::MULTI_THREADED { self.worker_threads } else { 1 });
         self.pingora.add_service(service);
         Ok(())
     }
 
     /// Adds a task that lives as long as the process, on a thread of its own; `Drain` tells it when to end.
-    pub fn background<F: Future<Output = ()> + Send + 'static>(&mut self, name: &str, work: impl FnOnce(Drain) -> F + Send + 'static) {
-        let service = task(name, self.drain(), work);
+    pub fn add_background<F: Future<Output = ()> + Send + 'static>(&mut self, name: &str, work: impl FnOnce(Drain) -> F + Send + 'static) {
+        let service = background_service(name, self.drain(), work);
         self.pingora.add_service(service);
     }
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends it at once. `ready` is called when
     /// every address answers, `reload` at every SIGHUP. Call outside any runtime.
     pub fn run(self, ready: impl FnOnce() + Send + 'static, reload: impl Fn() + Send + Sync + 'static) -> Result<(), BindError> {
-        let addresses: Vec<(String, SocketAddr)> = self.held.iter().map(|held| (held.name.clone(), held.address)).collect();
-        drop(self.held);
-        let (life, failed) = Life::new(self.drain, self.limits.drain, addresses, ready, reload);
+        let addresses: Vec<(String, SocketAddr)> = self.reserved.iter().map(|held| (held.name.clone(), held.address)).collect();
+        drop(self.reserved);
+        let (life, failed) = Lifecycle::new(self.drain, self.limits.drain_timeout, addresses, ready, reload);
         self.pingora.run(RunArgs { shutdown_signal: Box::new(life) });
-        for socket in self.sockets {
+        for socket in self.unix_sockets {
             // Gone already, or not ours any more: then there is nothing to tidy.
             std::fs::remove_file(socket).ok();
         }

@@ -18,45 +18,45 @@ use tokio::time::{Duration, sleep};
 
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
-use crate::net::server::Site;
+use crate::net::server::ConnectionService;
 
 /// After an accept that failed for want of file descriptors.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A TCP site.
-pub(super) struct App<S> {
-    pub(super) site: S,
+pub(super) struct TcpApp<S> {
+    pub(super) service: S,
     pub(super) drain: Drain,
 }
 
 #[async_trait]
-impl<S: Site> ServerApp for App<S> {
+impl<S: ConnectionService> ServerApp for TcpApp<S> {
     async fn process_new(self: &Arc<Self>, stream: Stream, _: &ShutdownWatch) -> Option<Stream> {
         let digest = stream.get_socket_digest()?;
         let client = *digest.peer_addr()?.as_inet()?;
         let server = *digest.local_addr()?.as_inet()?;
-        let peer = Peer::tcp(client, server);
-        self.site.serve(stream, peer, self.drain.clone()).await;
+        let peer = Peer::from_tcp(client, server);
+        self.service.serve(stream, peer, self.drain.clone()).await;
         None
     }
 }
 
-type Work = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+type TaskFn = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
 /// A task, taken when pingora starts it.
-pub(super) struct Task(Mutex<Option<Work>>);
+pub(super) struct BackgroundTask(Mutex<Option<TaskFn>>);
 
 /// Wraps a future that is made on the thread it runs on.
-pub(super) fn task<F>(name: &str, drain: Drain, work: impl FnOnce(Drain) -> F + Send + 'static) -> GenBackgroundService<Task>
+pub(super) fn background_service<F>(name: &str, drain: Drain, work: impl FnOnce(Drain) -> F + Send + 'static) -> GenBackgroundService<BackgroundTask>
 where
     F: Future<Output = ()> + Send + 'static,
 {
-    let work: Work = Box::new(move || Box::pin(work(drain)));
-    GenBackgroundService::new(name.to_owned(), Arc::new(Task(Mutex::new(Some(work)))))
+    let work: TaskFn = Box::new(move || Box::pin(work(drain)));
+    GenBackgroundService::new(name.to_owned(), Arc::new(BackgroundTask(Mutex::new(Some(work)))))
 }
 
 #[async_trait]
-impl BackgroundService for Task {
+impl BackgroundService for BackgroundTask {
     async fn start(&self, _: ShutdownWatch) {
         let work = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(work) = work {
@@ -66,7 +66,7 @@ impl BackgroundService for Task {
 }
 
 /// Makes the folder of a socket, where it is missing, for nobody else to write into.
-pub(super) fn folder(path: &Path) -> io::Result<()> {
+pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
@@ -74,7 +74,7 @@ pub(super) fn folder(path: &Path) -> io::Result<()> {
 }
 
 /// Opens a unix socket for its owner and group, replacing one that nobody answers at.
-pub(super) fn bind(path: &Path) -> io::Result<StdListener> {
+pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
     if path.symlink_metadata().is_ok_and(|there| there.file_type().is_socket()) {
         if StdStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
@@ -88,20 +88,20 @@ pub(super) fn bind(path: &Path) -> io::Result<StdListener> {
 }
 
 /// The unix accept loop.
-pub(super) async fn unix<S: Site>(listener: StdListener, site: S, drain: Drain) {
+pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site: S, drain: Drain) {
     let Ok(listener) = UnixListener::from_std(listener) else { return };
     let site = Arc::new(site);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = drain.reached(Phase::Closing) => return drain.empty().await,
+            () = drain.wait_for(Phase::Closing) => return drain.requests_finished().await,
         };
         let Ok((stream, _)) = accepted else {
-            sleep(BREATH).await;
+            sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
         let (site, drain) = (Arc::clone(&site), drain.clone());
-        let peer = Peer::unix(stream.peer_cred().ok().map(|owner| owner.uid()));
+        let peer = Peer::from_unix(stream.peer_cred().ok().map(|owner| owner.uid()));
         // Owned by this service's runtime, which ends after the drain.
         tokio::spawn(async move { site.serve(stream, peer, drain).await });
     }

@@ -19,16 +19,16 @@ use tokio::time::{Instant, timeout_at};
 use crate::dialect::{ProviderRequest, Reply};
 use crate::net::authority::{Authority, Scheme};
 use crate::net::screen;
-use crate::net::settings::Upstream;
+use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::dial::Dialer;
-use crate::net::upstream::pool::{Connection, Pool};
+use crate::net::upstream::pool::{UpstreamConnection, ConnectionPool};
 use crate::sms::Cause;
 
-pub use look::{Certificate, Way};
+pub use look::{PeerCertificate, Connectivity};
 
 /// An exchange that brought no readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Lost {
+pub enum ExchangeError {
     /// No byte was written.
     #[error("nothing was sent: {detail}")]
     Unsent {
@@ -63,84 +63,84 @@ pub enum ClientError {
     Tls(std::io::Error),
     /// The way out is no plain HTTP proxy.
     #[error("the proxy of `outbound` must be `http://host:port`, plain HTTP")]
-    Proxy,
+    InvalidProxy,
 }
 
 /// One provider's connections.
 #[derive(Debug)]
-pub struct Client {
+pub struct UpstreamClient {
     dialer: Dialer,
-    pool: Pool,
+    pool: ConnectionPool,
     body_limit: usize,
-    marker: Option<HeaderValue>,
+    via_marker: Option<HeaderValue>,
 }
 
-impl Client {
+impl UpstreamClient {
     /// Reads `ca_file`; opens nothing yet.
-    pub fn new(settings: Upstream, body_limit: usize) -> Result<Self, ClientError> {
-        Ok(Self { dialer: Dialer::new(settings)?, pool: Pool::default(), body_limit, marker: None })
+    pub fn new(settings: UpstreamSettings, body_limit: usize) -> Result<Self, ClientError> {
+        Ok(Self { dialer: Dialer::new(settings)?, pool: ConnectionPool::default(), body_limit, via_marker: None })
     }
 
     /// Writes `marker` into `Via`, so that a loop through ourselves is seen at our door.
     #[must_use]
-    pub fn marked(mut self, marker: &str) -> Self {
-        self.marker = HeaderValue::try_from(format!("1.1 {marker}")).ok();
+    pub fn with_via_marker(mut self, marker: &str) -> Self {
+        self.via_marker = HeaderValue::try_from(format!("1.1 {marker}")).ok();
         self
     }
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.
-    pub async fn exchange(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, Lost> {
-        self.exchanged(outgoing, timeout, self.dialer.allows_clear()).await
+    pub async fn exchange(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, ExchangeError> {
+        self.exchange_inner(outgoing, timeout, self.dialer.allows_cleartext()).await
     }
 
     /// The same for a request that holds nothing of ours: whether it may go in clear was its writer's to decide.
-    pub async fn exchange_theirs(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, Lost> {
-        self.exchanged(outgoing, timeout, true).await
+    pub async fn exchange_without_credentials(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, ExchangeError> {
+        self.exchange_inner(outgoing, timeout, true).await
     }
 
-    async fn exchanged(&self, outgoing: ProviderRequest, timeout: Duration, clear: bool) -> Result<Reply, Lost> {
-        let origin = Self::origin(&outgoing.url, clear)?;
+    async fn exchange_inner(&self, outgoing: ProviderRequest, timeout: Duration, clear: bool) -> Result<Reply, ExchangeError> {
+        let origin = Self::checked_origin(&outgoing.url, clear)?;
         let deadline = Instant::now() + timeout;
-        let mut request = self.request(outgoing, &origin)?;
+        let mut request = self.build_request(outgoing, &origin)?;
         loop {
-            let mut connection = self.connection(&origin, deadline, timeout).await?;
+            let mut connection = self.acquire_connection(&origin, deadline, timeout).await?;
             let before = connection.counts.written();
             let sent = timeout_at(deadline, connection.sender.try_send_request(request)).await;
             let untouched = connection.counts.written() == before;
             match sent {
-                Ok(Ok(response)) => return self.reply(response, connection, origin, deadline).await,
+                Ok(Ok(response)) => return self.read_reply(response, connection, origin, deadline).await,
                 Ok(Err(mut failed)) => match failed.take_message() {
                     // The pooled connection had died: the request came back whole, so this is no repeat.
-                    Some(whole) if untouched && connection.pooled => request = whole,
-                    Some(_) | None => return Err(broken(failed.error(), &origin, untouched)),
+                    Some(whole) if untouched && connection.is_reused => request = whole,
+                    Some(_) | None => return Err(connection_error(failed.error(), &origin, untouched)),
                 },
-                Err(_) => return Err(late(&origin, timeout, untouched)),
+                Err(_) => return Err(timeout_error(&origin, timeout, untouched)),
             }
         }
     }
 
-    fn origin(url: &Uri, clear: bool) -> Result<Authority, Lost> {
-        let wrong = |detail: String| Lost::Unsent { cause: Cause::EndpointWrong, detail };
-        let origin = Authority::of(url).ok_or_else(|| wrong(String::from("the URL is not http:// or https://; compare `base_url`")))?;
+    fn checked_origin(url: &Uri, clear: bool) -> Result<Authority, ExchangeError> {
+        let wrong = |detail: String| ExchangeError::Unsent { cause: Cause::EndpointWrong, detail };
+        let origin = Authority::from_uri(url).ok_or_else(|| wrong(String::from("the URL is not http:// or https://; compare `base_url`")))?;
         if origin.scheme == Scheme::Http && !clear {
             return Err(wrong(format!("{origin} would get credentials in clear; use https:// or set `insecure_http`")));
         }
         Ok(origin)
     }
 
-    fn request(&self, outgoing: ProviderRequest, origin: &Authority) -> Result<http::Request<Full<Bytes>>, Lost> {
+    fn build_request(&self, outgoing: ProviderRequest, origin: &Authority) -> Result<http::Request<Full<Bytes>>, ExchangeError> {
         let wrong =
-            |_| Lost::Unsent { cause: Cause::EndpointWrong, detail: String::from("the URL's path cannot be sent; compare `base_url`") };
+            |_| ExchangeError::Unsent { cause: Cause::EndpointWrong, detail: String::from("the URL's path cannot be sent; compare `base_url`") };
         let path = outgoing.url.path_and_query().map_or("/", |path| path.as_str());
         let mut headers = outgoing.headers;
-        screen::strip(&mut headers);
-        screen::untrace(&mut headers);
+        screen::strip_connection_headers(&mut headers);
+        screen::strip_trace_headers(&mut headers);
         headers.insert(HOST, HeaderValue::try_from(origin.host_header()).map_err(http::Error::from).map_err(wrong)?);
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
         if !outgoing.body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(&outgoing.method) {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(outgoing.body.len()));
         }
-        if let Some(marker) = &self.marker {
+        if let Some(marker) = &self.via_marker {
             headers.append(VIA, marker.clone());
         }
         let built = http::Request::builder().method(outgoing.method).uri(path).body(Full::new(outgoing.body));
@@ -149,24 +149,24 @@ impl Client {
         Ok(request)
     }
 
-    async fn connection(&self, origin: &Authority, deadline: Instant, limit: Duration) -> Result<Connection, Lost> {
+    async fn acquire_connection(&self, origin: &Authority, deadline: Instant, limit: Duration) -> Result<UpstreamConnection, ExchangeError> {
         if let Ok(Some(pooled)) = timeout_at(deadline, self.pool.take(origin)).await {
             return Ok(pooled);
         }
         match timeout_at(deadline, self.dialer.connect(origin, limit)).await {
-            Ok(connected) => connected.map_err(|failed| Lost::Unsent { cause: failed.cause, detail: failed.detail }),
-            Err(_) => Err(late(origin, limit, true)),
+            Ok(connected) => connected.map_err(|failed| ExchangeError::Unsent { cause: failed.cause, detail: failed.detail }),
+            Err(_) => Err(timeout_error(origin, limit, true)),
         }
     }
 
-    async fn reply(
+    async fn read_reply(
         &self,
         response: http::Response<Incoming>,
-        connection: Connection,
+        connection: UpstreamConnection,
         origin: Authority,
         deadline: Instant,
-    ) -> Result<Reply, Lost> {
-        let unreadable = |detail: String| Lost::Unknown { cause: Cause::ReplyUnreadable, detail };
+    ) -> Result<Reply, ExchangeError> {
+        let unreadable = |detail: String| ExchangeError::Unknown { cause: Cause::ReplyUnreadable, detail };
         let (parts, body) = response.into_parts();
         let encoding = parts.headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
         if encoding.is_some_and(|encoding| encoding != b"identity") {
@@ -183,30 +183,30 @@ impl Client {
             }
             Ok(Err(_)) => Err(unreadable(format!("{origin} broke off its reply (status {status})"))),
             Err(_) => {
-                Err(Lost::Unknown { cause: Cause::Timeout, detail: format!("{origin} did not finish its reply in time (status {status})") })
+                Err(ExchangeError::Unknown { cause: Cause::Timeout, detail: format!("{origin} did not finish its reply in time (status {status})") })
             }
         }
     }
 }
 
-fn late(origin: &Authority, limit: Duration, untouched: bool) -> Lost {
+fn timeout_error(origin: &Authority, limit: Duration, untouched: bool) -> ExchangeError {
     let cause = Cause::Timeout;
     let limit = limit.as_secs_f64();
     if untouched {
-        Lost::Unsent { cause, detail: format!("no connection to {origin} within {limit} s; see if it can be reached from here") }
+        ExchangeError::Unsent { cause, detail: format!("no connection to {origin} within {limit} s; see if it can be reached from here") }
     } else {
-        Lost::Unknown { cause, detail: format!("{origin} did not answer within {limit} s") }
+        ExchangeError::Unknown { cause, detail: format!("{origin} did not answer within {limit} s") }
     }
 }
 
-fn broken(error: &hyper::Error, origin: &Authority, untouched: bool) -> Lost {
+fn connection_error(error: &hyper::Error, origin: &Authority, untouched: bool) -> ExchangeError {
     if untouched {
-        return Lost::Unsent { cause: Cause::Unreachable, detail: format!("{origin} closed the connection before anything was written") };
+        return ExchangeError::Unsent { cause: Cause::Unreachable, detail: format!("{origin} closed the connection before anything was written") };
     }
     if error.is_parse() {
-        return Lost::Unknown { cause: Cause::ReplyUnreadable, detail: format!("{origin} answered with something that is not HTTP/1.1") };
+        return ExchangeError::Unknown { cause: Cause::ReplyUnreadable, detail: format!("{origin} answered with something that is not HTTP/1.1") };
     }
-    Lost::Unknown { cause: Cause::Unreachable, detail: format!("{origin} closed the connection without an answer") }
+    ExchangeError::Unknown { cause: Cause::Unreachable, detail: format!("{origin} closed the connection without an answer") }
 }
 
 #[cfg(test)]

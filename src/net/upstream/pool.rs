@@ -11,55 +11,55 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::net::authority::Authority;
-use crate::net::meter::Counts;
+use crate::net::meter::ByteCounts;
 
-const IDLE: Duration = Duration::from_secs(4);
+const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
 /// More than this a provider never needs at once again; the rest is closed.
-const KEPT: usize = 32;
+const MAX_IDLE_CONNECTIONS: usize = 32;
 
 /// A connection that can carry a request.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
-    pub(super) counts: Counts,
+    pub(super) counts: ByteCounts,
     /// It has carried one before.
-    pub(super) pooled: bool,
+    pub(super) is_reused: bool,
 }
 
 #[derive(Debug)]
-struct Idle {
-    connection: Connection,
-    since: Instant,
+struct IdleConnection {
+    connection: UpstreamConnection,
+    idle_since: Instant,
 }
 
 #[derive(Debug, Default)]
-pub(super) struct Pool(Mutex<BTreeMap<Authority, Vec<Idle>>>);
+pub(super) struct ConnectionPool(Mutex<BTreeMap<Authority, Vec<IdleConnection>>>);
 
-impl Pool {
+impl ConnectionPool {
     /// The one used last that is still open; older ones are closed.
-    pub(super) async fn take(&self, origin: &Authority) -> Option<Connection> {
+    pub(super) async fn take(&self, origin: &Authority) -> Option<UpstreamConnection> {
         loop {
-            let Idle { mut connection, since } = self.pop(origin)?;
-            if since.elapsed() < IDLE && connection.sender.ready().await.is_ok() {
+            let IdleConnection { mut connection, idle_since: since } = self.pop(origin)?;
+            if since.elapsed() < MAX_IDLE_TIME && connection.sender.ready().await.is_ok() {
                 return Some(connection);
             }
         }
     }
 
-    pub(super) fn put(&self, origin: Authority, mut connection: Connection) {
+    pub(super) fn put(&self, origin: Authority, mut connection: UpstreamConnection) {
         if connection.sender.is_closed() {
             return;
         }
-        connection.pooled = true;
+        connection.is_reused = true;
         let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.entry(origin).or_default();
-        kept.retain(|idle| idle.since.elapsed() < IDLE);
-        if kept.len() < KEPT {
-            kept.push(Idle { connection, since: Instant::now() });
+        kept.retain(|idle| idle.idle_since.elapsed() < MAX_IDLE_TIME);
+        if kept.len() < MAX_IDLE_CONNECTIONS {
+            kept.push(IdleConnection { connection, idle_since: Instant::now() });
         }
     }
 
-    fn pop(&self, origin: &Authority) -> Option<Idle> {
+    fn pop(&self, origin: &Authority) -> Option<IdleConnection> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(origin)?.pop()
     }
 }

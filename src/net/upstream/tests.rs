@@ -19,8 +19,8 @@ use super::*;
 const SECOND: Duration = Duration::from_secs(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-fn client() -> Client {
-    Client::new(Upstream { insecure_http: true, ..Upstream::default() }, 1 << 16).unwrap()
+fn client() -> UpstreamClient {
+    UpstreamClient::new(UpstreamSettings { insecure_http: true, ..UpstreamSettings::default() }, 1 << 16).unwrap()
 }
 
 fn post(scheme: &str, to: SocketAddr) -> ProviderRequest {
@@ -81,15 +81,15 @@ async fn answering(answer: &'static [u8]) -> SocketAddr {
     .await
 }
 
-async fn lost(answer: &'static [u8]) -> Lost {
+async fn lost(answer: &'static [u8]) -> ExchangeError {
     let address = answering(answer).await;
     client().exchange(post("http", address), 5 * SECOND).await.unwrap_err()
 }
 
-fn cause(lost: &Lost) -> (&'static str, Cause) {
+fn cause(lost: &ExchangeError) -> (&'static str, Cause) {
     match lost {
-        Lost::Unsent { cause, .. } => ("unsent", *cause),
-        Lost::Unknown { cause, .. } => ("unknown", *cause),
+        ExchangeError::Unsent { cause, .. } => ("unsent", *cause),
+        ExchangeError::Unknown { cause, .. } => ("unknown", *cause),
     }
 }
 
@@ -103,7 +103,7 @@ async fn a_request_goes_out_plain_and_whole() {
         }
     })
     .await;
-    let client = client().marked("sms-sidecar-1");
+    let client = client().with_via_marker("sms-sidecar-1");
     let mut outgoing = post("http", address);
     outgoing.headers.insert("accept-encoding", HeaderValue::from_static("gzip"));
     outgoing.headers.insert("proxy-authorization", HeaderValue::from_static("Basic x"));
@@ -133,7 +133,7 @@ async fn a_closed_port_is_unsent() {
 
 #[tokio::test]
 async fn credentials_do_not_travel_in_clear_unless_told() {
-    let strict = Client::new(Upstream::default(), 100).unwrap();
+    let strict = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
     let lost = strict.exchange(post("http", "127.0.0.1:9".parse().unwrap()), SECOND).await.unwrap_err();
     assert_eq!(cause(&lost), ("unsent", Cause::EndpointWrong));
     assert!(lost.to_string().contains("insecure_http"), "{lost}");
@@ -275,36 +275,36 @@ async fn tls_server(name: &str) -> (SocketAddr, NamedTempFile, JoinHandle<()>) {
     (address, file, task)
 }
 
-fn trusting(file: &NamedTempFile) -> Upstream {
-    Upstream { ca_file: Some(file.path().to_path_buf()), ..Upstream::default() }
+fn trusting(file: &NamedTempFile) -> UpstreamSettings {
+    UpstreamSettings { ca_file: Some(file.path().to_path_buf()), ..UpstreamSettings::default() }
 }
 
 #[tokio::test]
 async fn an_untrusted_certificate_is_unsent_and_says_what_to_set() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
-    let stranger = Client::new(Upstream::default(), 100).unwrap();
+    let stranger = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
     let lost = stranger.exchange(post("https", address), SECOND).await.unwrap_err();
     assert_eq!(cause(&lost), ("unsent", Cause::TlsUntrusted));
     assert!(lost.to_string().contains("set `ca_file`"), "{lost}");
-    let friend = Client::new(trusting(&file), 100).unwrap();
+    let friend = UpstreamClient::new(trusting(&file), 100).unwrap();
     assert_eq!(friend.exchange(post("https", address), SECOND).await.unwrap().status, StatusCode::OK);
 }
 
 #[tokio::test]
 async fn a_certificate_for_another_name_is_unsent() {
     let (address, file, _task) = tls_server("other.test").await;
-    let lost = Client::new(trusting(&file), 100).unwrap().exchange(post("https", address), SECOND).await.unwrap_err();
+    let lost = UpstreamClient::new(trusting(&file), 100).unwrap().exchange(post("https", address), SECOND).await.unwrap_err();
     assert_eq!(cause(&lost), ("unsent", Cause::TlsUntrusted));
     assert!(lost.to_string().contains("another name"), "{lost}");
 }
 
 #[test]
 fn roots_that_cannot_be_read_are_said() {
-    let none = Upstream { ca_file: Some("/nonexistent/roots.pem".into()), ..Upstream::default() };
-    let error = Client::new(none, 100).unwrap_err().to_string();
+    let none = UpstreamSettings { ca_file: Some("/nonexistent/roots.pem".into()), ..UpstreamSettings::default() };
+    let error = UpstreamClient::new(none, 100).unwrap_err().to_string();
     assert!(error.contains("/nonexistent/roots.pem") && error.contains("ca_file"), "{error}");
     let empty = NamedTempFile::new().unwrap();
-    assert!(Client::new(trusting(&empty), 100).unwrap_err().to_string().contains("no certificate"));
+    assert!(UpstreamClient::new(trusting(&empty), 100).unwrap_err().to_string().contains("no certificate"));
 }
 
 /// A CONNECT proxy that wants `pu:pp`.
@@ -336,8 +336,8 @@ async fn a_proxy_on_the_way_out_is_used() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let proxy = proxy().await;
     let through = |url: String| {
-        let settings = Upstream { proxy: Some(url.parse().unwrap()), source_address: Some([127, 0, 0, 1].into()), ..trusting(&file) };
-        Client::new(settings, 100).unwrap()
+        let settings = UpstreamSettings { proxy: Some(url.parse().unwrap()), source_address: Some([127, 0, 0, 1].into()), ..trusting(&file) };
+        UpstreamClient::new(settings, 100).unwrap()
     };
     let known = through(format!("http://pu:pp@{proxy}"));
     assert_eq!(known.exchange(post("https", address), SECOND).await.unwrap().status, StatusCode::OK);
@@ -352,32 +352,32 @@ async fn a_proxy_on_the_way_out_is_used() {
 async fn the_way_is_looked_at_step_by_step_and_nothing_is_written() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let url = |scheme: &str, to: SocketAddr| -> Uri { format!("{scheme}://{to}/send").parse().unwrap() };
-    let way = Client::new(trusting(&file), 100).unwrap().look(&url("https", address), SECOND).await.unwrap();
-    assert_eq!((way.first, way.by_proxy, way.addresses.unwrap()), (address.to_string(), false, vec![address.ip()]));
-    assert!(matches!(way.connected, Some(Ok(()))), "{:?}", way.connected);
+    let way = UpstreamClient::new(trusting(&file), 100).unwrap().probe_connectivity(&url("https", address), SECOND).await.unwrap();
+    assert_eq!((way.first_hop, way.via_proxy, way.addresses.unwrap()), (address.to_string(), false, vec![address.ip()]));
+    assert!(matches!(way.connection, Some(Ok(()))), "{:?}", way.connection);
     let certificate = way.certificate.unwrap().unwrap();
     assert!(certificate.expires > std::time::SystemTime::UNIX_EPOCH + Duration::from_hours(24 * 365 * 1_000), "rcgen's last until 4096");
 
-    let stranger = Client::new(Upstream::default(), 100).unwrap().look(&url("https", address), SECOND).await.unwrap();
+    let stranger = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap().probe_connectivity(&url("https", address), SECOND).await.unwrap();
     let distrusted = stranger.certificate.unwrap().unwrap_err();
     assert_eq!(cause(&distrusted), ("unsent", Cause::TlsUntrusted));
 
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let way = client().look(&url("http", closed), SECOND).await.unwrap();
-    assert_eq!(way.connected.unwrap().as_ref().map_err(cause), Err(("unsent", Cause::Unreachable)));
+    let way = client().probe_connectivity(&url("http", closed), SECOND).await.unwrap();
+    assert_eq!(way.connection.unwrap().as_ref().map_err(cause), Err(("unsent", Cause::Unreachable)));
     assert!(way.certificate.is_none());
 
-    let nobody = client().look(&"https://sms.invalid/".parse().unwrap(), SECOND).await.unwrap();
+    let nobody = client().probe_connectivity(&"https://sms.invalid/".parse().unwrap(), SECOND).await.unwrap();
     assert_eq!(nobody.addresses.as_ref().map_err(cause), Err(("unsent", Cause::Unreachable)));
-    assert!(nobody.connected.is_none());
-    assert_eq!(cause(&client().look(&"ftp://x/".parse().unwrap(), SECOND).await.unwrap_err()), ("unsent", Cause::EndpointWrong));
+    assert!(nobody.connection.is_none());
+    assert_eq!(cause(&client().probe_connectivity(&"ftp://x/".parse().unwrap(), SECOND).await.unwrap_err()), ("unsent", Cause::EndpointWrong));
 }
 
 #[tokio::test]
 async fn a_step_of_the_way_that_hangs_is_left() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: Uri = format!("https://{}/", silent.local_addr().unwrap()).parse().unwrap();
-    let way = Client::new(Upstream::default(), 100).unwrap().look(&url, Duration::from_millis(200)).await.unwrap();
+    let way = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap().probe_connectivity(&url, Duration::from_millis(200)).await.unwrap();
     assert_eq!(way.certificate.unwrap().as_ref().map_err(cause).map(|_| ()), Err(("unsent", Cause::Timeout)));
 }
 
@@ -385,9 +385,9 @@ async fn a_step_of_the_way_that_hangs_is_left() {
 async fn the_way_leads_through_a_proxy() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let proxy = proxy().await;
-    let settings = Upstream { proxy: Some(format!("http://pu:pp@{proxy}").parse().unwrap()), ..trusting(&file) };
+    let settings = UpstreamSettings { proxy: Some(format!("http://pu:pp@{proxy}").parse().unwrap()), ..trusting(&file) };
     let url: Uri = format!("https://{address}/").parse().unwrap();
-    let way = Client::new(settings, 100).unwrap().look(&url, SECOND).await.unwrap();
-    assert_eq!((way.first, way.by_proxy), (proxy.to_string(), true));
+    let way = UpstreamClient::new(settings, 100).unwrap().probe_connectivity(&url, SECOND).await.unwrap();
+    assert_eq!((way.first_hop, way.via_proxy), (proxy.to_string(), true));
     assert!(way.certificate.is_some_and(|certificate| certificate.is_ok()));
 }

@@ -36,7 +36,7 @@ async fn one_trailing_newline_is_not_the_secrets() {
     assert_eq!(entry.fields.len(), table.len());
     for (field, _, read, warned) in table {
         assert_eq!(entry.fields[field].expose_secret(), read, "{field}");
-        assert_eq!(entry.warnings.iter().find(|warning| warning.field == field).map(|warning| warning.what), warned, "{field}");
+        assert_eq!(entry.warnings.iter().find(|warning| warning.field == field).map(|warning| warning.problem), warned, "{field}");
     }
 }
 
@@ -82,7 +82,7 @@ async fn a_read_sees_one_generation_of_a_kubernetes_mount() {
     let folder = tempfile::tempdir().unwrap();
     generation(folder.path(), "..2026_1", &[("username", "one"), ("password", "one")]);
     let vault = Directory::new(folder.path().to_owned());
-    let of = |entry: Entry| entry.fields.values().map(|value| value.expose_secret().to_owned()).collect::<Vec<_>>();
+    let of = |entry: VaultEntry| entry.fields.values().map(|value| value.expose_secret().to_owned()).collect::<Vec<_>>();
     assert_eq!(of(vault.read("").await.unwrap()), ["one", "one"]);
     generation(folder.path(), "..2026_2", &[("username", "two"), ("password", "two")]);
     fs::remove_dir_all(folder.path().join("..2026_1")).unwrap();

@@ -2,11 +2,11 @@
 
 use super::*;
 
-type Pairs = &'static [(&'static str, &'static str)];
+type DotenvPairs = &'static [(&'static str, &'static str)];
 
 /// What npm's dotenv makes of each (16.6.1 and 18.0.10 agree on all of them).
 #[rustfmt::skip]
-const TABLE: &[(&str, Pairs)] = &[
+const TABLE: &[(&str, DotenvPairs)] = &[
     ("A=1", &[("A", "1")]),
     ("A = 1 ", &[("A", "1")]),
     ("  A=  spaced value  ", &[("A", "spaced value")]),
@@ -102,7 +102,7 @@ fn replaces_values_and_nothing_else() {
     let text = "# keep\r\nexport A = \"a\\nb\" # why\r\n\r\nB=two\nC='three\nlines'\rD=\nA: again\n\u{FEFF}E=пять # ж\n";
     let expected = "# keep\r\nexport A = \"one\" # why\r\n\r\nB=two\nC='x'\rD=y\nA: one\n\u{FEFF}E=z # ж\n";
     let with = placeholders(&[("A", "one"), ("C", "x"), ("D", "y"), ("E", "z"), ("NOT_THERE", "?")]);
-    let replaced = replace(text, &with).unwrap();
+    let replaced = replace_values(text, &with).unwrap();
     assert_eq!(*replaced, expected);
 }
 
@@ -110,16 +110,16 @@ fn replaces_values_and_nothing_else() {
 fn every_value_of_the_table_can_be_replaced() {
     for (text, expected) in TABLE {
         let with: BTreeMap<_, _> = expected.iter().map(|(name, _)| ((*name).to_owned(), "AC00".to_owned())).collect();
-        let replaced = replace(text, &with).unwrap_or_else(|| panic!("{text:?}"));
+        let replaced = replace_values(text, &with).unwrap_or_else(|| panic!("{text:?}"));
         assert_eq!(last_of_each(&replaced), with, "{text:?}");
     }
 }
 
 #[test]
 fn a_placeholder_that_would_not_read_back_is_refused() {
-    assert!(replace("A=1\n", &placeholders(&[("A", "x # y")])).is_none());
-    assert!(replace("A=1\n", &placeholders(&[("A", "x\nB=2")])).is_none());
-    assert!(replace("A='1'\n", &placeholders(&[("A", "x # y")])).is_some());
+    assert!(replace_values("A=1\n", &placeholders(&[("A", "x # y")])).is_none());
+    assert!(replace_values("A=1\n", &placeholders(&[("A", "x\nB=2")])).is_none());
+    assert!(replace_values("A='1'\n", &placeholders(&[("A", "x # y")])).is_some());
 }
 
 #[test]

@@ -52,7 +52,7 @@ fn new_files_are_private_and_not_overwritten() {
     let (_folder, vault) = vault();
     assert_eq!((mode(&vault.file), mode(&vault.key_file)), (0o600, 0o600));
     let key = std::fs::read(&vault.key_file).unwrap();
-    assert!(matches!(vault.init(), Err(WriteError::Exists(_))));
+    assert!(matches!(vault.init(), Err(VaultWriteError::AlreadyExists(_))));
     std::fs::remove_file(&vault.file).unwrap();
     vault.init().unwrap();
     assert_eq!(std::fs::read(&vault.key_file).unwrap(), key, "a key that is there is used");

@@ -8,7 +8,7 @@ fn sh(script: &str, timeout: Duration) -> Exec {
     Exec::new(["/bin/sh", "-c", script, "sh", "{path}"].map(str::to_owned).to_vec(), timeout)
 }
 
-async fn says(script: &str) -> Result<Entry, ReadError> {
+async fn says(script: &str) -> Result<VaultEntry, ReadError> {
     sh(script, Duration::from_secs(20)).read("sms/x").await
 }
 
@@ -47,7 +47,7 @@ async fn what_is_no_entry_is_said_without_quoting_it() {
         assert!(error.to_string().contains(said) && !error.to_string().contains("canary"), "{script}: {error}");
     }
     let nested = says("echo '{\"a\":1,\"b\":\"text\"}'").await.unwrap();
-    assert_eq!((nested.fields.len(), nested.unfit["a"]), (1, "a number"));
+    assert_eq!((nested.fields.len(), nested.non_text["a"]), (1, "a number"));
 }
 
 #[tokio::test]
@@ -56,7 +56,7 @@ async fn what_it_complains_of_is_not_shown_and_does_not_hold_it_up() {
     assert!(error.contains("it ended with exit status: 1") && error.contains("run it by hand") && !error.contains("canary"), "{error}");
     assert!(says("head -c 1048576 /dev/zero >&2; echo '{}'").await.is_ok());
     let missing = Exec::new(vec!["/nonexistent/x".to_owned()], Duration::from_secs(20)).read("p").await.unwrap_err();
-    assert_eq!((missing.label(), missing.kind()), ("command", crate::vault::ReadKind::Failed));
+    assert_eq!((missing.label(), missing.kind()), ("command", crate::vault::ReadErrorKind::Failed));
 }
 
 #[tokio::test]

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use crate::secret::Version;
 use crate::vault::error::ReadError;
-use crate::vault::source::Warning;
+use crate::vault::source::FieldWarning;
 
 /// Why there is no credential.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     /// The config has no such vault.
     #[error("there is no `[vaults.{0}]` in the config")]
-    NoVault(Box<str>),
+    UnknownVault(Box<str>),
     /// The vault gave nothing.
     #[error("vault `{vault}`: {error}")]
     Read {
@@ -40,7 +40,7 @@ pub enum ReadOutcome<'a> {
     /// The same content as before.
     Unchanged(Version),
     /// New content, with what looks like a mistake in it.
-    New(Version, &'a [Warning]),
+    New(Version, &'a [FieldWarning]),
     /// Nothing; the last good version stays.
     Failed(&'a ReadError),
 }
@@ -57,4 +57,4 @@ impl ReadOutcome<'_> {
 }
 
 /// Hears of every read.
-pub type Sink = Box<dyn Fn(ReadEvent<'_>) + Send + Sync>;
+pub type ReadEventSink = Box<dyn Fn(ReadEvent<'_>) + Send + Sync>;

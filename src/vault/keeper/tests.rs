@@ -12,24 +12,24 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::clock::{Moment, SystemClock};
 use crate::secret::SecretString;
-use crate::vault::source::Watched;
+use crate::vault::source::WatchPaths;
 
-type Played = Result<Entry, ReadError>;
+type ScriptedRead = Result<VaultEntry, ReadError>;
 
 /// Plays a list of reads, the last one for ever.
 #[derive(Clone, Debug, Default)]
-struct Fake {
-    script: Arc<Mutex<VecDeque<Played>>>,
+struct FakeSource {
+    script: Arc<Mutex<VecDeque<ScriptedRead>>>,
     reads: Arc<AtomicU64>,
     held: Option<Arc<Semaphore>>,
     piecewise: bool,
     /// `NotYet`: each read makes another account. `Now`: what it handed out has ended.
-    due: Option<Due>,
+    due: Option<ReadSchedule>,
     /// What the vault's own interval is.
     poll: Option<Duration>,
 }
 
-impl Fake {
+impl FakeSource {
     fn plays(reads: &[&[(&str, &str)]]) -> Self {
         let fake = Self::default();
         for fields in reads {
@@ -38,7 +38,7 @@ impl Fake {
         fake
     }
 
-    fn then(&self, read: Result<Entry, ReadError>) {
+    fn then(&self, read: Result<VaultEntry, ReadError>) {
         self.script.lock().unwrap().push_back(read);
     }
 
@@ -47,8 +47,8 @@ impl Fake {
     }
 }
 
-impl Source for Fake {
-    fn read(&self, _path: &str) -> BoxFuture<'static, Result<Entry, ReadError>> {
+impl VaultSource for FakeSource {
+    fn read(&self, _path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
         let fake = self.clone();
         Box::pin(async move {
             fake.reads.fetch_add(1, Ordering::SeqCst);
@@ -60,50 +60,50 @@ impl Source for Fake {
         })
     }
 
-    fn place(&self) -> String {
+    fn location(&self) -> String {
         "the fake".to_owned()
     }
 
-    fn piecewise(&self) -> bool {
+    fn allows_torn_reads(&self) -> bool {
         self.piecewise
     }
 
-    fn watched(&self) -> Watched {
-        Watched::Nothing
+    fn watch_paths(&self) -> WatchPaths {
+        WatchPaths::Nothing
     }
 
-    fn poll(&self) -> Option<Duration> {
+    fn poll_interval(&self) -> Option<Duration> {
         self.poll
     }
 
-    fn due(&self, _path: &str) -> Due {
-        self.due.unwrap_or(Due::ByCadence)
+    fn read_schedule(&self, _path: &str) -> ReadSchedule {
+        self.due.unwrap_or(ReadSchedule::ByCadence)
     }
 }
 
-fn entry(fields: &[(&str, &str)]) -> Entry {
+fn entry(fields: &[(&str, &str)]) -> VaultEntry {
     let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), SecretString::from(*value))).collect();
-    Entry { fields, ..Entry::default() }
+    VaultEntry { fields, ..VaultEntry::default() }
 }
 
-fn keeper(fake: &Fake) -> Keeper {
+fn keeper(fake: &FakeSource) -> CredentialCache {
     keeper_telling(fake, Box::new(|_| ()))
 }
 
 /// With a clock that stands still until it is set.
-fn keeper_in_time(fake: &Fake) -> (Keeper, Arc<Still>) {
-    let clock = Arc::new(Still::default());
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    (Keeper::over(sources, Arc::<Still>::clone(&clock), Box::new(|_| ())), clock)
+fn keeper_in_time(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::default());
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn VaultSource>)]);
+    (CredentialCache::with_sources(sources, Arc::<ManualClock>::clone(&clock), Box::new(|_| ())), clock)
 }
 
-fn keeper_telling(fake: &Fake, events: Sink) -> Keeper {
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn Source>)]);
-    Keeper::over(sources, Arc::new(SystemClock::start()), events)
+fn keeper_telling(fake: &FakeSource, events: ReadEventSink) -> CredentialCache {
+    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn VaultSource>)]);
+    CredentialCache::with_sources(sources, Arc::new(SystemClock::start()), events)
 }
 
-fn reference() -> Reference {
-    Reference { vault: "local".to_owned(), path: "sms/x".to_owned(), ..Reference::default() }
+fn reference() -> CredentialRef {
+    CredentialRef { vault: "local".to_owned(), path: "sms/x".to_owned(), ..CredentialRef::default() }
 }
 
 fn sealed() -> ReadError {
@@ -112,12 +112,12 @@ fn sealed() -> ReadError {
 
 #[tokio::test]
 async fn versions_count_contents() {
-    let keeper = keeper(&Fake::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")], &[("p", "one")]]));
+    let keeper = keeper(&FakeSource::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")], &[("p", "one")]]));
     let reference = reference();
     assert!(keeper.current(&reference).is_none());
     let mut versions = Vec::new();
     for _ in 0..4 {
-        keeper.look(&reference).await;
+        keeper.poll(&reference).await;
         versions.push(keeper.current(&reference).unwrap().version.0);
     }
     assert_eq!(versions, [1, 1, 2, 3], "going back to an old value is a new version");
@@ -125,7 +125,7 @@ async fn versions_count_contents() {
 
 #[tokio::test]
 async fn a_newer_version_is_handed_out_without_a_read() {
-    let fake = Fake::plays(&[&[("p", "one")], &[("p", "two")]]);
+    let fake = FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]);
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     keeper.get(&reference()).await.unwrap();
@@ -138,7 +138,7 @@ async fn a_newer_version_is_handed_out_without_a_read() {
 #[tokio::test]
 async fn all_who_doubt_a_version_wait_for_one_read() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]) };
     let keeper = keeper(&fake);
     let reference = reference();
     keeper.get(&reference).await.unwrap();
@@ -152,7 +152,7 @@ async fn all_who_doubt_a_version_wait_for_one_read() {
 #[tokio::test]
 async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")]]) };
+    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")]]) };
     let keeper = keeper(&fake);
     let reference = reference();
     keeper.get(&reference).await.unwrap();
@@ -165,10 +165,10 @@ async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
 #[tokio::test]
 async fn all_who_wait_go_on_at_once() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]) };
     let keeper = Arc::new(keeper(&fake));
     keeper.get(&reference()).await.unwrap();
-    let doubt = |keeper: Arc<Keeper>| async move { keeper.reread(&reference(), Version(1)).await.unwrap().version };
+    let doubt = |keeper: Arc<CredentialCache>| async move { keeper.reread(&reference(), Version(1)).await.unwrap().version };
     let doubters: Vec<_> = (0..50).map(|_| tokio::spawn(doubt(Arc::clone(&keeper)))).collect();
     while fake.reads() < 2 {
         tokio::task::yield_now().await;
@@ -191,7 +191,7 @@ async fn all_who_wait_go_on_at_once() {
 #[tokio::test]
 async fn a_read_given_up_does_not_block_the_next() {
     let held = Arc::new(Semaphore::new(0));
-    let fake = Fake { held: Some(Arc::clone(&held)), ..Fake::plays(&[&[("p", "one")]]) };
+    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")]]) };
     let keeper = keeper(&fake);
     let reference = reference();
     let mut first = Box::pin(keeper.get(&reference));
@@ -203,7 +203,7 @@ async fn a_read_given_up_does_not_block_the_next() {
 
 #[tokio::test]
 async fn the_last_good_credential_survives_a_failed_read() {
-    let fake = Fake::plays(&[&[("p", "canary-good")]]);
+    let fake = FakeSource::plays(&[&[("p", "canary-good")]]);
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     fake.then(Err(sealed()));
@@ -211,17 +211,17 @@ async fn the_last_good_credential_survives_a_failed_read() {
     let error = keeper.reread(&reference(), Version(1)).await.unwrap_err();
     assert_eq!(error.to_string(), format!("vault `local`: {}", sealed()));
     assert_eq!(keeper.get(&reference()).await.unwrap().expose("p"), Some("canary-good"));
-    assert!(keeper.failure(&reference()).is_some());
+    assert!(keeper.last_failure(&reference()).is_some());
     fake.then(Ok(entry(&[("p", "canary-good")])));
     fake.script.lock().unwrap().pop_front();
     assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(1));
-    assert!(keeper.failure(&reference()).is_none());
+    assert!(keeper.last_failure(&reference()).is_none());
 }
 
 #[tokio::test]
 async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
     let (old, half, new) = ([("l", "a"), ("p", "1")], [("l", "b"), ("p", "1")], [("l", "b"), ("p", "2")]);
-    let fake = Fake { piecewise: true, ..Fake::plays(&[&old, &old, &half, &new, &new]) };
+    let fake = FakeSource { piecewise: true, ..FakeSource::plays(&[&old, &old, &half, &new, &new]) };
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     let credential = keeper.reread(&reference(), Version(1)).await.unwrap();
@@ -235,22 +235,22 @@ async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
 async fn an_entry_that_never_settles_is_taken_as_it_is() {
     let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"].map(|value| [("p", value)]).to_vec();
     let reads: Vec<&[(&str, &str)]> = reads.iter().map(|read| &read[..]).collect();
-    let fake = Fake { piecewise: true, ..Fake::plays(&reads) };
+    let fake = FakeSource { piecewise: true, ..FakeSource::plays(&reads) };
     assert_eq!(keeper(&fake).get(&reference()).await.unwrap().expose("p"), Some("6"));
 }
 
 #[tokio::test]
 async fn changes_and_events_are_told() {
     let told = Arc::new(Mutex::new(Vec::new()));
-    let fake = Fake::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")]]);
+    let fake = FakeSource::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")]]);
     let log = Arc::clone(&told);
     let keeper = keeper_telling(
         &fake,
         Box::new(move |event| log.lock().unwrap().push(format!("{} {} {}", event.vault, event.path, event.outcome.label()))),
     );
-    let mut changes = keeper.changes();
+    let mut changes = keeper.subscribe_changes();
     for _ in 0..3 {
-        keeper.look(&reference()).await;
+        keeper.poll(&reference()).await;
     }
     fake.then(Err(sealed()));
     fake.script.lock().unwrap().pop_front();
@@ -263,36 +263,36 @@ async fn changes_and_events_are_told() {
 
 #[tokio::test]
 async fn an_unknown_vault_says_so() {
-    let other = Reference { vault: "else".to_owned(), ..reference() };
-    let error = keeper(&Fake::plays(&[&[]])).get(&other).await.unwrap_err();
+    let other = CredentialRef { vault: "else".to_owned(), ..reference() };
+    let error = keeper(&FakeSource::plays(&[&[]])).get(&other).await.unwrap_err();
     assert_eq!(error.to_string(), "there is no `[vaults.else]` in the config");
 }
 
 #[tokio::test]
 async fn versions_count_on_over_a_reload() {
-    let old = keeper(&Fake::plays(&[&[("p", "one")]]));
+    let old = keeper(&FakeSource::plays(&[&[("p", "one")]]));
     old.get(&reference()).await.unwrap();
-    let gone = Reference { path: "sms/gone".to_owned(), ..reference() };
+    let gone = CredentialRef { path: "sms/gone".to_owned(), ..reference() };
     old.get(&gone).await.unwrap();
-    let mut changes = old.changes();
-    let new = keeper(&Fake::plays(&[&[("p", "two")]])).after(&old);
+    let mut changes = old.subscribe_changes();
+    let new = keeper(&FakeSource::plays(&[&[("p", "two")]])).continue_from(&old);
     assert_eq!(new.current(&reference()).unwrap().version, Version(1));
-    new.follow(&reference());
-    assert_eq!(new.asked(), [reference()], "what nobody asks for any more is not read");
+    new.track(&reference());
+    assert_eq!(new.tracked_references(), [reference()], "what nobody asks for any more is not read");
     assert!(new.is_due(&reference(), Duration::from_mins(1)), "due at once");
-    new.look(&reference()).await;
+    new.poll(&reference()).await;
     assert_eq!(new.current(&reference()).unwrap().version, Version(2));
-    let third = keeper(&Fake::plays(&[&[("p", "three")]])).after(&new);
-    let other = Reference { path: "sms/other".to_owned(), ..reference() };
+    let third = keeper(&FakeSource::plays(&[&[("p", "three")]])).continue_from(&new);
+    let other = CredentialRef { path: "sms/other".to_owned(), ..reference() };
     assert_eq!(third.get(&other).await.unwrap().version, Version(3), "no provider meets a number twice");
     assert_eq!(third.get(&reference()).await.unwrap().version, Version(2));
     assert_eq!(changes.try_recv().unwrap(), reference(), "who listened to the old one hears of it");
 }
 
-fn mapped(fields: &[(&str, &str)], names: &[(&str, &[&str])]) -> Reference {
-    Reference {
+fn mapped(fields: &[(&str, &str)], names: &[(&str, &[&str])]) -> CredentialRef {
+    CredentialRef {
         fields: fields.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned())).collect(),
-        names: names.iter().map(|(field, names)| ((*field).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())).collect(),
+        aliases: names.iter().map(|(field, names)| ((*field).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())).collect(),
         ..reference()
     }
 }
@@ -300,7 +300,7 @@ fn mapped(fields: &[(&str, &str)], names: &[(&str, &[&str])]) -> Reference {
 #[tokio::test]
 async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
     let vault: &[(&str, &str)] = &[("sid", "own"), ("MAPPED_SID", "mapped"), ("X_TOKEN", "second"), ("PATH", "/usr/bin/canary")];
-    let of = async |reference: &Reference| keeper(&Fake::plays(&[vault])).get(reference).await;
+    let of = async |reference: &CredentialRef| keeper(&FakeSource::plays(&[vault])).get(reference).await;
     let names: &[(&str, &[&str])] = &[("sid", &["X_SID"]), ("token", &["TOKEN", "X_TOKEN"])];
 
     let credential = of(&mapped(&[], names)).await.unwrap();
@@ -317,15 +317,15 @@ async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
 
 #[tokio::test]
 async fn no_value_is_shown() {
-    let keeper = keeper(&Fake::plays(&[&[("p", "canary-value")]]));
+    let keeper = keeper(&FakeSource::plays(&[&[("p", "canary-value")]]));
     let credential = keeper.get(&reference()).await.unwrap();
-    let shown = format!("{keeper:?} {credential:?} {:?} {:?}", keeper.seen(&reference()), keeper.slot(&reference()));
+    let shown = format!("{keeper:?} {credential:?} {:?} {:?}", keeper.seen_at(&reference()), keeper.slot(&reference()));
     assert!(!shown.contains("canary"), "{shown}");
 }
 
 #[tokio::test]
 async fn refusals_of_one_version_cause_one_read() {
-    let fake = Fake::plays(&[&[("p", "one")]]);
+    let fake = FakeSource::plays(&[&[("p", "one")]]);
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     for _ in 0..20 {
@@ -333,14 +333,14 @@ async fn refusals_of_one_version_cause_one_read() {
     }
     assert_eq!(fake.reads(), 2, "the first, and the one that confirmed what was refused");
     fake.then(Ok(entry(&[("p", "two")])));
-    keeper.look(&reference()).await;
-    keeper.look(&reference()).await;
+    keeper.poll(&reference()).await;
+    keeper.poll(&reference()).await;
     assert_eq!(keeper.current(&reference()).unwrap().version, Version(2), "a look by time is no refusal");
 }
 
 #[tokio::test]
 async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
-    let fake = Fake { due: Some(Due::NotYet), ..Fake::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
+    let fake = FakeSource { due: Some(ReadSchedule::NotYet), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
     let (keeper, clock) = keeper_in_time(&fake);
     keeper.get(&reference()).await.unwrap();
     for _ in 0..20 {
@@ -355,9 +355,9 @@ async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
 #[tokio::test]
 async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
     for (poll, cadence, at) in [(None, 60, 54), (Some(10), 60, 9), (Some(600), 60, 54), (Some(600), 5, 5)] {
-        let fake = Fake { poll: poll.map(Duration::from_secs), ..Fake::plays(&[&[("p", "one")]]) };
+        let fake = FakeSource { poll: poll.map(Duration::from_secs), ..FakeSource::plays(&[&[("p", "one")]]) };
         let (keeper, clock) = keeper_in_time(&fake);
-        keeper.look(&reference()).await;
+        keeper.poll(&reference()).await;
         let due = |seconds: u64| {
             *clock.0.lock().unwrap() = Duration::from_secs(seconds);
             keeper.is_due(&reference(), Duration::from_secs(cadence))
@@ -368,39 +368,39 @@ async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
 
 #[tokio::test]
 async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
-    let fake = Fake { due: Some(Due::Now), ..Fake::default() };
+    let fake = FakeSource { due: Some(ReadSchedule::Now), ..FakeSource::default() };
     fake.then(Err(sealed()));
     let (keeper, clock) = keeper_in_time(&fake);
-    keeper.look(&reference()).await;
+    keeper.poll(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
         keeper.is_due(&reference(), Duration::from_mins(1))
     };
-    assert!(keeper.failure(&reference()).is_some() && !due(4) && due(5));
+    assert!(keeper.last_failure(&reference()).is_some() && !due(4) && due(5));
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_looked_at_more_often() {
-    let fake = Fake::default();
+    let fake = FakeSource::default();
     fake.then(Err(sealed()));
     let (keeper, clock) = keeper_in_time(&fake);
-    keeper.look(&reference()).await;
+    keeper.poll(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
         keeper.is_due(&reference(), Duration::from_mins(1))
     };
     assert!(!due(3) && due(5));
     fake.then(Ok(entry(&[("p", "one")])));
-    keeper.look(&reference()).await;
-    keeper.look(&reference()).await;
+    keeper.poll(&reference()).await;
+    keeper.poll(&reference()).await;
     assert!(!due(50) && due(60), "a fifth earlier at most, by the dice");
 }
 
 /// A clock that stands until it is moved.
 #[derive(Debug, Default)]
-struct Still(Mutex<Duration>);
+struct ManualClock(Mutex<Duration>);
 
-impl Clock for Still {
+impl Clock for ManualClock {
     fn now(&self) -> Moment {
         Moment(*self.0.lock().unwrap())
     }

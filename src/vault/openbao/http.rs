@@ -25,11 +25,11 @@ use crate::tls;
 use crate::vault::error::ReadError;
 
 /// An entry is some credentials; what is larger is something else.
-const LIMIT: usize = 256 << 10;
+const MAX_RESPONSE: usize = 256 << 10;
 
 /// Where the server is.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct VaultHttpClient {
     address: Uri,
     ca_file: Option<PathBuf>,
     namespace: Option<HeaderValue>,
@@ -37,7 +37,7 @@ pub(super) struct Http {
 
 /// What is asked of it.
 #[derive(Clone, Debug)]
-pub(super) struct Ask {
+pub(super) struct VaultRequest {
     pub(super) method: Method,
     /// Below `/v1/`, percent-encoded.
     pub(super) path: String,
@@ -47,12 +47,12 @@ pub(super) struct Ask {
 }
 
 /// What it said.
-pub(super) struct Answer {
+pub(super) struct VaultResponse {
     pub(super) status: StatusCode,
     pub(super) body: Zeroizing<Vec<u8>>,
 }
 
-impl Ask {
+impl VaultRequest {
     /// A read.
     pub(super) fn get(path: String, token: &Arc<SecretString>) -> Self {
         Self { method: Method::GET, path, token: Some(Arc::clone(token)), body: None }
@@ -64,14 +64,14 @@ impl Ask {
     }
 }
 
-impl Answer {
+impl VaultResponse {
     /// Its JSON, if it is some.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
 }
 
-impl Http {
+impl VaultHttpClient {
     /// `address` is `http(s)://host[:port][/prefix]`. Opens nothing.
     pub(super) fn new(address: &str, ca_file: Option<PathBuf>, namespace: Option<&str>) -> Self {
         let namespace = namespace.and_then(|namespace| HeaderValue::try_from(namespace).ok());
@@ -79,45 +79,45 @@ impl Http {
     }
 
     /// What people call it.
-    pub(super) fn place(&self) -> String {
+    pub(super) fn location(&self) -> String {
         format!("the vault server at {}", self.address.to_string().trim_end_matches('/'))
     }
 
     /// Asks; how long that may take is the caller's business.
-    pub(super) async fn exchange(&self, ask: &Ask) -> Result<Answer, ReadError> {
+    pub(super) async fn exchange(&self, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
         let host = self.address.host().unwrap_or_default().to_owned();
         let secure = self.address.scheme_str() == Some("https");
         let port = self.address.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let bare = host.trim_matches(['[', ']']).to_owned();
-        let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| self.unreachable(format!("no connection ({error})")))?;
-        tcp.set_nodelay(true).map_err(|error| self.unreachable(error.to_string()))?;
+        let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| self.unreachable_error(format!("no connection ({error})")))?;
+        tcp.set_nodelay(true).map_err(|error| self.unreachable_error(error.to_string()))?;
         if !secure {
-            return self.speak(tcp, ask).await;
+            return self.send_over(tcp, ask).await;
         }
-        let config = tls::client_config(self.ca_file.as_deref()).map_err(|error| self.untrusted(format!("`ca_file` cannot be used ({error})")))?;
-        let name = ServerName::try_from(bare).map_err(|_| self.untrusted("its `address` holds no host name".to_owned()))?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.handshake(&error))?;
-        self.speak(stream, ask).await
+        let config = tls::client_config(self.ca_file.as_deref()).map_err(|error| self.untrusted_error(format!("`ca_file` cannot be used ({error})")))?;
+        let name = ServerName::try_from(bare).map_err(|_| self.untrusted_error("its `address` holds no host name".to_owned()))?;
+        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.tls_error(&error))?;
+        self.send_over(stream, ask).await
     }
 
-    async fn speak<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S, ask: &Ask) -> Result<Answer, ReadError> {
-        let lost = |error: hyper::Error| self.unreachable(format!("the connection broke off ({error})"));
+    async fn send_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
+        let lost = |error: hyper::Error| self.unreachable_error(format!("the connection broke off ({error})"));
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // Owned by its sender: it ends when that is dropped. What went wrong, the sender is told.
         tokio::spawn(async move { connection.await.ok() });
-        let reply = sender.send_request(self.request(ask)?).await.map_err(lost)?;
-        let (status, mut body) = (reply.status(), Limited::new(reply.into_body(), LIMIT));
+        let reply = sender.send_request(self.build_request(ask)?).await.map_err(lost)?;
+        let (status, mut body) = (reply.status(), Limited::new(reply.into_body(), MAX_RESPONSE));
         let mut whole = Zeroizing::new(Vec::with_capacity(4 << 10));
         while let Some(frame) = body.frame().await {
-            let frame = frame.map_err(|error| self.cut(&*error, &ask.path))?;
+            let frame = frame.map_err(|error| self.body_error(&*error, &ask.path))?;
             if let Some(data) = frame.data_ref() {
                 whole.extend_from_slice(data);
             }
         }
-        Ok(Answer { status, body: whole })
+        Ok(VaultResponse { status, body: whole })
     }
 
-    fn request(&self, ask: &Ask) -> Result<http::Request<Full<Bytes>>, ReadError> {
+    fn build_request(&self, ask: &VaultRequest) -> Result<http::Request<Full<Bytes>>, ReadError> {
         let prefix = self.address.path().trim_end_matches('/');
         let host = self.address.authority().map(ToString::to_string).unwrap_or_default();
         let body = ask.body.as_ref().map(|body| Bytes::copy_from_slice(body.expose_secret().as_bytes())).unwrap_or_default();
@@ -129,33 +129,33 @@ impl Http {
         }
         if let Some(token) = &ask.token {
             let value = HeaderValue::try_from(token.expose_secret());
-            let mut value = value.map_err(|_| self.unreachable("the token holds characters that no token has".to_owned()))?;
+            let mut value = value.map_err(|_| self.unreachable_error("the token holds characters that no token has".to_owned()))?;
             value.set_sensitive(true);
             request = request.header("X-Vault-Token", value);
         }
-        request.body(Full::new(body)).map_err(|error| self.unreachable(error.to_string()))
+        request.body(Full::new(body)).map_err(|error| self.unreachable_error(error.to_string()))
     }
 
-    fn cut(&self, error: &(dyn std::error::Error + 'static), path: &str) -> ReadError {
+    fn body_error(&self, error: &(dyn std::error::Error + 'static), path: &str) -> ReadError {
         if error.is::<http_body_util::LengthLimitError>() {
-            let what = format!("the answer is larger than {} KiB", LIMIT >> 10);
-            return ReadError::BadReply { path: path.into(), place: self.place().into(), what: what.into() };
+            let what = format!("the answer is larger than {} KiB", MAX_RESPONSE >> 10);
+            return ReadError::InvalidReply { path: path.into(), location: self.location().into(), what: what.into() };
         }
-        self.unreachable("it broke off in the middle of its answer".to_owned())
+        self.unreachable_error("it broke off in the middle of its answer".to_owned())
     }
 
-    fn handshake(&self, error: &io::Error) -> ReadError {
+    fn tls_error(&self, error: &io::Error) -> ReadError {
         match tls::describe_certificate_error(error, "address") {
-            Some(why) => self.untrusted(why),
-            None => self.unreachable(format!("the TLS handshake failed ({error}); compare `address`: does it speak https?")),
+            Some(why) => self.untrusted_error(why),
+            None => self.unreachable_error(format!("the TLS handshake failed ({error}); compare `address`: does it speak https?")),
         }
     }
 
-    fn unreachable(&self, why: String) -> ReadError {
-        ReadError::Unreachable { place: self.place().into(), why: why.into() }
+    fn unreachable_error(&self, why: String) -> ReadError {
+        ReadError::Unreachable { location: self.location().into(), why: why.into() }
     }
 
-    fn untrusted(&self, why: String) -> ReadError {
-        ReadError::Untrusted { place: self.place().into(), why: why.into() }
+    fn untrusted_error(&self, why: String) -> ReadError {
+        ReadError::Untrusted { location: self.location().into(), why: why.into() }
     }
 }

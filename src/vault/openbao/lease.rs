@@ -11,98 +11,98 @@ use serde_json::json;
 
 use crate::clock::{Clock, Moment};
 use crate::vault::error::ReadError;
-use crate::vault::openbao::http::Ask;
-use crate::vault::openbao::reply::{self, Terms};
-use crate::vault::openbao::server::Server;
-use crate::vault::openbao::session::{Session, Token};
-use crate::vault::source::Due;
+use crate::vault::openbao::http::VaultRequest;
+use crate::vault::openbao::reply::{self, LeaseTerms};
+use crate::vault::openbao::server::VaultServer;
+use crate::vault::openbao::session::{VaultSession, VaultToken};
+use crate::vault::source::ReadSchedule;
 
 /// The leases of one server, by path.
 #[derive(Debug)]
-pub(super) struct Leases {
+pub(super) struct LeaseTable {
     clock: Arc<dyn Clock>,
-    held: Mutex<BTreeMap<String, Lease>>,
+    leases: Mutex<BTreeMap<String, Lease>>,
 }
 
 #[derive(Clone, Debug)]
 struct Lease {
-    terms: Terms,
+    terms: LeaseTerms,
     /// The number of the token that took it.
-    token: u64,
-    due: Moment,
-    ends: Moment,
+    token_generation: u64,
+    renew_at: Moment,
+    expires_at: Moment,
     /// It will not be renewed any more: read anew.
-    over: bool,
+    not_renewable: bool,
 }
 
-impl Leases {
+impl LeaseTable {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, held: Mutex::default() }
+        Self { clock, leases: Mutex::default() }
     }
 
     /// An entry was read under these terms, with this token.
-    pub(super) fn note(&self, path: &str, terms: Option<Terms>, token: &Token) {
+    pub(super) fn record(&self, path: &str, terms: Option<LeaseTerms>, token: &VaultToken) {
         let mut held = self.lock();
         match terms {
             None => drop(held.remove(path)),
             Some(terms) => {
-                let (due, ends) = self.term(terms.lasts);
-                held.insert(path.to_owned(), Lease { terms, token: token.number, due, ends, over: false });
+                let (due, ends) = self.deadlines(terms.ttl);
+                held.insert(path.to_owned(), Lease { terms, token_generation: token.generation, renew_at: due, expires_at: ends, not_renewable: false });
             }
         }
     }
 
     /// Whether an entry is to be read again. What ends without a lease (KV v1 with a `ttl`) is only read earlier.
-    pub(super) fn due(&self, path: &str) -> Due {
+    pub(super) fn read_schedule(&self, path: &str) -> ReadSchedule {
         let now = self.clock.now();
         match self.lock().get(path) {
-            Some(lease) if lease.over || now >= lease.ends || (!lease.terms.renewable && now >= lease.due) => Due::Now,
-            Some(lease) if !lease.terms.id.is_empty() => Due::NotYet,
-            Some(_) | None => Due::ByCadence,
+            Some(lease) if lease.not_renewable || now >= lease.expires_at || (!lease.terms.renewable && now >= lease.renew_at) => ReadSchedule::Now,
+            Some(lease) if !lease.terms.id.is_empty() => ReadSchedule::NotYet,
+            Some(_) | None => ReadSchedule::ByCadence,
         }
     }
 
     /// Renews what is due.
-    pub(super) async fn tend(&self, server: &Server, session: &Session) {
-        if let Some(number) = session.number().await {
-            self.lock().values_mut().filter(|lease| lease.token != number).for_each(|lease| lease.over = true);
+    pub(super) async fn renew_due(&self, server: &VaultServer, session: &VaultSession) {
+        if let Some(number) = session.token_generation().await {
+            self.lock().values_mut().filter(|lease| lease.token_generation != number).for_each(|lease| lease.not_renewable = true);
         }
         let now = self.clock.now();
-        let renewable = |lease: &Lease| lease.terms.renewable && !lease.over && now >= lease.due;
-        let due: Vec<(String, Terms)> =
+        let renewable = |lease: &Lease| lease.terms.renewable && !lease.not_renewable && now >= lease.renew_at;
+        let due: Vec<(String, LeaseTerms)> =
             self.lock().iter().filter(|(_, lease)| renewable(lease)).map(|(path, lease)| (path.clone(), lease.terms.clone())).collect();
         for (path, terms) in due {
             // A server in trouble may renew it later; until its end the lease is asked for again.
-            let Ok(renewed) = server.within(renew(server, session, &terms)).await else { continue };
-            self.renewed(&path, &terms, renewed);
+            let Ok(renewed) = server.with_timeout(renew(server, session, &terms)).await else { continue };
+            self.record_renewal(&path, &terms, renewed);
         }
     }
 
-    fn renewed(&self, path: &str, terms: &Terms, renewed: Option<Duration>) {
+    fn record_renewal(&self, path: &str, terms: &LeaseTerms, renewed: Option<Duration>) {
         let mut held = self.lock();
         let Some(lease) = held.get_mut(path).filter(|lease| lease.terms.id == terms.id) else { return };
-        match renewed.filter(|lasts| *lasts >= terms.lasts / 2) {
-            Some(lasts) => (lease.due, lease.ends) = self.term(lasts),
-            None => lease.over = true,
+        match renewed.filter(|lasts| *lasts >= terms.ttl / 2) {
+            Some(lasts) => (lease.renew_at, lease.expires_at) = self.deadlines(lasts),
+            None => lease.not_renewable = true,
         }
     }
 
     /// When to renew or read anew, and when it ends.
-    fn term(&self, lasts: Duration) -> (Moment, Moment) {
+    fn deadlines(&self, lasts: Duration) -> (Moment, Moment) {
         let now = self.clock.now();
         (now.saturating_add(lasts.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction())), now.saturating_add(lasts))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lease>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// How long it now lasts; none: the server did not renew it.
-async fn renew(server: &Server, session: &Session, terms: &Terms) -> Result<Option<Duration>, ReadError> {
+async fn renew(server: &VaultServer, session: &VaultSession, terms: &LeaseTerms) -> Result<Option<Duration>, ReadError> {
     let token = session.token(server).await?;
     let ask =
-        Ask::post("sys/leases/renew".to_owned(), Some(&token.secret), &json!({ "lease_id": terms.id, "increment": terms.lasts.as_secs() }));
-    let answer = server.ask(&ask).await?;
-    Ok(answer.json().filter(|_| answer.status.is_success()).and_then(|json| reply::terms(&json)).map(|terms| terms.lasts))
+        VaultRequest::post("sys/leases/renew".to_owned(), Some(&token.secret), &json!({ "lease_id": terms.id, "increment": terms.ttl.as_secs() }));
+    let answer = server.send(&ask).await?;
+    Ok(answer.json().filter(|_| answer.status.is_success()).and_then(|json| reply::lease_terms(&json)).map(|terms| terms.ttl))
 }

@@ -7,55 +7,55 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::vault::error::ReadError;
 
-const FIRST: Duration = Duration::from_millis(500);
-const LONGEST: Duration = Duration::from_secs(15);
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
 /// What is known of the server's health.
 #[derive(Debug, Default)]
-pub(super) struct Pace {
-    trouble: Option<Trouble>,
+pub(super) struct ServerBackoff {
+    outage: Option<ServerOutage>,
 }
 
 #[derive(Debug)]
-struct Trouble {
+struct ServerOutage {
     error: ReadError,
-    step: Duration,
+    delay: Duration,
     until: Moment,
     /// Somebody asks for all.
-    ahead: bool,
+    trial_in_flight: bool,
 }
 
-impl Pace {
+impl ServerBackoff {
     /// Whether to ask now; no: what is known. `limit` is how long the one that goes ahead may take.
     pub(super) fn admit(&mut self, now: Moment, limit: Duration) -> Result<(), ReadError> {
-        let Some(trouble) = &mut self.trouble else { return Ok(()) };
+        let Some(trouble) = &mut self.outage else { return Ok(()) };
         if now < trouble.until {
             return Err(trouble.error.clone());
         }
-        (trouble.until, trouble.ahead) = (now.saturating_add(limit), true);
+        (trouble.until, trouble.trial_in_flight) = (now.saturating_add(limit), true);
         Ok(())
     }
 
     /// What is known of a server that is not to be asked yet.
-    pub(super) fn known(&self, now: Moment) -> Option<ReadError> {
-        self.trouble.as_ref().filter(|trouble| now < trouble.until).map(|trouble| trouble.error.clone())
+    pub(super) fn active_error(&self, now: Moment) -> Option<ReadError> {
+        self.outage.as_ref().filter(|trouble| now < trouble.until).map(|trouble| trouble.error.clone())
     }
 
     /// It answered.
-    pub(super) fn well(&mut self) {
-        self.trouble = None;
+    pub(super) fn record_success(&mut self) {
+        self.outage = None;
     }
 
     /// It did not. Those who asked at the same time do not double the pause.
-    pub(super) fn ill(&mut self, error: ReadError, now: Moment, dice: f64) {
-        let step = match &self.trouble {
-            Some(trouble) if trouble.ahead => trouble.step.saturating_mul(2).min(LONGEST),
-            Some(trouble) => trouble.step,
-            None => FIRST,
+    pub(super) fn record_failure(&mut self, error: ReadError, now: Moment, dice: f64) {
+        let step = match &self.outage {
+            Some(trouble) if trouble.trial_in_flight => trouble.delay.saturating_mul(2).min(MAX_BACKOFF),
+            Some(trouble) => trouble.delay,
+            None => MIN_BACKOFF,
         };
-        let known = self.trouble.take().filter(|trouble| !trouble.ahead);
+        let known = self.outage.take().filter(|trouble| !trouble.trial_in_flight);
         let until = known.map_or_else(|| now.saturating_add(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)), |trouble| trouble.until);
-        self.trouble = Some(Trouble { error, step, until, ahead: false });
+        self.outage = Some(ServerOutage { error, delay: step, until, trial_in_flight: false });
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     fn sealed() -> ReadError {
-        ReadError::Sealed { place: "it".into() }
+        ReadError::Sealed { location: "it".into() }
     }
 
     fn at(milliseconds: u64) -> Moment {
@@ -74,26 +74,26 @@ mod tests {
     #[test]
     fn the_pause_doubles_to_its_limit_and_one_goes_ahead() {
         let limit = Duration::from_secs(3);
-        let mut pace = Pace::default();
+        let mut pace = ServerBackoff::default();
         let mut now = 0;
         for step in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
             assert!(pace.admit(at(now), limit).is_ok(), "one goes ahead at {now}");
-            pace.ill(sealed(), at(now), 1.0);
-            pace.ill(sealed(), at(now), 1.0);
+            pace.record_failure(sealed(), at(now), 1.0);
+            pace.record_failure(sealed(), at(now), 1.0);
             assert!(pace.admit(at(now + step - 1), limit).is_err(), "the others at the same time did not double {step}");
             now += step;
         }
         assert!(pace.admit(at(now), limit).is_ok());
         assert!(pace.admit(at(now), limit).is_err(), "and only one");
         assert!(pace.admit(at(now + 3_000), limit).is_ok(), "unless it never came back");
-        pace.well();
+        pace.record_success();
         assert!((0..9).all(|_| pace.admit(at(now), limit).is_ok()));
     }
 
     #[test]
     fn jitter_halves_a_pause_at_most() {
-        let mut pace = Pace::default();
-        pace.ill(sealed(), at(0), 0.0);
+        let mut pace = ServerBackoff::default();
+        pace.record_failure(sealed(), at(0), 0.0);
         assert!(pace.admit(at(249), Duration::ZERO).is_err());
         assert!(pace.admit(at(250), Duration::ZERO).is_ok());
     }

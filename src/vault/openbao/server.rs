@@ -8,83 +8,83 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::vault::error::ReadError;
-use crate::vault::openbao::http::{Answer, Ask, Http};
-use crate::vault::openbao::pace::Pace;
+use crate::vault::openbao::http::{VaultResponse, VaultRequest, VaultHttpClient};
+use crate::vault::openbao::pace::ServerBackoff;
 
 /// Requests at one time. More entries than this wait for their turn.
-const AT_ONCE: usize = 4;
+const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// One server.
 #[derive(Debug)]
-pub(super) struct Server {
-    http: Http,
-    limit: Duration,
-    turns: Semaphore,
-    pace: Mutex<Pace>,
+pub(super) struct VaultServer {
+    http: VaultHttpClient,
+    timeout: Duration,
+    permits: Semaphore,
+    backoff: Mutex<ServerBackoff>,
     clock: Arc<dyn Clock>,
 }
 
-impl Server {
-    pub(super) fn new(http: Http, limit: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { http, limit, turns: Semaphore::new(AT_ONCE), pace: Mutex::default(), clock }
+impl VaultServer {
+    pub(super) fn new(http: VaultHttpClient, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
+        Self { http, timeout, permits: Semaphore::new(MAX_CONCURRENT_REQUESTS), backoff: Mutex::default(), clock }
     }
 
-    pub(super) fn place(&self) -> String {
-        self.http.place()
+    pub(super) fn location(&self) -> String {
+        self.http.location()
     }
 
     /// Everything that belongs to one read, within the one time limit of a read.
-    pub(super) async fn within<T>(&self, work: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
-        let Ok(done) = tokio::time::timeout(self.limit, work).await else {
+    pub(super) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+        let Ok(done) = tokio::time::timeout(self.timeout, work).await else {
             let hint = "see how busy it is, and the way to it; `timeout` of the vault sets the limit";
-            let error = ReadError::TooSlow { place: self.place().into(), limit: self.limit, hint };
-            self.ill(&error);
+            let error = ReadError::Timeout { location: self.location().into(), limit: self.timeout, hint };
+            self.record_failure(&error);
             return Err(error);
         };
         done
     }
 
     /// Asks once.
-    pub(super) async fn ask(&self, ask: &Ask) -> Result<Answer, ReadError> {
+    pub(super) async fn send(&self, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
         // Not after the wait alone: who need not wait must not be told late what is known.
-        self.refuse_ill()?;
-        let turn = self.turns.acquire().await;
-        turn.as_ref().map_err(|_| ReadError::Interrupted { place: self.place().into() })?;
-        self.lock().admit(self.clock.now(), self.limit)?;
-        match self.http.exchange(ask).await.and_then(|answer| self.served(answer)) {
+        self.check_backoff()?;
+        let turn = self.permits.acquire().await;
+        turn.as_ref().map_err(|_| ReadError::Interrupted { location: self.location().into() })?;
+        self.lock().admit(self.clock.now(), self.timeout)?;
+        match self.http.exchange(ask).await.and_then(|answer| self.check_status(answer)) {
             Ok(answer) => {
-                self.lock().well();
+                self.lock().record_success();
                 Ok(answer)
             }
-            Err(error @ ReadError::BadReply { .. }) => {
-                self.lock().well();
+            Err(error @ ReadError::InvalidReply { .. }) => {
+                self.lock().record_success();
                 Err(error)
             }
             Err(error) => {
-                self.ill(&error);
+                self.record_failure(&error);
                 Err(error)
             }
         }
     }
 
-    fn refuse_ill(&self) -> Result<(), ReadError> {
-        self.lock().known(self.clock.now()).map_or(Ok(()), Err)
+    fn check_backoff(&self) -> Result<(), ReadError> {
+        self.lock().active_error(self.clock.now()).map_or(Ok(()), Err)
     }
 
-    fn ill(&self, error: &ReadError) {
-        self.lock().ill(error.clone(), self.clock.now(), self.clock.random_fraction());
+    fn record_failure(&self, error: &ReadError) {
+        self.lock().record_failure(error.clone(), self.clock.now(), self.clock.random_fraction());
     }
 
-    fn lock(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ServerBackoff> {
+        self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Answers that say that this server cannot serve now. A standby of either product forwards requests by itself;
     /// one that redirects instead is an error, because a token follows no redirect.
-    fn served(&self, answer: Answer) -> Result<Answer, ReadError> {
+    fn check_status(&self, answer: VaultResponse) -> Result<VaultResponse, ReadError> {
         let status = answer.status.as_u16();
         let why = match status {
-            503 if says(&answer, "sealed") => return Err(ReadError::Sealed { place: self.place().into() }),
+            503 if has_error_containing(&answer, "sealed") => return Err(ReadError::Sealed { location: self.location().into() }),
             300..=399 => {
                 "it sends us on to another address, and a token follows no redirect; set `address` to the active server or to the cluster's own name"
             }
@@ -93,12 +93,12 @@ impl Server {
             500..=599 => "it cannot serve now; its own log says why, it is asked again by itself",
             _ => return Ok(answer),
         };
-        Err(ReadError::Answered { place: self.place().into(), status, why })
+        Err(ReadError::ServerError { location: self.location().into(), status, why })
     }
 }
 
 /// Whether one of the errors in an answer has this word.
-fn says(answer: &Answer, word: &str) -> bool {
+fn has_error_containing(answer: &VaultResponse, word: &str) -> bool {
     let errors = answer.json().and_then(|json| json.get("errors").and_then(|errors| errors.as_array().cloned()));
     errors.is_some_and(|errors| errors.iter().filter_map(|error| error.as_str()).any(|error| error.contains(word)))
 }

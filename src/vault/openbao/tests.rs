@@ -11,14 +11,14 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::vault::error::ReadKind;
+use crate::vault::error::ReadErrorKind;
 
-type Answers = BTreeMap<&'static str, (u16, String)>;
+type VaultAnswers = BTreeMap<&'static str, (u16, String)>;
 
 /// Answers by path: status, headers and body; what is not listed is 404. Keeps what it was asked.
 #[derive(Clone, Default)]
-struct Fake {
-    answers: Arc<Mutex<Answers>>,
+struct FakeVaultServer {
+    answers: Arc<Mutex<VaultAnswers>>,
     asked: Arc<Mutex<Vec<String>>>,
     /// Not answered at all.
     silent: Arc<Mutex<Option<&'static str>>>,
@@ -26,7 +26,7 @@ struct Fake {
     most: Arc<AtomicUsize>,
 }
 
-impl Fake {
+impl FakeVaultServer {
     fn says(&self, path: &'static str, status: u16, body: impl Into<String>) -> &Self {
         self.answers.lock().unwrap().insert(path, (status, body.into()));
         self
@@ -72,7 +72,7 @@ impl Fake {
 const LOGIN: &str = r#"{"auth":{"client_token":"token-canary","lease_duration":3600,"renewable":true}}"#;
 const ENTRY: &str = r#"{"data":{"data":{"password":"p"}}}"#;
 
-async fn vault(fake: &Fake, folder: &tempfile::TempDir, kv: Kv) -> OpenBao {
+async fn vault(fake: &FakeVaultServer, folder: &tempfile::TempDir, kv: KvVersion) -> OpenBao {
     let auth = approle(folder, false);
     OpenBao::new(&settings(fake, Some(kv), auth).await, &clock())
 }
@@ -81,16 +81,16 @@ fn clock() -> Arc<dyn Clock> {
     Arc::new(SystemClock::start())
 }
 
-fn approle(folder: &tempfile::TempDir, wrapped: bool) -> Auth {
+fn approle(folder: &tempfile::TempDir, wrapped: bool) -> OpenBaoAuth {
     let file = |name: &str| {
         let file = folder.path().join(name);
         std::fs::write(&file, format!("{name}-canary\n")).unwrap();
         file
     };
-    Auth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped, mount: "approle".to_owned() }
+    OpenBaoAuth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped, mount: "approle".to_owned() }
 }
 
-async fn settings(fake: &Fake, kv: Option<Kv>, auth: Auth) -> OpenBaoSettings {
+async fn settings(fake: &FakeVaultServer, kv: Option<KvVersion>, auth: OpenBaoAuth) -> OpenBaoSettings {
     OpenBaoSettings {
         address: fake.serve().await,
         mount: "secret".to_owned(),
@@ -106,21 +106,21 @@ async fn settings(fake: &Fake, kv: Option<Kv>, auth: Auth) -> OpenBaoSettings {
 #[tokio::test]
 async fn every_odd_answer_has_its_kind_and_shows_no_value() {
     for (status, body, kind, said) in [
-        (200, "canary".to_owned(), ReadKind::Malformed, "not JSON"),
-        (200, r#"{"data":{}}"#.to_owned(), ReadKind::Malformed, "no `data`"),
-        (200, format!(r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#, "canary".repeat(200_000)), ReadKind::Malformed, "larger than 256 KiB"),
-        (204, String::new(), ReadKind::Malformed, "status is 204"),
-        (307, "canary".to_owned(), ReadKind::Down, "a token follows no redirect"),
-        (429, "canary".to_owned(), ReadKind::Down, "rate limit quota"),
-        (473, "canary".to_owned(), ReadKind::Down, "standby"),
-        (500, r#"{"errors":["canary"]}"#.to_owned(), ReadKind::Down, "cannot serve now"),
-        (503, r#"{"errors":["Vault is sealed"]}"#.to_owned(), ReadKind::Sealed, "bao operator unseal"),
-        (404, r#"{"errors":[]}"#.to_owned(), ReadKind::NotFound, "nothing was ever written"),
-        (404, r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(), ReadKind::NotFound, "newest version was deleted"),
+        (200, "canary".to_owned(), ReadErrorKind::Malformed, "not JSON"),
+        (200, r#"{"data":{}}"#.to_owned(), ReadErrorKind::Malformed, "no `data`"),
+        (200, format!(r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#, "canary".repeat(200_000)), ReadErrorKind::Malformed, "larger than 256 KiB"),
+        (204, String::new(), ReadErrorKind::Malformed, "status is 204"),
+        (307, "canary".to_owned(), ReadErrorKind::Unreachable, "a token follows no redirect"),
+        (429, "canary".to_owned(), ReadErrorKind::Unreachable, "rate limit quota"),
+        (473, "canary".to_owned(), ReadErrorKind::Unreachable, "standby"),
+        (500, r#"{"errors":["canary"]}"#.to_owned(), ReadErrorKind::Unreachable, "cannot serve now"),
+        (503, r#"{"errors":["Vault is sealed"]}"#.to_owned(), ReadErrorKind::Sealed, "bao operator unseal"),
+        (404, r#"{"errors":[]}"#.to_owned(), ReadErrorKind::NotFound, "nothing was ever written"),
+        (404, r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(), ReadErrorKind::NotFound, "newest version was deleted"),
     ] {
-        let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+        let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
         fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", status, body);
-        let error = vault(&fake, &folder, Kv::Two).await.read("sms/x").await.unwrap_err();
+        let error = vault(&fake, &folder, KvVersion::V2).await.read("sms/x").await.unwrap_err();
         assert_eq!(error.kind(), kind, "{status}: {error}");
         assert!(error.to_string().contains(said) && !error.to_string().contains("canary"), "{status}: {error}");
         assert_eq!(fake.asked.lock().unwrap().len(), 2, "nothing was followed or repeated: {status}");
@@ -129,9 +129,9 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
 
 #[tokio::test]
 async fn a_path_stays_below_its_mount() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     fake.says("auth/approle/login", 200, LOGIN).says("secret/data/a%3Fb%20%23c", 200, ENTRY);
-    let vault = vault(&fake, &folder, Kv::Two).await;
+    let vault = vault(&fake, &folder, KvVersion::V2).await;
     for path in ["", "/x", "x/", "../sys/x", "a/../b", "a//b", "a\nb"] {
         assert_eq!(vault.read(path).await.unwrap_err().label(), "bad-path", "{path}");
     }
@@ -140,9 +140,9 @@ async fn a_path_stays_below_its_mount() {
 
 #[tokio::test]
 async fn one_login_serves_all_and_few_ask_at_once() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
-    let vault = vault(&fake, &folder, Kv::Two).await;
+    let vault = vault(&fake, &folder, KvVersion::V2).await;
     let read = join_all((0..40).map(|_| vault.read("sms/x"))).await;
     assert!(read.iter().all(|read| read.as_ref().is_ok_and(|entry| entry.fields["password"].expose_secret() == "p")));
     assert_eq!(fake.times("login"), 1);
@@ -151,14 +151,14 @@ async fn one_login_serves_all_and_few_ask_at_once() {
 
 #[tokio::test]
 async fn a_server_that_comes_back_meets_no_storm() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     fake.says("auth/approle/login", 503, r#"{"errors":["Vault is sealed"]}"#);
-    let vault = vault(&fake, &folder, Kv::Two).await;
+    let vault = vault(&fake, &folder, KvVersion::V2).await;
     let began = tokio::time::Instant::now();
     let mut reads = 0;
     while began.elapsed() < Duration::from_secs(2) {
         for read in join_all((0..20).map(|_| vault.read("sms/x"))).await {
-            assert_eq!(read.unwrap_err().kind(), ReadKind::Sealed);
+            assert_eq!(read.unwrap_err().kind(), ReadErrorKind::Sealed);
             reads += 1;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -169,12 +169,12 @@ async fn a_server_that_comes_back_meets_no_storm() {
 
 #[tokio::test]
 async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     fake.says("auth/approle/login", 400, r#"{"errors":["invalid secret id secret-canary"]}"#);
-    let vault = vault(&fake, &folder, Kv::Two).await;
+    let vault = vault(&fake, &folder, KvVersion::V2).await;
     for _ in 0..20 {
         let error = vault.read("sms/x").await.unwrap_err();
-        assert_eq!(error.kind(), ReadKind::Forbidden);
+        assert_eq!(error.kind(), ReadErrorKind::Forbidden);
         assert!(error.to_string().contains("status 400, invalid secret id ***") && error.to_string().contains("bao write -f"), "{error}");
     }
     assert!(fake.times("login") <= 2, "{}", fake.times("login"));
@@ -185,23 +185,23 @@ async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
 
 #[tokio::test]
 async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     let lease = |lasts: u32| format!(r#"{{"lease_id":"l/1","lease_duration":{lasts},"renewable":true,"data":{{"password":"p"}}}}"#);
     fake.says("auth/approle/login", 200, LOGIN).says("secret/creds/sms", 200, lease(3)).says("sys/leases/renew", 200, lease(3));
-    let vault = vault(&fake, &folder, Kv::One).await;
-    assert_eq!(vault.due("creds/sms"), Due::ByCadence);
+    let vault = vault(&fake, &folder, KvVersion::V1).await;
+    assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::ByCadence);
     vault.read("creds/sms").await.unwrap();
     while fake.times("renew") < 2 {
-        assert_eq!(vault.due("creds/sms"), Due::NotYet, "each read would make another account");
-        vault.tend().await;
+        assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::NotYet, "each read would make another account");
+        vault.keep_alive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     fake.says("sys/leases/renew", 200, lease(1));
     while fake.times("renew") < 3 {
-        vault.tend().await;
+        vault.keep_alive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(vault.due("creds/sms"), Due::Now, "it cannot be made to last any more");
+    assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::Now, "it cannot be made to last any more");
     assert_eq!(fake.times("creds"), 1);
 }
 
@@ -209,9 +209,9 @@ async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
 async fn tended(vault: &OpenBao, done: impl Fn() -> bool) {
     while !done() {
         tokio::time::sleep(Duration::from_millis(50)).await;
-        vault.tend().await;
+        vault.keep_alive().await;
     }
-    vault.tend().await;
+    vault.keep_alive().await;
 }
 
 #[tokio::test]
@@ -226,7 +226,7 @@ async fn whatever_is_not_answered_has_its_limit() {
         "auth/token/renew-self",
         "sys/leases/renew",
     ] {
-        let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+        let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
         let limit = Duration::from_millis(300);
         fake.says("sys/wrapping/unwrap", 200, r#"{"data":{"secret_id":"secret-canary"}}"#).says(
             "auth/approle/login",
@@ -246,15 +246,15 @@ async fn whatever_is_not_answered_has_its_limit() {
         let read =
             tokio::time::timeout(Duration::from_mins(1), ends).await.unwrap_or_else(|_| panic!("{silent} is waited for without end"));
         assert_eq!(read.is_err(), !silent.contains("renew"), "{silent}");
-        assert!(read.err().is_none_or(|error| error.kind() == ReadKind::Slow), "{silent}");
+        assert!(read.err().is_none_or(|error| error.kind() == ReadErrorKind::Timeout), "{silent}");
     }
 }
 
 #[tokio::test]
 async fn nothing_of_it_is_shown() {
-    let (fake, folder) = (Fake::default(), tempfile::tempdir().unwrap());
+    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
     fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
-    let vault = vault(&fake, &folder, Kv::Two).await;
+    let vault = vault(&fake, &folder, KvVersion::V2).await;
     vault.read("sms/x").await.unwrap();
     assert!(!format!("{vault:?}").contains("canary"), "{vault:?}");
 }

@@ -16,29 +16,29 @@ use crate::vault::settings::{Settings, SourceSettings};
 
 const LONG: Duration = Duration::from_secs(10);
 
-struct Running {
-    keeper: Arc<Keeper>,
-    reference: Reference,
+struct WatchTask {
+    keeper: Arc<CredentialCache>,
+    reference: CredentialRef,
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
 }
 
 /// Runs a keeper over one vault and waits for its first read.
-async fn running(source: SourceSettings, reference: Reference, cadence: Duration) -> Running {
+async fn running(source: SourceSettings, reference: CredentialRef, cadence: Duration) -> WatchTask {
     let settings = Settings { sources: BTreeMap::from([("v".to_owned(), source)]) };
-    let keeper = Arc::new(Keeper::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
-    let mut changes = keeper.changes();
-    keeper.follow(&reference);
+    let keeper = Arc::new(CredentialCache::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
+    let mut changes = keeper.subscribe_changes();
+    keeper.track(&reference);
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(Arc::clone(&keeper).run(move |_| cadence, async move { drop(stopped.await) }));
     timeout(LONG, changes.recv()).await.unwrap().unwrap();
-    Running { keeper, reference, task, stop }
+    WatchTask { keeper, reference, task, stop }
 }
 
-impl Running {
+impl WatchTask {
     /// Makes a change, and waits for it to be seen.
     async fn sees(&self, change: impl FnOnce()) -> Version {
-        let mut changes = self.keeper.changes();
+        let mut changes = self.keeper.subscribe_changes();
         change();
         assert_eq!(timeout(LONG, changes.recv()).await.expect("the change was never seen").unwrap(), self.reference);
         self.keeper.current(&self.reference).unwrap().version
@@ -50,8 +50,8 @@ impl Running {
     }
 }
 
-fn reference(path: &str) -> Reference {
-    Reference { vault: "v".to_owned(), path: path.to_owned(), ..Reference::default() }
+fn reference(path: &str) -> CredentialRef {
+    CredentialRef { vault: "v".to_owned(), path: path.to_owned(), ..CredentialRef::default() }
 }
 
 fn swap(mount: &Path, name: &str, value: &str) {
@@ -113,8 +113,8 @@ async fn the_clock_sees_what_watching_cannot() {
     let folder = tempfile::tempdir().unwrap();
     let mount = folder.path().join("later");
     let settings = Settings { sources: BTreeMap::from([("v".to_owned(), SourceSettings::Directory { path: mount.clone() })]) };
-    let keeper = Arc::new(Keeper::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
-    let mut changes = keeper.changes();
+    let keeper = Arc::new(CredentialCache::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
+    let mut changes = keeper.subscribe_changes();
     assert!(keeper.get(&reference("")).await.is_err(), "the folder is not there yet");
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(Arc::clone(&keeper).run(|_| Duration::ZERO, async move { drop(stopped.await) }));
@@ -132,7 +132,7 @@ fn our_own_reads_are_no_changes() {
     let closed = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read))).add_path("/s/.env".into());
     let written = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write))).add_path("/s/.env".into());
     let other = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write))).add_path("/s/app.log".into());
-    let watched = Watched::Files(vec!["/s/.env".into()]);
-    let concerned = [read, closed, written, other].map(|event| concerns(&event, &watched));
+    let watched = WatchPaths::Files(vec!["/s/.env".into()]);
+    let concerned = [read, closed, written, other].map(|event| affects(&event, &watched));
     assert_eq!(concerned, [false, false, true, false]);
 }

@@ -16,12 +16,12 @@ use crate::cli::wrap::{axios_releases, node_release};
 use crate::config::{self, Config};
 use crate::proxy::Provider;
 use crate::secret::Credential;
-use crate::vault::{Keeper, SourceSettings, dotenv, file};
+use crate::vault::{CredentialCache, SourceSettings, dotenv, file};
 use door::BackendFacts;
 use variables::{BackendField, ValueRole};
 
 /// Every check of the backend in `folder`.
-pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&Provider], keeper: &Keeper, running: &RunningSidecar) -> Vec<Check> {
+pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&Provider], keeper: &CredentialCache, running: &RunningSidecar) -> Vec<Check> {
     let path = folder.join(".env");
     let text = match file::read_text(&path, "name the backend's folder, and let this user read its `.env`") {
         Ok(text) => text,
@@ -60,7 +60,7 @@ pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&
 }
 
 /// The file's variables beside what the vault holds.
-async fn compare_with_vault(path: &Path, text: &str, loaded: &Config, providers: &[&Provider], keeper: &Keeper) -> Vec<Check> {
+async fn compare_with_vault(path: &Path, text: &str, loaded: &Config, providers: &[&Provider], keeper: &CredentialCache) -> Vec<Check> {
     let mut credentials: Vec<Option<Arc<Credential>>> = Vec::new();
     for provider in providers {
         credentials.push(match &provider.credential {

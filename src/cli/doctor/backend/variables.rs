@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::doctor::check::Check;
 use crate::secret::Credential;
-use crate::vault::dotenv::{self, Variable};
+use crate::vault::dotenv::{self, DotenvVariable};
 
 /// A credential field of one provider, as the backend may know it.
 #[derive(Clone, Copy, Debug)]
@@ -123,7 +123,7 @@ pub(super) fn check_variables(text: &str, fields: &[BackendField<'_>]) -> Vec<Ch
     fields.chunk_by(|one, other| one.provider == other.provider).map(|fields| check_provider(text, &variables, fields)).collect()
 }
 
-fn check_provider(text: &str, variables: &[Variable], fields: &[BackendField<'_>]) -> Check {
+fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendField<'_>]) -> Check {
     let provider = fields.first().map_or("", |field| field.provider);
     let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, present_names(text, variables, field))).collect();
     if present.values().all(Vec::is_empty) {
@@ -185,12 +185,12 @@ impl VariableFindings {
 }
 
 /// The known names that the file has, assigned or not, in its order.
-fn present_names<'a>(text: &str, variables: &[Variable], field: &BackendField<'a>) -> Vec<&'a str> {
+fn present_names<'a>(text: &str, variables: &[DotenvVariable], field: &BackendField<'a>) -> Vec<&'a str> {
     let there = |name: &&String| variables.iter().any(|variable| variable.name == **name) || is_unassigned(text, variables, name);
     field.names.iter().filter(there).map(String::as_str).collect()
 }
 
-fn check_variable(text: &str, variables: &[Variable], field: &BackendField<'_>, name: &str, said: &mut VariableFindings) {
+fn check_variable(text: &str, variables: &[DotenvVariable], field: &BackendField<'_>, name: &str, said: &mut VariableFindings) {
     let faults = find_faults(text, variables, name);
     for fault in &faults {
         said.record(field, format!("{name} {}", fault.description()));
@@ -220,8 +220,8 @@ fn value_origin(field: &BackendField<'_>, value: Option<&str>) -> ValueOrigin {
 }
 
 /// How `name` is written, from its last assignment.
-pub(super) fn find_faults(text: &str, variables: &[Variable], name: &str) -> Vec<VariableFault> {
-    let all: Vec<&Variable> = variables.iter().filter(|variable| variable.name == name).collect();
+pub(super) fn find_faults(text: &str, variables: &[DotenvVariable], name: &str) -> Vec<VariableFault> {
+    let all: Vec<&DotenvVariable> = variables.iter().filter(|variable| variable.name == name).collect();
     let Some(variable) = all.last() else {
         return if is_unassigned(text, variables, name) { vec![VariableFault::Unassigned] } else { Vec::new() };
     };
@@ -250,7 +250,7 @@ pub(super) fn find_faults(text: &str, variables: &[Variable], name: &str) -> Vec
 }
 
 /// A line begins with the name, and dotenv reads no assignment of it anywhere.
-fn is_unassigned(text: &str, variables: &[Variable], name: &str) -> bool {
+fn is_unassigned(text: &str, variables: &[DotenvVariable], name: &str) -> bool {
     let begins = |line: &str| {
         let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
@@ -275,7 +275,7 @@ fn interpolates(value: &str) -> bool {
 }
 
 /// Several names of one field with unlike values.
-fn have_different_values(variables: &[Variable], names: &[&str]) -> bool {
+fn have_different_values(variables: &[DotenvVariable], names: &[&str]) -> bool {
     let value = |name: &&str| variables.iter().rfind(|variable| variable.name == **name).map(|variable| variable.value.as_str());
     let mut values = names.iter().filter_map(value);
     let first = values.next();

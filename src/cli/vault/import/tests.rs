@@ -65,7 +65,7 @@ fn a_second_name_with_another_value_is_told() {
 fn what_is_shown_names_no_value() {
     let proposals = proposed(TEXT);
     let args = args(".env".into());
-    let text = format!("{} {} {proposals:?}", render_proposals(&proposals, &Entries::new(), &args), import_json(&proposals, &args, ImportStatus::Replaced));
+    let text = format!("{} {} {proposals:?}", render_proposals(&proposals, &EmbeddedEntries::new(), &args), import_json(&proposals, &args, ImportStatus::Replaced));
     assert!(text.contains("sms/alpha username = ALPHA_USER") && text.contains("sms/beta sid: no variable is known"), "{text}");
     assert!(!text.contains("canary"), "{text}");
 }

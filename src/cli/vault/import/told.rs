@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::cli::out;
 use crate::cli::vault::import::{Args, ImportStatus, Proposal, entry_path};
-use crate::vault::embedded::{Embedded, Entries};
+use crate::vault::embedded::{Embedded, EmbeddedEntries};
 
 pub(super) fn report_nothing_found(args: &Args, proposals: &[Proposal]) -> ExitCode {
     if args.json {
@@ -36,7 +36,7 @@ pub(super) fn confirmation_prompt(vault: &Embedded, args: &Args) -> String {
     format!("Write these into {}{also}?", vault.file().display())
 }
 
-pub(super) fn render_proposals(proposals: &[Proposal], entries: &Entries, args: &Args) -> String {
+pub(super) fn render_proposals(proposals: &[Proposal], entries: &EmbeddedEntries, args: &Args) -> String {
     let mut lines = Vec::new();
     for proposal in proposals {
         let path = entry_path(&args.prefix, &proposal.dialect);

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn what_must_not_pass_is_refused_and_told() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let table = [
         ("POST /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", Entrypoint::BaseUrl, 400),
         ("POST /a/../b HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::BaseUrl, 400),
@@ -33,7 +33,7 @@ async fn what_must_not_pass_is_refused_and_told() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let long = "x".repeat(1500);
     let declared = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\n\r\n{long}")).await;
     let chunked = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n")).await;
@@ -51,14 +51,14 @@ async fn a_body_over_the_limit_is_413() {
 
 #[tokio::test]
 async fn a_refusal_may_speak_the_backends_dialect() {
-    let bench = Bench::new();
+    let bench = EntrypointFixture::new();
     let answer = bench.ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").await;
     assert_eq!((answer.status, answer.body.as_str()), (413, "in its words"));
 }
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_431() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let long = "x".repeat(5 << 10);
     let answer = bench.ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n")).await;
     assert_eq!(answer.status, 431);
@@ -69,7 +69,7 @@ async fn a_head_over_the_limit_is_431() {
 
 #[tokio::test]
 async fn what_is_no_http_is_400() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     assert_eq!(bench.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 400));
     let smuggled = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nto=1";
@@ -78,7 +78,7 @@ async fn what_is_no_http_is_400() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_head_is_408() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let mut wire = bench.connect();
     wire.send("POST /a HTTP/1.1\r\nHo").await;
     let answer = wire.answer().await;
@@ -89,7 +89,7 @@ async fn a_slow_head_is_408() {
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_is_408() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let answer = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nto").await;
     assert_eq!(answer.status, 408);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 408));
@@ -97,7 +97,7 @@ async fn a_slow_body_is_408() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_kept_ten_minutes() {
-    let bench = Bench::new();
+    let bench = EntrypointFixture::new();
     let mut wire = bench.connect();
     for _ in 0..2 {
         wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -112,7 +112,7 @@ async fn an_idle_connection_is_kept_ten_minutes() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_503() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let mut kept: Vec<_> = (0..3).map(|_| bench.connect()).collect();
     for wire in &mut kept {
         wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;

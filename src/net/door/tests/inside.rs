@@ -13,7 +13,7 @@ use super::*;
 use crate::tls;
 
 /// A tunnel whose inside the doors are to serve.
-async fn opened(bench: &Bench, target: &str) -> Wire {
+async fn opened(bench: &EntrypointFixture, target: &str) -> TestClient {
     let mut wire = bench.connect();
     wire.send(&format!("CONNECT {target} HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n")).await;
     let head = wire.head().await;
@@ -21,7 +21,7 @@ async fn opened(bench: &Bench, target: &str) -> Wire {
     wire
 }
 
-fn trusting(bench: &Bench, sni: bool, alpn: &[&str]) -> TlsConnector {
+fn trusting(bench: &EntrypointFixture, sni: bool, alpn: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots.add(tls::load_certificates(&bench.ca.cert_file).unwrap().remove(0)).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
@@ -31,22 +31,22 @@ fn trusting(bench: &Bench, sni: bool, alpn: &[&str]) -> TlsConnector {
     TlsConnector::from(Arc::new(config))
 }
 
-async fn secured(connector: TlsConnector, wire: Wire) -> std::io::Result<TlsStream<DuplexStream>> {
+async fn secured(connector: TlsConnector, wire: TestClient) -> std::io::Result<TlsStream<DuplexStream>> {
     connector.connect(ServerName::try_from("api.ours.test").unwrap(), wire.0).await
 }
 
 #[tokio::test]
 async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     for sni in [true, false] {
         let wire = opened(&bench, "api.ours.test:443").await;
-        let mut wire = Wire(secured(trusting(&bench, sni, &[]), wire).await.unwrap());
+        let mut wire = TestClient(secured(trusting(&bench, sni, &[]), wire).await.unwrap());
         for path in ["/one", "/two"] {
             wire.send(&format!("POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi")).await;
             assert_eq!(wire.answer().await.body, "carried 2 bytes");
             let arrival = bench.arrivals.recv().await.unwrap();
-            assert_eq!((arrival.door, arrival.tls, arrival.request.path.as_str()), (Entrypoint::Connect, true, path));
-            assert_eq!(arrival.target, Target::Host(authority(Scheme::Https, "api.ours.test", 443)));
+            assert_eq!((arrival.entrypoint, arrival.is_tls, arrival.request.path.as_str()), (Entrypoint::Connect, true, path));
+            assert_eq!(arrival.target, EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443)));
             assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
         }
     }
@@ -54,7 +54,7 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
 
 #[tokio::test]
 async fn http_1_1_is_agreed_on_where_h2_is_offered() {
-    let bench = Bench::new();
+    let bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
     let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire).await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -62,9 +62,9 @@ async fn http_1_1_is_agreed_on_where_h2_is_offered() {
 
 #[tokio::test]
 async fn a_tunnel_held_idle_is_not_timed_as_a_request() {
-    let bench = Bench::new();
+    let bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
-    let mut wire = Wire(secured(trusting(&bench, true, &[]), wire).await.unwrap());
+    let mut wire = TestClient(secured(trusting(&bench, true, &[]), wire).await.unwrap());
     tokio::time::pause();
     for _ in 0..3 {
         wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n").await;
@@ -75,33 +75,33 @@ async fn a_tunnel_held_idle_is_not_timed_as_a_request() {
 
 #[tokio::test]
 async fn plain_http_inside_a_connect_works_on_any_port() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     for port in [80, 443, 8080] {
         let mut wire = opened(&bench, &format!("api.ours.test:{port}")).await;
         let host = if port == 8080 { "api.ours.test:8080" } else { "api.ours.test" };
         wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
         assert_eq!(wire.answer().await.status, 202, "{port}");
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!((arrival.door, arrival.tls), (Entrypoint::Connect, false));
-        assert_eq!(arrival.target, Target::Host(authority(Scheme::Http, "api.ours.test", port)));
+        assert_eq!((arrival.entrypoint, arrival.is_tls), (Entrypoint::Connect, false));
+        assert_eq!(arrival.target, EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", port)));
     }
 }
 
 #[tokio::test]
 async fn a_backend_without_our_ca_is_told_about_it() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
     let config = tls::client_config(None).unwrap();
     secured(TlsConnector::from(config), wire).await.unwrap_err();
     match bench.told.recv().await.unwrap() {
-        Told::TurnedAway(Entrypoint::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
-        told @ (Told::TurnedAway(..) | Told::Tunnelled(..)) => panic!("{told:?}"),
+        HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
+        told @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => panic!("{told:?}"),
     }
 }
 
 #[tokio::test]
 async fn without_a_ca_only_plain_http_works_inside() {
-    let mut bench = Bench::without_ca();
+    let mut bench = EntrypointFixture::without_ca();
     let answer = bench.ask("CONNECT api.ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains("ca init"), "{}", answer.body);
@@ -124,7 +124,7 @@ http.request({ host: '127.0.0.1', port, method: 'CONNECT', path: host + ':443' }
 
 #[tokio::test]
 async fn node_believes_the_ca_it_was_given() {
-    let mut bench = Bench::new();
+    let mut bench = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
     let (doors, drain) = (bench.doors.clone(), bench.drain.clone());

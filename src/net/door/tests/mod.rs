@@ -16,42 +16,42 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::net::ca::{Making, create};
+use crate::net::ca::{CaCreateMode, create};
 use crate::net::settings::CaSettings;
 
 /// What the doors told their carrier.
 #[derive(Debug, PartialEq, Eq)]
-enum Told {
+enum HandlerEvent {
     TurnedAway(Entrypoint, u16, String),
     Tunnelled(Entrypoint, String, u64),
 }
 
 /// Takes `ours.test` and its subdomains, refuses `refused.test`, lets all else through.
 #[derive(Debug)]
-struct Fake {
-    arrivals: UnboundedSender<Arrival>,
-    told: UnboundedSender<Told>,
+struct FakeHandler {
+    arrivals: UnboundedSender<IncomingRequest>,
+    told: UnboundedSender<HandlerEvent>,
     /// `/hold` waits for it; `/panic` panics.
     release: watch::Receiver<bool>,
 }
 
-impl Carrier for Fake {
-    fn admit(&self, authority: &Authority, _: &Peer) -> Admission {
+impl RequestHandler for FakeHandler {
+    fn admit(&self, authority: &Authority, _: &Peer) -> HostAdmission {
         match authority.host.as_str() {
-            host if host.ends_with("ours.test") => Admission::Intercept,
-            "refused.test" => Admission::Refuse(StatusCode::FORBIDDEN, String::from("other hosts are refused")),
-            _ => Admission::Tunnel,
+            host if host.ends_with("ours.test") => HostAdmission::Intercept,
+            "refused.test" => HostAdmission::Deny(StatusCode::FORBIDDEN, String::from("other hosts are refused")),
+            _ => HostAdmission::Tunnel,
         }
     }
 
-    fn welcome(&self, _: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)> {
+    fn authorize(&self, _: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)> {
         match peer.uid {
             Some(666) => Err((StatusCode::FORBIDDEN, String::from("this caller is not known"))),
             Some(_) | None => Ok(()),
         }
     }
 
-    async fn carry(&self, arrival: Arrival) -> Reply {
+    async fn handle(&self, arrival: IncomingRequest) -> Reply {
         assert!(arrival.request.path != "/panic", "as asked");
         if arrival.request.path == "/hold" {
             self.release.clone().wait_for(|released| *released).await.unwrap();
@@ -65,24 +65,24 @@ impl Carrier for Fake {
         Reply { status: StatusCode::ACCEPTED, headers, body }
     }
 
-    fn turned_away(&self, door: Entrypoint, status: StatusCode, why: &str) {
-        self.told.send(Told::TurnedAway(door, status.as_u16(), why.to_owned())).unwrap();
+    fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str) {
+        self.told.send(HandlerEvent::TurnedAway(door, status.as_u16(), why.to_owned())).unwrap();
     }
 
-    fn refusal(&self, _: &Target, head: &Request, status: StatusCode, _: &str) -> Option<Reply> {
+    fn error_reply(&self, _: &EntrypointTarget, head: &Request, status: StatusCode, _: &str) -> Option<Reply> {
         (head.path == "/dialect").then(|| Reply { status, headers: HeaderMap::new(), body: Bytes::from_static(b"in its words") })
     }
 
-    fn tunnelled(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
-        self.told.send(Told::Tunnelled(door, authority.to_string(), bytes)).unwrap();
+    fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
+        self.told.send(HandlerEvent::Tunnelled(door, authority.to_string(), bytes)).unwrap();
     }
 }
 
 /// Doors, and what came out behind them.
-struct Bench {
-    doors: Doors<Fake>,
-    arrivals: UnboundedReceiver<Arrival>,
-    told: UnboundedReceiver<Told>,
+struct EntrypointFixture {
+    doors: ProxyService<FakeHandler>,
+    arrivals: UnboundedReceiver<IncomingRequest>,
+    told: UnboundedReceiver<HandlerEvent>,
     release: watch::Sender<bool>,
     drain: Drain,
     ca: CaSettings,
@@ -90,51 +90,51 @@ struct Bench {
 }
 
 fn limits() -> Limits {
-    Limits { body: 1000, headers: 4 << 10, connections: 3, ..Limits::default() }
+    Limits { max_body: 1000, max_head: 4 << 10, max_connections: 3, ..Limits::default() }
 }
 
-impl Bench {
+impl EntrypointFixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
         let ca = CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall_clock(), Making::New).unwrap();
+        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall_clock(), CaCreateMode::NewKey).unwrap();
         let (arrivals, carried) = unbounded_channel();
         let (telling, told) = unbounded_channel();
         let (release, held) = watch::channel(false);
-        let setup = Setup {
+        let setup = EntrypointSetup {
             ca: Some(Arc::new(Ca::load(&ca, Arc::clone(&clock)).unwrap())),
             limits: limits(),
-            own: vec!["127.0.0.1:8125".parse().unwrap()],
-            marker: String::from("sms-sidecar-test1"),
+            own_addresses: vec!["127.0.0.1:8125".parse().unwrap()],
+            via_marker: String::from("sms-sidecar-test1"),
             clock,
         };
-        let doors = Doors::new(Arc::new(Fake { arrivals, told: telling, release: held }), setup);
+        let doors = ProxyService::new(Arc::new(FakeHandler { arrivals, told: telling, release: held }), setup);
         Self { doors, arrivals: carried, told, release, drain: Drain::default(), ca, _folder: folder }
     }
 
     fn without_ca() -> Self {
         let mut bench = Self::new();
         let house = &bench.doors.0;
-        let setup = Setup { ca: None, ..house.setup.clone() };
-        bench.doors = Doors::new(Arc::clone(&house.carrier), setup);
+        let setup = EntrypointSetup { ca: None, ..house.setup.clone() };
+        bench.doors = ProxyService::new(Arc::clone(&house.handler), setup);
         bench
     }
 
     /// A connection from this machine.
-    fn connect(&self) -> Wire {
+    fn connect(&self) -> TestClient {
         self.connect_as(Peer { address: Some("127.0.0.1:40000".parse().unwrap()), ..Peer::default() })
     }
 
-    fn connect_as(&self, peer: Peer) -> Wire {
+    fn connect_as(&self, peer: Peer) -> TestClient {
         let (near, far) = duplex(64 << 10);
         let (doors, drain) = (self.doors.clone(), self.drain.clone());
         tokio::spawn(async move { doors.serve(far, peer, drain).await });
-        Wire(near)
+        TestClient(near)
     }
 
     /// One request on a fresh connection.
-    async fn ask(&self, request: &str) -> Answer {
+    async fn ask(&self, request: &str) -> TestResponse {
         let mut wire = self.connect();
         wire.send(request).await;
         wire.answer().await
@@ -142,23 +142,23 @@ impl Bench {
 
     async fn turned_away(&mut self) -> (Entrypoint, u16) {
         match self.told.recv().await.unwrap() {
-            Told::TurnedAway(door, status, _) => (door, status),
-            told @ Told::Tunnelled(..) => panic!("{told:?}"),
+            HandlerEvent::TurnedAway(door, status, _) => (door, status),
+            told @ HandlerEvent::Tunnelled(..) => panic!("{told:?}"),
         }
     }
 }
 
 /// The client's end.
-struct Wire<S = DuplexStream>(S);
+struct TestClient<S = DuplexStream>(S);
 
 #[derive(Debug)]
-struct Answer {
+struct TestResponse {
     status: u16,
     head: String,
     body: String,
 }
 
-impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Wire<S> {
+impl<S: AsyncReadExt + AsyncWriteExt + Unpin> TestClient<S> {
     async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
         self.0.flush().await.unwrap();
@@ -172,13 +172,13 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> Wire<S> {
         String::from_utf8(head).unwrap().to_ascii_lowercase()
     }
 
-    async fn answer(&mut self) -> Answer {
+    async fn answer(&mut self) -> TestResponse {
         let head = self.head().await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).await.unwrap();
-        Answer { status, head, body: String::from_utf8(body).unwrap() }
+        TestResponse { status, head, body: String::from_utf8(body).unwrap() }
     }
 
     /// The other side has closed, and said nothing more.

@@ -11,32 +11,32 @@ use serde_json::{Value, json};
 use crate::secret::SecretString;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::openbao::http::Ask;
+use crate::vault::openbao::http::VaultRequest;
 use crate::vault::openbao::reply;
-use crate::vault::openbao::server::Server;
-use crate::vault::settings::Auth;
-use crate::vault::source::blocking;
+use crate::vault::openbao::server::VaultServer;
+use crate::vault::settings::OpenBaoAuth;
+use crate::vault::source::read_blocking;
 
 /// A secret id, and the wrapping token that it was taken out of.
 #[derive(Debug)]
-pub(super) struct Wrapped {
-    wrapping: SecretString,
-    id: SecretString,
+pub(super) struct UnwrappedSecretId {
+    wrapping_token: SecretString,
+    secret_id: SecretString,
 }
 
 /// The fields of a login.
 #[derive(Debug)]
-pub(super) struct Proof {
+pub(super) struct LoginProof {
     fields: [(&'static str, SecretString); 2],
 }
 
-impl PartialEq for Proof {
+impl PartialEq for LoginProof {
     fn eq(&self, other: &Self) -> bool {
         self.fields.iter().zip(&other.fields).all(|((_, one), (_, other))| one.expose_secret() == other.expose_secret())
     }
 }
 
-impl Proof {
+impl LoginProof {
     pub(super) fn body(&self) -> Value {
         self.fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.expose_secret()))).collect()
     }
@@ -47,37 +47,37 @@ impl Proof {
 }
 
 /// Reads what a login needs.
-pub(super) async fn gather(auth: &Auth, server: &Server, wrapped: &mut Option<Wrapped>) -> Result<Proof, ReadError> {
+pub(super) async fn read_proof(auth: &OpenBaoAuth, server: &VaultServer, wrapped: &mut Option<UnwrappedSecretId>) -> Result<LoginProof, ReadError> {
     match auth {
-        Auth::TokenFile(file) => Ok(Proof { fields: [("token", line(file.clone()).await?), ("", SecretString::from(""))] }),
-        Auth::Jwt { role, jwt_file, .. } => {
-            Ok(Proof { fields: [("role", SecretString::from(role.as_str())), ("jwt", line(jwt_file.clone()).await?)] })
+        OpenBaoAuth::TokenFile(file) => Ok(LoginProof { fields: [("token", read_single_line(file.clone()).await?), ("", SecretString::from(""))] }),
+        OpenBaoAuth::Jwt { role, jwt_file, .. } => {
+            Ok(LoginProof { fields: [("role", SecretString::from(role.as_str())), ("jwt", read_single_line(jwt_file.clone()).await?)] })
         }
-        Auth::AppRole { role_id_file, secret_id_file, wrapped: is_wrapped, .. } => {
-            let (role, given) = (line(role_id_file.clone()).await?, line(secret_id_file.clone()).await?);
-            let secret = if *is_wrapped { unwrap(auth, server, given, wrapped).await? } else { given };
-            Ok(Proof { fields: [("role_id", role), ("secret_id", secret)] })
+        OpenBaoAuth::AppRole { role_id_file, secret_id_file, wrapped: is_wrapped, .. } => {
+            let (role, given) = (read_single_line(role_id_file.clone()).await?, read_single_line(secret_id_file.clone()).await?);
+            let secret = if *is_wrapped { unwrap_secret_id(auth, server, given, wrapped).await? } else { given };
+            Ok(LoginProof { fields: [("role_id", role), ("secret_id", secret)] })
         }
     }
 }
 
-async fn unwrap(auth: &Auth, server: &Server, wrapping: SecretString, known: &mut Option<Wrapped>) -> Result<SecretString, ReadError> {
-    if let Some(known) = known.as_ref().filter(|known| known.wrapping.expose_secret() == wrapping.expose_secret()) {
-        return Ok(known.id.clone());
+async fn unwrap_secret_id(auth: &OpenBaoAuth, server: &VaultServer, wrapping: SecretString, known: &mut Option<UnwrappedSecretId>) -> Result<SecretString, ReadError> {
+    if let Some(known) = known.as_ref().filter(|known| known.wrapping_token.expose_secret() == wrapping.expose_secret()) {
+        return Ok(known.secret_id.clone());
     }
     let token = Arc::new(wrapping.clone());
-    let answer = server.ask(&Ask::post("sys/wrapping/unwrap".to_owned(), Some(&token), &json!({}))).await?;
-    let Some(id) = reply::unwrapped(answer.json()).filter(|_| answer.status.is_success()) else {
+    let answer = server.send(&VaultRequest::post("sys/wrapping/unwrap".to_owned(), Some(&token), &json!({}))).await?;
+    let Some(id) = reply::unwrapped_secret_id(answer.json()).filter(|_| answer.status.is_success()) else {
         let why = "the wrapped secret id was used already or has run out: by us before a restart, or by somebody else, in which case revoke it; put a new one into `secret_id_file` (`bao write -f -wrap-ttl=5m auth/approle/role/NAME/secret-id`)";
-        return Err(ReadError::LoginRefused { place: server.place().into(), how: name(auth), why: why.into() });
+        return Err(ReadError::LoginRejected { location: server.location().into(), login_method: login_name(auth), why: why.into() });
     };
-    *known = Some(Wrapped { wrapping, id: id.clone() });
+    *known = Some(UnwrappedSecretId { wrapping_token: wrapping, secret_id: id.clone() });
     Ok(id)
 }
 
 /// The one line of a file.
-pub(super) async fn line(path: PathBuf) -> Result<SecretString, ReadError> {
-    blocking(path.display().to_string(), move || {
+pub(super) async fn read_single_line(path: PathBuf) -> Result<SecretString, ReadError> {
+    read_blocking(path.display().to_string(), move || {
         let text = file::read_text(&path, "the vault's login needs it; let the service's user read it")?;
         let line = text.trim();
         if line.is_empty() || line.contains(char::is_whitespace) {
@@ -89,31 +89,31 @@ pub(super) async fn line(path: PathBuf) -> Result<SecretString, ReadError> {
 }
 
 /// What the login is called.
-pub(super) fn name(auth: &Auth) -> &'static str {
+pub(super) fn login_name(auth: &OpenBaoAuth) -> &'static str {
     match auth {
-        Auth::TokenFile(_) => "token",
-        Auth::AppRole { .. } => "AppRole login",
-        Auth::Jwt { kubernetes: true, .. } => "Kubernetes login",
-        Auth::Jwt { kubernetes: false, .. } => "JWT login",
+        OpenBaoAuth::TokenFile(_) => "token",
+        OpenBaoAuth::AppRole { .. } => "AppRole login",
+        OpenBaoAuth::Jwt { kubernetes: true, .. } => "Kubernetes login",
+        OpenBaoAuth::Jwt { kubernetes: false, .. } => "JWT login",
     }
 }
 
 /// Where it is mounted.
-pub(super) fn mount(auth: &Auth) -> &str {
+pub(super) fn login_mount(auth: &OpenBaoAuth) -> &str {
     match auth {
-        Auth::TokenFile(_) => "token",
-        Auth::AppRole { mount, .. } | Auth::Jwt { mount, .. } => mount,
+        OpenBaoAuth::TokenFile(_) => "token",
+        OpenBaoAuth::AppRole { mount, .. } | OpenBaoAuth::Jwt { mount, .. } => mount,
     }
 }
 
 /// What to do if it is refused.
-pub(super) fn remedy(auth: &Auth) -> &'static str {
+pub(super) fn remedy(auth: &OpenBaoAuth) -> &'static str {
     match auth {
-        Auth::TokenFile(_) => "put a fresh token into `token_file`",
-        Auth::AppRole { .. } => {
+        OpenBaoAuth::TokenFile(_) => "put a fresh token into `token_file`",
+        OpenBaoAuth::AppRole { .. } => {
             "put a role id and a secret id of one role into the files (`bao read auth/approle/role/NAME/role-id`, `bao write -f auth/approle/role/NAME/secret-id`)"
         }
-        Auth::Jwt { kubernetes: true, .. } => "compare `role` with the service account and namespace that it is bound to",
-        Auth::Jwt { kubernetes: false, .. } => "compare `role` with its bound audience, subject and claims, and the token's end",
+        OpenBaoAuth::Jwt { kubernetes: true, .. } => "compare `role` with the service account and namespace that it is bound to",
+        OpenBaoAuth::Jwt { kubernetes: false, .. } => "compare `role` with its bound audience, subject and claims, and the token's end",
     }
 }
