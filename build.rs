@@ -5,7 +5,10 @@ use std::process::Command;
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    println!("cargo:rustc-env=SMS_SIDECAR_COMMIT={}", commit().as_deref().map_or("no commit known", str::trim));
+    println!(
+        "cargo:rustc-env=SMS_SIDECAR_COMMIT={}",
+        commit().as_deref().map_or("no commit known", str::trim)
+    );
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
     println!("cargo:rerun-if-changed=config/dialects");
@@ -14,8 +17,13 @@ fn main() -> io::Result<()> {
 }
 
 fn commit() -> Option<String> {
-    let said = Command::new("git").args(["rev-parse", "--short=12", "HEAD"]).output().ok()?;
-    said.status.success().then(|| String::from_utf8(said.stdout).ok())?
+    let said = Command::new("git")
+        .args(["rev-parse", "--short=12", "HEAD"])
+        .output()
+        .ok()?;
+    said.status
+        .success()
+        .then(|| String::from_utf8(said.stdout).ok())?
 }
 
 /// An expression: every description's path with its text, in the order of names.
@@ -24,11 +32,16 @@ fn dialects() -> io::Result<String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(Path::new(root).join("config/dialects"))? {
         let path = entry?.path();
-        if let Some(name) = path.file_stem().filter(|_| path.extension().is_some_and(|ending| ending == "toml")) {
+        if let Some(name) = path
+            .file_stem()
+            .filter(|_| path.extension().is_some_and(|ending| ending == "toml"))
+        {
             files.push(format!("config/dialects/{}.toml", name.to_string_lossy()));
         }
     }
     files.sort();
-    let entries = files.iter().map(|file| format!("({file:?}, include_str!({:?})),", format!("{root}/{file}")));
+    let entries = files
+        .iter()
+        .map(|file| format!("({file:?}, include_str!({:?})),", format!("{root}/{file}")));
     Ok(format!("&[{}]", entries.collect::<String>()))
 }

@@ -13,7 +13,9 @@ pub enum HardenError {
     #[error("core dumps could not be forbidden ({0}); set LimitCORE=0 in the service's unit")]
     CoreLimit(rustix::io::Errno),
     /// The dumpable flag.
-    #[error("the process could not be made undumpable ({0}); another process of this user could read its memory")]
+    #[error(
+        "the process could not be made undumpable ({0}); another process of this user could read its memory"
+    )]
     Dumpable(rustix::io::Errno),
 }
 
@@ -28,7 +30,14 @@ pub struct PanicLocation {
 
 /// Forbids core dumps and makes the process undumpable. Children that are started later inherit the limit only.
 pub fn protect_memory() -> Result<(), HardenError> {
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(HardenError::CoreLimit)?;
+    setrlimit(
+        Resource::Core,
+        Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        },
+    )
+    .map_err(HardenError::CoreLimit)?;
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)
 }
 
@@ -38,8 +47,13 @@ pub fn set_panic_hook(tell: impl Fn(&PanicLocation) + Send + Sync + 'static) {
 }
 
 fn panic_location(info: &PanicHookInfo<'_>) -> PanicLocation {
-    let location = info.location().map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
-    let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
+    let location = info
+        .location()
+        .map_or_else(|| "an unknown place".to_owned(), ToString::to_string);
+    let thread = std::thread::current()
+        .name()
+        .unwrap_or("unnamed")
+        .to_owned();
     PanicLocation { location, thread }
 }
 
@@ -54,7 +68,13 @@ mod tests {
     #[test]
     fn no_core_and_not_dumpable() {
         protect_memory().unwrap();
-        assert_eq!(getrlimit(Resource::Core), Rlimit { current: Some(0), maximum: Some(0) });
+        assert_eq!(
+            getrlimit(Resource::Core),
+            Rlimit {
+                current: Some(0),
+                maximum: Some(0)
+            }
+        );
         assert_eq!(dumpable_behavior().unwrap(), DumpableBehavior::NotDumpable);
     }
 
@@ -64,11 +84,17 @@ mod tests {
         let copy = Arc::clone(&told);
         let before = panic::take_hook();
         set_panic_hook(move |place| copy.lock().unwrap().push(place.clone()));
-        let thread = std::thread::Builder::new().name("canary-thread".into()).spawn(|| panic!("CANARY in the payload")).unwrap();
+        let thread = std::thread::Builder::new()
+            .name("canary-thread".into())
+            .spawn(|| panic!("CANARY in the payload"))
+            .unwrap();
         assert!(thread.join().is_err());
         panic::set_hook(before);
         let told = told.lock().unwrap();
-        let place = told.iter().find(|place| place.thread == "canary-thread").unwrap();
+        let place = told
+            .iter()
+            .find(|place| place.thread == "canary-thread")
+            .unwrap();
         assert!(place.location.starts_with("src/harden.rs:"), "{place:?}");
         assert!(!format!("{told:?}").contains("CANARY"));
     }

@@ -46,13 +46,30 @@ pub struct Problem {
 
 impl Problem {
     /// The file cannot be used because of this.
-    pub fn error(file: &str, span: impl Into<Option<Range<usize>>>, what: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, file: file.to_owned(), span: span.into(), message: what.into(), help: None }
+    pub fn error(
+        file: &str,
+        span: impl Into<Option<Range<usize>>>,
+        what: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Error,
+            file: file.to_owned(),
+            span: span.into(),
+            message: what.into(),
+            help: None,
+        }
     }
 
     /// The file can be used, but somebody should know.
-    pub fn warning(file: &str, span: impl Into<Option<Range<usize>>>, what: impl Into<String>) -> Self {
-        Self { severity: Severity::Warning, ..Self::error(file, span, what) }
+    pub fn warning(
+        file: &str,
+        span: impl Into<Option<Range<usize>>>,
+        what: impl Into<String>,
+    ) -> Self {
+        Self {
+            severity: Severity::Warning,
+            ..Self::error(file, span, what)
+        }
     }
 
     /// Adds what to do about it.
@@ -92,7 +109,10 @@ pub struct ProblemReport {
 impl ProblemReport {
     /// How many of them forbid using the file.
     pub fn error_count(&self) -> usize {
-        self.problems.iter().filter(|problem| problem.severity == Severity::Error).count()
+        self.problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error)
+            .count()
     }
 
     /// Shown as a compiler would: file, line, column, the line with its values masked, a caret, help.
@@ -118,7 +138,12 @@ impl std::error::Error for ProblemReport {}
 pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
-        .map(|other| (strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()), other))
+        .map(|other| {
+            (
+                strsim::damerau_levenshtein(&word.to_lowercase(), &other.to_lowercase()),
+                other,
+            )
+        })
         .filter(|(distance, other)| *distance <= 1 + other.len() / 4 && *distance < other.len())
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
@@ -126,10 +151,16 @@ pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -
 
 /// Help for a word that is none of `known`: the likely one first, then all.
 pub fn suggest(word: &str, known: &[&str]) -> String {
-    let list = known.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let list = known
+        .iter()
+        .map(|word| format!("`{word}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
     match (closest_match(word, known.iter().copied()), known.is_empty()) {
         (_, true) => "nothing is known here".to_owned(),
-        (Some(likely), false) if known.len() > 1 => format!("did you mean `{likely}`? Known: {list}"),
+        (Some(likely), false) if known.len() > 1 => {
+            format!("did you mean `{likely}`? Known: {list}")
+        }
         (Some(likely), false) => format!("did you mean `{likely}`?"),
         (None, false) => format!("known: {list}"),
     }

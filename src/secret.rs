@@ -46,17 +46,29 @@ impl Credential {
 
     /// Every value that is long enough to mask wherever it is echoed.
     pub fn maskable_values(&self) -> impl Iterator<Item = &str> {
-        self.fields.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= 8)
+        self.fields
+            .values()
+            .map(ExposeSecret::expose_secret)
+            .filter(|value| value.len() >= 8)
     }
 }
 
 impl fmt::Debug for Credential {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credential(version {}, {} fields)", self.version.0, self.fields.len())
+        write!(
+            f,
+            "Credential(version {}, {} fields)",
+            self.version.0,
+            self.fields.len()
+        )
     }
 }
 
 /// Whether two entries hold the same; the only comparison there is.
 pub fn fields_equal(one: &SecretFields, other: &SecretFields) -> bool {
-    one.len() == other.len() && one.iter().zip(other).all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
+    one.len() == other.len()
+        && one
+            .iter()
+            .zip(other)
+            .all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
 }

@@ -15,14 +15,20 @@ pub(crate) const ALPN: &[u8] = b"http/1.1";
 
 /// A client's configuration with the public roots and those in `ca_file`.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let mut roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
     if let Some(file) = ca_file {
         for root in load_certificates(file)? {
-            roots.add(root).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            roots
+                .add(root)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
         }
     }
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let versions = builder.with_safe_default_protocol_versions().map_err(io::Error::other)?;
+    let versions = builder
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?;
     let mut config = versions.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(Arc::new(config))
@@ -32,20 +38,42 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConf
 pub(crate) fn load_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let text = std::fs::read(file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
-    let found = found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
+    let found =
+        found.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))?;
     if found.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "there is no certificate in it"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            "there is no certificate in it",
+        ));
     }
     Ok(found)
 }
 
 /// What is wrong with the other side's certificate, if that is why a handshake failed. `key` names it in the config.
 pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option<String> {
-    let rustls::Error::InvalidCertificate(why) = error.get_ref()?.downcast_ref::<rustls::Error>()? else { return None };
-    let is_expired = |why: &CertificateError| matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. });
-    let is_other_name =
-        |why: &CertificateError| matches!(why, CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. });
-    let is_early = |why: &CertificateError| matches!(why, CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. });
+    let rustls::Error::InvalidCertificate(why) =
+        error.get_ref()?.downcast_ref::<rustls::Error>()?
+    else {
+        return None;
+    };
+    let is_expired = |why: &CertificateError| {
+        matches!(
+            why,
+            CertificateError::Expired | CertificateError::ExpiredContext { .. }
+        )
+    };
+    let is_other_name = |why: &CertificateError| {
+        matches!(
+            why,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+        )
+    };
+    let is_early = |why: &CertificateError| {
+        matches!(
+            why,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
+        )
+    };
     Some(if is_expired(why) {
         "its certificate has expired".to_owned()
     } else if is_early(why) {
@@ -56,6 +84,8 @@ pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option
         "its certificate comes from an issuer that is not trusted here; if that issuer is right, put its PEM into a file and set `ca_file`"
             .to_owned()
     } else {
-        format!("its certificate is not valid; compare `{key}`, or set `ca_file` to the PEM of its issuer")
+        format!(
+            "its certificate is not valid; compare `{key}`, or set `ca_file` to the PEM of its issuer"
+        )
     })
 }

@@ -1,12 +1,19 @@
 //! The annotated examples load without a complaint, and every complaint there is looks as
 //! its golden file says: `tests/config/{valid,invalid}/NAME.toml` beside `NAME.txt`.
 //! Write the goldens anew with `UPDATE_GOLDENS=1`, then read the difference.
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, clippy::string_slice, reason = "a test may fail where it stands")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    reason = "a test may fail where it stands"
+)]
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sms_sidecar::config::{Config, check_text, control_socket, intercepted_hosts, load, uncovered_hosts};
+use sms_sidecar::config::{
+    Config, check_text, control_socket, intercepted_hosts, load, uncovered_hosts,
+};
 use sms_sidecar::dialect::Catalog;
 use sms_sidecar::problem::{ProblemReport, SourceText};
 
@@ -17,7 +24,10 @@ const CANARY: &str = "CANARY";
 const NO_CONFIG: &str = "demo.toml";
 
 fn toml_files(folder: &str) -> Vec<PathBuf> {
-    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
     files.retain(|file| !file.ends_with(NO_CONFIG));
     files.sort();
@@ -31,7 +41,17 @@ fn judged(file: &Path) -> (Option<Config>, ProblemReport) {
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
     let text = fs::read_to_string(file).unwrap();
     let (loaded, problems) = check_text(&name, &text, &catalog);
-    (loaded, ProblemReport { problems, texts: vec![SourceText { file: name, text, is_dialect: false }] })
+    (
+        loaded,
+        ProblemReport {
+            problems,
+            texts: vec![SourceText {
+                file: name,
+                text,
+                is_dialect: false,
+            }],
+        },
+    )
 }
 
 fn golden(file: &Path, said: &str) {
@@ -40,14 +60,22 @@ fn golden(file: &Path, said: &str) {
         fs::write(&beside, said).unwrap();
     }
     let wanted = fs::read_to_string(&beside).unwrap_or_default();
-    assert!(said == wanted, "{} says otherwise:\n{said}", beside.display());
+    assert!(
+        said == wanted,
+        "{} says otherwise:\n{said}",
+        beside.display()
+    );
 }
 
 #[test]
 fn every_example_loads_without_a_complaint() {
     for file in toml_files("config") {
         let (loaded, report) = judged(&file);
-        assert!(loaded.is_some() && report.problems.is_empty(), "{}:\n{report}", file.display());
+        assert!(
+            loaded.is_some() && report.problems.is_empty(),
+            "{}:\n{report}",
+            file.display()
+        );
     }
 }
 
@@ -55,7 +83,11 @@ fn every_example_loads_without_a_complaint() {
 #[test]
 fn every_example_checks_on_a_fresh_machine() {
     for file in toml_files("config") {
-        let said = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).arg("check").arg(&file).output().unwrap();
+        let said = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+            .arg("check")
+            .arg(&file)
+            .output()
+            .unwrap();
         let out = String::from_utf8(said.stdout).unwrap();
         assert_eq!(said.status.code(), Some(0), "{}:\n{out}", file.display());
         if file.ends_with("observe.toml") {
@@ -72,11 +104,18 @@ fn nothing_is_served_without_the_ca_that_is_configured() {
     let text = "mode = \"observe\"\n[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n[providers.twilio]\ndialect = \"twilio\"\n";
     fs::write(&file, text).unwrap();
     let mut run = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar"));
-    let run = run.args(["run", "--config"]).arg(&file).stdin(std::process::Stdio::null()).stderr(std::process::Stdio::piped());
+    let run = run
+        .args(["run", "--config"])
+        .arg(&file)
+        .stdin(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped());
     let mut run = run.spawn().unwrap();
-    let mut log = std::io::BufRead::lines(std::io::BufReader::new(run.stderr.take().unwrap())).map(Result::unwrap);
+    let mut log = std::io::BufRead::lines(std::io::BufReader::new(run.stderr.take().unwrap()))
+        .map(Result::unwrap);
     // To its end, or to what it says when it serves.
-    let said = log.find(|line| line.contains("ca init") || line.contains("\"started\"")).unwrap();
+    let said = log
+        .find(|line| line.contains("ca init") || line.contains("\"started\""))
+        .unwrap();
     if said.contains("started") {
         run.kill().unwrap();
     }
@@ -87,7 +126,10 @@ fn nothing_is_served_without_the_ca_that_is_configured() {
 /// What `check` lets pass can be listened at, and what it refuses cannot.
 #[test]
 fn the_longest_path_of_a_socket_is_the_systems() {
-    let folder = tempfile::Builder::new().prefix("s").tempdir_in("/tmp").unwrap();
+    let folder = tempfile::Builder::new()
+        .prefix("s")
+        .tempdir_in("/tmp")
+        .unwrap();
     let named = |bytes: usize| {
         let room = bytes - folder.path().as_os_str().len() - 1;
         folder.path().join("s".repeat(room))
@@ -109,9 +151,17 @@ fn valid_files_load_and_warn_as_written() {
 fn invalid_files_are_refused_with_every_complaint() {
     for file in toml_files("tests/config/invalid") {
         let (loaded, report) = judged(&file);
-        assert!(loaded.is_none() && report.error_count() > 0, "{}", file.display());
+        assert!(
+            loaded.is_none() && report.error_count() > 0,
+            "{}",
+            file.display()
+        );
         golden(&file, &format!("{report}\n"));
-        assert!(!report.render(true).contains(CANARY) && !report.to_json().to_string().contains(CANARY), "{}:\n{report}", file.display());
+        assert!(
+            !report.render(true).contains(CANARY) && !report.to_json().to_string().contains(CANARY),
+            "{}:\n{report}",
+            file.display()
+        );
     }
 }
 
@@ -120,18 +170,37 @@ fn what_is_left_out_is_what_the_full_example_says() {
     let (minimal, _) = judged(Path::new("config/minimal.toml"));
     let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
     let (minimal, full) = (minimal.unwrap(), full.unwrap());
-    assert_eq!((minimal.listen.proxy, minimal.listen.admin), (full.listen.proxy, full.listen.admin));
+    assert_eq!(
+        (minimal.listen.proxy, minimal.listen.admin),
+        (full.listen.proxy, full.listen.admin)
+    );
     assert_eq!((minimal.limits, minimal.log), (full.limits, full.log));
     assert_eq!(
-        (minimal.proxy.mode, minimal.proxy.pass_401, minimal.proxy.other_hosts),
+        (
+            minimal.proxy.mode,
+            minimal.proxy.pass_401,
+            minimal.proxy.other_hosts
+        ),
         (full.proxy.mode, full.proxy.pass_401, full.proxy.other_hosts)
     );
     let (least, all) = (&minimal.proxy.providers[0], &full.proxy.providers[0]);
-    assert_eq!((least.timeout, least.recheck, least.templates_only), (all.timeout, all.recheck, all.templates_only));
-    assert_eq!((&least.base_url, &least.upstream), (&all.base_url, &all.upstream));
+    assert_eq!(
+        (least.timeout, least.recheck, least.templates_only),
+        (all.timeout, all.recheck, all.templates_only)
+    );
+    assert_eq!(
+        (&least.base_url, &least.upstream),
+        (&all.base_url, &all.upstream)
+    );
     let (least, all) = (&minimal.proxy.routes[0], &full.proxy.routes[0]);
-    assert_eq!((least.deadline, least.attempts, least.on_unknown), (all.deadline, all.attempts, all.on_unknown));
-    assert_eq!((least.duplicate_window, least.prefer_listed, least.mode), (all.duplicate_window, all.prefer_listed, all.mode));
+    assert_eq!(
+        (least.deadline, least.attempts, least.on_unknown),
+        (all.deadline, all.attempts, all.on_unknown)
+    );
+    assert_eq!(
+        (least.duplicate_window, least.prefer_listed, least.mode),
+        (all.duplicate_window, all.prefer_listed, all.mode)
+    );
     assert_eq!((least.name.as_str(), least.providers.len()), ("default", 1));
     assert!(minimal.ca.is_none() && full.ca.is_some());
 }
@@ -140,11 +209,19 @@ fn what_is_left_out_is_what_the_full_example_says() {
 fn the_order_of_the_file_is_kept_and_references_are_whole() {
     let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
     let full = full.unwrap();
-    let names: Vec<&str> = full.proxy.providers.iter().map(|provider| provider.id.as_str()).collect();
+    let names: Vec<&str> = full
+        .proxy
+        .providers
+        .iter()
+        .map(|provider| provider.id.as_str())
+        .collect();
     assert_eq!(names, ["playmobile", "twilio", "eskiz"]);
     let reference = full.proxy.providers[1].credential.as_ref().unwrap();
     assert_eq!(reference.fields["auth_token"], "TWILIO_AUTH_TOKEN");
-    assert!(reference.aliases["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()), "the dialect's own names come along");
+    assert!(
+        reference.aliases["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()),
+        "the dialect's own names come along"
+    );
     assert_eq!(full.vault.sources.len(), 5);
 }
 
@@ -153,9 +230,19 @@ fn a_host_that_the_ca_leaves_out_is_named() {
     let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
     let settings = full.unwrap().proxy;
     let all = intercepted_hosts(&settings);
-    assert!(all.contains(&"api.twilio.com".to_owned()) && all.contains(&"send.smsxabar.uz".to_owned()), "{all:?}");
-    assert!(all.iter().all(|host| !host.contains('*') && host.parse::<std::net::IpAddr>().is_err()), "{all:?}");
-    assert_eq!(uncovered_hosts(&settings, |host| host != "api.twilio.com"), ["api.twilio.com"]);
+    assert!(
+        all.contains(&"api.twilio.com".to_owned()) && all.contains(&"send.smsxabar.uz".to_owned()),
+        "{all:?}"
+    );
+    assert!(
+        all.iter()
+            .all(|host| !host.contains('*') && host.parse::<std::net::IpAddr>().is_err()),
+        "{all:?}"
+    );
+    assert_eq!(
+        uncovered_hosts(&settings, |host| host != "api.twilio.com"),
+        ["api.twilio.com"]
+    );
 }
 
 /// Every string of every example in turn is somebody's password, quoted or forgotten to be.
@@ -176,7 +263,14 @@ fn a_secret_in_any_place_is_never_shown() {
             ] {
                 let text = format!("{}{secret}{}", &text[..start], &text[end..]);
                 let (_, problems) = check_text("c.toml", &text, &catalog);
-                let report = ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.clone(), is_dialect: false }] };
+                let report = ProblemReport {
+                    problems,
+                    texts: vec![SourceText {
+                        file: "c.toml".into(),
+                        text: text.clone(),
+                        is_dialect: false,
+                    }],
+                };
                 let said = report.render(false) + &report.to_json().to_string();
                 assert!(!said.contains(CANARY), "{}\n{said}", file.display());
                 places += 1;
@@ -192,7 +286,10 @@ fn strings(text: &str) -> Vec<(usize, usize)> {
     let mut line_start = 0;
     for line in text.split_inclusive('\n') {
         let code = line.split(" #").next().unwrap();
-        let quotes: Vec<usize> = code.match_indices('"').map(|(at, _)| line_start + at).collect();
+        let quotes: Vec<usize> = code
+            .match_indices('"')
+            .map(|(at, _)| line_start + at)
+            .collect();
         if !line.starts_with('#') {
             found.extend(quotes.chunks_exact(2).map(|pair| (pair[0], pair[1] + 1)));
         }
@@ -231,21 +328,42 @@ fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
     assert_eq!(read.changed_at(), None);
     for (changed, text) in [(&file, config.as_str()), (&description, own)] {
         fs::write(changed, format!("# another\n{text}")).unwrap();
-        assert_eq!(read.changed_at(), Some(fs::metadata(changed).unwrap().modified().unwrap()), "{}", changed.display());
+        assert_eq!(
+            read.changed_at(),
+            Some(fs::metadata(changed).unwrap().modified().unwrap()),
+            "{}",
+            changed.display()
+        );
         fs::write(changed, text).unwrap();
-        assert_eq!(read.changed_at(), None, "the same stands there again: {}", changed.display());
+        assert_eq!(
+            read.changed_at(),
+            None,
+            "the same stands there again: {}",
+            changed.display()
+        );
     }
     fs::remove_file(&file).unwrap();
-    assert_eq!(read.changed_at(), None, "an editor may be about to put it back");
+    assert_eq!(
+        read.changed_at(),
+        None,
+        "an editor may be about to put it back"
+    );
     fs::remove_dir_all(&at).unwrap();
 }
 
 #[test]
 fn where_the_sidecar_is_asked_is_known_of_a_config_with_errors_and_not_of_one_that_is_no_toml() {
-    let file = std::env::temp_dir().join(format!("sms-sidecar-control-{}.toml", std::process::id()));
+    let file =
+        std::env::temp_dir().join(format!("sms-sidecar-control-{}.toml", std::process::id()));
     for (text, told) in [
-        ("nosuch = 1\n[listen]\ncontrol = \"c.sock\"\n", Some(std::env::temp_dir().join("c.sock"))),
-        ("[listen]\ncontrol = \"/run/c.sock\"\n[providers.a]\n", Some(PathBuf::from("/run/c.sock"))),
+        (
+            "nosuch = 1\n[listen]\ncontrol = \"c.sock\"\n",
+            Some(std::env::temp_dir().join("c.sock")),
+        ),
+        (
+            "[listen]\ncontrol = \"/run/c.sock\"\n[providers.a]\n",
+            Some(PathBuf::from("/run/c.sock")),
+        ),
         ("[listen]\ncontrol = 7\n", None),
         ("[listen\ncontrol = \"c.sock\"\n", None),
     ] {

@@ -25,8 +25,16 @@ fn terminate(child: &Child) {
 
 fn start(args: &[&str]) -> (Demo, impl Iterator<Item = String>) {
     let binary = env!("CARGO_BIN_EXE_sms-sidecar");
-    let mut child = Command::new(binary).arg("demo").args(args).stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let mut child = Command::new(binary)
+        .arg("demo")
+        .args(args)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap())
+        .lines()
+        .map(Result::unwrap);
     (Demo(child), lines)
 }
 
@@ -60,12 +68,30 @@ fn what_it_prints_to_try_works_and_a_service_managers_word_ends_it_whole() {
     let (door, path) = url.split_at(url.find('/').unwrap());
     let body = after(rest, "-d '").split_once('\'').unwrap().0;
     let reply = exchange(door, &format!("POST {path}"), body);
-    assert!(reply.starts_with("HTTP/1.1 200 ") && reply.contains("x-sms-sidecar-provider: playmobile\r\n"), "{reply}");
-    let page = after(kept, "for a browser: http://").split_once("/\n").unwrap().0;
+    assert!(
+        reply.starts_with("HTTP/1.1 200 ")
+            && reply.contains("x-sms-sidecar-provider: playmobile\r\n"),
+        "{reply}"
+    );
+    let page = after(kept, "for a browser: http://")
+        .split_once("/\n")
+        .unwrap()
+        .0;
     assert!(exchange(page, "GET /", "").contains("<html"));
-    let config = after(kept, "sms-sidecar status --config ").lines().next().unwrap();
-    let status = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["status", "--config", config]).output().unwrap();
-    assert_eq!(status.status.code(), Some(0), "{}", String::from_utf8_lossy(&status.stdout));
+    let config = after(kept, "sms-sidecar status --config ")
+        .lines()
+        .next()
+        .unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        .args(["status", "--config", config])
+        .output()
+        .unwrap();
+    assert_eq!(
+        status.status.code(),
+        Some(0),
+        "{}",
+        String::from_utf8_lossy(&status.stdout)
+    );
 
     let folder = Path::new(config).parent().unwrap();
     assert!(folder.join("vault.key").exists());

@@ -19,17 +19,41 @@ fn diagnose(args: &[&str], body: &[u8]) -> Output {
         .spawn()
         .unwrap();
     // Whoever refuses its arguments does not read the body.
-    child.stdin.take().unwrap().write_all(body).unwrap_or_default();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(body)
+        .unwrap_or_default();
     child.wait_with_output().unwrap()
 }
 
 fn told(args: &[&str], body: &str) -> Value {
     let output = diagnose(&[args, &["--json"]].concat(), body.as_bytes());
-    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{args:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let value: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    let mut keys: Vec<&str> = value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect();
     keys.sort_unstable();
-    assert_eq!(keys, ["alternatives", "cause", "certainty", "evidence", "outcome", "remedy"]);
+    assert_eq!(
+        keys,
+        [
+            "alternatives",
+            "cause",
+            "certainty",
+            "evidence",
+            "outcome",
+            "remedy"
+        ]
+    );
     value
 }
 
@@ -37,18 +61,42 @@ fn told(args: &[&str], body: &str) -> Value {
 fn spelled(told: &Value) -> String {
     let word = |key: &str| told[key].as_str().unwrap_or_default();
     if word("outcome") == "accepted" {
-        assert!(told["cause"].is_null() && told["remedy"].is_null(), "{told}");
+        assert!(
+            told["cause"].is_null() && told["remedy"].is_null(),
+            "{told}"
+        );
         return "accepted".to_owned();
     }
-    let others: Vec<&str> = told["alternatives"].as_array().unwrap().iter().map(|other| other.as_str().unwrap()).collect();
-    let or = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-    assert!(!word("remedy").is_empty() && !word("evidence").is_empty(), "{told}");
-    format!("{} {}, {}{or}", word("outcome"), word("cause"), word("certainty"))
+    let others: Vec<&str> = told["alternatives"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|other| other.as_str().unwrap())
+        .collect();
+    let or = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", others.join(", "))
+    };
+    assert!(
+        !word("remedy").is_empty() && !word("evidence").is_empty(),
+        "{told}"
+    );
+    format!(
+        "{} {}, {}{or}",
+        word("outcome"),
+        word("cause"),
+        word("certainty")
+    )
 }
 
 fn expected(case: &str) -> String {
     let accepted = case.starts_with("accepted") || ["a token", "answered"].contains(&case);
-    if accepted { "accepted".to_owned() } else { case.to_owned() }
+    if accepted {
+        "accepted".to_owned()
+    } else {
+        case.to_owned()
+    }
 }
 
 #[test]
@@ -58,20 +106,46 @@ fn every_recorded_reply_is_explained_as_its_case_says() {
     for entry in std::fs::read_dir(folder).unwrap() {
         let folder = entry.unwrap().path();
         let name = folder.file_name().unwrap().to_str().unwrap().to_owned();
-        let file: toml::Table = toml::from_str(&std::fs::read_to_string(folder.join("replies.toml")).unwrap()).unwrap();
+        let file: toml::Table =
+            toml::from_str(&std::fs::read_to_string(folder.join("replies.toml")).unwrap()).unwrap();
         for case in file.get("case").and_then(toml::Value::as_array).unwrap() {
             let status = case["status"].to_string();
             let operation = match case.get("kind").and_then(toml::Value::as_str) {
                 Some("probe") => "balance",
                 other => other.unwrap_or("send"),
             };
-            let mut args = vec!["--dialect".to_owned(), name.clone(), "--operation".into(), operation.into(), "--status".into(), status];
-            for (header, value) in case.get("headers").and_then(toml::Value::as_table).into_iter().flatten() {
-                args.extend(["--header".to_owned(), format!("{header}: {}", value.as_str().unwrap())]);
+            let mut args = vec![
+                "--dialect".to_owned(),
+                name.clone(),
+                "--operation".into(),
+                operation.into(),
+                "--status".into(),
+                status,
+            ];
+            for (header, value) in case
+                .get("headers")
+                .and_then(toml::Value::as_table)
+                .into_iter()
+                .flatten()
+            {
+                args.extend([
+                    "--header".to_owned(),
+                    format!("{header}: {}", value.as_str().unwrap()),
+                ]);
             }
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let told = told(&args, case.get("body").and_then(toml::Value::as_str).unwrap_or_default());
-            assert_eq!(spelled(&told), expected(case["expect"].as_str().unwrap()), "{name}: {}", case["name"]);
+            let told = told(
+                &args,
+                case.get("body")
+                    .and_then(toml::Value::as_str)
+                    .unwrap_or_default(),
+            );
+            assert_eq!(
+                spelled(&told),
+                expected(case["expect"].as_str().unwrap()),
+                "{name}: {}",
+                case["name"]
+            );
             asked += 1;
         }
     }
@@ -90,19 +164,39 @@ fn a_provider_of_the_config_gives_the_remedy_its_names() {
     let told = told(&args, r#"{"error":"no money","error_code":3}"#);
     let remedy = told["remedy"].as_str().unwrap();
     let bare = "top up the account behind local:sms/main at the smsc console (https://smsc.ru)";
-    assert_eq!(remedy, format!("{bare}, then `sms-sidecar resume main --config {config}`"));
-    let output = diagnose(&["--provider", "mian", "--config", config, "--status", "200"], b"");
+    assert_eq!(
+        remedy,
+        format!("{bare}, then `sms-sidecar resume main --config {config}`")
+    );
+    let output = diagnose(
+        &["--provider", "mian", "--config", config, "--status", "200"],
+        b"",
+    );
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(2) && said.contains("no provider `mian`") && said.contains("did you mean `main`"), "{said}");
+    assert!(
+        output.status.code() == Some(2)
+            && said.contains("no provider `mian`")
+            && said.contains("did you mean `main`"),
+        "{said}"
+    );
 }
 
 #[test]
 fn people_read_four_lines() {
-    let output = diagnose(&["--dialect", "twilio", "--status", "401"], br#"{"code":20003,"message":"Authenticate"}"#);
+    let output = diagnose(
+        &["--dialect", "twilio", "--status", "401"],
+        br#"{"code":20003,"message":"Authenticate"}"#,
+    );
     let said = String::from_utf8(output.stdout).unwrap();
-    let heads: Vec<&str> = said.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    let heads: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
     assert_eq!(heads, ["outcome", "cause", "evidence", "remedy"], "{said}");
-    assert!(said.contains("credential-rejected (ambiguous, or credential-expired or account-suspended"), "{said}");
+    assert!(
+        said.contains("credential-rejected (ambiguous, or credential-expired or account-suspended"),
+        "{said}"
+    );
     assert!(said.contains("https://console.twilio.com"), "{said}");
 }
 
@@ -112,33 +206,76 @@ fn an_address_that_the_reply_names_is_told_and_foreign_words_stay_one_line() {
         &["--dialect", "infobip", "--status", "401"],
         "{\"errorCode\":\"E401\",\"description\":\"No\\r\\n\\u001b[31m for 203.0.113.7\"}",
     );
-    assert_eq!((told["cause"].as_str(), told["certainty"].as_str()), (Some("ip-not-allowed"), Some("likely")));
-    assert!(told["remedy"].as_str().unwrap().starts_with("have 203.0.113.7, the address they see us come from, added"), "{told}");
-    assert!(!told["evidence"].as_str().unwrap().chars().any(char::is_control), "{told}");
+    assert_eq!(
+        (told["cause"].as_str(), told["certainty"].as_str()),
+        (Some("ip-not-allowed"), Some("likely"))
+    );
+    assert!(
+        told["remedy"]
+            .as_str()
+            .unwrap()
+            .starts_with("have 203.0.113.7, the address they see us come from, added"),
+        "{told}"
+    );
+    assert!(
+        !told["evidence"]
+            .as_str()
+            .unwrap()
+            .chars()
+            .any(char::is_control),
+        "{told}"
+    );
 }
 
 #[test]
 fn what_can_be_no_reply_is_refused_and_says_why() {
     let large = "x".repeat((1 << 20) + 1);
     for (args, body, wanted) in [
-        ("--dialect twillio --status 401", "", "did you mean `twilio`"),
+        (
+            "--dialect twillio --status 401",
+            "",
+            "did you mean `twilio`",
+        ),
         ("--status 401", "", "--dialect"),
         ("--status 401", "", "the dialects are aws-sns, eskiz,"),
         ("--dialect nothing --status 401", "", "`aws-sns`, `eskiz`"),
         ("--dialect twilio", "", "--status"),
         ("--dialect twilio --status 99", "", "from 100 to 599"),
         ("--dialect twilio --status abc", "", "from 100 to 599"),
-        ("--dialect twilio --status 401 --header nothing", "", "a header is a name, a colon and a value"),
-        ("--dialect twilio --status 401 --header a(b:c", "", "no header's name"),
-        ("--dialect twilio --status 401 --operation login", "", "twilio has no login"),
-        ("--dialect twilio --status 401 --operation call", "", "possible values: send, login, balance"),
-        ("--dialect twilio --status 401 --provider main", "", "--config"),
+        (
+            "--dialect twilio --status 401 --header nothing",
+            "",
+            "a header is a name, a colon and a value",
+        ),
+        (
+            "--dialect twilio --status 401 --header a(b:c",
+            "",
+            "no header's name",
+        ),
+        (
+            "--dialect twilio --status 401 --operation login",
+            "",
+            "twilio has no login",
+        ),
+        (
+            "--dialect twilio --status 401 --operation call",
+            "",
+            "possible values: send, login, balance",
+        ),
+        (
+            "--dialect twilio --status 401 --provider main",
+            "",
+            "--config",
+        ),
         ("--dialect twilio --status 401", &large, "over 1 MiB"),
     ] {
         let output = diagnose(&args.split(' ').collect::<Vec<_>>(), body.as_bytes());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(2), "{args}: {said}");
-        assert!(said.contains(wanted) && output.stdout.is_empty(), "{args}: {said}");
+        assert!(
+            said.contains(wanted) && output.stdout.is_empty(),
+            "{args}: {said}"
+        );
     }
 }
 
@@ -147,11 +284,23 @@ fn the_whole_of_what_curl_showed_is_a_reply() {
     let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n\r\n{\"code\":20003,\"message\":\"Authenticate\"}\n";
     let alone = r#"{"code":20003,"message":"Authenticate"}"#;
     let expected = told(&["--dialect", "twilio", "--status", "401"], alone);
-    assert!(expected["evidence"].as_str().unwrap().contains("code 20003"), "{expected}");
+    assert!(
+        expected["evidence"]
+            .as_str()
+            .unwrap()
+            .contains("code 20003"),
+        "{expected}"
+    );
     assert_eq!(told(&["--dialect", "twilio"], whole), expected);
-    assert_eq!(told(&["--dialect", "twilio", "--status", "401"], whole), expected);
+    assert_eq!(
+        told(&["--dialect", "twilio", "--status", "401"], whole),
+        expected
+    );
     let other = told(&["--dialect", "twilio", "--status", "500"], whole);
-    assert!(other["evidence"].as_str().unwrap().contains("500"), "the option decides: {other}");
+    assert!(
+        other["evidence"].as_str().unwrap().contains("500"),
+        "the option decides: {other}"
+    );
 }
 
 #[test]
@@ -165,7 +314,11 @@ fn what_is_no_body_of_theirs_is_said_to_be_none() {
         let output = diagnose(&["--dialect", "twilio", "--status", "401"], body.as_bytes());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.success(), "{said}");
-        assert_eq!(said.contains("the body is not JSON") && said.contains("paste the body alone"), odd, "{body}: {said}");
+        assert_eq!(
+            said.contains("the body is not JSON") && said.contains("paste the body alone"),
+            odd,
+            "{body}: {said}"
+        );
     }
 }
 
@@ -174,7 +327,8 @@ fn any_bytes_are_a_reply() {
     let deep = vec![b'['; 100_000];
     for body in [&b""[..], b"\xff\xfe\x00", b"{", b"<a><b>", &deep] {
         let output = diagnose(&["--dialect", "aws-sns", "--status", "403", "--json"], body);
-        let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        let told: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
         assert_eq!(told["cause"], "permission-denied");
     }
 }

@@ -24,7 +24,11 @@
 //! forms as their pairs. `<hex N>`, `<uuid>`, `"<number>"` (a bare one) and `<jwt>` stand for
 //! an id of ours.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test says what it expects"
+)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -37,11 +41,14 @@ use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
 use sms_sidecar::dialect::{
-    Account, MessageResult, Approval, Catalog, Dialect, Classification, ProviderRequest, RequestTarget, DecodedRequest, RecognisedRequest, Recognition, Reply, Request, CauseTableRow,
-    SourceFile, LoginToken, recognise,
+    Account, Approval, Catalog, CauseTableRow, Classification, DecodedRequest, Dialect, LoginToken,
+    MessageResult, ProviderRequest, RecognisedRequest, Recognition, Reply, Request, RequestTarget,
+    SourceFile, recognise,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Certainty, AttemptKind, Message, Msisdn, Operation, Outcome, ApprovedTemplate, MessageText};
+use sms_sidecar::sms::{
+    ApprovedTemplate, AttemptKind, Certainty, Message, MessageText, Msisdn, Operation, Outcome,
+};
 
 /// 2 January 2026, 03:04:05: what every attempt here takes for now.
 const NOW: i64 = 1_767_323_045;
@@ -190,19 +197,42 @@ fn built_in_descriptions_pass_their_cases() {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert!(problems.is_empty(), "{problems:#?}");
     let failed: Vec<String> = catalog.iter().flat_map(failures).collect();
-    assert!(failed.is_empty(), "{} cases fail:\n\n{}", failed.len(), failed.join("\n\n"));
+    assert!(
+        failed.is_empty(),
+        "{} cases fail:\n\n{}",
+        failed.len(),
+        failed.join("\n\n")
+    );
 }
 
 #[test]
 fn every_description_has_cases_and_every_file_is_built_in() {
     let folder = |path: &str| -> BTreeSet<String> {
         let entries = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
-        entries.map(|entry| entry.unwrap().path().file_stem().unwrap().to_string_lossy().into_owned()).collect()
+        entries
+            .map(|entry| {
+                entry
+                    .unwrap()
+                    .path()
+                    .file_stem()
+                    .unwrap()
+                    .to_string_lossy()
+                    .into_owned()
+            })
+            .collect()
     };
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let built_in: BTreeSet<String> = catalog.iter().map(|dialect| dialect.name.clone()).collect();
-    assert_eq!(built_in, folder("config/dialects"), "config/dialects against the table of built-in descriptions");
-    assert_eq!(built_in, folder("tests/dialects"), "a description without cases, or cases without a description");
+    assert_eq!(
+        built_in,
+        folder("config/dialects"),
+        "config/dialects against the table of built-in descriptions"
+    );
+    assert_eq!(
+        built_in,
+        folder("tests/dialects"),
+        "a description without cases, or cases without a description"
+    );
 }
 
 /// What `dialects show NAME --causes` lists, line by line.
@@ -210,17 +240,40 @@ fn every_description_has_cases_and_every_file_is_built_in() {
 fn every_line_of_the_causes_has_a_case() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let bare: Vec<String> = catalog.iter().flat_map(without_case).collect();
-    assert!(bare.is_empty(), "{} lines have no case in tests/dialects/NAME/replies.toml:\n{}", bare.len(), bare.join("\n"));
+    assert!(
+        bare.is_empty(),
+        "{} lines have no case in tests/dialects/NAME/replies.toml:\n{}",
+        bare.len(),
+        bare.join("\n")
+    );
 }
 
 fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
     let replies = Cases::open(dialect).replies;
     let cases = replies.case.iter().map(|case| (case.kind(), case.reply()));
-    let codes = |table: &ReplyTable| table.expect.values().flatten().map(|code| (AttemptKind::Send, table.reply(code).1)).collect::<Vec<_>>();
-    let shown: Vec<CauseTableRow> =
-        cases.chain(replies.table.iter().flat_map(codes)).flat_map(|(kind, reply)| dialect.matching_rows(kind, &reply)).collect();
-    let told = dialect.cause_table().into_iter().filter(|row| !shown.contains(row));
-    told.map(|row| format!("{}: {} {} → {}", dialect.name, row.kind, row.condition, row.cause)).collect()
+    let codes = |table: &ReplyTable| {
+        table
+            .expect
+            .values()
+            .flatten()
+            .map(|code| (AttemptKind::Send, table.reply(code).1))
+            .collect::<Vec<_>>()
+    };
+    let shown: Vec<CauseTableRow> = cases
+        .chain(replies.table.iter().flat_map(codes))
+        .flat_map(|(kind, reply)| dialect.matching_rows(kind, &reply))
+        .collect();
+    let told = dialect
+        .cause_table()
+        .into_iter()
+        .filter(|row| !shown.contains(row));
+    told.map(|row| {
+        format!(
+            "{}: {} {} → {}",
+            dialect.name, row.kind, row.condition, row.cause
+        )
+    })
+    .collect()
 }
 
 /// A list is asked for as the cases show it, and every answer it can give has one.
@@ -231,14 +284,37 @@ fn every_list_has_its_question_and_each_answer_as_a_case() {
     for dialect in catalog.iter() {
         let cases = Cases::open(dialect).replies.list;
         for (of, probe, answers) in [
-            ("sender", dialect.sender_probe(), &["listed", "not listed", "not told"][..]),
-            ("template", dialect.template_probe(), &["approved", "pending", "rejected", "odd", "unlisted", "not told"]),
+            (
+                "sender",
+                dialect.sender_probe(),
+                &["listed", "not listed", "not told"][..],
+            ),
+            (
+                "template",
+                dialect.template_probe(),
+                &[
+                    "approved", "pending", "rejected", "odd", "unlisted", "not told",
+                ],
+            ),
         ] {
             let about: Vec<&ListCase> = cases.iter().filter(|case| case.of == of).collect();
-            let bare: Vec<&&str> = answers.iter().filter(|answer| !about.iter().any(|case| case.expect == **answer)).collect();
+            let bare: Vec<&&str> = answers
+                .iter()
+                .filter(|answer| !about.iter().any(|case| case.expect == **answer))
+                .collect();
             let expected = if probe.is_some() { 0 } else { answers.len() };
-            assert_eq!(bare.len(), expected, "{} {of}: {bare:?} has no case, or the list has no question", dialect.name);
-            assert_eq!(about.iter().any(|case| case.wire.is_some()), probe.is_some(), "{} {of}: the question has no `wire`", dialect.name);
+            assert_eq!(
+                bare.len(),
+                expected,
+                "{} {of}: {bare:?} has no case, or the list has no question",
+                dialect.name
+            );
+            assert_eq!(
+                about.iter().any(|case| case.wire.is_some()),
+                probe.is_some(),
+                "{} {of}: the question has no `wire`",
+                dialect.name
+            );
             lists += usize::from(probe.is_some());
         }
     }
@@ -254,13 +330,29 @@ fn what_is_inferred_is_never_shown_as_certain() {
         let text: toml::Table = toml::from_str(&file.text).unwrap();
         let dialect = catalog.get(text["dialect"].as_str().unwrap()).unwrap();
         let rules = text["send"]["rules"].as_array().unwrap().iter();
-        let named: Vec<_> = rules.filter(|rule| rule.get("rejected").or(rule.get("unknown")).is_some()).collect();
-        let rows: Vec<CauseTableRow> = dialect.cause_table().into_iter().filter(|row| row.kind == AttemptKind::Send).collect();
+        let named: Vec<_> = rules
+            .filter(|rule| rule.get("rejected").or(rule.get("unknown")).is_some())
+            .collect();
+        let rows: Vec<CauseTableRow> = dialect
+            .cause_table()
+            .into_iter()
+            .filter(|row| row.kind == AttemptKind::Send)
+            .collect();
         for (rule, row) in named.iter().zip(&rows) {
             let said = rule.get("rejected").or(rule.get("unknown")).unwrap();
-            assert_eq!(row.cause.as_str(), said.as_str().unwrap(), "the lines stand in the file's order");
-            let guess = rule.get("inferred").is_some_and(|guess| guess.as_bool() == Some(true));
-            assert!(!guess || row.certainty != Certainty::Certain, "{}: {row:?}", dialect.name);
+            assert_eq!(
+                row.cause.as_str(),
+                said.as_str().unwrap(),
+                "the lines stand in the file's order"
+            );
+            let guess = rule
+                .get("inferred")
+                .is_some_and(|guess| guess.as_bool() == Some(true));
+            assert!(
+                !guess || row.certainty != Certainty::Certain,
+                "{}: {row:?}",
+                dialect.name
+            );
             guesses += usize::from(guess);
         }
     }
@@ -271,34 +363,65 @@ fn what_is_inferred_is_never_shown_as_certain() {
 #[test]
 fn planted_errors_are_found() {
     let planted = [
-        ("playmobile", r#""messages[].recipient"        = "{to | digits}""#, r#""messages[].recipient"        = "{to | plus}""#),
-        ("twilio", "{validity | seconds | between 1 36000}", "{validity | minutes | between 1 36000}"),
+        (
+            "playmobile",
+            r#""messages[].recipient"        = "{to | digits}""#,
+            r#""messages[].recipient"        = "{to | plus}""#,
+        ),
+        (
+            "twilio",
+            "{validity | seconds | between 1 36000}",
+            "{validity | minutes | between 1 36000}",
+        ),
         ("vonage", "gsm7=text ucs2=unicode", "gsm7=unicode ucs2=text"),
-        ("sayqal", "TransmitSMS {credential.username} {credential.secret}", "TransmitSMS {credential.secret} {credential.username}"),
-        ("infobip", r#""messages[].sender" "#, r#""messages[].from"   "#),
+        (
+            "sayqal",
+            "TransmitSMS {credential.username} {credential.secret}",
+            "TransmitSMS {credential.secret} {credential.username}",
+        ),
+        (
+            "infobip",
+            r#""messages[].sender" "#,
+            r#""messages[].from"   "#,
+        ),
         ("smsc", "balance-empty     = [3]", "balance-empty     = [4]"),
         ("eskiz", r#"encoding = "multipart""#, ""),
         ("aws-sns", r#"service    = "sns""#, r#"service    = "sms""#),
-        ("plain", r#"json   = { id = "{id}", status = "accepted" }"#, r#"json   = { id = "{id}", state = "accepted" }"#),
+        (
+            "plain",
+            r#"json   = { id = "{id}", status = "accepted" }"#,
+            r#"json   = { id = "{id}", state = "accepted" }"#,
+        ),
     ];
     let (sound, _) = Catalog::load(&Catalog::built_in_sources());
     for (name, right, wrong) in planted {
         let (catalog, problems) = Catalog::load(&altered(name, right, wrong));
-        assert!(problems.is_empty(), "{name}: `{wrong}` does not even load: {problems:#?}");
+        assert!(
+            problems.is_empty(),
+            "{name}: `{wrong}` does not even load: {problems:#?}"
+        );
         let before = sound.get(name).map(failures).unwrap();
         let found = catalog.get(name).map(failures).unwrap();
-        assert!(found.iter().any(|case| !before.contains(case)), "{name}: `{wrong}` for `{right}` was not noticed");
+        assert!(
+            found.iter().any(|case| !before.contains(case)),
+            "{name}: `{wrong}` for `{right}` was not noticed"
+        );
     }
 }
 
 /// The built-in descriptions with one place of one of them changed; SMSC's neighbour code gives way.
 fn altered(name: &str, right: &str, wrong: &str) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
-    let file = sources.iter_mut().find(|file| file.name.ends_with(&format!("/{name}.toml"))).unwrap();
+    let file = sources
+        .iter_mut()
+        .find(|file| file.name.ends_with(&format!("/{name}.toml")))
+        .unwrap();
     assert!(file.text.contains(right), "{name} does not say `{right}`");
     file.text = file.text.replace(right, wrong);
     if name == "smsc" {
-        file.text = file.text.replace("throttled         = [4]", "throttled         = [3]");
+        file.text = file
+            .text
+            .replace("throttled         = [4]", "throttled         = [3]");
     }
     sources
 }
@@ -327,7 +450,10 @@ fn failures(dialect: &Arc<Dialect>) -> Vec<String> {
     for table in &cases.replies.table {
         for (expect, codes) in &table.expect {
             for code in codes {
-                check(format!("reply \"{}\" {code}", table.name), cases.coded(table, expect, code));
+                check(
+                    format!("reply \"{}\" {code}", table.name),
+                    cases.coded(table, expect, code),
+                );
             }
         }
     }
@@ -335,7 +461,10 @@ fn failures(dialect: &Arc<Dialect>) -> Vec<String> {
         check(format!("list \"{}\"", case.name), cases.listed(case));
     }
     for case in &cases.answers.case {
-        check(format!("answers \"{}\" to \"{}\"", case.say, case.asked), cases.answer(case));
+        check(
+            format!("answers \"{}\" to \"{}\"", case.say, case.asked),
+            cases.answer(case),
+        );
     }
     failed
 }
@@ -354,11 +483,21 @@ struct Cases {
 
 impl Cases {
     fn open(dialect: &Arc<Dialect>) -> Self {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dialects").join(&dialect.name);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/dialects")
+            .join(&dialect.name);
         let writes: Writes = parse(&folder, "writes.toml");
-        let fields = writes.account.credential.iter().map(|(name, value)| (name.clone(), SecretString::from(value.clone())));
+        let fields = writes
+            .account
+            .credential
+            .iter()
+            .map(|(name, value)| (name.clone(), SecretString::from(value.clone())));
         let token = writes.account.token.as_ref().and_then(|body| {
-            let reply = Reply { status: StatusCode::OK, headers: json_headers(), body: Bytes::from(body.clone()) };
+            let reply = Reply {
+                status: StatusCode::OK,
+                headers: json_headers(),
+                body: Bytes::from(body.clone()),
+            };
             dialect.read_login(&reply, now()).ok()
         });
         Self {
@@ -366,7 +505,11 @@ impl Cases {
             replies: parse(&folder, "replies.toml"),
             answers: parse(&folder, "answers.toml"),
             credential: Credential::new(Version(1), fields.collect()),
-            base_url: writes.account.base_url.clone().unwrap_or_else(|| dialect.base_url().to_owned()),
+            base_url: writes
+                .account
+                .base_url
+                .clone()
+                .unwrap_or_else(|| dialect.base_url().to_owned()),
             token,
             writes,
             dialect: Arc::clone(dialect),
@@ -410,27 +553,55 @@ impl Cases {
         if seen.operation == Operation::Send {
             self.read_send(case, &seen, &request)?;
         }
-        let Some(native) = &case.native else { return Ok(()) };
-        let went = self.dialect.patch(&seen, &request, &self.account(), now()).map_err(|why| why.to_string())?;
+        let Some(native) = &case.native else {
+            return Ok(());
+        };
+        let went = self
+            .dialect
+            .patch(&seen, &request, &self.account(), now())
+            .map_err(|why| why.to_string())?;
         same_wire(&normal_golden(native), &normal_outgoing(&went))
     }
 
-    fn read_send(&self, case: &ReadCase, seen: &RecognisedRequest, request: &Request) -> Result<(), String> {
+    fn read_send(
+        &self,
+        case: &ReadCase,
+        seen: &RecognisedRequest,
+        request: &Request,
+    ) -> Result<(), String> {
         let reading = match self.dialect.read(seen, request, OWN_REFERENCE) {
             Ok(reading) => reading,
-            Err(why) => return same(case.error.as_deref().unwrap_or("no error"), &why.to_string()),
+            Err(why) => {
+                return same(
+                    case.error.as_deref().unwrap_or("no error"),
+                    &why.to_string(),
+                );
+            }
         };
         if let Some(error) = &case.error {
             return same(error, "no error");
         }
         let binds: BTreeSet<&String> = reading.untranslatable_fields.iter().collect();
-        same(&format!("{:?}", case.untranslatable_fields.iter().collect::<BTreeSet<_>>()), &format!("{binds:?}"))?;
-        same(&case.recipients.unwrap_or(1).to_string(), &reading.recipient_count.to_string())?;
+        same(
+            &format!(
+                "{:?}",
+                case.untranslatable_fields.iter().collect::<BTreeSet<_>>()
+            ),
+            &format!("{binds:?}"),
+        )?;
+        same(
+            &case.recipients.unwrap_or(1).to_string(),
+            &reading.recipient_count.to_string(),
+        )?;
         same(&case.expected(), &said(&reading))
     }
 
     fn login(&self, wire: &str) -> Result<(), String> {
-        let went = self.dialect.login_request(&self.account(), now()).ok_or("has no login")?.map_err(|why| why.to_string())?;
+        let went = self
+            .dialect
+            .login_request(&self.account(), now())
+            .ok_or("has no login")?
+            .map_err(|why| why.to_string())?;
         same_wire(&normal_golden(wire), &normal_outgoing(&went))
     }
 
@@ -445,7 +616,9 @@ impl Cases {
             (Err(why), Some(fails), _) => same(fails, &why),
             (Err(why), None, _) => Err(why),
             (Ok(_), Some(fails), _) => same(fails, "no failure"),
-            (Ok(went), None, Some(wire)) => same_wire(&normal_golden(wire), &normal_outgoing(&went)),
+            (Ok(went), None, Some(wire)) => {
+                same_wire(&normal_golden(wire), &normal_outgoing(&went))
+            }
             (Ok(_), None, None) => Err("the case says neither `wire` nor `fails`".into()),
         }
     }
@@ -458,7 +631,10 @@ impl Cases {
                 Err(finding) => finding,
             },
             Some("probe") => match self.dialect.classify_account_reply(&reply) {
-                Classification { outcome: Outcome::Accepted { .. }, .. } => return same(&case.expect, "answered"),
+                Classification {
+                    outcome: Outcome::Accepted { .. },
+                    ..
+                } => return same(&case.expect, "answered"),
                 finding => finding,
             },
             Some(other) => return Err(format!("no such kind: {other}")),
@@ -480,19 +656,38 @@ impl Cases {
 
     fn listed(&self, case: &ListCase) -> Result<(), String> {
         let body = Bytes::from(case.body.clone());
-        let reply = Reply { status: StatusCode::from_u16(case.status).unwrap(), headers: json_headers(), body };
+        let reply = Reply {
+            status: StatusCode::from_u16(case.status).unwrap(),
+            headers: json_headers(),
+            body,
+        };
         let sender = case.of == "sender";
-        let probe = if sender { self.dialect.sender_probe() } else { self.dialect.template_probe() }.ok_or("no such list")?;
+        let probe = if sender {
+            self.dialect.sender_probe()
+        } else {
+            self.dialect.template_probe()
+        }
+        .ok_or("no such list")?;
         if let Some(wire) = &case.wire {
-            let account = Account { sender: Some(&case.look_for).filter(|_| sender).map(String::as_str), ..self.account() };
-            let went = self.dialect.probe_request(probe, &account, now()).map_err(|why| why.to_string())?;
+            let account = Account {
+                sender: Some(&case.look_for).filter(|_| sender).map(String::as_str),
+                ..self.account()
+            };
+            let went = self
+                .dialect
+                .probe_request(probe, &account, now())
+                .map_err(|why| why.to_string())?;
             same_wire(&normal_golden(wire), &normal_outgoing(&went))?;
         }
         let told = if sender {
             let told = |listed| if listed { "listed" } else { "not listed" };
-            self.dialect.lists_sender(probe, &reply, &case.look_for).map(told)
+            self.dialect
+                .lists_sender(probe, &reply, &case.look_for)
+                .map(told)
         } else {
-            self.dialect.approval(probe, &reply, &case.look_for).map(Approval::as_str)
+            self.dialect
+                .approval(probe, &reply, &case.look_for)
+                .map(Approval::as_str)
         };
         same(&case.expect, told.unwrap_or("not told"))
     }
@@ -505,20 +700,36 @@ impl Cases {
     }
 
     fn answer(&self, case: &AnswerCase) -> Result<(), String> {
-        let asked = self.reads.case.iter().find(|read| read.name == case.asked).ok_or("no such read case")?;
+        let asked = self
+            .reads
+            .case
+            .iter()
+            .find(|read| read.name == case.asked)
+            .ok_or("no such read case")?;
         let (seen, request) = self.recognised(asked)?;
-        let reading = self.dialect.read(&seen, &request, OWN_REFERENCE).map_err(|why| why.to_string())?;
+        let reading = self
+            .dialect
+            .read(&seen, &request, OWN_REFERENCE)
+            .map_err(|why| why.to_string())?;
         if case.say == "login" {
             let reply = self.dialect.render_login(&seen, &reading.fields, now());
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         if case.say == "status" {
-            let id = self.dialect.queried_id(&seen, &reading.fields).ok_or("no id is found in it")?;
-            let reply = self.dialect.render_status(&seen, &reading.fields, &id, now()).ok_or("no words for it")?;
+            let id = self
+                .dialect
+                .queried_id(&seen, &reading.fields)
+                .ok_or("no id is found in it")?;
+            let reply = self
+                .dialect
+                .render_status(&seen, &reading.fields, &id, now())
+                .ok_or("no words for it")?;
             return same_wire(&normal_golden(&case.wire), &normal_reply(&reply));
         }
         let reply = self.said(&reading, &case.say);
-        if reply.status == StatusCode::SERVICE_UNAVAILABLE && !reply.headers.contains_key("retry-after") {
+        if reply.status == StatusCode::SERVICE_UNAVAILABLE
+            && !reply.headers.contains_key("retry-after")
+        {
             return Err("a 503 without Retry-After".into());
         }
         same_wire(&normal_golden(&case.wire), &normal_reply(&reply))
@@ -528,10 +739,19 @@ impl Cases {
         let reason = "No provider took the message.";
         let answer = match say.split_once(' ') {
             Some(("accepted", id)) => MessageResult::Accepted { id },
-            Some((_, cause)) => MessageResult::Failed { in_doubt: true, cause: cause.parse().unwrap(), reason },
-            None => MessageResult::Failed { in_doubt: false, cause: say.parse().unwrap(), reason },
+            Some((_, cause)) => MessageResult::Failed {
+                in_doubt: true,
+                cause: cause.parse().unwrap(),
+                reason,
+            },
+            None => MessageResult::Failed {
+                in_doubt: false,
+                cause: say.parse().unwrap(),
+                reason,
+            },
         };
-        self.dialect.render_result(&reading.fields, reading.message.as_ref(), &answer, now())
+        self.dialect
+            .render_result(&reading.fields, reading.message.as_ref(), &answer, now())
     }
 }
 
@@ -539,9 +759,16 @@ impl ReplyCase {
     fn reply(&self) -> Reply {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
-            headers.insert(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+            headers.insert(
+                HeaderName::try_from(name).unwrap(),
+                HeaderValue::try_from(value).unwrap(),
+            );
         }
-        Reply { status: StatusCode::from_u16(self.status).unwrap(), headers, body: Bytes::from(self.body.clone()) }
+        Reply {
+            status: StatusCode::from_u16(self.status).unwrap(),
+            headers,
+            body: Bytes::from(self.body.clone()),
+        }
     }
 
     fn kind(&self) -> AttemptKind {
@@ -555,21 +782,39 @@ impl ReplyCase {
 
 impl ReplyTable {
     fn reply(&self, code: &toml::Value) -> (String, Reply) {
-        let word = code.as_str().map_or_else(|| code.to_string(), str::to_owned);
+        let word = code
+            .as_str()
+            .map_or_else(|| code.to_string(), str::to_owned);
         let body = Bytes::from(self.body.replace("{code}", &word));
-        (word, Reply { status: StatusCode::from_u16(self.status).unwrap(), headers: HeaderMap::new(), body })
+        (
+            word,
+            Reply {
+                status: StatusCode::from_u16(self.status).unwrap(),
+                headers: HeaderMap::new(),
+                body,
+            },
+        )
     }
 }
 
 impl ReadCase {
     fn expected(&self) -> String {
-        let Some(to) = &self.to else { return "no message".into() };
+        let Some(to) = &self.to else {
+            return "no message".into();
+        };
         words(
             to,
             self.text.as_deref().unwrap_or_default(),
             [
                 ("sender", self.sender.clone()),
-                ("reference", Some(self.reference.clone().unwrap_or_else(|| OWN_REFERENCE.into()))),
+                (
+                    "reference",
+                    Some(
+                        self.reference
+                            .clone()
+                            .unwrap_or_else(|| OWN_REFERENCE.into()),
+                    ),
+                ),
                 ("validity", self.validity.map(|seconds| seconds.to_string())),
                 ("callback", self.callback.clone()),
             ],
@@ -583,30 +828,47 @@ impl WriteCase {
             recipient: Msisdn::parse(&self.to).unwrap(),
             text: MessageText::new(self.text.clone()),
             sender: self.sender.clone(),
-            reference: self.reference.clone().unwrap_or_else(|| OWN_REFERENCE.into()),
+            reference: self
+                .reference
+                .clone()
+                .unwrap_or_else(|| OWN_REFERENCE.into()),
             validity: self.validity.map(Duration::from_secs),
             callback: self.callback.clone(),
-            template: self.template.as_ref().map(|id| ApprovedTemplate { name: "login".into(), id: Some(id.clone()), fields: self.fields.clone() }),
+            template: self.template.as_ref().map(|id| ApprovedTemplate {
+                name: "login".into(),
+                id: Some(id.clone()),
+                fields: self.fields.clone(),
+            }),
         }
     }
 }
 
 fn said(reading: &DecodedRequest) -> String {
-    let Some(message) = &reading.message else { return "no message".into() };
+    let Some(message) = &reading.message else {
+        return "no message".into();
+    };
     words(
         message.recipient.digits(),
         message.text.expose(),
         [
             ("sender", message.sender.clone()),
             ("reference", Some(message.reference.clone())),
-            ("validity", message.validity.map(|validity| validity.as_secs().to_string())),
+            (
+                "validity",
+                message
+                    .validity
+                    .map(|validity| validity.as_secs().to_string()),
+            ),
             ("callback", message.callback.clone()),
         ],
     )
 }
 
 fn words(to: &str, text: &str, rest: [(&str, Option<String>); 4]) -> String {
-    let rest: Vec<String> = rest.into_iter().filter_map(|(name, value)| value.map(|value| format!("{name}={value}"))).collect();
+    let rest: Vec<String> = rest
+        .into_iter()
+        .filter_map(|(name, value)| value.map(|value| format!("{name}={value}")))
+        .collect();
     format!("to={to} text={text} {}", rest.join(" "))
 }
 
@@ -615,13 +877,29 @@ fn meaning(finding: &Classification) -> String {
         return format!("accepted {id}");
     }
     let cause = finding.outcome.cause().unwrap();
-    let others: Vec<&str> = finding.alternatives.iter().map(|other| other.as_str()).collect();
-    let others = if others.is_empty() { String::new() } else { format!(" ({})", others.join(", ")) };
-    format!("{} {cause}, {}{others}", finding.outcome.as_str(), finding.certainty.as_str())
+    let others: Vec<&str> = finding
+        .alternatives
+        .iter()
+        .map(|other| other.as_str())
+        .collect();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", others.join(", "))
+    };
+    format!(
+        "{} {cause}, {}{others}",
+        finding.outcome.as_str(),
+        finding.certainty.as_str()
+    )
 }
 
 fn same(expected: &str, found: &str) -> Result<(), String> {
-    if expected == found { Ok(()) } else { Err(format!("\n  expected {expected}\n  found    {found}")) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(format!("\n  expected {expected}\n  found    {found}"))
+    }
 }
 
 /// Compares line by line; what stands in `<…>` is any id of that kind.
@@ -634,32 +912,67 @@ fn same_wire(expected: &str, found: &str) -> Result<(), String> {
     ];
     let mut pattern = regex::escape(expected);
     for (mark, any) in kinds {
-        pattern = Regex::new(mark).unwrap().replace_all(&pattern, any).into_owned();
+        pattern = Regex::new(mark)
+            .unwrap()
+            .replace_all(&pattern, any)
+            .into_owned();
     }
     let fits = Regex::new(&format!("^{pattern}$")).unwrap().is_match(found);
-    if fits { Ok(()) } else { Err(format!("\n--- expected\n{expected}\n--- found\n{found}\n---")) }
+    if fits {
+        Ok(())
+    } else {
+        Err(format!(
+            "\n--- expected\n{expected}\n--- found\n{found}\n---"
+        ))
+    }
 }
 
 /// First line, headers, blank line, body.
 fn parts(wire: &str) -> (&str, HeaderMap, String) {
-    let (head, body) = wire.trim_start().split_once("\n\n").unwrap_or((wire.trim(), ""));
+    let (head, body) = wire
+        .trim_start()
+        .split_once("\n\n")
+        .unwrap_or((wire.trim(), ""));
     let mut lines = head.lines();
     let first = lines.next().unwrap();
     let mut headers = HeaderMap::new();
     for line in lines {
-        let (name, value) = line.split_once(": ").unwrap_or_else(|| panic!("no header: {line}"));
-        headers.append(HeaderName::try_from(name).unwrap(), HeaderValue::try_from(value).unwrap());
+        let (name, value) = line
+            .split_once(": ")
+            .unwrap_or_else(|| panic!("no header: {line}"));
+        headers.append(
+            HeaderName::try_from(name).unwrap(),
+            HeaderValue::try_from(value).unwrap(),
+        );
     }
     let body = body.strip_suffix('\n').unwrap_or(body);
     let multipart = kind_of(&headers).starts_with("multipart/");
-    (first, headers, if multipart { body.replace('\n', "\r\n") } else { body.to_owned() })
+    (
+        first,
+        headers,
+        if multipart {
+            body.replace('\n', "\r\n")
+        } else {
+            body.to_owned()
+        },
+    )
 }
 
 fn request(wire: &str) -> Request {
     let (first, headers, body) = parts(wire);
     let (method, target) = first.split_once(' ').unwrap();
-    let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query.to_owned())));
-    Request { method: method.parse().unwrap(), path: path.into(), query, headers, body: Bytes::from(body) }
+    let (path, query) = target
+        .split_once('?')
+        .map_or((target, None), |(path, query)| {
+            (path, Some(query.to_owned()))
+        });
+    Request {
+        method: method.parse().unwrap(),
+        path: path.into(),
+        query,
+        headers,
+        body: Bytes::from(body),
+    }
 }
 
 fn normal_golden(wire: &str) -> String {
@@ -668,11 +981,19 @@ fn normal_golden(wire: &str) -> String {
 }
 
 fn normal_outgoing(went: &ProviderRequest) -> String {
-    normal(&format!("{} {}", went.method, went.url), &went.headers, &went.body)
+    normal(
+        &format!("{} {}", went.method, went.url),
+        &went.headers,
+        &went.body,
+    )
 }
 
 fn normal_reply(reply: &Reply) -> String {
-    normal(&reply.status.as_u16().to_string(), &reply.headers, &reply.body)
+    normal(
+        &reply.status.as_u16().to_string(),
+        &reply.headers,
+        &reply.body,
+    )
 }
 
 /// One spelling of what may be spelled differently: header order, JSON blanks, form escapes, boundaries.
@@ -680,7 +1001,16 @@ fn normal(first: &str, headers: &HeaderMap, body: &[u8]) -> String {
     let kind = kind_of(headers);
     let mut lines: Vec<String> = headers
         .iter()
-        .filter(|(name, _)| !["accept", "accept-encoding", "user-agent", "retry-after", "content-length"].contains(&name.as_str()))
+        .filter(|(name, _)| {
+            ![
+                "accept",
+                "accept-encoding",
+                "user-agent",
+                "retry-after",
+                "content-length",
+            ]
+            .contains(&name.as_str())
+        })
         .map(|(name, value)| format!("{name}: {}", value.to_str().unwrap()))
         .map(|line| {
             if kind.starts_with("multipart/") && line.starts_with("content-type") {
@@ -691,12 +1021,18 @@ fn normal(first: &str, headers: &HeaderMap, body: &[u8]) -> String {
         })
         .collect();
     lines.sort();
-    format!("{first}\n{}\n\n{}", lines.join("\n"), normal_body(&kind, body))
+    format!(
+        "{first}\n{}\n\n{}",
+        lines.join("\n"),
+        normal_body(&kind, body)
+    )
 }
 
 fn normal_body(kind: &str, body: &[u8]) -> String {
     if kind.starts_with("application/x-www-form-urlencoded") {
-        let mut pairs: Vec<String> = form_urlencoded::parse(body).map(|(name, value)| format!("{name}={value}")).collect();
+        let mut pairs: Vec<String> = form_urlencoded::parse(body)
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         pairs.sort();
         return pairs.join("\n");
     }
@@ -715,19 +1051,34 @@ fn normal_body(kind: &str, body: &[u8]) -> String {
 
 fn fields_of_multipart(text: &str) -> String {
     let boundary = text.lines().next().unwrap_or_default().trim();
-    let part = Regex::new(r#"(?is)^\r\ncontent-disposition: form-data; name="([^"]+)".*?\r\n\r\n(.*)\r\n$"#).unwrap();
-    let mut fields: Vec<String> =
-        text.split(boundary).filter_map(|chunk| part.captures(chunk).map(|found| format!("{}={}", &found[1], &found[2]))).collect();
+    let part = Regex::new(
+        r#"(?is)^\r\ncontent-disposition: form-data; name="([^"]+)".*?\r\n\r\n(.*)\r\n$"#,
+    )
+    .unwrap();
+    let mut fields: Vec<String> = text
+        .split(boundary)
+        .filter_map(|chunk| {
+            part.captures(chunk)
+                .map(|found| format!("{}={}", &found[1], &found[2]))
+        })
+        .collect();
     fields.sort();
     fields.join("\n")
 }
 
 fn kind_of(headers: &HeaderMap) -> String {
-    headers.get("content-type").and_then(|value| value.to_str().ok()).unwrap_or_default().to_ascii_lowercase()
+    headers
+        .get("content-type")
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_ascii_lowercase()
 }
 
 fn json_headers() -> HeaderMap {
-    HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+    HeaderMap::from_iter([(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )])
 }
 
 fn now() -> Timestamp {
@@ -736,6 +1087,7 @@ fn now() -> Timestamp {
 
 fn parse<T: for<'a> Deserialize<'a>>(folder: &Path, file: &str) -> T {
     let path: PathBuf = folder.join(file);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     toml::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }

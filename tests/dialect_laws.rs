@@ -2,7 +2,12 @@
 //! are understood, garbage proves nothing, a patch changes only what belongs to the
 //! account, and no bytes make the engine panic.
 
-#![expect(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a test says what it expects")]
+#![expect(
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test says what it expects"
+)]
 
 #[path = "support/dialects.rs"]
 mod support;
@@ -13,8 +18,11 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use sms_sidecar::dialect::{Account, MessageResult, RequestFields, Catalog, Dialect, RequestTarget, Recognition, Reply, Request, SourceFile, recognise};
-use sms_sidecar::sms::{Cause, Family, AttemptKind, Message, Msisdn, Outcome, MessageText};
+use sms_sidecar::dialect::{
+    Account, Catalog, Dialect, MessageResult, Recognition, Reply, Request, RequestFields,
+    RequestTarget, SourceFile, recognise,
+};
+use sms_sidecar::sms::{AttemptKind, Cause, Family, Message, MessageText, Msisdn, Outcome};
 use support::{Owned, as_request, dialects, now, recognised, visible};
 
 fn all() -> &'static [Arc<Dialect>] {
@@ -48,7 +56,11 @@ prop_compose! {
 }
 
 fn reply(status: u16, body: impl Into<bytes::Bytes>) -> Reply {
-    Reply { status: StatusCode::from_u16(status).expect("a status"), headers: HeaderMap::new(), body: body.into() }
+    Reply {
+        status: StatusCode::from_u16(status).expect("a status"),
+        headers: HeaderMap::new(),
+        body: body.into(),
+    }
 }
 
 proptest! {
@@ -185,33 +197,79 @@ fn a_failure_is_never_read_as_a_success_or_a_refused_account() {
 }
 
 fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
-    let told = dialect.render_result(&RequestFields::default(), None, &MessageResult::Failed { in_doubt: doubt, cause, reason: "no provider took it" }, now());
+    let told = dialect.render_result(
+        &RequestFields::default(),
+        None,
+        &MessageResult::Failed {
+            in_doubt: doubt,
+            cause,
+            reason: "no provider took it",
+        },
+        now(),
+    );
     let finding = dialect.classify(AttemptKind::Send, &told, "reference");
     let name = format!("{} {cause} {doubt}", dialect.name);
-    assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{name}");
-    assert_ne!(finding.outcome.cause().map(Cause::family), Some(Family::Account), "{name}");
+    assert!(
+        !matches!(finding.outcome, Outcome::Accepted { .. }),
+        "{name}"
+    );
+    assert_ne!(
+        finding.outcome.cause().map(Cause::family),
+        Some(Family::Account),
+        "{name}"
+    );
     assert_ne!(told.status, StatusCode::UNAUTHORIZED, "{name}");
-    assert_eq!(told.status == StatusCode::GATEWAY_TIMEOUT, doubt, "{name}: 504 is doubt and doubt is 504");
+    assert_eq!(
+        told.status == StatusCode::GATEWAY_TIMEOUT,
+        doubt,
+        "{name}: 504 is doubt and doubt is 504"
+    );
     let unavailable = told.status == StatusCode::SERVICE_UNAVAILABLE;
-    assert!(!unavailable || told.headers.contains_key("retry-after"), "{name}");
-    assert!(cause.family() != Family::Account || doubt || unavailable, "{name}");
+    assert!(
+        !unavailable || told.headers.contains_key("retry-after"),
+        "{name}"
+    );
+    assert!(
+        cause.family() != Family::Account || doubt || unavailable,
+        "{name}"
+    );
 }
 
 #[test]
 fn a_success_under_a_failures_status_is_none() {
     for dialect in all() {
-        let told = dialect.render_result(&RequestFields::default(), None, &MessageResult::Accepted { id: "77" }, now());
+        let told = dialect.render_result(
+            &RequestFields::default(),
+            None,
+            &MessageResult::Accepted { id: "77" },
+            now(),
+        );
         for status in [400, 403, 500, 502, 503] {
-            let finding =
-                dialect.classify(AttemptKind::Send, &Reply { status: StatusCode::from_u16(status).expect("a status"), ..told.clone() }, "r");
-            assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{} {status}: {finding:?}", dialect.name);
+            let finding = dialect.classify(
+                AttemptKind::Send,
+                &Reply {
+                    status: StatusCode::from_u16(status).expect("a status"),
+                    ..told.clone()
+                },
+                "r",
+            );
+            assert!(
+                !matches!(finding.outcome, Outcome::Accepted { .. }),
+                "{} {status}: {finding:?}",
+                dialect.name
+            );
         }
     }
 }
 
 #[test]
 fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
-    let find = |name: &str| all().iter().find(|dialect| dialect.name == name).expect("built in");
+    let find = |name: &str| {
+        all()
+            .iter()
+            .find(|dialect| dialect.name == name)
+            .expect("built in")
+    };
     for (name, cause, status, words) in [
         ("playmobile", Cause::CredentialRejected, 401, ""),
         ("playmobile", Cause::AccountSuspended, 400, "102"),
@@ -221,7 +279,9 @@ fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
         ("eskiz", Cause::CredentialExpired, 401, ""),
         ("twilio", Cause::Throttled, 429, "20429"),
     ] {
-        let told = find(name).simulate_rejection(cause).unwrap_or_else(|| panic!("{name} {cause}"));
+        let told = find(name)
+            .simulate_rejection(cause)
+            .unwrap_or_else(|| panic!("{name} {cause}"));
         let body = String::from_utf8_lossy(&told.body).into_owned();
         assert_eq!(told.status.as_u16(), status, "{name} {cause}: {body}");
         assert!(body.contains(words), "{name} {cause}: {body}");
@@ -243,10 +303,16 @@ fn the_credentials_in_a_request_are_found_wherever_a_service_keeps_them() {
             callback: None,
             template: None,
         };
-        let (seen, request) = recognised(dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
+        let (seen, request) = recognised(
+            dialect,
+            &dialect
+                .write(&message, &owned.account(), now())
+                .expect("written"),
+        );
         let found = dialect.extract_credential(&seen, &request);
         for spec in dialect.credential_fields() {
-            let signs = matches!(dialect.name.as_str(), "aws-sns") || dialect.name == "sayqal" && spec.name == "secret";
+            let signs = matches!(dialect.name.as_str(), "aws-sns")
+                || dialect.name == "sayqal" && spec.name == "secret";
             assert_eq!(
                 found.get(&spec.name).map(String::as_str),
                 owned.credential.expose(&spec.name).filter(|_| !signs),

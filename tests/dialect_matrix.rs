@@ -1,7 +1,11 @@
 //! Every dialect with every dialect: said in one, carried by another, answered in the
 //! first. The words arrive as they were, whatever stands in them.
 
-#![expect(clippy::expect_used, clippy::panic, reason = "a test says what it expects")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test says what it expects"
+)]
 
 #[path = "support/dialects.rs"]
 mod support;
@@ -9,8 +13,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sms_sidecar::dialect::{MessageResult, RequestFields, Dialect};
-use sms_sidecar::sms::{AttemptKind, Message, Msisdn, Operation, Outcome, MessageText};
+use sms_sidecar::dialect::{Dialect, MessageResult, RequestFields};
+use sms_sidecar::sms::{AttemptKind, Message, MessageText, Msisdn, Operation, Outcome};
 use support::{Owned, dialects, now, recognised};
 
 const TEXTS: &[&str] = &[
@@ -40,10 +44,14 @@ fn said(text: &str) -> Message {
 /// Written for an account of `dialect` and read back, as a service or a sidecar would.
 fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, RequestFields) {
     let owned = Owned::of(dialect, mark);
-    let written = dialect.write(message, &owned.account(), now()).unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
+    let written = dialect
+        .write(message, &owned.account(), now())
+        .unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
     let (seen, request) = recognised(dialect, &written);
     assert_eq!(seen.operation, Operation::Send, "{}", dialect.name);
-    let reading = dialect.read(&seen, &request, "own-reference-000001").unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
+    let reading = dialect
+        .read(&seen, &request, "own-reference-000001")
+        .unwrap_or_else(|why| panic!("{}: {why}", dialect.name));
     assert_eq!(reading.untranslatable_fields, [""; 0], "{}", dialect.name);
     assert_eq!(reading.recipient_count, 1, "{}", dialect.name);
     (reading.message.expect("one message"), reading.fields)
@@ -75,27 +83,55 @@ fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
     if arrived.sender.is_some() && message.sender.is_some() {
         assert_eq!(arrived.sender.as_deref(), Some("Acme"), "{name}");
     }
-    let theirs = service.render_result(&service_asked, Some(&arrived), &MessageResult::Accepted { id: "01J8Z3K4M5N6P7Q8R9S0" }, now());
-    let Outcome::Accepted { id } = service.classify(AttemptKind::Send, &theirs, &arrived.reference).outcome else {
+    let theirs = service.render_result(
+        &service_asked,
+        Some(&arrived),
+        &MessageResult::Accepted {
+            id: "01J8Z3K4M5N6P7Q8R9S0",
+        },
+        now(),
+    );
+    let Outcome::Accepted { id } = service
+        .classify(AttemptKind::Send, &theirs, &arrived.reference)
+        .outcome
+    else {
         panic!("{name}: the service's success")
     };
-    let ours = backend.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
+    let ours = backend.render_result(
+        &asked,
+        Some(&message),
+        &MessageResult::Accepted { id: &id },
+        now(),
+    );
     let read = backend.classify(AttemptKind::Send, &ours, &message.reference);
-    assert!(matches!(read.outcome, Outcome::Accepted { ref id } if !id.is_empty()), "{name}: {read:?}");
+    assert!(
+        matches!(read.outcome, Outcome::Accepted { ref id } if !id.is_empty()),
+        "{name}: {read:?}"
+    );
     assert!(ours.status.is_success(), "{name}");
 }
 
 #[test]
 fn the_recipient_has_the_form_each_service_demands() {
     let form = |name: &str| {
-        let dialect = dialects().into_iter().find(|dialect| dialect.name == name).expect("built in");
-        let written = dialect.write(&said("x"), &Owned::of(&dialect, "-a").account(), now()).expect("written");
-        percent_encoding::percent_decode_str(&support::visible(&written)).decode_utf8_lossy().into_owned()
+        let dialect = dialects()
+            .into_iter()
+            .find(|dialect| dialect.name == name)
+            .expect("built in");
+        let written = dialect
+            .write(&said("x"), &Owned::of(&dialect, "-a").account(), now())
+            .expect("written");
+        percent_encoding::percent_decode_str(&support::visible(&written))
+            .decode_utf8_lossy()
+            .into_owned()
     };
     for name in ["twilio", "aws-sns", "plain"] {
         assert!(form(name).contains("+998901234567"), "{name}");
     }
     for name in ["playmobile", "eskiz", "vonage", "infobip", "smsc", "sayqal"] {
-        assert!(form(name).contains("998901234567") && !form(name).contains("+998901234567"), "{name}");
+        assert!(
+            form(name).contains("998901234567") && !form(name).contains("+998901234567"),
+            "{name}"
+        );
     }
 }

@@ -1,7 +1,11 @@
 //! The server as a process sees it: what is taken is said, signals reload and drain, and
 //! a call in flight is finished. One test runs a server, because signals reach them all.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail loudly in its helpers too")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test may fail loudly in its helpers too"
+)]
 
 use std::fs;
 use std::io::{Read, Write};
@@ -17,7 +21,7 @@ use rustix::process::{Signal, getpid, getuid, kill_process};
 use sms_sidecar::net::Limits;
 use sms_sidecar::net::drain::{Drain, Phase};
 use sms_sidecar::net::peer::Peer;
-use sms_sidecar::net::server::{BindError, Server, ConnectionService, Stream};
+use sms_sidecar::net::server::{BindError, ConnectionService, Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -29,9 +33,18 @@ struct Greeter(Sender<&'static str>);
 impl ConnectionService for Greeter {
     async fn serve<S: Stream>(&self, mut stream: S, peer: Peer, drain: Drain) {
         let flight = drain.track_request();
-        let kind = if peer.address.is_some() { "tcp" } else { "unix" };
+        let kind = if peer.address.is_some() {
+            "tcp"
+        } else {
+            "unix"
+        };
         // A client that only knocks leaves before it is greeted.
-        stream.write_all(format!("{kind} {}\n", peer.owner_uid().await.unwrap_or(u32::MAX)).as_bytes()).await.ok();
+        stream
+            .write_all(
+                format!("{kind} {}\n", peer.owner_uid().await.unwrap_or(u32::MAX)).as_bytes(),
+            )
+            .await
+            .ok();
         stream.flush().await.ok();
         if stream.read_u8().await.is_ok() {
             self.0.send("begun").unwrap();
@@ -62,17 +75,33 @@ fn it_serves_reloads_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("door.sock");
     let (tell, told) = channel();
-    let limits = Limits { drain_timeout: PATIENCE, ..Limits::default() };
+    let limits = Limits {
+        drain_timeout: PATIENCE,
+        ..Limits::default()
+    };
     let mut server = Server::new(limits);
-    let address = server.add_tcp("proxy", "127.0.0.1:0".parse().unwrap(), Greeter(tell.clone())).unwrap();
-    server.add_unix("unix", &socket, Greeter(tell.clone())).unwrap();
+    let address = server
+        .add_tcp(
+            "proxy",
+            "127.0.0.1:0".parse().unwrap(),
+            Greeter(tell.clone()),
+        )
+        .unwrap();
+    server
+        .add_unix("unix", &socket, Greeter(tell.clone()))
+        .unwrap();
     let ending = tell.clone();
     server.add_background("clock", move |drain| async move {
         drain.wait_for(Phase::Draining).await;
         ending.send("background").unwrap();
     });
     let (ready, reload) = (tell.clone(), tell);
-    let running = thread::spawn(move || server.run(move || ready.send("ready").unwrap(), move || reload.send("reload").unwrap()));
+    let running = thread::spawn(move || {
+        server.run(
+            move || ready.send("ready").unwrap(),
+            move || reload.send("reload").unwrap(),
+        )
+    });
     assert_eq!(heard(&told), "ready");
 
     let uid = getuid().as_raw();
@@ -80,7 +109,10 @@ fn it_serves_reloads_and_drains() {
     assert_eq!(line(&mut tcp), format!("tcp {uid}\n"));
     let mut unix = UnixStream::connect(&socket).unwrap();
     assert_eq!(line(&mut unix), format!("unix {uid}\n"));
-    assert_eq!(fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(
+        fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
 
     kill_process(getpid(), Signal::HUP).unwrap();
     assert_eq!(heard(&told), "reload");
@@ -103,7 +135,9 @@ fn a_taken_address_is_said_at_once_and_by_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut server = Server::new(Limits::default());
-    let error = server.add_tcp("admin", address, Greeter(channel().0)).unwrap_err();
+    let error = server
+        .add_tcp("admin", address, Greeter(channel().0))
+        .unwrap_err();
     assert!(matches!(&error, BindError::Tcp { name, .. } if &**name == "admin"));
     assert!(error.to_string().contains(&address.to_string()), "{error}");
 }
@@ -113,26 +147,42 @@ fn two_listeners_on_one_address_are_seen() {
     let mut server = Server::new(Limits::default());
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let address = server.add_tcp("proxy", any, Greeter(channel().0)).unwrap();
-    assert!(server.add_tcp("admin", address, Greeter(channel().0)).is_err());
+    assert!(
+        server
+            .add_tcp("admin", address, Greeter(channel().0))
+            .is_err()
+    );
 }
 
 #[test]
 fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
     let folder = tempfile::tempdir().unwrap();
-    let unix = |path: &Path| Server::new(Limits::default()).add_unix("control", path, Greeter(channel().0));
+    let unix = |path: &Path| {
+        Server::new(Limits::default()).add_unix("control", path, Greeter(channel().0))
+    };
     let missing = folder.path().join("run/sms-sidecar");
     unix(&missing.join("control.sock")).unwrap();
-    assert_eq!(fs::metadata(&missing).unwrap().permissions().mode() & 0o022, 0, "nobody else may put a socket of theirs in its place");
+    assert_eq!(
+        fs::metadata(&missing).unwrap().permissions().mode() & 0o022,
+        0,
+        "nobody else may put a socket of theirs in its place"
+    );
     let file = folder.path().join("file");
     fs::write(&file, "precious").unwrap();
     let error = unix(&file.join("control.sock")).unwrap_err().to_string();
-    assert!(error.contains("control") && error.contains(&format!("{}: ", file.display())) && error.contains("make the folder"), "{error}");
+    assert!(
+        error.contains("control")
+            && error.contains(&format!("{}: ", file.display()))
+            && error.contains("make the folder"),
+        "{error}"
+    );
 }
 
 #[test]
 fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
-    let unix = |path: &Path| Server::new(Limits::default()).add_unix("unix", path, Greeter(channel().0));
+    let unix =
+        |path: &Path| Server::new(Limits::default()).add_unix("unix", path, Greeter(channel().0));
     let dead = folder.path().join("dead.sock");
     drop(std::os::unix::net::UnixListener::bind(&dead).unwrap());
     assert!(dead.exists());

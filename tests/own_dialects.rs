@@ -11,10 +11,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use sms_sidecar::dialect::{Account, Catalog, Dialect, ProviderRequest, RequestTarget, Recognition, Reply, Request, SourceFile, recognise};
+use sms_sidecar::dialect::{
+    Account, Catalog, Dialect, ProviderRequest, Recognition, Reply, Request, RequestTarget,
+    SourceFile, recognise,
+};
 use sms_sidecar::problem::{Problem, ProblemReport, SourceText};
 use sms_sidecar::secret::{Credential, SecretString, Version};
-use sms_sidecar::sms::{Cause, AttemptKind, Message, Msisdn, Outcome, MessageText as Words};
+use sms_sidecar::sms::{AttemptKind, Cause, Message, MessageText as Words, Msisdn, Outcome};
 
 /// Another way into a service that is known: differences only.
 const LIKE: &str = r#"
@@ -92,11 +95,22 @@ fn a_service_is_added_with_one_new_file() {
     assert_eq!(written.url, "https://api.kabutar.example/v2/sms");
     assert_eq!(written.headers.get("x-key").unwrap(), "k-1");
     let body: serde_json::Value = serde_json::from_slice(&written.body).unwrap();
-    assert_eq!(body, serde_json::json!({"message": {"phone": "998901234567", "body": "Kod: 1", "from": "Acme"}}));
+    assert_eq!(
+        body,
+        serde_json::json!({"message": {"phone": "998901234567", "body": "Kod: 1", "from": "Acme"}})
+    );
 
-    let accepted = kabutar.classify(AttemptKind::Send, &reply(200, r#"{"result":{"id":"m1"}}"#), "r");
+    let accepted = kabutar.classify(
+        AttemptKind::Send,
+        &reply(200, r#"{"result":{"id":"m1"}}"#),
+        "r",
+    );
     assert_eq!(accepted.outcome, Outcome::Accepted { id: "m1".into() });
-    let refused = kabutar.classify(AttemptKind::Send, &reply(200, r#"{"error":"no_money"}"#), "r");
+    let refused = kabutar.classify(
+        AttemptKind::Send,
+        &reply(200, r#"{"error":"no_money"}"#),
+        "r",
+    );
     assert_eq!(refused.outcome, Outcome::Rejected(Cause::BalanceEmpty));
 }
 
@@ -111,10 +125,18 @@ fn a_backend_that_speaks_the_new_service_is_understood() {
         headers: json(),
         body: Bytes::from_static(br#"{"message":{"phone":"998901234567","body":"Kod: 1"}}"#),
     };
-    let Recognition::Operation(seen) = recognise(&among, RequestTarget::Host("api.kabutar.example"), &request, &[]) else {
+    let Recognition::Operation(seen) = recognise(
+        &among,
+        RequestTarget::Host("api.kabutar.example"),
+        &request,
+        &[],
+    ) else {
         panic!("not recognised")
     };
-    let reading = seen.dialect.read(&seen, &request, "own0reference0000001").unwrap();
+    let reading = seen
+        .dialect
+        .read(&seen, &request, "own0reference0000001")
+        .unwrap();
     assert_eq!(reading.message.unwrap().recipient.digits(), "998901234567");
     assert!(reading.untranslatable_fields.is_empty());
 }
@@ -122,16 +144,40 @@ fn a_backend_that_speaks_the_new_service_is_understood() {
 #[test]
 fn differences_are_laid_over_a_built_in_description() {
     let catalog = sound(&folder(&[("twilio-key.toml", LIKE)]));
-    let (own, theirs) = (catalog.get("twilio-key").unwrap(), catalog.get("twilio").unwrap());
+    let (own, theirs) = (
+        catalog.get("twilio-key").unwrap(),
+        catalog.get("twilio").unwrap(),
+    );
 
     let sid = "AC11111111111111111111111111111111";
-    let written = write(own, &[("account_sid", sid), ("api_key", "SK22222222222222222222222222222222"), ("api_secret", "s")]);
-    assert_eq!(written.url.to_string(), format!("https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/{sid}/Messages.json"));
-    assert_eq!(written.headers.get("authorization").unwrap(), "Basic U0syMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjpz");
+    let written = write(
+        own,
+        &[
+            ("account_sid", sid),
+            ("api_key", "SK22222222222222222222222222222222"),
+            ("api_secret", "s"),
+        ],
+    );
+    assert_eq!(
+        written.url.to_string(),
+        format!("https://api.dublin.ie1.twilio.com/2010-04-01/Accounts/{sid}/Messages.json")
+    );
+    assert_eq!(
+        written.headers.get("authorization").unwrap(),
+        "Basic U0syMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjIyMjpz"
+    );
 
     let abroad = reply(400, r#"{"code":21408,"message":"x"}"#);
-    assert_eq!(own.classify(AttemptKind::Send, &abroad, "r").outcome, Outcome::Rejected(Cause::PermissionDenied), "a code of its own");
-    assert_eq!(theirs.classify(AttemptKind::Send, &abroad, "r").outcome, Outcome::Rejected(Cause::SenderNotAllowed), "the other is as it was");
+    assert_eq!(
+        own.classify(AttemptKind::Send, &abroad, "r").outcome,
+        Outcome::Rejected(Cause::PermissionDenied),
+        "a code of its own"
+    );
+    assert_eq!(
+        theirs.classify(AttemptKind::Send, &abroad, "r").outcome,
+        Outcome::Rejected(Cause::SenderNotAllowed),
+        "the other is as it was"
+    );
     let stopped = reply(400, r#"{"code":21610,"message":"x"}"#);
     assert_eq!(
         own.classify(AttemptKind::Send, &stopped, "r").outcome,
@@ -143,38 +189,69 @@ fn differences_are_laid_over_a_built_in_description() {
 /// It signs in another way: nothing of the other's signing or credential is left.
 #[test]
 fn another_way_to_sign_takes_the_place_of_the_inherited_one() {
-    let text =
-        LIKE.replace("account_sid = { public = true, pattern = \"^AC[0-9a-f]{32}$\" }\n", "").replace("[sign.basic]", "[sign.header]");
+    let text = LIKE
+        .replace(
+            "account_sid = { public = true, pattern = \"^AC[0-9a-f]{32}$\" }\n",
+            "",
+        )
+        .replace("[sign.basic]", "[sign.header]");
     let text = text
         .replace("user     = \"{credential.api_key}\"", "name = \"X-Key\"")
         .replace("password =", "value =")
         .replace("api_key     = ", "#");
     let catalog = sound(&folder(&[("twilio-key.toml", &text)]));
     let own = catalog.get("twilio-key").unwrap();
-    let fields: Vec<&str> = own.credential_fields().iter().map(|field| field.name.as_str()).collect();
-    assert_eq!(fields, ["api_secret", "account_sid"], "the account stands in the path still");
-    let written = write(own, &[("account_sid", "AC11111111111111111111111111111111"), ("api_secret", "s")]);
+    let fields: Vec<&str> = own
+        .credential_fields()
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
+    assert_eq!(
+        fields,
+        ["api_secret", "account_sid"],
+        "the account stands in the path still"
+    );
+    let written = write(
+        own,
+        &[
+            ("account_sid", "AC11111111111111111111111111111111"),
+            ("api_secret", "s"),
+        ],
+    );
     assert_eq!(written.headers.get("x-key").unwrap(), "s");
     assert!(!written.headers.contains_key("authorization"));
 }
 
 #[test]
 fn a_mistake_is_shown_with_file_line_and_caret() {
-    let wrong = NEW.replace("{to | digits}", "{to | digit}").replace("balance-empty       =", "balance-emty        =");
+    let wrong = NEW
+        .replace("{to | digits}", "{to | digit}")
+        .replace("balance-empty       =", "balance-emty        =");
     let sources = folder(&[("kabutar.toml", &wrong)]);
     let (catalog, problems) = Catalog::load(&sources);
-    assert!(catalog.get("kabutar").is_none(), "a file with a mistake is left out");
+    assert!(
+        catalog.get("kabutar").is_none(),
+        "a file with a mistake is left out"
+    );
     assert!(catalog.get("playmobile").is_some(), "the others are not");
 
     let shown = shown(&sources, problems);
     let filter = line_of(&wrong, "digit}");
     let cause = line_of(&wrong, "balance-emty");
     assert!(
-        shown.contains(&format!("kabutar.toml:{filter}:")) && shown.contains(&format!("kabutar.toml:{cause}:")),
+        shown.contains(&format!("kabutar.toml:{filter}:"))
+            && shown.contains(&format!("kabutar.toml:{cause}:")),
         "both at once:\n{shown}"
     );
-    assert!(shown.contains("`digit` is no filter") && shown.contains("did you mean `balance-empty`?"), "{shown}");
-    let caret = shown.lines().skip_while(|line| !line.contains("{to | digit}")).nth(1).unwrap();
+    assert!(
+        shown.contains("`digit` is no filter") && shown.contains("did you mean `balance-empty`?"),
+        "{shown}"
+    );
+    let caret = shown
+        .lines()
+        .skip_while(|line| !line.contains("{to | digit}"))
+        .nth(1)
+        .unwrap();
     assert!(caret.contains('^'), "{shown}");
 }
 
@@ -184,7 +261,10 @@ fn an_unknown_key_is_no_description() {
     let (catalog, problems) = Catalog::load(&sources);
     assert!(catalog.get("kabutar").is_none());
     let shown = shown(&sources, problems);
-    assert!(shown.contains("base_ulr") && shown.contains("base_url"), "{shown}");
+    assert!(
+        shown.contains("base_ulr") && shown.contains("base_url"),
+        "{shown}"
+    );
 }
 
 /// The built-in descriptions and a folder of ops' own, read from disk as the sidecar reads it.
@@ -196,7 +276,11 @@ fn folder(files: &[(&str, &str)]) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
     for (name, _) in files {
         let text = std::fs::read_to_string(folder.path().join(Path::new(name))).unwrap();
-        sources.push(SourceFile { name: (*name).into(), text, built_in: false });
+        sources.push(SourceFile {
+            name: (*name).into(),
+            text,
+            built_in: false,
+        });
     }
     sources
 }
@@ -208,7 +292,14 @@ fn sound(sources: &[SourceFile]) -> Catalog {
 }
 
 fn shown(sources: &[SourceFile], problems: Vec<Problem>) -> String {
-    let texts = sources.iter().map(|file| SourceText { file: file.name.clone(), text: file.text.clone(), is_dialect: true }).collect();
+    let texts = sources
+        .iter()
+        .map(|file| SourceText {
+            file: file.name.clone(),
+            text: file.text.clone(),
+            is_dialect: true,
+        })
+        .collect();
     ProblemReport { problems, texts }.render(false)
 }
 
@@ -217,9 +308,17 @@ fn line_of(text: &str, words: &str) -> usize {
 }
 
 fn write(dialect: &Dialect, fields: &[(&str, &str)]) -> ProviderRequest {
-    let fields = fields.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)));
+    let fields = fields
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)));
     let credential = Credential::new(Version(1), fields.collect());
-    let account = Account { base_url: dialect.base_url(), credential: &credential, params: &BTreeMap::new(), sender: None, token: None };
+    let account = Account {
+        base_url: dialect.base_url(),
+        credential: &credential,
+        params: &BTreeMap::new(),
+        sender: None,
+        token: None,
+    };
     let message = Message {
         recipient: Msisdn::parse("998901234567").unwrap(),
         text: Words::new("Kod: 1"),
@@ -229,13 +328,22 @@ fn write(dialect: &Dialect, fields: &[(&str, &str)]) -> ProviderRequest {
         callback: None,
         template: None,
     };
-    dialect.write(&message, &account, Timestamp::UNIX_EPOCH).unwrap()
+    dialect
+        .write(&message, &account, Timestamp::UNIX_EPOCH)
+        .unwrap()
 }
 
 fn reply(status: u16, body: &'static str) -> Reply {
-    Reply { status: StatusCode::from_u16(status).unwrap(), headers: json(), body: Bytes::from_static(body.as_bytes()) }
+    Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers: json(),
+        body: Bytes::from_static(body.as_bytes()),
+    }
 }
 
 fn json() -> HeaderMap {
-    HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))])
+    HeaderMap::from_iter([(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )])
 }

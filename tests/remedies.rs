@@ -3,10 +3,12 @@
 
 use std::time::Duration;
 
-use sms_sidecar::diagnosis::{DiagnosisContext, VaultEntryRef, FailedAttempt, VaultStorage, diagnose};
+use sms_sidecar::diagnosis::{
+    DiagnosisContext, FailedAttempt, VaultEntryRef, VaultStorage, diagnose,
+};
 use sms_sidecar::dialect::{Catalog, Dialect};
 use sms_sidecar::secret::Version;
-use sms_sidecar::sms::{Cause, Certainty, AttemptKind};
+use sms_sidecar::sms::{AttemptKind, Cause, Certainty};
 
 const CONFIG: &str = "/etc/sms-sidecar/config.toml";
 
@@ -22,17 +24,50 @@ enum Known {
 }
 
 fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
-    let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-    let entry = VaultEntryRef { vault: "local", storage: &VaultStorage::Embedded, path: "sms/mine", fields: &fields };
-    let spoken = DiagnosisContext { dialect: &dialect.name, base_url: dialect.base_url(), console_pages: Some(dialect.console_urls()), ..DiagnosisContext::default() };
-    let mine = DiagnosisContext { provider: "mine", config_path: CONFIG, config_line: 23, timeout: Some(Duration::from_secs(3)), ..spoken };
+    let fields: Vec<String> = dialect
+        .credential_fields()
+        .iter()
+        .map(|field| field.name.clone())
+        .collect();
+    let entry = VaultEntryRef {
+        vault: "local",
+        storage: &VaultStorage::Embedded,
+        path: "sms/mine",
+        fields: &fields,
+    };
+    let spoken = DiagnosisContext {
+        dialect: &dialect.name,
+        base_url: dialect.base_url(),
+        console_pages: Some(dialect.console_urls()),
+        ..DiagnosisContext::default()
+    };
+    let mine = DiagnosisContext {
+        provider: "mine",
+        config_path: CONFIG,
+        config_line: 23,
+        timeout: Some(Duration::from_secs(3)),
+        ..spoken
+    };
     let context = match known {
-        Known::Whole => DiagnosisContext { entry: Some(entry), version: Version(1), ..mine },
+        Known::Whole => DiagnosisContext {
+            entry: Some(entry),
+            version: Version(1),
+            ..mine
+        },
         Known::Watched => mine,
         Known::Nothing => spoken,
     };
     let (kind, certainty, alternatives) = (AttemptKind::Send, Certainty::Certain, &[][..]);
-    let evidence = FailedAttempt { kind, cause, certainty, alternatives, status: Some(401), code: None, provider_message: None, evidence: &[] };
+    let evidence = FailedAttempt {
+        kind,
+        cause,
+        certainty,
+        alternatives,
+        status: Some(401),
+        code: None,
+        provider_message: None,
+        evidence: &[],
+    };
     diagnose(&evidence, &context).remedy
 }
 
@@ -40,10 +75,20 @@ fn all() -> Vec<(String, Cause, Known, String)> {
     let catalog = Catalog::built_in();
     let each = |known| {
         catalog.iter().flat_map(move |dialect| {
-            Cause::ALL.iter().map(move |&cause| (dialect.name.clone(), cause, known, remedy(dialect, cause, known)))
+            Cause::ALL.iter().map(move |&cause| {
+                (
+                    dialect.name.clone(),
+                    cause,
+                    known,
+                    remedy(dialect, cause, known),
+                )
+            })
         })
     };
-    [Known::Whole, Known::Watched, Known::Nothing].into_iter().flat_map(each).collect()
+    [Known::Whole, Known::Watched, Known::Nothing]
+        .into_iter()
+        .flat_map(each)
+        .collect()
 }
 
 #[test]
@@ -53,15 +98,28 @@ fn no_remedy_is_clumsy_or_empty_advice() {
     for (dialect, cause, known, said) in remedies {
         let at = format!("{dialect} {cause} {known:?}: {said}");
         let bare = said.to_lowercase();
-        for advice in ["check your", "check the credential", "please", "contact support", "try again later", "make sure", "unset"] {
+        for advice in [
+            "check your",
+            "check the credential",
+            "please",
+            "contact support",
+            "try again later",
+            "make sure",
+            "unset",
+        ] {
             assert!(!bare.contains(advice), "{advice} says nothing: {at}");
         }
-        for mistake in ["{", "  ", ") (", "; ;", ";;", " ,", " ;", "()", "``", "(now )", ": ;", "the the "] {
+        for mistake in [
+            "{", "  ", ") (", "; ;", ";;", " ,", " ;", "()", "``", "(now )", ": ;", "the the ",
+        ] {
             assert!(!said.contains(mistake), "`{mistake}` in {at}");
         }
         assert_eq!(said.matches('`').count() % 2, 0, "{at}");
         assert_eq!(said.matches('(').count(), said.matches(')').count(), "{at}");
-        assert!(said.chars().next().unwrap().is_lowercase() || said.starts_with("PROVIDER"), "it follows an arrow: {at}");
+        assert!(
+            said.chars().next().unwrap().is_lowercase() || said.starts_with("PROVIDER"),
+            "it follows an arrow: {at}"
+        );
         assert!(!said.ends_with('.'), "{at}");
         assert!(said.len() > 30, "{at}");
     }
@@ -71,11 +129,22 @@ fn no_remedy_is_clumsy_or_empty_advice() {
 fn what_is_known_is_named_and_what_is_not_is_not_invented() {
     for (dialect, cause, known, said) in all() {
         let at = format!("{dialect} {cause} {known:?}: {said}");
-        assert!(known == Known::Nothing || !said.contains("PROVIDER"), "{at}");
+        assert!(
+            known == Known::Nothing || !said.contains("PROVIDER"),
+            "{at}"
+        );
         match known {
             Known::Whole => assert!(!said.contains("vault entry that"), "{at}"),
-            Known::Watched => assert!(!["vault entry", "vault set", "no restart"].iter().any(|word| said.contains(word)), "{at}"),
-            Known::Nothing => assert!(!said.contains("mine") && !said.contains("vault set"), "{at}"),
+            Known::Watched => assert!(
+                !["vault entry", "vault set", "no restart"]
+                    .iter()
+                    .any(|word| said.contains(word)),
+                "{at}"
+            ),
+            Known::Nothing => assert!(
+                !said.contains("mine") && !said.contains("vault set"),
+                "{at}"
+            ),
         }
     }
 }
@@ -83,7 +152,8 @@ fn what_is_known_is_named_and_what_is_not_is_not_invented() {
 #[test]
 fn one_field_is_it_and_two_are_them() {
     let catalog = Catalog::built_in();
-    let rejected = |name: &str, known| remedy(catalog.get(name).unwrap(), Cause::CredentialRejected, known);
+    let rejected =
+        |name: &str, known| remedy(catalog.get(name).unwrap(), Cause::CredentialRejected, known);
     for (said, words) in [
         (
             rejected("infobip", Known::Whole),
@@ -93,7 +163,10 @@ fn one_field_is_it_and_two_are_them() {
             rejected("twilio", Known::Whole),
             "get account_sid and auth_token from the twilio console (https://console.twilio.com) and put them into local:sms/mine: `",
         ),
-        (rejected("plain", Known::Whole), "get token from the plain service and put it into local:sms/mine: `"),
+        (
+            rejected("plain", Known::Whole),
+            "get token from the plain service and put it into local:sms/mine: `",
+        ),
         (
             rejected("twilio", Known::Nothing),
             "get the credential from the twilio console (https://console.twilio.com) and put it into the vault entry that providers.PROVIDER.credential names in /etc/sms-sidecar/config.toml; tried at once",

@@ -30,7 +30,13 @@ async fn trace_shows_our_lines_and_nobodys_bytes() {
     let lines = Lines::default();
     let copy = lines.clone();
     init(Format::Json, "trace", move || copy.clone()).unwrap();
-    assert!(matches!(init(Format::Json, "info", io::sink), Err(InitError::AlreadyInitialized)), "logging begins once");
+    assert!(
+        matches!(
+            init(Format::Json, "info", io::sink),
+            Err(InitError::AlreadyInitialized)
+        ),
+        "logging begins once"
+    );
 
     tracing_log::log::trace!(target: "pingora_core::protocols", "read CANARY-LOG-TRACE");
     tracing_log::log::debug!(target: "rustls::client::hs", "sending CANARY-LOG-DEBUG");
@@ -51,9 +57,22 @@ async fn request_with_canary() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let registry = prometheus::Registry::new();
-    let telemetry = Telemetry::new(&registry, &MetricsSchema::default(), Arc::new(SystemClock::start())).unwrap();
-    let admin = Admin::new(registry, Arc::new(telemetry), Readiness::default(), Pages::All);
-    let server = tokio::spawn(async move { serve_connection(listener.accept().await.unwrap().0, admin).await });
+    let telemetry = Telemetry::new(
+        &registry,
+        &MetricsSchema::default(),
+        Arc::new(SystemClock::start()),
+    )
+    .unwrap();
+    let admin = Admin::new(
+        registry,
+        Arc::new(telemetry),
+        Readiness::default(),
+        Pages::All,
+    );
+    let server =
+        tokio::spawn(
+            async move { serve_connection(listener.accept().await.unwrap().0, admin).await },
+        );
     let mut socket = TcpStream::connect(address).await.unwrap();
     let request = "GET /metrics?key=CANARY-QUERY HTTP/1.1\r\nHost: localhost\r\nAuthorization: CANARY-HEADER\r\nContent-Length: 11\r\nConnection: close\r\n\r\nCANARY-BODY";
     socket.write_all(request.as_bytes()).await.unwrap();

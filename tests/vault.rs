@@ -1,5 +1,8 @@
 //! `sms-sidecar vault` as a person runs it: real files, real standard input, exit codes.
-#![expect(clippy::unwrap_used, reason = "a command that cannot be run is a failed test")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a command that cannot be run is a failed test"
+)]
 
 use std::io::Write;
 use std::path::Path;
@@ -25,8 +28,16 @@ impl Vault {
     }
 
     fn says(&self, args: &[&str], input: &str) -> Said {
-        let (file, key) = (self.0.path().join("vault.age"), self.0.path().join("vault.key"));
-        let place = ["--vault-file", file.to_str().unwrap(), "--key-file", key.to_str().unwrap()];
+        let (file, key) = (
+            self.0.path().join("vault.age"),
+            self.0.path().join("vault.key"),
+        );
+        let place = [
+            "--vault-file",
+            file.to_str().unwrap(),
+            "--key-file",
+            key.to_str().unwrap(),
+        ];
         said(&[&["vault"], args, &place].concat(), input)
     }
 
@@ -44,16 +55,32 @@ fn said(args: &[&str], input: &str) -> Said {
         .spawn()
         .unwrap();
     // A command that fails before it reads closes the pipe.
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap_or_default();
-    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-    Said { code: status.code().unwrap(), out: String::from_utf8(stdout).unwrap(), err: String::from_utf8(stderr).unwrap() }
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap_or_default();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = child.wait_with_output().unwrap();
+    Said {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
 }
 
 #[test]
 fn values_are_shown_only_when_asked_for() {
     let vault = Vault::made();
     let set = vault.says(&["set", "sms/x", "password", "--stdin"], "canary-value\n");
-    assert_eq!((set.code, set.out.as_str(), set.err.as_str()), (0, "sms/x password: set\n", ""));
+    assert_eq!(
+        (set.code, set.out.as_str(), set.err.as_str()),
+        (0, "sms/x password: set\n", "")
+    );
     let quiet = [
         vault.says(&["get", "sms/x"], ""),
         vault.says(&["get", "sms/x", "password", "--json"], ""),
@@ -62,14 +89,33 @@ fn values_are_shown_only_when_asked_for() {
     ];
     for said in quiet {
         assert_eq!(said.code, 0);
-        assert!(said.out.contains("password") && !format!("{}{}", said.out, said.err).contains("canary"), "{}", said.out);
+        assert!(
+            said.out.contains("password")
+                && !format!("{}{}", said.out, said.err).contains("canary"),
+            "{}",
+            said.out
+        );
     }
-    assert_eq!(vault.says(&["get", "sms/x", "password", "--show"], "").out, "canary-value\n");
-    assert_eq!(vault.says(&["get", "sms/x", "--show"], "").out, "password = canary-value\n");
-    let json: serde_json::Value = serde_json::from_str(&vault.says(&["get", "sms/x", "--show", "--json"], "").out).unwrap();
-    assert_eq!(json, serde_json::json!({ "path": "sms/x", "fields": { "password": "canary-value" } }));
-    let listed: serde_json::Value = serde_json::from_str(&vault.says(&["list", "--json"], "").out).unwrap();
-    assert_eq!(listed, serde_json::json!([{ "path": "sms/x", "fields": ["password"] }]));
+    assert_eq!(
+        vault.says(&["get", "sms/x", "password", "--show"], "").out,
+        "canary-value\n"
+    );
+    assert_eq!(
+        vault.says(&["get", "sms/x", "--show"], "").out,
+        "password = canary-value\n"
+    );
+    let json: serde_json::Value =
+        serde_json::from_str(&vault.says(&["get", "sms/x", "--show", "--json"], "").out).unwrap();
+    assert_eq!(
+        json,
+        serde_json::json!({ "path": "sms/x", "fields": { "password": "canary-value" } })
+    );
+    let listed: serde_json::Value =
+        serde_json::from_str(&vault.says(&["list", "--json"], "").out).unwrap();
+    assert_eq!(
+        listed,
+        serde_json::json!([{ "path": "sms/x", "fields": ["password"] }])
+    );
 }
 
 #[test]
@@ -85,15 +131,36 @@ fn values_come_from_standard_input_or_a_file() {
     let vault = Vault::made();
     let file = vault.path().join("value");
     std::fs::write(&file, "two\nlines\n").unwrap();
-    assert_eq!(vault.says(&["set", "sms/x", "pem", "--file", file.to_str().unwrap()], "").code, 0);
-    assert_eq!(vault.says(&["get", "sms/x", "pem", "--show"], "").out, "two\nlines\n");
+    assert_eq!(
+        vault
+            .says(
+                &["set", "sms/x", "pem", "--file", file.to_str().unwrap()],
+                ""
+            )
+            .code,
+        0
+    );
+    assert_eq!(
+        vault.says(&["get", "sms/x", "pem", "--show"], "").out,
+        "two\nlines\n"
+    );
     let quoted = vault.says(&["set", "sms/x", "password", "--stdin"], "'quoted'");
-    assert_eq!(quoted.err, "warning: the value of `password` stands in quotes, which are sent as part of it\n");
-    for (args, input) in [(["set", "sms/x", "f", "--stdin"], "\n"), (["set", "../x y", "f", "--stdin"], "v")] {
+    assert_eq!(
+        quoted.err,
+        "warning: the value of `password` stands in quotes, which are sent as part of it\n"
+    );
+    for (args, input) in [
+        (["set", "sms/x", "f", "--stdin"], "\n"),
+        (["set", "../x y", "f", "--stdin"], "v"),
+    ] {
         assert_eq!(vault.says(&args, input).code, 2, "{args:?}");
     }
     let missing = vault.says(&["set", "sms/x", "f", "--file", "/nonexistent"], "");
-    assert!(missing.code == 2 && missing.err.contains("/nonexistent is not there"), "{}", missing.err);
+    assert!(
+        missing.code == 2 && missing.err.contains("/nonexistent is not there"),
+        "{}",
+        missing.err
+    );
 }
 
 /// A running sidecar sees each write: a new user never meets the old password.
@@ -102,24 +169,64 @@ fn several_fields_are_set_in_one_write() {
     let vault = Vault::made();
     let lines = vault.path().join("lines");
     std::fs::write(&lines, "u1\np1\n").unwrap();
-    let first = vault.says(&["set", "sms/x", "username", "password", "--file", lines.to_str().unwrap()], "");
-    assert_eq!((first.code, first.out.as_str()), (0, "sms/x username: set\nsms/x password: set\n"), "{}", first.err);
-    let again = vault.says(&["set", "sms/x", "username", "password", "--stdin"], "u1\r\np2\r\n");
-    assert_eq!(again.out, "sms/x username: left as it was\nsms/x password: replaced\n", "{}", again.err);
-    assert_eq!(vault.says(&["get", "sms/x", "--show"], "").out, "password = p2\nusername = u1\n");
+    let first = vault.says(
+        &[
+            "set",
+            "sms/x",
+            "username",
+            "password",
+            "--file",
+            lines.to_str().unwrap(),
+        ],
+        "",
+    );
+    assert_eq!(
+        (first.code, first.out.as_str()),
+        (0, "sms/x username: set\nsms/x password: set\n"),
+        "{}",
+        first.err
+    );
+    let again = vault.says(
+        &["set", "sms/x", "username", "password", "--stdin"],
+        "u1\r\np2\r\n",
+    );
+    assert_eq!(
+        again.out, "sms/x username: left as it was\nsms/x password: replaced\n",
+        "{}",
+        again.err
+    );
+    assert_eq!(
+        vault.says(&["get", "sms/x", "--show"], "").out,
+        "password = p2\nusername = u1\n"
+    );
     let before = std::fs::read(vault.path().join("vault.age")).unwrap();
     let refused = [
-        (&["username", "password"][..], "u3\n", "2 fields need a line each, and 1 came"),
+        (
+            &["username", "password"][..],
+            "u3\n",
+            "2 fields need a line each, and 1 came",
+        ),
         (&["username", "password"], "u3\np3\nx3\n", "and 3 came"),
         (&["username", "password"], "u3\n\n", "is empty"),
         (&["username", "username"], "u3\np3\n", "named twice"),
     ];
     for (fields, input, what) in refused {
         let said = vault.says(&[&["set", "sms/x"], fields, &["--stdin"]].concat(), input);
-        assert!(said.code == 2 && said.err.contains(what) && said.out.is_empty(), "{}", said.err);
-        assert!(!said.err.contains("u3") && !said.err.contains("p3"), "{}", said.err);
+        assert!(
+            said.code == 2 && said.err.contains(what) && said.out.is_empty(),
+            "{}",
+            said.err
+        );
+        assert!(
+            !said.err.contains("u3") && !said.err.contains("p3"),
+            "{}",
+            said.err
+        );
     }
-    assert_eq!(std::fs::read(vault.path().join("vault.age")).unwrap(), before);
+    assert_eq!(
+        std::fs::read(vault.path().join("vault.age")).unwrap(),
+        before
+    );
 }
 
 /// What the config's provider makes of it is said, and the vault takes it all the same.
@@ -131,18 +238,46 @@ fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
     std::fs::write(&config, text).unwrap();
     let set = |config: &Path, fields: &[&str], input: &str| {
         let place = ["--stdin", "--config", config.to_str().unwrap()];
-        said(&[&["vault", "set", "sms/playmobile"], fields, &place].concat(), input)
+        said(
+            &[&["vault", "set", "sms/playmobile"], fields, &place].concat(),
+            input,
+        )
     };
     let odd = set(&config, &["usrname", "password"], "u\nsms-sidecar\n");
     assert_eq!(odd.code, 0, "{}", odd.err);
-    assert!(odd.err.contains("provider `playmobile` reads no field `usrname` of this entry; did you mean `username`?"), "{}", odd.err);
-    assert!(odd.err.contains("`password` is the placeholder that stands in the backend's `.env`"), "{}", odd.err);
-    for fields in [["username", "password"], ["PLAYMOBILE_LOGIN", "PLAYMOBILE_PASSWORD"]] {
+    assert!(
+        odd.err.contains(
+            "provider `playmobile` reads no field `usrname` of this entry; did you mean `username`?"
+        ),
+        "{}",
+        odd.err
+    );
+    assert!(
+        odd.err
+            .contains("`password` is the placeholder that stands in the backend's `.env`"),
+        "{}",
+        odd.err
+    );
+    for fields in [
+        ["username", "password"],
+        ["PLAYMOBILE_LOGIN", "PLAYMOBILE_PASSWORD"],
+    ] {
         assert_eq!(set(&config, &fields, "u\np\n").err, "");
     }
-    std::fs::write(&config, text.replace("sms/playmobile\" }", "sms/playmobile\", fields = { username = \"who\" } }")).unwrap();
+    std::fs::write(
+        &config,
+        text.replace(
+            "sms/playmobile\" }",
+            "sms/playmobile\", fields = { username = \"who\" } }",
+        ),
+    )
+    .unwrap();
     let mapped = set(&config, &["who", "username"], "u\nu\n");
-    assert!(!mapped.err.contains("`who`;") && mapped.err.contains("reads no field `username`"), "{}", mapped.err);
+    assert!(
+        !mapped.err.contains("`who`;") && mapped.err.contains("reads no field `username`"),
+        "{}",
+        mapped.err
+    );
 }
 
 const ENV: &str = "PORT=3000\nPLAYMOBILE_LOGIN=canary-login\nPLAYMOBILE_PASSWORD=\"canary-password\" # live\nTWILIO_ACCOUNT_SID=ACca0a51cafe0a51cafe0a51cafe0a51ca\n";
@@ -152,29 +287,70 @@ fn a_backends_env_is_taken_over_after_a_yes() {
     let vault = Vault::made();
     let file = vault.path().join(".env");
     std::fs::write(&file, ENV).unwrap();
-    let import = |more: &[&str], input: &str| vault.says(&[&["import-env", file.to_str().unwrap()], more].concat(), input);
+    let import = |more: &[&str], input: &str| {
+        vault.says(
+            &[&["import-env", file.to_str().unwrap()], more].concat(),
+            input,
+        )
+    };
 
     let declined = import(&[], "n\n");
     assert_eq!(declined.code, 1);
-    assert!(declined.out.contains("sms/playmobile password = PLAYMOBILE_PASSWORD"), "{}", declined.out);
-    assert!(declined.out.contains("sms/twilio auth_token: no variable is known"), "{}", declined.out);
+    assert!(
+        declined
+            .out
+            .contains("sms/playmobile password = PLAYMOBILE_PASSWORD"),
+        "{}",
+        declined.out
+    );
+    assert!(
+        declined
+            .out
+            .contains("sms/twilio auth_token: no variable is known"),
+        "{}",
+        declined.out
+    );
     assert_eq!(vault.says(&["list"], "").out, "");
     let proposed: serde_json::Value = serde_json::from_str(&import(&["--json"], "").out).unwrap();
-    assert_eq!((proposed["written"].as_bool(), proposed["entries"][0]["path"].as_str()), (Some(false), Some("sms/playmobile")));
+    assert_eq!(
+        (
+            proposed["written"].as_bool(),
+            proposed["entries"][0]["path"].as_str()
+        ),
+        (Some(false), Some("sms/playmobile"))
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), ENV);
 
-    assert_eq!(import(&["--yes", "--only", "eskiz"], "").code, 1, "nothing of it is there");
+    assert_eq!(
+        import(&["--yes", "--only", "eskiz"], "").code,
+        1,
+        "nothing of it is there"
+    );
     let taken = import(&["--replace-with-placeholders"], "yes\n");
     assert_eq!(taken.code, 0, "{}", taken.err);
     for said in [declined, taken] {
         assert!(!format!("{}{}", said.out, said.err).contains("canary"));
     }
-    assert_eq!(vault.says(&["get", "sms/playmobile", "password", "--show"], "").out, "canary-password\n");
+    assert_eq!(
+        vault
+            .says(&["get", "sms/playmobile", "password", "--show"], "")
+            .out,
+        "canary-password\n"
+    );
     let left = std::fs::read_to_string(&file).unwrap();
     let expected = "PORT=3000\nPLAYMOBILE_LOGIN=sms-sidecar\nPLAYMOBILE_PASSWORD=\"sms-sidecar\" # live\nTWILIO_ACCOUNT_SID=AC00000000000000000000000000000000\n";
     assert_eq!(left, expected);
-    assert_eq!(import(&["--yes"], "").code, 1, "placeholders are no credentials");
-    assert_eq!(vault.says(&["get", "sms/playmobile", "password", "--show"], "").out, "canary-password\n");
+    assert_eq!(
+        import(&["--yes"], "").code,
+        1,
+        "placeholders are no credentials"
+    );
+    assert_eq!(
+        vault
+            .says(&["get", "sms/playmobile", "password", "--show"], "")
+            .out,
+        "canary-password\n"
+    );
 }
 
 /// `AWS_ACCESS_KEY_ID` may be there for a bucket: who is asked learns how to leave it.
@@ -187,29 +363,97 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
         format!("{ENV}AWS_ACCESS_KEY_ID=AKIACANARY0123456789\nAWS_SECRET_ACCESS_KEY=canaryabcdefghijklmnopqrstuvwxyz01234567\n"),
     )
     .unwrap();
-    let import = |more: &[&str], input: &str| vault.says(&[&["import-env", file.to_str().unwrap()], more].concat(), input);
+    let import = |more: &[&str], input: &str| {
+        vault.says(
+            &[&["import-env", file.to_str().unwrap()], more].concat(),
+            input,
+        )
+    };
     let declined = import(&[], "n\n");
-    assert!(declined.out.contains("for something else than SMS? `--only "), "{}", declined.out);
-    assert!(declined.code == 1 && declined.err.contains("nothing written"), "{}", declined.err);
-    assert!(!import(&["--only", "playmobile"], "n\n").out.contains("--only"));
+    assert!(
+        declined
+            .out
+            .contains("for something else than SMS? `--only "),
+        "{}",
+        declined.out
+    );
+    assert!(
+        declined.code == 1 && declined.err.contains("nothing written"),
+        "{}",
+        declined.err
+    );
+    assert!(
+        !import(&["--only", "playmobile"], "n\n")
+            .out
+            .contains("--only")
+    );
     let unknown = import(&["--only", "playmobil"], "");
-    assert!(unknown.code == 2 && unknown.err.contains("no dialect `playmobil`; did you mean `playmobile`?"), "{}", unknown.err);
+    assert!(
+        unknown.code == 2
+            && unknown
+                .err
+                .contains("no dialect `playmobil`; did you mean `playmobile`?"),
+        "{}",
+        unknown.err
+    );
 
-    let taken = import(&["--only", "playmobile", "--only", "aws-sns", "--replace-with-placeholders", "--yes"], "");
+    let taken = import(
+        &[
+            "--only",
+            "playmobile",
+            "--only",
+            "aws-sns",
+            "--replace-with-placeholders",
+            "--yes",
+        ],
+        "",
+    );
     let (_, paste) = taken.out.split_once("# for the config:\n").unwrap();
     assert!(!paste.contains("twilio"), "{paste}");
     let config = vault.path().join("config.toml");
     std::fs::write(&config, paste).unwrap();
     let checked = said(&["check", "--vault", config.to_str().unwrap()], "");
-    assert!(checked.code == 0 && !checked.out.contains("vault"), "{}", checked.out);
+    assert!(
+        checked.code == 0 && !checked.out.contains("vault"),
+        "{}",
+        checked.out
+    );
 
     let again = import(&["--only", "playmobile"], "");
-    assert!(again.code == 1 && again.err.contains("PLAYMOBILE_LOGIN holds the placeholder\n"), "{}", again.err);
-    std::fs::write(&file, "PLAYMOBILE_LOGIN=sms-sidecar\nPLAYMOBILE_PASSWORD=canary-2\n").unwrap();
+    assert!(
+        again.code == 1
+            && again
+                .err
+                .contains("PLAYMOBILE_LOGIN holds the placeholder\n"),
+        "{}",
+        again.err
+    );
+    std::fs::write(
+        &file,
+        "PLAYMOBILE_LOGIN=sms-sidecar\nPLAYMOBILE_PASSWORD=canary-2\n",
+    )
+    .unwrap();
     let place = ["--config", config.to_str().unwrap()];
-    let half = said(&[&["vault", "import-env", file.to_str().unwrap(), "--yes"], &place[..]].concat(), "");
-    assert!(half.out.contains("sms/playmobile: PLAYMOBILE_LOGIN holds the placeholder\n"), "{} {}", half.out, half.err);
-    assert!(half.out.ends_with("the config reads it already\n"), "{}", half.out);
+    let half = said(
+        &[
+            &["vault", "import-env", file.to_str().unwrap(), "--yes"],
+            &place[..],
+        ]
+        .concat(),
+        "",
+    );
+    assert!(
+        half.out
+            .contains("sms/playmobile: PLAYMOBILE_LOGIN holds the placeholder\n"),
+        "{} {}",
+        half.out,
+        half.err
+    );
+    assert!(
+        half.out.ends_with("the config reads it already\n"),
+        "{}",
+        half.out
+    );
 }
 
 #[test]
@@ -221,28 +465,78 @@ fn the_config_says_which_vault() {
     let text = format!(
         "[vaults.local]\n{one}[vaults.other]\n{one}[providers.playmobile]\ndialect = \"playmobile\"\nsender = \"3700\"\ncredential = {{ vault = \"local\", path = \"sms/playmobile\" }}\n"
     );
-    std::fs::write(&config, text.replace("\"vault.", &format!("\"{}/vault.", vault.path().display()))).unwrap();
-    let named = said(&["vault", "list", "--config", config.to_str().unwrap(), "--vault", "local"], "");
-    assert_eq!((named.code, named.out.as_str()), (0, "sms/playmobile: username\n"), "{}", named.err);
+    std::fs::write(
+        &config,
+        text.replace("\"vault.", &format!("\"{}/vault.", vault.path().display())),
+    )
+    .unwrap();
+    let named = said(
+        &[
+            "vault",
+            "list",
+            "--config",
+            config.to_str().unwrap(),
+            "--vault",
+            "local",
+        ],
+        "",
+    );
+    assert_eq!(
+        (named.code, named.out.as_str()),
+        (0, "sms/playmobile: username\n"),
+        "{}",
+        named.err
+    );
     let several = said(&["vault", "list", "--config", config.to_str().unwrap()], "");
-    assert!(several.code == 2 && several.err.contains("say --vault with one of local, other"), "{}", several.err);
-    let none = said(&["vault", "list", "--config", config.to_str().unwrap(), "--vault", "absent"], "");
-    assert!(none.code == 2 && none.err.contains("has no embedded vault `absent`"), "{}", none.err);
+    assert!(
+        several.code == 2 && several.err.contains("say --vault with one of local, other"),
+        "{}",
+        several.err
+    );
+    let none = said(
+        &[
+            "vault",
+            "list",
+            "--config",
+            config.to_str().unwrap(),
+            "--vault",
+            "absent",
+        ],
+        "",
+    );
+    assert!(
+        none.code == 2 && none.err.contains("has no embedded vault `absent`"),
+        "{}",
+        none.err
+    );
 }
 
 #[test]
 fn what_is_not_there_is_1_and_what_fails_is_2() {
     let vault = Vault::new();
     let unmade = vault.says(&["list"], "");
-    assert!(unmade.code == 2 && unmade.err.contains("sms-sidecar vault init"), "{}", unmade.err);
+    assert!(
+        unmade.code == 2 && unmade.err.contains("sms-sidecar vault init"),
+        "{}",
+        unmade.err
+    );
     assert_eq!(vault.says(&["init"], "").code, 0);
     assert_eq!(vault.says(&["init"], "").code, 2);
     vault.says(&["set", "sms/x", "a", "--stdin"], "1");
-    for args in [&["get", "sms/y"][..], &["get", "sms/x", "b"], &["rm", "sms/y"], &["rm", "sms/x", "b"]] {
+    for args in [
+        &["get", "sms/y"][..],
+        &["get", "sms/x", "b"],
+        &["rm", "sms/y"],
+        &["rm", "sms/x", "b"],
+    ] {
         assert_eq!(vault.says(args, "").code, 1, "{args:?}");
     }
     assert_eq!(vault.says(&["rm", "sms/x", "a"], "").code, 0);
-    assert_eq!(vault.says(&["list", "--json"], "").out, "[]\n", "an entry without fields is none");
+    assert_eq!(
+        vault.says(&["list", "--json"], "").out,
+        "[]\n",
+        "an entry without fields is none"
+    );
 }
 
 /// Neither `list` nor `init` sends its reader to the other: only the backup, or a new start, helps.
@@ -250,15 +544,31 @@ fn what_is_not_there_is_1_and_what_fails_is_2() {
 fn a_lost_key_is_told_with_the_two_ways_out() {
     let vault = Vault::made();
     std::fs::remove_file(vault.path().join("vault.key")).unwrap();
-    for args in [&["list"][..], &["init"], &["rotate-key"], &["set", "sms/x", "a", "--stdin"]] {
+    for args in [
+        &["list"][..],
+        &["init"],
+        &["rotate-key"],
+        &["set", "sms/x", "a", "--stdin"],
+    ] {
         let lost = vault.says(args, "1");
         assert_eq!(lost.code, 2, "{args:?}");
-        for part in ["the key of ", "vault.age is missing", "restore it from the backup", "move ", "vault init", "vault import-env"] {
+        for part in [
+            "the key of ",
+            "vault.age is missing",
+            "restore it from the backup",
+            "move ",
+            "vault init",
+            "vault import-env",
+        ] {
             assert!(lost.err.contains(part), "{args:?}: {part} in {}", lost.err);
         }
         assert!(!vault.path().join("vault.key").exists(), "{args:?}");
     }
-    std::fs::rename(vault.path().join("vault.age"), vault.path().join("vault.age.lost")).unwrap();
+    std::fs::rename(
+        vault.path().join("vault.age"),
+        vault.path().join("vault.age.lost"),
+    )
+    .unwrap();
     assert_eq!(vault.says(&["init"], "").code, 0);
     assert_eq!(vault.says(&["list"], "").code, 0);
 }
@@ -273,5 +583,9 @@ fn a_rotated_key_opens_and_the_old_one_does_not() {
     assert_eq!(vault.says(&["get", "sms/x", "a", "--show"], "").out, "1\n");
     std::fs::write(&key, old).unwrap();
     let refused = vault.says(&["list"], "");
-    assert!(refused.code == 2 && refused.err.contains("does not open"), "{}", refused.err);
+    assert!(
+        refused.code == 2 && refused.err.contains("does not open"),
+        "{}",
+        refused.err
+    );
 }

@@ -8,7 +8,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 fn config(folder: &Path) -> (PathBuf, u16) {
-    let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let free = || {
+        TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port()
+    };
     let (proxy, admin) = (free(), free());
     let file = folder.join("config.toml");
     let text = format!(
@@ -39,19 +45,32 @@ fn the_command_is_led_to_a_sidecar_and_its_exit_code_comes_back() {
     let script = "echo $HTTP_PROXY $https_proxy; echo $NO_PROXY; command -v bash >/dev/null && bash -c \"exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}\" && echo listens; exit 7";
     let mut child = wrap(&file, script);
     let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    child
+        .stdout
+        .take()
+        .unwrap()
+        .read_to_string(&mut said)
+        .unwrap();
     let ended = child.wait().unwrap();
     let address = format!("http://127.0.0.1:{proxy}");
-    let expected = format!("{address} {address}\ndb.example,localhost,127.0.0.1,::1,.local,.internal,.svc\nlistens\n");
+    let expected = format!(
+        "{address} {address}\ndb.example,localhost,127.0.0.1,::1,.local,.internal,.svc\nlistens\n"
+    );
     assert_eq!((said, ended.code()), (expected, Some(7)));
-    assert!(std::net::TcpStream::connect(("127.0.0.1", proxy)).is_err(), "its own sidecar ends with the command");
+    assert!(
+        std::net::TcpStream::connect(("127.0.0.1", proxy)).is_err(),
+        "its own sidecar ends with the command"
+    );
 }
 
 #[test]
 fn signals_reach_the_command() {
     let folder = tempfile::tempdir().unwrap();
     let (file, _) = config(folder.path());
-    let mut child = wrap(&file, "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done");
+    let mut child = wrap(
+        &file,
+        "trap 'exit 9' TERM; echo up; while :; do sleep 0.1; done",
+    );
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
     let pid = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
@@ -60,16 +79,26 @@ fn signals_reach_the_command() {
 }
 
 fn printed(config: &Path) -> (String, String) {
-    let said = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["wrap", "--print", "--config"]).arg(config).output().unwrap();
+    let said = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        .args(["wrap", "--print", "--config"])
+        .arg(config)
+        .output()
+        .unwrap();
     assert_eq!(said.status.code(), Some(0));
-    (String::from_utf8(said.stdout).unwrap(), String::from_utf8(said.stderr).unwrap())
+    (
+        String::from_utf8(said.stdout).unwrap(),
+        String::from_utf8(said.stderr).unwrap(),
+    )
 }
 
 /// One that speaks HTTP like anybody's server, and one that takes connections and says nothing anybody could read.
 #[test]
 fn a_stranger_on_the_port_is_given_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    for said in ["HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlive\n", "220 mail.example ESMTP\r\n"] {
+    for said in [
+        "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlive\n",
+        "220 mail.example ESMTP\r\n",
+    ] {
         let (file, proxy) = config(folder.path());
         let listener = TcpListener::bind(("127.0.0.1", proxy)).unwrap();
         let stranger = std::thread::spawn(move || {
@@ -77,7 +106,10 @@ fn a_stranger_on_the_port_is_given_nothing() {
                 let mut stream = stream.unwrap();
                 let mut heard = [0; 512];
                 // Whoever asks may leave before it is answered.
-                stream.read(&mut heard).and_then(|_| std::io::Write::write_all(&mut stream, said.as_bytes())).unwrap_or_default();
+                stream
+                    .read(&mut heard)
+                    .and_then(|_| std::io::Write::write_all(&mut stream, said.as_bytes()))
+                    .unwrap_or_default();
             }
         });
         let refused = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
@@ -89,9 +121,18 @@ fn a_stranger_on_the_port_is_given_nothing() {
             .unwrap();
         let err = String::from_utf8(refused.stderr).unwrap();
         assert_eq!(refused.status.code(), Some(2), "{err}");
-        assert!(err.contains(&format!("127.0.0.1:{proxy} is taken by something that is not sms-sidecar")), "{err}");
+        assert!(
+            err.contains(&format!(
+                "127.0.0.1:{proxy} is taken by something that is not sms-sidecar"
+            )),
+            "{err}"
+        );
         assert!(!folder.path().join("ran").exists());
-        assert!(printed(&file).1.contains("is taken by something that is not sms-sidecar"));
+        assert!(
+            printed(&file)
+                .1
+                .contains("is taken by something that is not sms-sidecar")
+        );
         stranger.join().unwrap();
     }
 }
@@ -101,16 +142,40 @@ fn what_the_variables_lead_to_is_told_beside_them() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
     let (out, err) = printed(&file);
-    assert!(out.contains(&format!("HTTPS_PROXY=http://127.0.0.1:{proxy}\n")), "{out}");
-    assert!(err.contains(&format!("nothing listens on 127.0.0.1:{proxy} yet")), "{err}");
+    assert!(
+        out.contains(&format!("HTTPS_PROXY=http://127.0.0.1:{proxy}\n")),
+        "{out}"
+    );
+    assert!(
+        err.contains(&format!("nothing listens on 127.0.0.1:{proxy} yet")),
+        "{err}"
+    );
     let command = format!("sms-sidecar ca init --config {}", file.display());
-    assert!(err.contains("warning: no `[intercept] ca`") && err.contains("502") && err.contains(&command), "{err}");
-    let text = std::fs::read_to_string(&file).unwrap() + "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
+    assert!(
+        err.contains("warning: no `[intercept] ca`")
+            && err.contains("502")
+            && err.contains(&command),
+        "{err}"
+    );
+    let text = std::fs::read_to_string(&file).unwrap()
+        + "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
     std::fs::write(&file, text).unwrap();
-    assert!(printed(&file).1.contains("ca.pem is not there"), "{}", printed(&file).1);
-    let made = Command::new(env!("CARGO_BIN_EXE_sms-sidecar")).args(["ca", "init", "--config"]).arg(&file).output().unwrap();
+    assert!(
+        printed(&file).1.contains("ca.pem is not there"),
+        "{}",
+        printed(&file).1
+    );
+    let made = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        .args(["ca", "init", "--config"])
+        .arg(&file)
+        .output()
+        .unwrap();
     assert_eq!(made.status.code(), Some(0));
-    assert!(!printed(&file).1.contains("warning"), "{}", printed(&file).1);
+    assert!(
+        !printed(&file).1.contains("warning"),
+        "{}",
+        printed(&file).1
+    );
 }
 
 /// A second command finds the first one's sidecar by what its door answers, and starts none.
@@ -119,10 +184,20 @@ fn a_sidecar_that_runs_is_used_and_left_running() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
     let stop = folder.path().join("stop");
-    let mut first = wrap(&file, &format!("echo up; while [ ! -e {} ]; do sleep 0.1; done; exit 3", stop.display()));
+    let mut first = wrap(
+        &file,
+        &format!(
+            "echo up; while [ ! -e {} ]; do sleep 0.1; done; exit 3",
+            stop.display()
+        ),
+    );
     let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
-    assert!(!printed(&file).1.contains("listens"), "{}", printed(&file).1);
+    assert!(
+        !printed(&file).1.contains("listens"),
+        "{}",
+        printed(&file).1
+    );
     assert_eq!(wrap(&file, "exit 5").wait().unwrap().code(), Some(5));
     assert!(std::net::TcpStream::connect(("127.0.0.1", proxy)).is_ok());
     std::fs::write(stop, "").unwrap();

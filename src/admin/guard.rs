@@ -20,8 +20,10 @@ const FOREIGN_HOST: AccessDenial = (
     "This address is asked by an IP address or as localhost, so that no name of somebody else's can be pointed at it. \
      A Prometheus that uses a name gets an address of its own: `[listen] metrics`.\n",
 );
-const CROSS_SITE: AccessDenial =
-    (StatusCode::FORBIDDEN, "A page of another site asked for this; open the address itself, here nothing is shown to other sites.\n");
+const CROSS_SITE: AccessDenial = (
+    StatusCode::FORBIDDEN,
+    "A page of another site asked for this; open the address itself, here nothing is shown to other sites.\n",
+);
 
 /// Why this request is not answered, if it is not.
 pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDenial> {
@@ -32,22 +34,38 @@ pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDeni
     }
     // A client that names no host is no browser.
     let named = [host, uri.authority().map(http::uri::Authority::as_str)];
-    if named.into_iter().flatten().any(|host| !is_local_authority(host)) {
+    if named
+        .into_iter()
+        .flatten()
+        .any(|host| !is_local_authority(host))
+    {
         return Some(FOREIGN_HOST);
     }
-    let origin = headers.get(ORIGIN).map(|origin| origin.to_str().unwrap_or_default());
-    let own_origin = origin.is_none_or(|origin| origin.strip_prefix("http://").is_some_and(|from| Some(from) == host));
+    let origin = headers
+        .get(ORIGIN)
+        .map(|origin| origin.to_str().unwrap_or_default());
+    let own_origin = origin.is_none_or(|origin| {
+        origin
+            .strip_prefix("http://")
+            .is_some_and(|from| Some(from) == host)
+    });
     (!own_origin || !is_same_site(headers)).then_some(CROSS_SITE)
 }
 
 /// An address as digits cannot be rebound to another, a name can; `localhost` is this host in every browser.
 fn is_local_authority(authority: &str) -> bool {
-    let (host, port) = match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+    let (host, port) = match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
         Some((host, port)) => (host, port.strip_prefix(':')),
-        None => authority.rsplit_once(':').map_or((authority, None), |(host, port)| (host, Some(port))),
+        None => authority
+            .rsplit_once(':')
+            .map_or((authority, None), |(host, port)| (host, Some(port))),
     };
     let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let local = name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
+    let local =
+        name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
     local && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
@@ -56,7 +74,9 @@ fn is_same_site(headers: &HeaderMap) -> bool {
     let word = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match word(SEC_FETCH_SITE) {
         None | Some("same-origin" | "none") => true,
-        Some(_) => word(SEC_FETCH_MODE) == Some("navigate") && word(SEC_FETCH_DEST) == Some("document"),
+        Some(_) => {
+            word(SEC_FETCH_MODE) == Some("navigate") && word(SEC_FETCH_DEST) == Some("document")
+        }
     }
 }
 
@@ -76,7 +96,15 @@ mod tests {
 
     #[test]
     fn an_address_or_localhost_is_asked_and_no_other_name() {
-        for host in ["127.0.0.1:9125", "127.0.0.1", "[::1]:9125", "10.1.2.3:9125", "localhost:9125", "LOCALHOST.", "ops.localhost:80"] {
+        for host in [
+            "127.0.0.1:9125",
+            "127.0.0.1",
+            "[::1]:9125",
+            "10.1.2.3:9125",
+            "localhost:9125",
+            "LOCALHOST.",
+            "ops.localhost:80",
+        ] {
             assert_eq!(asked("/", &[(HOST, host)]), None, "{host}");
         }
         let strange = [
@@ -90,31 +118,72 @@ mod tests {
             "::1:9125:a",
         ];
         for host in strange {
-            assert_eq!(asked("/", &[(HOST, host)]), Some(StatusCode::MISDIRECTED_REQUEST), "{host}");
+            assert_eq!(
+                asked("/", &[(HOST, host)]),
+                Some(StatusCode::MISDIRECTED_REQUEST),
+                "{host}"
+            );
         }
-        assert_eq!(asked("http://evil.example/", &[(HOST, "127.0.0.1")]), Some(StatusCode::MISDIRECTED_REQUEST), "absolute form");
-        assert_eq!(asked("/", &[(HOST, "127.0.0.1"), (HOST, "127.0.0.1")]), Some(StatusCode::BAD_REQUEST));
+        assert_eq!(
+            asked("http://evil.example/", &[(HOST, "127.0.0.1")]),
+            Some(StatusCode::MISDIRECTED_REQUEST),
+            "absolute form"
+        );
+        assert_eq!(
+            asked("/", &[(HOST, "127.0.0.1"), (HOST, "127.0.0.1")]),
+            Some(StatusCode::BAD_REQUEST)
+        );
         assert_eq!(asked("/", &[]), None, "no browser");
     }
 
     #[test]
     fn another_site_may_link_here_and_read_nothing() {
         let host = (HOST, "localhost:9125");
-        let from = |site, mode, dest| asked("/status.json", &[host.clone(), (SEC_FETCH_SITE, site), (SEC_FETCH_MODE, mode), (SEC_FETCH_DEST, dest)]);
+        let from = |site, mode, dest| {
+            asked(
+                "/status.json",
+                &[
+                    host.clone(),
+                    (SEC_FETCH_SITE, site),
+                    (SEC_FETCH_MODE, mode),
+                    (SEC_FETCH_DEST, dest),
+                ],
+            )
+        };
         assert_eq!(from("same-origin", "cors", "empty"), None);
         assert_eq!(from("none", "navigate", "document"), None, "typed");
-        assert_eq!(from("cross-site", "navigate", "document"), None, "followed a link");
+        assert_eq!(
+            from("cross-site", "navigate", "document"),
+            None,
+            "followed a link"
+        );
         for (site, mode, dest) in [
             ("cross-site", "cors", "empty"),
             ("same-site", "no-cors", "script"),
             ("cross-site", "navigate", "iframe"),
             ("cross-site", "no-cors", "image"),
         ] {
-            assert_eq!(from(site, mode, dest), Some(StatusCode::FORBIDDEN), "{site} {mode} {dest}");
+            assert_eq!(
+                from(site, mode, dest),
+                Some(StatusCode::FORBIDDEN),
+                "{site} {mode} {dest}"
+            );
         }
-        assert_eq!(asked("/", &[host.clone(), (ORIGIN, "http://localhost:9125")]), None);
-        for origin in ["http://localhost:3000", "https://localhost:9125", "null", "http://evil.example"] {
-            assert_eq!(asked("/", &[host.clone(), (ORIGIN, origin)]), Some(StatusCode::FORBIDDEN), "{origin}");
+        assert_eq!(
+            asked("/", &[host.clone(), (ORIGIN, "http://localhost:9125")]),
+            None
+        );
+        for origin in [
+            "http://localhost:3000",
+            "https://localhost:9125",
+            "null",
+            "http://evil.example",
+        ] {
+            assert_eq!(
+                asked("/", &[host.clone(), (ORIGIN, origin)]),
+                Some(StatusCode::FORBIDDEN),
+                "{origin}"
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
 use crate::telemetry::Telemetry;
-use places::{Throttle, ConnectionLimit};
+use places::{ConnectionLimit, Throttle};
 
 pub use ready::{Readiness, ReadinessGuard};
 pub use serve::serve_connection;
@@ -55,7 +55,10 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (HeaderName::from_static("x-content-type-options"), "nosniff"),
     (HeaderName::from_static("x-frame-options"), "DENY"),
     (HeaderName::from_static("referrer-policy"), "no-referrer"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
     (
         HeaderName::from_static("content-security-policy"),
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -65,15 +68,32 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 
 impl Admin {
     /// Over the registry that telemetry counts on.
-    pub fn new(registry: Registry, telemetry: Arc<Telemetry>, readiness: Readiness, pages: Pages) -> Self {
-        Self { registry, telemetry, readiness, pages, connection_limit: ConnectionLimit::default(), throttle: Throttle::default() }
+    pub fn new(
+        registry: Registry,
+        telemetry: Arc<Telemetry>,
+        readiness: Readiness,
+        pages: Pages,
+    ) -> Self {
+        Self {
+            registry,
+            telemetry,
+            readiness,
+            pages,
+            connection_limit: ConnectionLimit::default(),
+            throttle: Throttle::default(),
+        }
     }
 
     /// The answer to one request; its body was not read and is not.
     pub async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
-            let mut refusal = plain_response(StatusCode::METHOD_NOT_ALLOWED, "Only GET and HEAD: nothing here changes anything.\n");
-            refusal.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+            let mut refusal = plain_response(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "Only GET and HEAD: nothing here changes anything.\n",
+            );
+            refusal
+                .headers_mut()
+                .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
         // Probes tell nothing but yes and no, and are asked by all kinds of names.
@@ -82,15 +102,25 @@ impl Admin {
             "/ready" => return self.ready(),
             _ => {}
         }
-        let refusal = (self.pages == Pages::All).then(|| guard::access_denial(request.uri(), request.headers())).flatten();
+        let refusal = (self.pages == Pages::All)
+            .then(|| guard::access_denial(request.uri(), request.headers()))
+            .flatten();
         match (request.uri().path(), self.pages) {
             (_, Pages::All) if let Some((status, why)) = refusal => plain_response(status, why),
             ("/metrics", _) => self.throttle.run(|| self.metrics()).await,
             ("/", Pages::All) => self.throttle.run(|| self.page()).await,
             ("/status.json", Pages::All) => self.throttle.run(|| self.status()).await,
-            (path, Pages::All) if let Some((kind, asset)) = page::asset(path) => build_response(StatusCode::OK, kind, asset),
-            (_, Pages::All) => plain_response(StatusCode::NOT_FOUND, "Not here. See /, /status.json, /metrics, /live and /ready.\n"),
-            (_, Pages::Probes) => plain_response(StatusCode::NOT_FOUND, "Not here. See /metrics, /live and /ready.\n"),
+            (path, Pages::All) if let Some((kind, asset)) = page::asset(path) => {
+                build_response(StatusCode::OK, kind, asset)
+            }
+            (_, Pages::All) => plain_response(
+                StatusCode::NOT_FOUND,
+                "Not here. See /, /status.json, /metrics, /live and /ready.\n",
+            ),
+            (_, Pages::Probes) => plain_response(
+                StatusCode::NOT_FOUND,
+                "Not here. See /metrics, /live and /ready.\n",
+            ),
         }
     }
 
@@ -100,7 +130,10 @@ impl Admin {
             Ok(()) => build_response(StatusCode::OK, TEXT_FORMAT, text),
             Err(error) => {
                 tracing::error!(%error, "metrics cannot be written");
-                plain_response(StatusCode::INTERNAL_SERVER_ERROR, "The metrics cannot be written; the log says why.\n")
+                plain_response(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "The metrics cannot be written; the log says why.\n",
+                )
             }
         }
     }
@@ -110,11 +143,18 @@ impl Admin {
         if waiting.is_empty() {
             return plain_response(StatusCode::OK, "ready\n");
         }
-        plain_response(StatusCode::SERVICE_UNAVAILABLE, format!("not ready, waiting for: {}\n", waiting.join(", ")))
+        plain_response(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready, waiting for: {}\n", waiting.join(", ")),
+        )
     }
 
     fn page(&self) -> Response<Full<Bytes>> {
-        build_response(StatusCode::OK, HTML, page::render_page(&self.telemetry.status(), &self.readiness.pending()))
+        build_response(
+            StatusCode::OK,
+            HTML,
+            page::render_page(&self.telemetry.status(), &self.readiness.pending()),
+        )
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
@@ -122,7 +162,10 @@ impl Admin {
             Ok(json) => build_response(StatusCode::OK, "application/json", json),
             Err(error) => {
                 tracing::error!(%error, "the status cannot be written");
-                plain_response(StatusCode::INTERNAL_SERVER_ERROR, "The status cannot be written; the log says why.\n")
+                plain_response(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "The status cannot be written; the log says why.\n",
+                )
             }
         }
     }
@@ -132,7 +175,11 @@ fn plain_response(status: StatusCode, text: impl Into<String>) -> Response<Full<
     build_response(status, PLAIN, text.into())
 }
 
-fn build_response(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn build_response(
+    status: StatusCode,
+    kind: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Full<Bytes>> {
     let mut reply = Response::new(Full::new(body.into()));
     *reply.status_mut() = status;
     let headers = reply.headers_mut();

@@ -36,7 +36,10 @@ impl ConnectionLimit {
         }
         all.push_back(Arc::clone(&mine));
         drop(all);
-        ConnectionSlot { limit: self.clone(), eviction: mine }
+        ConnectionSlot {
+            limit: self.clone(),
+            eviction: mine,
+        }
     }
 }
 
@@ -49,7 +52,11 @@ impl ConnectionSlot {
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        self.limit.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| !Arc::ptr_eq(other, &self.eviction));
+        self.limit
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|other| !Arc::ptr_eq(other, &self.eviction));
     }
 }
 
@@ -81,14 +88,27 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_makes_room_and_a_place_left_is_free_again() {
         let places = ConnectionLimit::default();
-        let mut held: VecDeque<ConnectionSlot> = (0..MAX_CONNECTIONS).map(|_| places.acquire()).collect();
+        let mut held: VecDeque<ConnectionSlot> =
+            (0..MAX_CONNECTIONS).map(|_| places.acquire()).collect();
         drop(held.pop_back());
         held.push_back(places.acquire());
-        let pushed_out = |place: &ConnectionSlot| futures_util::FutureExt::now_or_never(place.evicted()).is_some();
-        assert_eq!(held.iter().filter(|place| pushed_out(place)).count(), 0, "one had left");
+        let pushed_out = |place: &ConnectionSlot| {
+            futures_util::FutureExt::now_or_never(place.evicted()).is_some()
+        };
+        assert_eq!(
+            held.iter().filter(|place| pushed_out(place)).count(),
+            0,
+            "one had left"
+        );
         held.push_back(places.acquire());
         assert!(pushed_out(&held[0]));
-        assert_eq!(held.iter().skip(1).filter(|place| pushed_out(place)).count(), 0);
+        assert_eq!(
+            held.iter()
+                .skip(1)
+                .filter(|place| pushed_out(place))
+                .count(),
+            0
+        );
     }
 
     #[tokio::test]
@@ -96,8 +116,15 @@ mod tests {
         let (pace, took) = (Throttle::default(), Duration::from_millis(20));
         let began = Instant::now();
         pace.run(|| std::thread::sleep(took)).await;
-        assert!(began.elapsed() < took * COOLDOWN_FACTOR, "the first one waits for nobody");
+        assert!(
+            began.elapsed() < took * COOLDOWN_FACTOR,
+            "the first one waits for nobody"
+        );
         pace.run(|| ()).await;
-        assert!(began.elapsed() >= took * (COOLDOWN_FACTOR + 1), "{:?}", began.elapsed());
+        assert!(
+            began.elapsed() >= took * (COOLDOWN_FACTOR + 1),
+            "{:?}",
+            began.elapsed()
+        );
     }
 }

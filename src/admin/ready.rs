@@ -20,19 +20,36 @@ pub struct ReadinessGuard {
 impl Readiness {
     /// Not ready until the guard is dropped; `what` is shown to whoever asks.
     pub fn register(&self, what: &'static str) -> ReadinessGuard {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(what).or_default() += 1;
-        ReadinessGuard { readiness: self.clone(), component: what }
+        *self
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(what)
+            .or_default() += 1;
+        ReadinessGuard {
+            readiness: self.clone(),
+            component: what,
+        }
     }
 
     /// What is still missing; empty: ready.
     pub fn pending(&self) -> Vec<&'static str> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .copied()
+            .collect()
     }
 }
 
 impl Drop for ReadinessGuard {
     fn drop(&mut self) {
-        let mut waiting = self.readiness.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self
+            .readiness
+            .0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = waiting.get_mut(self.component) {
             *count -= 1;
             if *count == 0 {

@@ -11,15 +11,26 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::SystemClock;
 use crate::sms::ProviderId;
-use crate::telemetry::{ConfigSummary, ProviderSummary, MetricsSchema, Telemetry};
+use crate::telemetry::{ConfigSummary, MetricsSchema, ProviderSummary, Telemetry};
 
 fn admin(pages: Pages, readiness: &Readiness) -> Admin {
     let registry = Registry::new();
     let id = ProviderId::new("main");
-    let provider =
-        ProviderSummary { id: id.clone(), dialect: "playmobile".into(), base_url: "https://send.example".into(), credential: None };
-    let layout = ConfigSummary { providers: vec![provider], ..ConfigSummary::default() };
-    let shape = MetricsSchema { providers: vec![(id, "playmobile".into())], config: layout, ..MetricsSchema::default() };
+    let provider = ProviderSummary {
+        id: id.clone(),
+        dialect: "playmobile".into(),
+        base_url: "https://send.example".into(),
+        credential: None,
+    };
+    let layout = ConfigSummary {
+        providers: vec![provider],
+        ..ConfigSummary::default()
+    };
+    let shape = MetricsSchema {
+        providers: vec![(id, "playmobile".into())],
+        config: layout,
+        ..MetricsSchema::default()
+    };
     let telemetry = Telemetry::new(&registry, &shape, Arc::new(SystemClock::start())).unwrap();
     Admin::new(registry, Arc::new(telemetry), readiness.clone(), pages)
 }
@@ -31,11 +42,21 @@ fn all() -> Admin {
 async fn answer(admin: &Admin, request: http::request::Builder) -> (Response<()>, String) {
     let (parts, body) = admin.respond(&request.body(()).unwrap()).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
-    (Response::from_parts(parts, ()), String::from_utf8(body.to_vec()).unwrap())
+    (
+        Response::from_parts(parts, ()),
+        String::from_utf8(body.to_vec()).unwrap(),
+    )
 }
 
 async fn ask(admin: &Admin, method: Method, path: &str) -> (StatusCode, String) {
-    let (reply, body) = answer(admin, Request::builder().method(method).uri(path).header("host", "localhost:9125")).await;
+    let (reply, body) = answer(
+        admin,
+        Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "localhost:9125"),
+    )
+    .await;
     (reply.status(), body)
 }
 
@@ -44,41 +65,92 @@ async fn metrics_live_the_page_and_its_json_answer() {
     let admin = all();
     let (status, text) = ask(&admin, Method::GET, "/metrics").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(text.contains("sms_sidecar_provider_state{provider=\"main\",state=\"healthy\"} 1"), "{text}");
-    assert_eq!(ask(&admin, Method::GET, "/live").await, (StatusCode::OK, "live\n".to_owned()));
+    assert!(
+        text.contains("sms_sidecar_provider_state{provider=\"main\",state=\"healthy\"} 1"),
+        "{text}"
+    );
+    assert_eq!(
+        ask(&admin, Method::GET, "/live").await,
+        (StatusCode::OK, "live\n".to_owned())
+    );
     let (status, page) = ask(&admin, Method::GET, "/").await;
     assert_eq!(status, StatusCode::OK);
-    assert!(page.contains("Do codes arrive?") && page.contains(">main</h3>"), "{page}");
+    assert!(
+        page.contains("Do codes arrive?") && page.contains(">main</h3>"),
+        "{page}"
+    );
     let (status, json) = ask(&admin, Method::GET, "/status.json").await;
     assert_eq!(status, StatusCode::OK);
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(json["providers"][0]["provider"], "main");
     assert_eq!(json["headline"]["deliverability"], "idle");
     for asset in ["/status.css", "/status.js", "/icon.svg"] {
-        assert_eq!(ask(&admin, Method::GET, asset).await.0, StatusCode::OK, "{asset}");
+        assert_eq!(
+            ask(&admin, Method::GET, asset).await.0,
+            StatusCode::OK,
+            "{asset}"
+        );
     }
-    assert_eq!(ask(&admin, Method::GET, "/config").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(
+        ask(&admin, Method::GET, "/config").await.0,
+        StatusCode::NOT_FOUND
+    );
 }
 
 #[tokio::test]
 async fn the_listener_for_other_hosts_has_the_three_probes_only_and_is_asked_by_any_name() {
     let admin = admin(Pages::Probes, &Readiness::default());
     for path in ["/metrics", "/live", "/ready"] {
-        let (reply, _) = answer(&admin, Request::builder().uri(path).header("host", "sidecar.internal:9126")).await;
+        let (reply, _) = answer(
+            &admin,
+            Request::builder()
+                .uri(path)
+                .header("host", "sidecar.internal:9126"),
+        )
+        .await;
         assert_eq!(reply.status(), StatusCode::OK, "{path}");
     }
-    for path in ["/", "/status.json", "/status.js", "/status.css", "/icon.svg"] {
-        assert_eq!(ask(&admin, Method::GET, path).await.0, StatusCode::NOT_FOUND, "{path}");
+    for path in [
+        "/",
+        "/status.json",
+        "/status.js",
+        "/status.css",
+        "/icon.svg",
+    ] {
+        assert_eq!(
+            ask(&admin, Method::GET, path).await.0,
+            StatusCode::NOT_FOUND,
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn nothing_but_get_and_head() {
     let admin = all();
-    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE, Method::OPTIONS, Method::CONNECT, Method::TRACE] {
+    for method in [
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+        Method::CONNECT,
+        Method::TRACE,
+    ] {
         for path in ["/", "/metrics", "/live", "/status.json"] {
-            let (reply, _) = answer(&admin, Request::builder().method(&method).uri(path).header("host", "localhost")).await;
-            assert_eq!(reply.status(), StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+            let (reply, _) = answer(
+                &admin,
+                Request::builder()
+                    .method(&method)
+                    .uri(path)
+                    .header("host", "localhost"),
+            )
+            .await;
+            assert_eq!(
+                reply.status(),
+                StatusCode::METHOD_NOT_ALLOWED,
+                "{method} {path}"
+            );
             assert_eq!(reply.headers()["allow"], "GET, HEAD");
         }
     }
@@ -88,12 +160,29 @@ async fn nothing_but_get_and_head() {
 #[tokio::test]
 async fn every_answer_tells_the_browser_to_load_nothing_else_and_to_let_nobody_in() {
     let admin = all();
-    for path in ["/", "/status.json", "/status.js", "/metrics", "/live", "/nowhere"] {
-        let (reply, _) = answer(&admin, Request::builder().uri(path).header("host", "localhost")).await;
+    for path in [
+        "/",
+        "/status.json",
+        "/status.js",
+        "/metrics",
+        "/live",
+        "/nowhere",
+    ] {
+        let (reply, _) = answer(
+            &admin,
+            Request::builder().uri(path).header("host", "localhost"),
+        )
+        .await;
         let header = |name: &str| reply.headers()[name].to_str().unwrap().to_owned();
         let policy = header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"), "{path}: {policy}");
-        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"), "{path}: {policy}");
+        assert!(
+            policy.starts_with("default-src 'none';") && policy.contains("frame-ancestors 'none'"),
+            "{path}: {policy}"
+        );
+        assert!(
+            !policy.contains("unsafe") && !policy.contains('*') && !policy.contains("http"),
+            "{path}: {policy}"
+        );
         let expected = [
             ("x-content-type-options", "nosniff"),
             ("x-frame-options", "DENY"),
@@ -112,13 +201,31 @@ async fn every_answer_tells_the_browser_to_load_nothing_else_and_to_let_nobody_i
 async fn another_name_or_another_site_sees_only_whether_we_live() {
     let admin = all();
     for path in ["/", "/status.json", "/metrics", "/status.js"] {
-        let (rebound, text) = answer(&admin, Request::builder().uri(path).header("host", "evil.example:9125")).await;
+        let (rebound, text) = answer(
+            &admin,
+            Request::builder()
+                .uri(path)
+                .header("host", "evil.example:9125"),
+        )
+        .await;
         assert_eq!(rebound.status(), StatusCode::MISDIRECTED_REQUEST, "{path}");
-        assert!(!text.contains("main") && text.contains("localhost"), "{text}");
-        let foreign = Request::builder().uri(path).header("host", "localhost").header("sec-fetch-site", "cross-site");
-        assert_eq!(answer(&admin, foreign).await.0.status(), StatusCode::FORBIDDEN, "{path}");
+        assert!(
+            !text.contains("main") && text.contains("localhost"),
+            "{text}"
+        );
+        let foreign = Request::builder()
+            .uri(path)
+            .header("host", "localhost")
+            .header("sec-fetch-site", "cross-site");
+        assert_eq!(
+            answer(&admin, foreign).await.0.status(),
+            StatusCode::FORBIDDEN,
+            "{path}"
+        );
     }
-    let probe = Request::builder().uri("/ready").header("host", "pod.cluster.local");
+    let probe = Request::builder()
+        .uri("/ready")
+        .header("host", "pod.cluster.local");
     assert_eq!(answer(&admin, probe).await.0.status(), StatusCode::OK);
 }
 
@@ -126,16 +233,38 @@ async fn another_name_or_another_site_sees_only_whether_we_live() {
 async fn ready_waits_for_every_guard_and_names_them() {
     let readiness = Readiness::default();
     let admin = admin(Pages::All, &readiness);
-    let (config, first, second) = (readiness.register("config"), readiness.register("listeners"), readiness.register("listeners"));
+    let (config, first, second) = (
+        readiness.register("config"),
+        readiness.register("listeners"),
+        readiness.register("listeners"),
+    );
     let expected = "not ready, waiting for: config, listeners\n".to_owned();
-    assert_eq!(ask(&admin, Method::GET, "/ready").await, (StatusCode::SERVICE_UNAVAILABLE, expected));
-    assert!(ask(&admin, Method::GET, "/").await.1.contains("Not ready yet; waiting for: config, listeners."));
+    assert_eq!(
+        ask(&admin, Method::GET, "/ready").await,
+        (StatusCode::SERVICE_UNAVAILABLE, expected)
+    );
+    assert!(
+        ask(&admin, Method::GET, "/")
+            .await
+            .1
+            .contains("Not ready yet; waiting for: config, listeners.")
+    );
     drop(config);
     drop(first);
-    assert_eq!(ask(&admin, Method::GET, "/ready").await.0, StatusCode::SERVICE_UNAVAILABLE);
-    assert_eq!(ask(&admin, Method::GET, "/live").await.0, StatusCode::OK, "alive all the same");
+    assert_eq!(
+        ask(&admin, Method::GET, "/ready").await.0,
+        StatusCode::SERVICE_UNAVAILABLE
+    );
+    assert_eq!(
+        ask(&admin, Method::GET, "/live").await.0,
+        StatusCode::OK,
+        "alive all the same"
+    );
     drop(second);
-    assert_eq!(ask(&admin, Method::GET, "/ready").await, (StatusCode::OK, "ready\n".to_owned()));
+    assert_eq!(
+        ask(&admin, Method::GET, "/ready").await,
+        (StatusCode::OK, "ready\n".to_owned())
+    );
 }
 
 /// A served connection's other end.
@@ -158,16 +287,34 @@ async fn raw(request: &[u8]) -> String {
 #[tokio::test]
 async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
     let page = raw(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-    assert!(page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("\r\n\r\nlive\n"), "{page}");
+    assert!(
+        page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("\r\n\r\nlive\n"),
+        "{page}"
+    );
     let head = raw(b"HEAD / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
+    assert!(
+        head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"),
+        "{head}"
+    );
     for huge in [
-        format!("GET /live HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(64 << 10)),
-        format!("GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n", "x".repeat(64 << 10)),
-        format!("GET /live HTTP/1.1\r\nHost: localhost\r\n{}\r\n", "A: b\r\n".repeat(4_000)),
+        format!(
+            "GET /live HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n",
+            "x".repeat(64 << 10)
+        ),
+        format!(
+            "GET /{} HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "x".repeat(64 << 10)
+        ),
+        format!(
+            "GET /live HTTP/1.1\r\nHost: localhost\r\n{}\r\n",
+            "A: b\r\n".repeat(4_000)
+        ),
     ] {
         let reply = raw(huge.as_bytes()).await;
-        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{reply}");
+        assert!(
+            reply.is_empty() || reply.starts_with("HTTP/1.1 4"),
+            "{reply}"
+        );
     }
     for malformed in [
         &b"\x16\x03\x01\x02\x00\x01\x00"[..],
@@ -177,7 +324,10 @@ async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
         b"GET /live HTTP/1.1\r\nA B: c\r\n\r\n",
     ] {
         let reply = raw(malformed).await;
-        assert!(reply.is_empty() || reply.starts_with("HTTP/1.1 4"), "{malformed:?}: {reply}");
+        assert!(
+            reply.is_empty() || reply.starts_with("HTTP/1.1 4"),
+            "{malformed:?}: {reply}"
+        );
     }
 }
 
@@ -185,10 +335,17 @@ async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
 async fn a_head_that_comes_byte_by_byte_is_cut_off() {
     let mut socket = connect(&all());
     let began = tokio::time::Instant::now();
-    socket.write_all(b"GET /live HTTP/1.1\r\nHost: loc").await.unwrap();
+    socket
+        .write_all(b"GET /live HTTP/1.1\r\nHost: loc")
+        .await
+        .unwrap();
     let mut reply = Vec::new();
     socket.read_to_end(&mut reply).await.unwrap_or_default();
-    assert!(began.elapsed() <= Duration::from_secs(6), "{:?}", began.elapsed());
+    assert!(
+        began.elapsed() <= Duration::from_secs(6),
+        "{:?}",
+        began.elapsed()
+    );
 }
 
 #[tokio::test]
@@ -197,11 +354,17 @@ async fn whoever_holds_every_place_does_not_keep_a_probe_out() {
     let mut held = Vec::new();
     for _ in 0..200 {
         let mut socket = connect(&admin);
-        socket.write_all(b"GET /live HTTP/1.1\r\nHost: ").await.unwrap();
+        socket
+            .write_all(b"GET /live HTTP/1.1\r\nHost: ")
+            .await
+            .unwrap();
         held.push(socket);
     }
     let mut probe = connect(&admin);
-    probe.write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
+    probe
+        .write_all(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
     let mut reply = String::new();
     probe.read_to_string(&mut reply).await.unwrap();
     assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");

@@ -17,17 +17,19 @@ use tokio::task::JoinSet;
 
 use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{ConfigKey, Config};
+use crate::config::{Config, ConfigKey};
 use crate::net::ca::Ca;
-use crate::net::door::{ProxyService, EntrypointSetup};
+use crate::net::door::{EntrypointSetup, ProxyService};
 use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
-use crate::net::server::{Server, ConnectionService, Stream};
+use crate::net::server::{ConnectionService, Server, Stream};
 use crate::problem::ProblemReport;
-use crate::proxy::{Control, ProxyDeps, Proxy};
-use crate::telemetry::{BuildInfo, CaExpiry, Panicked, VaultReadResult, Started, Stopping, Telemetry, VaultRead};
+use crate::proxy::{Control, Proxy, ProxyDeps};
+use crate::telemetry::{
+    BuildInfo, CaExpiry, Panicked, Started, Stopping, Telemetry, VaultRead, VaultReadResult,
+};
 use crate::traces::Exporter;
-use crate::vault::{CredentialCache, ReadErrorKind, ReadOutcome, ReadEventSink};
+use crate::vault::{CredentialCache, ReadErrorKind, ReadEventSink, ReadOutcome};
 
 use shape::listen_addresses;
 pub use shape::metrics_schema;
@@ -58,8 +60,16 @@ impl App {
     pub fn build(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<Self> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let registry = Registry::new();
-        let telemetry = Arc::new(Telemetry::new(&registry, &metrics_schema(&loaded, &loaded.listen, &build), Arc::clone(&clock))?);
-        let keeper = Arc::new(CredentialCache::new(&loaded.vault, Arc::clone(&clock), vault_read_sink(&telemetry)));
+        let telemetry = Arc::new(Telemetry::new(
+            &registry,
+            &metrics_schema(&loaded, &loaded.listen, &build),
+            Arc::clone(&clock),
+        )?);
+        let keeper = Arc::new(CredentialCache::new(
+            &loaded.vault,
+            Arc::clone(&clock),
+            vault_read_sink(&telemetry),
+        ));
         let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
         let parts = ProxyDeps {
             keeper: Arc::clone(&keeper),
@@ -69,10 +79,21 @@ impl App {
             config_path: file.display().to_string(),
             has_control: loaded.listen.control.is_some(),
         };
-        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, rand::random(), loaded.limits.max_body)?;
+        let proxy = Proxy::new(
+            loaded.proxy.clone(),
+            &loaded.vault,
+            &parts,
+            rand::random(),
+            loaded.limits.max_body,
+        )?;
         telemetry.set_config_change_check(config_change_check(&loaded));
         let exporter = watch::Sender::new(traces::build_exporter(&loaded, &build)?);
-        telemetry.set_trace_sampling(exporter.borrow().as_ref().map(|exporter| exporter.sample_ratio()));
+        telemetry.set_trace_sampling(
+            exporter
+                .borrow()
+                .as_ref()
+                .map(|exporter| exporter.sample_ratio()),
+        );
         let (keeper, proxy) = (watch::Sender::new(keeper), Arc::new(proxy));
         Ok(Self {
             config_file: file.to_owned(),
@@ -117,21 +138,47 @@ impl App {
     }
 
     fn load_ca(&self) -> anyhow::Result<Option<Arc<Ca>>> {
-        let Some(settings) = &self.loaded.ca else { return Ok(None) };
+        let Some(settings) = &self.loaded.ca else {
+            return Ok(None);
+        };
         let ca = Ca::load(settings, Arc::clone(&self.clock)).map_err(|error| {
             let problem = self.loaded.error(&ConfigKey::Ca, error.to_string());
-            ProblemReport { problems: vec![problem], texts: self.loaded.warnings.texts.clone() }
+            ProblemReport {
+                problems: vec![problem],
+                texts: self.loaded.warnings.texts.clone(),
+            }
         })?;
         CaExpiry { at: ca.expires() }.emit(&self.telemetry);
         Ok(Some(Arc::new(ca)))
     }
 
-    fn open_listeners(self: &Arc<Self>, server: &mut Server, ca: Option<&Arc<Ca>>, readiness: &Readiness) -> anyhow::Result<()> {
+    fn open_listeners(
+        self: &Arc<Self>,
+        server: &mut Server,
+        ca: Option<&Arc<Ca>>,
+        readiness: &Readiness,
+    ) -> anyhow::Result<()> {
         let listen = &self.loaded.listen;
-        let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics].into_iter().flatten().collect();
-        let setup = EntrypointSetup { ca: ca.cloned(), limits: self.loaded.limits, own_addresses: own, via_marker: self.marker.clone(), clock: Arc::clone(&self.clock) };
+        let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics]
+            .into_iter()
+            .flatten()
+            .collect();
+        let setup = EntrypointSetup {
+            ca: ca.cloned(),
+            limits: self.loaded.limits,
+            own_addresses: own,
+            via_marker: self.marker.clone(),
+            clock: Arc::clone(&self.clock),
+        };
         let doors = ProxyService::new(Arc::clone(&self.proxy), setup);
-        let pages = |pages| AdminService(Admin::new(self.registry.clone(), Arc::clone(&self.telemetry), readiness.clone(), pages));
+        let pages = |pages| {
+            AdminService(Admin::new(
+                self.registry.clone(),
+                Arc::clone(&self.telemetry),
+                readiness.clone(),
+                pages,
+            ))
+        };
         if let Some(address) = listen.proxy {
             server.add_tcp("proxy", address, doors.clone())?;
         }
@@ -146,7 +193,11 @@ impl App {
         }
         if let Some(path) = &listen.control {
             let app = Arc::clone(self);
-            server.add_unix("control", path, Control::new(Arc::clone(&self.proxy)).with_reload(move || app.reload()))?;
+            server.add_unix(
+                "control",
+                path,
+                Control::new(Arc::clone(&self.proxy)).with_reload(move || app.reload()),
+            )?;
         }
         Ok(())
     }
@@ -158,10 +209,15 @@ impl App {
             while drain.phase() == Phase::Serving {
                 let keeper = Arc::clone(&keepers.borrow_and_update());
                 let cadence = |reference: &_| proxy.vault_poll_interval(reference);
-                keeper.run(cadence, keeper_replaced(&mut keepers, &drain)).await;
+                keeper
+                    .run(cadence, keeper_replaced(&mut keepers, &drain))
+                    .await;
             }
         });
-        let (mut changes, proxy) = (self.keeper.borrow().subscribe_changes(), Arc::clone(&self.proxy));
+        let (mut changes, proxy) = (
+            self.keeper.borrow().subscribe_changes(),
+            Arc::clone(&self.proxy),
+        );
         server.add_background("standings", move |drain| async move {
             let mut tick = tokio::time::interval(HEALTH_REFRESH_INTERVAL);
             while drain.phase() == Phase::Serving {
@@ -193,7 +249,12 @@ impl App {
     }
 
     fn emit_started(&self) {
-        Started { build: &self.build, at: self.clock.wall_clock(), addresses: &listen_addresses(&self.loaded.listen) }.emit(&self.telemetry);
+        Started {
+            build: &self.build,
+            at: self.clock.wall_clock(),
+            addresses: &listen_addresses(&self.loaded.listen),
+        }
+        .emit(&self.telemetry);
     }
 }
 
@@ -213,7 +274,13 @@ fn config_change_check(loaded: &Config) -> impl Fn() -> Option<SystemTime> + Sen
 
 /// Loads the config and serves it.
 pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> {
-    crate::harden::set_panic_hook(|place| Panicked { location: &place.location, thread: &place.thread }.emit());
+    crate::harden::set_panic_hook(|place| {
+        Panicked {
+            location: &place.location,
+            thread: &place.thread,
+        }
+        .emit()
+    });
     crate::harden::protect_memory().context("the process's memory could not be protected")?;
     App::build(file, loaded, build)?.serve()
 }
@@ -236,12 +303,21 @@ fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
     Box::new(move |event| {
         let (result, problem) = match event.outcome {
             ReadOutcome::Unchanged(_) => (VaultReadResult::Unchanged, None),
-            ReadOutcome::New(_, warnings) => {
-                (VaultReadResult::Changed, warnings.first().map(|warning| format!("field `{}` {}", warning.field, warning.problem)))
-            }
+            ReadOutcome::New(_, warnings) => (
+                VaultReadResult::Changed,
+                warnings
+                    .first()
+                    .map(|warning| format!("field `{}` {}", warning.field, warning.problem)),
+            ),
             ReadOutcome::Failed(error) => (read_result(error.kind()), Some(error.to_string())),
         };
-        VaultRead { vault: event.vault, path: event.path, result, problem: problem.as_deref() }.emit(&telemetry);
+        VaultRead {
+            vault: event.vault,
+            path: event.path,
+            result,
+            problem: problem.as_deref(),
+        }
+        .emit(&telemetry);
     })
 }
 

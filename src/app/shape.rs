@@ -4,16 +4,24 @@ use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::net::Listen;
 use crate::proxy::{Mode, Provider, Route};
-use crate::telemetry::{BuildInfo, ConfigSummary, ProviderSummary, RouteSummary, MetricsSchema};
+use crate::telemetry::{BuildInfo, ConfigSummary, MetricsSchema, ProviderSummary, RouteSummary};
 use crate::vault::SourceSettings;
 
 /// Which series there are, and what the status shows; listeners are those that were opened at the start.
 pub fn metrics_schema(loaded: &Config, listen: &Listen, build: &BuildInfo) -> MetricsSchema {
     let proxy = &loaded.proxy;
     MetricsSchema {
-        providers: proxy.providers.iter().map(|provider| (provider.id.clone(), provider.dialect.name.clone())).collect(),
+        providers: proxy
+            .providers
+            .iter()
+            .map(|provider| (provider.id.clone(), provider.dialect.name.clone()))
+            .collect(),
         vaults: loaded.vault.sources.keys().cloned().collect(),
-        dialects: proxy.catalog.iter().map(|dialect| (dialect.name.clone(), dialect_source(dialect).to_owned())).collect(),
+        dialects: proxy
+            .catalog
+            .iter()
+            .map(|dialect| (dialect.name.clone(), dialect_source(dialect).to_owned()))
+            .collect(),
         build: build.clone(),
         config: status_layout(loaded, listen),
     }
@@ -26,7 +34,10 @@ fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
         id: provider.id.clone(),
         dialect: provider.dialect.name.clone(),
         base_url: provider.base_url.clone(),
-        credential: provider.credential.as_ref().map(|at| format!("{}:{}", at.vault, at.path)),
+        credential: provider
+            .credential
+            .as_ref()
+            .map(|at| format!("{}:{}", at.vault, at.path)),
     };
     let route = |route: &Route| RouteSummary {
         name: route.name.clone(),
@@ -39,7 +50,12 @@ fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
         observe: proxy.mode == Mode::Observe,
         providers: proxy.providers.iter().map(provider).collect(),
         routes: proxy.routes.iter().map(route).collect(),
-        vaults: loaded.vault.sources.iter().map(|(name, source)| (name.clone(), source_kind(source))).collect(),
+        vaults: loaded
+            .vault
+            .sources
+            .iter()
+            .map(|(name, source)| (name.clone(), source_kind(source)))
+            .collect(),
         listen: listen_addresses(listen),
     }
 }
@@ -57,12 +73,26 @@ fn source_kind(source: &SourceSettings) -> &'static str {
 
 /// Each address that is listened on, with what it is for.
 pub(super) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
-    let tcp = [("proxy", listen.proxy), ("admin", listen.admin), ("metrics", listen.metrics)];
+    let tcp = [
+        ("proxy", listen.proxy),
+        ("admin", listen.admin),
+        ("metrics", listen.metrics),
+    ];
     let unix = [("unix", &listen.unix), ("control", &listen.control)];
-    let tcp = tcp.into_iter().filter_map(|(name, address)| Some((name, address?.to_string())));
-    tcp.chain(unix.into_iter().filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string())))).collect()
+    let tcp = tcp
+        .into_iter()
+        .filter_map(|(name, address)| Some((name, address?.to_string())));
+    tcp.chain(
+        unix.into_iter()
+            .filter_map(|(name, path)| Some((name, path.as_ref()?.display().to_string()))),
+    )
+    .collect()
 }
 
 fn dialect_source(dialect: &Dialect) -> &'static str {
-    if dialect.is_built_in() { "built-in" } else { "folder" }
+    if dialect.is_built_in() {
+        "built-in"
+    } else {
+        "folder"
+    }
 }

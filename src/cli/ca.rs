@@ -21,7 +21,12 @@ const DAY: Duration = Duration::from_hours(24);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        default_value = "/etc/sms-sidecar/config.toml"
+    )]
     config: PathBuf,
     /// For programs: one JSON object.
     #[arg(long, global = true)]
@@ -50,7 +55,10 @@ struct ValidityArgs {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = load_config(&args.config)?;
     let settings = loaded.ca.as_ref().with_context(|| {
-        format!("{} names no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`", args.config.display())
+        format!(
+            "{} names no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`",
+            args.config.display()
+        )
     })?;
     let now = SystemClock::start().wall_clock();
     match &args.action {
@@ -59,7 +67,11 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
-    out::line(if args.json { state.json() } else { state.text() });
+    out::line(if args.json {
+        state.json()
+    } else {
+        state.text()
+    });
     if !matches!(args.action, CaAction::Show) && !args.json {
         out::line(format_args!(
             "\nThe backend must trust it. It and the sidecar read it once, at their start:\n  NODE_EXTRA_CA_CERTS={}",
@@ -69,10 +81,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!state.is_sound())))
 }
 
-fn write_ca(loaded: &Config, settings: &CaSettings, life: &ValidityArgs, now: SystemTime, making: CaCreateMode) -> anyhow::Result<()> {
-    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy).into_iter().partition(|host| ca::is_literal_host(host));
+fn write_ca(
+    loaded: &Config,
+    settings: &CaSettings,
+    life: &ValidityArgs,
+    now: SystemTime,
+    making: CaCreateMode,
+) -> anyhow::Result<()> {
+    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy)
+        .into_iter()
+        .partition(|host| ca::is_literal_host(host));
     if !left.is_empty() {
-        out::note(format_args!("left out, since a CA takes host names with a dot only: {}", left.join(", ")));
+        out::note(format_args!(
+            "left out, since a CA takes host names with a dot only: {}",
+            left.join(", ")
+        ));
     }
     ca::create(settings, &hosts, DAY * life.days, now, making)?;
     Ok(())
@@ -90,9 +113,17 @@ struct State {
 impl State {
     fn read(loaded: &Config, settings: &CaSettings, now: SystemTime) -> anyhow::Result<Self> {
         let found = ca::inspect(settings)?;
-        let missing = config::uncovered_hosts(&loaded.proxy, |host| found.covers(host) || !ca::is_literal_host(host));
+        let missing = config::uncovered_hosts(&loaded.proxy, |host| {
+            found.covers(host) || !ca::is_literal_host(host)
+        });
         let file = settings.cert_file.display().to_string();
-        Ok(Self { file, missing, has_expired: found.expires <= now, hosts: found.hosts, expires: found.expires })
+        Ok(Self {
+            file,
+            missing,
+            has_expired: found.expires <= now,
+            hosts: found.hosts,
+            expires: found.expires,
+        })
     }
 
     fn is_sound(&self) -> bool {
@@ -100,16 +131,26 @@ impl State {
     }
 
     fn expires_at(&self) -> String {
-        Timestamp::try_from(self.expires).map_or_else(|_| String::from("an unknown time"), |at| at.to_string())
+        Timestamp::try_from(self.expires)
+            .map_or_else(|_| String::from("an unknown time"), |at| at.to_string())
     }
 
     fn json(&self) -> String {
-        let Self { file, hosts, missing, .. } = self;
+        let Self {
+            file,
+            hosts,
+            missing,
+            ..
+        } = self;
         json!({ "ok": self.is_sound(), "cert_file": file, "hosts": hosts, "expires": self.expires_at(), "missing": missing }).to_string()
     }
 
     fn text(&self) -> String {
-        let mut lines = vec![format!("{}: valid until {}, for these hosts and nothing else:", self.file, self.expires_at())];
+        let mut lines = vec![format!(
+            "{}: valid until {}, for these hosts and nothing else:",
+            self.file,
+            self.expires_at()
+        )];
         lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
         if self.has_expired {
             lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
@@ -132,9 +173,16 @@ mod tests {
     fn asked(folder: &Path, dialects: &[&str], action: CaAction) -> anyhow::Result<u8> {
         let file = folder.join("config.toml");
         let head = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
-        let providers: Vec<_> = dialects.iter().map(|dialect| format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n")).collect();
+        let providers: Vec<_> = dialects
+            .iter()
+            .map(|dialect| format!("[providers.{dialect}]\ndialect = \"{dialect}\"\n"))
+            .collect();
         fs::write(&file, head.to_owned() + &providers.concat()).unwrap();
-        let code = run(&Args { config: file, json: false, action })?;
+        let code = run(&Args {
+            config: file,
+            json: false,
+            action,
+        })?;
         Ok(u8::from(code != ExitCode::SUCCESS))
     }
 
@@ -150,8 +198,16 @@ mod tests {
         assert_eq!(ask(&["twilio"], CaAction::Init(days(10))).unwrap(), 0);
         assert_eq!(ask(&["twilio"], CaAction::Show).unwrap(), 0);
         assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 1);
-        assert!(ask(&["twilio"], CaAction::Init(days(10))).unwrap_err().to_string().contains("ca renew"));
-        assert_eq!(ask(&["twilio", "vonage"], CaAction::Renew(days(10))).unwrap(), 0);
+        assert!(
+            ask(&["twilio"], CaAction::Init(days(10)))
+                .unwrap_err()
+                .to_string()
+                .contains("ca renew")
+        );
+        assert_eq!(
+            ask(&["twilio", "vonage"], CaAction::Renew(days(10))).unwrap(),
+            0
+        );
         assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 0);
     }
 
@@ -165,7 +221,13 @@ mod tests {
             has_expired: true,
         };
         let text = state.text();
-        for part in ["  api.one.test", "1970-01-01", "has run out", "misses api.two.test", "ca renew"] {
+        for part in [
+            "  api.one.test",
+            "1970-01-01",
+            "has run out",
+            "misses api.two.test",
+            "ca renew",
+        ] {
             assert!(text.contains(part), "{part} in {text}");
         }
         assert!(state.json().contains("\"ok\":false"), "{}", state.json());

@@ -20,7 +20,11 @@ use crate::sms::Msisdn;
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControlArgs {
     /// The config file the sidecar runs with; its `listen.control` is the socket.
-    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sms-sidecar/config.toml"
+    )]
     config: PathBuf,
     /// The control socket itself, in place of the config.
     #[arg(long, value_name = "PATH")]
@@ -60,8 +64,10 @@ pub(crate) struct ProviderArgs {
 
 /// As a SIGHUP does: the config that the sidecar runs with takes over as a whole, or not at all.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 the file's config is in force; 1 it has errors, and the one before it stays in force; \
-2 no sidecar answered.")]
+#[command(
+    after_help = "Exit code: 0 the file's config is in force; 1 it has errors, and the one before it stays in force; \
+2 no sidecar answered."
+)]
 pub(crate) struct ReloadArgs {
     #[command(flatten)]
     sidecar: ControlArgs,
@@ -70,7 +76,9 @@ pub(crate) struct ReloadArgs {
 /// 0: accepted; 1: not.
 pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
     if Msisdn::parse(&args.to).is_err() {
-        bail!("what --to gives is no phone number; write it with its country code, e.g. --to +998901234567");
+        bail!(
+            "what --to gives is no phone number; write it with its country code, e.g. --to +998901234567"
+        );
     }
     if args.text.trim().is_empty() {
         bail!("what --text gives is empty; say what the message is to say");
@@ -82,7 +90,9 @@ pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
         }
     }
     let (status, answer) = args.sidecar.request(Method::POST, "/send", &message)?;
-    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) && answer.get("error").is_some() {
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT)
+        && answer.get("error").is_some()
+    {
         bail!("{}", field_text(&answer, "error"));
     }
     let accepted = answer.get("result").and_then(Value::as_str) == Some("accepted");
@@ -99,7 +109,11 @@ pub(crate) fn resume(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn change_state(args: &ProviderArgs, what: &str) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args.sidecar.request(Method::POST, &format!("/{what}/{}", args.provider), &Value::Null)?;
+    let (status, answer) = args.sidecar.request(
+        Method::POST,
+        &format!("/{what}/{}", args.provider),
+        &Value::Null,
+    )?;
     if status != StatusCode::OK {
         bail!("{}", field_text(&answer, "error"));
     }
@@ -109,28 +123,49 @@ fn change_state(args: &ProviderArgs, what: &str) -> anyhow::Result<ExitCode> {
 
 /// 0: in force; 1: it has errors, and the old one stays.
 pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args.sidecar.request(Method::POST, "/reload", &Value::Null)?;
+    let (status, answer) = args
+        .sidecar
+        .request(Method::POST, "/reload", &Value::Null)?;
     match field_text(&answer, "result").as_str() {
         "ok" => args.sidecar.print_answer(&answer, render_reload),
         "failed" if args.sidecar.json => out::line(&answer),
         "failed" => {
             out::note(field_text(&answer, "problem").trim_end());
-            out::error("the config was not taken: it has errors, shown above; the one before it stays in force");
+            out::error(
+                "the config was not taken: it has errors, shown above; the one before it stays in force",
+            );
         }
-        _ => bail!("the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again", field_text(&answer, "error")),
+        _ => bail!(
+            "the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again",
+            field_text(&answer, "error")
+        ),
     }
     Ok(ExitCode::from(u8::from(status != StatusCode::OK)))
 }
 
 fn render_reload(answer: &Value) -> String {
-    let waits = answer.get("waits").and_then(Value::as_str).map(|waits| format!("\nbut {waits}")).unwrap_or_default();
-    format!("{} was read again and is in force{waits}", field_text(answer, "file"))
+    let waits = answer
+        .get("waits")
+        .and_then(Value::as_str)
+        .map(|waits| format!("\nbut {waits}"))
+        .unwrap_or_default();
+    format!(
+        "{} was read again and is in force{waits}",
+        field_text(answer, "file")
+    )
 }
 
 impl ControlArgs {
-    pub(crate) fn request(&self, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+    pub(crate) fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: &Value,
+    ) -> anyhow::Result<(StatusCode, Value)> {
         let socket = self.resolve_socket()?;
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
         let asked = runtime.block_on(exchange(&socket, method, path, body));
         asked.with_context(|| {
             format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display())
@@ -154,7 +189,9 @@ impl ControlArgs {
         };
         let Some(socket) = config::control_socket(&self.config) else {
             out::note(broken.render(std::io::stderr().is_terminal()));
-            bail!("{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config");
+            bail!(
+                "{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config"
+            );
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
         out::note(format_args!(
@@ -174,11 +211,25 @@ impl ControlArgs {
     }
 }
 
-pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &str, body: &Value) -> anyhow::Result<(StatusCode, Value)> {
+pub(crate) async fn exchange(
+    socket: &std::path::Path,
+    method: Method,
+    path: &str,
+    body: &Value,
+) -> anyhow::Result<(StatusCode, Value)> {
     let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
-    let request = Request::builder().method(method).uri(path).header("host", "control").body(Full::new(body))?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let body = if body.is_null() {
+        Bytes::new()
+    } else {
+        Bytes::from(body.to_string())
+    };
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "control")
+        .body(Full::new(body))?;
     let exchange = async {
         let reply = sender.send_request(request).await?;
         let status = reply.status();
@@ -194,14 +245,27 @@ pub(crate) async fn exchange(socket: &std::path::Path, method: Method, path: &st
 
 /// Each attempt in its turn, then what came of it.
 pub(super) fn render_send(answer: &Value) -> String {
-    let mut lines: Vec<String> = array_items(answer, "attempts").map(render_attempt).collect();
-    let route = answer.get("route").and_then(Value::as_str).map(|route| format!(" by route {route}")).unwrap_or_default();
+    let mut lines: Vec<String> = array_items(answer, "attempts")
+        .map(render_attempt)
+        .collect();
+    let route = answer
+        .get("route")
+        .and_then(Value::as_str)
+        .map(|route| format!(" by route {route}"))
+        .unwrap_or_default();
     if answer.get("duplicate").and_then(Value::as_bool) == Some(true) {
-        let (verdict, ago) = (field_text(answer, "result"), field_text(answer, "answered_seconds_ago"));
+        let (verdict, ago) = (
+            field_text(answer, "result"),
+            field_text(answer, "answered_seconds_ago"),
+        );
         lines.push(format!("not sent again: the same text to this number was {verdict}{route} {ago} s ago (`duplicate_window`); change the text to send another"));
         return lines.join("\n");
     }
-    lines.push(format!("{}: {}{route}", field_text(answer, "recipient"), field_text(answer, "result")));
+    lines.push(format!(
+        "{}: {}{route}",
+        field_text(answer, "recipient"),
+        field_text(answer, "result")
+    ));
     if let Some(diagnosis) = answer.get("diagnosis").and_then(Value::as_str) {
         lines.push(diagnosis.to_owned());
     }
@@ -209,7 +273,13 @@ pub(super) fn render_send(answer: &Value) -> String {
 }
 
 fn render_attempt(attempt: &Value) -> String {
-    let said = |key: &str| attempt.get(key).filter(|value| !value.is_null()).map(|value| format!(" {}", value_text(value))).unwrap_or_default();
+    let said = |key: &str| {
+        attempt
+            .get(key)
+            .filter(|value| !value.is_null())
+            .map(|value| format!(" {}", value_text(value)))
+            .unwrap_or_default()
+    };
     format!(
         "  {}: {}{}{} in {} ms",
         field_text(attempt, "provider"),
@@ -221,12 +291,24 @@ fn render_attempt(attempt: &Value) -> String {
 }
 
 fn render_provider(provider: &Value) -> String {
-    let cause = provider.get("cause").and_then(Value::as_str).map(|cause| format!(" ({cause})")).unwrap_or_default();
-    format!("provider {}: {}{cause}", field_text(provider, "provider"), field_text(provider, "state"))
+    let cause = provider
+        .get("cause")
+        .and_then(Value::as_str)
+        .map(|cause| format!(" ({cause})"))
+        .unwrap_or_default();
+    format!(
+        "provider {}: {}{cause}",
+        field_text(provider, "provider"),
+        field_text(provider, "state")
+    )
 }
 
 fn array_items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
+    value
+        .get(key)
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 pub(crate) fn field_text(value: &Value, key: &str) -> String {
@@ -234,5 +316,7 @@ pub(crate) fn field_text(value: &Value, key: &str) -> String {
 }
 
 fn value_text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
 }

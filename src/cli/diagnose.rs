@@ -16,11 +16,14 @@ use serde_json::{Value, json};
 
 use crate::cli::{dialects, load_config, out};
 use crate::config::Config;
-use crate::diagnosis::{DiagnosisContext, Diagnosis, VaultEntryRef, FailedAttempt, Evidence, CauseCandidates, diagnose, narrow_candidates};
-use crate::dialect::{Catalog, Dialect, Classification, Reply};
+use crate::diagnosis::{
+    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef, diagnose,
+    narrow_candidates,
+};
+use crate::dialect::{Catalog, Classification, Dialect, Reply};
 use crate::problem::suggest;
 use crate::proxy::{Provider, vault_kind};
-use crate::sms::{Certainty, AttemptKind, ProviderId};
+use crate::sms::{AttemptKind, Certainty, ProviderId};
 
 /// No reply of a service is longer; the pipeline's own limit.
 const MAX_BODY: u64 = 1 << 20;
@@ -28,7 +31,8 @@ const MAX_BODY: u64 = 1 << 20;
 const REFERENCE_PLACEHOLDER: &str = "reference";
 
 /// For a body that holds no code that anybody could read.
-const NOT_JSON_NOTE: &str = "the body is not JSON, so no code was read in it; paste the body alone, as the service sent it";
+const NOT_JSON_NOTE: &str =
+    "the body is not JSON, so no code was read in it; paste the body alone, as the service sent it";
 
 /// A reply, and who gave it.
 #[derive(Debug, clap::Args)]
@@ -74,29 +78,66 @@ enum DiagnosedOperation {
 /// 0 explained.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let config = args.config.as_deref().map(load_config).transpose()?;
-    let provider = config.as_ref().zip(args.provider.as_deref()).map(|(config, name)| find_provider(config, name)).transpose()?;
+    let provider = config
+        .as_ref()
+        .zip(args.provider.as_deref())
+        .map(|(config, name)| find_provider(config, name))
+        .transpose()?;
     let dialect = resolve_dialect(args, config.as_ref(), provider)?;
     let reply = read_reply(args)?;
     let finding = classify_reply(&dialect, args.operation, &reply)?;
-    if finding.code.is_none() && finding.outcome.cause().is_some() && pasted::is_not_json(&reply.body) {
+    if finding.code.is_none()
+        && finding.outcome.cause().is_some()
+        && pasted::is_not_json(&reply.body)
+    {
         out::note(NOT_JSON_NOTE);
     }
-    let told = explain(&finding, args, &reply, |evidence| match provider.zip(config.as_ref()) {
-        Some((provider, config)) => diagnose_for_provider(evidence, provider, config, args),
-        None => diagnose(evidence, &DiagnosisContext { console_pages: Some(dialect.console_urls()), ..dialect_context(&dialect) }),
+    let told = explain(&finding, args, &reply, |evidence| {
+        match provider.zip(config.as_ref()) {
+            Some((provider, config)) => diagnose_for_provider(evidence, provider, config, args),
+            None => diagnose(
+                evidence,
+                &DiagnosisContext {
+                    console_pages: Some(dialect.console_urls()),
+                    ..dialect_context(&dialect)
+                },
+            ),
+        }
     });
-    out::line(if args.json { render_json(&finding, told.as_ref()).to_string() } else { render_text(&finding, told.as_ref()) });
+    out::line(if args.json {
+        render_json(&finding, told.as_ref()).to_string()
+    } else {
+        render_text(&finding, told.as_ref())
+    });
     Ok(ExitCode::SUCCESS)
 }
 
 fn find_provider<'a>(config: &'a Config, name: &str) -> anyhow::Result<&'a Provider> {
     let id = ProviderId::new(name);
-    let names: Vec<&str> = config.proxy.providers.iter().map(|provider| provider.id.as_str()).collect();
-    let found = config.proxy.providers.iter().find(|provider| provider.id == id);
-    found.with_context(|| format!("the config has no provider `{name}`; {}", suggest(name, &names)))
+    let names: Vec<&str> = config
+        .proxy
+        .providers
+        .iter()
+        .map(|provider| provider.id.as_str())
+        .collect();
+    let found = config
+        .proxy
+        .providers
+        .iter()
+        .find(|provider| provider.id == id);
+    found.with_context(|| {
+        format!(
+            "the config has no provider `{name}`; {}",
+            suggest(name, &names)
+        )
+    })
 }
 
-fn resolve_dialect(args: &Args, config: Option<&Config>, provider: Option<&Provider>) -> anyhow::Result<Arc<Dialect>> {
+fn resolve_dialect(
+    args: &Args,
+    config: Option<&Config>,
+    provider: Option<&Provider>,
+) -> anyhow::Result<Arc<Dialect>> {
     let own = provider.map(|provider| Arc::clone(&provider.dialect));
     let catalog = || -> anyhow::Result<Catalog> {
         Ok(match config {
@@ -109,30 +150,58 @@ fn resolve_dialect(args: &Args, config: Option<&Config>, provider: Option<&Provi
             return Ok(own);
         }
         let catalog = catalog()?;
-        let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
-        bail!("neither --dialect nor --provider says whose reply it is; the dialects are {}", known.join(", "));
+        let known: Vec<&str> = catalog
+            .iter()
+            .map(|dialect| dialect.name.as_str())
+            .collect();
+        bail!(
+            "neither --dialect nor --provider says whose reply it is; the dialects are {}",
+            known.join(", ")
+        );
     };
     if let Some(own) = own {
         if own.name != *name {
-            bail!("the provider speaks {}, not {name}; leave --dialect out", own.name);
+            bail!(
+                "the provider speaks {}, not {name}; leave --dialect out",
+                own.name
+            );
         }
         return Ok(own);
     }
     let catalog = catalog()?;
-    catalog.get(name).cloned().with_context(|| dialects::unknown_dialect(name, &catalog))
+    catalog
+        .get(name)
+        .cloned()
+        .with_context(|| dialects::unknown_dialect(name, &catalog))
 }
 
-fn classify_reply(dialect: &Dialect, asked: DiagnosedOperation, reply: &Reply) -> anyhow::Result<Classification> {
+fn classify_reply(
+    dialect: &Dialect,
+    asked: DiagnosedOperation,
+    reply: &Reply,
+) -> anyhow::Result<Classification> {
     Ok(match asked {
-        DiagnosedOperation::Send => dialect.classify(AttemptKind::Send, reply, REFERENCE_PLACEHOLDER),
-        DiagnosedOperation::Login if dialect.requires_login() => dialect.classify(AttemptKind::Login, reply, REFERENCE_PLACEHOLDER),
-        DiagnosedOperation::Login => bail!("{} has no login: its credential goes with every message; leave --operation out", dialect.name),
+        DiagnosedOperation::Send => {
+            dialect.classify(AttemptKind::Send, reply, REFERENCE_PLACEHOLDER)
+        }
+        DiagnosedOperation::Login if dialect.requires_login() => {
+            dialect.classify(AttemptKind::Login, reply, REFERENCE_PLACEHOLDER)
+        }
+        DiagnosedOperation::Login => bail!(
+            "{} has no login: its credential goes with every message; leave --operation out",
+            dialect.name
+        ),
         DiagnosedOperation::Balance => dialect.classify_account_reply(reply),
     })
 }
 
 /// None: it was accepted.
-fn explain(finding: &Classification, args: &Args, reply: &Reply, diagnose: impl Fn(&FailedAttempt<'_>) -> Diagnosis) -> Option<Diagnosis> {
+fn explain(
+    finding: &Classification,
+    args: &Args,
+    reply: &Reply,
+    diagnose: impl Fn(&FailedAttempt<'_>) -> Diagnosis,
+) -> Option<Diagnosis> {
     let cause = finding.outcome.cause()?;
     let kind = match args.operation {
         DiagnosedOperation::Send => AttemptKind::Send,
@@ -155,20 +224,42 @@ fn explain(finding: &Classification, args: &Args, reply: &Reply, diagnose: impl 
 }
 
 fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
-    DiagnosisContext { dialect: &dialect.name, base_url: dialect.base_url(), ..DiagnosisContext::default() }
+    DiagnosisContext {
+        dialect: &dialect.name,
+        base_url: dialect.base_url(),
+        ..DiagnosisContext::default()
+    }
 }
 
-fn diagnose_for_provider(evidence: &FailedAttempt<'_>, provider: &Provider, config: &Config, args: &Args) -> Diagnosis {
+fn diagnose_for_provider(
+    evidence: &FailedAttempt<'_>,
+    provider: &Provider,
+    config: &Config,
+    args: &Args,
+) -> Diagnosis {
     let dialect = &provider.dialect;
-    let fields: Vec<String> = dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-    let kept = vault_kind(provider.credential.as_ref().and_then(|reference| config.vault.sources.get(&reference.vault)));
+    let fields: Vec<String> = dialect
+        .credential_fields()
+        .iter()
+        .map(|field| field.name.clone())
+        .collect();
+    let kept = vault_kind(
+        provider
+            .credential
+            .as_ref()
+            .and_then(|reference| config.vault.sources.get(&reference.vault)),
+    );
     let entry = provider.credential.as_ref().map(|reference| VaultEntryRef {
         vault: &reference.vault,
         storage: &kept,
         path: &reference.path,
         fields: &fields,
     });
-    let file = args.config.as_ref().map(|file| file.display().to_string()).unwrap_or_default();
+    let file = args
+        .config
+        .as_ref()
+        .map(|file| file.display().to_string())
+        .unwrap_or_default();
     let context = DiagnosisContext {
         provider: provider.id.as_str(),
         base_url: &provider.base_url,
@@ -178,8 +269,11 @@ fn diagnose_for_provider(evidence: &FailedAttempt<'_>, provider: &Provider, conf
         config_path: &file,
         config_line: provider.line,
         console_pages: Some(dialect.console_urls()),
-        replacement_url: dialect.is_retired_base_url(&provider.base_url).then(|| dialect.base_url()),
-        uses_outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+        replacement_url: dialect
+            .is_retired_base_url(&provider.base_url)
+            .then(|| dialect.base_url()),
+        uses_outbound: provider.upstream.proxy.is_some()
+            || provider.upstream.source_address.is_some(),
         lacks_control_socket: config.listen.control.is_none(),
         ..dialect_context(dialect)
     };
@@ -203,11 +297,28 @@ fn render_json(finding: &Classification, told: Option<&Diagnosis>) -> Value {
 /// The same for people.
 fn render_text(finding: &Classification, told: Option<&Diagnosis>) -> String {
     let row = |name: &str, what: &str| format!("{name:<9} {what}");
-    let Some(told) = told else { return row("outcome", "accepted: the reply has the service's proof of success") };
-    let or = if told.alternatives.is_empty() { String::new() } else { format!(", or {}", told.alternatives_text()) };
+    let Some(told) = told else {
+        return row(
+            "outcome",
+            "accepted: the reply has the service's proof of success",
+        );
+    };
+    let or = if told.alternatives.is_empty() {
+        String::new()
+    } else {
+        format!(", or {}", told.alternatives_text())
+    };
     [
         row("outcome", finding.outcome.as_str()),
-        row("cause", &format!("{} ({}{or}): {}", told.cause, told.certainty.as_str(), told.cause.meaning())),
+        row(
+            "cause",
+            &format!(
+                "{} ({}{or}): {}",
+                told.cause,
+                told.certainty.as_str(),
+                told.cause.meaning()
+            ),
+        ),
         row("evidence", &told.evidence),
         row("remedy", &told.remedy),
     ]
@@ -221,8 +332,16 @@ fn read_reply(args: &Args) -> anyhow::Result<Reply> {
         .status
         .or(pasted.status)
         .context("no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it")?;
-    let headers = if args.header.is_empty() { pasted.headers } else { header_map(&args.header) };
-    Ok(Reply { status, headers, body: pasted.body })
+    let headers = if args.header.is_empty() {
+        pasted.headers
+    } else {
+        header_map(&args.header)
+    };
+    Ok(Reply {
+        status,
+        headers,
+        body: pasted.body,
+    })
 }
 
 fn header_map(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
@@ -239,21 +358,35 @@ fn read_body() -> anyhow::Result<Bytes> {
         out::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
     }
     let mut body = Vec::new();
-    input.lock().take(MAX_BODY + 1).read_to_end(&mut body).context("the reply's body cannot be read from standard input")?;
+    input
+        .lock()
+        .take(MAX_BODY + 1)
+        .read_to_end(&mut body)
+        .context("the reply's body cannot be read from standard input")?;
     if body.len() as u64 > MAX_BODY {
-        bail!("the reply's body on standard input is over 1 MiB: no service answers so much; paste the reply of one request");
+        bail!(
+            "the reply's body on standard input is over 1 MiB: no service answers so much; paste the reply of one request"
+        );
     }
     Ok(body.into())
 }
 
 fn parse_status(text: &str) -> Result<StatusCode, String> {
-    let code = text.parse::<u16>().ok().filter(|code| (100..600).contains(code)).and_then(|code| StatusCode::from_u16(code).ok());
+    let code = text
+        .parse::<u16>()
+        .ok()
+        .filter(|code| (100..600).contains(code))
+        .and_then(|code| StatusCode::from_u16(code).ok());
     code.ok_or_else(|| "an HTTP status is a number from 100 to 599".to_owned())
 }
 
 fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
-    let (name, value) = text.split_once(':').ok_or("a header is a name, a colon and a value: \"Retry-After: 5\"")?;
-    let name = HeaderName::try_from(name.trim()).map_err(|_| "this is no header's name; write it like \"Retry-After: 5\"")?;
-    let value = HeaderValue::try_from(value.trim()).map_err(|_| "a header's value is one line of plain text")?;
+    let (name, value) = text
+        .split_once(':')
+        .ok_or("a header is a name, a colon and a value: \"Retry-After: 5\"")?;
+    let name = HeaderName::try_from(name.trim())
+        .map_err(|_| "this is no header's name; write it like \"Retry-After: 5\"")?;
+    let value = HeaderValue::try_from(value.trim())
+        .map_err(|_| "a header's value is one line of plain text")?;
     Ok((name, value))
 }

@@ -10,7 +10,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::out;
-use crate::dialect::{ProbeSubject, Catalog, Dialect, FieldSpec, Probe, SourceFile};
+use crate::dialect::{Catalog, Dialect, FieldSpec, Probe, ProbeSubject, SourceFile};
 use crate::problem::{ProblemReport, SourceText, suggest};
 
 /// Which descriptions, and how.
@@ -44,15 +44,24 @@ enum DialectsAction {
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sources = load_sources(args.dialects.as_deref())?;
     let (catalog, problems) = Catalog::load(&sources);
-    let texts = sources.into_iter().map(|file| SourceText { file: file.name, text: file.text, is_dialect: true });
-    let report = ProblemReport { texts: texts.collect(), problems };
+    let texts = sources.into_iter().map(|file| SourceText {
+        file: file.name,
+        text: file.text,
+        is_dialect: true,
+    });
+    let report = ProblemReport {
+        texts: texts.collect(),
+        problems,
+    };
     if !report.problems.is_empty() {
         out::note(&report);
     }
     let shown = match &args.action {
         None | Some(DialectsAction::List) => render_list(&catalog, args.json),
         Some(DialectsAction::Show { name, causes }) => {
-            let dialect = catalog.get(name).with_context(|| unknown_dialect(name, &catalog))?;
+            let dialect = catalog
+                .get(name)
+                .with_context(|| unknown_dialect(name, &catalog))?;
             match (causes, args.json) {
                 (false, true) => pretty_json(&dialect_json(dialect)),
                 (false, false) => render_dialect(dialect),
@@ -62,32 +71,61 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
     };
     out::line(shown.trim_end());
-    Ok(if report.error_count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(if report.error_count() == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::from(1)
+    })
 }
 
 pub(crate) fn load_sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
     let mut sources = Catalog::built_in_sources();
-    let Some(folder) = folder else { return Ok(sources) };
-    let entries = std::fs::read_dir(folder).with_context(|| format!("{}: the folder of descriptions cannot be read", folder.display()))?;
-    let mut paths = entries.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>()?;
+    let Some(folder) = folder else {
+        return Ok(sources);
+    };
+    let entries = std::fs::read_dir(folder).with_context(|| {
+        format!(
+            "{}: the folder of descriptions cannot be read",
+            folder.display()
+        )
+    })?;
+    let mut paths = entries
+        .map(|entry| Ok(entry?.path()))
+        .collect::<std::io::Result<Vec<_>>>()?;
     paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
     paths.sort();
     for path in paths {
-        let text = std::fs::read_to_string(&path).with_context(|| format!("{}: cannot be read as text", path.display()))?;
-        sources.push(SourceFile { name: path.display().to_string(), text, built_in: false });
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("{}: cannot be read as text", path.display()))?;
+        sources.push(SourceFile {
+            name: path.display().to_string(),
+            text,
+            built_in: false,
+        });
     }
     Ok(sources)
 }
 
 pub(crate) fn unknown_dialect(name: &str, catalog: &Catalog) -> String {
-    let known: Vec<&str> = catalog.iter().map(|dialect| dialect.name.as_str()).collect();
-    format!("no description is named `{name}`; {}", suggest(name, &known))
+    let known: Vec<&str> = catalog
+        .iter()
+        .map(|dialect| dialect.name.as_str())
+        .collect();
+    format!(
+        "no description is named `{name}`; {}",
+        suggest(name, &known)
+    )
 }
 
 /// All of them: a table, or an array of objects.
 pub(crate) fn render_list(catalog: &Catalog, as_json: bool) -> String {
     if as_json {
-        return pretty_json(&Value::Array(catalog.iter().map(|dialect| dialect_json(dialect)).collect()));
+        return pretty_json(&Value::Array(
+            catalog
+                .iter()
+                .map(|dialect| dialect_json(dialect))
+                .collect(),
+        ));
     }
     let head = ["NAME", "EVIDENCE", "FROM", "CREDENTIAL", "HOSTS"].map(str::to_owned);
     let rows = catalog.iter().map(|dialect| {
@@ -95,7 +133,12 @@ pub(crate) fn render_list(catalog: &Catalog, as_json: bool) -> String {
             dialect.name.clone(),
             evidence_label(dialect),
             origin_label(dialect),
-            join_names(dialect.credential_fields().iter().map(|field| field.name.as_str())),
+            join_names(
+                dialect
+                    .credential_fields()
+                    .iter()
+                    .map(|field| field.name.as_str()),
+            ),
             join_names(dialect.hosts()),
         ]
     });
@@ -137,7 +180,12 @@ fn field_json(field: &FieldSpec) -> Value {
 
 /// Everything about one, for people; the lines at the end go into the backend's .env.
 fn render_dialect(dialect: &Dialect) -> String {
-    let mut lines = vec![format!("{}: {}, evidence {}", dialect.name, origin_label(dialect), evidence_label(dialect))];
+    let mut lines = vec![format!(
+        "{}: {}, evidence {}",
+        dialect.name,
+        origin_label(dialect),
+        evidence_label(dialect)
+    )];
     for source in dialect.sources() {
         lines.push(row("", source));
     }
@@ -150,7 +198,11 @@ fn render_dialect(dialect: &Dialect) -> String {
     lines.push(row("goes to", dialect.base_url()));
     lines.push(row(
         "base URL",
-        &format!("http://127.0.0.1:8125/{}{} in its place, at the base-URL entrypoint", dialect.name, base_path(dialect.base_url())),
+        &format!(
+            "http://127.0.0.1:8125/{}{} in its place, at the base-URL entrypoint",
+            dialect.name,
+            base_path(dialect.base_url())
+        ),
     ));
     lines.push(row("hosts", &join_names(dialect.hosts())));
     for field in dialect.credential_fields() {
@@ -159,7 +211,12 @@ fn render_dialect(dialect: &Dialect) -> String {
     for param in dialect.params() {
         lines.push(row(
             "param",
-            &param.default.as_ref().map_or(param.name.clone(), |default| format!("{} (default {default})", param.name)),
+            &param
+                .default
+                .as_ref()
+                .map_or(param.name.clone(), |default| {
+                    format!("{} (default {default})", param.name)
+                }),
         ));
     }
     lines.extend(describe_operations(dialect));
@@ -177,36 +234,71 @@ fn describe_operations(dialect: &Dialect) -> Vec<String> {
         lines.push(row(does.as_str(), &call));
     }
     for probe in all_probes(dialect) {
-        let note = if probe.inferred { " (never seen to work: you are asked before it is used)" } else { "" };
-        lines.push(row("probe", &format!("{}: {}{note}", probe.about.as_str(), probe.endpoint())));
+        let note = if probe.inferred {
+            " (never seen to work: you are asked before it is used)"
+        } else {
+            ""
+        };
+        lines.push(row(
+            "probe",
+            &format!("{}: {}{note}", probe.about.as_str(), probe.endpoint()),
+        ));
     }
-    let silent: Vec<&str> = dialect.unprobed_subjects().into_iter().map(ProbeSubject::as_str).collect();
+    let silent: Vec<&str> = dialect
+        .unprobed_subjects()
+        .into_iter()
+        .map(ProbeSubject::as_str)
+        .collect();
     if !silent.is_empty() {
-        lines.push(row("not told", &format!("{} (no free call tells: it shows in a send)", silent.join(", "))));
+        lines.push(row(
+            "not told",
+            &format!(
+                "{} (no free call tells: it shows in a send)",
+                silent.join(", ")
+            ),
+        ));
     }
     lines
 }
 
 /// All that can be asked for free.
 fn all_probes(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
-    dialect.probes().iter().chain(dialect.sender_probe()).chain(dialect.template_probe())
+    dialect
+        .probes()
+        .iter()
+        .chain(dialect.sender_probe())
+        .chain(dialect.template_probe())
 }
 
 /// `/broker-api` of `https://host/broker-api`: it stays, only scheme and host are replaced.
 fn base_path(url: &str) -> &str {
-    url.split_once("://").and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..))).unwrap_or_default()
+    url.split_once("://")
+        .and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)))
+        .unwrap_or_default()
 }
 
 fn describe_field(field: &FieldSpec) -> String {
-    let kind = if field.public { "may be shown" } else { "secret" };
+    let kind = if field.public {
+        "may be shown"
+    } else {
+        "secret"
+    };
     let needed = if field.required { "" } else { ", optional" };
-    let shape = field.pattern.as_ref().map(|pattern| format!(", like {}", pattern.as_str())).unwrap_or_default();
+    let shape = field
+        .pattern
+        .as_ref()
+        .map(|pattern| format!(", like {}", pattern.as_str()))
+        .unwrap_or_default();
     format!("{} ({kind}{needed}{shape})", field.name)
 }
 
 fn describe_limits(dialect: &Dialect) -> Vec<String> {
-    let text = dialect.text_limit().map(|count| format!("{count} characters"));
-    let batch = dialect.batch_limit().map(|count| format!("{count} messages in a batch"));
+    let text = dialect
+        .text_limit()
+        .map(|count| format!("{count} characters"));
+    let batch = dialect
+        .batch_limit()
+        .map(|count| format!("{count} messages in a batch"));
     let prefixes = join_names(dialect.recipient_prefixes().iter().map(String::as_str));
     let recipients = (!prefixes.is_empty()).then(|| format!("recipients {prefixes}"));
     [text, batch, recipients].into_iter().flatten().collect()
@@ -214,9 +306,20 @@ fn describe_limits(dialect: &Dialect) -> Vec<String> {
 
 /// What the backend's own configuration holds once the credentials are in the vault.
 fn placeholder_lines(dialect: &Dialect) -> Vec<String> {
-    let line = |field: &FieldSpec| Some(format!("  {}={}", field.env.first()?, field.placeholder.as_ref()?));
-    let lines: Vec<String> = dialect.credential_fields().iter().filter_map(line).collect();
-    let head = (!lines.is_empty()).then(|| "for the backend's .env, by the names it uses:".to_owned());
+    let line = |field: &FieldSpec| {
+        Some(format!(
+            "  {}={}",
+            field.env.first()?,
+            field.placeholder.as_ref()?
+        ))
+    };
+    let lines: Vec<String> = dialect
+        .credential_fields()
+        .iter()
+        .filter_map(line)
+        .collect();
+    let head =
+        (!lines.is_empty()).then(|| "for the backend's .env, by the names it uses:".to_owned());
     head.into_iter().chain(lines).collect()
 }
 
@@ -225,11 +328,19 @@ fn row(name: &str, what: &str) -> String {
 }
 
 fn origin_label(dialect: &Dialect) -> String {
-    if dialect.is_built_in() { "built-in".into() } else { dialect.origin().to_owned() }
+    if dialect.is_built_in() {
+        "built-in".into()
+    } else {
+        dialect.origin().to_owned()
+    }
 }
 
 fn evidence_label(dialect: &Dialect) -> String {
-    let note = if dialect.requires_experimental() { " (experimental)" } else { "" };
+    let note = if dialect.requires_experimental() {
+        " (experimental)"
+    } else {
+        ""
+    };
     format!("{}{note}", dialect.evidence().as_str())
 }
 
@@ -243,10 +354,20 @@ fn pretty_json(value: &Value) -> String {
 
 /// Columns as wide as their widest word; the last one as it comes.
 pub(crate) fn render_table<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
+    let width = |column: usize| {
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count())
+            .max()
+            .unwrap_or(0)
+    };
     let widths: Vec<usize> = (0..N).map(width).collect();
     let line = |row: &[String; N]| {
-        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
         cells.join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
@@ -258,7 +379,11 @@ mod tests {
 
     fn with(name: &str, text: &str) -> Catalog {
         let mut sources = Catalog::built_in_sources();
-        sources.push(SourceFile { name: name.into(), text: text.into(), built_in: false });
+        sources.push(SourceFile {
+            name: name.into(),
+            text: text.into(),
+            built_in: false,
+        });
         let (catalog, problems) = Catalog::load(&sources);
         assert!(problems.is_empty(), "{problems:?}");
         catalog
@@ -274,24 +399,69 @@ mod tests {
     #[test]
     fn the_list_names_every_description_with_its_evidence() {
         let listed = render_list(&own("own", "memory"), false);
-        let line = |name: &str| listed.lines().find(|line| line.split_whitespace().next() == Some(name)).unwrap().to_owned();
-        assert!(line("playmobile").contains("clients") && line("playmobile").contains("username password"), "{listed}");
+        let line = |name: &str| {
+            listed
+                .lines()
+                .find(|line| line.split_whitespace().next() == Some(name))
+                .unwrap()
+                .to_owned()
+        };
         assert!(
-            line("twilio").contains("vendor") && line("twilio").contains("built-in") && line("twilio").contains("api.*.twilio.com"),
+            line("playmobile").contains("clients")
+                && line("playmobile").contains("username password"),
             "{listed}"
         );
-        assert!(line("own").contains("memory (experimental)") && line("own").contains("/etc/sms-sidecar/dialects/own.toml"), "{listed}");
+        assert!(
+            line("twilio").contains("vendor")
+                && line("twilio").contains("built-in")
+                && line("twilio").contains("api.*.twilio.com"),
+            "{listed}"
+        );
+        assert!(
+            line("own").contains("memory (experimental)")
+                && line("own").contains("/etc/sms-sidecar/dialects/own.toml"),
+            "{listed}"
+        );
     }
 
     #[test]
     fn programs_read_an_array_of_objects_with_names() {
         let listed: Value = serde_json::from_str(&render_list(&Catalog::built_in(), true)).unwrap();
-        let names: Vec<&str> = listed.as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["aws-sns", "eskiz", "infobip", "plain", "playmobile", "sayqal", "smsc", "twilio", "vonage"]);
+        let names: Vec<&str> = listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|one| one["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "aws-sns",
+                "eskiz",
+                "infobip",
+                "plain",
+                "playmobile",
+                "sayqal",
+                "smsc",
+                "twilio",
+                "vonage"
+            ]
+        );
         let twilio = &listed[7];
-        assert_eq!(twilio["credential_fields"][0]["env"][0], "TWILIO_ACCOUNT_SID");
-        assert_eq!((&twilio["evidence"], &twilio["source"]), (&json!("vendor"), &json!("built-in")));
-        assert!(twilio["hosts"].as_array().unwrap().contains(&json!("api.twilio.com")));
+        assert_eq!(
+            twilio["credential_fields"][0]["env"][0],
+            "TWILIO_ACCOUNT_SID"
+        );
+        assert_eq!(
+            (&twilio["evidence"], &twilio["source"]),
+            (&json!("vendor"), &json!("built-in"))
+        );
+        assert!(
+            twilio["hosts"]
+                .as_array()
+                .unwrap()
+                .contains(&json!("api.twilio.com"))
+        );
     }
 
     #[test]
@@ -309,7 +479,8 @@ mod tests {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
         assert!(
-            shown.contains("https://www.twilio.com/docs/api/errors") && shown.contains("auth_token (secret, like ^[0-9a-f]{32}$)"),
+            shown.contains("https://www.twilio.com/docs/api/errors")
+                && shown.contains("auth_token (secret, like ^[0-9a-f]{32}$)"),
             "{shown}"
         );
     }
@@ -318,11 +489,24 @@ mod tests {
     fn a_placeholder_has_the_shape_its_field_asks_for() {
         for dialect in Catalog::built_in().iter() {
             for field in dialect.credential_fields() {
-                let placeholder =
-                    field.placeholder.as_deref().unwrap_or_else(|| panic!("{} {} has no placeholder", dialect.name, field.name));
-                let fits = field.pattern.as_ref().is_none_or(|pattern| pattern.is_match(placeholder));
-                assert!(fits, "{} {}: a client that checks the shape would refuse {placeholder}", dialect.name, field.name);
-                assert!(!field.env.is_empty(), "{} {} is known by no variable", dialect.name, field.name);
+                let placeholder = field.placeholder.as_deref().unwrap_or_else(|| {
+                    panic!("{} {} has no placeholder", dialect.name, field.name)
+                });
+                let fits = field
+                    .pattern
+                    .as_ref()
+                    .is_none_or(|pattern| pattern.is_match(placeholder));
+                assert!(
+                    fits,
+                    "{} {}: a client that checks the shape would refuse {placeholder}",
+                    dialect.name, field.name
+                );
+                assert!(
+                    !field.env.is_empty(),
+                    "{} {} is known by no variable",
+                    dialect.name,
+                    field.name
+                );
             }
         }
     }
@@ -331,13 +515,23 @@ mod tests {
     fn one_that_stands_in_for_a_built_in_says_so() {
         let catalog = own("twilio", "vendor");
         let twilio = catalog.get("twilio").unwrap();
-        assert!(render_dialect(twilio).contains("overrides   config/dialects/twilio.toml"), "{}", render_dialect(twilio));
-        assert_eq!(dialect_json(twilio)["overrides"], "config/dialects/twilio.toml");
+        assert!(
+            render_dialect(twilio).contains("overrides   config/dialects/twilio.toml"),
+            "{}",
+            render_dialect(twilio)
+        );
+        assert_eq!(
+            dialect_json(twilio)["overrides"],
+            "config/dialects/twilio.toml"
+        );
     }
 
     #[test]
     fn a_misspelt_name_is_guessed() {
-        assert!(unknown_dialect("playmobil", &Catalog::built_in()).contains("did you mean `playmobile`?"));
+        assert!(
+            unknown_dialect("playmobil", &Catalog::built_in())
+                .contains("did you mean `playmobile`?")
+        );
     }
 
     #[test]
@@ -350,6 +544,12 @@ mod tests {
         }
         let line = DialectsCommandLine::try_parse_from(["dialects", "list", "--json"]).unwrap();
         assert!(matches!(line.args.action, Some(DialectsAction::List)) && line.args.json);
-        assert!(DialectsCommandLine::try_parse_from(["dialects"]).unwrap().args.action.is_none());
+        assert!(
+            DialectsCommandLine::try_parse_from(["dialects"])
+                .unwrap()
+                .args
+                .action
+                .is_none()
+        );
     }
 }

@@ -23,7 +23,12 @@ use clap::{Parser, Subcommand};
 use crate::config::{self, Config};
 
 /// Version and commit, as `--version` and `build_info` show them.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("SMS_SIDECAR_COMMIT"), ")");
+pub const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    " (",
+    env!("SMS_SIDECAR_COMMIT"),
+    ")"
+);
 
 #[derive(Debug, Parser)]
 #[command(name = "sms-sidecar", version = VERSION, about, max_term_width = 100, disable_help_subcommand = true)]
@@ -99,11 +104,14 @@ pub fn main() -> ExitCode {
 
 /// What happened and why, outermost first; what a message already says of its reason is not said again.
 fn render_error_chain(error: &anyhow::Error) -> String {
-    error.chain().map(ToString::to_string).fold(String::new(), |said, next| match said.as_str() {
-        "" => next,
-        said if said.contains(&next) => said.to_owned(),
-        said => format!("{said}: {next}"),
-    })
+    error
+        .chain()
+        .map(ToString::to_string)
+        .fold(String::new(), |said, next| match said.as_str() {
+            "" => next,
+            said if said.contains(&next) => said.to_owned(),
+            said => format!("{said}: {next}"),
+        })
 }
 
 /// The config, or every complaint about it on standard error; warnings are shown and passed over.
@@ -118,7 +126,11 @@ fn load_config(file: &Path) -> anyhow::Result<Config> {
         }
         Err(report) => {
             out::note(report.render(colours));
-            anyhow::bail!("{} cannot be used: {} error(s), shown above", file.display(), report.error_count())
+            anyhow::bail!(
+                "{} cannot be used: {} error(s), shown above",
+                file.display(),
+                report.error_count()
+            )
         }
     }
 }

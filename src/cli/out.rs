@@ -7,7 +7,9 @@ use std::io::Write;
 /// One line on standard output.
 pub(crate) fn line(text: impl Display) {
     let mut out = anstream::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).unwrap_or_default();
+    writeln!(out, "{text}")
+        .and_then(|()| out.flush())
+        .unwrap_or_default();
 }
 
 /// One line on standard error, for progress and warnings.

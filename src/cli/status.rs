@@ -12,11 +12,15 @@ use serde_json::Value;
 
 use crate::cli::control::{ControlArgs, field_text};
 use crate::cli::out;
-use crate::telemetry::status::{Deliverability, RequestStatus, ProviderStatus, RouteStatus, Status, VaultStatus, short_time};
+use crate::telemetry::status::{
+    Deliverability, ProviderStatus, RequestStatus, RouteStatus, Status, VaultStatus, short_time,
+};
 
 /// Whether codes arrive, and how every route and provider stands in the running sidecar.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Exit code: 0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered.")]
+#[command(
+    after_help = "Exit code: 0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered."
+)]
 pub(crate) struct Args {
     #[command(flatten)]
     sidecar: ControlArgs,
@@ -31,13 +35,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if code != StatusCode::OK {
         bail!("{}", field_text(&answer, "error"));
     }
-    let status = Status::deserialize(&answer).context("the sidecar answered what this command cannot read; are both of one version?")?;
+    let status = Status::deserialize(&answer)
+        .context("the sidecar answered what this command cannot read; are both of one version?")?;
     if args.sidecar.json {
         out::line(&answer);
     } else {
         out::line(render(&status, args.requests).trim_end());
     }
-    let stuck = status.routes.iter().any(|route| !route.can_deliver) || status.headline.deliverability == Deliverability::NotConfigured;
+    let stuck = status.routes.iter().any(|route| !route.can_deliver)
+        || status.headline.deliverability == Deliverability::NotConfigured;
     Ok(ExitCode::from(u8::from(stuck)))
 }
 
@@ -57,20 +63,42 @@ fn render(status: &Status, calls: usize) -> String {
 
 fn write_status(text: &mut String, status: &Status, calls: usize) -> std::fmt::Result {
     let (sign, style) = headline_icon(status.headline.deliverability);
-    writeln!(text, "{style}{sign}{style:#} {BOLD}{}{BOLD:#}", replace_control_chars(&status.headline.summary))?;
-    writeln!(text, "  {}", replace_control_chars(&status.headline.details))?;
+    writeln!(
+        text,
+        "{style}{sign}{style:#} {BOLD}{}{BOLD:#}",
+        replace_control_chars(&status.headline.summary)
+    )?;
+    writeln!(
+        text,
+        "  {}",
+        replace_control_chars(&status.headline.details)
+    )?;
     for also in &status.headline.warnings {
         writeln!(text, "  {WARN}!{WARN:#} {}", replace_control_chars(also))?;
     }
     write_heading(text, "Routes")?;
     let width = max_width(status.routes.iter().map(|route| route.route.as_str()));
-    status.routes.iter().try_for_each(|each| write_route(text, each, width))?;
+    status
+        .routes
+        .iter()
+        .try_for_each(|each| write_route(text, each, width))?;
     write_heading(text, "Providers")?;
-    let width = max_width(status.providers.iter().map(|provider| provider.provider.as_str()));
-    status.providers.iter().try_for_each(|each| write_provider(text, each, width, &status.at))?;
+    let width = max_width(
+        status
+            .providers
+            .iter()
+            .map(|provider| provider.provider.as_str()),
+    );
+    status
+        .providers
+        .iter()
+        .try_for_each(|each| write_provider(text, each, width, &status.at))?;
     if !status.vaults.is_empty() {
         write_heading(text, "Vaults")?;
-        status.vaults.iter().try_for_each(|each| write_vault(text, each, &status.at))?;
+        status
+            .vaults
+            .iter()
+            .try_for_each(|each| write_vault(text, each, &status.at))?;
     }
     write_config(text, status)?;
     write_requests(text, status, calls)
@@ -82,26 +110,64 @@ fn write_heading(text: &mut String, title: &str) -> std::fmt::Result {
 
 const fn headline_icon(able: Deliverability) -> (&'static str, Style) {
     match able {
-        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => ("●", GOOD),
+        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => {
+            ("●", GOOD)
+        }
         Deliverability::OnBackup | Deliverability::Partial | Deliverability::Failing => ("▲", WARN),
         Deliverability::Unavailable | Deliverability::NotConfigured => ("✕", BAD),
     }
 }
 
 fn write_route(text: &mut String, route: &RouteStatus, width: usize) -> std::fmt::Result {
-    let (sign, style) = if route.can_deliver { ("●", GOOD) } else { ("✕", BAD) };
-    let whom = if route.recipients.is_empty() { String::new() } else { format!("  {DIM}to {}{DIM:#}", replace_control_chars(&route.recipients.join(" "))) };
+    let (sign, style) = if route.can_deliver {
+        ("●", GOOD)
+    } else {
+        ("✕", BAD)
+    };
+    let whom = if route.recipients.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "  {DIM}to {}{DIM:#}",
+            replace_control_chars(&route.recipients.join(" "))
+        )
+    };
     let order = replace_control_chars(&route.providers.join(" → "));
-    writeln!(text, "  {style}{sign}{style:#} {:width$}  {}{whom}  {DIM}{order}{DIM:#}", replace_control_chars(&route.route), replace_control_chars(&route.summary))
+    writeln!(
+        text,
+        "  {style}{sign}{style:#} {:width$}  {}{whom}  {DIM}{order}{DIM:#}",
+        replace_control_chars(&route.route),
+        replace_control_chars(&route.summary)
+    )
 }
 
-fn write_provider(text: &mut String, provider: &ProviderStatus, width: usize, now: &str) -> std::fmt::Result {
+fn write_provider(
+    text: &mut String,
+    provider: &ProviderStatus,
+    width: usize,
+    now: &str,
+) -> std::fmt::Result {
     let (sign, style) = state_icon(provider);
-    let since = provider.since.as_deref().filter(|_| provider.state != "healthy");
-    let since = since.map(|since| format!(" since {}", short_time(since, now))).unwrap_or_default();
+    let since = provider
+        .since
+        .as_deref()
+        .filter(|_| provider.state != "healthy");
+    let since = since
+        .map(|since| format!(" since {}", short_time(since, now)))
+        .unwrap_or_default();
     let name = replace_control_chars(&provider.provider);
-    writeln!(text, "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}", replace_control_chars(&provider.summary))?;
-    let mut fact = |label: &str, words: &str| writeln!(text, "      {DIM}{label:<10}{DIM:#} {}", replace_control_chars(words));
+    writeln!(
+        text,
+        "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}",
+        replace_control_chars(&provider.summary)
+    )?;
+    let mut fact = |label: &str, words: &str| {
+        writeln!(
+            text,
+            "      {DIM}{label:<10}{DIM:#} {}",
+            replace_control_chars(words)
+        )
+    };
     if let Some(cause) = &provider.cause {
         fact("cause", &cause_label(cause, provider))?;
     }
@@ -111,15 +177,30 @@ fn write_provider(text: &mut String, provider: &ProviderStatus, width: usize, no
     if let Some(remedy) = &provider.remedy {
         fact("to do", remedy)?;
     }
-    fact("last hour", &format!("{}  {}", sparkline(provider), provider.hour.summary()))?;
+    fact(
+        "last hour",
+        &format!("{}  {}", sparkline(provider), provider.hour.summary()),
+    )?;
     if provider.credential.is_some() {
         fact("credential", &credential_label(provider, now))?;
     }
     match &provider.balance {
         Some(balance) => {
-            let days = balance.days_left().map_or_else(String::new, |days| format!(", about {days:.0} days"));
-            let pace = balance.daily_spend.map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
-            fact("balance", &format!("{} {}{days}, said at {}{pace}", balance.value, balance.unit, short_time(&balance.at, now)))
+            let days = balance
+                .days_left()
+                .map_or_else(String::new, |days| format!(", about {days:.0} days"));
+            let pace = balance
+                .daily_spend
+                .map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
+            fact(
+                "balance",
+                &format!(
+                    "{} {}{days}, said at {}{pace}",
+                    balance.value,
+                    balance.unit,
+                    short_time(&balance.at, now)
+                ),
+            )
         }
         None => Ok(()),
     }
@@ -140,9 +221,20 @@ fn credential_label(provider: &ProviderStatus, now: &str) -> String {
     if provider.credential_version == 0 {
         return format!("{entry}, never read");
     }
-    let since = provider.credential_since.as_deref().map(|since| format!(" since {}", short_time(since, now))).unwrap_or_default();
-    let token = provider.token_expires_at.as_deref().map(|end| format!(", token until {}", short_time(end, now))).unwrap_or_default();
-    format!("{entry}, version {}{since}{token}", provider.credential_version)
+    let since = provider
+        .credential_since
+        .as_deref()
+        .map(|since| format!(" since {}", short_time(since, now)))
+        .unwrap_or_default();
+    let token = provider
+        .token_expires_at
+        .as_deref()
+        .map(|end| format!(", token until {}", short_time(end, now)))
+        .unwrap_or_default();
+    format!(
+        "{entry}, version {}{since}{token}",
+        provider.credential_version
+    )
 }
 
 fn state_icon(provider: &ProviderStatus) -> (&'static str, Style) {
@@ -158,30 +250,70 @@ fn state_icon(provider: &ProviderStatus) -> (&'static str, Style) {
 /// The last hour, a sign for two minutes: how much was accepted, and `×` where anything was not.
 fn sparkline(provider: &ProviderStatus) -> String {
     const HEIGHTS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let pairs = |row: &[u32]| row.chunks(2).map(|pair| pair.iter().map(|count| u64::from(*count)).sum()).collect::<Vec<u64>>();
+    let pairs = |row: &[u32]| {
+        row.chunks(2)
+            .map(|pair| pair.iter().map(|count| u64::from(*count)).sum())
+            .collect::<Vec<u64>>()
+    };
     let accepted = pairs(&provider.hour.accepted);
-    let rest = [&provider.hour.rejected, &provider.hour.unknown, &provider.hour.unsent].map(|row| pairs(row));
+    let rest = [
+        &provider.hour.rejected,
+        &provider.hour.unknown,
+        &provider.hour.unsent,
+    ]
+    .map(|row| pairs(row));
     let most = accepted.iter().copied().max().unwrap_or_default().max(1);
     let sign = |(at, count): (usize, &u64)| {
-        if rest.iter().any(|row| row.get(at).is_some_and(|count| *count > 0)) {
+        if rest
+            .iter()
+            .any(|row| row.get(at).is_some_and(|count| *count > 0))
+        {
             return '×';
         }
         let height = usize::try_from((count * 8).div_ceil(most)).unwrap_or_default();
-        height.checked_sub(1).and_then(|height| HEIGHTS.get(height)).copied().unwrap_or('·')
+        height
+            .checked_sub(1)
+            .and_then(|height| HEIGHTS.get(height))
+            .copied()
+            .unwrap_or('·')
     };
     accepted.iter().enumerate().map(sign).collect()
 }
 
 fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::Result {
-    writeln!(text, "  {} {DIM}({}){DIM:#}", replace_control_chars(&vault.vault), replace_control_chars(&vault.kind))?;
+    writeln!(
+        text,
+        "  {} {DIM}({}){DIM:#}",
+        replace_control_chars(&vault.vault),
+        replace_control_chars(&vault.kind)
+    )?;
     for entry in &vault.entries {
-        let path = if entry.path.is_empty() { "(all of it)" } else { &entry.path };
-        let at = entry.read_at.as_deref().map(|at| short_time(at, now)).unwrap_or_default();
+        let path = if entry.path.is_empty() {
+            "(all of it)"
+        } else {
+            &entry.path
+        };
+        let at = entry
+            .read_at
+            .as_deref()
+            .map(|at| short_time(at, now))
+            .unwrap_or_default();
         match &entry.failing_since {
-            None => writeln!(text, "    {GOOD}●{GOOD:#} {}  {} {DIM}at {at}{DIM:#}", replace_control_chars(path), replace_control_chars(&entry.result))?,
+            None => writeln!(
+                text,
+                "    {GOOD}●{GOOD:#} {}  {} {DIM}at {at}{DIM:#}",
+                replace_control_chars(path),
+                replace_control_chars(&entry.result)
+            )?,
             Some(since) => {
                 let problem = replace_control_chars(entry.problem.as_deref().unwrap_or_default());
-                writeln!(text, "    {BAD}✕{BAD:#} {}  {} since {}: {problem}", replace_control_chars(path), replace_control_chars(&entry.result), short_time(since, now))?;
+                writeln!(
+                    text,
+                    "    {BAD}✕{BAD:#} {}  {} since {}: {problem}",
+                    replace_control_chars(path),
+                    replace_control_chars(&entry.result),
+                    short_time(since, now)
+                )?;
             }
         }
     }
@@ -191,11 +323,29 @@ fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::R
 fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
     let (config, build) = (&status.config, &status.build);
     write_heading(text, "Config and build")?;
-    let loaded = config.loaded_at.as_deref().map(|at| format!(", loaded at {}", short_time(at, &status.at))).unwrap_or_default();
-    writeln!(text, "  {}{loaded}, mode {}", replace_control_chars(&config.file), replace_control_chars(&config.mode))?;
-    writeln!(text, "  listens on {}", replace_control_chars(&config.listen.join(", ")))?;
+    let loaded = config
+        .loaded_at
+        .as_deref()
+        .map(|at| format!(", loaded at {}", short_time(at, &status.at)))
+        .unwrap_or_default();
+    writeln!(
+        text,
+        "  {}{loaded}, mode {}",
+        replace_control_chars(&config.file),
+        replace_control_chars(&config.mode)
+    )?;
+    writeln!(
+        text,
+        "  listens on {}",
+        replace_control_chars(&config.listen.join(", "))
+    )?;
     if let Some(reload) = &config.last_reload {
-        writeln!(text, "  last reload at {}: {}", short_time(&reload.at, &status.at), replace_control_chars(&reload.result))?;
+        writeln!(
+            text,
+            "  last reload at {}: {}",
+            short_time(&reload.at, &status.at),
+            replace_control_chars(&reload.result)
+        )?;
         for line in reload.problem.iter().flat_map(|problem| problem.lines()) {
             writeln!(text, "    {}", replace_control_chars(line))?;
         }
@@ -204,13 +354,38 @@ fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
         writeln!(text, "  local CA until {}", short_time(end, &status.at))?;
     }
     for door in &status.entrypoints {
-        let last = door.last_at.as_deref().map(|at| format!(", the last at {}", short_time(at, &status.at))).unwrap_or_default();
-        let counts = format!("{} calls, {} tunnelled, {} turned away", door.requests, door.tunnelled, door.denied);
-        writeln!(text, "  entrypoint {}: {counts}{last}", replace_control_chars(&door.entrypoint))?;
+        let last = door
+            .last_at
+            .as_deref()
+            .map(|at| format!(", the last at {}", short_time(at, &status.at)))
+            .unwrap_or_default();
+        let counts = format!(
+            "{} calls, {} tunnelled, {} turned away",
+            door.requests, door.tunnelled, door.denied
+        );
+        writeln!(
+            text,
+            "  entrypoint {}: {counts}{last}",
+            replace_control_chars(&door.entrypoint)
+        )?;
     }
-    let started =
-        build.started_at.as_deref().map(|at| format!(", up since {}, PID {}", short_time(at, &status.at), build.pid)).unwrap_or_default();
-    writeln!(text, "  sms-sidecar {} ({}){started}", replace_control_chars(&build.version), replace_control_chars(&build.commit))
+    let started = build
+        .started_at
+        .as_deref()
+        .map(|at| {
+            format!(
+                ", up since {}, PID {}",
+                short_time(at, &status.at),
+                build.pid
+            )
+        })
+        .unwrap_or_default();
+    writeln!(
+        text,
+        "  sms-sidecar {} ({}){started}",
+        replace_control_chars(&build.version),
+        replace_control_chars(&build.commit)
+    )
 }
 
 fn write_requests(text: &mut String, status: &Status, most: usize) -> std::fmt::Result {
@@ -218,10 +393,18 @@ fn write_requests(text: &mut String, status: &Status, most: usize) -> std::fmt::
         return Ok(());
     }
     write_heading(text, "Last requests")?;
-    status.requests.iter().take(most).try_for_each(|each| write_request(text, each, &status.at))?;
+    status
+        .requests
+        .iter()
+        .take(most)
+        .try_for_each(|each| write_request(text, each, &status.at))?;
     match status.requests.len().saturating_sub(most) {
         0 => Ok(()),
-        more => writeln!(text, "  {DIM}{more} more: --requests {}{DIM:#}", status.requests.len()),
+        more => writeln!(
+            text,
+            "  {DIM}{more} more: --requests {}{DIM:#}",
+            status.requests.len()
+        ),
     }
 }
 
@@ -232,10 +415,23 @@ fn write_request(text: &mut String, call: &RequestStatus, now: &str) -> std::fmt
         "message-rejected" | "denied" => ("▲", WARN),
         _ => ("✕", BAD),
     };
-    let whom = call.recipient.as_deref().or(call.dialect.as_deref()).unwrap_or(&call.entrypoint);
-    let cause = call.cause.as_deref().map(|cause| format!(" {cause}")).unwrap_or_default();
-    let repeat = call.duplicate.then(|| "duplicate, not sent again".to_owned());
-    let tried: Vec<String> = repeat.into_iter().chain(call.attempts.iter().map(attempt_label)).collect();
+    let whom = call
+        .recipient
+        .as_deref()
+        .or(call.dialect.as_deref())
+        .unwrap_or(&call.entrypoint);
+    let cause = call
+        .cause
+        .as_deref()
+        .map(|cause| format!(" {cause}"))
+        .unwrap_or_default();
+    let repeat = call
+        .duplicate
+        .then(|| "duplicate, not sent again".to_owned());
+    let tried: Vec<String> = repeat
+        .into_iter()
+        .chain(call.attempts.iter().map(attempt_label))
+        .collect();
     writeln!(
         text,
         "  {DIM}{}{DIM:#}  {style}{sign}{style:#} {:13} {:9} {}{cause} {DIM}{} ms  {}{DIM:#}",
@@ -249,17 +445,25 @@ fn write_request(text: &mut String, call: &RequestStatus, now: &str) -> std::fmt
 }
 
 fn attempt_label(attempt: &crate::telemetry::status::AttemptStatus) -> String {
-    let status = attempt.status.map(|status| format!(" {status}")).unwrap_or_default();
+    let status = attempt
+        .status
+        .map(|status| format!(" {status}"))
+        .unwrap_or_default();
     format!("{} {}{status}", attempt.provider, attempt.outcome)
 }
 
 fn max_width<'a>(words: impl Iterator<Item = &'a str>) -> usize {
-    words.map(|word| word.chars().count()).max().unwrap_or_default()
+    words
+        .map(|word| word.chars().count())
+        .max()
+        .unwrap_or_default()
 }
 
 /// Foreign words move no cursor here.
 fn replace_control_chars(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect()
 }
 
 #[cfg(test)]
@@ -269,14 +473,25 @@ mod tests {
 
     fn hour(accepted: &[u32], refused: &[u32]) -> SendsLastHour {
         let row = |last: &[u32]| [vec![0; 60 - last.len()], last.to_vec()].concat();
-        SendsLastHour { accepted: row(accepted), rejected: row(refused), unknown: row(&[]), unsent: row(&[]) }
+        SendsLastHour {
+            accepted: row(accepted),
+            rejected: row(refused),
+            unknown: row(&[]),
+            unsent: row(&[]),
+        }
     }
 
     #[test]
     fn the_strip_shows_how_much_and_where_it_failed() {
-        let provider = ProviderStatus { hour: hour(&[1, 0, 0, 0, 4, 4], &[1, 0]), ..ProviderStatus::default() };
+        let provider = ProviderStatus {
+            hour: hour(&[1, 0, 0, 0, 4, 4], &[1, 0]),
+            ..ProviderStatus::default()
+        };
         assert_eq!(sparkline(&provider), format!("{}▁·×", "·".repeat(27)));
-        let steady = ProviderStatus { hour: hour(&[1, 0, 0, 0, 4, 4], &[]), ..ProviderStatus::default() };
+        let steady = ProviderStatus {
+            hour: hour(&[1, 0, 0, 0, 4, 4], &[]),
+            ..ProviderStatus::default()
+        };
         assert_eq!(sparkline(&steady), format!("{}▁·█", "·".repeat(27)));
     }
 
@@ -293,12 +508,30 @@ mod tests {
             remedy: Some("put it right".into()),
             ..ProviderStatus::default()
         };
-        let answer = Headline { deliverability: Deliverability::Unavailable, summary: "No: no route can deliver.".into(), ..Headline::default() };
-        let status = Status { headline: answer, providers: vec![provider], ..Status::default() };
+        let answer = Headline {
+            deliverability: Deliverability::Unavailable,
+            summary: "No: no route can deliver.".into(),
+            ..Headline::default()
+        };
+        let status = Status {
+            headline: answer,
+            providers: vec![provider],
+            ..Status::default()
+        };
         let text = anstream::adapter::strip_str(&render(&status, 10)).to_string();
         assert!(text.starts_with("✕ No: no route can deliver.\n"), "{text}");
-        assert!(text.contains("✕ main  quarantined") && text.contains("\n      to do      put it right\n"), "{text}");
-        assert!(text.contains("credential-rejected (ambiguous, or ip-not-allowed)"), "{text}");
-        assert!(!render(&status, 10).contains("\u{1b}[2J") && !text.contains('\r'), "{text:?}");
+        assert!(
+            text.contains("✕ main  quarantined")
+                && text.contains("\n      to do      put it right\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("credential-rejected (ambiguous, or ip-not-allowed)"),
+            "{text}"
+        );
+        assert!(
+            !render(&status, 10).contains("\u{1b}[2J") && !text.contains('\r'),
+            "{text:?}"
+        );
     }
 }

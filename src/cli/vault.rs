@@ -47,7 +47,12 @@ struct VaultLocation {
     #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["vault_file", "key_file"])]
     config: Option<PathBuf>,
     /// Which of the config's vaults; needed if it has several embedded ones.
-    #[arg(long = "vault", global = true, value_name = "NAME", requires = "config")]
+    #[arg(
+        long = "vault",
+        global = true,
+        value_name = "NAME",
+        requires = "config"
+    )]
     name: Option<String>,
 }
 
@@ -95,25 +100,53 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         VaultAction::Init => init(&vault),
         VaultAction::Set(args) => set::run(&vault, args, loaded.as_ref()),
-        VaultAction::Get { path, field, show, json } => get(&vault, path, field.as_deref(), GetOptions { values: *show, json: *json }),
+        VaultAction::Get {
+            path,
+            field,
+            show,
+            json,
+        } => get(
+            &vault,
+            path,
+            field.as_deref(),
+            GetOptions {
+                values: *show,
+                json: *json,
+            },
+        ),
         VaultAction::List { json } => list(&vault, *json),
         VaultAction::Rm { path, field } => remove(&vault, path, field.as_deref()),
         VaultAction::RotateKey => {
             vault.rotate_key()?;
-            out::line(format_args!("{} is encrypted to a new key; the old one opens backups only", vault.file().display()));
+            out::line(format_args!(
+                "{} is encrypted to a new key; the old one opens backups only",
+                vault.file().display()
+            ));
             Ok(ExitCode::SUCCESS)
         }
-        VaultAction::ImportEnv(args) => import::run(&vault, args, &import::known_fields(loaded.as_ref()), loaded.as_ref()),
+        VaultAction::ImportEnv(args) => import::run(
+            &vault,
+            args,
+            &import::known_fields(loaded.as_ref()),
+            loaded.as_ref(),
+        ),
     }
 }
 
 impl VaultLocation {
     fn load_config(&self) -> anyhow::Result<Option<Config>> {
-        let Some(file) = &self.config else { return Ok(None) };
+        let Some(file) = &self.config else {
+            return Ok(None);
+        };
         match config::load(file) {
             Ok(loaded) => Ok(Some(loaded)),
             Err(report) => {
-                bail!("{} is not sound; see `sms-sidecar check --config {}`\n{}", file.display(), file.display(), report.render(false))
+                bail!(
+                    "{} is not sound; see `sms-sidecar check --config {}`\n{}",
+                    file.display(),
+                    file.display(),
+                    report.render(false)
+                )
             }
         }
     }
@@ -121,13 +154,22 @@ impl VaultLocation {
     fn open(&self, loaded: Option<&Config>) -> anyhow::Result<Embedded> {
         match (loaded, &self.config) {
             (Some(loaded), Some(file)) => self.select_embedded(&loaded.vault.sources, file),
-            (_, _) => Ok(Embedded::new(self.vault_file.clone(), self.key_file.clone())),
+            (_, _) => Ok(Embedded::new(
+                self.vault_file.clone(),
+                self.key_file.clone(),
+            )),
         }
     }
 
-    fn select_embedded(&self, sources: &BTreeMap<String, SourceSettings>, config: &Path) -> anyhow::Result<Embedded> {
-        let mut found: Vec<(&str, Embedded)> =
-            sources.iter().filter_map(|(name, source)| Some((name.as_str(), open_embedded(source)?))).collect();
+    fn select_embedded(
+        &self,
+        sources: &BTreeMap<String, SourceSettings>,
+        config: &Path,
+    ) -> anyhow::Result<Embedded> {
+        let mut found: Vec<(&str, Embedded)> = sources
+            .iter()
+            .filter_map(|(name, source)| Some((name.as_str(), open_embedded(source)?)))
+            .collect();
         if let Some(wanted) = &self.name {
             found.retain(|(name, _)| name == wanted);
         }
@@ -135,23 +177,41 @@ impl VaultLocation {
         match (found.as_slice(), &self.name) {
             ([(_, vault)], _) => Ok(vault.clone()),
             ([], Some(name)) => bail!("{} has no embedded vault `{name}`", config.display()),
-            ([], None) => bail!("{} has no embedded vault; add `[vaults.local]` with `embedded = {{ file, key_file }}`", config.display()),
-            (_, _) => bail!("{} has several embedded vaults; say --vault with one of {}", config.display(), names.join(", ")),
+            ([], None) => bail!(
+                "{} has no embedded vault; add `[vaults.local]` with `embedded = {{ file, key_file }}`",
+                config.display()
+            ),
+            (_, _) => bail!(
+                "{} has several embedded vaults; say --vault with one of {}",
+                config.display(),
+                names.join(", ")
+            ),
         }
     }
 }
 
 fn open_embedded(source: &SourceSettings) -> Option<Embedded> {
     match source {
-        SourceSettings::Embedded { file, key_file } => Some(Embedded::new(file.clone(), key_file.clone())),
-        SourceSettings::Env { .. } | SourceSettings::Directory { .. } | SourceSettings::OpenBao(_) | SourceSettings::Exec { .. } => None,
+        SourceSettings::Embedded { file, key_file } => {
+            Some(Embedded::new(file.clone(), key_file.clone()))
+        }
+        SourceSettings::Env { .. }
+        | SourceSettings::Directory { .. }
+        | SourceSettings::OpenBao(_)
+        | SourceSettings::Exec { .. } => None,
     }
 }
 
 fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
     vault.init()?;
-    out::line(format_args!("made {}, opened by {}", vault.file().display(), vault.key_file().display()));
-    out::note("Back the key up apart from the vault: who has both has the credentials, and the vault is lost without the key.");
+    out::line(format_args!(
+        "made {}, opened by {}",
+        vault.file().display(),
+        vault.key_file().display()
+    ));
+    out::note(
+        "Back the key up apart from the vault: who has both has the credentials, and the vault is lost without the key.",
+    );
     out::note("Both must be readable by the user the sidecar runs as, and by nobody else.");
     Ok(ExitCode::SUCCESS)
 }
@@ -162,9 +222,16 @@ struct GetOptions {
     json: bool,
 }
 
-fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: GetOptions) -> anyhow::Result<ExitCode> {
+fn get(
+    vault: &Embedded,
+    path: &str,
+    field: Option<&str>,
+    shown: GetOptions,
+) -> anyhow::Result<ExitCode> {
     let mut entries = vault.entries()?;
-    let Some(mut fields) = entries.remove(path) else { return Ok(report_absent(vault, path, None)) };
+    let Some(mut fields) = entries.remove(path) else {
+        return Ok(report_absent(vault, path, None));
+    };
     if let Some(field) = field {
         fields.retain(|name, _| name == field);
         if fields.is_empty() {
@@ -172,7 +239,9 @@ fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: GetOptions) -> 
         }
     }
     match (shown.json, field) {
-        (true, _) => out::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) })),
+        (true, _) => {
+            out::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }))
+        }
         (false, Some(field)) if shown.values => {
             let value = fields.get(field).context("it was there a moment ago")?;
             out::line(value.expose_secret());
@@ -183,12 +252,23 @@ fn get(vault: &Embedded, path: &str, field: Option<&str>, shown: GetOptions) -> 
 }
 
 fn fields_json(fields: &SecretFields, values: bool) -> serde_json::Value {
-    if values { fields.iter().map(|(name, value)| (name.clone(), json!(value.expose_secret()))).collect() } else { json!(field_names(fields)) }
+    if values {
+        fields
+            .iter()
+            .map(|(name, value)| (name.clone(), json!(value.expose_secret())))
+            .collect()
+    } else {
+        json!(field_names(fields))
+    }
 }
 
 fn render_fields(fields: &SecretFields, values: bool) -> String {
     let line = |(name, value): (&String, &crate::secret::SecretString)| {
-        if values { format!("{name} = {}", value.expose_secret()) } else { format!("{name}  (--show prints it)") }
+        if values {
+            format!("{name} = {}", value.expose_secret())
+        } else {
+            format!("{name}  (--show prints it)")
+        }
     };
     fields.iter().map(line).collect::<Vec<_>>().join("\n")
 }
@@ -200,7 +280,10 @@ fn field_names(fields: &SecretFields) -> Vec<&str> {
 fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
     let entries = vault.entries()?;
     if as_json {
-        let all: Vec<_> = entries.iter().map(|(path, fields)| json!({ "path": path, "fields": field_names(fields) })).collect();
+        let all: Vec<_> = entries
+            .iter()
+            .map(|(path, fields)| json!({ "path": path, "fields": field_names(fields) }))
+            .collect();
         out::line(json!(all));
         return Ok(ExitCode::SUCCESS);
     }
@@ -214,12 +297,19 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<ExitCode> {
-    let there = |entries: &EmbeddedEntries| entries.get(path).is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)));
+    let there = |entries: &EmbeddedEntries| {
+        entries
+            .get(path)
+            .is_some_and(|fields| field.is_none_or(|field| fields.contains_key(field)))
+    };
     if !there(&vault.entries()?) {
         return Ok(report_absent(vault, path, field));
     }
     vault.update(|entries| remove_from(entries, path, field))?;
-    out::line(format_args!("{path}{}: removed", field.map(|field| format!(" {field}")).unwrap_or_default()));
+    out::line(format_args!(
+        "{path}{}: removed",
+        field.map(|field| format!(" {field}")).unwrap_or_default()
+    ));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -237,7 +327,13 @@ fn remove_from(entries: &mut EmbeddedEntries, path: &str, field: Option<&str>) {
 }
 
 fn report_absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode {
-    let what = field.map_or_else(|| format!("entry `{path}`"), |field| format!("field `{field}` in `{path}`"));
-    out::error(format_args!("there is no {what} in {}; `sms-sidecar vault list` shows what is there", vault.file().display()));
+    let what = field.map_or_else(
+        || format!("entry `{path}`"),
+        |field| format!("field `{field}` in `{path}`"),
+    );
+    out::error(format_args!(
+        "there is no {what} in {}; `sms-sidecar vault list` shows what is there",
+        vault.file().display()
+    ));
     ExitCode::from(1)
 }

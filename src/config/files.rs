@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::{ConfigKey, Config, check_text};
+use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
 use crate::problem::{Problem, ProblemReport, Severity, SourceText, parse_toml};
@@ -20,8 +20,15 @@ use crate::vault::{OpenBaoAuth, OpenBaoSettings, SourceSettings};
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        let help = "say where it is with `--config FILE`; it must be UTF-8 and readable by this user";
-        ProblemReport { problems: vec![Problem::error(&name, None, format!("the config cannot be read: {error}")).with_help(help)], texts: Vec::new() }
+        let help =
+            "say where it is with `--config FILE`; it must be UTF-8 and readable by this user";
+        ProblemReport {
+            problems: vec![
+                Problem::error(&name, None, format!("the config cannot be read: {error}"))
+                    .with_help(help),
+            ],
+            texts: Vec::new(),
+        }
     })?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
@@ -31,17 +38,41 @@ pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let (loaded, judged) = check_text(&name, &text, &catalog);
     let failed = failed_dialects(&sources, &described);
     problems.extend(described);
-    problems.extend(judged.into_iter().filter(|problem| !is_consequence(problem, &text, &failed)));
+    problems.extend(
+        judged
+            .into_iter()
+            .filter(|problem| !is_consequence(problem, &text, &failed)),
+    );
     problems.extend(override_warnings(&sources));
     problems.sort_by_key(|problem| problem.severity);
-    let mut texts: Vec<SourceText> = sources.into_iter().map(|source| SourceText { file: source.name, text: source.text, is_dialect: true }).collect();
+    let mut texts: Vec<SourceText> = sources
+        .into_iter()
+        .map(|source| SourceText {
+            file: source.name,
+            text: source.text,
+            is_dialect: true,
+        })
+        .collect();
     texts.retain(|text| problems.iter().any(|problem| problem.file == text.file));
-    texts.push(SourceText { file: name, text, is_dialect: false });
-    let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
-    let read = ConfigFingerprint { path: path.to_owned(), digest };
+    texts.push(SourceText {
+        file: name,
+        text,
+        is_dialect: false,
+    });
+    let sound = problems
+        .iter()
+        .all(|problem| problem.severity != Severity::Error);
+    let read = ConfigFingerprint {
+        path: path.to_owned(),
+        digest,
+    };
     let report = ProblemReport { problems, texts };
     match loaded {
-        Some(loaded) if sound => Ok(Config { warnings: report, fingerprint: read, ..loaded }),
+        Some(loaded) if sound => Ok(Config {
+            warnings: report,
+            fingerprint: read,
+            ..loaded
+        }),
         _ => Err(report),
     }
 }
@@ -58,12 +89,23 @@ impl ConfigFingerprint {
     /// read now, as for the moment in which an editor puts a new file into its place.
     pub fn changed_at(&self) -> Option<SystemTime> {
         let text = fs::read_to_string(&self.path).ok()?;
-        let sources = description_sources(&self.path.display().to_string(), &text, self.path.parent().unwrap_or(Path::new("")), &mut Vec::new());
+        let sources = description_sources(
+            &self.path.display().to_string(),
+            &text,
+            self.path.parent().unwrap_or(Path::new("")),
+            &mut Vec::new(),
+        );
         if digest(&text, &sources) == self.digest {
             return None;
         }
-        let files = sources.iter().filter(|source| !source.built_in).map(|source| Path::new(&source.name));
-        files.chain([self.path.as_path()]).filter_map(|file| fs::metadata(file).ok()?.modified().ok()).max()
+        let files = sources
+            .iter()
+            .filter(|source| !source.built_in)
+            .map(|source| Path::new(&source.name));
+        files
+            .chain([self.path.as_path()])
+            .filter_map(|file| fs::metadata(file).ok()?.modified().ok())
+            .max()
     }
 }
 
@@ -71,7 +113,10 @@ impl ConfigFingerprint {
 fn digest(text: &str, sources: &[SourceFile]) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
-    sources.iter().filter(|source| !source.built_in).for_each(|source| (&source.name, &source.text).hash(&mut hasher));
+    sources
+        .iter()
+        .filter(|source| !source.built_in)
+        .for_each(|source| (&source.name, &source.text).hash(&mut hasher));
     hasher.finish()
 }
 
@@ -79,7 +124,11 @@ fn digest(text: &str, sources: &[SourceFile]) -> u64 {
 pub fn control_socket(path: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(path).ok()?;
     let root = text.parse::<toml::Table>().ok()?;
-    let socket = root.get("listen")?.get("control")?.as_str().filter(|socket| !socket.is_empty())?;
+    let socket = root
+        .get("listen")?
+        .get("control")?
+        .as_str()
+        .filter(|socket| !socket.is_empty())?;
     Some(path.parent().unwrap_or(Path::new("")).join(socket))
 }
 
@@ -91,21 +140,39 @@ struct DescriptionFolder {
 }
 
 /// Built-in descriptions, then those of the folder by name.
-fn description_sources(name: &str, text: &str, folder: &Path, problems: &mut Vec<Problem>) -> Vec<SourceFile> {
+fn description_sources(
+    name: &str,
+    text: &str,
+    folder: &Path,
+    problems: &mut Vec<Problem>,
+) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
     let (found, _) = parse_toml::<DescriptionFolder>(name, text);
-    let Some(word) = found.and_then(|found| found.dialects) else { return sources };
-    let mut complain = |what: String| problems.push(Problem::error(name, word.span(), what).with_help("`dialects` is a folder of TOML files"));
+    let Some(word) = found.and_then(|found| found.dialects) else {
+        return sources;
+    };
+    let mut complain = |what: String| {
+        problems.push(
+            Problem::error(name, word.span(), what)
+                .with_help("`dialects` is a folder of TOML files"),
+        )
+    };
     let files = match toml_files(&folder.join(word.get_ref())) {
         Ok(files) => files,
         Err(error) => {
-            complain(format!("the folder of descriptions cannot be read: {error}"));
+            complain(format!(
+                "the folder of descriptions cannot be read: {error}"
+            ));
             return sources;
         }
     };
     for file in files {
         match fs::read_to_string(&file) {
-            Ok(text) => sources.push(SourceFile { name: file.display().to_string(), text, built_in: false }),
+            Ok(text) => sources.push(SourceFile {
+                name: file.display().to_string(),
+                text,
+                built_in: false,
+            }),
             Err(error) => complain(format!("{} cannot be read: {error}", file.display())),
         }
     }
@@ -113,7 +180,9 @@ fn description_sources(name: &str, text: &str, folder: &Path, problems: &mut Vec
 }
 
 fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = fs::read_dir(folder)?.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()?;
+    let mut files = fs::read_dir(folder)?
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<Vec<_>, _>>()?;
     files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
     files.sort();
     Ok(files)
@@ -121,15 +190,37 @@ fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// The names of the folder's descriptions that were left out for their mistakes.
 fn failed_dialects(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
-    let wrong = |source: &&SourceFile| described.iter().any(|problem| problem.severity == Severity::Error && problem.file == source.name);
-    let named = |source: &SourceFile| Some(parse_toml::<DescriptionHeader>(&source.name, &source.text).0?.dialect?.into_inner());
-    sources.iter().filter(|source| !source.built_in).filter(wrong).filter_map(named).collect()
+    let wrong = |source: &&SourceFile| {
+        described
+            .iter()
+            .any(|problem| problem.severity == Severity::Error && problem.file == source.name)
+    };
+    let named = |source: &SourceFile| {
+        Some(
+            parse_toml::<DescriptionHeader>(&source.name, &source.text)
+                .0?
+                .dialect?
+                .into_inner(),
+        )
+    };
+    sources
+        .iter()
+        .filter(|source| !source.built_in)
+        .filter(wrong)
+        .filter_map(named)
+        .collect()
 }
 
 /// Whether this only says that such a description, whose own mistakes are told, is not there.
 fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
-    let word = problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
-    let unknown = problem.message.starts_with("there is no ") && problem.message.ends_with("dialect of this name");
+    let word = problem
+        .span
+        .clone()
+        .and_then(|span| text.get(span))
+        .unwrap_or_default()
+        .trim_matches(['"', '\'']);
+    let unknown = problem.message.starts_with("there is no ")
+        && problem.message.ends_with("dialect of this name");
     unknown && failed.iter().any(|name| name == word)
 }
 
@@ -143,26 +234,54 @@ struct DescriptionHeader {
 
 /// A folder's description that stands in for one that is compiled in.
 fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
-    let identity = |source: &SourceFile| parse_toml::<DescriptionHeader>(&source.name, &source.text).0.unwrap_or_default();
-    let own: BTreeSet<String> =
-        sources.iter().filter(|source| source.built_in).filter_map(|source| identity(source).dialect).map(Spanned::into_inner).collect();
+    let identity = |source: &SourceFile| {
+        parse_toml::<DescriptionHeader>(&source.name, &source.text)
+            .0
+            .unwrap_or_default()
+    };
+    let own: BTreeSet<String> = sources
+        .iter()
+        .filter(|source| source.built_in)
+        .filter_map(|source| identity(source).dialect)
+        .map(Spanned::into_inner)
+        .collect();
     let one = |source: &SourceFile| {
         let found = identity(source);
-        let dialect = found.dialect.filter(|dialect| own.contains(dialect.get_ref()))?;
-        let changed = toml::de::DeTable::parse(&source.text).map(toml::Spanned::into_inner).unwrap_or_default();
+        let dialect = found
+            .dialect
+            .filter(|dialect| own.contains(dialect.get_ref()))?;
+        let changed = toml::de::DeTable::parse(&source.text)
+            .map(toml::Spanned::into_inner)
+            .unwrap_or_default();
         let keys: Vec<String> = changed
             .keys()
             .map(|key| key.get_ref().to_string())
-            .filter(|key| !matches!(key.as_str(), "dialect" | "extends" | "sources" | "evidence" | "facts"))
+            .filter(|key| {
+                !matches!(
+                    key.as_str(),
+                    "dialect" | "extends" | "sources" | "evidence" | "facts"
+                )
+            })
             .collect();
         let help = if found.extends.is_some() {
             format!("overridden here: {}", keys.join(", "))
         } else {
             "codes that later versions learn are not taken over; `extends` plus the differences would let them in".to_owned()
         };
-        Some(Problem::warning(&source.name, dialect.span(), "this description stands in for the one that is compiled in").with_help(help))
+        Some(
+            Problem::warning(
+                &source.name,
+                dialect.span(),
+                "this description stands in for the one that is compiled in",
+            )
+            .with_help(help),
+        )
     };
-    sources.iter().filter(|source| !source.built_in).filter_map(one).collect()
+    sources
+        .iter()
+        .filter(|source| !source.built_in)
+        .filter_map(one)
+        .collect()
 }
 
 /// Looks at the other files that the config names: the CA, certificates, vaults.
@@ -181,17 +300,31 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
     for provider in &loaded.proxy.providers {
         let file = provider.upstream.ca_file.as_deref();
         if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-            problems.push(loaded.error(&ConfigKey::CaFile(provider.id.as_str().to_owned()), format!("this file cannot be read: {error}")));
+            problems.push(loaded.error(
+                &ConfigKey::CaFile(provider.id.as_str().to_owned()),
+                format!("this file cannot be read: {error}"),
+            ));
         }
     }
-    let file = loaded.traces.as_ref().and_then(|traces| traces.ca_file.as_deref());
+    let file = loaded
+        .traces
+        .as_ref()
+        .and_then(|traces| traces.ca_file.as_deref());
     if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-        problems.push(loaded.error(&ConfigKey::TracesCaFile, format!("this file cannot be read: {error}")));
+        problems.push(loaded.error(
+            &ConfigKey::TracesCaFile,
+            format!("this file cannot be read: {error}"),
+        ));
     }
     for (name, source) in &loaded.vault.sources {
         problems.extend(missing_files(source).into_iter().map(|file| {
-            let what = format!("{} is not there: what this vault holds is unavailable until it is", file.display());
-            loaded.warning(&ConfigKey::Vault(name.clone()), what).with_help(creation_help(source, loaded.file()))
+            let what = format!(
+                "{} is not there: what this vault holds is unavailable until it is",
+                file.display()
+            );
+            loaded
+                .warning(&ConfigKey::Vault(name.clone()), what)
+                .with_help(creation_help(source, loaded.file()))
         }));
     }
     problems
@@ -199,8 +332,13 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
 
 /// As with a vault: the file is sound, and what it names comes next. Serving without it is refused all the same.
 fn missing_ca(loaded: &Config) -> Problem {
-    let help = format!("`sms-sidecar ca init --config {}` makes it; without it nothing is served", loaded.file());
-    loaded.warning(&ConfigKey::Ca, "the CA is not there yet").with_help(help)
+    let help = format!(
+        "`sms-sidecar ca init --config {}` makes it; without it nothing is served",
+        loaded.file()
+    );
+    loaded
+        .warning(&ConfigKey::Ca, "the CA is not there yet")
+        .with_help(help)
 }
 
 /// Who makes what a vault needs and is not there.
@@ -237,9 +375,16 @@ fn missing_files(source: &SourceSettings) -> Vec<&Path> {
 fn login_files(settings: &OpenBaoSettings) -> Vec<&Path> {
     let login: Vec<&Path> = match &settings.auth {
         OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => vec![file],
-        OpenBaoAuth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file, secret_id_file],
+        OpenBaoAuth::AppRole {
+            role_id_file,
+            secret_id_file,
+            ..
+        } => vec![role_id_file, secret_id_file],
     };
-    login.into_iter().chain(settings.ca_file.as_deref()).collect()
+    login
+        .into_iter()
+        .chain(settings.ca_file.as_deref())
+        .collect()
 }
 
 /// The literal host names TLS is ended for: those of the configured dialects and of the base URLs. IP hosts are
@@ -248,12 +393,28 @@ pub fn intercepted_hosts(settings: &Settings) -> Vec<String> {
     let mut hosts = BTreeSet::new();
     for provider in &settings.providers {
         hosts.extend(provider.dialect.literal_hosts());
-        hosts.extend(provider.base_url.parse::<http::Uri>().ok().and_then(|url| url.host().map(str::to_ascii_lowercase)));
+        hosts.extend(
+            provider
+                .base_url
+                .parse::<http::Uri>()
+                .ok()
+                .and_then(|url| url.host().map(str::to_ascii_lowercase)),
+        );
     }
-    hosts.into_iter().filter(|host| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_err()).collect()
+    hosts
+        .into_iter()
+        .filter(|host| {
+            host.trim_matches(['[', ']'])
+                .parse::<std::net::IpAddr>()
+                .is_err()
+        })
+        .collect()
 }
 
 /// Those of them that a CA leaves out.
 pub fn uncovered_hosts(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
-    intercepted_hosts(settings).into_iter().filter(|host| !covers(host)).collect()
+    intercepted_hosts(settings)
+        .into_iter()
+        .filter(|host| !covers(host))
+        .collect()
 }

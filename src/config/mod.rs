@@ -20,7 +20,9 @@ use crate::proxy;
 use crate::traces;
 use crate::vault;
 
-pub use files::{ConfigFingerprint, control_socket, intercepted_hosts, inspect, load, uncovered_hosts};
+pub use files::{
+    ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,
+};
 
 /// A config without an error.
 #[derive(Clone, Debug)]
@@ -98,19 +100,39 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>,
         add_secret_help(problem);
         add_unit_help(problem, text);
     }
-    let Some(file) = file else { return (None, problems) };
-    let broken = problems.iter().filter_map(|problem| problem.span.clone()).collect();
+    let Some(file) = file else {
+        return (None, problems);
+    };
+    let broken = problems
+        .iter()
+        .filter_map(|problem| problem.span.clone())
+        .collect();
     let (loaded, judged) = check::check_config((name, text), &file, catalog, broken);
     problems.extend(judged);
-    problems.sort_by_key(|problem| (problem.severity, problem.span.as_ref().map(|span| span.start)));
-    let sound = problems.iter().all(|problem| problem.severity != Severity::Error);
+    problems.sort_by_key(|problem| {
+        (
+            problem.severity,
+            problem.span.as_ref().map(|span| span.start),
+        )
+    });
+    let sound = problems
+        .iter()
+        .all(|problem| problem.severity != Severity::Error);
     (sound.then_some(loaded), problems)
 }
 
 /// A secret in the file deserves better help than a list of keys.
 fn add_secret_help(problem: &mut Problem) {
-    const SECRETS: [&str; 8] = ["pass", "secret", "token", "key", "login", "user", "sid", "email"];
-    let Some(key) = problem.message.strip_prefix("unknown key ").map(str::to_lowercase) else { return };
+    const SECRETS: [&str; 8] = [
+        "pass", "secret", "token", "key", "login", "user", "sid", "email",
+    ];
+    let Some(key) = problem
+        .message
+        .strip_prefix("unknown key ")
+        .map(str::to_lowercase)
+    else {
+        return;
+    };
     if SECRETS.iter().any(|word| key.contains(word)) && !key.contains("key_file") {
         let known = problem.help.take().unwrap_or_default();
         let advice = "if this is a secret: put it into a vault, refer to it with `credential = { vault = \"…\", path = \"…\" }`, and change it, now that it stood in a file";
@@ -123,14 +145,24 @@ fn add_unit_help(problem: &mut Problem, text: &str) {
     if problem.message != "a number where a string is expected" {
         return;
     }
-    let Some(span) = problem.span.clone() else { return };
-    let number = text.get(span.clone()).filter(|number| number.len() <= 5 && number.bytes().all(|byte| byte.is_ascii_digit()));
+    let Some(span) = problem.span.clone() else {
+        return;
+    };
+    let number = text
+        .get(span.clone())
+        .filter(|number| number.len() <= 5 && number.bytes().all(|byte| byte.is_ascii_digit()));
     let help = match (key_before(text, span.start), number) {
-        ("timeout" | "poll" | "recheck" | "deadline" | "duplicate_window" | "client" | "idle" | "drain", Some(number)) => {
+        (
+            "timeout" | "poll" | "recheck" | "deadline" | "duplicate_window" | "client" | "idle"
+            | "drain",
+            Some(number),
+        ) => {
             format!("a length of time has its unit: \"{number}s\"")
         }
         ("body" | "headers", Some(number)) => format!("a size has its unit: \"{number}KiB\""),
-        ("proxy" | "admin" | "metrics", Some(port)) if is_in_table(text, span.start, "[listen]") => {
+        ("proxy" | "admin" | "metrics", Some(port))
+            if is_in_table(text, span.start, "[listen]") =>
+        {
             format!("an address has its host: \"127.0.0.1:{port}\"")
         }
         ("proxy", Some(port)) => format!("a proxy is a URL: \"http://HOST:{port}\""),
@@ -141,12 +173,27 @@ fn add_unit_help(problem: &mut Problem, text: &str) {
 
 /// The key whose value begins at `at`.
 fn key_before(text: &str, at: usize) -> &str {
-    let before = text.get(..at).unwrap_or_default().trim_end().trim_end_matches('=').trim_end();
-    before.rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_').next().unwrap_or_default()
+    let before = text
+        .get(..at)
+        .unwrap_or_default()
+        .trim_end()
+        .trim_end_matches('=')
+        .trim_end();
+    before
+        .rsplit(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .next()
+        .unwrap_or_default()
 }
 
 /// Whether `at` is below this header.
 fn is_in_table(text: &str, at: usize, header: &str) -> bool {
-    let mut above = text.get(..at).unwrap_or_default().lines().rev().map(str::trim_start);
-    above.find(|line| line.starts_with('[')).is_some_and(|line| line.starts_with(header))
+    let mut above = text
+        .get(..at)
+        .unwrap_or_default()
+        .lines()
+        .rev()
+        .map(str::trim_start);
+    above
+        .find(|line| line.starts_with('['))
+        .is_some_and(|line| line.starts_with(header))
 }

@@ -138,7 +138,10 @@ pub(super) struct RawAppRole {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[expect(clippy::struct_field_names, reason = "the keys as they stand in the file")]
+#[expect(
+    clippy::struct_field_names,
+    reason = "the keys as they stand in the file"
+)]
 pub(super) struct RawJwt {
     pub(super) role: Option<ConfigString>,
     pub(super) jwt_file: Option<ConfigString>,

@@ -13,11 +13,11 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, AttemptKind};
+use crate::sms::{AttemptKind, Cause, Certainty};
 
 pub use learned::{Evidence, EvidenceSource, narrow_candidates};
 pub use remedy::format_command;
-pub use settle::{Implication, ProbeHistory, CandidateProbe, CauseCandidates};
+pub use settle::{CandidateProbe, CauseCandidates, Implication, ProbeHistory};
 
 /// What an attempt brought to light.
 #[derive(Clone, Copy, Debug)]
@@ -134,10 +134,24 @@ pub struct Diagnosis {
 pub fn diagnose(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Diagnosis {
     let suspects = evidence.candidates();
     let named = malformed_fields(evidence, context);
-    let entry = context.entry.map(|entry| VaultEntryRef { fields: if named.is_empty() { entry.fields } else { &named }, ..entry });
+    let entry = context.entry.map(|entry| VaultEntryRef {
+        fields: if named.is_empty() {
+            entry.fields
+        } else {
+            &named
+        },
+        ..entry
+    });
     let context = &DiagnosisContext { entry, ..*context };
-    let (told, remedy) = (render_evidence(evidence, context), remedy::render_remedy(&suspects, evidence, context));
-    let CauseCandidates { cause, certainty, alternatives } = suspects;
+    let (told, remedy) = (
+        render_evidence(evidence, context),
+        remedy::render_remedy(&suspects, evidence, context),
+    );
+    let CauseCandidates {
+        cause,
+        certainty,
+        alternatives,
+    } = suspects;
     Diagnosis {
         provider: context.provider.to_owned(),
         cause,
@@ -151,14 +165,22 @@ pub fn diagnose(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) ->
 impl Diagnosis {
     /// What else it can be: `ip-not-allowed or account-suspended`; empty where there is nothing.
     pub fn alternatives_text(&self) -> String {
-        self.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>().join(" or ")
+        self.alternatives
+            .iter()
+            .map(|cause| cause.as_str())
+            .collect::<Vec<_>>()
+            .join(" or ")
     }
 }
 
 impl fmt::Display for Diagnosis {
     /// `NAME: credential-rejected (certain). <evidence>. → <remedy>`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.provider.is_empty() { "call" } else { &self.provider };
+        let whose = if self.provider.is_empty() {
+            "call"
+        } else {
+            &self.provider
+        };
         write!(f, "{whose}: {} ({}", self.cause, self.certainty.as_str())?;
         if !self.alternatives.is_empty() {
             write!(f, ", or {}", self.alternatives_text())?;
@@ -171,7 +193,9 @@ impl FailedAttempt<'_> {
     /// What is left after all that was learned.
     pub fn candidates(&self) -> CauseCandidates {
         let first = CauseCandidates::new(self.cause, self.certainty, self.alternatives);
-        self.evidence.iter().fold(first, |suspects, learned| suspects.apply(&learned.implication))
+        self.evidence.iter().fold(first, |suspects, learned| {
+            suspects.apply(&learned.implication)
+        })
     }
 }
 
@@ -187,7 +211,9 @@ enum CredentialHistory {
 }
 
 fn credential_history(context: &DiagnosisContext<'_>) -> CredentialHistory {
-    let Some((ago, version)) = context.last_accepted else { return CredentialHistory::None };
+    let Some((ago, version)) = context.last_accepted else {
+        return CredentialHistory::None;
+    };
     match version.cmp(&context.version) {
         Ordering::Equal => CredentialHistory::Accepted(ago),
         Ordering::Less => CredentialHistory::OlderAccepted(version),
@@ -197,46 +223,101 @@ fn credential_history(context: &DiagnosisContext<'_>) -> CredentialHistory {
 
 /// Whether our own part found the vault's entry wrong: the service was never asked.
 fn is_unsent(evidence: &FailedAttempt<'_>) -> bool {
-    let about = matches!(evidence.cause, Cause::CredentialMissing | Cause::CredentialRejected);
-    about && evidence.status.is_none() && evidence.provider_message.is_some_and(|says| !says.is_empty())
+    let about = matches!(
+        evidence.cause,
+        Cause::CredentialMissing | Cause::CredentialRejected
+    );
+    about
+        && evidence.status.is_none()
+        && evidence
+            .provider_message
+            .is_some_and(|says| !says.is_empty())
 }
 
 /// The fields of an entry that was not sent, as our own words name them.
 fn malformed_fields(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Vec<String> {
-    let says = evidence.provider_message.filter(|_| is_unsent(evidence)).unwrap_or_default();
+    let says = evidence
+        .provider_message
+        .filter(|_| is_unsent(evidence))
+        .unwrap_or_default();
     let fields = context.entry.map_or(&[][..], |entry| entry.fields);
-    fields.iter().filter(|field| says.contains(&format!("`{field}`"))).cloned().collect()
+    fields
+        .iter()
+        .filter(|field| says.contains(&format!("`{field}`")))
+        .cloned()
+        .collect()
 }
 
 /// Reply, credential, history.
 fn render_evidence(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
     let reply = match (evidence.status, evidence.code) {
-        (Some(status), Some(code)) => format!("The {} was answered {status} with code {code}", evidence.kind),
+        (Some(status), Some(code)) => format!(
+            "The {} was answered {status} with code {code}",
+            evidence.kind
+        ),
         (Some(status), None) => format!("The {} was answered {status}", evidence.kind),
         (None, _) => evidence.cause.meaning().trim_end_matches('.').to_owned(),
     };
     let says = evidence.provider_message.filter(|says| !says.is_empty());
-    let unsent = says.filter(|_| is_unsent(evidence)).map(|says| format!("Nothing was sent: {says}"));
-    let reply = unsent.clone().unwrap_or_else(|| reply + &says.map_or_else(String::new, |says| format!(" (“{says}”)")));
-    let age = context.credential_age.map_or_else(String::new, |age| format!(", known for {}", format_duration(age)));
+    let unsent = says
+        .filter(|_| is_unsent(evidence))
+        .map(|says| format!("Nothing was sent: {says}"));
+    let reply = unsent
+        .clone()
+        .unwrap_or_else(|| reply + &says.map_or_else(String::new, |says| format!(" (“{says}”)")));
+    let age = context.credential_age.map_or_else(String::new, |age| {
+        format!(", known for {}", format_duration(age))
+    });
     let used = context.entry.filter(|_| context.version > Version(0));
-    let verb = if unsent.is_some() { "it read" } else { "it used" };
-    let used = used.map(|entry| format!("{verb} version {} of {}{age}", context.version.0, entry.display_name()));
+    let verb = if unsent.is_some() {
+        "it read"
+    } else {
+        "it used"
+    };
+    let used = used.map(|entry| {
+        format!(
+            "{verb} version {} of {}{age}",
+            context.version.0,
+            entry.display_name()
+        )
+    });
     let before = match credential_history(context) {
         CredentialHistory::None => None,
-        CredentialHistory::Accepted(ago) => Some(format!("the same version was accepted {} ago", format_duration(ago))),
-        CredentialHistory::OlderAccepted(version) => Some(format!("version {} was accepted, version {} never", version.0, context.version.0)),
+        CredentialHistory::Accepted(ago) => Some(format!(
+            "the same version was accepted {} ago",
+            format_duration(ago)
+        )),
+        CredentialHistory::OlderAccepted(version) => Some(format!(
+            "version {} was accepted, version {} never",
+            version.0, context.version.0
+        )),
     };
     let learned = evidence.evidence.iter().map(ToString::to_string);
-    let moved = context.replacement_url.filter(|_| remedy::concerns_address(evidence.candidates().cause));
-    let moved = moved.map(|today| format!("{} is an address that {} has left for {today}", context.base_url, context.dialect));
-    [Some(reply), used, before, moved].into_iter().flatten().chain(learned).collect::<Vec<_>>().join("; ")
+    let moved = context
+        .replacement_url
+        .filter(|_| remedy::concerns_address(evidence.candidates().cause));
+    let moved = moved.map(|today| {
+        format!(
+            "{} is an address that {} has left for {today}",
+            context.base_url, context.dialect
+        )
+    });
+    [Some(reply), used, before, moved]
+        .into_iter()
+        .flatten()
+        .chain(learned)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 impl VaultEntryRef<'_> {
     /// `local:sms/name`.
     fn display_name(&self) -> String {
-        if self.path.is_empty() { format!("vault {}", self.vault) } else { format!("{}:{}", self.vault, self.path) }
+        if self.path.is_empty() {
+            format!("vault {}", self.vault)
+        } else {
+            format!("{}:{}", self.vault, self.path)
+        }
     }
 }
 
@@ -253,7 +334,10 @@ pub fn format_duration(time: Duration) -> String {
 
 /// Foreign words may bring line ends and control characters; a diagnosis is one line.
 fn one_line(text: &str) -> String {
-    let plain: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     plain.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -3,7 +3,10 @@
 
 use std::time::Duration;
 
-use crate::diagnosis::{DiagnosisContext, VaultEntryRef, FailedAttempt, CredentialHistory, VaultStorage, CauseCandidates, EvidenceSource, credential_history, is_unsent, format_duration};
+use crate::diagnosis::{
+    CauseCandidates, CredentialHistory, DiagnosisContext, EvidenceSource, FailedAttempt,
+    VaultEntryRef, VaultStorage, credential_history, format_duration, is_unsent,
+};
 use crate::sms::{Cause, Msisdn};
 
 /// Where the config is unless the operator says otherwise.
@@ -13,17 +16,35 @@ const PROVIDER_PLACEHOLDER: &str = "PROVIDER";
 
 const REMEDIES: &[(Cause, &str)] = &[
     (Cause::CredentialMissing, "put {fields} into {entry}{soon}"),
-    (Cause::CredentialRejected, "get {fields} from {console} and put {them} into {entry}{soon}"),
-    (Cause::CredentialExpired, "have a new credential issued at {console} and put it into {entry}{soon}"),
-    (Cause::PermissionDenied, "have {account} allowed to send SMS by API at {console}{back}"),
-    (Cause::AccountSuspended, "have {account} unlocked at {console}{back}"),
+    (
+        Cause::CredentialRejected,
+        "get {fields} from {console} and put {them} into {entry}{soon}",
+    ),
+    (
+        Cause::CredentialExpired,
+        "have a new credential issued at {console} and put it into {entry}{soon}",
+    ),
+    (
+        Cause::PermissionDenied,
+        "have {account} allowed to send SMS by API at {console}{back}",
+    ),
+    (
+        Cause::AccountSuspended,
+        "have {account} unlocked at {console}{back}",
+    ),
     (Cause::BalanceEmpty, "top up {account} at {console}{back}"),
     (
         Cause::IpNotAllowed,
         "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}{reload}{back}",
     ),
-    (Cause::EndpointWrong, "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}"),
-    (Cause::ClockSkew, "set this machine's clock (`timedatectl set-ntp true`){back}"),
+    (
+        Cause::EndpointWrong,
+        "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}",
+    ),
+    (
+        Cause::ClockSkew,
+        "set this machine's clock (`timedatectl set-ntp true`){back}",
+    ),
     (
         Cause::SandboxMismatch,
         "get {fields} of a production account from {console} and put {them} into {entry}; or, if this account is meant for tests, have the recipient verified there",
@@ -44,12 +65,18 @@ const REMEDIES: &[(Cause, &str)] = &[
         Cause::RecipientInvalid,
         "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}{reload}",
     ),
-    (Cause::MessageInvalid, "shorten or change the text as {dialect} demands; {try} shows its answer to another"),
+    (
+        Cause::MessageInvalid,
+        "shorten or change the text as {dialect} demands; {try} shows its answer to another",
+    ),
     (
         Cause::RecipientBlocked,
         "nothing to repair: the person opted out at {dialect} and has to opt in again there; nobody else is asked in its place",
     ),
-    (Cause::Duplicate, "give every message a reference of its own, and do not repeat one within {dialect}'s time limit"),
+    (
+        Cause::Duplicate,
+        "give every message a reference of its own, and do not repeat one within {dialect}'s time limit",
+    ),
     (
         Cause::Throttled,
         "{provider} comes back by itself; if it happens daily, have the account's rate raised at {console}, or list another provider in [[routes]] of {config}{reload}",
@@ -70,7 +97,10 @@ const REMEDIES: &[(Cause, &str)] = &[
         Cause::ReplyUnreadable,
         "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
     ),
-    (Cause::VaultUnavailable, "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails"),
+    (
+        Cause::VaultUnavailable,
+        "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails",
+    ),
     (
         Cause::DeniedByPolicy,
         "{paused}if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}{reload}",
@@ -90,39 +120,65 @@ const REMEDIES: &[(Cause, &str)] = &[
 ];
 
 /// An older version worked and this one never did.
-const MISTYPED: &str =
-    "compare {fields} in {named} with {console}: this version has never worked, so it is mistyped or not active yet; to change it, {put}";
+const MISTYPED: &str = "compare {fields} in {named} with {console}: this version has never worked, so it is mistyped or not active yet; to change it, {put}";
 /// It worked, and nobody changed the vault.
-const CHANGED_AT_PROVIDER: &str =
-    "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
+const CHANGED_AT_PROVIDER: &str = "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
 
 /// The vault's own value cannot be right, and was not sent.
 const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
 
 /// A command as it can be pasted: with the config where that is not at the default path.
 pub fn format_command(words: &str, config: &str) -> String {
-    let at = if config.is_empty() || config == DEFAULT_CONFIG_PATH { String::new() } else { format!(" --config {config}") };
+    let at = if config.is_empty() || config == DEFAULT_CONFIG_PATH {
+        String::new()
+    } else {
+        format!(" --config {config}")
+    };
     format!("`sms-sidecar {words}{at}`")
 }
 
 /// The sentence for this cause, filled.
-pub(super) fn render_remedy(suspects: &CauseCandidates, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
-    let listed = REMEDIES.iter().find(|(cause, _)| *cause == suspects.cause).map_or("", |(_, words)| *words);
+pub(super) fn render_remedy(
+    suspects: &CauseCandidates,
+    evidence: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> String {
+    let listed = REMEDIES
+        .iter()
+        .find(|(cause, _)| *cause == suspects.cause)
+        .map_or("", |(_, words)| *words);
     let words = match (suspects.cause, credential_history(context)) {
         (Cause::CredentialRejected, _) if is_unsent(evidence) => MALFORMED,
         (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
         (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
         _ => listed,
     };
-    let filled = fill_placeholders(words, |hole| contextual_value(hole, suspects.cause, evidence, context).unwrap_or_else(|| placeholder_value(hole, evidence, context)));
-    let others: Vec<_> = suspects.alternatives.iter().map(|cause| cause.as_str()).collect();
-    if others.is_empty() { filled } else { format!("{filled}; if that is in order, it is {}", others.join(" or ")) }
+    let filled = fill_placeholders(words, |hole| {
+        contextual_value(hole, suspects.cause, evidence, context)
+            .unwrap_or_else(|| placeholder_value(hole, evidence, context))
+    });
+    let others: Vec<_> = suspects
+        .alternatives
+        .iter()
+        .map(|cause| cause.as_str())
+        .collect();
+    if others.is_empty() {
+        filled
+    } else {
+        format!(
+            "{filled}; if that is in order, it is {}",
+            others.join(" or ")
+        )
+    }
 }
 
 /// Fills `{holes}` once: what is put in is not looked at again.
 fn fill_placeholders(words: &str, value: impl Fn(&str) -> String) -> String {
     let (mut filled, mut rest) = (String::new(), words);
-    while let Some((before, (hole, after))) = rest.split_once('{').and_then(|(before, after)| Some((before, after.split_once('}')?))) {
+    while let Some((before, (hole, after))) = rest
+        .split_once('{')
+        .and_then(|(before, after)| Some((before, after.split_once('}')?)))
+    {
         filled.push_str(before);
         filled.push_str(&value(hole));
         rest = after;
@@ -133,14 +189,35 @@ fn fill_placeholders(words: &str, value: impl Fn(&str) -> String) -> String {
 
 /// Whether the address itself can be what is wrong.
 pub(super) fn concerns_address(cause: Cause) -> bool {
-    matches!(cause, Cause::EndpointWrong | Cause::Unreachable | Cause::Timeout | Cause::TlsUntrusted | Cause::ReplyUnreadable)
+    matches!(
+        cause,
+        Cause::EndpointWrong
+            | Cause::Unreachable
+            | Cause::Timeout
+            | Cause::TlsUntrusted
+            | Cause::ReplyUnreadable
+    )
 }
 
 /// What depends on the cause, on what was learned, and on where things stand.
-fn contextual_value(hole: &str, cause: Cause, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Option<String> {
-    let service = if context.dialect.is_empty() { "the service" } else { context.dialect };
-    let address =
-        evidence.evidence.iter().find_map(|learned| if let EvidenceSource::ReportedAddress(address) = learned.source { Some(address) } else { None });
+fn contextual_value(
+    hole: &str,
+    cause: Cause,
+    evidence: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> Option<String> {
+    let service = if context.dialect.is_empty() {
+        "the service"
+    } else {
+        context.dialect
+    };
+    let address = evidence.evidence.iter().find_map(|learned| {
+        if let EvidenceSource::ReportedAddress(address) = learned.source {
+            Some(address)
+        } else {
+            None
+        }
+    });
     Some(match hole {
         "console" => match context.console_pages.and_then(|pages| pages.get(&cause)) {
             Some(page) => format!("the {service} console ({page})"),
@@ -149,71 +226,134 @@ fn contextual_value(hole: &str, cause: Cause, evidence: &FailedAttempt<'_>, cont
             None if context.console_pages.is_some() => format!("the {service} service"),
             None => format!("the {service} console"),
         },
-        "address" => address
-            .map_or_else(|| "this server's public address".to_owned(), |address| format!("{address}, the address they see us come from,")),
-        "now" if context.uses_outbound => " (the way out that is set there now is not on it either)".to_owned(),
-        "today" => context.replacement_url.map_or_else(|| format!("the address {service} gives for this account"), str::to_owned),
+        "address" => address.map_or_else(
+            || "this server's public address".to_owned(),
+            |address| format!("{address}, the address they see us come from,"),
+        ),
+        "now" if context.uses_outbound => {
+            " (the way out that is set there now is not on it either)".to_owned()
+        }
+        "today" => context.replacement_url.map_or_else(
+            || format!("the address {service} gives for this account"),
+            str::to_owned,
+        ),
         "move" => context.replacement_url.map_or_else(String::new, |today| {
-            format!(", or set providers.{}.base_url in {} to {service}'s address of today, {today}", context.provider, config_location(context))
+            format!(
+                ", or set providers.{}.base_url in {} to {service}'s address of today, {today}",
+                context.provider,
+                config_location(context)
+            )
         }),
         "place" => config_location(context),
         "back" | "reload" | "try" | "paused" => control_command(hole, context),
         "soon" if is_reloaded_automatically(context) => "; tried at once, no restart".to_owned(),
         "now" | "soon" => String::new(),
-        "timeout" => context.timeout.map_or_else(String::new, |now| format!(" (now {})", format_timeout(now))),
+        "timeout" => context
+            .timeout
+            .map_or_else(String::new, |now| format!(" (now {})", format_timeout(now))),
         _ => return None,
     })
 }
 
 /// What a command of ours does, or what does it where the config opens no socket for commands.
 fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
-    let provider = if context.provider.is_empty() { PROVIDER_PLACEHOLDER } else { context.provider };
+    let provider = if context.provider.is_empty() {
+        PROVIDER_PLACEHOLDER
+    } else {
+        context.provider
+    };
     let command = |words: &str| format_command(words, context.config_path);
     match (hole, context.lacks_control_socket) {
         ("back", false) => format!(", then {}", command(&format!("resume {provider}"))),
         ("back", true) => "; it comes back by itself within its `recheck`".to_owned(),
         ("reload", false) => format!(", then {}", command("reload")),
         ("reload", true) => ", then send the sidecar a HUP (`kill -HUP PID`)".to_owned(),
-        ("try", false) => command(&format!("send --provider {provider} --to NUMBER --text TEXT")),
-        ("try", true) => command(&format!("doctor --provider {provider} --send-to NUMBER --text TEXT")),
-        ("paused", false) => format!("if {provider} is paused, {}; ", command(&format!("resume {provider}"))),
+        ("try", false) => command(&format!(
+            "send --provider {provider} --to NUMBER --text TEXT"
+        )),
+        ("try", true) => command(&format!(
+            "doctor --provider {provider} --send-to NUMBER --text TEXT"
+        )),
+        ("paused", false) => format!(
+            "if {provider} is paused, {}; ",
+            command(&format!("resume {provider}"))
+        ),
         _ => String::new(),
     }
 }
 
 /// Whether a changed entry is seen by itself; a process's own environment is not, nor what only the backend has.
 fn is_reloaded_automatically(context: &DiagnosisContext<'_>) -> bool {
-    context.entry.map_or(context.provider.is_empty(), |entry| *entry.storage != VaultStorage::Env)
+    context.entry.map_or(context.provider.is_empty(), |entry| {
+        *entry.storage != VaultStorage::Env
+    })
 }
 
 /// `/etc/sms-sidecar/config.toml:23`.
 fn config_location(context: &DiagnosisContext<'_>) -> String {
-    let file = if context.config_path.is_empty() { DEFAULT_CONFIG_PATH } else { context.config_path };
-    if context.config_line == 0 { file.to_owned() } else { format!("{file}:{}", context.config_line) }
+    let file = if context.config_path.is_empty() {
+        DEFAULT_CONFIG_PATH
+    } else {
+        context.config_path
+    };
+    if context.config_line == 0 {
+        file.to_owned()
+    } else {
+        format!("{file}:{}", context.config_line)
+    }
 }
 
-fn placeholder_value(hole: &str, evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
-    let known = |text: &str, otherwise: &str| if text.is_empty() { otherwise.to_owned() } else { text.to_owned() };
+fn placeholder_value(
+    hole: &str,
+    evidence: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> String {
+    let known = |text: &str, otherwise: &str| {
+        if text.is_empty() {
+            otherwise.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     let fields = context.entry.map_or(&[][..], |entry| entry.fields);
     match hole {
         "provider" => known(context.provider, PROVIDER_PLACEHOLDER),
         "dialect" => known(context.dialect, "the service"),
         "base_url" => known(context.base_url, "the service's address"),
         "config" => known(context.config_path, DEFAULT_CONFIG_PATH),
-        "sender" => context
-            .sender
-            .map_or_else(|| "none is set, so what the backend writes goes".to_owned(), |now| format!("now it is {}", mask_sender(now))),
-        "code" => evidence.code.map_or_else(|| "the reply".to_owned(), |code| format!("code {code}")),
+        "sender" => context.sender.map_or_else(
+            || "none is set, so what the backend writes goes".to_owned(),
+            |now| format!("now it is {}", mask_sender(now)),
+        ),
+        "code" => evidence
+            .code
+            .map_or_else(|| "the reply".to_owned(), |code| format!("code {code}")),
         "fields" if fields.is_empty() => "the credential".to_owned(),
         "fields" => fields.join(" and "),
         "them" if fields.len() > 1 => "them".to_owned(),
         "them" => "it".to_owned(),
-        "account" => context.entry.map_or_else(|| "the account".to_owned(), |entry| format!("the account behind {}", entry.display_name())),
-        "named" => context.entry.map_or_else(|| describe_unknown_entry(context), |entry| entry.display_name()),
-        "put" => context.entry.map_or_else(|| format!("write to {}", describe_unknown_entry(context)), |entry| entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH))),
-        "entry" => context
-            .entry
-            .map_or_else(|| describe_unknown_entry(context), |entry| format!("{}: {}", entry.display_name(), entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH)))),
+        "account" => context.entry.map_or_else(
+            || "the account".to_owned(),
+            |entry| format!("the account behind {}", entry.display_name()),
+        ),
+        "named" => context.entry.map_or_else(
+            || describe_unknown_entry(context),
+            |entry| entry.display_name(),
+        ),
+        "put" => context.entry.map_or_else(
+            || format!("write to {}", describe_unknown_entry(context)),
+            |entry| entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH)),
+        ),
+        "entry" => context.entry.map_or_else(
+            || describe_unknown_entry(context),
+            |entry| {
+                format!(
+                    "{}: {}",
+                    entry.display_name(),
+                    entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH))
+                )
+            },
+        ),
         _ => String::new(),
     }
 }
@@ -221,9 +361,15 @@ fn placeholder_value(hole: &str, evidence: &FailedAttempt<'_>, context: &Diagnos
 /// Where a credential is kept that is in no vault, or in one that is not known here.
 fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
     if context.provider.is_empty() {
-        format!("the vault entry that providers.{PROVIDER_PLACEHOLDER}.credential names in {}", config_location(context))
+        format!(
+            "the vault entry that providers.{PROVIDER_PLACEHOLDER}.credential names in {}",
+            config_location(context)
+        )
     } else {
-        format!("the place where the backend keeps it ({} has no `credential`, so the backend's own is sent)", context.provider)
+        format!(
+            "the place where the backend keeps it ({} has no `credential`, so the backend's own is sent)",
+            context.provider
+        )
     }
 }
 
@@ -233,30 +379,59 @@ fn mask_sender(sender: &str) -> String {
 }
 
 fn format_timeout(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format_duration(time) } else { format!("{} ms", time.as_millis()) }
+    if time.subsec_millis() == 0 {
+        format_duration(time)
+    } else {
+        format!("{} ms", time.as_millis())
+    }
 }
 
 impl VaultEntryRef<'_> {
     fn field_names(&self) -> String {
-        if self.fields.is_empty() { "the credential".to_owned() } else { self.fields.join(" and ") }
+        if self.fields.is_empty() {
+            "the credential".to_owned()
+        } else {
+            self.fields.join(" and ")
+        }
     }
 
     /// The server's own command; `-` reads standard input, which can be read for one field only.
     fn openbao_write_command(&self, place: &str, versioned: bool) -> String {
-        let fields: Vec<String> = self.fields.iter().map(|field| format!("{field}=-")).collect();
+        let fields: Vec<String> = self
+            .fields
+            .iter()
+            .map(|field| format!("{field}=-"))
+            .collect();
         let Some((first, others)) = fields.split_first().filter(|_| versioned) else {
-            return format!("`bao kv put {place} {} @FILE` with all of its fields as JSON in FILE", self.path);
+            return format!(
+                "`bao kv put {place} {} @FILE` with all of its fields as JSON in FILE",
+                self.path
+            );
         };
-        let others = if others.is_empty() { String::new() } else { format!(", then {}", others.join(", then ")) };
-        format!("`bao kv patch {place} {} {first}`{others} (each value on standard input)", self.path)
+        let others = if others.is_empty() {
+            String::new()
+        } else {
+            format!(", then {}", others.join(", then "))
+        };
+        format!(
+            "`bao kv patch {place} {} {first}`{others} (each value on standard input)",
+            self.path
+        )
     }
 
     /// How this vault's entries are changed.
     fn change_instruction(&self, config: &str) -> String {
         match &self.storage {
             VaultStorage::Embedded => {
-                let fields = if self.fields.is_empty() { "FIELD".to_owned() } else { self.fields.join(" ") };
-                format!("`sms-sidecar vault set --config {config} --vault {} {} {fields}`", self.vault, self.path)
+                let fields = if self.fields.is_empty() {
+                    "FIELD".to_owned()
+                } else {
+                    self.fields.join(" ")
+                };
+                format!(
+                    "`sms-sidecar vault set --config {config} --vault {} {} {fields}`",
+                    self.vault, self.path
+                )
             }
             VaultStorage::Env => format!(
                 "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
@@ -264,14 +439,33 @@ impl VaultEntryRef<'_> {
                 self.vault
             ),
             VaultStorage::Directory if self.path.is_empty() => {
-                format!("write the files {} in the folder of vault {}", self.field_names(), self.vault)
+                format!(
+                    "write the files {} in the folder of vault {}",
+                    self.field_names(),
+                    self.vault
+                )
             }
-            VaultStorage::OpenBao { mount, namespace, versioned } => {
-                let space = namespace.as_ref().map_or_else(String::new, |space| format!("-namespace={space} "));
+            VaultStorage::OpenBao {
+                mount,
+                namespace,
+                versioned,
+            } => {
+                let space = namespace
+                    .as_ref()
+                    .map_or_else(String::new, |space| format!("-namespace={space} "));
                 self.openbao_write_command(&format!("{space}-mount={mount}"), *versioned)
             }
-            VaultStorage::Exec { command } => format!("change {} where {command} reads it for `{}`", self.field_names(), self.path),
-            VaultStorage::Directory => format!("write the files {} under {} in the folder of vault {}", self.field_names(), self.path, self.vault),
+            VaultStorage::Exec { command } => format!(
+                "change {} where {command} reads it for `{}`",
+                self.field_names(),
+                self.path
+            ),
+            VaultStorage::Directory => format!(
+                "write the files {} under {} in the folder of vault {}",
+                self.field_names(),
+                self.path,
+                self.vault
+            ),
         }
     }
 }
@@ -298,10 +492,24 @@ mod tests {
             provider_message: None,
             evidence: &[],
         };
-        for words in REMEDIES.iter().map(|(_, words)| *words).chain([MISTYPED, CHANGED_AT_PROVIDER, MALFORMED]) {
+        for words in REMEDIES.iter().map(|(_, words)| *words).chain([
+            MISTYPED,
+            CHANGED_AT_PROVIDER,
+            MALFORMED,
+        ]) {
             fill_placeholders(words, |hole| {
-                let known = contextual_value(hole, Cause::Unexplained, &evidence, &DiagnosisContext::default());
-                assert!(known.is_some() || !placeholder_value(hole, &evidence, &DiagnosisContext::default()).is_empty(), "{hole} in {words}");
+                let known = contextual_value(
+                    hole,
+                    Cause::Unexplained,
+                    &evidence,
+                    &DiagnosisContext::default(),
+                );
+                assert!(
+                    known.is_some()
+                        || !placeholder_value(hole, &evidence, &DiagnosisContext::default())
+                            .is_empty(),
+                    "{hole} in {words}"
+                );
                 String::new()
             });
         }
@@ -309,6 +517,9 @@ mod tests {
 
     #[test]
     fn a_hole_is_filled_once() {
-        assert_eq!(fill_placeholders("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")), "a <x{y}> b <y{y}> c {");
+        assert_eq!(
+            fill_placeholders("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")),
+            "a <x{y}> b <y{y}> c {"
+        );
     }
 }

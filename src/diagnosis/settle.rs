@@ -52,13 +52,23 @@ impl CauseCandidates {
                 others.push(other);
             }
         }
-        let certainty = if others.is_empty() { certainty } else { Certainty::Ambiguous };
-        Self { cause, certainty, alternatives: others }
+        let certainty = if others.is_empty() {
+            certainty
+        } else {
+            Certainty::Ambiguous
+        };
+        Self {
+            cause,
+            certainty,
+            alternatives: others,
+        }
     }
 
     /// All of them.
     pub fn causes(&self) -> Vec<Cause> {
-        std::iter::once(self.cause).chain(self.alternatives.iter().copied()).collect()
+        std::iter::once(self.cause)
+            .chain(self.alternatives.iter().copied())
+            .collect()
     }
 
     /// Whether nothing else is suspected.
@@ -68,40 +78,68 @@ impl CauseCandidates {
 
     /// Whether the credential itself may be what was refused: then it is not to be used again.
     pub fn includes_credential(&self) -> bool {
-        self.causes().iter().any(|cause| cause.concern() == Concern::Credential)
+        self.causes()
+            .iter()
+            .any(|cause| cause.concern() == Concern::Credential)
     }
 
     /// With what was learned. An answer that would leave nobody contradicts the refusal, and changes nothing.
     #[must_use]
     pub fn apply(self, answer: &Implication) -> Self {
         let left = remaining_causes(&self.causes(), answer);
-        let Some((&cause, others)) = left.split_first() else { return self };
+        let Some((&cause, others)) = left.split_first() else {
+            return self;
+        };
         if left == self.causes() && !(self.is_unambiguous() && is_single_cause(answer)) {
             return self;
         }
         let certainty = match (others.is_empty(), answer) {
             (false, _) => Certainty::Ambiguous,
             (true, Implication::Indicates(causes, certainty)) if causes.len() == 1 => *certainty,
-            (true, Implication::Indicates(..) | Implication::RulesOut(_) | Implication::Inconclusive) => Certainty::Likely,
+            (
+                true,
+                Implication::Indicates(..) | Implication::RulesOut(_) | Implication::Inconclusive,
+            ) => Certainty::Likely,
         };
-        Self { cause, certainty: if self.is_unambiguous() { certainty.min(self.certainty) } else { certainty }, alternatives: others.to_vec() }
+        Self {
+            cause,
+            certainty: if self.is_unambiguous() {
+                certainty.min(self.certainty)
+            } else {
+                certainty
+            },
+            alternatives: others.to_vec(),
+        }
     }
 
     /// The question among these whose answer leaves the fewest in the worst case; none: no answer leaves fewer.
     pub fn best_probe(&self, questions: &[CandidateProbe]) -> Option<usize> {
         let all = self.causes();
         let worst = |question: &CandidateProbe| {
-            let left: Vec<usize> = question.implications().map(|answer| remaining_causes(&all, &answer).len()).filter(|left| *left > 0).collect();
-            left.iter().any(|left| *left < all.len()).then(|| left.into_iter().max()).flatten()
+            let left: Vec<usize> = question
+                .implications()
+                .map(|answer| remaining_causes(&all, &answer).len())
+                .filter(|left| *left > 0)
+                .collect();
+            left.iter()
+                .any(|left| *left < all.len())
+                .then(|| left.into_iter().max())
+                .flatten()
         };
-        let told = questions.iter().enumerate().filter_map(|(at, question)| Some((worst(question)?, at)));
+        let told = questions
+            .iter()
+            .enumerate()
+            .filter_map(|(at, question)| Some((worst(question)?, at)));
         told.min().map(|(_, at)| at)
     }
 }
 
 impl CandidateProbe {
     fn implications(&self) -> impl Iterator<Item = Implication> {
-        let wrong = self.causes_if_unhealthy.iter().map(|causes| Implication::Indicates(causes.clone(), Certainty::Likely));
+        let wrong = self
+            .causes_if_unhealthy
+            .iter()
+            .map(|causes| Implication::Indicates(causes.clone(), Certainty::Likely));
         std::iter::once(Implication::RulesOut(self.ruled_out_if_healthy.clone())).chain(wrong)
     }
 }
@@ -143,20 +181,39 @@ struct ProbeRecord {
 
 impl ProbeHistory {
     /// Whether this doubt is to be followed now; yes is remembered.
-    pub fn try_begin(&mut self, version: Version, suspects: &CauseCandidates, accepted: Option<Moment>, now: Moment) -> bool {
+    pub fn try_begin(
+        &mut self,
+        version: Version,
+        suspects: &CauseCandidates,
+        accepted: Option<Moment>,
+        now: Moment,
+    ) -> bool {
         let all = suspects.causes();
         let last = self
             .0
             .iter()
             .rev()
-            .find(|doubt| doubt.version == version && all.iter().all(|cause| doubt.causes.contains(cause)))
+            .find(|doubt| {
+                doubt.version == version && all.iter().all(|cause| doubt.causes.contains(cause))
+            })
             .map(|doubt| doubt.at);
-        let news = |at: Moment| accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= MIN_PROBE_INTERVAL;
-        let lately = self.0.iter().filter(|doubt| now.since(doubt.at) < HOUR).count();
+        let news = |at: Moment| {
+            accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= MIN_PROBE_INTERVAL
+        };
+        let lately = self
+            .0
+            .iter()
+            .filter(|doubt| now.since(doubt.at) < HOUR)
+            .count();
         if lately >= MAX_PROBES_PER_HOUR || !last.is_none_or(news) {
             return false;
         }
-        self.0.push_back(ProbeRecord { at: now, version, causes: all, evidence: Vec::new() });
+        self.0.push_back(ProbeRecord {
+            at: now,
+            version,
+            causes: all,
+            evidence: Vec::new(),
+        });
         if self.0.len() > MAX_PROBES_PER_HOUR {
             self.0.pop_front();
         }
@@ -166,16 +223,33 @@ impl ProbeHistory {
     /// What came of following it.
     pub fn record(&mut self, version: Version, suspects: &CauseCandidates, learned: Vec<Evidence>) {
         let all = suspects.causes();
-        if let Some(doubt) = self.0.iter_mut().rev().find(|doubt| doubt.version == version && doubt.causes == all) {
+        if let Some(doubt) = self
+            .0
+            .iter_mut()
+            .rev()
+            .find(|doubt| doubt.version == version && doubt.causes == all)
+        {
             doubt.evidence = learned;
         }
     }
 
     /// What was learned when the same doubt was followed before, unless a message was accepted since.
-    pub fn known_evidence(&self, version: Version, suspects: &CauseCandidates, accepted: Option<Moment>) -> Vec<Evidence> {
+    pub fn known_evidence(
+        &self,
+        version: Version,
+        suspects: &CauseCandidates,
+        accepted: Option<Moment>,
+    ) -> Vec<Evidence> {
         let all = suspects.causes();
-        let found = self.0.iter().rev().find(|doubt| doubt.version == version && doubt.causes == all);
-        found.filter(|doubt| accepted.is_none_or(|accepted| accepted <= doubt.at)).map(|doubt| doubt.evidence.clone()).unwrap_or_default()
+        let found = self
+            .0
+            .iter()
+            .rev()
+            .find(|doubt| doubt.version == version && doubt.causes == all);
+        found
+            .filter(|doubt| accepted.is_none_or(|accepted| accepted <= doubt.at))
+            .map(|doubt| doubt.evidence.clone())
+            .unwrap_or_default()
     }
 
     /// The provider is back, by hand or because a question said so: the next doubt is a new one.

@@ -29,7 +29,10 @@ impl BodyFormat {
         if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
             return Err(RequestReadError::Encoded(printable_token(coding)));
         }
-        Ok(detect_format(header_text(headers, CONTENT_TYPE.as_str()), body))
+        Ok(detect_format(
+            header_text(headers, CONTENT_TYPE.as_str()),
+            body,
+        ))
     }
 }
 
@@ -52,22 +55,44 @@ impl ParsedBody {
             BodyFormat::Form => match std::str::from_utf8(body) {
                 Ok(text) => parse_urlencoded(text),
                 // A service's own charset comes percent-encoded; bare bytes are no form in any.
-                Err(_) => return Err(RequestReadError::Malformed { format: "form", what: "it holds bytes that are not percent-encoded".into() }),
+                Err(_) => {
+                    return Err(RequestReadError::Malformed {
+                        format: "form",
+                        what: "it holds bytes that are not percent-encoded".into(),
+                    });
+                }
             },
-            BodyFormat::Multipart(boundary) => multipart::read(body, boundary)
-                .ok_or_else(|| RequestReadError::Malformed { format: "multipart form", what: "its parts do not add up".into() })?,
+            BodyFormat::Multipart(boundary) => {
+                multipart::read(body, boundary).ok_or_else(|| RequestReadError::Malformed {
+                    format: "multipart form",
+                    what: "its parts do not add up".into(),
+                })?
+            }
         };
         let charset = is_utf8_charset(header_text(headers, CONTENT_TYPE.as_str()));
-        Ok(Self { format: encoding, tree, is_utf8: utf8 && charset })
+        Ok(Self {
+            format: encoding,
+            tree,
+            is_utf8: utf8 && charset,
+        })
     }
 }
 
 fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().trim()
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .trim()
 }
 
 fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
-    let media = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let media = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     match media.as_str() {
         _ if body.is_empty() => BodyFormat::Empty,
         "application/x-www-form-urlencoded" => BodyFormat::Form,
@@ -75,11 +100,18 @@ fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
             Some(boundary) => BodyFormat::Multipart(boundary),
             None => BodyFormat::Other(media),
         },
-        "" | "text/plain" => match strip_bom(body).iter().find(|byte| !byte.is_ascii_whitespace()) {
+        "" | "text/plain" => match strip_bom(body)
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+        {
             Some(b'{' | b'[') => BodyFormat::Json,
             _ => BodyFormat::Form,
         },
-        json if json.ends_with("/json") || json.ends_with("+json") || json.contains("-json-") || json.contains("amz-json") => {
+        json if json.ends_with("/json")
+            || json.ends_with("+json")
+            || json.contains("-json-")
+            || json.contains("amz-json") =>
+        {
             BodyFormat::Json
         }
         other => BodyFormat::Other(printable_token(other)),
@@ -88,23 +120,32 @@ fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
 
 /// Whether the charset, if one is named, is the only one we read.
 fn is_utf8_charset(content_type: &str) -> bool {
-    let named = content_type
-        .split(';')
-        .skip(1)
-        .find_map(|param| param.trim().split_once('=').filter(|(name, _)| name.eq_ignore_ascii_case("charset")));
+    let named = content_type.split(';').skip(1).find_map(|param| {
+        param
+            .trim()
+            .split_once('=')
+            .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
+    });
     named.is_none_or(|(_, value)| {
         let value = value.trim().trim_matches('"');
-        ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+        ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| value.eq_ignore_ascii_case(known))
     })
 }
 
 fn printable_token(text: &str) -> String {
-    text.chars().filter(char::is_ascii_graphic).take(60).collect()
+    text.chars()
+        .filter(char::is_ascii_graphic)
+        .take(60)
+        .collect()
 }
 
 pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
-    serde_json::from_slice(strip_bom(body))
-        .map_err(|error| RequestReadError::Malformed { format: "JSON", what: format!("line {}, column {}", error.line(), error.column()) })
+    serde_json::from_slice(strip_bom(body)).map_err(|error| RequestReadError::Malformed {
+        format: "JSON",
+        what: format!("line {}, column {}", error.line(), error.column()),
+    })
 }
 
 /// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
@@ -134,7 +175,10 @@ pub(crate) fn insert_value(map: &mut Map<String, Value>, name: String, value: St
 /// `+` and percent signs undone; none where the bytes are not UTF-8.
 pub(crate) fn decode_component(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
-    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// A flat tree as urlencoded pairs.
@@ -148,7 +192,10 @@ pub(crate) fn urlencode(tree: &Value) -> String {
 
 /// Name and text of each field of a flat tree; structures become JSON text.
 pub(crate) fn flat_fields(tree: &Value) -> impl Iterator<Item = (&str, String)> {
-    tree.as_object().into_iter().flatten().map(|(name, value)| (name.as_str(), to_text(value)))
+    tree.as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), to_text(value)))
 }
 
 /// Without the byte order mark that some servers and editors begin with: it says UTF-8, and nothing else.
@@ -161,7 +208,10 @@ pub(crate) fn parse_reply(body: &[u8]) -> Value {
     let body = strip_bom(body);
     match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
         Some(b'{' | b'[') => serde_json::from_slice(body).unwrap_or(Value::Null),
-        Some(b'<') => std::str::from_utf8(body).ok().and_then(parse_xml).unwrap_or(Value::Null),
+        Some(b'<') => std::str::from_utf8(body)
+            .ok()
+            .and_then(parse_xml)
+            .unwrap_or(Value::Null),
         _ => Value::Null,
     }
 }
@@ -179,13 +229,24 @@ fn parse_xml(text: &str) -> Option<Value> {
                 open.push((local_name(start.name().as_ref()), Map::new(), String::new()));
             }
             Event::Start(_) => return None,
-            Event::Empty(start) => insert_child(&mut open.last_mut()?.1, local_name(start.name().as_ref()), Value::String(String::new())),
+            Event::Empty(start) => insert_child(
+                &mut open.last_mut()?.1,
+                local_name(start.name().as_ref()),
+                Value::String(String::new()),
+            ),
             Event::Text(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
             Event::CData(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
-            Event::GeneralRef(part) => open.last_mut()?.2.push_str(&resolve_entity(&part.xml10_content())?),
+            Event::GeneralRef(part) => open
+                .last_mut()?
+                .2
+                .push_str(&resolve_entity(&part.xml10_content())?),
             Event::End(_) => {
                 let (name, map, text) = open.pop()?;
-                let value = if map.is_empty() { Value::String(text.trim().to_owned()) } else { Value::Object(map) };
+                let value = if map.is_empty() {
+                    Value::String(text.trim().to_owned())
+                } else {
+                    Value::Object(map)
+                };
                 insert_child(&mut open.last_mut()?.1, name, value);
             }
             Event::Eof => break,
@@ -201,10 +262,12 @@ fn local_name(name: &str) -> String {
 }
 
 fn resolve_entity(name: &str) -> Option<String> {
-    let code = name.strip_prefix('#').map(|code| match code.strip_prefix(['x', 'X']) {
-        Some(hex) => u32::from_str_radix(hex, 16),
-        None => code.parse(),
-    });
+    let code = name
+        .strip_prefix('#')
+        .map(|code| match code.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => code.parse(),
+        });
     match (code, name) {
         (Some(code), _) => code.ok().and_then(char::from_u32).map(String::from),
         (None, "lt") => Some("<".into()),
@@ -229,9 +292,12 @@ fn insert_child(map: &mut Map<String, Value>, name: String, value: Value) {
 /// `Basic …` undone.
 pub(crate) fn decode_basic_auth(authorization: &str) -> Option<(String, String)> {
     let (scheme, code) = authorization.split_once(' ')?;
-    let bytes = scheme.eq_ignore_ascii_case("basic").then(|| base64::prelude::BASE64_STANDARD.decode(code.trim()).ok())??;
+    let bytes = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| base64::prelude::BASE64_STANDARD.decode(code.trim()).ok())??;
     let text = String::from_utf8(bytes).ok()?;
-    text.split_once(':').map(|(user, password)| (user.to_owned(), password.to_owned()))
+    text.split_once(':')
+        .map(|(user, password)| (user.to_owned(), password.to_owned()))
 }
 
 #[cfg(test)]
@@ -242,16 +308,28 @@ mod tests {
     #[test]
     fn forms_of_every_spelling_become_one_tree() {
         let (tree, utf8) = parse_urlencoded("To=%2B998&Body=a+b%26c&x=1&x=2&empty=&flag");
-        assert_eq!(tree, json!({"To": "+998", "Body": "a b&c", "x": ["1", "2"], "empty": "", "flag": ""}));
+        assert_eq!(
+            tree,
+            json!({"To": "+998", "Body": "a b&c", "x": ["1", "2"], "empty": "", "flag": ""})
+        );
         assert!(utf8);
-        assert!(!parse_urlencoded("mes=%CF%F0").1, "windows-1251 is not guessed at");
-        assert_eq!(parse_urlencoded(&urlencode(&json!({"a b": "ў & +😀", "n": 1}))).0, json!({"a b": "ў & +😀", "n": "1"}));
+        assert!(
+            !parse_urlencoded("mes=%CF%F0").1,
+            "windows-1251 is not guessed at"
+        );
+        assert_eq!(
+            parse_urlencoded(&urlencode(&json!({"a b": "ў & +😀", "n": 1}))).0,
+            json!({"a b": "ў & +😀", "n": "1"})
+        );
     }
 
     #[test]
     fn xml_replies_become_the_same_tree() {
         let text = r#"<?xml version="1.0"?><R xmlns="u"><A><Code>x &amp; &#1090;</Code></A><B>1</B><B>2</B><C/></R>"#;
-        assert_eq!(parse_xml(text), Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}})));
+        assert_eq!(
+            parse_xml(text),
+            Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}}))
+        );
         assert_eq!(parse_xml("<a><b></a>"), None);
         assert_eq!(parse_xml(&"<a>".repeat(100)), None);
     }
@@ -259,7 +337,12 @@ mod tests {
     #[test]
     fn a_byte_order_mark_is_no_part_of_what_is_said() {
         let marked = |text: &str| Bytes::from(format!("\u{feff}{text}"));
-        assert_eq!(ParsedBody::parse(&HeaderMap::new(), &marked(r#"{"a":1}"#)).unwrap().tree, json!({"a": 1}));
+        assert_eq!(
+            ParsedBody::parse(&HeaderMap::new(), &marked(r#"{"a":1}"#))
+                .unwrap()
+                .tree,
+            json!({"a": 1})
+        );
         assert_eq!(parse_reply(&marked(r#"{"a":1}"#)), json!({"a": 1}));
         assert_eq!(parse_reply(&marked("<a>1</a>")), json!({"a": "1"}));
     }
@@ -268,10 +351,20 @@ mod tests {
     fn encoded_bodies_and_other_charsets_are_told() {
         let mut headers = HeaderMap::new();
         headers.insert("content-encoding", "gzip".parse().unwrap());
-        assert_eq!(ParsedBody::parse(&headers, &Bytes::from_static(b"x")).unwrap_err(), RequestReadError::Encoded("gzip".into()));
+        assert_eq!(
+            ParsedBody::parse(&headers, &Bytes::from_static(b"x")).unwrap_err(),
+            RequestReadError::Encoded("gzip".into())
+        );
         headers.remove("content-encoding");
-        headers.insert("content-type", "application/json; charset=windows-1251".parse().unwrap());
-        assert!(!ParsedBody::parse(&headers, &Bytes::from_static(b"{}")).unwrap().is_utf8);
+        headers.insert(
+            "content-type",
+            "application/json; charset=windows-1251".parse().unwrap(),
+        );
+        assert!(
+            !ParsedBody::parse(&headers, &Bytes::from_static(b"{}"))
+                .unwrap()
+                .is_utf8
+        );
         assert!(ParsedBody::parse(&headers, &Bytes::from_static(b"{")).is_err());
     }
 }

@@ -35,7 +35,14 @@ const MAX_EXTENDS_DEPTH: usize = 8;
 impl Catalog {
     /// The descriptions compiled in (`config/dialects/*.toml`), as text.
     pub fn built_in_sources() -> Vec<SourceFile> {
-        BUILT_IN.iter().map(|(name, text)| SourceFile { name: (*name).to_owned(), text: (*text).to_owned(), built_in: true }).collect()
+        BUILT_IN
+            .iter()
+            .map(|(name, text)| SourceFile {
+                name: (*name).to_owned(),
+                text: (*text).to_owned(),
+                built_in: true,
+            })
+            .collect()
     }
 
     /// The descriptions compiled in, compiled. They are tested to have no problem.
@@ -47,7 +54,10 @@ impl Catalog {
     /// a file with an error is left out of the catalog.
     pub fn load(sources: &[SourceFile]) -> (Self, Vec<Problem>) {
         let (mut dialects, mut problems) = (BTreeMap::new(), Vec::new());
-        let names: Vec<Option<String>> = sources.iter().map(|source| declared_name(&source.text)).collect();
+        let names: Vec<Option<String>> = sources
+            .iter()
+            .map(|source| declared_name(&source.text))
+            .collect();
         for at in 0..sources.len() {
             let (dialect, mut found) = compile(sources, &names, at);
             problems.append(&mut found);
@@ -72,18 +82,32 @@ impl Catalog {
     }
 }
 
-fn compile(sources: &[SourceFile], names: &[Option<String>], at: usize) -> (Option<Dialect>, Vec<Problem>) {
-    let Some(source) = sources.get(at) else { return (None, Vec::new()) };
+fn compile(
+    sources: &[SourceFile],
+    names: &[Option<String>],
+    at: usize,
+) -> (Option<Dialect>, Vec<Problem>) {
+    let Some(source) = sources.get(at) else {
+        return (None, Vec::new());
+    };
     let mut sink = ProblemSink::new(&source.name, &source.text);
     let mut table = load::parse(&source.text, &mut sink);
     let mut underneath = (at, declared_base(&source.text));
     for depth in 0.. {
-        let (from, Some((wanted, span))) = underneath else { break };
+        let (from, Some((wanted, span))) = underneath else {
+            break;
+        };
         let own = (depth == 0).then_some(span);
-        let Some((base_at, base)) = find_base(sources, names, from, &wanted).filter(|_| depth < MAX_EXTENDS_DEPTH) else {
+        let Some((base_at, base)) =
+            find_base(sources, names, from, &wanted).filter(|_| depth < MAX_EXTENDS_DEPTH)
+        else {
             let mut known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
             known.dedup();
-            sink.error(own, format!("`extends` refers to an unknown dialect `{wanted}`"), Some(format!("known are: {}", known.join(" "))));
+            sink.error(
+                own,
+                format!("`extends` refers to an unknown dialect `{wanted}`"),
+                Some(format!("known are: {}", known.join(" "))),
+            );
             break;
         };
         let below = load::parse(&base.text, &mut ProblemSink::new(&base.name, &base.text));
@@ -91,13 +115,23 @@ fn compile(sources: &[SourceFile], names: &[Option<String>], at: usize) -> (Opti
         underneath = (base_at, declared_base(&base.text));
     }
     let dialect = check::compile(table, &mut sink).filter(|_| sink.is_clean());
-    let dialect = dialect.map(|dialect| Dialect { origin: source.name.clone(), built_in: source.built_in, ..dialect });
+    let dialect = dialect.map(|dialect| Dialect {
+        origin: source.name.clone(),
+        built_in: source.built_in,
+        ..dialect
+    });
     (dialect, sink.problems)
 }
 
 /// The last file before this one that has the name; else, for ops' own in any order, the first after it.
-fn find_base<'s>(sources: &'s [SourceFile], names: &[Option<String>], from: usize, wanted: &str) -> Option<(usize, &'s SourceFile)> {
-    let fits = |(at, name): &(usize, &Option<String>)| *at != from && name.as_deref() == Some(wanted);
+fn find_base<'s>(
+    sources: &'s [SourceFile],
+    names: &[Option<String>],
+    from: usize,
+    wanted: &str,
+) -> Option<(usize, &'s SourceFile)> {
+    let fits =
+        |(at, name): &(usize, &Option<String>)| *at != from && name.as_deref() == Some(wanted);
     let before = names.iter().enumerate().take(from).rfind(fits);
     let (at, _) = before.or_else(|| names.iter().enumerate().skip(from + 1).find(fits))?;
     sources.get(at).map(|source| (at, source))
@@ -105,21 +139,35 @@ fn find_base<'s>(sources: &'s [SourceFile], names: &[Option<String>], from: usiz
 
 fn declared_name(text: &str) -> Option<String> {
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
-    table.get_ref().get("dialect").and_then(|value| value.get_ref().as_str()).map(str::to_owned)
+    table
+        .get_ref()
+        .get("dialect")
+        .and_then(|value| value.get_ref().as_str())
+        .map(str::to_owned)
 }
 
 fn declared_base(text: &str) -> Option<(String, std::ops::Range<usize>)> {
     let (table, _) = toml::de::DeTable::parse_recoverable(text);
     let like = table.get_ref().get("extends")?;
-    like.get_ref().as_str().map(|name| (name.to_owned(), like.span()))
+    like.get_ref()
+        .as_str()
+        .map(|name| (name.to_owned(), like.span()))
 }
 
 /// Two dialects of one host with the same call: nothing would tell them apart.
 fn report_clashes(dialects: &BTreeMap<String, Arc<Dialect>>, problems: &mut Vec<Problem>) {
     let all: Vec<&Arc<Dialect>> = dialects.values().collect();
     for (at, one) in all.iter().enumerate() {
-        for other in all.iter().skip(at + 1).filter(|other| one.clashes_with(other)) {
-            let file = if one.built_in { &other.origin } else { &one.origin };
+        for other in all
+            .iter()
+            .skip(at + 1)
+            .filter(|other| one.clashes_with(other))
+        {
+            let file = if one.built_in {
+                &other.origin
+            } else {
+                &one.origin
+            };
             problems.push(Problem {
                 severity: crate::problem::Severity::Warning,
                 file: file.clone(),

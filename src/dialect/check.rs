@@ -13,10 +13,13 @@ use crate::dialect::compile;
 use crate::dialect::console;
 use crate::dialect::host::{BaseUrl, HostPattern};
 use crate::dialect::laws;
-use crate::dialect::load::{Section, ProblemSink};
+use crate::dialect::load::{ProblemSink, Section};
 use crate::dialect::place::FlatKeys;
 use crate::dialect::raw;
-use crate::dialect::shape::{ProbeSubject, BodyEncoding, RequestTemplate, Classifier, OperationSpec, Probe, SigningScheme, TokenSpec, ResponseTemplate};
+use crate::dialect::shape::{
+    BodyEncoding, Classifier, OperationSpec, Probe, ProbeSubject, RequestTemplate,
+    ResponseTemplate, SigningScheme, TokenSpec,
+};
 use crate::dialect::template::ValueSource;
 use crate::dialect::{EvidenceBasis, FieldSpec, ParamSpec};
 use crate::sms::{Cause, Operation};
@@ -33,19 +36,46 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut ProblemSink) -> Option<Dial
     let hosts: Option<Spanned<Vec<Spanned<String>>>> = top.take("hosts", sink);
     let test_senders: Option<Spanned<Vec<String>>> = top.take("test_senders", sink);
     let left: Option<Spanned<Vec<Spanned<String>>>> = top.take("retired_hosts", sink);
-    let console = top.take_entries("console", sink).into_iter().filter_map(|(cause, page)| console::parse_page(&cause, &page, sink)).collect();
+    let console = top
+        .take_entries("console", sink)
+        .into_iter()
+        .filter_map(|(cause, page)| console::parse_page(&cause, &page, sink))
+        .collect();
     let credential: Vec<_> = top
         .take_entries("credential", sink)
         .into_iter()
-        .map(|(name, raw)| (sink.is_inherited(&name.span()), field_spec(&name, &raw, sink)))
+        .map(|(name, raw)| {
+            (
+                sink.is_inherited(&name.span()),
+                field_spec(&name, &raw, sink),
+            )
+        })
         .collect();
-    let params = top.take_entries("param", sink).into_iter().map(|(name, raw): (_, raw::RawParam)| param_spec(&name, &raw)).collect();
-    let sign = top.take("sign", sink).and_then(|raw: Spanned<raw::RawSigning>| compile_signing(raw.get_ref(), sink));
-    let token = top.take("token", sink).and_then(|raw: Spanned<raw::RawTokenSpec>| compile_token(raw.get_ref(), sink));
+    let params = top
+        .take_entries("param", sink)
+        .into_iter()
+        .map(|(name, raw): (_, raw::RawParam)| param_spec(&name, &raw))
+        .collect();
+    let sign = top
+        .take("sign", sink)
+        .and_then(|raw: Spanned<raw::RawSigning>| compile_signing(raw.get_ref(), sink));
+    let token = top
+        .take("token", sink)
+        .and_then(|raw: Spanned<raw::RawTokenSpec>| compile_token(raw.get_ref(), sink));
     let (send, spans) = check_send::compile_send(&mut top, sink);
-    let operations = top.take_list("operations", sink).into_iter().filter_map(|raw| compile_operation(&raw, sink)).collect();
-    let probes: Vec<Probe> = top.take_list("probes", sink).into_iter().filter_map(|raw| compile_probe(&raw, sink)).collect();
-    let (lists, probes) = probes.into_iter().partition(|probe| matches!(probe.about, ProbeSubject::Sender | ProbeSubject::Template));
+    let operations = top
+        .take_list("operations", sink)
+        .into_iter()
+        .filter_map(|raw| compile_operation(&raw, sink))
+        .collect();
+    let probes: Vec<Probe> = top
+        .take_list("probes", sink)
+        .into_iter()
+        .filter_map(|raw| compile_probe(&raw, sink))
+        .collect();
+    let (lists, probes) = probes
+        .into_iter()
+        .partition(|probe| matches!(probe.about, ProbeSubject::Sender | ProbeSubject::Template));
     let _report: Option<Spanned<raw::RawDeliveryReport>> = top.take("report", sink);
     top.finish(sink);
 
@@ -58,10 +88,22 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut ProblemSink) -> Option<Dial
         base: parse_base_url(base_url.as_ref(), sink)?,
         facts: facts.map(Spanned::into_inner),
         sources: sources.map(Spanned::into_inner).unwrap_or_default(),
-        evidence: evidence.map(|word| evidence_basis(*word.get_ref())).unwrap_or_default(),
-        hosts: hosts.map(Spanned::into_inner).unwrap_or_default().iter().filter_map(|text| parse_host_pattern(text, sink)).collect(),
+        evidence: evidence
+            .map(|word| evidence_basis(*word.get_ref()))
+            .unwrap_or_default(),
+        hosts: hosts
+            .map(Spanned::into_inner)
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|text| parse_host_pattern(text, sink))
+            .collect(),
         test_senders: test_senders.map(Spanned::into_inner).unwrap_or_default(),
-        retired_hosts: left.map(Spanned::into_inner).unwrap_or_default().into_iter().map(Spanned::into_inner).collect(),
+        retired_hosts: left
+            .map(Spanned::into_inner)
+            .unwrap_or_default()
+            .into_iter()
+            .map(Spanned::into_inner)
+            .collect(),
         console_urls: console::urls_by_cause(console),
         credential: Vec::new(),
         params,
@@ -74,20 +116,34 @@ pub(crate) fn compile(table: DeTable<'_>, sink: &mut ProblemSink) -> Option<Dial
     };
     // A file that signs in another way needs not say which of the inherited fields it leaves.
     let used = laws::used_sources(&dialect);
-    let kept = |inherited: bool, spec: &FieldSpec| !inherited || used.contains(&ValueSource::Credential(spec.name.clone()));
-    dialect.credential = credential.into_iter().filter(|(inherited, spec)| kept(*inherited, spec)).map(|(_, spec)| spec).collect();
+    let kept = |inherited: bool, spec: &FieldSpec| {
+        !inherited || used.contains(&ValueSource::Credential(spec.name.clone()))
+    };
+    dialect.credential = credential
+        .into_iter()
+        .filter(|(inherited, spec)| kept(*inherited, spec))
+        .map(|(_, spec)| spec)
+        .collect();
     laws::validate(&dialect, &spans, sink);
     Some(dialect)
 }
 
 fn parse_name(name: Option<&Spanned<String>>, sink: &mut ProblemSink) -> Option<String> {
     let Some(name) = name else {
-        sink.error(None, "`dialect` is missing", Some("name the description: dialect = \"…\"".into()));
+        sink.error(
+            None,
+            "`dialect` is missing",
+            Some("name the description: dialect = \"…\"".into()),
+        );
         return None;
     };
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.get_ref().is_empty() || !name.get_ref().chars().all(plain) {
-        sink.error(Some(name.span()), "a dialect's name is made of a-z, 0-9 and -", Some("it is a path segment and a metric label".into()));
+        sink.error(
+            Some(name.span()),
+            "a dialect's name is made of a-z, 0-9 and -",
+            Some("it is a path segment and a metric label".into()),
+        );
         return None;
     }
     Some(name.get_ref().clone())
@@ -98,13 +154,20 @@ fn parse_base_url(url: Option<&Spanned<String>>, sink: &mut ProblemSink) -> Opti
         sink.error(
             None,
             "`base_url` is missing",
-            Some("where attempts go, unless the provider says otherwise: base_url = \"https://…\"".into()),
+            Some(
+                "where attempts go, unless the provider says otherwise: base_url = \"https://…\""
+                    .into(),
+            ),
         );
         return None;
     };
     let base = BaseUrl::parse(url.get_ref());
     if base.is_none() {
-        sink.error(Some(url.span()), "no base URL", Some("like \"https://api.example.com/v1\", without query".into()));
+        sink.error(
+            Some(url.span()),
+            "no base URL",
+            Some("like \"https://api.example.com/v1\", without query".into()),
+        );
     }
     base
 }
@@ -129,11 +192,18 @@ fn evidence_basis(raw: raw::RawEvidenceBasis) -> EvidenceBasis {
     }
 }
 
-fn field_spec(name: &Spanned<String>, raw: &raw::RawCredentialField, sink: &mut ProblemSink) -> FieldSpec {
+fn field_spec(
+    name: &Spanned<String>,
+    raw: &raw::RawCredentialField,
+    sink: &mut ProblemSink,
+) -> FieldSpec {
     FieldSpec {
         name: name.get_ref().clone(),
         public: raw.public,
-        pattern: raw.pattern.as_ref().and_then(|text| compile::regex(text, sink)),
+        pattern: raw
+            .pattern
+            .as_ref()
+            .and_then(|text| compile::regex(text, sink)),
         placeholder: raw.placeholder.clone(),
         env: raw.env.clone(),
         required: !raw.optional,
@@ -141,17 +211,35 @@ fn field_spec(name: &Spanned<String>, raw: &raw::RawCredentialField, sink: &mut 
 }
 
 fn param_spec(name: &Spanned<String>, raw: &raw::RawParam) -> ParamSpec {
-    let default = raw.default.as_ref().map(|value| crate::dialect::template::to_text(&compile::to_json(value)));
-    ParamSpec { name: name.get_ref().clone(), default, integer: raw.integer }
+    let default = raw
+        .default
+        .as_ref()
+        .map(|value| crate::dialect::template::to_text(&compile::to_json(value)));
+    ParamSpec {
+        name: name.get_ref().clone(),
+        default,
+        integer: raw.integer,
+    }
 }
 
 fn compile_signing(raw: &raw::RawSigning, sink: &mut ProblemSink) -> Option<SigningScheme> {
     let mut template = |text: &Spanned<String>| compile::template(text, sink);
     match raw {
-        raw::RawSigning::Basic { user, password } => Some(SigningScheme::Basic { user: template(user)?, password: template(password)? }),
+        raw::RawSigning::Basic { user, password } => Some(SigningScheme::Basic {
+            user: template(user)?,
+            password: template(password)?,
+        }),
         raw::RawSigning::Bearer(value) => template(value).map(SigningScheme::Bearer),
-        raw::RawSigning::Header { name, value } => Some(SigningScheme::Header { name: name.get_ref().clone(), value: template(value)? }),
-        raw::RawSigning::Sigv4 { service, region, access_key, secret_key } => Some(SigningScheme::Sigv4 {
+        raw::RawSigning::Header { name, value } => Some(SigningScheme::Header {
+            name: name.get_ref().clone(),
+            value: template(value)?,
+        }),
+        raw::RawSigning::Sigv4 {
+            service,
+            region,
+            access_key,
+            secret_key,
+        } => Some(SigningScheme::Sigv4 {
             service: template(service)?,
             region: template(region)?,
             access_key: template(access_key)?,
@@ -161,33 +249,82 @@ fn compile_signing(raw: &raw::RawSigning, sink: &mut ProblemSink) -> Option<Sign
 }
 
 fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<TokenSpec> {
-    let rules = raw.rules.iter().filter_map(|rule| compile::rule(rule, sink)).collect();
+    let rules = raw
+        .rules
+        .iter()
+        .filter_map(|rule| compile::rule(rule, sink))
+        .collect();
     Some(TokenSpec {
-        fields: request_template(&raw::SpannedTable::new(), &raw::SpannedTable::new(), &raw.form, &raw.json, sink),
+        fields: request_template(
+            &raw::SpannedTable::new(),
+            &raw::SpannedTable::new(),
+            &raw.form,
+            &raw.json,
+            sink,
+        ),
         base_url: raw.base_url.as_ref().map(|url| url.get_ref().clone()),
-        value_paths: raw.reads.iter().filter_map(|(name, text)| Some((name.clone(), compile::json_path(text, FlatKeys(false), sink)?))).collect(),
+        value_paths: raw
+            .reads
+            .iter()
+            .filter_map(|(name, text)| {
+                Some((
+                    name.clone(),
+                    compile::json_path(text, FlatKeys(false), sink)?,
+                ))
+            })
+            .collect(),
         expires: compile::token_lifetime(raw.expires.as_ref(), sink),
-        classifier: Classifier { rules, codes: CodeTable::default() },
-        claims: raw.claims.iter().filter_map(|claim| compile::claim(claim.get_ref(), sink)).collect(),
+        classifier: Classifier {
+            rules,
+            codes: CodeTable::default(),
+        },
+        claims: raw
+            .claims
+            .iter()
+            .filter_map(|claim| compile::claim(claim.get_ref(), sink))
+            .collect(),
         response: compile::response(&raw.answer, sink),
         endpoint: compile::endpoint(&raw.endpoint, sink)?,
     })
 }
 
-pub(crate) fn request_template(query: &raw::SpannedTable, header: &raw::SpannedTable, form: &raw::SpannedTable, json: &raw::SpannedTable, sink: &mut ProblemSink) -> RequestTemplate {
+pub(crate) fn request_template(
+    query: &raw::SpannedTable,
+    header: &raw::SpannedTable,
+    form: &raw::SpannedTable,
+    json: &raw::SpannedTable,
+    sink: &mut ProblemSink,
+) -> RequestTemplate {
     if let (false, Some((key, _))) = (form.is_empty(), json.first_key_value()) {
         sink.error(Some(key.span()), "a body is a form or JSON, not both", None);
     }
     let (body, encode) = match (form.is_empty(), json.is_empty()) {
-        (false, _) => (compile::fields(form, FlatKeys(true), true, sink), BodyEncoding::Form),
-        (true, false) => (compile::fields(json, FlatKeys(false), true, sink), BodyEncoding::Json),
+        (false, _) => (
+            compile::fields(form, FlatKeys(true), true, sink),
+            BodyEncoding::Form,
+        ),
+        (true, false) => (
+            compile::fields(json, FlatKeys(false), true, sink),
+            BodyEncoding::Json,
+        ),
         (true, true) => (Vec::new(), BodyEncoding::NoBody),
     };
-    let (query, header) = (compile::fields(query, FlatKeys(true), true, sink), compile::fields(header, FlatKeys(true), true, sink));
-    RequestTemplate { query, header, body, encoding: encode }
+    let (query, header) = (
+        compile::fields(query, FlatKeys(true), true, sink),
+        compile::fields(header, FlatKeys(true), true, sink),
+    );
+    RequestTemplate {
+        query,
+        header,
+        body,
+        encoding: encode,
+    }
 }
 
-fn compile_operation(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink) -> Option<OperationSpec> {
+fn compile_operation(
+    raw: &Spanned<raw::RawOperation>,
+    sink: &mut ProblemSink,
+) -> Option<OperationSpec> {
     let raw = raw.get_ref();
     let does = match raw.kind {
         raw::RawOperationKind::Passthrough => Operation::Passthrough,
@@ -197,9 +334,19 @@ fn compile_operation(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink) -
     };
     Some(OperationSpec {
         operation: does,
-        required_values: raw.required_values.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
-        id_path: raw.id.as_ref().and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
-        response: raw.answer.as_ref().map(|told| compile::response(told, sink)),
+        required_values: raw
+            .required_values
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        id_path: raw
+            .id
+            .as_ref()
+            .and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
+        response: raw
+            .answer
+            .as_ref()
+            .map(|told| compile::response(told, sink)),
         endpoint: compile::endpoint(&raw.endpoint, sink)?,
     })
 }
@@ -207,7 +354,11 @@ fn compile_operation(raw: &Spanned<raw::RawOperation>, sink: &mut ProblemSink) -
 fn compile_probe(raw: &Spanned<raw::RawProbe>, sink: &mut ProblemSink) -> Option<Probe> {
     let span = raw.span();
     let raw = raw.get_ref();
-    let dead = raw.cause_when.iter().filter_map(|dead| compile::cause_condition(dead, &span, sink)).collect();
+    let dead = raw
+        .cause_when
+        .iter()
+        .filter_map(|dead| compile::cause_condition(dead, &span, sink))
+        .collect();
     check_listing(raw, &span, sink);
     Some(Probe {
         about: match raw.about {
@@ -219,14 +370,26 @@ fn compile_probe(raw: &Spanned<raw::RawProbe>, sink: &mut ProblemSink) -> Option
         },
         inferred: raw.inferred,
         fields: request_template(&raw.query, &raw.header, &raw.form, &raw.json, sink),
-        healthy_when: raw.healthy_when.as_ref().map(|test| compile::reply_test(test, sink)),
+        healthy_when: raw
+            .healthy_when
+            .as_ref()
+            .map(|test| compile::reply_test(test, sink)),
         cause_when: dead,
-        balance_path: raw.balance.as_ref().and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
+        balance_path: raw
+            .balance
+            .as_ref()
+            .and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
         unit: raw.unit.clone(),
-        senders_path: raw.senders.as_ref().and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
+        senders_path: raw
+            .senders
+            .as_ref()
+            .and_then(|text| compile::json_path(text, FlatKeys(false), sink)),
         shared_senders: raw.shared.clone(),
         numbers_only: matches!(raw.only, Some(raw::RawSenderFilter::Numbers)),
-        templates: raw.templates.as_ref().and_then(|texts| compile::template_listing(texts, sink)),
+        templates: raw
+            .templates
+            .as_ref()
+            .and_then(|texts| compile::template_listing(texts, sink)),
         endpoint: compile::endpoint(&raw.endpoint, sink)?,
     })
 }
@@ -247,10 +410,24 @@ fn check_listing(raw: &raw::RawProbe, span: &Range<usize>, sink: &mut ProblemSin
         "`about = \"template\"` and `templates`, which says where they are listed, go together",
     );
     let about_senders = !raw.shared.is_empty() || raw.only.is_some();
-    goes(raw.senders.is_some() || !about_senders, "`shared` and `only` say something about a list of `senders`");
-    let lists = [raw.senders.as_ref(), raw.templates.as_ref().map(|texts| &texts.path)];
-    for place in lists.into_iter().flatten().filter(|place| !place.get_ref().contains("[]")) {
-        sink.error(Some(place.span()), "this is no list", Some("a place in a list has `[]` in it, like \"result[].name\"".into()));
+    goes(
+        raw.senders.is_some() || !about_senders,
+        "`shared` and `only` say something about a list of `senders`",
+    );
+    let lists = [
+        raw.senders.as_ref(),
+        raw.templates.as_ref().map(|texts| &texts.path),
+    ];
+    for place in lists
+        .into_iter()
+        .flatten()
+        .filter(|place| !place.get_ref().contains("[]"))
+    {
+        sink.error(
+            Some(place.span()),
+            "this is no list",
+            Some("a place in a list has `[]` in it, like \"result[].name\"".into()),
+        );
     }
 }
 

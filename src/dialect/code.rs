@@ -17,7 +17,9 @@ pub(crate) enum CodeTest {
 
 impl CodeTest {
     pub(crate) fn parse(text: &str) -> Self {
-        let range = text.split_once("..").and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
+        let range = text
+            .split_once("..")
+            .and_then(|(low, high)| Some((low.parse().ok()?, high.parse().ok()?)));
         match range {
             Some((low, high)) => Self::Range(low, high),
             None if text.contains('*') => Self::Glob(text.to_owned()),
@@ -32,7 +34,9 @@ impl CodeTest {
     pub(crate) fn is_match_text(&self, text: &str) -> bool {
         match self {
             Self::Exact(wanted) => wanted == text,
-            Self::Range(low, high) => text.parse::<i64>().is_ok_and(|code| (*low..=*high).contains(&code)),
+            Self::Range(low, high) => text
+                .parse::<i64>()
+                .is_ok_and(|code| (*low..=*high).contains(&code)),
             Self::Glob(pattern) => glob_match(pattern, text),
         }
     }
@@ -50,9 +54,11 @@ impl CodeTest {
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Range(a, b), Self::Range(c, d)) => a <= d && c <= b,
-            (Self::Exact(code), test @ Self::Range(..)) | (test @ Self::Range(..), Self::Exact(code)) => test.is_match_text(code),
+            (Self::Exact(code), test @ Self::Range(..))
+            | (test @ Self::Range(..), Self::Exact(code)) => test.is_match_text(code),
             (Self::Exact(one), Self::Exact(two)) | (Self::Glob(one), Self::Glob(two)) => one == two,
-            (Self::Glob(_), Self::Exact(_) | Self::Range(..)) | (Self::Exact(_) | Self::Range(..), Self::Glob(_)) => false,
+            (Self::Glob(_), Self::Exact(_) | Self::Range(..))
+            | (Self::Exact(_) | Self::Range(..), Self::Glob(_)) => false,
         }
     }
 
@@ -70,7 +76,10 @@ pub(crate) fn glob_match(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
         Some((head, tail)) => text.strip_prefix(head).is_some_and(|rest| {
-            rest.char_indices().map(|(at, _)| at).chain([rest.len()]).any(|at| rest.get(at..).is_some_and(|rest| glob_match(tail, rest)))
+            rest.char_indices()
+                .map(|(at, _)| at)
+                .chain([rest.len()])
+                .any(|at| rest.get(at..).is_some_and(|rest| glob_match(tail, rest)))
         }),
     }
 }
@@ -96,7 +105,10 @@ impl CodeTable {
     }
 
     pub(crate) fn cause(&self, code: &Value) -> Option<Cause> {
-        self.0.iter().find(|entry| entry.test.is_match(code)).map(|entry| entry.cause)
+        self.0
+            .iter()
+            .find(|entry| entry.test.is_match(code))
+            .map(|entry| entry.cause)
     }
 }
 
@@ -115,17 +127,30 @@ mod tests {
             ("301..306", json!(306), true),
             ("301..306", json!("307"), false),
             ("LimitExceeded.*", json!("LimitExceeded.Daily"), true),
-            ("*#insufficient-credits", json!("https://x/errors#insufficient-credits"), true),
+            (
+                "*#insufficient-credits",
+                json!("https://x/errors#insufficient-credits"),
+                true,
+            ),
             ("*Exception", json!("Exceptional"), false),
             ("a*b*c", json!("axxbyyc"), true),
         ] {
-            assert_eq!(CodeTest::parse(test).is_match(&value), fits, "{test} {value}");
+            assert_eq!(
+                CodeTest::parse(test).is_match(&value),
+                fits,
+                "{test} {value}"
+            );
         }
     }
 
     #[test]
     fn the_more_exact_code_wins_and_ones_own_before_the_inherited() {
-        let entry = |test: &str, cause, inherited| CodeMapping { test: CodeTest::parse(test), cause, inherited, span: 0..0 };
+        let entry = |test: &str, cause, inherited| CodeMapping {
+            test: CodeTest::parse(test),
+            cause,
+            inherited,
+            span: 0..0,
+        };
         let codes = CodeTable::new(vec![
             entry("Internal.*", Cause::ProviderFault, false),
             entry("Internal.Time", Cause::ClockSkew, false),
@@ -133,7 +158,10 @@ mod tests {
             entry("1..9", Cause::MessageInvalid, false),
         ]);
         assert_eq!(codes.cause(&json!("Internal.Time")), Some(Cause::ClockSkew));
-        assert_eq!(codes.cause(&json!("Internal.Other")), Some(Cause::ProviderFault));
+        assert_eq!(
+            codes.cause(&json!("Internal.Other")),
+            Some(Cause::ProviderFault)
+        );
         assert_eq!(codes.cause(&json!(7)), Some(Cause::MessageInvalid));
         assert_eq!(codes.cause(&json!(10)), None);
     }

@@ -52,13 +52,22 @@ impl Dialect {
                 None => None,
                 Some(value) => self.format_problem(spec, value, credential),
             };
-            found.extend(what.map(|what| CredentialProblem { field: spec.name.clone(), problem: what }));
+            found.extend(what.map(|what| CredentialProblem {
+                field: spec.name.clone(),
+                problem: what,
+            }));
         }
         found
     }
 
-    fn format_problem(&self, spec: &FieldSpec, value: &str, credential: &Credential) -> Option<String> {
-        let quoted = |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
+    fn format_problem(
+        &self,
+        spec: &FieldSpec,
+        value: &str,
+        credential: &Credential,
+    ) -> Option<String> {
+        let quoted =
+            |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
         if value.trim().is_empty() {
             return Some("is empty".into());
         }
@@ -73,12 +82,22 @@ impl Dialect {
         }
         let placeholder = spec.placeholder.as_deref() == Some(value);
         if placeholder {
-            return Some("is the placeholder meant for the backend; the vault needs the real value".into());
+            return Some(
+                "is the placeholder meant for the backend; the vault needs the real value".into(),
+            );
         }
-        let pattern = spec.pattern.as_ref().filter(|pattern| !pattern.is_match(value))?;
+        let pattern = spec
+            .pattern
+            .as_ref()
+            .filter(|pattern| !pattern.is_match(value))?;
         let other = self.credential.iter().find(|other| {
-            let fits = other.pattern.as_ref().is_some_and(|pattern| pattern.is_match(value));
-            let back = credential.expose(&other.name).is_some_and(|value| pattern.is_match(value));
+            let fits = other
+                .pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(value));
+            let back = credential
+                .expose(&other.name)
+                .is_some_and(|value| pattern.is_match(value));
             other.name != spec.name && (fits || back)
         });
         Some(match other {
@@ -88,7 +107,11 @@ impl Dialect {
     }
 
     /// The credential fields a request carries, by the dialect's names, wherever it carries them; token values as `token.NAME`.
-    pub fn extract_credential(&self, seen: &RecognisedRequest, request: &Request) -> BTreeMap<String, String> {
+    pub fn extract_credential(
+        &self,
+        seen: &RecognisedRequest,
+        request: &Request,
+    ) -> BTreeMap<String, String> {
         let mut found: BTreeMap<String, String> = seen
             .path_params
             .iter()
@@ -96,10 +119,16 @@ impl Dialect {
             .map(|(a, b)| (a.clone(), b.clone()))
             .collect();
         let tree = best_effort_fields(request);
-        let header = |name: &str| request.headers.get(name).and_then(|value| value.to_str().ok());
+        let header = |name: &str| {
+            request
+                .headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+        };
         match &self.sign {
             Some(SigningScheme::Basic { user, password }) => {
-                if let Some((one, two)) = header("authorization").and_then(body::decode_basic_auth) {
+                if let Some((one, two)) = header("authorization").and_then(body::decode_basic_auth)
+                {
                     collect_captured(user, &one, &mut found);
                     collect_captured(password, &two, &mut found);
                 }
@@ -112,16 +141,24 @@ impl Dialect {
                     collect_captured(value, given.trim(), &mut found);
                 }
             }
-            Some(SigningScheme::Header { name, value }) => header(name).into_iter().for_each(|given| collect_captured(value, given, &mut found)),
+            Some(SigningScheme::Header { name, value }) => header(name)
+                .into_iter()
+                .for_each(|given| collect_captured(value, given, &mut found)),
             Some(SigningScheme::Sigv4 { .. }) | None => {}
         }
-        let login = self.token.iter().filter(|_| matches!(seen.matched, MatchedOperation::Login)).flat_map(|token| &token.fields.body);
+        let login = self
+            .token
+            .iter()
+            .filter(|_| matches!(seen.matched, MatchedOperation::Login))
+            .flat_map(|token| &token.fields.body);
         let fields = &self.send.fields;
         for field in fields.query.iter().chain(&fields.body).chain(login) {
             collect_from_tree(field, &tree, &mut found);
         }
         for field in &fields.header {
-            if let (crate::dialect::shape::FieldValue::Template(template), Some(given)) = (&field.value, header(&field.path.text)) {
+            if let (crate::dialect::shape::FieldValue::Template(template), Some(given)) =
+                (&field.value, header(&field.path.text))
+            {
                 collect_captured(template, given, &mut found);
             }
         }

@@ -85,21 +85,34 @@ impl Filter {
                 (Ok(low), Ok(high)) if low <= high => Ok(Self::Between(low, high)),
                 _ => Err("`between` takes two whole numbers, the smaller first".into()),
             },
-            ("first", [count]) => count.parse().map(Self::First).map_err(|_| "`first` takes a whole number".into()),
+            ("first", [count]) => count
+                .parse()
+                .map(Self::First)
+                .map_err(|_| "`first` takes a whole number".into()),
             ("hex", [count]) => match count.parse() {
                 Ok(count) if (1..=64).contains(&count) => Ok(Self::Hex(count)),
                 _ => Err("`hex` takes a number from 1 to 64".into()),
             },
             ("map", [_, ..]) => {
-                let pairs = args.iter().map(|pair| pair.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())));
-                pairs.collect::<Option<Vec<_>>>().map(Self::Map).ok_or_else(|| "`map` takes pairs like `a=b`".into())
+                let pairs = args.iter().map(|pair| {
+                    pair.split_once('=')
+                        .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                });
+                pairs
+                    .collect::<Option<Vec<_>>>()
+                    .map(Self::Map)
+                    .ok_or_else(|| "`map` takes pairs like `a=b`".into())
             }
             ("const", [_, ..]) => Ok(Self::Const(args.join(" "))),
             ("only", [prefix]) => Ok(Self::Only((*prefix).to_owned())),
             ("not", [prefix]) => Ok(Self::Not((*prefix).to_owned())),
-            ("national" | "join" | "between" | "first" | "hex" | "map" | "const" | "only" | "not", _) => {
-                Err(format!("the filter `{name}` has the wrong number of arguments"))
-            }
+            (
+                "national" | "join" | "between" | "first" | "hex" | "map" | "const" | "only"
+                | "not",
+                _,
+            ) => Err(format!(
+                "the filter `{name}` has the wrong number of arguments"
+            )),
             _ => Err(format!("`{name}` is no filter")),
         }
     }
@@ -112,21 +125,43 @@ impl Filter {
             Self::National(prefix) => {
                 let digits = to_text(&value);
                 let digits = digits.trim_start_matches('+');
-                Value::String(digits.strip_prefix(prefix.as_str()).unwrap_or(digits).to_owned())
+                Value::String(
+                    digits
+                        .strip_prefix(prefix.as_str())
+                        .unwrap_or(digits)
+                        .to_owned(),
+                )
             }
             Self::Int => Value::Number(to_integer(&value)?.into()),
             Self::String => Value::String(to_text(&value)),
             Self::List => Value::Array(vec![value]),
             Self::Join(_) | Self::Unix => value,
-            Self::Unit(unit) => Value::Number(u64::try_from(to_integer(&value)?).ok()?.div_ceil(*unit).into()),
-            Self::Between(low, high) => Value::Number(to_integer(&value)?.clamp(*low, *high).into()),
+            Self::Unit(unit) => Value::Number(
+                u64::try_from(to_integer(&value)?)
+                    .ok()?
+                    .div_ceil(*unit)
+                    .into(),
+            ),
+            Self::Between(low, high) => {
+                Value::Number(to_integer(&value)?.clamp(*low, *high).into())
+            }
             Self::Rfc2822 => Value::String(format_rfc2822(to_integer(&value)?)?),
             Self::First(count) => Value::String(to_text(&value).chars().take(*count).collect()),
             Self::Xml => Value::String(quick_xml::escape::escape(to_text(&value)).into_owned()),
-            Self::Map(pairs) => Value::String(pairs.iter().find(|(from, _)| *from == to_text(&value))?.1.clone()),
+            Self::Map(pairs) => Value::String(
+                pairs
+                    .iter()
+                    .find(|(from, _)| *from == to_text(&value))?
+                    .1
+                    .clone(),
+            ),
             Self::Const(text) => Value::String(text.clone()),
-            Self::Only(prefix) => Some(value).filter(|value| to_text(value).starts_with(prefix.as_str()))?,
-            Self::Not(prefix) => Some(value).filter(|value| !to_text(value).starts_with(prefix.as_str()))?,
+            Self::Only(prefix) => {
+                Some(value).filter(|value| to_text(value).starts_with(prefix.as_str()))?
+            }
+            Self::Not(prefix) => {
+                Some(value).filter(|value| !to_text(value).starts_with(prefix.as_str()))?
+            }
             Self::Hex(count) => Value::String(hex_id(&to_text(&value), *count)),
             Self::Uuid => Value::String(uuid_id(&to_text(&value))),
             Self::Number => Value::Number(number_id(&to_text(&value))),
@@ -137,11 +172,15 @@ impl Filter {
     /// On the way in.
     pub(crate) fn invert(&self, value: Value) -> Inverse {
         match self {
-            Self::National(prefix) => Inverse::Value(Value::String(with_country_prefix(&to_text(&value), prefix))),
+            Self::National(prefix) => {
+                Inverse::Value(Value::String(with_country_prefix(&to_text(&value), prefix)))
+            }
             Self::List => Inverse::Value(unwrap_single_element(value)),
             Self::Join(with) => Inverse::Value(split_list(value, with)),
             Self::Unit(unit) => {
-                let milliseconds = to_integer(&value).and_then(|count| u64::try_from(count).ok()).and_then(|count| count.checked_mul(*unit));
+                let milliseconds = to_integer(&value)
+                    .and_then(|count| u64::try_from(count).ok())
+                    .and_then(|count| count.checked_mul(*unit));
                 milliseconds.map_or(Inverse::Mismatch, |count| Inverse::Value(count.into()))
             }
             Self::Map(pairs) => match pairs.iter().find(|(_, to)| *to == to_text(&value)) {
@@ -177,7 +216,10 @@ pub(crate) fn to_integer(value: &Value) -> Option<i64> {
 
 /// Beyond 2⁵³ a number with a point or an exponent is no longer exact.
 fn exact_integer(number: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "nothing is cut: it has no fraction and is below 2⁵³")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "nothing is cut: it has no fraction and is below 2⁵³"
+    )]
     (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
 
@@ -191,18 +233,38 @@ fn unwrap_single_element(value: Value) -> Value {
 }
 
 fn split_list(value: Value, with: &str) -> Value {
-    let Value::String(text) = &value else { return value };
-    let mut items: Vec<Value> = text.split(with).map(str::trim).filter(|item| !item.is_empty()).map(Value::from).collect();
-    if items.len() == 1 { items.pop().unwrap_or_default() } else { Value::Array(items) }
+    let Value::String(text) = &value else {
+        return value;
+    };
+    let mut items: Vec<Value> = text
+        .split(with)
+        .map(str::trim)
+        .filter(|item| !item.is_empty())
+        .map(Value::from)
+        .collect();
+    if items.len() == 1 {
+        items.pop().unwrap_or_default()
+    } else {
+        Value::Array(items)
+    }
 }
 
 fn with_country_prefix(number: &str, prefix: &str) -> String {
-    let digits = number.trim().trim_start_matches('+').trim_start_matches('0');
-    if digits.starts_with(prefix) && digits.len() > 10 { digits.to_owned() } else { format!("{prefix}{digits}") }
+    let digits = number
+        .trim()
+        .trim_start_matches('+')
+        .trim_start_matches('0');
+    if digits.starts_with(prefix) && digits.len() > 10 {
+        digits.to_owned()
+    } else {
+        format!("{prefix}{digits}")
+    }
 }
 
 fn format_rfc2822(seconds: i64) -> Option<String> {
-    let at = jiff::Timestamp::from_second(seconds).ok()?.to_zoned_datetime(jiff::tz::TimeZone::UTC);
+    let at = jiff::Timestamp::from_second(seconds)
+        .ok()?
+        .to_zoned_datetime(jiff::tz::TimeZone::UTC);
     Some(at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string())
 }
 
@@ -211,25 +273,46 @@ fn hex_id(id: &str, count: usize) -> String {
     if id.len() == count && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return id.to_owned();
     }
-    hex_encode(&Sha256::digest(id)).chars().take(count).collect()
+    hex_encode(&Sha256::digest(id))
+        .chars()
+        .take(count)
+        .collect()
 }
 
 fn uuid_id(id: &str) -> String {
     let shape: Vec<usize> = id.split('-').map(str::len).collect();
-    if shape == [8, 4, 4, 4, 12] && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+    if shape == [8, 4, 4, 4, 12]
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
+    {
         return id.to_owned();
     }
     let digits = hex_encode(&Sha256::digest(id));
     let part = |from: usize, to: usize| digits.get(from..to).unwrap_or_default();
-    format!("{}-{}-4{}-8{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    format!(
+        "{}-{}-4{}-8{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
 }
 
 /// A number that every client can hold exactly (below 2⁵³).
 fn number_id(id: &str) -> Number {
-    if let Some(number) = id.parse::<u64>().ok().filter(|number| *number < 1 << 53 && number.to_string() == id) {
+    if let Some(number) = id
+        .parse::<u64>()
+        .ok()
+        .filter(|number| *number < 1 << 53 && number.to_string() == id)
+    {
         return number.into();
     }
-    let head = Sha256::digest(id).iter().take(6).fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
+    let head = Sha256::digest(id)
+        .iter()
+        .take(6)
+        .fold(0_u64, |sum, byte| sum << 8 | u64::from(*byte));
     (head | 1 << 47).into()
 }
 
@@ -251,7 +334,11 @@ fn placeholder_jwt(subject: &str) -> String {
     claims.insert("role".into(), "user".into());
     claims.insert("sub".into(), subject.into());
     let head = encode(r#"{"alg":"HS256","typ":"JWT"}"#.into());
-    format!("{head}.{}.{}", encode(Value::Object(claims).to_string()), encode(subject.into()))
+    format!(
+        "{head}.{}.{}",
+        encode(Value::Object(claims).to_string()),
+        encode(subject.into())
+    )
 }
 
 #[cfg(test)]
@@ -269,7 +356,11 @@ mod tests {
     #[test]
     fn every_filter_writes_what_its_name_says() {
         for (filter, value, wanted) in [
-            ("digits", Value::from("+998901234567"), Value::from("998901234567")),
+            (
+                "digits",
+                Value::from("+998901234567"),
+                Value::from("998901234567"),
+            ),
             ("plus", "998901234567".into(), "+998901234567".into()),
             ("national 90", "905321234567".into(), "5321234567".into()),
             ("int", "42".into(), 42.into()),
@@ -285,15 +376,27 @@ mod tests {
             ("between 60 1440", 5.into(), 60.into()),
             ("between 60 1440", 5000.into(), 1440.into()),
             ("unix", 1_767_323_045.into(), 1_767_323_045.into()),
-            ("rfc2822", 1_767_323_045.into(), "Fri, 02 Jan 2026 03:04:05 +0000".into()),
+            (
+                "rfc2822",
+                1_767_323_045.into(),
+                "Fri, 02 Jan 2026 03:04:05 +0000".into(),
+            ),
             ("first 3", "абвгд".into(), "абв".into()),
             ("xml", "<&\"'".into(), "&lt;&amp;&quot;&apos;".into()),
-            ("map gsm7=text ucs2=unicode", "ucs2".into(), "unicode".into()),
+            (
+                "map gsm7=text ucs2=unicode",
+                "ucs2".into(),
+                "unicode".into(),
+            ),
             ("const X Y", "anything".into(), "X Y".into()),
             ("only MG", "MG1".into(), "MG1".into()),
             ("not MG", "3700".into(), "3700".into()),
             ("hex 4", "beef".into(), "beef".into()),
-            ("uuid", "59bf10a2-aba8-4694-8fd5-0be20102a580".into(), "59bf10a2-aba8-4694-8fd5-0be20102a580".into()),
+            (
+                "uuid",
+                "59bf10a2-aba8-4694-8fd5-0be20102a580".into(),
+                "59bf10a2-aba8-4694-8fd5-0be20102a580".into(),
+            ),
             ("number", "1234".into(), 1234.into()),
         ] {
             assert_eq!(out(filter, value), Some(wanted), "{filter}");
@@ -305,13 +408,21 @@ mod tests {
 
     #[test]
     fn ids_of_ours_take_the_shape_that_is_asked() {
-        let Some(Value::String(hex)) = out("hex 32", "our id") else { panic!("text") };
+        let Some(Value::String(hex)) = out("hex 32", "our id") else {
+            panic!("text")
+        };
         assert!(hex.len() == 32 && hex.bytes().all(|byte| byte.is_ascii_hexdigit()));
-        let Some(Value::String(uuid)) = out("uuid", "our id") else { panic!("text") };
+        let Some(Value::String(uuid)) = out("uuid", "our id") else {
+            panic!("text")
+        };
         assert_eq!(uuid_id(&uuid), uuid, "a made one is one");
-        let Some(Value::Number(number)) = out("number", "our id") else { panic!("number") };
+        let Some(Value::Number(number)) = out("number", "our id") else {
+            panic!("number")
+        };
         assert!(number.as_u64().unwrap() < 1 << 53);
-        let Some(Value::String(token)) = out("jwt", "sms-sidecar") else { panic!("text") };
+        let Some(Value::String(token)) = out("jwt", "sms-sidecar") else {
+            panic!("text")
+        };
         assert_eq!(token.split('.').count(), 3);
     }
 
@@ -324,14 +435,27 @@ mod tests {
         assert_eq!(back("minutes", "soon"), Inverse::Mismatch);
         assert_eq!(back("map a=b", "b"), Inverse::Value("a".into()));
         assert_eq!(back("map a=b", "binary"), Inverse::Mismatch);
-        assert_eq!(back("national 90", "05321234567"), Inverse::Value("905321234567".into()));
+        assert_eq!(
+            back("national 90", "05321234567"),
+            Inverse::Value("905321234567".into())
+        );
         assert_eq!(back("const X", "X"), Inverse::Ignored);
         assert_eq!(back("const X", "Y"), Inverse::Mismatch);
     }
 
     #[test]
     fn wrong_filters_are_named() {
-        for text in ["nonsense", "digits 3", "between 5", "between 9 1", "first x", "hex 65", "map a", "const", ""] {
+        for text in [
+            "nonsense",
+            "digits 3",
+            "between 5",
+            "between 9 1",
+            "first x",
+            "hex 65",
+            "map a",
+            "const",
+            "",
+        ] {
             assert!(Filter::parse(text).is_err(), "{text}");
         }
     }

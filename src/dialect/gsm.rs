@@ -1,12 +1,15 @@
 //! Which alphabet a text needs and how many parts it becomes (3GPP TS 23.038).
 
-const BASIC: &str =
-    "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
+const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
 const EXTENDED: &str = "\u{c}^{}\\[~]|€";
 
 /// `gsm7` or `ucs2`.
 pub(crate) fn alphabet(text: &str) -> &'static str {
-    if septets(text).is_some() { "gsm7" } else { "ucs2" }
+    if septets(text).is_some() {
+        "gsm7"
+    } else {
+        "ucs2"
+    }
 }
 
 /// Parts the operator will send.
@@ -15,11 +18,23 @@ pub(crate) fn segments(text: &str) -> usize {
         Some(septets) => (septets, 160, 153),
         None => (text.encode_utf16().count(), 70, 67),
     };
-    if length <= single { 1 } else { length.div_ceil(part) }
+    if length <= single {
+        1
+    } else {
+        length.div_ceil(part)
+    }
 }
 
 fn septets(text: &str) -> Option<usize> {
-    text.chars().map(|c| if BASIC.contains(c) { Some(1) } else { EXTENDED.contains(c).then_some(2) }).sum()
+    text.chars()
+        .map(|c| {
+            if BASIC.contains(c) {
+                Some(1)
+            } else {
+                EXTENDED.contains(c).then_some(2)
+            }
+        })
+        .sum()
 }
 
 #[cfg(test)]
@@ -42,7 +57,12 @@ mod tests {
             ("😀".repeat(36), "ucs2", 2),
             (String::new(), "gsm7", 1),
         ] {
-            assert_eq!((alphabet(&text), segments(&text)), (wanted, parts), "{} characters", text.chars().count());
+            assert_eq!(
+                (alphabet(&text), segments(&text)),
+                (wanted, parts),
+                "{} characters",
+                text.chars().count()
+            );
         }
     }
 }

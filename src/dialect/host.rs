@@ -7,10 +7,13 @@ pub(crate) struct HostPattern(pub(crate) String);
 impl HostPattern {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let labels: Vec<&str> = text.split('.').collect();
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '[' | ']');
+        let plain = |c: char| {
+            c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_' | ':' | '[' | ']')
+        };
         let label = |label: &&str| *label == "*" || (!label.is_empty() && label.chars().all(plain));
         let fixed_tail = labels.iter().rev().take(2).all(|label| *label != "*");
-        (labels.iter().all(label) && (fixed_tail || labels.len() == 1 && text != "*")).then(|| Self(text.to_owned()))
+        (labels.iter().all(label) && (fixed_tail || labels.len() == 1 && text != "*"))
+            .then(|| Self(text.to_owned()))
     }
 
     pub(crate) fn is_match(&self, host: &str) -> bool {
@@ -43,10 +46,16 @@ pub(crate) struct BaseUrl {
 impl BaseUrl {
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let uri: http::Uri = text.parse().ok()?;
-        let scheme = uri.scheme_str().filter(|scheme| matches!(*scheme, "http" | "https"));
+        let scheme = uri
+            .scheme_str()
+            .filter(|scheme| matches!(*scheme, "http" | "https"));
         let host = uri.host()?.to_ascii_lowercase();
         let sound = scheme.is_some() && uri.query().is_none() && !text.contains(['#', '@']);
-        sound.then(|| Self { text: text.trim_end_matches('/').to_owned(), host, path: uri.path().trim_end_matches('/').to_owned() })
+        sound.then(|| Self {
+            text: text.trim_end_matches('/').to_owned(),
+            host,
+            path: uri.path().trim_end_matches('/').to_owned(),
+        })
     }
 
     /// A path without the base path; none if it does not begin with it.
@@ -64,7 +73,11 @@ mod tests {
     fn a_star_is_one_label() {
         let pattern = HostPattern::parse("api.*.twilio.com").unwrap();
         assert!(pattern.is_match("api.ie1.twilio.com") && pattern.is_match("API.IE1.TWILIO.COM."));
-        assert!(!pattern.is_match("api.twilio.com") && !pattern.is_match("api.a.b.twilio.com") && !pattern.is_match("api..twilio.com"));
+        assert!(
+            !pattern.is_match("api.twilio.com")
+                && !pattern.is_match("api.a.b.twilio.com")
+                && !pattern.is_match("api..twilio.com")
+        );
         for text in ["*", "*.com", "a.*", "", "a..b", "https://a.b"] {
             assert!(HostPattern::parse(text).is_none(), "{text}");
         }
@@ -74,9 +87,16 @@ mod tests {
     #[test]
     fn a_base_path_is_taken_off_whole_segments() {
         let base = BaseUrl::parse("https://send.example.uz/broker-api/").unwrap();
-        assert_eq!((base.host.as_str(), base.path.as_str()), ("send.example.uz", "/broker-api"));
+        assert_eq!(
+            (base.host.as_str(), base.path.as_str()),
+            ("send.example.uz", "/broker-api")
+        );
         assert_eq!(base.strip_base_path("/broker-api/send"), Some("/send"));
         assert_eq!(base.strip_base_path("/broker-apis/send"), None);
-        assert!(BaseUrl::parse("ftp://x").is_none() && BaseUrl::parse("x").is_none() && BaseUrl::parse("https://x/?a").is_none());
+        assert!(
+            BaseUrl::parse("ftp://x").is_none()
+                && BaseUrl::parse("x").is_none()
+                && BaseUrl::parse("https://x/?a").is_none()
+        );
     }
 }

@@ -6,7 +6,7 @@ use regex::Regex;
 use crate::dialect::judge::ParsedReply;
 use crate::dialect::shape::{Probe, TemplateListing};
 use crate::dialect::template::to_text;
-use crate::dialect::{ProbeSubject, Dialect, Reply};
+use crate::dialect::{Dialect, ProbeSubject, Reply};
 use crate::sms::Msisdn;
 
 /// A word in an example.
@@ -48,20 +48,36 @@ impl Approval {
 impl Dialect {
     /// The question whose answer lists what the account may send under. It settles no cause, so it is none of the others.
     pub fn sender_probe(&self) -> Option<&Probe> {
-        self.listing_probes.iter().find(|probe| probe.about == ProbeSubject::Sender)
+        self.listing_probes
+            .iter()
+            .find(|probe| probe.about == ProbeSubject::Sender)
     }
 
     /// The question whose answer lists the texts that were given in for approval.
     pub fn template_probe(&self) -> Option<&Probe> {
-        self.listing_probes.iter().find(|probe| probe.about == ProbeSubject::Template)
+        self.listing_probes
+            .iter()
+            .find(|probe| probe.about == ProbeSubject::Template)
     }
 
     /// What no call tells that is free and was seen to work: only a send shows it.
     pub fn unprobed_subjects(&self) -> Vec<ProbeSubject> {
-        let told = |asks: &ProbeSubject| self.probes.iter().chain(&self.listing_probes).any(|probe| probe.about == *asks && !probe.inferred);
+        let told = |asks: &ProbeSubject| {
+            self.probes
+                .iter()
+                .chain(&self.listing_probes)
+                .any(|probe| probe.about == *asks && !probe.inferred)
+        };
         // A login, and any answer about the account, tell of the credential too.
-        let known = |asks: &ProbeSubject| *asks == ProbeSubject::Credential && (self.requires_login() || self.probes.iter().any(|probe| !probe.inferred));
-        ProbeSubject::ALL.iter().copied().filter(|asks| !told(asks) && !known(asks)).collect()
+        let known = |asks: &ProbeSubject| {
+            *asks == ProbeSubject::Credential
+                && (self.requires_login() || self.probes.iter().any(|probe| !probe.inferred))
+        };
+        ProbeSubject::ALL
+            .iter()
+            .copied()
+            .filter(|asks| !told(asks) && !known(asks))
+            .collect()
     }
 
     /// Whether the service lists this sender, or lets everybody use it; none: the reply does not tell.
@@ -69,7 +85,11 @@ impl Dialect {
         let heard = ParsedReply::parse(reply);
         let place = probe.senders_path.as_ref()?;
         let is_shared = probe.shared_senders.iter().any(|shared| shared == sender);
-        let is_listed = place.find_all(&heard.tree).into_iter().map(to_text).any(|listed| probe.is_same_sender(&listed, sender));
+        let is_listed = place
+            .find_all(&heard.tree)
+            .into_iter()
+            .map(to_text)
+            .any(|listed| probe.is_same_sender(&listed, sender));
         (reply.status.is_success() && place.has_list(&heard.tree)).then_some(is_shared || is_listed)
     }
 
@@ -81,10 +101,19 @@ impl Dialect {
             return None;
         }
         let exact = Regex::new(&text_pattern(text, texts.placeholder_pattern())).ok()?;
-        let alike = Regex::new(&text_pattern(text, &format!("{}|{WORD_PATTERN}", texts.placeholder_pattern()))).ok()?;
+        let alike = Regex::new(&text_pattern(
+            text,
+            &format!("{}|{WORD_PATTERN}", texts.placeholder_pattern()),
+        ))
+        .ok()?;
         let entries = texts.path.find_all(&heard.tree).into_iter();
         let states = entries.filter_map(|entry| {
-            let own: Vec<String> = texts.text_paths.iter().flat_map(|place| place.find_all(entry)).map(|own| collapse_blanks(&to_text(own))).collect();
+            let own: Vec<String> = texts
+                .text_paths
+                .iter()
+                .flat_map(|place| place.find_all(entry))
+                .map(|own| collapse_blanks(&to_text(own)))
+                .collect();
             let is = |wanted: &Regex| own.iter().any(|own| wanted.is_match(own));
             let state = texts.approval_of(entry);
             match (is(&exact), is(&alike)) {
@@ -113,11 +142,19 @@ impl Probe {
 impl TemplateListing {
     /// What they write for a hole; a text without their holes is one example, whose words say nothing of others.
     fn placeholder_pattern(&self) -> &str {
-        self.placeholder.as_ref().map_or(NEVER_PATTERN, Regex::as_str)
+        self.placeholder
+            .as_ref()
+            .map_or(NEVER_PATTERN, Regex::as_str)
     }
 
     fn approval_of(&self, entry: &serde_json::Value) -> Approval {
-        let word = self.status_path.find_all(entry).into_iter().next().map(to_text).unwrap_or_default();
+        let word = self
+            .status_path
+            .find_all(entry)
+            .into_iter()
+            .next()
+            .map(to_text)
+            .unwrap_or_default();
         let among = |words: &[String]| words.contains(&word);
         match () {
             () if among(&self.approved) => Approval::Approved,
@@ -131,8 +168,13 @@ impl TemplateListing {
 /// What a listed text must be like to be ours: word for word, with this in each of our holes.
 fn text_pattern(text: &str, hole: &str) -> String {
     let hole = format!("(?:{hole})");
-    let pieces =
-        text.split(['{', '}']).enumerate().map(|(at, piece)| if at % 2 == 0 { regex::escape(&collapse_inner_blanks(piece)) } else { hole.clone() });
+    let pieces = text.split(['{', '}']).enumerate().map(|(at, piece)| {
+        if at % 2 == 0 {
+            regex::escape(&collapse_inner_blanks(piece))
+        } else {
+            hole.clone()
+        }
+    });
     format!("^{}$", pieces.collect::<String>())
 }
 
@@ -143,10 +185,20 @@ fn collapse_blanks(text: &str) -> String {
 
 /// The same for a piece between two holes, whose outer blanks count.
 fn collapse_inner_blanks(piece: &str) -> String {
-    let blank = |at: Option<char>| if at.is_some_and(char::is_whitespace) { " " } else { "" };
+    let blank = |at: Option<char>| {
+        if at.is_some_and(char::is_whitespace) {
+            " "
+        } else {
+            ""
+        }
+    };
     let words = collapse_blanks(piece);
     if words.is_empty() {
         return blank(piece.chars().next()).to_owned();
     }
-    format!("{}{words}{}", blank(piece.chars().next()), blank(piece.chars().next_back()))
+    format!(
+        "{}{words}{}",
+        blank(piece.chars().next()),
+        blank(piece.chars().next_back())
+    )
 }

@@ -20,10 +20,18 @@ pub(crate) struct ProblemSink {
 
 impl ProblemSink {
     pub(crate) fn new(name: &str, text: &str) -> Self {
-        Self { files: vec![(name.to_owned(), 0..text.len() + 1)], problems: Vec::new() }
+        Self {
+            files: vec![(name.to_owned(), 0..text.len() + 1)],
+            problems: Vec::new(),
+        }
     }
 
-    pub(crate) fn error(&mut self, span: Option<Range<usize>>, what: impl Into<String>, help: Option<String>) {
+    pub(crate) fn error(
+        &mut self,
+        span: Option<Range<usize>>,
+        what: impl Into<String>,
+        help: Option<String>,
+    ) {
         let problem = self.build_problem(span, what.into(), help);
         if !self.problems.contains(&problem) {
             self.problems.push(problem);
@@ -32,18 +40,39 @@ impl ProblemSink {
 
     /// What `extends` brought in.
     pub(crate) fn is_inherited(&self, span: &Range<usize>) -> bool {
-        self.files.first().is_some_and(|(_, own)| span.start >= own.end)
+        self.files
+            .first()
+            .is_some_and(|(_, own)| span.start >= own.end)
     }
 
     pub(crate) fn is_clean(&self) -> bool {
         self.problems.is_empty()
     }
 
-    fn build_problem(&self, span: Option<Range<usize>>, what: String, help: Option<String>) -> Problem {
-        let home = span.as_ref().and_then(|span| self.files.iter().find(|(_, range)| range.contains(&span.start)));
-        let (file, from) = home.or(self.files.first()).map_or((String::new(), 0), |(name, range)| (name.clone(), range.start));
+    fn build_problem(
+        &self,
+        span: Option<Range<usize>>,
+        what: String,
+        help: Option<String>,
+    ) -> Problem {
+        let home = span.as_ref().and_then(|span| {
+            self.files
+                .iter()
+                .find(|(_, range)| range.contains(&span.start))
+        });
+        let (file, from) = home
+            .or(self.files.first())
+            .map_or((String::new(), 0), |(name, range)| {
+                (name.clone(), range.start)
+            });
         let span = span.map(|span| span.start.saturating_sub(from)..span.end.saturating_sub(from));
-        Problem { severity: Severity::Error, file, span, message: what, help }
+        Problem {
+            severity: Severity::Error,
+            file,
+            span,
+            message: what,
+            help,
+        }
     }
 
     fn end_offset(&self) -> usize {
@@ -61,9 +90,15 @@ pub(crate) fn parse<'t>(text: &'t str, sink: &mut ProblemSink) -> DeTable<'t> {
 }
 
 /// Lays `over` on `base`: tables key by key, anything else (and another way to sign) whole, but rules before the base's rules and codes beside its codes.
-pub(crate) fn merge<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, (name, length): (&str, usize), sink: &mut ProblemSink) {
+pub(crate) fn merge<'t>(
+    over: &mut DeTable<'t>,
+    base: DeTable<'t>,
+    (name, length): (&str, usize),
+    sink: &mut ProblemSink,
+) {
     let shift = sink.end_offset();
-    sink.files.push((name.to_owned(), shift..shift + length + 1));
+    sink.files
+        .push((name.to_owned(), shift..shift + length + 1));
     merge_tables(over, base, shift, false);
 }
 
@@ -83,7 +118,9 @@ fn merge_tables<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, cod
                 }
             }
             Some(DeValue::Array(items)) if codes || name == "rules" => {
-                let DeValue::Array(base) = value.into_inner() else { continue };
+                let DeValue::Array(base) = value.into_inner() else {
+                    continue;
+                };
                 base.into_iter().for_each(|item| items.push(item));
             }
             Some(_) => {}
@@ -93,7 +130,10 @@ fn merge_tables<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, cod
 
 /// A request is signed in one way only: another takes the inherited one's place.
 fn uses_other_signing(own: &DeTable<'_>, base: &Spanned<DeValue<'_>>) -> bool {
-    base.get_ref().as_table().is_none_or(|base| !own.keys().any(|way| base.contains_key(way.get_ref().as_ref())))
+    base.get_ref().as_table().is_none_or(|base| {
+        !own.keys()
+            .any(|way| base.contains_key(way.get_ref().as_ref()))
+    })
 }
 
 fn shift_span(span: Range<usize>, shift: usize) -> Range<usize> {
@@ -106,13 +146,26 @@ fn shift_value(value: Spanned<DeValue<'_>>, shift: usize) -> Spanned<DeValue<'_>
     }
     let span = shift_span(value.span(), shift);
     let value = match value.into_inner() {
-        DeValue::Array(items) => DeValue::Array(items.into_iter().map(|item| shift_value(item, shift)).collect()),
+        DeValue::Array(items) => DeValue::Array(
+            items
+                .into_iter()
+                .map(|item| shift_value(item, shift))
+                .collect(),
+        ),
         DeValue::Table(table) => {
-            let entries =
-                table.into_iter().map(|(key, value)| (Spanned::new(shift_span(key.span(), shift), key.into_inner()), shift_value(value, shift)));
+            let entries = table.into_iter().map(|(key, value)| {
+                (
+                    Spanned::new(shift_span(key.span(), shift), key.into_inner()),
+                    shift_value(value, shift),
+                )
+            });
             DeValue::Table(entries.collect())
         }
-        plain @ (DeValue::String(_) | DeValue::Integer(_) | DeValue::Float(_) | DeValue::Boolean(_) | DeValue::Datetime(_)) => plain,
+        plain @ (DeValue::String(_)
+        | DeValue::Integer(_)
+        | DeValue::Float(_)
+        | DeValue::Boolean(_)
+        | DeValue::Datetime(_)) => plain,
     };
     Spanned::new(span, value)
 }
@@ -127,23 +180,40 @@ pub(crate) struct Section<'t> {
 
 impl<'t> Section<'t> {
     pub(crate) fn new(name: &'static str, table: DeTable<'t>) -> Self {
-        Self { name, table, known_keys: Vec::new() }
+        Self {
+            name,
+            table,
+            known_keys: Vec::new(),
+        }
     }
 
     /// One piece, understood or complained about.
-    pub(crate) fn take<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Option<Spanned<T>> {
+    pub(crate) fn take<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        sink: &mut ProblemSink,
+    ) -> Option<Spanned<T>> {
         self.known_keys.push(key);
         let value = self.table.remove(key)?;
         deserialize(value, sink)
     }
 
     /// A list, entry by entry.
-    pub(crate) fn take_list<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Vec<Spanned<T>> {
+    pub(crate) fn take_list<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        sink: &mut ProblemSink,
+    ) -> Vec<Spanned<T>> {
         self.known_keys.push(key);
-        let Some(value) = self.table.remove(key) else { return Vec::new() };
+        let Some(value) = self.table.remove(key) else {
+            return Vec::new();
+        };
         let span = value.span();
         match value.into_inner() {
-            DeValue::Array(items) => items.into_iter().filter_map(|item| deserialize(item, sink)).collect(),
+            DeValue::Array(items) => items
+                .into_iter()
+                .filter_map(|item| deserialize(item, sink))
+                .collect(),
             other @ (DeValue::String(_)
             | DeValue::Integer(_)
             | DeValue::Float(_)
@@ -161,8 +231,14 @@ impl<'t> Section<'t> {
     }
 
     /// A table of named entries, entry by entry, in the file's order.
-    pub(crate) fn take_entries<T: DeserializeOwned>(&mut self, key: &'static str, sink: &mut ProblemSink) -> Vec<(Spanned<String>, T)> {
-        let Some(section) = self.take_section(key, sink) else { return Vec::new() };
+    pub(crate) fn take_entries<T: DeserializeOwned>(
+        &mut self,
+        key: &'static str,
+        sink: &mut ProblemSink,
+    ) -> Vec<(Spanned<String>, T)> {
+        let Some(section) = self.take_section(key, sink) else {
+            return Vec::new();
+        };
         let mut out: Vec<_> = section
             .table
             .into_iter()
@@ -176,7 +252,11 @@ impl<'t> Section<'t> {
     }
 
     /// A table within.
-    pub(crate) fn take_section(&mut self, key: &'static str, sink: &mut ProblemSink) -> Option<Section<'t>> {
+    pub(crate) fn take_section(
+        &mut self,
+        key: &'static str,
+        sink: &mut ProblemSink,
+    ) -> Option<Section<'t>> {
         self.known_keys.push(key);
         let value = self.table.remove(key)?;
         let span = value.span();
@@ -188,7 +268,14 @@ impl<'t> Section<'t> {
             | DeValue::Boolean(_)
             | DeValue::Datetime(_)
             | DeValue::Array(_)) => {
-                sink.error(Some(span), format!("`{key}` is a {} where a table is expected", other.type_str()), None);
+                sink.error(
+                    Some(span),
+                    format!(
+                        "`{key}` is a {} where a table is expected",
+                        other.type_str()
+                    ),
+                    None,
+                );
                 None
             }
         }
@@ -197,25 +284,57 @@ impl<'t> Section<'t> {
     /// Complains about every key that nobody took.
     pub(crate) fn finish(self, sink: &mut ProblemSink) {
         for (key, _) in &self.table {
-            let near =
-                self.known_keys.iter().map(|known| (strsim::jaro_winkler(known, key.get_ref()), known)).max_by(|a, b| a.0.total_cmp(&b.0));
-            let meant = near.filter(|(likeness, _)| *likeness > 0.8).map(|(_, known)| format!("did you mean `{known}`? "));
-            let what = format!("`{}` is no key of {}", key.get_ref(), if self.name.is_empty() { "a description" } else { self.name });
-            sink.error(Some(key.span()), what, Some(format!("{}expected: {}", meant.unwrap_or_default(), self.known_keys.join(" "))));
+            let near = self
+                .known_keys
+                .iter()
+                .map(|known| (strsim::jaro_winkler(known, key.get_ref()), known))
+                .max_by(|a, b| a.0.total_cmp(&b.0));
+            let meant = near
+                .filter(|(likeness, _)| *likeness > 0.8)
+                .map(|(_, known)| format!("did you mean `{known}`? "));
+            let what = format!(
+                "`{}` is no key of {}",
+                key.get_ref(),
+                if self.name.is_empty() {
+                    "a description"
+                } else {
+                    self.name
+                }
+            );
+            sink.error(
+                Some(key.span()),
+                what,
+                Some(format!(
+                    "{}expected: {}",
+                    meant.unwrap_or_default(),
+                    self.known_keys.join(" ")
+                )),
+            );
         }
     }
 }
 
 fn qualified_key(section: &str, key: &str) -> String {
-    if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") }
+    if section.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{section}.{key}")
+    }
 }
 
-fn deserialize<T: DeserializeOwned>(value: Spanned<DeValue<'_>>, sink: &mut ProblemSink) -> Option<Spanned<T>> {
+fn deserialize<T: DeserializeOwned>(
+    value: Spanned<DeValue<'_>>,
+    sink: &mut ProblemSink,
+) -> Option<Spanned<T>> {
     let span = value.span();
     match T::deserialize(ValueDeserializer::from(value)) {
         Ok(read) => Some(Spanned::new(span, read)),
         Err(error) => {
-            sink.error(error.span().filter(|span| !span.is_empty()).or(Some(span)), error.message(), None);
+            sink.error(
+                error.span().filter(|span| !span.is_empty()).or(Some(span)),
+                error.message(),
+                None,
+            );
             None
         }
     }

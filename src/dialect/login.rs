@@ -15,8 +15,11 @@ use crate::dialect::judge::{self, ParsedReply};
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{ClaimTest, TokenLifetime, TokenSpec};
 use crate::dialect::template::to_text;
-use crate::dialect::write::{endpoint_url, build_request, not_translatable, with_digests};
-use crate::dialect::{Account, RequestFields, Claim, Dialect, Classification, ProviderRequest, RecognisedRequest, Reply, LoginToken, Untranslatable};
+use crate::dialect::write::{build_request, endpoint_url, not_translatable, with_digests};
+use crate::dialect::{
+    Account, Claim, Classification, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Reply,
+    RequestFields, Untranslatable,
+};
 use crate::sms::{Cause, Certainty, Outcome};
 
 impl Dialect {
@@ -26,40 +29,74 @@ impl Dialect {
     }
 
     /// The login request, for dialects with `[token]`.
-    pub fn login_request(&self, account: &Account<'_>, now: Timestamp) -> Option<Result<ProviderRequest, Untranslatable>> {
+    pub fn login_request(
+        &self,
+        account: &Account<'_>,
+        now: Timestamp,
+    ) -> Option<Result<ProviderRequest, Untranslatable>> {
         let token = self.token.as_ref()?;
-        let missing = self.credential.iter().find(|spec| spec.required && account.credential.expose(&spec.name).is_none_or(str::is_empty));
+        let missing = self.credential.iter().find(|spec| {
+            spec.required
+                && account
+                    .credential
+                    .expose(&spec.name)
+                    .is_none_or(str::is_empty)
+        });
         if let Some(spec) = missing {
             return Some(Err(Untranslatable {
                 cause: Cause::CredentialMissing,
                 reason: format!("the vault entry has no field `{}`", spec.name),
             }));
         }
-        let scope = Scope { account: Some(account), params: &self.params, now: Some(now), ..Scope::default() };
+        let scope = Scope {
+            account: Some(account),
+            params: &self.params,
+            now: Some(now),
+            ..Scope::default()
+        };
         let base_url = token.base_url.as_deref().unwrap_or(account.base_url);
         Some(with_digests(self, scope, |scope| {
-            let method = token.endpoint.methods.first().cloned().unwrap_or(Method::POST);
-            let request = endpoint_url(&token.endpoint, base_url, scope).and_then(|url| build_request(method, &url, &token.fields, scope));
+            let method = token
+                .endpoint
+                .methods
+                .first()
+                .cloned()
+                .unwrap_or(Method::POST);
+            let request = endpoint_url(&token.endpoint, base_url, scope)
+                .and_then(|url| build_request(method, &url, &token.fields, scope));
             request.ok_or_else(|| not_translatable("the login's address cannot be built".into()))
         }))
     }
 
     /// What a login's reply brought, or why it did not.
-    #[expect(clippy::result_large_err, reason = "one login in a token's life; the finding is what every other reply gives too")]
+    #[expect(
+        clippy::result_large_err,
+        reason = "one login in a token's life; the finding is what every other reply gives too"
+    )]
     pub fn read_login(&self, reply: &Reply, now: Timestamp) -> Result<LoginToken, Classification> {
         let heard = ParsedReply::parse(reply);
-        let Some(token) = &self.token else { return Err(judge::classify_by_status(&heard)) };
+        let Some(token) = &self.token else {
+            return Err(judge::classify_by_status(&heard));
+        };
         if let Some(finding) = token.classifier.classify(&heard, None) {
             return Err(finding);
         }
         let read = token.value_paths.iter().map(|(name, place)| {
-            let text = place.find_all(&heard.tree).into_iter().map(to_text).find(|text| !text.is_empty())?;
+            let text = place
+                .find_all(&heard.tree)
+                .into_iter()
+                .map(to_text)
+                .find(|text| !text.is_empty())?;
             Some((name.clone(), SecretString::from(text)))
         });
         match read.collect::<Option<crate::secret::SecretFields>>() {
             Some(values) if reply.status.is_success() => {
                 let claims = token.read_claims(&values);
-                Ok(LoginToken { values, claims, expires_at: expiry(&token.expires, &heard.tree, now) })
+                Ok(LoginToken {
+                    values,
+                    claims,
+                    expires_at: expiry(&token.expires, &heard.tree, now),
+                })
             }
             Some(_) | None => Err(judge::classify_by_status(&heard)),
         }
@@ -74,9 +111,24 @@ impl Dialect {
     }
 
     /// What the backend's own login gets: a placeholder token, never a real one.
-    pub fn render_login(&self, seen: &RecognisedRequest, asked: &RequestFields, now: Timestamp) -> Reply {
-        let told = self.token.as_ref().map(|token| token.response.clone()).unwrap_or_default();
-        let scope = Scope { request_fields: Some(&asked.tree), path_params: Some(&seen.path_params), now: Some(now), status: told.status, ..Scope::default() };
+    pub fn render_login(
+        &self,
+        seen: &RecognisedRequest,
+        asked: &RequestFields,
+        now: Timestamp,
+    ) -> Reply {
+        let told = self
+            .token
+            .as_ref()
+            .map(|token| token.response.clone())
+            .unwrap_or_default();
+        let scope = Scope {
+            request_fields: Some(&asked.tree),
+            path_params: Some(&seen.path_params),
+            now: Some(now),
+            status: told.status,
+            ..Scope::default()
+        };
         crate::dialect::answer::render(&told, told.status.unwrap_or(200), &scope)
     }
 }
@@ -93,12 +145,14 @@ pub(crate) fn accepted_classification(id: String) -> Classification {
 }
 
 fn expiry(expires: &TokenLifetime, tree: &Value, now: Timestamp) -> Option<Timestamp> {
-    let first = |place: &crate::dialect::place::JsonPath| place.find_all(tree).into_iter().next().cloned();
+    let first =
+        |place: &crate::dialect::place::JsonPath| place.find_all(tree).into_iter().next().cloned();
     match expires {
         TokenLifetime::Never => None,
         TokenLifetime::After(after) => add_duration(now, *after),
         TokenLifetime::Field(place) => {
-            let seconds = to_integer(&first(place)?).and_then(|seconds| u64::try_from(seconds).ok())?;
+            let seconds =
+                to_integer(&first(place)?).and_then(|seconds| u64::try_from(seconds).ok())?;
             add_duration(now, Duration::from_secs(seconds))
         }
         TokenLifetime::Jwt(place) => {
@@ -111,10 +165,18 @@ fn expiry(expires: &TokenLifetime, tree: &Value, now: Timestamp) -> Option<Times
 impl TokenSpec {
     /// Of the first value that is a JWT; a claim that is not there says nothing.
     fn read_claims(&self, values: &crate::secret::SecretFields) -> Vec<Claim> {
-        let Some(found) = values.values().find_map(|value| decode_jwt_claims(value.expose_secret())) else { return Vec::new() };
+        let Some(found) = values
+            .values()
+            .find_map(|value| decode_jwt_claims(value.expose_secret()))
+        else {
+            return Vec::new();
+        };
         let told = |test: &ClaimTest| {
             let value = found.get(&test.name)?;
-            Some(Claim { cause: test.cause, holds: test.equals.iter().any(|code| code.is_match(value)) })
+            Some(Claim {
+                cause: test.cause,
+                holds: test.equals.iter().any(|code| code.is_match(value)),
+            })
         };
         self.claims.iter().filter_map(told).collect()
     }
@@ -122,7 +184,9 @@ impl TokenSpec {
 
 /// What a JWT says, its signature unread.
 fn decode_jwt_claims(token: &str) -> Option<Value> {
-    let claims = BASE64_URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?.trim_end_matches('=')).ok()?;
+    let claims = BASE64_URL_SAFE_NO_PAD
+        .decode(token.split('.').nth(1)?.trim_end_matches('='))
+        .ok()?;
     serde_json::from_slice(&claims).ok()
 }
 

@@ -75,7 +75,7 @@ mod write;
 use std::collections::BTreeMap;
 
 use crate::dialect::template::ValueSource;
-use crate::sms::{Cause, Certainty, AttemptKind, Operation};
+use crate::sms::{AttemptKind, Cause, Certainty, Operation};
 
 pub use catalog::{Catalog, SourceFile};
 pub use causes::CauseTableRow;
@@ -83,10 +83,13 @@ pub use credential::CredentialProblem;
 pub use listed::Approval;
 pub use probe::ProbeClassification;
 pub use recognise::recognise;
-pub use shape::{ProbeSubject, Probe};
+pub use shape::{Probe, ProbeSubject};
 pub use spec::{EvidenceBasis, FieldSpec, ParamSpec};
 pub(crate) use types::MatchedOperation;
-pub use types::{Account, MessageResult, RequestFields, Claim, Classification, RequestTarget, RequestReadError, DecodedRequest, RecognisedRequest, Recognition, LoginToken, Untranslatable};
+pub use types::{
+    Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RecognisedRequest,
+    Recognition, RequestFields, RequestReadError, RequestTarget, Untranslatable,
+};
 pub use wire::{ProviderRequest, Reply, Request};
 
 /// A compiled description. Prints its name only.
@@ -130,12 +133,20 @@ impl Dialect {
             AttemptKind::Send => self.send.classifier.classify(&heard, Some(reference)),
             AttemptKind::Login => Some(self.classify_login(reply)),
             AttemptKind::Probe | AttemptKind::Passthrough => {
-                let done = || reply.status.is_success().then(|| login::accepted_classification(String::new()));
+                let done = || {
+                    reply
+                        .status
+                        .is_success()
+                        .then(|| login::accepted_classification(String::new()))
+                };
                 self.send.classifier.classify(&heard, None).or_else(done)
             }
         };
         let mut finding = finding.unwrap_or_else(|| judge::classify_by_status(&heard));
-        if self.requires_experimental() && finding.certainty == Certainty::Certain && finding.outcome.cause().is_some() {
+        if self.requires_experimental()
+            && finding.certainty == Certainty::Certain
+            && finding.outcome.cause().is_some()
+        {
             finding.certainty = Certainty::Likely;
         }
         finding
@@ -193,20 +204,34 @@ impl Dialect {
 
     /// Whether this is an address that the service has left, or that was never its API's; `*` in the list is anything.
     pub fn is_retired_base_url(&self, base_url: &str) -> bool {
-        let plain = base_url.split_once("://").map_or(base_url, |(_, rest)| rest).trim_end_matches('/');
-        self.retired_hosts.iter().any(|address| code::glob_match(address, plain))
+        let plain = base_url
+            .split_once("://")
+            .map_or(base_url, |(_, rest)| rest)
+            .trim_end_matches('/');
+        self.retired_hosts
+            .iter()
+            .any(|address| code::glob_match(address, plain))
     }
 
     /// The field by which the service itself refuses to send twice.
     pub fn idempotency_field(&self) -> Option<&str> {
-        self.send.idempotency.as_ref().map(|repeat| repeat.field.as_str())
+        self.send
+            .idempotency
+            .as_ref()
+            .map(|repeat| repeat.field.as_str())
     }
 
     /// Whether the service may refuse a message because it has one of that reference, or of those words, already.
     pub fn detects_duplicates(&self) -> bool {
         let judge = &self.send.classifier;
-        let refuses = |then: &shape::RuleAction| matches!(then, shape::RuleAction::Reject(Cause::Duplicate));
-        judge.codes.0.iter().any(|entry| entry.cause == Cause::Duplicate) || judge.rules.iter().any(|rule| refuses(&rule.action))
+        let refuses =
+            |then: &shape::RuleAction| matches!(then, shape::RuleAction::Reject(Cause::Duplicate));
+        judge
+            .codes
+            .0
+            .iter()
+            .any(|entry| entry.cause == Cause::Duplicate)
+            || judge.rules.iter().any(|rule| refuses(&rule.action))
     }
 
     /// The most recipients one native call may name.
@@ -217,7 +242,16 @@ impl Dialect {
     /// Whether a message of this service says from whom it is.
     pub fn has_sender_field(&self) -> bool {
         let fields = &self.send.fields;
-        fields.query.iter().chain(&fields.header).chain(&fields.body).any(|field| field.value.any_source(|source| *source == ValueSource::Sender))
+        fields
+            .query
+            .iter()
+            .chain(&fields.header)
+            .chain(&fields.body)
+            .any(|field| {
+                field
+                    .value
+                    .any_source(|source| *source == ValueSource::Sender)
+            })
     }
 
     /// The longest text, in characters.
@@ -232,9 +266,19 @@ impl Dialect {
 
     /// The send and every other named operation, `POST /send`, with what is done.
     pub fn operations(&self) -> Vec<(String, Operation)> {
-        let token = self.token.iter().map(|token| (token.endpoint.to_string(), Operation::Login));
-        let others = self.operations.iter().map(|entry| (entry.endpoint.to_string(), entry.operation));
-        [(self.send.endpoint.to_string(), Operation::Send)].into_iter().chain(token).chain(others).collect()
+        let token = self
+            .token
+            .iter()
+            .map(|token| (token.endpoint.to_string(), Operation::Login));
+        let others = self
+            .operations
+            .iter()
+            .map(|entry| (entry.endpoint.to_string(), entry.operation));
+        [(self.send.endpoint.to_string(), Operation::Send)]
+            .into_iter()
+            .chain(token)
+            .chain(others)
+            .collect()
     }
 }
 

@@ -24,7 +24,11 @@ pub(crate) fn boundary(content_type: &str) -> Option<String> {
         name.eq_ignore_ascii_case("boundary").then_some(value)
     })?;
     let value = value.trim().trim_matches('"');
-    ((1..=70).contains(&value.len()) && value.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')).then(|| value.to_owned())
+    ((1..=70).contains(&value.len())
+        && value
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() || byte == b' '))
+    .then(|| value.to_owned())
 }
 
 /// The parts; none if the body does not end as it should.
@@ -42,7 +46,11 @@ pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<FormPart<'
         let raw = content.get(..end)?;
         let split = find(raw, b"\r\n\r\n")?;
         let name = part_name(std::str::from_utf8(raw.get(..split)?).ok()?)?;
-        out.push(FormPart { name, raw, value: raw.get(split + 4..)? });
+        out.push(FormPart {
+            name,
+            raw,
+            value: raw.get(split + 4..)?,
+        });
         rest = content.get(end + between.len()..)?;
     }
 }
@@ -61,13 +69,21 @@ pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<(Value, bool)> {
 
 /// A body and its boundary, from fields. The boundary follows from the content, so the same message gives the same bytes.
 pub(crate) fn write<'f>(fields: impl Iterator<Item = (&'f str, String)>) -> (Vec<u8>, String) {
-    let raw: Vec<Vec<u8>> = fields.map(|(name, value)| encode_part(name, &value)).collect();
+    let raw: Vec<Vec<u8>> = fields
+        .map(|(name, value)| encode_part(name, &value))
+        .collect();
     let mut digest = Sha256::new();
     for part in &raw {
         digest.update(part);
     }
-    let boundary = format!("sidecar{}", hex_encode(&digest.finalize()).get(..32).unwrap_or_default());
-    (join_parts(raw.iter().map(Vec::as_slice), &boundary), boundary)
+    let boundary = format!(
+        "sidecar{}",
+        hex_encode(&digest.finalize()).get(..32).unwrap_or_default()
+    );
+    (
+        join_parts(raw.iter().map(Vec::as_slice), &boundary),
+        boundary,
+    )
 }
 
 /// One part's bytes.
@@ -89,8 +105,13 @@ pub(crate) fn join_parts<'p>(parts: impl Iterator<Item = &'p [u8]>, boundary: &s
 }
 
 fn part_name(headers: &str) -> Option<String> {
-    let line = headers.split("\r\n").find(|line| line.to_ascii_lowercase().starts_with("content-disposition:"))?;
-    let (_, tail) = line.split_once(" name=").or_else(|| line.split_once(";name="))?;
+    let line = headers.split("\r\n").find(|line| {
+        line.to_ascii_lowercase()
+            .starts_with("content-disposition:")
+    })?;
+    let (_, tail) = line
+        .split_once(" name=")
+        .or_else(|| line.split_once(";name="))?;
     let name = match tail.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next()?,
         None => tail.split(';').next()?.trim(),
@@ -99,7 +120,9 @@ fn part_name(headers: &str) -> Option<String> {
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
-    haystack.windows(needle.len()).position(|window| window == needle)
+    haystack
+        .windows(needle.len())
+        .position(|window| window == needle)
 }
 
 #[cfg(test)]
@@ -109,7 +132,8 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let tree = json!({"mobile_phone": "998901234567", "message": "Kod: 1\r\n--x ў😀", "q\"": "1"});
+        let tree =
+            json!({"mobile_phone": "998901234567", "message": "Kod: 1\r\n--x ў😀", "q\"": "1"});
         let (body, boundary) = write(crate::dialect::body::flat_fields(&tree));
         assert_eq!(read(&body.into(), &boundary), Some((tree, true)));
     }
@@ -117,14 +141,26 @@ mod tests {
     #[test]
     fn as_a_browser_and_node_write_it() {
         let body = "preamble\r\n--b\r\nContent-Type: text/plain\r\ncontent-disposition: form-data; name=to\r\n\r\n1\r\n--b\r\nContent-Disposition: form-data; name=\"a\"; filename=\"f\"\r\n\r\n\r\n--b--\r\nend";
-        assert_eq!(read(&Bytes::from(body), "b"), Some((json!({"to": "1", "a": ""}), true)));
-        assert_eq!(boundary("multipart/form-data; boundary=\"a b\""), Some("a b".into()));
+        assert_eq!(
+            read(&Bytes::from(body), "b"),
+            Some((json!({"to": "1", "a": ""}), true))
+        );
+        assert_eq!(
+            boundary("multipart/form-data; boundary=\"a b\""),
+            Some("a b".into())
+        );
         assert_eq!(boundary("multipart/form-data"), None);
     }
 
     #[test]
     fn a_torn_body_is_none() {
-        for body in ["", "--b", "--b\r\n", "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1", "--b\r\nx\r\n\r\n1\r\n--b--"] {
+        for body in [
+            "",
+            "--b",
+            "--b\r\n",
+            "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\n1",
+            "--b\r\nx\r\n\r\n1\r\n--b--",
+        ] {
             assert!(parts(body.as_bytes(), "b").is_none(), "{body:?}");
         }
     }

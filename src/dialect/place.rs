@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::dialect::scope::Scope;
-use crate::dialect::template::{SyntaxError, StringTemplate};
+use crate::dialect::template::{StringTemplate, SyntaxError};
 
 /// Whether a name with dots in it is one field (form, query, header) or a path (JSON).
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,17 @@ enum LeafStep<'a> {
 
 impl JsonPath {
     pub(crate) fn parse(text: &str, flat: FlatKeys) -> Result<Self, SyntaxError> {
-        let mut place = Self { text: text.to_owned(), steps: Vec::new(), json_field: None };
+        let mut place = Self {
+            text: text.to_owned(),
+            steps: Vec::new(),
+            json_field: None,
+        };
         if text.is_empty() {
-            return Err(SyntaxError { offset: 0, message: "a place is empty".into(), help: None });
+            return Err(SyntaxError {
+                offset: 0,
+                message: "a place is empty".into(),
+                help: None,
+            });
         }
         let mut rest = text;
         if let Some((field, inside)) = text.split_once(":json") {
@@ -67,10 +75,19 @@ impl JsonPath {
         }
         match key {
             "" if elements > 0 => {}
-            "" => return Err(SyntaxError { offset: at, message: "a place has an empty name between its dots".into(), help: None }),
+            "" => {
+                return Err(SyntaxError {
+                    offset: at,
+                    message: "a place has an empty name between its dots".into(),
+                    help: None,
+                });
+            }
             "*" => self.steps.push(PathStep::AnyKey),
             _ if key.contains('{') => {
-                let template = StringTemplate::parse(key).map_err(|fault| SyntaxError { offset: at + fault.offset, ..fault })?;
+                let template = StringTemplate::parse(key).map_err(|fault| SyntaxError {
+                    offset: at + fault.offset,
+                    ..fault
+                })?;
                 self.steps.push(PathStep::TemplateKey(template));
             }
             _ => self.steps.push(PathStep::Key(key.to_owned())),
@@ -88,7 +105,11 @@ impl JsonPath {
 
     /// Whether the list that it goes through is there, empty or not.
     pub(crate) fn has_list(&self, tree: &Value) -> bool {
-        let list = self.steps.iter().position(|step| *step == PathStep::Element).and_then(|at| self.steps.get(..at));
+        let list = self
+            .steps
+            .iter()
+            .position(|step| *step == PathStep::Element)
+            .and_then(|at| self.steps.get(..at));
         let mut found = Vec::new();
         if let Some(steps) = list {
             collect_values(tree, steps, &mut found);
@@ -156,10 +177,18 @@ fn collect_values<'v>(tree: &'v Value, steps: &[PathStep], found: &mut Vec<&'v V
                 collect_values(value, rest, found);
             }
         }
-        (PathStep::AnyKey | PathStep::TemplateKey(_), Value::Object(map)) => map.values().for_each(|value| collect_values(value, rest, found)),
-        (PathStep::Element, Value::Array(items)) => items.iter().for_each(|value| collect_values(value, rest, found)),
-        (PathStep::Element, Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_)) => collect_values(tree, rest, found),
-        (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_) | PathStep::Element, _) => {}
+        (PathStep::AnyKey | PathStep::TemplateKey(_), Value::Object(map)) => map
+            .values()
+            .for_each(|value| collect_values(value, rest, found)),
+        (PathStep::Element, Value::Array(items)) => items
+            .iter()
+            .for_each(|value| collect_values(value, rest, found)),
+        (
+            PathStep::Element,
+            Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_),
+        ) => collect_values(tree, rest, found),
+        (PathStep::Key(_) | PathStep::AnyKey | PathStep::TemplateKey(_) | PathStep::Element, _) => {
+        }
     }
 }
 
@@ -177,13 +206,21 @@ fn set_value(tree: &mut Value, steps: &[PathStep], value: &Value, scope: &Scope<
         }
         PathStep::AnyKey => {
             if let Value::Object(fields) = value {
-                fields.iter().for_each(|(key, field)| set_key(tree, key.clone(), rest, field, scope));
+                fields
+                    .iter()
+                    .for_each(|(key, field)| set_key(tree, key.clone(), rest, field, scope));
             }
         }
         PathStep::Element => match tree {
-            Value::Array(items) if !items.is_empty() => items.iter_mut().for_each(|item| set_value(item, rest, value, scope)),
+            Value::Array(items) if !items.is_empty() => items
+                .iter_mut()
+                .for_each(|item| set_value(item, rest, value, scope)),
             Value::Object(_) => set_value(tree, rest, value, scope),
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_) => {
+            Value::Null
+            | Value::Bool(_)
+            | Value::Number(_)
+            | Value::String(_)
+            | Value::Array(_) => {
                 let mut item = Value::Null;
                 set_value(&mut item, rest, value, scope);
                 *tree = Value::Array(vec![item]);
@@ -211,8 +248,12 @@ fn remove_value(tree: &mut Value, steps: &[PathStep]) {
                 remove_value(value, rest);
             }
         }
-        ([PathStep::AnyKey | PathStep::TemplateKey(_), rest @ ..], Value::Object(map)) => map.values_mut().for_each(|value| remove_value(value, rest)),
-        ([PathStep::Element, rest @ ..], Value::Array(items)) => items.iter_mut().for_each(|value| remove_value(value, rest)),
+        ([PathStep::AnyKey | PathStep::TemplateKey(_), rest @ ..], Value::Object(map)) => {
+            map.values_mut().for_each(|value| remove_value(value, rest))
+        }
+        ([PathStep::Element, rest @ ..], Value::Array(items)) => {
+            items.iter_mut().for_each(|value| remove_value(value, rest))
+        }
         ([PathStep::Element, rest @ ..], tree @ Value::Object(_)) => remove_value(tree, rest),
         _ => {}
     }
@@ -221,15 +262,24 @@ fn remove_value(tree: &mut Value, steps: &[PathStep]) {
 fn covers(steps: &[PathStep], leaf: &[LeafStep<'_>]) -> bool {
     match (steps, leaf) {
         ([], _) => true,
-        ([PathStep::Key(key), rest @ ..], [LeafStep::Key(name), deeper @ ..]) => key == name && covers(rest, deeper),
-        ([PathStep::AnyKey | PathStep::TemplateKey(_), rest @ ..], [LeafStep::Key(_), deeper @ ..])
+        ([PathStep::Key(key), rest @ ..], [LeafStep::Key(name), deeper @ ..]) => {
+            key == name && covers(rest, deeper)
+        }
+        (
+            [PathStep::AnyKey | PathStep::TemplateKey(_), rest @ ..],
+            [LeafStep::Key(_), deeper @ ..],
+        )
         | ([PathStep::Element, rest @ ..], [LeafStep::Index, deeper @ ..]) => covers(rest, deeper),
         ([PathStep::Element, rest @ ..], _) => covers(rest, leaf),
         _ => false,
     }
 }
 
-fn walk_leaves<'v>(tree: &'v Value, way: &mut Vec<LeafStep<'v>>, visit: &mut impl FnMut(&[LeafStep<'v>])) {
+fn walk_leaves<'v>(
+    tree: &'v Value,
+    way: &mut Vec<LeafStep<'v>>,
+    visit: &mut impl FnMut(&[LeafStep<'v>]),
+) {
     match tree {
         Value::Object(map) => {
             for (key, value) in map {
@@ -278,7 +328,10 @@ mod tests {
     fn the_same_place_is_written_and_read() {
         for (text, tree) in [
             ("a.b", json!({"a": {"b": 1}})),
-            ("messages[].sms.text", json!({"messages": [{"sms": {"text": 1}}]})),
+            (
+                "messages[].sms.text",
+                json!({"messages": [{"sms": {"text": 1}}]}),
+            ),
             ("[].id", json!([{"id": 1}])),
             ("a[].b[].c", json!({"a": [{"b": [{"c": 1}]}]})),
             ("data:json[].phone", json!({"data": [{"phone": 1}]})),
@@ -293,14 +346,26 @@ mod tests {
 
     #[test]
     fn reading_takes_a_bare_object_for_the_one_element() {
-        assert_eq!(place("messages[].to").find_all(&json!({"messages": {"to": "1"}})), [&json!("1")]);
-        assert_eq!(place("sms.*.id").find_all(&json!({"sms": {"998": {"id": 1}, "999": {"id": 2}}})).len(), 2);
+        assert_eq!(
+            place("messages[].to").find_all(&json!({"messages": {"to": "1"}})),
+            [&json!("1")]
+        );
+        assert_eq!(
+            place("sms.*.id")
+                .find_all(&json!({"sms": {"998": {"id": 1}, "999": {"id": 2}}}))
+                .len(),
+            2
+        );
     }
 
     #[test]
     fn what_stands_nowhere_is_left_over_by_name() {
-        let tree = json!({"a": [{"b": 1, "new": {"x": true}}, {"new": {"x": 1}}], "n": null, "c": 2});
-        assert_eq!(uncovered_paths(&tree, &[&place("a[].b"), &place("c")]), ["a[].new.x"]);
+        let tree =
+            json!({"a": [{"b": 1, "new": {"x": true}}, {"new": {"x": 1}}], "n": null, "c": 2});
+        assert_eq!(
+            uncovered_paths(&tree, &[&place("a[].b"), &place("c")]),
+            ["a[].new.x"]
+        );
     }
 
     #[test]
@@ -313,7 +378,10 @@ mod tests {
     fn putting_reaches_every_element_and_removing_too() {
         let mut tree = json!({"m": [{"to": 1}, {"to": 2}]});
         place("m[].from").set(&mut tree, &json!("S"), &Scope::default());
-        assert_eq!(tree, json!({"m": [{"to": 1, "from": "S"}, {"to": 2, "from": "S"}]}));
+        assert_eq!(
+            tree,
+            json!({"m": [{"to": 1, "from": "S"}, {"to": 2, "from": "S"}]})
+        );
         place("m[].to").remove(&mut tree);
         assert_eq!(tree, json!({"m": [{"from": "S"}, {"from": "S"}]}));
     }

@@ -9,9 +9,9 @@ use crate::dialect::says;
 use crate::dialect::scope::Scope;
 use crate::dialect::shape::{CauseCondition, FieldValue, Probe};
 use crate::dialect::template::to_text;
-use crate::dialect::write::{endpoint_url, build_request, not_translatable, with_digests};
-use crate::dialect::{Account, Dialect, Classification, ProviderRequest, Reply, Untranslatable};
-use crate::sms::{Cause, Certainty, AttemptKind, Outcome};
+use crate::dialect::write::{build_request, endpoint_url, not_translatable, with_digests};
+use crate::dialect::{Account, Classification, Dialect, ProviderRequest, Reply, Untranslatable};
+use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
 
 /// What a probe's reply settled.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,13 +37,34 @@ impl Dialect {
     }
 
     /// The question as a request.
-    pub fn probe_request(&self, probe: &Probe, account: &Account<'_>, now: Timestamp) -> Result<ProviderRequest, Untranslatable> {
+    pub fn probe_request(
+        &self,
+        probe: &Probe,
+        account: &Account<'_>,
+        now: Timestamp,
+    ) -> Result<ProviderRequest, Untranslatable> {
         self.check_account(account)?;
-        let scope = Scope { account: Some(account), params: &self.params, now: Some(now), ..Scope::default() };
+        let scope = Scope {
+            account: Some(account),
+            params: &self.params,
+            now: Some(now),
+            ..Scope::default()
+        };
         with_digests(self, scope, |scope| {
-            let method = probe.endpoint.methods.first().cloned().unwrap_or(Method::GET);
-            let request = endpoint_url(&probe.endpoint, account.base_url, scope).and_then(|url| build_request(method, &url, &probe.fields, scope));
-            self.sign_request(request.ok_or_else(|| not_translatable("the probe's address cannot be built".into()))?, scope)
+            let method = probe
+                .endpoint
+                .methods
+                .first()
+                .cloned()
+                .unwrap_or(Method::GET);
+            let request = endpoint_url(&probe.endpoint, account.base_url, scope)
+                .and_then(|url| build_request(method, &url, &probe.fields, scope));
+            self.sign_request(
+                request.ok_or_else(|| {
+                    not_translatable("the probe's address cannot be built".into())
+                })?,
+                scope,
+            )
         })
     }
 
@@ -60,14 +81,31 @@ impl Dialect {
     pub fn classify_account_reply(&self, reply: &Reply) -> Classification {
         let heard = ParsedReply::parse(reply);
         let seen: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.inferred).collect();
-        let says = |probe: &&&Probe| probe.cause_when.iter().any(|dead| dead.test.is_match(&heard));
+        let says = |probe: &&&Probe| {
+            probe
+                .cause_when
+                .iter()
+                .any(|dead| dead.test.is_match(&heard))
+        };
         let figure = |probe: &&&Probe| self.read_probe(probe, reply).balance.is_some();
         let alive = |probe: &&&Probe| self.read_probe(probe, reply).healthy == Some(true);
-        let probe = seen.iter().find(says).or_else(|| seen.iter().find(figure)).or_else(|| seen.iter().find(alive));
+        let probe = seen
+            .iter()
+            .find(says)
+            .or_else(|| seen.iter().find(figure))
+            .or_else(|| seen.iter().find(alive));
         match probe.map(|probe| self.read_probe(probe, reply)) {
-            Some(ProbeClassification { cause: Some(cause), certainty, alternatives, .. }) => {
-                Classification { outcome: Outcome::Rejected(cause), certainty, alternatives, ..self.classify(AttemptKind::Probe, reply, "") }
-            }
+            Some(ProbeClassification {
+                cause: Some(cause),
+                certainty,
+                alternatives,
+                ..
+            }) => Classification {
+                outcome: Outcome::Rejected(cause),
+                certainty,
+                alternatives,
+                ..self.classify(AttemptKind::Probe, reply, "")
+            },
             Some(_) => accepted_classification(String::new()),
             None => self.classify(AttemptKind::Probe, reply, ""),
         }
@@ -75,30 +113,51 @@ impl Dialect {
 
     fn classify_probe(&self, probe: &Probe, reply: &Reply) -> ProbeClassification {
         let heard = ParsedReply::parse(reply);
-        if let Some(dead) = probe.cause_when.iter().find(|dead| dead.test.is_match(&heard)) {
-            return ProbeClassification::unhealthy(dead.cause, dead.certainty(), &dead.alternatives);
+        if let Some(dead) = probe
+            .cause_when
+            .iter()
+            .find(|dead| dead.test.is_match(&heard))
+        {
+            return ProbeClassification::unhealthy(
+                dead.cause,
+                dead.certainty(),
+                &dead.alternatives,
+            );
         }
         let balance = probe
             .balance_path
             .as_ref()
             .and_then(|place| place.find_all(&heard.tree).into_iter().next())
             .and_then(|value| to_text(value).trim().parse::<f64>().ok());
-        let said_alive = probe.healthy_when.as_ref().is_some_and(|test| test.is_match(&heard));
+        let said_alive = probe
+            .healthy_when
+            .as_ref()
+            .is_some_and(|test| test.is_match(&heard));
         if said_alive || balance.is_some() {
             let left = balance.map(|left| (left, probe.balance_unit(&heard)));
             return match balance {
-                Some(left) if left <= 0.0 => {
-                    ProbeClassification { balance: Some((left, probe.balance_unit(&heard))), ..ProbeClassification::unhealthy(Cause::BalanceEmpty, Certainty::Certain, &[]) }
+                Some(left) if left <= 0.0 => ProbeClassification {
+                    balance: Some((left, probe.balance_unit(&heard))),
+                    ..ProbeClassification::unhealthy(Cause::BalanceEmpty, Certainty::Certain, &[])
+                },
+                Some(_) | None => {
+                    ProbeClassification::healthy(probe.excluded_causes(balance.is_some()), left)
                 }
-                Some(_) | None => ProbeClassification::healthy(probe.excluded_causes(balance.is_some()), left),
             };
         }
-        let finding = self.send.classifier.classify(&heard, None).unwrap_or_else(|| judge::classify_by_status(&heard));
+        let finding = self
+            .send
+            .classifier
+            .classify(&heard, None)
+            .unwrap_or_else(|| judge::classify_by_status(&heard));
         match finding.outcome {
             Outcome::Rejected(cause) if cause.family() == crate::sms::Family::Account => {
                 ProbeClassification::unhealthy(cause, finding.certainty, &finding.alternatives)
             }
-            Outcome::Rejected(_) | Outcome::Unknown(_) | Outcome::Unsent(_) | Outcome::Accepted { .. } => ProbeClassification::inconclusive(),
+            Outcome::Rejected(_)
+            | Outcome::Unknown(_)
+            | Outcome::Unsent(_)
+            | Outcome::Accepted { .. } => ProbeClassification::inconclusive(),
         }
     }
 }
@@ -106,15 +165,36 @@ impl Dialect {
 impl ProbeClassification {
     fn unhealthy(cause: Cause, certainty: Certainty, or: &[Cause]) -> Self {
         let (alternatives, excluded_causes) = (or.to_vec(), Vec::new());
-        Self { healthy: Some(false), cause: Some(cause), certainty, alternatives, excluded_causes, balance: None }
+        Self {
+            healthy: Some(false),
+            cause: Some(cause),
+            certainty,
+            alternatives,
+            excluded_causes,
+            balance: None,
+        }
     }
 
     fn healthy(excluded_causes: Vec<Cause>, balance: Option<(f64, String)>) -> Self {
-        Self { healthy: Some(true), cause: None, certainty: Certainty::Certain, alternatives: Vec::new(), excluded_causes, balance }
+        Self {
+            healthy: Some(true),
+            cause: None,
+            certainty: Certainty::Certain,
+            alternatives: Vec::new(),
+            excluded_causes,
+            balance,
+        }
     }
 
     fn inconclusive() -> Self {
-        Self { healthy: None, cause: None, certainty: Certainty::Ambiguous, alternatives: Vec::new(), excluded_causes: Vec::new(), balance: None }
+        Self {
+            healthy: None,
+            cause: None,
+            certainty: Certainty::Ambiguous,
+            alternatives: Vec::new(),
+            excluded_causes: Vec::new(),
+            balance: None,
+        }
     }
 }
 
@@ -142,7 +222,9 @@ const EXCLUDED_WHEN_ANSWERED: &[Cause] = &[
 impl Probe {
     /// What it cannot be if all is in order here, with or without a figure of the balance.
     pub fn excluded_causes(&self, balance: bool) -> Vec<Cause> {
-        let told = |cause: &Cause| *cause != Cause::IpNotAllowed && (*cause != Cause::BalanceEmpty || !self.has_balance());
+        let told = |cause: &Cause| {
+            *cause != Cause::IpNotAllowed && (*cause != Cause::BalanceEmpty || !self.has_balance())
+        };
         let named = self.possible_causes().into_iter().flatten().filter(told);
         let mut all = EXCLUDED_WHEN_ANSWERED.to_vec();
         all.extend(named.chain((balance && self.has_balance()).then_some(Cause::BalanceEmpty)));
@@ -153,17 +235,31 @@ impl Probe {
 
     /// What its other answers can mean, one entry an answer.
     pub fn possible_causes(&self) -> Vec<Vec<Cause>> {
-        let dead = self.cause_when.iter().map(|dead| std::iter::once(dead.cause).chain(dead.alternatives.iter().copied()).collect());
-        dead.chain(self.has_balance().then(|| vec![Cause::BalanceEmpty])).collect()
+        let dead = self.cause_when.iter().map(|dead| {
+            std::iter::once(dead.cause)
+                .chain(dead.alternatives.iter().copied())
+                .collect()
+        });
+        dead.chain(self.has_balance().then(|| vec![Cause::BalanceEmpty]))
+            .collect()
     }
 
     /// The unit stands at a place, or is a word in capitals.
     fn balance_unit(&self, heard: &ParsedReply<'_>) -> String {
-        let Some(unit) = &self.unit else { return String::new() };
-        let place = crate::dialect::place::JsonPath::parse(unit, crate::dialect::place::FlatKeys(false)).ok();
-        let found = place.and_then(|place| place.find_all(&heard.tree).into_iter().next().map(to_text));
+        let Some(unit) = &self.unit else {
+            return String::new();
+        };
+        let place =
+            crate::dialect::place::JsonPath::parse(unit, crate::dialect::place::FlatKeys(false))
+                .ok();
+        let found =
+            place.and_then(|place| place.find_all(&heard.tree).into_iter().next().map(to_text));
         found
-            .or_else(|| unit.chars().all(|c| c.is_ascii_uppercase()).then(|| unit.clone()))
+            .or_else(|| {
+                unit.chars()
+                    .all(|c| c.is_ascii_uppercase())
+                    .then(|| unit.clone())
+            })
             .map(|text| says::sanitize(&text))
             .unwrap_or_default()
     }
@@ -173,7 +269,9 @@ impl Probe {
         let call = self.endpoint.to_string();
         let first = self.fields.body.first().filter(|_| call.ends_with(" /"));
         match first.map(|field| (&field.path.text, &field.value)) {
-            Some((name, FieldValue::Constant(value))) => format!("{call} {name}={}", to_text(value)),
+            Some((name, FieldValue::Constant(value))) => {
+                format!("{call} {name}={}", to_text(value))
+            }
             Some((_, FieldValue::Template(_))) | None => call,
         }
     }

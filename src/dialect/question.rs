@@ -25,7 +25,13 @@ pub enum ProbeSubject {
 
 impl ProbeSubject {
     /// All of them, in the order in which they are told.
-    pub const ALL: &[Self] = &[Self::Credential, Self::Account, Self::Balance, Self::Sender, Self::Template];
+    pub const ALL: &[Self] = &[
+        Self::Credential,
+        Self::Account,
+        Self::Balance,
+        Self::Sender,
+        Self::Template,
+    ];
 
     /// As the file spells it.
     pub const fn as_str(self) -> &'static str {

@@ -32,10 +32,21 @@ pub(crate) struct RawParam {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub(crate) enum RawSigning {
-    Basic { user: Spanned<String>, password: Spanned<String> },
+    Basic {
+        user: Spanned<String>,
+        password: Spanned<String>,
+    },
     Bearer(Spanned<String>),
-    Header { name: Spanned<String>, value: Spanned<String> },
-    Sigv4 { service: Spanned<String>, region: Spanned<String>, access_key: Spanned<String>, secret_key: Spanned<String> },
+    Header {
+        name: Spanned<String>,
+        value: Spanned<String>,
+    },
+    Sigv4 {
+        service: Spanned<String>,
+        region: Spanned<String>,
+        access_key: Spanned<String>,
+        secret_key: Spanned<String>,
+    },
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -10,7 +10,9 @@ const MIN_REDACTED_CHARS: usize = 3;
 impl Classification {
     /// Takes the message's own words out of the service's: some repeat in an error what they refuse.
     pub fn redact_text(&mut self, text: &str) {
-        let Some(says) = &mut self.provider_message else { return };
+        let Some(says) = &mut self.provider_message else {
+            return;
+        };
         let own = normalize(text);
         if own.chars().count() >= MIN_REDACTED_CHARS {
             *says = redact(says, &own);
@@ -24,7 +26,12 @@ fn redact(says: &str, own: &str) -> String {
         return out;
     }
     // Where the words were cut, the text may have been cut with them.
-    let begun = own.char_indices().map(|(at, _)| at).take(MAX_MESSAGE_CHARS).skip(MIN_REDACTED_CHARS).filter_map(|at| own.get(..at));
+    let begun = own
+        .char_indices()
+        .map(|(at, _)| at)
+        .take(MAX_MESSAGE_CHARS)
+        .skip(MIN_REDACTED_CHARS)
+        .filter_map(|at| own.get(..at));
     let cut = begun.filter_map(|begun| out.strip_suffix(begun)).last();
     cut.map(|kept| format!("{kept}***")).unwrap_or(out)
 }
@@ -35,15 +42,31 @@ pub(crate) fn sanitize(text: &str) -> String {
 }
 
 fn normalize(text: &str) -> String {
-    let visible: String = text.chars().map(|c| if c.is_control() || is_invisible(c) { ' ' } else { c }).collect();
+    let visible: String = text
+        .chars()
+        .map(|c| {
+            if c.is_control() || is_invisible(c) {
+                ' '
+            } else {
+                c
+            }
+        })
+        .collect();
     mask_numbers(&visible.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// Phone numbers keep their ends, however they are written; of other numbers nothing is left.
 fn mask_numbers(text: &str) -> String {
     let (mut out, mut rest) = (String::new(), text);
-    while let Some((before, number)) = rest.find(|c: char| c.is_ascii_digit()).and_then(|at| rest.split_at_checked(at)) {
-        let digits: Vec<char> = number.chars().take(number_length(number)).filter(char::is_ascii_digit).collect();
+    while let Some((before, number)) = rest
+        .find(|c: char| c.is_ascii_digit())
+        .and_then(|at| rest.split_at_checked(at))
+    {
+        let digits: Vec<char> = number
+            .chars()
+            .take(number_length(number))
+            .filter(char::is_ascii_digit)
+            .collect();
         let run = number.chars().take_while(char::is_ascii_digit).count();
         out.push_str(before);
         let length = match digits.as_slice() {
@@ -91,13 +114,22 @@ mod tests {
 
     #[test]
     fn foreign_words_are_made_fit_for_a_log() {
-        assert_eq!(sanitize("bad\r\nnumber +998901234567, code 123456\u{202e}!"), "bad number +998*****67, code **** !");
+        assert_eq!(
+            sanitize("bad\r\nnumber +998901234567, code 123456\u{202e}!"),
+            "bad number +998*****67, code **** !"
+        );
         assert_eq!(
             sanitize("no 998 90 123-45-67, +998 (90) 123 45 67; 203.0.113.55 is new"),
             "no 998*****67, +998*****67; 203.0.113.55 is new"
         );
-        assert_eq!(sanitize("code 12 of 34, 5 parts, 12-34-56"), "code 12 of 34, 5 parts, 12-34-56");
-        assert_eq!(sanitize(&"ў".repeat(500)).chars().count(), MAX_MESSAGE_CHARS);
+        assert_eq!(
+            sanitize("code 12 of 34, 5 parts, 12-34-56"),
+            "code 12 of 34, 5 parts, 12-34-56"
+        );
+        assert_eq!(
+            sanitize(&"ў".repeat(500)).chars().count(),
+            MAX_MESSAGE_CHARS
+        );
     }
 
     #[test]
@@ -114,10 +146,19 @@ mod tests {
             finding.redact_text(text);
             finding.provider_message.unwrap()
         };
-        assert_eq!(said("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"), "text \"***\\n\" is not approved");
-        assert_eq!(said("Код: AB12CD — на модерации", "Код:\nAB12CD"), "*** — на модерации");
+        assert_eq!(
+            said("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"),
+            "text \"***\\n\" is not approved"
+        );
+        assert_eq!(
+            said("Код: AB12CD — на модерации", "Код:\nAB12CD"),
+            "*** — на модерации"
+        );
         let (before, text) = ("x".repeat(MAX_MESSAGE_CHARS - 9), "Secret AB12CD for you");
-        assert_eq!(said(&format!("{before} {text}"), text), format!("{before} ***"));
+        assert_eq!(
+            said(&format!("{before} {text}"), text),
+            format!("{before} ***")
+        );
         assert_eq!(said("not ok", "ok"), "not ok");
     }
 }

@@ -36,10 +36,18 @@ impl Scope<'_> {
         match source {
             ValueSource::Credential(name) => text_value(self.account?.credential.expose(name)),
             ValueSource::Param(name) => self.param(name),
-            ValueSource::Token(name) => text_value(self.account?.token?.values.get(name).map(ExposeSecret::expose_secret)),
+            ValueSource::Token(name) => text_value(
+                self.account?
+                    .token?
+                    .values
+                    .get(name)
+                    .map(ExposeSecret::expose_secret),
+            ),
             ValueSource::Digest(name) => text_value(self.digests?.get(name).map(String::as_str)),
             ValueSource::Now => Some(self.now?.as_second().into()),
-            ValueSource::PathParam(name) => text_value(self.path_params?.get(name).map(String::as_str)),
+            ValueSource::PathParam(name) => {
+                text_value(self.path_params?.get(name).map(String::as_str))
+            }
             ValueSource::Id => text_value(self.id),
             ValueSource::Code => self.code.cloned(),
             ValueSource::Status => Some(self.status?.into()),
@@ -47,7 +55,11 @@ impl Scope<'_> {
             ValueSource::Placeholder => text_value(Some("sms-sidecar")),
             ValueSource::Queried(at) => find_field(self.request_fields?, at),
             ValueSource::Matched(name) => text_value(self.captures?.get(name).map(String::as_str)),
-            ValueSource::Sender => text_value(self.account.and_then(|account| account.sender).or(self.message.and_then(|m| m.sender.as_deref()))),
+            ValueSource::Sender => text_value(
+                self.account
+                    .and_then(|account| account.sender)
+                    .or(self.message.and_then(|m| m.sender.as_deref())),
+            ),
             ValueSource::To
             | ValueSource::Text
             | ValueSource::Reference
@@ -63,8 +75,13 @@ impl Scope<'_> {
 
     fn param(&self, name: &str) -> Option<Value> {
         let spec = self.params.iter().find(|spec| spec.name == name);
-        let value = self.account.and_then(|account| account.params.get(name)).or(spec.and_then(|spec| spec.default.as_ref()))?;
-        let number = spec.filter(|spec| spec.integer).and_then(|_| value.parse::<i64>().ok());
+        let value = self
+            .account
+            .and_then(|account| account.params.get(name))
+            .or(spec.and_then(|spec| spec.default.as_ref()))?;
+        let number = spec
+            .filter(|spec| spec.integer)
+            .and_then(|_| value.parse::<i64>().ok());
         Some(number.map_or_else(|| Value::String(value.clone()), Value::from))
     }
 }
@@ -76,15 +93,26 @@ fn message_value(message: &Message, source: &ValueSource) -> Option<Value> {
         ValueSource::To => text_value(Some(message.recipient.digits())),
         ValueSource::Text => text_value(Some(message.text.expose())),
         ValueSource::Reference => text_value(Some(&message.reference)),
-        ValueSource::Validity => u64::try_from(message.validity?.as_millis()).ok().map(Value::from),
+        ValueSource::Validity => u64::try_from(message.validity?.as_millis())
+            .ok()
+            .map(Value::from),
         ValueSource::Callback => text_value(message.callback.as_deref()),
         ValueSource::Alphabet => text_value(Some(gsm::alphabet(message.text.expose()))),
         ValueSource::Segments => Some(gsm::segments(message.text.expose()).into()),
         ValueSource::TemplateId => text_value(template?.id.as_deref()),
         // What fills the holes goes beside an id that stands for the text; beside the text it would be said twice.
-        ValueSource::TemplateValues => Some(named?.fields.iter().map(|(_, value)| value.as_str()).collect()),
+        ValueSource::TemplateValues => Some(
+            named?
+                .fields
+                .iter()
+                .map(|(_, value)| value.as_str())
+                .collect(),
+        ),
         ValueSource::TemplateFields => {
-            let fields = named?.fields.iter().map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+            let fields = named?
+                .fields
+                .iter()
+                .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
             Some(Value::Object(fields.collect::<Map<_, _>>()))
         }
         ValueSource::Sender

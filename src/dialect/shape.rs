@@ -7,14 +7,14 @@ use regex::Regex;
 use serde_json::Value;
 
 use crate::dialect::call::Endpoint;
-use crate::dialect::code::{CodeTest, CodeTable};
+use crate::dialect::code::{CodeTable, CodeTest};
 use crate::dialect::filter::Filter;
 use crate::dialect::place::JsonPath;
-use crate::dialect::template::{Expr, ValueSource, StringTemplate};
+use crate::dialect::template::{Expr, StringTemplate, ValueSource};
 use crate::sms::{Cause, Operation};
 
-pub use crate::dialect::question::{ProbeSubject, Probe};
 pub(crate) use crate::dialect::question::{CauseCondition, ReplyTest, TemplateListing};
+pub use crate::dialect::question::{Probe, ProbeSubject};
 
 /// A value to write: constant or template.
 #[derive(Clone, Debug)]
@@ -193,10 +193,21 @@ pub(crate) struct FailureCode {
 
 #[derive(Clone, Debug)]
 pub(crate) enum SigningScheme {
-    Basic { user: StringTemplate, password: StringTemplate },
+    Basic {
+        user: StringTemplate,
+        password: StringTemplate,
+    },
     Bearer(StringTemplate),
-    Header { name: String, value: StringTemplate },
-    Sigv4 { service: StringTemplate, region: StringTemplate, access_key: StringTemplate, secret_key: StringTemplate },
+    Header {
+        name: String,
+        value: StringTemplate,
+    },
+    Sigv4 {
+        service: StringTemplate,
+        region: StringTemplate,
+        access_key: StringTemplate,
+        secret_key: StringTemplate,
+    },
 }
 
 impl SigningScheme {
@@ -204,7 +215,12 @@ impl SigningScheme {
         match self {
             Self::Basic { user, password } => vec![user, password],
             Self::Bearer(value) | Self::Header { value, .. } => vec![value],
-            Self::Sigv4 { service, region, access_key, secret_key } => vec![service, region, access_key, secret_key],
+            Self::Sigv4 {
+                service,
+                region,
+                access_key,
+                secret_key,
+            } => vec![service, region, access_key, secret_key],
         }
     }
 }

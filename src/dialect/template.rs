@@ -111,7 +111,10 @@ impl ValueSource {
 
     /// Whether it belongs to the account: never carried from the backend's request.
     pub(crate) fn belongs_to_account(&self) -> bool {
-        matches!(self, Self::Credential(_) | Self::Param(_) | Self::Token(_) | Self::Digest(_) | Self::Now)
+        matches!(
+            self,
+            Self::Credential(_) | Self::Param(_) | Self::Token(_) | Self::Digest(_) | Self::Now
+        )
     }
 
     /// Whether it holds a secret or what a secret made.
@@ -156,12 +159,25 @@ impl StringTemplate {
     /// In a path a hole may have any name: it stands for what the backend wrote there.
     pub(crate) fn parse_path(text: &str) -> Result<Self, SyntaxError> {
         Self::parse_with(text, &|hole, at| {
-            let own = hole.split(['.', '|']).next().is_some_and(|word| matches!(word.trim(), "credential" | "param" | "token"));
-            if own { parse_expr(hole, at) } else { Ok(Expr { source: ValueSource::PathParam(hole.trim().to_owned()), filters: Vec::new() }) }
+            let own = hole
+                .split(['.', '|'])
+                .next()
+                .is_some_and(|word| matches!(word.trim(), "credential" | "param" | "token"));
+            if own {
+                parse_expr(hole, at)
+            } else {
+                Ok(Expr {
+                    source: ValueSource::PathParam(hole.trim().to_owned()),
+                    filters: Vec::new(),
+                })
+            }
         })
     }
 
-    fn parse_with(text: &str, hole: &impl Fn(&str, usize) -> Result<Expr, SyntaxError>) -> Result<Self, SyntaxError> {
+    fn parse_with(
+        text: &str,
+        hole: &impl Fn(&str, usize) -> Result<Expr, SyntaxError>,
+    ) -> Result<Self, SyntaxError> {
         let mut parts = Vec::new();
         let (mut rest, mut at) = (text, 0);
         while let Some((before, after)) = rest.split_once('{') {
@@ -225,8 +241,14 @@ impl StringTemplate {
             match part {
                 TemplatePart::Text(text) => out.push_str(text),
                 TemplatePart::Expr(hole) => {
-                    let id = scope.id.filter(|_| hole.source == ValueSource::Id).map(|id| strip_affixes(id, &out, self.parts.get(at + 1)));
-                    out.push_str(&to_text(&hole.evaluate(&Scope { id: id.or(scope.id), ..*scope })?));
+                    let id = scope
+                        .id
+                        .filter(|_| hole.source == ValueSource::Id)
+                        .map(|id| strip_affixes(id, &out, self.parts.get(at + 1)));
+                    out.push_str(&to_text(&hole.evaluate(&Scope {
+                        id: id.or(scope.id),
+                        ..*scope
+                    })?));
                 }
             }
         }
@@ -239,7 +261,9 @@ impl StringTemplate {
         let mut open: Option<&Expr> = None;
         for part in &self.parts {
             match (part, open.take()) {
-                (TemplatePart::Text(literal), None) => rest = rest.strip_prefix(literal.as_str())?,
+                (TemplatePart::Text(literal), None) => {
+                    rest = rest.strip_prefix(literal.as_str())?
+                }
                 (TemplatePart::Text(literal), Some(hole)) => {
                     let (held, tail) = rest.split_once(literal.as_str())?;
                     found.push((hole, held));
@@ -261,19 +285,26 @@ impl StringTemplate {
 impl Expr {
     /// What it writes does not depend on the source, only whether it writes.
     pub(crate) fn is_constant(&self) -> bool {
-        self.filters.iter().any(|filter| matches!(filter, Filter::Const(_)))
+        self.filters
+            .iter()
+            .any(|filter| matches!(filter, Filter::Const(_)))
     }
 
     /// The source through the filters.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
         let value = scope.resolve(&self.source)?;
-        self.filters.iter().try_fold(value, |value, filter| filter.apply(value))
+        self.filters
+            .iter()
+            .try_fold(value, |value, filter| filter.apply(value))
     }
 }
 
 /// An id that already has the letters around the hole (`SM…`) goes in without them.
 fn strip_affixes<'a>(id: &'a str, before: &str, after: Option<&TemplatePart>) -> &'a str {
-    let letters = before.rsplit(|c: char| !c.is_ascii_alphabetic() && c != '_').next().unwrap_or_default();
+    let letters = before
+        .rsplit(|c: char| !c.is_ascii_alphabetic() && c != '_')
+        .next()
+        .unwrap_or_default();
     let id = id.strip_prefix(letters).unwrap_or(id);
     match after {
         Some(TemplatePart::Text(tail)) => id.strip_suffix(tail.as_str()).unwrap_or(id),
@@ -299,7 +330,11 @@ fn parse_expr(inside: &str, at: usize) -> Result<Expr, SyntaxError> {
     let word = words.next().unwrap_or_default();
     let Some(source) = ValueSource::parse(word.trim()) else {
         let what = format!("`{}` is no source", word.trim());
-        return Err(SyntaxError { offset: at + leading_blanks(word), message: what, help: Some(format!("sources are: {SOURCES}")) });
+        return Err(SyntaxError {
+            offset: at + leading_blanks(word),
+            message: what,
+            help: Some(format!("sources are: {SOURCES}")),
+        });
     };
     let mut filters = Vec::new();
     let mut from = at + word.len() + 1;
@@ -320,10 +355,21 @@ mod tests {
 
     #[test]
     fn an_id_of_the_service_keeps_its_form_and_one_of_ours_takes_it() {
-        let text = |template: &str, id: &str| StringTemplate::parse(template).unwrap().render(&Scope { id: Some(id), ..Scope::default() }).unwrap();
+        let text = |template: &str, id: &str| {
+            StringTemplate::parse(template)
+                .unwrap()
+                .render(&Scope {
+                    id: Some(id),
+                    ..Scope::default()
+                })
+                .unwrap()
+        };
         let theirs = "SM0123456789abcdef0123456789abcdef";
         assert_eq!(text("SM{id | hex 32}", theirs), theirs);
-        assert_eq!(text("/Messages/SM{id | hex 32}.json", theirs), format!("/Messages/{theirs}.json"));
+        assert_eq!(
+            text("/Messages/SM{id | hex 32}.json", theirs),
+            format!("/Messages/{theirs}.json")
+        );
         let ours = text("SM{id | hex 32}", "ours");
         assert_eq!(text("SM{id | hex 32}", &ours), ours);
         assert_eq!(text("{id | number}-1", "7-1"), "7-1");
@@ -331,7 +377,10 @@ mod tests {
 
     #[test]
     fn a_hole_keeps_its_type_alone_and_takes_its_string_away_when_empty() {
-        let scope = Scope { status: Some(503), ..Scope::default() };
+        let scope = Scope {
+            status: Some(503),
+            ..Scope::default()
+        };
         let value = |template: &str| StringTemplate::parse(template).unwrap().evaluate(&scope);
         assert_eq!(value("{status}"), Some(503.into()));
         assert_eq!(value("s {status}"), Some("s 503".into()));
@@ -341,8 +390,17 @@ mod tests {
 
     #[test]
     fn faults_are_said_with_their_place() {
-        for (text, at) in [("ab{to", 2), ("{too}", 1), ("x{to | digit}", 7), ("{credential.}", 1)] {
-            assert_eq!(StringTemplate::parse(text).unwrap_err().offset, at, "{text}");
+        for (text, at) in [
+            ("ab{to", 2),
+            ("{too}", 1),
+            ("x{to | digit}", 7),
+            ("{credential.}", 1),
+        ] {
+            assert_eq!(
+                StringTemplate::parse(text).unwrap_err().offset,
+                at,
+                "{text}"
+            );
         }
     }
 }

@@ -51,14 +51,28 @@ default           = { status = 503, code = 1 }
 "#;
 
 fn file(name: &str, text: &str) -> SourceFile {
-    SourceFile { name: name.into(), text: text.into(), built_in: false }
+    SourceFile {
+        name: name.into(),
+        text: text.into(),
+        built_in: false,
+    }
 }
 
 /// What is complained about, with the words it is underlined at.
 fn complaints(text: &str) -> Vec<(String, String)> {
     let (_, problems) = Catalog::load(&[file("small.toml", text)]);
-    let under = |problem: &crate::problem::Problem| problem.span.clone().and_then(|span| text.get(span)).unwrap_or_default().to_owned();
-    problems.iter().map(|problem| (problem.message.clone(), under(problem))).collect()
+    let under = |problem: &crate::problem::Problem| {
+        problem
+            .span
+            .clone()
+            .and_then(|span| text.get(span))
+            .unwrap_or_default()
+            .to_owned()
+    };
+    problems
+        .iter()
+        .map(|problem| (problem.message.clone(), under(problem)))
+        .collect()
 }
 
 #[test]
@@ -73,35 +87,120 @@ fn every_built_in_description_loads_without_a_problem() {
 fn each_fault_is_named_and_underlined() {
     for (old, new, what, under) in [
         ("{text}", "{texd}", "`texd` is no source", "texd}"),
-        ("{to | digits}", "{to | digit}", "`digit` is no filter", "digit}"),
-        ("\"{text}\"", "\"{text\"", "opened with `{` and not closed", "{text"),
-        ("\"to.number\"", "\"to..number\"", "empty name between its dots", ".number"),
-        ("\"to.number\" = \"{to | digits}\"", "to.number = \"{to | digits}\"", "a bare path makes a table", "to"),
-        ("text        = \"{text}\"", "text = \"x\"", "no field holds the text", "\"POST /send\""),
-        ("\"{to | digits}\"", "\"{sender}\"", "no field holds the recipient", "\"POST /send\""),
+        (
+            "{to | digits}",
+            "{to | digit}",
+            "`digit` is no filter",
+            "digit}",
+        ),
+        (
+            "\"{text}\"",
+            "\"{text\"",
+            "opened with `{` and not closed",
+            "{text",
+        ),
+        (
+            "\"to.number\"",
+            "\"to..number\"",
+            "empty name between its dots",
+            ".number",
+        ),
+        (
+            "\"to.number\" = \"{to | digits}\"",
+            "to.number = \"{to | digits}\"",
+            "a bare path makes a table",
+            "to",
+        ),
+        (
+            "text        = \"{text}\"",
+            "text = \"x\"",
+            "no field holds the text",
+            "\"POST /send\"",
+        ),
+        (
+            "\"{to | digits}\"",
+            "\"{sender}\"",
+            "no field holds the recipient",
+            "\"POST /send\"",
+        ),
         (
             "text        = \"{text}\"",
             "text = \"{text}\"\nk = \"{credential.kay}\"",
             "`credential.kay` is used and not declared",
             "\"{credential.kay}\"",
         ),
-        ("[sign]\nbearer = \"{credential.key}\"", "", "`key` is declared and not used", ""),
-        ("[7, \"20..29\"]", "[7, \"20..29\", 3]", "a code stands under two causes", "3"),
-        ("[7, \"20..29\"]", "[7, \"20..29\", 25]", "a code stands twice", "25"),
-        ("accepted = \"id\"", "rejected = \"throttled\"", "no rule proves success", "\"POST /send\""),
-        ("accepted = \"id\"", "accepted = \"id\"\nrejected = \"throttled\"", "a rule has exactly one result", "[[send.rules]]"),
-        ("default           = { status = 503, code = 1 }", "", "`default` is missing", "[send.failure]"),
-        ("{ status = 400, code = 7 }", "{ status = 401, code = 7 }", "this status is never answered", "401"),
-        ("{ status = 503, code = 1 }", "{ status = 500, code = 1 }", "`default` has the status 503", "[send.failure]"),
-        ("status   = \"200\"\naccepted = \"id\"", "accepted = \"{reference}\"", "no reply gets as far as this rule", "[[send.rules]]"),
-        ("^k[0-9]+$", "^k[0-9+$", "this pattern does not compile", "\"^k[0-9+$\""),
+        (
+            "[sign]\nbearer = \"{credential.key}\"",
+            "",
+            "`key` is declared and not used",
+            "",
+        ),
+        (
+            "[7, \"20..29\"]",
+            "[7, \"20..29\", 3]",
+            "a code stands under two causes",
+            "3",
+        ),
+        (
+            "[7, \"20..29\"]",
+            "[7, \"20..29\", 25]",
+            "a code stands twice",
+            "25",
+        ),
+        (
+            "accepted = \"id\"",
+            "rejected = \"throttled\"",
+            "no rule proves success",
+            "\"POST /send\"",
+        ),
+        (
+            "accepted = \"id\"",
+            "accepted = \"id\"\nrejected = \"throttled\"",
+            "a rule has exactly one result",
+            "[[send.rules]]",
+        ),
+        (
+            "default           = { status = 503, code = 1 }",
+            "",
+            "`default` is missing",
+            "[send.failure]",
+        ),
+        (
+            "{ status = 400, code = 7 }",
+            "{ status = 401, code = 7 }",
+            "this status is never answered",
+            "401",
+        ),
+        (
+            "{ status = 503, code = 1 }",
+            "{ status = 500, code = 1 }",
+            "`default` has the status 503",
+            "[send.failure]",
+        ),
+        (
+            "status   = \"200\"\naccepted = \"id\"",
+            "accepted = \"{reference}\"",
+            "no reply gets as far as this rule",
+            "[[send.rules]]",
+        ),
+        (
+            "^k[0-9]+$",
+            "^k[0-9+$",
+            "this pattern does not compile",
+            "\"^k[0-9+$\"",
+        ),
         (
             "json = { id = \"{id}\" }",
             "queried = { a = \"1\" }\njson = { id = \"{id}\" }",
             "the last [[send.success]] has no `queried`",
             "[[send.success]]",
         ),
-        ("balance-empty ", "balance-emty ", "`balance-emty` is no cause", "balance-emty"),
+        (
+            "balance-empty ",
+            "balance-emty ",
+            "`balance-emty` is no cause",
+            "balance-emty",
+        ),
         (
             "recipient-invalid = { status",
             "balance-empty = { status",
@@ -109,14 +208,54 @@ fn each_fault_is_named_and_underlined() {
             "\"POST /send\"",
         ),
         ("POST /send", "POST send", "a path begins with `/`", "send"),
-        ("POST /send", "SEND /send", "an unknown method", "SEND /send"),
-        ("https://api.small.example/v1", "api.small.example", "no base URL", "\"api.small.example\""),
-        ("[\"api.small.example\"]", "[\"*.example\"]", "no host pattern", "\"*.example\""),
-        ("status   = \"200\"", "status   = \"2x\"", "no HTTP status", "\"2x\""),
-        ("evidence = \"vendor\"", "evidense = \"vendor\"", "`evidense` is no key of a description", "evidense"),
-        ("codes = true", "codes = true\nrefuse = \"throttled\"", "unknown field `refuse`", "refuse"),
-        ("dialect  = \"small\"", "dialect  = \"Small\"", "a dialect's name is made of", "\"Small\""),
-        ("path  = [\"code\"]\ncodes", "codes", "`codes` needs a `path`", "[[send.rules]]"),
+        (
+            "POST /send",
+            "SEND /send",
+            "an unknown method",
+            "SEND /send",
+        ),
+        (
+            "https://api.small.example/v1",
+            "api.small.example",
+            "no base URL",
+            "\"api.small.example\"",
+        ),
+        (
+            "[\"api.small.example\"]",
+            "[\"*.example\"]",
+            "no host pattern",
+            "\"*.example\"",
+        ),
+        (
+            "status   = \"200\"",
+            "status   = \"2x\"",
+            "no HTTP status",
+            "\"2x\"",
+        ),
+        (
+            "evidence = \"vendor\"",
+            "evidense = \"vendor\"",
+            "`evidense` is no key of a description",
+            "evidense",
+        ),
+        (
+            "codes = true",
+            "codes = true\nrefuse = \"throttled\"",
+            "unknown field `refuse`",
+            "refuse",
+        ),
+        (
+            "dialect  = \"small\"",
+            "dialect  = \"Small\"",
+            "a dialect's name is made of",
+            "\"Small\"",
+        ),
+        (
+            "path  = [\"code\"]\ncodes",
+            "codes",
+            "`codes` needs a `path`",
+            "[[send.rules]]",
+        ),
         ("dialect  = \"small\"", "dialect  = ", "", ""),
     ] {
         is_named(&SMALL.replacen(old, new, 1), what, under);
@@ -126,7 +265,10 @@ fn each_fault_is_named_and_underlined() {
 /// A field that does not compile is left out, and what it held is missed by nobody who is told why.
 #[test]
 fn what_follows_from_a_broken_field_is_not_told_too() {
-    for (old, new) in [("{to | digits}", "{to | digit}"), ("\"{text}\"", "\"{text\"")] {
+    for (old, new) in [
+        ("{to | digits}", "{to | digit}"),
+        ("\"{text}\"", "\"{text\""),
+    ] {
         let found = complaints(&SMALL.replacen(old, new, 1));
         assert_eq!(found.len(), 1, "{found:?}");
     }
@@ -136,33 +278,73 @@ fn what_follows_from_a_broken_field_is_not_told_too() {
 fn is_named(text: &str, what: &str, under: &str) {
     assert_ne!(text, SMALL, "{what}");
     let found = complaints(text);
-    assert!(found.iter().any(|(said, at)| said.contains(what) && at == under || what.is_empty()), "{text}: {found:?}");
+    assert!(
+        found
+            .iter()
+            .any(|(said, at)| said.contains(what) && at == under || what.is_empty()),
+        "{text}: {found:?}"
+    );
     assert!(!found.is_empty(), "{text}");
 }
 
 #[test]
 fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
     for (probe, what, under) in [
-        ("about = \"sender\"\nendpoint = \"GET /names\"", "`about = \"sender\"` and `senders`", "[[probes]]"),
-        ("about = \"template\"\nendpoint = \"GET /texts\"", "`about = \"template\"` and `templates`", "[[probes]]"),
+        (
+            "about = \"sender\"\nendpoint = \"GET /names\"",
+            "`about = \"sender\"` and `senders`",
+            "[[probes]]",
+        ),
+        (
+            "about = \"template\"\nendpoint = \"GET /texts\"",
+            "`about = \"template\"` and `templates`",
+            "[[probes]]",
+        ),
         (
             "about = \"balance\"\nendpoint = \"GET /b\"\nbalance = \"b\"\nonly = \"numbers\"",
             "`shared` and `only` say something about a list",
             "[[probes]]",
         ),
-        ("about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"names\"", "this is no list", "\"names\""),
-        ("about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"", "unknown variant `names`", "\"names\""),
+        (
+            "about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"names\"",
+            "this is no list",
+            "\"names\"",
+        ),
+        (
+            "about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"",
+            "unknown variant `names`",
+            "\"names\"",
+        ),
     ] {
-        is_named(&SMALL.replacen("[send.json]", &format!("[[probes]]\n{probe}\n[send.json]"), 1), what, under);
+        is_named(
+            &SMALL.replacen(
+                "[send.json]",
+                &format!("[[probes]]\n{probe}\n[send.json]"),
+                1,
+            ),
+            what,
+            under,
+        );
     }
 }
 
 #[test]
 fn all_faults_are_said_at_once_and_the_file_is_left_out() {
-    let text = SMALL.replace("{text}", "{texd}").replace("balance-empty ", "balance ").replace("default ", "else ");
+    let text = SMALL
+        .replace("{text}", "{texd}")
+        .replace("balance-empty ", "balance ")
+        .replace("default ", "else ");
     let found = complaints(&text);
-    for what in ["`texd` is no source", "`balance` is no cause", "`else` is no cause", "`default` is missing"] {
-        assert!(found.iter().any(|(said, _)| said.contains(what)), "{what}: {found:?}");
+    for what in [
+        "`texd` is no source",
+        "`balance` is no cause",
+        "`else` is no cause",
+        "`default` is missing",
+    ] {
+        assert!(
+            found.iter().any(|(said, _)| said.contains(what)),
+            "{what}: {found:?}"
+        );
     }
     let (catalog, _) = Catalog::load(&[file("small.toml", &text)]);
     assert!(catalog.get("small").is_none());
@@ -180,12 +362,30 @@ fn like_takes_over_all_that_the_file_does_not_say() {
     assert_eq!(problems, []);
     let (mine, twilio) = (catalog.get("mine").unwrap(), catalog.get("twilio").unwrap());
     let cause = |dialect: &Dialect, code: u32| {
-        let reply = Reply { status: http::StatusCode::BAD_REQUEST, headers: HeaderMap::new(), body: format!("{{\"code\":{code}}}").into() };
-        dialect.classify(AttemptKind::Send, &reply, "r").outcome.cause().unwrap()
+        let reply = Reply {
+            status: http::StatusCode::BAD_REQUEST,
+            headers: HeaderMap::new(),
+            body: format!("{{\"code\":{code}}}").into(),
+        };
+        dialect
+            .classify(AttemptKind::Send, &reply, "r")
+            .outcome
+            .cause()
+            .unwrap()
     };
-    assert_eq!((cause(mine, 777), cause(twilio, 777)), (Cause::Throttled, Cause::Unexplained));
-    assert_eq!((cause(mine, 30018), cause(twilio, 30018)), (Cause::RecipientInvalid, Cause::SenderNotAllowed));
-    assert_eq!(cause(mine, 21211), Cause::RecipientInvalid, "twilio's codes are still there");
+    assert_eq!(
+        (cause(mine, 777), cause(twilio, 777)),
+        (Cause::Throttled, Cause::Unexplained)
+    );
+    assert_eq!(
+        (cause(mine, 30018), cause(twilio, 30018)),
+        (Cause::RecipientInvalid, Cause::SenderNotAllowed)
+    );
+    assert_eq!(
+        cause(mine, 21211),
+        Cause::RecipientInvalid,
+        "twilio's codes are still there"
+    );
     assert!(mine.serves_host("sms.mine.example") && !mine.serves_host("api.twilio.com"));
     assert_eq!((mine.extends(), mine.overrides()), (Some("twilio"), None));
     assert!(mine.base.strip_base_path("/2010-04-01/x").is_some());
@@ -194,60 +394,153 @@ fn like_takes_over_all_that_the_file_does_not_say() {
 #[test]
 fn an_override_of_a_built_in_one_says_what_it_took_the_place_of() {
     let mut sources = Catalog::built_in_sources();
-    sources.push(file("/etc/mine/twilio.toml", "dialect = \"twilio\"\nextends = \"twilio\"\n[send.codes]\nthrottled = [21211]\n"));
+    sources.push(file(
+        "/etc/mine/twilio.toml",
+        "dialect = \"twilio\"\nextends = \"twilio\"\n[send.codes]\nthrottled = [21211]\n",
+    ));
     let (catalog, problems) = Catalog::load(&sources);
     assert_eq!(problems, []);
     let twilio = catalog.get("twilio").unwrap();
     assert_eq!(twilio.overrides(), Some("config/dialects/twilio.toml"));
-    assert_eq!((twilio.origin(), twilio.is_built_in()), ("/etc/mine/twilio.toml", false));
-    let (_, problems) =
-        Catalog::load(&[file("a.toml", "dialect = \"a\"\nextends = \"b\"\n"), file("b.toml", "dialect = \"b\"\nextends = \"a\"\n")]);
+    assert_eq!(
+        (twilio.origin(), twilio.is_built_in()),
+        ("/etc/mine/twilio.toml", false)
+    );
+    let (_, problems) = Catalog::load(&[
+        file("a.toml", "dialect = \"a\"\nextends = \"b\"\n"),
+        file("b.toml", "dialect = \"b\"\nextends = \"a\"\n"),
+    ]);
     assert!(!problems.is_empty(), "going in circles ends");
     let (_, problems) = Catalog::load(&[file("a.toml", "dialect = \"a\"\nextends = \"nobody\"\n")]);
-    assert!(problems.iter().any(|problem| problem.message.contains("unknown dialect `nobody`") && problem.span == Some(24..32)), "{problems:?}");
+    assert!(
+        problems.iter().any(
+            |problem| problem.message.contains("unknown dialect `nobody`")
+                && problem.span == Some(24..32)
+        ),
+        "{problems:?}"
+    );
 }
 
 #[test]
 fn a_fault_below_is_shown_in_the_file_below() {
     let broken = SMALL.replace("{text}", "{texd}");
-    let (_, problems) = Catalog::load(&[file("small.toml", &broken), file("over.toml", "dialect = \"over\"\nextends = \"small\"\n")]);
-    assert!(problems.iter().all(|problem| problem.file == "small.toml"), "{problems:?}");
+    let (_, problems) = Catalog::load(&[
+        file("small.toml", &broken),
+        file("over.toml", "dialect = \"over\"\nextends = \"small\"\n"),
+    ]);
+    assert!(
+        problems.iter().all(|problem| problem.file == "small.toml"),
+        "{problems:?}"
+    );
     let span = problems[0].span.clone().unwrap();
     assert!(broken.get(span).unwrap().starts_with("texd"));
 }
 
 fn request(method: Method, path: &str) -> Request {
-    Request { method, path: path.into(), query: None, headers: HeaderMap::new(), body: bytes::Bytes::new() }
+    Request {
+        method,
+        path: path.into(),
+        query: None,
+        headers: HeaderMap::new(),
+        body: bytes::Bytes::new(),
+    }
 }
 
 #[test]
 fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let all: Vec<_> = catalog.iter().cloned().collect();
-    let at = |host: &str, method: Method, path: &str, extra: &[(String, Vec<String>)]| match recognise(
-        &all,
-        RequestTarget::Host(host),
-        &request(method, path),
-        extra,
-    ) {
-        Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
-        Recognition::UnlistedOperation(dialect) => format!("{} not named", dialect.name),
-        Recognition::Unrecognised => "foreign".into(),
-    };
+    let at =
+        |host: &str, method: Method, path: &str, extra: &[(String, Vec<String>)]| match recognise(
+            &all,
+            RequestTarget::Host(host),
+            &request(method, path),
+            extra,
+        ) {
+            Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
+            Recognition::UnlistedOperation(dialect) => format!("{} not named", dialect.name),
+            Recognition::Unrecognised => "foreign".into(),
+        };
     let none = &[];
-    assert_eq!(at("send.smsxabar.uz", Method::POST, "/broker-api/send/", none), "playmobile send");
-    assert_eq!(at("SEND.smsxabar.uz.", Method::POST, "/broker-api/send", none), "playmobile send");
-    assert_eq!(at("send.smsxabar.uz", Method::POST, "/send", none), "playmobile not named");
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1.json", none), "twilio not named");
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Balance.json", none), "twilio passthrough");
-    assert_eq!(at("verify.twilio.com", Method::POST, "/v2/Services/VA1/Verifications", none), "twilio passthrough");
-    assert_eq!(at("verify.twilio.com", Method::POST, "/2010-04-01/Accounts/AC1/Messages.json", none), "twilio not named");
-    assert_eq!(at("notify.eskiz.uz", Method::POST, "/api/auth/login", none), "eskiz login");
-    assert_eq!(at("sns.eu-west-1.amazonaws.com", Method::POST, "/", none), "aws-sns not named");
+    assert_eq!(
+        at("send.smsxabar.uz", Method::POST, "/broker-api/send/", none),
+        "playmobile send"
+    );
+    assert_eq!(
+        at("SEND.smsxabar.uz.", Method::POST, "/broker-api/send", none),
+        "playmobile send"
+    );
+    assert_eq!(
+        at("send.smsxabar.uz", Method::POST, "/send", none),
+        "playmobile not named"
+    );
+    assert_eq!(
+        at(
+            "api.twilio.com",
+            Method::GET,
+            "/2010-04-01/Accounts/AC1.json",
+            none
+        ),
+        "twilio not named"
+    );
+    assert_eq!(
+        at(
+            "api.twilio.com",
+            Method::GET,
+            "/2010-04-01/Accounts/AC1/Balance.json",
+            none
+        ),
+        "twilio passthrough"
+    );
+    assert_eq!(
+        at(
+            "verify.twilio.com",
+            Method::POST,
+            "/v2/Services/VA1/Verifications",
+            none
+        ),
+        "twilio passthrough"
+    );
+    assert_eq!(
+        at(
+            "verify.twilio.com",
+            Method::POST,
+            "/2010-04-01/Accounts/AC1/Messages.json",
+            none
+        ),
+        "twilio not named"
+    );
+    assert_eq!(
+        at("notify.eskiz.uz", Method::POST, "/api/auth/login", none),
+        "eskiz login"
+    );
+    assert_eq!(
+        at("sns.eu-west-1.amazonaws.com", Method::POST, "/", none),
+        "aws-sns not named"
+    );
     assert_eq!(at("example.com", Method::POST, "/", none), "foreign");
-    let extra = [("twilio".to_owned(), vec!["GET /Accounts/{any}/Usage/Records.json".to_owned()])];
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/Records.json", &extra), "twilio passthrough");
-    assert_eq!(at("api.twilio.com", Method::GET, "/2010-04-01/Accounts/AC1/Usage/../x.json", &extra), "twilio not named");
+    let extra = [(
+        "twilio".to_owned(),
+        vec!["GET /Accounts/{any}/Usage/Records.json".to_owned()],
+    )];
+    assert_eq!(
+        at(
+            "api.twilio.com",
+            Method::GET,
+            "/2010-04-01/Accounts/AC1/Usage/Records.json",
+            &extra
+        ),
+        "twilio passthrough"
+    );
+    assert_eq!(
+        at(
+            "api.twilio.com",
+            Method::GET,
+            "/2010-04-01/Accounts/AC1/Usage/../x.json",
+            &extra
+        ),
+        "twilio not named"
+    );
 }
 
 #[test]
@@ -256,21 +549,38 @@ fn a_credential_of_the_wrong_shape_is_told_without_its_value() {
     let twilio = catalog.get("twilio").unwrap();
     let told = |sid: Option<&str>, token: &str| {
         let fields = [("account_sid", sid), ("auth_token", Some(token))];
-        let fields: SecretFields = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))).collect();
+        let fields: SecretFields = fields
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_owned(), value?.into())))
+            .collect();
         let problems = twilio.check_credential(&Credential::new(Version(1), fields));
-        problems.iter().map(|problem| format!("{} {}", problem.field, problem.problem)).collect::<Vec<_>>().join("; ")
+        problems
+            .iter()
+            .map(|problem| format!("{} {}", problem.field, problem.problem))
+            .collect::<Vec<_>>()
+            .join("; ")
     };
-    let (sid, token) = ("AC0123456789abcdef0123456789abcdef", "0123456789abcdef0123456789abcdef");
+    let (sid, token) = (
+        "AC0123456789abcdef0123456789abcdef",
+        "0123456789abcdef0123456789abcdef",
+    );
     let short = "0123456789abcdef0123456789abcde";
     assert_eq!(told(Some(sid), token), "");
     assert!(told(None, token).contains("account_sid is missing"));
-    assert!(told(Some(token), sid).contains("looks swapped"), "{}", told(Some(token), sid));
+    assert!(
+        told(Some(token), sid).contains("looks swapped"),
+        "{}",
+        told(Some(token), sid)
+    );
     assert!(told(Some(sid), &format!("{token}\n")).contains("auth_token has a line break"));
     assert!(told(Some(sid), &format!("\"{token}\"")).contains("auth_token is in quotes"));
     assert!(told(Some(sid), &format!(" {token}")).contains("auth_token has a blank"));
     assert!(told(Some(sid), " ").contains("auth_token is empty"));
     assert!(told(Some(sid), short).contains("auth_token does not look like one"));
-    assert!(told(Some(sid), "00000000000000000000000000000000").contains("auth_token is the placeholder"));
+    assert!(
+        told(Some(sid), "00000000000000000000000000000000")
+            .contains("auth_token is the placeholder")
+    );
     for text in [told(Some(token), sid), told(Some(sid), short)] {
         assert!(!text.contains("0123456789"), "{text}");
     }

@@ -162,7 +162,10 @@ impl LoginToken {
     /// Values long enough to mask wherever they are echoed.
     pub fn maskable(&self) -> impl Iterator<Item = &str> {
         use secrecy::ExposeSecret;
-        self.values.values().map(ExposeSecret::expose_secret).filter(|value| value.len() >= 8)
+        self.values
+            .values()
+            .map(ExposeSecret::expose_secret)
+            .filter(|value| value.len() >= 8)
     }
 }
 

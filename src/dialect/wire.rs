@@ -22,7 +22,13 @@ pub struct Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Request({} {}, {} bytes)", self.method, self.path, self.body.len())
+        write!(
+            f,
+            "Request({} {}, {} bytes)",
+            self.method,
+            self.path,
+            self.body.len()
+        )
     }
 }
 
@@ -41,7 +47,13 @@ pub struct ProviderRequest {
 
 impl fmt::Debug for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Outgoing({} {}, {} bytes)", self.method, self.url.host().unwrap_or_default(), self.body.len())
+        write!(
+            f,
+            "Outgoing({} {}, {} bytes)",
+            self.method,
+            self.url.host().unwrap_or_default(),
+            self.body.len()
+        )
     }
 }
 

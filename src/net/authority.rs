@@ -49,23 +49,42 @@ impl Authority {
             _ => return None,
         };
         let host = normalize_host(url.host()?);
-        (!host.is_empty()).then(|| Self { scheme, host, port: url.port_u16().unwrap_or(scheme.default_port()) })
+        (!host.is_empty()).then(|| Self {
+            scheme,
+            host,
+            port: url.port_u16().unwrap_or(scheme.default_port()),
+        })
     }
 
     /// As a Host header says it: without the port that goes unsaid.
     pub fn host_header(&self) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        if self.port == self.scheme.default_port() { host } else { format!("{host}:{}", self.port) }
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
+        if self.port == self.scheme.default_port() {
+            host
+        } else {
+            format!("{host}:{}", self.port)
+        }
     }
 }
 
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.host.contains(':') { write!(f, "[{}]:{}", self.host, self.port) } else { write!(f, "{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
     }
 }
 
 /// A host in its one form: lower case, no brackets, no trailing dot.
 pub fn normalize_host(host: &str) -> String {
-    host.trim_start_matches('[').trim_end_matches(']').trim_end_matches('.').to_ascii_lowercase()
+    host.trim_start_matches('[')
+        .trim_end_matches(']')
+        .trim_end_matches('.')
+        .to_ascii_lowercase()
 }

@@ -38,7 +38,11 @@ pub struct DrainGuard(Arc<DrainCounter>);
 
 impl Default for Drain {
     fn default() -> Self {
-        Self { phase: Arc::new(watch::Sender::new(Phase::Serving)), requests: Arc::default(), connections: Arc::default() }
+        Self {
+            phase: Arc::new(watch::Sender::new(Phase::Serving)),
+            requests: Arc::default(),
+            connections: Arc::default(),
+        }
     }
 }
 
@@ -138,14 +142,23 @@ impl ClientConnection {
     /// A line and the end the connection holds.
     pub fn new(drain: Drain) -> (ClientConnectionGuard, Self) {
         let (sender, gone) = watch::channel(false);
-        (ClientConnectionGuard(sender), Self { disconnected: gone, drain })
+        (
+            ClientConnectionGuard(sender),
+            Self {
+                disconnected: gone,
+                drain,
+            },
+        )
     }
 
     /// A line on which nobody hangs up: for calls of our own, and tests.
     pub fn always_connected() -> Self {
         let (presence, line) = Self::new(Drain::default());
         presence.0.send_replace(true);
-        Self { disconnected: watch::channel(false).1, ..line }
+        Self {
+            disconnected: watch::channel(false).1,
+            ..line
+        }
     }
 
     /// The backend has hung up: begin no attempt for it.

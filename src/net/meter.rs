@@ -42,7 +42,13 @@ impl<S> MeteredStream<S> {
     /// Begins at nothing.
     pub(crate) fn new(inner: S) -> (Self, ByteCounts) {
         let counts = ByteCounts::default();
-        (Self { inner, counts: counts.clone() }, counts)
+        (
+            Self {
+                inner,
+                counts: counts.clone(),
+            },
+            counts,
+        )
     }
 }
 
@@ -51,19 +57,33 @@ fn to_u64(bytes: usize) -> u64 {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for MeteredStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        self.counts.0.read.fetch_add(to_u64(buf.filled().len() - before), Ordering::SeqCst);
+        self.counts
+            .0
+            .read
+            .fetch_add(to_u64(buf.filled().len() - before), Ordering::SeqCst);
         polled
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(taken)) = &polled {
-            self.counts.0.written.fetch_add(to_u64(*taken), Ordering::SeqCst);
+            self.counts
+                .0
+                .written
+                .fetch_add(to_u64(*taken), Ordering::SeqCst);
         }
         polled
     }
@@ -76,10 +96,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MeteredStream<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
         if let Poll::Ready(Ok(taken)) = &polled {
-            self.counts.0.written.fetch_add(to_u64(*taken), Ordering::SeqCst);
+            self.counts
+                .0
+                .written
+                .fetch_add(to_u64(*taken), Ordering::SeqCst);
         }
         polled
     }

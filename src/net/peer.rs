@@ -51,8 +51,17 @@ impl LoopbackSocket {
 impl Peer {
     /// The client of an accepted TCP connection.
     pub fn from_tcp(client: SocketAddr, server: SocketAddr) -> Self {
-        let mut peer = Self { address: Some(client), ..Self::default() };
-        peer.socket = peer.is_local().then(|| Arc::new(LoopbackSocket { client, server, owner: OnceCell::new() }));
+        let mut peer = Self {
+            address: Some(client),
+            ..Self::default()
+        };
+        peer.socket = peer.is_local().then(|| {
+            Arc::new(LoopbackSocket {
+                client,
+                server,
+                owner: OnceCell::new(),
+            })
+        });
         peer
     }
 
@@ -67,12 +76,16 @@ impl Peer {
 
     /// The client of a unix connection.
     pub fn from_unix(uid: Option<u32>) -> Self {
-        Self { uid, ..Self::default() }
+        Self {
+            uid,
+            ..Self::default()
+        }
     }
 
     /// On this machine: the unix door, or a loopback address.
     pub fn is_local(&self) -> bool {
-        self.address.is_none_or(|address| address.ip().to_canonical().is_loopback())
+        self.address
+            .is_none_or(|address| address.ip().to_canonical().is_loopback())
     }
 }
 
@@ -83,7 +96,9 @@ fn find_owner_uid(table: &str, client: SocketAddr, server: SocketAddr) -> Option
         let local = parse_hex_address(columns.nth(1)?)?;
         let remote = parse_hex_address(columns.next()?)?;
         let uid = columns.nth(4)?;
-        (local == canonical(client) && remote == canonical(server)).then(|| uid.parse().ok()).flatten()
+        (local == canonical(client) && remote == canonical(server))
+            .then(|| uid.parse().ok())
+            .flatten()
     })
 }
 
@@ -96,7 +111,10 @@ fn parse_hex_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(parse_hex_u32).collect();
     let bytes: Vec<u8> = words?.into_iter().flat_map(u32::to_ne_bytes).collect();
-    let ip = match (<[u8; 4]>::try_from(bytes.as_slice()), <[u8; 16]>::try_from(bytes.as_slice())) {
+    let ip = match (
+        <[u8; 4]>::try_from(bytes.as_slice()),
+        <[u8; 16]>::try_from(bytes.as_slice()),
+    ) {
         (Ok(four), _) => IpAddr::V4(Ipv4Addr::from(four)),
         (_, Ok(six)) => IpAddr::V6(Ipv6Addr::from(six)).to_canonical(),
         (Err(_), Err(_)) => return None,
@@ -128,27 +146,53 @@ mod tests {
 
     #[test]
     fn the_row_of_the_clients_end_tells_the_uid() {
-        assert_eq!(find_owner_uid(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")), Some(1001));
-        assert_eq!(find_owner_uid(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")), Some(1001));
-        assert_eq!(find_owner_uid(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")), None);
-        assert_eq!(find_owner_uid(TABLE6, at("[::1]:41668"), at("[::1]:8125")), Some(1002));
-        assert_eq!(find_owner_uid(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")), Some(1003));
-        assert_eq!(find_owner_uid("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")), None);
+        assert_eq!(
+            find_owner_uid(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")),
+            Some(1001)
+        );
+        assert_eq!(
+            find_owner_uid(TABLE, at("[::ffff:127.0.0.1]:41668"), at("127.0.0.1:8125")),
+            Some(1001)
+        );
+        assert_eq!(
+            find_owner_uid(TABLE, at("127.0.0.1:41669"), at("127.0.0.1:8125")),
+            None
+        );
+        assert_eq!(
+            find_owner_uid(TABLE6, at("[::1]:41668"), at("[::1]:8125")),
+            Some(1002)
+        );
+        assert_eq!(
+            find_owner_uid(TABLE6, at("127.0.0.1:41669"), at("127.0.0.1:8125")),
+            Some(1003)
+        );
+        assert_eq!(
+            find_owner_uid("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")),
+            None
+        );
     }
 
     #[tokio::test]
     async fn the_kernel_names_our_own_uid() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
         let peer = Peer::from_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap());
         assert_eq!(peer.uid, None, "nobody has asked yet");
-        assert_eq!(peer.owner_uid().await, Some(rustix::process::getuid().as_raw()));
+        assert_eq!(
+            peer.owner_uid().await,
+            Some(rustix::process::getuid().as_raw())
+        );
         assert!(peer.is_local());
     }
 
     #[test]
     fn a_token_is_not_printed() {
-        let peer = Peer { token: Some(SecretString::from("hunter22")), ..Peer::default() };
+        let peer = Peer {
+            token: Some(SecretString::from("hunter22")),
+            ..Peer::default()
+        };
         assert!(!format!("{peer:?}").contains("hunter22"));
     }
 }

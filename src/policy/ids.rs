@@ -29,7 +29,11 @@ pub struct IdMap {
 impl IdMap {
     /// Remembers so many.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: BTreeMap::new(), insertion_order: VecDeque::new(), capacity }
+        Self {
+            entries: BTreeMap::new(),
+            insertion_order: VecDeque::new(),
+            capacity,
+        }
     }
 
     /// `made_up` now stands for `real`. One that is known already stays what it was.
@@ -57,7 +61,11 @@ mod tests {
     use super::*;
 
     fn real(id: &str) -> MappedId {
-        MappedId { provider: ProviderId::new("backup"), id: id.to_owned(), at: Moment::default() }
+        MappedId {
+            provider: ProviderId::new("backup"),
+            id: id.to_owned(),
+            at: Moment::default(),
+        }
     }
 
     #[test]
@@ -67,7 +75,10 @@ mod tests {
             ids.insert(id.to_owned(), real(id));
         }
         assert_eq!(ids.get("a"), None);
-        assert_eq!((ids.get("b"), ids.get("c")), (Some(&real("b")), Some(&real("c"))));
+        assert_eq!(
+            (ids.get("b"), ids.get("c")),
+            (Some(&real("b")), Some(&real("c")))
+        );
         assert_eq!(ids.entries.len(), 2);
     }
 

@@ -19,13 +19,18 @@ mod route;
 mod standing;
 mod template;
 
-pub use decide::{result_cause, next, request_result};
+pub use decide::{next, request_result, result_cause};
 pub use ids::{IdMap, MappedId};
-pub use plan::{Attempt, CredentialRevision, OnUnknown, DeliveryPlan, NextStep, PlannedAccount, AccountSnapshot};
+pub use plan::{
+    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
+};
 pub use purse::BalanceHistory;
 pub use record::Health;
-pub use repeat::{DedupLookup, DedupCompletion, DedupKey, PastAttempt, DedupTable, DedupTicket, inherit_attempts, duplicate_window};
+pub use repeat::{
+    DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
+    inherit_attempts,
+};
 pub use resort::LastResortTrial;
 pub use route::{RouteCriteria, RouteInput, order_providers};
-pub use standing::{SendAdmission, HealthEvent, HealthState};
-pub use template::{TemplateMatch, TemplateError, Templates, TextTemplate};
+pub use standing::{HealthEvent, HealthState, SendAdmission};
+pub use template::{TemplateError, TemplateMatch, Templates, TextTemplate};

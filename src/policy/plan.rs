@@ -19,7 +19,10 @@ pub struct CredentialRevision {
 
 impl From<Version> for CredentialRevision {
     fn from(version: Version) -> Self {
-        Self { version, token_generation: 0 }
+        Self {
+            version,
+            token_generation: 0,
+        }
     }
 }
 

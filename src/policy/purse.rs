@@ -26,7 +26,11 @@ impl BalanceHistory {
         }
         self.readings.push_back((now, left));
         // One older than a day stays: the day's first fall begins there.
-        while self.readings.get(1).is_some_and(|(at, _)| now.since(*at) >= DAY) {
+        while self
+            .readings
+            .get(1)
+            .is_some_and(|(at, _)| now.since(*at) >= DAY)
+        {
             self.readings.pop_front();
         }
     }
@@ -35,8 +39,13 @@ impl BalanceHistory {
     pub fn daily_spend(&self) -> Option<f64> {
         let ((first, _), (last, _)) = (self.readings.front()?, self.readings.back()?);
         let watched = last.since(*first);
-        let falls = self.readings.iter().zip(self.readings.iter().skip(1)).map(|((_, before), (_, after))| (before - after).max(0.0));
-        (watched >= MIN_OBSERVATION).then(|| falls.sum::<f64>() * DAY.as_secs_f64() / watched.as_secs_f64())
+        let falls = self
+            .readings
+            .iter()
+            .zip(self.readings.iter().skip(1))
+            .map(|((_, before), (_, after))| (before - after).max(0.0));
+        (watched >= MIN_OBSERVATION)
+            .then(|| falls.sum::<f64>() * DAY.as_secs_f64() / watched.as_secs_f64())
     }
 }
 
@@ -60,7 +69,10 @@ mod tests {
             (&[(0, 100.0), (9, 50.0)], None),
             (&[(0, 100.0), (720, 90.0)], Some(20.0)),
             (&[(0, 100.0), (720, 90.0), (1_440, 80.0)], Some(20.0)),
-            (&[(0, 100.0), (360, 90.0), (720, 500.0), (1_440, 470.0)], Some(40.0)),
+            (
+                &[(0, 100.0), (360, 90.0), (720, 500.0), (1_440, 470.0)],
+                Some(40.0),
+            ),
             (&[(0, 100.0), (1_440, 100.0)], Some(0.0)),
         ] {
             assert_eq!(purse(readings).daily_spend(), expected, "{readings:?}");
@@ -69,7 +81,13 @@ mod tests {
 
     #[test]
     fn what_is_older_than_a_day_is_forgotten() {
-        let old = purse(&[(0, 1_000.0), (60, 500.0), (1_440, 490.0), (2_880, 480.0), (3_600, 475.0)]);
+        let old = purse(&[
+            (0, 1_000.0),
+            (60, 500.0),
+            (1_440, 490.0),
+            (2_880, 480.0),
+            (3_600, 475.0),
+        ]);
         assert_eq!(old.readings.len(), 3, "{old:?}");
         let mut long = BalanceHistory::default();
         (0..10_000_u64).for_each(|at| long.record(1.0, Moment(Duration::from_secs(at))));

@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::policy::{SendAdmission, HealthEvent, CredentialRevision, HealthState, AccountSnapshot};
+use crate::policy::{AccountSnapshot, CredentialRevision, HealthEvent, HealthState, SendAdmission};
 use crate::sms::{Cause, Concern, Outcome};
 
 /// So many faults within [`FAULT_WINDOW`], none accepted between, and the provider rests.
@@ -92,15 +92,37 @@ impl Health {
                     self.start_trial(now);
                 }
             }
-            HealthEvent::Ended { outcome: Outcome::Accepted { .. }, credential, .. } => self.record_accepted(credential),
-            HealthEvent::Ended { outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause), credential, retry_after: wait } => {
+            HealthEvent::Ended {
+                outcome: Outcome::Accepted { .. },
+                credential,
+                ..
+            } => self.record_accepted(credential),
+            HealthEvent::Ended {
+                outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause),
+                credential,
+                retry_after: wait,
+            } => {
                 self.record_failure(cause, credential, wait, now);
             }
-            HealthEvent::Probed { cause: None, credential } => self.mark_healthy(credential),
-            HealthEvent::Probed { cause: Some(cause), credential } => self.record_probe_failure(cause, credential, now),
-            HealthEvent::Renewed { credential } => self.quarantine = self.quarantine_for(credential),
+            HealthEvent::Probed {
+                cause: None,
+                credential,
+            } => self.mark_healthy(credential),
+            HealthEvent::Probed {
+                cause: Some(cause),
+                credential,
+            } => self.record_probe_failure(cause, credential, now),
+            HealthEvent::Renewed { credential } => {
+                self.quarantine = self.quarantine_for(credential)
+            }
             HealthEvent::Paused => self.paused = true,
-            HealthEvent::Resumed => *self = Self { retry_budget: self.retry_budget, last_accepted: self.last_accepted, ..Self::new(self.recheck) },
+            HealthEvent::Resumed => {
+                *self = Self {
+                    retry_budget: self.retry_budget,
+                    last_accepted: self.last_accepted,
+                    ..Self::new(self.recheck)
+                }
+            }
         }
     }
 
@@ -110,10 +132,19 @@ impl Health {
             return HealthState::Paused;
         }
         if let Some(aside) = self.quarantine_for(newest) {
-            return HealthState::Quarantined { cause: aside.cause, since: aside.since, recheck_at: aside.recheck_at };
+            return HealthState::Quarantined {
+                cause: aside.cause,
+                since: aside.since,
+                recheck_at: aside.recheck_at,
+            };
         }
         match self.cooldown {
-            Some(rest) if now < rest.until || rest.next_duration.is_some() => HealthState::Cooldown { until: rest.until, cause: rest.cause },
+            Some(rest) if now < rest.until || rest.next_duration.is_some() => {
+                HealthState::Cooldown {
+                    until: rest.until,
+                    cause: rest.cause,
+                }
+            }
             Some(_) | None => HealthState::Healthy,
         }
     }
@@ -123,19 +154,31 @@ impl Health {
         let (cause, opens) = match self.state(now, newest) {
             HealthState::Healthy => return SendAdmission::Allowed,
             HealthState::Paused => (Cause::DeniedByPolicy, None),
-            HealthState::Quarantined { cause, recheck_at, .. } => (cause, recheck_at),
+            HealthState::Quarantined {
+                cause, recheck_at, ..
+            } => (cause, recheck_at),
             HealthState::Cooldown { until, cause } => (cause, Some(until)),
         };
         match opens {
             Some(at) if at <= now => SendAdmission::Trial,
-            Some(at) => SendAdmission::Blocked { cause, reopens_in: Some(at.since(now)) },
-            None => SendAdmission::Blocked { cause, reopens_in: None },
+            Some(at) => SendAdmission::Blocked {
+                cause,
+                reopens_in: Some(at.since(now)),
+            },
+            None => SendAdmission::Blocked {
+                cause,
+                reopens_in: None,
+            },
         }
     }
 
     /// What the decision needs to know.
     pub fn snapshot(&self, now: Moment, newest: CredentialRevision) -> AccountSnapshot {
-        AccountSnapshot { admission: self.admission(now, newest), credential: newest, can_retry: self.retry_budget >= 1.0 }
+        AccountSnapshot {
+            admission: self.admission(now, newest),
+            credential: newest,
+            can_retry: self.retry_budget >= 1.0,
+        }
     }
 
     fn quarantine_for(&self, newest: CredentialRevision) -> Option<Quarantine> {
@@ -144,13 +187,21 @@ impl Health {
 
     /// A second attempt costs what several first ones have earned.
     fn update_retry_budget(&mut self, retry: bool) {
-        self.retry_budget = if retry { (self.retry_budget - 1.0).max(0.0) } else { (self.retry_budget + RETRY_DEPOSIT).min(MAX_RETRY_BUDGET) };
+        self.retry_budget = if retry {
+            (self.retry_budget - 1.0).max(0.0)
+        } else {
+            (self.retry_budget + RETRY_DEPOSIT).min(MAX_RETRY_BUDGET)
+        };
     }
 
     /// A trial is leased, not owned: if its outcome never comes, the next is due after the same time again.
     /// A route's last resort is a trial before it is due, and outside the schedule.
     fn start_trial(&mut self, now: Moment) {
-        if let Some(aside) = self.quarantine.as_mut().filter(|aside| aside.recheck_at.is_some_and(|due| due <= now)) {
+        if let Some(aside) = self
+            .quarantine
+            .as_mut()
+            .filter(|aside| aside.recheck_at.is_some_and(|due| due <= now))
+        {
             aside.trial_in_flight = true;
             aside.recheck_at = aside.recheck_interval.map(|step| now.saturating_add(step));
         }
@@ -179,16 +230,29 @@ impl Health {
         self.cooldown = self.cooldown.filter(|rest| rest.next_duration.is_none());
     }
 
-    fn record_failure(&mut self, cause: Cause, credential: CredentialRevision, wait: Option<Duration>, now: Moment) {
+    fn record_failure(
+        &mut self,
+        cause: Cause,
+        credential: CredentialRevision,
+        wait: Option<Duration>,
+        now: Moment,
+    ) {
         match cause.concern() {
-            Concern::Account if cause == Cause::SandboxMismatch && !self.confirm_sandbox(credential) => self.end_fault_cooldown(),
+            Concern::Account
+                if cause == Cause::SandboxMismatch && !self.confirm_sandbox(credential) =>
+            {
+                self.end_fault_cooldown()
+            }
             Concern::Credential | Concern::Account => {
                 self.end_fault_cooldown();
                 self.enter_quarantine(cause, credential, now);
             }
             Concern::Throttle => self.record_throttled(wait, now),
             Concern::Provider => self.record_fault(cause, now),
-            Concern::MessageAtAccount | Concern::Message | Concern::Recipient | Concern::Duplicate => self.end_fault_cooldown(),
+            Concern::MessageAtAccount
+            | Concern::Message
+            | Concern::Recipient
+            | Concern::Duplicate => self.end_fault_cooldown(),
             Concern::Ours => {}
         }
     }
@@ -216,7 +280,10 @@ impl Health {
     /// failed doubles the time to the next; refusals of attempts already under way do not.
     fn enter_quarantine(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
         let known = self.quarantine.filter(|aside| aside.rejected == credential);
-        if self.quarantine.is_some_and(|aside| aside.rejected > credential) {
+        if self
+            .quarantine
+            .is_some_and(|aside| aside.rejected > credential)
+        {
             return;
         }
         let fresh = Quarantine {
@@ -230,8 +297,16 @@ impl Health {
         self.quarantine = Some(match known {
             None => fresh,
             Some(aside) if aside.trial_in_flight => {
-                let step = aside.recheck_interval.map(|step| step.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(step)));
-                Quarantine { cause, recheck_interval: step, recheck_at: step.map(|step| now.saturating_add(step)), trial_in_flight: false, ..aside }
+                let step = aside
+                    .recheck_interval
+                    .map(|step| step.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(step)));
+                Quarantine {
+                    cause,
+                    recheck_interval: step,
+                    recheck_at: step.map(|step| now.saturating_add(step)),
+                    trial_in_flight: false,
+                    ..aside
+                }
             }
             Some(aside) => Quarantine { cause, ..aside },
         });
@@ -241,7 +316,9 @@ impl Health {
     fn record_throttled(&mut self, wait: Option<Duration>, now: Moment) {
         self.end_fault_cooldown();
         let running = self.cooldown.filter(|rest| now < rest.until);
-        let doubled = INITIAL_THROTTLE_DELAY.saturating_mul(1 << self.throttle_count.min(16)).min(MAX_THROTTLE_DELAY);
+        let doubled = INITIAL_THROTTLE_DELAY
+            .saturating_mul(1 << self.throttle_count.min(16))
+            .min(MAX_THROTTLE_DELAY);
         let until = match (running, wait) {
             (_, Some(wait)) => now.saturating_add(wait.min(MAX_RETRY_AFTER)),
             (None, None) => now.saturating_add(doubled),
@@ -251,21 +328,43 @@ impl Health {
             self.throttle_count = self.throttle_count.saturating_add(1);
         }
         let until = running.map_or(until, |rest| rest.until.max(until));
-        self.cooldown = Some(Cooldown { cause: Cause::Throttled, until, next_duration: None, trial_in_flight: false });
+        self.cooldown = Some(Cooldown {
+            cause: Cause::Throttled,
+            until,
+            next_duration: None,
+            trial_in_flight: false,
+        });
     }
 
     fn record_fault(&mut self, cause: Cause, now: Moment) {
-        self.recent_faults.retain(|at| now.since(*at) <= FAULT_WINDOW);
+        self.recent_faults
+            .retain(|at| now.since(*at) <= FAULT_WINDOW);
         self.recent_faults.push_back(now);
         let step = match self.cooldown {
-            Some(Cooldown { next_duration: Some(step), trial_in_flight: true, .. }) => step.saturating_mul(2).min(MAX_COOLDOWN),
-            Some(Cooldown { next_duration: Some(_), .. }) => return,
-            Some(Cooldown { next_duration: None, until, .. }) if now < until => return,
+            Some(Cooldown {
+                next_duration: Some(step),
+                trial_in_flight: true,
+                ..
+            }) => step.saturating_mul(2).min(MAX_COOLDOWN),
+            Some(Cooldown {
+                next_duration: Some(_),
+                ..
+            }) => return,
+            Some(Cooldown {
+                next_duration: None,
+                until,
+                ..
+            }) if now < until => return,
             Some(_) | None if self.recent_faults.len() >= FAULT_THRESHOLD => INITIAL_COOLDOWN,
             Some(_) | None => return,
         };
         self.recent_faults.clear();
-        self.cooldown = Some(Cooldown { cause, until: now.saturating_add(step), next_duration: Some(step), trial_in_flight: false });
+        self.cooldown = Some(Cooldown {
+            cause,
+            until: now.saturating_add(step),
+            next_duration: Some(step),
+            trial_in_flight: false,
+        });
     }
 }
 

@@ -25,9 +25,19 @@ impl DedupKey {
     /// The same text to the same number from the same caller; and, where the backend gave one, under the
     /// same `Idempotency-Key`. The text counts even then: a backend that always gives the same key still
     /// gets each code delivered. `secret` is random and lives as long as the process.
-    pub fn for_message(secret: &[u8; 64], caller: &str, message: &Message, idempotency_key: Option<&str>) -> Self {
+    pub fn for_message(
+        secret: &[u8; 64],
+        caller: &str,
+        message: &Message,
+        idempotency_key: Option<&str>,
+    ) -> Self {
         let mut hash = Hmac::<Sha256>::new(secret.into());
-        let parts = [caller, message.recipient.digits(), message.text.expose(), idempotency_key.unwrap_or_default()];
+        let parts = [
+            caller,
+            message.recipient.digits(),
+            message.text.expose(),
+            idempotency_key.unwrap_or_default(),
+        ];
         for part in parts {
             hash.update(&part.len().to_be_bytes());
             hash.update(part.as_bytes());
@@ -38,7 +48,12 @@ impl DedupKey {
 
     /// A call that is more than one message, or says what a message has no word for: known by its
     /// `Idempotency-Key` and its very words, which for some services stand in the address.
-    pub fn for_request(secret: &[u8; 64], caller: &str, words: [&[u8]; 2], idempotency_key: &str) -> Self {
+    pub fn for_request(
+        secret: &[u8; 64],
+        caller: &str,
+        words: [&[u8]; 2],
+        idempotency_key: &str,
+    ) -> Self {
         let mut hash = Hmac::<Sha256>::new(secret.into());
         let [address, body] = words;
         for part in [caller.as_bytes(), address, body, idempotency_key.as_bytes()] {
@@ -53,7 +68,11 @@ impl DedupKey {
 /// How long a message is remembered after its answer: a backend that gives an `Idempotency-Key` means
 /// its repeat however late, and a route's window only guards those that give none.
 pub fn duplicate_window(repeat_window: Duration, idempotency_key: Option<&str>) -> Duration {
-    if idempotency_key.is_some() { repeat_window.max(IDEMPOTENCY_KEY_WINDOW) } else { repeat_window }
+    if idempotency_key.is_some() {
+        repeat_window.max(IDEMPOTENCY_KEY_WINDOW)
+    } else {
+        repeat_window
+    }
 }
 
 /// One attempt as later calls need it: by name, because a plan's order may change.
@@ -72,9 +91,15 @@ pub struct PastAttempt {
 /// A remembered history as the beginning of a new call whose plan has this order.
 pub fn inherit_attempts(history: &[PastAttempt], order: &[ProviderId]) -> Vec<Attempt> {
     let place = |provider: &ProviderId| order.iter().position(|other| other == provider);
-    let stranger = |past: &PastAttempt| history.iter().position(|other| other.provider == past.provider).unwrap_or_default();
+    let stranger = |past: &PastAttempt| {
+        history
+            .iter()
+            .position(|other| other.provider == past.provider)
+            .unwrap_or_default()
+    };
     let attempt = |past: &PastAttempt| Attempt {
-        account: place(&past.provider).unwrap_or_else(|| order.len().saturating_add(stranger(past))),
+        account: place(&past.provider)
+            .unwrap_or_else(|| order.len().saturating_add(stranger(past))),
         credential: past.credential,
         outcome: past.outcome.clone(),
         retry_after: None,
@@ -135,7 +160,12 @@ pub struct DedupTable<A> {
 impl<A: Clone> DedupTable<A> {
     /// Remembers so many messages.
     pub fn new(capacity: usize) -> Self {
-        Self { entries: HashMap::new(), expirations: BTreeSet::new(), capacity, last_ticket: 0 }
+        Self {
+            entries: HashMap::new(),
+            expirations: BTreeSet::new(),
+            capacity,
+            last_ticket: 0,
+        }
     }
 
     /// What to do with this message. Not to be asked where [`window`] is zero.
@@ -154,7 +184,13 @@ impl<A: Clone> DedupTable<A> {
     }
 
     /// A call ended; what it came to is remembered for `window`.
-    pub fn finish(&mut self, ticket: DedupTicket, end: DedupCompletion<A>, window: Duration, now: Moment) {
+    pub fn finish(
+        &mut self,
+        ticket: DedupTicket,
+        end: DedupCompletion<A>,
+        window: Duration,
+        now: Moment,
+    ) {
         let DedupTicket { key, number } = ticket;
         if !matches!(self.entries.get(&key), Some(State::InFlight(running)) if *running == number) {
             return;
@@ -184,7 +220,10 @@ impl<A: Clone> DedupTable<A> {
 
     fn start(&mut self, key: DedupKey) -> DedupTicket {
         self.last_ticket = self.last_ticket.wrapping_add(1);
-        let ticket = DedupTicket { key, number: self.last_ticket };
+        let ticket = DedupTicket {
+            key,
+            number: self.last_ticket,
+        };
         if !self.entries.contains_key(&key) && self.entries.len() >= self.capacity {
             self.evict_next();
         }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use regex::Regex;
 
-use crate::sms::{Message, ApprovedTemplate, MessageText};
+use crate::sms::{ApprovedTemplate, Message, MessageText};
 
 /// One text with its approved forms, as the config has it.
 #[derive(Clone, Debug)]
@@ -26,7 +26,9 @@ pub struct TextTemplate {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
     /// A brace without its partner, or a hole without a proper name.
-    #[error("template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")]
+    #[error(
+        "template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces"
+    )]
     UnmatchedBrace {
         /// The template's name.
         template: Box<str>,
@@ -34,7 +36,9 @@ pub enum TemplateError {
         place: Box<str>,
     },
     /// Where one ends and the other begins cannot be told.
-    #[error("template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them")]
+    #[error(
+        "template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them"
+    )]
     AdjacentHoles {
         /// The template's name.
         template: Box<str>,
@@ -54,7 +58,9 @@ pub enum TemplateError {
         hole: Box<str>,
     },
     /// Nothing would be fixed about it.
-    #[error("template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them")]
+    #[error(
+        "template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them"
+    )]
     OnlyHoles {
         /// The template's name.
         template: Box<str>,
@@ -97,7 +103,12 @@ pub struct TemplateMatch<'a> {
 
 impl std::fmt::Debug for TemplateMatch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Said({}, {} fields)", self.template.name, self.fields.len())
+        write!(
+            f,
+            "Said({}, {} fields)",
+            self.template.name,
+            self.fields.len()
+        )
     }
 }
 
@@ -111,12 +122,18 @@ impl Templates {
                 Err(found) => errors.extend(found),
             }
         }
-        if errors.is_empty() { Ok(Self { templates: all }) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Self { templates: all })
+        } else {
+            Err(errors)
+        }
     }
 
     /// Recognises a text; the first template that fits it whole.
     pub fn match_text(&self, text: &MessageText) -> Option<TemplateMatch<'_>> {
-        self.templates.iter().find_map(|template| template.match_text(text.expose()))
+        self.templates
+            .iter()
+            .find_map(|template| template.match_text(text.expose()))
     }
 }
 
@@ -124,16 +141,31 @@ impl CompiledTemplate {
     /// A hole that stands twice must be filled alike.
     fn match_text(&self, text: &str) -> Option<TemplateMatch<'_>> {
         let found = self.regex.captures(text)?;
-        let filled: Vec<_> = self.holes.iter().zip(found.iter().skip(1).flatten()).map(|(hole, value)| (hole, value.as_str())).collect();
-        let first = |hole: &String| filled.iter().find(|(name, _)| *name == hole).map(|(_, value)| *value);
-        let alike = filled.iter().all(|(hole, value)| first(hole) == Some(*value));
+        let filled: Vec<_> = self
+            .holes
+            .iter()
+            .zip(found.iter().skip(1).flatten())
+            .map(|(hole, value)| (hole, value.as_str()))
+            .collect();
+        let first = |hole: &String| {
+            filled
+                .iter()
+                .find(|(name, _)| *name == hole)
+                .map(|(_, value)| *value)
+        };
+        let alike = filled
+            .iter()
+            .all(|(hole, value)| first(hole) == Some(*value));
         let mut fields: Vec<(String, String)> = Vec::new();
         for (hole, value) in &filled {
             if !fields.iter().any(|(name, _)| name == *hole) {
                 fields.push(((*hole).clone(), (*value).to_owned()));
             }
         }
-        alike.then_some(TemplateMatch { template: self, fields })
+        alike.then_some(TemplateMatch {
+            template: self,
+            fields,
+        })
     }
 }
 
@@ -152,13 +184,22 @@ impl TemplateMatch<'_> {
         let id = ids.get(provider).or_else(|| ids.get(dialect)).cloned();
         Message {
             text: text.map_or_else(|| message.text.clone(), |parts| self.render(parts)),
-            template: Some(ApprovedTemplate { name: self.template.name.clone(), id, fields: self.fields.clone() }),
+            template: Some(ApprovedTemplate {
+                name: self.template.name.clone(),
+                id,
+                fields: self.fields.clone(),
+            }),
             ..message.clone()
         }
     }
 
     fn render(&self, parts: &[TextTemplatePart]) -> MessageText {
-        let filled = |name: &String| self.fields.iter().find(|(hole, _)| hole == name).map_or("", |(_, value)| value.as_str());
+        let filled = |name: &String| {
+            self.fields
+                .iter()
+                .find(|(hole, _)| hole == name)
+                .map_or("", |(_, value)| value.as_str())
+        };
         let words = parts.iter().map(|part| match part {
             TextTemplatePart::Literal(words) => words.as_str(),
             TextTemplatePart::Hole(name) => filled(name),
@@ -170,10 +211,19 @@ impl TemplateMatch<'_> {
 fn compile(template: &TextTemplate) -> Result<CompiledTemplate, Vec<TemplateError>> {
     let name = &template.name;
     let parts = parse_parts(name, "text", &template.text).map_err(|error| vec![error])?;
-    let holes: Vec<String> = parts.iter().filter_map(TextTemplatePart::as_hole).map(str::to_owned).collect();
+    let holes: Vec<String> = parts
+        .iter()
+        .filter_map(TextTemplatePart::as_hole)
+        .map(str::to_owned)
+        .collect();
     let mut errors: Vec<_> = adjacent_holes(name, &parts).into_iter().collect();
-    if !parts.iter().any(|part| matches!(part, TextTemplatePart::Literal(words) if !words.trim().is_empty())) {
-        errors.push(TemplateError::OnlyHoles { template: name.as_str().into() });
+    if !parts
+        .iter()
+        .any(|part| matches!(part, TextTemplatePart::Literal(words) if !words.trim().is_empty()))
+    {
+        errors.push(TemplateError::OnlyHoles {
+            template: name.as_str().into(),
+        });
     }
     let mut texts = BTreeMap::new();
     for (place, text) in &template.texts {
@@ -183,21 +233,42 @@ fn compile(template: &TextTemplate) -> Result<CompiledTemplate, Vec<TemplateErro
         }
     }
     match Regex::new(&build_pattern(&parts)) {
-        Ok(whole) if errors.is_empty() => Ok(CompiledTemplate { name: name.clone(), holes, regex: whole, texts, ids: template.ids.clone() }),
+        Ok(whole) if errors.is_empty() => Ok(CompiledTemplate {
+            name: name.clone(),
+            holes,
+            regex: whole,
+            texts,
+            ids: template.ids.clone(),
+        }),
         Ok(_) => Err(errors),
         Err(_) => {
-            errors.push(TemplateError::TooLong { template: name.as_str().into() });
+            errors.push(TemplateError::TooLong {
+                template: name.as_str().into(),
+            });
             Err(errors)
         }
     }
 }
 
 /// One provider's approved text.
-fn compile_approved_text(template: &str, place: &str, text: &str, holes: &[String]) -> Result<Vec<TextTemplatePart>, TemplateError> {
+fn compile_approved_text(
+    template: &str,
+    place: &str,
+    text: &str,
+    holes: &[String],
+) -> Result<Vec<TextTemplatePart>, TemplateError> {
     let parts = parse_parts(template, place, text)?;
-    match parts.iter().filter_map(TextTemplatePart::as_hole).find(|hole| !holes.iter().any(|known| known == hole)) {
+    match parts
+        .iter()
+        .filter_map(TextTemplatePart::as_hole)
+        .find(|hole| !holes.iter().any(|known| known == hole))
+    {
         None => Ok(parts),
-        Some(hole) => Err(TemplateError::UnknownHole { template: template.into(), place: place.into(), hole: hole.into() }),
+        Some(hole) => Err(TemplateError::UnknownHole {
+            template: template.into(),
+            place: place.into(),
+            hole: hole.into(),
+        }),
     }
 }
 
@@ -212,19 +283,31 @@ fn build_pattern(parts: &[TextTemplatePart]) -> String {
 
 fn adjacent_holes(template: &str, parts: &[TextTemplatePart]) -> Option<TemplateError> {
     let mut pairs = parts.iter().zip(parts.iter().skip(1));
-    pairs.find_map(|(left, right)| left.as_hole().zip(right.as_hole())).map(|(first, second)| TemplateError::AdjacentHoles {
-        template: template.into(),
-        first: first.into(),
-        second: second.into(),
-    })
+    pairs
+        .find_map(|(left, right)| left.as_hole().zip(right.as_hole()))
+        .map(|(first, second)| TemplateError::AdjacentHoles {
+            template: template.into(),
+            first: first.into(),
+            second: second.into(),
+        })
 }
 
-fn parse_parts(template: &str, place: &str, text: &str) -> Result<Vec<TextTemplatePart>, TemplateError> {
-    let brace = || TemplateError::UnmatchedBrace { template: template.into(), place: place.into() };
+fn parse_parts(
+    template: &str,
+    place: &str,
+    text: &str,
+) -> Result<Vec<TextTemplatePart>, TemplateError> {
+    let brace = || TemplateError::UnmatchedBrace {
+        template: template.into(),
+        place: place.into(),
+    };
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((words, after)) = rest.split_once('{') {
         let (hole, next) = after.split_once('}').ok_or_else(brace)?;
-        let proper = !hole.is_empty() && hole.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+        let proper = !hole.is_empty()
+            && hole
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
         if words.contains('}') || !proper {
             return Err(brace());
         }

@@ -70,8 +70,14 @@ impl MaskedLine {
             .mappings
             .iter()
             .find(|(was, _)| span.start < was.end)
-            .map_or(self.text.len(), |(was, is)| map_offset(span.start, was, is, is.start));
-        let last = self.mappings.iter().rev().find(|(was, _)| was.start < span.end);
+            .map_or(self.text.len(), |(was, is)| {
+                map_offset(span.start, was, is, is.start)
+            });
+        let last = self
+            .mappings
+            .iter()
+            .rev()
+            .find(|(was, _)| was.start < span.end);
         let end = last.map_or(start, |(was, is)| map_offset(span.end, was, is, is.end));
         let start = start.min(self.text.len());
         start..end.clamp(start, self.text.len())
@@ -80,15 +86,25 @@ impl MaskedLine {
 
 /// A position inside a piece that was kept moves with it; inside a replaced one it becomes `edge`.
 fn map_offset(at: usize, was: &Range<usize>, is: &Range<usize>, edge: usize) -> usize {
-    if was.len() == is.len() { is.start + at.clamp(was.start, was.end) - was.start } else { edge }
+    if was.len() == is.len() {
+        is.start + at.clamp(was.start, was.end) - was.start
+    } else {
+        edge
+    }
 }
 
 /// The line of `text` that occupies `line`, masked. `description`: the file holds no account.
 pub(super) fn mask_line(text: &str, line: &Range<usize>, description: bool) -> MaskedLine {
-    let mut shown = MaskedLine { text: String::new(), mappings: Vec::new() };
+    let mut shown = MaskedLine {
+        text: String::new(),
+        mappings: Vec::new(),
+    };
     let mut done = line.start;
     for token in Scanner::new(text).tokens(line.end) {
-        let (start, end) = (token.span.start.max(line.start), token.span.end.min(line.end));
+        let (start, end) = (
+            token.span.start.max(line.start),
+            token.span.end.min(line.end),
+        );
         if end <= line.start || start >= line.end || !token.is_secret(text, description) {
             continue;
         }
@@ -134,19 +150,31 @@ impl ScannedToken<'_> {
         if matches!(value, "true" | "false") {
             return false;
         }
-        let key = self.key.rsplit('.').next().unwrap_or_default().trim_matches(['"', '\'', ' ']);
+        let key = self
+            .key
+            .rsplit('.')
+            .next()
+            .unwrap_or_default()
+            .trim_matches(['"', '\'', ' ']);
         // A program's name is no secret; what it is given may be.
         let program = key == "command" && self.is_first && !value.contains(char::is_whitespace);
         let at_home = description || program || NON_SECRET_KEYS.contains(&key);
-        let odd = looks_secret(value) || (!description && value.contains(|c: char| c.is_ascii_uppercase()));
+        let odd = looks_secret(value)
+            || (!description && value.contains(|c: char| c.is_ascii_uppercase()));
         !at_home || (odd && !(description && value.contains('{')))
     }
 }
 
 /// Long runs of letters mixed with digits, user info in a URL, essays. Our own words and names have no capitals.
 fn looks_secret(value: &str) -> bool {
-    let mixed = |run: &str| run.len() >= 16 && run.bytes().any(|b| b.is_ascii_digit()) && run.bytes().any(|b| b.is_ascii_alphabetic());
-    value.contains('@') || value.len() > 200 || value.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed)
+    let mixed = |run: &str| {
+        run.len() >= 16
+            && run.bytes().any(|b| b.is_ascii_digit())
+            && run.bytes().any(|b| b.is_ascii_alphabetic())
+    };
+    value.contains('@')
+        || value.len() > 200
+        || value.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed)
 }
 
 /// Tells values from keys. It follows strings and brackets and nothing more.
@@ -163,7 +191,14 @@ struct Scanner<'a> {
 
 impl<'a> Scanner<'a> {
     fn new(text: &'a str) -> Self {
-        Self { text, offset: 0, key: "", previous: '\n', open_brackets: Vec::new(), in_header: false }
+        Self {
+            text,
+            offset: 0,
+            key: "",
+            previous: '\n',
+            open_brackets: Vec::new(),
+            in_header: false,
+        }
     }
 
     /// Every value and comment that begins before `until`.
@@ -196,7 +231,12 @@ impl<'a> Scanner<'a> {
     fn scan_comment(&mut self) -> ScannedToken<'a> {
         let start = self.offset;
         self.offset += self.rest().find('\n').unwrap_or(self.rest().len());
-        ScannedToken { span: start..self.offset, key: "", is_first: false, is_comment: true }
+        ScannedToken {
+            span: start..self.offset,
+            key: "",
+            is_first: false,
+            is_comment: true,
+        }
     }
 
     fn scan_punctuation(&mut self, mark: char) {
@@ -204,7 +244,9 @@ impl<'a> Scanner<'a> {
         match mark {
             '[' if self.previous == '\n' && self.open_brackets.is_empty() => self.in_header = true,
             // A bracket in the middle of an unquoted value is part of that value.
-            '[' | '{' if matches!(self.previous, '=' | '[' | ',' | '{') && !self.in_header => self.open_brackets.push(mark),
+            '[' | '{' if matches!(self.previous, '=' | '[' | ',' | '{') && !self.in_header => {
+                self.open_brackets.push(mark)
+            }
             ']' if self.open_brackets.last() == Some(&'[') => drop(self.open_brackets.pop()),
             '}' if self.open_brackets.last() == Some(&'{') => drop(self.open_brackets.pop()),
             _ => {}
@@ -226,13 +268,20 @@ impl<'a> Scanner<'a> {
         if self.in_header {
             return None;
         }
-        if (inside || begins || dotted) && (follows == Some('=') || word.ends_with('.') || follows == Some('.')) {
+        if (inside || begins || dotted)
+            && (follows == Some('=') || word.ends_with('.') || follows == Some('.'))
+        {
             (self.key, self.previous) = (word, if follows == Some('=') { ' ' } else { '.' });
             return None;
         }
         let first = self.previous == '[';
         self.previous = ' ';
-        Some(ScannedToken { span: start..self.offset, key: self.key, is_first: first, is_comment: false })
+        Some(ScannedToken {
+            span: start..self.offset,
+            key: self.key,
+            is_first: first,
+            is_comment: false,
+        })
     }
 }
 
@@ -244,7 +293,10 @@ fn scalar_length(rest: &str) -> usize {
     }
     let Some(quote) = rest.chars().next().filter(|c| matches!(c, '"' | '\'')) else {
         return rest
-            .find(|c: char| c.is_whitespace() || matches!(c, '[' | ']' | '{' | '}' | '=' | ',' | '#' | '"' | '\''))
+            .find(|c: char| {
+                c.is_whitespace()
+                    || matches!(c, '[' | ']' | '{' | '}' | '=' | ',' | '#' | '"' | '\'')
+            })
             .unwrap_or(rest.len());
     };
     let mut escaped = false;

@@ -19,22 +19,34 @@ const MAX_SYNTAX_ERRORS: usize = 3;
 /// file still makes one, so that further checks can complain in the same run.
 pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
     let (root, broken) = DeTable::parse_recoverable(text);
-    let mut problems: Vec<Problem> = broken.iter().take(MAX_SYNTAX_ERRORS).map(|error| syntax_problem(file, text, error)).collect();
+    let mut problems: Vec<Problem> = broken
+        .iter()
+        .take(MAX_SYNTAX_ERRORS)
+        .map(|error| syntax_problem(file, text, error))
+        .collect();
     if broken.len() >= MAX_SYNTAX_ERRORS {
         return (None, sort_by_position(problems));
     }
     let span = root.span();
     let mut rest = DeValue::Table(root.into_inner());
     while problems.len() < MAX_PROBLEMS {
-        let error = match T::deserialize(ValueDeserializer::from(Spanned::new(span.clone(), rest.clone()))) {
+        let error = match T::deserialize(ValueDeserializer::from(Spanned::new(
+            span.clone(),
+            rest.clone(),
+        ))) {
             Ok(value) => return (Some(value), sort_by_position(problems)),
             Err(error) => error,
         };
         // Where the grammar is broken, what was made of it is no second mistake.
-        if !broken.iter().any(|grammar| grammar.span().is_some() && grammar.span() == error.span()) {
+        if !broken
+            .iter()
+            .any(|grammar| grammar.span().is_some() && grammar.span() == error.span())
+        {
             problems.push(deserialize_problem(file, text, &error));
         }
-        let Some(path) = error.span().and_then(|about| innermost_path(&rest, &about)) else { break };
+        let Some(path) = error.span().and_then(|about| innermost_path(&rest, &about)) else {
+            break;
+        };
         remove_at_path(&mut rest, &path);
     }
     (None, sort_by_position(problems))
@@ -54,24 +66,55 @@ fn syntax_problem(file: &str, text: &str, error: &Error) -> Problem {
 /// A key or value does not fit; the words are ours.
 fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
     let message = error.message().lines().next().unwrap_or_default();
-    let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
-    let known: Vec<&str> = message.rsplit_once(", expected ").map_or("", |(_, list)| list).split('`').skip(1).step_by(2).collect();
+    let found = error
+        .span()
+        .and_then(|span| text.get(span))
+        .unwrap_or_default()
+        .trim_matches(['"', '\'']);
+    let known: Vec<&str> = message
+        .rsplit_once(", expected ")
+        .map_or("", |(_, list)| list)
+        .split('`')
+        .skip(1)
+        .step_by(2)
+        .collect();
     let problem = |what: String| Problem::error(file, error.span(), what);
     if message.starts_with("unknown field") {
         let key = message.split('`').nth(1).unwrap_or(found);
         return problem(format!("unknown key `{key}`")).with_help(suggest(key, &known));
     }
     if message.starts_with("unknown variant") {
-        return problem("this is none of the words known here".to_owned()).with_help(suggest(found, &known));
+        return problem("this is none of the words known here".to_owned())
+            .with_help(suggest(found, &known));
     }
-    if let Some((kind, wanted)) = message.strip_prefix("invalid type: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        let said = problem(format!("{} where {} is expected", describe_found(kind), describe_expected(wanted)));
-        return if describe_expected(wanted) == "a table" { said.with_help("write `{ key = \"value\" }`, or a `[table]` of its own") } else { said };
+    if let Some((kind, wanted)) = message
+        .strip_prefix("invalid type: ")
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        let said = problem(format!(
+            "{} where {} is expected",
+            describe_found(kind),
+            describe_expected(wanted)
+        ));
+        return if describe_expected(wanted) == "a table" {
+            said.with_help("write `{ key = \"value\" }`, or a `[table]` of its own")
+        } else {
+            said
+        };
     }
-    if let Some((_, wanted)) = message.strip_prefix("invalid value: ").and_then(|rest| rest.rsplit_once(", expected ")) {
-        return problem(format!("this value does not fit: {} is expected", describe_expected(wanted)));
+    if let Some((_, wanted)) = message
+        .strip_prefix("invalid value: ")
+        .and_then(|rest| rest.rsplit_once(", expected "))
+    {
+        return problem(format!(
+            "this value does not fit: {} is expected",
+            describe_expected(wanted)
+        ));
     }
-    if let Some(name) = message.strip_prefix("missing field ").map(|name| name.trim_matches('`')) {
+    if let Some(name) = message
+        .strip_prefix("missing field ")
+        .map(|name| name.trim_matches('`'))
+    {
         return problem(format!("`{name}` is missing here"));
     }
     problem(message_without_value(error, text))
@@ -80,8 +123,16 @@ fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
 /// A message is passed on only where it does not repeat what the file says at that place.
 fn message_without_value(error: &Error, text: &str) -> String {
     let message = error.message().lines().next().unwrap_or_default();
-    let found = error.span().and_then(|span| text.get(span)).unwrap_or_default().trim_matches(['"', '\'']);
-    if found.len() >= 4 && message.contains(found) { "this value does not fit here".to_owned() } else { message.to_owned() }
+    let found = error
+        .span()
+        .and_then(|span| text.get(span))
+        .unwrap_or_default()
+        .trim_matches(['"', '\'']);
+    if found.len() >= 4 && message.contains(found) {
+        "this value does not fit here".to_owned()
+    } else {
+        message.to_owned()
+    }
 }
 
 /// `string "hunter2"` → `a string`.
@@ -95,7 +146,10 @@ fn describe_found(found: &str) -> &'static str {
         ("map", "a table"),
         ("unit", "nothing"),
     ];
-    KINDS.iter().find(|(start, _)| found.starts_with(start)).map_or("another kind of value", |(_, said)| said)
+    KINDS
+        .iter()
+        .find(|(start, _)| found.starts_with(start))
+        .map_or("another kind of value", |(_, said)| said)
 }
 
 /// The type's name as an operator would say it.
@@ -105,11 +159,23 @@ fn describe_expected(wanted: &str) -> &str {
         (&["a boolean", "bool"], "true or false"),
         (&["a sequence"], "a list"),
         (&["a map"], "a table"),
-        (&["u8", "u16", "u32", "u64", "usize", "i64"], "a whole number"),
+        (
+            &["u8", "u16", "u32", "u64", "usize", "i64"],
+            "a whole number",
+        ),
         (&["f64"], "a number"),
     ];
-    let named = EXPECTED.iter().find(|(names, _)| names.contains(&wanted)).map(|(_, said)| *said);
-    named.unwrap_or(if wanted.starts_with("struct ") || wanted.contains("struct") { "a table" } else { wanted })
+    let named = EXPECTED
+        .iter()
+        .find(|(names, _)| names.contains(&wanted))
+        .map(|(_, said)| *said);
+    named.unwrap_or(
+        if wanted.starts_with("struct ") || wanted.contains("struct") {
+            "a table"
+        } else {
+            wanted
+        },
+    )
 }
 
 /// One step from a table or list to something inside it.
@@ -132,13 +198,33 @@ fn innermost_path(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<TomlPa
 }
 
 /// Where it hangs, the span of its key if it has one, and what it is.
-type TomlChild<'a, 'i> = (TomlPathSegment, Option<Range<usize>>, &'a Spanned<DeValue<'i>>);
+type TomlChild<'a, 'i> = (
+    TomlPathSegment,
+    Option<Range<usize>>,
+    &'a Spanned<DeValue<'i>>,
+);
 
-fn walk(value: &DeValue<'_>, path: &mut Vec<TomlPathSegment>, see: &mut impl FnMut(Range<usize>, &[TomlPathSegment])) {
+fn walk(
+    value: &DeValue<'_>,
+    path: &mut Vec<TomlPathSegment>,
+    see: &mut impl FnMut(Range<usize>, &[TomlPathSegment]),
+) {
     let children: Vec<TomlChild<'_, '_>> = if let Some(table) = value.as_table() {
-        table.iter().map(|(key, value)| (TomlPathSegment::Key(key.get_ref().to_string()), Some(key.span()), value)).collect()
+        table
+            .iter()
+            .map(|(key, value)| {
+                (
+                    TomlPathSegment::Key(key.get_ref().to_string()),
+                    Some(key.span()),
+                    value,
+                )
+            })
+            .collect()
     } else if let Some(list) = value.as_array() {
-        list.iter().enumerate().map(|(at, value)| (TomlPathSegment::Index(at), None, value)).collect()
+        list.iter()
+            .enumerate()
+            .map(|(at, value)| (TomlPathSegment::Index(at), None, value))
+            .collect()
     } else {
         Vec::new()
     };
@@ -154,11 +240,17 @@ fn walk(value: &DeValue<'_>, path: &mut Vec<TomlPathSegment>, see: &mut impl FnM
 }
 
 fn remove_at_path(root: &mut DeValue<'_>, path: &[TomlPathSegment]) {
-    let Some((step, rest)) = path.split_first() else { return };
+    let Some((step, rest)) = path.split_first() else {
+        return;
+    };
     let child = match (root, step) {
-        (DeValue::Table(table), TomlPathSegment::Key(key)) if rest.is_empty() => return drop(table.remove(key.as_str())),
+        (DeValue::Table(table), TomlPathSegment::Key(key)) if rest.is_empty() => {
+            return drop(table.remove(key.as_str()));
+        }
         (DeValue::Table(table), TomlPathSegment::Key(key)) => table.get_mut(key.as_str()),
-        (DeValue::Array(list), TomlPathSegment::Index(at)) if rest.is_empty() => return remove_element(list, *at),
+        (DeValue::Array(list), TomlPathSegment::Index(at)) if rest.is_empty() => {
+            return remove_element(list, *at);
+        }
         (DeValue::Array(list), TomlPathSegment::Index(at)) => list.get_mut(*at),
         _ => None,
     };

@@ -10,8 +10,17 @@ use crate::problem::{Problem, ProblemReport, Severity, SourceText, mask};
 
 /// One after the other, a blank line between them.
 pub(super) fn render_text(report: &ProblemReport, colours: bool) -> String {
-    let renderer = if colours { Renderer::styled() } else { Renderer::plain() }.decor_style(DecorStyle::Ascii);
-    let shown: Vec<String> = report.problems.iter().map(|problem| render_problem(problem, report, &renderer)).collect();
+    let renderer = if colours {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    }
+    .decor_style(DecorStyle::Ascii);
+    let shown: Vec<String> = report
+        .problems
+        .iter()
+        .map(|problem| render_problem(problem, report, &renderer))
+        .collect();
     shown.join("\n\n")
 }
 
@@ -20,7 +29,10 @@ fn render_problem(problem: &Problem, report: &ProblemReport, renderer: &Renderer
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let help = problem.help.as_deref().map(|help| Level::HELP.message(help));
+    let help = problem
+        .help
+        .as_deref()
+        .map(|help| Level::HELP.message(help));
     let title = level.primary_title(problem.message.as_str());
     let Some((place, text)) = locate(problem, report) else {
         let group = title.element(Origin::path(problem.file.as_str()));
@@ -28,12 +40,22 @@ fn render_problem(problem: &Problem, report: &ProblemReport, renderer: &Renderer
     };
     let line = mask::mask_line(&text.text, &place.line_range, text.is_dialect);
     let span = line.map_span(&place.span_in_line);
-    let seen = line.text.get(..span.start).unwrap_or_default().chars().count() + 1;
-    let snippet = Snippet::source(line.text).line_start(place.line_number).path(problem.file.as_str());
+    let seen = line
+        .text
+        .get(..span.start)
+        .unwrap_or_default()
+        .chars()
+        .count()
+        + 1;
+    let snippet = Snippet::source(line.text)
+        .line_start(place.line_number)
+        .path(problem.file.as_str());
     let group: Group<'_> = title.element(snippet.annotation(AnnotationKind::Primary.span(span)));
     // The renderer counts columns in the masked line; people look them up in the real one.
     let at = |column: usize| format!("{}:{}:{column}", problem.file, place.line_number);
-    renderer.render(&[group.elements(help)]).replacen(&at(seen), &at(place.column), 1)
+    renderer
+        .render(&[group.elements(help)])
+        .replacen(&at(seen), &at(place.column), 1)
 }
 
 /// The same, as data.
@@ -64,10 +86,15 @@ struct SourceLocation {
     span_in_line: Range<usize>,
 }
 
-fn locate<'a>(problem: &Problem, report: &'a ProblemReport) -> Option<(SourceLocation, &'a SourceText)> {
+fn locate<'a>(
+    problem: &Problem,
+    report: &'a ProblemReport,
+) -> Option<(SourceLocation, &'a SourceText)> {
     let text = report.texts.iter().find(|text| text.file == problem.file)?;
     let span = problem.span.clone()?;
-    let start = text.text.floor_char_boundary(span.start.min(text.text.len()));
+    let start = text
+        .text
+        .floor_char_boundary(span.start.min(text.text.len()));
     let (before, after) = (text.text.get(..start)?, text.text.get(start..)?);
     let begin = before.rfind('\n').map_or(0, |at| at + 1);
     let end = start + after.find('\n').unwrap_or(after.len());

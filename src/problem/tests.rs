@@ -24,7 +24,11 @@ struct Talkative;
 impl TryFrom<String> for Talkative {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        if text.is_empty() { Ok(Self) } else { Err(format!("cannot make sense of {text}")) }
+        if text.is_empty() {
+            Ok(Self)
+        } else {
+            Err(format!("cannot make sense of {text}"))
+        }
     }
 }
 
@@ -45,7 +49,17 @@ struct Thing {
 
 fn report(text: &str) -> (Option<TestFile>, ProblemReport) {
     let (file, problems) = parse_toml::<TestFile>("c.toml", text);
-    (file, ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }] })
+    (
+        file,
+        ProblemReport {
+            problems,
+            texts: vec![SourceText {
+                file: "c.toml".into(),
+                text: text.into(),
+                is_dialect: false,
+            }],
+        },
+    )
 }
 
 #[test]
@@ -53,11 +67,26 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
     let text = "mode = \"obsrve\"\ntimeout = \"CANARY\"\n[things.a]\ndialct = \"x\"\npassword = 'CANARY'\nsender = 12\n[things.b]\ndialect = \"good\"\n[[routes]]\nproviders = \"CANARY\"\n[[routes]]\nprovider = [\"x\"]\nproviders = [\"y\"]\n";
     let (file, report) = report(text);
     let file = file.unwrap();
-    assert_eq!(file.things.values().filter_map(|thing| thing.dialect.as_deref()).collect::<Vec<_>>(), ["good"]);
-    assert_eq!(file.routes.iter().map(|route| route.providers.clone()).collect::<Vec<_>>(), [vec![], vec!["y".to_owned()]]);
+    assert_eq!(
+        file.things
+            .values()
+            .filter_map(|thing| thing.dialect.as_deref())
+            .collect::<Vec<_>>(),
+        ["good"]
+    );
+    assert_eq!(
+        file.routes
+            .iter()
+            .map(|route| route.providers.clone())
+            .collect::<Vec<_>>(),
+        [vec![], vec!["y".to_owned()]]
+    );
     let said = report.render(false);
     assert_eq!(report.error_count(), 7, "{said}");
-    assert!(!said.contains("CANARY") && !report.to_json().to_string().contains("CANARY"), "{said}");
+    assert!(
+        !said.contains("CANARY") && !report.to_json().to_string().contains("CANARY"),
+        "{said}"
+    );
     for part in [
         "did you mean `observe`?",
         "a string where a whole number is expected",
@@ -75,13 +104,32 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
 fn the_caret_stands_under_the_masked_value() {
     let text = "[things.a]\nx = { password = \"CANARY\", dialect = 7 }\n";
     let at = text.find('7').unwrap();
-    let texts = vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }];
-    let report = ProblemReport { problems: vec![Problem::error("c.toml", at..at + 1, "wrong").with_help("do this")], texts };
+    let texts = vec![SourceText {
+        file: "c.toml".into(),
+        text: text.into(),
+        is_dialect: false,
+    }];
+    let report = ProblemReport {
+        problems: vec![Problem::error("c.toml", at..at + 1, "wrong").with_help("do this")],
+        texts,
+    };
     let said = report.render(false);
     let lines: Vec<&str> = said.lines().collect();
-    let source = lines.iter().position(|line| line.contains("password")).unwrap();
-    assert_eq!(lines[source].find('7'), lines[source + 1].find('^'), "{said}");
-    assert!(said.contains("c.toml:2:38") && said.contains("password = ***,") && said.contains("help: do this"), "{said}");
+    let source = lines
+        .iter()
+        .position(|line| line.contains("password"))
+        .unwrap();
+    assert_eq!(
+        lines[source].find('7'),
+        lines[source + 1].find('^'),
+        "{said}"
+    );
+    assert!(
+        said.contains("c.toml:2:38")
+            && said.contains("password = ***,")
+            && said.contains("help: do this"),
+        "{said}"
+    );
     assert!(!said.contains("CANARY"), "{said}");
 }
 
@@ -109,35 +157,68 @@ fn no_spelling_of_a_value_is_shown() {
         "[things]\npassword=\"CANARY\"\n[[x]]\n",
     ] {
         for (at, _) in text.char_indices() {
-            let texts = vec![SourceText { file: "c.toml".into(), text: text.into(), is_dialect: false }];
-            let said = ProblemReport { problems: vec![Problem::error("c.toml", at..text.len(), "wrong")], texts }.render(true);
+            let texts = vec![SourceText {
+                file: "c.toml".into(),
+                text: text.into(),
+                is_dialect: false,
+            }];
+            let said = ProblemReport {
+                problems: vec![Problem::error("c.toml", at..text.len(), "wrong")],
+                texts,
+            }
+            .render(true);
             assert!(!said.contains("CANARY"), "{text} at {at}:\n{said}");
         }
         let (_, report) = report(text);
-        assert!(!report.render(false).contains("CANARY"), "{text}:\n{report}");
+        assert!(
+            !report.render(false).contains("CANARY"),
+            "{text}:\n{report}"
+        );
     }
 }
 
 #[test]
 fn names_and_descriptions_stay_readable() {
     let shown = |text: &str, description| mask::mask_line(text, &(0..text.len()), description).text;
-    assert_eq!(shown("providers = [\"a\", \"b\"] # c", false), "providers = [\"a\", \"b\"]");
-    assert_eq!(shown("[providers.play-mobile]", false), "[providers.play-mobile]");
-    assert_eq!(shown("x = { vault = \"local\", on = true, key = 5 }", false), "x = { vault = \"local\", on = true, key = *** }");
+    assert_eq!(
+        shown("providers = [\"a\", \"b\"] # c", false),
+        "providers = [\"a\", \"b\"]"
+    );
+    assert_eq!(
+        shown("[providers.play-mobile]", false),
+        "[providers.play-mobile]"
+    );
+    assert_eq!(
+        shown("x = { vault = \"local\", on = true, key = 5 }", false),
+        "x = { vault = \"local\", on = true, key = *** }"
+    );
     assert_eq!(shown("x = 1 # old: CANARY", true), "x = 1");
-    assert_eq!(shown("\"to.x\" = \"{to | digits}\"", true), "\"to.x\" = \"{to | digits}\"");
+    assert_eq!(
+        shown("\"to.x\" = \"{to | digits}\"", true),
+        "\"to.x\" = \"{to | digits}\""
+    );
 }
 
 #[test]
 fn broken_grammar_is_one_complaint_with_its_place() {
     let (file, report) = report("mode = \n[things.a]\ndialect = \"x\"\n");
     assert!(file.is_some());
-    assert_eq!((report.error_count(), report.problems[0].span.clone().map(|span| span.start >= 6)), (1, Some(true)), "{report}");
+    assert_eq!(
+        (
+            report.error_count(),
+            report.problems[0].span.clone().map(|span| span.start >= 6)
+        ),
+        (1, Some(true)),
+        "{report}"
+    );
 }
 
 #[test]
 fn the_likely_word_is_named_only_when_it_is_near() {
-    assert_eq!(closest_match("playmobil", ["twilio", "playmobile"]), Some("playmobile"));
+    assert_eq!(
+        closest_match("playmobil", ["twilio", "playmobile"]),
+        Some("playmobile")
+    );
     assert_eq!(closest_match("zzz", ["twilio", "playmobile"]), None);
     assert_eq!(suggest("x", &[]), "nothing is known here");
     assert_eq!(suggest("zzz", &["a", "b"]), "known: `a`, `b`");

@@ -8,13 +8,15 @@ use http::Method;
 
 use crate::clock::Moment;
 use crate::diagnosis::Evidence;
-use crate::dialect::{Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable};
+use crate::dialect::{
+    Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable,
+};
 use crate::net::authority::Authority;
 use crate::policy::{Attempt, CredentialRevision};
 use crate::proxy::link::{ProviderRuntime, lost_classification, unsent_classification};
-use crate::proxy::login::{AuthError, AuthContext};
+use crate::proxy::login::{AuthContext, AuthError};
 use crate::proxy::mask::Redactor;
-use crate::sms::{Cause, Concern, AttemptKind, Message, Outcome};
+use crate::sms::{AttemptKind, Cause, Concern, Message, Outcome};
 use crate::telemetry::AttemptFinished;
 
 /// What is to be sent, seen from one provider.
@@ -62,7 +64,8 @@ pub(super) struct AttemptSpec<'a> {
 
 impl<'a> AttemptSpec<'a> {
     fn reference(&self) -> &'a str {
-        self.message.map_or("", |message| message.reference.as_str())
+        self.message
+            .map_or("", |message| message.reference.as_str())
     }
 }
 
@@ -83,21 +86,48 @@ impl ProviderRuntime {
     /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
     pub(super) async fn attempt(self: &Arc<Self>, task: &AttemptSpec<'_>) -> AttemptResult {
         let began = self.deps.now();
-        let mut came = match self.authenticate_for_attempt(task.trial, task.time_left).await {
+        let mut came = match self
+            .authenticate_for_attempt(task.trial, task.time_left)
+            .await
+        {
             Err(none) => {
-                let AuthError { classification: mut finding, revision: held, detail } = *none;
+                let AuthError {
+                    classification: mut finding,
+                    revision: held,
+                    detail,
+                } = *none;
                 finding.provider_message = finding.provider_message.or(detail);
-                Exchange { classification: finding, evidence: Vec::new(), revision: held, reply: None, status: None, method: None }
+                Exchange {
+                    classification: finding,
+                    evidence: Vec::new(),
+                    revision: held,
+                    reply: None,
+                    status: None,
+                    method: None,
+                }
             }
-            Ok(pass) => self.exchange(task, &pass, self.deps.now().since(began)).await,
+            Ok(pass) => {
+                self.exchange(task, &pass, self.deps.now().since(began))
+                    .await
+            }
         };
         let took = self.deps.now().since(began);
-        AttemptFinished { provider: &self.provider.id, kind: task.kind, outcome: &came.classification.outcome, status: came.status, duration: took }
-            .emit(&self.deps.telemetry);
+        AttemptFinished {
+            provider: &self.provider.id,
+            kind: task.kind,
+            outcome: &came.classification.outcome,
+            status: came.status,
+            duration: took,
+        }
+        .emit(&self.deps.telemetry);
         match came.classification.outcome.cause().map(Cause::concern) {
             Some(Concern::Credential) => {
                 if came.status.is_some() {
-                    self.token_cache().record_rejection(came.revision.version, came.classification.clone(), self.deps.now());
+                    self.token_cache().record_rejection(
+                        came.revision.version,
+                        came.classification.clone(),
+                        self.deps.now(),
+                    );
                 }
                 came.revision = self.handle_rejection(came.revision).await;
             }
@@ -112,17 +142,49 @@ impl ProviderRuntime {
             ended: Duration::ZERO,
             inherited: false,
         };
-        let Exchange { classification: finding, evidence: learned, reply: native, status, method, .. } = came;
+        let Exchange {
+            classification: finding,
+            evidence: learned,
+            reply: native,
+            status,
+            method,
+            ..
+        } = came;
         let (link, elsewhere) = (Arc::clone(self), None);
-        AttemptResult { runtime: link, kind: task.kind, attempt, classification: finding, evidence: learned, status, native_reply: native, method, other_authority: elsewhere, started_at: began, duration: took }
+        AttemptResult {
+            runtime: link,
+            kind: task.kind,
+            attempt,
+            classification: finding,
+            evidence: learned,
+            status,
+            native_reply: native,
+            method,
+            other_authority: elsewhere,
+            started_at: began,
+            duration: took,
+        }
     }
 
-    async fn exchange(&self, task: &AttemptSpec<'_>, pass: &AuthContext, gone: Duration) -> Exchange {
-        let came = |finding, method| Exchange { classification: finding, evidence: Vec::new(), revision: pass.revision, reply: None, status: None, method };
+    async fn exchange(
+        &self,
+        task: &AttemptSpec<'_>,
+        pass: &AuthContext,
+        gone: Duration,
+    ) -> Exchange {
+        let came = |finding, method| Exchange {
+            classification: finding,
+            evidence: Vec::new(),
+            revision: pass.revision,
+            reply: None,
+            status: None,
+            method,
+        };
         let (timeout, left) = (self.provider.timeout, task.time_left.saturating_sub(gone));
         if !gone.is_zero() && left < timeout.min(MIN_TIME_LEFT) {
             let mut finding = unsent_classification(Cause::Timeout);
-            finding.provider_message = Some("getting its credential or token took the time that was left".to_owned());
+            finding.provider_message =
+                Some("getting its credential or token took the time that was left".to_owned());
             return came(finding, None);
         }
         let outgoing = match self.build_request(task, pass) {
@@ -134,25 +196,48 @@ impl ProviderRuntime {
             }
         };
         let method = Some(outgoing.method.clone());
-        match self.client.exchange(outgoing, timeout.min(left.max(MIN_TIME_LEFT))).await {
+        match self
+            .client
+            .exchange(outgoing, timeout.min(left.max(MIN_TIME_LEFT)))
+            .await
+        {
             Err(lost) => came(lost_classification(&lost), method),
             Ok(reply) => {
                 // First of all: its words go to the log, too.
                 let reply = self.redact(reply, pass);
-                let mut finding = self.provider.dialect.classify(task.kind, &reply, task.reference());
+                let mut finding =
+                    self.provider
+                        .dialect
+                        .classify(task.kind, &reply, task.reference());
                 if let Some(message) = task.message {
                     finding.redact_text(message.text.expose());
                 }
-                let (learned, status) = (self.narrow(&mut finding, &reply, pass), Some(reply.status.as_u16()));
-                Exchange { classification: finding, evidence: learned, revision: pass.revision, status, method, reply: matches!(task.body, RequestBody::Native(..)).then_some(reply) }
+                let (learned, status) = (
+                    self.narrow(&mut finding, &reply, pass),
+                    Some(reply.status.as_u16()),
+                );
+                Exchange {
+                    classification: finding,
+                    evidence: learned,
+                    revision: pass.revision,
+                    status,
+                    method,
+                    reply: matches!(task.body, RequestBody::Native(..)).then_some(reply),
+                }
             }
         }
     }
 
-    fn build_request(&self, task: &AttemptSpec<'_>, pass: &AuthContext) -> Result<ProviderRequest, Untranslatable> {
+    fn build_request(
+        &self,
+        task: &AttemptSpec<'_>,
+        pass: &AuthContext,
+    ) -> Result<ProviderRequest, Untranslatable> {
         let (account, now) = (self.account(pass), self.deps.wall());
         match task.body {
-            RequestBody::Native(seen, request) => self.provider.dialect.patch(seen, request, &account, now),
+            RequestBody::Native(seen, request) => {
+                self.provider.dialect.patch(seen, request, &account, now)
+            }
             RequestBody::Translated(message) => self.provider.dialect.write(message, &account, now),
         }
     }
@@ -162,15 +247,29 @@ impl ProviderRuntime {
         let mut kept = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
         let mask = match kept.as_ref().filter(|(held, _)| *held == pass.revision) {
             Some((_, mask)) => Arc::clone(mask),
-            None => Arc::clone(&kept.insert((pass.revision, Arc::new(self.redactor_for(pass)))).1),
+            None => Arc::clone(
+                &kept
+                    .insert((pass.revision, Arc::new(self.redactor_for(pass))))
+                    .1,
+            ),
         };
         drop(kept);
         mask.redact_reply(reply)
     }
 
     fn redactor_for(&self, pass: &AuthContext) -> Redactor {
-        let public = |name: &str| self.provider.dialect.credential_fields().iter().any(|field| field.public && field.name == name);
-        let secrets = pass.credential.field_names().filter(|name| !public(name)).filter_map(|name| pass.credential.expose(name));
+        let public = |name: &str| {
+            self.provider
+                .dialect
+                .credential_fields()
+                .iter()
+                .any(|field| field.public && field.name == name)
+        };
+        let secrets = pass
+            .credential
+            .field_names()
+            .filter(|name| !public(name))
+            .filter_map(|name| pass.credential.expose(name));
         let token = pass.token.iter().flat_map(|token| token.maskable());
         Redactor::new(secrets.filter(|value| value.len() >= 8).chain(token))
     }
@@ -180,8 +279,15 @@ impl ProviderRuntime {
         match message {
             None if !speaks => Some(Cause::NotTranslatable),
             None => None,
-            Some(message) if self.provider.templates_only && message.template.is_none() => Some(Cause::TemplateNotApproved),
-            Some(message) => self.provider.dialect.check_message(message).err().map(|problem| problem.cause),
+            Some(message) if self.provider.templates_only && message.template.is_none() => {
+                Some(Cause::TemplateNotApproved)
+            }
+            Some(message) => self
+                .provider
+                .dialect
+                .check_message(message)
+                .err()
+                .map(|problem| problem.cause),
         }
     }
 }

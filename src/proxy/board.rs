@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
-use crate::policy::{SendAdmission, Attempt, HealthEvent, CredentialRevision, LastResortTrial, DeliveryPlan, Health, HealthState, NextStep, AccountSnapshot, result_cause, next};
+use crate::policy::{
+    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, Health, HealthEvent, HealthState,
+    LastResortTrial, NextStep, SendAdmission, next, result_cause,
+};
 use crate::proxy::link::ProviderRuntime;
 use crate::sms::{Cause, Certainty, Concern, ProviderId, RequestResult};
 use crate::telemetry::{HealthStateChanged, Telemetry};
@@ -30,7 +33,12 @@ struct State {
 
 /// A standing in words, its cause, how sure that is (a later answer may settle what was ambiguous), and when it may
 /// be tried.
-type LastReported = (&'static str, Option<Cause>, Option<Certainty>, Option<Moment>);
+type LastReported = (
+    &'static str,
+    Option<Cause>,
+    Option<Certainty>,
+    Option<Moment>,
+);
 
 /// The question of one call at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -46,24 +54,52 @@ pub(super) struct DecisionInput<'a> {
 
 impl HealthTracker {
     pub(super) fn new(telemetry: Arc<Telemetry>) -> Self {
-        Self { telemetry, state: Mutex::default() }
+        Self {
+            telemetry,
+            state: Mutex::default(),
+        }
     }
 
     /// The next step, with whatever it takes from the records taken.
     pub(super) fn next_step(&self, question: &DecisionInput<'_>) -> NextStep {
         let mut state = self.lock();
         let views = state.views(question);
-        let mut step = next(question.plan, question.attempts, |account| view(&views, account), question.elapsed, question.jitter);
-        if step == NextStep::Answer(RequestResult::NotSent) && question.attempts.iter().all(|attempt| attempt.inherited) {
-            let resort = state.last_resort_trials.entry(question.route.to_owned()).or_default();
-            if let Some(account) = resort.admit(question.plan, |account| view(&views, account), question.now) {
-                step = NextStep::Send { account, delay: std::time::Duration::ZERO, trial: true, retry: false };
+        let mut step = next(
+            question.plan,
+            question.attempts,
+            |account| view(&views, account),
+            question.elapsed,
+            question.jitter,
+        );
+        if step == NextStep::Answer(RequestResult::NotSent)
+            && question.attempts.iter().all(|attempt| attempt.inherited)
+        {
+            let resort = state
+                .last_resort_trials
+                .entry(question.route.to_owned())
+                .or_default();
+            if let Some(account) =
+                resort.admit(question.plan, |account| view(&views, account), question.now)
+            {
+                step = NextStep::Send {
+                    account,
+                    delay: std::time::Duration::ZERO,
+                    trial: true,
+                    retry: false,
+                };
             }
         }
-        if let NextStep::Send { account, trial, retry, .. } = step
+        if let NextStep::Send {
+            account,
+            trial,
+            retry,
+            ..
+        } = step
             && let Some(link) = question.providers.get(account)
         {
-            state.health(link).observe(&HealthEvent::Started { trial, retry }, question.now);
+            state
+                .health(link)
+                .observe(&HealthEvent::Started { trial, retry }, question.now);
         }
         step
     }
@@ -71,23 +107,44 @@ impl HealthTracker {
     /// Whether an account that was open when the question was asked has been closed since.
     pub(super) fn is_closed(&self, question: &DecisionInput<'_>, account: usize) -> bool {
         let views = self.lock().views(question);
-        matches!(view(&views, account).admission, SendAdmission::Blocked { .. })
+        matches!(
+            view(&views, account).admission,
+            SendAdmission::Blocked { .. }
+        )
     }
 
     /// Why a call ended as it did.
     pub(super) fn cause(&self, question: &DecisionInput<'_>) -> Option<Cause> {
         let views = self.lock().views(question);
-        result_cause(question.plan, question.attempts, |account| view(&views, account))
+        result_cause(question.plan, question.attempts, |account| {
+            view(&views, account)
+        })
     }
 
     /// An attempt at this provider came to its end.
-    pub(super) fn record_attempt(&self, link: &ProviderRuntime, attempt: &Attempt, diagnosis: Option<Diagnosis>, now: Moment) {
-        let event = HealthEvent::Ended { outcome: attempt.outcome.clone(), credential: attempt.credential, retry_after: attempt.retry_after };
+    pub(super) fn record_attempt(
+        &self,
+        link: &ProviderRuntime,
+        attempt: &Attempt,
+        diagnosis: Option<Diagnosis>,
+        now: Moment,
+    ) {
+        let event = HealthEvent::Ended {
+            outcome: attempt.outcome.clone(),
+            credential: attempt.credential,
+            retry_after: attempt.retry_after,
+        };
         self.record_event(link, &event, diagnosis, now);
     }
 
     /// Takes in what happened, and tells if the standing is another one now.
-    pub(super) fn record_event(&self, link: &ProviderRuntime, event: &HealthEvent, diagnosis: Option<Diagnosis>, now: Moment) {
+    pub(super) fn record_event(
+        &self,
+        link: &ProviderRuntime,
+        event: &HealthEvent,
+        diagnosis: Option<Diagnosis>,
+        now: Moment,
+    ) {
         let mut state = self.lock();
         state.health(link).observe(event, now);
         self.report_change(&mut state, link, diagnosis, now);
@@ -95,22 +152,38 @@ impl HealthTracker {
 
     /// A refusal that was followed is explained better now: the provider stands aside for that and no more for what it
     /// `was`, unless it came back meanwhile.
-    pub(super) fn refine_cause(&self, link: &ProviderRuntime, (was, credential): (Cause, CredentialRevision), diagnosis: Diagnosis, now: Moment) {
+    pub(super) fn refine_cause(
+        &self,
+        link: &ProviderRuntime,
+        (was, credential): (Cause, CredentialRevision),
+        diagnosis: Diagnosis,
+        now: Moment,
+    ) {
         let mut state = self.lock();
         let holds = match state.health(link).state(now, link.newest_revision()) {
             HealthState::Quarantined { cause, .. } => cause == was,
-            HealthState::Healthy | HealthState::Cooldown { .. } => !matches!(was.concern(), Concern::Credential | Concern::Account),
+            HealthState::Healthy | HealthState::Cooldown { .. } => {
+                !matches!(was.concern(), Concern::Credential | Concern::Account)
+            }
             HealthState::Paused => false,
         };
         if holds {
-            state.health(link).observe(&HealthEvent::Probed { cause: Some(diagnosis.cause), credential }, now);
+            state.health(link).observe(
+                &HealthEvent::Probed {
+                    cause: Some(diagnosis.cause),
+                    credential,
+                },
+                now,
+            );
             self.report_change(&mut state, link, Some(diagnosis), now);
         }
     }
 
     /// The credential that would be used was refused: a call that nobody asked to try it does not.
     pub(super) fn rejected_credential(&self, link: &ProviderRuntime, now: Moment) -> Option<Cause> {
-        self.health_state(link, now).cause().filter(|cause| cause.concern() == Concern::Credential)
+        self.health_state(link, now)
+            .cause()
+            .filter(|cause| cause.concern() == Concern::Credential)
     }
 
     /// These are other accounts now, whatever their names: what is known is of the old ones.
@@ -133,22 +206,44 @@ impl HealthTracker {
     }
 
     /// Tells of changes that time or a new credential made.
-    pub(super) fn refresh<'a>(&self, links: impl Iterator<Item = &'a Arc<ProviderRuntime>>, now: Moment) {
+    pub(super) fn refresh<'a>(
+        &self,
+        links: impl Iterator<Item = &'a Arc<ProviderRuntime>>,
+        now: Moment,
+    ) {
         let mut state = self.lock();
         for link in links {
             self.report_change(&mut state, link, None, now);
         }
     }
 
-    fn report_change(&self, state: &mut State, link: &ProviderRuntime, news: Option<Diagnosis>, now: Moment) {
+    fn report_change(
+        &self,
+        state: &mut State,
+        link: &ProviderRuntime,
+        news: Option<Diagnosis>,
+        now: Moment,
+    ) {
         link.emit_credential_seen();
         let id = &link.provider.id;
         let standing = state.health(link).state(now, link.newest_revision());
         state.update_diagnosis(id, standing, news);
         let diagnosis = state.diagnoses.get(id);
-        let told = (standing.as_str(), standing.cause(), diagnosis.map(|diagnosis| diagnosis.certainty), standing.next_trial_at());
+        let told = (
+            standing.as_str(),
+            standing.cause(),
+            diagnosis.map(|diagnosis| diagnosis.certainty),
+            standing.next_trial_at(),
+        );
         if state.last_reported.get(id) != Some(&told) {
-            HealthStateChanged { provider: id, state: told.0, cause: told.1, diagnosis, next_trial_at: told.3 }.emit(&self.telemetry);
+            HealthStateChanged {
+                provider: id,
+                state: told.0,
+                cause: told.1,
+                diagnosis,
+                next_trial_at: told.3,
+            }
+            .emit(&self.telemetry);
             state.last_reported.insert(id.clone(), told);
         }
     }
@@ -160,25 +255,50 @@ impl HealthTracker {
 
 impl State {
     fn health(&mut self, link: &ProviderRuntime) -> &mut Health {
-        self.health_by_provider.entry(link.provider.id.clone()).or_insert_with(|| Health::new(link.provider.recheck))
+        self.health_by_provider
+            .entry(link.provider.id.clone())
+            .or_insert_with(|| Health::new(link.provider.recheck))
     }
 
     /// Keeps what explains a standing; a failure of another kind meanwhile (a trial that timed out) does not.
-    fn update_diagnosis(&mut self, id: &ProviderId, standing: HealthState, news: Option<Diagnosis>) {
+    fn update_diagnosis(
+        &mut self,
+        id: &ProviderId,
+        standing: HealthState,
+        news: Option<Diagnosis>,
+    ) {
         let cause = standing.cause();
         if let Some(news) = news.filter(|news| cause == Some(news.cause)) {
             self.diagnoses.insert(id.clone(), news);
-        } else if self.diagnoses.get(id).is_some_and(|kept| cause != Some(kept.cause)) {
+        } else if self
+            .diagnoses
+            .get(id)
+            .is_some_and(|kept| cause != Some(kept.cause))
+        {
             self.diagnoses.remove(id);
         }
     }
 
     fn views(&mut self, question: &DecisionInput<'_>) -> Vec<AccountSnapshot> {
-        question.providers.iter().map(|link| self.health(link).snapshot(question.now, link.newest_revision())).collect()
+        question
+            .providers
+            .iter()
+            .map(|link| {
+                self.health(link)
+                    .snapshot(question.now, link.newest_revision())
+            })
+            .collect()
     }
 }
 
 fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
-    let nobody = AccountSnapshot { admission: SendAdmission::Blocked { cause: Cause::NoProvider, reopens_in: None }, credential: CredentialRevision::default(), can_retry: false };
+    let nobody = AccountSnapshot {
+        admission: SendAdmission::Blocked {
+            cause: Cause::NoProvider,
+            reopens_in: None,
+        },
+        credential: CredentialRevision::default(),
+        can_retry: false,
+    };
     views.get(account).copied().unwrap_or(nobody)
 }

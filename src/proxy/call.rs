@@ -14,7 +14,7 @@ use crate::net::drain::ClientConnection;
 use crate::proxy::attempt::AttemptResult;
 use crate::proxy::world::RoutingSnapshot;
 use crate::sms::{Cause, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult};
-use crate::telemetry::{AttemptRecord, RequestFinished, TraceParent, Telemetry};
+use crate::telemetry::{AttemptRecord, RequestFinished, Telemetry, TraceParent};
 
 /// What is known of a call from the start.
 #[derive(Debug)]
@@ -65,21 +65,45 @@ pub(super) struct CompletedRequest {
 
 impl CompletedRequest {
     /// An end that took no attempt.
-    pub(super) fn without_attempts(reply: Reply, operation: Operation, dialect: &str, result: RequestResult) -> Self {
+    pub(super) fn without_attempts(
+        reply: Reply,
+        operation: Operation,
+        dialect: &str,
+        result: RequestResult,
+    ) -> Self {
         let dialect = Some(dialect.to_owned());
-        let (attempts, cause, route, recipient, diagnosis, remedy, duplicate_age) = (Vec::new(), None, None, None, None, None, None);
-        Self { reply, operation, dialect, result, cause, route, recipient, attempts, diagnosis, remedy, duplicate_age }
+        let (attempts, cause, route, recipient, diagnosis, remedy, duplicate_age) =
+            (Vec::new(), None, None, None, None, None, None);
+        Self {
+            reply,
+            operation,
+            dialect,
+            result,
+            cause,
+            route,
+            recipient,
+            attempts,
+            diagnosis,
+            remedy,
+            duplicate_age,
+        }
     }
 
     /// Who took the message.
     pub(super) fn accepted_attempt(&self) -> Option<&AttemptResult> {
-        self.attempts.iter().rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
+        self.attempts
+            .iter()
+            .rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
     }
 
     /// Writes the call's line and counts it.
     pub(super) fn emit(&self, call: &RequestContext, took: Duration, telemetry: &Telemetry) {
         let parent = TraceParent::from_headers(&call.request.headers);
-        let lines: Vec<AttemptRecord<'_>> = self.attempts.iter().map(|tried| attempt_line(tried, call.started_at)).collect();
+        let lines: Vec<AttemptRecord<'_>> = self
+            .attempts
+            .iter()
+            .map(|tried| attempt_line(tried, call.started_at))
+            .collect();
         RequestFinished {
             id: &call.id,
             caller: call.caller.as_deref(),
@@ -94,7 +118,12 @@ impl CompletedRequest {
             status: self.reply.status.as_u16(),
             cause: self.cause,
             certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
-            remedy: self.diagnosis.as_ref().map(|diagnosis| &diagnosis.remedy).or(self.remedy.as_ref()).map(String::as_str),
+            remedy: self
+                .diagnosis
+                .as_ref()
+                .map(|diagnosis| &diagnosis.remedy)
+                .or(self.remedy.as_ref())
+                .map(String::as_str),
             duplicate_age: self.duplicate_age,
             duration: took,
             parent: parent.as_ref(),
@@ -104,12 +133,18 @@ impl CompletedRequest {
 }
 
 fn attempt_line(tried: &AttemptResult, call: Moment) -> AttemptRecord<'_> {
-    let at = tried.other_authority.as_ref().or(tried.runtime.base_url.authority());
+    let at = tried
+        .other_authority
+        .as_ref()
+        .or(tried.runtime.base_url.authority());
     AttemptRecord {
         provider: &tried.runtime.provider.id,
         kind: tried.kind,
         outcome: tried.outcome(),
-        certainty: tried.outcome().cause().map(|_| tried.classification.certainty),
+        certainty: tried
+            .outcome()
+            .cause()
+            .map(|_| tried.classification.certainty),
         status: tried.status,
         provider_message: tried.classification.provider_message.as_deref(),
         method: tried.method.as_ref().map(Method::as_str),

@@ -15,13 +15,13 @@ use serde_json::{Value, json};
 
 use crate::dialect;
 use crate::net::door::EntrypointTarget;
-use crate::net::drain::{Drain, ClientConnection};
+use crate::net::drain::{ClientConnection, Drain};
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Stream};
 use crate::policy::HealthEvent;
 use crate::problem::ProblemReport;
 use crate::proxy::attempt::AttemptResult;
-use crate::proxy::call::{RequestContext, CompletedRequest};
+use crate::proxy::call::{CompletedRequest, RequestContext};
 use crate::proxy::link::ProviderRuntime;
 use crate::proxy::world::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
@@ -53,45 +53,81 @@ pub struct Control {
 impl Control {
     /// Over this pipeline.
     pub fn new(proxy: Arc<Proxy>) -> Self {
-        Self { proxy, reload: None }
+        Self {
+            proxy,
+            reload: None,
+        }
     }
 
     /// With what reads the config again: the pipeline knows of no file.
     #[must_use]
-    pub fn with_reload(self, reload: impl Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync + 'static) -> Self {
-        Self { reload: Some(Arc::new(reload)), ..self }
+    pub fn with_reload(
+        self,
+        reload: impl Fn() -> Result<ReloadSummary, ProblemReport> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            reload: Some(Arc::new(reload)),
+            ..self
+        }
     }
 
     /// `POST /send` without a socket, for a process that serves nobody else.
     pub async fn send(&self, message: &Value) -> Value {
-        self.proxy.send_operator_message(Bytes::from(message.to_string())).await.1
+        self.proxy
+            .send_operator_message(Bytes::from(message.to_string()))
+            .await
+            .1
     }
 
-    async fn respond(&self, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    async fn respond(
+        &self,
+        request: Request<Incoming>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
         let (parts, body) = request.into_parts();
         let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return Ok(json_response(StatusCode::PAYLOAD_TOO_LARGE, &json!({ "error": "the request is too large or was cut short" }))),
+            Err(_) => {
+                return Ok(json_response(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    &json!({ "error": "the request is too large or was cut short" }),
+                ));
+            }
         };
-        let (status, value) = match (&parts.method, parts.uri.path().split('/').collect::<Vec<_>>().as_slice()) {
+        let (status, value) = match (
+            &parts.method,
+            parts.uri.path().split('/').collect::<Vec<_>>().as_slice(),
+        ) {
             (&Method::POST, ["", "send"]) => self.proxy.send_operator_message(body).await,
-            (&Method::POST, ["", "pause", name]) => self.proxy.apply_operator_event(name, &HealthEvent::Paused),
-            (&Method::POST, ["", "resume", name]) => self.proxy.apply_operator_event(name, &HealthEvent::Resumed),
+            (&Method::POST, ["", "pause", name]) => {
+                self.proxy.apply_operator_event(name, &HealthEvent::Paused)
+            }
+            (&Method::POST, ["", "resume", name]) => {
+                self.proxy.apply_operator_event(name, &HealthEvent::Resumed)
+            }
             (&Method::GET, ["", "status"]) => self.proxy.status_json(),
             (&Method::POST, ["", "reload"]) => self.reload_config(),
-            _ => (StatusCode::NOT_FOUND, json!({ "error": "the control socket knows send, pause, resume, reload and status" })),
+            _ => (
+                StatusCode::NOT_FOUND,
+                json!({ "error": "the control socket knows send, pause, resume, reload and status" }),
+            ),
         };
         Ok(json_response(status, &value))
     }
 
     fn reload_config(&self) -> (StatusCode, Value) {
         match self.reload.as_ref().map(|reload| reload()) {
-            Some(Ok(taken)) => (StatusCode::OK, json!({ "result": "ok", "file": taken.file, "waits": taken.needs_restart })),
+            Some(Ok(taken)) => (
+                StatusCode::OK,
+                json!({ "result": "ok", "file": taken.file, "waits": taken.needs_restart }),
+            ),
             Some(Err(report)) => {
                 let told = json!({ "result": "failed", "problem": report.to_string(), "problems": report.to_json() });
                 (StatusCode::UNPROCESSABLE_ENTITY, told)
             }
-            None => (StatusCode::NOT_FOUND, json!({ "error": "nothing here reads a config" })),
+            None => (
+                StatusCode::NOT_FOUND,
+                json!({ "error": "nothing here reads a config" }),
+            ),
         }
     }
 }
@@ -122,17 +158,36 @@ impl Proxy {
     async fn send_operator_message(&self, body: Bytes) -> (StatusCode, Value) {
         let world = self.snapshot.load_full();
         let (body, only) = split_pinned_provider(body);
-        if let Some(unknown) = only.as_ref().filter(|only| !world.providers.contains_key(only)) {
-            return (StatusCode::NOT_FOUND, unknown_provider_error(&world, unknown.as_str()));
+        if let Some(unknown) = only
+            .as_ref()
+            .filter(|only| !world.providers.contains_key(only))
+        {
+            return (
+                StatusCode::NOT_FOUND,
+                unknown_provider_error(&world, unknown.as_str()),
+            );
         }
         if only.is_some() && world.settings.mode == Mode::Observe {
             let why = "this config only observes: without a credential of its own the sidecar sends through nobody by name";
             return (StatusCode::CONFLICT, json!({ "error": why }));
         }
         let mut headers = http::HeaderMap::new();
-        headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
-        let request = dialect::Request { method: Method::POST, path: format!("/{OWN_DIALECT}/v1/messages"), query: None, headers, body };
-        let RequestMatch { recognition, named_provider: named, request } = world.match_request(&EntrypointTarget::BaseUrl, request);
+        headers.insert(
+            http::header::CONTENT_TYPE,
+            http::HeaderValue::from_static("application/json"),
+        );
+        let request = dialect::Request {
+            method: Method::POST,
+            path: format!("/{OWN_DIALECT}/v1/messages"),
+            query: None,
+            headers,
+            body,
+        };
+        let RequestMatch {
+            recognition,
+            named_provider: named,
+            request,
+        } = world.match_request(&EntrypointTarget::BaseUrl, request);
         let (began, id) = (self.now(), self.generate_reference());
         let call = RequestContext {
             id,
@@ -169,7 +224,10 @@ impl Proxy {
         self.refresh();
         match serde_json::to_value(self.telemetry.status()) {
             Ok(status) => (StatusCode::OK, status),
-            Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, json!({ "error": format!("the status cannot be written: {error}") })),
+            Err(error) => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                json!({ "error": format!("the status cannot be written: {error}") }),
+            ),
         }
     }
 
@@ -187,9 +245,14 @@ impl Proxy {
 
 /// The message itself, and the provider that it is pinned to.
 fn split_pinned_provider(body: Bytes) -> (Bytes, Option<ProviderId>) {
-    let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else { return (body, None) };
+    let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else {
+        return (body, None);
+    };
     match message.remove("provider") {
-        Some(Value::String(name)) => (Value::Object(message).to_string().into(), Some(ProviderId::new(&name))),
+        Some(Value::String(name)) => (
+            Value::Object(message).to_string().into(),
+            Some(ProviderId::new(&name)),
+        ),
         // Whatever else stands there is the dialect's to refuse.
         Some(_) | None => (body, None),
     }
@@ -229,6 +292,9 @@ fn attempt_json(tried: &AttemptResult) -> Value {
 fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/json"),
+    );
     response
 }

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::{ProbeHistory, VaultStorage, Evidence, CauseCandidates};
+use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory, VaultStorage};
 use crate::dialect::{Account, Classification};
-use crate::net::upstream::{UpstreamClient, ExchangeError};
-use crate::policy::{CredentialRevision, BalanceHistory};
+use crate::net::upstream::{ExchangeError, UpstreamClient};
+use crate::policy::{BalanceHistory, CredentialRevision};
 use crate::proxy::Provider;
 use crate::proxy::base::BaseUrlMapping;
 use crate::proxy::login::AuthContext;
@@ -75,7 +75,12 @@ pub(super) struct ProviderRuntime {
 }
 
 impl ProviderRuntime {
-    pub(super) fn new(provider: Provider, client: UpstreamClient, vault_kind: VaultStorage, deps: SharedDeps) -> Self {
+    pub(super) fn new(
+        provider: Provider,
+        client: UpstreamClient,
+        vault_kind: VaultStorage,
+        deps: SharedDeps,
+    ) -> Self {
         Self {
             base_url: BaseUrlMapping::new(&provider.base_url, provider.dialect.base_url()),
             provider,
@@ -94,8 +99,12 @@ impl ProviderRuntime {
     /// The same account under another config: its token and what its logins said are kept.
     #[must_use]
     pub(super) fn with_state_of(mut self, old: &Self) -> Self {
-        (self.login_queue, self.token_cache) = (Arc::clone(&old.login_queue), Arc::clone(&old.token_cache));
-        (self.probe_history, self.balance_history) = (Arc::clone(&old.probe_history), Arc::clone(&old.balance_history));
+        (self.login_queue, self.token_cache) =
+            (Arc::clone(&old.login_queue), Arc::clone(&old.token_cache));
+        (self.probe_history, self.balance_history) = (
+            Arc::clone(&old.probe_history),
+            Arc::clone(&old.balance_history),
+        );
         self
     }
 
@@ -103,7 +112,10 @@ impl ProviderRuntime {
     pub(super) fn is_same_account(&self, old: &Self) -> bool {
         let (new, old) = (&self.provider, &old.provider);
         let same_entry = new.credential == old.credential && new.params == old.params;
-        new.id == old.id && new.dialect.name == old.dialect.name && new.base_url == old.base_url && same_entry
+        new.id == old.id
+            && new.dialect.name == old.dialect.name
+            && new.base_url == old.base_url
+            && same_entry
     }
 
     /// Whose account an attempt goes through.
@@ -119,62 +131,120 @@ impl ProviderRuntime {
 
     /// The newest that an attempt would prove itself with, as far as is known without asking anyone.
     pub(super) fn newest_revision(&self) -> CredentialRevision {
-        let current = self.provider.credential.as_ref().and_then(|reference| self.deps.keeper.current(reference));
-        let version = current.map(|credential| credential.version).unwrap_or_default();
-        if self.provider.dialect.requires_login() { self.token_cache().newest_revision(version) } else { CredentialRevision { version, token_generation: 0 } }
+        let current = self
+            .provider
+            .credential
+            .as_ref()
+            .and_then(|reference| self.deps.keeper.current(reference));
+        let version = current
+            .map(|credential| credential.version)
+            .unwrap_or_default();
+        if self.provider.dialect.requires_login() {
+            self.token_cache().newest_revision(version)
+        } else {
+            CredentialRevision {
+                version,
+                token_generation: 0,
+            }
+        }
     }
 
     /// What was held is refused: asks the vault once for all who wait, and forgets the token. Returns what
     /// the refusal is about.
     pub(super) async fn handle_rejection(&self, held: CredentialRevision) -> CredentialRevision {
-        let about = if self.provider.dialect.requires_login() { self.token_cache().invalidate(held) } else { held };
+        let about = if self.provider.dialect.requires_login() {
+            self.token_cache().invalidate(held)
+        } else {
+            held
+        };
         self.reread_vault(held.version).await;
         about
     }
 
     /// A message went through with it. Returns what that speaks for: if it was a trial, the credential
     /// with whatever login, because that is what had been refused.
-    pub(super) fn record_acceptance(&self, held: CredentialRevision, trial: bool) -> CredentialRevision {
+    pub(super) fn record_acceptance(
+        &self,
+        held: CredentialRevision,
+        trial: bool,
+    ) -> CredentialRevision {
         self.token_cache().record_acceptance(held, self.deps.now());
-        if trial { CredentialRevision { token_generation: ALL_GENERATIONS, ..held } } else { held }
+        if trial {
+            CredentialRevision {
+                token_generation: ALL_GENERATIONS,
+                ..held
+            }
+        } else {
+            held
+        }
     }
 
     /// Tells which content of the vault entry is the newest, and since when.
     pub(super) fn emit_credential_seen(&self) {
-        let seen = self.provider.credential.as_ref().and_then(|reference| self.deps.keeper.seen_at(reference));
+        let seen = self
+            .provider
+            .credential
+            .as_ref()
+            .and_then(|reference| self.deps.keeper.seen_at(reference));
         if let Some(seen) = seen {
-            CredentialLoaded { provider: &self.provider.id, version: seen.version, first_seen_at: seen.since_wall }.emit(&self.deps.telemetry);
+            CredentialLoaded {
+                provider: &self.provider.id,
+                version: seen.version,
+                first_seen_at: seen.since_wall,
+            }
+            .emit(&self.deps.telemetry);
         }
     }
 
     pub(super) fn last_probe(&self) -> Option<Moment> {
-        *self.last_probe.lock().unwrap_or_else(PoisonError::into_inner)
+        *self
+            .last_probe
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn mark_probed(&self, now: Moment) {
-        *self.last_probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *self
+            .last_probe
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
     /// What its service said of the balance so far.
     pub(super) fn balance_history(&self) -> std::sync::MutexGuard<'_, BalanceHistory> {
-        self.balance_history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.balance_history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether this doubt is to be followed now; yes is remembered.
-    pub(super) fn begin_follow_up(&self, version: Version, suspects: &CauseCandidates, now: Moment) -> bool {
+    pub(super) fn begin_follow_up(
+        &self,
+        version: Version,
+        suspects: &CauseCandidates,
+        now: Moment,
+    ) -> bool {
         let accepted = self.last_accepted().map(|(at, _)| at);
-        self.probe_history().try_begin(version, suspects, accepted, now)
+        self.probe_history()
+            .try_begin(version, suspects, accepted, now)
     }
 
     /// What was learned when the same doubt was followed before.
-    pub(super) fn earlier_evidence(&self, version: Version, suspects: &CauseCandidates) -> Vec<Evidence> {
+    pub(super) fn earlier_evidence(
+        &self,
+        version: Version,
+        suspects: &CauseCandidates,
+    ) -> Vec<Evidence> {
         let accepted = self.last_accepted().map(|(at, _)| at);
-        self.probe_history().known_evidence(version, suspects, accepted)
+        self.probe_history()
+            .known_evidence(version, suspects, accepted)
     }
 
     /// Which of its refusals were followed, and what came of it.
     pub(super) fn probe_history(&self) -> std::sync::MutexGuard<'_, ProbeHistory> {
-        self.probe_history.lock().unwrap_or_else(PoisonError::into_inner)
+        self.probe_history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Somebody put the provider back by hand: what was refused may be tried again.
@@ -189,7 +259,9 @@ impl ProviderRuntime {
     }
 
     pub(super) fn token_cache(&self) -> std::sync::MutexGuard<'_, TokenCache> {
-        self.token_cache.lock().unwrap_or_else(PoisonError::into_inner)
+        self.token_cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -201,12 +273,23 @@ pub(super) fn unsent_classification(cause: Cause) -> Classification {
 /// What a lost exchange tells.
 pub(super) fn lost_classification(lost: &ExchangeError) -> Classification {
     match lost {
-        ExchangeError::Unsent { cause, detail } => own_classification(Outcome::Unsent(*cause), Some(detail.clone())),
-        ExchangeError::Unknown { cause, detail } => own_classification(Outcome::Unknown(*cause), Some(detail.clone())),
+        ExchangeError::Unsent { cause, detail } => {
+            own_classification(Outcome::Unsent(*cause), Some(detail.clone()))
+        }
+        ExchangeError::Unknown { cause, detail } => {
+            own_classification(Outcome::Unknown(*cause), Some(detail.clone()))
+        }
     }
 }
 
 /// A finding of our own.
 pub(super) fn own_classification(outcome: Outcome, says: Option<String>) -> Classification {
-    Classification { outcome, certainty: Certainty::Certain, alternatives: Vec::new(), code: None, provider_message: says, retry_after: None::<Duration> }
+    Classification {
+        outcome,
+        certainty: Certainty::Certain,
+        alternatives: Vec::new(),
+        code: None,
+        provider_message: says,
+        retry_after: None::<Duration>,
+    }
 }

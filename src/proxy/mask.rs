@@ -29,14 +29,17 @@ pub(crate) struct Redactor {
 
 impl Redactor {
     pub(crate) fn new<'a>(secrets: impl Iterator<Item = &'a str>) -> Self {
-        Self { needles: secrets.flat_map(spellings).collect() }
+        Self {
+            needles: secrets.flat_map(spellings).collect(),
+        }
     }
 
     /// `reply` with every spelling of the secrets replaced by `***`.
     pub(crate) fn redact_reply(&self, mut reply: Reply) -> Reply {
         for value in reply.headers.values_mut() {
             if let Some(masked) = self.redact_bytes(value.as_bytes()) {
-                *value = HeaderValue::from_bytes(&masked).unwrap_or_else(|_| HeaderValue::from_static("***"));
+                *value = HeaderValue::from_bytes(&masked)
+                    .unwrap_or_else(|_| HeaderValue::from_static("***"));
             }
         }
         if let Some(body) = self.redact_bytes(&reply.body) {
@@ -68,15 +71,23 @@ fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
     let json = Zeroizing::new(serde_json::to_string(secret).unwrap_or_default());
     let mut all = vec![
         secret.as_bytes().to_vec(),
-        utf8_percent_encode(secret, NON_ALPHANUMERIC).to_string().into_bytes(),
-        form_urlencoded::byte_serialize(secret.as_bytes()).collect::<String>().into_bytes(),
+        utf8_percent_encode(secret, NON_ALPHANUMERIC)
+            .to_string()
+            .into_bytes(),
+        form_urlencoded::byte_serialize(secret.as_bytes())
+            .collect::<String>()
+            .into_bytes(),
         json.trim_matches('"').as_bytes().to_vec(),
     ];
     for before in 0..3 {
         all.push(base64_inner(secret, before, &STANDARD_NO_PAD));
         all.push(base64_inner(secret, before, &URL_SAFE_NO_PAD));
     }
-    let mut all: Vec<Zeroizing<Vec<u8>>> = all.into_iter().map(Zeroizing::new).filter(|needle| needle.len() >= MIN_SPELLING_LEN).collect();
+    let mut all: Vec<Zeroizing<Vec<u8>>> = all
+        .into_iter()
+        .map(Zeroizing::new)
+        .filter(|needle| needle.len() >= MIN_SPELLING_LEN)
+        .collect();
     all.sort_by(|one, other| other.len().cmp(&one.len()).then_with(|| one.cmp(other)));
     all.dedup();
     all
@@ -89,13 +100,18 @@ fn base64_inner(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
     padded.extend_from_slice(secret.as_bytes());
     let text = engine.encode(&padded);
     let (head, whole) = ((before * 8).div_ceil(6), padded.len() * 8 / 6);
-    text.as_bytes().get(head..whole).unwrap_or_default().to_vec()
+    text.as_bytes()
+        .get(head..whole)
+        .unwrap_or_default()
+        .to_vec()
 }
 
 fn replace_all(text: &[u8], needle: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
-    while let Some((head, tail)) = memmem::find(rest, needle).and_then(|at| Some((rest.get(..at)?, rest.get(at + needle.len()..)?))) {
+    while let Some((head, tail)) = memmem::find(rest, needle)
+        .and_then(|at| Some((rest.get(..at)?, rest.get(at + needle.len()..)?)))
+    {
         out.extend_from_slice(head);
         out.extend_from_slice(REPLACEMENT);
         rest = tail;
@@ -124,17 +140,36 @@ mod tests {
             URL_SAFE_NO_PAD.encode(format!("user1:{secret}")),
         ] {
             let mut headers = HeaderMap::new();
-            headers.insert("x-echo", HeaderValue::from_str(&echo.replace('\\', "")).unwrap());
-            let reply = Reply { status: StatusCode::OK, headers, body: format!("before {echo} after {echo}").into() };
+            headers.insert(
+                "x-echo",
+                HeaderValue::from_str(&echo.replace('\\', "")).unwrap(),
+            );
+            let reply = Reply {
+                status: StatusCode::OK,
+                headers,
+                body: format!("before {echo} after {echo}").into(),
+            };
             let reply = Redactor::new([secret].into_iter()).redact_reply(reply);
             let body = String::from_utf8(reply.body.to_vec()).unwrap();
-            assert!(body.contains("***") && body.starts_with("before ") && !body.contains(&echo), "{echo} stayed in {body}");
+            assert!(
+                body.contains("***") && body.starts_with("before ") && !body.contains(&echo),
+                "{echo} stayed in {body}"
+            );
         }
     }
 
     #[test]
     fn other_text_stays_as_it_is() {
-        let reply = Reply { status: StatusCode::OK, headers: HeaderMap::new(), body: "Request is received".into() };
-        assert_eq!(Redactor::new(["0123456789"].into_iter()).redact_reply(reply).body, "Request is received");
+        let reply = Reply {
+            status: StatusCode::OK,
+            headers: HeaderMap::new(),
+            body: "Request is received".into(),
+        };
+        assert_eq!(
+            Redactor::new(["0123456789"].into_iter())
+                .redact_reply(reply)
+                .body,
+            "Request is received"
+        );
     }
 }

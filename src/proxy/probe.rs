@@ -13,7 +13,7 @@ use crate::policy::{HealthEvent, HealthState};
 use crate::proxy::Proxy;
 use crate::proxy::link::{ProviderRuntime, lost_classification};
 use crate::proxy::login::AuthContext;
-use crate::sms::{Cause, Concern, AttemptKind, Outcome};
+use crate::sms::{AttemptKind, Cause, Concern, Outcome};
 use crate::telemetry::{AttemptFinished, BalanceReported};
 
 /// Between two questions to one provider that stands aside, and between its setting aside and the first.
@@ -47,15 +47,27 @@ impl Proxy {
     /// the money where it is in use.
     fn due_probe<'a>(&self, link: &'a ProviderRuntime) -> Option<&'a Probe> {
         let (now, before) = (self.now(), link.last_probe());
-        let mut probes = link.provider.dialect.probes().iter().filter(|probe| !probe.inferred);
+        let mut probes = link
+            .provider
+            .dialect
+            .probes()
+            .iter()
+            .filter(|probe| !probe.inferred);
         let (probe, due) = match self.health.health_state(link, now) {
             HealthState::Quarantined { cause, since, .. } => {
-                let due = cause.concern() == Concern::Account && now.since(since.max(before.unwrap_or_default())) >= PROBE_INTERVAL;
+                let due = cause.concern() == Concern::Account
+                    && now.since(since.max(before.unwrap_or_default())) >= PROBE_INTERVAL;
                 (probes.next()?, due)
             }
             HealthState::Healthy => {
-                let due = before.map_or(now.since(Moment::default()) >= FIRST_BALANCE_PROBE_DELAY, |before| now.since(before) >= BALANCE_PROBE_INTERVAL);
-                (probes.find(|probe| probe.has_balance())?, due && link.provider.credential.is_some())
+                let due = before.map_or(
+                    now.since(Moment::default()) >= FIRST_BALANCE_PROBE_DELAY,
+                    |before| now.since(before) >= BALANCE_PROBE_INTERVAL,
+                );
+                (
+                    probes.find(|probe| probe.has_balance())?,
+                    due && link.provider.credential.is_some(),
+                )
             }
             HealthState::Cooldown { .. } | HealthState::Paused => return None,
         };
@@ -63,45 +75,97 @@ impl Proxy {
     }
 
     async fn run_probe(&self, link: &Arc<ProviderRuntime>, probe: &Probe) {
-        let Ok(pass) = link.authenticate(false, link.provider.timeout).await else { return };
-        let Some(brought) = self.exchange_probe(link, probe, &pass).await else { return };
+        let Ok(pass) = link.authenticate(false, link.provider.timeout).await else {
+            return;
+        };
+        let Some(brought) = self.exchange_probe(link, probe, &pass).await else {
+            return;
+        };
         self.record_probe(link, &brought, &brought.outcome);
-        if brought.parsed.is_some_and(|probed| probed.healthy == Some(true)) {
+        if brought
+            .parsed
+            .is_some_and(|probed| probed.healthy == Some(true))
+        {
             link.probe_history().clear();
-            self.health.record_event(link, &HealthEvent::Probed { cause: None, credential: pass.revision }, None, self.now());
+            self.health.record_event(
+                link,
+                &HealthEvent::Probed {
+                    cause: None,
+                    credential: pass.revision,
+                },
+                None,
+                self.now(),
+            );
         }
     }
 
     /// One question, asked; none: it could not be written.
-    pub(super) async fn exchange_probe(&self, link: &ProviderRuntime, probe: &Probe, pass: &AuthContext) -> Option<ProbeResult> {
-        let outgoing = link.provider.dialect.probe_request(probe, &link.account(pass), self.wall()).ok()?;
+    pub(super) async fn exchange_probe(
+        &self,
+        link: &ProviderRuntime,
+        probe: &Probe,
+        pass: &AuthContext,
+    ) -> Option<ProbeResult> {
+        let outgoing = link
+            .provider
+            .dialect
+            .probe_request(probe, &link.account(pass), self.wall())
+            .ok()?;
         let began = self.now();
-        let (outcome, status, probed) = match link.client.exchange(outgoing, link.provider.timeout).await {
-            Err(lost) => (lost_classification(&lost).outcome, None, None),
-            Ok(reply) => {
-                let probed = link.provider.dialect.read_probe(probe, &reply);
-                let outcome = match (probed.healthy, probed.cause) {
-                    (Some(true), _) => Outcome::Accepted { id: String::new() },
-                    (_, Some(cause)) => Outcome::Rejected(cause),
-                    (_, None) => Outcome::Unknown(Cause::ReplyUnreadable),
-                };
-                (outcome, Some(reply.status.as_u16()), Some(probed))
-            }
-        };
-        Some(ProbeResult { outcome, status, parsed: probed, duration: self.now().since(began) })
+        let (outcome, status, probed) =
+            match link.client.exchange(outgoing, link.provider.timeout).await {
+                Err(lost) => (lost_classification(&lost).outcome, None, None),
+                Ok(reply) => {
+                    let probed = link.provider.dialect.read_probe(probe, &reply);
+                    let outcome = match (probed.healthy, probed.cause) {
+                        (Some(true), _) => Outcome::Accepted { id: String::new() },
+                        (_, Some(cause)) => Outcome::Rejected(cause),
+                        (_, None) => Outcome::Unknown(Cause::ReplyUnreadable),
+                    };
+                    (outcome, Some(reply.status.as_u16()), Some(probed))
+                }
+            };
+        Some(ProbeResult {
+            outcome,
+            status,
+            parsed: probed,
+            duration: self.now().since(began),
+        })
     }
 
     /// Counts it, and what it brought; `outcome` is what it told about the provider in the end.
-    pub(super) fn record_probe(&self, link: &ProviderRuntime, brought: &ProbeResult, outcome: &Outcome) {
+    pub(super) fn record_probe(
+        &self,
+        link: &ProviderRuntime,
+        brought: &ProbeResult,
+        outcome: &Outcome,
+    ) {
         let (provider, kind) = (&link.provider.id, AttemptKind::Probe);
-        AttemptFinished { provider, kind, outcome, status: brought.status, duration: brought.duration }.emit(&self.telemetry);
-        if let Some((value, unit)) = brought.parsed.as_ref().and_then(|probed| probed.balance.as_ref()) {
+        AttemptFinished {
+            provider,
+            kind,
+            outcome,
+            status: brought.status,
+            duration: brought.duration,
+        }
+        .emit(&self.telemetry);
+        if let Some((value, unit)) = brought
+            .parsed
+            .as_ref()
+            .and_then(|probed| probed.balance.as_ref())
+        {
             let spent_a_day = {
                 let mut purse = link.balance_history();
                 purse.record(*value, self.now());
                 purse.daily_spend()
             };
-            BalanceReported { provider, unit, value: *value, daily_spend: spent_a_day }.emit(&self.telemetry);
+            BalanceReported {
+                provider,
+                unit,
+                value: *value,
+                daily_spend: spent_a_day,
+            }
+            .emit(&self.telemetry);
         }
     }
 }

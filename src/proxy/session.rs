@@ -56,21 +56,44 @@ struct AuthFailure {
 impl TokenCache {
     /// What an attempt with this version of the credential would prove itself with.
     pub(super) fn newest_revision(&self, version: Version) -> CredentialRevision {
-        let token = self.token.as_ref().map(|bearer| bearer.revision).filter(|held| held.version == version);
-        token.unwrap_or(CredentialRevision { version, token_generation: self.token_generation.saturating_add(1) })
+        let token = self
+            .token
+            .as_ref()
+            .map(|bearer| bearer.revision)
+            .filter(|held| held.version == version);
+        token.unwrap_or(CredentialRevision {
+            version,
+            token_generation: self.token_generation.saturating_add(1),
+        })
     }
 
     /// A token that can be used without a login: one that is not about to run out, or one that nothing newer
     /// is to be had for now.
-    pub(super) fn usable_token(&self, version: Version, wall: Timestamp, now: Moment) -> Option<CachedToken> {
+    pub(super) fn usable_token(
+        &self,
+        version: Version,
+        wall: Timestamp,
+        now: Moment,
+    ) -> Option<CachedToken> {
         let bearer = self.unexpired_token(version, wall)?;
-        let renewable = || self.last_failure.as_ref().is_none_or(|failed| !failed.is_rejection_of(version) && now.since(failed.at) >= RENEWAL_RETRY_DELAY);
+        let renewable = || {
+            self.last_failure.as_ref().is_none_or(|failed| {
+                !failed.is_rejection_of(version) && now.since(failed.at) >= RENEWAL_RETRY_DELAY
+            })
+        };
         (!bearer.needs_renewal(wall) || !renewable()).then(|| bearer.clone())
     }
 
     /// A token with time left.
-    pub(super) fn unexpired_token(&self, version: Version, wall: Timestamp) -> Option<&CachedToken> {
-        self.token.as_ref().filter(|bearer| bearer.revision.version == version && bearer.token.expires_at.is_none_or(|end| wall < end))
+    pub(super) fn unexpired_token(
+        &self,
+        version: Version,
+        wall: Timestamp,
+    ) -> Option<&CachedToken> {
+        self.token.as_ref().filter(|bearer| {
+            bearer.revision.version == version
+                && bearer.token.expires_at.is_none_or(|end| wall < end)
+        })
     }
 
     /// How many logins ended.
@@ -80,26 +103,61 @@ impl TokenCache {
 
     /// Why no login is to be made with this version: it was refused (and nobody is to try again), or somebody
     /// just made one in our stead.
-    pub(super) fn known_failure(&self, version: Version, trial: bool, before: u64) -> Option<Classification> {
-        let failed = self.last_failure.as_ref().filter(|failed| failed.version == version)?;
-        (self.finished_logins != before || failed.is_rejection_of(version) && !trial).then(|| failed.classification.clone())
+    pub(super) fn known_failure(
+        &self,
+        version: Version,
+        trial: bool,
+        before: u64,
+    ) -> Option<Classification> {
+        let failed = self
+            .last_failure
+            .as_ref()
+            .filter(|failed| failed.version == version)?;
+        (self.finished_logins != before || failed.is_rejection_of(version) && !trial)
+            .then(|| failed.classification.clone())
     }
 
     /// A login brought a token.
-    pub(super) fn record_login(&mut self, token: Arc<LoginToken>, version: Version, since: Timestamp) -> CredentialRevision {
+    pub(super) fn record_login(
+        &mut self,
+        token: Arc<LoginToken>,
+        version: Version,
+        since: Timestamp,
+    ) -> CredentialRevision {
         self.token_generation = self.token_generation.saturating_add(1);
         self.finished_logins = self.finished_logins.wrapping_add(1);
-        let held = CredentialRevision { version, token_generation: self.token_generation };
-        self.token = Some(CachedToken { token, revision: held, issued_at: since });
+        let held = CredentialRevision {
+            version,
+            token_generation: self.token_generation,
+        };
+        self.token = Some(CachedToken {
+            token,
+            revision: held,
+            issued_at: since,
+        });
         self.last_failure = None;
         held
     }
 
     /// A login did not. What is lost does not hide what was refused.
-    pub(super) fn record_login_failure(&mut self, version: Version, finding: Classification, at: Moment) {
+    pub(super) fn record_login_failure(
+        &mut self,
+        version: Version,
+        finding: Classification,
+        at: Moment,
+    ) {
         self.finished_logins = self.finished_logins.wrapping_add(1);
-        let failed = AuthFailure { version, classification: finding, at };
-        if failed.is_rejection_of(version) || !self.last_failure.as_ref().is_some_and(|known| known.is_rejection_of(version)) {
+        let failed = AuthFailure {
+            version,
+            classification: finding,
+            at,
+        };
+        if failed.is_rejection_of(version)
+            || !self
+                .last_failure
+                .as_ref()
+                .is_some_and(|known| known.is_rejection_of(version))
+        {
             self.last_failure = Some(failed);
         }
     }
@@ -110,27 +168,59 @@ impl TokenCache {
         if held.token_generation == ALL_GENERATIONS {
             return held;
         }
-        if self.token.as_ref().is_some_and(|bearer| bearer.revision == held) {
+        if self
+            .token
+            .as_ref()
+            .is_some_and(|bearer| bearer.revision == held)
+        {
             self.token = None;
-            let before = if self.rejected_tokens.0 == held.version { self.rejected_tokens.1 } else { 0 };
+            let before = if self.rejected_tokens.0 == held.version {
+                self.rejected_tokens.1
+            } else {
+                0
+            };
             self.rejected_tokens = (held.version, before.saturating_add(1));
         }
         let twice = self.rejected_tokens.0 == held.version && self.rejected_tokens.1 >= 2;
-        if twice { CredentialRevision { token_generation: ALL_GENERATIONS, ..held } } else { held }
+        if twice {
+            CredentialRevision {
+                token_generation: ALL_GENERATIONS,
+                ..held
+            }
+        } else {
+            held
+        }
     }
 
     /// A credential, or a token that it brought, was refused in an exchange.
     /// What comes late about an older one takes nothing from a newer.
-    pub(super) fn record_rejection(&mut self, version: Version, finding: Classification, at: Moment) {
-        if self.recent_rejection.as_ref().is_none_or(|doubt| doubt.version <= version) {
-            self.recent_rejection = Some(AuthFailure { version, classification: finding, at });
+    pub(super) fn record_rejection(
+        &mut self,
+        version: Version,
+        finding: Classification,
+        at: Moment,
+    ) {
+        if self
+            .recent_rejection
+            .as_ref()
+            .is_none_or(|doubt| doubt.version <= version)
+        {
+            self.recent_rejection = Some(AuthFailure {
+                version,
+                classification: finding,
+                at,
+            });
         }
     }
 
     /// What was said of this version moments ago.
     pub(super) fn recent_rejection(&self, version: Version, now: Moment) -> Option<Classification> {
-        let fresh = |doubt: &&AuthFailure| doubt.version == version && now.since(doubt.at) < REJECTION_TTL;
-        self.recent_rejection.as_ref().filter(fresh).map(|doubt| doubt.classification.clone())
+        let fresh =
+            |doubt: &&AuthFailure| doubt.version == version && now.since(doubt.at) < REJECTION_TTL;
+        self.recent_rejection
+            .as_ref()
+            .filter(fresh)
+            .map(|doubt| doubt.classification.clone())
     }
 
     /// A message went through with it. That says nothing of a login that was refused meanwhile.
@@ -155,7 +245,8 @@ impl TokenCache {
 impl AuthFailure {
     /// The service refused this version: only a newer one, or a trial, may ask again.
     fn is_rejection_of(&self, version: Version) -> bool {
-        self.version == version && matches!(self.classification.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Credential)
+        self.version == version
+            && matches!(self.classification.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Credential)
     }
 }
 
@@ -165,7 +256,9 @@ impl CachedToken {
         let Some(expires) = self.token.expires_at else {
             return false;
         };
-        let life = expires.duration_since(self.issued_at).max(SignedDuration::ZERO);
+        let life = expires
+            .duration_since(self.issued_at)
+            .max(SignedDuration::ZERO);
         now.duration_since(self.issued_at) >= life - life / 10
     }
 }
@@ -186,8 +279,14 @@ mod tests {
         let refused = own_classification(Outcome::Rejected(Cause::CredentialExpired), None);
         session.record_rejection(Version(2), refused.clone(), at(1));
         session.record_rejection(Version(1), refused.clone(), at(2));
-        assert!(session.recent_rejection(Version(2), at(3)).is_some() && session.recent_rejection(Version(1), at(3)).is_none());
-        assert!(session.recent_rejection(Version(2), at(7)).is_none(), "by then the vault was asked");
+        assert!(
+            session.recent_rejection(Version(2), at(3)).is_some()
+                && session.recent_rejection(Version(1), at(3)).is_none()
+        );
+        assert!(
+            session.recent_rejection(Version(2), at(7)).is_none(),
+            "by then the vault was asked"
+        );
         session.record_rejection(Version(3), refused, at(8));
         assert!(session.recent_rejection(Version(3), at(9)).is_some());
     }

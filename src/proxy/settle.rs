@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::diagnosis::{Implication, Evidence, CandidateProbe, CauseCandidates, EvidenceSource};
-use crate::dialect::{ProbeSubject, Classification, Probe, ProbeClassification};
+use crate::diagnosis::{CandidateProbe, CauseCandidates, Evidence, EvidenceSource, Implication};
+use crate::dialect::{Classification, Probe, ProbeClassification, ProbeSubject};
 use crate::policy::CredentialRevision;
 use crate::proxy::Proxy;
 use crate::proxy::attempt::AttemptResult;
@@ -18,7 +18,7 @@ use crate::proxy::explain::{diagnose_failure, diagnosis_input};
 use crate::proxy::link::ProviderRuntime;
 use crate::proxy::probe::ProbeResult;
 use crate::proxy::session::ALL_GENERATIONS;
-use crate::sms::{Cause, AttemptKind, Outcome};
+use crate::sms::{AttemptKind, Cause, Outcome};
 use crate::telemetry::RejectionDiagnosed;
 
 /// More than ever wait: each provider has an hourly budget.
@@ -77,7 +77,9 @@ impl Proxy {
     /// Notes a refusal, if it is ambiguous and something can tell.
     pub(super) fn queue_if_ambiguous(&self, tried: &AttemptResult) {
         let (link, finding) = (&tried.runtime, &tried.classification);
-        let Outcome::Rejected(cause) = finding.outcome else { return };
+        let Outcome::Rejected(cause) = finding.outcome else {
+            return;
+        };
         if finding.alternatives.is_empty() || link.provider.credential.is_none() {
             return;
         }
@@ -90,7 +92,8 @@ impl Proxy {
             status: tried.status,
         };
         let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
-        let can_tell = suspicion.fresh_token_evidence().is_some() || suspicion.may_probe(&suspects) && best_probe(link, &suspects, &[]).is_some();
+        let can_tell = suspicion.fresh_token_evidence().is_some()
+            || suspicion.may_probe(&suspects) && best_probe(link, &suspects, &[]).is_some();
         if can_tell && link.begin_follow_up(suspicion.revision.version, &suspects, self.now()) {
             self.pending_probes.push(suspicion);
         }
@@ -101,42 +104,94 @@ impl Proxy {
         let began = self.now();
         let mut learned: Vec<Evidence> = suspicion.fresh_token_evidence().into_iter().collect();
         let mut asked = Vec::new();
-        while let Some(suspects) = suspicion.candidates(&learned).filter(|suspects| !suspects.is_unambiguous() && suspicion.may_probe(suspects)) {
-            let Some(probe) = best_probe(&suspicion.runtime, &suspects, &asked) else { break };
+        while let Some(suspects) = suspicion
+            .candidates(&learned)
+            .filter(|suspects| !suspects.is_unambiguous() && suspicion.may_probe(suspects))
+        {
+            let Some(probe) = best_probe(&suspicion.runtime, &suspects, &asked) else {
+                break;
+            };
             // The credential itself was sent once and is not known: no second question with it.
             if !asked.is_empty() && suspects.includes_credential() {
                 break;
             }
             asked.push(probe);
-            let Some(brought) = self.exchange_pending_probe(&suspicion, probe).await else { break };
-            learned.push(Evidence { source: evidence_source(probe_subject(&suspicion.runtime, probe)), implication: probe_answer(brought.parsed.as_ref()) });
-            let left = suspicion.candidates(&learned).filter(CauseCandidates::is_unambiguous).map(|left| Outcome::Rejected(left.cause));
-            self.record_probe(&suspicion.runtime, &brought, left.as_ref().unwrap_or(&brought.outcome));
+            let Some(brought) = self.exchange_pending_probe(&suspicion, probe).await else {
+                break;
+            };
+            learned.push(Evidence {
+                source: evidence_source(probe_subject(&suspicion.runtime, probe)),
+                implication: probe_answer(brought.parsed.as_ref()),
+            });
+            let left = suspicion
+                .candidates(&learned)
+                .filter(CauseCandidates::is_unambiguous)
+                .map(|left| Outcome::Rejected(left.cause));
+            self.record_probe(
+                &suspicion.runtime,
+                &brought,
+                left.as_ref().unwrap_or(&brought.outcome),
+            );
         }
         let doubt = suspicion.candidates(&[]);
         if let Some(doubt) = doubt {
-            suspicion.runtime.probe_history().record(suspicion.revision.version, &doubt, learned.clone());
+            suspicion.runtime.probe_history().record(
+                suspicion.revision.version,
+                &doubt,
+                learned.clone(),
+            );
         }
         self.apply_disambiguation(&suspicion, &learned, began);
     }
 
-    async fn exchange_pending_probe(&self, suspicion: &PendingProbe, probe: usize) -> Option<ProbeResult> {
+    async fn exchange_pending_probe(
+        &self,
+        suspicion: &PendingProbe,
+        probe: usize,
+    ) -> Option<ProbeResult> {
         let link = &suspicion.runtime;
         let pass = link.authenticate(false, link.provider.timeout).await.ok()?;
         // A newer version is another matter: it is tried by the next message.
-        let probe = link.provider.dialect.probes().get(probe).filter(|_| pass.revision.version == suspicion.revision.version)?;
+        let probe = link
+            .provider
+            .dialect
+            .probes()
+            .get(probe)
+            .filter(|_| pass.revision.version == suspicion.revision.version)?;
         self.exchange_probe(link, probe, &pass).await
     }
 
-    fn apply_disambiguation(&self, suspicion: &PendingProbe, learned: &[Evidence], began: crate::clock::Moment) {
+    fn apply_disambiguation(
+        &self,
+        suspicion: &PendingProbe,
+        learned: &[Evidence],
+        began: crate::clock::Moment,
+    ) {
         let (link, now) = (&suspicion.runtime, self.now());
         let all = [suspicion.evidence.as_slice(), learned].concat();
-        let Some(evidence) = diagnosis_input(suspicion.kind, &suspicion.classification, suspicion.status, &all) else { return };
+        let Some(evidence) = diagnosis_input(
+            suspicion.kind,
+            &suspicion.classification,
+            suspicion.status,
+            &all,
+        ) else {
+            return;
+        };
         let diagnosis = diagnose_failure(link, suspicion.revision.version, &evidence, now);
-        RejectionDiagnosed { provider: &link.provider.id, diagnosis: &diagnosis, duration: now.since(began) }.emit();
+        RejectionDiagnosed {
+            provider: &link.provider.id,
+            diagnosis: &diagnosis,
+            duration: now.since(began),
+        }
+        .emit();
         let current = self.snapshot.load();
-        if current.providers.get(&link.provider.id).is_some_and(|current| current.is_same_account(link)) {
-            self.health.refine_cause(link, (evidence.cause, suspicion.revision), diagnosis, now);
+        if current
+            .providers
+            .get(&link.provider.id)
+            .is_some_and(|current| current.is_same_account(link))
+        {
+            self.health
+                .refine_cause(link, (evidence.cause, suspicion.revision), diagnosis, now);
         }
     }
 }
@@ -154,32 +209,62 @@ impl PendingProbe {
 
     /// A login of this version was accepted, and its token was refused within its life like the one before.
     fn fresh_token_evidence(&self) -> Option<Evidence> {
-        let twice = self.kind != AttemptKind::Login && self.runtime.provider.dialect.requires_login() && self.revision.token_generation == ALL_GENERATIONS;
-        let expired = self.candidates(&[]).is_some_and(|suspects| suspects.causes().contains(&Cause::CredentialExpired));
-        (twice && expired).then(|| Evidence { source: EvidenceSource::FreshToken, implication: Implication::RulesOut(vec![Cause::CredentialExpired]) })
+        let twice = self.kind != AttemptKind::Login
+            && self.runtime.provider.dialect.requires_login()
+            && self.revision.token_generation == ALL_GENERATIONS;
+        let expired = self
+            .candidates(&[])
+            .is_some_and(|suspects| suspects.causes().contains(&Cause::CredentialExpired));
+        (twice && expired).then(|| Evidence {
+            source: EvidenceSource::FreshToken,
+            implication: Implication::RulesOut(vec![Cause::CredentialExpired]),
+        })
     }
 }
 
 /// The place of the probe that tells most, of those that were seen to work and not asked yet.
-fn best_probe(link: &ProviderRuntime, suspects: &CauseCandidates, asked: &[usize]) -> Option<usize> {
-    let probes = link.provider.dialect.probes().iter().enumerate().filter(|(at, probe)| !probe.inferred && !asked.contains(at));
-    let (places, questions): (Vec<usize>, Vec<CandidateProbe>) = probes.map(|(at, probe)| (at, probe_question(probe))).unzip();
-    suspects.best_probe(&questions).and_then(|best| places.get(best).copied())
+fn best_probe(
+    link: &ProviderRuntime,
+    suspects: &CauseCandidates,
+    asked: &[usize],
+) -> Option<usize> {
+    let probes = link
+        .provider
+        .dialect
+        .probes()
+        .iter()
+        .enumerate()
+        .filter(|(at, probe)| !probe.inferred && !asked.contains(at));
+    let (places, questions): (Vec<usize>, Vec<CandidateProbe>) = probes
+        .map(|(at, probe)| (at, probe_question(probe)))
+        .unzip();
+    suspects
+        .best_probe(&questions)
+        .and_then(|best| places.get(best).copied())
 }
 
 /// What a probe's answers could be.
 pub fn probe_question(probe: &Probe) -> CandidateProbe {
-    CandidateProbe { ruled_out_if_healthy: probe.excluded_causes(true), causes_if_unhealthy: probe.possible_causes() }
+    CandidateProbe {
+        ruled_out_if_healthy: probe.excluded_causes(true),
+        causes_if_unhealthy: probe.possible_causes(),
+    }
 }
 
 fn probe_subject(link: &ProviderRuntime, probe: usize) -> ProbeSubject {
-    link.provider.dialect.probes().get(probe).map_or(ProbeSubject::Credential, |probe| probe.about)
+    link.provider
+        .dialect
+        .probes()
+        .get(probe)
+        .map_or(ProbeSubject::Credential, |probe| probe.about)
 }
 
 fn evidence_source(asks: ProbeSubject) -> EvidenceSource {
     match asks {
         ProbeSubject::Credential => EvidenceSource::CredentialProbe,
-        ProbeSubject::Account | ProbeSubject::Sender | ProbeSubject::Template => EvidenceSource::AccountProbe,
+        ProbeSubject::Account | ProbeSubject::Sender | ProbeSubject::Template => {
+            EvidenceSource::AccountProbe
+        }
         ProbeSubject::Balance => EvidenceSource::BalanceProbe,
     }
 }
@@ -187,10 +272,22 @@ fn evidence_source(asks: ProbeSubject) -> EvidenceSource {
 /// What a probe's reply says of the suspects.
 fn probe_answer(probed: Option<&ProbeClassification>) -> Implication {
     match probed {
-        Some(ProbeClassification { healthy: Some(true), excluded_causes: rules_out, .. }) => Implication::RulesOut(rules_out.clone()),
-        Some(ProbeClassification { cause: Some(cause), certainty, alternatives, .. }) => {
-            Implication::Indicates(std::iter::once(*cause).chain(alternatives.iter().copied()).collect(), *certainty)
-        }
+        Some(ProbeClassification {
+            healthy: Some(true),
+            excluded_causes: rules_out,
+            ..
+        }) => Implication::RulesOut(rules_out.clone()),
+        Some(ProbeClassification {
+            cause: Some(cause),
+            certainty,
+            alternatives,
+            ..
+        }) => Implication::Indicates(
+            std::iter::once(*cause)
+                .chain(alternatives.iter().copied())
+                .collect(),
+            *certainty,
+        ),
         Some(_) | None => Implication::Inconclusive,
     }
 }

@@ -67,7 +67,9 @@ impl Cause {
     /// What it says about whom; decides what may be tried next.
     pub const fn concern(self) -> Concern {
         match self {
-            Self::CredentialMissing | Self::CredentialRejected | Self::CredentialExpired => Concern::Credential,
+            Self::CredentialMissing | Self::CredentialRejected | Self::CredentialExpired => {
+                Concern::Credential
+            }
             Self::PermissionDenied
             | Self::AccountSuspended
             | Self::BalanceEmpty
@@ -81,8 +83,15 @@ impl Cause {
             Self::RecipientBlocked => Concern::Recipient,
             Self::Duplicate => Concern::Duplicate,
             Self::Throttled => Concern::Throttle,
-            Self::ProviderFault | Self::Unreachable | Self::Timeout | Self::ReplyUnreadable | Self::Unexplained => Concern::Provider,
-            Self::VaultUnavailable | Self::DeniedByPolicy | Self::NotTranslatable | Self::NoProvider => Concern::Ours,
+            Self::ProviderFault
+            | Self::Unreachable
+            | Self::Timeout
+            | Self::ReplyUnreadable
+            | Self::Unexplained => Concern::Provider,
+            Self::VaultUnavailable
+            | Self::DeniedByPolicy
+            | Self::NotTranslatable
+            | Self::NoProvider => Concern::Ours,
         }
     }
 }
@@ -96,7 +105,11 @@ impl fmt::Display for Cause {
 impl FromStr for Cause {
     type Err = ();
     fn from_str(word: &str) -> Result<Self, ()> {
-        Self::ALL.iter().copied().find(|cause| cause.as_str() == word).ok_or(())
+        Self::ALL
+            .iter()
+            .copied()
+            .find(|cause| cause.as_str() == word)
+            .ok_or(())
     }
 }
 

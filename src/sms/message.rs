@@ -16,10 +16,22 @@ impl Msisdn {
     /// Reads a number as backends write it: an optional `+` or `00`, blanks, hyphens, dots and brackets between digits.
     pub fn parse(text: &str) -> Result<Self, InvalidMsisdn> {
         let text = text.trim();
-        let text = text.strip_prefix('+').or_else(|| text.strip_prefix("00")).unwrap_or(text);
-        let digits: String = text.chars().filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}')).collect();
-        let plausible = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit()) && !digits.starts_with('0');
-        if plausible { Ok(Self(digits)) } else { Err(InvalidMsisdn) }
+        let text = text
+            .strip_prefix('+')
+            .or_else(|| text.strip_prefix("00"))
+            .unwrap_or(text);
+        let digits: String = text
+            .chars()
+            .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
+            .collect();
+        let plausible = (7..=15).contains(&digits.len())
+            && digits.bytes().all(|b| b.is_ascii_digit())
+            && !digits.starts_with('0');
+        if plausible {
+            Ok(Self(digits))
+        } else {
+            Err(InvalidMsisdn)
+        }
     }
 
     /// The digits alone: `998901234567`.
@@ -41,7 +53,12 @@ impl Msisdn {
 impl fmt::Display for Msisdn {
     /// `+998*****67`: the country, and enough to recognise one's own test handset.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (head, tail) = (self.0.get(..3).unwrap_or_default(), self.0.get(self.0.len().saturating_sub(2)..).unwrap_or_default());
+        let (head, tail) = (
+            self.0.get(..3).unwrap_or_default(),
+            self.0
+                .get(self.0.len().saturating_sub(2)..)
+                .unwrap_or_default(),
+        );
         write!(f, "+{head}*****{tail}")
     }
 }
@@ -116,10 +133,27 @@ mod tests {
 
     #[test]
     fn numbers_are_read_as_people_write_them() {
-        for text in ["998901234567", "+998 90 123-45-67", "00998901234567", "+998 (90) 123.45.67"] {
-            assert_eq!(Msisdn::parse(text).unwrap().digits(), "998901234567", "{text}");
+        for text in [
+            "998901234567",
+            "+998 90 123-45-67",
+            "00998901234567",
+            "+998 (90) 123.45.67",
+        ] {
+            assert_eq!(
+                Msisdn::parse(text).unwrap().digits(),
+                "998901234567",
+                "{text}"
+            );
         }
-        for text in ["", "+", "12345", "whatsapp:+998901234567", "1234567890123456", "0901234567", "99890123456x"] {
+        for text in [
+            "",
+            "+",
+            "12345",
+            "whatsapp:+998901234567",
+            "1234567890123456",
+            "0901234567",
+            "99890123456x",
+        ] {
             assert_eq!(Msisdn::parse(text), Err(InvalidMsisdn), "{text}");
         }
     }
@@ -127,7 +161,13 @@ mod tests {
     #[test]
     fn numbers_and_texts_print_masked() {
         let number = Msisdn::parse("+998901234567").unwrap();
-        assert_eq!(format!("{number} {number:?}"), "+998*****67 Msisdn(+998*****67)");
-        assert_eq!(format!("{:?}", MessageText::new("Kod: 123456")), "Text(11 characters)");
+        assert_eq!(
+            format!("{number} {number:?}"),
+            "+998*****67 Msisdn(+998*****67)"
+        );
+        assert_eq!(
+            format!("{:?}", MessageText::new("Kod: 123456")),
+            "Text(11 characters)"
+        );
     }
 }

@@ -7,5 +7,5 @@ mod message;
 mod outcome;
 
 pub use cause::{Cause, Certainty, Concern, Family};
-pub use message::{Message, Msisdn, InvalidMsisdn, ApprovedTemplate, MessageText};
-pub use outcome::{Entrypoint, AttemptKind, Operation, Outcome, ProviderId, RequestResult};
+pub use message::{ApprovedTemplate, InvalidMsisdn, Message, MessageText, Msisdn};
+pub use outcome::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};

@@ -9,7 +9,7 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
 
 use crate::clock::Clock;
-use crate::telemetry::families::{MetricFactory, retain_series, metric_opts};
+use crate::telemetry::families::{MetricFactory, metric_opts, retain_series};
 use crate::telemetry::known::LabelSet;
 
 /// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between reads of the vault.
@@ -21,19 +21,35 @@ pub(super) struct CredentialAge {
 }
 
 impl CredentialAge {
-    pub(super) fn register(on: &MetricFactory<'_>, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
-        let opts = metric_opts("credential_age_seconds", "Time since the credential's content last changed, as far as we saw it.");
-        let ages = Self { gauge: GaugeVec::new(opts, &["provider"])?, changed_at: Arc::default(), clock };
+    pub(super) fn register(
+        on: &MetricFactory<'_>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, prometheus::Error> {
+        let opts = metric_opts(
+            "credential_age_seconds",
+            "Time since the credential's content last changed, as far as we saw it.",
+        );
+        let ages = Self {
+            gauge: GaugeVec::new(opts, &["provider"])?,
+            changed_at: Arc::default(),
+            clock,
+        };
         on.0.register(Box::new(ages.clone()))?;
         Ok(ages)
     }
 
     pub(super) fn set(&self, provider: &str, since: SystemTime) {
-        self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).insert(provider.to_owned(), since);
+        self.changed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(provider.to_owned(), since);
     }
 
     pub(super) fn remove_stale(&self, known: &LabelSet) {
-        self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).retain(|provider, _| known.providers.contains(provider));
+        self.changed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|provider, _| known.providers.contains(provider));
         retain_series(&self.gauge, "provider", &known.providers);
     }
 }
@@ -45,9 +61,16 @@ impl Collector for CredentialAge {
 
     fn collect(&self) -> Vec<MetricFamily> {
         let now = self.clock.wall_clock();
-        for (provider, since) in self.changed_at.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for (provider, since) in self
+            .changed_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+        {
             let age = now.duration_since(*since).unwrap_or_default();
-            self.gauge.with_label_values(&[provider]).set(age.as_secs_f64());
+            self.gauge
+                .with_label_values(&[provider])
+                .set(age.as_secs_f64());
         }
         self.gauge.collect()
     }

@@ -4,9 +4,12 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::sms::{Cause, Certainty, Concern, Entrypoint, Family, AttemptKind, Msisdn, Operation, Outcome, ProviderId, RequestResult};
+use crate::sms::{
+    AttemptKind, Cause, Certainty, Concern, Entrypoint, Family, Msisdn, Operation, Outcome,
+    ProviderId, RequestResult,
+};
 use crate::telemetry::known::{NONE, label_or_other};
-use crate::telemetry::{TraceParent, Telemetry};
+use crate::telemetry::{Telemetry, TraceParent};
 
 /// One attempt, as the call's line shows it.
 #[derive(Clone, Copy, Debug)]
@@ -115,26 +118,56 @@ impl RequestFinished<'_> {
 
     pub(super) fn record_metrics(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
-        let dialect = self.dialect.map_or(NONE, |dialect| label_or_other(dialect, &known.dialects));
+        let dialect = self
+            .dialect
+            .map_or(NONE, |dialect| label_or_other(dialect, &known.dialects));
         let verdict = self.result.as_str();
         let families = &telemetry.metrics;
-        families.requests.with_label_values(&[self.entrypoint.as_str(), dialect, self.operation.as_str(), verdict]).inc();
-        families.request_duration.with_label_values(&[dialect, verdict]).observe(self.duration.as_secs_f64());
+        families
+            .requests
+            .with_label_values(&[
+                self.entrypoint.as_str(),
+                dialect,
+                self.operation.as_str(),
+                verdict,
+            ])
+            .inc();
+        families
+            .request_duration
+            .with_label_values(&[dialect, verdict])
+            .observe(self.duration.as_secs_f64());
     }
 
     /// By who is woken: nobody could be reached → error; it worked, but an account needs hands → warn.
     fn log_level(&self) -> tracing::Level {
-        let hands = |attempt: &AttemptRecord<'_>| attempt.outcome.cause().is_some_and(|cause| cause.family() == Family::Account);
+        let hands = |attempt: &AttemptRecord<'_>| {
+            attempt
+                .outcome
+                .cause()
+                .is_some_and(|cause| cause.family() == Family::Account)
+        };
         match self.result {
-            RequestResult::NotSent | RequestResult::InDoubt if self.cause.is_some_and(|cause| cause.concern() == Concern::Message) => {
+            RequestResult::NotSent | RequestResult::InDoubt
+                if self
+                    .cause
+                    .is_some_and(|cause| cause.concern() == Concern::Message) =>
+            {
                 tracing::Level::INFO
             }
             RequestResult::NotSent | RequestResult::InDoubt => tracing::Level::ERROR,
             RequestResult::Denied => tracing::Level::WARN,
-            RequestResult::Accepted | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally if self.attempts.iter().any(hands) => {
+            RequestResult::Accepted
+            | RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally
+                if self.attempts.iter().any(hands) =>
+            {
                 tracing::Level::WARN
             }
-            RequestResult::Accepted | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally => tracing::Level::INFO,
+            RequestResult::Accepted
+            | RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally => tracing::Level::INFO,
             RequestResult::Tunnelled => tracing::Level::DEBUG,
         }
     }
@@ -155,7 +188,13 @@ fn format_attempts(lines: &[AttemptRecord<'_>]) -> String {
 
 impl AttemptRecord<'_> {
     fn write_to(&self, text: &mut String) -> std::fmt::Result {
-        write!(text, "{}/{} {}", self.provider, self.kind, self.outcome.as_str())?;
+        write!(
+            text,
+            "{}/{} {}",
+            self.provider,
+            self.kind,
+            self.outcome.as_str()
+        )?;
         if let Some(cause) = self.outcome.cause() {
             write!(text, " {cause}")?;
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
-use crate::sms::{Cause, Family, AttemptKind, Outcome, ProviderId};
+use crate::sms::{AttemptKind, Cause, Family, Outcome, ProviderId};
 use crate::telemetry::Telemetry;
 use crate::telemetry::call::{log_at_level, millis};
 use crate::telemetry::families::HEALTH_STATES;
@@ -29,16 +29,35 @@ impl AttemptFinished<'_> {
     /// Counts the attempt, its status and its time.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
-        let (provider, kind) = (label_or_other(self.provider.as_str(), &known.providers), self.kind.as_str());
+        let (provider, kind) = (
+            label_or_other(self.provider.as_str(), &known.providers),
+            self.kind.as_str(),
+        );
         let cause = self.outcome.cause();
-        let (word, family) = (cause.map_or(NONE, Cause::as_str), cause.map(Cause::family).map_or(NONE, Family::as_str));
+        let (word, family) = (
+            cause.map_or(NONE, Cause::as_str),
+            cause.map(Cause::family).map_or(NONE, Family::as_str),
+        );
         let families = &telemetry.metrics;
-        families.attempts.with_label_values(&[provider, kind, self.outcome.as_str(), word, family]).inc();
-        families.attempt_duration.with_label_values(&[provider, kind]).observe(self.duration.as_secs_f64());
+        families
+            .attempts
+            .with_label_values(&[provider, kind, self.outcome.as_str(), word, family])
+            .inc();
+        families
+            .attempt_duration
+            .with_label_values(&[provider, kind])
+            .observe(self.duration.as_secs_f64());
         if let Some(status) = self.status {
             let text = status.to_string();
-            let label = if (100..600).contains(&status) { text.as_str() } else { OTHER };
-            families.upstream_responses.with_label_values(&[provider, kind, label]).inc();
+            let label = if (100..600).contains(&status) {
+                text.as_str()
+            } else {
+                OTHER
+            };
+            families
+                .upstream_responses
+                .with_label_values(&[provider, kind, label])
+                .inc();
         }
         telemetry.store.record_attempt(self);
         telemetry.tracer.record_attempt(self, telemetry);
@@ -70,9 +89,21 @@ impl Failover<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
-        let (from, to) = (label_or_other(self.from.as_str(), &known.providers), label_or_other(self.to.as_str(), &known.providers));
-        telemetry.metrics.failovers.with_label_values(&[from, to, self.cause.as_str()]).inc();
-        tracing::debug!(from = self.from.as_str(), to = self.to.as_str(), cause = self.cause.as_str(), "failover");
+        let (from, to) = (
+            label_or_other(self.from.as_str(), &known.providers),
+            label_or_other(self.to.as_str(), &known.providers),
+        );
+        telemetry
+            .metrics
+            .failovers
+            .with_label_values(&[from, to, self.cause.as_str()])
+            .inc();
+        tracing::debug!(
+            from = self.from.as_str(),
+            to = self.to.as_str(),
+            cause = self.cause.as_str(),
+            "failover"
+        );
     }
 }
 
@@ -87,7 +118,11 @@ impl PossibleDuplicate<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
-        telemetry.metrics.possible_duplicates.with_label_values(&[label_or_other(self.provider.as_str(), &known.providers)]).inc();
+        telemetry
+            .metrics
+            .possible_duplicates
+            .with_label_values(&[label_or_other(self.provider.as_str(), &known.providers)])
+            .inc();
         tracing::debug!(provider = self.provider.as_str(), "possible duplicate");
     }
 }
@@ -103,7 +138,11 @@ impl DuplicateSuppressed<'_> {
     /// Counts it.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
-        telemetry.metrics.duplicates_suppressed.with_label_values(&[label_or_other(self.dialect, &known.dialects)]).inc();
+        telemetry
+            .metrics
+            .duplicates_suppressed
+            .with_label_values(&[label_or_other(self.dialect, &known.dialects)])
+            .inc();
         tracing::debug!(dialect = self.dialect, "duplicate");
     }
 }
@@ -131,7 +170,11 @@ impl HealthStateChanged<'_> {
         let provider = label_or_other(self.provider.as_str(), &known.providers);
         if provider != OTHER {
             for standing in HEALTH_STATES {
-                telemetry.metrics.provider_state.with_label_values(&[provider, standing]).set(i64::from(standing == self.state));
+                telemetry
+                    .metrics
+                    .provider_state
+                    .with_label_values(&[provider, standing])
+                    .set(i64::from(standing == self.state));
             }
         }
         if !telemetry.store.record_health(self) {
@@ -148,7 +191,10 @@ impl HealthStateChanged<'_> {
             state = self.state,
             cause = self.cause.map(Cause::as_str),
             certainty = self.diagnosis.map(|diagnosis| diagnosis.certainty.as_str()),
-            alternatives = self.diagnosis.map(Diagnosis::alternatives_text).filter(|or| !or.is_empty()),
+            alternatives = self
+                .diagnosis
+                .map(Diagnosis::alternatives_text)
+                .filter(|or| !or.is_empty()),
             evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
             remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
             "provider {}: {}",
@@ -173,7 +219,13 @@ pub struct RejectionDiagnosed<'a> {
 impl RejectionDiagnosed<'_> {
     /// Says what is left, and on what evidence.
     pub fn emit(&self) {
-        let Diagnosis { cause, certainty, evidence, remedy, .. } = self.diagnosis;
+        let Diagnosis {
+            cause,
+            certainty,
+            evidence,
+            remedy,
+            ..
+        } = self.diagnosis;
         tracing::info!(
             provider = self.provider.as_str(),
             cause = cause.as_str(),
@@ -221,16 +273,27 @@ impl RouteFirstChoice<'_> {
         if label_or_other(self.route, &known.routes) == OTHER {
             return;
         }
-        let gauge = telemetry.metrics.first_choice.with_label_values(&[self.route]);
+        let gauge = telemetry
+            .metrics
+            .first_choice
+            .with_label_values(&[self.route]);
         let (before, now) = (gauge.get(), i64::from(self.is_first_choice));
         gauge.set(now);
         if before != now {
-            telemetry.store.record_backup(self.route, self.is_first_choice);
+            telemetry
+                .store
+                .record_backup(self.route, self.is_first_choice);
         }
         match (before == now, self.is_first_choice) {
             (true, _) => {}
-            (false, true) => tracing::info!(route = self.route, "route {} is back on its first provider", self.route),
-            (false, false) => tracing::warn!(route = self.route, "route {} runs on a backup", self.route),
+            (false, true) => tracing::info!(
+                route = self.route,
+                "route {} is back on its first provider",
+                self.route
+            ),
+            (false, false) => {
+                tracing::warn!(route = self.route, "route {} runs on a backup", self.route)
+            }
         }
     }
 }

@@ -6,22 +6,28 @@ use std::fmt;
 use std::sync::Arc;
 
 use prometheus::core::{Collector, MetricVec, MetricVecBuilder};
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{
+    GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
 
 use crate::clock::Clock;
-use crate::sms::{Cause, Entrypoint, Family, AttemptKind, Operation, RequestResult};
+use crate::sms::{AttemptKind, Cause, Entrypoint, Family, Operation, RequestResult};
 use crate::telemetry::ages::CredentialAge;
 use crate::telemetry::known::{LabelSet, NONE, OTHER};
-use crate::telemetry::{BuildInfo, SpanDropReason, VaultReadResult, RouteSummary, MetricsSchema};
+use crate::telemetry::{BuildInfo, MetricsSchema, RouteSummary, SpanDropReason, VaultReadResult};
 
 /// Every value of `provider_state`'s label, in the order of how bad it is.
 pub const HEALTH_STATES: [&str; 4] = ["healthy", "cooldown", "quarantined", "paused"];
 
 /// Statuses that exist at zero: the first of each must be seen as an increase, as the first 401 must.
-const INITIAL_STATUSES: [&str; 12] = ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503"];
+const INITIAL_STATUSES: [&str; 12] = [
+    "200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503",
+];
 
 const ATTEMPT_BUCKETS: [f64; 11] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0];
-const REQUEST_BUCKETS: [f64; 12] = [0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0];
+const REQUEST_BUCKETS: [f64; 12] = [
+    0.001, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0,
+];
 
 /// The families.
 pub(super) struct MetricFamilies {
@@ -53,7 +59,10 @@ pub(super) struct MetricFamilies {
 
 impl MetricFamilies {
     /// Makes and registers all of them.
-    pub(super) fn register(registry: &Registry, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+    pub(super) fn register(
+        registry: &Registry,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, prometheus::Error> {
         let on = MetricFactory(registry);
         Ok(Self {
             requests: on.counter("requests_total", "Calls of the backend, by how they ended.", &["entrypoint", "dialect", "operation", "result"])?,
@@ -118,22 +127,32 @@ impl MetricFamilies {
             self.init_provider_series(provider.as_str());
             self.init_dialect_series(dialect);
         }
-        for RouteSummary { name: route, providers, .. } in &shape.config.routes {
+        for RouteSummary {
+            name: route,
+            providers,
+            ..
+        } in &shape.config.routes
+        {
             init_gauge(&self.first_choice, &[("route", route)], 1);
             for (place, provider) in (1..).zip(providers) {
-                self.route_provider.with_label_values(&[route.as_str(), provider.as_str()]).set(place);
+                self.route_provider
+                    .with_label_values(&[route.as_str(), provider.as_str()])
+                    .set(place);
             }
         }
         for vault in &shape.vaults {
             for result in VaultReadResult::ALL {
-                self.vault_reads.with_label_values(&[vault.as_str(), result.as_str()]);
+                self.vault_reads
+                    .with_label_values(&[vault.as_str(), result.as_str()]);
             }
         }
         for result in ["ok", "failed"] {
             self.reloads.with_label_values(&[result]);
         }
         for (dialect, source) in &shape.dialects {
-            self.dialect_info.with_label_values(&[dialect, source]).set(1);
+            self.dialect_info
+                .with_label_values(&[dialect, source])
+                .set(1);
         }
         let BuildInfo { version, commit } = &shape.build;
         self.build_info.with_label_values(&[version, commit]).set(1);
@@ -150,31 +169,58 @@ impl MetricFamilies {
     fn init_provider_series(&self, provider: &str) {
         for (outcome, cause) in failure_outcomes() {
             // What ends a message may have any cause; of all else the account's are what ops look at.
-            let kinds = if cause.family() == Family::Account { AttemptKind::ALL } else { &[AttemptKind::Send] };
+            let kinds = if cause.family() == Family::Account {
+                AttemptKind::ALL
+            } else {
+                &[AttemptKind::Send]
+            };
             for kind in kinds {
-                self.attempts.with_label_values(&[provider, kind.as_str(), outcome, cause.as_str(), cause.family().as_str()]);
+                self.attempts.with_label_values(&[
+                    provider,
+                    kind.as_str(),
+                    outcome,
+                    cause.as_str(),
+                    cause.family().as_str(),
+                ]);
             }
         }
         for kind in AttemptKind::ALL.iter().map(|kind| kind.as_str()) {
-            self.attempts.with_label_values(&[provider, kind, "accepted", NONE, NONE]);
+            self.attempts
+                .with_label_values(&[provider, kind, "accepted", NONE, NONE]);
             for status in INITIAL_STATUSES {
-                self.upstream_responses.with_label_values(&[provider, kind, status]);
+                self.upstream_responses
+                    .with_label_values(&[provider, kind, status]);
             }
             self.attempt_duration.with_label_values(&[provider, kind]);
         }
         self.possible_duplicates.with_label_values(&[provider]);
         init_gauge(&self.credential_version, &[("provider", provider)], 0);
         for (standing, value) in HEALTH_STATES.iter().zip([1, 0, 0, 0]) {
-            init_gauge(&self.provider_state, &[("provider", provider), ("state", standing)], value);
+            init_gauge(
+                &self.provider_state,
+                &[("provider", provider), ("state", standing)],
+                value,
+            );
         }
     }
 
     fn init_dialect_series(&self, dialect: &str) {
-        for verdict in [RequestResult::Accepted, RequestResult::NotSent, RequestResult::InDoubt, RequestResult::MessageRejected] {
+        for verdict in [
+            RequestResult::Accepted,
+            RequestResult::NotSent,
+            RequestResult::InDoubt,
+            RequestResult::MessageRejected,
+        ] {
             for door in Entrypoint::ALL {
-                self.requests.with_label_values(&[door.as_str(), dialect, Operation::Send.as_str(), verdict.as_str()]);
+                self.requests.with_label_values(&[
+                    door.as_str(),
+                    dialect,
+                    Operation::Send.as_str(),
+                    verdict.as_str(),
+                ]);
             }
-            self.request_duration.with_label_values(&[dialect, verdict.as_str()]);
+            self.request_duration
+                .with_label_values(&[dialect, verdict.as_str()]);
         }
         self.duplicates_suppressed.with_label_values(&[dialect]);
     }
@@ -205,7 +251,9 @@ impl MetricFamilies {
     /// Sets the balance; a provider has one unit, so a unit that a reply invents cannot pile up series.
     pub(super) fn set_balance(&self, provider: &str, unit: &str, value: f64) {
         for labels in series_labels(&self.balance) {
-            if labels.get("provider").is_some_and(|it| it == provider) && labels.get("unit").is_some_and(|it| it != unit) {
+            if labels.get("provider").is_some_and(|it| it == provider)
+                && labels.get("unit").is_some_and(|it| it != unit)
+            {
                 remove_series(&self.balance, &labels);
             }
         }
@@ -223,20 +271,44 @@ impl fmt::Debug for MetricFamilies {
 pub(super) struct MetricFactory<'a>(pub(super) &'a Registry);
 
 impl MetricFactory<'_> {
-    fn counter(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    fn counter(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntCounterVec, prometheus::Error> {
         self.register(IntCounterVec::new(metric_opts(name, help), labels)?)
     }
 
-    fn gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<IntGaugeVec, prometheus::Error> {
+    fn gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<IntGaugeVec, prometheus::Error> {
         self.register(IntGaugeVec::new(metric_opts(name, help), labels)?)
     }
 
-    fn float_gauge(&self, name: &str, help: &str, labels: &[&str]) -> Result<GaugeVec, prometheus::Error> {
+    fn float_gauge(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+    ) -> Result<GaugeVec, prometheus::Error> {
         self.register(GaugeVec::new(metric_opts(name, help), labels)?)
     }
 
-    fn histogram(&self, name: &str, help: &str, labels: &[&str], buckets: &[f64]) -> Result<HistogramVec, prometheus::Error> {
-        let opts = HistogramOpts { common_opts: metric_opts(name, help), buckets: buckets.to_vec() };
+    fn histogram(
+        &self,
+        name: &str,
+        help: &str,
+        labels: &[&str],
+        buckets: &[f64],
+    ) -> Result<HistogramVec, prometheus::Error> {
+        let opts = HistogramOpts {
+            common_opts: metric_opts(name, help),
+            buckets: buckets.to_vec(),
+        };
         self.register(HistogramVec::new(opts, labels)?)
     }
 
@@ -252,12 +324,19 @@ pub(super) fn metric_opts(name: &str, help: &str) -> Opts {
 
 /// Every way an attempt can fail: a description may give any cause any of these outcomes.
 fn failure_outcomes() -> impl Iterator<Item = (&'static str, Cause)> {
-    Cause::ALL.iter().copied().flat_map(|cause| ["rejected", "unsent", "unknown"].map(|outcome| (outcome, cause)))
+    Cause::ALL
+        .iter()
+        .copied()
+        .flat_map(|cause| ["rejected", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 
 /// Gives a gauge its first value; one that is there already keeps its own, so that a reload changes none.
 fn init_gauge(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
-    let there = series_labels(family).iter().any(|found| labels.iter().all(|(name, word)| found.get(*name).is_some_and(|it| it == word)));
+    let there = series_labels(family).iter().any(|found| {
+        labels
+            .iter()
+            .all(|(name, word)| found.get(*name).is_some_and(|it| it == word))
+    });
     if !there {
         let words: Vec<&str> = labels.iter().map(|(_, word)| *word).collect();
         family.with_label_values(&words).set(value);
@@ -265,9 +344,15 @@ fn init_gauge(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
 }
 
 /// Removes every series whose `label` is neither in `names` nor one of our two words for no name.
-pub(super) fn retain_series<T: MetricVecBuilder>(family: &MetricVec<T>, label: &str, names: &BTreeSet<String>) {
+pub(super) fn retain_series<T: MetricVecBuilder>(
+    family: &MetricVec<T>,
+    label: &str,
+    names: &BTreeSet<String>,
+) {
     for labels in series_labels(family) {
-        let gone = labels.get(label).is_some_and(|name| !names.contains(name) && name != OTHER && name != NONE);
+        let gone = labels
+            .get(label)
+            .is_some_and(|name| !names.contains(name) && name != OTHER && name != NONE);
         if gone {
             remove_series(family, &labels);
         }
@@ -278,13 +363,23 @@ pub(super) fn retain_series<T: MetricVecBuilder>(family: &MetricVec<T>, label: &
 fn series_labels<T: MetricVecBuilder>(family: &MetricVec<T>) -> Vec<BTreeMap<String, String>> {
     let families = family.collect();
     let pairs = |metric: &prometheus::proto::Metric| {
-        metric.get_label().iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect()
+        metric
+            .get_label()
+            .iter()
+            .map(|pair| (pair.name().to_owned(), pair.value().to_owned()))
+            .collect()
     };
-    families.iter().flat_map(|family| family.get_metric().iter().map(pairs)).collect()
+    families
+        .iter()
+        .flat_map(|family| family.get_metric().iter().map(pairs))
+        .collect()
 }
 
 fn remove_series<T: MetricVecBuilder>(family: &MetricVec<T>, labels: &BTreeMap<String, String>) {
-    let labels: HashMap<&str, &str> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    let labels: HashMap<&str, &str> = labels
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect();
     // Another thread may have removed it first, which is what we want.
     drop(family.remove(&labels));
 }

@@ -21,10 +21,23 @@ pub(super) struct LabelSet {
 impl LabelSet {
     pub(super) fn from_schema(shape: &MetricsSchema) -> Self {
         Self {
-            providers: shape.providers.iter().map(|(id, _)| id.as_str().to_owned()).collect(),
-            routes: shape.config.routes.iter().map(|route| route.name.clone()).collect(),
+            providers: shape
+                .providers
+                .iter()
+                .map(|(id, _)| id.as_str().to_owned())
+                .collect(),
+            routes: shape
+                .config
+                .routes
+                .iter()
+                .map(|route| route.name.clone())
+                .collect(),
             vaults: shape.vaults.iter().cloned().collect(),
-            dialects: shape.dialects.iter().map(|(name, _)| name.clone()).collect(),
+            dialects: shape
+                .dialects
+                .iter()
+                .map(|(name, _)| name.clone())
+                .collect(),
         }
     }
 }

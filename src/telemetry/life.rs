@@ -20,7 +20,11 @@ impl Reloaded<'_> {
         telemetry.metrics.reloads.with_label_values(&[result]).inc();
         telemetry.store.record_reload(self);
         let Some(at) = self.at else {
-            tracing::error!(result, problem = self.problem, "config not reloaded, the old one stays");
+            tracing::error!(
+                result,
+                problem = self.problem,
+                "config not reloaded, the old one stays"
+            );
             return;
         };
         set_config_timestamp(telemetry, at);
@@ -42,7 +46,11 @@ pub struct CaExpiry {
 impl CaExpiry {
     /// Moves the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry.metrics.ca_expiry.with_label_values::<&str>(&[]).set(unix_seconds(self.at));
+        telemetry
+            .metrics
+            .ca_expiry
+            .with_label_values::<&str>(&[])
+            .set(unix_seconds(self.at));
         telemetry.store.record_ca_expiry(self.at);
     }
 }
@@ -63,8 +71,17 @@ impl Started<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         set_config_timestamp(telemetry, self.at);
         telemetry.store.record_start(self.at);
-        let addresses: Vec<String> = self.addresses.iter().map(|(what, address)| format!("{what} {address}")).collect();
-        tracing::info!(version = self.build.version, commit = self.build.commit, listen = addresses.join(", "), "started");
+        let addresses: Vec<String> = self
+            .addresses
+            .iter()
+            .map(|(what, address)| format!("{what} {address}"))
+            .collect();
+        tracing::info!(
+            version = self.build.version,
+            commit = self.build.commit,
+            listen = addresses.join(", "),
+            "started"
+        );
     }
 }
 
@@ -94,14 +111,25 @@ pub struct Panicked<'a> {
 impl Panicked<'_> {
     /// Says so.
     pub fn emit(&self) {
-        tracing::error!(location = self.location, thread = self.thread, "panicked: a fault of ours, please report the place");
+        tracing::error!(
+            location = self.location,
+            thread = self.thread,
+            "panicked: a fault of ours, please report the place"
+        );
     }
 }
 
 fn set_config_timestamp(telemetry: &Telemetry, at: SystemTime) {
-    telemetry.metrics.config_timestamp.with_label_values::<&str>(&[]).set(unix_seconds(at));
+    telemetry
+        .metrics
+        .config_timestamp
+        .with_label_values::<&str>(&[])
+        .set(unix_seconds(at));
 }
 
 pub(super) fn unix_seconds(at: SystemTime) -> i64 {
-    at.duration_since(UNIX_EPOCH).ok().and_then(|since| i64::try_from(since.as_secs()).ok()).unwrap_or_default()
+    at.duration_since(UNIX_EPOCH)
+        .ok()
+        .and_then(|since| i64::try_from(since.as_secs()).ok())
+        .unwrap_or_default()
 }

@@ -26,7 +26,9 @@ pub enum Format {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// The filter.
-    #[error("the log filter `{filter}` cannot be read; write a level (`info`) or `target=level` pairs separated by commas")]
+    #[error(
+        "the log filter `{filter}` cannot be read; write a level (`info`) or `target=level` pairs separated by commas"
+    )]
     Filter {
         /// As given.
         filter: String,
@@ -45,19 +47,35 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let subscriber = subscriber(format, filter, writer)?;
-    tracing::subscriber::set_global_default(subscriber).map_err(|_| InitError::AlreadyInitialized)?;
-    LogTracer::builder().with_max_level(tracing_log::log::LevelFilter::Warn).init().map_err(|_| InitError::AlreadyInitialized)
+    tracing::subscriber::set_global_default(subscriber)
+        .map_err(|_| InitError::AlreadyInitialized)?;
+    LogTracer::builder()
+        .with_max_level(tracing_log::log::LevelFilter::Warn)
+        .init()
+        .map_err(|_| InitError::AlreadyInitialized)
 }
 
 /// What `init` installs.
-pub fn subscriber<W>(format: Format, filter: &str, writer: W) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
+pub fn subscriber<W>(
+    format: Format,
+    filter: &str,
+    writer: W,
+) -> Result<impl Subscriber + Send + Sync + use<W>, InitError>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
-    let asked = EnvFilter::try_new(filter).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+    let asked = EnvFilter::try_new(filter).map_err(|source| InitError::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
     let lines = tracing_subscriber::fmt::layer().with_writer(writer);
     let lines: Box<dyn Layer<Registry> + Send + Sync> = match format {
-        Format::Json => lines.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        Format::Json => lines
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .boxed(),
         Format::Human { colours } => lines.with_ansi(colours).boxed(),
     };
     Ok(Registry::default().with(lines.with_filter(asked.and(filter_fn(is_allowed)))))

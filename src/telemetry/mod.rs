@@ -30,13 +30,18 @@ use crate::clock::Clock;
 use crate::sms::ProviderId;
 
 pub use call::{AttemptRecord, RequestFinished};
-pub use event::{AttemptFinished, Failover, LastSendOutcome, PossibleDuplicate, RejectionDiagnosed, DuplicateSuppressed, RouteFirstChoice, HealthStateChanged};
+pub use event::{
+    AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
+    PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,
+};
 pub use families::HEALTH_STATES;
 pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use memory::{ConfigSummary, ProviderSummary, RouteSummary};
-pub use passed::{TunnelClosed, RequestDenied};
-pub use supply::{BalanceReported, CredentialLoaded, VaultReadResult, TokenExpiry, VaultRead};
-pub use trace::{SpanDropReason, TraceParent, SpanId, SpanReceiver, SpansExported, SpansDropped, TraceId};
+pub use passed::{RequestDenied, TunnelClosed};
+pub use supply::{BalanceReported, CredentialLoaded, TokenExpiry, VaultRead, VaultReadResult};
+pub use trace::{
+    SpanDropReason, SpanId, SpanReceiver, SpansDropped, SpansExported, TraceId, TraceParent,
+};
 
 use families::MetricFamilies;
 use known::LabelSet;
@@ -87,13 +92,25 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// Registers every family on `registry` and bears its series at zero: a counter born at 1 has no increase.
-    pub fn new(registry: &Registry, shape: &MetricsSchema, clock: Arc<dyn Clock>) -> Result<Self, prometheus::Error> {
+    pub fn new(
+        registry: &Registry,
+        shape: &MetricsSchema,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, prometheus::Error> {
         let families = MetricFamilies::register(registry, Arc::clone(&clock))?;
         families.init_series(shape);
         let memory = StatusStore::new(shape, Arc::clone(&clock));
         let tracer = Tracer::new(Arc::clone(&clock));
         let known = Mutex::new(Arc::new(LabelSet::from_schema(shape)));
-        Ok(Self { metrics: families, store: memory, tracer, labels: known, failing_entries: Mutex::default(), config_change_check: Mutex::default(), clock })
+        Ok(Self {
+            metrics: families,
+            store: memory,
+            tracer,
+            labels: known,
+            failing_entries: Mutex::default(),
+            config_change_check: Mutex::default(),
+            clock,
+        })
     }
 
     /// After a reload: new names get their series, those that are gone lose theirs.
@@ -103,7 +120,10 @@ impl Telemetry {
         self.metrics.init_series(shape);
         self.store.update_schema(shape);
         // An entry that is no longer named would count as failing for ever; the others are read again at once.
-        self.failing_entries.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.failing_entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
         *self.labels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
@@ -122,13 +142,23 @@ impl Telemetry {
 
     /// From now on the status says whether the config was changed on the disk since it was loaded; `changed` tells
     /// when, and is asked each time.
-    pub fn set_config_change_check(&self, changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static) {
-        *self.config_change_check.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
+    pub fn set_config_change_check(
+        &self,
+        changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,
+    ) {
+        *self
+            .config_change_check
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
     }
 
     /// What ops look at, at this moment.
     pub fn status(&self) -> status::Status {
-        let changed = self.config_change_check.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let changed = self
+            .config_change_check
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let (mut facts, now, wall) = self.store.snapshot();
         facts.changed_at = changed.and_then(|changed| changed());
         status::build(&facts, now, wall)

@@ -22,12 +22,31 @@ pub struct RequestDenied<'a> {
 impl RequestDenied<'_> {
     /// Says why and counts a rejected call.
     pub fn emit(&self, telemetry: &Telemetry) {
-        let level = if self.is_provider_host { tracing::Level::WARN } else { tracing::Level::INFO };
-        log_at_level!(level, entrypoint = self.entrypoint.as_str(), status = self.status, why = self.reason, "turned away");
-        unread_request(self.entrypoint, RequestResult::Denied, Some(Cause::DeniedByPolicy)).record_metrics(telemetry);
-        telemetry.store.record_unread_request(self.entrypoint, RequestResult::Denied);
+        let level = if self.is_provider_host {
+            tracing::Level::WARN
+        } else {
+            tracing::Level::INFO
+        };
+        log_at_level!(
+            level,
+            entrypoint = self.entrypoint.as_str(),
+            status = self.status,
+            why = self.reason,
+            "turned away"
+        );
+        unread_request(
+            self.entrypoint,
+            RequestResult::Denied,
+            Some(Cause::DeniedByPolicy),
+        )
+        .record_metrics(telemetry);
+        telemetry
+            .store
+            .record_unread_request(self.entrypoint, RequestResult::Denied);
         if self.is_provider_host {
-            telemetry.store.record_tls_rejection(self.entrypoint, self.reason);
+            telemetry
+                .store
+                .record_tls_rejection(self.entrypoint, self.reason);
         }
     }
 }
@@ -46,13 +65,24 @@ pub struct TunnelClosed<'a> {
 impl TunnelClosed<'_> {
     /// Counts a tunnelled call; its line is for debugging, because these calls are not ours.
     pub fn emit(&self, telemetry: &Telemetry) {
-        tracing::debug!(entrypoint = self.entrypoint.as_str(), host = self.host, bytes = self.bytes, "tunnel ended");
+        tracing::debug!(
+            entrypoint = self.entrypoint.as_str(),
+            host = self.host,
+            bytes = self.bytes,
+            "tunnel ended"
+        );
         unread_request(self.entrypoint, RequestResult::Tunnelled, None).record_metrics(telemetry);
-        telemetry.store.record_unread_request(self.entrypoint, RequestResult::Tunnelled);
+        telemetry
+            .store
+            .record_unread_request(self.entrypoint, RequestResult::Tunnelled);
     }
 }
 
-fn unread_request(door: Entrypoint, verdict: RequestResult, cause: Option<Cause>) -> RequestFinished<'static> {
+fn unread_request(
+    door: Entrypoint,
+    verdict: RequestResult,
+    cause: Option<Cause>,
+) -> RequestFinished<'static> {
     RequestFinished {
         id: "",
         caller: None,

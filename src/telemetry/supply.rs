@@ -28,13 +28,23 @@ impl CredentialLoaded<'_> {
         if provider == OTHER {
             return;
         }
-        let gauge = telemetry.metrics.credential_version.with_label_values(&[provider]);
+        let gauge = telemetry
+            .metrics
+            .credential_version
+            .with_label_values(&[provider]);
         let version = i64::try_from(self.version.0).unwrap_or(i64::MAX);
         if gauge.get() != version {
-            tracing::info!(provider, version, "credential of {provider}: version {version}");
+            tracing::info!(
+                provider,
+                version,
+                "credential of {provider}: version {version}"
+            );
         }
         gauge.set(version);
-        telemetry.metrics.credential_age.set(provider, self.first_seen_at);
+        telemetry
+            .metrics
+            .credential_age
+            .set(provider, self.first_seen_at);
         telemetry.store.record_credential(self);
     }
 }
@@ -60,7 +70,11 @@ impl TokenExpiry<'_> {
             None => drop(family.remove_label_values(&[provider])),
         }
         telemetry.store.record_token_expiry(self);
-        tracing::debug!(provider, expires = self.expires_at.map(unix_seconds), "token");
+        tracing::debug!(
+            provider,
+            expires = self.expires_at.map(unix_seconds),
+            "token"
+        );
     }
 }
 
@@ -82,7 +96,8 @@ impl BalanceReported<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
-        let plain = (1..=8).contains(&self.unit.len()) && self.unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let plain = (1..=8).contains(&self.unit.len())
+            && self.unit.bytes().all(|byte| byte.is_ascii_alphabetic());
         let unit = if plain { self.unit } else { OTHER };
         telemetry.metrics.set_balance(provider, unit, self.value);
         telemetry.store.record_balance(self, unit);
@@ -170,17 +185,31 @@ impl VaultRead<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let vault = label_or_other(self.vault, &known.vaults);
-        telemetry.metrics.vault_reads.with_label_values(&[vault, self.result.as_str()]).inc();
+        telemetry
+            .metrics
+            .vault_reads
+            .with_label_values(&[vault, self.result.as_str()])
+            .inc();
         let failed = self.result.is_failure();
         telemetry.store.record_vault_read(self, failed);
         let entry = (self.vault.to_owned(), self.path.to_owned());
-        let mut failing = telemetry.failing_entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = if failed { failing.insert(entry, self.result) } else { failing.remove(&entry) };
+        let mut failing = telemetry
+            .failing_entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = if failed {
+            failing.insert(entry, self.result)
+        } else {
+            failing.remove(&entry)
+        };
         let whole = !failing.keys().any(|(vault, _)| vault == self.vault);
         drop(failing);
         if vault != OTHER {
             // Born at 0 by a first read that fails; a vault that nobody reads has no date.
-            let good = telemetry.metrics.vault_last_success.with_label_values(&[vault]);
+            let good = telemetry
+                .metrics
+                .vault_last_success
+                .with_label_values(&[vault]);
             if whole {
                 good.set(unix_seconds(telemetry.clock.wall_clock()));
             }
@@ -210,8 +239,14 @@ impl VaultRead<'_> {
                     "vault entry still cannot be read: {result}"
                 );
             }
-            Some(_) if !failed => tracing::info!(vault = self.vault, path = self.path, "vault entry can be read again"),
-            Some(_) | None => tracing::debug!(vault = self.vault, path = self.path, result, "vault read"),
+            Some(_) if !failed => tracing::info!(
+                vault = self.vault,
+                path = self.path,
+                "vault entry can be read again"
+            ),
+            Some(_) | None => {
+                tracing::debug!(vault = self.vault, path = self.path, result, "vault read")
+            }
         }
     }
 }

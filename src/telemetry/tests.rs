@@ -12,12 +12,16 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Entrypoint, Family, AttemptKind, Msisdn, Operation, Outcome, ProviderId, RequestResult};
+use crate::sms::{
+    AttemptKind, Cause, Certainty, Entrypoint, Family, Msisdn, Operation, Outcome, ProviderId,
+    RequestResult,
+};
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
-    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, RequestFinished, CredentialLoaded, Failover, ConfigSummary, TraceParent, PossibleDuplicate,
-    VaultReadResult, Reloaded, DuplicateSuppressed, RouteFirstChoice, RouteSummary, HEALTH_STATES, MetricsSchema, SpanId, HealthStateChanged, Started, Telemetry,
-    TokenExpiry, TraceId, VaultRead,
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, ConfigSummary,
+    CredentialLoaded, DuplicateSuppressed, Failover, HEALTH_STATES, HealthStateChanged,
+    MetricsSchema, PossibleDuplicate, Reloaded, RequestFinished, RouteFirstChoice, RouteSummary,
+    SpanId, Started, Telemetry, TokenExpiry, TraceId, TraceParent, VaultRead, VaultReadResult,
 };
 
 /// A calendar that a test turns.
@@ -49,37 +53,70 @@ fn at(seconds: u64) -> SystemTime {
 /// One route over these providers.
 fn route(name: &str, providers: &[&str]) -> ConfigSummary {
     let providers = providers.iter().map(|name| ProviderId::new(name)).collect();
-    ConfigSummary { routes: vec![RouteSummary { name: name.into(), providers, recipients: Vec::new(), observe: false }], ..ConfigSummary::default() }
+    ConfigSummary {
+        routes: vec![RouteSummary {
+            name: name.into(),
+            providers,
+            recipients: Vec::new(),
+            observe: false,
+        }],
+        ..ConfigSummary::default()
+    }
 }
 
 fn shape() -> MetricsSchema {
     MetricsSchema {
-        providers: vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("backup"), "twilio".into())],
+        providers: vec![
+            (ProviderId::new("main"), "playmobile".into()),
+            (ProviderId::new("backup"), "twilio".into()),
+        ],
         vaults: vec!["local".into()],
-        dialects: vec![("playmobile".into(), "built-in".into()), ("twilio".into(), "folder".into())],
-        build: BuildInfo { version: "1.2.3".into(), commit: "abc".into() },
+        dialects: vec![
+            ("playmobile".into(), "built-in".into()),
+            ("twilio".into(), "folder".into()),
+        ],
+        build: BuildInfo {
+            version: "1.2.3".into(),
+            commit: "abc".into(),
+        },
         config: route("uzbekistan", &["main", "backup"]),
     }
 }
 
 fn bench() -> TelemetryFixture {
-    let (registry, calendar) = (Registry::new(), Arc::new(Calendar(Mutex::new(at(1_000_000)))));
+    let (registry, calendar) = (
+        Registry::new(),
+        Arc::new(Calendar(Mutex::new(at(1_000_000)))),
+    );
     let telemetry = Telemetry::new(&registry, &shape(), calendar.clone()).unwrap();
-    TelemetryFixture { registry, telemetry, calendar }
+    TelemetryFixture {
+        registry,
+        telemetry,
+        calendar,
+    }
 }
 
 impl TelemetryFixture {
     fn family(&self, name: &str) -> Option<MetricFamily> {
-        self.registry.gather().into_iter().find(|family| family.name() == format!("sms_sidecar_{name}"))
+        self.registry
+            .gather()
+            .into_iter()
+            .find(|family| family.name() == format!("sms_sidecar_{name}"))
     }
 
     fn value(&self, name: &str, labels: &[(&str, &str)]) -> Option<f64> {
         let family = self.family(name)?;
-        let metric = family.get_metric().iter().find(|metric| labels.iter().all(|(name, word)| label(metric, name) == Some(*word)))?;
+        let metric = family.get_metric().iter().find(|metric| {
+            labels
+                .iter()
+                .all(|(name, word)| label(metric, name) == Some(*word))
+        })?;
         Some(match family.get_field_type() {
             MetricType::COUNTER => metric.get_counter().get_value(),
             MetricType::GAUGE => metric.get_gauge().get_value(),
-            MetricType::HISTOGRAM => f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap()),
+            MetricType::HISTOGRAM => {
+                f64::from(u32::try_from(metric.get_histogram().get_sample_count()).unwrap())
+            }
             MetricType::SUMMARY | MetricType::UNTYPED => unreachable!(),
         })
     }
@@ -87,12 +124,19 @@ impl TelemetryFixture {
     fn words(&self, label_name: &str) -> BTreeSet<String> {
         let families = self.registry.gather();
         let metrics = families.iter().flat_map(MetricFamily::get_metric);
-        metrics.filter_map(|metric| label(metric, label_name)).map(str::to_owned).collect()
+        metrics
+            .filter_map(|metric| label(metric, label_name))
+            .map(str::to_owned)
+            .collect()
     }
 }
 
 fn label<'a>(metric: &'a Metric, name: &str) -> Option<&'a str> {
-    metric.get_label().iter().find(|pair| pair.name() == name).map(prometheus::proto::LabelPair::value)
+    metric
+        .get_label()
+        .iter()
+        .find(|pair| pair.name() == name)
+        .map(prometheus::proto::LabelPair::value)
 }
 
 /// Every event once, about `provider`, in `dialect` and so on.
@@ -100,24 +144,75 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     let id = ProviderId::new(provider);
     let outcome = Outcome::Rejected(Cause::CredentialRejected);
     let took = Duration::from_millis(82);
-    AttemptFinished { provider: &id, kind: AttemptKind::Send, outcome: &outcome, status: Some(401), duration: took }.emit(telemetry);
-    Failover { from: &id, to: &id, cause: Cause::CredentialRejected }.emit(telemetry);
+    AttemptFinished {
+        provider: &id,
+        kind: AttemptKind::Send,
+        outcome: &outcome,
+        status: Some(401),
+        duration: took,
+    }
+    .emit(telemetry);
+    Failover {
+        from: &id,
+        to: &id,
+        cause: Cause::CredentialRejected,
+    }
+    .emit(telemetry);
     PossibleDuplicate { provider: &id }.emit(telemetry);
     DuplicateSuppressed { dialect }.emit(telemetry);
-    HealthStateChanged { provider: &id, state: "quarantined", cause: outcome.cause(), diagnosis: None, next_trial_at: None }.emit(telemetry);
-    RouteFirstChoice { route, is_first_choice: false }.emit(telemetry);
-    CredentialLoaded { provider: &id, version: Version(3), first_seen_at: at(999_000) }.emit(telemetry);
-    TokenExpiry { provider: &id, expires_at: Some(at(2_000_000)) }.emit(telemetry);
-    BalanceReported { provider: &id, unit: "UZS", value: 12.5, daily_spend: None }.emit(telemetry);
-    VaultRead { vault, path: "sms/x", result: VaultReadResult::Failed, problem: Some("no such file") }.emit(telemetry);
-    Reloaded { at: Some(at(1_000_001)), problem: None }.emit(telemetry);
+    HealthStateChanged {
+        provider: &id,
+        state: "quarantined",
+        cause: outcome.cause(),
+        diagnosis: None,
+        next_trial_at: None,
+    }
+    .emit(telemetry);
+    RouteFirstChoice {
+        route,
+        is_first_choice: false,
+    }
+    .emit(telemetry);
+    CredentialLoaded {
+        provider: &id,
+        version: Version(3),
+        first_seen_at: at(999_000),
+    }
+    .emit(telemetry);
+    TokenExpiry {
+        provider: &id,
+        expires_at: Some(at(2_000_000)),
+    }
+    .emit(telemetry);
+    BalanceReported {
+        provider: &id,
+        unit: "UZS",
+        value: 12.5,
+        daily_spend: None,
+    }
+    .emit(telemetry);
+    VaultRead {
+        vault,
+        path: "sms/x",
+        result: VaultReadResult::Failed,
+        problem: Some("no such file"),
+    }
+    .emit(telemetry);
+    Reloaded {
+        at: Some(at(1_000_001)),
+        problem: None,
+    }
+    .emit(telemetry);
     CaExpiry { at: at(3_000_000) }.emit(telemetry);
     call(provider, dialect, route, telemetry);
 }
 
 fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
     let (main, backup) = (ProviderId::new(provider), ProviderId::new("backup"));
-    let (refused, accepted) = (Outcome::Rejected(Cause::CredentialRejected), Outcome::Accepted { id: "SM1".into() });
+    let (refused, accepted) = (
+        Outcome::Rejected(Cause::CredentialRejected),
+        Outcome::Accepted { id: "SM1".into() },
+    );
     let took = Duration::from_millis(82);
     let first = AttemptRecord {
         provider: &main,
@@ -167,16 +262,33 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
 
 /// The backend's span in which it makes the call.
 fn parent() -> TraceParent {
-    TraceParent { trace_id: TraceId([0x4b; 16]), span_id: SpanId([7; 8]), sampled: true, trace_state: String::new() }
+    TraceParent {
+        trace_id: TraceId([0x4b; 16]),
+        span_id: SpanId([7; 8]),
+        sampled: true,
+        trace_state: String::new(),
+    }
 }
 
 #[test]
 fn every_family_has_its_name_and_labels() {
     let bench = bench();
-    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
+    everything(
+        &bench.telemetry,
+        "main",
+        "playmobile",
+        "uzbekistan",
+        "local",
+    );
     for (name, labels) in [
-        ("requests_total", &["entrypoint", "dialect", "operation", "result"][..]),
-        ("attempts_total", &["provider", "kind", "outcome", "cause", "family"]),
+        (
+            "requests_total",
+            &["entrypoint", "dialect", "operation", "result"][..],
+        ),
+        (
+            "attempts_total",
+            &["provider", "kind", "outcome", "cause", "family"],
+        ),
         ("upstream_responses_total", &["provider", "kind", "status"]),
         ("attempt_duration_seconds", &["provider", "kind"]),
         ("request_duration_seconds", &["dialect", "result"]),
@@ -198,61 +310,184 @@ fn every_family_has_its_name_and_labels() {
         ("dialect_info", &["dialect", "source"]),
         ("build_info", &["version", "commit"]),
     ] {
-        let family = bench.family(name).unwrap_or_else(|| panic!("{name} is not there"));
-        let found: BTreeSet<&str> = family.get_metric()[0].get_label().iter().map(prometheus::proto::LabelPair::name).collect();
+        let family = bench
+            .family(name)
+            .unwrap_or_else(|| panic!("{name} is not there"));
+        let found: BTreeSet<&str> = family.get_metric()[0]
+            .get_label()
+            .iter()
+            .map(prometheus::proto::LabelPair::name)
+            .collect();
         assert_eq!(found, labels.iter().copied().collect(), "{name}");
     }
-    assert_eq!(bench.registry.gather().len(), 22, "a family that the contract does not name");
+    assert_eq!(
+        bench.registry.gather().len(),
+        22,
+        "a family that the contract does not name"
+    );
 }
 
 #[test]
 fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
     let bench = bench();
-    let causes = || Cause::ALL.iter().filter(|cause| cause.family() == Family::Account).map(|cause| cause.as_str());
+    let causes = || {
+        Cause::ALL
+            .iter()
+            .filter(|cause| cause.family() == Family::Account)
+            .map(|cause| cause.as_str())
+    };
     let outcomes = || ["rejected", "unsent", "unknown"].into_iter();
-    for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| AttemptKind::ALL.iter().map(move |kind| (provider, kind.as_str())))
-    {
-        for (cause, outcome) in causes().flat_map(|cause| outcomes().map(move |outcome| (cause, outcome))) {
-            let labels = [("provider", provider), ("kind", kind), ("outcome", outcome), ("cause", cause), ("family", "account")];
-            assert_eq!(bench.value("attempts_total", &labels), Some(0.0), "{labels:?}");
+    for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| {
+        AttemptKind::ALL
+            .iter()
+            .map(move |kind| (provider, kind.as_str()))
+    }) {
+        for (cause, outcome) in
+            causes().flat_map(|cause| outcomes().map(move |outcome| (cause, outcome)))
+        {
+            let labels = [
+                ("provider", provider),
+                ("kind", kind),
+                ("outcome", outcome),
+                ("cause", cause),
+                ("family", "account"),
+            ];
+            assert_eq!(
+                bench.value("attempts_total", &labels),
+                Some(0.0),
+                "{labels:?}"
+            );
         }
         let literal = [("provider", provider), ("kind", kind), ("status", "401")];
         assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
     }
-    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
-    let labels = [("provider", "main"), ("kind", "send"), ("outcome", "rejected"), ("cause", "credential-rejected")];
+    everything(
+        &bench.telemetry,
+        "main",
+        "playmobile",
+        "uzbekistan",
+        "local",
+    );
+    let labels = [
+        ("provider", "main"),
+        ("kind", "send"),
+        ("outcome", "rejected"),
+        ("cause", "credential-rejected"),
+    ];
     assert_eq!(bench.value("attempts_total", &labels), Some(1.0));
-    assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
+    assert_eq!(
+        bench.value(
+            "upstream_responses_total",
+            &[("provider", "main"), ("kind", "send"), ("status", "401")]
+        ),
+        Some(1.0)
+    );
 }
 
 #[test]
 fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
     let bench = bench();
     for verdict in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
-        let labels = [("entrypoint", "connect"), ("dialect", "twilio"), ("operation", "send"), ("result", verdict)];
-        assert_eq!(bench.value("requests_total", &labels), Some(0.0), "{verdict}");
-        assert_eq!(bench.value("request_duration_seconds", &[("dialect", "twilio"), ("result", verdict)]), Some(0.0));
+        let labels = [
+            ("entrypoint", "connect"),
+            ("dialect", "twilio"),
+            ("operation", "send"),
+            ("result", verdict),
+        ];
+        assert_eq!(
+            bench.value("requests_total", &labels),
+            Some(0.0),
+            "{verdict}"
+        );
+        assert_eq!(
+            bench.value(
+                "request_duration_seconds",
+                &[("dialect", "twilio"), ("result", verdict)]
+            ),
+            Some(0.0)
+        );
     }
     for (name, labels, value) in [
-        ("possible_duplicates_total", &[("provider", "backup")][..], 0.0),
-        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "rejected"), ("cause", "unexplained")], 0.0),
-        ("attempts_total", &[("provider", "backup"), ("kind", "send"), ("outcome", "unknown"), ("cause", "timeout")], 0.0),
-        ("upstream_responses_total", &[("provider", "backup"), ("kind", "send"), ("status", "403")], 0.0),
-        ("route_provider", &[("route", "uzbekistan"), ("provider", "backup")], 2.0),
-        ("attempt_duration_seconds", &[("provider", "backup"), ("kind", "send")], 0.0),
-        ("duplicates_suppressed_total", &[("dialect", "playmobile")], 0.0),
-        ("vault_reads_total", &[("vault", "local"), ("result", "failed")], 0.0),
+        (
+            "possible_duplicates_total",
+            &[("provider", "backup")][..],
+            0.0,
+        ),
+        (
+            "attempts_total",
+            &[
+                ("provider", "backup"),
+                ("kind", "send"),
+                ("outcome", "rejected"),
+                ("cause", "unexplained"),
+            ],
+            0.0,
+        ),
+        (
+            "attempts_total",
+            &[
+                ("provider", "backup"),
+                ("kind", "send"),
+                ("outcome", "unknown"),
+                ("cause", "timeout"),
+            ],
+            0.0,
+        ),
+        (
+            "upstream_responses_total",
+            &[("provider", "backup"), ("kind", "send"), ("status", "403")],
+            0.0,
+        ),
+        (
+            "route_provider",
+            &[("route", "uzbekistan"), ("provider", "backup")],
+            2.0,
+        ),
+        (
+            "attempt_duration_seconds",
+            &[("provider", "backup"), ("kind", "send")],
+            0.0,
+        ),
+        (
+            "duplicates_suppressed_total",
+            &[("dialect", "playmobile")],
+            0.0,
+        ),
+        (
+            "vault_reads_total",
+            &[("vault", "local"), ("result", "failed")],
+            0.0,
+        ),
         ("reloads_total", &[("result", "failed")], 0.0),
-        ("provider_state", &[("provider", "main"), ("state", "healthy")], 1.0),
-        ("provider_state", &[("provider", "main"), ("state", "quarantined")], 0.0),
+        (
+            "provider_state",
+            &[("provider", "main"), ("state", "healthy")],
+            1.0,
+        ),
+        (
+            "provider_state",
+            &[("provider", "main"), ("state", "quarantined")],
+            0.0,
+        ),
         ("route_first_choice", &[("route", "uzbekistan")], 1.0),
         ("credential_version", &[("provider", "main")], 0.0),
-        ("dialect_info", &[("dialect", "twilio"), ("source", "folder")], 1.0),
-        ("build_info", &[("version", "1.2.3"), ("commit", "abc")], 1.0),
+        (
+            "dialect_info",
+            &[("dialect", "twilio"), ("source", "folder")],
+            1.0,
+        ),
+        (
+            "build_info",
+            &[("version", "1.2.3"), ("commit", "abc")],
+            1.0,
+        ),
     ] {
         assert_eq!(bench.value(name, labels), Some(value), "{name} {labels:?}");
     }
-    assert!(bench.family("ca_expiry_timestamp_seconds").is_none(), "without a CA nothing runs out");
+    assert!(
+        bench.family("ca_expiry_timestamp_seconds").is_none(),
+        "without a CA nothing runs out"
+    );
 }
 
 #[test]
@@ -260,77 +495,209 @@ fn names_that_are_not_configured_make_no_series() {
     let bench = bench();
     for stranger in ["x1", "x2", "x3"] {
         everything(&bench.telemetry, stranger, stranger, stranger, stranger);
-        BalanceReported { provider: &ProviderId::new("main"), unit: stranger, value: 1.0, daily_spend: None }.emit(&bench.telemetry);
+        BalanceReported {
+            provider: &ProviderId::new("main"),
+            unit: stranger,
+            value: 1.0,
+            daily_spend: None,
+        }
+        .emit(&bench.telemetry);
     }
     for name in ["provider", "from", "to"] {
         let found = bench.words(name);
-        assert!(found.is_subset(&["main", "backup", "other"].map(str::to_owned).into()), "{name}: {found:?}");
+        assert!(
+            found.is_subset(&["main", "backup", "other"].map(str::to_owned).into()),
+            "{name}: {found:?}"
+        );
     }
-    assert_eq!(bench.words("dialect"), ["other", "playmobile", "twilio"].map(str::to_owned).into());
+    assert_eq!(
+        bench.words("dialect"),
+        ["other", "playmobile", "twilio"].map(str::to_owned).into()
+    );
     assert_eq!(bench.words("route"), ["uzbekistan".to_owned()].into());
-    assert_eq!(bench.words("vault"), ["local", "other"].map(str::to_owned).into());
-    assert_eq!(bench.words("unit"), ["UZS", "other"].map(str::to_owned).into());
-    assert_eq!(bench.value("requests_total", &[("dialect", "other")]), Some(3.0));
-    for gauge in ["provider_state", "credential_version", "credential_age_seconds"] {
-        assert_eq!(bench.value(gauge, &[("provider", "other")]), None, "{gauge}: strangers share no state");
+    assert_eq!(
+        bench.words("vault"),
+        ["local", "other"].map(str::to_owned).into()
+    );
+    assert_eq!(
+        bench.words("unit"),
+        ["UZS", "other"].map(str::to_owned).into()
+    );
+    assert_eq!(
+        bench.value("requests_total", &[("dialect", "other")]),
+        Some(3.0)
+    );
+    for gauge in [
+        "provider_state",
+        "credential_version",
+        "credential_age_seconds",
+    ] {
+        assert_eq!(
+            bench.value(gauge, &[("provider", "other")]),
+            None,
+            "{gauge}: strangers share no state"
+        );
     }
 }
 
 #[test]
 fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
     let bench = bench();
-    let (main, outcome) = (ProviderId::new("main"), Outcome::Unknown(Cause::ReplyUnreadable));
+    let (main, outcome) = (
+        ProviderId::new("main"),
+        Outcome::Unknown(Cause::ReplyUnreadable),
+    );
     for status in [999, 0, 601] {
-        AttemptFinished { provider: &main, kind: AttemptKind::Send, outcome: &outcome, status: Some(status), duration: Duration::ZERO }
-            .emit(&bench.telemetry);
+        AttemptFinished {
+            provider: &main,
+            kind: AttemptKind::Send,
+            outcome: &outcome,
+            status: Some(status),
+            duration: Duration::ZERO,
+        }
+        .emit(&bench.telemetry);
     }
-    let born: BTreeSet<String> =
-        ["200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other"].map(str::to_owned).into();
+    let born: BTreeSet<String> = [
+        "200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other",
+    ]
+    .map(str::to_owned)
+    .into();
     assert_eq!(bench.words("status"), born);
-    for (unit, shown) in [("UZS", "UZS"), ("EUR", "EUR"), ("averylongunit", "other"), ("$", "other"), ("SMS", "SMS")] {
-        BalanceReported { provider: &main, unit, value: 7.0, daily_spend: None }.emit(&bench.telemetry);
-        assert_eq!(bench.words("unit"), [shown.to_owned()].into(), "a provider has one unit");
+    for (unit, shown) in [
+        ("UZS", "UZS"),
+        ("EUR", "EUR"),
+        ("averylongunit", "other"),
+        ("$", "other"),
+        ("SMS", "SMS"),
+    ] {
+        BalanceReported {
+            provider: &main,
+            unit,
+            value: 7.0,
+            daily_spend: None,
+        }
+        .emit(&bench.telemetry);
+        assert_eq!(
+            bench.words("unit"),
+            [shown.to_owned()].into(),
+            "a provider has one unit"
+        );
     }
 }
 
 #[test]
 fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     let bench = bench();
-    everything(&bench.telemetry, "main", "playmobile", "uzbekistan", "local");
+    everything(
+        &bench.telemetry,
+        "main",
+        "playmobile",
+        "uzbekistan",
+        "local",
+    );
     everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
     let mut later = shape();
-    later.providers = vec![(ProviderId::new("main"), "playmobile".into()), (ProviderId::new("third"), "playmobile".into())];
+    later.providers = vec![
+        (ProviderId::new("main"), "playmobile".into()),
+        (ProviderId::new("third"), "playmobile".into()),
+    ];
     later.dialects = vec![("playmobile".into(), "folder".into())];
     later.config = route("world", &["third"]);
     bench.telemetry.update_schema(&later);
-    assert_eq!(bench.words("provider"), ["main", "third"].map(str::to_owned).into());
+    assert_eq!(
+        bench.words("provider"),
+        ["main", "third"].map(str::to_owned).into()
+    );
     assert_eq!(bench.words("from"), ["main".to_owned()].into());
     assert_eq!(bench.words("dialect"), ["playmobile".to_owned()].into());
     assert_eq!(bench.words("source"), ["folder".to_owned()].into());
     assert_eq!(bench.words("route"), ["world".to_owned()].into());
-    assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "main")]), None, "the old order is gone");
-    assert_eq!(bench.value("route_provider", &[("route", "world"), ("provider", "third")]), Some(1.0));
-    assert_eq!(bench.value("credential_version", &[("provider", "main")]), Some(3.0));
-    assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", "quarantined")]), Some(1.0));
-    assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", "healthy")]), Some(0.0));
-    assert_eq!(bench.value("provider_state", &[("provider", "third"), ("state", "healthy")]), Some(1.0));
-    assert_eq!(bench.value("attempts_total", &[("provider", "third"), ("cause", "balance-empty")]), Some(0.0));
-    assert_eq!(bench.value("upstream_responses_total", &[("provider", "main"), ("kind", "send"), ("status", "401")]), Some(1.0));
+    assert_eq!(
+        bench.value(
+            "route_provider",
+            &[("route", "world"), ("provider", "main")]
+        ),
+        None,
+        "the old order is gone"
+    );
+    assert_eq!(
+        bench.value(
+            "route_provider",
+            &[("route", "world"), ("provider", "third")]
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        bench.value("credential_version", &[("provider", "main")]),
+        Some(3.0)
+    );
+    assert_eq!(
+        bench.value(
+            "provider_state",
+            &[("provider", "main"), ("state", "quarantined")]
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        bench.value(
+            "provider_state",
+            &[("provider", "main"), ("state", "healthy")]
+        ),
+        Some(0.0)
+    );
+    assert_eq!(
+        bench.value(
+            "provider_state",
+            &[("provider", "third"), ("state", "healthy")]
+        ),
+        Some(1.0)
+    );
+    assert_eq!(
+        bench.value(
+            "attempts_total",
+            &[("provider", "third"), ("cause", "balance-empty")]
+        ),
+        Some(0.0)
+    );
+    assert_eq!(
+        bench.value(
+            "upstream_responses_total",
+            &[("provider", "main"), ("kind", "send"), ("status", "401")]
+        ),
+        Some(1.0)
+    );
     everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
-    assert!(!bench.words("provider").contains("backup"), "a call that outlives the reload makes no series");
+    assert!(
+        !bench.words("provider").contains("backup"),
+        "a call that outlives the reload makes no series"
+    );
 }
 
 #[test]
 fn a_credentials_age_grows_between_two_scrapes() {
     let bench = bench();
-    assert!(bench.family("credential_age_seconds").is_none_or(|family| family.get_metric().is_empty()), "no age before one was seen");
-    CredentialLoaded { provider: &ProviderId::new("main"), version: Version(1), first_seen_at: at(999_990) }.emit(&bench.telemetry);
+    assert!(
+        bench
+            .family("credential_age_seconds")
+            .is_none_or(|family| family.get_metric().is_empty()),
+        "no age before one was seen"
+    );
+    CredentialLoaded {
+        provider: &ProviderId::new("main"),
+        version: Version(1),
+        first_seen_at: at(999_990),
+    }
+    .emit(&bench.telemetry);
     let age = || bench.value("credential_age_seconds", &[("provider", "main")]);
     assert_eq!(age(), Some(10.0));
     *bench.calendar.0.lock().unwrap() = at(1_000_050);
     assert_eq!(age(), Some(60.0));
     *bench.calendar.0.lock().unwrap() = at(900_000);
-    assert_eq!(age(), Some(0.0), "a calendar set back gives no negative age");
+    assert_eq!(
+        age(),
+        Some(0.0),
+        "a calendar set back gives no negative age"
+    );
 }
 
 #[test]
@@ -338,23 +705,56 @@ fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
     let bench = bench();
     let main = ProviderId::new("main");
     for standing in HEALTH_STATES {
-        HealthStateChanged { provider: &main, state: standing, cause: None, diagnosis: None, next_trial_at: None }.emit(&bench.telemetry);
+        HealthStateChanged {
+            provider: &main,
+            state: standing,
+            cause: None,
+            diagnosis: None,
+            next_trial_at: None,
+        }
+        .emit(&bench.telemetry);
         for other in HEALTH_STATES {
             let expected = if other == standing { 1.0 } else { 0.0 };
-            assert_eq!(bench.value("provider_state", &[("provider", "main"), ("state", other)]), Some(expected));
+            assert_eq!(
+                bench.value("provider_state", &[("provider", "main"), ("state", other)]),
+                Some(expected)
+            );
         }
     }
-    TokenExpiry { provider: &main, expires_at: Some(at(2_000_000)) }.emit(&bench.telemetry);
-    assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), Some(2_000_000.0));
-    TokenExpiry { provider: &main, expires_at: None }.emit(&bench.telemetry);
-    assert_eq!(bench.value("credential_expiry_timestamp_seconds", &[("provider", "main")]), None);
+    TokenExpiry {
+        provider: &main,
+        expires_at: Some(at(2_000_000)),
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(
+        bench.value(
+            "credential_expiry_timestamp_seconds",
+            &[("provider", "main")]
+        ),
+        Some(2_000_000.0)
+    );
+    TokenExpiry {
+        provider: &main,
+        expires_at: None,
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(
+        bench.value(
+            "credential_expiry_timestamp_seconds",
+            &[("provider", "main")]
+        ),
+        None
+    );
 }
 
 /// What was logged while `act` ran.
 fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
     let lines = CapturedLog::default();
     let copy = lines.clone();
-    tracing::subscriber::with_default(subscriber(format, filter, move || copy.clone()).unwrap(), act);
+    tracing::subscriber::with_default(
+        subscriber(format, filter, move || copy.clone()).unwrap(),
+        act,
+    );
     String::from_utf8(lines.0.lock().unwrap().clone()).unwrap()
 }
 
@@ -374,7 +774,9 @@ impl io::Write for CapturedLog {
 #[test]
 fn a_call_is_one_line_with_everything_and_the_number_masked() {
     let bench = bench();
-    let text = logged(Format::Json, "info", || call("main", "playmobile", "uzbekistan", &bench.telemetry));
+    let text = logged(Format::Json, "info", || {
+        call("main", "playmobile", "uzbekistan", &bench.telemetry)
+    });
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
     for (field, value) in [
@@ -389,15 +791,26 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
         ("result", "accepted"),
         ("cause", "credential-rejected"),
         ("certainty", "certain"),
-        ("remedy", "write the new password to sms/main in vault local"),
+        (
+            "remedy",
+            "write the new password to sms/main in vault local",
+        ),
         ("trace_id", "4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b4b"),
     ] {
         assert_eq!(line[field], value, "{field} in {text}");
     }
     assert_eq!(line["took_ms"], 170);
     let attempts = line["attempts"].as_str().unwrap();
-    assert!(attempts.starts_with("main/send rejected credential-rejected (certain) 401 82ms provider_message=\"105 "), "{attempts}");
-    assert!(attempts.ends_with("; backup/send accepted 200 82ms"), "{attempts}");
+    assert!(
+        attempts.starts_with(
+            "main/send rejected credential-rejected (certain) 401 82ms provider_message=\"105 "
+        ),
+        "{attempts}"
+    );
+    assert!(
+        attempts.ends_with("; backup/send accepted 200 82ms"),
+        "{attempts}"
+    );
     assert!(!text.contains("1234567"), "{text}");
 }
 
@@ -419,14 +832,20 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
         diagnosis: Some(&diagnosis),
         next_trial_at: None,
     };
-    let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || changed.emit(&bench.telemetry))).unwrap();
+    let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || {
+        changed.emit(&bench.telemetry)
+    }))
+    .unwrap();
     for (field, value) in [
         ("state", "quarantined"),
         ("cause", "credential-rejected"),
         ("certainty", "ambiguous"),
         ("alternatives", "ip-not-allowed or account-suspended"),
         ("evidence", "The send was answered 401"),
-        ("remedy", "write the new password to sms/main in vault local"),
+        (
+            "remedy",
+            "write the new password to sms/main in vault local",
+        ),
     ] {
         assert_eq!(line[field], value, "{field} in {line}");
     }
@@ -435,7 +854,9 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
 #[test]
 fn foreign_words_can_neither_forge_a_line_nor_colour_it() {
     let bench = bench();
-    let text = logged(Format::Human { colours: false }, "debug", || call("main", "playmobile", "uzbekistan", &bench.telemetry));
+    let text = logged(Format::Human { colours: false }, "debug", || {
+        call("main", "playmobile", "uzbekistan", &bench.telemetry)
+    });
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
 }
@@ -467,21 +888,55 @@ fn other_peoples_crates_end_at_warn_whatever_the_filter_says() {
 #[test]
 fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
     let bench = bench();
-    let read = |result| VaultRead { vault: "local", path: "sms/main", result, problem: Some("wrong key") }.emit(&bench.telemetry);
+    let read = |result| {
+        VaultRead {
+            vault: "local",
+            path: "sms/main",
+            result,
+            problem: Some("wrong key"),
+        }
+        .emit(&bench.telemetry)
+    };
     let text = logged(Format::Json, "info", || {
-        for result in [VaultReadResult::Failed, VaultReadResult::Failed, VaultReadResult::Failed, VaultReadResult::Unchanged, VaultReadResult::Unchanged] {
+        for result in [
+            VaultReadResult::Failed,
+            VaultReadResult::Failed,
+            VaultReadResult::Failed,
+            VaultReadResult::Unchanged,
+            VaultReadResult::Unchanged,
+        ] {
             read(result);
         }
     });
     assert_eq!(text.lines().count(), 2, "{text}");
-    assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "failed")]), Some(3.0));
-    assert_eq!(bench.value("vault_reads_total", &[("vault", "local"), ("result", "unchanged")]), Some(2.0));
+    assert_eq!(
+        bench.value(
+            "vault_reads_total",
+            &[("vault", "local"), ("result", "failed")]
+        ),
+        Some(3.0)
+    );
+    assert_eq!(
+        bench.value(
+            "vault_reads_total",
+            &[("vault", "local"), ("result", "unchanged")]
+        ),
+        Some(2.0)
+    );
 }
 
 #[test]
 fn a_vault_is_dated_while_all_its_entries_can_be_read() {
     let bench = bench();
-    let read = |path, result| VaultRead { vault: "local", path, result, problem: None }.emit(&bench.telemetry);
+    let read = |path, result| {
+        VaultRead {
+            vault: "local",
+            path,
+            result,
+            problem: None,
+        }
+        .emit(&bench.telemetry)
+    };
     let good = || bench.value("vault_good_timestamp_seconds", &[("vault", "local")]);
     assert_eq!(good(), None, "a vault that nobody reads is not stale");
     read("sms/a", VaultReadResult::Failed);
@@ -496,19 +951,48 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
     assert_eq!(good(), Some(1_000_000.0));
     bench.telemetry.update_schema(&shape());
     read("sms/a", VaultReadResult::Unchanged);
-    assert_eq!(good(), Some(1_000_060.0), "an entry that the new config does not name fails no longer");
+    assert_eq!(
+        good(),
+        Some(1_000_060.0),
+        "an entry that the new config does not name fails no longer"
+    );
 }
 
 #[test]
 fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
     let bench = bench();
-    let build = BuildInfo { version: "1.2.3".into(), commit: "abc".into() };
-    Started { build: &build, at: at(1_000_000), addresses: &[("proxy", "127.0.0.1:8125".into())] }.emit(&bench.telemetry);
-    Reloaded { at: None, problem: Some("2 errors; `sms-sidecar check` shows them") }.emit(&bench.telemetry);
-    assert_eq!(bench.value("config_timestamp_seconds", &[]), Some(1_000_000.0));
-    assert_eq!(bench.value("reloads_total", &[("result", "failed")]), Some(1.0));
-    Reloaded { at: Some(at(1_000_700)), problem: None }.emit(&bench.telemetry);
-    assert_eq!(bench.value("config_timestamp_seconds", &[]), Some(1_000_700.0));
+    let build = BuildInfo {
+        version: "1.2.3".into(),
+        commit: "abc".into(),
+    };
+    Started {
+        build: &build,
+        at: at(1_000_000),
+        addresses: &[("proxy", "127.0.0.1:8125".into())],
+    }
+    .emit(&bench.telemetry);
+    Reloaded {
+        at: None,
+        problem: Some("2 errors; `sms-sidecar check` shows them"),
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(
+        bench.value("config_timestamp_seconds", &[]),
+        Some(1_000_000.0)
+    );
+    assert_eq!(
+        bench.value("reloads_total", &[("result", "failed")]),
+        Some(1.0)
+    );
+    Reloaded {
+        at: Some(at(1_000_700)),
+        problem: None,
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(
+        bench.value("config_timestamp_seconds", &[]),
+        Some(1_000_700.0)
+    );
 }
 
 #[test]
@@ -537,20 +1021,47 @@ fn who_is_woken_decides_the_level() {
             }
             .emit(&bench.telemetry);
         });
-        serde_json::from_str::<serde_json::Value>(&text).unwrap()["level"].as_str().unwrap().to_owned()
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()["level"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     };
     assert_eq!(level(RequestResult::Accepted, None), "INFO");
-    assert_eq!(level(RequestResult::NotSent, Some(Cause::BalanceEmpty)), "ERROR");
+    assert_eq!(
+        level(RequestResult::NotSent, Some(Cause::BalanceEmpty)),
+        "ERROR"
+    );
     assert_eq!(level(RequestResult::InDoubt, Some(Cause::Timeout)), "ERROR");
-    assert_eq!(level(RequestResult::MessageRejected, Some(Cause::RecipientInvalid)), "INFO");
-    assert_eq!(level(RequestResult::Denied, Some(Cause::DeniedByPolicy)), "WARN");
+    assert_eq!(
+        level(
+            RequestResult::MessageRejected,
+            Some(Cause::RecipientInvalid)
+        ),
+        "INFO"
+    );
+    assert_eq!(
+        level(RequestResult::Denied, Some(Cause::DeniedByPolicy)),
+        "WARN"
+    );
     assert_eq!(level(RequestResult::Tunnelled, None), "DEBUG");
-    assert_eq!(bench.value("requests_total", &[("entrypoint", "unix"), ("dialect", "none"), ("result", "accepted")]), Some(1.0));
+    assert_eq!(
+        bench.value(
+            "requests_total",
+            &[
+                ("entrypoint", "unix"),
+                ("dialect", "none"),
+                ("result", "accepted")
+            ]
+        ),
+        Some(1.0)
+    );
 }
 
 #[test]
 fn a_filter_that_cannot_be_read_is_named() {
-    let error = subscriber(Format::Json, "sms_sidecar=loud", io::sink).err().unwrap();
+    let error = subscriber(Format::Json, "sms_sidecar=loud", io::sink)
+        .err()
+        .unwrap();
     assert!(matches!(error, InitError::Filter { .. }), "{error}");
     assert!(error.to_string().contains("sms_sidecar=loud"));
 }

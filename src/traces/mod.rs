@@ -16,15 +16,19 @@ use tokio::time::sleep;
 
 use crate::net::UpstreamSettings;
 use crate::net::drain::{Drain, Phase};
-use crate::net::upstream::{UpstreamClient, ClientError};
-use crate::telemetry::{SpanDropReason, SpanReceiver, SpansExported, SpansDropped, Telemetry};
+use crate::net::upstream::{ClientError, UpstreamClient};
+use crate::telemetry::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported, Telemetry};
 
 use otlp::ExportError;
 
 /// How long spans wait for others to travel with.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
 /// Pauses before a batch is sent again, unless the collector names one, up to [`PATIENCE`].
-const RETRY_DELAYS: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(2), Duration::from_secs(4)];
+const RETRY_DELAYS: [Duration; 3] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+];
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How long one request may take …
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -61,8 +65,16 @@ impl Exporter {
     /// Reads `ca_file`; opens nothing yet. `version` is the build's.
     pub fn new(settings: Settings, version: &str) -> Result<Self, ClientError> {
         // Nothing secret travels: whether in clear is the operator's to say, with the URL's scheme.
-        let upstream = UpstreamSettings { ca_file: settings.ca_file.clone(), insecure_http: true, ..UpstreamSettings::default() };
-        Ok(Self { client: UpstreamClient::new(upstream, MAX_REPLY_BYTES)?, version: version.to_owned(), settings })
+        let upstream = UpstreamSettings {
+            ca_file: settings.ca_file.clone(),
+            insecure_http: true,
+            ..UpstreamSettings::default()
+        };
+        Ok(Self {
+            client: UpstreamClient::new(upstream, MAX_REPLY_BYTES)?,
+            version: version.to_owned(),
+            settings,
+        })
     }
 
     /// The share of calls that is traced where the backend does not say itself.
@@ -71,7 +83,13 @@ impl Exporter {
     }
 
     /// Exports until another config or the end of the process, and then what is left. True: it was the end.
-    async fn export_until_replaced(&self, spans: &mut SpanReceiver, current: &ExporterReceiver, telemetry: &Telemetry, drain: &Drain) -> bool {
+    async fn export_until_replaced(
+        &self,
+        spans: &mut SpanReceiver,
+        current: &ExporterReceiver,
+        telemetry: &Telemetry,
+        drain: &Drain,
+    ) -> bool {
         loop {
             let last = tokio::select! {
                 () = spans.wait_for_batch(BATCH_INTERVAL) => None,
@@ -86,7 +104,13 @@ impl Exporter {
     }
 
     /// Exports what waits.
-    async fn flush(&self, spans: &mut SpanReceiver, current: &ExporterReceiver, telemetry: &Telemetry, drain: &Drain) {
+    async fn flush(
+        &self,
+        spans: &mut SpanReceiver,
+        current: &ExporterReceiver,
+        telemetry: &Telemetry,
+        drain: &Drain,
+    ) {
         while let Some(batch) = spans.take_batch() {
             let count = batch.len();
             let came = self.export_batch(batch, current, drain).await;
@@ -100,7 +124,12 @@ impl Exporter {
     }
 
     /// Sends one batch, again where it was surely not taken. Gives how many of it the collector refused.
-    async fn export_batch(&self, batch: Vec<Span>, current: &ExporterReceiver, drain: &Drain) -> Result<usize, ExportError> {
+    async fn export_batch(
+        &self,
+        batch: Vec<Span>,
+        current: &ExporterReceiver,
+        drain: &Drain,
+    ) -> Result<usize, ExportError> {
         let body = otlp::encode_request(batch, &self.settings.service_name, &self.version);
         let mut pauses = RETRY_DELAYS.into_iter();
         loop {
@@ -111,7 +140,9 @@ impl Exporter {
                 },
                 () = shutdown_deadline(drain) => return Err(ExportError::permanent("the process ended before the collector answered".to_owned())),
             };
-            let (true, Some(pause)) = (trouble.is_retryable, pauses.next()) else { return Err(trouble) };
+            let (true, Some(pause)) = (trouble.is_retryable, pauses.next()) else {
+                return Err(trouble);
+            };
             tokio::select! {
                 () = sleep(trouble.retry_after.unwrap_or(pause).clamp(pause, MAX_RETRY_DELAY)) => {}
                 () = replaced_or_draining(current, drain) => return Err(trouble),
@@ -127,14 +158,21 @@ impl Exporter {
 }
 
 /// Exports spans as long as the process lives, to whichever collector the config names.
-pub async fn export(mut current: ExporterReceiver, mut spans: SpanReceiver, telemetry: Arc<Telemetry>, drain: Drain) {
+pub async fn export(
+    mut current: ExporterReceiver,
+    mut spans: SpanReceiver,
+    telemetry: Arc<Telemetry>,
+    drain: Drain,
+) {
     let mut end = false;
     while !end {
         let exporter = current.borrow_and_update().clone();
         if let Some(exporter) = exporter {
             // The end of the process waits for it, for a moment.
             let guest = drain.track_connection();
-            end = exporter.export_until_replaced(&mut spans, &current, &telemetry, &drain).await;
+            end = exporter
+                .export_until_replaced(&mut spans, &current, &telemetry, &drain)
+                .await;
             drop(guest);
         } else {
             replaced_or_draining(&current, &drain).await;
@@ -142,20 +180,48 @@ pub async fn export(mut current: ExporterReceiver, mut spans: SpanReceiver, tele
         }
     }
     if spans.queued() > 0 {
-        SpansDropped { count: spans.queued(), reason: SpanDropReason::Failed, problem: "the process ended first" }.emit(&telemetry);
+        SpansDropped {
+            count: spans.queued(),
+            reason: SpanDropReason::Failed,
+            problem: "the process ended first",
+        }
+        .emit(&telemetry);
     }
 }
 
 /// Counts what became of a batch of so many.
-fn record_export(count: usize, came: Result<usize, ExportError>, left: usize, telemetry: &Telemetry) {
+fn record_export(
+    count: usize,
+    came: Result<usize, ExportError>,
+    left: usize,
+    telemetry: &Telemetry,
+) {
     match came {
         Ok(rejected) => {
-            SpansExported { count: count.saturating_sub(rejected), queued: left }.emit(telemetry);
+            SpansExported {
+                count: count.saturating_sub(rejected),
+                queued: left,
+            }
+            .emit(telemetry);
             if rejected > 0 {
-                SpansDropped { count: rejected, reason: SpanDropReason::Rejected, problem: "the collector refuses some of the spans" }.emit(telemetry);
+                SpansDropped {
+                    count: rejected,
+                    reason: SpanDropReason::Rejected,
+                    problem: "the collector refuses some of the spans",
+                }
+                .emit(telemetry);
             }
         }
-        Err(ExportError { loss, message: what, .. }) => SpansDropped { count, reason: loss, problem: &what }.emit(telemetry),
+        Err(ExportError {
+            loss,
+            message: what,
+            ..
+        }) => SpansDropped {
+            count,
+            reason: loss,
+            problem: &what,
+        }
+        .emit(telemetry),
     }
 }
 

@@ -5,7 +5,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
 use opentelemetry_proto::tonic::resource::v1::Resource;
@@ -33,57 +35,137 @@ pub(super) struct ExportError {
 
 impl ExportError {
     pub(super) fn permanent(message: String) -> Self {
-        Self { loss: SpanDropReason::Failed, message, is_retryable: false, retry_after: None }
+        Self {
+            loss: SpanDropReason::Failed,
+            message,
+            is_retryable: false,
+            retry_after: None,
+        }
     }
 }
 
 /// Spans as the bytes of one request.
 pub(super) fn encode_request(spans: Vec<Span>, service: &str, version: &str) -> Bytes {
-    let attributes = vec![attribute("service.name", service), attribute("service.version", version)];
-    let scope = InstrumentationScope { name: PACKAGE_NAME.to_owned(), version: version.to_owned(), ..InstrumentationScope::default() };
-    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, ..ScopeSpans::default() }];
-    let resource = Some(Resource { attributes, ..Resource::default() });
-    let whole = ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource, scope_spans, ..ResourceSpans::default() }] };
+    let attributes = vec![
+        attribute("service.name", service),
+        attribute("service.version", version),
+    ];
+    let scope = InstrumentationScope {
+        name: PACKAGE_NAME.to_owned(),
+        version: version.to_owned(),
+        ..InstrumentationScope::default()
+    };
+    let scope_spans = vec![ScopeSpans {
+        scope: Some(scope),
+        spans,
+        ..ScopeSpans::default()
+    }];
+    let resource = Some(Resource {
+        attributes,
+        ..Resource::default()
+    });
+    let whole = ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans {
+            resource,
+            scope_spans,
+            ..ResourceSpans::default()
+        }],
+    };
     whole.encode_to_vec().into()
 }
 
 fn attribute(key: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(Value::StringValue(value.to_owned())) };
-    KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }
+    let value = AnyValue {
+        value: Some(Value::StringValue(value.to_owned())),
+    };
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(value),
+        ..KeyValue::default()
+    }
 }
 
 /// The request itself: `endpoint` is a base URL, what traces are sent to stands below it.
-pub(super) fn build_request(endpoint: &Uri, body: Bytes, version: &str) -> Result<ProviderRequest, ExportError> {
-    let unusable = |_| ExportError::permanent(format!("{endpoint} makes no URL with /v1/traces below it"));
-    let url = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/')).parse().map_err(unusable)?;
+pub(super) fn build_request(
+    endpoint: &Uri,
+    body: Bytes,
+    version: &str,
+) -> Result<ProviderRequest, ExportError> {
+    let unusable =
+        |_| ExportError::permanent(format!("{endpoint} makes no URL with /v1/traces below it"));
+    let url = format!("{}/v1/traces", endpoint.to_string().trim_end_matches('/'))
+        .parse()
+        .map_err(unusable)?;
     let mut headers = HeaderMap::new();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("application/x-protobuf"),
+    );
     if let Ok(agent) = HeaderValue::try_from(format!("{PACKAGE_NAME}/{version}")) {
         headers.insert(USER_AGENT, agent);
     }
-    Ok(ProviderRequest { method: Method::POST, url, headers, body })
+    Ok(ProviderRequest {
+        method: Method::POST,
+        url,
+        headers,
+        body,
+    })
 }
 
 /// What came back: how many of the spans were refused, or why none was taken.
-pub(super) fn parse_reply(endpoint: &Uri, reply: Result<Reply, ExchangeError>) -> Result<usize, ExportError> {
+pub(super) fn parse_reply(
+    endpoint: &Uri,
+    reply: Result<Reply, ExchangeError>,
+) -> Result<usize, ExportError> {
     let reply = reply.map_err(|lost| match lost {
-        ExchangeError::Unsent { detail, .. } => ExportError { is_retryable: true, ..ExportError::permanent(detail) },
+        ExchangeError::Unsent { detail, .. } => ExportError {
+            is_retryable: true,
+            ..ExportError::permanent(detail)
+        },
         // It may have been taken: a span that is missing is seen to be, one that is there twice misleads.
         ExchangeError::Unknown { detail, .. } => ExportError::permanent(detail),
     })?;
     if reply.status.is_success() {
         // One that says nothing we can read took them all the same.
-        let partial = ExportTraceServiceResponse::decode(reply.body).ok().and_then(|response| response.partial_success);
-        return Ok(partial.and_then(|partial| usize::try_from(partial.rejected_spans).ok()).unwrap_or_default());
+        let partial = ExportTraceServiceResponse::decode(reply.body)
+            .ok()
+            .and_then(|response| response.partial_success);
+        return Ok(partial
+            .and_then(|partial| usize::try_from(partial.rejected_spans).ok())
+            .unwrap_or_default());
     }
-    let again = [StatusCode::TOO_MANY_REQUESTS, StatusCode::BAD_GATEWAY, StatusCode::SERVICE_UNAVAILABLE, StatusCode::GATEWAY_TIMEOUT];
+    let again = [
+        StatusCode::TOO_MANY_REQUESTS,
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ];
     let again = again.contains(&reply.status);
-    let what = format!("the collector at {endpoint} answers {}", reply.status.as_u16());
-    let loss = if reply.status.is_client_error() && !again { SpanDropReason::Rejected } else { SpanDropReason::Failed };
-    Err(ExportError { loss, message: what, is_retryable: again, retry_after: parse_retry_after(&reply.headers) })
+    let what = format!(
+        "the collector at {endpoint} answers {}",
+        reply.status.as_u16()
+    );
+    let loss = if reply.status.is_client_error() && !again {
+        SpanDropReason::Rejected
+    } else {
+        SpanDropReason::Failed
+    };
+    Err(ExportError {
+        loss,
+        message: what,
+        is_retryable: again,
+        retry_after: parse_retry_after(&reply.headers),
+    })
 }
 
 /// A Retry-After in seconds; as a date it is as good as none, for a pause of ours stands in.
 fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok().map(Duration::from_secs)
+    headers
+        .get(RETRY_AFTER)?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
 }

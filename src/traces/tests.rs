@@ -1,7 +1,9 @@
 //! What is asked of a collector and what its answers mean; how long one that fails is tried.
 
 use http::HeaderMap;
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use prometheus::Registry;
 use prost::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -18,43 +20,81 @@ fn endpoint(text: &str) -> Uri {
     text.parse().unwrap()
 }
 
-fn answered(status: u16, headers: &[(&'static str, &str)], body: Vec<u8>) -> Result<usize, ExportError> {
+fn answered(
+    status: u16,
+    headers: &[(&'static str, &str)],
+    body: Vec<u8>,
+) -> Result<usize, ExportError> {
     let mut all = HeaderMap::new();
     for (name, value) in headers {
         all.insert(*name, value.parse().unwrap());
     }
-    let reply = Reply { status: status.try_into().unwrap(), headers: all, body: body.into() };
+    let reply = Reply {
+        status: status.try_into().unwrap(),
+        headers: all,
+        body: body.into(),
+    };
     otlp::parse_reply(&endpoint("http://collector.test:4318"), Ok(reply))
 }
 
 #[test]
 fn the_request_is_otlp_over_http() {
-    let span = Span { name: "send main".into(), ..Span::default() };
+    let span = Span {
+        name: "send main".into(),
+        ..Span::default()
+    };
     let body = otlp::encode_request(vec![span], "login-sms", "1.2.3");
     for (base, url) in [
         ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
-        ("https://collector.test/otlp/", "https://collector.test/otlp/v1/traces"),
+        (
+            "https://collector.test/otlp/",
+            "https://collector.test/otlp/v1/traces",
+        ),
     ] {
         let outgoing = otlp::build_request(&endpoint(base), body.clone(), "1.2.3").unwrap();
-        assert_eq!((outgoing.method.as_str(), outgoing.url.to_string().as_str()), ("POST", url));
+        assert_eq!(
+            (outgoing.method.as_str(), outgoing.url.to_string().as_str()),
+            ("POST", url)
+        );
         assert_eq!(outgoing.headers["content-type"], "application/x-protobuf");
         assert_eq!(outgoing.headers["user-agent"], "sms-sidecar/1.2.3");
     }
     let whole = ExportTraceServiceRequest::decode(body).unwrap();
-    let [one] = whole.resource_spans.as_slice() else { panic!("{whole:?}") };
+    let [one] = whole.resource_spans.as_slice() else {
+        panic!("{whole:?}")
+    };
     let resource = format!("{:?}", one.resource);
-    assert!(resource.contains("service.name") && resource.contains("login-sms") && resource.contains("1.2.3"), "{resource}");
-    assert_eq!(one.scope_spans[0].scope.as_ref().unwrap().name, "sms-sidecar");
+    assert!(
+        resource.contains("service.name")
+            && resource.contains("login-sms")
+            && resource.contains("1.2.3"),
+        "{resource}"
+    );
+    assert_eq!(
+        one.scope_spans[0].scope.as_ref().unwrap().name,
+        "sms-sidecar"
+    );
     assert_eq!(one.scope_spans[0].spans[0].name, "send main");
 }
 
 #[test]
 fn a_yes_may_be_half_a_yes() {
     assert_eq!(answered(200, &[], Vec::new()), Ok(0));
-    assert_eq!(answered(202, &[], b"<html>".to_vec()), Ok(0), "whatever it says, it took them");
+    assert_eq!(
+        answered(202, &[], b"<html>".to_vec()),
+        Ok(0),
+        "whatever it says, it took them"
+    );
     let partial = |rejected_spans| {
-        let partial_success = Some(ExportTracePartialSuccess { rejected_spans, error_message: "CANARY".into() });
-        answered(200, &[], ExportTraceServiceResponse { partial_success }.encode_to_vec())
+        let partial_success = Some(ExportTracePartialSuccess {
+            rejected_spans,
+            error_message: "CANARY".into(),
+        });
+        answered(
+            200,
+            &[],
+            ExportTraceServiceResponse { partial_success }.encode_to_vec(),
+        )
     };
     assert_eq!((partial(3), partial(0), partial(-1)), (Ok(3), Ok(0), Ok(0)));
 }
@@ -73,14 +113,38 @@ fn only_what_was_surely_not_taken_is_sent_again() {
         (301, false, SpanDropReason::Failed),
     ] {
         let trouble = answered(status, &[], b"CANARY".to_vec()).unwrap_err();
-        assert_eq!((trouble.is_retryable, trouble.loss), (again, loss), "{status}");
-        assert_eq!(trouble.message, format!("the collector at http://collector.test:4318/ answers {status}"));
+        assert_eq!(
+            (trouble.is_retryable, trouble.loss),
+            (again, loss),
+            "{status}"
+        );
+        assert_eq!(
+            trouble.message,
+            format!("the collector at http://collector.test:4318/ answers {status}")
+        );
     }
-    let wait = |value| answered(503, &[("retry-after", value)], Vec::new()).unwrap_err().retry_after;
-    assert_eq!((wait("7"), wait("Wed, 21 Oct 2026 07:28:00 GMT"), wait("-1")), (Some(Duration::from_secs(7)), None, None));
-    let lost = |lost| otlp::parse_reply(&endpoint("http://c.test"), Err(lost)).unwrap_err().is_retryable;
-    assert!(lost(ExchangeError::Unsent { cause: Cause::Unreachable, detail: "no connection".into() }));
-    assert!(!lost(ExchangeError::Unknown { cause: Cause::Timeout, detail: "no answer".into() }));
+    let wait = |value| {
+        answered(503, &[("retry-after", value)], Vec::new())
+            .unwrap_err()
+            .retry_after
+    };
+    assert_eq!(
+        (wait("7"), wait("Wed, 21 Oct 2026 07:28:00 GMT"), wait("-1")),
+        (Some(Duration::from_secs(7)), None, None)
+    );
+    let lost = |lost| {
+        otlp::parse_reply(&endpoint("http://c.test"), Err(lost))
+            .unwrap_err()
+            .is_retryable
+    };
+    assert!(lost(ExchangeError::Unsent {
+        cause: Cause::Unreachable,
+        detail: "no connection".into()
+    }));
+    assert!(!lost(ExchangeError::Unknown {
+        cause: Cause::Timeout,
+        detail: "no answer".into()
+    }));
 }
 
 /// A collector that answers the first `busy` requests with 503 and the others with 200; tells of each.
@@ -99,8 +163,13 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
             let mut head = [0; 4096];
             let read = stream.read(&mut head).await.unwrap();
             assert!(read > 0);
-            let status = if number < busy { "503 Busy\r\nRetry-After: 9" } else { "200 OK" };
-            let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let status = if number < busy {
+                "503 Busy\r\nRetry-After: 9"
+            } else {
+                "200 OK"
+            };
+            let answer =
+                format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
             tell.send(number).unwrap();
         }
@@ -112,11 +181,34 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
 async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
     let (exporter, mut told) = collector(2).await;
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await, Ok(0));
-    assert!(began.elapsed() >= Duration::from_secs(18), "twice 9 s: {:?}", began.elapsed());
-    assert_eq!((told.recv().await, told.recv().await, told.recv().await), (Some(0), Some(1), Some(2)));
+    assert_eq!(
+        exporter
+            .export_batch(
+                vec![Span::default()],
+                &watch::channel(None).1,
+                &Drain::default()
+            )
+            .await,
+        Ok(0)
+    );
+    assert!(
+        began.elapsed() >= Duration::from_secs(18),
+        "twice 9 s: {:?}",
+        began.elapsed()
+    );
+    assert_eq!(
+        (told.recv().await, told.recv().await, told.recv().await),
+        (Some(0), Some(1), Some(2))
+    );
     let (exporter, mut told) = collector(usize::MAX).await;
-    let trouble = exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &Drain::default()).await.unwrap_err();
+    let trouble = exporter
+        .export_batch(
+            vec![Span::default()],
+            &watch::channel(None).1,
+            &Drain::default(),
+        )
+        .await
+        .unwrap_err();
     assert_eq!(trouble.loss, SpanDropReason::Failed);
     told.close();
     let mut tries = 0;
@@ -132,7 +224,14 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     let drain = Drain::default();
     drain.advance_to(Phase::Draining);
     let began = tokio::time::Instant::now();
-    assert_eq!(exporter.export_batch(vec![Span::default()], &watch::channel(None).1, &drain).await.unwrap_err().loss, SpanDropReason::Failed);
+    assert_eq!(
+        exporter
+            .export_batch(vec![Span::default()], &watch::channel(None).1, &drain)
+            .await
+            .unwrap_err()
+            .loss,
+        SpanDropReason::Failed
+    );
     assert!(began.elapsed() <= SHUTDOWN_GRACE, "{:?}", began.elapsed());
 }
 
@@ -140,24 +239,59 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
 async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_changes() {
     let (exporter, mut told) = collector(0).await;
     let registry = Registry::new();
-    let telemetry = Arc::new(Telemetry::new(&registry, &MetricsSchema::default(), Arc::new(SystemClock::start())).unwrap());
+    let telemetry = Arc::new(
+        Telemetry::new(
+            &registry,
+            &MetricsSchema::default(),
+            Arc::new(SystemClock::start()),
+        )
+        .unwrap(),
+    );
     let (current, receiver) = watch::channel(None);
     let drain = Drain::default();
-    let task = tokio::spawn(export(receiver, telemetry.take_spans().unwrap(), Arc::clone(&telemetry), drain.clone()));
+    let task = tokio::spawn(export(
+        receiver,
+        telemetry.take_spans().unwrap(),
+        Arc::clone(&telemetry),
+        drain.clone(),
+    ));
     telemetry.set_trace_sampling(Some(1.0));
     let probe = || {
         let outcome = crate::sms::Outcome::Accepted { id: String::new() };
-        let (provider, kind, took) = (crate::sms::ProviderId::new("main"), crate::sms::AttemptKind::Probe, Duration::ZERO);
-        crate::telemetry::AttemptFinished { provider: &provider, kind, outcome: &outcome, status: Some(200), duration: took }.emit(&telemetry);
+        let (provider, kind, took) = (
+            crate::sms::ProviderId::new("main"),
+            crate::sms::AttemptKind::Probe,
+            Duration::ZERO,
+        );
+        crate::telemetry::AttemptFinished {
+            provider: &provider,
+            kind,
+            outcome: &outcome,
+            status: Some(200),
+            duration: took,
+        }
+        .emit(&telemetry);
     };
     probe();
     current.send_replace(Some(Arc::new(exporter)));
-    assert_eq!(told.recv().await, Some(0), "what waited for a collector gets to it");
+    assert_eq!(
+        told.recv().await,
+        Some(0),
+        "what waited for a collector gets to it"
+    );
     probe();
     current.send_replace(None);
-    assert_eq!(told.recv().await, Some(1), "the old collector gets what was meant for it");
+    assert_eq!(
+        told.recv().await,
+        Some(1),
+        "the old collector gets what was meant for it"
+    );
     let taken = || {
-        let family = registry.gather().into_iter().find(|family| family.name() == "sms_sidecar_spans_exported_total").unwrap();
+        let family = registry
+            .gather()
+            .into_iter()
+            .find(|family| family.name() == "sms_sidecar_spans_exported_total")
+            .unwrap();
         family.get_metric()[0].get_counter().get_value()
     };
     while taken() < 2.0 {
@@ -185,5 +319,8 @@ async fn another_config_ends_the_patience_with_a_collector_that_fails() {
     let (trouble, ()) = tokio::join!(deliver, change);
     assert_eq!(trouble.unwrap_err().loss, SpanDropReason::Failed);
     assert!(began.elapsed() < RETRY_DELAYS[0], "{:?}", began.elapsed());
-    assert!(receiver.has_changed().unwrap(), "and it is still news to whoever looks next");
+    assert!(
+        receiver.has_changed().unwrap(),
+        "and it is still news to whoever looks next"
+    );
 }

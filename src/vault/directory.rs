@@ -11,7 +11,9 @@ use futures_util::future::BoxFuture;
 use crate::secret::SecretString;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{VaultEntry, VaultSource, FieldWarning, WatchPaths, read_blocking, suspicious_value};
+use crate::vault::source::{
+    FieldWarning, VaultEntry, VaultSource, WatchPaths, read_blocking, suspicious_value,
+};
 
 const HINT: &str = "put each field in its own file there, and let the service's user read it";
 
@@ -37,18 +39,31 @@ impl Directory {
 
     fn read_entry_once(&self, path: &str) -> Result<VaultEntry, ReadError> {
         let folder = self.resolve_folder(path)?;
-        let list = folder.read_dir().map_err(|error| ReadError::from_io(&folder, error, HINT))?;
+        let list = folder
+            .read_dir()
+            .map_err(|error| ReadError::from_io(&folder, error, HINT))?;
         let mut entry = VaultEntry::default();
         for item in list {
-            let item = item.map_err(|error| ReadError::from_io(&folder, error, HINT))?.path();
-            let Some(field) = item.file_name().and_then(|name| name.to_str()) else { continue };
+            let item = item
+                .map_err(|error| ReadError::from_io(&folder, error, HINT))?
+                .path();
+            let Some(field) = item.file_name().and_then(|name| name.to_str()) else {
+                continue;
+            };
             if field.starts_with('.') || !item.is_file() {
                 continue;
             }
             let value = file::read_text(&item, HINT)?;
             let value = file::strip_newline(&value);
-            entry.warnings.extend(suspicious_value(value).map(|what| FieldWarning { field: field.to_owned(), problem: what }));
-            entry.fields.insert(field.to_owned(), SecretString::from(value));
+            entry
+                .warnings
+                .extend(suspicious_value(value).map(|what| FieldWarning {
+                    field: field.to_owned(),
+                    problem: what,
+                }));
+            entry
+                .fields
+                .insert(field.to_owned(), SecretString::from(value));
         }
         require_fields(entry, path, &folder)
     }
@@ -57,18 +72,32 @@ impl Directory {
     fn resolve_folder(&self, path: &str) -> Result<PathBuf, ReadError> {
         let inside = Path::new(path).components().all(|part| match part {
             Component::Normal(_) => true,
-            Component::Prefix(_) | Component::RootDir | Component::CurDir | Component::ParentDir => false,
+            Component::Prefix(_)
+            | Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir => false,
         });
         if !inside {
             let why = "it must lead downwards, without a leading `/`, `.` or `..`";
-            return Err(ReadError::InvalidPath { path: path.into(), location: self.location().into(), why });
+            return Err(ReadError::InvalidPath {
+                path: path.into(),
+                location: self.location().into(),
+                why,
+            });
         }
         let named = self.path.join(path);
         let swapped = named.join("..data");
-        let real = if swapped.exists() { swapped } else { named.clone() };
+        let real = if swapped.exists() {
+            swapped
+        } else {
+            named.clone()
+        };
         real.canonicalize().map_err(|error| {
             if error.kind() == std::io::ErrorKind::NotFound && self.path.is_dir() {
-                return ReadError::MissingEntry { path: path.into(), location: self.location().into() };
+                return ReadError::MissingEntry {
+                    path: path.into(),
+                    location: self.location().into(),
+                };
             }
             ReadError::from_io(&named, error, HINT)
         })
@@ -77,7 +106,10 @@ impl Directory {
 
 fn require_fields(entry: VaultEntry, path: &str, folder: &Path) -> Result<VaultEntry, ReadError> {
     if entry.fields.is_empty() {
-        return Err(ReadError::MissingEntry { path: path.into(), location: folder.display().to_string().into() });
+        return Err(ReadError::MissingEntry {
+            path: path.into(),
+            location: folder.display().to_string().into(),
+        });
     }
     Ok(entry)
 }
@@ -85,7 +117,9 @@ fn require_fields(entry: VaultEntry, path: &str, folder: &Path) -> Result<VaultE
 impl VaultSource for Directory {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
         let (vault, path) = (self.clone(), path.to_owned());
-        Box::pin(read_blocking(self.location(), move || vault.read_entry(&path)))
+        Box::pin(read_blocking(self.location(), move || {
+            vault.read_entry(&path)
+        }))
     }
 
     fn location(&self) -> String {

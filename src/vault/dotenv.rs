@@ -28,7 +28,10 @@ impl std::fmt::Debug for DotenvVariable {
 }
 
 // JavaScript's \s, \w and `.` spelled out: Rust's differ (no U+FEFF in \s, Unicode in \w).
-#[expect(clippy::expect_used, reason = "a constant; every test of this file compiles it")]
+#[expect(
+    clippy::expect_used,
+    reason = "a constant; every test of this file compiles it"
+)]
 static LINE: LazyLock<Regex> = LazyLock::new(|| {
     let s = r"[\t\n\x0B\x0C\r \u{A0}\u{1680}\u{2000}-\u{200A}\u{2028}\u{2029}\u{202F}\u{205F}\u{3000}\u{FEFF}]";
     let pattern = format!(
@@ -52,12 +55,17 @@ pub fn parse(text: &str) -> Vec<DotenvVariable> {
 
 /// `text` with the values of `placeholders`' names replaced, everything else byte for byte as it was.
 /// None where a placeholder could not be written so that it reads back.
-pub fn replace_values(text: &str, placeholders: &BTreeMap<String, String>) -> Option<Zeroizing<String>> {
+pub fn replace_values(
+    text: &str,
+    placeholders: &BTreeMap<String, String>,
+) -> Option<Zeroizing<String>> {
     let before = parse(text);
     let mut out = Zeroizing::new(String::with_capacity(text.len() + 64 * placeholders.len()));
     let mut done = 0;
     for variable in &before {
-        let Some(placeholder) = placeholders.get(&variable.name) else { continue };
+        let Some(placeholder) = placeholders.get(&variable.name) else {
+            continue;
+        };
         out.push_str(text.get(done..variable.span.start)?);
         out.extend(variable.quote);
         out.push_str(placeholder);
@@ -67,10 +75,9 @@ pub fn replace_values(text: &str, placeholders: &BTreeMap<String, String>) -> Op
     out.push_str(text.get(done..)?);
     let after = parse(&out);
     let holds = after.len() == before.len()
-        && before
-            .iter()
-            .zip(&after)
-            .all(|(old, new)| old.name == new.name && *new.value == *placeholders.get(&old.name).unwrap_or(&old.value));
+        && before.iter().zip(&after).all(|(old, new)| {
+            old.name == new.name && *new.value == *placeholders.get(&old.name).unwrap_or(&old.value)
+        });
     holds.then_some(out)
 }
 
@@ -82,7 +89,10 @@ struct NormalizedText {
 
 impl NormalizedText {
     fn new(text: &str) -> Self {
-        let mut lines = Self { text: Zeroizing::new(String::with_capacity(text.len())), offsets: Vec::with_capacity(text.len() + 1) };
+        let mut lines = Self {
+            text: Zeroizing::new(String::with_capacity(text.len())),
+            offsets: Vec::with_capacity(text.len() + 1),
+        };
         let mut chars = text.char_indices().peekable();
         while let Some((at, char)) = chars.next() {
             if char == '\r' && chars.peek().is_some_and(|(_, next)| *next == '\n') {
@@ -102,18 +112,29 @@ impl NormalizedText {
         let begins = raw.start + (found.len() - found.trim_start_matches(is_space).len());
         let begins = if value.is_empty() { raw.start } else { begins };
         let first = value.chars().next();
-        let bare = first.filter(|first| matches!(first, '\'' | '"' | '`')).and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
+        let bare = first
+            .filter(|first| matches!(first, '\'' | '"' | '`'))
+            .and_then(|quote| value.strip_prefix(quote)?.strip_suffix(quote));
         let mut clear = Zeroizing::new(bare.unwrap_or(value).to_owned());
         if first == Some('"') {
             clear = Zeroizing::new(clear.replace("\\n", "\n"));
             clear = Zeroizing::new(clear.replace("\\r", "\r"));
         }
         let span = self.original_offset(begins)..self.original_offset(begins + value.len());
-        DotenvVariable { name, value: clear, span, quote: first.filter(|_| bare.is_some()) }
+        DotenvVariable {
+            name,
+            value: clear,
+            span,
+            quote: first.filter(|_| bare.is_some()),
+        }
     }
 
     fn original_offset(&self, at: usize) -> usize {
-        self.offsets.get(at).or(self.offsets.last()).copied().unwrap_or_default()
+        self.offsets
+            .get(at)
+            .or(self.offsets.last())
+            .copied()
+            .unwrap_or_default()
     }
 }
 

@@ -86,7 +86,8 @@ impl Embedded {
         }
         if !self.key_file.exists() {
             let text = render_keys(&[Identity::generate()]);
-            file::create(&self.key_file, text.as_bytes()).map_err(|source| write_error(&self.key_file, source))?;
+            file::create(&self.key_file, text.as_bytes())
+                .map_err(|source| write_error(&self.key_file, source))?;
         }
         let bytes = self.encrypt_entries(&EmbeddedEntries::new(), &self.identities()?)?;
         file::create(&self.file, &bytes).map_err(|source| write_error(&self.file, source))
@@ -102,12 +103,16 @@ impl Embedded {
     }
 
     /// Reads, lets `change` work on the entries, and writes them back; one writer at a time.
-    pub fn update<T>(&self, change: impl FnOnce(&mut EmbeddedEntries) -> T) -> Result<T, VaultWriteError> {
+    pub fn update<T>(
+        &self,
+        change: impl FnOnce(&mut EmbeddedEntries) -> T,
+    ) -> Result<T, VaultWriteError> {
         let _lock = self.lock()?;
         let mut entries = self.entries()?;
         let done = change(&mut entries);
         let bytes = self.encrypt_entries(&entries, &self.identities()?)?;
-        file::replace_atomically(&self.file, &bytes).map_err(|source| write_error(&self.file, source))?;
+        file::replace_atomically(&self.file, &bytes)
+            .map_err(|source| write_error(&self.file, source))?;
         Ok(done)
     }
 
@@ -119,7 +124,8 @@ impl Embedded {
         keys.insert(0, Identity::generate());
         self.write_keys(&keys)?;
         let bytes = self.encrypt_entries(&entries, &keys)?;
-        file::replace_atomically(&self.file, &bytes).map_err(|source| write_error(&self.file, source))?;
+        file::replace_atomically(&self.file, &bytes)
+            .map_err(|source| write_error(&self.file, source))?;
         keys.truncate(1);
         self.write_keys(&keys)
     }
@@ -129,63 +135,111 @@ impl Embedded {
     }
 
     fn write_keys(&self, keys: &[Identity]) -> Result<(), VaultWriteError> {
-        file::replace_atomically(&self.key_file, render_keys(keys).as_bytes()).map_err(|source| write_error(&self.key_file, source))
+        file::replace_atomically(&self.key_file, render_keys(keys).as_bytes())
+            .map_err(|source| write_error(&self.key_file, source))
     }
 
     fn decrypt_entries(&self) -> Result<EmbeddedEntries, ReadError> {
         let keys = self.identities()?;
         let sealed = file::read(&self.file, HINT)?;
         let plain = self.decrypt_bytes(&sealed, &keys)?;
-        let parsed: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&plain).map_err(|error| {
-            self.malformed_error(format!("what it decrypts to is no map of entries (line {}, column {})", error.line(), error.column()))
-        })?;
+        let parsed: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&plain)
+            .map_err(|error| {
+                self.malformed_error(format!(
+                    "what it decrypts to is no map of entries (line {}, column {})",
+                    error.line(),
+                    error.column()
+                ))
+            })?;
         Ok(parsed
             .into_iter()
-            .map(|(path, fields)| (path, fields.into_iter().map(|(field, value)| (field, SecretString::from(value))).collect()))
+            .map(|(path, fields)| {
+                (
+                    path,
+                    fields
+                        .into_iter()
+                        .map(|(field, value)| (field, SecretString::from(value)))
+                        .collect(),
+                )
+            })
             .collect())
     }
 
-    fn decrypt_bytes(&self, sealed: &[u8], keys: &[Identity]) -> Result<Zeroizing<Vec<u8>>, ReadError> {
+    fn decrypt_bytes(
+        &self,
+        sealed: &[u8],
+        keys: &[Identity],
+    ) -> Result<Zeroizing<Vec<u8>>, ReadError> {
         let mut plain = Zeroizing::new(Vec::with_capacity(sealed.len()));
         let opened = age::Decryptor::new_buffered(sealed)
             .and_then(|sealed| sealed.decrypt(keys.iter().map(|key| key as &dyn age::Identity)))
-            .and_then(|mut reader| reader.read_to_end(&mut plain).map_err(age::DecryptError::Io));
+            .and_then(|mut reader| {
+                reader
+                    .read_to_end(&mut plain)
+                    .map_err(age::DecryptError::Io)
+            });
         match opened {
             Ok(_) => Ok(plain),
-            Err(age::DecryptError::NoMatchingKeys) => {
-                Err(ReadError::WrongKey { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() })
+            Err(age::DecryptError::NoMatchingKeys) => Err(ReadError::WrongKey {
+                file: self.file.as_path().into(),
+                key_file: self.key_file.as_path().into(),
+            }),
+            Err(age::DecryptError::UnknownFormat) => {
+                Err(self.malformed_error("it is of an age format that this version does not know"))
             }
-            Err(age::DecryptError::UnknownFormat) => Err(self.malformed_error("it is of an age format that this version does not know")),
             Err(_) => Err(self.malformed_error("it is cut off, altered, or no age file")),
         }
     }
 
-    fn encrypt_entries(&self, entries: &EmbeddedEntries, keys: &[Identity]) -> Result<Vec<u8>, VaultWriteError> {
+    fn encrypt_entries(
+        &self,
+        entries: &EmbeddedEntries,
+        keys: &[Identity],
+    ) -> Result<Vec<u8>, VaultWriteError> {
         let Some(first) = keys.first() else {
-            return Err(ReadError::InvalidKey { file: self.key_file.as_path().into() }.into());
+            return Err(ReadError::InvalidKey {
+                file: self.key_file.as_path().into(),
+            }
+            .into());
         };
         let plain = to_json(entries).map_err(VaultWriteError::Json)?;
-        age::encrypt(&first.to_public(), &plain).map_err(|error| VaultWriteError::Encrypt(Box::new(error)))
+        age::encrypt(&first.to_public(), &plain)
+            .map_err(|error| VaultWriteError::Encrypt(Box::new(error)))
     }
 
     fn identities(&self) -> Result<Vec<Identity>, ReadError> {
         file::ensure_private(&self.key_file).map_err(|error| self.missing_key_error(error))?;
-        let text = file::read_text(&self.key_file, "let the service's user read it, and nobody else")?;
-        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
+        let text = file::read_text(
+            &self.key_file,
+            "let the service's user read it, and nobody else",
+        )?;
+        let lines = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with('#'));
         let keys: Option<Vec<Identity>> = lines.map(|line| line.parse().ok()).collect();
-        keys.filter(|keys| !keys.is_empty()).ok_or_else(|| ReadError::InvalidKey { file: self.key_file.as_path().into() })
+        keys.filter(|keys| !keys.is_empty())
+            .ok_or_else(|| ReadError::InvalidKey {
+                file: self.key_file.as_path().into(),
+            })
     }
 
     /// A new key would open nothing: where a vault is there, what is missing is the old one.
     fn missing_key_error(&self, error: ReadError) -> ReadError {
         if matches!(error, ReadError::MissingFile { .. }) && self.file.exists() {
-            return ReadError::MissingKey { file: self.file.as_path().into(), key_file: self.key_file.as_path().into() };
+            return ReadError::MissingKey {
+                file: self.file.as_path().into(),
+                key_file: self.key_file.as_path().into(),
+            };
         }
         error
     }
 
     fn malformed_error(&self, what: impl Into<Box<str>>) -> ReadError {
-        ReadError::Malformed { file: self.file.as_path().into(), what: what.into() }
+        ReadError::Malformed {
+            file: self.file.as_path().into(),
+            what: what.into(),
+        }
     }
 }
 
@@ -194,8 +248,16 @@ impl VaultSource for Embedded {
         let (vault, path) = (self.clone(), path.to_owned());
         Box::pin(read_blocking(self.location(), move || {
             let found = vault.entries()?.remove(&path);
-            let missing = || ReadError::MissingEntry { path: path.into(), location: vault.location().into() };
-            found.map(|fields| VaultEntry { fields, ..VaultEntry::default() }).ok_or_else(missing)
+            let missing = || ReadError::MissingEntry {
+                path: path.into(),
+                location: vault.location().into(),
+            };
+            found
+                .map(|fields| VaultEntry {
+                    fields,
+                    ..VaultEntry::default()
+                })
+                .ok_or_else(missing)
         }))
     }
 
@@ -228,11 +290,25 @@ fn render_keys(keys: &[Identity]) -> Zeroizing<String> {
 fn to_json(entries: &EmbeddedEntries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let shown: BTreeMap<&str, BTreeMap<&str, &str>> = entries
         .iter()
-        .map(|(path, fields)| (path.as_str(), fields.iter().map(|(field, value)| (field.as_str(), value.expose_secret())).collect()))
+        .map(|(path, fields)| {
+            (
+                path.as_str(),
+                fields
+                    .iter()
+                    .map(|(field, value)| (field.as_str(), value.expose_secret()))
+                    .collect(),
+            )
+        })
         .collect();
     let size: usize = entries
         .iter()
-        .map(|(path, fields)| path.len() + fields.iter().map(|(k, v)| k.len() + v.expose_secret().len()).sum::<usize>())
+        .map(|(path, fields)| {
+            path.len()
+                + fields
+                    .iter()
+                    .map(|(k, v)| k.len() + v.expose_secret().len())
+                    .sum::<usize>()
+        })
         .sum();
     let mut bytes = Vec::with_capacity(1024 + 8 * size);
     match serde_json::to_writer_pretty(&mut bytes, &shown) {
@@ -248,7 +324,10 @@ fn write_error(file: &Path, source: std::io::Error) -> VaultWriteError {
     if source.kind() == std::io::ErrorKind::AlreadyExists {
         return VaultWriteError::AlreadyExists(file.into());
     }
-    VaultWriteError::Unwritable { file: file.into(), source }
+    VaultWriteError::Unwritable {
+        file: file.into(),
+        source,
+    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::secret::{SecretFields, SecretString};
 use crate::vault::dotenv;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{VaultEntry, VaultSource, FieldWarning, WatchPaths, read_blocking};
+use crate::vault::source::{FieldWarning, VaultEntry, VaultSource, WatchPaths, read_blocking};
 
 /// One environment.
 #[derive(Clone)]
@@ -24,13 +24,19 @@ pub(crate) enum Env {
 impl Env {
     /// Takes the environment of this process.
     pub(crate) fn from_process() -> Self {
-        let all = std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let all = std::env::vars_os().filter_map(|(name, value)| {
+            Some((name.into_string().ok()?, value.into_string().ok()?))
+        });
         Self::from_variables(all)
     }
 
     /// These variables.
     pub(crate) fn from_variables(variables: impl Iterator<Item = (String, String)>) -> Self {
-        Self::Process(Arc::new(variables.map(|(name, value)| (name, SecretString::from(value))).collect()))
+        Self::Process(Arc::new(
+            variables
+                .map(|(name, value)| (name, SecretString::from(value)))
+                .collect(),
+        ))
     }
 
     /// A `.env` file.
@@ -40,9 +46,15 @@ impl Env {
 
     fn read_entry(&self) -> Result<VaultEntry, ReadError> {
         match self {
-            Self::Process(fields) => Ok(VaultEntry { fields: (**fields).clone(), ..VaultEntry::default() }),
+            Self::Process(fields) => Ok(VaultEntry {
+                fields: (**fields).clone(),
+                ..VaultEntry::default()
+            }),
             Self::File(path) => {
-                let text = file::read_text(path, "name the backend's `.env` in the vault's `file`, and let the service's user read it")?;
+                let text = file::read_text(
+                    path,
+                    "name the backend's `.env` in the vault's `file`, and let the service's user read it",
+                )?;
                 Ok(parse_entry(&text))
             }
         }
@@ -53,9 +65,15 @@ fn parse_entry(text: &str) -> VaultEntry {
     let mut entry = VaultEntry::default();
     for variable in dotenv::parse(text) {
         if variable.value.trim() != variable.value.as_str() {
-            entry.warnings.push(FieldWarning { field: variable.name.clone(), problem: "begins or ends with a blank" });
+            entry.warnings.push(FieldWarning {
+                field: variable.name.clone(),
+                problem: "begins or ends with a blank",
+            });
         }
-        entry.fields.insert(variable.name.clone(), SecretString::from(variable.value.as_str()));
+        entry.fields.insert(
+            variable.name.clone(),
+            SecretString::from(variable.value.as_str()),
+        );
     }
     entry
 }
@@ -110,7 +128,10 @@ mod tests {
     #[tokio::test]
     async fn a_process_environment_is_one_entry() {
         let env = Env::from_variables([("A".to_owned(), "canary-1".to_owned())].into_iter());
-        assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "canary-1");
+        assert_eq!(
+            env.read("").await.unwrap().fields["A"].expose_secret(),
+            "canary-1"
+        );
         assert!(!format!("{env:?}{:?}", env.read("").await).contains("canary"));
         let refused = env.read("sms/x").await.unwrap_err();
         assert_eq!(refused.label(), "bad-path");
@@ -125,9 +146,18 @@ mod tests {
         std::fs::write(&file, "A=one\nB=' padded '\n").unwrap();
         let entry = env.read("").await.unwrap();
         assert_eq!(entry.fields["A"].expose_secret(), "one");
-        assert_eq!(entry.warnings, [FieldWarning { field: "B".to_owned(), problem: "begins or ends with a blank" }]);
+        assert_eq!(
+            entry.warnings,
+            [FieldWarning {
+                field: "B".to_owned(),
+                problem: "begins or ends with a blank"
+            }]
+        );
         std::fs::write(&file, "A=two\n").unwrap();
-        assert_eq!(env.read("").await.unwrap().fields["A"].expose_secret(), "two");
+        assert_eq!(
+            env.read("").await.unwrap().fields["A"].expose_secret(),
+            "two"
+        );
         std::fs::write(&file, [0xff, b'=']).unwrap();
         assert_eq!(env.read("").await.unwrap_err().label(), "malformed");
     }

@@ -31,7 +31,9 @@ pub enum ReadErrorKind {
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The vault can be read but has no such entry.
-    #[error("there is no entry `{path}` in {location}; `sms-sidecar vault list` shows what is there")]
+    #[error(
+        "there is no entry `{path}` in {location}; `sms-sidecar vault list` shows what is there"
+    )]
     MissingEntry {
         /// The path asked for.
         path: Box<str>,
@@ -39,7 +41,9 @@ pub enum ReadError {
         location: Box<str>,
     },
     /// The entry is there, but nothing in it goes by the names asked for.
-    #[error("{location} has none of {names}; set one of them, or name the vault's own in `credential.fields`")]
+    #[error(
+        "{location} has none of {names}; set one of them, or name the vault's own in `credential.fields`"
+    )]
     MissingFields {
         /// The file, folder or environment looked into.
         location: Box<str>,
@@ -133,13 +137,17 @@ pub enum ReadError {
         why: &'static str,
     },
     /// A vault server that has lost its key on purpose.
-    #[error("{location} is sealed; unseal it with `bao operator unseal`, it is read again by itself")]
+    #[error(
+        "{location} is sealed; unseal it with `bao operator unseal`, it is read again by itself"
+    )]
     Sealed {
         /// The server.
         location: Box<str>,
     },
     /// A vault server that does not answer at all.
-    #[error("{location} cannot be reached: {why}; see that it runs and that this host may connect to it")]
+    #[error(
+        "{location} cannot be reached: {why}; see that it runs and that this host may connect to it"
+    )]
     Unreachable {
         /// The server.
         location: Box<str>,
@@ -185,7 +193,9 @@ pub enum ReadError {
         why: Box<str>,
     },
     /// An answer that is no entry.
-    #[error("what {location} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text")]
+    #[error(
+        "what {location} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text"
+    )]
     InvalidReply {
         /// The path asked for.
         path: Box<str>,
@@ -195,7 +205,9 @@ pub enum ReadError {
         what: Box<str>,
     },
     /// The command failed.
-    #[error("the command {command} gave no entry for `{path}`: {what}; run it by hand as the service's user, with the same path")]
+    #[error(
+        "the command {command} gave no entry for `{path}`: {what}; run it by hand as the service's user, with the same path"
+    )]
     CommandFailed {
         /// The program, without its arguments.
         command: Box<str>,
@@ -215,13 +227,18 @@ pub enum ReadError {
 impl ReadError {
     /// The vault was read and has nothing under that name: nobody put it there yet.
     pub fn is_missing(&self) -> bool {
-        matches!(self, Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. })
+        matches!(
+            self,
+            Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. }
+        )
     }
 
     /// What kind of trouble it is.
     pub fn kind(&self) -> ReadErrorKind {
         match self {
-            Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => ReadErrorKind::NotFound,
+            Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => {
+                ReadErrorKind::NotFound
+            }
             Self::Malformed { .. } | Self::InvalidReply { .. } => ReadErrorKind::Malformed,
             Self::Timeout { .. } => ReadErrorKind::Timeout,
             Self::Unreachable { .. } | Self::ServerError { .. } => ReadErrorKind::Unreachable,
@@ -270,8 +287,15 @@ impl ReadError {
     /// Tells a file that is not there from one that cannot be read.
     pub(crate) fn from_io(file: &Path, error: io::Error, hint: &'static str) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
-            return Self::MissingFile { file: file.into(), hint };
+            return Self::MissingFile {
+                file: file.into(),
+                hint,
+            };
         }
-        Self::Unreadable { file: file.into(), source: Arc::new(error), hint }
+        Self::Unreadable {
+            file: file.into(),
+            source: Arc::new(error),
+            hint,
+        }
     }
 }

@@ -54,24 +54,43 @@ impl Exec {
 
     async fn read_entry(self, path: String) -> Result<VaultEntry, ReadError> {
         if path.contains('\0') {
-            return Err(ReadError::InvalidPath { path: path.into(), location: self.location().into(), why: "no argument holds a zero byte" });
+            return Err(ReadError::InvalidPath {
+                path: path.into(),
+                location: self.location().into(),
+                why: "no argument holds a zero byte",
+            });
         }
-        let child = self.spawn(&path).map_err(|error| self.command_error(&path, format!("it cannot be started ({error})")))?;
+        let child = self.spawn(&path).map_err(|error| {
+            self.command_error(&path, format!("it cannot be started ({error})"))
+        })?;
         let ended = tokio::time::timeout(self.timeout, wait_with_output(child)).await;
         let ended = match ended {
             Err(_) => {
                 let hint = "it was killed; see what it waits for, or raise `timeout` of the vault";
-                return Err(ReadError::Timeout { location: self.location().into(), limit: self.timeout, hint });
+                return Err(ReadError::Timeout {
+                    location: self.location().into(),
+                    limit: self.timeout,
+                    hint,
+                });
             }
-            Ok(ended) => ended.map_err(|error| self.command_error(&path, format!("its output cannot be read ({error})")))?,
+            Ok(ended) => ended.map_err(|error| {
+                self.command_error(&path, format!("its output cannot be read ({error})"))
+            })?,
         };
         self.parse_output(&path, &ended)
     }
 
     fn spawn(&self, path: &str) -> std::io::Result<Child> {
-        let (program, arguments) = self.command.split_first().ok_or(std::io::ErrorKind::NotFound)?;
+        let (program, arguments) = self
+            .command
+            .split_first()
+            .ok_or(std::io::ErrorKind::NotFound)?;
         Command::new(program)
-            .args(arguments.iter().map(|argument| argument.replace("{path}", path)))
+            .args(
+                arguments
+                    .iter()
+                    .map(|argument| argument.replace("{path}", path)),
+            )
             .env_clear()
             .env("PATH", SEARCH_PATH)
             .env("LANG", "C.UTF-8")
@@ -86,14 +105,22 @@ impl Exec {
     }
 
     fn parse_output(&self, path: &str, ended: &CommandOutput) -> Result<VaultEntry, ReadError> {
-        let bad = |what: &str| ReadError::InvalidReply { path: path.into(), location: self.location().into(), what: what.into() };
+        let bad = |what: &str| ReadError::InvalidReply {
+            path: path.into(),
+            location: self.location().into(),
+            what: what.into(),
+        };
         if ended.stdout.len() as u64 > MAX_OUTPUT {
             return Err(bad("its output is larger than 256 KiB"));
         }
         if !ended.status.success() {
-            return Err(
-                self.command_error(path, format!("it ended with {}; what it wrote to stderr may hold secrets and is not shown", ended.status))
-            );
+            return Err(self.command_error(
+                path,
+                format!(
+                    "it ended with {}; what it wrote to stderr may hold secrets and is not shown",
+                    ended.status
+                ),
+            ));
         }
         match serde_json::from_slice(&ended.stdout) {
             Ok(Value::Object(object)) => Ok(entry_from_object(object)),
@@ -103,7 +130,11 @@ impl Exec {
     }
 
     fn command_error(&self, path: &str, what: String) -> ReadError {
-        ReadError::CommandFailed { command: self.program().into(), path: path.into(), what: what.into() }
+        ReadError::CommandFailed {
+            command: self.program().into(),
+            path: path.into(),
+            what: what.into(),
+        }
     }
 
     fn program(&self) -> String {
@@ -113,15 +144,25 @@ impl Exec {
 
 /// Waits for the program and for its output, both to the end.
 async fn wait_with_output(mut child: Child) -> std::io::Result<CommandOutput> {
-    let group = ProcessGroup(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)));
+    let group = ProcessGroup(
+        child
+            .id()
+            .and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)),
+    );
     let out = read_up_to(child.stdout.take(), MAX_OUTPUT + 1).await?;
     let status = child.wait().await?;
     drop(group);
-    Ok(CommandOutput { status, stdout: out })
+    Ok(CommandOutput {
+        status,
+        stdout: out,
+    })
 }
 
 /// The first bytes of a stream; the pipe is closed after them.
-async fn read_up_to(stream: Option<impl AsyncRead + Unpin>, limit: u64) -> std::io::Result<Zeroizing<Vec<u8>>> {
+async fn read_up_to(
+    stream: Option<impl AsyncRead + Unpin>,
+    limit: u64,
+) -> std::io::Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(Vec::with_capacity(4 << 10));
     if let Some(stream) = stream {
         stream.take(limit).read_to_end(&mut bytes).await?;

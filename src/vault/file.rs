@@ -19,9 +19,15 @@ const MAX_FILE_SIZE: u64 = 1 << 20;
 pub fn read(file: &Path, hint: &'static str) -> Result<Zeroizing<Vec<u8>>, ReadError> {
     let opened = File::open(file).map_err(|error| ReadError::from_io(file, error, hint))?;
     let mut bytes = Zeroizing::new(Vec::with_capacity(8 << 10));
-    opened.take(MAX_FILE_SIZE + 1).read_to_end(&mut bytes).map_err(|error| ReadError::from_io(file, error, hint))?;
+    opened
+        .take(MAX_FILE_SIZE + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| ReadError::from_io(file, error, hint))?;
     if bytes.len() as u64 > MAX_FILE_SIZE {
-        return Err(ReadError::Malformed { file: file.into(), what: "it is larger than 1 MiB".into() });
+        return Err(ReadError::Malformed {
+            file: file.into(),
+            what: "it is larger than 1 MiB".into(),
+        });
     }
     Ok(bytes)
 }
@@ -31,23 +37,39 @@ pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, R
     let bytes = read(file, hint)?;
     match std::str::from_utf8(&bytes) {
         Ok(text) => Ok(Zeroizing::new(text.to_owned())),
-        Err(_) => Err(ReadError::Malformed { file: file.into(), what: "it is not UTF-8".into() }),
+        Err(_) => Err(ReadError::Malformed {
+            file: file.into(),
+            what: "it is not UTF-8".into(),
+        }),
     }
 }
 
 /// One trailing newline is an editor's, not the secret's.
 pub fn strip_newline(value: &str) -> &str {
-    value.strip_suffix("\r\n").or(value.strip_suffix('\n')).unwrap_or(value)
+    value
+        .strip_suffix("\r\n")
+        .or(value.strip_suffix('\n'))
+        .unwrap_or(value)
 }
 
 /// Refuses a key that others than its owner can read. Where the owner is somebody else, reading by
 /// group is how we were given it (systemd credentials, Kubernetes).
 pub fn ensure_private(file: &Path) -> Result<(), ReadError> {
-    let found = file.metadata().map_err(|error| ReadError::from_io(file, error, "`sms-sidecar vault init` makes one"))?;
-    let ours = found.uid() == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
+    let found = file
+        .metadata()
+        .map_err(|error| ReadError::from_io(file, error, "`sms-sidecar vault init` makes one"))?;
+    let ours =
+        found.uid() == rustix::process::geteuid().as_raw() || rustix::process::geteuid().is_root();
     let refused = if ours { 0o077 } else { 0o037 };
     let mode = found.mode() & 0o7777;
-    if mode & refused == 0 { Ok(()) } else { Err(ReadError::KeyExposed { file: file.into(), mode }) }
+    if mode & refused == 0 {
+        Ok(())
+    } else {
+        Err(ReadError::KeyExposed {
+            file: file.into(),
+            mode,
+        })
+    }
 }
 
 /// Replaces `file` by `bytes` in one step, keeping its owner and mode; through a symbolic link, its target.
@@ -56,9 +78,15 @@ pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let before = target.metadata()?;
     let mut fresh = TempFile::create_beside(&target)?;
     fresh.write_all(bytes)?;
-    rustix::fs::fchown(&fresh.handle, Some(Uid::from_raw(before.uid())), Some(Gid::from_raw(before.gid())))?;
+    rustix::fs::fchown(
+        &fresh.handle,
+        Some(Uid::from_raw(before.uid())),
+        Some(Gid::from_raw(before.gid())),
+    )?;
     // After the owner: a change of owner clears bits.
-    fresh.handle.set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
+    fresh
+        .handle
+        .set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
     fresh.handle.sync_all()?;
     std::fs::rename(&fresh.path, &target)?;
     fresh.persisted = true;
@@ -70,13 +98,20 @@ pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
 pub fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = parent_folder(file);
     if !folder.exists() {
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
     }
     let mut fresh = TempFile::create_beside(file)?;
     fresh.write_all(bytes)?;
     let owner = folder.metadata()?;
     if rustix::process::geteuid().is_root() {
-        rustix::fs::fchown(&fresh.handle, Some(Uid::from_raw(owner.uid())), Some(Gid::from_raw(owner.gid())))?;
+        rustix::fs::fchown(
+            &fresh.handle,
+            Some(Uid::from_raw(owner.uid())),
+            Some(Gid::from_raw(owner.gid())),
+        )?;
     }
     fresh.handle.sync_all()?;
     // A link fails where a rename would overwrite.
@@ -101,12 +136,27 @@ struct TempFile {
 
 impl TempFile {
     fn create_beside(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or(io::ErrorKind::InvalidInput)?.to_string_lossy();
+        let name = target
+            .file_name()
+            .ok_or(io::ErrorKind::InvalidInput)?
+            .to_string_lossy();
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for attempt in 0..16 {
-            let path = parent_folder(target).join(format!(".{name}.{}-{attempt}.new", std::process::id()));
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path) {
-                Ok(handle) => return Ok(Self { path, handle, persisted: false }),
+            let path =
+                parent_folder(target).join(format!(".{name}.{}-{attempt}.new", std::process::id()));
+            match OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&path)
+            {
+                Ok(handle) => {
+                    return Ok(Self {
+                        path,
+                        handle,
+                        persisted: false,
+                    });
+                }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => last = error,
                 Err(error) => return Err(error),
             }
@@ -129,7 +179,9 @@ impl Drop for TempFile {
 }
 
 fn parent_folder(file: &Path) -> &Path {
-    file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    file.parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
 }
 
 fn sync_folder(file: &Path) -> io::Result<()> {

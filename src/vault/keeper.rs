@@ -22,7 +22,7 @@ use crate::vault::source::{ReadSchedule, VaultEntry, VaultSource, open_source};
 
 use slot::{CacheSlot, SlotState};
 
-pub use event::{Error, ReadEvent, ReadOutcome, ReadEventSink};
+pub use event::{Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use slot::CredentialSeenAt;
 
 /// Between two reads of one entry whose fields may be changing one after the other.
@@ -59,12 +59,23 @@ pub struct CredentialCache {
 impl CredentialCache {
     /// Opens nothing yet: a vault may come up after us. `events` hears of every read.
     pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: ReadEventSink) -> Self {
-        let sources = settings.sources.iter().map(|(name, source)| (name.clone(), open_source(source, &clock))).collect();
-        Self { settings: settings.clone(), ..Self::with_sources(sources, clock, events) }
+        let sources = settings
+            .sources
+            .iter()
+            .map(|(name, source)| (name.clone(), open_source(source, &clock)))
+            .collect();
+        Self {
+            settings: settings.clone(),
+            ..Self::with_sources(sources, clock, events)
+        }
     }
 
     /// The same over given sources.
-    pub fn with_sources(sources: BTreeMap<String, Arc<dyn VaultSource>>, clock: Arc<dyn Clock>, event_sink: ReadEventSink) -> Self {
+    pub fn with_sources(
+        sources: BTreeMap<String, Arc<dyn VaultSource>>,
+        clock: Arc<dyn Clock>,
+        event_sink: ReadEventSink,
+    ) -> Self {
         Self {
             sources,
             settings: Settings::default(),
@@ -83,12 +94,26 @@ impl CredentialCache {
     /// described as before keeps its login, and a secret id that can be unwrapped only once.
     #[must_use]
     pub fn continue_from(mut self, old: &Self) -> Self {
-        let unchanged = |(name, settings): &(&String, &SourceSettings)| self.settings.sources.get(*name) == Some(settings);
+        let unchanged = |(name, settings): &(&String, &SourceSettings)| {
+            self.settings.sources.get(*name) == Some(settings)
+        };
         for (name, _) in old.settings.sources.iter().filter(unchanged) {
-            self.sources.extend(old.sources.get(name).map(|source| (name.clone(), Arc::clone(source))));
+            self.sources.extend(
+                old.sources
+                    .get(name)
+                    .map(|source| (name.clone(), Arc::clone(source))),
+            );
         }
-        self.inherited = old.entries.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let versions = self.inherited.values().filter_map(|slot| slot.snapshot().current).map(|(_, seen)| seen.version);
+        self.inherited = old
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let versions = self
+            .inherited
+            .values()
+            .filter_map(|slot| slot.snapshot().current)
+            .map(|(_, seen)| seen.version);
         self.base_version = versions.max().unwrap_or_default().max(old.base_version);
         self.changes = old.changes.clone();
         self
@@ -112,9 +137,15 @@ impl CredentialCache {
     /// A credential newer than `than` at once where one is known; otherwise the outcome of one read for all who
     /// wait. What comes back may still be `than` itself: then nothing newer is there, and whoever sees the same
     /// version refused soon after is told so at once; what comes after it is found by [`Keeper::run`].
-    pub async fn reread(&self, reference: &CredentialRef, than: Version) -> Result<Arc<Credential>, Error> {
+    pub async fn reread(
+        &self,
+        reference: &CredentialRef,
+        than: Version,
+    ) -> Result<Arc<Credential>, Error> {
         let slot = self.slot(reference);
-        let known = slot.newer_than(than).or_else(|| slot.confirmed_credential(than, self.clock.now()));
+        let known = slot
+            .newer_than(than)
+            .or_else(|| slot.confirmed_credential(than, self.clock.now()));
         if let Some(known) = known {
             return Ok(known);
         }
@@ -122,20 +153,38 @@ impl CredentialCache {
         if let Ok(credential) = &read
             && let Some(lasting) = self.confirmation_ttl(reference, than, credential.version)
         {
-            slot.lock().confirmed = Some((credential.version, self.clock.now().saturating_add(lasting)));
+            slot.lock().confirmed =
+                Some((credential.version, self.clock.now().saturating_add(lasting)));
         }
         read
     }
 
     /// For how long what a read said of a version that was refused is the vault's word: nothing newer is there, or
     /// this one was made for us there and then.
-    fn confirmation_ttl(&self, reference: &CredentialRef, refused: Version, found: Version) -> Option<Duration> {
-        let made = || self.sources.get(&reference.vault).is_some_and(|source| source.read_schedule(&reference.path) == ReadSchedule::NotYet);
-        if found == refused { Some(CONFIRMED_TTL) } else { (refused > Version(0) && made()).then_some(DYNAMIC_SECRET_TTL) }
+    fn confirmation_ttl(
+        &self,
+        reference: &CredentialRef,
+        refused: Version,
+        found: Version,
+    ) -> Option<Duration> {
+        let made = || {
+            self.sources
+                .get(&reference.vault)
+                .is_some_and(|source| source.read_schedule(&reference.path) == ReadSchedule::NotYet)
+        };
+        if found == refused {
+            Some(CONFIRMED_TTL)
+        } else {
+            (refused > Version(0) && made()).then_some(DYNAMIC_SECRET_TTL)
+        }
     }
 
     /// One read for all who wait.
-    async fn refresh(&self, reference: &CredentialRef, slot: &CacheSlot) -> Result<Arc<Credential>, Error> {
+    async fn refresh(
+        &self,
+        reference: &CredentialRef,
+        slot: &CacheSlot,
+    ) -> Result<Arc<Credential>, Error> {
         let mut reads = slot.completed_reads.subscribe();
         let turn = tokio::select! {
             biased;
@@ -144,15 +193,24 @@ impl CredentialCache {
         };
         let waited = turn.is_none() || reads.has_changed().unwrap_or_default();
         match slot.snapshot() {
-            SlotState { failure: Some(failure), .. } if waited => Err(failure),
-            SlotState { current: Some((credential, _)), .. } if waited => Ok(credential),
+            SlotState {
+                failure: Some(failure),
+                ..
+            } if waited => Err(failure),
+            SlotState {
+                current: Some((credential, _)),
+                ..
+            } if waited => Ok(credential),
             _ => self.read_entry(reference, slot).await,
         }
     }
 
     /// Which version is current, since when.
     pub fn seen_at(&self, reference: &CredentialRef) -> Option<CredentialSeenAt> {
-        self.existing_slot(reference)?.snapshot().current.map(|(_, seen)| seen)
+        self.existing_slot(reference)?
+            .snapshot()
+            .current
+            .map(|(_, seen)| seen)
     }
 
     /// Why the last read failed; none if it did not.
@@ -171,15 +229,34 @@ impl CredentialCache {
 
     /// Every entry that was asked for so far.
     pub(crate) fn tracked_references(&self) -> Vec<CredentialRef> {
-        self.entries.read().unwrap_or_else(PoisonError::into_inner).keys().cloned().collect()
+        self.entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .keys()
+            .cloned()
+            .collect()
     }
 
     /// Whether an entry is to be read again because time has passed. `cadence` is how old a look at it may get.
     pub(crate) fn is_due(&self, reference: &CredentialRef, cadence: Duration) -> bool {
-        let Some(SlotState { read_at: Some(looked), failure, jitter, .. }) = self.existing_slot(reference).map(|slot| slot.snapshot()) else { return true };
+        let Some(SlotState {
+            read_at: Some(looked),
+            failure,
+            jitter,
+            ..
+        }) = self.existing_slot(reference).map(|slot| slot.snapshot())
+        else {
+            return true;
+        };
         let source = self.sources.get(&reference.vault);
-        let cadence = source.and_then(|source| source.poll_interval()).map_or(cadence, |poll| cadence.min(poll));
-        let cadence = if failure.is_some() { cadence.min(MAX_FAILING_INTERVAL) } else { cadence };
+        let cadence = source
+            .and_then(|source| source.poll_interval())
+            .map_or(cadence, |poll| cadence.min(poll));
+        let cadence = if failure.is_some() {
+            cadence.min(MAX_FAILING_INTERVAL)
+        } else {
+            cadence
+        };
         let since = self.clock.now().since(looked);
         let by_cadence = since >= cadence.mul_f64(1.0 - JITTER * jitter);
         match source.map(|source| source.read_schedule(&reference.path)) {
@@ -203,41 +280,78 @@ impl CredentialCache {
     }
 
     fn existing_slot(&self, reference: &CredentialRef) -> Option<Arc<CacheSlot>> {
-        let known = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference).cloned();
+        let known = self
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(reference)
+            .cloned();
         known.or_else(|| self.inherited.get(reference).cloned())
     }
 
     fn slot(&self, reference: &CredentialRef) -> Arc<CacheSlot> {
-        if let Some(slot) = self.entries.read().unwrap_or_else(PoisonError::into_inner).get(reference) {
+        if let Some(slot) = self
+            .entries
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(reference)
+        {
             return Arc::clone(slot);
         }
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(entries.entry(reference.clone()).or_insert_with(|| self.inherit_slot(reference)))
+        Arc::clone(
+            entries
+                .entry(reference.clone())
+                .or_insert_with(|| self.inherit_slot(reference)),
+        )
     }
 
-    async fn read_entry(&self, reference: &CredentialRef, slot: &CacheSlot) -> Result<Arc<Credential>, Error> {
+    async fn read_entry(
+        &self,
+        reference: &CredentialRef,
+        slot: &CacheSlot,
+    ) -> Result<Arc<Credential>, Error> {
         let found = match self.sources.get(&reference.vault) {
             Some(source) => self
                 .read_stable(source, reference, slot)
                 .await
-                .map_err(|error| Error::Read { vault: reference.vault.as_str().into(), error: Arc::new(error) }),
+                .map_err(|error| Error::Read {
+                    vault: reference.vault.as_str().into(),
+                    error: Arc::new(error),
+                }),
             None => Err(Error::UnknownVault(reference.vault.as_str().into())),
         };
         let noted = self.record_read(reference, slot, found);
-        slot.completed_reads.send_modify(|reads| *reads = reads.wrapping_add(1));
+        slot.completed_reads
+            .send_modify(|reads| *reads = reads.wrapping_add(1));
         noted
     }
 
     /// Reads until two reads agree, or the first agrees with what we have.
-    async fn read_stable(&self, source: &Arc<dyn VaultSource>, reference: &CredentialRef, slot: &CacheSlot) -> Result<VaultEntry, ReadError> {
-        let mut last = select::select_fields(source.read(&reference.path).await?, reference, &source.location())?;
+    async fn read_stable(
+        &self,
+        source: &Arc<dyn VaultSource>,
+        reference: &CredentialRef,
+        slot: &CacheSlot,
+    ) -> Result<VaultEntry, ReadError> {
+        let mut last = select::select_fields(
+            source.read(&reference.path).await?,
+            reference,
+            &source.location(),
+        )?;
         let had = slot.snapshot().current;
-        if !source.allows_torn_reads() || had.is_some_and(|(credential, _)| credential.matches(&last.fields)) {
+        if !source.allows_torn_reads()
+            || had.is_some_and(|(credential, _)| credential.matches(&last.fields))
+        {
             return Ok(last);
         }
         for _ in 1..MAX_STABLE_READS {
             tokio::time::sleep(STABLE_READ_DELAY).await;
-            let next = select::select_fields(source.read(&reference.path).await?, reference, &source.location())?;
+            let next = select::select_fields(
+                source.read(&reference.path).await?,
+                reference,
+                &source.location(),
+            )?;
             if fields_equal(&last.fields, &next.fields) {
                 return Ok(next);
             }
@@ -247,12 +361,26 @@ impl CredentialCache {
     }
 
     /// Puts the outcome into the cache and tells of it, once the cache is unlocked.
-    fn record_read(&self, reference: &CredentialRef, slot: &CacheSlot, found: Result<VaultEntry, Error>) -> Result<Arc<Credential>, Error> {
+    fn record_read(
+        &self,
+        reference: &CredentialRef,
+        slot: &CacheSlot,
+        found: Result<VaultEntry, Error>,
+    ) -> Result<Arc<Credential>, Error> {
         match found {
-            Ok(VaultEntry { fields, warnings, .. }) => {
+            Ok(VaultEntry {
+                fields, warnings, ..
+            }) => {
                 let (credential, new) = self.store(slot, fields);
                 let version = credential.version;
-                self.emit(reference, if new { ReadOutcome::New(version, &warnings) } else { ReadOutcome::Unchanged(version) });
+                self.emit(
+                    reference,
+                    if new {
+                        ReadOutcome::New(version, &warnings)
+                    } else {
+                        ReadOutcome::Unchanged(version)
+                    },
+                );
                 if new {
                     // An error means that nobody listens.
                     self.changes.send(reference.clone()).unwrap_or_default();
@@ -277,12 +405,24 @@ impl CredentialCache {
         let mut state = slot.lock();
         self.mark_read(&mut state);
         state.failure = None;
-        let before = state.current.as_ref().map(|(credential, _)| Arc::clone(credential));
+        let before = state
+            .current
+            .as_ref()
+            .map(|(credential, _)| Arc::clone(credential));
         if let Some(same) = before.as_ref().filter(|before| before.matches(&fields)) {
             return (Arc::clone(same), false);
         }
-        let version = Version(before.map_or(self.base_version, |credential| credential.version).0 + 1);
-        let seen = CredentialSeenAt { version, since: self.clock.now(), since_wall: self.clock.wall_clock() };
+        let version = Version(
+            before
+                .map_or(self.base_version, |credential| credential.version)
+                .0
+                + 1,
+        );
+        let seen = CredentialSeenAt {
+            version,
+            since: self.clock.now(),
+            since_wall: self.clock.wall_clock(),
+        };
         let credential = Arc::new(Credential::new(version, fields));
         state.current = Some((Arc::clone(&credential), seen));
         (credential, true)
@@ -293,13 +433,19 @@ impl CredentialCache {
     }
 
     fn emit(&self, reference: &CredentialRef, outcome: ReadOutcome<'_>) {
-        (self.event_sink)(ReadEvent { vault: &reference.vault, path: &reference.path, outcome });
+        (self.event_sink)(ReadEvent {
+            vault: &reference.vault,
+            path: &reference.path,
+            outcome,
+        });
     }
 }
 
 impl std::fmt::Debug for CredentialCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper").field("sources", &self.sources).finish_non_exhaustive()
+        f.debug_struct("Keeper")
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
     }
 }
 

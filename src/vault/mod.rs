@@ -19,7 +19,9 @@ mod source;
 mod watch;
 
 pub use error::{ReadError, ReadErrorKind};
-pub use keeper::{Error, CredentialCache, ReadEvent, ReadOutcome, CredentialSeenAt, ReadEventSink};
+pub use keeper::{CredentialCache, CredentialSeenAt, Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use openbao::KvVersion;
-pub use settings::{OpenBaoAuth, OpenBaoSettings, CredentialRef, Settings, SourceSettings};
-pub use source::{ReadSchedule, VaultEntry, VaultSource, FieldWarning, WatchPaths, suspicious_value};
+pub use settings::{CredentialRef, OpenBaoAuth, OpenBaoSettings, Settings, SourceSettings};
+pub use source::{
+    FieldWarning, ReadSchedule, VaultEntry, VaultSource, WatchPaths, suspicious_value,
+};

@@ -17,7 +17,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Clock;
 use crate::vault::error::ReadError;
-use crate::vault::openbao::http::{VaultResponse, VaultRequest, VaultHttpClient};
+use crate::vault::openbao::http::{VaultHttpClient, VaultRequest, VaultResponse};
 use crate::vault::openbao::lease::LeaseTable;
 use crate::vault::openbao::server::VaultServer;
 use crate::vault::openbao::session::{VaultSession, VaultToken};
@@ -27,7 +27,12 @@ use crate::vault::source::{ReadSchedule, VaultEntry, VaultSource, WatchPaths};
 pub use reply::KvVersion;
 
 /// What a path may hold as it is.
-const PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'/');
+const PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'/');
 
 /// A mount of a server.
 #[derive(Clone, Debug)]
@@ -48,7 +53,11 @@ struct OpenBaoInner {
 impl OpenBao {
     /// Connects to nothing yet.
     pub(crate) fn new(settings: &OpenBaoSettings, clock: &Arc<dyn Clock>) -> Self {
-        let http = VaultHttpClient::new(&settings.address, settings.ca_file.clone(), settings.namespace.as_deref());
+        let http = VaultHttpClient::new(
+            &settings.address,
+            settings.ca_file.clone(),
+            settings.namespace.as_deref(),
+        );
         Self(Arc::new(OpenBaoInner {
             server: VaultServer::new(http, settings.timeout, Arc::clone(clock)),
             session: VaultSession::new(settings.auth.clone(), Arc::clone(clock)),
@@ -65,7 +74,11 @@ impl OpenBaoInner {
     async fn read_entry(&self, path: &str) -> Result<VaultEntry, ReadError> {
         if !is_entry_path(path) {
             let why = "name the entry below the mount, as \"sms/playmobile\", without a leading `/`, `.`, `..` or `data/`";
-            return Err(ReadError::InvalidPath { path: path.into(), location: self.location().into(), why });
+            return Err(ReadError::InvalidPath {
+                path: path.into(),
+                location: self.location().into(),
+                why,
+            });
         }
         let mut token = self.session.token(&self.server).await?;
         let mut answer = self.request_entry(path, &token).await?;
@@ -76,46 +89,92 @@ impl OpenBaoInner {
         self.parse_answer(path, &answer, &token)
     }
 
-    async fn request_entry(&self, path: &str, token: &VaultToken) -> Result<VaultResponse, ReadError> {
+    async fn request_entry(
+        &self,
+        path: &str,
+        token: &VaultToken,
+    ) -> Result<VaultResponse, ReadError> {
         let (mount, path) = (encode_path(&self.mount), encode_path(path));
         let whole = match self.kv_version(&mount, token).await? {
             KvVersion::V1 => format!("{mount}/{path}"),
             KvVersion::V2 => format!("{mount}/data/{path}"),
         };
-        self.server.send(&VaultRequest::get(whole, &token.secret)).await
+        self.server
+            .send(&VaultRequest::get(whole, &token.secret))
+            .await
     }
 
     /// Which kind the mount is: as configured, or as the server says. One that does not tell us is of version 2.
     async fn kv_version(&self, mount: &str, token: &VaultToken) -> Result<KvVersion, ReadError> {
-        let known = self.kv.or_else(|| *self.detected_kv.lock().unwrap_or_else(PoisonError::into_inner));
+        let known = self.kv.or_else(|| {
+            *self
+                .detected_kv
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        });
         if let Some(known) = known {
             return Ok(known);
         }
-        let answer = self.server.send(&VaultRequest::get(format!("sys/internal/ui/mounts/{mount}"), &token.secret)).await?;
-        let Some(told) = answer.json().filter(|_| answer.status.is_success()) else { return Ok(KvVersion::V2) };
+        let answer = self
+            .server
+            .send(&VaultRequest::get(
+                format!("sys/internal/ui/mounts/{mount}"),
+                &token.secret,
+            ))
+            .await?;
+        let Some(told) = answer.json().filter(|_| answer.status.is_success()) else {
+            return Ok(KvVersion::V2);
+        };
         let kv = reply::mount_kv_version(&told);
-        *self.detected_kv.lock().unwrap_or_else(PoisonError::into_inner) = Some(kv);
+        *self
+            .detected_kv
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some(kv);
         Ok(kv)
     }
 
-    fn parse_answer(&self, path: &str, answer: &VaultResponse, token: &VaultToken) -> Result<VaultEntry, ReadError> {
+    fn parse_answer(
+        &self,
+        path: &str,
+        answer: &VaultResponse,
+        token: &VaultToken,
+    ) -> Result<VaultEntry, ReadError> {
         let place = || self.location().into();
-        let bad = |what: String| ReadError::InvalidReply { path: path.into(), location: place(), what: what.into() };
+        let bad = |what: String| ReadError::InvalidReply {
+            path: path.into(),
+            location: place(),
+            what: what.into(),
+        };
         match answer.status.as_u16() {
             200 => {
-                let kv = self.kv.or_else(|| *self.detected_kv.lock().unwrap_or_else(PoisonError::into_inner)).unwrap_or(KvVersion::V2);
+                let kv = self
+                    .kv
+                    .or_else(|| {
+                        *self
+                            .detected_kv
+                            .lock()
+                            .unwrap_or_else(PoisonError::into_inner)
+                    })
+                    .unwrap_or(KvVersion::V2);
                 let found = reply::parse_entry(kv, &answer.body).map_err(bad)?;
                 self.leases.record(path, found.lease, token);
                 Ok(found.entry)
             }
-            403 => Err(ReadError::Forbidden { path: path.into(), location: place() }),
+            403 => Err(ReadError::Forbidden {
+                path: path.into(),
+                location: place(),
+            }),
             404 => {
                 let why = if reply::is_deleted(answer.json().as_ref()) {
                     "its newest version was deleted; bring it back (`bao kv undelete`, `bao kv rollback`) or write a new one"
                 } else {
                     "nothing was ever written there, or all of it was deleted; compare `path` and `mount` with `bao kv list`"
                 };
-                Err(ReadError::EntryNotFound { path: path.into(), location: place(), why })
+                Err(ReadError::EntryNotFound {
+                    path: path.into(),
+                    location: place(),
+                    why,
+                })
             }
             status => Err(bad(format!("the answer's status is {status}"))),
         }
@@ -142,8 +201,14 @@ impl VaultSource for OpenBao {
 
     fn watch_paths(&self) -> WatchPaths {
         WatchPaths::Files(match self.0.session.auth() {
-            OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => vec![file.clone()],
-            OpenBaoAuth::AppRole { role_id_file, secret_id_file, .. } => vec![role_id_file.clone(), secret_id_file.clone()],
+            OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => {
+                vec![file.clone()]
+            }
+            OpenBaoAuth::AppRole {
+                role_id_file,
+                secret_id_file,
+                ..
+            } => vec![role_id_file.clone(), secret_id_file.clone()],
         })
     }
 
@@ -170,7 +235,10 @@ fn encode_path(path: &str) -> String {
 
 /// Whether a path can mean nothing but an entry below its mount.
 fn is_entry_path(path: &str) -> bool {
-    !path.is_empty() && path.split('/').all(|part| !matches!(part, "" | "." | "..") && !part.contains(char::is_control))
+    !path.is_empty()
+        && path
+            .split('/')
+            .all(|part| !matches!(part, "" | "." | "..") && !part.contains(char::is_control))
 }
 
 #[cfg(test)]

@@ -94,9 +94,14 @@ pub enum WatchPaths {
 }
 
 /// Makes the vault that `settings` describe. Touches no file: a vault may come up after us.
-pub(crate) fn open_source(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+pub(crate) fn open_source(
+    settings: &SourceSettings,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn VaultSource> {
     match settings {
-        SourceSettings::Embedded { file, key_file } => Arc::new(Embedded::new(file.clone(), key_file.clone())),
+        SourceSettings::Embedded { file, key_file } => {
+            Arc::new(Embedded::new(file.clone(), key_file.clone()))
+        }
         SourceSettings::Env { file: Some(file) } => Arc::new(Env::from_file(file.clone())),
         SourceSettings::Env { file: None } => Arc::new(Env::from_process()),
         SourceSettings::Directory { path } => Arc::new(Directory::new(path.clone())),
@@ -107,7 +112,9 @@ pub(crate) fn open_source(settings: &SourceSettings, clock: &Arc<dyn Clock>) -> 
 
 /// What about a value looks like a mistake.
 pub fn suspicious_value(value: &str) -> Option<&'static str> {
-    let quoted = ['"', '\'', '`'].iter().any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
+    let quoted = ['"', '\'', '`']
+        .iter()
+        .any(|quote| value.len() > 1 && value.starts_with(*quote) && value.ends_with(*quote));
     if value.is_empty() {
         Some("is empty")
     } else if quoted {
@@ -126,13 +133,24 @@ pub(crate) async fn read_blocking<T: Send + 'static>(
 ) -> Result<T, ReadError> {
     match tokio::time::timeout(DISK_READ_TIMEOUT, tokio::task::spawn_blocking(read)).await {
         Ok(Ok(done)) => done,
-        Ok(Err(_)) => Err(ReadError::Interrupted { location: place.into() }),
-        Err(_) => Err(ReadError::Timeout { location: place.into(), limit: DISK_READ_TIMEOUT, hint: "see whether its disk or network share answers" }),
+        Ok(Err(_)) => Err(ReadError::Interrupted {
+            location: place.into(),
+        }),
+        Err(_) => Err(ReadError::Timeout {
+            location: place.into(),
+            limit: DISK_READ_TIMEOUT,
+            hint: "see whether its disk or network share answers",
+        }),
     }
 }
 
 impl std::fmt::Debug for VaultEntry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Entry({} fields, {} warnings)", self.fields.len(), self.warnings.len())
+        write!(
+            f,
+            "Entry({} fields, {} warnings)",
+            self.fields.len(),
+            self.warnings.len()
+        )
     }
 }

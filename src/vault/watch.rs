@@ -24,7 +24,11 @@ const DEBOUNCE: Duration = Duration::from_millis(30);
 
 impl CredentialCache {
     /// Looks for newer credentials until `shutdown` is done. `cadence` says how old a look at an entry may get.
-    pub async fn run(self: Arc<Self>, cadence: impl Fn(&CredentialRef) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+    pub async fn run(
+        self: Arc<Self>,
+        cadence: impl Fn(&CredentialRef) -> Duration + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         let touched = ChangedVaults::default();
         tokio::select! {
             () = self.poll_and_watch(&touched, cadence, shutdown) => {}
@@ -35,23 +39,45 @@ impl CredentialCache {
     /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token. What can be
     /// kept alive no longer is read anew at once, while it still works.
     async fn keep_sources_alive(&self, touched: &ChangedVaults) {
-        join_all(self.sources().iter().map(|(vault, source)| self.keep_source_alive(vault, source.as_ref(), touched))).await;
+        join_all(
+            self.sources()
+                .iter()
+                .map(|(vault, source)| self.keep_source_alive(vault, source.as_ref(), touched)),
+        )
+        .await;
         // There is no vault at all.
         std::future::pending::<()>().await;
     }
 
-    async fn keep_source_alive(&self, vault: &str, source: &dyn VaultSource, touched: &ChangedVaults) {
+    async fn keep_source_alive(
+        &self,
+        vault: &str,
+        source: &dyn VaultSource,
+        touched: &ChangedVaults,
+    ) {
         loop {
             tokio::time::sleep(TICK).await;
             source.keep_alive().await;
-            let ends = |reference: &CredentialRef| source.read_schedule(&reference.path) == ReadSchedule::Now && self.last_failure(reference).is_none();
-            if self.tracked_references().iter().any(|reference| reference.vault == vault && ends(reference)) {
+            let ends = |reference: &CredentialRef| {
+                source.read_schedule(&reference.path) == ReadSchedule::Now
+                    && self.last_failure(reference).is_none()
+            };
+            if self
+                .tracked_references()
+                .iter()
+                .any(|reference| reference.vault == vault && ends(reference))
+            {
                 touched.signal.notify_one();
             }
         }
     }
 
-    async fn poll_and_watch(&self, touched: &ChangedVaults, cadence: impl Fn(&CredentialRef) -> Duration + Send, shutdown: impl Future<Output = ()> + Send) {
+    async fn poll_and_watch(
+        &self,
+        touched: &ChangedVaults,
+        cadence: impl Fn(&CredentialRef) -> Duration + Send,
+        shutdown: impl Future<Output = ()> + Send,
+    ) {
         let mut watch = FolderWatch::new(self, touched);
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -72,8 +98,15 @@ impl CredentialCache {
     }
 }
 
-fn due_references(keeper: &CredentialCache, cadence: &impl Fn(&CredentialRef) -> Duration) -> BTreeSet<CredentialRef> {
-    keeper.tracked_references().into_iter().filter(|reference| keeper.is_due(reference, cadence(reference))).collect()
+fn due_references(
+    keeper: &CredentialCache,
+    cadence: &impl Fn(&CredentialRef) -> Duration,
+) -> BTreeSet<CredentialRef> {
+    keeper
+        .tracked_references()
+        .into_iter()
+        .filter(|reference| keeper.is_due(reference, cadence(reference)))
+        .collect()
 }
 
 /// Which vaults' files have changed since we last looked.
@@ -85,7 +118,10 @@ struct ChangedVaults {
 
 impl ChangedVaults {
     fn add(&self, vault: &str) {
-        self.names.lock().unwrap_or_else(PoisonError::into_inner).insert(vault.to_owned());
+        self.names
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(vault.to_owned());
         self.signal.notify_one();
     }
 
@@ -95,8 +131,13 @@ impl ChangedVaults {
     }
 
     fn take(&self, keeper: &CredentialCache) -> BTreeSet<CredentialRef> {
-        let vaults = std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner));
-        keeper.tracked_references().into_iter().filter(|reference| vaults.contains(&reference.vault)).collect()
+        let vaults =
+            std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner));
+        keeper
+            .tracked_references()
+            .into_iter()
+            .filter(|reference| vaults.contains(&reference.vault))
+            .collect()
     }
 }
 
@@ -108,30 +149,49 @@ struct FolderWatch {
 
 impl FolderWatch {
     fn new(keeper: &CredentialCache, touched: &ChangedVaults) -> Self {
-        let watched: Vec<(String, WatchPaths)> = keeper.sources().iter().map(|(name, source)| (name.clone(), source.watch_paths())).collect();
-        let wanted = watched.iter().flat_map(|(_, watched)| watched_folders(watched)).collect();
+        let watched: Vec<(String, WatchPaths)> = keeper
+            .sources()
+            .iter()
+            .map(|(name, source)| (name.clone(), source.watch_paths()))
+            .collect();
+        let wanted = watched
+            .iter()
+            .flat_map(|(_, watched)| watched_folders(watched))
+            .collect();
         let touched = touched.clone();
         let told = move |event: notify::Result<Event>| {
             // An error (events were lost) concerns everybody.
-            let concerned = watched.iter().filter(|(_, watched)| event.as_ref().map_or(true, |event| affects(event, watched)));
+            let concerned = watched.iter().filter(|(_, watched)| {
+                event.as_ref().map_or(true, |event| affects(event, watched))
+            });
             concerned.for_each(|(vault, _)| touched.add(vault));
         };
-        let mut watch = Self { watcher: notify::recommended_watcher(told).ok(), pending: wanted };
+        let mut watch = Self {
+            watcher: notify::recommended_watcher(told).ok(),
+            pending: wanted,
+        };
         watch.watch_pending();
         watch
     }
 
     /// Watches what could not be watched before.
     fn watch_pending(&mut self) {
-        let Some(watcher) = &mut self.watcher else { return };
-        self.pending.retain(|folder, mode| !folder.is_dir() || watcher.watch(folder, *mode).is_err());
+        let Some(watcher) = &mut self.watcher else {
+            return;
+        };
+        self.pending
+            .retain(|folder, mode| !folder.is_dir() || watcher.watch(folder, *mode).is_err());
     }
 }
 
 /// Folders, not files: a file that is replaced by renaming takes its watch with it.
 fn watched_folders(watched: &WatchPaths) -> Vec<(PathBuf, RecursiveMode)> {
     match watched {
-        WatchPaths::Files(files) => files.iter().flat_map(|file| parent_folders(file)).map(|folder| (folder, RecursiveMode::NonRecursive)).collect(),
+        WatchPaths::Files(files) => files
+            .iter()
+            .flat_map(|file| parent_folders(file))
+            .map(|folder| (folder, RecursiveMode::NonRecursive))
+            .collect(),
         WatchPaths::Folder(folder) => vec![(folder.clone(), RecursiveMode::Recursive)],
         WatchPaths::Nothing => Vec::new(),
     }
@@ -140,11 +200,19 @@ fn watched_folders(watched: &WatchPaths) -> Vec<(PathBuf, RecursiveMode)> {
 /// The folder a file is named in, and the one it is in past symbolic links.
 fn parent_folders(file: &Path) -> Vec<PathBuf> {
     let real = file.canonicalize().ok();
-    [Some(file.to_owned()), real].into_iter().flatten().filter_map(|file| file.parent().map(parent_or_current)).collect()
+    [Some(file.to_owned()), real]
+        .into_iter()
+        .flatten()
+        .filter_map(|file| file.parent().map(parent_or_current))
+        .collect()
 }
 
 fn parent_or_current(parent: &Path) -> PathBuf {
-    if parent.as_os_str().is_empty() { PathBuf::from(".") } else { parent.to_owned() }
+    if parent.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        parent.to_owned()
+    }
 }
 
 fn affects(event: &Event, watched: &WatchPaths) -> bool {
@@ -152,9 +220,11 @@ fn affects(event: &Event, watched: &WatchPaths) -> bool {
         return false;
     }
     match watched {
-        WatchPaths::Files(files) => {
-            event.paths.iter().any(|path| files.iter().any(|file| file.file_name() == path.file_name() || is_swap(path)))
-        }
+        WatchPaths::Files(files) => event.paths.iter().any(|path| {
+            files
+                .iter()
+                .any(|file| file.file_name() == path.file_name() || is_swap(path))
+        }),
         WatchPaths::Folder(folder) => event.paths.iter().any(|path| path.starts_with(folder)),
         WatchPaths::Nothing => false,
     }
@@ -169,7 +239,11 @@ fn is_swap(path: &Path) -> bool {
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),
-        EventKind::Any | EventKind::Create(_) | EventKind::Modify(_) | EventKind::Remove(_) | EventKind::Other => true,
+        EventKind::Any
+        | EventKind::Create(_)
+        | EventKind::Modify(_)
+        | EventKind::Remove(_)
+        | EventKind::Other => true,
     }
 }
 

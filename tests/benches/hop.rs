@@ -48,14 +48,26 @@ fn main() {
     if let [_, word, listen, upstream] = arguments.as_slice()
         && word == "minimal-hop"
     {
-        return runtime().block_on(minimal_hop(listen.parse().unwrap(), upstream.parse().unwrap()));
+        return runtime().block_on(minimal_hop(
+            listen.parse().unwrap(),
+            upstream.parse().unwrap(),
+        ));
     }
     let provider = provider();
     let folder = tempfile::tempdir().unwrap();
-    let (least, ours) = (Hop::minimal(provider), Hop::sidecar(provider, folder.path()));
-    let (least_costs, our_costs): (Vec<Cost>, Vec<Cost>) = (0..ROUNDS).map(|_| (least.round(), ours.round())).unzip();
-    println!("one call over loopback, median of {ROUNDS} rounds of {CALLS} calls on {CONNECTIONS} connections");
-    println!("{:<40} {:>14} {:>16}", "", "CPU µs a call", "median call, µs");
+    let (least, ours) = (
+        Hop::minimal(provider),
+        Hop::sidecar(provider, folder.path()),
+    );
+    let (least_costs, our_costs): (Vec<Cost>, Vec<Cost>) =
+        (0..ROUNDS).map(|_| (least.round(), ours.round())).unzip();
+    println!(
+        "one call over loopback, median of {ROUNDS} rounds of {CALLS} calls on {CONNECTIONS} connections"
+    );
+    println!(
+        "{:<40} {:>14} {:>16}",
+        "", "CPU µs a call", "median call, µs"
+    );
     let (floor, cpu) = (show(least.name, &least_costs), show(ours.name, &our_costs));
     println!("ratio of CPU time: {:.2}", cpu / floor);
 }
@@ -89,14 +101,27 @@ impl Hop {
     fn minimal(provider: SocketAddr) -> Self {
         let address = free();
         let mut command = pinned(&std::env::current_exe().unwrap());
-        command.args(["minimal-hop".to_owned(), address.to_string(), provider.to_string()]);
-        Self::start("the least hop: hyper, one header set", command, address, "/broker-api/send")
+        command.args([
+            "minimal-hop".to_owned(),
+            address.to_string(),
+            provider.to_string(),
+        ]);
+        Self::start(
+            "the least hop: hyper, one header set",
+            command,
+            address,
+            "/broker-api/send",
+        )
     }
 
     fn sidecar(provider: SocketAddr, folder: &Path) -> Self {
         let address = free();
         let (config, secrets) = (folder.join("config.toml"), folder.join("backend.env"));
-        fs::write(&secrets, "PLAYMOBILE_LOGIN=backend\nPLAYMOBILE_PASSWORD=a-password\n").unwrap();
+        fs::write(
+            &secrets,
+            "PLAYMOBILE_LOGIN=backend\nPLAYMOBILE_PASSWORD=a-password\n",
+        )
+        .unwrap();
         let text = format!(
             "[listen]\nproxy = \"{address}\"\nadmin = \"{}\"\n[vaults.local]\nenv = {{ file = \"{}\" }}\n\
              [providers.playmobile]\ndialect = \"playmobile\"\ncredential = {{ vault = \"local\" }}\n\
@@ -105,15 +130,35 @@ impl Hop {
             secrets.display()
         );
         fs::write(&config, text).unwrap();
-        let program = std::env::var_os("SMS_SIDECAR_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_sms-sidecar").into());
+        let program = std::env::var_os("SMS_SIDECAR_BIN")
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_sms-sidecar").into());
         let mut command = pinned(Path::new(&program));
         command.arg("run").arg("--config").arg(&config);
-        Self::start("sms-sidecar, base-URL entrypoint", command, address, "/playmobile/broker-api/send")
+        Self::start(
+            "sms-sidecar, base-URL entrypoint",
+            command,
+            address,
+            "/playmobile/broker-api/send",
+        )
     }
 
-    fn start(name: &'static str, mut command: Command, address: SocketAddr, path: &'static str) -> Self {
-        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let hop = Self { name, process, address, path };
+    fn start(
+        name: &'static str,
+        mut command: Command,
+        address: SocketAddr,
+        path: &'static str,
+    ) -> Self {
+        let process = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let hop = Self {
+            name,
+            process,
+            address,
+            path,
+        };
         let up = (0..PATIENCE).any(|_| {
             std::thread::sleep(Duration::from_millis(50));
             std::net::TcpStream::connect(address).is_ok()
@@ -127,7 +172,10 @@ impl Hop {
         let before = cpu(self.process.id());
         let walls = runtime().block_on(self.load(CALLS));
         let spent = cpu(self.process.id()).saturating_sub(before);
-        Cost { cpu: spent.as_secs_f64() * 1e6 / f64::from(CALLS), wall: median(walls) }
+        Cost {
+            cpu: spent.as_secs_f64() * 1e6 / f64::from(CALLS),
+            wall: median(walls),
+        }
     }
 
     /// Makes `calls` calls on keep-alive connections; the time of each in µs.
@@ -190,7 +238,10 @@ fn provider() -> SocketAddr {
         runtime().block_on(serve(listener, |request: Request<Incoming>| async move {
             let authorized = request.headers().contains_key(AUTHORIZATION);
             request.into_body().collect().await.unwrap();
-            Response::builder().status(if authorized { 200 } else { 401 }).body(Full::<Bytes>::from("Request is received")).unwrap()
+            Response::builder()
+                .status(if authorized { 200 } else { 401 })
+                .body(Full::<Bytes>::from("Request is received"))
+                .unwrap()
         }));
     });
     address
@@ -200,15 +251,24 @@ fn provider() -> SocketAddr {
 async fn minimal_hop(listen: SocketAddr, upstream: SocketAddr) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Arc<Client<HttpConnector, Incoming>> = Arc::new(Client::builder(TokioExecutor::new()).build(connector));
+    let client: Arc<Client<HttpConnector, Incoming>> =
+        Arc::new(Client::builder(TokioExecutor::new()).build(connector));
     let listener = StdListener::bind(listen).unwrap();
     listener.set_nonblocking(true).unwrap();
     serve(listener, move |mut request: Request<Incoming>| {
         let client = Arc::clone(&client);
         async move {
             let path = request.uri().path().to_owned();
-            *request.uri_mut() = Uri::builder().scheme("http").authority(upstream.to_string()).path_and_query(path).build().unwrap();
-            request.headers_mut().insert(AUTHORIZATION, HeaderValue::from_static("Basic YmFja2VuZDphLXBhc3N3b3Jk"));
+            *request.uri_mut() = Uri::builder()
+                .scheme("http")
+                .authority(upstream.to_string())
+                .path_and_query(path)
+                .build()
+                .unwrap();
+            request.headers_mut().insert(
+                AUTHORIZATION,
+                HeaderValue::from_static("Basic YmFja2VuZDphLXBhc3N3b3Jk"),
+            );
             client.request(request).await.unwrap()
         }
     })
@@ -231,7 +291,11 @@ where
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request).map(Ok::<_, Infallible>));
             // A connection that breaks off ends a round, which says so itself.
-            drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+            drop(
+                http1::Builder::new()
+                    .serve_connection(TokioIo::new(stream), service)
+                    .await,
+            );
         });
     }
 }
@@ -246,13 +310,27 @@ fn pinned(program: &Path) -> Command {
 /// What all threads of a process have spent so far; the kernel counts it in nanoseconds.
 fn cpu(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let spent = threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
-    Duration::from_nanos(spent.map(|text| text.split(' ').next().unwrap_or_default().parse::<u64>().unwrap_or_default()).sum())
+    let spent =
+        threads.filter_map(|thread| fs::read_to_string(thread.ok()?.path().join("schedstat")).ok());
+    Duration::from_nanos(
+        spent
+            .map(|text| {
+                text.split(' ')
+                    .next()
+                    .unwrap_or_default()
+                    .parse::<u64>()
+                    .unwrap_or_default()
+            })
+            .sum(),
+    )
 }
 
 /// An address that was free a moment ago.
 fn free() -> SocketAddr {
-    StdListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    StdListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -261,5 +339,8 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap()
 }

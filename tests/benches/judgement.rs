@@ -3,7 +3,11 @@
 //! sight. Run with `cargo bench --bench judgement`; descriptions are compiled before it
 //! counts, as they are in the sidecar.
 #![expect(clippy::print_stdout, reason = "a bench is its output")]
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what cannot be read here cannot be measured")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what cannot be read here cannot be measured"
+)]
 
 use std::alloc::System;
 use std::collections::BTreeMap;
@@ -16,8 +20,14 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use sms_sidecar::clock::{Clock, SystemClock};
-use sms_sidecar::dialect::{Account, MessageResult, Catalog, Dialect, ProviderRequest, RequestTarget, RecognisedRequest, Recognition, Reply, Request, recognise};
-use sms_sidecar::policy::{SendAdmission, Attempt, CredentialRevision, OnUnknown, DeliveryPlan, NextStep, PlannedAccount, AccountSnapshot, next};
+use sms_sidecar::dialect::{
+    Account, Catalog, Dialect, MessageResult, ProviderRequest, RecognisedRequest, Recognition,
+    Reply, Request, RequestTarget, recognise,
+};
+use sms_sidecar::policy::{
+    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown,
+    PlannedAccount, SendAdmission, next,
+};
 use sms_sidecar::secret::{Credential, Version};
 use sms_sidecar::sms::AttemptKind;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -33,7 +43,11 @@ fn main() {
     let world = World::new();
     let request = playmobile_request();
     let accepted = reply(200, "text/plain", "Request is received");
-    let suspended = reply(400, "application/json", r#"{"error-code":102,"error-description":"Account is blocked"}"#);
+    let suspended = reply(
+        400,
+        "application/json",
+        r#"{"error-code":102,"error-description":"Account is blocked"}"#,
+    );
     let created = reply(
         201,
         "application/json",
@@ -41,25 +55,67 @@ fn main() {
     );
 
     println!("one message, median of {ROUNDS} rounds of {MESSAGES}");
-    println!("{:<58} {:>8} {:>12} {:>10}", "", "µs", "allocations", "bytes");
+    println!(
+        "{:<58} {:>8} {:>12} {:>10}",
+        "", "µs", "allocations", "bytes"
+    );
     let clock = SystemClock::start();
     let row = |name: &str, act: &dyn Fn()| show(name, &measure(&clock, act));
 
-    row("native: Playmobile's API, Playmobile's account", &|| world.carry(&request, &[("playmobile", &accepted)]));
-    row("translated: Playmobile's API, Twilio's account", &|| world.carry(&request, &[("twilio", &created)]));
-    row("failover: Playmobile refuses, Twilio takes it", &|| world.carry(&request, &[("playmobile", &suspended), ("twilio", &created)]));
+    row("native: Playmobile's API, Playmobile's account", &|| {
+        world.carry(&request, &[("playmobile", &accepted)])
+    });
+    row("translated: Playmobile's API, Twilio's account", &|| {
+        world.carry(&request, &[("twilio", &created)])
+    });
+    row("failover: Playmobile refuses, Twilio takes it", &|| {
+        world.carry(
+            &request,
+            &[("playmobile", &suspended), ("twilio", &created)],
+        )
+    });
 
     let seen = world.seen(&request);
-    let message = seen.dialect.read(&seen, &request, "abcdefghij0123456789").unwrap().message.unwrap();
+    let message = seen
+        .dialect
+        .read(&seen, &request, "abcdefghij0123456789")
+        .unwrap()
+        .message
+        .unwrap();
     let twilio = world.dialect("twilio");
     row("  recognise", &|| drop(black_box(world.seen(&request))));
-    row("  read", &|| drop(black_box(seen.dialect.read(&seen, &request, "abcdefghij0123456789"))));
+    row("  read", &|| {
+        drop(black_box(seen.dialect.read(
+            &seen,
+            &request,
+            "abcdefghij0123456789",
+        )))
+    });
     row("  decide", &|| {
         black_box(next(&plan(2), &[], |_| open(), Duration::ZERO, 0.5));
     });
-    row("  patch", &|| drop(black_box(seen.dialect.patch(&seen, &request, &world.account("playmobile"), now()))));
-    row("  write", &|| drop(black_box(twilio.write(&message, &world.account("twilio"), now()))));
-    row("  classify", &|| drop(black_box(twilio.classify(AttemptKind::Send, &created, &message.reference))));
+    row("  patch", &|| {
+        drop(black_box(seen.dialect.patch(
+            &seen,
+            &request,
+            &world.account("playmobile"),
+            now(),
+        )))
+    });
+    row("  write", &|| {
+        drop(black_box(twilio.write(
+            &message,
+            &world.account("twilio"),
+            now(),
+        )))
+    });
+    row("  classify", &|| {
+        drop(black_box(twilio.classify(
+            AttemptKind::Send,
+            &created,
+            &message.reference,
+        )))
+    });
 }
 
 /// Every dialect and an account at two services.
@@ -73,11 +129,20 @@ struct World {
 impl World {
     fn new() -> Self {
         let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
-        let errors: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.file, problem.message)).collect();
+        let errors: Vec<String> = problems
+            .iter()
+            .map(|problem| format!("{}: {}", problem.file, problem.message))
+            .collect();
         let spoken: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
         assert!(!spoken.is_empty(), "no dialect loads: {errors:?}");
         let accounts = [
-            ("playmobile", ("https://send.smsxabar.uz/broker-api", credential(&[("username", "backend"), ("password", "a password")]))),
+            (
+                "playmobile",
+                (
+                    "https://send.smsxabar.uz/broker-api",
+                    credential(&[("username", "backend"), ("password", "a password")]),
+                ),
+            ),
             (
                 "twilio",
                 (
@@ -89,26 +154,40 @@ impl World {
                 ),
             ),
         ];
-        Self { catalog, spoken, accounts: accounts.into(), params: BTreeMap::new() }
+        Self {
+            catalog,
+            spoken,
+            accounts: accounts.into(),
+            params: BTreeMap::new(),
+        }
     }
 
     /// The life of one message, all but the sockets: each provider gives the reply beside it.
     fn carry(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
         let seen = self.seen(request);
-        let reading = seen.dialect.read(&seen, request, "abcdefghij0123456789").unwrap();
+        let reading = seen
+            .dialect
+            .read(&seen, request, "abcdefghij0123456789")
+            .unwrap();
         let message = reading.message.as_ref().unwrap();
         let plan = plan(providers.len());
         let mut tried = Vec::new();
-        while let NextStep::Send { account, .. } = next(&plan, &tried, |_| open(), Duration::ZERO, 0.5) {
+        while let NextStep::Send { account, .. } =
+            next(&plan, &tried, |_| open(), Duration::ZERO, 0.5)
+        {
             let (name, reply) = providers.get(account).unwrap();
             let (dialect, account_at) = (self.dialect(name), self.account(name));
             let outgoing = if dialect.name == seen.dialect.name {
                 dialect.patch(&seen, request, &account_at, now())
             } else {
-                dialect.check_message(message).and_then(|()| dialect.write(message, &account_at, now()))
+                dialect
+                    .check_message(message)
+                    .and_then(|()| dialect.write(message, &account_at, now()))
             };
             black_box::<ProviderRequest>(outgoing.unwrap());
-            let outcome = dialect.classify(AttemptKind::Send, reply, &message.reference).outcome;
+            let outcome = dialect
+                .classify(AttemptKind::Send, reply, &message.reference)
+                .outcome;
             tried.push(Attempt {
                 account,
                 credential: CredentialRevision::from(Version(1)),
@@ -119,13 +198,25 @@ impl World {
             });
         }
         let id = &message.reference;
-        black_box(seen.dialect.render_result(&reading.fields, Some(message), &MessageResult::Accepted { id }, now()));
+        black_box(seen.dialect.render_result(
+            &reading.fields,
+            Some(message),
+            &MessageResult::Accepted { id },
+            now(),
+        ));
     }
 
     fn seen(&self, request: &Request) -> RecognisedRequest {
-        match recognise(&self.spoken, RequestTarget::Host("send.smsxabar.uz"), request, &[]) {
+        match recognise(
+            &self.spoken,
+            RequestTarget::Host("send.smsxabar.uz"),
+            request,
+            &[],
+        ) {
             Recognition::Operation(seen) => seen,
-            other @ (Recognition::UnlistedOperation(_) | Recognition::Unrecognised) => panic!("{other:?}"),
+            other @ (Recognition::UnlistedOperation(_) | Recognition::Unrecognised) => {
+                panic!("{other:?}")
+            }
         }
     }
 
@@ -135,7 +226,13 @@ impl World {
 
     fn account(&self, name: &str) -> Account<'_> {
         let (base_url, credential) = self.accounts.get(name).unwrap();
-        Account { base_url, credential, params: &self.params, sender: (name == "twilio").then_some("+12025550123"), token: None }
+        Account {
+            base_url,
+            credential,
+            params: &self.params,
+            sender: (name == "twilio").then_some("+12025550123"),
+            token: None,
+        }
     }
 }
 
@@ -169,11 +266,18 @@ fn measure(clock: &SystemClock, act: &dyn Fn()) -> Cost {
 }
 
 fn show(name: &str, cost: &Cost) {
-    println!("{name:<58} {:>8.2} {:>12.1} {:>10.0}", cost.micros, cost.allocations, cost.bytes);
+    println!(
+        "{name:<58} {:>8.2} {:>12.1} {:>10.0}",
+        cost.micros, cost.allocations, cost.bytes
+    );
 }
 
 fn plan(accounts: usize) -> DeliveryPlan {
-    let terms = PlannedAccount { timeout: Duration::from_secs(3), has_idempotency_key: false, skip_cause: None };
+    let terms = PlannedAccount {
+        timeout: Duration::from_secs(3),
+        has_idempotency_key: false,
+        skip_cause: None,
+    };
     DeliveryPlan {
         accounts: vec![terms; accounts],
         max_attempts_per_account: 2,
@@ -185,27 +289,53 @@ fn plan(accounts: usize) -> DeliveryPlan {
 }
 
 fn open() -> AccountSnapshot {
-    AccountSnapshot { admission: SendAdmission::Allowed, credential: CredentialRevision::from(Version(1)), can_retry: true }
+    AccountSnapshot {
+        admission: SendAdmission::Allowed,
+        credential: CredentialRevision::from(Version(1)),
+        can_retry: true,
+    }
 }
 
 fn credential(fields: &[(&str, &str)]) -> Credential {
-    Credential::new(Version(1), fields.iter().map(|(name, value)| ((*name).to_owned(), SecretString::from(*value))).collect())
+    Credential::new(
+        Version(1),
+        fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), SecretString::from(*value)))
+            .collect(),
+    )
 }
 
 fn playmobile_request() -> Request {
     let body = r#"{"messages":[{"recipient":"998901234567","message-id":"otp0001","sms":{"originator":"3700","content":{"text":"1port: kodingiz 123456. Uni hech kimga bermang, hatto xodimlarimizga ham"}}}]}"#;
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static("application/json"));
-    headers.insert("authorization", HeaderValue::from_static("Basic c21zLXNpZGVjYXI6c21zLXNpZGVjYXI="));
+    headers.insert(
+        "authorization",
+        HeaderValue::from_static("Basic c21zLXNpZGVjYXI6c21zLXNpZGVjYXI="),
+    );
     headers.insert("user-agent", HeaderValue::from_static("axios/1.7.9"));
-    headers.insert("accept", HeaderValue::from_static("application/json, text/plain, */*"));
-    Request { method: Method::POST, path: "/broker-api/send".into(), query: None, headers, body: Bytes::from(body) }
+    headers.insert(
+        "accept",
+        HeaderValue::from_static("application/json, text/plain, */*"),
+    );
+    Request {
+        method: Method::POST,
+        path: "/broker-api/send".into(),
+        query: None,
+        headers,
+        body: Bytes::from(body),
+    }
 }
 
 fn reply(status: u16, kind: &'static str, body: &'static str) -> Reply {
     let mut headers = HeaderMap::new();
     headers.insert("content-type", HeaderValue::from_static(kind));
-    Reply { status: StatusCode::from_u16(status).unwrap(), headers, body: Bytes::from_static(body.as_bytes()) }
+    Reply {
+        status: StatusCode::from_u16(status).unwrap(),
+        headers,
+        body: Bytes::from_static(body.as_bytes()),
+    }
 }
 
 fn now() -> Timestamp {

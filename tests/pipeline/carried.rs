@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::{RequestHandler, EntrypointTarget};
+use sms_sidecar::net::door::{EntrypointTarget, RequestHandler};
 use sms_sidecar::net::drain::ClientConnection;
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
@@ -21,26 +21,47 @@ async fn infobip() -> (Fake, Stage) {
 }
 
 fn balance() -> Request {
-    with(get("/infobip/account/1/balance"), "authorization", "App of-the-backend")
+    with(
+        get("/infobip/account/1/balance"),
+        "authorization",
+        "App of-the-backend",
+    )
 }
 
 #[tokio::test]
 async fn a_named_operation_is_carried_with_our_credential() {
     let (a, stage) = infobip().await;
     let reply = stage.ask(balance()).await;
-    assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (200, r#"{"balance":12,"currency":"EUR"}"#));
+    assert_eq!(
+        (reply.status.as_u16(), body(&reply).as_str()),
+        (200, r#"{"balance":12,"currency":"EUR"}"#)
+    );
     let got = &a.got()[0];
-    assert_eq!((got.line.as_str(), got.header("authorization")), ("GET /account/1/balance HTTP/1.1", Some(format!("App {KEY}").as_str())));
+    assert_eq!(
+        (got.line.as_str(), got.header("authorization")),
+        (
+            "GET /account/1/balance HTTP/1.1",
+            Some(format!("App {KEY}").as_str())
+        )
+    );
 }
 
 #[tokio::test]
 async fn a_carried_call_that_fails_is_502_and_never_401() {
     let (a, stage) = infobip().await;
-    for (status, text) in [(500, "{}"), (503, "{}"), (401, r#"{"errorCode":"E401","description":"no"}"#)] {
+    for (status, text) in [
+        (500, "{}"),
+        (503, "{}"),
+        (401, r#"{"errorCode":"E401","description":"no"}"#),
+    ] {
         a.now(move |_, _| say(status, text));
         let reply = stage.ask(balance()).await;
         assert_eq!(reply.status.as_u16(), 502, "{status}");
-        assert!(body(&reply).contains("errorCode"), "in the dialect: {}", body(&reply));
+        assert!(
+            body(&reply).contains("errorCode"),
+            "in the dialect: {}",
+            body(&reply)
+        );
     }
     assert_eq!(a.count(), 3, "one attempt each");
 }
@@ -50,13 +71,30 @@ async fn a_dead_credential_is_not_sent_by_carried_calls_either() {
     let (a, stage) = infobip().await;
     a.now(|_, _| say(401, r#"{"errorCode":"E401","description":"no"}"#));
     assert_eq!(stage.ask(balance()).await.status.as_u16(), 502);
-    assert_eq!(stage.standing("a"), "quarantined", "what it says of the credential holds for every call");
+    assert_eq!(
+        stage.standing("a"),
+        "quarantined",
+        "what it says of the credential holds for every call"
+    );
     let reply = stage.ask(balance()).await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (502, "credential-rejected", 1));
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            said(&reply, "x-sms-sidecar-cause"),
+            a.count()
+        ),
+        (502, "credential-rejected", 1)
+    );
     stage.put("a", &[("api_key", &KEY.replace("ab", "ba"))]);
     stage.looked("a").await;
     a.now(|_, _| say(200, "{}"));
-    assert_eq!((stage.ask(balance()).await.status.as_u16(), stage.standing("a").as_str()), (200, "healthy"));
+    assert_eq!(
+        (
+            stage.ask(balance()).await.status.as_u16(),
+            stage.standing("a").as_str()
+        ),
+        (200, "healthy")
+    );
 }
 
 #[tokio::test]
@@ -71,7 +109,14 @@ async fn a_right_that_one_operation_lacks_takes_the_account_from_no_message() {
 async fn what_is_not_named_does_not_pass() {
     let (a, stage) = infobip().await;
     let reply = stage.ask(get("/infobip/sms/1/logs")).await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (403, "denied-by-policy", 0));
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            said(&reply, "x-sms-sidecar-cause"),
+            a.count()
+        ),
+        (403, "denied-by-policy", 0)
+    );
     assert!(body(&reply).contains("errorCode"));
     assert_eq!(stage.ask(get("/nobody/x")).await.status.as_u16(), 404);
 }
@@ -83,68 +128,155 @@ async fn a_path_that_misses_its_beginning_is_told_the_whole_one() {
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
     let reply = stage.ask(post("/playmobile/send", "{}")).await;
     assert_eq!((reply.status.as_u16(), a.count()), (403, 0));
-    assert!(body(&reply).contains("`POST /broker-api/send`"), "{}", body(&reply));
+    assert!(
+        body(&reply).contains("`POST /broker-api/send`"),
+        "{}",
+        body(&reply)
+    );
 }
 
 #[tokio::test]
 async fn an_operation_that_one_account_adds_goes_through_no_other() {
-    let (a, b) = (Fake::open(|_, _| say(200, "{}")).await, Fake::open(|_, _| say(200, "{}")).await);
+    let (a, b) = (
+        Fake::open(|_, _| say(200, "{}")).await,
+        Fake::open(|_, _| say(200, "{}")).await,
+    );
     let added = "operations = [\"GET /sms/1/reports\"]\n";
-    let stage = Stage::open(&(provider("a", "infobip", &a, "") + &provider("b", "infobip", &b, added) + &route("a b", "")));
-    assert_eq!((stage.ask(get("/b/sms/1/reports")).await.status.as_u16(), b.count()), (200, 1));
-    assert_eq!(stage.ask(get("/a/sms/1/reports")).await.status.as_u16(), 403);
-    assert_eq!(stage.ask(get("/infobip/sms/1/reports")).await.status.as_u16(), 200);
+    let stage = Stage::open(
+        &(provider("a", "infobip", &a, "")
+            + &provider("b", "infobip", &b, added)
+            + &route("a b", "")),
+    );
+    assert_eq!(
+        (
+            stage.ask(get("/b/sms/1/reports")).await.status.as_u16(),
+            b.count()
+        ),
+        (200, 1)
+    );
+    assert_eq!(
+        stage.ask(get("/a/sms/1/reports")).await.status.as_u16(),
+        403
+    );
+    assert_eq!(
+        stage
+            .ask(get("/infobip/sms/1/reports"))
+            .await
+            .status
+            .as_u16(),
+        200
+    );
     assert_eq!((a.count(), b.count()), (0, 2));
 }
 
 #[tokio::test]
 async fn a_login_gets_a_placeholder_and_an_id_of_ours_is_answered_from_memory() {
-    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &provider("b", "plain", &b, "") + &route("b", "")));
-    let login = stage.ask(post("/eskiz/api/auth/login", r#"{"email":"x","password":"y"}"#)).await;
+    let (a, b) = (
+        Fake::open(|_, _| refuses("balance-empty")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &(provider("a", "eskiz", &a, "") + &provider("b", "plain", &b, "") + &route("b", "")),
+    );
+    let login = stage
+        .ask(post(
+            "/eskiz/api/auth/login",
+            r#"{"email":"x","password":"y"}"#,
+        ))
+        .await;
     assert_eq!((login.status.as_u16(), a.count()), (200, 0));
     assert!(body(&login).contains("token_generated"));
-    let sent = stage.ask(post("/eskiz/api/message/sms/send", r#"{"mobile_phone":"998901234567","message":"kod 1","from":"4546"}"#)).await;
+    let sent = stage
+        .ask(post(
+            "/eskiz/api/message/sms/send",
+            r#"{"mobile_phone":"998901234567","message":"kod 1","from":"4546"}"#,
+        ))
+        .await;
     assert_eq!((sent.status.as_u16(), b.count()), (200, 1));
     let tree: serde_json::Value = serde_json::from_slice(&sent.body).unwrap();
     let id = tree["id"].as_str().unwrap();
     assert_ne!(id, "id-1", "an id of the shape that the dialect has");
-    let status = stage.ask(get(&format!("/eskiz/api/message/sms/status_by_id/{id}"))).await;
+    let status = stage
+        .ask(get(&format!("/eskiz/api/message/sms/status_by_id/{id}")))
+        .await;
     assert_eq!((status.status.as_u16(), a.count(), b.count()), (200, 0, 1));
     assert!(body(&status).contains(id) && body(&status).contains("ACCEPTED"));
-    stage.ask(get("/eskiz/api/message/sms/status_by_id/77")).await;
+    stage
+        .ask(get("/eskiz/api/message/sms/status_by_id/77"))
+        .await;
     assert_eq!(a.at("/auth/login"), 1, "theirs are carried");
 }
 
 #[tokio::test]
 async fn observe_passes_the_backends_own_request_and_the_401_back() {
-    let (a, b) = (Fake::open(|_, _| refuses("credential-rejected").with("x-own", "1")).await, Fake::open(|_, _| takes()).await);
-    let config = "mode = \"observe\"\n".to_owned() + &provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "");
+    let (a, b) = (
+        Fake::open(|_, _| refuses("credential-rejected").with("x-own", "1")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let config = "mode = \"observe\"\n".to_owned()
+        + &provider("a", "plain", &a, "")
+        + &provider("b", "plain", &b, "")
+        + &route("a b", "");
     let stage = Stage::open(&config);
-    let request = with(with(message("kod 1"), "authorization", "Bearer of-the-backend"), "x-custom", "kept");
+    let request = with(
+        with(message("kod 1"), "authorization", "Bearer of-the-backend"),
+        "x-custom",
+        "kept",
+    );
     let raw = request.body.clone();
     let reply = stage.ask(request).await;
-    assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (401, r#"{"error":"credential-rejected","message":"no"}"#));
-    assert_eq!((said(&reply, "x-own"), said(&reply, "x-sms-sidecar-cause")), ("1", ""));
+    assert_eq!(
+        (reply.status.as_u16(), body(&reply).as_str()),
+        (401, r#"{"error":"credential-rejected","message":"no"}"#)
+    );
+    assert_eq!(
+        (said(&reply, "x-own"), said(&reply, "x-sms-sidecar-cause")),
+        ("1", "")
+    );
     let got = &a.got()[0];
-    assert_eq!((got.line.as_str(), got.body.as_bytes()), ("POST /v1/messages HTTP/1.1", &raw[..]));
-    assert_eq!((got.header("authorization"), got.header("x-custom")), (Some("Bearer of-the-backend"), Some("kept")));
+    assert_eq!(
+        (got.line.as_str(), got.body.as_bytes()),
+        ("POST /v1/messages HTTP/1.1", &raw[..])
+    );
+    assert_eq!(
+        (got.header("authorization"), got.header("x-custom")),
+        (Some("Bearer of-the-backend"), Some("kept"))
+    );
     assert_eq!((a.count(), b.count()), (1, 0), "once, and no failover");
-    let labels = [("provider", "a"), ("kind", "send"), ("cause", "credential-rejected"), ("family", "account")];
+    let labels = [
+        ("provider", "a"),
+        ("kind", "send"),
+        ("cause", "credential-rejected"),
+        ("family", "account"),
+    ];
     assert_eq!(stage.metric("attempts_total", &labels), 1.0);
     assert_eq!(stage.standing("a"), "healthy");
     stage.ask(get("/plain/anything/else")).await;
-    assert_eq!(a.got()[1].line, "GET /anything/else HTTP/1.1", "unnamed operations pass as well");
+    assert_eq!(
+        a.got()[1].line,
+        "GET /anything/else HTTP/1.1",
+        "unnamed operations pass as well"
+    );
 }
 
 #[tokio::test]
 async fn observe_keeps_the_path_that_the_backend_named() {
     let a = Fake::open(|_, _| say(200, "Request is received")).await;
-    let own = provider("a", "playmobile", &a, "").replace(&format!("{}\"", a.address), &format!("{}/v9/api\"", a.address));
+    let own = provider("a", "playmobile", &a, "").replace(
+        &format!("{}\"", a.address),
+        &format!("{}/v9/api\"", a.address),
+    );
     let stage = Stage::open(&format!("mode = \"observe\"\n{own}{}", route("a", "")));
     let mut at_host = crate::stage::playmobile("m", "t");
     at_host.path = "/v9/api/send".into();
-    stage.call(at_host, host(&a), Peer::default(), ClientConnection::always_connected()).await;
+    stage
+        .call(
+            at_host,
+            host(&a),
+            Peer::default(),
+            ClientConnection::always_connected(),
+        )
+        .await;
     let mut at_base = crate::stage::playmobile("m", "t");
     at_base.path = "/a/v9/api/send".into();
     stage.ask(at_base).await;
@@ -156,71 +288,191 @@ async fn observe_keeps_the_path_that_the_backend_named() {
 #[tokio::test]
 async fn a_secret_that_a_provider_echoes_is_masked() {
     let (a, stage) = infobip().await;
-    a.now(|got, _| say(400, &format!(r#"{{"errorCode":"E400","description":"bad {}"}}"#, got.header("authorization").unwrap())));
+    a.now(|got, _| {
+        say(
+            400,
+            &format!(
+                r#"{{"errorCode":"E400","description":"bad {}"}}"#,
+                got.header("authorization").unwrap()
+            ),
+        )
+    });
     let reply = stage.ask(balance()).await;
-    assert!(body(&reply).contains("***") && !body(&reply).contains(KEY), "{}", body(&reply));
+    assert!(
+        body(&reply).contains("***") && !body(&reply).contains(KEY),
+        "{}",
+        body(&reply)
+    );
     let newer = KEY.replace("ab", "ba");
     stage.put("a", &[("api_key", &newer)]);
     stage.looked("a").await;
     let reply = stage.ask(balance()).await;
-    assert!(a.got().iter().any(|got| got.header("authorization") == Some(&format!("App {newer}"))), "the newer one is used");
-    assert!(body(&reply).contains("***") && !body(&reply).contains(&newer), "{}", body(&reply));
+    assert!(
+        a.got()
+            .iter()
+            .any(|got| got.header("authorization") == Some(&format!("App {newer}"))),
+        "the newer one is used"
+    );
+    assert!(
+        body(&reply).contains("***") && !body(&reply).contains(&newer),
+        "{}",
+        body(&reply)
+    );
 }
 
 #[tokio::test]
 async fn callers_are_known_by_uid_or_token_wherever_the_password_goes() {
-    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| say(200, r#"{"id":1}"#)).await);
+    let (a, b) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| say(200, r#"{"id":1}"#)).await,
+    );
     let callers = "[callers.one]\nuid = 4242\n[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "smsc", &b, "") + callers + &route("a", "")));
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "")
+            + &provider("b", "smsc", &b, "")
+            + callers
+            + &route("a", "")),
+    );
     assert!(stage.proxy.needs_peer_uid());
     stage.put("callers/two", &[("token", "caller-token-2")]);
-    let ask = |request: Request, peer: Peer| stage.call(request, EntrypointTarget::BaseUrl, peer, ClientConnection::always_connected());
+    let ask = |request: Request, peer: Peer| {
+        stage.call(
+            request,
+            EntrypointTarget::BaseUrl,
+            peer,
+            ClientConnection::always_connected(),
+        )
+    };
     let status = |reply: sms_sidecar::dialect::Reply| reply.status.as_u16();
     assert_eq!(status(ask(message("1"), Peer::default()).await), 403);
-    assert_eq!(status(ask(with(message("2"), "authorization", "Bearer wrong"), Peer::default()).await), 403);
-    assert_eq!(status(ask(with(message("3"), "authorization", "Bearer caller-token-2"), Peer::default()).await), 202);
-    assert_eq!(status(ask(message("4"), Peer { uid: Some(4242), ..Peer::default() }).await), 202);
-    assert_eq!(status(ask(message("5"), Peer { uid: Some(1), ..Peer::default() }).await), 403);
+    assert_eq!(
+        status(
+            ask(
+                with(message("2"), "authorization", "Bearer wrong"),
+                Peer::default()
+            )
+            .await
+        ),
+        403
+    );
+    assert_eq!(
+        status(
+            ask(
+                with(message("3"), "authorization", "Bearer caller-token-2"),
+                Peer::default()
+            )
+            .await
+        ),
+        202
+    );
+    assert_eq!(
+        status(
+            ask(
+                message("4"),
+                Peer {
+                    uid: Some(4242),
+                    ..Peer::default()
+                }
+            )
+            .await
+        ),
+        202
+    );
+    assert_eq!(
+        status(
+            ask(
+                message("5"),
+                Peer {
+                    uid: Some(1),
+                    ..Peer::default()
+                }
+            )
+            .await
+        ),
+        403
+    );
     let token = Some(SecretString::from("caller-token-2"));
-    assert_eq!(status(ask(message("6"), Peer { token, ..Peer::default() }).await), 202);
+    assert_eq!(
+        status(
+            ask(
+                message("6"),
+                Peer {
+                    token,
+                    ..Peer::default()
+                }
+            )
+            .await
+        ),
+        202
+    );
     let form = |password: &str| {
-        let mut request =
-            post("/smsc/sys/send.php", &format!("login=x&psw={password}&phones=998901234567&mes=hello{}&fmt=3", password.len()));
-        request.headers.insert("content-type", "application/x-www-form-urlencoded".parse().unwrap());
+        let mut request = post(
+            "/smsc/sys/send.php",
+            &format!(
+                "login=x&psw={password}&phones=998901234567&mes=hello{}&fmt=3",
+                password.len()
+            ),
+        );
+        request.headers.insert(
+            "content-type",
+            "application/x-www-form-urlencoded".parse().unwrap(),
+        );
         request
     };
     assert_eq!(status(ask(form("wrong"), Peer::default()).await), 403);
-    assert_eq!(status(ask(form("caller-token-2"), Peer::default()).await), 200);
-    let query = Request { method: Method::GET, ..get("/smsc/sys/send.php?login=x&psw=caller-token-2&phones=998901234567&mes=q&fmt=3") };
+    assert_eq!(
+        status(ask(form("caller-token-2"), Peer::default()).await),
+        200
+    );
+    let query = Request {
+        method: Method::GET,
+        ..get("/smsc/sys/send.php?login=x&psw=caller-token-2&phones=998901234567&mes=q&fmt=3")
+    };
     assert_eq!(status(ask(query, Peer::default()).await), 200);
     assert!(
         a.got()
             .iter()
             .chain(&b.got())
-            .all(|got| !got.body.contains("caller-token-2") && got.header("authorization") != Some("Bearer caller-token-2"))
+            .all(|got| !got.body.contains("caller-token-2")
+                && got.header("authorization") != Some("Bearer caller-token-2"))
     );
 }
 
 #[tokio::test]
 async fn a_reload_keeps_standings_of_the_same_account_only() {
-    let (a, b) = (Fake::open(|_, _| refuses("credential-rejected")).await, Fake::open(|_, _| takes()).await);
-    let config = provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "");
+    let (a, b) = (
+        Fake::open(|_, _| refuses("credential-rejected")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let config =
+        provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "");
     let mut stage = Stage::open(&config);
     stage.send("one").await;
     stage.reload(&config);
     stage.send("two").await;
-    assert_eq!((a.count(), stage.standing("a")), (1, "quarantined".to_owned()));
+    assert_eq!(
+        (a.count(), stage.standing("a")),
+        (1, "quarantined".to_owned())
+    );
     a.now(|_, _| takes());
     stage.put("elsewhere", &[("token", "token-number-9")]);
     stage.reload(&config.replace("path = \"a\"", "path = \"elsewhere\""));
-    assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "a", "another entry is another account");
+    assert_eq!(
+        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        "a",
+        "another entry is another account"
+    );
 }
 
 #[tokio::test]
 async fn a_reload_keeps_the_token() {
     let a = Fake::open(|got, nth| {
         let login = got.line.contains("/auth/login");
-        if login { say(200, &format!(r#"{{"data":{{"token":"a.b.c{nth}"}}}}"#)) } else { say(200, r#"{"id":"e-1","status":"waiting"}"#) }
+        if login {
+            say(200, &format!(r#"{{"data":{{"token":"a.b.c{nth}"}}}}"#))
+        } else {
+            say(200, r#"{"id":"e-1","status":"waiting"}"#)
+        }
     })
     .await;
     let config = provider("a", "eskiz", &a, "") + &route("a", "");
@@ -237,36 +489,91 @@ async fn a_reload_keeps_the_token() {
     });
     assert_eq!(stage.send("three").await.status.as_u16(), 202);
     stage.reload(&config);
-    assert_eq!((stage.send("four").await.status.as_u16(), stage.standing("a").as_str()), (202, "healthy"));
+    assert_eq!(
+        (
+            stage.send("four").await.status.as_u16(),
+            stage.standing("a").as_str()
+        ),
+        (202, "healthy")
+    );
 }
 
 #[tokio::test]
 async fn an_account_that_is_paused_by_hand_and_resumed() {
-    let (a, b) = (Fake::open(|_, _| refuses("credential-rejected")).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
+    let (a, b) = (
+        Fake::open(|_, _| refuses("credential-rejected")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")),
+    );
     stage.send("one").await;
     assert_eq!(stage.standing("a"), "quarantined");
     a.now(|_, _| takes());
-    assert!(stage.control("POST /resume/a", "").await.contains("\"state\":\"healthy\""));
-    assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
-    assert!(stage.control("POST /pause/a", "").await.contains("\"state\":\"paused\""));
+    assert!(
+        stage
+            .control("POST /resume/a", "")
+            .await
+            .contains("\"state\":\"healthy\"")
+    );
+    assert_eq!(
+        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        "a"
+    );
+    assert!(
+        stage
+            .control("POST /pause/a", "")
+            .await
+            .contains("\"state\":\"paused\"")
+    );
     stage.pass(Duration::from_hours(1));
-    assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "b");
+    assert_eq!(
+        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        "b"
+    );
     stage.control("POST /resume/a", "").await;
-    a.now(|got, _| say(400, &format!(r#"{{"error":"balance-empty","message":"for {}"}}"#, got.header("authorization").unwrap())));
-    let shown = stage.control("POST /send", std::str::from_utf8(&message("four").body).unwrap()).await;
-    assert!(shown.contains("\"result\":\"accepted\"") && shown.contains("for Bearer ***"), "{shown}");
-    assert!(!shown.contains("token-number-1") && !shown.contains("998901234567"), "{shown}");
+    a.now(|got, _| {
+        say(
+            400,
+            &format!(
+                r#"{{"error":"balance-empty","message":"for {}"}}"#,
+                got.header("authorization").unwrap()
+            ),
+        )
+    });
+    let shown = stage
+        .control(
+            "POST /send",
+            std::str::from_utf8(&message("four").body).unwrap(),
+        )
+        .await;
+    assert!(
+        shown.contains("\"result\":\"accepted\"") && shown.contains("for Bearer ***"),
+        "{shown}"
+    );
+    assert!(
+        !shown.contains("token-number-1") && !shown.contains("998901234567"),
+        "{shown}"
+    );
 }
 
 #[tokio::test]
 async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
     let a = Fake::open(|_, _| takes()).await;
-    let secure = provider("a", "plain", &a, "").replace("insecure_http = true", "").replace("http://", "https://");
+    let secure = provider("a", "plain", &a, "")
+        .replace("insecure_http = true", "")
+        .replace("http://", "https://");
     let stage = Stage::open(&format!("mode = \"observe\"\n{secure}{}", route("a", "")));
     let mut request = message("one");
     request.path = "/v1/messages".into();
-    let named = |request: &Request| stage.call(request.clone(), host(&a), Peer::default(), ClientConnection::always_connected());
+    let named = |request: &Request| {
+        stage.call(
+            request.clone(),
+            host(&a),
+            Peer::default(),
+            ClientConnection::always_connected(),
+        )
+    };
     assert_eq!((named(&request).await.status.as_u16(), a.count()), (202, 1));
     a.now(|_, _| crate::fake::loses());
     assert_eq!(named(&request).await.status.as_u16(), 504);

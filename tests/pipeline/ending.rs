@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sms_sidecar::net::door::EntrypointTarget;
-use sms_sidecar::net::drain::{Drain, ClientConnection, Phase};
+use sms_sidecar::net::drain::{ClientConnection, Drain, Phase};
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, refuses, takes};
@@ -16,30 +16,67 @@ async fn a_send_begun_for_a_backend_that_hangs_up_is_finished_and_no_other_begin
     let shut = gate.clone();
     let a = Fake::open(move |_, _| refuses("balance-empty").behind(&shut)).await;
     let b = Fake::open(|_, _| takes()).await;
-    let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", ""))));
+    let stage = Arc::new(Stage::open(
+        &(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")),
+    ));
     let (presence, line) = ClientConnection::new(Drain::default());
     let shared = Arc::clone(&stage);
-    let call = tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await });
+    let call = tokio::spawn(async move {
+        shared
+            .call(
+                message("one"),
+                EntrypointTarget::BaseUrl,
+                Peer::default(),
+                line,
+            )
+            .await
+    });
     a.came(1).await;
     drop(presence);
     gate.open();
     assert_eq!(call.await.unwrap().status.as_u16(), 503);
-    assert_eq!((stage.standing("a").as_str(), b.count()), ("quarantined", 0));
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("cause", "balance-empty")]), 1.0);
-    assert_eq!(stage.metric("requests_total", &[("result", "not-sent")]), 1.0);
+    assert_eq!(
+        (stage.standing("a").as_str(), b.count()),
+        ("quarantined", 0)
+    );
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[("provider", "a"), ("cause", "balance-empty")]
+        ),
+        1.0
+    );
+    assert_eq!(
+        stage.metric("requests_total", &[("result", "not-sent")]),
+        1.0
+    );
 }
 
 #[tokio::test]
 async fn a_wait_is_cut_short_when_the_process_ends() {
     let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "5")).await;
-    let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"30s\""))));
+    let stage = Arc::new(Stage::open(
+        &(provider("a", "plain", &a, "") + &route("a", "deadline = \"30s\"")),
+    ));
     let drain = Drain::default();
     let (_presence, line) = ClientConnection::new(drain.clone());
     let shared = Arc::clone(&stage);
-    let call = tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await });
+    let call = tokio::spawn(async move {
+        shared
+            .call(
+                message("one"),
+                EntrypointTarget::BaseUrl,
+                Peer::default(),
+                line,
+            )
+            .await
+    });
     a.came(1).await;
     drain.advance_to(Phase::Draining);
-    let reply = tokio::time::timeout(Duration::from_secs(3), call).await.unwrap().unwrap();
+    let reply = tokio::time::timeout(Duration::from_secs(3), call)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((reply.status.as_u16(), a.count()), (503, 1));
 }
 
@@ -48,11 +85,22 @@ async fn a_repeat_that_waits_is_answered_when_the_process_ends() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let a = Fake::open(move |_, _| takes().behind(&shut)).await;
-    let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", ""))));
+    let stage = Arc::new(Stage::open(
+        &(provider("a", "plain", &a, "") + &route("a", "")),
+    ));
     let drain = Drain::default();
     let begin = |line: ClientConnection| {
         let shared = Arc::clone(&stage);
-        tokio::spawn(async move { shared.call(message("one"), EntrypointTarget::BaseUrl, Peer::default(), line).await })
+        tokio::spawn(async move {
+            shared
+                .call(
+                    message("one"),
+                    EntrypointTarget::BaseUrl,
+                    Peer::default(),
+                    line,
+                )
+                .await
+        })
     };
     let (_one, line) = ClientConnection::new(drain.clone());
     let first = begin(line);
@@ -61,7 +109,11 @@ async fn a_repeat_that_waits_is_answered_when_the_process_ends() {
     let second = begin(line);
     tokio::task::yield_now().await;
     drain.advance_to(Phase::Draining);
-    assert_eq!(second.await.unwrap().status.as_u16(), 504, "what becomes of the message is not known yet");
+    assert_eq!(
+        second.await.unwrap().status.as_u16(),
+        504,
+        "what becomes of the message is not known yet"
+    );
     gate.open();
     assert_eq!((first.await.unwrap().status.as_u16(), a.count()), (202, 1));
 }

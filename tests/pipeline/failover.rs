@@ -13,37 +13,112 @@ use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
 use crate::stage::{Stage, body, message, playmobile, post, provider, route, said};
 
 async fn three(more: &str) -> (Fake, Fake, Fake, Stage) {
-    let (a, b, c) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
-    let accounts = provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &provider("c", "plain", &c, "");
+    let (a, b, c) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let accounts = provider("a", "plain", &a, "")
+        + &provider("b", "plain", &b, "")
+        + &provider("c", "plain", &c, "");
     let stage = Stage::open(&(accounts + &route("a b c", more)));
     (a, b, c, stage)
 }
 
 #[tokio::test]
 async fn the_message_goes_on_translated_and_the_backend_reads_its_own_success() {
-    let (a, b) =
-        (Fake::open(|_, _| say(400, r#"{"error-code":102,"error-description":"Account locked"}"#)).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("b play", "")));
+    let (a, b) = (
+        Fake::open(|_, _| {
+            say(
+                400,
+                r#"{"error-code":102,"error-description":"Account locked"}"#,
+            )
+        })
+        .await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &(provider("play", "playmobile", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("b play", "")),
+    );
     let reply = stage.ask(playmobile("otp-1", "kod + 123 & ўқ")).await;
-    assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (200, "Request is received"));
-    assert_eq!((said(&reply, "x-sms-sidecar-provider"), said(&reply, "x-sms-sidecar-attempts")), ("b", "2"));
-    assert_eq!((a.count(), b.count()), (1, 1), "the dialect spoken comes first");
+    assert_eq!(
+        (reply.status.as_u16(), body(&reply).as_str()),
+        (200, "Request is received")
+    );
+    assert_eq!(
+        (
+            said(&reply, "x-sms-sidecar-provider"),
+            said(&reply, "x-sms-sidecar-attempts")
+        ),
+        ("b", "2")
+    );
+    assert_eq!(
+        (a.count(), b.count()),
+        (1, 1),
+        "the dialect spoken comes first"
+    );
     let got = &b.got()[0];
-    assert_eq!((got.json("/to"), got.json("/text"), got.json("/sender")), ("+998901234567".into(), "kod + 123 & ўқ".into(), "3700".into()));
+    assert_eq!(
+        (got.json("/to"), got.json("/text"), got.json("/sender")),
+        (
+            "+998901234567".into(),
+            "kod + 123 & ўқ".into(),
+            "3700".into()
+        )
+    );
     assert_eq!(got.header("authorization"), Some("Bearer token-number-1"));
-    assert_eq!(stage.metric("failovers_total", &[("from", "play"), ("to", "b"), ("cause", "account-suspended")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "failovers_total",
+            &[
+                ("from", "play"),
+                ("to", "b"),
+                ("cause", "account-suspended")
+            ]
+        ),
+        1.0
+    );
     assert_eq!(stage.metric("route_first_choice", &[("route", "r")]), 0.0);
-    assert_eq!(stage.metric("requests_total", &[("dialect", "playmobile"), ("operation", "send"), ("result", "accepted")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "requests_total",
+            &[
+                ("dialect", "playmobile"),
+                ("operation", "send"),
+                ("result", "accepted")
+            ]
+        ),
+        1.0
+    );
 }
 
 #[tokio::test]
 async fn all_refuse_is_503_with_retry_after_in_the_dialect_and_never_401() {
-    let (a, b) = (Fake::open(|_, _| say(401, "denied")).await, Fake::open(|_, _| refuses("credential-rejected")).await);
-    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
+    let (a, b) = (
+        Fake::open(|_, _| say(401, "denied")).await,
+        Fake::open(|_, _| refuses("credential-rejected")).await,
+    );
+    let stage = Stage::open(
+        &(provider("play", "playmobile", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("play b", "")),
+    );
     let reply = stage.ask(playmobile("otp-1", "kod 1")).await;
     assert_eq!(reply.status.as_u16(), 503);
-    assert!(body(&reply).contains("\"error-code\":100"), "{}", body(&reply));
-    assert_eq!((said(&reply, "retry-after"), said(&reply, "x-sms-sidecar-cause")), ("5", "credential-rejected"));
+    assert!(
+        body(&reply).contains("\"error-code\":100"),
+        "{}",
+        body(&reply)
+    );
+    assert_eq!(
+        (
+            said(&reply, "retry-after"),
+            said(&reply, "x-sms-sidecar-cause")
+        ),
+        ("5", "credential-rejected")
+    );
 }
 
 #[tokio::test]
@@ -52,7 +127,10 @@ async fn after_a_doubt_another_provider_and_a_possible_duplicate() {
     a.now(|_, _| loses());
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 1, 1));
-    assert_eq!(stage.metric("possible_duplicates_total", &[("provider", "b")]), 1.0);
+    assert_eq!(
+        stage.metric("possible_duplicates_total", &[("provider", "b")]),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -71,8 +149,15 @@ async fn never_the_same_provider_after_a_doubt_and_the_doubt_is_said() {
     b.now(|_, _| refuses("balance-empty"));
     c.now(|_, _| refuses("sender-not-allowed"));
     let reply = stage.send("one").await;
-    assert_eq!((reply.status.as_u16(), a.count(), b.count(), c.count()), (504, 1, 1, 1));
-    assert_eq!(stage.metric("possible_duplicates_total", &[]), 0.0, "who refused it sent nothing");
+    assert_eq!(
+        (reply.status.as_u16(), a.count(), b.count(), c.count()),
+        (504, 1, 1, 1)
+    );
+    assert_eq!(
+        stage.metric("possible_duplicates_total", &[]),
+        0.0,
+        "who refused it sent nothing"
+    );
 }
 
 #[tokio::test]
@@ -81,9 +166,16 @@ async fn two_providers_who_refuse_the_message_end_the_call() {
     a.now(|_, _| refuses("message-invalid"));
     b.now(|_, _| refuses("recipient-invalid"));
     let reply = stage.send("one").await;
-    assert_eq!((reply.status.as_u16(), a.count(), b.count(), c.count()), (422, 1, 1, 0));
+    assert_eq!(
+        (reply.status.as_u16(), a.count(), b.count(), c.count()),
+        (422, 1, 1, 0)
+    );
     b.now(|_, _| takes());
-    assert_eq!(stage.send("two").await.status.as_u16(), 202, "one may be wrong");
+    assert_eq!(
+        stage.send("two").await.status.as_u16(),
+        202,
+        "one may be wrong"
+    );
 }
 
 #[tokio::test]
@@ -110,20 +202,39 @@ async fn throttled_is_next_and_rests_as_long_as_it_asks() {
     for text in ["one", "two"] {
         assert_eq!(stage.send(text).await.status.as_u16(), 202);
     }
-    assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "cooldown".to_owned()));
+    assert_eq!(
+        (a.count(), b.count(), stage.standing("a")),
+        (1, 2, "cooldown".to_owned())
+    );
     stage.pass(Duration::from_secs(30));
     a.now(|_, _| takes());
-    assert_eq!(said(&stage.send("three").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        "a"
+    );
 }
 
 #[tokio::test]
 async fn back_to_a_throttled_one_if_the_deadline_allows() {
-    let a = Fake::open(|_, nth| if nth == 0 { refuses("throttled").with("retry-after", "1") } else { takes() }).await;
+    let a = Fake::open(|_, nth| {
+        if nth == 0 {
+            refuses("throttled").with("retry-after", "1")
+        } else {
+            takes()
+        }
+    })
+    .await;
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\"")));
-    assert_eq!((stage.send("one").await.status.as_u16(), a.count()), (202, 2));
+    assert_eq!(
+        (stage.send("one").await.status.as_u16(), a.count()),
+        (202, 2)
+    );
     let b = Fake::open(|_, _| refuses("throttled").with("retry-after", "20")).await;
     let stage = Stage::open(&(provider("a", "plain", &b, "") + &route("a", "deadline = \"8s\"")));
-    assert_eq!((stage.send("one").await.status.as_u16(), b.count()), (503, 1));
+    assert_eq!(
+        (stage.send("one").await.status.as_u16(), b.count()),
+        (503, 1)
+    );
 }
 
 #[tokio::test]
@@ -142,14 +253,28 @@ async fn a_provider_that_fails_rests_after_three_and_is_tried_by_one() {
 
 #[tokio::test]
 async fn a_closed_port_is_unsent_and_goes_on() {
-    let (gone, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
+    let (gone, b) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+    );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let nobody = listener.local_addr().unwrap();
     drop(listener);
-    let config = provider("a", "plain", &gone, "").replace(&gone.address.to_string(), &nobody.to_string());
+    let config =
+        provider("a", "plain", &gone, "").replace(&gone.address.to_string(), &nobody.to_string());
     let stage = Stage::open(&(config + &provider("b", "plain", &b, "") + &route("a b", "")));
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unsent"), ("cause", "unreachable")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[
+                ("provider", "a"),
+                ("outcome", "unsent"),
+                ("cause", "unreachable")
+            ]
+        ),
+        1.0
+    );
     assert_eq!(stage.metric("possible_duplicates_total", &[]), 0.0);
 }
 
@@ -157,9 +282,14 @@ async fn a_closed_port_is_unsent_and_goes_on() {
 async fn a_stalled_provider_is_a_doubt_within_its_time_limit() {
     let gate = Gate::closed();
     let a = Fake::open(move |_, _| takes().behind(&gate)).await;
-    let stage = Stage::open(&(provider("a", "plain", &a, "").replace("\"2s\"", "\"1s\"") + &route("a", "")));
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "").replace("\"2s\"", "\"1s\"") + &route("a", "")),
+    );
     let reply = stage.send("one").await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (504, "timeout"));
+    assert_eq!(
+        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (504, "timeout")
+    );
 }
 
 #[tokio::test]
@@ -167,20 +297,31 @@ async fn no_send_begins_when_a_login_took_the_time_that_was_left() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let a = Fake::open(move |_, _| say(200, r#"{"data":{"token":"a.b.c"}}"#).behind(&shut)).await;
-    let stage = Arc::new(Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "deadline = \"8s\""))));
+    let stage = Arc::new(Stage::open(
+        &(provider("a", "eskiz", &a, "") + &route("a", "deadline = \"8s\"")),
+    ));
     let shared = Arc::clone(&stage);
     let call = tokio::spawn(async move { shared.send("one").await });
     a.came(1).await;
     stage.pass(Duration::from_millis(7500));
     gate.open();
     let reply = call.await.unwrap();
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.at("/message")), (503, "timeout", 0));
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            said(&reply, "x-sms-sidecar-cause"),
+            a.at("/message")
+        ),
+        (503, "timeout", 0)
+    );
 }
 
 #[tokio::test]
 async fn a_provider_that_was_taken_out_during_a_wait_is_not_asked() {
     let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "1")).await;
-    let stage = Arc::new(Stage::open(&(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\""))));
+    let stage = Arc::new(Stage::open(
+        &(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\"")),
+    ));
     let shared = Arc::clone(&stage);
     let call = tokio::spawn(async move { shared.send("one").await });
     a.came(1).await;
@@ -196,13 +337,20 @@ fn remembers(first: Say) -> impl Fn(&Got, usize) -> Say {
     let seen = Mutex::new(BTreeSet::new());
     move |got, nth| {
         let id = got.json("/messages/0/destinations/0/messageId");
-        let status = if seen.lock().unwrap().insert(id.clone()) { (1, 26) } else { (5, 23) };
+        let status = if seen.lock().unwrap().insert(id.clone()) {
+            (1, 26)
+        } else {
+            (5, 23)
+        };
         if nth == 0 && first.loses {
             return first.clone();
         }
         say(
             200,
-            &format!(r#"{{"messages":[{{"messageId":"{id}","status":{{"groupId":{},"id":{},"description":"d"}}}}]}}"#, status.0, status.1),
+            &format!(
+                r#"{{"messages":[{{"messageId":"{id}","status":{{"groupId":{},"id":{},"description":"d"}}}}]}}"#,
+                status.0, status.1
+            ),
         )
     }
 }
@@ -223,7 +371,11 @@ async fn a_constant_reference_of_the_backends_is_no_repeat_elsewhere() {
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
     for text in ["kod 1", "kod 2", "kod 3"] {
         let reply = stage.ask(playmobile("abc", text)).await;
-        assert_eq!((reply.status.as_u16(), body(&reply).as_str()), (200, "Request is received"), "{text}");
+        assert_eq!(
+            (reply.status.as_u16(), body(&reply).as_str()),
+            (200, "Request is received"),
+            "{text}"
+        );
     }
     assert_eq!(a.count(), 3);
 }
@@ -239,8 +391,22 @@ async fn without_a_reference_in_the_backends_own_words_there_is_no_repeat_key() 
         );
         post("/infobip/sms/3/messages", &body)
     };
-    assert_eq!((stage.ask(words("")).await.status.as_u16(), a.count()), (504, 1));
-    assert_eq!((stage.ask(words(r#","messageId":"m-1""#)).await.status.as_u16(), a.count()), (504, 3), "with one there is");
+    assert_eq!(
+        (stage.ask(words("")).await.status.as_u16(), a.count()),
+        (504, 1)
+    );
+    assert_eq!(
+        (
+            stage
+                .ask(words(r#","messageId":"m-1""#))
+                .await
+                .status
+                .as_u16(),
+            a.count()
+        ),
+        (504, 3),
+        "with one there is"
+    );
 }
 
 #[tokio::test]
@@ -253,66 +419,133 @@ async fn a_duplicate_of_something_else_ends_the_call() {
 
 #[tokio::test]
 async fn approved_words_and_providers_that_take_no_others() {
-    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
-    let words = "[templates.login]\ntext = \"kod {code}\"\ntexts = { a = \"Kirish kodi: {code}\" }\n";
-    let config = provider("a", "plain", &a, "templates = \"only\"\n") + &provider("b", "plain", &b, "") + words + &route("a b", "");
+    let (a, b) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let words =
+        "[templates.login]\ntext = \"kod {code}\"\ntexts = { a = \"Kirish kodi: {code}\" }\n";
+    let config = provider("a", "plain", &a, "templates = \"only\"\n")
+        + &provider("b", "plain", &b, "")
+        + words
+        + &route("a b", "");
     let stage = Stage::open(&config);
     assert_eq!(stage.send("kod 123").await.status.as_u16(), 202);
     assert_eq!(a.got()[0].json("/text"), "Kirish kodi: 123");
     let reply = stage.send("something else").await;
-    assert_eq!((said(&reply, "x-sms-sidecar-provider"), a.count(), b.count()), ("b", 1, 1));
+    assert_eq!(
+        (said(&reply, "x-sms-sidecar-provider"), a.count(), b.count()),
+        ("b", 1, 1)
+    );
 }
 
 #[tokio::test]
 async fn a_batch_is_native_and_whole() {
-    let (a, b) = (Fake::open(|_, _| say(200, "Request is received")).await, Fake::open(|_, _| takes()).await);
-    let stage =
-        Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("b play", "prefer = \"listed\"")));
+    let (a, b) = (
+        Fake::open(|_, _| say(200, "Request is received")).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &(provider("play", "playmobile", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("b play", "prefer = \"listed\"")),
+    );
     let batch = |many: usize| {
         let one = |nth: usize| serde_json::json!({ "recipient": format!("99890{nth:07}"), "message-id": "m", "sms": { "originator": "3700", "content": { "text": "t" } } });
-        post("/playmobile/broker-api/send", &serde_json::json!({ "messages": (0..many).map(one).collect::<Vec<_>>() }).to_string())
+        post(
+            "/playmobile/broker-api/send",
+            &serde_json::json!({ "messages": (0..many).map(one).collect::<Vec<_>>() }).to_string(),
+        )
     };
     let reply = stage.ask(batch(3)).await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (200, 1, 0));
     assert_eq!(a.got()[0].body.matches("recipient").count(), 3);
     let reply = stage.ask(batch(101)).await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (503, "not-translatable"));
+    assert_eq!(
+        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (503, "not-translatable")
+    );
     a.now(|_, _| say(400, r#"{"error-code":102}"#));
     assert_eq!(stage.ask(batch(2)).await.status.as_u16(), 503);
-    assert_eq!((a.count(), b.count()), (2, 0), "it is never split, merged or translated");
+    assert_eq!(
+        (a.count(), b.count()),
+        (2, 0),
+        "it is never split, merged or translated"
+    );
 }
 
 #[tokio::test]
 async fn a_number_that_nobody_delivers_to_is_the_messages_own_fault() {
-    let (a, b) = (Fake::open(|_, _| say(200, "Request is received")).await, Fake::open(|_, _| takes()).await);
+    let (a, b) = (
+        Fake::open(|_, _| say(200, "Request is received")).await,
+        Fake::open(|_, _| takes()).await,
+    );
     // A national number, without its country code.
     let national = || {
         let request = playmobile("m", "one");
-        Request { body: String::from_utf8_lossy(&request.body).replace("998901234567", "901234567").into(), ..request }
+        Request {
+            body: String::from_utf8_lossy(&request.body)
+                .replace("998901234567", "901234567")
+                .into(),
+            ..request
+        }
     };
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
     let reply = stage.ask(national()).await;
-    assert!(reply.status.is_client_error() && reply.headers.get("retry-after").is_none(), "{reply:?}");
-    assert_eq!((said(&reply, "x-sms-sidecar-cause"), a.count(), stage.standing("play").as_str()), ("recipient-invalid", 0, "healthy"));
-    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
-    assert_eq!(stage.ask(national()).await.status.as_u16(), 200, "whoever delivers there is asked");
+    assert!(
+        reply.status.is_client_error() && reply.headers.get("retry-after").is_none(),
+        "{reply:?}"
+    );
+    assert_eq!(
+        (
+            said(&reply, "x-sms-sidecar-cause"),
+            a.count(),
+            stage.standing("play").as_str()
+        ),
+        ("recipient-invalid", 0, "healthy")
+    );
+    let stage = Stage::open(
+        &(provider("play", "playmobile", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("play b", "")),
+    );
+    assert_eq!(
+        stage.ask(national()).await.status.as_u16(),
+        200,
+        "whoever delivers there is asked"
+    );
     assert_eq!((a.count(), b.count()), (0, 1));
 }
 
 #[tokio::test]
 async fn what_the_message_has_no_word_for_binds_the_call() {
-    let (a, b) = (Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &provider("b", "plain", &b, "") + &route("play b", "")));
+    let (a, b) = (
+        Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &(provider("play", "playmobile", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("play b", "")),
+    );
     let mut request = playmobile("m", "t");
-    request.body = String::from_utf8(request.body.to_vec()).unwrap().replacen('{', r#"{"timing":{"localtime":1},"#, 1).into();
-    assert_eq!((stage.ask(request).await.status.as_u16(), b.count()), (503, 0));
+    request.body = String::from_utf8(request.body.to_vec())
+        .unwrap()
+        .replacen('{', r#"{"timing":{"localtime":1},"#, 1)
+        .into();
+    assert_eq!(
+        (stage.ask(request).await.status.as_u16(), b.count()),
+        (503, 0)
+    );
 }
 
 #[tokio::test]
 async fn an_unreadable_request_is_the_dialects_own_4xx_and_nothing_is_sent() {
     let (a, _b, _c, stage) = three("").await;
     let mut other = message("x");
-    other.headers.insert("content-type", "text/csv".parse().unwrap());
+    other
+        .headers
+        .insert("content-type", "text/csv".parse().unwrap());
     let encoded = crate::stage::with(message("y"), "content-encoding", "gzip");
     for (request, status) in [
         (post("/plain/v1/messages", "{"), 400),
@@ -323,7 +556,11 @@ async fn an_unreadable_request_is_the_dialects_own_4xx_and_nothing_is_sent() {
     ] {
         let reply = stage.ask(request).await;
         assert_eq!(reply.status.as_u16(), status);
-        assert!(body(&reply).contains("\"error\":\"message-invalid\""), "{}", body(&reply));
+        assert!(
+            body(&reply).contains("\"error\":\"message-invalid\""),
+            "{}",
+            body(&reply)
+        );
     }
     assert_eq!(a.count(), 0);
 }
@@ -333,8 +570,14 @@ async fn a_recipient_that_is_no_number_is_bound_to_its_service() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("recipient-invalid"));
     b.now(|_, _| refuses("recipient-invalid"));
-    let reply = stage.ask(post("/plain/v1/messages", r#"{"to":"nobody","text":"t"}"#)).await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")), (400, "recipient-invalid"), "the service's own reply");
+    let reply = stage
+        .ask(post("/plain/v1/messages", r#"{"to":"nobody","text":"t"}"#))
+        .await;
+    assert_eq!(
+        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (400, "recipient-invalid"),
+        "the service's own reply"
+    );
     assert_eq!((a.count(), b.count()), (1, 1));
 }
 
@@ -358,34 +601,76 @@ async fn what_proves_neither_is_a_doubt_and_a_redirect_is_the_wrong_endpoint() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| say(200, "<html>hello</html>"));
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unknown"), ("cause", "reply-unreadable")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[
+                ("provider", "a"),
+                ("outcome", "unknown"),
+                ("cause", "reply-unreadable")
+            ]
+        ),
+        1.0
+    );
     let elsewhere = format!("http://{}/v1/messages", b.address);
     a.now(move |_, _| say(307, "").with("location", &elsewhere));
     let before = b.count();
     assert_eq!(stage.send("two").await.status.as_u16(), 202);
-    assert_eq!((b.count() - before, stage.standing("a").as_str()), (1, "quarantined"), "not followed");
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("cause", "endpoint-wrong")]), 1.0);
+    assert_eq!(
+        (b.count() - before, stage.standing("a").as_str()),
+        (1, "quarantined"),
+        "not followed"
+    );
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[("provider", "a"), ("cause", "endpoint-wrong")]
+        ),
+        1.0
+    );
 }
 
 #[tokio::test]
 async fn never_to_be_rechecked_is_respected() {
     let a = Fake::open(|_, _| refuses("balance-empty")).await;
-    let stage = Stage::open(&(provider("a", "plain", &a, "recheck = \"never\"\n") + &route("a", "")));
+    let stage =
+        Stage::open(&(provider("a", "plain", &a, "recheck = \"never\"\n") + &route("a", "")));
     stage.send("one").await;
     stage.pass(Duration::from_hours(5));
     let reply = stage.send("two").await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause"), a.count()), (503, "balance-empty", 1));
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            said(&reply, "x-sms-sidecar-cause"),
+            a.count()
+        ),
+        (503, "balance-empty", 1)
+    );
 }
 
 #[tokio::test]
 async fn natively_only_what_belongs_to_the_account_is_replaced() {
     let a = Fake::open(|_, _| takes()).await;
     let stage = Stage::open(&(provider("a", "plain", &a, "sender = \"9999\"\n") + &route("a", "")));
-    let words = r#"{ "text":"kod 1",  "to":"998 90 123-45-67","sender":"3700", "own":{"b":1,"a":[2]} }"#;
-    let reply = stage.ask(crate::stage::with(post("/plain/v1/messages", words), "authorization", "Bearer theirs")).await;
+    let words =
+        r#"{ "text":"kod 1",  "to":"998 90 123-45-67","sender":"3700", "own":{"b":1,"a":[2]} }"#;
+    let reply = stage
+        .ask(crate::stage::with(
+            post("/plain/v1/messages", words),
+            "authorization",
+            "Bearer theirs",
+        ))
+        .await;
     let got = &a.got()[0];
-    assert_eq!((got.json("/sender"), got.json("/to"), got.json("/text")), ("9999".into(), "998 90 123-45-67".into(), "kod 1".into()));
-    assert!(got.body.contains(r#""own":{"b":1,"a":[2]}"#), "{}", got.body);
+    assert_eq!(
+        (got.json("/sender"), got.json("/to"), got.json("/text")),
+        ("9999".into(), "998 90 123-45-67".into(), "kod 1".into())
+    );
+    assert!(
+        got.body.contains(r#""own":{"b":1,"a":[2]}"#),
+        "{}",
+        got.body
+    );
     assert_eq!(got.header("authorization"), Some("Bearer token-number-1"));
     assert_eq!(body(&reply), takes().body, "and its own reply goes back");
 }
@@ -399,56 +684,133 @@ async fn a_vault_that_cannot_be_read_is_ours_and_marks_nobody() {
     stage.spoil("a");
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
     assert_eq!((b.count(), stage.standing("a").as_str()), (1, "healthy"));
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("outcome", "unsent"), ("cause", "vault-unavailable")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[
+                ("provider", "a"),
+                ("outcome", "unsent"),
+                ("cause", "vault-unavailable")
+            ]
+        ),
+        1.0
+    );
 }
 
 #[tokio::test]
 async fn where_no_route_matches_each_dialect_has_its_own_last_resort() {
-    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await);
+    let (a, b) = (
+        Fake::open(|_, _| refuses("balance-empty")).await,
+        Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await,
+    );
     let elsewhere = route("a b", "recipients = [\"+1\"]");
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "playmobile", &b, "") + &elsewhere));
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "") + &provider("b", "playmobile", &b, "") + &elsewhere),
+    );
     for nth in 0..3 {
         stage.send(&format!("text {nth}")).await;
         stage.ask(playmobile("m", &format!("text {nth}"))).await;
     }
-    assert_eq!((a.count(), b.count()), (2, 2), "the first of each, and each one's resort");
+    assert_eq!(
+        (a.count(), b.count()),
+        (2, 2),
+        "the first of each, and each one's resort"
+    );
 }
 
 #[tokio::test]
 async fn the_headers_of_a_failure_name_one_provider_and_its_cause() {
-    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| refuses("ip-not-allowed")).await);
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
+    let (a, b) = (
+        Fake::open(|_, _| refuses("balance-empty")).await,
+        Fake::open(|_, _| refuses("ip-not-allowed")).await,
+    );
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")),
+    );
     let reply = stage.send("one").await;
-    assert_eq!((reply.status.as_u16(), said(&reply, "x-sms-sidecar-attempts")), (503, "2"));
-    assert_eq!((said(&reply, "x-sms-sidecar-provider"), said(&reply, "x-sms-sidecar-cause")), ("a", "balance-empty"));
+    assert_eq!(
+        (
+            reply.status.as_u16(),
+            said(&reply, "x-sms-sidecar-attempts")
+        ),
+        (503, "2")
+    );
+    assert_eq!(
+        (
+            said(&reply, "x-sms-sidecar-provider"),
+            said(&reply, "x-sms-sidecar-cause")
+        ),
+        ("a", "balance-empty")
+    );
 }
 
 #[tokio::test]
 async fn messages_by_hand_through_one_provider_each_have_their_own_last_resort() {
-    let (a, b) = (Fake::open(|_, _| refuses("balance-empty")).await, Fake::open(|_, _| refuses("balance-empty")).await);
+    let (a, b) = (
+        Fake::open(|_, _| refuses("balance-empty")).await,
+        Fake::open(|_, _| refuses("balance-empty")).await,
+    );
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "")));
     for provider in ["a", "b", "a", "b"] {
-        stage.control("POST /send", &format!(r#"{{"to":"+998901234567","text":"one","provider":"{provider}"}}"#)).await;
+        stage
+            .control(
+                "POST /send",
+                &format!(r#"{{"to":"+998901234567","text":"one","provider":"{provider}"}}"#),
+            )
+            .await;
     }
-    assert_eq!((a.count(), b.count()), (2, 2), "the first of each, and each one's resort");
+    assert_eq!(
+        (a.count(), b.count()),
+        (2, 2),
+        "the first of each, and each one's resort"
+    );
 }
 
 #[tokio::test]
 async fn where_we_only_watch_nothing_is_sent_through_a_provider_by_name() {
-    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&("mode = \"observe\"\n".to_owned() + &provider("a", "plain", &a, "") + &provider("b", "plain", &b, "")));
-    let told = stage.control("POST /send", r#"{"to":"+998901234567","text":"one","provider":"b"}"#).await;
-    assert!(told.starts_with("HTTP/1.1 409") && told.contains("only observes"), "{told}");
-    assert_eq!((a.count(), b.count()), (0, 0), "and through nobody else in its place");
+    let (a, b) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let stage = Stage::open(
+        &("mode = \"observe\"\n".to_owned()
+            + &provider("a", "plain", &a, "")
+            + &provider("b", "plain", &b, "")),
+    );
+    let told = stage
+        .control(
+            "POST /send",
+            r#"{"to":"+998901234567","text":"one","provider":"b"}"#,
+        )
+        .await;
+    assert!(
+        told.starts_with("HTTP/1.1 409") && told.contains("only observes"),
+        "{told}"
+    );
+    assert_eq!(
+        (a.count(), b.count()),
+        (0, 0),
+        "and through nobody else in its place"
+    );
 }
 
 #[tokio::test]
 async fn a_route_means_recipients_by_prefix() {
-    let (a, b) = (Fake::open(|_, _| takes()).await, Fake::open(|_, _| takes()).await);
-    let routes = route("a", "recipients = [\"+998\"]") + &route("b", "").replace("\"r\"", "\"rest\"");
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &routes));
+    let (a, b) = (
+        Fake::open(|_, _| takes()).await,
+        Fake::open(|_, _| takes()).await,
+    );
+    let routes =
+        route("a", "recipients = [\"+998\"]") + &route("b", "").replace("\"r\"", "\"rest\"");
+    let stage =
+        Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &routes));
     stage.send("one").await;
-    stage.ask(post("/plain/v1/messages", r#"{"to":"+12025550123","text":"t"}"#)).await;
+    stage
+        .ask(post(
+            "/plain/v1/messages",
+            r#"{"to":"+12025550123","text":"t"}"#,
+        ))
+        .await;
     assert_eq!((a.count(), b.count()), (1, 1));
 }
 
@@ -457,6 +819,13 @@ async fn at_the_unix_socket_method_and_path_tell_the_dialect() {
     let (a, _b, _c, stage) = three("").await;
     let mut request = message("one");
     request.path = "/v1/messages".into();
-    let reply = stage.call(request, EntrypointTarget::Unspecified, Peer::default(), ClientConnection::always_connected()).await;
+    let reply = stage
+        .call(
+            request,
+            EntrypointTarget::Unspecified,
+            Peer::default(),
+            ClientConnection::always_connected(),
+        )
+        .await;
     assert_eq!((reply.status.as_u16(), a.count()), (202, 1));
 }

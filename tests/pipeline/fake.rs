@@ -18,12 +18,18 @@ pub(crate) struct Got {
 
 impl Got {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn json(&self, at: &str) -> String {
         let tree: serde_json::Value = serde_json::from_str(&self.body).unwrap();
-        tree.pointer(at).and_then(|value| value.as_str()).unwrap_or_default().to_owned()
+        tree.pointer(at)
+            .and_then(|value| value.as_str())
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -40,7 +46,13 @@ pub(crate) struct Say {
 }
 
 pub(crate) fn say(status: u16, body: &str) -> Say {
-    Say { status, headers: vec![("content-type", "application/json".into())], body: body.into(), gate: None, loses: false }
+    Say {
+        status,
+        headers: vec![("content-type", "application/json".into())],
+        body: body.into(),
+        gate: None,
+        loses: false,
+    }
 }
 
 impl Say {
@@ -72,7 +84,10 @@ pub(crate) fn refuses(cause: &str) -> Say {
 
 /// It takes the request and hangs up.
 pub(crate) fn loses() -> Say {
-    Say { loses: true, ..say(200, "") }
+    Say {
+        loses: true,
+        ..say(200, "")
+    }
 }
 
 /// Closed until it is opened, then open for ever.
@@ -113,7 +128,11 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let script: Script = Box::new(script);
-        let state = Arc::new(State { script: Mutex::new(Arc::new(script)), got: Mutex::default(), count: watch::Sender::new(0) });
+        let state = Arc::new(State {
+            script: Mutex::new(Arc::new(script)),
+            got: Mutex::default(),
+            count: watch::Sender::new(0),
+        });
         let shared = Arc::clone(&state);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -138,12 +157,20 @@ impl Fake {
 
     /// How many requests were for this path.
     pub(crate) fn at(&self, path: &str) -> usize {
-        self.got().iter().filter(|got| got.line.contains(path)).count()
+        self.got()
+            .iter()
+            .filter(|got| got.line.contains(path))
+            .count()
     }
 
     /// Until so many requests have come.
     pub(crate) async fn came(&self, many: usize) {
-        self.state.count.subscribe().wait_for(|count| *count >= many).await.unwrap();
+        self.state
+            .count
+            .subscribe()
+            .wait_for(|count| *count >= many)
+            .await
+            .unwrap();
     }
 }
 
@@ -164,9 +191,21 @@ async fn serve(mut stream: TcpStream, state: Arc<State>) {
         if say.loses {
             return;
         }
-        let mut head = format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\n", say.status, say.body.len());
-        head.extend(say.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")));
-        if stream.write_all(format!("{head}\r\n{}", say.body).as_bytes()).await.is_err() {
+        let mut head = format!(
+            "HTTP/1.1 {} X\r\ncontent-length: {}\r\n",
+            say.status,
+            say.body.len()
+        );
+        head.extend(
+            say.headers
+                .iter()
+                .map(|(name, value)| format!("{name}: {value}\r\n")),
+        );
+        if stream
+            .write_all(format!("{head}\r\n{}", say.body).as_bytes())
+            .await
+            .is_err()
+        {
             return;
         }
     }
@@ -191,10 +230,19 @@ fn parsed(buffer: &[u8]) -> Option<(Got, Vec<u8>)> {
     let (head, _) = text.split_once("\r\n\r\n")?;
     let mut lines = head.lines();
     let line = lines.next()?.to_owned();
-    let headers: Vec<(String, String)> =
-        lines.filter_map(|line| line.split_once(": ")).map(|(name, value)| (name.to_lowercase(), value.to_owned())).collect();
-    let length: usize = headers.iter().find(|(name, _)| name == "content-length").map_or(0, |(_, value)| value.parse().unwrap());
+    let headers: Vec<(String, String)> = lines
+        .filter_map(|line| line.split_once(": "))
+        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
+        .collect();
+    let length: usize = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .map_or(0, |(_, value)| value.parse().unwrap());
     let body = buffer.get(head.len() + 4..head.len() + 4 + length)?;
-    let got = Got { line, headers, body: String::from_utf8_lossy(body).into_owned() };
+    let got = Got {
+        line,
+        headers,
+        body: String::from_utf8_lossy(body).into_owned(),
+    };
     Some((got, buffer[head.len() + 4 + length..].to_vec()))
 }

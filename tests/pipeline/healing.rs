@@ -11,12 +11,22 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 /// Takes only this token.
 fn knows(token: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
-    move |got, _| if got.header("authorization") == Some(&format!("Bearer {token}")) { takes() } else { refuses("credential-rejected") }
+    move |got, _| {
+        if got.header("authorization") == Some(&format!("Bearer {token}")) {
+            takes()
+        } else {
+            refuses("credential-rejected")
+        }
+    }
 }
 
-async fn two(first: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+async fn two(
+    first: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static,
+) -> (Fake, Fake, Stage) {
     let (a, b) = (Fake::open(first).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")));
+    let stage = Stage::open(
+        &(provider("a", "plain", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "")),
+    );
     (a, b, stage)
 }
 
@@ -29,9 +39,20 @@ async fn a_newer_version_heals_within_the_call() {
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 0));
     assert_eq!(said(&reply, "x-sms-sidecar-attempts"), "2");
     assert_eq!(stage.standing("a"), "healthy");
-    let labels = [("provider", "a"), ("kind", "send"), ("outcome", "rejected"), ("cause", "credential-rejected")];
+    let labels = [
+        ("provider", "a"),
+        ("kind", "send"),
+        ("outcome", "rejected"),
+        ("cause", "credential-rejected"),
+    ];
     assert_eq!(stage.metric("attempts_total", &labels), 1.0);
-    assert_eq!(stage.metric("upstream_responses_total", &[("provider", "a"), ("status", "401")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "upstream_responses_total",
+            &[("provider", "a"), ("status", "401")]
+        ),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -42,7 +63,13 @@ async fn a_newer_version_is_tried_once_then_the_next_provider() {
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 1));
     assert_eq!(stage.standing("a"), "quarantined");
-    assert_eq!(stage.metric("failovers_total", &[("from", "a"), ("to", "b"), ("cause", "credential-rejected")]), 1.0);
+    assert_eq!(
+        stage.metric(
+            "failovers_total",
+            &[("from", "a"), ("to", "b"), ("cause", "credential-rejected")]
+        ),
+        1.0
+    );
 }
 
 #[tokio::test]
@@ -55,7 +82,10 @@ async fn a_dead_version_is_not_sent_again_until_it_changes() {
     stage.put("a", &[("token", "token-number-2")]);
     stage.looked("a").await;
     assert_eq!(stage.standing("a"), "healthy");
-    assert_eq!(said(&stage.send("four").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("four").await, "x-sms-sidecar-provider"),
+        "a"
+    );
 }
 
 #[tokio::test]
@@ -72,17 +102,29 @@ async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
     assert_eq!(a.count(), 2, "the next recheck is after two minutes");
     stage.pass(MINUTE);
     a.now(|_, _| takes());
-    assert_eq!(said(&stage.send("five").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("five").await, "x-sms-sidecar-provider"),
+        "a"
+    );
     assert_eq!(stage.standing("a"), "healthy");
 }
 
 #[tokio::test]
 async fn an_account_refusal_sets_aside_without_a_second_attempt() {
-    for cause in ["permission-denied", "account-suspended", "balance-empty", "ip-not-allowed"] {
+    for cause in [
+        "permission-denied",
+        "account-suspended",
+        "balance-empty",
+        "ip-not-allowed",
+    ] {
         let (a, b, stage) = two(move |_, _| refuses(cause)).await;
         assert_eq!(stage.send("one").await.status.as_u16(), 202);
         stage.send("two").await;
-        assert_eq!((a.count(), b.count(), stage.standing("a")), (1, 2, "quarantined".to_owned()), "{cause}");
+        assert_eq!(
+            (a.count(), b.count(), stage.standing("a")),
+            (1, 2, "quarantined".to_owned()),
+            "{cause}"
+        );
     }
 }
 
@@ -95,7 +137,10 @@ async fn a_credential_that_is_missing_is_next_and_comes_back_with_the_entry() {
     assert_eq!(stage.standing("a"), "quarantined");
     stage.put("a", &[("token", "token-number-1")]);
     stage.looked_first("a").await;
-    assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        "a"
+    );
 }
 
 #[tokio::test]
@@ -103,7 +148,10 @@ async fn a_vault_that_fails_later_leaves_the_last_good_credential() {
     let (a, _b, stage) = two(|_, _| takes()).await;
     stage.send("one").await;
     stage.lose("a");
-    assert_eq!(said(&stage.send("two").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        "a"
+    );
     assert_eq!(a.count(), 2);
 }
 
@@ -111,10 +159,17 @@ async fn a_vault_that_fails_later_leaves_the_last_good_credential() {
 fn service(good: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
     move |got, nth| {
         if got.line.contains("/auth/login") {
-            return if got.body.contains("password-1") { logged_in(nth, 30 * 24 * 3600) } else { say(401, r#"{"message":"no"}"#) };
+            return if got.body.contains("password-1") {
+                logged_in(nth, 30 * 24 * 3600)
+            } else {
+                say(401, r#"{"message":"no"}"#)
+            };
         }
         match got.header("authorization") {
-            Some(bearer) if bearer.contains(good) => say(200, r#"{"id":"e-1","message":"Waiting for SMS provider","status":"waiting"}"#),
+            Some(bearer) if bearer.contains(good) => say(
+                200,
+                r#"{"id":"e-1","message":"Waiting for SMS provider","status":"waiting"}"#,
+            ),
             _ => say(401, r#"{"message":"Expired","status":"token-invalid"}"#),
         }
     }
@@ -123,14 +178,24 @@ fn service(good: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fa
 fn logged_in(nth: usize, life: i64) -> crate::fake::Say {
     use base64::Engine;
     let exp = jiff::Timestamp::now().as_second() + life;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp},"n":{nth}}}"#));
-    say(200, &format!(r#"{{"message":"token_generated","data":{{"token":"head.{claims}.sign{nth}"}},"token_type":"bearer"}}"#))
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .encode(format!(r#"{{"exp":{exp},"n":{nth}}}"#));
+    say(
+        200,
+        &format!(
+            r#"{{"message":"token_generated","data":{{"token":"head.{claims}.sign{nth}"}},"token_type":"bearer"}}"#
+        ),
+    )
 }
 
-async fn eskiz(script: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+async fn eskiz(
+    script: impl Fn(&crate::fake::Got, usize) -> crate::fake::Say + Send + Sync + 'static,
+) -> (Fake, Fake, Stage) {
     let (a, b) = (Fake::open(script).await, Fake::open(|_, _| takes()).await);
     let stage = Stage::open(
-        &(provider("a", "eskiz", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "prefer = \"listed\"\ndeadline = \"8s\"")),
+        &(provider("a", "eskiz", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("a b", "prefer = \"listed\"\ndeadline = \"8s\"")),
     );
     (a, b, stage)
 }
@@ -148,7 +213,10 @@ async fn twenty_calls_make_one_login() {
     for call in calls {
         assert_eq!(call.await.unwrap(), 202);
     }
-    assert_eq!((a.at("/auth/login"), a.at("/message/sms/send"), b.count()), (1, 20, 0));
+    assert_eq!(
+        (a.at("/auth/login"), a.at("/message/sms/send"), b.count()),
+        (1, 20, 0)
+    );
 }
 
 #[tokio::test]
@@ -158,7 +226,14 @@ async fn a_401_within_a_tokens_life_is_one_new_login() {
     // The service forgets every token but the next one's.
     a.now(service("sign3"));
     let reply = stage.send("two").await;
-    assert_eq!((said(&reply, "x-sms-sidecar-provider"), a.at("/auth/login"), b.count()), ("a", 2, 0));
+    assert_eq!(
+        (
+            said(&reply, "x-sms-sidecar-provider"),
+            a.at("/auth/login"),
+            b.count()
+        ),
+        ("a", 2, 0)
+    );
     assert_eq!(stage.standing("a"), "healthy");
 }
 
@@ -166,7 +241,10 @@ async fn a_401_within_a_tokens_life_is_one_new_login() {
 async fn a_second_401_with_a_new_token_is_the_accounts() {
     let (a, b, stage) = eskiz(service("never")).await;
     stage.send("one").await;
-    assert_eq!((a.at("/auth/login"), a.at("/message/sms/send"), b.count()), (2, 2, 1));
+    assert_eq!(
+        (a.at("/auth/login"), a.at("/message/sms/send"), b.count()),
+        (2, 2, 1)
+    );
     assert_eq!(stage.standing("a"), "quarantined");
     stage.send("two").await;
     assert_eq!((a.count(), b.count()), (4, 2), "the account is left alone");
@@ -181,7 +259,11 @@ async fn a_new_credential_has_its_own_second_login() {
     stage.looked("a").await;
     let before = a.at("/auth/login");
     stage.send("two").await;
-    assert_eq!(a.at("/auth/login") - before, 2, "what was said of the old one's tokens says nothing of this one's");
+    assert_eq!(
+        a.at("/auth/login") - before,
+        2,
+        "what was said of the old one's tokens says nothing of this one's"
+    );
 }
 
 #[tokio::test]
@@ -190,14 +272,25 @@ async fn a_refused_login_is_not_repeated_with_the_same_version() {
     for text in ["one", "two", "three"] {
         stage.send(text).await;
     }
-    assert_eq!((a.at("/auth/login"), a.at("/message"), b.count()), (1, 0, 3));
+    assert_eq!(
+        (a.at("/auth/login"), a.at("/message"), b.count()),
+        (1, 0, 3)
+    );
     assert_eq!(stage.standing("a"), "quarantined");
-    let login = [("provider", "a"), ("kind", "login"), ("outcome", "rejected"), ("cause", "credential-rejected")];
+    let login = [
+        ("provider", "a"),
+        ("kind", "login"),
+        ("outcome", "rejected"),
+        ("cause", "credential-rejected"),
+    ];
     assert_eq!(stage.metric("attempts_total", &login), 1.0);
     stage.put("a", &[("email", "other@example.com")]);
     stage.looked("a").await;
     a.now(service("sign"));
-    assert_eq!(said(&stage.send("four").await, "x-sms-sidecar-provider"), "a");
+    assert_eq!(
+        said(&stage.send("four").await, "x-sms-sidecar-provider"),
+        "a"
+    );
 }
 
 #[tokio::test]
@@ -221,7 +314,11 @@ async fn callers_who_waited_for_a_lost_login_do_not_each_repeat_it() {
         assert_eq!(call.await.unwrap(), 202);
     }
     assert_eq!(b.count(), 10);
-    assert!(a.at("/auth/login") <= 3, "{} logins for ten calls that waited for one", a.at("/auth/login"));
+    assert!(
+        a.at("/auth/login") <= 3,
+        "{} logins for ten calls that waited for one",
+        a.at("/auth/login")
+    );
 }
 
 #[tokio::test]
@@ -242,16 +339,28 @@ async fn a_renewal_that_fails_leaves_the_old_token_and_is_not_asked_for_by_every
     let fails = Arc::clone(&failing);
     let (a, b, stage) = eskiz(move |got, nth| {
         let login = got.line.contains("/auth/login");
-        if login && fails.load(Ordering::SeqCst) { say(401, r#"{"message":"no"}"#) } else { service("sign")(got, nth) }
+        if login && fails.load(Ordering::SeqCst) {
+            say(401, r#"{"message":"no"}"#)
+        } else {
+            service("sign")(got, nth)
+        }
     })
     .await;
     stage.send("one").await;
     failing.store(true, Ordering::SeqCst);
     stage.pass(Duration::from_hours(28 * 24));
     for text in ["two", "three", "four"] {
-        assert_eq!(said(&stage.send(text).await, "x-sms-sidecar-provider"), "a", "the old token still has time left");
+        assert_eq!(
+            said(&stage.send(text).await, "x-sms-sidecar-provider"),
+            "a",
+            "the old token still has time left"
+        );
     }
-    assert_eq!((a.at("/auth/login"), b.count()), (2, 0), "a refused login is not repeated with the same version");
+    assert_eq!(
+        (a.at("/auth/login"), b.count()),
+        (2, 0),
+        "a refused login is not repeated with the same version"
+    );
 }
 
 #[tokio::test]
@@ -266,7 +375,10 @@ async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
     assert_eq!(tries(&a, &b), (2, 1));
     for text in ["three", "four"] {
         let reply = stage.send(text).await;
-        assert_eq!((reply.status.as_u16(), said(&reply, "retry-after")), (503, "5"));
+        assert_eq!(
+            (reply.status.as_u16(), said(&reply, "retry-after")),
+            (503, "5")
+        );
     }
     assert_eq!(tries(&a, &b), (2, 1));
     stage.pass(Duration::from_secs(10));
@@ -287,12 +399,29 @@ async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
     stage.pass(MINUTE / 2);
     stage.proxy.run_due_probes().await;
     stage.proxy.run_due_probes().await;
-    assert_eq!((a.at("/balance.php"), stage.standing("a")), (1, "quarantined".to_owned()), "asked once, and empty still");
+    assert_eq!(
+        (a.at("/balance.php"), stage.standing("a")),
+        (1, "quarantined".to_owned()),
+        "asked once, and empty still"
+    );
     a.now(account("250.5"));
     stage.pass(MINUTE / 2);
     stage.proxy.run_due_probes().await;
-    assert_eq!((a.at("/balance.php"), stage.standing("a")), (2, "healthy".to_owned()));
-    assert_eq!(stage.metric("attempts_total", &[("provider", "a"), ("kind", "probe"), ("outcome", "accepted")]), 1.0);
+    assert_eq!(
+        (a.at("/balance.php"), stage.standing("a")),
+        (2, "healthy".to_owned())
+    );
+    assert_eq!(
+        stage.metric(
+            "attempts_total",
+            &[
+                ("provider", "a"),
+                ("kind", "probe"),
+                ("outcome", "accepted")
+            ]
+        ),
+        1.0
+    );
     stage.pass(MINUTE);
     stage.proxy.run_due_probes().await;
     assert_eq!(a.at("/balance.php"), 2, "who is in use is not asked");
@@ -307,15 +436,36 @@ async fn who_is_in_use_is_asked_for_its_money_every_quarter_of_an_hour_and_the_p
     stage.pass(MINUTE);
     stage.proxy.run_due_probes().await;
     stage.proxy.run_due_probes().await;
-    assert_eq!((a.count(), a.at("/balance.php"), stage.metric("balance", &[("provider", "a")])), (1, 1, 100.0));
-    assert!(stage.control("GET /status", "").await.contains(r#""daily_spend":null"#), "one reading is no pace");
+    assert_eq!(
+        (
+            a.count(),
+            a.at("/balance.php"),
+            stage.metric("balance", &[("provider", "a")])
+        ),
+        (1, 1, 100.0)
+    );
+    assert!(
+        stage
+            .control("GET /status", "")
+            .await
+            .contains(r#""daily_spend":null"#),
+        "one reading is no pace"
+    );
     a.now(account("97.5"));
     stage.pass(MINUTE * 15);
     stage.proxy.run_due_probes().await;
-    assert_eq!((a.count(), stage.metric("balance", &[("provider", "a")])), (2, 97.5));
+    assert_eq!(
+        (a.count(), stage.metric("balance", &[("provider", "a")])),
+        (2, 97.5)
+    );
     let told = stage.control("GET /status", "").await;
-    let spent = told.split_once(r#""daily_spend":"#).and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse::<f64>().ok());
-    assert!(spent.is_some_and(|spent| (239.0..241.0).contains(&spent)), "2.5 in a quarter of an hour: {told}");
+    let spent = told
+        .split_once(r#""daily_spend":"#)
+        .and_then(|(_, rest)| rest.split(['}', ',']).next()?.parse::<f64>().ok());
+    assert!(
+        spent.is_some_and(|spent| (239.0..241.0).contains(&spent)),
+        "2.5 in a quarter of an hour: {told}"
+    );
     stage.control("POST /pause/a", "").await;
     stage.pass(MINUTE * 15);
     stage.proxy.run_due_probes().await;

@@ -1,7 +1,13 @@
 //! The pipeline from config text to the backend's reply, over real HTTP to fake services:
 //! what is promised of a call's life, sentence by sentence.
 
-#![expect(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, clippy::float_cmp, reason = "a test says what it expects")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::float_cmp,
+    reason = "a test says what it expects"
+)]
 
 mod carried;
 mod ending;

@@ -25,7 +25,9 @@ async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
     let (a, stage) = one("").await;
     let gate = Gate::closed();
     let shut = gate.clone();
-    a.now(move |_, nth| say(202, &format!(r#"{{"id":"id-{nth}","status":"accepted"}}"#)).behind(&shut));
+    a.now(move |_, nth| {
+        say(202, &format!(r#"{{"id":"id-{nth}","status":"accepted"}}"#)).behind(&shut)
+    });
     let first = begin(&stage, "kod 1");
     a.came(1).await;
     let second = begin(&stage, "kod 1");
@@ -34,12 +36,26 @@ async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
     }
     gate.open();
     let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    assert_eq!((first.0, first.1.contains("id-0"), a.count()), (202, true, 1));
+    assert_eq!(
+        (first.0, first.1.contains("id-0"), a.count()),
+        (202, true, 1)
+    );
     assert_eq!(first, second);
-    assert_eq!(begin(&stage, "kod 1").await.unwrap(), first, "and so does one that comes after it");
-    assert_eq!(stage.metric("duplicates_suppressed_total", &[("dialect", "plain")]), 2.0);
+    assert_eq!(
+        begin(&stage, "kod 1").await.unwrap(),
+        first,
+        "and so does one that comes after it"
+    );
+    assert_eq!(
+        stage.metric("duplicates_suppressed_total", &[("dialect", "plain")]),
+        2.0
+    );
     stage.pass(Duration::from_secs(10));
-    assert_eq!((begin(&stage, "kod 1").await.unwrap().0, a.count()), (202, 2), "for ten seconds");
+    assert_eq!(
+        (begin(&stage, "kod 1").await.unwrap().0, a.count()),
+        (202, 2),
+        "for ten seconds"
+    );
 }
 
 #[tokio::test]
@@ -58,7 +74,10 @@ async fn after_not_sent_it_begins_anew() {
     a.now(|_, _| refuses("sender-not-allowed"));
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 503);
     a.now(|_, _| takes());
-    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 2));
+    assert_eq!(
+        (stage.send("kod 1").await.status.as_u16(), a.count()),
+        (202, 2)
+    );
 }
 
 #[tokio::test]
@@ -67,10 +86,21 @@ async fn one_in_doubt_passes_its_history_on() {
     a.now(|_, _| loses());
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
     a.now(|_, _| takes());
-    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (504, 1), "never the same provider");
-    assert_eq!((stage.send("kod 2").await.status.as_u16(), a.count()), (202, 2), "another code is another message");
+    assert_eq!(
+        (stage.send("kod 1").await.status.as_u16(), a.count()),
+        (504, 1),
+        "never the same provider"
+    );
+    assert_eq!(
+        (stage.send("kod 2").await.status.as_u16(), a.count()),
+        (202, 2),
+        "another code is another message"
+    );
     stage.pass(Duration::from_secs(11));
-    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 3));
+    assert_eq!(
+        (stage.send("kod 1").await.status.as_u16(), a.count()),
+        (202, 3)
+    );
 }
 
 #[tokio::test]
@@ -78,8 +108,17 @@ async fn a_repeat_after_a_doubt_carries_the_same_key_where_the_service_knows_one
     let a = Fake::open(|_, _| loses()).await;
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "attempts = 1")));
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
-    a.now(|_, _| say(200, r#"{"messages":[{"messageId":"m","status":{"groupId":5,"id":23,"description":"d"}}]}"#));
-    assert_eq!((stage.send("kod 1").await.status.as_u16(), a.count()), (202, 2), "it had taken the first");
+    a.now(|_, _| {
+        say(
+            200,
+            r#"{"messages":[{"messageId":"m","status":{"groupId":5,"id":23,"description":"d"}}]}"#,
+        )
+    });
+    assert_eq!(
+        (stage.send("kod 1").await.status.as_u16(), a.count()),
+        (202, 2),
+        "it had taken the first"
+    );
     let id = |at: usize| a.got()[at].json("/messages/0/destinations/0/messageId");
     assert_eq!(id(0), id(1));
 }
@@ -93,7 +132,10 @@ async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
     let (first, second) = (begin(&stage, "kod 1"), begin(&stage, "kod 1"));
     a.came(2).await;
     gate.open();
-    assert_eq!((first.await.unwrap().0, second.await.unwrap().0, a.count()), (202, 202, 2));
+    assert_eq!(
+        (first.await.unwrap().0, second.await.unwrap().0, a.count()),
+        (202, 202, 2)
+    );
 }
 
 #[tokio::test]
@@ -104,9 +146,17 @@ async fn an_idempotency_key_means_its_repeat_however_late() {
         let first = stage.ask(keyed("kod 1")).await;
         stage.pass(Duration::from_mins(1));
         let again = stage.ask(keyed("kod 1")).await;
-        assert_eq!((again.status, again.body, a.count()), (first.status, first.body, 1), "{window}");
+        assert_eq!(
+            (again.status, again.body, a.count()),
+            (first.status, first.body, 1),
+            "{window}"
+        );
         stage.ask(keyed("kod 2")).await;
-        assert_eq!(a.count(), 2, "a backend that always gives the same key still gets each code delivered");
+        assert_eq!(
+            a.count(),
+            2,
+            "a backend that always gives the same key still gets each code delivered"
+        );
     }
 }
 
@@ -118,13 +168,37 @@ async fn a_batch_is_known_by_its_idempotency_key() {
         let sms = serde_json::json!({ "originator": "3700", "content": { "text": "t" } });
         serde_json::json!({ "recipient": format!("99890{nth:07}"), "message-id": "m", "sms": sms })
     };
-    let batch = post("/playmobile/broker-api/send", &serde_json::json!({ "messages": [one(1), one(2)] }).to_string());
+    let batch = post(
+        "/playmobile/broker-api/send",
+        &serde_json::json!({ "messages": [one(1), one(2)] }).to_string(),
+    );
     for _ in 0..2 {
-        assert_eq!(stage.ask(with(batch.clone(), "idempotency-key", "k-1")).await.status.as_u16(), 200);
+        assert_eq!(
+            stage
+                .ask(with(batch.clone(), "idempotency-key", "k-1"))
+                .await
+                .status
+                .as_u16(),
+            200
+        );
     }
     assert_eq!(a.count(), 1);
-    assert_eq!((stage.ask(with(batch.clone(), "idempotency-key", "k-2")).await.status.as_u16(), a.count()), (200, 2));
-    assert_eq!((stage.ask(batch).await.status.as_u16(), a.count()), (200, 3), "without a key nobody knows");
+    assert_eq!(
+        (
+            stage
+                .ask(with(batch.clone(), "idempotency-key", "k-2"))
+                .await
+                .status
+                .as_u16(),
+            a.count()
+        ),
+        (200, 2)
+    );
+    assert_eq!(
+        (stage.ask(batch).await.status.as_u16(), a.count()),
+        (200, 3),
+        "without a key nobody knows"
+    );
 }
 
 /// A backend that always gives the same key still gets each batch delivered, wherever its words stand.
@@ -133,10 +207,16 @@ async fn a_batch_in_the_address_is_known_by_its_words_too() {
     let a = Fake::open(|_, _| say(200, r#"{"id":1,"cnt":2}"#)).await;
     let stage = Stage::open(&(provider("smsc", "smsc", &a, "") + &route("smsc", "")));
     let batch = |text: &str| {
-        let path = format!("/smsc/sys/send.php?login=l&psw=p&phones=998901234567,998901234568&mes={text}&fmt=3&charset=utf-8");
+        let path = format!(
+            "/smsc/sys/send.php?login=l&psw=p&phones=998901234567,998901234568&mes={text}&fmt=3&charset=utf-8"
+        );
         with(get(&path), "idempotency-key", "constant")
     };
     for (text, sent) in [("one", 1), ("one", 1), ("two", 2)] {
-        assert_eq!((stage.ask(batch(text)).await.status.as_u16(), a.count()), (200, sent), "{text}");
+        assert_eq!(
+            (stage.ask(batch(text)).await.status.as_u16(), a.count()),
+            (200, sent),
+            "{text}"
+        );
     }
 }

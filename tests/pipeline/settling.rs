@@ -14,31 +14,62 @@ const ACCOUNT: &str = ".json";
 /// One code for many causes on a send; the account and its balance as given.
 fn one_code(account: &'static str, balance: &'static str) -> impl Fn(&Got, usize) -> Say {
     move |got, _| match &got.line {
-        line if line.contains(SEND) => say(401, r#"{"code":20003,"message":"Authenticate","status":401}"#),
-        line if line.contains("/Balance.json") => say(200, &format!(r#"{{"balance":"{balance}","currency":"USD"}}"#)),
+        line if line.contains(SEND) => say(
+            401,
+            r#"{"code":20003,"message":"Authenticate","status":401}"#,
+        ),
+        line if line.contains("/Balance.json") => say(
+            200,
+            &format!(r#"{{"balance":"{balance}","currency":"USD"}}"#),
+        ),
         line if line.contains(ACCOUNT) && account.starts_with('{') => say(403, account),
-        line if line.contains(ACCOUNT) && !account.is_empty() => say(200, &format!(r#"{{"status":"{account}"}}"#)),
-        _ => say(401, r#"{"code":20003,"message":"Authenticate","status":401}"#),
+        line if line.contains(ACCOUNT) && !account.is_empty() => {
+            say(200, &format!(r#"{{"status":"{account}"}}"#))
+        }
+        _ => say(
+            401,
+            r#"{"code":20003,"message":"Authenticate","status":401}"#,
+        ),
     }
 }
 
-async fn twilio(script: impl Fn(&Got, usize) -> Say + Send + Sync + 'static) -> (Fake, Fake, Stage) {
+async fn twilio(
+    script: impl Fn(&Got, usize) -> Say + Send + Sync + 'static,
+) -> (Fake, Fake, Stage) {
     let (a, b) = (Fake::open(script).await, Fake::open(|_, _| takes()).await);
-    let stage = Stage::open(&(provider("a", "twilio", &a, "") + &provider("b", "plain", &b, "") + &route("a b", "prefer = \"listed\"")));
+    let stage = Stage::open(
+        &(provider("a", "twilio", &a, "")
+            + &provider("b", "plain", &b, "")
+            + &route("a b", "prefer = \"listed\"")),
+    );
     (a, b, stage)
 }
 
 fn probes(stage: &Stage, outcome: &str, cause: &str) -> f64 {
-    stage.metric("attempts_total", &[("provider", "a"), ("kind", "probe"), ("outcome", outcome), ("cause", cause)])
+    stage.metric(
+        "attempts_total",
+        &[
+            ("provider", "a"),
+            ("kind", "probe"),
+            ("outcome", outcome),
+            ("cause", cause),
+        ],
+    )
 }
 
 #[tokio::test]
 async fn a_free_call_settles_what_one_code_left_open() {
     let (a, _b, stage) = twilio(one_code("closed", "1")).await;
-    assert_eq!(said(&stage.send("one").await, "x-sms-sidecar-provider"), "b");
+    assert_eq!(
+        said(&stage.send("one").await, "x-sms-sidecar-provider"),
+        "b"
+    );
     assert_eq!(stage.cause("a").await, "credential-rejected");
     assert_eq!(stage.settle().await, 1);
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("account-suspended", "quarantined".to_owned()));
+    assert_eq!(
+        (stage.cause("a").await.as_str(), stage.standing("a")),
+        ("account-suspended", "quarantined".to_owned())
+    );
     assert_eq!((a.at(SEND), a.count()), (1, 2), "the send is not repeated");
     assert_eq!(probes(&stage, "rejected", "account-suspended"), 1.0);
 }
@@ -46,11 +77,21 @@ async fn a_free_call_settles_what_one_code_left_open() {
 #[tokio::test]
 async fn a_second_call_is_asked_only_because_the_credential_is_known_there() {
     // The account call that says suspended counts as what it said.
-    for (balance, cause, told) in [("0.00", "balance-empty", 1.0), ("12.30", "account-suspended", 2.0)] {
+    for (balance, cause, told) in [
+        ("0.00", "balance-empty", 1.0),
+        ("12.30", "account-suspended", 2.0),
+    ] {
         let (a, _b, stage) = twilio(one_code("suspended", balance)).await;
         stage.send("one").await;
         stage.settle().await;
-        assert_eq!((stage.cause("a").await.as_str(), a.at("/Balance.json"), a.count()), (cause, 1, 3));
+        assert_eq!(
+            (
+                stage.cause("a").await.as_str(),
+                a.at("/Balance.json"),
+                a.count()
+            ),
+            (cause, 1, 3)
+        );
         assert_eq!(probes(&stage, "rejected", cause), told);
     }
 }
@@ -62,15 +103,27 @@ async fn a_credential_that_is_not_known_is_asked_with_once_and_only_once() {
         stage.send(text).await;
         stage.settle().await;
     }
-    assert_eq!((a.at(SEND), a.count()), (1, 2), "one question with the dead credential");
+    assert_eq!(
+        (a.at(SEND), a.count()),
+        (1, 2),
+        "one question with the dead credential"
+    );
     assert_eq!(stage.cause("a").await, "credential-rejected");
     stage.pass(Duration::from_mins(2));
     stage.send("three").await;
-    assert_eq!((a.at(SEND), stage.settle().await, a.count()), (2, 0, 3), "a recheck that fails in the same way asks nothing anew");
+    assert_eq!(
+        (a.at(SEND), stage.settle().await, a.count()),
+        (2, 0, 3),
+        "a recheck that fails in the same way asks nothing anew"
+    );
     stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
     stage.looked("a").await;
     stage.send("four").await;
-    assert_eq!((stage.settle().await, a.at(SEND), a.count()), (1, 3, 5), "a newer version is another matter");
+    assert_eq!(
+        (stage.settle().await, a.at(SEND), a.count()),
+        (1, 3, 5),
+        "a newer version is another matter"
+    );
 }
 
 #[tokio::test]
@@ -78,14 +131,24 @@ async fn test_credentials_on_production_are_told_by_the_account_call() {
     let (_a, _b, stage) = twilio(one_code(r#"{"code":20008,"status":403}"#, "1")).await;
     stage.send("one").await;
     stage.settle().await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), ("sandbox-mismatch", "quarantined".to_owned()));
+    assert_eq!(
+        (stage.cause("a").await.as_str(), stage.standing("a")),
+        ("sandbox-mismatch", "quarantined".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn an_account_in_order_contradicts_all_and_leaves_the_doubt() {
     let (a, _b, stage) = twilio(one_code("active", "1")).await;
     stage.send("one").await;
-    assert_eq!((stage.settle().await, stage.cause("a").await.as_str(), a.count()), (1, "credential-rejected", 2));
+    assert_eq!(
+        (
+            stage.settle().await,
+            stage.cause("a").await.as_str(),
+            a.count()
+        ),
+        (1, "credential-rejected", 2)
+    );
     assert_eq!(probes(&stage, "accepted", "none"), 1.0);
 }
 
@@ -101,21 +164,37 @@ async fn what_nothing_can_tell_is_not_asked() {
 async fn a_call_that_answers_shows_that_the_login_was_not_it() {
     let a = Fake::open(|got, _| {
         let balance = got.line.contains("balance.php");
-        if balance { say(200, r#"{"balance":"10","currency":"RUR"}"#) } else { say(200, r#"{"error":"no such login","error_code":2}"#) }
+        if balance {
+            say(200, r#"{"balance":"10","currency":"RUR"}"#)
+        } else {
+            say(200, r#"{"error":"no such login","error_code":2}"#)
+        }
     })
     .await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
     stage.send("one").await;
     stage.settle().await;
-    assert_eq!((stage.cause("a").await.as_str(), a.at("balance.php"), a.at("send.php")), ("ip-not-allowed", 1, 1));
+    assert_eq!(
+        (
+            stage.cause("a").await.as_str(),
+            a.at("balance.php"),
+            a.at("send.php")
+        ),
+        ("ip-not-allowed", 1, 1)
+    );
     assert_eq!(probes(&stage, "rejected", "ip-not-allowed"), 1.0);
 }
 
 #[tokio::test]
 async fn words_nobody_knows_may_be_an_empty_balance() {
     let a = Fake::open(|got, _| match &got.line {
-        line if line.contains("/auth/login") => say(200, r#"{"message":"token_generated","data":{"token":"a.b.c"}}"#),
-        line if line.contains("get-limit") => say(200, r#"{"data":{"balance":0},"status":"success"}"#),
+        line if line.contains("/auth/login") => say(
+            200,
+            r#"{"message":"token_generated","data":{"token":"a.b.c"}}"#,
+        ),
+        line if line.contains("get-limit") => {
+            say(200, r#"{"data":{"balance":0},"status":"success"}"#)
+        }
         _ => say(400, r#"{"status":"error","message":"something new"}"#),
     })
     .await;
@@ -123,7 +202,14 @@ async fn words_nobody_knows_may_be_an_empty_balance() {
     stage.send("one").await;
     assert_eq!(stage.standing("a"), "healthy");
     stage.settle().await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.standing("a"), a.at("/auth/login")), ("balance-empty", "quarantined".to_owned(), 1));
+    assert_eq!(
+        (
+            stage.cause("a").await.as_str(),
+            stage.standing("a"),
+            a.at("/auth/login")
+        ),
+        ("balance-empty", "quarantined".to_owned(), 1)
+    );
 }
 
 #[tokio::test]
@@ -133,7 +219,10 @@ async fn an_accepted_login_whose_fresh_token_is_refused_is_evidence_enough() {
         if login {
             say(200, &format!(r#"{{"data":{{"token":"token-{nth}"}}}}"#))
         } else {
-            say(401, r#"{"status":"token-invalid","message":"Token invalid"}"#)
+            say(
+                401,
+                r#"{"status":"token-invalid","message":"Token invalid"}"#,
+            )
         }
     })
     .await;
@@ -142,7 +231,11 @@ async fn an_accepted_login_whose_fresh_token_is_refused_is_evidence_enough() {
     assert_eq!(stage.cause("a").await, "credential-expired");
     let before = a.count();
     assert_eq!(stage.settle().await, 1);
-    assert_eq!((stage.cause("a").await.as_str(), a.count() - before), ("credential-rejected", 0), "nobody is asked");
+    assert_eq!(
+        (stage.cause("a").await.as_str(), a.count() - before),
+        ("credential-rejected", 0),
+        "nobody is asked"
+    );
 }
 
 #[tokio::test]
@@ -161,15 +254,26 @@ async fn a_probe_that_hangs_keeps_the_doubt_and_nobody_waiting() {
     let shut = gate.clone();
     let (a, _b, stage) = twilio(move |got, nth| {
         let answer = one_code("closed", "1")(got, nth);
-        if got.line.contains(SEND) { answer } else { answer.behind(&shut) }
+        if got.line.contains(SEND) {
+            answer
+        } else {
+            answer.behind(&shut)
+        }
     })
     .await;
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
     tokio::join!(stage.settle(), async {
         a.came(2).await;
-        assert_eq!(stage.send("two").await.status.as_u16(), 202, "calls go on while the question hangs");
+        assert_eq!(
+            stage.send("two").await.status.as_u16(),
+            202,
+            "calls go on while the question hangs"
+        );
     });
-    assert_eq!((stage.cause("a").await.as_str(), a.count()), ("credential-rejected", 2));
+    assert_eq!(
+        (stage.cause("a").await.as_str(), a.count()),
+        ("credential-rejected", 2)
+    );
     assert_eq!(probes(&stage, "unknown", "timeout"), 1.0);
 }
 
@@ -178,7 +282,14 @@ async fn a_probe_marked_as_a_guess_is_not_used() {
     let a = Fake::open(|_, _| say(403, "")).await;
     let stage = Stage::open(&(provider("a", "playmobile", &a, "") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await, a.count()), ("ip-not-allowed", 0, 1));
+    assert_eq!(
+        (
+            stage.cause("a").await.as_str(),
+            stage.settle().await,
+            a.count()
+        ),
+        ("ip-not-allowed", 0, 1)
+    );
 }
 
 #[tokio::test]
@@ -188,19 +299,38 @@ async fn what_was_settled_is_not_forgotten_by_a_recheck() {
     stage.settle().await;
     stage.pass(Duration::from_mins(2));
     stage.send("two").await;
-    assert_eq!((stage.cause("a").await.as_str(), a.at(SEND), a.count()), ("account-suspended", 2, 3));
-    let counted = [("provider", "a"), ("kind", "send"), ("cause", "account-suspended")];
-    assert_eq!((stage.settle().await, stage.metric("attempts_total", &counted)), (0, 1.0));
+    assert_eq!(
+        (stage.cause("a").await.as_str(), a.at(SEND), a.count()),
+        ("account-suspended", 2, 3)
+    );
+    let counted = [
+        ("provider", "a"),
+        ("kind", "send"),
+        ("cause", "account-suspended"),
+    ];
+    assert_eq!(
+        (
+            stage.settle().await,
+            stage.metric("attempts_total", &counted)
+        ),
+        (0, 1.0)
+    );
 }
 
 /// A digest over a time: the secret or the clock is wrong.
 async fn sayqal(date: jiff::SignedDuration, words: &'static str) -> Stage {
     let a = Fake::open(move |_, _| {
         let date = jiff::Timestamp::now().saturating_add(date).unwrap();
-        say(403, words).with("date", &jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&date).unwrap())
+        say(403, words).with(
+            "date",
+            &jiff::fmt::rfc2822::DateTimePrinter::new()
+                .timestamp_to_rfc9110_string(&date)
+                .unwrap(),
+        )
     })
     .await;
-    let credential = "credential = { vault = \"v\", path = \"a\", fields = { secret = \"password\" } }";
+    let credential =
+        "credential = { vault = \"v\", path = \"a\", fields = { secret = \"password\" } }";
     let stage = Stage::open(&(provider("a", "sayqal", &a, credential) + &route("a", "")));
     stage.send("one").await;
     stage
@@ -208,19 +338,45 @@ async fn sayqal(date: jiff::SignedDuration, words: &'static str) -> Stage {
 
 #[tokio::test]
 async fn the_replys_date_settles_what_a_digest_over_the_time_left_open() {
-    for (apart, cause) in [(0, "credential-rejected"), (-600, "clock-skew"), (600, "clock-skew"), (-120, "credential-rejected")] {
-        let stage = sayqal(jiff::SignedDuration::from_secs(apart), r#"{"errMsg":"bad access token"}"#).await;
-        assert_eq!((stage.cause("a").await.as_str(), stage.standing("a")), (cause, "quarantined".to_owned()), "{apart}");
-        assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{apart}");
+    for (apart, cause) in [
+        (0, "credential-rejected"),
+        (-600, "clock-skew"),
+        (600, "clock-skew"),
+        (-120, "credential-rejected"),
+    ] {
+        let stage = sayqal(
+            jiff::SignedDuration::from_secs(apart),
+            r#"{"errMsg":"bad access token"}"#,
+        )
+        .await;
+        assert_eq!(
+            (stage.cause("a").await.as_str(), stage.standing("a")),
+            (cause, "quarantined".to_owned()),
+            "{apart}"
+        );
+        assert_eq!(
+            stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]),
+            1.0,
+            "{apart}"
+        );
     }
 }
 
 #[tokio::test]
 async fn an_address_that_a_refusal_names_is_what_they_look_at() {
-    let a = Fake::open(|_, _| say(401, r#"{"errorCode":"E401","description":"Unauthorized from 203.0.113.7"}"#)).await;
+    let a = Fake::open(|_, _| {
+        say(
+            401,
+            r#"{"errorCode":"E401","description":"Unauthorized from 203.0.113.7"}"#,
+        )
+    })
+    .await;
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await), ("ip-not-allowed", 0));
+    assert_eq!(
+        (stage.cause("a").await.as_str(), stage.settle().await),
+        ("ip-not-allowed", 0)
+    );
 }
 
 #[tokio::test]
@@ -239,17 +395,34 @@ async fn a_new_version_that_never_worked_is_not_the_address() {
     stage.put("a", &[("password", "mistyped")]);
     stage.looked("a").await;
     stage.send("two").await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await, a.at("balance.php")), ("credential-rejected", 0, 0));
+    assert_eq!(
+        (
+            stage.cause("a").await.as_str(),
+            stage.settle().await,
+            a.at("balance.php")
+        ),
+        ("credential-rejected", 0, 0)
+    );
 }
 
 /// Its tokens say that they are an account's of this role; it forbids every message.
 fn forbids(role: &str) -> impl Fn(&Got, usize) -> Say {
     use base64::Engine;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":4102444800,"role":"{role}"}}"#));
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .encode(format!(r#"{{"exp":4102444800,"role":"{role}"}}"#));
     move |got, _| {
         let login = got.line.contains("/auth/login");
-        let token = || say(200, &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#));
-        if login { token() } else { say(403, r#"{"message":"forbidden"}"#) }
+        let token = || {
+            say(
+                200,
+                &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#),
+            )
+        };
+        if login {
+            token()
+        } else {
+            say(403, r#"{"message":"forbidden"}"#)
+        }
     }
 }
 
@@ -259,7 +432,11 @@ async fn a_token_that_says_it_is_a_test_accounts_is_believed_a_little() {
         let a = Fake::open(forbids(role)).await;
         let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
         stage.send("one").await;
-        assert_eq!(stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]), 1.0, "{role}");
+        assert_eq!(
+            stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]),
+            1.0,
+            "{role}"
+        );
         assert_eq!((stage.settle().await, a.count()), (0, 2), "nobody is asked");
     }
 }
@@ -270,7 +447,10 @@ async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_t
     let address = clear.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = clear.accept().await {
-            stream.write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n").await.unwrap_or_default();
+            stream
+                .write_all(b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n")
+                .await
+                .unwrap_or_default();
         }
     });
     let at = |name: &str, url: &str| {
@@ -279,13 +459,24 @@ async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_t
         )
     };
     for (url, told) in [
-        ("https://no-such-service.invalid".to_owned(), "the name no-such-service.invalid cannot be resolved"),
+        (
+            "https://no-such-service.invalid".to_owned(),
+            "the name no-such-service.invalid cannot be resolved",
+        ),
         (format!("https://{address}"), "the TLS handshake with"),
     ] {
         let stage = Stage::open(&(at("a", &url) + &route("a", "")));
-        let said = stage.control("POST /send", r#"{"to":"+998901234567","text":"one"}"#).await;
-        assert!(said.contains("unreachable") && said.contains(told), "{said}");
-        assert!(said.contains("curl -v"), "the remedy says how to look: {said}");
+        let said = stage
+            .control("POST /send", r#"{"to":"+998901234567","text":"one"}"#)
+            .await;
+        assert!(
+            said.contains("unreachable") && said.contains(told),
+            "{said}"
+        );
+        assert!(
+            said.contains("curl -v"),
+            "the remedy says how to look: {said}"
+        );
     }
 }
 
@@ -293,16 +484,35 @@ async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_t
 async fn a_token_refused_within_its_life_was_withdrawn() {
     use base64::Engine;
     let exp = jiff::Timestamp::now().as_second() + 30 * 24 * 3600;
-    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
+    let claims =
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":{exp}}}"#));
     let a = Fake::open(move |got, _| {
         let login = got.line.contains("/auth/login");
-        let token = || say(200, &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#));
-        if login { token() } else { say(401, r#"{"status":"token-invalid","message":"Token invalid"}"#) }
+        let token = || {
+            say(
+                200,
+                &format!(r#"{{"data":{{"token":"head.{claims}.sign"}}}}"#),
+            )
+        };
+        if login {
+            token()
+        } else {
+            say(
+                401,
+                r#"{"status":"token-invalid","message":"Token invalid"}"#,
+            )
+        }
     })
     .await;
     let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
     stage.send("one").await;
-    assert_eq!((stage.cause("a").await.as_str(), stage.settle().await), ("credential-rejected", 0));
-    let said = stage.metric("attempts_total", &[("kind", "send"), ("cause", "credential-rejected")]);
+    assert_eq!(
+        (stage.cause("a").await.as_str(), stage.settle().await),
+        ("credential-rejected", 0)
+    );
+    let said = stage.metric(
+        "attempts_total",
+        &[("kind", "send"), ("cause", "credential-rejected")],
+    );
     assert!(said >= 1.0, "{said}");
 }

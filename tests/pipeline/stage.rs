@@ -14,11 +14,13 @@ use sms_sidecar::app::metrics_schema;
 use sms_sidecar::clock::{Clock, Moment, SystemClock};
 use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
-use sms_sidecar::net::door::{IncomingRequest, Authority, RequestHandler, Entrypoint, Scheme, EntrypointTarget};
-use sms_sidecar::net::drain::{Drain, ClientConnection};
+use sms_sidecar::net::door::{
+    Authority, Entrypoint, EntrypointTarget, IncomingRequest, RequestHandler, Scheme,
+};
+use sms_sidecar::net::drain::{ClientConnection, Drain};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::ConnectionService;
-use sms_sidecar::proxy::{Control, ProxyDeps, Proxy};
+use sms_sidecar::proxy::{Control, Proxy, ProxyDeps};
 use sms_sidecar::telemetry::{BuildInfo, Telemetry};
 use sms_sidecar::vault::CredentialCache;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -58,32 +60,77 @@ pub(crate) fn provider(name: &str, dialect: &str, fake: &Fake, more: &str) -> St
     format!(
         "[providers.{name}]\ndialect = \"{dialect}\"\nbase_url = \"http://{}\"\ninsecure_http = true\ntimeout = \"2s\"\n{}{more}\n",
         fake.address,
-        if more.contains("credential") { String::new() } else { format!("credential = {{ vault = \"v\", path = \"{name}\" }}\n") }
+        if more.contains("credential") {
+            String::new()
+        } else {
+            format!("credential = {{ vault = \"v\", path = \"{name}\" }}\n")
+        }
     )
 }
 
 /// One route over these providers.
 pub(crate) fn route(providers: &str, more: &str) -> String {
-    let list: Vec<String> = providers.split_ascii_whitespace().map(|name| format!("\"{name}\"")).collect();
-    format!("[[routes]]\nname = \"r\"\nproviders = [{}]\n{more}\n", list.join(", "))
+    let list: Vec<String> = providers
+        .split_ascii_whitespace()
+        .map(|name| format!("\"{name}\""))
+        .collect();
+    format!(
+        "[[routes]]\nname = \"r\"\nproviders = [{}]\n{more}\n",
+        list.join(", ")
+    )
 }
 
 impl Stage {
     pub(crate) fn open(config: &str) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(0);
-        let name = format!("sms-sidecar-pipeline-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "sms-sidecar-pipeline-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let vault = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&vault).unwrap();
         let loaded = load(&vault, config);
         let clock = Arc::new(Warp(SystemClock::start(), Mutex::default()));
         let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
         let registry = Registry::new();
-        let telemetry =
-            Arc::new(Telemetry::new(&registry, &metrics_schema(&loaded, &loaded.listen, &BuildInfo::default()), Arc::clone(&shared)).unwrap());
-        let keeper = Arc::new(CredentialCache::new(&loaded.vault, Arc::clone(&shared), Box::new(|_| {})));
-        let parts = ProxyDeps { keeper, telemetry, clock: shared, via_marker: "test-marker".into(), config_path: "test.toml".into(), has_control: true };
-        let proxy = Proxy::new(loaded.proxy.clone(), &loaded.vault, &parts, [7; 64], 1 << 20).unwrap();
-        let stage = Self { proxy: Arc::new(proxy), loaded, parts, clock, registry, vault };
+        let telemetry = Arc::new(
+            Telemetry::new(
+                &registry,
+                &metrics_schema(&loaded, &loaded.listen, &BuildInfo::default()),
+                Arc::clone(&shared),
+            )
+            .unwrap(),
+        );
+        let keeper = Arc::new(CredentialCache::new(
+            &loaded.vault,
+            Arc::clone(&shared),
+            Box::new(|_| {}),
+        ));
+        let parts = ProxyDeps {
+            keeper,
+            telemetry,
+            clock: shared,
+            via_marker: "test-marker".into(),
+            config_path: "test.toml".into(),
+            has_control: true,
+        };
+        let proxy = Proxy::new(
+            loaded.proxy.clone(),
+            &loaded.vault,
+            &parts,
+            [7; 64],
+            1 << 20,
+        )
+        .unwrap();
+        let stage = Self {
+            proxy: Arc::new(proxy),
+            loaded,
+            parts,
+            clock,
+            registry,
+            vault,
+        };
         for provider in &stage.loaded.proxy.providers {
             stage.put(provider.id.as_str(), &usual(&provider.dialect.name));
         }
@@ -94,10 +141,25 @@ impl Stage {
     pub(crate) fn reload(&mut self, config: &str) {
         self.loaded = load(&self.vault, config);
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let keeper = CredentialCache::new(&self.loaded.vault, clock, Box::new(|_| {})).continue_from(&self.parts.keeper);
-        self.parts = ProxyDeps { keeper: Arc::new(keeper), ..self.parts.clone() };
-        self.parts.telemetry.update_schema(&metrics_schema(&self.loaded, &self.loaded.listen, &BuildInfo::default()));
-        self.proxy.reload(self.loaded.proxy.clone(), &self.loaded.vault, &self.parts, 1 << 20).unwrap();
+        let keeper = CredentialCache::new(&self.loaded.vault, clock, Box::new(|_| {}))
+            .continue_from(&self.parts.keeper);
+        self.parts = ProxyDeps {
+            keeper: Arc::new(keeper),
+            ..self.parts.clone()
+        };
+        self.parts.telemetry.update_schema(&metrics_schema(
+            &self.loaded,
+            &self.loaded.listen,
+            &BuildInfo::default(),
+        ));
+        self.proxy
+            .reload(
+                self.loaded.proxy.clone(),
+                &self.loaded.vault,
+                &self.parts,
+                1 << 20,
+            )
+            .unwrap();
     }
 
     /// Writes fields of one vault entry.
@@ -120,7 +182,13 @@ impl Stage {
 
     /// What reads the vault from time to time has read this provider's entry now.
     pub(crate) async fn looked(&self, provider: &str) {
-        let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
+        let provider = self
+            .loaded
+            .proxy
+            .providers
+            .iter()
+            .find(|own| own.id.as_str() == provider)
+            .unwrap();
         let reference = provider.credential.as_ref().unwrap();
         self.parts.keeper.poll(reference).await;
         self.proxy.refresh();
@@ -132,11 +200,31 @@ impl Stage {
 
     /// One call, as the base URL door hands it over.
     pub(crate) async fn ask(&self, request: Request) -> Reply {
-        self.call(request, EntrypointTarget::BaseUrl, Peer::default(), ClientConnection::always_connected()).await
+        self.call(
+            request,
+            EntrypointTarget::BaseUrl,
+            Peer::default(),
+            ClientConnection::always_connected(),
+        )
+        .await
     }
 
-    pub(crate) async fn call(&self, request: Request, target: EntrypointTarget, peer: Peer, line: ClientConnection) -> Reply {
-        let arrival = IncomingRequest { id: "0".into(), entrypoint: Entrypoint::BaseUrl, target, request, peer, is_tls: false, connection: line };
+    pub(crate) async fn call(
+        &self,
+        request: Request,
+        target: EntrypointTarget,
+        peer: Peer,
+        line: ClientConnection,
+    ) -> Reply {
+        let arrival = IncomingRequest {
+            id: "0".into(),
+            entrypoint: Entrypoint::BaseUrl,
+            target,
+            request,
+            peer,
+            is_tls: false,
+            connection: line,
+        };
         self.proxy.handle(arrival).await
     }
 
@@ -149,18 +237,35 @@ impl Stage {
     pub(crate) fn metric(&self, family: &str, labels: &[(&str, &str)]) -> f64 {
         let name = format!("sms_sidecar_{family}");
         let families = self.registry.gather();
-        let series = families.iter().filter(|family| family.name() == name).flat_map(prometheus::proto::MetricFamily::get_metric);
+        let series = families
+            .iter()
+            .filter(|family| family.name() == name)
+            .flat_map(prometheus::proto::MetricFamily::get_metric);
         let has = |metric: &&prometheus::proto::Metric| {
-            labels.iter().all(|(name, value)| metric.get_label().iter().any(|pair| pair.name() == *name && pair.value() == *value))
+            labels.iter().all(|(name, value)| {
+                metric
+                    .get_label()
+                    .iter()
+                    .any(|pair| pair.name() == *name && pair.value() == *value)
+            })
         };
-        series.filter(has).map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value()).sum()
+        series
+            .filter(has)
+            .map(|metric| metric.get_counter().get_value() + metric.get_gauge().get_value())
+            .sum()
     }
 
     /// How a provider stands.
     pub(crate) fn standing(&self, provider: &str) -> String {
         self.proxy.refresh();
-        let is = |word: &&&str| self.metric("provider_state", &[("provider", provider), ("state", word)]) > 0.5;
-        ["healthy", "cooldown", "quarantined", "paused"].iter().find(is).unwrap_or(&"").to_string()
+        let is = |word: &&&str| {
+            self.metric("provider_state", &[("provider", provider), ("state", word)]) > 0.5
+        };
+        ["healthy", "cooldown", "quarantined", "paused"]
+            .iter()
+            .find(is)
+            .unwrap_or(&"")
+            .to_string()
     }
 }
 
@@ -171,9 +276,20 @@ impl Drop for Stage {
 }
 
 fn load(vault: &std::path::Path, config: &str) -> Config {
-    let head = format!("[listen]\nproxy = \"127.0.0.1:1\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n", vault.display());
-    let (top, rest) = if config.starts_with("mode") { config.split_once('\n').unwrap() } else { ("", config) };
-    let (loaded, problems) = check_text("test.toml", &format!("{top}\n{head}{rest}"), &Catalog::built_in());
+    let head = format!(
+        "[listen]\nproxy = \"127.0.0.1:1\"\n[vaults.v]\ndirectory = {{ path = \"{}\" }}\n",
+        vault.display()
+    );
+    let (top, rest) = if config.starts_with("mode") {
+        config.split_once('\n').unwrap()
+    } else {
+        ("", config)
+    };
+    let (loaded, problems) = check_text(
+        "test.toml",
+        &format!("{top}\n{head}{rest}"),
+        &Catalog::built_in(),
+    );
     loaded.unwrap_or_else(|| panic!("{problems:?}"))
 }
 
@@ -182,15 +298,24 @@ fn usual(dialect: &str) -> Vec<(&'static str, &'static str)> {
     match dialect {
         "plain" => vec![("token", "token-number-1")],
         "eskiz" => vec![("email", "we@example.com"), ("password", "password-1")],
-        "infobip" => vec![("api_key", "0123456789abcdef0123456789abcdef-01234567-0123-0123-0123-0123456789ab")],
-        "twilio" => vec![("account_sid", "AC0123456789abcdef0123456789abcdef"), ("auth_token", "0123456789abcdef0123456789abcdef")],
+        "infobip" => vec![(
+            "api_key",
+            "0123456789abcdef0123456789abcdef-01234567-0123-0123-0123-0123456789ab",
+        )],
+        "twilio" => vec![
+            ("account_sid", "AC0123456789abcdef0123456789abcdef"),
+            ("auth_token", "0123456789abcdef0123456789abcdef"),
+        ],
         _ => vec![("username", "our-user"), ("password", "password-1")],
     }
 }
 
 /// A message in our own small API.
 pub(crate) fn message(text: &str) -> Request {
-    post("/plain/v1/messages", &serde_json::json!({ "to": "+998901234567", "text": text, "sender": "3700" }).to_string())
+    post(
+        "/plain/v1/messages",
+        &serde_json::json!({ "to": "+998901234567", "text": text, "sender": "3700" }).to_string(),
+    )
 }
 
 /// A message as Playmobile has it.
@@ -201,23 +326,45 @@ pub(crate) fn playmobile(id: &str, text: &str) -> Request {
 }
 
 pub(crate) fn post(path: &str, body: &str) -> Request {
-    let headers = HeaderMap::from_iter([(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))]);
-    let (path, query) = path.split_once('?').map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
-    Request { method: Method::POST, path: path.into(), query, headers, body: Bytes::from(body.to_owned()) }
+    let headers = HeaderMap::from_iter([(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    )]);
+    let (path, query) = path
+        .split_once('?')
+        .map_or((path, None), |(path, query)| (path, Some(query.to_owned())));
+    Request {
+        method: Method::POST,
+        path: path.into(),
+        query,
+        headers,
+        body: Bytes::from(body.to_owned()),
+    }
 }
 
 pub(crate) fn get(path: &str) -> Request {
-    Request { method: Method::GET, body: Bytes::new(), ..post(path, "") }
+    Request {
+        method: Method::GET,
+        body: Bytes::new(),
+        ..post(path, "")
+    }
 }
 
 pub(crate) fn with(mut request: Request, name: &str, value: &str) -> Request {
-    request.headers.insert(name.parse::<HeaderName>().unwrap(), HeaderValue::from_str(value).unwrap());
+    request.headers.insert(
+        name.parse::<HeaderName>().unwrap(),
+        HeaderValue::from_str(value).unwrap(),
+    );
     request
 }
 
 /// A host that the backend named.
 pub(crate) fn host(fake: &Fake) -> EntrypointTarget {
-    EntrypointTarget::Host(Authority { scheme: Scheme::Http, host: fake.address.ip().to_string(), port: fake.address.port() })
+    EntrypointTarget::Host(Authority {
+        scheme: Scheme::Http,
+        host: fake.address.ip().to_string(),
+        port: fake.address.port(),
+    })
 }
 
 pub(crate) fn body(reply: &Reply) -> String {
@@ -225,7 +372,10 @@ pub(crate) fn body(reply: &Reply) -> String {
 }
 
 pub(crate) fn said<'a>(reply: &'a Reply, name: &str) -> &'a str {
-    reply.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    reply
+        .headers
+        .get(name)
+        .map_or("", |value| value.to_str().unwrap())
 }
 
 impl Stage {
@@ -233,8 +383,15 @@ impl Stage {
     pub(crate) async fn control(&self, line: &str, body: &str) -> String {
         let control = Control::new(Arc::clone(&self.proxy));
         let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
-        let served = tokio::spawn(async move { control.serve(theirs, Peer::default(), Drain::default()).await });
-        let request = format!("{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let served = tokio::spawn(async move {
+            control
+                .serve(theirs, Peer::default(), Drain::default())
+                .await
+        });
+        let request = format!(
+            "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
         ours.write_all(request.as_bytes()).await.unwrap();
         let mut text = String::new();
         ours.read_to_string(&mut text).await.unwrap();
@@ -255,7 +412,8 @@ impl Stage {
     /// What the provider stands aside or rests for, as `status` tells it.
     pub(crate) async fn cause(&self, provider: &str) -> String {
         let answer = self.control("GET /status", "").await;
-        let status: serde_json::Value = serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let status: serde_json::Value =
+            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         let all = status["providers"].as_array().unwrap();
         let own = all.iter().find(|own| own["provider"] == provider).unwrap();
         own["cause"].as_str().unwrap_or_default().to_owned()
@@ -263,7 +421,17 @@ impl Stage {
 
     /// Reads a provider's vault entry for the first time, as the watch does at the start.
     pub(crate) async fn looked_first(&self, provider: &str) {
-        let provider = self.loaded.proxy.providers.iter().find(|own| own.id.as_str() == provider).unwrap();
-        self.parts.keeper.get(provider.credential.as_ref().unwrap()).await.unwrap();
+        let provider = self
+            .loaded
+            .proxy
+            .providers
+            .iter()
+            .find(|own| own.id.as_str() == provider)
+            .unwrap();
+        self.parts
+            .keeper
+            .get(provider.credential.as_ref().unwrap())
+            .await
+            .unwrap();
     }
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{StatusIcon, time_element, status_icon};
+use crate::admin::page::parts::{StatusIcon, status_icon, time_element};
 use crate::telemetry::status::{AttemptStatus, RequestStatus, Status};
 
 /// A table on a wide screen, a list of cards on a phone; the roles keep it a table there too.

@@ -13,19 +13,30 @@ mod tests;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::admin::page::parts::{StatusIcon, time_element, inline_code, status_icon};
+use crate::admin::page::parts::{StatusIcon, inline_code, status_icon, time_element};
 use crate::telemetry::status::{Deliverability, RouteStatus, Status};
 
 /// What the page loads: its path, kind and content.
 const ASSETS: [(&str, &str, &str); 3] = [
-    ("/status.css", "text/css; charset=utf-8", include_str!("status.css")),
-    ("/status.js", "text/javascript; charset=utf-8", include_str!("status.js")),
+    (
+        "/status.css",
+        "text/css; charset=utf-8",
+        include_str!("status.css"),
+    ),
+    (
+        "/status.js",
+        "text/javascript; charset=utf-8",
+        include_str!("status.js"),
+    ),
     ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
 /// A file of the page, with its kind.
 pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
-    ASSETS.iter().find(|(name, ..)| *name == path).map(|(_, kind, content)| (*kind, *content))
+    ASSETS
+        .iter()
+        .find(|(name, ..)| *name == path)
+        .map(|(_, kind, content)| (*kind, *content))
 }
 
 /// The page. `waiting` is what must be there before the sidecar is ready.
@@ -77,8 +88,12 @@ fn content(status: &Status, waiting: &[&str]) -> Markup {
 /// What somebody asks at night, answered before anything else.
 fn headline_section(status: &Status, waiting: &[&str]) -> Markup {
     let (state, shape) = match status.headline.deliverability {
-        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => ("good", StatusIcon::Good),
-        Deliverability::OnBackup | Deliverability::Failing | Deliverability::Partial => ("warn", StatusIcon::Warn),
+        Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => {
+            ("good", StatusIcon::Good)
+        }
+        Deliverability::OnBackup | Deliverability::Failing | Deliverability::Partial => {
+            ("warn", StatusIcon::Warn)
+        }
         Deliverability::Unavailable | Deliverability::NotConfigured => ("bad", StatusIcon::Bad),
     };
     html! {
@@ -108,7 +123,13 @@ fn routes_section(status: &Status) -> Markup {
 }
 
 fn route_item(route: &RouteStatus, status: &Status) -> Markup {
-    let shape = match (route.can_deliver, route.providers.iter().all(|name| status.provider(name).is_some_and(|it| it.can_deliver))) {
+    let shape = match (
+        route.can_deliver,
+        route
+            .providers
+            .iter()
+            .all(|name| status.provider(name).is_some_and(|it| it.can_deliver)),
+    ) {
         (true, true) => StatusIcon::Good,
         (true, false) if route.observe => StatusIcon::Good,
         (true, false) => StatusIcon::Warn,

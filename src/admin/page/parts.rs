@@ -54,7 +54,9 @@ pub(super) fn remedy_markup(text: &str) -> Markup {
 
 fn link_console(text: &str) -> Markup {
     const BEFORE: &str = " console (";
-    let found = text.split_once(&format!("{BEFORE}https://")).and_then(|(head, rest)| Some((head, rest.split_once(')')?)));
+    let found = text
+        .split_once(&format!("{BEFORE}https://"))
+        .and_then(|(head, rest)| Some((head, rest.split_once(')')?)));
     match found {
         Some((head, (page, rest))) if is_plain_url(page) => html! {
             (head) (BEFORE) a href={ "https://" (page) } rel="noopener noreferrer" { "https://" (page) } ")" (link_console(rest))
@@ -65,7 +67,10 @@ fn link_console(text: &str) -> Markup {
 
 /// Host and path in plain letters: nobody's user info, no mark that a reader could take for another.
 fn is_plain_url(page: &str) -> bool {
-    page.starts_with(|c: char| c.is_ascii_alphanumeric()) && page.chars().all(|c| c.is_ascii_alphanumeric() || "-._~/?#=&%:+".contains(c))
+    page.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && page
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "-._~/?#=&%:+".contains(c))
 }
 
 /// A sentence in which `` `this` `` is something to type.

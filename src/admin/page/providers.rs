@@ -2,7 +2,9 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{StatusIcon, remedy_markup, time_element, inline_code, status_icon};
+use crate::admin::page::parts::{
+    StatusIcon, inline_code, remedy_markup, status_icon, time_element,
+};
 use crate::admin::page::strip::hour_chart;
 use crate::diagnosis::format_duration;
 use crate::telemetry::status::{ProviderStatus, Status};
@@ -122,7 +124,9 @@ pub(super) fn format_amount(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
-    let (sign, digits) = whole.strip_prefix('-').map_or(("", whole), |digits| ("-", digits));
+    let (sign, digits) = whole
+        .strip_prefix('-')
+        .map_or(("", whole), |digits| ("-", digits));
     let mut apart = String::new();
     for (at, digit) in digits.chars().enumerate() {
         if at > 0 && (digits.len() - at).is_multiple_of(3) {
@@ -130,5 +134,9 @@ pub(super) fn format_amount(value: f64) -> String {
         }
         apart.push(digit);
     }
-    if rest.is_empty() { format!("{sign}{apart}") } else { format!("{sign}{apart}.{rest}") }
+    if rest.is_empty() {
+        format!("{sign}{apart}")
+    } else {
+        format!("{sign}{apart}.{rest}")
+    }
 }

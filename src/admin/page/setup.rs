@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{StatusIcon, time_element, inline_code, status_icon};
-use crate::telemetry::status::{ConfigStatus, EntrypointStatus, VaultEntryStatus, Status};
+use crate::admin::page::parts::{StatusIcon, inline_code, status_icon, time_element};
+use crate::telemetry::status::{ConfigStatus, EntrypointStatus, Status, VaultEntryStatus};
 
 pub(super) fn vaults(status: &Status) -> Markup {
     html! {

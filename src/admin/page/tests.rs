@@ -1,15 +1,23 @@
 //! What the page says of a status, and that no word of it becomes markup.
 
-use crate::admin::page::{asset, render_page, providers::format_amount};
-use crate::telemetry::status::{Deliverability, Headline, AttemptStatus, BalanceStatus, RequestStatus, ConfigStatus, VaultEntryStatus, ProviderStatus, ReloadStatus, RouteStatus, Status, VaultStatus};
+use crate::admin::page::{asset, providers::format_amount, render_page};
+use crate::telemetry::status::{
+    AttemptStatus, BalanceStatus, ConfigStatus, Deliverability, Headline, ProviderStatus,
+    ReloadStatus, RequestStatus, RouteStatus, Status, VaultEntryStatus, VaultStatus,
+};
 
 const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&amp;";
 
 /// A status in which every word that is not ours is `words`.
 fn status(words: &str) -> Status {
     let (word, some) = (words.to_owned(), Some(words.to_owned()));
-    let attempt =
-        AttemptStatus { provider: word.clone(), outcome: "rejected".into(), cause: some.clone(), provider_message: some.clone(), ..AttemptStatus::default() };
+    let attempt = AttemptStatus {
+        provider: word.clone(),
+        outcome: "rejected".into(),
+        cause: some.clone(),
+        provider_message: some.clone(),
+        ..AttemptStatus::default()
+    };
     let call = RequestStatus {
         id: word.clone(),
         caller: some.clone(),
@@ -34,7 +42,12 @@ fn status(words: &str) -> Status {
         evidence: some.clone(),
         remedy: some.clone(),
         credential: some.clone(),
-        balance: Some(BalanceStatus { value: 1.0, unit: word.clone(), at: word.clone(), daily_spend: Some(1.0) }),
+        balance: Some(BalanceStatus {
+            value: 1.0,
+            unit: word.clone(),
+            at: word.clone(),
+            daily_spend: Some(1.0),
+        }),
         ..ProviderStatus::default()
     };
     let route = RouteStatus {
@@ -44,17 +57,36 @@ fn status(words: &str) -> Status {
         summary: word.clone(),
         ..RouteStatus::default()
     };
-    let entry = VaultEntryStatus { path: word.clone(), result: word.clone(), failing_since: some.clone(), problem: some.clone(), ..VaultEntryStatus::default() };
+    let entry = VaultEntryStatus {
+        path: word.clone(),
+        result: word.clone(),
+        failing_since: some.clone(),
+        problem: some.clone(),
+        ..VaultEntryStatus::default()
+    };
     Status {
         at: word.clone(),
-        headline: Headline { deliverability: Deliverability::Unavailable, summary: word.clone(), details: word.clone(), warnings: vec![word.clone()] },
+        headline: Headline {
+            deliverability: Deliverability::Unavailable,
+            summary: word.clone(),
+            details: word.clone(),
+            warnings: vec![word.clone()],
+        },
         routes: vec![route],
         providers: vec![provider],
         requests: vec![call],
-        vaults: vec![VaultStatus { vault: word.clone(), kind: word.clone(), entries: vec![entry] }],
+        vaults: vec![VaultStatus {
+            vault: word.clone(),
+            kind: word.clone(),
+            entries: vec![entry],
+        }],
         config: ConfigStatus {
             file: word.clone(),
-            last_reload: Some(ReloadStatus { at: word.clone(), result: "failed".into(), problem: some }),
+            last_reload: Some(ReloadStatus {
+                at: word.clone(),
+                result: "failed".into(),
+                problem: some,
+            }),
             listen: vec![word],
             ..ConfigStatus::default()
         },
@@ -64,36 +96,63 @@ fn status(words: &str) -> Status {
 
 #[test]
 fn foreign_words_are_text_wherever_they_stand() {
-    let (plain, hostile) = (render_page(&status("word"), &[]), render_page(&status(MARKUP), &["config"]));
-    assert!(!hostile.contains("<script>alert") && !hostile.contains("<img"), "{hostile}");
+    let (plain, hostile) = (
+        render_page(&status("word"), &[]),
+        render_page(&status(MARKUP), &["config"]),
+    );
+    assert!(
+        !hostile.contains("<script>alert") && !hostile.contains("<img"),
+        "{hostile}"
+    );
     let shown = |text: &str, what: &str| text.matches(what).count();
-    assert!(shown(&plain, "word") > 25, "a test that places no words shows nothing");
+    assert!(
+        shown(&plain, "word") > 25,
+        "a test that places no words shows nothing"
+    );
     assert_eq!(
         shown(&hostile, "&lt;script&gt;alert(1)"),
         shown(&plain, "word") - shown(&plain, "class=\"word"),
         "each word is there as text"
     );
     assert_eq!(shown(&hostile, "<script"), 1, "our own file");
-    assert!(!hostile.contains("style=") && !hostile.contains("javascript:"), "{hostile}");
+    assert!(
+        !hostile.contains("style=") && !hostile.contains("javascript:"),
+        "{hostile}"
+    );
 }
 
 #[test]
 fn what_is_in_backticks_is_something_to_type() {
     let page = render_page(&status("run `sms-sidecar resume <x>` now"), &[]);
-    assert!(page.contains("run <code>sms-sidecar resume &lt;x&gt;</code> now"), "{page}");
+    assert!(
+        page.contains("run <code>sms-sidecar resume &lt;x&gt;</code> now"),
+        "{page}"
+    );
 }
 
 #[test]
 fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
     let shown = |remedy: &str| {
         let mut told = status("word");
-        (told.providers[0].remedy, told.providers[0].evidence) = (Some(remedy.to_owned()), Some(remedy.to_owned()));
+        (told.providers[0].remedy, told.providers[0].evidence) =
+            (Some(remedy.to_owned()), Some(remedy.to_owned()));
         render_page(&told, &[])
     };
-    let link = |page: &str| format!("the x console (<a href=\"{page}\" rel=\"noopener noreferrer\">{page}</a>)");
-    let good = shown("top up at the x console (https://console.x.com/a?b=1&c), then `resume`; or at the y console (https://y.com)");
-    assert!(good.contains(&link("https://console.x.com/a?b=1&amp;c")), "{good}");
-    assert_eq!(good.matches("<a href=\"https://").count(), 2, "in what to do, and never in the evidence: {good}");
+    let link = |page: &str| {
+        format!("the x console (<a href=\"{page}\" rel=\"noopener noreferrer\">{page}</a>)")
+    };
+    let good = shown(
+        "top up at the x console (https://console.x.com/a?b=1&c), then `resume`; or at the y console (https://y.com)",
+    );
+    assert!(
+        good.contains(&link("https://console.x.com/a?b=1&amp;c")),
+        "{good}"
+    );
+    assert_eq!(
+        good.matches("<a href=\"https://").count(),
+        2,
+        "in what to do, and never in the evidence: {good}"
+    );
     for remedy in [
         "at the x console (http://x.com)",
         "at the x console (https://user@evil.com)",
@@ -107,7 +166,11 @@ fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
         "run `curl -v at the console (https://x.com)`",
     ] {
         let page = shown(remedy);
-        assert_eq!(page.matches("<a href=\"http").count() + page.matches("href=\"java").count(), 0, "{remedy}: {page}");
+        assert_eq!(
+            page.matches("<a href=\"http").count() + page.matches("href=\"java").count(),
+            0,
+            "{remedy}: {page}"
+        );
         assert!(!page.contains("onclick=\"x"), "{page}");
     }
 }
@@ -118,18 +181,34 @@ fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
     told.providers[0].summary = "quarantined until something changes".into();
     told.providers[0].remedy = Some("top up".into());
     let page = render_page(&told, &[]);
-    for part in ["<svg class=\"sign bad\"", "quarantined until something changes", "<dt>To do</dt><dd>top up</dd>"] {
+    for part in [
+        "<svg class=\"sign bad\"",
+        "quarantined until something changes",
+        "<dt>To do</dt><dd>top up</dd>",
+    ] {
         assert!(page.contains(part), "{part} in {page}");
     }
-    assert!(page.find("To do") < page.find("Evidence"), "what one acts on comes first");
+    assert!(
+        page.find("To do") < page.find("Evidence"),
+        "what one acts on comes first"
+    );
 }
 
 #[test]
 fn the_balance_says_how_long_it_lasts() {
     let mut told = status("word");
-    told.providers[0].balance = Some(BalanceStatus { value: 12_000.0, unit: "UZS".into(), at: "word".into(), daily_spend: Some(4_000.0) });
+    told.providers[0].balance = Some(BalanceStatus {
+        value: 12_000.0,
+        unit: "UZS".into(),
+        at: "word".into(),
+        daily_spend: Some(4_000.0),
+    });
     let page = render_page(&told, &[]);
-    assert!(page.contains("12\u{202f}000 UZS, about 3 days") && page.contains("4\u{202f}000 go in a day"), "{page}");
+    assert!(
+        page.contains("12\u{202f}000 UZS, about 3 days")
+            && page.contains("4\u{202f}000 go in a day"),
+        "{page}"
+    );
 }
 
 #[test]
@@ -149,7 +228,10 @@ fn amounts_read_well() {
 fn the_page_loads_what_is_here() {
     let page = render_page(&Status::default(), &[]);
     for path in ["/status.css", "/status.js", "/icon.svg"] {
-        assert!(page.contains(&format!("\"{path}\"")) && asset(path).is_some(), "{path}");
+        assert!(
+            page.contains(&format!("\"{path}\"")) && asset(path).is_some(),
+            "{path}"
+        );
     }
     assert!(asset("/etc/passwd").is_none());
 }

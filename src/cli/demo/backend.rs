@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::dialect::{Account, Dialect, ProviderRequest};
 use crate::secret::{Credential, SecretFields, SecretString, Version};
-use crate::sms::{Message, Msisdn, MessageText};
+use crate::sms::{Message, MessageText, Msisdn};
 
 /// What the backend got back.
 pub(super) struct BackendResponse {
@@ -25,15 +25,36 @@ pub(super) struct BackendResponse {
 }
 
 /// The request as the backend would write it to the service itself.
-pub(super) fn build_request(dialect: &Dialect, to: &str, text: &str, number: usize) -> anyhow::Result<ProviderRequest> {
+pub(super) fn build_request(
+    dialect: &Dialect,
+    to: &str,
+    text: &str,
+    number: usize,
+) -> anyhow::Result<ProviderRequest> {
     let fields: SecretFields = dialect
         .credential_fields()
         .iter()
-        .map(|field| (field.name.clone(), SecretString::from(field.placeholder.clone().unwrap_or_else(|| "placeholder".to_owned()))))
+        .map(|field| {
+            (
+                field.name.clone(),
+                SecretString::from(
+                    field
+                        .placeholder
+                        .clone()
+                        .unwrap_or_else(|| "placeholder".to_owned()),
+                ),
+            )
+        })
         .collect();
     let credential = Credential::new(Version(1), fields);
     let params = BTreeMap::new();
-    let account = Account { base_url: dialect.base_url(), credential: &credential, params: &params, sender: None, token: None };
+    let account = Account {
+        base_url: dialect.base_url(),
+        credential: &credential,
+        params: &params,
+        sender: None,
+        token: None,
+    };
     let message = Message {
         recipient: Msisdn::parse(to)?,
         text: MessageText::new(text),
@@ -47,23 +68,56 @@ pub(super) fn build_request(dialect: &Dialect, to: &str, text: &str, number: usi
 }
 
 /// Sends it to the base URL door: the service's own path behind the dialect's name.
-pub(super) async fn send_request(door: SocketAddr, dialect: &Dialect, outgoing: ProviderRequest) -> anyhow::Result<BackendResponse> {
-    let path = outgoing.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-    let mut request = Request::builder().method(outgoing.method).uri(format!("/{}{path}", dialect.name)).body(Full::new(outgoing.body))?;
+pub(super) async fn send_request(
+    door: SocketAddr,
+    dialect: &Dialect,
+    outgoing: ProviderRequest,
+) -> anyhow::Result<BackendResponse> {
+    let path = outgoing
+        .url
+        .path_and_query()
+        .map_or("/", http::uri::PathAndQuery::as_str);
+    let mut request = Request::builder()
+        .method(outgoing.method)
+        .uri(format!("/{}{path}", dialect.name))
+        .body(Full::new(outgoing.body))?;
     *request.headers_mut() = outgoing.headers;
-    request.headers_mut().insert(http::header::HOST, door.to_string().parse()?);
+    request
+        .headers_mut()
+        .insert(http::header::HOST, door.to_string().parse()?);
     exchange(door, request).await
 }
 
 /// One request on a connection of its own.
-pub(super) async fn exchange(address: SocketAddr, request: Request<Full<Bytes>>) -> anyhow::Result<BackendResponse> {
+pub(super) async fn exchange(
+    address: SocketAddr,
+    request: Request<Full<Bytes>>,
+) -> anyhow::Result<BackendResponse> {
     let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     let reply = sender.send_request(request).await?;
-    let header = |name: &str| reply.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let (provider, attempts) = (header("x-sms-sidecar-provider"), header("x-sms-sidecar-attempts"));
+    let header = |name: &str| {
+        reply
+            .headers()
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let (provider, attempts) = (
+        header("x-sms-sidecar-provider"),
+        header("x-sms-sidecar-attempts"),
+    );
     let (status, retry_after) = (reply.status().as_u16(), header("retry-after"));
     let body = String::from_utf8_lossy(&reply.into_body().collect().await?.to_bytes()).into_owned();
-    Ok(BackendResponse { status, body, retry_after, provider, attempts: attempts.and_then(|count| count.parse().ok()).unwrap_or_default() })
+    Ok(BackendResponse {
+        status,
+        body,
+        retry_after,
+        provider,
+        attempts: attempts
+            .and_then(|count| count.parse().ok())
+            .unwrap_or_default(),
+    })
 }

@@ -32,7 +32,10 @@ impl SidecarProcess {
             .kill_on_drop(true)
             .spawn()
             .context("the sidecar could not be started")?;
-        let stderr = child.stderr.take().context("the sidecar's log cannot be read")?;
+        let stderr = child
+            .stderr
+            .take()
+            .context("the sidecar's log cannot be read")?;
         let (send, lines) = mpsc::unbounded_channel();
         tokio::spawn(read_log(stderr, send));
         let mut sidecar = Self { child, lines };
@@ -46,13 +49,21 @@ impl SidecarProcess {
         match tokio::time::timeout(LOG_TIMEOUT, self.collect_until(message, &mut said)).await {
             Ok(true) => Ok(said),
             Ok(false) => bail!("the sidecar ended; it said: {}", join_lines(&said)),
-            Err(_) => bail!("the sidecar did not say `{message}` within {} s; it said: {}", LOG_TIMEOUT.as_secs(), join_lines(&said)),
+            Err(_) => bail!(
+                "the sidecar did not say `{message}` within {} s; it said: {}",
+                LOG_TIMEOUT.as_secs(),
+                join_lines(&said)
+            ),
         }
     }
 
     /// False: the log has ended.
     async fn collect_until(&mut self, message: &str, said: &mut Vec<Value>) -> bool {
-        let wanted = |line: &Value| line.get("message").and_then(Value::as_str).is_some_and(|text| text.starts_with(message));
+        let wanted = |line: &Value| {
+            line.get("message")
+                .and_then(Value::as_str)
+                .is_some_and(|text| text.starts_with(message))
+        };
         while let Some(line) = self.lines.recv().await {
             said.push(line);
             if said.last().is_some_and(wanted) {
@@ -64,7 +75,11 @@ impl SidecarProcess {
 
     /// Asks it to end, as a service manager does, and waits until it has.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self.child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let pid = self
+            .child
+            .id()
+            .and_then(|id| i32::try_from(id).ok())
+            .and_then(rustix::process::Pid::from_raw);
         if let Some(pid) = pid {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         }
@@ -85,10 +100,18 @@ async fn read_log(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
 }
 
 fn join_lines(said: &[Value]) -> String {
-    said.iter().map(|line| line.as_str().map_or_else(|| line.to_string(), str::to_owned)).collect::<Vec<_>>().join("\n")
+    said.iter()
+        .map(|line| {
+            line.as_str()
+                .map_or_else(|| line.to_string(), str::to_owned)
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 /// A port that is free now.
 pub(super) async fn free_address() -> anyhow::Result<SocketAddr> {
-    Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?)
+    Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0))
+        .await?
+        .local_addr()?)
 }

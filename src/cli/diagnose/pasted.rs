@@ -19,7 +19,11 @@ pub(super) fn parse(pasted: &[u8]) -> PastedReply {
     while let Some((code, fields, after)) = parse_head(rest) {
         (status, headers, rest) = (Some(code), fields, after);
     }
-    PastedReply { status, headers, body: Bytes::copy_from_slice(rest) }
+    PastedReply {
+        status,
+        headers,
+        body: Bytes::copy_from_slice(rest),
+    }
 }
 
 /// A status, its headers, and what came after them.
@@ -31,7 +35,11 @@ fn parse_head(text: &[u8]) -> Option<ParsedHead<'_>> {
     let (first, mut rest) = split_line(text);
     let mut words = first.strip_prefix("HTTP/")?.split_ascii_whitespace();
     words.next()?;
-    let status = words.next()?.parse::<u16>().ok().and_then(|code| StatusCode::from_u16(code).ok())?;
+    let status = words
+        .next()?
+        .parse::<u16>()
+        .ok()
+        .and_then(|code| StatusCode::from_u16(code).ok())?;
     let mut headers = HeaderMap::new();
     while !rest.is_empty() {
         let (field, after) = split_line(rest);
@@ -49,15 +57,21 @@ fn parse_head(text: &[u8]) -> Option<ParsedHead<'_>> {
 
 fn parse_header(field: &str) -> Option<(HeaderName, HeaderValue)> {
     let (name, value) = field.split_once(':')?;
-    Some((HeaderName::try_from(name.trim()).ok()?, HeaderValue::try_from(value.trim()).ok()?))
+    Some((
+        HeaderName::try_from(name.trim()).ok()?,
+        HeaderValue::try_from(value.trim()).ok()?,
+    ))
 }
 
 /// The first line, and what comes after it.
 fn split_line(text: &[u8]) -> (String, &[u8]) {
-    let (line, rest) = text.iter().position(|byte| *byte == b'\n').map_or((text, &[][..]), |at| {
-        let (line, rest) = text.split_at(at);
-        (line, rest.strip_prefix(b"\n").unwrap_or(rest))
-    });
+    let (line, rest) = text
+        .iter()
+        .position(|byte| *byte == b'\n')
+        .map_or((text, &[][..]), |at| {
+            let (line, rest) = text.split_at(at);
+            (line, rest.strip_prefix(b"\n").unwrap_or(rest))
+        });
     (String::from_utf8_lossy(line).trim().to_owned(), rest)
 }
 
@@ -65,7 +79,9 @@ fn split_line(text: &[u8]) -> (String, &[u8]) {
 pub(super) fn is_not_json(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     let text = text.trim().trim_start_matches('\u{feff}');
-    !text.is_empty() && !text.starts_with('<') && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
+    !text.is_empty()
+        && !text.starts_with('<')
+        && serde_json::from_str::<serde::de::IgnoredAny>(text).is_err()
 }
 
 #[cfg(test)]
@@ -76,26 +92,63 @@ mod tests {
     fn a_head_is_read_through_and_the_last_one_counts() {
         let whole = "HTTP/1.1 200 Connection established\r\n\r\nHTTP/2 401\r\nRetry-After: 5\r\nno header\r\n\r\n{\"code\":20003}\n";
         let told = parse(whole.as_bytes());
-        assert_eq!((told.status, told.headers.len()), (Some(StatusCode::UNAUTHORIZED), 1));
-        assert_eq!((&told.headers["retry-after"], &told.body[..]), (&HeaderValue::from_static("5"), &b"{\"code\":20003}\n"[..]));
+        assert_eq!(
+            (told.status, told.headers.len()),
+            (Some(StatusCode::UNAUTHORIZED), 1)
+        );
+        assert_eq!(
+            (&told.headers["retry-after"], &told.body[..]),
+            (&HeaderValue::from_static("5"), &b"{\"code\":20003}\n"[..])
+        );
         let plain = parse(b"\n HTTP/1.1 429 Too Many\nA: b\n\nslow\n");
-        assert_eq!((plain.status, &plain.body[..]), (Some(StatusCode::TOO_MANY_REQUESTS), &b"slow\n"[..]));
-        assert_eq!(parse(b"HTTP/1.1 503").status, Some(StatusCode::SERVICE_UNAVAILABLE));
+        assert_eq!(
+            (plain.status, &plain.body[..]),
+            (Some(StatusCode::TOO_MANY_REQUESTS), &b"slow\n"[..])
+        );
+        assert_eq!(
+            parse(b"HTTP/1.1 503").status,
+            Some(StatusCode::SERVICE_UNAVAILABLE)
+        );
     }
 
     #[test]
     fn a_body_alone_stays_as_it_is() {
-        for body in [&b""[..], b"{}", b"\xff\xfe", b"HTTP/1.1 abc\r\n\r\n{}", b"error: HTTP/1.1 401\n\n{}", b"HTTP/1.1 7\n\n"] {
-            assert_eq!(parse(body), PastedReply { status: None, headers: HeaderMap::new(), body: Bytes::copy_from_slice(body) });
+        for body in [
+            &b""[..],
+            b"{}",
+            b"\xff\xfe",
+            b"HTTP/1.1 abc\r\n\r\n{}",
+            b"error: HTTP/1.1 401\n\n{}",
+            b"HTTP/1.1 7\n\n",
+        ] {
+            assert_eq!(
+                parse(body),
+                PastedReply {
+                    status: None,
+                    headers: HeaderMap::new(),
+                    body: Bytes::copy_from_slice(body)
+                }
+            );
         }
     }
 
     #[test]
     fn what_a_debugger_prints_is_odd() {
-        for body in ["{ code: 20003, message: 'Authenticate' }", "Error: 401", "{\"code\":20003"] {
+        for body in [
+            "{ code: 20003, message: 'Authenticate' }",
+            "Error: 401",
+            "{\"code\":20003",
+        ] {
             assert!(is_not_json(body.as_bytes()), "{body}");
         }
-        for body in ["", " \n", "{\"code\":20003}\n", "\u{feff}[]", "\"text\"", "<ErrorResponse/>"] {
+        for body in [
+            "",
+            " \n",
+            "{\"code\":20003}\n",
+            "\u{feff}[]",
+            "\"text\"",
+            "<ErrorResponse/>",
+        ] {
             assert!(!is_not_json(body.as_bytes()), "{body}");
         }
     }

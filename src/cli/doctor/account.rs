@@ -7,9 +7,9 @@ use crate::cli::doctor::patient::ProviderCheck;
 use crate::cli::doctor::texts::ListingOutcome as Lists;
 use crate::cli::doctor::way;
 use crate::diagnosis::Evidence;
-use crate::dialect::{Approval, ProbeSubject, Classification};
+use crate::dialect::{Approval, Classification, ProbeSubject};
 use crate::net::upstream::ExchangeError;
-use crate::sms::{Cause, Concern, AttemptKind};
+use crate::sms::{AttemptKind, Cause, Concern};
 
 /// One question and what was heard.
 #[derive(Clone, Debug)]
@@ -68,14 +68,25 @@ pub(super) struct AccountProbes {
 }
 
 /// In the order in which they are shown.
-const CHECK_NAMES: [&str; 8] = ["clock", "endpoint", "service", "credential", "account", "production", "balance", "addresses"];
+const CHECK_NAMES: [&str; 8] = [
+    "clock",
+    "endpoint",
+    "service",
+    "credential",
+    "account",
+    "production",
+    "balance",
+    "addresses",
+];
 
 /// The check that a cause belongs to.
 fn check_name(cause: Cause) -> &'static str {
     match cause {
         Cause::ClockSkew => "clock",
         Cause::EndpointWrong => "endpoint",
-        Cause::CredentialMissing | Cause::CredentialRejected | Cause::CredentialExpired => "credential",
+        Cause::CredentialMissing | Cause::CredentialRejected | Cause::CredentialExpired => {
+            "credential"
+        }
         Cause::PermissionDenied | Cause::AccountSuspended => "account",
         Cause::SandboxMismatch => "production",
         Cause::BalanceEmpty => "balance",
@@ -102,7 +113,10 @@ fn check_name(cause: Cause) -> &'static str {
 
 /// One check for each name: the one refusal where it belongs, the rest by evidence.
 pub(super) fn check_account(patient: &ProviderCheck<'_>, answers: &AccountProbes) -> Vec<Check> {
-    let refused = answers.runs.iter().find_map(|asked| rejection_check(patient, asked));
+    let refused = answers
+        .runs
+        .iter()
+        .find_map(|asked| rejection_check(patient, asked));
     CHECK_NAMES
         .iter()
         .map(|&name| match &refused {
@@ -122,7 +136,11 @@ fn rejection_check(patient: &ProviderCheck<'_>, asked: &ProbeRun) -> Option<Chec
             Some(way::exchange_failure(patient, check_name(*cause), lost))
         }
         ProbeOutcome::Rejected(refusal) => {
-            let cause = refusal.classification.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
+            let cause = refusal
+                .classification
+                .outcome
+                .cause()
+                .unwrap_or(Cause::ReplyUnreadable);
             Some(patient.rejected(check_name(cause), asked.kind, refusal))
         }
     }
@@ -130,18 +148,35 @@ fn rejection_check(patient: &ProviderCheck<'_>, asked: &ProbeRun) -> Option<Chec
 
 /// What nobody has seen work need not answer as its description says: that proves nothing wrong.
 fn is_inconclusive(asked: &ProbeRun, refusal: &ProbeRejection) -> bool {
-    asked.inferred && refusal.classification.outcome.cause().is_none_or(|cause| cause == Cause::ReplyUnreadable)
+    asked.inferred
+        && refusal
+            .classification
+            .outcome
+            .cause()
+            .is_none_or(|cause| cause == Cause::ReplyUnreadable)
 }
 
-fn unrejected_check(patient: &ProviderCheck<'_>, name: &'static str, answers: &AccountProbes, refused: Option<&Check>) -> Check {
+fn unrejected_check(
+    patient: &ProviderCheck<'_>,
+    name: &'static str,
+    answers: &AccountProbes,
+    refused: Option<&Check>,
+) -> Check {
     let alive = |asks: Option<ProbeSubject>| {
-        answers.runs.iter().find(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)) && (asks.is_none() || asked.subject == asks))
+        answers.runs.iter().find(|asked| {
+            matches!(asked.outcome, ProbeOutcome::Healthy(_))
+                && (asks.is_none() || asked.subject == asks)
+        })
     };
     let unknown = || Check::skipped(name, unknown_reason(patient, name, answers, refused));
-    if let Some(call) = inferred_endpoint(answers).filter(|_| refused.is_none() && matches!(name, "credential" | "addresses")) {
+    if let Some(call) = inferred_endpoint(answers)
+        .filter(|_| refused.is_none() && matches!(name, "credential" | "addresses"))
+    {
         return Check::skipped(
             name,
-            format!("{call} was answered with it; that this proves anything was never seen, a send does (`--send-to NUMBER`)"),
+            format!(
+                "{call} was answered with it; that this proves anything was never seen, a send does (`--send-to NUMBER`)"
+            ),
         );
     }
     match name {
@@ -167,34 +202,60 @@ fn unrejected_check(patient: &ProviderCheck<'_>, name: &'static str, answers: &A
 
 /// The call that was answered, where no answer came but to questions that nobody has seen prove anything.
 fn inferred_endpoint(answers: &AccountProbes) -> Option<&str> {
-    let mut alive = answers.runs.iter().filter(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_))).peekable();
+    let mut alive = answers
+        .runs
+        .iter()
+        .filter(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)))
+        .peekable();
     let call = alive.peek().map(|asked| asked.endpoint.as_str());
     call.filter(|_| alive.all(|asked| asked.inferred))
 }
 
 /// Why a check has no answer; what holds for all of them is said once, where one looks first.
-fn unknown_reason(patient: &ProviderCheck<'_>, name: &str, answers: &AccountProbes, refused: Option<&Check>) -> String {
+fn unknown_reason(
+    patient: &ProviderCheck<'_>,
+    name: &str,
+    answers: &AccountProbes,
+    refused: Option<&Check>,
+) -> String {
     if let Some(check) = refused {
         return format!("not known while `{}` is not in order", check.name);
     }
     let dialect = &patient.provider.dialect.name;
-    let answered = answers.runs.iter().any(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
+    let answered = answers
+        .runs
+        .iter()
+        .any(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
     if let Some(call) = inconclusive_endpoint(answers).filter(|_| name == "credential") {
-        return format!("{call} was answered in a way that tells nothing; only a send does (`--send-to NUMBER`)");
+        return format!(
+            "{call} was answered in a way that tells nothing; only a send does (`--send-to NUMBER`)"
+        );
     }
     match (answers.not_queried, answers.skipped.as_slice()) {
-        _ if answered => format!("no free call of {dialect} tells {}; only a send does (`--send-to NUMBER`)", unanswered_question(name)),
+        _ if answered => format!(
+            "no free call of {dialect} tells {}; only a send does (`--send-to NUMBER`)",
+            unanswered_question(name)
+        ),
         _ if name != "credential" => "not known, as `credential` says".to_owned(),
         (Some(why), _) => why.to_owned(),
-        (None, []) => format!("no free call of {dialect} tells whether it is right; only a send does (`--send-to NUMBER`)"),
-        (None, calls) => format!("left out: {} was never seen to work there, so it is asked with --yes only", calls.join(", ")),
+        (None, []) => format!(
+            "no free call of {dialect} tells whether it is right; only a send does (`--send-to NUMBER`)"
+        ),
+        (None, calls) => format!(
+            "left out: {} was never seen to work there, so it is asked with --yes only",
+            calls.join(", ")
+        ),
     }
 }
 
 /// The call whose answer nobody can read, and was never promised to.
 fn inconclusive_endpoint(answers: &AccountProbes) -> Option<&str> {
     let is = |asked: &&ProbeRun| matches!(&asked.outcome, ProbeOutcome::Rejected(refusal) if is_inconclusive(asked, refusal));
-    answers.runs.iter().find(is).map(|asked| asked.endpoint.as_str())
+    answers
+        .runs
+        .iter()
+        .find(is)
+        .map(|asked| asked.endpoint.as_str())
 }
 
 /// What is left open where no free call tells.
@@ -211,21 +272,38 @@ fn unanswered_question(name: &str) -> &'static str {
 /// It may answer there still, and need not tomorrow.
 fn retired_host_check(patient: &ProviderCheck<'_>) -> Check {
     let (provider, today) = (patient.provider, patient.provider.dialect.base_url());
-    let evidence = format!("{} is an address that {} has left for {today}", provider.base_url, provider.dialect.name);
+    let evidence = format!(
+        "{} is an address that {} has left for {today}",
+        provider.base_url, provider.dialect.name
+    );
     Check::warning(
         "endpoint",
         evidence,
-        format!("set providers.{}.base_url to {today}, unless this account was given another", provider.id),
+        format!(
+            "set providers.{}.base_url to {today}, unless this account was given another",
+            provider.id
+        ),
     )
 }
 
 /// The address answers as the description says it does.
-fn endpoint_check(patient: &ProviderCheck<'_>, answers: &AccountProbes, refused: Option<&Check>) -> Option<Check> {
+fn endpoint_check(
+    patient: &ProviderCheck<'_>,
+    answers: &AccountProbes,
+    refused: Option<&Check>,
+) -> Option<Check> {
     let provider = patient.provider;
     let own = if provider.base_url.trim_end_matches('/') == provider.dialect.base_url() {
-        format!("{} is where {} is today", provider.base_url, provider.dialect.name)
+        format!(
+            "{} is where {} is today",
+            provider.base_url, provider.dialect.name
+        )
     } else {
-        format!("{} in place of {}", provider.base_url, provider.dialect.base_url())
+        format!(
+            "{} in place of {}",
+            provider.base_url,
+            provider.dialect.base_url()
+        )
     };
     // Whoever refuses by its own rules is the service; a lost reply says nothing.
     let by_rules = refused.is_some_and(|check| check.name != "service");
@@ -234,29 +312,57 @@ fn endpoint_check(patient: &ProviderCheck<'_>, answers: &AccountProbes, refused:
         ProbeOutcome::Rejected(..) => by_rules,
         ProbeOutcome::Lost(_) | ProbeOutcome::Reachable(_) => false,
     });
-    spoke.then(|| Check::ok("endpoint", format!("{own}; it answers as its description says")))
+    spoke.then(|| {
+        Check::ok(
+            "endpoint",
+            format!("{own}; it answers as its description says"),
+        )
+    })
 }
 
 fn service_check(answers: &AccountProbes) -> Option<Check> {
     answers.runs.iter().find_map(|asked| match &asked.outcome {
-        ProbeOutcome::Healthy(_) | ProbeOutcome::Rejected(..) => Some(Check::ok("service", format!("{} was answered", asked.endpoint))),
-        ProbeOutcome::Reachable(status) => Some(Check::ok("service", format!("it answers HTTP (a bare request was answered {status})"))),
+        ProbeOutcome::Healthy(_) | ProbeOutcome::Rejected(..) => Some(Check::ok(
+            "service",
+            format!("{} was answered", asked.endpoint),
+        )),
+        ProbeOutcome::Reachable(status) => Some(Check::ok(
+            "service",
+            format!("it answers HTTP (a bare request was answered {status})"),
+        )),
         ProbeOutcome::Lost(_) => None,
     })
 }
 
 /// Whoever is answered about money or a lock was known by this credential.
 fn credential_check(answers: &AccountProbes, refused: Option<&Check>) -> Option<Check> {
-    let alive = answers.runs.iter().find(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
+    let alive = answers
+        .runs
+        .iter()
+        .find(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
     if let Some(asked) = alive {
-        return Some(Check::ok("credential", format!("{} was answered with it", asked.endpoint)));
+        return Some(Check::ok(
+            "credential",
+            format!("{} was answered with it", asked.endpoint),
+        ));
     }
     let known = |check: &&Check| {
-        let knows = |cause: Cause| matches!(cause.concern(), Concern::Account) && !matches!(check_name(cause), "endpoint" | "clock" | "service");
-        check.cause.is_some_and(knows) && check.cause != Some(Cause::IpNotAllowed) && check.alternatives.is_empty()
+        let knows = |cause: Cause| {
+            matches!(cause.concern(), Concern::Account)
+                && !matches!(check_name(cause), "endpoint" | "clock" | "service")
+        };
+        check.cause.is_some_and(knows)
+            && check.cause != Some(Cause::IpNotAllowed)
+            && check.alternatives.is_empty()
     };
     let check = refused.filter(known)?;
-    Some(Check::ok("credential", format!("the service knew it: it spoke of {}", check.cause.map_or("the account", Cause::as_str))))
+    Some(Check::ok(
+        "credential",
+        format!(
+            "the service knew it: it spoke of {}",
+            check.cause.map_or("the account", Cause::as_str)
+        ),
+    ))
 }
 
 fn balance_check(patient: &ProviderCheck<'_>, answers: &AccountProbes) -> Option<Check> {
@@ -270,13 +376,20 @@ fn balance_check(patient: &ProviderCheck<'_>, answers: &AccountProbes) -> Option
     let Some(spent) = answers.daily_spend.filter(|spent| *spent > 0.0) else {
         return Some(Check::ok(
             "balance",
-            format!("{money} left; how many days it lasts is not known: no running sidecar has seen it fall"),
+            format!(
+                "{money} left; how many days it lasts is not known: no running sidecar has seen it fall"
+            ),
         ));
     };
     let days = left / spent;
-    let evidence = format!("{money} left, about {days:.1} days at today's pace of {spent:.2} a day");
+    let evidence =
+        format!("{money} left, about {days:.1} days at today's pace of {spent:.2} a day");
     if days < MIN_DAYS_LEFT {
-        return Some(Check::warning("balance", evidence, format!("top up the {} account soon", patient.provider.dialect.name)));
+        return Some(Check::warning(
+            "balance",
+            evidence,
+            format!("top up the {} account soon", patient.provider.dialect.name),
+        ));
     }
     Some(Check::ok("balance", evidence))
 }

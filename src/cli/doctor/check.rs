@@ -60,15 +60,33 @@ impl Check {
     }
 
     pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
-        Self { result: CheckResult::Skipped, ..Self::ok(name, why) }
+        Self {
+            result: CheckResult::Skipped,
+            ..Self::ok(name, why)
+        }
     }
 
-    pub(super) fn warning(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { result: CheckResult::Warning, remedy: Some(remedy.into()), ..Self::ok(name, evidence) }
+    pub(super) fn warning(
+        name: &'static str,
+        evidence: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            result: CheckResult::Warning,
+            remedy: Some(remedy.into()),
+            ..Self::ok(name, evidence)
+        }
     }
 
-    pub(super) fn failed(name: &'static str, evidence: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self { result: CheckResult::Failed, ..Self::warning(name, evidence, remedy) }
+    pub(super) fn failed(
+        name: &'static str,
+        evidence: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self {
+            result: CheckResult::Failed,
+            ..Self::warning(name, evidence, remedy)
+        }
     }
 
     /// Failed for what the diagnosis says.
@@ -83,12 +101,18 @@ impl Check {
 
     #[must_use]
     pub(super) fn with_cause(self, cause: Cause) -> Self {
-        Self { cause: Some(cause), ..self }
+        Self {
+            cause: Some(cause),
+            ..self
+        }
     }
 
     #[must_use]
     pub(super) fn with_subject(self, about: &str) -> Self {
-        Self { subject: about.to_owned(), ..self }
+        Self {
+            subject: about.to_owned(),
+            ..self
+        }
     }
 }
 
@@ -127,7 +151,9 @@ mod tests {
 
     #[test]
     fn spans_are_told_in_one_unit() {
-        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800].map(format_duration).into();
+        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800]
+            .map(format_duration)
+            .into();
         assert_eq!(told, ["0 s", "119 s", "2 min", "2 h", "47 h", "2 days"]);
     }
 }

@@ -41,7 +41,11 @@ use running::RunningSidecar;
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
     /// The config file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sms-sidecar/config.toml"
+    )]
     config: PathBuf,
     /// Only this provider, by its name in the config.
     #[arg(long, value_name = "NAME")]
@@ -67,7 +71,9 @@ const EXIT_CODES: &str = "Exits with 0 if nothing is wrong (what is not known is
 2 if a check failed or nothing could be asked.";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let found = runtime.block_on(run_checks(args));
     // A name or a disk that hangs has a thread of its own, and is not waited for.
     runtime.shutdown_background();
@@ -91,9 +97,23 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let config = args.config.display().to_string();
     let running = RunningSidecar::query(&loaded.listen, &config).await;
-    let examiner = Runner { loaded: &loaded, config: &config, keeper: &keeper, clock: &*clock, running: &running, confirmed: &agreed };
+    let examiner = Runner {
+        loaded: &loaded,
+        config: &config,
+        keeper: &keeper,
+        clock: &*clock,
+        running: &running,
+        confirmed: &agreed,
+    };
     let mut checks = vec![config_check(args, &loaded), running.sidecar_check()];
-    print_progress(args, format_args!("asking {} provider(s), each for at most {} s", providers.len(), examine::PROVIDER_TIMEOUT.as_secs()));
+    print_progress(
+        args,
+        format_args!(
+            "asking {} provider(s), each for at most {} s",
+            providers.len(),
+            examine::PROVIDER_TIMEOUT.as_secs()
+        ),
+    );
     let all = join_all(providers.iter().map(|provider| async {
         let checks = examiner.check_provider(provider).await;
         print_progress(args, format_args!("{}: asked", provider.id));
@@ -112,7 +132,8 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         None => None,
         Some(to) => {
             print_progress(args, format_args!("sending one message"));
-            let message = send::build_message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
+            let message =
+                send::build_message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
             Some(send::send(&args.config, &loaded, &running, &message).await?)
         }
     };
@@ -134,21 +155,40 @@ fn print_progress(args: &Args, what: impl std::fmt::Display) {
 
 fn select_providers<'a>(args: &Args, loaded: &'a Config) -> anyhow::Result<Vec<&'a Provider>> {
     let all = &loaded.proxy.providers;
-    let Some(name) = &args.provider else { return Ok(all.iter().collect()) };
-    let found: Vec<&Provider> = all.iter().filter(|provider| provider.id.as_str() == name).collect();
+    let Some(name) = &args.provider else {
+        return Ok(all.iter().collect());
+    };
+    let found: Vec<&Provider> = all
+        .iter()
+        .filter(|provider| provider.id.as_str() == name)
+        .collect();
     if found.is_empty() {
         let known: Vec<&str> = all.iter().map(|provider| provider.id.as_str()).collect();
-        bail!("{} has no provider `{name}`; its providers are {}", args.config.display(), known.join(", "));
+        bail!(
+            "{} has no provider `{name}`; its providers are {}",
+            args.config.display(),
+            known.join(", ")
+        );
     }
     Ok(found)
 }
 
 /// Whose guessed probes may be used: all by `--yes`, else whoever the terminal says yes to.
-fn confirm_inferred_probes(args: &Args, providers: &[&Provider]) -> anyhow::Result<BTreeSet<ProviderId>> {
+fn confirm_inferred_probes(
+    args: &Args,
+    providers: &[&Provider],
+) -> anyhow::Result<BTreeSet<ProviderId>> {
     let may_ask = !args.json && std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let mut agreed = BTreeSet::new();
     for provider in providers {
-        let Some(probe) = provider.dialect.probes().iter().find(|probe| probe.inferred) else { continue };
+        let Some(probe) = provider
+            .dialect
+            .probes()
+            .iter()
+            .find(|probe| probe.inferred)
+        else {
+            continue;
+        };
         let question = format!(
             "{}: ask {} with its credential? It sends no message, but that it tells anything was never seen.",
             provider.id,
@@ -172,7 +212,10 @@ fn unloadable_config_check(args: &Args, report: &ProblemReport) -> Check {
 fn config_check(args: &Args, loaded: &Config) -> Check {
     let mut problems = loaded.warnings.problems.clone();
     problems.extend(config::inspect(loaded));
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error).count();
+    let errors = problems
+        .iter()
+        .filter(|problem| problem.severity == Severity::Error)
+        .count();
     summarize_problems(args, &problems, errors)
 }
 
@@ -180,8 +223,14 @@ fn summarize_problems(args: &Args, problems: &[Problem], errors: usize) -> Check
     let file = args.config.display();
     let mut sorted: Vec<&Problem> = problems.iter().collect();
     sorted.sort_by_key(|problem| problem.severity);
-    let told: Vec<&str> = sorted.iter().map(|problem| problem.message.as_str()).collect();
-    let (evidence, remedy) = (told.join("; "), format!("`sms-sidecar check --config {file}` shows each where it stands"));
+    let told: Vec<&str> = sorted
+        .iter()
+        .map(|problem| problem.message.as_str())
+        .collect();
+    let (evidence, remedy) = (
+        told.join("; "),
+        format!("`sms-sidecar check --config {file}` shows each where it stands"),
+    );
     match (problems.is_empty(), errors) {
         (true, _) => Check::ok("config", format!("{file} is sound")),
         (false, 0) => Check::warning("config", evidence, remedy),

@@ -6,10 +6,12 @@ use std::time::Duration;
 use crate::cli::doctor::account::ProbeRejection;
 use crate::cli::doctor::check::Check;
 use crate::config::Config;
-use crate::diagnosis::{DiagnosisContext, Diagnosis, VaultEntryRef, FailedAttempt, VaultStorage, diagnose};
+use crate::diagnosis::{
+    Diagnosis, DiagnosisContext, FailedAttempt, VaultEntryRef, VaultStorage, diagnose,
+};
 use crate::proxy::{Provider, vault_kind};
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, AttemptKind};
+use crate::sms::{AttemptKind, Cause, Certainty};
 
 /// One provider under examination.
 #[derive(Debug)]
@@ -26,25 +28,56 @@ pub(super) struct ProviderCheck<'a> {
 
 impl<'a> ProviderCheck<'a> {
     pub(super) fn new(provider: &'a Provider, loaded: &Config, config: &'a str) -> Self {
-        let source = provider.credential.as_ref().and_then(|reference| loaded.vault.sources.get(&reference.vault));
-        let fields = provider.dialect.credential_fields().iter().map(|field| field.name.clone()).collect();
-        Self { provider, config, lacks_control_socket: loaded.listen.control.is_none(), storage: vault_kind(source), fields, version: Version(0) }
+        let source = provider
+            .credential
+            .as_ref()
+            .and_then(|reference| loaded.vault.sources.get(&reference.vault));
+        let fields = provider
+            .dialect
+            .credential_fields()
+            .iter()
+            .map(|field| field.name.clone())
+            .collect();
+        Self {
+            provider,
+            config,
+            lacks_control_socket: loaded.listen.control.is_none(),
+            storage: vault_kind(source),
+            fields,
+            version: Version(0),
+        }
     }
 
     /// Whether its address is one that the service has left.
     pub(super) fn has_retired_host(&self) -> bool {
-        self.provider.dialect.is_retired_base_url(&self.provider.base_url)
+        self.provider
+            .dialect
+            .is_retired_base_url(&self.provider.base_url)
     }
 
     /// What our own part found: no reply stands behind it.
     pub(super) fn local_failure(&self, name: &'static str, cause: Cause, says: &str) -> Check {
         let (kind, certainty) = (AttemptKind::Probe, Certainty::Certain);
-        let evidence = FailedAttempt { kind, cause, certainty, alternatives: &[], status: None, code: None, provider_message: Some(says), evidence: &[] };
+        let evidence = FailedAttempt {
+            kind,
+            cause,
+            certainty,
+            alternatives: &[],
+            status: None,
+            code: None,
+            provider_message: Some(says),
+            evidence: &[],
+        };
         Check::diagnosed(name, self.diagnosis(&evidence))
     }
 
     /// What a reply said, and what was learned beside it.
-    pub(super) fn rejected(&self, name: &'static str, kind: AttemptKind, refusal: &ProbeRejection) -> Check {
+    pub(super) fn rejected(
+        &self,
+        name: &'static str,
+        kind: AttemptKind,
+        refusal: &ProbeRejection,
+    ) -> Check {
         let finding = &refusal.classification;
         let evidence = FailedAttempt {
             kind,
@@ -79,7 +112,8 @@ impl<'a> ProviderCheck<'a> {
             config_line: provider.line,
             console_pages: Some(provider.dialect.console_urls()),
             replacement_url: self.has_retired_host().then(|| provider.dialect.base_url()),
-            uses_outbound: provider.upstream.proxy.is_some() || provider.upstream.source_address.is_some(),
+            uses_outbound: provider.upstream.proxy.is_some()
+                || provider.upstream.source_address.is_some(),
             lacks_control_socket: self.lacks_control_socket,
             ..DiagnosisContext::default()
         };

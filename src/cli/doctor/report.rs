@@ -10,10 +10,19 @@ use crate::sms::Cause;
 pub(super) fn render_text(checks: &[Check]) -> String {
     let mut lines = Vec::new();
     for group in checks.chunk_by(|one, other| one.subject == other.subject) {
-        if let Some(about) = group.first().map(|check| &check.subject).filter(|about| !about.is_empty()) {
+        if let Some(about) = group
+            .first()
+            .map(|check| &check.subject)
+            .filter(|about| !about.is_empty())
+        {
             lines.push(about.clone());
         }
-        lines.extend(group.iter().enumerate().filter_map(|(at, check)| render_unless_repeated(group, at, check)));
+        lines.extend(
+            group
+                .iter()
+                .enumerate()
+                .filter_map(|(at, check)| render_unless_repeated(group, at, check)),
+        );
     }
     lines.push(summary(checks));
     lines.join("\n")
@@ -21,7 +30,11 @@ pub(super) fn render_text(checks: &[Check]) -> String {
 
 /// What is not known for one reason stands in one line, where the last of it would: what it refers to is read before.
 fn render_unless_repeated(group: &[Check], at: usize, check: &Check) -> Option<String> {
-    let same = |other: &&Check| other.result == CheckResult::Skipped && check.result == CheckResult::Skipped && other.evidence == check.evidence;
+    let same = |other: &&Check| {
+        other.result == CheckResult::Skipped
+            && check.result == CheckResult::Skipped
+            && other.evidence == check.evidence
+    };
     let names: Vec<&str> = group.iter().filter(same).map(|check| check.name).collect();
     let is_told_later = group.iter().skip(at + 1).any(|other| same(&other));
     match names.as_slice() {
@@ -29,23 +42,49 @@ fn render_unless_repeated(group: &[Check], at: usize, check: &Check) -> Option<S
         [] | [_] => Some(render_check(check)),
         names => {
             let style = style(check.result);
-            Some(format!("  {style}{:7}{style:#}  {}: {}", check.result.as_str(), names.join(", "), check.evidence))
+            Some(format!(
+                "  {style}{:7}{style:#}  {}: {}",
+                check.result.as_str(),
+                names.join(", "),
+                check.evidence
+            ))
         }
     }
 }
 
 fn render_check(check: &Check) -> String {
     let style = style(check.result);
-    let cause = check.cause.map(|cause| format!("{}: ", cause_label(cause, check))).unwrap_or_default();
-    let first = format!("  {style}{:7}{style:#}  {:14} {cause}{}", check.result.as_str(), check.name, check.evidence);
-    check.remedy.as_ref().map_or_else(|| first.clone(), |remedy| format!("{first}\n{:26}→ {remedy}", ""))
+    let cause = check
+        .cause
+        .map(|cause| format!("{}: ", cause_label(cause, check)))
+        .unwrap_or_default();
+    let first = format!(
+        "  {style}{:7}{style:#}  {:14} {cause}{}",
+        check.result.as_str(),
+        check.name,
+        check.evidence
+    );
+    check.remedy.as_ref().map_or_else(
+        || first.clone(),
+        |remedy| format!("{first}\n{:26}→ {remedy}", ""),
+    )
 }
 
 /// `credential-rejected (ambiguous, or ip-not-allowed)`.
 fn cause_label(cause: Cause, check: &Check) -> String {
-    let Some(certainty) = check.certainty else { return cause.to_string() };
-    let others: Vec<&str> = check.alternatives.iter().map(|other| other.as_str()).collect();
-    let others = if others.is_empty() { String::new() } else { format!(", or {}", others.join(" or ")) };
+    let Some(certainty) = check.certainty else {
+        return cause.to_string();
+    };
+    let others: Vec<&str> = check
+        .alternatives
+        .iter()
+        .map(|other| other.as_str())
+        .collect();
+    let others = if others.is_empty() {
+        String::new()
+    } else {
+        format!(", or {}", others.join(" or "))
+    };
     format!("{cause} ({}{others})", certainty.as_str())
 }
 
@@ -63,7 +102,12 @@ fn count(checks: &[Check], mark: CheckResult) -> usize {
 }
 
 fn summary(checks: &[Check]) -> String {
-    let all = [(CheckResult::Failed, "failed"), (CheckResult::Warning, "with a warning"), (CheckResult::Skipped, "not known"), (CheckResult::Ok, "ok")];
+    let all = [
+        (CheckResult::Failed, "failed"),
+        (CheckResult::Warning, "with a warning"),
+        (CheckResult::Skipped, "not known"),
+        (CheckResult::Ok, "ok"),
+    ];
     let told = all.map(|(mark, words)| format!("{} {words}", count(checks, mark)));
     format!("{} checks: {}", checks.len(), told.join(", "))
 }
@@ -100,7 +144,9 @@ mod tests {
     fn people_read_headings_marks_causes_and_remedies() {
         let checks = [
             Check::ok("config", "c.toml is sound"),
-            Check::failed("credential", "it said no", "put another in").with_cause(Cause::CredentialRejected).with_subject("alpha"),
+            Check::failed("credential", "it said no", "put another in")
+                .with_cause(Cause::CredentialRejected)
+                .with_subject("alpha"),
             Check::skipped("balance", "not known").with_subject("alpha"),
         ];
         let told = anstream::adapter::strip_str(&render_text(&checks)).to_string();
@@ -110,20 +156,42 @@ mod tests {
 
     #[test]
     fn what_is_not_known_for_one_reason_is_one_line_after_the_reason() {
-        let unknown = |name| Check::skipped(name, "not known, as `credential` says").with_subject("alpha");
-        let (lead, other) = (Check::skipped("credential", "left out").with_subject("alpha"), Check::skipped("sender", "not told").with_subject("alpha"));
-        let checks = [unknown("endpoint"), lead, unknown("account"), unknown("balance"), other, unknown("account").with_subject("beta")];
+        let unknown =
+            |name| Check::skipped(name, "not known, as `credential` says").with_subject("alpha");
+        let (lead, other) = (
+            Check::skipped("credential", "left out").with_subject("alpha"),
+            Check::skipped("sender", "not told").with_subject("alpha"),
+        );
+        let checks = [
+            unknown("endpoint"),
+            lead,
+            unknown("account"),
+            unknown("balance"),
+            other,
+            unknown("account").with_subject("beta"),
+        ];
         let told = anstream::adapter::strip_str(&render_text(&checks)).to_string();
         let expected = "alpha\n  skipped  credential     left out\n  skipped  endpoint, account, balance: not known, as `credential` says\n  skipped  sender         not told\nbeta\n  skipped  account        not known, as `credential` says\n6 checks: 0 failed, 0 with a warning, 6 not known, 0 ok";
         assert_eq!(told, expected);
-        assert_eq!(render_json(&checks, None)["checks"].as_array().map(Vec::len), Some(6), "a program reads each");
+        assert_eq!(
+            render_json(&checks, None)["checks"]
+                .as_array()
+                .map(Vec::len),
+            Some(6),
+            "a program reads each"
+        );
     }
 
     #[test]
     fn a_program_reads_the_same() {
-        let checks = [Check::failed("balance", "0 left", "top up").with_cause(Cause::BalanceEmpty).with_subject("alpha")];
+        let checks = [Check::failed("balance", "0 left", "top up")
+            .with_cause(Cause::BalanceEmpty)
+            .with_subject("alpha")];
         let value = render_json(&checks, None);
-        assert_eq!((value["exit_code"].as_u64(), value["failed"].as_u64()), (Some(2), Some(1)));
+        assert_eq!(
+            (value["exit_code"].as_u64(), value["failed"].as_u64()),
+            (Some(2), Some(1))
+        );
         assert_eq!(value["checks"][0]["cause"], "balance-empty");
         assert_eq!(value["checks"][0]["result"], "failed");
     }

@@ -7,7 +7,7 @@ use http::header::DATE;
 
 use crate::cli::doctor::check::{Check, CheckResult, format_duration};
 use crate::cli::doctor::patient::ProviderCheck;
-use crate::net::upstream::{PeerCertificate, ExchangeError, Connectivity};
+use crate::net::upstream::{Connectivity, ExchangeError, PeerCertificate};
 use crate::sms::Cause;
 
 /// A certificate with less time left is worth a word: the service has to act, and may not know.
@@ -18,7 +18,11 @@ const TOLERATED_SKEW: u64 = 30;
 const MAX_SKEW: u64 = 300;
 
 /// DNS, TCP, TLS; none: the URL names nothing that can be gone to.
-pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Connectivity, ExchangeError>, now: SystemTime) -> Vec<Check> {
+pub(super) fn connectivity_checks(
+    patient: &ProviderCheck<'_>,
+    way: &Result<Connectivity, ExchangeError>,
+    now: SystemTime,
+) -> Vec<Check> {
     let way = match way {
         Ok(way) => way,
         Err(lost) => return vec![exchange_failure(patient, "endpoint", lost)],
@@ -27,8 +31,16 @@ pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Conn
         Err(lost) => return vec![exchange_failure(patient, "dns", lost)],
         Ok(addresses) => addresses,
     };
-    let listed = addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let hop = if way.via_proxy { format!("{} (the proxy of `outbound`)", way.first_hop) } else { way.first_hop.clone() };
+    let listed = addresses
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ");
+    let hop = if way.via_proxy {
+        format!("{} (the proxy of `outbound`)", way.first_hop)
+    } else {
+        way.first_hop.clone()
+    };
     let mut checks = vec![Check::ok("dns", format!("{hop} is at {listed}"))];
     match &way.connection {
         None => {}
@@ -41,15 +53,32 @@ pub(super) fn connectivity_checks(patient: &ProviderCheck<'_>, way: &Result<Conn
     checks
 }
 
-fn certificate_check(patient: &ProviderCheck<'_>, found: Option<&Result<PeerCertificate, ExchangeError>>, now: SystemTime) -> Check {
+fn certificate_check(
+    patient: &ProviderCheck<'_>,
+    found: Option<&Result<PeerCertificate, ExchangeError>>,
+    now: SystemTime,
+) -> Check {
     match found {
-        None => Check::skipped("tls", "this provider is spoken to in clear, as `insecure_http` allows"),
+        None => Check::skipped(
+            "tls",
+            "this provider is spoken to in clear, as `insecure_http` allows",
+        ),
         Some(Err(lost)) => exchange_failure(patient, "tls", lost),
         Some(Ok(PeerCertificate { expires })) => {
             let left = expires.duration_since(now).map_or(0, |left| left.as_secs());
-            let evidence = format!("its certificate is trusted and has {} left", format_duration(left));
+            let evidence = format!(
+                "its certificate is trusted and has {} left",
+                format_duration(left)
+            );
             if left < MIN_CERTIFICATE_LIFETIME {
-                return Check::warning("tls", evidence, format!("see that {} renews it in time", patient.provider.dialect.name));
+                return Check::warning(
+                    "tls",
+                    evidence,
+                    format!(
+                        "see that {} renews it in time",
+                        patient.provider.dialect.name
+                    ),
+                );
             }
             Check::ok("tls", evidence)
         }
@@ -65,7 +94,11 @@ pub(super) fn as_retired_host(patient: &ProviderCheck<'_>, check: Check) -> Chec
 }
 
 /// What was lost on the way, under the check that it concerns.
-pub(super) fn exchange_failure(patient: &ProviderCheck<'_>, name: &'static str, lost: &ExchangeError) -> Check {
+pub(super) fn exchange_failure(
+    patient: &ProviderCheck<'_>,
+    name: &'static str,
+    lost: &ExchangeError,
+) -> Check {
     let (ExchangeError::Unsent { cause, detail } | ExchangeError::Unknown { cause, detail }) = lost;
     patient.local_failure(name, *cause, detail)
 }
@@ -73,10 +106,20 @@ pub(super) fn exchange_failure(patient: &ProviderCheck<'_>, name: &'static str, 
 /// How far our clock is ahead of a reply's `Date`, in seconds; the time the exchange took counts for neither side.
 pub(super) fn clock_skew(headers: &HeaderMap, began: SystemTime, ended: SystemTime) -> Option<i64> {
     let text = headers.get(DATE)?.to_str().ok()?;
-    let theirs = jiff::fmt::rfc2822::parse(text).ok()?.timestamp().as_second();
-    let seconds = |at: SystemTime| at.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since: Duration| since.as_secs().cast_signed());
+    let theirs = jiff::fmt::rfc2822::parse(text)
+        .ok()?
+        .timestamp()
+        .as_second();
+    let seconds = |at: SystemTime| {
+        at.duration_since(SystemTime::UNIX_EPOCH)
+            .map_or(0, |since: Duration| since.as_secs().cast_signed())
+    };
     let (began, ended) = (seconds(began), seconds(ended));
-    Some(if theirs < began { began - theirs } else { ended.min(theirs) - theirs })
+    Some(if theirs < began {
+        began - theirs
+    } else {
+        ended.min(theirs) - theirs
+    })
 }
 
 /// Whether signatures and tokens are likely to be refused for it.
@@ -85,15 +128,24 @@ pub(super) fn is_excessive(skew: i64) -> bool {
 }
 
 pub(super) fn clock_check(patient: &ProviderCheck<'_>, skew: Option<i64>) -> Check {
-    let Some(skew) = skew else { return Check::skipped("clock", "no reply with a `Date` came to compare ours with") };
+    let Some(skew) = skew else {
+        return Check::skipped("clock", "no reply with a `Date` came to compare ours with");
+    };
     let off = skew.unsigned_abs();
     let side = if skew > 0 { "ahead of" } else { "behind" };
-    let evidence = format!("our clock is {} {side} the service's `Date`", format_duration(off));
+    let evidence = format!(
+        "our clock is {} {side} the service's `Date`",
+        format_duration(off)
+    );
     match off {
         0..=2 => Check::ok("clock", "our clock agrees with the service's `Date`"),
         3..=TOLERATED_SKEW => Check::ok("clock", evidence),
         _ if is_excessive(skew) => patient.local_failure("clock", Cause::ClockSkew, &evidence),
-        _ => Check::warning("clock", evidence, "set this machine's clock: `timedatectl set-ntp true`"),
+        _ => Check::warning(
+            "clock",
+            evidence,
+            "set this machine's clock: `timedatectl set-ntp true`",
+        ),
     }
 }
 
@@ -106,16 +158,33 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let dated = |text: &str| HeaderMap::from_iter([(DATE, text.parse().unwrap())]);
         let noon = "Fri, 02 Jan 2026 03:04:05 GMT"; // 1767323045
-        assert_eq!(clock_skew(&dated(noon), at(1_767_323_045), at(1_767_323_046)), Some(0));
-        assert_eq!(clock_skew(&dated(noon), at(1_767_323_040), at(1_767_323_050)), Some(0), "it lies within a slow exchange");
-        assert_eq!(clock_skew(&dated(noon), at(1_767_323_645), at(1_767_323_646)), Some(600), "ours is ahead");
-        assert_eq!(clock_skew(&dated(noon), at(1_767_322_000), at(1_767_322_045)), Some(-1_000), "ours is behind");
+        assert_eq!(
+            clock_skew(&dated(noon), at(1_767_323_045), at(1_767_323_046)),
+            Some(0)
+        );
+        assert_eq!(
+            clock_skew(&dated(noon), at(1_767_323_040), at(1_767_323_050)),
+            Some(0),
+            "it lies within a slow exchange"
+        );
+        assert_eq!(
+            clock_skew(&dated(noon), at(1_767_323_645), at(1_767_323_646)),
+            Some(600),
+            "ours is ahead"
+        );
+        assert_eq!(
+            clock_skew(&dated(noon), at(1_767_322_000), at(1_767_322_045)),
+            Some(-1_000),
+            "ours is behind"
+        );
         assert_eq!(clock_skew(&dated("yesterday"), at(0), at(1)), None);
         assert_eq!(clock_skew(&HeaderMap::new(), at(0), at(1)), None);
     }
 
     #[test]
     fn only_a_skew_that_signatures_do_not_bear_is_wrong() {
-        assert!(!is_excessive(299) && !is_excessive(-299) && is_excessive(300) && is_excessive(-300));
+        assert!(
+            !is_excessive(299) && !is_excessive(-299) && is_excessive(300) && is_excessive(-300)
+        );
     }
 }

@@ -20,7 +20,9 @@ use crate::secret::SecretString;
 use crate::vault::dotenv::{self, DotenvVariable};
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
 use crate::vault::file;
-use told::{import_json, report_written, report_nothing_found, confirmation_prompt, render_proposals};
+use told::{
+    confirmation_prompt, import_json, render_proposals, report_nothing_found, report_written,
+};
 
 /// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
 #[derive(Debug, clap::Args)]
@@ -55,7 +57,11 @@ enum ImportStatus {
 
 impl Args {
     fn final_status(&self) -> ImportStatus {
-        if self.replace_with_placeholders { ImportStatus::Replaced } else { ImportStatus::Written }
+        if self.replace_with_placeholders {
+            ImportStatus::Replaced
+        } else {
+            ImportStatus::Written
+        }
     }
 }
 
@@ -74,16 +80,30 @@ pub(super) struct KnownField {
 /// What the built-in descriptions know, and those that the config's providers use.
 pub(super) fn known_fields(loaded: Option<&Config>) -> Vec<KnownField> {
     let (built_in, _) = Catalog::load(&Catalog::built_in_sources());
-    let configured = loaded.into_iter().flat_map(|loaded| &loaded.proxy.providers).map(|provider| &provider.dialect);
-    let dialects: BTreeMap<&str, &Arc<Dialect>> =
-        built_in.iter().chain(configured).map(|dialect| (dialect.name.as_str(), dialect)).collect();
-    let fields = dialects.into_values().flat_map(|dialect| dialect.credential_fields().iter().map(move |field| (dialect, field)));
+    let configured = loaded
+        .into_iter()
+        .flat_map(|loaded| &loaded.proxy.providers)
+        .map(|provider| &provider.dialect);
+    let dialects: BTreeMap<&str, &Arc<Dialect>> = built_in
+        .iter()
+        .chain(configured)
+        .map(|dialect| (dialect.name.as_str(), dialect))
+        .collect();
+    let fields = dialects.into_values().flat_map(|dialect| {
+        dialect
+            .credential_fields()
+            .iter()
+            .map(move |field| (dialect, field))
+    });
     fields
         .map(|(dialect, field)| KnownField {
             dialect: dialect.name.clone(),
             field: field.name.clone(),
             names: field.env.clone(),
-            placeholder: field.placeholder.clone().unwrap_or_else(|| "sms-sidecar".to_owned()),
+            placeholder: field
+                .placeholder
+                .clone()
+                .unwrap_or_else(|| "sms-sidecar".to_owned()),
             required: field.required,
             extra_config: paste::extra_config(dialect),
         })
@@ -104,7 +124,12 @@ struct Proposal {
     placeholders: Vec<String>,
 }
 
-pub(super) fn run(vault: &Embedded, args: &Args, known: &[KnownField], loaded: Option<&Config>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    vault: &Embedded,
+    args: &Args,
+    known: &[KnownField],
+    loaded: Option<&Config>,
+) -> anyhow::Result<ExitCode> {
     check_only(&args.only, known)?;
     let text = file::read_text(&args.file, "name the backend's `.env`")?;
     let variables = dotenv::parse(&text);
@@ -134,7 +159,12 @@ pub(super) fn run(vault: &Embedded, args: &Args, known: &[KnownField], loaded: O
         out::line(import_json(&proposals, args, args.final_status()));
     } else {
         report_written(&proposals, &text, args);
-        out::line(paste::render_config(vault, args, (&proposals, known), loaded));
+        out::line(paste::render_config(
+            vault,
+            args,
+            (&proposals, known),
+            loaded,
+        ));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -144,29 +174,59 @@ fn check_only(only: &[String], known: &[KnownField]) -> anyhow::Result<()> {
     let mut names: Vec<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
     names.dedup();
     match only.iter().find(|name| !names.contains(&name.as_str())) {
-        Some(name) => bail!("no dialect `{}`; {}", name.escape_debug(), suggest(name, &names)),
+        Some(name) => bail!(
+            "no dialect `{}`; {}",
+            name.escape_debug(),
+            suggest(name, &names)
+        ),
         None => Ok(()),
     }
 }
 
 /// By dialect, in the order of `known`; the first name of a field that has a value counts.
 fn propose(variables: &[DotenvVariable], known: &[KnownField]) -> Vec<Proposal> {
-    let values: BTreeMap<&str, &str> = variables.iter().map(|variable| (variable.name.as_str(), variable.value.as_str())).collect();
+    let values: BTreeMap<&str, &str> = variables
+        .iter()
+        .map(|variable| (variable.name.as_str(), variable.value.as_str()))
+        .collect();
     let dialects: BTreeSet<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
-    dialects.into_iter().filter_map(|dialect| proposal(&values, dialect, known)).collect()
+    dialects
+        .into_iter()
+        .filter_map(|dialect| proposal(&values, dialect, known))
+        .collect()
 }
 
-fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[KnownField]) -> Option<Proposal> {
-    let mut proposal = Proposal { dialect: dialect.to_owned(), ..Proposal::default() };
+fn proposal(
+    values: &BTreeMap<&str, &str>,
+    dialect: &str,
+    known: &[KnownField],
+) -> Option<Proposal> {
+    let mut proposal = Proposal {
+        dialect: dialect.to_owned(),
+        ..Proposal::default()
+    };
     for known in known.iter().filter(|known| known.dialect == dialect) {
-        let mut given = known.names.iter().filter_map(|name| Some((name, *values.get(name.as_str())?)));
-        let mut given = given.by_ref().filter(|(_, value)| !value.trim().is_empty() && *value != known.placeholder);
+        let mut given = known
+            .names
+            .iter()
+            .filter_map(|name| Some((name, *values.get(name.as_str())?)));
+        let mut given = given
+            .by_ref()
+            .filter(|(_, value)| !value.trim().is_empty() && *value != known.placeholder);
         match given.next() {
             Some((name, first)) => {
                 proposal.fields.insert(known.field.clone(), name.clone());
-                proposal.differing.extend(given.filter(|(_, value)| *value != first).map(|(name, _)| name.clone()));
+                proposal.differing.extend(
+                    given
+                        .filter(|(_, value)| *value != first)
+                        .map(|(name, _)| name.clone()),
+                );
             }
-            None => match known.names.iter().find(|name| values.get(name.as_str()) == Some(&known.placeholder.as_str())) {
+            None => match known
+                .names
+                .iter()
+                .find(|name| values.get(name.as_str()) == Some(&known.placeholder.as_str()))
+            {
                 Some(name) => proposal.placeholders.push(name.clone()),
                 None if known.required => proposal.missing.push(known.field.clone()),
                 None => {}
@@ -177,12 +237,23 @@ fn proposal(values: &BTreeMap<&str, &str>, dialect: &str, known: &[KnownField]) 
 }
 
 fn entry_path(prefix: &str, dialect: &str) -> String {
-    if prefix.is_empty() { dialect.to_owned() } else { format!("{prefix}/{dialect}") }
+    if prefix.is_empty() {
+        dialect.to_owned()
+    } else {
+        format!("{prefix}/{dialect}")
+    }
 }
 
-fn write_entries(entries: &mut EmbeddedEntries, proposals: &[Proposal], variables: &[DotenvVariable], prefix: &str) {
+fn write_entries(
+    entries: &mut EmbeddedEntries,
+    proposals: &[Proposal],
+    variables: &[DotenvVariable],
+    prefix: &str,
+) {
     for proposal in proposals {
-        let entry = entries.entry(entry_path(prefix, &proposal.dialect)).or_default();
+        let entry = entries
+            .entry(entry_path(prefix, &proposal.dialect))
+            .or_default();
         for (field, name) in &proposal.fields {
             // The last of a name counts.
             if let Some(variable) = variables.iter().rfind(|variable| variable.name == *name) {
@@ -194,20 +265,40 @@ fn write_entries(entries: &mut EmbeddedEntries, proposals: &[Proposal], variable
 
 /// Every known name of each field that was taken, so that no second copy of a secret stays behind.
 fn placeholder_values(proposals: &[Proposal], known: &[KnownField]) -> BTreeMap<String, String> {
-    let taken =
-        |known: &&KnownField| proposals.iter().any(|proposal| proposal.dialect == known.dialect && proposal.fields.contains_key(&known.field));
-    let each = |known: &KnownField| known.names.iter().map(|name| (name.clone(), known.placeholder.clone())).collect::<Vec<_>>();
+    let taken = |known: &&KnownField| {
+        proposals.iter().any(|proposal| {
+            proposal.dialect == known.dialect && proposal.fields.contains_key(&known.field)
+        })
+    };
+    let each = |known: &KnownField| {
+        known
+            .names
+            .iter()
+            .map(|name| (name.clone(), known.placeholder.clone()))
+            .collect::<Vec<_>>()
+    };
     known.iter().filter(taken).flat_map(each).collect()
 }
 
-fn write_placeholders(args: &Args, text: &str, proposals: &[Proposal], known: &[KnownField]) -> anyhow::Result<()> {
+fn write_placeholders(
+    args: &Args,
+    text: &str,
+    proposals: &[Proposal],
+    known: &[KnownField],
+) -> anyhow::Result<()> {
     let Some(replaced) = dotenv::replace_values(text, &placeholder_values(proposals, known)) else {
-        bail!("the credentials are in the vault, but {} is left as it was: a placeholder would not read back", args.file.display());
+        bail!(
+            "the credentials are in the vault, but {} is left as it was: a placeholder would not read back",
+            args.file.display()
+        );
     };
     // Somebody may have edited it while the question stood.
     let now = file::read_text(&args.file, "name the backend's `.env`")?;
     if *now != text {
-        bail!("the credentials are in the vault, but {} changed meanwhile and is left as it is; run this again", args.file.display());
+        bail!(
+            "the credentials are in the vault, but {} changed meanwhile and is left as it is; run this again",
+            args.file.display()
+        );
     }
     file::replace_atomically(&args.file, replaced.as_bytes())?;
     Ok(())

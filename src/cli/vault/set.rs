@@ -29,25 +29,46 @@ pub(super) struct Args {
     from: value::ValueInput,
 }
 
-pub(super) fn run(vault: &Embedded, args: &Args, loaded: Option<&Config>) -> anyhow::Result<ExitCode> {
+pub(super) fn run(
+    vault: &Embedded,
+    args: &Args,
+    loaded: Option<&Config>,
+) -> anyhow::Result<ExitCode> {
     let Args { path, fields, from } = args;
-    std::iter::once(path).chain(fields).try_for_each(|name| check_name(name))?;
-    if let Some(twice) = fields.iter().enumerate().find_map(|(at, field)| fields.iter().take(at).find(|before| *before == field)) {
+    std::iter::once(path)
+        .chain(fields)
+        .try_for_each(|name| check_name(name))?;
+    if let Some(twice) = fields
+        .iter()
+        .enumerate()
+        .find_map(|(at, field)| fields.iter().take(at).find(|before| *before == field))
+    {
         bail!("the field `{twice}` is named twice, so nothing was changed; a field has one value");
     }
     // Before the prompt: nobody likes to type a secret for a vault that does not open.
     vault.entries()?;
-    let providers = loaded.map(|loaded| entry_readers(loaded, vault, path)).unwrap_or_default();
-    for what in fields.iter().filter_map(|field| unknown_field_warning(field, &providers)) {
+    let providers = loaded
+        .map(|loaded| entry_readers(loaded, vault, path))
+        .unwrap_or_default();
+    for what in fields
+        .iter()
+        .filter_map(|field| unknown_field_warning(field, &providers))
+    {
         out::note(format_args!("warning: {what}"));
     }
     let values = from.read_values(path, fields)?;
-    for what in fields.iter().zip(&values).filter_map(|(field, value)| placeholder_warning(field, value, &providers)) {
+    for what in fields
+        .iter()
+        .zip(&values)
+        .filter_map(|(field, value)| placeholder_warning(field, value, &providers))
+    {
         out::note(format_args!("warning: {what}"));
     }
     let done = vault.update(|entries| {
         let entry = entries.entry(path.clone()).or_default();
-        let set = |(field, value): (&String, &SecretString)| change_label(entry.insert(field.clone(), value.clone()), value);
+        let set = |(field, value): (&String, &SecretString)| {
+            change_label(entry.insert(field.clone(), value.clone()), value)
+        };
         fields.iter().zip(&values).map(set).collect::<Vec<_>>()
     })?;
     for (field, done) in fields.iter().zip(done) {
@@ -66,38 +87,85 @@ fn change_label(before: Option<SecretString>, now: &SecretString) -> &'static st
 
 /// Names go into config files and listings.
 fn check_name(name: &str) -> anyhow::Result<()> {
-    let sound = !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char));
-    if sound { Ok(()) } else { bail!("`{}` is no name for an entry or field: use letters, digits and _ - . /", name.escape_debug()) }
+    let sound = !name.is_empty()
+        && name
+            .chars()
+            .all(|char| char.is_ascii_alphanumeric() || "_-./".contains(char));
+    if sound {
+        Ok(())
+    } else {
+        bail!(
+            "`{}` is no name for an entry or field: use letters, digits and _ - . /",
+            name.escape_debug()
+        )
+    }
 }
 
 /// A provider that reads the entry, and how it refers to it.
 type EntryReader<'a> = (&'a Provider, &'a CredentialRef);
 
 fn entry_readers<'a>(loaded: &'a Config, vault: &Embedded, path: &str) -> Vec<EntryReader<'a>> {
-    let here = |name: &str| loaded.vault.sources.get(name).and_then(open_embedded).is_some_and(|other| other.file() == vault.file());
-    let all = loaded.proxy.providers.iter().filter_map(|provider| Some((provider, provider.credential.as_ref()?)));
-    all.filter(|(_, reference)| reference.path == path && here(&reference.vault)).collect()
+    let here = |name: &str| {
+        loaded
+            .vault
+            .sources
+            .get(name)
+            .and_then(open_embedded)
+            .is_some_and(|other| other.file() == vault.file())
+    };
+    let all = loaded
+        .proxy
+        .providers
+        .iter()
+        .filter_map(|provider| Some((provider, provider.credential.as_ref()?)));
+    all.filter(|(_, reference)| reference.path == path && here(&reference.vault))
+        .collect()
 }
 
 /// The dialect's field that a name in the vault stands for: what the config maps is called so and nothing else.
 fn field_spec<'a>(field: &str, (provider, reference): &EntryReader<'a>) -> Option<&'a FieldSpec> {
-    provider.dialect.credential_fields().iter().find(|spec| match reference.fields.get(&spec.name) {
-        Some(mapped) => mapped == field,
-        None => spec.name == field || spec.env.iter().any(|name| name == field),
+    provider.dialect.credential_fields().iter().find(|spec| {
+        match reference.fields.get(&spec.name) {
+            Some(mapped) => mapped == field,
+            None => spec.name == field || spec.env.iter().any(|name| name == field),
+        }
     })
 }
 
 /// What to say of a field that none of the providers reads.
 fn unknown_field_warning(field: &str, readers: &[EntryReader<'_>]) -> Option<String> {
-    let (provider, reference) = readers.first().filter(|_| readers.iter().all(|reader| field_spec(field, reader).is_none()))?;
+    let (provider, reference) = readers.first().filter(|_| {
+        readers
+            .iter()
+            .all(|reader| field_spec(field, reader).is_none())
+    })?;
     let own = provider.dialect.credential_fields().iter();
-    let known: Vec<&str> = own.map(|spec| reference.fields.get(&spec.name).unwrap_or(&spec.name).as_str()).collect();
-    Some(format!("provider `{}` reads no field `{field}` of this entry; {}", provider.id, suggest(field, &known)))
+    let known: Vec<&str> = own
+        .map(|spec| {
+            reference
+                .fields
+                .get(&spec.name)
+                .unwrap_or(&spec.name)
+                .as_str()
+        })
+        .collect();
+    Some(format!(
+        "provider `{}` reads no field `{field}` of this entry; {}",
+        provider.id,
+        suggest(field, &known)
+    ))
 }
 
 /// What to say of a value that only a backend's `.env` may hold.
-fn placeholder_warning(field: &str, value: &SecretString, readers: &[EntryReader<'_>]) -> Option<String> {
-    let held = |reader: &&EntryReader<'_>| field_spec(field, reader).is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()));
+fn placeholder_warning(
+    field: &str,
+    value: &SecretString,
+    readers: &[EntryReader<'_>],
+) -> Option<String> {
+    let held = |reader: &&EntryReader<'_>| {
+        field_spec(field, reader)
+            .is_some_and(|spec| spec.placeholder.as_deref() == Some(value.expose_secret()))
+    };
     let (provider, _) = readers.iter().find(held)?;
     Some(format!(
         "`{field}` is the placeholder that stands in the backend's `.env`; provider `{}` would be refused with it: set the real one",

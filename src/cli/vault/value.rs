@@ -24,28 +24,52 @@ pub(super) struct ValueInput {
 
 impl ValueInput {
     /// A value for each of the fields; an empty one is refused, an odd one is warned about.
-    pub(super) fn read_values(&self, path: &str, fields: &[String]) -> anyhow::Result<Vec<SecretString>> {
+    pub(super) fn read_values(
+        &self,
+        path: &str,
+        fields: &[String],
+    ) -> anyhow::Result<Vec<SecretString>> {
         let text = match &self.file {
             Some(path) => file::read_text(path, "let yourself read it, or use --stdin")?,
             None if self.stdin => read_stdin()?,
-            None => return fields.iter().map(|field| check_value(field, &prompt_secret(&format!("{path} {field}: "))?)).collect(),
+            None => {
+                return fields
+                    .iter()
+                    .map(|field| check_value(field, &prompt_secret(&format!("{path} {field}: "))?))
+                    .collect();
+            }
         };
-        let values: Vec<&str> = if fields.len() == 1 { vec![file::strip_newline(&text)] } else { text.lines().collect() };
+        let values: Vec<&str> = if fields.len() == 1 {
+            vec![file::strip_newline(&text)]
+        } else {
+            text.lines().collect()
+        };
         if values.len() != fields.len() {
-            bail!("{} fields need a line each, and {} came, so nothing was changed", fields.len(), values.len());
+            bail!(
+                "{} fields need a line each, and {} came, so nothing was changed",
+                fields.len(),
+                values.len()
+            );
         }
-        fields.iter().zip(values).map(|(field, value)| check_value(field, value)).collect()
+        fields
+            .iter()
+            .zip(values)
+            .map(|(field, value)| check_value(field, value))
+            .collect()
     }
 }
 
 fn prompt_secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
-    let typed = rpassword::prompt_password(prompt).context("no terminal to ask on; use --stdin or --file")?;
+    let typed = rpassword::prompt_password(prompt)
+        .context("no terminal to ask on; use --stdin or --file")?;
     Ok(Zeroizing::new(typed))
 }
 
 fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
     if value.is_empty() {
-        bail!("the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field");
+        bail!(
+            "the value of `{field}` is empty, so nothing was changed; `sms-sidecar vault rm` removes a field"
+        );
     }
     if let Some(what) = suspicious_value(value) {
         out::note(format_args!("warning: the value of `{field}` {what}"));
@@ -55,10 +79,16 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
 
 fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
-        bail!("--stdin reads a pipe, and a terminal would show what you type; leave it out to be asked without echo");
+        bail!(
+            "--stdin reads a pipe, and a terminal would show what you type; leave it out to be asked without echo"
+        );
     }
     let mut text = Zeroizing::new(String::with_capacity(1024));
-    std::io::stdin().lock().take(MAX_STDIN + 1).read_to_string(&mut text).context("standard input is not UTF-8 text")?;
+    std::io::stdin()
+        .lock()
+        .take(MAX_STDIN + 1)
+        .read_to_string(&mut text)
+        .context("standard input is not UTF-8 text")?;
     if text.len() as u64 > MAX_STDIN {
         bail!("standard input holds more than 64 KiB; a credential is shorter");
     }
@@ -69,6 +99,8 @@ fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
 pub(in crate::cli) fn confirm(question: &str) -> anyhow::Result<bool> {
     out::note(format_args!("{question} [y/N]"));
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer).context("no answer could be read; use --yes")?;
+    std::io::stdin()
+        .read_line(&mut answer)
+        .context("no answer could be read; use --yes")?;
     Ok(["y", "yes"].contains(&answer.trim().to_ascii_lowercase().as_str()))
 }

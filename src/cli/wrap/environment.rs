@@ -6,7 +6,14 @@ use std::path::Path;
 
 /// Hosts that must never come to us, after whatever the user had: the two forms every
 /// client understands, whole names and suffixes with a leading dot.
-const NO_PROXY_HOSTS: &[&str] = &["localhost", "127.0.0.1", "::1", ".local", ".internal", ".svc"];
+const NO_PROXY_HOSTS: &[&str] = &[
+    "localhost",
+    "127.0.0.1",
+    "::1",
+    ".local",
+    ".internal",
+    ".svc",
+];
 
 /// What decides about the variables.
 #[derive(Debug)]
@@ -25,7 +32,11 @@ pub(super) struct NodeFacts<'a> {
 
 /// A version, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli) struct Release(pub(in crate::cli) u32, pub(in crate::cli) u32, pub(in crate::cli) u32);
+pub(in crate::cli) struct Release(
+    pub(in crate::cli) u32,
+    pub(in crate::cli) u32,
+    pub(in crate::cli) u32,
+);
 
 impl std::fmt::Display for Release {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -42,7 +53,14 @@ impl Release {
     /// Reads `v24.1.0` or `1.7.9-beta`.
     pub(in crate::cli) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
-        let mut number = || parts.next()?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok();
+        let mut number = || {
+            parts
+                .next()?
+                .split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        };
         Some(Self(number()?, number()?, number()?))
     }
 }
@@ -51,7 +69,9 @@ impl Release {
 pub(super) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
     let no_proxy = merge_no_proxy(facts.no_proxy.unwrap_or_default());
     let mut all: Vec<(&'static str, String)> =
-        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"].map(|name| (name, facts.proxy.to_owned())).into();
+        ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
+            .map(|name| (name, facts.proxy.to_owned()))
+            .into();
     all.push(("NO_PROXY", no_proxy.clone()));
     all.push(("no_proxy", no_proxy));
     // global-agent reads names of its own.
@@ -66,8 +86,16 @@ pub(super) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
 }
 
 fn merge_no_proxy(theirs: &str) -> String {
-    let mut hosts: Vec<&str> = theirs.split([',', ' ']).map(str::trim).filter(|host| !host.is_empty()).collect();
-    hosts.extend(NO_PROXY_HOSTS.iter().filter(|host| !theirs.split([',', ' ']).any(|theirs| theirs.trim() == **host)));
+    let mut hosts: Vec<&str> = theirs
+        .split([',', ' '])
+        .map(str::trim)
+        .filter(|host| !host.is_empty())
+        .collect();
+    hosts.extend(NO_PROXY_HOSTS.iter().filter(|host| {
+        !theirs
+            .split([',', ' '])
+            .any(|theirs| theirs.trim() == **host)
+    }));
     hosts.join(",")
 }
 
@@ -77,7 +105,9 @@ fn merge_no_proxy(theirs: &str) -> String {
 fn may_use_env_proxy(node: Option<Release>, axios: &[Release]) -> bool {
     match node {
         Some(Release(..22, ..)) | None => false,
-        Some(_) => axios.iter().all(|version| *version >= Release::DEFERS_TO_NODE),
+        Some(_) => axios
+            .iter()
+            .all(|version| *version >= Release::DEFERS_TO_NODE),
     }
 }
 
@@ -99,15 +129,24 @@ mod tests {
     fn both_cases_and_the_ca_are_set() {
         let all = variables(&facts("v20.20.2", &[]));
         for name in ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"] {
-            assert!(all.contains(&(name, "http://127.0.0.1:8125".to_owned())), "{name}");
+            assert!(
+                all.contains(&(name, "http://127.0.0.1:8125".to_owned())),
+                "{name}"
+            );
         }
         assert!(all.contains(&("NODE_EXTRA_CA_CERTS", "/etc/ca.pem".to_owned())));
     }
 
     #[test]
     fn what_the_user_keeps_away_from_proxies_stays_away() {
-        assert_eq!(merge_no_proxy("db.example,.svc"), "db.example,.svc,localhost,127.0.0.1,::1,.local,.internal");
-        assert_eq!(merge_no_proxy(""), "localhost,127.0.0.1,::1,.local,.internal,.svc");
+        assert_eq!(
+            merge_no_proxy("db.example,.svc"),
+            "db.example,.svc,localhost,127.0.0.1,::1,.local,.internal"
+        );
+        assert_eq!(
+            merge_no_proxy(""),
+            "localhost,127.0.0.1,::1,.local,.internal,.svc"
+        );
     }
 
     #[test]
@@ -123,7 +162,9 @@ mod tests {
             ("not a version", vec![], false),
         ];
         for (node, axios, expected) in cases {
-            let set = variables(&facts(node, &axios)).iter().any(|(name, _)| *name == "NODE_USE_ENV_PROXY");
+            let set = variables(&facts(node, &axios))
+                .iter()
+                .any(|(name, _)| *name == "NODE_USE_ENV_PROXY");
             assert_eq!(set, expected, "node {node}, axios {axios:?}");
         }
     }

@@ -30,7 +30,9 @@ pub(super) enum ListenerKind {
 
 /// Asks the address itself: an admin address says nothing about who has the door.
 pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
-    let Ok(stream) = TcpStream::connect(address).await else { return ListenerKind::Absent };
+    let Ok(stream) = TcpStream::connect(address).await else {
+        return ListenerKind::Absent;
+    };
     match tokio::time::timeout(IDENTIFY_TIMEOUT, is_sidecar(stream, address)).await {
         Ok(Ok(true)) => ListenerKind::Sidecar,
         Ok(Ok(false) | Err(_)) | Err(_) => ListenerKind::Foreign,
@@ -39,16 +41,25 @@ pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
 
 /// `OPTIONS *` is about the server and no resource: nobody is asked to do anything.
 async fn is_sidecar(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
-    let request = Request::builder().method(Method::OPTIONS).uri(Uri::from_static("*"));
-    let request = request.header(http::header::HOST, address.to_string()).body(Full::<Bytes>::default())?;
+    let (mut sender, connection) =
+        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let request = Request::builder()
+        .method(Method::OPTIONS)
+        .uri(Uri::from_static("*"));
+    let request = request
+        .header(http::header::HOST, address.to_string())
+        .body(Full::<Bytes>::default())?;
     let asked = async {
         let reply = sender.send_request(request).await?;
         if reply.headers().contains_key(ID_HEADER) {
             return Ok(true);
         }
         let mut body = reply.into_body();
-        let first = body.frame().await.transpose()?.and_then(|frame| frame.into_data().ok());
+        let first = body
+            .frame()
+            .await
+            .transpose()?
+            .and_then(|frame| frame.into_data().ok());
         Ok(first.is_some_and(|said| said.starts_with(OVERLOAD_PREFIX)))
     };
     // The connection is driven beside the question; where it ends first, the answer is on its way or never comes.

@@ -26,7 +26,11 @@ use listener::{ListenerKind, identify_listener};
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.
-    #[arg(long, value_name = "FILE", default_value = "/etc/sms-sidecar/config.toml")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        default_value = "/etc/sms-sidecar/config.toml"
+    )]
     config: PathBuf,
     /// Print the variables and run nothing.
     #[arg(long)]
@@ -42,23 +46,42 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = crate::cli::load_config(&args.config)?;
     let Some(address) = loaded.listen.proxy else {
-        bail!("{}: `listen.proxy` is not set, so there is no address to give to the command", args.config.display());
+        bail!(
+            "{}: `listen.proxy` is not set, so there is no address to give to the command",
+            args.config.display()
+        );
     };
     let proxy = format!("http://{address}");
     // Node reads it in whatever folder the command runs.
-    let ca = loaded.ca.as_ref().map(|ca| std::path::absolute(&ca.cert_file)).transpose()?;
+    let ca = loaded
+        .ca
+        .as_ref()
+        .map(|ca| std::path::absolute(&ca.cert_file))
+        .transpose()?;
     let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
     let no_proxy = env_var("NO_PROXY").or_else(|| env_var("no_proxy"));
-    let variables = variables(&NodeFacts { proxy: &proxy, ca: ca.as_deref(), no_proxy: no_proxy.as_deref(), node, axios: &axios });
+    let variables = variables(&NodeFacts {
+        proxy: &proxy,
+        ca: ca.as_deref(),
+        no_proxy: no_proxy.as_deref(),
+        node,
+        axios: &axios,
+    });
     if let Some(what) = connect_warning(&loaded, &args.config) {
         out::note(format_args!("warning: {what}"));
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     if args.print {
         for (name, value) in &variables {
             out::line(format_args!("{name}={value}"));
         }
-        if let Some(what) = listener_warning(runtime.block_on(identify_listener(address)), address, &args.config) {
+        if let Some(what) = listener_warning(
+            runtime.block_on(identify_listener(address)),
+            address,
+            &args.config,
+        ) {
             out::note(what);
         }
         return Ok(ExitCode::SUCCESS);
@@ -78,7 +101,10 @@ fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
         None => Some(format!(
             "no `[intercept] ca`: HTTPS by CONNECT to a provider's host (axios from 1.16.1, every SDK) will be answered 502; set `ca = {{ cert_file = \"…\", key_file = \"…\" }}` there, then {make}"
         )),
-        Some(ca) if !ca.cert_file.exists() => Some(format!("{} is not there; {make} makes it", ca.cert_file.display())),
+        Some(ca) if !ca.cert_file.exists() => Some(format!(
+            "{} is not there; {make} makes it",
+            ca.cert_file.display()
+        )),
         Some(_) => None,
     }
 }
@@ -101,13 +127,20 @@ fn port_taken(address: SocketAddr) -> String {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "what the user's shell set is what this command passes on")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what the user's shell set is what this command passes on"
+)]
 fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Runs `command` with a sidecar beside it: one that listens already, else one of its own.
-async fn run_with_sidecar(config: &Path, address: SocketAddr, mut command: Command) -> anyhow::Result<ExitCode> {
+async fn run_with_sidecar(
+    config: &Path,
+    address: SocketAddr,
+    mut command: Command,
+) -> anyhow::Result<ExitCode> {
     // Before the command can say that it is up: a signal to us alone would leave it behind.
     let signals = ForwardedSignals::new()?;
     let own = match identify_listener(address).await {
@@ -115,7 +148,9 @@ async fn run_with_sidecar(config: &Path, address: SocketAddr, mut command: Comma
         ListenerKind::Absent => Some(start_sidecar(config, address).await?),
         ListenerKind::Foreign => bail!("{}", port_taken(address)),
     };
-    let mut child = command.spawn().with_context(|| format!("{} could not be started", program_name(&command)))?;
+    let mut child = command
+        .spawn()
+        .with_context(|| format!("{} could not be started", program_name(&command)))?;
     let code = forward_signals(signals, &mut child).await?;
     if let Some(mut own) = own {
         send_signal(&own, Signal::TERM);
@@ -125,7 +160,11 @@ async fn run_with_sidecar(config: &Path, address: SocketAddr, mut command: Comma
 }
 
 fn program_name(command: &Command) -> String {
-    command.as_std().get_program().to_string_lossy().into_owned()
+    command
+        .as_std()
+        .get_program()
+        .to_string_lossy()
+        .into_owned()
 }
 
 async fn is_listening(address: SocketAddr) -> bool {
@@ -176,7 +215,10 @@ impl ForwardedSignals {
 }
 
 /// Waits for the command, and hands it every one of these signals.
-async fn forward_signals(mut signals: ForwardedSignals, child: &mut Child) -> anyhow::Result<ExitCode> {
+async fn forward_signals(
+    mut signals: ForwardedSignals,
+    child: &mut Child,
+) -> anyhow::Result<ExitCode> {
     loop {
         let received = tokio::select! {
             ended = child.wait() => return Ok(exit_code(ended?)),
@@ -186,7 +228,8 @@ async fn forward_signals(mut signals: ForwardedSignals, child: &mut Child) -> an
             _ = signals.interrupt.recv() => Signal::INT,
         };
         // On a terminal the kernel has given Ctrl-C and Ctrl-\ to the command already.
-        let given = matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
+        let given =
+            matches!(received, Signal::INT | Signal::QUIT) && std::io::stdin().is_terminal();
         if !given {
             send_signal(child, received);
         }
@@ -194,7 +237,10 @@ async fn forward_signals(mut signals: ForwardedSignals, child: &mut Child) -> an
 }
 
 fn send_signal(child: &Child, signal: Signal) {
-    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
+    let pid = child
+        .id()
+        .and_then(|id| i32::try_from(id).ok())
+        .and_then(Pid::from_raw);
     if let Some(pid) = pid {
         // A process that is gone needs no signal.
         kill_process(pid, signal).unwrap_or_default();
@@ -204,20 +250,32 @@ fn send_signal(child: &Child, signal: Signal) {
 /// The command's own code; 128 and the signal's number where a signal ended it, as shells say it.
 fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
     use std::os::unix::process::ExitStatusExt;
-    let code = ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)).unwrap_or(1);
+    let code = ended
+        .code()
+        .or_else(|| ended.signal().map(|signal| 128 + signal))
+        .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
 pub(in crate::cli) fn node_release() -> Option<Release> {
-    let said = std::process::Command::new("node").arg("--version").output().ok()?;
+    let said = std::process::Command::new("node")
+        .arg("--version")
+        .output()
+        .ok()?;
     Release::parse(&String::from_utf8_lossy(&said.stdout))
 }
 
 /// Every axios the command can load: at the top of `node_modules`, and one level inside each package.
 pub(in crate::cli) fn axios_releases(modules: &Path) -> Vec<Release> {
-    let nested = std::fs::read_dir(modules).into_iter().flatten().flatten().map(|package| package.path().join("node_modules"));
+    let nested = std::fs::read_dir(modules)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|package| package.path().join("node_modules"));
     let folders = std::iter::once(modules.to_owned()).chain(nested);
-    folders.filter_map(|folder| axios_release(&folder.join("axios/package.json"))).collect()
+    folders
+        .filter_map(|folder| axios_release(&folder.join("axios/package.json")))
+        .collect()
 }
 
 fn axios_release(package: &Path) -> Option<Release> {

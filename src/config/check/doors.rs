@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::config::ConfigKey;
 use crate::config::check::judge::ConfigChecker;
-use crate::config::raw::{RawConfig, ConfigString};
+use crate::config::raw::{ConfigString, RawConfig};
 use crate::config::words;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 
@@ -20,17 +20,33 @@ const MAX_SOCKET_PATH: usize = 107;
 pub(super) fn listen(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Listen {
     let raw = &file.listen;
     if let Some(word) = &raw.transparent {
-        judge.error(word.span(), "this version has no transparent entrypoint", "take the key away; `proxy` and `unix` are there");
+        judge.error(
+            word.span(),
+            "this version has no transparent entrypoint",
+            "take the key away; `proxy` and `unix` are there",
+        );
     }
     let listen = Listen {
-        proxy: judge.parse_or(raw.proxy.as_ref(), Some(DEFAULT_PROXY), words::listen_address),
+        proxy: judge.parse_or(
+            raw.proxy.as_ref(),
+            Some(DEFAULT_PROXY),
+            words::listen_address,
+        ),
         unix: raw.unix.as_ref().map(|word| socket_path(judge, word)),
-        admin: judge.parse_or(raw.admin.as_ref(), Some(DEFAULT_ADMIN), words::listen_address),
+        admin: judge.parse_or(
+            raw.admin.as_ref(),
+            Some(DEFAULT_ADMIN),
+            words::listen_address,
+        ),
         metrics: judge.parse_or(raw.metrics.as_ref(), None, words::listen_address),
         control: raw.control.as_ref().map(|word| socket_path(judge, word)),
     };
     if let (None, None, Some(word)) = (listen.proxy, &listen.unix, &raw.proxy) {
-        judge.error(word.span(), "no entrypoint is left for the backend", "set `proxy` to an address or add `unix`");
+        judge.error(
+            word.span(),
+            "no entrypoint is left for the backend",
+            "set `proxy` to an address or add `unix`",
+        );
     }
     check_remote_access(judge, file, listen.proxy);
     check_admin_exposure(judge, file, listen.admin);
@@ -40,7 +56,9 @@ pub(super) fn listen(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Listen 
 
 /// A door that strangers can reach asks who they are.
 fn check_remote_access(judge: &mut ConfigChecker<'_>, file: &RawConfig, proxy: Option<SocketAddr>) {
-    let (Some(address), Some(word)) = (proxy, &file.listen.proxy) else { return };
+    let (Some(address), Some(word)) = (proxy, &file.listen.proxy) else {
+        return;
+    };
     if address.ip().is_loopback() || file.callers.values().any(|caller| caller.token.is_some()) {
         return;
     }
@@ -49,12 +67,22 @@ fn check_remote_access(judge: &mut ConfigChecker<'_>, file: &RawConfig, proxy: O
     } else {
         "this entrypoint can be reached from other hosts, where a uid says nothing"
     };
-    judge.error(word.span(), what, "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`");
+    judge.error(
+        word.span(),
+        what,
+        "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`",
+    );
 }
 
 /// Nothing on the page is a secret, and yet it is nobody's business.
-fn check_admin_exposure(judge: &mut ConfigChecker<'_>, file: &RawConfig, admin: Option<SocketAddr>) {
-    let (Some(address), Some(word)) = (admin, &file.listen.admin) else { return };
+fn check_admin_exposure(
+    judge: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    admin: Option<SocketAddr>,
+) {
+    let (Some(address), Some(word)) = (admin, &file.listen.admin) else {
+        return;
+    };
     if !address.ip().is_loopback() {
         let what = "whoever reaches this address reads the status page: accounts, what they are refused for, balances, the last calls";
         let help = "listen on 127.0.0.1, and give a Prometheus on another host `metrics = \"ADDRESS:9126\"`, which has no page; or let a firewall say who gets here";
@@ -70,7 +98,11 @@ fn socket_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> PathBuf {
         let help = format!(
             "shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {MAX_SOCKET_PATH}, the config's folder before a relative one included"
         );
-        judge.error(word.span(), format!("this socket's path has {long} bytes, too many to listen at"), help);
+        judge.error(
+            word.span(),
+            format!("this socket's path has {long} bytes, too many to listen at"),
+            help,
+        );
     }
     path
 }
@@ -79,8 +111,13 @@ fn check_duplicate_addresses(judge: &mut ConfigChecker<'_>, file: &RawConfig, li
     let raw = &file.listen;
     let mut seen: Vec<SocketAddr> = Vec::new();
     let addresses = [listen.proxy, listen.admin, listen.metrics];
-    for (address, word) in addresses.into_iter().zip([&raw.proxy, &raw.admin, &raw.metrics]) {
-        let Some(address) = address.filter(|address| address.port() != 0) else { continue };
+    for (address, word) in addresses
+        .into_iter()
+        .zip([&raw.proxy, &raw.admin, &raw.metrics])
+    {
+        let Some(address) = address.filter(|address| address.port() != 0) else {
+            continue;
+        };
         let taken = seen.contains(&address);
         seen.push(address);
         // Left out, the key has no place of its own: the one that took its default's address is to blame.
@@ -96,16 +133,30 @@ fn check_duplicate_addresses(judge: &mut ConfigChecker<'_>, file: &RawConfig, li
     if let (Some(door), Some(control), Some(word)) = (&listen.unix, &listen.control, &raw.control)
         && door == control
     {
-        judge.error(word.span(), "two listeners on one socket", "give each its own path");
+        judge.error(
+            word.span(),
+            "two listeners on one socket",
+            "give each its own path",
+        );
     }
 }
 
-pub(super) fn intercept(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> (Option<CaSettings>, Option<OtherHosts>) {
-    let Some(table) = &file.intercept else { return (None, None) };
+pub(super) fn intercept(
+    judge: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+) -> (Option<CaSettings>, Option<OtherHosts>) {
+    let Some(table) = &file.intercept else {
+        return (None, None);
+    };
     let raw = table.get_ref();
-    let hosts =
-        judge.choice_or(raw.other_hosts.as_ref(), OtherHosts::Tunnel, &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Deny)]);
-    let Some(ca) = &raw.ca else { return (None, Some(hosts)) };
+    let hosts = judge.choice_or(
+        raw.other_hosts.as_ref(),
+        OtherHosts::Tunnel,
+        &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Deny)],
+    );
+    let Some(ca) = &raw.ca else {
+        return (None, Some(hosts));
+    };
     let span = ca.span();
     judge.record_span(ConfigKey::Ca, span.clone());
     let ca = CaSettings {
@@ -120,16 +171,33 @@ pub(super) fn limits(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Limits 
     let connections = raw
         .connections
         .as_ref()
-        .map_or(Ok(usual.max_connections), |number| usize::try_from(*number.get_ref()).ok().filter(|count| *count > 0).ok_or(number.span()));
+        .map_or(Ok(usual.max_connections), |number| {
+            usize::try_from(*number.get_ref())
+                .ok()
+                .filter(|count| *count > 0)
+                .ok_or(number.span())
+        });
     if let Err(span) = &connections {
-        judge.error(span.clone(), "no connection at all is too few", "write at least 1, or leave it out");
+        judge.error(
+            span.clone(),
+            "no connection at all is too few",
+            "write at least 1, or leave it out",
+        );
     }
     Limits {
         max_body: judge.parse_or(raw.body.as_ref(), usual.max_body, words::size),
         max_head: judge.parse_or(raw.headers.as_ref(), usual.max_head, words::size),
-        client_timeout: judge.parse_or(raw.client.as_ref(), usual.client_timeout, words::positive_duration),
+        client_timeout: judge.parse_or(
+            raw.client.as_ref(),
+            usual.client_timeout,
+            words::positive_duration,
+        ),
         max_connections: connections.unwrap_or(usual.max_connections),
-        idle_timeout: judge.parse_or(raw.idle.as_ref(), usual.idle_timeout, words::positive_duration),
+        idle_timeout: judge.parse_or(
+            raw.idle.as_ref(),
+            usual.idle_timeout,
+            words::positive_duration,
+        ),
         drain_timeout: judge.parse_or(raw.drain.as_ref(), usual.drain_timeout, words::duration),
     }
 }

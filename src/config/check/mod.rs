@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use crate::config::raw::RawConfig;
-use crate::config::{Config, LogSettings, ConfigFingerprint};
+use crate::config::{Config, ConfigFingerprint, LogSettings};
 use crate::dialect::Catalog;
 use crate::net::OtherHosts;
 use crate::problem::{Problem, ProblemReport};
@@ -25,7 +25,12 @@ use judge::ConfigChecker;
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
 
 /// The settings, were there no error among the problems. `name` and `text` are the file's; `broken` is where it was complained about.
-pub(super) fn check_config((name, text): (&str, &str), file: &RawConfig, catalog: &Catalog, broken: Vec<Range<usize>>) -> (Config, Vec<Problem>) {
+pub(super) fn check_config(
+    (name, text): (&str, &str),
+    file: &RawConfig,
+    catalog: &Catalog,
+    broken: Vec<Range<usize>>,
+) -> (Config, Vec<Problem>) {
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let mut judge = ConfigChecker::new((name, text), folder, catalog, broken);
     let mode = judge.choice_or(file.mode.as_ref(), Mode::Act, MODES);
@@ -56,15 +61,37 @@ pub(super) fn check_config((name, text): (&str, &str), file: &RawConfig, catalog
     };
     let (file, places) = (name.to_owned(), judge.spans);
     (
-        Config { proxy, vault, listen, ca, limits, log, traces, warnings: ProblemReport::default(), fingerprint: ConfigFingerprint::default(), file, spans: places },
+        Config {
+            proxy,
+            vault,
+            listen,
+            ca,
+            limits,
+            log,
+            traces,
+            warnings: ProblemReport::default(),
+            fingerprint: ConfigFingerprint::default(),
+            file,
+            spans: places,
+        },
         judge.problems,
     )
 }
 
 fn log_settings(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> LogSettings {
-    const LEVELS: &[(&str, &str)] = &[("error", "error"), ("warn", "warn"), ("info", "info"), ("debug", "debug"), ("trace", "trace")];
+    const LEVELS: &[(&str, &str)] = &[
+        ("error", "error"),
+        ("warn", "warn"),
+        ("info", "info"),
+        ("debug", "debug"),
+        ("trace", "trace"),
+    ];
     LogSettings {
-        json: judge.choice_or(file.log.format.as_ref(), true, &[("json", true), ("human", false)]),
+        json: judge.choice_or(
+            file.log.format.as_ref(),
+            true,
+            &[("json", true), ("human", false)],
+        ),
         level: judge.choice_or(file.log.level.as_ref(), "info", LEVELS),
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crate::config::check::judge::ConfigChecker;
-use crate::config::raw::{self, RawConfig, NamedTables, ConfigString, in_file_order};
+use crate::config::raw::{self, ConfigString, NamedTables, RawConfig, in_file_order};
 use crate::config::words;
 use crate::proxy::{Provider, TextTemplate};
 
@@ -22,7 +22,11 @@ pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<
         };
         let holes = judge.parse_or(Some(text), Vec::new(), words::template_holes);
         if let Some(twin) = templates.iter().find(|twin| &twin.text == text.get_ref()) {
-            judge.warn(text.span(), "another template has this text", format!("`{}` above always matches first", twin.name));
+            judge.warn(
+                text.span(),
+                "another template has this text",
+                format!("`{}` above always matches first", twin.name),
+            );
         }
         for form in raw.texts.values() {
             check_holes(judge, form, &holes);
@@ -39,7 +43,10 @@ pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<
 }
 
 fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
-    named.iter().map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone())).collect()
+    named
+        .iter()
+        .map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone()))
+        .collect()
 }
 
 /// Whether the holes of one form can be filled, and whether it says all that the text says.
@@ -48,19 +55,35 @@ fn check_holes(judge: &mut ConfigChecker<'_>, form: &ConfigString, holes: &[Stri
         Ok(used) => used,
         Err((what, help)) => return judge.error(form.span(), what, help),
     };
-    if let Some(unknown) = used.iter().find(|hole| !holes.iter().any(|known| known == *hole)) {
-        let help = "use only holes of `text`: the backend's message is all there is to fill them from";
-        judge.error(form.span(), format!("nothing fills the hole `{{{unknown}}}`"), help);
+    if let Some(unknown) = used
+        .iter()
+        .find(|hole| !holes.iter().any(|known| known == *hole))
+    {
+        let help =
+            "use only holes of `text`: the backend's message is all there is to fill them from";
+        judge.error(
+            form.span(),
+            format!("nothing fills the hole `{{{unknown}}}`"),
+            help,
+        );
     }
     if let Some(lost) = holes.iter().find(|hole| !used.contains(&hole.as_str())) {
-        judge.warn(form.span(), format!("this form loses `{{{lost}}}`"), "a person who gets it does not see what the backend wrote there");
+        judge.warn(
+            form.span(),
+            format!("this form loses `{{{lost}}}`"),
+            "a person who gets it does not see what the backend wrote there",
+        );
     }
 }
 
 /// Every key of `texts` and `ids` names a provider or a dialect.
 fn check_owners(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawTemplate) {
     let catalog = judge.catalog;
-    let mut names: Vec<&str> = file.providers.keys().map(|name| name.get_ref().as_str()).collect();
+    let mut names: Vec<&str> = file
+        .providers
+        .keys()
+        .map(|name| name.get_ref().as_str())
+        .collect();
     names.extend(catalog.iter().map(|dialect| dialect.name.as_str()));
     names.sort_unstable();
     names.dedup();
@@ -70,31 +93,67 @@ fn check_owners(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawT
 }
 
 /// A provider that sends approved texts only needs one.
-pub(super) fn check_approved_only(judge: &mut ConfigChecker<'_>, file: &RawConfig, providers: &[Provider], templates: &[TextTemplate]) {
+pub(super) fn check_approved_only(
+    judge: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    providers: &[Provider],
+    templates: &[TextTemplate],
+) {
     for provider in providers.iter().filter(|provider| provider.templates_only) {
         let names = [provider.id.as_str(), provider.dialect.name.as_str()];
-        let has = |forms: &BTreeMap<String, String>| names.iter().any(|name| forms.contains_key(*name));
-        if templates.iter().any(|template| has(&template.texts) || has(&template.ids)) {
+        let has =
+            |forms: &BTreeMap<String, String>| names.iter().any(|name| forms.contains_key(*name));
+        if templates
+            .iter()
+            .any(|template| has(&template.texts) || has(&template.ids))
+        {
             continue;
         }
         if let Some((name, _)) = file.providers.get_key_value(provider.id.as_str()) {
-            let help = format!("add `[templates.NAME]` with `texts = {{ {} = \"…\" }}`", provider.id);
-            judge.warn(name.span(), "this provider sends approved texts only, and there is none for it", help);
+            let help = format!(
+                "add `[templates.NAME]` with `texts = {{ {} = \"…\" }}`",
+                provider.id
+            );
+            judge.warn(
+                name.span(),
+                "this provider sends approved texts only, and there is none for it",
+                help,
+            );
         }
     }
 }
 
 /// A form that is longer than its service takes, even with short words in its holes.
-pub(super) fn check_lengths(judge: &mut ConfigChecker<'_>, file: &RawConfig, providers: &[Provider]) {
+pub(super) fn check_lengths(
+    judge: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    providers: &[Provider],
+) {
     for (owner, form) in file.templates.values().flat_map(|template| &template.texts) {
-        let speaks = |provider: &&Provider| [provider.id.as_str(), provider.dialect.name.as_str()].contains(&owner.get_ref().as_str());
-        let Some(limit) = providers.iter().find(speaks).and_then(|provider| provider.dialect.text_limit()) else { continue };
-        let Ok(holes) = words::holes(form.get_ref()) else { continue };
+        let speaks = |provider: &&Provider| {
+            [provider.id.as_str(), provider.dialect.name.as_str()]
+                .contains(&owner.get_ref().as_str())
+        };
+        let Some(limit) = providers
+            .iter()
+            .find(speaks)
+            .and_then(|provider| provider.dialect.text_limit())
+        else {
+            continue;
+        };
+        let Ok(holes) = words::holes(form.get_ref()) else {
+            continue;
+        };
         let named: usize = holes.iter().map(|hole| hole.len() + 2).sum();
         let least = form.get_ref().chars().count() - named + holes.len();
         if least > limit {
-            let what = format!("this text has {least} characters or more, and the service takes {limit}");
-            judge.warn(form.span(), what, "shorten it and have it approved again: the provider is skipped as it is");
+            let what =
+                format!("this text has {least} characters or more, and the service takes {limit}");
+            judge.warn(
+                form.span(),
+                what,
+                "shorten it and have it approved again: the provider is skipped as it is",
+            );
         }
     }
 }

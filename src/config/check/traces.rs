@@ -16,9 +16,20 @@ const DEFAULT_SAMPLE: f64 = 1.0;
 pub(super) fn traces(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<Settings> {
     let table = file.traces.as_ref()?;
     let raw = table.get_ref();
-    let sample = raw.sample.as_ref().map_or(DEFAULT_SAMPLE, |share| *share.get_ref());
-    if let Some(word) = raw.sample.as_ref().filter(|_| !(0.0..=1.0).contains(&sample)) {
-        judge.error(word.span(), "this is no share of the calls", "write a number from 0.0 (none) to 1.0 (all)");
+    let sample = raw
+        .sample
+        .as_ref()
+        .map_or(DEFAULT_SAMPLE, |share| *share.get_ref());
+    if let Some(word) = raw
+        .sample
+        .as_ref()
+        .filter(|_| !(0.0..=1.0).contains(&sample))
+    {
+        judge.error(
+            word.span(),
+            "this is no share of the calls",
+            "write a number from 0.0 (none) to 1.0 (all)",
+        );
     }
     if raw.endpoint.is_none() {
         let help = "add `endpoint = \"http://127.0.0.1:4318\"`, the base URL of a collector that takes OTLP over HTTP";
@@ -30,7 +41,11 @@ pub(super) fn traces(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<
     Some(Settings {
         endpoint: judge.parse_or(raw.endpoint.as_ref(), Uri::default(), words::collector_url),
         sample_ratio: sample,
-        service_name: judge.parse_or(raw.service_name.as_ref(), DEFAULT_SERVICE_NAME.to_owned(), words::service_name),
+        service_name: judge.parse_or(
+            raw.service_name.as_ref(),
+            DEFAULT_SERVICE_NAME.to_owned(),
+            words::service_name,
+        ),
         ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
     })
 }

@@ -9,9 +9,9 @@ use toml::Spanned;
 
 use crate::config::ConfigKey;
 use crate::config::check::judge::ConfigChecker;
-use crate::config::raw::{self, RawConfig, ConfigString, in_file_order};
+use crate::config::raw::{self, ConfigString, RawConfig, in_file_order};
 use crate::config::words;
-use crate::vault::{OpenBaoAuth, KvVersion, OpenBaoSettings, Settings, SourceSettings};
+use crate::vault::{KvVersion, OpenBaoAuth, OpenBaoSettings, Settings, SourceSettings};
 
 /// One read of a vault server, its login included: a call that waits for it must have time left for another provider.
 const DEFAULT_SERVER_TIMEOUT: Duration = Duration::from_secs(3);
@@ -26,8 +26,13 @@ pub(super) fn vaults(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Setting
     let mut sources = BTreeMap::new();
     for (name, vault) in in_file_order(&file.vaults) {
         judge.require(name, words::identifier);
-        let kinds =
-            [vault.embedded.is_some(), vault.env.is_some(), vault.directory.is_some(), vault.openbao.is_some(), vault.exec.is_some()];
+        let kinds = [
+            vault.embedded.is_some(),
+            vault.env.is_some(),
+            vault.directory.is_some(),
+            vault.openbao.is_some(),
+            vault.exec.is_some(),
+        ];
         if kinds.iter().filter(|there| **there).count() != 1 {
             let help = "give it one of `embedded`, `openbao`, `directory`, `env`, `exec`";
             judge.error(name.span(), "a vault is of exactly one kind", help);
@@ -44,11 +49,17 @@ fn source(judge: &mut ConfigChecker<'_>, vault: &raw::RawVault) -> Option<Source
     if let Some(table) = &vault.embedded {
         return Some(SourceSettings::Embedded {
             file: judge.required_path(table.get_ref().file.as_ref(), &table.span(), "file"),
-            key_file: judge.required_path(table.get_ref().key_file.as_ref(), &table.span(), "key_file"),
+            key_file: judge.required_path(
+                table.get_ref().key_file.as_ref(),
+                &table.span(),
+                "key_file",
+            ),
         });
     }
     if let Some(table) = &vault.directory {
-        return Some(SourceSettings::Directory { path: judge.required_path(table.get_ref().path.as_ref(), &table.span(), "path") });
+        return Some(SourceSettings::Directory {
+            path: judge.required_path(table.get_ref().path.as_ref(), &table.span(), "path"),
+        });
     }
     if let Some(table) = &vault.openbao {
         return openbao(judge, table);
@@ -57,7 +68,9 @@ fn source(judge: &mut ConfigChecker<'_>, vault: &raw::RawVault) -> Option<Source
         return Some(exec(judge, table));
     }
     let table = vault.env.as_ref()?;
-    Some(SourceSettings::Env { file: table.get_ref().file.as_ref().map(|word| judge.path(word)) })
+    Some(SourceSettings::Env {
+        file: table.get_ref().file.as_ref().map(|word| judge.path(word)),
+    })
 }
 
 fn exec(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawExec>) -> SourceSettings {
@@ -78,36 +91,77 @@ fn exec(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawExec>) -> SourceS
         }
         Some(_) => {}
     }
-    let command = raw.command.iter().map(|word| word.get_ref().clone()).collect();
-    SourceSettings::Exec { command, timeout: judge.parse_or(raw.timeout.as_ref(), DEFAULT_COMMAND_TIMEOUT, words::positive_duration) }
+    let command = raw
+        .command
+        .iter()
+        .map(|word| word.get_ref().clone())
+        .collect();
+    SourceSettings::Exec {
+        command,
+        timeout: judge.parse_or(
+            raw.timeout.as_ref(),
+            DEFAULT_COMMAND_TIMEOUT,
+            words::positive_duration,
+        ),
+    }
 }
 
-fn openbao(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<SourceSettings> {
+fn openbao(
+    judge: &mut ConfigChecker<'_>,
+    table: &Spanned<raw::RawOpenBao>,
+) -> Option<SourceSettings> {
     let raw = table.get_ref();
     let address = address(judge, table);
     let mount = mount_or(judge, raw.mount.as_ref(), "secret");
     let kv = raw.kv.as_ref().and_then(|kv| kv_version(judge, kv));
     let namespace = raw.namespace.as_ref().map(|word| mount_path(judge, word));
     let ca_file = raw.ca_file.as_ref().map(|word| judge.path(word));
-    let timeout = judge.parse_or(raw.timeout.as_ref(), DEFAULT_SERVER_TIMEOUT, words::positive_duration);
+    let timeout = judge.parse_or(
+        raw.timeout.as_ref(),
+        DEFAULT_SERVER_TIMEOUT,
+        words::positive_duration,
+    );
     let poll = judge.parse_or(raw.poll.as_ref(), DEFAULT_POLL, words::positive_duration);
     let auth = auth(judge, table)?;
-    Some(SourceSettings::OpenBao(Box::new(OpenBaoSettings { address, mount, kv, namespace, ca_file, timeout, poll, auth })))
+    Some(SourceSettings::OpenBao(Box::new(OpenBaoSettings {
+        address,
+        mount,
+        kv,
+        namespace,
+        ca_file,
+        timeout,
+        poll,
+        auth,
+    })))
 }
 
 /// The token travels with every request: in clear only where the way never leaves this host, or by an express word.
 fn address(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> String {
     let Some(word) = &table.get_ref().address else {
-        judge.error(table.span(), "`address` is missing here", "add `address = \"https://vault.internal:8200\"`");
+        judge.error(
+            table.span(),
+            "`address` is missing here",
+            "add `address = \"https://vault.internal:8200\"`",
+        );
         return String::new();
     };
     let url = judge.parse_or(Some(word), None, |url| words::base_url(url).map(Some));
-    let local =
-        |host: &str| host == "localhost" || host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    let clear = url.is_some_and(|url| url.scheme_str() == Some("http") && !url.host().is_some_and(local));
+    let local = |host: &str| {
+        host == "localhost"
+            || host
+                .trim_matches(['[', ']'])
+                .parse::<std::net::IpAddr>()
+                .is_ok_and(|ip| ip.is_loopback())
+    };
+    let clear =
+        url.is_some_and(|url| url.scheme_str() == Some("http") && !url.host().is_some_and(local));
     if clear && !table.get_ref().insecure_http {
         let help = "use https, or set `insecure_http = true` where the way there is yours";
-        judge.error(word.span(), "the vault's token and entries would travel in clear to this URL", help);
+        judge.error(
+            word.span(),
+            "the vault's token and entries would travel in clear to this URL",
+            help,
+        );
     }
     word.get_ref().trim_end_matches('/').to_owned()
 }
@@ -117,7 +171,11 @@ fn kv_version(judge: &mut ConfigChecker<'_>, kv: &Spanned<u32>) -> Option<KvVers
         1 => Some(KvVersion::V1),
         2 => Some(KvVersion::V2),
         _ => {
-            judge.error(kv.span(), "there is no such version of KV", "write 1 or 2, or leave it out: the server is asked then");
+            judge.error(
+                kv.span(),
+                "there is no such version of KV",
+                "write 1 or 2, or leave it out: the server is asked then",
+            );
             None
         }
     }
@@ -134,10 +192,19 @@ fn mount_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> String {
 
 fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Option<OpenBaoAuth> {
     let raw = table.get_ref();
-    let ways = [raw.token_file.is_some(), raw.approle.is_some(), raw.kubernetes.is_some(), raw.jwt.is_some()];
+    let ways = [
+        raw.token_file.is_some(),
+        raw.approle.is_some(),
+        raw.kubernetes.is_some(),
+        raw.jwt.is_some(),
+    ];
     if ways.iter().filter(|there| **there).count() != 1 {
         let help = "give it one of `token_file` (also a Vault agent's sink), `approle`, `kubernetes`, `jwt`";
-        judge.error(table.span(), "a vault server is logged in to in exactly one way", help);
+        judge.error(
+            table.span(),
+            "a vault server is logged in to in exactly one way",
+            help,
+        );
     }
     if let Some(file) = &raw.token_file {
         return Some(OpenBaoAuth::TokenFile(judge.path(file)));
@@ -146,7 +213,11 @@ fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Opti
         let (raw, span) = (table.get_ref(), table.span());
         return Some(OpenBaoAuth::AppRole {
             role_id_file: judge.required_path(raw.role_id_file.as_ref(), &span, "role_id_file"),
-            secret_id_file: judge.required_path(raw.secret_id_file.as_ref(), &span, "secret_id_file"),
+            secret_id_file: judge.required_path(
+                raw.secret_id_file.as_ref(),
+                &span,
+                "secret_id_file",
+            ),
             wrapped: raw.wrapped,
             mount: mount_or(judge, raw.mount.as_ref(), "approle"),
         });
@@ -162,14 +233,22 @@ fn auth(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> Opti
     Some(OpenBaoAuth::Jwt {
         role: role(judge, raw, &span),
         jwt_file,
-        mount: mount_or(judge, raw.mount.as_ref(), if kubernetes { "kubernetes" } else { "jwt" }),
+        mount: mount_or(
+            judge,
+            raw.mount.as_ref(),
+            if kubernetes { "kubernetes" } else { "jwt" },
+        ),
         kubernetes,
     })
 }
 
 fn role(judge: &mut ConfigChecker<'_>, raw: &raw::RawJwt, span: &Range<usize>) -> String {
     let Some(word) = &raw.role else {
-        judge.error(span.clone(), "`role` is missing here", "add `role = \"…\"`: the server's role that this sidecar logs in as");
+        judge.error(
+            span.clone(),
+            "`role` is missing here",
+            "add `role = \"…\"`: the server's role that this sidecar logs in as",
+        );
         return String::new();
     };
     word.get_ref().clone()

@@ -25,28 +25,53 @@ pub struct CaInfo {
 impl CaInfo {
     /// Whether a certificate for `host` made by this CA would be believed.
     pub fn covers(&self, host: &str) -> bool {
-        self.hosts.iter().any(|covered| constraint_covers(covered, host))
+        self.hosts
+            .iter()
+            .any(|covered| constraint_covers(covered, host))
     }
 }
 
 /// Reads the certificate alone; refuses one without our constraints, which we would not have made.
 pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     let file = &settings.cert_file;
-    let content = || CaError::InvalidContent { file: file.clone(), what: "CA certificate with name constraints" };
-    let found = tls::load_certificates(file).map_err(|source| CaError::File { file: file.clone(), source })?;
+    let content = || CaError::InvalidContent {
+        file: file.clone(),
+        what: "CA certificate with name constraints",
+    };
+    let found = tls::load_certificates(file).map_err(|source| CaError::File {
+        file: file.clone(),
+        source,
+    })?;
     let cert = found.into_iter().next().ok_or_else(content)?;
     let (hosts, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
-        let constraints = parsed.name_constraints().ok().flatten().filter(|constraints| constraints.critical).ok_or_else(content)?;
+        let constraints = parsed
+            .name_constraints()
+            .ok()
+            .flatten()
+            .filter(|constraints| constraints.critical)
+            .ok_or_else(content)?;
         let permitted = constraints.value.permitted_subtrees.iter().flatten();
-        let hosts: Vec<String> = permitted.filter_map(|subtree| dns_name(&subtree.base)).collect();
-        let after = u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
-        (hosts, SystemTime::UNIX_EPOCH + Duration::from_secs(after), parsed.public_key().raw.to_vec())
+        let hosts: Vec<String> = permitted
+            .filter_map(|subtree| dns_name(&subtree.base))
+            .collect();
+        let after =
+            u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
+        (
+            hosts,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(after),
+            parsed.public_key().raw.to_vec(),
+        )
     };
     if hosts.is_empty() {
         return Err(content());
     }
-    Ok(CaInfo { hosts, expires, cert, spki })
+    Ok(CaInfo {
+        hosts,
+        expires,
+        cert,
+        spki,
+    })
 }
 
 /// Reads both files and judges them as `Ca::load` does.
@@ -60,14 +85,24 @@ pub(super) fn load_pair(settings: &CaSettings) -> Result<(CaInfo, KeyPair), CaEr
     if described.spki == key.subject_public_key_info() {
         return Ok((described, key));
     }
-    Err(CaError::InvalidContent { file: settings.key_file.clone(), what: "key that belongs to the certificate" })
+    Err(CaError::InvalidContent {
+        file: settings.key_file.clone(),
+        what: "key that belongs to the certificate",
+    })
 }
 
 fn dns_name(name: &GeneralName<'_>) -> Option<String> {
-    if let GeneralName::DNSName(host) = name { Some((*host).to_owned()) } else { None }
+    if let GeneralName::DNSName(host) = name {
+        Some((*host).to_owned())
+    } else {
+        None
+    }
 }
 
 /// A DNS constraint covers the host and what is below it.
 pub(super) fn constraint_covers(covered: &str, host: &str) -> bool {
-    host == covered || host.strip_suffix(covered).is_some_and(|below| below.ends_with('.'))
+    host == covered
+        || host
+            .strip_suffix(covered)
+            .is_some_and(|below| below.ends_with('.'))
 }

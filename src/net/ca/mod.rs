@@ -13,19 +13,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType, ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer,
-    KeyPair, KeyUsagePurpose, NameConstraints,
+    BasicConstraints, CertificateParams, CidrSubnet, DistinguishedName, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    NameConstraints,
 };
 use rustls::ServerConfig;
 use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
-use crate::net::ca::described::{load_pair, constraint_covers};
+use crate::net::ca::described::{constraint_covers, load_pair};
 use crate::net::settings::CaSettings;
 use crate::tls;
 
-pub use described::{CaInfo, inspect_certificate, inspect};
+pub use described::{CaInfo, inspect, inspect_certificate};
 
 const BACKDATE: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; a new one is made after half of it.
@@ -45,10 +46,14 @@ pub enum CaError {
         source: std::io::Error,
     },
     /// There is one already.
-    #[error("{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first")]
+    #[error(
+        "{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first"
+    )]
     AlreadyExists(PathBuf),
     /// The key file's mode lets others in.
-    #[error("{file} can be read by others (mode {mode:03o}); run `chmod 600` on it, and if others may have read it make a new CA")]
+    #[error(
+        "{file} can be read by others (mode {mode:03o}); run `chmod 600` on it, and if others may have read it make a new CA"
+    )]
     KeyExposed {
         /// The key file.
         file: PathBuf,
@@ -67,7 +72,9 @@ pub enum CaError {
     #[error("a CA needs at least one host; configure a provider first")]
     NoHosts,
     /// Not a literal host.
-    #[error("{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards")]
+    #[error(
+        "{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards"
+    )]
     InvalidHost(String),
     /// Outside the constraints.
     #[error(
@@ -115,11 +122,20 @@ pub enum CaCreateMode {
 }
 
 /// Makes a CA for exactly `hosts` and writes both files.
-pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: SystemTime, making: CaCreateMode) -> Result<(), CaError> {
+pub fn create(
+    settings: &CaSettings,
+    hosts: &[String],
+    lifetime: Duration,
+    now: SystemTime,
+    making: CaCreateMode,
+) -> Result<(), CaError> {
     let hosts = validate_hosts(hosts)?;
     let key = match making {
         CaCreateMode::NewKey => {
-            if let Some(there) = [&settings.key_file, &settings.cert_file].into_iter().find(|file| file.exists()) {
+            if let Some(there) = [&settings.key_file, &settings.cert_file]
+                .into_iter()
+                .find(|file| file.exists())
+            {
                 return Err(CaError::AlreadyExists(there.clone()));
             }
             KeyPair::generate().map_err(|error| signing_error("the CA", &error))?
@@ -139,7 +155,9 @@ pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: 
     });
     params.not_before = (now - BACKDATE).into();
     params.not_after = (now + lifetime).into();
-    let cert = params.self_signed(&key).map_err(|error| signing_error("the CA", &error))?;
+    let cert = params
+        .self_signed(&key)
+        .map_err(|error| signing_error("the CA", &error))?;
     if making == CaCreateMode::NewKey {
         files::write_file(&settings.key_file, key.serialize_pem().as_bytes(), 0o600)?;
     }
@@ -149,15 +167,35 @@ pub fn create(settings: &CaSettings, hosts: &[String], lifetime: Duration, now: 
 impl Ca {
     /// Reads both files; refuses a key that others can read, or one that does not belong to the certificate.
     pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
-        let (CaInfo { hosts, expires, cert, .. }, key) = load_pair(settings)?;
-        let content = |_| CaError::InvalidContent { file: settings.cert_file.clone(), what: "CA certificate" };
+        let (
+            CaInfo {
+                hosts,
+                expires,
+                cert,
+                ..
+            },
+            key,
+        ) = load_pair(settings)?;
+        let content = |_| CaError::InvalidContent {
+            file: settings.cert_file.clone(),
+            what: "CA certificate",
+        };
         let issuer = Issuer::from_ca_cert_der(&cert, key).map_err(content)?;
-        Ok(Self { hosts, expires, cert, issuer, leaves: Mutex::default(), clock })
+        Ok(Self {
+            hosts,
+            expires,
+            cert,
+            issuer,
+            leaves: Mutex::default(),
+            clock,
+        })
     }
 
     /// Whether a certificate for `host` made by this CA would be believed.
     pub fn covers(&self, host: &str) -> bool {
-        self.hosts.iter().any(|covered| constraint_covers(covered, host))
+        self.hosts
+            .iter()
+            .any(|covered| constraint_covers(covered, host))
     }
 
     /// The hosts in its constraints.
@@ -184,7 +222,13 @@ impl Ca {
             leaves.clear();
         }
         let config = Arc::new(self.issue_leaf(host, now)?);
-        leaves.insert(host.to_owned(), Leaf { config: Arc::clone(&config), issued_at: now });
+        leaves.insert(
+            host.to_owned(),
+            Leaf {
+                config: Arc::clone(&config),
+                issued_at: now,
+            },
+        );
         Ok(config)
     }
 
@@ -204,7 +248,10 @@ impl Ca {
         params.not_after = (now + LEAF_LIFETIME).min(self.expires).into();
         let cert = params.signed_by(&key, &self.issuer).map_err(fault)?;
         let chain = vec![cert.der().clone(), self.cert.clone()];
-        let fault = |error: rustls::Error| CaError::Signing { host: host.to_owned(), why: error.to_string() };
+        let fault = |error: rustls::Error| CaError::Signing {
+            host: host.to_owned(),
+            why: error.to_string(),
+        };
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .map_err(fault)?
@@ -220,8 +267,14 @@ impl Ca {
 pub fn is_literal_host(host: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     // The last label has a letter: an address has none.
-    let named = host.rsplit('.').next().is_some_and(|last| last.contains(|c: char| c.is_ascii_alphabetic()));
-    host.chars().all(known) && host.contains('.') && host.split('.').all(|label| !label.is_empty()) && named
+    let named = host
+        .rsplit('.')
+        .next()
+        .is_some_and(|last| last.contains(|c: char| c.is_ascii_alphabetic()));
+    host.chars().all(known)
+        && host.contains('.')
+        && host.split('.').all(|label| !label.is_empty())
+        && named
 }
 
 fn validate_hosts(hosts: &[String]) -> Result<Vec<String>, CaError> {
@@ -231,7 +284,11 @@ fn validate_hosts(hosts: &[String]) -> Result<Vec<String>, CaError> {
     let mut literal: Vec<String> = hosts.iter().map(|host| host.to_ascii_lowercase()).collect();
     literal.sort_unstable();
     literal.dedup();
-    if literal.is_empty() { Err(CaError::NoHosts) } else { Ok(literal) }
+    if literal.is_empty() {
+        Err(CaError::NoHosts)
+    } else {
+        Ok(literal)
+    }
 }
 
 fn common_name(text: &str) -> DistinguishedName {
@@ -241,7 +298,10 @@ fn common_name(text: &str) -> DistinguishedName {
 }
 
 fn signing_error(host: &str, error: &rcgen::Error) -> CaError {
-    CaError::Signing { host: host.to_owned(), why: error.to_string() }
+    CaError::Signing {
+        host: host.to_owned(),
+        why: error.to_string(),
+    }
 }
 
 #[cfg(test)]

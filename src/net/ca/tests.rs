@@ -12,7 +12,10 @@ use crate::clock::SystemClock;
 const YEAR: Duration = Duration::from_hours(365 * 24);
 
 fn settings(folder: &TempDir) -> CaSettings {
-    CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") }
+    CaSettings {
+        cert_file: folder.path().join("ca.pem"),
+        key_file: folder.path().join("ca.key"),
+    }
 }
 
 fn names(hosts: &[&str]) -> Vec<String> {
@@ -26,7 +29,14 @@ fn clock() -> Arc<dyn Clock> {
 fn made(hosts: &[&str]) -> (TempDir, CaSettings, Ca) {
     let folder = TempDir::new().unwrap();
     let settings = settings(&folder);
-    create(&settings, &names(hosts), YEAR, clock().wall_clock(), CaCreateMode::NewKey).unwrap();
+    create(
+        &settings,
+        &names(hosts),
+        YEAR,
+        clock().wall_clock(),
+        CaCreateMode::NewKey,
+    )
+    .unwrap();
     let ca = Ca::load(&settings, clock()).unwrap();
     (folder, settings, ca)
 }
@@ -37,41 +47,88 @@ fn it_covers_its_hosts_and_nothing_else() {
     assert_eq!(ca.hosts(), ["api.one.test", "api.two.test"]);
     assert!(ca.covers("api.two.test") && ca.covers("x.api.two.test"));
     assert!(!ca.covers("two.test") && !ca.covers("evilapi.two.test") && !ca.covers("bank.test"));
-    assert!(matches!(ca.server_config_for("bank.test"), Err(CaError::NotCovered(_))));
+    assert!(matches!(
+        ca.server_config_for("bank.test"),
+        Err(CaError::NotCovered(_))
+    ));
     assert!(ca.expires() > clock().wall_clock() + YEAR - BACKDATE);
 }
 
 #[test]
 fn hosts_that_would_constrain_nothing_are_refused() {
     let folder = TempDir::new().unwrap();
-    for bad in ["*.test.com", "127.0.0.1", "localhost", "com", "a..b", ".b.test", "::1", "b.test.", ""] {
-        let refused = create(&settings(&folder), &names(&[bad]), YEAR, clock().wall_clock(), CaCreateMode::NewKey);
+    for bad in [
+        "*.test.com",
+        "127.0.0.1",
+        "localhost",
+        "com",
+        "a..b",
+        ".b.test",
+        "::1",
+        "b.test.",
+        "",
+    ] {
+        let refused = create(
+            &settings(&folder),
+            &names(&[bad]),
+            YEAR,
+            clock().wall_clock(),
+            CaCreateMode::NewKey,
+        );
         assert!(matches!(refused, Err(CaError::InvalidHost(_))), "{bad}");
     }
-    let none = create(&settings(&folder), &[], YEAR, clock().wall_clock(), CaCreateMode::NewKey);
+    let none = create(
+        &settings(&folder),
+        &[],
+        YEAR,
+        clock().wall_clock(),
+        CaCreateMode::NewKey,
+    );
     assert!(matches!(none, Err(CaError::NoHosts)));
-    assert!(fs::read_dir(folder.path()).unwrap().next().is_none(), "nothing was written");
+    assert!(
+        fs::read_dir(folder.path()).unwrap().next().is_none(),
+        "nothing was written"
+    );
 }
 
 #[test]
 fn the_key_is_ours_alone() {
     let (_folder, settings, _) = made(&["api.one.test"]);
     let mode = |file| fs::metadata(file).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&settings.key_file), mode(&settings.cert_file)), (0o600, 0o644));
+    assert_eq!(
+        (mode(&settings.key_file), mode(&settings.cert_file)),
+        (0o600, 0o644)
+    );
     for open in [0o640, 0o604] {
         fs::set_permissions(&settings.key_file, fs::Permissions::from_mode(open)).unwrap();
         let error = Ca::load(&settings, clock()).unwrap_err();
-        assert!(matches!(error, CaError::KeyExposed { .. }) && error.to_string().contains("chmod 600"), "{error}");
+        assert!(
+            matches!(error, CaError::KeyExposed { .. }) && error.to_string().contains("chmod 600"),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn a_ca_is_not_replaced_but_renewed_with_its_key() {
     let (_folder, settings, first) = made(&["api.one.test"]);
-    let again = create(&settings, &names(&["api.two.test"]), YEAR, clock().wall_clock(), CaCreateMode::NewKey);
+    let again = create(
+        &settings,
+        &names(&["api.two.test"]),
+        YEAR,
+        clock().wall_clock(),
+        CaCreateMode::NewKey,
+    );
     assert!(matches!(again, Err(CaError::AlreadyExists(_))));
     let key = fs::read(&settings.key_file).unwrap();
-    create(&settings, &names(&["api.two.test"]), 2 * YEAR, clock().wall_clock(), CaCreateMode::KeepKey).unwrap();
+    create(
+        &settings,
+        &names(&["api.two.test"]),
+        2 * YEAR,
+        clock().wall_clock(),
+        CaCreateMode::KeepKey,
+    )
+    .unwrap();
     let second = Ca::load(&settings, clock()).unwrap();
     assert_eq!(fs::read(&settings.key_file).unwrap(), key);
     assert_eq!(second.hosts(), ["api.two.test"]);
@@ -83,11 +140,20 @@ fn files_that_do_not_belong_together_are_refused() {
     let (_one, settings, _) = made(&["api.one.test"]);
     let (_two, other, _) = made(&["api.one.test"]);
     fs::copy(&other.cert_file, &settings.cert_file).unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::InvalidContent { .. })));
+    assert!(matches!(
+        Ca::load(&settings, clock()),
+        Err(CaError::InvalidContent { .. })
+    ));
     fs::write(&settings.cert_file, "nothing").unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::File { .. })));
+    assert!(matches!(
+        Ca::load(&settings, clock()),
+        Err(CaError::File { .. })
+    ));
     fs::remove_file(&settings.key_file).unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::File { .. })));
+    assert!(matches!(
+        Ca::load(&settings, clock()),
+        Err(CaError::File { .. })
+    ));
 }
 
 #[test]
@@ -97,34 +163,61 @@ fn an_unconstrained_ca_is_not_used() {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     fs::write(&settings.cert_file, params.self_signed(&key).unwrap().pem()).unwrap();
-    assert!(matches!(Ca::load(&settings, clock()), Err(CaError::InvalidContent { .. })));
+    assert!(matches!(
+        Ca::load(&settings, clock()),
+        Err(CaError::InvalidContent { .. })
+    ));
 }
 
 #[test]
 fn leaves_are_kept() {
     let (_folder, _, ca) = made(&["api.one.test"]);
     let first = ca.server_config_for("api.one.test").unwrap();
-    assert!(Arc::ptr_eq(&first, &ca.server_config_for("api.one.test").unwrap()));
+    assert!(Arc::ptr_eq(
+        &first,
+        &ca.server_config_for("api.one.test").unwrap()
+    ));
     assert_eq!(first.alpn_protocols, [b"http/1.1".to_vec()]);
 }
 
 fn openssl(folder: &TempDir, args: &[&str]) -> (bool, String) {
-    let done = Command::new("openssl").args(args).current_dir(folder.path()).output().expect("openssl is installed");
-    (done.status.success(), format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr)))
+    let done = Command::new("openssl")
+        .args(args)
+        .current_dir(folder.path())
+        .output()
+        .expect("openssl is installed");
+    (
+        done.status.success(),
+        format!(
+            "{}{}",
+            String::from_utf8_lossy(&done.stdout),
+            String::from_utf8_lossy(&done.stderr)
+        ),
+    )
 }
 
 /// Signs a certificate the CA itself would refuse to make.
 fn rogue(ca: &Ca, folder: &TempDir, name: &str) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-    fs::write(folder.path().join("rogue.pem"), params.signed_by(&key, &ca.issuer).unwrap().pem()).unwrap();
+    fs::write(
+        folder.path().join("rogue.pem"),
+        params.signed_by(&key, &ca.issuer).unwrap().pem(),
+    )
+    .unwrap();
 }
 
 #[test]
 fn openssl_believes_it_for_its_hosts_only() {
     let (folder, _, ca) = made(&["api.one.test"]);
     let (_, text) = openssl(&folder, &["x509", "-in", "ca.pem", "-noout", "-text"]);
-    for line in ["Name Constraints: critical", "DNS:api.one.test", "IP:0.0.0.0/0.0.0.0", "pathlen:0", "Basic Constraints: critical"] {
+    for line in [
+        "Name Constraints: critical",
+        "DNS:api.one.test",
+        "IP:0.0.0.0/0.0.0.0",
+        "pathlen:0",
+        "Basic Constraints: critical",
+    ] {
         assert!(text.contains(line), "{line} in {text}");
     }
     let verify = || openssl(&folder, &["verify", "-CAfile", "ca.pem", "rogue.pem"]);
@@ -163,11 +256,24 @@ fn node(ca: &Ca, folder: &TempDir, name: &str) -> String {
         let mut stream = rustls::StreamOwned::new(connection, tcp);
         let mut request = [0; 1024];
         if std::io::Read::read(&mut stream, &mut request).is_ok_and(|read| read > 0) {
-            std::io::Write::write_all(&mut stream, b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").unwrap();
+            std::io::Write::write_all(
+                &mut stream,
+                b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n",
+            )
+            .unwrap();
         }
     });
     let done = Command::new("node")
-        .args(["-e", NODE, &port, if name.contains(':') || name.starts_with("127") { "" } else { name }])
+        .args([
+            "-e",
+            NODE,
+            &port,
+            if name.contains(':') || name.starts_with("127") {
+                ""
+            } else {
+                name
+            },
+        ])
         .env("NODE_EXTRA_CA_CERTS", folder.path().join("ca.pem"))
         .output()
         .expect("node is installed");

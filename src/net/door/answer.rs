@@ -25,7 +25,12 @@ pub(super) struct Rejected {
 
 impl Rejected {
     pub(super) fn new(status: StatusCode, why: impl Into<String>) -> Self {
-        Self { status, reason: why.into(), reply: None, tls_rejected: false }
+        Self {
+            status,
+            reason: why.into(),
+            reply: None,
+            tls_rejected: false,
+        }
     }
 }
 
@@ -43,7 +48,12 @@ impl From<(StatusCode, String)> for Rejected {
 
 /// A refusal as a response. The connection is closed behind it: its body may lie unread.
 pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
-    let Rejected { status, reason: why, reply, tls_rejected: _ } = turned;
+    let Rejected {
+        status,
+        reason: why,
+        reply,
+        tls_rejected: _,
+    } = turned;
     let mut response = match reply {
         Some(reply) => reply_response(*reply),
         None => text_response(status, &why),
@@ -51,10 +61,15 @@ pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
     if status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.entry(RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+        headers
+            .entry(RETRY_AFTER)
+            .or_insert(HeaderValue::from_static("1"));
     }
     if status == StatusCode::PROXY_AUTHENTICATION_REQUIRED {
-        headers.insert(PROXY_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sms-sidecar\""));
+        headers.insert(
+            PROXY_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"sms-sidecar\""),
+        );
     }
     response
 }
@@ -63,7 +78,10 @@ pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
 pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::from(format!("sms-sidecar: {why}\n"))));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 

@@ -21,15 +21,17 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::request_id::{MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer};
+use tower_http::request_id::{
+    MakeRequestId, PropagateRequestIdLayer, RequestId, SetRequestIdLayer,
+};
 use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 
 use crate::clock::Clock;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::door::answer::ResponseBody;
-use crate::net::door::pace::{TimeoutStream, IdleTimer};
+use crate::net::door::pace::{IdleTimer, TimeoutStream};
 use crate::net::door::prefixed::PrefixedStream;
-use crate::net::door::{RequestHandler, Entrypoint, ListenerShared};
+use crate::net::door::{Entrypoint, ListenerShared, RequestHandler};
 use crate::net::drain::{Drain, DrainGuard, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::Stream;
@@ -72,35 +74,83 @@ impl ConnectionContext {
 }
 
 /// Serves a fresh connection, or says that there are too many.
-pub(super) async fn accept<C: RequestHandler, S: Stream>(house: Arc<ListenerShared<C>>, mut stream: S, peer: Peer, drain: Drain) {
+pub(super) async fn accept<C: RequestHandler, S: Stream>(
+    house: Arc<ListenerShared<C>>,
+    mut stream: S,
+    peer: Peer,
+    drain: Drain,
+) {
     let unix = peer.address.is_none();
     let Ok(slot) = Arc::clone(&house.slots).try_acquire_owned() else {
-        let door = if unix { Entrypoint::Unix } else { Entrypoint::BaseUrl };
-        house.handler.request_denied(door, StatusCode::SERVICE_UNAVAILABLE, "too many connections");
+        let door = if unix {
+            Entrypoint::Unix
+        } else {
+            Entrypoint::BaseUrl
+        };
+        house.handler.request_denied(
+            door,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too many connections",
+        );
         // Whether the client still reads it is its own affair.
-        timeout(REJECTION_WRITE_TIMEOUT, async { stream.write_all(TOO_MANY_CONNECTIONS).await.and(stream.shutdown().await) }).await.ok();
+        timeout(REJECTION_WRITE_TIMEOUT, async {
+            stream
+                .write_all(TOO_MANY_CONNECTIONS)
+                .await
+                .and(stream.shutdown().await)
+        })
+        .await
+        .ok();
         return;
     };
     let slot = Arc::new((slot, drain.track_connection()));
-    let session = ConnectionContext { peer, is_unix: unix, connect_target: None, is_tls: false, drain, idle_timer: IdleTimer::default(), slot };
+    let session = ConnectionContext {
+        peer,
+        is_unix: unix,
+        connect_target: None,
+        is_tls: false,
+        drain,
+        idle_timer: IdleTimer::default(),
+        slot,
+    };
     serve_http(house, stream, session).await;
 }
 
 /// The HTTP/1.1 loop. Boxed, since what is inside a CONNECT comes back here.
-pub(super) fn serve_http<C: RequestHandler, S: Stream>(house: Arc<ListenerShared<C>>, stream: S, session: ConnectionContext) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+pub(super) fn serve_http<C: RequestHandler, S: Stream>(
+    house: Arc<ListenerShared<C>>,
+    stream: S,
+    session: ConnectionContext,
+) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
         let limits = house.setup.limits;
-        let (drain, tempo, door) = (session.drain.clone(), session.idle_timer.clone(), session.entrypoint());
+        let (drain, tempo, door) = (
+            session.drain.clone(),
+            session.idle_timer.clone(),
+            session.entrypoint(),
+        );
         let carrier = Arc::clone(&house.handler);
-        let paced = TimeoutStream::new(stream, tempo.clone(), limits.client_timeout, limits.idle_timeout);
+        let paced = TimeoutStream::new(
+            stream,
+            tempo.clone(),
+            limits.client_timeout,
+            limits.idle_timeout,
+        );
         let mut builder = http1::Builder::new();
         // The longest line of a head decides the buffer; bodies pass through it in pieces.
-        builder.header_read_timeout(None).max_header_size(limits.max_head).max_buf_size(limits.max_head.max(16 << 10));
+        builder
+            .header_read_timeout(None)
+            .max_header_size(limits.max_head)
+            .max_buf_size(limits.max_head.max(16 << 10));
         // One that comes this late is answered, with a refusal, before it is closed.
         let late = drain.phase() == Phase::Closing;
         builder.keep_alive(!late);
         let service = TowerToHyperService::new(build_service(house, session));
-        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(paced), service).with_upgrades());
+        let mut connection = std::pin::pin!(
+            builder
+                .serve_connection(TokioIo::new(paced), service)
+                .with_upgrades()
+        );
         let done = tokio::select! {
             done = connection.as_mut() => done,
             () = drain.wait_for(Phase::Closing), if !late => {
@@ -110,11 +160,23 @@ pub(super) fn serve_http<C: RequestHandler, S: Stream>(house: Arc<ListenerShared
         };
         let Err(error) = done else { return };
         if tempo.head_timed_out() {
-            carrier.request_denied(door, StatusCode::REQUEST_TIMEOUT, "the request's head took too long");
+            carrier.request_denied(
+                door,
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's head took too long",
+            );
         } else if error.is_parse_too_large() {
-            carrier.request_denied(door, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "the request's head is too large");
+            carrier.request_denied(
+                door,
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "the request's head is too large",
+            );
         } else if error.is_parse() {
-            carrier.request_denied(door, StatusCode::BAD_REQUEST, "what came is no HTTP/1.1 request");
+            carrier.request_denied(
+                door,
+                StatusCode::BAD_REQUEST,
+                "what came is no HTTP/1.1 request",
+            );
         }
     })
 }
@@ -139,7 +201,10 @@ fn build_service<C: RequestHandler>(
         })
         .layer(SetRequestIdLayer::new(REQUEST_ID, RandomRequestId(clock)))
         .layer(PropagateRequestIdLayer::new(REQUEST_ID))
-        .layer(SetSensitiveRequestHeadersLayer::new([AUTHORIZATION, PROXY_AUTHORIZATION]))
+        .layer(SetSensitiveRequestHeadersLayer::new([
+            AUTHORIZATION,
+            PROXY_AUTHORIZATION,
+        ]))
         .service_fn(move |request: Request<Incoming>| {
             let busy = session.idle_timer.mark_busy();
             let (house, session) = (Arc::clone(&house), session.clone());
@@ -153,7 +218,9 @@ fn build_service<C: RequestHandler>(
 
 /// What was being done is unknown, so it may have been sent. What the panic says may hold a secret: it is dropped.
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::from("sms-sidecar: an error of ours; the message may have been sent\n"));
+    let mut response = Response::new(Full::from(
+        "sms-sidecar: an error of ours; the message may have been sent\n",
+    ));
     *response.status_mut() = StatusCode::GATEWAY_TIMEOUT;
     response
 }
@@ -165,36 +232,89 @@ impl MakeRequestId for RandomRequestId {
     fn make_request_id<B>(&mut self, _: &Request<B>) -> Option<RequestId> {
         // 52 random bits, and the moment in microseconds where those repeat.
         let moment = self.0.now().0.subsec_micros() & 0xfff;
-        let id = format!("{:013x}{moment:03x}", self.0.random_fraction().to_bits() & 0x000f_ffff_ffff_ffff);
+        let id = format!(
+            "{:013x}{moment:03x}",
+            self.0.random_fraction().to_bits() & 0x000f_ffff_ffff_ffff
+        );
         HeaderValue::try_from(id).ok().map(RequestId::new)
     }
 }
 
 /// The id that the layers gave a request.
 pub(super) fn request_id(request: &Request<Incoming>) -> String {
-    request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().to_owned()
+    request
+        .headers()
+        .get(REQUEST_ID)
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default()
+        .to_owned()
 }
 
 /// Serves the inside of a CONNECT for a host of ours: TLS, or plain HTTP on any port, as the first byte says.
-pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(house: Arc<ListenerShared<C>>, mut stream: S, target: Authority, session: ConnectionContext) {
+pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
+    house: Arc<ListenerShared<C>>,
+    mut stream: S,
+    target: Authority,
+    session: ConnectionContext,
+) {
     let limit = house.setup.limits.client_timeout;
     let mut first = [0; 1];
     // A client that opens a tunnel and says nothing in time has not sent a request: nothing to report.
-    let Ok(Ok(1)) = timeout(limit, stream.read(&mut first)).await else { return };
+    let Ok(Ok(1)) = timeout(limit, stream.read(&mut first)).await else {
+        return;
+    };
     let stream = PrefixedStream::new(first, stream);
-    let session = ConnectionContext { idle_timer: IdleTimer::default(), ..session };
+    let session = ConnectionContext {
+        idle_timer: IdleTimer::default(),
+        ..session
+    };
     if first != [TLS_HANDSHAKE] {
-        let target = Authority { scheme: Scheme::Http, ..target };
-        return serve_http(house, stream, ConnectionContext { connect_target: Some(target), ..session }).await;
+        let target = Authority {
+            scheme: Scheme::Http,
+            ..target
+        };
+        return serve_http(
+            house,
+            stream,
+            ConnectionContext {
+                connect_target: Some(target),
+                ..session
+            },
+        )
+        .await;
     }
-    let refuse = |why: &str| house.handler.tls_rejected(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why);
-    let config = match house.setup.ca.as_ref().map(|ca| ca.server_config_for(&target.host)) {
+    let refuse = |why: &str| {
+        house
+            .handler
+            .tls_rejected(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why)
+    };
+    let config = match house
+        .setup
+        .ca
+        .as_ref()
+        .map(|ca| ca.server_config_for(&target.host))
+    {
         Some(Ok(config)) => config,
         Some(Err(error)) => return refuse(&error.to_string()),
-        None => return refuse("TLS inside a CONNECT, and no CA is configured; run `sms-sidecar ca init` and set `[intercept] ca`"),
+        None => {
+            return refuse(
+                "TLS inside a CONNECT, and no CA is configured; run `sms-sidecar ca init` and set `[intercept] ca`",
+            );
+        }
     };
     match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(ended)) => serve_http(house, ended, ConnectionContext { connect_target: Some(target), is_tls: true, ..session }).await,
+        Ok(Ok(ended)) => {
+            serve_http(
+                house,
+                ended,
+                ConnectionContext {
+                    connect_target: Some(target),
+                    is_tls: true,
+                    ..session
+                },
+            )
+            .await
+        }
         Ok(Err(_)) => refuse(
             "the backend refused our certificate or broke off; it must trust the CA (NODE_EXTRA_CA_CERTS), and be restarted after `ca init`",
         ),

@@ -19,7 +19,7 @@ use tokio::sync::Semaphore;
 use crate::clock::Clock;
 use crate::dialect::{Reply, Request};
 use crate::net::ca::Ca;
-use crate::net::drain::{Drain, ClientConnection};
+use crate::net::drain::{ClientConnection, Drain};
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Stream};
 use crate::net::settings::Limits;
@@ -88,7 +88,13 @@ pub trait RequestHandler: Send + Sync + 'static {
         self.request_denied(door, status, why);
     }
     /// The refusal in the words of whoever is being spoken to, where the head tells; the request has no body.
-    fn error_reply(&self, target: &EntrypointTarget, head: &Request, status: StatusCode, why: &str) -> Option<Reply> {
+    fn error_reply(
+        &self,
+        target: &EntrypointTarget,
+        head: &Request,
+        status: StatusCode,
+        why: &str,
+    ) -> Option<Reply> {
         let _ = (target, head, status, why);
         None
     }
@@ -127,7 +133,9 @@ struct ListenerShared<C> {
 impl<C> ListenerShared<C> {
     /// The public roots, for `https://` in clear to other hosts; read when first needed.
     fn tls_client(&self) -> Option<Arc<ClientConfig>> {
-        self.tls_client.get_or_init(|| tls::client_config(None).ok()).clone()
+        self.tls_client
+            .get_or_init(|| tls::client_config(None).ok())
+            .clone()
     }
 }
 
@@ -141,7 +149,12 @@ impl<C: RequestHandler> ProxyService<C> {
     /// Joins what is behind the doors with what they are made from.
     pub fn new(carrier: Arc<C>, setup: EntrypointSetup) -> Self {
         let slots = Arc::new(Semaphore::new(setup.limits.max_connections));
-        Self(Arc::new(ListenerShared { handler: carrier, setup, slots, tls_client: OnceLock::new() }))
+        Self(Arc::new(ListenerShared {
+            handler: carrier,
+            setup,
+            slots,
+            tls_client: OnceLock::new(),
+        }))
     }
 }
 

@@ -70,8 +70,21 @@ pub(super) struct TimeoutStream<S> {
 
 impl<S> TimeoutStream<S> {
     /// A connection that never sends anything is given as long as a head; `idle` counts between requests.
-    pub(super) fn new(inner: S, idle_timer: IdleTimer, head_timeout: Duration, idle_timeout: Duration) -> Self {
-        Self { inner, idle_timer, state: ReadState::Idle, seen_requests: 0, timer: Box::pin(sleep(head_timeout)), head_timeout, idle_timeout }
+    pub(super) fn new(
+        inner: S,
+        idle_timer: IdleTimer,
+        head_timeout: Duration,
+        idle_timeout: Duration,
+    ) -> Self {
+        Self {
+            inner,
+            idle_timer,
+            state: ReadState::Idle,
+            seen_requests: 0,
+            timer: Box::pin(sleep(head_timeout)),
+            head_timeout,
+            idle_timeout,
+        }
     }
 
     fn enter_state(&mut self, state: ReadState) {
@@ -85,7 +98,11 @@ impl<S> TimeoutStream<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let busy = self.idle_timer.0.active_requests.load(Ordering::SeqCst) > 0;
         let calls = self.idle_timer.0.started_requests.load(Ordering::SeqCst);
         if !busy && calls != self.seen_requests {
@@ -105,9 +122,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
         }
         ready!(self.timer.as_mut().poll(cx));
         if self.state == ReadState::Head {
-            self.idle_timer.0.head_timed_out.store(true, Ordering::SeqCst);
+            self.idle_timer
+                .0
+                .head_timed_out
+                .store(true, Ordering::SeqCst);
             // Nothing else is being written while a head is read; if it does not fit, the close says it.
-            if Pin::new(&mut self.inner).poll_write(cx, HEAD_TIMEOUT_RESPONSE).is_ready() {
+            if Pin::new(&mut self.inner)
+                .poll_write(cx, HEAD_TIMEOUT_RESPONSE)
+                .is_ready()
+            {
                 // Some streams hold back what is written until then.
                 drop(Pin::new(&mut self.inner).poll_flush(cx));
             }
@@ -118,7 +141,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
 
@@ -130,7 +157,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimeoutStream<S> {
         Pin::new(&mut self.inner).poll_shutdown(cx)
     }
 
-    fn poll_write_vectored(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bufs: &[io::IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write_vectored(cx, bufs)
     }
 

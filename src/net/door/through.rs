@@ -19,9 +19,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 
 use crate::net::authority::{Authority, Scheme};
-use crate::net::door::answer::{ResponseBody, Rejected};
+use crate::net::door::answer::{Rejected, ResponseBody};
 use crate::net::door::connection::{ConnectionContext, serve_inside_connect};
-use crate::net::door::{RequestHandler, Entrypoint, ListenerShared};
+use crate::net::door::{Entrypoint, ListenerShared, RequestHandler};
 use crate::net::drain::{Drain, Phase};
 use crate::net::meter::{ByteCounts, MeteredStream};
 use crate::net::screen;
@@ -32,7 +32,12 @@ use crate::tls;
 const DRAIN_IDLE_LIMIT: Duration = Duration::from_secs(1);
 
 /// Answers a CONNECT whose inside we serve ourselves.
-pub(super) fn accept_connect<C: RequestHandler>(house: &Arc<ListenerShared<C>>, request: Request<()>, target: Authority, session: ConnectionContext) -> Response<ResponseBody> {
+pub(super) fn accept_connect<C: RequestHandler>(
+    house: &Arc<ListenerShared<C>>,
+    request: Request<()>,
+    target: Authority,
+    session: ConnectionContext,
+) -> Response<ResponseBody> {
     let house = Arc::clone(house);
     let busy = session.idle_timer.mark_busy();
     // Owned by the connection's slot, which its session holds.
@@ -56,7 +61,11 @@ pub(super) async fn tunnel<C: RequestHandler>(
     let far = dial(house, &target, session.peer.is_local()).await?;
     let carrier = Arc::clone(&house.handler);
     let busy = session.idle_timer.mark_busy();
-    let door = if session.is_unix { Entrypoint::Unix } else { Entrypoint::Connect };
+    let door = if session.is_unix {
+        Entrypoint::Unix
+    } else {
+        Entrypoint::Connect
+    };
     let (mut far, counts) = MeteredStream::new(far);
     let flight = session.drain.track_request();
     let idle = house.setup.limits.idle_timeout;
@@ -94,7 +103,9 @@ pub(super) async fn forward<C: RequestHandler>(
         parts.headers.append(VIA, marker);
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    parts.uri = path.parse::<Uri>().map_err(|_| bad("its path cannot be sent"))?;
+    parts.uri = path
+        .parse::<Uri>()
+        .map_err(|_| bad("its path cannot be sent"))?;
     let far = dial(house, &target, session.peer.is_local()).await?;
     let report = {
         let (carrier, target) = (Arc::clone(&house.handler), target.clone());
@@ -103,19 +114,36 @@ pub(super) async fn forward<C: RequestHandler>(
     let mut sender = match target.scheme {
         Scheme::Http => http_handshake(far, report).await,
         Scheme::Https => {
-            let name = ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
-            let config = house.tls_client().ok_or_else(|| bad("TLS cannot be set up here"))?;
-            let connected = timeout(house.setup.limits.client_timeout, TlsConnector::from(config).connect(name, far)).await;
+            let name =
+                ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
+            let config = house
+                .tls_client()
+                .ok_or_else(|| bad("TLS cannot be set up here"))?;
+            let connected = timeout(
+                house.setup.limits.client_timeout,
+                TlsConnector::from(config).connect(name, far),
+            )
+            .await;
             match connected {
                 Ok(Ok(far)) => http_handshake(far, report).await,
-                Ok(Err(error)) => return Err(bad(tls::describe_certificate_error(&error, "base_url").as_deref().unwrap_or("the TLS handshake failed"))),
-                Err(_) => return Err(Rejected::new(StatusCode::GATEWAY_TIMEOUT, format!("{target}: the TLS handshake took too long"))),
+                Ok(Err(error)) => {
+                    return Err(bad(tls::describe_certificate_error(&error, "base_url")
+                        .as_deref()
+                        .unwrap_or("the TLS handshake failed")));
+                }
+                Err(_) => {
+                    return Err(Rejected::new(
+                        StatusCode::GATEWAY_TIMEOUT,
+                        format!("{target}: the TLS handshake took too long"),
+                    ));
+                }
             }
         }
     }
     .ok_or_else(|| bad("the connection broke"))?;
     let sent = sender.send_request(Request::from_parts(parts, body)).await;
-    let mut response = sent.map_err(|_| bad("the connection broke, or what came back is not HTTP/1.1"))?;
+    let mut response =
+        sent.map_err(|_| bad("the connection broke, or what came back is not HTTP/1.1"))?;
     screen::strip_framing(response.headers_mut());
     Ok(response.map(Either::Right))
 }
@@ -124,7 +152,10 @@ fn connect_established() -> Response<ResponseBody> {
     Response::new(Either::Left(Full::default()))
 }
 
-async fn http_handshake<S: Stream>(far: S, report: impl FnOnce(ByteCounts) + Send + 'static) -> Option<SendRequest<Incoming>> {
+async fn http_handshake<S: Stream>(
+    far: S,
+    report: impl FnOnce(ByteCounts) + Send + 'static,
+) -> Option<SendRequest<Incoming>> {
     let (far, counts) = MeteredStream::new(far);
     let (sender, connection) = http1::handshake(TokioIo::new(far)).await.ok()?;
     // Owned by its sender and the reply's body: it ends when both are gone.
@@ -135,20 +166,50 @@ async fn http_handshake<S: Stream>(far: S, report: impl FnOnce(ByteCounts) + Sen
     Some(sender)
 }
 
-async fn dial<C: RequestHandler>(house: &ListenerShared<C>, target: &Authority, local: bool) -> Result<TcpStream, Rejected> {
+async fn dial<C: RequestHandler>(
+    house: &ListenerShared<C>,
+    target: &Authority,
+    local: bool,
+) -> Result<TcpStream, Rejected> {
     let limit = house.setup.limits.client_timeout;
-    let late = |_| Rejected::new(StatusCode::GATEWAY_TIMEOUT, format!("no connection to {target} in time"));
-    let unknown = |_| Rejected::new(StatusCode::BAD_GATEWAY, format!("the name {} cannot be resolved", target.host));
-    let found = timeout(limit, lookup_host((target.host.as_str(), target.port))).await.map_err(late)?.map_err(unknown)?;
-    let mut last = Rejected::new(StatusCode::BAD_GATEWAY, format!("{} has no address", target.host));
+    let late = |_| {
+        Rejected::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("no connection to {target} in time"),
+        )
+    };
+    let unknown = |_| {
+        Rejected::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the name {} cannot be resolved", target.host),
+        )
+    };
+    let found = timeout(limit, lookup_host((target.host.as_str(), target.port)))
+        .await
+        .map_err(late)?
+        .map_err(unknown)?;
+    let mut last = Rejected::new(
+        StatusCode::BAD_GATEWAY,
+        format!("{} has no address", target.host),
+    );
     for address in found {
         if let Err(refusal) = screen::check_address(address, &house.setup.own_addresses, local) {
             last = refusal.into();
             continue;
         }
-        match timeout(limit, TcpStream::connect(address)).await.map_err(late) {
-            Ok(Ok(stream)) => return reject_own_address(stream, address, &house.setup.own_addresses),
-            Ok(Err(error)) => last = Rejected::new(StatusCode::BAD_GATEWAY, format!("no connection to {target}: {}", error.kind())),
+        match timeout(limit, TcpStream::connect(address))
+            .await
+            .map_err(late)
+        {
+            Ok(Ok(stream)) => {
+                return reject_own_address(stream, address, &house.setup.own_addresses);
+            }
+            Ok(Err(error)) => {
+                last = Rejected::new(
+                    StatusCode::BAD_GATEWAY,
+                    format!("no connection to {target}: {}", error.kind()),
+                )
+            }
             Err(turned) => last = turned,
         }
     }
@@ -156,9 +217,19 @@ async fn dial<C: RequestHandler>(house: &ListenerShared<C>, target: &Authority, 
 }
 
 /// This machine has more addresses than those we listen on by name: one that both ends share is ours.
-fn reject_own_address(stream: TcpStream, address: SocketAddr, own: &[SocketAddr]) -> Result<TcpStream, Rejected> {
-    let here = stream.local_addr().is_ok_and(|here| here.ip() == address.ip());
-    if here && own.iter().any(|own| own.ip().is_unspecified() && own.port() == address.port()) {
+fn reject_own_address(
+    stream: TcpStream,
+    address: SocketAddr,
+    own: &[SocketAddr],
+) -> Result<TcpStream, Rejected> {
+    let here = stream
+        .local_addr()
+        .is_ok_and(|here| here.ip() == address.ip());
+    if here
+        && own
+            .iter()
+            .any(|own| own.ip().is_unspecified() && own.port() == address.port())
+    {
         return Err(screen::ScreenError::OwnAddress(address.to_string()).into());
     }
     Ok(stream)

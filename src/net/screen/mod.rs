@@ -6,7 +6,9 @@
 mod target;
 mod trace;
 
-use http::header::{CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{
+    CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
@@ -34,7 +36,9 @@ const OWN_PREFIX: &str = "x-sms-sidecar-";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScreenError {
     /// 405.
-    #[error("the method {0} is not served here; GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and CONNECT are")]
+    #[error(
+        "the method {0} is not served here; GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and CONNECT are"
+    )]
     Method(String),
     /// 400.
     #[error("the request has {0} Host headers; send exactly one")]
@@ -52,13 +56,19 @@ pub enum ScreenError {
     #[error("the Connection header names {0}, which is no connection option; leave it out")]
     ConnectionOption(String),
     /// 403.
-    #[error("requests from browser pages are not served (the header {0} gives it away); call from a backend")]
+    #[error(
+        "requests from browser pages are not served (the header {0} gives it away); call from a backend"
+    )]
     BrowserRequest(&'static str),
     /// 508.
-    #[error("this request has passed through here before; check base URLs and proxy settings for a loop")]
+    #[error(
+        "this request has passed through here before; check base URLs and proxy settings for a loop"
+    )]
     Loop,
     /// 403.
-    #[error("https:// in clear is served to callers on this machine only; use CONNECT from elsewhere")]
+    #[error(
+        "https:// in clear is served to callers on this machine only; use CONNECT from elsewhere"
+    )]
     HttpsInCleartext,
     /// 403.
     #[error("{0} is a metadata address and is never reached through here")]
@@ -79,10 +89,17 @@ impl ScreenError {
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::HostHeaderCount(_) | Self::HostMismatch | Self::InvalidTarget(_) | Self::AmbiguousPath(_) | Self::ConnectionOption(_) => StatusCode::BAD_REQUEST,
-            Self::BrowserRequest(_) | Self::HttpsInCleartext | Self::MetadataAddress(_) | Self::OwnAddress(_) | Self::PrivateAddress(_) | Self::NotUnicast(_) => {
-                StatusCode::FORBIDDEN
-            }
+            Self::HostHeaderCount(_)
+            | Self::HostMismatch
+            | Self::InvalidTarget(_)
+            | Self::AmbiguousPath(_)
+            | Self::ConnectionOption(_) => StatusCode::BAD_REQUEST,
+            Self::BrowserRequest(_)
+            | Self::HttpsInCleartext
+            | Self::MetadataAddress(_)
+            | Self::OwnAddress(_)
+            | Self::PrivateAddress(_)
+            | Self::NotUnicast(_) => StatusCode::FORBIDDEN,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
@@ -121,16 +138,23 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
         return parse_connect(parts, way);
     }
     match (parts.uri.scheme_str(), way.connect_target) {
-        (Some(_), Some(_)) => Err(ScreenError::InvalidTarget("an absolute URL inside a CONNECT")),
+        (Some(_), Some(_)) => Err(ScreenError::InvalidTarget(
+            "an absolute URL inside a CONNECT",
+        )),
         (Some(_), None) => parse_absolute(parts, host.as_deref(), way),
         (None, inside) => {
             if !parts.uri.path().starts_with('/') {
                 return Err(ScreenError::InvalidTarget("it does not begin with a slash"));
             }
-            let Some(authority) = inside else { return Ok(RequestLineTarget::Path(host)) };
+            let Some(authority) = inside else {
+                return Ok(RequestLineTarget::Path(host));
+            };
             // A hint only, never the route: but two names for one request are one too many. The port may differ:
             // Node writes `:80` into a TLS tunnel if the socket was made by hand.
-            if host.as_deref().is_some_and(|host| !host_name_matches(host, authority)) {
+            if host
+                .as_deref()
+                .is_some_and(|host| !host_name_matches(host, authority))
+            {
                 return Err(ScreenError::HostMismatch);
             }
             Ok(RequestLineTarget::Host(authority.clone()))
@@ -141,7 +165,12 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
 /// Judges the path of a request that will carry our credentials.
 pub fn check_path(path: &str) -> Result<(), ScreenError> {
     let lower = path.to_ascii_lowercase();
-    let told = [("%2f", "an encoded slash"), ("%5c", "an encoded backslash"), ("%2e", "an encoded dot"), ("%00", "an encoded zero byte")];
+    let told = [
+        ("%2f", "an encoded slash"),
+        ("%5c", "an encoded backslash"),
+        ("%2e", "an encoded dot"),
+        ("%00", "an encoded zero byte"),
+    ];
     for (sign, what) in told {
         if lower.contains(sign) {
             return Err(ScreenError::AmbiguousPath(what));
@@ -153,7 +182,10 @@ pub fn check_path(path: &str) -> Result<(), ScreenError> {
     if path.contains("//") {
         return Err(ScreenError::AmbiguousPath("an empty segment"));
     }
-    if path.split('/').any(|segment| segment == "." || segment == "..") {
+    if path
+        .split('/')
+        .any(|segment| segment == "." || segment == "..")
+    {
         return Err(ScreenError::AmbiguousPath("a dot segment"));
     }
     Ok(())
@@ -161,8 +193,15 @@ pub fn check_path(path: &str) -> Result<(), ScreenError> {
 
 /// Takes out what concerns this connection or only us, before anything is put in.
 pub fn strip_connection_headers(headers: &mut HeaderMap) {
-    let mut gone: Vec<HeaderName> = connection_options(headers).filter_map(|name| HeaderName::try_from(name).ok()).collect();
-    gone.extend(headers.keys().filter(|name| is_proxy_header(name.as_str())).cloned());
+    let mut gone: Vec<HeaderName> = connection_options(headers)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .collect();
+    gone.extend(
+        headers
+            .keys()
+            .filter(|name| is_proxy_header(name.as_str()))
+            .cloned(),
+    );
     for name in gone {
         headers.remove(name);
     }
@@ -175,7 +214,9 @@ pub fn strip_connection_headers(headers: &mut HeaderMap) {
 
 /// Takes out of a reply what concerns the connection it came over.
 pub fn strip_framing(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = connection_options(headers).filter_map(|name| HeaderName::try_from(name).ok()).collect();
+    let named: Vec<HeaderName> = connection_options(headers)
+        .filter_map(|name| HeaderName::try_from(name).ok())
+        .collect();
     for name in named {
         headers.remove(name);
     }
@@ -189,12 +230,21 @@ fn is_proxy_header(name: &str) -> bool {
 }
 
 fn check_method(method: &Method) -> Result<(), ScreenError> {
-    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT"];
+    let known = [
+        "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT",
+    ];
     if known.contains(&method.as_str()) {
         return Ok(());
     }
     // Foreign text in a log line: cut and plain.
-    Err(ScreenError::Method(method.as_str().chars().filter(char::is_ascii_alphanumeric).take(16).collect()))
+    Err(ScreenError::Method(
+        method
+            .as_str()
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(16)
+            .collect(),
+    ))
 }
 
 /// `Sec-Fetch-Mode` alone is Node's fetch; the other two come from pages.
@@ -209,33 +259,58 @@ fn reject_browser(headers: &HeaderMap) -> Result<(), ScreenError> {
 }
 
 fn reject_loop(headers: &HeaderMap, marker: &str) -> Result<(), ScreenError> {
-    let passed = headers.get_all(VIA).iter().any(|via| via.to_str().is_ok_and(|via| via.contains(marker)));
-    if passed { Err(ScreenError::Loop) } else { Ok(()) }
+    let passed = headers
+        .get_all(VIA)
+        .iter()
+        .any(|via| via.to_str().is_ok_and(|via| via.contains(marker)));
+    if passed {
+        Err(ScreenError::Loop)
+    } else {
+        Ok(())
+    }
 }
 
 /// `Connection: authorization` would have the next hop drop what it must see.
 fn check_connection_header(headers: &HeaderMap) -> Result<(), ScreenError> {
     for option in connection_options(headers) {
-        let harmless = HOP_BY_HOP.iter().any(|name| *name == option.as_str()) || is_proxy_header(&option);
+        let harmless =
+            HOP_BY_HOP.iter().any(|name| *name == option.as_str()) || is_proxy_header(&option);
         if !harmless && headers.contains_key(option.as_str()) {
-            return Err(ScreenError::ConnectionOption(option.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(40).collect()));
+            return Err(ScreenError::ConnectionOption(
+                option
+                    .chars()
+                    .filter(|c| c.is_ascii_alphanumeric() || *c == '-')
+                    .take(40)
+                    .collect(),
+            ));
         }
     }
     Ok(())
 }
 
 fn connection_options(headers: &HeaderMap) -> impl Iterator<Item = String> {
-    let values = headers.get_all(CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    values.flat_map(|value| value.split(',')).map(|option| option.trim().to_ascii_lowercase()).filter(|option| !option.is_empty())
+    let values = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    values
+        .flat_map(|value| value.split(','))
+        .map(|option| option.trim().to_ascii_lowercase())
+        .filter(|option| !option.is_empty())
 }
 
 fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<String>, ScreenError> {
     let mut hosts = headers.get_all(HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.to_str().map(|host| Some(host.to_ascii_lowercase())).map_err(|_| ScreenError::InvalidTarget("its Host is no text")),
+        (Some(host), None) => host
+            .to_str()
+            .map(|host| Some(host.to_ascii_lowercase()))
+            .map_err(|_| ScreenError::InvalidTarget("its Host is no text")),
         (None, _) if version < Version::HTTP_11 => Ok(None),
         (None, _) => Err(ScreenError::HostHeaderCount(0)),
-        (Some(_), Some(_)) => Err(ScreenError::HostHeaderCount(headers.get_all(HOST).iter().count())),
+        (Some(_), Some(_)) => Err(ScreenError::HostHeaderCount(
+            headers.get_all(HOST).iter().count(),
+        )),
     }
 }
 
@@ -244,29 +319,58 @@ fn parse_connect(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTar
     if way.connect_target.is_some() {
         return Err(ScreenError::InvalidTarget("CONNECT inside a CONNECT"));
     }
-    let authority = parts.uri.authority().ok_or(ScreenError::InvalidTarget("CONNECT without host and port"))?;
-    let port = authority.port_u16().filter(|port| *port > 0).ok_or(ScreenError::InvalidTarget("CONNECT without a port"))?;
-    Ok(RequestLineTarget::Connect(build_authority(Scheme::Https, authority, port)?))
+    let authority = parts
+        .uri
+        .authority()
+        .ok_or(ScreenError::InvalidTarget("CONNECT without host and port"))?;
+    let port = authority
+        .port_u16()
+        .filter(|port| *port > 0)
+        .ok_or(ScreenError::InvalidTarget("CONNECT without a port"))?;
+    Ok(RequestLineTarget::Connect(build_authority(
+        Scheme::Https,
+        authority,
+        port,
+    )?))
 }
 
-fn parse_absolute(parts: &Parts, host: Option<&str>, way: ScreenContext<'_>) -> Result<RequestLineTarget, ScreenError> {
+fn parse_absolute(
+    parts: &Parts,
+    host: Option<&str>,
+    way: ScreenContext<'_>,
+) -> Result<RequestLineTarget, ScreenError> {
     let scheme = match parts.uri.scheme_str() {
         Some("http") => Scheme::Http,
         Some("https") => Scheme::Https,
-        Some(_) | None => return Err(ScreenError::InvalidTarget("only http:// and https:// are served")),
+        Some(_) | None => {
+            return Err(ScreenError::InvalidTarget(
+                "only http:// and https:// are served",
+            ));
+        }
     };
     if scheme == Scheme::Https && !way.is_local {
         return Err(ScreenError::HttpsInCleartext);
     }
-    let authority = parts.uri.authority().ok_or(ScreenError::InvalidTarget("an absolute URL without a host"))?;
-    let named = build_authority(scheme, authority, authority.port_u16().unwrap_or(scheme.default_port()))?;
+    let authority = parts
+        .uri
+        .authority()
+        .ok_or(ScreenError::InvalidTarget("an absolute URL without a host"))?;
+    let named = build_authority(
+        scheme,
+        authority,
+        authority.port_u16().unwrap_or(scheme.default_port()),
+    )?;
     if host.is_some_and(|host| !host_header_matches(host, &named)) {
         return Err(ScreenError::HostMismatch);
     }
     Ok(RequestLineTarget::Host(named))
 }
 
-fn build_authority(scheme: Scheme, authority: &http::uri::Authority, port: u16) -> Result<Authority, ScreenError> {
+fn build_authority(
+    scheme: Scheme,
+    authority: &http::uri::Authority,
+    port: u16,
+) -> Result<Authority, ScreenError> {
     if authority.as_str().contains('@') {
         return Err(ScreenError::InvalidTarget("a user name in the URL"));
     }
@@ -278,13 +382,20 @@ fn build_authority(scheme: Scheme, authority: &http::uri::Authority, port: u16) 
 }
 
 fn host_name_matches(header: &str, authority: &Authority) -> bool {
-    !header.contains('@') && header.parse::<http::uri::Authority>().is_ok_and(|parsed| normalize_host(parsed.host()) == authority.host)
+    !header.contains('@')
+        && header
+            .parse::<http::uri::Authority>()
+            .is_ok_and(|parsed| normalize_host(parsed.host()) == authority.host)
 }
 
 /// A Host header against the URL it should repeat; the default port may be left out.
 fn host_header_matches(header: &str, authority: &Authority) -> bool {
-    let port = header.parse::<http::uri::Authority>().ok().and_then(|parsed| parsed.port_u16());
-    host_name_matches(header, authority) && port.unwrap_or(authority.scheme.default_port()) == authority.port
+    let port = header
+        .parse::<http::uri::Authority>()
+        .ok()
+        .and_then(|parsed| parsed.port_u16());
+    host_name_matches(header, authority)
+        && port.unwrap_or(authority.scheme.default_port()) == authority.port
 }
 
 #[cfg(test)]

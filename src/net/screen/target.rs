@@ -17,7 +17,11 @@ const METADATA: [IpAddr; 4] = [
 const METADATA_NAMES: [&str; 3] = ["metadata.google.internal", "metadata", "instance-data"];
 
 /// Judges a named host, as far as its name alone tells.
-pub fn check_host(authority: &Authority, own: &[SocketAddr], local: bool) -> Result<(), ScreenError> {
+pub fn check_host(
+    authority: &Authority,
+    own: &[SocketAddr],
+    local: bool,
+) -> Result<(), ScreenError> {
     if METADATA_NAMES.contains(&authority.host.as_str()) {
         return Err(ScreenError::MetadataAddress(authority.host.clone()));
     }
@@ -25,13 +29,21 @@ pub fn check_host(authority: &Authority, own: &[SocketAddr], local: bool) -> Res
         return check_address(SocketAddr::new(ip, authority.port), own, local);
     }
     if authority.host == "localhost" || authority.host.ends_with(".localhost") {
-        return check_address(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), authority.port), own, local);
+        return check_address(
+            SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), authority.port),
+            own,
+            local,
+        );
     }
     Ok(())
 }
 
 /// Judges an address that is about to be connected to.
-pub fn check_address(address: SocketAddr, own: &[SocketAddr], local: bool) -> Result<(), ScreenError> {
+pub fn check_address(
+    address: SocketAddr,
+    own: &[SocketAddr],
+    local: bool,
+) -> Result<(), ScreenError> {
     let ip = embedded_ipv4(address.ip());
     let shown = || address.ip().to_string();
     if METADATA.contains(&ip) || is_link_local(ip) {
@@ -51,8 +63,11 @@ pub fn check_address(address: SocketAddr, own: &[SocketAddr], local: bool) -> Re
 
 /// The IPv4 address inside an IPv6 one that only wraps it (mapped, compatible, NAT64, 6to4).
 fn embedded_ipv4(ip: IpAddr) -> IpAddr {
-    let IpAddr::V6(six) = ip.to_canonical() else { return ip.to_canonical() };
-    let four = |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
+    let IpAddr::V6(six) = ip.to_canonical() else {
+        return ip.to_canonical();
+    };
+    let four =
+        |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match six.segments() {
         // `::` and `::1` are themselves.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => IpAddr::V6(six),
@@ -70,14 +85,20 @@ fn is_link_local(ip: IpAddr) -> bool {
 
 fn is_own(own: SocketAddr, ip: IpAddr, port: u16) -> bool {
     let here = |ip: IpAddr| ip.is_loopback() || ip.is_unspecified();
-    own.port() == port && (own.ip().to_canonical() == ip || own.ip().is_unspecified() && here(ip) || own.ip().is_loopback() && here(ip))
+    own.port() == port
+        && (own.ip().to_canonical() == ip
+            || own.ip().is_unspecified() && here(ip)
+            || own.ip().is_loopback() && here(ip))
 }
 
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(four) => {
             let [first, second, ..] = four.octets();
-            four.is_private() || four.is_loopback() || first == 0 || first == 100 && (64..128).contains(&second)
+            four.is_private()
+                || four.is_loopback()
+                || first == 0
+                || first == 100 && (64..128).contains(&second)
         }
         IpAddr::V6(six) => six.is_loopback() || six.is_unspecified() || six.is_unique_local(),
     }

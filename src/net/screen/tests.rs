@@ -6,10 +6,23 @@ use http::Request;
 
 use super::*;
 
-const HERE: ScreenContext<'static> = ScreenContext { connect_target: None, is_local: true, via_marker: "sms-sidecar-77aa" };
-const AWAY: ScreenContext<'static> = ScreenContext { connect_target: None, is_local: false, via_marker: "sms-sidecar-77aa" };
+const HERE: ScreenContext<'static> = ScreenContext {
+    connect_target: None,
+    is_local: true,
+    via_marker: "sms-sidecar-77aa",
+};
+const AWAY: ScreenContext<'static> = ScreenContext {
+    connect_target: None,
+    is_local: false,
+    via_marker: "sms-sidecar-77aa",
+};
 
-fn judged(way: ScreenContext<'_>, method: &str, uri: &str, headers: &[(&str, &str)]) -> Result<RequestLineTarget, ScreenError> {
+fn judged(
+    way: ScreenContext<'_>,
+    method: &str,
+    uri: &str,
+    headers: &[(&str, &str)],
+) -> Result<RequestLineTarget, ScreenError> {
     let mut request = Request::builder().method(method).uri(uri);
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -18,37 +31,112 @@ fn judged(way: ScreenContext<'_>, method: &str, uri: &str, headers: &[(&str, &st
 }
 
 /// Method, target, headers, status.
-type ScreenCase = (&'static str, &'static str, Vec<(&'static str, &'static str)>, u16);
+type ScreenCase = (
+    &'static str,
+    &'static str,
+    Vec<(&'static str, &'static str)>,
+    u16,
+);
 
 fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
-    Authority { scheme, host: host.to_owned(), port }
+    Authority {
+        scheme,
+        host: host.to_owned(),
+        port,
+    }
 }
 
 #[test]
 fn what_real_clients_send_passes() {
     let connect = |host: &str| judged(HERE, "CONNECT", "api.test:443", &[("host", host)]);
     for host in ["api.test", "api.test:443", "127.0.0.1:8125"] {
-        assert_eq!(connect(host), Ok(RequestLineTarget::Connect(authority(Scheme::Https, "api.test", 443))), "{host}");
+        assert_eq!(
+            connect(host),
+            Ok(RequestLineTarget::Connect(authority(
+                Scheme::Https,
+                "api.test",
+                443
+            ))),
+            "{host}"
+        );
     }
-    let clear = judged(HERE, "POST", "https://API.test/v1?q=1", &[("host", "api.test"), ("proxy-connection", "keep-alive")]);
-    assert_eq!(clear, Ok(RequestLineTarget::Host(authority(Scheme::Https, "api.test", 443))));
-    let odd_port = judged(HERE, "POST", "http://api.test:8443/", &[("host", "api.test:8443"), ("connection", "keep-alive, close")]);
-    assert_eq!(odd_port, Ok(RequestLineTarget::Host(authority(Scheme::Http, "api.test", 8443))));
-    let fetch = judged(HERE, "POST", "/playmobile/x", &[("host", "127.0.0.1:8125"), ("sec-fetch-mode", "cors")]);
-    assert_eq!(fetch, Ok(RequestLineTarget::Path(Some(String::from("127.0.0.1:8125")))));
+    let clear = judged(
+        HERE,
+        "POST",
+        "https://API.test/v1?q=1",
+        &[("host", "api.test"), ("proxy-connection", "keep-alive")],
+    );
+    assert_eq!(
+        clear,
+        Ok(RequestLineTarget::Host(authority(
+            Scheme::Https,
+            "api.test",
+            443
+        )))
+    );
+    let odd_port = judged(
+        HERE,
+        "POST",
+        "http://api.test:8443/",
+        &[
+            ("host", "api.test:8443"),
+            ("connection", "keep-alive, close"),
+        ],
+    );
+    assert_eq!(
+        odd_port,
+        Ok(RequestLineTarget::Host(authority(
+            Scheme::Http,
+            "api.test",
+            8443
+        )))
+    );
+    let fetch = judged(
+        HERE,
+        "POST",
+        "/playmobile/x",
+        &[("host", "127.0.0.1:8125"), ("sec-fetch-mode", "cors")],
+    );
+    assert_eq!(
+        fetch,
+        Ok(RequestLineTarget::Path(Some(String::from(
+            "127.0.0.1:8125"
+        ))))
+    );
     let socket = judged(HERE, "POST", "/x", &[("host", "[::1]")]);
-    assert_eq!(socket, Ok(RequestLineTarget::Path(Some(String::from("[::1]")))));
+    assert_eq!(
+        socket,
+        Ok(RequestLineTarget::Path(Some(String::from("[::1]"))))
+    );
 }
 
 #[test]
 fn inside_a_connect_the_target_rules() {
     let target = authority(Scheme::Https, "api.test", 80);
-    let inside = ScreenContext { connect_target: Some(&target), ..HERE };
-    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test")]), Ok(RequestLineTarget::Host(target.clone())));
-    assert_eq!(judged(inside, "POST", "/x", &[("host", "api.test:443")]), Ok(RequestLineTarget::Host(target.clone())));
-    assert_eq!(judged(inside, "POST", "/x", &[("host", "evil.test")]), Err(ScreenError::HostMismatch));
-    assert!(matches!(judged(inside, "POST", "http://api.test/x", &[("host", "api.test")]), Err(ScreenError::InvalidTarget(_))));
-    assert!(matches!(judged(inside, "CONNECT", "api.test:443", &[("host", "api.test")]), Err(ScreenError::InvalidTarget(_))));
+    let inside = ScreenContext {
+        connect_target: Some(&target),
+        ..HERE
+    };
+    assert_eq!(
+        judged(inside, "POST", "/x", &[("host", "api.test")]),
+        Ok(RequestLineTarget::Host(target.clone()))
+    );
+    assert_eq!(
+        judged(inside, "POST", "/x", &[("host", "api.test:443")]),
+        Ok(RequestLineTarget::Host(target.clone()))
+    );
+    assert_eq!(
+        judged(inside, "POST", "/x", &[("host", "evil.test")]),
+        Err(ScreenError::HostMismatch)
+    );
+    assert!(matches!(
+        judged(inside, "POST", "http://api.test/x", &[("host", "api.test")]),
+        Err(ScreenError::InvalidTarget(_))
+    ));
+    assert!(matches!(
+        judged(inside, "CONNECT", "api.test:443", &[("host", "api.test")]),
+        Err(ScreenError::InvalidTarget(_))
+    ));
 }
 
 #[test]
@@ -58,23 +146,70 @@ fn what_the_library_lets_through_is_refused() {
         ("POST", "/x", vec![host, ("host", "evil.test")], 400),
         ("POST", "/x", vec![host, host], 400),
         ("POST", "/x", vec![], 400),
-        ("POST", "http://api.test/x", vec![("host", "evil.test")], 400),
-        ("POST", "http://api.test/x", vec![("host", "api.test:81")], 400),
+        (
+            "POST",
+            "http://api.test/x",
+            vec![("host", "evil.test")],
+            400,
+        ),
+        (
+            "POST",
+            "http://api.test/x",
+            vec![("host", "api.test:81")],
+            400,
+        ),
         ("POST", "http://user:pass@api.test/x", vec![host], 400),
         ("POST", "ftp://api.test/x", vec![host], 400),
         ("CONNECT", "api.test", vec![host], 400),
         ("TRACE", "/x", vec![host], 405),
         ("BREW", "/x", vec![host], 405),
-        ("POST", "/x", vec![host, ("connection", "authorization"), ("authorization", "Basic eDp5")], 400),
-        ("POST", "/x", vec![host, ("connection", "close, Content-Type"), ("content-type", "text/plain")], 400),
-        ("POST", "/x", vec![host, ("origin", "https://evil.test")], 403),
+        (
+            "POST",
+            "/x",
+            vec![
+                host,
+                ("connection", "authorization"),
+                ("authorization", "Basic eDp5"),
+            ],
+            400,
+        ),
+        (
+            "POST",
+            "/x",
+            vec![
+                host,
+                ("connection", "close, Content-Type"),
+                ("content-type", "text/plain"),
+            ],
+            400,
+        ),
+        (
+            "POST",
+            "/x",
+            vec![host, ("origin", "https://evil.test")],
+            403,
+        ),
         ("POST", "/x", vec![host, ("origin", "null")], 403),
-        ("GET", "/x", vec![host, ("sec-fetch-site", "cross-site")], 403),
-        ("POST", "/x", vec![host, ("via", "1.1 other, 1.1 sms-sidecar-77aa")], 508),
+        (
+            "GET",
+            "/x",
+            vec![host, ("sec-fetch-site", "cross-site")],
+            403,
+        ),
+        (
+            "POST",
+            "/x",
+            vec![host, ("via", "1.1 other, 1.1 sms-sidecar-77aa")],
+            508,
+        ),
     ];
     for (method, uri, headers, status) in table {
         let refusal = judged(HERE, method, uri, &headers).expect_err(uri);
-        assert_eq!(refusal.status().as_u16(), status, "{method} {uri} {headers:?}: {refusal}");
+        assert_eq!(
+            refusal.status().as_u16(),
+            status,
+            "{method} {uri} {headers:?}: {refusal}"
+        );
     }
 }
 
@@ -91,16 +226,40 @@ fn clear_https_is_for_this_machine_only() {
 fn old_http_needs_no_host() {
     let mut request = Request::builder().method("GET").uri("/x").body(()).unwrap();
     *request.version_mut() = Version::HTTP_10;
-    assert_eq!(check_head(&request.into_parts().0, HERE), Ok(RequestLineTarget::Path(None)));
+    assert_eq!(
+        check_head(&request.into_parts().0, HERE),
+        Ok(RequestLineTarget::Path(None))
+    );
 }
 
 #[test]
 fn paths_that_services_read_in_two_ways_are_refused() {
-    let bad = ["/a/./b", "/a/../b", "/..", "/a/.", "//a", "/a//b", "/a\\b", "/a%2fb", "/a%2Fb", "/%2e%2e/b", "/a%2E", "/a%00", "/a%5cb"];
+    let bad = [
+        "/a/./b",
+        "/a/../b",
+        "/..",
+        "/a/.",
+        "//a",
+        "/a//b",
+        "/a\\b",
+        "/a%2fb",
+        "/a%2Fb",
+        "/%2e%2e/b",
+        "/a%2E",
+        "/a%00",
+        "/a%5cb",
+    ];
     for text in bad {
         assert!(check_path(text).is_err(), "{text}");
     }
-    for text in ["/", "/a/b", "/a/b/", "/a.b/..c/d..", "/2010-04-01/Accounts/AC0/Messages.json", "/a%20b"] {
+    for text in [
+        "/",
+        "/a/b",
+        "/a/b/",
+        "/a.b/..c/d..",
+        "/2010-04-01/Accounts/AC0/Messages.json",
+        "/a%20b",
+    ] {
         assert!(check_path(text).is_ok(), "{text}");
     }
 }
@@ -137,7 +296,11 @@ fn stripping_takes_what_is_ours_and_the_connections() {
 
 #[test]
 fn some_addresses_are_never_reached() {
-    let own: Vec<SocketAddr> = vec!["127.0.0.1:8125".parse().unwrap(), "0.0.0.0:9125".parse().unwrap(), "10.1.1.1:7000".parse().unwrap()];
+    let own: Vec<SocketAddr> = vec![
+        "127.0.0.1:8125".parse().unwrap(),
+        "0.0.0.0:9125".parse().unwrap(),
+        "10.1.1.1:7000".parse().unwrap(),
+    ];
     let ask = |text: &str, local| check_address(text.parse().unwrap(), &own, local);
     let metadata = [
         "169.254.169.254:80",
@@ -152,27 +315,67 @@ fn some_addresses_are_never_reached() {
         "[fe80::1]:80",
     ];
     for text in metadata {
-        assert!(matches!(ask(text, true), Err(ScreenError::MetadataAddress(_))), "{text}");
+        assert!(
+            matches!(ask(text, true), Err(ScreenError::MetadataAddress(_))),
+            "{text}"
+        );
     }
-    for text in ["127.0.0.1:8125", "127.0.0.2:8125", "[::1]:9125", "0.0.0.0:8125", "[::ffff:127.0.0.1]:8125", "10.1.1.1:7000"] {
-        assert!(matches!(ask(text, true), Err(ScreenError::OwnAddress(_))), "{text}");
+    for text in [
+        "127.0.0.1:8125",
+        "127.0.0.2:8125",
+        "[::1]:9125",
+        "0.0.0.0:8125",
+        "[::ffff:127.0.0.1]:8125",
+        "10.1.1.1:7000",
+    ] {
+        assert!(
+            matches!(ask(text, true), Err(ScreenError::OwnAddress(_))),
+            "{text}"
+        );
     }
-    for text in ["127.0.0.1:80", "10.0.0.1:80", "192.168.1.1:80", "172.16.0.1:80", "100.64.0.1:80", "[fd12::1]:80", "[::1]:80", "0.0.0.0:1"]
-    {
-        assert!(matches!(ask(text, false), Err(ScreenError::PrivateAddress(_))), "{text}");
+    for text in [
+        "127.0.0.1:80",
+        "10.0.0.1:80",
+        "192.168.1.1:80",
+        "172.16.0.1:80",
+        "100.64.0.1:80",
+        "[fd12::1]:80",
+        "[::1]:80",
+        "0.0.0.0:1",
+    ] {
+        assert!(
+            matches!(ask(text, false), Err(ScreenError::PrivateAddress(_))),
+            "{text}"
+        );
         assert_eq!(ask(text, true), Ok(()), "{text}");
     }
-    assert!(matches!(ask("224.0.0.1:80", true), Err(ScreenError::NotUnicast(_))));
+    assert!(matches!(
+        ask("224.0.0.1:80", true),
+        Err(ScreenError::NotUnicast(_))
+    ));
     assert_eq!(ask("93.184.216.34:443", false), Ok(()));
 }
 
 #[test]
 fn names_are_judged_before_they_are_resolved() {
     let own: Vec<SocketAddr> = vec!["127.0.0.1:8125".parse().unwrap()];
-    let ask = |name: &str, port, local| check_host(&authority(Scheme::Http, name, port), &own, local);
-    assert!(matches!(ask("metadata.google.internal", 80, true), Err(ScreenError::MetadataAddress(_))));
-    assert!(matches!(ask("localhost", 8125, true), Err(ScreenError::OwnAddress(_))));
-    assert!(matches!(ask("x.localhost", 80, false), Err(ScreenError::PrivateAddress(_))));
-    assert!(matches!(ask("169.254.169.254", 80, true), Err(ScreenError::MetadataAddress(_))));
+    let ask =
+        |name: &str, port, local| check_host(&authority(Scheme::Http, name, port), &own, local);
+    assert!(matches!(
+        ask("metadata.google.internal", 80, true),
+        Err(ScreenError::MetadataAddress(_))
+    ));
+    assert!(matches!(
+        ask("localhost", 8125, true),
+        Err(ScreenError::OwnAddress(_))
+    ));
+    assert!(matches!(
+        ask("x.localhost", 80, false),
+        Err(ScreenError::PrivateAddress(_))
+    ));
+    assert!(matches!(
+        ask("169.254.169.254", 80, true),
+        Err(ScreenError::MetadataAddress(_))
+    ));
     assert_eq!(ask("api.test", 443, false), Ok(()));
 }

@@ -6,31 +6,56 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
 /// W3C first, then what came before it and what some tracing systems use beside it.
-const TRACE_HEADERS: [&str; 6] = ["traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "sentry-trace"];
+const TRACE_HEADERS: [&str; 6] = [
+    "traceparent",
+    "tracestate",
+    "baggage",
+    "b3",
+    "uber-trace-id",
+    "sentry-trace",
+];
 const TRACE_HEADER_PREFIXES: [&str; 3] = ["x-b3-", "uberctx-", "x-datadog-"];
 
 /// Takes them out, except for those that a signature of the backend's own covers (only observe mode lets one
 /// through): a good request would be refused without them, and observing must not change what happens.
 pub fn strip_trace_headers(headers: &mut HeaderMap) {
-    let gone: Vec<HeaderName> = headers.keys().filter(|name| is_trace_header(name.as_str())).cloned().collect();
+    let gone: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_trace_header(name.as_str()))
+        .cloned()
+        .collect();
     if gone.is_empty() {
         return;
     }
     let signed = signed_headers(headers);
-    for name in gone.into_iter().filter(|name| !signed.iter().any(|signed| name == signed.as_str())) {
+    for name in gone
+        .into_iter()
+        .filter(|name| !signed.iter().any(|signed| name == signed.as_str()))
+    {
         headers.remove(name);
     }
 }
 
 fn is_trace_header(name: &str) -> bool {
-    TRACE_HEADERS.contains(&name) || TRACE_HEADER_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    TRACE_HEADERS.contains(&name)
+        || TRACE_HEADER_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// What `SignedHeaders=a;b` of an AWS signature names.
 fn signed_headers(headers: &HeaderMap) -> Vec<String> {
-    let authorization = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let list = authorization.split([',', ' ']).find_map(|part| part.strip_prefix("SignedHeaders="));
-    list.into_iter().flat_map(|list| list.split(';')).map(str::to_owned).collect()
+    let authorization = headers
+        .get(AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let list = authorization
+        .split([',', ' '])
+        .find_map(|part| part.strip_prefix("SignedHeaders="));
+    list.into_iter()
+        .flat_map(|list| list.split(';'))
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]
@@ -51,8 +76,14 @@ mod tests {
     #[test]
     fn no_trace_is_left() {
         let all = [
-            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-            ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00"),
+            (
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            ),
+            (
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00",
+            ),
             ("tracestate", "congo=1"),
             ("baggage", "user=17"),
             ("b3", "0"),
@@ -71,12 +102,21 @@ mod tests {
 
     #[test]
     fn what_a_signature_covers_stays() {
-        let by = |authorization| left(&[("traceparent", "00-1-2-01"), ("baggage", "a=1"), ("authorization", authorization)]);
+        let by = |authorization| {
+            left(&[
+                ("traceparent", "00-1-2-01"),
+                ("baggage", "a=1"),
+                ("authorization", authorization),
+            ])
+        };
         let covering = "AWS4-HMAC-SHA256 Credential=A/20260101/eu/sns/aws4_request, SignedHeaders=host;traceparent;x-amz-date, Signature=0";
         assert_eq!(by(covering), ["authorization", "traceparent"]);
         let tight = "AWS4-HMAC-SHA256 Credential=A/20260101/eu/sns/aws4_request,SignedHeaders=baggage;host,Signature=0";
         assert_eq!(by(tight), ["authorization", "baggage"]);
-        assert_eq!(by("AWS4-HMAC-SHA256 Credential=A, SignedHeaders=host;x-amz-date, Signature=0"), ["authorization"]);
+        assert_eq!(
+            by("AWS4-HMAC-SHA256 Credential=A, SignedHeaders=host;x-amz-date, Signature=0"),
+            ["authorization"]
+        );
         assert_eq!(by("Bearer traceparent"), ["authorization"]);
     }
 }

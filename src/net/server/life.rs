@@ -57,13 +57,22 @@ impl Lifecycle {
     ) -> (Self, BindFailure) {
         let failed = BindFailure::default();
         let ready: ReadyFn = Box::new(ready);
-        let life = Self { drain, drain_timeout: limit, addresses, ready: Mutex::new(Some(ready)), reload: Box::new(reload), failed: failed.clone() };
+        let life = Self {
+            drain,
+            drain_timeout: limit,
+            addresses,
+            ready: Mutex::new(Some(ready)),
+            reload: Box::new(reload),
+            failed: failed.clone(),
+        };
         (life, failed)
     }
 
     /// From the first knock to the last call.
     async fn run(&self) -> ShutdownSignal {
-        let Ok(mut signals) = ProcessSignals::new() else { return ShutdownSignal::FastShutdown };
+        let Ok(mut signals) = ProcessSignals::new() else {
+            return ShutdownSignal::FastShutdown;
+        };
         let opened = tokio::select! {
             opened = self.wait_for_listeners() => opened,
             () = signals.wait_for_shutdown() => return ShutdownSignal::FastShutdown,
@@ -73,7 +82,12 @@ impl Lifecycle {
             return ShutdownSignal::FastShutdown;
         }
         loop {
-            let ProcessSignals { term, int, quit, hup } = &mut signals;
+            let ProcessSignals {
+                term,
+                int,
+                quit,
+                hup,
+            } = &mut signals;
             tokio::select! {
                 _ = hup.recv() => (self.reload)(),
                 _ = term.recv() => break,
@@ -89,10 +103,20 @@ impl Lifecycle {
 
     async fn wait_for_listeners(&self) -> Result<(), BindError> {
         for (name, address) in &self.addresses {
-            let late = |_| BindError::Tcp { name: name.as_str().into(), address: *address, source: io::ErrorKind::TimedOut.into() };
-            timeout(LISTENER_TIMEOUT, wait_until_accepting(*address)).await.map_err(late)?;
+            let late = |_| BindError::Tcp {
+                name: name.as_str().into(),
+                address: *address,
+                source: io::ErrorKind::TimedOut.into(),
+            };
+            timeout(LISTENER_TIMEOUT, wait_until_accepting(*address))
+                .await
+                .map_err(late)?;
         }
-        let ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let ready = self
+            .ready
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(ready) = ready {
             ready();
         }
@@ -109,7 +133,9 @@ impl Lifecycle {
         }
         self.drain.advance_to(Phase::Closing);
         // The last call has landed, its answer may still be on the way to the socket.
-        timeout(CONNECTION_CLOSE_TIMEOUT, self.drain.connections_closed()).await.ok();
+        timeout(CONNECTION_CLOSE_TIMEOUT, self.drain.connections_closed())
+            .await
+            .ok();
     }
 }
 
@@ -129,9 +155,19 @@ struct ProcessSignals {
 
 impl ProcessSignals {
     fn new() -> io::Result<Self> {
-        let [term, int, quit, hup] =
-            [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::quit(), SignalKind::hangup()].map(signal);
-        Ok(Self { term: term?, int: int?, quit: quit?, hup: hup? })
+        let [term, int, quit, hup] = [
+            SignalKind::terminate(),
+            SignalKind::interrupt(),
+            SignalKind::quit(),
+            SignalKind::hangup(),
+        ]
+        .map(signal);
+        Ok(Self {
+            term: term?,
+            int: int?,
+            quit: quit?,
+            hup: hup?,
+        })
     }
 
     /// Resolves when asked to end.
@@ -165,11 +201,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_before_the_listeners_answer_ends_background_tasks_too() {
-        let nobody = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).unwrap();
+        let nobody = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .unwrap();
         let drain = Drain::default();
-        let (life, _) = Lifecycle::new(drain.clone(), Duration::ZERO, vec![("proxy".to_owned(), nobody)], || {}, || {});
+        let (life, _) = Lifecycle::new(
+            drain.clone(),
+            Duration::ZERO,
+            vec![("proxy".to_owned(), nobody)],
+            || {},
+            || {},
+        );
         let mut ending = life.recv();
-        assert!(poll!(&mut ending).is_pending(), "it listens for signals from its first moment on");
+        assert!(
+            poll!(&mut ending).is_pending(),
+            "it listens for signals from its first moment on"
+        );
         kill_process(getpid(), Signal::TERM).unwrap();
         ending.await;
         assert_eq!(drain.phase(), Phase::Closing);

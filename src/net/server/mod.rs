@@ -30,14 +30,21 @@ pub trait ConnectionService: Send + Sync + 'static {
     /// It deserves a thread per core.
     const MULTI_THREADED: bool = false;
     /// One connection, to its end.
-    fn serve<S: Stream>(&self, stream: S, peer: Peer, drain: Drain) -> impl Future<Output = ()> + Send;
+    fn serve<S: Stream>(
+        &self,
+        stream: S,
+        peer: Peer,
+        drain: Drain,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// A listener that cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// A TCP address.
-    #[error("{name} cannot listen on {address}: {source}; free that address or change `[listen] {name}`")]
+    #[error(
+        "{name} cannot listen on {address}: {source}; free that address or change `[listen] {name}`"
+    )]
     Tcp {
         /// The key under `[listen]`.
         name: Box<str>,
@@ -47,7 +54,9 @@ pub enum BindError {
         source: io::Error,
     },
     /// A unix socket.
-    #[error("{name} cannot listen on {path}: {source}; remove what is there or change `[listen] {name}`")]
+    #[error(
+        "{name} cannot listen on {path}: {source}; remove what is there or change `[listen] {name}`"
+    )]
     Unix {
         /// The key under `[listen]`.
         name: Box<str>,
@@ -57,7 +66,9 @@ pub enum BindError {
         source: io::Error,
     },
     /// The folder of a unix socket, which is not there and cannot be made.
-    #[error("{name} needs the folder {folder}: {source}; make the folder for this user or change `[listen] {name}`")]
+    #[error(
+        "{name} needs the folder {folder}: {source}; make the folder for this user or change `[listen] {name}`"
+    )]
     Folder {
         /// The key under `[listen]`.
         name: Box<str>,
@@ -105,9 +116,18 @@ impl Server {
             work_stealing: false,
             ..ServerConf::default()
         };
-        let worker_threads = thread::available_parallelism().map_or(1, usize::from).min(4);
+        let worker_threads = thread::available_parallelism()
+            .map_or(1, usize::from)
+            .min(4);
         let pingora = Pingora::new_with_opt_and_conf(None, conf);
-        Self { pingora, limits, drain: Drain::default(), worker_threads, reserved: Vec::new(), unix_sockets: Vec::new() }
+        Self {
+            pingora,
+            limits,
+            drain: Drain::default(),
+            worker_threads,
+            reserved: Vec::new(),
+            unix_sockets: Vec::new(),
+        }
     }
 
     /// For whoever must know that the process ends.
@@ -117,47 +137,109 @@ impl Server {
 
     /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken; gives the
     /// address, with the port that was found if 0 was asked for.
-    pub fn add_tcp<S: ConnectionService>(&mut self, name: &str, address: SocketAddr, site: S) -> Result<SocketAddr, BindError> {
-        let taken = |source| BindError::Tcp { name: name.into(), address, source };
+    pub fn add_tcp<S: ConnectionService>(
+        &mut self,
+        name: &str,
+        address: SocketAddr,
+        site: S,
+    ) -> Result<SocketAddr, BindError> {
+        let taken = |source| BindError::Tcp {
+            name: name.into(),
+            address,
+            source,
+        };
         let listener = TcpListener::bind(address).map_err(taken)?;
         let address = listener.local_addr().map_err(taken)?;
-        let mut service = Service::new(name.to_owned(), TcpApp { service: site, drain: self.drain() });
-        service.threads = Some(if S::MULTI_THREADED { self.worker_threads } else { 1 });
+        let mut service = Service::new(
+            name.to_owned(),
+            TcpApp {
+                service: site,
+                drain: self.drain(),
+            },
+        );
+        service.threads = Some(if S::MULTI_THREADED {
+            self.worker_threads
+        } else {
+            1
+        });
         service.add_tcp(&address.to_string());
         self.pingora.add_service(service);
-        self.reserved.push(ReservedAddress { name: name.to_owned(), address, listener });
+        self.reserved.push(ReservedAddress {
+            name: name.to_owned(),
+            address,
+            listener,
+        });
         Ok(address)
     }
 
     /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced, a folder that is
     /// missing is made: `/run` is empty after every start of the machine.
-    pub fn add_unix<S: ConnectionService>(&mut self, name: &str, path: &Path, site: S) -> Result<(), BindError> {
+    pub fn add_unix<S: ConnectionService>(
+        &mut self,
+        name: &str,
+        path: &Path,
+        site: S,
+    ) -> Result<(), BindError> {
         if let Some(folder) = path.parent() {
-            let missing = |source| BindError::Folder { name: name.into(), folder: folder.to_path_buf(), source };
+            let missing = |source| BindError::Folder {
+                name: name.into(),
+                folder: folder.to_path_buf(),
+                source,
+            };
             sites::create_socket_folder(folder).map_err(missing)?;
         }
-        let taken = |source| BindError::Unix { name: name.into(), path: path.to_path_buf(), source };
+        let taken = |source| BindError::Unix {
+            name: name.into(),
+            path: path.to_path_buf(),
+            source,
+        };
         let listener = sites::bind_unix(path).map_err(taken)?;
         self.unix_sockets.push(path.to_path_buf());
-        let mut service = background_service(name, self.drain(), move |drain| serve_unix(listener, site, drain));
-        service.threads = Some(if S::MULTI_THREADED { self.worker_threads } else { 1 });
+        let mut service = background_service(name, self.drain(), move |drain| {
+            serve_unix(listener, site, drain)
+        });
+        service.threads = Some(if S::MULTI_THREADED {
+            self.worker_threads
+        } else {
+            1
+        });
         self.pingora.add_service(service);
         Ok(())
     }
 
     /// Adds a task that lives as long as the process, on a thread of its own; `Drain` tells it when to end.
-    pub fn add_background<F: Future<Output = ()> + Send + 'static>(&mut self, name: &str, work: impl FnOnce(Drain) -> F + Send + 'static) {
+    pub fn add_background<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        name: &str,
+        work: impl FnOnce(Drain) -> F + Send + 'static,
+    ) {
         let service = background_service(name, self.drain(), work);
         self.pingora.add_service(service);
     }
 
     /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends it at once. `ready` is called when
     /// every address answers, `reload` at every SIGHUP. Call outside any runtime.
-    pub fn run(self, ready: impl FnOnce() + Send + 'static, reload: impl Fn() + Send + Sync + 'static) -> Result<(), BindError> {
-        let addresses: Vec<(String, SocketAddr)> = self.reserved.iter().map(|held| (held.name.clone(), held.address)).collect();
+    pub fn run(
+        self,
+        ready: impl FnOnce() + Send + 'static,
+        reload: impl Fn() + Send + Sync + 'static,
+    ) -> Result<(), BindError> {
+        let addresses: Vec<(String, SocketAddr)> = self
+            .reserved
+            .iter()
+            .map(|held| (held.name.clone(), held.address))
+            .collect();
         drop(self.reserved);
-        let (life, failed) = Lifecycle::new(self.drain, self.limits.drain_timeout, addresses, ready, reload);
-        self.pingora.run(RunArgs { shutdown_signal: Box::new(life) });
+        let (life, failed) = Lifecycle::new(
+            self.drain,
+            self.limits.drain_timeout,
+            addresses,
+            ready,
+            reload,
+        );
+        self.pingora.run(RunArgs {
+            shutdown_signal: Box::new(life),
+        });
         for socket in self.unix_sockets {
             // Gone already, or not ours any more: then there is nothing to tidy.
             std::fs::remove_file(socket).ok();

@@ -47,12 +47,19 @@ type TaskFn = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Sen
 pub(super) struct BackgroundTask(Mutex<Option<TaskFn>>);
 
 /// Wraps a future that is made on the thread it runs on.
-pub(super) fn background_service<F>(name: &str, drain: Drain, work: impl FnOnce(Drain) -> F + Send + 'static) -> GenBackgroundService<BackgroundTask>
+pub(super) fn background_service<F>(
+    name: &str,
+    drain: Drain,
+    work: impl FnOnce(Drain) -> F + Send + 'static,
+) -> GenBackgroundService<BackgroundTask>
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let work: TaskFn = Box::new(move || Box::pin(work(drain)));
-    GenBackgroundService::new(name.to_owned(), Arc::new(BackgroundTask(Mutex::new(Some(work)))))
+    GenBackgroundService::new(
+        name.to_owned(),
+        Arc::new(BackgroundTask(Mutex::new(Some(work)))),
+    )
 }
 
 #[async_trait]
@@ -70,12 +77,18 @@ pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o755).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o755)
+        .create(path)
 }
 
 /// Opens a unix socket for its owner and group, replacing one that nobody answers at.
 pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
-    if path.symlink_metadata().is_ok_and(|there| there.file_type().is_socket()) {
+    if path
+        .symlink_metadata()
+        .is_ok_and(|there| there.file_type().is_socket())
+    {
         if StdStream::connect(path).is_ok() {
             return Err(io::ErrorKind::AddrInUse.into());
         }
@@ -89,7 +102,9 @@ pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
 
 /// The unix accept loop.
 pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site: S, drain: Drain) {
-    let Ok(listener) = UnixListener::from_std(listener) else { return };
+    let Ok(listener) = UnixListener::from_std(listener) else {
+        return;
+    };
     let site = Arc::new(site);
     loop {
         let accepted = tokio::select! {

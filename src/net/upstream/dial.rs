@@ -57,20 +57,39 @@ impl std::fmt::Debug for OutboundProxy {
 
 impl Dialer {
     pub(super) fn new(settings: UpstreamSettings) -> Result<Self, ClientError> {
-        let tls = tls::client_config(settings.ca_file.as_deref()).map_err(|source| match &settings.ca_file {
-            Some(file) => ClientError::Roots { file: file.clone(), source },
-            None => ClientError::Tls(source),
-        })?;
+        let tls =
+            tls::client_config(settings.ca_file.as_deref()).map_err(|source| {
+                match &settings.ca_file {
+                    Some(file) => ClientError::Roots {
+                        file: file.clone(),
+                        source,
+                    },
+                    None => ClientError::Tls(source),
+                }
+            })?;
         let proxy = settings.proxy.as_ref().map(parse_proxy).transpose()?;
-        Ok(Self { settings, proxy, tls })
+        Ok(Self {
+            settings,
+            proxy,
+            tls,
+        })
     }
 
     pub(super) fn allows_cleartext(&self) -> bool {
         self.settings.insecure_http
     }
 
-    pub(super) async fn connect(&self, origin: &Authority, limit: Duration) -> Result<UpstreamConnection, DialError> {
-        let tcp = self.through_proxy(self.connect_tcp(self.first_hop(origin), limit).await?, origin).await?;
+    pub(super) async fn connect(
+        &self,
+        origin: &Authority,
+        limit: Duration,
+    ) -> Result<UpstreamConnection, DialError> {
+        let tcp = self
+            .through_proxy(
+                self.connect_tcp(self.first_hop(origin), limit).await?,
+                origin,
+            )
+            .await?;
         match origin.scheme {
             Scheme::Http => http_handshake(tcp, origin).await,
             Scheme::Https => http_handshake(self.connect_tls(tcp, origin).await?, origin).await,
@@ -83,7 +102,11 @@ impl Dialer {
     }
 
     /// Through the first hop, where that is a proxy.
-    pub(super) async fn through_proxy(&self, tcp: TcpStream, origin: &Authority) -> Result<TcpStream, DialError> {
+    pub(super) async fn through_proxy(
+        &self,
+        tcp: TcpStream,
+        origin: &Authority,
+    ) -> Result<TcpStream, DialError> {
         match &self.proxy {
             None => Ok(tcp),
             Some(proxy) => open_tunnel(tcp, proxy, origin).await,
@@ -91,10 +114,20 @@ impl Dialer {
     }
 
     /// TLS over a connection.
-    pub(super) async fn connect_tls(&self, tcp: TcpStream, origin: &Authority) -> Result<TlsStream<TcpStream>, DialError> {
-        let name = ServerName::try_from(origin.host.clone())
-            .map_err(|_| dial_error(Cause::EndpointWrong, format!("{} is no host name; compare `base_url`", origin.host)))?;
-        let connected = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
+    pub(super) async fn connect_tls(
+        &self,
+        tcp: TcpStream,
+        origin: &Authority,
+    ) -> Result<TlsStream<TcpStream>, DialError> {
+        let name = ServerName::try_from(origin.host.clone()).map_err(|_| {
+            dial_error(
+                Cause::EndpointWrong,
+                format!("{} is no host name; compare `base_url`", origin.host),
+            )
+        })?;
+        let connected = TlsConnector::from(Arc::clone(&self.tls))
+            .connect(name, tcp)
+            .await;
         connected.map_err(|error| tls_error(&error, origin))
     }
 
@@ -105,21 +138,57 @@ impl Dialer {
     /// The addresses behind a name that can be used from here.
     pub(super) async fn resolve(&self, to: &Authority) -> Result<Vec<SocketAddr>, DialError> {
         let found = lookup_host((to.host.as_str(), to.port)).await;
-        let found =
-            found.map_err(|error| dial_error(Cause::Unreachable, format!("the name {} cannot be resolved ({error}); compare DNS", to.host)))?;
-        Ok(found.filter(|address| self.settings.source_address.is_none_or(|source| source.is_ipv4() == address.is_ipv4())).collect())
+        let found = found.map_err(|error| {
+            dial_error(
+                Cause::Unreachable,
+                format!(
+                    "the name {} cannot be resolved ({error}); compare DNS",
+                    to.host
+                ),
+            )
+        })?;
+        Ok(found
+            .filter(|address| {
+                self.settings
+                    .source_address
+                    .is_none_or(|source| source.is_ipv4() == address.is_ipv4())
+            })
+            .collect())
     }
 
     /// One address after the other, so that a dead one cannot use up all the time.
-    pub(super) async fn connect_any(&self, to: &Authority, addresses: Vec<SocketAddr>, limit: Duration) -> Result<TcpStream, DialError> {
+    pub(super) async fn connect_any(
+        &self,
+        to: &Authority,
+        addresses: Vec<SocketAddr>,
+        limit: Duration,
+    ) -> Result<TcpStream, DialError> {
         let share = limit / u32::try_from(addresses.len().clamp(1, 3)).unwrap_or(1);
-        let mut last = dial_error(Cause::Unreachable, format!("{} has no usable address; compare DNS and `source_address`", to.host));
+        let mut last = dial_error(
+            Cause::Unreachable,
+            format!(
+                "{} has no usable address; compare DNS and `source_address`",
+                to.host
+            ),
+        );
         for address in addresses {
             match timeout(share, connect_from(address, self.settings.source_address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
-                Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => last = self.source_address_error(&error),
-                Ok(Err(error)) => last = dial_error(Cause::Unreachable, format!("no connection to {to} at {}: {error}", address.ip())),
-                Err(_) => last = dial_error(Cause::Timeout, format!("no connection to {to} at {} in time", address.ip())),
+                Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    last = self.source_address_error(&error)
+                }
+                Ok(Err(error)) => {
+                    last = dial_error(
+                        Cause::Unreachable,
+                        format!("no connection to {to} at {}: {error}", address.ip()),
+                    )
+                }
+                Err(_) => {
+                    last = dial_error(
+                        Cause::Timeout,
+                        format!("no connection to {to} at {} in time", address.ip()),
+                    )
+                }
             }
         }
         Err(last)
@@ -127,13 +196,25 @@ impl Dialer {
 
     /// The address that attempts are to leave from is none of this machine's.
     fn source_address_error(&self, error: &io::Error) -> DialError {
-        let source = self.settings.source_address.map_or_else(|| "an address".to_owned(), |source| source.to_string());
-        dial_error(Cause::Unreachable, format!("this machine cannot send from {source} ({error}); compare `outbound.source_address`"))
+        let source = self
+            .settings
+            .source_address
+            .map_or_else(|| "an address".to_owned(), |source| source.to_string());
+        dial_error(
+            Cause::Unreachable,
+            format!(
+                "this machine cannot send from {source} ({error}); compare `outbound.source_address`"
+            ),
+        )
     }
 }
 
 async fn connect_from(address: SocketAddr, source: Option<IpAddr>) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0))?;
     }
@@ -142,49 +223,97 @@ async fn connect_from(address: SocketAddr, source: Option<IpAddr>) -> io::Result
     Ok(stream)
 }
 
-async fn http_handshake<S: Stream>(stream: S, origin: &Authority) -> Result<UpstreamConnection, DialError> {
+async fn http_handshake<S: Stream>(
+    stream: S,
+    origin: &Authority,
+) -> Result<UpstreamConnection, DialError> {
     let (stream, counts) = MeteredStream::new(stream);
-    let (sender, connection) = http1::handshake(TokioIo::new(stream))
-        .await
-        .map_err(|_| dial_error(Cause::Unreachable, format!("{origin} closed the connection at once")))?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|_| {
+        dial_error(
+            Cause::Unreachable,
+            format!("{origin} closed the connection at once"),
+        )
+    })?;
     // Owned by its sender: it ends when the pool or the exchange drops that. What went wrong, the sender is told.
     tokio::spawn(async move { connection.await.ok() });
-    Ok(UpstreamConnection { sender, counts, is_reused: false })
+    Ok(UpstreamConnection {
+        sender,
+        counts,
+        is_reused: false,
+    })
 }
 
 fn parse_proxy(url: &http::Uri) -> Result<OutboundProxy, ClientError> {
-    let authority = Authority::from_uri(url).filter(|authority| authority.scheme == Scheme::Http).ok_or(ClientError::InvalidProxy)?;
-    let user = url.authority().and_then(|authority| authority.as_str().rsplit_once('@')).map(|(user, _)| user);
+    let authority = Authority::from_uri(url)
+        .filter(|authority| authority.scheme == Scheme::Http)
+        .ok_or(ClientError::InvalidProxy)?;
+    let user = url
+        .authority()
+        .and_then(|authority| authority.as_str().rsplit_once('@'))
+        .map(|(user, _)| user);
     let decoded = user.map(|user| percent_encoding::percent_decode_str(user).collect::<Vec<u8>>());
-    Ok(OutboundProxy { authority, credentials: decoded.map(|user| STANDARD.encode(user)) })
+    Ok(OutboundProxy {
+        authority,
+        credentials: decoded.map(|user| STANDARD.encode(user)),
+    })
 }
 
-async fn open_tunnel(mut stream: TcpStream, proxy: &OutboundProxy, origin: &Authority) -> Result<TcpStream, DialError> {
-    let login = proxy.credentials.as_ref().map(|basic| format!("Proxy-Authorization: Basic {basic}\r\n")).unwrap_or_default();
+async fn open_tunnel(
+    mut stream: TcpStream,
+    proxy: &OutboundProxy,
+    origin: &Authority,
+) -> Result<TcpStream, DialError> {
+    let login = proxy
+        .credentials
+        .as_ref()
+        .map(|basic| format!("Proxy-Authorization: Basic {basic}\r\n"))
+        .unwrap_or_default();
     let ask = format!("CONNECT {origin} HTTP/1.1\r\nHost: {origin}\r\n{login}\r\n");
     let at = &proxy.authority;
-    let cut = |error: io::Error| dial_error(Cause::Unreachable, format!("the proxy {at} closed the connection: {error}; compare `outbound`"));
+    let cut = |error: io::Error| {
+        dial_error(
+            Cause::Unreachable,
+            format!("the proxy {at} closed the connection: {error}; compare `outbound`"),
+        )
+    };
     stream.write_all(ask.as_bytes()).await.map_err(cut)?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         if head.len() >= MAX_PROXY_HEAD {
-            return Err(dial_error(Cause::Unreachable, format!("the proxy {at} does not answer like one; compare `outbound`")));
+            return Err(dial_error(
+                Cause::Unreachable,
+                format!("the proxy {at} does not answer like one; compare `outbound`"),
+            ));
         }
         // Byte by byte: what follows the head belongs to TLS.
         head.push(stream.read_u8().await.map_err(cut)?);
     }
-    let status = head.get(9..12).and_then(|code| std::str::from_utf8(code).ok()).unwrap_or("no status");
+    let status = head
+        .get(9..12)
+        .and_then(|code| std::str::from_utf8(code).ok())
+        .unwrap_or("no status");
     if head.starts_with(b"HTTP/1.") && status.starts_with('2') {
         return Ok(stream);
     }
     let status: String = status.chars().filter(char::is_ascii_digit).collect();
-    Err(dial_error(Cause::Unreachable, format!("the proxy {at} refused a tunnel to {origin} with status {status}; compare `outbound`")))
+    Err(dial_error(
+        Cause::Unreachable,
+        format!(
+            "the proxy {at} refused a tunnel to {origin} with status {status}; compare `outbound`"
+        ),
+    ))
 }
 
 fn tls_error(error: &io::Error, origin: &Authority) -> DialError {
     match tls::describe_certificate_error(error, "base_url") {
-        Some(why) => dial_error(Cause::TlsUntrusted, format!("{origin} is not trusted: {why}")),
-        None => dial_error(Cause::Unreachable, format!("the TLS handshake with {origin} failed: {error}")),
+        Some(why) => dial_error(
+            Cause::TlsUntrusted,
+            format!("{origin} is not trusted: {why}"),
+        ),
+        None => dial_error(
+            Cause::Unreachable,
+            format!("the TLS handshake with {origin} failed: {error}"),
+        ),
     }
 }
 

@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use x509_parser::parse_x509_certificate;
 
 use crate::net::authority::{Authority, Scheme};
-use crate::net::upstream::dial::{Dialer, DialError, dial_error};
-use crate::net::upstream::{UpstreamClient, ExchangeError};
+use crate::net::upstream::dial::{DialError, Dialer, dial_error};
+use crate::net::upstream::{ExchangeError, UpstreamClient};
 use crate::sms::Cause;
 
 /// How far one gets. A step after one that failed was not tried: none.
@@ -37,43 +37,91 @@ pub struct PeerCertificate {
 
 impl UpstreamClient {
     /// Goes the way to where `url` points and writes no byte of a request; each step within `limit`.
-    pub async fn probe_connectivity(&self, url: &Uri, limit: Duration) -> Result<Connectivity, ExchangeError> {
+    pub async fn probe_connectivity(
+        &self,
+        url: &Uri,
+        limit: Duration,
+    ) -> Result<Connectivity, ExchangeError> {
         // Nothing is sent, so that it may be in clear.
         let origin = Self::checked_origin(url, true)?;
         let first = self.dialer.first_hop(&origin);
-        let mut way =
-            Connectivity { first_hop: first.to_string(), via_proxy: *first != origin, addresses: Ok(Vec::new()), connection: None, certificate: None };
+        let mut way = Connectivity {
+            first_hop: first.to_string(),
+            via_proxy: *first != origin,
+            addresses: Ok(Vec::new()),
+            connection: None,
+            certificate: None,
+        };
         let addresses = match with_timeout(limit, first, self.dialer.resolve(first)).await {
             Ok(addresses) => addresses,
-            Err(lost) => return Ok(Connectivity { addresses: Err(lost), ..way }),
+            Err(lost) => {
+                return Ok(Connectivity {
+                    addresses: Err(lost),
+                    ..way
+                });
+            }
         };
         way.addresses = Ok(addresses.iter().map(std::net::SocketAddr::ip).collect());
-        let reached = async { self.dialer.through_proxy(self.dialer.connect_any(first, addresses, limit).await?, &origin).await };
+        let reached = async {
+            self.dialer
+                .through_proxy(
+                    self.dialer.connect_any(first, addresses, limit).await?,
+                    &origin,
+                )
+                .await
+        };
         let tcp = match with_timeout(limit, first, reached).await {
             Ok(tcp) => tcp,
-            Err(lost) => return Ok(Connectivity { connection: Some(Err(lost)), ..way }),
+            Err(lost) => {
+                return Ok(Connectivity {
+                    connection: Some(Err(lost)),
+                    ..way
+                });
+            }
         };
         way.connection = Some(Ok(()));
         if origin.scheme == Scheme::Https {
-            way.certificate = Some(with_timeout(limit, &origin, peer_certificate(&self.dialer, tcp, &origin)).await);
+            way.certificate = Some(
+                with_timeout(limit, &origin, peer_certificate(&self.dialer, tcp, &origin)).await,
+            );
         }
         Ok(way)
     }
 }
 
-async fn with_timeout<T>(limit: Duration, to: &Authority, step: impl Future<Output = Result<T, DialError>>) -> Result<T, ExchangeError> {
-    let late = || dial_error(Cause::Timeout, format!("{to} did not answer within {} s", limit.as_secs_f64()));
+async fn with_timeout<T>(
+    limit: Duration,
+    to: &Authority,
+    step: impl Future<Output = Result<T, DialError>>,
+) -> Result<T, ExchangeError> {
+    let late = || {
+        dial_error(
+            Cause::Timeout,
+            format!("{to} did not answer within {} s", limit.as_secs_f64()),
+        )
+    };
     let done = timeout(limit, step).await.unwrap_or_else(|_| Err(late()));
     done.map_err(|DialError { cause, detail }| ExchangeError::Unsent { cause, detail })
 }
 
-async fn peer_certificate(dialer: &Dialer, tcp: tokio::net::TcpStream, origin: &Authority) -> Result<PeerCertificate, DialError> {
+async fn peer_certificate(
+    dialer: &Dialer,
+    tcp: tokio::net::TcpStream,
+    origin: &Authority,
+) -> Result<PeerCertificate, DialError> {
     let stream = dialer.connect_tls(tcp, origin).await?;
     let (_, session) = stream.get_ref();
     let leaf = session.peer_certificates().and_then(|chain| chain.first());
     let read = leaf.and_then(|leaf| parse_x509_certificate(leaf).ok());
-    let expires = read.and_then(|(_, leaf)| u64::try_from(leaf.validity().not_after.timestamp()).ok());
-    let expires = expires.and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
-    let expires = expires.ok_or_else(|| dial_error(Cause::TlsUntrusted, format!("{origin} shows a certificate that cannot be read")))?;
+    let expires =
+        read.and_then(|(_, leaf)| u64::try_from(leaf.validity().not_after.timestamp()).ok());
+    let expires = expires
+        .and_then(|seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)));
+    let expires = expires.ok_or_else(|| {
+        dial_error(
+            Cause::TlsUntrusted,
+            format!("{origin} shows a certificate that cannot be read"),
+        )
+    })?;
     Ok(PeerCertificate { expires })
 }

@@ -21,10 +21,10 @@ use crate::net::authority::{Authority, Scheme};
 use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::dial::Dialer;
-use crate::net::upstream::pool::{UpstreamConnection, ConnectionPool};
+use crate::net::upstream::pool::{ConnectionPool, UpstreamConnection};
 use crate::sms::Cause;
 
-pub use look::{PeerCertificate, Connectivity};
+pub use look::{Connectivity, PeerCertificate};
 
 /// An exchange that brought no readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -78,7 +78,12 @@ pub struct UpstreamClient {
 impl UpstreamClient {
     /// Reads `ca_file`; opens nothing yet.
     pub fn new(settings: UpstreamSettings, body_limit: usize) -> Result<Self, ClientError> {
-        Ok(Self { dialer: Dialer::new(settings)?, pool: ConnectionPool::default(), body_limit, via_marker: None })
+        Ok(Self {
+            dialer: Dialer::new(settings)?,
+            pool: ConnectionPool::default(),
+            body_limit,
+            via_marker: None,
+        })
     }
 
     /// Writes `marker` into `Via`, so that a loop through ourselves is seen at our door.
@@ -89,16 +94,30 @@ impl UpstreamClient {
     }
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.
-    pub async fn exchange(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, ExchangeError> {
-        self.exchange_inner(outgoing, timeout, self.dialer.allows_cleartext()).await
+    pub async fn exchange(
+        &self,
+        outgoing: ProviderRequest,
+        timeout: Duration,
+    ) -> Result<Reply, ExchangeError> {
+        self.exchange_inner(outgoing, timeout, self.dialer.allows_cleartext())
+            .await
     }
 
     /// The same for a request that holds nothing of ours: whether it may go in clear was its writer's to decide.
-    pub async fn exchange_without_credentials(&self, outgoing: ProviderRequest, timeout: Duration) -> Result<Reply, ExchangeError> {
+    pub async fn exchange_without_credentials(
+        &self,
+        outgoing: ProviderRequest,
+        timeout: Duration,
+    ) -> Result<Reply, ExchangeError> {
         self.exchange_inner(outgoing, timeout, true).await
     }
 
-    async fn exchange_inner(&self, outgoing: ProviderRequest, timeout: Duration, clear: bool) -> Result<Reply, ExchangeError> {
+    async fn exchange_inner(
+        &self,
+        outgoing: ProviderRequest,
+        timeout: Duration,
+        clear: bool,
+    ) -> Result<Reply, ExchangeError> {
         let origin = Self::checked_origin(&outgoing.url, clear)?;
         let deadline = Instant::now() + timeout;
         let mut request = self.build_request(outgoing, &origin)?;
@@ -108,11 +127,17 @@ impl UpstreamClient {
             let sent = timeout_at(deadline, connection.sender.try_send_request(request)).await;
             let untouched = connection.counts.written() == before;
             match sent {
-                Ok(Ok(response)) => return self.read_reply(response, connection, origin, deadline).await,
+                Ok(Ok(response)) => {
+                    return self
+                        .read_reply(response, connection, origin, deadline)
+                        .await;
+                }
                 Ok(Err(mut failed)) => match failed.take_message() {
                     // The pooled connection had died: the request came back whole, so this is no repeat.
                     Some(whole) if untouched && connection.is_reused => request = whole,
-                    Some(_) | None => return Err(connection_error(failed.error(), &origin, untouched)),
+                    Some(_) | None => {
+                        return Err(connection_error(failed.error(), &origin, untouched));
+                    }
                 },
                 Err(_) => return Err(timeout_error(&origin, timeout, untouched)),
             }
@@ -120,41 +145,77 @@ impl UpstreamClient {
     }
 
     fn checked_origin(url: &Uri, clear: bool) -> Result<Authority, ExchangeError> {
-        let wrong = |detail: String| ExchangeError::Unsent { cause: Cause::EndpointWrong, detail };
-        let origin = Authority::from_uri(url).ok_or_else(|| wrong(String::from("the URL is not http:// or https://; compare `base_url`")))?;
+        let wrong = |detail: String| ExchangeError::Unsent {
+            cause: Cause::EndpointWrong,
+            detail,
+        };
+        let origin = Authority::from_uri(url).ok_or_else(|| {
+            wrong(String::from(
+                "the URL is not http:// or https://; compare `base_url`",
+            ))
+        })?;
         if origin.scheme == Scheme::Http && !clear {
-            return Err(wrong(format!("{origin} would get credentials in clear; use https:// or set `insecure_http`")));
+            return Err(wrong(format!(
+                "{origin} would get credentials in clear; use https:// or set `insecure_http`"
+            )));
         }
         Ok(origin)
     }
 
-    fn build_request(&self, outgoing: ProviderRequest, origin: &Authority) -> Result<http::Request<Full<Bytes>>, ExchangeError> {
-        let wrong =
-            |_| ExchangeError::Unsent { cause: Cause::EndpointWrong, detail: String::from("the URL's path cannot be sent; compare `base_url`") };
-        let path = outgoing.url.path_and_query().map_or("/", |path| path.as_str());
+    fn build_request(
+        &self,
+        outgoing: ProviderRequest,
+        origin: &Authority,
+    ) -> Result<http::Request<Full<Bytes>>, ExchangeError> {
+        let wrong = |_| ExchangeError::Unsent {
+            cause: Cause::EndpointWrong,
+            detail: String::from("the URL's path cannot be sent; compare `base_url`"),
+        };
+        let path = outgoing
+            .url
+            .path_and_query()
+            .map_or("/", |path| path.as_str());
         let mut headers = outgoing.headers;
         screen::strip_connection_headers(&mut headers);
         screen::strip_trace_headers(&mut headers);
-        headers.insert(HOST, HeaderValue::try_from(origin.host_header()).map_err(http::Error::from).map_err(wrong)?);
+        headers.insert(
+            HOST,
+            HeaderValue::try_from(origin.host_header())
+                .map_err(http::Error::from)
+                .map_err(wrong)?,
+        );
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-        if !outgoing.body.is_empty() || [Method::POST, Method::PUT, Method::PATCH].contains(&outgoing.method) {
+        if !outgoing.body.is_empty()
+            || [Method::POST, Method::PUT, Method::PATCH].contains(&outgoing.method)
+        {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(outgoing.body.len()));
         }
         if let Some(marker) = &self.via_marker {
             headers.append(VIA, marker.clone());
         }
-        let built = http::Request::builder().method(outgoing.method).uri(path).body(Full::new(outgoing.body));
+        let built = http::Request::builder()
+            .method(outgoing.method)
+            .uri(path)
+            .body(Full::new(outgoing.body));
         let mut request = built.map_err(wrong)?;
         *request.headers_mut() = headers;
         Ok(request)
     }
 
-    async fn acquire_connection(&self, origin: &Authority, deadline: Instant, limit: Duration) -> Result<UpstreamConnection, ExchangeError> {
+    async fn acquire_connection(
+        &self,
+        origin: &Authority,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<UpstreamConnection, ExchangeError> {
         if let Ok(Some(pooled)) = timeout_at(deadline, self.pool.take(origin)).await {
             return Ok(pooled);
         }
         match timeout_at(deadline, self.dialer.connect(origin, limit)).await {
-            Ok(connected) => connected.map_err(|failed| ExchangeError::Unsent { cause: failed.cause, detail: failed.detail }),
+            Ok(connected) => connected.map_err(|failed| ExchangeError::Unsent {
+                cause: failed.cause,
+                detail: failed.detail,
+            }),
             Err(_) => Err(timeout_error(origin, limit, true)),
         }
     }
@@ -166,25 +227,44 @@ impl UpstreamClient {
         origin: Authority,
         deadline: Instant,
     ) -> Result<Reply, ExchangeError> {
-        let unreadable = |detail: String| ExchangeError::Unknown { cause: Cause::ReplyUnreadable, detail };
+        let unreadable = |detail: String| ExchangeError::Unknown {
+            cause: Cause::ReplyUnreadable,
+            detail,
+        };
         let (parts, body) = response.into_parts();
-        let encoding = parts.headers.get(CONTENT_ENCODING).map(|encoding| encoding.as_bytes().to_ascii_lowercase());
+        let encoding = parts
+            .headers
+            .get(CONTENT_ENCODING)
+            .map(|encoding| encoding.as_bytes().to_ascii_lowercase());
         if encoding.is_some_and(|encoding| encoding != b"identity") {
-            return Err(unreadable(format!("{origin} compressed its reply (status {}) though asked not to", parts.status.as_u16())));
+            return Err(unreadable(format!(
+                "{origin} compressed its reply (status {}) though asked not to",
+                parts.status.as_u16()
+            )));
         }
         let status = parts.status.as_u16();
         match timeout_at(deadline, Limited::new(body, self.body_limit).collect()).await {
             Ok(Ok(collected)) => {
                 self.pool.put(origin, connection);
-                Ok(Reply { status: parts.status, headers: parts.headers, body: collected.to_bytes() })
+                Ok(Reply {
+                    status: parts.status,
+                    headers: parts.headers,
+                    body: collected.to_bytes(),
+                })
             }
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(unreadable(format!("{origin} sent more than {} bytes (status {status})", self.body_limit)))
+                Err(unreadable(format!(
+                    "{origin} sent more than {} bytes (status {status})",
+                    self.body_limit
+                )))
             }
-            Ok(Err(_)) => Err(unreadable(format!("{origin} broke off its reply (status {status})"))),
-            Err(_) => {
-                Err(ExchangeError::Unknown { cause: Cause::Timeout, detail: format!("{origin} did not finish its reply in time (status {status})") })
-            }
+            Ok(Err(_)) => Err(unreadable(format!(
+                "{origin} broke off its reply (status {status})"
+            ))),
+            Err(_) => Err(ExchangeError::Unknown {
+                cause: Cause::Timeout,
+                detail: format!("{origin} did not finish its reply in time (status {status})"),
+            }),
         }
     }
 }
@@ -193,20 +273,37 @@ fn timeout_error(origin: &Authority, limit: Duration, untouched: bool) -> Exchan
     let cause = Cause::Timeout;
     let limit = limit.as_secs_f64();
     if untouched {
-        ExchangeError::Unsent { cause, detail: format!("no connection to {origin} within {limit} s; see if it can be reached from here") }
+        ExchangeError::Unsent {
+            cause,
+            detail: format!(
+                "no connection to {origin} within {limit} s; see if it can be reached from here"
+            ),
+        }
     } else {
-        ExchangeError::Unknown { cause, detail: format!("{origin} did not answer within {limit} s") }
+        ExchangeError::Unknown {
+            cause,
+            detail: format!("{origin} did not answer within {limit} s"),
+        }
     }
 }
 
 fn connection_error(error: &hyper::Error, origin: &Authority, untouched: bool) -> ExchangeError {
     if untouched {
-        return ExchangeError::Unsent { cause: Cause::Unreachable, detail: format!("{origin} closed the connection before anything was written") };
+        return ExchangeError::Unsent {
+            cause: Cause::Unreachable,
+            detail: format!("{origin} closed the connection before anything was written"),
+        };
     }
     if error.is_parse() {
-        return ExchangeError::Unknown { cause: Cause::ReplyUnreadable, detail: format!("{origin} answered with something that is not HTTP/1.1") };
+        return ExchangeError::Unknown {
+            cause: Cause::ReplyUnreadable,
+            detail: format!("{origin} answered with something that is not HTTP/1.1"),
+        };
     }
-    ExchangeError::Unknown { cause: Cause::Unreachable, detail: format!("{origin} closed the connection without an answer") }
+    ExchangeError::Unknown {
+        cause: Cause::Unreachable,
+        detail: format!("{origin} closed the connection without an answer"),
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,10 @@ impl ConnectionPool {
     /// The one used last that is still open; older ones are closed.
     pub(super) async fn take(&self, origin: &Authority) -> Option<UpstreamConnection> {
         loop {
-            let IdleConnection { mut connection, idle_since: since } = self.pop(origin)?;
+            let IdleConnection {
+                mut connection,
+                idle_since: since,
+            } = self.pop(origin)?;
             if since.elapsed() < MAX_IDLE_TIME && connection.sender.ready().await.is_ok() {
                 return Some(connection);
             }
@@ -55,11 +58,18 @@ impl ConnectionPool {
         let kept = idle.entry(origin).or_default();
         kept.retain(|idle| idle.idle_since.elapsed() < MAX_IDLE_TIME);
         if kept.len() < MAX_IDLE_CONNECTIONS {
-            kept.push(IdleConnection { connection, idle_since: Instant::now() });
+            kept.push(IdleConnection {
+                connection,
+                idle_since: Instant::now(),
+            });
         }
     }
 
     fn pop(&self, origin: &Authority) -> Option<IdleConnection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_mut(origin)?.pop()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get_mut(origin)?
+            .pop()
     }
 }

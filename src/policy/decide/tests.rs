@@ -25,8 +25,18 @@ fn about(attempt: &Attempt, wanted: Concern) -> bool {
 }
 
 fn any_cause() -> impl Strategy<Value = Cause> {
-    let account = [Cause::AccountSuspended, Cause::BalanceEmpty, Cause::IpNotAllowed, Cause::TlsUntrusted];
-    let provider = [Cause::ProviderFault, Cause::Unreachable, Cause::Timeout, Cause::Unexplained];
+    let account = [
+        Cause::AccountSuspended,
+        Cause::BalanceEmpty,
+        Cause::IpNotAllowed,
+        Cause::TlsUntrusted,
+    ];
+    let provider = [
+        Cause::ProviderFault,
+        Cause::Unreachable,
+        Cause::Timeout,
+        Cause::Unexplained,
+    ];
     prop_oneof![
         4 => Just(Cause::CredentialRejected), 1 => Just(Cause::CredentialExpired), 2 => prop::sample::select(account.to_vec()),
         1 => Just(Cause::SenderNotAllowed), 1 => Just(Cause::RecipientInvalid), 1 => Just(Cause::MessageInvalid),
@@ -36,7 +46,11 @@ fn any_cause() -> impl Strategy<Value = Cause> {
 }
 
 fn any_outcome() -> impl Strategy<Value = Outcome> {
-    let doubt = prop_oneof![Just(Cause::Timeout), Just(Cause::ReplyUnreadable), Just(Cause::ProviderFault)];
+    let doubt = prop_oneof![
+        Just(Cause::Timeout),
+        Just(Cause::ReplyUnreadable),
+        Just(Cause::ProviderFault)
+    ];
     prop_oneof![
         1 => Just(accepted()), 8 => any_cause().prop_map(Outcome::Rejected),
         2 => any_cause().prop_map(Outcome::Unsent), 3 => doubt.prop_map(Outcome::Unknown),
@@ -44,7 +58,11 @@ fn any_outcome() -> impl Strategy<Value = Outcome> {
 }
 
 fn any_admission() -> impl Strategy<Value = SendAdmission> {
-    let shut = prop_oneof![Just(Cause::CredentialRejected), Just(Cause::ProviderFault), Just(Cause::DeniedByPolicy)];
+    let shut = prop_oneof![
+        Just(Cause::CredentialRejected),
+        Just(Cause::ProviderFault),
+        Just(Cause::DeniedByPolicy)
+    ];
     prop_oneof![
         10 => Just(SendAdmission::Allowed), 2 => Just(SendAdmission::Trial),
         2 => (0u64..4000).prop_map(|wait| SendAdmission::Blocked { cause: Cause::Throttled, reopens_in: Some(ms(wait)) }),
@@ -54,19 +72,32 @@ fn any_admission() -> impl Strategy<Value = SendAdmission> {
 
 fn any_plan() -> impl Strategy<Value = DeliveryPlan> {
     let skip = prop_oneof![6 => Just(None), 1 => Just(Some(Cause::NotTranslatable)), 1 => Just(Some(Cause::MessageInvalid))];
-    let terms = (100u64..4000, any::<bool>(), skip).prop_map(|(limit, repeat_key, skip)| PlannedAccount { timeout: ms(limit), has_idempotency_key: repeat_key, skip_cause: skip });
+    let terms =
+        (100u64..4000, any::<bool>(), skip).prop_map(|(limit, repeat_key, skip)| PlannedAccount {
+            timeout: ms(limit),
+            has_idempotency_key: repeat_key,
+            skip_cause: skip,
+        });
     let on_unknown = prop_oneof![2 => Just(OnUnknown::Failover), 1 => Just(OnUnknown::Stop)];
     let pause = prop_oneof![Just(0u64), 0u64..2000];
-    (prop::collection::vec(terms, 0..5), 0usize..4, 0usize..9, 0u64..20_000, pause, on_unknown).prop_map(
-        |(accounts, attempts_per_account, sends, deadline, pause, on_unknown)| DeliveryPlan {
-            accounts,
-            max_attempts_per_account: attempts_per_account,
-            max_sends: sends,
-            deadline: ms(deadline),
-            retry_delay: ms(pause),
-            on_unknown,
-        },
+    (
+        prop::collection::vec(terms, 0..5),
+        0usize..4,
+        0usize..9,
+        0u64..20_000,
+        pause,
+        on_unknown,
     )
+        .prop_map(
+            |(accounts, attempts_per_account, sends, deadline, pause, on_unknown)| DeliveryPlan {
+                accounts,
+                max_attempts_per_account: attempts_per_account,
+                max_sends: sends,
+                deadline: ms(deadline),
+                retry_delay: ms(pause),
+                on_unknown,
+            },
+        )
 }
 
 /// What happens between one question and the next.
@@ -84,21 +115,32 @@ struct ScriptedAttempt {
 fn any_turning() -> impl Strategy<Value = ScriptedAttempt> {
     let wait = prop::option::of((0u64..5000).prop_map(ms));
     let admissions = prop::collection::vec(any_admission(), 5);
-    (any_outcome(), wait, 0u64..3000, any::<bool>(), admissions, prop::bool::weighted(0.8), 0.0..=1.0f64).prop_map(
-        |(outcome, wait, took, rotated, admissions, retry, dice)| ScriptedAttempt {
-            outcome,
-            wait,
-            took: ms(took),
-            rotated,
-            admissions,
-            retry,
-            dice,
-        },
+    (
+        any_outcome(),
+        wait,
+        0u64..3000,
+        any::<bool>(),
+        admissions,
+        prop::bool::weighted(0.8),
+        0.0..=1.0f64,
     )
+        .prop_map(
+            |(outcome, wait, took, rotated, admissions, retry, dice)| ScriptedAttempt {
+                outcome,
+                wait,
+                took: ms(took),
+                rotated,
+                admissions,
+                retry,
+                dice,
+            },
+        )
 }
 
 fn any_inheritance() -> impl Strategy<Value = Vec<Attempt>> {
-    let outcome = any_outcome().prop_filter("an accepted message is answered", |outcome| !matches!(outcome, Outcome::Accepted { .. }));
+    let outcome = any_outcome().prop_filter("an accepted message is answered", |outcome| {
+        !matches!(outcome, Outcome::Accepted { .. })
+    });
     let attempt = (0usize..7, outcome).prop_map(|(account, outcome)| Attempt {
         account,
         credential: held(1),
@@ -130,24 +172,39 @@ impl Simulation {
 
     fn view(&self, account: usize) -> AccountSnapshot {
         let now = self.now();
-        AccountSnapshot { admission: now.admissions[account], credential: held(self.version), can_retry: now.retry }
+        AccountSnapshot {
+            admission: now.admissions[account],
+            credential: held(self.version),
+            can_retry: now.retry,
+        }
     }
 
     fn next(&self) -> NextStep {
-        next(&self.plan, &self.tried, |account| self.view(account), self.elapsed, self.now().dice)
+        next(
+            &self.plan,
+            &self.tried,
+            |account| self.view(account),
+            self.elapsed,
+            self.now().dice,
+        )
     }
 
     fn in_time(&self, account: usize, after: Duration) -> bool {
-        self.elapsed + after + self.plan.accounts[account].timeout.min(ms(1000)) <= self.plan.deadline
+        self.elapsed + after + self.plan.accounts[account].timeout.min(ms(1000))
+            <= self.plan.deadline
     }
 
     fn mine(&self, account: usize) -> Vec<&Attempt> {
-        self.own().filter(|attempt| attempt.account == account).collect()
+        self.own()
+            .filter(|attempt| attempt.account == account)
+            .collect()
     }
 
     /// What anybody, in this call or before it, was told at this account.
     fn heard(&self, account: usize, wanted: impl Fn(&Attempt) -> bool) -> bool {
-        self.tried.iter().any(|attempt| attempt.account == account && wanted(attempt))
+        self.tried
+            .iter()
+            .any(|attempt| attempt.account == account && wanted(attempt))
     }
 
     /// Could be asked now without waiting: never tried, or dead with a credential that was replaced since.
@@ -155,27 +212,55 @@ impl Simulation {
         let (mine, terms) = (self.mine(account), self.plan.accounts[account]);
         let fresh = mine.is_empty() && self.view(account).admission != SendAdmission::Trial;
         let trial = mine.is_empty() && self.view(account).admission == SendAdmission::Trial;
-        let healed = mine.len() == 1 && about(mine[0], Concern::Credential) && mine[0].credential < held(self.version);
-        let admitted = trial || ((fresh || healed) && self.view(account).admission == SendAdmission::Allowed);
+        let healed = mine.len() == 1
+            && about(mine[0], Concern::Credential)
+            && mine[0].credential < held(self.version);
+        let admitted =
+            trial || ((fresh || healed) && self.view(account).admission == SendAdmission::Allowed);
         let refused = self.heard(account, |attempt| {
-            let message = about(attempt, Concern::Message) || about(attempt, Concern::MessageAtAccount);
+            let message =
+                about(attempt, Concern::Message) || about(attempt, Concern::MessageAtAccount);
             message || (is_in_doubt(attempt) && !terms.has_idempotency_key)
         });
-        terms.skip_cause.is_none() && admitted && !refused && self.plan.max_attempts_per_account > 0 && self.in_time(account, Duration::ZERO)
+        terms.skip_cause.is_none()
+            && admitted
+            && !refused
+            && self.plan.max_attempts_per_account > 0
+            && self.in_time(account, Duration::ZERO)
     }
 
     fn advance(&mut self, account: usize, after: Duration) {
-        let ScriptedAttempt { outcome, wait, took, rotated, .. } = self.now().clone();
+        let ScriptedAttempt {
+            outcome,
+            wait,
+            took,
+            rotated,
+            ..
+        } = self.now().clone();
         self.elapsed += after + took;
         let credential = held(self.version);
-        self.tried.push(Attempt { account, credential, outcome, retry_after: wait, ended: self.elapsed, inherited: false });
+        self.tried.push(Attempt {
+            account,
+            credential,
+            outcome,
+            retry_after: wait,
+            ended: self.elapsed,
+            inherited: false,
+        });
         self.version += u64::from(rotated);
     }
 }
 
 /// What holds for every send.
-fn send_laws(world: &Simulation, account: usize, after: Duration, [trial, retry]: [bool; 2]) -> Result<(), TestCaseError> {
-    prop_assert!(account < world.plan.accounts.len() && world.plan.accounts[account].skip_cause.is_none());
+fn send_laws(
+    world: &Simulation,
+    account: usize,
+    after: Duration,
+    [trial, retry]: [bool; 2],
+) -> Result<(), TestCaseError> {
+    prop_assert!(
+        account < world.plan.accounts.len() && world.plan.accounts[account].skip_cause.is_none()
+    );
     prop_assert!(world.in_time(account, after));
     prop_assert!(world.own().count() < world.plan.max_sends);
     message_laws(world, account)?;
@@ -193,7 +278,9 @@ fn message_laws(world: &Simulation, account: usize) -> Result<(), TestCaseError>
     let tried = &world.tried;
     // nothing after it was taken, after the person said no, after it was there already
     let over = |attempt: &Attempt| {
-        matches!(attempt.outcome, Outcome::Accepted { .. }) || about(attempt, Concern::Recipient) || about(attempt, Concern::Duplicate)
+        matches!(attempt.outcome, Outcome::Accepted { .. })
+            || about(attempt, Concern::Recipient)
+            || about(attempt, Concern::Duplicate)
     };
     prop_assert!(!tried.iter().any(over));
     // nothing after two providers said that the message is bad
@@ -201,52 +288,93 @@ fn message_laws(world: &Simulation, account: usize) -> Result<(), TestCaseError>
     prop_assert!(tried.iter().filter(says_bad).count() < 2);
     // after a doubt: nowhere if the route says stop, never again at the same account without a repeat key
     prop_assert!(world.plan.on_unknown == OnUnknown::Failover || !tried.iter().any(is_in_doubt));
-    prop_assert!(world.plan.accounts[account].has_idempotency_key || !world.heard(account, is_in_doubt));
+    prop_assert!(
+        world.plan.accounts[account].has_idempotency_key || !world.heard(account, is_in_doubt)
+    );
     Ok(())
 }
 
 fn account_laws(world: &Simulation, account: usize, after: Duration) -> Result<(), TestCaseError> {
     let mine = world.mine(account);
-    let renewed = mine.iter().filter(|attempt| about(attempt, Concern::Credential)).count();
+    let renewed = mine
+        .iter()
+        .filter(|attempt| about(attempt, Concern::Credential))
+        .count();
     // an account refused for itself or for this message is left alone
-    prop_assert!(!world.heard(account, |attempt| about(attempt, Concern::MessageAtAccount) || about(attempt, Concern::Message)));
-    prop_assert!(!mine.iter().any(|attempt| about(attempt, Concern::Account) || about(attempt, Concern::Ours)));
+    prop_assert!(
+        !world.heard(account, |attempt| about(attempt, Concern::MessageAtAccount)
+            || about(attempt, Concern::Message))
+    );
+    prop_assert!(
+        !mine
+            .iter()
+            .any(|attempt| about(attempt, Concern::Account) || about(attempt, Concern::Ours))
+    );
     // a dead credential is never sent again, a fresh one once and at once
-    prop_assert!(!mine.iter().any(|attempt| about(attempt, Concern::Credential) && attempt.credential >= held(world.version)));
+    prop_assert!(
+        !mine
+            .iter()
+            .any(|attempt| about(attempt, Concern::Credential)
+                && attempt.credential >= held(world.version))
+    );
     prop_assert!(renewed < 2);
     prop_assert!(mine.len() < world.plan.max_attempts_per_account + renewed);
-    if mine.last().is_some_and(|last| about(last, Concern::Credential)) && world.view(account).admission == SendAdmission::Allowed {
+    if mine
+        .last()
+        .is_some_and(|last| about(last, Concern::Credential))
+        && world.view(account).admission == SendAdmission::Allowed
+    {
         prop_assert_eq!(after, Duration::ZERO);
     }
     Ok(())
 }
 
-fn admission_laws(world: &Simulation, account: usize, after: Duration, trial: bool) -> Result<(), TestCaseError> {
+fn admission_laws(
+    world: &Simulation,
+    account: usize,
+    after: Duration,
+    trial: bool,
+) -> Result<(), TestCaseError> {
     let admission = world.view(account).admission;
     prop_assert_eq!(trial, admission == SendAdmission::Trial);
     match admission {
         SendAdmission::Allowed => {}
         SendAdmission::Trial => prop_assert!(world.mine(account).is_empty()),
-        SendAdmission::Blocked { cause: Cause::Throttled, reopens_in: Some(wait) } => prop_assert!(after >= wait),
+        SendAdmission::Blocked {
+            cause: Cause::Throttled,
+            reopens_in: Some(wait),
+        } => prop_assert!(after >= wait),
         SendAdmission::Blocked { .. } => prop_assert!(false, "a closed account was asked"),
     }
     Ok(())
 }
 
-fn pause_laws(world: &Simulation, account: usize, after: Duration, retry: bool) -> Result<(), TestCaseError> {
+fn pause_laws(
+    world: &Simulation,
+    account: usize,
+    after: Duration,
+    retry: bool,
+) -> Result<(), TestCaseError> {
     let mine = world.mine(account);
     let last = mine.last().filter(|last| !about(last, Concern::Credential));
     prop_assert_eq!(retry, last.is_some());
     // a second attempt is paid for, and waits for what was asked, else for a pause that doubles
     prop_assert!(!retry || world.view(account).can_retry);
     let Some(last) = last else {
-        let limit = if world.view(account).admission == SendAdmission::Allowed { Duration::ZERO } else { ms(6000) };
+        let limit = if world.view(account).admission == SendAdmission::Allowed {
+            Duration::ZERO
+        } else {
+            ms(6000)
+        };
         prop_assert!(after <= limit);
         return Ok(());
     };
     let asked = last.ended + last.retry_after.unwrap_or_default();
     prop_assert!(world.elapsed + after >= asked);
-    let before = mine.iter().filter(|attempt| !about(attempt, Concern::Credential)).count();
+    let before = mine
+        .iter()
+        .filter(|attempt| !about(attempt, Concern::Credential))
+        .count();
     let pause = world.plan.retry_delay * 2u32.pow(u32::try_from(before - 1).unwrap());
     prop_assert!(after >= pause / 2);
     if last.retry_after.is_none() && world.view(account).admission == SendAdmission::Allowed {
@@ -258,11 +386,23 @@ fn pause_laws(world: &Simulation, account: usize, after: Duration, retry: bool) 
 /// What holds for every end.
 fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseError> {
     let Simulation { plan, tried, .. } = world;
-    let own_doubt = |at: usize| tried[..at].iter().any(|earlier| earlier.account == tried[at].account && is_in_doubt(earlier));
-    let repeated = (0..tried.len()).any(|at| tried[at].outcome == Outcome::Rejected(Cause::Duplicate) && own_doubt(at));
-    let at_fault =
-        tried.iter().any(|attempt| [Concern::Message, Concern::Recipient, Concern::Duplicate].iter().any(|&whom| about(attempt, whom)));
-    let fits_nobody = !plan.accounts.is_empty() && plan.accounts.iter().all(|terms| terms.skip_cause == Some(Cause::MessageInvalid));
+    let own_doubt = |at: usize| {
+        tried[..at]
+            .iter()
+            .any(|earlier| earlier.account == tried[at].account && is_in_doubt(earlier))
+    };
+    let repeated = (0..tried.len())
+        .any(|at| tried[at].outcome == Outcome::Rejected(Cause::Duplicate) && own_doubt(at));
+    let at_fault = tried.iter().any(|attempt| {
+        [Concern::Message, Concern::Recipient, Concern::Duplicate]
+            .iter()
+            .any(|&whom| about(attempt, whom))
+    });
+    let fits_nobody = !plan.accounts.is_empty()
+        && plan
+            .accounts
+            .iter()
+            .all(|terms| terms.skip_cause == Some(Cause::MessageInvalid));
     // the verdict tells the truth about whether it may have been sent
     let truth = if tried.iter().any(|attempt| attempt.outcome == accepted()) || repeated {
         RequestResult::Accepted
@@ -274,12 +414,22 @@ fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseEr
         RequestResult::NotSent
     };
     prop_assert_eq!(verdict, truth);
-    prop_assert_eq!(result_cause(plan, tried, |account| world.view(account)).is_none(), verdict == RequestResult::Accepted);
+    prop_assert_eq!(
+        result_cause(plan, tried, |account| world.view(account)).is_none(),
+        verdict == RequestResult::Accepted
+    );
     // whoever can be asked at once is not left unused while sends remain, be it that nobody has the message or maybe somebody
-    let goes_on = verdict == RequestResult::NotSent || (verdict == RequestResult::InDoubt && plan.on_unknown == OnUnknown::Failover && !at_fault);
+    let goes_on = verdict == RequestResult::NotSent
+        || (verdict == RequestResult::InDoubt
+            && plan.on_unknown == OnUnknown::Failover
+            && !at_fault);
     if goes_on && world.own().count() < plan.max_sends {
         for account in 0..plan.accounts.len() {
-            prop_assert!(!world.at_once(account), "account {} was left unused", account);
+            prop_assert!(
+                !world.at_once(account),
+                "account {} was left unused",
+                account
+            );
         }
     }
     Ok(())
@@ -307,20 +457,47 @@ proptest! {
 
 /// Two accounts, two attempts each, eight seconds.
 fn plan(on_unknown: OnUnknown) -> DeliveryPlan {
-    let terms = PlannedAccount { timeout: ms(3000), has_idempotency_key: false, skip_cause: None };
-    DeliveryPlan { accounts: vec![terms; 2], max_attempts_per_account: 2, max_sends: 6, deadline: ms(8000), retry_delay: ms(200), on_unknown }
+    let terms = PlannedAccount {
+        timeout: ms(3000),
+        has_idempotency_key: false,
+        skip_cause: None,
+    };
+    DeliveryPlan {
+        accounts: vec![terms; 2],
+        max_attempts_per_account: 2,
+        max_sends: 6,
+        deadline: ms(8000),
+        retry_delay: ms(200),
+        on_unknown,
+    }
 }
 
 fn attempt(account: usize, outcome: Outcome) -> Attempt {
-    Attempt { account, credential: held(1), outcome, retry_after: None, ended: ms(300), inherited: false }
+    Attempt {
+        account,
+        credential: held(1),
+        outcome,
+        retry_after: None,
+        ended: ms(300),
+        inherited: false,
+    }
 }
 
 fn open(version: u64) -> AccountSnapshot {
-    AccountSnapshot { admission: SendAdmission::Allowed, credential: held(version), can_retry: true }
+    AccountSnapshot {
+        admission: SendAdmission::Allowed,
+        credential: held(version),
+        can_retry: true,
+    }
 }
 
 fn send(account: usize, after: u64, retry: bool) -> NextStep {
-    NextStep::Send { account, delay: ms(after), trial: false, retry }
+    NextStep::Send {
+        account,
+        delay: ms(after),
+        trial: false,
+        retry,
+    }
 }
 
 /// The next step of the plan above, all accounts open, after 300 ms.
@@ -335,55 +512,152 @@ fn refused(account: usize, cause: Cause) -> Attempt {
 #[test]
 fn a_newer_credential_is_tried_once_and_at_once() {
     let dead = refused(0, Cause::CredentialRejected);
-    assert_eq!(ask(OnUnknown::Failover, std::slice::from_ref(&dead), 1), send(1, 0, false), "nothing newer: the next");
-    assert_eq!(ask(OnUnknown::Failover, std::slice::from_ref(&dead), 2), send(0, 0, false), "newer: the same, outside the retry budget");
-    let again = Attempt { credential: held(2), ..dead.clone() };
-    assert_eq!(ask(OnUnknown::Failover, &[dead.clone(), again], 3), send(1, 0, false), "refused again: the next, whatever is newer");
-    let token = AccountSnapshot { credential: CredentialRevision { version: Version(1), token_generation: 1 }, ..open(1) };
-    assert_eq!(next(&plan(OnUnknown::Failover), &[dead], |_| token, ms(300), 1.0), send(0, 0, false), "a new login counts as newer");
+    assert_eq!(
+        ask(OnUnknown::Failover, std::slice::from_ref(&dead), 1),
+        send(1, 0, false),
+        "nothing newer: the next"
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, std::slice::from_ref(&dead), 2),
+        send(0, 0, false),
+        "newer: the same, outside the retry budget"
+    );
+    let again = Attempt {
+        credential: held(2),
+        ..dead.clone()
+    };
+    assert_eq!(
+        ask(OnUnknown::Failover, &[dead.clone(), again], 3),
+        send(1, 0, false),
+        "refused again: the next, whatever is newer"
+    );
+    let token = AccountSnapshot {
+        credential: CredentialRevision {
+            version: Version(1),
+            token_generation: 1,
+        },
+        ..open(1)
+    };
+    assert_eq!(
+        next(&plan(OnUnknown::Failover), &[dead], |_| token, ms(300), 1.0),
+        send(0, 0, false),
+        "a new login counts as newer"
+    );
 }
 
 #[test]
 fn a_healed_account_has_its_attempts_still() {
-    let tried = [refused(0, Cause::CredentialRejected), Attempt { credential: held(2), ..refused(0, Cause::ProviderFault) }];
-    let alone = DeliveryPlan { accounts: vec![plan(OnUnknown::Failover).accounts[0]], ..plan(OnUnknown::Failover) };
-    assert_eq!(next(&alone, &tried, |_| open(2), ms(300), 1.0), send(0, 200, true));
+    let tried = [
+        refused(0, Cause::CredentialRejected),
+        Attempt {
+            credential: held(2),
+            ..refused(0, Cause::ProviderFault)
+        },
+    ];
+    let alone = DeliveryPlan {
+        accounts: vec![plan(OnUnknown::Failover).accounts[0]],
+        ..plan(OnUnknown::Failover)
+    };
+    assert_eq!(
+        next(&alone, &tried, |_| open(2), ms(300), 1.0),
+        send(0, 200, true)
+    );
 }
 
 #[test]
 fn after_a_doubt_the_route_decides() {
     let doubt = attempt(0, Outcome::Unknown(Cause::Timeout));
-    assert_eq!(ask(OnUnknown::Failover, std::slice::from_ref(&doubt), 1), send(1, 0, false));
-    assert_eq!(ask(OnUnknown::Stop, std::slice::from_ref(&doubt), 1), NextStep::Answer(RequestResult::InDoubt));
+    assert_eq!(
+        ask(OnUnknown::Failover, std::slice::from_ref(&doubt), 1),
+        send(1, 0, false)
+    );
+    assert_eq!(
+        ask(OnUnknown::Stop, std::slice::from_ref(&doubt), 1),
+        NextStep::Answer(RequestResult::InDoubt)
+    );
     let both = [doubt.clone(), refused(1, Cause::BalanceEmpty)];
-    assert_eq!(ask(OnUnknown::Failover, &both, 2), NextStep::Answer(RequestResult::InDoubt), "never the same again, and the doubt is said");
+    assert_eq!(
+        ask(OnUnknown::Failover, &both, 2),
+        NextStep::Answer(RequestResult::InDoubt),
+        "never the same again, and the doubt is said"
+    );
     let mut keyed = plan(OnUnknown::Failover);
     keyed.accounts[0].has_idempotency_key = true;
-    assert_eq!(next(&keyed, &both, |_| open(1), ms(300), 1.0), send(0, 200, true), "save with a real repeat key");
-    let stop = DeliveryPlan { on_unknown: OnUnknown::Stop, ..keyed };
-    assert_eq!(next(&stop, &both, |_| open(1), ms(300), 1.0), NextStep::Answer(RequestResult::InDoubt), "stop means stop, repeat key or not");
+    assert_eq!(
+        next(&keyed, &both, |_| open(1), ms(300), 1.0),
+        send(0, 200, true),
+        "save with a real repeat key"
+    );
+    let stop = DeliveryPlan {
+        on_unknown: OnUnknown::Stop,
+        ..keyed
+    };
+    assert_eq!(
+        next(&stop, &both, |_| open(1), ms(300), 1.0),
+        NextStep::Answer(RequestResult::InDoubt),
+        "stop means stop, repeat key or not"
+    );
 }
 
 #[test]
 fn a_duplicate_is_ours_only_after_our_own_doubt_there() {
-    let (doubt, duplicate) = (attempt(0, Outcome::Unknown(Cause::Timeout)), refused(0, Cause::Duplicate));
-    assert_eq!(ask(OnUnknown::Failover, &[doubt.clone(), duplicate.clone()], 1), NextStep::Answer(RequestResult::Accepted));
-    assert_eq!(ask(OnUnknown::Failover, std::slice::from_ref(&duplicate), 1), NextStep::Answer(RequestResult::MessageRejected));
-    let elsewhere = Attempt { account: 1, ..duplicate.clone() };
-    assert_eq!(ask(OnUnknown::Failover, &[doubt.clone(), elsewhere], 1), NextStep::Answer(RequestResult::InDoubt));
-    assert_eq!(ask(OnUnknown::Failover, &[duplicate, doubt], 1), NextStep::Answer(RequestResult::InDoubt), "the doubt must come first");
+    let (doubt, duplicate) = (
+        attempt(0, Outcome::Unknown(Cause::Timeout)),
+        refused(0, Cause::Duplicate),
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, &[doubt.clone(), duplicate.clone()], 1),
+        NextStep::Answer(RequestResult::Accepted)
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, std::slice::from_ref(&duplicate), 1),
+        NextStep::Answer(RequestResult::MessageRejected)
+    );
+    let elsewhere = Attempt {
+        account: 1,
+        ..duplicate.clone()
+    };
+    assert_eq!(
+        ask(OnUnknown::Failover, &[doubt.clone(), elsewhere], 1),
+        NextStep::Answer(RequestResult::InDoubt)
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, &[duplicate, doubt], 1),
+        NextStep::Answer(RequestResult::InDoubt),
+        "the doubt must come first"
+    );
 }
 
 #[test]
 fn one_provider_may_err_about_a_message_two_do_not() {
-    let (one, two) = (refused(0, Cause::RecipientInvalid), refused(1, Cause::MessageInvalid));
-    assert_eq!(ask(OnUnknown::Failover, std::slice::from_ref(&one), 1), send(1, 0, false));
-    assert_eq!(ask(OnUnknown::Failover, &[one.clone(), two], 1), NextStep::Answer(RequestResult::MessageRejected));
-    let three = DeliveryPlan { accounts: vec![plan(OnUnknown::Failover).accounts[0]; 3], ..plan(OnUnknown::Failover) };
-    let ours = attempt(1, Outcome::Unsent(Cause::MessageInvalid));
-    assert_eq!(next(&three, &[one.clone(), ours], |_| open(1), ms(300), 1.0), send(2, 0, false), "our own check is no second provider");
+    let (one, two) = (
+        refused(0, Cause::RecipientInvalid),
+        refused(1, Cause::MessageInvalid),
+    );
     assert_eq!(
-        ask(OnUnknown::Failover, &[refused(0, Cause::RecipientBlocked)], 1),
+        ask(OnUnknown::Failover, std::slice::from_ref(&one), 1),
+        send(1, 0, false)
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, &[one.clone(), two], 1),
+        NextStep::Answer(RequestResult::MessageRejected)
+    );
+    let three = DeliveryPlan {
+        accounts: vec![plan(OnUnknown::Failover).accounts[0]; 3],
+        ..plan(OnUnknown::Failover)
+    };
+    let ours = attempt(1, Outcome::Unsent(Cause::MessageInvalid));
+    assert_eq!(
+        next(&three, &[one.clone(), ours], |_| open(1), ms(300), 1.0),
+        send(2, 0, false),
+        "our own check is no second provider"
+    );
+    assert_eq!(
+        ask(
+            OnUnknown::Failover,
+            &[refused(0, Cause::RecipientBlocked)],
+            1
+        ),
         NextStep::Answer(RequestResult::MessageRejected),
         "an opt-out ends it"
     );
@@ -391,92 +665,306 @@ fn one_provider_may_err_about_a_message_two_do_not() {
 
 #[test]
 fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
-    let throttled = |wait: u64| Attempt { retry_after: Some(ms(wait)), ..refused(0, Cause::Throttled) };
-    assert_eq!(ask(OnUnknown::Failover, &[throttled(2000)], 1), send(1, 0, false), "first the other");
+    let throttled = |wait: u64| Attempt {
+        retry_after: Some(ms(wait)),
+        ..refused(0, Cause::Throttled)
+    };
+    assert_eq!(
+        ask(OnUnknown::Failover, &[throttled(2000)], 1),
+        send(1, 0, false),
+        "first the other"
+    );
     let both = |wait: u64| [throttled(wait), refused(1, Cause::BalanceEmpty)];
-    assert_eq!(ask(OnUnknown::Failover, &both(2000), 1), send(0, 2200, true), "then back, with jitter on top");
-    assert_eq!(next(&plan(OnUnknown::Failover), &both(2000), |_| open(1), ms(1300), 0.0), send(0, 1000, true), "what has passed counts");
-    assert_eq!(ask(OnUnknown::Failover, &both(7000), 1), NextStep::Answer(RequestResult::NotSent));
-    let closed = SendAdmission::Blocked { cause: Cause::Throttled, reopens_in: Some(ms(1500)) };
-    let resting = |account: usize| AccountSnapshot { admission: if account == 0 { closed } else { SendAdmission::Allowed }, ..open(1) };
-    assert_eq!(next(&plan(OnUnknown::Failover), &both(1000), resting, ms(300), 0.0), send(0, 1500, true), "its rest counts too");
+    assert_eq!(
+        ask(OnUnknown::Failover, &both(2000), 1),
+        send(0, 2200, true),
+        "then back, with jitter on top"
+    );
+    assert_eq!(
+        next(
+            &plan(OnUnknown::Failover),
+            &both(2000),
+            |_| open(1),
+            ms(1300),
+            0.0
+        ),
+        send(0, 1000, true),
+        "what has passed counts"
+    );
+    assert_eq!(
+        ask(OnUnknown::Failover, &both(7000), 1),
+        NextStep::Answer(RequestResult::NotSent)
+    );
+    let closed = SendAdmission::Blocked {
+        cause: Cause::Throttled,
+        reopens_in: Some(ms(1500)),
+    };
+    let resting = |account: usize| AccountSnapshot {
+        admission: if account == 0 {
+            closed
+        } else {
+            SendAdmission::Allowed
+        },
+        ..open(1)
+    };
+    assert_eq!(
+        next(
+            &plan(OnUnknown::Failover),
+            &both(1000),
+            resting,
+            ms(300),
+            0.0
+        ),
+        send(0, 1500, true),
+        "its rest counts too"
+    );
 }
 
 #[test]
 fn a_second_attempt_is_paid_from_the_budget_failover_and_healing_are_not() {
-    let poor = |version: u64| move |_: usize| AccountSnapshot { can_retry: false, ..open(version) };
+    let poor = |version: u64| {
+        move |_: usize| AccountSnapshot {
+            can_retry: false,
+            ..open(version)
+        }
+    };
     let fault = refused(0, Cause::ProviderFault);
-    assert_eq!(next(&plan(OnUnknown::Failover), std::slice::from_ref(&fault), poor(1), ms(300), 1.0), send(1, 0, false));
+    assert_eq!(
+        next(
+            &plan(OnUnknown::Failover),
+            std::slice::from_ref(&fault),
+            poor(1),
+            ms(300),
+            1.0
+        ),
+        send(1, 0, false)
+    );
     let both = [fault, refused(1, Cause::CredentialRejected)];
-    assert_eq!(next(&plan(OnUnknown::Failover), &both, poor(1), ms(300), 1.0), NextStep::Answer(RequestResult::NotSent));
-    assert_eq!(next(&plan(OnUnknown::Failover), &both, poor(2), ms(300), 1.0), send(1, 0, false));
+    assert_eq!(
+        next(&plan(OnUnknown::Failover), &both, poor(1), ms(300), 1.0),
+        NextStep::Answer(RequestResult::NotSent)
+    );
+    assert_eq!(
+        next(&plan(OnUnknown::Failover), &both, poor(2), ms(300), 1.0),
+        send(1, 0, false)
+    );
 }
 
 #[test]
 fn pauses_double_and_the_dice_shorten_them() {
     let fault = || refused(0, Cause::ProviderFault);
-    let alone =
-        DeliveryPlan { accounts: vec![plan(OnUnknown::Failover).accounts[0]], max_attempts_per_account: 9, max_sends: 9, ..plan(OnUnknown::Failover) };
-    let after = |times: usize, dice: f64| match next(&alone, &vec![fault(); times], |_| open(1), ms(300), dice) {
+    let alone = DeliveryPlan {
+        accounts: vec![plan(OnUnknown::Failover).accounts[0]],
+        max_attempts_per_account: 9,
+        max_sends: 9,
+        ..plan(OnUnknown::Failover)
+    };
+    let after = |times: usize, dice: f64| match next(
+        &alone,
+        &vec![fault(); times],
+        |_| open(1),
+        ms(300),
+        dice,
+    ) {
         NextStep::Send { delay: after, .. } => after,
         NextStep::Answer(verdict) => panic!("{verdict}"),
     };
-    assert_eq!([1, 2, 3, 4].map(|times| after(times, 1.0)), [ms(200), ms(400), ms(800), ms(1600)]);
-    assert_eq!([0.0, 0.5, 1.0, 7.0, -1.0, f64::NAN].map(|dice| after(1, dice)), [ms(100), ms(150), ms(200), ms(200), ms(100), ms(100)]);
-    let endless = DeliveryPlan { retry_delay: Duration::MAX, deadline: Duration::MAX, ..alone };
-    assert!(matches!(next(&endless, &[fault()], |_| open(1), ms(300), 1.0), NextStep::Send { delay: MAX_RETRY_DELAY, .. }));
+    assert_eq!(
+        [1, 2, 3, 4].map(|times| after(times, 1.0)),
+        [ms(200), ms(400), ms(800), ms(1600)]
+    );
+    assert_eq!(
+        [0.0, 0.5, 1.0, 7.0, -1.0, f64::NAN].map(|dice| after(1, dice)),
+        [ms(100), ms(150), ms(200), ms(200), ms(100), ms(100)]
+    );
+    let endless = DeliveryPlan {
+        retry_delay: Duration::MAX,
+        deadline: Duration::MAX,
+        ..alone
+    };
+    assert!(matches!(
+        next(&endless, &[fault()], |_| open(1), ms(300), 1.0),
+        NextStep::Send {
+            delay: MAX_RETRY_DELAY,
+            ..
+        }
+    ));
 }
 
 #[test]
 fn failover_comes_before_a_retry_even_without_a_pause() {
-    let hasty = DeliveryPlan { retry_delay: Duration::ZERO, ..plan(OnUnknown::Failover) };
-    assert_eq!(next(&hasty, &[refused(0, Cause::ProviderFault)], |_| open(1), ms(300), 1.0), send(1, 0, false));
-    let resting = SendAdmission::Blocked { cause: Cause::Throttled, reopens_in: Some(ms(2000)) };
-    let view = |account: usize| AccountSnapshot { admission: if account == 1 { resting } else { SendAdmission::Allowed }, ..open(1) };
+    let hasty = DeliveryPlan {
+        retry_delay: Duration::ZERO,
+        ..plan(OnUnknown::Failover)
+    };
+    assert_eq!(
+        next(
+            &hasty,
+            &[refused(0, Cause::ProviderFault)],
+            |_| open(1),
+            ms(300),
+            1.0
+        ),
+        send(1, 0, false)
+    );
+    let resting = SendAdmission::Blocked {
+        cause: Cause::Throttled,
+        reopens_in: Some(ms(2000)),
+    };
+    let view = |account: usize| AccountSnapshot {
+        admission: if account == 1 {
+            resting
+        } else {
+            SendAdmission::Allowed
+        },
+        ..open(1)
+    };
     let plan = plan(OnUnknown::Failover);
-    assert_eq!(next(&plan, &[refused(0, Cause::ProviderFault)], view, ms(300), 1.0), send(0, 200, true), "of two waits the shorter");
+    assert_eq!(
+        next(
+            &plan,
+            &[refused(0, Cause::ProviderFault)],
+            view,
+            ms(300),
+            1.0
+        ),
+        send(0, 200, true),
+        "of two waits the shorter"
+    );
 }
 
 #[test]
 fn nothing_starts_that_cannot_end_in_time() {
     let at = |elapsed: u64, timeout: u64| {
-        let accounts = vec![PlannedAccount { timeout: ms(timeout), has_idempotency_key: false, skip_cause: None }];
-        next(&DeliveryPlan { accounts, ..plan(OnUnknown::Failover) }, &[], |_| open(1), ms(elapsed), 1.0)
+        let accounts = vec![PlannedAccount {
+            timeout: ms(timeout),
+            has_idempotency_key: false,
+            skip_cause: None,
+        }];
+        next(
+            &DeliveryPlan {
+                accounts,
+                ..plan(OnUnknown::Failover)
+            },
+            &[],
+            |_| open(1),
+            ms(elapsed),
+            1.0,
+        )
     };
-    assert_eq!([at(7000, 3000), at(7001, 3000)], [send(0, 0, false), NextStep::Answer(RequestResult::NotSent)]);
-    assert_eq!([at(7500, 500), at(7501, 500)], [send(0, 0, false), NextStep::Answer(RequestResult::NotSent)], "its own limit is shorter");
+    assert_eq!(
+        [at(7000, 3000), at(7001, 3000)],
+        [send(0, 0, false), NextStep::Answer(RequestResult::NotSent)]
+    );
+    assert_eq!(
+        [at(7500, 500), at(7501, 500)],
+        [send(0, 0, false), NextStep::Answer(RequestResult::NotSent)],
+        "its own limit is shorter"
+    );
 }
 
 #[test]
 fn a_trial_is_one_attempt() {
-    let trial = |_: usize| AccountSnapshot { admission: SendAdmission::Trial, ..open(1) };
+    let trial = |_: usize| AccountSnapshot {
+        admission: SendAdmission::Trial,
+        ..open(1)
+    };
     assert_eq!(
         next(&plan(OnUnknown::Failover), &[], trial, ms(300), 1.0),
-        NextStep::Send { account: 0, delay: ms(0), trial: true, retry: false }
+        NextStep::Send {
+            account: 0,
+            delay: ms(0),
+            trial: true,
+            retry: false
+        }
     );
     let one = plan(OnUnknown::Failover).accounts[0];
-    let alone = DeliveryPlan { accounts: vec![one], ..plan(OnUnknown::Failover) };
-    assert_eq!(next(&alone, &[refused(0, Cause::Unreachable)], trial, ms(300), 1.0), NextStep::Answer(RequestResult::NotSent));
+    let alone = DeliveryPlan {
+        accounts: vec![one],
+        ..plan(OnUnknown::Failover)
+    };
+    assert_eq!(
+        next(
+            &alone,
+            &[refused(0, Cause::Unreachable)],
+            trial,
+            ms(300),
+            1.0
+        ),
+        NextStep::Answer(RequestResult::NotSent)
+    );
 }
 
 #[test]
 fn an_inherited_history_binds_but_costs_nothing() {
     let names = ["a", "b", "gone"].map(ProviderId::new);
-    let past = |provider: &ProviderId, outcome| PastAttempt { provider: provider.clone(), credential: held(1), outcome, reference: String::new() };
+    let past = |provider: &ProviderId, outcome| PastAttempt {
+        provider: provider.clone(),
+        credential: held(1),
+        outcome,
+        reference: String::new(),
+    };
     let doubt = past(&names[0], Outcome::Unknown(Cause::Timeout));
     let order = &names[..2];
-    let frugal = DeliveryPlan { max_sends: 1, max_attempts_per_account: 1, ..plan(OnUnknown::Failover) };
-    let go = |plan: &DeliveryPlan, history: &[PastAttempt]| next(plan, &inherit_attempts(history, order), |_| open(1), ms(0), 1.0);
-    assert_eq!(go(&frugal, std::slice::from_ref(&doubt)), send(1, 0, false), "not the one in doubt");
+    let frugal = DeliveryPlan {
+        max_sends: 1,
+        max_attempts_per_account: 1,
+        ..plan(OnUnknown::Failover)
+    };
+    let go = |plan: &DeliveryPlan, history: &[PastAttempt]| {
+        next(
+            plan,
+            &inherit_attempts(history, order),
+            |_| open(1),
+            ms(0),
+            1.0,
+        )
+    };
+    assert_eq!(
+        go(&frugal, std::slice::from_ref(&doubt)),
+        send(1, 0, false),
+        "not the one in doubt"
+    );
     let mut keyed = frugal.clone();
     keyed.accounts[0].has_idempotency_key = true;
-    assert_eq!(go(&keyed, std::slice::from_ref(&doubt)), send(0, 0, false), "save with a repeat key");
-    assert_eq!(go(&DeliveryPlan { on_unknown: OnUnknown::Stop, ..frugal.clone() }, std::slice::from_ref(&doubt)), NextStep::Answer(RequestResult::InDoubt));
-    let gone = [past(&names[2], Outcome::Unknown(Cause::Timeout)), past(&names[0], Outcome::Rejected(Cause::BalanceEmpty))];
-    assert_eq!(go(&frugal, &gone), send(0, 0, false), "what was wrong with an account then is its standing's to say now");
-    assert_eq!(request_result(&frugal, &inherit_attempts(&gone, order)), RequestResult::InDoubt, "a provider that left the plan still may have sent it");
-    let bad = [past(&names[0], Outcome::Rejected(Cause::MessageInvalid)), past(&names[2], Outcome::Rejected(Cause::MessageInvalid))];
-    assert_eq!(go(&frugal, &bad), NextStep::Answer(RequestResult::MessageRejected), "two strangers are two");
+    assert_eq!(
+        go(&keyed, std::slice::from_ref(&doubt)),
+        send(0, 0, false),
+        "save with a repeat key"
+    );
+    assert_eq!(
+        go(
+            &DeliveryPlan {
+                on_unknown: OnUnknown::Stop,
+                ..frugal.clone()
+            },
+            std::slice::from_ref(&doubt)
+        ),
+        NextStep::Answer(RequestResult::InDoubt)
+    );
+    let gone = [
+        past(&names[2], Outcome::Unknown(Cause::Timeout)),
+        past(&names[0], Outcome::Rejected(Cause::BalanceEmpty)),
+    ];
+    assert_eq!(
+        go(&frugal, &gone),
+        send(0, 0, false),
+        "what was wrong with an account then is its standing's to say now"
+    );
+    assert_eq!(
+        request_result(&frugal, &inherit_attempts(&gone, order)),
+        RequestResult::InDoubt,
+        "a provider that left the plan still may have sent it"
+    );
+    let bad = [
+        past(&names[0], Outcome::Rejected(Cause::MessageInvalid)),
+        past(&names[2], Outcome::Rejected(Cause::MessageInvalid)),
+    ];
+    assert_eq!(
+        go(&frugal, &bad),
+        NextStep::Answer(RequestResult::MessageRejected),
+        "two strangers are two"
+    );
 }
 
 #[test]
@@ -484,38 +972,114 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     let told = |tried: &[Attempt], admissions: [SendAdmission; 2], skip: Option<Cause>| {
         let mut plan = plan(OnUnknown::Failover);
         plan.accounts[1].skip_cause = skip;
-        result_cause(&plan, tried, |account| AccountSnapshot { admission: admissions[account], ..open(1) })
+        result_cause(&plan, tried, |account| AccountSnapshot {
+            admission: admissions[account],
+            ..open(1)
+        })
     };
-    let (open, aside) = (SendAdmission::Allowed, SendAdmission::Blocked { cause: Cause::BalanceEmpty, reopens_in: None });
-    let both = [refused(1, Cause::ProviderFault), refused(0, Cause::CredentialRejected)];
-    assert_eq!(told(&both, [open, open], None), Some(Cause::CredentialRejected));
+    let (open, aside) = (
+        SendAdmission::Allowed,
+        SendAdmission::Blocked {
+            cause: Cause::BalanceEmpty,
+            reopens_in: None,
+        },
+    );
+    let both = [
+        refused(1, Cause::ProviderFault),
+        refused(0, Cause::CredentialRejected),
+    ];
+    assert_eq!(
+        told(&both, [open, open], None),
+        Some(Cause::CredentialRejected)
+    );
     let again = [refused(0, Cause::Throttled), refused(0, Cause::Unreachable)];
-    assert_eq!(told(&again, [open, open], None), Some(Cause::Unreachable), "its last word");
+    assert_eq!(
+        told(&again, [open, open], None),
+        Some(Cause::Unreachable),
+        "its last word"
+    );
     assert_eq!(
         told(&[refused(1, Cause::Throttled)], [aside, open], None),
         Some(Cause::Throttled),
         "what was said now before what is remembered"
     );
-    assert_eq!(told(&[], [aside, open], Some(Cause::NotTranslatable)), Some(Cause::BalanceEmpty));
-    assert_eq!(told(&[], [open, aside], Some(Cause::NotTranslatable)), Some(Cause::Timeout), "there was no time to ask");
+    assert_eq!(
+        told(&[], [aside, open], Some(Cause::NotTranslatable)),
+        Some(Cause::BalanceEmpty)
+    );
+    assert_eq!(
+        told(&[], [open, aside], Some(Cause::NotTranslatable)),
+        Some(Cause::Timeout),
+        "there was no time to ask"
+    );
     assert_eq!(told(&[attempt(0, accepted())], [open, open], None), None);
     let doubt = attempt(0, Outcome::Unknown(Cause::ReplyUnreadable));
-    assert_eq!(told(&[doubt, refused(1, Cause::BalanceEmpty)], [open, open], None), Some(Cause::ReplyUnreadable));
-    let blocked = [refused(0, Cause::RecipientBlocked), refused(1, Cause::MessageInvalid)];
-    assert_eq!(told(&blocked, [open, open], None), Some(Cause::RecipientBlocked));
     assert_eq!(
-        told(&[refused(0, Cause::MessageInvalid), refused(1, Cause::BalanceEmpty)], [open, open], None),
+        told(
+            &[doubt, refused(1, Cause::BalanceEmpty)],
+            [open, open],
+            None
+        ),
+        Some(Cause::ReplyUnreadable)
+    );
+    let blocked = [
+        refused(0, Cause::RecipientBlocked),
+        refused(1, Cause::MessageInvalid),
+    ];
+    assert_eq!(
+        told(&blocked, [open, open], None),
+        Some(Cause::RecipientBlocked)
+    );
+    assert_eq!(
+        told(
+            &[
+                refused(0, Cause::MessageInvalid),
+                refused(1, Cause::BalanceEmpty)
+            ],
+            [open, open],
+            None
+        ),
         Some(Cause::MessageInvalid)
     );
-    let nobody = DeliveryPlan { accounts: Vec::new(), ..plan(OnUnknown::Failover) };
-    assert_eq!(result_cause(&nobody, &[], |_| AccountSnapshot { admission: open, credential: held(1), can_retry: true }), Some(Cause::NoProvider));
+    let nobody = DeliveryPlan {
+        accounts: Vec::new(),
+        ..plan(OnUnknown::Failover)
+    };
+    assert_eq!(
+        result_cause(&nobody, &[], |_| AccountSnapshot {
+            admission: open,
+            credential: held(1),
+            can_retry: true
+        }),
+        Some(Cause::NoProvider)
+    );
     let mut skipped = plan(OnUnknown::Failover);
-    skipped.accounts.iter_mut().for_each(|terms| terms.skip_cause = Some(Cause::TemplateNotApproved));
-    let unasked = |plan: &DeliveryPlan| result_cause(plan, &[], |_| AccountSnapshot { admission: open, credential: held(1), can_retry: true });
-    assert_eq!((unasked(&skipped), request_result(&skipped, &[])), (Some(Cause::TemplateNotApproved), RequestResult::NotSent));
+    skipped
+        .accounts
+        .iter_mut()
+        .for_each(|terms| terms.skip_cause = Some(Cause::TemplateNotApproved));
+    let unasked = |plan: &DeliveryPlan| {
+        result_cause(plan, &[], |_| AccountSnapshot {
+            admission: open,
+            credential: held(1),
+            can_retry: true,
+        })
+    };
+    assert_eq!(
+        (unasked(&skipped), request_result(&skipped, &[])),
+        (Some(Cause::TemplateNotApproved), RequestResult::NotSent)
+    );
     skipped.accounts[1].skip_cause = Some(Cause::MessageInvalid);
-    assert_eq!(request_result(&skipped, &[]), RequestResult::NotSent, "an approved text may come for the other");
+    assert_eq!(
+        request_result(&skipped, &[]),
+        RequestResult::NotSent,
+        "an approved text may come for the other"
+    );
     skipped.accounts[0].skip_cause = Some(Cause::MessageInvalid);
     let too_long = (Some(Cause::MessageInvalid), RequestResult::MessageRejected);
-    assert_eq!((unasked(&skipped), request_result(&skipped, &[])), too_long, "a text too long for everybody is the message's fault");
+    assert_eq!(
+        (unasked(&skipped), request_result(&skipped, &[])),
+        too_long,
+        "a text too long for everybody is the message's fault"
+    );
 }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::secret::Version;
-use crate::sms::{Cause, Msisdn, MessageText};
+use crate::sms::{Cause, MessageText, Msisdn};
 
 const WINDOW: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,12 @@ fn key(text: &str) -> DedupKey {
 
 fn doubt() -> Vec<PastAttempt> {
     let outcome = Outcome::Unknown(Cause::Timeout);
-    vec![PastAttempt { provider: ProviderId::new("first"), credential: CredentialRevision::from(Version(1)), outcome, reference: String::new() }]
+    vec![PastAttempt {
+        provider: ProviderId::new("first"),
+        credential: CredentialRevision::from(Version(1)),
+        outcome,
+        reference: String::new(),
+    }]
 }
 
 fn new(asked: &DedupLookup<u32>) -> DedupTicket {
@@ -44,11 +49,21 @@ fn new(asked: &DedupLookup<u32>) -> DedupTicket {
 fn a_repeat_waits_and_gets_the_known_answer_for_a_while() {
     let mut repeats = DedupTable::new(9);
     let ticket = new(&repeats.lookup(key("a"), at(0)));
-    assert_eq!(repeats.lookup(key("a"), at(500)), DedupLookup::Wait, "however long it runs");
-    assert!(matches!(repeats.lookup(key("b"), at(500)), DedupLookup::New(_)), "another message");
+    assert_eq!(
+        repeats.lookup(key("a"), at(500)),
+        DedupLookup::Wait,
+        "however long it runs"
+    );
+    assert!(
+        matches!(repeats.lookup(key("b"), at(500)), DedupLookup::New(_)),
+        "another message"
+    );
     repeats.finish(ticket, DedupCompletion::Answer(5), WINDOW, at(500));
     assert_eq!(repeats.lookup(key("a"), at(509)), DedupLookup::Answered(5));
-    assert!(matches!(repeats.lookup(key("a"), at(510)), DedupLookup::New(_)), "after the window it is a new one");
+    assert!(
+        matches!(repeats.lookup(key("a"), at(510)), DedupLookup::New(_)),
+        "after the window it is a new one"
+    );
 }
 
 #[test]
@@ -59,28 +74,46 @@ fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
     assert_eq!((repeats.len(), repeats.is_empty()), (0, true));
     let ticket = new(&repeats.lookup(key("a"), at(1)));
     repeats.finish(ticket, DedupCompletion::InDoubt(doubt()), WINDOW, at(2));
-    let DedupLookup::Inherit(ticket, history) = repeats.lookup(key("a"), at(3)) else { panic!("not inherited") };
+    let DedupLookup::Inherit(ticket, history) = repeats.lookup(key("a"), at(3)) else {
+        panic!("not inherited")
+    };
     assert_eq!(history, doubt());
-    assert_eq!(repeats.lookup(key("a"), at(60)), DedupLookup::Wait, "it runs, whatever the window of the one before");
+    assert_eq!(
+        repeats.lookup(key("a"), at(60)),
+        DedupLookup::Wait,
+        "it runs, whatever the window of the one before"
+    );
     repeats.finish(ticket, DedupCompletion::Answer(1), WINDOW, at(60));
     assert_eq!(repeats.lookup(key("a"), at(69)), DedupLookup::Answered(1));
 }
 
 #[test]
 fn providers_that_left_the_plan_are_told_apart() {
-    let past =
-        |name: &str, outcome| PastAttempt { provider: ProviderId::new(name), credential: CredentialRevision::default(), outcome, reference: String::new() };
-    let (doubt, duplicate) = (Outcome::Unknown(Cause::Timeout), Outcome::Rejected(Cause::Duplicate));
+    let past = |name: &str, outcome| PastAttempt {
+        provider: ProviderId::new(name),
+        credential: CredentialRevision::default(),
+        outcome,
+        reference: String::new(),
+    };
+    let (doubt, duplicate) = (
+        Outcome::Unknown(Cause::Timeout),
+        Outcome::Rejected(Cause::Duplicate),
+    );
     let history = [
         past("x", Outcome::Rejected(Cause::BalanceEmpty)),
         past("y", doubt),
         past("z", duplicate),
         past("y", Outcome::Unsent(Cause::Timeout)),
     ];
-    let accounts: Vec<_> = inherit_attempts(&history, &[ProviderId::new("a")]).iter().map(|attempt| attempt.account).collect();
+    let accounts: Vec<_> = inherit_attempts(&history, &[ProviderId::new("a")])
+        .iter()
+        .map(|attempt| attempt.account)
+        .collect();
     assert_eq!(accounts, [1, 2, 3, 2]);
-    let placed: Vec<_> =
-        inherit_attempts(&history, &[ProviderId::new("z"), ProviderId::new("y")]).iter().map(|attempt| attempt.account).collect();
+    let placed: Vec<_> = inherit_attempts(&history, &[ProviderId::new("z"), ProviderId::new("y")])
+        .iter()
+        .map(|attempt| attempt.account)
+        .collect();
     assert_eq!(placed, [2, 1, 0, 1]);
 }
 
@@ -105,21 +138,33 @@ fn when_it_is_full_the_answered_go_first_and_the_rest_is_carried() {
     let running = new(&repeats.lookup(key("b"), at(1)));
     let third = new(&repeats.lookup(key("c"), at(2)));
     assert_eq!((repeats.len(), repeats.is_empty()), (2, false));
-    assert_eq!(repeats.lookup(key("b"), at(2)), DedupLookup::Wait, "a running one stays");
+    assert_eq!(
+        repeats.lookup(key("b"), at(2)),
+        DedupLookup::Wait,
+        "a running one stays"
+    );
     let unremembered = new(&repeats.lookup(key("a"), at(2)));
     repeats.finish(unremembered, DedupCompletion::Answer(9), WINDOW, at(2));
     assert_eq!(repeats.len(), 2);
-    assert!(matches!(repeats.lookup(key("a"), at(2)), DedupLookup::New(_)));
+    assert!(matches!(
+        repeats.lookup(key("a"), at(2)),
+        DedupLookup::New(_)
+    ));
     repeats.finish(running, DedupCompletion::Answer(2), WINDOW, at(3));
     repeats.finish(third, DedupCompletion::InDoubt(doubt()), WINDOW, at(3));
-    assert!(matches!(repeats.lookup(key("c"), at(4)), DedupLookup::Inherit(..)), "one that is known needs no room");
+    assert!(
+        matches!(repeats.lookup(key("c"), at(4)), DedupLookup::Inherit(..)),
+        "one that is known needs no room"
+    );
     assert_eq!(repeats.lookup(key("b"), at(4)), DedupLookup::Answered(2));
     assert!(DedupTable::<u32>::new(0).is_empty());
 }
 
 #[test]
 fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
-    let of = |caller: &str, recipient: &str, text: &str, given: Option<&str>| DedupKey::for_message(&[7; 64], caller, &message(recipient, text), given);
+    let of = |caller: &str, recipient: &str, text: &str, given: Option<&str>| {
+        DedupKey::for_message(&[7; 64], caller, &message(recipient, text), given)
+    };
     let same = of("backend", "998901234567", "Kod: 1", None);
     assert_eq!(same, of("backend", "+998 90 123 45 67", "Kod: 1", None));
     let others = [
@@ -130,7 +175,12 @@ fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
         of("backend", "998901234567", "Kod: 1", Some("k")),
         of("backend", "998901234567", "Kod: 2", Some("k")),
         of("backend9", "98901234567", "Kod: 1", None),
-        DedupKey::for_message(&[8; 64], "backend", &message("998901234567", "Kod: 1"), None),
+        DedupKey::for_message(
+            &[8; 64],
+            "backend",
+            &message("998901234567", "Kod: 1"),
+            None,
+        ),
     ];
     let all: BTreeSet<_> = others.iter().chain([&same]).collect();
     assert_eq!(all.len(), others.len() + 1);
@@ -140,14 +190,28 @@ fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
 fn a_key_of_the_backends_is_remembered_longer() {
     let windows = [WINDOW, Duration::ZERO, Duration::from_hours(2)];
     assert_eq!(windows.map(|route| duplicate_window(route, None)), windows);
-    let keyed = [Duration::from_hours(1), Duration::from_hours(1), Duration::from_hours(2)];
-    assert_eq!(windows.map(|route| duplicate_window(route, Some("k"))), keyed);
+    let keyed = [
+        Duration::from_hours(1),
+        Duration::from_hours(1),
+        Duration::from_hours(2),
+    ];
+    assert_eq!(
+        windows.map(|route| duplicate_window(route, Some("k"))),
+        keyed
+    );
 }
 
 #[test]
 fn the_reference_does_not_make_a_message_another() {
-    let other = Message { reference: "other".to_owned(), sender: Some("Shop".to_owned()), ..message("998901234567", "a") };
-    assert_eq!(DedupKey::for_message(&[7; 64], "backend", &other, None), key("a"));
+    let other = Message {
+        reference: "other".to_owned(),
+        sender: Some("Shop".to_owned()),
+        ..message("998901234567", "a")
+    };
+    assert_eq!(
+        DedupKey::for_message(&[7; 64], "backend", &other, None),
+        key("a")
+    );
 }
 
 /// What one of several backends does.
@@ -158,7 +222,11 @@ enum Act {
 }
 
 fn any_act() -> impl Strategy<Value = Act> {
-    let end = prop_oneof![any::<u32>().prop_map(DedupCompletion::Answer), Just(DedupCompletion::Forget), Just(DedupCompletion::InDoubt(doubt()))];
+    let end = prop_oneof![
+        any::<u32>().prop_map(DedupCompletion::Answer),
+        Just(DedupCompletion::Forget),
+        Just(DedupCompletion::InDoubt(doubt()))
+    ];
     prop_oneof![3 => (0u8..6).prop_map(Act::Ask), 2 => (any::<usize>(), end).prop_map(|(which, end)| Act::Finish(which, end))]
 }
 

@@ -4,8 +4,18 @@ use super::*;
 use crate::sms::Msisdn;
 
 fn template(name: &str, text: &str, texts: &[(&str, &str)], ids: &[(&str, &str)]) -> TextTemplate {
-    let owned = |pairs: &[(&str, &str)]| pairs.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
-    TextTemplate { name: name.to_owned(), text: text.to_owned(), texts: owned(texts), ids: owned(ids) }
+    let owned = |pairs: &[(&str, &str)]| {
+        pairs
+            .iter()
+            .map(|&(key, value)| (key.to_owned(), value.to_owned()))
+            .collect()
+    };
+    TextTemplate {
+        name: name.to_owned(),
+        text: text.to_owned(),
+        texts: owned(texts),
+        ids: owned(ids),
+    }
 }
 
 fn message(text: &str) -> Message {
@@ -21,8 +31,17 @@ fn message(text: &str) -> Message {
 }
 
 fn login() -> Templates {
-    let texts = [("eskiz", "ilovasiga kirish kodi: {code}"), ("own", "{code}!")];
-    Templates::new(&[template("login", "1port: kod {code}", &texts, &[("tencent", "1877")])]).unwrap()
+    let texts = [
+        ("eskiz", "ilovasiga kirish kodi: {code}"),
+        ("own", "{code}!"),
+    ];
+    Templates::new(&[template(
+        "login",
+        "1port: kod {code}",
+        &texts,
+        &[("tencent", "1877")],
+    )])
+    .unwrap()
 }
 
 #[test]
@@ -32,14 +51,30 @@ fn a_message_is_put_in_each_providers_approved_words() {
     let said = templates.match_text(&message.text).unwrap();
     assert_eq!(said.name(), "login");
     let at = |provider, dialect| said.message_for(&message, provider, dialect);
-    assert_eq!(at("backup", "eskiz").text.expose(), "ilovasiga kirish kodi: 123456", "its dialect's words");
-    assert_eq!(at("own", "eskiz").text.expose(), "123456!", "its own before its dialect's");
-    assert_eq!(at("other", "other").text.expose(), "1port: kod 123456", "as the backend wrote it");
+    assert_eq!(
+        at("backup", "eskiz").text.expose(),
+        "ilovasiga kirish kodi: 123456",
+        "its dialect's words"
+    );
+    assert_eq!(
+        at("own", "eskiz").text.expose(),
+        "123456!",
+        "its own before its dialect's"
+    );
+    assert_eq!(
+        at("other", "other").text.expose(),
+        "1port: kod 123456",
+        "as the backend wrote it"
+    );
     let by_number = at("other", "tencent").template.unwrap();
     assert_eq!(by_number.id.as_deref(), Some("1877"));
     assert_eq!(by_number.fields, [("code".to_owned(), "123456".to_owned())]);
     assert_eq!(at("other", "other").template.unwrap().id, None);
-    assert_eq!(format!("{said:?}"), "Said(login, 1 fields)", "what fills a hole is a code");
+    assert_eq!(
+        format!("{said:?}"),
+        "Said(login, 1 fields)",
+        "what fills a hole is a code"
+    );
 }
 
 #[test]
@@ -47,33 +82,70 @@ fn the_whole_text_must_match() {
     let templates = login();
     let said = |text: &str| templates.match_text(&MessageText::new(text)).is_some();
     assert!(said("1port: kod 1") && said("1port: kod 12 34"));
-    let others =
-        ["1port: kod ", "1port: kod", "x1port: kod 1", "1Port: kod 1", "1port:  kod 1", "1port: kod 1\n", "1port: kod 1\nhttps://x", ""];
+    let others = [
+        "1port: kod ",
+        "1port: kod",
+        "x1port: kod 1",
+        "1Port: kod 1",
+        "1port:  kod 1",
+        "1port: kod 1\n",
+        "1port: kod 1\nhttps://x",
+        "",
+    ];
     for text in others {
         assert!(!said(text), "{text:?}");
     }
     let dotted = Templates::new(&[template("a", "a.b* {x}", &[], &[])]).unwrap();
-    assert!(dotted.match_text(&MessageText::new("a.b* 1")).is_some() && dotted.match_text(&MessageText::new("aXbb 1")).is_none(), "words are no pattern");
+    assert!(
+        dotted.match_text(&MessageText::new("a.b* 1")).is_some()
+            && dotted.match_text(&MessageText::new("aXbb 1")).is_none(),
+        "words are no pattern"
+    );
 }
 
 #[test]
 fn several_holes_and_the_same_hole_twice() {
     let fields = |text: &str, said: &str| {
         let templates = Templates::new(&[template("a", text, &[], &[])]).unwrap();
-        templates.match_text(&MessageText::new(said)).map(|said| said.fields.iter().map(|(hole, value)| format!("{hole}={value}")).collect::<Vec<_>>())
+        templates.match_text(&MessageText::new(said)).map(|said| {
+            said.fields
+                .iter()
+                .map(|(hole, value)| format!("{hole}={value}"))
+                .collect::<Vec<_>>()
+        })
     };
-    assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Ali").unwrap(), ["name=Ali", "code=12"]);
-    assert_eq!(fields("{name}, kod {code}. {name}", "Ali, kod 12. Vali"), None, "the same hole is filled alike");
+    assert_eq!(
+        fields("{name}, kod {code}. {name}", "Ali, kod 12. Ali").unwrap(),
+        ["name=Ali", "code=12"]
+    );
+    assert_eq!(
+        fields("{name}, kod {code}. {name}", "Ali, kod 12. Vali"),
+        None,
+        "the same hole is filled alike"
+    );
     assert_eq!(fields("Салом {code} 😀", "Салом 1 😀").unwrap(), ["code=1"]);
 }
 
 #[test]
 fn the_first_that_fits_is_taken() {
-    let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "kod {a}{b_2}x", &[], &[])]);
+    let both = Templates::new(&[
+        template("code", "kod {code}", &[], &[]),
+        template("any", "kod {a}{b_2}x", &[], &[]),
+    ]);
     assert_eq!(both.unwrap_err().len(), 1);
-    let both = Templates::new(&[template("code", "kod {code}", &[], &[]), template("any", "{a} 1", &[], &[])]).unwrap();
-    assert_eq!(both.match_text(&MessageText::new("kod 1")).unwrap().name(), "code");
-    assert_eq!(both.match_text(&MessageText::new("cod 1")).unwrap().name(), "any");
+    let both = Templates::new(&[
+        template("code", "kod {code}", &[], &[]),
+        template("any", "{a} 1", &[], &[]),
+    ])
+    .unwrap();
+    assert_eq!(
+        both.match_text(&MessageText::new("kod 1")).unwrap().name(),
+        "code"
+    );
+    assert_eq!(
+        both.match_text(&MessageText::new("cod 1")).unwrap().name(),
+        "any"
+    );
 }
 
 #[test]
@@ -88,12 +160,20 @@ fn every_error_is_told_at_once_and_says_what_to_do() {
         template("g", "kod {x} y}", &[], &[]),
         template("h", "", &[], &[]),
     ];
-    let told: Vec<_> = Templates::new(&templates).unwrap_err().iter().map(ToString::to_string).collect();
+    let told: Vec<_> = Templates::new(&templates)
+        .unwrap_err()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let brace = |name, place| {
-        format!("template {name}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces")
+        format!(
+            "template {name}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces"
+        )
     };
     let only = |name| {
-        format!("template {name}: `text` is nothing but holes and would match every message; write the words as the backend sends them")
+        format!(
+            "template {name}: `text` is nothing but holes and would match every message; write the words as the backend sends them"
+        )
     };
     let expected = [
         brace("a", "text"),
@@ -109,5 +189,10 @@ fn every_error_is_told_at_once_and_says_what_to_do() {
     ];
     assert_eq!(told, expected);
     let long = Templates::new(&[template("l", &"x".repeat(1 << 20), &[], &[])]).unwrap_err();
-    assert_eq!(long, [TemplateError::TooLong { template: "l".into() }]);
+    assert_eq!(
+        long,
+        [TemplateError::TooLong {
+            template: "l".into()
+        }]
+    );
 }

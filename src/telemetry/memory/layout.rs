@@ -53,12 +53,20 @@ impl ConfigSummary {
         }
         let mut routes: Vec<RouteSummary> = Vec::new();
         for provider in &self.providers {
-            if let Some(route) = routes.iter_mut().find(|route| route.name == provider.dialect) {
+            if let Some(route) = routes
+                .iter_mut()
+                .find(|route| route.name == provider.dialect)
+            {
                 route.providers.push(provider.id.clone());
                 continue;
             }
             let (name, providers) = (provider.dialect.clone(), vec![provider.id.clone()]);
-            routes.push(RouteSummary { name, providers, recipients: Vec::new(), observe: self.observe });
+            routes.push(RouteSummary {
+                name,
+                providers,
+                recipients: Vec::new(),
+                observe: self.observe,
+            });
         }
         routes
     }

@@ -11,13 +11,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::clock::{Clock, Moment};
-use crate::sms::{Entrypoint, AttemptKind, Operation, Outcome, ProviderId, RequestResult};
+use crate::sms::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{
-    AttemptFinished, BalanceReported, BuildInfo, RequestFinished, CredentialLoaded, LastSendOutcome, Reloaded, MetricsSchema, HealthStateChanged, TokenExpiry, VaultRead,
+    AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, HealthStateChanged,
+    LastSendOutcome, MetricsSchema, Reloaded, RequestFinished, TokenExpiry, VaultRead,
 };
 
 pub use layout::{ConfigSummary, ProviderSummary, RouteSummary};
-pub(crate) use notes::{AccountNote, AttemptNote, TlsRejections, RequestNote, VaultEntryNote, BalanceNote, ReloadNote, EntrypointStats, HealthNote, RouteNote};
+pub(crate) use notes::{
+    AccountNote, AttemptNote, BalanceNote, EntrypointStats, HealthNote, ReloadNote, RequestNote,
+    RouteNote, TlsRejections, VaultEntryNote,
+};
 pub(crate) use strip::RollingCounts;
 
 /// So many calls are remembered.
@@ -70,7 +74,10 @@ impl StatusStore {
             sends: RollingCounts::last_hour(),
             entrypoints: BTreeMap::new(),
         };
-        let memory = Self { clock, facts: Mutex::new(facts) };
+        let memory = Self {
+            clock,
+            facts: Mutex::new(facts),
+        };
         memory.update_schema(shape);
         memory
     }
@@ -80,7 +87,13 @@ impl StatusStore {
         let mut facts = self.lock();
         let old = std::mem::replace(&mut facts.config, Arc::new(shape.config.clone()));
         let same = |id: &ProviderId| {
-            let of = |layout: &ConfigSummary| layout.providers.iter().find(|provider| provider.id == *id).cloned();
+            let of = |layout: &ConfigSummary| {
+                layout
+                    .providers
+                    .iter()
+                    .find(|provider| provider.id == *id)
+                    .cloned()
+            };
             of(&old).is_some_and(|before| of(&shape.config) == Some(before))
         };
         facts.accounts.retain(|id, _| same(id));
@@ -88,17 +101,25 @@ impl StatusStore {
             facts.accounts.entry(id.clone()).or_default();
         }
         let routes = shape.config.effective_routes();
-        facts.routes.retain(|name, _| routes.iter().any(|route| route.name == *name));
+        facts
+            .routes
+            .retain(|name, _| routes.iter().any(|route| route.name == *name));
         for route in routes {
             facts.routes.entry(route.name).or_default();
         }
-        facts.vault_entries.retain(|(vault, _), _| shape.vaults.contains(vault));
+        facts
+            .vault_entries
+            .retain(|(vault, _), _| shape.vaults.contains(vault));
         facts.build = shape.build.clone();
     }
 
     /// What is known, and what time it is by both clocks.
     pub(super) fn snapshot(&self) -> (StatusFacts, Moment, SystemTime) {
-        (self.lock().clone(), self.clock.now(), self.clock.wall_clock())
+        (
+            self.lock().clone(),
+            self.clock.now(),
+            self.clock.wall_clock(),
+        )
     }
 
     pub(super) fn record_start(&self, at: SystemTime) {
@@ -109,7 +130,11 @@ impl StatusStore {
     pub(super) fn record_reload(&self, event: &Reloaded<'_>) {
         let mut facts = self.lock();
         facts.loaded_at = event.at.or(facts.loaded_at);
-        facts.last_reload = Some(ReloadNote { at: self.clock.wall_clock(), succeeded: event.at.is_some(), problem: event.problem.map(str::to_owned) });
+        facts.last_reload = Some(ReloadNote {
+            at: self.clock.wall_clock(),
+            succeeded: event.at.is_some(),
+            problem: event.problem.map(str::to_owned),
+        });
     }
 
     pub(super) fn record_ca_expiry(&self, at: SystemTime) {
@@ -121,10 +146,19 @@ impl StatusStore {
     pub(super) fn record_health(&self, event: &HealthStateChanged<'_>) -> bool {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
-        let Some(account) = facts.accounts.get_mut(event.provider) else { return false };
+        let Some(account) = facts.accounts.get_mut(event.provider) else {
+            return false;
+        };
         let before = account.health.take();
-        let known = before.as_ref().filter(|before| before.state == event.state && before.cause == event.cause);
-        let certainty = |stand: &HealthNote| stand.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty);
+        let known = before
+            .as_ref()
+            .filter(|before| before.state == event.state && before.cause == event.cause);
+        let certainty = |stand: &HealthNote| {
+            stand
+                .diagnosis
+                .as_ref()
+                .map(|diagnosis| diagnosis.certainty)
+        };
         let stand = HealthNote {
             state: event.state,
             cause: event.cause,
@@ -154,22 +188,33 @@ impl StatusStore {
 
     pub(super) fn record_last_send(&self, event: &LastSendOutcome<'_>) {
         let at = self.clock.wall_clock();
-        self.update_account(event.provider, |account| account.last_failure = event.diagnosis.map(|diagnosis| (at, diagnosis.clone())));
+        self.update_account(event.provider, |account| {
+            account.last_failure = event.diagnosis.map(|diagnosis| (at, diagnosis.clone()))
+        });
     }
 
     pub(super) fn record_credential(&self, event: &CredentialLoaded<'_>) {
-        self.update_account(event.provider, |account| account.credential = Some((event.version, event.first_seen_at)));
+        self.update_account(event.provider, |account| {
+            account.credential = Some((event.version, event.first_seen_at))
+        });
     }
 
     pub(super) fn record_token_expiry(&self, event: &TokenExpiry<'_>) {
-        self.update_account(event.provider, |account| account.token_expires_at = event.expires_at);
+        self.update_account(event.provider, |account| {
+            account.token_expires_at = event.expires_at
+        });
     }
 
     /// `unit` as the gauge has it.
     pub(super) fn record_balance(&self, event: &BalanceReported<'_>, unit: &str) {
         let at = self.clock.wall_clock();
         self.update_account(event.provider, |account| {
-            account.balance = Some(BalanceNote { value: event.value, unit: unit.to_owned(), at, daily_spend: event.daily_spend });
+            account.balance = Some(BalanceNote {
+                value: event.value,
+                unit: unit.to_owned(),
+                at,
+                daily_spend: event.daily_spend,
+            });
         });
     }
 
@@ -184,7 +229,8 @@ impl StatusStore {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
         let key = (event.vault.to_owned(), event.path.to_owned());
-        if facts.vault_entries.len() >= MAX_VAULT_ENTRIES && !facts.vault_entries.contains_key(&key) {
+        if facts.vault_entries.len() >= MAX_VAULT_ENTRIES && !facts.vault_entries.contains_key(&key)
+        {
             return;
         }
         let entry = facts.vault_entries.entry(key).or_default();
@@ -200,7 +246,11 @@ impl StatusStore {
     /// What became no call: turned away, or a tunnel.
     pub(super) fn record_unread_request(&self, door: Entrypoint, verdict: RequestResult) {
         let at = self.clock.wall_clock();
-        self.lock().entrypoints.entry(door).or_default().record(verdict, at);
+        self.lock()
+            .entrypoints
+            .entry(door)
+            .or_default()
+            .record(verdict, at);
     }
 
     /// A request for a host of ours that could not become a call.
@@ -208,27 +258,49 @@ impl StatusStore {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
         let seen = facts.entrypoints.entry(door).or_default();
-        let count = seen.tls_rejections.take().map_or(0, |barred| barred.count).saturating_add(1);
-        seen.tls_rejections = Some(TlsRejections { count, last_at: at, reason: why.to_owned() });
+        let count = seen
+            .tls_rejections
+            .take()
+            .map_or(0, |barred| barred.count)
+            .saturating_add(1);
+        seen.tls_rejections = Some(TlsRejections {
+            count,
+            last_at: at,
+            reason: why.to_owned(),
+        });
     }
 
     pub(super) fn record_request(&self, event: &RequestFinished<'_>) {
         let (now, at) = (self.clock.now(), self.clock.wall_clock());
         let mut facts = self.lock();
-        facts.entrypoints.entry(event.entrypoint).or_default().record(event.result, at);
+        facts
+            .entrypoints
+            .entry(event.entrypoint)
+            .or_default()
+            .record(event.result, at);
         if event.operation == Operation::Send {
             if let Some(place) = result_index(event.result) {
                 facts.sends.increment(place, now);
             }
-            let carrier = event.attempts.iter().rfind(|attempt| matches!(attempt.outcome, Outcome::Accepted { .. }));
+            let carrier = event
+                .attempts
+                .iter()
+                .rfind(|attempt| matches!(attempt.outcome, Outcome::Accepted { .. }));
             // Calls that no route means are told apart by what they speak.
-            let way = event.route.or(event.dialect).and_then(|name| facts.routes.get_mut(name));
+            let way = event
+                .route
+                .or(event.dialect)
+                .and_then(|name| facts.routes.get_mut(name));
             if let Some((way, carrier)) = way.zip(carrier) {
                 way.last_accepted = Some((carrier.provider.clone(), at));
             }
         }
         // The oldest note's strings are written anew: once fifty calls were seen, a call allocates none of them.
-        let mut note = if facts.requests.len() < MAX_REQUESTS { Arc::default() } else { facts.requests.pop_front().unwrap_or_default() };
+        let mut note = if facts.requests.len() < MAX_REQUESTS {
+            Arc::default()
+        } else {
+            facts.requests.pop_front().unwrap_or_default()
+        };
         if Arc::get_mut(&mut note).is_none() {
             note = Arc::default();
         }
@@ -266,6 +338,9 @@ const fn result_index(verdict: RequestResult) -> Option<usize> {
         RequestResult::NotSent => Some(1),
         RequestResult::InDoubt => Some(2),
         RequestResult::MessageRejected => Some(3),
-        RequestResult::PassedThrough | RequestResult::AnsweredLocally | RequestResult::Tunnelled | RequestResult::Denied => None,
+        RequestResult::PassedThrough
+        | RequestResult::AnsweredLocally
+        | RequestResult::Tunnelled
+        | RequestResult::Denied => None,
     }
 }

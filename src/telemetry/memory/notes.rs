@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Entrypoint, AttemptKind, Operation, ProviderId, RequestResult};
+use crate::sms::{AttemptKind, Cause, Certainty, Entrypoint, Operation, ProviderId, RequestResult};
 use crate::telemetry::memory::RollingCounts;
 use crate::telemetry::{AttemptRecord, RequestFinished};
 
@@ -28,7 +28,15 @@ pub(crate) struct AccountNote {
 impl Default for AccountNote {
     fn default() -> Self {
         let (hour, day) = (RollingCounts::last_hour(), RollingCounts::last_day());
-        Self { health: None, last_failure: None, credential: None, token_expires_at: None, balance: None, hour, day }
+        Self {
+            health: None,
+            last_failure: None,
+            credential: None,
+            token_expires_at: None,
+            balance: None,
+            hour,
+            day,
+        }
     }
 }
 
@@ -103,9 +111,12 @@ impl EntrypointStats {
         let count = match verdict {
             RequestResult::Tunnelled => &mut self.tunnelled,
             RequestResult::Denied => &mut self.denied,
-            RequestResult::Accepted | RequestResult::NotSent | RequestResult::InDoubt | RequestResult::MessageRejected | RequestResult::PassedThrough | RequestResult::AnsweredLocally => {
-                &mut self.requests
-            }
+            RequestResult::Accepted
+            | RequestResult::NotSent
+            | RequestResult::InDoubt
+            | RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally => &mut self.requests,
         };
         *count = count.saturating_add(1);
         self.last_at = Some(at);
@@ -162,11 +173,18 @@ impl RequestNote {
             // Writing to a String cannot fail.
             write!(self.recipient, "{recipient}").unwrap_or_default();
         }
-        (self.at, self.entrypoint, self.operation) = (Some(at), Some(event.entrypoint), Some(event.operation));
-        (self.result, self.cause, self.certainty, self.duration) = (Some(event.result), event.cause, event.certainty, event.duration);
+        (self.at, self.entrypoint, self.operation) =
+            (Some(at), Some(event.entrypoint), Some(event.operation));
+        (self.result, self.cause, self.certainty, self.duration) = (
+            Some(event.result),
+            event.cause,
+            event.certainty,
+            event.duration,
+        );
         self.duplicate = event.duplicate_age.is_some();
         self.attempts.clear();
-        self.attempts.extend(event.attempts.iter().map(AttemptNote::from_record));
+        self.attempts
+            .extend(event.attempts.iter().map(AttemptNote::from_record));
     }
 }
 

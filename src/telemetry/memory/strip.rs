@@ -26,20 +26,31 @@ struct Bucket {
 impl RollingCounts {
     /// Of the last hour, by the minute.
     pub(crate) fn last_hour() -> Self {
-        Self { bucket_seconds: 60, buckets: [Bucket::default(); BUCKETS] }
+        Self {
+            bucket_seconds: 60,
+            buckets: [Bucket::default(); BUCKETS],
+        }
     }
 
     /// Of the last day.
     pub(crate) fn last_day() -> Self {
-        Self { bucket_seconds: 24 * 60, ..Self::last_hour() }
+        Self {
+            bucket_seconds: 24 * 60,
+            ..Self::last_hour()
+        }
     }
 
     /// One more of `word`.
     pub(crate) fn increment(&mut self, word: usize, now: Moment) {
         let span = self.period(now);
-        let Some(bucket) = self.buckets.get_mut(slot(span)) else { return };
+        let Some(bucket) = self.buckets.get_mut(slot(span)) else {
+            return;
+        };
         if bucket.period != span {
-            *bucket = Bucket { period: span, counts: [0; CATEGORIES] };
+            *bucket = Bucket {
+                period: span,
+                counts: [0; CATEGORIES],
+            };
         }
         if let Some(count) = bucket.counts.get_mut(word) {
             *count = count.saturating_add(1);
@@ -51,10 +62,16 @@ impl RollingCounts {
         let last = self.period(now);
         let at = |ago: u64| {
             let span = last.checked_sub(ago)?;
-            let bucket = self.buckets.get(slot(span)).filter(|bucket| bucket.period == span)?;
+            let bucket = self
+                .buckets
+                .get(slot(span))
+                .filter(|bucket| bucket.period == span)?;
             bucket.counts.get(word).copied()
         };
-        (0..BUCKETS as u64).rev().map(|ago| at(ago).unwrap_or_default()).collect()
+        (0..BUCKETS as u64)
+            .rev()
+            .map(|ago| at(ago).unwrap_or_default())
+            .collect()
     }
 
     fn period(&self, now: Moment) -> u64 {
@@ -85,9 +102,17 @@ mod tests {
         assert_eq!(strip.counts(0, at(60)).split_off(58), [2, 0]);
         assert_eq!(strip.counts(3, at(60)).split_off(58), [0, 1]);
         assert_eq!(strip.counts(0, at(3_599))[0], 2, "59 minutes ago");
-        assert_eq!(strip.counts(0, at(3_600)).iter().sum::<u32>(), 0, "an hour ago");
+        assert_eq!(
+            strip.counts(0, at(3_600)).iter().sum::<u32>(),
+            0,
+            "an hour ago"
+        );
         strip.increment(0, at(3_600));
-        assert_eq!(strip.counts(0, at(3_600))[59], 1, "the bucket was emptied before it counted again");
+        assert_eq!(
+            strip.counts(0, at(3_600))[59],
+            1,
+            "the bucket was emptied before it counted again"
+        );
     }
 
     #[test]

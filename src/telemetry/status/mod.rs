@@ -13,8 +13,8 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use answer::{Deliverability, short_time};
-pub use calls::{AttemptStatus, TlsRejectionStatus, RequestStatus, EntrypointStatus};
-pub use setup::{BuildStatus, ConfigStatus, VaultEntryStatus, ReloadStatus, VaultStatus};
+pub use calls::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
+pub use setup::{BuildStatus, ConfigStatus, ReloadStatus, VaultEntryStatus, VaultStatus};
 pub(super) use tell::build;
 
 /// All of it.
@@ -148,7 +148,9 @@ pub struct BalanceStatus {
 impl BalanceStatus {
     /// How many days it lasts at that pace; none: not known, or nothing goes.
     pub fn days_left(&self) -> Option<f64> {
-        self.daily_spend.filter(|spent| *spent > 0.0).map(|spent| self.value / spent)
+        self.daily_spend
+            .filter(|spent| *spent > 0.0)
+            .map(|spent| self.value / spent)
     }
 }
 
@@ -169,14 +171,27 @@ pub struct SendsLastHour {
 impl SendsLastHour {
     /// Each word with its row, as the legend lists them.
     pub fn by_outcome(&self) -> [(&'static str, &[u32]); 4] {
-        [("accepted", &self.accepted), ("rejected", &self.rejected), ("unknown", &self.unknown), ("unsent", &self.unsent)]
+        [
+            ("accepted", &self.accepted),
+            ("rejected", &self.rejected),
+            ("unknown", &self.unknown),
+            ("unsent", &self.unsent),
+        ]
     }
 
     /// `118 accepted, 3 refused`; none at all: nothing was sent.
     pub fn summary(&self) -> String {
         let counts = self.by_outcome().map(|(word, row)| (word, sum(row)));
-        let said: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(word, count)| format!("{count} {word}")).collect();
-        if said.is_empty() { "nothing was sent".to_owned() } else { said.join(", ") }
+        let said: Vec<String> = counts
+            .iter()
+            .filter(|(_, count)| *count > 0)
+            .map(|(word, count)| format!("{count} {word}"))
+            .collect();
+        if said.is_empty() {
+            "nothing was sent".to_owned()
+        } else {
+            said.join(", ")
+        }
     }
 }
 
@@ -209,7 +224,9 @@ pub struct MessageCounts {
 impl Status {
     /// A provider by its name.
     pub fn provider(&self, name: &str) -> Option<&ProviderStatus> {
-        self.providers.iter().find(|provider| provider.provider == name)
+        self.providers
+            .iter()
+            .find(|provider| provider.provider == name)
     }
 }
 

@@ -41,8 +41,16 @@ pub struct SpansExported {
 impl SpansExported {
     /// Counts them; says so only where they had been lost before.
     pub fn emit(&self, telemetry: &Telemetry) {
-        telemetry.metrics.spans_exported.with_label_values::<&str>(&[]).inc_by(as_u64(self.count));
-        if telemetry.tracer.collector_failing.swap(false, Ordering::Relaxed) {
+        telemetry
+            .metrics
+            .spans_exported
+            .with_label_values::<&str>(&[])
+            .inc_by(as_u64(self.count));
+        if telemetry
+            .tracer
+            .collector_failing
+            .swap(false, Ordering::Relaxed)
+        {
             tracing::info!("traces are exported again");
         }
         if self.queued == 0 {
@@ -66,11 +74,23 @@ impl SpansDropped<'_> {
     /// Counts them; says so when it begins.
     pub fn emit(&self, telemetry: &Telemetry) {
         let loss = self.reason.as_str();
-        telemetry.metrics.spans_dropped.with_label_values(&[loss]).inc_by(as_u64(self.count));
-        let said = if self.reason == SpanDropReason::QueueFull { &telemetry.tracer.queue_full } else { &telemetry.tracer.collector_failing };
+        telemetry
+            .metrics
+            .spans_dropped
+            .with_label_values(&[loss])
+            .inc_by(as_u64(self.count));
+        let said = if self.reason == SpanDropReason::QueueFull {
+            &telemetry.tracer.queue_full
+        } else {
+            &telemetry.tracer.collector_failing
+        };
         if !said.swap(true, Ordering::Relaxed) {
             let problem = self.problem;
-            tracing::warn!(loss, problem, "traces are lost, calls go on: {problem}; compare `[traces]` and the collector");
+            tracing::warn!(
+                loss,
+                problem,
+                "traces are lost, calls go on: {problem}; compare `[traces]` and the collector"
+            );
         }
     }
 }

@@ -21,8 +21,8 @@ use crate::clock::Clock;
 use crate::sms::AttemptKind;
 use crate::telemetry::{AttemptFinished, RequestFinished, Telemetry};
 
-pub use delivery::{SpanDropReason, SpansExported, SpansDropped};
-pub use parent::{TraceParent, SpanId, TraceId};
+pub use delivery::{SpanDropReason, SpansDropped, SpansExported};
+pub use parent::{SpanId, TraceId, TraceParent};
 
 /// So many spans wait at most, some 3 MB of them …
 const MAX_QUEUED_SPANS: usize = 2048;
@@ -47,9 +47,20 @@ impl Tracer {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         let (queue, waiting) = mpsc::channel(MAX_QUEUED_SPANS);
         let batch_ready = Arc::new(Notify::new());
-        let receiver = Mutex::new(Some(SpanReceiver { queue: waiting, batch_ready: Arc::clone(&batch_ready) }));
+        let receiver = Mutex::new(Some(SpanReceiver {
+            queue: waiting,
+            batch_ready: Arc::clone(&batch_ready),
+        }));
         let (collector_failing, queue_full) = (AtomicBool::default(), AtomicBool::default());
-        Self { sample_rate: ArcSwapOption::empty(), queue, batch_ready, receiver, collector_failing, queue_full, clock }
+        Self {
+            sample_rate: ArcSwapOption::empty(),
+            queue,
+            batch_ready,
+            receiver,
+            collector_failing,
+            queue_full,
+            clock,
+        }
     }
 
     pub(super) fn set_sample_rate(&self, share: Option<f64>) {
@@ -57,28 +68,59 @@ impl Tracer {
     }
 
     pub(super) fn take_receiver(&self) -> Option<SpanReceiver> {
-        self.receiver.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
     }
 
     /// A call's spans. Gives the trace it is part of, traced by us or by the backend alone.
-    pub(super) fn record_request(&self, call: &RequestFinished<'_>, telemetry: &Telemetry) -> Option<TraceId> {
+    pub(super) fn record_request(
+        &self,
+        call: &RequestFinished<'_>,
+        telemetry: &Telemetry,
+    ) -> Option<TraceId> {
         let named = call.parent.map(|parent| parent.trace_id);
         let share = self.sample_rate.load();
-        let Some(share) = share.as_deref() else { return named };
-        if !call.parent.map_or_else(|| self.clock.random_fraction() < *share, |parent| parent.sampled) {
+        let Some(share) = share.as_deref() else {
+            return named;
+        };
+        if !call.parent.map_or_else(
+            || self.clock.random_fraction() < *share,
+            |parent| parent.sampled,
+        ) {
             return named;
         }
         let trace = named.unwrap_or_else(|| TraceId(self.random_id()));
-        self.enqueue(span::request_spans(call, trace, self.clock.wall_clock(), || SpanId(self.random_id())), telemetry);
+        self.enqueue(
+            span::request_spans(call, trace, self.clock.wall_clock(), || {
+                SpanId(self.random_id())
+            }),
+            telemetry,
+        );
         Some(trace)
     }
 
     /// The span of an attempt that serves no single call: a login is everybody's who waits for it, a probe nobody's.
     pub(super) fn record_attempt(&self, attempt: &AttemptFinished<'_>, telemetry: &Telemetry) {
         let alone = matches!(attempt.kind, AttemptKind::Login | AttemptKind::Probe);
-        if alone && self.sample_rate.load().as_deref().is_some_and(|share| self.clock.random_fraction() < *share) {
+        if alone
+            && self
+                .sample_rate
+                .load()
+                .as_deref()
+                .is_some_and(|share| self.clock.random_fraction() < *share)
+        {
             let (trace, own) = (TraceId(self.random_id()), SpanId(self.random_id()));
-            self.enqueue(vec![span::attempt_span(attempt, trace, self.clock.wall_clock(), own)], telemetry);
+            self.enqueue(
+                vec![span::attempt_span(
+                    attempt,
+                    trace,
+                    self.clock.wall_clock(),
+                    own,
+                )],
+                telemetry,
+            );
         }
     }
 
@@ -86,7 +128,12 @@ impl Tracer {
     fn enqueue(&self, spans: Vec<Span>, telemetry: &Telemetry) {
         let count = spans.len();
         let Ok(places) = self.queue.try_reserve_many(count) else {
-            SpansDropped { count, reason: SpanDropReason::QueueFull, problem: "calls come faster than the collector takes their spans" }.emit(telemetry);
+            SpansDropped {
+                count,
+                reason: SpanDropReason::QueueFull,
+                problem: "calls come faster than the collector takes their spans",
+            }
+            .emit(telemetry);
             return;
         };
         places.zip(spans).for_each(|(place, span)| place.send(span));
@@ -97,7 +144,11 @@ impl Tracer {
 
     /// Random bytes, and never all zeros, which would be no id.
     fn random_id<const N: usize>(&self) -> [u8; N] {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "dice are between 0 and 1, so the product fits a byte")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "dice are between 0 and 1, so the product fits a byte"
+        )]
         let bytes = [(); N].map(|()| (self.clock.random_fraction() * 256.0) as u8);
         if bytes == [0; N] { [1; N] } else { bytes }
     }
@@ -127,7 +178,9 @@ impl SpanReceiver {
 
     /// The next batch of those that wait; none: none does.
     pub fn take_batch(&mut self) -> Option<Vec<Span>> {
-        let batch: Vec<Span> = std::iter::from_fn(|| self.queue.try_recv().ok()).take(MAX_BATCH).collect();
+        let batch: Vec<Span> = std::iter::from_fn(|| self.queue.try_recv().ok())
+            .take(MAX_BATCH)
+            .collect();
         (!batch.is_empty()).then_some(batch)
     }
 

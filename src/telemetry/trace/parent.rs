@@ -35,25 +35,43 @@ impl TraceParent {
     /// What a request says of it. None: no `traceparent`, more than one, or none that can be read.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut found = headers.get_all("traceparent").iter();
-        let (Some(only), None) = (found.next(), found.next()) else { return None };
+        let (Some(only), None) = (found.next(), found.next()) else {
+            return None;
+        };
         let parent = Self::parse(only.to_str().ok()?)?;
-        Some(Self { trace_state: read_tracestate(headers).unwrap_or_default(), ..parent })
+        Some(Self {
+            trace_state: read_tracestate(headers).unwrap_or_default(),
+            ..parent
+        })
     }
 
     /// `00-<32 hex digits>-<16>-<2>`; a later version may say more after a further dash.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(5, '-');
         let [version] = parse_hex(parts.next()?)?;
-        let (trace, span, [flags]) = (parse_hex(parts.next()?)?, parse_hex(parts.next()?)?, parse_hex(parts.next()?)?);
+        let (trace, span, [flags]) = (
+            parse_hex(parts.next()?)?,
+            parse_hex(parts.next()?)?,
+            parse_hex(parts.next()?)?,
+        );
         let known = version == 0 && parts.next().is_none() || (1..0xff).contains(&version);
         let named = trace != [0; 16] && span != [0; 8];
-        (known && named).then(|| Self { trace_id: TraceId(trace), span_id: SpanId(span), sampled: flags & 1 == 1, trace_state: String::new() })
+        (known && named).then(|| Self {
+            trace_id: TraceId(trace),
+            span_id: SpanId(span),
+            sampled: flags & 1 == 1,
+            trace_state: String::new(),
+        })
     }
 }
 
 /// All `tracestate` headers as one; none if one of them is no text, or together they are too long.
 fn read_tracestate(headers: &HeaderMap) -> Option<String> {
-    let parts: Result<Vec<&str>, _> = headers.get_all("tracestate").iter().map(http::HeaderValue::to_str).collect();
+    let parts: Result<Vec<&str>, _> = headers
+        .get_all("tracestate")
+        .iter()
+        .map(http::HeaderValue::to_str)
+        .collect();
     let whole = parts.ok()?.join(",");
     (whole.len() <= MAX_TRACESTATE_LEN).then_some(whole)
 }
@@ -109,11 +127,22 @@ mod tests {
             (format!("00-{TRACE}-{SPAN}-fe"), false),
             // A later version is read by what we know of it.
             (format!("01-{TRACE}-{SPAN}-01"), true),
-            (format!("cc-{TRACE}-{SPAN}-01-what-the-future-is-like"), true),
+            (
+                format!("cc-{TRACE}-{SPAN}-01-what-the-future-is-like"),
+                true,
+            ),
             (format!("fe-{TRACE}-{SPAN}-00-"), false),
         ] {
             let parent = read(&[("traceparent", &text)]).expect(&text);
-            assert_eq!((parent.trace_id.to_string().as_str(), parent.span_id.0[7], parent.sampled), (TRACE, 0xb7, sampled), "{text}");
+            assert_eq!(
+                (
+                    parent.trace_id.to_string().as_str(),
+                    parent.span_id.0[7],
+                    parent.sampled
+                ),
+                (TRACE, 0xb7, sampled),
+                "{text}"
+            );
             assert_eq!(parent.trace_state, "");
         }
     }
@@ -151,7 +180,11 @@ mod tests {
             assert_eq!(read(&[("traceparent", &text)]), None, "{text}");
         }
         let good = format!("00-{TRACE}-{SPAN}-01");
-        assert_eq!(read(&[("traceparent", &good), ("traceparent", &good)]), None, "two of them may name two parents");
+        assert_eq!(
+            read(&[("traceparent", &good), ("traceparent", &good)]),
+            None,
+            "two of them may name two parents"
+        );
         assert_eq!(read(&[("tracestate", "a=1")]), None);
     }
 
@@ -159,12 +192,19 @@ mod tests {
     fn the_state_comes_along_whole_or_not_at_all() {
         let good = format!("00-{TRACE}-{SPAN}-01");
         let state = |lines: &[&str]| {
-            let all: Vec<_> = [("traceparent", good.as_str())].into_iter().chain(lines.iter().map(|line| ("tracestate", *line))).collect();
+            let all: Vec<_> = [("traceparent", good.as_str())]
+                .into_iter()
+                .chain(lines.iter().map(|line| ("tracestate", *line)))
+                .collect();
             read(&all).unwrap().trace_state
         };
         assert_eq!(state(&["congo=t61rcWkgMzE"]), "congo=t61rcWkgMzE");
         assert_eq!(state(&["congo=1", "rojo=2"]), "congo=1,rojo=2");
         assert_eq!(state(&[&format!("a={}", "x".repeat(511))]), "");
-        assert_eq!(state(&["a=ü"]), "", "no text, and yet no reason to lose the trace");
+        assert_eq!(
+            state(&["a=ü"]),
+            "",
+            "no text, and yet no reason to lose the trace"
+        );
     }
 }

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 
-use crate::sms::{Cause, Certainty, AttemptKind, Outcome, ProviderId, RequestResult};
+use crate::sms::{AttemptKind, Cause, Certainty, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{AttemptFinished, AttemptRecord, RequestFinished, SpanId, TraceId};
 
 /// The trace is recorded; and whether its parent is another process's span is known: it is not, or it is.
@@ -20,7 +20,12 @@ const FLAGS_LOCAL_PARENT: u32 = 0x101;
 const FLAGS_REMOTE_PARENT: u32 = 0x301;
 
 /// The spans of a call that ended at `ended`, the call's own first.
-pub(super) fn request_spans(call: &RequestFinished<'_>, trace: TraceId, ended: SystemTime, mut fresh: impl FnMut() -> SpanId) -> Vec<Span> {
+pub(super) fn request_spans(
+    call: &RequestFinished<'_>,
+    trace: TraceId,
+    ended: SystemTime,
+    mut fresh: impl FnMut() -> SpanId,
+) -> Vec<Span> {
     let own = fresh();
     let began = ended.checked_sub(call.duration).unwrap_or(UNIX_EPOCH);
     let mut whole = new_span(trace, own, (began, call.duration));
@@ -30,29 +35,54 @@ pub(super) fn request_spans(call: &RequestFinished<'_>, trace: TraceId, ended: S
     }
     whole.name = format!("{} {}", call.operation, call.dialect.unwrap_or("none"));
     whole.kind = SpanKind::Server.into();
-    let failed = matches!(call.result, RequestResult::NotSent | RequestResult::InDoubt) || call.status >= 500;
+    let failed = matches!(call.result, RequestResult::NotSent | RequestResult::InDoubt)
+        || call.status >= 500;
     whole.status = failed.then(|| error_status(call.cause));
     whole.attributes = request_attributes(call, failed);
     let attempts = call.attempts.iter().map(|line| Span {
         parent_span_id: own.0.to_vec(),
         trace_state: whole.trace_state.clone(),
         attributes: attempt_record_attributes(line),
-        ..client_span((line.provider, line.kind, line.outcome), new_span(trace, fresh(), (began + line.started_after, line.duration)))
+        ..client_span(
+            (line.provider, line.kind, line.outcome),
+            new_span(trace, fresh(), (began + line.started_after, line.duration)),
+        )
     });
     let attempts: Vec<Span> = attempts.collect();
     [whole].into_iter().chain(attempts).collect()
 }
 
 /// The span of an attempt that ended at `ended` and belongs to no call.
-pub(super) fn attempt_span(ended_one: &AttemptFinished<'_>, trace: TraceId, ended: SystemTime, own: SpanId) -> Span {
-    let AttemptFinished { provider, kind, outcome, status, duration: took } = *ended_one;
+pub(super) fn attempt_span(
+    ended_one: &AttemptFinished<'_>,
+    trace: TraceId,
+    ended: SystemTime,
+    own: SpanId,
+) -> Span {
+    let AttemptFinished {
+        provider,
+        kind,
+        outcome,
+        status,
+        duration: took,
+    } = *ended_one;
     let began = ended.checked_sub(took).unwrap_or(UNIX_EPOCH);
     let attributes = attempt_attributes((provider, kind, outcome), None, status).0;
-    Span { attributes, ..client_span((provider, kind, outcome), new_span(trace, own, (began, took))) }
+    Span {
+        attributes,
+        ..client_span(
+            (provider, kind, outcome),
+            new_span(trace, own, (began, took)),
+        )
+    }
 }
 
 fn new_span(trace: TraceId, own: SpanId, (began, took): (SystemTime, Duration)) -> Span {
-    let nanos = |at: SystemTime| at.duration_since(UNIX_EPOCH).ok().and_then(|since| u64::try_from(since.as_nanos()).ok());
+    let nanos = |at: SystemTime| {
+        at.duration_since(UNIX_EPOCH)
+            .ok()
+            .and_then(|since| u64::try_from(since.as_nanos()).ok())
+    };
     Span {
         trace_id: trace.0.to_vec(),
         span_id: own.0.to_vec(),
@@ -68,18 +98,29 @@ type AttemptParts<'a> = (&'a ProviderId, AttemptKind, &'a Outcome);
 
 fn client_span((provider, kind, outcome): AttemptParts<'_>, bare: Span) -> Span {
     let status = outcome.cause().map(|cause| error_status(Some(cause)));
-    Span { name: format!("{kind} {provider}"), kind: SpanKind::Client.into(), status, ..bare }
+    Span {
+        name: format!("{kind} {provider}"),
+        kind: SpanKind::Client.into(),
+        status,
+        ..bare
+    }
 }
 
 fn error_status(cause: Option<Cause>) -> Status {
-    Status { code: StatusCode::Error.into(), message: cause.map_or("", Cause::as_str).to_owned() }
+    Status {
+        code: StatusCode::Error.into(),
+        message: cause.map_or("", Cause::as_str).to_owned(),
+    }
 }
 
 fn request_attributes(call: &RequestFinished<'_>, failed: bool) -> Vec<KeyValue> {
     let mut about = SpanAttributes::default();
     about.add_text("http.request.method", Some(call.method));
     about.add_number("http.response.status_code", Some(call.status));
-    about.add_text("error.type", call.cause.map(Cause::as_str).filter(|_| failed));
+    about.add_text(
+        "error.type",
+        call.cause.map(Cause::as_str).filter(|_| failed),
+    );
     about.add_text("sms_sidecar.id", Some(call.id));
     about.add_text("sms_sidecar.caller", call.caller);
     about.add_text("sms_sidecar.entrypoint", Some(call.entrypoint.as_str()));
@@ -92,14 +133,22 @@ fn request_attributes(call: &RequestFinished<'_>, failed: bool) -> Vec<KeyValue>
 }
 
 fn attempt_record_attributes(line: &AttemptRecord<'_>) -> Vec<KeyValue> {
-    let mut about = attempt_attributes((line.provider, line.kind, line.outcome), line.certainty, line.status);
+    let mut about = attempt_attributes(
+        (line.provider, line.kind, line.outcome),
+        line.certainty,
+        line.status,
+    );
     about.add_text("http.request.method", line.method);
     about.add_text("server.address", line.server.map(|(address, _)| address));
     about.add_number("server.port", line.server.map(|(_, port)| port));
     about.0
 }
 
-fn attempt_attributes((provider, kind, outcome): AttemptParts<'_>, certainty: Option<Certainty>, status: Option<u16>) -> SpanAttributes {
+fn attempt_attributes(
+    (provider, kind, outcome): AttemptParts<'_>,
+    certainty: Option<Certainty>,
+    status: Option<u16>,
+) -> SpanAttributes {
     let mut about = SpanAttributes::default();
     about.add_number("http.response.status_code", status);
     about.add_text("error.type", outcome.cause().map(Cause::as_str));
@@ -130,6 +179,10 @@ impl SpanAttributes {
 
     fn add(&mut self, key: &str, value: Option<Value>) {
         let value = value.map(|value| AnyValue { value: Some(value) });
-        self.0.extend(value.map(|value| KeyValue { key: key.to_owned(), value: Some(value), ..KeyValue::default() }));
+        self.0.extend(value.map(|value| KeyValue {
+            key: key.to_owned(),
+            value: Some(value),
+            ..KeyValue::default()
+        }));
     }
 }

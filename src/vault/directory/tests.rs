@@ -20,10 +20,30 @@ async fn one_trailing_newline_is_not_the_secrets() {
         ("a", "v", "v", None),
         ("b", "v\n", "v", None),
         ("c", "v\r\n", "v", None),
-        ("d", "v\n\n", "v\n", Some("begins or ends with a blank or a further newline")),
-        ("e", " v", " v", Some("begins or ends with a blank or a further newline")),
-        ("f", "\"v\"\n", "\"v\"", Some("stands in quotes, which are sent as part of it")),
-        ("g", "'v'", "'v'", Some("stands in quotes, which are sent as part of it")),
+        (
+            "d",
+            "v\n\n",
+            "v\n",
+            Some("begins or ends with a blank or a further newline"),
+        ),
+        (
+            "e",
+            " v",
+            " v",
+            Some("begins or ends with a blank or a further newline"),
+        ),
+        (
+            "f",
+            "\"v\"\n",
+            "\"v\"",
+            Some("stands in quotes, which are sent as part of it"),
+        ),
+        (
+            "g",
+            "'v'",
+            "'v'",
+            Some("stands in quotes, which are sent as part of it"),
+        ),
         ("h", "\n", "", Some("is empty")),
         ("i", "two\nlines\n", "two\nlines", None),
     ];
@@ -32,11 +52,22 @@ async fn one_trailing_newline_is_not_the_secrets() {
     }
     put(&place, ".hidden", "canary");
     put(&place.join("folder"), "inside", "canary");
-    let entry = Directory::new(folder.path().to_owned()).read("sms/x").await.unwrap();
+    let entry = Directory::new(folder.path().to_owned())
+        .read("sms/x")
+        .await
+        .unwrap();
     assert_eq!(entry.fields.len(), table.len());
     for (field, _, read, warned) in table {
         assert_eq!(entry.fields[field].expose_secret(), read, "{field}");
-        assert_eq!(entry.warnings.iter().find(|warning| warning.field == field).map(|warning| warning.problem), warned, "{field}");
+        assert_eq!(
+            entry
+                .warnings
+                .iter()
+                .find(|warning| warning.field == field)
+                .map(|warning| warning.problem),
+            warned,
+            "{field}"
+        );
     }
 }
 
@@ -47,7 +78,11 @@ async fn a_path_may_be_left_out_but_not_lead_out() {
     let vault = Directory::new(folder.path().to_owned());
     assert_eq!(vault.read("").await.unwrap().fields.len(), 1);
     for path in ["..", "../x", "/etc", "a/../../b", "./a"] {
-        assert_eq!(vault.read(path).await.unwrap_err().label(), "bad-path", "{path}");
+        assert_eq!(
+            vault.read(path).await.unwrap_err().label(),
+            "bad-path",
+            "{path}"
+        );
     }
 }
 
@@ -55,11 +90,21 @@ async fn a_path_may_be_left_out_but_not_lead_out() {
 async fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let vault = Directory::new(folder.path().join("secrets"));
-    assert_eq!(vault.read("sms/x").await.unwrap_err().label(), "missing-file");
+    assert_eq!(
+        vault.read("sms/x").await.unwrap_err().label(),
+        "missing-file"
+    );
     fs::create_dir(folder.path().join("secrets")).unwrap();
-    assert_eq!(vault.read("sms/x").await.unwrap_err().label(), "missing-entry");
+    assert_eq!(
+        vault.read("sms/x").await.unwrap_err().label(),
+        "missing-entry"
+    );
     fs::create_dir_all(folder.path().join("secrets/sms/x")).unwrap();
-    assert_eq!(vault.read("sms/x").await.unwrap_err().label(), "missing-entry", "an empty folder is no entry");
+    assert_eq!(
+        vault.read("sms/x").await.unwrap_err().label(),
+        "missing-entry",
+        "an empty folder is no entry"
+    );
     fs::write(folder.path().join("secrets/sms/x/bin"), [0xff, 0xfe]).unwrap();
     assert_eq!(vault.read("sms/x").await.unwrap_err().label(), "malformed");
 }
@@ -80,11 +125,25 @@ fn generation(mount: &Path, name: &str, fields: &[(&str, &str)]) {
 #[tokio::test]
 async fn a_read_sees_one_generation_of_a_kubernetes_mount() {
     let folder = tempfile::tempdir().unwrap();
-    generation(folder.path(), "..2026_1", &[("username", "one"), ("password", "one")]);
+    generation(
+        folder.path(),
+        "..2026_1",
+        &[("username", "one"), ("password", "one")],
+    );
     let vault = Directory::new(folder.path().to_owned());
-    let of = |entry: VaultEntry| entry.fields.values().map(|value| value.expose_secret().to_owned()).collect::<Vec<_>>();
+    let of = |entry: VaultEntry| {
+        entry
+            .fields
+            .values()
+            .map(|value| value.expose_secret().to_owned())
+            .collect::<Vec<_>>()
+    };
     assert_eq!(of(vault.read("").await.unwrap()), ["one", "one"]);
-    generation(folder.path(), "..2026_2", &[("username", "two"), ("password", "two")]);
+    generation(
+        folder.path(),
+        "..2026_2",
+        &[("username", "two"), ("password", "two")],
+    );
     fs::remove_dir_all(folder.path().join("..2026_1")).unwrap();
     assert_eq!(of(vault.read("").await.unwrap()), ["two", "two"]);
 }
@@ -97,16 +156,25 @@ async fn reads_while_generations_are_swapped_are_never_mixed() {
     let writer = std::thread::spawn(move || {
         for turn in 1..200 {
             let value = turn.to_string();
-            generation(&mount, &format!("..{turn}"), &[("a", &value), ("b", &value)]);
+            generation(
+                &mount,
+                &format!("..{turn}"),
+                &[("a", &value), ("b", &value)],
+            );
             fs::remove_dir_all(mount.join(format!("..{}", turn - 1))).unwrap();
         }
     });
     let vault = Directory::new(folder.path().to_owned());
     while !writer.is_finished() {
         // A read may lose every race against a writer this fast; it must not mix.
-        let Ok(entry) = vault.read("").await else { continue };
+        let Ok(entry) = vault.read("").await else {
+            continue;
+        };
         if entry.fields.len() == 2 {
-            assert_eq!(entry.fields["a"].expose_secret(), entry.fields["b"].expose_secret());
+            assert_eq!(
+                entry.fields["a"].expose_secret(),
+                entry.fields["b"].expose_secret()
+            );
         }
     }
     writer.join().unwrap();

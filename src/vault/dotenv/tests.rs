@@ -82,26 +82,42 @@ const TABLE: &[(&str, DotenvPairs)] = &[
 ];
 
 fn last_of_each(text: &str) -> BTreeMap<String, String> {
-    parse(text).into_iter().map(|variable| (variable.name, variable.value.to_string())).collect()
+    parse(text)
+        .into_iter()
+        .map(|variable| (variable.name, variable.value.to_string()))
+        .collect()
 }
 
 #[test]
 fn reads_what_dotenv_reads() {
     for (text, expected) in TABLE {
-        let expected = expected.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let expected = expected
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
         assert_eq!(last_of_each(text), expected, "{text:?}");
     }
 }
 
 fn placeholders(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    pairs
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect()
 }
 
 #[test]
 fn replaces_values_and_nothing_else() {
     let text = "# keep\r\nexport A = \"a\\nb\" # why\r\n\r\nB=two\nC='three\nlines'\rD=\nA: again\n\u{FEFF}E=пять # ж\n";
-    let expected = "# keep\r\nexport A = \"one\" # why\r\n\r\nB=two\nC='x'\rD=y\nA: one\n\u{FEFF}E=z # ж\n";
-    let with = placeholders(&[("A", "one"), ("C", "x"), ("D", "y"), ("E", "z"), ("NOT_THERE", "?")]);
+    let expected =
+        "# keep\r\nexport A = \"one\" # why\r\n\r\nB=two\nC='x'\rD=y\nA: one\n\u{FEFF}E=z # ж\n";
+    let with = placeholders(&[
+        ("A", "one"),
+        ("C", "x"),
+        ("D", "y"),
+        ("E", "z"),
+        ("NOT_THERE", "?"),
+    ]);
     let replaced = replace_values(text, &with).unwrap();
     assert_eq!(*replaced, expected);
 }
@@ -109,7 +125,10 @@ fn replaces_values_and_nothing_else() {
 #[test]
 fn every_value_of_the_table_can_be_replaced() {
     for (text, expected) in TABLE {
-        let with: BTreeMap<_, _> = expected.iter().map(|(name, _)| ((*name).to_owned(), "AC00".to_owned())).collect();
+        let with: BTreeMap<_, _> = expected
+            .iter()
+            .map(|(name, _)| ((*name).to_owned(), "AC00".to_owned()))
+            .collect();
         let replaced = replace_values(text, &with).unwrap_or_else(|| panic!("{text:?}"));
         assert_eq!(last_of_each(&replaced), with, "{text:?}");
     }

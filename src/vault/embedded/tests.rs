@@ -8,7 +8,10 @@ use super::*;
 
 fn vault() -> (TempDir, Embedded) {
     let folder = tempfile::tempdir().unwrap();
-    let vault = Embedded::new(folder.path().join("vault.age"), folder.path().join("etc/vault.key"));
+    let vault = Embedded::new(
+        folder.path().join("vault.age"),
+        folder.path().join("etc/vault.key"),
+    );
     vault.init().unwrap();
     (folder, vault)
 }
@@ -16,13 +19,24 @@ fn vault() -> (TempDir, Embedded) {
 fn set(vault: &Embedded, path: &str, field: &str, value: &str) {
     vault
         .update(|entries| {
-            entries.entry(path.to_owned()).or_default().insert(field.to_owned(), SecretString::from(value));
+            entries
+                .entry(path.to_owned())
+                .or_default()
+                .insert(field.to_owned(), SecretString::from(value));
         })
         .unwrap();
 }
 
 fn value(vault: &Embedded, path: &str, field: &str) -> Option<String> {
-    Some(vault.entries().unwrap().get(path)?.get(field)?.expose_secret().to_owned())
+    Some(
+        vault
+            .entries()
+            .unwrap()
+            .get(path)?
+            .get(field)?
+            .expose_secret()
+            .to_owned(),
+    )
 }
 
 fn mode(file: &Path) -> u32 {
@@ -37,14 +51,23 @@ fn chmod(file: &Path, mode: u32) {
 async fn what_is_set_is_read() {
     let (_folder, vault) = vault();
     set(&vault, "sms/x", "password", "canary \"quoted\"\nпароль");
-    assert_eq!(value(&vault, "sms/x", "password").unwrap(), "canary \"quoted\"\nпароль");
+    assert_eq!(
+        value(&vault, "sms/x", "password").unwrap(),
+        "canary \"quoted\"\nпароль"
+    );
     let entry = vault.read("sms/x").await.unwrap();
-    assert_eq!(entry.fields["password"].expose_secret(), "canary \"quoted\"\nпароль");
+    assert_eq!(
+        entry.fields["password"].expose_secret(),
+        "canary \"quoted\"\nпароль"
+    );
     let missing = vault.read("sms/y").await.unwrap_err();
     assert_eq!(missing.label(), "missing-entry");
     assert!(!format!("{entry:?} {missing} {missing:?} {vault:?}").contains("canary"));
     let sealed = std::fs::read(&vault.file).unwrap();
-    assert!(!sealed.windows(6).any(|bytes| bytes == b"canary"), "it is encrypted");
+    assert!(
+        !sealed.windows(6).any(|bytes| bytes == b"canary"),
+        "it is encrypted"
+    );
 }
 
 #[test]
@@ -52,10 +75,17 @@ fn new_files_are_private_and_not_overwritten() {
     let (_folder, vault) = vault();
     assert_eq!((mode(&vault.file), mode(&vault.key_file)), (0o600, 0o600));
     let key = std::fs::read(&vault.key_file).unwrap();
-    assert!(matches!(vault.init(), Err(VaultWriteError::AlreadyExists(_))));
+    assert!(matches!(
+        vault.init(),
+        Err(VaultWriteError::AlreadyExists(_))
+    ));
     std::fs::remove_file(&vault.file).unwrap();
     vault.init().unwrap();
-    assert_eq!(std::fs::read(&vault.key_file).unwrap(), key, "a key that is there is used");
+    assert_eq!(
+        std::fs::read(&vault.key_file).unwrap(),
+        key,
+        "a key that is there is used"
+    );
 }
 
 #[test]
@@ -70,8 +100,16 @@ fn writes_keep_mode_and_owner_and_leave_nothing_behind() {
     set(&vault, "a", "b", "c");
     let after = vault.file.metadata().unwrap();
     assert_ne!(before.ino(), after.ino(), "replaced, not overwritten");
-    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
-    let mut names: Vec<_> = folder.path().read_dir().unwrap().map(|item| item.unwrap().file_name()).collect();
+    assert_eq!(
+        (after.mode(), after.uid(), after.gid()),
+        (before.mode(), before.uid(), before.gid())
+    );
+    let mut names: Vec<_> = folder
+        .path()
+        .read_dir()
+        .unwrap()
+        .map(|item| item.unwrap().file_name())
+        .collect();
     names.sort();
     assert_eq!(names, ["etc", "vault.age"]);
 }
@@ -95,7 +133,10 @@ fn a_wrong_key_is_told_from_a_damaged_file() {
     let crossed = Embedded::new(vault.file.clone(), other.key_file.clone());
     let error = crossed.entries().unwrap_err();
     assert_eq!(error.label(), "wrong-key");
-    assert!(error.to_string().contains("does not open") && error.to_string().contains("vault.key"), "{error}");
+    assert!(
+        error.to_string().contains("does not open") && error.to_string().contains("vault.key"),
+        "{error}"
+    );
     assert!(crossed.update(|_| ()).is_err(), "and it is not overwritten");
     assert_eq!(value(&vault, "sms/x", "password").unwrap(), "canary");
 }
@@ -107,7 +148,12 @@ fn a_truncated_or_altered_file_is_malformed() {
     let whole = std::fs::read(&vault.file).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&vault.file, &whole[..length]).unwrap();
-        assert_eq!(vault.entries().unwrap_err().label(), "malformed", "{length} of {} bytes", whole.len());
+        assert_eq!(
+            vault.entries().unwrap_err().label(),
+            "malformed",
+            "{length} of {} bytes",
+            whole.len()
+        );
     }
     let mut altered = whole.clone();
     *altered.last_mut().unwrap() ^= 1;
@@ -119,7 +165,12 @@ fn a_truncated_or_altered_file_is_malformed() {
 fn content_that_is_no_map_is_malformed_and_not_quoted() {
     let (_folder, vault) = vault();
     let key = vault.identities().unwrap().remove(0).to_public();
-    for plain in ["\"canary-value\"", "{\"sms/x\": \"canary-value\"}", "canary-value", "{\"sms/x\": {\"canary-value\": 1}}"] {
+    for plain in [
+        "\"canary-value\"",
+        "{\"sms/x\": \"canary-value\"}",
+        "canary-value",
+        "{\"sms/x\": {\"canary-value\": 1}}",
+    ] {
         std::fs::write(&vault.file, age::encrypt(&key, plain.as_bytes()).unwrap()).unwrap();
         let error = vault.entries().unwrap_err();
         assert_eq!(error.label(), "malformed");
@@ -149,8 +200,17 @@ fn missing_and_foreign_keys_say_what_to_do() {
     assert!(!error.to_string().contains("canary"));
     std::fs::remove_file(&vault.key_file).unwrap();
     assert_eq!(vault.entries().unwrap_err().label(), "missing-key");
-    let nowhere = Embedded::new("/nonexistent/vault.age".into(), "/nonexistent/vault.key".into());
-    assert!(nowhere.update(|_| ()).unwrap_err().to_string().contains("vault init"));
+    let nowhere = Embedded::new(
+        "/nonexistent/vault.age".into(),
+        "/nonexistent/vault.key".into(),
+    );
+    assert!(
+        nowhere
+            .update(|_| ())
+            .unwrap_err()
+            .to_string()
+            .contains("vault init")
+    );
 }
 
 #[test]
@@ -174,9 +234,17 @@ fn a_rotation_interrupted_anywhere_leaves_a_vault_that_opens() {
     let mut keys = vault.identities().unwrap();
     keys.insert(0, Identity::generate());
     vault.write_keys(&keys).unwrap();
-    assert_eq!(value(&vault, "sms/x", "password").unwrap(), "canary", "after the key, before the vault");
+    assert_eq!(
+        value(&vault, "sms/x", "password").unwrap(),
+        "canary",
+        "after the key, before the vault"
+    );
     vault.update(|_| ()).unwrap();
-    assert_eq!(value(&vault, "sms/x", "password").unwrap(), "canary", "after the vault, before the old key goes");
+    assert_eq!(
+        value(&vault, "sms/x", "password").unwrap(),
+        "canary",
+        "after the vault, before the old key goes"
+    );
     vault.rotate_key().unwrap();
     assert_eq!(vault.identities().unwrap().len(), 1);
 }
@@ -187,7 +255,9 @@ fn two_writers_lose_nothing() {
     std::thread::scope(|scope| {
         for writer in 0..4 {
             let vault = &vault;
-            scope.spawn(move || (0..5).for_each(|turn| set(vault, &format!("{writer}/{turn}"), "f", "v")));
+            scope.spawn(move || {
+                (0..5).for_each(|turn| set(vault, &format!("{writer}/{turn}"), "f", "v"))
+            });
         }
     });
     assert_eq!(vault.entries().unwrap().len(), 20);

@@ -5,7 +5,12 @@ use secrecy::ExposeSecret;
 use super::*;
 
 fn sh(script: &str, timeout: Duration) -> Exec {
-    Exec::new(["/bin/sh", "-c", script, "sh", "{path}"].map(str::to_owned).to_vec(), timeout)
+    Exec::new(
+        ["/bin/sh", "-c", script, "sh", "{path}"]
+            .map(str::to_owned)
+            .to_vec(),
+        timeout,
+    )
 }
 
 async fn says(script: &str) -> Result<VaultEntry, ReadError> {
@@ -20,14 +25,25 @@ async fn its_json_is_the_entry_and_its_environment_is_almost_nothing() {
     assert_eq!(entry.fields["variable"].expose_secret(), "sms/x");
     assert_eq!(
         entry.fields["names"].expose_secret(),
-        "LANG PATH PWD SMS_SIDECAR_VAULT_PATH _ "
-            .replace("_ ", if entry.fields["names"].expose_secret().contains(" _ ") { "_ " } else { "" })
+        "LANG PATH PWD SMS_SIDECAR_VAULT_PATH _ ".replace(
+            "_ ",
+            if entry.fields["names"].expose_secret().contains(" _ ") {
+                "_ "
+            } else {
+                ""
+            }
+        )
     );
 }
 
 #[tokio::test]
 async fn a_path_is_no_shell_and_no_option_of_ours() {
-    let exec = Exec::new(["/bin/echo", "{\"p\":\"{path}\"}"].map(str::to_owned).to_vec(), Duration::from_secs(20));
+    let exec = Exec::new(
+        ["/bin/echo", "{\"p\":\"{path}\"}"]
+            .map(str::to_owned)
+            .to_vec(),
+        Duration::from_secs(20),
+    );
     let entry = exec.read("$(id)`id`;x").await.unwrap();
     assert_eq!(entry.fields["p"].expose_secret(), "$(id)`id`;x");
     assert_eq!(exec.read("a\0b").await.unwrap_err().label(), "bad-path");
@@ -39,12 +55,23 @@ async fn what_is_no_entry_is_said_without_quoting_it() {
         ("echo canary", "bad-reply", "not JSON"),
         ("true", "bad-reply", "not JSON"),
         ("echo '[\"canary\"]'", "bad-reply", "no object"),
-        ("head -c 1048576 /dev/zero | tr '\\0' x", "bad-reply", "larger than 256 KiB"),
-        ("echo '{\"a\":\"canary\"}'; exit 3", "command", "exit status: 3"),
+        (
+            "head -c 1048576 /dev/zero | tr '\\0' x",
+            "bad-reply",
+            "larger than 256 KiB",
+        ),
+        (
+            "echo '{\"a\":\"canary\"}'; exit 3",
+            "command",
+            "exit status: 3",
+        ),
     ] {
         let error = says(script).await.unwrap_err();
         assert_eq!(error.label(), label, "{script}: {error}");
-        assert!(error.to_string().contains(said) && !error.to_string().contains("canary"), "{script}: {error}");
+        assert!(
+            error.to_string().contains(said) && !error.to_string().contains("canary"),
+            "{script}: {error}"
+        );
     }
     let nested = says("echo '{\"a\":1,\"b\":\"text\"}'").await.unwrap();
     assert_eq!((nested.fields.len(), nested.non_text["a"]), (1, "a number"));
@@ -52,11 +79,29 @@ async fn what_is_no_entry_is_said_without_quoting_it() {
 
 #[tokio::test]
 async fn what_it_complains_of_is_not_shown_and_does_not_hold_it_up() {
-    let error = says("set -x; : password-canary; head -c 1048576 /dev/zero >&2; exit 1").await.unwrap_err().to_string();
-    assert!(error.contains("it ended with exit status: 1") && error.contains("run it by hand") && !error.contains("canary"), "{error}");
-    assert!(says("head -c 1048576 /dev/zero >&2; echo '{}'").await.is_ok());
-    let missing = Exec::new(vec!["/nonexistent/x".to_owned()], Duration::from_secs(20)).read("p").await.unwrap_err();
-    assert_eq!((missing.label(), missing.kind()), ("command", crate::vault::ReadErrorKind::Failed));
+    let error = says("set -x; : password-canary; head -c 1048576 /dev/zero >&2; exit 1")
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("it ended with exit status: 1")
+            && error.contains("run it by hand")
+            && !error.contains("canary"),
+        "{error}"
+    );
+    assert!(
+        says("head -c 1048576 /dev/zero >&2; echo '{}'")
+            .await
+            .is_ok()
+    );
+    let missing = Exec::new(vec!["/nonexistent/x".to_owned()], Duration::from_secs(20))
+        .read("p")
+        .await
+        .unwrap_err();
+    assert_eq!(
+        (missing.label(), missing.kind()),
+        ("command", crate::vault::ReadErrorKind::Failed)
+    );
 }
 
 #[tokio::test]
@@ -64,7 +109,10 @@ async fn at_its_limit_it_is_killed_with_everything_it_started() {
     let folder = tempfile::tempdir().unwrap();
     let pid = folder.path().join("pid");
     let script = format!("sleep 600 & echo $! > {}; wait", pid.display());
-    let error = sh(&script, Duration::from_secs(2)).read("p").await.unwrap_err();
+    let error = sh(&script, Duration::from_secs(2))
+        .read("p")
+        .await
+        .unwrap_err();
     assert_eq!(error.label(), "too-slow", "{error}");
     let child = std::fs::read_to_string(&pid).unwrap();
     let gone = || {

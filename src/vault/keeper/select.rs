@@ -7,50 +7,95 @@ use crate::vault::settings::CredentialRef;
 use crate::vault::source::VaultEntry;
 
 /// What `reference` names of `entry`, under the dialect's names; all of it where it names nothing.
-pub(super) fn select_fields(mut entry: VaultEntry, reference: &CredentialRef, place: &str) -> Result<VaultEntry, ReadError> {
+pub(super) fn select_fields(
+    mut entry: VaultEntry,
+    reference: &CredentialRef,
+    place: &str,
+) -> Result<VaultEntry, ReadError> {
     if reference.fields.is_empty() && reference.aliases.is_empty() {
         let unfit = entry.non_text.iter().next();
-        return unfit.map_or(Ok(()), |(field, what)| Err(non_text_error(field, what, reference, place))).map(|()| entry);
+        return unfit
+            .map_or(Ok(()), |(field, what)| {
+                Err(non_text_error(field, what, reference, place))
+            })
+            .map(|()| entry);
     }
     let mut fields = SecretFields::new();
     let mut taken = Vec::new();
     for field in reference.aliases.keys().chain(reference.fields.keys()) {
-        let Some(name) = candidate_names(reference, field).find(|name| entry.fields.contains_key(*name) || entry.non_text.contains_key(*name)) else {
+        let Some(name) = candidate_names(reference, field)
+            .find(|name| entry.fields.contains_key(*name) || entry.non_text.contains_key(*name))
+        else {
             continue;
         };
         if let Some(what) = entry.non_text.get(name) {
             return Err(non_text_error(name, what, reference, place));
         }
-        fields.extend(entry.fields.get(name).map(|value| (field.clone(), value.clone())));
+        fields.extend(
+            entry
+                .fields
+                .get(name)
+                .map(|value| (field.clone(), value.clone())),
+        );
         taken.push(name.clone());
     }
     if fields.is_empty() {
-        return Err(ReadError::MissingFields { location: entry_location(place, &reference.path).into(), names: searched_names(reference).into() });
+        return Err(ReadError::MissingFields {
+            location: entry_location(place, &reference.path).into(),
+            names: searched_names(reference).into(),
+        });
     }
-    entry.warnings.retain(|warning| taken.contains(&warning.field));
+    entry
+        .warnings
+        .retain(|warning| taken.contains(&warning.field));
     entry.fields = fields;
     Ok(entry)
 }
 
 fn non_text_error(field: &str, what: &str, reference: &CredentialRef, place: &str) -> ReadError {
     let what = format!("its field `{field}` is {what}, not text").into();
-    ReadError::InvalidReply { path: reference.path.as_str().into(), location: place.into(), what }
+    ReadError::InvalidReply {
+        path: reference.path.as_str().into(),
+        location: place.into(),
+        what,
+    }
 }
 
 /// What `field` may be called in the vault, in the order to look. A mapped field is called what the mapping says
 /// and nothing else: somebody meant that.
-fn candidate_names<'a>(reference: &'a CredentialRef, field: &'a str) -> impl Iterator<Item = &'a String> {
+fn candidate_names<'a>(
+    reference: &'a CredentialRef,
+    field: &'a str,
+) -> impl Iterator<Item = &'a String> {
     let mapped = reference.fields.get(field);
-    let own = reference.aliases.get_key_value(field).filter(|_| mapped.is_none());
-    mapped.into_iter().chain(own.into_iter().flat_map(|(own, others)| std::iter::once(own).chain(others)))
+    let own = reference
+        .aliases
+        .get_key_value(field)
+        .filter(|_| mapped.is_none());
+    mapped.into_iter().chain(
+        own.into_iter()
+            .flat_map(|(own, others)| std::iter::once(own).chain(others)),
+    )
 }
 
 fn searched_names(reference: &CredentialRef) -> String {
-    let all = reference.aliases.keys().chain(reference.fields.keys().filter(|field| !reference.aliases.contains_key(*field)));
-    let all: Vec<&str> = all.flat_map(|field| candidate_names(reference, field)).map(String::as_str).collect();
+    let all = reference.aliases.keys().chain(
+        reference
+            .fields
+            .keys()
+            .filter(|field| !reference.aliases.contains_key(*field)),
+    );
+    let all: Vec<&str> = all
+        .flat_map(|field| candidate_names(reference, field))
+        .map(String::as_str)
+        .collect();
     all.join(", ")
 }
 
 fn entry_location(place: &str, path: &str) -> String {
-    if path.is_empty() { place.to_owned() } else { format!("`{path}` in {place}") }
+    if path.is_empty() {
+        place.to_owned()
+    } else {
+        format!("`{path}` in {place}")
+    }
 }

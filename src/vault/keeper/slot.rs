@@ -52,12 +52,23 @@ impl CacheSlot {
     }
 
     pub(super) fn newer_than(&self, than: Version) -> Option<Arc<Credential>> {
-        self.snapshot().current.map(|(credential, _)| credential).filter(|credential| credential.version > than)
+        self.snapshot()
+            .current
+            .map(|(credential, _)| credential)
+            .filter(|credential| credential.version > than)
     }
 
-    pub(super) fn confirmed_credential(&self, version: Version, now: Moment) -> Option<Arc<Credential>> {
-        let SlotState { current, confirmed, .. } = self.snapshot();
+    pub(super) fn confirmed_credential(
+        &self,
+        version: Version,
+        now: Moment,
+    ) -> Option<Arc<Credential>> {
+        let SlotState {
+            current, confirmed, ..
+        } = self.snapshot();
         let fresh = confirmed.is_some_and(|(confirmed, until)| confirmed == version && now < until);
-        current.map(|(credential, _)| credential).filter(|credential| fresh && credential.version == version)
+        current
+            .map(|(credential, _)| credential)
+            .filter(|credential| fresh && credential.version == version)
     }
 }

@@ -56,7 +56,11 @@ impl VaultSource for FakeSource {
                 held.acquire().await.unwrap().forget();
             }
             let mut script = fake.script.lock().unwrap();
-            if script.len() > 1 { script.pop_front().unwrap() } else { script[0].clone() }
+            if script.len() > 1 {
+                script.pop_front().unwrap()
+            } else {
+                script[0].clone()
+            }
         })
     }
 
@@ -82,8 +86,14 @@ impl VaultSource for FakeSource {
 }
 
 fn entry(fields: &[(&str, &str)]) -> VaultEntry {
-    let fields = fields.iter().map(|(field, value)| ((*field).to_owned(), SecretString::from(*value))).collect();
-    VaultEntry { fields, ..VaultEntry::default() }
+    let fields = fields
+        .iter()
+        .map(|(field, value)| ((*field).to_owned(), SecretString::from(*value)))
+        .collect();
+    VaultEntry {
+        fields,
+        ..VaultEntry::default()
+    }
 }
 
 fn keeper(fake: &FakeSource) -> CredentialCache {
@@ -93,26 +103,47 @@ fn keeper(fake: &FakeSource) -> CredentialCache {
 /// With a clock that stands still until it is set.
 fn keeper_in_time(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn VaultSource>)]);
-    (CredentialCache::with_sources(sources, Arc::<ManualClock>::clone(&clock), Box::new(|_| ())), clock)
+    let sources = BTreeMap::from([(
+        "local".to_owned(),
+        Arc::new(fake.clone()) as Arc<dyn VaultSource>,
+    )]);
+    (
+        CredentialCache::with_sources(sources, Arc::<ManualClock>::clone(&clock), Box::new(|_| ())),
+        clock,
+    )
 }
 
 fn keeper_telling(fake: &FakeSource, events: ReadEventSink) -> CredentialCache {
-    let sources = BTreeMap::from([("local".to_owned(), Arc::new(fake.clone()) as Arc<dyn VaultSource>)]);
+    let sources = BTreeMap::from([(
+        "local".to_owned(),
+        Arc::new(fake.clone()) as Arc<dyn VaultSource>,
+    )]);
     CredentialCache::with_sources(sources, Arc::new(SystemClock::start()), events)
 }
 
 fn reference() -> CredentialRef {
-    CredentialRef { vault: "local".to_owned(), path: "sms/x".to_owned(), ..CredentialRef::default() }
+    CredentialRef {
+        vault: "local".to_owned(),
+        path: "sms/x".to_owned(),
+        ..CredentialRef::default()
+    }
 }
 
 fn sealed() -> ReadError {
-    ReadError::WrongKey { file: Path::new("v.age").into(), key_file: Path::new("v.key").into() }
+    ReadError::WrongKey {
+        file: Path::new("v.age").into(),
+        key_file: Path::new("v.key").into(),
+    }
 }
 
 #[tokio::test]
 async fn versions_count_contents() {
-    let keeper = keeper(&FakeSource::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")], &[("p", "one")]]));
+    let keeper = keeper(&FakeSource::plays(&[
+        &[("p", "one")],
+        &[("p", "one")],
+        &[("p", "two")],
+        &[("p", "one")],
+    ]));
     let reference = reference();
     assert!(keeper.current(&reference).is_none());
     let mut versions = Vec::new();
@@ -120,7 +151,11 @@ async fn versions_count_contents() {
         keeper.poll(&reference).await;
         versions.push(keeper.current(&reference).unwrap().version.0);
     }
-    assert_eq!(versions, [1, 1, 2, 3], "going back to an old value is a new version");
+    assert_eq!(
+        versions,
+        [1, 1, 2, 3],
+        "going back to an old value is a new version"
+    );
 }
 
 #[tokio::test]
@@ -130,46 +165,83 @@ async fn a_newer_version_is_handed_out_without_a_read() {
     keeper.get(&reference()).await.unwrap();
     keeper.get(&reference()).await.unwrap();
     assert_eq!(fake.reads(), 1, "get is cached");
-    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(2));
-    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(2));
+    assert_eq!(
+        keeper
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap()
+            .version,
+        Version(2)
+    );
+    assert_eq!(
+        keeper
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap()
+            .version,
+        Version(2)
+    );
     assert_eq!(fake.reads(), 2);
 }
 
 #[tokio::test]
 async fn all_who_doubt_a_version_wait_for_one_read() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let fake = FakeSource {
+        held: Some(Arc::clone(&held)),
+        ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]])
+    };
     let keeper = keeper(&fake);
     let reference = reference();
     keeper.get(&reference).await.unwrap();
     // Polled in order: all of them wait before the read is let go.
     let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
     let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
-    assert!(got.iter().all(|got| got.as_ref().is_ok_and(|credential| credential.expose("p") == Some("two"))));
+    assert!(got.iter().all(|got| {
+        got.as_ref()
+            .is_ok_and(|credential| credential.expose("p") == Some("two"))
+    }));
     assert_eq!(fake.reads(), 2);
 }
 
 #[tokio::test]
 async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")]]) };
+    let fake = FakeSource {
+        held: Some(Arc::clone(&held)),
+        ..FakeSource::plays(&[&[("p", "one")]])
+    };
     let keeper = keeper(&fake);
     let reference = reference();
     keeper.get(&reference).await.unwrap();
     let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
     let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
-    assert!(got.iter().all(|got| got.as_ref().is_ok_and(|credential| credential.version == Version(1))));
+    assert!(got.iter().all(|got| {
+        got.as_ref()
+            .is_ok_and(|credential| credential.version == Version(1))
+    }));
     assert_eq!(fake.reads(), 2);
 }
 
 #[tokio::test]
 async fn all_who_wait_go_on_at_once() {
     let held = Arc::new(Semaphore::new(1));
-    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]) };
+    let fake = FakeSource {
+        held: Some(Arc::clone(&held)),
+        ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]])
+    };
     let keeper = Arc::new(keeper(&fake));
     keeper.get(&reference()).await.unwrap();
-    let doubt = |keeper: Arc<CredentialCache>| async move { keeper.reread(&reference(), Version(1)).await.unwrap().version };
-    let doubters: Vec<_> = (0..50).map(|_| tokio::spawn(doubt(Arc::clone(&keeper)))).collect();
+    let doubt = |keeper: Arc<CredentialCache>| async move {
+        keeper
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap()
+            .version
+    };
+    let doubters: Vec<_> = (0..50)
+        .map(|_| tokio::spawn(doubt(Arc::clone(&keeper))))
+        .collect();
     while fake.reads() < 2 {
         tokio::task::yield_now().await;
     }
@@ -185,13 +257,19 @@ async fn all_who_wait_go_on_at_once() {
     join_all(doubters).await;
     busy.abort();
     let rounds = rounds.load(Ordering::SeqCst);
-    assert!(rounds < 25, "{rounds} rounds of the scheduler: on a busy machine each is a wait for everything else that runs");
+    assert!(
+        rounds < 25,
+        "{rounds} rounds of the scheduler: on a busy machine each is a wait for everything else that runs"
+    );
 }
 
 #[tokio::test]
 async fn a_read_given_up_does_not_block_the_next() {
     let held = Arc::new(Semaphore::new(0));
-    let fake = FakeSource { held: Some(Arc::clone(&held)), ..FakeSource::plays(&[&[("p", "one")]]) };
+    let fake = FakeSource {
+        held: Some(Arc::clone(&held)),
+        ..FakeSource::plays(&[&[("p", "one")]])
+    };
     let keeper = keeper(&fake);
     let reference = reference();
     let mut first = Box::pin(keeper.get(&reference));
@@ -210,22 +288,43 @@ async fn the_last_good_credential_survives_a_failed_read() {
     fake.script.lock().unwrap().pop_front();
     let error = keeper.reread(&reference(), Version(1)).await.unwrap_err();
     assert_eq!(error.to_string(), format!("vault `local`: {}", sealed()));
-    assert_eq!(keeper.get(&reference()).await.unwrap().expose("p"), Some("canary-good"));
+    assert_eq!(
+        keeper.get(&reference()).await.unwrap().expose("p"),
+        Some("canary-good")
+    );
     assert!(keeper.last_failure(&reference()).is_some());
     fake.then(Ok(entry(&[("p", "canary-good")])));
     fake.script.lock().unwrap().pop_front();
-    assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(1));
+    assert_eq!(
+        keeper
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap()
+            .version,
+        Version(1)
+    );
     assert!(keeper.last_failure(&reference()).is_none());
 }
 
 #[tokio::test]
 async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
-    let (old, half, new) = ([("l", "a"), ("p", "1")], [("l", "b"), ("p", "1")], [("l", "b"), ("p", "2")]);
-    let fake = FakeSource { piecewise: true, ..FakeSource::plays(&[&old, &old, &half, &new, &new]) };
+    let (old, half, new) = (
+        [("l", "a"), ("p", "1")],
+        [("l", "b"), ("p", "1")],
+        [("l", "b"), ("p", "2")],
+    );
+    let fake = FakeSource {
+        piecewise: true,
+        ..FakeSource::plays(&[&old, &old, &half, &new, &new])
+    };
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     let credential = keeper.reread(&reference(), Version(1)).await.unwrap();
-    assert_eq!((credential.expose("p"), credential.version), (Some("2"), Version(2)), "the half-changed one was never handed out");
+    assert_eq!(
+        (credential.expose("p"), credential.version),
+        (Some("2"), Version(2)),
+        "the half-changed one was never handed out"
+    );
     assert_eq!(fake.reads(), 5);
     keeper.reread(&reference(), Version(2)).await.unwrap();
     assert_eq!(fake.reads(), 6, "what agrees with the cache is read once");
@@ -233,10 +332,18 @@ async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
 
 #[tokio::test]
 async fn an_entry_that_never_settles_is_taken_as_it_is() {
-    let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"].map(|value| [("p", value)]).to_vec();
+    let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"]
+        .map(|value| [("p", value)])
+        .to_vec();
     let reads: Vec<&[(&str, &str)]> = reads.iter().map(|read| &read[..]).collect();
-    let fake = FakeSource { piecewise: true, ..FakeSource::plays(&reads) };
-    assert_eq!(keeper(&fake).get(&reference()).await.unwrap().expose("p"), Some("6"));
+    let fake = FakeSource {
+        piecewise: true,
+        ..FakeSource::plays(&reads)
+    };
+    assert_eq!(
+        keeper(&fake).get(&reference()).await.unwrap().expose("p"),
+        Some("6")
+    );
 }
 
 #[tokio::test]
@@ -246,7 +353,14 @@ async fn changes_and_events_are_told() {
     let log = Arc::clone(&told);
     let keeper = keeper_telling(
         &fake,
-        Box::new(move |event| log.lock().unwrap().push(format!("{} {} {}", event.vault, event.path, event.outcome.label()))),
+        Box::new(move |event| {
+            log.lock().unwrap().push(format!(
+                "{} {} {}",
+                event.vault,
+                event.path,
+                event.outcome.label()
+            ))
+        }),
     );
     let mut changes = keeper.subscribe_changes();
     for _ in 0..3 {
@@ -255,7 +369,15 @@ async fn changes_and_events_are_told() {
     fake.then(Err(sealed()));
     fake.script.lock().unwrap().pop_front();
     keeper.reread(&reference(), Version(2)).await.unwrap_err();
-    assert_eq!(*told.lock().unwrap(), ["local sms/x new", "local sms/x unchanged", "local sms/x new", "local sms/x wrong-key"]);
+    assert_eq!(
+        *told.lock().unwrap(),
+        [
+            "local sms/x new",
+            "local sms/x unchanged",
+            "local sms/x new",
+            "local sms/x wrong-key"
+        ]
+    );
     assert_eq!(changes.try_recv().unwrap(), reference());
     assert_eq!(changes.try_recv().unwrap(), reference());
     assert!(changes.try_recv().is_err());
@@ -263,63 +385,132 @@ async fn changes_and_events_are_told() {
 
 #[tokio::test]
 async fn an_unknown_vault_says_so() {
-    let other = CredentialRef { vault: "else".to_owned(), ..reference() };
-    let error = keeper(&FakeSource::plays(&[&[]])).get(&other).await.unwrap_err();
-    assert_eq!(error.to_string(), "there is no `[vaults.else]` in the config");
+    let other = CredentialRef {
+        vault: "else".to_owned(),
+        ..reference()
+    };
+    let error = keeper(&FakeSource::plays(&[&[]]))
+        .get(&other)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "there is no `[vaults.else]` in the config"
+    );
 }
 
 #[tokio::test]
 async fn versions_count_on_over_a_reload() {
     let old = keeper(&FakeSource::plays(&[&[("p", "one")]]));
     old.get(&reference()).await.unwrap();
-    let gone = CredentialRef { path: "sms/gone".to_owned(), ..reference() };
+    let gone = CredentialRef {
+        path: "sms/gone".to_owned(),
+        ..reference()
+    };
     old.get(&gone).await.unwrap();
     let mut changes = old.subscribe_changes();
     let new = keeper(&FakeSource::plays(&[&[("p", "two")]])).continue_from(&old);
     assert_eq!(new.current(&reference()).unwrap().version, Version(1));
     new.track(&reference());
-    assert_eq!(new.tracked_references(), [reference()], "what nobody asks for any more is not read");
-    assert!(new.is_due(&reference(), Duration::from_mins(1)), "due at once");
+    assert_eq!(
+        new.tracked_references(),
+        [reference()],
+        "what nobody asks for any more is not read"
+    );
+    assert!(
+        new.is_due(&reference(), Duration::from_mins(1)),
+        "due at once"
+    );
     new.poll(&reference()).await;
     assert_eq!(new.current(&reference()).unwrap().version, Version(2));
     let third = keeper(&FakeSource::plays(&[&[("p", "three")]])).continue_from(&new);
-    let other = CredentialRef { path: "sms/other".to_owned(), ..reference() };
-    assert_eq!(third.get(&other).await.unwrap().version, Version(3), "no provider meets a number twice");
+    let other = CredentialRef {
+        path: "sms/other".to_owned(),
+        ..reference()
+    };
+    assert_eq!(
+        third.get(&other).await.unwrap().version,
+        Version(3),
+        "no provider meets a number twice"
+    );
     assert_eq!(third.get(&reference()).await.unwrap().version, Version(2));
-    assert_eq!(changes.try_recv().unwrap(), reference(), "who listened to the old one hears of it");
+    assert_eq!(
+        changes.try_recv().unwrap(),
+        reference(),
+        "who listened to the old one hears of it"
+    );
 }
 
 fn mapped(fields: &[(&str, &str)], names: &[(&str, &[&str])]) -> CredentialRef {
     CredentialRef {
-        fields: fields.iter().map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned())).collect(),
-        aliases: names.iter().map(|(field, names)| ((*field).to_owned(), names.iter().map(|name| (*name).to_owned()).collect())).collect(),
+        fields: fields
+            .iter()
+            .map(|(ours, theirs)| ((*ours).to_owned(), (*theirs).to_owned()))
+            .collect(),
+        aliases: names
+            .iter()
+            .map(|(field, names)| {
+                (
+                    (*field).to_owned(),
+                    names.iter().map(|name| (*name).to_owned()).collect(),
+                )
+            })
+            .collect(),
         ..reference()
     }
 }
 
 #[tokio::test]
 async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
-    let vault: &[(&str, &str)] = &[("sid", "own"), ("MAPPED_SID", "mapped"), ("X_TOKEN", "second"), ("PATH", "/usr/bin/canary")];
-    let of = async |reference: &CredentialRef| keeper(&FakeSource::plays(&[vault])).get(reference).await;
+    let vault: &[(&str, &str)] = &[
+        ("sid", "own"),
+        ("MAPPED_SID", "mapped"),
+        ("X_TOKEN", "second"),
+        ("PATH", "/usr/bin/canary"),
+    ];
+    let of =
+        async |reference: &CredentialRef| keeper(&FakeSource::plays(&[vault])).get(reference).await;
     let names: &[(&str, &[&str])] = &[("sid", &["X_SID"]), ("token", &["TOKEN", "X_TOKEN"])];
 
     let credential = of(&mapped(&[], names)).await.unwrap();
-    assert_eq!((credential.expose("sid"), credential.expose("token")), (Some("own"), Some("second")));
-    assert_eq!(credential.field_names().count(), 2, "nothing that was not named");
+    assert_eq!(
+        (credential.expose("sid"), credential.expose("token")),
+        (Some("own"), Some("second"))
+    );
+    assert_eq!(
+        credential.field_names().count(),
+        2,
+        "nothing that was not named"
+    );
     let credential = of(&mapped(&[("sid", "MAPPED_SID")], names)).await.unwrap();
     assert_eq!(credential.expose("sid"), Some("mapped"));
     let credential = of(&mapped(&[("sid", "NOT_THERE")], names)).await.unwrap();
     assert_eq!(credential.expose("sid"), None, "a mapping is meant");
-    assert_eq!(of(&reference()).await.unwrap().field_names().count(), 4, "a reference that names nothing gets all");
-    let error = of(&mapped(&[("sid", "A")], &[("token", &["B"])])).await.unwrap_err();
-    assert!(error.to_string().contains("`sms/x` in the fake has none of token, B, A;"), "{error}");
+    assert_eq!(
+        of(&reference()).await.unwrap().field_names().count(),
+        4,
+        "a reference that names nothing gets all"
+    );
+    let error = of(&mapped(&[("sid", "A")], &[("token", &["B"])]))
+        .await
+        .unwrap_err();
+    assert!(
+        error
+            .to_string()
+            .contains("`sms/x` in the fake has none of token, B, A;"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn no_value_is_shown() {
     let keeper = keeper(&FakeSource::plays(&[&[("p", "canary-value")]]));
     let credential = keeper.get(&reference()).await.unwrap();
-    let shown = format!("{keeper:?} {credential:?} {:?} {:?}", keeper.seen_at(&reference()), keeper.slot(&reference()));
+    let shown = format!(
+        "{keeper:?} {credential:?} {:?} {:?}",
+        keeper.seen_at(&reference()),
+        keeper.slot(&reference())
+    );
     assert!(!shown.contains("canary"), "{shown}");
 }
 
@@ -329,46 +520,93 @@ async fn refusals_of_one_version_cause_one_read() {
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
     for _ in 0..20 {
-        assert_eq!(keeper.reread(&reference(), Version(1)).await.unwrap().version, Version(1));
+        assert_eq!(
+            keeper
+                .reread(&reference(), Version(1))
+                .await
+                .unwrap()
+                .version,
+            Version(1)
+        );
     }
-    assert_eq!(fake.reads(), 2, "the first, and the one that confirmed what was refused");
+    assert_eq!(
+        fake.reads(),
+        2,
+        "the first, and the one that confirmed what was refused"
+    );
     fake.then(Ok(entry(&[("p", "two")])));
     keeper.poll(&reference()).await;
     keeper.poll(&reference()).await;
-    assert_eq!(keeper.current(&reference()).unwrap().version, Version(2), "a look by time is no refusal");
+    assert_eq!(
+        keeper.current(&reference()).unwrap().version,
+        Version(2),
+        "a look by time is no refusal"
+    );
 }
 
 #[tokio::test]
 async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
-    let fake = FakeSource { due: Some(ReadSchedule::NotYet), ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]]) };
+    let fake = FakeSource {
+        due: Some(ReadSchedule::NotYet),
+        ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]])
+    };
     let (keeper, clock) = keeper_in_time(&fake);
     keeper.get(&reference()).await.unwrap();
     for _ in 0..20 {
         keeper.reread(&reference(), Version(1)).await.unwrap();
-        assert_eq!(keeper.reread(&reference(), Version(2)).await.unwrap().version, Version(2));
+        assert_eq!(
+            keeper
+                .reread(&reference(), Version(2))
+                .await
+                .unwrap()
+                .version,
+            Version(2)
+        );
     }
     assert_eq!(fake.reads(), 2);
     *clock.0.lock().unwrap() = Duration::from_secs(61);
-    assert_eq!(keeper.reread(&reference(), Version(2)).await.unwrap().version, Version(3), "the service may have been mended meanwhile");
+    assert_eq!(
+        keeper
+            .reread(&reference(), Version(2))
+            .await
+            .unwrap()
+            .version,
+        Version(3),
+        "the service may have been mended meanwhile"
+    );
 }
 
 #[tokio::test]
 async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
-    for (poll, cadence, at) in [(None, 60, 54), (Some(10), 60, 9), (Some(600), 60, 54), (Some(600), 5, 5)] {
-        let fake = FakeSource { poll: poll.map(Duration::from_secs), ..FakeSource::plays(&[&[("p", "one")]]) };
+    for (poll, cadence, at) in [
+        (None, 60, 54),
+        (Some(10), 60, 9),
+        (Some(600), 60, 54),
+        (Some(600), 5, 5),
+    ] {
+        let fake = FakeSource {
+            poll: poll.map(Duration::from_secs),
+            ..FakeSource::plays(&[&[("p", "one")]])
+        };
         let (keeper, clock) = keeper_in_time(&fake);
         keeper.poll(&reference()).await;
         let due = |seconds: u64| {
             *clock.0.lock().unwrap() = Duration::from_secs(seconds);
             keeper.is_due(&reference(), Duration::from_secs(cadence))
         };
-        assert!(!due(at - 1) && due(at), "a tenth early by dice of a half: {poll:?} {cadence}");
+        assert!(
+            !due(at - 1) && due(at),
+            "a tenth early by dice of a half: {poll:?} {cadence}"
+        );
     }
 }
 
 #[tokio::test]
 async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
-    let fake = FakeSource { due: Some(ReadSchedule::Now), ..FakeSource::default() };
+    let fake = FakeSource {
+        due: Some(ReadSchedule::Now),
+        ..FakeSource::default()
+    };
     fake.then(Err(sealed()));
     let (keeper, clock) = keeper_in_time(&fake);
     keeper.poll(&reference()).await;

@@ -55,12 +55,22 @@ pub(super) struct VaultResponse {
 impl VaultRequest {
     /// A read.
     pub(super) fn get(path: String, token: &Arc<SecretString>) -> Self {
-        Self { method: Method::GET, path, token: Some(Arc::clone(token)), body: None }
+        Self {
+            method: Method::GET,
+            path,
+            token: Some(Arc::clone(token)),
+            body: None,
+        }
     }
 
     /// A write of `body`, with or without a token.
     pub(super) fn post(path: String, token: Option<&Arc<SecretString>>, body: &Value) -> Self {
-        Self { method: Method::POST, path, token: token.cloned(), body: Some(Arc::new(SecretString::from(body.to_string()))) }
+        Self {
+            method: Method::POST,
+            path,
+            token: token.cloned(),
+            body: Some(Arc::new(SecretString::from(body.to_string()))),
+        }
     }
 }
 
@@ -75,38 +85,69 @@ impl VaultHttpClient {
     /// `address` is `http(s)://host[:port][/prefix]`. Opens nothing.
     pub(super) fn new(address: &str, ca_file: Option<PathBuf>, namespace: Option<&str>) -> Self {
         let namespace = namespace.and_then(|namespace| HeaderValue::try_from(namespace).ok());
-        Self { address: address.parse().unwrap_or_default(), ca_file, namespace }
+        Self {
+            address: address.parse().unwrap_or_default(),
+            ca_file,
+            namespace,
+        }
     }
 
     /// What people call it.
     pub(super) fn location(&self) -> String {
-        format!("the vault server at {}", self.address.to_string().trim_end_matches('/'))
+        format!(
+            "the vault server at {}",
+            self.address.to_string().trim_end_matches('/')
+        )
     }
 
     /// Asks; how long that may take is the caller's business.
     pub(super) async fn exchange(&self, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
         let host = self.address.host().unwrap_or_default().to_owned();
         let secure = self.address.scheme_str() == Some("https");
-        let port = self.address.port_u16().unwrap_or(if secure { 443 } else { 80 });
+        let port = self
+            .address
+            .port_u16()
+            .unwrap_or(if secure { 443 } else { 80 });
         let bare = host.trim_matches(['[', ']']).to_owned();
-        let tcp = TcpStream::connect((bare.as_str(), port)).await.map_err(|error| self.unreachable_error(format!("no connection ({error})")))?;
-        tcp.set_nodelay(true).map_err(|error| self.unreachable_error(error.to_string()))?;
+        let tcp = TcpStream::connect((bare.as_str(), port))
+            .await
+            .map_err(|error| self.unreachable_error(format!("no connection ({error})")))?;
+        tcp.set_nodelay(true)
+            .map_err(|error| self.unreachable_error(error.to_string()))?;
         if !secure {
             return self.send_over(tcp, ask).await;
         }
-        let config = tls::client_config(self.ca_file.as_deref()).map_err(|error| self.untrusted_error(format!("`ca_file` cannot be used ({error})")))?;
-        let name = ServerName::try_from(bare).map_err(|_| self.untrusted_error("its `address` holds no host name".to_owned()))?;
-        let stream = TlsConnector::from(config).connect(name, tcp).await.map_err(|error| self.tls_error(&error))?;
+        let config = tls::client_config(self.ca_file.as_deref())
+            .map_err(|error| self.untrusted_error(format!("`ca_file` cannot be used ({error})")))?;
+        let name = ServerName::try_from(bare)
+            .map_err(|_| self.untrusted_error("its `address` holds no host name".to_owned()))?;
+        let stream = TlsConnector::from(config)
+            .connect(name, tcp)
+            .await
+            .map_err(|error| self.tls_error(&error))?;
         self.send_over(stream, ask).await
     }
 
-    async fn send_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(&self, stream: S, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
-        let lost = |error: hyper::Error| self.unreachable_error(format!("the connection broke off ({error})"));
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
+    async fn send_over<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        stream: S,
+        ask: &VaultRequest,
+    ) -> Result<VaultResponse, ReadError> {
+        let lost = |error: hyper::Error| {
+            self.unreachable_error(format!("the connection broke off ({error})"))
+        };
+        let (mut sender, connection) =
+            http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
         // Owned by its sender: it ends when that is dropped. What went wrong, the sender is told.
         tokio::spawn(async move { connection.await.ok() });
-        let reply = sender.send_request(self.build_request(ask)?).await.map_err(lost)?;
-        let (status, mut body) = (reply.status(), Limited::new(reply.into_body(), MAX_RESPONSE));
+        let reply = sender
+            .send_request(self.build_request(ask)?)
+            .await
+            .map_err(lost)?;
+        let (status, mut body) = (
+            reply.status(),
+            Limited::new(reply.into_body(), MAX_RESPONSE),
+        );
         let mut whole = Zeroizing::new(Vec::with_capacity(4 << 10));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.body_error(&*error, &ask.path))?;
@@ -114,32 +155,56 @@ impl VaultHttpClient {
                 whole.extend_from_slice(data);
             }
         }
-        Ok(VaultResponse { status, body: whole })
+        Ok(VaultResponse {
+            status,
+            body: whole,
+        })
     }
 
     fn build_request(&self, ask: &VaultRequest) -> Result<http::Request<Full<Bytes>>, ReadError> {
         let prefix = self.address.path().trim_end_matches('/');
-        let host = self.address.authority().map(ToString::to_string).unwrap_or_default();
-        let body = ask.body.as_ref().map(|body| Bytes::copy_from_slice(body.expose_secret().as_bytes())).unwrap_or_default();
-        let mut request = http::Request::builder().method(&ask.method).uri(format!("{prefix}/v1/{}", ask.path)).header(HOST, host);
+        let host = self
+            .address
+            .authority()
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        let body = ask
+            .body
+            .as_ref()
+            .map(|body| Bytes::copy_from_slice(body.expose_secret().as_bytes()))
+            .unwrap_or_default();
+        let mut request = http::Request::builder()
+            .method(&ask.method)
+            .uri(format!("{prefix}/v1/{}", ask.path))
+            .header(HOST, host);
         // What an agent's listener asks for, so that no page in a browser can use it.
-        request = request.header("X-Vault-Request", "true").header(CONTENT_TYPE, "application/json");
+        request = request
+            .header("X-Vault-Request", "true")
+            .header(CONTENT_TYPE, "application/json");
         if let Some(namespace) = &self.namespace {
             request = request.header("X-Vault-Namespace", namespace);
         }
         if let Some(token) = &ask.token {
             let value = HeaderValue::try_from(token.expose_secret());
-            let mut value = value.map_err(|_| self.unreachable_error("the token holds characters that no token has".to_owned()))?;
+            let mut value = value.map_err(|_| {
+                self.unreachable_error("the token holds characters that no token has".to_owned())
+            })?;
             value.set_sensitive(true);
             request = request.header("X-Vault-Token", value);
         }
-        request.body(Full::new(body)).map_err(|error| self.unreachable_error(error.to_string()))
+        request
+            .body(Full::new(body))
+            .map_err(|error| self.unreachable_error(error.to_string()))
     }
 
     fn body_error(&self, error: &(dyn std::error::Error + 'static), path: &str) -> ReadError {
         if error.is::<http_body_util::LengthLimitError>() {
             let what = format!("the answer is larger than {} KiB", MAX_RESPONSE >> 10);
-            return ReadError::InvalidReply { path: path.into(), location: self.location().into(), what: what.into() };
+            return ReadError::InvalidReply {
+                path: path.into(),
+                location: self.location().into(),
+                what: what.into(),
+            };
         }
         self.unreachable_error("it broke off in the middle of its answer".to_owned())
     }
@@ -147,15 +212,23 @@ impl VaultHttpClient {
     fn tls_error(&self, error: &io::Error) -> ReadError {
         match tls::describe_certificate_error(error, "address") {
             Some(why) => self.untrusted_error(why),
-            None => self.unreachable_error(format!("the TLS handshake failed ({error}); compare `address`: does it speak https?")),
+            None => self.unreachable_error(format!(
+                "the TLS handshake failed ({error}); compare `address`: does it speak https?"
+            )),
         }
     }
 
     fn unreachable_error(&self, why: String) -> ReadError {
-        ReadError::Unreachable { location: self.location().into(), why: why.into() }
+        ReadError::Unreachable {
+            location: self.location().into(),
+            why: why.into(),
+        }
     }
 
     fn untrusted_error(&self, why: String) -> ReadError {
-        ReadError::Untrusted { location: self.location().into(), why: why.into() }
+        ReadError::Untrusted {
+            location: self.location().into(),
+            why: why.into(),
+        }
     }
 }

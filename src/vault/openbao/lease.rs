@@ -37,7 +37,10 @@ struct Lease {
 
 impl LeaseTable {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, leases: Mutex::default() }
+        Self {
+            clock,
+            leases: Mutex::default(),
+        }
     }
 
     /// An entry was read under these terms, with this token.
@@ -47,7 +50,16 @@ impl LeaseTable {
             None => drop(held.remove(path)),
             Some(terms) => {
                 let (due, ends) = self.deadlines(terms.ttl);
-                held.insert(path.to_owned(), Lease { terms, token_generation: token.generation, renew_at: due, expires_at: ends, not_renewable: false });
+                held.insert(
+                    path.to_owned(),
+                    Lease {
+                        terms,
+                        token_generation: token.generation,
+                        renew_at: due,
+                        expires_at: ends,
+                        not_renewable: false,
+                    },
+                );
             }
         }
     }
@@ -56,7 +68,13 @@ impl LeaseTable {
     pub(super) fn read_schedule(&self, path: &str) -> ReadSchedule {
         let now = self.clock.now();
         match self.lock().get(path) {
-            Some(lease) if lease.not_renewable || now >= lease.expires_at || (!lease.terms.renewable && now >= lease.renew_at) => ReadSchedule::Now,
+            Some(lease)
+                if lease.not_renewable
+                    || now >= lease.expires_at
+                    || (!lease.terms.renewable && now >= lease.renew_at) =>
+            {
+                ReadSchedule::Now
+            }
             Some(lease) if !lease.terms.id.is_empty() => ReadSchedule::NotYet,
             Some(_) | None => ReadSchedule::ByCadence,
         }
@@ -65,22 +83,37 @@ impl LeaseTable {
     /// Renews what is due.
     pub(super) async fn renew_due(&self, server: &VaultServer, session: &VaultSession) {
         if let Some(number) = session.token_generation().await {
-            self.lock().values_mut().filter(|lease| lease.token_generation != number).for_each(|lease| lease.not_renewable = true);
+            self.lock()
+                .values_mut()
+                .filter(|lease| lease.token_generation != number)
+                .for_each(|lease| lease.not_renewable = true);
         }
         let now = self.clock.now();
-        let renewable = |lease: &Lease| lease.terms.renewable && !lease.not_renewable && now >= lease.renew_at;
-        let due: Vec<(String, LeaseTerms)> =
-            self.lock().iter().filter(|(_, lease)| renewable(lease)).map(|(path, lease)| (path.clone(), lease.terms.clone())).collect();
+        let renewable =
+            |lease: &Lease| lease.terms.renewable && !lease.not_renewable && now >= lease.renew_at;
+        let due: Vec<(String, LeaseTerms)> = self
+            .lock()
+            .iter()
+            .filter(|(_, lease)| renewable(lease))
+            .map(|(path, lease)| (path.clone(), lease.terms.clone()))
+            .collect();
         for (path, terms) in due {
             // A server in trouble may renew it later; until its end the lease is asked for again.
-            let Ok(renewed) = server.with_timeout(renew(server, session, &terms)).await else { continue };
+            let Ok(renewed) = server.with_timeout(renew(server, session, &terms)).await else {
+                continue;
+            };
             self.record_renewal(&path, &terms, renewed);
         }
     }
 
     fn record_renewal(&self, path: &str, terms: &LeaseTerms, renewed: Option<Duration>) {
         let mut held = self.lock();
-        let Some(lease) = held.get_mut(path).filter(|lease| lease.terms.id == terms.id) else { return };
+        let Some(lease) = held
+            .get_mut(path)
+            .filter(|lease| lease.terms.id == terms.id)
+        else {
+            return;
+        };
         match renewed.filter(|lasts| *lasts >= terms.ttl / 2) {
             Some(lasts) => (lease.renew_at, lease.expires_at) = self.deadlines(lasts),
             None => lease.not_renewable = true,
@@ -90,7 +123,10 @@ impl LeaseTable {
     /// When to renew or read anew, and when it ends.
     fn deadlines(&self, lasts: Duration) -> (Moment, Moment) {
         let now = self.clock.now();
-        (now.saturating_add(lasts.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction())), now.saturating_add(lasts))
+        (
+            now.saturating_add(lasts.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction())),
+            now.saturating_add(lasts),
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Lease>> {
@@ -99,10 +135,21 @@ impl LeaseTable {
 }
 
 /// How long it now lasts; none: the server did not renew it.
-async fn renew(server: &VaultServer, session: &VaultSession, terms: &LeaseTerms) -> Result<Option<Duration>, ReadError> {
+async fn renew(
+    server: &VaultServer,
+    session: &VaultSession,
+    terms: &LeaseTerms,
+) -> Result<Option<Duration>, ReadError> {
     let token = session.token(server).await?;
-    let ask =
-        VaultRequest::post("sys/leases/renew".to_owned(), Some(&token.secret), &json!({ "lease_id": terms.id, "increment": terms.ttl.as_secs() }));
+    let ask = VaultRequest::post(
+        "sys/leases/renew".to_owned(),
+        Some(&token.secret),
+        &json!({ "lease_id": terms.id, "increment": terms.ttl.as_secs() }),
+    );
     let answer = server.send(&ask).await?;
-    Ok(answer.json().filter(|_| answer.status.is_success()).and_then(|json| reply::lease_terms(&json)).map(|terms| terms.ttl))
+    Ok(answer
+        .json()
+        .filter(|_| answer.status.is_success())
+        .and_then(|json| reply::lease_terms(&json))
+        .map(|terms| terms.ttl))
 }

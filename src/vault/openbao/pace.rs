@@ -28,7 +28,9 @@ struct ServerOutage {
 impl ServerBackoff {
     /// Whether to ask now; no: what is known. `limit` is how long the one that goes ahead may take.
     pub(super) fn admit(&mut self, now: Moment, limit: Duration) -> Result<(), ReadError> {
-        let Some(trouble) = &mut self.outage else { return Ok(()) };
+        let Some(trouble) = &mut self.outage else {
+            return Ok(());
+        };
         if now < trouble.until {
             return Err(trouble.error.clone());
         }
@@ -38,7 +40,10 @@ impl ServerBackoff {
 
     /// What is known of a server that is not to be asked yet.
     pub(super) fn active_error(&self, now: Moment) -> Option<ReadError> {
-        self.outage.as_ref().filter(|trouble| now < trouble.until).map(|trouble| trouble.error.clone())
+        self.outage
+            .as_ref()
+            .filter(|trouble| now < trouble.until)
+            .map(|trouble| trouble.error.clone())
     }
 
     /// It answered.
@@ -49,13 +54,26 @@ impl ServerBackoff {
     /// It did not. Those who asked at the same time do not double the pause.
     pub(super) fn record_failure(&mut self, error: ReadError, now: Moment, dice: f64) {
         let step = match &self.outage {
-            Some(trouble) if trouble.trial_in_flight => trouble.delay.saturating_mul(2).min(MAX_BACKOFF),
+            Some(trouble) if trouble.trial_in_flight => {
+                trouble.delay.saturating_mul(2).min(MAX_BACKOFF)
+            }
             Some(trouble) => trouble.delay,
             None => MIN_BACKOFF,
         };
-        let known = self.outage.take().filter(|trouble| !trouble.trial_in_flight);
-        let until = known.map_or_else(|| now.saturating_add(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)), |trouble| trouble.until);
-        self.outage = Some(ServerOutage { error, delay: step, until, trial_in_flight: false });
+        let known = self
+            .outage
+            .take()
+            .filter(|trouble| !trouble.trial_in_flight);
+        let until = known.map_or_else(
+            || now.saturating_add(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)),
+            |trouble| trouble.until,
+        );
+        self.outage = Some(ServerOutage {
+            error,
+            delay: step,
+            until,
+            trial_in_flight: false,
+        });
     }
 }
 
@@ -64,7 +82,9 @@ mod tests {
     use super::*;
 
     fn sealed() -> ReadError {
-        ReadError::Sealed { location: "it".into() }
+        ReadError::Sealed {
+            location: "it".into(),
+        }
     }
 
     fn at(milliseconds: u64) -> Moment {
@@ -77,15 +97,24 @@ mod tests {
         let mut pace = ServerBackoff::default();
         let mut now = 0;
         for step in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
-            assert!(pace.admit(at(now), limit).is_ok(), "one goes ahead at {now}");
+            assert!(
+                pace.admit(at(now), limit).is_ok(),
+                "one goes ahead at {now}"
+            );
             pace.record_failure(sealed(), at(now), 1.0);
             pace.record_failure(sealed(), at(now), 1.0);
-            assert!(pace.admit(at(now + step - 1), limit).is_err(), "the others at the same time did not double {step}");
+            assert!(
+                pace.admit(at(now + step - 1), limit).is_err(),
+                "the others at the same time did not double {step}"
+            );
             now += step;
         }
         assert!(pace.admit(at(now), limit).is_ok());
         assert!(pace.admit(at(now), limit).is_err(), "and only one");
-        assert!(pace.admit(at(now + 3_000), limit).is_ok(), "unless it never came back");
+        assert!(
+            pace.admit(at(now + 3_000), limit).is_ok(),
+            "unless it never came back"
+        );
         pace.record_success();
         assert!((0..9).all(|_| pace.admit(at(now), limit).is_ok()));
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::secret::SecretString;
-use crate::vault::source::{VaultEntry, FieldWarning, suspicious_value};
+use crate::vault::source::{FieldWarning, VaultEntry, suspicious_value};
 
 /// How a mount keeps its entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,8 @@ pub(super) struct TokenGrant {
 
 /// The entry in an answer of 200.
 pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, String> {
-    let mut whole: Value = serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
+    let mut whole: Value =
+        serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
     let lease = lease_terms(&whole);
     let outer = whole.get_mut("data").map(Value::take).unwrap_or_default();
     let fields = match (kv, outer) {
@@ -56,11 +57,17 @@ pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, Stri
                 return Err("the answer has no `data` in its `data`, as KV v2 has; set `kv = 1` if the mount is of version 1".to_owned());
             }
         },
-        (_, Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_)) => {
+        (
+            _,
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Array(_),
+        ) => {
             return Err("the answer has no `data`".to_owned());
         }
     };
-    Ok(EntryReply { entry: entry_from_object(fields), lease })
+    Ok(EntryReply {
+        entry: entry_from_object(fields),
+        lease,
+    })
 }
 
 /// A JSON object as an entry: what is no text is kept out, and said to whoever names it.
@@ -69,7 +76,12 @@ pub(in crate::vault) fn entry_from_object(object: Map<String, Value>) -> VaultEn
     for (name, value) in object {
         let unfit = match value {
             Value::String(text) => {
-                entry.warnings.extend(suspicious_value(&text).map(|what| FieldWarning { field: name.clone(), problem: what }));
+                entry
+                    .warnings
+                    .extend(suspicious_value(&text).map(|what| FieldWarning {
+                        field: name.clone(),
+                        problem: what,
+                    }));
                 entry.fields.insert(name, SecretString::from(text));
                 continue;
             }
@@ -91,47 +103,89 @@ pub(super) fn is_deleted(body: Option<&Value>) -> bool {
 
 /// What a mount is, as `sys/internal/ui/mounts/…` tells.
 pub(super) fn mount_kv_version(body: &Value) -> KvVersion {
-    let version = body.pointer("/data/options/version").and_then(Value::as_str);
-    if version == Some("2") { KvVersion::V2 } else { KvVersion::V1 }
+    let version = body
+        .pointer("/data/options/version")
+        .and_then(Value::as_str);
+    if version == Some("2") {
+        KvVersion::V2
+    } else {
+        KvVersion::V1
+    }
 }
 
 /// The `auth` of a login or a renewal.
 pub(super) fn token_grant(body: Option<Value>) -> Option<TokenGrant> {
     let mut auth = body?.get_mut("auth").map(Value::take)?;
-    let token = auth.get_mut("client_token").map(Value::take).and_then(non_empty_text);
-    auth.is_object().then(|| TokenGrant { token, ttl: positive_seconds(auth.get("lease_duration")), renewable: bool_or_false(auth.get("renewable")) })
+    let token = auth
+        .get_mut("client_token")
+        .map(Value::take)
+        .and_then(non_empty_text);
+    auth.is_object().then(|| TokenGrant {
+        token,
+        ttl: positive_seconds(auth.get("lease_duration")),
+        renewable: bool_or_false(auth.get("renewable")),
+    })
 }
 
 /// The `data` of a look at a token.
 pub(super) fn token_lookup(body: Option<&Value>) -> TokenGrant {
     let data = body.and_then(|body| body.get("data"));
     let of = |key| data.and_then(|data: &Value| data.get(key));
-    TokenGrant { token: None, ttl: positive_seconds(of("ttl")), renewable: bool_or_false(of("renewable")) }
+    TokenGrant {
+        token: None,
+        ttl: positive_seconds(of("ttl")),
+        renewable: bool_or_false(of("renewable")),
+    }
 }
 
 /// The terms at the head of an answer; none where nothing ends.
 pub(super) fn lease_terms(body: &Value) -> Option<LeaseTerms> {
     let lasts = positive_seconds(body.get("lease_duration"))?;
-    let id = body.get("lease_id").and_then(Value::as_str).unwrap_or_default().to_owned();
-    Some(LeaseTerms { renewable: bool_or_false(body.get("renewable")) && !id.is_empty(), id, ttl: lasts })
+    let id = body
+        .get("lease_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned();
+    Some(LeaseTerms {
+        renewable: bool_or_false(body.get("renewable")) && !id.is_empty(),
+        id,
+        ttl: lasts,
+    })
 }
 
 /// What `sys/wrapping/unwrap` gave back of a secret id.
 pub(super) fn unwrapped_secret_id(body: Option<Value>) -> Option<SecretString> {
-    body?.pointer_mut("/data/secret_id").map(Value::take).and_then(non_empty_text)
+    body?
+        .pointer_mut("/data/secret_id")
+        .map(Value::take)
+        .and_then(non_empty_text)
 }
 
 /// The errors of an answer in one line, cleaned and cut, and without what we ourselves had said.
 pub(super) fn error_summary(body: Option<&Value>, secrets: &[&str]) -> String {
-    let errors = body.and_then(|body| body.get("errors")).and_then(Value::as_array);
-    let words: Vec<&str> = errors.into_iter().flatten().filter_map(Value::as_str).collect();
+    let errors = body
+        .and_then(|body| body.get("errors"))
+        .and_then(Value::as_array);
+    let words: Vec<&str> = errors
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
     sanitize(&words.join("; "), secrets)
 }
 
 /// Foreign words as one short line.
 fn sanitize(words: &str, secrets: &[&str]) -> String {
-    let masked = secrets.iter().filter(|secret| secret.len() >= 4).fold(words.to_owned(), |words, secret| words.replace(secret, "***"));
-    let plain: String = masked.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let masked = secrets
+        .iter()
+        .filter(|secret| secret.len() >= 4)
+        .fold(words.to_owned(), |words, secret| {
+            words.replace(secret, "***")
+        });
+    let plain: String = masked
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     let line = plain.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().take(160).collect()
 }
@@ -139,12 +193,20 @@ fn sanitize(words: &str, secrets: &[&str]) -> String {
 fn non_empty_text(value: Value) -> Option<SecretString> {
     match value {
         Value::String(text) if !text.is_empty() => Some(SecretString::from(text)),
-        Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
+        Value::String(_)
+        | Value::Null
+        | Value::Bool(_)
+        | Value::Number(_)
+        | Value::Array(_)
+        | Value::Object(_) => None,
     }
 }
 
 fn positive_seconds(value: Option<&Value>) -> Option<Duration> {
-    value.and_then(Value::as_u64).filter(|seconds| *seconds > 0).map(Duration::from_secs)
+    value
+        .and_then(Value::as_u64)
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
 }
 
 fn bool_or_false(value: Option<&Value>) -> bool {

@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::vault::error::ReadError;
-use crate::vault::openbao::http::{VaultResponse, VaultRequest, VaultHttpClient};
+use crate::vault::openbao::http::{VaultHttpClient, VaultRequest, VaultResponse};
 use crate::vault::openbao::pace::ServerBackoff;
 
 /// Requests at one time. More entries than this wait for their turn.
@@ -26,7 +26,13 @@ pub(super) struct VaultServer {
 
 impl VaultServer {
     pub(super) fn new(http: VaultHttpClient, timeout: Duration, clock: Arc<dyn Clock>) -> Self {
-        Self { http, timeout, permits: Semaphore::new(MAX_CONCURRENT_REQUESTS), backoff: Mutex::default(), clock }
+        Self {
+            http,
+            timeout,
+            permits: Semaphore::new(MAX_CONCURRENT_REQUESTS),
+            backoff: Mutex::default(),
+            clock,
+        }
     }
 
     pub(super) fn location(&self) -> String {
@@ -34,10 +40,18 @@ impl VaultServer {
     }
 
     /// Everything that belongs to one read, within the one time limit of a read.
-    pub(super) async fn with_timeout<T>(&self, work: impl Future<Output = Result<T, ReadError>>) -> Result<T, ReadError> {
+    pub(super) async fn with_timeout<T>(
+        &self,
+        work: impl Future<Output = Result<T, ReadError>>,
+    ) -> Result<T, ReadError> {
         let Ok(done) = tokio::time::timeout(self.timeout, work).await else {
-            let hint = "see how busy it is, and the way to it; `timeout` of the vault sets the limit";
-            let error = ReadError::Timeout { location: self.location().into(), limit: self.timeout, hint };
+            let hint =
+                "see how busy it is, and the way to it; `timeout` of the vault sets the limit";
+            let error = ReadError::Timeout {
+                location: self.location().into(),
+                limit: self.timeout,
+                hint,
+            };
             self.record_failure(&error);
             return Err(error);
         };
@@ -49,9 +63,16 @@ impl VaultServer {
         // Not after the wait alone: who need not wait must not be told late what is known.
         self.check_backoff()?;
         let turn = self.permits.acquire().await;
-        turn.as_ref().map_err(|_| ReadError::Interrupted { location: self.location().into() })?;
+        turn.as_ref().map_err(|_| ReadError::Interrupted {
+            location: self.location().into(),
+        })?;
         self.lock().admit(self.clock.now(), self.timeout)?;
-        match self.http.exchange(ask).await.and_then(|answer| self.check_status(answer)) {
+        match self
+            .http
+            .exchange(ask)
+            .await
+            .and_then(|answer| self.check_status(answer))
+        {
             Ok(answer) => {
                 self.lock().record_success();
                 Ok(answer)
@@ -68,11 +89,17 @@ impl VaultServer {
     }
 
     fn check_backoff(&self) -> Result<(), ReadError> {
-        self.lock().active_error(self.clock.now()).map_or(Ok(()), Err)
+        self.lock()
+            .active_error(self.clock.now())
+            .map_or(Ok(()), Err)
     }
 
     fn record_failure(&self, error: &ReadError) {
-        self.lock().record_failure(error.clone(), self.clock.now(), self.clock.random_fraction());
+        self.lock().record_failure(
+            error.clone(),
+            self.clock.now(),
+            self.clock.random_fraction(),
+        );
     }
 
     fn lock(&self) -> MutexGuard<'_, ServerBackoff> {
@@ -84,21 +111,41 @@ impl VaultServer {
     fn check_status(&self, answer: VaultResponse) -> Result<VaultResponse, ReadError> {
         let status = answer.status.as_u16();
         let why = match status {
-            503 if has_error_containing(&answer, "sealed") => return Err(ReadError::Sealed { location: self.location().into() }),
+            503 if has_error_containing(&answer, "sealed") => {
+                return Err(ReadError::Sealed {
+                    location: self.location().into(),
+                });
+            }
             300..=399 => {
                 "it sends us on to another address, and a token follows no redirect; set `address` to the active server or to the cluster's own name"
             }
-            429 => "it limits how often it is asked (a rate limit quota); raise the quota for this client",
-            472 | 473 => "it is a standby that does not serve; set `address` to the active server or to the cluster's own name",
+            429 => {
+                "it limits how often it is asked (a rate limit quota); raise the quota for this client"
+            }
+            472 | 473 => {
+                "it is a standby that does not serve; set `address` to the active server or to the cluster's own name"
+            }
             500..=599 => "it cannot serve now; its own log says why, it is asked again by itself",
             _ => return Ok(answer),
         };
-        Err(ReadError::ServerError { location: self.location().into(), status, why })
+        Err(ReadError::ServerError {
+            location: self.location().into(),
+            status,
+            why,
+        })
     }
 }
 
 /// Whether one of the errors in an answer has this word.
 fn has_error_containing(answer: &VaultResponse, word: &str) -> bool {
-    let errors = answer.json().and_then(|json| json.get("errors").and_then(|errors| errors.as_array().cloned()));
-    errors.is_some_and(|errors| errors.iter().filter_map(|error| error.as_str()).any(|error| error.contains(word)))
+    let errors = answer.json().and_then(|json| {
+        json.get("errors")
+            .and_then(|errors| errors.as_array().cloned())
+    });
+    errors.is_some_and(|errors| {
+        errors
+            .iter()
+            .filter_map(|error| error.as_str())
+            .any(|error| error.contains(word))
+    })
 }

@@ -71,7 +71,11 @@ struct RejectedLogin {
 
 impl VaultSession {
     pub(super) fn new(auth: OpenBaoAuth, clock: Arc<dyn Clock>) -> Self {
-        Self { auth, clock, state: tokio::sync::Mutex::default() }
+        Self {
+            auth,
+            clock,
+            state: tokio::sync::Mutex::default(),
+        }
     }
 
     pub(super) fn auth(&self) -> &OpenBaoAuth {
@@ -86,13 +90,26 @@ impl VaultSession {
 
     /// Which token is in use; none was got yet, or it is gone.
     pub(super) async fn token_generation(&self) -> Option<u64> {
-        self.state.lock().await.held_token.as_ref().map(|held| held.token.generation)
+        self.state
+            .lock()
+            .await
+            .held_token
+            .as_ref()
+            .map(|held| held.token.generation)
     }
 
     /// Another than `dead`, which the server no longer knows.
-    pub(super) async fn replace_token(&self, server: &VaultServer, dead: &VaultToken) -> Result<VaultToken, ReadError> {
+    pub(super) async fn replace_token(
+        &self,
+        server: &VaultServer,
+        dead: &VaultToken,
+    ) -> Result<VaultToken, ReadError> {
         let mut state = self.state.lock().await;
-        if state.held_token.as_ref().is_none_or(|held| held.token.generation == dead.generation) {
+        if state
+            .held_token
+            .as_ref()
+            .is_none_or(|held| held.token.generation == dead.generation)
+        {
             state.held_token = None;
             let fresh = self.ensure_fresh(server, &mut state).await?;
             if fresh.secret.expose_secret() == dead.secret.expose_secret() {
@@ -108,22 +125,43 @@ impl VaultSession {
     /// Renews a token that is due, so that it outlives the pauses between reads.
     pub(super) async fn renew_due(&self, server: &VaultServer) {
         let mut state = self.state.lock().await;
-        let due = state.held_token.as_ref().is_some_and(|held| self.clock.now() >= held.renew_at);
+        let due = state
+            .held_token
+            .as_ref()
+            .is_some_and(|held| self.clock.now() >= held.renew_at);
         if due {
             // Whoever reads next is told what is wrong.
-            server.with_timeout(self.ensure_fresh(server, &mut state)).await.map(drop).unwrap_or_default();
+            server
+                .with_timeout(self.ensure_fresh(server, &mut state))
+                .await
+                .map(drop)
+                .unwrap_or_default();
         }
     }
 
     /// Whether the server still knows a token that was forbidden something.
-    pub(super) async fn is_known(&self, server: &VaultServer, token: &VaultToken) -> Result<bool, ReadError> {
-        let answer = server.send(&VaultRequest::get("auth/token/lookup-self".to_owned(), &token.secret)).await?;
+    pub(super) async fn is_known(
+        &self,
+        server: &VaultServer,
+        token: &VaultToken,
+    ) -> Result<bool, ReadError> {
+        let answer = server
+            .send(&VaultRequest::get(
+                "auth/token/lookup-self".to_owned(),
+                &token.secret,
+            ))
+            .await?;
         Ok(answer.status.is_success())
     }
 
-    async fn ensure_fresh(&self, server: &VaultServer, state: &mut State) -> Result<VaultToken, ReadError> {
+    async fn ensure_fresh(
+        &self,
+        server: &VaultServer,
+        state: &mut State,
+    ) -> Result<VaultToken, ReadError> {
         if let OpenBaoAuth::TokenFile(file) = &self.auth {
-            self.adopt_token(server, state, proof::read_single_line(file.clone()).await?).await?;
+            self.adopt_token(server, state, proof::read_single_line(file.clone()).await?)
+                .await?;
         }
         let now = self.clock.now();
         let due = match &state.held_token {
@@ -134,8 +172,14 @@ impl VaultSession {
         if let Some(held) = due
             && let Some(renewed) = self.renew(server, &held).await
         {
-            let lasting = renewed.initial_ttl.zip(held.initial_ttl).is_none_or(|(now, first)| now >= first / 2);
-            state.held_token = Some(HeldToken { initial_ttl: held.initial_ttl, ..renewed });
+            let lasting = renewed
+                .initial_ttl
+                .zip(held.initial_ttl)
+                .is_none_or(|(now, first)| now >= first / 2);
+            state.held_token = Some(HeldToken {
+                initial_ttl: held.initial_ttl,
+                ..renewed
+            });
             if lasting {
                 return Ok(held.token);
             }
@@ -144,7 +188,11 @@ impl VaultSession {
     }
 
     /// A new login; while it cannot be had, the old token serves to its end.
-    async fn relogin(&self, server: &VaultServer, state: &mut State) -> Result<VaultToken, ReadError> {
+    async fn relogin(
+        &self,
+        server: &VaultServer,
+        state: &mut State,
+    ) -> Result<VaultToken, ReadError> {
         let error = match self.log_in(server, state).await {
             Ok(token) => return Ok(token),
             Err(error) => error,
@@ -160,12 +208,26 @@ impl VaultSession {
     }
 
     /// Takes a token that somebody else got; what is known of it is asked for once.
-    async fn adopt_token(&self, server: &VaultServer, state: &mut State, found: SecretString) -> Result<(), ReadError> {
-        if state.held_token.as_ref().is_some_and(|held| held.token.secret.expose_secret() == found.expose_secret()) {
+    async fn adopt_token(
+        &self,
+        server: &VaultServer,
+        state: &mut State,
+        found: SecretString,
+    ) -> Result<(), ReadError> {
+        if state
+            .held_token
+            .as_ref()
+            .is_some_and(|held| held.token.secret.expose_secret() == found.expose_secret())
+        {
             return Ok(());
         }
         let secret = Arc::new(found);
-        let looked = server.send(&VaultRequest::get("auth/token/lookup-self".to_owned(), &secret)).await?;
+        let looked = server
+            .send(&VaultRequest::get(
+                "auth/token/lookup-self".to_owned(),
+                &secret,
+            ))
+            .await?;
         // A token that may not look at itself may still read.
         let granted = reply::token_lookup(looked.json().as_ref());
         state.held_token = Some(self.hold_token(state, secret, &granted));
@@ -173,21 +235,44 @@ impl VaultSession {
     }
 
     async fn renew(&self, server: &VaultServer, held: &HeldToken) -> Option<HeldToken> {
-        let ask = VaultRequest::post("auth/token/renew-self".to_owned(), Some(&held.token.secret), &json!({}));
-        let answer = server.send(&ask).await.ok().filter(|answer| answer.status.is_success())?;
+        let ask = VaultRequest::post(
+            "auth/token/renew-self".to_owned(),
+            Some(&held.token.secret),
+            &json!({}),
+        );
+        let answer = server
+            .send(&ask)
+            .await
+            .ok()
+            .filter(|answer| answer.status.is_success())?;
         let granted = reply::token_grant(answer.json())?;
         Some(self.held_token(held.token.clone(), &granted))
     }
 
-    async fn log_in(&self, server: &VaultServer, state: &mut State) -> Result<VaultToken, ReadError> {
+    async fn log_in(
+        &self,
+        server: &VaultServer,
+        state: &mut State,
+    ) -> Result<VaultToken, ReadError> {
         if matches!(self.auth, OpenBaoAuth::TokenFile(_)) {
-            return Err(self.login_error(server, "it has run out; put a fresh one into the file, it is used at once".to_owned()));
+            return Err(self.login_error(
+                server,
+                "it has run out; put a fresh one into the file, it is used at once".to_owned(),
+            ));
         }
         let proof = proof::read_proof(&self.auth, server, &mut state.wrapped).await?;
-        if let Some(refused) = state.rejected_login.as_ref().filter(|refused| self.clock.now() < refused.until && refused.proof == proof) {
+        if let Some(refused) = state
+            .rejected_login
+            .as_ref()
+            .filter(|refused| self.clock.now() < refused.until && refused.proof == proof)
+        {
             return Err(refused.error.clone());
         }
-        let ask = VaultRequest::post(format!("auth/{}/login", proof::login_mount(&self.auth)), None, &proof.body());
+        let ask = VaultRequest::post(
+            format!("auth/{}/login", proof::login_mount(&self.auth)),
+            None,
+            &proof.body(),
+        );
         let answer = server.send(&ask).await?;
         let json = answer.json();
         if !answer.status.is_success() {
@@ -201,9 +286,15 @@ impl VaultSession {
             return Err(self.record_rejection(state, proof, self.login_error(server, why)));
         }
         let granted = reply::token_grant(json);
-        let Some((secret, granted)) = granted.and_then(|mut granted| Some((granted.token.take()?, granted))) else {
+        let Some((secret, granted)) =
+            granted.and_then(|mut granted| Some((granted.token.take()?, granted)))
+        else {
             let what = "the answer to the login has no `auth.client_token`".into();
-            return Err(ReadError::InvalidReply { path: ask.path.into(), location: server.location().into(), what });
+            return Err(ReadError::InvalidReply {
+                path: ask.path.into(),
+                location: server.location().into(),
+                what,
+            });
         };
         state.rejected_login = None;
         let held = self.hold_token(state, Arc::new(secret), &granted);
@@ -211,25 +302,53 @@ impl VaultSession {
     }
 
     /// Remembers a refusal, so that it is not asked for again and again.
-    fn record_rejection(&self, state: &mut State, proof: LoginProof, error: ReadError) -> ReadError {
+    fn record_rejection(
+        &self,
+        state: &mut State,
+        proof: LoginProof,
+        error: ReadError,
+    ) -> ReadError {
         let step = match &state.rejected_login {
-            Some(refused) if refused.proof == proof => refused.delay.saturating_mul(2).min(MAX_LOGIN_BACKOFF),
+            Some(refused) if refused.proof == proof => {
+                refused.delay.saturating_mul(2).min(MAX_LOGIN_BACKOFF)
+            }
             Some(_) | None => MIN_LOGIN_BACKOFF,
         };
-        let until = self.clock.now().saturating_add(step.mul_f64(0.75 + self.clock.random_fraction() / 4.0));
-        state.rejected_login = Some(RejectedLogin { error: error.clone(), proof, until, delay: step });
+        let until = self
+            .clock
+            .now()
+            .saturating_add(step.mul_f64(0.75 + self.clock.random_fraction() / 4.0));
+        state.rejected_login = Some(RejectedLogin {
+            error: error.clone(),
+            proof,
+            until,
+            delay: step,
+        });
         error
     }
 
-    fn hold_token(&self, state: &mut State, secret: Arc<SecretString>, granted: &TokenGrant) -> HeldToken {
+    fn hold_token(
+        &self,
+        state: &mut State,
+        secret: Arc<SecretString>,
+        granted: &TokenGrant,
+    ) -> HeldToken {
         state.token_count = state.token_count.saturating_add(1);
-        self.held_token(VaultToken { secret, generation: state.token_count }, granted)
+        self.held_token(
+            VaultToken {
+                secret,
+                generation: state.token_count,
+            },
+            granted,
+        )
     }
 
     /// Due at two thirds of its life, a little earlier by the dice.
     fn held_token(&self, token: VaultToken, granted: &TokenGrant) -> HeldToken {
         let now = self.clock.now();
-        let due = |life: Duration| now.saturating_add(life.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction()));
+        let due = |life: Duration| {
+            now.saturating_add(life.mul_f64(2.0 / 3.0 - 0.06 * self.clock.random_fraction()))
+        };
         HeldToken {
             token,
             initial_ttl: granted.ttl,
@@ -240,6 +359,10 @@ impl VaultSession {
     }
 
     fn login_error(&self, server: &VaultServer, why: String) -> ReadError {
-        ReadError::LoginRejected { location: server.location().into(), login_method: proof::login_name(&self.auth), why: why.into() }
+        ReadError::LoginRejected {
+            location: server.location().into(),
+            login_method: proof::login_name(&self.auth),
+            why: why.into(),
+        }
     }
 }

@@ -28,12 +28,20 @@ struct FakeVaultServer {
 
 impl FakeVaultServer {
     fn says(&self, path: &'static str, status: u16, body: impl Into<String>) -> &Self {
-        self.answers.lock().unwrap().insert(path, (status, body.into()));
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(path, (status, body.into()));
         self
     }
 
     fn times(&self, path: &str) -> usize {
-        self.asked.lock().unwrap().iter().filter(|asked| asked.contains(path)).count()
+        self.asked
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|asked| asked.contains(path))
+            .count()
     }
 
     async fn serve(&self) -> String {
@@ -53,23 +61,41 @@ impl FakeVaultServer {
         self.most.fetch_max(now, Ordering::SeqCst);
         let mut head = vec![0; 8192];
         let read = stream.read(&mut head).await.unwrap_or_default();
-        let line = String::from_utf8_lossy(&head[..read]).lines().next().unwrap_or_default().to_owned();
-        let path = line.split(' ').nth(1).unwrap_or_default().trim_start_matches("/v1/").to_owned();
+        let line = String::from_utf8_lossy(&head[..read])
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned();
+        let path = line
+            .split(' ')
+            .nth(1)
+            .unwrap_or_default()
+            .trim_start_matches("/v1/")
+            .to_owned();
         self.asked.lock().unwrap().push(path.clone());
-        if self.silent.lock().unwrap().is_some_and(|silent| path == silent) {
+        if self
+            .silent
+            .lock()
+            .unwrap()
+            .is_some_and(|silent| path == silent)
+        {
             return std::future::pending().await;
         }
         let answer = self.answers.lock().unwrap().get(path.as_str()).cloned();
         let (status, body) = answer.unwrap_or((404, r#"{"errors":[]}"#.to_owned()));
         tokio::task::yield_now().await;
-        let reply = format!("HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        let reply = format!(
+            "HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        );
         // Counted before it is written: whoever reads it may ask again at once.
         self.at_once.fetch_sub(1, Ordering::SeqCst);
         stream.write_all(reply.as_bytes()).await.unwrap_or_default();
     }
 }
 
-const LOGIN: &str = r#"{"auth":{"client_token":"token-canary","lease_duration":3600,"renewable":true}}"#;
+const LOGIN: &str =
+    r#"{"auth":{"client_token":"token-canary","lease_duration":3600,"renewable":true}}"#;
 const ENTRY: &str = r#"{"data":{"data":{"password":"p"}}}"#;
 
 async fn vault(fake: &FakeVaultServer, folder: &tempfile::TempDir, kv: KvVersion) -> OpenBao {
@@ -87,10 +113,19 @@ fn approle(folder: &tempfile::TempDir, wrapped: bool) -> OpenBaoAuth {
         std::fs::write(&file, format!("{name}-canary\n")).unwrap();
         file
     };
-    OpenBaoAuth::AppRole { role_id_file: file("role"), secret_id_file: file("secret"), wrapped, mount: "approle".to_owned() }
+    OpenBaoAuth::AppRole {
+        role_id_file: file("role"),
+        secret_id_file: file("secret"),
+        wrapped,
+        mount: "approle".to_owned(),
+    }
 }
 
-async fn settings(fake: &FakeVaultServer, kv: Option<KvVersion>, auth: OpenBaoAuth) -> OpenBaoSettings {
+async fn settings(
+    fake: &FakeVaultServer,
+    kv: Option<KvVersion>,
+    auth: OpenBaoAuth,
+) -> OpenBaoSettings {
     OpenBaoSettings {
         address: fake.serve().await,
         mount: "secret".to_owned(),
@@ -106,34 +141,109 @@ async fn settings(fake: &FakeVaultServer, kv: Option<KvVersion>, auth: OpenBaoAu
 #[tokio::test]
 async fn every_odd_answer_has_its_kind_and_shows_no_value() {
     for (status, body, kind, said) in [
-        (200, "canary".to_owned(), ReadErrorKind::Malformed, "not JSON"),
-        (200, r#"{"data":{}}"#.to_owned(), ReadErrorKind::Malformed, "no `data`"),
-        (200, format!(r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#, "canary".repeat(200_000)), ReadErrorKind::Malformed, "larger than 256 KiB"),
-        (204, String::new(), ReadErrorKind::Malformed, "status is 204"),
-        (307, "canary".to_owned(), ReadErrorKind::Unreachable, "a token follows no redirect"),
-        (429, "canary".to_owned(), ReadErrorKind::Unreachable, "rate limit quota"),
-        (473, "canary".to_owned(), ReadErrorKind::Unreachable, "standby"),
-        (500, r#"{"errors":["canary"]}"#.to_owned(), ReadErrorKind::Unreachable, "cannot serve now"),
-        (503, r#"{"errors":["Vault is sealed"]}"#.to_owned(), ReadErrorKind::Sealed, "bao operator unseal"),
-        (404, r#"{"errors":[]}"#.to_owned(), ReadErrorKind::NotFound, "nothing was ever written"),
-        (404, r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(), ReadErrorKind::NotFound, "newest version was deleted"),
+        (
+            200,
+            "canary".to_owned(),
+            ReadErrorKind::Malformed,
+            "not JSON",
+        ),
+        (
+            200,
+            r#"{"data":{}}"#.to_owned(),
+            ReadErrorKind::Malformed,
+            "no `data`",
+        ),
+        (
+            200,
+            format!(
+                r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#,
+                "canary".repeat(200_000)
+            ),
+            ReadErrorKind::Malformed,
+            "larger than 256 KiB",
+        ),
+        (
+            204,
+            String::new(),
+            ReadErrorKind::Malformed,
+            "status is 204",
+        ),
+        (
+            307,
+            "canary".to_owned(),
+            ReadErrorKind::Unreachable,
+            "a token follows no redirect",
+        ),
+        (
+            429,
+            "canary".to_owned(),
+            ReadErrorKind::Unreachable,
+            "rate limit quota",
+        ),
+        (
+            473,
+            "canary".to_owned(),
+            ReadErrorKind::Unreachable,
+            "standby",
+        ),
+        (
+            500,
+            r#"{"errors":["canary"]}"#.to_owned(),
+            ReadErrorKind::Unreachable,
+            "cannot serve now",
+        ),
+        (
+            503,
+            r#"{"errors":["Vault is sealed"]}"#.to_owned(),
+            ReadErrorKind::Sealed,
+            "bao operator unseal",
+        ),
+        (
+            404,
+            r#"{"errors":[]}"#.to_owned(),
+            ReadErrorKind::NotFound,
+            "nothing was ever written",
+        ),
+        (
+            404,
+            r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(),
+            ReadErrorKind::NotFound,
+            "newest version was deleted",
+        ),
     ] {
         let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-        fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", status, body);
-        let error = vault(&fake, &folder, KvVersion::V2).await.read("sms/x").await.unwrap_err();
+        fake.says("auth/approle/login", 200, LOGIN)
+            .says("secret/data/sms/x", status, body);
+        let error = vault(&fake, &folder, KvVersion::V2)
+            .await
+            .read("sms/x")
+            .await
+            .unwrap_err();
         assert_eq!(error.kind(), kind, "{status}: {error}");
-        assert!(error.to_string().contains(said) && !error.to_string().contains("canary"), "{status}: {error}");
-        assert_eq!(fake.asked.lock().unwrap().len(), 2, "nothing was followed or repeated: {status}");
+        assert!(
+            error.to_string().contains(said) && !error.to_string().contains("canary"),
+            "{status}: {error}"
+        );
+        assert_eq!(
+            fake.asked.lock().unwrap().len(),
+            2,
+            "nothing was followed or repeated: {status}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_path_stays_below_its_mount() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/a%3Fb%20%23c", 200, ENTRY);
+    fake.says("auth/approle/login", 200, LOGIN)
+        .says("secret/data/a%3Fb%20%23c", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     for path in ["", "/x", "x/", "../sys/x", "a/../b", "a//b", "a\nb"] {
-        assert_eq!(vault.read(path).await.unwrap_err().label(), "bad-path", "{path}");
+        assert_eq!(
+            vault.read(path).await.unwrap_err().label(),
+            "bad-path",
+            "{path}"
+        );
     }
     assert!(vault.read("a?b #c").await.is_ok());
 }
@@ -141,18 +251,30 @@ async fn a_path_stays_below_its_mount() {
 #[tokio::test]
 async fn one_login_serves_all_and_few_ask_at_once() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    fake.says("auth/approle/login", 200, LOGIN)
+        .says("secret/data/sms/x", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     let read = join_all((0..40).map(|_| vault.read("sms/x"))).await;
-    assert!(read.iter().all(|read| read.as_ref().is_ok_and(|entry| entry.fields["password"].expose_secret() == "p")));
+    assert!(read.iter().all(|read| {
+        read.as_ref()
+            .is_ok_and(|entry| entry.fields["password"].expose_secret() == "p")
+    }));
     assert_eq!(fake.times("login"), 1);
-    assert!(fake.most.load(Ordering::SeqCst) <= 4, "{}", fake.most.load(Ordering::SeqCst));
+    assert!(
+        fake.most.load(Ordering::SeqCst) <= 4,
+        "{}",
+        fake.most.load(Ordering::SeqCst)
+    );
 }
 
 #[tokio::test]
 async fn a_server_that_comes_back_meets_no_storm() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    fake.says("auth/approle/login", 503, r#"{"errors":["Vault is sealed"]}"#);
+    fake.says(
+        "auth/approle/login",
+        503,
+        r#"{"errors":["Vault is sealed"]}"#,
+    );
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     let began = tokio::time::Instant::now();
     let mut reads = 0;
@@ -164,21 +286,35 @@ async fn a_server_that_comes_back_meets_no_storm() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let asked = fake.times("");
-    assert!(asked <= 6 && reads > 100, "{asked} requests for {reads} reads: half a second, one, two, halved at most by the dice");
+    assert!(
+        asked <= 6 && reads > 100,
+        "{asked} requests for {reads} reads: half a second, one, two, halved at most by the dice"
+    );
 }
 
 #[tokio::test]
 async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    fake.says("auth/approle/login", 400, r#"{"errors":["invalid secret id secret-canary"]}"#);
+    fake.says(
+        "auth/approle/login",
+        400,
+        r#"{"errors":["invalid secret id secret-canary"]}"#,
+    );
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     for _ in 0..20 {
         let error = vault.read("sms/x").await.unwrap_err();
         assert_eq!(error.kind(), ReadErrorKind::Forbidden);
-        assert!(error.to_string().contains("status 400, invalid secret id ***") && error.to_string().contains("bao write -f"), "{error}");
+        assert!(
+            error
+                .to_string()
+                .contains("status 400, invalid secret id ***")
+                && error.to_string().contains("bao write -f"),
+            "{error}"
+        );
     }
     assert!(fake.times("login") <= 2, "{}", fake.times("login"));
-    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    fake.says("auth/approle/login", 200, LOGIN)
+        .says("secret/data/sms/x", 200, ENTRY);
     std::fs::write(folder.path().join("secret"), "another").unwrap();
     assert!(vault.read("sms/x").await.is_ok());
 }
@@ -186,13 +322,23 @@ async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
 #[tokio::test]
 async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    let lease = |lasts: u32| format!(r#"{{"lease_id":"l/1","lease_duration":{lasts},"renewable":true,"data":{{"password":"p"}}}}"#);
-    fake.says("auth/approle/login", 200, LOGIN).says("secret/creds/sms", 200, lease(3)).says("sys/leases/renew", 200, lease(3));
+    let lease = |lasts: u32| {
+        format!(
+            r#"{{"lease_id":"l/1","lease_duration":{lasts},"renewable":true,"data":{{"password":"p"}}}}"#
+        )
+    };
+    fake.says("auth/approle/login", 200, LOGIN)
+        .says("secret/creds/sms", 200, lease(3))
+        .says("sys/leases/renew", 200, lease(3));
     let vault = vault(&fake, &folder, KvVersion::V1).await;
     assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::ByCadence);
     vault.read("creds/sms").await.unwrap();
     while fake.times("renew") < 2 {
-        assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::NotYet, "each read would make another account");
+        assert_eq!(
+            vault.read_schedule("creds/sms"),
+            ReadSchedule::NotYet,
+            "each read would make another account"
+        );
         vault.keep_alive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -201,7 +347,11 @@ async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
         vault.keep_alive().await;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(vault.read_schedule("creds/sms"), ReadSchedule::Now, "it cannot be made to last any more");
+    assert_eq!(
+        vault.read_schedule("creds/sms"),
+        ReadSchedule::Now,
+        "it cannot be made to last any more"
+    );
     assert_eq!(fake.times("creds"), 1);
 }
 
@@ -228,14 +378,34 @@ async fn whatever_is_not_answered_has_its_limit() {
     ] {
         let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
         let limit = Duration::from_millis(300);
-        fake.says("sys/wrapping/unwrap", 200, r#"{"data":{"secret_id":"secret-canary"}}"#).says(
+        fake.says(
+            "sys/wrapping/unwrap",
+            200,
+            r#"{"data":{"secret_id":"secret-canary"}}"#,
+        )
+        .says(
             "auth/approle/login",
             200,
-            if silent.contains("renew-self") { short } else { LOGIN },
+            if silent.contains("renew-self") {
+                short
+            } else {
+                LOGIN
+            },
         );
-        fake.says("sys/internal/ui/mounts/secret", 200, r#"{"data":{"options":null}}"#).says("secret/x", 200, lease);
+        fake.says(
+            "sys/internal/ui/mounts/secret",
+            200,
+            r#"{"data":{"options":null}}"#,
+        )
+        .says("secret/x", 200, lease);
         let auth = approle(&folder, silent == "sys/wrapping/unwrap");
-        let vault = OpenBao::new(&OpenBaoSettings { timeout: limit, ..settings(&fake, None, auth).await }, &clock());
+        let vault = OpenBao::new(
+            &OpenBaoSettings {
+                timeout: limit,
+                ..settings(&fake, None, auth).await
+            },
+            &clock(),
+        );
         *fake.silent.lock().unwrap() = Some(silent);
         let ends = async {
             let read = vault.read("x").await;
@@ -243,17 +413,23 @@ async fn whatever_is_not_answered_has_its_limit() {
             read
         };
         // The limit of the limit: far above it, and far below for ever.
-        let read =
-            tokio::time::timeout(Duration::from_mins(1), ends).await.unwrap_or_else(|_| panic!("{silent} is waited for without end"));
+        let read = tokio::time::timeout(Duration::from_mins(1), ends)
+            .await
+            .unwrap_or_else(|_| panic!("{silent} is waited for without end"));
         assert_eq!(read.is_err(), !silent.contains("renew"), "{silent}");
-        assert!(read.err().is_none_or(|error| error.kind() == ReadErrorKind::Timeout), "{silent}");
+        assert!(
+            read.err()
+                .is_none_or(|error| error.kind() == ReadErrorKind::Timeout),
+            "{silent}"
+        );
     }
 }
 
 #[tokio::test]
 async fn nothing_of_it_is_shown() {
     let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
-    fake.says("auth/approle/login", 200, LOGIN).says("secret/data/sms/x", 200, ENTRY);
+    fake.says("auth/approle/login", 200, LOGIN)
+        .says("secret/data/sms/x", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     vault.read("sms/x").await.unwrap();
     assert!(!format!("{vault:?}").contains("canary"), "{vault:?}");

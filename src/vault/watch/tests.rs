@@ -25,14 +25,26 @@ struct WatchTask {
 
 /// Runs a keeper over one vault and waits for its first read.
 async fn running(source: SourceSettings, reference: CredentialRef, cadence: Duration) -> WatchTask {
-    let settings = Settings { sources: BTreeMap::from([("v".to_owned(), source)]) };
-    let keeper = Arc::new(CredentialCache::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
+    let settings = Settings {
+        sources: BTreeMap::from([("v".to_owned(), source)]),
+    };
+    let keeper = Arc::new(CredentialCache::new(
+        &settings,
+        Arc::new(SystemClock::start()),
+        Box::new(|_| ()),
+    ));
     let mut changes = keeper.subscribe_changes();
     keeper.track(&reference);
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(Arc::clone(&keeper).run(move |_| cadence, async move { drop(stopped.await) }));
+    let task =
+        tokio::spawn(Arc::clone(&keeper).run(move |_| cadence, async move { drop(stopped.await) }));
     timeout(LONG, changes.recv()).await.unwrap().unwrap();
-    WatchTask { keeper, reference, task, stop }
+    WatchTask {
+        keeper,
+        reference,
+        task,
+        stop,
+    }
 }
 
 impl WatchTask {
@@ -40,7 +52,13 @@ impl WatchTask {
     async fn sees(&self, change: impl FnOnce()) -> Version {
         let mut changes = self.keeper.subscribe_changes();
         change();
-        assert_eq!(timeout(LONG, changes.recv()).await.expect("the change was never seen").unwrap(), self.reference);
+        assert_eq!(
+            timeout(LONG, changes.recv())
+                .await
+                .expect("the change was never seen")
+                .unwrap(),
+            self.reference
+        );
         self.keeper.current(&self.reference).unwrap().version
     }
 
@@ -51,7 +69,11 @@ impl WatchTask {
 }
 
 fn reference(path: &str) -> CredentialRef {
-    CredentialRef { vault: "v".to_owned(), path: path.to_owned(), ..CredentialRef::default() }
+    CredentialRef {
+        vault: "v".to_owned(),
+        path: path.to_owned(),
+        ..CredentialRef::default()
+    }
 }
 
 fn swap(mount: &Path, name: &str, value: &str) {
@@ -69,27 +91,59 @@ async fn a_kubernetes_swap_is_seen_by_watching() {
     let mount = folder.path().join("sms/x");
     fs::create_dir_all(&mount).unwrap();
     swap(&mount, "..1", "one");
-    let running = running(SourceSettings::Directory { path: folder.path().to_owned() }, reference("sms/x"), NEVER).await;
-    assert_eq!(running.sees(|| swap(&mount, "..2", "two")).await, Version(2));
-    assert_eq!(running.sees(|| swap(&mount, "..3", "three")).await, Version(3));
+    let running = running(
+        SourceSettings::Directory {
+            path: folder.path().to_owned(),
+        },
+        reference("sms/x"),
+        NEVER,
+    )
+    .await;
+    assert_eq!(
+        running.sees(|| swap(&mount, "..2", "two")).await,
+        Version(2)
+    );
+    assert_eq!(
+        running.sees(|| swap(&mount, "..3", "three")).await,
+        Version(3)
+    );
     running.stops().await;
 }
 
 #[tokio::test]
 async fn a_changed_vault_file_is_seen_by_watching() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, key_file) = (folder.path().join("vault.age"), folder.path().join("vault.key"));
+    let (file, key_file) = (
+        folder.path().join("vault.age"),
+        folder.path().join("vault.key"),
+    );
     let vault = Embedded::new(file.clone(), key_file.clone());
     vault.init().unwrap();
     let set = |value: &str| {
         let value = SecretString::from(value);
-        vault.update(|entries| entries.entry("sms/x".to_owned()).or_default().insert("password".to_owned(), value)).unwrap();
+        vault
+            .update(|entries| {
+                entries
+                    .entry("sms/x".to_owned())
+                    .or_default()
+                    .insert("password".to_owned(), value)
+            })
+            .unwrap();
     };
     set("one");
-    let running = running(SourceSettings::Embedded { file, key_file }, reference("sms/x"), NEVER).await;
+    let running = running(
+        SourceSettings::Embedded { file, key_file },
+        reference("sms/x"),
+        NEVER,
+    )
+    .await;
     assert_eq!(running.sees(|| set("two")).await, Version(2));
     vault.rotate_key().unwrap();
-    assert_eq!(running.sees(|| set("three")).await, Version(3), "a new key over the same content is no new version");
+    assert_eq!(
+        running.sees(|| set("three")).await,
+        Version(3),
+        "a new key over the same content is no new version"
+    );
     running.stops().await;
 }
 
@@ -98,13 +152,28 @@ async fn a_changed_env_file_is_seen_by_watching() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".env");
     fs::write(&file, "A=one\n").unwrap();
-    let running = running(SourceSettings::Env { file: Some(file.clone()) }, reference(""), NEVER).await;
-    assert_eq!(running.sees(|| fs::write(&file, "A=two\n").unwrap()).await, Version(2), "written in place");
+    let running = running(
+        SourceSettings::Env {
+            file: Some(file.clone()),
+        },
+        reference(""),
+        NEVER,
+    )
+    .await;
+    assert_eq!(
+        running.sees(|| fs::write(&file, "A=two\n").unwrap()).await,
+        Version(2),
+        "written in place"
+    );
     let replaced = || {
         fs::write(folder.path().join("new"), "A=three\n").unwrap();
         fs::rename(folder.path().join("new"), &file).unwrap();
     };
-    assert_eq!(running.sees(replaced).await, Version(3), "replaced by an editor");
+    assert_eq!(
+        running.sees(replaced).await,
+        Version(3),
+        "replaced by an editor"
+    );
     running.stops().await;
 }
 
@@ -112,26 +181,52 @@ async fn a_changed_env_file_is_seen_by_watching() {
 async fn the_clock_sees_what_watching_cannot() {
     let folder = tempfile::tempdir().unwrap();
     let mount = folder.path().join("later");
-    let settings = Settings { sources: BTreeMap::from([("v".to_owned(), SourceSettings::Directory { path: mount.clone() })]) };
-    let keeper = Arc::new(CredentialCache::new(&settings, Arc::new(SystemClock::start()), Box::new(|_| ())));
+    let settings = Settings {
+        sources: BTreeMap::from([(
+            "v".to_owned(),
+            SourceSettings::Directory {
+                path: mount.clone(),
+            },
+        )]),
+    };
+    let keeper = Arc::new(CredentialCache::new(
+        &settings,
+        Arc::new(SystemClock::start()),
+        Box::new(|_| ()),
+    ));
     let mut changes = keeper.subscribe_changes();
-    assert!(keeper.get(&reference("")).await.is_err(), "the folder is not there yet");
+    assert!(
+        keeper.get(&reference("")).await.is_err(),
+        "the folder is not there yet"
+    );
     let (stop, stopped) = oneshot::channel::<()>();
-    let task = tokio::spawn(Arc::clone(&keeper).run(|_| Duration::ZERO, async move { drop(stopped.await) }));
+    let task = tokio::spawn(
+        Arc::clone(&keeper).run(|_| Duration::ZERO, async move { drop(stopped.await) }),
+    );
     fs::create_dir(&mount).unwrap();
     fs::write(mount.join("password"), "one").unwrap();
-    timeout(LONG, changes.recv()).await.expect("never seen").unwrap();
-    assert_eq!(keeper.current(&reference("")).unwrap().expose("password"), Some("one"));
+    timeout(LONG, changes.recv())
+        .await
+        .expect("never seen")
+        .unwrap();
+    assert_eq!(
+        keeper.current(&reference("")).unwrap().expose("password"),
+        Some("one")
+    );
     stop.send(()).unwrap();
     timeout(LONG, task).await.unwrap().unwrap();
 }
 
 #[test]
 fn our_own_reads_are_no_changes() {
-    let read = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Read))).add_path("/s/.env".into());
-    let closed = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read))).add_path("/s/.env".into());
-    let written = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write))).add_path("/s/.env".into());
-    let other = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write))).add_path("/s/app.log".into());
+    let read = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Read)))
+        .add_path("/s/.env".into());
+    let closed = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read)))
+        .add_path("/s/.env".into());
+    let written = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write)))
+        .add_path("/s/.env".into());
+    let other = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Write)))
+        .add_path("/s/app.log".into());
     let watched = WatchPaths::Files(vec!["/s/.env".into()]);
     let concerned = [read, closed, written, other].map(|event| affects(&event, &watched));
     assert_eq!(concerned, [false, false, true, false]);

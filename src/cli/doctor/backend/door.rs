@@ -41,7 +41,9 @@ enum ProxyTarget {
 /// The doors, in the order in which they matter.
 pub(super) fn check_environment(facts: &BackendFacts<'_>) -> Vec<Check> {
     let mut checks = vec![check_entrypoint(facts)];
-    if proxy_target(facts, &HTTPS_VARIABLES) == ProxyTarget::Sidecar || proxy_target(facts, &HTTP_VARIABLES) == ProxyTarget::Sidecar {
+    if proxy_target(facts, &HTTPS_VARIABLES) == ProxyTarget::Sidecar
+        || proxy_target(facts, &HTTP_VARIABLES) == ProxyTarget::Sidecar
+    {
         checks.push(check_no_proxy(facts));
         checks.push(check_ca(facts));
     }
@@ -54,25 +56,50 @@ const HTTPS_VARIABLES: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
 const HTTP_VARIABLES: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
 
 fn variable<'a>(facts: &BackendFacts<'a>, name: &str) -> Option<&'a str> {
-    facts.variables.get(name).copied().filter(|value| !value.is_empty())
+    facts
+        .variables
+        .get(name)
+        .copied()
+        .filter(|value| !value.is_empty())
 }
 
 fn proxy_target(facts: &BackendFacts<'_>, names: &[&str]) -> ProxyTarget {
-    let values: Vec<&str> = names.iter().filter_map(|name| variable(facts, name)).collect();
+    let values: Vec<&str> = names
+        .iter()
+        .filter_map(|name| variable(facts, name))
+        .collect();
     if values.is_empty() {
         return ProxyTarget::Unset;
     }
-    if values.iter().all(|value| is_sidecar_url(value, facts.entrypoint)) { ProxyTarget::Sidecar } else { ProxyTarget::Other }
+    if values
+        .iter()
+        .all(|value| is_sidecar_url(value, facts.entrypoint))
+    {
+        ProxyTarget::Sidecar
+    } else {
+        ProxyTarget::Other
+    }
 }
 
 /// The same port, at the same address or by a name for this machine.
 fn is_sidecar_url(url: &str, door: Option<SocketAddr>) -> bool {
-    let url = if url.contains("://") { url.to_owned() } else { format!("http://{url}") };
-    let (Some(door), Ok(url)) = (door, url.parse::<http::Uri>()) else { return false };
+    let url = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    let (Some(door), Ok(url)) = (door, url.parse::<http::Uri>()) else {
+        return false;
+    };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
     let port = url.port_u16().unwrap_or(80);
-    let here = host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback());
-    let same = host.parse::<IpAddr>().is_ok_and(|address| address == door.ip());
+    let here = host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let same = host
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address == door.ip());
     port == door.port() && (same || here && (door.ip().is_loopback() || door.ip().is_unspecified()))
 }
 
@@ -81,24 +108,40 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
         .variables
         .iter()
         .filter(|(name, value)| {
-            !name.to_ascii_uppercase().ends_with("_PROXY") && value.starts_with("http://") && is_sidecar_url(value, facts.entrypoint)
+            !name.to_ascii_uppercase().ends_with("_PROXY")
+                && value.starts_with("http://")
+                && is_sidecar_url(value, facts.entrypoint)
         })
         .map(|(name, _)| *name)
         .collect();
     if !direct.is_empty() {
-        return Check::ok("entrypoint", format!("the base-URL entrypoint, by {}", direct.join(", ")));
+        return Check::ok(
+            "entrypoint",
+            format!("the base-URL entrypoint, by {}", direct.join(", ")),
+        );
     }
-    let ours = facts.entrypoint.map_or_else(|| "the sidecar's `listen.proxy`".to_owned(), |door| format!("http://{door}"));
-    match (proxy_target(facts, &HTTPS_VARIABLES), proxy_target(facts, &HTTP_VARIABLES)) {
+    let ours = facts.entrypoint.map_or_else(
+        || "the sidecar's `listen.proxy`".to_owned(),
+        |door| format!("http://{door}"),
+    );
+    match (
+        proxy_target(facts, &HTTPS_VARIABLES),
+        proxy_target(facts, &HTTP_VARIABLES),
+    ) {
         (ProxyTarget::Other, _) | (ProxyTarget::Unset, ProxyTarget::Other) => Check::failed(
             "entrypoint",
             "HTTPS_PROXY or HTTP_PROXY leads to another proxy than the sidecar",
             format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {ours}"),
         ),
-        (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => Check::ok("entrypoint", describe_axios(facts)),
+        (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => {
+            Check::ok("entrypoint", describe_axios(facts))
+        }
         (ProxyTarget::Sidecar, _) => Check::warning(
             "entrypoint",
-            format!("{}; HTTP_PROXY is not set, and some SDKs read nothing else", describe_axios(facts)),
+            format!(
+                "{}; HTTP_PROXY is not set, and some SDKs read nothing else",
+                describe_axios(facts)
+            ),
             format!("set HTTP_PROXY={ours} too"),
         ),
         (ProxyTarget::Unset, ProxyTarget::Sidecar) => Check::warning(
@@ -106,8 +149,13 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
             "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY says",
             format!("set HTTPS_PROXY={ours} too"),
         ),
-        (ProxyTarget::Unset, ProxyTarget::Unset) if facts.requests.is_some_and(|calls| calls > 0.0) => {
-            Check::ok("entrypoint", "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect")
+        (ProxyTarget::Unset, ProxyTarget::Unset)
+            if facts.requests.is_some_and(|calls| calls > 0.0) =>
+        {
+            Check::ok(
+                "entrypoint",
+                "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect",
+            )
         }
         (ProxyTarget::Unset, ProxyTarget::Unset) => Check::warning(
             "entrypoint",
@@ -123,7 +171,9 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
 fn describe_axios(facts: &BackendFacts<'_>) -> String {
     let one = |release: &Release| {
         if *release < Release::USES_CONNECT {
-            format!("axios {release} uses absolute form, also for `https://` (in clear as far as the sidecar)")
+            format!(
+                "axios {release} uses absolute form, also for `https://` (in clear as far as the sidecar)"
+            )
         } else {
             format!("axios {release} uses CONNECT, with TLS ended by the sidecar's CA")
         }
@@ -149,34 +199,65 @@ fn check_no_proxy(facts: &BackendFacts<'_>) -> Check {
         .map(|entry| entry.trim().to_ascii_lowercase())
         .filter(|entry| !entry.is_empty())
         .collect();
-    let kept: Vec<&str> =
-        facts.hosts.iter().filter(|host| entries.iter().any(|entry| is_excluded(entry, host))).map(String::as_str).collect();
+    let kept: Vec<&str> = facts
+        .hosts
+        .iter()
+        .filter(|host| entries.iter().any(|entry| is_excluded(entry, host)))
+        .map(String::as_str)
+        .collect();
     if kept.is_empty() {
-        return Check::ok("no-proxy", "NO_PROXY keeps no service's host away from the sidecar");
+        return Check::ok(
+            "no-proxy",
+            "NO_PROXY keeps no service's host away from the sidecar",
+        );
     }
-    Check::failed("no-proxy", format!("NO_PROXY keeps {} away from the sidecar", kept.join(", ")), "take these hosts out of NO_PROXY")
+    Check::failed(
+        "no-proxy",
+        format!("NO_PROXY keeps {} away from the sidecar", kept.join(", ")),
+        "take these hosts out of NO_PROXY",
+    )
 }
 
 /// Some clients take a bare suffix as well: said rather than missed.
 fn is_excluded(entry: &str, host: &str) -> bool {
     let entry = entry.split_once(':').map_or(entry, |(name, _)| name);
     let suffix = entry.trim_start_matches('*').trim_start_matches('.');
-    entry == "*" || host == suffix || !suffix.is_empty() && host.strip_suffix(suffix).is_some_and(|rest| rest.ends_with('.'))
+    entry == "*"
+        || host == suffix
+        || !suffix.is_empty()
+            && host
+                .strip_suffix(suffix)
+                .is_some_and(|rest| rest.ends_with('.'))
 }
 
 /// Whether the backend would believe the certificates that the sidecar shows in a tunnel.
 fn check_ca(facts: &BackendFacts<'_>) -> Check {
     if variable(facts, "NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
         let remedy = "take it away, and let NODE_EXTRA_CA_CERTS name the CA's file";
-        return Check::warning("ca", "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend believe every certificate, everywhere", remedy);
+        return Check::warning(
+            "ca",
+            "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend believe every certificate, everywhere",
+            remedy,
+        );
     }
-    let tunnels = facts.axios.is_empty() || facts.axios.iter().any(|release| *release >= Release::USES_CONNECT);
+    let tunnels = facts.axios.is_empty()
+        || facts
+            .axios
+            .iter()
+            .any(|release| *release >= Release::USES_CONNECT);
     if !tunnels {
-        return Check::ok("ca", "absolute form needs no CA; axios from 1.16.1 on will, so have it in place before that upgrade");
+        return Check::ok(
+            "ca",
+            "absolute form needs no CA; axios from 1.16.1 on will, so have it in place before that upgrade",
+        );
     }
     if !facts.intercepts {
         let remedy = "make a CA with `sms-sidecar ca init` and name it in [intercept], or use the base-URL entrypoint";
-        return Check::failed("ca", "its clients ask for tunnels, and without [intercept] a tunnel to a service's host is refused", remedy);
+        return Check::failed(
+            "ca",
+            "its clients ask for tunnels, and without [intercept] a tunnel to a service's host is refused",
+            remedy,
+        );
     }
     match &facts.trusts_ca {
         None => Check::warning(
@@ -189,9 +270,11 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
             format!("the file of NODE_EXTRA_CA_CERTS cannot be read: {why}"),
             "name the CA's file of [intercept], readable by the backend",
         ),
-        Some(Ok(false)) => {
-            Check::failed("ca", "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA", "name the CA's file of [intercept]")
-        }
+        Some(Ok(false)) => Check::failed(
+            "ca",
+            "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA",
+            "name the CA's file of [intercept]",
+        ),
         Some(Ok(true)) if facts.uses_dotenv => Check::warning(
             "ca",
             "NODE_EXTRA_CA_CERTS stands in the `.env`, which dotenv reads after Node has read this variable",
@@ -205,14 +288,28 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
 fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
     let said = variable(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
         || variable(facts, "NODE_OPTIONS").is_some_and(|value| value.contains("--use-env-proxy"));
-    let old: Vec<String> = facts.axios.iter().filter(|release| **release < Release::DEFERS_TO_NODE).map(ToString::to_string).collect();
+    let old: Vec<String> = facts
+        .axios
+        .iter()
+        .filter(|release| **release < Release::DEFERS_TO_NODE)
+        .map(ToString::to_string)
+        .collect();
     if !said {
         return None;
     }
-    let known = facts.node.map_or_else(|| "Node".to_owned(), |node| format!("Node {node} (as found here)"));
+    let known = facts.node.map_or_else(
+        || "Node".to_owned(),
+        |node| format!("Node {node} (as found here)"),
+    );
     Some(match (old.as_slice(), facts.node) {
-        ([], _) => Check::ok("node-env-proxy", "Node itself uses the proxy, and this axios leaves it to Node"),
-        (_, Some(Release(..22, ..))) => Check::ok("node-env-proxy", format!("{known} does not know NODE_USE_ENV_PROXY")),
+        ([], _) => Check::ok(
+            "node-env-proxy",
+            "Node itself uses the proxy, and this axios leaves it to Node",
+        ),
+        (_, Some(Release(..22, ..))) => Check::ok(
+            "node-env-proxy",
+            format!("{known} does not know NODE_USE_ENV_PROXY"),
+        ),
         (old, _) => Check::failed(
             "node-env-proxy",
             format!(
@@ -226,8 +323,14 @@ fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
 
 fn check_traffic(facts: &BackendFacts<'_>) -> Check {
     match facts.requests {
-        None => Check::skipped("seen", "no running sidecar could be asked whether a call of the backend ever came"),
-        Some(calls) if calls > 0.0 => Check::ok("seen", format!("the running sidecar has seen {calls} call(s) of a backend")),
+        None => Check::skipped(
+            "seen",
+            "no running sidecar could be asked whether a call of the backend ever came",
+        ),
+        Some(calls) if calls > 0.0 => Check::ok(
+            "seen",
+            format!("the running sidecar has seen {calls} call(s) of a backend"),
+        ),
         Some(_) => Check::warning(
             "seen",
             "the running sidecar has seen no call of a backend since it started",

@@ -21,12 +21,28 @@ use door::BackendFacts;
 use variables::{BackendField, ValueRole};
 
 /// Every check of the backend in `folder`.
-pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&Provider], keeper: &CredentialCache, running: &RunningSidecar) -> Vec<Check> {
+pub(super) async fn check_backend(
+    folder: &Path,
+    loaded: &Config,
+    providers: &[&Provider],
+    keeper: &CredentialCache,
+    running: &RunningSidecar,
+) -> Vec<Check> {
     let path = folder.join(".env");
-    let text = match file::read_text(&path, "name the backend's folder, and let this user read its `.env`") {
+    let text = match file::read_text(
+        &path,
+        "name the backend's folder, and let this user read its `.env`",
+    ) {
         Ok(text) => text,
         Err(error) if path.exists() || !folder.is_dir() => {
-            return vec![Check::failed("env-file", error.to_string(), "name the folder that holds the backend's `.env`").with_subject("backend")];
+            return vec![
+                Check::failed(
+                    "env-file",
+                    error.to_string(),
+                    "name the folder that holds the backend's `.env`",
+                )
+                .with_subject("backend"),
+            ];
         }
         // Its environment may come from elsewhere: what can be known without it is still told.
         Err(_) => Zeroizing::new(String::new()),
@@ -34,13 +50,19 @@ pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&
     let mut checks = if path.exists() {
         vec![variables::check_file_format(&text)]
     } else {
-        vec![Check::skipped("env-file", format!("{} is not there", path.display()))]
+        vec![Check::skipped(
+            "env-file",
+            format!("{} is not there", path.display()),
+        )]
     };
     if path.exists() {
         checks.extend(compare_with_vault(&path, &text, loaded, providers, keeper).await);
     }
     let parsed = dotenv::parse(&text);
-    let last: BTreeMap<&str, &str> = parsed.iter().map(|variable| (variable.name.as_str(), variable.value.as_str())).collect();
+    let last: BTreeMap<&str, &str> = parsed
+        .iter()
+        .map(|variable| (variable.name.as_str(), variable.value.as_str()))
+        .collect();
     let modules = folder.join("node_modules");
     let axios = axios_releases(&modules);
     let hosts = config::intercepted_hosts(&loaded.proxy);
@@ -56,11 +78,20 @@ pub(super) async fn check_backend(folder: &Path, loaded: &Config, providers: &[&
         requests: running.backend_requests(),
     };
     checks.extend(door::check_environment(&facts));
-    checks.into_iter().map(|check| check.with_subject("backend")).collect()
+    checks
+        .into_iter()
+        .map(|check| check.with_subject("backend"))
+        .collect()
 }
 
 /// The file's variables beside what the vault holds.
-async fn compare_with_vault(path: &Path, text: &str, loaded: &Config, providers: &[&Provider], keeper: &CredentialCache) -> Vec<Check> {
+async fn compare_with_vault(
+    path: &Path,
+    text: &str,
+    loaded: &Config,
+    providers: &[&Provider],
+    keeper: &CredentialCache,
+) -> Vec<Check> {
     let mut credentials: Vec<Option<Arc<Credential>>> = Vec::new();
     for provider in providers {
         credentials.push(match &provider.credential {
@@ -68,27 +99,40 @@ async fn compare_with_vault(path: &Path, text: &str, loaded: &Config, providers:
             None => None,
         });
     }
-    let named: Vec<Vec<Vec<String>>> = providers.iter().map(|provider| variable_names(provider, value_role(path, loaded, provider))).collect();
+    let named: Vec<Vec<Vec<String>>> = providers
+        .iter()
+        .map(|provider| variable_names(provider, value_role(path, loaded, provider)))
+        .collect();
     let mut fields = Vec::new();
     for ((provider, credential), names) in providers.iter().zip(&credentials).zip(&named) {
         let role = value_role(path, loaded, provider);
-        fields.extend(provider.dialect.credential_fields().iter().zip(names).map(|(field, names)| BackendField {
-            provider: provider.id.as_str(),
-            name: &field.name,
-            public: field.public,
-            required: field.required,
-            placeholder: field.placeholder.as_deref(),
-            names,
-            vault: credential.as_deref(),
-            role,
-        }));
+        fields.extend(provider.dialect.credential_fields().iter().zip(names).map(
+            |(field, names)| BackendField {
+                provider: provider.id.as_str(),
+                name: &field.name,
+                public: field.public,
+                required: field.required,
+                placeholder: field.placeholder.as_deref(),
+                names,
+                vault: credential.as_deref(),
+                role,
+            },
+        ));
     }
     variables::check_variables(text, &fields)
 }
 
 /// What each field is called in `.env` files; where this one is the vault, what the config calls it.
 fn variable_names(provider: &Provider, role: ValueRole) -> Vec<Vec<String>> {
-    let mapped = |field: &str| provider.credential.as_ref().filter(|_| role == ValueRole::Vault)?.fields.get(field).cloned();
+    let mapped = |field: &str| {
+        provider
+            .credential
+            .as_ref()
+            .filter(|_| role == ValueRole::Vault)?
+            .fields
+            .get(field)
+            .cloned()
+    };
     provider
         .dialect
         .credential_fields()
@@ -99,20 +143,33 @@ fn variable_names(provider: &Provider, role: ValueRole) -> Vec<Vec<String>> {
 
 /// What becomes of the values that stand in this file.
 fn value_role(path: &Path, loaded: &Config, provider: &Provider) -> ValueRole {
-    let Some(reference) = &provider.credential else { return ValueRole::Sent };
+    let Some(reference) = &provider.credential else {
+        return ValueRole::Sent;
+    };
     match loaded.vault.sources.get(&reference.vault) {
-        Some(SourceSettings::Env { file: Some(file) }) if is_same_file(file, path) => ValueRole::Vault,
+        Some(SourceSettings::Env { file: Some(file) }) if is_same_file(file, path) => {
+            ValueRole::Vault
+        }
         _ => ValueRole::Replaced,
     }
 }
 
 fn is_same_file(one: &Path, other: &Path) -> bool {
-    one.canonicalize().ok().zip(other.canonicalize().ok()).is_some_and(|(one, other)| one == other)
+    one.canonicalize()
+        .ok()
+        .zip(other.canonicalize().ok())
+        .is_some_and(|(one, other)| one == other)
 }
 
 /// Whether the file that Node is told to trust holds our CA.
-fn trusts_ca(variables: &BTreeMap<&str, &str>, loaded: &Config, folder: &Path) -> Option<Result<bool, String>> {
-    let named = variables.get("NODE_EXTRA_CA_CERTS").filter(|value| !value.is_empty())?;
+fn trusts_ca(
+    variables: &BTreeMap<&str, &str>,
+    loaded: &Config,
+    folder: &Path,
+) -> Option<Result<bool, String>> {
+    let named = variables
+        .get("NODE_EXTRA_CA_CERTS")
+        .filter(|value| !value.is_empty())?;
     let ca = &loaded.ca.as_ref()?.cert_file;
     Some(contains_certificate(&folder.join(PathBuf::from(named)), ca))
 }

@@ -70,15 +70,27 @@ impl VariableFault {
             Self::Empty => "is set to nothing",
             Self::Unassigned => "stands on a line that assigns nothing: an equals sign is missing",
             Self::Duplicate => "is assigned more than once, and the last one counts",
-            Self::Truncated => "is cut off at a `#`, where a comment begins: put the value in single quotes",
+            Self::Truncated => {
+                "is cut off at a `#`, where a comment begins: put the value in single quotes"
+            }
             Self::UnbalancedQuote => "has a quote at one end only, which is sent as part of it",
             Self::NestedQuotes => "has quotes within its quotes, which are sent as part of it",
-            Self::TypographicQuotes => "stands in typographic quotes, which are sent as part of it: use plain ones",
-            Self::SwallowedLines => "has a quote that does not end, so the lines below were taken into it",
+            Self::TypographicQuotes => {
+                "stands in typographic quotes, which are sent as part of it: use plain ones"
+            }
+            Self::SwallowedLines => {
+                "has a quote that does not end, so the lines below were taken into it"
+            }
             Self::LineBreak => "has a line break in it",
-            Self::Interpolated => "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly",
-            Self::SurroundingSpace => "has a blank at its beginning or end, which is sent as part of it",
-            Self::TrailingPunctuation => "ends with a comma or semicolon, which is sent as part of it",
+            Self::Interpolated => {
+                "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly"
+            }
+            Self::SurroundingSpace => {
+                "has a blank at its beginning or end, which is sent as part of it"
+            }
+            Self::TrailingPunctuation => {
+                "ends with a comma or semicolon, which is sent as part of it"
+            }
         }
     }
 }
@@ -104,7 +116,10 @@ pub(super) fn check_file_format(text: &str) -> Check {
     if text.contains("\r\n") {
         said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` take the CR into each value");
     }
-    if text.lines().any(|line| line.trim_start_matches(['\u{feff}', ' ', '\t']).starts_with("export ")) {
+    if text.lines().any(|line| {
+        line.trim_start_matches(['\u{feff}', ' ', '\t'])
+            .starts_with("export ")
+    }) {
         said.push("it says `export`: systemd and `docker --env-file` take that into the name");
     }
     match said.as_slice() {
@@ -120,29 +135,50 @@ pub(super) fn check_file_format(text: &str) -> Check {
 /// One check for each provider's variables that has something to say, else one that all is well.
 pub(super) fn check_variables(text: &str, fields: &[BackendField<'_>]) -> Vec<Check> {
     let variables = dotenv::parse(text);
-    fields.chunk_by(|one, other| one.provider == other.provider).map(|fields| check_provider(text, &variables, fields)).collect()
+    fields
+        .chunk_by(|one, other| one.provider == other.provider)
+        .map(|fields| check_provider(text, &variables, fields))
+        .collect()
 }
 
 fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendField<'_>]) -> Check {
     let provider = fields.first().map_or("", |field| field.provider);
-    let present: BTreeMap<&str, Vec<&str>> = fields.iter().map(|field| (field.name, present_names(text, variables, field))).collect();
+    let present: BTreeMap<&str, Vec<&str>> = fields
+        .iter()
+        .map(|field| (field.name, present_names(text, variables, field)))
+        .collect();
     if present.values().all(Vec::is_empty) {
         return Check::skipped(
             "variables",
-            format!("{provider}: the file has no variable that is known for it; other names are not looked at"),
+            format!(
+                "{provider}: the file has no variable that is known for it; other names are not looked at"
+            ),
         );
     }
     let mut said = VariableFindings::default();
     for field in fields {
-        let names = present.get(field.name).map(Vec::as_slice).unwrap_or_default();
+        let names = present
+            .get(field.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
         if names.is_empty() && field.required {
-            said.record(field, format!("`{}` is unset: it would be {}", field.name, field.names.first().map_or("", String::as_str)));
+            said.record(
+                field,
+                format!(
+                    "`{}` is unset: it would be {}",
+                    field.name,
+                    field.names.first().map_or("", String::as_str)
+                ),
+            );
         }
         for name in names {
             check_variable(text, variables, field, name, &mut said);
         }
         if have_different_values(variables, names) {
-            said.warnings.push(format!("{} are names of one thing and differ", names.join(" and ")));
+            said.warnings.push(format!(
+                "{} are names of one thing and differ",
+                names.join(" and ")
+            ));
         }
     }
     said.into_check(provider)
@@ -161,16 +197,31 @@ struct VariableFindings {
 
 impl VariableFindings {
     fn record(&mut self, field: &BackendField<'_>, words: String) {
-        if field.role == ValueRole::Replaced { self.warnings.push(words) } else { self.broken.push(words) }
+        if field.role == ValueRole::Replaced {
+            self.warnings.push(words)
+        } else {
+            self.broken.push(words)
+        }
     }
 
     fn into_check(self, provider: &str) -> Check {
         let evidence = |parts: &[&Vec<String>]| {
-            format!("{provider}: {}", parts.iter().flat_map(|part| part.iter().cloned()).collect::<Vec<_>>().join("; "))
+            format!(
+                "{provider}: {}",
+                parts
+                    .iter()
+                    .flat_map(|part| part.iter().cloned())
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            )
         };
         if !self.broken.is_empty() {
             let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
-            return Check::failed("variables", evidence(&[&self.broken, &self.warnings, &self.real_secrets]), remedy);
+            return Check::failed(
+                "variables",
+                evidence(&[&self.broken, &self.warnings, &self.real_secrets]),
+                remedy,
+            );
         }
         if !self.warnings.is_empty() || !self.real_secrets.is_empty() {
             let remedy = if self.real_secrets.is_empty() {
@@ -178,37 +229,72 @@ impl VariableFindings {
             } else {
                 "leave placeholders there: `sms-sidecar vault import-env FILE --replace-with-placeholders`, then change what stood in the file"
             };
-            return Check::warning("variables", evidence(&[&self.warnings, &self.real_secrets]), remedy);
+            return Check::warning(
+                "variables",
+                evidence(&[&self.warnings, &self.real_secrets]),
+                remedy,
+            );
         }
         Check::ok("variables", evidence(&[&self.correct]))
     }
 }
 
 /// The known names that the file has, assigned or not, in its order.
-fn present_names<'a>(text: &str, variables: &[DotenvVariable], field: &BackendField<'a>) -> Vec<&'a str> {
-    let there = |name: &&String| variables.iter().any(|variable| variable.name == **name) || is_unassigned(text, variables, name);
-    field.names.iter().filter(there).map(String::as_str).collect()
+fn present_names<'a>(
+    text: &str,
+    variables: &[DotenvVariable],
+    field: &BackendField<'a>,
+) -> Vec<&'a str> {
+    let there = |name: &&String| {
+        variables.iter().any(|variable| variable.name == **name)
+            || is_unassigned(text, variables, name)
+    };
+    field
+        .names
+        .iter()
+        .filter(there)
+        .map(String::as_str)
+        .collect()
 }
 
-fn check_variable(text: &str, variables: &[DotenvVariable], field: &BackendField<'_>, name: &str, said: &mut VariableFindings) {
+fn check_variable(
+    text: &str,
+    variables: &[DotenvVariable],
+    field: &BackendField<'_>,
+    name: &str,
+    said: &mut VariableFindings,
+) {
     let faults = find_faults(text, variables, name);
     for fault in &faults {
         said.record(field, format!("{name} {}", fault.description()));
     }
-    let value = variables.iter().rfind(|variable| variable.name == name).map(|variable| variable.value.as_str());
+    let value = variables
+        .iter()
+        .rfind(|variable| variable.name == name)
+        .map(|variable| variable.value.as_str());
     match value_origin(field, value) {
         ValueOrigin::Placeholder => said.correct.push(format!("{name} holds a placeholder")),
-        ValueOrigin::VaultValue if field.role == ValueRole::Vault => said.correct.push(format!("{name} is what the vault reads")),
-        ValueOrigin::VaultValue if field.public => said.correct.push(format!("{name} names the account")),
-        ValueOrigin::VaultValue => said.real_secrets.push(format!("{name} holds the vault's real value")),
-        ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!("{name} holds neither a placeholder nor what the vault has")),
+        ValueOrigin::VaultValue if field.role == ValueRole::Vault => {
+            said.correct.push(format!("{name} is what the vault reads"))
+        }
+        ValueOrigin::VaultValue if field.public => {
+            said.correct.push(format!("{name} names the account"))
+        }
+        ValueOrigin::VaultValue => said
+            .real_secrets
+            .push(format!("{name} holds the vault's real value")),
+        ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!(
+            "{name} holds neither a placeholder nor what the vault has"
+        )),
         ValueOrigin::Unknown => said.correct.push(format!("{name} is set")),
         ValueOrigin::Other | ValueOrigin::Empty => {}
     }
 }
 
 fn value_origin(field: &BackendField<'_>, value: Option<&str>) -> ValueOrigin {
-    let Some(value) = value.filter(|value| !value.is_empty()) else { return ValueOrigin::Empty };
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return ValueOrigin::Empty;
+    };
     if field.placeholder == Some(value) && field.role != ValueRole::Sent {
         return ValueOrigin::Placeholder;
     }
@@ -220,15 +306,29 @@ fn value_origin(field: &BackendField<'_>, value: Option<&str>) -> ValueOrigin {
 }
 
 /// How `name` is written, from its last assignment.
-pub(super) fn find_faults(text: &str, variables: &[DotenvVariable], name: &str) -> Vec<VariableFault> {
-    let all: Vec<&DotenvVariable> = variables.iter().filter(|variable| variable.name == name).collect();
+pub(super) fn find_faults(
+    text: &str,
+    variables: &[DotenvVariable],
+    name: &str,
+) -> Vec<VariableFault> {
+    let all: Vec<&DotenvVariable> = variables
+        .iter()
+        .filter(|variable| variable.name == name)
+        .collect();
     let Some(variable) = all.last() else {
-        return if is_unassigned(text, variables, name) { vec![VariableFault::Unassigned] } else { Vec::new() };
+        return if is_unassigned(text, variables, name) {
+            vec![VariableFault::Unassigned]
+        } else {
+            Vec::new()
+        };
     };
     let value = variable.value.as_str();
     let written = text.get(variable.span.clone()).unwrap_or_default();
     let after = text.get(variable.span.end..).unwrap_or_default();
-    let (first, last) = (value.chars().next().unwrap_or(' '), value.chars().next_back().unwrap_or(' '));
+    let (first, last) = (
+        value.chars().next().unwrap_or(' '),
+        value.chars().next_back().unwrap_or(' '),
+    );
     let plain = |c: char| matches!(c, '"' | '\'' | '`');
     let quoted = variable.quote.is_some();
     let lines = value.lines().count() > 1 || value.contains(['\n', '\r']);
@@ -236,17 +336,42 @@ pub(super) fn find_faults(text: &str, variables: &[DotenvVariable], name: &str) 
     let checks = [
         (VariableFault::Empty, value.is_empty()),
         (VariableFault::Duplicate, all.len() > 1),
-        (VariableFault::Truncated, !quoted && !value.is_empty() && after.starts_with('#')),
-        (VariableFault::NestedQuotes, quoted && value.len() > 1 && plain(first) && first == last),
-        (VariableFault::UnbalancedQuote, !quoted && !value.is_empty() && (plain(first) || plain(last))),
-        (VariableFault::TypographicQuotes, matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚')),
+        (
+            VariableFault::Truncated,
+            !quoted && !value.is_empty() && after.starts_with('#'),
+        ),
+        (
+            VariableFault::NestedQuotes,
+            quoted && value.len() > 1 && plain(first) && first == last,
+        ),
+        (
+            VariableFault::UnbalancedQuote,
+            !quoted && !value.is_empty() && (plain(first) || plain(last)),
+        ),
+        (
+            VariableFault::TypographicQuotes,
+            matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚'),
+        ),
         (VariableFault::SwallowedLines, swallowed),
         (VariableFault::LineBreak, lines && !swallowed),
-        (VariableFault::Interpolated, variable.quote != Some('\'') && interpolates(value)),
-        (VariableFault::SurroundingSpace, quoted && !lines && !value.is_empty() && value.trim() != value),
-        (VariableFault::TrailingPunctuation, value.ends_with([',', ';'])),
+        (
+            VariableFault::Interpolated,
+            variable.quote != Some('\'') && interpolates(value),
+        ),
+        (
+            VariableFault::SurroundingSpace,
+            quoted && !lines && !value.is_empty() && value.trim() != value,
+        ),
+        (
+            VariableFault::TrailingPunctuation,
+            value.ends_with([',', ';']),
+        ),
     ];
-    checks.into_iter().filter(|(_, holds)| *holds).map(|(fault, _)| fault).collect()
+    checks
+        .into_iter()
+        .filter(|(_, holds)| *holds)
+        .map(|(fault, _)| fault)
+        .collect()
 }
 
 /// A line begins with the name, and dotenv reads no assignment of it anywhere.
@@ -254,17 +379,25 @@ fn is_unassigned(text: &str, variables: &[DotenvVariable], name: &str) -> bool {
     let begins = |line: &str| {
         let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
         let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
-        line.strip_prefix(name).is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
     };
     !variables.iter().any(|variable| variable.name == name) && text.lines().any(begins)
 }
 
 fn looks_like_assignment(line: &str) -> bool {
-    let line = line.trim_start().strip_prefix("export ").unwrap_or(line.trim_start());
+    let line = line
+        .trim_start()
+        .strip_prefix("export ")
+        .unwrap_or(line.trim_start());
     line.split_once('=').is_some_and(|(name, _)| {
         let name = name.trim_end();
-        name.chars().next().is_some_and(|c| c.is_ascii_uppercase() || c == '_')
-            && name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+        name.chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_uppercase() || c == '_')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
     })
 }
 
@@ -276,7 +409,12 @@ fn interpolates(value: &str) -> bool {
 
 /// Several names of one field with unlike values.
 fn have_different_values(variables: &[DotenvVariable], names: &[&str]) -> bool {
-    let value = |name: &&str| variables.iter().rfind(|variable| variable.name == **name).map(|variable| variable.value.as_str());
+    let value = |name: &&str| {
+        variables
+            .iter()
+            .rfind(|variable| variable.name == **name)
+            .map(|variable| variable.value.as_str())
+    };
     let mut values = names.iter().filter_map(value);
     let first = values.next();
     values.any(|value| Some(value) != first)

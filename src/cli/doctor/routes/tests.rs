@@ -19,16 +19,33 @@ fn judged(checks: &[Check]) -> Vec<RouteCheckRow> {
     let (loaded, problems) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let loaded = loaded.unwrap_or_else(|| panic!("{problems:?}"));
     let judged = check_routes(&loaded, "c.toml", checks, &RunningSidecar::default());
-    assert!(judged.iter().all(|check| check.result != CheckResult::Failed || check.remedy.is_some()));
-    judged.into_iter().map(|check| (check.subject, check.result, check.cause)).collect()
+    assert!(
+        judged
+            .iter()
+            .all(|check| check.result != CheckResult::Failed || check.remedy.is_some())
+    );
+    judged
+        .into_iter()
+        .map(|check| (check.subject, check.result, check.cause))
+        .collect()
 }
 
 fn failed(about: &str, cause: Cause) -> Check {
-    Check::failed("credential", "", "").with_cause(cause).with_subject(about)
+    Check::failed("credential", "", "")
+        .with_cause(cause)
+        .with_subject(about)
 }
 
 fn told(about: &str, cause: Option<Cause>) -> RouteCheckRow {
-    (format!("route {about}"), if cause.is_some() { CheckResult::Failed } else { CheckResult::Ok }, cause)
+    (
+        format!("route {about}"),
+        if cause.is_some() {
+            CheckResult::Failed
+        } else {
+            CheckResult::Ok
+        },
+        cause,
+    )
 }
 
 #[test]
@@ -36,35 +53,79 @@ fn a_route_fails_for_the_cause_of_its_first_provider_once_none_is_left() {
     let odd = || told("odd", Some(Cause::NotTranslatable));
     assert_eq!(judged(&[]), [told("uz", None), told("us", None), odd()]);
     let beta = failed("beta", Cause::BalanceEmpty);
-    assert_eq!(judged(std::slice::from_ref(&beta)), [told("uz", None), told("us", None), odd()], "a backup is left");
+    assert_eq!(
+        judged(std::slice::from_ref(&beta)),
+        [told("uz", None), told("us", None), odd()],
+        "a backup is left"
+    );
     let alpha = failed("alpha", Cause::CredentialRejected);
-    let expected = [told("uz", None), told("us", Some(Cause::CredentialRejected)), odd()];
+    let expected = [
+        told("uz", None),
+        told("us", Some(Cause::CredentialRejected)),
+        odd(),
+    ];
     assert_eq!(judged(std::slice::from_ref(&alpha)), expected);
-    let expected = [told("uz", Some(Cause::BalanceEmpty)), told("us", Some(Cause::CredentialRejected)), odd()];
+    let expected = [
+        told("uz", Some(Cause::BalanceEmpty)),
+        told("us", Some(Cause::CredentialRejected)),
+        odd(),
+    ];
     assert_eq!(judged(&[alpha, beta]), expected);
-    let only_odd = [Check::warning("tls", "", "").with_subject("alpha"), Check::skipped("age", "").with_subject("alpha")];
-    assert_eq!(judged(&only_odd), [told("uz", None), told("us", None), odd()]);
+    let only_odd = [
+        Check::warning("tls", "", "").with_subject("alpha"),
+        Check::skipped("age", "").with_subject("alpha"),
+    ];
+    assert_eq!(
+        judged(&only_odd),
+        [told("uz", None), told("us", None), odd()]
+    );
 }
 
 #[test]
 fn the_line_says_who_delivers_and_who_does_not() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
-    let line = |checks: &[Check]| check_routes(&loaded.clone().unwrap(), "c.toml", checks, &RunningSidecar::default())[0].evidence.clone();
-    assert_eq!(line(&[]), "nothing that was asked speaks against beta, then alpha");
-    let unasked =
-        [Check::skipped("credential", "").with_subject("beta"), Check::skipped("account", "").with_subject("beta"), Check::skipped("tls", "").with_subject("alpha")];
+    let line = |checks: &[Check]| {
+        check_routes(
+            &loaded.clone().unwrap(),
+            "c.toml",
+            checks,
+            &RunningSidecar::default(),
+        )[0]
+        .evidence
+        .clone()
+    };
+    assert_eq!(
+        line(&[]),
+        "nothing that was asked speaks against beta, then alpha"
+    );
+    let unasked = [
+        Check::skipped("credential", "").with_subject("beta"),
+        Check::skipped("account", "").with_subject("beta"),
+        Check::skipped("tls", "").with_subject("alpha"),
+    ];
     assert_eq!(
         line(&unasked),
         "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
     );
-    let text = Check { is_partial: true, ..Check::failed("template", "", "").with_cause(Cause::TemplateNotApproved).with_subject("beta") };
+    let text = Check {
+        is_partial: true,
+        ..Check::failed("template", "", "")
+            .with_cause(Cause::TemplateNotApproved)
+            .with_subject("beta")
+    };
     let [one, _, _] = &unasked;
     assert_eq!(
         line(&[text.clone(), one.clone()]),
         "nothing that was asked speaks against beta (not for every text, as `template` says; not known: credential; only a send shows it), then alpha"
     );
-    assert_eq!(line(&[text]), "nothing that was asked speaks against beta (not for every text, as `template` says), then alpha");
-    assert_eq!(line(&[failed("beta", Cause::BalanceEmpty)]), "nothing that was asked speaks against alpha; not by beta (balance-empty)");
+    assert_eq!(
+        line(&[text]),
+        "nothing that was asked speaks against beta (not for every text, as `template` says), then alpha"
+    );
+    assert_eq!(
+        line(&[failed("beta", Cause::BalanceEmpty)]),
+        "nothing that was asked speaks against alpha; not by beta (balance-empty)"
+    );
 }
 
 #[test]
@@ -79,19 +140,40 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
         at: at.clone(),
         count,
     };
-    let check = blocked_requests_check(&loaded, "c.toml", &stopped(Cause::DeniedByPolicy, Some("twilio")));
-    assert_eq!((check.result, check.cause), (CheckResult::Failed, Some(Cause::DeniedByPolicy)));
+    let check = blocked_requests_check(
+        &loaded,
+        "c.toml",
+        &stopped(Cause::DeniedByPolicy, Some("twilio")),
+    );
+    assert_eq!(
+        (check.result, check.cause),
+        (CheckResult::Failed, Some(Cause::DeniedByPolicy))
+    );
     assert!(
-        check.evidence.contains("2 of the last calls in twilio's API asked for what the sidecar does not let through"),
+        check.evidence.contains(
+            "2 of the last calls in twilio's API asked for what the sidecar does not let through"
+        ),
         "{}",
         check.evidence
     );
-    assert!(check.remedy.unwrap_or_default().contains("providers.alpha.operations"));
-    for cause in [Cause::DeniedByPolicy, Cause::NotTranslatable, Cause::NoProvider] {
+    assert!(
+        check
+            .remedy
+            .unwrap_or_default()
+            .contains("providers.alpha.operations")
+    );
+    for cause in [
+        Cause::DeniedByPolicy,
+        Cause::NotTranslatable,
+        Cause::NoProvider,
+    ] {
         for dialect in [None, Some("vonage")] {
             let check = blocked_requests_check(&loaded, "c.toml", &stopped(cause, dialect));
             assert_eq!(check.cause, Some(cause));
-            assert!(check.evidence.contains(&at) && check.remedy.is_some(), "{check:?}");
+            assert!(
+                check.evidence.contains(&at) && check.remedy.is_some(),
+                "{check:?}"
+            );
         }
     }
 }
@@ -100,25 +182,58 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
 fn a_route_is_as_sure_as_what_it_follows_from() {
     use crate::sms::Certainty;
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
-    let line = |checks: &[Check]| check_routes(&loaded.clone().unwrap(), "c.toml", checks, &RunningSidecar::default())[0].clone();
+    let line = |checks: &[Check]| {
+        check_routes(
+            &loaded.clone().unwrap(),
+            "c.toml",
+            checks,
+            &RunningSidecar::default(),
+        )[0]
+        .clone()
+    };
     let beta = Check {
         certainty: Some(Certainty::Ambiguous),
         alternatives: vec![Cause::IpNotAllowed],
-        ..Check::failed("sender", "it said no", "have it registered").with_cause(Cause::SenderNotAllowed).with_subject("beta")
+        ..Check::failed("sender", "it said no", "have it registered")
+            .with_cause(Cause::SenderNotAllowed)
+            .with_subject("beta")
     };
     let alpha = failed("alpha", Cause::Unreachable);
     let told = line(&[beta, alpha]);
-    assert_eq!(told.evidence, "nobody is left to deliver: beta (sender-not-allowed), alpha (unreachable)");
-    assert_eq!((told.name, told.result, told.cause), ("delivery", CheckResult::Failed, Some(Cause::SenderNotAllowed)));
-    assert_eq!((told.certainty, told.alternatives), (Some(Certainty::Ambiguous), vec![Cause::IpNotAllowed]));
+    assert_eq!(
+        told.evidence,
+        "nobody is left to deliver: beta (sender-not-allowed), alpha (unreachable)"
+    );
+    assert_eq!(
+        (told.name, told.result, told.cause),
+        (
+            "delivery",
+            CheckResult::Failed,
+            Some(Cause::SenderNotAllowed)
+        )
+    );
+    assert_eq!(
+        (told.certainty, told.alternatives),
+        (Some(Certainty::Ambiguous), vec![Cause::IpNotAllowed])
+    );
     assert_eq!(told.remedy.as_deref(), Some("have it registered"));
 }
 
 #[test]
 fn whoever_can_carry_no_text_delivers_nothing() {
-    let text = |is_partial| Check { is_partial, ..failed("beta", Cause::TemplateNotApproved) };
+    let text = |is_partial| Check {
+        is_partial,
+        ..failed("beta", Cause::TemplateNotApproved)
+    };
     let alpha = || failed("alpha", Cause::Timeout);
     let uz = |checks: &[Check]| judged(checks).remove(0);
-    assert_eq!(uz(&[text(true), alpha()]), told("uz", None), "another text goes");
-    assert_eq!(uz(&[text(false), alpha()]), told("uz", Some(Cause::TemplateNotApproved)));
+    assert_eq!(
+        uz(&[text(true), alpha()]),
+        told("uz", None),
+        "another text goes"
+    );
+    assert_eq!(
+        uz(&[text(false), alpha()]),
+        told("uz", Some(Cause::TemplateNotApproved))
+    );
 }

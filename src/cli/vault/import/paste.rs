@@ -4,34 +4,56 @@ use std::path::Path;
 
 use toml::Value;
 
-use crate::cli::vault::open_embedded;
 use crate::cli::vault::import::{Args, KnownField, Proposal, entry_path};
+use crate::cli::vault::open_embedded;
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::vault::embedded::Embedded;
 
 /// What a provider of this dialect must say besides its credential.
 pub(super) fn extra_config(dialect: &Dialect) -> String {
-    let experimental = if dialect.requires_experimental() { "experimental = true\n" } else { "" };
-    let needed: Vec<String> =
-        dialect.params().iter().filter(|param| param.default.is_none()).map(|param| format!("{} = \"…\"", param.name)).collect();
-    let params = if needed.is_empty() { String::new() } else { format!("param = {{ {} }}\n", needed.join(", ")) };
+    let experimental = if dialect.requires_experimental() {
+        "experimental = true\n"
+    } else {
+        ""
+    };
+    let needed: Vec<String> = dialect
+        .params()
+        .iter()
+        .filter(|param| param.default.is_none())
+        .map(|param| format!("{} = \"…\"", param.name))
+        .collect();
+    let params = if needed.is_empty() {
+        String::new()
+    } else {
+        format!("param = {{ {} }}\n", needed.join(", "))
+    };
     format!("{experimental}{params}")
 }
 
 /// What the config lacks of it; all of it where none is named.
-pub(super) fn render_config(vault: &Embedded, args: &Args, (proposals, known): (&[Proposal], &[KnownField]), loaded: Option<&Config>) -> String {
+pub(super) fn render_config(
+    vault: &Embedded,
+    args: &Args,
+    (proposals, known): (&[Proposal], &[KnownField]),
+    loaded: Option<&Config>,
+) -> String {
     let named = loaded.and_then(|loaded| vault_name(vault, loaded));
     let mut tables = Vec::new();
     if named.is_none() {
         let (file, key) = (absolute_path(vault.file()), absolute_path(vault.key_file()));
-        tables.push(format!("[vaults.local]\nembedded = {{ file = {file}, key_file = {key} }}\n"));
+        tables.push(format!(
+            "[vaults.local]\nembedded = {{ file = {file}, key_file = {key} }}\n"
+        ));
     }
     let vault = named.unwrap_or("local");
     for proposal in proposals {
         let path = entry_path(&args.prefix, &proposal.dialect);
         if !loaded.is_some_and(|loaded| is_referenced(loaded, vault, &path)) {
-            let besides = known.iter().find(|known| known.dialect == proposal.dialect).map_or("", |known| &known.extra_config);
+            let besides = known
+                .iter()
+                .find(|known| known.dialect == proposal.dialect)
+                .map_or("", |known| &known.extra_config);
             let (dialect, path) = (&proposal.dialect, Value::from(path));
             tables.push(format!(
                 "[providers.{dialect}]\ndialect = \"{dialect}\"\ncredential = {{ vault = \"{vault}\", path = {path} }}\n{besides}"
@@ -46,15 +68,31 @@ pub(super) fn render_config(vault: &Embedded, args: &Args, (proposals, known): (
 
 fn vault_name<'a>(vault: &Embedded, loaded: &'a Config) -> Option<&'a str> {
     let same = |other: Embedded| other.file() == vault.file();
-    loaded.vault.sources.iter().find(|(_, source)| open_embedded(source).is_some_and(same)).map(|(name, _)| name.as_str())
+    loaded
+        .vault
+        .sources
+        .iter()
+        .find(|(_, source)| open_embedded(source).is_some_and(same))
+        .map(|(name, _)| name.as_str())
 }
 
 fn is_referenced(loaded: &Config, vault: &str, path: &str) -> bool {
-    let references = loaded.proxy.providers.iter().filter_map(|provider| provider.credential.as_ref());
-    references.into_iter().any(|reference| reference.vault == vault && reference.path == path)
+    let references = loaded
+        .proxy
+        .providers
+        .iter()
+        .filter_map(|provider| provider.credential.as_ref());
+    references
+        .into_iter()
+        .any(|reference| reference.vault == vault && reference.path == path)
 }
 
 /// A relative path would mean another file beside the config.
 fn absolute_path(file: &Path) -> Value {
-    Value::from(std::path::absolute(file).unwrap_or_else(|_| file.to_owned()).display().to_string())
+    Value::from(
+        std::path::absolute(file)
+            .unwrap_or_else(|_| file.to_owned())
+            .display()
+            .to_string(),
+    )
 }

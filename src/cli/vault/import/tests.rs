@@ -15,7 +15,12 @@ fn known() -> Vec<KnownField> {
         extra_config: String::new(),
     };
     vec![
-        field("alpha", "username", &["ALPHA_LOGIN", "ALPHA_USER"], "sms-sidecar"),
+        field(
+            "alpha",
+            "username",
+            &["ALPHA_LOGIN", "ALPHA_USER"],
+            "sms-sidecar",
+        ),
         field("alpha", "password", &["ALPHA_PASSWORD"], "sms-sidecar"),
         field("beta", "sid", &["BETA_SID"], "AC00"),
         field("beta", "token", &["BETA_TOKEN", "BETA_AUTH_TOKEN"], "0000"),
@@ -29,7 +34,14 @@ fn proposed(text: &str) -> Vec<Proposal> {
 const TEXT: &str = "PORT=3000\nALPHA_USER=canary-u\nALPHA_PASSWORD='canary p#1'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=canary-t # live\n";
 
 fn args(file: PathBuf) -> Args {
-    Args { file, yes: true, replace_with_placeholders: true, only: Vec::new(), prefix: "sms".to_owned(), json: false }
+    Args {
+        file,
+        yes: true,
+        replace_with_placeholders: true,
+        only: Vec::new(),
+        prefix: "sms".to_owned(),
+        json: false,
+    }
 }
 
 #[test]
@@ -38,7 +50,10 @@ fn variables_are_matched_by_the_names_dialects_know() {
     assert_eq!(proposals.len(), 2);
     assert_eq!(
         proposals[0].fields,
-        BTreeMap::from([("username", "ALPHA_USER"), ("password", "ALPHA_PASSWORD")].map(|(a, b)| (a.to_owned(), b.to_owned())))
+        BTreeMap::from(
+            [("username", "ALPHA_USER"), ("password", "ALPHA_PASSWORD")]
+                .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        )
     );
     assert_eq!(proposals[0].missing, Vec::<String>::new());
     assert_eq!(proposals[1].fields.len(), 1);
@@ -49,24 +64,48 @@ fn variables_are_matched_by_the_names_dialects_know() {
 #[test]
 fn blanks_and_placeholders_are_no_credentials() {
     assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=\n"), []);
-    let held = proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n");
-    assert!(held.iter().all(|proposal| proposal.fields.is_empty()), "{held:?}");
-    assert_eq!((&held[0].placeholders, &held[1].placeholders), (&vec!["ALPHA_PASSWORD".to_owned()], &vec!["BETA_SID".to_owned(), "BETA_TOKEN".to_owned()]));
+    let held =
+        proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n");
+    assert!(
+        held.iter().all(|proposal| proposal.fields.is_empty()),
+        "{held:?}"
+    );
+    assert_eq!(
+        (&held[0].placeholders, &held[1].placeholders),
+        (
+            &vec!["ALPHA_PASSWORD".to_owned()],
+            &vec!["BETA_SID".to_owned(), "BETA_TOKEN".to_owned()]
+        )
+    );
     assert_eq!(held[0].missing, ["username"]);
 }
 
 #[test]
 fn a_second_name_with_another_value_is_told() {
-    assert_eq!(proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=b\n")[0].differing, ["BETA_AUTH_TOKEN"]);
-    assert_eq!(proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=a\n")[0].differing, Vec::<String>::new());
+    assert_eq!(
+        proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=b\n")[0].differing,
+        ["BETA_AUTH_TOKEN"]
+    );
+    assert_eq!(
+        proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=a\n")[0].differing,
+        Vec::<String>::new()
+    );
 }
 
 #[test]
 fn what_is_shown_names_no_value() {
     let proposals = proposed(TEXT);
     let args = args(".env".into());
-    let text = format!("{} {} {proposals:?}", render_proposals(&proposals, &EmbeddedEntries::new(), &args), import_json(&proposals, &args, ImportStatus::Replaced));
-    assert!(text.contains("sms/alpha username = ALPHA_USER") && text.contains("sms/beta sid: no variable is known"), "{text}");
+    let text = format!(
+        "{} {} {proposals:?}",
+        render_proposals(&proposals, &EmbeddedEntries::new(), &args),
+        import_json(&proposals, &args, ImportStatus::Replaced)
+    );
+    assert!(
+        text.contains("sms/alpha username = ALPHA_USER")
+            && text.contains("sms/beta sid: no variable is known"),
+        "{text}"
+    );
     assert!(!text.contains("canary"), "{text}");
 }
 
@@ -84,7 +123,10 @@ fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
     assert_eq!(value("sms/alpha", "password"), "canary p#1");
     assert_eq!(value("sms/beta", "token"), "canary-t");
     let left = std::fs::read_to_string(&file).unwrap();
-    assert_eq!(left, "PORT=3000\nALPHA_USER=sms-sidecar\nALPHA_PASSWORD='sms-sidecar'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=0000 # live\n");
+    assert_eq!(
+        left,
+        "PORT=3000\nALPHA_USER=sms-sidecar\nALPHA_PASSWORD='sms-sidecar'\n# BETA_TOKEN=canary-old\nBETA_TOKEN=0000 # live\n"
+    );
     assert_eq!(commented_lines(&left, &proposed(TEXT)), [4]);
     run(&vault, &args(file), &known(), None).unwrap();
     assert_eq!(
@@ -102,6 +144,15 @@ fn a_file_that_cannot_hold_the_placeholder_is_left_as_it_was() {
     let mut known = known();
     known[3].placeholder = "a # b".to_owned();
     assert!(write_placeholders(&args(file.clone()), TEXT, &proposed(TEXT), &known).is_err());
-    assert!(write_placeholders(&args(file.clone()), "EDITED=1\n", &proposed(TEXT), &self::known()).is_err(), "it changed meanwhile");
+    assert!(
+        write_placeholders(
+            &args(file.clone()),
+            "EDITED=1\n",
+            &proposed(TEXT),
+            &self::known()
+        )
+        .is_err(),
+        "it changed meanwhile"
+    );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
 }

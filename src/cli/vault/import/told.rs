@@ -22,7 +22,9 @@ pub(super) fn report_nothing_found(args: &Args, proposals: &[Proposal]) -> ExitC
             "{file} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any"
         ));
     } else {
-        out::note(format_args!("{file} holds no credential but placeholders; `sms-sidecar vault list` shows what the vault has"));
+        out::note(format_args!(
+            "{file} holds no credential but placeholders; `sms-sidecar vault list` shows what the vault has"
+        ));
     }
     ExitCode::from(1)
 }
@@ -32,29 +34,65 @@ fn placeholder_note(name: &str) -> String {
 }
 
 pub(super) fn confirmation_prompt(vault: &Embedded, args: &Args) -> String {
-    let also = if args.replace_with_placeholders { format!(", and put placeholders into {}", args.file.display()) } else { String::new() };
+    let also = if args.replace_with_placeholders {
+        format!(", and put placeholders into {}", args.file.display())
+    } else {
+        String::new()
+    };
     format!("Write these into {}{also}?", vault.file().display())
 }
 
-pub(super) fn render_proposals(proposals: &[Proposal], entries: &EmbeddedEntries, args: &Args) -> String {
+pub(super) fn render_proposals(
+    proposals: &[Proposal],
+    entries: &EmbeddedEntries,
+    args: &Args,
+) -> String {
     let mut lines = Vec::new();
     for proposal in proposals {
         let path = entry_path(&args.prefix, &proposal.dialect);
         for (field, name) in &proposal.fields {
-            let there = entries.get(&path).is_some_and(|entry| entry.contains_key(field));
-            lines.push(format!("{path} {field} = {name}{}", if there { "  (replaces what is there)" } else { "" }));
+            let there = entries
+                .get(&path)
+                .is_some_and(|entry| entry.contains_key(field));
+            lines.push(format!(
+                "{path} {field} = {name}{}",
+                if there {
+                    "  (replaces what is there)"
+                } else {
+                    ""
+                }
+            ));
         }
-        lines.extend(proposal.placeholders.iter().map(|name| format!("{path}: {}", placeholder_note(name))));
-        lines.extend(proposal.missing.iter().map(|field| format!("{path} {field}: no variable is known to hold it; use `vault set`")));
-        lines.extend(proposal.differing.iter().map(|name| format!("{path}: {name} holds another value and is not taken")));
+        lines.extend(
+            proposal
+                .placeholders
+                .iter()
+                .map(|name| format!("{path}: {}", placeholder_note(name))),
+        );
+        lines.extend(proposal.missing.iter().map(|field| {
+            format!("{path} {field}: no variable is known to hold it; use `vault set`")
+        }));
+        lines.extend(
+            proposal
+                .differing
+                .iter()
+                .map(|name| format!("{path}: {name} holds another value and is not taken")),
+        );
     }
     if let (Some(first), true) = (proposals.first(), proposals.len() > 1) {
-        lines.push(format!("for something else than SMS? `--only {}` takes that alone", first.dialect));
+        lines.push(format!(
+            "for something else than SMS? `--only {}` takes that alone",
+            first.dialect
+        ));
     }
     lines.join("\n")
 }
 
-pub(super) fn import_json(proposals: &[Proposal], args: &Args, done: ImportStatus) -> serde_json::Value {
+pub(super) fn import_json(
+    proposals: &[Proposal],
+    args: &Args,
+    done: ImportStatus,
+) -> serde_json::Value {
     let entry = |proposal: &Proposal| {
         json!({
             "path": entry_path(&args.prefix, &proposal.dialect),
@@ -70,7 +108,11 @@ pub(super) fn import_json(proposals: &[Proposal], args: &Args, done: ImportStatu
 pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
     out::line(format_args!(
         "written: {}",
-        proposals.iter().map(|proposal| entry_path(&args.prefix, &proposal.dialect)).collect::<Vec<_>>().join(", ")
+        proposals
+            .iter()
+            .map(|proposal| entry_path(&args.prefix, &proposal.dialect))
+            .collect::<Vec<_>>()
+            .join(", ")
     ));
     if args.replace_with_placeholders {
         out::line(format_args!(
@@ -88,7 +130,16 @@ pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
 
 /// Lines that are comments and name a variable that was taken.
 pub(super) fn commented_lines(text: &str, proposals: &[Proposal]) -> Vec<usize> {
-    let names: Vec<&String> = proposals.iter().flat_map(|proposal| proposal.fields.values()).collect();
-    let tells = |line: &str| line.trim_start().starts_with('#') && names.iter().any(|name| line.contains(name.as_str()));
-    text.lines().enumerate().filter(|(_, line)| tells(line)).map(|(at, _)| at + 1).collect()
+    let names: Vec<&String> = proposals
+        .iter()
+        .flat_map(|proposal| proposal.fields.values())
+        .collect();
+    let tells = |line: &str| {
+        line.trim_start().starts_with('#') && names.iter().any(|name| line.contains(name.as_str()))
+    };
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| tells(line))
+        .map(|(at, _)| at + 1)
+        .collect()
 }

@@ -6,26 +6,86 @@ use super::*;
 async fn what_must_not_pass_is_refused_and_told() {
     let mut bench = EntrypointFixture::new();
     let table = [
-        ("POST /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", Entrypoint::BaseUrl, 400),
-        ("POST /a/../b HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::BaseUrl, 400),
-        ("POST https://ours.test//b HTTP/1.1\r\nHost: ours.test\r\n\r\n", Entrypoint::Absolute, 400),
-        ("TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::BaseUrl, 405),
-        ("POST /a HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.test\r\n\r\n", Entrypoint::BaseUrl, 403),
-        ("POST /a HTTP/1.1\r\nHost: x\r\nVia: 1.1 sms-sidecar-test1\r\n\r\n", Entrypoint::BaseUrl, 508),
-        ("CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 403),
-        ("GET http://169.254.169.254/latest HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n", Entrypoint::Absolute, 403),
-        ("CONNECT 127.0.0.1:8125 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 403),
-        ("CONNECT localhost:8125 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 403),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
+            Entrypoint::BaseUrl,
+            400,
+        ),
+        (
+            "POST /a/../b HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::BaseUrl,
+            400,
+        ),
+        (
+            "POST https://ours.test//b HTTP/1.1\r\nHost: ours.test\r\n\r\n",
+            Entrypoint::Absolute,
+            400,
+        ),
+        (
+            "TRACE /a HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::BaseUrl,
+            405,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nOrigin: http://evil.test\r\n\r\n",
+            Entrypoint::BaseUrl,
+            403,
+        ),
+        (
+            "POST /a HTTP/1.1\r\nHost: x\r\nVia: 1.1 sms-sidecar-test1\r\n\r\n",
+            Entrypoint::BaseUrl,
+            508,
+        ),
+        (
+            "CONNECT 169.254.169.254:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            403,
+        ),
+        (
+            "GET http://169.254.169.254/latest HTTP/1.1\r\nHost: 169.254.169.254\r\n\r\n",
+            Entrypoint::Absolute,
+            403,
+        ),
+        (
+            "CONNECT 127.0.0.1:8125 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            403,
+        ),
+        (
+            "CONNECT localhost:8125 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            403,
+        ),
         // Written so that only the resolver knows it for what it is.
-        ("CONNECT 2852039166:80 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 403),
-        ("CONNECT refused.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 403),
-        ("GET http://refused.test/ HTTP/1.1\r\nHost: refused.test\r\n\r\n", Entrypoint::Absolute, 403),
-        ("CONNECT uncovered-ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n", Entrypoint::Connect, 502),
+        (
+            "CONNECT 2852039166:80 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            403,
+        ),
+        (
+            "CONNECT refused.test:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            403,
+        ),
+        (
+            "GET http://refused.test/ HTTP/1.1\r\nHost: refused.test\r\n\r\n",
+            Entrypoint::Absolute,
+            403,
+        ),
+        (
+            "CONNECT uncovered-ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n",
+            Entrypoint::Connect,
+            502,
+        ),
     ];
     for (request, door, status) in table {
         let answer = bench.ask(request).await;
         assert_eq!(answer.status, status, "{request}: {}", answer.body);
-        assert!(answer.body.starts_with("sms-sidecar: ") && answer.head.contains("connection: close"), "{}", answer.body);
+        assert!(
+            answer.body.starts_with("sms-sidecar: ") && answer.head.contains("connection: close"),
+            "{}",
+            answer.body
+        );
         assert_eq!(bench.turned_away().await, (door, status), "{request}");
     }
     assert!(bench.arrivals.try_recv().is_err(), "nothing was carried");
@@ -35,24 +95,42 @@ async fn what_must_not_pass_is_refused_and_told() {
 async fn a_body_over_the_limit_is_413() {
     let mut bench = EntrypointFixture::new();
     let long = "x".repeat(1500);
-    let declared = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\n\r\n{long}")).await;
+    let declared = bench
+        .ask(&format!(
+            "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\n\r\n{long}"
+        ))
+        .await;
     let chunked = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n")).await;
-    let huge = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").await;
+    let huge = bench
+        .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        .await;
     // Refused before it is asked for.
-    let expected = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\nExpect: 100-continue\r\n\r\n").await;
+    let expected = bench
+        .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\nExpect: 100-continue\r\n\r\n")
+        .await;
     for answer in [declared, chunked, huge, expected] {
         assert_eq!(answer.status, 413);
         assert!(answer.body.contains("1000 bytes"), "{}", answer.body);
         assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 413));
     }
     let exact = "x".repeat(1000);
-    assert_eq!(bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{exact}")).await.status, 202);
+    assert_eq!(
+        bench
+            .ask(&format!(
+                "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{exact}"
+            ))
+            .await
+            .status,
+        202
+    );
 }
 
 #[tokio::test]
 async fn a_refusal_may_speak_the_backends_dialect() {
     let bench = EntrypointFixture::new();
-    let answer = bench.ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n").await;
+    let answer = bench
+        .ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
+        .await;
     assert_eq!((answer.status, answer.body.as_str()), (413, "in its words"));
 }
 
@@ -60,11 +138,21 @@ async fn a_refusal_may_speak_the_backends_dialect() {
 async fn a_head_over_the_limit_is_431() {
     let mut bench = EntrypointFixture::new();
     let long = "x".repeat(5 << 10);
-    let answer = bench.ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n")).await;
+    let answer = bench
+        .ask(&format!(
+            "GET /a HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"
+        ))
+        .await;
     assert_eq!(answer.status, 431);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 431));
     let many = "X-A: 1\r\n".repeat(200);
-    assert_eq!(bench.ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\n{many}\r\n")).await.status, 431);
+    assert_eq!(
+        bench
+            .ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\n{many}\r\n"))
+            .await
+            .status,
+        431
+    );
 }
 
 #[tokio::test]
@@ -72,7 +160,8 @@ async fn what_is_no_http_is_400() {
     let mut bench = EntrypointFixture::new();
     assert_eq!(bench.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 400));
-    let smuggled = "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nto=1";
+    let smuggled =
+        "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nto=1";
     assert_eq!(bench.ask(smuggled).await.status, 400);
 }
 
@@ -90,7 +179,9 @@ async fn a_slow_head_is_408() {
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_is_408() {
     let mut bench = EntrypointFixture::new();
-    let answer = bench.ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nto").await;
+    let answer = bench
+        .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nto")
+        .await;
     assert_eq!(answer.status, 408);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 408));
 }

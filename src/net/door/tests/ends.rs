@@ -33,7 +33,15 @@ async fn a_backend_that_waits_is_there() {
     let mut wire = bench.connect();
     wire.send(HOLD).await;
     assert_eq!(wire.answer().await.status, 202);
-    assert!(!bench.arrivals.recv().await.unwrap().connection.is_draining());
+    assert!(
+        !bench
+            .arrivals
+            .recv()
+            .await
+            .unwrap()
+            .connection
+            .is_draining()
+    );
 }
 
 #[tokio::test]
@@ -51,15 +59,25 @@ async fn draining_serves_on_and_closes_behind_each_answer() {
     bench.drain.advance_to(Phase::Draining);
     idle.send(PLAIN).await;
     let answer = idle.answer().await;
-    assert!(answer.status == 202 && answer.head.contains("connection: close"), "{answer:?}");
+    assert!(
+        answer.status == 202 && answer.head.contains("connection: close"),
+        "{answer:?}"
+    );
     assert!(idle.closed().await);
     bench.drain.advance_to(Phase::Closing);
     assert!(third.closed().await, "idle connections are closed last");
     bench.release.send(true).unwrap();
-    assert_eq!(busy.answer().await.status, 202, "a call in flight is finished");
+    assert_eq!(
+        busy.answer().await.status,
+        202,
+        "a call in flight is finished"
+    );
     bench.drain.requests_finished().await;
     let late = bench.ask(PLAIN).await;
-    assert!(late.status == 503 && late.head.contains("retry-after: 1"), "{late:?}");
+    assert!(
+        late.status == 503 && late.head.contains("retry-after: 1"),
+        "{late:?}"
+    );
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 503));
 }
 
@@ -79,12 +97,16 @@ async fn quiet_tunnels_end_with_the_process() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
     let mut wire = bench.connect();
-    wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .await;
     assert!(wire.head().await.starts_with("http/1.1 200"));
     assert!(!bench.drain.is_idle());
     bench.drain.advance_to(Phase::Draining);
     assert!(wire.closed().await);
-    assert_eq!(bench.told.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 0));
+    assert_eq!(
+        bench.told.recv().await.unwrap(),
+        HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 0)
+    );
     bench.drain.requests_finished().await;
 }
 

@@ -23,16 +23,32 @@ async fn opened(bench: &EntrypointFixture, target: &str) -> TestClient {
 
 fn trusting(bench: &EntrypointFixture, sni: bool, alpn: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
-    roots.add(tls::load_certificates(&bench.ca.cert_file).unwrap().remove(0)).unwrap();
-    let builder = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
-    let mut config = builder.with_safe_default_protocol_versions().unwrap().with_root_certificates(roots).with_no_client_auth();
+    roots
+        .add(
+            tls::load_certificates(&bench.ca.cert_file)
+                .unwrap()
+                .remove(0),
+        )
+        .unwrap();
+    let builder =
+        ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()));
+    let mut config = builder
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
     config.enable_sni = sni;
     config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
     TlsConnector::from(Arc::new(config))
 }
 
-async fn secured(connector: TlsConnector, wire: TestClient) -> std::io::Result<TlsStream<DuplexStream>> {
-    connector.connect(ServerName::try_from("api.ours.test").unwrap(), wire.0).await
+async fn secured(
+    connector: TlsConnector,
+    wire: TestClient,
+) -> std::io::Result<TlsStream<DuplexStream>> {
+    connector
+        .connect(ServerName::try_from("api.ours.test").unwrap(), wire.0)
+        .await
 }
 
 #[tokio::test]
@@ -42,12 +58,28 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
         let wire = opened(&bench, "api.ours.test:443").await;
         let mut wire = TestClient(secured(trusting(&bench, sni, &[]), wire).await.unwrap());
         for path in ["/one", "/two"] {
-            wire.send(&format!("POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi")).await;
+            wire.send(&format!(
+                "POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi"
+            ))
+            .await;
             assert_eq!(wire.answer().await.body, "carried 2 bytes");
             let arrival = bench.arrivals.recv().await.unwrap();
-            assert_eq!((arrival.entrypoint, arrival.is_tls, arrival.request.path.as_str()), (Entrypoint::Connect, true, path));
-            assert_eq!(arrival.target, EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443)));
-            assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
+            assert_eq!(
+                (
+                    arrival.entrypoint,
+                    arrival.is_tls,
+                    arrival.request.path.as_str()
+                ),
+                (Entrypoint::Connect, true, path)
+            );
+            assert_eq!(
+                arrival.target,
+                EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443))
+            );
+            assert_eq!(
+                secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()),
+                "pp"
+            );
         }
     }
 }
@@ -56,7 +88,9 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
 async fn http_1_1_is_agreed_on_where_h2_is_offered() {
     let bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
-    let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire).await.unwrap();
+    let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire)
+        .await
+        .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
 }
 
@@ -67,7 +101,8 @@ async fn a_tunnel_held_idle_is_not_timed_as_a_request() {
     let mut wire = TestClient(secured(trusting(&bench, true, &[]), wire).await.unwrap());
     tokio::time::pause();
     for _ in 0..3 {
-        wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n").await;
+        wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
+            .await;
         assert_eq!(wire.answer().await.status, 202);
         tokio::time::sleep(Duration::from_secs(500)).await;
     }
@@ -78,12 +113,23 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
     let mut bench = EntrypointFixture::new();
     for port in [80, 443, 8080] {
         let mut wire = opened(&bench, &format!("api.ours.test:{port}")).await;
-        let host = if port == 8080 { "api.ours.test:8080" } else { "api.ours.test" };
-        wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let host = if port == 8080 {
+            "api.ours.test:8080"
+        } else {
+            "api.ours.test"
+        };
+        wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
         assert_eq!(wire.answer().await.status, 202, "{port}");
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!((arrival.entrypoint, arrival.is_tls), (Entrypoint::Connect, false));
-        assert_eq!(arrival.target, EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", port)));
+        assert_eq!(
+            (arrival.entrypoint, arrival.is_tls),
+            (Entrypoint::Connect, false)
+        );
+        assert_eq!(
+            arrival.target,
+            EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", port))
+        );
     }
 }
 
@@ -94,7 +140,9 @@ async fn a_backend_without_our_ca_is_told_about_it() {
     let config = tls::client_config(None).unwrap();
     secured(TlsConnector::from(config), wire).await.unwrap_err();
     match bench.told.recv().await.unwrap() {
-        HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}"),
+        HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => {
+            assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}")
+        }
         told @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => panic!("{told:?}"),
     }
 }
@@ -102,12 +150,15 @@ async fn a_backend_without_our_ca_is_told_about_it() {
 #[tokio::test]
 async fn without_a_ca_only_plain_http_works_inside() {
     let mut bench = EntrypointFixture::without_ca();
-    let answer = bench.ask("CONNECT api.ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let answer = bench
+        .ask("CONNECT api.ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains("ca init"), "{}", answer.body);
     bench.turned_away().await;
     let mut wire = opened(&bench, "api.ours.test:80").await;
-    wire.send("POST /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n").await;
+    wire.send("POST /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
+        .await;
     assert_eq!(wire.answer().await.status, 202);
 }
 
@@ -130,20 +181,26 @@ async fn node_believes_the_ca_it_was_given() {
     let (doors, drain) = (bench.doors.clone(), bench.drain.clone());
     tokio::spawn(async move {
         while let Ok((stream, client)) = listener.accept().await {
-            let peer = Peer { address: Some(client), ..Peer::default() };
+            let peer = Peer {
+                address: Some(client),
+                ..Peer::default()
+            };
             // One after the other: so does the script.
             doors.serve(stream, peer, drain.clone()).await;
         }
     });
     let run = |ca: Option<&std::path::Path>| {
         let mut node = Command::new("node");
-        node.args(["-e", NODE, &port, "api.ours.test"]).stdout(Stdio::piped());
+        node.args(["-e", NODE, &port, "api.ours.test"])
+            .stdout(Stdio::piped());
         if let Some(ca) = ca {
             node.env("NODE_EXTRA_CA_CERTS", ca);
         }
         node.output()
     };
-    let trusting = run(Some(&bench.ca.cert_file)).await.expect("node is installed");
+    let trusting = run(Some(&bench.ca.cert_file))
+        .await
+        .expect("node is installed");
     assert_eq!(String::from_utf8_lossy(&trusting.stdout).trim(), "202");
     assert_eq!(bench.arrivals.recv().await.unwrap().request.path, "/node");
     let stranger = run(None).await.unwrap();

@@ -39,14 +39,20 @@ impl RequestHandler for FakeHandler {
     fn admit(&self, authority: &Authority, _: &Peer) -> HostAdmission {
         match authority.host.as_str() {
             host if host.ends_with("ours.test") => HostAdmission::Intercept,
-            "refused.test" => HostAdmission::Deny(StatusCode::FORBIDDEN, String::from("other hosts are refused")),
+            "refused.test" => HostAdmission::Deny(
+                StatusCode::FORBIDDEN,
+                String::from("other hosts are refused"),
+            ),
             _ => HostAdmission::Tunnel,
         }
     }
 
     fn authorize(&self, _: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)> {
         match peer.uid {
-            Some(666) => Err((StatusCode::FORBIDDEN, String::from("this caller is not known"))),
+            Some(666) => Err((
+                StatusCode::FORBIDDEN,
+                String::from("this caller is not known"),
+            )),
             Some(_) | None => Ok(()),
         }
     }
@@ -54,7 +60,11 @@ impl RequestHandler for FakeHandler {
     async fn handle(&self, arrival: IncomingRequest) -> Reply {
         assert!(arrival.request.path != "/panic", "as asked");
         if arrival.request.path == "/hold" {
-            self.release.clone().wait_for(|released| *released).await.unwrap();
+            self.release
+                .clone()
+                .wait_for(|released| *released)
+                .await
+                .unwrap();
         }
         let mut headers = HeaderMap::new();
         headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
@@ -62,19 +72,41 @@ impl RequestHandler for FakeHandler {
         headers.insert("content-length", "999".parse().unwrap());
         let body = Bytes::from(format!("carried {} bytes", arrival.request.body.len()));
         self.arrivals.send(arrival).unwrap();
-        Reply { status: StatusCode::ACCEPTED, headers, body }
+        Reply {
+            status: StatusCode::ACCEPTED,
+            headers,
+            body,
+        }
     }
 
     fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str) {
-        self.told.send(HandlerEvent::TurnedAway(door, status.as_u16(), why.to_owned())).unwrap();
+        self.told
+            .send(HandlerEvent::TurnedAway(
+                door,
+                status.as_u16(),
+                why.to_owned(),
+            ))
+            .unwrap();
     }
 
-    fn error_reply(&self, _: &EntrypointTarget, head: &Request, status: StatusCode, _: &str) -> Option<Reply> {
-        (head.path == "/dialect").then(|| Reply { status, headers: HeaderMap::new(), body: Bytes::from_static(b"in its words") })
+    fn error_reply(
+        &self,
+        _: &EntrypointTarget,
+        head: &Request,
+        status: StatusCode,
+        _: &str,
+    ) -> Option<Reply> {
+        (head.path == "/dialect").then(|| Reply {
+            status,
+            headers: HeaderMap::new(),
+            body: Bytes::from_static(b"in its words"),
+        })
     }
 
     fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
-        self.told.send(HandlerEvent::Tunnelled(door, authority.to_string(), bytes)).unwrap();
+        self.told
+            .send(HandlerEvent::Tunnelled(door, authority.to_string(), bytes))
+            .unwrap();
     }
 }
 
@@ -90,15 +122,30 @@ struct EntrypointFixture {
 }
 
 fn limits() -> Limits {
-    Limits { max_body: 1000, max_head: 4 << 10, max_connections: 3, ..Limits::default() }
+    Limits {
+        max_body: 1000,
+        max_head: 4 << 10,
+        max_connections: 3,
+        ..Limits::default()
+    }
 }
 
 impl EntrypointFixture {
     fn new() -> Self {
         let folder = TempDir::new().unwrap();
-        let ca = CaSettings { cert_file: folder.path().join("ca.pem"), key_file: folder.path().join("ca.key") };
+        let ca = CaSettings {
+            cert_file: folder.path().join("ca.pem"),
+            key_file: folder.path().join("ca.key"),
+        };
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-        create(&ca, &[String::from("ours.test")], Duration::from_secs(1 << 24), clock.wall_clock(), CaCreateMode::NewKey).unwrap();
+        create(
+            &ca,
+            &[String::from("ours.test")],
+            Duration::from_secs(1 << 24),
+            clock.wall_clock(),
+            CaCreateMode::NewKey,
+        )
+        .unwrap();
         let (arrivals, carried) = unbounded_channel();
         let (telling, told) = unbounded_channel();
         let (release, held) = watch::channel(false);
@@ -109,21 +156,42 @@ impl EntrypointFixture {
             via_marker: String::from("sms-sidecar-test1"),
             clock,
         };
-        let doors = ProxyService::new(Arc::new(FakeHandler { arrivals, told: telling, release: held }), setup);
-        Self { doors, arrivals: carried, told, release, drain: Drain::default(), ca, _folder: folder }
+        let doors = ProxyService::new(
+            Arc::new(FakeHandler {
+                arrivals,
+                told: telling,
+                release: held,
+            }),
+            setup,
+        );
+        Self {
+            doors,
+            arrivals: carried,
+            told,
+            release,
+            drain: Drain::default(),
+            ca,
+            _folder: folder,
+        }
     }
 
     fn without_ca() -> Self {
         let mut bench = Self::new();
         let house = &bench.doors.0;
-        let setup = EntrypointSetup { ca: None, ..house.setup.clone() };
+        let setup = EntrypointSetup {
+            ca: None,
+            ..house.setup.clone()
+        };
         bench.doors = ProxyService::new(Arc::clone(&house.handler), setup);
         bench
     }
 
     /// A connection from this machine.
     fn connect(&self) -> TestClient {
-        self.connect_as(Peer { address: Some("127.0.0.1:40000".parse().unwrap()), ..Peer::default() })
+        self.connect_as(Peer {
+            address: Some("127.0.0.1:40000".parse().unwrap()),
+            ..Peer::default()
+        })
     }
 
     fn connect_as(&self, peer: Peer) -> TestClient {
@@ -175,10 +243,17 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> TestClient<S> {
     async fn answer(&mut self) -> TestResponse {
         let head = self.head().await;
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |length| length.parse().unwrap());
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "))
+            .map_or(0, |length| length.parse().unwrap());
         let mut body = vec![0; length];
         self.0.read_exact(&mut body).await.unwrap();
-        TestResponse { status, head, body: String::from_utf8(body).unwrap() }
+        TestResponse {
+            status,
+            head,
+            body: String::from_utf8(body).unwrap(),
+        }
     }
 
     /// The other side has closed, and said nothing more.
@@ -188,5 +263,9 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> TestClient<S> {
 }
 
 fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
-    Authority { scheme, host: host.to_owned(), port }
+    Authority {
+        scheme,
+        host: host.to_owned(),
+        port,
+    }
 }

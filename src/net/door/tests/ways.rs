@@ -10,26 +10,64 @@ async fn the_base_url_door_carries_whole_requests() {
     let request = "POST /playmobile/send?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nContent-Length: 4\r\nAuthorization: Basic eDp5\r\n\
                    X-Sms-Sidecar-Id: mine\r\nConnection: keep-alive\r\n\r\nto=1";
     let answer = bench.ask(request).await;
-    assert_eq!((answer.status, answer.body.as_str()), (202, "carried 4 bytes"));
-    assert!(answer.head.contains("x-sms-sidecar-provider: one\r\n") && !answer.head.contains("chunked"), "{}", answer.head);
+    assert_eq!(
+        (answer.status, answer.body.as_str()),
+        (202, "carried 4 bytes")
+    );
+    assert!(
+        answer.head.contains("x-sms-sidecar-provider: one\r\n") && !answer.head.contains("chunked"),
+        "{}",
+        answer.head
+    );
     let arrival = bench.arrivals.recv().await.unwrap();
-    assert_eq!((arrival.entrypoint, arrival.target, arrival.is_tls), (Entrypoint::BaseUrl, EntrypointTarget::BaseUrl, false));
-    assert_eq!((arrival.request.path.as_str(), arrival.request.query.as_deref()), ("/playmobile/send", Some("x=1")));
+    assert_eq!(
+        (arrival.entrypoint, arrival.target, arrival.is_tls),
+        (Entrypoint::BaseUrl, EntrypointTarget::BaseUrl, false)
+    );
+    assert_eq!(
+        (
+            arrival.request.path.as_str(),
+            arrival.request.query.as_deref()
+        ),
+        ("/playmobile/send", Some("x=1"))
+    );
     assert_eq!(&arrival.request.body[..], b"to=1");
-    assert_eq!(arrival.request.headers.keys().map(http::HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
-    assert!(arrival.id.len() == 16 && answer.head.contains(&format!("x-sms-sidecar-id: {}\r\n", arrival.id)), "{}", answer.head);
+    assert_eq!(
+        arrival
+            .request
+            .headers
+            .keys()
+            .map(http::HeaderName::as_str)
+            .collect::<Vec<_>>(),
+        ["authorization"]
+    );
+    assert!(
+        arrival.id.len() == 16
+            && answer
+                .head
+                .contains(&format!("x-sms-sidecar-id: {}\r\n", arrival.id)),
+        "{}",
+        answer.head
+    );
 }
 
 #[tokio::test]
 async fn chunked_bodies_and_expectations_work() {
     let mut bench = EntrypointFixture::new();
     let mut wire = bench.connect();
-    wire.send("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n").await;
+    wire.send(
+        "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
+    )
+    .await;
     assert!(wire.head().await.starts_with("http/1.1 100 continue"));
     wire.send("2\r\nto\r\n2\r\n=1\r\n0\r\n\r\n").await;
     assert_eq!(wire.answer().await.body, "carried 4 bytes");
     let arrival = bench.arrivals.recv().await.unwrap();
-    assert!(arrival.request.headers.is_empty(), "{:?}", arrival.request.headers);
+    assert!(
+        arrival.request.headers.is_empty(),
+        "{:?}",
+        arrival.request.headers
+    );
     wire.send("GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 202, "the connection is kept");
 }
@@ -38,7 +76,8 @@ async fn chunked_bodies_and_expectations_work() {
 async fn old_http_is_answered_and_closed() {
     let bench = EntrypointFixture::new();
     let mut wire = bench.connect();
-    wire.send("POST /a HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi").await;
+    wire.send("POST /a HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")
+        .await;
     let answer = wire.answer().await;
     assert!(answer.head.starts_with("http/1.0 202"), "{}", answer.head);
     assert_eq!(answer.body, "carried 2 bytes");
@@ -50,19 +89,37 @@ async fn absolute_form_names_its_host_also_for_https_in_clear() {
     let mut bench = EntrypointFixture::new();
     bench.ask("POST https://api.ours.test/v1 HTTP/1.1\r\nHost: api.ours.test\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n").await;
     let arrival = bench.arrivals.recv().await.unwrap();
-    assert_eq!((arrival.entrypoint, arrival.is_tls), (Entrypoint::Absolute, false));
-    assert_eq!(arrival.target, EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443)));
-    assert_eq!(secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()), "pp");
+    assert_eq!(
+        (arrival.entrypoint, arrival.is_tls),
+        (Entrypoint::Absolute, false)
+    );
+    assert_eq!(
+        arrival.target,
+        EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443))
+    );
+    assert_eq!(
+        secrecy::ExposeSecret::expose_secret(&arrival.peer.token.unwrap()),
+        "pp"
+    );
     assert!(arrival.request.headers.is_empty());
-    bench.ask("POST http://api.ours.test:81/v1 HTTP/1.1\r\nHost: api.ours.test:81\r\n\r\n").await;
-    assert_eq!(bench.arrivals.recv().await.unwrap().target, EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", 81)));
+    bench
+        .ask("POST http://api.ours.test:81/v1 HTTP/1.1\r\nHost: api.ours.test:81\r\n\r\n")
+        .await;
+    assert_eq!(
+        bench.arrivals.recv().await.unwrap().target,
+        EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", 81))
+    );
 }
 
 #[tokio::test]
 async fn https_in_clear_is_refused_from_elsewhere() {
     let mut bench = EntrypointFixture::new();
-    let mut wire = bench.connect_as(Peer { address: Some("10.0.0.9:40000".parse().unwrap()), ..Peer::default() });
-    wire.send("POST https://ours.test/ HTTP/1.1\r\nHost: ours.test\r\n\r\n").await;
+    let mut wire = bench.connect_as(Peer {
+        address: Some("10.0.0.9:40000".parse().unwrap()),
+        ..Peer::default()
+    });
+    wire.send("POST https://ours.test/ HTTP/1.1\r\nHost: ours.test\r\n\r\n")
+        .await;
     assert_eq!(wire.answer().await.status, 403);
     assert_eq!(bench.turned_away().await, (Entrypoint::Absolute, 403));
 }
@@ -71,11 +128,19 @@ async fn https_in_clear_is_refused_from_elsewhere() {
 async fn a_call_over_loopback_says_which_uid_sent_it() {
     let mut bench = EntrypointFixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-    let mut wire = bench.connect_as(Peer::from_tcp(client.local_addr().unwrap(), client.peer_addr().unwrap()));
+    let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    let mut wire = bench.connect_as(Peer::from_tcp(
+        client.local_addr().unwrap(),
+        client.peer_addr().unwrap(),
+    ));
     wire.send("POST /send HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 202);
-    assert_eq!(bench.arrivals.recv().await.unwrap().peer.uid, Some(rustix::process::getuid().as_raw()));
+    assert_eq!(
+        bench.arrivals.recv().await.unwrap().peer.uid,
+        Some(rustix::process::getuid().as_raw())
+    );
 }
 
 #[tokio::test]
@@ -85,13 +150,21 @@ async fn the_unix_door_believes_a_telling_host_only() {
         ("[::1]", EntrypointTarget::Unspecified),
         ("localhost", EntrypointTarget::Unspecified),
         ("elsewhere.test", EntrypointTarget::Unspecified),
-        ("api.ours.test", EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443))),
+        (
+            "api.ours.test",
+            EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443)),
+        ),
     ] {
         let mut wire = bench.connect_as(Peer::from_unix(Some(7)));
-        wire.send(&format!("POST /send HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        wire.send(&format!("POST /send HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
         assert_eq!(wire.answer().await.status, 202);
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!((arrival.entrypoint, arrival.target, arrival.peer.uid), (Entrypoint::Unix, target, Some(7)), "{host}");
+        assert_eq!(
+            (arrival.entrypoint, arrival.target, arrival.peer.uid),
+            (Entrypoint::Unix, target, Some(7)),
+            "{host}"
+        );
     }
     let mut wire = bench.connect_as(Peer::from_unix(Some(666)));
     wire.send("POST /send HTTP/1.1\r\nHost: x\r\n\r\n").await;
@@ -105,7 +178,8 @@ async fn a_connect_to_another_host_is_a_tunnel() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
     let mut wire = bench.connect();
-    wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: {far}\r\n\r\n")).await;
+    wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: {far}\r\n\r\n"))
+        .await;
     let (mut stream, _) = listener.accept().await.unwrap();
     assert!(wire.head().await.starts_with("http/1.1 200"));
     wire.send("\x16anything").await;
@@ -115,7 +189,10 @@ async fn a_connect_to_another_host_is_a_tunnel() {
     wire.0.read_exact(&mut got).await.unwrap();
     assert_eq!(&got, b"\x16anything");
     drop((wire, stream));
-    assert_eq!(bench.told.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 18));
+    assert_eq!(
+        bench.told.recv().await.unwrap(),
+        HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 18)
+    );
 }
 
 #[tokio::test]
@@ -132,7 +209,12 @@ async fn absolute_form_to_another_host_is_passed_on() {
     let mut server: TestClient<TcpStream> = TestClient(stream);
     let head = server.head().await;
     assert!(head.starts_with("post /a?b=1 http/1.1\r\n"), "{head}");
-    for line in [&format!("host: {far}"), "via: 1.1 sms-sidecar-test1", "authorization: basic edp5", "content-length: 2"] {
+    for line in [
+        &format!("host: {far}"),
+        "via: 1.1 sms-sidecar-test1",
+        "authorization: basic edp5",
+        "content-length: 2",
+    ] {
         assert!(head.contains(&format!("{line}\r\n")), "{line} in {head}");
     }
     assert!(!head.contains("proxy-"), "{head}");
@@ -140,14 +222,22 @@ async fn absolute_form_to_another_host_is_passed_on() {
     let answer = wire.answer().await;
     assert_eq!((answer.status, answer.body.as_str()), (418, "hello"));
     assert!(answer.head.contains("x-theirs: 1"));
-    assert!(matches!(bench.told.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100));
+    assert!(
+        matches!(bench.told.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100)
+    );
 }
 
 #[tokio::test]
 async fn a_host_that_cannot_be_reached_is_said() {
     let mut bench = EntrypointFixture::new();
-    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let answer = bench.ask(&format!("CONNECT {closed} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let answer = bench
+        .ask(&format!("CONNECT {closed} HTTP/1.1\r\nHost: x\r\n\r\n"))
+        .await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(&closed.to_string()), "{}", answer.body);
     assert_eq!(bench.turned_away().await, (Entrypoint::Connect, 502));

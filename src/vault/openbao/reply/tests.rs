@@ -11,10 +11,25 @@ fn read(kv: KvVersion, body: &str) -> Result<EntryReply, String> {
 
 #[test]
 fn both_versions_are_read_where_they_keep_their_fields() {
-    let one = read(KvVersion::V1, r#"{"lease_id":"","lease_duration":2764800,"renewable":false,"data":{"password":"p"}}"#).unwrap();
+    let one = read(
+        KvVersion::V1,
+        r#"{"lease_id":"","lease_duration":2764800,"renewable":false,"data":{"password":"p"}}"#,
+    )
+    .unwrap();
     assert_eq!(one.entry.fields["password"].expose_secret(), "p");
-    assert_eq!(one.lease.unwrap(), LeaseTerms { id: String::new(), ttl: Duration::from_hours(768), renewable: false });
-    let two = read(KvVersion::V2, r#"{"lease_duration":0,"data":{"data":{"password":" p"},"metadata":{"version":3}}}"#).unwrap();
+    assert_eq!(
+        one.lease.unwrap(),
+        LeaseTerms {
+            id: String::new(),
+            ttl: Duration::from_hours(768),
+            renewable: false
+        }
+    );
+    let two = read(
+        KvVersion::V2,
+        r#"{"lease_duration":0,"data":{"data":{"password":" p"},"metadata":{"version":3}}}"#,
+    )
+    .unwrap();
     assert_eq!(two.entry.fields["password"].expose_secret(), " p");
     assert_eq!((two.entry.warnings.len(), two.lease), (1, None));
 }
@@ -28,11 +43,22 @@ fn what_is_no_entry_is_said_without_quoting_it() {
         (KvVersion::V2, "{}", "no `data`"),
         (KvVersion::V2, r#"{"data":"canary"}"#, "no `data`"),
         (KvVersion::V1, r#"{"data":null}"#, "no `data`"),
-        (KvVersion::V2, r#"{"data":{"password":"canary"}}"#, "set `kv = 1`"),
-        (KvVersion::V2, r#"{"data":{"data":null}}"#, "no `data` in its `data`"),
+        (
+            KvVersion::V2,
+            r#"{"data":{"password":"canary"}}"#,
+            "set `kv = 1`",
+        ),
+        (
+            KvVersion::V2,
+            r#"{"data":{"data":null}}"#,
+            "no `data` in its `data`",
+        ),
     ] {
         let error = read(kv, body).unwrap_err();
-        assert!(error.contains(said) && !error.contains("canary"), "{body}: {error}");
+        assert!(
+            error.contains(said) && !error.contains("canary"),
+            "{body}: {error}"
+        );
     }
 }
 
@@ -41,24 +67,61 @@ fn a_value_that_is_no_text_is_kept_out_and_named() {
     let body = r#"{"data":{"a":1,"b":true,"c":null,"d":[],"e":{},"f":"text"}}"#;
     let entry = read(KvVersion::V1, body).unwrap().entry;
     assert_eq!(entry.fields.keys().collect::<Vec<_>>(), ["f"]);
-    let unfit: Vec<_> = entry.non_text.iter().map(|(field, what)| (field.as_str(), *what)).collect();
-    assert_eq!(unfit, [("a", "a number"), ("b", "true or false"), ("c", "null"), ("d", "a list"), ("e", "a nested object")]);
+    let unfit: Vec<_> = entry
+        .non_text
+        .iter()
+        .map(|(field, what)| (field.as_str(), *what))
+        .collect();
+    assert_eq!(
+        unfit,
+        [
+            ("a", "a number"),
+            ("b", "true or false"),
+            ("c", "null"),
+            ("d", "a list"),
+            ("e", "a nested object")
+        ]
+    );
 }
 
 #[test]
 fn a_complaint_is_one_short_line_without_our_secrets() {
     let body = json!({ "errors": ["invalid\r\nsecret id canary-1", "x".repeat(500)] });
     let said = error_summary(Some(&body), &["canary-1"]);
-    assert!(said.starts_with("invalid secret id ***; xxx") && said.chars().count() == 160, "{said}");
+    assert!(
+        said.starts_with("invalid secret id ***; xxx") && said.chars().count() == 160,
+        "{said}"
+    );
     assert_eq!(error_summary(Some(&json!({ "errors": "no" })), &[]), "");
 }
 
 #[test]
 fn a_login_without_a_token_grants_none() {
-    let granted = token_grant(Some(json!({ "auth": { "client_token": "t", "lease_duration": 5, "renewable": true } }))).unwrap();
-    assert_eq!((granted.token.is_some(), granted.ttl, granted.renewable), (true, Some(Duration::from_secs(5)), true));
-    let root = super::token_grant(Some(json!({ "auth": { "client_token": "t", "lease_duration": 0 } }))).unwrap();
-    assert_eq!((root.ttl, root.renewable), (None, false), "a token that does not end");
-    assert!(super::token_grant(Some(json!({ "auth": null }))).is_none() && super::token_grant(None).is_none());
-    assert!(super::token_grant(Some(json!({ "auth": { "client_token": 5 } }))).unwrap().token.is_none());
+    let granted = token_grant(Some(
+        json!({ "auth": { "client_token": "t", "lease_duration": 5, "renewable": true } }),
+    ))
+    .unwrap();
+    assert_eq!(
+        (granted.token.is_some(), granted.ttl, granted.renewable),
+        (true, Some(Duration::from_secs(5)), true)
+    );
+    let root = super::token_grant(Some(
+        json!({ "auth": { "client_token": "t", "lease_duration": 0 } }),
+    ))
+    .unwrap();
+    assert_eq!(
+        (root.ttl, root.renewable),
+        (None, false),
+        "a token that does not end"
+    );
+    assert!(
+        super::token_grant(Some(json!({ "auth": null }))).is_none()
+            && super::token_grant(None).is_none()
+    );
+    assert!(
+        super::token_grant(Some(json!({ "auth": { "client_token": 5 } })))
+            .unwrap()
+            .token
+            .is_none()
+    );
 }

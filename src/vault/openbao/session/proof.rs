@@ -32,56 +32,119 @@ pub(super) struct LoginProof {
 
 impl PartialEq for LoginProof {
     fn eq(&self, other: &Self) -> bool {
-        self.fields.iter().zip(&other.fields).all(|((_, one), (_, other))| one.expose_secret() == other.expose_secret())
+        self.fields
+            .iter()
+            .zip(&other.fields)
+            .all(|((_, one), (_, other))| one.expose_secret() == other.expose_secret())
     }
 }
 
 impl LoginProof {
     pub(super) fn body(&self) -> Value {
-        self.fields.iter().map(|(name, value)| ((*name).to_owned(), Value::from(value.expose_secret()))).collect()
+        self.fields
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), Value::from(value.expose_secret())))
+            .collect()
     }
 
     pub(super) fn secrets(&self) -> Vec<&str> {
-        self.fields.iter().map(|(_, value)| value.expose_secret()).collect()
+        self.fields
+            .iter()
+            .map(|(_, value)| value.expose_secret())
+            .collect()
     }
 }
 
 /// Reads what a login needs.
-pub(super) async fn read_proof(auth: &OpenBaoAuth, server: &VaultServer, wrapped: &mut Option<UnwrappedSecretId>) -> Result<LoginProof, ReadError> {
+pub(super) async fn read_proof(
+    auth: &OpenBaoAuth,
+    server: &VaultServer,
+    wrapped: &mut Option<UnwrappedSecretId>,
+) -> Result<LoginProof, ReadError> {
     match auth {
-        OpenBaoAuth::TokenFile(file) => Ok(LoginProof { fields: [("token", read_single_line(file.clone()).await?), ("", SecretString::from(""))] }),
-        OpenBaoAuth::Jwt { role, jwt_file, .. } => {
-            Ok(LoginProof { fields: [("role", SecretString::from(role.as_str())), ("jwt", read_single_line(jwt_file.clone()).await?)] })
-        }
-        OpenBaoAuth::AppRole { role_id_file, secret_id_file, wrapped: is_wrapped, .. } => {
-            let (role, given) = (read_single_line(role_id_file.clone()).await?, read_single_line(secret_id_file.clone()).await?);
-            let secret = if *is_wrapped { unwrap_secret_id(auth, server, given, wrapped).await? } else { given };
-            Ok(LoginProof { fields: [("role_id", role), ("secret_id", secret)] })
+        OpenBaoAuth::TokenFile(file) => Ok(LoginProof {
+            fields: [
+                ("token", read_single_line(file.clone()).await?),
+                ("", SecretString::from("")),
+            ],
+        }),
+        OpenBaoAuth::Jwt { role, jwt_file, .. } => Ok(LoginProof {
+            fields: [
+                ("role", SecretString::from(role.as_str())),
+                ("jwt", read_single_line(jwt_file.clone()).await?),
+            ],
+        }),
+        OpenBaoAuth::AppRole {
+            role_id_file,
+            secret_id_file,
+            wrapped: is_wrapped,
+            ..
+        } => {
+            let (role, given) = (
+                read_single_line(role_id_file.clone()).await?,
+                read_single_line(secret_id_file.clone()).await?,
+            );
+            let secret = if *is_wrapped {
+                unwrap_secret_id(auth, server, given, wrapped).await?
+            } else {
+                given
+            };
+            Ok(LoginProof {
+                fields: [("role_id", role), ("secret_id", secret)],
+            })
         }
     }
 }
 
-async fn unwrap_secret_id(auth: &OpenBaoAuth, server: &VaultServer, wrapping: SecretString, known: &mut Option<UnwrappedSecretId>) -> Result<SecretString, ReadError> {
-    if let Some(known) = known.as_ref().filter(|known| known.wrapping_token.expose_secret() == wrapping.expose_secret()) {
+async fn unwrap_secret_id(
+    auth: &OpenBaoAuth,
+    server: &VaultServer,
+    wrapping: SecretString,
+    known: &mut Option<UnwrappedSecretId>,
+) -> Result<SecretString, ReadError> {
+    if let Some(known) = known
+        .as_ref()
+        .filter(|known| known.wrapping_token.expose_secret() == wrapping.expose_secret())
+    {
         return Ok(known.secret_id.clone());
     }
     let token = Arc::new(wrapping.clone());
-    let answer = server.send(&VaultRequest::post("sys/wrapping/unwrap".to_owned(), Some(&token), &json!({}))).await?;
-    let Some(id) = reply::unwrapped_secret_id(answer.json()).filter(|_| answer.status.is_success()) else {
+    let answer = server
+        .send(&VaultRequest::post(
+            "sys/wrapping/unwrap".to_owned(),
+            Some(&token),
+            &json!({}),
+        ))
+        .await?;
+    let Some(id) = reply::unwrapped_secret_id(answer.json()).filter(|_| answer.status.is_success())
+    else {
         let why = "the wrapped secret id was used already or has run out: by us before a restart, or by somebody else, in which case revoke it; put a new one into `secret_id_file` (`bao write -f -wrap-ttl=5m auth/approle/role/NAME/secret-id`)";
-        return Err(ReadError::LoginRejected { location: server.location().into(), login_method: login_name(auth), why: why.into() });
+        return Err(ReadError::LoginRejected {
+            location: server.location().into(),
+            login_method: login_name(auth),
+            why: why.into(),
+        });
     };
-    *known = Some(UnwrappedSecretId { wrapping_token: wrapping, secret_id: id.clone() });
+    *known = Some(UnwrappedSecretId {
+        wrapping_token: wrapping,
+        secret_id: id.clone(),
+    });
     Ok(id)
 }
 
 /// The one line of a file.
 pub(super) async fn read_single_line(path: PathBuf) -> Result<SecretString, ReadError> {
     read_blocking(path.display().to_string(), move || {
-        let text = file::read_text(&path, "the vault's login needs it; let the service's user read it")?;
+        let text = file::read_text(
+            &path,
+            "the vault's login needs it; let the service's user read it",
+        )?;
         let line = text.trim();
         if line.is_empty() || line.contains(char::is_whitespace) {
-            return Err(ReadError::Malformed { file: path.into(), what: "it must hold one line and no blank".into() });
+            return Err(ReadError::Malformed {
+                file: path.into(),
+                what: "it must hold one line and no blank".into(),
+            });
         }
         Ok(SecretString::from(line))
     })
@@ -93,8 +156,12 @@ pub(super) fn login_name(auth: &OpenBaoAuth) -> &'static str {
     match auth {
         OpenBaoAuth::TokenFile(_) => "token",
         OpenBaoAuth::AppRole { .. } => "AppRole login",
-        OpenBaoAuth::Jwt { kubernetes: true, .. } => "Kubernetes login",
-        OpenBaoAuth::Jwt { kubernetes: false, .. } => "JWT login",
+        OpenBaoAuth::Jwt {
+            kubernetes: true, ..
+        } => "Kubernetes login",
+        OpenBaoAuth::Jwt {
+            kubernetes: false, ..
+        } => "JWT login",
     }
 }
 
@@ -113,7 +180,11 @@ pub(super) fn remedy(auth: &OpenBaoAuth) -> &'static str {
         OpenBaoAuth::AppRole { .. } => {
             "put a role id and a secret id of one role into the files (`bao read auth/approle/role/NAME/role-id`, `bao write -f auth/approle/role/NAME/secret-id`)"
         }
-        OpenBaoAuth::Jwt { kubernetes: true, .. } => "compare `role` with the service account and namespace that it is bound to",
-        OpenBaoAuth::Jwt { kubernetes: false, .. } => "compare `role` with its bound audience, subject and claims, and the token's end",
+        OpenBaoAuth::Jwt {
+            kubernetes: true, ..
+        } => "compare `role` with the service account and namespace that it is bound to",
+        OpenBaoAuth::Jwt {
+            kubernetes: false, ..
+        } => "compare `role` with its bound audience, subject and claims, and the token's end",
     }
 }

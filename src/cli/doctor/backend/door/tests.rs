@@ -6,7 +6,11 @@ use crate::cli::doctor::check::CheckResult;
 const OURS: &str = "http://127.0.0.1:8125";
 
 /// The checks by name for these variables and releases.
-fn judged(variables: &[(&str, &str)], axios: &[Release], change: impl FnOnce(&mut BackendFacts<'_>)) -> BTreeMap<&'static str, Check> {
+fn judged(
+    variables: &[(&str, &str)],
+    axios: &[Release],
+    change: impl FnOnce(&mut BackendFacts<'_>),
+) -> BTreeMap<&'static str, Check> {
     let variables: BTreeMap<&str, &str> = variables.iter().copied().collect();
     let hosts = ["sms.example".to_owned(), "api.other.example".to_owned()];
     let mut facts = BackendFacts {
@@ -21,7 +25,10 @@ fn judged(variables: &[(&str, &str)], axios: &[Release], change: impl FnOnce(&mu
         requests: None,
     };
     change(&mut facts);
-    check_environment(&facts).into_iter().map(|check| (check.name, check)).collect()
+    check_environment(&facts)
+        .into_iter()
+        .map(|check| (check.name, check))
+        .collect()
 }
 
 const BOTH: [(&str, &str); 2] = [("HTTP_PROXY", OURS), ("HTTPS_PROXY", OURS)];
@@ -38,7 +45,11 @@ fn the_door_is_told_by_what_axios_was_measured_to_do() {
     ] {
         let check = &judged(&BOTH, &[axios], |_| {})["entrypoint"];
         assert_eq!(check.result, CheckResult::Ok, "{axios}");
-        assert!(check.evidence.contains(door) && check.evidence.contains(&axios.to_string()), "{}", check.evidence);
+        assert!(
+            check.evidence.contains(door) && check.evidence.contains(&axios.to_string()),
+            "{}",
+            check.evidence
+        );
     }
     let none = &judged(&BOTH, &[], |_| {})["entrypoint"];
     assert!(none.evidence.contains("no axios"), "{}", none.evidence);
@@ -49,17 +60,54 @@ fn where_the_variables_lead_is_judged() {
     let old = [Release(1, 7, 9)];
     for (variables, mark, word) in [
         (vec![], CheckResult::Warning, "nothing in the file"),
-        (vec![("HTTPS_PROXY", OURS)], CheckResult::Warning, "HTTP_PROXY is not set"),
-        (vec![("HTTP_PROXY", OURS)], CheckResult::Warning, "HTTPS_PROXY is not set"),
-        (vec![("HTTP_PROXY", OURS), ("https_proxy", OURS)], CheckResult::Ok, "absolute form"),
-        (vec![("HTTP_PROXY", "localhost:8125"), ("HTTPS_PROXY", "http://u:canary@localhost:8125/")], CheckResult::Ok, "absolute form"),
-        (vec![("HTTPS_PROXY", "http://proxy.example:3128")], CheckResult::Failed, "another proxy"),
-        (vec![("HTTPS_PROXY", "http://127.0.0.1:3128"), ("HTTP_PROXY", OURS)], CheckResult::Failed, "another proxy"),
-        (vec![("SMS_URL", "http://127.0.0.1:8125/alpha/send")], CheckResult::Ok, "the base-URL entrypoint, by SMS_URL"),
+        (
+            vec![("HTTPS_PROXY", OURS)],
+            CheckResult::Warning,
+            "HTTP_PROXY is not set",
+        ),
+        (
+            vec![("HTTP_PROXY", OURS)],
+            CheckResult::Warning,
+            "HTTPS_PROXY is not set",
+        ),
+        (
+            vec![("HTTP_PROXY", OURS), ("https_proxy", OURS)],
+            CheckResult::Ok,
+            "absolute form",
+        ),
+        (
+            vec![
+                ("HTTP_PROXY", "localhost:8125"),
+                ("HTTPS_PROXY", "http://u:canary@localhost:8125/"),
+            ],
+            CheckResult::Ok,
+            "absolute form",
+        ),
+        (
+            vec![("HTTPS_PROXY", "http://proxy.example:3128")],
+            CheckResult::Failed,
+            "another proxy",
+        ),
+        (
+            vec![
+                ("HTTPS_PROXY", "http://127.0.0.1:3128"),
+                ("HTTP_PROXY", OURS),
+            ],
+            CheckResult::Failed,
+            "another proxy",
+        ),
+        (
+            vec![("SMS_URL", "http://127.0.0.1:8125/alpha/send")],
+            CheckResult::Ok,
+            "the base-URL entrypoint, by SMS_URL",
+        ),
     ] {
         let check = &judged(&variables, &old, |_| {})["entrypoint"];
         assert_eq!(check.result, mark, "{variables:?}: {}", check.evidence);
-        assert!(check.evidence.contains(word) && !format!("{check:?}").contains("canary"), "{check:?}");
+        assert!(
+            check.evidence.contains(word) && !format!("{check:?}").contains("canary"),
+            "{check:?}"
+        );
     }
     let led = &judged(&[], &old, |facts| facts.requests = Some(3.0))["entrypoint"];
     assert_eq!(led.result, CheckResult::Ok, "calls come by another way");
@@ -78,23 +126,61 @@ fn no_proxy_may_keep_a_host_away() {
         ("*", Some("sms.example, api.other.example")),
     ] {
         let check = &judged(&[BOTH[0], BOTH[1], ("NO_PROXY", list)], &[], |_| {})["no-proxy"];
-        assert_eq!(check.result, if kept.is_some() { CheckResult::Failed } else { CheckResult::Ok }, "{list}");
-        assert!(kept.is_none_or(|hosts| check.evidence.contains(&format!("keeps {hosts} away"))), "{}", check.evidence);
+        assert_eq!(
+            check.result,
+            if kept.is_some() {
+                CheckResult::Failed
+            } else {
+                CheckResult::Ok
+            },
+            "{list}"
+        );
+        assert!(
+            kept.is_none_or(|hosts| check.evidence.contains(&format!("keeps {hosts} away"))),
+            "{}",
+            check.evidence
+        );
     }
 }
 
 #[test]
 fn the_ca_matters_to_whoever_tunnels() {
     let (old, new) = ([Release(1, 16, 0)], [Release(0, 21, 4), Release(1, 16, 1)]);
-    assert_eq!(judged(&BOTH, &old, |facts| facts.intercepts = false)["ca"].result, CheckResult::Ok);
-    assert_eq!(judged(&BOTH, &new, |facts| facts.intercepts = false)["ca"].result, CheckResult::Failed);
-    assert_eq!(judged(&BOTH, &new, |_| {})["ca"].result, CheckResult::Warning);
-    assert_eq!(judged(&BOTH, &new, |facts| facts.trusts_ca = Some(Ok(true)))["ca"].result, CheckResult::Ok);
-    assert_eq!(judged(&BOTH, &new, |facts| facts.trusts_ca = Some(Ok(false)))["ca"].result, CheckResult::Failed);
-    assert_eq!(judged(&BOTH, &new, |facts| facts.trusts_ca = Some(Err("gone".into())))["ca"].result, CheckResult::Failed);
-    let late = judged(&BOTH, &new, |facts| (facts.trusts_ca, facts.uses_dotenv) = (Some(Ok(true)), true));
+    assert_eq!(
+        judged(&BOTH, &old, |facts| facts.intercepts = false)["ca"].result,
+        CheckResult::Ok
+    );
+    assert_eq!(
+        judged(&BOTH, &new, |facts| facts.intercepts = false)["ca"].result,
+        CheckResult::Failed
+    );
+    assert_eq!(
+        judged(&BOTH, &new, |_| {})["ca"].result,
+        CheckResult::Warning
+    );
+    assert_eq!(
+        judged(&BOTH, &new, |facts| facts.trusts_ca = Some(Ok(true)))["ca"].result,
+        CheckResult::Ok
+    );
+    assert_eq!(
+        judged(&BOTH, &new, |facts| facts.trusts_ca = Some(Ok(false)))["ca"].result,
+        CheckResult::Failed
+    );
+    assert_eq!(
+        judged(&BOTH, &new, |facts| facts.trusts_ca =
+            Some(Err("gone".into())))["ca"]
+            .result,
+        CheckResult::Failed
+    );
+    let late = judged(&BOTH, &new, |facts| {
+        (facts.trusts_ca, facts.uses_dotenv) = (Some(Ok(true)), true)
+    });
     assert_eq!(late["ca"].result, CheckResult::Warning);
-    let blind = judged(&[BOTH[0], BOTH[1], ("NODE_TLS_REJECT_UNAUTHORIZED", "0")], &new, |_| {});
+    let blind = judged(
+        &[BOTH[0], BOTH[1], ("NODE_TLS_REJECT_UNAUTHORIZED", "0")],
+        &new,
+        |_| {},
+    );
     assert_eq!(blind["ca"].result, CheckResult::Warning);
 }
 
@@ -110,16 +196,32 @@ fn node_and_an_old_axios_must_not_both_proxy() {
         ("unknown", Release(0, 21, 4), CheckResult::Failed),
     ] {
         let checks = judged(&said, &[axios], |facts| facts.node = Release::parse(node));
-        assert_eq!(checks["node-env-proxy"].result, mark, "node {node}, axios {axios}");
+        assert_eq!(
+            checks["node-env-proxy"].result, mark,
+            "node {node}, axios {axios}"
+        );
     }
     assert!(!judged(&BOTH, &[], |_| {}).contains_key("node-env-proxy"));
-    let flag = judged(&[("NODE_OPTIONS", "--use-env-proxy")], &[Release(1, 0, 0)], |facts| facts.node = None);
+    let flag = judged(
+        &[("NODE_OPTIONS", "--use-env-proxy")],
+        &[Release(1, 0, 0)],
+        |facts| facts.node = None,
+    );
     assert_eq!(flag["node-env-proxy"].result, CheckResult::Failed);
 }
 
 #[test]
 fn whether_a_call_ever_came_is_told() {
-    assert_eq!(judged(&[], &[], |_| {})["seen"].result, CheckResult::Skipped);
-    assert_eq!(judged(&[], &[], |facts| facts.requests = Some(0.0))["seen"].result, CheckResult::Warning);
-    assert_eq!(judged(&[], &[], |facts| facts.requests = Some(2.0))["seen"].result, CheckResult::Ok);
+    assert_eq!(
+        judged(&[], &[], |_| {})["seen"].result,
+        CheckResult::Skipped
+    );
+    assert_eq!(
+        judged(&[], &[], |facts| facts.requests = Some(0.0))["seen"].result,
+        CheckResult::Warning
+    );
+    assert_eq!(
+        judged(&[], &[], |facts| facts.requests = Some(2.0))["seen"].result,
+        CheckResult::Ok
+    );
 }

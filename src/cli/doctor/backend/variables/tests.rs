@@ -10,7 +10,10 @@ fn faults_of(text: &str) -> Vec<VariableFault> {
 
 #[test]
 fn every_way_to_write_a_value_wrongly_is_seen_and_no_right_one() {
-    use VariableFault::{SurroundingSpace, Truncated, Empty, NestedQuotes, Interpolated, LineBreak, TrailingPunctuation, UnbalancedQuote, TypographicQuotes, SwallowedLines, Duplicate, Unassigned};
+    use VariableFault::{
+        Duplicate, Empty, Interpolated, LineBreak, NestedQuotes, SurroundingSpace, SwallowedLines,
+        TrailingPunctuation, Truncated, TypographicQuotes, Unassigned, UnbalancedQuote,
+    };
     let table: &[(&str, &[VariableFault])] = &[
         ("PASS=abc", &[]),
         ("PASS = abc", &[]),
@@ -70,11 +73,19 @@ fn the_file_as_a_whole_is_judged_for_other_readers() {
         ("\u{feff}A=1\n", CheckResult::Warning, "byte order mark"),
         ("A=1\r\nB=2\r\n", CheckResult::Warning, "CR LF"),
         ("export A=1\n", CheckResult::Warning, "`export`"),
-        ("\u{feff}export A=1\r\n", CheckResult::Warning, "byte order mark"),
+        (
+            "\u{feff}export A=1\r\n",
+            CheckResult::Warning,
+            "byte order mark",
+        ),
     ] {
         let check = check_file_format(text);
         assert_eq!(check.result, mark, "{text:?}");
-        assert!(check.evidence.contains(word), "{text:?}: {}", check.evidence);
+        assert!(
+            check.evidence.contains(word),
+            "{text:?}: {}",
+            check.evidence
+        );
     }
 }
 
@@ -83,9 +94,17 @@ const PASS: &[&str] = &["APP_PASSWORD"];
 
 /// Judges `text` for one provider with a login and a password.
 fn judged(text: &str, role: ValueRole) -> Check {
-    let names = |list: &[&str]| list.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let names = |list: &[&str]| {
+        list.iter()
+            .map(|name| (*name).to_owned())
+            .collect::<Vec<_>>()
+    };
     let (users, passes) = (names(USER), names(PASS));
-    let fields: SecretFields = [("username".to_owned(), "canary-login".into()), ("password".to_owned(), "canary-secret".into())].into();
+    let fields: SecretFields = [
+        ("username".to_owned(), "canary-login".into()),
+        ("password".to_owned(), "canary-secret".into()),
+    ]
+    .into();
     let credential = Credential::new(Version(1), fields);
     let vault = (role != ValueRole::Sent).then_some(&credential);
     let field = |name, public, names| BackendField {
@@ -98,29 +117,78 @@ fn judged(text: &str, role: ValueRole) -> Check {
         vault,
         role,
     };
-    let checks = check_variables(text, &[field("username", true, users.as_slice()), field("password", false, passes.as_slice())]);
+    let checks = check_variables(
+        text,
+        &[
+            field("username", true, users.as_slice()),
+            field("password", false, passes.as_slice()),
+        ],
+    );
     assert_eq!(checks.len(), 1);
     let check = checks.into_iter().next().unwrap();
-    assert!(!format!("{check:?}").contains("canary"), "a value was shown: {check:?}");
+    assert!(
+        !format!("{check:?}").contains("canary"),
+        "a value was shown: {check:?}"
+    );
     check
 }
 
 #[test]
 fn what_a_variable_holds_is_told_without_its_value() {
     for (text, mark, word) in [
-        ("APP_LOGIN=sms-sidecar\nAPP_PASSWORD=sms-sidecar\n", CheckResult::Ok, "APP_PASSWORD holds a placeholder"),
-        ("APP_LOGIN=canary-login\nAPP_PASSWORD='sms-sidecar'\n", CheckResult::Ok, "APP_LOGIN names the account"),
-        ("APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n", CheckResult::Warning, "APP_PASSWORD holds the vault's real value"),
-        ("APP_LOGIN=sms-sidecar\nAPP_PASSWORD=canary-older\n", CheckResult::Warning, "neither a placeholder nor what the vault has"),
-        ("APP_LOGIN=sms-sidecar\n", CheckResult::Warning, "`password` is unset: it would be APP_PASSWORD"),
-        ("APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\n", CheckResult::Warning, "APP_PASSWORD is set to nothing"),
-        ("APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\"sms-sidecar\n", CheckResult::Warning, "a quote at one end only"),
-        ("APP_LOGIN=sms-sidecar\nAPP_USER=other\nAPP_PASSWORD=sms-sidecar\n", CheckResult::Warning, "differ"),
-        ("DB_PASSWORD=canary-db\n", CheckResult::Skipped, "no variable that is known"),
+        (
+            "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=sms-sidecar\n",
+            CheckResult::Ok,
+            "APP_PASSWORD holds a placeholder",
+        ),
+        (
+            "APP_LOGIN=canary-login\nAPP_PASSWORD='sms-sidecar'\n",
+            CheckResult::Ok,
+            "APP_LOGIN names the account",
+        ),
+        (
+            "APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n",
+            CheckResult::Warning,
+            "APP_PASSWORD holds the vault's real value",
+        ),
+        (
+            "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=canary-older\n",
+            CheckResult::Warning,
+            "neither a placeholder nor what the vault has",
+        ),
+        (
+            "APP_LOGIN=sms-sidecar\n",
+            CheckResult::Warning,
+            "`password` is unset: it would be APP_PASSWORD",
+        ),
+        (
+            "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\n",
+            CheckResult::Warning,
+            "APP_PASSWORD is set to nothing",
+        ),
+        (
+            "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\"sms-sidecar\n",
+            CheckResult::Warning,
+            "a quote at one end only",
+        ),
+        (
+            "APP_LOGIN=sms-sidecar\nAPP_USER=other\nAPP_PASSWORD=sms-sidecar\n",
+            CheckResult::Warning,
+            "differ",
+        ),
+        (
+            "DB_PASSWORD=canary-db\n",
+            CheckResult::Skipped,
+            "no variable that is known",
+        ),
     ] {
         let check = judged(text, ValueRole::Replaced);
         assert_eq!(check.result, mark, "{text:?}: {}", check.evidence);
-        assert!(check.evidence.contains(word), "{text:?}: {}", check.evidence);
+        assert!(
+            check.evidence.contains(word),
+            "{text:?}: {}",
+            check.evidence
+        );
     }
 }
 
@@ -128,14 +196,30 @@ fn what_a_variable_holds_is_told_without_its_value() {
 fn what_the_backend_itself_sends_fails_where_it_is_broken() {
     let sound = "APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n";
     assert_eq!(judged(sound, ValueRole::Sent).result, CheckResult::Ok);
-    for broken in ["APP_LOGIN=canary-login\nAPP_PASSWORD=canary#secret\n", "APP_LOGIN=canary-login\n"] {
-        assert_eq!(judged(broken, ValueRole::Sent).result, CheckResult::Failed, "{broken:?}");
+    for broken in [
+        "APP_LOGIN=canary-login\nAPP_PASSWORD=canary#secret\n",
+        "APP_LOGIN=canary-login\n",
+    ] {
+        assert_eq!(
+            judged(broken, ValueRole::Sent).result,
+            CheckResult::Failed,
+            "{broken:?}"
+        );
     }
 }
 
 #[test]
 fn a_file_that_is_the_vault_holds_real_values() {
-    let check = judged("APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n", ValueRole::Vault);
+    let check = judged(
+        "APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n",
+        ValueRole::Vault,
+    );
     assert_eq!(check.result, CheckResult::Ok);
-    assert!(check.evidence.contains("APP_PASSWORD is what the vault reads"), "{}", check.evidence);
+    assert!(
+        check
+            .evidence
+            .contains("APP_PASSWORD is what the vault reads"),
+        "{}",
+        check.evidence
+    );
 }
