@@ -1,9 +1,10 @@
 //! Holds the source tree to its layer order: a module may name only itself and
 //! modules on lower layers. The table is the architecture; `src/lib.rs` draws it.
-#![expect(clippy::unwrap_used, reason = "an unreadable source tree is a failed test")]
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::tree::sources;
 
 /// Lowest layer first. Modules that share a line may not name each other.
 const LAYERS: &[&[&str]] = &[
@@ -18,12 +19,25 @@ const LAYERS: &[&[&str]] = &[
 ];
 
 /// What the judging third of the code may not say outside its tests.
-const IMPURE: &[&str] = &["async ", ".await", "dyn ", "std::fs", "std::net", "std::env", "std::io", "tokio::", "static ", "tracing::"];
+const IMPURE: &[&str] = &[
+    "async ",
+    ".await",
+    "dyn ",
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::io",
+    "tokio::",
+    "static ",
+    "tracing::",
+];
 const JUDGEMENT: &[&str] = &["sms", "dialect", "policy", "diagnosis"];
 
 #[test]
 fn modules_name_only_lower_layers() {
-    let wrong: Vec<String> = owned().flat_map(|(file, owner)| breaches(&file.display().to_string(), &read(&file), &owner)).collect();
+    let wrong: Vec<String> = owned()
+        .flat_map(|(file, owner)| breaches(&file.display().to_string(), &read(&file), &owner))
+        .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }
 
@@ -38,7 +52,10 @@ fn judgement_is_pure() {
 
 #[test]
 fn every_file_says_what_it_owns() {
-    let silent: Vec<PathBuf> = sources(Path::new("src")).into_iter().filter(|file| !read(file).starts_with("//! ")).collect();
+    let silent: Vec<PathBuf> = sources(Path::new("src"))
+        .into_iter()
+        .filter(|file| !read(file).starts_with("//! "))
+        .collect();
     assert!(silent.is_empty(), "no `//!` at the head of {silent:?}");
 }
 
@@ -51,8 +68,18 @@ fn main_names_the_command_line_only() {
 
 #[test]
 fn breaches_are_seen() {
-    assert_eq!(breaches("f", "use crate::sms::Cause;\nuse crate::proxy::Route;", "proxy"), Vec::<String>::new());
-    assert_eq!(breaches("f", "// as crate::proxy does", "vault"), Vec::<String>::new());
+    assert_eq!(
+        breaches(
+            "f",
+            "use crate::sms::Cause;\nuse crate::proxy::Route;",
+            "proxy"
+        ),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        breaches("f", "// as crate::proxy does", "vault"),
+        Vec::<String>::new()
+    );
     for (text, owner) in [
         ("use crate::proxy::Settings;", "vault"),
         ("use crate::net::Listen;", "vault"),
@@ -64,7 +91,13 @@ fn breaches_are_seen() {
         assert_eq!(breaches("f", text, owner).len(), 1, "{text} in {owner}");
     }
     assert_eq!(impurities("f", "pub async fn f() {}\n").len(), 1);
-    assert_eq!(impurities("f", "fn f() {} // async and dyn\n#[cfg(test)]\nuse std::fs;\n"), Vec::<String>::new());
+    assert_eq!(
+        impurities(
+            "f",
+            "fn f() {} // async and dyn\n#[cfg(test)]\nuse std::fs;\n"
+        ),
+        Vec::<String>::new()
+    );
 }
 
 /// Every line of `text` that names a module its owner may not name.
@@ -76,9 +109,16 @@ fn breaches(file: &str, text: &str, owner: &str) -> Vec<String> {
     for (line, n) in text.lines().zip(1..) {
         let code = line.split("//").next().unwrap_or_default();
         if code.contains("super::super") {
-            found.push(format!("{file}:{n}: write `crate::` instead of `super::super`"));
+            found.push(format!(
+                "{file}:{n}: write `crate::` instead of `super::super`"
+            ));
         }
-        for name in code.split("crate::").skip(1).map(ident).filter(|name| name != owner) {
+        for name in code
+            .split("crate::")
+            .skip(1)
+            .map(ident)
+            .filter(|name| name != owner)
+        {
             if rank(&name).is_none_or(|theirs| theirs >= mine) {
                 found.push(format!("{file}:{n}: `{owner}` may not name `{name}`"));
             }
@@ -89,10 +129,16 @@ fn breaches(file: &str, text: &str, owner: &str) -> Vec<String> {
 
 /// Every line before the tests that does what judgement may not do.
 fn impurities(file: &str, text: &str) -> Vec<String> {
-    let code = text.lines().zip(1..).take_while(|(line, _)| !line.starts_with("#[cfg(test)]"));
+    let code = text
+        .lines()
+        .zip(1..)
+        .take_while(|(line, _)| !line.starts_with("#[cfg(test)]"));
     code.flat_map(|(line, n)| {
         let code = line.split("//").next().unwrap_or_default();
-        IMPURE.iter().filter(|word| says(code, word)).map(move |word| format!("{file}:{n}: judgement may not say `{}`", word.trim()))
+        IMPURE
+            .iter()
+            .filter(|word| says(code, word))
+            .map(move |word| format!("{file}:{n}: judgement may not say `{}`", word.trim()))
     })
     .collect()
 }
@@ -100,7 +146,8 @@ fn impurities(file: &str, text: &str) -> Vec<String> {
 /// Whether `code` has `word` as a word of its own (`'static ` is no `static `).
 fn says(code: &str, word: &str) -> bool {
     let before = |at: usize| code.get(..at).and_then(|head| head.chars().next_back());
-    code.match_indices(word).any(|(at, _)| before(at).is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\''))
+    code.match_indices(word)
+        .any(|(at, _)| before(at).is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\''))
 }
 
 fn rank(module: &str) -> Option<usize> {
@@ -110,12 +157,16 @@ fn rank(module: &str) -> Option<usize> {
 /// The identifier at the head of `rest`; empty for `crate::{…}`, which is refused:
 /// one module per `use`, so that a grep finds every edge.
 fn ident(rest: &str) -> String {
-    rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect()
+    rest.chars()
+        .take_while(|c| c.is_alphanumeric() || *c == '_')
+        .collect()
 }
 
 /// Each source file below a module, with that module.
 fn owned() -> impl Iterator<Item = (PathBuf, String)> {
-    sources(Path::new("src")).into_iter().filter_map(|file| owner(&file).map(|owner| (file, owner)))
+    sources(Path::new("src"))
+        .into_iter()
+        .filter_map(|file| owner(&file).map(|owner| (file, owner)))
 }
 
 /// The top-level module a file belongs to; none for `main.rs` and `lib.rs`.
@@ -127,17 +178,4 @@ fn owner(file: &Path) -> Option<String> {
 
 fn read(file: &Path) -> String {
     fs::read_to_string(file).unwrap()
-}
-
-fn sources(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for path in fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|ext| ext == "rs") {
-            found.push(path);
-        }
-    }
-    found.sort();
-    found
 }

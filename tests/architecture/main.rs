@@ -1,0 +1,14 @@
+//! Holds the source tree to its architecture: the order of the layers, no import cycles,
+//! one name per type, and functions that fit on a screen. The crate's documentation in
+//! `src/lib.rs` draws what these tests enforce.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "an unreadable source tree fails the test"
+)]
+
+mod cycles;
+mod layers;
+mod names;
+mod size;
+mod tree;
