@@ -40,10 +40,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Account, Approval, Catalog, CauseTableRow, Classification, DecodedRequest, Dialect, LoginToken,
     MessageResult, ProviderRequest, RecognisedRequest, Recognition, Reply, Request, RequestTarget,
-    SourceFile, recognise,
+    SourceFile,
 };
 use sms_sidecar::secret::{Credential, SecretString, Version};
 use sms_sidecar::sms::{

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Classification, Dialect, MessageResult, ProbeSubject, Recognition, Reply,
-    Request, RequestFields, RequestTarget, SourceFile, recognise,
+    Request, RequestFields, RequestTarget, SourceFile,
 };
 use sms_sidecar::sms::{
     ApprovedTemplate, AttemptKind, Cause, Certainty, Message, MessageText, Msisdn, Operation,

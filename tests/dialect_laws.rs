@@ -18,9 +18,10 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, MessageResult, Recognition, Reply, Request, RequestFields,
-    RequestTarget, SourceFile, recognise,
+    RequestTarget, SourceFile,
 };
 use sms_sidecar::sms::{AttemptKind, Cause, Family, Message, MessageText, Msisdn, Outcome};
 use support::{Owned, as_request, dialects, now, recognised, visible};

@@ -11,9 +11,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, ProviderRequest, Recognition, Reply, Request, RequestTarget,
-    SourceFile, recognise,
+    SourceFile,
 };
 use sms_sidecar::problem::{Problem, ProblemReport, SourceText};
 use sms_sidecar::secret::{Credential, SecretString, Version};

@@ -2,9 +2,9 @@
 //! status, and nothing else: it can change no state, knows no secret, and its few connections are its
 //! own, so that a slow scrape never disturbs a call.
 
+mod connection_limit;
 mod guard;
 mod page;
-mod places;
 mod ready;
 mod serve;
 
@@ -20,7 +20,7 @@ use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
 use crate::telemetry::Telemetry;
-use places::{ConnectionLimit, Throttle};
+use connection_limit::{ConnectionLimit, Throttle};
 
 pub use ready::{Readiness, ReadinessGuard};
 pub use serve::serve_connection;

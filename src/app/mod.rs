@@ -1,9 +1,9 @@
 //! Puts the parts together, in reading order: log, metrics, vaults, pipeline, listeners. What
 //! is built here is all there is; nothing below knows that a config file exists.
 
+mod metrics_schema;
 mod reload;
-mod shape;
-mod traces;
+mod trace_export;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -19,8 +19,8 @@ use crate::admin::{Admin, Pages, Readiness, serve_connection};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{Config, ConfigKey};
 use crate::net::ca::Ca;
-use crate::net::door::{EntrypointSetup, ProxyService};
 use crate::net::drain::{Drain, Phase};
+use crate::net::entrypoint::{EntrypointSetup, ProxyService};
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Server, Stream};
 use crate::problem::ProblemReport;
@@ -28,11 +28,11 @@ use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::telemetry::{
     BuildInfo, CaExpiry, Panicked, Started, Stopping, Telemetry, VaultRead, VaultReadResult,
 };
-use crate::traces::Exporter;
+use crate::trace_export::Exporter;
 use crate::vault::{CredentialCache, ReadErrorKind, ReadEventSink, ReadOutcome};
 
-use shape::listen_addresses;
-pub use shape::metrics_schema;
+use metrics_schema::listen_addresses;
+pub use metrics_schema::metrics_schema;
 
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl App {
             loaded.limits.max_body,
         )?;
         telemetry.set_config_change_check(config_change_check(&loaded));
-        let exporter = watch::Sender::new(traces::build_exporter(&loaded, &build)?);
+        let exporter = watch::Sender::new(trace_export::build_exporter(&loaded, &build)?);
         telemetry.set_trace_sampling(
             exporter
                 .borrow()

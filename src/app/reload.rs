@@ -4,7 +4,7 @@
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};
 
-use crate::app::traces::build_exporter;
+use crate::app::trace_export::build_exporter;
 use crate::app::{App, config_change_check, metrics_schema, vault_read_sink};
 use crate::config::load;
 use crate::problem::{Problem, ProblemReport};

@@ -9,7 +9,8 @@ use anyhow::Context;
 use jiff::Timestamp;
 use serde_json::json;
 
-use crate::cli::{load_config, out};
+use crate::cli::load_config;
+use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::net::CaSettings;
@@ -67,13 +68,13 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
-    out::line(if args.json {
+    output::line(if args.json {
         state.json()
     } else {
         state.text()
     });
     if !matches!(args.action, CaAction::Show) && !args.json {
-        out::line(format_args!(
+        output::line(format_args!(
             "\nThe backend must trust it. It and the sidecar read it once, at their start:\n  NODE_EXTRA_CA_CERTS={}",
             state.file
         ));
@@ -92,7 +93,7 @@ fn write_ca(
         .into_iter()
         .partition(|host| ca::is_literal_host(host));
     if !left.is_empty() {
-        out::note(format_args!(
+        output::note(format_args!(
             "left out, since a CA takes host names with a dot only: {}",
             left.join(", ")
         ));

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Context;
 use serde_json::json;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigKey};
 use crate::problem::{Problem, ProblemReport};
@@ -43,14 +43,14 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let errors = report.error_count();
     let warnings = report.problems.len() - errors;
     if args.json {
-        out::line(
+        output::line(
             json!({ "ok": errors == 0, "errors": errors, "warnings": warnings, "problems": report.to_json() }),
         );
     } else {
         if !report.problems.is_empty() {
-            out::line(format_args!("{}\n", report.render(true)));
+            output::line(format_args!("{}\n", report.render(true)));
         }
-        out::line(summary(config, errors, warnings));
+        output::line(summary(config, errors, warnings));
     }
     Ok(ExitCode::from(u8::from(errors > 0)))
 }

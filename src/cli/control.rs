@@ -12,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::config;
 use crate::sms::Msisdn;
 
@@ -128,10 +128,10 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
         .request(Method::POST, "/reload", &Value::Null)?;
     match field_text(&answer, "result").as_str() {
         "ok" => args.sidecar.print_answer(&answer, render_reload),
-        "failed" if args.sidecar.json => out::line(&answer),
+        "failed" if args.sidecar.json => output::line(&answer),
         "failed" => {
-            out::note(field_text(&answer, "problem").trim_end());
-            out::error(
+            output::note(field_text(&answer, "problem").trim_end());
+            output::error(
                 "the config was not taken: it has errors, shown above; the one before it stays in force",
             );
         }
@@ -188,13 +188,13 @@ impl ControlArgs {
             Err(report) => report,
         };
         let Some(socket) = config::control_socket(&self.config) else {
-            out::note(broken.render(std::io::stderr().is_terminal()));
+            output::note(broken.render(std::io::stderr().is_terminal()));
             bail!(
                 "{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config"
             );
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
-        out::note(format_args!(
+        output::note(format_args!(
             "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the sidecar at {} is asked all the same",
             broken.error_count(),
             socket.display()
@@ -204,9 +204,9 @@ impl ControlArgs {
 
     fn print_answer(&self, answer: &Value, people: fn(&Value) -> String) {
         if self.json {
-            out::line(answer);
+            output::line(answer);
         } else {
-            out::line(people(answer));
+            output::line(people(answer));
         }
     }
 }

@@ -14,7 +14,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use serde_json::{Value, json};
 
-use crate::cli::{dialects, load_config, out};
+use crate::cli::output;
+use crate::cli::{dialects, load_config};
 use crate::config::Config;
 use crate::diagnosis::{
     CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef, diagnose,
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         && finding.outcome.cause().is_some()
         && pasted::is_not_json(&reply.body)
     {
-        out::note(NOT_JSON_NOTE);
+        output::note(NOT_JSON_NOTE);
     }
     let told = explain(&finding, args, &reply, |evidence| {
         match provider.zip(config.as_ref()) {
@@ -104,7 +105,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ),
         }
     });
-    out::line(if args.json {
+    output::line(if args.json {
         render_json(&finding, told.as_ref()).to_string()
     } else {
         render_text(&finding, told.as_ref())
@@ -355,7 +356,7 @@ fn header_map(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
 fn read_body() -> anyhow::Result<Bytes> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        out::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
+        output::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
     }
     let mut body = Vec::new();
     input

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use serde_json::{Value, json};
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::dialect::{Catalog, Dialect, FieldSpec, Probe, ProbeSubject, SourceFile};
 use crate::problem::{ProblemReport, SourceText, suggest};
 
@@ -54,7 +54,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         problems,
     };
     if !report.problems.is_empty() {
-        out::note(&report);
+        output::note(&report);
     }
     let shown = match &args.action {
         None | Some(DialectsAction::List) => render_list(&catalog, args.json),
@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     };
-    out::line(shown.trim_end());
+    output::line(shown.trim_end());
     Ok(if report.error_count() == 0 {
         ExitCode::SUCCESS
     } else {

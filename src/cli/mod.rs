@@ -7,12 +7,12 @@ mod control;
 mod demo;
 mod diagnose;
 mod dialects;
-mod doctor;
-mod out;
+pub(crate) mod doctor;
+mod output;
 mod run;
 mod status;
 mod vault;
-mod wrap;
+pub(crate) mod wrap;
 
 use std::io::IsTerminal;
 use std::path::Path;
@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         Command::Wrap(args) => wrap::run(&args),
     };
     done.unwrap_or_else(|error| {
-        out::error(render_error_chain(&error));
+        output::error(render_error_chain(&error));
         ExitCode::from(2)
     })
 }
@@ -120,12 +120,12 @@ fn load_config(file: &Path) -> anyhow::Result<Config> {
     match config::load(file) {
         Ok(loaded) => {
             if !loaded.warnings.problems.is_empty() {
-                out::note(loaded.warnings.render(colours));
+                output::note(loaded.warnings.render(colours));
             }
             Ok(loaded)
         }
         Err(report) => {
-            out::note(report.render(colours));
+            output::note(report.render(colours));
             anyhow::bail!(
                 "{} cannot be used: {} error(s), shown above",
                 file.display(),

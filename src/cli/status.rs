@@ -11,8 +11,8 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::cli::control::{ControlArgs, field_text};
-use crate::cli::out;
-use crate::telemetry::status::{
+use crate::cli::output;
+use crate::status::{
     Deliverability, ProviderStatus, RequestStatus, RouteStatus, Status, VaultStatus, short_time,
 };
 
@@ -38,9 +38,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let status = Status::deserialize(&answer)
         .context("the sidecar answered what this command cannot read; are both of one version?")?;
     if args.sidecar.json {
-        out::line(&answer);
+        output::line(&answer);
     } else {
-        out::line(render(&status, args.requests).trim_end());
+        output::line(render(&status, args.requests).trim_end());
     }
     let stuck = status.routes.iter().any(|route| !route.can_deliver)
         || status.headline.deliverability == Deliverability::NotConfigured;
@@ -444,7 +444,7 @@ fn write_request(text: &mut String, call: &RequestStatus, now: &str) -> std::fmt
     )
 }
 
-fn attempt_label(attempt: &crate::telemetry::status::AttemptStatus) -> String {
+fn attempt_label(attempt: &crate::status::AttemptStatus) -> String {
     let status = attempt
         .status
         .map(|status| format!(" {status}"))
@@ -469,7 +469,7 @@ fn replace_control_chars(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::status::{Headline, SendsLastHour};
+    use crate::status::{Headline, SendsLastHour};
 
     fn hour(accepted: &[u32], refused: &[u32]) -> SendsLastHour {
         let row = |last: &[u32]| [vec![0; 60 - last.len()], last.to_vec()].concat();

@@ -14,7 +14,7 @@ use anyhow::{Context, bail};
 use secrecy::ExposeSecret;
 use serde_json::json;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::config::{self, Config};
 use crate::secret::SecretFields;
 use crate::vault::SourceSettings;
@@ -118,7 +118,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         VaultAction::Rm { path, field } => remove(&vault, path, field.as_deref()),
         VaultAction::RotateKey => {
             vault.rotate_key()?;
-            out::line(format_args!(
+            output::line(format_args!(
                 "{} is encrypted to a new key; the old one opens backups only",
                 vault.file().display()
             ));
@@ -204,15 +204,15 @@ fn open_embedded(source: &SourceSettings) -> Option<Embedded> {
 
 fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
     vault.init()?;
-    out::line(format_args!(
+    output::line(format_args!(
         "made {}, opened by {}",
         vault.file().display(),
         vault.key_file().display()
     ));
-    out::note(
+    output::note(
         "Back the key up apart from the vault: who has both has the credentials, and the vault is lost without the key.",
     );
-    out::note("Both must be readable by the user the sidecar runs as, and by nobody else.");
+    output::note("Both must be readable by the user the sidecar runs as, and by nobody else.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -240,13 +240,13 @@ fn get(
     }
     match (shown.json, field) {
         (true, _) => {
-            out::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }))
+            output::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }))
         }
         (false, Some(field)) if shown.values => {
             let value = fields.get(field).context("it was there a moment ago")?;
-            out::line(value.expose_secret());
+            output::line(value.expose_secret());
         }
-        (false, _) => out::line(render_fields(&fields, shown.values)),
+        (false, _) => output::line(render_fields(&fields, shown.values)),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -284,14 +284,14 @@ fn list(vault: &Embedded, as_json: bool) -> anyhow::Result<ExitCode> {
             .iter()
             .map(|(path, fields)| json!({ "path": path, "fields": field_names(fields) }))
             .collect();
-        out::line(json!(all));
+        output::line(json!(all));
         return Ok(ExitCode::SUCCESS);
     }
     if entries.is_empty() {
-        out::note("the vault is empty; `sms-sidecar vault set PATH FIELD…` adds to it");
+        output::note("the vault is empty; `sms-sidecar vault set PATH FIELD…` adds to it");
     }
     for (path, fields) in &entries {
-        out::line(format_args!("{path}: {}", field_names(fields).join(", ")));
+        output::line(format_args!("{path}: {}", field_names(fields).join(", ")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -306,7 +306,7 @@ fn remove(vault: &Embedded, path: &str, field: Option<&str>) -> anyhow::Result<E
         return Ok(report_absent(vault, path, field));
     }
     vault.update(|entries| remove_from(entries, path, field))?;
-    out::line(format_args!(
+    output::line(format_args!(
         "{path}{}: removed",
         field.map(|field| format!(" {field}")).unwrap_or_default()
     ));
@@ -331,7 +331,7 @@ fn report_absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode 
         || format!("entry `{path}`"),
         |field| format!("field `{field}` in `{path}`"),
     );
-    out::error(format_args!(
+    output::error(format_args!(
         "there is no {what} in {}; `sms-sidecar vault list` shows what is there",
         vault.file().display()
     ));

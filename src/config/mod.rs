@@ -8,7 +8,7 @@
 mod check;
 mod files;
 mod raw;
-mod words;
+mod values;
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
 use crate::problem::{Problem, ProblemReport, Severity, parse_toml};
 use crate::proxy;
-use crate::traces;
+use crate::trace_export;
 use crate::vault;
 
 pub use files::{
@@ -40,7 +40,7 @@ pub struct Config {
     /// How to log.
     pub log: LogSettings,
     /// Where spans go; none: there are none.
-    pub traces: Option<traces::Settings>,
+    pub traces: Option<trace_export::Settings>,
     /// What somebody should know, and the texts it points into.
     pub warnings: ProblemReport,
     /// What all this was read from.

@@ -3,9 +3,9 @@
 //! nobody ("check your credentials"), and it never holds a secret: versions are ordinals,
 //! what a service said comes cleaned, vault entries are named by their path.
 
-mod learned;
+mod candidates;
+mod evidence;
 mod remedy;
-mod settle;
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -15,9 +15,9 @@ use std::time::Duration;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty};
 
-pub use learned::{Evidence, EvidenceSource, narrow_candidates};
+pub use candidates::{CandidateProbe, CauseCandidates, Implication, ProbeHistory};
+pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
 pub use remedy::format_command;
-pub use settle::{CandidateProbe, CauseCandidates, Implication, ProbeHistory};
 
 /// What an attempt brought to light.
 #[derive(Clone, Copy, Debug)]

@@ -33,64 +33,33 @@
 //! `extends` lays a file over another: tables key by key, anything else whole, but rules stand
 //! before the other's rules and codes win over the other's codes.
 
-mod answer;
-mod body;
-mod call;
-mod catalog;
-mod causes;
-mod check;
-mod check_send;
-mod code;
-mod compile;
-mod console;
-mod credential;
-mod filter;
-mod given;
-mod gsm;
-mod host;
-mod judge;
-mod laws;
-mod listed;
+mod expr;
 mod load;
-mod login;
-mod multipart;
-mod patch;
-mod place;
-mod play;
-mod probe;
-mod question;
-mod raw;
-mod read;
-mod recognise;
-mod says;
-mod scope;
-mod shape;
-mod sign;
-mod spec;
-mod template;
+mod model;
+mod reply;
+mod request;
 mod types;
 mod wire;
-mod write;
 
 use std::collections::BTreeMap;
 
-use crate::dialect::template::ValueSource;
+use crate::dialect::expr::template::ValueSource;
 use crate::sms::{AttemptKind, Cause, Certainty, Operation};
 
-pub use catalog::{Catalog, SourceFile};
-pub use causes::CauseTableRow;
-pub use credential::CredentialProblem;
-pub use listed::Approval;
-pub use probe::ProbeClassification;
-pub use recognise::recognise;
-pub use shape::{Probe, ProbeSubject};
-pub use spec::{EvidenceBasis, FieldSpec, ParamSpec};
+pub use load::catalog::{Catalog, SourceFile};
+pub use model::fields::{EvidenceBasis, FieldSpec, ParamSpec};
+pub use model::{Probe, ProbeSubject};
+pub use reply::cause_table::CauseTableRow;
+pub use reply::listing::Approval;
+pub use reply::probe::ProbeClassification;
+pub use request::credential::CredentialProblem;
+pub use request::recognise::recognise;
 pub(crate) use types::MatchedOperation;
 pub use types::{
     Account, Claim, Classification, DecodedRequest, LoginToken, MessageResult, RecognisedRequest,
     Recognition, RequestFields, RequestReadError, RequestTarget, Untranslatable,
 };
-pub use wire::{ProviderRequest, Reply, Request};
+pub use wire::message::{ProviderRequest, Reply, Request};
 
 /// A compiled description. Prints its name only.
 pub struct Dialect {
@@ -100,20 +69,20 @@ pub struct Dialect {
     origin: String,
     built_in: bool,
     overrides: Option<String>,
-    base: host::BaseUrl,
+    base: model::host::BaseUrl,
     facts: Option<String>,
     sources: Vec<String>,
     evidence: EvidenceBasis,
-    hosts: Vec<host::HostPattern>,
+    hosts: Vec<model::host::HostPattern>,
     test_senders: Vec<String>,
     retired_hosts: Vec<String>,
     console_urls: BTreeMap<Cause, String>,
     credential: Vec<FieldSpec>,
     params: Vec<ParamSpec>,
-    sign: Option<shape::SigningScheme>,
-    token: Option<shape::TokenSpec>,
-    send: shape::SendSpec,
-    operations: Vec<shape::OperationSpec>,
+    sign: Option<model::SigningScheme>,
+    token: Option<model::TokenSpec>,
+    send: model::SendSpec,
+    operations: Vec<model::OperationSpec>,
     probes: Vec<Probe>,
     /// What it lists for an account.
     listing_probes: Vec<Probe>,
@@ -128,7 +97,7 @@ impl std::fmt::Debug for Dialect {
 impl Dialect {
     /// What a reply says. `reference` is the message's, for services that give no id of their own.
     pub fn classify(&self, kind: AttemptKind, reply: &Reply, reference: &str) -> Classification {
-        let heard = judge::ParsedReply::parse(reply);
+        let heard = reply::classify::ParsedReply::parse(reply);
         let finding = match kind {
             AttemptKind::Send => self.send.classifier.classify(&heard, Some(reference)),
             AttemptKind::Login => Some(self.classify_login(reply)),
@@ -137,12 +106,12 @@ impl Dialect {
                     reply
                         .status
                         .is_success()
-                        .then(|| login::accepted_classification(String::new()))
+                        .then(|| request::login::accepted_classification(String::new()))
                 };
                 self.send.classifier.classify(&heard, None).or_else(done)
             }
         };
-        let mut finding = finding.unwrap_or_else(|| judge::classify_by_status(&heard));
+        let mut finding = finding.unwrap_or_else(|| reply::classify::classify_by_status(&heard));
         if self.requires_experimental()
             && finding.certainty == Certainty::Certain
             && finding.outcome.cause().is_some()
@@ -210,7 +179,7 @@ impl Dialect {
             .trim_end_matches('/');
         self.retired_hosts
             .iter()
-            .any(|address| code::glob_match(address, plain))
+            .any(|address| model::codes::glob_match(address, plain))
     }
 
     /// The field by which the service itself refuses to send twice.
@@ -225,7 +194,7 @@ impl Dialect {
     pub fn detects_duplicates(&self) -> bool {
         let judge = &self.send.classifier;
         let refuses =
-            |then: &shape::RuleAction| matches!(then, shape::RuleAction::Reject(Cause::Duplicate));
+            |then: &model::RuleAction| matches!(then, model::RuleAction::Reject(Cause::Duplicate));
         judge
             .codes
             .0

@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::dialect::Dialect;
-use crate::dialect::call::Endpoint;
+use crate::dialect::model::endpoint::Endpoint;
 use crate::secret::Credential;
 use crate::sms::{Cause, Certainty, Message, Operation, Outcome};
 

@@ -2,15 +2,15 @@
 //! before anything else looks at it. Knows no dialect.
 
 pub mod authority;
+mod byte_counters;
 pub mod ca;
-pub mod door;
 pub mod drain;
+pub mod entrypoint;
 pub mod peer;
 pub mod screen;
 pub mod server;
 pub mod upstream;
 
-mod meter;
 mod settings;
 
 pub use settings::{CaSettings, Limits, Listen, OtherHosts, UpstreamSettings};

@@ -8,29 +8,29 @@
 //! - [`Purse`]: how fast an account's money goes.
 //! - [`order`], [`Rule`], [`Templates`]: whom a route means, and in whose approved words.
 
+mod balance_history;
 mod decide;
-mod ids;
+mod dedup;
+mod health;
+mod health_state;
+mod id_map;
+mod last_resort;
 mod plan;
-mod purse;
-mod record;
-mod repeat;
-mod resort;
 mod route;
-mod standing;
 mod template;
 
+pub use balance_history::BalanceHistory;
 pub use decide::{next, request_result, result_cause};
-pub use ids::{IdMap, MappedId};
-pub use plan::{
-    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
-};
-pub use purse::BalanceHistory;
-pub use record::Health;
-pub use repeat::{
+pub use dedup::{
     DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
     inherit_attempts,
 };
-pub use resort::LastResortTrial;
+pub use health::Health;
+pub use health_state::{HealthEvent, HealthState, SendAdmission};
+pub use id_map::{IdMap, MappedId};
+pub use last_resort::LastResortTrial;
+pub use plan::{
+    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
+};
 pub use route::{RouteCriteria, RouteInput, order_providers};
-pub use standing::{HealthEvent, HealthState, SendAdmission};
 pub use template::{TemplateError, TemplateMatch, Templates, TextTemplate};

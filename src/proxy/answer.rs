@@ -9,10 +9,10 @@ use jiff::Timestamp;
 use crate::clock::Moment;
 use crate::dialect::{Dialect, MessageResult, Reply, RequestReadError};
 use crate::policy::MappedId;
+use crate::provider::attempt::AttemptResult;
 use crate::proxy::Proxy;
-use crate::proxy::attempt::AttemptResult;
-use crate::proxy::call::CompletedRequest;
-use crate::proxy::sending::Delivery;
+use crate::proxy::delivery::Delivery;
+use crate::proxy::request::CompletedRequest;
 use crate::sms::{AttemptKind, Cause, Outcome, RequestResult};
 
 /// When to come back after a 503, in seconds, where nothing says better.

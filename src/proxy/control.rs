@@ -14,16 +14,16 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use crate::dialect;
-use crate::net::door::EntrypointTarget;
 use crate::net::drain::{ClientConnection, Drain};
+use crate::net::entrypoint::EntrypointTarget;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Stream};
 use crate::policy::HealthEvent;
 use crate::problem::ProblemReport;
-use crate::proxy::attempt::AttemptResult;
-use crate::proxy::call::{CompletedRequest, RequestContext};
-use crate::proxy::link::ProviderRuntime;
-use crate::proxy::world::{RequestMatch, RoutingSnapshot};
+use crate::provider::ProviderRuntime;
+use crate::provider::attempt::AttemptResult;
+use crate::proxy::request::{CompletedRequest, RequestContext};
+use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
 use crate::sms::{Entrypoint, ProviderId};
 

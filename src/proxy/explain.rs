@@ -9,11 +9,11 @@ use crate::diagnosis::{
     VaultStorage, diagnose, narrow_candidates,
 };
 use crate::dialect::{Classification, Reply};
+use crate::provider::ProviderRuntime;
+use crate::provider::attempt::AttemptResult;
+use crate::provider::auth::AuthContext;
 use crate::proxy::Proxy;
-use crate::proxy::attempt::AttemptResult;
-use crate::proxy::link::ProviderRuntime;
-use crate::proxy::login::AuthContext;
-use crate::proxy::sending::Delivery;
+use crate::proxy::delivery::Delivery;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
 use crate::vault::{KvVersion, SourceSettings};
@@ -147,7 +147,7 @@ pub(super) fn diagnose_failure(
 impl ProviderRuntime {
     /// What is known at once beside an ambiguous refusal, and narrows it: the reply's date, an address it names, the
     /// token's own words, what was accepted before, and what was asked after the same doubt earlier.
-    pub(super) fn narrow(
+    pub(crate) fn narrow(
         &self,
         finding: &mut Classification,
         reply: &Reply,

@@ -2,26 +2,20 @@
 //! pipeline is [`Proxy::carry`] here and the loop in `send`; the rest are its steps.
 
 mod answer;
-mod attempt;
-mod base;
-mod board;
-mod call;
-mod callers;
-mod carried;
+mod authz;
 mod control;
-mod desk;
+mod dedup;
+mod deliver;
+mod delivery;
+mod disambiguate;
 mod explain;
-mod link;
-mod login;
-mod mask;
+mod health;
+mod passthrough;
 mod probe;
-mod refusal;
-mod send;
-mod sending;
-mod session;
+mod reject;
+mod request;
 mod settings;
-mod settle;
-mod world;
+mod snapshot;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,26 +27,26 @@ use jiff::Timestamp;
 use crate::clock::{Clock, Moment};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
 use crate::net::authority::Authority;
-use crate::net::door::{EntrypointTarget, HostAdmission, IncomingRequest, RequestHandler};
+use crate::net::entrypoint::{EntrypointTarget, HostAdmission, IncomingRequest, RequestHandler};
 use crate::net::peer::Peer;
 use crate::net::upstream::{ClientError, UpstreamClient};
 use crate::policy::{HealthState, TemplateError};
+use crate::provider::{ProviderRuntime, SharedDeps};
 use crate::proxy::answer::error_reply;
-use crate::proxy::board::HealthTracker;
-use crate::proxy::call::{CompletedRequest, RequestContext};
-use crate::proxy::desk::Deduplicator;
-use crate::proxy::link::{ProviderRuntime, SharedDeps};
-use crate::proxy::settle::PendingProbes;
-use crate::proxy::world::{RequestMatch, RoutingSnapshot};
+use crate::proxy::dedup::Deduplicator;
+use crate::proxy::disambiguate::PendingProbes;
+use crate::proxy::health::HealthTracker;
+use crate::proxy::request::{CompletedRequest, RequestContext};
+use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::sms::{Cause, Entrypoint, Operation, ProviderId};
 use crate::telemetry::{RequestDenied, Telemetry, TunnelClosed};
 use crate::vault::{self, CredentialCache, CredentialRef};
 
+pub(crate) use crate::provider::redact::Redactor;
 pub use control::{Control, ReloadSummary};
+pub use disambiguate::{PendingProbe, probe_question};
 pub use explain::vault_kind;
-pub(crate) use mask::Redactor;
 pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
-pub use settle::{PendingProbe, probe_question};
 
 /// What stands behind the doors.
 #[derive(Debug)]
@@ -238,7 +232,7 @@ impl RequestHandler for Proxy {
         if world.is_provider_host(authority) {
             return HostAdmission::Intercept;
         }
-        if !callers::is_allowed(&world, peer) {
+        if !authz::is_allowed(&world, peer) {
             let reason =
                 "only configured callers may use this entrypoint; see [callers] in the config";
             return HostAdmission::Deny(
@@ -264,7 +258,7 @@ impl RequestHandler for Proxy {
     }
 
     fn needs_peer_uid(&self) -> bool {
-        callers::needs_peer_uid(&self.snapshot.load().settings)
+        authz::needs_peer_uid(&self.snapshot.load().settings)
     }
 
     async fn handle(&self, arrival: IncomingRequest) -> Reply {
@@ -284,11 +278,11 @@ impl RequestHandler for Proxy {
             named_provider: named,
             request,
         } = world.match_request(&target, request);
-        callers::load_tokens(&world).await;
-        let caller = callers::caller_name(
+        authz::load_tokens(&world).await;
+        let caller = authz::caller_name(
             &world,
             &peer,
-            &callers::presented_credentials(&recognition, &request),
+            &authz::presented_credentials(&recognition, &request),
         );
         let allowed = caller.is_some() || world.settings.callers.is_empty();
         let call = RequestContext {
@@ -307,7 +301,7 @@ impl RequestHandler for Proxy {
         let ended = if allowed {
             self.run_pipeline(&call, recognition).await
         } else {
-            callers::deny_unknown_caller(door)
+            authz::deny_unknown_caller(door)
         };
         ended.emit(&call, self.now().since(began), &self.telemetry);
         ended.reply
@@ -407,6 +401,6 @@ fn build_snapshot(
             None => link,
         }));
     }
-    callers::token_references(&settings).for_each(|reference| parts.keeper.track(reference));
+    authz::token_references(&settings).for_each(|reference| parts.keeper.track(reference));
     RoutingSnapshot::new(settings, links, Arc::clone(&parts.keeper)).map_err(BuildError::Templates)
 }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::dialect::{Probe, ProbeClassification};
 use crate::policy::{HealthEvent, HealthState};
+use crate::provider::auth::AuthContext;
+use crate::provider::{ProviderRuntime, lost_classification};
 use crate::proxy::Proxy;
-use crate::proxy::link::{ProviderRuntime, lost_classification};
-use crate::proxy::login::AuthContext;
 use crate::sms::{AttemptKind, Cause, Concern, Outcome};
 use crate::telemetry::{AttemptFinished, BalanceReported};
 

@@ -3,18 +3,17 @@
 //! its number never disagree. Label values come from enums and the config only: a name
 //! that is not in the [`Shape`] is counted under `other`, never as a series of its own.
 
-mod ages;
-mod call;
-mod event;
-mod families;
-mod known;
-mod life;
+mod account;
+mod credential_age;
+mod delivery;
+mod entrypoint;
+pub(crate) mod facts;
+mod labels;
+mod lifecycle;
 pub mod log;
-mod memory;
-mod passed;
-pub mod status;
-mod supply;
-mod trace;
+mod metrics;
+mod request;
+mod spans;
 
 #[cfg(test)]
 mod tests;
@@ -29,24 +28,24 @@ use prometheus::Registry;
 use crate::clock::Clock;
 use crate::sms::ProviderId;
 
-pub use call::{AttemptRecord, RequestFinished};
-pub use event::{
+pub use account::{BalanceReported, CredentialLoaded, TokenExpiry, VaultRead, VaultReadResult};
+pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
     PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,
 };
-pub use families::HEALTH_STATES;
-pub use life::{CaExpiry, Panicked, Reloaded, Started, Stopping};
-pub use memory::{ConfigSummary, ProviderSummary, RouteSummary};
-pub use passed::{RequestDenied, TunnelClosed};
-pub use supply::{BalanceReported, CredentialLoaded, TokenExpiry, VaultRead, VaultReadResult};
-pub use trace::{
+pub use entrypoint::{RequestDenied, TunnelClosed};
+pub use facts::{ConfigSummary, ProviderSummary, RouteSummary};
+pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
+pub use metrics::HEALTH_STATES;
+pub use request::{AttemptRecord, RequestFinished};
+pub use spans::{
     SpanDropReason, SpanId, SpanReceiver, SpansDropped, SpansExported, TraceId, TraceParent,
 };
 
-use families::MetricFamilies;
-use known::LabelSet;
-use memory::StatusStore;
-use trace::Tracer;
+use facts::StatusStore;
+use labels::LabelSet;
+use metrics::MetricFamilies;
+use spans::Tracer;
 
 /// What the config names, and so which series there are.
 #[derive(Clone, Debug, Default)]
@@ -153,7 +152,7 @@ impl Telemetry {
     }
 
     /// What ops look at, at this moment.
-    pub fn status(&self) -> status::Status {
+    pub fn status(&self) -> crate::status::Status {
         let changed = self
             .config_change_check
             .lock()
@@ -161,7 +160,7 @@ impl Telemetry {
             .clone();
         let (mut facts, now, wall) = self.store.snapshot();
         facts.changed_at = changed.and_then(|changed| changed());
-        status::build(&facts, now, wall)
+        crate::status::build(&facts, now, wall)
     }
 
     fn labels(&self) -> Arc<LabelSet> {

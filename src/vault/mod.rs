@@ -5,6 +5,7 @@
 //! everyone who doubts a credential wait for one read. Refuses to show a value anywhere: errors,
 //! events and `Debug` carry names of vaults, files and fields only.
 
+mod cache;
 mod directory;
 pub mod dotenv;
 pub mod embedded;
@@ -12,14 +13,13 @@ mod env;
 mod error;
 mod exec;
 pub mod file;
-mod keeper;
 mod openbao;
 mod settings;
 mod source;
 mod watch;
 
+pub use cache::{CredentialCache, CredentialSeenAt, Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use error::{ReadError, ReadErrorKind};
-pub use keeper::{CredentialCache, CredentialSeenAt, Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use openbao::KvVersion;
 pub use settings::{CredentialRef, OpenBaoAuth, OpenBaoSettings, Settings, SourceSettings};
 pub use source::{

@@ -2,9 +2,9 @@
 //! a read with fields, over HTTP. Logs in by itself, keeps its token and leases alive, and waits with
 //! doubling pauses for a server in trouble. Holds everything in memory and nothing on disk.
 
+mod backoff;
 mod http;
 mod lease;
-mod pace;
 pub(in crate::vault) mod reply;
 mod server;
 mod session;

@@ -13,7 +13,7 @@ use notify::event::{AccessKind, AccessMode};
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
-use crate::vault::keeper::CredentialCache;
+use crate::vault::cache::CredentialCache;
 use crate::vault::settings::CredentialRef;
 use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 

@@ -20,9 +20,10 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::SecretString;
 use sms_sidecar::clock::{Clock, SystemClock};
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, MessageResult, ProviderRequest, RecognisedRequest, Recognition,
-    Reply, Request, RequestTarget, recognise,
+    Reply, Request, RequestTarget,
 };
 use sms_sidecar::policy::{
     AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown,

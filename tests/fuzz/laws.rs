@@ -21,9 +21,10 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use sms_sidecar::config::check_text;
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Catalog, Classification, DecodedRequest, Dialect, MessageResult, RecognisedRequest,
-    Recognition, Reply, Request, RequestTarget, SourceFile, recognise,
+    Recognition, Reply, Request, RequestTarget, SourceFile,
 };
 use sms_sidecar::problem::{Problem, ProblemReport, Severity, SourceText};
 use sms_sidecar::sms::{AttemptKind, Cause, Message, Operation, Outcome};

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Method;
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::{EntrypointTarget, RequestHandler};
 use sms_sidecar::net::drain::ClientConnection;
+use sms_sidecar::net::entrypoint::{EntrypointTarget, RequestHandler};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use sms_sidecar::net::door::EntrypointTarget;
 use sms_sidecar::net::drain::{ClientConnection, Drain, Phase};
+use sms_sidecar::net::entrypoint::EntrypointTarget;
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, refuses, takes};

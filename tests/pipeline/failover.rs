@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sms_sidecar::dialect::Request;
-use sms_sidecar::net::door::EntrypointTarget;
 use sms_sidecar::net::drain::ClientConnection;
+use sms_sidecar::net::entrypoint::EntrypointTarget;
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};

@@ -14,10 +14,10 @@ use sms_sidecar::app::metrics_schema;
 use sms_sidecar::clock::{Clock, Moment, SystemClock};
 use sms_sidecar::config::{Config, check_text};
 use sms_sidecar::dialect::{Catalog, Reply, Request};
-use sms_sidecar::net::door::{
+use sms_sidecar::net::drain::{ClientConnection, Drain};
+use sms_sidecar::net::entrypoint::{
     Authority, Entrypoint, EntrypointTarget, IncomingRequest, RequestHandler, Scheme,
 };
-use sms_sidecar::net::drain::{ClientConnection, Drain};
 use sms_sidecar::net::peer::Peer;
 use sms_sidecar::net::server::ConnectionService;
 use sms_sidecar::proxy::{Control, Proxy, ProxyDeps};

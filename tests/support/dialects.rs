@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use sms_sidecar::dialect::request::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Recognition, Reply,
-    Request, RequestTarget, recognise,
+    Request, RequestTarget,
 };
 use sms_sidecar::secret::{Credential, Version};
 

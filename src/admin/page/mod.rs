@@ -2,19 +2,19 @@
 //! not ours is text here and escaped by the macro; no markup is made from a string. Works without
 //! script; `status.js` only asks for this page again and takes over what changed.
 
-mod calls;
-mod parts;
+mod components;
+mod config;
+mod hour_chart;
 mod providers;
-mod setup;
-mod strip;
+mod requests;
 
 #[cfg(test)]
 mod tests;
 
 use maud::{DOCTYPE, Markup, html};
 
-use crate::admin::page::parts::{StatusIcon, inline_code, status_icon, time_element};
-use crate::telemetry::status::{Deliverability, RouteStatus, Status};
+use crate::admin::page::components::{StatusIcon, inline_code, status_icon, time_element};
+use crate::status::{Deliverability, RouteStatus, Status};
 
 /// What the page loads: its path, kind and content.
 const ASSETS: [(&str, &str, &str); 3] = [
@@ -79,9 +79,9 @@ fn content(status: &Status, waiting: &[&str]) -> Markup {
         (headline_section(status, waiting))
         @if !status.routes.is_empty() { (routes_section(status)) }
         @if !status.providers.is_empty() { (providers::section(status)) }
-        (calls::section(status))
-        @if !status.vaults.is_empty() { (setup::vaults(status)) }
-        (setup::config(status))
+        (requests::section(status))
+        @if !status.vaults.is_empty() { (config::vaults(status)) }
+        (config::config(status))
     }
 }
 

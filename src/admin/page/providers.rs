@@ -2,12 +2,12 @@
 
 use maud::{Markup, html};
 
-use crate::admin::page::parts::{
+use crate::admin::page::components::{
     StatusIcon, inline_code, remedy_markup, status_icon, time_element,
 };
-use crate::admin::page::strip::hour_chart;
+use crate::admin::page::hour_chart::hour_chart;
 use crate::diagnosis::format_duration;
-use crate::telemetry::status::{ProviderStatus, Status};
+use crate::status::{ProviderStatus, Status};
 
 /// All of them, those that are out first.
 pub(super) fn section(status: &Status) -> Markup {

@@ -1,7 +1,7 @@
 //! What the page says of a status, and that no word of it becomes markup.
 
 use crate::admin::page::{asset, providers::format_amount, render_page};
-use crate::telemetry::status::{
+use crate::status::{
     AttemptStatus, BalanceStatus, ConfigStatus, Deliverability, Headline, ProviderStatus,
     ReloadStatus, RequestStatus, RouteStatus, Status, VaultEntryStatus, VaultStatus,
 };

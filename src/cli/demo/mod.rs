@@ -21,7 +21,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::dialect::{Catalog, Dialect};
 use crate::secret::SecretString;
 use crate::vault::embedded::Embedded;
@@ -67,8 +67,8 @@ async fn run_demo(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
     let mut ending = ShutdownSignals::new()?;
     let mut stage = DemoEnvironment::start().await?;
-    out::line(format_args!("{}\n", stage.script.intro));
-    out::line(format_args!(
+    output::line(format_args!("{}\n", stage.script.intro));
+    output::line(format_args!(
         "    sidecar up on {} in {} ms, credentials in {}\n",
         stage.proxy,
         began.elapsed().as_millis(),
@@ -79,7 +79,7 @@ async fn run_demo(args: &Args) -> anyhow::Result<()> {
         () = ending.recv() => Err(anyhow::anyhow!("the demo was ended before its last scene")),
     };
     if played.is_ok() {
-        out::line(format_args!(
+        output::line(format_args!(
             "All of it in {:.1} s.",
             began.elapsed().as_secs_f64()
         ));
@@ -188,7 +188,7 @@ impl DemoEnvironment {
             .cloned()
             .context("no such scene")?;
         let bold = anstyle::Style::new().bold();
-        out::line(format_args!(
+        output::line(format_args!(
             "{bold} {}  {}{bold:#}",
             number + 1,
             scene.title
@@ -211,7 +211,7 @@ impl DemoEnvironment {
     /// What goes wrong in this scene.
     async fn prepare(&self, scene: &Scene) -> anyhow::Result<()> {
         if let Some(name) = &scene.resume {
-            out::line(format_args!("    $ sms-sidecar resume {name}"));
+            output::line(format_args!("    $ sms-sidecar resume {name}"));
             self.resume(name).await?;
         }
         for (name, cause) in &scene.reject {
@@ -232,7 +232,7 @@ impl DemoEnvironment {
                 .unwrap_or_default();
             let (vault, entry, fields) = (self.vault.clone(), name.clone(), renewed.clone());
             let into_vault =
-                move || store_credential(&vault, &entry, &fields).unwrap_or_else(out::error);
+                move || store_credential(&vault, &entry, &fields).unwrap_or_else(output::error);
             self.service(name)?
                 .set_credential(renewed, Some(Box::new(into_vault)));
         }
@@ -265,7 +265,7 @@ impl DemoEnvironment {
             got.attempts
         );
         let Some(via) = &expect.via else {
-            out::line("");
+            output::line("");
             return Ok(());
         };
         ensure!(
@@ -275,7 +275,7 @@ impl DemoEnvironment {
         );
         let took = self.service(via)?.take_texts();
         ensure!(took.len() == 1, "{via} took {} messages", took.len());
-        out::line(format_args!("    {via} was given: {}\n", took.concat()));
+        output::line(format_args!("    {via} was given: {}\n", took.concat()));
         Ok(())
     }
 
@@ -287,7 +287,7 @@ impl DemoEnvironment {
             .body(Full::default())?;
         let got = backend::exchange(self.admin, request).await?;
         let bold = anstyle::Style::new().bold();
-        out::line(format_args!(
+        output::line(format_args!(
             "\n{bold}    What Grafana would draw (http://{}/metrics){bold:#}",
             self.admin
         ));
@@ -308,8 +308,8 @@ impl DemoEnvironment {
         got.body
             .lines()
             .filter(counts)
-            .for_each(|line| out::line(format_args!("    {line}")));
-        out::line("");
+            .for_each(|line| output::line(format_args!("    {line}")));
+        output::line("");
         Ok(())
     }
 
@@ -347,13 +347,13 @@ impl DemoEnvironment {
             backend::build_request(&self.dialect, "+998901234599", &self.script.text, 99)?;
         let (door, dialect, path) = (self.proxy, &self.dialect.name, request.url.path());
         let config = self.folder.path().join("config.toml");
-        out::line(format_args!(
+        output::line(format_args!(
             "Still up, every account healed. Entrypoints on http://{door}, config {}\nThe status page, for a browser: http://{}/",
             config.display(),
             self.admin
         ));
         let body = String::from_utf8_lossy(&request.body).into_owned();
-        out::line(format_args!(
+        output::line(format_args!(
             "Try:\n  curl -i http://{door}/{dialect}{path} -H 'Content-Type: application/json' -d '{body}'\n  sms-sidecar status --config {}\nCtrl-C ends it.",
             config.display()
         ));
@@ -369,7 +369,7 @@ fn print_outcome(got: &BackendResponse, took: u128, said: &[Value]) {
         .as_ref()
         .map(|after| format!(", Retry-After {after}"))
         .unwrap_or_default();
-    out::line(format_args!(
+    output::line(format_args!(
         "    backend got {}{retry} in {took} ms: {}",
         got.status, got.body
     ));
@@ -379,12 +379,12 @@ fn print_outcome(got: &BackendResponse, took: u128, said: &[Value]) {
             let attempts = attempts
                 .as_str()
                 .map_or_else(|| attempts.to_string(), str::to_owned);
-            out::line(format_args!(
+            output::line(format_args!(
                 "    sidecar says: {} — {attempts}",
                 word("result")
             ));
         } else if line.get("state").is_some() && !word("cause").is_empty() {
-            out::line(format_args!(
+            output::line(format_args!(
                 "    {} is {}: {} → {}",
                 word("provider"),
                 word("state"),

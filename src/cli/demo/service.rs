@@ -16,9 +16,10 @@ use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
 
+use crate::dialect::recognise;
 use crate::dialect::{
     Dialect, MessageResult, RecognisedRequest, Recognition, Reply, Request, RequestFields,
-    RequestTarget, recognise,
+    RequestTarget,
 };
 use crate::sms::{Cause, Operation};
 

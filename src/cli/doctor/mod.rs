@@ -2,18 +2,9 @@
 //! side. Each check says what it saw and what to do; nothing is sent to a handset unless `--send-to`
 //! asks for it, no credential that was refused is tried again, and no value is ever shown.
 
-mod account;
-mod backend;
-mod check;
-mod examine;
-mod patient;
 mod report;
-mod routes;
-mod running;
+pub(crate) mod running;
 mod send;
-mod texts;
-mod vault;
-mod way;
 
 use std::collections::BTreeSet;
 use std::io::IsTerminal;
@@ -25,15 +16,16 @@ use anyhow::bail;
 use futures_util::future::join_all;
 use serde_json::Value;
 
-use crate::cli::{control, out};
+use crate::cli::control;
+use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::doctor::check::{Check, exit_code};
+use crate::doctor::runner::Runner;
 use crate::problem::{Problem, ProblemReport, Severity};
 use crate::proxy::Provider;
 use crate::sms::ProviderId;
 use crate::vault::CredentialCache;
-use check::{Check, exit_code};
-use examine::Runner;
 use running::RunningSidecar;
 
 /// What to look at, and what may be asked.
@@ -79,9 +71,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.shutdown_background();
     let (checks, sent) = found?;
     if args.json {
-        out::line(report::render_json(&checks, sent.as_ref()));
+        output::line(report::render_json(&checks, sent.as_ref()));
     } else {
-        out::line(report::render_text(&checks));
+        output::line(report::render_text(&checks));
     }
     Ok(ExitCode::from(exit_code(&checks)))
 }
@@ -111,7 +103,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         format_args!(
             "asking {} provider(s), each for at most {} s",
             providers.len(),
-            examine::PROVIDER_TIMEOUT.as_secs()
+            crate::doctor::runner::PROVIDER_TIMEOUT.as_secs()
         ),
     );
     let all = join_all(providers.iter().map(|provider| async {
@@ -122,11 +114,14 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     checks.extend(all.await.into_iter().flatten());
     // With one provider alone nothing can be said of the others on its routes.
     if args.provider.is_none() {
-        let routes = routes::check_routes(&loaded, &config, &checks, &running);
+        let routes = crate::doctor::routes::check_routes(&loaded, &config, &checks, &running);
         checks.extend(routes);
     }
     if let Some(folder) = &args.backend {
-        checks.extend(backend::check_backend(folder, &loaded, &providers, &keeper, &running).await);
+        checks.extend(
+            crate::doctor::backend::check_backend(folder, &loaded, &providers, &keeper, &running)
+                .await,
+        );
     }
     let sent = match &args.send_to {
         None => None,
@@ -139,7 +134,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     };
     if let Some(answer) = &sent {
         if !args.json {
-            out::line(control::render_send(answer));
+            output::line(control::render_send(answer));
         }
         checks.push(send::send_check(answer, args.provider.as_deref()).with_subject("message"));
     }
@@ -149,7 +144,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
 /// On a terminal only, and never where a program reads.
 fn print_progress(args: &Args, what: impl std::fmt::Display) {
     if !args.json && std::io::stderr().is_terminal() {
-        out::note(what);
+        output::note(what);
     }
 }
 
@@ -204,7 +199,7 @@ fn confirm_inferred_probes(
 /// The config cannot be used: all of it is shown, and nothing else can be asked.
 fn unloadable_config_check(args: &Args, report: &ProblemReport) -> Check {
     if !args.json {
-        out::note(report.render(std::io::stderr().is_terminal()));
+        output::note(report.render(std::io::stderr().is_terminal()));
     }
     summarize_problems(args, &report.problems, report.error_count())
 }

@@ -3,7 +3,7 @@
 use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
-use crate::cli::doctor::check::{Check, CheckResult, exit_code};
+use crate::doctor::check::{Check, CheckResult, exit_code};
 use crate::sms::Cause;
 
 /// All checks, one heading for each they are about.

@@ -11,15 +11,15 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cli::control::exchange;
-use crate::cli::doctor::check::{Check, CheckResult};
-use crate::cli::doctor::routes::group_blocked;
 use crate::diagnosis::format_command;
 use crate::dialect::ProviderRequest;
+use crate::doctor::check::{Check, CheckResult};
+use crate::doctor::routes::group_blocked;
 use crate::net::Listen;
 use crate::net::UpstreamSettings;
 use crate::net::upstream::UpstreamClient;
 use crate::sms::{Cause, Family};
-use crate::telemetry::status::short_time;
+use crate::status::short_time;
 
 /// A process on this machine answers sooner, or is in trouble.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -28,7 +28,7 @@ const MAX_METRICS_BODY: usize = 8 << 20;
 
 /// What could be read; nothing, if none runs.
 #[derive(Debug, Default)]
-pub(super) struct RunningSidecar {
+pub(crate) struct RunningSidecar {
     status: Option<Value>,
     samples: Option<Vec<MetricSample>>,
     /// The config as the operator names it.
@@ -45,19 +45,19 @@ struct MetricSample {
 
 /// Calls of the backend that ended for a cause of our own.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BlockedRequests {
-    pub(super) cause: Cause,
+pub(crate) struct BlockedRequests {
+    pub(crate) cause: Cause,
     /// What was spoken; none: nobody's API was recognised.
-    pub(super) dialect: Option<String>,
+    pub(crate) dialect: Option<String>,
     /// What the last one was told, and when.
-    pub(super) result: String,
-    pub(super) at: String,
-    pub(super) count: usize,
+    pub(crate) result: String,
+    pub(crate) at: String,
+    pub(crate) count: usize,
 }
 
 impl RunningSidecar {
     /// Asks where the config says one would listen.
-    pub(super) async fn query(listen: &Listen, config: &str) -> Self {
+    pub(crate) async fn query(listen: &Listen, config: &str) -> Self {
         let status = async {
             let socket = listen.control.as_deref()?;
             timeout(
@@ -77,12 +77,12 @@ impl RunningSidecar {
         }
     }
 
-    pub(super) fn is_up(&self) -> bool {
+    pub(crate) fn is_up(&self) -> bool {
         self.status.is_some() || self.samples.is_some()
     }
 
     /// Whether one runs, and whether it runs with what was judged here.
-    pub(super) fn sidecar_check(&self) -> Check {
+    pub(crate) fn sidecar_check(&self) -> Check {
         if !self.is_up() {
             return Check::skipped(
                 "sidecar",
@@ -120,12 +120,12 @@ impl RunningSidecar {
     }
 
     /// Whether it can be asked to send.
-    pub(super) fn can_send(&self) -> bool {
+    pub(crate) fn can_send(&self) -> bool {
         self.status.is_some()
     }
 
     /// Calls that came in by a door of the backend's; none: not known.
-    pub(super) fn backend_requests(&self) -> Option<f64> {
+    pub(crate) fn backend_requests(&self) -> Option<f64> {
         let samples = self.samples.as_ref()?;
         let of_backend = |sample: &&MetricSample| {
             sample.name == "requests_total"
@@ -144,13 +144,13 @@ impl RunningSidecar {
     }
 
     /// How long the credential in use has been known.
-    pub(super) fn credential_age(&self, provider: &str) -> Option<Duration> {
+    pub(crate) fn credential_age(&self, provider: &str) -> Option<Duration> {
         let seconds = self.provider_metric("credential_age_seconds", provider)?;
         Duration::try_from_secs_f64(seconds).ok()
     }
 
     /// What is spent in a day.
-    pub(super) fn daily_spend(&self, provider: &str) -> Option<f64> {
+    pub(crate) fn daily_spend(&self, provider: &str) -> Option<f64> {
         self.provider(provider)?
             .get("balance")?
             .get("daily_spend")?
@@ -158,7 +158,7 @@ impl RunningSidecar {
     }
 
     /// How it stands with the running sidecar; none: nobody runs, or it does not know this provider.
-    pub(super) fn state_check(&self, provider: &str) -> Option<Check> {
+    pub(crate) fn state_check(&self, provider: &str) -> Option<Check> {
         let told = self.provider(provider)?;
         let standing = told.get("state")?.as_str()?;
         let cause = told
@@ -199,14 +199,14 @@ impl RunningSidecar {
     }
 
     /// Why it is sent nothing now; none: it is, or nobody runs who would.
-    pub(super) fn unavailable_check(&self, provider: &str) -> Option<Check> {
+    pub(crate) fn unavailable_check(&self, provider: &str) -> Option<Check> {
         self.state_check(provider)
             .filter(|check| check.result == CheckResult::Warning)
     }
 
     /// The backend's calls of late, since the config was loaded, that stopped here and at no service. A vault that
     /// could not be read is told by its own checks, a provider that is paused by its standing.
-    pub(super) fn blocked_requests(&self) -> Vec<BlockedRequests> {
+    pub(crate) fn blocked_requests(&self) -> Vec<BlockedRequests> {
         let Some(status) = &self.status else {
             return Vec::new();
         };

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::cli::control::exchange;
-use crate::cli::doctor::check::Check;
 use crate::cli::doctor::running::RunningSidecar;
 use crate::config::Config;
+use crate::doctor::check::Check;
 use crate::policy::TextTemplate;
 use crate::sms::Cause;
 use crate::telemetry::BuildInfo;
@@ -147,7 +147,7 @@ pub(super) fn send_check(answer: &Value, pinned: Option<&str>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::check::CheckResult;
+    use crate::doctor::check::CheckResult;
 
     #[test]
     fn the_backends_own_words_are_sent_with_a_code_in_them() {

@@ -1,8 +1,8 @@
 //! `vault import-env FILE`: which variables of a backend's `.env` are which provider's credentials,
 //! by the names that the dialects know. Shows names only, and writes after a yes.
 
-mod paste;
-mod told;
+mod config_snippet;
+mod report;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::cli::vault::value;
 use crate::config::Config;
 use crate::dialect::{Catalog, Dialect};
@@ -20,7 +20,7 @@ use crate::secret::SecretString;
 use crate::vault::dotenv::{self, DotenvVariable};
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
 use crate::vault::file;
-use told::{
+use report::{
     confirmation_prompt, import_json, render_proposals, report_nothing_found, report_written,
 };
 
@@ -105,7 +105,7 @@ pub(super) fn known_fields(loaded: Option<&Config>) -> Vec<KnownField> {
                 .clone()
                 .unwrap_or_else(|| "sms-sidecar".to_owned()),
             required: field.required,
-            extra_config: paste::extra_config(dialect),
+            extra_config: config_snippet::extra_config(dialect),
         })
         .collect()
 }
@@ -141,13 +141,13 @@ pub(super) fn run(
     proposals.retain(|proposal| !proposal.fields.is_empty());
     let entries = vault.entries()?;
     if !args.json {
-        out::line(render_proposals(&proposals, &entries, args));
+        output::line(render_proposals(&proposals, &entries, args));
     }
     if !(args.yes || !args.json && value::confirm(&confirmation_prompt(vault, args))?) {
         if args.json {
-            out::line(import_json(&proposals, args, ImportStatus::Proposed));
+            output::line(import_json(&proposals, args, ImportStatus::Proposed));
         } else {
-            out::note("nothing written");
+            output::note("nothing written");
         }
         return Ok(ExitCode::from(1));
     }
@@ -156,10 +156,10 @@ pub(super) fn run(
         write_placeholders(args, &text, &proposals, known)?;
     }
     if args.json {
-        out::line(import_json(&proposals, args, args.final_status()));
+        output::line(import_json(&proposals, args, args.final_status()));
     } else {
         report_written(&proposals, &text, args);
-        out::line(paste::render_config(
+        output::line(config_snippet::render_config(
             vault,
             args,
             (&proposals, known),

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::bail;
 use secrecy::ExposeSecret;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::cli::vault::{open_embedded, value};
 use crate::config::Config;
 use crate::dialect::FieldSpec;
@@ -54,7 +54,7 @@ pub(super) fn run(
         .iter()
         .filter_map(|field| unknown_field_warning(field, &providers))
     {
-        out::note(format_args!("warning: {what}"));
+        output::note(format_args!("warning: {what}"));
     }
     let values = from.read_values(path, fields)?;
     for what in fields
@@ -62,7 +62,7 @@ pub(super) fn run(
         .zip(&values)
         .filter_map(|(field, value)| placeholder_warning(field, value, &providers))
     {
-        out::note(format_args!("warning: {what}"));
+        output::note(format_args!("warning: {what}"));
     }
     let done = vault.update(|entries| {
         let entry = entries.entry(path.clone()).or_default();
@@ -72,7 +72,7 @@ pub(super) fn run(
         fields.iter().zip(&values).map(set).collect::<Vec<_>>()
     })?;
     for (field, done) in fields.iter().zip(done) {
-        out::line(format_args!("{path} {field}: {done}"));
+        output::line(format_args!("{path} {field}: {done}"));
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use zeroize::Zeroizing;
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::secret::SecretString;
 use crate::vault::{file, suspicious_value};
 
@@ -72,7 +72,7 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
         );
     }
     if let Some(what) = suspicious_value(value) {
-        out::note(format_args!("warning: the value of `{field}` {what}"));
+        output::note(format_args!("warning: the value of `{field}` {what}"));
     }
     Ok(SecretString::from(value))
 }
@@ -97,7 +97,7 @@ fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
 
 /// Asks a question that only yes or y answers with yes.
 pub(in crate::cli) fn confirm(question: &str) -> anyhow::Result<bool> {
-    out::note(format_args!("{question} [y/N]"));
+    output::note(format_args!("{question} [y/N]"));
     let mut answer = String::new();
     std::io::stdin()
         .read_line(&mut answer)

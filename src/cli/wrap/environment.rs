@@ -17,26 +17,22 @@ const NO_PROXY_HOSTS: &[&str] = &[
 
 /// What decides about the variables.
 #[derive(Debug)]
-pub(super) struct NodeFacts<'a> {
+pub(crate) struct NodeFacts<'a> {
     /// `http://127.0.0.1:8125`.
-    pub(super) proxy: &'a str,
+    pub(crate) proxy: &'a str,
     /// The local CA's certificate, where there is one.
-    pub(super) ca: Option<&'a Path>,
+    pub(crate) ca: Option<&'a Path>,
     /// `NO_PROXY` as the user has it.
-    pub(super) no_proxy: Option<&'a str>,
+    pub(crate) no_proxy: Option<&'a str>,
     /// `process.versions.node`, where a `node` was found.
-    pub(super) node: Option<Release>,
+    pub(crate) node: Option<Release>,
     /// Every axios below `node_modules`.
-    pub(super) axios: &'a [Release],
+    pub(crate) axios: &'a [Release],
 }
 
 /// A version, as far as it matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::cli) struct Release(
-    pub(in crate::cli) u32,
-    pub(in crate::cli) u32,
-    pub(in crate::cli) u32,
-);
+pub(crate) struct Release(pub(crate) u32, pub(crate) u32, pub(crate) u32);
 
 impl std::fmt::Display for Release {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -46,12 +42,12 @@ impl std::fmt::Display for Release {
 
 impl Release {
     /// From here on this axios leaves proxying to Node where Node is told to do it; before, both do.
-    pub(in crate::cli) const DEFERS_TO_NODE: Self = Self(1, 18, 1);
+    pub(crate) const DEFERS_TO_NODE: Self = Self(1, 18, 1);
     /// From here on axios asks for a tunnel to `https://`; before, it sends such a URL to the proxy in clear.
-    pub(in crate::cli) const USES_CONNECT: Self = Self(1, 16, 1);
+    pub(crate) const USES_CONNECT: Self = Self(1, 16, 1);
 
     /// Reads `v24.1.0` or `1.7.9-beta`.
-    pub(in crate::cli) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
         let mut number = || {
             parts
@@ -66,7 +62,7 @@ impl Release {
 }
 
 /// The variables to set.
-pub(super) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
+pub(crate) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
     let no_proxy = merge_no_proxy(facts.no_proxy.unwrap_or_default());
     let mut all: Vec<(&'static str, String)> =
         ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]

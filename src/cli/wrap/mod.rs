@@ -2,7 +2,7 @@
 //! requests to us, starts a sidecar beside it where none listens, and is otherwise not
 //! there: signals go through, the command's exit code comes back.
 
-pub(in crate::cli) mod environment;
+pub(crate) mod environment;
 mod listener;
 
 use std::ffi::OsString;
@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::out;
+use crate::cli::output;
 use crate::config::Config;
 use environment::{NodeFacts, Release, variables};
 use listener::{ListenerKind, identify_listener};
@@ -68,21 +68,21 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         axios: &axios,
     });
     if let Some(what) = connect_warning(&loaded, &args.config) {
-        out::note(format_args!("warning: {what}"));
+        output::note(format_args!("warning: {what}"));
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     if args.print {
         for (name, value) in &variables {
-            out::line(format_args!("{name}={value}"));
+            output::line(format_args!("{name}={value}"));
         }
         if let Some(what) = listener_warning(
             runtime.block_on(identify_listener(address)),
             address,
             &args.config,
         ) {
-            out::note(what);
+            output::note(what);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -257,7 +257,7 @@ fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(1))
 }
 
-pub(in crate::cli) fn node_release() -> Option<Release> {
+pub(crate) fn node_release() -> Option<Release> {
     let said = std::process::Command::new("node")
         .arg("--version")
         .output()
@@ -266,7 +266,7 @@ pub(in crate::cli) fn node_release() -> Option<Release> {
 }
 
 /// Every axios the command can load: at the top of `node_modules`, and one level inside each package.
-pub(in crate::cli) fn axios_releases(modules: &Path) -> Vec<Release> {
+pub(crate) fn axios_releases(modules: &Path) -> Vec<Release> {
     let nested = std::fs::read_dir(modules)
         .into_iter()
         .flatten()

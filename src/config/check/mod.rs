@@ -1,12 +1,12 @@
 //! Judges the whole file and complains about everything at once. Where a value is wrong
 //! its default stands in, so that one mistake does not hide the next.
 
-mod accounts;
-mod doors;
-mod judge;
+mod checker;
+mod listen;
+mod providers;
 mod routes;
 mod templates;
-mod traces;
+mod trace_export;
 mod vaults;
 
 use std::ops::Range;
@@ -19,7 +19,7 @@ use crate::net::OtherHosts;
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{Mode, Settings};
 
-use judge::ConfigChecker;
+use checker::ConfigChecker;
 
 /// What `mode` may be, at the top and on a route.
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
@@ -35,15 +35,15 @@ pub(super) fn check_config(
     let mut judge = ConfigChecker::new((name, text), folder, catalog, broken);
     let mode = judge.choice_or(file.mode.as_ref(), Mode::Act, MODES);
     let vault = vaults::vaults(&mut judge, file);
-    let providers = accounts::providers(&mut judge, file, mode);
-    let callers = accounts::callers(&mut judge, file);
+    let providers = providers::providers(&mut judge, file, mode);
+    let callers = providers::callers(&mut judge, file);
     let templates = templates::templates(&mut judge, file);
     let routes = routes::routes(&mut judge, file, mode);
-    let listen = doors::listen(&mut judge, file);
-    let (ca, other_hosts) = doors::intercept(&mut judge, file);
-    let limits = doors::limits(&mut judge, file);
+    let listen = listen::listen(&mut judge, file);
+    let (ca, other_hosts) = listen::intercept(&mut judge, file);
+    let limits = listen::limits(&mut judge, file);
     let log = log_settings(&mut judge, file);
-    let traces = traces::traces(&mut judge, file);
+    let traces = trace_export::traces(&mut judge, file);
     routes::check_timeouts(&mut judge, file, &providers, &routes);
     routes::check_recipient_limits(&mut judge, file, &providers);
     routes::check_backup_senders(&mut judge, file, &providers, &routes);

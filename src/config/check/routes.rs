@@ -6,9 +6,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::config::check::MODES;
-use crate::config::check::judge::ConfigChecker;
+use crate::config::check::checker::ConfigChecker;
 use crate::config::raw::{self, ConfigString, RawConfig, in_file_order};
-use crate::config::words;
+use crate::config::values;
 use crate::proxy::{Mode, OnUnknown, Provider, Route};
 use crate::sms::ProviderId;
 
@@ -74,7 +74,7 @@ fn route(
         deadline: judge.parse_or(
             raw.deadline.as_ref(),
             DEFAULT_DEADLINE,
-            words::positive_duration,
+            values::positive_duration,
         ),
         attempts: usize::try_from(attempts(judge, raw)).unwrap_or(1),
         on_unknown: judge.choice_or(
@@ -85,7 +85,7 @@ fn route(
         duplicate_window: judge.parse_or(
             raw.duplicate_window.as_ref(),
             DEFAULT_DUPLICATE_WINDOW,
-            words::duration,
+            values::duration,
         ),
         prefer_listed: judge.choice_or(
             raw.prefer.as_ref(),
@@ -116,10 +116,10 @@ fn attempts(judge: &mut ConfigChecker<'_>, raw: &raw::RawRoute) -> u32 {
 
 fn check_references(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawRoute) {
     if let Some(name) = &raw.name {
-        judge.require(name, words::identifier);
+        judge.require(name, values::identifier);
     }
     for word in &raw.recipients {
-        judge.require(word, words::phone_prefix);
+        judge.require(word, values::phone_prefix);
     }
     for word in &raw.callers {
         judge.check_reference(word, &file.callers, "caller");
@@ -189,7 +189,7 @@ fn check_shadowed(judge: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Rou
             .find(|earlier| shadows(earlier, route))
         {
             // A name that cannot be one may be anything: it is not repeated.
-            let taker = if words::identifier(&earlier.name).is_ok() {
+            let taker = if values::identifier(&earlier.name).is_ok() {
                 format!("`{}`", earlier.name)
             } else {
                 "a route".to_owned()

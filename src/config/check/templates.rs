@@ -3,15 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::config::check::judge::ConfigChecker;
+use crate::config::check::checker::ConfigChecker;
 use crate::config::raw::{self, ConfigString, NamedTables, RawConfig, in_file_order};
-use crate::config::words;
+use crate::config::values;
 use crate::proxy::{Provider, TextTemplate};
 
 pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<TextTemplate> {
     let mut templates: Vec<TextTemplate> = Vec::new();
     for (name, raw) in in_file_order(&file.templates) {
-        judge.require(name, words::identifier);
+        judge.require(name, values::identifier);
         let Some(text) = &raw.text else {
             judge.error(
                 name.span(),
@@ -20,7 +20,7 @@ pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<
             );
             continue;
         };
-        let holes = judge.parse_or(Some(text), Vec::new(), words::template_holes);
+        let holes = judge.parse_or(Some(text), Vec::new(), values::template_holes);
         if let Some(twin) = templates.iter().find(|twin| &twin.text == text.get_ref()) {
             judge.warn(
                 text.span(),
@@ -51,7 +51,7 @@ fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
 
 /// Whether the holes of one form can be filled, and whether it says all that the text says.
 fn check_holes(judge: &mut ConfigChecker<'_>, form: &ConfigString, holes: &[String]) {
-    let used = match words::holes(form.get_ref()) {
+    let used = match values::holes(form.get_ref()) {
         Ok(used) => used,
         Err((what, help)) => return judge.error(form.span(), what, help),
     };
@@ -141,7 +141,7 @@ pub(super) fn check_lengths(
         else {
             continue;
         };
-        let Ok(holes) = words::holes(form.get_ref()) else {
+        let Ok(holes) = values::holes(form.get_ref()) else {
             continue;
         };
         let named: usize = holes.iter().map(|hole| hole.len() + 2).sum();

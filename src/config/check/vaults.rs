@@ -8,9 +8,9 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::config::ConfigKey;
-use crate::config::check::judge::ConfigChecker;
+use crate::config::check::checker::ConfigChecker;
 use crate::config::raw::{self, ConfigString, RawConfig, in_file_order};
-use crate::config::words;
+use crate::config::values;
 use crate::vault::{KvVersion, OpenBaoAuth, OpenBaoSettings, Settings, SourceSettings};
 
 /// One read of a vault server, its login included: a call that waits for it must have time left for another provider.
@@ -25,7 +25,7 @@ const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccou
 pub(super) fn vaults(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Settings {
     let mut sources = BTreeMap::new();
     for (name, vault) in in_file_order(&file.vaults) {
-        judge.require(name, words::identifier);
+        judge.require(name, values::identifier);
         let kinds = [
             vault.embedded.is_some(),
             vault.env.is_some(),
@@ -101,7 +101,7 @@ fn exec(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawExec>) -> SourceS
         timeout: judge.parse_or(
             raw.timeout.as_ref(),
             DEFAULT_COMMAND_TIMEOUT,
-            words::positive_duration,
+            values::positive_duration,
         ),
     }
 }
@@ -119,9 +119,9 @@ fn openbao(
     let timeout = judge.parse_or(
         raw.timeout.as_ref(),
         DEFAULT_SERVER_TIMEOUT,
-        words::positive_duration,
+        values::positive_duration,
     );
-    let poll = judge.parse_or(raw.poll.as_ref(), DEFAULT_POLL, words::positive_duration);
+    let poll = judge.parse_or(raw.poll.as_ref(), DEFAULT_POLL, values::positive_duration);
     let auth = auth(judge, table)?;
     Some(SourceSettings::OpenBao(Box::new(OpenBaoSettings {
         address,
@@ -145,7 +145,7 @@ fn address(judge: &mut ConfigChecker<'_>, table: &Spanned<raw::RawOpenBao>) -> S
         );
         return String::new();
     };
-    let url = judge.parse_or(Some(word), None, |url| words::base_url(url).map(Some));
+    let url = judge.parse_or(Some(word), None, |url| values::base_url(url).map(Some));
     let local = |host: &str| {
         host == "localhost"
             || host
@@ -186,7 +186,7 @@ fn mount_or(judge: &mut ConfigChecker<'_>, word: Option<&ConfigString>, default:
 }
 
 fn mount_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> String {
-    judge.require(word, words::mount_path);
+    judge.require(word, values::mount_path);
     word.get_ref().trim_matches('/').to_owned()
 }
 

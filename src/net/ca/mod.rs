@@ -3,8 +3,8 @@
 //! What it cannot vouch for, it refuses to sign; a name without a dot or a wildcard's
 //! parent never gets in.
 
-mod described;
 mod files;
+mod info;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -22,11 +22,11 @@ use rustls::crypto::ring;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::clock::Clock;
-use crate::net::ca::described::{constraint_covers, load_pair};
+use crate::net::ca::info::{constraint_covers, load_pair};
 use crate::net::settings::CaSettings;
 use crate::tls;
 
-pub use described::{CaInfo, inspect, inspect_certificate};
+pub use info::{CaInfo, inspect, inspect_certificate};
 
 const BACKDATE: Duration = Duration::from_hours(24);
 /// How long a leaf is valid; a new one is made after half of it.

@@ -4,7 +4,7 @@
 //! page speak with our credentials.
 
 mod target;
-mod trace;
+mod trace_headers;
 
 use http::header::{
     CONNECTION, EXPECT, HOST, ORIGIN, TE, TRAILER, TRANSFER_ENCODING, UPGRADE, VIA,
@@ -15,7 +15,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 use crate::net::authority::{Authority, Scheme, normalize_host};
 
 pub use target::{check_address, check_host};
-pub use trace::strip_trace_headers;
+pub use trace_headers::strip_trace_headers;
 
 /// Names that concern one connection only, and never travel on.
 static HOP_BY_HOP: [HeaderName; 9] = [

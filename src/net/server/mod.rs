@@ -2,8 +2,8 @@
 //! tried before anything is announced, SIGTERM drains within a limit, SIGHUP reloads.
 //! Knows nothing of what its sites serve.
 
-mod life;
-mod sites;
+mod lifecycle;
+mod services;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -17,8 +17,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::net::drain::Drain;
 use crate::net::peer::Peer;
-use crate::net::server::life::Lifecycle;
-use crate::net::server::sites::{TcpApp, background_service, serve_unix};
+use crate::net::server::lifecycle::Lifecycle;
+use crate::net::server::services::{TcpApp, background_service, serve_unix};
 use crate::net::settings::Limits;
 
 /// A connected socket.
@@ -186,14 +186,14 @@ impl Server {
                 folder: folder.to_path_buf(),
                 source,
             };
-            sites::create_socket_folder(folder).map_err(missing)?;
+            services::create_socket_folder(folder).map_err(missing)?;
         }
         let taken = |source| BindError::Unix {
             name: name.into(),
             path: path.to_path_buf(),
             source,
         };
-        let listener = sites::bind_unix(path).map_err(taken)?;
+        let listener = services::bind_unix(path).map_err(taken)?;
         self.unix_sockets.push(path.to_path_buf());
         let mut service = background_service(name, self.drain(), move |drain| {
             serve_unix(listener, site, drain)

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
-use crate::net::meter::MeteredStream;
+use crate::net::byte_counters::MeteredStream;
 use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::ClientError;

@@ -2,8 +2,8 @@
 //! the one thing that matters later: whether a byte of the request was written.
 //! Follows no redirect, repeats nothing that was written, reads no proxy variable.
 
+mod connectivity;
 mod dial;
-mod look;
 mod pool;
 
 use std::path::PathBuf;
@@ -24,7 +24,7 @@ use crate::net::upstream::dial::Dialer;
 use crate::net::upstream::pool::{ConnectionPool, UpstreamConnection};
 use crate::sms::Cause;
 
-pub use look::{Connectivity, PeerCertificate};
+pub use connectivity::{Connectivity, PeerCertificate};
 
 /// An exchange that brought no readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

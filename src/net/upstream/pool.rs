@@ -11,7 +11,7 @@ use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
 
 use crate::net::authority::Authority;
-use crate::net::meter::ByteCounts;
+use crate::net::byte_counters::ByteCounts;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
 /// More than this a provider never needs at once again; the rest is closed.

@@ -8,8 +8,8 @@ use tokio::sync::Semaphore;
 
 use crate::clock::Clock;
 use crate::vault::error::ReadError;
+use crate::vault::openbao::backoff::ServerBackoff;
 use crate::vault::openbao::http::{VaultHttpClient, VaultRequest, VaultResponse};
-use crate::vault::openbao::pace::ServerBackoff;
 
 /// Requests at one time. More entries than this wait for their turn.
 const MAX_CONCURRENT_REQUESTS: usize = 4;

@@ -2,7 +2,7 @@
 
 use secrecy::ExposeSecret;
 
-use super::told::commented_lines;
+use super::report::commented_lines;
 use super::*;
 
 fn known() -> Vec<KnownField> {

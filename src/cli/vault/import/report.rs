@@ -1,0 +1,145 @@
+//! What `import-env` says: what would be taken and what not, and what is left to do. Names only.
+
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::cli::output;
+use crate::cli::vault::import::{Args, ImportStatus, Proposal, entry_path};
+use crate::vault::embedded::{Embedded, EmbeddedEntries};
+
+pub(super) fn report_nothing_found(args: &Args, proposals: &[Proposal]) -> ExitCode {
+    if args.json {
+        output::line(import_json(&[], args, ImportStatus::Proposed));
+        return ExitCode::from(1);
+    }
+    for name in proposals.iter().flat_map(|proposal| &proposal.placeholders) {
+        output::note(placeholder_note(name));
+    }
+    let file = args.file.display();
+    if proposals.is_empty() {
+        output::note(format_args!(
+            "{file} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any"
+        ));
+    } else {
+        output::note(format_args!(
+            "{file} holds no credential but placeholders; `sms-sidecar vault list` shows what the vault has"
+        ));
+    }
+    ExitCode::from(1)
+}
+
+fn placeholder_note(name: &str) -> String {
+    format!("{name} holds the placeholder")
+}
+
+pub(super) fn confirmation_prompt(vault: &Embedded, args: &Args) -> String {
+    let also = if args.replace_with_placeholders {
+        format!(", and put placeholders into {}", args.file.display())
+    } else {
+        String::new()
+    };
+    format!("Write these into {}{also}?", vault.file().display())
+}
+
+pub(super) fn render_proposals(
+    proposals: &[Proposal],
+    entries: &EmbeddedEntries,
+    args: &Args,
+) -> String {
+    let mut lines = Vec::new();
+    for proposal in proposals {
+        let path = entry_path(&args.prefix, &proposal.dialect);
+        for (field, name) in &proposal.fields {
+            let there = entries
+                .get(&path)
+                .is_some_and(|entry| entry.contains_key(field));
+            lines.push(format!(
+                "{path} {field} = {name}{}",
+                if there {
+                    "  (replaces what is there)"
+                } else {
+                    ""
+                }
+            ));
+        }
+        lines.extend(
+            proposal
+                .placeholders
+                .iter()
+                .map(|name| format!("{path}: {}", placeholder_note(name))),
+        );
+        lines.extend(proposal.missing.iter().map(|field| {
+            format!("{path} {field}: no variable is known to hold it; use `vault set`")
+        }));
+        lines.extend(
+            proposal
+                .differing
+                .iter()
+                .map(|name| format!("{path}: {name} holds another value and is not taken")),
+        );
+    }
+    if let (Some(first), true) = (proposals.first(), proposals.len() > 1) {
+        lines.push(format!(
+            "for something else than SMS? `--only {}` takes that alone",
+            first.dialect
+        ));
+    }
+    lines.join("\n")
+}
+
+pub(super) fn import_json(
+    proposals: &[Proposal],
+    args: &Args,
+    done: ImportStatus,
+) -> serde_json::Value {
+    let entry = |proposal: &Proposal| {
+        json!({
+            "path": entry_path(&args.prefix, &proposal.dialect),
+            "dialect": proposal.dialect,
+            "fields": proposal.fields,
+            "missing": proposal.missing,
+            "differing": proposal.differing,
+        })
+    };
+    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != ImportStatus::Proposed, "replaced": done == ImportStatus::Replaced })
+}
+
+pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
+    output::line(format_args!(
+        "written: {}",
+        proposals
+            .iter()
+            .map(|proposal| entry_path(&args.prefix, &proposal.dialect))
+            .collect::<Vec<_>>()
+            .join(", ")
+    ));
+    if args.replace_with_placeholders {
+        output::line(format_args!(
+            "{} holds placeholders now; its backups and its history in git do not: change what was ever committed",
+            args.file.display()
+        ));
+        for line in commented_lines(text, proposals) {
+            output::note(format_args!(
+                "warning: {}:{line} is a comment that names one of them; see that no old value stands there",
+                args.file.display()
+            ));
+        }
+    }
+}
+
+/// Lines that are comments and name a variable that was taken.
+pub(super) fn commented_lines(text: &str, proposals: &[Proposal]) -> Vec<usize> {
+    let names: Vec<&String> = proposals
+        .iter()
+        .flat_map(|proposal| proposal.fields.values())
+        .collect();
+    let tells = |line: &str| {
+        line.trim_start().starts_with('#') && names.iter().any(|name| line.contains(name.as_str()))
+    };
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| tells(line))
+        .map(|(at, _)| at + 1)
+        .collect()
+}

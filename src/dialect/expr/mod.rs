@@ -1,0 +1,8 @@
+//! The hole-and-filter language: templates, their filters, the scope that fills them, and the
+//! paths that name a place in a body.
+
+pub(super) mod filter;
+pub(super) mod gsm;
+pub(super) mod path;
+pub(super) mod scope;
+pub(super) mod template;

@@ -1,0 +1,406 @@
+//! Strings with holes, `"{source | filter | filter}"`, parsed once at load. One grammar
+//! serves paths, headers, fields, replies and object keys. A hole without a value takes
+//! its whole string away; a hole that stands alone keeps its type.
+
+use serde_json::Value;
+
+use crate::dialect::expr::filter::Filter;
+use crate::dialect::expr::scope::Scope;
+
+/// What a hole is filled from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum ValueSource {
+    To,
+    Text,
+    Sender,
+    Reference,
+    Validity,
+    Callback,
+    Alphabet,
+    Segments,
+    TemplateId,
+    TemplateValues,
+    TemplateFields,
+    Credential(String),
+    Param(String),
+    Token(String),
+    Digest(String),
+    Now,
+    Id,
+    Code,
+    Status,
+    Reason,
+    Placeholder,
+    Queried(String),
+    Matched(String),
+    PathParam(String),
+}
+
+/// Every source, for the help line of an error.
+const SOURCES: &str = "to text sender reference validity callback alphabet segments template.id template.values template.fields \
+    credential.X param.X token.X digest.X now id code status reason placeholder queried.PLACE matched.NAME";
+
+impl ValueSource {
+    fn parse(word: &str) -> Option<Self> {
+        let source = match word {
+            "to" => Self::To,
+            "text" => Self::Text,
+            "sender" => Self::Sender,
+            "reference" => Self::Reference,
+            "validity" => Self::Validity,
+            "callback" => Self::Callback,
+            "alphabet" => Self::Alphabet,
+            "segments" => Self::Segments,
+            "template.id" => Self::TemplateId,
+            "template.values" => Self::TemplateValues,
+            "template.fields" => Self::TemplateFields,
+            "now" => Self::Now,
+            "id" => Self::Id,
+            "code" => Self::Code,
+            "status" => Self::Status,
+            "reason" => Self::Reason,
+            "placeholder" => Self::Placeholder,
+            _ => return Self::parse_named(word),
+        };
+        Some(source)
+    }
+
+    fn parse_named(word: &str) -> Option<Self> {
+        let (kind, name) = word.split_once('.').filter(|(_, name)| !name.is_empty())?;
+        let name = name.to_owned();
+        match kind {
+            "credential" => Some(Self::Credential(name)),
+            "param" => Some(Self::Param(name)),
+            "token" => Some(Self::Token(name)),
+            "digest" => Some(Self::Digest(name)),
+            "queried" => Some(Self::Queried(name)),
+            "matched" => Some(Self::Matched(name)),
+            _ => None,
+        }
+    }
+
+    /// The kind and name of one that has a name: `credential`, `password`.
+    pub(crate) fn kind_and_name(&self) -> Option<(&'static str, &str)> {
+        match self {
+            Self::Credential(name) => Some(("credential", name)),
+            Self::Param(name) => Some(("param", name)),
+            Self::Token(name) => Some(("token", name)),
+            Self::Digest(name) => Some(("digest", name)),
+            Self::Queried(name) => Some(("queried", name)),
+            Self::Matched(name) => Some(("matched", name)),
+            Self::PathParam(name) => Some(("path", name)),
+            Self::To
+            | Self::Text
+            | Self::Sender
+            | Self::Reference
+            | Self::Validity
+            | Self::Callback
+            | Self::Alphabet
+            | Self::Segments
+            | Self::TemplateId
+            | Self::TemplateValues
+            | Self::TemplateFields
+            | Self::Now
+            | Self::Id
+            | Self::Code
+            | Self::Status
+            | Self::Reason
+            | Self::Placeholder => None,
+        }
+    }
+
+    /// Whether it belongs to the account: never carried from the backend's request.
+    pub(crate) fn belongs_to_account(&self) -> bool {
+        matches!(
+            self,
+            Self::Credential(_) | Self::Param(_) | Self::Token(_) | Self::Digest(_) | Self::Now
+        )
+    }
+
+    /// Whether it holds a secret or what a secret made.
+    pub(crate) fn is_secret(&self) -> bool {
+        matches!(self, Self::Credential(_) | Self::Token(_) | Self::Digest(_))
+    }
+}
+
+/// One hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Expr {
+    pub(crate) source: ValueSource,
+    pub(crate) filters: Vec<Filter>,
+}
+
+/// Text or hole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum TemplatePart {
+    Text(String),
+    Expr(Expr),
+}
+
+/// A string, compiled.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct StringTemplate {
+    pub(crate) parts: Vec<TemplatePart>,
+}
+
+/// What is wrong with a template or place, and at which byte of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SyntaxError {
+    pub(crate) offset: usize,
+    pub(crate) message: String,
+    pub(crate) help: Option<String>,
+}
+
+impl StringTemplate {
+    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
+        Self::parse_with(text, &|hole, at| parse_expr(hole, at))
+    }
+
+    /// In a path a hole may have any name: it stands for what the backend wrote there.
+    pub(crate) fn parse_path(text: &str) -> Result<Self, SyntaxError> {
+        Self::parse_with(text, &|hole, at| {
+            let own = hole
+                .split(['.', '|'])
+                .next()
+                .is_some_and(|word| matches!(word.trim(), "credential" | "param" | "token"));
+            if own {
+                parse_expr(hole, at)
+            } else {
+                Ok(Expr {
+                    source: ValueSource::PathParam(hole.trim().to_owned()),
+                    filters: Vec::new(),
+                })
+            }
+        })
+    }
+
+    fn parse_with(
+        text: &str,
+        hole: &impl Fn(&str, usize) -> Result<Expr, SyntaxError>,
+    ) -> Result<Self, SyntaxError> {
+        let mut parts = Vec::new();
+        let (mut rest, mut at) = (text, 0);
+        while let Some((before, after)) = rest.split_once('{') {
+            if !before.is_empty() {
+                parts.push(TemplatePart::Text(before.to_owned()));
+            }
+            let open = at + before.len();
+            let Some((inside, tail)) = after.split_once('}') else {
+                return Err(SyntaxError {
+                    offset: open,
+                    message: "a hole is opened with `{` and not closed".into(),
+                    help: Some("close it with `}`".into()),
+                });
+            };
+            parts.push(TemplatePart::Expr(hole(inside, open + 1)?));
+            at = open + inside.len() + 2;
+            rest = tail;
+        }
+        if !rest.is_empty() {
+            parts.push(TemplatePart::Text(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The whole string, if it has no hole.
+    pub(crate) fn as_constant(&self) -> Option<&str> {
+        match self.parts.as_slice() {
+            [] => Some(""),
+            [TemplatePart::Text(text)] => Some(text),
+            _ => None,
+        }
+    }
+
+    /// The hole, if nothing stands beside it.
+    pub(crate) fn as_single_expr(&self) -> Option<&Expr> {
+        match self.parts.as_slice() {
+            [TemplatePart::Expr(hole)] => Some(hole),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
+        self.parts.iter().filter_map(|part| match part {
+            TemplatePart::Expr(hole) => Some(hole),
+            TemplatePart::Text(_) => None,
+        })
+    }
+
+    /// Filled; none where a hole has no value.
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
+        if let Some(hole) = self.as_single_expr() {
+            return hole.evaluate(scope);
+        }
+        self.render(scope).map(Value::String)
+    }
+
+    /// Filled, as text.
+    pub(crate) fn render(&self, scope: &Scope<'_>) -> Option<String> {
+        let mut out = String::new();
+        for (at, part) in self.parts.iter().enumerate() {
+            match part {
+                TemplatePart::Text(text) => out.push_str(text),
+                TemplatePart::Expr(hole) => {
+                    let id = scope
+                        .id
+                        .filter(|_| hole.source == ValueSource::Id)
+                        .map(|id| strip_affixes(id, &out, self.parts.get(at + 1)));
+                    out.push_str(&to_text(&hole.evaluate(&Scope {
+                        id: id.or(scope.id),
+                        ..*scope
+                    })?));
+                }
+            }
+        }
+        Some(out)
+    }
+
+    /// What the holes held in `text`; none if the text around them is not there.
+    pub(crate) fn captures<'t>(&self, text: &'t str) -> Option<Vec<(&Expr, &'t str)>> {
+        let (mut rest, mut found) = (text, Vec::new());
+        let mut open: Option<&Expr> = None;
+        for part in &self.parts {
+            match (part, open.take()) {
+                (TemplatePart::Text(literal), None) => {
+                    rest = rest.strip_prefix(literal.as_str())?
+                }
+                (TemplatePart::Text(literal), Some(hole)) => {
+                    let (held, tail) = rest.split_once(literal.as_str())?;
+                    found.push((hole, held));
+                    rest = tail;
+                }
+                (TemplatePart::Expr(hole), None) => open = Some(hole),
+                (TemplatePart::Expr(_), Some(_)) => return None,
+            }
+        }
+        match open {
+            Some(hole) => found.push((hole, rest)),
+            None if rest.is_empty() => {}
+            None => return None,
+        }
+        Some(found)
+    }
+}
+
+impl Expr {
+    /// What it writes does not depend on the source, only whether it writes.
+    pub(crate) fn is_constant(&self) -> bool {
+        self.filters
+            .iter()
+            .any(|filter| matches!(filter, Filter::Const(_)))
+    }
+
+    /// The source through the filters.
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
+        let value = scope.resolve(&self.source)?;
+        self.filters
+            .iter()
+            .try_fold(value, |value, filter| filter.apply(value))
+    }
+}
+
+/// An id that already has the letters around the hole (`SM…`) goes in without them.
+fn strip_affixes<'a>(id: &'a str, before: &str, after: Option<&TemplatePart>) -> &'a str {
+    let letters = before
+        .rsplit(|c: char| !c.is_ascii_alphabetic() && c != '_')
+        .next()
+        .unwrap_or_default();
+    let id = id.strip_prefix(letters).unwrap_or(id);
+    match after {
+        Some(TemplatePart::Text(tail)) => id.strip_suffix(tail.as_str()).unwrap_or(id),
+        Some(TemplatePart::Expr(_)) | None => id,
+    }
+}
+
+/// A value as it stands inside other text.
+pub(crate) fn to_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => value.to_string(),
+    }
+}
+
+fn leading_blanks(word: &str) -> usize {
+    word.len() - word.trim_start().len()
+}
+
+fn parse_expr(inside: &str, at: usize) -> Result<Expr, SyntaxError> {
+    let mut words = inside.split('|');
+    let word = words.next().unwrap_or_default();
+    let Some(source) = ValueSource::parse(word.trim()) else {
+        let what = format!("`{}` is no source", word.trim());
+        return Err(SyntaxError {
+            offset: at + leading_blanks(word),
+            message: what,
+            help: Some(format!("sources are: {SOURCES}")),
+        });
+    };
+    let mut filters = Vec::new();
+    let mut from = at + word.len() + 1;
+    for word in words {
+        filters.push(Filter::parse(word.trim()).map_err(|what| SyntaxError {
+            offset: from + leading_blanks(word),
+            message: what,
+            help: Some(format!("filters are: {}", Filter::NAMES)),
+        })?);
+        from += word.len() + 1;
+    }
+    Ok(Expr { source, filters })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_of_the_service_keeps_its_form_and_one_of_ours_takes_it() {
+        let text = |template: &str, id: &str| {
+            StringTemplate::parse(template)
+                .unwrap()
+                .render(&Scope {
+                    id: Some(id),
+                    ..Scope::default()
+                })
+                .unwrap()
+        };
+        let theirs = "SM0123456789abcdef0123456789abcdef";
+        assert_eq!(text("SM{id | hex 32}", theirs), theirs);
+        assert_eq!(
+            text("/Messages/SM{id | hex 32}.json", theirs),
+            format!("/Messages/{theirs}.json")
+        );
+        let ours = text("SM{id | hex 32}", "ours");
+        assert_eq!(text("SM{id | hex 32}", &ours), ours);
+        assert_eq!(text("{id | number}-1", "7-1"), "7-1");
+    }
+
+    #[test]
+    fn a_hole_keeps_its_type_alone_and_takes_its_string_away_when_empty() {
+        let scope = Scope {
+            status: Some(503),
+            ..Scope::default()
+        };
+        let value = |template: &str| StringTemplate::parse(template).unwrap().evaluate(&scope);
+        assert_eq!(value("{status}"), Some(503.into()));
+        assert_eq!(value("s {status}"), Some("s 503".into()));
+        assert_eq!(value("{reason}"), None);
+        assert_eq!(value("s {reason}"), None);
+    }
+
+    #[test]
+    fn faults_are_said_with_their_place() {
+        for (text, at) in [
+            ("ab{to", 2),
+            ("{too}", 1),
+            ("x{to | digit}", 7),
+            ("{credential.}", 1),
+        ] {
+            assert_eq!(
+                StringTemplate::parse(text).unwrap_err().offset,
+                at,
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Method and path of an operation, matched one way and written the other. A hole in a
+//! path stands for exactly one segment, never for a way up or a hidden slash.
+
+use std::collections::BTreeMap;
+
+use http::Method;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
+use crate::dialect::expr::scope::Scope;
+use crate::dialect::expr::template::{
+    StringTemplate, SyntaxError, TemplatePart, ValueSource, to_text,
+};
+
+/// What may stand in a path segment as it is.
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'~')
+    .remove(b'+')
+    .remove(b':')
+    .remove(b'@');
+
+#[derive(Clone, Debug)]
+pub(crate) struct Endpoint {
+    pub(crate) methods: Vec<Method>,
+    /// `https://verify.example.com`, where it is another host than the dialect's.
+    pub(crate) origin: Option<String>,
+    segments: Vec<StringTemplate>,
+    /// As written, without methods and origin; for listings and comparison.
+    pub(crate) path: String,
+}
+
+impl Endpoint {
+    pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
+        let help = || Some("write it like `POST /send` or `POST|GET /send.php`".to_owned());
+        let Some((methods, target)) = text.split_once(' ') else {
+            return Err(SyntaxError {
+                offset: 0,
+                message: "a call is a method, a blank and a path".into(),
+                help: help(),
+            });
+        };
+        let known = methods.split('|').map(|word| {
+            Method::from_bytes(word.as_bytes())
+                .ok()
+                .filter(|_| METHODS.contains(&word))
+        });
+        let Some(methods_read) = known.collect::<Option<Vec<_>>>() else {
+            return Err(SyntaxError {
+                offset: 0,
+                message: "an unknown method".into(),
+                help: Some(format!("methods are: {}", METHODS.join(" "))),
+            });
+        };
+        let target = target.trim();
+        let (origin, path) = split_origin(target);
+        if !path.starts_with('/') {
+            return Err(SyntaxError {
+                offset: methods.len() + 1,
+                message: "a path begins with `/`".into(),
+                help: help(),
+            });
+        }
+        let trimmed = path.trim_start_matches('/').trim_end_matches('/');
+        let mut at = text.len() - target.len() + origin.map_or(0, str::len) + 1;
+        let mut segments = Vec::new();
+        for segment in trimmed.split('/').filter(|segment| !segment.is_empty()) {
+            segments.push(
+                StringTemplate::parse_path(segment).map_err(|fault| SyntaxError {
+                    offset: at + fault.offset,
+                    ..fault
+                })?,
+            );
+            at += segment.len() + 1;
+        }
+        Ok(Self {
+            methods: methods_read,
+            origin: origin.map(str::to_owned),
+            segments,
+            path: path.to_owned(),
+        })
+    }
+
+    /// The host of its own that it names.
+    pub(crate) fn host(&self) -> Option<&str> {
+        let (_, authority) = self.origin.as_deref()?.split_once("://")?;
+        Some(authority.split(':').next().unwrap_or(authority))
+    }
+
+    /// What the path's holes held; `path` without the base path.
+    pub(crate) fn match_path(
+        &self,
+        method: &Method,
+        path: &str,
+    ) -> Option<BTreeMap<String, String>> {
+        if !self.methods.contains(method) {
+            return None;
+        }
+        let path = path.strip_prefix('/').unwrap_or(path);
+        let path = path.strip_suffix('/').unwrap_or(path);
+        let given: Vec<&str> = if path.is_empty() {
+            Vec::new()
+        } else {
+            path.split('/').collect()
+        };
+        if given.len() != self.segments.len() {
+            return None;
+        }
+        let mut held = BTreeMap::new();
+        for (template, segment) in self.segments.iter().zip(given) {
+            for (hole, value) in template.captures(segment)? {
+                held.insert(
+                    hole.source
+                        .kind_and_name()
+                        .map_or("", |(_, name)| name)
+                        .to_owned(),
+                    safe_segment(value)?.to_owned(),
+                );
+            }
+        }
+        Some(held)
+    }
+
+    /// The path for this account, without the base path; none if a hole has no value.
+    pub(crate) fn render_path(&self, scope: &Scope<'_>) -> Option<String> {
+        let mut out = String::new();
+        for segment in &self.segments {
+            out.push('/');
+            for part in &segment.parts {
+                out.push_str(&render_part(part, scope)?);
+            }
+        }
+        if self.path.len() > 1 && self.path.ends_with('/') {
+            out.push('/');
+        }
+        Some(if out.is_empty() { "/".to_owned() } else { out })
+    }
+
+    pub(crate) fn sources(&self) -> impl Iterator<Item = &ValueSource> {
+        self.segments
+            .iter()
+            .flat_map(StringTemplate::exprs)
+            .map(|hole| &hole.source)
+    }
+}
+
+impl std::fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let methods: Vec<&str> = self.methods.iter().map(Method::as_str).collect();
+        write!(
+            f,
+            "{} {}{}",
+            methods.join("|"),
+            self.origin.as_deref().unwrap_or_default(),
+            self.path
+        )
+    }
+}
+
+const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
+
+fn split_origin(target: &str) -> (Option<&str>, &str) {
+    let Some(scheme_end) = target.find("://") else {
+        return (None, target);
+    };
+    let host_end = target
+        .get(scheme_end + 3..)
+        .and_then(|rest| rest.find('/'))
+        .map_or(target.len(), |at| scheme_end + 3 + at);
+    target
+        .split_at_checked(host_end)
+        .map_or((None, target), |(origin, path)| (Some(origin), path))
+}
+
+fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
+    match part {
+        TemplatePart::Text(text) => Some(text.clone()),
+        // what the backend wrote is encoded already
+        TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => {
+            hole.evaluate(scope).map(|value| to_text(&value))
+        }
+        TemplatePart::Expr(hole) => hole
+            .evaluate(scope)
+            .map(|value| utf8_percent_encode(&to_text(&value), SEGMENT).to_string()),
+    }
+}
+
+/// A segment that stays one when it is sent on.
+fn safe_segment(value: &str) -> Option<&str> {
+    let plain = percent_decode_str(value).decode_utf8().ok()?;
+    let hidden = plain.contains(['/', '\\', '?', '#', ';'])
+        || plain.contains("..")
+        || plain.chars().any(char::is_control);
+    (!plain.is_empty() && plain != "." && !hidden).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_matched_by_segment() {
+        let call =
+            Endpoint::parse("POST /Accounts/{credential.account_sid}/Messages/{id}.json").unwrap();
+        let held = call
+            .match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json")
+            .unwrap();
+        assert_eq!(
+            (held["account_sid"].as_str(), held["id"].as_str()),
+            ("AC1", "SM2")
+        );
+        assert!(
+            call.match_path(&Method::POST, "/Accounts/AC1/Messages/SM2.json/")
+                .is_some()
+        );
+        for path in [
+            "/Accounts/AC1/Messages/SM2",
+            "/Accounts//Messages/S.json",
+            "/Accounts/../Messages/S.json",
+            "/Accounts/a%2fb/Messages/S.json",
+            "/Accounts/%2e%2e/Messages/S.json",
+        ] {
+            assert!(call.match_path(&Method::POST, path).is_none(), "{path}");
+        }
+        assert!(
+            call.match_path(&Method::GET, "/Accounts/AC1/Messages/SM2.json")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn a_call_may_name_another_host_and_two_methods() {
+        let call = Endpoint::parse("POST|GET https://verify.example.com/v2/{any}/Check").unwrap();
+        assert_eq!(
+            (call.host(), call.path.as_str()),
+            (Some("verify.example.com"), "/v2/{any}/Check")
+        );
+        assert!(call.match_path(&Method::GET, "/v2/VA1/Check").is_some());
+        assert!(
+            Endpoint::parse("POST /")
+                .unwrap()
+                .match_path(&Method::POST, "/")
+                .is_some()
+        );
+    }
+
+    #[test]
+    fn broken_calls_are_refused() {
+        for text in ["", "POST", "post /a", "FETCH /a", "POST a", "POST /{a"] {
+            assert!(Endpoint::parse(text).is_err(), "{text}");
+        }
+    }
+}

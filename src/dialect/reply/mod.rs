@@ -1,0 +1,9 @@
+//! What a reply means, and what a reply of ours looks like.
+
+pub(super) mod cause_table;
+pub(super) mod classify;
+pub(super) mod listing;
+pub(super) mod probe;
+pub(super) mod render;
+pub(super) mod sanitize;
+pub(super) mod simulate;

@@ -1,0 +1,370 @@
+//! Bodies to trees and back: JSON, urlencoded and multipart forms, XML replies, all as
+//! one `serde_json::Value`. Refuses encoded bodies; what is not UTF-8 is said, not guessed.
+
+use base64::Engine;
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value};
+
+use crate::dialect::RequestReadError;
+use crate::dialect::expr::template::to_text;
+use crate::dialect::wire::multipart;
+
+/// How a body is encoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum BodyFormat {
+    Empty,
+    Json,
+    Form,
+    Multipart(String),
+    Other(String),
+}
+
+impl BodyFormat {
+    /// Told by the content type; without one by the look of the body.
+    pub(crate) fn detect(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
+        let coding = header_text(headers, CONTENT_ENCODING.as_str());
+        if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
+            return Err(RequestReadError::Encoded(printable_token(coding)));
+        }
+        Ok(detect_format(
+            header_text(headers, CONTENT_TYPE.as_str()),
+            body,
+        ))
+    }
+}
+
+/// A body, read.
+#[derive(Clone, Debug)]
+pub(crate) struct ParsedBody {
+    pub(crate) format: BodyFormat,
+    pub(crate) tree: Value,
+    /// False: some text in it is not UTF-8, so nothing may be made of it.
+    pub(crate) is_utf8: bool,
+}
+
+impl ParsedBody {
+    /// Reads it as its encoding says.
+    pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
+        let encoding = BodyFormat::detect(headers, body)?;
+        let (tree, utf8) = match &encoding {
+            BodyFormat::Empty | BodyFormat::Other(_) => (Value::Null, true),
+            BodyFormat::Json => (parse_json(body)?, true),
+            BodyFormat::Form => match std::str::from_utf8(body) {
+                Ok(text) => parse_urlencoded(text),
+                // A service's own charset comes percent-encoded; bare bytes are no form in any.
+                Err(_) => {
+                    return Err(RequestReadError::Malformed {
+                        format: "form",
+                        what: "it holds bytes that are not percent-encoded".into(),
+                    });
+                }
+            },
+            BodyFormat::Multipart(boundary) => {
+                multipart::read(body, boundary).ok_or_else(|| RequestReadError::Malformed {
+                    format: "multipart form",
+                    what: "its parts do not add up".into(),
+                })?
+            }
+        };
+        let charset = is_utf8_charset(header_text(headers, CONTENT_TYPE.as_str()));
+        Ok(Self {
+            format: encoding,
+            tree,
+            is_utf8: utf8 && charset,
+        })
+    }
+}
+
+fn header_text<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .trim()
+}
+
+fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
+    let media = content_type
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
+    match media.as_str() {
+        _ if body.is_empty() => BodyFormat::Empty,
+        "application/x-www-form-urlencoded" => BodyFormat::Form,
+        "multipart/form-data" => match multipart::boundary(content_type) {
+            Some(boundary) => BodyFormat::Multipart(boundary),
+            None => BodyFormat::Other(media),
+        },
+        "" | "text/plain" => match strip_bom(body)
+            .iter()
+            .find(|byte| !byte.is_ascii_whitespace())
+        {
+            Some(b'{' | b'[') => BodyFormat::Json,
+            _ => BodyFormat::Form,
+        },
+        json if json.ends_with("/json")
+            || json.ends_with("+json")
+            || json.contains("-json-")
+            || json.contains("amz-json") =>
+        {
+            BodyFormat::Json
+        }
+        other => BodyFormat::Other(printable_token(other)),
+    }
+}
+
+/// Whether the charset, if one is named, is the only one we read.
+fn is_utf8_charset(content_type: &str) -> bool {
+    let named = content_type.split(';').skip(1).find_map(|param| {
+        param
+            .trim()
+            .split_once('=')
+            .filter(|(name, _)| name.eq_ignore_ascii_case("charset"))
+    });
+    named.is_none_or(|(_, value)| {
+        let value = value.trim().trim_matches('"');
+        ["utf-8", "utf8", "us-ascii"]
+            .iter()
+            .any(|known| value.eq_ignore_ascii_case(known))
+    })
+}
+
+fn printable_token(text: &str) -> String {
+    text.chars()
+        .filter(char::is_ascii_graphic)
+        .take(60)
+        .collect()
+}
+
+pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
+    serde_json::from_slice(strip_bom(body)).map_err(|error| RequestReadError::Malformed {
+        format: "JSON",
+        what: format!("line {}, column {}", error.line(), error.column()),
+    })
+}
+
+/// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
+pub(crate) fn parse_urlencoded(text: &str) -> (Value, bool) {
+    let (mut map, mut utf8) = (Map::new(), true);
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match (decode_component(name), decode_component(value)) {
+            (Some(name), Some(value)) => insert_value(&mut map, name, value),
+            _ => utf8 = false,
+        }
+    }
+    (Value::Object(map), utf8)
+}
+
+/// One more value under a name.
+pub(crate) fn insert_value(map: &mut Map<String, Value>, name: String, value: String) {
+    match map.get_mut(&name) {
+        None => {
+            map.insert(name, Value::String(value));
+        }
+        Some(Value::Array(items)) => items.push(Value::String(value)),
+        Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
+    }
+}
+
+/// `+` and percent signs undone; none where the bytes are not UTF-8.
+pub(crate) fn decode_component(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced)
+        .decode_utf8()
+        .ok()
+        .map(std::borrow::Cow::into_owned)
+}
+
+/// A flat tree as urlencoded pairs.
+pub(crate) fn urlencode(tree: &Value) -> String {
+    let mut out = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in flat_fields(tree) {
+        out.append_pair(name, &value);
+    }
+    out.finish()
+}
+
+/// Name and text of each field of a flat tree; structures become JSON text.
+pub(crate) fn flat_fields(tree: &Value) -> impl Iterator<Item = (&str, String)> {
+    tree.as_object()
+        .into_iter()
+        .flatten()
+        .map(|(name, value)| (name.as_str(), to_text(value)))
+}
+
+/// Without the byte order mark that some servers and editors begin with: it says UTF-8, and nothing else.
+pub(crate) fn strip_bom(body: &[u8]) -> &[u8] {
+    body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
+}
+
+/// A reply's body: JSON, XML or neither.
+pub(crate) fn parse_reply(body: &[u8]) -> Value {
+    let body = strip_bom(body);
+    match body.iter().find(|byte| !byte.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => serde_json::from_slice(body).unwrap_or(Value::Null),
+        Some(b'<') => std::str::from_utf8(body)
+            .ok()
+            .and_then(parse_xml)
+            .unwrap_or(Value::Null),
+        _ => Value::Null,
+    }
+}
+
+const MAX_XML_DEPTH: usize = 64;
+
+/// Elements as objects, repeated ones as lists, text as strings; attributes are passed over.
+fn parse_xml(text: &str) -> Option<Value> {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    let mut open = vec![(String::new(), Map::new(), String::new())];
+    loop {
+        match reader.read_event().ok()? {
+            Event::Start(start) if open.len() < MAX_XML_DEPTH => {
+                open.push((local_name(start.name().as_ref()), Map::new(), String::new()));
+            }
+            Event::Start(_) => return None,
+            Event::Empty(start) => insert_child(
+                &mut open.last_mut()?.1,
+                local_name(start.name().as_ref()),
+                Value::String(String::new()),
+            ),
+            Event::Text(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
+            Event::CData(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
+            Event::GeneralRef(part) => open
+                .last_mut()?
+                .2
+                .push_str(&resolve_entity(&part.xml10_content())?),
+            Event::End(_) => {
+                let (name, map, text) = open.pop()?;
+                let value = if map.is_empty() {
+                    Value::String(text.trim().to_owned())
+                } else {
+                    Value::Object(map)
+                };
+                insert_child(&mut open.last_mut()?.1, name, value);
+            }
+            Event::Eof => break,
+            Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
+        }
+    }
+    let (_, map, _) = open.pop().filter(|_| open.is_empty())?;
+    Some(Value::Object(map))
+}
+
+fn local_name(name: &str) -> String {
+    name.rsplit(':').next().unwrap_or_default().to_owned()
+}
+
+fn resolve_entity(name: &str) -> Option<String> {
+    let code = name
+        .strip_prefix('#')
+        .map(|code| match code.strip_prefix(['x', 'X']) {
+            Some(hex) => u32::from_str_radix(hex, 16),
+            None => code.parse(),
+        });
+    match (code, name) {
+        (Some(code), _) => code.ok().and_then(char::from_u32).map(String::from),
+        (None, "lt") => Some("<".into()),
+        (None, "gt") => Some(">".into()),
+        (None, "amp") => Some("&".into()),
+        (None, "quot") => Some("\"".into()),
+        (None, "apos") => Some("'".into()),
+        (None, _) => None,
+    }
+}
+
+fn insert_child(map: &mut Map<String, Value>, name: String, value: Value) {
+    match map.get_mut(&name) {
+        None => {
+            map.insert(name, value);
+        }
+        Some(Value::Array(items)) => items.push(value),
+        Some(first) => *first = Value::Array(vec![first.take(), value]),
+    }
+}
+
+/// `Basic …` undone.
+pub(crate) fn decode_basic_auth(authorization: &str) -> Option<(String, String)> {
+    let (scheme, code) = authorization.split_once(' ')?;
+    let bytes = scheme
+        .eq_ignore_ascii_case("basic")
+        .then(|| base64::prelude::BASE64_STANDARD.decode(code.trim()).ok())??;
+    let text = String::from_utf8(bytes).ok()?;
+    text.split_once(':')
+        .map(|(user, password)| (user.to_owned(), password.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn forms_of_every_spelling_become_one_tree() {
+        let (tree, utf8) = parse_urlencoded("To=%2B998&Body=a+b%26c&x=1&x=2&empty=&flag");
+        assert_eq!(
+            tree,
+            json!({"To": "+998", "Body": "a b&c", "x": ["1", "2"], "empty": "", "flag": ""})
+        );
+        assert!(utf8);
+        assert!(
+            !parse_urlencoded("mes=%CF%F0").1,
+            "windows-1251 is not guessed at"
+        );
+        assert_eq!(
+            parse_urlencoded(&urlencode(&json!({"a b": "ў & +😀", "n": 1}))).0,
+            json!({"a b": "ў & +😀", "n": "1"})
+        );
+    }
+
+    #[test]
+    fn xml_replies_become_the_same_tree() {
+        let text = r#"<?xml version="1.0"?><R xmlns="u"><A><Code>x &amp; &#1090;</Code></A><B>1</B><B>2</B><C/></R>"#;
+        assert_eq!(
+            parse_xml(text),
+            Some(json!({"R": {"A": {"Code": "x & т"}, "B": ["1", "2"], "C": ""}}))
+        );
+        assert_eq!(parse_xml("<a><b></a>"), None);
+        assert_eq!(parse_xml(&"<a>".repeat(100)), None);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_what_is_said() {
+        let marked = |text: &str| Bytes::from(format!("\u{feff}{text}"));
+        assert_eq!(
+            ParsedBody::parse(&HeaderMap::new(), &marked(r#"{"a":1}"#))
+                .unwrap()
+                .tree,
+            json!({"a": 1})
+        );
+        assert_eq!(parse_reply(&marked(r#"{"a":1}"#)), json!({"a": 1}));
+        assert_eq!(parse_reply(&marked("<a>1</a>")), json!({"a": "1"}));
+    }
+
+    #[test]
+    fn encoded_bodies_and_other_charsets_are_told() {
+        let mut headers = HeaderMap::new();
+        headers.insert("content-encoding", "gzip".parse().unwrap());
+        assert_eq!(
+            ParsedBody::parse(&headers, &Bytes::from_static(b"x")).unwrap_err(),
+            RequestReadError::Encoded("gzip".into())
+        );
+        headers.remove("content-encoding");
+        headers.insert(
+            "content-type",
+            "application/json; charset=windows-1251".parse().unwrap(),
+        );
+        assert!(
+            !ParsedBody::parse(&headers, &Bytes::from_static(b"{}"))
+                .unwrap()
+                .is_utf8
+        );
+        assert!(ParsedBody::parse(&headers, &Bytes::from_static(b"{")).is_err());
+    }
+}

@@ -1,0 +1,5 @@
+//! Requests and replies as bytes: bodies read into one tree and written from it.
+
+pub(super) mod body;
+pub(super) mod message;
+pub(super) mod multipart;

@@ -1,0 +1,343 @@
+//! Whether a backend's environment leads its requests here, and by which door. Which client reads which
+//! variable was measured. Pure: names and shapes in, checks out; a proxy's user info is a secret.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use crate::cli::wrap::environment::Release;
+use crate::doctor::check::Check;
+
+/// What decides.
+#[derive(Debug)]
+pub(super) struct BackendFacts<'a> {
+    /// The `.env`, the last of a name.
+    pub(super) variables: &'a BTreeMap<&'a str, &'a str>,
+    /// Our proxy door.
+    pub(super) entrypoint: Option<SocketAddr>,
+    /// Hosts of the services that are configured.
+    pub(super) hosts: &'a [String],
+    /// TLS is ended for them here.
+    pub(super) intercepts: bool,
+    /// Whether the file of `NODE_EXTRA_CA_CERTS` holds our CA; none: it is not set.
+    pub(super) trusts_ca: Option<Result<bool, String>>,
+    /// Every axios below its `node_modules`.
+    pub(super) axios: &'a [Release],
+    /// The `node` that is on the path here.
+    pub(super) node: Option<Release>,
+    /// npm's dotenv is among its packages: the file is read after Node has started.
+    pub(super) uses_dotenv: bool,
+    /// Calls that the running sidecar has seen; none: not known.
+    pub(super) requests: Option<f64>,
+}
+
+/// Where a variable leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ProxyTarget {
+    Unset,
+    Sidecar,
+    Other,
+}
+
+/// The doors, in the order in which they matter.
+pub(super) fn check_environment(facts: &BackendFacts<'_>) -> Vec<Check> {
+    let mut checks = vec![check_entrypoint(facts)];
+    if proxy_target(facts, &HTTPS_VARIABLES) == ProxyTarget::Sidecar
+        || proxy_target(facts, &HTTP_VARIABLES) == ProxyTarget::Sidecar
+    {
+        checks.push(check_no_proxy(facts));
+        checks.push(check_ca(facts));
+    }
+    checks.extend(check_double_proxying(facts));
+    checks.push(check_traffic(facts));
+    checks
+}
+
+const HTTPS_VARIABLES: [&str; 2] = ["https_proxy", "HTTPS_PROXY"];
+const HTTP_VARIABLES: [&str; 2] = ["http_proxy", "HTTP_PROXY"];
+
+fn variable<'a>(facts: &BackendFacts<'a>, name: &str) -> Option<&'a str> {
+    facts
+        .variables
+        .get(name)
+        .copied()
+        .filter(|value| !value.is_empty())
+}
+
+fn proxy_target(facts: &BackendFacts<'_>, names: &[&str]) -> ProxyTarget {
+    let values: Vec<&str> = names
+        .iter()
+        .filter_map(|name| variable(facts, name))
+        .collect();
+    if values.is_empty() {
+        return ProxyTarget::Unset;
+    }
+    if values
+        .iter()
+        .all(|value| is_sidecar_url(value, facts.entrypoint))
+    {
+        ProxyTarget::Sidecar
+    } else {
+        ProxyTarget::Other
+    }
+}
+
+/// The same port, at the same address or by a name for this machine.
+fn is_sidecar_url(url: &str, door: Option<SocketAddr>) -> bool {
+    let url = if url.contains("://") {
+        url.to_owned()
+    } else {
+        format!("http://{url}")
+    };
+    let (Some(door), Ok(url)) = (door, url.parse::<http::Uri>()) else {
+        return false;
+    };
+    let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
+    let port = url.port_u16().unwrap_or(80);
+    let here = host.eq_ignore_ascii_case("localhost")
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let same = host
+        .parse::<IpAddr>()
+        .is_ok_and(|address| address == door.ip());
+    port == door.port() && (same || here && (door.ip().is_loopback() || door.ip().is_unspecified()))
+}
+
+fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
+    let direct: Vec<&str> = facts
+        .variables
+        .iter()
+        .filter(|(name, value)| {
+            !name.to_ascii_uppercase().ends_with("_PROXY")
+                && value.starts_with("http://")
+                && is_sidecar_url(value, facts.entrypoint)
+        })
+        .map(|(name, _)| *name)
+        .collect();
+    if !direct.is_empty() {
+        return Check::ok(
+            "entrypoint",
+            format!("the base-URL entrypoint, by {}", direct.join(", ")),
+        );
+    }
+    let ours = facts.entrypoint.map_or_else(
+        || "the sidecar's `listen.proxy`".to_owned(),
+        |door| format!("http://{door}"),
+    );
+    match (
+        proxy_target(facts, &HTTPS_VARIABLES),
+        proxy_target(facts, &HTTP_VARIABLES),
+    ) {
+        (ProxyTarget::Other, _) | (ProxyTarget::Unset, ProxyTarget::Other) => Check::failed(
+            "entrypoint",
+            "HTTPS_PROXY or HTTP_PROXY leads to another proxy than the sidecar",
+            format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {ours}"),
+        ),
+        (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => {
+            Check::ok("entrypoint", describe_axios(facts))
+        }
+        (ProxyTarget::Sidecar, _) => Check::warning(
+            "entrypoint",
+            format!(
+                "{}; HTTP_PROXY is not set, and some SDKs read nothing else",
+                describe_axios(facts)
+            ),
+            format!("set HTTP_PROXY={ours} too"),
+        ),
+        (ProxyTarget::Unset, ProxyTarget::Sidecar) => Check::warning(
+            "entrypoint",
+            "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY says",
+            format!("set HTTPS_PROXY={ours} too"),
+        ),
+        (ProxyTarget::Unset, ProxyTarget::Unset)
+            if facts.requests.is_some_and(|calls| calls > 0.0) =>
+        {
+            Check::ok(
+                "entrypoint",
+                "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect",
+            )
+        }
+        (ProxyTarget::Unset, ProxyTarget::Unset) => Check::warning(
+            "entrypoint",
+            "nothing in the file leads here",
+            format!(
+                "start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {ours}, or point the service's base URL at {ours}/NAME"
+            ),
+        ),
+    }
+}
+
+/// What each axios does with a proxy for `https://`.
+fn describe_axios(facts: &BackendFacts<'_>) -> String {
+    let one = |release: &Release| {
+        if *release < Release::USES_CONNECT {
+            format!(
+                "axios {release} uses absolute form, also for `https://` (in clear as far as the sidecar)"
+            )
+        } else {
+            format!("axios {release} uses CONNECT, with TLS ended by the sidecar's CA")
+        }
+    };
+    let mut releases = facts.axios.to_vec();
+    releases.sort_unstable();
+    releases.dedup();
+    match releases.as_slice() {
+        [] => {
+            "no axios below `node_modules`: Node's own fetch and https read proxy variables only with NODE_USE_ENV_PROXY=1 from Node 22 on"
+                .to_owned()
+        }
+        releases => releases.iter().map(one).collect::<Vec<_>>().join("; "),
+    }
+}
+
+/// Hosts that `NO_PROXY` keeps away from us.
+fn check_no_proxy(facts: &BackendFacts<'_>) -> Check {
+    let entries: Vec<String> = ["no_proxy", "NO_PROXY"]
+        .iter()
+        .filter_map(|name| variable(facts, name))
+        .flat_map(|list| list.split([',', ' ']))
+        .map(|entry| entry.trim().to_ascii_lowercase())
+        .filter(|entry| !entry.is_empty())
+        .collect();
+    let kept: Vec<&str> = facts
+        .hosts
+        .iter()
+        .filter(|host| entries.iter().any(|entry| is_excluded(entry, host)))
+        .map(String::as_str)
+        .collect();
+    if kept.is_empty() {
+        return Check::ok(
+            "no-proxy",
+            "NO_PROXY keeps no service's host away from the sidecar",
+        );
+    }
+    Check::failed(
+        "no-proxy",
+        format!("NO_PROXY keeps {} away from the sidecar", kept.join(", ")),
+        "take these hosts out of NO_PROXY",
+    )
+}
+
+/// Some clients take a bare suffix as well: said rather than missed.
+fn is_excluded(entry: &str, host: &str) -> bool {
+    let entry = entry.split_once(':').map_or(entry, |(name, _)| name);
+    let suffix = entry.trim_start_matches('*').trim_start_matches('.');
+    entry == "*"
+        || host == suffix
+        || !suffix.is_empty()
+            && host
+                .strip_suffix(suffix)
+                .is_some_and(|rest| rest.ends_with('.'))
+}
+
+/// Whether the backend would believe the certificates that the sidecar shows in a tunnel.
+fn check_ca(facts: &BackendFacts<'_>) -> Check {
+    if variable(facts, "NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
+        let remedy = "take it away, and let NODE_EXTRA_CA_CERTS name the CA's file";
+        return Check::warning(
+            "ca",
+            "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend believe every certificate, everywhere",
+            remedy,
+        );
+    }
+    let tunnels = facts.axios.is_empty()
+        || facts
+            .axios
+            .iter()
+            .any(|release| *release >= Release::USES_CONNECT);
+    if !tunnels {
+        return Check::ok(
+            "ca",
+            "absolute form needs no CA; axios from 1.16.1 on will, so have it in place before that upgrade",
+        );
+    }
+    if !facts.intercepts {
+        let remedy = "make a CA with `sms-sidecar ca init` and name it in [intercept], or use the base-URL entrypoint";
+        return Check::failed(
+            "ca",
+            "its clients ask for tunnels, and without [intercept] a tunnel to a service's host is refused",
+            remedy,
+        );
+    }
+    match &facts.trusts_ca {
+        None => Check::warning(
+            "ca",
+            "NODE_EXTRA_CA_CERTS is not in the file; unless the unit or `wrap` sets it, certificates shown in a tunnel are refused",
+            "set NODE_EXTRA_CA_CERTS to the CA's file in the environment that starts Node",
+        ),
+        Some(Err(why)) => Check::failed(
+            "ca",
+            format!("the file of NODE_EXTRA_CA_CERTS cannot be read: {why}"),
+            "name the CA's file of [intercept], readable by the backend",
+        ),
+        Some(Ok(false)) => Check::failed(
+            "ca",
+            "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA",
+            "name the CA's file of [intercept]",
+        ),
+        Some(Ok(true)) if facts.uses_dotenv => Check::warning(
+            "ca",
+            "NODE_EXTRA_CA_CERTS stands in the `.env`, which dotenv reads after Node has read this variable",
+            "set it in the environment that starts Node: the unit's, the container's, or `sms-sidecar wrap`",
+        ),
+        Some(Ok(true)) => Check::ok("ca", "NODE_EXTRA_CA_CERTS holds the sidecar's CA"),
+    }
+}
+
+/// Node and an older axios would both proxy the same request.
+fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
+    let said = variable(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
+        || variable(facts, "NODE_OPTIONS").is_some_and(|value| value.contains("--use-env-proxy"));
+    let old: Vec<String> = facts
+        .axios
+        .iter()
+        .filter(|release| **release < Release::DEFERS_TO_NODE)
+        .map(ToString::to_string)
+        .collect();
+    if !said {
+        return None;
+    }
+    let known = facts.node.map_or_else(
+        || "Node".to_owned(),
+        |node| format!("Node {node} (as found here)"),
+    );
+    Some(match (old.as_slice(), facts.node) {
+        ([], _) => Check::ok(
+            "node-env-proxy",
+            "Node itself uses the proxy, and this axios leaves it to Node",
+        ),
+        (_, Some(Release(..22, ..))) => Check::ok(
+            "node-env-proxy",
+            format!("{known} does not know NODE_USE_ENV_PROXY"),
+        ),
+        (old, _) => Check::failed(
+            "node-env-proxy",
+            format!(
+                "with NODE_USE_ENV_PROXY, {known} proxies what axios {} has addressed to the proxy already: such a request fails",
+                old.join(", ")
+            ),
+            "take NODE_USE_ENV_PROXY away, or bring axios to 1.18.1 or later",
+        ),
+    })
+}
+
+fn check_traffic(facts: &BackendFacts<'_>) -> Check {
+    match facts.requests {
+        None => Check::skipped(
+            "seen",
+            "no running sidecar could be asked whether a call of the backend ever came",
+        ),
+        Some(calls) if calls > 0.0 => Check::ok(
+            "seen",
+            format!("the running sidecar has seen {calls} call(s) of a backend"),
+        ),
+        Some(_) => Check::warning(
+            "seen",
+            "the running sidecar has seen no call of a backend since it started",
+            "let the backend send one code and look again; if none comes, its requests go past the sidecar",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The backend's own side: its `.env`, its axios, and whether its requests come here. Reads files of its
+//! folder and changes none; values are compared in memory and never shown.
+
+pub(crate) mod entrypoint;
+mod variables;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use crate::cli::doctor::running::RunningSidecar;
+use crate::cli::wrap::{axios_releases, node_release};
+use crate::config::{self, Config};
+use crate::doctor::check::Check;
+use crate::proxy::Provider;
+use crate::secret::Credential;
+use crate::vault::{CredentialCache, SourceSettings, dotenv, file};
+use entrypoint::BackendFacts;
+use variables::{BackendField, ValueRole};
+
+/// Every check of the backend in `folder`.
+pub(crate) async fn check_backend(
+    folder: &Path,
+    loaded: &Config,
+    providers: &[&Provider],
+    keeper: &CredentialCache,
+    running: &RunningSidecar,
+) -> Vec<Check> {
+    let path = folder.join(".env");
+    let text = match file::read_text(
+        &path,
+        "name the backend's folder, and let this user read its `.env`",
+    ) {
+        Ok(text) => text,
+        Err(error) if path.exists() || !folder.is_dir() => {
+            return vec![
+                Check::failed(
+                    "env-file",
+                    error.to_string(),
+                    "name the folder that holds the backend's `.env`",
+                )
+                .with_subject("backend"),
+            ];
+        }
+        // Its environment may come from elsewhere: what can be known without it is still told.
+        Err(_) => Zeroizing::new(String::new()),
+    };
+    let mut checks = if path.exists() {
+        vec![variables::check_file_format(&text)]
+    } else {
+        vec![Check::skipped(
+            "env-file",
+            format!("{} is not there", path.display()),
+        )]
+    };
+    if path.exists() {
+        checks.extend(compare_with_vault(&path, &text, loaded, providers, keeper).await);
+    }
+    let parsed = dotenv::parse(&text);
+    let last: BTreeMap<&str, &str> = parsed
+        .iter()
+        .map(|variable| (variable.name.as_str(), variable.value.as_str()))
+        .collect();
+    let modules = folder.join("node_modules");
+    let axios = axios_releases(&modules);
+    let hosts = config::intercepted_hosts(&loaded.proxy);
+    let facts = BackendFacts {
+        variables: &last,
+        entrypoint: loaded.listen.proxy,
+        hosts: &hosts,
+        intercepts: loaded.ca.is_some(),
+        trusts_ca: trusts_ca(&last, loaded, folder),
+        axios: &axios,
+        node: node_release(),
+        uses_dotenv: modules.join("dotenv/package.json").exists(),
+        requests: running.backend_requests(),
+    };
+    checks.extend(entrypoint::check_environment(&facts));
+    checks
+        .into_iter()
+        .map(|check| check.with_subject("backend"))
+        .collect()
+}
+
+/// The file's variables beside what the vault holds.
+async fn compare_with_vault(
+    path: &Path,
+    text: &str,
+    loaded: &Config,
+    providers: &[&Provider],
+    keeper: &CredentialCache,
+) -> Vec<Check> {
+    let mut credentials: Vec<Option<Arc<Credential>>> = Vec::new();
+    for provider in providers {
+        credentials.push(match &provider.credential {
+            Some(reference) => keeper.get(reference).await.ok(),
+            None => None,
+        });
+    }
+    let named: Vec<Vec<Vec<String>>> = providers
+        .iter()
+        .map(|provider| variable_names(provider, value_role(path, loaded, provider)))
+        .collect();
+    let mut fields = Vec::new();
+    for ((provider, credential), names) in providers.iter().zip(&credentials).zip(&named) {
+        let role = value_role(path, loaded, provider);
+        fields.extend(provider.dialect.credential_fields().iter().zip(names).map(
+            |(field, names)| BackendField {
+                provider: provider.id.as_str(),
+                name: &field.name,
+                public: field.public,
+                required: field.required,
+                placeholder: field.placeholder.as_deref(),
+                names,
+                vault: credential.as_deref(),
+                role,
+            },
+        ));
+    }
+    variables::check_variables(text, &fields)
+}
+
+/// What each field is called in `.env` files; where this one is the vault, what the config calls it.
+fn variable_names(provider: &Provider, role: ValueRole) -> Vec<Vec<String>> {
+    let mapped = |field: &str| {
+        provider
+            .credential
+            .as_ref()
+            .filter(|_| role == ValueRole::Vault)?
+            .fields
+            .get(field)
+            .cloned()
+    };
+    provider
+        .dialect
+        .credential_fields()
+        .iter()
+        .map(|field| mapped(&field.name).map_or_else(|| field.env.clone(), |name| vec![name]))
+        .collect()
+}
+
+/// What becomes of the values that stand in this file.
+fn value_role(path: &Path, loaded: &Config, provider: &Provider) -> ValueRole {
+    let Some(reference) = &provider.credential else {
+        return ValueRole::Sent;
+    };
+    match loaded.vault.sources.get(&reference.vault) {
+        Some(SourceSettings::Env { file: Some(file) }) if is_same_file(file, path) => {
+            ValueRole::Vault
+        }
+        _ => ValueRole::Replaced,
+    }
+}
+
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    one.canonicalize()
+        .ok()
+        .zip(other.canonicalize().ok())
+        .is_some_and(|(one, other)| one == other)
+}
+
+/// Whether the file that Node is told to trust holds our CA.
+fn trusts_ca(
+    variables: &BTreeMap<&str, &str>,
+    loaded: &Config,
+    folder: &Path,
+) -> Option<Result<bool, String>> {
+    let named = variables
+        .get("NODE_EXTRA_CA_CERTS")
+        .filter(|value| !value.is_empty())?;
+    let ca = &loaded.ca.as_ref()?.cert_file;
+    Some(contains_certificate(&folder.join(PathBuf::from(named)), ca))
+}
+
+fn contains_certificate(bundle: &Path, ca: &Path) -> Result<bool, String> {
+    let bundle = std::fs::read_to_string(bundle).map_err(|error| error.to_string())?;
+    let ca = std::fs::read_to_string(ca).map_err(|error| error.to_string())?;
+    let plain = |text: &str| text.split_whitespace().collect::<String>();
+    Ok(plain(&bundle).contains(&plain(&ca)))
+}

@@ -1,0 +1,424 @@
+//! A backend's `.env`, judged: which variables of the services are there, which are cut, quoted wrongly
+//! or given twice, and what they hold beside the vault: a placeholder, the vault's own value, another.
+//! Pure. Says names and shapes; a value is compared and never leaves this file.
+
+use std::collections::BTreeMap;
+
+use crate::doctor::check::Check;
+use crate::secret::Credential;
+use crate::vault::dotenv::{self, DotenvVariable};
+
+/// A credential field of one provider, as the backend may know it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BackendField<'a> {
+    pub(super) provider: &'a str,
+    pub(super) name: &'a str,
+    /// It may be shown, so that the backend may know it.
+    pub(super) public: bool,
+    pub(super) required: bool,
+    pub(super) placeholder: Option<&'a str>,
+    /// What it is called in `.env` files.
+    pub(super) names: &'a [String],
+    /// What the vault has; none: observe mode, or it could not be read.
+    pub(super) vault: Option<&'a Credential>,
+    pub(super) role: ValueRole,
+}
+
+/// What becomes of a value in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueRole {
+    /// The sidecar puts the vault's in its place.
+    Replaced,
+    /// It is what is sent: there is no credential in a vault.
+    Sent,
+    /// This very file is the vault.
+    Vault,
+}
+
+/// Something about how a variable is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum VariableFault {
+    /// Nothing stands after the equals sign.
+    Empty,
+    /// A line begins with its name and assigns nothing.
+    Unassigned,
+    /// Assigned more than once; the last one counts.
+    Duplicate,
+    /// Without quotes, and a `#` in it: what follows is a comment.
+    Truncated,
+    /// It begins with a quote that does not end, or the reverse.
+    UnbalancedQuote,
+    /// Quotes within quotes are part of the value.
+    NestedQuotes,
+    /// Quotes of a word processor are part of the value.
+    TypographicQuotes,
+    /// A quote that does not end has taken the lines below in.
+    SwallowedLines,
+    /// More than one line.
+    LineBreak,
+    /// `$` means itself to dotenv, and a variable to dotenv-expand, compose and a shell.
+    Interpolated,
+    /// A blank at its beginning or end, within the quotes.
+    SurroundingSpace,
+    /// A comma or semicolon stands at its end.
+    TrailingPunctuation,
+}
+
+impl VariableFault {
+    pub(super) const fn description(self) -> &'static str {
+        match self {
+            Self::Empty => "is set to nothing",
+            Self::Unassigned => "stands on a line that assigns nothing: an equals sign is missing",
+            Self::Duplicate => "is assigned more than once, and the last one counts",
+            Self::Truncated => {
+                "is cut off at a `#`, where a comment begins: put the value in single quotes"
+            }
+            Self::UnbalancedQuote => "has a quote at one end only, which is sent as part of it",
+            Self::NestedQuotes => "has quotes within its quotes, which are sent as part of it",
+            Self::TypographicQuotes => {
+                "stands in typographic quotes, which are sent as part of it: use plain ones"
+            }
+            Self::SwallowedLines => {
+                "has a quote that does not end, so the lines below were taken into it"
+            }
+            Self::LineBreak => "has a line break in it",
+            Self::Interpolated => {
+                "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly"
+            }
+            Self::SurroundingSpace => {
+                "has a blank at its beginning or end, which is sent as part of it"
+            }
+            Self::TrailingPunctuation => {
+                "ends with a comma or semicolon, which is sent as part of it"
+            }
+        }
+    }
+}
+
+/// What a variable holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueOrigin {
+    Empty,
+    Placeholder,
+    /// What the vault holds.
+    VaultValue,
+    Other,
+    /// There is nothing to compare with.
+    Unknown,
+}
+
+/// The file as a whole: what its way of writing means to whoever reads it with something else than dotenv.
+pub(super) fn check_file_format(text: &str) -> Check {
+    let mut said = Vec::new();
+    if text.starts_with('\u{feff}') {
+        said.push("it begins with a byte order mark: a shell, systemd and `docker --env-file` take that into the first name");
+    }
+    if text.contains("\r\n") {
+        said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` take the CR into each value");
+    }
+    if text.lines().any(|line| {
+        line.trim_start_matches(['\u{feff}', ' ', '\t'])
+            .starts_with("export ")
+    }) {
+        said.push("it says `export`: systemd and `docker --env-file` take that into the name");
+    }
+    match said.as_slice() {
+        [] => Check::ok("env-file", "every reader of `.env` files reads it alike"),
+        said => Check::warning(
+            "env-file",
+            format!("dotenv reads it, but {}", said.join("; ")),
+            "save it as plain UTF-8 with LF line ends, names alone",
+        ),
+    }
+}
+
+/// One check for each provider's variables that has something to say, else one that all is well.
+pub(super) fn check_variables(text: &str, fields: &[BackendField<'_>]) -> Vec<Check> {
+    let variables = dotenv::parse(text);
+    fields
+        .chunk_by(|one, other| one.provider == other.provider)
+        .map(|fields| check_provider(text, &variables, fields))
+        .collect()
+}
+
+fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendField<'_>]) -> Check {
+    let provider = fields.first().map_or("", |field| field.provider);
+    let present: BTreeMap<&str, Vec<&str>> = fields
+        .iter()
+        .map(|field| (field.name, present_names(text, variables, field)))
+        .collect();
+    if present.values().all(Vec::is_empty) {
+        return Check::skipped(
+            "variables",
+            format!(
+                "{provider}: the file has no variable that is known for it; other names are not looked at"
+            ),
+        );
+    }
+    let mut said = VariableFindings::default();
+    for field in fields {
+        let names = present
+            .get(field.name)
+            .map(Vec::as_slice)
+            .unwrap_or_default();
+        if names.is_empty() && field.required {
+            said.record(
+                field,
+                format!(
+                    "`{}` is unset: it would be {}",
+                    field.name,
+                    field.names.first().map_or("", String::as_str)
+                ),
+            );
+        }
+        for name in names {
+            check_variable(text, variables, field, name, &mut said);
+        }
+        if have_different_values(variables, names) {
+            said.warnings.push(format!(
+                "{} are names of one thing and differ",
+                names.join(" and ")
+            ));
+        }
+    }
+    said.into_check(provider)
+}
+
+/// What there is to say about a provider's variables, by how bad it is.
+#[derive(Debug, Default)]
+struct VariableFindings {
+    /// What the backend itself sends is broken by it.
+    broken: Vec<String>,
+    warnings: Vec<String>,
+    /// Real secrets where placeholders should be.
+    real_secrets: Vec<String>,
+    correct: Vec<String>,
+}
+
+impl VariableFindings {
+    fn record(&mut self, field: &BackendField<'_>, words: String) {
+        if field.role == ValueRole::Replaced {
+            self.warnings.push(words)
+        } else {
+            self.broken.push(words)
+        }
+    }
+
+    fn into_check(self, provider: &str) -> Check {
+        let evidence = |parts: &[&Vec<String>]| {
+            format!(
+                "{provider}: {}",
+                parts
+                    .iter()
+                    .flat_map(|part| part.iter().cloned())
+                    .collect::<Vec<_>>()
+                    .join("; ")
+            )
+        };
+        if !self.broken.is_empty() {
+            let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
+            return Check::failed(
+                "variables",
+                evidence(&[&self.broken, &self.warnings, &self.real_secrets]),
+                remedy,
+            );
+        }
+        if !self.warnings.is_empty() || !self.real_secrets.is_empty() {
+            let remedy = if self.real_secrets.is_empty() {
+                "mend these lines of the `.env`; the sidecar puts the vault's values in all the same"
+            } else {
+                "leave placeholders there: `sms-sidecar vault import-env FILE --replace-with-placeholders`, then change what stood in the file"
+            };
+            return Check::warning(
+                "variables",
+                evidence(&[&self.warnings, &self.real_secrets]),
+                remedy,
+            );
+        }
+        Check::ok("variables", evidence(&[&self.correct]))
+    }
+}
+
+/// The known names that the file has, assigned or not, in its order.
+fn present_names<'a>(
+    text: &str,
+    variables: &[DotenvVariable],
+    field: &BackendField<'a>,
+) -> Vec<&'a str> {
+    let there = |name: &&String| {
+        variables.iter().any(|variable| variable.name == **name)
+            || is_unassigned(text, variables, name)
+    };
+    field
+        .names
+        .iter()
+        .filter(there)
+        .map(String::as_str)
+        .collect()
+}
+
+fn check_variable(
+    text: &str,
+    variables: &[DotenvVariable],
+    field: &BackendField<'_>,
+    name: &str,
+    said: &mut VariableFindings,
+) {
+    let faults = find_faults(text, variables, name);
+    for fault in &faults {
+        said.record(field, format!("{name} {}", fault.description()));
+    }
+    let value = variables
+        .iter()
+        .rfind(|variable| variable.name == name)
+        .map(|variable| variable.value.as_str());
+    match value_origin(field, value) {
+        ValueOrigin::Placeholder => said.correct.push(format!("{name} holds a placeholder")),
+        ValueOrigin::VaultValue if field.role == ValueRole::Vault => {
+            said.correct.push(format!("{name} is what the vault reads"))
+        }
+        ValueOrigin::VaultValue if field.public => {
+            said.correct.push(format!("{name} names the account"))
+        }
+        ValueOrigin::VaultValue => said
+            .real_secrets
+            .push(format!("{name} holds the vault's real value")),
+        ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!(
+            "{name} holds neither a placeholder nor what the vault has"
+        )),
+        ValueOrigin::Unknown => said.correct.push(format!("{name} is set")),
+        ValueOrigin::Other | ValueOrigin::Empty => {}
+    }
+}
+
+fn value_origin(field: &BackendField<'_>, value: Option<&str>) -> ValueOrigin {
+    let Some(value) = value.filter(|value| !value.is_empty()) else {
+        return ValueOrigin::Empty;
+    };
+    if field.placeholder == Some(value) && field.role != ValueRole::Sent {
+        return ValueOrigin::Placeholder;
+    }
+    match field.vault.and_then(|vault| vault.expose(field.name)) {
+        None => ValueOrigin::Unknown,
+        Some(vault) if vault == value => ValueOrigin::VaultValue,
+        Some(_) => ValueOrigin::Other,
+    }
+}
+
+/// How `name` is written, from its last assignment.
+pub(super) fn find_faults(
+    text: &str,
+    variables: &[DotenvVariable],
+    name: &str,
+) -> Vec<VariableFault> {
+    let all: Vec<&DotenvVariable> = variables
+        .iter()
+        .filter(|variable| variable.name == name)
+        .collect();
+    let Some(variable) = all.last() else {
+        return if is_unassigned(text, variables, name) {
+            vec![VariableFault::Unassigned]
+        } else {
+            Vec::new()
+        };
+    };
+    let value = variable.value.as_str();
+    let written = text.get(variable.span.clone()).unwrap_or_default();
+    let after = text.get(variable.span.end..).unwrap_or_default();
+    let (first, last) = (
+        value.chars().next().unwrap_or(' '),
+        value.chars().next_back().unwrap_or(' '),
+    );
+    let plain = |c: char| matches!(c, '"' | '\'' | '`');
+    let quoted = variable.quote.is_some();
+    let lines = value.lines().count() > 1 || value.contains(['\n', '\r']);
+    let swallowed = lines && written.lines().skip(1).any(looks_like_assignment);
+    let checks = [
+        (VariableFault::Empty, value.is_empty()),
+        (VariableFault::Duplicate, all.len() > 1),
+        (
+            VariableFault::Truncated,
+            !quoted && !value.is_empty() && after.starts_with('#'),
+        ),
+        (
+            VariableFault::NestedQuotes,
+            quoted && value.len() > 1 && plain(first) && first == last,
+        ),
+        (
+            VariableFault::UnbalancedQuote,
+            !quoted && !value.is_empty() && (plain(first) || plain(last)),
+        ),
+        (
+            VariableFault::TypographicQuotes,
+            matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚'),
+        ),
+        (VariableFault::SwallowedLines, swallowed),
+        (VariableFault::LineBreak, lines && !swallowed),
+        (
+            VariableFault::Interpolated,
+            variable.quote != Some('\'') && interpolates(value),
+        ),
+        (
+            VariableFault::SurroundingSpace,
+            quoted && !lines && !value.is_empty() && value.trim() != value,
+        ),
+        (
+            VariableFault::TrailingPunctuation,
+            value.ends_with([',', ';']),
+        ),
+    ];
+    checks
+        .into_iter()
+        .filter(|(_, holds)| *holds)
+        .map(|(fault, _)| fault)
+        .collect()
+}
+
+/// A line begins with the name, and dotenv reads no assignment of it anywhere.
+fn is_unassigned(text: &str, variables: &[DotenvVariable], name: &str) -> bool {
+    let begins = |line: &str| {
+        let line = line.trim_start_matches(['\u{feff}', ' ', '\t']);
+        let line = line.strip_prefix("export ").unwrap_or(line).trim_start();
+        line.strip_prefix(name)
+            .is_some_and(|rest| rest.trim().is_empty() || rest.starts_with([' ', '\t']))
+    };
+    !variables.iter().any(|variable| variable.name == name) && text.lines().any(begins)
+}
+
+fn looks_like_assignment(line: &str) -> bool {
+    let line = line
+        .trim_start()
+        .strip_prefix("export ")
+        .unwrap_or(line.trim_start());
+    line.split_once('=').is_some_and(|(name, _)| {
+        let name = name.trim_end();
+        name.chars()
+            .next()
+            .is_some_and(|c| c.is_ascii_uppercase() || c == '_')
+            && name
+                .chars()
+                .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    })
+}
+
+/// `$NAME` or `${NAME}`.
+fn interpolates(value: &str) -> bool {
+    let mut parts = value.split('$').skip(1);
+    parts.any(|after| after.starts_with(|c: char| c == '{' || c == '_' || c.is_ascii_alphabetic()))
+}
+
+/// Several names of one field with unlike values.
+fn have_different_values(variables: &[DotenvVariable], names: &[&str]) -> bool {
+    let value = |name: &&str| {
+        variables
+            .iter()
+            .rfind(|variable| variable.name == **name)
+            .map(|variable| variable.value.as_str())
+    };
+    let mut values = names.iter().filter_map(value);
+    let first = values.next();
+    values.any(|value| Some(value) != first)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! Sender and approved texts: what the config sets, beside what the service lists for the account. A service
+//! that lists nothing is said to; then only a send shows whether it takes them.
+
+use crate::dialect::Approval;
+use crate::doctor::check::Check;
+use crate::doctor::provider_check::ProviderCheck;
+use crate::policy::TextTemplate;
+use crate::sms::{Cause, Certainty, Msisdn};
+
+/// What was heard about a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) enum ListingOutcome<T> {
+    /// Nothing was asked: there is nothing to compare, or the account was not in order before.
+    #[default]
+    NotQueried,
+    /// The service has no such list, or not of this kind.
+    Unsupported,
+    /// The call was made, and its answer lists nothing.
+    Unreadable(String),
+    /// What it lists, and the call.
+    Listed(T, String),
+}
+
+/// A sender of a test mode sends nothing, and one that the service does not list is refused. A list may be behind
+/// what was approved, so that is never certain.
+pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<bool>) -> Check {
+    let (provider, dialect) = (patient.provider, &patient.provider.dialect.name);
+    let Some(sender) = &provider.sender else {
+        return Check::skipped(
+            "sender",
+            "what the backend writes is used, so there is nothing to check here",
+        );
+    };
+    if provider.dialect.test_senders().contains(sender) {
+        let check = patient.local_failure(
+            "sender",
+            Cause::SandboxMismatch,
+            "the sender is a number of the service's test mode: it sends nothing",
+        );
+        // It is the sender that is meant for tests, whatever the credential is.
+        return Check {
+            remedy: patient
+                .local_failure("sender", Cause::SenderNotAllowed, "")
+                .remedy,
+            ..check
+        };
+    }
+    let shown =
+        Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string());
+    let skipped = |why: String| Check::skipped("sender", format!("{shown} is set; {why}"));
+    match listed {
+        ListingOutcome::Listed(true, call) => Check::ok(
+            "sender",
+            format!("{shown} is among those that {call} lists for the account"),
+        ),
+        ListingOutcome::Listed(false, call) => {
+            let says = format!("{shown} is not among those that {call} lists for the account");
+            Check {
+                certainty: Some(Certainty::Likely),
+                ..patient.local_failure("sender", Cause::SenderNotAllowed, &says)
+            }
+        }
+        ListingOutcome::Unreadable(call) => skipped(format!(
+            "{call} did not tell whether it is registered; a send does (`--send-to NUMBER`)"
+        )),
+        ListingOutcome::Unsupported if provider.dialect.sender_probe().is_some() => {
+            skipped(format!(
+                "{dialect} lists numbers alone, so whether it is registered shows only in a send (`--send-to NUMBER`)"
+            ))
+        }
+        ListingOutcome::Unsupported => skipped(format!(
+            "{dialect} does not tell whether it is registered; only a send does (`--send-to NUMBER`)"
+        )),
+        ListingOutcome::NotQueried => skipped(
+            "whether it is registered was not asked, because of what stands above".to_owned(),
+        ),
+    }
+}
+
+/// The words in which each of the backend's texts goes to this provider; none for one that it is not sent, or
+/// that a number stands for.
+pub(crate) fn provider_texts<'a>(
+    patient: &ProviderCheck<'_>,
+    templates: &'a [TextTemplate],
+) -> Vec<(&'a str, &'a str)> {
+    let provider = patient.provider;
+    let names = owner_names(patient);
+    let wording = |template: &'a TextTemplate| {
+        let own = names.iter().find_map(|name| template.texts.get(*name));
+        let as_written =
+            !provider.templates_only && !names.iter().any(|name| template.ids.contains_key(*name));
+        own.or_else(|| as_written.then_some(&template.text))
+            .map(|text| (template.name.as_str(), text.as_str()))
+    };
+    templates.iter().filter_map(wording).collect()
+}
+
+fn owner_names<'a>(patient: &ProviderCheck<'a>) -> [&'a str; 2] {
+    [
+        patient.provider.id.as_str(),
+        patient.provider.dialect.name.as_str(),
+    ]
+}
+
+/// Which of the backend's texts this provider can carry, and which of them the service has approved.
+pub(crate) fn template_check(
+    patient: &ProviderCheck<'_>,
+    templates: &[TextTemplate],
+    listed: &ListingOutcome<Vec<(String, Approval)>>,
+) -> Check {
+    let check = template_config_check(patient, templates);
+    if check.remedy.is_some() && check.cause.is_some() {
+        return check;
+    }
+    let dialect = &patient.provider.dialect.name;
+    let with = |said: String| Check {
+        evidence: format!("{}; {said}", check.evidence),
+        ..check.clone()
+    };
+    match listed {
+        ListingOutcome::Listed(states, call) => {
+            approval_check(patient, templates, (states, call), &check)
+        }
+        ListingOutcome::Unreadable(call) => {
+            with(format!("{call} did not tell whether they are approved"))
+        }
+        ListingOutcome::Unsupported if check == no_template_check() => with(format!(
+            "{dialect} does not tell which texts it would refuse"
+        )),
+        ListingOutcome::Unsupported => with(format!(
+            "{dialect} does not tell whether they are approved; only a send does (`--send-to NUMBER`)"
+        )),
+        ListingOutcome::NotQueried => check,
+    }
+}
+
+/// How each of the texts stands, by its name.
+type TemplateApprovals = [(String, Approval)];
+
+/// What the service's list says of each.
+fn approval_check(
+    patient: &ProviderCheck<'_>,
+    templates: &[TextTemplate],
+    (states, call): (&TemplateApprovals, &str),
+    otherwise: &Check,
+) -> Check {
+    let words = |state: Approval| match state {
+        Approval::Approved => "is approved",
+        Approval::Pending => "waits for approval",
+        Approval::Rejected => "was rejected",
+        Approval::Similar => {
+            "is like one that is approved, with fixed words where it has holes: another word there may be refused"
+        }
+        Approval::UnknownStatus => "stands in a state that the description does not know",
+        Approval::Unlisted => "is not among the texts there",
+    };
+    let told = |wanted: &dyn Fn(Approval) -> bool| -> Vec<String> {
+        states
+            .iter()
+            .filter(|(_, state)| wanted(*state))
+            .map(|(name, state)| format!("{name} {}", words(*state)))
+            .collect()
+    };
+    let wrong = told(&|state| {
+        matches!(
+            state,
+            Approval::Pending | Approval::Rejected | Approval::Unlisted
+        )
+    });
+    let odd = told(&|state| matches!(state, Approval::Similar | Approval::UnknownStatus));
+    if !wrong.is_empty() {
+        let is_partial = wrong.len() < states.len() || has_text_sent_by_id(patient, templates);
+        let check = patient.local_failure(
+            "template",
+            Cause::TemplateNotApproved,
+            &format!("by {call}, {}", wrong.join("; ")),
+        );
+        // Somebody's no is a no; a text that is missing may be spelled in a way that was not seen yet.
+        let sure = states
+            .iter()
+            .any(|(_, state)| matches!(state, Approval::Pending | Approval::Rejected));
+        return Check {
+            certainty: if sure {
+                check.certainty
+            } else {
+                Some(Certainty::Likely)
+            },
+            is_partial,
+            ..check
+        };
+    }
+    let all: Vec<&str> = states.iter().map(|(name, _)| name.as_str()).collect();
+    let evidence = match (otherwise.remedy.is_some(), odd.as_slice()) {
+        (true, []) => format!(
+            "{}; those that go are approved, by {call}",
+            otherwise.evidence
+        ),
+        (true, odd) => format!("{}; by {call}, {}", otherwise.evidence, odd.join("; ")),
+        (false, []) => format!("by {call}, approved: {}", all.join(", ")),
+        (false, odd) => format!("by {call}, {}", odd.join("; ")),
+    };
+    match (otherwise.remedy.is_some(), odd.is_empty()) {
+        (true, _) => Check {
+            evidence,
+            ..otherwise.clone()
+        },
+        (false, true) => Check::ok("template", evidence),
+        (false, false) => Check::skipped("template", evidence),
+    }
+}
+
+/// Whether some text goes as a number, which no list of texts speaks of.
+fn has_text_sent_by_id(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) -> bool {
+    let worded = provider_texts(patient, templates);
+    let unlisted =
+        |template: &&TextTemplate| worded.iter().all(|(name, _)| *name != &*template.name);
+    templates.iter().filter(unlisted).any(|template| {
+        owner_names(patient)
+            .iter()
+            .any(|name| template.ids.contains_key(*name))
+    })
+}
+
+fn no_template_check() -> Check {
+    Check::skipped(
+        "template",
+        "texts go as the backend writes them; the config names no approved form for this provider",
+    )
+}
+
+/// As far as the config tells.
+fn template_config_check(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) -> Check {
+    let provider = patient.provider;
+    let names = owner_names(patient);
+    let has = |template: &&TextTemplate| {
+        names
+            .iter()
+            .any(|name| template.texts.contains_key(*name) || template.ids.contains_key(*name))
+    };
+    let (with, without): (Vec<&TextTemplate>, Vec<&TextTemplate>) = templates.iter().partition(has);
+    let listed = |templates: &[&TextTemplate]| {
+        templates
+            .iter()
+            .map(|template| template.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    match (provider.templates_only, with.as_slice(), without.as_slice()) {
+        (false, [], _) => no_template_check(),
+        (true, [], _) => patient.local_failure(
+            "template",
+            Cause::TemplateNotApproved,
+            "it takes approved texts only, and the config has none for it",
+        ),
+        (_, with, []) => Check::ok(
+            "template",
+            format!("{}: the config has the approved form of each", listed(with)),
+        ),
+        (false, with, without) => Check::ok(
+            "template",
+            format!(
+                "{} go as approved, {} as the backend writes them",
+                listed(with),
+                listed(without)
+            ),
+        ),
+        (true, _, without) => Check::warning(
+            "template",
+            format!(
+                "{} have no approved form here: such a message passes this provider over",
+                listed(without)
+            ),
+            format!(
+                "write each as {} has approved it, under texts.{} of its [templates.NAME]",
+                provider.dialect.name, provider.id
+            ),
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests;

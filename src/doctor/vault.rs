@@ -1,0 +1,288 @@
+//! The credential before anybody is asked: whether the vault gives it, whether it has every field the
+//! service needs in a shape that can be right, and how old it is. Shows names and ages, never a value.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use crate::config::Config;
+use crate::dialect::CredentialProblem;
+use crate::doctor::check::{Check, format_duration};
+use crate::doctor::provider_check::ProviderCheck;
+use crate::proxy::Provider;
+use crate::secret::Credential;
+use crate::sms::Cause;
+use crate::vault::{CredentialCache, CredentialRef, Error, SourceSettings, suspicious_value};
+
+/// How old a version is, and who says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum EntryAge {
+    /// The running sidecar saw it come.
+    KnownFor(Duration),
+    /// Nobody wrote there since; another entry may share the file.
+    LastWritten(Duration),
+    /// The vault does not say.
+    Unknown,
+}
+
+/// The checks, and the credential if it can be sent.
+pub(crate) async fn check_vault(
+    patient: &mut ProviderCheck<'_>,
+    keeper: &CredentialCache,
+    age: EntryAge,
+) -> (Vec<Check>, Option<Arc<Credential>>) {
+    let provider = patient.provider;
+    let Some(reference) = &provider.credential else {
+        return (
+            vec![Check::skipped(
+                "vault",
+                "this provider has no `credential`: the backend's own is used and only watched",
+            )],
+            None,
+        );
+    };
+    let credential = match keeper.get(reference).await {
+        Err(error) => return (vec![read_failure(patient, &error)], None),
+        Ok(credential) => credential,
+    };
+    patient.version = credential.version;
+    let problems = provider.dialect.check_credential(&credential);
+    let twins = duplicate_values(provider, &credential);
+    let mut checks = vec![Check::ok(
+        "vault",
+        format!("{} was read", reference_label(reference)),
+    )];
+    let usable = problems.is_empty();
+    checks.push(check_fields(
+        patient,
+        &problems,
+        &suspicious_values(provider, &credential, twins),
+    ));
+    checks.push(age_check(age));
+    (checks, usable.then_some(credential))
+}
+
+fn read_failure(patient: &ProviderCheck<'_>, error: &Error) -> Check {
+    let missing = matches!(error, Error::Read { error, .. } if error.is_missing());
+    let cause = if missing {
+        Cause::CredentialMissing
+    } else {
+        Cause::VaultUnavailable
+    };
+    patient.local_failure("vault", cause, &error.to_string())
+}
+
+/// `vault:path`.
+fn reference_label(reference: &CredentialRef) -> String {
+    if reference.path.is_empty() {
+        format!("vault {}", reference.vault)
+    } else {
+        format!("{}:{}", reference.vault, reference.path)
+    }
+}
+
+/// What is wrong fails; what is only odd is a warning.
+fn check_fields(
+    patient: &ProviderCheck<'_>,
+    problems: &[CredentialProblem],
+    odd: &[String],
+) -> Check {
+    let told = |problem: &CredentialProblem| format!("`{}` {}", problem.field, problem.problem);
+    let names: Vec<&str> = patient
+        .provider
+        .dialect
+        .credential_fields()
+        .iter()
+        .map(|field| field.name.as_str())
+        .collect();
+    match (problems, odd) {
+        ([], []) => Check::ok("fields", describe_fields(&names)),
+        ([], odd) => Check::warning(
+            "fields",
+            odd.join("; "),
+            "look at these fields: a value copied by hand often brings such a mistake",
+        ),
+        (problems, _) => {
+            let missing = problems.iter().all(|problem| {
+                problem.problem.contains("missing") || problem.problem.contains("empty")
+            });
+            let cause = if missing {
+                Cause::CredentialMissing
+            } else {
+                Cause::CredentialRejected
+            };
+            let says = problems.iter().map(told).collect::<Vec<_>>().join("; ");
+            patient.local_failure("fields", cause, &says)
+        }
+    }
+}
+
+fn describe_fields(names: &[&str]) -> String {
+    let verb = if names.len() == 1 { "is" } else { "are" };
+    format!(
+        "{} {verb} there, in a shape that can be right",
+        names.join(", ")
+    )
+}
+
+/// Two fields with one value: somebody pasted the same twice.
+fn duplicate_values(provider: &Provider, credential: &Credential) -> Option<String> {
+    let values: Vec<(&str, &str)> = provider
+        .dialect
+        .credential_fields()
+        .iter()
+        .filter_map(|field| {
+            credential
+                .expose(&field.name)
+                .map(|value| (field.name.as_str(), value))
+        })
+        .collect();
+    let twin = values.iter().enumerate().find_map(|(at, one)| {
+        Some((
+            one,
+            values.iter().skip(at + 1).find(|other| other.1 == one.1)?,
+        ))
+    });
+    twin.map(|(one, other)| format!("`{}` and `{}` hold the same value", one.0, other.0))
+}
+
+fn suspicious_values(
+    provider: &Provider,
+    credential: &Credential,
+    twins: Option<String>,
+) -> Vec<String> {
+    let fields = provider.dialect.credential_fields().iter();
+    let odd = fields.filter_map(|field| {
+        Some(format!(
+            "`{}` {}",
+            field.name,
+            suspicious_value(credential.expose(&field.name)?)?
+        ))
+    });
+    odd.chain(twins).collect()
+}
+
+fn age_check(age: EntryAge) -> Check {
+    match age {
+        EntryAge::KnownFor(age) => Check::ok(
+            "age",
+            format!(
+                "the running sidecar has known this version for {}",
+                format_duration(age.as_secs())
+            ),
+        ),
+        EntryAge::LastWritten(age) => Check::ok(
+            "age",
+            format!(
+                "its vault was last written {} ago",
+                format_duration(age.as_secs())
+            ),
+        ),
+        EntryAge::Unknown => Check::skipped(
+            "age",
+            "this vault does not say how old a version is, and no sidecar runs that would have seen it come",
+        ),
+    }
+}
+
+/// How old the entry can be at most, by the files it is kept in.
+pub(crate) fn last_written(
+    loaded: &Config,
+    reference: &CredentialRef,
+    now: SystemTime,
+) -> EntryAge {
+    let source = loaded.vault.sources.get(&reference.vault);
+    let newest = source
+        .into_iter()
+        .flat_map(|source| entry_files(source, reference))
+        .filter_map(|file| file.metadata().ok()?.modified().ok())
+        .max();
+    newest.map_or(EntryAge::Unknown, |at| {
+        EntryAge::LastWritten(now.duration_since(at).unwrap_or_default())
+    })
+}
+
+fn entry_files(source: &SourceSettings, reference: &CredentialRef) -> Vec<PathBuf> {
+    match source {
+        SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => {
+            vec![file.clone()]
+        }
+        SourceSettings::Env { file: None }
+        | SourceSettings::OpenBao(_)
+        | SourceSettings::Exec { .. } => Vec::new(),
+        SourceSettings::Directory { path } => {
+            let folder = path.join(&reference.path);
+            let names = reference
+                .aliases
+                .iter()
+                .flat_map(|(own, others)| std::iter::once(own).chain(others));
+            names
+                .chain(reference.fields.values())
+                .map(|name| folder.join(name))
+                .filter(|file: &PathBuf| Path::is_file(file))
+                .collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::check::CheckResult;
+
+    #[test]
+    fn one_field_is_and_two_are() {
+        assert_eq!(
+            describe_fields(&["key"]),
+            "key is there, in a shape that can be right"
+        );
+        assert_eq!(
+            describe_fields(&["user", "key"]),
+            "user, key are there, in a shape that can be right"
+        );
+    }
+
+    #[test]
+    fn an_age_says_who_knows_it() {
+        assert_eq!(
+            age_check(EntryAge::KnownFor(Duration::from_secs(90))).evidence,
+            "the running sidecar has known this version for 90 s"
+        );
+        assert_eq!(
+            age_check(EntryAge::LastWritten(Duration::from_hours(96))).evidence,
+            "its vault was last written 4 days ago"
+        );
+        assert_eq!(age_check(EntryAge::Unknown).result, CheckResult::Skipped);
+    }
+
+    #[test]
+    fn the_newest_file_of_an_entry_tells_its_age() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("sms/a")).unwrap();
+        let file = folder.path().join("sms/a/password");
+        std::fs::write(&file, "x").unwrap();
+        let at = std::fs::File::open(&file)
+            .unwrap()
+            .metadata()
+            .unwrap()
+            .modified()
+            .unwrap();
+        let reference = CredentialRef {
+            vault: "v".into(),
+            path: "sms/a".into(),
+            aliases: [("password".into(), Vec::new())].into(),
+            ..CredentialRef::default()
+        };
+        let source = SourceSettings::Directory {
+            path: folder.path().to_owned(),
+        };
+        assert_eq!(entry_files(&source, &reference), [file]);
+        assert!(entry_files(&SourceSettings::Env { file: None }, &reference).is_empty());
+        assert!(
+            at <= std::fs::metadata(folder.path().join("sms/a/password"))
+                .unwrap()
+                .modified()
+                .unwrap()
+        );
+    }
+}

@@ -1,0 +1,253 @@
+//! What passes through to other hosts, and CONNECTs that are opened instead: every
+//! address is judged again after its name was resolved, bytes are counted, and tunnels
+//! that have fallen quiet end when the process does.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{HOST, VIA};
+use http::{HeaderValue, Request, Response, StatusCode, Uri};
+use http_body_util::{Either, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use rustls_pki_types::ServerName;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::{sleep, timeout};
+use tokio_rustls::TlsConnector;
+
+use crate::net::authority::{Authority, Scheme};
+use crate::net::byte_counters::{ByteCounts, MeteredStream};
+use crate::net::drain::{Drain, Phase};
+use crate::net::entrypoint::connection::{ConnectionContext, serve_inside_connect};
+use crate::net::entrypoint::response::{Rejected, ResponseBody};
+use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
+use crate::net::screen;
+use crate::net::server::Stream;
+use crate::tls;
+
+/// While draining, a tunnel that moved nothing for so long is done.
+const DRAIN_IDLE_LIMIT: Duration = Duration::from_secs(1);
+
+/// Answers a CONNECT whose inside we serve ourselves.
+pub(super) fn accept_connect<C: RequestHandler>(
+    house: &Arc<ListenerShared<C>>,
+    request: Request<()>,
+    target: Authority,
+    session: ConnectionContext,
+) -> Response<ResponseBody> {
+    let house = Arc::clone(house);
+    let busy = session.idle_timer.mark_busy();
+    // Owned by the connection's slot, which its session holds.
+    tokio::spawn(async move {
+        // A client that left before the tunnel stood sent nothing.
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            serve_inside_connect(house, TokioIo::new(upgraded), target, session).await;
+        }
+        drop(busy);
+    });
+    connect_established()
+}
+
+/// Answers a CONNECT to another host, once that host is connected.
+pub(super) async fn tunnel<C: RequestHandler>(
+    house: &Arc<ListenerShared<C>>,
+    request: Request<()>,
+    target: Authority,
+    session: ConnectionContext,
+) -> Result<Response<ResponseBody>, Rejected> {
+    let far = dial(house, &target, session.peer.is_local()).await?;
+    let carrier = Arc::clone(&house.handler);
+    let busy = session.idle_timer.mark_busy();
+    let door = if session.is_unix {
+        Entrypoint::Unix
+    } else {
+        Entrypoint::Connect
+    };
+    let (mut far, counts) = MeteredStream::new(far);
+    let flight = session.drain.track_request();
+    let idle = house.setup.limits.idle_timeout;
+    // Owned by the drain, through its flight.
+    tokio::spawn(async move {
+        if let Ok(upgraded) = hyper::upgrade::on(request).await {
+            let mut near = TokioIo::new(upgraded);
+            tokio::select! {
+                // How a stranger's tunnel ended is between its two ends.
+                _ = copy_bidirectional(&mut near, &mut far) => {}
+                () = wait_until_idle(&counts, idle) => {}
+                () = wait_until_drained(&session.drain, &counts) => {}
+            }
+        }
+        carrier.tunnel_closed(door, &target, counts.total());
+        drop((flight, busy, session));
+    });
+    Ok(connect_established())
+}
+
+/// Passes a request to another host on, and its reply back, both as they come.
+pub(super) async fn forward<C: RequestHandler>(
+    house: &Arc<ListenerShared<C>>,
+    door: Entrypoint,
+    request: Request<Incoming>,
+    target: Authority,
+    session: &ConnectionContext,
+) -> Result<Response<ResponseBody>, Rejected> {
+    let bad = |why: &str| Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"));
+    let (mut parts, body) = request.into_parts();
+    screen::strip_connection_headers(&mut parts.headers);
+    let host = HeaderValue::try_from(target.host_header()).map_err(|_| bad("no host name"))?;
+    parts.headers.insert(HOST, host);
+    if let Ok(marker) = HeaderValue::try_from(format!("1.1 {}", house.setup.via_marker)) {
+        parts.headers.append(VIA, marker);
+    }
+    let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    parts.uri = path
+        .parse::<Uri>()
+        .map_err(|_| bad("its path cannot be sent"))?;
+    let far = dial(house, &target, session.peer.is_local()).await?;
+    let report = {
+        let (carrier, target) = (Arc::clone(&house.handler), target.clone());
+        move |counts: ByteCounts| carrier.tunnel_closed(door, &target, counts.total())
+    };
+    let mut sender = match target.scheme {
+        Scheme::Http => http_handshake(far, report).await,
+        Scheme::Https => {
+            let name =
+                ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
+            let config = house
+                .tls_client()
+                .ok_or_else(|| bad("TLS cannot be set up here"))?;
+            let connected = timeout(
+                house.setup.limits.client_timeout,
+                TlsConnector::from(config).connect(name, far),
+            )
+            .await;
+            match connected {
+                Ok(Ok(far)) => http_handshake(far, report).await,
+                Ok(Err(error)) => {
+                    return Err(bad(tls::describe_certificate_error(&error, "base_url")
+                        .as_deref()
+                        .unwrap_or("the TLS handshake failed")));
+                }
+                Err(_) => {
+                    return Err(Rejected::new(
+                        StatusCode::GATEWAY_TIMEOUT,
+                        format!("{target}: the TLS handshake took too long"),
+                    ));
+                }
+            }
+        }
+    }
+    .ok_or_else(|| bad("the connection broke"))?;
+    let sent = sender.send_request(Request::from_parts(parts, body)).await;
+    let mut response =
+        sent.map_err(|_| bad("the connection broke, or what came back is not HTTP/1.1"))?;
+    screen::strip_framing(response.headers_mut());
+    Ok(response.map(Either::Right))
+}
+
+fn connect_established() -> Response<ResponseBody> {
+    Response::new(Either::Left(Full::default()))
+}
+
+async fn http_handshake<S: Stream>(
+    far: S,
+    report: impl FnOnce(ByteCounts) + Send + 'static,
+) -> Option<SendRequest<Incoming>> {
+    let (far, counts) = MeteredStream::new(far);
+    let (sender, connection) = http1::handshake(TokioIo::new(far)).await.ok()?;
+    // Owned by its sender and the reply's body: it ends when both are gone.
+    tokio::spawn(async move {
+        connection.await.ok();
+        report(counts);
+    });
+    Some(sender)
+}
+
+async fn dial<C: RequestHandler>(
+    house: &ListenerShared<C>,
+    target: &Authority,
+    local: bool,
+) -> Result<TcpStream, Rejected> {
+    let limit = house.setup.limits.client_timeout;
+    let late = |_| {
+        Rejected::new(
+            StatusCode::GATEWAY_TIMEOUT,
+            format!("no connection to {target} in time"),
+        )
+    };
+    let unknown = |_| {
+        Rejected::new(
+            StatusCode::BAD_GATEWAY,
+            format!("the name {} cannot be resolved", target.host),
+        )
+    };
+    let found = timeout(limit, lookup_host((target.host.as_str(), target.port)))
+        .await
+        .map_err(late)?
+        .map_err(unknown)?;
+    let mut last = Rejected::new(
+        StatusCode::BAD_GATEWAY,
+        format!("{} has no address", target.host),
+    );
+    for address in found {
+        if let Err(refusal) = screen::check_address(address, &house.setup.own_addresses, local) {
+            last = refusal.into();
+            continue;
+        }
+        match timeout(limit, TcpStream::connect(address))
+            .await
+            .map_err(late)
+        {
+            Ok(Ok(stream)) => {
+                return reject_own_address(stream, address, &house.setup.own_addresses);
+            }
+            Ok(Err(error)) => {
+                last = Rejected::new(
+                    StatusCode::BAD_GATEWAY,
+                    format!("no connection to {target}: {}", error.kind()),
+                )
+            }
+            Err(turned) => last = turned,
+        }
+    }
+    Err(last)
+}
+
+/// This machine has more addresses than those we listen on by name: one that both ends share is ours.
+fn reject_own_address(
+    stream: TcpStream,
+    address: SocketAddr,
+    own: &[SocketAddr],
+) -> Result<TcpStream, Rejected> {
+    let here = stream
+        .local_addr()
+        .is_ok_and(|here| here.ip() == address.ip());
+    if here
+        && own
+            .iter()
+            .any(|own| own.ip().is_unspecified() && own.port() == address.port())
+    {
+        return Err(screen::ScreenError::OwnAddress(address.to_string()).into());
+    }
+    Ok(stream)
+}
+
+/// Resolves when nothing has moved for a whole `wait`: one end may have gone without a word.
+async fn wait_until_idle(counts: &ByteCounts, wait: Duration) {
+    let mut seen = None;
+    while seen != Some(counts.total()) {
+        seen = Some(counts.total());
+        sleep(wait).await;
+    }
+}
+
+async fn wait_until_drained(drain: &Drain, counts: &ByteCounts) {
+    drain.wait_for(Phase::Draining).await;
+    tokio::select! {
+        () = wait_until_idle(counts, DRAIN_IDLE_LIMIT) => {}
+        () = drain.wait_for(Phase::Closing) => {}
+    }
+}

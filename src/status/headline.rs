@@ -1,0 +1,425 @@
+//! The words of the status: pure functions from what is known to sentences somebody reads at night.
+
+use serde::{Deserialize, Serialize};
+
+use crate::diagnosis::format_command;
+pub(super) use crate::status::Headline;
+use crate::status::{
+    ConfigStatus, EntrypointStatus, MessageCounts, ProviderStatus, RouteStatus, Status,
+};
+
+/// Whether codes arrive, in one word.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Deliverability {
+    /// Nothing is set up to send.
+    #[default]
+    NotConfigured,
+    /// Every route can deliver, and messages went.
+    Delivering,
+    /// Every route can deliver; no message came in the last hour.
+    Idle,
+    /// Every route can deliver, but not by every provider.
+    OnBackup,
+    /// Every route could deliver, but of the latest messages at least half were not.
+    Failing,
+    /// Some routes cannot deliver.
+    Partial,
+    /// No route can.
+    Unavailable,
+    /// The backend's own requests pass unchanged.
+    Observing,
+}
+
+impl Deliverability {
+    /// As JSON has it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotConfigured => "not-configured",
+            Self::Delivering => "delivering",
+            Self::Idle => "idle",
+            Self::OnBackup => "on-backup",
+            Self::Failing => "failing",
+            Self::Partial => "partial",
+            Self::Unavailable => "unavailable",
+            Self::Observing => "observing",
+        }
+    }
+}
+
+/// Whether codes arrive. `recent` is of the last five minutes; `last` says when and by whom one went.
+pub(super) fn headline(status: &Status, recent: &MessageCounts, last: Option<&str>) -> Headline {
+    let (able, says) = deliverability(status, recent, last);
+    let mut because: Vec<String> = status
+        .providers
+        .iter()
+        .filter(|provider| !provider.can_deliver)
+        .map(outage_text)
+        .collect();
+    because.push(last_hour_text(&status.messages, last));
+    Headline {
+        deliverability: able,
+        summary: says,
+        details: because.join(" "),
+        warnings: warnings(status),
+    }
+}
+
+fn deliverability(
+    status: &Status,
+    recent: &MessageCounts,
+    last: Option<&str>,
+) -> (Deliverability, String) {
+    let acting: Vec<&RouteStatus> = status
+        .routes
+        .iter()
+        .filter(|route| !route.observe)
+        .collect();
+    let stuck: Vec<&str> = acting
+        .iter()
+        .filter(|route| !route.can_deliver)
+        .map(|route| route.route.as_str())
+        .collect();
+    let missing: Vec<&str> = unavailable_providers(status, &acting);
+    let first = acting.iter().any(|route| {
+        route
+            .providers
+            .first()
+            .is_some_and(|first| missing.contains(&first.as_str()))
+    });
+    let (failed, all) = (recent.failed(), recent.failed() + recent.accepted);
+    match (stuck.as_slice(), missing.as_slice()) {
+        _ if status.routes.is_empty() => (
+            Deliverability::NotConfigured,
+            "Nothing is set up to send.".to_owned(),
+        ),
+        _ if acting.is_empty() => (
+            Deliverability::Observing,
+            "Only watching: the backend’s own requests pass unchanged.".to_owned(),
+        ),
+        ([one], _) if acting.len() == 1 => (
+            Deliverability::Unavailable,
+            format!("No: route {one} cannot deliver."),
+        ),
+        (stuck, _) if stuck.len() == acting.len() => (
+            Deliverability::Unavailable,
+            "No: no route can deliver.".to_owned(),
+        ),
+        ([one], _) => (
+            Deliverability::Partial,
+            format!("Only in part: route {one} cannot deliver."),
+        ),
+        ([_, ..], _) => (
+            Deliverability::Partial,
+            format!(
+                "Only in part: routes {} cannot deliver.",
+                join_names(&stuck)
+            ),
+        ),
+        _ if failed > 0 && failed * 2 >= all => (
+            Deliverability::Failing,
+            format!(
+                "Hardly: {failed} of the last {} not delivered.",
+                failed_count_phrase(all, failed)
+            ),
+        ),
+        ([], [_, ..]) if first => (
+            Deliverability::OnBackup,
+            format!("Yes, by a backup: {} out.", join_with_verb(&missing)),
+        ),
+        ([], [_, ..]) => (
+            Deliverability::OnBackup,
+            format!("Yes, but {} out.", join_with_verb(&missing)),
+        ),
+        ([], []) if status.messages.total() > 0 => {
+            (Deliverability::Delivering, "Yes, codes arrive.".to_owned())
+        }
+        ([], []) if last.is_some() => (
+            Deliverability::Idle,
+            "Ready; no message came in the last hour.".to_owned(),
+        ),
+        ([], []) => (
+            Deliverability::Idle,
+            "Ready; no message has come yet.".to_owned(),
+        ),
+    }
+}
+
+/// Providers of these routes that cannot be used now.
+fn unavailable_providers<'a>(status: &'a Status, routes: &[&RouteStatus]) -> Vec<&'a str> {
+    let used = |provider: &&ProviderStatus| {
+        routes
+            .iter()
+            .any(|route| route.providers.contains(&provider.provider))
+    };
+    let out = status
+        .providers
+        .iter()
+        .filter(used)
+        .filter(|provider| !provider.can_deliver);
+    out.map(|provider| provider.provider.as_str()).collect()
+}
+
+fn outage_text(provider: &ProviderStatus) -> String {
+    let why = provider
+        .cause
+        .as_ref()
+        .map(|cause| format!(" ({cause})"))
+        .unwrap_or_default();
+    format!("{} {}{why}.", provider.provider, state_phrase(provider))
+}
+
+/// `is set aside`.
+fn state_phrase(provider: &ProviderStatus) -> &'static str {
+    match provider.state.as_str() {
+        "cooldown" => "is in cooldown",
+        "quarantined" => "is quarantined",
+        "paused" => "is paused by hand",
+        _ => "has no credential",
+    }
+}
+
+/// How the last hour went.
+fn last_hour_text(messages: &MessageCounts, last: Option<&str>) -> String {
+    let last = last.map(|last| format!(", {last}")).unwrap_or_default();
+    let (all, accepted) = (messages.total(), messages.accepted);
+    match all {
+        0 => format!("No message came in the last hour{last}."),
+        1 => format!(
+            "In the last hour the one message was {}accepted{last}.",
+            if accepted == 1 { "" } else { "not " }
+        ),
+        all if all == accepted => {
+            format!("In the last hour all {all} messages were accepted{last}.")
+        }
+        all => format!("In the last hour {accepted} of {all} messages were accepted{last}."),
+    }
+}
+
+/// What does not stop a code now and may stop one later.
+fn warnings(status: &Status) -> Vec<String> {
+    let mut also: Vec<String> = status
+        .entrypoints
+        .iter()
+        .filter_map(|door| tls_rejection_warning(door, &status.at))
+        .collect();
+    also.extend(status.providers.iter().filter_map(|provider| {
+        let (at, cause) = provider.failed_at.as_ref().zip(provider.cause.as_ref())?;
+        Some(format!(
+            "The last message to {} failed at {} ({cause}).",
+            provider.provider,
+            short_time(at, &status.at)
+        ))
+    }));
+    for vault in &status.vaults {
+        let failing: Vec<_> = vault
+            .entries
+            .iter()
+            .filter(|entry| entry.failing_since.is_some())
+            .collect();
+        let since = failing
+            .iter()
+            .filter_map(|entry| entry.failing_since.as_deref())
+            .min();
+        if let Some(since) = since {
+            let kept = failing.iter().any(|entry| entry.last_success_at.is_some());
+            let kept = if kept {
+                "; the last good credentials stay in use"
+            } else {
+                ""
+            };
+            also.push(format!(
+                "Vault {} cannot be read since {}{kept}.",
+                vault.vault,
+                short_time(since, &status.at)
+            ));
+        }
+    }
+    if let Some(reload) = status
+        .config
+        .last_reload
+        .as_ref()
+        .filter(|reload| reload.result != "ok")
+    {
+        also.push(format!(
+            "The reload of {} failed; the config before it stays in force.",
+            short_time(&reload.at, &status.at)
+        ));
+    }
+    also.extend(unloaded_config_warning(&status.config, &status.at));
+    also
+}
+
+/// That calls for our own hosts do not get in.
+fn tls_rejection_warning(door: &EntrypointStatus, now: &str) -> Option<String> {
+    let barred = door.tls_rejections.as_ref()?;
+    let (were, last) = if barred.count == 1 {
+        ("1 call was".to_owned(), "")
+    } else {
+        (format!("{} calls were", barred.count), "last ")
+    };
+    Some(format!(
+        "{were} turned away at entrypoint {}, {last}at {}: {}",
+        door.entrypoint,
+        short_time(&barred.last_at, now),
+        barred.reason
+    ))
+}
+
+/// That another config stands on the disk than the one in force; a reload that failed with it says so already.
+fn unloaded_config_warning(config: &ConfigStatus, now: &str) -> Option<String> {
+    let changed = config.changed_at.as_deref()?;
+    let failed = config
+        .last_reload
+        .as_ref()
+        .filter(|reload| reload.result != "ok");
+    if failed.is_some_and(|reload| reload.at.as_str() >= changed) {
+        return None;
+    }
+    // A file that was moved into place can be older than the load.
+    let later = config
+        .loaded_at
+        .as_deref()
+        .is_none_or(|loaded| loaded <= changed);
+    let at = if later {
+        format!("at {} ", short_time(changed, now))
+    } else {
+        String::new()
+    };
+    Some(format!(
+        "{} was changed {at}after it was loaded: {}.",
+        config.file,
+        format_command("reload", &config.file)
+    ))
+}
+
+/// How a provider stands, in a few words; `now` as the status has it.
+pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
+    let back = provider.next_trial_at.as_deref();
+    let due = back.is_some_and(|back| back <= now);
+    match (provider.state.as_str(), back) {
+        ("cooldown", Some(back)) if !due => format!("in cooldown until {}", short_time(back, now)),
+        ("cooldown", _) => "in cooldown; the next message tries it".to_owned(),
+        ("quarantined", Some(back)) if !due => format!(
+            "quarantined; one message may try it at {}",
+            short_time(back, now)
+        ),
+        ("quarantined", Some(_)) => "quarantined; the next message tries it".to_owned(),
+        ("quarantined", None) => "quarantined until something changes".to_owned(),
+        ("paused", _) => "paused by hand".to_owned(),
+        _ if provider.can_deliver => match &provider.failed_at {
+            Some(at) => format!(
+                "in use, but its last message failed at {}",
+                short_time(at, now)
+            ),
+            None => "in use".to_owned(),
+        },
+        _ => "not usable: its credential was never read".to_owned(),
+    }
+}
+
+/// What to do where no diagnosis says it.
+pub(super) fn default_remedy(provider: &ProviderStatus) -> Option<String> {
+    match provider.state.as_str() {
+        "paused" => Some(format!(
+            "`sms-sidecar resume {}` puts it back",
+            provider.provider
+        )),
+        "quarantined" => Some(format!(
+            "when that is in order: `sms-sidecar resume {}`",
+            provider.provider
+        )),
+        "cooldown" => Some("nothing to do: it comes back by itself".to_owned()),
+        _ => None,
+    }
+}
+
+/// How a route stands, in one sentence.
+pub(super) fn route_summary(route: &RouteStatus, members: &[&ProviderStatus]) -> String {
+    let names = |able: bool| {
+        members
+            .iter()
+            .filter(|member| member.can_deliver == able)
+            .map(|member| member.provider.as_str())
+            .collect()
+    };
+    let (able, out): (Vec<&str>, Vec<&str>) = (names(true), names(false));
+    let last = route.last_provider.as_deref().unwrap_or("another");
+    match (able.as_slice(), out.as_slice()) {
+        _ if route.observe => "only watched; the backend’s own requests pass unchanged".to_owned(),
+        ([], [_]) => "CANNOT deliver: its only provider is out".to_owned(),
+        ([], _) => "CANNOT deliver: all its providers are out".to_owned(),
+        (able, [_, ..]) => format!(
+            "can deliver by {}; {} out",
+            join_names(able),
+            join_with_verb(&out)
+        ),
+        (_, []) if route.backup_since.is_some() => {
+            format!("can deliver; the last message went by a backup, {last}")
+        }
+        (_, []) => "can deliver".to_owned(),
+    }
+}
+
+/// How much somebody has to do about it; the least stands last.
+pub(super) fn urgency(provider: &ProviderStatus) -> u8 {
+    match provider.state.as_str() {
+        "quarantined" => 0,
+        "cooldown" => 2,
+        "paused" => 3,
+        _ if provider.can_deliver && provider.failed_at.is_none() => 4,
+        _ => 1,
+    }
+}
+
+impl MessageCounts {
+    /// Those that a person waited for in vain, or may have.
+    fn failed(self) -> u64 {
+        self.not_sent + self.in_doubt
+    }
+
+    /// A message that is at fault itself counts too: it came.
+    fn total(self) -> u64 {
+        self.accepted + self.failed() + self.message_rejected
+    }
+}
+
+/// `16:20:05 UTC`, with the day in front if it is another one.
+pub fn short_time(at: &str, now: &str) -> String {
+    let parts = |text: &str| {
+        text.split_once('T')
+            .map(|(day, time)| (day.to_owned(), time.trim_end_matches('Z').to_owned()))
+    };
+    match (parts(at), parts(now)) {
+        (Some((day, time)), Some((today, _))) if day == today => format!("{time} UTC"),
+        (Some((day, time)), _) => format!("{day} {time} UTC"),
+        (None, _) => at.to_owned(),
+    }
+}
+
+/// `1 message was`, `3 messages were`.
+fn failed_count_phrase(all: u64, failed: u64) -> String {
+    format!(
+        "{all} message{} {}",
+        if all == 1 { "" } else { "s" },
+        if failed == 1 { "was" } else { "were" }
+    )
+}
+
+/// `a is`, `a and b are`.
+fn join_with_verb(names: &[&str]) -> String {
+    format!(
+        "{} {}",
+        join_names(names),
+        if names.len() == 1 { "is" } else { "are" }
+    )
+}
+
+/// `a`, `a and b`, `a, b and c`.
+fn join_names(names: &[&str]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}

@@ -1,0 +1,709 @@
+//! The words somebody reads at night, situation by situation, and that they come from events alone.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::Registry;
+
+use crate::clock::{Clock, Moment};
+use crate::diagnosis::Diagnosis;
+use crate::secret::Version;
+use crate::sms::{
+    AttemptKind, Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId,
+    RequestResult,
+};
+use crate::status::{Deliverability, Status};
+use crate::telemetry::{
+    AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary, CredentialLoaded,
+    HealthStateChanged, LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied,
+    RequestFinished, RouteFirstChoice, RouteSummary, Started, Telemetry, TunnelClosed, VaultRead,
+    VaultReadResult,
+};
+
+/// 2026-11-25T16:20:00Z.
+const START: u64 = 1_795_623_600;
+
+/// A clock that a test turns; both its hands go together.
+#[derive(Debug, Default)]
+struct Hands(Mutex<Duration>);
+
+impl Clock for Hands {
+    fn now(&self) -> Moment {
+        Moment(*self.0.lock().unwrap())
+    }
+    fn wall_clock(&self) -> SystemTime {
+        UNIX_EPOCH + Duration::from_secs(START) + *self.0.lock().unwrap()
+    }
+    fn random_fraction(&self) -> f64 {
+        0.5
+    }
+}
+
+struct StatusFixture {
+    telemetry: Telemetry,
+    hands: Arc<Hands>,
+}
+
+fn shape() -> MetricsSchema {
+    let provider = |name: &str| ProviderSummary {
+        id: ProviderId::new(name),
+        dialect: name.to_owned(),
+        base_url: format!("https://{name}.example"),
+        credential: Some(format!("local:sms/{name}")),
+    };
+    let route = |name: &str, providers: &[&str]| RouteSummary {
+        name: name.to_owned(),
+        providers: providers.iter().map(|name| ProviderId::new(name)).collect(),
+        recipients: vec!["+998".to_owned()],
+        observe: false,
+    };
+    let layout = ConfigSummary {
+        file: "/etc/sms-sidecar/config.toml".into(),
+        providers: vec![provider("a"), provider("b"), provider("c")],
+        routes: vec![route("home", &["a", "b"]), route("abroad", &["c"])],
+        vaults: vec![("local".into(), "directory")],
+        ..ConfigSummary::default()
+    };
+    let providers = layout
+        .providers
+        .iter()
+        .map(|provider| (provider.id.clone(), provider.dialect.clone()))
+        .collect();
+    MetricsSchema {
+        providers,
+        vaults: vec!["local".into()],
+        config: layout,
+        ..MetricsSchema::default()
+    }
+}
+
+fn bench() -> StatusFixture {
+    let hands = Arc::new(Hands::default());
+    let telemetry = Telemetry::new(&Registry::new(), &shape(), hands.clone()).unwrap();
+    Started {
+        build: &BuildInfo::default(),
+        at: hands.wall_clock(),
+        addresses: &[],
+    }
+    .emit(&telemetry);
+    StatusFixture { telemetry, hands }
+}
+
+impl StatusFixture {
+    fn pass(&self, seconds: u64) {
+        *self.hands.0.lock().unwrap() += Duration::from_secs(seconds);
+    }
+
+    fn status(&self) -> Status {
+        self.telemetry.status()
+    }
+
+    fn stands(&self, name: &str, standing: &'static str, cause: Option<Cause>, back: Option<u64>) {
+        let diagnosis = cause.map(|cause| Diagnosis {
+            provider: name.to_owned(),
+            cause,
+            certainty: Certainty::Likely,
+            alternatives: vec![Cause::IpNotAllowed],
+            evidence: "The send was answered 401".into(),
+            remedy: "do this".into(),
+        });
+        let back = back.map(|seconds| Moment(Duration::from_secs(seconds)));
+        HealthStateChanged {
+            provider: &ProviderId::new(name),
+            state: standing,
+            cause,
+            diagnosis: diagnosis.as_ref(),
+            next_trial_at: back,
+        }
+        .emit(&self.telemetry);
+    }
+
+    /// One send by route `home`, with its one attempt.
+    fn send(&self, by: &str, outcome: &Outcome, verdict: RequestResult) {
+        let (provider, took) = (ProviderId::new(by), Duration::from_millis(80));
+        AttemptFinished {
+            provider: &provider,
+            kind: AttemptKind::Send,
+            outcome,
+            status: Some(200),
+            duration: took,
+        }
+        .emit(&self.telemetry);
+        let line = AttemptRecord {
+            provider: &provider,
+            kind: AttemptKind::Send,
+            outcome,
+            certainty: None,
+            status: Some(200),
+            provider_message: Some("said"),
+            method: Some("POST"),
+            server: None,
+            started_after: Duration::ZERO,
+            duration: took,
+        };
+        RequestFinished {
+            id: "c-1",
+            caller: None,
+            entrypoint: Entrypoint::BaseUrl,
+            dialect: Some("a"),
+            operation: Operation::Send,
+            route: Some("home"),
+            recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
+            attempts: &[line],
+            result: verdict,
+            method: "POST",
+            status: 200,
+            cause: outcome.cause(),
+            certainty: None,
+            remedy: None,
+            duplicate_age: None,
+            duration: took,
+            parent: None,
+        }
+        .emit(&self.telemetry);
+    }
+
+    fn accept(&self, by: &str) {
+        self.send(
+            by,
+            &Outcome::Accepted { id: "1".into() },
+            RequestResult::Accepted,
+        );
+    }
+
+    fn says(&self) -> (Deliverability, String) {
+        let answer = self.status().headline;
+        (answer.deliverability, answer.summary)
+    }
+}
+
+#[test]
+fn the_answer_comes_in_the_words_of_each_situation() {
+    let bench = bench();
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::Idle,
+            "Ready; no message has come yet.".into()
+        )
+    );
+    bench.accept("a");
+    assert_eq!(
+        bench.says(),
+        (Deliverability::Delivering, "Yes, codes arrive.".into())
+    );
+    bench.stands("b", "paused", None, None);
+    assert_eq!(
+        bench.says(),
+        (Deliverability::OnBackup, "Yes, but b is out.".into())
+    );
+    bench.stands("b", "healthy", None, None);
+    bench.stands("a", "quarantined", Some(Cause::BalanceEmpty), Some(60));
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::OnBackup,
+            "Yes, by a backup: a is out.".into()
+        )
+    );
+    bench.stands("c", "quarantined", Some(Cause::CredentialRejected), None);
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::Partial,
+            "Only in part: route abroad cannot deliver.".into()
+        )
+    );
+    bench.stands("b", "cooldown", Some(Cause::Timeout), Some(15));
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::Unavailable,
+            "No: no route can deliver.".into()
+        )
+    );
+    for name in ["a", "b", "c"] {
+        bench.stands(name, "healthy", None, None);
+    }
+    bench.send(
+        "a",
+        &Outcome::Unknown(Cause::Timeout),
+        RequestResult::InDoubt,
+    );
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::Failing,
+            "Hardly: 1 of the last 2 messages was not delivered.".into()
+        )
+    );
+    bench.pass(600);
+    assert_eq!(
+        bench.says().0,
+        Deliverability::Delivering,
+        "five minutes later that is past"
+    );
+    bench.pass(3_600);
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::Idle,
+            "Ready; no message came in the last hour.".into()
+        )
+    );
+}
+
+#[test]
+fn without_routes_each_dialect_is_one_and_without_providers_nothing_can_be_sent() {
+    let (bench, mut shape) = (bench(), shape());
+    shape.config.routes.clear();
+    bench.telemetry.update_schema(&shape);
+    let names: Vec<String> = bench
+        .status()
+        .routes
+        .into_iter()
+        .map(|route| route.route)
+        .collect();
+    assert_eq!(names, ["a", "b", "c"]);
+    shape.config.providers.clear();
+    bench.telemetry.update_schema(&shape);
+    assert_eq!(
+        bench.says(),
+        (
+            Deliverability::NotConfigured,
+            "Nothing is set up to send.".into()
+        )
+    );
+    let mut watching = self::shape();
+    watching
+        .config
+        .routes
+        .iter_mut()
+        .for_each(|route| route.observe = true);
+    bench.telemetry.update_schema(&watching);
+    assert_eq!(bench.says().0, Deliverability::Observing);
+}
+
+#[test]
+fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_since_when() {
+    let bench = bench();
+    bench.pass(5);
+    bench.stands(
+        "b",
+        "quarantined",
+        Some(Cause::CredentialRejected),
+        Some(65),
+    );
+    bench.pass(10);
+    bench.stands(
+        "b",
+        "quarantined",
+        Some(Cause::CredentialRejected),
+        Some(125),
+    );
+    let status = bench.status();
+    let out = &status.providers[0];
+    assert_eq!(
+        (out.provider.as_str(), out.state.as_str(), out.can_deliver),
+        ("b", "quarantined", false)
+    );
+    assert_eq!(
+        out.since.as_deref(),
+        Some("2026-11-25T16:20:05Z"),
+        "another recheck is no other standing"
+    );
+    assert_eq!(
+        out.summary,
+        "quarantined; one message may try it at 16:22:05 UTC"
+    );
+    assert_eq!(
+        (out.cause.as_deref(), out.certainty.as_deref()),
+        (Some("credential-rejected"), Some("likely"))
+    );
+    assert_eq!(out.alternatives, ["ip-not-allowed"]);
+    assert_eq!(
+        (out.evidence.as_deref(), out.remedy.as_deref()),
+        (Some("The send was answered 401"), Some("do this"))
+    );
+    bench.pass(120);
+    assert_eq!(
+        bench.status().providers[0].summary,
+        "quarantined; the next message tries it"
+    );
+    bench.stands("b", "paused", None, None);
+    assert_eq!(
+        bench.status().providers[0].remedy.as_deref(),
+        Some("`sms-sidecar resume b` puts it back")
+    );
+}
+
+#[test]
+fn a_credential_that_was_never_read_delivers_nothing_and_one_that_was_goes_on() {
+    let bench = bench();
+    let read = |path, result, problem| {
+        VaultRead {
+            vault: "local",
+            path,
+            result,
+            problem,
+        }
+        .emit(&bench.telemetry)
+    };
+    read("sms/a", VaultReadResult::Failed, Some("no such file"));
+    read("sms/b", VaultReadResult::Changed, None);
+    CredentialLoaded {
+        provider: &ProviderId::new("b"),
+        version: Version(1),
+        first_seen_at: bench.hands.wall_clock(),
+    }
+    .emit(&bench.telemetry);
+    bench.pass(60);
+    read("sms/b", VaultReadResult::Failed, Some("no such file"));
+    let status = bench.status();
+    let (a, b) = (status.provider("a").unwrap(), status.provider("b").unwrap());
+    assert_eq!(
+        (a.can_deliver, a.remedy.as_deref()),
+        (false, Some("no such file"))
+    );
+    assert_eq!(
+        (
+            b.can_deliver,
+            b.credential_version,
+            b.credential_age_seconds
+        ),
+        (true, 1, Some(60))
+    );
+    assert_eq!(
+        status.headline.warnings,
+        ["Vault local cannot be read since 16:20:00 UTC; the last good credentials stay in use."]
+    );
+    let entry = &status.vaults[0].entries[1];
+    assert_eq!(
+        (entry.path.as_str(), entry.last_success_at.as_deref()),
+        ("sms/b", Some("2026-11-25T16:20:00Z"))
+    );
+    read("sms/a", VaultReadResult::Changed, None);
+    read("sms/b", VaultReadResult::Unchanged, None);
+    assert!(bench.status().headline.warnings.is_empty(), "it is over");
+}
+
+#[test]
+fn the_last_fifty_calls_are_kept_masked_and_outcomes_counted_by_the_minute() {
+    let bench = bench();
+    for n in 0..60 {
+        let outcome = if n % 3 == 0 {
+            Outcome::Rejected(Cause::Throttled)
+        } else {
+            Outcome::Accepted { id: "1".into() }
+        };
+        bench.send(
+            "a",
+            &outcome,
+            if n % 3 == 0 {
+                RequestResult::NotSent
+            } else {
+                RequestResult::Accepted
+            },
+        );
+        bench.pass(1);
+    }
+    let status = bench.status();
+    assert_eq!(status.requests.len(), 50);
+    assert_eq!(
+        status.requests[0].at, "2026-11-25T16:20:59Z",
+        "newest first"
+    );
+    assert_eq!(status.requests[0].recipient.as_deref(), Some("+998*****67"));
+    assert_eq!(
+        status.requests[0].attempts[0].provider_message.as_deref(),
+        Some("said")
+    );
+    assert!(!serde_json::to_string(&status).unwrap().contains("1234567"));
+    let a = status.provider("a").unwrap();
+    assert_eq!(
+        (
+            a.hour.accepted.len(),
+            a.hour.accepted[58],
+            a.hour.rejected[58]
+        ),
+        (60, 40, 20)
+    );
+    assert_eq!(a.hour.summary(), "40 accepted, 20 rejected");
+    assert_eq!((a.day.accepted, a.day.sent, a.day.seconds), (40, 60, 60));
+    assert_eq!(
+        (status.messages.accepted, status.messages.not_sent),
+        (40, 20)
+    );
+    assert_eq!(status.routes[0].last_provider.as_deref(), Some("a"));
+}
+
+#[test]
+fn probes_logins_and_carried_calls_are_no_messages() {
+    let bench = bench();
+    for kind in [
+        AttemptKind::Probe,
+        AttemptKind::Login,
+        AttemptKind::Passthrough,
+    ] {
+        let outcome = Outcome::Rejected(Cause::CredentialRejected);
+        AttemptFinished {
+            provider: &ProviderId::new("a"),
+            kind,
+            outcome: &outcome,
+            status: Some(401),
+            duration: Duration::ZERO,
+        }
+        .emit(&bench.telemetry);
+    }
+    TunnelClosed {
+        entrypoint: Entrypoint::Connect,
+        host: "other.example",
+        bytes: 9,
+    }
+    .emit(&bench.telemetry);
+    let status = bench.status();
+    assert_eq!(
+        status.provider("a").unwrap().hour.summary(),
+        "nothing was sent"
+    );
+    assert_eq!(
+        (
+            status.entrypoints[0].entrypoint.as_str(),
+            status.entrypoints[0].requests,
+            status.entrypoints[0].tunnelled
+        ),
+        ("connect", 0, 1)
+    );
+}
+
+#[test]
+fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
+    let bench = bench();
+    for name in ["a", "b"] {
+        bench.accept(name);
+        BalanceReported {
+            provider: &ProviderId::new(name),
+            unit: "UZS",
+            value: 12.5,
+            daily_spend: Some(2.5),
+        }
+        .emit(&bench.telemetry);
+    }
+    let mut shape = shape();
+    shape.config.providers[1].base_url = "https://elsewhere.example".into();
+    bench.telemetry.update_schema(&shape);
+    Reloaded {
+        at: Some(bench.hands.wall_clock()),
+        problem: None,
+    }
+    .emit(&bench.telemetry);
+    let status = bench.status();
+    let balance = status.provider("a").unwrap().balance.as_ref();
+    assert_eq!(
+        balance.map(|balance| (balance.value, balance.daily_spend, balance.days_left())),
+        Some((12.5, Some(2.5), Some(5.0)))
+    );
+    assert_eq!(
+        status.provider("b").unwrap().balance,
+        None,
+        "what the old account had is not the new one's"
+    );
+    assert_eq!(status.requests.len(), 2);
+    Reloaded {
+        at: None,
+        problem: Some("2 errors"),
+    }
+    .emit(&bench.telemetry);
+    let config = bench.status().config;
+    assert_eq!(
+        config
+            .last_reload
+            .map(|reload| (reload.result, reload.problem)),
+        Some(("failed".into(), Some("2 errors".into())))
+    );
+    assert_eq!(config.loaded_at.as_deref(), Some("2026-11-25T16:20:00Z"));
+}
+
+#[test]
+fn a_route_on_a_backup_says_since_when_and_by_whom() {
+    let bench = bench();
+    bench.pass(30);
+    bench.accept("b");
+    RouteFirstChoice {
+        route: "home",
+        is_first_choice: false,
+    }
+    .emit(&bench.telemetry);
+    bench.pass(30);
+    RouteFirstChoice {
+        route: "home",
+        is_first_choice: false,
+    }
+    .emit(&bench.telemetry);
+    let route = &bench.status().routes[0];
+    assert_eq!(route.backup_since.as_deref(), Some("2026-11-25T16:20:30Z"));
+    assert_eq!(
+        route.summary,
+        "can deliver; the last message went by a backup, b"
+    );
+    RouteFirstChoice {
+        route: "home",
+        is_first_choice: true,
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(bench.status().routes[0].backup_since, None);
+}
+
+#[test]
+fn what_is_told_can_be_read_back() {
+    let bench = bench();
+    bench.accept("a");
+    bench.stands(
+        "b",
+        "quarantined",
+        Some(Cause::CredentialRejected),
+        Some(65),
+    );
+    let status = bench.status();
+    let json = serde_json::to_string(&status).unwrap();
+    assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
+    assert_eq!(
+        serde_json::from_str::<Status>("{}").unwrap(),
+        Status::default(),
+        "an older sidecar says less"
+    );
+}
+
+#[test]
+fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
+    let bench = bench();
+    let at = UNIX_EPOCH + Duration::from_secs(START + 60);
+    bench.pass(120);
+    bench.telemetry.set_config_change_check(move || Some(at));
+    let told = "/etc/sms-sidecar/config.toml was changed at 16:21:00 UTC after it was loaded: `sms-sidecar reload`.";
+    assert_eq!(bench.status().headline.warnings, [told]);
+    assert_eq!(
+        bench.status().config.changed_at.as_deref(),
+        Some("2026-11-25T16:21:00Z")
+    );
+    Reloaded {
+        at: None,
+        problem: Some("2 errors"),
+    }
+    .emit(&bench.telemetry);
+    let failed = bench.status().headline.warnings;
+    assert!(
+        failed.len() == 1 && failed[0].starts_with("The reload of 16:22:00 UTC failed"),
+        "{failed:?}"
+    );
+    bench
+        .telemetry
+        .set_config_change_check(|| Some(UNIX_EPOCH + Duration::from_secs(START + 180)));
+    assert_eq!(
+        bench.status().headline.warnings.len(),
+        2,
+        "it was changed again since"
+    );
+    bench.telemetry.set_config_change_check(|| Some(UNIX_EPOCH));
+    Reloaded {
+        at: Some(bench.hands.wall_clock()),
+        problem: None,
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(
+        bench.status().headline.warnings,
+        ["/etc/sms-sidecar/config.toml was changed after it was loaded: `sms-sidecar reload`."]
+    );
+    bench.telemetry.set_config_change_check(|| None);
+    assert!(bench.status().headline.warnings.is_empty());
+}
+
+#[test]
+fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
+    let bench = bench();
+    let away = |ours| {
+        RequestDenied {
+            entrypoint: Entrypoint::Connect,
+            status: 502,
+            reason: "it must trust the CA",
+            is_provider_host: ours,
+        }
+        .emit(&bench.telemetry)
+    };
+    away(false);
+    assert!(
+        bench.status().headline.warnings.is_empty(),
+        "another host's is nobody's loss"
+    );
+    away(true);
+    assert_eq!(
+        bench.status().headline.warnings,
+        ["1 call was turned away at entrypoint connect, at 16:20:00 UTC: it must trust the CA"]
+    );
+    bench.pass(60);
+    away(true);
+    assert_eq!(
+        bench.status().headline.warnings,
+        [
+            "2 calls were turned away at entrypoint connect, last at 16:21:00 UTC: it must trust the CA"
+        ]
+    );
+    assert_eq!(bench.status().entrypoints[0].denied, 3);
+    bench.pass(3_600);
+    assert!(bench.status().headline.warnings.is_empty());
+}
+
+#[test]
+fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_back() {
+    let bench = bench();
+    let a = ProviderId::new("a");
+    let diagnosis = Diagnosis {
+        provider: "a".into(),
+        cause: Cause::BalanceEmpty,
+        certainty: Certainty::Certain,
+        alternatives: Vec::new(),
+        evidence: "It said so".into(),
+        remedy: "top up".into(),
+    };
+    let failed = || {
+        LastSendOutcome {
+            provider: &a,
+            diagnosis: Some(&diagnosis),
+        }
+        .emit(&bench.telemetry)
+    };
+    let told = || {
+        bench
+            .status()
+            .provider("a")
+            .map(|it| (it.summary.clone(), it.cause.clone(), it.remedy.clone()))
+            .unwrap()
+    };
+    failed();
+    let expected = (
+        "in use, but its last message failed at 16:20:00 UTC",
+        Some("balance-empty"),
+        Some("top up"),
+    );
+    assert_eq!(
+        (told().0.as_str(), told().1.as_deref(), told().2.as_deref()),
+        expected
+    );
+    assert_eq!(bench.status().providers[0].provider, "a", "it stands first");
+    LastSendOutcome {
+        provider: &a,
+        diagnosis: None,
+    }
+    .emit(&bench.telemetry);
+    assert_eq!(told(), ("in use".to_owned(), None, None));
+    bench.stands("a", "healthy", None, None);
+    failed();
+    bench.stands("a", "quarantined", Some(Cause::BalanceEmpty), None);
+    assert_eq!(
+        told().2.as_deref(),
+        Some("do this"),
+        "where it is out, that says why"
+    );
+    bench.stands("a", "healthy", None, None);
+    assert_eq!(told(), ("in use".to_owned(), None, None));
+}

@@ -1,0 +1,252 @@
+//! What providers and vaults give us to send with: credentials, tokens, money.
+
+use std::sync::PoisonError;
+use std::time::SystemTime;
+
+use crate::secret::Version;
+use crate::sms::ProviderId;
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::{OTHER, label_or_other};
+use crate::telemetry::lifecycle::unix_seconds;
+
+/// A credential was read and has this version.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialLoaded<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// An ordinal, never a hash.
+    pub version: Version,
+    /// When this content was first seen.
+    pub first_seen_at: SystemTime,
+}
+
+impl CredentialLoaded<'_> {
+    /// Moves version and age.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        if provider == OTHER {
+            return;
+        }
+        let gauge = telemetry
+            .metrics
+            .credential_version
+            .with_label_values(&[provider]);
+        let version = i64::try_from(self.version.0).unwrap_or(i64::MAX);
+        if gauge.get() != version {
+            tracing::info!(
+                provider,
+                version,
+                "credential of {provider}: version {version}"
+            );
+        }
+        gauge.set(version);
+        telemetry
+            .metrics
+            .credential_age
+            .set(provider, self.first_seen_at);
+        telemetry.store.record_credential(self);
+    }
+}
+
+/// A login brought a token, or a credential names its end.
+#[derive(Clone, Copy, Debug)]
+pub struct TokenExpiry<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// When it runs out; none: it is gone or does not say.
+    pub expires_at: Option<SystemTime>,
+}
+
+impl TokenExpiry<'_> {
+    /// Moves the gauge.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        let family = &telemetry.metrics.credential_expiry;
+        match self.expires_at {
+            Some(at) => family.with_label_values(&[provider]).set(unix_seconds(at)),
+            // There may have been no series, which is what we want.
+            None => drop(family.remove_label_values(&[provider])),
+        }
+        telemetry.store.record_token_expiry(self);
+        tracing::debug!(
+            provider,
+            expires = self.expires_at.map(unix_seconds),
+            "token"
+        );
+    }
+}
+
+/// A provider said what is left on the account.
+#[derive(Clone, Copy, Debug)]
+pub struct BalanceReported<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// `UZS`, `sms` …; anything longer than eight letters is no unit.
+    pub unit: &'a str,
+    /// How much.
+    pub value: f64,
+    /// How much goes in a day at today's pace; none: not watched for long enough.
+    pub daily_spend: Option<f64>,
+}
+
+impl BalanceReported<'_> {
+    /// Moves the gauge.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        let plain = (1..=8).contains(&self.unit.len())
+            && self.unit.bytes().all(|byte| byte.is_ascii_alphabetic());
+        let unit = if plain { self.unit } else { OTHER };
+        telemetry.metrics.set_balance(provider, unit, self.value);
+        telemetry.store.record_balance(self, unit);
+        tracing::debug!(provider, unit, value = self.value, "balance");
+    }
+}
+
+/// What a read of a vault entry brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum VaultReadResult {
+    /// The same as before.
+    Unchanged,
+    /// The first content, or a newer one.
+    Changed,
+    /// The vault answers; the entry or its fields are not there.
+    NotFound,
+    /// What is there is no entry.
+    Malformed,
+    /// No answer in time.
+    Timeout,
+    /// The vault cannot be reached, or cannot serve.
+    Unreachable,
+    /// It is sealed.
+    Sealed,
+    /// It refuses our login, or its policy the read.
+    Forbidden,
+    /// Its certificate is not trusted.
+    Tls,
+    /// A file, key or command on this host.
+    Failed,
+}
+
+impl VaultReadResult {
+    /// Every value.
+    pub const ALL: &[Self] = &[
+        Self::Unchanged,
+        Self::Changed,
+        Self::NotFound,
+        Self::Malformed,
+        Self::Timeout,
+        Self::Unreachable,
+        Self::Sealed,
+        Self::Forbidden,
+        Self::Tls,
+        Self::Failed,
+    ];
+
+    /// The label's value.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unchanged => "unchanged",
+            Self::Changed => "changed",
+            Self::NotFound => "not-found",
+            Self::Malformed => "malformed",
+            Self::Timeout => "timeout",
+            Self::Unreachable => "unreachable",
+            Self::Sealed => "sealed",
+            Self::Forbidden => "forbidden",
+            Self::Tls => "tls",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether it brought nothing.
+    pub const fn is_failure(self) -> bool {
+        !matches!(self, Self::Unchanged | Self::Changed)
+    }
+}
+
+/// An entry of a vault was read, or could not be.
+#[derive(Clone, Copy, Debug)]
+pub struct VaultRead<'a> {
+    /// The vault's name.
+    pub vault: &'a str,
+    /// The entry.
+    pub path: &'a str,
+    /// What came of it.
+    pub result: VaultReadResult,
+    /// For a failure: what, and what to do; never a value.
+    pub problem: Option<&'a str>,
+}
+
+impl VaultRead<'_> {
+    /// Counts it; a failure is logged when it begins, becomes another, and ends, not every five seconds.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let vault = label_or_other(self.vault, &known.vaults);
+        telemetry
+            .metrics
+            .vault_reads
+            .with_label_values(&[vault, self.result.as_str()])
+            .inc();
+        let failed = self.result.is_failure();
+        telemetry.store.record_vault_read(self, failed);
+        let entry = (self.vault.to_owned(), self.path.to_owned());
+        let mut failing = telemetry
+            .failing_entries
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let before = if failed {
+            failing.insert(entry, self.result)
+        } else {
+            failing.remove(&entry)
+        };
+        let whole = !failing.keys().any(|(vault, _)| vault == self.vault);
+        drop(failing);
+        if vault != OTHER {
+            // Born at 0 by a first read that fails; a vault that nobody reads has no date.
+            let good = telemetry
+                .metrics
+                .vault_last_success
+                .with_label_values(&[vault]);
+            if whole {
+                good.set(unix_seconds(telemetry.clock.wall_clock()));
+            }
+        }
+        self.log(before);
+    }
+
+    /// A failure when it begins, when it becomes another one, and when it ends; else a word for those who debug.
+    fn log(&self, before: Option<VaultReadResult>) {
+        let (result, failed) = (self.result.as_str(), self.result.is_failure());
+        match before {
+            None if failed => {
+                tracing::error!(
+                    vault = self.vault,
+                    path = self.path,
+                    result,
+                    problem = self.problem,
+                    "vault entry cannot be read: {result}"
+                );
+            }
+            Some(before) if failed && before != self.result => {
+                tracing::error!(
+                    vault = self.vault,
+                    path = self.path,
+                    result,
+                    problem = self.problem,
+                    "vault entry still cannot be read: {result}"
+                );
+            }
+            Some(_) if !failed => tracing::info!(
+                vault = self.vault,
+                path = self.path,
+                "vault entry can be read again"
+            ),
+            Some(_) | None => {
+                tracing::debug!(vault = self.vault, path = self.path, result, "vault read")
+            }
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! What happens to messages, providers and routes, one struct each.
+
+use std::time::Duration;
+
+use crate::clock::Moment;
+use crate::diagnosis::Diagnosis;
+use crate::sms::{AttemptKind, Cause, Family, Outcome, ProviderId};
+use crate::telemetry::Telemetry;
+use crate::telemetry::labels::{NONE, OTHER, label_or_other};
+use crate::telemetry::metrics::HEALTH_STATES;
+use crate::telemetry::request::{log_at_level, millis};
+
+/// An attempt came to its end. Its line is for debugging; the call's own line shows it too.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptFinished<'a> {
+    /// Whose account.
+    pub provider: &'a ProviderId,
+    /// What it was for.
+    pub kind: AttemptKind,
+    /// What it came to, with its cause.
+    pub outcome: &'a Outcome,
+    /// The literal HTTP status, if a reply came.
+    pub status: Option<u16>,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+impl AttemptFinished<'_> {
+    /// Counts the attempt, its status and its time.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let (provider, kind) = (
+            label_or_other(self.provider.as_str(), &known.providers),
+            self.kind.as_str(),
+        );
+        let cause = self.outcome.cause();
+        let (word, family) = (
+            cause.map_or(NONE, Cause::as_str),
+            cause.map(Cause::family).map_or(NONE, Family::as_str),
+        );
+        let families = &telemetry.metrics;
+        families
+            .attempts
+            .with_label_values(&[provider, kind, self.outcome.as_str(), word, family])
+            .inc();
+        families
+            .attempt_duration
+            .with_label_values(&[provider, kind])
+            .observe(self.duration.as_secs_f64());
+        if let Some(status) = self.status {
+            let text = status.to_string();
+            let label = if (100..600).contains(&status) {
+                text.as_str()
+            } else {
+                OTHER
+            };
+            families
+                .upstream_responses
+                .with_label_values(&[provider, kind, label])
+                .inc();
+        }
+        telemetry.store.record_attempt(self);
+        telemetry.tracer.record_attempt(self, telemetry);
+        tracing::debug!(
+            provider = self.provider.as_str(),
+            kind,
+            outcome = self.outcome.as_str(),
+            cause = cause.map(Cause::as_str),
+            status = self.status,
+            took_ms = millis(self.duration),
+            "attempt {}",
+            self.outcome.as_str(),
+        );
+    }
+}
+
+/// A message moves on to another provider.
+#[derive(Clone, Copy, Debug)]
+pub struct Failover<'a> {
+    /// Who did not deliver.
+    pub from: &'a ProviderId,
+    /// Who tries next.
+    pub to: &'a ProviderId,
+    /// Why.
+    pub cause: Cause,
+}
+
+impl Failover<'_> {
+    /// Counts it.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let (from, to) = (
+            label_or_other(self.from.as_str(), &known.providers),
+            label_or_other(self.to.as_str(), &known.providers),
+        );
+        telemetry
+            .metrics
+            .failovers
+            .with_label_values(&[from, to, self.cause.as_str()])
+            .inc();
+        tracing::debug!(
+            from = self.from.as_str(),
+            to = self.to.as_str(),
+            cause = self.cause.as_str(),
+            "failover"
+        );
+    }
+}
+
+/// A message is sent here although an attempt elsewhere may have been taken.
+#[derive(Clone, Copy, Debug)]
+pub struct PossibleDuplicate<'a> {
+    /// Who sends it, perhaps for the second time.
+    pub provider: &'a ProviderId,
+}
+
+impl PossibleDuplicate<'_> {
+    /// Counts it.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        telemetry
+            .metrics
+            .possible_duplicates
+            .with_label_values(&[label_or_other(self.provider.as_str(), &known.providers)])
+            .inc();
+        tracing::debug!(provider = self.provider.as_str(), "possible duplicate");
+    }
+}
+
+/// A call repeated a message and was answered from memory.
+#[derive(Clone, Copy, Debug)]
+pub struct DuplicateSuppressed<'a> {
+    /// What the backend spoke.
+    pub dialect: &'a str,
+}
+
+impl DuplicateSuppressed<'_> {
+    /// Counts it.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        telemetry
+            .metrics
+            .duplicates_suppressed
+            .with_label_values(&[label_or_other(self.dialect, &known.dialects)])
+            .inc();
+        tracing::debug!(dialect = self.dialect, "duplicate");
+    }
+}
+
+/// A provider's standing is another one now.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthStateChanged<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// One of [`STANDINGS`].
+    pub state: &'static str,
+    /// Why.
+    pub cause: Option<Cause>,
+    /// What speaks for that cause, how sure it is, and what brings the provider back.
+    pub diagnosis: Option<&'a Diagnosis>,
+    /// When one message may try it, if time decides that.
+    pub next_trial_at: Option<Moment>,
+}
+
+impl HealthStateChanged<'_> {
+    /// Moves the gauge, and says so if it is news; set aside is somebody's work, so it is an error, resting only a
+    /// warning.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        if provider != OTHER {
+            for standing in HEALTH_STATES {
+                telemetry
+                    .metrics
+                    .provider_state
+                    .with_label_values(&[provider, standing])
+                    .set(i64::from(standing == self.state));
+            }
+        }
+        if !telemetry.store.record_health(self) {
+            return;
+        }
+        let level = match self.state {
+            "quarantined" => tracing::Level::ERROR,
+            "cooldown" => tracing::Level::WARN,
+            _ => tracing::Level::INFO,
+        };
+        log_at_level!(
+            level,
+            provider = self.provider.as_str(),
+            state = self.state,
+            cause = self.cause.map(Cause::as_str),
+            certainty = self.diagnosis.map(|diagnosis| diagnosis.certainty.as_str()),
+            alternatives = self
+                .diagnosis
+                .map(Diagnosis::alternatives_text)
+                .filter(|or| !or.is_empty()),
+            evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
+            remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
+            "provider {}: {}",
+            self.provider,
+            self.state,
+        );
+    }
+}
+
+/// A refusal that can mean several things was followed to its end; its questions were counted one by one, and
+/// where it changes how the provider stands, that is told apart.
+#[derive(Clone, Copy, Debug)]
+pub struct RejectionDiagnosed<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// What it was, or can still be.
+    pub diagnosis: &'a Diagnosis,
+    /// From the refusal's turn to the answer.
+    pub duration: Duration,
+}
+
+impl RejectionDiagnosed<'_> {
+    /// Says what is left, and on what evidence.
+    pub fn emit(&self) {
+        let Diagnosis {
+            cause,
+            certainty,
+            evidence,
+            remedy,
+            ..
+        } = self.diagnosis;
+        tracing::info!(
+            provider = self.provider.as_str(),
+            cause = cause.as_str(),
+            certainty = certainty.as_str(),
+            alternatives = Some(self.diagnosis.alternatives_text()).filter(|or| !or.is_empty()),
+            evidence,
+            remedy,
+            took_ms = millis(self.duration),
+            "{} rejected for {cause}",
+            self.provider,
+        );
+    }
+}
+
+/// What a service said last of messages, for whoever asks why a provider that is in use does not deliver: one that is
+/// only watched is never set aside.
+#[derive(Clone, Copy, Debug)]
+pub struct LastSendOutcome<'a> {
+    /// Whose.
+    pub provider: &'a ProviderId,
+    /// Why it failed and what to do; none: it was accepted.
+    pub diagnosis: Option<&'a Diagnosis>,
+}
+
+impl LastSendOutcome<'_> {
+    /// Is kept for the status; the call's own line tells it to the log.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        telemetry.store.record_last_send(self);
+    }
+}
+
+/// A route runs on its first provider, or on a backup.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteFirstChoice<'a> {
+    /// The route's name.
+    pub route: &'a str,
+    /// Whether its first provider was used.
+    pub is_first_choice: bool,
+}
+
+impl RouteFirstChoice<'_> {
+    /// Moves the gauge; says so only when it changes.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        if label_or_other(self.route, &known.routes) == OTHER {
+            return;
+        }
+        let gauge = telemetry
+            .metrics
+            .first_choice
+            .with_label_values(&[self.route]);
+        let (before, now) = (gauge.get(), i64::from(self.is_first_choice));
+        gauge.set(now);
+        if before != now {
+            telemetry
+                .store
+                .record_backup(self.route, self.is_first_choice);
+        }
+        match (before == now, self.is_first_choice) {
+            (true, _) => {}
+            (false, true) => tracing::info!(
+                route = self.route,
+                "route {} is back on its first provider",
+                self.route
+            ),
+            (false, false) => {
+                tracing::warn!(route = self.route, "route {} runs on a backup", self.route)
+            }
+        }
+    }
+}

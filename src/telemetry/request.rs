@@ -1,0 +1,217 @@
+//! The one line of a call: who asked for what, every attempt, what came of it and what
+//! to do. The recipient prints masked by its type; the text is not even a field.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use crate::sms::{
+    AttemptKind, Cause, Certainty, Concern, Entrypoint, Family, Msisdn, Operation, Outcome,
+    ProviderId, RequestResult,
+};
+use crate::telemetry::labels::{NONE, label_or_other};
+use crate::telemetry::{Telemetry, TraceParent};
+
+/// One attempt, as the call's line shows it.
+#[derive(Clone, Copy, Debug)]
+pub struct AttemptRecord<'a> {
+    /// Whose account.
+    pub provider: &'a ProviderId,
+    /// What it was for.
+    pub kind: AttemptKind,
+    /// What it came to, with its cause.
+    pub outcome: &'a Outcome,
+    /// How sure the cause is.
+    pub certainty: Option<Certainty>,
+    /// The literal HTTP status, if a reply came.
+    pub status: Option<u16>,
+    /// The service's own code and words, cleaned and cut by the dialect.
+    pub provider_message: Option<&'a str>,
+    /// The request's method, if it came to a request.
+    pub method: Option<&'a str>,
+    /// The host and port it was for.
+    pub server: Option<(&'a str, u16)>,
+    /// How long after the call it began.
+    pub started_after: Duration,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// A call has its answer.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestFinished<'a> {
+    /// Ours, for finding the call again.
+    pub id: &'a str,
+    /// The caller's name in the config.
+    pub caller: Option<&'a str>,
+    /// The way it came in.
+    pub entrypoint: Entrypoint,
+    /// What the backend spoke.
+    pub dialect: Option<&'a str>,
+    /// What it asked for.
+    pub operation: Operation,
+    /// The route that matched.
+    pub route: Option<&'a str>,
+    /// Printed masked.
+    pub recipient: Option<&'a Msisdn>,
+    /// In order.
+    pub attempts: &'a [AttemptRecord<'a>],
+    /// What the backend was told.
+    pub result: RequestResult,
+    /// The method of the backend's request.
+    pub method: &'a str,
+    /// The HTTP status it was answered with.
+    pub status: u16,
+    /// Why, where it was no success; after a rescue, why a rescue was needed.
+    pub cause: Option<Cause>,
+    /// How sure the cause is.
+    pub certainty: Option<Certainty>,
+    /// What to do about it.
+    pub remedy: Option<&'a str>,
+    /// It was not sent again: the same message was answered so long ago.
+    pub duplicate_age: Option<Duration>,
+    /// From accepting the call to its answer.
+    pub duration: Duration,
+    /// The backend's span in which it made the call, if it named one.
+    pub parent: Option<&'a TraceParent>,
+}
+
+/// Writes a line at a level that is only known at run time.
+macro_rules! log_at_level {
+    ($level:expr, $($fields:tt)+) => {
+        match $level {
+            tracing::Level::ERROR => tracing::error!($($fields)+),
+            tracing::Level::WARN => tracing::warn!($($fields)+),
+            tracing::Level::INFO => tracing::info!($($fields)+),
+            _ => tracing::debug!($($fields)+),
+        }
+    };
+}
+pub(super) use log_at_level;
+
+impl RequestFinished<'_> {
+    /// Writes the line, counts the call and its time.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        self.record_metrics(telemetry);
+        telemetry.store.record_request(self);
+        let trace = telemetry.tracer.record_request(self, telemetry);
+        log_at_level!(
+            self.log_level(),
+            id = self.id,
+            caller = self.caller,
+            entrypoint = self.entrypoint.as_str(),
+            dialect = self.dialect,
+            operation = self.operation.as_str(),
+            route = self.route,
+            recipient = self.recipient.map(display),
+            result = self.result.as_str(),
+            cause = self.cause.map(Cause::as_str),
+            certainty = self.certainty.map(Certainty::as_str),
+            remedy = self.remedy,
+            duplicate = self.duplicate_age.map(|_| true),
+            attempts = format_attempts(self.attempts),
+            took_ms = millis(self.duration),
+            trace_id = trace.map(display),
+            "request {}",
+            self.result,
+        );
+    }
+
+    pub(super) fn record_metrics(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let dialect = self
+            .dialect
+            .map_or(NONE, |dialect| label_or_other(dialect, &known.dialects));
+        let verdict = self.result.as_str();
+        let families = &telemetry.metrics;
+        families
+            .requests
+            .with_label_values(&[
+                self.entrypoint.as_str(),
+                dialect,
+                self.operation.as_str(),
+                verdict,
+            ])
+            .inc();
+        families
+            .request_duration
+            .with_label_values(&[dialect, verdict])
+            .observe(self.duration.as_secs_f64());
+    }
+
+    /// By who is woken: nobody could be reached → error; it worked, but an account needs hands → warn.
+    fn log_level(&self) -> tracing::Level {
+        let hands = |attempt: &AttemptRecord<'_>| {
+            attempt
+                .outcome
+                .cause()
+                .is_some_and(|cause| cause.family() == Family::Account)
+        };
+        match self.result {
+            RequestResult::NotSent | RequestResult::InDoubt
+                if self
+                    .cause
+                    .is_some_and(|cause| cause.concern() == Concern::Message) =>
+            {
+                tracing::Level::INFO
+            }
+            RequestResult::NotSent | RequestResult::InDoubt => tracing::Level::ERROR,
+            RequestResult::Denied => tracing::Level::WARN,
+            RequestResult::Accepted
+            | RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally
+                if self.attempts.iter().any(hands) =>
+            {
+                tracing::Level::WARN
+            }
+            RequestResult::Accepted
+            | RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally => tracing::Level::INFO,
+            RequestResult::Tunnelled => tracing::Level::DEBUG,
+        }
+    }
+}
+
+/// `main/send rejected credential-rejected (certain) 401 82ms; backup/send accepted 200 143ms`.
+fn format_attempts(lines: &[AttemptRecord<'_>]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        if !text.is_empty() {
+            text.push_str("; ");
+        }
+        // Writing to a String cannot fail.
+        line.write_to(&mut text).unwrap_or_default();
+    }
+    text
+}
+
+impl AttemptRecord<'_> {
+    fn write_to(&self, text: &mut String) -> std::fmt::Result {
+        write!(
+            text,
+            "{}/{} {}",
+            self.provider,
+            self.kind,
+            self.outcome.as_str()
+        )?;
+        if let Some(cause) = self.outcome.cause() {
+            write!(text, " {cause}")?;
+        }
+        if let Some(certainty) = self.certainty {
+            write!(text, " ({})", certainty.as_str())?;
+        }
+        if let Some(status) = self.status {
+            write!(text, " {status}")?;
+        }
+        write!(text, " {}ms", self.duration.as_millis())?;
+        match self.provider_message {
+            Some(says) => write!(text, " provider_message={says:?}"),
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) fn millis(took: Duration) -> u64 {
+    u64::try_from(took.as_millis()).unwrap_or(u64::MAX)
+}

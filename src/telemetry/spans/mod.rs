@@ -1,0 +1,194 @@
+//! Traces: a span for every call and every attempt, made from the very events that write the
+//! log, so that the two never disagree. Which calls are traced is the backend's word where it
+//! says one, else a share of them. Spans wait in a queue of fixed length until whoever exports
+//! them takes them; one that finds it full is dropped and counted, and no call ever waits.
+
+pub(crate) mod export_events;
+pub(crate) mod from_event;
+pub(crate) mod trace_context;
+
+use std::fmt;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use opentelemetry_proto::tonic::trace::v1::Span;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::sleep;
+
+use crate::clock::Clock;
+use crate::sms::AttemptKind;
+use crate::telemetry::{AttemptFinished, RequestFinished, Telemetry};
+
+pub use export_events::{SpanDropReason, SpansDropped, SpansExported};
+pub use trace_context::{SpanId, TraceId, TraceParent};
+
+/// So many spans wait at most, some 3 MB of them …
+const MAX_QUEUED_SPANS: usize = 2048;
+/// … and so many travel in one request.
+const MAX_BATCH: usize = 512;
+
+/// What makes spans.
+pub(super) struct Tracer {
+    /// The share of calls that is traced where the backend says nothing; none: there are no traces.
+    sample_rate: ArcSwapOption<f64>,
+    queue: mpsc::Sender<Span>,
+    batch_ready: Arc<Notify>,
+    /// For whoever exports them, who takes it once.
+    receiver: Mutex<Option<SpanReceiver>>,
+    /// Whether the collector fails, and whether the queue is full: each is said once.
+    collector_failing: AtomicBool,
+    queue_full: AtomicBool,
+    clock: Arc<dyn Clock>,
+}
+
+impl Tracer {
+    pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
+        let (queue, waiting) = mpsc::channel(MAX_QUEUED_SPANS);
+        let batch_ready = Arc::new(Notify::new());
+        let receiver = Mutex::new(Some(SpanReceiver {
+            queue: waiting,
+            batch_ready: Arc::clone(&batch_ready),
+        }));
+        let (collector_failing, queue_full) = (AtomicBool::default(), AtomicBool::default());
+        Self {
+            sample_rate: ArcSwapOption::empty(),
+            queue,
+            batch_ready,
+            receiver,
+            collector_failing,
+            queue_full,
+            clock,
+        }
+    }
+
+    pub(super) fn set_sample_rate(&self, share: Option<f64>) {
+        self.sample_rate.store(share.map(Arc::new));
+    }
+
+    pub(super) fn take_receiver(&self) -> Option<SpanReceiver> {
+        self.receiver
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+    }
+
+    /// A call's spans. Gives the trace it is part of, traced by us or by the backend alone.
+    pub(super) fn record_request(
+        &self,
+        call: &RequestFinished<'_>,
+        telemetry: &Telemetry,
+    ) -> Option<TraceId> {
+        let named = call.parent.map(|parent| parent.trace_id);
+        let share = self.sample_rate.load();
+        let Some(share) = share.as_deref() else {
+            return named;
+        };
+        if !call.parent.map_or_else(
+            || self.clock.random_fraction() < *share,
+            |parent| parent.sampled,
+        ) {
+            return named;
+        }
+        let trace = named.unwrap_or_else(|| TraceId(self.random_id()));
+        self.enqueue(
+            from_event::request_spans(call, trace, self.clock.wall_clock(), || {
+                SpanId(self.random_id())
+            }),
+            telemetry,
+        );
+        Some(trace)
+    }
+
+    /// The span of an attempt that serves no single call: a login is everybody's who waits for it, a probe nobody's.
+    pub(super) fn record_attempt(&self, attempt: &AttemptFinished<'_>, telemetry: &Telemetry) {
+        let alone = matches!(attempt.kind, AttemptKind::Login | AttemptKind::Probe);
+        if alone
+            && self
+                .sample_rate
+                .load()
+                .as_deref()
+                .is_some_and(|share| self.clock.random_fraction() < *share)
+        {
+            let (trace, own) = (TraceId(self.random_id()), SpanId(self.random_id()));
+            self.enqueue(
+                vec![from_event::attempt_span(
+                    attempt,
+                    trace,
+                    self.clock.wall_clock(),
+                    own,
+                )],
+                telemetry,
+            );
+        }
+    }
+
+    /// All of them or none: half a call explains nothing.
+    fn enqueue(&self, spans: Vec<Span>, telemetry: &Telemetry) {
+        let count = spans.len();
+        let Ok(places) = self.queue.try_reserve_many(count) else {
+            SpansDropped {
+                count,
+                reason: SpanDropReason::QueueFull,
+                problem: "calls come faster than the collector takes their spans",
+            }
+            .emit(telemetry);
+            return;
+        };
+        places.zip(spans).for_each(|(place, span)| place.send(span));
+        if self.queue.max_capacity() - self.queue.capacity() >= MAX_BATCH {
+            self.batch_ready.notify_one();
+        }
+    }
+
+    /// Random bytes, and never all zeros, which would be no id.
+    fn random_id<const N: usize>(&self) -> [u8; N] {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "dice are between 0 and 1, so the product fits a byte"
+        )]
+        let bytes = [(); N].map(|()| (self.clock.random_fraction() * 256.0) as u8);
+        if bytes == [0; N] { [1; N] } else { bytes }
+    }
+}
+
+impl fmt::Debug for Tracer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tracer").finish_non_exhaustive()
+    }
+}
+
+/// The far end of the queue.
+#[derive(Debug)]
+pub struct SpanReceiver {
+    queue: mpsc::Receiver<Span>,
+    batch_ready: Arc<Notify>,
+}
+
+impl SpanReceiver {
+    /// Resolves after `pause`, or sooner if a whole batch waits.
+    pub async fn wait_for_batch(&self, pause: Duration) {
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = self.batch_ready.notified() => {}
+        }
+    }
+
+    /// The next batch of those that wait; none: none does.
+    pub fn take_batch(&mut self) -> Option<Vec<Span>> {
+        let batch: Vec<Span> = std::iter::from_fn(|| self.queue.try_recv().ok())
+            .take(MAX_BATCH)
+            .collect();
+        (!batch.is_empty()).then_some(batch)
+    }
+
+    /// How many wait.
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+}
+
+#[cfg(test)]
+mod tests;

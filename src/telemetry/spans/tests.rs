@@ -1,0 +1,432 @@
+//! A call's event and the spans it makes; who is traced; what happens when nobody takes them.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use opentelemetry_proto::tonic::common::v1::any_value::Value;
+use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
+use prometheus::Registry;
+use prost::Message;
+
+use super::*;
+use crate::clock::Moment;
+use crate::sms::{
+    Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult,
+};
+use crate::telemetry::{AttemptRecord, MetricsSchema};
+
+const ENDED: SystemTime = UNIX_EPOCH;
+
+/// Time stands still; the dice show what a test puts there.
+#[derive(Debug)]
+struct TracerClock(Mutex<f64>);
+
+impl Clock for TracerClock {
+    fn now(&self) -> Moment {
+        Moment::default()
+    }
+    fn wall_clock(&self) -> SystemTime {
+        at(1_000_000)
+    }
+    fn random_fraction(&self) -> f64 {
+        *self.0.lock().unwrap()
+    }
+}
+
+struct TracerFixture {
+    registry: Registry,
+    telemetry: Telemetry,
+    spans: SpanReceiver,
+    clock: Arc<TracerClock>,
+}
+
+fn bench(share: Option<f64>) -> TracerFixture {
+    let (registry, clock) = (Registry::new(), Arc::new(TracerClock(Mutex::new(0.5))));
+    let telemetry = Telemetry::new(&registry, &MetricsSchema::default(), clock.clone()).unwrap();
+    telemetry.set_trace_sampling(share);
+    let spans = telemetry.take_spans().unwrap();
+    assert!(telemetry.take_spans().is_none(), "one takes them, not two");
+    TracerFixture {
+        registry,
+        telemetry,
+        spans,
+        clock,
+    }
+}
+
+impl TracerFixture {
+    fn dropped(&self, reason: &str) -> Option<f64> {
+        let family = self
+            .registry
+            .gather()
+            .into_iter()
+            .find(|family| family.name() == "sms_sidecar_spans_dropped_total")?;
+        let series = family
+            .get_metric()
+            .iter()
+            .find(|metric| metric.get_label().iter().any(|pair| pair.value() == reason))?;
+        Some(series.get_counter().get_value())
+    }
+}
+
+fn at(milliseconds: u64) -> SystemTime {
+    ENDED + Duration::from_millis(milliseconds)
+}
+
+fn nanos(milliseconds: u64) -> u64 {
+    milliseconds * 1_000_000
+}
+
+fn parent(sampled: bool) -> TraceParent {
+    TraceParent {
+        trace_id: TraceId([0x4b; 16]),
+        span_id: SpanId([7; 8]),
+        sampled,
+        trace_state: "congo=1".into(),
+    }
+}
+
+/// A call that was rescued: refused by the first, taken by the second; every field holds what may be told, or a canary.
+fn rescued<T>(parent: Option<&TraceParent>, look: impl FnOnce(&RequestFinished<'_>) -> T) -> T {
+    let (main, backup) = (ProviderId::new("main"), ProviderId::new("backup"));
+    let (refused, accepted) = (
+        Outcome::Rejected(Cause::CredentialRejected),
+        Outcome::Accepted {
+            id: "CANARY-id".into(),
+        },
+    );
+    let line = |provider, outcome, status, after, took| AttemptRecord {
+        provider,
+        kind: AttemptKind::Send,
+        outcome,
+        certainty: Some(Certainty::Certain),
+        status: Some(status),
+        provider_message: Some("CANARY says"),
+        method: Some("POST"),
+        server: Some(("api.test", 8443)),
+        started_after: Duration::from_millis(after),
+        duration: Duration::from_millis(took),
+    };
+    look(&RequestFinished {
+        id: "c-1",
+        caller: Some("backend"),
+        entrypoint: Entrypoint::BaseUrl,
+        dialect: Some("playmobile"),
+        operation: Operation::Send,
+        route: Some("home"),
+        recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
+        attempts: &[
+            line(&main, &refused, 401, 2, 80),
+            line(&backup, &accepted, 201, 85, 110),
+        ],
+        result: RequestResult::Accepted,
+        method: "POST",
+        status: 200,
+        cause: Some(Cause::CredentialRejected),
+        certainty: Some(Certainty::Certain),
+        remedy: Some("CANARY remedy"),
+        duplicate_age: None,
+        duration: Duration::from_millis(200),
+        parent,
+    })
+}
+
+fn spans_of(call: &RequestFinished<'_>) -> Vec<Span> {
+    let mut next = 0;
+    let ids = || {
+        next += 1;
+        SpanId([next; 8])
+    };
+    from_event::request_spans(call, TraceId([0x4b; 16]), at(10_000), ids)
+}
+
+fn attributes(span: &Span) -> BTreeMap<&str, String> {
+    let shown = |value: &Value| {
+        if let Value::StringValue(text) = value {
+            return text.clone();
+        }
+        let Value::IntValue(number) = value else {
+            panic!("{value:?}")
+        };
+        number.to_string()
+    };
+    let pair = |pair: &'_ opentelemetry_proto::tonic::common::v1::KeyValue| {
+        shown(pair.value.as_ref().unwrap().value.as_ref().unwrap())
+    };
+    span.attributes
+        .iter()
+        .map(|one| (one.key.as_str(), pair(one)))
+        .collect()
+}
+
+fn all<'a>(pairs: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
+    pairs
+        .iter()
+        .map(|(key, value)| (*key, (*value).to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_call_is_a_span_of_the_backends_trace_and_its_attempts_are_below_it() {
+    let spans = rescued(Some(&parent(true)), spans_of);
+    let [whole, first, second] = spans.as_slice() else {
+        panic!("{spans:?}")
+    };
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.trace_id == [0x4b; 16] && span.trace_state == "congo=1")
+    );
+    assert_eq!(
+        (&whole.parent_span_id[..], &whole.span_id[..], whole.flags),
+        (&[7; 8][..], &[1; 8][..], 0x301)
+    );
+    for attempt in [first, second] {
+        assert_eq!(
+            (&attempt.parent_span_id[..], attempt.flags),
+            (&[1; 8][..], 0x101)
+        );
+        assert_eq!(attempt.kind, i32::from(SpanKind::Client));
+    }
+    assert_eq!(
+        (
+            whole.name.as_str(),
+            first.name.as_str(),
+            second.name.as_str()
+        ),
+        ("send playmobile", "send main", "send backup")
+    );
+    assert_eq!(whole.kind, i32::from(SpanKind::Server));
+    let times = |span: &Span| (span.start_time_unix_nano, span.end_time_unix_nano);
+    assert_eq!(times(whole), (nanos(9_800), nanos(10_000)));
+    assert_eq!(
+        (times(first), times(second)),
+        ((nanos(9_802), nanos(9_882)), (nanos(9_885), nanos(9_995)))
+    );
+}
+
+#[test]
+fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
+    let spans = rescued(None, spans_of);
+    let [whole, first, second] = spans.as_slice() else {
+        panic!("{spans:?}")
+    };
+    let call = [
+        ("http.request.method", "POST"),
+        ("http.response.status_code", "200"),
+        ("sms_sidecar.id", "c-1"),
+        ("sms_sidecar.caller", "backend"),
+        ("sms_sidecar.entrypoint", "base-url"),
+        ("sms_sidecar.dialect", "playmobile"),
+        ("sms_sidecar.operation", "send"),
+        ("sms_sidecar.route", "home"),
+        ("sms_sidecar.result", "accepted"),
+        ("sms_sidecar.cause", "credential-rejected"),
+        ("sms_sidecar.certainty", "certain"),
+    ];
+    assert_eq!(attributes(whole), all(&call));
+    let refused = [
+        ("http.request.method", "POST"),
+        ("http.response.status_code", "401"),
+        ("server.address", "api.test"),
+        ("server.port", "8443"),
+        ("error.type", "credential-rejected"),
+        ("sms_sidecar.provider", "main"),
+        ("sms_sidecar.kind", "send"),
+        ("sms_sidecar.outcome", "rejected"),
+        ("sms_sidecar.cause", "credential-rejected"),
+        ("sms_sidecar.certainty", "certain"),
+    ];
+    assert_eq!(attributes(first), all(&refused));
+    assert_eq!(attributes(second)["sms_sidecar.outcome"], "accepted");
+    assert_eq!(
+        (&whole.parent_span_id[..], whole.flags),
+        (&[][..], 0x101),
+        "without a backend's span it is a root"
+    );
+    let status = |span: &Span| {
+        span.status
+            .as_ref()
+            .map(|status| (status.code, status.message.clone()))
+    };
+    assert_eq!(
+        (status(whole), status(second)),
+        (None, None),
+        "a rescued call is no failed one"
+    );
+    assert_eq!(
+        status(first),
+        Some((StatusCode::Error.into(), "credential-rejected".to_owned()))
+    );
+    let bytes: Vec<u8> = spans.iter().flat_map(Message::encode_to_vec).collect();
+    let text = String::from_utf8_lossy(&bytes);
+    assert!(
+        !text.contains("CANARY") && !text.contains("1234567"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_call_that_failed_is_an_error_and_one_that_was_refused_for_its_own_fault_is_none() {
+    let ended = |verdict, status| {
+        rescued(None, |call| {
+            let spans = spans_of(&RequestFinished {
+                result: verdict,
+                status,
+                attempts: &[],
+                ..*call
+            });
+            let failed = attributes(&spans[0]).contains_key("error.type");
+            assert_eq!(failed, spans[0].status.is_some());
+            failed
+        })
+    };
+    assert!(
+        ended(RequestResult::NotSent, 503)
+            && ended(RequestResult::InDoubt, 504)
+            && ended(RequestResult::NotSent, 401)
+    );
+    assert!(ended(RequestResult::PassedThrough, 502) && ended(RequestResult::Denied, 503));
+    assert!(
+        !ended(RequestResult::MessageRejected, 400)
+            && !ended(RequestResult::Denied, 403)
+            && !ended(RequestResult::PassedThrough, 404)
+    );
+}
+
+#[test]
+fn the_backend_says_what_is_traced_and_else_a_share_is() {
+    for (share, parent_sampled, dice, traced, named) in [
+        (None, None, 0.0, false, false),
+        (None, Some(true), 0.0, false, true),
+        (Some(0.0), Some(true), 0.99, true, true),
+        (Some(1.0), Some(false), 0.0, false, true),
+        (Some(0.3), None, 0.29, true, true),
+        (Some(0.3), None, 0.3, false, false),
+        (Some(0.0), None, 0.0, false, false),
+        (Some(1.0), None, 0.999_999, true, true),
+    ] {
+        let mut bench = bench(share);
+        *bench.clock.0.lock().unwrap() = dice;
+        let parent = parent_sampled.map(parent);
+        let trace = rescued(parent.as_ref(), |call| {
+            bench
+                .telemetry
+                .tracer
+                .record_request(call, &bench.telemetry)
+        });
+        let case = format!("{share:?} {parent_sampled:?} {dice}");
+        assert_eq!(
+            bench.spans.take_batch().map(|spans| spans.len()),
+            traced.then_some(3),
+            "{case}"
+        );
+        assert_eq!(trace.is_some(), named, "{case}: what the log can name");
+        assert!(trace.is_none_or(|trace| trace.0 != [0; 16]), "{case}");
+        assert_eq!(
+            trace.map(|trace| trace.0 == [0x4b; 16]),
+            parent.as_ref().map(|_| true).or(named.then_some(false)),
+            "{case}"
+        );
+    }
+}
+
+#[test]
+fn a_login_and_a_probe_are_traces_of_their_own_and_a_send_is_its_calls() {
+    let mut bench = bench(Some(1.0));
+    let (main, refused) = (
+        ProviderId::new("main"),
+        Outcome::Rejected(Cause::CredentialRejected),
+    );
+    for kind in [
+        AttemptKind::Send,
+        AttemptKind::Passthrough,
+        AttemptKind::Login,
+        AttemptKind::Probe,
+    ] {
+        let took = Duration::from_millis(40);
+        AttemptFinished {
+            provider: &main,
+            kind,
+            outcome: &refused,
+            status: Some(401),
+            duration: took,
+        }
+        .emit(&bench.telemetry);
+    }
+    let spans = bench.spans.take_batch().unwrap();
+    let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    assert_eq!(names, ["login main", "probe main"]);
+    assert!(
+        spans
+            .iter()
+            .all(|span| span.parent_span_id.is_empty() && span.kind == i32::from(SpanKind::Client))
+    );
+    assert_eq!(
+        spans[0].end_time_unix_nano - spans[0].start_time_unix_nano,
+        nanos(40)
+    );
+    assert_eq!(
+        attributes(&spans[0])["sms_sidecar.cause"],
+        "credential-rejected"
+    );
+}
+
+#[test]
+fn when_nobody_takes_them_calls_go_on_and_whole_calls_are_dropped_and_counted() {
+    let mut bench = bench(Some(1.0));
+    assert_eq!(bench.dropped("queue-full"), Some(0.0), "born at zero");
+    for _ in 0..1_000 {
+        rescued(None, |call| call.emit(&bench.telemetry));
+    }
+    let kept = MAX_QUEUED_SPANS / 3;
+    assert_eq!(
+        bench.dropped("queue-full"),
+        Some(f64::from(u32::try_from((1_000 - kept) * 3).unwrap()))
+    );
+    assert_eq!(bench.spans.queued(), kept * 3);
+    assert_eq!(
+        bench.spans.take_batch().map(|batch| batch.len()),
+        Some(MAX_BATCH)
+    );
+    rescued(None, |call| call.emit(&bench.telemetry));
+    assert_eq!(
+        bench.spans.queued(),
+        kept * 3 - MAX_BATCH + 3,
+        "there is room again"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_is_full_does_not_wait_for_the_clock() {
+    let bench = bench(Some(1.0));
+    let soon = |limit| {
+        tokio::time::timeout(
+            Duration::from_secs(limit),
+            bench.spans.wait_for_batch(Duration::from_mins(1)),
+        )
+    };
+    rescued(None, |call| call.emit(&bench.telemetry));
+    assert!(soon(59).await.is_err());
+    assert!(soon(61).await.is_ok());
+    for _ in 0..MAX_BATCH / 3 {
+        rescued(None, |call| call.emit(&bench.telemetry));
+    }
+    assert!(soon(0).await.is_ok());
+}
+
+#[test]
+fn without_traces_there_is_not_even_a_series() {
+    let mut bench = bench(None);
+    rescued(Some(&parent(true)), |call| call.emit(&bench.telemetry));
+    assert!(bench.spans.take_batch().is_none());
+    let names: Vec<String> = bench
+        .registry
+        .gather()
+        .iter()
+        .map(|family| family.name().to_owned())
+        .collect();
+    assert!(!names.iter().any(|name| name.contains("span")), "{names:?}");
+}
