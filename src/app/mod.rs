@@ -279,7 +279,7 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> 
             location: &place.location,
             thread: &place.thread,
         }
-        .emit()
+        .emit();
     });
     crate::harden::protect_memory().context("the process's memory could not be protected")?;
     App::build(file, loaded, build)?.serve()

@@ -240,7 +240,7 @@ fn get(
     }
     match (shown.json, field) {
         (true, _) => {
-            output::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }))
+            output::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }));
         }
         (false, Some(field)) if shown.values => {
             let value = fields.get(field).context("it was there a moment ago")?;

@@ -155,7 +155,7 @@ fn description_sources(
         problems.push(
             Problem::error(name, word.span(), what)
                 .with_help("`dialects` is a folder of TOML files"),
-        )
+        );
     };
     let files = match toml_files(&folder.join(word.get_ref())) {
         Ok(files) => files,

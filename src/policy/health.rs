@@ -113,7 +113,7 @@ impl Health {
                 credential,
             } => self.record_probe_failure(cause, credential, now),
             HealthEvent::Renewed { credential } => {
-                self.quarantine = self.quarantine_for(credential)
+                self.quarantine = self.quarantine_for(credential);
             }
             HealthEvent::Paused => self.paused = true,
             HealthEvent::Resumed => {
@@ -241,7 +241,7 @@ impl Health {
             Concern::Account
                 if cause == Cause::SandboxMismatch && !self.confirm_sandbox(credential) =>
             {
-                self.end_fault_cooldown()
+                self.end_fault_cooldown();
             }
             Concern::Credential | Concern::Account => {
                 self.end_fault_cooldown();

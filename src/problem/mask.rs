@@ -245,7 +245,7 @@ impl<'a> Scanner<'a> {
             '[' if self.previous == '\n' && self.open_brackets.is_empty() => self.in_header = true,
             // A bracket in the middle of an unquoted value is part of that value.
             '[' | '{' if matches!(self.previous, '=' | '[' | ',' | '{') && !self.in_header => {
-                self.open_brackets.push(mark)
+                self.open_brackets.push(mark);
             }
             ']' if self.open_brackets.last() == Some(&'[') => drop(self.open_brackets.pop()),
             '}' if self.open_brackets.last() == Some(&'{') => drop(self.open_brackets.pop()),

@@ -74,7 +74,7 @@ impl<'a> Delivery<'a> {
             .iter_mut()
             .zip(&providers)
             .for_each(|(said, link)| {
-                assign_reference(said, &link.provider.dialect, &recognised.dialect, own)
+                assign_reference(said, &link.provider.dialect, &recognised.dialect, own);
             });
         let mut plan = build_plan(
             route,

@@ -347,7 +347,7 @@ fn a_credential_that_was_never_read_delivers_nothing_and_one_that_was_goes_on() 
             result,
             problem,
         }
-        .emit(&bench.telemetry)
+        .emit(&bench.telemetry);
     };
     read("sms/a", VaultReadResult::Failed, Some("no such file"));
     read("sms/b", VaultReadResult::Changed, None);
@@ -628,7 +628,7 @@ fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
             reason: "it must trust the CA",
             is_provider_host: ours,
         }
-        .emit(&bench.telemetry)
+        .emit(&bench.telemetry);
     };
     away(false);
     assert!(
@@ -670,7 +670,7 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_bac
             provider: &a,
             diagnosis: Some(&diagnosis),
         }
-        .emit(&bench.telemetry)
+        .emit(&bench.telemetry);
     };
     let told = || {
         bench

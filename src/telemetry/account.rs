@@ -245,7 +245,7 @@ impl VaultRead<'_> {
                 "vault entry can be read again"
             ),
             Some(_) | None => {
-                tracing::debug!(vault = self.vault, path = self.path, result, "vault read")
+                tracing::debug!(vault = self.vault, path = self.path, result, "vault read");
             }
         }
     }

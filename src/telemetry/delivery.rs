@@ -292,7 +292,7 @@ impl RouteFirstChoice<'_> {
                 self.route
             ),
             (false, false) => {
-                tracing::warn!(route = self.route, "route {} runs on a backup", self.route)
+                tracing::warn!(route = self.route, "route {} runs on a backup", self.route);
             }
         }
     }

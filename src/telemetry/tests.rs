@@ -775,7 +775,7 @@ impl io::Write for CapturedLog {
 fn a_call_is_one_line_with_everything_and_the_number_masked() {
     let bench = bench();
     let text = logged(Format::Json, "info", || {
-        call("main", "playmobile", "uzbekistan", &bench.telemetry)
+        call("main", "playmobile", "uzbekistan", &bench.telemetry);
     });
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -833,7 +833,7 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
         next_trial_at: None,
     };
     let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || {
-        changed.emit(&bench.telemetry)
+        changed.emit(&bench.telemetry);
     }))
     .unwrap();
     for (field, value) in [
@@ -855,7 +855,7 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
 fn foreign_words_can_neither_forge_a_line_nor_colour_it() {
     let bench = bench();
     let text = logged(Format::Human { colours: false }, "debug", || {
-        call("main", "playmobile", "uzbekistan", &bench.telemetry)
+        call("main", "playmobile", "uzbekistan", &bench.telemetry);
     });
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
@@ -895,7 +895,7 @@ fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
             result,
             problem: Some("wrong key"),
         }
-        .emit(&bench.telemetry)
+        .emit(&bench.telemetry);
     };
     let text = logged(Format::Json, "info", || {
         for result in [
@@ -935,7 +935,7 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
             result,
             problem: None,
         }
-        .emit(&bench.telemetry)
+        .emit(&bench.telemetry);
     };
     let good = || bench.value("vault_good_timestamp_seconds", &[("vault", "local")]);
     assert_eq!(good(), None, "a vault that nobody reads is not stale");

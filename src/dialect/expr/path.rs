@@ -249,10 +249,10 @@ fn remove_value(tree: &mut Value, steps: &[PathStep]) {
             }
         }
         ([PathStep::AnyKey | PathStep::TemplateKey(_), rest @ ..], Value::Object(map)) => {
-            map.values_mut().for_each(|value| remove_value(value, rest))
+            map.values_mut().for_each(|value| remove_value(value, rest));
         }
         ([PathStep::Element, rest @ ..], Value::Array(items)) => {
-            items.iter_mut().for_each(|value| remove_value(value, rest))
+            items.iter_mut().for_each(|value| remove_value(value, rest));
         }
         ([PathStep::Element, rest @ ..], tree @ Value::Object(_)) => remove_value(tree, rest),
         _ => {}

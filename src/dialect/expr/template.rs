@@ -262,7 +262,7 @@ impl StringTemplate {
         for part in &self.parts {
             match (part, open.take()) {
                 (TemplatePart::Text(literal), None) => {
-                    rest = rest.strip_prefix(literal.as_str())?
+                    rest = rest.strip_prefix(literal.as_str())?;
                 }
                 (TemplatePart::Text(literal), Some(hole)) => {
                     let (held, tail) = rest.split_once(literal.as_str())?;

@@ -189,10 +189,10 @@ fn take_mappings(
     if let Some(encoding) = encoding {
         match (fields.encoding, encoding.get_ref()) {
             (BodyEncoding::Form, raw::RawFormEncoding::Multipart) => {
-                fields.encoding = BodyEncoding::Multipart
+                fields.encoding = BodyEncoding::Multipart;
             }
             (BodyEncoding::Form | BodyEncoding::Multipart, raw::RawFormEncoding::Urlencoded) => {
-                fields.encoding = BodyEncoding::Form
+                fields.encoding = BodyEncoding::Form;
             }
             (BodyEncoding::NoBody | BodyEncoding::Json | BodyEncoding::Multipart, _) => {
                 sink.error(

@@ -297,7 +297,7 @@ fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Byt
         let there = !edit.path.find_all(tree).is_empty();
         match &edit.value {
             Some(value) if there || edit.add_if_missing && !elsewhere(edit) => {
-                edit.path.set(&mut changed, value, scope)
+                edit.path.set(&mut changed, value, scope);
             }
             None if there => edit.path.remove(&mut changed),
             Some(_) | None => {}

@@ -266,7 +266,7 @@ impl MessageFields {
         for value in found {
             match template.captures(&to_text(&value)) {
                 Some(held) => held.into_iter().for_each(|(hole, text)| {
-                    self.collect_expr(hole, field, vec![text.into()], (spare, binds))
+                    self.collect_expr(hole, field, vec![text.into()], (spare, binds));
                 }),
                 None => binds.push(field.path.text.clone()),
             }
@@ -288,7 +288,7 @@ impl MessageFields {
             match invert_filters(hole, value) {
                 Inverse::Value(Value::Array(items)) => read.extend(items.iter().map(to_text)),
                 Inverse::Value(Value::Object(_)) if hole.source != ValueSource::TemplateFields => {
-                    binds.push(field.path.text.clone())
+                    binds.push(field.path.text.clone());
                 }
                 Inverse::Value(value) => read.push(to_text(&value)),
                 Inverse::Mismatch => {

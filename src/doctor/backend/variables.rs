@@ -198,9 +198,9 @@ struct VariableFindings {
 impl VariableFindings {
     fn record(&mut self, field: &BackendField<'_>, words: String) {
         if field.role == ValueRole::Replaced {
-            self.warnings.push(words)
+            self.warnings.push(words);
         } else {
-            self.broken.push(words)
+            self.broken.push(words);
         }
     }
 
@@ -275,10 +275,10 @@ fn check_variable(
     match value_origin(field, value) {
         ValueOrigin::Placeholder => said.correct.push(format!("{name} holds a placeholder")),
         ValueOrigin::VaultValue if field.role == ValueRole::Vault => {
-            said.correct.push(format!("{name} is what the vault reads"))
+            said.correct.push(format!("{name} is what the vault reads"));
         }
         ValueOrigin::VaultValue if field.public => {
-            said.correct.push(format!("{name} names the account"))
+            said.correct.push(format!("{name} names the account"));
         }
         ValueOrigin::VaultValue => said
             .real_secrets

@@ -286,7 +286,7 @@ pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
     let refuse = |why: &str| {
         house
             .handler
-            .tls_rejected(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why)
+            .tls_rejected(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why);
     };
     let config = match house
         .setup
@@ -313,7 +313,7 @@ pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
                     ..session
                 },
             )
-            .await
+            .await;
         }
         Ok(Err(_)) => refuse(
             "the backend refused our certificate or broke off; it must trust the CA (NODE_EXTRA_CA_CERTS), and be restarted after `ca init`",

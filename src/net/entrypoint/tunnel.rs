@@ -208,7 +208,7 @@ async fn dial<C: RequestHandler>(
                 last = Rejected::new(
                     StatusCode::BAD_GATEWAY,
                     format!("no connection to {target}: {}", error.kind()),
-                )
+                );
             }
             Err(turned) => last = turned,
         }

@@ -175,19 +175,19 @@ impl Dialer {
             match timeout(share, connect_from(address, self.settings.source_address)).await {
                 Ok(Ok(stream)) => return Ok(stream),
                 Ok(Err(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
-                    last = self.source_address_error(&error)
+                    last = self.source_address_error(&error);
                 }
                 Ok(Err(error)) => {
                     last = dial_error(
                         Cause::Unreachable,
                         format!("no connection to {to} at {}: {error}", address.ip()),
-                    )
+                    );
                 }
                 Err(_) => {
                     last = dial_error(
                         Cause::Timeout,
                         format!("no connection to {to} at {} in time", address.ip()),
-                    )
+                    );
                 }
             }
         }

@@ -189,19 +189,19 @@ impl StatusStore {
     pub(crate) fn record_last_send(&self, event: &LastSendOutcome<'_>) {
         let at = self.clock.wall_clock();
         self.update_account(event.provider, |account| {
-            account.last_failure = event.diagnosis.map(|diagnosis| (at, diagnosis.clone()))
+            account.last_failure = event.diagnosis.map(|diagnosis| (at, diagnosis.clone()));
         });
     }
 
     pub(crate) fn record_credential(&self, event: &CredentialLoaded<'_>) {
         self.update_account(event.provider, |account| {
-            account.credential = Some((event.version, event.first_seen_at))
+            account.credential = Some((event.version, event.first_seen_at));
         });
     }
 
     pub(crate) fn record_token_expiry(&self, event: &TokenExpiry<'_>) {
         self.update_account(event.provider, |account| {
-            account.token_expires_at = event.expires_at
+            account.token_expires_at = event.expires_at;
         });
     }
 

@@ -359,7 +359,7 @@ async fn changes_and_events_are_told() {
                 event.vault,
                 event.path,
                 event.outcome.label()
-            ))
+            ));
         }),
     );
     let mut changes = keeper.subscribe_changes();

@@ -256,7 +256,7 @@ fn two_writers_lose_nothing() {
         for writer in 0..4 {
             let vault = &vault;
             scope.spawn(move || {
-                (0..5).for_each(|turn| set(vault, &format!("{writer}/{turn}"), "f", "v"))
+                (0..5).for_each(|turn| set(vault, &format!("{writer}/{turn}"), "f", "v"));
             });
         }
     });

@@ -173,7 +173,7 @@ fn the_ca_matters_to_whoever_tunnels() {
         CheckResult::Failed
     );
     let late = judged(&BOTH, &new, |facts| {
-        (facts.trusts_ca, facts.uses_dotenv) = (Some(Ok(true)), true)
+        (facts.trusts_ca, facts.uses_dotenv) = (Some(Ok(true)), true);
     });
     assert_eq!(late["ca"].result, CheckResult::Warning);
     let blind = judged(

@@ -141,7 +141,7 @@ async fn a_backend_without_our_ca_is_told_about_it() {
     secured(TlsConnector::from(config), wire).await.unwrap_err();
     match bench.told.recv().await.unwrap() {
         HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => {
-            assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}")
+            assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}");
         }
         told @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => panic!("{told:?}"),
     }
