@@ -40,7 +40,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use jiff::Timestamp;
 use regex::Regex;
 use serde::Deserialize;
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Approval, Catalog, CauseTableRow, Classification, DecodedRequest, Dialect, LoginToken,
     MessageResult, ProviderRequest, RecognisedRequest, Recognition, Reply, Request, RequestTarget,

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Classification, Dialect, MessageResult, ProbeSubject, Recognition, Reply,
     Request, RequestFields, RequestTarget, SourceFile,

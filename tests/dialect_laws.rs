@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use proptest::prelude::*;
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, MessageResult, Recognition, Reply, Request, RequestFields,
     RequestTarget, SourceFile,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use jiff::Timestamp;
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, ProviderRequest, Recognition, Reply, Request, RequestTarget,
     SourceFile,

@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use sms_sidecar::config::check_text;
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Catalog, Classification, DecodedRequest, Dialect, MessageResult, RecognisedRequest,
     Recognition, Reply, Request, RequestTarget, SourceFile,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use sms_sidecar::dialect::request::recognise;
+use sms_sidecar::dialect::recognise;
 use sms_sidecar::dialect::{
     Account, Catalog, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Recognition, Reply,
     Request, RequestTarget,
