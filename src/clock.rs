@@ -1,40 +1,48 @@
-//! Time and dice as parameters: the one place that reads the real ones.
+//! Time and randomness as parameters. Only this module reads the system's clock and its
+//! random number generator.
 
 use std::time::{Duration, Instant, SystemTime};
+
+use jiff::Timestamp;
 
 /// A point of monotonic time, as the time since this process began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Moment(pub Duration);
 
 impl Moment {
-    /// How long ago `earlier` was; nothing if it lies ahead.
+    /// The time since `earlier`; zero if `earlier` is in the future.
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// This moment and `wait`.
+    /// This moment plus `wait`.
     #[must_use]
     pub fn saturating_add(self, wait: Duration) -> Self {
         Self(self.0.saturating_add(wait))
     }
 }
 
-/// Where judgement's `now` comes from.
+/// Where the pure modules get their `now` from.
 pub trait Clock: Send + Sync + std::fmt::Debug {
     /// Monotonic time.
     fn now(&self) -> Moment;
-    /// The calendar's time, for signatures and expiry.
+    /// Calendar time, for signatures and expiry.
     fn wall_clock(&self) -> SystemTime;
     /// A number from 0 to 1, for jitter and ids.
     fn random_fraction(&self) -> f64;
+
+    /// Calendar time as dialects read it; the epoch if the system's clock is out of range.
+    fn timestamp(&self) -> Timestamp {
+        Timestamp::try_from(self.wall_clock()).unwrap_or(Timestamp::UNIX_EPOCH)
+    }
 }
 
-/// The machine's clock and randomness.
+/// The system's clock and random number generator.
 #[derive(Debug)]
 pub struct SystemClock(Instant);
 
 impl SystemClock {
-    /// Starts counting.
+    /// Starts the monotonic clock at zero.
     #[expect(clippy::disallowed_methods, reason = "the home of the real clock")]
     pub fn start() -> Self {
         Self(Instant::now())
