@@ -5,7 +5,7 @@
 //! # The layers
 //!
 //! A module names only lower layers, and modules of one layer do not know each other;
-//! `tests/layers.rs` holds the line.
+//! `tests/architecture/layers.rs` holds the line.
 //!
 //! | layer | module | owns |
 //! | --- | --- | --- |
@@ -20,13 +20,16 @@
 //! | 2 | [`telemetry`] | events; each writes its line, moves its metrics and feeds what the status shows |
 //! | 2 | [`tls`] | TLS on the way out, for services and vault servers alike |
 //! | 3 | [`vault`] | where credentials come from, their versions and cache |
-//! | 3 | [`net`] | doors, local CA and TLS, the upstream client, the life of the process |
-//! | 4 | [`proxy`] | the pipeline of one call |
-//! | 4 | [`traces`] | spans on their way to a collector |
-//! | 4 | [`admin`] | `/metrics` `/live` `/ready`, the status page |
-//! | 5 | [`config`] | the TOML file, and each module's own settings made from it |
-//! | 6 | [`app`] | puts the parts together; reload |
-//! | 7 | [`cli`] | one file a subcommand |
+//! | 3 | [`net`] | entrypoints, local CA and TLS, the upstream client, the life of the process |
+//! | 3 | [`status`] | what the status page, the command line and the JSON show, and its words |
+//! | 4 | `provider` | one account at run time: authentication, one attempt, one probe, redaction, diagnosis |
+//! | 5 | [`proxy`] | the pipeline of one request |
+//! | 5 | [`admin`] | `/metrics` `/live` `/ready`, the status page |
+//! | 5 | [`trace_export`] | spans on their way to a collector |
+//! | 6 | [`config`] | the TOML file, and each module's own settings made from it |
+//! | 6 | [`doctor`] | the checks of vaults, network, accounts, routes and the backend's side |
+//! | 7 | [`app`] | puts the parts together; reload |
+//! | 8 | [`cli`] | one file a subcommand |
 //!
 //! Layers 0 and 1 hold all the judgement: no `async`, no I/O, no clock, no globals. They are
 //! tested by tables, properties and mutation. Layer 3 does all the waiting.
@@ -48,7 +51,7 @@
 //!    who wait before the question is asked again.
 //! 6. The answer is said in the dialect that was spoken, whoever delivered, and one event tells
 //!    ops all of it.
-//!    The same event makes the call's spans, which [`traces`] exports in a task of its own.
+//!    The same event makes the call's spans, which [`trace_export`] exports in a task of its own.
 //!
 //! # Where this differs from the first design, and why
 //!

@@ -8,12 +8,13 @@ use crate::tree::sources;
 
 /// Lowest layer first. Modules that share a line may not name each other.
 const LAYERS: &[&[&str]] = &[
-    &["sms", "secret", "clock", "problem", "harden"],
+    &["sms", "secret", "clock", "problem", "harden", "node"],
     &["dialect", "policy", "diagnosis"],
     &["telemetry", "tls"],
-    &["vault", "net"],
-    &["proxy", "admin", "traces"],
-    &["config"],
+    &["vault", "net", "status"],
+    &["provider"],
+    &["proxy", "admin", "trace_export"],
+    &["config", "doctor"],
     &["app"],
     &["cli"],
 ];
@@ -31,7 +32,7 @@ const IMPURE: &[&str] = &[
     "static ",
     "tracing::",
 ];
-const JUDGEMENT: &[&str] = &["sms", "dialect", "policy", "diagnosis"];
+const JUDGEMENT: &[&str] = &["sms", "dialect", "policy", "diagnosis", "status"];
 
 #[test]
 fn modules_name_only_lower_layers() {
@@ -80,8 +81,14 @@ fn breaches_are_seen() {
         breaches("f", "// as crate::proxy does", "vault"),
         Vec::<String>::new()
     );
+    assert_eq!(
+        breaches("f", "use crate::provider::Provider;", "proxy"),
+        Vec::<String>::new()
+    );
     for (text, owner) in [
         ("use crate::proxy::Settings;", "vault"),
+        ("use crate::proxy::Proxy;", "provider"),
+        ("use crate::provider::Provider;", "vault"),
         ("use crate::net::Listen;", "vault"),
         ("let x = crate::config::load();", "proxy"),
         ("use crate::{sms, proxy};", "app"),
