@@ -62,7 +62,7 @@ test('a 401 reaches the pager with its cause and its page in the runbook, and th
   assert.deepEqual(refused.labels, {
     alertname: 'SmsSidecarAccountRejected', cause: 'credential-rejected', instance: proxy.listen.admin, job: 'sms-sidecar', provider: 'playmobile', severity: 'ticket',
   });
-  assert.equal(refused.annotations.summary, 'playmobile refuses our account: credential-rejected');
+  assert.equal(refused.annotations.summary, 'playmobile rejects our account: credential-rejected');
   assert.match(refused.annotations.runbook_url, /runbook\.md#credential-rejected$/);
   const down = await eventually(() => bell.last('SmsSidecarRouteDown', { route: 'all' }), 60_000);
   assert.deepEqual([down.status, down.labels.severity], ['firing', 'page']);

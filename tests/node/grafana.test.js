@@ -20,7 +20,7 @@ test('the dashboard is what Grafana takes, and leads with the three questions', 
   const shown = dashboard();
   assert.deepEqual(faults(shown), []);
   const rows = shown.panels.filter(({ type }) => type === 'row').map(({ title }) => title);
-  assert.deepEqual(rows, ['Do codes arrive?', 'Which provider refuses, and why?', 'What will break next?']);
+  assert.deepEqual(rows, ['Do codes arrive?', 'Which provider rejects messages, and why?', 'What will break next?']);
   assert.match(shown.description, /not seen in a Grafana/);
 });
 
@@ -148,19 +148,19 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
   const instance = proxy.listen.admin;
   return {
     'Codes that arrived': [[[{}, 14 / 16]]],
-    'Codes that did not': [[[{}, 2]]],
+    'Codes that did not arrive': [[[{}, 2]]],
     'Messages by result': [[[{ result: 'accepted' }, per(14)], [{ result: 'not-sent' }, per(2)], [{ result: 'message-rejected' }, per(1)], [{ result: 'in-doubt' }, 0]]],
-    'Time until the backend has its answer': [[[{}, quantile(0.5, buckets('request_duration_seconds', { result: 'accepted' }))]], [[{}, quantile(0.95, buckets('request_duration_seconds', { result: 'accepted' }))]]],
-    'Providers of each route that take messages': [[[{ route: 'all', instance }, 2], [{ route: 'texts', instance }, 1]]],
-    'First choice, or a backup': [[[{ route: 'all' }, 1], [{ route: 'texts' }, 1]]],
-    'Duplicates: possible, and suppressed': [[[{ provider: 'playmobile' }, 0], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 0]], [[{ dialect: 'playmobile' }, 0], [{ dialect: 'twilio' }, 0], [{ dialect: 'eskiz' }, 0]]],
+    'Request duration': [[[{}, quantile(0.5, buckets('request_duration_seconds', { result: 'accepted' }))]], [[{}, quantile(0.95, buckets('request_duration_seconds', { result: 'accepted' }))]]],
+    'Healthy providers of each route': [[[{ route: 'all', instance }, 2], [{ route: 'texts', instance }, 1]]],
+    'First choice or backup': [[[{ route: 'all' }, 1], [{ route: 'texts' }, 1]]],
+    'Duplicates: possible and suppressed': [[[{ provider: 'playmobile' }, 0], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 0]], [[{ dialect: 'playmobile' }, 0], [{ dialect: 'twilio' }, 0], [{ dialect: 'eskiz' }, 0]]],
     'The 401s by cause': [[[{ provider: 'playmobile', cause: 'credential-rejected' }, 1], [{ provider: 'eskiz', cause: 'balance-empty' }, 2]]],
-    'The raw codes': [[
+    'HTTP statuses': [[
       [{ provider: 'playmobile', status: '200' }, 7], [{ provider: 'playmobile', status: '400' }, 2], [{ provider: 'playmobile', status: '401' }, 1], [{ provider: 'playmobile', status: '500' }, 1],
       [{ provider: 'twilio', status: '201' }, 5], [{ provider: 'twilio', status: '400' }, 1], [{ provider: 'twilio', status: '200' }, 1],   // its balance
       [{ provider: 'eskiz', status: '200' }, 5], [{ provider: 'eskiz', status: '402' }, 2],   // a login, two messages, two balances
     ]],
-    'Causes in this time': [[
+    'Causes in this period': [[
       [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'credential-rejected' }, 1],
       [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'recipient-invalid' }, 1],
       [{ provider: 'playmobile', kind: 'send', outcome: 'rejected', cause: 'unexplained' }, 1],
@@ -168,16 +168,16 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
       [{ provider: 'twilio', kind: 'send', outcome: 'rejected', cause: 'recipient-invalid' }, 1],
       [{ provider: 'eskiz', kind: 'send', outcome: 'rejected', cause: 'balance-empty' }, 2],
     ]],
-    'Moved on to another provider, since the start of each process': [[
+    'Failovers since the start of each process': [[
       [{ from: 'playmobile', to: 'twilio', cause: 'credential-rejected' }, 1], [{ from: 'playmobile', to: 'twilio', cause: 'recipient-invalid' }, 1],
       [{ from: 'playmobile', to: 'twilio', cause: 'unexplained' }, 1], [{ from: 'playmobile', to: 'twilio', cause: 'provider-fault' }, 1],
     ]],
-    'Messages by outcome': [[
+    'Send attempts by outcome': [[
       [{ provider: 'playmobile', outcome: 'accepted' }, per(7)], [{ provider: 'playmobile', outcome: 'rejected' }, per(3)], [{ provider: 'playmobile', outcome: 'unknown' }, per(1)],
       [{ provider: 'twilio', outcome: 'accepted' }, per(5)], [{ provider: 'twilio', outcome: 'rejected' }, per(1)],
       [{ provider: 'eskiz', outcome: 'accepted' }, per(2)], [{ provider: 'eskiz', outcome: 'rejected' }, per(2)],
     ]],
-    'Time of an attempt to send': [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider }, quantile(0.95, buckets('attempt_duration_seconds', { provider, kind: 'send' }))])],
+    'Send attempt duration, p95': [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider }, quantile(0.95, buckets('attempt_duration_seconds', { provider, kind: 'send' }))])],
     State: [['playmobile', 'twilio', 'eskiz'].map((provider) => [{ provider, instance, state: 'healthy' }, 1])],
     'Balance in days': [[[{ provider: 'eskiz' }, 124_000 / (-86_400 * slope(balance))]]],
     Balance: [[[{ provider: 'eskiz' }, 124_000], [{ provider: 'twilio' }, 12.3]]],
@@ -185,9 +185,9 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
       [[{ provider: 'playmobile' }, 2], [{ provider: 'twilio' }, 1], [{ provider: 'eskiz' }, 1]],
       [[{ provider: 'playmobile' }, from(at - seen - 1, at - changed + 1)], [{ provider: 'twilio' }, from(at - changed, WINDOW)], [{ provider: 'eskiz' }, from(at - changed, WINDOW)]],
     ],
-    'Tokens run out in': [[[{ provider: 'eskiz' }, from(86_400 * 30 - WINDOW, 86_400 * 30)]]],
-    'The local CA runs out in': [[[{}, from(86_400 * 7, 10 * year)]]],
-    'Vaults: since the last whole read': [[[{ vault: 'local' }, from(-1, 70)]]],
+    'Token expires in': [[[{ provider: 'eskiz' }, from(86_400 * 30 - WINDOW, 86_400 * 30)]]],
+    'Local CA expires in': [[[{}, from(86_400 * 7, 10 * year)]]],
+    'Vaults: time since the last complete read': [[[{ vault: 'local' }, from(-1, 70)]]],
     'Config and build': [[[{ instance }, 1]], [[{ instance }, from(at - reloaded - 1, at - reloaded + 30)]]],
   };
 }
