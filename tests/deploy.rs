@@ -87,7 +87,7 @@ fn every_cause_has_its_heading_in_order_and_every_section_its_four_parts() {
     );
     for (head, body) in &sections {
         let parts = [
-            "**What users feel.**",
+            "**What users notice.**",
             "**What it looks like.**",
             "**What to do.**\n\n1. ",
             "**How to see that it is over.**",
