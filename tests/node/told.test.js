@@ -5,7 +5,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import tls from 'node:tls';
 
-import { delivered, say, stage } from './lib/stage.js';
+import { delivered, eventually, say, stage } from './lib/stage.js';
 import { authority, call, cliMeanwhile, get, sidecar } from './lib/sidecar.js';
 
 const JSON_LOG = { log: { format: 'json' } };
@@ -49,7 +49,7 @@ test('a CONNECT of ours that is turned away is a warning, and stands under the h
   assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
   assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a host of nobody here is no call that is lost');
   assert.deepEqual(await connect(proxy, 'api.twilio.com'), [502]);
-  const [other, ours] = lines(proxy, 'turned away');
+  const [other, ours] = await eventually(() => lines(proxy, 'turned away').length === 2 && lines(proxy, 'turned away'));
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
   const told = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;

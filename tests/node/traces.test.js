@@ -226,8 +226,8 @@ describe('a collector that fails costs no call anything', () => {
       await flood(proxy, 5, MANY);
       await eventually(() => said(proxy, /traces are exported again/) > 0, 60_000);
       await eventually(async () => await proxy.metric('spans_exported_total') + await proxy.metric('spans_dropped_total') === 2 * (MANY + 5), 60_000);
-      assert.equal(said(proxy, /traces are lost/), said(proxy, /"loss":"full"/) + 1, 'each trouble is said once');
-      assert.ok(said(proxy, /"loss":"full"/) <= 1);
+      assert.equal(said(proxy, /traces are lost/), said(proxy, /"loss":"queue-full"/) + 1, 'each trouble is said once');
+      assert.ok(said(proxy, /"loss":"queue-full"/) <= 1);
     });
   }
 

@@ -31,7 +31,7 @@ export const SITUATIONS = {
   async well(t) {
     const made = await stage(t, { services: ['playmobile', 'twilio', 'eskiz'], route });
     await times(9, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
-    await settled(made.proxy, ({ calls }) => calls.length === 9);
+    await settled(made.proxy, ({ requests }) => requests.length === 9);
     return made;
   },
 
