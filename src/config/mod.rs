@@ -8,7 +8,9 @@
 mod check;
 mod files;
 mod raw;
+mod spanned;
 mod values;
+mod vaults;
 
 use std::collections::BTreeMap;
 use std::ops::Range;

@@ -1,15 +1,11 @@
 //! The file's shape and nothing else: which keys there are and of which TOML type. What the
 //! words mean is `check`'s business, so that its complaints can be ours and point at them.
 
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use toml::Spanned;
 
-/// A string and where it stands.
-pub(super) type ConfigString = Spanned<String>;
-/// `[kind.NAME]` tables. Their order in the file is that of the keys' spans.
-pub(super) type NamedTables<T> = BTreeMap<ConfigString, T>;
+use crate::config::spanned::{ConfigString, NamedTables};
+use crate::config::vaults::RawVault;
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -83,80 +79,6 @@ pub(super) struct RawTraces {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct RawVault {
-    pub(super) embedded: Option<Spanned<RawEmbedded>>,
-    pub(super) env: Option<Spanned<RawEnv>>,
-    pub(super) directory: Option<Spanned<RawDirectory>>,
-    pub(super) openbao: Option<Spanned<RawOpenBao>>,
-    pub(super) exec: Option<Spanned<RawExec>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawEmbedded {
-    pub(super) file: Option<ConfigString>,
-    pub(super) key_file: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawEnv {
-    pub(super) file: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawDirectory {
-    pub(super) path: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawOpenBao {
-    pub(super) address: Option<ConfigString>,
-    pub(super) mount: Option<ConfigString>,
-    pub(super) kv: Option<Spanned<u32>>,
-    pub(super) namespace: Option<ConfigString>,
-    pub(super) ca_file: Option<ConfigString>,
-    pub(super) insecure_http: bool,
-    pub(super) timeout: Option<ConfigString>,
-    pub(super) poll: Option<ConfigString>,
-    pub(super) token_file: Option<ConfigString>,
-    pub(super) approle: Option<Spanned<RawAppRole>>,
-    pub(super) kubernetes: Option<Spanned<RawJwt>>,
-    pub(super) jwt: Option<Spanned<RawJwt>>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawAppRole {
-    pub(super) role_id_file: Option<ConfigString>,
-    pub(super) secret_id_file: Option<ConfigString>,
-    pub(super) wrapped: bool,
-    pub(super) mount: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-#[expect(
-    clippy::struct_field_names,
-    reason = "the keys as they stand in the file"
-)]
-pub(super) struct RawJwt {
-    pub(super) role: Option<ConfigString>,
-    pub(super) jwt_file: Option<ConfigString>,
-    pub(super) mount: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct RawExec {
-    pub(super) command: Vec<ConfigString>,
-    pub(super) timeout: Option<ConfigString>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
 pub(super) struct RawProvider {
     pub(super) dialect: Option<ConfigString>,
     pub(super) credential: Option<Spanned<RawCredentialRef>>,
@@ -218,11 +140,4 @@ pub(super) struct RawRoute {
     pub(super) duplicate_window: Option<ConfigString>,
     pub(super) prefer: Option<ConfigString>,
     pub(super) mode: Option<ConfigString>,
-}
-
-/// The entries of a `[kind.NAME]` table as they stand in the file.
-pub(super) fn in_file_order<T>(named: &NamedTables<T>) -> Vec<(&ConfigString, &T)> {
-    let mut entries: Vec<_> = named.iter().collect();
-    entries.sort_by_key(|(name, _)| name.span().start);
-    entries
 }

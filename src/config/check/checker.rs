@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::config::raw::{ConfigString, NamedTables};
+use crate::config::spanned::{ConfigString, NamedTables};
 use crate::config::values::InvalidValue;
 use crate::config::{ConfigKey, key_before};
 use crate::dialect::Catalog;
 use crate::problem::{Problem, closest_match, suggest};
 
 /// One file under judgement.
-pub(super) struct ConfigChecker<'a> {
-    pub(super) catalog: &'a Catalog,
-    pub(super) problems: Vec<Problem>,
-    pub(super) spans: BTreeMap<ConfigKey, Range<usize>>,
+pub(in crate::config) struct ConfigChecker<'a> {
+    pub(in crate::config) catalog: &'a Catalog,
+    pub(in crate::config) problems: Vec<Problem>,
+    pub(in crate::config) spans: BTreeMap<ConfigKey, Range<usize>>,
     file: &'a str,
     text: &'a str,
     /// Where the file has keys or values that were taken out of it, since they fit nowhere.
@@ -23,7 +23,7 @@ pub(super) struct ConfigChecker<'a> {
 }
 
 impl<'a> ConfigChecker<'a> {
-    pub(super) fn new(
+    pub(in crate::config) fn new(
         (file, text): (&'a str, &'a str),
         folder: &'a Path,
         catalog: &'a Catalog,
@@ -42,7 +42,7 @@ impl<'a> ConfigChecker<'a> {
 
     /// Whether the table `name` had `key`, or one that looks like it, and it was complained about already: that it is
     /// not there is a consequence.
-    pub(super) fn is_already_reported(&self, name: &ConfigString, key: &str) -> bool {
+    pub(in crate::config) fn is_already_reported(&self, name: &ConfigString, key: &str) -> bool {
         let body = self.text.get(name.span().end..).unwrap_or_default();
         let end = name.span().end + body.find("\n[").unwrap_or(body.len());
         self.invalid_spans
@@ -58,7 +58,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// The line on which something stands, counted from 1.
-    pub(super) fn line_number(&self, span: &Range<usize>) -> usize {
+    pub(in crate::config) fn line_number(&self, span: &Range<usize>) -> usize {
         1 + self
             .text
             .bytes()
@@ -68,11 +68,11 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Keeps where something stands, for complaints that need files or vaults to be read first.
-    pub(super) fn record_span(&mut self, key: ConfigKey, span: Range<usize>) {
+    pub(in crate::config) fn record_span(&mut self, key: ConfigKey, span: Range<usize>) {
         self.spans.insert(key, span);
     }
 
-    pub(super) fn error(
+    pub(in crate::config) fn error(
         &mut self,
         span: Range<usize>,
         what: impl Into<String>,
@@ -83,12 +83,12 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// An error about no place in particular.
-    pub(super) fn file_error(&mut self, what: &str, help: &str) {
+    pub(in crate::config) fn file_error(&mut self, what: &str, help: &str) {
         self.problems
             .push(Problem::error(self.file, None, what).with_help(help));
     }
 
-    pub(super) fn warn(
+    pub(in crate::config) fn warn(
         &mut self,
         span: Range<usize>,
         what: impl Into<String>,
@@ -99,7 +99,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// What a word means; wrong or left out: the default.
-    pub(super) fn parse_or<T>(
+    pub(in crate::config) fn parse_or<T>(
         &mut self,
         word: Option<&ConfigString>,
         default: T,
@@ -116,7 +116,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Whether a word is as it must be.
-    pub(super) fn require(
+    pub(in crate::config) fn require(
         &mut self,
         word: &ConfigString,
         read: impl Fn(&str) -> Result<(), InvalidValue>,
@@ -125,7 +125,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// One of a few words; wrong or left out: the default.
-    pub(super) fn choice_or<T: Copy>(
+    pub(in crate::config) fn choice_or<T: Copy>(
         &mut self,
         word: Option<&ConfigString>,
         default: T,
@@ -145,7 +145,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// A path, relative to the file's folder.
-    pub(super) fn path(&mut self, word: &ConfigString) -> PathBuf {
+    pub(in crate::config) fn path(&mut self, word: &ConfigString) -> PathBuf {
         if word.get_ref().is_empty() {
             self.error(
                 word.span(),
@@ -157,7 +157,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// A path that must be there.
-    pub(super) fn required_path(
+    pub(in crate::config) fn required_path(
         &mut self,
         word: Option<&ConfigString>,
         table: &Range<usize>,
@@ -175,7 +175,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Complains about a reference to something that does not exist.
-    pub(super) fn check_reference<T>(
+    pub(in crate::config) fn check_reference<T>(
         &mut self,
         word: &ConfigString,
         among: &NamedTables<T>,
@@ -186,7 +186,12 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// The same, among plain names.
-    pub(super) fn check_name(&mut self, word: &ConfigString, names: &[&str], kind: &str) {
+    pub(in crate::config) fn check_name(
+        &mut self,
+        word: &ConfigString,
+        names: &[&str],
+        kind: &str,
+    ) {
         if names.contains(&word.get_ref().as_str()) {
             return;
         }

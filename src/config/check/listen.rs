@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use crate::config::ConfigKey;
 use crate::config::check::checker::ConfigChecker;
-use crate::config::raw::{ConfigString, RawConfig};
+use crate::config::raw::RawConfig;
+use crate::config::spanned::ConfigString;
 use crate::config::values;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 

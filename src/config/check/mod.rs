@@ -7,19 +7,19 @@ mod providers;
 mod routes;
 mod templates;
 mod trace_export;
-mod vaults;
 
 use std::ops::Range;
 use std::path::Path;
 
 use crate::config::raw::RawConfig;
+use crate::config::vaults;
 use crate::config::{Config, ConfigFingerprint, LogSettings};
 use crate::dialect::Catalog;
 use crate::net::OtherHosts;
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{Mode, Settings};
 
-use checker::ConfigChecker;
+pub(super) use checker::ConfigChecker;
 
 /// What `mode` may be, at the top and on a route.
 const MODES: &[(&str, Mode)] = &[("act", Mode::Act), ("observe", Mode::Observe)];
@@ -34,7 +34,7 @@ pub(super) fn check_config(
     let folder = Path::new(name).parent().unwrap_or(Path::new(""));
     let mut judge = ConfigChecker::new((name, text), folder, catalog, broken);
     let mode = judge.choice_or(file.mode.as_ref(), Mode::Act, MODES);
-    let vault = vaults::vaults(&mut judge, file);
+    let vault = vaults::parse(&mut judge, &file.vaults);
     let providers = providers::providers(&mut judge, file, mode);
     let callers = providers::callers(&mut judge, file);
     let templates = templates::templates(&mut judge, file);

@@ -9,8 +9,10 @@ use toml::Spanned;
 
 use crate::config::ConfigKey;
 use crate::config::check::checker::ConfigChecker;
-use crate::config::raw::{self, ConfigString, NamedTables, RawConfig, in_file_order};
+use crate::config::raw::{self, RawConfig};
+use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
 use crate::config::values;
+use crate::config::vaults::RawVault;
 use crate::dialect::Dialect;
 use crate::net::UpstreamSettings;
 use crate::proxy::{Caller, CallerProof, Mode, Provider};
@@ -220,11 +222,10 @@ fn reference(
             "say which of `[vaults]` holds it",
         ),
     }
-    let holds_many = |vault: &raw::RawVault| vault.embedded.is_some() || vault.openbao.is_some();
     if raw.path.is_none()
         && vault
             .and_then(|word| file.vaults.get(word.get_ref().as_str()))
-            .is_some_and(holds_many)
+            .is_some_and(RawVault::needs_path)
     {
         judge.error(
             entry.span(),

@@ -7,7 +7,8 @@ use toml::Spanned;
 
 use crate::config::check::MODES;
 use crate::config::check::checker::ConfigChecker;
-use crate::config::raw::{self, ConfigString, RawConfig, in_file_order};
+use crate::config::raw::{self, RawConfig};
+use crate::config::spanned::{ConfigString, in_file_order};
 use crate::config::values;
 use crate::proxy::{Mode, OnUnknown, Provider, Route};
 use crate::sms::ProviderId;

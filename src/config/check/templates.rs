@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 
 use crate::config::check::checker::ConfigChecker;
-use crate::config::raw::{self, ConfigString, NamedTables, RawConfig, in_file_order};
+use crate::config::raw::{self, RawConfig};
+use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
 use crate::config::values;
 use crate::proxy::{Provider, TextTemplate};
 
