@@ -4,11 +4,13 @@
 
 mod mask;
 mod read;
+mod renamed;
 mod render;
 
 use std::ops::Range;
 
-pub use read::parse_toml;
+pub use read::{explain_toml_error, parse_toml};
+pub use renamed::renamed_to;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -149,8 +151,11 @@ pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|(_, other)| other)
 }
 
-/// Help for a word that is none of `known`: the likely one first, then all.
+/// Help for a word that is none of `known`: its new name if it was renamed, else the likely one, then all.
 pub fn suggest(word: &str, known: &[&str]) -> String {
+    if let Some(new) = renamed_to(word, known) {
+        return format!("`{word}` is now `{new}`");
+    }
     let list = known
         .iter()
         .map(|word| format!("`{word}`"))

@@ -86,7 +86,7 @@ fn every_built_in_description_loads_without_a_problem() {
 #[test]
 fn each_fault_is_named_and_underlined() {
     for (old, new, what, under) in [
-        ("{text}", "{texd}", "`texd` is no source", "texd}"),
+        ("{text}", "{texd}", "`texd` is not a source", "texd}"),
         (
             "{to | digits}",
             "{to | digit}",
@@ -198,7 +198,7 @@ fn each_fault_is_named_and_underlined() {
         (
             "balance-empty ",
             "balance-emty ",
-            "`balance-emty` is no cause",
+            "`balance-emty` is not a cause",
             "balance-emty",
         ),
         (
@@ -235,13 +235,13 @@ fn each_fault_is_named_and_underlined() {
         (
             "evidence = \"vendor\"",
             "evidense = \"vendor\"",
-            "`evidense` is no key of a description",
+            "unknown key `evidense`",
             "evidense",
         ),
         (
             "codes = true",
             "codes = true\nrefuse = \"throttled\"",
-            "unknown field `refuse`",
+            "unknown key `refuse`",
             "refuse",
         ),
         (
@@ -312,7 +312,7 @@ fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
         ),
         (
             "about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"[]\"\nonly = \"names\"",
-            "unknown variant `names`",
+            "unknown value",
             "\"names\"",
         ),
     ] {
@@ -336,9 +336,9 @@ fn all_faults_are_said_at_once_and_the_file_is_left_out() {
         .replace("default ", "else ");
     let found = complaints(&text);
     for what in [
-        "`texd` is no source",
-        "`balance` is no cause",
-        "`else` is no cause",
+        "`texd` is not a source",
+        "`balance` is not a cause",
+        "`else` is not a cause",
         "`default` is missing",
     ] {
         assert!(
@@ -434,6 +434,68 @@ fn a_fault_below_is_shown_in_the_file_below() {
     );
     let span = problems[0].span.clone().unwrap();
     assert!(broken.get(span).unwrap().starts_with("texd"));
+}
+
+#[test]
+fn an_old_key_names_the_new_one() {
+    let with = |probe: &str| {
+        SMALL.replacen(
+            "[send.json]",
+            &format!("[[probes]]\n{probe}\n[send.json]"),
+            1,
+        )
+    };
+    let balance = "about = \"balance\"\nendpoint = \"GET /b\"\n";
+    for (text, under, help) in [
+        (
+            SMALL.replacen("dialect ", "like = \"x\"\ndialect ", 1),
+            "like",
+            "`like` is now `extends`",
+        ),
+        (
+            SMALL.replacen("endpoint", "call", 1),
+            "call",
+            "`call` is now `endpoint`",
+        ),
+        (
+            SMALL.replacen("accepted", "says = [\"a\"]\naccepted", 1),
+            "says",
+            "`says` is now `message_path`",
+        ),
+        (
+            SMALL.replacen("accepted", "like = \"a\"\naccepted", 1),
+            "like",
+            "`like` is now `matches`",
+        ),
+        (
+            SMALL.replacen("default ", "otherwise ", 1),
+            "otherwise",
+            "`otherwise` is now `default`",
+        ),
+        (
+            SMALL.replacen("{reason}", "{asked.a}", 1),
+            "asked.a}",
+            "`asked` is now `queried`",
+        ),
+        (
+            with(&format!("{balance}alive = {{}}")),
+            "alive",
+            "`alive` is now `healthy_when`",
+        ),
+        (
+            with(&balance.replace("about", "asks")),
+            "asks",
+            "`asks` is now `about`",
+        ),
+    ] {
+        assert_ne!(text, SMALL, "{help}");
+        let (_, problems) = Catalog::load(&[file("small.toml", &text)]);
+        let found = problems.iter().any(|problem| {
+            let at = problem.span.clone().and_then(|span| text.get(span));
+            problem.help.as_deref() == Some(help) && at == Some(under)
+        });
+        assert!(found, "{help}: {problems:?}");
+    }
 }
 
 fn request(method: Method, path: &str) -> Request {

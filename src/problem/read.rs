@@ -65,69 +65,85 @@ fn syntax_problem(file: &str, text: &str, error: &Error) -> Problem {
 
 /// A key or value does not fit; the words are ours.
 fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
-    let message = error.message().lines().next().unwrap_or_default();
     let found = error
         .span()
         .and_then(|span| text.get(span))
         .unwrap_or_default()
         .trim_matches(['"', '\'']);
-    let known: Vec<&str> = message
-        .rsplit_once(", expected ")
-        .map_or("", |(_, list)| list)
-        .split('`')
-        .skip(1)
-        .step_by(2)
-        .collect();
-    let problem = |what: String| Problem::error(file, error.span(), what);
+    let (what, help) = explain_toml_error(error, found);
+    Problem {
+        help,
+        ..Problem::error(file, error.span(), what)
+    }
+}
+
+/// What a TOML error is about and what to write, without the value. `found` is the text it is about.
+pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>) {
+    let message = error.message().lines().next().unwrap_or_default();
+    let expected = |rest: &str| {
+        rest.rsplit_once(", expected ")
+            .map(|(_, list)| list.to_owned())
+    };
     if message.starts_with("unknown field") {
         let key = message.split('`').nth(1).unwrap_or(found);
-        return problem(format!("unknown key `{key}`")).with_help(suggest(key, &known));
+        return (
+            format!("unknown key `{key}`"),
+            Some(suggest(key, &expected_words(message))),
+        );
     }
     if message.starts_with("unknown variant") {
-        return problem("this is none of the words known here".to_owned())
-            .with_help(suggest(found, &known));
+        return (
+            "unknown value".to_owned(),
+            Some(suggest(found, &expected_words(message))),
+        );
     }
     if let Some((kind, wanted)) = message
         .strip_prefix("invalid type: ")
         .and_then(|rest| rest.rsplit_once(", expected "))
     {
-        let said = problem(format!(
-            "{} where {} is expected",
-            describe_found(kind),
-            describe_expected(wanted)
-        ));
-        return if describe_expected(wanted) == "a table" {
-            said.with_help("write `{ key = \"value\" }`, or a `[table]` of its own")
-        } else {
-            said
-        };
+        let wanted = describe_expected(wanted);
+        let help = (wanted == "a table")
+            .then(|| "write `{ key = \"value\" }`, or a `[table]` of its own".to_owned());
+        return (
+            format!("{} where {wanted} is expected", describe_found(kind)),
+            help,
+        );
     }
-    if let Some((_, wanted)) = message
-        .strip_prefix("invalid value: ")
-        .and_then(|rest| rest.rsplit_once(", expected "))
-    {
-        return problem(format!(
+    if let Some(wanted) = message.strip_prefix("invalid value: ").and_then(expected) {
+        let what = format!(
             "this value does not fit: {} is expected",
-            describe_expected(wanted)
-        ));
+            describe_expected(&wanted)
+        );
+        return (what, None);
     }
-    if let Some(name) = message
-        .strip_prefix("missing field ")
-        .map(|name| name.trim_matches('`'))
-    {
-        return problem(format!("`{name}` is missing here"));
+    if let Some(name) = message.strip_prefix("missing field ") {
+        return (
+            format!("`{}` is missing here", name.trim_matches('`')),
+            None,
+        );
     }
-    problem(message_without_value(error, text))
+    (unquoted(message, found), None)
 }
 
-/// A message is passed on only where it does not repeat what the file says at that place.
+/// The words between backticks that an error lists as expected.
+fn expected_words(message: &str) -> Vec<&str> {
+    let list = message
+        .rsplit_once(", expected ")
+        .map_or("", |(_, list)| list);
+    list.split('`').skip(1).step_by(2).collect()
+}
+
+/// The parser's message, unless it repeats what the file has there.
 fn message_without_value(error: &Error, text: &str) -> String {
-    let message = error.message().lines().next().unwrap_or_default();
     let found = error
         .span()
         .and_then(|span| text.get(span))
         .unwrap_or_default()
         .trim_matches(['"', '\'']);
+    unquoted(error.message().lines().next().unwrap_or_default(), found)
+}
+
+fn unquoted(message: &str, found: &str) -> String {
     if found.len() >= 4 && message.contains(found) {
         "this value does not fit here".to_owned()
     } else {

@@ -138,7 +138,7 @@ impl<'a> ConfigChecker<'a> {
         let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
         self.error(
             word.span(),
-            "this is none of the words known here",
+            "unknown value",
             suggest(word.get_ref(), &names),
         );
         default

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::scope::Scope;
+use crate::problem::renamed_to;
 
 /// What a hole is filled from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -329,11 +330,15 @@ fn parse_expr(inside: &str, at: usize) -> Result<Expr, SyntaxError> {
     let mut words = inside.split('|');
     let word = words.next().unwrap_or_default();
     let Some(source) = ValueSource::parse(word.trim()) else {
-        let what = format!("`{}` is no source", word.trim());
+        let kind = word.trim().split('.').next().unwrap_or_default();
+        let help = renamed_to(kind, &["queried"]).map_or_else(
+            || format!("sources are: {SOURCES}"),
+            |new| format!("`{kind}` is now `{new}`"),
+        );
         return Err(SyntaxError {
             offset: at + leading_blanks(word),
-            message: what,
-            help: Some(format!("sources are: {SOURCES}")),
+            message: format!("`{}` is not a source", word.trim()),
+            help: Some(help),
         });
     };
     let mut filters = Vec::new();

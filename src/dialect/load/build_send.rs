@@ -268,7 +268,7 @@ fn compile_failure(
         }
         if name.get_ref() == "default" {
             otherwise = Some(read);
-        } else if let Some(cause) = compile::cause(name, sink) {
+        } else if let Some(cause) = compile::cause_or(name, &["default"], sink) {
             failure.codes.push((cause, read));
         }
     }

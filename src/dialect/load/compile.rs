@@ -19,6 +19,7 @@ use crate::dialect::model::{
     CauseCondition, ClaimTest, FieldMapping, FieldValue, ReplyRule, ReplyTest, ResponseTemplate,
     RetryAfterSource, RuleAction, StatusTest, TemplateListing, TokenLifetime,
 };
+use crate::problem::suggest;
 use crate::sms::Cause;
 
 type SpannedText = Spanned<String>;
@@ -91,24 +92,23 @@ pub(crate) fn regex(text: &SpannedText, sink: &mut ProblemSink) -> Option<Regex>
 }
 
 pub(crate) fn cause(text: &SpannedText, sink: &mut ProblemSink) -> Option<Cause> {
+    cause_or(text, &[], sink)
+}
+
+/// A cause, where the words of `others` may stand too: they are in the help line.
+pub(crate) fn cause_or(
+    text: &SpannedText,
+    others: &[&str],
+    sink: &mut ProblemSink,
+) -> Option<Cause> {
     let found = text.get_ref().parse().ok();
     if found.is_none() {
-        let near = Cause::ALL
-            .iter()
-            .map(|cause| (strsim::jaro_winkler(cause.as_str(), text.get_ref()), cause))
-            .max_by(|a, b| a.0.total_cmp(&b.0));
-        let meant = near
-            .filter(|(likeness, _)| *likeness > 0.8)
-            .map(|(_, cause)| format!("did you mean `{cause}`? "));
-        let all: Vec<&str> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
+        let mut known: Vec<&str> = Cause::ALL.iter().map(|cause| cause.as_str()).collect();
+        known.extend(others);
         sink.error(
             Some(text.span()),
-            format!("`{}` is no cause", text.get_ref()),
-            Some(format!(
-                "{}causes are: {}",
-                meant.unwrap_or_default(),
-                all.join(" ")
-            )),
+            format!("`{}` is not a cause", text.get_ref()),
+            Some(suggest(text.get_ref(), &known)),
         );
     }
     found

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use toml::Spanned;
 
-use crate::dialect::load::compile::cause;
+use crate::dialect::load::compile::cause_or;
 use crate::dialect::load::parse::ProblemSink;
 use crate::sms::{Cause, Concern};
 
@@ -34,7 +34,7 @@ pub(crate) fn parse_page(
     let cause = if word.get_ref() == "default" {
         None
     } else {
-        Some(cause(word, sink)?)
+        Some(cause_or(word, &["default"], sink)?)
     };
     Some((cause, address.clone()))
 }

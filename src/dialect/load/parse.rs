@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::problem::{Problem, Severity};
+use crate::problem::{Problem, Severity, explain_toml_error, suggest};
 
 /// Where problems go, and whose file a span belongs to.
 #[derive(Debug)]
@@ -281,34 +281,13 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// Complains about every key that nobody took.
+    /// Reports every key that was not taken.
     pub(crate) fn finish(self, sink: &mut ProblemSink) {
         for (key, _) in &self.table {
-            let near = self
-                .known_keys
-                .iter()
-                .map(|known| (strsim::jaro_winkler(known, key.get_ref()), known))
-                .max_by(|a, b| a.0.total_cmp(&b.0));
-            let meant = near
-                .filter(|(likeness, _)| *likeness > 0.8)
-                .map(|(_, known)| format!("did you mean `{known}`? "));
-            let what = format!(
-                "`{}` is no key of {}",
-                key.get_ref(),
-                if self.name.is_empty() {
-                    "a description"
-                } else {
-                    self.name
-                }
-            );
             sink.error(
                 Some(key.span()),
-                what,
-                Some(format!(
-                    "{}expected: {}",
-                    meant.unwrap_or_default(),
-                    self.known_keys.join(" ")
-                )),
+                format!("unknown key `{}`", key.get_ref()),
+                Some(suggest(key.get_ref(), &self.known_keys)),
             );
         }
     }
@@ -330,10 +309,12 @@ fn deserialize<T: DeserializeOwned>(
     match T::deserialize(ValueDeserializer::from(value)) {
         Ok(read) => Some(Spanned::new(span, read)),
         Err(error) => {
+            let found = error.message().split('`').nth(1).unwrap_or_default();
+            let (what, help) = explain_toml_error(&error, found);
             sink.error(
                 error.span().filter(|span| !span.is_empty()).or(Some(span)),
-                error.message(),
-                None,
+                what,
+                help,
             );
             None
         }
