@@ -94,6 +94,7 @@ pub mod dialect;
 pub mod doctor;
 pub mod harden;
 pub mod net;
+mod node;
 pub mod policy;
 pub mod problem;
 pub(crate) mod provider;

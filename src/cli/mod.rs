@@ -12,7 +12,7 @@ mod output;
 mod run;
 mod status;
 mod vault;
-pub(crate) mod wrap;
+mod wrap;
 
 use std::io::IsTerminal;
 use std::path::Path;

@@ -3,10 +3,10 @@
 
 use std::time::Duration;
 
-use crate::config::Config;
 use crate::diagnosis::{
     Diagnosis, DiagnosisContext, FailedAttempt, VaultEntryRef, VaultStorage, diagnose,
 };
+use crate::doctor::Setup;
 use crate::doctor::account::ProbeRejection;
 use crate::doctor::check::Check;
 use crate::proxy::{Provider, vault_kind};
@@ -27,11 +27,11 @@ pub(crate) struct ProviderCheck<'a> {
 }
 
 impl<'a> ProviderCheck<'a> {
-    pub(crate) fn new(provider: &'a Provider, loaded: &Config, config: &'a str) -> Self {
+    pub(crate) fn new(provider: &'a Provider, setup: &Setup<'a>) -> Self {
         let source = provider
             .credential
             .as_ref()
-            .and_then(|reference| loaded.vault.sources.get(&reference.vault));
+            .and_then(|reference| setup.vault.sources.get(&reference.vault));
         let fields = provider
             .dialect
             .credential_fields()
@@ -40,8 +40,8 @@ impl<'a> ProviderCheck<'a> {
             .collect();
         Self {
             provider,
-            config,
-            lacks_control_socket: loaded.listen.control.is_none(),
+            config: setup.file,
+            lacks_control_socket: !setup.has_control(),
             storage: vault_kind(source),
             fields,
             version: Version(0),

@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use crate::cli::doctor::running::{BlockedRequests, RunningSidecar};
-use crate::config::Config;
 use crate::diagnosis::{DiagnosisContext, FailedAttempt, diagnose};
+use crate::doctor::Setup;
 use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::proxy::{Mode, Provider, Route};
@@ -17,36 +17,30 @@ const TEMPLATE_CHECK: &str = "template";
 
 /// One check a route, and one for each cause for which calls were stopped.
 pub(crate) fn check_routes(
-    loaded: &Config,
-    config: &str,
+    setup: &Setup<'_>,
     checks: &[Check],
     running: &RunningSidecar,
 ) -> Vec<Check> {
-    let acting = loaded
+    let acting = setup
         .proxy
         .routes
         .iter()
         .filter(|route| route.mode == Mode::Act);
     let routes = acting.map(|route| {
-        check_delivery(loaded, config, route, (checks, running))
+        check_delivery(setup, route, (checks, running))
             .with_subject(&format!("route {}", route.name))
     });
     let stopped = running
         .blocked_requests()
         .into_iter()
-        .map(|stopped| blocked_requests_check(loaded, config, &stopped).with_subject("backend"));
+        .map(|stopped| blocked_requests_check(setup, &stopped).with_subject("backend"));
     routes.chain(stopped).collect()
 }
 
 /// Whether anybody on it can deliver.
-fn check_delivery(
-    loaded: &Config,
-    config: &str,
-    route: &Route,
-    seen: (&[Check], &RunningSidecar),
-) -> Check {
+fn check_delivery(setup: &Setup<'_>, route: &Route, seen: (&[Check], &RunningSidecar)) -> Check {
     let found = |id: &ProviderId| {
-        loaded
+        setup
             .proxy
             .providers
             .iter()
@@ -57,7 +51,7 @@ fn check_delivery(
         .map(|provider| {
             (
                 provider.id.as_str(),
-                blocking_check(&ProviderCheck::new(provider, loaded, config), route, seen),
+                blocking_check(&ProviderCheck::new(provider, setup), route, seen),
             )
         })
         .collect();
@@ -157,7 +151,7 @@ fn is_reachable(provider: &Provider, route: &Route) -> bool {
 }
 
 /// Calls that nobody carried because of how things are set up here.
-fn blocked_requests_check(loaded: &Config, config: &str, stopped: &BlockedRequests) -> Check {
+fn blocked_requests_check(setup: &Setup<'_>, stopped: &BlockedRequests) -> Check {
     let spoken = stopped.dialect.as_deref();
     let by = spoken.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
     let what = match (stopped.cause, spoken) {
@@ -172,17 +166,13 @@ fn blocked_requests_check(loaded: &Config, config: &str, stopped: &BlockedReques
         "{} of the last calls{by} {what}; the last was {} at {}, and its line in the log says more",
         stopped.count, stopped.result, stopped.at
     );
-    let provider = loaded
+    let provider = setup
         .proxy
         .providers
         .iter()
         .find(|provider| spoken == Some(provider.dialect.name.as_str()));
     if let Some(provider) = provider {
-        return ProviderCheck::new(provider, loaded, config).local_failure(
-            "requests",
-            stopped.cause,
-            &says,
-        );
+        return ProviderCheck::new(provider, setup).local_failure("requests", stopped.cause, &says);
     }
     let (kind, certainty, cause) = (AttemptKind::Send, Certainty::Certain, stopped.cause);
     let evidence = FailedAttempt {
@@ -195,11 +185,10 @@ fn blocked_requests_check(loaded: &Config, config: &str, stopped: &BlockedReques
         provider_message: Some(&says),
         evidence: &[],
     };
-    let uncontrolled = loaded.listen.control.is_none();
     let context = DiagnosisContext {
         dialect: spoken.unwrap_or_default(),
-        config_path: config,
-        lacks_control_socket: uncontrolled,
+        config_path: setup.file,
+        lacks_control_socket: !setup.has_control(),
         ..DiagnosisContext::default()
     };
     Check::diagnosed("requests", diagnose(&evidence, &context))

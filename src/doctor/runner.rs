@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::cli::doctor::running::RunningSidecar;
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::diagnosis::{CauseCandidates, Evidence, narrow_candidates};
 use crate::dialect::{Account, Classification, LoginToken, Probe, ProviderRequest, Reply};
+use crate::doctor::Setup;
 use crate::doctor::account::{self, AccountProbes, ProbeOutcome, ProbeRejection, ProbeRun};
 use crate::doctor::check::Check;
 use crate::doctor::connectivity;
@@ -36,9 +36,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 /// What every examination needs.
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
-    pub(crate) loaded: &'a Config,
-    /// The config as the operator names it.
-    pub(crate) config: &'a str,
+    pub(crate) setup: &'a Setup<'a>,
     pub(crate) keeper: &'a CredentialCache,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) running: &'a RunningSidecar,
@@ -60,7 +58,7 @@ impl Runner<'_> {
         let checks = timeout(PROVIDER_TIMEOUT, Box::pin(self.run_checks(provider)))
             .await
             .unwrap_or_else(|_| {
-                let patient = ProviderCheck::new(provider, self.loaded, self.config);
+                let patient = ProviderCheck::new(provider, self.setup);
                 vec![patient.local_failure(
                     "service",
                     Cause::Timeout,
@@ -77,18 +75,17 @@ impl Runner<'_> {
     }
 
     async fn run_checks(&self, provider: &Provider) -> Vec<Check> {
-        let mut patient = ProviderCheck::new(provider, self.loaded, self.config);
-        let client =
-            match UpstreamClient::new(provider.upstream.clone(), self.loaded.limits.max_body) {
-                Ok(client) => client,
-                Err(error) => {
-                    return vec![Check::failed(
-                        "tls",
-                        error.to_string(),
-                        "mend what this provider's table names",
-                    )];
-                }
-            };
+        let mut patient = ProviderCheck::new(provider, self.setup);
+        let client = match UpstreamClient::new(provider.upstream.clone(), self.setup.max_body) {
+            Ok(client) => client,
+            Err(error) => {
+                return vec![Check::failed(
+                    "tls",
+                    error.to_string(),
+                    "mend what this provider's table names",
+                )];
+            }
+        };
         let ((mut checks, credential), way) = tokio::join!(
             vault::check_vault(&mut patient, self.keeper, self.entry_age(provider)),
             probe_connectivity(&client, &provider.base_url, step_timeout(provider)),
@@ -121,7 +118,7 @@ impl Runner<'_> {
         checks.push(texts::sender_check(&patient, &answers.sender));
         checks.push(texts::template_check(
             &patient,
-            &self.loaded.proxy.templates,
+            &self.setup.proxy.templates,
             &answers.texts,
         ));
         checks.extend(self.running.state_check(provider.id.as_str()));
@@ -132,7 +129,7 @@ impl Runner<'_> {
         let written = || {
             let reference = provider.credential.as_ref();
             reference.map_or(vault::EntryAge::Unknown, |reference| {
-                vault::last_written(self.loaded, reference, self.clock.wall_clock())
+                vault::last_written(self.setup.vault, reference, self.clock.wall_clock())
             })
         };
         self.running
@@ -219,7 +216,7 @@ impl Runner<'_> {
                 )
                 .await;
         }
-        let texts = texts::provider_texts(patient, &self.loaded.proxy.templates);
+        let texts = texts::provider_texts(patient, &self.setup.proxy.templates);
         // Without a text to look for, the list says nothing; that there is none is told all the same.
         let probe = dialect.template_probe();
         if probe.is_none() || !texts.is_empty() {

@@ -5,14 +5,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use crate::config::Config;
 use crate::dialect::CredentialProblem;
 use crate::doctor::check::{Check, format_duration};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::proxy::Provider;
 use crate::secret::Credential;
 use crate::sms::Cause;
-use crate::vault::{CredentialCache, CredentialRef, Error, SourceSettings, suspicious_value};
+use crate::vault::{
+    CredentialCache, CredentialRef, Error, Settings, SourceSettings, suspicious_value,
+};
 
 /// How old a version is, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,11 +188,11 @@ fn age_check(age: EntryAge) -> Check {
 
 /// How old the entry can be at most, by the files it is kept in.
 pub(crate) fn last_written(
-    loaded: &Config,
+    settings: &Settings,
     reference: &CredentialRef,
     now: SystemTime,
 ) -> EntryAge {
-    let source = loaded.vault.sources.get(&reference.vault);
+    let source = settings.sources.get(&reference.vault);
     let newest = source
         .into_iter()
         .flat_map(|source| entry_files(source, reference))

@@ -14,7 +14,8 @@ const LAYERS: &[&[&str]] = &[
     &["vault", "net", "status"],
     &["provider"],
     &["proxy", "admin", "trace_export"],
-    &["config", "doctor"],
+    &["config"],
+    &["doctor"],
     &["app"],
     &["cli"],
 ];
@@ -38,6 +39,22 @@ const JUDGEMENT: &[&str] = &["sms", "dialect", "policy", "diagnosis", "status"];
 fn modules_name_only_lower_layers() {
     let wrong: Vec<String> = owned()
         .flat_map(|(file, owner)| breaches(&file.display().to_string(), &read(&file), &owner))
+        .collect();
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn only_app_and_cli_name_the_config() {
+    let wrong: Vec<String> = owned()
+        .filter(|(file, owner)| {
+            !["config", "app", "cli"].contains(&owner.as_str()) && !file.ends_with("tests.rs")
+        })
+        .filter(|(file, _)| {
+            let text = read(file);
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            code.contains("crate::config")
+        })
+        .map(|(file, _)| file.display().to_string())
         .collect();
     assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

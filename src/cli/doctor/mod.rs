@@ -20,6 +20,7 @@ use crate::cli::control;
 use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
+use crate::doctor::Setup;
 use crate::doctor::check::{Check, exit_code};
 use crate::doctor::runner::Runner;
 use crate::problem::{Problem, ProblemReport, Severity};
@@ -87,11 +88,19 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     let agreed = confirm_inferred_probes(args, &providers)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
-    let config = args.config.display().to_string();
-    let running = RunningSidecar::query(&loaded.listen, &config).await;
+    let file = args.config.display().to_string();
+    let setup = Setup {
+        file: &file,
+        proxy: &loaded.proxy,
+        vault: &loaded.vault,
+        listen: &loaded.listen,
+        ca: loaded.ca.as_ref(),
+        max_body: loaded.limits.max_body,
+        hosts: config::intercepted_hosts(&loaded.proxy),
+    };
+    let running = RunningSidecar::query(&loaded.listen, &file).await;
     let examiner = Runner {
-        loaded: &loaded,
-        config: &config,
+        setup: &setup,
         keeper: &keeper,
         clock: &*clock,
         running: &running,
@@ -114,14 +123,11 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
     checks.extend(all.await.into_iter().flatten());
     // With one provider alone nothing can be said of the others on its routes.
     if args.provider.is_none() {
-        let routes = crate::doctor::routes::check_routes(&loaded, &config, &checks, &running);
+        let routes = crate::doctor::routes::check_routes(&setup, &checks, &running);
         checks.extend(routes);
     }
     if let Some(folder) = &args.backend {
-        checks.extend(
-            crate::doctor::backend::check_backend(folder, &loaded, &providers, &keeper, &running)
-                .await,
-        );
+        checks.extend(crate::doctor::backend::check_backend(folder, &examiner, &providers).await);
     }
     let sent = match &args.send_to {
         None => None,

@@ -4,6 +4,8 @@
 
 use std::path::Path;
 
+use crate::node::Release;
+
 /// Hosts that must never come to us, after whatever the user had: the two forms every
 /// client understands, whole names and suffixes with a leading dot.
 const NO_PROXY_HOSTS: &[&str] = &[
@@ -28,37 +30,6 @@ pub(crate) struct NodeFacts<'a> {
     pub(crate) node: Option<Release>,
     /// Every axios below `node_modules`.
     pub(crate) axios: &'a [Release],
-}
-
-/// A version, as far as it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Release(pub(crate) u32, pub(crate) u32, pub(crate) u32);
-
-impl std::fmt::Display for Release {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}.{}.{}", self.0, self.1, self.2)
-    }
-}
-
-impl Release {
-    /// From here on this axios leaves proxying to Node where Node is told to do it; before, both do.
-    pub(crate) const DEFERS_TO_NODE: Self = Self(1, 18, 1);
-    /// From here on axios asks for a tunnel to `https://`; before, it sends such a URL to the proxy in clear.
-    pub(crate) const USES_CONNECT: Self = Self(1, 16, 1);
-
-    /// Reads `v24.1.0` or `1.7.9-beta`.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.trim().trim_start_matches('v').splitn(3, '.');
-        let mut number = || {
-            parts
-                .next()?
-                .split(|c: char| !c.is_ascii_digit())
-                .next()?
-                .parse()
-                .ok()
-        };
-        Some(Self(number()?, number()?, number()?))
-    }
 }
 
 /// The variables to set.

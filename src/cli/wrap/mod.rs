@@ -2,7 +2,7 @@
 //! requests to us, starts a sidecar beside it where none listens, and is otherwise not
 //! there: signals go through, the command's exit code comes back.
 
-pub(crate) mod environment;
+mod environment;
 mod listener;
 
 use std::ffi::OsString;
@@ -19,7 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::output;
 use crate::config::Config;
-use environment::{NodeFacts, Release, variables};
+use crate::node::{axios_releases, node_release};
+use environment::{NodeFacts, variables};
 use listener::{ListenerKind, identify_listener};
 
 /// The command, and where the config is.
@@ -255,30 +256,4 @@ fn exit_code(ended: std::process::ExitStatus) -> ExitCode {
         .or_else(|| ended.signal().map(|signal| 128 + signal))
         .unwrap_or(1);
     ExitCode::from(u8::try_from(code).unwrap_or(1))
-}
-
-pub(crate) fn node_release() -> Option<Release> {
-    let said = std::process::Command::new("node")
-        .arg("--version")
-        .output()
-        .ok()?;
-    Release::parse(&String::from_utf8_lossy(&said.stdout))
-}
-
-/// Every axios the command can load: at the top of `node_modules`, and one level inside each package.
-pub(crate) fn axios_releases(modules: &Path) -> Vec<Release> {
-    let nested = std::fs::read_dir(modules)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|package| package.path().join("node_modules"));
-    let folders = std::iter::once(modules.to_owned()).chain(nested);
-    folders
-        .filter_map(|folder| axios_release(&folder.join("axios/package.json")))
-        .collect()
-}
-
-fn axios_release(package: &Path) -> Option<Release> {
-    let package: serde_json::Value = serde_json::from_slice(&std::fs::read(package).ok()?).ok()?;
-    Release::parse(package.get("version")?.as_str()?)
 }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Config, check_text};
 use crate::dialect::Catalog;
+use crate::doctor::Setup;
 use crate::doctor::check::CheckResult;
 use crate::sms::{Certainty, Outcome};
 
@@ -16,7 +17,7 @@ fn loaded() -> Config {
 
 fn judged(answers: &AccountProbes) -> Vec<Check> {
     let loaded = loaded();
-    let patient = ProviderCheck::new(&loaded.proxy.providers[0], &loaded, "c.toml");
+    let patient = ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded));
     let checks = check_account(&patient, answers);
     assert_eq!(
         checks.iter().map(|check| check.name).collect::<Vec<_>>(),

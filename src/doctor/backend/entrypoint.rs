@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::cli::wrap::environment::Release;
 use crate::doctor::check::Check;
+use crate::node::Release;
 
 /// What decides.
 #[derive(Debug)]

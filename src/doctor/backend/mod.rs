@@ -10,23 +10,21 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::cli::doctor::running::RunningSidecar;
-use crate::cli::wrap::{axios_releases, node_release};
-use crate::config::{self, Config};
+use crate::doctor::Setup;
 use crate::doctor::check::Check;
+use crate::doctor::runner::Runner;
+use crate::node::{axios_releases, node_release};
 use crate::proxy::Provider;
 use crate::secret::Credential;
-use crate::vault::{CredentialCache, SourceSettings, dotenv, file};
+use crate::vault::{SourceSettings, dotenv, file};
 use entrypoint::BackendFacts;
 use variables::{BackendField, ValueRole};
 
 /// Every check of the backend in `folder`.
 pub(crate) async fn check_backend(
     folder: &Path,
-    loaded: &Config,
+    runner: &Runner<'_>,
     providers: &[&Provider],
-    keeper: &CredentialCache,
-    running: &RunningSidecar,
 ) -> Vec<Check> {
     let path = folder.join(".env");
     let text = match file::read_text(
@@ -56,7 +54,7 @@ pub(crate) async fn check_backend(
         )]
     };
     if path.exists() {
-        checks.extend(compare_with_vault(&path, &text, loaded, providers, keeper).await);
+        checks.extend(compare_with_vault(&path, &text, runner, providers).await);
     }
     let parsed = dotenv::parse(&text);
     let last: BTreeMap<&str, &str> = parsed
@@ -65,17 +63,17 @@ pub(crate) async fn check_backend(
         .collect();
     let modules = folder.join("node_modules");
     let axios = axios_releases(&modules);
-    let hosts = config::intercepted_hosts(&loaded.proxy);
+    let setup = runner.setup;
     let facts = BackendFacts {
         variables: &last,
-        entrypoint: loaded.listen.proxy,
-        hosts: &hosts,
-        intercepts: loaded.ca.is_some(),
-        trusts_ca: trusts_ca(&last, loaded, folder),
+        entrypoint: setup.listen.proxy,
+        hosts: &setup.hosts,
+        intercepts: setup.ca.is_some(),
+        trusts_ca: trusts_ca(&last, setup, folder),
         axios: &axios,
         node: node_release(),
         uses_dotenv: modules.join("dotenv/package.json").exists(),
-        requests: running.backend_requests(),
+        requests: runner.running.backend_requests(),
     };
     checks.extend(entrypoint::check_environment(&facts));
     checks
@@ -88,24 +86,23 @@ pub(crate) async fn check_backend(
 async fn compare_with_vault(
     path: &Path,
     text: &str,
-    loaded: &Config,
+    runner: &Runner<'_>,
     providers: &[&Provider],
-    keeper: &CredentialCache,
 ) -> Vec<Check> {
     let mut credentials: Vec<Option<Arc<Credential>>> = Vec::new();
     for provider in providers {
         credentials.push(match &provider.credential {
-            Some(reference) => keeper.get(reference).await.ok(),
+            Some(reference) => runner.keeper.get(reference).await.ok(),
             None => None,
         });
     }
     let named: Vec<Vec<Vec<String>>> = providers
         .iter()
-        .map(|provider| variable_names(provider, value_role(path, loaded, provider)))
+        .map(|provider| variable_names(provider, value_role(path, runner.setup, provider)))
         .collect();
     let mut fields = Vec::new();
     for ((provider, credential), names) in providers.iter().zip(&credentials).zip(&named) {
-        let role = value_role(path, loaded, provider);
+        let role = value_role(path, runner.setup, provider);
         fields.extend(provider.dialect.credential_fields().iter().zip(names).map(
             |(field, names)| BackendField {
                 provider: provider.id.as_str(),
@@ -142,11 +139,11 @@ fn variable_names(provider: &Provider, role: ValueRole) -> Vec<Vec<String>> {
 }
 
 /// What becomes of the values that stand in this file.
-fn value_role(path: &Path, loaded: &Config, provider: &Provider) -> ValueRole {
+fn value_role(path: &Path, setup: &Setup<'_>, provider: &Provider) -> ValueRole {
     let Some(reference) = &provider.credential else {
         return ValueRole::Sent;
     };
-    match loaded.vault.sources.get(&reference.vault) {
+    match setup.vault.sources.get(&reference.vault) {
         Some(SourceSettings::Env { file: Some(file) }) if is_same_file(file, path) => {
             ValueRole::Vault
         }
@@ -164,13 +161,13 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 /// Whether the file that Node is told to trust holds our CA.
 fn trusts_ca(
     variables: &BTreeMap<&str, &str>,
-    loaded: &Config,
+    setup: &Setup<'_>,
     folder: &Path,
 ) -> Option<Result<bool, String>> {
     let named = variables
         .get("NODE_EXTRA_CA_CERTS")
         .filter(|value| !value.is_empty())?;
-    let ca = &loaded.ca.as_ref()?.cert_file;
+    let ca = &setup.ca?.cert_file;
     Some(contains_certificate(&folder.join(PathBuf::from(named)), ca))
 }
 

@@ -18,7 +18,11 @@ type RouteCheckRow = (String, CheckResult, Option<Cause>);
 fn judged(checks: &[Check]) -> Vec<RouteCheckRow> {
     let (loaded, problems) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let loaded = loaded.unwrap_or_else(|| panic!("{problems:?}"));
-    let judged = check_routes(&loaded, "c.toml", checks, &RunningSidecar::default());
+    let judged = check_routes(
+        &Setup::for_test(&loaded),
+        checks,
+        &RunningSidecar::default(),
+    );
     assert!(
         judged
             .iter()
@@ -86,8 +90,7 @@ fn the_line_says_who_delivers_and_who_does_not() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let line = |checks: &[Check]| {
         check_routes(
-            &loaded.clone().unwrap(),
-            "c.toml",
+            &Setup::for_test(loaded.as_ref().unwrap()),
             checks,
             &RunningSidecar::default(),
         )[0]
@@ -141,8 +144,7 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
         count,
     };
     let check = blocked_requests_check(
-        &loaded,
-        "c.toml",
+        &Setup::for_test(&loaded),
         &stopped(Cause::DeniedByPolicy, Some("twilio")),
     );
     assert_eq!(
@@ -168,7 +170,7 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
         Cause::NoProvider,
     ] {
         for dialect in [None, Some("vonage")] {
-            let check = blocked_requests_check(&loaded, "c.toml", &stopped(cause, dialect));
+            let check = blocked_requests_check(&Setup::for_test(&loaded), &stopped(cause, dialect));
             assert_eq!(check.cause, Some(cause));
             assert!(
                 check.evidence.contains(&at) && check.remedy.is_some(),
@@ -184,8 +186,7 @@ fn a_route_is_as_sure_as_what_it_follows_from() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let line = |checks: &[Check]| {
         check_routes(
-            &loaded.clone().unwrap(),
-            "c.toml",
+            &Setup::for_test(loaded.as_ref().unwrap()),
             checks,
             &RunningSidecar::default(),
         )[0]

@@ -3,6 +3,7 @@
 use super::*;
 use crate::config::{Config, check_text};
 use crate::dialect::Catalog;
+use crate::doctor::Setup;
 use crate::doctor::check::CheckResult;
 
 const HEAD: &str = "[vaults.v]\nenv = {}\n[providers.alpha]\ndialect = \"eskiz\"\ncredential = { vault = \"v\" }\n";
@@ -17,7 +18,7 @@ fn loaded(rest: &str) -> Config {
 fn judged(rest: &str, listed: &ListingOutcome<Vec<(String, Approval)>>) -> Check {
     let loaded = loaded(rest);
     template_check(
-        &ProviderCheck::new(&loaded.proxy.providers[0], &loaded, "c.toml"),
+        &ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded)),
         &loaded.proxy.templates,
         listed,
     )
@@ -38,7 +39,7 @@ fn each_text_goes_in_its_own_words_or_the_backends_or_not_at_all() {
     let words = |rest: &str| {
         let loaded = loaded(rest);
         let worded = provider_texts(
-            &ProviderCheck::new(&loaded.proxy.providers[0], &loaded, "c.toml"),
+            &ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded)),
             &loaded.proxy.templates,
         );
         worded
@@ -173,7 +174,7 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
     let said = |listed: &ListingOutcome<bool>| {
         let loaded = loaded("sender = \"+12025550123\"\n");
         sender_check(
-            &ProviderCheck::new(&loaded.proxy.providers[0], &loaded, "c.toml"),
+            &ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded)),
             listed,
         )
     };
