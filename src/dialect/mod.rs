@@ -106,7 +106,7 @@ impl Dialect {
                     reply
                         .status
                         .is_success()
-                        .then(|| request::login::accepted_classification(String::new()))
+                        .then(|| reply::login::accepted_classification(String::new()))
                 };
                 self.send.classifier.classify(&heard, None).or_else(done)
             }

@@ -51,7 +51,7 @@ fn a_circle_is_found() {
 }
 
 /// Which files each file imports from; a parent's use of its own children is left out.
-fn imports(files: &[SourceFile]) -> BTreeMap<usize, BTreeSet<usize>> {
+pub(crate) fn imports(files: &[SourceFile]) -> BTreeMap<usize, BTreeSet<usize>> {
     let modules = modules(files);
     let tree = Tree {
         files,
@@ -185,19 +185,19 @@ fn absolute(path: &[String], module: &[String]) -> Option<Vec<String>> {
     }
 }
 
-/// The strongly connected groups of two files or more.
-fn cycles(edges: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
-    let reach: BTreeMap<usize, BTreeSet<usize>> = edges
+/// The strongly connected groups of two nodes or more.
+pub(crate) fn cycles<N: Ord + Clone>(edges: &BTreeMap<N, BTreeSet<N>>) -> Vec<BTreeSet<N>> {
+    let reach: BTreeMap<&N, BTreeSet<N>> = edges
         .keys()
-        .map(|start| (*start, reachable(edges, *start)))
+        .map(|start| (start, reachable(edges, start)))
         .collect();
-    let mut found: Vec<BTreeSet<usize>> = Vec::new();
+    let mut found: Vec<BTreeSet<N>> = Vec::new();
     for (node, from_node) in reach
         .iter()
-        .filter(|(node, targets)| targets.contains(node))
+        .filter(|(node, targets)| targets.contains(*node))
     {
-        let returns = |other: &&usize| reach.get(other).is_some_and(|back| back.contains(node));
-        let cycle: BTreeSet<usize> = from_node.iter().filter(returns).copied().collect();
+        let returns = |other: &&N| reach.get(other).is_some_and(|back| back.contains(*node));
+        let cycle: BTreeSet<N> = from_node.iter().filter(returns).cloned().collect();
         if !found.contains(&cycle) {
             found.push(cycle);
         }
@@ -205,14 +205,14 @@ fn cycles(edges: &BTreeMap<usize, BTreeSet<usize>>) -> Vec<BTreeSet<usize>> {
     found
 }
 
-/// What can be reached from `start` by one edge or more.
-fn reachable(edges: &BTreeMap<usize, BTreeSet<usize>>, start: usize) -> BTreeSet<usize> {
+/// The nodes that can be reached from `start` by one edge or more.
+fn reachable<N: Ord + Clone>(edges: &BTreeMap<N, BTreeSet<N>>, start: &N) -> BTreeSet<N> {
     let mut seen = BTreeSet::new();
-    let mut open = vec![start];
+    let mut open = vec![start.clone()];
     while let Some(node) = open.pop() {
         for next in edges.get(&node).into_iter().flatten() {
-            if seen.insert(*next) {
-                open.push(*next);
+            if seen.insert(next.clone()) {
+                open.push(next.clone());
             }
         }
     }

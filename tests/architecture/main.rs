@@ -1,6 +1,6 @@
-//! Holds the source tree to its architecture: the order of the layers, no import cycles,
-//! one name per type, and functions that fit on a screen. The crate's documentation in
-//! `src/lib.rs` draws what these tests enforce.
+//! Holds the source tree to its architecture: the order of the layers, no import cycles
+//! among files or rooms, one name per type, one word per thing, and functions that fit on a
+//! screen. The crate's documentation in `src/lib.rs` draws what these tests enforce.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -10,5 +10,7 @@
 mod cycles;
 mod layers;
 mod names;
+mod rooms;
 mod size;
 mod tree;
+mod words;

@@ -3,6 +3,7 @@
 pub(super) mod cause_table;
 pub(super) mod classify;
 pub(super) mod listing;
+pub(super) mod login;
 pub(super) mod probe;
 pub(super) mod render;
 pub(super) mod sanitize;

@@ -1,7 +1,6 @@
 //! A backend's request: recognised, read, and written or patched for a provider.
 
 pub(super) mod credential;
-pub(super) mod login;
 pub(super) mod patch;
 pub(super) mod presented;
 pub(super) mod read;
