@@ -1,6 +1,6 @@
-//! A complaint about a file that people wrote (config, dialect): where, what, what to do.
-//! Shown like a compiler shows it, with every value masked that might be a secret:
-//! people paste these messages into tickets.
+//! Problems in files that people write (config, dialect descriptions): what is wrong, where, and
+//! what to do. They are shown as a compiler shows them, with every value masked that may be secret,
+//! because people paste these messages into tickets.
 
 mod mask;
 mod read;
@@ -12,17 +12,17 @@ use std::ops::Range;
 pub use read::{explain_toml_error, parse_toml};
 pub use renamed::renamed_to;
 
-/// How bad it is.
+/// How severe a problem is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// The file cannot be used.
     Error,
-    /// It can, but somebody should know.
+    /// The file can be used, but should be corrected.
     Warning,
 }
 
 impl Severity {
-    /// The word in JSON.
+    /// The name in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -31,23 +31,23 @@ impl Severity {
     }
 }
 
-/// One complaint.
+/// One problem in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Error or warning.
     pub severity: Severity,
     /// The file as the user named it.
     pub file: String,
-    /// The bytes it is about; none: the file as a whole.
+    /// The bytes it is about; none if it is about the whole file.
     pub span: Option<Range<usize>>,
-    /// What is wrong, in one line, never quoting a value that may be secret.
+    /// What is wrong, in one line; never quotes a value that may be secret.
     pub message: String,
-    /// What to do, expected keys, did-you-mean.
+    /// What to do: the expected keys, a suggestion.
     pub help: Option<String>,
 }
 
 impl Problem {
-    /// The file cannot be used because of this.
+    /// A problem because of which the file cannot be used.
     pub fn error(
         file: &str,
         span: impl Into<Option<Range<usize>>>,
@@ -62,7 +62,7 @@ impl Problem {
         }
     }
 
-    /// The file can be used, but somebody should know.
+    /// A problem with which the file can be used.
     pub fn warning(
         file: &str,
         span: impl Into<Option<Range<usize>>>,
@@ -74,7 +74,7 @@ impl Problem {
         }
     }
 
-    /// Adds what to do about it.
+    /// Adds what to do about the problem.
     #[must_use]
     pub fn with_help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
@@ -82,34 +82,34 @@ impl Problem {
     }
 }
 
-/// A text that complaints point into.
+/// The text of a file that problems point into.
 #[derive(Clone)]
 pub struct SourceText {
-    /// The file as the user named it: what [`Problem::file`] says.
+    /// The file as the user named it, as in [`Problem::file`].
     pub file: String,
-    /// The whole of it.
+    /// The whole text.
     pub text: String,
-    /// Whether it describes a service (holes and codes, no accounts) or configures one.
+    /// Whether it is a dialect description (holes and codes, no secrets) rather than a config.
     pub is_dialect: bool,
 }
 
 impl std::fmt::Debug for SourceText {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Text({}, {} bytes)", self.file, self.text.len())
+        write!(f, "SourceText({}, {} bytes)", self.file, self.text.len())
     }
 }
 
-/// Complaints together with the texts they point into: all that is needed to show them.
+/// Problems with the texts that they point into.
 #[derive(Clone, Debug, Default)]
 pub struct ProblemReport {
-    /// In the order they are shown.
+    /// The problems, in the order in which they are shown.
     pub problems: Vec<Problem>,
     /// The files they are about.
     pub texts: Vec<SourceText>,
 }
 
 impl ProblemReport {
-    /// How many of them forbid using the file.
+    /// The number of errors.
     pub fn error_count(&self) -> usize {
         self.problems
             .iter()
@@ -117,12 +117,13 @@ impl ProblemReport {
             .count()
     }
 
-    /// Shown as a compiler would: file, line, column, the line with its values masked, a caret, help.
+    /// Renders the report for people: file, line, column, the line with its values masked, a caret, help.
     pub fn render(&self, colours: bool) -> String {
         render::render_text(self, colours)
     }
 
-    /// The same for programs: an array of objects with `severity`, `file`, `line`, `column`, `what`, `help`.
+    /// Renders the report for programs: an array of objects with `severity`, `file`, `line`, `column`,
+    /// `message`, `help`.
     pub fn to_json(&self) -> serde_json::Value {
         render::render_json(self)
     }
@@ -136,7 +137,7 @@ impl std::fmt::Display for ProblemReport {
 
 impl std::error::Error for ProblemReport {}
 
-/// The word among `known` that was most likely meant.
+/// The word of `known` that is closest to a misspelt one; none if all differ too much.
 pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     known
         .into_iter()
@@ -151,7 +152,7 @@ pub fn closest_match<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -
         .map(|(_, other)| other)
 }
 
-/// Help for a word that is none of `known`: its new name if it was renamed, else the likely one, then all.
+/// Help for an unknown word: its new name if it was renamed, else the closest of `known`, then all.
 pub fn suggest(word: &str, known: &[&str]) -> String {
     if let Some(new) = renamed_to(word, known) {
         return format!("`{word}` is now `{new}`");
@@ -162,7 +163,7 @@ pub fn suggest(word: &str, known: &[&str]) -> String {
         .collect::<Vec<_>>()
         .join(", ");
     match (closest_match(word, known.iter().copied()), known.is_empty()) {
-        (_, true) => "nothing is known here".to_owned(),
+        (_, true) => "no value is allowed here".to_owned(),
         (Some(likely), false) if known.len() > 1 => {
             format!("did you mean `{likely}`? Known: {list}")
         }

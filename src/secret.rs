@@ -1,5 +1,5 @@
-//! Credentials as a type: no `Display`, `Serialize` or `Deref`, wiped on drop, and one
-//! way out (`expose_secret`) that a grep finds.
+//! Credentials as a type: no `Display`, `Serialize` or `Deref`, wiped on drop, and one way out
+//! (`expose_secret`) that a grep finds.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,36 +10,36 @@ pub use secrecy::SecretString;
 /// The fields of one vault entry, by the vault's names for them.
 pub type SecretFields = BTreeMap<String, SecretString>;
 
-/// Counts what we saw, per vault entry: 1 for the first content read, one more whenever it differed.
-/// An ordinal, never a hash of the secret.
+/// The version of a vault entry's content: 1 for the first content read, one more whenever it
+/// differs. An ordinal, never a hash of the secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Version(pub u64);
 
 /// One version of one provider's credential, under the dialect's field names.
 #[derive(Clone)]
 pub struct Credential {
-    /// Which content this is.
+    /// The version of the vault entry.
     pub version: Version,
     fields: SecretFields,
 }
 
 impl Credential {
-    /// Joins fields with the version they were read at.
+    /// A credential of these fields.
     pub fn new(version: Version, fields: SecretFields) -> Self {
         Self { version, fields }
     }
 
-    /// The value of `field`; only for writing it into a request, signing with it, or masking it.
+    /// The value of `field`, only for writing it into a request, signing with it, or masking it.
     pub fn expose(&self, field: &str) -> Option<&str> {
         self.fields.get(field).map(ExposeSecret::expose_secret)
     }
 
-    /// Whether it is made of exactly these.
+    /// Whether it has exactly these fields.
     pub fn matches(&self, fields: &SecretFields) -> bool {
         fields_equal(&self.fields, fields)
     }
 
-    /// The names that are there.
+    /// The names of the fields.
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
@@ -64,11 +64,11 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Whether two entries hold the same; the only comparison there is.
-pub fn fields_equal(one: &SecretFields, other: &SecretFields) -> bool {
-    one.len() == other.len()
-        && one
+/// Whether two entries have the same fields and values; the only comparison of secrets.
+pub fn fields_equal(left: &SecretFields, right: &SecretFields) -> bool {
+    left.len() == right.len()
+        && left
             .iter()
-            .zip(other)
+            .zip(right)
             .all(|((a, x), (b, y))| a == b && x.expose_secret() == y.expose_secret())
 }

@@ -1,5 +1,5 @@
-//! TLS as we speak it on the way out, to services and vault servers alike: the ring provider, the
-//! public roots and what `ca_file` adds, HTTP/1.1 only, no early data; and what a failed handshake means.
+//! Outgoing TLS, to services and vault servers alike: the ring provider, the public roots plus
+//! `ca_file`, HTTP/1.1 only, no early data; and the reason of a failed handshake.
 
 use std::io;
 use std::path::Path;
@@ -10,10 +10,10 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-/// The one protocol we speak on either side.
+/// The only protocol on either side.
 pub(crate) const ALPN: &[u8] = b"http/1.1";
 
-/// A client's configuration with the public roots and those in `ca_file`.
+/// A client configuration with the public roots and those in `ca_file`.
 pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConfig>> {
     let mut roots = RootCertStore {
         roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
@@ -34,7 +34,7 @@ pub(crate) fn client_config(ca_file: Option<&Path>) -> io::Result<Arc<ClientConf
     Ok(Arc::new(config))
 }
 
-/// Every certificate in a PEM file; a file without one is an error.
+/// Loads every certificate of a PEM file; a file without one is an error.
 pub(crate) fn load_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
     let text = std::fs::read(file)?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
@@ -43,49 +43,36 @@ pub(crate) fn load_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'s
     if found.is_empty() {
         return Err(io::Error::new(
             io::ErrorKind::InvalidData,
-            "there is no certificate in it",
+            "the file has no certificate",
         ));
     }
     Ok(found)
 }
 
-/// What is wrong with the other side's certificate, if that is why a handshake failed. `key` names it in the config.
+/// What is wrong with the server's certificate, if the handshake failed because of it. `key` is the
+/// config key of the server's address.
 pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option<String> {
     let rustls::Error::InvalidCertificate(why) =
         error.get_ref()?.downcast_ref::<rustls::Error>()?
     else {
         return None;
     };
-    let is_expired = |why: &CertificateError| {
-        matches!(
-            why,
-            CertificateError::Expired | CertificateError::ExpiredContext { .. }
-        )
-    };
-    let is_other_name = |why: &CertificateError| {
-        matches!(
-            why,
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
-        )
-    };
-    let is_early = |why: &CertificateError| {
-        matches!(
-            why,
-            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. }
-        )
-    };
-    Some(if is_expired(why) {
-        "its certificate has expired".to_owned()
-    } else if is_early(why) {
-        "its certificate is not valid yet; compare this machine's clock".to_owned()
-    } else if is_other_name(why) {
-        format!("its certificate is for another name; compare `{key}`")
-    } else if *why == CertificateError::UnknownIssuer {
-        "its certificate comes from an issuer that is not trusted here; if that issuer is right, put its PEM into a file and set `ca_file`"
-            .to_owned()
-    } else {
-        format!(
-            "its certificate is not valid; compare `{key}`, or set `ca_file` to the PEM of its issuer"
-        )
+    Some(match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired".to_owned()
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet; check this machine's clock".to_owned()
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            format!("its certificate is for another name; check `{key}`")
+        }
+        CertificateError::UnknownIssuer => {
+            "its certificate is from an issuer that is not trusted; if the issuer is right, set `ca_file` to its PEM file"
+                .to_owned()
+        }
+        _ => format!(
+            "its certificate is not valid; check `{key}`, or set `ca_file` to the PEM file of its issuer"
+        ),
     })
 }

@@ -1,72 +1,72 @@
-//! What was learned beside the refused reply, as values: who says it, and what it leaves of
-//! the suspects. Whoever asks, reads a clock or keeps a session hands the facts in; nothing here does.
+//! Evidence beside a rejected reply, as values: its source, and what it means for the possible
+//! causes. Callers run the probes, read the clock and keep the tokens; nothing here does.
 
 use std::fmt;
 use std::time::Duration;
 
 use core::net::IpAddr;
 
-use crate::diagnosis::candidates::{CauseCandidates, Implication};
 use crate::diagnosis::format_duration;
+use crate::diagnosis::{CauseCandidates, Implication};
 use crate::secret::Version;
 use crate::sms::{Cause, Certainty};
 
-/// One thing that was learned.
+/// One piece of evidence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Evidence {
-    /// Who says it.
+    /// Where it comes from.
     pub source: EvidenceSource,
-    /// What it says.
+    /// What it means for the candidates.
     pub implication: Implication,
 }
 
-/// Who says it.
+/// Where a piece of evidence comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EvidenceSource {
-    /// A free call that shows whether the credential is known.
+    /// A probe that shows whether the service knows the credential.
     CredentialProbe,
-    /// A free call about the account.
+    /// A probe of the account.
     AccountProbe,
-    /// A free call about the money left.
+    /// A probe of the balance.
     BalanceProbe,
-    /// A login was accepted with this credential, and the fresh token was refused like the one before.
+    /// A login with this credential was accepted, and the new token was rejected like the old one.
     FreshToken,
-    /// The reply's own date: this far from our clock.
+    /// The reply's `Date` differs from the local clock by this much.
     ReplyDate(Duration),
-    /// The address that the reply says we came from.
+    /// The reply names this address as the client's.
     ReportedAddress(IpAddr),
-    /// What the token says of itself, which proves nothing.
+    /// A claim in the token, which proves nothing.
     TokenClaim,
-    /// How long the token says that it lasts.
+    /// The remaining lifetime that the token claims.
     TokenLifetime(Duration),
-    /// The same credential was accepted before, at the same address.
+    /// The same credential version was accepted before, at the same address.
     SameVersion,
-    /// An older credential was accepted, so all but the credential was in order then.
+    /// An older version was accepted, so everything but the credential was in order then.
     OlderVersion(Version),
 }
 
-/// Signatures that hold a time are taken by the strictest service if the clocks differ by less than this.
+/// The strictest service accepts a signed time if the clocks differ by less than this.
 const CLOCK_SKEW_THRESHOLD: Duration = Duration::from_mins(5);
-/// A clock this near is not it: the date has whole seconds, and a reply takes some.
+/// A smaller difference is not clock skew: `Date` has whole seconds, and a reply takes time.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 
 impl Evidence {
-    /// A reply's date, this far from our clock.
-    pub fn from_reply_date(apart: Duration) -> Self {
-        let implication = match apart {
-            apart if apart >= CLOCK_SKEW_THRESHOLD => {
-                Implication::Indicates(vec![Cause::ClockSkew], Certainty::Likely)
-            }
-            apart if apart <= CLOCK_TOLERANCE => Implication::RulesOut(vec![Cause::ClockSkew]),
-            _ => Implication::Inconclusive,
+    /// From the difference between the reply's `Date` and the local clock.
+    pub fn from_reply_date(difference: Duration) -> Self {
+        let implication = if difference >= CLOCK_SKEW_THRESHOLD {
+            Implication::Indicates(vec![Cause::ClockSkew], Certainty::Likely)
+        } else if difference <= CLOCK_TOLERANCE {
+            Implication::RulesOut(vec![Cause::ClockSkew])
+        } else {
+            Implication::Inconclusive
         };
         Self {
-            source: EvidenceSource::ReplyDate(apart),
+            source: EvidenceSource::ReplyDate(difference),
             implication,
         }
     }
 
-    /// The first public address that a refusal names: services that look at it say which one they saw.
+    /// From the first public address in a rejection: services with an allow-list name the client's.
     pub fn from_reported_address(reply: &str) -> Option<Self> {
         let words = reply.split(|c: char| !(c.is_ascii_hexdigit() || matches!(c, '.' | ':')));
         let mut found =
@@ -78,7 +78,7 @@ impl Evidence {
         })
     }
 
-    /// What a token says of itself about a cause.
+    /// From a token claim that holds, or does not, for a cause.
     pub fn from_token_claim(cause: Cause, holds: bool) -> Self {
         let implication = if holds {
             Implication::Indicates(vec![cause], Certainty::Likely)
@@ -91,7 +91,8 @@ impl Evidence {
         }
     }
 
-    /// A token that says it lasts this long has not run out; it was withdrawn, or was never known.
+    /// From the remaining lifetime that a token claims. A rejected token that has not expired was
+    /// revoked, or never valid.
     pub fn from_token_lifetime(left: Duration) -> Self {
         let implication = if left > CLOCK_TOLERANCE {
             Implication::RulesOut(vec![Cause::CredentialExpired])
@@ -104,36 +105,35 @@ impl Evidence {
         }
     }
 
-    /// What the last message that was accepted says of a refusal of this version.
+    /// From the version of the last accepted message, for a rejection of `version`.
     pub fn from_last_accepted(accepted: Version, version: Version) -> Option<Self> {
         if accepted == version {
-            let answer = Implication::RulesOut(vec![
-                Cause::CredentialMissing,
-                Cause::SandboxMismatch,
-                Cause::EndpointWrong,
-            ]);
             return Some(Self {
                 source: EvidenceSource::SameVersion,
-                implication: answer,
+                implication: Implication::RulesOut(vec![
+                    Cause::CredentialMissing,
+                    Cause::SandboxMismatch,
+                    Cause::EndpointWrong,
+                ]),
             });
         }
-        let answer = Implication::RulesOut(vec![
-            Cause::IpNotAllowed,
-            Cause::EndpointWrong,
-            Cause::ClockSkew,
-        ]);
-        (accepted < version).then_some(Self {
+        (accepted < version).then(|| Self {
             source: EvidenceSource::OlderVersion(accepted),
-            implication: answer,
+            implication: Implication::RulesOut(vec![
+                Cause::IpNotAllowed,
+                Cause::EndpointWrong,
+                Cause::ClockSkew,
+            ]),
         })
     }
 
-    /// Whether it says anything about them.
-    pub fn is_relevant_to(&self, suspects: &CauseCandidates) -> bool {
+    /// Whether it is about any of the candidates.
+    pub fn is_relevant_to(&self, candidates: &CauseCandidates) -> bool {
         match &self.implication {
-            Implication::RulesOut(causes) | Implication::Indicates(causes, _) => {
-                suspects.causes().iter().any(|cause| causes.contains(cause))
-            }
+            Implication::RulesOut(causes) | Implication::Indicates(causes, _) => candidates
+                .causes()
+                .iter()
+                .any(|cause| causes.contains(cause)),
             Implication::Inconclusive => false,
         }
     }
@@ -142,27 +142,27 @@ impl Evidence {
 impl fmt::Display for EvidenceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CredentialProbe => f.write_str("a free call with the same credential"),
-            Self::AccountProbe => f.write_str("its account call"),
-            Self::BalanceProbe => f.write_str("its balance call"),
+            Self::CredentialProbe => f.write_str("a probe with the same credential"),
+            Self::AccountProbe => f.write_str("its account probe"),
+            Self::BalanceProbe => f.write_str("its balance probe"),
             Self::FreshToken => f.write_str(
-                "a login with the same credential was accepted, and its fresh token refused",
+                "a login with the same credential was accepted, and its new token rejected",
             ),
-            Self::ReplyDate(apart) if *apart <= CLOCK_TOLERANCE => {
-                f.write_str("the reply's date agrees with our clock")
+            Self::ReplyDate(difference) if *difference <= CLOCK_TOLERANCE => {
+                f.write_str("the reply's date agrees with the local clock")
             }
-            Self::ReplyDate(apart) => write!(
+            Self::ReplyDate(difference) => write!(
                 f,
-                "the reply's date is {} away from our clock",
-                format_duration(*apart)
+                "the reply's date differs from the local clock by {}",
+                format_duration(*difference)
             ),
             Self::ReportedAddress(address) => {
-                write!(f, "the reply names {address} as the address it saw")
+                write!(f, "the reply names {address} as the client's address")
             }
             Self::TokenClaim => f.write_str("its token"),
             Self::TokenLifetime(left) => write!(
                 f,
-                "its token has {} left by its own words",
+                "its token claims to be valid for another {}",
                 format_duration(*left)
             ),
             Self::SameVersion => f.write_str("this version was accepted at this address before"),
@@ -176,48 +176,51 @@ impl fmt::Display for EvidenceSource {
 }
 
 impl fmt::Display for Evidence {
-    /// One clause of the evidence.
+    /// One clause of a diagnosis.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let witness = self.source;
-        let asked = matches!(
-            witness,
+        let source = self.source;
+        let is_probe = matches!(
+            source,
             EvidenceSource::CredentialProbe
                 | EvidenceSource::AccountProbe
                 | EvidenceSource::BalanceProbe
         );
+        let is_claim = source == EvidenceSource::TokenClaim;
         match &self.implication {
-            Implication::Indicates(causes, _) if asked || witness == EvidenceSource::TokenClaim => {
-                let words: Vec<&str> = causes.iter().map(|cause| cause.as_str()).collect();
-                write!(f, "{witness} says {}", words.join(" or "))
+            Implication::Indicates(causes, _) if is_probe || is_claim => {
+                write!(f, "{source} reports {}", join_causes(causes))
             }
-            Implication::RulesOut(causes) if witness == EvidenceSource::TokenClaim => {
-                let words: Vec<&str> = causes.iter().map(|cause| cause.as_str()).collect();
-                write!(f, "{witness} says that it is not {}", words.join(" or "))
+            Implication::RulesOut(causes) if is_claim => {
+                write!(f, "{source} rules out {}", join_causes(causes))
             }
-            Implication::RulesOut(_) if asked => {
-                write!(f, "{witness} was answered as if all were in order")
-            }
-            Implication::Inconclusive if asked => write!(f, "{witness} says nothing about it"),
+            Implication::RulesOut(_) if is_probe => write!(f, "{source} found no fault"),
+            Implication::Inconclusive if is_probe => write!(f, "{source} is inconclusive"),
             Implication::Indicates(..) | Implication::RulesOut(_) | Implication::Inconclusive => {
-                write!(f, "{witness}")
+                write!(f, "{source}")
             }
         }
     }
 }
 
-/// The suspects that are left, and of what was learned only what bears on them.
+/// `ip-not-allowed or account-suspended`.
+pub(super) fn join_causes(causes: &[Cause]) -> String {
+    let names: Vec<&str> = causes.iter().map(|cause| cause.as_str()).collect();
+    names.join(" or ")
+}
+
+/// The candidates that are left, and the evidence that narrowed them.
 pub fn narrow_candidates(
-    mut suspects: CauseCandidates,
+    mut candidates: CauseCandidates,
     all: impl IntoIterator<Item = Evidence>,
 ) -> (CauseCandidates, Vec<Evidence>) {
-    let mut kept = Vec::new();
-    for learned in all {
-        if !suspects.is_unambiguous() && learned.is_relevant_to(&suspects) {
-            suspects = suspects.apply(&learned.implication);
-            kept.push(learned);
+    let mut used = Vec::new();
+    for evidence in all {
+        if !candidates.is_unambiguous() && evidence.is_relevant_to(&candidates) {
+            candidates = candidates.apply(&evidence.implication);
+            used.push(evidence);
         }
     }
-    (suspects, kept)
+    (candidates, used)
 }
 
 #[cfg(test)]
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_clocks_settle_what_a_signature_left_open() {
+    fn a_reply_date_settles_clock_skew() {
         let all = [Cause::CredentialRejected, Cause::ClockSkew];
         let apart = |seconds| {
             after(
@@ -249,12 +252,12 @@ mod tests {
         assert_eq!(apart(300), (Cause::ClockSkew, Certainty::Likely));
         assert_eq!(
             Evidence::from_reply_date(Duration::from_mins(10)).to_string(),
-            "the reply's date is 10 min away from our clock"
+            "the reply's date differs from the local clock by 10 min"
         );
     }
 
     #[test]
-    fn an_address_in_a_refusal_is_the_one_they_saw() {
+    fn an_address_in_a_rejection_indicates_the_allow_list() {
         for (reply, address) in [
             (
                 r#"{"error":"IP 203.0.113.7 is not allowed"}"#,
@@ -291,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_believed_a_little() {
+    fn a_token_claim_is_likely_not_certain() {
         let all = [Cause::PermissionDenied, Cause::SandboxMismatch];
         assert_eq!(
             after(
@@ -309,16 +312,16 @@ mod tests {
         );
         assert_eq!(
             Evidence::from_token_claim(Cause::SandboxMismatch, true).to_string(),
-            "its token says sandbox-mismatch"
+            "its token reports sandbox-mismatch"
         );
         assert_eq!(
             Evidence::from_token_claim(Cause::SandboxMismatch, false).to_string(),
-            "its token says that it is not sandbox-mismatch"
+            "its token rules out sandbox-mismatch"
         );
     }
 
     #[test]
-    fn a_token_that_lasts_has_not_run_out() {
+    fn a_token_with_time_left_has_not_expired() {
         let all = [Cause::CredentialExpired, Cause::CredentialRejected];
         let with = |seconds| {
             after(
@@ -330,16 +333,16 @@ mod tests {
         assert_eq!(
             with(30),
             (Cause::CredentialExpired, Certainty::Ambiguous),
-            "the clocks may differ by so much"
+            "within the clock tolerance"
         );
         assert_eq!(
             Evidence::from_token_lifetime(Duration::from_hours(240)).to_string(),
-            "its token has 10 days left by its own words"
+            "its token claims to be valid for another 10 days"
         );
     }
 
     #[test]
-    fn history_tells_what_changed() {
+    fn the_last_accepted_version_rules_out_causes() {
         let all = [Cause::CredentialRejected, Cause::IpNotAllowed];
         let with =
             |accepted, version| Evidence::from_last_accepted(Version(accepted), Version(version));
@@ -361,7 +364,7 @@ mod tests {
         assert_eq!(
             with(4, 3),
             None,
-            "a newer one that works says nothing about this one"
+            "an accepted newer version means nothing for this one"
         );
     }
 }

@@ -1,10 +1,11 @@
-//! Why a provider refuses, and what to do about it: one line that names the provider,
-//! the vault entry, the command or the config key. It refuses the advice that helps
-//! nobody ("check your credentials"), and it never holds a secret: versions are ordinals,
-//! what a service said comes cleaned, vault entries are named by their path.
+//! Why a provider rejects, and what to do about it: one line that names the provider, the vault
+//! entry, the command or the config key. General advice ("check your credentials") is not allowed
+//! here. A diagnosis never holds a secret: versions are ordinals, a provider's message is cleaned
+//! before, vault entries are named by their path.
 
 mod candidates;
 mod evidence;
+mod probe_history;
 mod remedy;
 
 use std::cmp::Ordering;
@@ -15,173 +16,162 @@ use std::time::Duration;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty};
 
-pub use candidates::{CandidateProbe, CauseCandidates, Implication, ProbeHistory};
+pub use candidates::{CandidateProbe, CauseCandidates, Implication};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
+pub use probe_history::ProbeHistory;
 pub use remedy::format_command;
 
-/// What an attempt brought to light.
+/// A failed attempt as it was classified.
 #[derive(Clone, Copy, Debug)]
 pub struct FailedAttempt<'a> {
-    /// What for.
+    /// What the attempt was for.
     pub kind: AttemptKind,
-    /// What it was classified as.
+    /// The classified cause.
     pub cause: Cause,
-    /// How sure that is.
+    /// How certain it is.
     pub certainty: Certainty,
-    /// Other causes the same reply can mean.
+    /// Other causes that the reply can have.
     pub alternatives: &'a [Cause],
-    /// HTTP status; none: there was no reply.
+    /// The HTTP status; none without a reply.
     pub status: Option<u16>,
     /// The service's own code.
     pub code: Option<&'a str>,
-    /// The service's own words, cleaned; or what our own part had to say (which field is missing, which limit).
+    /// The provider's message, cleaned; or ours, if nothing was sent (which field is missing, which limit).
     pub provider_message: Option<&'a str>,
-    /// What else was learned about it.
+    /// Evidence beside the reply.
     pub evidence: &'a [Evidence],
 }
 
-/// What is known around it.
+/// The account and configuration around a failed attempt.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct DiagnosisContext<'a> {
-    /// The provider's name in the config; empty: it concerns none.
+    /// The provider's name in the config; empty if none is concerned.
     pub provider: &'a str,
-    /// What it speaks.
+    /// The provider's dialect.
     pub dialect: &'a str,
-    /// Where its attempts go, without credentials or query.
+    /// The provider's base URL, without credentials or query.
     pub base_url: &'a str,
-    /// Where its credential is.
+    /// The vault entry of its credential.
     pub entry: Option<VaultEntryRef<'a>>,
-    /// Which version was sent; 0: none was read.
+    /// The credential version that was sent; 0 if none was read.
     pub version: Version,
-    /// How long that version has been known.
+    /// The age of that version.
     pub credential_age: Option<Duration>,
-    /// The last message it accepted: how long ago, with which version.
+    /// The last accepted message: its age and its credential version.
     pub last_accepted: Option<(Duration, Version)>,
-    /// The sender that the config sets for it.
+    /// The sender that the config sets.
     pub sender: Option<&'a str>,
-    /// One attempt's time limit.
+    /// The time limit of an attempt.
     pub timeout: Option<Duration>,
-    /// The config as the operator names it; empty: the default path.
+    /// The config's path as the operator wrote it; empty for the default path.
     pub config_path: &'a str,
-    /// The line on which the provider's table begins; 0: not known.
+    /// The line on which the provider's table begins; 0 if it is not known.
     pub config_line: usize,
-    /// Where people put right what an account is refused for, as the dialect's description has it.
+    /// The service's console page for each cause, from the dialect's description.
     pub console_pages: Option<&'a BTreeMap<Cause, String>>,
-    /// The service's address of today, where `base_url` is one that it has left.
+    /// The service's current URL, if `base_url` is a retired one.
     pub replacement_url: Option<&'a str>,
-    /// Whether attempts leave by a way of their own (`outbound`).
+    /// Whether the provider has `outbound` settings.
     pub uses_outbound: bool,
-    /// Whether the config has no `listen.control`, so that no command reaches the sidecar that runs with it.
+    /// Whether the config has no `listen.control`, so that no command can reach the running sidecar.
     pub lacks_control_socket: bool,
 }
 
-/// A vault entry.
+/// A vault entry, as remedies name it.
 #[derive(Clone, Copy, Debug)]
 pub struct VaultEntryRef<'a> {
-    /// Its vault's name.
+    /// The vault's name.
     pub vault: &'a str,
-    /// How that vault keeps it.
+    /// How that vault stores it.
     pub storage: &'a VaultStorage,
-    /// Its path; empty where the vault has only one.
+    /// Its path; empty if the vault has only one entry.
     pub path: &'a str,
-    /// The fields the service needs, by the vault's names for them; none: not known here.
+    /// The fields that the dialect needs, by the vault's names; empty if they are not known.
     pub fields: &'a [String],
 }
 
-/// How a vault keeps its entries: decides how one is changed.
+/// How a vault stores its entries, which decides how one is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum VaultStorage {
-    /// In our encrypted file.
+    /// In the sidecar's encrypted file.
     Embedded,
-    /// As variables.
+    /// As environment variables.
     Env,
     /// As files.
     Directory,
     /// On an OpenBao or HashiCorp Vault server.
     OpenBao {
-        /// Where the engine is mounted.
+        /// The mount of the secrets engine.
         mount: Box<str>,
         /// The namespace, if there is one.
         namespace: Option<Box<str>>,
         /// Whether the mount keeps versions, so that one field can be changed alone.
         versioned: bool,
     },
-    /// Wherever this program gets them from.
+    /// Where a command reads them.
     Exec {
-        /// The program.
+        /// The command.
         command: Box<str>,
     },
 }
 
-/// What it was and what to do.
+/// The cause of a failure, and its remedy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnosis {
-    /// Whose.
+    /// The provider's name.
     pub provider: String,
-    /// In one word.
+    /// The cause.
     pub cause: Cause,
-    /// How sure.
+    /// How certain it is.
     pub certainty: Certainty,
-    /// What else it can be.
+    /// Other possible causes.
     pub alternatives: Vec<Cause>,
-    /// What speaks for it, in one line.
+    /// The evidence, in one line.
     pub evidence: String,
-    /// What to do, in one line.
+    /// The remedy, in one line.
     pub remedy: String,
 }
 
-/// Puts evidence and surroundings together.
-pub fn diagnose(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Diagnosis {
-    let suspects = evidence.candidates();
-    let named = malformed_fields(evidence, context);
+/// Diagnoses a failed attempt. A remedy for an entry that was not sent names the malformed fields
+/// only.
+pub fn diagnose(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Diagnosis {
+    let candidates = attempt.candidates();
+    let malformed = malformed_fields(attempt, context);
     let entry = context.entry.map(|entry| VaultEntryRef {
-        fields: if named.is_empty() {
+        fields: if malformed.is_empty() {
             entry.fields
         } else {
-            &named
+            &malformed
         },
         ..entry
     });
     let context = &DiagnosisContext { entry, ..*context };
-    let (told, remedy) = (
-        render_evidence(evidence, context),
-        remedy::render_remedy(&suspects, evidence, context),
-    );
-    let CauseCandidates {
-        cause,
-        certainty,
-        alternatives,
-    } = suspects;
     Diagnosis {
         provider: context.provider.to_owned(),
-        cause,
-        certainty,
-        alternatives,
-        evidence: one_line(&told),
-        remedy: one_line(&remedy),
+        cause: candidates.cause,
+        certainty: candidates.certainty,
+        evidence: one_line(&render_evidence(attempt, context)),
+        remedy: one_line(&remedy::render_remedy(&candidates, attempt, context)),
+        alternatives: candidates.alternatives,
     }
 }
 
 impl Diagnosis {
-    /// What else it can be: `ip-not-allowed or account-suspended`; empty where there is nothing.
+    /// The other possible causes: `ip-not-allowed or account-suspended`; empty if there are none.
     pub fn alternatives_text(&self) -> String {
-        self.alternatives
-            .iter()
-            .map(|cause| cause.as_str())
-            .collect::<Vec<_>>()
-            .join(" or ")
+        evidence::join_causes(&self.alternatives)
     }
 }
 
 impl fmt::Display for Diagnosis {
     /// `NAME: credential-rejected (certain). <evidence>. → <remedy>`
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let whose = if self.provider.is_empty() {
-            "call"
+        let subject = if self.provider.is_empty() {
+            "request"
         } else {
             &self.provider
         };
-        write!(f, "{whose}: {} ({}", self.cause, self.certainty.as_str())?;
+        write!(f, "{subject}: {} ({}", self.cause, self.certainty.as_str())?;
         if !self.alternatives.is_empty() {
             write!(f, ", or {}", self.alternatives_text())?;
         }
@@ -190,23 +180,23 @@ impl fmt::Display for Diagnosis {
 }
 
 impl FailedAttempt<'_> {
-    /// What is left after all that was learned.
+    /// The causes that the evidence leaves.
     pub fn candidates(&self) -> CauseCandidates {
         let first = CauseCandidates::new(self.cause, self.certainty, self.alternatives);
-        self.evidence.iter().fold(first, |suspects, learned| {
-            suspects.apply(&learned.implication)
+        self.evidence.iter().fold(first, |candidates, evidence| {
+            candidates.apply(&evidence.implication)
         })
     }
 }
 
-/// How the version that was refused did before.
+/// Whether the rejected version, or an older one, was accepted before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CredentialHistory {
     /// Nothing is known.
     None,
-    /// It was accepted once.
+    /// It was accepted, this long ago.
     Accepted(Duration),
-    /// An older one was accepted, this one never.
+    /// This older version was accepted, and the rejected one never.
     OlderAccepted(Version),
 }
 
@@ -221,67 +211,85 @@ fn credential_history(context: &DiagnosisContext<'_>) -> CredentialHistory {
     }
 }
 
-/// Whether our own part found the vault's entry wrong: the service was never asked.
-fn is_unsent(evidence: &FailedAttempt<'_>) -> bool {
-    let about = matches!(
-        evidence.cause,
+/// Whether the sidecar itself found the vault's entry wrong, and sent nothing.
+fn is_unsent(attempt: &FailedAttempt<'_>) -> bool {
+    let concerns_entry = matches!(
+        attempt.cause,
         Cause::CredentialMissing | Cause::CredentialRejected
     );
-    about
-        && evidence.status.is_none()
-        && evidence
+    concerns_entry
+        && attempt.status.is_none()
+        && attempt
             .provider_message
-            .is_some_and(|says| !says.is_empty())
+            .is_some_and(|message| !message.is_empty())
 }
 
-/// The fields of an entry that was not sent, as our own words name them.
-fn malformed_fields(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Vec<String> {
-    let says = evidence
+/// The fields that the sidecar's message names, for an entry that was not sent.
+fn malformed_fields(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Vec<String> {
+    let message = attempt
         .provider_message
-        .filter(|_| is_unsent(evidence))
+        .filter(|_| is_unsent(attempt))
         .unwrap_or_default();
     let fields = context.entry.map_or(&[][..], |entry| entry.fields);
     fields
         .iter()
-        .filter(|field| says.contains(&format!("`{field}`")))
+        .filter(|field| message.contains(&format!("`{field}`")))
         .cloned()
         .collect()
 }
 
-/// Reply, credential, history.
-fn render_evidence(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
-    let reply = match (evidence.status, evidence.code) {
-        (Some(status), Some(code)) => format!(
-            "The {} was answered {status} with code {code}",
-            evidence.kind
-        ),
-        (Some(status), None) => format!("The {} was answered {status}", evidence.kind),
-        (None, _) => evidence.cause.meaning().trim_end_matches('.').to_owned(),
+/// The clauses about reply, credential, history and address, then the evidence.
+fn render_evidence(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> String {
+    let clauses = [
+        Some(reply_clause(attempt)),
+        credential_clause(attempt, context),
+        history_clause(context),
+        address_clause(attempt, context),
+    ];
+    clauses
+        .into_iter()
+        .flatten()
+        .chain(attempt.evidence.iter().map(ToString::to_string))
+        .collect::<Vec<_>>()
+        .join("; ")
+}
+
+fn reply_clause(attempt: &FailedAttempt<'_>) -> String {
+    let message = attempt
+        .provider_message
+        .filter(|message| !message.is_empty());
+    if let Some(message) = message.filter(|_| is_unsent(attempt)) {
+        return format!("Nothing was sent: {message}");
+    }
+    let reply = match (attempt.status, attempt.code) {
+        (Some(status), Some(code)) => {
+            format!(
+                "The {} was answered {status} with code {code}",
+                attempt.kind
+            )
+        }
+        (Some(status), None) => format!("The {} was answered {status}", attempt.kind),
+        (None, _) => attempt.cause.meaning().trim_end_matches('.').to_owned(),
     };
-    let says = evidence.provider_message.filter(|says| !says.is_empty());
-    let unsent = says
-        .filter(|_| is_unsent(evidence))
-        .map(|says| format!("Nothing was sent: {says}"));
-    let reply = unsent
-        .clone()
-        .unwrap_or_else(|| reply + &says.map_or_else(String::new, |says| format!(" (“{says}”)")));
+    reply + &message.map_or_else(String::new, |message| format!(" (“{message}”)"))
+}
+
+fn credential_clause(
+    attempt: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> Option<String> {
+    let entry = context.entry.filter(|_| context.version > Version(0))?;
     let age = context.credential_age.map_or_else(String::new, |age| {
         format!(", known for {}", format_duration(age))
     });
-    let used = context.entry.filter(|_| context.version > Version(0));
-    let verb = if unsent.is_some() {
-        "it read"
-    } else {
-        "it used"
-    };
-    let used = used.map(|entry| {
-        format!(
-            "{verb} version {} of {}{age}",
-            context.version.0,
-            entry.display_name()
-        )
-    });
-    let before = match credential_history(context) {
+    let verb = if is_unsent(attempt) { "read" } else { "used" };
+    let version = context.version.0;
+    let name = entry.display_name();
+    Some(format!("it {verb} version {version} of {name}{age}"))
+}
+
+fn history_clause(context: &DiagnosisContext<'_>) -> Option<String> {
+    match credential_history(context) {
         CredentialHistory::None => None,
         CredentialHistory::Accepted(ago) => Some(format!(
             "the same version was accepted {} ago",
@@ -291,23 +299,18 @@ fn render_evidence(evidence: &FailedAttempt<'_>, context: &DiagnosisContext<'_>)
             "version {} was accepted, version {} never",
             version.0, context.version.0
         )),
-    };
-    let learned = evidence.evidence.iter().map(ToString::to_string);
-    let moved = context
+    }
+}
+
+fn address_clause(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Option<String> {
+    let replacement = context
         .replacement_url
-        .filter(|_| remedy::concerns_address(evidence.candidates().cause));
-    let moved = moved.map(|today| {
-        format!(
-            "{} is an address that {} has left for {today}",
-            context.base_url, context.dialect
-        )
-    });
-    [Some(reply), used, before, moved]
-        .into_iter()
-        .flatten()
-        .chain(learned)
-        .collect::<Vec<_>>()
-        .join("; ")
+        .filter(|_| remedy::concerns_address(attempt.candidates().cause))?;
+    let base_url = context.base_url;
+    let dialect = context.dialect;
+    Some(format!(
+        "{dialect} has retired {base_url}; its current address is {replacement}"
+    ))
 }
 
 impl VaultEntryRef<'_> {
@@ -321,7 +324,7 @@ impl VaultEntryRef<'_> {
     }
 }
 
-/// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
+/// A duration in its largest telling unit: `40 s`, `12 min`, `5 h`, `3 days`.
 pub fn format_duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -332,7 +335,7 @@ pub fn format_duration(time: Duration) -> String {
     }
 }
 
-/// Foreign words may bring line ends and control characters; a diagnosis is one line.
+/// Replaces the line breaks and control characters of a provider's message: a diagnosis is one line.
 fn one_line(text: &str) -> String {
     let plain: String = text
         .chars()

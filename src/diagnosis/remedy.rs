@@ -1,17 +1,18 @@
-//! What to do, cause by cause. A table of sentences with holes, so that all of them can
-//! be read side by side and a new cause cannot be forgotten.
+//! The remedy for each cause. A table of sentences with placeholders, so that they can be read side
+//! by side, and a test finds a cause without one.
 
 use std::time::Duration;
 
+use crate::diagnosis::evidence::join_causes;
 use crate::diagnosis::{
     CauseCandidates, CredentialHistory, DiagnosisContext, EvidenceSource, FailedAttempt,
     VaultEntryRef, VaultStorage, credential_history, format_duration, is_unsent,
 };
 use crate::sms::{Cause, Msisdn};
 
-/// Where the config is unless the operator says otherwise.
+/// The config's default path.
 const DEFAULT_CONFIG_PATH: &str = "/etc/sms-sidecar/config.toml";
-/// What stands for a provider that is not known.
+/// Stands for an unknown provider.
 const PROVIDER_PLACEHOLDER: &str = "PROVIDER";
 
 const REMEDIES: &[(Cause, &str)] = &[
@@ -22,11 +23,11 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::CredentialExpired,
-        "have a new credential issued at {console} and put it into {entry}{soon}",
+        "issue a new credential at {console} and put it into {entry}{soon}",
     ),
     (
         Cause::PermissionDenied,
-        "have {account} allowed to send SMS by API at {console}{back}",
+        "enable SMS by API for {account} at {console}{back}",
     ),
     (
         Cause::AccountSuspended,
@@ -35,11 +36,11 @@ const REMEDIES: &[(Cause, &str)] = &[
     (Cause::BalanceEmpty, "top up {account} at {console}{back}"),
     (
         Cause::IpNotAllowed,
-        "have {address} added to the account's list at {console}, or let attempts leave from one that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}{reload}{back}",
+        "add {address} to the account's allow-list at {console}, or send from an address that is on it: set providers.{provider}.outbound.source_address (or .proxy) in {place}{now}{reload}{back}",
     ),
     (
         Cause::EndpointWrong,
-        "set providers.{provider}.base_url in {place} to {today} (now {base_url}){reload}{back}",
+        "set providers.{provider}.base_url in {place} to {current_url} (now {base_url}){reload}{back}",
     ),
     (
         Cause::ClockSkew,
@@ -47,11 +48,11 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::SandboxMismatch,
-        "get {fields} of a production account from {console} and put {them} into {entry}; or, if this account is meant for tests, have the recipient verified there",
+        "get {fields} of a production account from {console} and put {them} into {entry}; or, if this account is for tests, verify the recipient there",
     ),
     (
         Cause::TlsUntrusted,
-        "see with `curl -v {base_url}` whose certificate it is: if an authority of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if nobody announced a change, somebody may stand in between",
+        "check with `curl -v {base_url}` whose certificate it is: if a CA of your own signed it, set providers.{provider}.ca_file in {place} to its PEM{reload}; if no change was announced, somebody may be intercepting the connection",
     ),
     (
         Cause::SenderNotAllowed,
@@ -59,35 +60,35 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::TemplateNotApproved,
-        "have the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}{reload}",
+        "get the text approved at {console}, and write it as approved under texts.{provider} of a [templates.NAME] in {config}{reload}",
     ),
     (
         Cause::RecipientInvalid,
-        "nothing to repair at {provider}: have the backend check this number; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}{reload}",
+        "nothing to repair at {provider}: check this number in the backend; if {dialect} does not serve its country, list another provider for its prefix in [[routes]] of {config}{reload}",
     ),
     (
         Cause::MessageInvalid,
-        "shorten or change the text as {dialect} demands; {try} shows its answer to another",
+        "shorten or change the text as {dialect} requires; {try} shows its reply to another text",
     ),
     (
         Cause::RecipientBlocked,
-        "nothing to repair: the person opted out at {dialect} and has to opt in again there; nobody else is asked in its place",
+        "nothing to repair: the person opted out at {dialect} and has to opt in again there; no other provider is tried",
     ),
     (
         Cause::Duplicate,
-        "give every message a reference of its own, and do not repeat one within {dialect}'s time limit",
+        "give every message its own reference, and do not repeat one within {dialect}'s time limit",
     ),
     (
         Cause::Throttled,
-        "{provider} comes back by itself; if it happens daily, have the account's rate raised at {console}, or list another provider in [[routes]] of {config}{reload}",
+        "{provider} recovers by itself; if it happens daily, raise the account's rate limit at {console}, or list another provider in [[routes]] of {config}{reload}",
     ),
     (
         Cause::ProviderFault,
-        "nothing to repair here: {provider} comes back by itself; if it lasts, report the code and the time to {dialect}",
+        "nothing to repair here: {provider} recovers by itself; if it lasts, report the code and the time to {dialect}",
     ),
     (
         Cause::Unreachable,
-        "let this machine reach {base_url}{move} (`curl -v {base_url}` from here shows where it ends); if the way out is a proxy, set providers.{provider}.outbound.proxy in {place}{reload}",
+        "make {base_url} reachable from this machine{move} (`curl -v {base_url}` shows where the connection fails); if requests must go through a proxy, set providers.{provider}.outbound.proxy in {place}{reload}",
     ),
     (
         Cause::Timeout,
@@ -95,23 +96,23 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
     (
         Cause::ReplyUnreadable,
-        "see with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
+        "check with `curl -v {base_url}` whether {dialect} itself answers there; if its API has changed, correct its description (`sms-sidecar dialects show {dialect}`) in the folder that `dialects` names in {config}{reload}",
     ),
     (
         Cause::VaultUnavailable,
-        "make {named} readable; `sms-sidecar check --vault --config {config}` says what fails",
+        "make {named} readable; `sms-sidecar check --vault --config {config}` shows what fails",
     ),
     (
         Cause::DeniedByPolicy,
-        "{paused}if a call was refused that is wanted, name its method and path in providers.{provider}.operations in {place}{reload}",
+        "{paused}to allow a request that was denied, name its method and path in providers.{provider}.operations in {place}{reload}",
     ),
     (
         Cause::NotTranslatable,
-        "list in [[routes]] of {config} a provider that can carry it: one that speaks the backend's own API, or serves the recipient's country{reload}; or have the backend leave out what only one service knows",
+        "list in [[routes]] of {config} a provider that can take it: one of the backend's own dialect, or one that serves the recipient's country{reload}; or leave out of the request what only one service supports",
     ),
     (
         Cause::NoProvider,
-        "list in [[routes]] of {config} a provider for this call (`recipients`, `callers` and `dialects` of a route say which calls it means){reload}",
+        "list in [[routes]] of {config} a provider for this request (`recipients`, `callers` and `dialects` of a route decide which requests it takes){reload}",
     ),
     (
         Cause::Unexplained,
@@ -119,62 +120,56 @@ const REMEDIES: &[(Cause, &str)] = &[
     ),
 ];
 
-/// An older version worked and this one never did.
+/// An older version worked, and this one never did.
 const MISTYPED: &str = "compare {fields} in {named} with {console}: this version has never worked, so it is mistyped or not active yet; to change it, {put}";
-/// It worked, and nobody changed the vault.
-const CHANGED_AT_PROVIDER: &str = "somebody changed or revoked {fields} at {dialect}: get what is valid now from {console} and put it into {entry}{soon}";
+/// The version worked, and nobody changed the vault.
+const CHANGED_AT_PROVIDER: &str = "somebody changed or revoked {fields} at {dialect}: get the current values from {console} and put them into {entry}{soon}";
 
-/// The vault's own value cannot be right, and was not sent.
+/// The vault's value is malformed, and was not sent.
 const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
 
-/// A command as it can be pasted: with the config where that is not at the default path.
-pub fn format_command(words: &str, config: &str) -> String {
-    let at = if config.is_empty() || config == DEFAULT_CONFIG_PATH {
+/// A command that can be pasted: with `--config` if the config is not at the default path.
+pub fn format_command(arguments: &str, config: &str) -> String {
+    let option = if config.is_empty() || config == DEFAULT_CONFIG_PATH {
         String::new()
     } else {
         format!(" --config {config}")
     };
-    format!("`sms-sidecar {words}{at}`")
+    format!("`sms-sidecar {arguments}{option}`")
 }
 
-/// The sentence for this cause, filled.
+/// The remedy for the most probable cause, with its placeholders filled.
 pub(super) fn render_remedy(
-    suspects: &CauseCandidates,
-    evidence: &FailedAttempt<'_>,
+    candidates: &CauseCandidates,
+    attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> String {
     let listed = REMEDIES
         .iter()
-        .find(|(cause, _)| *cause == suspects.cause)
-        .map_or("", |(_, words)| *words);
-    let words = match (suspects.cause, credential_history(context)) {
-        (Cause::CredentialRejected, _) if is_unsent(evidence) => MALFORMED,
+        .find(|(cause, _)| *cause == candidates.cause)
+        .map_or("", |(_, sentence)| *sentence);
+    let sentence = match (candidates.cause, credential_history(context)) {
+        (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
         (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
         (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
         _ => listed,
     };
-    let filled = fill_placeholders(words, |hole| {
-        contextual_value(hole, suspects.cause, evidence, context)
-            .unwrap_or_else(|| placeholder_value(hole, evidence, context))
+    let filled = fill_placeholders(sentence, |hole| {
+        contextual_value(hole, candidates.cause, attempt, context)
+            .unwrap_or_else(|| placeholder_value(hole, attempt, context))
     });
-    let others: Vec<_> = suspects
-        .alternatives
-        .iter()
-        .map(|cause| cause.as_str())
-        .collect();
-    if others.is_empty() {
+    if candidates.is_unambiguous() {
         filled
     } else {
-        format!(
-            "{filled}; if that is in order, it is {}",
-            others.join(" or ")
-        )
+        let others = join_causes(&candidates.alternatives);
+        format!("{filled}; if that is in order, the cause is {others}")
     }
 }
 
-/// Fills `{holes}` once: what is put in is not looked at again.
-fn fill_placeholders(words: &str, value: impl Fn(&str) -> String) -> String {
-    let (mut filled, mut rest) = (String::new(), words);
+/// Fills each `{placeholder}` once; its value is not filled again.
+fn fill_placeholders(sentence: &str, value: impl Fn(&str) -> String) -> String {
+    let mut filled = String::new();
+    let mut rest = sentence;
     while let Some((before, (hole, after))) = rest
         .split_once('{')
         .and_then(|(before, after)| Some((before, after.split_once('}')?)))
@@ -187,7 +182,7 @@ fn fill_placeholders(words: &str, value: impl Fn(&str) -> String) -> String {
     filled
 }
 
-/// Whether the address itself can be what is wrong.
+/// Whether a wrong base URL can be the reason.
 pub(super) fn concerns_address(cause: Cause) -> bool {
     matches!(
         cause,
@@ -199,11 +194,11 @@ pub(super) fn concerns_address(cause: Cause) -> bool {
     )
 }
 
-/// What depends on the cause, on what was learned, and on where things stand.
+/// The value of a placeholder that depends on the cause, the evidence or the setup.
 fn contextual_value(
     hole: &str,
     cause: Cause,
-    evidence: &FailedAttempt<'_>,
+    attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> Option<String> {
     let service = if context.dialect.is_empty() {
@@ -211,35 +206,35 @@ fn contextual_value(
     } else {
         context.dialect
     };
-    let address = evidence.evidence.iter().find_map(|learned| {
-        if let EvidenceSource::ReportedAddress(address) = learned.source {
-            Some(address)
-        } else {
-            None
-        }
-    });
+    let address = attempt
+        .evidence
+        .iter()
+        .find_map(|evidence| match evidence.source {
+            EvidenceSource::ReportedAddress(address) => Some(address),
+            _ => None,
+        });
     Some(match hole {
         "console" => match context.console_pages.and_then(|pages| pages.get(&cause)) {
             Some(page) => format!("the {service} console ({page})"),
             None if context.dialect.is_empty() => service.to_owned(),
-            // Its description names no page: it may have none.
+            // The description names no page: the service may have none.
             None if context.console_pages.is_some() => format!("the {service} service"),
             None => format!("the {service} console"),
         },
         "address" => address.map_or_else(
             || "this server's public address".to_owned(),
-            |address| format!("{address}, the address they see us come from,"),
+            |address| format!("{address} (the address that the service sees)"),
         ),
         "now" if context.uses_outbound => {
-            " (the way out that is set there now is not on it either)".to_owned()
+            " (the address of the present outbound setting is not on it either)".to_owned()
         }
-        "today" => context.replacement_url.map_or_else(
+        "current_url" => context.replacement_url.map_or_else(
             || format!("the address {service} gives for this account"),
             str::to_owned,
         ),
-        "move" => context.replacement_url.map_or_else(String::new, |today| {
+        "move" => context.replacement_url.map_or_else(String::new, |replacement| {
             format!(
-                ", or set providers.{}.base_url in {} to {service}'s address of today, {today}",
+                ", or set providers.{}.base_url in {} to {service}'s current address, {replacement}",
                 context.provider,
                 config_location(context)
             )
@@ -255,19 +250,19 @@ fn contextual_value(
     })
 }
 
-/// What a command of ours does, or what does it where the config opens no socket for commands.
+/// A command to the running sidecar, or its replacement if the config has no control socket.
 fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
     let provider = if context.provider.is_empty() {
         PROVIDER_PLACEHOLDER
     } else {
         context.provider
     };
-    let command = |words: &str| format_command(words, context.config_path);
+    let command = |arguments: &str| format_command(arguments, context.config_path);
     match (hole, context.lacks_control_socket) {
         ("back", false) => format!(", then {}", command(&format!("resume {provider}"))),
-        ("back", true) => "; it comes back by itself within its `recheck`".to_owned(),
+        ("back", true) => "; it recovers by itself within its `recheck`".to_owned(),
         ("reload", false) => format!(", then {}", command("reload")),
-        ("reload", true) => ", then send the sidecar a HUP (`kill -HUP PID`)".to_owned(),
+        ("reload", true) => ", then reload the sidecar (`kill -HUP PID`)".to_owned(),
         ("try", false) => command(&format!(
             "send --provider {provider} --to NUMBER --text TEXT"
         )),
@@ -282,7 +277,8 @@ fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
     }
 }
 
-/// Whether a changed entry is seen by itself; a process's own environment is not, nor what only the backend has.
+/// Whether the sidecar notices a changed entry. It cannot see a changed process environment, nor a
+/// credential that only the backend has.
 fn is_reloaded_automatically(context: &DiagnosisContext<'_>) -> bool {
     context.entry.map_or(context.provider.is_empty(), |entry| {
         *entry.storage != VaultStorage::Env
@@ -305,7 +301,7 @@ fn config_location(context: &DiagnosisContext<'_>) -> String {
 
 fn placeholder_value(
     hole: &str,
-    evidence: &FailedAttempt<'_>,
+    attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> String {
     let known = |text: &str, otherwise: &str| {
@@ -322,10 +318,10 @@ fn placeholder_value(
         "base_url" => known(context.base_url, "the service's address"),
         "config" => known(context.config_path, DEFAULT_CONFIG_PATH),
         "sender" => context.sender.map_or_else(
-            || "none is set, so what the backend writes goes".to_owned(),
-            |now| format!("now it is {}", mask_sender(now)),
+            || "none is set, so the backend's own is used".to_owned(),
+            |sender| format!("now it is {}", mask_sender(sender)),
         ),
-        "code" => evidence
+        "code" => attempt
             .code
             .map_or_else(|| "the reply".to_owned(), |code| format!("code {code}")),
         "fields" if fields.is_empty() => "the credential".to_owned(),
@@ -358,7 +354,7 @@ fn placeholder_value(
     }
 }
 
-/// Where a credential is kept that is in no vault, or in one that is not known here.
+/// Describes where a credential is that is not in a known vault.
 fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
     if context.provider.is_empty() {
         format!(
@@ -367,13 +363,13 @@ fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
         )
     } else {
         format!(
-            "the place where the backend keeps it ({} has no `credential`, so the backend's own is sent)",
+            "the backend's own settings ({} has no `credential`, so the backend's own is sent)",
             context.provider
         )
     }
 }
 
-/// A sender that is a number is masked like any other.
+/// Masks a sender that is a phone number.
 fn mask_sender(sender: &str) -> String {
     Msisdn::parse(sender).map_or_else(|_| format!("“{sender}”"), |number| number.to_string())
 }
@@ -395,7 +391,7 @@ impl VaultEntryRef<'_> {
         }
     }
 
-    /// The server's own command; `-` reads standard input, which can be read for one field only.
+    /// The server's own command. `-` reads standard input, which works for one field only.
     fn openbao_write_command(&self, place: &str, versioned: bool) -> String {
         let fields: Vec<String> = self
             .fields
@@ -414,12 +410,12 @@ impl VaultEntryRef<'_> {
             format!(", then {}", others.join(", then "))
         };
         format!(
-            "`bao kv patch {place} {} {first}`{others} (each value on standard input)",
+            "`bao kv patch {place} {} {first}`{others} (reads each value from standard input)",
             self.path
         )
     }
 
-    /// How this vault's entries are changed.
+    /// How to change the entry in this kind of vault.
     fn change_instruction(&self, config: &str) -> String {
         match &self.storage {
             VaultStorage::Embedded => {
@@ -434,7 +430,7 @@ impl VaultEntryRef<'_> {
                 )
             }
             VaultStorage::Env => format!(
-                "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
+                "set {} in the variables of vault {} (a changed file is read at once, the process's own environment at its next start)",
                 self.field_names(),
                 self.vault
             ),
@@ -481,7 +477,7 @@ mod tests {
     }
 
     #[test]
-    fn every_hole_is_known() {
+    fn every_placeholder_is_known() {
         let evidence = FailedAttempt {
             kind: crate::sms::AttemptKind::Send,
             cause: Cause::Unexplained,
@@ -492,12 +488,12 @@ mod tests {
             provider_message: None,
             evidence: &[],
         };
-        for words in REMEDIES.iter().map(|(_, words)| *words).chain([
+        for sentence in REMEDIES.iter().map(|(_, sentence)| *sentence).chain([
             MISTYPED,
             CHANGED_AT_PROVIDER,
             MALFORMED,
         ]) {
-            fill_placeholders(words, |hole| {
+            fill_placeholders(sentence, |hole| {
                 let known = contextual_value(
                     hole,
                     Cause::Unexplained,
@@ -508,7 +504,7 @@ mod tests {
                     known.is_some()
                         || !placeholder_value(hole, &evidence, &DiagnosisContext::default())
                             .is_empty(),
-                    "{hole} in {words}"
+                    "{hole} in {sentence}"
                 );
                 String::new()
             });
@@ -516,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hole_is_filled_once() {
+    fn a_placeholder_is_filled_once() {
         assert_eq!(
             fill_placeholders("a {x} b {y} c {", |hole| format!("<{hole}{{y}}>")),
             "a <x{y}> b <y{y}> c {"

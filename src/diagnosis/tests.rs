@@ -1,4 +1,4 @@
-//! Each diagnosis is one line that says what, on what evidence, and what to do where.
+//! Each diagnosis is one line: cause, evidence, and what to do where.
 
 use super::*;
 
@@ -9,14 +9,13 @@ fn fields() -> Vec<String> {
 }
 
 fn evidence(cause: Cause) -> FailedAttempt<'static> {
-    let (status, code) = (Some(401), Some("102"));
     FailedAttempt {
         kind: AttemptKind::Send,
         cause,
         certainty: Certainty::Certain,
         alternatives: &[],
-        status,
-        code,
+        status: Some(401),
+        code: Some("102"),
         provider_message: Some("Account is not active"),
         evidence: &[],
     }
@@ -48,7 +47,7 @@ fn context(fields: &[String]) -> DiagnosisContext<'_> {
 }
 
 #[test]
-fn one_line_says_what_with_what_and_what_to_do() {
+fn a_diagnosis_is_one_line_of_cause_evidence_and_remedy() {
     let fields = fields();
     let line = diagnose(&evidence(Cause::AccountSuspended), &context(&fields)).to_string();
     assert_eq!(
@@ -59,7 +58,7 @@ fn one_line_says_what_with_what_and_what_to_do() {
 }
 
 #[test]
-fn history_tells_a_mistyped_credential_from_a_revoked_one() {
+fn history_distinguishes_a_mistyped_credential_from_a_revoked_one() {
     let fields = fields();
     let with = |accepted| {
         diagnose(
@@ -107,19 +106,19 @@ fn history_tells_a_mistyped_credential_from_a_revoked_one() {
     let later = with(Some((Duration::from_mins(10), Version(4))));
     assert_eq!(
         later.remedy, never.remedy,
-        "a newer one that works says nothing about this one"
+        "an accepted newer version means nothing for this one"
     );
 }
 
 #[test]
-fn an_ambiguous_refusal_names_what_else_it_can_be() {
+fn an_ambiguous_rejection_names_the_alternatives() {
     let fields = fields();
     let alternatives = [
         Cause::AccountSuspended,
         Cause::CredentialRejected,
         Cause::EndpointWrong,
     ];
-    let told = diagnose(
+    let diagnosis = diagnose(
         &FailedAttempt {
             alternatives: &alternatives,
             ..evidence(Cause::CredentialRejected)
@@ -127,35 +126,34 @@ fn an_ambiguous_refusal_names_what_else_it_can_be() {
         &context(&fields),
     );
     assert_eq!(
-        (told.certainty, told.alternatives.len()),
+        (diagnosis.certainty, diagnosis.alternatives.len()),
         (Certainty::Ambiguous, 2)
     );
     assert!(
-        told.to_string().starts_with(
+        diagnosis.to_string().starts_with(
             "playmobile: credential-rejected (ambiguous, or account-suspended or endpoint-wrong). "
         ),
-        "{told}"
+        "{diagnosis}"
     );
     assert!(
-        told.remedy
-            .contains("if that is in order, it is account-suspended or endpoint-wrong"),
-        "{told}"
+        diagnosis
+            .remedy
+            .contains("if that is in order, the cause is account-suspended or endpoint-wrong"),
+        "{diagnosis}"
     );
 }
 
 #[test]
-fn each_vault_is_changed_in_its_own_way() {
+fn each_vault_has_its_own_instruction() {
     let fields = fields();
     let server = |versioned, namespace| VaultStorage::OpenBao {
         mount: "secret".into(),
         namespace,
         versioned,
     };
-    let (plain, inside, old) = (
-        server(true, None),
-        server(true, Some("team".into())),
-        server(false, None),
-    );
+    let plain = server(true, None);
+    let inside = server(true, Some("team".into()));
+    let old = server(false, None);
     let exec = VaultStorage::Exec {
         command: "/usr/bin/pass".into(),
     };
@@ -175,12 +173,12 @@ fn each_vault_is_changed_in_its_own_way() {
         )
         .remedy
     };
-    let patch = "`bao kv patch -mount=secret sms/a username=-`, then password=- (each value on standard input)";
+    let patch = "`bao kv patch -mount=secret sms/a username=-`, then password=- (reads each value from standard input)";
     assert!(with(&plain, "sms/a").contains(&format!("into keys:sms/a: {patch}")));
     assert!(with(&inside, "sms/a").contains("bao kv patch -namespace=team -mount=secret sms/a"));
     assert!(
         with(&old, "sms/a").contains("`bao kv put -mount=secret sms/a @FILE`"),
-        "version 1 has no patch"
+        "KV version 1 has no patch"
     );
     assert!(
         with(&exec, "sms/a")
@@ -203,7 +201,7 @@ fn each_vault_is_changed_in_its_own_way() {
     assert!(
         with(&VaultStorage::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}"))
     );
-    for (fields, told) in [
+    for (fields, diagnosis) in [
         (vec![], "sms/a FIELD`;"),
         (vec!["key".to_owned()], "sms/a key`;"),
     ] {
@@ -223,25 +221,25 @@ fn each_vault_is_changed_in_its_own_way() {
         )
         .remedy;
         assert!(
-            remedy.contains(&format!("--config a.toml --vault keys {told}")),
+            remedy.contains(&format!("--config a.toml --vault keys {diagnosis}")),
             "{remedy}"
         );
     }
 }
 
 #[test]
-fn every_cause_is_one_line_that_names_where_to_go() {
+fn every_diagnosis_is_one_line_that_names_a_place() {
     let fields = fields();
     for &cause in Cause::ALL {
         let says = Some("first\r\nsecond\u{7}\tthird");
-        let told = diagnose(
+        let diagnosis = diagnose(
             &FailedAttempt {
                 provider_message: says,
                 ..evidence(cause)
             },
             &context(&fields),
         );
-        let line = told.to_string();
+        let line = diagnosis.to_string();
         assert!(!line.chars().any(char::is_control), "{line}");
         assert!(line.contains("first second third"), "{line}");
         assert!(!line.contains('{') && !line.contains("  "), "{line}");
@@ -256,7 +254,9 @@ fn every_cause_is_one_line_that_names_where_to_go() {
             "`sms-sidecar",
         ];
         assert!(
-            somewhere.iter().any(|place| told.remedy.contains(place)),
+            somewhere
+                .iter()
+                .any(|place| diagnosis.remedy.contains(place)),
             "{line}"
         );
     }
@@ -265,7 +265,7 @@ fn every_cause_is_one_line_that_names_where_to_go() {
 #[test]
 fn a_sender_that_is_a_number_is_masked() {
     let fields = fields();
-    let told = |sender| {
+    let remedy_for = |sender| {
         diagnose(
             &evidence(Cause::SenderNotAllowed),
             &DiagnosisContext {
@@ -275,15 +275,15 @@ fn a_sender_that_is_a_number_is_masked() {
         )
         .remedy
     };
-    assert!(told(Some("+12025550123")).ends_with("; now it is +120*****23"));
-    assert!(told(Some("Shop")).ends_with("; now it is “Shop”"));
-    assert!(told(None).ends_with("; none is set, so what the backend writes goes"));
+    assert!(remedy_for(Some("+12025550123")).ends_with("; now it is +120*****23"));
+    assert!(remedy_for(Some("Shop")).ends_with("; now it is “Shop”"));
+    assert!(remedy_for(None).ends_with("; none is set, so the backend's own is used"));
 }
 
 #[test]
-fn a_time_limit_is_told_as_it_was_set() {
+fn a_timeout_is_shown_as_it_was_set() {
     let fields = fields();
-    let told = |timeout| {
+    let remedy_for = |timeout| {
         diagnose(
             &evidence(Cause::Timeout),
             &DiagnosisContext {
@@ -293,13 +293,13 @@ fn a_time_limit_is_told_as_it_was_set() {
         )
         .remedy
     };
-    assert!(told(Some(Duration::from_secs(3))).contains("(now 3 s)"));
-    assert!(told(Some(Duration::from_millis(2_500))).contains("(now 2500 ms)"));
-    assert!(!told(None).contains("now"));
+    assert!(remedy_for(Some(Duration::from_secs(3))).contains("(now 3 s)"));
+    assert!(remedy_for(Some(Duration::from_millis(2_500))).contains("(now 2500 ms)"));
+    assert!(!remedy_for(None).contains("now"));
 }
 
 #[test]
-fn without_a_reply_the_meaning_is_told() {
+fn without_a_reply_the_evidence_is_the_causes_meaning() {
     let fields = fields();
     let silent = FailedAttempt {
         status: None,
@@ -307,15 +307,18 @@ fn without_a_reply_the_meaning_is_told() {
         provider_message: None,
         ..evidence(Cause::Unreachable)
     };
-    let told = diagnose(
+    let diagnosis = diagnose(
         &silent,
         &DiagnosisContext {
             version: Version(0),
             ..context(&fields)
         },
     );
-    assert_eq!(told.evidence, "No connection to the service could be made");
-    let told = diagnose(
+    assert_eq!(
+        diagnosis.evidence,
+        "No connection to the service could be made"
+    );
+    let diagnosis = diagnose(
         &FailedAttempt {
             code: None,
             ..evidence(Cause::Unexplained)
@@ -323,35 +326,36 @@ fn without_a_reply_the_meaning_is_told() {
         &DiagnosisContext::default(),
     );
     assert_eq!(
-        told.evidence,
+        diagnosis.evidence,
         "The send was answered 401 (“Account is not active”)"
     );
     assert!(
-        told.to_string()
-            .starts_with("call: unexplained (certain). "),
-        "{told}"
+        diagnosis
+            .to_string()
+            .starts_with("request: unexplained (certain). "),
+        "{diagnosis}"
     );
 }
 
 #[test]
-fn times_are_told_in_the_unit_that_says_enough() {
-    let told = [0, 119, 120, 7_199, 7_200, 172_799, 172_800]
+fn durations_have_one_unit() {
+    let diagnosis = [0, 119, 120, 7_199, 7_200, 172_799, 172_800]
         .map(|seconds| format_duration(Duration::from_secs(seconds)));
     assert_eq!(
-        told,
+        diagnosis,
         ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]
     );
 }
 
 #[test]
-fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
+fn evidence_settles_the_cause_and_is_shown() {
     let fields = fields();
     let alternatives = [Cause::AccountSuspended, Cause::BalanceEmpty];
     let learned = [Evidence {
         source: EvidenceSource::AccountProbe,
         implication: Implication::Indicates(vec![Cause::AccountSuspended], Certainty::Certain),
     }];
-    let told = diagnose(
+    let diagnosis = diagnose(
         &FailedAttempt {
             alternatives: &alternatives,
             evidence: &learned,
@@ -360,42 +364,48 @@ fn what_was_learned_settles_the_cause_and_stands_in_the_evidence() {
         &context(&fields),
     );
     assert_eq!(
-        (told.cause, told.certainty, told.alternatives.as_slice()),
+        (
+            diagnosis.cause,
+            diagnosis.certainty,
+            diagnosis.alternatives.as_slice()
+        ),
         (Cause::AccountSuspended, Certainty::Certain, [].as_slice())
     );
     assert!(
-        told.evidence
-            .ends_with("; its account call says account-suspended"),
-        "{told}"
+        diagnosis
+            .evidence
+            .ends_with("; its account probe reports account-suspended"),
+        "{diagnosis}"
     );
     assert!(
-        told.remedy
+        diagnosis
+            .remedy
             .starts_with("have the account behind local:sms/playmobile unlocked"),
-        "{told}"
+        "{diagnosis}"
     );
 }
 
 #[test]
-fn each_witness_is_a_clause_of_its_own() {
-    let told = |witness, answer| {
+fn each_evidence_is_a_clause() {
+    let clause = |source, implication| {
         Evidence {
-            source: witness,
-            implication: answer,
+            source,
+            implication,
         }
         .to_string()
     };
     let out = || Implication::RulesOut(vec![Cause::CredentialExpired]);
     assert_eq!(
-        told(EvidenceSource::FreshToken, out()),
-        "a login with the same credential was accepted, and its fresh token refused"
+        clause(EvidenceSource::FreshToken, out()),
+        "a login with the same credential was accepted, and its new token rejected"
     );
     assert_eq!(
-        told(EvidenceSource::BalanceProbe, out()),
-        "its balance call was answered as if all were in order"
+        clause(EvidenceSource::BalanceProbe, out()),
+        "its balance probe found no fault"
     );
     assert_eq!(
-        told(EvidenceSource::CredentialProbe, Implication::Inconclusive),
-        "a free call with the same credential says nothing about it"
+        clause(EvidenceSource::CredentialProbe, Implication::Inconclusive),
+        "a probe with the same credential is inconclusive"
     );
 }
 
@@ -406,7 +416,7 @@ fn a_remedy_names_the_page_the_line_and_the_address() {
         Cause::IpNotAllowed,
         "https://cabinet.example/lists".to_owned(),
     )]);
-    let told = |learned: &[Evidence], context: DiagnosisContext<'_>| {
+    let remedy_for = |learned: &[Evidence], context: DiagnosisContext<'_>| {
         diagnose(
             &FailedAttempt {
                 evidence: learned,
@@ -421,12 +431,12 @@ fn a_remedy_names_the_page_the_line_and_the_address() {
     };
     let seen = Evidence::from_reported_address("203.0.113.7").unwrap();
     assert_eq!(
-        told(&[seen], context(&fields)),
-        "have 203.0.113.7, the address they see us come from, added to the account's list at the playmobile console \
-         (https://cabinet.example/lists), or let attempts leave from one that is on it: set providers.playmobile.outbound.source_address \
+        remedy_for(&[seen], context(&fields)),
+        "add 203.0.113.7 (the address that the service sees) to the account's allow-list at the playmobile console \
+         (https://cabinet.example/lists), or send from an address that is on it: set providers.playmobile.outbound.source_address \
          (or .proxy) in /etc/sms-sidecar/config.toml:23, then `sms-sidecar reload`, then `sms-sidecar resume playmobile`"
     );
-    let set = told(
+    let set = remedy_for(
         &[],
         DiagnosisContext {
             uses_outbound: true,
@@ -435,53 +445,60 @@ fn a_remedy_names_the_page_the_line_and_the_address() {
         },
     );
     assert!(
-        set.starts_with("have this server's public address added"),
+        set.starts_with("add this server's public address to"),
         "{set}"
     );
     assert!(
-        set.contains("config.toml (the way out that is set there now is not on it either),"),
+        set.contains(
+            "config.toml (the address of the present outbound setting is not on it either),"
+        ),
         "{set}"
     );
 }
 
 #[test]
-fn an_address_that_the_service_has_left_is_told_where_the_address_can_be_it() {
+fn a_retired_address_is_named_where_the_address_can_be_the_cause() {
     let fields = fields();
     let old = DiagnosisContext {
         replacement_url: Some("https://send.example/new"),
         base_url: "http://192.0.2.1/old",
         ..context(&fields)
     };
-    let told = |cause| diagnose(&evidence(cause), &old);
-    let wrong = told(Cause::EndpointWrong);
+    let diagnose_cause = |cause| diagnose(&evidence(cause), &old);
+    let wrong = diagnose_cause(Cause::EndpointWrong);
     assert!(
-        wrong.evidence.ends_with("http://192.0.2.1/old is an address that playmobile has left for https://send.example/new"),
+        wrong.evidence.ends_with("playmobile has retired http://192.0.2.1/old; its current address is https://send.example/new"),
         "{wrong}"
     );
     assert!(
         wrong.remedy.starts_with("set providers.playmobile.base_url in /etc/sms-sidecar/config.toml:23 to https://send.example/new"),
         "{wrong}"
     );
-    let lost = told(Cause::Unreachable);
+    let lost = diagnose_cause(Cause::Unreachable);
     assert!(
         lost.remedy
-            .contains("to playmobile's address of today, https://send.example/new"),
+            .contains("to playmobile's current address, https://send.example/new"),
         "{lost}"
     );
-    assert!(!told(Cause::BalanceEmpty).evidence.contains("192.0.2.1"));
+    assert!(
+        !diagnose_cause(Cause::BalanceEmpty)
+            .evidence
+            .contains("192.0.2.1")
+    );
 }
 
 #[test]
-fn commands_run_as_printed_wherever_the_config_is() {
+fn commands_name_the_config_if_it_is_not_the_default() {
     let fields = fields();
-    let told = |cause, context: DiagnosisContext<'_>| diagnose(&evidence(cause), &context).remedy;
+    let remedy_for =
+        |cause, context: DiagnosisContext<'_>| diagnose(&evidence(cause), &context).remedy;
     let elsewhere = || DiagnosisContext {
         config_path: "/srv/sms.toml",
         ..context(&fields)
     };
     let ending = |cause, ending: &str| {
-        let said = told(cause, elsewhere());
-        assert!(said.ends_with(ending), "{said}");
+        let remedy = remedy_for(cause, elsewhere());
+        assert!(remedy.ends_with(ending), "{remedy}");
     };
     ending(
         Cause::BalanceEmpty,
@@ -493,9 +510,9 @@ fn commands_run_as_printed_wherever_the_config_is() {
     );
     let send =
         "`sms-sidecar send --provider playmobile --to NUMBER --text TEXT --config /srv/sms.toml`";
-    assert!(told(Cause::MessageInvalid, elsewhere()).contains(send));
+    assert!(remedy_for(Cause::MessageInvalid, elsewhere()).contains(send));
     for cause in Cause::ALL {
-        let said = told(
+        let remedy = remedy_for(
             *cause,
             DiagnosisContext {
                 lacks_control_socket: true,
@@ -507,11 +524,14 @@ fn commands_run_as_printed_wherever_the_config_is() {
             "sms-sidecar reload",
             "sms-sidecar send",
         ] {
-            assert!(!said.contains(command), "no socket takes it: {said}");
+            assert!(
+                !remedy.contains(command),
+                "needs a control socket: {remedy}"
+            );
         }
     }
     let bare = |cause| {
-        told(
+        remedy_for(
             cause,
             DiagnosisContext {
                 lacks_control_socket: true,
@@ -519,18 +539,18 @@ fn commands_run_as_printed_wherever_the_config_is() {
             },
         )
     };
-    assert!(bare(Cause::BalanceEmpty).ends_with("; it comes back by itself within its `recheck`"));
+    assert!(bare(Cause::BalanceEmpty).ends_with("; it recovers by itself within its `recheck`"));
     assert!(
         bare(Cause::EndpointWrong)
-            .contains(", then send the sidecar a HUP (`kill -HUP PID`); it comes back")
+            .contains(", then reload the sidecar (`kill -HUP PID`); it recovers")
     );
 }
 
 #[test]
-fn whatever_changes_the_config_says_that_it_must_be_read_again() {
+fn a_change_of_the_config_advises_a_reload() {
     let fields = fields();
     for cause in Cause::ALL {
-        let said = diagnose(&evidence(*cause), &context(&fields)).remedy;
+        let remedy = diagnose(&evidence(*cause), &context(&fields)).remedy;
         let changes = [
             "base_url in",
             "outbound.",
@@ -543,15 +563,15 @@ fn whatever_changes_the_config_says_that_it_must_be_read_again() {
             "`dialects` names",
         ];
         assert_eq!(
-            changes.iter().any(|key| said.contains(key)),
-            said.contains("`sms-sidecar reload`"),
-            "{cause}: {said}"
+            changes.iter().any(|key| remedy.contains(key)),
+            remedy.contains("`sms-sidecar reload`"),
+            "{cause}: {remedy}"
         );
     }
 }
 
 #[test]
-fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() {
+fn a_malformed_entry_is_reported_as_not_sent() {
     let fields = fields();
     let says = Some("the vault's field `password` has a blank at its beginning or end");
     let unsent = FailedAttempt {
@@ -560,13 +580,13 @@ fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() 
         provider_message: says,
         ..evidence(Cause::CredentialRejected)
     };
-    let told = diagnose(&unsent, &context(&fields));
+    let diagnosis = diagnose(&unsent, &context(&fields));
     assert_eq!(
-        told.evidence,
+        diagnosis.evidence,
         "Nothing was sent: the vault's field `password` has a blank at its beginning or end; it read version 3 of local:sms/playmobile, known for 2 h"
     );
     assert_eq!(
-        told.remedy,
+        diagnosis.remedy,
         "put password as the playmobile console shows it into local:sms/playmobile: `sms-sidecar vault set --config /etc/sms-sidecar/config.toml \
          --vault local sms/playmobile password`; tried at once, no restart"
     );
@@ -577,24 +597,24 @@ fn an_entry_that_cannot_be_right_is_told_as_ours_and_not_as_the_services_word() 
             ..context(&fields)
         },
     );
-    assert_eq!(older.remedy, told.remedy, "it never came to the service");
+    assert_eq!(older.remedy, diagnosis.remedy, "the service never saw it");
     let missing = FailedAttempt {
         cause: Cause::CredentialMissing,
         provider_message: Some("no entry `sms/tk`"),
         ..unsent
     };
-    let told = diagnose(
+    let diagnosis = diagnose(
         &missing,
         &DiagnosisContext {
             version: Version(0),
             ..context(&fields)
         },
     );
-    assert_eq!(told.evidence, "Nothing was sent: no entry `sms/tk`");
+    assert_eq!(diagnosis.evidence, "Nothing was sent: no entry `sms/tk`");
     assert!(
-        told.remedy.starts_with(
+        diagnosis.remedy.starts_with(
             "put username and password into local:sms/playmobile: `sms-sidecar vault set"
         ),
-        "{told}"
+        "{diagnosis}"
     );
 }

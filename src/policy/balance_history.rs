@@ -1,5 +1,5 @@
-//! How fast an account's money goes: the falls of its balance over the last day. A rise is a top-up
-//! and counts for nothing, so that an account that was filled today still has a pace.
+//! How fast an account spends its balance: the sum of the decreases over the last day. An increase
+//! is a top-up and is left out, so that an account that was topped up today still has a rate.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -7,25 +7,25 @@ use std::time::Duration;
 use crate::clock::Moment;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Less than this says nothing about a day.
+/// A shorter observation says nothing about a day.
 const MIN_OBSERVATION: Duration = Duration::from_mins(10);
-/// More readings than one every ten minutes.
+/// Enough for one reading every ten minutes of a day.
 const MAX_READINGS: usize = 150;
 
-/// What a service said of one account's balance, over a day.
+/// The balance of one account as its service reported it over a day.
 #[derive(Clone, Debug, Default)]
 pub struct BalanceHistory {
     readings: VecDeque<(Moment, f64)>,
 }
 
 impl BalanceHistory {
-    /// It said that so much is left.
+    /// Records a reported balance.
     pub fn record(&mut self, left: f64, now: Moment) {
         if self.readings.len() >= MAX_READINGS {
             self.readings.pop_front();
         }
         self.readings.push_back((now, left));
-        // One older than a day stays: the day's first fall begins there.
+        // One reading older than a day stays: the first decrease of the day starts from it.
         while self
             .readings
             .get(1)
@@ -35,17 +35,19 @@ impl BalanceHistory {
         }
     }
 
-    /// What goes in a day at the pace of the last one; none: not watched for long enough.
+    /// The spend per day at the rate of the last one, in the account's currency; none before
+    /// [`MIN_OBSERVATION`] has passed.
     pub fn daily_spend(&self) -> Option<f64> {
-        let ((first, _), (last, _)) = (self.readings.front()?, self.readings.back()?);
-        let watched = last.since(*first);
-        let falls = self
+        let (first, _) = self.readings.front()?;
+        let (last, _) = self.readings.back()?;
+        let observed = last.since(*first);
+        let decreases = self
             .readings
             .iter()
             .zip(self.readings.iter().skip(1))
             .map(|((_, before), (_, after))| (before - after).max(0.0));
-        (watched >= MIN_OBSERVATION)
-            .then(|| falls.sum::<f64>() * DAY.as_secs_f64() / watched.as_secs_f64())
+        (observed >= MIN_OBSERVATION)
+            .then(|| decreases.sum::<f64>() * DAY.as_secs_f64() / observed.as_secs_f64())
     }
 }
 
@@ -53,16 +55,16 @@ impl BalanceHistory {
 mod tests {
     use super::*;
 
-    fn purse(readings: &[(u64, f64)]) -> BalanceHistory {
-        let mut purse = BalanceHistory::default();
+    fn history(readings: &[(u64, f64)]) -> BalanceHistory {
+        let mut history = BalanceHistory::default();
         for (minutes, left) in readings {
-            purse.record(*left, Moment(Duration::from_mins(*minutes)));
+            history.record(*left, Moment(Duration::from_mins(*minutes)));
         }
-        purse
+        history
     }
 
     #[test]
-    fn a_pace_is_the_falls_of_a_day() {
+    fn daily_spend_is_the_sum_of_the_decreases() {
         for (readings, expected) in [
             (&[][..], None),
             (&[(0, 100.0)], None),
@@ -75,13 +77,13 @@ mod tests {
             ),
             (&[(0, 100.0), (1_440, 100.0)], Some(0.0)),
         ] {
-            assert_eq!(purse(readings).daily_spend(), expected, "{readings:?}");
+            assert_eq!(history(readings).daily_spend(), expected, "{readings:?}");
         }
     }
 
     #[test]
-    fn what_is_older_than_a_day_is_forgotten() {
-        let old = purse(&[
+    fn readings_older_than_a_day_are_dropped() {
+        let old = history(&[
             (0, 1_000.0),
             (60, 500.0),
             (1_440, 490.0),

@@ -1,9 +1,8 @@
-//! Decides what happens next to one message: a function of the plan, what was
-//! tried, how the accounts stand and how long it has taken. Nothing else.
+//! Decides the next step for one message. The inputs are the plan, the attempts so far, the state
+//! of each account and the elapsed time; nothing else.
 //!
-//! The question under every branch is whether the person may already have been
-//! sent this message. [`Outcome`] answers it, so the rules below never look at
-//! a status code, an error type or a provider's name.
+//! Every branch asks whether the message may already have been sent. [`Outcome`] answers that, so
+//! the rules below never look at a status code, an error type or a provider's name.
 
 use std::time::Duration;
 
@@ -12,45 +11,46 @@ use crate::policy::{
 };
 use crate::sms::{Cause, Concern, Outcome, RequestResult};
 
-/// No send starts with less than this left, unless its own time limit is shorter.
+/// A send starts only if this much of the deadline is left, or its own time limit if that is less.
 const MIN_SEND_TIME: Duration = Duration::from_secs(1);
-/// A pause between two attempts never doubles beyond this.
+/// The delay between two attempts doubles up to this.
 const MAX_RETRY_DELAY: Duration = Duration::from_mins(1);
 
-/// The next step. `dice` is a number from 0 to 1 and only stretches pauses.
+/// The next step of a request. `view` returns the state of the account at an index of the plan;
+/// `random_fraction` is from 0 to 1 and only varies delays.
 pub fn next(
     plan: &DeliveryPlan,
     tried: &[Attempt],
     view: impl Fn(usize) -> AccountSnapshot,
     elapsed: Duration,
-    dice: f64,
+    random_fraction: f64,
 ) -> NextStep {
     if is_finished(plan, tried)
         || tried.iter().filter(|attempt| !attempt.inherited).count() >= plan.max_sends
     {
         return NextStep::Answer(request_result(plan, tried));
     }
-    let chance = DecisionContext {
+    let context = DecisionContext {
         plan,
         tried,
         elapsed,
-        jitter_factor: dice,
+        jitter_factor: random_fraction,
     };
-    (0..plan.accounts.len())
-        .filter_map(|account| chance.candidate(account, view(account)))
-        .min_by_key(|turn| (turn.delay, turn.retry, turn.account))
-        .map_or(NextStep::Answer(request_result(plan, tried)), |turn| {
-            NextStep::Send {
-                account: turn.account,
-                delay: turn.delay,
-                trial: turn.trial,
-                retry: turn.retry,
-            }
-        })
+    let candidates =
+        (0..plan.accounts.len()).filter_map(|account| context.candidate(account, view(account)));
+    match candidates.min_by_key(|send| (send.delay, send.retry, send.account)) {
+        Some(send) => NextStep::Send {
+            account: send.account,
+            delay: send.delay,
+            trial: send.trial,
+            retry: send.retry,
+        },
+        None => NextStep::Answer(request_result(plan, tried)),
+    }
 }
 
-/// What the backend is told if it ends here. A message that nobody in the plan could take as it is was refused for
-/// itself, though nobody was asked: saying "repeat later" would have it repeated for ever.
+/// The result if the request ends now. A message that no provider of the plan can take is rejected
+/// for its own fault, although no attempt was made: "repeat later" would be repeated for ever.
 pub fn request_result(plan: &DeliveryPlan, tried: &[Attempt]) -> RequestResult {
     let fits_nobody = || {
         !plan.accounts.is_empty()
@@ -79,8 +79,8 @@ pub fn request_result(plan: &DeliveryPlan, tried: &[Attempt]) -> RequestResult {
     }
 }
 
-/// Why it ended as it did; none if it was accepted. Of several refusals the one of the account
-/// that was to be asked first is told: it is the one whose repair brings the route back.
+/// The cause of the result; none if the message was accepted. If several accounts rejected it, the
+/// cause is that of the first one in the plan: repairing that account brings the route back.
 pub fn result_cause(
     plan: &DeliveryPlan,
     tried: &[Attempt],
@@ -89,18 +89,18 @@ pub fn result_cause(
     match request_result(plan, tried) {
         RequestResult::InDoubt => last_cause(tried, is_in_doubt),
         RequestResult::MessageRejected => {
-            let ends = |attempt: &Attempt| {
+            let ends_request = |attempt: &Attempt| {
                 matches!(
                     rejection_concern(attempt),
                     Some(Concern::Recipient | Concern::Duplicate)
                 )
             };
-            let said = last_cause(tried, ends).or_else(|| {
+            let reported = last_cause(tried, ends_request).or_else(|| {
                 last_cause(tried, |attempt| {
                     rejection_concern(attempt).is_some_and(is_message_fault)
                 })
             });
-            said.or_else(|| plan.accounts.iter().find_map(|terms| terms.skip_cause))
+            reported.or_else(|| plan.accounts.iter().find_map(|terms| terms.skip_cause))
         }
         RequestResult::NotSent => Some(not_sent_cause(plan, tried, view)),
         RequestResult::Accepted
@@ -111,15 +111,15 @@ pub fn result_cause(
     }
 }
 
-/// What the last of the wanted attempts died of.
-fn last_cause(tried: &[Attempt], wanted: impl Fn(&Attempt) -> bool) -> Option<Cause> {
+/// The cause of the last attempt that matches.
+fn last_cause(tried: &[Attempt], matches: impl Fn(&Attempt) -> bool) -> Option<Cause> {
     tried
         .iter()
-        .rfind(|attempt| wanted(attempt))
+        .rfind(|attempt| matches(attempt))
         .and_then(|attempt| attempt.outcome.cause())
 }
 
-/// What was said now, before what is remembered, before what was clear from the start.
+/// A cause from this request comes before one that blocks an account, and that before a skip.
 fn not_sent_cause(
     plan: &DeliveryPlan,
     tried: &[Attempt],
@@ -131,31 +131,31 @@ fn not_sent_cause(
             .get(account)
             .and_then(|terms| terms.skip_cause)
     };
-    let said = |account: usize| {
+    let reported = |account: usize| {
         tried
             .iter()
             .rfind(|attempt| attempt.account == account)
             .and_then(|attempt| attempt.outcome.cause())
     };
-    let closed = |account: usize| match (skip(account), view(account).admission) {
+    let blocked = |account: usize| match (skip(account), view(account).admission) {
         (None, SendAdmission::Blocked { cause, .. }) => Some(cause),
         (_, SendAdmission::Allowed | SendAdmission::Trial | SendAdmission::Blocked { .. }) => None,
     };
-    let open = accounts().any(|account| skip(account).is_none());
-    let beforehand = || {
-        if open {
+    let has_usable = accounts().any(|account| skip(account).is_none());
+    let not_tried = || {
+        if has_usable {
             Cause::Timeout
         } else {
             accounts().find_map(skip).unwrap_or(Cause::NoProvider)
         }
     };
     accounts()
-        .find_map(said)
-        .or_else(|| accounts().find_map(closed))
-        .unwrap_or_else(beforehand)
+        .find_map(reported)
+        .or_else(|| accounts().find_map(blocked))
+        .unwrap_or_else(not_tried)
 }
 
-/// Whether what was seen ends the call, whoever is left.
+/// Whether the attempts so far end the request, even if accounts are left.
 fn is_finished(plan: &DeliveryPlan, tried: &[Attempt]) -> bool {
     let stops = |(at, attempt): (usize, &Attempt)| {
         was_accepted(tried, at, attempt)
@@ -168,16 +168,17 @@ fn is_finished(plan: &DeliveryPlan, tried: &[Attempt]) -> bool {
     doubt_stops || tried.iter().enumerate().any(stops) || is_message_rejected_twice(tried)
 }
 
-/// One provider may be wrong about a number or a text; two are not. Who said so is not asked again,
-/// so that two refusals are two providers'.
+/// One provider may be wrong about a number or a text; two that agree are right. A provider that
+/// rejected the message is not tried again, so two rejections come from two providers.
 fn is_message_rejected_twice(tried: &[Attempt]) -> bool {
-    let says_so = |attempt: &&Attempt| matches!(&attempt.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Message);
-    tried.iter().filter(says_so).nth(1).is_some()
+    let rejects_message = |attempt: &&Attempt| matches!(&attempt.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Message);
+    tried.iter().filter(rejects_message).nth(1).is_some()
 }
 
-/// Accepted; or refused as a repeat by a service that we left in doubt before: it had taken that one.
+/// Whether the attempt shows that the message was accepted. A rejected duplicate shows it if an
+/// earlier attempt at the same account was in doubt: the service had taken that one.
 fn was_accepted(tried: &[Attempt], at: usize, attempt: &Attempt) -> bool {
-    let doubted = || {
+    let was_in_doubt = || {
         tried
             .iter()
             .take(at)
@@ -185,7 +186,7 @@ fn was_accepted(tried: &[Attempt], at: usize, attempt: &Attempt) -> bool {
     };
     match attempt.outcome {
         Outcome::Accepted { .. } => true,
-        Outcome::Rejected(cause) => cause.concern() == Concern::Duplicate && doubted(),
+        Outcome::Rejected(cause) => cause.concern() == Concern::Duplicate && was_in_doubt(),
         Outcome::Unsent(_) | Outcome::Unknown(_) => false,
     }
 }
@@ -194,7 +195,7 @@ fn is_in_doubt(attempt: &Attempt) -> bool {
     matches!(attempt.outcome, Outcome::Unknown(_))
 }
 
-/// Whom a clear no is about.
+/// What a rejection is about; none if the attempt was not rejected.
 fn rejection_concern(attempt: &Attempt) -> Option<Concern> {
     match attempt.outcome {
         Outcome::Rejected(cause) | Outcome::Unsent(cause) => Some(cause.concern()),
@@ -217,7 +218,7 @@ struct SendCandidate {
     retry: bool,
 }
 
-/// The question as it stands, without the account.
+/// The input of the decision that is the same for every account.
 struct DecisionContext<'a> {
     plan: &'a DeliveryPlan,
     tried: &'a [Attempt],
@@ -226,8 +227,8 @@ struct DecisionContext<'a> {
 }
 
 impl DecisionContext<'_> {
-    /// When this account could be asked, if at all. Who can be asked at once (not tried yet, or with
-    /// a fresh credential) does not wait, and so comes before everyone who must be waited for.
+    /// The next possible attempt at this account. An account that is not tried yet, or has a newer
+    /// credential, has no delay, and so comes before every account that has one.
     fn candidate(&self, account: usize, view: AccountSnapshot) -> Option<SendCandidate> {
         let terms = self
             .plan
@@ -235,18 +236,18 @@ impl DecisionContext<'_> {
             .get(account)
             .filter(|terms| terms.skip_cause.is_none())?;
         let last = self.own_attempts(account).last();
-        let healing = last.is_some_and(is_credential_rejection);
-        let retry = last.is_some() && !healing;
+        let has_new_credential = last.is_some_and(is_credential_rejection);
+        let retry = last.is_some() && !has_new_credential;
         if self.has_exhausted_attempts(account)
             || self.is_ruled_out(account, *terms, view)
             || (retry && !view.can_retry)
         {
             return None;
         }
-        let asked = last
+        let retry_delay = last
             .filter(|_| retry)
             .map_or(Duration::ZERO, |last| self.retry_delay(account, last));
-        let (opens, trial) = match view.admission {
+        let (reopens_in, trial) = match view.admission {
             SendAdmission::Allowed => (Duration::ZERO, false),
             SendAdmission::Trial if last.is_none() => (Duration::ZERO, true),
             SendAdmission::Blocked {
@@ -258,25 +259,25 @@ impl DecisionContext<'_> {
             ),
             SendAdmission::Trial | SendAdmission::Blocked { .. } => return None,
         };
-        let after = asked.max(opens);
-        let start = self.elapsed.saturating_add(after);
+        let delay = retry_delay.max(reopens_in);
+        let start = self.elapsed.saturating_add(delay);
         let fits = start.saturating_add(terms.timeout.min(MIN_SEND_TIME)) <= self.plan.deadline;
         fits.then_some(SendCandidate {
-            delay: after,
+            delay,
             account,
             trial,
             retry,
         })
     }
 
-    /// This call's own attempts there.
+    /// The attempts that this request itself made at the account.
     fn own_attempts(&self, account: usize) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.tried
             .iter()
             .filter(move |attempt| attempt.account == account && !attempt.inherited)
     }
 
-    /// A credential is renewed once in a call; that attempt is outside the count.
+    /// A newer credential is tried once in a request; that attempt does not count.
     fn has_exhausted_attempts(&self, account: usize) -> bool {
         let renewed = self
             .own_attempts(account)
@@ -287,7 +288,7 @@ impl DecisionContext<'_> {
                 >= self.plan.max_attempts_per_account.saturating_add(renewed)
     }
 
-    /// Whether what this account said about this message leaves it nothing to be asked for.
+    /// Whether an earlier outcome at this account rules out another attempt with this message.
     fn is_ruled_out(&self, account: usize, terms: PlannedAccount, view: AccountSnapshot) -> bool {
         self.tried
             .iter()
@@ -309,7 +310,7 @@ impl DecisionContext<'_> {
             })
     }
 
-    /// Before a second attempt: what the service asked for, else a pause that doubles, with jitter.
+    /// The delay before a retry: the service's `Retry-After`, else one that doubles, with jitter.
     fn retry_delay(&self, account: usize, last: &Attempt) -> Duration {
         let before = self
             .own_attempts(account)
@@ -318,33 +319,33 @@ impl DecisionContext<'_> {
         let doublings = u32::try_from(before.saturating_sub(1))
             .unwrap_or(u32::MAX)
             .min(16);
-        let pause = self
+        let backoff = self
             .plan
             .retry_delay
             .saturating_mul(1 << doublings)
             .min(MAX_RETRY_DELAY);
-        let asked = last
+        let remaining = last
             .ended
             .saturating_add(last.retry_after.unwrap_or_default())
             .saturating_sub(self.elapsed);
-        let jittered = pause / 2 + self.jitter(pause / 2);
-        if asked.is_zero() {
+        let jittered = backoff / 2 + self.jitter(backoff / 2);
+        if remaining.is_zero() {
             jittered
         } else {
-            asked
+            remaining
                 .saturating_add(self.jitter(self.plan.retry_delay))
                 .max(jittered)
         }
     }
 
-    /// A part of `most`, as the dice say.
-    fn jitter(&self, most: Duration) -> Duration {
-        let dice = if self.jitter_factor > 0.0 {
+    /// A random part of `max`.
+    fn jitter(&self, max: Duration) -> Duration {
+        let fraction = if self.jitter_factor > 0.0 {
             self.jitter_factor.min(1.0)
         } else {
             0.0
         };
-        most.min(MAX_RETRY_DELAY).mul_f64(dice)
+        max.min(MAX_RETRY_DELAY).mul_f64(fraction)
     }
 }
 

@@ -1,8 +1,8 @@
-//! What is remembered of a message after its call: so that a backend that repeats itself
-//! waits for the running call, gets the answer that is known, or inherits the history
-//! of one in doubt, and no person gets a code twice for it. Keys are keyed hashes:
-//! neither numbers nor texts are kept. Bounded: when it is full, the answered ones that
-//! would be forgotten first go, and what has no room is carried unremembered.
+//! The memory of recent messages. A request that repeats one waits while the first is in flight,
+//! gets its answer, or inherits its history if that is in doubt, so that nobody gets a code twice.
+//! Keys are keyed hashes: neither numbers nor texts are kept. Bounded: if the table is full, the
+//! answered entry that expires first is dropped; a message that still has no room is sent without
+//! being remembered.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -17,14 +17,15 @@ use crate::sms::{Message, Outcome, ProviderId};
 /// How long a message with an `Idempotency-Key` is remembered.
 const IDEMPOTENCY_KEY_WINDOW: Duration = Duration::from_hours(1);
 
-/// One message of one caller, without saying which.
+/// The hash of one message of one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct DedupKey([u8; 32]);
 
 impl DedupKey {
-    /// The same text to the same number from the same caller; and, where the backend gave one, under the
-    /// same `Idempotency-Key`. The text counts even then: a backend that always gives the same key still
-    /// gets each code delivered. `secret` is random and lives as long as the process.
+    /// The key of the same text to the same number from the same caller, with the same
+    /// `Idempotency-Key` if there is one. The text counts in any case: a backend that always sends
+    /// the same key still gets each code delivered. `secret` is random and lives as long as the
+    /// process.
     pub fn for_message(
         secret: &[u8; 64],
         caller: &str,
@@ -46,16 +47,16 @@ impl DedupKey {
         Self(hash.finalize().into_bytes().into())
     }
 
-    /// A call that is more than one message, or says what a message has no word for: known by its
-    /// `Idempotency-Key` and its very words, which for some services stand in the address.
+    /// The key of a provider-specific request: its `Idempotency-Key`, and its address and body as
+    /// they are (`content`), because some services take the text in the address.
     pub fn for_request(
         secret: &[u8; 64],
         caller: &str,
-        words: [&[u8]; 2],
+        content: [&[u8]; 2],
         idempotency_key: &str,
     ) -> Self {
         let mut hash = Hmac::<Sha256>::new(secret.into());
-        let [address, body] = words;
+        let [address, body] = content;
         for part in [caller.as_bytes(), address, body, idempotency_key.as_bytes()] {
             hash.update(&part.len().to_be_bytes());
             hash.update(part);
@@ -65,33 +66,34 @@ impl DedupKey {
     }
 }
 
-/// How long a message is remembered after its answer: a backend that gives an `Idempotency-Key` means
-/// its repeat however late, and a route's window only guards those that give none.
-pub fn duplicate_window(repeat_window: Duration, idempotency_key: Option<&str>) -> Duration {
+/// How long a message is remembered after its answer: the route's window, but at least an hour for
+/// a request with an `Idempotency-Key`, because its backend marks duplicates itself.
+pub fn duplicate_window(route_window: Duration, idempotency_key: Option<&str>) -> Duration {
     if idempotency_key.is_some() {
-        repeat_window.max(IDEMPOTENCY_KEY_WINDOW)
+        route_window.max(IDEMPOTENCY_KEY_WINDOW)
     } else {
-        repeat_window
+        route_window
     }
 }
 
-/// One attempt as later calls need it: by name, because a plan's order may change.
+/// One attempt as later requests need it: by name, because the order of a plan may change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PastAttempt {
-    /// Through whom.
+    /// The provider it went to.
     pub provider: ProviderId,
-    /// What it proved itself with.
+    /// The credential it used.
     pub credential: CredentialRevision,
-    /// What became of it.
+    /// How it ended.
     pub outcome: Outcome,
-    /// The reference that the service was given; empty: none.
+    /// The reference that the provider got; empty if none.
     pub reference: String,
 }
 
-/// A remembered history as the beginning of a new call whose plan has this order.
+/// Makes a remembered history the beginning of a new request whose plan has this order. Providers
+/// that are not in the plan get an index beyond its end, one each.
 pub fn inherit_attempts(history: &[PastAttempt], order: &[ProviderId]) -> Vec<Attempt> {
     let place = |provider: &ProviderId| order.iter().position(|other| other == provider);
-    let stranger = |past: &PastAttempt| {
+    let beyond_plan = |past: &PastAttempt| {
         history
             .iter()
             .position(|other| other.provider == past.provider)
@@ -99,7 +101,7 @@ pub fn inherit_attempts(history: &[PastAttempt], order: &[ProviderId]) -> Vec<At
     };
     let attempt = |past: &PastAttempt| Attempt {
         account: place(&past.provider)
-            .unwrap_or_else(|| order.len().saturating_add(stranger(past))),
+            .unwrap_or_else(|| order.len().saturating_add(beyond_plan(past))),
         credential: past.credential,
         outcome: past.outcome.clone(),
         retry_after: None,
@@ -109,9 +111,9 @@ pub fn inherit_attempts(history: &[PastAttempt], order: &[ProviderId]) -> Vec<At
     history.iter().map(attempt).collect()
 }
 
-/// The right, and the duty, to [`Repeats::finish`] a message.
+/// Identifies the request that must call [`DedupTable::finish`] for its message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a call that never finishes keeps its repeats waiting"]
+#[must_use = "a request that never finishes keeps its duplicates waiting"]
 pub struct DedupTicket {
     key: DedupKey,
     number: u64,
@@ -120,24 +122,24 @@ pub struct DedupTicket {
 /// What to do with a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupLookup<A> {
-    /// Carry it.
+    /// Send it.
     New(DedupTicket),
-    /// Carry it, knowing what an earlier call left in doubt.
+    /// Send it, with the history of an earlier request that is in doubt.
     Inherit(DedupTicket, Vec<PastAttempt>),
-    /// A call for it is under way: ask again when one has finished.
+    /// A request for it is in flight: look up again after one has finished.
     Wait,
     /// It was answered.
     Answered(A),
 }
 
-/// How a call ended, as far as its repeats are concerned.
+/// How a request ended, as its duplicates need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DedupCompletion<A> {
-    /// Accepted, or refused for its own fault: repeats get the same.
+    /// Accepted, or rejected for the message's own fault: duplicates get the same answer.
     Answer(A),
-    /// Nothing was sent, or nobody knows how it ended before a byte was written: a repeat begins anew.
+    /// Nothing was sent: a duplicate is a new message.
     Forget,
-    /// It may have been sent: a repeat knows through whom.
+    /// It may have been sent: a duplicate inherits the attempts.
     InDoubt(Vec<PastAttempt>),
 }
 
@@ -148,7 +150,7 @@ enum State<A> {
     InDoubt(Vec<PastAttempt>, Moment),
 }
 
-/// The memory. `A` is what repeats are answered with.
+/// The table of recent messages. `A` is the answer that duplicates get.
 #[derive(Clone, Debug)]
 pub struct DedupTable<A> {
     entries: HashMap<DedupKey, State<A>>,
@@ -158,7 +160,7 @@ pub struct DedupTable<A> {
 }
 
 impl<A: Clone> DedupTable<A> {
-    /// Remembers so many messages.
+    /// A table of at most `capacity` messages.
     pub fn new(capacity: usize) -> Self {
         Self {
             entries: HashMap::new(),
@@ -168,22 +170,22 @@ impl<A: Clone> DedupTable<A> {
         }
     }
 
-    /// What to do with this message. Not to be asked where [`window`] is zero.
+    /// What to do with this message. Must not be called if the [`duplicate_window`] is zero.
     pub fn lookup(&mut self, key: DedupKey, now: Moment) -> DedupLookup<A> {
         self.evict_expired(now);
         match self.entries.get(&key) {
             Some(State::InFlight(_)) => DedupLookup::Wait,
             Some(State::Answered(answer)) => DedupLookup::Answered(answer.clone()),
             Some(State::InDoubt(history, end)) => {
-                let (history, end) = (history.clone(), *end);
-                self.expirations.remove(&(end, key));
+                let history = history.clone();
+                self.expirations.remove(&(*end, key));
                 DedupLookup::Inherit(self.start(key), history)
             }
             None => DedupLookup::New(self.start(key)),
         }
     }
 
-    /// A call ended; what it came to is remembered for `window`.
+    /// Records the end of a request; it is remembered for `window`.
     pub fn finish(
         &mut self,
         ticket: DedupTicket,
@@ -208,12 +210,12 @@ impl<A: Clone> DedupTable<A> {
         self.expirations.insert((until, key));
     }
 
-    /// How many messages are remembered.
+    /// The number of remembered messages.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether none is.
+    /// Whether no message is remembered.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

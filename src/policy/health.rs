@@ -1,12 +1,11 @@
-//! How one provider stands: a pure fold over what its answers, probes and operators
-//! said, with time handed in.
+//! The health of one provider: a pure fold over its outcomes, its probes and the operators'
+//! commands, with time as a parameter.
 //!
-//! Two kinds of trouble are kept apart. A provider that *rests* comes back by time
-//! (throttled, or failing by its own fault). One that stands *aside* was refused for
-//! what the account or its credential is, and comes back by change. Dead is a property
-//! of (provider, credential): nothing an answer says about one credential is held
-//! against a newer one, and no backoff hides a fresh one. What is wrong with a message
-//! leaves no mark here, because it must not take the account away from all others.
+//! Two kinds of trouble are kept apart. A provider in *cooldown* was throttled or failed by its
+//! own fault, and recovers by time. A *quarantined* one rejected the account or its credential,
+//! and recovers by a change. A credential is dead per (provider, credential): a reply about one
+//! credential says nothing about a newer one, and no backoff hides a new one. A fault of the
+//! message changes nothing here: one message must not take the account away from all others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -15,22 +14,23 @@ use crate::clock::Moment;
 use crate::policy::{AccountSnapshot, CredentialRevision, HealthEvent, HealthState, SendAdmission};
 use crate::sms::{Cause, Concern, Outcome};
 
-/// So many faults within [`FAULT_WINDOW`], none accepted between, and the provider rests.
+/// A provider enters cooldown after this many faults within [`FAULT_WINDOW`] without an accepted
+/// message between them.
 const FAULT_THRESHOLD: usize = 3;
 const FAULT_WINDOW: Duration = Duration::from_secs(30);
 const INITIAL_COOLDOWN: Duration = Duration::from_secs(15);
 const MAX_COOLDOWN: Duration = Duration::from_mins(2);
-/// After a throttling that names no time; doubles while it goes on.
+/// Cooldown after a throttled reply without `Retry-After`; doubles while the throttling goes on.
 const INITIAL_THROTTLE_DELAY: Duration = Duration::from_secs(1);
 const MAX_THROTTLE_DELAY: Duration = Duration::from_mins(1);
-/// Whatever a service asks for: then one message may try.
+/// A longer `Retry-After` of a service is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
 const MAX_RECHECK_INTERVAL: Duration = Duration::from_mins(15);
-/// Second attempts at one provider that may be saved up, and what a first one earns towards them.
+/// The retry budget of one provider: its maximum, and what each first attempt adds to it.
 const MAX_RETRY_BUDGET: f64 = 10.0;
 const RETRY_DEPOSIT: f64 = 0.2;
 
-/// What is known of one provider.
+/// What the sidecar knows about the health of one provider.
 #[derive(Clone, Debug)]
 pub struct Health {
     recheck: Option<Duration>,
@@ -39,14 +39,14 @@ pub struct Health {
     cooldown: Option<Cooldown>,
     recent_faults: VecDeque<Moment>,
     throttle_count: u32,
-    /// Newest credential that got a message accepted.
+    /// The newest credential with which a message was accepted.
     last_accepted: Option<CredentialRevision>,
-    /// Credential that a sandbox mismatch was said about last.
+    /// The credential of the latest `sandbox-mismatch`.
     last_sandbox_mismatch: Option<CredentialRevision>,
     retry_budget: f64,
 }
 
-/// Refused for what the account is.
+/// The account or its credential was rejected.
 #[derive(Clone, Copy, Debug)]
 struct Quarantine {
     cause: Cause,
@@ -57,18 +57,20 @@ struct Quarantine {
     trial_in_flight: bool,
 }
 
-/// In trouble for a while.
+/// Throttled, or failing by the provider's own fault.
 #[derive(Clone, Copy, Debug)]
 struct Cooldown {
     cause: Cause,
     until: Moment,
-    /// How long the next one is, should the trial fail; none: throttled, which ends without a trial.
+    /// Length of the next cooldown if the half-open trial fails; none if throttled, which ends
+    /// without a trial.
     next_duration: Option<Duration>,
     trial_in_flight: bool,
 }
 
 impl Health {
-    /// A provider nothing is known of. `recheck`: how long after it was set aside one message may try it; none: never.
+    /// A healthy provider. `recheck` is the time from its quarantine to the first half-open trial;
+    /// none means no trial.
     pub fn new(recheck: Option<Duration>) -> Self {
         Self {
             recheck,
@@ -83,7 +85,7 @@ impl Health {
         }
     }
 
-    /// Takes in what happened.
+    /// Updates the health after an event.
     pub fn observe(&mut self, event: &HealthEvent, now: Moment) {
         match *event {
             HealthEvent::Started { trial, retry } => {
@@ -100,9 +102,9 @@ impl Health {
             HealthEvent::Ended {
                 outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause),
                 credential,
-                retry_after: wait,
+                retry_after,
             } => {
-                self.record_failure(cause, credential, wait, now);
+                self.record_failure(cause, credential, retry_after, now);
             }
             HealthEvent::Probed {
                 cause: None,
@@ -112,9 +114,7 @@ impl Health {
                 cause: Some(cause),
                 credential,
             } => self.record_probe_failure(cause, credential, now),
-            HealthEvent::Renewed { credential } => {
-                self.quarantine = self.quarantine_for(credential);
-            }
+
             HealthEvent::Paused => self.paused = true,
             HealthEvent::Resumed => {
                 *self = Self {
@@ -126,32 +126,32 @@ impl Health {
         }
     }
 
-    /// How it stands, when `newest` is what an attempt would prove itself with.
+    /// The state for an attempt that would use the credential `newest`.
     pub fn state(&self, now: Moment, newest: CredentialRevision) -> HealthState {
         if self.paused {
             return HealthState::Paused;
         }
-        if let Some(aside) = self.quarantine_for(newest) {
+        if let Some(quarantine) = self.quarantine_for(newest) {
             return HealthState::Quarantined {
-                cause: aside.cause,
-                since: aside.since,
-                recheck_at: aside.recheck_at,
+                cause: quarantine.cause,
+                since: quarantine.since,
+                recheck_at: quarantine.recheck_at,
             };
         }
         match self.cooldown {
-            Some(rest) if now < rest.until || rest.next_duration.is_some() => {
+            Some(cooldown) if now < cooldown.until || cooldown.next_duration.is_some() => {
                 HealthState::Cooldown {
-                    until: rest.until,
-                    cause: rest.cause,
+                    until: cooldown.until,
+                    cause: cooldown.cause,
                 }
             }
             Some(_) | None => HealthState::Healthy,
         }
     }
 
-    /// Whether a message may go there now, when `newest` is what it would prove itself with.
+    /// Whether a message that would use the credential `newest` may be sent now.
     pub fn admission(&self, now: Moment, newest: CredentialRevision) -> SendAdmission {
-        let (cause, opens) = match self.state(now, newest) {
+        let (cause, reopens_at) = match self.state(now, newest) {
             HealthState::Healthy => return SendAdmission::Allowed,
             HealthState::Paused => (Cause::DeniedByPolicy, None),
             HealthState::Quarantined {
@@ -159,7 +159,7 @@ impl Health {
             } => (cause, recheck_at),
             HealthState::Cooldown { until, cause } => (cause, Some(until)),
         };
-        match opens {
+        match reopens_at {
             Some(at) if at <= now => SendAdmission::Trial,
             Some(at) => SendAdmission::Blocked {
                 cause,
@@ -172,7 +172,7 @@ impl Health {
         }
     }
 
-    /// What the decision needs to know.
+    /// The input that [`next`](crate::policy::next) needs about this provider.
     pub fn snapshot(&self, now: Moment, newest: CredentialRevision) -> AccountSnapshot {
         AccountSnapshot {
             admission: self.admission(now, newest),
@@ -182,10 +182,11 @@ impl Health {
     }
 
     fn quarantine_for(&self, newest: CredentialRevision) -> Option<Quarantine> {
-        self.quarantine.filter(|aside| aside.rejected >= newest)
+        self.quarantine
+            .filter(|quarantine| quarantine.rejected >= newest)
     }
 
-    /// A second attempt costs what several first ones have earned.
+    /// A retry costs as much as several first attempts add.
     fn update_retry_budget(&mut self, retry: bool) {
         self.retry_budget = if retry {
             (self.retry_budget - 1.0).max(0.0)
@@ -194,47 +195,54 @@ impl Health {
         };
     }
 
-    /// A trial is leased, not owned: if its outcome never comes, the next is due after the same time again.
-    /// A route's last resort is a trial before it is due, and outside the schedule.
+    /// A trial is a lease: if its outcome never arrives, the next one is due after the same
+    /// interval. A last-resort trial comes before a trial is due and leaves the schedule alone.
     fn start_trial(&mut self, now: Moment) {
-        if let Some(aside) = self
-            .quarantine
-            .as_mut()
-            .filter(|aside| aside.recheck_at.is_some_and(|due| due <= now))
-        {
-            aside.trial_in_flight = true;
-            aside.recheck_at = aside.recheck_interval.map(|step| now.saturating_add(step));
+        let is_due = |quarantine: &&mut Quarantine| {
+            quarantine.recheck_at.is_some_and(|recheck| recheck <= now)
+        };
+        if let Some(quarantine) = self.quarantine.as_mut().filter(is_due) {
+            quarantine.trial_in_flight = true;
+            quarantine.recheck_at = quarantine
+                .recheck_interval
+                .map(|interval| now.saturating_add(interval));
         }
-        if let Some(rest) = self.cooldown.as_mut().filter(|rest| rest.until <= now) {
-            rest.trial_in_flight = rest.next_duration.is_some();
-            rest.until = now.saturating_add(rest.next_duration.unwrap_or_default());
+        let has_ended = |cooldown: &&mut Cooldown| cooldown.until <= now;
+        if let Some(cooldown) = self.cooldown.as_mut().filter(has_ended) {
+            cooldown.trial_in_flight = cooldown.next_duration.is_some();
+            cooldown.until = now.saturating_add(cooldown.next_duration.unwrap_or_default());
         }
     }
 
     fn record_accepted(&mut self, credential: CredentialRevision) {
         self.last_accepted = self.last_accepted.max(Some(credential));
-        // Who takes messages in between fails now and then: a rest would refuse all for the sake of a few.
+        // A provider that accepts messages between its faults stays in use: a cooldown would
+        // block every message because of a few.
         self.recent_faults.clear();
         self.mark_healthy(credential);
     }
 
-    /// It works, with this credential.
+    /// The provider works with this credential.
     fn mark_healthy(&mut self, credential: CredentialRevision) {
-        self.quarantine = self.quarantine.filter(|aside| aside.rejected > credential);
+        self.quarantine = self
+            .quarantine
+            .filter(|quarantine| quarantine.rejected > credential);
         self.end_fault_cooldown();
         self.throttle_count = 0;
     }
 
-    /// It answers in its own words: not the fault that it rested for.
+    /// Any reply in the service's own format shows that the fault is over.
     fn end_fault_cooldown(&mut self) {
-        self.cooldown = self.cooldown.filter(|rest| rest.next_duration.is_none());
+        self.cooldown = self
+            .cooldown
+            .filter(|cooldown| cooldown.next_duration.is_none());
     }
 
     fn record_failure(
         &mut self,
         cause: Cause,
         credential: CredentialRevision,
-        wait: Option<Duration>,
+        retry_after: Option<Duration>,
         now: Moment,
     ) {
         match cause.concern() {
@@ -247,7 +255,7 @@ impl Health {
                 self.end_fault_cooldown();
                 self.enter_quarantine(cause, credential, now);
             }
-            Concern::Throttle => self.record_throttled(wait, now),
+            Concern::Throttle => self.record_throttled(retry_after, now),
             Concern::Provider => self.record_fault(cause, now),
             Concern::MessageAtAccount
             | Concern::Message
@@ -257,10 +265,11 @@ impl Health {
         }
     }
 
-    /// A test account is told from one foreign number by never having had anything accepted, and by saying it twice.
+    /// Whether a second `sandbox-mismatch` shows a test account. A single one, or one at an account
+    /// that has accepted messages, may be about one foreign number.
     fn confirm_sandbox(&mut self, credential: CredentialRevision) -> bool {
-        let again = self.last_sandbox_mismatch.replace(credential) == Some(credential);
-        again && self.last_accepted != Some(credential)
+        let is_second = self.last_sandbox_mismatch.replace(credential) == Some(credential);
+        is_second && self.last_accepted != Some(credential)
     }
 
     fn record_probe_failure(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
@@ -276,58 +285,44 @@ impl Health {
         }
     }
 
-    /// Said of an older credential than the one it stands aside for, it says nothing new. A trial that
-    /// failed doubles the time to the next; refusals of attempts already under way do not.
+    /// Quarantines the provider for a rejected credential. A rejection of an older credential than
+    /// the quarantined one changes nothing. A failed trial doubles the interval to the next one;
+    /// rejections of attempts that were already in flight do not.
     fn enter_quarantine(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
-        let known = self.quarantine.filter(|aside| aside.rejected == credential);
-        if self
-            .quarantine
-            .is_some_and(|aside| aside.rejected > credential)
-        {
-            return;
-        }
-        let fresh = Quarantine {
-            cause,
-            rejected: credential,
-            since: now,
-            recheck_interval: self.recheck,
-            recheck_at: self.recheck.map(|step| now.saturating_add(step)),
-            trial_in_flight: false,
-        };
-        self.quarantine = Some(match known {
-            None => fresh,
-            Some(aside) if aside.trial_in_flight => {
-                let step = aside
-                    .recheck_interval
-                    .map(|step| step.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(step)));
-                Quarantine {
-                    cause,
-                    recheck_interval: step,
-                    recheck_at: step.map(|step| now.saturating_add(step)),
-                    trial_in_flight: false,
-                    ..aside
-                }
+        self.quarantine = Some(match self.quarantine {
+            Some(known) if known.rejected > credential => known,
+            Some(known) if known.rejected == credential && known.trial_in_flight => {
+                known.after_failed_trial(cause, now)
             }
-            Some(aside) => Quarantine { cause, ..aside },
+            Some(known) if known.rejected == credential => Quarantine { cause, ..known },
+            Some(_) | None => Quarantine {
+                cause,
+                rejected: credential,
+                since: now,
+                recheck_interval: self.recheck,
+                recheck_at: self.recheck.map(|interval| now.saturating_add(interval)),
+                trial_in_flight: false,
+            },
         });
     }
 
-    /// Answers that were under way when the rest began do not double it; they may ask for a longer one.
-    fn record_throttled(&mut self, wait: Option<Duration>, now: Moment) {
+    /// Throttled replies to attempts that were in flight when the cooldown began do not double it;
+    /// they may ask for a longer one.
+    fn record_throttled(&mut self, retry_after: Option<Duration>, now: Moment) {
         self.end_fault_cooldown();
-        let running = self.cooldown.filter(|rest| now < rest.until);
+        let running = self.cooldown.filter(|cooldown| now < cooldown.until);
         let doubled = INITIAL_THROTTLE_DELAY
             .saturating_mul(1 << self.throttle_count.min(16))
             .min(MAX_THROTTLE_DELAY);
-        let until = match (running, wait) {
+        let until = match (running, retry_after) {
             (_, Some(wait)) => now.saturating_add(wait.min(MAX_RETRY_AFTER)),
             (None, None) => now.saturating_add(doubled),
-            (Some(rest), None) => rest.until,
+            (Some(cooldown), None) => cooldown.until,
         };
         if running.is_none() {
             self.throttle_count = self.throttle_count.saturating_add(1);
         }
-        let until = running.map_or(until, |rest| rest.until.max(until));
+        let until = running.map_or(until, |cooldown| cooldown.until.max(until));
         self.cooldown = Some(Cooldown {
             cause: Cause::Throttled,
             until,
@@ -340,12 +335,12 @@ impl Health {
         self.recent_faults
             .retain(|at| now.since(*at) <= FAULT_WINDOW);
         self.recent_faults.push_back(now);
-        let step = match self.cooldown {
+        let duration = match self.cooldown {
             Some(Cooldown {
-                next_duration: Some(step),
+                next_duration: Some(duration),
                 trial_in_flight: true,
                 ..
-            }) => step.saturating_mul(2).min(MAX_COOLDOWN),
+            }) => duration.saturating_mul(2).min(MAX_COOLDOWN),
             Some(Cooldown {
                 next_duration: Some(_),
                 ..
@@ -361,10 +356,25 @@ impl Health {
         self.recent_faults.clear();
         self.cooldown = Some(Cooldown {
             cause,
-            until: now.saturating_add(step),
-            next_duration: Some(step),
+            until: now.saturating_add(duration),
+            next_duration: Some(duration),
             trial_in_flight: false,
         });
+    }
+}
+
+impl Quarantine {
+    fn after_failed_trial(self, cause: Cause, now: Moment) -> Self {
+        let interval = self
+            .recheck_interval
+            .map(|last| last.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(last)));
+        Self {
+            cause,
+            recheck_interval: interval,
+            recheck_at: interval.map(|interval| now.saturating_add(interval)),
+            trial_in_flight: false,
+            ..self
+        }
     }
 }
 

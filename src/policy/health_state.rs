@@ -1,4 +1,4 @@
-//! The words for how a provider stands, and for what may change that.
+//! The states of a provider, and the events that change them.
 
 use std::time::Duration;
 
@@ -6,70 +6,65 @@ use crate::clock::Moment;
 use crate::policy::CredentialRevision;
 use crate::sms::{Cause, Outcome};
 
-/// Something that happened to a provider.
+/// Something that happened at a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HealthEvent {
-    /// An attempt begins, as [`next`](crate::policy::next) said.
+    /// An attempt begins, as [`next`](crate::policy::next) decided.
     Started {
-        /// It tries whether the provider is back.
+        /// Whether it is a half-open trial.
         trial: bool,
-        /// It is a second attempt of one call.
+        /// Whether it is a retry within one request.
         retry: bool,
     },
-    /// An attempt of any kind (send, login, carry) ended.
+    /// An attempt of any kind (send, login, passthrough) ended.
     Ended {
-        /// What became of it.
+        /// How it ended.
         outcome: Outcome,
-        /// What it proved itself with.
+        /// The credential it used.
         credential: CredentialRevision,
-        /// How long the service asks us to wait.
+        /// How long the service asks clients to wait.
         retry_after: Option<Duration>,
     },
-    /// A probe was answered.
+    /// A probe got a reply.
     Probed {
-        /// What is wrong; none: all is well.
+        /// The fault that it found; none if the account is healthy.
         cause: Option<Cause>,
-        /// What it proved itself with.
+        /// The credential it used.
         credential: CredentialRevision,
     },
-    /// The vault or a login has something newer.
-    Renewed {
-        /// The newest.
-        credential: CredentialRevision,
-    },
-    /// Taken out by hand.
+    /// An operator took the provider out of rotation.
     Paused,
-    /// Put back by hand; whatever stood against it is forgotten.
+    /// An operator put it back; its quarantine and cooldown end.
     Resumed,
 }
 
-/// How it stands, for people and metrics.
+/// The state of a provider, for people and metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HealthState {
     /// In use.
     Healthy,
-    /// Comes back by time.
+    /// Recovers by time.
     Cooldown {
-        /// When.
+        /// The end of the cooldown.
         until: Moment,
-        /// Why.
+        /// Its cause.
         cause: Cause,
     },
-    /// Comes back by change, probe or recheck.
+    /// Recovers by a new credential, a probe or a half-open trial.
     Quarantined {
-        /// Why.
+        /// Its cause.
         cause: Cause,
-        /// Since when.
+        /// When the quarantine began.
         since: Moment,
-        /// When one message may try it; none: never.
+        /// When one message may try it; none if never.
         recheck_at: Option<Moment>,
     },
-    /// Taken out by hand.
+    /// An operator took it out of rotation.
     Paused,
 }
 
 impl HealthState {
-    /// The label's value.
+    /// The value of the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Healthy => "healthy",
@@ -79,10 +74,10 @@ impl HealthState {
         }
     }
 
-    /// Every label, for series that exist from the start.
+    /// Every label value, for series that exist from the start.
     pub const LABELS: &[&'static str] = &["healthy", "cooldown", "quarantined", "paused"];
 
-    /// Why it is not in use.
+    /// The cause of a cooldown or quarantine.
     pub const fn cause(self) -> Option<Cause> {
         match self {
             Self::Cooldown { cause, .. } | Self::Quarantined { cause, .. } => Some(cause),
@@ -90,7 +85,7 @@ impl HealthState {
         }
     }
 
-    /// When one message may try it; none: not by time.
+    /// When one message may try the provider; none if no time is set for that.
     pub const fn next_trial_at(self) -> Option<Moment> {
         match self {
             Self::Cooldown { until, .. } => Some(until),
@@ -100,18 +95,18 @@ impl HealthState {
     }
 }
 
-/// Whether a provider may be asked now.
+/// Whether messages may be sent to a provider now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendAdmission {
-    /// By everyone.
+    /// Every message.
     Allowed,
-    /// By one message, to see whether it is back.
+    /// One message, as a half-open trial.
     Trial,
-    /// By none.
+    /// None.
     Blocked {
-        /// Why; `denied-by-policy` if it was paused by hand.
+        /// Why; `denied-by-policy` if an operator paused it.
         cause: Cause,
-        /// After which time it can be asked again; none: not by time.
+        /// Time until a message may be sent; none if it does not reopen by time.
         reopens_in: Option<Duration>,
     },
 }

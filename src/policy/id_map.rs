@@ -1,24 +1,24 @@
-//! Which message an id of ours stands for. Where a message went through a provider that
-//! does not speak the backend's dialect, the backend got an id made here; a question
-//! after it is answered from this memory and never forwarded. Bounded: the oldest go first.
+//! Maps the message ids that the sidecar issues to the provider's own. If a message went through a
+//! provider of another dialect, the backend gets an id generated here; a status request for that id
+//! is answered from this map and never forwarded. Bounded: the oldest entries are dropped first.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Moment;
 use crate::sms::ProviderId;
 
-/// What an id of ours stands for.
+/// The message behind an id that the sidecar issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MappedId {
-    /// Who delivered.
+    /// The provider that took the message.
     pub provider: ProviderId,
-    /// The id that provider gave.
+    /// The provider's id for it.
     pub id: String,
-    /// When.
+    /// When the provider took it.
     pub at: Moment,
 }
 
-/// Made-up id → the real one.
+/// From issued ids to the providers' ids.
 #[derive(Clone, Debug)]
 pub struct IdMap {
     entries: BTreeMap<String, MappedId>,
@@ -27,7 +27,7 @@ pub struct IdMap {
 }
 
 impl IdMap {
-    /// Remembers so many.
+    /// A map of at most `capacity` ids.
     pub fn new(capacity: usize) -> Self {
         Self {
             entries: BTreeMap::new(),
@@ -36,9 +36,9 @@ impl IdMap {
         }
     }
 
-    /// `made_up` now stands for `real`. One that is known already stays what it was.
-    pub fn insert(&mut self, made_up: String, real: MappedId) {
-        if self.capacity == 0 || self.entries.contains_key(&made_up) {
+    /// Maps `issued` to `real`. An id that is already mapped keeps its entry.
+    pub fn insert(&mut self, issued: String, real: MappedId) {
+        if self.capacity == 0 || self.entries.contains_key(&issued) {
             return;
         }
         if self.insertion_order.len() >= self.capacity
@@ -46,13 +46,13 @@ impl IdMap {
         {
             self.entries.remove(&oldest);
         }
-        self.insertion_order.push_back(made_up.clone());
-        self.entries.insert(made_up, real);
+        self.insertion_order.push_back(issued.clone());
+        self.entries.insert(issued, real);
     }
 
-    /// What an id of ours stands for; none: it is not ours, or was too long ago.
-    pub fn get(&self, made_up: &str) -> Option<&MappedId> {
-        self.entries.get(made_up)
+    /// The message behind `issued`; none if the sidecar did not issue it, or dropped it since.
+    pub fn get(&self, issued: &str) -> Option<&MappedId> {
+        self.entries.get(issued)
     }
 }
 

@@ -1,6 +1,6 @@
-//! When every provider of a route stands aside, one call every ten seconds tries the
-//! first all the same and the others are answered at once: somebody has to notice that
-//! the account was paid, and nobody gains from all of them waiting for a refusal.
+//! If every provider of a route is quarantined, one request every ten seconds tries the first one
+//! all the same, and the others are answered at once. The trial notices that the account works
+//! again; more trials would only make more requests wait for the same rejection.
 
 use std::time::Duration;
 
@@ -10,15 +10,16 @@ use crate::sms::Concern;
 
 const TRIAL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// When a route last took its last resort.
+/// When a route last made its last-resort trial.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct LastResortTrial {
     last_trial: Option<Moment>,
 }
 
 impl LastResortTrial {
-    /// The account that this call may try as a trial although it stands aside. None while any account
-    /// is open or comes back by itself, for accounts never to be rechecked, and more than once in ten seconds.
+    /// The quarantined account that this request may try. None if any account can be used or
+    /// recovers by time, if no account may ever be rechecked, and within ten seconds of the last
+    /// trial.
     pub fn admit(
         &mut self,
         plan: &DeliveryPlan,
@@ -74,18 +75,18 @@ mod tests {
                 skip_cause: skip,
             })
             .collect();
-        let (deadline, pause) = (Duration::from_secs(8), Duration::from_millis(200));
+
         DeliveryPlan {
             accounts,
             max_attempts_per_account: 2,
             max_sends: 6,
-            deadline,
-            retry_delay: pause,
+            deadline: Duration::from_secs(8),
+            retry_delay: Duration::from_millis(200),
             on_unknown: OnUnknown::Failover,
         }
     }
 
-    fn closed(cause: Cause, wait: Option<u64>) -> SendAdmission {
+    fn blocked(cause: Cause, wait: Option<u64>) -> SendAdmission {
         SendAdmission::Blocked {
             cause,
             reopens_in: wait.map(Duration::from_secs),
@@ -99,11 +100,11 @@ mod tests {
     fn admit(
         resort: &mut LastResortTrial,
         skips: &[Option<Cause>],
-        stand: &[SendAdmission],
+        admissions: &[SendAdmission],
         now: u64,
     ) -> Option<usize> {
         let view = |account: usize| AccountSnapshot {
-            admission: stand[account],
+            admission: admissions[account],
             credential: CredentialRevision::default(),
             can_retry: true,
         };
@@ -111,33 +112,33 @@ mod tests {
     }
 
     #[test]
-    fn one_call_in_ten_seconds_tries_the_first() {
-        let aside = [
-            closed(Cause::CredentialRejected, Some(60)),
-            closed(Cause::BalanceEmpty, Some(5)),
+    fn one_request_in_ten_seconds_tries_the_first_account() {
+        let quarantined = [
+            blocked(Cause::CredentialRejected, Some(60)),
+            blocked(Cause::BalanceEmpty, Some(5)),
         ];
         let mut resort = LastResortTrial::default();
         let tries: Vec<_> = [0, 1, 9, 10, 19, 20]
             .iter()
-            .map(|&now| admit(&mut resort, &[None, None], &aside, now))
+            .map(|&now| admit(&mut resort, &[None, None], &quarantined, now))
             .collect();
         assert_eq!(tries, [Some(0), None, None, Some(0), None, Some(0)]);
     }
 
     #[test]
-    fn it_is_the_last_resort_only() {
-        let aside = closed(Cause::CredentialRejected, Some(60));
+    fn any_usable_account_prevents_the_trial() {
+        let quarantined = blocked(Cause::CredentialRejected, Some(60));
         for other in [
             SendAdmission::Allowed,
             SendAdmission::Trial,
-            closed(Cause::Throttled, Some(1)),
-            closed(Cause::ProviderFault, Some(9)),
+            blocked(Cause::Throttled, Some(1)),
+            blocked(Cause::ProviderFault, Some(9)),
         ] {
             assert_eq!(
                 admit(
                     &mut LastResortTrial::default(),
                     &[None, None],
-                    &[aside, other],
+                    &[quarantined, other],
                     0
                 ),
                 None,
@@ -149,21 +150,26 @@ mod tests {
             admit(
                 &mut LastResortTrial::default(),
                 &[skipped, None],
-                &[SendAdmission::Allowed, aside],
+                &[SendAdmission::Allowed, quarantined],
                 0
             ),
             Some(1)
         );
         assert_eq!(
-            admit(&mut LastResortTrial::default(), &[skipped], &[aside], 0),
+            admit(
+                &mut LastResortTrial::default(),
+                &[skipped],
+                &[quarantined],
+                0
+            ),
             None
         );
     }
 
     #[test]
-    fn paused_and_never_are_respected() {
-        let never = closed(Cause::CredentialRejected, None);
-        let paused = closed(Cause::DeniedByPolicy, None);
+    fn paused_accounts_and_those_never_rechecked_are_not_tried() {
+        let never = blocked(Cause::CredentialRejected, None);
+        let paused = blocked(Cause::DeniedByPolicy, None);
         assert_eq!(
             admit(
                 &mut LastResortTrial::default(),
@@ -173,12 +179,12 @@ mod tests {
             ),
             None
         );
-        let aside = closed(Cause::BalanceEmpty, Some(3));
+        let quarantined = blocked(Cause::BalanceEmpty, Some(3));
         assert_eq!(
             admit(
                 &mut LastResortTrial::default(),
                 &[None, None],
-                &[paused, aside],
+                &[paused, quarantined],
                 0
             ),
             Some(1)

@@ -1,14 +1,18 @@
-//! Who is asked next, and who is left alone: the judgement between reading a message
-//! and answering it. Values and functions over them; time, dice and history are
-//! parameters, so every rule here is tested without a socket or a clock.
+//! The decisions between reading a message and answering it. Everything here is a value or a
+//! pure function: time, randomness and history are parameters, so every rule is tested without a
+//! socket or a clock.
 //!
-//! - [`next`]: one call's loop — plan, history, standings, time gone → send or answer.
-//! - [`Record`]: how one provider stands, folded from what its answers said.
-//! - [`Repeats`], [`Ids`]: what is remembered of earlier calls, bounded.
-//! - [`Purse`]: how fast an account's money goes.
-//! - [`order`], [`Rule`], [`Templates`]: whom a route means, and in whose approved words.
+//! - [`next`]: one step of a request's loop. Plan, history, provider states and elapsed time in;
+//!   "send there" or "answer" out.
+//! - [`Health`]: the state of one provider, folded from its outcomes and probes.
+//! - [`LastResortTrial`]: the one request that may try a route whose providers are all quarantined.
+//! - [`DedupTable`], [`IdMap`]: bounded memory of earlier requests.
+//! - [`BalanceHistory`]: how fast an account spends its balance.
+//! - [`RouteCriteria`], [`order_providers`], [`Templates`]: which providers a route selects, and
+//!   the text that each of them has approved.
 
 mod balance_history;
+mod credential_revision;
 mod decide;
 mod dedup;
 mod health;
@@ -20,6 +24,7 @@ mod route;
 mod template;
 
 pub use balance_history::BalanceHistory;
+pub use credential_revision::CredentialRevision;
 pub use decide::{next, request_result, result_cause};
 pub use dedup::{
     DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
@@ -29,8 +34,6 @@ pub use health::Health;
 pub use health_state::{HealthEvent, HealthState, SendAdmission};
 pub use id_map::{IdMap, MappedId};
 pub use last_resort::LastResortTrial;
-pub use plan::{
-    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
-};
+pub use plan::{AccountSnapshot, Attempt, DeliveryPlan, NextStep, OnUnknown, PlannedAccount};
 pub use route::{RouteCriteria, RouteInput, order_providers};
 pub use template::{TemplateError, TemplateMatch, Templates, TextTemplate};

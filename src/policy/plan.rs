@@ -1,111 +1,92 @@
-//! What the decision is asked with, and what it answers: a call's plan and history, how
-//! the accounts stand, the next step. Values only; the rules are in `decide`.
+//! Input and output of the decision: a request's plan and history, the state of each account, and
+//! the next step. Values only; the rules are in `decide`.
 
 use std::time::Duration;
 
-use crate::policy::SendAdmission;
-use crate::secret::Version;
+use crate::policy::{CredentialRevision, SendAdmission};
 use crate::sms::{Cause, Outcome, RequestResult};
 
-/// What an attempt proves itself with: a credential's version and, where a login stands between,
-/// which login's token. Ordered: a newer version, or a newer token of the same version, is greater.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub struct CredentialRevision {
-    /// The vault entry's version.
-    pub version: Version,
-    /// How many logins were made; 0 for services without one.
-    pub token_generation: u64,
-}
-
-impl From<Version> for CredentialRevision {
-    fn from(version: Version) -> Self {
-        Self {
-            version,
-            token_generation: 0,
-        }
-    }
-}
-
-/// One attempt, in the order made.
+/// One finished attempt of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attempt {
-    /// Its place in the plan; beyond the plan if it was inherited from a provider that left it.
+    /// Index into [`DeliveryPlan::accounts`]; beyond its end if the attempt is inherited and its
+    /// provider is not in the plan any more.
     pub account: usize,
-    /// What it proved itself with.
+    /// The credential it used.
     pub credential: CredentialRevision,
-    /// What became of it.
+    /// How it ended.
     pub outcome: Outcome,
-    /// How long the service asks us to wait.
+    /// How long the service asks clients to wait.
     pub retry_after: Option<Duration>,
-    /// When its answer came, as time since the call began.
+    /// Time from the start of the request to the reply.
     pub ended: Duration,
-    /// Made by an earlier call for the same message. It says what the person may have got and who
-    /// refused these words, and costs this call neither an attempt nor a send.
+    /// Whether an earlier request for the same message made it. Such an attempt records who may
+    /// have sent the message and who rejected it; it does not count against this request's limits.
     pub inherited: bool,
 }
 
-/// How a route wants its messages carried.
+/// How a route delivers a message.
 #[derive(Clone, Debug)]
 pub struct DeliveryPlan {
-    /// In the order to be asked.
+    /// In order of preference.
     pub accounts: Vec<PlannedAccount>,
-    /// At one account, at the most; one with a renewed credential comes on top.
+    /// Limit of attempts at one account; one more is allowed with a newer credential.
     pub max_attempts_per_account: usize,
-    /// In all, at the most.
+    /// Limit of sends in the whole request.
     pub max_sends: usize,
-    /// For the whole call.
+    /// Time limit of the whole request.
     pub deadline: Duration,
-    /// Before the first repeat at one account; doubles.
+    /// Delay before the first retry at one account; doubles.
     pub retry_delay: Duration,
-    /// After a doubt.
+    /// What to do after an unknown outcome.
     pub on_unknown: OnUnknown,
 }
 
-/// What matters here about one account.
+/// One account of a plan.
 #[derive(Clone, Copy, Debug)]
 pub struct PlannedAccount {
-    /// One attempt's time limit.
+    /// Time limit of one attempt.
     pub timeout: Duration,
-    /// The service itself recognises a repeat, and every attempt of this call carries the same key.
+    /// Whether the service recognises a duplicate by a key that every attempt of this request carries.
     pub has_idempotency_key: bool,
-    /// Known beforehand not to fit this call, and why.
+    /// Why this request cannot be sent there; none if it can.
     pub skip_cause: Option<Cause>,
 }
 
-/// After an attempt that may have been taken.
+/// What follows an attempt whose message may have been sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnUnknown {
-    /// Another provider: the same code twice is better than no login.
+    /// Try another provider: the same code twice is better than no login.
     Failover,
-    /// The call ends.
+    /// End the request.
     Stop,
 }
 
-/// How an account stands at this moment.
+/// The state of an account at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AccountSnapshot {
-    /// Whether it may be asked.
+    /// Whether a message may be sent there.
     pub admission: SendAdmission,
-    /// The newest there is to prove ourselves with.
+    /// The newest credential.
     pub credential: CredentialRevision,
-    /// Whether its retry budget allows a second attempt.
+    /// Whether its retry budget allows a retry.
     pub can_retry: bool,
 }
 
-/// What to do next.
+/// What a request does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
     /// Make an attempt.
     Send {
-        /// Its place in the plan.
+        /// Index into [`DeliveryPlan::accounts`].
         account: usize,
-        /// To be waited first.
+        /// How long to wait first.
         delay: Duration,
-        /// The account is asked although it stands aside or rested: tell its record so.
+        /// Whether it is a half-open trial; the account's [`Health`](crate::policy::Health) must record it.
         trial: bool,
-        /// A second attempt there, paid from its retry budget: tell its record so.
+        /// Whether it is a retry, paid from the account's retry budget; its `Health` must record it.
         retry: bool,
     },
-    /// The call is over.
+    /// End the request with this result.
     Answer(RequestResult),
 }

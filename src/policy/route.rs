@@ -1,59 +1,60 @@
-//! Which messages a route means, and in which order its providers are asked.
+//! Which messages a route selects, and the order of its providers.
 
 use crate::sms::{Msisdn, ProviderId};
 
-/// What a route asks of a call. Empty: nothing.
+/// The conditions of a route. An empty list matches every request.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteCriteria<'a> {
-    /// Prefixes of the recipient, written with or without `+`.
+    /// Recipient prefixes, with or without `+`.
     pub recipients: &'a [String],
-    /// Names of callers.
+    /// Caller names.
     pub callers: &'a [String],
-    /// Dialects spoken.
+    /// Dialects of the request.
     pub dialects: &'a [String],
 }
 
-/// What is known of a call when its route is looked for.
+/// The properties of a request that select its route.
 #[derive(Clone, Copy, Debug)]
 pub struct RouteInput<'a> {
-    /// Who gets it; none where that is no phone number, several in a batch.
+    /// The phone numbers: several for a batch, none if the recipient is not a phone number.
     pub recipients: &'a [Msisdn],
-    /// Who calls, where it is known.
+    /// The caller's name, if it is known.
     pub caller: Option<&'a str>,
-    /// What it speaks.
+    /// The dialect that the backend uses.
     pub dialect: &'a str,
 }
 
 impl RouteCriteria<'_> {
-    /// Whether the route means this call. A batch is whole: every one of its recipients must be meant.
-    pub fn matches(&self, seen: &RouteInput<'_>) -> bool {
-        let meant = |number: &Msisdn| {
+    /// Whether the route selects this request. A batch is never split, so all of its recipients
+    /// must match.
+    pub fn matches(&self, input: &RouteInput<'_>) -> bool {
+        let has_prefix = |number: &Msisdn| {
             self.recipients
                 .iter()
                 .any(|prefix| number.has_prefix(prefix))
         };
         let recipients = self.recipients.is_empty()
-            || (!seen.recipients.is_empty() && seen.recipients.iter().all(meant));
+            || (!input.recipients.is_empty() && input.recipients.iter().all(has_prefix));
         let caller = self.callers.is_empty()
-            || seen
+            || input
                 .caller
                 .is_some_and(|caller| self.callers.iter().any(|name| name == caller));
         let dialect =
-            self.dialects.is_empty() || self.dialects.iter().any(|name| name == seen.dialect);
+            self.dialects.is_empty() || self.dialects.iter().any(|name| name == input.dialect);
         recipients && caller && dialect
     }
 }
 
-/// The providers in the order to be asked: those of the dialect spoken first, because an attempt in the
-/// backend's own words loses nothing; else, and always with `prefer_listed`, as listed.
+/// The order in which providers are tried: first those of the backend's dialect, because a native
+/// attempt loses nothing, then the rest as listed. With `prefer_listed` all are as listed.
 pub fn order_providers(
     listed: &[ProviderId],
-    speaks: impl Fn(&ProviderId) -> bool,
+    is_native: impl Fn(&ProviderId) -> bool,
     prefer_listed: bool,
 ) -> Vec<ProviderId> {
     let mut order = listed.to_vec();
     if !prefer_listed {
-        order.sort_by_key(|provider| !speaks(provider));
+        order.sort_by_key(|provider| !is_native(provider));
     }
     order
 }
@@ -62,12 +63,12 @@ pub fn order_providers(
 mod tests {
     use super::*;
 
-    fn words(words: &[&str]) -> Vec<String> {
-        words.iter().map(|&word| word.to_owned()).collect()
+    fn strings(items: &[&str]) -> Vec<String> {
+        items.iter().map(|&item| item.to_owned()).collect()
     }
 
-    fn means(rule: [&[&str]; 3], numbers: &[&str], caller: Option<&str>, dialect: &str) -> bool {
-        let [recipients, callers, dialects] = rule.map(words);
+    fn matches(rule: [&[&str]; 3], numbers: &[&str], caller: Option<&str>, dialect: &str) -> bool {
+        let [recipients, callers, dialects] = rule.map(strings);
         let numbers: Vec<_> = numbers
             .iter()
             .map(|number| Msisdn::parse(number).unwrap())
@@ -85,61 +86,61 @@ mod tests {
     }
 
     #[test]
-    fn a_route_means_what_it_lists() {
+    fn a_route_selects_what_it_lists() {
         let uz = "+998901234567";
-        assert!(means([&[], &[], &[]], &[], None, "plain"));
-        assert!(means([&["+998"], &[], &[]], &[uz], None, "plain"));
-        assert!(means([&["+7", "998"], &[], &[]], &[uz], None, "plain"));
-        assert!(!means([&["+99890999"], &[], &[]], &[uz], None, "plain"));
+        assert!(matches([&[], &[], &[]], &[], None, "plain"));
+        assert!(matches([&["+998"], &[], &[]], &[uz], None, "plain"));
+        assert!(matches([&["+7", "998"], &[], &[]], &[uz], None, "plain"));
+        assert!(!matches([&["+99890999"], &[], &[]], &[uz], None, "plain"));
         assert!(
-            !means([&["+998"], &[], &[]], &[], None, "plain"),
-            "no number is known"
+            !matches([&["+998"], &[], &[]], &[], None, "plain"),
+            "without a number"
         );
         assert!(
-            !means([&["+998"], &[], &[]], &[uz, "+12025550123"], None, "plain"),
-            "a batch is whole"
+            !matches([&["+998"], &[], &[]], &[uz, "+12025550123"], None, "plain"),
+            "a batch matches as a whole or not at all"
         );
-        assert!(means(
+        assert!(matches(
             [&["+998", "+1"], &[], &[]],
             &[uz, "+12025550123"],
             None,
             "plain"
         ));
-        assert!(means(
+        assert!(matches(
             [&[], &["backend"], &[]],
             &[uz],
             Some("backend"),
             "plain"
         ));
-        assert!(!means(
+        assert!(!matches(
             [&[], &["backend"], &[]],
             &[uz],
             Some("other"),
             "plain"
         ));
-        assert!(!means([&[], &["backend"], &[]], &[uz], None, "plain"));
-        assert!(means([&[], &[], &["plain"]], &[uz], None, "plain"));
-        assert!(!means([&[], &[], &["plain"]], &[uz], None, "other"));
+        assert!(!matches([&[], &["backend"], &[]], &[uz], None, "plain"));
+        assert!(matches([&[], &[], &["plain"]], &[uz], None, "plain"));
+        assert!(!matches([&[], &[], &["plain"]], &[uz], None, "other"));
         assert!(
-            !means(
+            !matches(
                 [&["+998"], &["backend"], &["plain"]],
                 &[uz],
                 Some("backend"),
                 "other"
             ),
-            "all of it"
+            "all conditions must match"
         );
     }
 
     #[test]
-    fn those_who_speak_it_come_first() {
+    fn native_providers_come_first() {
         let listed: Vec<_> = ["a", "b", "c", "d"]
             .into_iter()
             .map(ProviderId::new)
             .collect();
-        let speaks = |provider: &ProviderId| matches!(provider.as_str(), "b" | "d");
+        let is_native = |provider: &ProviderId| matches!(provider.as_str(), "b" | "d");
         let names = |prefer_listed| {
-            order_providers(&listed, speaks, prefer_listed)
+            order_providers(&listed, is_native, prefer_listed)
                 .iter()
                 .map(ProviderId::as_str)
                 .collect::<Vec<_>>()

@@ -1,7 +1,7 @@
-//! Approved texts. Some services refuse every text they have not approved for the
-//! account, so failover needs words per provider: a text as the backend writes it, with
-//! `{holes}`, and what stands for it elsewhere. The whole text must match: half a match
-//! would send words nobody approved.
+//! Approved texts. Some services reject every text that they have not approved for the account, so
+//! failover needs a text per provider: the text as the backend writes it, with `{holes}`, and its
+//! approved form at each provider. The whole text must match: a partial match would send a text
+//! that nobody approved.
 
 use std::collections::BTreeMap;
 
@@ -9,33 +9,33 @@ use regex::Regex;
 
 use crate::sms::{ApprovedTemplate, Message, MessageText};
 
-/// One text with its approved forms, as the config has it.
+/// One text with its approved forms, as the config defines it.
 #[derive(Clone, Debug)]
 pub struct TextTemplate {
-    /// Its name.
+    /// The template's name.
     pub name: String,
     /// As the backend writes it, with `{holes}`.
     pub text: String,
-    /// As that provider (or dialect) has it approved.
+    /// The approved text, by provider or dialect.
     pub texts: BTreeMap<String, String>,
-    /// Where a number stands for it.
+    /// The id that replaces the text, by provider or dialect.
     pub ids: BTreeMap<String, String>,
 }
 
-/// Why a template cannot be used.
+/// Why a template is not valid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TemplateError {
-    /// A brace without its partner, or a hole without a proper name.
+    /// A brace without its partner, or a hole without a valid name.
     #[error(
         "template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces"
     )]
     UnmatchedBrace {
         /// The template's name.
         template: Box<str>,
-        /// `text`, or whose text.
+        /// `text`, or the provider or dialect of the approved text.
         place: Box<str>,
     },
-    /// Where one ends and the other begins cannot be told.
+    /// Two holes with nothing between them: a match could split anywhere.
     #[error(
         "template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them"
     )]
@@ -47,17 +47,17 @@ pub enum TemplateError {
         /// The right one.
         second: Box<str>,
     },
-    /// An approved text wants what the backend's text does not give.
+    /// An approved text has a hole that the backend's text does not have.
     #[error("template {template}: the text for {place} has {{{hole}}}, which `text` does not have")]
     UnknownHole {
         /// The template's name.
         template: Box<str>,
-        /// Whose text.
+        /// The provider or dialect of the approved text.
         place: Box<str>,
         /// The hole.
         hole: Box<str>,
     },
-    /// Nothing would be fixed about it.
+    /// The text has no words.
     #[error(
         "template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them"
     )]
@@ -65,7 +65,7 @@ pub enum TemplateError {
         /// The template's name.
         template: Box<str>,
     },
-    /// Longer than can be compiled.
+    /// The text is too long to compile.
     #[error("template {template}: `text` is too long to be matched")]
     TooLong {
         /// The template's name.
@@ -73,7 +73,7 @@ pub enum TemplateError {
     },
 }
 
-/// All templates, ready to match.
+/// All templates, compiled.
 #[derive(Clone, Debug, Default)]
 pub struct Templates {
     templates: Vec<CompiledTemplate>,
@@ -105,7 +105,7 @@ impl std::fmt::Debug for TemplateMatch<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "Said({}, {} fields)",
+            "TemplateMatch({}, {} fields)",
             self.template.name,
             self.fields.len()
         )
@@ -113,9 +113,10 @@ impl std::fmt::Debug for TemplateMatch<'_> {
 }
 
 impl Templates {
-    /// Compiles them; every error at once.
+    /// Compiles the templates; returns every error.
     pub fn new(templates: &[TextTemplate]) -> Result<Self, Vec<TemplateError>> {
-        let (mut all, mut errors) = (Vec::new(), Vec::new());
+        let mut all = Vec::new();
+        let mut errors = Vec::new();
         for template in templates {
             match compile(template) {
                 Ok(compiled) => all.push(compiled),
@@ -129,7 +130,7 @@ impl Templates {
         }
     }
 
-    /// Recognises a text; the first template that fits it whole.
+    /// The first template that matches the whole text.
     pub fn match_text(&self, text: &MessageText) -> Option<TemplateMatch<'_>> {
         self.templates
             .iter()
@@ -138,7 +139,7 @@ impl Templates {
 }
 
 impl CompiledTemplate {
-    /// A hole that stands twice must be filled alike.
+    /// A hole that occurs twice must have the same value both times.
     fn match_text(&self, text: &str) -> Option<TemplateMatch<'_>> {
         let found = self.regex.captures(text)?;
         let filled: Vec<_> = self
@@ -153,7 +154,7 @@ impl CompiledTemplate {
                 .find(|(name, _)| *name == hole)
                 .map(|(_, value)| *value)
         };
-        let alike = filled
+        let is_consistent = filled
             .iter()
             .all(|(hole, value)| first(hole) == Some(*value));
         let mut fields: Vec<(String, String)> = Vec::new();
@@ -162,7 +163,7 @@ impl CompiledTemplate {
                 fields.push(((*hole).clone(), (*value).to_owned()));
             }
         }
-        alike.then_some(TemplateMatch {
+        is_consistent.then_some(TemplateMatch {
             template: self,
             fields,
         })
@@ -175,7 +176,7 @@ impl TemplateMatch<'_> {
         &self.template.name
     }
 
-    /// The message in this provider's approved words: its own entry, else its dialect's, else as the backend wrote it.
+    /// The message with the provider's approved text, else its dialect's, else the backend's.
     #[must_use]
     pub fn message_for(&self, message: &Message, provider: &str, dialect: &str) -> Message {
         let texts = &self.template.texts;
@@ -200,11 +201,11 @@ impl TemplateMatch<'_> {
                 .find(|(hole, _)| hole == name)
                 .map_or("", |(_, value)| value.as_str())
         };
-        let words = parts.iter().map(|part| match part {
-            TextTemplatePart::Literal(words) => words.as_str(),
+        let pieces = parts.iter().map(|part| match part {
+            TextTemplatePart::Literal(text) => text.as_str(),
             TextTemplatePart::Hole(name) => filled(name),
         });
-        MessageText::new(words.collect::<String>())
+        MessageText::new(pieces.collect::<String>())
     }
 }
 
@@ -250,7 +251,7 @@ fn compile(template: &TextTemplate) -> Result<CompiledTemplate, Vec<TemplateErro
     }
 }
 
-/// One provider's approved text.
+/// Compiles the approved text of one provider or dialect.
 fn compile_approved_text(
     template: &str,
     place: &str,
@@ -272,7 +273,7 @@ fn compile_approved_text(
     }
 }
 
-/// A hole is filled by at least one character and never by a line's end.
+/// A hole matches at least one character and no line break.
 fn build_pattern(parts: &[TextTemplatePart]) -> String {
     let piece = |part: &TextTemplatePart| match part {
         TextTemplatePart::Literal(words) => regex::escape(words),
@@ -301,7 +302,8 @@ fn parse_parts(
         template: template.into(),
         place: place.into(),
     };
-    let (mut parts, mut rest) = (Vec::new(), text);
+    let mut parts = Vec::new();
+    let mut rest = text;
     while let Some((words, after)) = rest.split_once('{') {
         let (hole, next) = after.split_once('}').ok_or_else(brace)?;
         let proper = !hole.is_empty()

@@ -1,13 +1,13 @@
-//! One line of a file, fit to be shown: its values replaced unless their key is known to
-//! hold none that is secret, its comments gone (people comment old passwords out).
-//! It reads broken TOML as well as sound: what it cannot place, it masks.
+//! Masks one line of a file. A value is replaced unless its key is known to hold no secret, and
+//! comments are removed, because people comment old passwords out. It handles broken TOML too:
+//! whatever it cannot recognise is masked.
 
 use std::ops::Range;
 
-/// What stands in place of a value.
+/// Replaces a value.
 const MASK: &str = "***";
 
-/// Keys whose values name things, count, or choose; nobody's password has a home there.
+/// Keys whose values are names, counts or choices, never secrets.
 const NON_SECRET_KEYS: &[&str] = &[
     "admin",
     "attempts",
@@ -52,19 +52,19 @@ const NON_SECRET_KEYS: &[&str] = &[
     "vault",
 ];
 
-/// Bytes of the file, and of the shown line.
+/// A byte range of the file, and its range in the shown line.
 type SpanMapping = (Range<usize>, Range<usize>);
 
-/// A line to be shown, and where its bytes came from.
+/// A masked line, and where its pieces come from.
 pub(super) struct MaskedLine {
     /// The text with its values replaced.
     pub(super) text: String,
-    /// Where each replaced or kept piece was in the file, and is now.
+    /// The place of each piece in the file, and in `text`.
     mappings: Vec<SpanMapping>,
 }
 
 impl MaskedLine {
-    /// Where `span` of the file is in the shown text; inside a replaced value: the whole of it.
+    /// Maps a span of the file to the shown text; a span inside a replaced value maps to the mask.
     pub(super) fn map_span(&self, span: &Range<usize>) -> Range<usize> {
         let start = self
             .mappings
@@ -84,7 +84,7 @@ impl MaskedLine {
     }
 }
 
-/// A position inside a piece that was kept moves with it; inside a replaced one it becomes `edge`.
+/// Maps a position inside a kept piece to the same character, inside a replaced one to `edge`.
 fn map_offset(at: usize, was: &Range<usize>, is: &Range<usize>, edge: usize) -> usize {
     if was.len() == is.len() {
         is.start + at.clamp(was.start, was.end) - was.start
@@ -93,19 +93,17 @@ fn map_offset(at: usize, was: &Range<usize>, is: &Range<usize>, edge: usize) -> 
     }
 }
 
-/// The line of `text` that occupies `line`, masked. `description`: the file holds no account.
-pub(super) fn mask_line(text: &str, line: &Range<usize>, description: bool) -> MaskedLine {
+/// Masks the line of `text` at the byte range `line`. `is_dialect`: the file is a description.
+pub(super) fn mask_line(text: &str, line: &Range<usize>, is_dialect: bool) -> MaskedLine {
     let mut shown = MaskedLine {
         text: String::new(),
         mappings: Vec::new(),
     };
     let mut done = line.start;
     for token in Scanner::new(text).tokens(line.end) {
-        let (start, end) = (
-            token.span.start.max(line.start),
-            token.span.end.min(line.end),
-        );
-        if end <= line.start || start >= line.end || !token.is_secret(text, description) {
+        let start = token.span.start.max(line.start);
+        let end = token.span.end.min(line.end);
+        if end <= line.start || start >= line.end || !token.is_secret(text, is_dialect) {
             continue;
         }
         shown.push_verbatim(text, done..start);
@@ -132,19 +130,19 @@ impl MaskedLine {
     }
 }
 
-/// A value or a comment; keys and punctuation are no tokens.
+/// A value or a comment. Keys and punctuation are not tokens.
 struct ScannedToken<'a> {
     span: Range<usize>,
     key: &'a str,
-    /// The first of a list.
+    /// Whether it is the first of a list.
     is_first: bool,
     is_comment: bool,
 }
 
 impl ScannedToken<'_> {
-    fn is_secret(&self, text: &str, description: bool) -> bool {
+    fn is_secret(&self, text: &str, is_dialect: bool) -> bool {
         let value = text.get(self.span.clone()).unwrap_or_default();
-        if self.is_comment || (value.contains('\n') && !description) {
+        if self.is_comment || (value.contains('\n') && !is_dialect) {
             return true;
         }
         if matches!(value, "true" | "false") {
@@ -156,16 +154,17 @@ impl ScannedToken<'_> {
             .next()
             .unwrap_or_default()
             .trim_matches(['"', '\'', ' ']);
-        // A program's name is no secret; what it is given may be.
-        let program = key == "command" && self.is_first && !value.contains(char::is_whitespace);
-        let at_home = description || program || NON_SECRET_KEYS.contains(&key);
-        let odd = looks_secret(value)
-            || (!description && value.contains(|c: char| c.is_ascii_uppercase()));
-        !at_home || (odd && !(description && value.contains('{')))
+        // A program's name is not secret; its arguments may be.
+        let is_program = key == "command" && self.is_first && !value.contains(char::is_whitespace);
+        let is_public_key = is_dialect || is_program || NON_SECRET_KEYS.contains(&key);
+        // Names and choices in a config have no capitals.
+        let is_suspicious = looks_secret(value)
+            || (!is_dialect && value.contains(|c: char| c.is_ascii_uppercase()));
+        !is_public_key || (is_suspicious && !(is_dialect && value.contains('{')))
     }
 }
 
-/// Long runs of letters mixed with digits, user info in a URL, essays. Our own words and names have no capitals.
+/// Whether a value has a long run of letters and digits, user info of a URL, or is very long.
 fn looks_secret(value: &str) -> bool {
     let mixed = |run: &str| {
         run.len() >= 16
@@ -177,14 +176,14 @@ fn looks_secret(value: &str) -> bool {
         || value.split(|c: char| !c.is_ascii_alphanumeric()).any(mixed)
 }
 
-/// Tells values from keys. It follows strings and brackets and nothing more.
+/// Separates values from keys; tracks only strings and brackets.
 struct Scanner<'a> {
     text: &'a str,
     offset: usize,
     key: &'a str,
-    /// The last thing that was no blank: decides whether a word may be a key.
+    /// The last character that was not blank; decides whether a word may be a key.
     previous: char,
-    /// `{` and `[` that are open.
+    /// The open `{` and `[`.
     open_brackets: Vec<char>,
     in_header: bool,
 }
@@ -224,7 +223,8 @@ impl<'a> Scanner<'a> {
         self.offset += 1;
         self.in_header = false;
         if self.open_brackets.is_empty() {
-            (self.previous, self.key) = ('\n', "");
+            self.previous = '\n';
+            self.key = "";
         }
     }
 
@@ -256,30 +256,32 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// A word in quotes or bare: a key where one may stand and `=` follows, else a value.
+    /// Scans a word, quoted or bare: a key if `=` follows where a key may be, else a value.
     fn scan_word(&mut self) -> Option<ScannedToken<'a>> {
         let start = self.offset;
         self.offset += scalar_length(self.rest());
         let word = self.text.get(start..self.offset).unwrap_or_default();
-        let inside = self.open_brackets.last() == Some(&'{') && matches!(self.previous, '{' | ',');
-        let begins = self.open_brackets.is_empty() && self.previous == '\n';
-        let dotted = self.previous == '.';
-        let follows = self.rest().trim_start_matches([' ', '\t']).chars().next();
+        let in_table =
+            self.open_brackets.last() == Some(&'{') && matches!(self.previous, '{' | ',');
+        let at_line_start = self.open_brackets.is_empty() && self.previous == '\n';
+        let after_dot = self.previous == '.';
+        let next = self.rest().trim_start_matches([' ', '\t']).chars().next();
         if self.in_header {
             return None;
         }
-        if (inside || begins || dotted)
-            && (follows == Some('=') || word.ends_with('.') || follows == Some('.'))
+        if (in_table || at_line_start || after_dot)
+            && (next == Some('=') || word.ends_with('.') || next == Some('.'))
         {
-            (self.key, self.previous) = (word, if follows == Some('=') { ' ' } else { '.' });
+            self.key = word;
+            self.previous = if next == Some('=') { ' ' } else { '.' };
             return None;
         }
-        let first = self.previous == '[';
+        let is_first = self.previous == '[';
         self.previous = ' ';
         Some(ScannedToken {
             span: start..self.offset,
             key: self.key,
-            is_first: first,
+            is_first,
             is_comment: false,
         })
     }

@@ -1,6 +1,6 @@
-//! TOML into a type, with every complaint instead of the first: what an error is about is
-//! taken out of the document and the rest is read again. The parser's own messages quote
-//! values ("invalid type: string \"hunter2\""), so they are said anew without them.
+//! Deserializes TOML and reports every problem instead of the first: the entry that an error is
+//! about is removed, and the rest is read again. The parser's own messages quote values
+//! ("invalid type: string \"hunter2\""), so they are rewritten without them.
 
 use std::ops::Range;
 
@@ -10,13 +10,13 @@ use toml::de::{DeArray, DeTable, DeValue, Error, ValueDeserializer};
 
 use crate::problem::{Problem, suggest};
 
-/// So many mistakes are worth listing; beyond, the file is of another kind.
+/// Limit of reported problems: a file with more is of another kind.
 const MAX_PROBLEMS: usize = 100;
-/// So many breaks of the grammar, and what else could be said would be about what the parser guessed.
+/// After this many syntax errors, further problems would be about the parser's guesses.
 const MAX_SYNTAX_ERRORS: usize = 3;
 
-/// Reads `text`; all complaints at once. The value is there whenever what is left of the
-/// file still makes one, so that further checks can complain in the same run.
+/// Parses `text` and returns all problems. The value is there if the rest of the file is valid, so
+/// that later checks can report their problems in the same run.
 pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Vec<Problem>) {
     let (root, broken) = DeTable::parse_recoverable(text);
     let mut problems: Vec<Problem> = broken
@@ -37,11 +37,11 @@ pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Ve
             Ok(value) => return (Some(value), sort_by_position(problems)),
             Err(error) => error,
         };
-        // Where the grammar is broken, what was made of it is no second mistake.
-        if !broken
+        // A syntax error was reported already.
+        let is_syntax_error = broken
             .iter()
-            .any(|grammar| grammar.span().is_some() && grammar.span() == error.span())
-        {
+            .any(|syntax| syntax.span().is_some() && syntax.span() == error.span());
+        if !is_syntax_error {
             problems.push(deserialize_problem(file, text, &error));
         }
         let Some(path) = error.span().and_then(|about| innermost_path(&rest, &about)) else {
@@ -52,18 +52,18 @@ pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Ve
     (None, sort_by_position(problems))
 }
 
-/// As they stand in the file: the parser goes by the alphabet.
+/// Sorts by position in the file; the parser's order is alphabetical.
 fn sort_by_position(mut problems: Vec<Problem>) -> Vec<Problem> {
     problems.sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
     problems
 }
 
-/// The grammar was broken. The parser names what it expected; what it found stays unquoted.
+/// A syntax error, with what the parser expected but without what it found.
 fn syntax_problem(file: &str, text: &str, error: &Error) -> Problem {
     Problem::error(file, error.span(), message_without_value(error, text))
 }
 
-/// A key or value does not fit; the words are ours.
+/// A key or value that is not valid, in our own words.
 fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
     let found = error
         .span()
@@ -77,7 +77,7 @@ fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
     }
 }
 
-/// What a TOML error is about and what to write, without the value. `found` is the text it is about.
+/// The message and help for a TOML error, without the value. `found` is the text at its place.
 pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>) {
     let message = error.message().lines().next().unwrap_or_default();
     let expected = |rest: &str| {
@@ -110,10 +110,7 @@ pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>
         );
     }
     if let Some(wanted) = message.strip_prefix("invalid value: ").and_then(expected) {
-        let what = format!(
-            "this value does not fit: {} is expected",
-            describe_expected(&wanted)
-        );
+        let what = format!("invalid value: {} is expected", describe_expected(&wanted));
         return (what, None);
     }
     if let Some(name) = message.strip_prefix("missing field ") {
@@ -133,7 +130,7 @@ fn expected_words(message: &str) -> Vec<&str> {
     list.split('`').skip(1).step_by(2).collect()
 }
 
-/// The parser's message, unless it repeats what the file has there.
+/// The parser's message, unless it quotes the value at that place.
 fn message_without_value(error: &Error, text: &str) -> String {
     let found = error
         .span()
@@ -145,13 +142,13 @@ fn message_without_value(error: &Error, text: &str) -> String {
 
 fn unquoted(message: &str, found: &str) -> String {
     if found.len() >= 4 && message.contains(found) {
-        "this value does not fit here".to_owned()
+        "invalid value".to_owned()
     } else {
         message.to_owned()
     }
 }
 
-/// `string "hunter2"` → `a string`.
+/// Turns `string "hunter2"` into `a string`.
 fn describe_found(found: &str) -> &'static str {
     const KINDS: [(&str, &str); 7] = [
         ("string", "a string"),
@@ -165,10 +162,10 @@ fn describe_found(found: &str) -> &'static str {
     KINDS
         .iter()
         .find(|(start, _)| found.starts_with(start))
-        .map_or("another kind of value", |(_, said)| said)
+        .map_or("another kind of value", |(_, description)| description)
 }
 
-/// The type's name as an operator would say it.
+/// The type's name for operators.
 fn describe_expected(wanted: &str) -> &str {
     const EXPECTED: [(&[&str], &str); 6] = [
         (&["a string", "string"], "a string"),
@@ -184,7 +181,7 @@ fn describe_expected(wanted: &str) -> &str {
     let named = EXPECTED
         .iter()
         .find(|(names, _)| names.contains(&wanted))
-        .map(|(_, said)| *said);
+        .map(|(_, description)| *description);
     named.unwrap_or(
         if wanted.starts_with("struct ") || wanted.contains("struct") {
             "a table"
@@ -201,7 +198,7 @@ enum TomlPathSegment {
     Index(usize),
 }
 
-/// The smallest entry whose key or value holds `about`.
+/// The path of the smallest entry whose key or value contains `about`.
 fn innermost_path(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<TomlPathSegment>> {
     let mut best: Option<(usize, Vec<TomlPathSegment>)> = None;
     walk(root, &mut Vec::new(), &mut |span, path| {
@@ -213,7 +210,7 @@ fn innermost_path(root: &DeValue<'_>, about: &Range<usize>) -> Option<Vec<TomlPa
     best.map(|(_, path)| path)
 }
 
-/// Where it hangs, the span of its key if it has one, and what it is.
+/// A child's step from its parent, the span of its key if it has one, and its value.
 type TomlChild<'a, 'i> = (
     TomlPathSegment,
     Option<Range<usize>>,

@@ -1,4 +1,4 @@
-//! Complaints as people and as programs read them.
+//! Renders problems for people and for programs.
 
 use std::ops::Range;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::problem::{Problem, ProblemReport, Severity, SourceText, mask};
 
-/// One after the other, a blank line between them.
+/// Renders the problems with a blank line between them.
 pub(super) fn render_text(report: &ProblemReport, colours: bool) -> String {
     let renderer = if colours {
         Renderer::styled()
@@ -40,7 +40,7 @@ fn render_problem(problem: &Problem, report: &ProblemReport, renderer: &Renderer
     };
     let line = mask::mask_line(&text.text, &place.line_range, text.is_dialect);
     let span = line.map_span(&place.span_in_line);
-    let seen = line
+    let shown_column = line
         .text
         .get(..span.start)
         .unwrap_or_default()
@@ -51,16 +51,16 @@ fn render_problem(problem: &Problem, report: &ProblemReport, renderer: &Renderer
         .line_start(place.line_number)
         .path(problem.file.as_str());
     let group: Group<'_> = title.element(snippet.annotation(AnnotationKind::Primary.span(span)));
-    // The renderer counts columns in the masked line; people look them up in the real one.
+    // The renderer counts columns in the masked line; people need those of the file.
     let at = |column: usize| format!("{}:{}:{column}", problem.file, place.line_number);
     renderer
         .render(&[group.elements(help)])
-        .replacen(&at(seen), &at(place.column), 1)
+        .replacen(&at(shown_column), &at(place.column), 1)
 }
 
-/// The same, as data.
+/// Renders the problems as JSON.
 pub(super) fn render_json(report: &ProblemReport) -> Value {
-    let one = |problem: &Problem| {
+    let to_json = |problem: &Problem| {
         let place = locate(problem, report).map(|(place, _)| place);
         json!({
             "severity": problem.severity.as_str(),
@@ -71,10 +71,10 @@ pub(super) fn render_json(report: &ProblemReport) -> Value {
             "help": problem.help,
         })
     };
-    Value::Array(report.problems.iter().map(one).collect())
+    Value::Array(report.problems.iter().map(to_json).collect())
 }
 
-/// Where in its file a complaint is.
+/// Where a problem is in its file.
 struct SourceLocation {
     /// From 1.
     line_number: usize,
@@ -82,7 +82,7 @@ struct SourceLocation {
     column: usize,
     /// The bytes of the line, without its end.
     line_range: Range<usize>,
-    /// The part of the complaint's span that is on this line.
+    /// The part of the problem's span that is on this line.
     span_in_line: Range<usize>,
 }
 
@@ -95,7 +95,8 @@ fn locate<'a>(
     let start = text
         .text
         .floor_char_boundary(span.start.min(text.text.len()));
-    let (before, after) = (text.text.get(..start)?, text.text.get(start..)?);
+    let before = text.text.get(..start)?;
+    let after = text.text.get(start..)?;
     let begin = before.rfind('\n').map_or(0, |at| at + 1);
     let end = start + after.find('\n').unwrap_or(after.len());
     let place = SourceLocation {

@@ -1,4 +1,4 @@
-//! Complaints: all of them, at their place, and no value in any.
+//! All problems are reported, at their place, without any value.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ struct TestFile {
     talkative: Option<Talkative>,
 }
 
-/// Somebody else's type, whose complaint repeats what it got.
+/// A type whose error message quotes its input.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "String")]
 struct Talkative;
@@ -101,7 +101,7 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
 }
 
 #[test]
-fn the_caret_stands_under_the_masked_value() {
+fn the_caret_points_to_the_masked_value() {
     let text = "[things.a]\nx = { password = \"CANARY\", dialect = 7 }\n";
     let at = text.find('7').unwrap();
     let texts = vec![SourceText {
@@ -134,7 +134,7 @@ fn the_caret_stands_under_the_masked_value() {
 }
 
 #[test]
-fn no_spelling_of_a_value_is_shown() {
+fn a_value_is_masked_in_every_spelling() {
     for text in [
         "password = \"CANARY\"",
         "password = 'CANARY'",
@@ -200,7 +200,7 @@ fn names_and_descriptions_stay_readable() {
 }
 
 #[test]
-fn broken_grammar_is_one_complaint_with_its_place() {
+fn a_syntax_error_is_one_problem_with_its_place() {
     let (file, report) = report("mode = \n[things.a]\ndialect = \"x\"\n");
     assert!(file.is_some());
     assert_eq!(
@@ -214,20 +214,20 @@ fn broken_grammar_is_one_complaint_with_its_place() {
 }
 
 #[test]
-fn the_likely_word_is_named_only_when_it_is_near() {
+fn a_suggestion_is_made_only_if_it_is_close() {
     assert_eq!(
         closest_match("playmobil", ["twilio", "playmobile"]),
         Some("playmobile")
     );
     assert_eq!(closest_match("zzz", ["twilio", "playmobile"]), None);
-    assert_eq!(suggest("x", &[]), "nothing is known here");
+    assert_eq!(suggest("x", &[]), "no value is allowed here");
     assert_eq!(suggest("zzz", &["a", "b"]), "known: `a`, `b`");
 }
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 2000, failure_persistence: None, ..Default::default() })]
     #[test]
-    fn nothing_that_people_write_makes_it_panic(text in "[a-c=\"'#\\[\\]{},.\\n é]{0,40}", start in 0usize..50, end in 0usize..50) {
+    fn no_input_makes_it_panic(text in "[a-c=\"'#\\[\\]{},.\\n é]{0,40}", start in 0usize..50, end in 0usize..50) {
         let (_, mut problems) = parse_toml::<TestFile>("c.toml", &text);
         problems.push(Problem::error("c.toml", start..end.max(start), "x"));
         let report = ProblemReport { problems, texts: vec![SourceText { file: "c.toml".into(), text: text.clone(), is_dialect: false }] };

@@ -1,13 +1,13 @@
-//! The closed list of reasons for a refusal. A cause is metric label, log field,
-//! doctor's answer and runbook heading alike, so its spelling lives here only.
+//! The closed list of causes. A cause is a metric label, a log field, the answer of `doctor` and a
+//! runbook heading, so its spelling is defined here only.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// Writes the enum, its list and its spelling from one table.
+/// Defines the enum, the list of its values and their spelling from one table.
 macro_rules! causes {
     ($($variant:ident $word:literal $family:ident $doc:literal)*) => {
-        /// Why an attempt did not deliver, in one word.
+        /// Why an attempt did not deliver.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Cause { $(#[doc = $doc] $variant,)* }
 
@@ -15,17 +15,17 @@ macro_rules! causes {
             /// Every cause, in the order the documentation lists them.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The word used in labels, logs, dialect files and headings.
+            /// The name in labels, logs, dialect files and headings.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
 
-            /// Which of the four families it belongs to.
+            /// The family that the cause belongs to.
             pub const fn family(self) -> Family {
                 match self { $(Self::$variant => Family::$family,)* }
             }
 
-            /// What it means, as a sentence for people.
+            /// The meaning, as a sentence for people.
             pub const fn meaning(self) -> &'static str {
                 match self { $(Self::$variant => $doc,)* }
             }
@@ -35,36 +35,36 @@ macro_rules! causes {
 
 causes! {
     CredentialMissing   "credential-missing"    Account  "The service got no credential."
-    CredentialRejected  "credential-rejected"   Account  "The service knows no such credential."
-    CredentialExpired   "credential-expired"    Account  "The credential or token was right once and has run out."
-    PermissionDenied    "permission-denied"     Account  "The credential is right but may not do this."
+    CredentialRejected  "credential-rejected"   Account  "The service does not accept the credential."
+    CredentialExpired   "credential-expired"    Account  "The credential or token has expired."
+    PermissionDenied    "permission-denied"     Account  "The credential is valid but may not do this."
     AccountSuspended    "account-suspended"     Account  "The service has locked or closed the account."
-    BalanceEmpty        "balance-empty"         Account  "No money is left on the account."
-    IpNotAllowed        "ip-not-allowed"        Account  "The service does not accept calls from this server's address."
-    EndpointWrong       "endpoint-wrong"        Account  "The address or API version is not the service's."
-    ClockSkew           "clock-skew"            Account  "Our clock and the service's differ too much for its signature check."
-    SandboxMismatch     "sandbox-mismatch"      Account  "A test credential on production, or the reverse."
+    BalanceEmpty        "balance-empty"         Account  "The account has no balance left."
+    IpNotAllowed        "ip-not-allowed"        Account  "The service does not accept requests from this server's address."
+    EndpointWrong       "endpoint-wrong"        Account  "The address or the API version is wrong."
+    ClockSkew           "clock-skew"            Account  "This server's clock differs too much from the service's for its signature check."
+    SandboxMismatch     "sandbox-mismatch"      Account  "A test credential is used on production, or the reverse."
     TlsUntrusted        "tls-untrusted"         Account  "The certificate of the service is not trusted."
     SenderNotAllowed    "sender-not-allowed"    Message  "The account may not send under this sender name."
     TemplateNotApproved "template-not-approved" Message  "The service has not approved this text for the account."
     RecipientInvalid    "recipient-invalid"     Message  "The recipient's number is wrong or cannot be reached."
-    MessageInvalid      "message-invalid"       Message  "The message is malformed or its text is refused."
-    RecipientBlocked    "recipient-blocked"     Message  "The person opted out, or is barred."
-    Duplicate           "duplicate"             Message  "The service has this message already."
+    MessageInvalid      "message-invalid"       Message  "The message is malformed, or its text is rejected."
+    RecipientBlocked    "recipient-blocked"     Message  "The person opted out or is blocked."
+    Duplicate           "duplicate"             Message  "The service already has this message."
     Throttled           "throttled"             Provider "Too many requests."
     ProviderFault       "provider-fault"        Provider "The service failed by its own fault."
     Unreachable         "unreachable"           Provider "No connection to the service could be made."
     Timeout             "timeout"               Provider "The service did not answer in time."
-    ReplyUnreadable     "reply-unreadable"      Provider "The service's answer proves neither success nor refusal."
+    ReplyUnreadable     "reply-unreadable"      Provider "The service's reply proves neither success nor rejection."
     VaultUnavailable    "vault-unavailable"     Ours     "The credential could not be read from the vault."
-    DeniedByPolicy     "denied-by-policy"      Ours     "The sidecar's own rules forbid it."
-    NotTranslatable     "not-translatable"      Ours     "What the call says has no equivalent at this provider."
-    NoProvider          "no-provider"           Ours     "No provider is configured that could carry it."
-    Unexplained         "unexplained"           Provider "The service refused for a reason its description does not know."
+    DeniedByPolicy      "denied-by-policy"      Ours     "The sidecar's own rules deny the request."
+    NotTranslatable     "not-translatable"      Ours     "The request contains something that this provider cannot express."
+    NoProvider          "no-provider"           Ours     "No configured provider can take the request."
+    Unexplained         "unexplained"           Provider "The service rejected the request for a reason that its description does not list."
 }
 
 impl Cause {
-    /// What it says about whom; decides what may be tried next.
+    /// What the cause is about, which decides what may be tried next.
     pub const fn concern(self) -> Concern {
         match self {
             Self::CredentialMissing | Self::CredentialRejected | Self::CredentialExpired => {
@@ -113,21 +113,21 @@ impl FromStr for Cause {
     }
 }
 
-/// The coarse groups that dashboards add up.
+/// The groups that dashboards add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Family {
     /// "The 401s": credential, account, address, endpoint.
     Account,
     /// The message, its sender, or the person it is for.
     Message,
-    /// The service or the way to it.
+    /// The service, or the network to it.
     Provider,
-    /// Our own vault, rules or configuration.
+    /// The sidecar's vault, rules or configuration.
     Ours,
 }
 
 impl Family {
-    /// The label's value.
+    /// The value of the metric label.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Account => "account",
@@ -138,42 +138,42 @@ impl Family {
     }
 }
 
-/// Whom a refusal is about: the axis the decision core turns on.
+/// What a cause is about; the policy decides by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Concern {
-    /// This credential version; a newer one is another matter.
+    /// This credential version, but not a newer one.
     Credential,
-    /// The account, until something about it changes.
+    /// The account, until it changes.
     Account,
     /// This message at this account only.
     MessageAtAccount,
-    /// The message; one provider may err about it, two do not.
+    /// The message; confirmed when two providers agree.
     Message,
-    /// The person said no: nobody sends it.
+    /// The person, who opted out: no provider may send the message.
     Recipient,
-    /// It is there already.
+    /// The service already has the message.
     Duplicate,
-    /// Usable again after a wait.
+    /// The rate of requests: the account works again after a while.
     Throttle,
     /// The service itself.
     Provider,
-    /// Us.
+    /// The sidecar.
     Ours,
 }
 
-/// How sure a classification is.
+/// How certain a classification is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Certainty {
-    /// A source says so.
+    /// A source documents it.
     Certain,
-    /// Inferred, or never seen on the wire.
+    /// Inferred, or never observed.
     Likely,
-    /// One code stands for several causes.
+    /// The reply can have several causes.
     Ambiguous,
 }
 
 impl Certainty {
-    /// The word in logs and JSON.
+    /// The name in logs and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Certain => "certain",

@@ -1,19 +1,20 @@
-//! What all dialects meet in.
+//! The message: the form that all dialects share.
 
 use std::fmt;
 use std::time::Duration;
 
-/// A phone number in E.164. Prints masked.
+/// A phone number in E.164. It prints masked.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Msisdn(String);
 
-/// The text is no phone number in international form.
+/// The text is not a phone number in international form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a phone number in international form (7 to 15 digits, with or without +)")]
 pub struct InvalidMsisdn;
 
 impl Msisdn {
-    /// Reads a number as backends write it: an optional `+` or `00`, blanks, hyphens, dots and brackets between digits.
+    /// Parses a number as backends write it: an optional `+` or `00`, then 7 to 15 digits, with
+    /// spaces, hyphens, dots and brackets between them.
     pub fn parse(text: &str) -> Result<Self, InvalidMsisdn> {
         let text = text.trim();
         let text = text
@@ -24,10 +25,10 @@ impl Msisdn {
             .chars()
             .filter(|c| !matches!(c, ' ' | '-' | '(' | ')' | '.' | '\u{a0}'))
             .collect();
-        let plausible = (7..=15).contains(&digits.len())
+        let is_valid = (7..=15).contains(&digits.len())
             && digits.bytes().all(|b| b.is_ascii_digit())
             && !digits.starts_with('0');
-        if plausible {
+        if is_valid {
             Ok(Self(digits))
         } else {
             Err(InvalidMsisdn)
@@ -44,21 +45,18 @@ impl Msisdn {
         format!("+{}", self.0)
     }
 
-    /// Whether it begins with `prefix` (written with or without `+`).
+    /// Whether the number begins with `prefix`, which may have a `+`.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         self.0.starts_with(prefix.trim_start_matches('+'))
     }
 }
 
 impl fmt::Display for Msisdn {
-    /// `+998*****67`: the country, and enough to recognise one's own test handset.
+    /// `+998*****67`: the country, and enough to recognise a test handset.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (head, tail) = (
-            self.0.get(..3).unwrap_or_default(),
-            self.0
-                .get(self.0.len().saturating_sub(2)..)
-                .unwrap_or_default(),
-        );
+        let head = self.0.get(..3).unwrap_or_default();
+        let tail_start = self.0.len().saturating_sub(2);
+        let tail = self.0.get(tail_start..).unwrap_or_default();
         write!(f, "+{head}*****{tail}")
     }
 }
@@ -69,17 +67,17 @@ impl fmt::Debug for Msisdn {
     }
 }
 
-/// The words of a message. They hold the code, so they print as their length.
+/// The text of a message. It holds the code, so it prints as its length.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub struct MessageText(String);
 
 impl MessageText {
-    /// Wraps what the backend wrote.
+    /// Wraps a text.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// The words, for writing them into a request and nothing else.
+    /// The text, only for writing it into a request.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -87,43 +85,48 @@ impl MessageText {
 
 impl fmt::Debug for MessageText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Text({} characters)", self.0.chars().count())
+        write!(f, "MessageText({} characters)", self.0.chars().count())
     }
 }
 
-/// One message to one person, free of any service's spelling.
+/// One message to one person, independent of any service's API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who gets it.
+    /// The recipient.
     pub recipient: Msisdn,
-    /// What it says.
+    /// The text.
     pub text: MessageText,
-    /// Under which name, as the backend wrote it.
+    /// The sender name, as the backend wrote it.
     pub sender: Option<String>,
-    /// The client's reference; never empty: the backend's, else 20 characters of ours.
+    /// The client reference; never empty: the backend's, or 20 generated characters.
     pub reference: String,
-    /// How long it is worth delivering.
+    /// How long delivery is useful.
     pub validity: Option<Duration>,
     /// Where the backend wants delivery reports.
     pub callback: Option<String>,
-    /// What a provider that sends approved texts only needs.
+    /// The template that the text matches, for providers that send approved texts only.
     pub template: Option<ApprovedTemplate>,
 }
 
-/// The approved text that stands for a message at one provider.
+/// The approved text that replaces a message's text at one provider.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ApprovedTemplate {
     /// The name under `[templates]`.
     pub name: String,
-    /// The service's number for it, where a number stands for the text.
+    /// The service's id for it, if the service takes an id instead of the text.
     pub id: Option<String>,
-    /// The holes and what filled them, in the order of the text.
+    /// The holes and their values, in the order of the text.
     pub fields: Vec<(String, String)>,
 }
 
 impl fmt::Debug for ApprovedTemplate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Template({}, {} fields)", self.name, self.fields.len())
+        write!(
+            f,
+            "ApprovedTemplate({}, {} fields)",
+            self.name,
+            self.fields.len()
+        )
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_read_as_people_write_them() {
+    fn numbers_are_parsed_in_all_common_spellings() {
         for text in [
             "998901234567",
             "+998 90 123-45-67",
@@ -167,7 +170,7 @@ mod tests {
         );
         assert_eq!(
             format!("{:?}", MessageText::new("Kod: 123456")),
-            "Text(11 characters)"
+            "MessageText(11 characters)"
         );
     }
 }

@@ -1,6 +1,5 @@
-//! The nouns every layer shares: a message, who gets it, what an attempt came to
-//! and why. No behaviour beyond what keeps the values honest: a number masks itself
-//! when printed, a text never prints at all.
+//! The nouns that every layer shares: message, recipient, outcome, cause. Their only behaviour
+//! protects the values: a number prints masked, and a text does not print at all.
 
 mod cause;
 mod message;

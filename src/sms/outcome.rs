@@ -1,28 +1,28 @@
-//! What became of an attempt and of a call, and the small closed words beside it.
+//! Outcomes of attempts, results of requests, and the other closed lists of labels.
 
 use std::fmt;
 use std::sync::Arc;
 
 use crate::sms::Cause;
 
-/// What one attempt tells about the message.
+/// How one attempt ended for the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The service took it.
+    /// The service took the message.
     Accepted {
-        /// The service's id for it.
+        /// The service's id for the message.
         id: String,
     },
-    /// The reply says for certain that it was not taken.
+    /// The reply proves that the service did not take it.
     Rejected(Cause),
-    /// No byte of it was written.
+    /// No byte of the request was written.
     Unsent(Cause),
-    /// All else: it may have been taken.
+    /// Everything else: the service may have taken it.
     Unknown(Cause),
 }
 
 impl Outcome {
-    /// The label's value.
+    /// The value of the metric label.
     pub const fn as_str(&self) -> &'static str {
         match self {
             Self::Accepted { .. } => "accepted",
@@ -32,7 +32,7 @@ impl Outcome {
         }
     }
 
-    /// Why it was not accepted.
+    /// Why the message was not accepted.
     pub const fn cause(&self) -> Option<Cause> {
         match self {
             Self::Accepted { .. } => None,
@@ -41,7 +41,7 @@ impl Outcome {
     }
 }
 
-/// Writes a closed word list with its spelling.
+/// Defines a closed list of labels with their spelling.
 macro_rules! label_enum {
     ($(#[$meta:meta])* $name:ident { $($variant:ident $word:literal $doc:literal)* }) => {
         $(#[$meta])*
@@ -52,7 +52,7 @@ macro_rules! label_enum {
             /// Every value.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
-            /// The label's value.
+            /// The value of the metric label.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word,)* }
             }
@@ -67,16 +67,16 @@ macro_rules! label_enum {
 }
 
 label_enum! {
-    /// What the backend is told in the end.
+    /// What the backend gets in the end.
     RequestResult {
         Accepted "accepted" "A service took the message."
         NotSent "not-sent" "Nothing was sent; repeating is safe."
         InDoubt "in-doubt" "It may have been sent."
-        MessageRejected "message-rejected" "Nothing was sent, and it is the message's fault."
-        PassedThrough "passed-through" "A named operation other than a send was passed on."
-        AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of our ids)."
-        Tunnelled "tunnelled" "Passed through unread."
-        Denied "denied" "Turned away before any provider was involved."
+        MessageRejected "message-rejected" "Nothing was sent, by the message's own fault."
+        PassedThrough "passed-through" "Another named operation was passed through to the provider."
+        AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of an id that it issued)."
+        Tunnelled "tunnelled" "The connection was passed through unread."
+        Denied "denied" "Denied before any provider was involved."
     }
 }
 
@@ -85,31 +85,31 @@ label_enum! {
     AttemptKind {
         Send "send" "A message."
         Login "login" "A token."
-        Probe "probe" "A question that settles a cause."
+        Probe "probe" "A free request about the account."
         Passthrough "passthrough" "Another named operation of the backend."
     }
 }
 
 label_enum! {
-    /// The way a call came in.
+    /// How a request reaches the sidecar.
     Entrypoint {
-        BaseUrl "base-url" "The backend names our address."
-        Absolute "absolute" "Forward proxy, absolute form."
-        Connect "connect" "CONNECT, with TLS ended here or plain HTTP inside."
-        Transparent "transparent" "Redirected by the kernel."
+        BaseUrl "base-url" "The backend uses the sidecar's address as the service's base URL."
+        Absolute "absolute" "Forward proxy, absolute-form request."
+        Connect "connect" "CONNECT, with TLS terminated here or plain HTTP inside."
+        Transparent "transparent" "Connection redirected by the kernel."
         Unix "unix" "Unix socket."
-        Control "control" "Our own control socket."
+        Control "control" "The control socket, for operators."
     }
 }
 
 label_enum! {
-    /// What a recognised request asks for.
+    /// The operation of a recognised request.
     Operation {
         Send "send" "Send a message."
         Login "login" "Get a token."
-        Status "status" "Ask after a message."
-        Passthrough "passthrough" "Another operation the dialect names."
-        Other "other" "None that is named."
+        Status "status" "Query the delivery status of a message."
+        Passthrough "passthrough" "Another operation that the dialect names."
+        Other "other" "An operation that is not named."
     }
 }
 
@@ -118,7 +118,7 @@ label_enum! {
 pub struct ProviderId(Arc<str>);
 
 impl ProviderId {
-    /// From the config's key.
+    /// Makes an id from the config's key.
     pub fn new(name: &str) -> Self {
         Self(name.into())
     }

@@ -1,5 +1,5 @@
-//! The laws of the decision, over random plans, histories, standings and vaults; and the
-//! contract's sentences as a table.
+//! Properties of the decision over random plans, histories, provider states and credentials, and
+//! its rules as a table.
 
 use proptest::prelude::*;
 
@@ -12,7 +12,7 @@ fn ms(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-fn held(version: u64) -> CredentialRevision {
+fn revision(version: u64) -> CredentialRevision {
     CredentialRevision::from(Version(version))
 }
 
@@ -100,7 +100,7 @@ fn any_plan() -> impl Strategy<Value = DeliveryPlan> {
         )
 }
 
-/// What happens between one question and the next.
+/// What happens between two decisions.
 #[derive(Clone, Debug)]
 struct ScriptedAttempt {
     outcome: Outcome,
@@ -109,10 +109,10 @@ struct ScriptedAttempt {
     rotated: bool,
     admissions: Vec<SendAdmission>,
     retry: bool,
-    dice: f64,
+    random_fraction: f64,
 }
 
-fn any_turning() -> impl Strategy<Value = ScriptedAttempt> {
+fn any_scripted_attempt() -> impl Strategy<Value = ScriptedAttempt> {
     let wait = prop::option::of((0u64..5000).prop_map(ms));
     let admissions = prop::collection::vec(any_admission(), 5);
     (
@@ -125,14 +125,14 @@ fn any_turning() -> impl Strategy<Value = ScriptedAttempt> {
         0.0..=1.0f64,
     )
         .prop_map(
-            |(outcome, wait, took, rotated, admissions, retry, dice)| ScriptedAttempt {
+            |(outcome, wait, took, rotated, admissions, retry, random_fraction)| ScriptedAttempt {
                 outcome,
                 wait,
                 took: ms(took),
                 rotated,
                 admissions,
                 retry,
-                dice,
+                random_fraction,
             },
         )
 }
@@ -143,7 +143,7 @@ fn any_inheritance() -> impl Strategy<Value = Vec<Attempt>> {
     });
     let attempt = (0usize..7, outcome).prop_map(|(account, outcome)| Attempt {
         account,
-        credential: held(1),
+        credential: revision(1),
         outcome,
         retry_after: None,
         ended: Duration::ZERO,
@@ -152,7 +152,7 @@ fn any_inheritance() -> impl Strategy<Value = Vec<Attempt>> {
     prop_oneof![3 => Just(Vec::new()), 1 => prop::collection::vec(attempt, 1..3)]
 }
 
-/// One call, played against a script.
+/// One request that runs against a script.
 struct Simulation {
     plan: DeliveryPlan,
     script: Vec<ScriptedAttempt>,
@@ -174,7 +174,7 @@ impl Simulation {
         let now = self.now();
         AccountSnapshot {
             admission: now.admissions[account],
-            credential: held(self.version),
+            credential: revision(self.version),
             can_retry: now.retry,
         }
     }
@@ -185,7 +185,7 @@ impl Simulation {
             &self.tried,
             |account| self.view(account),
             self.elapsed,
-            self.now().dice,
+            self.now().random_fraction,
         )
     }
 
@@ -200,31 +200,33 @@ impl Simulation {
             .collect()
     }
 
-    /// What anybody, in this call or before it, was told at this account.
-    fn heard(&self, account: usize, wanted: impl Fn(&Attempt) -> bool) -> bool {
+    /// Whether an attempt at this account, in this request or before it, matches.
+    fn has_attempt(&self, account: usize, wanted: impl Fn(&Attempt) -> bool) -> bool {
         self.tried
             .iter()
             .any(|attempt| attempt.account == account && wanted(attempt))
     }
 
-    /// Could be asked now without waiting: never tried, or dead with a credential that was replaced since.
+    /// Whether the account could be tried without a delay: never tried, or its rejected credential
+    /// was replaced since.
     fn at_once(&self, account: usize) -> bool {
-        let (mine, terms) = (self.mine(account), self.plan.accounts[account]);
+        let mine = self.mine(account);
+        let terms = self.plan.accounts[account];
         let fresh = mine.is_empty() && self.view(account).admission != SendAdmission::Trial;
         let trial = mine.is_empty() && self.view(account).admission == SendAdmission::Trial;
-        let healed = mine.len() == 1
+        let renewed = mine.len() == 1
             && about(mine[0], Concern::Credential)
-            && mine[0].credential < held(self.version);
+            && mine[0].credential < revision(self.version);
         let admitted =
-            trial || ((fresh || healed) && self.view(account).admission == SendAdmission::Allowed);
-        let refused = self.heard(account, |attempt| {
+            trial || ((fresh || renewed) && self.view(account).admission == SendAdmission::Allowed);
+        let ruled_out = self.has_attempt(account, |attempt| {
             let message =
                 about(attempt, Concern::Message) || about(attempt, Concern::MessageAtAccount);
             message || (is_in_doubt(attempt) && !terms.has_idempotency_key)
         });
         terms.skip_cause.is_none()
             && admitted
-            && !refused
+            && !ruled_out
             && self.plan.max_attempts_per_account > 0
             && self.in_time(account, Duration::ZERO)
     }
@@ -238,7 +240,7 @@ impl Simulation {
             ..
         } = self.now().clone();
         self.elapsed += after + took;
-        let credential = held(self.version);
+        let credential = revision(self.version);
         self.tried.push(Attempt {
             account,
             credential,
@@ -251,58 +253,69 @@ impl Simulation {
     }
 }
 
-/// What holds for every send.
+/// Holds for every send.
 fn send_laws(
-    world: &Simulation,
+    simulation: &Simulation,
     account: usize,
     after: Duration,
     [trial, retry]: [bool; 2],
 ) -> Result<(), TestCaseError> {
     prop_assert!(
-        account < world.plan.accounts.len() && world.plan.accounts[account].skip_cause.is_none()
+        account < simulation.plan.accounts.len()
+            && simulation.plan.accounts[account].skip_cause.is_none()
     );
-    prop_assert!(world.in_time(account, after));
-    prop_assert!(world.own().count() < world.plan.max_sends);
-    message_laws(world, account)?;
-    account_laws(world, account, after)?;
-    admission_laws(world, account, after, trial)?;
-    pause_laws(world, account, after, retry)?;
-    // a fresh credential or another account before any waiting, in the order of the plan
-    if let Some(first) = (0..world.plan.accounts.len()).find(|&other| world.at_once(other)) {
+    prop_assert!(simulation.in_time(account, after));
+    prop_assert!(simulation.own().count() < simulation.plan.max_sends);
+    message_laws(simulation, account)?;
+    account_laws(simulation, account, after)?;
+    admission_laws(simulation, account, after, trial)?;
+    delay_laws(simulation, account, after, retry)?;
+    // a new credential or another account comes before any delay, in the order of the plan
+    if let Some(first) =
+        (0..simulation.plan.accounts.len()).find(|&other| simulation.at_once(other))
+    {
         prop_assert!(after == Duration::ZERO && !retry && account <= first);
     }
     Ok(())
 }
 
-fn message_laws(world: &Simulation, account: usize) -> Result<(), TestCaseError> {
-    let tried = &world.tried;
-    // nothing after it was taken, after the person said no, after it was there already
-    let over = |attempt: &Attempt| {
+fn message_laws(simulation: &Simulation, account: usize) -> Result<(), TestCaseError> {
+    let tried = &simulation.tried;
+    // nothing after it was accepted, after an opt-out, after a duplicate
+    let ends_request = |attempt: &Attempt| {
         matches!(attempt.outcome, Outcome::Accepted { .. })
             || about(attempt, Concern::Recipient)
             || about(attempt, Concern::Duplicate)
     };
-    prop_assert!(!tried.iter().any(over));
-    // nothing after two providers said that the message is bad
-    let says_bad = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Message);
-    prop_assert!(tried.iter().filter(says_bad).count() < 2);
-    // after a doubt: nowhere if the route says stop, never again at the same account without a repeat key
-    prop_assert!(world.plan.on_unknown == OnUnknown::Failover || !tried.iter().any(is_in_doubt));
+    prop_assert!(!tried.iter().any(ends_request));
+    // nothing after two providers rejected the message
+    let rejects_message = |attempt: &&Attempt| matches!(attempt.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Message);
+    prop_assert!(tried.iter().filter(rejects_message).count() < 2);
+    // in doubt: no other provider with `on_unknown = "stop"`, and the same account only with an
+    // idempotency key
     prop_assert!(
-        world.plan.accounts[account].has_idempotency_key || !world.heard(account, is_in_doubt)
+        simulation.plan.on_unknown == OnUnknown::Failover || !tried.iter().any(is_in_doubt)
+    );
+    prop_assert!(
+        simulation.plan.accounts[account].has_idempotency_key
+            || !simulation.has_attempt(account, is_in_doubt)
     );
     Ok(())
 }
 
-fn account_laws(world: &Simulation, account: usize, after: Duration) -> Result<(), TestCaseError> {
-    let mine = world.mine(account);
+fn account_laws(
+    simulation: &Simulation,
+    account: usize,
+    after: Duration,
+) -> Result<(), TestCaseError> {
+    let mine = simulation.mine(account);
     let renewed = mine
         .iter()
         .filter(|attempt| about(attempt, Concern::Credential))
         .count();
-    // an account refused for itself or for this message is left alone
+    // an account that rejected itself or this message is not tried again
     prop_assert!(
-        !world.heard(account, |attempt| about(attempt, Concern::MessageAtAccount)
+        !simulation.has_attempt(account, |attempt| about(attempt, Concern::MessageAtAccount)
             || about(attempt, Concern::Message))
     );
     prop_assert!(
@@ -310,19 +323,19 @@ fn account_laws(world: &Simulation, account: usize, after: Duration) -> Result<(
             .iter()
             .any(|attempt| about(attempt, Concern::Account) || about(attempt, Concern::Ours))
     );
-    // a dead credential is never sent again, a fresh one once and at once
+    // a dead credential is never sent again, a new one once and at once
     prop_assert!(
         !mine
             .iter()
             .any(|attempt| about(attempt, Concern::Credential)
-                && attempt.credential >= held(world.version))
+                && attempt.credential >= revision(simulation.version))
     );
     prop_assert!(renewed < 2);
-    prop_assert!(mine.len() < world.plan.max_attempts_per_account + renewed);
+    prop_assert!(mine.len() < simulation.plan.max_attempts_per_account + renewed);
     if mine
         .last()
         .is_some_and(|last| about(last, Concern::Credential))
-        && world.view(account).admission == SendAdmission::Allowed
+        && simulation.view(account).admission == SendAdmission::Allowed
     {
         prop_assert_eq!(after, Duration::ZERO);
     }
@@ -330,38 +343,38 @@ fn account_laws(world: &Simulation, account: usize, after: Duration) -> Result<(
 }
 
 fn admission_laws(
-    world: &Simulation,
+    simulation: &Simulation,
     account: usize,
     after: Duration,
     trial: bool,
 ) -> Result<(), TestCaseError> {
-    let admission = world.view(account).admission;
+    let admission = simulation.view(account).admission;
     prop_assert_eq!(trial, admission == SendAdmission::Trial);
     match admission {
         SendAdmission::Allowed => {}
-        SendAdmission::Trial => prop_assert!(world.mine(account).is_empty()),
+        SendAdmission::Trial => prop_assert!(simulation.mine(account).is_empty()),
         SendAdmission::Blocked {
             cause: Cause::Throttled,
             reopens_in: Some(wait),
         } => prop_assert!(after >= wait),
-        SendAdmission::Blocked { .. } => prop_assert!(false, "a closed account was asked"),
+        SendAdmission::Blocked { .. } => prop_assert!(false, "a blocked account was tried"),
     }
     Ok(())
 }
 
-fn pause_laws(
-    world: &Simulation,
+fn delay_laws(
+    simulation: &Simulation,
     account: usize,
     after: Duration,
     retry: bool,
 ) -> Result<(), TestCaseError> {
-    let mine = world.mine(account);
+    let mine = simulation.mine(account);
     let last = mine.last().filter(|last| !about(last, Concern::Credential));
     prop_assert_eq!(retry, last.is_some());
-    // a second attempt is paid for, and waits for what was asked, else for a pause that doubles
-    prop_assert!(!retry || world.view(account).can_retry);
+    // a retry is paid for, and waits for `Retry-After`, else for a delay that doubles
+    prop_assert!(!retry || simulation.view(account).can_retry);
     let Some(last) = last else {
-        let limit = if world.view(account).admission == SendAdmission::Allowed {
+        let limit = if simulation.view(account).admission == SendAdmission::Allowed {
             Duration::ZERO
         } else {
             ms(6000)
@@ -370,22 +383,22 @@ fn pause_laws(
         return Ok(());
     };
     let asked = last.ended + last.retry_after.unwrap_or_default();
-    prop_assert!(world.elapsed + after >= asked);
+    prop_assert!(simulation.elapsed + after >= asked);
     let before = mine
         .iter()
         .filter(|attempt| !about(attempt, Concern::Credential))
         .count();
-    let pause = world.plan.retry_delay * 2u32.pow(u32::try_from(before - 1).unwrap());
+    let pause = simulation.plan.retry_delay * 2u32.pow(u32::try_from(before - 1).unwrap());
     prop_assert!(after >= pause / 2);
-    if last.retry_after.is_none() && world.view(account).admission == SendAdmission::Allowed {
+    if last.retry_after.is_none() && simulation.view(account).admission == SendAdmission::Allowed {
         prop_assert!(after <= pause);
     }
     Ok(())
 }
 
-/// What holds for every end.
-fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseError> {
-    let Simulation { plan, tried, .. } = world;
+/// Holds at every end.
+fn end_laws(simulation: &Simulation, result: RequestResult) -> Result<(), TestCaseError> {
+    let Simulation { plan, tried, .. } = simulation;
     let own_doubt = |at: usize| {
         tried[..at]
             .iter()
@@ -403,7 +416,7 @@ fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseEr
             .accounts
             .iter()
             .all(|terms| terms.skip_cause == Some(Cause::MessageInvalid));
-    // the verdict tells the truth about whether it may have been sent
+    // the result is right about whether the message may have been sent
     let truth = if tried.iter().any(|attempt| attempt.outcome == accepted()) || repeated {
         RequestResult::Accepted
     } else if tried.iter().any(is_in_doubt) {
@@ -413,21 +426,21 @@ fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseEr
     } else {
         RequestResult::NotSent
     };
-    prop_assert_eq!(verdict, truth);
+    prop_assert_eq!(result, truth);
     prop_assert_eq!(
-        result_cause(plan, tried, |account| world.view(account)).is_none(),
-        verdict == RequestResult::Accepted
+        result_cause(plan, tried, |account| simulation.view(account)).is_none(),
+        result == RequestResult::Accepted
     );
-    // whoever can be asked at once is not left unused while sends remain, be it that nobody has the message or maybe somebody
-    let goes_on = verdict == RequestResult::NotSent
-        || (verdict == RequestResult::InDoubt
+    // no account that can be tried at once is left while sends remain
+    let goes_on = result == RequestResult::NotSent
+        || (result == RequestResult::InDoubt
             && plan.on_unknown == OnUnknown::Failover
             && !at_fault);
-    if goes_on && world.own().count() < plan.max_sends {
+    if goes_on && simulation.own().count() < plan.max_sends {
         for account in 0..plan.accounts.len() {
             prop_assert!(
-                !world.at_once(account),
-                "account {} was left unused",
+                !simulation.at_once(account),
+                "account {} was not tried",
                 account
             );
         }
@@ -438,20 +451,20 @@ fn end_laws(world: &Simulation, verdict: RequestResult) -> Result<(), TestCaseEr
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn laws(plan in any_plan(), script in prop::collection::vec(any_turning(), 1..12), tried in any_inheritance()) {
-        let mut world = Simulation { plan, script, tried, elapsed: Duration::ZERO, version: 1 };
-        let verdict = loop {
-            let step = world.next();
-            prop_assert_eq!(step, world.next()); // the same question has one answer
+    fn laws(plan in any_plan(), script in prop::collection::vec(any_scripted_attempt(), 1..12), tried in any_inheritance()) {
+        let mut simulation = Simulation { plan, script, tried, elapsed: Duration::ZERO, version: 1 };
+        let result = loop {
+            let step = simulation.next();
+            prop_assert_eq!(step, simulation.next()); // the same input has one output
             match step {
-                NextStep::Answer(verdict) => break verdict,
+                NextStep::Answer(result) => break result,
                 NextStep::Send { account, delay, trial, retry } => {
-                    send_laws(&world, account, delay, [trial, retry])?;
-                    world.advance(account, delay);
+                    send_laws(&simulation, account, delay, [trial, retry])?;
+                    simulation.advance(account, delay);
                 }
             }
         };
-        end_laws(&world, verdict)?;
+        end_laws(&simulation, result)?;
     }
 }
 
@@ -475,7 +488,7 @@ fn plan(on_unknown: OnUnknown) -> DeliveryPlan {
 fn attempt(account: usize, outcome: Outcome) -> Attempt {
     Attempt {
         account,
-        credential: held(1),
+        credential: revision(1),
         outcome,
         retry_after: None,
         ended: ms(300),
@@ -486,7 +499,7 @@ fn attempt(account: usize, outcome: Outcome) -> Attempt {
 fn open(version: u64) -> AccountSnapshot {
     AccountSnapshot {
         admission: SendAdmission::Allowed,
-        credential: held(version),
+        credential: revision(version),
         can_retry: true,
     }
 }
@@ -500,7 +513,7 @@ fn send(account: usize, after: u64, retry: bool) -> NextStep {
     }
 }
 
-/// The next step of the plan above, all accounts open, after 300 ms.
+/// The next step of the plan above, with all accounts healthy, after 300 ms.
 fn ask(on_unknown: OnUnknown, tried: &[Attempt], version: u64) -> NextStep {
     next(&plan(on_unknown), tried, |_| open(version), ms(300), 1.0)
 }
@@ -515,21 +528,21 @@ fn a_newer_credential_is_tried_once_and_at_once() {
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&dead), 1),
         send(1, 0, false),
-        "nothing newer: the next"
+        "nothing newer: the next provider"
     );
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&dead), 2),
         send(0, 0, false),
-        "newer: the same, outside the retry budget"
+        "newer: the same provider, outside the retry budget"
     );
     let again = Attempt {
-        credential: held(2),
+        credential: revision(2),
         ..dead.clone()
     };
     assert_eq!(
         ask(OnUnknown::Failover, &[dead.clone(), again], 3),
         send(1, 0, false),
-        "refused again: the next, whatever is newer"
+        "rejected again: the next provider, even if there is a newer one"
     );
     let token = AccountSnapshot {
         credential: CredentialRevision {
@@ -546,11 +559,11 @@ fn a_newer_credential_is_tried_once_and_at_once() {
 }
 
 #[test]
-fn a_healed_account_has_its_attempts_still() {
+fn a_renewed_credential_does_not_use_up_attempts() {
     let tried = [
         refused(0, Cause::CredentialRejected),
         Attempt {
-            credential: held(2),
+            credential: revision(2),
             ..refused(0, Cause::ProviderFault)
         },
     ];
@@ -565,7 +578,7 @@ fn a_healed_account_has_its_attempts_still() {
 }
 
 #[test]
-fn after_a_doubt_the_route_decides() {
+fn on_unknown_decides_after_an_unknown_outcome() {
     let doubt = attempt(0, Outcome::Unknown(Cause::Timeout));
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&doubt), 1),
@@ -579,14 +592,14 @@ fn after_a_doubt_the_route_decides() {
     assert_eq!(
         ask(OnUnknown::Failover, &both, 2),
         NextStep::Answer(RequestResult::InDoubt),
-        "never the same again, and the doubt is said"
+        "not the same provider again, and the result is in doubt"
     );
     let mut keyed = plan(OnUnknown::Failover);
     keyed.accounts[0].has_idempotency_key = true;
     assert_eq!(
         next(&keyed, &both, |_| open(1), ms(300), 1.0),
         send(0, 200, true),
-        "save with a real repeat key"
+        "unless the dialect has an idempotency key"
     );
     let stop = DeliveryPlan {
         on_unknown: OnUnknown::Stop,
@@ -595,12 +608,12 @@ fn after_a_doubt_the_route_decides() {
     assert_eq!(
         next(&stop, &both, |_| open(1), ms(300), 1.0),
         NextStep::Answer(RequestResult::InDoubt),
-        "stop means stop, repeat key or not"
+        "stop ends the request, even with an idempotency key"
     );
 }
 
 #[test]
-fn a_duplicate_is_ours_only_after_our_own_doubt_there() {
+fn a_duplicate_counts_as_accepted_only_after_an_unknown_outcome_there() {
     let (doubt, duplicate) = (
         attempt(0, Outcome::Unknown(Cause::Timeout)),
         refused(0, Cause::Duplicate),
@@ -624,12 +637,12 @@ fn a_duplicate_is_ours_only_after_our_own_doubt_there() {
     assert_eq!(
         ask(OnUnknown::Failover, &[duplicate, doubt], 1),
         NextStep::Answer(RequestResult::InDoubt),
-        "the doubt must come first"
+        "the unknown outcome must come first"
     );
 }
 
 #[test]
-fn one_provider_may_err_about_a_message_two_do_not() {
+fn two_providers_that_reject_the_message_end_the_request() {
     let (one, two) = (
         refused(0, Cause::RecipientInvalid),
         refused(1, Cause::MessageInvalid),
@@ -650,7 +663,7 @@ fn one_provider_may_err_about_a_message_two_do_not() {
     assert_eq!(
         next(&three, &[one.clone(), ours], |_| open(1), ms(300), 1.0),
         send(2, 0, false),
-        "our own check is no second provider"
+        "a check of ours is not a second provider"
     );
     assert_eq!(
         ask(
@@ -659,12 +672,12 @@ fn one_provider_may_err_about_a_message_two_do_not() {
             1
         ),
         NextStep::Answer(RequestResult::MessageRejected),
-        "an opt-out ends it"
+        "an opt-out ends the request"
     );
 }
 
 #[test]
-fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
+fn a_throttled_account_is_tried_again_if_the_deadline_allows() {
     let throttled = |wait: u64| Attempt {
         retry_after: Some(ms(wait)),
         ..refused(0, Cause::Throttled)
@@ -672,13 +685,13 @@ fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
     assert_eq!(
         ask(OnUnknown::Failover, &[throttled(2000)], 1),
         send(1, 0, false),
-        "first the other"
+        "first the other provider"
     );
     let both = |wait: u64| [throttled(wait), refused(1, Cause::BalanceEmpty)];
     assert_eq!(
         ask(OnUnknown::Failover, &both(2000), 1),
         send(0, 2200, true),
-        "then back, with jitter on top"
+        "then the first one again, with jitter"
     );
     assert_eq!(
         next(
@@ -689,7 +702,7 @@ fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
             0.0
         ),
         send(0, 1000, true),
-        "what has passed counts"
+        "elapsed time counts"
     );
     assert_eq!(
         ask(OnUnknown::Failover, &both(7000), 1),
@@ -716,12 +729,12 @@ fn a_throttled_account_is_come_back_to_if_the_deadline_allows() {
             0.0
         ),
         send(0, 1500, true),
-        "its rest counts too"
+        "its cooldown counts too"
     );
 }
 
 #[test]
-fn a_second_attempt_is_paid_from_the_budget_failover_and_healing_are_not() {
+fn only_retries_are_paid_from_the_budget() {
     let poor = |version: u64| {
         move |_: usize| AccountSnapshot {
             can_retry: false,
@@ -751,7 +764,7 @@ fn a_second_attempt_is_paid_from_the_budget_failover_and_healing_are_not() {
 }
 
 #[test]
-fn pauses_double_and_the_dice_shorten_them() {
+fn delays_double_and_jitter_shortens_them() {
     let fault = || refused(0, Cause::ProviderFault);
     let alone = DeliveryPlan {
         accounts: vec![plan(OnUnknown::Failover).accounts[0]],
@@ -759,22 +772,22 @@ fn pauses_double_and_the_dice_shorten_them() {
         max_sends: 9,
         ..plan(OnUnknown::Failover)
     };
-    let after = |times: usize, dice: f64| match next(
+    let after = |times: usize, random_fraction: f64| match next(
         &alone,
         &vec![fault(); times],
         |_| open(1),
         ms(300),
-        dice,
+        random_fraction,
     ) {
         NextStep::Send { delay: after, .. } => after,
-        NextStep::Answer(verdict) => panic!("{verdict}"),
+        NextStep::Answer(result) => panic!("{result}"),
     };
     assert_eq!(
         [1, 2, 3, 4].map(|times| after(times, 1.0)),
         [ms(200), ms(400), ms(800), ms(1600)]
     );
     assert_eq!(
-        [0.0, 0.5, 1.0, 7.0, -1.0, f64::NAN].map(|dice| after(1, dice)),
+        [0.0, 0.5, 1.0, 7.0, -1.0, f64::NAN].map(|random_fraction| after(1, random_fraction)),
         [ms(100), ms(150), ms(200), ms(200), ms(100), ms(100)]
     );
     let endless = DeliveryPlan {
@@ -792,7 +805,7 @@ fn pauses_double_and_the_dice_shorten_them() {
 }
 
 #[test]
-fn failover_comes_before_a_retry_even_without_a_pause() {
+fn failover_comes_before_a_retry_even_without_a_delay() {
     let hasty = DeliveryPlan {
         retry_delay: Duration::ZERO,
         ..plan(OnUnknown::Failover)
@@ -829,12 +842,12 @@ fn failover_comes_before_a_retry_even_without_a_pause() {
             1.0
         ),
         send(0, 200, true),
-        "of two waits the shorter"
+        "the shorter of two delays"
     );
 }
 
 #[test]
-fn nothing_starts_that_cannot_end_in_time() {
+fn no_send_starts_that_cannot_end_before_the_deadline() {
     let at = |elapsed: u64, timeout: u64| {
         let accounts = vec![PlannedAccount {
             timeout: ms(timeout),
@@ -859,7 +872,7 @@ fn nothing_starts_that_cannot_end_in_time() {
     assert_eq!(
         [at(7500, 500), at(7501, 500)],
         [send(0, 0, false), NextStep::Answer(RequestResult::NotSent)],
-        "its own limit is shorter"
+        "its own time limit is shorter"
     );
 }
 
@@ -896,11 +909,11 @@ fn a_trial_is_one_attempt() {
 }
 
 #[test]
-fn an_inherited_history_binds_but_costs_nothing() {
+fn an_inherited_history_counts_but_costs_no_attempts() {
     let names = ["a", "b", "gone"].map(ProviderId::new);
     let past = |provider: &ProviderId, outcome| PastAttempt {
         provider: provider.clone(),
-        credential: held(1),
+        credential: revision(1),
         outcome,
         reference: String::new(),
     };
@@ -923,14 +936,14 @@ fn an_inherited_history_binds_but_costs_nothing() {
     assert_eq!(
         go(&frugal, std::slice::from_ref(&doubt)),
         send(1, 0, false),
-        "not the one in doubt"
+        "not the provider in doubt"
     );
     let mut keyed = frugal.clone();
     keyed.accounts[0].has_idempotency_key = true;
     assert_eq!(
         go(&keyed, std::slice::from_ref(&doubt)),
         send(0, 0, false),
-        "save with a repeat key"
+        "unless the dialect has an idempotency key"
     );
     assert_eq!(
         go(
@@ -949,12 +962,12 @@ fn an_inherited_history_binds_but_costs_nothing() {
     assert_eq!(
         go(&frugal, &gone),
         send(0, 0, false),
-        "what was wrong with an account then is its standing's to say now"
+        "an account fault of an earlier request is a matter of its state"
     );
     assert_eq!(
         request_result(&frugal, &inherit_attempts(&gone, order)),
         RequestResult::InDoubt,
-        "a provider that left the plan still may have sent it"
+        "a provider outside the plan may have sent it"
     );
     let bad = [
         past(&names[0], Outcome::Rejected(Cause::MessageInvalid)),
@@ -963,12 +976,12 @@ fn an_inherited_history_binds_but_costs_nothing() {
     assert_eq!(
         go(&frugal, &bad),
         NextStep::Answer(RequestResult::MessageRejected),
-        "two strangers are two"
+        "two providers outside the plan are two"
     );
 }
 
 #[test]
-fn the_cause_is_that_of_the_account_to_be_asked_first() {
+fn the_cause_is_that_of_the_first_account() {
     let told = |tried: &[Attempt], admissions: [SendAdmission; 2], skip: Option<Cause>| {
         let mut plan = plan(OnUnknown::Failover);
         plan.accounts[1].skip_cause = skip;
@@ -996,12 +1009,12 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     assert_eq!(
         told(&again, [open, open], None),
         Some(Cause::Unreachable),
-        "its last word"
+        "its last outcome"
     );
     assert_eq!(
         told(&[refused(1, Cause::Throttled)], [aside, open], None),
         Some(Cause::Throttled),
-        "what was said now before what is remembered"
+        "an outcome of this request before a blocked account"
     );
     assert_eq!(
         told(&[], [aside, open], Some(Cause::NotTranslatable)),
@@ -1010,7 +1023,7 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     assert_eq!(
         told(&[], [open, aside], Some(Cause::NotTranslatable)),
         Some(Cause::Timeout),
-        "there was no time to ask"
+        "no time was left for an attempt"
     );
     assert_eq!(told(&[attempt(0, accepted())], [open, open], None), None);
     let doubt = attempt(0, Outcome::Unknown(Cause::ReplyUnreadable));
@@ -1048,7 +1061,7 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     assert_eq!(
         result_cause(&nobody, &[], |_| AccountSnapshot {
             admission: open,
-            credential: held(1),
+            credential: revision(1),
             can_retry: true
         }),
         Some(Cause::NoProvider)
@@ -1061,7 +1074,7 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     let unasked = |plan: &DeliveryPlan| {
         result_cause(plan, &[], |_| AccountSnapshot {
             admission: open,
-            credential: held(1),
+            credential: revision(1),
             can_retry: true,
         })
     };
@@ -1073,13 +1086,13 @@ fn the_cause_is_that_of_the_account_to_be_asked_first() {
     assert_eq!(
         request_result(&skipped, &[]),
         RequestResult::NotSent,
-        "an approved text may come for the other"
+        "the other provider may still take it"
     );
     skipped.accounts[0].skip_cause = Some(Cause::MessageInvalid);
     let too_long = (Some(Cause::MessageInvalid), RequestResult::MessageRejected);
     assert_eq!(
         (unasked(&skipped), request_result(&skipped, &[])),
         too_long,
-        "a text too long for everybody is the message's fault"
+        "a text too long for every provider is the message's fault"
     );
 }

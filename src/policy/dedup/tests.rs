@@ -1,4 +1,4 @@
-//! What counts as the same message, who waits for whom, and what is inherited.
+//! Which messages are the same, which requests wait, and which inherit a history.
 
 use proptest::prelude::*;
 
@@ -38,71 +38,68 @@ fn doubt() -> Vec<PastAttempt> {
     }]
 }
 
-fn new(asked: &DedupLookup<u32>) -> DedupTicket {
-    match asked {
+fn new(lookup: &DedupLookup<u32>) -> DedupTicket {
+    match lookup {
         DedupLookup::New(ticket) | DedupLookup::Inherit(ticket, _) => *ticket,
-        DedupLookup::Wait | DedupLookup::Answered(_) => panic!("{asked:?}"),
+        DedupLookup::Wait | DedupLookup::Answered(_) => panic!("{lookup:?}"),
     }
 }
 
 #[test]
-fn a_repeat_waits_and_gets_the_known_answer_for_a_while() {
-    let mut repeats = DedupTable::new(9);
-    let ticket = new(&repeats.lookup(key("a"), at(0)));
+fn a_duplicate_waits_and_gets_the_answer_within_the_window() {
+    let mut table = DedupTable::new(9);
+    let ticket = new(&table.lookup(key("a"), at(0)));
     assert_eq!(
-        repeats.lookup(key("a"), at(500)),
+        table.lookup(key("a"), at(500)),
         DedupLookup::Wait,
-        "however long it runs"
+        "while the request is in flight"
     );
     assert!(
-        matches!(repeats.lookup(key("b"), at(500)), DedupLookup::New(_)),
+        matches!(table.lookup(key("b"), at(500)), DedupLookup::New(_)),
         "another message"
     );
-    repeats.finish(ticket, DedupCompletion::Answer(5), WINDOW, at(500));
-    assert_eq!(repeats.lookup(key("a"), at(509)), DedupLookup::Answered(5));
+    table.finish(ticket, DedupCompletion::Answer(5), WINDOW, at(500));
+    assert_eq!(table.lookup(key("a"), at(509)), DedupLookup::Answered(5));
     assert!(
-        matches!(repeats.lookup(key("a"), at(510)), DedupLookup::New(_)),
-        "after the window it is a new one"
+        matches!(table.lookup(key("a"), at(510)), DedupLookup::New(_)),
+        "after the window it is a new message"
     );
 }
 
 #[test]
-fn what_was_not_sent_begins_anew_and_a_doubt_is_inherited() {
-    let mut repeats = DedupTable::new(9);
-    let ticket = new(&repeats.lookup(key("a"), at(0)));
-    repeats.finish(ticket, DedupCompletion::Forget, WINDOW, at(1));
-    assert_eq!((repeats.len(), repeats.is_empty()), (0, true));
-    let ticket = new(&repeats.lookup(key("a"), at(1)));
-    repeats.finish(ticket, DedupCompletion::InDoubt(doubt()), WINDOW, at(2));
-    let DedupLookup::Inherit(ticket, history) = repeats.lookup(key("a"), at(3)) else {
+fn a_message_not_sent_starts_anew_and_one_in_doubt_is_inherited() {
+    let mut table = DedupTable::new(9);
+    let ticket = new(&table.lookup(key("a"), at(0)));
+    table.finish(ticket, DedupCompletion::Forget, WINDOW, at(1));
+    assert_eq!((table.len(), table.is_empty()), (0, true));
+    let ticket = new(&table.lookup(key("a"), at(1)));
+    table.finish(ticket, DedupCompletion::InDoubt(doubt()), WINDOW, at(2));
+    let DedupLookup::Inherit(ticket, history) = table.lookup(key("a"), at(3)) else {
         panic!("not inherited")
     };
     assert_eq!(history, doubt());
     assert_eq!(
-        repeats.lookup(key("a"), at(60)),
+        table.lookup(key("a"), at(60)),
         DedupLookup::Wait,
-        "it runs, whatever the window of the one before"
+        "in flight, whatever the window of the earlier request"
     );
-    repeats.finish(ticket, DedupCompletion::Answer(1), WINDOW, at(60));
-    assert_eq!(repeats.lookup(key("a"), at(69)), DedupLookup::Answered(1));
+    table.finish(ticket, DedupCompletion::Answer(1), WINDOW, at(60));
+    assert_eq!(table.lookup(key("a"), at(69)), DedupLookup::Answered(1));
 }
 
 #[test]
-fn providers_that_left_the_plan_are_told_apart() {
+fn providers_outside_the_plan_get_an_index_each() {
     let past = |name: &str, outcome| PastAttempt {
         provider: ProviderId::new(name),
         credential: CredentialRevision::default(),
         outcome,
         reference: String::new(),
     };
-    let (doubt, duplicate) = (
-        Outcome::Unknown(Cause::Timeout),
-        Outcome::Rejected(Cause::Duplicate),
-    );
+
     let history = [
         past("x", Outcome::Rejected(Cause::BalanceEmpty)),
-        past("y", doubt),
-        past("z", duplicate),
+        past("y", Outcome::Unknown(Cause::Timeout)),
+        past("z", Outcome::Rejected(Cause::Duplicate)),
         past("y", Outcome::Unsent(Cause::Timeout)),
     ];
     let accounts: Vec<_> = inherit_attempts(&history, &[ProviderId::new("a")])
@@ -118,45 +115,42 @@ fn providers_that_left_the_plan_are_told_apart() {
 }
 
 #[test]
-fn only_the_call_that_runs_can_finish() {
-    let mut repeats = DedupTable::new(9);
-    let old = new(&repeats.lookup(key("a"), at(0)));
-    repeats.finish(old, DedupCompletion::Forget, WINDOW, at(0));
-    let running = new(&repeats.lookup(key("a"), at(1)));
-    repeats.finish(old, DedupCompletion::Answer(1), WINDOW, at(1));
-    assert_eq!(repeats.lookup(key("a"), at(1)), DedupLookup::Wait);
-    repeats.finish(running, DedupCompletion::Answer(2), WINDOW, at(1));
-    repeats.finish(running, DedupCompletion::Forget, WINDOW, at(1));
-    assert_eq!(repeats.lookup(key("a"), at(1)), DedupLookup::Answered(2));
+fn only_the_request_in_flight_can_finish() {
+    let mut table = DedupTable::new(9);
+    let old = new(&table.lookup(key("a"), at(0)));
+    table.finish(old, DedupCompletion::Forget, WINDOW, at(0));
+    let running = new(&table.lookup(key("a"), at(1)));
+    table.finish(old, DedupCompletion::Answer(1), WINDOW, at(1));
+    assert_eq!(table.lookup(key("a"), at(1)), DedupLookup::Wait);
+    table.finish(running, DedupCompletion::Answer(2), WINDOW, at(1));
+    table.finish(running, DedupCompletion::Forget, WINDOW, at(1));
+    assert_eq!(table.lookup(key("a"), at(1)), DedupLookup::Answered(2));
 }
 
 #[test]
-fn when_it_is_full_the_answered_go_first_and_the_rest_is_carried() {
-    let mut repeats = DedupTable::new(2);
-    let first = new(&repeats.lookup(key("a"), at(0)));
-    repeats.finish(first, DedupCompletion::Answer(1), WINDOW, at(0));
-    let running = new(&repeats.lookup(key("b"), at(1)));
-    let third = new(&repeats.lookup(key("c"), at(2)));
-    assert_eq!((repeats.len(), repeats.is_empty()), (2, false));
+fn a_full_table_drops_answered_messages_first() {
+    let mut table = DedupTable::new(2);
+    let first = new(&table.lookup(key("a"), at(0)));
+    table.finish(first, DedupCompletion::Answer(1), WINDOW, at(0));
+    let running = new(&table.lookup(key("b"), at(1)));
+    let third = new(&table.lookup(key("c"), at(2)));
+    assert_eq!((table.len(), table.is_empty()), (2, false));
     assert_eq!(
-        repeats.lookup(key("b"), at(2)),
+        table.lookup(key("b"), at(2)),
         DedupLookup::Wait,
-        "a running one stays"
+        "an entry in flight stays"
     );
-    let unremembered = new(&repeats.lookup(key("a"), at(2)));
-    repeats.finish(unremembered, DedupCompletion::Answer(9), WINDOW, at(2));
-    assert_eq!(repeats.len(), 2);
-    assert!(matches!(
-        repeats.lookup(key("a"), at(2)),
-        DedupLookup::New(_)
-    ));
-    repeats.finish(running, DedupCompletion::Answer(2), WINDOW, at(3));
-    repeats.finish(third, DedupCompletion::InDoubt(doubt()), WINDOW, at(3));
+    let not_remembered = new(&table.lookup(key("a"), at(2)));
+    table.finish(not_remembered, DedupCompletion::Answer(9), WINDOW, at(2));
+    assert_eq!(table.len(), 2);
+    assert!(matches!(table.lookup(key("a"), at(2)), DedupLookup::New(_)));
+    table.finish(running, DedupCompletion::Answer(2), WINDOW, at(3));
+    table.finish(third, DedupCompletion::InDoubt(doubt()), WINDOW, at(3));
     assert!(
-        matches!(repeats.lookup(key("c"), at(4)), DedupLookup::Inherit(..)),
-        "one that is known needs no room"
+        matches!(table.lookup(key("c"), at(4)), DedupLookup::Inherit(..)),
+        "a known message needs no new entry"
     );
-    assert_eq!(repeats.lookup(key("b"), at(4)), DedupLookup::Answered(2));
+    assert_eq!(table.lookup(key("b"), at(4)), DedupLookup::Answered(2));
     assert!(DedupTable::<u32>::new(0).is_empty());
 }
 
@@ -187,7 +181,7 @@ fn the_same_message_is_the_same_text_number_caller_and_idempotency_key() {
 }
 
 #[test]
-fn a_key_of_the_backends_is_remembered_longer() {
+fn an_idempotency_key_lengthens_the_window() {
     let windows = [WINDOW, Duration::ZERO, Duration::from_hours(2)];
     assert_eq!(windows.map(|route| duplicate_window(route, None)), windows);
     let keyed = [
@@ -202,7 +196,7 @@ fn a_key_of_the_backends_is_remembered_longer() {
 }
 
 #[test]
-fn the_reference_does_not_make_a_message_another() {
+fn reference_and_sender_are_not_part_of_the_key() {
     let other = Message {
         reference: "other".to_owned(),
         sender: Some("Shop".to_owned()),
@@ -233,20 +227,22 @@ fn any_act() -> impl Strategy<Value = Act> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn laws(acts in prop::collection::vec((0u64..6, any_act()), 0..40), most in 0usize..5) {
-        let (mut repeats, mut now, mut running) = (DedupTable::new(most), 0, Vec::<(u8, bool, DedupTicket)>::new());
+    fn laws(acts in prop::collection::vec((0u64..6, any_act()), 0..40), max in 0usize..5) {
+        let mut table = DedupTable::new(max);
+        let mut now = 0;
+        let mut running = Vec::<(u8, bool, DedupTicket)>::new();
         for (passed, act) in acts {
             now += passed;
             match act {
                 Act::Ask(name) => {
                     let key = key(&name.to_string());
                     let runs = running.iter().any(|(other, remembered, _)| *other == name && *remembered);
-                    let asked = repeats.lookup(key, at(now));
-                    let remembered = repeats.lookup(key, at(now)) == DedupLookup::Wait;
-                    match asked {
-                        // one message runs once, unless there was no room to know
+                    let lookup = table.lookup(key, at(now));
+                    let remembered = table.lookup(key, at(now)) == DedupLookup::Wait;
+                    match lookup {
+                        // a message is in flight once, unless the table had no room for it
                         DedupLookup::New(ticket) => {
-                            prop_assert!(!runs && (remembered || repeats.expirations.is_empty()));
+                            prop_assert!(!runs && (remembered || table.expirations.is_empty()));
                             running.push((name, remembered, ticket));
                         }
                         DedupLookup::Inherit(ticket, history) => {
@@ -259,17 +255,17 @@ proptest! {
                 }
                 Act::Finish(which, end) if !running.is_empty() => {
                     let (_, _, ticket) = running.swap_remove(which % running.len());
-                    repeats.finish(ticket, end, WINDOW, at(now));
+                    table.finish(ticket, end, WINDOW, at(now));
                 }
                 Act::Finish(..) => {}
             }
-            prop_assert!(repeats.len() <= most && repeats.expirations.len() <= repeats.entries.len());
+            prop_assert!(table.len() <= max && table.expirations.len() <= table.entries.len());
         }
-        // when all has ended nothing stays for ever
+        // after every request has ended every entry expires
         for (_, _, ticket) in running {
-            repeats.finish(ticket, DedupCompletion::Answer(0), WINDOW, at(now));
+            table.finish(ticket, DedupCompletion::Answer(0), WINDOW, at(now));
         }
-        let last = repeats.lookup(key("last"), at(now + 10));
-        prop_assert!(matches!(last, DedupLookup::New(_)) && repeats.len() <= 1 && repeats.expirations.is_empty());
+        let last = table.lookup(key("last"), at(now + 10));
+        prop_assert!(matches!(last, DedupLookup::New(_)) && table.len() <= 1 && table.expirations.is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! Texts that must match whole, and what stands for them at each provider.
+//! Texts must match as a whole, and each provider gets its approved form.
 
 use super::*;
 use crate::sms::Msisdn;
@@ -45,7 +45,7 @@ fn login() -> Templates {
 }
 
 #[test]
-fn a_message_is_put_in_each_providers_approved_words() {
+fn each_provider_gets_its_approved_text() {
     let templates = login();
     let message = message("1port: kod 123456");
     let said = templates.match_text(&message.text).unwrap();
@@ -54,17 +54,17 @@ fn a_message_is_put_in_each_providers_approved_words() {
     assert_eq!(
         at("backup", "eskiz").text.expose(),
         "ilovasiga kirish kodi: 123456",
-        "its dialect's words"
+        "the dialect's text"
     );
     assert_eq!(
         at("own", "eskiz").text.expose(),
         "123456!",
-        "its own before its dialect's"
+        "the provider's text before its dialect's"
     );
     assert_eq!(
         at("other", "other").text.expose(),
         "1port: kod 123456",
-        "as the backend wrote it"
+        "the backend's text"
     );
     let by_number = at("other", "tencent").template.unwrap();
     assert_eq!(by_number.id.as_deref(), Some("1877"));
@@ -72,8 +72,8 @@ fn a_message_is_put_in_each_providers_approved_words() {
     assert_eq!(at("other", "other").template.unwrap().id, None);
     assert_eq!(
         format!("{said:?}"),
-        "Said(login, 1 fields)",
-        "what fills a hole is a code"
+        "TemplateMatch(login, 1 fields)",
+        "the value of a hole is a code"
     );
 }
 
@@ -99,7 +99,7 @@ fn the_whole_text_must_match() {
     assert!(
         dotted.match_text(&MessageText::new("a.b* 1")).is_some()
             && dotted.match_text(&MessageText::new("aXbb 1")).is_none(),
-        "words are no pattern"
+        "words are not a pattern"
     );
 }
 
@@ -121,13 +121,13 @@ fn several_holes_and_the_same_hole_twice() {
     assert_eq!(
         fields("{name}, kod {code}. {name}", "Ali, kod 12. Vali"),
         None,
-        "the same hole is filled alike"
+        "a hole has one value"
     );
     assert_eq!(fields("Салом {code} 😀", "Салом 1 😀").unwrap(), ["code=1"]);
 }
 
 #[test]
-fn the_first_that_fits_is_taken() {
+fn the_first_match_wins() {
     let both = Templates::new(&[
         template("code", "kod {code}", &[], &[]),
         template("any", "kod {a}{b_2}x", &[], &[]),
@@ -149,7 +149,7 @@ fn the_first_that_fits_is_taken() {
 }
 
 #[test]
-fn every_error_is_told_at_once_and_says_what_to_do() {
+fn every_error_is_reported_with_its_remedy() {
     let templates = [
         template("a", "kod {code", &[], &[]),
         template("b", "kod }code", &[], &[]),
