@@ -1,20 +1,20 @@
-//! What the process does about its own memory and its own death: no core dump, no
-//! attaching by its own user, and a panic that tells its place but not its payload,
-//! because the payload may quote what was being read.
+//! Protects the process's memory: no core dump, no attaching by other processes of its user, and a
+//! panic hook that reports the location but not the payload, because the payload may quote a
+//! secret. The command line calls both before any command but `wrap` runs.
 
 use std::panic::{self, PanicHookInfo};
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
 
-/// What the kernel would not do.
+/// A protection that the kernel refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HardenError {
-    /// The limit on core dumps.
-    #[error("core dumps could not be forbidden ({0}); set LimitCORE=0 in the service's unit")]
+    /// The limit of core dumps.
+    #[error("cannot forbid core dumps ({0}); set LimitCORE=0 in the service's unit")]
     CoreLimit(rustix::io::Errno),
     /// The dumpable flag.
     #[error(
-        "the process could not be made undumpable ({0}); another process of this user could read its memory"
+        "cannot make the process undumpable ({0}); another process of this user could read its memory"
     )]
     Dumpable(rustix::io::Errno),
 }
@@ -22,13 +22,14 @@ pub enum HardenError {
 /// Where a panic happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanicLocation {
-    /// `src/net/door.rs:12:5`.
+    /// `src/proxy/mod.rs:12:5`.
     pub location: String,
     /// The thread's name.
     pub thread: String,
 }
 
-/// Forbids core dumps and makes the process undumpable. Children that are started later inherit the limit only.
+/// Forbids core dumps and makes the process undumpable. Its children inherit the limit of core
+/// dumps only.
 pub fn protect_memory() -> Result<(), HardenError> {
     setrlimit(
         Resource::Core,
@@ -41,9 +42,9 @@ pub fn protect_memory() -> Result<(), HardenError> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::Dumpable)
 }
 
-/// From now on a panic is told to `tell`, by place only.
-pub fn set_panic_hook(tell: impl Fn(&PanicLocation) + Send + Sync + 'static) {
-    panic::set_hook(Box::new(move |info| tell(&panic_location(info))));
+/// Calls `report` at each panic from now on, with its location only.
+pub fn set_panic_hook(report: impl Fn(&PanicLocation) + Send + Sync + 'static) {
+    panic::set_hook(Box::new(move |info| report(&panic_location(info))));
 }
 
 fn panic_location(info: &PanicHookInfo<'_>) -> PanicLocation {
@@ -66,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_core_and_not_dumpable() {
+    fn protecting_memory_forbids_core_dumps_and_attaching() {
         protect_memory().unwrap();
         assert_eq!(
             getrlimit(Resource::Core),
@@ -79,23 +80,23 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_tells_its_place_and_not_its_payload() {
-        let told: Arc<Mutex<Vec<PanicLocation>>> = Arc::default();
-        let copy = Arc::clone(&told);
+    fn a_panic_reports_its_location_without_the_payload() {
+        let reported: Arc<Mutex<Vec<PanicLocation>>> = Arc::default();
+        let copy = Arc::clone(&reported);
         let before = panic::take_hook();
-        set_panic_hook(move |place| copy.lock().unwrap().push(place.clone()));
+        set_panic_hook(move |location| copy.lock().unwrap().push(location.clone()));
         let thread = std::thread::Builder::new()
             .name("canary-thread".into())
             .spawn(|| panic!("CANARY in the payload"))
             .unwrap();
         assert!(thread.join().is_err());
         panic::set_hook(before);
-        let told = told.lock().unwrap();
-        let place = told
+        let reported = reported.lock().unwrap();
+        let panic = reported
             .iter()
-            .find(|place| place.thread == "canary-thread")
+            .find(|panic| panic.thread == "canary-thread")
             .unwrap();
-        assert!(place.location.starts_with("src/harden.rs:"), "{place:?}");
-        assert!(!format!("{told:?}").contains("CANARY"));
+        assert!(panic.location.starts_with("src/harden.rs:"), "{panic:?}");
+        assert!(!format!("{reported:?}").contains("CANARY"));
     }
 }

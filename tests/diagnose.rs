@@ -214,7 +214,7 @@ fn an_address_that_the_reply_names_is_told_and_foreign_words_stay_one_line() {
         told["remedy"]
             .as_str()
             .unwrap()
-            .starts_with("have 203.0.113.7, the address they see us come from, added"),
+            .starts_with("add 203.0.113.7 (the address that the service sees) to"),
         "{told}"
     );
     assert!(

@@ -21,7 +21,7 @@ use rustix::process::{Signal, getpid, getuid, kill_process};
 use sms_sidecar::net::Limits;
 use sms_sidecar::net::drain::{Drain, Phase};
 use sms_sidecar::net::peer::Peer;
-use sms_sidecar::net::server::{BindError, ConnectionService, Server, Stream};
+use sms_sidecar::net::server::{BindError, ConnectionService, LifecycleHooks, Server, Stream};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -95,13 +95,14 @@ fn it_serves_reloads_and_drains() {
         drain.wait_for(Phase::Draining).await;
         ending.send("background").unwrap();
     });
-    let (ready, reload) = (tell.clone(), tell);
-    let running = thread::spawn(move || {
-        server.run(
-            move || ready.send("ready").unwrap(),
-            move || reload.send("reload").unwrap(),
-        )
-    });
+    let ready = tell.clone();
+    let reload = tell.clone();
+    let hooks = LifecycleHooks::new(
+        move || ready.send("ready").unwrap(),
+        move || reload.send("reload").unwrap(),
+        move |signal| tell.send(signal).unwrap(),
+    );
+    let running = thread::spawn(move || server.run(hooks));
     assert_eq!(heard(&told), "ready");
 
     let uid = getuid().as_raw();
@@ -124,7 +125,9 @@ fn it_serves_reloads_and_drains() {
     kill_process(getpid(), Signal::TERM).unwrap();
     assert_eq!(line(&mut tcp), "goodbye\n");
     assert_eq!(line(&mut unix), "goodbye\n");
-    assert_eq!(heard(&told), "background");
+    let mut last = [heard(&told), heard(&told)];
+    last.sort_unstable();
+    assert_eq!(last, ["SIGTERM", "background"]);
     running.join().unwrap().unwrap();
     assert!(TcpStream::connect(address).is_err());
     assert!(!socket.exists());

@@ -173,7 +173,7 @@ fn one_field_is_it_and_two_are_them() {
         ),
         (
             rejected("twilio", Known::Watched),
-            "get the credential from the twilio console (https://console.twilio.com) and put it into the place where the backend keeps it (mine has no `credential`",
+            "get the credential from the twilio console (https://console.twilio.com) and put it into the backend's own settings (mine has no `credential`",
         ),
     ] {
         assert!(said.starts_with(words), "{said}");

@@ -1,4 +1,4 @@
-//! The config as ops see it: which series there are, and what the status shows of it.
+//! The part of the config that ops see: the metric series, and what the status shows.
 
 use crate::config::Config;
 use crate::dialect::Dialect;
@@ -7,7 +7,8 @@ use crate::proxy::{Mode, Provider, Route};
 use crate::telemetry::{BuildInfo, ConfigSummary, MetricsSchema, ProviderSummary, RouteSummary};
 use crate::vault::SourceSettings;
 
-/// Which series there are, and what the status shows; listeners are those that were opened at the start.
+/// The metric series and the status layout of a config. `listen` has the listeners that were opened
+/// at the start.
 pub fn metrics_schema(loaded: &Config, listen: &Listen, build: &BuildInfo) -> MetricsSchema {
     let proxy = &loaded.proxy;
     MetricsSchema {
@@ -27,7 +28,7 @@ pub fn metrics_schema(loaded: &Config, listen: &Listen, build: &BuildInfo) -> Me
     }
 }
 
-/// What else of the config ops look at.
+/// The part of the config that the status shows.
 fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
     let proxy = &loaded.proxy;
     let provider = |provider: &Provider| ProviderSummary {
@@ -71,7 +72,7 @@ fn source_kind(source: &SourceSettings) -> &'static str {
     }
 }
 
-/// Each address that is listened on, with what it is for.
+/// Each listener's key under `[listen]`, with its address.
 pub(super) fn listen_addresses(listen: &Listen) -> Vec<(&'static str, String)> {
     let tcp = [
         ("proxy", listen.proxy),

@@ -1,5 +1,5 @@
-//! Puts the parts together, in reading order: log, metrics, vaults, pipeline, listeners. What
-//! is built here is all there is; nothing below knows that a config file exists.
+//! Puts the parts together, in reading order: metrics, vaults, pipeline, listeners, background
+//! tasks. No module below this one knows that a config file exists.
 
 mod metrics_schema;
 mod reload;
@@ -9,7 +9,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use anyhow::Context;
 use prometheus::Registry;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::watch;
@@ -22,7 +21,7 @@ use crate::net::ca::Ca;
 use crate::net::drain::{Drain, Phase};
 use crate::net::entrypoint::{EntrypointSetup, ProxyService};
 use crate::net::peer::Peer;
-use crate::net::server::{ConnectionService, Server, Stream};
+use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::telemetry::{
@@ -37,80 +36,98 @@ pub use metrics_schema::metrics_schema;
 /// A sidecar that is built and does not listen yet.
 #[derive(Debug)]
 pub struct App {
+    process: ProcessContext,
     loaded: Config,
-    config_file: PathBuf,
-    build: BuildInfo,
-    clock: Arc<dyn Clock>,
     registry: Registry,
-    telemetry: Arc<Telemetry>,
     keeper: watch::Sender<Arc<CredentialCache>>,
     proxy: Arc<Proxy>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
-    /// Held by the one reload that runs: a signal and a command may come at once.
+    /// Held during a reload: a signal and a command may arrive at the same time.
     reload_lock: Mutex<()>,
-    /// Ours in `Via`, unique to this process.
-    marker: String,
 }
 
-/// How often standings are looked at, so that a rest that ended by time is told.
+/// What lives as long as the process; a reload keeps it.
+#[derive(Debug)]
+struct ProcessContext {
+    config_file: PathBuf,
+    build: BuildInfo,
+    clock: Arc<dyn Clock>,
+    telemetry: Arc<Telemetry>,
+    /// Marks our own requests in `Via`; unique to this process.
+    via_marker: String,
+}
+
+/// How often provider states are published, so that the end of a cooldown is logged in time.
 const HEALTH_REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
+impl ProcessContext {
+    fn new(
+        file: &Path,
+        loaded: &Config,
+        build: BuildInfo,
+        registry: &Registry,
+    ) -> anyhow::Result<Self> {
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        let schema = metrics_schema(loaded, &loaded.listen, &build);
+        let telemetry = Telemetry::new(registry, &schema, Arc::clone(&clock))?;
+        Ok(Self {
+            config_file: file.to_owned(),
+            build,
+            clock,
+            telemetry: Arc::new(telemetry),
+            via_marker: format!("sms-sidecar-{:016x}", rand::random::<u64>()),
+        })
+    }
+
+    fn credential_cache(&self, loaded: &Config) -> CredentialCache {
+        let sink = vault_read_sink(&self.telemetry);
+        CredentialCache::new(&loaded.vault, Arc::clone(&self.clock), sink)
+    }
+
+    fn proxy_deps(&self, loaded: &Config, keeper: &Arc<CredentialCache>) -> ProxyDeps {
+        ProxyDeps {
+            keeper: Arc::clone(keeper),
+            telemetry: Arc::clone(&self.telemetry),
+            clock: Arc::clone(&self.clock),
+            via_marker: self.via_marker.clone(),
+            config_path: self.config_file.display().to_string(),
+            has_control: loaded.listen.control.is_some(),
+        }
+    }
+}
 
 impl App {
     /// Builds everything that needs no socket.
     pub fn build(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<Self> {
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
         let registry = Registry::new();
-        let telemetry = Arc::new(Telemetry::new(
-            &registry,
-            &metrics_schema(&loaded, &loaded.listen, &build),
-            Arc::clone(&clock),
-        )?);
-        let keeper = Arc::new(CredentialCache::new(
-            &loaded.vault,
-            Arc::clone(&clock),
-            vault_read_sink(&telemetry),
-        ));
-        let marker = format!("sms-sidecar-{:016x}", rand::random::<u64>());
-        let parts = ProxyDeps {
-            keeper: Arc::clone(&keeper),
-            telemetry: Arc::clone(&telemetry),
-            clock: Arc::clone(&clock),
-            via_marker: marker.clone(),
-            config_path: file.display().to_string(),
-            has_control: loaded.listen.control.is_some(),
-        };
+        let process = ProcessContext::new(file, &loaded, build, &registry)?;
+        let keeper = Arc::new(process.credential_cache(&loaded));
         let proxy = Proxy::new(
             loaded.proxy.clone(),
             &loaded.vault,
-            &parts,
+            &process.proxy_deps(&loaded, &keeper),
             rand::random(),
             loaded.limits.max_body,
         )?;
-        telemetry.set_config_change_check(config_change_check(&loaded));
-        let exporter = watch::Sender::new(trace_export::build_exporter(&loaded, &build)?);
-        telemetry.set_trace_sampling(
-            exporter
-                .borrow()
-                .as_ref()
-                .map(|exporter| exporter.sample_ratio()),
-        );
-        let (keeper, proxy) = (watch::Sender::new(keeper), Arc::new(proxy));
+        let exporter = trace_export::build_exporter(&loaded, &process.build)?;
+        process
+            .telemetry
+            .set_config_change_check(config_change_check(&loaded));
+        process
+            .telemetry
+            .set_trace_sampling(exporter.as_ref().map(|exporter| exporter.sample_ratio()));
         Ok(Self {
-            config_file: file.to_owned(),
+            process,
             loaded,
-            build,
-            clock,
             registry,
-            telemetry,
-            keeper,
-            proxy,
-            exporter,
+            keeper: watch::Sender::new(keeper),
+            proxy: Arc::new(proxy),
+            exporter: watch::Sender::new(exporter),
             reload_lock: Mutex::default(),
-            marker,
         })
     }
 
-    /// Opens the listeners and serves until a signal ends the process; outside any runtime.
+    /// Opens the listeners and serves until a signal ends the process. Call outside any runtime.
     pub fn serve(self) -> anyhow::Result<()> {
         let ca = self.load_ca()?;
         let app = Arc::new(self);
@@ -127,12 +144,15 @@ impl App {
                 app.emit_started();
             }
         };
-        // What came of it stands in the log and in the status.
-        server.run(ready, move || drop(app.reload()))?;
+        // The log and the status have the result of a reload.
+        let reload = move || drop(app.reload());
+        let stopping = |signal| Stopping { signal }.emit();
+        server.run(LifecycleHooks::new(ready, reload, stopping))?;
         Ok(())
     }
 
-    /// One message of the operator's own; listens nowhere, and the answer is the control socket's.
+    /// Sends one message of an operator without any listener; the answer is that of the control
+    /// socket's `/send`.
     pub async fn send(&self, message: &serde_json::Value) -> serde_json::Value {
         Control::new(Arc::clone(&self.proxy)).send(message).await
     }
@@ -141,14 +161,14 @@ impl App {
         let Some(settings) = &self.loaded.ca else {
             return Ok(None);
         };
-        let ca = Ca::load(settings, Arc::clone(&self.clock)).map_err(|error| {
+        let ca = Ca::load(settings, Arc::clone(&self.process.clock)).map_err(|error| {
             let problem = self.loaded.error(&ConfigKey::Ca, error.to_string());
             ProblemReport {
                 problems: vec![problem],
                 texts: self.loaded.warnings.texts.clone(),
             }
         })?;
-        CaExpiry { at: ca.expires() }.emit(&self.telemetry);
+        CaExpiry { at: ca.expires() }.emit(&self.process.telemetry);
         Ok(Some(Arc::new(ca)))
     }
 
@@ -159,37 +179,19 @@ impl App {
         readiness: &Readiness,
     ) -> anyhow::Result<()> {
         let listen = &self.loaded.listen;
-        let own: Vec<_> = [listen.proxy, listen.admin, listen.metrics]
-            .into_iter()
-            .flatten()
-            .collect();
-        let setup = EntrypointSetup {
-            ca: ca.cloned(),
-            limits: self.loaded.limits,
-            own_addresses: own,
-            via_marker: self.marker.clone(),
-            clock: Arc::clone(&self.clock),
-        };
-        let doors = ProxyService::new(Arc::clone(&self.proxy), setup);
-        let pages = |pages| {
-            AdminService(Admin::new(
-                self.registry.clone(),
-                Arc::clone(&self.telemetry),
-                readiness.clone(),
-                pages,
-            ))
-        };
+        let entrypoints = ProxyService::new(Arc::clone(&self.proxy), self.entrypoint_setup(ca));
         if let Some(address) = listen.proxy {
-            server.add_tcp("proxy", address, doors.clone())?;
+            server.add_tcp("proxy", address, entrypoints.clone())?;
         }
         if let Some(path) = &listen.unix {
-            server.add_unix("unix", path, doors.clone())?;
+            server.add_unix("unix", path, entrypoints.clone())?;
         }
         if let Some(address) = listen.admin {
-            server.add_tcp("admin", address, pages(Pages::All))?;
+            server.add_tcp("admin", address, self.admin_service(readiness, Pages::All))?;
         }
         if let Some(address) = listen.metrics {
-            server.add_tcp("metrics", address, pages(Pages::Probes))?;
+            let service = self.admin_service(readiness, Pages::Probes);
+            server.add_tcp("metrics", address, service)?;
         }
         if let Some(path) = &listen.control {
             let app = Arc::clone(self);
@@ -202,9 +204,37 @@ impl App {
         Ok(())
     }
 
-    /// What goes on beside the calls: reading vaults, telling of standings and new credentials.
+    fn entrypoint_setup(&self, ca: Option<&Arc<Ca>>) -> EntrypointSetup {
+        let listen = &self.loaded.listen;
+        let tcp = [listen.proxy, listen.admin, listen.metrics];
+        EntrypointSetup {
+            ca: ca.cloned(),
+            limits: self.loaded.limits,
+            own_addresses: tcp.into_iter().flatten().collect(),
+            via_marker: self.process.via_marker.clone(),
+            clock: Arc::clone(&self.process.clock),
+        }
+    }
+
+    fn admin_service(&self, readiness: &Readiness, pages: Pages) -> AdminService {
+        AdminService(Admin::new(
+            self.registry.clone(),
+            Arc::clone(&self.process.telemetry),
+            readiness.clone(),
+            pages,
+        ))
+    }
+
     fn spawn_background_tasks(&self, server: &mut Server) {
-        let (mut keepers, proxy) = (self.keeper.subscribe(), Arc::clone(&self.proxy));
+        self.spawn_vault_reader(server);
+        self.spawn_state_refresh(server);
+        self.spawn_disambiguation(server);
+    }
+
+    /// Reads the vaults, and starts over with the cache of a new config.
+    fn spawn_vault_reader(&self, server: &mut Server) {
+        let mut keepers = self.keeper.subscribe();
+        let proxy = Arc::clone(&self.proxy);
         server.add_background("vaults", move |drain| async move {
             while drain.phase() == Phase::Serving {
                 let keeper = Arc::clone(&keepers.borrow_and_update());
@@ -214,34 +244,39 @@ impl App {
                     .await;
             }
         });
-        let (mut changes, proxy) = (
-            self.keeper.borrow().subscribe_changes(),
-            Arc::clone(&self.proxy),
-        );
-        server.add_background("standings", move |drain| async move {
+    }
+
+    /// Publishes provider states and new credentials, and runs the probes that are due.
+    fn spawn_state_refresh(&self, server: &mut Server) {
+        let mut changes = self.keeper.borrow().subscribe_changes();
+        let proxy = Arc::clone(&self.proxy);
+        server.add_background("provider-states", move |drain| async move {
             let mut tick = tokio::time::interval(HEALTH_REFRESH_INTERVAL);
             while drain.phase() == Phase::Serving {
                 tokio::select! {
                     _ = tick.tick() => {}
-                    // Whatever changed, and however many changes were missed: all are looked at.
+                    // A refresh looks at all entries, so missed changes do no harm.
                     Ok(_) | Err(RecvError::Lagged(_)) = changes.recv() => {}
                     () = drain.wait_for(Phase::Draining) => {}
                 }
                 proxy.refresh();
                 proxy.run_due_probes().await;
             }
-            Stopping { reason: "signal" }.emit();
         });
+    }
+
+    /// Probes the causes of ambiguous rejections.
+    fn spawn_disambiguation(&self, server: &mut Server) {
         let proxy = Arc::clone(&self.proxy);
-        server.add_background("refusals", move |drain| async move {
-            let mut followed = JoinSet::new();
+        server.add_background("disambiguation", move |drain| async move {
+            let mut running = JoinSet::new();
             while drain.phase() == Phase::Serving {
                 tokio::select! {
-                    suspicion = proxy.next_pending_probe() => {
+                    pending = proxy.next_pending_probe() => {
                         let proxy = Arc::clone(&proxy);
-                        followed.spawn(async move { proxy.disambiguate(suspicion).await });
+                        running.spawn(async move { proxy.disambiguate(pending).await });
                     }
-                    Some(_) = followed.join_next() => {}
+                    Some(_) = running.join_next() => {}
                     () = drain.wait_for(Phase::Draining) => {}
                 }
             }
@@ -250,15 +285,15 @@ impl App {
 
     fn emit_started(&self) {
         Started {
-            build: &self.build,
-            at: self.clock.wall_clock(),
+            build: &self.process.build,
+            at: self.process.clock.wall_clock(),
             addresses: &listen_addresses(&self.loaded.listen),
         }
-        .emit(&self.telemetry);
+        .emit(&self.process.telemetry);
     }
 }
 
-/// Resolves when a reload brought another keeper, or the process begins to end.
+/// Waits for another credential cache from a reload, or for the process to drain.
 async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, drain: &Drain) {
     tokio::select! {
         Ok(()) = keepers.changed() => {}
@@ -266,13 +301,13 @@ async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, dr
     }
 }
 
-/// Asks the disk whether it still says the same.
+/// A check whether the config's files changed since they were read; returns when they did.
 fn config_change_check(loaded: &Config) -> impl Fn() -> Option<SystemTime> + Send + Sync + 'static {
     let read = loaded.fingerprint.clone();
     move || read.changed_at()
 }
 
-/// Loads the config and serves it.
+/// Serves a config until a signal ends the process. Panics are logged from here on.
 pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> {
     crate::harden::set_panic_hook(|place| {
         Panicked {
@@ -281,7 +316,7 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> 
         }
         .emit();
     });
-    crate::harden::protect_memory().context("the process's memory could not be protected")?;
+
     App::build(file, loaded, build)?.serve()
 }
 
@@ -297,7 +332,7 @@ impl ConnectionService for AdminService {
     }
 }
 
-/// Reads of vaults become events.
+/// Emits an event for each read of a vault.
 fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
     let telemetry = Arc::clone(telemetry);
     Box::new(move |event| {

@@ -1,4 +1,4 @@
-//! What of the app is about traces: the exporter that a config asks for, and the task that it works in.
+//! Builds the trace exporter that a config asks for, and starts the task that it runs in.
 
 use std::sync::Arc;
 
@@ -10,19 +10,20 @@ use crate::telemetry::BuildInfo;
 use crate::trace_export::{self, Exporter};
 
 impl App {
-    /// Spans on their way to a collector, if the config names one.
+    /// Starts the task that exports spans; it does nothing while the config names no collector.
     pub(super) fn spawn_trace_exporter(&self, server: &mut Server) {
-        let Some(spans) = self.telemetry.take_spans() else {
+        let Some(spans) = self.process.telemetry.take_spans() else {
             return;
         };
-        let (current, telemetry) = (self.exporter.subscribe(), Arc::clone(&self.telemetry));
-        server.add_background("traces", move |drain| {
+        let current = self.exporter.subscribe();
+        let telemetry = Arc::clone(&self.process.telemetry);
+        server.add_background("trace-export", move |drain| {
             trace_export::export(current, spans, telemetry, drain)
         });
     }
 }
 
-/// What exports the spans of this config.
+/// The exporter of this config; none if it names no collector.
 pub(super) fn build_exporter(
     loaded: &Config,
     build: &BuildInfo,

@@ -1,5 +1,6 @@
-//! The command line: one file a subcommand, each a `run(args)` that returns the exit code.
-//! 0 done, 1 the thing asked about is not in order, 2 it could not be done.
+//! The command line: one module per subcommand; `control` has the four that talk to the control
+//! socket. Each returns its exit code, listed in its `--help`: usually 0 for done, 1 for "something
+//! is not in order", 2 for "could not be done".
 
 mod ca;
 mod check;
@@ -21,6 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::config::{self, Config};
+use crate::harden;
 
 /// Version and commit, as `--version` and `build_info` show them.
 pub const VERSION: &str = concat!(
@@ -39,37 +41,37 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Say everything that is wrong with the config, with file, line and caret.
+    /// Check the config; show every problem with file, line and caret.
     Check(check::Args),
-    /// Make, show or renew the local CA that ends TLS for the providers' hosts.
+    /// Create, show or renew the local CA that terminates TLS for the providers' hosts.
     Ca(ca::Args),
-    /// Say why codes do not arrive: config, vault, way, account, backend, each with what to do.
+    /// Find out why codes do not arrive: config, vault, network, account, backend.
     Doctor(doctor::Args),
-    /// List the services that are known, or show one.
+    /// List the services with a built-in description, or show one.
     Dialects(dialects::Args),
-    /// Say why a service refused, from a reply pasted on standard input.
+    /// Explain why a service rejected a request, from its reply on standard input.
     Diagnose(diagnose::Args),
-    /// Serve: the doors, the admin address, the control socket.
+    /// Run the sidecar: entrypoints, admin address, control socket.
     Run(run::Args),
-    /// Keep credentials in the encrypted vault.
+    /// Manage credentials in the encrypted vault.
     Vault(vault::Args),
-    /// See it work: the main job on loopback, no keys, no network, a few seconds.
+    /// See it work in a few seconds: on loopback, without keys or network.
     Demo(demo::Args),
     /// Send one message through the running sidecar, and show each attempt.
     Send(control::SendArgs),
-    /// Say whether codes arrive, and how routes and providers stand in the running sidecar.
+    /// Show whether codes arrive, and the state of routes and providers in the running sidecar.
     Status(status::Args),
-    /// Take a provider out by hand.
+    /// Take a provider out of rotation.
     Pause(control::ProviderArgs),
-    /// Put a provider back, whatever stood against it.
+    /// Put a provider back into rotation; ends its quarantine or cooldown.
     Resume(control::ProviderArgs),
-    /// Have the running sidecar read its config again, and say what came of it.
+    /// Make the running sidecar read its config again, and show the result.
     Reload(control::ReloadArgs),
-    /// Run a command with the environment that brings its SMS requests here.
+    /// Run a command with an environment that routes its SMS requests through the sidecar.
     Wrap(wrap::Args),
 }
 
-/// Parses the arguments and runs what they name; the one place that prints a failed command's error.
+/// Parses the arguments and runs the command. Only this function prints the error of a failed command.
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -80,7 +82,39 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let done = match cli.command {
+    protect_process(&cli.command)
+        .and_then(|()| run(cli.command))
+        .unwrap_or_else(|error| {
+            output::error(render_error_chain(&error));
+            ExitCode::from(2)
+        })
+}
+
+/// Protects the secrets that a command reads. The command that `wrap` starts would inherit the limit
+/// of core dumps, and `wrap` itself reads no secrets.
+fn protect_process(command: &Command) -> anyhow::Result<()> {
+    if matches!(command, Command::Wrap(_)) {
+        return Ok(());
+    }
+    harden::set_panic_hook(|panic| {
+        output::error(format_args!(
+            "panicked at {} in thread {}; please report this location",
+            panic.location, panic.thread
+        ));
+    });
+    match harden::protect_memory() {
+        Err(error) if matches!(command, Command::Run(_)) => Err(error.into()),
+        Err(error) => {
+            let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
+            output::note(format_args!("{yellow}warning{yellow:#}: {error}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Check(args) => check::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -95,26 +129,22 @@ pub fn main() -> ExitCode {
         Command::Resume(args) => control::resume(&args),
         Command::Reload(args) => control::reload(&args),
         Command::Wrap(args) => wrap::run(&args),
-    };
-    done.unwrap_or_else(|error| {
-        output::error(render_error_chain(&error));
-        ExitCode::from(2)
-    })
+    }
 }
 
-/// What happened and why, outermost first; what a message already says of its reason is not said again.
+/// An error with its sources, outermost first; a source that the text already contains is left out.
 fn render_error_chain(error: &anyhow::Error) -> String {
     error
         .chain()
         .map(ToString::to_string)
-        .fold(String::new(), |said, next| match said.as_str() {
+        .fold(String::new(), |text, next| match text.as_str() {
             "" => next,
-            said if said.contains(&next) => said.to_owned(),
-            said => format!("{said}: {next}"),
+            text if text.contains(&next) => text.to_owned(),
+            text => format!("{text}: {next}"),
         })
 }
 
-/// The config, or every complaint about it on standard error; warnings are shown and passed over.
+/// Loads the config; shows its warnings, or all of its problems, on standard error.
 fn load_config(file: &Path) -> anyhow::Result<Config> {
     let colours = std::io::stderr().is_terminal();
     match config::load(file) {

@@ -85,17 +85,20 @@ impl Started<'_> {
     }
 }
 
-/// No new calls; those in flight finish.
+/// The process begins to end: it takes no new requests, and those in flight finish.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopping<'a> {
-    /// A signal's name, or what else asked for it.
-    pub reason: &'a str,
+    /// The name of the signal that ends it.
+    pub signal: &'a str,
 }
 
 impl Stopping<'_> {
-    /// Says so.
+    /// Logs the signal.
     pub fn emit(&self) {
-        tracing::info!(why = self.reason, "stopping: calls in flight finish first");
+        tracing::info!(
+            signal = self.signal,
+            "stopping: requests in flight finish first"
+        );
     }
 }
 

@@ -38,8 +38,8 @@ test('an ambiguous refusal is settled by a free call: log, metric, standing and 
   delivered(await say(proxy, 'twilio'), 'twilio');
   assert.equal(playmobile.delivered.length, 1, 'the call did not wait for the answer');
   await eventually(async () => await proxy.metric('attempts_total', { provider: 'twilio', kind: 'probe', cause: 'account-suspended' }) === 1);
-  await proxy.says(/its account call says account-suspended/);
-  const settled = line(proxy, 'twilio', 'its account call says account-suspended');
+  await proxy.says(/its account probe reports account-suspended/);
+  const settled = line(proxy, 'twilio', 'its account probe reports account-suspended');
   for (const word of ['certain', 'unlocked at the twilio console (https://console.twilio.com)', 'sms-sidecar resume twilio']) assert.ok(settled.includes(word), `${word} in ${settled}`);
   assert.ok(line(proxy, 'provider twilio: quarantined', 'account-suspended'), proxy.output);
   assert.deepEqual(twilio.received.map(({ method }) => method), ['POST', 'GET'], 'the send is not repeated');
@@ -50,8 +50,8 @@ test('a doubt that nothing settles stays one, and the service is asked once', as
   const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio', 'playmobile'] });
   twilio.rotate({ auth_token: 'f'.repeat(32) });
   for (const text of ['Kod: 1', 'Kod: 2', 'Kod: 3']) delivered(await say(proxy, 'twilio', { text }), 'twilio');
-  await proxy.says(/its account call says credential-rejected or/);
-  assert.match(line(proxy, 'its account call says'), /ambiguous/);
+  await proxy.says(/its account probe reports credential-rejected or/);
+  assert.match(line(proxy, 'its account probe reports'), /ambiguous/);
   assert.deepEqual(twilio.received.map(({ method, status }) => [method, status]), [['POST', 401], ['GET', 401]]);
 });
 
@@ -70,7 +70,7 @@ test('from the first 401 to the cause in log and metric: under a second, and und
   twilio.refusal = (...args) => { refused.at ??= performance.now(); return refusal(...args); };
   twilio.refuse('credential-rejected', 1);
   delivered(await say(proxy, 'twilio', { text: 'Kod: 2' }), 'twilio');
-  const settledLog = await when(() => line(proxy, 'twilio', 'its balance call says balance-empty'));
+  const settledLog = await when(() => line(proxy, 'twilio', 'its balance probe reports balance-empty'));
   const settledMetric = await when(async () => await proxy.metric('attempts_total', { provider: 'twilio', kind: 'probe', cause: 'balance-empty' }) === 1);
 
   const took = {

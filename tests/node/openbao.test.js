@@ -364,7 +364,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     testAuthority(home.at, 'stranger');
     writeFileSync(own, readFileSync(path.join(home.at, 'stranger-ca.pem')));
     await home.sends();
-    await toldEverywhere(home.proxy, 'tls', /is not trusted: its certificate comes from an issuer that is not trusted here/);
+    await toldEverywhere(home.proxy, 'tls', /is not trusted: its certificate is from an issuer that is not trusted/);
     writeFileSync(own, right);
     await home.proxy.says(/can be read again/, 30_000);
     await changes(home, 'the-new-one');

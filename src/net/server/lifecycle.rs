@@ -37,13 +37,43 @@ impl BindFailure {
 
 type ReadyFn = Box<dyn FnOnce() + Send>;
 
-/// What pingora asks when to end.
+/// What the owner of a server does at each turn of its life.
+pub struct LifecycleHooks {
+    ready: ReadyFn,
+    reload: Box<dyn Fn() + Send + Sync>,
+    stopping: Box<dyn Fn(&'static str) + Send + Sync>,
+}
+
+impl LifecycleHooks {
+    /// `ready` is called when every address answers, `reload` at every SIGHUP, and `stopping`
+    /// before the drain, with the name of the signal.
+    pub fn new(
+        ready: impl FnOnce() + Send + 'static,
+        reload: impl Fn() + Send + Sync + 'static,
+        stopping: impl Fn(&'static str) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            ready: Box::new(ready),
+            reload: Box::new(reload),
+            stopping: Box::new(stopping),
+        }
+    }
+}
+
+impl std::fmt::Debug for LifecycleHooks {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LifecycleHooks")
+    }
+}
+
+/// Tells pingora when to end.
 pub(super) struct Lifecycle {
     drain: Drain,
     drain_timeout: Duration,
     addresses: Vec<(String, SocketAddr)>,
     ready: Mutex<Option<ReadyFn>>,
     reload: Box<dyn Fn() + Send + Sync>,
+    stopping: Box<dyn Fn(&'static str) + Send + Sync>,
     failed: BindFailure,
 }
 
@@ -52,17 +82,16 @@ impl Lifecycle {
         drain: Drain,
         limit: Duration,
         addresses: Vec<(String, SocketAddr)>,
-        ready: impl FnOnce() + Send + 'static,
-        reload: impl Fn() + Send + Sync + 'static,
+        hooks: LifecycleHooks,
     ) -> (Self, BindFailure) {
         let failed = BindFailure::default();
-        let ready: ReadyFn = Box::new(ready);
         let life = Self {
             drain,
             drain_timeout: limit,
             addresses,
-            ready: Mutex::new(Some(ready)),
-            reload: Box::new(reload),
+            ready: Mutex::new(Some(hooks.ready)),
+            reload: hooks.reload,
+            stopping: hooks.stopping,
             failed: failed.clone(),
         };
         (life, failed)
@@ -75,29 +104,25 @@ impl Lifecycle {
         };
         let opened = tokio::select! {
             opened = self.wait_for_listeners() => opened,
-            () = signals.wait_for_shutdown() => return ShutdownSignal::FastShutdown,
+            signal = signals.wait_for_shutdown() => {
+                (self.stopping)(signal);
+                return ShutdownSignal::FastShutdown;
+            }
         };
         if let Err(error) = opened {
             self.failed.set(error);
             return ShutdownSignal::FastShutdown;
         }
-        loop {
-            let ProcessSignals {
-                term,
-                int,
-                quit,
-                hup,
-            } = &mut signals;
-            tokio::select! {
-                _ = hup.recv() => (self.reload)(),
-                _ = term.recv() => break,
-                _ = int.recv() => break,
-                _ = quit.recv() => break,
+        let signal = loop {
+            match signals.next().await {
+                SignalAction::Reload => (self.reload)(),
+                SignalAction::Stop(signal) => break signal,
             }
-        }
+        };
+        (self.stopping)(signal);
         tokio::select! {
             () = self.drain() => ShutdownSignal::GracefulTerminate,
-            () = signals.wait_for_shutdown() => ShutdownSignal::FastShutdown,
+            _ = signals.wait_for_shutdown() => ShutdownSignal::FastShutdown,
         }
     }
 
@@ -170,14 +195,30 @@ impl ProcessSignals {
         })
     }
 
-    /// Resolves when asked to end.
-    async fn wait_for_shutdown(&mut self) {
+    async fn next(&mut self) -> SignalAction {
         tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-            _ = self.quit.recv() => {}
+            _ = self.hup.recv() => SignalAction::Reload,
+            _ = self.term.recv() => SignalAction::Stop("SIGTERM"),
+            _ = self.int.recv() => SignalAction::Stop("SIGINT"),
+            _ = self.quit.recv() => SignalAction::Stop("SIGQUIT"),
         }
     }
+
+    /// Waits for a signal that ends the process; returns its name.
+    async fn wait_for_shutdown(&mut self) -> &'static str {
+        loop {
+            if let SignalAction::Stop(signal) = self.next().await {
+                return signal;
+            }
+        }
+    }
+}
+
+/// What a signal asks for.
+enum SignalAction {
+    Reload,
+    /// End the process; the signal's name.
+    Stop(&'static str),
 }
 
 #[async_trait]
@@ -205,12 +246,16 @@ mod tests {
             .and_then(|listener| listener.local_addr())
             .unwrap();
         let drain = Drain::default();
+        let (tell, told) = std::sync::mpsc::channel();
         let (life, _) = Lifecycle::new(
             drain.clone(),
             Duration::ZERO,
             vec![("proxy".to_owned(), nobody)],
-            || {},
-            || {},
+            LifecycleHooks::new(
+                || {},
+                || {},
+                move |signal| tell.send(signal).unwrap_or_default(),
+            ),
         );
         let mut ending = life.recv();
         assert!(
@@ -220,5 +265,6 @@ mod tests {
         kill_process(getpid(), Signal::TERM).unwrap();
         ending.await;
         assert_eq!(drain.phase(), Phase::Closing);
+        assert_eq!(told.try_recv(), Ok("SIGTERM"));
     }
 }

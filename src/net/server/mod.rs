@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::net::drain::Drain;
 use crate::net::peer::Peer;
 use crate::net::server::lifecycle::Lifecycle;
+pub use crate::net::server::lifecycle::LifecycleHooks;
 use crate::net::server::services::{TcpApp, background_service, serve_unix};
 use crate::net::settings::Limits;
 
@@ -217,26 +218,17 @@ impl Server {
         self.pingora.add_service(service);
     }
 
-    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends it at once. `ready` is called when
-    /// every address answers, `reload` at every SIGHUP. Call outside any runtime.
-    pub fn run(
-        self,
-        ready: impl FnOnce() + Send + 'static,
-        reload: impl Fn() + Send + Sync + 'static,
-    ) -> Result<(), BindError> {
+    /// Serves until SIGTERM, SIGINT or SIGQUIT, then drains; a second signal ends the process at
+    /// once. Call outside any runtime.
+    pub fn run(self, hooks: LifecycleHooks) -> Result<(), BindError> {
         let addresses: Vec<(String, SocketAddr)> = self
             .reserved
             .iter()
             .map(|held| (held.name.clone(), held.address))
             .collect();
         drop(self.reserved);
-        let (life, failed) = Lifecycle::new(
-            self.drain,
-            self.limits.drain_timeout,
-            addresses,
-            ready,
-            reload,
-        );
+        let (life, failed) =
+            Lifecycle::new(self.drain, self.limits.drain_timeout, addresses, hooks);
         self.pingora.run(RunArgs {
             shutdown_signal: Box::new(life),
         });
