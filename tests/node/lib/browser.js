@@ -23,8 +23,8 @@ export async function browser() {
 export async function closeBrowser() { await running?.close(); }
 
 /** Opens `url` in a context of its own; `page.complaints` and `page.asked` are kept from the first byte. */
-export async function open(t, url, { colour = 'light', viewport = WIDE, script = true } = {}) {
-  const context = await (await browser()).newContext({ colorScheme: colour, viewport, javaScriptEnabled: script });
+export async function open(t, url, { colour = 'light', viewport = WIDE, script = true, scale = 1 } = {}) {
+  const context = await (await browser()).newContext({ colorScheme: colour, viewport, javaScriptEnabled: script, deviceScaleFactor: scale });
   t.after(() => context.close());
   const page = await context.newPage();
   page.complaints = [];
