@@ -168,13 +168,15 @@ fn report_clashes(dialects: &BTreeMap<String, Arc<Dialect>>, problems: &mut Vec<
             } else {
                 &one.origin
             };
-            problems.push(Problem {
-                severity: crate::problem::Severity::Warning,
-                file: file.clone(),
-                span: None,
-                message: format!("the dialects `{}` and `{}` have the same host, endpoint and `where`", one.name, other.name),
-                help: Some(format!("a request to that host is read as `{}`; give one a `where`, or take the host out of one", one.name)),
-            });
+            let what = format!(
+                "the dialects `{}` and `{}` have the same host, endpoint and `where`",
+                one.name, other.name
+            );
+            let help = format!(
+                "a request to that host is read as `{}`; give one a `where`, or take the host out of one",
+                one.name
+            );
+            problems.push(Problem::warning(file, None, what).with_help(help));
         }
     }
 }

@@ -2,12 +2,12 @@
 //! reply. Each complains into the sink under the very words, and goes on.
 
 use std::ops::Range;
-use std::time::Duration;
 
 use regex::Regex;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
+use crate::clock;
 use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::path::{FlatKeys, JsonPath};
 use crate::dialect::expr::template::{StringTemplate, SyntaxError};
@@ -514,29 +514,16 @@ pub(crate) fn token_lifetime(
             json_path(at, FlatKeys(false), sink).map(TokenLifetime::Field)
         }
         Some(raw::RawTokenLifetime::After(text)) => {
-            let after = parse_duration(text.get_ref());
+            let after = clock::parse_duration(text.get_ref());
             if after.is_none() {
                 sink.error(
                     Some(text.span()),
-                    "no duration",
-                    Some("like \"30d\", \"12h\", \"55m\" or \"90s\"".into()),
+                    "this is not a duration",
+                    Some("write a whole number with its unit: \"90s\", \"12h\", \"30d\"".into()),
                 );
             }
             after.map(TokenLifetime::After)
         }
     };
     found.unwrap_or(TokenLifetime::Never)
-}
-
-fn parse_duration(text: &str) -> Option<Duration> {
-    let unit = text.chars().last()?;
-    let count: u64 = text.strip_suffix(unit)?.parse().ok()?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3_600,
-        'd' => 86_400,
-        _ => return None,
-    };
-    count.checked_mul(seconds).map(Duration::from_secs)
 }

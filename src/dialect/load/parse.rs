@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, ValueDeserializer};
 
-use crate::problem::{Problem, Severity, explain_toml_error, suggest};
+use crate::problem::{Problem, explain_toml_error, suggest};
 
 /// Where problems go, and whose file a span belongs to.
 #[derive(Debug)]
@@ -67,11 +67,8 @@ impl ProblemSink {
             });
         let span = span.map(|span| span.start.saturating_sub(from)..span.end.saturating_sub(from));
         Problem {
-            severity: Severity::Error,
-            file,
-            span,
-            message: what,
             help,
+            ..Problem::error(&file, span, what)
         }
     }
 
