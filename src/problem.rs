@@ -31,9 +31,25 @@ impl Severity {
     }
 }
 
+/// What a program can know of a problem without reading its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// Nothing.
+    #[default]
+    General,
+    /// A key that does not exist there.
+    UnknownKey(String),
+    /// A number where a string is expected.
+    NumberForString,
+    /// A reference to a dialect that is not loaded.
+    UnknownDialect,
+}
+
 /// One problem in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
+    /// What programs go by.
+    pub kind: ProblemKind,
     /// Error or warning.
     pub severity: Severity,
     /// The file as the user named it.
@@ -54,6 +70,7 @@ impl Problem {
         what: impl Into<String>,
     ) -> Self {
         Self {
+            kind: ProblemKind::General,
             severity: Severity::Error,
             file: file.to_owned(),
             span: span.into(),
@@ -72,6 +89,13 @@ impl Problem {
             severity: Severity::Warning,
             ..Self::error(file, span, what)
         }
+    }
+
+    /// Sets what programs go by.
+    #[must_use]
+    pub fn with_kind(mut self, kind: ProblemKind) -> Self {
+        self.kind = kind;
+        self
     }
 
     /// Adds what to do about the problem.

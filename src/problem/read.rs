@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 use toml::Spanned;
 use toml::de::{DeArray, DeTable, DeValue, Error, ValueDeserializer};
 
-use crate::problem::{Problem, suggest};
+use crate::problem::{Problem, ProblemKind, suggest};
 
 /// Limit of reported problems: a file with more is of another kind.
 const MAX_PROBLEMS: usize = 100;
@@ -42,7 +42,7 @@ pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Ve
             .iter()
             .any(|syntax| syntax.span().is_some() && syntax.span() == error.span());
         if !is_syntax_error {
-            problems.push(deserialize_problem(file, text, &error));
+            problems.push(deserialize_problem(file, text, &error).with_kind(problem_kind(&error)));
         }
         let Some(path) = error.span().and_then(|about| innermost_path(&rest, &about)) else {
             break;
@@ -50,6 +50,27 @@ pub fn parse_toml<T: DeserializeOwned>(file: &str, text: &str) -> (Option<T>, Ve
         remove_at_path(&mut rest, &path);
     }
     (None, sort_by_position(problems))
+}
+
+/// What programs go by, from the parser's own words.
+fn problem_kind(error: &Error) -> ProblemKind {
+    let message = error.message();
+    if let Some(rest) = message.strip_prefix("unknown field `") {
+        let key = rest.split('`').next().unwrap_or_default();
+        return ProblemKind::UnknownKey(key.to_owned());
+    }
+    let is_number = ["integer", "floating"]
+        .iter()
+        .any(|kind| message.starts_with(&format!("invalid type: {kind}")));
+    if is_number
+        && message
+            .lines()
+            .next()
+            .is_some_and(|line| line.ends_with("expected a string"))
+    {
+        return ProblemKind::NumberForString;
+    }
+    ProblemKind::General
 }
 
 /// Sorts by position in the file; the parser's order is alphabetical.
