@@ -36,4 +36,6 @@ pub use id_map::{IdMap, MappedId};
 pub use last_resort::LastResortTrial;
 pub use plan::{AccountSnapshot, Attempt, DeliveryPlan, NextStep, OnUnknown, PlannedAccount};
 pub use route::{RouteCriteria, RouteInput, order_providers};
-pub use template::{TemplateError, TemplateMatch, Templates, TextTemplate};
+pub use template::{
+    ParsedTemplate, TemplateError, TemplateFault, TemplateMatch, Templates, TextTemplate,
+};

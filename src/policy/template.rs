@@ -22,55 +22,68 @@ pub struct TextTemplate {
     pub ids: BTreeMap<String, String>,
 }
 
-/// Why a template is not valid.
+/// Why a template cannot be used, and where in it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum TemplateError {
-    /// A brace without its partner, or a hole without a valid name.
-    #[error(
-        "template {template}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces"
-    )]
-    UnmatchedBrace {
-        /// The template's name.
-        template: Box<str>,
-        /// `text`, or the provider or dialect of the approved text.
-        place: Box<str>,
-    },
-    /// Two holes with nothing between them: a match could split anywhere.
-    #[error(
-        "template {template}: {{{first}}} and {{{second}}} touch, so nobody can tell where one ends; put something between them"
-    )]
+#[error("template {template}, {}: {fault}", self.location())]
+pub struct TemplateError {
+    /// The template's name.
+    pub template: Box<str>,
+    /// The provider or dialect whose approved text is wrong; none: `text` itself.
+    pub owner: Option<Box<str>>,
+    /// What is wrong there.
+    pub fault: TemplateFault,
+}
+
+impl TemplateError {
+    fn location(&self) -> String {
+        self.owner.as_ref().map_or_else(
+            || "`text`".to_owned(),
+            |owner| format!("the text for {owner}"),
+        )
+    }
+}
+
+/// What is wrong with one text of a template.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateFault {
+    /// A brace without its partner, or a hole without a proper name.
+    #[error("a brace in this text does not belong to a hole")]
+    UnmatchedBrace,
+    /// Where one hole ends and the next begins cannot be decided.
+    #[error("no text between the holes `{{{left}}}` and `{{{right}}}`")]
     AdjacentHoles {
-        /// The template's name.
-        template: Box<str>,
         /// The left one.
-        first: Box<str>,
+        left: Box<str>,
         /// The right one.
-        second: Box<str>,
+        right: Box<str>,
     },
-    /// An approved text has a hole that the backend's text does not have.
-    #[error("template {template}: the text for {place} has {{{hole}}}, which `text` does not have")]
+    /// An approved text uses a hole that the backend's text does not have.
+    #[error("nothing fills the hole `{{{hole}}}`")]
     UnknownHole {
-        /// The template's name.
-        template: Box<str>,
-        /// The provider or dialect of the approved text.
-        place: Box<str>,
         /// The hole.
         hole: Box<str>,
     },
-    /// The text has no words.
-    #[error(
-        "template {template}: `text` is nothing but holes and would match every message; write the words as the backend sends them"
-    )]
-    OnlyHoles {
-        /// The template's name.
-        template: Box<str>,
-    },
-    /// The text is too long to compile.
-    #[error("template {template}: `text` is too long to be matched")]
-    TooLong {
-        /// The template's name.
-        template: Box<str>,
-    },
+    /// Without fixed words the text would match every message.
+    #[error("this text consists of holes only and would match every message")]
+    OnlyHoles,
+    /// Longer than can be compiled.
+    #[error("this text is too long to be matched")]
+    TooLong,
+}
+
+impl TemplateFault {
+    /// What to write instead.
+    pub const fn help(&self) -> &'static str {
+        match self {
+            Self::UnmatchedBrace => "a hole is `{name}`, its name of letters, digits and `_`",
+            Self::AdjacentHoles { .. } => "put some text between them, so that each ends somewhere",
+            Self::UnknownHole { .. } => {
+                "use only holes of `text`: they are filled from the backend's message"
+            }
+            Self::OnlyHoles => "write the words as the backend sends them",
+            Self::TooLong => "shorten it",
+        }
+    }
 }
 
 /// All templates, compiled.
@@ -84,14 +97,8 @@ struct CompiledTemplate {
     name: String,
     holes: Vec<String>,
     regex: Regex,
-    texts: BTreeMap<String, Vec<TextTemplatePart>>,
+    texts: BTreeMap<String, ParsedTemplate>,
     ids: BTreeMap<String, String>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum TextTemplatePart {
-    Literal(String),
-    Hole(String),
 }
 
 /// A message's text, recognised as one of the templates.
@@ -171,6 +178,16 @@ impl CompiledTemplate {
 }
 
 impl TemplateMatch<'_> {
+    fn render(&self, text: &ParsedTemplate) -> MessageText {
+        let value = |name: &str| {
+            self.fields
+                .iter()
+                .find(|(hole, _)| hole == name)
+                .map_or("", |(_, value)| value.as_str())
+        };
+        MessageText::new(text.fill(value))
+    }
+
     /// The template's name.
     pub fn name(&self) -> &str {
         &self.template.name
@@ -184,7 +201,7 @@ impl TemplateMatch<'_> {
         let text = texts.get(provider).or_else(|| texts.get(dialect));
         let id = ids.get(provider).or_else(|| ids.get(dialect)).cloned();
         Message {
-            text: text.map_or_else(|| message.text.clone(), |parts| self.render(parts)),
+            text: text.map_or_else(|| message.text.clone(), |parsed| self.render(parsed)),
             template: Some(ApprovedTemplate {
                 name: self.template.name.clone(),
                 id,
@@ -193,139 +210,152 @@ impl TemplateMatch<'_> {
             ..message.clone()
         }
     }
-
-    fn render(&self, parts: &[TextTemplatePart]) -> MessageText {
-        let filled = |name: &String| {
-            self.fields
-                .iter()
-                .find(|(hole, _)| hole == name)
-                .map_or("", |(_, value)| value.as_str())
-        };
-        let pieces = parts.iter().map(|part| match part {
-            TextTemplatePart::Literal(text) => text.as_str(),
-            TextTemplatePart::Hole(name) => filled(name),
-        });
-        MessageText::new(pieces.collect::<String>())
-    }
 }
 
 fn compile(template: &TextTemplate) -> Result<CompiledTemplate, Vec<TemplateError>> {
-    let name = &template.name;
-    let parts = parse_parts(name, "text", &template.text).map_err(|error| vec![error])?;
-    let holes: Vec<String> = parts
-        .iter()
-        .filter_map(TextTemplatePart::as_hole)
-        .map(str::to_owned)
+    let error = |owner: Option<&str>, fault| TemplateError {
+        template: template.name.as_str().into(),
+        owner: owner.map(Into::into),
+        fault,
+    };
+    let text = ParsedTemplate::parse(&template.text).map_err(|fault| vec![error(None, fault)])?;
+    let mut errors: Vec<_> = text
+        .matching_faults()
+        .into_iter()
+        .map(|fault| error(None, fault))
         .collect();
-    let mut errors: Vec<_> = adjacent_holes(name, &parts).into_iter().collect();
-    if !parts
-        .iter()
-        .any(|part| matches!(part, TextTemplatePart::Literal(words) if !words.trim().is_empty()))
-    {
-        errors.push(TemplateError::OnlyHoles {
-            template: name.as_str().into(),
-        });
-    }
     let mut texts = BTreeMap::new();
-    for (place, text) in &template.texts {
-        match compile_approved_text(name, place, text, &holes) {
-            Ok(parts) => drop(texts.insert(place.clone(), parts)),
-            Err(error) => errors.push(error),
+    for (owner, approved) in &template.texts {
+        match approved_text(approved, &text) {
+            Ok(parsed) => drop(texts.insert(owner.clone(), parsed)),
+            Err(fault) => errors.push(error(Some(owner), fault)),
         }
     }
-    match Regex::new(&build_pattern(&parts)) {
-        Ok(whole) if errors.is_empty() => Ok(CompiledTemplate {
-            name: name.clone(),
-            holes,
-            regex: whole,
-            texts,
-            ids: template.ids.clone(),
-        }),
-        Ok(_) => Err(errors),
-        Err(_) => {
-            errors.push(TemplateError::TooLong {
-                template: name.as_str().into(),
+    let Ok(regex) = Regex::new(&text.pattern()) else {
+        errors.push(error(None, TemplateFault::TooLong));
+        return Err(errors);
+    };
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    Ok(CompiledTemplate {
+        name: template.name.clone(),
+        holes: text.holes().map(str::to_owned).collect(),
+        regex,
+        texts,
+        ids: template.ids.clone(),
+    })
+}
+
+/// One provider's approved text; it is filled from what the backend's text matched.
+fn approved_text(approved: &str, text: &ParsedTemplate) -> Result<ParsedTemplate, TemplateFault> {
+    let parsed = ParsedTemplate::parse(approved)?;
+    let unknown = parsed
+        .holes()
+        .find(|hole| !text.holes().any(|known| known == *hole));
+    match unknown {
+        None => Ok(parsed),
+        Some(hole) => Err(TemplateFault::UnknownHole { hole: hole.into() }),
+    }
+}
+
+/// The text of a template: words and `{holes}`. The only reader of this grammar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParsedTemplate {
+    parts: Vec<TextTemplatePart>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum TextTemplatePart {
+    Literal(String),
+    Hole(String),
+}
+
+impl ParsedTemplate {
+    /// Reads a text. Fails only with [`TemplateFault::UnmatchedBrace`].
+    pub fn parse(text: &str) -> Result<Self, TemplateFault> {
+        let mut parts = Vec::new();
+        let mut rest = text;
+        while let Some((words, after)) = rest.split_once('{') {
+            let (hole, next) = after.split_once('}').ok_or(TemplateFault::UnmatchedBrace)?;
+            if words.contains('}') || !is_hole_name(hole) {
+                return Err(TemplateFault::UnmatchedBrace);
+            }
+            if !words.is_empty() {
+                parts.push(TextTemplatePart::Literal(words.to_owned()));
+            }
+            parts.push(TextTemplatePart::Hole(hole.to_owned()));
+            rest = next;
+        }
+        if rest.contains('}') {
+            return Err(TemplateFault::UnmatchedBrace);
+        }
+        if !rest.is_empty() {
+            parts.push(TextTemplatePart::Literal(rest.to_owned()));
+        }
+        Ok(Self { parts })
+    }
+
+    /// The names of its holes, in the text's order, repeated as they are there.
+    pub fn holes(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(TextTemplatePart::as_hole)
+    }
+
+    /// The number of characters outside its holes.
+    pub fn literal_len(&self) -> usize {
+        self.literals().map(|words| words.chars().count()).sum()
+    }
+
+    /// The text with each hole replaced by its value.
+    pub fn fill<'a>(&'a self, value: impl Fn(&'a str) -> &'a str) -> String {
+        self.parts
+            .iter()
+            .map(|part| match part {
+                TextTemplatePart::Literal(words) => words.as_str(),
+                TextTemplatePart::Hole(name) => value(name),
+            })
+            .collect()
+    }
+
+    /// What keeps it from recognising the backend's messages.
+    fn matching_faults(&self) -> Vec<TemplateFault> {
+        let mut pairs = self.parts.iter().zip(self.parts.iter().skip(1));
+        let adjacent = pairs.find_map(|(left, right)| left.as_hole().zip(right.as_hole()));
+        let mut faults = Vec::new();
+        if let Some((left, right)) = adjacent {
+            faults.push(TemplateFault::AdjacentHoles {
+                left: left.into(),
+                right: right.into(),
             });
-            Err(errors)
         }
+        if self.literals().all(|words| words.trim().is_empty()) {
+            faults.push(TemplateFault::OnlyHoles);
+        }
+        faults
     }
-}
 
-/// Compiles the approved text of one provider or dialect.
-fn compile_approved_text(
-    template: &str,
-    place: &str,
-    text: &str,
-    holes: &[String],
-) -> Result<Vec<TextTemplatePart>, TemplateError> {
-    let parts = parse_parts(template, place, text)?;
-    match parts
-        .iter()
-        .filter_map(TextTemplatePart::as_hole)
-        .find(|hole| !holes.iter().any(|known| known == hole))
-    {
-        None => Ok(parts),
-        Some(hole) => Err(TemplateError::UnknownHole {
-            template: template.into(),
-            place: place.into(),
-            hole: hole.into(),
-        }),
+    /// The regex of the whole text. A hole is filled by at least one character and never by a line's end.
+    fn pattern(&self) -> String {
+        let piece = |part: &TextTemplatePart| match part {
+            TextTemplatePart::Literal(words) => regex::escape(words),
+            TextTemplatePart::Hole(_) => "(.+?)".to_owned(),
+        };
+        format!("^{}$", self.parts.iter().map(piece).collect::<String>())
     }
-}
 
-/// A hole matches at least one character and no line break.
-fn build_pattern(parts: &[TextTemplatePart]) -> String {
-    let piece = |part: &TextTemplatePart| match part {
-        TextTemplatePart::Literal(words) => regex::escape(words),
-        TextTemplatePart::Hole(_) => "(.+?)".to_owned(),
-    };
-    format!("^{}$", parts.iter().map(piece).collect::<String>())
-}
-
-fn adjacent_holes(template: &str, parts: &[TextTemplatePart]) -> Option<TemplateError> {
-    let mut pairs = parts.iter().zip(parts.iter().skip(1));
-    pairs
-        .find_map(|(left, right)| left.as_hole().zip(right.as_hole()))
-        .map(|(first, second)| TemplateError::AdjacentHoles {
-            template: template.into(),
-            first: first.into(),
-            second: second.into(),
+    fn literals(&self) -> impl Iterator<Item = &str> {
+        self.parts.iter().filter_map(|part| match part {
+            TextTemplatePart::Literal(words) => Some(words.as_str()),
+            TextTemplatePart::Hole(_) => None,
         })
+    }
 }
 
-fn parse_parts(
-    template: &str,
-    place: &str,
-    text: &str,
-) -> Result<Vec<TextTemplatePart>, TemplateError> {
-    let brace = || TemplateError::UnmatchedBrace {
-        template: template.into(),
-        place: place.into(),
-    };
-    let mut parts = Vec::new();
-    let mut rest = text;
-    while let Some((words, after)) = rest.split_once('{') {
-        let (hole, next) = after.split_once('}').ok_or_else(brace)?;
-        let proper = !hole.is_empty()
-            && hole
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        if words.contains('}') || !proper {
-            return Err(brace());
-        }
-        if !words.is_empty() {
-            parts.push(TextTemplatePart::Literal(words.to_owned()));
-        }
-        parts.push(TextTemplatePart::Hole(hole.to_owned()));
-        rest = next;
-    }
-    if rest.contains('}') {
-        return Err(brace());
-    }
-    if !rest.is_empty() {
-        parts.push(TextTemplatePart::Literal(rest.to_owned()));
-    }
-    Ok(parts)
+fn is_hole_name(name: &str) -> bool {
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl TextTemplatePart {

@@ -12,7 +12,7 @@ use crate::cli::control::exchange;
 use crate::cli::doctor::running::RunningSidecar;
 use crate::config::Config;
 use crate::doctor::check::Check;
-use crate::policy::TextTemplate;
+use crate::policy::{ParsedTemplate, TextTemplate};
 use crate::sms::Cause;
 use crate::telemetry::BuildInfo;
 
@@ -66,11 +66,8 @@ fn sample_text(templates: &[TextTemplate]) -> String {
     let Some(template) = templates.first() else {
         return DEFAULT_TEXT.to_owned();
     };
-    let mut words = String::new();
-    for (at, part) in template.text.split(['{', '}']).enumerate() {
-        words.push_str(if at % 2 == 0 { part } else { "123456" });
-    }
-    words
+    ParsedTemplate::parse(&template.text)
+        .map_or_else(|_| template.text.clone(), |text| text.fill(|_| "123456"))
 }
 
 /// What came of it, as one check.

@@ -159,40 +159,59 @@ fn every_error_is_reported_with_its_remedy() {
         template("f", "{x} ", &[], &[]),
         template("g", "kod {x} y}", &[], &[]),
         template("h", "", &[], &[]),
+        template("i", "{x} {y}", &[], &[]),
     ];
-    let told: Vec<_> = Templates::new(&templates)
+    let reported: Vec<_> = Templates::new(&templates)
         .unwrap_err()
         .iter()
         .map(ToString::to_string)
         .collect();
-    let brace = |name, place| {
-        format!(
-            "template {name}: {place} has a brace that is no {{hole}}; a hole is a name of letters, digits and _ in braces"
-        )
-    };
+    let brace = |place| format!("template {place}: a brace in this text does not belong to a hole");
     let only = |name| {
         format!(
-            "template {name}: `text` is nothing but holes and would match every message; write the words as the backend sends them"
+            "template {name}, `text`: this text consists of holes only and would match every message"
         )
     };
     let expected = [
-        brace("a", "text"),
-        brace("b", "text"),
-        brace("c", "text"),
-        brace("d", "text"),
-        "template e: {x} and {y} touch, so nobody can tell where one ends; put something between them".to_owned(),
-        "template e: the text for p has {z}, which `text` does not have".to_owned(),
-        brace("e", "q"),
+        brace("a, `text`"),
+        brace("b, `text`"),
+        brace("c, `text`"),
+        brace("d, `text`"),
+        "template e, `text`: no text between the holes `{x}` and `{y}`".to_owned(),
+        "template e, the text for p: nothing fills the hole `{z}`".to_owned(),
+        brace("e, the text for q"),
         only("f"),
-        brace("g", "text"),
+        brace("g, `text`"),
         only("h"),
+        only("i"),
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
     let long = Templates::new(&[template("l", &"x".repeat(1 << 20), &[], &[])]).unwrap_err();
     assert_eq!(
         long,
-        [TemplateError::TooLong {
-            template: "l".into()
+        [TemplateError {
+            template: "l".into(),
+            owner: None,
+            fault: TemplateFault::TooLong,
         }]
+    );
+}
+
+#[test]
+fn an_approved_text_may_have_adjacent_holes() {
+    let templates = Templates::new(&[template("a", "{a}-{b}.", &[("p", "{b}{a}")], &[])]).unwrap();
+    let message = message("1-2.");
+    let found = templates.match_text(&message.text).unwrap();
+    assert_eq!(found.message_for(&message, "p", "d").text.expose(), "21");
+}
+
+#[test]
+fn a_parsed_text_gives_its_holes_and_the_length_of_its_words() {
+    let text = ParsedTemplate::parse("код {code} for {app_2}, {code}").unwrap();
+    assert_eq!(text.holes().collect::<Vec<_>>(), ["code", "app_2", "code"]);
+    assert_eq!(text.literal_len(), "код  for , ".chars().count());
+    assert_eq!(
+        text.fill(|hole| if hole == "code" { "1" } else { "x" }),
+        "код 1 for x, 1"
     );
 }
