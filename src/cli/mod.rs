@@ -4,6 +4,7 @@
 
 mod ca;
 mod check;
+mod config;
 mod control;
 mod demo;
 mod diagnose;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::harden;
 
 /// Version and commit, as `--version` and `build_info` show them.
@@ -47,6 +48,8 @@ enum Command {
     Ca(ca::Args),
     /// Find out why codes do not arrive: config, vault, network, account, backend.
     Doctor(doctor::Args),
+    /// Print the config's JSON Schema for editors, or the reference of its keys.
+    Config(config::Args),
     /// List the services with a built-in description, or show one.
     Dialects(dialects::Args),
     /// Explain why a service rejected a request, from its reply on standard input.
@@ -118,6 +121,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check(args) => check::run(&args),
         Command::Ca(args) => ca::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Config(args) => Ok(config::run(&args)),
         Command::Dialects(args) => dialects::run(&args),
         Command::Diagnose(args) => diagnose::run(&args),
         Command::Run(args) => run::run(&args),
@@ -147,7 +151,7 @@ fn render_error_chain(error: &anyhow::Error) -> String {
 /// Loads the config; shows its warnings, or all of its problems, on standard error.
 fn load_config(file: &Path) -> anyhow::Result<Config> {
     let colours = std::io::stderr().is_terminal();
-    match config::load(file) {
+    match crate::config::load(file) {
         Ok(loaded) => {
             if !loaded.warnings.problems.is_empty() {
                 output::note(loaded.warnings.render(colours));

@@ -1,4 +1,4 @@
-//! What the file refers to on disk: folders of descriptions, the CA, certificates, vaults.
+//! The files that the config refers to: descriptions, the CA, certificates, vaults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,16 +12,15 @@ use toml::Spanned;
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
-use crate::problem::{Problem, ProblemReport, Severity, SourceText, parse_toml};
+use crate::problem::{Problem, ProblemKind, ProblemReport, Severity, SourceText, parse_toml};
 use crate::proxy::Settings;
 use crate::vault::{OpenBaoAuth, OpenBaoSettings, SourceSettings};
 
-/// Reads the file and the descriptions it names. What is wrong with other files is `inspect`'s, and whoever uses them.
+/// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let name = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|error| {
-        let help =
-            "say where it is with `--config FILE`; it must be UTF-8 and readable by this user";
+        let help = "name it with `--config FILE`; it must be UTF-8 and readable by this user";
         ProblemReport {
             problems: vec![
                 Problem::error(&name, None, format!("the config cannot be read: {error}"))
@@ -77,7 +76,7 @@ pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     }
 }
 
-/// What was read of the disk, so that it can be told whether the same still stands there.
+/// What was read from the disk, to find out later whether it has changed.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFingerprint {
     path: PathBuf,
@@ -85,8 +84,8 @@ pub struct ConfigFingerprint {
 }
 
 impl ConfigFingerprint {
-    /// When the config or a description in its folder was changed; none: the same stands there, or it cannot be
-    /// read now, as for the moment in which an editor puts a new file into its place.
+    /// When the config or a description in its folder was changed. `None`: it is unchanged, or cannot be read now, as
+    /// in the moment in which an editor replaces the file.
     pub fn changed_at(&self) -> Option<SystemTime> {
         let text = fs::read_to_string(&self.path).ok()?;
         let sources = description_sources(
@@ -109,7 +108,7 @@ impl ConfigFingerprint {
     }
 }
 
-/// The same as long as the process lives, for the same texts.
+/// A digest of the texts, stable for the life of the process.
 fn digest(text: &str, sources: &[SourceFile]) -> u64 {
     let mut hasher = DefaultHasher::new();
     text.hash(&mut hasher);
@@ -120,7 +119,7 @@ fn digest(text: &str, sources: &[SourceFile]) -> u64 {
     hasher.finish()
 }
 
-/// The control socket that the file names, whatever else is wrong with it; none: it names none, or is no TOML.
+/// The control socket that the file names, even if the file has errors. `None`: it names none, or is not TOML.
 pub fn control_socket(path: &Path) -> Option<PathBuf> {
     let text = fs::read_to_string(path).ok()?;
     let root = text.parse::<toml::Table>().ok()?;
@@ -132,14 +131,14 @@ pub fn control_socket(path: &Path) -> Option<PathBuf> {
     Some(path.parent().unwrap_or(Path::new("")).join(socket))
 }
 
-/// The one key that is needed before the rest of the file can be judged.
+/// The key that is needed before the rest of the file can be checked.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct DescriptionFolder {
     dialects: Option<Spanned<String>>,
 }
 
-/// Built-in descriptions, then those of the folder by name.
+/// The built-in descriptions, then those of the folder in the order of their names.
 fn description_sources(
     name: &str,
     text: &str,
@@ -188,7 +187,7 @@ fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of the folder's descriptions that were left out for their mistakes.
+/// The names of the folder's descriptions that have errors and were left out.
 fn failed_dialects(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
     let wrong = |source: &&SourceFile| {
         described
@@ -211,7 +210,7 @@ fn failed_dialects(sources: &[SourceFile], described: &[Problem]) -> Vec<String>
         .collect()
 }
 
-/// Whether this only says that such a description, whose own mistakes are told, is not there.
+/// Whether the problem is only that such a description, whose errors are reported, is missing.
 fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
     let word = problem
         .span
@@ -219,12 +218,10 @@ fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
         .and_then(|span| text.get(span))
         .unwrap_or_default()
         .trim_matches(['"', '\'']);
-    let unknown = problem.message.starts_with("there is no ")
-        && problem.message.ends_with("dialect of this name");
-    unknown && failed.iter().any(|name| name == word)
+    problem.kind == ProblemKind::UnknownDialect && failed.iter().any(|name| name == word)
 }
 
-/// The keys of a description that tell whose place it takes.
+/// The keys of a description that identify the one it replaces.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct DescriptionHeader {
@@ -232,7 +229,7 @@ struct DescriptionHeader {
     extends: Option<String>,
 }
 
-/// A folder's description that stands in for one that is compiled in.
+/// Warns of each description in the folder that replaces a built-in one.
 fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
     let identity = |source: &SourceFile| {
         parse_toml::<DescriptionHeader>(&source.name, &source.text)
@@ -266,13 +263,13 @@ fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
         let help = if found.extends.is_some() {
             format!("overridden here: {}", keys.join(", "))
         } else {
-            "codes that later versions learn are not taken over; `extends` plus the differences would let them in".to_owned()
+            "it does not get the codes that later versions add; use `extends` and write only the differences".to_owned()
         };
         Some(
             Problem::warning(
                 &source.name,
                 dialect.span(),
-                "this description stands in for the one that is compiled in",
+                "this description replaces the built-in one",
             )
             .with_help(help),
         )
@@ -284,14 +281,14 @@ fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
         .collect()
 }
 
-/// Looks at the other files that the config names: the CA, certificates, vaults.
+/// Checks the other files that the config names: the CA, certificates, vaults.
 pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
     if let Some(settings) = &loaded.ca {
         match ca::inspect(settings) {
             Ok(ca) => problems.extend(uncovered_hosts(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
-                let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards, it reads the CA once";
-                loaded.warning(&ConfigKey::Ca, format!("the CA does not cover {host}: the backend will refuse our certificate for it")).with_help(help)
+                let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards: it reads the CA once";
+                loaded.warning(&ConfigKey::Ca, format!("the CA does not cover {host}: the backend will reject the sidecar's certificate for it")).with_help(help)
             })),
             Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => problems.push(missing_ca(loaded)),
             Err(error) => problems.push(loaded.error(&ConfigKey::Ca, error.to_string())),
@@ -319,7 +316,7 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
     for (name, source) in &loaded.vault.sources {
         problems.extend(missing_files(source).into_iter().map(|file| {
             let what = format!(
-                "{} is not there: what this vault holds is unavailable until it is",
+                "{} does not exist: this vault is unavailable until it does",
                 file.display()
             );
             loaded
@@ -330,14 +327,14 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
     problems
 }
 
-/// As with a vault: the file is sound, and what it names comes next. Serving without it is refused all the same.
+/// A warning, as for a vault: the config is sound and the CA is made next. `run` does not start without it.
 fn missing_ca(loaded: &Config) -> Problem {
     let help = format!(
-        "`sms-sidecar ca init --config {}` makes it; without it nothing is served",
+        "`sms-sidecar ca init --config {}` makes it; `run` does not start without it",
         loaded.file()
     );
     loaded
-        .warning(&ConfigKey::Ca, "the CA is not there yet")
+        .warning(&ConfigKey::Ca, "the CA does not exist yet")
         .with_help(help)
 }
 
@@ -387,8 +384,8 @@ fn login_files(settings: &OpenBaoSettings) -> Vec<&Path> {
         .collect()
 }
 
-/// The literal host names TLS is ended for: those of the configured dialects and of the base URLs. IP hosts are
-/// recognised in clear only.
+/// The literal host names for which TLS is ended: those of the configured dialects and of the base URLs. IP addresses
+/// are recognised in plain HTTP only.
 pub fn intercepted_hosts(settings: &Settings) -> Vec<String> {
     let mut hosts = BTreeSet::new();
     for provider in &settings.providers {
@@ -411,7 +408,7 @@ pub fn intercepted_hosts(settings: &Settings) -> Vec<String> {
         .collect()
 }
 
-/// Those of them that a CA leaves out.
+/// Those of them that a CA does not cover.
 pub fn uncovered_hosts(settings: &Settings, covers: impl Fn(&str) -> bool) -> Vec<String> {
     intercepted_hosts(settings)
         .into_iter()

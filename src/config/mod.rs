@@ -1,14 +1,18 @@
-//! The one TOML file: read into a shape (`raw`), judged whole (`check`), handed on as each
-//! module's own settings. Only the app and the command line know this module; nobody
-//! below it knows that there is a file.
+//! The one TOML file: `raw` has its shape, `check` reports every error in it and builds each
+//! module's own settings. Only the app and the command line use this module; the modules below
+//! know nothing of a file. The JSON Schema and the reference of the keys come from `raw` too.
 //!
-//! A default lives beside the key it stands for. Paths are relative to the file's folder.
-//! It refuses secrets as values: a credential is a reference into a vault.
+//! Paths are relative to the file's folder. The file never holds a secret: a credential is a
+//! reference into a vault.
 
 mod check;
+mod choices;
 mod files;
 mod raw;
+mod reference;
+mod schema;
 mod spanned;
+mod text_types;
 mod values;
 mod vaults;
 
@@ -17,7 +21,7 @@ use std::ops::Range;
 
 use crate::dialect::Catalog;
 use crate::net::{CaSettings, Limits, Listen};
-use crate::problem::{Problem, ProblemReport, Severity, parse_toml};
+use crate::problem::{Problem, ProblemKind, ProblemReport, Severity, parse_toml};
 use crate::proxy;
 use crate::trace_export;
 use crate::vault;
@@ -25,6 +29,8 @@ use crate::vault;
 pub use files::{
     ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,
 };
+pub use reference::reference;
+pub use schema::schema;
 
 /// A config without an error.
 #[derive(Clone, Debug)]
@@ -35,24 +41,24 @@ pub struct Config {
     pub vault: vault::Settings,
     /// For the listeners.
     pub listen: Listen,
-    /// The local CA; none: TLS is not ended, CONNECT to a provider's host is refused.
+    /// The local CA. `None`: TLS is not ended, and CONNECT to a provider's host is denied.
     pub ca: Option<CaSettings>,
-    /// Sizes and times of the doors.
+    /// Sizes and times at the entrypoints.
     pub limits: Limits,
     /// How to log.
     pub log: LogSettings,
-    /// Where spans go; none: there are none.
+    /// Where spans go. `None`: no spans are made.
     pub traces: Option<trace_export::Settings>,
-    /// What somebody should know, and the texts it points into.
+    /// The warnings, and the texts that they point into.
     pub warnings: ProblemReport,
-    /// What all this was read from.
+    /// What the config was read from.
     pub fingerprint: ConfigFingerprint,
-    /// As the user named it.
+    /// The file, as the user named it.
     file: String,
     spans: BTreeMap<ConfigKey, Range<usize>>,
 }
 
-/// What may turn out wrong only when files or vaults are read.
+/// A place in the file whose problems are found only when files or vaults are read.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ConfigKey {
     /// The `ca` of `[intercept]`.
@@ -75,12 +81,12 @@ impl Config {
         &self.file
     }
 
-    /// An error about what stands at `key`.
+    /// An error at `key`.
     pub fn error(&self, key: &ConfigKey, what: impl Into<String>) -> Problem {
         Problem::error(&self.file, self.spans.get(key).cloned(), what)
     }
 
-    /// A warning about it.
+    /// A warning at `key`.
     pub fn warning(&self, key: &ConfigKey, what: impl Into<String>) -> Problem {
         Problem::warning(&self.file, self.spans.get(key).cloned(), what)
     }
@@ -89,13 +95,14 @@ impl Config {
 /// `[log]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LogSettings {
-    /// One JSON object a line; else words for people.
+    /// One JSON object per line; else text for people.
     pub json: bool,
     /// `error` `warn` `info` `debug` `trace`.
     pub level: &'static str,
 }
 
-/// Judges `text` against the descriptions in `catalog`; touches no file. The settings are there if no problem is an error.
+/// Checks `text` against the descriptions in `catalog` without reading any file. The config is returned if no problem
+/// is an error.
 pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>, Vec<Problem>) {
     let (file, mut problems) = parse_toml::<raw::RawConfig>(name, text);
     for problem in &mut problems {
@@ -105,12 +112,16 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>,
     let Some(file) = file else {
         return (None, problems);
     };
-    let broken = problems
-        .iter()
-        .filter_map(|problem| problem.span.clone())
-        .collect();
-    let (loaded, judged) = check::check_config((name, text), &file, catalog, broken);
-    problems.extend(judged);
+    let source = check::ConfigSource {
+        name,
+        text,
+        invalid_spans: problems
+            .iter()
+            .filter_map(|problem| problem.span.clone())
+            .collect(),
+    };
+    let (loaded, found) = check::check_config(source, &file, catalog);
+    problems.extend(found);
     problems.sort_by_key(|problem| {
         (
             problem.severity,
@@ -123,28 +134,25 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>,
     (sound.then_some(loaded), problems)
 }
 
-/// A secret in the file deserves better help than a list of keys.
+/// Adds help to an unknown key that looks like a secret.
 fn add_secret_help(problem: &mut Problem) {
     const SECRETS: [&str; 8] = [
         "pass", "secret", "token", "key", "login", "user", "sid", "email",
     ];
-    let Some(key) = problem
-        .message
-        .strip_prefix("unknown key ")
-        .map(str::to_lowercase)
-    else {
+    let ProblemKind::UnknownKey(key) = &problem.kind else {
         return;
     };
+    let key = key.to_lowercase();
     if SECRETS.iter().any(|word| key.contains(word)) && !key.contains("key_file") {
         let known = problem.help.take().unwrap_or_default();
-        let advice = "if this is a secret: put it into a vault, refer to it with `credential = { vault = \"…\", path = \"…\" }`, and change it, now that it stood in a file";
+        let advice = "if this is a secret: store it in a vault, refer to it with `credential = { vault = \"…\", path = \"…\" }`, and replace it, because it was in a file";
         problem.help = Some(format!("{known}\n{advice}"));
     }
 }
 
-/// A number without its unit, its host or its quotes: what it would be with them.
+/// Adds help to a number without its unit, its host or its quotes.
 fn add_unit_help(problem: &mut Problem, text: &str) {
-    if problem.message != "a number where a string is expected" {
+    if problem.kind != ProblemKind::NumberForString {
         return;
     }
     let Some(span) = problem.span.clone() else {
@@ -159,13 +167,13 @@ fn add_unit_help(problem: &mut Problem, text: &str) {
             | "drain",
             Some(number),
         ) => {
-            format!("a length of time has its unit: \"{number}s\"")
+            format!("a duration has a unit: \"{number}s\"")
         }
-        ("body" | "headers", Some(number)) => format!("a size has its unit: \"{number}KiB\""),
+        ("body" | "headers", Some(number)) => format!("a size has a unit: \"{number}KiB\""),
         ("proxy" | "admin" | "metrics", Some(port))
             if is_in_table(text, span.start, "[listen]") =>
         {
-            format!("an address has its host: \"127.0.0.1:{port}\"")
+            format!("an address has a host: \"127.0.0.1:{port}\"")
         }
         ("proxy", Some(port)) => format!("a proxy is a URL: \"http://HOST:{port}\""),
         _ => "put it in quotes".to_owned(),
@@ -173,7 +181,7 @@ fn add_unit_help(problem: &mut Problem, text: &str) {
     problem.help = Some(help);
 }
 
-/// The key whose value begins at `at`.
+/// The key of the value that begins at `at`.
 fn key_before(text: &str, at: usize) -> &str {
     let before = text
         .get(..at)
@@ -187,7 +195,7 @@ fn key_before(text: &str, at: usize) -> &str {
         .unwrap_or_default()
 }
 
-/// Whether `at` is below this header.
+/// Whether `at` is in the table with this header.
 fn is_in_table(text: &str, at: usize, header: &str) -> bool {
     let mut above = text
         .get(..at)

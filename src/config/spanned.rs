@@ -16,3 +16,16 @@ pub(super) fn in_file_order<T>(named: &NamedTables<T>) -> Vec<(&ConfigString, &T
     entries.sort_by_key(|(name, _)| name.span().start);
     entries
 }
+
+/// The plain values of a table of strings.
+pub(super) fn string_map(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
+    named
+        .iter()
+        .map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone()))
+        .collect()
+}
+
+/// The plain values of a list of strings.
+pub(super) fn string_list(words: &[ConfigString]) -> Vec<String> {
+    words.iter().map(|word| word.get_ref().clone()).collect()
+}

@@ -1,65 +1,59 @@
-//! Collects complaints, and reads single words with their default at hand.
+//! Collects problems, and reads single values; a wrong or missing one becomes its default.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use crate::config::check::ConfigSource;
 use crate::config::spanned::{ConfigString, NamedTables};
 use crate::config::values::InvalidValue;
 use crate::config::{ConfigKey, key_before};
 use crate::dialect::Catalog;
-use crate::problem::{Problem, closest_match, suggest};
+use crate::problem::{Problem, ProblemKind, closest_match, suggest};
 
-/// One file under judgement.
+/// The check of one file.
 pub(in crate::config) struct ConfigChecker<'a> {
     pub(in crate::config) catalog: &'a Catalog,
     pub(in crate::config) problems: Vec<Problem>,
     pub(in crate::config) spans: BTreeMap<ConfigKey, Range<usize>>,
-    file: &'a str,
-    text: &'a str,
-    /// Where the file has keys or values that were taken out of it, since they fit nowhere.
-    invalid_spans: Vec<Range<usize>>,
+    source: ConfigSource<'a>,
     folder: &'a Path,
 }
 
 impl<'a> ConfigChecker<'a> {
-    pub(in crate::config) fn new(
-        (file, text): (&'a str, &'a str),
-        folder: &'a Path,
-        catalog: &'a Catalog,
-        invalid_spans: Vec<Range<usize>>,
-    ) -> Self {
+    pub(in crate::config) fn new(source: ConfigSource<'a>, catalog: &'a Catalog) -> Self {
         Self {
             catalog,
             problems: Vec::new(),
             spans: BTreeMap::new(),
-            file,
-            text,
-            invalid_spans,
-            folder,
+            folder: Path::new(source.name).parent().unwrap_or(Path::new("")),
+            source,
         }
     }
 
-    /// Whether the table `name` had `key`, or one that looks like it, and it was complained about already: that it is
-    /// not there is a consequence.
+    /// Whether the table `name` had `key`, or one that looks like it, and it was reported and left out: then its
+    /// absence is only a consequence.
     pub(in crate::config) fn is_already_reported(&self, name: &ConfigString, key: &str) -> bool {
-        let body = self.text.get(name.span().end..).unwrap_or_default();
+        let body = self.source.text.get(name.span().end..).unwrap_or_default();
         let end = name.span().end + body.find("\n[").unwrap_or(body.len());
-        self.invalid_spans
+        self.source
+            .invalid_spans
             .iter()
             .filter(|span| span.start >= name.span().end && span.start < end)
             .any(|span| {
                 let named = self
+                    .source
                     .text
                     .get(span.clone())
                     .is_some_and(|word| closest_match(word, [key]).is_some());
-                named || key_before(self.text, span.start) == key
+                named || key_before(self.source.text, span.start) == key
             })
     }
 
-    /// The line on which something stands, counted from 1.
+    /// The line of a span, counted from 1.
     pub(in crate::config) fn line_number(&self, span: &Range<usize>) -> usize {
         1 + self
+            .source
             .text
             .bytes()
             .take(span.start)
@@ -67,7 +61,7 @@ impl<'a> ConfigChecker<'a> {
             .count()
     }
 
-    /// Keeps where something stands, for complaints that need files or vaults to be read first.
+    /// Keeps a span for problems that are found only when files or vaults are read.
     pub(in crate::config) fn record_span(&mut self, key: ConfigKey, span: Range<usize>) {
         self.spans.insert(key, span);
     }
@@ -79,13 +73,13 @@ impl<'a> ConfigChecker<'a> {
         help: impl Into<String>,
     ) {
         self.problems
-            .push(Problem::error(self.file, span, what).with_help(help));
+            .push(Problem::error(self.source.name, span, what).with_help(help));
     }
 
-    /// An error about no place in particular.
+    /// An error about the file as a whole.
     pub(in crate::config) fn file_error(&mut self, what: &str, help: &str) {
         self.problems
-            .push(Problem::error(self.file, None, what).with_help(help));
+            .push(Problem::error(self.source.name, None, what).with_help(help));
     }
 
     pub(in crate::config) fn warn(
@@ -95,10 +89,10 @@ impl<'a> ConfigChecker<'a> {
         help: impl Into<String>,
     ) {
         self.problems
-            .push(Problem::warning(self.file, span, what).with_help(help));
+            .push(Problem::warning(self.source.name, span, what).with_help(help));
     }
 
-    /// What a word means; wrong or left out: the default.
+    /// The parsed value; a wrong or missing one becomes the default.
     pub(in crate::config) fn parse_or<T>(
         &mut self,
         word: Option<&ConfigString>,
@@ -115,7 +109,7 @@ impl<'a> ConfigChecker<'a> {
         }
     }
 
-    /// Whether a word is as it must be.
+    /// Reports a value that `read` rejects.
     pub(in crate::config) fn require(
         &mut self,
         word: &ConfigString,
@@ -124,7 +118,7 @@ impl<'a> ConfigChecker<'a> {
         self.parse_or(Some(word), (), read);
     }
 
-    /// One of a few words; wrong or left out: the default.
+    /// The meaning of one of a few words; a wrong or missing one becomes the default.
     pub(in crate::config) fn choice_or<T: Copy>(
         &mut self,
         word: Option<&ConfigString>,
@@ -150,13 +144,13 @@ impl<'a> ConfigChecker<'a> {
             self.error(
                 word.span(),
                 "this path is empty",
-                "write where the file is, or take the key away",
+                "write the path, or remove the key",
             );
         }
         self.folder.join(word.get_ref())
     }
 
-    /// A path that must be there.
+    /// A path that is required.
     pub(in crate::config) fn required_path(
         &mut self,
         word: Option<&ConfigString>,
@@ -174,36 +168,69 @@ impl<'a> ConfigChecker<'a> {
         self.path(word)
     }
 
-    /// Complains about a reference to something that does not exist.
+    /// Reports a reference to a table that does not exist.
     pub(in crate::config) fn check_reference<T>(
         &mut self,
         word: &ConfigString,
         among: &NamedTables<T>,
-        kind: &str,
+        reference: Reference,
     ) {
         let names: Vec<&str> = among.keys().map(|name| name.get_ref().as_str()).collect();
-        self.check_name(word, &names, kind);
+        self.check_name(word, &names, reference);
     }
 
-    /// The same, among plain names.
+    /// Reports a reference to something that is not among `names`.
     pub(in crate::config) fn check_name(
         &mut self,
         word: &ConfigString,
         names: &[&str],
-        kind: &str,
+        reference: Reference,
     ) {
         if names.contains(&word.get_ref().as_str()) {
             return;
         }
         let help = if names.is_empty() {
-            "there is none at all".to_owned()
+            "none is configured".to_owned()
         } else {
             suggest(word.get_ref(), names)
         };
-        self.error(
-            word.span(),
-            format!("there is no {kind} of this name"),
-            help,
-        );
+        let what = format!("unknown {}", reference.noun());
+        let problem = Problem::error(self.source.name, word.span(), what).with_help(help);
+        self.problems.push(match reference {
+            Reference::Dialect | Reference::ProviderOrDialect => {
+                problem.with_kind(ProblemKind::UnknownDialect)
+            }
+            Reference::Vault
+            | Reference::Caller
+            | Reference::Provider
+            | Reference::CredentialField
+            | Reference::Parameter => problem,
+        });
+    }
+}
+
+/// What a name in the file refers to.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::config) enum Reference {
+    Vault,
+    Caller,
+    Provider,
+    Dialect,
+    ProviderOrDialect,
+    CredentialField,
+    Parameter,
+}
+
+impl Reference {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Vault => "vault",
+            Self::Caller => "caller",
+            Self::Provider => "provider",
+            Self::Dialect => "dialect",
+            Self::ProviderOrDialect => "provider or dialect",
+            Self::CredentialField => "credential field",
+            Self::Parameter => "parameter of this dialect",
+        }
     }
 }

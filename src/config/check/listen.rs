@@ -1,62 +1,70 @@
-//! `[listen]`, `[intercept]`, `[limits]`: who may come in, and how much at once.
+//! `[listen]`, `[intercept]`, `[limits]`: where clients connect, and the limits there.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use toml::Spanned;
+
 use crate::config::ConfigKey;
 use crate::config::check::checker::ConfigChecker;
+use crate::config::choices::OTHER_HOSTS;
 use crate::config::raw::RawConfig;
 use crate::config::spanned::ConfigString;
 use crate::config::values;
 use crate::net::{CaSettings, Limits, Listen, OtherHosts};
 
-/// Where the backend finds us unless the file says otherwise.
+/// Where the backend connects by default.
 const DEFAULT_PROXY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8125);
-/// Where Prometheus finds us unless the file says otherwise.
+/// Where Prometheus connects by default.
 const DEFAULT_ADMIN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9125);
 
-/// `sun_path` has 108 bytes on Linux, the one that ends it included.
+/// `sun_path` has 108 bytes on Linux, including the terminating one.
 const MAX_SOCKET_PATH: usize = 107;
 
-pub(super) fn listen(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Listen {
+pub(super) fn listen(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Listen {
     let raw = &file.listen;
     if let Some(word) = &raw.transparent {
-        judge.error(
+        checker.error(
             word.span(),
-            "this version has no transparent entrypoint",
-            "take the key away; `proxy` and `unix` are there",
+            "`transparent` is not supported",
+            "remove the key; use `proxy` or `unix`",
         );
     }
     let listen = Listen {
-        proxy: judge.parse_or(
+        proxy: checker.parse_or(
             raw.proxy.as_ref(),
             Some(DEFAULT_PROXY),
             values::listen_address,
         ),
-        unix: raw.unix.as_ref().map(|word| socket_path(judge, word)),
-        admin: judge.parse_or(
+        unix: raw.unix.as_ref().map(|word| socket_path(checker, word)),
+        admin: checker.parse_or(
             raw.admin.as_ref(),
             Some(DEFAULT_ADMIN),
             values::listen_address,
         ),
-        metrics: judge.parse_or(raw.metrics.as_ref(), None, values::listen_address),
-        control: raw.control.as_ref().map(|word| socket_path(judge, word)),
+        metrics: checker.parse_or(raw.metrics.as_ref(), None, values::listen_address),
+        control: raw.control.as_ref().map(|word| socket_path(checker, word)),
     };
-    if let (None, None, Some(word)) = (listen.proxy, &listen.unix, &raw.proxy) {
-        judge.error(
+    let is_unreachable = listen.proxy.is_none() && listen.unix.is_none();
+    if let Some(word) = raw.proxy.as_ref().filter(|_| is_unreachable) {
+        checker.error(
             word.span(),
-            "no entrypoint is left for the backend",
-            "set `proxy` to an address or add `unix`",
+            "the backend has no entrypoint",
+            "set `proxy` to an address, or add `unix`",
         );
     }
-    check_remote_access(judge, file, listen.proxy);
-    check_admin_exposure(judge, file, listen.admin);
-    check_duplicate_addresses(judge, file, &listen);
+    check_remote_access(checker, file, listen.proxy);
+    check_admin_exposure(checker, file, listen.admin);
+    check_duplicate_addresses(checker, file, &listen);
     listen
 }
 
-/// A door that strangers can reach asks who they are.
-fn check_remote_access(judge: &mut ConfigChecker<'_>, file: &RawConfig, proxy: Option<SocketAddr>) {
+/// An entrypoint that is reachable from other hosts requires a caller with a token.
+fn check_remote_access(
+    checker: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    proxy: Option<SocketAddr>,
+) {
     let (Some(address), Some(word)) = (proxy, &file.listen.proxy) else {
         return;
     };
@@ -64,20 +72,20 @@ fn check_remote_access(judge: &mut ConfigChecker<'_>, file: &RawConfig, proxy: O
         return;
     }
     let what = if file.callers.is_empty() {
-        "this entrypoint can be reached from other hosts, and anyone there could send through your accounts"
+        "this entrypoint is reachable from other hosts, and anyone there could send through your accounts"
     } else {
-        "this entrypoint can be reached from other hosts, where a uid says nothing"
+        "this entrypoint is reachable from other hosts, where a `uid` cannot be verified"
     };
-    judge.error(
+    checker.error(
         word.span(),
         what,
         "listen on 127.0.0.1, or add `[callers.NAME]` with a `token`",
     );
 }
 
-/// Nothing on the page is a secret, and yet it is nobody's business.
+/// The status page holds no secret, but should not be public.
 fn check_admin_exposure(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
     admin: Option<SocketAddr>,
 ) {
@@ -85,30 +93,30 @@ fn check_admin_exposure(
         return;
     };
     if !address.ip().is_loopback() {
-        let what = "whoever reaches this address reads the status page: accounts, what they are refused for, balances, the last calls";
-        let help = "listen on 127.0.0.1, and give a Prometheus on another host `metrics = \"ADDRESS:9126\"`, which has no page; or let a firewall say who gets here";
-        judge.warn(word.span(), what, help);
+        let what = "the status page is readable from other hosts: accounts, causes of rejections, balances, the last requests";
+        let help = "listen on 127.0.0.1 and give a Prometheus on another host `metrics = \"ADDRESS:9126\"`, which serves no page; or restrict access with a firewall";
+        checker.warn(word.span(), what, help);
     }
 }
 
-/// A path that a socket can have.
-fn socket_path(judge: &mut ConfigChecker<'_>, word: &ConfigString) -> PathBuf {
-    let path = judge.path(word);
+/// A path that is short enough for a socket.
+fn socket_path(checker: &mut ConfigChecker<'_>, word: &ConfigString) -> PathBuf {
+    let path = checker.path(word);
     let long = path.as_os_str().len();
     if long > MAX_SOCKET_PATH {
         let help = format!(
-            "shorten it, like \"/run/sms-sidecar/NAME.sock\": the system takes {MAX_SOCKET_PATH}, the config's folder before a relative one included"
+            "shorten it to {MAX_SOCKET_PATH} bytes, like \"/run/sms-sidecar/NAME.sock\"; the config's folder counts if the path is relative"
         );
-        judge.error(
+        checker.error(
             word.span(),
-            format!("this socket's path has {long} bytes, too many to listen at"),
+            format!("this socket's path has {long} bytes, more than the system allows"),
             help,
         );
     }
     path
 }
 
-fn check_duplicate_addresses(judge: &mut ConfigChecker<'_>, file: &RawConfig, listen: &Listen) {
+fn check_duplicate_addresses(checker: &mut ConfigChecker<'_>, file: &RawConfig, listen: &Listen) {
     let raw = &file.listen;
     let mut seen: Vec<SocketAddr> = Vec::new();
     let addresses = [listen.proxy, listen.admin, listen.metrics];
@@ -121,84 +129,73 @@ fn check_duplicate_addresses(judge: &mut ConfigChecker<'_>, file: &RawConfig, li
         };
         let taken = seen.contains(&address);
         seen.push(address);
-        // Left out, the key has no place of its own: the one that took its default's address is to blame.
+        // A key that is left out has no span: then `proxy` took its default address.
         let blamed = word.as_ref().or(raw.proxy.as_ref());
         if let (true, Some(word)) = (taken, blamed) {
-            judge.error(
+            checker.error(
                 word.span(),
-                "two listeners on one address",
-                "give each its own port; left out, `proxy` is 127.0.0.1:8125 and `admin` 127.0.0.1:9125",
+                "two listeners have the same address",
+                "give each its own port; the default of `proxy` is 127.0.0.1:8125, that of `admin` 127.0.0.1:9125",
             );
         }
     }
-    if let (Some(door), Some(control), Some(word)) = (&listen.unix, &listen.control, &raw.control)
-        && door == control
-    {
-        judge.error(
+    let is_shared = listen.unix.is_some() && listen.unix == listen.control;
+    if let Some(word) = raw.control.as_ref().filter(|_| is_shared) {
+        checker.error(
             word.span(),
-            "two listeners on one socket",
+            "two listeners have the same socket",
             "give each its own path",
         );
     }
 }
 
-pub(super) fn intercept(
-    judge: &mut ConfigChecker<'_>,
-    file: &RawConfig,
-) -> (Option<CaSettings>, Option<OtherHosts>) {
-    let Some(table) = &file.intercept else {
-        return (None, None);
-    };
+pub(super) fn ca(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<CaSettings> {
+    let table = file.intercept.as_ref()?.get_ref().ca.as_ref()?;
     let raw = table.get_ref();
-    let hosts = judge.choice_or(
-        raw.other_hosts.as_ref(),
-        OtherHosts::Tunnel,
-        &[("tunnel", OtherHosts::Tunnel), ("deny", OtherHosts::Deny)],
-    );
-    let Some(ca) = &raw.ca else {
-        return (None, Some(hosts));
-    };
-    let span = ca.span();
-    judge.record_span(ConfigKey::Ca, span.clone());
-    let ca = CaSettings {
-        cert_file: judge.required_path(ca.get_ref().cert_file.as_ref(), &span, "cert_file"),
-        key_file: judge.required_path(ca.get_ref().key_file.as_ref(), &span, "key_file"),
-    };
-    (Some(ca), Some(hosts))
+    checker.record_span(ConfigKey::Ca, table.span());
+    Some(CaSettings {
+        cert_file: checker.required_path(raw.cert_file.as_ref(), &table.span(), "cert_file"),
+        key_file: checker.required_path(raw.key_file.as_ref(), &table.span(), "key_file"),
+    })
 }
 
-pub(super) fn limits(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Limits {
-    let (raw, usual) = (&file.limits, Limits::default());
-    let connections = raw
-        .connections
-        .as_ref()
-        .map_or(Ok(usual.max_connections), |number| {
-            usize::try_from(*number.get_ref())
-                .ok()
-                .filter(|count| *count > 0)
-                .ok_or(number.span())
-        });
-    if let Err(span) = &connections {
-        judge.error(
-            span.clone(),
-            "no connection at all is too few",
-            "write at least 1, or leave it out",
-        );
-    }
+pub(super) fn other_hosts(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> OtherHosts {
+    let table = file.intercept.as_ref().map(Spanned::get_ref);
+    let word = table.and_then(|raw| raw.other_hosts.as_ref());
+    checker.choice_or(word, OtherHosts::Tunnel, OTHER_HOSTS)
+}
+
+pub(super) fn limits(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Limits {
+    let raw = &file.limits;
+    let usual = Limits::default();
     Limits {
-        max_body: judge.parse_or(raw.body.as_ref(), usual.max_body, values::size),
-        max_head: judge.parse_or(raw.headers.as_ref(), usual.max_head, values::size),
-        client_timeout: judge.parse_or(
+        max_body: checker.parse_or(raw.body.as_ref(), usual.max_body, values::size),
+        max_head: checker.parse_or(raw.headers.as_ref(), usual.max_head, values::size),
+        client_timeout: checker.parse_or(
             raw.client.as_ref(),
             usual.client_timeout,
             values::positive_duration,
         ),
-        max_connections: connections.unwrap_or(usual.max_connections),
-        idle_timeout: judge.parse_or(
+        max_connections: max_connections(checker, file).unwrap_or(usual.max_connections),
+        idle_timeout: checker.parse_or(
             raw.idle.as_ref(),
             usual.idle_timeout,
             values::positive_duration,
         ),
-        drain_timeout: judge.parse_or(raw.drain.as_ref(), usual.drain_timeout, values::duration),
+        drain_timeout: checker.parse_or(raw.drain.as_ref(), usual.drain_timeout, values::duration),
     }
+}
+
+fn max_connections(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Option<usize> {
+    let number = file.limits.connections.as_ref()?;
+    let count = usize::try_from(*number.get_ref()).ok();
+    let valid = count.filter(|count| *count > 0);
+    if valid.is_none() {
+        checker.error(
+            number.span(),
+            "`connections` must be at least 1",
+            "write at least 1, or leave the key out",
+        );
+    }
+    valid
 }

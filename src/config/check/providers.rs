@@ -1,4 +1,4 @@
-//! `[providers]`, `[callers]`: accounts, and which entry of a vault opens them.
+//! `[providers]`, `[callers]`: accounts, and the vault entries with their credentials.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,9 +8,10 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::config::ConfigKey;
-use crate::config::check::checker::ConfigChecker;
+use crate::config::check::checker::{ConfigChecker, Reference};
+use crate::config::choices::TEMPLATES;
 use crate::config::raw::{self, RawConfig};
-use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
+use crate::config::spanned::{ConfigString, in_file_order, string_list, string_map};
 use crate::config::values;
 use crate::config::vaults::RawVault;
 use crate::dialect::Dialect;
@@ -21,139 +22,132 @@ use crate::vault::CredentialRef;
 
 /// One attempt's time limit.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
-/// First recheck of a provider that was set aside.
+/// The first recheck of a quarantined provider.
 const DEFAULT_RECHECK: Duration = Duration::from_mins(1);
 
 pub(super) fn providers(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
     mode: Mode,
 ) -> Vec<Provider> {
     if file.providers.is_empty() {
-        judge.file_error(
-            "the file names no provider",
+        checker.file_error(
+            "no provider is configured",
             "add `[providers.NAME]` with at least `dialect`",
         );
     }
-    in_file_order(&file.providers)
-        .into_iter()
-        .filter_map(|(name, raw)| provider(judge, file, (name, raw), mode))
-        .collect()
+    let mut providers = Vec::new();
+    for (name, raw) in in_file_order(&file.providers) {
+        checker.require(name, values::identifier);
+        let entry = ProviderEntry {
+            name,
+            raw,
+            dialect: dialect(checker, name, raw),
+        };
+        check_has_credential(checker, file, &entry, mode);
+        providers.extend(provider(checker, file, &entry));
+    }
+    providers
 }
 
-/// One account; none if its dialect is unknown, but judged all the same.
+/// One `[providers.NAME]` of the file.
+struct ProviderEntry<'a> {
+    name: &'a ConfigString,
+    raw: &'a raw::RawProvider,
+    /// None if the file names none, or an unknown one.
+    dialect: Option<Arc<Dialect>>,
+}
+
+/// One account; none if its dialect is unknown, but all its keys are checked.
 fn provider(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    (name, raw): (&ConfigString, &raw::RawProvider),
-    mode: Mode,
+    entry: &ProviderEntry<'_>,
 ) -> Option<Provider> {
-    judge.require(name, values::identifier);
-    let dialect = dialect(judge, name, raw);
-    let spoken = dialect.as_deref();
-    let needs_one = spoken.is_some_and(|dialect| {
-        dialect
-            .credential_fields()
-            .iter()
-            .any(|field| field.required)
-    });
-    if raw.credential.is_none()
-        && !judge.is_already_reported(name, "credential")
-        && needs_one
-        && !is_only_observed(file, name.get_ref(), mode)
-    {
-        let help = "add `credential = { vault = \"…\", path = \"…\" }`, or `mode = \"observe\"` to watch only";
-        judge.error(name.span(), "this provider has no credential", help);
-    }
-    let never = |word: &str| {
-        if word == "never" {
-            Ok(None)
-        } else {
-            values::positive_duration(word).map(Some)
-        }
+    let raw = entry.raw;
+    let recheck = |word: &str| match word {
+        "never" => Ok(None),
+        interval => values::positive_duration(interval).map(Some),
     };
-    let (id, credential) = (
-        ProviderId::new(name.get_ref()),
-        raw.credential
-            .as_ref()
-            .map(|entry| credential(judge, file, (name, spoken), entry)),
-    );
-    let timeout = judge.parse_or(
-        raw.timeout.as_ref(),
-        DEFAULT_TIMEOUT,
-        values::positive_duration,
-    );
-    let recheck = judge.parse_or(raw.recheck.as_ref(), Some(DEFAULT_RECHECK), never);
-    let templates_only = judge.choice_or(
-        raw.templates.as_ref(),
-        false,
-        &[("only", true), ("any", false)],
-    );
-    let operations = operations(judge, &raw.operations);
-    let upstream = upstream(judge, name.get_ref(), raw);
-    let sender = sender(judge, spoken, raw);
-    let base_url = base_url(judge, spoken, name, raw);
-    let params = params(judge, spoken, name, raw);
-    let dialect = dialect?;
-    let line = judge.line_number(&name.span());
     Some(Provider {
-        id,
-        line,
-        dialect,
-        credential,
-        sender,
-        timeout,
-        recheck,
-        templates_only,
-        operations,
-        base_url,
-        params,
-        upstream,
+        id: ProviderId::new(entry.name.get_ref()),
+        line: checker.line_number(&entry.name.span()),
+        credential: credential(checker, file, entry),
+        sender: sender(checker, entry),
+        timeout: checker.parse_or(
+            raw.timeout.as_ref(),
+            DEFAULT_TIMEOUT,
+            values::positive_duration,
+        ),
+        recheck: checker.parse_or(raw.recheck.as_ref(), Some(DEFAULT_RECHECK), recheck),
+        templates_only: checker.choice_or(raw.templates.as_ref(), false, TEMPLATES),
+        operations: operations(checker, &raw.operations),
+        base_url: base_url(checker, entry),
+        params: params(checker, entry),
+        upstream: upstream(checker, entry),
+        // The last one, so that the others are checked without it too.
+        dialect: entry.dialect.clone()?,
     })
 }
 
+fn check_has_credential(
+    checker: &mut ConfigChecker<'_>,
+    file: &RawConfig,
+    entry: &ProviderEntry<'_>,
+    mode: Mode,
+) {
+    let is_required = entry.dialect.as_ref().is_some_and(|dialect| {
+        let mut fields = dialect.credential_fields().iter();
+        fields.any(|field| field.required)
+    });
+    if entry.raw.credential.is_none()
+        && is_required
+        && !checker.is_already_reported(entry.name, "credential")
+        && !is_only_observed(file, entry.name.get_ref(), mode)
+    {
+        let help = "add `credential = { vault = \"…\", path = \"…\" }`, or set `mode = \"observe\"` to only watch";
+        checker.error(entry.name.span(), "this provider has no credential", help);
+    }
+}
+
 fn dialect(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     name: &ConfigString,
     raw: &raw::RawProvider,
 ) -> Option<Arc<Dialect>> {
     let Some(word) = &raw.dialect else {
-        judge.error(
+        checker.error(
             name.span(),
             "`dialect` is missing here",
-            "say which service's API it speaks; `sms-sidecar dialects` lists them",
+            "write the name of its service's API; `sms-sidecar dialects` lists them",
         );
         return None;
     };
-    let Some(dialect) = judge.catalog.get(word.get_ref()).cloned() else {
-        let catalog = judge.catalog;
+    let Some(dialect) = checker.catalog.get(word.get_ref()).cloned() else {
+        let catalog = checker.catalog;
         let names: Vec<&str> = catalog
             .iter()
             .map(|dialect| dialect.name.as_str())
             .collect();
-        judge.check_name(word, &names, "dialect");
+        checker.check_name(word, &names, Reference::Dialect);
         return None;
     };
-    if judge
+    if checker
         .catalog
         .get(name.get_ref())
         .is_some_and(|other| other.name != dialect.name)
     {
-        let help = "a provider named like a dialect must speak it: the base-URL entrypoint could not tell which is meant";
-        judge.error(name.span(), "this is the name of another dialect", help);
+        let help = "a provider with the name of a dialect must use that dialect: the base-URL entrypoint could not tell them apart";
+        checker.error(name.span(), "this is the name of another dialect", help);
     }
     if dialect.requires_experimental() && !raw.experimental {
-        let help = "set `experimental = true` to use it all the same: it may name a wrong cause";
-        judge.error(
-            word.span(),
-            "no source but memory stands behind this dialect",
-            help,
-        );
+        let help = "set `experimental = true` to use it anyway: it may report a wrong cause";
+        checker.error(word.span(), "this dialect is unverified", help);
     }
     Some(dialect)
 }
 
-/// Whether every call that could reach the provider is watched only.
+/// Whether every request that could reach the provider is only watched.
 fn is_only_observed(file: &RawConfig, provider: &str, mode: Mode) -> bool {
     let observes = |word: &Option<ConfigString>| {
         word.as_ref()
@@ -178,36 +172,35 @@ fn is_only_observed(file: &RawConfig, provider: &str, mode: Mode) -> bool {
 }
 
 fn credential(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    (provider, dialect): (&ConfigString, Option<&Dialect>),
-    entry: &Spanned<raw::RawCredentialRef>,
-) -> CredentialRef {
-    judge.record_span(
-        ConfigKey::Credential(provider.get_ref().clone()),
-        entry.span(),
+    entry: &ProviderEntry<'_>,
+) -> Option<CredentialRef> {
+    let table = entry.raw.credential.as_ref()?;
+    checker.record_span(
+        ConfigKey::Credential(entry.name.get_ref().clone()),
+        table.span(),
     );
-    let Some(dialect) = dialect else {
-        return reference(judge, file, entry, BTreeMap::new());
-    };
-    let known: Vec<&str> = dialect
-        .credential_fields()
-        .iter()
-        .map(|field| field.name.as_str())
-        .collect();
-    for field in entry.get_ref().fields.keys() {
-        judge.check_name(field, &known, "credential field");
+    let fields = entry
+        .dialect
+        .as_ref()
+        .map(|dialect| dialect.credential_fields());
+    if let Some(fields) = fields {
+        let known: Vec<&str> = fields.iter().map(|field| field.name.as_str()).collect();
+        for field in table.get_ref().fields.keys() {
+            checker.check_name(field, &known, Reference::CredentialField);
+        }
     }
-    let names = dialect
-        .credential_fields()
-        .iter()
+    let aliases = fields
+        .into_iter()
+        .flatten()
         .map(|field| (field.name.clone(), field.env.clone()))
         .collect();
-    reference(judge, file, entry, names)
+    Some(reference(checker, file, table, aliases))
 }
 
 fn reference(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
     entry: &Spanned<raw::RawCredentialRef>,
     names: BTreeMap<String, Vec<String>>,
@@ -215,11 +208,11 @@ fn reference(
     let raw = entry.get_ref();
     let vault = raw.vault.as_ref();
     match vault {
-        Some(word) => judge.check_reference(word, &file.vaults, "vault"),
-        None => judge.error(
+        Some(word) => checker.check_reference(word, &file.vaults, Reference::Vault),
+        None => checker.error(
             entry.span(),
             "`vault` is missing here",
-            "say which of `[vaults]` holds it",
+            "name one of `[vaults]`",
         ),
     }
     if raw.path.is_none()
@@ -227,10 +220,10 @@ fn reference(
             .and_then(|word| file.vaults.get(word.get_ref().as_str()))
             .is_some_and(RawVault::needs_path)
     {
-        judge.error(
+        checker.error(
             entry.span(),
             "`path` is missing here",
-            "this vault holds many entries: say which, as `path = \"sms/playmobile\"`",
+            "this vault holds many entries: name one, as `path = \"sms/playmobile\"`",
         );
     }
     CredentialRef {
@@ -240,197 +233,173 @@ fn reference(
             .as_ref()
             .map(|word| word.get_ref().clone())
             .unwrap_or_default(),
-        fields: to_strings(&raw.fields),
+        fields: string_map(&raw.fields),
         aliases: names,
     }
 }
 
-fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
-    named
-        .iter()
-        .map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone()))
-        .collect()
-}
-
-fn sender(
-    judge: &mut ConfigChecker<'_>,
-    dialect: Option<&Dialect>,
-    raw: &raw::RawProvider,
-) -> Option<String> {
-    let word = raw.sender.as_ref()?;
+fn sender(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> Option<String> {
+    let word = entry.raw.sender.as_ref()?;
     if word.get_ref().trim().is_empty() {
-        judge.error(
+        checker.error(
             word.span(),
-            "an empty sender",
+            "the sender is empty",
             "leave the key out to send what the backend wrote",
         );
     }
-    if dialect.is_some_and(|dialect| {
-        dialect
-            .test_senders()
-            .iter()
-            .any(|test| test == word.get_ref())
-    }) {
-        judge.warn(
+    let is_test_sender = entry.dialect.as_ref().is_some_and(|dialect| {
+        let mut senders = dialect.test_senders().iter();
+        senders.any(|sender| sender == word.get_ref())
+    });
+    if is_test_sender {
+        checker.warn(
             word.span(),
-            "a test sender: the service accepts the message and delivers nothing",
-            "put the account's own sender here",
+            "this is a test sender: the service accepts messages and delivers none",
+            "write the account's own sender",
         );
     }
     Some(word.get_ref().clone())
 }
 
-fn operations(judge: &mut ConfigChecker<'_>, words: &[ConfigString]) -> Vec<String> {
+fn operations(checker: &mut ConfigChecker<'_>, words: &[ConfigString]) -> Vec<String> {
     for word in words {
-        judge.require(word, values::operation);
+        checker.require(word, values::operation);
     }
-    words.iter().map(|word| word.get_ref().clone()).collect()
+    string_list(words)
 }
 
-fn base_url(
-    judge: &mut ConfigChecker<'_>,
-    dialect: Option<&Dialect>,
-    name: &ConfigString,
-    raw: &raw::RawProvider,
-) -> String {
-    let own = raw.base_url.as_ref().map(|word| word.get_ref().as_str());
-    let Some(url) = own.or_else(|| dialect.map(Dialect::base_url)) else {
+fn base_url(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> String {
+    let dialect = entry.dialect.as_deref();
+    let own = entry.raw.base_url.as_ref();
+    let Some(url) = own
+        .map(|word| word.get_ref().as_str())
+        .or_else(|| dialect.map(Dialect::base_url))
+    else {
         return String::new();
     };
-    let span: Range<usize> = raw.base_url.as_ref().map_or(name.span(), Spanned::span);
+    let span: Range<usize> = own.map_or(entry.name.span(), Spanned::span);
     match values::base_url(url) {
-        Err((what, help)) => judge.error(span, what, help),
-        Ok(uri) if uri.scheme_str() == Some("http") && !raw.insecure_http => {
-            let help = "use https, or set `insecure_http = true` where the way there is yours";
-            judge.error(
+        Err((what, help)) => checker.error(span, what, help),
+        Ok(uri) if uri.scheme_str() == Some("http") && !entry.raw.insecure_http => {
+            let help =
+                "use https, or set `insecure_http = true` if you control the network in between";
+            checker.error(
                 span,
-                "the credential would travel in clear to this URL",
+                "the credential would be sent to this URL unencrypted",
                 help,
             );
         }
-        Ok(_) if dialect.is_some_and(|dialect| dialect.is_retired_base_url(url)) => {
-            let today = dialect.map_or("", Dialect::base_url);
-            judge.warn(
-                span,
-                "the service has left this address, or its API was never there",
-                format!("its address of today is {today}"),
-            );
-        }
-        Ok(_) => warn_endpoint_in_base_url(judge, (dialect, own), span),
+        Ok(_) => warn_unlikely_base_url(checker, entry, url, span),
     }
     url.trim_end_matches('/').to_owned()
 }
 
-/// A backend's own setting is often the whole URL; the dialect would put its path behind it once more.
-fn warn_endpoint_in_base_url(
-    judge: &mut ConfigChecker<'_>,
-    (dialect, own): (Option<&Dialect>, Option<&str>),
+/// Warns of a URL at which the service's API is not, or whose end the dialect appends.
+fn warn_unlikely_base_url(
+    checker: &mut ConfigChecker<'_>,
+    entry: &ProviderEntry<'_>,
+    url: &str,
     span: Range<usize>,
 ) {
-    let (Some(dialect), Some(url)) = (dialect, own) else {
+    let Some(dialect) = entry.dialect.as_deref() else {
         return;
     };
-    let send = dialect
-        .operations()
-        .into_iter()
-        .find(|(_, does)| *does == Operation::Send)
-        .map(|(call, _)| call);
-    let Some(path) = send
-        .as_deref()
-        .and_then(|call| call.split_once(' '))
-        .map(|(_, path)| path.trim_end_matches('/'))
-    else {
+    if dialect.is_retired_base_url(url) {
+        let help = format!("its current address is {}", dialect.base_url());
+        checker.warn(span, "the service's API is not at this address", help);
+        return;
+    }
+    let Some(path) = send_path(dialect).filter(|_| entry.raw.base_url.is_some()) else {
         return;
     };
-    let base = url
-        .trim_end_matches('/')
-        .strip_suffix(path)
-        .filter(|_| path.starts_with('/') && !path.contains('{'));
-    if let Some(base) = base {
-        let what = format!("the dialect adds `{path}` itself: it would stand there twice");
-        judge.warn(span, what, format!("did you mean {base}?"));
+    if let Some(base) = url.trim_end_matches('/').strip_suffix(&path) {
+        let what = format!("the dialect appends `{path}`: the URL would contain it twice");
+        checker.warn(span, what, format!("did you mean {base}?"));
     }
 }
 
-fn params(
-    judge: &mut ConfigChecker<'_>,
-    dialect: Option<&Dialect>,
-    name: &ConfigString,
-    raw: &raw::RawProvider,
-) -> BTreeMap<String, String> {
-    let Some(dialect) = dialect else {
+/// The path of the send operation, if it is the same for every account.
+fn send_path(dialect: &Dialect) -> Option<String> {
+    let operations = dialect.operations();
+    let (endpoint, _) = operations
+        .into_iter()
+        .find(|(_, operation)| *operation == Operation::Send)?;
+    let (_, path) = endpoint.split_once(' ')?;
+    let path = path.trim_end_matches('/');
+    (path.starts_with('/') && !path.contains('{')).then(|| path.to_owned())
+}
+
+fn params(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> BTreeMap<String, String> {
+    let Some(dialect) = &entry.dialect else {
         return BTreeMap::new();
     };
+    let given = &entry.raw.param;
     let known = dialect.params();
     let names: Vec<&str> = known.iter().map(|param| param.name.as_str()).collect();
-    for key in raw.param.keys() {
-        judge.check_name(key, &names, "parameter of this dialect");
+    for key in given.keys() {
+        checker.check_name(key, &names, Reference::Parameter);
     }
     for param in known
         .iter()
-        .filter(|param| param.default.is_none() && !raw.param.contains_key(param.name.as_str()))
+        .filter(|param| param.default.is_none() && !given.contains_key(param.name.as_str()))
     {
-        let help = format!("add `param = {{ {} = \"…\" }}`", param.name);
-        judge.error(
-            name.span(),
-            format!("this dialect needs the parameter `{}`", param.name),
-            help,
+        checker.error(
+            entry.name.span(),
+            format!("this dialect requires the parameter `{}`", param.name),
+            format!("add `param = {{ {} = \"…\" }}`", param.name),
         );
     }
-    for (key, word) in &raw.param {
-        let whole = known
+    for (key, word) in given {
+        let is_integer = known
             .iter()
             .any(|param| param.integer && param.name == *key.get_ref());
-        if whole && word.get_ref().parse::<i64>().is_err() {
-            judge.error(
+        if is_integer && word.get_ref().parse::<i64>().is_err() {
+            checker.error(
                 word.span(),
-                "this parameter is a whole number",
+                "this parameter must be a whole number",
                 "write it in quotes: \"42\"",
             );
         }
     }
-    to_strings(&raw.param)
+    string_map(given)
 }
 
-fn upstream(
-    judge: &mut ConfigChecker<'_>,
-    provider: &str,
-    raw: &raw::RawProvider,
-) -> UpstreamSettings {
+fn upstream(checker: &mut ConfigChecker<'_>, entry: &ProviderEntry<'_>) -> UpstreamSettings {
+    let raw = entry.raw;
     if let Some(word) = &raw.ca_file {
-        judge.record_span(ConfigKey::CaFile(provider.to_owned()), word.span());
+        checker.record_span(ConfigKey::CaFile(entry.name.get_ref().clone()), word.span());
     }
     UpstreamSettings {
-        ca_file: raw.ca_file.as_ref().map(|word| judge.path(word)),
+        ca_file: raw.ca_file.as_ref().map(|word| checker.path(word)),
         insecure_http: raw.insecure_http,
-        proxy: judge.parse_or(raw.outbound.proxy.as_ref(), None, |word| {
+        proxy: checker.parse_or(raw.outbound.proxy.as_ref(), None, |word| {
             values::proxy_url(word).map(Some)
         }),
-        source_address: judge.parse_or(raw.outbound.source_address.as_ref(), None, |word| {
+        source_address: checker.parse_or(raw.outbound.source_address.as_ref(), None, |word| {
             values::source_address(word).map(Some)
         }),
     }
 }
 
-pub(super) fn callers(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<Caller> {
+pub(super) fn callers(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<Caller> {
     let mut callers = Vec::new();
     for (name, raw) in in_file_order(&file.callers) {
-        judge.require(name, values::identifier);
+        checker.require(name, values::identifier);
         let proof = match (&raw.uid, &raw.token) {
             (Some(uid), None) => CallerProof::Uid(*uid.get_ref()),
             (None, Some(entry)) => {
-                judge.record_span(ConfigKey::CallerToken(name.get_ref().clone()), entry.span());
+                checker.record_span(ConfigKey::CallerToken(name.get_ref().clone()), entry.span());
                 CallerProof::Token(reference(
-                    judge,
+                    checker,
                     file,
                     entry,
                     BTreeMap::from([("token".to_owned(), Vec::new())]),
                 ))
             }
             (Some(_), Some(_)) | (None, None) => {
-                judge.error(
+                checker.error(
                     name.span(),
-                    "a caller is known by exactly one thing",
+                    "a caller needs either a `uid` or a `token`",
                     "give it `uid = 1001` or `token = { vault = \"…\", path = \"…\" }`",
                 );
                 continue;

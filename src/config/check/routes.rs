@@ -1,112 +1,98 @@
 //! `[[routes]]`: which messages go to which providers, and which routes and providers
-//! no message will ever see.
+//! no message can reach.
 
 use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::config::check::MODES;
-use crate::config::check::checker::ConfigChecker;
+use crate::config::check::checker::{ConfigChecker, Reference};
+use crate::config::choices::{MODES, ON_UNKNOWN, PREFERENCES};
 use crate::config::raw::{self, RawConfig};
-use crate::config::spanned::{ConfigString, in_file_order};
+use crate::config::spanned::{ConfigString, in_file_order, string_list};
 use crate::config::values;
-use crate::proxy::{Mode, OnUnknown, Provider, Route};
+use crate::proxy::{Mode, OnUnknown, Provider, Route, Settings};
 use crate::sms::ProviderId;
 
-/// For the whole call.
+/// For the whole request.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
 /// Attempts at one provider.
 const DEFAULT_ATTEMPTS: u32 = 2;
 /// How long an answered message is remembered.
 const DEFAULT_DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 
-pub(super) fn routes(judge: &mut ConfigChecker<'_>, file: &RawConfig, mode: Mode) -> Vec<Route> {
+pub(super) fn routes(checker: &mut ConfigChecker<'_>, file: &RawConfig, mode: Mode) -> Vec<Route> {
     if file.routes.is_empty() {
-        return vec![route(judge, file, (0, &raw::RawRoute::default()), mode)];
+        let defaults = raw::RawRoute::default();
+        return vec![route(checker, file, &defaults, "default", mode)];
     }
     let routes: Vec<Route> = file
         .routes
         .iter()
         .map(Spanned::get_ref)
         .enumerate()
-        .map(|(at, raw)| route(judge, file, (at, raw), mode))
+        .map(|(at, raw)| route(checker, file, raw, &format!("route-{}", at + 1), mode))
         .collect();
-    check_duplicate_names(judge, file, &routes);
-    check_shadowed(judge, file, &routes);
-    check_unused_providers(judge, file, &routes);
+    check_duplicate_names(checker, file, &routes);
+    check_shadowed(checker, file, &routes);
+    check_unused_providers(checker, file, &routes);
     routes
 }
 
-/// One route; `at` is its place in the file.
 fn route(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    (at, raw): (usize, &raw::RawRoute),
+    raw: &raw::RawRoute,
+    default_name: &str,
     mode: Mode,
 ) -> Route {
-    check_references(judge, file, raw);
-    let all = || {
-        in_file_order(&file.providers)
-            .into_iter()
-            .map(|(name, _)| ProviderId::new(name.get_ref()))
-            .collect()
-    };
-    let listed = |names: &Vec<ConfigString>| {
-        names
-            .iter()
-            .map(|name| ProviderId::new(name.get_ref()))
-            .collect()
-    };
+    check_references(checker, file, raw);
     Route {
-        name: raw.name.as_ref().map_or_else(
-            || {
-                if file.routes.is_empty() {
-                    "default".to_owned()
-                } else {
-                    format!("route-{}", at + 1)
-                }
-            },
-            |name| name.get_ref().clone(),
-        ),
-        recipients: to_strings(&raw.recipients),
-        callers: to_strings(&raw.callers),
-        dialects: to_strings(&raw.dialects),
-        providers: raw.providers.as_ref().map_or_else(all, listed),
-        deadline: judge.parse_or(
+        name: raw
+            .name
+            .as_ref()
+            .map_or_else(|| default_name.to_owned(), |name| name.get_ref().clone()),
+        recipients: string_list(&raw.recipients),
+        callers: string_list(&raw.callers),
+        dialects: string_list(&raw.dialects),
+        providers: route_providers(file, raw),
+        deadline: checker.parse_or(
             raw.deadline.as_ref(),
             DEFAULT_DEADLINE,
             values::positive_duration,
         ),
-        attempts: usize::try_from(attempts(judge, raw)).unwrap_or(1),
-        on_unknown: judge.choice_or(
-            raw.on_unknown.as_ref(),
-            OnUnknown::Failover,
-            &[("failover", OnUnknown::Failover), ("stop", OnUnknown::Stop)],
-        ),
-        duplicate_window: judge.parse_or(
+        attempts: usize::try_from(attempts(checker, raw)).unwrap_or(1),
+        on_unknown: checker.choice_or(raw.on_unknown.as_ref(), OnUnknown::Failover, ON_UNKNOWN),
+        duplicate_window: checker.parse_or(
             raw.duplicate_window.as_ref(),
             DEFAULT_DUPLICATE_WINDOW,
             values::duration,
         ),
-        prefer_listed: judge.choice_or(
-            raw.prefer.as_ref(),
-            false,
-            &[("listed", true), ("native", false)],
-        ),
-        mode: judge.choice_or(raw.mode.as_ref(), mode, MODES),
+        prefer_listed: checker.choice_or(raw.prefer.as_ref(), false, PREFERENCES),
+        mode: checker.choice_or(raw.mode.as_ref(), mode, MODES),
     }
 }
 
-fn to_strings(words: &[ConfigString]) -> Vec<String> {
-    words.iter().map(|word| word.get_ref().clone()).collect()
+/// The listed providers, else all in the file's order.
+fn route_providers(file: &RawConfig, raw: &raw::RawRoute) -> Vec<ProviderId> {
+    let names: Vec<&ConfigString> = raw.providers.as_ref().map_or_else(
+        || {
+            let all = in_file_order(&file.providers);
+            all.into_iter().map(|(name, _)| name).collect()
+        },
+        |listed| listed.iter().collect(),
+    );
+    names
+        .into_iter()
+        .map(|name| ProviderId::new(name.get_ref()))
+        .collect()
 }
 
-fn attempts(judge: &mut ConfigChecker<'_>, raw: &raw::RawRoute) -> u32 {
+fn attempts(checker: &mut ConfigChecker<'_>, raw: &raw::RawRoute) -> u32 {
     let Some(number) = &raw.attempts else {
         return DEFAULT_ATTEMPTS;
     };
     if !(1..=10).contains(number.get_ref()) {
-        judge.error(
+        checker.error(
             number.span(),
             "attempts at one provider are 1 to 10",
             "leave it out for 2",
@@ -115,49 +101,49 @@ fn attempts(judge: &mut ConfigChecker<'_>, raw: &raw::RawRoute) -> u32 {
     *number.get_ref()
 }
 
-fn check_references(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawRoute) {
+fn check_references(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawRoute) {
     if let Some(name) = &raw.name {
-        judge.require(name, values::identifier);
+        checker.require(name, values::identifier);
     }
     for word in &raw.recipients {
-        judge.require(word, values::phone_prefix);
+        checker.require(word, values::phone_prefix);
     }
     for word in &raw.callers {
-        judge.check_reference(word, &file.callers, "caller");
+        checker.check_reference(word, &file.callers, Reference::Caller);
     }
-    let catalog = judge.catalog;
+    let catalog = checker.catalog;
     let dialects: Vec<&str> = catalog
         .iter()
         .map(|dialect| dialect.name.as_str())
         .collect();
     for word in &raw.dialects {
-        judge.check_name(word, &dialects, "dialect");
+        checker.check_name(word, &dialects, Reference::Dialect);
     }
     let listed = raw.providers.as_deref().unwrap_or_default();
     for (at, word) in listed.iter().enumerate() {
-        judge.check_reference(word, &file.providers, "provider");
+        checker.check_reference(word, &file.providers, Reference::Provider);
         if listed
             .iter()
             .take(at)
             .any(|earlier| earlier.get_ref() == word.get_ref())
         {
-            judge.error(
+            checker.error(
                 word.span(),
                 "this provider is listed twice",
-                "one place is enough; `attempts` says how often it is tried",
+                "list it once; `attempts` sets how often it is tried",
             );
         }
     }
     if let (Some([]), Some(name)) = (raw.providers.as_deref(), &raw.name) {
-        judge.error(
+        checker.error(
             name.span(),
-            "this route leads nowhere",
-            "list its `providers`, or leave the key out for all",
+            "this route has no provider",
+            "list its `providers`, or leave the key out to use all",
         );
     }
 }
 
-/// Where a complaint about the whole route points: its name, else its header.
+/// Where a problem of the whole route points: its name, else its header.
 fn report_span(route: &Spanned<raw::RawRoute>) -> std::ops::Range<usize> {
     route
         .get_ref()
@@ -166,48 +152,44 @@ fn report_span(route: &Spanned<raw::RawRoute>) -> std::ops::Range<usize> {
         .map_or_else(|| route.span(), Spanned::span)
 }
 
-fn check_duplicate_names(judge: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
+fn check_duplicate_names(checker: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
     for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
         if routes
             .iter()
             .take(at)
             .any(|earlier| earlier.name == route.name)
         {
-            judge.error(
+            checker.error(
                 report_span(raw),
                 "another route has this name",
-                "metrics tell routes apart by their names: give it its own",
+                "metrics distinguish routes by their names: give each its own",
             );
         }
     }
 }
 
-fn check_shadowed(judge: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
+fn check_shadowed(checker: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
     for (at, (route, raw)) in routes.iter().zip(&file.routes).enumerate() {
         if let Some(earlier) = routes
             .iter()
             .take(at)
             .find(|earlier| shadows(earlier, route))
         {
-            // A name that cannot be one may be anything: it is not repeated.
+            // An invalid name may be a misplaced secret: it is not repeated.
             let taker = if values::identifier(&earlier.name).is_ok() {
                 format!("`{}`", earlier.name)
             } else {
                 "a route".to_owned()
             };
             let help = format!(
-                "the first match wins, and {taker} above takes everything this one would; put this one before it"
+                "the first match wins, and {taker} above matches everything that this one does; move this one before it"
             );
-            judge.warn(
-                report_span(raw),
-                "no message will ever take this route",
-                help,
-            );
+            checker.warn(report_span(raw), "no message can match this route", help);
         }
     }
 }
 
-/// Whether whatever matches `later` matches `earlier` too.
+/// Whether everything that matches `later` matches `earlier` too.
 fn shadows(earlier: &Route, later: &Route) -> bool {
     let bare = |prefix: &str| prefix.trim_start_matches('+').to_owned();
     let begins = |long: &String| {
@@ -226,7 +208,7 @@ fn shadows(earlier: &Route, later: &Route) -> bool {
         && within(&later.dialects, &earlier.dialects)
 }
 
-fn check_unused_providers(judge: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
+fn check_unused_providers(checker: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[Route]) {
     for (name, _) in in_file_order(&file.providers) {
         if !routes.iter().any(|route| {
             route
@@ -234,33 +216,31 @@ fn check_unused_providers(judge: &mut ConfigChecker<'_>, file: &RawConfig, route
                 .iter()
                 .any(|id| id.as_str() == name.get_ref())
         }) {
-            let help = "it gets only what no route matches and speaks its dialect; list it in a route's `providers`, or take it away";
-            judge.warn(name.span(), "no route uses this provider", help);
+            let help = "it gets only messages in its dialect that no route matches; list it in a route's `providers`, or remove it";
+            checker.warn(name.span(), "no route uses this provider", help);
         }
     }
 }
 
-/// A time limit that can never be used up.
+/// Warns of a provider whose attempt may outlast the route's deadline.
 pub(super) fn check_timeouts(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    providers: &[Provider],
-    routes: &[Route],
+    settings: &Settings,
 ) {
-    for (route, raw) in routes.iter().zip(&file.routes) {
+    for (route, raw) in settings.routes.iter().zip(&file.routes) {
         let Some(word) = &raw.get_ref().deadline else {
             continue;
         };
-        let mut longer = providers.iter().filter(|provider| {
+        let mut longer = settings.providers.iter().filter(|provider| {
             route.providers.contains(&provider.id) && provider.timeout > route.deadline
         });
         if let Some(provider) = longer.next() {
-            let help =
-                "give the route more time, or the provider less: no time is left for another";
-            judge.warn(
+            let help = "raise the route's `deadline` or lower the provider's `timeout`: no time would be left for another provider";
+            checker.warn(
                 word.span(),
                 format!(
-                    "one attempt at `{}` may take longer than the whole call",
+                    "one attempt at `{}` may take longer than the whole request",
                     provider.id
                 ),
                 help,
@@ -269,16 +249,25 @@ pub(super) fn check_timeouts(
     }
 }
 
-/// A backup without a sender of its own gets what the backend wrote for another service: a number or an id of an
-/// account there, which it refuses just when it is needed.
+/// A backup without a sender of its own gets the one that the backend wrote for another service: a number or an id of
+/// an account there, which the backup would reject just when it is needed.
 pub(super) fn check_backup_senders(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    providers: &[Provider],
-    routes: &[Route],
+    settings: &Settings,
 ) {
-    let found = |id: &ProviderId| providers.iter().find(|provider| provider.id == *id);
-    let acting = || routes.iter().filter(|route| route.mode == Mode::Act);
+    let found = |id: &ProviderId| {
+        settings
+            .providers
+            .iter()
+            .find(|provider| provider.id == *id)
+    };
+    let acting = || {
+        settings
+            .routes
+            .iter()
+            .filter(|route| route.mode == Mode::Act)
+    };
     let backs_up = |provider: &Provider, route: &Route| {
         let first = route.providers.first().and_then(found);
         let another = first.is_some_and(|first| first.dialect.name != provider.dialect.name);
@@ -290,19 +279,19 @@ pub(super) fn check_backup_senders(
         };
         let says = provider.dialect.has_sender_field() && provider.sender.is_none();
         if says && acting().any(|route| backs_up(provider, route)) {
-            let help = "set its `sender`: left out, a message that the backend wrote for another service goes under that one's sender";
-            judge.warn(
+            let help = "set its `sender`: without it a message goes out under the sender that the backend wrote for the other service";
+            checker.warn(
                 name.span(),
-                "this provider stands in for another service and has no sender of its own",
+                "this provider is a backup for another service and has no `sender`",
                 help,
             );
         }
     }
 }
 
-/// A provider whose service delivers to none of a route's recipients.
+/// Warns of a provider whose service delivers to none of a route's recipients.
 pub(super) fn check_recipient_limits(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
     providers: &[Provider],
 ) {
@@ -330,10 +319,10 @@ pub(super) fn check_recipient_limits(
                 .any(|prefix| limits.iter().any(|limit| meet(prefix.get_ref(), limit)));
             if !limits.is_empty() && !reached {
                 let help = format!(
-                    "it delivers to {}; take it out of this route",
+                    "it delivers to {} only; remove it from this route",
                     limits.join(", ")
                 );
-                judge.warn(
+                checker.warn(
                     word.span(),
                     "this provider reaches none of the route's recipients",
                     help,

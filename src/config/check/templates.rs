@@ -1,85 +1,86 @@
-//! `[templates]`: whether each approved form belongs to somebody, can be filled from the
-//! backend's text, and is of use where it must be.
+//! `[templates]`: whether each approved text belongs to a provider or dialect, can be filled from
+//! the backend's text, and exists where a provider sends nothing else.
 
 use std::collections::BTreeMap;
+use std::slice;
 
-use crate::config::check::checker::ConfigChecker;
+use crate::config::check::checker::{ConfigChecker, Reference};
 use crate::config::raw::{self, RawConfig};
-use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
+use crate::config::spanned::{ConfigString, in_file_order, string_map};
 use crate::config::values;
-use crate::proxy::{Provider, TextTemplate};
+use crate::policy::{ParsedTemplate, Templates};
+use crate::proxy::{Provider, Settings, TextTemplate};
 
-pub(super) fn templates(judge: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<TextTemplate> {
+pub(super) fn templates(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<TextTemplate> {
     let mut templates: Vec<TextTemplate> = Vec::new();
     for (name, raw) in in_file_order(&file.templates) {
-        judge.require(name, values::identifier);
+        checker.require(name, values::identifier);
         let Some(text) = &raw.text else {
-            judge.error(
+            checker.error(
                 name.span(),
                 "`text` is missing here",
                 "write the text as the backend sends it, its changing part as a hole: \"kod {code}\"",
             );
             continue;
         };
-        let holes = judge.parse_or(Some(text), Vec::new(), values::template_holes);
         if let Some(twin) = templates.iter().find(|twin| &twin.text == text.get_ref()) {
-            judge.warn(
+            checker.warn(
                 text.span(),
                 "another template has this text",
                 format!("`{}` above always matches first", twin.name),
             );
         }
-        for form in raw.texts.values() {
-            check_holes(judge, form, &holes);
-        }
-        check_owners(judge, file, raw);
-        templates.push(TextTemplate {
+        let template = TextTemplate {
             name: name.get_ref().clone(),
             text: text.get_ref().clone(),
-            texts: to_strings(&raw.texts),
-            ids: to_strings(&raw.ids),
-        });
+            texts: string_map(&raw.texts),
+            ids: string_map(&raw.ids),
+        };
+        check_texts(checker, raw, text, &template);
+        check_owners(checker, file, raw);
+        templates.push(template);
     }
     templates
 }
 
-fn to_strings(named: &NamedTables<ConfigString>) -> BTreeMap<String, String> {
-    named
-        .iter()
-        .map(|(name, word)| (name.get_ref().clone(), word.get_ref().clone()))
-        .collect()
-}
-
-/// Whether the holes of one form can be filled, and whether it says all that the text says.
-fn check_holes(judge: &mut ConfigChecker<'_>, form: &ConfigString, holes: &[String]) {
-    let used = match values::holes(form.get_ref()) {
-        Ok(used) => used,
-        Err((what, help)) => return judge.error(form.span(), what, help),
-    };
-    if let Some(unknown) = used
-        .iter()
-        .find(|hole| !holes.iter().any(|known| known == *hole))
+/// Reports all that the pipeline would reject, and approved texts that lose a part of the message.
+fn check_texts(
+    checker: &mut ConfigChecker<'_>,
+    raw: &raw::RawTemplate,
+    text: &ConfigString,
+    template: &TextTemplate,
+) {
+    for error in Templates::new(slice::from_ref(template))
+        .err()
+        .unwrap_or_default()
     {
-        let help =
-            "use only holes of `text`: the backend's message is all there is to fill them from";
-        judge.error(
-            form.span(),
-            format!("nothing fills the hole `{{{unknown}}}`"),
-            help,
-        );
+        let owner = error.owner.as_deref();
+        let form = owner.and_then(|owner| raw.texts.get(owner)).unwrap_or(text);
+        checker.error(form.span(), error.fault.to_string(), error.fault.help());
     }
-    if let Some(lost) = holes.iter().find(|hole| !used.contains(&hole.as_str())) {
-        judge.warn(
-            form.span(),
-            format!("this form loses `{{{lost}}}`"),
-            "a person who gets it does not see what the backend wrote there",
-        );
+    let Ok(parsed) = ParsedTemplate::parse(text.get_ref()) else {
+        return;
+    };
+    for form in raw.texts.values() {
+        let Ok(approved) = ParsedTemplate::parse(form.get_ref()) else {
+            continue;
+        };
+        if let Some(lost) = parsed
+            .holes()
+            .find(|hole| !approved.holes().any(|used| used == *hole))
+        {
+            checker.warn(
+                form.span(),
+                format!("this text does not contain `{{{lost}}}`"),
+                "its recipient does not see what the backend wrote there",
+            );
+        }
     }
 }
 
 /// Every key of `texts` and `ids` names a provider or a dialect.
-fn check_owners(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawTemplate) {
-    let catalog = judge.catalog;
+fn check_owners(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawTemplate) {
+    let catalog = checker.catalog;
     let mut names: Vec<&str> = file
         .providers
         .keys()
@@ -89,22 +90,23 @@ fn check_owners(judge: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawT
     names.sort_unstable();
     names.dedup();
     for key in raw.texts.keys().chain(raw.ids.keys()) {
-        judge.check_name(key, &names, "provider or dialect");
+        checker.check_name(key, &names, Reference::ProviderOrDialect);
     }
 }
 
-/// A provider that sends approved texts only needs one.
+/// Warns of a provider that sends approved texts only and has none.
 pub(super) fn check_approved_only(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
-    providers: &[Provider],
-    templates: &[TextTemplate],
+    settings: &Settings,
 ) {
-    for provider in providers.iter().filter(|provider| provider.templates_only) {
+    let approving = settings.providers.iter();
+    for provider in approving.filter(|provider| provider.templates_only) {
         let names = [provider.id.as_str(), provider.dialect.name.as_str()];
         let has =
             |forms: &BTreeMap<String, String>| names.iter().any(|name| forms.contains_key(*name));
-        if templates
+        if settings
+            .templates
             .iter()
             .any(|template| has(&template.texts) || has(&template.ids))
         {
@@ -115,18 +117,18 @@ pub(super) fn check_approved_only(
                 "add `[templates.NAME]` with `texts = {{ {} = \"…\" }}`",
                 provider.id
             );
-            judge.warn(
+            checker.warn(
                 name.span(),
-                "this provider sends approved texts only, and there is none for it",
+                "this provider sends approved texts only and has none",
                 help,
             );
         }
     }
 }
 
-/// A form that is longer than its service takes, even with short words in its holes.
+/// Warns of a text that is longer than its service accepts, even with one character in each hole.
 pub(super) fn check_lengths(
-    judge: &mut ConfigChecker<'_>,
+    checker: &mut ConfigChecker<'_>,
     file: &RawConfig,
     providers: &[Provider],
 ) {
@@ -142,18 +144,18 @@ pub(super) fn check_lengths(
         else {
             continue;
         };
-        let Ok(holes) = values::holes(form.get_ref()) else {
+        let Ok(parsed) = ParsedTemplate::parse(form.get_ref()) else {
             continue;
         };
-        let named: usize = holes.iter().map(|hole| hole.len() + 2).sum();
-        let least = form.get_ref().chars().count() - named + holes.len();
+        let least = parsed.literal_len() + parsed.holes().count();
         if least > limit {
-            let what =
-                format!("this text has {least} characters or more, and the service takes {limit}");
-            judge.warn(
+            let what = format!(
+                "this text has at least {least} characters, and the service accepts {limit}"
+            );
+            checker.warn(
                 form.span(),
                 what,
-                "shorten it and have it approved again: the provider is skipped as it is",
+                "shorten it and have it approved again; until then the provider is skipped",
             );
         }
     }

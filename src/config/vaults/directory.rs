@@ -1,15 +1,21 @@
 //! `directory`: one file per field.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::check::ConfigChecker;
 use crate::config::spanned::ConfigString;
+use crate::config::text_types::FilePathText;
 use crate::vault::SourceSettings;
 
-#[derive(Default, Deserialize)]
+/// A folder with one file per field.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct RawDirectory {
+    /// The folder. The `path` of a credential is a folder in it, each field a file in that.
+    #[schemars(with = "FilePathText", extend("examples" = ["/run/secrets"]))]
     path: Option<ConfigString>,
 }
 

@@ -1,15 +1,20 @@
 //! `env`: a `.env` file, or the environment of this process.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::check::ConfigChecker;
 use crate::config::spanned::ConfigString;
+use crate::config::text_types::FilePathText;
 use crate::vault::SourceSettings;
 
-#[derive(Default, Deserialize)]
+/// A `.env` file, or the environment of the process.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct RawEnv {
+    /// A file with one `NAME=value` per line.
+    #[schemars(with = "FilePathText", extend("x-default" = "the environment of the process", "examples" = ["/home/oneport/1port-core/.env"]))]
     file: Option<ConfigString>,
 }
 

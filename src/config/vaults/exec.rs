@@ -2,21 +2,30 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::check::ConfigChecker;
-use crate::config::spanned::ConfigString;
+use crate::config::spanned::{ConfigString, string_list};
+use crate::config::text_types::PositiveDurationText;
 use crate::config::values;
 use crate::vault::SourceSettings;
 
 /// The time limit of one run of the command.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-#[derive(Default, Deserialize)]
+/// A command that prints the entry as JSON. It runs without a shell and almost without environment.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["command"]))]
 pub(super) struct RawExec {
+    /// The program, as an absolute path, and its arguments. `{path}` becomes the credential's `path`,
+    /// which is also in `SMS_SIDECAR_VAULT_PATH`.
+    #[schemars(with = "Vec<String>", extend("examples" = [["/usr/local/bin/secret", "{path}"]]))]
     command: Vec<ConfigString>,
+    /// How long one run may take.
+    #[schemars(with = "PositiveDurationText", extend("default" = "5s"))]
     timeout: Option<ConfigString>,
 }
 
@@ -24,11 +33,7 @@ pub(super) fn parse(checker: &mut ConfigChecker<'_>, table: &Spanned<RawExec>) -
     let raw = table.get_ref();
     check_program(checker, table);
     SourceSettings::Exec {
-        command: raw
-            .command
-            .iter()
-            .map(|word| word.get_ref().clone())
-            .collect(),
+        command: string_list(&raw.command),
         timeout: checker.parse_or(
             raw.timeout.as_ref(),
             DEFAULT_TIMEOUT,

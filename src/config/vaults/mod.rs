@@ -9,6 +9,7 @@ mod openbao;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
@@ -22,13 +23,24 @@ use crate::vault::{Settings, SourceSettings};
 const KINDS: [&str; 5] = ["embedded", "openbao", "directory", "env", "exec"];
 
 /// One vault: a table for each kind, of which exactly one is set.
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct RawVault {
+    /// An encrypted file that `sms-sidecar vault` writes.
+    #[schemars(with = "embedded::RawEmbedded")]
     embedded: Option<Spanned<embedded::RawEmbedded>>,
+    /// A `.env` file, or the environment of the process.
+    #[schemars(with = "env::RawEnv")]
     env: Option<Spanned<env::RawEnv>>,
+    /// A folder with one file per field, as Kubernetes, systemd, Docker or a Vault agent write it.
+    #[schemars(with = "directory::RawDirectory")]
     directory: Option<Spanned<directory::RawDirectory>>,
+    /// A mount of an OpenBao or HashiCorp Vault server.
+    #[schemars(with = "openbao::RawOpenBao")]
     openbao: Option<Spanned<openbao::RawOpenBao>>,
+    /// A command that prints the entry as JSON.
+    #[schemars(with = "exec::RawExec")]
     exec: Option<Spanned<exec::RawExec>>,
 }
 

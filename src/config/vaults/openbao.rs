@@ -5,11 +5,13 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::check::ConfigChecker;
 use crate::config::spanned::ConfigString;
+use crate::config::text_types::{FilePathText, HttpUrlText, MountPathText, PositiveDurationText};
 use crate::config::values;
 use crate::vault::{KvVersion, OpenBaoAuth, OpenBaoSettings, SourceSettings};
 
@@ -21,38 +23,96 @@ const DEFAULT_POLL: Duration = Duration::from_mins(1);
 /// Where Kubernetes mounts a pod's own token.
 const SERVICE_ACCOUNT_TOKEN: &str = "/var/run/secrets/kubernetes.io/serviceaccount/token";
 
-#[derive(Default, Deserialize)]
+/// A mount of an OpenBao or HashiCorp Vault server. It has exactly one of `token_file`, `approle`, `kubernetes` and `jwt`.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["address"]))]
 pub(super) struct RawOpenBao {
+    /// The server.
+    #[schemars(with = "HttpUrlText", extend("examples" = ["https://vault.internal:8200"]))]
     address: Option<ConfigString>,
+    /// The mount of the secrets engine.
+    #[schemars(with = "MountPathText", extend("default" = "secret"))]
     mount: Option<ConfigString>,
+    /// The version of its key-value engine, 1 or 2.
+    #[schemars(with = "u32", range(min = 1, max = 2), extend("x-default" = "the server is queried", "examples" = [2]))]
     kv: Option<Spanned<u32>>,
+    /// The namespace on the server.
+    #[schemars(with = "MountPathText", extend("x-default" = "none", "examples" = ["team"]))]
     namespace: Option<ConfigString>,
+    /// One more root certificate to trust.
+    #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/etc/ssl/private-ca.pem"]))]
     ca_file: Option<ConfigString>,
+    /// Allow an address without TLS that is not on this host.
     insecure_http: bool,
+    /// How long one read may take, including a login.
+    #[schemars(with = "PositiveDurationText", extend("default" = "3s"))]
     timeout: Option<ConfigString>,
+    /// How old a copy of an entry may become before it is read again.
+    #[schemars(with = "PositiveDurationText", extend("default" = "1m"))]
     poll: Option<ConfigString>,
+    /// Log in with the token in this file, which may also be a Vault agent's sink. Changes are followed.
+    #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/run/vault-agent/token"]))]
     token_file: Option<ConfigString>,
+    /// Log in with an AppRole.
+    #[schemars(with = "RawAppRole")]
     approle: Option<Spanned<RawAppRole>>,
-    kubernetes: Option<Spanned<RawJwt>>,
+    /// Log in with the pod's service account.
+    #[schemars(with = "RawKubernetes")]
+    kubernetes: Option<Spanned<RawKubernetes>>,
+    /// Log in with a JWT.
+    #[schemars(with = "RawJwt")]
     jwt: Option<Spanned<RawJwt>>,
 }
 
-#[derive(Default, Deserialize)]
+/// A login with an AppRole.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["role_id_file", "secret_id_file"]))]
 struct RawAppRole {
+    /// The file with the role id.
+    #[schemars(with = "FilePathText", extend("examples" = ["/etc/sms-sidecar/role-id"]))]
     role_id_file: Option<ConfigString>,
+    /// The file with the secret id. It is read again at every login.
+    #[schemars(with = "FilePathText", extend("examples" = ["/etc/sms-sidecar/secret-id"]))]
     secret_id_file: Option<ConfigString>,
+    /// The file holds a wrapping token instead, which is unwrapped once.
     wrapped: bool,
+    /// The mount of the auth method.
+    #[schemars(with = "MountPathText", extend("default" = "approle"))]
     mount: Option<ConfigString>,
 }
 
-#[derive(Default, Deserialize)]
+/// A login with the pod's service account.
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["role"]))]
+struct RawKubernetes {
+    /// The server's role to log in as.
+    #[schemars(with = "String", extend("examples" = ["sms"]))]
+    role: Option<ConfigString>,
+    /// The file with the service account's token.
+    #[schemars(with = "FilePathText", extend("default" = SERVICE_ACCOUNT_TOKEN))]
+    jwt_file: Option<ConfigString>,
+    /// The mount of the auth method.
+    #[schemars(with = "MountPathText", extend("default" = "kubernetes"))]
+    mount: Option<ConfigString>,
+}
+
+/// A login with a JWT.
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("required" = ["role", "jwt_file"]))]
 #[expect(clippy::struct_field_names, reason = "the keys of the file")]
 struct RawJwt {
+    /// The server's role to log in as.
+    #[schemars(with = "String", extend("examples" = ["sms"]))]
     role: Option<ConfigString>,
+    /// The file with the JWT. It is read again at every login.
+    #[schemars(with = "FilePathText", extend("examples" = ["/run/tokens/vault.jwt"]))]
     jwt_file: Option<ConfigString>,
+    /// The mount of the auth method.
+    #[schemars(with = "MountPathText", extend("default" = "jwt"))]
     mount: Option<ConfigString>,
 }
 
@@ -181,10 +241,10 @@ fn approle(checker: &mut ConfigChecker<'_>, table: &Spanned<RawAppRole>) -> Open
     }
 }
 
-fn kubernetes(checker: &mut ConfigChecker<'_>, table: &Spanned<RawJwt>) -> OpenBaoAuth {
+fn kubernetes(checker: &mut ConfigChecker<'_>, table: &Spanned<RawKubernetes>) -> OpenBaoAuth {
     let raw = table.get_ref();
     OpenBaoAuth::Jwt {
-        role: role(checker, raw, &table.span()),
+        role: role(checker, raw.role.as_ref(), &table.span()),
         jwt_file: raw.jwt_file.as_ref().map_or_else(
             || PathBuf::from(SERVICE_ACCOUNT_TOKEN),
             |word| checker.path(word),
@@ -198,15 +258,19 @@ fn jwt(checker: &mut ConfigChecker<'_>, table: &Spanned<RawJwt>) -> OpenBaoAuth 
     let raw = table.get_ref();
     let span = table.span();
     OpenBaoAuth::Jwt {
-        role: role(checker, raw, &span),
+        role: role(checker, raw.role.as_ref(), &span),
         jwt_file: checker.required_path(raw.jwt_file.as_ref(), &span, "jwt_file"),
         mount: mount_or(checker, raw.mount.as_ref(), "jwt"),
         kubernetes: false,
     }
 }
 
-fn role(checker: &mut ConfigChecker<'_>, raw: &RawJwt, span: &Range<usize>) -> String {
-    let Some(word) = &raw.role else {
+fn role(
+    checker: &mut ConfigChecker<'_>,
+    word: Option<&ConfigString>,
+    span: &Range<usize>,
+) -> String {
+    let Some(word) = word else {
         checker.error(
             span.clone(),
             "`role` is missing here",
