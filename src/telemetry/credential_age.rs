@@ -29,13 +29,11 @@ impl CredentialAge {
             "credential_age_seconds",
             "Time since the credential's content last changed, as far as we saw it.",
         );
-        let ages = Self {
+        on.register(Self {
             gauge: GaugeVec::new(opts, &["provider"])?,
             changed_at: Arc::default(),
             clock,
-        };
-        on.0.register(Box::new(ages.clone()))?;
-        Ok(ages)
+        })
     }
 
     pub(super) fn set(&self, provider: &str, since: SystemTime) {

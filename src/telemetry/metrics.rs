@@ -1,6 +1,7 @@
 //! Every metric family: its name, its labels, and which of its series exist from the
 //! start. Private to telemetry, so that only an event can move a number.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
@@ -18,6 +19,12 @@ use crate::telemetry::{BuildInfo, MetricsSchema, RouteSummary, SpanDropReason, V
 
 /// Every value of `provider_state`'s label, in the order of how bad it is.
 pub const HEALTH_STATES: [&str; 4] = ["healthy", "cooldown", "quarantined", "paused"];
+
+/// Every value of the label `outcome`.
+pub(super) const OUTCOMES: [&str; 4] = ["accepted", "rejected", "unsent", "unknown"];
+
+/// Every value of `reloads_total`'s label.
+pub(super) const RELOAD_RESULTS: [&str; 2] = ["ok", "failed"];
 
 /// Statuses that exist at zero: the first of each must be seen as an increase, as the first 401 must.
 const INITIAL_STATUSES: [&str; 12] = [
@@ -60,10 +67,9 @@ pub(super) struct MetricFamilies {
 impl MetricFamilies {
     /// Makes and registers all of them.
     pub(super) fn register(
-        registry: &Registry,
+        on: &MetricFactory<'_>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, prometheus::Error> {
-        let on = MetricFactory(registry);
         Ok(Self {
             requests: on.counter("requests_total", "Calls of the backend, by how they ended.", &["entrypoint", "dialect", "operation", "result"])?,
             attempts: on.counter(
@@ -98,7 +104,7 @@ impl MetricFamilies {
                 "How many contents of the credential were seen; 0: none could be read yet.",
                 &["provider"],
             )?,
-            credential_age: CredentialAge::register(&on, clock)?,
+            credential_age: CredentialAge::register(on, clock)?,
             credential_expiry: on.gauge(
                 "credential_expiry_timestamp_seconds",
                 "When the login token or credential runs out, where that is known.",
@@ -146,7 +152,7 @@ impl MetricFamilies {
                     .with_label_values(&[vault.as_str(), result.as_str()]);
             }
         }
-        for result in ["ok", "failed"] {
+        for result in RELOAD_RESULTS {
             self.reloads.with_label_values(&[result]);
         }
         for (dialect, source) in &shape.dialects {
@@ -267,10 +273,25 @@ impl fmt::Debug for MetricFamilies {
     }
 }
 
-/// Makes families on one registry.
-pub(super) struct MetricFactory<'a>(pub(super) &'a Registry);
+/// Makes families on one registry, and keeps a list of them for the reference.
+pub(super) struct MetricFactory<'a> {
+    registry: &'a Registry,
+    families: RefCell<Vec<Box<dyn Collector>>>,
+}
 
-impl MetricFactory<'_> {
+impl<'a> MetricFactory<'a> {
+    pub(super) fn new(registry: &'a Registry) -> Self {
+        Self {
+            registry,
+            families: RefCell::default(),
+        }
+    }
+
+    /// Every family that was made.
+    pub(super) fn into_families(self) -> Vec<Box<dyn Collector>> {
+        self.families.into_inner()
+    }
+
     fn counter(
         &self,
         name: &str,
@@ -312,8 +333,12 @@ impl MetricFactory<'_> {
         self.register(HistogramVec::new(opts, labels)?)
     }
 
-    fn register<C: Collector + Clone + 'static>(&self, family: C) -> Result<C, prometheus::Error> {
-        self.0.register(Box::new(family.clone()))?;
+    pub(super) fn register<C: Collector + Clone + 'static>(
+        &self,
+        family: C,
+    ) -> Result<C, prometheus::Error> {
+        self.registry.register(Box::new(family.clone()))?;
+        self.families.borrow_mut().push(Box::new(family.clone()));
         Ok(family)
     }
 }

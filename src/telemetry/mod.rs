@@ -12,6 +12,7 @@ mod labels;
 mod lifecycle;
 pub mod log;
 mod metrics;
+mod reference;
 mod request;
 mod spans;
 
@@ -37,6 +38,7 @@ pub use entrypoint::{RequestDenied, TunnelClosed};
 pub use facts::{ConfigSummary, ProviderSummary, RouteSummary};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use metrics::HEALTH_STATES;
+pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{
     SpanDropReason, SpanId, SpanReceiver, SpansDropped, SpansExported, TraceId, TraceParent,
@@ -44,7 +46,7 @@ pub use spans::{
 
 use facts::StatusStore;
 use labels::LabelSet;
-use metrics::MetricFamilies;
+use metrics::{MetricFactory, MetricFamilies};
 use spans::Tracer;
 
 /// What the config names, and so which series there are.
@@ -96,7 +98,7 @@ impl Telemetry {
         shape: &MetricsSchema,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, prometheus::Error> {
-        let families = MetricFamilies::register(registry, Arc::clone(&clock))?;
+        let families = MetricFamilies::register(&MetricFactory::new(registry), Arc::clone(&clock))?;
         families.init_series(shape);
         let memory = StatusStore::new(shape, Arc::clone(&clock));
         let tracer = Tracer::new(Arc::clone(&clock));
