@@ -6,6 +6,7 @@
 //! reference into a vault.
 
 mod check;
+mod checker;
 mod choices;
 mod files;
 mod raw;
@@ -112,7 +113,7 @@ pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>,
     let Some(file) = file else {
         return (None, problems);
     };
-    let source = check::ConfigSource {
+    let source = checker::ConfigSource {
         name,
         text,
         invalid_spans: problems

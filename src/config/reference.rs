@@ -15,7 +15,7 @@ into a vault. `sms-sidecar check` reports every error with file, line and column
 
 `sms-sidecar config schema` prints a JSON Schema of the file. An editor with the Taplo language
 server (Even Better TOML in VS Code) completes and checks keys if the file begins with
-`#:schema /path/to/sms-sidecar.schema.json`.
+`#:schema ./sms-sidecar.schema.json`, the file with the printed schema.
 
 A duration is a whole number with its unit, as `\"500ms\"`; a size likewise, as `\"64KiB\"`.
 ";
@@ -208,11 +208,20 @@ fn range_of(schema: &Value) -> String {
     }
 }
 
+/// The first example, else a value that differs from the default, else the default.
 fn example_of(schema: &Value) -> String {
-    let examples = schema.get("examples").and_then(Value::as_array);
-    examples
-        .and_then(|examples| examples.first())
-        .map(|example| format!("`{}`", toml_of(example)))
+    let first = |key: &str| schema.get(key).and_then(Value::as_array)?.first().cloned();
+    let default = schema.get("default");
+    let other_word = || {
+        let words = schema.get("enum").and_then(Value::as_array)?;
+        words.iter().find(|word| Some(*word) != default).cloned()
+    };
+    let negated = || default?.as_bool().map(|it| Value::Bool(!it));
+    first("examples")
+        .or_else(other_word)
+        .or_else(negated)
+        .or_else(|| default.cloned())
+        .map(|example| format!("`{}`", toml_of(&example)))
         .unwrap_or_default()
 }
 

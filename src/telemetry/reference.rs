@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use prometheus::Registry;
 use prometheus::core::Collector;
-use prometheus::proto::MetricType;
+use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::clock::SystemClock;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
@@ -70,7 +70,7 @@ fn describe(collector: &dyn Collector) -> Vec<(prometheus::core::Desc, &'static 
     let kind = match collector
         .collect()
         .first()
-        .map(|family| family.get_field_type())
+        .map(MetricFamily::get_field_type)
     {
         Some(MetricType::COUNTER) => "counter",
         Some(MetricType::HISTOGRAM) => "histogram",
@@ -182,25 +182,23 @@ mod tests {
         };
         let telemetry = Telemetry::new(&registry, &schema, Arc::new(SystemClock::start())).unwrap();
         telemetry.set_trace_sampling(Some(1.0));
-        let mut checked = 0;
-        for family in registry.gather() {
-            let pairs = family
-                .get_metric()
-                .iter()
-                .flat_map(|metric| metric.get_label());
-            for pair in pairs {
-                if let Some(values) = closed_values(family.name(), pair.name()) {
-                    assert!(
-                        values.contains(&pair.value()),
-                        "{} {}={}",
-                        family.name(),
-                        pair.name(),
-                        pair.value()
-                    );
-                    checked += 1;
-                }
-            }
+        let families = registry.gather();
+        let series = families.iter().flat_map(|family| {
+            let metrics = family.get_metric().iter();
+            metrics.map(move |metric| (family.name(), metric))
+        });
+        let labels = series.flat_map(|(name, metric)| {
+            let pairs = metric.get_label().iter();
+            pairs.map(move |pair| (name, pair.name(), pair.value()))
+        });
+        let closed: Vec<_> = labels
+            .filter_map(|(family, label, value)| {
+                closed_values(family, label).map(|values| (values, value))
+            })
+            .collect();
+        assert!(closed.len() > 100, "{}", closed.len());
+        for (values, value) in closed {
+            assert!(values.contains(&value), "{value} is not among {values:?}");
         }
-        assert!(checked > 100, "{checked}");
     }
 }

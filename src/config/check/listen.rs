@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use toml::Spanned;
 
 use crate::config::ConfigKey;
-use crate::config::check::checker::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::choices::OTHER_HOSTS;
 use crate::config::raw::RawConfig;
 use crate::config::spanned::ConfigString;

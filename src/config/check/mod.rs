@@ -1,15 +1,13 @@
 //! Checks the whole file and reports every problem at once. A wrong value is replaced by its
 //! default, so that one mistake does not hide the next.
 
-mod checker;
 mod listen;
 mod providers;
 mod routes;
 mod templates;
 mod trace_export;
 
-use std::ops::Range;
-
+use crate::config::checker::{ConfigChecker, ConfigSource};
 use crate::config::choices::{LOG_FORMATS, LOG_LEVELS, MODES};
 use crate::config::raw::RawConfig;
 use crate::config::vaults;
@@ -17,17 +15,6 @@ use crate::config::{Config, ConfigFingerprint, LogSettings};
 use crate::dialect::Catalog;
 use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{Mode, Settings};
-
-pub(super) use checker::ConfigChecker;
-
-/// The file to check, as it was read.
-pub(super) struct ConfigSource<'a> {
-    /// As the user named it.
-    pub(super) name: &'a str,
-    pub(super) text: &'a str,
-    /// The spans of the keys and values that did not fit and were left out.
-    pub(super) invalid_spans: Vec<Range<usize>>,
-}
 
 /// All settings and all problems. The settings are valid only if no problem is an error.
 pub(super) fn check_config(

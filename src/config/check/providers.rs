@@ -8,7 +8,7 @@ use std::time::Duration;
 use toml::Spanned;
 
 use crate::config::ConfigKey;
-use crate::config::check::checker::{ConfigChecker, Reference};
+use crate::config::checker::{ConfigChecker, Reference};
 use crate::config::choices::TEMPLATES;
 use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_list, string_map};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use crate::config::check::checker::{ConfigChecker, Reference};
+use crate::config::checker::{ConfigChecker, Reference};
 use crate::config::choices::{MODES, ON_UNKNOWN, PREFERENCES};
 use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_list};

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use crate::config::check::checker::{ConfigChecker, Reference};
+use crate::config::checker::{ConfigChecker, Reference};
 use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_map};
 use crate::config::values;

@@ -3,7 +3,7 @@
 use http::Uri;
 
 use crate::config::ConfigKey;
-use crate::config::check::checker::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::raw::RawConfig;
 use crate::config::values;
 use crate::trace_export::Settings;

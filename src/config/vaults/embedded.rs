@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::check::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::spanned::ConfigString;
 use crate::config::text_types::FilePathText;
 use crate::vault::SourceSettings;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::check::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::spanned::{ConfigString, string_list};
 use crate::config::text_types::PositiveDurationText;
 use crate::config::values;

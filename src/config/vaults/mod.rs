@@ -14,7 +14,7 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::config::ConfigKey;
-use crate::config::check::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
 use crate::config::values;
 use crate::vault::{Settings, SourceSettings};

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use toml::Spanned;
 
-use crate::config::check::ConfigChecker;
+use crate::config::checker::ConfigChecker;
 use crate::config::spanned::ConfigString;
 use crate::config::text_types::{FilePathText, HttpUrlText, MountPathText, PositiveDurationText};
 use crate::config::values;
@@ -54,7 +54,7 @@ pub(super) struct RawOpenBao {
     /// Log in with the token in this file, which may also be a Vault agent's sink. Changes are followed.
     #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/run/vault-agent/token"]))]
     token_file: Option<ConfigString>,
-    /// Log in with an AppRole.
+    /// Log in with an `AppRole`.
     #[schemars(with = "RawAppRole")]
     approle: Option<Spanned<RawAppRole>>,
     /// Log in with the pod's service account.
@@ -65,7 +65,7 @@ pub(super) struct RawOpenBao {
     jwt: Option<Spanned<RawJwt>>,
 }
 
-/// A login with an AppRole.
+/// A login with an `AppRole`.
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["role_id_file", "secret_id_file"]))]
@@ -103,7 +103,6 @@ struct RawKubernetes {
 #[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(extend("required" = ["role", "jwt_file"]))]
-#[expect(clippy::struct_field_names, reason = "the keys of the file")]
 struct RawJwt {
     /// The server's role to log in as.
     #[schemars(with = "String", extend("examples" = ["sms"]))]

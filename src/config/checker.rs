@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use crate::config::check::ConfigSource;
 use crate::config::spanned::{ConfigString, NamedTables};
 use crate::config::values::InvalidValue;
 use crate::config::{ConfigKey, key_before};
 use crate::dialect::Catalog;
 use crate::problem::{Problem, ProblemKind, closest_match, suggest};
 
+/// The file to check, as it was read.
+pub(super) struct ConfigSource<'a> {
+    /// As the user named it.
+    pub(super) name: &'a str,
+    pub(super) text: &'a str,
+    /// The spans of the keys and values that did not fit and were left out.
+    pub(super) invalid_spans: Vec<Range<usize>>,
+}
+
 /// The check of one file.
-pub(in crate::config) struct ConfigChecker<'a> {
-    pub(in crate::config) catalog: &'a Catalog,
-    pub(in crate::config) problems: Vec<Problem>,
-    pub(in crate::config) spans: BTreeMap<ConfigKey, Range<usize>>,
+pub(super) struct ConfigChecker<'a> {
+    pub(super) catalog: &'a Catalog,
+    pub(super) problems: Vec<Problem>,
+    pub(super) spans: BTreeMap<ConfigKey, Range<usize>>,
     source: ConfigSource<'a>,
     folder: &'a Path,
 }
 
 impl<'a> ConfigChecker<'a> {
-    pub(in crate::config) fn new(source: ConfigSource<'a>, catalog: &'a Catalog) -> Self {
+    pub(super) fn new(source: ConfigSource<'a>, catalog: &'a Catalog) -> Self {
         Self {
             catalog,
             problems: Vec::new(),
@@ -33,7 +41,7 @@ impl<'a> ConfigChecker<'a> {
 
     /// Whether the table `name` had `key`, or one that looks like it, and it was reported and left out: then its
     /// absence is only a consequence.
-    pub(in crate::config) fn is_already_reported(&self, name: &ConfigString, key: &str) -> bool {
+    pub(super) fn is_already_reported(&self, name: &ConfigString, key: &str) -> bool {
         let body = self.source.text.get(name.span().end..).unwrap_or_default();
         let end = name.span().end + body.find("\n[").unwrap_or(body.len());
         self.source
@@ -51,7 +59,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// The line of a span, counted from 1.
-    pub(in crate::config) fn line_number(&self, span: &Range<usize>) -> usize {
+    pub(super) fn line_number(&self, span: &Range<usize>) -> usize {
         1 + self
             .source
             .text
@@ -62,11 +70,11 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Keeps a span for problems that are found only when files or vaults are read.
-    pub(in crate::config) fn record_span(&mut self, key: ConfigKey, span: Range<usize>) {
+    pub(super) fn record_span(&mut self, key: ConfigKey, span: Range<usize>) {
         self.spans.insert(key, span);
     }
 
-    pub(in crate::config) fn error(
+    pub(super) fn error(
         &mut self,
         span: Range<usize>,
         what: impl Into<String>,
@@ -77,12 +85,12 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// An error about the file as a whole.
-    pub(in crate::config) fn file_error(&mut self, what: &str, help: &str) {
+    pub(super) fn file_error(&mut self, what: &str, help: &str) {
         self.problems
             .push(Problem::error(self.source.name, None, what).with_help(help));
     }
 
-    pub(in crate::config) fn warn(
+    pub(super) fn warn(
         &mut self,
         span: Range<usize>,
         what: impl Into<String>,
@@ -93,7 +101,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// The parsed value; a wrong or missing one becomes the default.
-    pub(in crate::config) fn parse_or<T>(
+    pub(super) fn parse_or<T>(
         &mut self,
         word: Option<&ConfigString>,
         default: T,
@@ -110,7 +118,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Reports a value that `read` rejects.
-    pub(in crate::config) fn require(
+    pub(super) fn require(
         &mut self,
         word: &ConfigString,
         read: impl Fn(&str) -> Result<(), InvalidValue>,
@@ -119,7 +127,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// The meaning of one of a few words; a wrong or missing one becomes the default.
-    pub(in crate::config) fn choice_or<T: Copy>(
+    pub(super) fn choice_or<T: Copy>(
         &mut self,
         word: Option<&ConfigString>,
         default: T,
@@ -139,7 +147,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// A path, relative to the file's folder.
-    pub(in crate::config) fn path(&mut self, word: &ConfigString) -> PathBuf {
+    pub(super) fn path(&mut self, word: &ConfigString) -> PathBuf {
         if word.get_ref().is_empty() {
             self.error(
                 word.span(),
@@ -151,7 +159,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// A path that is required.
-    pub(in crate::config) fn required_path(
+    pub(super) fn required_path(
         &mut self,
         word: Option<&ConfigString>,
         table: &Range<usize>,
@@ -169,7 +177,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Reports a reference to a table that does not exist.
-    pub(in crate::config) fn check_reference<T>(
+    pub(super) fn check_reference<T>(
         &mut self,
         word: &ConfigString,
         among: &NamedTables<T>,
@@ -180,12 +188,7 @@ impl<'a> ConfigChecker<'a> {
     }
 
     /// Reports a reference to something that is not among `names`.
-    pub(in crate::config) fn check_name(
-        &mut self,
-        word: &ConfigString,
-        names: &[&str],
-        reference: Reference,
-    ) {
+    pub(super) fn check_name(&mut self, word: &ConfigString, names: &[&str], reference: Reference) {
         if names.contains(&word.get_ref().as_str()) {
             return;
         }
@@ -211,7 +214,7 @@ impl<'a> ConfigChecker<'a> {
 
 /// What a name in the file refers to.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::config) enum Reference {
+pub(super) enum Reference {
     Vault,
     Caller,
     Provider,
