@@ -1,4 +1,4 @@
-//! `sms-sidecar demo --keep`: what it prints to try works as printed, and nothing is left behind.
+//! `sms-sidecar demo`: the commands that it prints work as printed, and it leaves nothing behind.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-/// The demo, ended with the test that fails as well.
+/// A running demo; dropping it ends the process.
 struct Demo(Child);
 
 impl Drop for Demo {
@@ -54,7 +54,7 @@ fn after<'a>(text: &'a str, mark: &str) -> &'a str {
 }
 
 #[test]
-fn what_it_prints_to_try_works_and_a_service_managers_word_ends_it_whole() {
+fn printed_commands_work_and_sigterm_ends_the_demo() {
     let (mut demo, lines) = start(&["--keep"]);
     let mut printed = String::new();
     for line in lines {
@@ -65,15 +65,15 @@ fn what_it_prints_to_try_works_and_a_service_managers_word_ends_it_whole() {
     }
     let kept = after(&printed, "Still up");
     let (url, rest) = after(kept, "curl -i http://").split_once(" -H ").unwrap();
-    let (door, path) = url.split_at(url.find('/').unwrap());
+    let (entrypoint, path) = url.split_at(url.find('/').unwrap());
     let body = after(rest, "-d '").split_once('\'').unwrap().0;
-    let reply = exchange(door, &format!("POST {path}"), body);
+    let reply = exchange(entrypoint, &format!("POST {path}"), body);
     assert!(
         reply.starts_with("HTTP/1.1 200 ")
             && reply.contains("x-sms-sidecar-provider: playmobile\r\n"),
         "{reply}"
     );
-    let page = after(kept, "for a browser: http://")
+    let page = after(kept, "status page  http://")
         .split_once("/\n")
         .unwrap()
         .0;
@@ -101,14 +101,14 @@ fn what_it_prints_to_try_works_and_a_service_managers_word_ends_it_whole() {
 }
 
 #[test]
-fn ended_in_the_middle_it_leaves_nothing_either() {
+fn a_demo_that_is_ended_early_leaves_nothing_behind() {
     let (mut demo, mut lines) = start(&[]);
     let up = lines.find(|line| line.contains("credentials in ")).unwrap();
     let folder = Path::new(after(&up, "credentials in ")).parent().unwrap();
     terminate(&demo.0);
-    // Closed, the pipe would end the demo as a reader's choice: it is read to its end.
+    // Read to the end: a closed pipe would end the demo.
     lines.for_each(drop);
-    // A demo that was through before it heard us is done, and killed by the signal it has no code.
+    // 0 if the demo ended before the signal. A process that the signal kills has no code.
     assert!(matches!(demo.0.wait().unwrap().code(), Some(2 | 0)));
     assert!(!folder.exists(), "{}", folder.display());
 }

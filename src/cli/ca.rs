@@ -1,4 +1,4 @@
-//! `sms-sidecar ca`: the local CA by hand, for exactly the hosts of the configured
+//! `sms-sidecar ca`: creates, shows and renews the local CA for exactly the hosts of the configured
 //! providers. The key is never shown.
 
 use std::path::PathBuf;
@@ -18,7 +18,8 @@ use crate::net::ca::{self, CaCreateMode};
 
 const DAY: Duration = Duration::from_hours(24);
 
-/// Exits with 0 if it is done or in order, 1 if what `show` finds misses a host or has run out, 2 if it could not be done.
+/// The CA covers exactly the hosts of the configured providers. Exit code: 0 done, or the CA is in
+/// order; 1 the CA misses a host or has expired; 2 it could not be done.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.
@@ -29,7 +30,7 @@ pub(crate) struct Args {
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
-    /// For programs: one JSON object.
+    /// Print one JSON object.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -38,17 +39,17 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum CaAction {
-    /// Make the CA that `[intercept] ca` names; refuses to replace one.
+    /// Create the CA at the files of `[intercept] ca`; does not replace an existing one.
     Init(ValidityArgs),
-    /// Show its hosts and when it runs out.
+    /// Show the CA's hosts and when it expires.
     Show,
-    /// Make its certificate anew, with the same key, for the hosts as they are configured now.
+    /// Issue a new certificate with the same key for the hosts that are configured now.
     Renew(ValidityArgs),
 }
 
 #[derive(Debug, clap::Args)]
 struct ValidityArgs {
-    /// How long it is valid.
+    /// How many days the certificate is valid.
     #[arg(long, value_name = "DAYS", default_value_t = 730, value_parser = clap::value_parser!(u32).range(1..=3650))]
     days: u32,
 }
@@ -57,14 +58,18 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = load_config(&args.config)?;
     let settings = loaded.ca.as_ref().with_context(|| {
         format!(
-            "{} names no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`",
+            "{} has no CA; set `[intercept] ca = {{ cert_file = \"…\", key_file = \"…\" }}`",
             args.config.display()
         )
     })?;
     let now = SystemClock::start().wall_clock();
     match &args.action {
-        CaAction::Init(life) => write_ca(&loaded, settings, life, now, CaCreateMode::NewKey)?,
-        CaAction::Renew(life) => write_ca(&loaded, settings, life, now, CaCreateMode::KeepKey)?,
+        CaAction::Init(validity) => {
+            write_ca(&loaded, settings, validity, now, CaCreateMode::NewKey)?;
+        }
+        CaAction::Renew(validity) => {
+            write_ca(&loaded, settings, validity, now, CaCreateMode::KeepKey)?;
+        }
         CaAction::Show => {}
     }
     let state = State::read(&loaded, settings, now)?;
@@ -75,7 +80,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     });
     if !matches!(args.action, CaAction::Show) && !args.json {
         output::line(format_args!(
-            "\nThe backend must trust it. It and the sidecar read it once, at their start:\n  NODE_EXTRA_CA_CERTS={}",
+            "\nMake the backend trust it; backend and sidecar read it at their start:\n  NODE_EXTRA_CA_CERTS={}",
             state.file
         ));
     }
@@ -85,24 +90,24 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn write_ca(
     loaded: &Config,
     settings: &CaSettings,
-    life: &ValidityArgs,
+    validity: &ValidityArgs,
     now: SystemTime,
-    making: CaCreateMode,
+    mode: CaCreateMode,
 ) -> anyhow::Result<()> {
-    let (hosts, left): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy)
+    let (hosts, others): (Vec<_>, Vec<_>) = config::intercepted_hosts(&loaded.proxy)
         .into_iter()
         .partition(|host| ca::is_literal_host(host));
-    if !left.is_empty() {
+    if !others.is_empty() {
         output::note(format_args!(
-            "left out, since a CA takes host names with a dot only: {}",
-            left.join(", ")
+            "left out, because the CA covers only host names with a dot: {}",
+            others.join(", ")
         ));
     }
-    ca::create(settings, &hosts, DAY * life.days, now, making)?;
+    ca::create(settings, &hosts, DAY * validity.days, now, mode)?;
     Ok(())
 }
 
-/// What there is to say about a CA.
+/// The state of a CA, as it is shown.
 struct State {
     file: String,
     hosts: Vec<String>,
@@ -148,17 +153,17 @@ impl State {
 
     fn text(&self) -> String {
         let mut lines = vec![format!(
-            "{}: valid until {}, for these hosts and nothing else:",
+            "{}: valid until {}, for these hosts only:",
             self.file,
             self.expires_at()
         )];
         lines.extend(self.hosts.iter().map(|host| format!("  {host}")));
         if self.has_expired {
-            lines.push(String::from("It has run out: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
+            lines.push(String::from("It has expired: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
         }
         if !self.missing.is_empty() {
             let missing = self.missing.join(", ");
-            lines.push(format!("It misses {missing}: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
+            lines.push(format!("It does not cover {missing}: run `sms-sidecar ca renew`, then restart the sidecar and the backend."));
         }
         lines.join("\n")
     }
@@ -171,7 +176,7 @@ mod tests {
 
     use super::*;
 
-    fn asked(folder: &Path, dialects: &[&str], action: CaAction) -> anyhow::Result<u8> {
+    fn run_in(folder: &Path, dialects: &[&str], action: CaAction) -> anyhow::Result<u8> {
         let file = folder.join("config.toml");
         let head = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
         let providers: Vec<_> = dialects
@@ -192,28 +197,28 @@ mod tests {
     }
 
     #[test]
-    fn it_is_made_shown_found_wanting_and_renewed() {
+    fn a_ca_is_created_shown_and_renewed() {
         let folder = tempfile::tempdir().unwrap();
-        let ask = |dialects: &[&str], action| asked(folder.path(), dialects, action);
-        assert!(ask(&["twilio"], CaAction::Show).is_err());
-        assert_eq!(ask(&["twilio"], CaAction::Init(days(10))).unwrap(), 0);
-        assert_eq!(ask(&["twilio"], CaAction::Show).unwrap(), 0);
-        assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 1);
+        let run = |dialects: &[&str], action| run_in(folder.path(), dialects, action);
+        assert!(run(&["twilio"], CaAction::Show).is_err());
+        assert_eq!(run(&["twilio"], CaAction::Init(days(10))).unwrap(), 0);
+        assert_eq!(run(&["twilio"], CaAction::Show).unwrap(), 0);
+        assert_eq!(run(&["twilio", "vonage"], CaAction::Show).unwrap(), 1);
         assert!(
-            ask(&["twilio"], CaAction::Init(days(10)))
+            run(&["twilio"], CaAction::Init(days(10)))
                 .unwrap_err()
                 .to_string()
                 .contains("ca renew")
         );
         assert_eq!(
-            ask(&["twilio", "vonage"], CaAction::Renew(days(10))).unwrap(),
+            run(&["twilio", "vonage"], CaAction::Renew(days(10))).unwrap(),
             0
         );
-        assert_eq!(ask(&["twilio", "vonage"], CaAction::Show).unwrap(), 0);
+        assert_eq!(run(&["twilio", "vonage"], CaAction::Show).unwrap(), 0);
     }
 
     #[test]
-    fn what_it_says_names_hosts_and_what_to_do() {
+    fn the_text_names_hosts_and_the_remedy() {
         let state = State {
             file: String::from("ca.pem"),
             hosts: vec![String::from("api.one.test")],
@@ -225,8 +230,8 @@ mod tests {
         for part in [
             "  api.one.test",
             "1970-01-01",
-            "has run out",
-            "misses api.two.test",
+            "has expired",
+            "does not cover api.two.test",
             "ca renew",
         ] {
             assert!(text.contains(part), "{part} in {text}");

@@ -1,4 +1,5 @@
-//! `send`, `pause`, `resume`, `reload`, and what `status` asks with: small questions to a running sidecar, over its control socket.
+//! `send`, `pause`, `resume` and `reload`: requests to a running sidecar over its control socket.
+//! `status` and `doctor` use the same client.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -7,65 +8,64 @@ use std::process::ExitCode;
 use anyhow::{Context, bail};
 use bytes::Bytes;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde_json::{Value, json};
 use tokio::net::UnixStream;
 
-use crate::cli::output;
+use crate::cli::{http_client, output};
 use crate::config;
 use crate::sms::Msisdn;
 
-/// Where the running sidecar is, and how to answer.
+/// Which sidecar to talk to, and the form of the answer.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ControlArgs {
-    /// The config file the sidecar runs with; its `listen.control` is the socket.
+    /// The config file of the running sidecar; its `listen.control` is the socket.
     #[arg(
         long,
         value_name = "FILE",
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
-    /// The control socket itself, in place of the config.
+    /// The control socket; replaces `--config`.
     #[arg(long, value_name = "PATH")]
     control: Option<PathBuf>,
-    /// Answer in JSON.
+    /// Print the answer as JSON.
     #[arg(long)]
     pub(crate) json: bool,
 }
 
-/// One message through the running pipeline. It goes to a real handset.
+/// Send one message through the running sidecar. It goes to a real handset.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SendArgs {
     #[command(flatten)]
     sidecar: ControlArgs,
-    /// The recipient, in international form.
+    /// The recipient's number in international form.
     #[arg(long, value_name = "NUMBER")]
     to: String,
-    /// What it says.
+    /// The text.
     #[arg(long, value_name = "TEXT")]
     text: String,
-    /// Under which name, where the provider sets none.
+    /// The sender name, if the provider sets none.
     #[arg(long, value_name = "NAME")]
     sender: Option<String>,
-    /// Through this provider alone, by its name in the config: no route is taken and no other is asked.
+    /// Send through this provider only (its name in the config), without a route or failover.
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
 }
 
-/// A provider, by its name in the config.
+/// Arguments of `pause` and `resume`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ProviderArgs {
     #[command(flatten)]
     sidecar: ControlArgs,
-    /// The provider's name.
+    /// The provider's name in the config.
     provider: String,
 }
 
-/// As a SIGHUP does: the config that the sidecar runs with takes over as a whole, or not at all.
+/// Like a SIGHUP: the new config takes effect as a whole, or not at all.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit code: 0 the file's config is in force; 1 it has errors, and the one before it stays in force; \
+    after_help = "Exit code: 0 the new config is in force; 1 it has errors, and the old one stays in force; \
 2 no sidecar answered."
 )]
 pub(crate) struct ReloadArgs {
@@ -73,15 +73,15 @@ pub(crate) struct ReloadArgs {
     sidecar: ControlArgs,
 }
 
-/// 0: accepted; 1: not.
+/// Exit code: 0 the message was accepted; 1 it was not.
 pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
     if Msisdn::parse(&args.to).is_err() {
         bail!(
-            "what --to gives is no phone number; write it with its country code, e.g. --to +998901234567"
+            "--to is not a phone number; write it with its country code, e.g. --to +998901234567"
         );
     }
     if args.text.trim().is_empty() {
-        bail!("what --text gives is empty; say what the message is to say");
+        bail!("--text is empty; write the text of the message");
     }
     let mut message = json!({ "to": args.to, "text": args.text });
     for (name, value) in [("sender", &args.sender), ("provider", &args.provider)] {
@@ -108,10 +108,10 @@ pub(crate) fn resume(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
     change_state(args, "resume")
 }
 
-fn change_state(args: &ProviderArgs, what: &str) -> anyhow::Result<ExitCode> {
+fn change_state(args: &ProviderArgs, command: &str) -> anyhow::Result<ExitCode> {
     let (status, answer) = args.sidecar.request(
         Method::POST,
-        &format!("/{what}/{}", args.provider),
+        &format!("/{command}/{}", args.provider),
         &Value::Null,
     )?;
     if status != StatusCode::OK {
@@ -121,7 +121,7 @@ fn change_state(args: &ProviderArgs, what: &str) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// 0: in force; 1: it has errors, and the old one stays.
+/// Exit code: 0 the new config is in force; 1 it has errors, and the old one stays in force.
 pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
     let (status, answer) = args
         .sidecar
@@ -131,12 +131,10 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
         "failed" if args.sidecar.json => output::line(&answer),
         "failed" => {
             output::note(field_text(&answer, "problem").trim_end());
-            output::error(
-                "the config was not taken: it has errors, shown above; the one before it stays in force",
-            );
+            output::error("the config has errors, shown above; the old one stays in force");
         }
         _ => bail!(
-            "the sidecar does not know how to reload ({status}): {}; SIGHUP has it read its config again",
+            "the sidecar cannot reload ({status}): {}; send it SIGHUP instead",
             field_text(&answer, "error")
         ),
     }
@@ -144,18 +142,19 @@ pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn render_reload(answer: &Value) -> String {
-    let waits = answer
+    let exception = answer
         .get("waits")
         .and_then(Value::as_str)
         .map(|waits| format!("\nbut {waits}"))
         .unwrap_or_default();
     format!(
-        "{} was read again and is in force{waits}",
+        "{} was read again and is in force{exception}",
         field_text(answer, "file")
     )
 }
 
 impl ControlArgs {
+    /// Sends one request to the control socket; returns the status and the JSON answer.
     pub(crate) fn request(
         &self,
         method: Method,
@@ -166,14 +165,14 @@ impl ControlArgs {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let asked = runtime.block_on(exchange(&socket, method, path, body));
-        asked.with_context(|| {
-            format!("no sidecar answers at {}; is `sms-sidecar run` up, and may this user open the socket?", socket.display())
+        let answer = runtime.block_on(exchange(&socket, method, path, body));
+        answer.with_context(|| {
+            format!("no sidecar answers at {}; check that `sms-sidecar run` is up and that this user may open the socket", socket.display())
         })
     }
 
-    /// Only this one key of the config is needed: what is wrong with the rest concerns the next reload, not a sidecar
-    /// that runs with an earlier one.
+    /// The path of the control socket. Only `listen.control` of the config is needed: errors in the
+    /// rest concern the next reload, not the sidecar that runs with an earlier config.
     fn resolve_socket(&self) -> anyhow::Result<PathBuf> {
         if let Some(socket) = &self.control {
             return Ok(socket.clone());
@@ -182,7 +181,7 @@ impl ControlArgs {
         let broken = match config::load(&self.config) {
             Ok(loaded) => {
                 return loaded.listen.control.with_context(|| {
-                    format!("{file}: `listen.control` is not set, so a running sidecar cannot be asked; set it, e.g. \"/run/sms-sidecar/control.sock\"")
+                    format!("{file}: `listen.control` is not set, so commands cannot reach the sidecar; set it, e.g. \"/run/sms-sidecar/control.sock\"")
                 });
             }
             Err(report) => report,
@@ -190,27 +189,28 @@ impl ControlArgs {
         let Some(socket) = config::control_socket(&self.config) else {
             output::note(broken.render(std::io::stderr().is_terminal()));
             bail!(
-                "{file} says where the running sidecar is asked, and that cannot be read; `--control SOCKET` says it without the config"
+                "{file} cannot be read, so the control socket is not known; give it with `--control PATH`"
             );
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();
         output::note(format_args!(
-            "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the sidecar at {} is asked all the same",
+            "{yellow}warning{yellow:#}: {file} has {} error(s) and cannot be loaded, see `sms-sidecar check --config {file}`; the request goes to the sidecar at {}, which runs with an earlier config",
             broken.error_count(),
             socket.display()
         ));
         Ok(socket)
     }
 
-    fn print_answer(&self, answer: &Value, people: fn(&Value) -> String) {
+    fn print_answer(&self, answer: &Value, render: fn(&Value) -> String) {
         if self.json {
             output::line(answer);
         } else {
-            output::line(people(answer));
+            output::line(render(answer));
         }
     }
 }
 
+/// Sends one request to a control socket; returns the status and the JSON answer.
 pub(crate) async fn exchange(
     socket: &std::path::Path,
     method: Method,
@@ -218,8 +218,6 @@ pub(crate) async fn exchange(
     body: &Value,
 ) -> anyhow::Result<(StatusCode, Value)> {
     let stream = UnixStream::connect(socket).await?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let body = if body.is_null() {
         Bytes::new()
     } else {
@@ -230,20 +228,11 @@ pub(crate) async fn exchange(
         .uri(path)
         .header("host", "control")
         .body(Full::new(body))?;
-    let exchange = async {
-        let reply = sender.send_request(request).await?;
-        let status = reply.status();
-        let bytes = reply.into_body().collect().await?.to_bytes();
-        anyhow::Ok((status, serde_json::from_slice(&bytes)?))
-    };
-    // The connection is driven beside the exchange and ends with it.
-    tokio::select! {
-        answer = exchange => answer,
-        ended = connection => { ended?; bail!("it closed the connection") }
-    }
+    let reply = http_client::exchange(stream, request).await?;
+    Ok((reply.status(), serde_json::from_slice(reply.body())?))
 }
 
-/// Each attempt in its turn, then what came of it.
+/// The attempts in their order, then the result.
 pub(super) fn render_send(answer: &Value) -> String {
     let mut lines: Vec<String> = array_items(answer, "attempts")
         .map(render_attempt)
@@ -254,11 +243,9 @@ pub(super) fn render_send(answer: &Value) -> String {
         .map(|route| format!(" by route {route}"))
         .unwrap_or_default();
     if answer.get("duplicate").and_then(Value::as_bool) == Some(true) {
-        let (verdict, ago) = (
-            field_text(answer, "result"),
-            field_text(answer, "answered_seconds_ago"),
-        );
-        lines.push(format!("not sent again: the same text to this number was {verdict}{route} {ago} s ago (`duplicate_window`); change the text to send another"));
+        let result = field_text(answer, "result");
+        let age = field_text(answer, "answered_seconds_ago");
+        lines.push(format!("not sent again: the same text to this number was {result}{route} {age} s ago (`duplicate_window`); change the text to send another"));
         return lines.join("\n");
     }
     lines.push(format!(
@@ -273,7 +260,7 @@ pub(super) fn render_send(answer: &Value) -> String {
 }
 
 fn render_attempt(attempt: &Value) -> String {
-    let said = |key: &str| {
+    let optional = |key: &str| {
         attempt
             .get(key)
             .filter(|value| !value.is_null())
@@ -284,8 +271,8 @@ fn render_attempt(attempt: &Value) -> String {
         "  {}: {}{}{} in {} ms",
         field_text(attempt, "provider"),
         field_text(attempt, "outcome"),
-        said("cause"),
-        said("status"),
+        optional("cause"),
+        optional("status"),
         field_text(attempt, "took_ms")
     )
 }

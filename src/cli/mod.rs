@@ -4,12 +4,14 @@
 
 mod ca;
 mod check;
+mod child;
 mod config;
 mod control;
 mod demo;
 mod diagnose;
 mod dialects;
 pub(crate) mod doctor;
+mod http_client;
 mod output;
 mod run;
 mod status;

@@ -1,10 +1,10 @@
-//! The only place that writes to the terminal. Colours appear on a terminal only, and a
-//! closed pipe (`| head`) is the reader's choice, not a failure.
+//! Writes to the terminal; no other module does. Colours appear on a terminal only, and a closed
+//! pipe (`| head`) is the reader's choice, not a failure.
 
 use std::fmt::Display;
 use std::io::Write;
 
-/// One line on standard output.
+/// Writes a line to standard output.
 pub(crate) fn line(text: impl Display) {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}")
@@ -12,13 +12,13 @@ pub(crate) fn line(text: impl Display) {
         .unwrap_or_default();
 }
 
-/// One line on standard error, for progress and warnings.
+/// Writes a line to standard error, for progress and warnings.
 pub(crate) fn note(text: impl Display) {
     let mut err = anstream::stderr().lock();
     writeln!(err, "{text}").unwrap_or_default();
 }
 
-/// One line on standard error, marked as the reason for a failure.
+/// Writes a line to standard error, marked as an error.
 pub(crate) fn error(text: impl Display) {
     let red = anstyle::AnsiColor::Red.on_default().bold();
     note(format_args!("{red}error{red:#}: {text}"));

@@ -1,4 +1,4 @@
-//! `sms-sidecar run`: the config judged whole, logging begun, and then the app.
+//! `sms-sidecar run`: loads the config, starts logging, and runs the app.
 
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::config::LogSettings;
 use crate::telemetry::BuildInfo;
 use crate::telemetry::log::{Format, init};
 
-/// Where the config is.
+/// Arguments of `run`.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// `RUST_LOG` goes before the config's level, as everywhere.
+/// `RUST_LOG` overrides the config's level.
 #[expect(
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"

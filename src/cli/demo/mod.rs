@@ -1,8 +1,9 @@
-//! `sms-sidecar demo`: the main job on loopback, in seconds. Simulated services, an embedded
-//! vault, the real sidecar as a process of its own, and a backend's calls over real HTTP. What
-//! happens is a script (`config/demo.toml`); a scene that ends otherwise than it says is a failure.
+//! `sms-sidecar demo`: shows the sidecar at work on loopback, in seconds. The services are
+//! simulated; the sidecar is the real one, in its own process, and the backend talks to it over
+//! HTTP. `config/demo.toml` is the script; the demo fails if a scene does not end as it expects.
 
 mod backend;
+mod print;
 mod script;
 mod service;
 mod sidecar;
@@ -15,8 +16,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use http::Request;
-use http_body_util::Full;
 use secrecy::ExposeSecret;
 use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -25,20 +24,21 @@ use crate::cli::output;
 use crate::dialect::{Catalog, Dialect};
 use crate::secret::SecretString;
 use crate::vault::embedded::Embedded;
-use backend::BackendResponse;
+use backend::{BackendClient, BackendResponse};
 use script::{DemoScript, Scene};
 use service::{ServiceMode, SimulatedService};
 use sidecar::SidecarProcess;
 
-/// What to leave behind.
+/// Runs a backend, simulated SMS services and the real sidecar on loopback, and prints each step.
+/// Needs no keys and no network, and sends no SMS.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Stay up afterwards, with every account healed, and print addresses and what to try.
+    /// Keep everything running afterwards, with every account working, and print what to try.
     #[arg(long)]
     keep: bool,
 }
 
-/// Everything on the stage.
+/// Everything that the demo runs.
 struct DemoEnvironment {
     script: DemoScript,
     folder: tempfile::TempDir,
@@ -61,38 +61,38 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "the demo tells how long each step took on this machine"
+    reason = "the demo shows how long it takes on this machine"
 )]
 async fn run_demo(args: &Args) -> anyhow::Result<()> {
     let began = Instant::now();
-    let mut ending = ShutdownSignals::new()?;
-    let mut stage = DemoEnvironment::start().await?;
-    output::line(format_args!("{}\n", stage.script.intro));
+    let mut signals = ShutdownSignals::new()?;
+    let mut demo = DemoEnvironment::start().await?;
     output::line(format_args!(
-        "    sidecar up on {} in {} ms, credentials in {}\n",
-        stage.proxy,
+        "{}\n\n    sidecar ready on {} in {} ms, credentials in {}\n",
+        demo.script.intro.trim_end(),
+        demo.proxy,
         began.elapsed().as_millis(),
-        stage.vault_path().display()
+        demo.vault_path().display()
     ));
-    let played = tokio::select! {
-        played = stage.run_scenes() => played,
-        () = ending.recv() => Err(anyhow::anyhow!("the demo was ended before its last scene")),
+    let result = tokio::select! {
+        result = demo.run_scenes() => result,
+        () = signals.recv() => Err(anyhow::anyhow!("a signal ended the demo before its last scene")),
     };
-    if played.is_ok() {
+    if result.is_ok() {
+        let took = began.elapsed().as_secs_f64();
         output::line(format_args!(
-            "All of it in {:.1} s.",
-            began.elapsed().as_secs_f64()
+            "All scenes ended as expected, in {took:.1} s."
         ));
+        if args.keep {
+            demo.restore_accounts().await?;
+            demo.keep_running(&mut signals).await?;
+        }
     }
-    if played.is_ok() && args.keep {
-        stage.restore_accounts().await?;
-        stage.keep_running(&mut ending).await?;
-    }
-    stage.sidecar.stop().await?;
-    played
+    demo.sidecar.stop().await?;
+    result
 }
 
-/// Ctrl-C and what a service manager says: heard, so that the folder with its vault goes with us.
+/// SIGINT and SIGTERM. The demo handles them, so that it can remove the folder with its vault.
 struct ShutdownSignals {
     interrupt: Signal,
     terminate: Signal,
@@ -117,17 +117,8 @@ impl ShutdownSignals {
 impl DemoEnvironment {
     async fn start() -> anyhow::Result<Self> {
         let script = DemoScript::built_in()?;
-        let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
-        ensure!(
-            problems.is_empty(),
-            "the built-in descriptions have errors: {problems:?}"
-        );
-        let dialect = |name: &str| {
-            catalog
-                .get(name)
-                .cloned()
-                .with_context(|| format!("no description of {name}"))
-        };
+        let catalog = Catalog::built_in();
+        let dialect = find_dialect(&catalog, &script.dialect)?;
         let folder = tempfile::Builder::new()
             .prefix("sms-sidecar-demo")
             .tempdir()?;
@@ -136,33 +127,31 @@ impl DemoEnvironment {
             folder.path().join("vault.key"),
         );
         vault.init()?;
-        let mut services = BTreeMap::new();
-        for (name, account) in &script.accounts {
-            services.insert(
-                name.clone(),
-                SimulatedService::open(dialect(name)?, account.credential.clone()).await?,
-            );
-            store_credential(&vault, name, &account.credential)?;
-        }
-        let (proxy, admin) = (
-            sidecar::free_address().await?,
-            sidecar::free_address().await?,
-        );
-        let config = render_config(&script, folder.path(), proxy, admin, &services);
+        let services = open_services(&script, &catalog, &vault).await?;
+        let proxy = sidecar::free_address().await?;
+        let admin = sidecar::free_address().await?;
         let file = folder.path().join("config.toml");
+        let config = render_config(&script, folder.path(), proxy, admin, &services);
         std::fs::write(&file, config)?;
-        let spoken = dialect(&script.dialect)?;
         let sidecar = SidecarProcess::start(&file).await?;
         Ok(Self {
             script,
             folder,
             vault,
             services,
-            dialect: spoken,
+            dialect,
             proxy,
             admin,
             sidecar,
         })
+    }
+
+    fn backend(&self) -> BackendClient<'_> {
+        BackendClient {
+            proxy: self.proxy,
+            dialect: &self.dialect,
+            text: &self.script.text,
+        }
     }
 
     async fn run_scenes(&mut self) -> anyhow::Result<()> {
@@ -178,7 +167,7 @@ impl DemoEnvironment {
 
     #[expect(
         clippy::disallowed_methods,
-        reason = "the demo tells how long each step took on this machine"
+        reason = "the demo shows how long each step takes on this machine"
     )]
     async fn run_scene(&mut self, number: usize) -> anyhow::Result<()> {
         let scene = self
@@ -187,20 +176,15 @@ impl DemoEnvironment {
             .get(number)
             .cloned()
             .context("no such scene")?;
-        let bold = anstyle::Style::new().bold();
-        output::line(format_args!(
-            "{bold} {}  {}{bold:#}",
-            number + 1,
-            scene.title
-        ));
+        print::title(number + 1, &scene.title);
         self.prepare(&scene).await?;
-        let request = backend::build_request(&self.dialect, &scene.to, &self.script.text, number)?;
+        let request = self.backend().build_request(&scene.to, number)?;
         let began = Instant::now();
-        let got = backend::send_request(self.proxy, &self.dialect, request).await?;
+        let response = self.backend().send(request).await?;
         let took = began.elapsed();
-        let said = self.sidecar.read_until("request ").await?;
-        print_outcome(&got, took.as_millis(), &said);
-        self.check_expectation(&scene, &got)?;
+        let log = self.sidecar.read_until("request ").await?;
+        print::outcome(&response, took, &log);
+        self.check_expectation(&scene, &response)?;
         for service in self.services.values() {
             service.set_mode(ServiceMode::Normal);
             service.take_texts();
@@ -208,38 +192,45 @@ impl DemoEnvironment {
         Ok(())
     }
 
-    /// What goes wrong in this scene.
+    /// Arranges what goes wrong in this scene.
     async fn prepare(&self, scene: &Scene) -> anyhow::Result<()> {
         if let Some(name) = &scene.resume {
-            output::line(format_args!("    $ sms-sidecar resume {name}"));
+            print::row("command", format_args!("sms-sidecar resume {name}"));
             self.resume(name).await?;
         }
         for (name, cause) in &scene.reject {
             let cause = cause
                 .parse()
-                .map_err(|()| anyhow::anyhow!("`{cause}` is no cause"))?;
+                .map_err(|()| anyhow::anyhow!("`{cause}` is not a cause"))?;
             self.service(name)?.set_mode(ServiceMode::Reject(cause));
         }
         if let Some(name) = &scene.drop_reply {
             self.service(name)?.set_mode(ServiceMode::DropReply);
         }
         if let Some(name) = &scene.rotate {
-            let renewed = self
-                .script
-                .accounts
-                .get(name)
-                .map(|account| account.rotated_credential.clone())
-                .unwrap_or_default();
-            let (vault, entry, fields) = (self.vault.clone(), name.clone(), renewed.clone());
-            let into_vault =
-                move || store_credential(&vault, &entry, &fields).unwrap_or_else(output::error);
-            self.service(name)?
-                .set_credential(renewed, Some(Box::new(into_vault)));
+            self.rotate_credential(name)?;
         }
         for name in &scene.revoke {
-            let other = BTreeMap::from([("nobody".to_owned(), "knows it".to_owned())]);
-            self.service(name)?.set_credential(other, None);
+            let unknown = BTreeMap::from([("unknown".to_owned(), "unknown".to_owned())]);
+            self.service(name)?.set_credential(unknown, None);
         }
+        Ok(())
+    }
+
+    /// Changes the credential at the service; the vault gets it at the first rejection.
+    fn rotate_credential(&self, name: &str) -> anyhow::Result<()> {
+        let rotated = self
+            .script
+            .accounts
+            .get(name)
+            .map(|account| account.rotated_credential.clone())
+            .unwrap_or_default();
+        let vault = self.vault.clone();
+        let entry = name.to_owned();
+        let fields = rotated.clone();
+        let store = move || store_credential(&vault, &entry, &fields).unwrap_or_else(output::error);
+        self.service(name)?
+            .set_credential(rotated, Some(Box::new(store)));
         Ok(())
     }
 
@@ -249,67 +240,39 @@ impl DemoEnvironment {
             .with_context(|| format!("no simulated service {name}"))
     }
 
-    fn check_expectation(&self, scene: &Scene, got: &BackendResponse) -> anyhow::Result<()> {
+    /// Fails unless the scene ended as its script expects; prints the text of the SMS.
+    fn check_expectation(&self, scene: &Scene, response: &BackendResponse) -> anyhow::Result<()> {
         let expect = &scene.expect;
         ensure!(
-            got.status == expect.status,
+            response.status == expect.status,
             "expected status {}, got {}: {}",
             expect.status,
-            got.status,
-            got.body
+            response.status,
+            response.body
         );
         ensure!(
-            got.attempts == expect.attempts,
+            response.attempts == expect.attempts,
             "expected {} attempts, got {}",
             expect.attempts,
-            got.attempts
+            response.attempts
         );
-        let Some(via) = &expect.via else {
-            output::line("");
-            return Ok(());
-        };
-        ensure!(
-            got.provider.as_ref() == Some(via),
-            "expected {via}, got {:?}",
-            got.provider
-        );
-        let took = self.service(via)?.take_texts();
-        ensure!(took.len() == 1, "{via} took {} messages", took.len());
-        output::line(format_args!("    {via} was given: {}\n", took.concat()));
+        if let Some(via) = &expect.via {
+            ensure!(
+                response.provider.as_ref() == Some(via),
+                "expected {via}, got {:?}",
+                response.provider
+            );
+            let texts = self.service(via)?.take_texts();
+            ensure!(texts.len() == 1, "{via} took {} messages", texts.len());
+            print::row("SMS", format_args!("\"{}\", sent by {via}", texts.concat()));
+        }
+        output::line("");
         Ok(())
     }
 
-    /// What Grafana would draw.
     async fn print_metrics(&self) -> anyhow::Result<()> {
-        let request = Request::builder()
-            .uri("/metrics")
-            .header("host", self.admin.to_string())
-            .body(Full::default())?;
-        let got = backend::exchange(self.admin, request).await?;
-        let bold = anstyle::Style::new().bold();
-        output::line(format_args!(
-            "\n{bold}    What Grafana would draw (http://{}/metrics){bold:#}",
-            self.admin
-        ));
-        let shown = [
-            "requests_total",
-            "attempts_total",
-            "upstream_responses_total",
-            "failovers_total",
-            "possible_duplicates_total",
-            "provider_state",
-        ];
-        let counts = |line: &&str| {
-            shown.iter().any(|name| {
-                line.strip_prefix("sms_sidecar_")
-                    .is_some_and(|rest| rest.starts_with(name))
-            }) && !line.ends_with(" 0")
-        };
-        got.body
-            .lines()
-            .filter(counts)
-            .for_each(|line| output::line(format_args!("    {line}")));
-        output::line("");
+        let page = backend::fetch(self.admin, "/metrics").await?;
+        print::metrics(self.admin, &page);
         Ok(())
     }
 
@@ -325,7 +288,7 @@ impl DemoEnvironment {
         Ok(())
     }
 
-    /// Every service takes what the vault holds again, and no provider stands aside: what is tried from here on is delivered.
+    /// Makes every service accept the credential in the vault, and puts every provider back.
     async fn restore_accounts(&self) -> anyhow::Result<()> {
         let entries = self.vault.entries()?;
         for (name, service) in &self.services {
@@ -341,58 +304,42 @@ impl DemoEnvironment {
         Ok(())
     }
 
-    /// Stays until it is asked to end.
-    async fn keep_running(&self, ending: &mut ShutdownSignals) -> anyhow::Result<()> {
-        let request =
-            backend::build_request(&self.dialect, "+998901234599", &self.script.text, 99)?;
-        let (door, dialect, path) = (self.proxy, &self.dialect.name, request.url.path());
-        let config = self.folder.path().join("config.toml");
-        output::line(format_args!(
-            "Still up, every account healed. Entrypoints on http://{door}, config {}\nThe status page, for a browser: http://{}/",
-            config.display(),
-            self.admin
-        ));
-        let body = String::from_utf8_lossy(&request.body).into_owned();
-        output::line(format_args!(
-            "Try:\n  curl -i http://{door}/{dialect}{path} -H 'Content-Type: application/json' -d '{body}'\n  sms-sidecar status --config {}\nCtrl-C ends it.",
-            config.display()
-        ));
-        ending.recv().await;
+    /// Prints what to try, and waits for a signal.
+    async fn keep_running(&self, signals: &mut ShutdownSignals) -> anyhow::Result<()> {
+        let request = self.backend().build_request("+998901234599", 99)?;
+        print::try_it(&print::TryIt {
+            proxy: self.proxy,
+            admin: self.admin,
+            config: &self.folder.path().join("config.toml"),
+            path: &format!("/{}{}", self.dialect.name, request.url.path()),
+            body: &String::from_utf8_lossy(&request.body),
+        });
+        signals.recv().await;
         Ok(())
     }
 }
 
-/// What the backend got, and what the sidecar says about it.
-fn print_outcome(got: &BackendResponse, took: u128, said: &[Value]) {
-    let retry = got
-        .retry_after
-        .as_ref()
-        .map(|after| format!(", Retry-After {after}"))
-        .unwrap_or_default();
-    output::line(format_args!(
-        "    backend got {}{retry} in {took} ms: {}",
-        got.status, got.body
-    ));
-    for line in said {
-        let word = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
-        if let Some(attempts) = line.get("attempts") {
-            let attempts = attempts
-                .as_str()
-                .map_or_else(|| attempts.to_string(), str::to_owned);
-            output::line(format_args!(
-                "    sidecar says: {} — {attempts}",
-                word("result")
-            ));
-        } else if line.get("state").is_some() && !word("cause").is_empty() {
-            output::line(format_args!(
-                "    {} is {}: {} → {}",
-                word("provider"),
-                word("state"),
-                word("cause"),
-                word("remedy")
-            ));
-        }
+fn find_dialect(catalog: &Catalog, name: &str) -> anyhow::Result<Arc<Dialect>> {
+    catalog
+        .get(name)
+        .cloned()
+        .with_context(|| format!("no description of {name}"))
+}
+
+/// Opens a simulated service for each account, and stores the account's credential in the vault.
+async fn open_services(
+    script: &DemoScript,
+    catalog: &Catalog,
+    vault: &Embedded,
+) -> anyhow::Result<BTreeMap<String, Arc<SimulatedService>>> {
+    let mut services = BTreeMap::new();
+    for (name, account) in &script.accounts {
+        let dialect = find_dialect(catalog, name)?;
+        let service = SimulatedService::open(dialect, account.credential.clone()).await?;
+        services.insert(name.clone(), service);
+        store_credential(vault, name, &account.credential)?;
     }
+    Ok(services)
 }
 
 fn render_config(
@@ -407,12 +354,12 @@ fn render_config(
         ("admin", admin.to_string()),
         ("folder", folder.display().to_string()),
     ];
-    let places = services
+    let base_urls = services
         .iter()
         .map(|(name, service)| (name.as_str(), service.base_url()));
     fixed
         .into_iter()
-        .chain(places)
+        .chain(base_urls)
         .fold(script.sidecar.clone(), |text, (hole, value)| {
             text.replace(&format!("{{{hole}}}"), &value)
         })

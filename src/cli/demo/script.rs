@@ -1,60 +1,62 @@
-//! The story as data (`config/demo.toml`): accounts, the sidecar's config, scenes.
+//! The script of the demo (`config/demo.toml`): accounts, the sidecar's config, scenes.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-/// What the demo plays.
+/// The whole script.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DemoScript {
-    /// The first line.
+    /// What the demo prints first.
     pub(super) intro: String,
-    /// The dialect the backend speaks.
+    /// The backend's dialect.
     pub(super) dialect: String,
+    /// The text that the backend sends.
     pub(super) text: String,
-    /// The sidecar's config, with holes for addresses.
+    /// The sidecar's config, with placeholders for addresses.
     pub(super) sidecar: String,
     pub(super) accounts: BTreeMap<String, DemoAccount>,
     pub(super) scenes: Vec<Scene>,
 }
 
-/// One account at one simulated service; dialect and provider have its name.
+/// One account at one simulated service; its name is that of the dialect and the provider.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct DemoAccount {
     pub(super) credential: BTreeMap<String, String>,
-    /// What the credential is changed to.
+    /// The credential after its rotation.
     #[serde(default)]
     pub(super) rotated_credential: BTreeMap<String, String>,
 }
 
-/// One call and what happens around it.
+/// One request, and what goes wrong.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scene {
     pub(super) title: String,
     pub(super) to: String,
-    /// This service takes the renewed credential only, and the vault gets it when it first refuses.
+    /// This service accepts the rotated credential only; the vault gets it at the first rejection.
     pub(super) rotate: Option<String>,
-    /// These services refuse, each for a cause.
+    /// These services reject the message, each for a cause.
     #[serde(default)]
     pub(super) reject: BTreeMap<String, String>,
-    /// This service takes the message and hangs up.
+    /// This service accepts the message and closes the connection without a reply.
     pub(super) drop_reply: Option<String>,
-    /// These services take another credential, which nobody puts into the vault.
+    /// These services accept another credential, which is not in the vault.
     #[serde(default)]
     pub(super) revoke: Vec<String>,
-    /// Put back by hand before the call.
+    /// The provider that an operator puts back before the request.
     pub(super) resume: Option<String>,
     pub(super) expect: Expectation,
 }
 
-/// What must come of it.
+/// How the scene must end.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Expectation {
     pub(super) status: u16,
+    /// The provider that delivers.
     pub(super) via: Option<String>,
     pub(super) attempts: u64,
 }

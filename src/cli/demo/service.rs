@@ -1,5 +1,5 @@
-//! A simulated SMS service: a real HTTP server on loopback, played by the same description
-//! that the sidecar reads. It knows its account's credential and refuses any other.
+//! A simulated SMS service: an HTTP server on loopback that follows the same description as the
+//! sidecar. It accepts the credential of its account and rejects any other.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -26,16 +26,16 @@ use crate::sms::{Cause, Operation};
 /// How a service behaves.
 #[derive(Clone, Debug, Default)]
 pub(super) enum ServiceMode {
-    /// It takes what is right.
+    /// It accepts valid messages.
     #[default]
     Normal,
-    /// It refuses for this cause.
+    /// It rejects messages for this cause.
     Reject(Cause),
-    /// It takes the message and hangs up.
+    /// It accepts the message and closes the connection without a reply.
     DropReply,
 }
 
-/// Run when a credential is refused.
+/// Runs at the first rejection of a credential.
 type RejectionHook = Box<dyn FnOnce() + Send>;
 
 /// One service.
@@ -49,21 +49,21 @@ pub(super) struct SimulatedService {
 struct State {
     mode: ServiceMode,
     credential: BTreeMap<String, String>,
-    /// Given to whoever logged in; forgotten when the credential changes.
+    /// Whether a client has logged in since the credential last changed.
     logged_in: bool,
     on_rejected: Option<RejectionHook>,
     texts: Vec<String>,
 }
 
 impl SimulatedService {
-    /// Opens it on a free port of the loopback.
+    /// Opens the service on a free port of the loopback.
     pub(super) async fn open(
         dialect: Arc<Dialect>,
         credential: BTreeMap<String, String>,
     ) -> anyhow::Result<Arc<Self>> {
         let listener = TcpListener::bind(("127.0.0.1", 0))
             .await
-            .context("no port on 127.0.0.1 is free")?;
+            .context("cannot listen on 127.0.0.1")?;
         let state = Mutex::new(State {
             credential,
             ..State::default()
@@ -77,7 +77,7 @@ impl SimulatedService {
         Ok(service)
     }
 
-    /// Where the sidecar finds it: the description's own base path on our address.
+    /// The service's base URL: the path of the description's base URL at the local address.
     pub(super) fn base_url(&self) -> String {
         let path = self
             .dialect
@@ -87,21 +87,23 @@ impl SimulatedService {
         format!("http://{}{}", self.address, path.unwrap_or_default())
     }
 
-    pub(super) fn set_mode(&self, mood: ServiceMode) {
-        self.lock().mode = mood;
+    pub(super) fn set_mode(&self, mode: ServiceMode) {
+        self.lock().mode = mode;
     }
 
-    /// From now on only this credential is right; `refused` runs when another one comes.
+    /// Accepts only this credential from now on; `on_rejected` runs at the first other one.
     pub(super) fn set_credential(
         &self,
         credential: BTreeMap<String, String>,
-        refused: Option<RejectionHook>,
+        on_rejected: Option<RejectionHook>,
     ) {
         let mut state = self.lock();
-        (state.credential, state.logged_in, state.on_rejected) = (credential, false, refused);
+        state.credential = credential;
+        state.logged_in = false;
+        state.on_rejected = on_rejected;
     }
 
-    /// The texts it took since it was last asked.
+    /// The texts that it accepted since the last call.
     pub(super) fn take_texts(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().texts)
     }
@@ -110,7 +112,7 @@ impl SimulatedService {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What it says; none: it hangs up.
+    /// The reply; none if it closes the connection.
     fn respond(&self, request: &Request) -> Option<Reply> {
         let seen = match recognise(
             std::slice::from_ref(&self.dialect),
@@ -144,7 +146,7 @@ impl SimulatedService {
         }
     }
 
-    /// Its own credential, or the token that a login with it brought.
+    /// Whether the request has the service's credential, or follows a login.
     fn is_authorized(&self, seen: &RecognisedRequest, request: &Request) -> bool {
         let state = self.lock();
         if self.dialect.requires_login() && seen.operation != Operation::Login {
@@ -158,8 +160,8 @@ impl SimulatedService {
     }
 
     fn accept_message(&self, seen: &RecognisedRequest, request: &Request) -> Option<Reply> {
-        let mood = self.lock().mode.clone();
-        if let ServiceMode::Reject(cause) = mood {
+        let mode = self.lock().mode.clone();
+        if let ServiceMode::Reject(cause) = mode {
             return Some(self.rejection(cause));
         }
         let Ok(reading) = self.dialect.read(seen, request, "demo") else {
@@ -175,7 +177,7 @@ impl SimulatedService {
             &answer,
             Timestamp::now(),
         );
-        (!matches!(mood, ServiceMode::DropReply)).then_some(reply)
+        (!matches!(mode, ServiceMode::DropReply)).then_some(reply)
     }
 
     fn rejection(&self, cause: Cause) -> Reply {
@@ -190,7 +192,7 @@ async fn serve(listener: TcpListener, service: Arc<SimulatedService>) {
         let service = Arc::clone(&service);
         tokio::spawn(async move {
             let handler = service_fn(|request| handle_request(Arc::clone(&service), request));
-            // Hanging up on the sidecar is part of the story.
+            // Some scenes close the connection without a reply.
             http1::Builder::new()
                 .serve_connection(TokioIo::new(stream), handler)
                 .await
@@ -199,9 +201,9 @@ async fn serve(listener: TcpListener, service: Arc<SimulatedService>) {
     }
 }
 
-/// The service hung up without an answer.
+/// The service closes the connection without a reply.
 #[derive(Debug, thiserror::Error)]
-#[error("hung up")]
+#[error("connection dropped")]
 struct ConnectionDropped;
 
 async fn handle_request(
@@ -214,21 +216,18 @@ async fn handle_request(
         .await
         .map_err(|_| ConnectionDropped)?
         .to_bytes();
-    let (path, query) = (
-        parts.uri.path().to_owned(),
-        parts.uri.query().map(str::to_owned),
-    );
     let reply = service
         .respond(&Request {
             method: parts.method,
-            path,
-            query,
+            path: parts.uri.path().to_owned(),
+            query: parts.uri.query().map(str::to_owned),
             headers: parts.headers,
             body,
         })
         .ok_or(ConnectionDropped)?;
     let mut response = Response::new(Full::new(reply.body));
-    (*response.status_mut(), *response.headers_mut()) = (reply.status, reply.headers);
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
     Ok(response)
 }
 

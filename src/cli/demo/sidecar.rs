@@ -1,4 +1,4 @@
-//! The real sidecar of the demo: this very binary, as a process of its own, with its log read line by line.
+//! The real sidecar of the demo: this binary in its own process, with its log read line by line.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -6,12 +6,15 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::process::Signal;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::mpsc;
 
-/// How long it may take to start, and a line that must come to come.
+use crate::cli::child::send_signal;
+
+/// How long to wait for a line of the log.
 const LOG_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The process and its log.
@@ -21,7 +24,7 @@ pub(super) struct SidecarProcess {
 }
 
 impl SidecarProcess {
-    /// Starts `run` with this config and waits until it says that it has started.
+    /// Starts `run` with this config, and waits until it has started.
     pub(super) async fn start(config: &Path) -> anyhow::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
             .arg("run")
@@ -43,52 +46,45 @@ impl SidecarProcess {
         Ok(sidecar)
     }
 
-    /// Every line up to and with the first whose message begins so.
+    /// Reads the log up to the first line whose message begins with `message`, and returns it all.
     pub(super) async fn read_until(&mut self, message: &str) -> anyhow::Result<Vec<Value>> {
-        let mut said = Vec::new();
-        match tokio::time::timeout(LOG_TIMEOUT, self.collect_until(message, &mut said)).await {
-            Ok(true) => Ok(said),
-            Ok(false) => bail!("the sidecar ended; it said: {}", join_lines(&said)),
+        let mut log = Vec::new();
+        match tokio::time::timeout(LOG_TIMEOUT, self.collect_until(message, &mut log)).await {
+            Ok(true) => Ok(log),
+            Ok(false) => bail!("the sidecar ended; its log:\n{}", join_lines(&log)),
             Err(_) => bail!(
-                "the sidecar did not say `{message}` within {} s; it said: {}",
+                "the sidecar did not log `{message}` within {} s; its log:\n{}",
                 LOG_TIMEOUT.as_secs(),
-                join_lines(&said)
+                join_lines(&log)
             ),
         }
     }
 
-    /// False: the log has ended.
-    async fn collect_until(&mut self, message: &str, said: &mut Vec<Value>) -> bool {
+    /// Returns false if the log ended before.
+    async fn collect_until(&mut self, message: &str, log: &mut Vec<Value>) -> bool {
         let wanted = |line: &Value| {
             line.get("message")
                 .and_then(Value::as_str)
                 .is_some_and(|text| text.starts_with(message))
         };
         while let Some(line) = self.lines.recv().await {
-            said.push(line);
-            if said.last().is_some_and(wanted) {
+            log.push(line);
+            if log.last().is_some_and(wanted) {
                 return true;
             }
         }
         false
     }
 
-    /// Asks it to end, as a service manager does, and waits until it has.
+    /// Ends the process with SIGTERM, as a service manager does, and waits for it.
     pub(super) async fn stop(mut self) -> anyhow::Result<()> {
-        let pid = self
-            .child
-            .id()
-            .and_then(|id| i32::try_from(id).ok())
-            .and_then(rustix::process::Pid::from_raw);
-        if let Some(pid) = pid {
-            rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
-        }
+        send_signal(&self.child, Signal::TERM);
         self.child.wait().await?;
         Ok(())
     }
 }
 
-/// Line by line, until the process ends or nobody listens.
+/// Sends each line of the log, until the process ends or the receiver is gone.
 async fn read_log(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
     let mut text = BufReader::new(stderr).lines();
     while let Ok(Some(line)) = text.next_line().await {
@@ -99,8 +95,8 @@ async fn read_log(stderr: ChildStderr, send: mpsc::UnboundedSender<Value>) {
     }
 }
 
-fn join_lines(said: &[Value]) -> String {
-    said.iter()
+fn join_lines(log: &[Value]) -> String {
+    log.iter()
         .map(|line| {
             line.as_str()
                 .map_or_else(|| line.to_string(), str::to_owned)
@@ -109,7 +105,7 @@ fn join_lines(said: &[Value]) -> String {
         .join("\n")
 }
 
-/// A port that is free now.
+/// A free port on loopback.
 pub(super) async fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(tokio::net::TcpListener::bind(("127.0.0.1", 0))
         .await?

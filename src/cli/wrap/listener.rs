@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Method, Request, Uri};
-use http_body_util::{BodyExt, Full};
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use tokio::net::TcpStream;
+
+use crate::cli::http_client;
 
 /// How long a listener may take to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,31 +42,12 @@ pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
 
 /// `OPTIONS *` is about the server and no resource: nobody is asked to do anything.
 async fn is_sidecar(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let request = Request::builder()
         .method(Method::OPTIONS)
         .uri(Uri::from_static("*"));
     let request = request
         .header(http::header::HOST, address.to_string())
         .body(Full::<Bytes>::default())?;
-    let asked = async {
-        let reply = sender.send_request(request).await?;
-        if reply.headers().contains_key(ID_HEADER) {
-            return Ok(true);
-        }
-        let mut body = reply.into_body();
-        let first = body
-            .frame()
-            .await
-            .transpose()?
-            .and_then(|frame| frame.into_data().ok());
-        Ok(first.is_some_and(|said| said.starts_with(OVERLOAD_PREFIX)))
-    };
-    // The connection is driven beside the question; where it ends first, the answer is on its way or never comes.
-    let mut asked = std::pin::pin!(asked);
-    tokio::select! {
-        answer = asked.as_mut() => answer,
-        _ = connection => asked.await,
-    }
+    let reply = http_client::exchange(stream, request).await?;
+    Ok(reply.headers().contains_key(ID_HEADER) || reply.body().starts_with(OVERLOAD_PREFIX))
 }

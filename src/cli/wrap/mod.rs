@@ -13,10 +13,11 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::child::send_signal;
 use crate::cli::output;
 use crate::config::Config;
 use crate::node::{axios_releases, node_release};
@@ -234,17 +235,6 @@ async fn forward_signals(
         if !given {
             send_signal(child, received);
         }
-    }
-}
-
-fn send_signal(child: &Child, signal: Signal) {
-    let pid = child
-        .id()
-        .and_then(|id| i32::try_from(id).ok())
-        .and_then(Pid::from_raw);
-    if let Some(pid) = pid {
-        // A process that is gone needs no signal.
-        kill_process(pid, signal).unwrap_or_default();
     }
 }
 
