@@ -35,19 +35,22 @@ pub(super) fn row(label: &str, text: impl Display) {
 /// What the sidecar logged about the request, and what the backend got.
 pub(super) fn outcome(response: &BackendResponse, took: Duration, log: &[Value]) {
     for line in log {
-        let field = |key: &str| line.get(key).and_then(Value::as_str).unwrap_or_default();
         if let Some(attempts) = line.get("attempts").and_then(Value::as_str) {
             for (number, attempt) in split_attempts(attempts).iter().enumerate() {
                 row(if number == 0 { "attempts" } else { "" }, attempt);
             }
-            row("result", field("result"));
-        } else if line.get("state").is_some() && !field("cause").is_empty() {
-            row(
-                field("state"),
-                format_args!("{}, for {}", field("provider"), field("cause")),
-            );
-            row("what to do", field("remedy"));
+            row("result", field(line, "result"));
         }
+    }
+    let is_diagnosed = |line: &&Value| line.get("state").is_some() && line.get("cause").is_some();
+    for line in log.iter().filter(is_diagnosed) {
+        let provider = field(line, "provider");
+        let cause = field(line, "cause");
+        row(
+            field(line, "state"),
+            format_args!("{provider}, for {cause}"),
+        );
+        row("what to do", field(line, "remedy"));
     }
     let retry_after = response
         .retry_after
@@ -60,6 +63,10 @@ pub(super) fn outcome(response: &BackendResponse, took: Duration, log: &[Value])
         "backend gets",
         format_args!("{status}{retry_after} in {took} ms: {}", response.body),
     );
+}
+
+fn field<'a>(line: &'a Value, key: &str) -> &'a str {
+    line.get(key).and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The attempts of a log line. An attempt begins with `provider/kind`; a provider's message may
