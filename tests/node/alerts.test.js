@@ -1,8 +1,8 @@
-// From a service's 401 to somebody's pager and back, through a real Prometheus and a real Alertmanager.
+// From a service's 401 to a pager and back, through a real Prometheus and a real Alertmanager.
 //
 // The rules are the shipped ones with every duration divided by sixty (`for: 1m` is one second here, a window of
-// thirty minutes is thirty seconds), scraped and evaluated every second: what is tried is the whole chain, not the
-// patience. That the shipped durations do what they should is shown by the promtool cases.
+// thirty minutes is thirty seconds), scraped and evaluated every second: this file tests the whole chain. The promtool
+// cases test the shipped durations.
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import http from 'node:http';
@@ -11,32 +11,32 @@ import { test } from 'node:test';
 
 import { bodyOf } from './fakes/fake.js';
 import { alertmanager, prometheus } from './lib/prometheus.js';
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 
 const SECONDS = { s: 1, m: 60, h: 3_600, d: 86_400 };
 
-/** A shipped rules file, sixty times as fast. */
+/** A shipped rules file with its durations divided by sixty. */
 function hurried(name) {
   const shorter = (duration) => duration.replace(/(\d+)([smhd])/g, (_, n, unit) => `${Math.max(1, (n * SECONDS[unit]) / 60)}s`);
   const text = readFileSync(new URL(`../../deploy/prometheus/${name}`, import.meta.url), 'utf8');
   return text.replace(/\[\d+[smhd](?::\d+[smhd])?\]|for: \d+[smhd]|offset \d+[smhd]/g, shorter);
 }
 
-/** Somebody's pager: keeps the alerts that it was told of, by name and state. */
+/** A pager: keeps the alerts that it received, by name and state. */
 async function pager(t) {
-  const told = [];
+  const received = [];
   const server = http.createServer(async (req, res) => {
     const { alerts } = JSON.parse(await bodyOf(req));
-    for (const { status, labels, annotations } of alerts) if (told.length < 1_000) told.push({ status, name: labels.alertname, labels, annotations });
+    for (const { status, labels, annotations } of alerts) if (received.length < 1_000) received.push({ status, name: labels.alertname, labels, annotations });
     res.end();
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
   t.after(() => { server.closeAllConnections(); server.close(); });
-  const last = (name, labels = {}) => told.findLast((alert) => alert.name === name && Object.entries(labels).every(([key, value]) => alert.labels[key] === value));
-  return { url: `http://127.0.0.1:${server.address().port}/`, last, told };
+  const last = (name, labels = {}) => received.findLast((alert) => alert.name === name && Object.entries(labels).every(([key, value]) => alert.labels[key] === value));
+  return { url: `http://127.0.0.1:${server.address().port}/`, last, received };
 }
 
-test('a 401 reaches the pager with its cause and its page in the runbook, and the all-clear follows the new credential', async (t) => {
+test('a 401 reaches the pager with its cause and its runbook link, and resolves after the new credential', async (t) => {
   const { at, proxy, fakes: { playmobile }, vault } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '0s' } });
   const bell = await pager(t);
   const manager = await alertmanager(t, at, {
@@ -50,13 +50,13 @@ test('a 401 reaches the pager with its cause and its page in the runbook, and th
     scrape_configs: [{ job_name: 'sms-sidecar', static_configs: [{ targets: [proxy.listen.admin] }] }],
   }, { 'recording.rules.yml': hurried('recording.rules.yml'), 'alerts.rules.yml': hurried('alerts.rules.yml') });
 
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   await watch.scraped();
   const firing = async () => (await watch.api('alerts')).alerts.filter(({ state }) => state === 'firing').map(({ labels }) => labels.alertname);
   await eventually(async () => (await firing()).length === 0);   // before the first scrape there was no target yet
 
   playmobile.rotate({ password: 'the-new-one' });
-  assert.equal((await say(proxy, 'playmobile', { text: 'Kod: 2' })).status, 503, 'nobody else is there to deliver it');
+  assert.equal((await sendAs(proxy, 'playmobile', { text: 'Kod: 2' })).status, 503, 'nobody else is there to deliver it');
   const refused = await eventually(() => bell.last('SmsSidecarAccountRejected'), 60_000);
   assert.equal(refused.status, 'firing');
   assert.deepEqual(refused.labels, {
@@ -70,15 +70,15 @@ test('a 401 reaches the pager with its cause and its page in the runbook, and th
 
   vault.put('playmobile', { password: 'the-new-one' });
   await eventually(async () => await proxy.metric('provider_state', { provider: 'playmobile', state: 'healthy' }) === 1);
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
   for (const name of ['SmsSidecarAccountRejected', 'SmsSidecarRouteDown']) {
     await eventually(() => bell.last(name)?.status === 'resolved', 60_000);
   }
-  const said = JSON.stringify(bell.told);
+  const said = JSON.stringify(bell.received);
   assert.doesNotMatch(said, /998901234567|Kod: |the-new-one|playmobile-canary/, 'an alert holds no secret, number or text');
 });
 
-test('a sidecar that is gone is a page', async (t) => {
+test('a sidecar that is down pages', async (t) => {
   const { at, proxy } = await stage(t, { services: ['playmobile'] });
   const watch = await prometheus(t, at, {
     global: { scrape_interval: '1s', evaluation_interval: '1s' },

@@ -1,5 +1,5 @@
-// What may not move, what may not pass, and what is answered here: bound calls, batches, unknown
-// operations, logins, made-up ids, other hosts.
+// What does not fail over, what is denied, and what the sidecar answers itself: provider-specific requests,
+// batches, unknown operations, logins, issued ids, other hosts.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { once } from 'node:events';
@@ -7,7 +7,7 @@ import { writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { TEXT, TO, SAYS, delivered, say, stage } from './lib/stage.js';
+import { TEXT, TO, MESSAGES, delivered, sendAs, stage } from './lib/stage.js';
 import { authority, call, cli, get, sidecar } from './lib/sidecar.js';
 import { toml } from './lib/toml.js';
 
@@ -17,132 +17,132 @@ const sid = `AC${'0'.repeat(32)}`;
 
 function batch(proxy, numbers) {
   const messages = numbers.map((recipient, n) => ({ recipient, 'message-id': `otp${n}`, priority: 'high', sms: { originator: '3700', content: { text: `Kod: ${n}` } } }));
-  return call(`${proxy.door}/playmobile/broker-api/send`, { headers: JSON_TYPE, body: JSON.stringify({ messages }) });
+  return call(`${proxy.url}/playmobile/broker-api/send`, { headers: JSON_TYPE, body: JSON.stringify({ messages }) });
 }
 
-test('a batch goes whole, and the provider\'s own reply comes back', async (t) => {
+test('a batch is sent whole, and the provider\'s own reply goes back', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
   delivered(await batch(proxy, [TO, '998907654321', '998930000000']), 'playmobile');
   assert.equal(playmobile.received.length, 1);
   assert.deepEqual(playmobile.delivered.map(({ to, text }) => [to, text]), [[TO, 'Kod: 0'], ['998907654321', 'Kod: 1'], ['998930000000', 'Kod: 2']]);
 });
 
-test('a refused batch is neither split nor translated', async (t) => {
+test('a rejected batch is neither split nor translated', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t);
-  playmobile.refuse('account-suspended');
+  playmobile.reject('account-suspended');
   const reply = await batch(proxy, [TO, '998907654321']);
   assert.ok(![200, 401].includes(reply.status), reply.status);
   assert.deepEqual([playmobile.received.length, twilio.received.length], [1, 0]);
 });
 
-test('a refused batch moves whole to a second account of the same service', async (t) => {
+test('a rejected batch fails over whole to a second account of the same service', async (t) => {
   const { proxy, fakes } = await stage(t, { services: ['playmobile', 'second'], names: { second: 'playmobile' } });
-  fakes.playmobile.refuse('account-suspended');
+  fakes.playmobile.reject('account-suspended');
   delivered(await batch(proxy, [TO, '998907654321']), 'playmobile');
   assert.deepEqual(fakes.second.delivered.map(({ text }) => text), ['Kod: 0', 'Kod: 1']);
 });
 
-test('a call that says what no other service can say stays with its own', async (t) => {
+test('a provider-specific request stays with its own service', async (t) => {
   const { proxy, fakes: { twilio, playmobile } } = await stage(t, { services: TWILIO });
   const media = { MediaUrl: 'https://example.com/a.png' };
-  delivered(await say(proxy, 'twilio', media), 'twilio');
+  delivered(await sendAs(proxy, 'twilio', media), 'twilio');
   assert.equal(twilio.delivered[0].fields.MediaUrl, media.MediaUrl);
-  twilio.refuse('account-suspended');
-  const reply = await say(proxy, 'twilio', { ...media, text: 'another' });
+  twilio.reject('account-suspended');
+  const reply = await sendAs(proxy, 'twilio', { ...media, text: 'another' });
   assert.equal(reply.status, 503);
   assert.equal(playmobile.received.length, 0);
 });
 
-test('smsc: asking for the price is no message: carried with our credentials, answered as it is, nothing is sent', async (t) => {
+test('smsc: a price query passes through with our credentials, its reply is unchanged, and no message is sent', async (t) => {
   const { proxy, fakes: { smsc } } = await stage(t, { services: ['smsc'] });
   const asked = { login: 'sms-sidecar', psw: 'sms-sidecar', phones: TO, mes: 'Kod: 1', fmt: '3', charset: 'utf-8', cost: '1' };
   const form = new URLSearchParams(asked).toString();
   for (const [method, target, body] of [['POST', '/smsc/sys/send.php', form], ['GET', `/smsc/sys/send.php?${form}`, undefined]]) {
     const headers = body ? { 'content-type': 'application/x-www-form-urlencoded' } : {};
-    const reply = await call(`${proxy.door}${target}`, { method, headers, body });
+    const reply = await call(`${proxy.url}${target}`, { method, headers, body });
     assert.deepEqual([reply.status, JSON.parse(reply.body)], [200, { cost: '1.44', cnt: 1 }], method);
   }
   assert.deepEqual([smsc.delivered.length, smsc.received.length], [0, 2]);
   assert.equal(await proxy.metric('requests_total', { dialect: 'smsc', operation: 'passthrough', result: 'passed-through' }), 2);
-  smsc.refuse('balance-empty', 1);
-  const refused = await call(`${proxy.door}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
-  assert.equal(refused.status, 502, 'the account\'s own trouble is told as for every carried call');
-  // The price with the message: that is a message, and goes through all that a message goes through.
-  delivered(await say(proxy, 'smsc', { cost: '3' }), 'smsc');
+  smsc.reject('balance-empty', 1);
+  const refused = await call(`${proxy.url}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
+  assert.equal(refused.status, 502, 'an account error is reported as for every passthrough request');
+  // The price together with the message is a message, and takes the whole pipeline.
+  delivered(await sendAs(proxy, 'smsc', { cost: '3' }), 'smsc');
   assert.equal(smsc.delivered.length, 1);
 });
 
-test('only named operations pass: the account resource would give the token away', async (t) => {
+test('only named operations pass: the account resource would expose the token', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio'] });
   for (const [method, path] of [['GET', `/2010-04-01/Accounts/${sid}.json`], ['GET', `/2010-04-01/Accounts/${sid}/Messages.json`], ['POST', `/2010-04-01/Accounts/${sid}/Keys.json`], ['DELETE', `/2010-04-01/Accounts/${sid}/Messages/SM${'0'.repeat(32)}.json`], ['GET', '/'], ['GET', `/2010-04-01/Accounts/${sid}/../${sid}.json`]]) {
-    const reply = await call(`${proxy.door}/twilio${path}`, { method });
+    const reply = await call(`${proxy.url}/twilio${path}`, { method });
     assert.ok([400, 403, 404].includes(reply.status), `${method} ${path}: ${reply.status}`);
     assert.doesNotMatch(reply.body, /fedcba9876543210/);
   }
-  assert.equal((await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}.json`, { method: 'GET' })).status, 403);
+  assert.equal((await call(`${proxy.url}/twilio/2010-04-01/Accounts/${sid}.json`, { method: 'GET' })).status, 403);
   assert.equal(twilio.received.length, 0);
   assert.ok(await proxy.metric('requests_total', { result: 'denied' }) >= 1);
 });
 
 test('a provider\'s own `operations` adds one more', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio'], providers: { twilio: { operations: ['GET /Accounts/{any}/Messages.json'] } } });
-  const reply = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${twilio.credential.account_sid}/Messages.json`, { method: 'GET' });
+  const reply = await call(`${proxy.url}/twilio/2010-04-01/Accounts/${twilio.credential.account_sid}/Messages.json`, { method: 'GET' });
   assert.equal(reply.status, 200, reply.body);
   assert.equal(twilio.received.length, 1);
 });
 
-test('a named operation that is no send is carried with our credential', async (t) => {
+test('a named operation other than a send passes through with our credential', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: TWILIO });
-  const reply = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET', auth: [sid, '0'.repeat(32)] });
+  const reply = await call(`${proxy.url}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET', auth: [sid, '0'.repeat(32)] });
   assert.deepEqual([reply.status, JSON.parse(reply.body).balance], [200, '12.30']);
   assert.equal(await proxy.metric('requests_total', { dialect: 'twilio', operation: 'passthrough', result: 'passed-through' }), 1);
-  twilio.refuse('credential-rejected', 1);
-  assert.equal((await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET' })).status, 502, 'a carried call that failed');
+  twilio.reject('credential-rejected', 1);
+  assert.equal((await call(`${proxy.url}/twilio/2010-04-01/Accounts/${sid}/Balance.json`, { method: 'GET' })).status, 502, 'a passthrough request that failed');
 });
 
-test('the backend\'s Eskiz login is answered here with a placeholder that then works', async (t) => {
+test('the backend\'s Eskiz login is answered locally with a placeholder token that works afterwards', async (t) => {
   const { proxy, fakes: { eskiz } } = await stage(t, { services: ['eskiz'] });
-  const login = await call(`${proxy.door}/eskiz/api/auth/login`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'email=sms-sidecar%40example.com&password=sms-sidecar' });
+  const login = await call(`${proxy.url}/eskiz/api/auth/login`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: 'email=sms-sidecar%40example.com&password=sms-sidecar' });
   assert.equal(login.status, 200, login.body);
   const { data: { token } } = JSON.parse(login.body);
   assert.match(token, /^[\w-]+\.[\w-]+\.[\w-]+$/);
   const claims = JSON.parse(Buffer.from(token.split('.')[1], 'base64url'));
   assert.ok(claims.exp > Date.now() / 1000, 'a client that reads exp must find time left');
   assert.equal(eskiz.received.filter(({ body }) => body.includes('sms-sidecar')).length, 0);
-  delivered(await say(proxy, 'eskiz', { token }), 'eskiz');
+  delivered(await sendAs(proxy, 'eskiz', { token }), 'eskiz');
   assert.notEqual(token, eskiz.lastToken);
   for (const { headers } of eskiz.received) assert.notEqual(headers.authorization, `Bearer ${token}`);
-  const again = await call(`${proxy.door}/eskiz/api/auth/refresh`, { method: 'PATCH', headers: { authorization: `Bearer ${token}` } });
+  const again = await call(`${proxy.url}/eskiz/api/auth/refresh`, { method: 'PATCH', headers: { authorization: `Bearer ${token}` } });
   assert.equal(again.status, 200, again.body);
 });
 
-test('an id that we made up is answered from memory; the provider\'s own is carried', async (t) => {
+test('a status query for an id that we issued is answered from memory; one for the provider\'s own id passes through', async (t) => {
   const { proxy, fakes: { twilio, playmobile } } = await stage(t, { services: TWILIO });
-  const own = JSON.parse((await say(proxy, 'twilio', { text: 'one' })).body).sid;
-  const carried = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Messages/${own}.json`, { method: 'GET' });
-  assert.deepEqual([carried.status, JSON.parse(carried.body).sid], [200, own]);
+  const own = JSON.parse((await sendAs(proxy, 'twilio', { text: 'one' })).body).sid;
+  const passed = await call(`${proxy.url}/twilio/2010-04-01/Accounts/${sid}/Messages/${own}.json`, { method: 'GET' });
+  assert.deepEqual([passed.status, JSON.parse(passed.body).sid], [200, own]);
   assert.ok(twilio.received.some(({ target }) => target.includes(own)), 'its own is');
-  twilio.refuse('account-suspended', 1);
-  const made = JSON.parse((await say(proxy, 'twilio', { text: 'two' })).body).sid;
+  twilio.reject('account-suspended', 1);
+  const made = JSON.parse((await sendAs(proxy, 'twilio', { text: 'two' })).body).sid;
   assert.equal(playmobile.delivered[0].text, 'two');
-  const reply = await call(`${proxy.door}/twilio/2010-04-01/Accounts/${sid}/Messages/${made}.json`, { method: 'GET' });
+  const reply = await call(`${proxy.url}/twilio/2010-04-01/Accounts/${sid}/Messages/${made}.json`, { method: 'GET' });
   assert.equal(reply.status, 200, reply.body);
   assert.equal(JSON.parse(reply.body).sid, made);
   assert.ok(!twilio.received.some(({ target }) => target.includes(made)), 'a made-up id is never forwarded');
 });
 
-test('what the backend called itself comes back, not our account', async (t) => {
+test('the reply names the backend\'s account, not ours', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: TWILIO });
-  twilio.refuse('account-suspended', 1);
-  const reply = await say(proxy, 'twilio');
+  twilio.reject('account-suspended', 1);
+  const reply = await sendAs(proxy, 'twilio');
   assert.equal(JSON.parse(reply.body).account_sid, sid);
   assert.doesNotMatch(reply.body, new RegExp(twilio.credential.account_sid));
 });
 
-/** A forward-proxy call in absolute form. */
+/** A forward-proxy request in absolute form. */
 function absolute(proxy, url, { method = 'POST', headers = {}, body } = {}) {
   return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(proxy.door);
+    const { hostname, port } = new URL(proxy.url);
     const request = http.request({ host: hostname, port, path: url, method, headers: { host: new URL(url).host, ...headers }, agent: false }, async (reply) => {
       const chunks = [];
       for await (const chunk of reply) chunks.push(chunk);
@@ -154,7 +154,7 @@ function absolute(proxy, url, { method = 'POST', headers = {}, body } = {}) {
 
 function connect(proxy, target) {
   return new Promise((resolve, reject) => {
-    const { hostname, port } = new URL(proxy.door);
+    const { hostname, port } = new URL(proxy.url);
     const request = http.request({ host: hostname, port, method: 'CONNECT', path: target, headers: { host: target }, agent: false });
     request.on('connect', (reply, socket, head) => { resolve({ status: reply.statusCode, socket, head }); });
     request.on('response', (reply) => { reply.resume(); resolve({ status: reply.statusCode }); });
@@ -169,7 +169,7 @@ async function elsewhere(t) {
   return server.address().port;
 }
 
-test('other hosts are tunnelled untouched, or refused, as configured', async (t) => {
+test('other hosts are tunnelled unchanged, or denied, as configured', async (t) => {
   const port = await elsewhere(t);
   const tunnels = (await stage(t, { config: { intercept: { other_hosts: 'tunnel' } } })).proxy;
   assert.equal((await absolute(tunnels, `http://127.0.0.1:${port}/x?y=1`, { method: 'GET' })).body, 'elsewhere saw GET /x?y=1');
@@ -184,7 +184,7 @@ test('other hosts are tunnelled untouched, or refused, as configured', async (t)
   assert.equal((await connect(refuses, `127.0.0.1:${port}`)).status, 403);
 });
 
-test('a host that the CA leaves out is refused with a remedy that helps', async (t) => {
+test('a host outside the CA\'s name constraints is denied with a remedy', async (t) => {
   const { at, config } = await stage(t, { services: ['twilio'], start: false });
   const ca = authority(at, config);
   const proxy = await sidecar(t, at, { ...config, intercept: { ca } });
@@ -207,29 +207,29 @@ test('metadata addresses and our own listeners are never reached', async (t) => 
   }
 });
 
-test('a browser\'s request is refused; Node\'s own fetch is not', async (t) => {
+test('a request from a browser is denied; Node\'s own fetch is not', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
-  const [path, request] = SAYS.playmobile();
+  const [path, request] = MESSAGES.playmobile();
   for (const header of [{ origin: 'https://evil.example' }, { 'sec-fetch-site': 'cross-site' }]) {
-    assert.equal((await call(`${proxy.door}/playmobile${path}`, { ...request, headers: { ...request.headers, ...header } })).status, 403);
+    assert.equal((await call(`${proxy.url}/playmobile${path}`, { ...request, headers: { ...request.headers, ...header } })).status, 403);
   }
   assert.equal(playmobile.received.length, 0);
-  delivered(await call(`${proxy.door}/playmobile${path}`, { ...request, headers: { ...request.headers, 'sec-fetch-mode': 'cors' } }), 'playmobile');
+  delivered(await call(`${proxy.url}/playmobile${path}`, { ...request, headers: { ...request.headers, 'sec-fetch-mode': 'cors' } }), 'playmobile');
 });
 
 test('only listed headers pass, in both directions', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
-  const [path, request] = SAYS.playmobile();
-  await call(`${proxy.door}/playmobile${path}`, { ...request, headers: { ...request.headers, cookie: 'session=1', 'x-internal': '1', 'x-forwarded-for': '10.0.0.1', te: 'trailers', 'proxy-authorization': 'Basic eA==', 'x-sms-sidecar-cause': 'x' } });
+  const [path, request] = MESSAGES.playmobile();
+  await call(`${proxy.url}/playmobile${path}`, { ...request, headers: { ...request.headers, cookie: 'session=1', 'x-internal': '1', 'x-forwarded-for': '10.0.0.1', te: 'trailers', 'proxy-authorization': 'Basic eA==', 'x-sms-sidecar-cause': 'x' } });
   for (const name of ['cookie', 'x-internal', 'x-forwarded-for', 'te', 'proxy-authorization', 'x-sms-sidecar-cause']) assert.equal(playmobile.received[0].headers[name], undefined, name);
   assert.equal(playmobile.received[0].headers['accept-encoding'], 'identity');
   assert.ok(playmobile.received[0].headers['content-length']);
 });
 
-test('the base URL names what the backend speaks and never pins a send', async (t) => {
+test('the base URL names the backend\'s dialect and never pins a send to a provider', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t);
-  playmobile.refuse('account-suspended');
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  playmobile.reject('account-suspended');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   assert.equal(twilio.delivered[0].text, TEXT);
-  assert.equal((await get(`${proxy.door}/nobody/broker-api/send`)).status, 404);
+  assert.equal((await get(`${proxy.url}/nobody/broker-api/send`)).status, 404);
 });

@@ -1,5 +1,5 @@
 // `sms-sidecar doctor` on one broken host after another: it names what is broken, and nothing else.
-// Every service is a strict fake, every reply passes the real binary; no run shows a secret or a number.
+// Every service is a strict fake behind the real binary; no run shows a secret or a number.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -11,36 +11,36 @@ import { describe, test } from 'node:test';
 import { SERVICES } from './fakes/index.js';
 import { openbao } from './lib/openbao.js';
 import { BINARY, authority, call, folder, freePort } from './lib/sidecar.js';
-import { TO, delivered, say, stage } from './lib/stage.js';
+import { TO, delivered, sendAs, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
 import { toml } from './lib/toml.js';
 
 const SECRETS = Object.values(SERVICES).flatMap(([, credential]) => Object.values(credential)).filter((value) => !['oneport', 'partner', 'ops@example.uz'].includes(value));
 
-/** Runs the binary to its end beside the fakes of this process: {code, out, err}. */
+/** Runs the binary to its end while the fakes of this process serve: {code, out, err}. */
 async function run(args, { env = {} } = {}) {
   const child = spawn(BINARY, args, { env: { PATH: process.env.PATH, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-  const told = { out: '', err: '' };
-  child.stdout.setEncoding('utf8').on('data', (text) => { told.out += text; });
-  child.stderr.setEncoding('utf8').on('data', (text) => { told.err += text; });
+  const output = { out: '', err: '' };
+  child.stdout.setEncoding('utf8').on('data', (text) => { output.out += text; });
+  child.stderr.setEncoding('utf8').on('data', (text) => { output.err += text; });
   const late = setTimeout(() => child.kill('SIGKILL'), 120_000);
   const [code] = await once(child, 'close');
   clearTimeout(late);
-  const text = told.out + told.err;
+  const text = output.out + output.err;
   for (const secret of SECRETS) assert.ok(!text.includes(secret), `a secret was shown: ${text}`);
   assert.doesNotMatch(text, /canary/i);
   assert.ok(!text.includes(TO) && !text.includes('12025550123'), `a full number was shown: ${text}`);
-  return { code, ...told };
+  return { code, ...output };
 }
 
-/** The config of a stage that nobody runs, as a file. */
+/** The config of a stage without a running sidecar, as a file. */
 function written(made, change = (config) => config) {
   const file = path.join(made.at, 'doctor.toml');
   writeFileSync(file, toml(change(made.config)));
   return file;
 }
 
-/** What the doctor says of a stage, as a program reads it. */
+/** Doctor's JSON report about a stage. */
 async function doctor(file, ...args) {
   const { code, out, err } = await run(['doctor', '--config', file, '--json', ...args]);
   let report;
@@ -57,7 +57,7 @@ const marked = (report, mark) => report.checks.filter((check) => check.result ==
 const named = (report, name) => report.checks.find(({ check }) => check === name);
 const of = (report, about, name) => report.checks.find((one) => one.about === about && one.check === name);
 
-/** What failed. A route that is left without anybody fails for a cause that stands there already, and for no other. */
+/** What failed. A route without a usable provider fails for a cause that is in the list already, and for no other. */
 function failures(report) {
   const failed = marked(report, 'failed').map(({ about, check, cause }) => [about, check, cause]);
   const isRoute = ([about]) => about.startsWith('route ');
@@ -69,7 +69,7 @@ function failures(report) {
   return own;
 }
 
-/** Causes that a test of this file has seen named, and nothing else beside. */
+/** Causes that a test of this file has seen named alone. */
 const seen = new Set();
 
 /** Exactly one check failed: this one, for this cause. */
@@ -80,14 +80,14 @@ function names(report, about, check, cause) {
   seen.add(cause);
 }
 
-/** Every cause there is, from the table that the product itself is made from. */
+/** Every cause, from the table in the product's source. */
 const CAUSES = [...readFileSync(path.join(import.meta.dirname, '../../src/sms/cause.rs'), 'utf8').matchAll(/^ {4}\w+ +"([\w-]+)" +(?:Account|Message|Provider|Ours) +"/gm)].map(([, word]) => word);
-/** Causes that a host can be broken by and that doctor cannot meet, each with its reason. */
+/** Causes that a host can have and that doctor cannot meet, each with its reason. */
 const CANNOT_MEET = {};
-/** Causes that have a broken host here. */
+/** Causes with a broken host here. */
 const hosts = new Set();
 
-/** A test of a broken host; it must name this cause by `names`, or the test is none. */
+/** A test of a broken host; it must see this cause with `names`. */
 function broken(cause, what, body) {
   assert.ok(CAUSES.includes(cause), `there is no cause ${cause}`);
   hosts.add(cause);
@@ -98,14 +98,14 @@ function broken(cause, what, body) {
   });
 }
 
-/** One provider, `service`, that nobody has started a sidecar for. */
+/** One provider, `service`, without a running sidecar. */
 async function alone(t, service, { fake, entry, ...more } = {}) {
   const made = await stage(t, { services: [service], start: false, fakes: { [service]: fake }, ...more });
   if (entry) made.vault.put(service, entry);
   return { ...made, fake: made.fakes[service] };
 }
 
-/** The usual door; and an admin address where nobody is, so that no sidecar of somebody else is asked. */
+/** The usual entrypoint, and an admin address where nothing listens, so that doctor queries no other sidecar. */
 const LISTEN = { proxy: '127.0.0.1:8125', admin: '127.0.0.1:1' };
 
 describe('a healthy host', () => {
@@ -122,7 +122,7 @@ describe('a healthy host', () => {
     });
   }
 
-  test('the checks stand in the order in which a call would fail: config, vault, way, account, backend, message', async (t) => {
+  test('the checks come in the order in which a request would fail: config, vault, connection, account, backend, message', async (t) => {
     const made = await alone(t, 'twilio', { fake: { tls: testAuthority(folder(t), 'long', 90) } });
     mkdirSync(path.join(made.at, 'backend'));
     writeFileSync(path.join(made.at, 'backend', '.env'), `TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n`);
@@ -134,7 +134,7 @@ describe('a healthy host', () => {
     ]);
   });
 
-  test('TLS: the chain is trusted by `ca_file`, and its time left is told', async (t) => {
+  test('TLS: the chain is trusted with `ca_file`, and the report has its remaining time', async (t) => {
     const at = folder(t);
     const made = await alone(t, 'twilio', { fake: { tls: testAuthority(at, 'long', 90) } });
     const report = await doctor(written(made));
@@ -142,7 +142,7 @@ describe('a healthy host', () => {
     assert.match(named(report, 'tls').evidence, /trusted and has 89 days left/);
   });
 
-  test('TLS: a certificate that soon runs out is a warning', async (t) => {
+  test('TLS: a certificate that expires soon is a warning', async (t) => {
     const at = folder(t);
     const made = await alone(t, 'twilio', { fake: { tls: testAuthority(at, 'short', 3) } });
     const report = await doctor(written(made));
@@ -150,7 +150,7 @@ describe('a healthy host', () => {
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['tls']);
   });
 
-  test('people read the same with headings, without colours where no terminal is', async (t) => {
+  test('the text output has the same facts under headings, without colours outside a terminal', async (t) => {
     const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
     const { code, out } = await run(['doctor', '--config', written(made)]);
     assert.equal(code, 0);
@@ -160,7 +160,7 @@ describe('a healthy host', () => {
     assert.ok(!out.includes('\x1b'), 'colours on a pipe');
   });
 
-  test('only the provider that is asked for', async (t) => {
+  test('only the provider named on the command line is checked', async (t) => {
     const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
     const report = await doctor(written(made), '--provider', 'vonage');
     assert.equal(made.fakes.twilio.received.length, 0);
@@ -176,8 +176,8 @@ describe('a healthy host', () => {
   });
 });
 
-describe('a config or vault that is broken', () => {
-  test('a config with an error: named, and nobody is asked', async (t) => {
+describe('a broken config or vault', () => {
+  test('a config with an error: named, and no request is sent', async (t) => {
     const made = await alone(t, 'twilio');
     const report = await doctor(written(made, (config) => ({ ...config, nonsense: true })));
     names(report, '', 'config', null);
@@ -202,7 +202,7 @@ describe('a config or vault that is broken', () => {
     ['the placeholder', { auth_token: '0'.repeat(32) }, /placeholder/],
     ['swapped user and password', { account_sid: 'fedcba9876543210fedcba9876543210', auth_token: 'AC0123456789abcdef0123456789abcdef' }, /swapped/],
   ]) {
-    broken('credential-rejected', `before anybody is asked: ${what}`, async (t) => {
+    broken('credential-rejected', `before any request: ${what}`, async (t) => {
       const made = await alone(t, 'twilio', { entry });
       const report = await doctor(written(made));
       names(report, 'twilio', 'fields', 'credential-rejected');
@@ -213,7 +213,7 @@ describe('a config or vault that is broken', () => {
     });
   }
 
-  test('one value in two fields is worth a word', async (t) => {
+  test('the same value in two fields is a warning', async (t) => {
     const made = await alone(t, 'playmobile', { entry: { username: 'same-canary', password: 'same-canary' } });
     const report = await doctor(written(made));
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['fields']);
@@ -226,7 +226,7 @@ describe('a config or vault that is broken', () => {
   });
 });
 
-describe('a vault server, a real OpenBao, that is broken', () => {
+describe('a broken vault server (a real OpenBao)', () => {
   async function house(t) {
     const at = folder(t);
     const bao = await openbao(t, at);
@@ -243,7 +243,7 @@ describe('a vault server, a real OpenBao, that is broken', () => {
     assert.match(named(report, 'vault').remedy, /sms-sidecar check --vault/);
   };
 
-  broken('credential-missing', 'in order while the entry is there, named once its path is deleted', async (t) => {
+  broken('credential-missing', 'ok while the entry exists, named once its path is deleted', async (t) => {
     const { bao, file } = await house(t);
     const report = await doctor(file);
     assert.deepEqual([named(report, 'vault').result, named(report, 'credential').result, report.exit_code], ['ok', 'ok', 0], JSON.stringify(report.checks, null, 1));
@@ -251,7 +251,7 @@ describe('a vault server, a real OpenBao, that is broken', () => {
     names(await doctor(file), 'twilio', 'vault', 'credential-missing');
   });
 
-  broken('vault-unavailable', 'not authorised, sealed and down, each said apart', async (t) => {
+  broken('vault-unavailable', 'not authorised, sealed and down have different messages', async (t) => {
     const { bao, file, made } = await house(t);
     await bao.policy('sms', 'path "secret/data/nothing" { capabilities = ["read"] }');
     await unavailable(file, /permission|policy|403/i);
@@ -263,8 +263,8 @@ describe('a vault server, a real OpenBao, that is broken', () => {
   });
 });
 
-describe('a way that is broken', () => {
-  broken('unreachable', 'nobody listens there', async (t) => {
+describe('a broken connection', () => {
+  broken('unreachable', 'nothing listens there', async (t) => {
     const port = await freePort();
     const made = await alone(t, 'twilio', { provider: { base_url: `http://127.0.0.1:${port}/2010-04-01` } });
     names(await doctor(written(made)), 'twilio', 'tcp', 'unreachable');
@@ -275,13 +275,13 @@ describe('a way that is broken', () => {
     names(await doctor(written(made)), 'twilio', 'dns', 'unreachable');
   });
 
-  broken('tls-untrusted', 'an issuer that nobody trusts', async (t) => {
+  broken('tls-untrusted', 'an untrusted issuer', async (t) => {
     const made = await alone(t, 'twilio', { fake: { tls: testAuthority(folder(t)) }, provider: { ca_file: null } });
     names(await doctor(written(made)), 'twilio', 'tls', 'tls-untrusted');
     assert.equal(made.fake.received.length, 0);
   });
 
-  broken('timeout', 'a probe that hangs is left after the provider\'s own time limit', async (t) => {
+  broken('timeout', 'a probe that hangs is ended after the provider\'s timeout', async (t) => {
     const made = await alone(t, 'twilio', { provider: { timeout: '1s' } });
     const release = made.fake.hold(10);
     t.after(release);
@@ -289,30 +289,30 @@ describe('a way that is broken', () => {
     assert.equal(made.fake.received.length, 1, 'a service that hangs is not asked again');
   });
 
-  broken('timeout', 'a service without a free call that hangs', async (t) => {
+  broken('timeout', 'a service without a probe hangs', async (t) => {
     const made = await alone(t, 'playmobile', { provider: { timeout: '1s' } });
     t.after(made.fake.hold(10));
     names(await doctor(written(made)), 'playmobile', 'service', 'timeout');
   });
 
-  broken('reply-unreadable', 'something that is no HTTP answers', async (t) => {
+  broken('reply-unreadable', 'the answer is not HTTP', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.raw('220 mail.example ESMTP\r\n', 10);
     names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
   });
 
-  broken('reply-unreadable', 'a page where an answer should be', async (t) => {
+  broken('reply-unreadable', 'an HTML page instead of an API reply', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.status(200, { times: 10, headers: { 'content-type': 'text/html' }, body: '<h1>Welcome</h1>' });
     names(await doctor(written(made)), 'twilio', 'service', 'reply-unreadable');
   });
 
-  broken('clock-skew', 'ours is not the service\'s', async (t) => {
+  broken('clock-skew', 'our clock differs from the service\'s', async (t) => {
     const made = await alone(t, 'aws-sns', { fake: { ahead: 900 } });
     names(await doctor(written(made)), 'aws-sns', 'clock', 'clock-skew');
   });
 
-  broken('clock-skew', 'also where the service does not mind', async (t) => {
+  broken('clock-skew', 'also where the service accepts it', async (t) => {
     const made = await alone(t, 'twilio', { fake: { ahead: -900 } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'clock', 'clock-skew');
@@ -325,14 +325,14 @@ describe('a way that is broken', () => {
     names(await doctor(written(made)), 'twilio', 'endpoint', 'endpoint-wrong');
   });
 
-  broken('endpoint-wrong', 'an address that the service has left, where nobody answers any more', async (t) => {
+  broken('endpoint-wrong', 'a retired host that no longer answers', async (t) => {
     const made = await alone(t, 'playmobile', { provider: { base_url: 'http://sms.invalid:8083/broker-api' } });
     const report = await doctor(written(made));
     names(report, 'playmobile', 'endpoint', 'endpoint-wrong');
     assert.match(named(report, 'endpoint').remedy, /https:\/\/send\.smsxabar\.uz\/broker-api/);
   });
 
-  test('an address that the service has left and where it answers still is a warning', async (t) => {
+  test('a retired host that still answers is a warning', async (t) => {
     const made = await alone(t, 'twilio');
     const own = path.join(made.at, 'own');
     mkdirSync(own);
@@ -343,17 +343,17 @@ describe('a way that is broken', () => {
     assert.match(named(report, 'endpoint').evidence, /has left for https:\/\/api\.twilio\.com/);
   });
 
-  broken('endpoint-wrong', 'the guessed probe of a service that has no other tells it, once agreed to', async (t) => {
+  broken('endpoint-wrong', 'an unverified probe finds it, with the user\'s consent', async (t) => {
     const made = await alone(t, 'playmobile');
     made.config.providers.playmobile.base_url = `${made.fake.origin}/broker`;
     names(await doctor(written(made), '--yes'), 'playmobile', 'endpoint', 'endpoint-wrong');
   });
 });
 
-describe('an account that is broken', () => {
+describe('a broken account', () => {
   const refused = (service, cause, check, more = {}) => broken(cause, `at ${service}`, async (t) => {
     const made = await alone(t, service, more);
-    (more.order ?? ((fake) => fake.refuse(cause)))(made.fake);
+    (more.order ?? ((fake) => fake.reject(cause)))(made.fake);
     const report = await doctor(written(made), ...(more.args ?? []));
     names(report, service, check, cause);
     assert.equal(made.fake.delivered.length, 0);
@@ -380,7 +380,7 @@ describe('an account that is broken', () => {
   refused('twilio', 'provider-fault', 'service');
   refused('twilio', 'unexplained', 'service', { order: (fake) => fake.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: '{"code":99999,"message":"of tomorrow","status":400}' }) });
 
-  test('a service that repeats the credential in its words is shown without it', async (t) => {
+  test('a credential that the service echoes is masked', async (t) => {
     const made = await alone(t, 'twilio');
     const { account_sid: sid, auth_token: token } = made.fake.credential;
     const basic = Buffer.from(`${sid}:${token}`).toString('base64');
@@ -390,21 +390,21 @@ describe('an account that is broken', () => {
     assert.match(named(report, 'credential').evidence, /no such token \*\*\*/);
   });
 
-  test('what was refused is not sent again', async (t) => {
+  test('a rejected credential is not sent again', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.rotate({ auth_token: 'another' });
     await doctor(written(made));
     assert.equal(made.fake.received.length, 1);
   });
 
-  broken('sandbox-mismatch', 'a sender of the test mode', async (t) => {
+  broken('sandbox-mismatch', 'a sender of the sandbox', async (t) => {
     const made = await alone(t, 'twilio', { provider: { sender: '+15005550006' } });
     const report = await doctor(written(made));
     names(report, 'twilio', 'sender', 'sandbox-mismatch');
     assert.match(named(report, 'sender').remedy, /^set providers\.twilio\.sender in /);
   });
 
-  broken('sender-not-allowed', 'the service lists what the account may send under', async (t) => {
+  broken('sender-not-allowed', 'the service lists the senders of the account', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { sender: '1port' } });
     made.fake.nicks.push('Another');
     const report = await doctor(written(made));
@@ -430,13 +430,13 @@ describe('an account that is broken', () => {
     });
   }
 
-  test('a number is looked for by name, so that no page of the list can miss it', async (t) => {
+  test('a number is searched by name, so that paging cannot miss it', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.senders = [...Array.from({ length: 60 }, (_, n) => `+120255502${String(n).padStart(2, '0')}`), '+12025550123'];
     assert.equal(named(await doctor(written(made)), 'sender').result, 'ok');
   });
 
-  test('a name or a messaging service stands on no list of numbers: not known, and said to be', async (t) => {
+  test('a name or a messaging service is on no list of numbers: not known, and reported as such', async (t) => {
     for (const sender of ['1port', 'MG00000000000000000000000000000001']) {
       const report = await doctor(written(await alone(t, 'twilio', { provider: { sender } })));
       assert.equal(named(report, 'sender').result, 'skipped');
@@ -444,16 +444,16 @@ describe('an account that is broken', () => {
     }
   });
 
-  test('an account that may send and not list: not known, and nothing is wrong', async (t) => {
+  test('an account that may send but not list: not known, and not a failure', async (t) => {
     const made = await alone(t, 'twilio');
-    made.fake.refusePath(`/2010-04-01/Accounts/${made.fake.credential.account_sid}/IncomingPhoneNumbers.json`, 'permission-denied');
+    made.fake.rejectPath(`/2010-04-01/Accounts/${made.fake.credential.account_sid}/IncomingPhoneNumbers.json`, 'permission-denied');
     const report = await doctor(written(made));
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
     assert.match(named(report, 'sender').evidence, /IncomingPhoneNumbers\.json did not tell/);
   });
 
   for (const service of Object.keys(SERVICES)) {
-    test(`what ${service} does not tell is said by doctor and by \`dialects show\` alike`, async (t) => {
+    test(`doctor and \`dialects show\` agree on what ${service} does not report`, async (t) => {
       const { not_reported: untold, probes } = JSON.parse((await run(['dialects', '--json', 'show', service])).out);
       const sheet = (await run(['dialects', 'show', service])).out;
       assert.ok(!untold.length || sheet.includes(`not told    ${untold.join(', ')}`), sheet);
@@ -482,7 +482,7 @@ describe('an account that is broken', () => {
     });
   }
 
-  test('texts that the service has approved, in whichever way it writes their changing part', async (t) => {
+  test('approved texts, in every notation of their variable part', async (t) => {
     const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
     for (const listed of [loginAs('service'), loginAs('reklama'), [...loginAs('rejected'), ...loginAs('service')]]) {
       made.fake.templates = listed;
@@ -498,12 +498,12 @@ describe('an account that is broken', () => {
     }
   });
 
-  broken('template-not-approved', 'the backend\'s own text, which goes as it is, is not on the list', async (t) => {
+  broken('template-not-approved', 'the backend\'s own text, which is sent unchanged, is not on the list', async (t) => {
     const made = await alone(t, 'eskiz', { config: { templates: { login: { text: '1port: kod {code}' } } } });
     names(await doctor(written(made)), 'eskiz', 'template', 'template-not-approved');
   });
 
-  test('a list that is none: not known, and nothing is wrong', async (t) => {
+  test('an unreadable list: not known, and not a failure', async (t) => {
     const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });
     made.fake.templates = undefined;
     const report = await doctor(written(made));
@@ -511,14 +511,14 @@ describe('an account that is broken', () => {
     assert.match(named(report, 'template').evidence, /GET \/user\/templates did not tell whether they are approved/);
   });
 
-  broken('template-not-approved', 'a provider of approved texts that has none', async (t) => {
+  broken('template-not-approved', 'a provider with `templates = "only"` without templates', async (t) => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));
     names(report, 'eskiz', 'template', 'template-not-approved');
     assert.equal(named(report, 'delivery').evidence, 'nobody is left to deliver: eskiz (template-not-approved)');
   });
 
-  test('a text without its approved form is a warning, all of them is ok', async (t) => {
+  test('a text without its approved form is a warning; with all of them the check is ok', async (t) => {
     const templates = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } }, reset: { text: '1port: parol {code}' } };
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' }, config: { templates } });
     const report = await doctor(written(made));
@@ -528,7 +528,7 @@ describe('an account that is broken', () => {
     assert.equal((await doctor(written(made))).exit_code, 0);
   });
 
-  test('the money that is left is told', async (t) => {
+  test('the report has the balance', async (t) => {
     const report = await doctor(written(await alone(t, 'twilio')));
     assert.match(named(report, 'balance').evidence, /^12.3 USD left; how many days it lasts is not known/);
   });
@@ -541,15 +541,15 @@ describe('an account that is broken', () => {
   });
 });
 
-describe('a probe that was never seen to work', () => {
-  test('is left out and said to be', async (t) => {
+describe('an unverified probe', () => {
+  test('is skipped, and the report says so', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await doctor(written(made));
     assert.match(named(report, 'credential').evidence, /left out: POST \/send .*--yes/);
     assert.ok(made.fake.received.every(({ method }) => method === 'GET'));
   });
 
-  test('a lock that it does not show is not called "in order", but not known, in every line that speaks of it', async (t) => {
+  test('an account lock that no probe shows is reported as not known, never as ok, in every line', async (t) => {
     const made = await alone(t, 'playmobile');
     made.fake.lockedSends = true;
     for (const args of [[], ['--yes']]) {
@@ -557,7 +557,7 @@ describe('a probe that was never seen to work', () => {
       assert.equal(named(report, 'account').result, 'skipped');
       assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no free call of playmobile tells whether the account is locked or suspended; only a send does/ : /never seen to work there/);
       assert.match(named(report, 'delivery').evidence, /playmobile \(not known: credential, account, balance, addresses; only a send shows it\)/);
-      assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'something is called in order');
+      assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'a check claims more than the probe shows');
     }
     const sent = await doctor(written(made), '--send-to', `+${TO}`);
     names(sent, 'message', 'send', 'account-suspended');
@@ -577,7 +577,7 @@ describe('a probe that was never seen to work', () => {
   });
 
   for (const [answer, asked] of [['y', 1], ['n', 0]]) {
-    test(`a terminal is asked first: ${answer}`, async (t) => {
+    test(`at a terminal doctor asks first: ${answer}`, async (t) => {
       const made = await alone(t, 'playmobile');
       const child = spawn('script', ['-qec', `${BINARY} doctor --config ${written(made)}`, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] });
       let out = '';
@@ -596,9 +596,9 @@ describe('a probe that was never seen to work', () => {
 describe('--send-to', () => {
   const send = (file, ...args) => doctor(file, '--send-to', `+${TO}`, ...args);
 
-  test('one message, and each attempt is shown', async (t) => {
+  test('sends one message and shows each attempt', async (t) => {
     const made = await stage(t, { services: ['playmobile', 'twilio'], start: false });
-    made.fakes.playmobile.refuse('account-suspended');
+    made.fakes.playmobile.reject('account-suspended');
     const file = written(made);
     const report = await send(file);
     assert.equal(made.fakes.twilio.delivered.length, 1);
@@ -612,15 +612,15 @@ describe('--send-to', () => {
     ['twilio', 'sender-not-allowed'], ['twilio', 'recipient-invalid'], ['twilio', 'recipient-blocked'], ['twilio', 'message-invalid'],
     ['infobip', 'duplicate'], ['eskiz', 'template-not-approved'], ['sayqal', 'credential-rejected'], ['infobip', 'sandbox-mismatch'],
   ]) {
-    broken(cause, `at ${service} shows in the send`, async (t) => {
+    broken(cause, `at ${service} appears in the send`, async (t) => {
       const made = await alone(t, service, { route: { attempts: 1 } });
-      if (['sayqal'].includes(service)) made.fake.refuse(cause);
-      else made.fake.refusePath(made.fake.path, cause);
+      if (['sayqal'].includes(service)) made.fake.reject(cause);
+      else made.fake.rejectPath(made.fake.path, cause);
       names(await send(written(made)), 'message', 'send', cause);
     });
   }
 
-  test('the backend\'s own text is sent, in its approved form', async (t) => {
+  test('the backend\'s own text is sent in its approved form', async (t) => {
     const templates = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } } };
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' }, config: { templates } });
     assert.equal((await send(written(made))).exit_code, 0);
@@ -630,7 +630,7 @@ describe('--send-to', () => {
   });
 
   for (const started of [false, true]) {
-    test(`--provider P sends through P alone, ${started ? 'by the running sidecar' : 'without one'}, and says so`, async (t) => {
+    test(`--provider P sends through P alone, ${started ? 'by the running sidecar' : 'without one'}, and the report says so`, async (t) => {
       const made = await stage(t, { services: ['playmobile', 'twilio', 'vonage'], start: started });
       const file = started ? made.proxy.file : written(made);
       for (const name of ['twilio', 'vonage', 'playmobile']) {
@@ -640,21 +640,21 @@ describe('--send-to', () => {
         assert.deepEqual(report.send.attempts.map(({ provider }) => provider), [name]);
         assert.equal(report.send.route, null, 'no route was taken');
       }
-      // The same words to the same number, one after the other: each was sent, and by nobody else.
+      // The same text to the same number, one after the other: P sent each of them.
       for (const [name, fake] of Object.entries(made.fakes)) assert.equal(fake.delivered.length, 1, name);
     });
   }
 
-  broken('sender-not-allowed', 'at P, with --provider P, and no other is asked instead', async (t) => {
+  broken('sender-not-allowed', 'at P, with --provider P, without failover', async (t) => {
     const made = await stage(t, { services: ['playmobile', 'twilio'], start: false });
-    made.fakes.twilio.refusePath(made.fakes.twilio.path, 'sender-not-allowed');
+    made.fakes.twilio.rejectPath(made.fakes.twilio.path, 'sender-not-allowed');
     const report = await send(written(made), '--provider', 'twilio');
     names(report, 'message', 'send', 'sender-not-allowed');
     assert.match(named(report, 'send').evidence, /^the message was not-sent through twilio alone/);
     assert.equal(made.fakes.playmobile.received.length, 0);
   });
 
-  test('`send --provider` does the same, and an unknown one is told', async (t) => {
+  test('`send --provider` does the same, and an unknown provider is an error', async (t) => {
     const { proxy, fakes } = await stage(t, { services: ['playmobile', 'twilio'] });
     const ask = (...more) => run(['send', '--config', proxy.file, '--to', `+${TO}`, '--text', 'Kod: 1', ...more]);
     assert.equal((await ask('--provider', 'twilio')).code, 0);
@@ -665,25 +665,25 @@ describe('--send-to', () => {
     assert.match(unknown.err, /no provider `nobody`; the providers are playmobile, twilio/);
   });
 
-  test('a number that is none is refused and not repeated', async (t) => {
+  test('an invalid number is an error, and the message does not show it', async (t) => {
     const made = await alone(t, 'twilio');
     const report = await doctor(written(made), '--send-to', 'nobody');
     assert.equal(report.exit_code, 2);
     assert.equal(made.fake.delivered.length, 0);
   });
 
-  test('without it no message is written', async (t) => {
+  test('without it no message is sent', async (t) => {
     const made = await stage(t, { services: Object.keys(SERVICES), start: false });
     await doctor(written(made), '--yes');
     for (const [service, fake] of Object.entries(made.fakes)) assert.equal(fake.delivered.length, 0, service);
   });
 });
 
-describe('what is set up here', () => {
+describe('the setup of this host', () => {
   const uz = { name: 'uz', recipients: ['+998'] };
   const send = (file, to = TO) => doctor(file, '--send-to', `+${to}`);
 
-  broken('no-provider', 'a recipient whom no route and no provider serves, asked for by --send-to', async (t) => {
+  broken('no-provider', 'a recipient whom no route and no provider serves, with --send-to', async (t) => {
     const made = await alone(t, 'twilio', { route: uz });
     const report = await send(written(made), '12025550123');
     names(report, 'message', 'send', 'no-provider');
@@ -691,40 +691,40 @@ describe('what is set up here', () => {
     assert.equal(made.fake.delivered.length, 0);
   });
 
-  broken('no-provider', 'the backend writes to recipients whom nobody serves', async (t) => {
+  broken('no-provider', 'the backend sends to recipients whom no provider serves', async (t) => {
     const { proxy } = await stage(t, { services: ['playmobile'], route: uz });
-    assert.equal((await say(proxy, 'twilio', { to: '12025550123' })).status, 503);
+    assert.equal((await sendAs(proxy, 'twilio', { to: '12025550123' })).status, 503);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'no-provider');
     assert.match(named(report, 'requests').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
   });
 
-  broken('recipient-invalid', 'a recipient whom the service does not deliver to, asked for by --send-to', async (t) => {
+  broken('recipient-invalid', 'a recipient whom the service does not deliver to, with --send-to', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await send(written(made), '12025550123');
     names(report, 'message', 'send', 'recipient-invalid');
     assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, 0);
   });
 
-  broken('not-translatable', 'a route of recipients whom its only provider does not reach', async (t) => {
+  broken('not-translatable', 'a route for recipients whom its only provider does not reach', async (t) => {
     const made = await alone(t, 'playmobile', { route: { name: 'us', recipients: ['+1'] } });
     const report = await doctor(written(made));
     names(report, 'route us', 'delivery', 'not-translatable');
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['config'], '`check` says it too');
   });
 
-  broken('not-translatable', 'the backend says what no provider of its route can carry', async (t) => {
+  broken('not-translatable', 'the backend sends fields that no provider of its route can express', async (t) => {
     const { proxy } = await stage(t, { services: ['playmobile'] });
-    const reply = await say(proxy, 'twilio', { MediaUrl: 'https://example.com/a.png' });
+    const reply = await sendAs(proxy, 'twilio', { MediaUrl: 'https://example.com/a.png' });
     assert.equal(reply.status, 503, reply.body);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'not-translatable');
     assert.match(named(report, 'requests').evidence, /1 of the last calls in twilio's API said what no provider of their route can carry/);
   });
 
-  broken('denied-by-policy', 'the backend asks for what the sidecar does not let through', async (t) => {
+  broken('denied-by-policy', 'the backend sends a request that the sidecar denies', async (t) => {
     const { proxy } = await stage(t, { services: ['twilio'] });
-    const keys = `${proxy.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json`;
+    const keys = `${proxy.url}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json`;
     assert.equal((await call(keys, {})).status, 403);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'denied-by-policy');
@@ -744,7 +744,7 @@ describe('what is set up here', () => {
     assert.match(named(backup, 'delivery').evidence, /against playmobile.*; not by twilio \(denied-by-policy\)$/);
   });
 
-  test('a route that has a provider left is in order, and says by whom', async (t) => {
+  test('a route with a provider left is ok, and the report names the provider', async (t) => {
     const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
     assert.match(named(await doctor(written(made)), 'delivery').evidence, /against twilio, then vonage/);
     made.fakes.twilio.accountStatus = 'closed';
@@ -759,9 +759,9 @@ describe('what is set up here', () => {
 });
 
 describe('beside a running sidecar', () => {
-  test('it is read and not disturbed; its age and standing are told; it sends', async (t) => {
+  test('doctor reads it without disturbing it; the report has its uptime and states; it sends', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t);
-    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
     const report = await doctor(proxy.file, '--send-to', `+${TO}`, '--text', 'Kod: 777');
     assert.deepEqual(failures(report), []);
     assert.equal(named(report, 'sidecar').result, 'ok');
@@ -770,13 +770,13 @@ describe('beside a running sidecar', () => {
     assert.deepEqual(playmobile.delivered.map(({ text }) => text).slice(1), ['Kod: 777']);
     assert.equal(await proxy.metric('requests_total', { entrypoint: 'control', result: 'accepted' }), 1, 'it was not the sidecar that sent');
     assert.equal(twilio.delivered.length, 0);
-    delivered(await say(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
+    delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 3' }), 'playmobile');
   });
 
-  test('how many days the money lasts, by the pace that a sidecar has seen', async (t) => {
+  test('the days that the balance lasts, from the spending that the sidecar has seen', async (t) => {
     const made = await alone(t, 'twilio');
     const control = path.join(made.at, 'control.sock');
-    // Stands in for a sidecar that has run for hours: what it says is the control socket's own form, made in a test of the pipeline.
+    // Stands in for a sidecar that has run for hours; its reply has the form that a test of the pipeline checks.
     const status = { providers: [{ provider: 'twilio', state: 'healthy', cause: null, balance: { value: 12.6, unit: 'USD', daily_spend: 2.5 } }], routes: [] };
     const server = http.createServer((_, res) => res.end(JSON.stringify(status))).listen(control);
     await once(server, 'listening');
@@ -786,19 +786,19 @@ describe('beside a running sidecar', () => {
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['balance']);
   });
 
-  test('a provider that stands aside is told with its cause, though no free call would show it', async (t) => {
+  test('a quarantined provider is reported with its cause, even if no probe shows it', async (t) => {
     const { proxy, fakes: { playmobile } } = await stage(t);
-    playmobile.refuse('account-suspended', 1);
-    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    playmobile.reject('account-suspended', 1);
+    delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
     const report = await doctor(proxy.file);
     assert.deepEqual(failures(report), []);
-    const standing = report.checks.find(({ about, check }) => about === 'playmobile' && check === 'state');
-    assert.deepEqual([standing.result, standing.cause], ['warning', 'account-suspended']);
-    assert.match(standing.remedy, /sms-sidecar resume playmobile/);
+    const state = report.checks.find(({ about, check }) => about === 'playmobile' && check === 'state');
+    assert.deepEqual([state.result, state.cause], ['warning', 'account-suspended']);
+    assert.match(state.remedy, /sms-sidecar resume playmobile/);
   });
 });
 
-describe('the backend\'s own side', () => {
+describe('the backend\'s environment', () => {
   /** A backend's folder with this `.env` and these versions of axios. */
   function backend(made, env, { axios = ['axios-1-7'], packages = [] } = {}) {
     const at = path.join(made.at, 'backend');
@@ -825,7 +825,7 @@ describe('the backend\'s own side', () => {
   const PLACEHOLDERS = `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n`;
   const PROXIED = 'HTTP_PROXY=http://127.0.0.1:8125\nHTTPS_PROXY=http://127.0.0.1:8125\n';
 
-  test('placeholders and both proxy variables: ok, and the door is named', async (t) => {
+  test('placeholders and both proxy variables: ok, and the entrypoint is named', async (t) => {
     const { report, of } = await judged(t, () => PLACEHOLDERS + PROXIED);
     assert.deepEqual(failures(report), []);
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
@@ -840,7 +840,7 @@ describe('the backend\'s own side', () => {
     assert.equal(of('ca').result, 'failed');
   });
 
-  test('with the CA in place; in the `.env` alone it comes too late for dotenv', async (t) => {
+  test('with the CA in place; in the `.env` alone it is too late for dotenv', async (t) => {
     const made = await alone(t, 'twilio', { config: { listen: LISTEN } });
     const ca = authority(made.at, made.config);
     const file = written(made, (config) => ({ ...config, intercept: { ca } }));
@@ -875,7 +875,7 @@ describe('the backend\'s own side', () => {
     ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
     ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com, verify\.twilio\.com away/],
     ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'entrypoint', /another proxy/],
-    ['no way here', PLACEHOLDERS, 'entrypoint', /nothing in the file leads here/],
+    ['no route here', PLACEHOLDERS, 'entrypoint', /nothing in the file leads here/],
   ]) {
     test(`${what}: named, and nothing else`, async (t) => {
       const { report, of } = await judged(t, () => env);
@@ -884,7 +884,7 @@ describe('the backend\'s own side', () => {
     });
   }
 
-  test('what is read is what npm\'s dotenv reads', async () => {
+  test('doctor reads a `.env` as npm\'s dotenv does', async () => {
     const { parse } = (await import('dotenv')).default;
     assert.equal(parse('PASS=abc#def').PASS, 'abc');
     assert.equal(parse('PASS="abc\nB=2\nC=3"').B, undefined);
@@ -901,7 +901,7 @@ describe('the backend\'s own side', () => {
     assert.deepEqual(failures(JSON.parse(out)), [['backend', 'node-env-proxy', null]]);
   });
 
-  test('in observe mode the backend\'s own value is what is sent: a cut one fails', async (t) => {
+  test('in observe mode the backend\'s own value is sent: a truncated one fails', async (t) => {
     const made = await alone(t, 'twilio', { provider: { credential: null, sender: null }, config: { mode: 'observe' } });
     const report = await doctor(written(made), '--backend', backend(made, `TWILIO_ACCOUNT_SID=AC${'1'.repeat(32)}\nTWILIO_AUTH_TOKEN=abc#def\n`));
     assert.deepEqual(failures(report), [['backend', 'variables', null]]);
@@ -919,23 +919,23 @@ describe('the backend\'s own side', () => {
     assert.match(named(report, 'variables').evidence, /OUR_TOKEN is what the vault reads/);
   });
 
-  test('a folder that is not there', async (t) => {
+  test('a missing folder', async (t) => {
     const made = await alone(t, 'twilio');
     assert.deepEqual(failures(await doctor(written(made), '--backend', path.join(made.at, 'none'))), [['backend', 'env-file', null]]);
   });
 
-  test('without a `.env` the rest is told all the same', async (t) => {
+  test('without a `.env` the other checks still run', async (t) => {
     const { report, of } = await judged(t, () => undefined);
     assert.deepEqual(failures(report), []);
     assert.equal(of('env-file').result, 'skipped');
   });
 
-  test('a running sidecar tells whether a call of it ever came', async (t) => {
+  test('a running sidecar reports whether the backend ever called it', async (t) => {
     const made = await stage(t);
     const at = backend(made, undefined);
     const before = await doctor(made.proxy.file, '--backend', at);
     assert.equal(named(before, 'seen').result, 'warning');
-    delivered(await say(made.proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(made.proxy, 'playmobile'), 'playmobile');
     const after = await doctor(made.proxy.file, '--backend', at);
     assert.equal(named(after, 'seen').result, 'ok');
     assert.equal(named(after, 'entrypoint').result, 'ok');

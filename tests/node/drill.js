@@ -1,6 +1,6 @@
-// The rotation drill: credentials change again and again under load, at the service first or in the
-// vault first, and nobody notices. One service takes its password with every message, one wants a login
-// and gives a token. Run alone: node tests/node/drill.js --rotations 1000
+// The rotation drill: credentials change repeatedly under load, at the service first or in the vault
+// first, and no message is lost. One service takes its password with every message, the other a token
+// from a login. Run alone: node tests/node/drill.js --rotations 1000
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import http from 'node:http';
 import { SERVICES } from './fakes/index.js';
 import { openbao, slowly } from './lib/openbao.js';
 import { folder } from './lib/sidecar.js';
-import { SAYS, SUCCESS, eventually, stage } from './lib/stage.js';
+import { MESSAGES, SUCCESS, eventually, stage } from './lib/stage.js';
 
 const APART = 300;
 const RATE = 200;
@@ -18,7 +18,7 @@ const ROTATED = ['playmobile', 'eskiz'];
 const BACKUP = 'twilio';
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Rotates each of `services` so many times under load; returns what the calls, the services and the vault saw. */
+/** Rotates each of `services` `rotations` times under load; returns what the requests, the services and the vault saw. */
 export async function drill(t, { rotations, services = ROTATED }) {
   const at = folder(t);
   const bao = await openbao(t, at);
@@ -50,30 +50,30 @@ export async function drill(t, { rotations, services = ROTATED }) {
   return { calls: await load.end(), accounts, fakes, proxy };
 }
 
-/** Sees at the service which message showed which credential or token and was refused for it, and which logins were. */
+/** Records at the service which message presented which credential or token and was rejected for it, and likewise for logins. */
 function watch(fake) {
-  const state = { count: 0, good: 0, refused: [], logins: [] };
+  const state = { count: 0, good: 0, rejected: [], logins: [] };
   const respond = fake.respond.bind(fake);
   fake.respond = (request) => {
     const reply = respond(request);
     const n = Number(/Kod(?:: |%3A\+|%3A%20)(\d+)/.exec(request.body)?.[1]);
     if (request.path.endsWith('/auth/login')) state.logins.push({ shown: /[\w-]*canary-[\w-]+/.exec(request.body)[0], status: reply.status });
-    else if (reply.status === 401 && n) state.refused.push({ n, shown: request.headers.authorization });
+    else if (reply.status === 401 && n) state.rejected.push({ n, shown: request.headers.authorization });
     else if (reply.status < 300 && n) state.good = state.count;
     return reply;
   };
   return { changed: () => { state.count += 1; }, state };
 }
 
-/** Sends of a credential by calls that began after another call had come back from its refusal: no speed excuses them. */
-function repeated(refused, all) {
+/** Sends of a credential that began after another request had already returned from its rejection: timing does not excuse them. */
+function repeated(rejected, all) {
   const calls = new Map(all.map((call) => [call.n, call]));
   const known = new Map();
-  for (const { n, shown } of refused) known.set(shown, Math.min(known.get(shown) ?? Infinity, calls.get(n).ended));
-  return refused.filter(({ n, shown }) => calls.get(n).began > known.get(shown)).map(({ n }) => n);
+  for (const { n, shown } of rejected) known.set(shown, Math.min(known.get(shown) ?? Infinity, calls.get(n).ended));
+  return rejected.filter(({ n, shown }) => calls.get(n).began > known.get(shown)).map(({ n }) => n);
 }
 
-/** 200 calls a second at each service, each with a text of its own, until told to end; a machine that cannot keep up gets fewer, not a queue. */
+/** 200 requests a second at each service, each with a text of its own, until ended; a slow machine gets fewer, not a queue. */
 function begin(proxy, services) {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 400 });
   const calls = [];
@@ -81,10 +81,10 @@ function begin(proxy, services) {
   let [sent, open, skipped] = [0, 0, 0];
   const one = (n) => new Promise((resolve) => {
     const service = services[n % services.length];
-    const [path, { auth, headers, body }] = SAYS[service]({ text: `Kod: ${n}` });
+    const [path, { auth, headers, body }] = MESSAGES[service]({ text: `Kod: ${n}` });
     const basic = auth && { authorization: `Basic ${Buffer.from(auth.join(':')).toString('base64')}` };
     const at = performance.now();
-    const request = http.request(`${proxy.door}/${service}${path}`, { method: 'POST', agent, headers: { ...headers, 'content-length': Buffer.byteLength(body), ...basic } }, (res) => {
+    const request = http.request(`${proxy.url}/${service}${path}`, { method: 'POST', agent, headers: { ...headers, 'content-length': Buffer.byteLength(body), ...basic } }, (res) => {
       let whole = '';
       res.setEncoding('utf8').on('data', (part) => { whole += part; }).on('end', () => {
         const reply = { status: res.statusCode, headers: res.headers, body: whole };
@@ -107,7 +107,7 @@ function begin(proxy, services) {
 
 const at = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? 0;
 
-/** What the drill promises; prints what healing cost. */
+/** Asserts what the drill promises; prints what healing cost. */
 export function judge(t, { calls: { all, rate }, accounts, fakes, proxy }) {
   const lost = all.filter(({ ok }) => !ok);
   assert.deepEqual(lost.slice(0, 3), [], `${lost.length} of ${all.length} calls were lost`);
@@ -116,35 +116,35 @@ export function judge(t, { calls: { all, rate }, accounts, fakes, proxy }) {
   assert.equal(new Set(texts).size, texts.length, 'a message was sent twice');
   t.diagnostic(`${all.length} calls at ${rate.toFixed(0)}/s, ${fakes[BACKUP].delivered.length} by the backup, none lost, none twice`);
   for (const account of accounts) judgeAccount(t, all.filter(({ service }) => service === account.service), account);
-  assert.ok(!/canary-\d/.test(proxy.output), 'a credential stands in the log');
+  assert.ok(!/canary-\d/.test(proxy.output), 'a credential is in the log');
 }
 
-function judgeAccount(t, calls, { service, watched: { state: { refused, logins } }, versions }) {
-  assert.deepEqual(repeated(refused, calls).slice(0, 5), [], `${service}: sends repeated a credential that was known to be refused`);
+function judgeAccount(t, calls, { service, watched: { state: { rejected, logins } }, versions }) {
+  assert.deepEqual(repeated(rejected, calls).slice(0, 5), [], `${service}: sends repeated a credential that was known to be rejected`);
   judgeLogins(service, logins, versions);
   const asked = versions.filter(({ reads, life }) => reads > 1 + Math.ceil(life / LOOK));
-  assert.deepEqual(asked.slice(0, 3), [], `${service}: refusals cause one vault read a version; beside it the entry is looked at every five seconds`);
+  assert.deepEqual(asked.slice(0, 3), [], `${service}: rejections cause one vault read a version; besides, the entry is read every five seconds`);
   const plain = calls.filter(({ attempts }) => attempts === 1).map(({ took }) => took).sort((a, b) => a - b);
   const healed = calls.filter(({ attempts }) => attempts > 1).map(({ took }) => took - at(plain, 0.5)).sort((a, b) => a - b);
-  assert.ok(healed.length > 0 && refused.length >= versions.length, `${service}: ${refused.length} refusals, ${healed.length} healed calls`);
+  assert.ok(healed.length > 0 && rejected.length >= versions.length, `${service}: ${rejected.length} rejections, ${healed.length} healed calls`);
   const ms = (value) => `${value.toFixed(1)} ms`;
-  t.diagnostic(`${service}: ${versions.length} rotations, ${calls.length} calls, ${refused.length} refused sends, ${logins.length} logins, ${logins.filter(({ status }) => status === 401).length} of them refused, ${healed.length} calls healed; added latency p50 ${ms(at(healed, 0.5))}, p95 ${ms(at(healed, 0.95))}, max ${ms(healed.at(-1))}; a plain call p50 ${ms(at(plain, 0.5))}`);
+  t.diagnostic(`${service}: ${versions.length} rotations, ${calls.length} calls, ${rejected.length} rejected sends, ${logins.length} logins, ${logins.filter(({ status }) => status === 401).length} of them rejected, ${healed.length} calls healed; added latency p50 ${ms(at(healed, 0.5))}, p95 ${ms(at(healed, 0.95))}, max ${ms(healed.at(-1))}; a plain call p50 ${ms(at(plain, 0.5))}`);
 }
 
-/** One login serves all who wait for it: each password brings one token, and one that is no longer right is shown once, if the vault has no newer one yet. */
+/** One login serves all requests that wait for it: each password yields one token, and an outdated password is presented once, if the vault has no newer one yet. */
 function judgeLogins(service, logins, versions) {
   if (!logins.length) return;
   const shown = (granted) => logins.filter(({ status }) => (status === 200) === granted).map(({ shown }) => shown);
-  for (const [granted, what] of [[false, 'repeated a password that was refused'], [true, 'were more than one for a password']]) {
+  for (const [granted, what] of [[false, 'repeated a password that was rejected'], [true, 'were more than one for a password']]) {
     const all = shown(granted);
     assert.deepEqual(all.filter((password, at) => all.indexOf(password) !== at).slice(0, 3), [], `${service}: logins ${what}`);
   }
   assert.equal(shown(true).length, versions.length + 1, `${service}: one login for the start and for each change`);
   const ahead = versions.filter(({ first }) => first === 'provider').length;
-  assert.ok(shown(false).length <= ahead, `${service}: ${shown(false).length} logins were refused, and ${ahead} times the vault did not know better`);
+  assert.ok(shown(false).length <= ahead, `${service}: ${shown(false).length} logins were rejected, and ${ahead} times the vault did not know better`);
 }
 
-/** While a provider stands aside its entry is looked at every five seconds, a fifth earlier at most. */
+/** While a provider is quarantined its entry is read every five seconds, at most a fifth earlier. */
 const LOOK = 4_000;
 
 const USAGE = `usage: node tests/node/drill.js [--rotations NUMBER]

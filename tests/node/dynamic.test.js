@@ -1,6 +1,6 @@
-// Dynamic secrets: a real OpenBao makes accounts in a real Redis, each for a time only, and the service takes
-// exactly the accounts that Redis knows at that moment. A lease is renewed while it can be, another account is
-// had before one ends, and one that is taken away is replaced within the call.
+// Dynamic secrets: a real OpenBao creates temporary accounts in a real Redis, and the service accepts exactly the
+// accounts that exist in Redis at that moment. A lease is renewed while it can be, a new account is requested
+// before one expires, and a revoked one is replaced within the request.
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 
@@ -8,9 +8,9 @@ import { basic } from './fakes/fake.js';
 import { openbao } from './lib/openbao.js';
 import { redis } from './lib/redis.js';
 import { folder } from './lib/sidecar.js';
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 
-/** A sidecar whose account at the service is one that OpenBao makes in Redis under these terms. */
+/** A sidecar whose account at the service is one that OpenBao creates in Redis with these terms. */
 async function house(t, { terms, role = {} }) {
   const at = folder(t);
   const [store, bao] = await Promise.all([redis(t, at), openbao(t, at, { audit: true })]);
@@ -29,7 +29,7 @@ async function house(t, { terms, role = {} }) {
     return respond(request);
   };
   let n = 0;
-  const sends = async () => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n += 1}` }), 'playmobile');
+  const sends = async () => delivered(await sendAs(made.proxy, 'playmobile', { text: `Kod: ${n += 1}` }), 'playmobile');
   const during = async (ms) => {
     for (const until = Date.now() + ms; Date.now() < until; await new Promise((resolve) => setTimeout(resolve, 250))) await sends();
   };
@@ -40,7 +40,7 @@ async function house(t, { terms, role = {} }) {
 const accounts = (used) => [...new Set(used.map(({ user }) => user))];
 
 describe('dynamic secrets', { concurrency: 5 }, () => {
-  it('a lease is renewed at two thirds, and its account serves on', async (t) => {
+  it('a lease is renewed at two thirds, and its account stays in use', async (t) => {
     const { bao, store, used, during, version } = await house(t, { terms: { default_ttl: '9s', max_ttl: '1h' } });
     await during(16_000);
     assert.deepEqual([accounts(used).length, await version(), await store.accounts()], [1, 1, accounts(used)], 'one account, longer than it was given for');
@@ -52,7 +52,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
     assert.equal(bao.audited('database/creds/sms').length, 1, 'polls make no further accounts');
   });
 
-  it('one that can be renewed no more is replaced before it ends', async (t) => {
+  it('an account that can no longer be renewed is replaced before it expires', async (t) => {
     const { bao, store, used, during, version } = await house(t, { terms: { default_ttl: '10s', max_ttl: '11s' } });
     await during(18_000);
     assert.ok(used.every(({ known }) => known), 'never refused');
@@ -61,7 +61,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
     await eventually(async () => (await store.accounts()).length <= 2, 30_000);
   });
 
-  it('a lease ends with the token that took it: another account is had when the sidecar logs in again', async (t) => {
+  it('a lease ends with the token that requested it: the sidecar requests another account after its next login', async (t) => {
     const { bao, used, during } = await house(t, { terms: { default_ttl: '1h', max_ttl: '2h' }, role: { token_ttl: '10s', token_max_ttl: '11s' } });
     await during(18_000);
     assert.ok(used.every(({ known }) => known), 'never refused');
@@ -69,7 +69,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
     assert.ok(logins >= 2 && Math.abs(accounts(used).length - logins) <= 1, `${accounts(used).length} accounts of ${logins} logins`);
   });
 
-  it('one that is revoked is replaced within the call that finds out', async (t) => {
+  it('a revoked account is replaced within the request that meets the rejection', async (t) => {
     const { bao, fakes: { playmobile }, store, used, sends, version } = await house(t, { terms: { default_ttl: '1h', max_ttl: '2h' } });
     await sends();
     await bao.api('PUT', 'sys/leases/revoke-prefix/database/creds/sms', {});
@@ -80,10 +80,10 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
     assert.equal(bao.audited('database/creds/sms').length, 2);
   });
 
-  it('a service that refuses every account does not have one made for each message', async (t) => {
+  it('a service that rejects every account does not cause a new one for each message', async (t) => {
     const { bao, fakes: { playmobile }, proxy } = await house(t, { terms: { default_ttl: '1h', max_ttl: '2h' } });
-    playmobile.refuse('credential-rejected');
-    for (let n = 0; n < 20; n += 1) assert.equal((await say(proxy, 'playmobile', { text: `Kod: ${n}` })).status, 503);
+    playmobile.reject('credential-rejected');
+    for (let n = 0; n < 20; n += 1) assert.equal((await sendAs(proxy, 'playmobile', { text: `Kod: ${n}` })).status, 503);
     assert.equal(bao.audited('database/creds/sms').length, 2, 'the first, and one in its place');
   });
 });

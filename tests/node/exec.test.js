@@ -1,5 +1,5 @@
-// Credentials from a command: what it prints is the secret, it is run without a shell, and nothing that it
-// does (hang, rubbish, complaints, a megabyte) stops a code or shows in a log.
+// Credentials from a command: its output is the secret, it runs without a shell, and nothing that it does
+// (hang, invalid output, messages on stderr, a megabyte) stops a code or appears in a log.
 import assert from 'node:assert/strict';
 import { chmodSync, existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -7,32 +7,32 @@ import { describe, it } from 'node:test';
 
 import { SERVICES } from './fakes/index.js';
 import { cli, folder } from './lib/sidecar.js';
-import { delivered, eventually, say, stage } from './lib/stage.js';
-import { toldEverywhere } from './lib/trouble.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
+import { reportedEverywhere } from './lib/trouble.js';
 
 const ENTRY = SERVICES.playmobile[1];
 const printing = (fields) => `cat <<'END'\n${JSON.stringify(fields)}\nEND\n`;
 
-/** A script in place of the one before, as a deployment does it. */
+/** Replaces the script, as a deployment does. */
 function script(file, body, mode = 0o700) {
   writeFileSync(`${file}.new`, `#!/bin/sh\n${body}`, { mode });
   chmodSync(`${file}.new`, mode);
   renameSync(`${file}.new`, file);
 }
 
-/** A sidecar whose vault is a command that does `body`. */
+/** A sidecar whose vault is a command that runs `body`. */
 async function house(t, { service = 'playmobile', body = printing(SERVICES[service][1]), args = ['{path}'], credential = {} } = {}) {
   const at = folder(t);
   const command = path.join(at, 'secret');
   if (body) script(command, body.replaceAll('{at}', at));
   const vault = { local: { exec: { command: [command, ...args.map((arg) => arg.replaceAll('{at}', at))], timeout: '2s' } } };
   const made = await stage(t, { services: [service], vault, route: { duplicate_window: '0s' }, providers: { [service]: { credential: { vault: 'local', path: service, ...credential } } } });
-  const sends = async () => delivered(await say(made.proxy, service), service);
+  const sends = async () => delivered(await sendAs(made.proxy, service), service);
   return { ...made, at, command, sends };
 }
 
 describe('a command as the vault', { concurrency: 4 }, () => {
-  it('its JSON is the credential, and a changed one is read after a 401 and heals the call', async (t) => {
+  it('its JSON is the credential; a changed one is read after a 401 and heals the request', async (t) => {
     const { command, fakes: { playmobile }, proxy, sends } = await house(t);
     await sends();
     playmobile.rotate({ password: 'the-new-one' });
@@ -61,19 +61,19 @@ describe('a command as the vault', { concurrency: 4 }, () => {
     'may not be executed': ['failed', printing(ENTRY), /cannot be started \(Permission denied/, 0o600],
   };
   for (const [what, [result, body, pattern, mode]] of Object.entries(TROUBLES)) {
-    it(`one that ${what}: the last good values stay, it is said everywhere, and it heals`, async (t) => {
+    it(`one that ${what}: the last good values stay in use, every output reports it, and it recovers`, async (t) => {
       const { command, proxy, sends } = await house(t);
       await sends();
       script(command, body, mode);
       proxy.reload();
-      await toldEverywhere(proxy, result, pattern);
+      await reportedEverywhere(proxy, result, pattern);
       await sends();
       script(command, printing(ENTRY));
-      await proxy.says(/can be read again/, 30_000);
+      await proxy.waitForOutput(/can be read again/, 30_000);
     });
   }
 
-  it('one that hangs is waited for once: the next login is made with the last good values', async (t) => {
+  it('a command that hangs delays one request only: the next login uses the last good values', async (t) => {
     const { at, command, fakes: { eskiz }, sends } = await house(t, { service: 'eskiz' });
     await sends();
     script(command, `echo run >> ${at}/runs; sleep 600\n`);
@@ -82,27 +82,27 @@ describe('a command as the vault', { concurrency: 4 }, () => {
     assert.equal(readFileSync(path.join(at, 'runs'), 'utf8'), 'run\n');
   });
 
-  it('one that is missing at the start: nothing can be sent, it is said everywhere, and it heals', async (t) => {
+  it('a command that is missing at the start: nothing can be sent, every output reports it, and it recovers', async (t) => {
     const { command, proxy, sends } = await house(t, { body: null });
-    const early = await say(proxy, 'playmobile');
+    const early = await sendAs(proxy, 'playmobile');
     assert.deepEqual([early.status, early.headers['x-sms-sidecar-cause']], [503, 'vault-unavailable']);
-    await toldEverywhere(proxy, 'failed', /cannot be started \(No such file/);
+    await reportedEverywhere(proxy, 'failed', /cannot be started \(No such file/);
     script(command, printing(ENTRY));
-    await proxy.says(/can be read again/, 30_000);
+    await proxy.waitForOutput(/can be read again/, 30_000);
     await sends();
   });
 
-  it('what it hangs on is killed with it', async (t) => {
+  it('its child processes are killed with it', async (t) => {
     const { at, command, proxy } = await house(t);
     script(command, `sleep 600 & echo $! > ${at}/pid.new; mv ${at}/pid.new ${at}/pid; wait\n`);
     proxy.reload();
     await eventually(() => existsSync(path.join(at, 'pid')));
     const pid = readFileSync(path.join(at, 'pid'), 'utf8').trim();
-    // A zombie that nobody has buried yet is dead, too.
+    // A zombie that is not reaped yet counts as dead.
     await eventually(() => { try { return readFileSync(`/proc/${pid}/stat`, 'utf8').includes(') Z'); } catch { return true; } }, 30_000);
   });
 
-  it('`vault` works on embedded vaults only, and says so', async (t) => {
+  it('`vault` works on embedded vaults only, and reports that', async (t) => {
     const { proxy } = await house(t);
     const { stderr } = cli('vault', 'list', '--config', proxy.file, { expectCode: null });
     assert.match(stderr, /has no embedded vault/);

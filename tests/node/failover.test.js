@@ -1,22 +1,22 @@
-// The code arrives by another provider, in that provider's words, and the backend reads its own dialect.
+// The code arrives through another provider, in that provider's API, and the backend reads its own dialect.
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 
-import { SAYS, TEXT, TO, delivered, say, stage } from './lib/stage.js';
+import { MESSAGES, TEXT, TO, delivered, sendAs, stage } from './lib/stage.js';
 
-const SERVICES = Object.keys(SAYS);
+const SERVICES = Object.keys(MESSAGES);
 const first = 'playmobile';
 const experimental = true;
 
-describe('said to one service, carried by another', () => {
+describe('sent to one service, delivered by another', () => {
   for (const spoken of SERVICES) {
     const carriers = spoken === first ? SERVICES.filter((each) => each !== first) : [first, 'twilio'].filter((each) => each !== spoken);
     for (const carrier of carriers) {
-      test(`${spoken} → ${carrier}: the text is byte-equal, the recipient in its form, the answer ${spoken}'s own`, async (t) => {
+      test(`${spoken} → ${carrier}: the text is byte-equal, the recipient in the provider's form, the answer in ${spoken}'s`, async (t) => {
         const { proxy, fakes } = await stage(t, { services: [spoken, carrier] });
         const fault = spoken === 'sayqal' ? 'credential-rejected' : spoken === 'playmobile' ? 'account-suspended' : 'credential-rejected';
-        fakes[spoken].refuse(fault);
-        const reply = await say(proxy, spoken);
+        fakes[spoken].reject(fault);
+        const reply = await sendAs(proxy, spoken);
         delivered(reply, spoken);
         assert.equal(fakes[carrier].delivered.length, 1);
         assert.equal(fakes[carrier].delivered[0].text, TEXT);
@@ -32,75 +32,75 @@ describe('native', () => {
   for (const spoken of SERVICES) {
     test(`${spoken}: the backend's own request, with our credential in it`, async (t) => {
       const { proxy, fakes } = await stage(t, { services: [spoken], provider: { sender: null } });
-      delivered(await say(proxy, spoken), spoken);
+      delivered(await sendAs(proxy, spoken), spoken);
       assert.equal(fakes[spoken].delivered.length, 1);
       assert.equal(fakes[spoken].delivered[0].text, TEXT);
     });
   }
 });
 
-test('smsc says an empty balance inside a 200; Twilio delivers; the backend reads Playmobile', async (t) => {
+test('smsc reports an empty balance inside a 200; Twilio delivers; the backend reads Playmobile\'s reply', async (t) => {
   const { proxy, fakes: { playmobile, smsc, twilio } } = await stage(t, { services: ['playmobile', 'smsc', 'twilio'] });
-  playmobile.refuse('account-suspended');
-  smsc.refuse('balance-empty');
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  playmobile.reject('account-suspended');
+  smsc.reject('balance-empty');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   assert.equal(twilio.delivered[0].text, TEXT);
   assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', cause: 'account-suspended' }), 1);
   assert.equal(await proxy.metric('attempts_total', { provider: 'smsc', cause: 'balance-empty' }), 1);
   assert.equal(await proxy.metric('upstream_responses_total', { provider: 'smsc', status: '200' }), 1);
 });
 
-test('eskiz gets its approved words by a template, or is passed over', async (t) => {
+test('eskiz gets its approved text from a template, or is skipped', async (t) => {
   const templates = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } } };
   const { proxy, fakes: { playmobile, eskiz, twilio } } = await stage(t, { services: ['playmobile', 'eskiz', 'twilio'], providers: { eskiz: { templates: 'only' } }, config: { templates } });
   eskiz.approved = [/^1port ilovasiga kirish kodi: \d{4,8}$/];
-  playmobile.refuse('account-suspended');
-  delivered(await say(proxy, 'playmobile', { text: '1port: kod 123456' }), 'playmobile');
+  playmobile.reject('account-suspended');
+  delivered(await sendAs(proxy, 'playmobile', { text: '1port: kod 123456' }), 'playmobile');
   assert.equal(eskiz.delivered[0].text, '1port ilovasiga kirish kodi: 123456');
-  delivered(await say(proxy, 'playmobile', { text: 'Something nobody approved' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Something nobody approved' }), 'playmobile');
   assert.equal(twilio.delivered[0].text, 'Something nobody approved');
   assert.equal(eskiz.delivered.length, 1);
 });
 
-describe('a reply that is lost', () => {
-  test('on_unknown = "failover": the same code twice rather than never, and it is counted', async (t) => {
+describe('a lost reply', () => {
+  test('on_unknown = "failover": the code may arrive twice, and a possible duplicate is counted', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t, { route: { on_unknown: 'failover' } });
     playmobile.loseReply();
-    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
     assert.deepEqual([playmobile.delivered.length, twilio.delivered.length], [1, 1]);
     assert.equal(await proxy.metric('possible_duplicates_total'), 1);
   });
 
-  test('on_unknown = "stop": 504, nobody else is asked', async (t) => {
+  test('on_unknown = "stop": 504, no other provider is tried', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t, { route: { on_unknown: 'stop' } });
     playmobile.loseReply();
-    const reply = await say(proxy, 'playmobile');
+    const reply = await sendAs(proxy, 'playmobile');
     assert.equal(reply.status, 504, reply.body);
     assert.deepEqual([playmobile.delivered.length, twilio.delivered.length], [1, 0]);
     assert.equal(await proxy.metric('requests_total', { result: 'in-doubt' }), 1);
   });
 
-  test('a doubt is said even if others refused afterwards', async (t) => {
+  test('the result is in-doubt even if others rejected afterwards', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t);
     playmobile.loseReply();
-    twilio.refuse('credential-rejected');
-    assert.equal((await say(proxy, 'playmobile')).status, 504);
+    twilio.reject('credential-rejected');
+    assert.equal((await sendAs(proxy, 'playmobile')).status, 504);
   });
 
-  test('Playmobile\'s code 100 under HTTP 400 is a doubt, not a refusal', async (t) => {
+  test('Playmobile\'s code 100 under HTTP 400 is in doubt, not a rejection', async (t) => {
     const { proxy, fakes: { playmobile, twilio } } = await stage(t, { route: { on_unknown: 'stop' } });
-    playmobile.refuse('provider-fault', 1);
-    assert.equal((await say(proxy, 'playmobile')).status, 504);
+    playmobile.reject('provider-fault', 1);
+    assert.equal((await sendAs(proxy, 'playmobile')).status, 504);
     assert.equal(twilio.received.length, 0);
   });
 });
 
-describe('everybody refuses', () => {
+describe('every provider rejects', () => {
   for (const spoken of SERVICES) {
     test(`${spoken}: 503 with Retry-After in its own shape, never the provider's 401`, async (t) => {
       const { proxy, fakes } = await stage(t, { services: [spoken] });
-      fakes[spoken].refuse('credential-rejected');
-      const reply = await say(proxy, spoken);
+      fakes[spoken].reject('credential-rejected');
+      const reply = await sendAs(proxy, spoken);
       assert.equal(reply.status, 503, reply.body);
       assert.ok(Number(reply.headers['retry-after']) >= 1);
       assert.equal(reply.headers['x-sms-sidecar-cause'], 'credential-rejected');
@@ -111,41 +111,41 @@ describe('everybody refuses', () => {
   }
 });
 
-test('the message\'s own fault is told in the backend\'s dialect after a second opinion', async (t) => {
+test('a fault of the message is reported in the backend\'s dialect after a second provider agrees', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t);
-  playmobile.refuse('recipient-invalid');
-  twilio.refuse('recipient-invalid');
-  const reply = await say(proxy, 'playmobile');
+  playmobile.reject('recipient-invalid');
+  twilio.reject('recipient-invalid');
+  const reply = await sendAs(proxy, 'playmobile');
   assert.equal(reply.status, 400);
   assert.equal(Number(JSON.parse(reply.body)['error-code']), 202);
   assert.deepEqual([playmobile.received.length, twilio.received.length], [1, 1]);
   assert.equal(await proxy.metric('requests_total', { result: 'message-rejected' }), 1);
 });
 
-test('an opt-out is not walked around', async (t) => {
+test('an opt-out is not circumvented', async (t) => {
   const { proxy, fakes: { twilio, playmobile } } = await stage(t, { services: ['twilio', 'playmobile'] });
-  twilio.refuse('recipient-blocked');
-  const reply = await say(proxy, 'twilio');
+  twilio.reject('recipient-blocked');
+  const reply = await sendAs(proxy, 'twilio');
   assert.deepEqual([reply.status, JSON.parse(reply.body).code], [400, 21610]);
   assert.equal(playmobile.received.length, 0);
 });
 
-test('a throttled provider rests; the message goes on', async (t) => {
+test('a throttled provider goes into cooldown; the message fails over', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t);
-  playmobile.refuse('throttled', 1);
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  playmobile.reject('throttled', 1);
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   assert.equal(twilio.delivered.length, 1);
   assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'cooldown' }), 1);
 });
 
-test('the same message said again within the repeat window is sent once', async (t) => {
+test('the same message within the duplicate window is sent once', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
   const release = playmobile.hold();
-  const both = [say(proxy, 'playmobile'), say(proxy, 'playmobile')];
+  const both = [sendAs(proxy, 'playmobile'), sendAs(proxy, 'playmobile')];
   await playmobile.seen(1);
   release();
   for (const reply of await Promise.all(both)) delivered(reply, 'playmobile');
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
   assert.equal(await proxy.metric('duplicates_suppressed_total'), 2);
 });

@@ -1,5 +1,5 @@
-// The fakes before anything stands on them: real clients read their successes, and they refuse
-// what their services refuse. A fake that takes everything would pass every other test here.
+// The fakes themselves: real clients read their successes, and they reject what their services
+// reject. With a fake that accepts everything, every other test here would prove nothing.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { test } from 'node:test';
@@ -35,7 +35,7 @@ test('playmobile: every axios reads its plain-text success', async (t) => {
   assert.deepEqual(service.delivered[0], { to: TO, text: 'Kod: 123456', sender: '3700', reference: 'otp0001', id: 'otp0001' });
 });
 
-test('playmobile refuses what the service refuses, in both spellings', async (t) => {
+test('playmobile rejects what the service rejects, in both spellings', async (t) => {
   const service = await started(t, 'playmobile');
   const send = (body, more = {}) => call(service.url, { auth: auth('playmobile'), headers: JSON_TYPE, body: typeof body === 'string' ? body : JSON.stringify(body), ...more });
   const code = async (...args) => JSON.parse((await send(...args)).body)['error-code'];
@@ -49,7 +49,7 @@ test('playmobile refuses what the service refuses, in both spellings', async (t)
   assert.equal(await code({ messages: [otp({ sms: { originator: '3700', content: { text: '' } } })] }), 406);
   assert.equal(await code({ messages: Array.from({ length: 101 }, () => otp()) }), 105);
   service.spelling = 'underscores';
-  service.refuse('account-suspended', 1);
+  service.reject('account-suspended', 1);
   assert.equal(JSON.parse((await send({ messages: [otp()] })).body).error_code, '102');
   assert.equal(service.delivered.length, 0);
 });
@@ -75,7 +75,7 @@ test('eskiz: login, send as multipart and as a form, expiry, templates', async (
   assert.equal(service.delivered.length, 2);
 });
 
-test('twilio: four SDK generations read its success and its refusals', async (t) => {
+test('twilio: four SDK generations read its success and its rejections', async (t) => {
   const service = await started(t, 'twilio');
   const order = { sid: credential('twilio').account_sid, token: credential('twilio').auth_token, base: service.origin, message: { to: `+${TO}`, from: '+12025550123', body: 'Kod & 100% ўзбек + 🙂' } };
   for (const client of ['twilio-3', 'twilio-4', 'twilio-5', 'twilio-6']) {
@@ -91,7 +91,7 @@ test('twilio: four SDK generations read its success and its refusals', async (t)
   assert.equal(service.delivered.length, 4);
 });
 
-test('twilio refuses the request shapes its service refuses', async (t) => {
+test('twilio rejects the request shapes that its service rejects', async (t) => {
   const service = await started(t, 'twilio');
   const send = async (fields, more = {}) => { const reply = await call(service.url, { auth: auth('twilio'), headers: FORM, body: formBody(fields), ...more }); return [reply.status, JSON.parse(reply.body).code]; };
   const good = { To: `+${TO}`, From: '+12025550123', Body: 'hi' };
@@ -120,10 +120,10 @@ test('vonage: its SDK reads success and every status in a 200', async (t) => {
   assert.equal(await send({ to: `+${TO}`, from: 'Acme', text: 'a' }), '3');
   assert.equal(await send({ to: TO, from: 'Acme', text: 'a', ttl: '5' }), '3');
   assert.equal(await send({ to: TO, from: 'Acme', text: 'Қод 1' }), '0');
-  assert.equal(service.delivered.at(-1).text, '??? 1', 'a text that its type cannot say is lost');
+  assert.equal(service.delivered.at(-1).text, '??? 1', 'a text that its type cannot express is lost');
 });
 
-test('infobip refuses inside a 200, by status and by key', async (t) => {
+test('infobip rejects inside a 200, by status and by key', async (t) => {
   const service = await started(t, 'infobip');
   const message = (over = {}) => ({ messages: [{ sender: 'InfoSMS', destinations: [{ to: TO, messageId: crypto.randomUUID(), ...over }], content: { text: 'hi' } }] });
   const send = (body, key = credential('infobip').api_key) => call(service.url, { headers: { ...JSON_TYPE, authorization: `App ${key}` }, body: JSON.stringify(body) });
@@ -133,11 +133,11 @@ test('infobip refuses inside a 200, by status and by key', async (t) => {
   assert.equal(await status(message({ to: `+${TO}` })), 52);
   assert.equal((await send(message(), 'wrong')).status, 401);
   assert.equal((await send({ messages: [{ destinations: [{ to: TO }], content: {} }] })).status, 400);
-  service.refuse('balance-empty', 1);
+  service.reject('balance-empty', 1);
   assert.equal(await status(message()), 12);
 });
 
-test('smsc answers 200 to everything, garbles undeclared UTF-8, and takes no message twice a minute', async (t) => {
+test('smsc answers 200 to everything, garbles undeclared UTF-8, and accepts no identical message within a minute', async (t) => {
   const service = await started(t, 'smsc');
   const [login, psw] = auth('smsc');
   const good = { login, psw, phones: TO, mes: 'Код 1', sender: '1port', fmt: '3', charset: 'utf-8' };
@@ -168,7 +168,7 @@ test('sayqal checks its MD5 and its clock', async (t) => {
   assert.equal(service.delivered.length, 1);
 });
 
-test('aws-sns verifies a signature that another implementation made', async (t) => {
+test('aws-sns verifies a signature made by another implementation', async (t) => {
   const service = await started(t, 'aws-sns');
   const { access_key_id: accessKeyId, secret_access_key: secretAccessKey } = credential('aws-sns');
   const send = (fields, secret = secretAccessKey, tamper = (body) => body) => {
@@ -186,7 +186,7 @@ test('aws-sns verifies a signature that another implementation made', async (t) 
   assert.equal(service.delivered.length, 1);
 });
 
-test('every fake misbehaves on order, also by its control address', async (t) => {
+test('every fake misbehaves on request, also through its control address', async (t) => {
   const service = await (await started(t, 'playmobile')).listenControl();
   const send = () => call(service.url, { auth: auth('playmobile'), headers: JSON_TYPE, body: JSON.stringify({ messages: [otp()] }) });
   const order = (what, ...args) => call(`http://127.0.0.1:${service.controlPort}/`, { body: JSON.stringify({ do: what, with: args }) });
@@ -195,14 +195,14 @@ test('every fake misbehaves on order, also by its control address', async (t) =>
   assert.equal(service.delivered.length, 1, 'the message was taken all the same');
   await order('status', 500);
   assert.equal((await send()).status, 500);
-  await order('refuse', 'throttled', 1);
+  await order('reject', 'throttled', 1);
   assert.equal((await send()).headers['retry-after'], '2');
   await order('rotate', { password: 'another' });
   assert.equal((await send()).status, 401);
   assert.equal((await order('explode')).status, 400);
 });
 
-test('a fake over TLS is trusted by its authority alone', async (t) => {
+test('a fake over TLS is trusted only through its own CA', async (t) => {
   const tls = testAuthority(folder(t));
   const service = await started(t, 'twilio', { tls });
   const order = { client: 'twilio-6', sid: credential('twilio').account_sid, token: credential('twilio').auth_token, base: service.origin, message: { to: `+${TO}`, from: '+12025550123', body: 'hi' }, count: 1 };

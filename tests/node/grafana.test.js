@@ -1,5 +1,5 @@
 // The dashboard: its file against the published model, and every panel's query in a real Prometheus that scraped a
-// real sidecar under scripted traffic. No Grafana runs here; how it looks was not seen.
+// real sidecar under scripted traffic. No Grafana runs here: the test does not see how it looks.
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { test } from 'node:test';
@@ -8,15 +8,15 @@ import { fileURLToPath } from 'node:url';
 import { faults } from './lib/dashboard.js';
 import { prometheus } from './lib/prometheus.js';
 import { authority, sidecar } from './lib/sidecar.js';
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 
 const GRAFANA = fileURLToPath(new URL('../../deploy/grafana/', import.meta.url));
 const read = (file) => readFileSync(GRAFANA + file, 'utf8');
 const dashboard = () => JSON.parse(read('dashboards/sms-sidecar.json'));
-/** The time that every window reaches back in this test: longer than the test takes. */
+/** Seconds of every query window in this test: longer than the test takes. */
 const WINDOW = 1_800;
 
-test('the dashboard is what Grafana takes, and leads with the three questions', () => {
+test('the dashboard fits Grafana\'s model and leads with the three questions', () => {
   const shown = dashboard();
   assert.deepEqual(faults(shown), []);
   const rows = shown.panels.filter(({ type }) => type === 'row').map(({ title }) => title);
@@ -24,7 +24,7 @@ test('the dashboard is what Grafana takes, and leads with the three questions', 
   assert.match(shown.description, /not seen in a Grafana/);
 });
 
-test('a dashboard that Grafana would not take is found out', () => {
+test('a dashboard that Grafana would reject is found', () => {
   for (const [what, harm] of [
     ['panel id', (it) => { it.panels[2].id = it.panels[1].id; }],
     ['lies over', (it) => { it.panels[2].gridPos.y -= 1; }],
@@ -42,7 +42,7 @@ test('a dashboard that Grafana would not take is found out', () => {
   }
 });
 
-test('the provisioning files name the folder, the source and the kind that are there', () => {
+test('the provisioning files name the existing folder, data source and kind', () => {
   assert.match(read('provisioning/datasources/prometheus.yml'), /^apiVersion: 1\ndatasources:\n {2}- name: Prometheus\n {4}uid: \w+\n {4}type: prometheus$/m);
   assert.match(read('provisioning/dashboards/sms-sidecar.yml'), /^apiVersion: 1\nproviders:\n {2}- name: sms-sidecar\n {4}folder: \w+\n {4}type: file$/m);
   assert.ok(existsSync(`${GRAFANA}dashboards/sms-sidecar.json`));
@@ -77,10 +77,10 @@ test('every panel returns the numbers that the traffic implies', async (t) => {
 });
 
 /**
- * 6 messages go through Playmobile; one is refused by both services as the message's fault; Playmobile fails with 500
- * once and refuses with an unknown 400 once, and Twilio delivers; then its password is another one: one 401, and with the
- * next 2 messages Twilio delivers 3; the vault gets the new password and Playmobile delivers 1. Eskiz logs in, delivers 2,
- * and says 402 to one; asked for its balance it is back; the same again with 1,000 less. One reload.
+ * Playmobile delivers 6 messages; both services reject one as the message's fault; Playmobile fails with 500 once and
+ * rejects with an unknown 400 once, and Twilio delivers; then its password changes: one 401, and with the next 2 messages
+ * Twilio delivers 3; the vault gets the new password and Playmobile delivers 1. Eskiz logs in, delivers 2, and answers
+ * 402 to one; its balance probe brings it back; the same again with 1,000 less. One reload.
  */
 async function traffic(t) {
   const made = await stage(t, {
@@ -94,12 +94,12 @@ async function traffic(t) {
   await watch.scraped();
 
   let n = 0;
-  const arrives = async (service = 'playmobile') => delivered(await say(proxy, service, { text: `Kod: ${n++}` }), service);
+  const arrives = async (service = 'playmobile') => delivered(await sendAs(proxy, service, { text: `Kod: ${n++}` }), service);
   const open = (provider) => eventually(async () => await proxy.metric('provider_state', { provider, state: 'healthy' }) === 1, 90_000);
   for (let i = 0; i < 6; i++) await arrives();
-  playmobile.refuse('recipient-invalid', 1);
-  twilio.refuse('recipient-invalid', 1);
-  assert.equal((await say(proxy, 'playmobile', { text: `Kod: ${n++}` })).status, 400);
+  playmobile.reject('recipient-invalid', 1);
+  twilio.reject('recipient-invalid', 1);
+  assert.equal((await sendAs(proxy, 'playmobile', { text: `Kod: ${n++}` })).status, 400);
   playmobile.status(500);
   await arrives();
   playmobile.status(400);
@@ -109,7 +109,7 @@ async function traffic(t) {
   const broke = async (balance) => {
     eskiz.balance = balance;
     eskiz.status(402, { headers: { 'content-type': 'application/json' }, body: '{"message":"no money"}' });
-    assert.equal((await say(proxy, 'eskiz', { text: `Kod: ${n++}` })).status, 503);
+    assert.equal((await sendAs(proxy, 'eskiz', { text: `Kod: ${n++}` })).status, 503);
     await eventually(async () => await proxy.metric('balance', { provider: 'eskiz' }) === balance, 90_000);
     await open('eskiz');
   };
@@ -123,10 +123,10 @@ async function traffic(t) {
   await arrives();
   writeFileSync(proxy.file, readFileSync(proxy.file));
   proxy.reload();
-  await proxy.says(/config reloaded/);
+  await proxy.waitForOutput(/config reloaded/);
   const reloaded = Date.now() / 1000;
   await broke(124_000);
-  // Who is in use is asked for its money a minute after the start.
+  // The balance of a provider in use is queried a minute after the start.
   await eventually(async () => await proxy.metric('balance', { provider: 'twilio' }) === 12.3, 90_000);
   const at = await watch.scraped();
   return { proxy, watch, at, changed, seen, reloaded };
@@ -140,7 +140,7 @@ const ANNOTATIONS = {
   'Credential changes': [[{ provider: 'playmobile' }, from(1, 2)]],   // 0 → 1 may have been scraped as well
 };
 
-/** What each target of each panel returns: [[labels, value or what it must hold], …]. */
+/** What each target of each panel returns: [[labels, value or condition], …]. */
 async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
   const buckets = await histograms(proxy);
   const [balance] = await watch.samples(`sms_sidecar_balance{provider="eskiz"}[${WINDOW}s]`, at);
@@ -192,20 +192,20 @@ async function expectations({ proxy, watch, at, changed, seen, reloaded }) {
   };
 }
 
-/** Each expected series is there once with its value, and no other is. */
+/** Each expected series exists once with its value, and no other exists. */
 function compare(what, result, expected) {
-  const told = `${what}: ${JSON.stringify(result)}`;
-  assert.equal(result.length, expected.length, told);
+  const context = `${what}: ${JSON.stringify(result)}`;
+  assert.equal(result.length, expected.length, context);
   for (const [labels, value] of expected) {
     const found = result.filter((series) => Object.entries(labels).every(([key, word]) => series.labels[key] === word));
-    assert.equal(found.length, 1, `${JSON.stringify(labels)} in ${told}`);
+    assert.equal(found.length, 1, `${JSON.stringify(labels)} in ${context}`);
     const got = found[0].value;
     const holds = typeof value === 'function' ? value(got) : Math.abs(got - value) <= Math.abs(value) * 0.02;
-    assert.ok(holds, `${JSON.stringify(labels)} is ${got}, not ${value}, in ${told}`);
+    assert.ok(holds, `${JSON.stringify(labels)} is ${got}, not ${value}, in ${context}`);
   }
 }
 
-/** The buckets of the process itself, from its own page: all that was counted since its start. */
+/** The buckets of the process itself, from its own metrics page: all counts since its start. */
 async function histograms(proxy) {
   const lines = (await proxy.metricsPage()).split('\n');
   return (name, labels) => {
@@ -219,7 +219,7 @@ async function histograms(proxy) {
   };
 }
 
-/** As Prometheus has it: linear within the bucket that holds the rank. */
+/** As Prometheus computes it: linear within the bucket that holds the rank. */
 function quantile(q, buckets) {
   const rank = q * buckets.at(-1)[1];
   const n = buckets.findIndex(([, count]) => count >= rank);
@@ -228,7 +228,7 @@ function quantile(q, buckets) {
   return low + (buckets[n][0] - low) * ((rank - below) / (buckets[n][1] - below));
 }
 
-/** The slope of the line that fits best, per second. */
+/** The slope of the least-squares line, per second. */
 function slope(samples) {
   const mean = (values) => values.reduce((sum, value) => sum + value, 0) / values.length;
   const [x, y] = [mean(samples.map(([at]) => at)), mean(samples.map(([, value]) => value))];

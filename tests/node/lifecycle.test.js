@@ -7,26 +7,26 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { test } from 'node:test';
 
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 import { authority, cli, cliMeanwhile, folder, freePort, get } from './lib/sidecar.js';
 import { toml } from './lib/toml.js';
 
-test('pause takes a provider out by hand, resume brings it back', async (t) => {
+test('pause takes a provider out of rotation, resume puts it back', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t);
   cli('pause', 'playmobile', '--config', proxy.file);
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   assert.deepEqual([playmobile.received.length, twilio.delivered.length], [0, 1]);
   assert.equal(await proxy.metric('provider_state', { provider: 'playmobile', state: 'paused' }), 1);
   cli('resume', 'playmobile', '--config', proxy.file);
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
   assert.notEqual(cli('pause', 'nobody', '--config', proxy.file, { expectCode: null }).code, 0);
 });
 
-test('send goes through the running pipeline, and says what became of it or what to do', async (t) => {
+test('send uses the running pipeline, and prints the result or what to do', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await stage(t, { route: { recipients: ['+998'] } });
   const send = (to, text, ...more) => cliMeanwhile('send', '--config', proxy.file, '--to', to, '--text', text, ...more);
-  playmobile.refuse('account-suspended', 1);
+  playmobile.reject('account-suspended', 1);
   const sent = await send('+998901234567', 'Kod: 123456');
   assert.deepEqual([sent.code, twilio.delivered.length], [0, 1], sent.stderr);
   assert.match(sent.stdout, /playmobile: rejected account-suspended 400[^]*twilio: accepted 201[^]*\+998\*{5}67: accepted by route all/);
@@ -41,19 +41,19 @@ test('send goes through the running pipeline, and says what became of it or what
   }
 });
 
-/** Waits until answers at the door say that it is closing: the first sign of a drain. */
+/** Waits until answers carry `Connection: close`: the first sign of a drain. */
 async function draining(proxy) {
-  await eventually(async () => (await get(`${proxy.door}/playmobile/x`, { agent: new http.Agent({ keepAlive: true }) })).headers.connection === 'close');
+  await eventually(async () => (await get(`${proxy.url}/playmobile/x`, { agent: new http.Agent({ keepAlive: true }) })).headers.connection === 'close');
 }
 
-test('SIGTERM: the call in flight finishes, new ones are answered until it has, then the process ends with 0', async (t) => {
+test('SIGTERM: the request in flight finishes, new ones are answered until then, and the process exits with 0', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
   const release = playmobile.hold(1);
-  const answer = say(proxy, 'playmobile');
+  const answer = sendAs(proxy, 'playmobile');
   await playmobile.seen(1);
   proxy.child.kill('SIGTERM');
   await draining(proxy);
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: another' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: another' }), 'playmobile');
   release();
   delivered(await answer, 'playmobile');
   assert.equal(await proxy.stop(), 0);
@@ -61,11 +61,11 @@ test('SIGTERM: the call in flight finishes, new ones are answered until it has, 
   assert.equal(playmobile.delivered.length, 2);
 });
 
-test('SIGTERM: a call that never ends does not hold the process longer than `drain`', async (t) => {
+test('SIGTERM: a request that never ends does not hold the process longer than `drain`', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { provider: { timeout: '30s' }, route: { deadline: '40s' }, config: { limits: { drain: '2s' } } });
   const release = playmobile.hold();
   t.after(release);
-  const answer = say(proxy, 'playmobile').catch((error) => error);
+  const answer = sendAs(proxy, 'playmobile').catch((error) => error);
   await playmobile.seen(1);
   const began = Date.now();
   proxy.child.kill('SIGTERM');
@@ -74,11 +74,11 @@ test('SIGTERM: a call that never ends does not hold the process longer than `dra
   assert.ok(Date.now() - began < 6_000, `${Date.now() - began} ms`);
 });
 
-test('SIGTERM at the very moment an answer is due: the answer still arrives', async (t) => {
+test('SIGTERM at the moment an answer is due: the answer still arrives', async (t) => {
   for (let n = 0; n < 8; n += 1) {
     const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'] });
     const release = playmobile.hold();
-    const answer = say(proxy, 'playmobile');
+    const answer = sendAs(proxy, 'playmobile');
     await playmobile.seen(1);
     release();
     proxy.child.kill('SIGTERM');
@@ -91,7 +91,7 @@ test('SIGTERM: a wait between attempts is cut short and answered', async (t) => 
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { deadline: '30s' } });
   playmobile.status(429, { times: Infinity, headers: { 'retry-after': '20' } });
   const began = Date.now();
-  const answer = say(proxy, 'playmobile');
+  const answer = sendAs(proxy, 'playmobile');
   await playmobile.seen(1);
   proxy.child.kill('SIGTERM');
   assert.equal((await answer).status, 503);
@@ -99,7 +99,7 @@ test('SIGTERM: a wait between attempts is cut short and answered', async (t) => 
   assert.ok(Date.now() - began < 12_000, `${Date.now() - began} ms`);
 });
 
-test('SIGTERM: a tunnel gets a grace, not eternity', async (t) => {
+test('SIGTERM: a tunnel gets a limited grace period', async (t) => {
   const elsewhere = net.createServer((socket) => { socket.on('error', () => {}); socket.pipe(socket); }).listen(0, '127.0.0.1');
   await once(elsewhere, 'listening');
   t.after(() => elsewhere.close());
@@ -131,34 +131,34 @@ async function refused(address) {
   }
 }
 
-test('it is live and ready though no provider and no vault entry is there', async (t) => {
+test('it is live and ready without any provider reachable or vault entry present', async (t) => {
   const { proxy } = await stage(t, { providers: { playmobile: { credential: { vault: 'local', path: 'nowhere' } } }, services: ['playmobile'] });
   assert.equal((await get(`${proxy.admin}/live`)).status, 200);
   assert.equal((await get(`${proxy.admin}/ready`)).status, 200);
-  assert.equal((await say(proxy, 'playmobile')).status, 503);
+  assert.equal((await sendAs(proxy, 'playmobile')).status, 503);
 });
 
-test('the credential of a process comes from its environment as well', async (t) => {
+test('a credential can come from the environment of the process', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, {
     services: ['playmobile'], vault: { local: { env: {} } }, env: { PLAYMOBILE_LOGIN: 'oneport', PLAYMOBILE_PASSWORD: 'playmobile-canary-Passw0rd' },
     providers: { playmobile: { credential: { vault: 'local' } } },
   });
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   assert.equal(playmobile.delivered.length, 1);
 });
 
-test('a .env file is a vault, and a change in it is seen without a restart', async (t) => {
+test('a .env file is a vault, and a change in it takes effect without a restart', async (t) => {
   const made = await stage(t, { services: ['playmobile'], start: false });
   const file = path.join(made.at, '.env');
   writeFileSync(file, 'export PLAYMOBILE_LOGIN=oneport\nPLAYMOBILE_PASSWORD="playmobile-canary-Passw0rd" # the old one\n', { mode: 0o600 });
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], vault: { local: { env: { file } } }, providers: { playmobile: { credential: { vault: 'local' } } } });
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 1' }), 'playmobile');
   playmobile.rotate({ password: "it's # new" });
   writeFileSync(file, 'PLAYMOBILE_LOGIN=oneport\nPLAYMOBILE_PASSWORD="it\'s # new"\n', { mode: 0o600 });
-  delivered(await say(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: 'Kod: 2' }), 'playmobile');
 });
 
-/** `run` with a config that cannot work: how it ends and what it says. */
+/** `run` with a config that cannot work: its exit code and output. */
 function fails(t, change, { at = folder(t) } = {}) {
   const config = change({
     listen: { proxy: '127.0.0.1:1', admin: '127.0.0.1:1' },
@@ -173,7 +173,7 @@ function fails(t, change, { at = folder(t) } = {}) {
   return done.stderr + done.stdout;
 }
 
-test('a port in use is said at once, with which one', async (t) => {
+test('a port in use is reported at once, with its address', async (t) => {
   const taken = net.createServer().listen(0, '127.0.0.1');
   await once(taken, 'listening');
   t.after(() => taken.close());
@@ -184,22 +184,22 @@ test('a port in use is said at once, with which one', async (t) => {
   assert.ok(Date.now() - began < 5_000);
 });
 
-test('every mistake in the file at once, with line and expected keys, values masked', (t) => {
+test('every mistake in the file is reported at once, with line and expected keys, values masked', (t) => {
   const said = fails(t, () => '[listen]\nproxi = "127.0.0.1:8125"\n[providers.a]\ndialect = "playmobile"\npassword = "canary-in-the-wrong-place"\ntimeout = 3\n[providers.b]\ndialect = "nosuch"\n');
   for (const word of ['proxi', 'proxy', 'password', 'timeout', 'nosuch', 'config.toml']) assert.match(said, new RegExp(word));
   assert.doesNotMatch(said, /canary/);
 });
 
-test('a door off loopback without callers is refused', (t) => {
+test('an entrypoint off loopback without callers is an error', (t) => {
   assert.match(fails(t, (config) => ({ ...config, listen: { proxy: '0.0.0.0:0', admin: '127.0.0.1:0' } })), /caller/);
 });
 
-test('a config that is not there is named', (t) => {
+test('a missing config is named', (t) => {
   const file = path.join(folder(t), 'nowhere.toml');
   assert.match(cli('run', '--config', file, { expectCode: 2 }).stderr, /nowhere\.toml/);
 });
 
-test('a CA key that others can read is refused', (t) => {
+test('a CA key that others can read is an error', (t) => {
   const at = folder(t);
   const base = { vaults: { local: { directory: { path: at } } }, providers: { playmobile: { dialect: 'playmobile', credential: { vault: 'local', path: 'playmobile' } } } };
   const ca = authority(at, base);
@@ -208,13 +208,13 @@ test('a CA key that others can read is refused', (t) => {
   assert.match(fails(t, () => ({ ...base, intercept: { ca } }), { at }), /ca\.key/);
 });
 
-test('an embedded vault whose key is wrong: the process serves, the cause is told', async (t) => {
+test('an embedded vault with a wrong key: the process serves and reports the cause', async (t) => {
   const at = folder(t);
   const [file, key_file, other] = ['vault.age', 'vault.key', 'other.key'].map((name) => path.join(at, name));
   cli('vault', 'init', '--vault-file', file, '--key-file', key_file);
   cli('vault', 'init', '--vault-file', path.join(at, 'other.age'), '--key-file', other);
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], vault: { local: { embedded: { file, key_file: other } } } });
-  const reply = await say(proxy, 'playmobile');
+  const reply = await sendAs(proxy, 'playmobile');
   assert.equal(reply.status, 503);
   assert.equal(reply.headers['x-sms-sidecar-cause'], 'vault-unavailable');
   assert.equal(playmobile.received.length, 0);

@@ -1,6 +1,6 @@
 // Every way a Node backend's requests can arrive: each client in its real version, under the Node
-// versions it is played on, through each door of the real binary. A row says what was measured on
-// the wire; the test holds the sidecar to serving it, and the row to still being true.
+// versions listed for it, through each entrypoint of the real binary. A row states what was measured on
+// the wire; the test checks that the sidecar serves it, and that the row is still true.
 import assert from 'node:assert/strict';
 import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
@@ -19,7 +19,7 @@ const ALL = [20, 22, 24];
 const USE_ENV = { NODE_USE_ENV_PROXY: '1' };
 const AXIOS = ['axios-0-21', 'axios-1-7', 'axios-1-16', 'axios-latest'];
 
-// client · Node · what the program or its environment says · the door an http:// and an https:// target arrive at
+// client · Node · what the program or its environment sets · the entrypoint at which an http:// and an https:// target arrive
 const FORWARD = [
   ...['axios-0-21', 'axios-1-7', 'axios-1-16'].map((client) => ({ client, nodes: ALL, http: 'absolute', https: 'absolute' })),
   { client: 'axios-latest', nodes: ALL, http: 'absolute', https: 'connect' },
@@ -39,13 +39,13 @@ const FORWARD = [
   { client: 'proxy-agent', nodes: ALL, http: 'absolute', https: 'connect' },
   { client: 'global-agent-3', nodes: [20, 22], http: 'absolute', https: 'connect' },
   { client: 'global-agent-4', nodes: [20, 22], http: 'absolute' },
-  // It names no server in TLS and then checks the certificate against "localhost", so it verifies nobody's; the leaf must come by the CONNECT target.
+  // It sends no server name in TLS and then checks the certificate against "localhost", so it verifies no host; the leaf must be chosen by the CONNECT target.
   { client: 'global-agent-4', nodes: [20, 22], env: { NODE_TLS_REJECT_UNAUTHORIZED: '0' }, https: 'connect' },
   { client: 'request', nodes: ALL, http: 'absolute', https: 'connect' },
   { client: 'needle', nodes: ALL, https: 'absolute' },
 ];
 
-// Clients that ignore the proxy variables: what they send goes past the sidecar, and only the base URL (or a redirect) reaches them.
+// Clients that ignore the proxy variables: their requests bypass the sidecar, and only the base URL (or a redirect) brings them in.
 const BYPASS = [
   { client: 'http', nodes: [20] },
   { client: 'http', nodes: [20], env: USE_ENV },
@@ -92,7 +92,7 @@ describe('the client matrix', { concurrency: false }, () => {
     const vault = new Vault(at);
     const providers = Object.fromEntries(Object.entries(services).map(([name, service]) => [name, provider(vault, name, service)]));
     const config = {
-      listen: { unix: path.join(at, 'door.sock') },
+      listen: { unix: path.join(at, 'entrypoint.sock') },
       vaults: { local: { directory: { path: vault.path } } },
       providers,
       routes: [{ name: 'all', providers: Object.keys(providers), duplicate_window: '0s' }],
@@ -103,15 +103,15 @@ describe('the client matrix', { concurrency: false }, () => {
   });
   after(async () => { for (const clean of cleanups) await clean(); });
 
-  const withUser = () => proxy.door.replace('http://', 'http://pu:pp@');
+  const withUser = () => proxy.url.replace('http://', 'http://pu:pp@');
   const variables = () => ({ HTTP_PROXY: withUser(), HTTPS_PROXY: withUser(), GLOBAL_AGENT_HTTP_PROXY: withUser(), GLOBAL_AGENT_HTTPS_PROXY: withUser(), NODE_EXTRA_CA_CERTS: caFile });
   const body = JSON.stringify({ messages: [{ recipient: TO, 'message-id': 'otp0001', sms: { originator: '3700', content: { text: TEXT } } }] });
 
-  /** Plays a row and holds both ends to it: the client read a success, the fake got the true credential, the door was the one measured. */
-  async function holds(row, node, order, door, service = 'playmobile') {
+  /** Runs a row and checks both ends: the client read a success, the fake got the real credential, the entrypoint was the one measured. */
+  async function holds(row, node, order, entrypoint, service = 'playmobile') {
     const target = services[service];
     target.reset();
-    const before = await proxy.metric('requests_total', { entrypoint: door, result: 'accepted' }) ?? 0;
+    const before = await proxy.metric('requests_total', { entrypoint, result: 'accepted' }) ?? 0;
     const results = await play({ node, client: row.client, variant: row.variant, contentType: 'application/json', ...order });
     assert.deepEqual(results.map((result) => result.error ?? result.status), [service === 'twilio' ? 201 : 200, service === 'twilio' ? 201 : 200], JSON.stringify(results));
     assert.deepEqual(target.delivered.map(({ text }) => text), [TEXT, TEXT]);
@@ -119,17 +119,17 @@ describe('the client matrix', { concurrency: false }, () => {
       for (const name of Object.keys(headers)) assert.doesNotMatch(name, /^(proxy-|x-sms-sidecar|forwarded|x-forwarded)/);
       assert.notEqual(headers.authorization, `Basic ${Buffer.from(PLACEHOLDER.join(':')).toString('base64')}`);
     }
-    assert.equal(await proxy.metric('requests_total', { entrypoint: door, result: 'accepted' }), before + 2, `not counted at the door ${door}`);
+    assert.equal(await proxy.metric('requests_total', { entrypoint, result: 'accepted' }), before + 2, `not counted at the entrypoint ${entrypoint}`);
     return results;
   }
 
   for (const row of FORWARD) {
     for (const scheme of ['http', 'https'].filter((each) => row[each])) {
       for (const node of row.nodes) {
-        const told = [row.variant, ...Object.keys(row.env ?? {})].filter(Boolean).join(' ');
-        test(`${row.client}${told && ` (${told})`}, Node ${node}, ${scheme}:// arrives by ${row[scheme]}`, async () => {
+        const setup = [row.variant, ...Object.keys(row.env ?? {})].filter(Boolean).join(' ');
+        test(`${row.client}${setup && ` (${setup})`}, Node ${node}, ${scheme}:// arrives through ${row[scheme]}`, async () => {
           const env = row.variant === 'proxy-option' ? { NODE_EXTRA_CA_CERTS: caFile } : { ...variables(), ...row.env };
-          await holds(row, node, { url: `${scheme}://${HOSTS.playmobile}/broker-api/send`, auth: PLACEHOLDER, body, proxy: row.variant === 'proxy-option' ? proxy.door : withUser(), env }, row[scheme]);
+          await holds(row, node, { url: `${scheme}://${HOSTS.playmobile}/broker-api/send`, auth: PLACEHOLDER, body, proxy: row.variant === 'proxy-option' ? proxy.url : withUser(), env }, row[scheme]);
         });
       }
     }
@@ -138,30 +138,30 @@ describe('the client matrix', { concurrency: false }, () => {
   for (const client of ['twilio-3', 'twilio-4', 'twilio-5', 'twilio-6']) {
     for (const node of ALL) {
       const message = { to: `+${TO}`, from: '+12025550123', body: TEXT };
-      test(`${client}, Node ${node}: HTTP_PROXY alone brings it, by CONNECT`, async () => {
+      test(`${client}, Node ${node}: HTTP_PROXY alone routes it here, by CONNECT`, async () => {
         const results = await holds({ client }, node, { ...TWILIO_PLACEHOLDER, message, env: { HTTP_PROXY: withUser(), NODE_EXTRA_CA_CERTS: caFile } }, 'connect', 'twilio');
         assert.deepEqual(results[0].message, { to: message.to, from: message.from, text: TEXT, state: 'queued' });
       });
-      test(`${client}, Node ${node}: one line of code brings it to the base URL`, async () => {
-        await holds({ client }, node, { ...TWILIO_PLACEHOLDER, message, base: `${proxy.door}/twilio` }, 'base-url', 'twilio');
+      test(`${client}, Node ${node}: one line of code points it at the base URL`, async () => {
+        await holds({ client }, node, { ...TWILIO_PLACEHOLDER, message, base: `${proxy.url}/twilio` }, 'base-url', 'twilio');
       });
     }
   }
 
   const vonage = () => ({ sid: '00000000', token: '0000000000000000', message: { to: TO, from: 'Acme', text: TEXT, type: 'unicode' } });
   for (const node of [22, 24]) {
-    test(`@vonage/server-sdk, Node ${node}: a constructor argument brings it to the base URL`, async () => {
-      await holds({ client: 'vonage' }, node, { ...vonage(), base: `${proxy.door}/vonage` }, 'base-url', 'vonage');
+    test(`@vonage/server-sdk, Node ${node}: a constructor argument points it at the base URL`, async () => {
+      await holds({ client: 'vonage' }, node, { ...vonage(), base: `${proxy.url}/vonage` }, 'base-url', 'vonage');
     });
   }
-  test('@vonage/server-sdk, Node 24 with NODE_USE_ENV_PROXY, arrives by connect', async () => {
+  test('@vonage/server-sdk, Node 24 with NODE_USE_ENV_PROXY, arrives through connect', async () => {
     await holds({ client: 'vonage' }, 24, { ...vonage(), env: { ...variables(), ...USE_ENV } }, 'connect', 'vonage');
   });
 
   for (const row of BYPASS) {
     for (const node of row.nodes) {
-      const told = [row.variant, ...Object.keys(row.env ?? {})].filter(Boolean).join(' ');
-      test(`${row.client}${told && ` (${told})`}, Node ${node}: the proxy variables are ignored`, async () => {
+      const setup = [row.variant, ...Object.keys(row.env ?? {})].filter(Boolean).join(' ');
+      test(`${row.client}${setup && ` (${setup})`}, Node ${node}: the proxy variables are ignored`, async () => {
         services.playmobile.reset();
         const before = await proxy.metric('requests_total');
         const results = await play({ node, client: row.client, variant: row.variant, url: services.playmobile.url, auth: PLACEHOLDER, body, env: { ...variables(), ...row.env } });
@@ -175,7 +175,7 @@ describe('the client matrix', { concurrency: false }, () => {
   for (const row of BASE) {
     for (const node of row.nodes) {
       test(`${row.client}${row.variant ? ` (${row.variant})` : ''}, Node ${node}, at the base URL`, async () => {
-        await holds(row, node, { url: `${proxy.door}/playmobile/broker-api/send`, auth: PLACEHOLDER, body }, 'base-url');
+        await holds(row, node, { url: `${proxy.url}/playmobile/broker-api/send`, auth: PLACEHOLDER, body }, 'base-url');
       });
     }
   }
@@ -190,8 +190,8 @@ describe('the client matrix', { concurrency: false }, () => {
 
   describe('trust of the local CA', () => {
     const order = () => ({ client: 'axios-latest', url: `https://${HOSTS.playmobile}/broker-api/send`, auth: PLACEHOLDER, body, count: 2 });
-    const only = () => ({ HTTPS_PROXY: proxy.door });
-    test('without it nothing is sent', async () => {
+    const only = () => ({ HTTPS_PROXY: proxy.url });
+    test('without trust in the CA nothing is sent', async () => {
       services.playmobile.reset();
       const results = await play({ ...order(), env: only() });
       assert.match(results[0].code, /UNABLE_TO_VERIFY_LEAF_SIGNATURE|SELF_SIGNED_CERT_IN_CHAIN|UNABLE_TO_GET_ISSUER_CERT/);
@@ -208,7 +208,7 @@ describe('the client matrix', { concurrency: false }, () => {
     });
   });
 
-  test('the trap: NODE_USE_ENV_PROXY on Node 24 makes axios up to 1.16.0 throw before anything is sent', async () => {
+  test('pitfall: NODE_USE_ENV_PROXY on Node 24 makes axios up to 1.16.0 throw before anything is sent', async () => {
     for (const client of ['axios-0-21', 'axios-1-7', 'axios-1-16']) {
       services.playmobile.reset();
       const results = await play({ node: 24, client, url: `https://${HOSTS.playmobile}/broker-api/send`, auth: PLACEHOLDER, body, env: { ...variables(), ...USE_ENV } });
@@ -217,7 +217,7 @@ describe('the client matrix', { concurrency: false }, () => {
     }
   });
 
-  test('the trap on Node 22: the same axios write the proxy\'s port into the URL, which is refused in words and sent nowhere', async () => {
+  test('pitfall on Node 22: the same axios versions write the proxy\'s port into the URL, which is denied with an explanation and sent nowhere', async () => {
     for (const client of ['axios-0-21', 'axios-1-7', 'axios-1-16']) {
       services.playmobile.reset();
       const results = await play({ node: 22, client, url: `https://${HOSTS.playmobile}/broker-api/send`, auth: PLACEHOLDER, body, env: { ...variables(), ...USE_ENV } });
@@ -227,7 +227,7 @@ describe('the client matrix', { concurrency: false }, () => {
     }
   });
 
-  test('the fakes were given credentials that only the vault held', () => {
+  test('the fakes received credentials that only the vault holds', () => {
     assert.notDeepEqual(Object.values(SERVICES.playmobile[1]), PLACEHOLDER);
     assert.notEqual(SERVICES.twilio[1].auth_token, TWILIO_PLACEHOLDER.token);
   });

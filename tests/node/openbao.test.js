@@ -1,5 +1,5 @@
-// Credentials from a real OpenBao with storage on disk: every way to log in, and everything that a
-// vault server does to its clients. The last good values stay in use, and each trouble has its name.
+// Credentials from a real OpenBao with storage on disk: every way to log in, and every failure that a
+// vault server causes its clients. The last good values stay in use, and each failure has its own result.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
 import { readFileSync, renameSync, writeFileSync } from 'node:fs';
@@ -10,14 +10,14 @@ import { describe, it } from 'node:test';
 import { SERVICES } from './fakes/index.js';
 import { READS, agent, openbao, slowly } from './lib/openbao.js';
 import { BINARY, folder, sidecar } from './lib/sidecar.js';
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
-import { checked, told, toldEverywhere } from './lib/trouble.js';
+import { checked, counted, reportedEverywhere } from './lib/trouble.js';
 
 const ENTRY = SERVICES.playmobile[1];
 const CANARIES = /playmobile-canary|the-new-one/;
 
-/** A server with one entry, and a sidecar that reads it; `login` says how. */
+/** A server with one entry, and a sidecar that reads it with `login`. */
 async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) {
   const at = folder(t);
   const tls = more.tls && testAuthority(at);
@@ -31,7 +31,7 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
   let n = 0;
   const home = { ...made, at, bao };
   home.sends = async () => {
-    const answer = await say(home.proxy, 'playmobile', { text: `Kod: ${n += 1}` });
+    const answer = await sendAs(home.proxy, 'playmobile', { text: `Kod: ${n += 1}` });
     assert.equal(answer.status, 200, `${answer.body} ${home.proxy.output.slice(-3_000)}`);
     delivered(answer, 'playmobile');
   };
@@ -39,7 +39,7 @@ async function house(t, { login, vault = {}, before = () => {}, ...more } = {}) 
   return home;
 }
 
-/** A provider whose password changed is healed by what the vault has now. */
+/** A provider whose password changed heals with the vault's current value. */
 async function changes({ bao, fakes: { playmobile }, proxy, sends }, password) {
   playmobile.rotate({ password });
   await bao.put('playmobile', { ...ENTRY, password });
@@ -53,7 +53,7 @@ function quiet({ proxy }, ...secrets) {
   for (const secret of secrets) assert.ok(!proxy.output.includes(secret), 'a secret of the login stands in the log');
 }
 
-/** A token with the policy to read, in a file. */
+/** A token with the read policy, in a file. */
 function tokenFile(options = {}) {
   return async (bao, at) => {
     await bao.policy('sms', READS);
@@ -71,7 +71,7 @@ function jwt(key, claims) {
   return `${head}.${crypto.sign('RSA-SHA256', Buffer.from(head), key).toString('base64url')}`;
 }
 
-/** Judges, by the server's own audit log, how tokens of five seconds lived, which may be renewed to twenty. */
+/** Checks in the server's audit log how tokens of five seconds, renewable up to twenty, were renewed and replaced. */
 function lives(bao) {
   const [logins, renewals] = [bao.audited('auth/approle/login'), bao.audited('auth/token/renew-self')];
   assert.ok(logins.length >= 6, `${logins.length} logins in two minutes, with tokens of twenty seconds at the most`);
@@ -85,7 +85,7 @@ function lives(bao) {
       gaps.push((renewal.time - since) / granted / 10);
       [granted, since] = [renewal.auth.token_ttl, renewal.time];
     }
-    // The last one is still alive; a machine that stood still for seconds may have let one run out.
+    // The last one is still alive; on a machine that stalled for seconds one may have expired.
     const left = granted * 1_000 - ((logins[n + 1]?.time ?? Infinity) - since);
     assert.ok(granted < 2.5 || left <= 0, `login ${n + 2} although the token before, renewed ${own.length} times, had ${left} ms of ${granted} s left`);
   }
@@ -94,7 +94,7 @@ function lives(bao) {
 }
 
 describe('OpenBao', { concurrency: 4 }, () => {
-  // The longest first: all others pass beside it.
+  // The longest test first: all others run beside it.
   it('tokens of five seconds for two minutes: renewed while they can be, never forbidden, never lost', { timeout: 240_000 }, async (t) => {
     const home = await house(t, { audit: true, login: async (bao, at) => ({ approle: await bao.approle(at, { role: { token_ttl: '5s', token_max_ttl: '20s' } }) }) });
     const end = Date.now() + 120_000;
@@ -111,29 +111,29 @@ describe('OpenBao', { concurrency: 4 }, () => {
     t.diagnostic(lives(home.bao));
   });
 
-  it('AppRole and KV v2: a credential is read, changes under way and heals', async (t) => {
+  it('AppRole and KV v2: a credential is read, changes while in use and heals', async (t) => {
     const home = await house(t);
     await home.sends();
     await changes(home, 'the-new-one');
     quiet(home, readFileSync(path.join(home.at, 'sms.secret'), 'utf8'));
   });
 
-  it('nothing is ever written to disk: it runs where no file may grow by a byte', async (t) => {
+  it('nothing is written to disk: the sidecar runs where no file may grow by a byte', async (t) => {
     const home = await house(t, { start: false });
     const wrapper = path.join(home.at, 'limited');
     writeFileSync(wrapper, `#!/bin/sh\nulimit -f 0 || exit 9\n(echo x > ${wrapper}.grown) 2>/dev/null && exit 8\nexec ${BINARY} "$@"\n`, { mode: 0o700 });
     home.proxy = await sidecar(t, home.at, home.config, { binary: wrapper });
     await home.sends();
     await home.bao.seal();
-    await told(home.proxy, 'sealed');
+    await counted(home.proxy, 'sealed');
     await home.sends();
     await home.bao.unseal();
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
     assert.equal(home.proxy.child.exitCode ?? home.proxy.child.signalCode, null, 'it lives');
   });
 
-  it('a 401 reads the vault at once and heals within the call', async (t) => {
+  it('a 401 causes a vault read at once and heals within the request', async (t) => {
     const home = await house(t, { vault: { poll: '10m' } });
     await home.sends();
     home.fakes.playmobile.rotate({ password: 'the-new-one' });
@@ -142,7 +142,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     assert.deepEqual(home.fakes.playmobile.received.map(({ status }) => status), [200, 401, 200]);
   });
 
-  it('KV v1 is found out, or told; a namespace is entered', async (t) => {
+  it('KV v1 is detected, or configured; a namespace is used', async (t) => {
     const at = folder(t);
     const bao = await openbao(t, at);
     await bao.mount(1, 'old');
@@ -160,11 +160,11 @@ describe('OpenBao', { concurrency: 4 }, () => {
     }
     for (const own of [{ mount: 'old', token_file: tokens.root }, { mount: 'old', kv: 1, token_file: tokens.root }, { kv: 2, namespace: 'team', token_file: tokens.inside }]) {
       const { proxy } = await stage(t, { services: ['playmobile'], vault: { local: { openbao: { address: bao.address, ...own } } } });
-      delivered(await say(proxy, 'playmobile'), 'playmobile');
+      delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
     }
   });
 
-  it('an agent\'s sink: the token that a real agent renews and replaces', async (t) => {
+  it('an agent\'s sink file: a real agent renews and replaces the token', async (t) => {
     let sink;
     const home = await house(t, { login: async (bao, at) => { sink = await agent(t, at, bao, await bao.approle(at, { role: { token_ttl: '6s', token_max_ttl: '9s' } })); return { token_file: sink }; } });
     const first = readFileSync(sink, 'utf8');
@@ -175,23 +175,23 @@ describe('OpenBao', { concurrency: 4 }, () => {
     quiet(home, first, readFileSync(sink, 'utf8'));
   });
 
-  it('a token file is followed when it changes, as a person changes it', async (t) => {
+  it('a change of a token file takes effect', async (t) => {
     const home = await house(t, { login: tokenFile({ ttl: '1h' }) });
     await home.sends();
     const [file, old] = [path.join(home.at, 'token'), readFileSync(path.join(home.at, 'token'), 'utf8').trim()];
     await home.bao.api('POST', 'auth/token/revoke', { token: old });
-    await told(home.proxy, 'forbidden');
+    await counted(home.proxy, 'forbidden');
     await home.sends();
     checked(home.proxy, /refuses our token.*put a fresh one into the file/s);
     const { auth } = await home.bao.api('POST', 'auth/token/create', { policies: ['sms'] });
     writeFileSync(`${file}.new`, auth.client_token, { mode: 0o600 });
     renameSync(`${file}.new`, file);
-    await home.proxy.says(/can be read again/);
+    await home.proxy.waitForOutput(/can be read again/);
     await changes(home, 'the-new-one');
     quiet(home, old, auth.client_token);
   });
 
-  it('a wrapped secret id is unwrapped once, survives a reload, and is told apart when it was used', async (t) => {
+  it('a wrapped secret id is unwrapped once, survives a reload, and a used one has its own error', async (t) => {
     const home = await house(t, { login: async (bao, at) => ({ approle: { ...await bao.approle(at, { wrap: '5m', role: { token_ttl: '2s', token_max_ttl: '4s' } }), wrapped: true } }) });
     await home.sends();
     home.proxy.reload();
@@ -202,7 +202,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     checked(home.proxy, /wrapped secret id was used already or has run out/);
   });
 
-  it('JWT: a token signed by a key the server knows', async (t) => {
+  it('JWT: a token signed by a key that the server trusts', async (t) => {
     const { publicKey, privateKey } = crypto.generateKeyPairSync('rsa', { modulusLength: 2048 });
     const home = await house(t, {
       login: async (bao, at) => {
@@ -220,7 +220,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     checked(home.proxy, /refuses our JWT login: status 400/);
   });
 
-  it('Kubernetes: a service account, reviewed by a small stand-in for the cluster\'s API', async (t) => {
+  it('Kubernetes: a service account, reviewed by a stand-in for the cluster\'s API', async (t) => {
     const reviewed = [];
     const cluster = http.createServer((req, res) => {
       let body = '';
@@ -254,35 +254,35 @@ describe('OpenBao', { concurrency: 4 }, () => {
     assert.ok(reviewed.length >= 1 && reviewed.every((url) => url.includes('tokenreviews')), String(reviewed));
   });
 
-  it('sealed: the last good values stay, it is said so, and unsealed it goes on by itself', async (t) => {
+  it('sealed: the last good values stay in use, every output reports it, and unsealing recovers it', async (t) => {
     const home = await house(t);
     await home.sends();
     await home.bao.seal();
-    await toldEverywhere(home.proxy, 'sealed', /is sealed; unseal it with `bao operator unseal`/);
+    await reportedEverywhere(home.proxy, 'sealed', /is sealed; unseal it with `bao operator unseal`/);
     await home.sends();
     await home.bao.unseal();
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
     quiet(home);
   });
 
-  it('down and restarted: nothing is lost, and a sealed server at the start is no obstacle', async (t) => {
+  it('down and restarted: nothing is lost, and a sealed server at the start does not prevent one', async (t) => {
     const home = await house(t);
     await home.sends();
     await home.bao.stop();
-    await toldEverywhere(home.proxy, 'unreachable', /cannot be reached: no connection/);
+    await reportedEverywhere(home.proxy, 'unreachable', /cannot be reached: no connection/);
     await home.sends();
     await home.bao.restart();
-    await told(home.proxy, 'sealed');
+    await counted(home.proxy, 'sealed');
     await home.sends();
     await home.bao.unseal();
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
   });
 
   it('a sidecar that starts before its vault is unsealed serves, and sends once it can', async (t) => {
     const home = await house(t, { before: (bao) => bao.seal() });
-    const early = await say(home.proxy, 'playmobile');
+    const early = await sendAs(home.proxy, 'playmobile');
     assert.equal(early.status, 503);
     assert.equal(early.headers['x-sms-sidecar-cause'], 'vault-unavailable');
     await home.bao.unseal();
@@ -304,19 +304,19 @@ describe('OpenBao', { concurrency: 4 }, () => {
     await changes(home, 'the-new-one');
   });
 
-  it('policy taken away: forbidden, the last good values stay, and it heals when it is given back', async (t) => {
+  it('policy removed: forbidden, the last good values stay in use, and restoring it recovers', async (t) => {
     const home = await house(t);
     await home.sends();
     await home.bao.policy('sms', 'path "other/*" { capabilities = ["read"] }');
-    await toldEverywhere(home.proxy, 'forbidden', /forbids our token to read `playmobile`; give its policy `read`/);
+    await reportedEverywhere(home.proxy, 'forbidden', /forbids our token to read `playmobile`; give its policy `read`/);
     await home.sends();
     const logins = async () => (await home.bao.api('LIST', 'auth/token/accessors')).data.keys.length;
     const before = await logins();
-    await told(home.proxy, 'forbidden');
-    await told(home.proxy, 'forbidden');
+    await counted(home.proxy, 'forbidden');
+    await counted(home.proxy, 'forbidden');
     assert.ok(await logins() <= before, 'a policy is no reason to log in again');
     await home.bao.policy('sms', READS);
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
   });
 
@@ -324,11 +324,11 @@ describe('OpenBao', { concurrency: 4 }, () => {
     const home = await house(t);
     await home.sends();
     await home.bao.api('DELETE', 'secret/data/playmobile');
-    await told(home.proxy, 'not-found');
+    await counted(home.proxy, 'not-found');
     await home.sends();
     checked(home.proxy, /newest version was deleted; bring it back \(`bao kv undelete`/);
     await home.bao.api('POST', 'secret/undelete/playmobile', { versions: [1] });
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
     home.fakes.playmobile.rotate({ password: ENTRY.password });
     const { data: { data: first } } = await home.bao.api('GET', 'secret/data/playmobile?version=1');
@@ -336,27 +336,27 @@ describe('OpenBao', { concurrency: 4 }, () => {
     await eventually(async () => await home.proxy.metric('credential_version', { provider: 'playmobile' }) === 3, 30_000);
     await home.sends();
     await home.bao.api('DELETE', 'secret/metadata/playmobile');
-    await told(home.proxy, 'not-found');
+    await counted(home.proxy, 'not-found');
     checked(home.proxy, /nothing was ever written there, or all of it was deleted/);
     await home.sends();
   });
 
-  it('slow by ten seconds: calls do not wait, it is told as slow, and it heals', async (t) => {
+  it('slow by ten seconds: requests do not wait, the read is a timeout, and it recovers', async (t) => {
     let proxy;
     const home = await house(t, { login: async (bao, at) => { proxy = await slowly(t, bao.port); return { address: proxy.address, approle: await bao.approle(at) }; } });
     await home.sends();
     proxy.delay = 10_000;
-    await told(home.proxy, 'timeout');
+    await counted(home.proxy, 'timeout');
     const began = Date.now();
     await home.sends();
     assert.ok(Date.now() - began < 2_000, 'a call waits for no vault that is slow');
-    await toldEverywhere(home.proxy, 'timeout', /did not answer within 2s/);
+    await reportedEverywhere(home.proxy, 'timeout', /did not answer within 2s/);
     proxy.delay = 0;
-    await home.proxy.says(/can be read again/, 40_000);
+    await home.proxy.waitForOutput(/can be read again/, 40_000);
     await changes(home, 'the-new-one');
   });
 
-  it('TLS: its own CA is trusted, another is not and is told as tls', async (t) => {
+  it('TLS: its own CA is trusted; another one is not, with the result tls', async (t) => {
     const home = await house(t, { tls: true });
     await home.sends();
     const own = path.join(home.at, 'upstream-ca.pem');
@@ -364,13 +364,13 @@ describe('OpenBao', { concurrency: 4 }, () => {
     testAuthority(home.at, 'stranger');
     writeFileSync(own, readFileSync(path.join(home.at, 'stranger-ca.pem')));
     await home.sends();
-    await toldEverywhere(home.proxy, 'tls', /is not trusted: its certificate is from an issuer that is not trusted/);
+    await reportedEverywhere(home.proxy, 'tls', /is not trusted: its certificate is from an issuer that is not trusted/);
     writeFileSync(own, right);
-    await home.proxy.says(/can be read again/, 30_000);
+    await home.proxy.waitForOutput(/can be read again/, 30_000);
     await changes(home, 'the-new-one');
   });
 
-  it('KV v1 with a time to live is read again before it ends', async (t) => {
+  it('KV v1 with a time to live is read again before it expires', async (t) => {
     const at = folder(t);
     const bao = await openbao(t, at);
     await bao.mount(1);
@@ -378,15 +378,15 @@ describe('OpenBao', { concurrency: 4 }, () => {
     const files = await bao.approle(at);
     const { proxy } = await stage(t, { services: ['playmobile'], vault: { local: { openbao: { address: bao.address, approle: files } } } });
     await eventually(async () => await proxy.metric('vault_reads_total', { vault: 'local', result: 'unchanged' }) >= 3, 20_000);
-    delivered(await say(proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   });
 
-  it('a field that is no text is named, and only to who uses it', async (t) => {
+  it('a field that is not text is an error only for the provider that uses it', async (t) => {
     const home = await house(t);
     await home.bao.put('playmobile', { ...ENTRY, port: 5 });
     await home.sends();
     await home.bao.put('playmobile', { username: ENTRY.username, password: { nested: 'the-new-one' } });
-    await told(home.proxy, 'malformed');
+    await counted(home.proxy, 'malformed');
     await home.sends();
     checked(home.proxy, /its field `password` is a nested object, not text/);
     quiet(home);

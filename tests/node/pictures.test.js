@@ -11,7 +11,7 @@ import { fake } from './fakes/index.js';
 import { browser, closeBrowser, open } from './lib/browser.js';
 import { cli, folder, sidecar } from './lib/sidecar.js';
 import { settled } from './lib/situations.js';
-import { delivered, say } from './lib/stage.js';
+import { delivered, sendAs } from './lib/stage.js';
 import { plain, terminalPage } from './lib/terminal.js';
 
 const IMAGES = fileURLToPath(new URL('../../deploy/guide/images/', import.meta.url));
@@ -52,7 +52,7 @@ async function staged(t) {
     { name: 'abroad', providers: ['twilio'] },
   ];
   const proxy = await sidecar(t, at, { vaults: { local: { embedded: vault } }, providers, routes });
-  const send = async (n) => delivered(await say(proxy, 'playmobile', { text: `Kod: ${n}`, to: `9989012345${10 + n}` }), 'playmobile');
+  const send = async (n) => delivered(await sendAs(proxy, 'playmobile', { text: `Kod: ${n}`, to: `9989012345${10 + n}` }), 'playmobile');
   for (let n = 0; n < 9; n += 1) await send(n);
   fakes.playmobile.rotate({ password: 'the-new-one' });
   for (let n = 9; n < 13; n += 1) await send(n);

@@ -1,5 +1,5 @@
-// An independent referee: Prism plays Twilio and Vonage from their official API descriptions and
-// must accept every request the real binary writes and patches. It checks shape (method, path,
+// An independent check: Prism serves Twilio and Vonage from their official API descriptions and
+// must accept every request that the real binary writes and patches. It checks shape (method, path,
 // content type, auth scheme, field names and patterns), not error handling; the fakes do that.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -10,7 +10,7 @@ import { after, before, describe, test } from 'node:test';
 
 import { bodyOf } from './fakes/fake.js';
 import { SERVICES } from './fakes/index.js';
-import { SAYS, TEXT, eventually, say } from './lib/stage.js';
+import { MESSAGES, TEXT, eventually, sendAs } from './lib/stage.js';
 import { Vault, call, cliMeanwhile, folder, freePort, get, provider, sidecar } from './lib/sidecar.js';
 
 const here = (file) => fileURLToPath(new URL(file, import.meta.url));
@@ -30,7 +30,7 @@ async function prism(t, service) {
   return running;
 }
 
-/** Stands before Prism, puts its routes where the service has them, and keeps what it answered. */
+/** A proxy before Prism: maps its routes to the service's paths, and keeps its answers. */
 async function mount(t, running, prefix) {
   const inner = running.origin;
   running.answers = [];
@@ -66,7 +66,7 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
   });
   after(async () => { for (const clean of cleanups) await clean(); });
 
-  test('the referee refuses: without that its yes would mean nothing', async () => {
+  test('Prism rejects a bad request: else its acceptance would prove nothing', async () => {
     const { twilio, vonage } = referees;
     const path = `/Accounts/${twilio.credential.account_sid}/Messages.json`;
     const form = { 'content-type': 'application/x-www-form-urlencoded' };
@@ -77,7 +77,7 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
     assert.equal((await call(`${vonage.origin}/sms/json`, { headers: form, body: 'api_key=abcd1234&from=Acme&text=hi' })).status, 422);
   });
 
-  /** The last request was accepted: by the referee, and read as accepted by the sidecar. */
+  /** The last request was accepted by Prism, and classified as accepted by the sidecar. */
   function accepted(service, reply) {
     const { asked, body, status, said } = referees[service].answers.at(-1) ?? {};
     assert.ok(status < 300, `${asked} ${body} was refused: ${status} ${said}`);
@@ -85,11 +85,11 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
   }
 
   for (const service of Object.keys(SPECS)) {
-    for (const spoken of Object.keys(SAYS)) {
+    for (const spoken of Object.keys(MESSAGES)) {
       test(`${spoken} → ${service}`, async () => {
         const { answers } = referees[service];
         answers.length = 0;
-        const reply = await say(proxies[service], spoken, { text: `${TEXT} ${spoken}` });
+        const reply = await sendAs(proxies[service], spoken, { text: `${TEXT} ${spoken}` });
         assert.equal(answers.length, 1, `${reply.status} ${reply.body}`);
         accepted(service, reply);
       });
@@ -97,20 +97,20 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
   }
 
   test('twilio → twilio with every optional field', async () => {
-    accepted('twilio', await say(proxies.twilio, 'twilio', { StatusCallback: 'https://example.com/cb', ValidityPeriod: '600', ProvideFeedback: 'true' }));
+    accepted('twilio', await sendAs(proxies.twilio, 'twilio', { StatusCallback: 'https://example.com/cb', ValidityPeriod: '600', ProvideFeedback: 'true' }));
   });
 
   test('vonage → vonage with every optional field', async () => {
-    accepted('vonage', await say(proxies.vonage, 'vonage', { ttl: '600000', callback: 'https://example.com/cb', 'client-ref': 'otp0001', 'status-report-req': 'true' }));
+    accepted('vonage', await sendAs(proxies.vonage, 'vonage', { ttl: '600000', callback: 'https://example.com/cb', 'client-ref': 'otp0001', 'status-report-req': 'true' }));
   });
 
-  test('twilio: the operations that are carried', async () => {
-    const at = `${proxies.twilio.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}`;
+  test('twilio: the operations that pass through', async () => {
+    const at = `${proxies.twilio.url}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}`;
     accepted('twilio', await get(`${at}/Balance.json`));
     accepted('twilio', await get(`${at}/Messages/SM${'a'.repeat(32)}.json`));
   });
 
-  test('twilio: what doctor asks, the list of numbers too', async () => {
+  test('twilio: the requests of doctor, the list of numbers included', async () => {
     const { answers } = referees.twilio;
     answers.length = 0;
     const { stdout } = await cliMeanwhile('doctor', '--config', proxies.twilio.file, '--json');

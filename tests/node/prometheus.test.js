@@ -1,4 +1,4 @@
-// The shipped Prometheus files: valid, and every alert has a case in which it fires and one in which it is quiet.
+// The shipped Prometheus files: they are valid, and every alert has a case in which it fires and one in which it does not.
 import assert from 'node:assert/strict';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
@@ -18,12 +18,12 @@ test('the example config and its rules are valid', async () => {
   assert.equal(code, 0, said);
 });
 
-test('each alert fires and stays quiet as its cases say', async () => {
+test('each alert fires, or does not, as its cases expect', async () => {
   const { code, said } = await promtool('test', 'rules', ...CASES);
   assert.equal(code, 0, said);
 });
 
-test('each alert has a case for firing and one for staying quiet', () => {
+test('each alert has a case in which it fires and one in which it does not', () => {
   const alerts = [...readFileSync(ALERTS, 'utf8').matchAll(/^ +- alert: (\w+)$/gm)].map(([, name]) => name);
   const cases = [...CASES.map((file) => readFileSync(file, 'utf8')).join('').matchAll(/alertname: (\w+)\n +exp_alerts:( \[\])?/g)];
   assert.ok(alerts.length >= 11, `${alerts}`);
@@ -35,7 +35,7 @@ test('each alert has a case for firing and one for staying quiet', () => {
   assert.equal(new Set(alerts).size, alerts.length, 'an alert stands twice');
 });
 
-test('each rule is needed: without its threshold or its quiet side a case fails', async (t) => {
+test('each condition is needed: without its threshold or its guard a case fails', async (t) => {
   const at = folder(t);
   const rules = readFileSync(ALERTS, 'utf8');
   const recording = path.join(DEPLOY, 'recording.rules.yml');

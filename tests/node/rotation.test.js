@@ -3,6 +3,6 @@ import { test } from 'node:test';
 
 import { drill, judge } from './drill.js';
 
-test('fifty rotations under load: nothing lost, nothing twice, no dead credential again', { timeout: 600_000 }, async (t) => {
+test('fifty rotations under load: no message lost or sent twice, no dead credential sent again', { timeout: 600_000 }, async (t) => {
   judge(t, await drill(t, { rotations: 50 }));
 });

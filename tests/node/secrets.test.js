@@ -1,9 +1,9 @@
-// The canary: marked secrets, numbers and texts go through every path, with logging at its loudest,
-// and are looked for in everything that comes out.
+// The canary: marked secrets, numbers and texts go through every path, with the log at `trace`, and the
+// test searches every output for them.
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { SAYS, say, stage } from './lib/stage.js';
+import { MESSAGES, sendAs, stage } from './lib/stage.js';
 import { call, cli, get } from './lib/sidecar.js';
 
 const NUMBER = '998935557713';
@@ -12,13 +12,13 @@ const SECRET = /canary|fedcba9876543210|EXAMPLEKEY|0123456789abcdef0123456789abc
 const encodings = (value) => [value, Buffer.from(value).toString('base64'), encodeURIComponent(value)];
 
 test('no secret, number or text in logs, metrics, pages, headers or errors', async (t) => {
-  const services = Object.keys(SAYS);
+  const services = Object.keys(MESSAGES);
   const { proxy, fakes } = await stage(t, { services, env: { RUST_LOG: 'trace' }, route: { duplicate_window: '0s', deadline: '20s' } });
   const replies = [];
-  const speak = async (service) => replies.push(await say(proxy, service, { to: NUMBER, text: `${CODE} 4711` }));
+  const speak = async (service) => replies.push(await sendAs(proxy, service, { to: NUMBER, text: `${CODE} 4711` }));
   for (const service of services) await speak(service);
   for (const service of services) {
-    fakes[service].refuse('credential-rejected', 1);
+    fakes[service].reject('credential-rejected', 1);
     await speak(service);
     fakes[service].behave().loseReply(1);
     await speak(service);
@@ -27,7 +27,7 @@ test('no secret, number or text in logs, metrics, pages, headers or errors', asy
     fakes[service].behave().raw('garbage\r\n\r\n');
     await speak(service);
   }
-  for (const [path, request] of [['/playmobile/broker-api/send', { headers: { 'content-type': 'application/json' }, body: `{"messages": [{"recipient": "${NUMBER}", "${CODE}` }], ['/twilio/nowhere', { method: 'GET' }], [`/smsc/sys/send.php?login=canary&psw=canary&phones=${NUMBER}&mes=${CODE}`, { method: 'GET' }]]) replies.push(await call(`${proxy.door}${path}`, request));
+  for (const [path, request] of [['/playmobile/broker-api/send', { headers: { 'content-type': 'application/json' }, body: `{"messages": [{"recipient": "${NUMBER}", "${CODE}` }], ['/twilio/nowhere', { method: 'GET' }], [`/smsc/sys/send.php?login=canary&psw=canary&phones=${NUMBER}&mes=${CODE}`, { method: 'GET' }]]) replies.push(await call(`${proxy.url}${path}`, request));
   const pages = await Promise.all(['/metrics', '/', '/ready', '/live'].map((path) => get(`${proxy.admin}${path}`)));
   const status = cli('status', '--config', proxy.file, { expectCode: null });
   await proxy.stop();
@@ -35,7 +35,7 @@ test('no secret, number or text in logs, metrics, pages, headers or errors', asy
   for (const [where, text] of Object.entries(seen)) {
     const secrets = Object.values(fakes).flatMap(({ credential }) => Object.entries(credential).filter(([field]) => !['username', 'email', 'account_sid', 'access_key_id'].includes(field)).map(([, value]) => value));
     for (const secret of secrets.flatMap(encodings)) if (secret.length >= 8 && secret !== 'abcd1234') assert.ok(!text.includes(secret), `a secret stands in ${where}: ${around(text, secret)}`);
-    assert.ok(!(where !== 'replies' && SECRET.test(text)), `something secret stands in ${where}: ${around(text, SECRET.exec(text)?.[0])}`);
+    assert.ok(!(where !== 'replies' && SECRET.test(text)), `something secret is in ${where}: ${around(text, SECRET.exec(text)?.[0])}`);
     if (where !== 'replies') for (const mark of [NUMBER, CODE]) assert.ok(!text.includes(mark), `${mark} stands in ${where}: ${around(text, mark)}`);
   }
   for (const sign of [/credential-rejected/, /reply-unreadable/, /\+998\*\*\*\*\*13/, /"level":"(DEBUG|TRACE)"/]) assert.match(proxy.output, sign, 'too little was logged for this to be a test');
@@ -50,7 +50,7 @@ test('a secret that a provider echoes is masked on the way back', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: { pass_401: true } });
   const secret = playmobile.credential.password;
   playmobile.status(400, { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 101, 'error-description': `you sent ${encodings(secret).join(' and ')} and ${Buffer.from(`oneport:${secret}`).toString('base64')}` }) });
-  const reply = await say(proxy, 'playmobile');
+  const reply = await sendAs(proxy, 'playmobile');
   for (const form of encodings(secret)) assert.ok(!reply.body.includes(form), reply.body);
 });
 
@@ -59,7 +59,7 @@ for (const mode of ['act', 'observe']) {
     const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: { mode } });
     const text = `${CODE} - Kod 4711\nў`;
     playmobile.status(400, { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 406, 'error-description': `no delivery of "${text}" to 998 93 555-77-13` }) });
-    assert.equal((await say(proxy, 'playmobile', { to: NUMBER, text })).status, 400);
+    assert.equal((await sendAs(proxy, 'playmobile', { to: NUMBER, text })).status, 400);
     await proxy.stop();
     assert.match(proxy.output, /no delivery of/, 'too little was logged for this to be a test');
     for (const mark of [CODE, '4711', '555-77', '998 93']) assert.ok(!proxy.output.includes(mark), `${mark} stands in the log: ${around(proxy.output, mark)}`);

@@ -10,13 +10,13 @@ import { fileURLToPath } from 'node:url';
 import { PHONE, WIDE, closeBrowser, open, shot } from './lib/browser.js';
 import { call, cli, freePort, get } from './lib/sidecar.js';
 import { MARKUP, SITUATIONS, settled } from './lib/situations.js';
-import { TEXT, delivered, eventually, say, stage } from './lib/stage.js';
+import { TEXT, delivered, eventually, sendAs, stage } from './lib/stage.js';
 
 const AXE = createRequire(import.meta.url).resolve('axe-core/axe.min.js');
 const FLOOD = fileURLToPath(new URL('lib/flood.js', import.meta.url));
 after(closeBrowser);
 
-/** What each situation must show: the answer, what stands on the page, how the command ends. */
+/** What each situation must show: the headline, the words on the page, the exit code of the command. */
 const SHOWN = {
   fresh: { title: /^Ready; no message has come yet\./, able: 'idle', code: 0, page: [/No call has come yet/, /version 1/, /nothing was sent/] },
   well: { title: /^Yes, codes arrive\./, able: 'delivering', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
@@ -61,10 +61,10 @@ for (const [name, shown] of Object.entries(SHOWN)) {
   });
 }
 
-/** Page, JSON and terminal tell one thing. */
+/** Page, JSON and terminal agree. */
 function sameEverywhere(proxy, shown, json) {
-  const told = cli('status', '--control', proxy.listen.control, '--json', { expectCode: shown.code });
-  const again = JSON.parse(told.stdout);
+  const printed = cli('status', '--control', proxy.listen.control, '--json', { expectCode: shown.code });
+  const again = JSON.parse(printed.stdout);
   const facts = ({ headline: { deliverability: able, summary }, routes, providers, requests, vaults }) => ({
     able, summary, routes: routes.map(({ route, can_deliver: can, summary: words }) => [route, can, words]),
     providers: providers.map(({ provider, state, summary: words, cause, certainty, evidence, remedy, since }) => [provider, state, words, cause, certainty, evidence, remedy, since]),
@@ -104,11 +104,11 @@ test('a reply with markup in it stays text: on the page, in the JSON, after an u
   assert.ok(JSON.parse(json.body).providers.some(({ evidence }) => evidence.includes('<script>')));
 });
 
-test('the console of what to do is a link that tells nobody where it was clicked; an address in a reply is none', async (t) => {
+test('the console in a remedy is a link without referrer; an address in a reply is not a link', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
   const lure = 'see the playmobile console (https://evil.example/login) or https://evil.example';
   playmobile.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 102, 'error-description': lure }) });
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   for (const script of [true, false]) {
     const page = await open(t, proxy.admin, { script });
     if (script) await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
@@ -132,7 +132,7 @@ test('the console of what to do is a link that tells nobody where it was clicked
   assert.deepEqual(asked.map(({ referer }) => referer), [undefined]);
 });
 
-test('an open page follows what happens, keeps the focus, says a change politely, and does not pose as fresh when nobody answers', async (t) => {
+test('an open page updates, keeps the focus, announces changes politely, and shows when it is out of date', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { route: { duplicate_window: '0s' } });
   const page = await open(t, proxy.admin);
   await page.waitForFunction(() => document.getElementById('fresh').textContent === 'Live');
@@ -142,7 +142,7 @@ test('an open page follows what happens, keeps the focus, says a change politely
   await page.locator('footer a').first().focus();
   await page.evaluate(() => { document.querySelector('h1').dataset.kept = 'yes'; });
   playmobile.rotate({ password: 'the-new-one' });
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   await page.waitForFunction(() => /playmobile is out/.test(document.querySelector('h1').textContent), null, { timeout: 20_000 });
   assert.match(await page.locator('main').innerText(), /credential-rejected/);
   assert.match(await page.title(), /playmobile is out/);
@@ -153,7 +153,7 @@ test('an open page follows what happens, keeps the focus, says a change politely
   assert.match(await page.locator('.fresh').first().innerText(), /what you see is old, as of \d\d:\d\d:\d\d UTC/);
 });
 
-test('by keyboard: a way past the head, every stop visible, in the order of the page', async (t) => {
+test('by keyboard: a skip link, every stop visible, in the order of the page', async (t) => {
   const { proxy } = await SITUATIONS.dark(t);
   const page = await open(t, proxy.admin);
   const stops = [];
@@ -177,7 +177,7 @@ test('by keyboard: a way past the head, every stop visible, in the order of the 
   assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
 });
 
-test('for a screen reader: landmarks, one h1, no level left out, a table with caption and scopes', async (t) => {
+test('for a screen reader: landmarks, one h1, no skipped level, a table with caption and scopes', async (t) => {
   const { proxy } = await SITUATIONS.rejected(t);
   for (const viewport of [WIDE, PHONE]) {
     const page = await open(t, proxy.admin, { viewport });
@@ -195,7 +195,7 @@ test('for a screen reader: landmarks, one h1, no level left out, a table with ca
   }
 });
 
-test('a state is told by shape and word, not by colour alone', async (t) => {
+test('a state is shown by shape and word, not by colour alone', async (t) => {
   const { proxy } = await SITUATIONS.rejected(t);
   const page = await open(t, proxy.admin);
   const signs = await page.locator('.provider header .sign').evaluateAll((all) => all.map((svg) => svg.firstElementChild.outerHTML));
@@ -204,19 +204,19 @@ test('a state is told by shape and word, not by colour alone', async (t) => {
   assert.deepEqual(await page.locator('.order').innerText().then((text) => text.replace(/\s+/g, ' ').trim()), 'In this order: playmobile (out) → twilio (in use)');
 });
 
-test('the cause of the first 401 is on the page when its call is answered', async (t) => {
+test('the cause of the first 401 is on the page when its request is answered', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t);
   playmobile.rotate({ password: 'the-new-one' });
-  delivered(await say(proxy, 'playmobile'), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
   const { providers: [first], requests: [call] } = JSON.parse((await get(`${proxy.admin}/status.json`)).body);
   assert.equal(first.cause, 'credential-rejected');
   assert.match(first.remedy, /local:playmobile/);
   assert.ok(first.since <= call.at, `${first.since} is after the answer at ${call.at}`);
 });
 
-test('what the page knows it learned from the events: balance, token, doors, credential versions', async (t) => {
+test('the page shows what events report: balance, token, entrypoints, credential versions', async (t) => {
   const { proxy, vault } = await stage(t, { services: ['eskiz'], route: { duplicate_window: '0s' } });
-  delivered(await say(proxy, 'eskiz'), 'eskiz');
+  delivered(await sendAs(proxy, 'eskiz'), 'eskiz');
   vault.put('eskiz', { password: 'another-one' });
   const status = await settled(proxy, ({ providers }) => providers[0].credential_version === 2);
   const [eskiz] = status.providers;
@@ -228,7 +228,7 @@ test('what the page knows it learned from the events: balance, token, doors, cre
   assert.deepEqual([status.config.mode, status.config.file], ['act', proxy.file]);
 });
 
-test('`status` ends with 0, 1 or 2 and says so in its help', async (t) => {
+test('`status` exits with 0, 1 or 2, and its help documents that', async (t) => {
   const { at, proxy } = await stage(t);
   assert.match(cli('status', '--help').stdout, /0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered/);
   cli('status', '--config', proxy.file);
@@ -242,7 +242,7 @@ test('`status` ends with 0, 1 or 2 and says so in its help', async (t) => {
   assert.match(none.stderr, /no sidecar answers at .*nowhere\.sock/);
 });
 
-test('the metrics address has no page and is asked by any name; the admin address by localhost and addresses', async (t) => {
+test('the metrics address has no page and accepts any host name; the admin address accepts localhost and IP addresses', async (t) => {
   const metrics = `127.0.0.1:${await freePort()}`;
   const { proxy } = await stage(t, { config: { listen: { metrics } } });
   for (const path of ['/', '/status.json', '/status.js']) assert.equal((await get(`http://${metrics}${path}`)).status, 404, path);
@@ -257,7 +257,7 @@ test('the metrics address has no page and is asked by any name; the admin addres
   assert.equal((await get(`${proxy.admin}/`, { headers: { host: `localhost:${port}` } })).status, 200);
 });
 
-test('another site in the same browser reads nothing, embeds nothing, and may only link', async (t) => {
+test('another site in the same browser can read nothing, embed nothing, and only link', async (t) => {
   const { proxy } = await stage(t);
   const other = `http://127.0.0.1:${await freePort()}`;
   const page = await open(t, proxy.admin);
@@ -271,18 +271,18 @@ test('another site in the same browser reads nothing, embeds nothing, and may on
   assert.match(await page.locator('body').innerText(), /Do codes arrive/);
 });
 
-test('bad admin requests, malformed, huge, slow and many, disturb no call', async (t) => {
+test('bad admin requests (malformed, huge, slow, many) disturb no request', async (t) => {
   const patient = { provider: { timeout: '30s' }, route: { duplicate_window: '0s', deadline: '60s' } };
   const { proxy, fakes: { playmobile, twilio } } = await stage(t, patient);
   // It shares no pipe with the runner, whose own messages go over our standard output.
   const flood = fork(FLOOD, [proxy.admin.split(':').at(-1), '25'], { execArgv: [], stdio: ['ignore', 'ignore', 'ignore', 'ipc'] });
   t.after(() => flood.kill('SIGKILL'));
   await once(flood, 'message');
-  const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => say(proxy, 'playmobile', { text: `Kod: ${n}` })));
+  const answers = await Promise.all(Array.from({ length: 40 }, (_, n) => sendAs(proxy, 'playmobile', { text: `Kod: ${n}` })));
   for (const answer of answers) delivered(answer, 'playmobile');
   assert.deepEqual([playmobile.delivered.length, twilio.delivered.length], [40, 0]);
   await eventually(async () => (await get(`${proxy.admin}/ready`).catch(() => undefined))?.status === 200, 60_000);
-  delivered(await say(proxy, 'playmobile', { text: TEXT }), 'playmobile');
+  delivered(await sendAs(proxy, 'playmobile', { text: TEXT }), 'playmobile');
   assert.equal(flood.exitCode, null, 'it went on all the time');
   assert.equal(proxy.child.exitCode, null);
 });

@@ -1,5 +1,5 @@
-// Traces: a span a call and an attempt, the backend's own context taken from it and kept from every provider, and a
-// collector that fails costs no call anything.
+// Traces: a span for each request and attempt, the backend's trace context is taken over and hidden from every
+// provider, and a failing collector delays no request.
 import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import http from 'node:http';
@@ -9,7 +9,7 @@ import { describe, test } from 'node:test';
 import { collector } from './lib/collector.js';
 import { play } from './lib/play.js';
 import { call, cli, folder } from './lib/sidecar.js';
-import { SAYS, TEXT, TO, delivered, eventually, stage } from './lib/stage.js';
+import { MESSAGES, TEXT, TO, delivered, eventually, stage } from './lib/stage.js';
 import { testAuthority } from './lib/tls.js';
 import { toml } from './lib/toml.js';
 
@@ -22,15 +22,15 @@ const CONTEXT = {
 };
 const NAMED = new RegExp(`${Object.keys(CONTEXT).join('|')}|x-datadog|uberctx`);
 
-/** One message through the base URL door with these headers besides the client's own. */
+/** One message through the base URL with these headers besides the client's own. */
 function send(proxy, service, headers = {}, over = {}) {
-  const [path, request] = SAYS[service](over);
-  return call(`${proxy.door}/${service}${path}`, { ...request, headers: { ...request.headers, ...headers } });
+  const [path, request] = MESSAGES[service](over);
+  return call(`${proxy.url}/${service}${path}`, { ...request, headers: { ...request.headers, ...headers } });
 }
 
 const traced = (to, more = {}) => ({ traces: { endpoint: to.url, ...more } });
-const isCall = (span) => span.kind === 2;
-/** The one line that the log has of a call. */
+const isRequest = (span) => span.kind === 2;
+/** The log's line of each request. */
 const lines = (proxy) => proxy.output.split('\n').filter((line) => line.includes('"operation"')).map((line) => JSON.parse(line));
 
 function clean(fake) {
@@ -41,12 +41,12 @@ function clean(fake) {
   }
 }
 
-test('a call is part of the trace of a backend that OpenTelemetry instruments, and its attempts are spans below it', async (t) => {
+test('a request is part of the trace of an instrumented backend, and its attempts are child spans', async (t) => {
   const to = await collector(t);
   const { proxy, fakes } = await stage(t, { config: traced(to, { sample: 0.0, service_name: 'login-sms' }) });
-  fakes.playmobile.refuse('credential-rejected');
-  const [path, request] = SAYS.playmobile();
-  const { calls: [reply], spans: theirs } = await play({ client: 'traced', script: 'traced.js', calls: [{ url: `${proxy.door}/playmobile${path}`, ...request }] });
+  fakes.playmobile.reject('credential-rejected');
+  const [path, request] = MESSAGES.playmobile();
+  const { calls: [reply], spans: theirs } = await play({ client: 'traced', script: 'traced.js', calls: [{ url: `${proxy.url}/playmobile${path}`, ...request }] });
   delivered({ ...reply, headers: {} }, 'playmobile');
   const post = theirs.find(({ kind }) => kind === 2);
   assert.equal(post?.traceId, reply.traceId, JSON.stringify(theirs));
@@ -75,31 +75,31 @@ test('a call is part of the trace of a backend that OpenTelemetry instruments, a
   for (const fake of Object.values(fakes)) clean(fake);
 });
 
-test('a backend that does not record a call has no spans of it, and its log line names the trace all the same', async (t) => {
+test('a request that the backend does not sample has no spans, but its log line names the trace', async (t) => {
   const to = await collector(t);
   const { proxy } = await stage(t, { config: traced(to) });
-  const [path, request] = SAYS.playmobile();
-  const order = { client: 'traced', script: 'traced.js', calls: [{ url: `${proxy.door}/playmobile${path}`, ...request }] };
+  const [path, request] = MESSAGES.playmobile();
+  const order = { client: 'traced', script: 'traced.js', calls: [{ url: `${proxy.url}/playmobile${path}`, ...request }] };
   const { calls: [quiet] } = await play({ ...order, sampled: false });
   delivered({ ...quiet, headers: {} }, 'playmobile');
-  // A later call of another backend is exported: whatever was before it would be, too.
+  // A later request of another backend is exported: so would be everything before it.
   delivered(await send(proxy, 'playmobile', {}, { text: 'Kod: 654321' }), 'playmobile');
   const spans = await to.seen(2);
   assert.equal(lines(proxy)[0].trace_id, quiet.traceId);
   assert.deepEqual(spans.map(({ name }) => name), ['send playmobile', 'send playmobile']);
-  assert.ok(spans.every(({ traceId }) => traceId === lines(proxy)[1].trace_id && traceId !== quiet.traceId), 'a call without a context begins a trace of its own');
+  assert.ok(spans.every(({ traceId }) => traceId === lines(proxy)[1].trace_id && traceId !== quiet.traceId), 'a request without a context begins a trace of its own');
   assert.equal(spans[0].parentSpanId, '');
 });
 
-test('a context that breaks its rules is as good as none', async (t) => {
+test('an invalid context is ignored', async (t) => {
   const to = await collector(t);
   const { proxy } = await stage(t, { config: traced(to) });
   const bad = [`ff-${TRACE}-${SPAN}-01`, `00-${'0'.repeat(32)}-${SPAN}-01`, `00-${TRACE.toUpperCase()}-${SPAN}-01`, [CONTEXT.traceparent, CONTEXT.traceparent]];
   for (const [n, traceparent] of bad.entries()) delivered(await send(proxy, 'playmobile', { traceparent }, { text: `Kod: 00000${n}` }), 'playmobile');
   delivered(await send(proxy, 'playmobile', { traceparent: `cc-${TRACE}-${SPAN}-01-later`, tracestate: 'congo=1' }), 'playmobile');
-  const calls = await to.seen(5, isCall);
+  const calls = await to.seen(5, isRequest);
   assert.ok(calls.slice(0, 4).every(({ traceId, parentSpanId }) => traceId !== TRACE && parentSpanId === ''));
-  assert.deepEqual([calls[4].traceId, calls[4].parentSpanId, calls[4].traceState], [TRACE, SPAN, 'congo=1'], 'a later version is read by what is known of it');
+  assert.deepEqual([calls[4].traceId, calls[4].parentSpanId, calls[4].traceState], [TRACE, SPAN, 'congo=1'], 'of a later version the known fields are read');
 });
 
 describe('no provider sees a trace header', () => {
@@ -108,41 +108,41 @@ describe('no provider sees a trace header', () => {
     test(`${mode}: native, translated and a login`, async (t) => {
       const { proxy, fakes } = await stage(t, { services: ['playmobile', 'eskiz', 'twilio'], config: await config(t) });
       delivered(await send(proxy, 'playmobile', CONTEXT), 'playmobile');
-      fakes.playmobile.refuse('credential-rejected');
+      fakes.playmobile.reject('credential-rejected');
       delivered(await send(proxy, 'playmobile', CONTEXT, { text: 'Kod: 222222' }), 'playmobile');
       assert.deepEqual(fakes.eskiz.received.map(({ path }) => path), ['/api/auth/login', '/api/message/sms/send']);
       delivered(await send(proxy, 'twilio', CONTEXT, { text: 'Kod: 333333' }), 'twilio');
       for (const fake of Object.values(fakes)) clean(fake);
     });
-    test(`${mode}: a probe and a carried call`, async (t) => {
+    test(`${mode}: a probe and a passthrough request`, async (t) => {
       const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio'], config: await config(t) });
-      twilio.refuse('account-suspended', 1);
+      twilio.reject('account-suspended', 1);
       await send(proxy, 'twilio', CONTEXT);
       await eventually(async () => await proxy.metric('attempts_total', { provider: 'twilio', kind: 'probe' }) > 0);
       const path = `/2010-04-01/Accounts/AC${'0'.repeat(32)}/Messages/SM${'0'.repeat(32)}.json`;
-      await call(`${proxy.door}/twilio${path}`, { method: 'GET', headers: CONTEXT, auth: [`AC${'0'.repeat(32)}`, '0'.repeat(32)] });
-      assert.ok(twilio.received.some(({ method, path }) => method === 'GET' && path.includes('/Messages/')), 'the carried call came');
+      await call(`${proxy.url}/twilio${path}`, { method: 'GET', headers: CONTEXT, auth: [`AC${'0'.repeat(32)}`, '0'.repeat(32)] });
+      assert.ok(twilio.received.some(({ method, path }) => method === 'GET' && path.includes('/Messages/')), 'the passthrough request arrived');
       assert.ok(twilio.received.length >= 3);
       clean(twilio);
     });
-    test(`${mode}: an observed call`, async (t) => {
+    test(`${mode}: an observed request`, async (t) => {
       const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], provider: { sender: null, credential: undefined }, config: { mode: 'observe', ...await config(t) } });
-      const [path, request] = SAYS.playmobile();
-      delivered(await call(`${proxy.door}/playmobile${path}`, { ...request, auth: Object.values(playmobile.credential), headers: { ...request.headers, ...CONTEXT } }), 'playmobile');
+      const [path, request] = MESSAGES.playmobile();
+      delivered(await call(`${proxy.url}/playmobile${path}`, { ...request, auth: Object.values(playmobile.credential), headers: { ...request.headers, ...CONTEXT } }), 'playmobile');
       clean(playmobile);
     });
   }
-  test('observed with a signature that covers one, that one stays: a good request must not turn bad', async (t) => {
+  test('a trace header that an observed request signs is kept: its signature stays valid', async (t) => {
     const { proxy, fakes } = await stage(t, { services: ['aws-sns'], provider: { sender: null, credential: undefined }, config: { mode: 'observe' } });
-    const [path, request] = SAYS['aws-sns']();
+    const [path, request] = MESSAGES['aws-sns']();
     const authorization = request.headers.authorization.replace('host;x-amz-date', 'host;traceparent;x-amz-date');
-    await call(`${proxy.door}/aws-sns${path}`, { ...request, headers: { ...request.headers, ...CONTEXT, authorization } });
+    await call(`${proxy.url}/aws-sns${path}`, { ...request, headers: { ...request.headers, ...CONTEXT, authorization } });
     const [{ headers }] = fakes['aws-sns'].received;
     assert.deepEqual([headers.traceparent, headers.tracestate, headers.baggage], [CONTEXT.traceparent, undefined, undefined]);
   });
 });
 
-test('a request to a host that is no provider\'s keeps its trace: those are the backend\'s own services', async (t) => {
+test('a request to a host that is no provider\'s keeps its trace headers', async (t) => {
   const { proxy } = await stage(t);
   const other = http.createServer((request, reply) => reply.end(JSON.stringify(request.headers))).listen(0, '127.0.0.1');
   t.after(() => other.close());
@@ -159,7 +159,7 @@ test('a request to a host that is no provider\'s keeps its trace: those are the 
 });
 
 describe('a collector over https', () => {
-  test('is believed with the root that `ca_file` names', async (t) => {
+  test('is trusted with the root certificate in `ca_file`', async (t) => {
     const tls = testAuthority(folder(t));
     const to = await collector(t, { tls });
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to, { ca_file: tls.caFile }) });
@@ -167,16 +167,16 @@ describe('a collector over https', () => {
     await to.seen(2);
   });
 
-  test('and not without it: that is said, and calls go on', async (t) => {
+  test('is not trusted without it: the log reports that, and requests are served', async (t) => {
     const to = await collector(t, { tls: testAuthority(folder(t)) });
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
     delivered(await send(proxy, 'playmobile'), 'playmobile');
     await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'failed' }) === 2, 30_000);
-    await proxy.says(/traces are lost.*not trusted/);
+    await proxy.waitForOutput(/traces are lost.*not trusted/);
     assert.equal(to.requests, 0);
   });
 
-  test('a root that cannot be read is an error of `check`, and of the start', async (t) => {
+  test('an unreadable root certificate is an error of `check` and of `run`', async (t) => {
     const { at, config } = await stage(t, { services: ['playmobile'], start: false });
     const file = path.join(at, 'bad.toml');
     writeFileSync(file, toml({ ...config, traces: { endpoint: 'https://collector.example', ca_file: 'nowhere.pem' } }));
@@ -187,8 +187,8 @@ describe('a collector over https', () => {
   });
 });
 
-describe('a collector that fails costs no call anything', () => {
-  /** So many calls, a few at once; each must be answered as ever, and soon. */
+describe('a failing collector delays no request', () => {
+  /** Sends `count` messages, a few at once; each must be answered normally and fast. */
   async function flood(proxy, count, from = 0) {
     let slowest = 0;
     const next = Array.from({ length: count }, (_, n) => n);
@@ -202,8 +202,8 @@ describe('a collector that fails costs no call anything', () => {
     await Promise.all(Array.from({ length: 8 }, worker));
     return slowest;
   }
-  const said = (proxy, pattern) => proxy.output.split('\n').filter((line) => pattern.test(line)).length;
-  /** Two spans a call, and 2,048 may wait. */
+  const logged = (proxy, pattern) => proxy.output.split('\n').filter((line) => pattern.test(line)).length;
+  /** Two spans a request, and the queue holds 2,048. */
   const MANY = 1_300;
 
   for (const [name, prepare] of [
@@ -211,49 +211,49 @@ describe('a collector that fails costs no call anything', () => {
     ['hangs', async (to) => { to.answer = 'hang'; }],
     ['answers 503', async (to) => { to.answer = 503; }],
   ]) {
-    test(`one that ${name}: answers come as before, what is lost is counted, the log says it once, and then that it is over`, async (t) => {
+    test(`one that ${name}: requests are answered normally, lost spans are counted, and the log reports the failure and the recovery once`, async (t) => {
       const to = await collector(t);
       const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
       assert.equal(await proxy.metric('spans_dropped_total'), 0);
       await prepare(to);
       const slowest = await flood(proxy, MANY);
-      assert.ok(slowest < 4_000, `the slowest call took ${slowest} ms, a request to the collector may take 5 s`);
+      assert.ok(slowest < 4_000, `the slowest request took ${slowest} ms, a request to the collector may take 5 s`);
       await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'failed' }) > 0, 60_000);
       assert.equal(await proxy.metric('requests_total', { result: 'accepted' }), MANY);
-      assert.equal(said(proxy, /traces are lost.*"loss":"failed"|"loss":"failed".*traces are lost/), 1, proxy.output.slice(-2_000));
+      assert.equal(logged(proxy, /traces are lost.*"loss":"failed"|"loss":"failed".*traces are lost/), 1, proxy.output.slice(-2_000));
       to.answer = 200;
       if (!to.server.listening) await to.listen(to.port);
       await flood(proxy, 5, MANY);
-      await eventually(() => said(proxy, /traces are exported again/) > 0, 60_000);
+      await eventually(() => logged(proxy, /traces are exported again/) > 0, 60_000);
       await eventually(async () => await proxy.metric('spans_exported_total') + await proxy.metric('spans_dropped_total') === 2 * (MANY + 5), 60_000);
-      assert.equal(said(proxy, /traces are lost/), said(proxy, /"loss":"queue-full"/) + 1, 'each trouble is said once');
-      assert.ok(said(proxy, /"loss":"queue-full"/) <= 1);
+      assert.equal(logged(proxy, /traces are lost/), logged(proxy, /"loss":"queue-full"/) + 1, 'each failure is logged once');
+      assert.ok(logged(proxy, /"loss":"queue-full"/) <= 1);
     });
   }
 
-  test('one that is gone for good keeps no memory: what is more than may wait is dropped', async (t) => {
+  test('one that never answers uses bounded memory: spans beyond the queue are dropped', async (t) => {
     const to = await collector(t);
     to.answer = 'hang';
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
     await flood(proxy, 2_000);
     await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'queue-full' }) > 0, 60_000);
-    // 512 travel and 2,048 wait; all else is gone and told.
+    // 512 are in flight and 2,048 wait; all others are dropped and counted.
     const lost = await proxy.metric('spans_dropped_total');
     assert.ok(lost >= 4_000 - 512 - 2_048, `${lost}`);
   });
 
-  test('one that wants none of it: they are dropped as refused and not sent again', async (t) => {
+  test('one that rejects the spans: they are dropped as rejected and not sent again', async (t) => {
     const to = await collector(t);
     to.answer = 400;
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
     await flood(proxy, 3);
     await eventually(async () => await proxy.metric('spans_dropped_total', { reason: 'rejected' }) === 6);
-    await proxy.says(/answers 400/);
+    await proxy.waitForOutput(/answers 400/);
   });
 });
 
 describe('the end of the process', () => {
-  test('exports what waits, that of the last call too', async (t) => {
+  test('exports the queued spans, those of the last request included', async (t) => {
     const to = await collector(t);
     const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: traced(to) });
     delivered(await send(proxy, 'playmobile'), 'playmobile');
@@ -261,15 +261,15 @@ describe('the end of the process', () => {
     const last = send(proxy, 'playmobile', {}, { text: 'Kod: 999999' });
     await playmobile.seen(2);
     const ended = proxy.stop();
-    await proxy.says(/stopping/);
+    await proxy.waitForOutput(/stopping/);
     release();
     delivered(await last, 'playmobile');
     assert.equal(await ended, 0);
-    assert.equal(to.spans.filter(isCall).length, 2, 'both calls');
+    assert.equal(to.spans.filter(isRequest).length, 2, 'both requests');
     assert.equal(to.spans.length, 4);
   });
 
-  test('waits for a collector that hangs for a moment only', async (t) => {
+  test('waits only briefly for a collector that hangs', async (t) => {
     const to = await collector(t);
     to.answer = 'hang';
     const { proxy } = await stage(t, { services: ['playmobile'], config: traced(to) });
@@ -278,7 +278,7 @@ describe('the end of the process', () => {
     assert.equal(await proxy.stop(), 0);
     const took = performance.now() - began;
     assert.ok(took < 4_500, `${took} ms, while a request of a running process may take 5 s`);
-    await proxy.says(/traces are lost/);
+    await proxy.waitForOutput(/traces are lost/);
   });
 });
 
@@ -290,38 +290,38 @@ test('a reload turns traces on, moves them and turns them off', async (t) => {
     proxy.reload();
     await eventually(async () => await proxy.metric('reloads_total', { result: 'ok' }) === count);
   };
-  const say = (n) => send(proxy, 'playmobile', {}, { text: `Kod: 77777${n}` });
-  delivered(await say(0), 'playmobile');
+  const sendNth = (n) => send(proxy, 'playmobile', {}, { text: `Kod: 77777${n}` });
+  delivered(await sendNth(0), 'playmobile');
   assert.equal(await proxy.metric('spans_dropped_total'), undefined, 'without traces there is no such series');
   await reload({ endpoint: one.url }, 1);
-  delivered(await say(1), 'playmobile');
+  delivered(await sendNth(1), 'playmobile');
   await one.seen(2);
   await reload({ endpoint: two.url, service_name: 'moved' }, 2);
-  delivered(await say(2), 'playmobile');
+  delivered(await sendNth(2), 'playmobile');
   assert.equal((await two.seen(2))[0].resource['service.name'], 'moved');
   await reload(undefined, 3);
-  delivered(await say(3), 'playmobile');
+  delivered(await sendNth(3), 'playmobile');
   assert.equal(await proxy.stop(), 0);
   assert.deepEqual([one.spans.length, two.spans.length], [2, 2]);
 });
 
-test('what is exported holds no number, no text, no secret, no baggage and nothing that a service says', async (t) => {
+test('exported spans hold no number, text, secret, baggage or provider message', async (t) => {
   const to = await collector(t);
   const services = ['playmobile', 'eskiz', 'twilio', 'vonage', 'smsc', 'infobip', 'aws-sns'];
   const params = { 'aws-sns': { param: { region: 'eu-central-1' } } };
   const { proxy, fakes, vault } = await stage(t, { services, providers: params, route: { prefer: 'listed' }, config: traced(to) });
   for (const [n, service] of services.entries()) {
     await send(proxy, service, CONTEXT, { text: `CANARY-text ${n}` });
-    for (const fake of Object.values(fakes)) fake.refuse('recipient-invalid', 1);
+    for (const fake of Object.values(fakes)) fake.reject('recipient-invalid', 1);
     await send(proxy, service, CONTEXT, { text: `CANARY-text again ${n}` });
     for (const fake of Object.values(fakes)) fake.behave();
   }
-  await call(`${proxy.door}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json?To=%2B${TO}&q=CANARY-query`, { method: 'GET', headers: CONTEXT });
-  await to.seen(2 * services.length + 1, isCall);
+  await call(`${proxy.url}/twilio/2010-04-01/Accounts/AC${'0'.repeat(32)}/Keys.json?To=%2B${TO}&q=CANARY-query`, { method: 'GET', headers: CONTEXT });
+  await to.seen(2 * services.length + 1, isRequest);
   const bytes = Buffer.concat(to.bodies).toString('latin1');
   const secrets = Object.values(fakes).flatMap((fake) => Object.values(fake.credential)).filter((value) => value.length >= 6);
   assert.ok(secrets.length >= services.length && vault !== undefined);
   for (const canary of ['CANARY', TO, TO.slice(3), '123456', TEXT.slice(0, 10), ...secrets]) assert.ok(!bytes.includes(canary), `${canary} is exported`);
-  assert.ok(to.spans.some(({ name, kind, parentSpanId }) => name === 'login eskiz' && kind === 3 && parentSpanId === ''), 'a login serves all who wait for it: its span is in no call\'s trace');
-  assert.ok(bytes.includes('recipient-invalid') && bytes.includes('sms_sidecar.provider'), 'and yet it says why');
+  assert.ok(to.spans.some(({ name, kind, parentSpanId }) => name === 'login eskiz' && kind === 3 && parentSpanId === ''), 'a login serves all requests that wait for it: its span is in no request\'s trace');
+  assert.ok(bytes.includes('recipient-invalid') && bytes.includes('sms_sidecar.provider'), 'and yet the cause is exported');
 });

@@ -1,4 +1,4 @@
-// One client, one target, N calls one after the other: prints what the client made of each answer.
+// One client, one target, N requests one after the other: prints how the client read each answer.
 // Started by lib/play.js under the Node version under test, since trust and proxies are read at start.
 import http from 'node:http';
 import https from 'node:https';
@@ -14,7 +14,7 @@ const load = async (name) => { const module = await import(name); return module.
 const https7 = async (name = 'https-proxy-agent-7') => { const { HttpsProxyAgent } = await import(name); return new HttpsProxyAgent(proxy); };
 const fetched = async (reply) => ({ status: reply.status, body: await reply.text() });
 
-/** http or https, with whatever agent. */
+/** http or https, with any agent. */
 function plain(agent) {
   return () => new Promise((resolve, reject) => {
     const options = { method: 'POST', headers: { ...headers, 'Content-Length': Buffer.byteLength(body) }, agent };

@@ -1,4 +1,4 @@
-// A backend whose HTTP calls OpenTelemetry's own instrumentation traces: one axios POST for each order inside a span of
+// A backend whose HTTP requests OpenTelemetry's own instrumentation traces: one axios POST for each order inside a span of
 // the backend's. Prints what came back and the spans as the backend recorded them. Started by lib/play.js.
 import { createRequire } from 'node:module';
 

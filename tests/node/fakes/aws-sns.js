@@ -1,6 +1,6 @@
-// SNS Publish: Query protocol, XML, and a SigV4 signature that is computed again from what arrived.
+// SNS Publish: Query protocol, XML, and a SigV4 signature that is recomputed from the request.
 import crypto from 'node:crypto';
-import { Fake, Refuse, form, mediaType, text } from './fake.js';
+import { Fake, Rejection, form, mediaType, text } from './fake.js';
 
 const ERRORS = {
   'credential-rejected': [403, 'SignatureDoesNotMatch'],
@@ -21,72 +21,72 @@ export class AwsSns extends Fake {
   /** Only verified numbers get messages. */
   sandbox = false;
 
-  refusal(cause) { return ERRORS[cause] ? this.#error(...ERRORS[cause], cause) : super.refusal(cause); }
+  rejection(cause) { return ERRORS[cause] ? this.#error(...ERRORS[cause], cause) : super.rejection(cause); }
 
   #error(status, code, message) {
     return text(status, `<ErrorResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><Error><Type>Sender</Type><Code>${code}</Code><Message>${message}</Message></Error><RequestId>${crypto.randomUUID()}</RequestId></ErrorResponse>`, 'text/xml');
   }
 
   respond(request) {
-    const refuse = (...error) => { throw new Refuse(this.#error(...error)); };
-    this.#verify(request, refuse);
-    if (request.method !== 'POST' || request.path !== '/') refuse(404, 'NotFound', 'no such resource');
-    if (mediaType(request) !== 'application/x-www-form-urlencoded') refuse(400, 'InvalidParameter', 'content type');
+    const reject = (...error) => { throw new Rejection(this.#error(...error)); };
+    this.#verify(request, reject);
+    if (request.method !== 'POST' || request.path !== '/') reject(404, 'NotFound', 'no such resource');
+    if (mediaType(request) !== 'application/x-www-form-urlencoded') reject(400, 'InvalidParameter', 'content type');
     let asked;
-    try { asked = form(request.body); } catch { refuse(400, 'InvalidParameter', 'form'); }
-    if (asked.Version !== '2010-03-31') refuse(400, 'InvalidAction', 'version');
-    if (asked.Action === 'Publish') return this.#publish(asked, refuse);
+    try { asked = form(request.body); } catch { reject(400, 'InvalidParameter', 'form'); }
+    if (asked.Version !== '2010-03-31') reject(400, 'InvalidAction', 'version');
+    if (asked.Action === 'Publish') return this.#publish(asked, reject);
     if (asked.Action === 'GetSMSAttributes') return this.#result('GetSMSAttributes', '<attributes><entry><key>DefaultSMSType</key><value>Transactional</value></entry></attributes>');
     if (asked.Action === 'GetSMSSandboxAccountStatus') return this.#result('GetSMSSandboxAccountStatus', `<IsInSandbox>${this.sandbox}</IsInSandbox>`);
-    return refuse(400, 'InvalidAction', `${asked.Action} is not valid for this endpoint.`);
+    return reject(400, 'InvalidAction', `${asked.Action} is not valid for this endpoint.`);
   }
 
   #result(action, xml) {
     return text(200, `<${action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><${action}Result>${xml}</${action}Result><ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata></${action}Response>`, 'text/xml');
   }
 
-  #publish(asked, refuse) {
-    if (!/^\+[1-9]\d{6,14}$/.test(asked.PhoneNumber ?? '')) refuse(400, 'InvalidParameter', 'Invalid parameter: PhoneNumber');
-    if (!asked.Message) refuse(400, 'InvalidParameter', 'Invalid parameter: Empty message');
-    const attributes = attributesOf(asked, refuse);
+  #publish(asked, reject) {
+    if (!/^\+[1-9]\d{6,14}$/.test(asked.PhoneNumber ?? '')) reject(400, 'InvalidParameter', 'Invalid parameter: PhoneNumber');
+    if (!asked.Message) reject(400, 'InvalidParameter', 'Invalid parameter: Empty message');
+    const attributes = attributesOf(asked, reject);
     const sender = attributes['AWS.SNS.SMS.SenderID'];
-    if (sender !== undefined && !/^(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}$/.test(sender)) refuse(400, 'InvalidParameter', 'Invalid parameter: SenderID');
+    if (sender !== undefined && !/^(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}$/.test(sender)) reject(400, 'InvalidParameter', 'Invalid parameter: SenderID');
     const id = crypto.randomUUID();
     this.delivered.push({ to: asked.PhoneNumber.slice(1), text: asked.Message, sender: sender ?? attributes['AWS.MM.SMS.OriginationNumber'], id });
     return text(200, `<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult><MessageId>${id}</MessageId></PublishResult><ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata></PublishResponse>`, 'text/xml');
   }
 
   /** AWS Signature Version 4, from its specification. */
-  #verify(request, refuse) {
+  #verify(request, reject) {
     const { access_key_id: key, secret_access_key: secret } = this.credential;
     const authorization = /^AWS4-HMAC-SHA256 Credential=([^/]+)\/(\d{8})\/([^/]+)\/([^/]+)\/aws4_request,\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]{64})$/.exec(request.headers.authorization ?? '');
-    if (!authorization) refuse(403, 'MissingAuthenticationToken', 'Request is missing Authentication Token');
+    if (!authorization) reject(403, 'MissingAuthenticationToken', 'Request is missing Authentication Token');
     const [, id, day, region, service, names, signature] = authorization;
-    if (id !== key) refuse(403, 'InvalidClientTokenId', 'The security token included in the request is invalid.');
-    if (region !== this.region || service !== this.service) refuse(403, 'SignatureDoesNotMatch', 'Credential should be scoped to a valid region and service');
+    if (id !== key) reject(403, 'InvalidClientTokenId', 'The security token included in the request is invalid.');
+    if (region !== this.region || service !== this.service) reject(403, 'SignatureDoesNotMatch', 'Credential should be scoped to a valid region and service');
     const time = request.headers['x-amz-date'] ?? '';
     const at = Date.parse(time.replace(/^(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)Z$/, '$1-$2-$3T$4:$5:$6Z'));
-    if (!time.startsWith(day) || !(Math.abs(this.now() - at) < 300_000)) refuse(403, 'SignatureDoesNotMatch', 'Signature expired');
+    if (!time.startsWith(day) || !(Math.abs(this.now() - at) < 300_000)) reject(403, 'SignatureDoesNotMatch', 'Signature expired');
     const signed = names.split(';');
-    if (!signed.includes('host') || !signed.includes('x-amz-date')) refuse(403, 'SignatureDoesNotMatch', "'Host' or 'X-Amz-Date' must be signed");
+    if (!signed.includes('host') || !signed.includes('x-amz-date')) reject(403, 'SignatureDoesNotMatch', "'Host' or 'X-Amz-Date' must be signed");
     const query = request.rawQuery.split('&').filter(Boolean).map((pair) => (pair.includes('=') ? pair : `${pair}=`)).sort().join('&');
     const headers = signed.map((name) => `${name}:${(request.headers[name] ?? '').trim().replace(/ +/g, ' ')}\n`).join('');
     const canonical = [request.method, request.path, query, headers, names, sha256(request.body)].join('\n');
     const scope = `${day}/${region}/${service}/aws4_request`;
     const signing = [day, region, service, 'aws4_request'].reduce((key, data) => hmac(key, data), `AWS4${secret}`);
     const expected = hmac(signing, ['AWS4-HMAC-SHA256', time, scope, sha256(canonical)].join('\n')).toString('hex');
-    if (signature !== expected) refuse(403, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided.');
+    if (signature !== expected) reject(403, 'SignatureDoesNotMatch', 'The request signature we calculated does not match the signature you provided.');
   }
 }
 
-function attributesOf(asked, refuse) {
+function attributesOf(asked, reject) {
   const attributes = {};
   for (let n = 1; ; n += 1) {
     const at = `MessageAttributes.entry.${n}`;
     const name = asked[`${at}.Name`];
     if (name === undefined) return attributes;
-    if (!['String', 'Number'].includes(asked[`${at}.Value.DataType`])) refuse(400, 'ParameterValueInvalid', 'DataType');
-    if (!asked[`${at}.Value.StringValue`]) refuse(400, 'ParameterValueInvalid', 'StringValue');
+    if (!['String', 'Number'].includes(asked[`${at}.Value.DataType`])) reject(400, 'ParameterValueInvalid', 'DataType');
+    if (!asked[`${at}.Value.StringValue`]) reject(400, 'ParameterValueInvalid', 'StringValue');
     attributes[name] = asked[`${at}.Value.StringValue`];
   }
 }

@@ -1,6 +1,6 @@
 // notify.eskiz.uz: a login for a JWT of 30 days, texts only as approved, multipart or form.
 import crypto from 'node:crypto';
-import { Fake, Refuse, form, json, mediaType, multipart } from './fake.js';
+import { Fake, Rejection, form, json, mediaType, multipart } from './fake.js';
 
 const MONTH = 2_592_000;
 
@@ -9,19 +9,19 @@ export class Eskiz extends Fake {
   static path = '/api/message/sms/send';
   /** Texts as the moderators approved them; the digits of a code may vary. */
   approved = [/^1port ilovasiga kirish kodi: \d{4,8}$/];
-  /** What was given in for approval, as they list it. */
+  /** Texts submitted for approval, as the service lists them. */
   templates = [{ id: 83331, template: '1port ilovasiga kirish kodi: %d', original_text: '1port ilovasiga kirish kodi: 12345', status: 'service' }];
   nicks = ['4546'];
   balance = 125000;
   logins = 0;
   /** `user` once the account is activated, `test` before. */
   role = 'user';
-  /** Tokens are granted and known to nobody. */
+  /** Tokens are granted and then rejected. */
   grantsDead = false;
   #tokens = new Set();
   #key = crypto.randomBytes(32);
 
-  refusal(cause) {
+  rejection(cause) {
     const replies = {
       'credential-rejected': json(401, { message: 'Invalid credentials' }),
       'credential-expired': json(401, { status: 'token-invalid', message: 'Expired' }),
@@ -30,7 +30,7 @@ export class Eskiz extends Fake {
       'provider-fault': json(500, { message: 'Server Error' }),
       throttled: json(429, { message: 'Too Many Attempts.' }, { 'retry-after': '2' }),
     };
-    return replies[cause] ?? super.refusal(cause);
+    return replies[cause] ?? super.rejection(cause);
   }
 
   /** Every token handed out so far stops working, as after a month or a revocation. */
@@ -41,12 +41,12 @@ export class Eskiz extends Fake {
     if (call === 'POST /api/auth/login') return this.#login(request);
     const token = /^Bearer (\S+)$/.exec(request.headers.authorization ?? '')?.[1];
     if (!token) return json(401, { message: 'Unauthorized' });
-    if (!this.#tokens.has(token)) return this.refusal('credential-expired');
+    if (!this.#tokens.has(token)) return this.rejection('credential-expired');
     if (call === 'PATCH /api/auth/refresh') return this.#grant();
     if (call === 'GET /api/user/get-limit') return json(200, { data: { balance: this.balance }, status: 'success' });
     if (call === 'GET /api/auth/user') return json(200, { status: 'success', data: { id: 1, email: this.credential.email, password: '', role: this.role, status: 'active', balance: this.balance }, id: null });
     if (call === 'GET /api/user/templates') return json(200, { success: true, result: this.templates });
-    // 4546 is everybody's and stands on no list.
+    // 4546 is shared by all accounts and is on no list.
     if (call === 'GET /api/nick/me') return json(200, this.nicks.filter((nick) => nick !== '4546'));
     if (call === 'POST /api/message/sms/send') return this.#send(request);
     if (call === 'POST /api/message/sms/send-batch') return this.#batch(request);
@@ -58,7 +58,7 @@ export class Eskiz extends Fake {
   #login(request) {
     const fields = this.#fields(request);
     this.logins += 1;
-    if (fields.email !== this.credential.email || fields.password !== this.credential.password) return this.refusal('credential-rejected');
+    if (fields.email !== this.credential.email || fields.password !== this.credential.password) return this.rejection('credential-rejected');
     return this.#grant();
   }
 
@@ -81,16 +81,16 @@ export class Eskiz extends Fake {
         default: throw new Error('no form');
       }
     } catch {
-      throw new Refuse(json(400, { status: 'error', message: 'The given data was invalid.' }));
+      throw new Rejection(json(400, { status: 'error', message: 'The given data was invalid.' }));
     }
   }
 
   #send(request) {
     const { mobile_phone: to, message, from, callback_url: callback } = this.#fields(request);
-    if (!/^998\d{9}$/.test(to ?? '')) return this.refusal('recipient-invalid');
+    if (!/^998\d{9}$/.test(to ?? '')) return this.rejection('recipient-invalid');
     if (!message) return json(400, { status: 'error', message: 'The message field is required.' });
     if (!this.nicks.includes(from)) return json(400, { status: 'error', message: 'The from field is invalid.' });
-    if (!this.approved.some((template) => template.test(message))) return this.refusal('template-not-approved');
+    if (!this.approved.some((template) => template.test(message))) return this.rejection('template-not-approved');
     const id = crypto.randomUUID();
     this.delivered.push({ to, text: message, sender: from, id, callback });
     return json(200, { id, message: 'Waiting for SMS provider', status: 'waiting' });
@@ -102,8 +102,8 @@ export class Eskiz extends Fake {
     if (!Array.isArray(messages) || messages.length === 0) return json(400, { status: 'error', message: 'The messages field is required.' });
     const id = crypto.randomUUID();
     for (const { to, text, user_sms_id: reference } of messages) {
-      if (!/^998\d{9}$/.test(String(to))) return this.refusal('recipient-invalid');
-      if (!this.approved.some((template) => template.test(text))) return this.refusal('template-not-approved');
+      if (!/^998\d{9}$/.test(String(to))) return this.rejection('recipient-invalid');
+      if (!this.approved.some((template) => template.test(text))) return this.rejection('template-not-approved');
       this.delivered.push({ to: String(to), text, sender: from, reference, id });
     }
     return json(200, { id, message: 'Waiting for SMS provider', status: messages.map(() => 'waiting') });

@@ -8,7 +8,7 @@ import { once } from 'node:events';
 export class Fake {
   /** Every request: {method, path, query, headers, body, status, cause}. */
   received = [];
-  /** What the service took for delivery: {to, text, sender, reference, id}. */
+  /** What the service accepted for delivery: {to, text, sender, reference, id}. */
   delivered = [];
   /** Seconds that the service's clock is ahead of ours. */
   ahead = 0;
@@ -26,8 +26,8 @@ export class Fake {
 
   /** The service's name, its path prefix, and its reply for each cause: what a subclass owns. */
   static prefix = '';
-  respond(_request) { throw new Error('a fake must say how it answers'); }
-  refusal(cause) { throw new Error(`${this.constructor.name} has no reply for ${cause}`); }
+  respond(_request) { throw new Error('a fake must implement `respond`'); }
+  rejection(cause) { throw new Error(`${this.constructor.name} has no reply for ${cause}`); }
 
   /** Where a message is sent to. */
   get path() { return this.constructor.path; }
@@ -54,19 +54,19 @@ export class Fake {
     }
   }
 
-  // --- what a test may order -------------------------------------------------
+  // --- what a test may request -----------------------------------------------
 
-  /** The next `times` calls are refused as the service words `cause`. */
-  refuse(cause, times = Infinity) { return this.#order({ refuse: cause, times }); }
-  /** From now on calls of this path are refused as the service words `cause`; others pass. */
-  refusePath(path, cause) { this.refusedPath = { path, cause }; return this; }
-  /** The next `times` calls are taken, and the connection dies before the reply. */
+  /** The next `times` requests are rejected with the service's reply for `cause`. */
+  reject(cause, times = Infinity) { return this.#order({ reject: cause, times }); }
+  /** From now on requests to this path are rejected with the service's reply for `cause`; others pass. */
+  rejectPath(path, cause) { this.rejectedPath = { path, cause }; return this; }
+  /** The next `times` requests are accepted, and the connection dies before the reply. */
   loseReply(times = 1) { return this.#order({ lose: true, times }); }
-  /** The next `times` calls get this status with this body and nothing else happens. */
+  /** The next `times` requests get this status with this body and nothing else happens. */
   status(status, { times = 1, headers = {}, body = '' } = {}) { return this.#order({ reply: { status, headers, body }, times }); }
-  /** The next `times` calls are answered after `ms`. */
+  /** The next `times` requests are answered after `ms`. */
   delay(ms, times = 1) { return this.#order({ delay: ms, times }); }
-  /** The next `times` calls wait until the returned function is called. */
+  /** The next `times` requests wait until the returned function is called. */
   hold(times = 1) {
     let release;
     const gate = new Promise((resolve) => { release = resolve; });
@@ -77,10 +77,10 @@ export class Fake {
   raw(bytes, times = 1) { return this.#order({ raw: bytes, times }); }
   /** Closes every kept connection, as a server with a short keep-alive does. */
   dropIdle() { this.#server.closeIdleConnections(); return this; }
-  /** The credential changes at the service; the old one is refused from now on. */
+  /** The credential changes at the service; the old one is rejected from now on. */
   rotate(change) { Object.assign(this.credential, change); return this; }
   /** Forgets every order. */
-  behave() { this.#faults = []; this.refusedPath = undefined; return this; }
+  behave() { this.#faults = []; this.rejectedPath = undefined; return this; }
   /** Forgets orders and memory. */
   reset() { this.behave(); this.received.length = 0; this.delivered.length = 0; return this; }
 
@@ -91,9 +91,9 @@ export class Fake {
     while (this.received.length < count) await new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** The same orders over HTTP, for whoever is not in this process: POST {"do": "refuse", "with": ["balance-empty", 1]}. */
+  /** The same orders over HTTP, for other processes: POST {"do": "reject", "with": ["balance-empty", 1]}. */
   async listenControl(port = 0) {
-    const orders = ['refuse', 'loseReply', 'status', 'delay', 'raw', 'rotate', 'behave', 'reset'];
+    const orders = ['reject', 'loseReply', 'status', 'delay', 'raw', 'rotate', 'behave', 'reset'];
     this.#control = http.createServer(async (req, res) => {
       if (req.method === 'GET') return res.end(JSON.stringify({ received: this.received, delivered: this.delivered }));
       const order = JSON.parse(await bodyOf(req));
@@ -122,10 +122,10 @@ export class Fake {
     if (fault?.raw !== undefined) return req.socket.end(fault.raw);
     if (fault?.delay) await new Promise((resolve) => setTimeout(resolve, fault.delay));
     if (fault?.gate) await fault.gate;
-    const reply = fault?.reply ?? (fault?.refuse ? this.refusal(fault.refuse, request) : await this.#answer(request));
+    const reply = fault?.reply ?? (fault?.reject ? this.rejection(fault.reject, request) : await this.#answer(request));
     record.status = reply.status;
     if (fault?.lose) return req.socket.destroy();
-    // A clock that is wrong shows in the reply's date.
+    // A wrong clock shows in the reply's Date header.
     const dated = this.ahead ? { date: new Date(this.now()).toUTCString() } : {};
     res.writeHead(reply.status, { ...reply.headers, ...dated });
     return res.end(reply.body);
@@ -136,10 +136,10 @@ export class Fake {
 
   async #answer(request) {
     try {
-      if (this.refusedPath?.path === request.path) return this.refusal(this.refusedPath.cause, request);
+      if (this.rejectedPath?.path === request.path) return this.rejection(this.rejectedPath.cause, request);
       return await this.respond(request);
     } catch (error) {
-      return error instanceof Refuse ? error.reply : { status: 500, headers: {}, body: `the fake broke: ${error.stack}` };
+      return error instanceof Rejection ? error.reply : { status: 500, headers: {}, body: `the fake broke: ${error.stack}` };
     }
   }
 
@@ -150,9 +150,9 @@ export class Fake {
   }
 }
 
-/** Thrown by a fake to refuse what it was given. */
-export class Refuse extends Error {
-  constructor(reply) { super('refused'); this.reply = reply; }
+/** Thrown by a fake to reject a request. */
+export class Rejection extends Error {
+  constructor(reply) { super('rejected'); this.reply = reply; }
 }
 
 export async function bodyOf(stream) {
@@ -174,7 +174,7 @@ export function mediaType(request) {
   return (request.headers['content-type'] ?? '').split(';')[0].trim().toLowerCase();
 }
 
-/** The user and password of a Basic header; undefined when there is none, or it is none. */
+/** The user and password of a Basic header; undefined when there is none, or it is malformed. */
 export function basic(request) {
   const match = /^Basic ([A-Za-z0-9+/]+=*)$/.exec(request.headers.authorization ?? '');
   if (!match) return undefined;
@@ -182,7 +182,7 @@ export function basic(request) {
   return rest.length ? { user, password: rest.join(':') } : undefined;
 }
 
-/** A form body, strictly: a bare `%`, a bare non-ASCII byte or a repeated field is a broken writer. */
+/** A form body, strictly: a bare `%`, a bare non-ASCII byte or a repeated field is an error. */
 export function form(body) {
   const fields = {};
   if (body === '') return fields;
@@ -195,7 +195,7 @@ export function form(body) {
   return fields;
 }
 
-/** A multipart/form-data body as RFC 7578 has it; throws where a boundary or a name is missing. */
+/** A multipart/form-data body by RFC 7578; throws where a boundary or a name is missing. */
 export function multipart(request) {
   const boundary = /boundary="?([^";]+)"?/.exec(request.headers['content-type'])?.[1];
   if (!boundary) throw new Error('no boundary');

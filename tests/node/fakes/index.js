@@ -1,4 +1,4 @@
-// Every fake, with credentials that belong to nobody.
+// Every fake, with invented credentials.
 import { AwsSns } from './aws-sns.js';
 import { Eskiz } from './eskiz.js';
 import { Infobip } from './infobip.js';

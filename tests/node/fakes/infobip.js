@@ -1,6 +1,6 @@
 // SMS API v3 (and the older v2): an App key, three levels of lists, a status per destination inside a 200.
 import crypto from 'node:crypto';
-import { Fake, Refuse, json, mediaType } from './fake.js';
+import { Fake, Rejection, json, mediaType } from './fake.js';
 
 const STATUS = {
   'balance-empty': [5, 12, 'REJECTED_NOT_ENOUGH_CREDITS'],
@@ -16,12 +16,12 @@ const PENDING = [1, 26, 'PENDING_ACCEPTED'];
 export class Infobip extends Fake {
   static path = '/sms/3/messages';
 
-  refusal(cause) {
+  rejection(cause) {
     if (cause === 'credential-rejected') return this.#error(401, 'E401', 'The request lacks valid authentication credentials');
     if (cause === 'permission-denied') return this.#error(403, 'E403', 'Insufficient permissions');
     if (cause === 'message-invalid') return this.#error(400, 'E400', 'Request cannot be processed');
     if (cause === 'throttled') return this.#error(429, 'E429', 'Too many requests', { 'retry-after': '2' });
-    if (!STATUS[cause]) return super.refusal(cause);
+    if (!STATUS[cause]) return super.rejection(cause);
     return json(200, { bulkId: crypto.randomUUID(), messages: [this.#line('998900000000', crypto.randomUUID(), STATUS[cause])] });
   }
 
@@ -32,22 +32,22 @@ export class Infobip extends Fake {
   }
 
   respond(request) {
-    if (request.headers.authorization !== `App ${this.credential.api_key}`) return this.refusal('credential-rejected');
+    if (request.headers.authorization !== `App ${this.credential.api_key}`) return this.rejection('credential-rejected');
     if (request.path === '/account/1/balance') return json(200, { balance: 47.79, currency: 'EUR' });
     if (request.path !== Infobip.path) return this.#error(404, 'E404', 'Not found');
-    if (request.method !== 'POST' || mediaType(request) !== 'application/json') return this.refusal('message-invalid');
+    if (request.method !== 'POST' || mediaType(request) !== 'application/json') return this.rejection('message-invalid');
     const asked = this.#parse(request.body);
-    if (!Array.isArray(asked.messages) || asked.messages.length === 0) return this.refusal('message-invalid');
+    if (!Array.isArray(asked.messages) || asked.messages.length === 0) return this.rejection('message-invalid');
     const lines = asked.messages.flatMap((message) => this.#take(message));
     return json(200, { bulkId: crypto.randomUUID(), messages: lines });
   }
 
   #parse(body) {
-    try { return JSON.parse(body); } catch { throw new Refuse(this.refusal('message-invalid')); }
+    try { return JSON.parse(body); } catch { throw new Rejection(this.rejection('message-invalid')); }
   }
 
   #take({ sender, destinations, content, options }) {
-    const bad = () => { throw new Refuse(this.refusal('message-invalid')); };
+    const bad = () => { throw new Rejection(this.rejection('message-invalid')); };
     if (!Array.isArray(destinations) || destinations.length === 0) bad();
     if (typeof content?.text !== 'string' || content.text === '') bad();
     const validity = options?.validityPeriod;

@@ -1,6 +1,6 @@
 // broker-api: Basic, a JSON batch, "Request is received" as plain text, codes under HTTP 400
 // in two spellings, and code 100 (their own fault) under 400 as well.
-import { Fake, Refuse, basic, json, mediaType, text } from './fake.js';
+import { Fake, Rejection, basic, json, mediaType, text } from './fake.js';
 
 const CODES = {
   'account-suspended': [102, 'Account is blocked'],
@@ -15,10 +15,10 @@ export class Playmobile extends Fake {
   static path = '/broker-api/send';
   /** `dashes` (older clients read them, a number) or `underscores` (the wiki, a string). */
   spelling = 'dashes';
-  /** A lock that they look for only when there is something to send. */
+  /** An account lock that the service checks only for a send. */
   lockedSends = false;
 
-  refusal(cause) {
+  rejection(cause) {
     if (cause === 'credential-rejected') return text(401, '', 'text/html');
     if (cause === 'throttled') return text(429, '', 'text/html', { 'retry-after': '2' });
     return this.#error(...CODES[cause]);
@@ -34,33 +34,33 @@ export class Playmobile extends Fake {
     if (request.path.replace(/\/$/, '') !== Playmobile.path) return text(404, 'Not Found', 'text/html');
     if (request.method !== 'POST') return text(405, '', 'text/html');
     const who = basic(request);
-    if (who?.user !== this.credential.username || who.password !== this.credential.password) return this.refusal('credential-rejected');
-    const refuse = (code, words) => { throw new Refuse(this.#error(code, words)); };
-    if (mediaType(request) !== 'application/json') refuse(101, 'Syntax error');
-    const asked = parse(request.body) ?? refuse(101, 'Syntax error');
-    if (!Array.isArray(asked.messages) || asked.messages.length === 0) refuse(101, 'Syntax error');
-    if (this.lockedSends) refuse(...CODES['account-suspended']);
-    if (asked.messages.length > 100) refuse(105, 'Too many message ids');
-    const taken = asked.messages.map((message) => this.#check(message, asked, refuse));
+    if (who?.user !== this.credential.username || who.password !== this.credential.password) return this.rejection('credential-rejected');
+    const reject = (code, words) => { throw new Rejection(this.#error(code, words)); };
+    if (mediaType(request) !== 'application/json') reject(101, 'Syntax error');
+    const asked = parse(request.body) ?? reject(101, 'Syntax error');
+    if (!Array.isArray(asked.messages) || asked.messages.length === 0) reject(101, 'Syntax error');
+    if (this.lockedSends) reject(...CODES['account-suspended']);
+    if (asked.messages.length > 100) reject(105, 'Too many message ids');
+    const taken = asked.messages.map((message) => this.#check(message, asked, reject));
     this.delivered.push(...taken);
     return text(200, 'Request is received');
   }
 
-  #check(message, top, refuse) {
-    if (message.recipient === undefined || message.recipient === '') refuse(202, 'Empty recipient');
-    if (typeof message.recipient !== 'string' || !/^998\d{9}$/.test(message.recipient)) refuse(202, 'Invalid recipient');
+  #check(message, top, reject) {
+    if (message.recipient === undefined || message.recipient === '') reject(202, 'Empty recipient');
+    if (typeof message.recipient !== 'string' || !/^998\d{9}$/.test(message.recipient)) reject(202, 'Invalid recipient');
     const id = message['message-id'];
-    if (id === undefined || id === '') refuse(205, 'Empty message-id');
-    if (!['string', 'number'].includes(typeof id) || String(id).length > 20) refuse(205, 'Invalid message-id');
+    if (id === undefined || id === '') reject(205, 'Empty message-id');
+    if (!['string', 'number'].includes(typeof id) || String(id).length > 20) reject(205, 'Invalid message-id');
     const priority = message.priority ?? top.priority;
-    if (priority !== undefined && !['low', 'normal', 'high', 'realtime'].includes(priority)) refuse(104, 'Invalid priority');
+    if (priority !== undefined && !['low', 'normal', 'high', 'realtime'].includes(priority)) reject(104, 'Invalid priority');
     const sms = { ...top.sms, ...message.sms };
-    if (!top.sms && !message.sms) refuse(103, 'No channel');
-    if (!sms.originator) refuse(401, 'Empty originator');
-    if (sms.ttl !== undefined && !(Number(sms.ttl) > 0)) refuse(407, 'Invalid ttl');
-    if (sms.content === undefined) refuse(404, 'Empty content');
-    if (typeof sms.content !== 'object') refuse(405, 'Invalid content format');
-    if (typeof sms.content.text !== 'string' || sms.content.text === '') refuse(406, 'Invalid content value');
+    if (!top.sms && !message.sms) reject(103, 'No channel');
+    if (!sms.originator) reject(401, 'Empty originator');
+    if (sms.ttl !== undefined && !(Number(sms.ttl) > 0)) reject(407, 'Invalid ttl');
+    if (sms.content === undefined) reject(404, 'Empty content');
+    if (typeof sms.content !== 'object') reject(405, 'Invalid content format');
+    if (typeof sms.content.text !== 'string' || sms.content.text === '') reject(406, 'Invalid content value');
     return { to: message.recipient, text: sms.content.text, sender: sms.originator, reference: String(id), id: String(id) };
   }
 }

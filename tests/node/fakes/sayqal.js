@@ -1,6 +1,6 @@
-// routee.sayqal.uz: an MD5 over method, user, secret and the time that also stands in the body.
+// routee.sayqal.uz: an MD5 over method, user, secret and the time that is also in the body.
 import crypto from 'node:crypto';
-import { Fake, Refuse, json, mediaType } from './fake.js';
+import { Fake, Rejection, json, mediaType } from './fake.js';
 
 export class Sayqal extends Fake {
   static prefix = '/sms';
@@ -9,25 +9,25 @@ export class Sayqal extends Fake {
   skew = 300;
   #ids = 123456;
 
-  refusal(cause) {
+  rejection(cause) {
     if (cause === 'credential-rejected' || cause === 'clock-skew') return json(403, { errorCode: 403, errMsg: 'Access denied' });
     if (cause === 'provider-fault') return json(500, { errorCode: 500, errMsg: 'Internal error' });
     if (['message-invalid', 'recipient-invalid'].includes(cause)) return json(400, { errorCode: 1, errMsg: `Wrong ${cause === 'message-invalid' ? 'text' : 'phone'}` });
-    return super.refusal(cause);
+    return super.rejection(cause);
   }
 
   respond(request) {
     const method = request.path.split('/').pop();
     if (!['TransmitSMS', 'StatusSMS'].includes(method) || request.method !== 'POST') return json(404, { errorCode: 404, errMsg: 'Not found' });
-    const bad = (words) => { throw new Refuse(json(400, { errorCode: 1, errMsg: words })); };
+    const bad = (words) => { throw new Rejection(json(400, { errorCode: 1, errMsg: words })); };
     if (mediaType(request) !== 'application/json') bad('JSON expected');
     let asked;
     try { asked = JSON.parse(request.body); } catch { bad('JSON expected'); }
     const { username, secret } = this.credential;
     const token = crypto.createHash('md5').update(`${method} ${username} ${secret} ${asked.utime}`).digest('hex');
     if (!Number.isInteger(asked.utime)) bad('utime');
-    if (asked.username !== username || request.headers['x-access-token'] !== token) return this.refusal('credential-rejected');
-    if (Math.abs(Date.now() / 1000 - asked.utime) > this.skew) return this.refusal('clock-skew');
+    if (asked.username !== username || request.headers['x-access-token'] !== token) return this.rejection('credential-rejected');
+    if (Math.abs(Date.now() / 1000 - asked.utime) > this.skew) return this.rejection('clock-skew');
     return method === 'TransmitSMS' ? this.#send(asked, bad) : this.#status(asked, bad);
   }
 

@@ -17,13 +17,13 @@ export class Smsc extends Fake {
   static prefix = '/sys';
   static path = '/sys/send.php';
   balance = '100.01';
-  /** Sender names that they have approved for this account. */
+  /** Sender names that the service has approved for this account. */
   senders = ['1port'];
   #recent = new Map();
   #ids = 1000;
 
-  refusal(cause, request) {
-    if (!ERRORS[cause]) return super.refusal(cause);
+  rejection(cause, request) {
+    if (!ERRORS[cause]) return super.rejection(cause);
     return this.#error(this.#read(request) ?? {}, ...ERRORS[cause]);
   }
 

@@ -1,6 +1,6 @@
 // Programmable Messaging, 2010-04-01: Basic, a form, 201, errors with a code of five digits.
 import crypto from 'node:crypto';
-import { Fake, Refuse, basic, form, json, mediaType, text } from './fake.js';
+import { Fake, Rejection, basic, form, json, mediaType, text } from './fake.js';
 
 const ERRORS = {
   'credential-rejected': [401, 20003, 'Authenticate'],
@@ -26,8 +26,8 @@ export class Twilio extends Fake {
 
   get path() { return `/2010-04-01/Accounts/${this.credential.account_sid}/Messages.json`; }
 
-  refusal(cause) {
-    if (!ERRORS[cause]) return super.refusal(cause);
+  rejection(cause) {
+    if (!ERRORS[cause]) return super.rejection(cause);
     return this.#error(...ERRORS[cause], cause === 'throttled' ? { 'retry-after': '2' } : {});
   }
 
@@ -36,19 +36,19 @@ export class Twilio extends Fake {
   }
 
   respond(request) {
-    const refuse = (...error) => { throw new Refuse(this.#error(...error)); };
+    const reject = (...error) => { throw new Rejection(this.#error(...error)); };
     const who = basic(request);
     const { account_sid: sid, auth_token: token } = this.credential;
     if (who?.user !== sid || who.password !== token) return this.#error(401, 20003, 'Authenticate');
     if (request.path === `/2010-04-01/Accounts/${sid}.json`) return json(200, { sid, status: this.accountStatus, type: 'Full', auth_token: token });
     const match = /^\/2010-04-01\/Accounts\/(AC[0-9a-f]{32})(\/.*)?$/.exec(request.path);
-    if (!match) refuse(404, 20404, `The requested resource ${request.path} was not found`);
-    if (match[1] !== sid) refuse(401, 20003, 'Authenticate');
+    if (!match) reject(404, 20404, `The requested resource ${request.path} was not found`);
+    if (match[1] !== sid) reject(401, 20003, 'Authenticate');
     const rest = match[2] ?? '';
-    if (rest === '/Messages.json') return request.method === 'POST' ? this.#send(request, refuse) : this.#list(request, refuse);
-    if (request.method !== 'GET') refuse(405, 20004, 'Method not allowed');
+    if (rest === '/Messages.json') return request.method === 'POST' ? this.#send(request, reject) : this.#list(request, reject);
+    if (request.method !== 'GET') reject(405, 20004, 'Method not allowed');
     if (rest === '/Balance.json') return json(200, { account_sid: sid, balance: this.balance, currency: 'USD' });
-    if (rest === '/IncomingPhoneNumbers.json') return this.#numbers(request, refuse);
+    if (rest === '/IncomingPhoneNumbers.json') return this.#numbers(request, reject);
     const one = /^\/Messages\/((?:SM|MM)[0-9a-f]{32})\.json$/.exec(rest);
     const message = one && this.delivered.find((each) => each.id === one[1]);
     if (message) return json(200, this.#resource(message, 'delivered'));
@@ -56,34 +56,34 @@ export class Twilio extends Fake {
     return this.#error(404, 20404, `The requested resource ${request.path} was not found`);
   }
 
-  #list(request, refuse) {
-    if (request.method !== 'GET') refuse(405, 20004, 'Method not allowed');
+  #list(request, reject) {
+    if (request.method !== 'GET') reject(405, 20004, 'Method not allowed');
     return json(200, { messages: this.delivered.map((message) => this.#resource(message, 'delivered')), page: 0 });
   }
 
-  /** Names are on no list of numbers; a page is 50 long, and `*` stands for any digit. */
-  #numbers(request, refuse) {
+  /** Names are on no list of numbers; a page has 50 entries, and `*` matches any digit. */
+  #numbers(request, reject) {
     const asked = Object.fromEntries(request.query);
     const unknown = Object.keys(asked).find((name) => !['PhoneNumber', 'FriendlyName', 'Beta', 'Origin', 'PageSize', 'Page', 'PageToken'].includes(name));
-    if (unknown) refuse(400, 20001, `Unknown parameter ${unknown}`);
+    if (unknown) reject(400, 20001, `Unknown parameter ${unknown}`);
     const wanted = (asked.PhoneNumber ?? '').split('*').map((part) => part.replace(/[^0-9]/g, '')).join('\\d');
     const owned = this.senders.filter((sender) => sender.startsWith('+') && new RegExp(wanted).test(sender));
     return json(200, { page: 0, page_size: 50, start: 0, end: 0, next_page_uri: null, incoming_phone_numbers: owned.slice(0, 50).map((phone_number) => ({ sid: `PN${'0'.repeat(32)}`, account_sid: this.credential.account_sid, phone_number, capabilities: { sms: true } })) });
   }
 
-  #send(request, refuse) {
-    if (mediaType(request) !== 'application/x-www-form-urlencoded') refuse(400, 21604, "A 'To' phone number is required.");
-    const asked = readForm(request.body, refuse);
-    if (!asked.To) refuse(400, 21604, "A 'To' phone number is required.");
-    if (!/^\+[1-9]\d{6,14}$/.test(asked.To)) refuse(400, 21211, `The 'To' number ${asked.To} is not a valid phone number.`);
-    if (!asked.From && !asked.MessagingServiceSid) refuse(400, 21603, "A 'From' phone number is required.");
-    if (asked.MessagingServiceSid && !this.services.includes(asked.MessagingServiceSid)) refuse(400, 21701, 'The Messaging Service does not exist');
-    if (asked.From && !this.senders.includes(asked.From)) refuse(400, 21606, `The 'From' phone number ${asked.From} is not a valid, message-capable Twilio phone number.`);
-    if (asked.From === asked.To) refuse(400, 21266, "'To' and 'From' number cannot be the same");
-    if (!asked.Body && !asked.MediaUrl && !asked.ContentSid) refuse(400, 21602, 'Message body is required.');
-    if ((asked.Body ?? '').length > 1600) refuse(400, 21617, 'The concatenated message body exceeds the 1600 character limit');
-    if (asked.ValidityPeriod !== undefined && !(/^\d+$/.test(asked.ValidityPeriod) && asked.ValidityPeriod >= 1 && asked.ValidityPeriod <= 36000)) refuse(400, 21624, 'Invalid validity period');
-    if (asked.StatusCallback && !URL.canParse(asked.StatusCallback)) refuse(400, 21609, 'Invalid StatusCallback');
+  #send(request, reject) {
+    if (mediaType(request) !== 'application/x-www-form-urlencoded') reject(400, 21604, "A 'To' phone number is required.");
+    const asked = readForm(request.body, reject);
+    if (!asked.To) reject(400, 21604, "A 'To' phone number is required.");
+    if (!/^\+[1-9]\d{6,14}$/.test(asked.To)) reject(400, 21211, `The 'To' number ${asked.To} is not a valid phone number.`);
+    if (!asked.From && !asked.MessagingServiceSid) reject(400, 21603, "A 'From' phone number is required.");
+    if (asked.MessagingServiceSid && !this.services.includes(asked.MessagingServiceSid)) reject(400, 21701, 'The Messaging Service does not exist');
+    if (asked.From && !this.senders.includes(asked.From)) reject(400, 21606, `The 'From' phone number ${asked.From} is not a valid, message-capable Twilio phone number.`);
+    if (asked.From === asked.To) reject(400, 21266, "'To' and 'From' number cannot be the same");
+    if (!asked.Body && !asked.MediaUrl && !asked.ContentSid) reject(400, 21602, 'Message body is required.');
+    if ((asked.Body ?? '').length > 1600) reject(400, 21617, 'The concatenated message body exceeds the 1600 character limit');
+    if (asked.ValidityPeriod !== undefined && !(/^\d+$/.test(asked.ValidityPeriod) && asked.ValidityPeriod >= 1 && asked.ValidityPeriod <= 36000)) reject(400, 21624, 'Invalid validity period');
+    if (asked.StatusCallback && !URL.canParse(asked.StatusCallback)) reject(400, 21609, 'Invalid StatusCallback');
     const message = { to: asked.To, text: asked.Body, sender: asked.From ?? asked.MessagingServiceSid, id: `SM${crypto.randomBytes(16).toString('hex')}`, fields: asked };
     this.delivered.push(message);
     return json(201, this.#resource(message, 'queued'));
@@ -101,6 +101,6 @@ export class Twilio extends Fake {
   }
 }
 
-function readForm(body, refuse) {
-  try { return form(body); } catch { return refuse(400, 20001, 'Malformed request'); }
+function readForm(body, reject) {
+  try { return form(body); } catch { return reject(400, 20001, 'Malformed request'); }
 }

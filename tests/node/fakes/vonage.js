@@ -1,4 +1,4 @@
-// The SMS API: everything under 200, a status per part, and a text that loses what its `type` cannot say.
+// The SMS API: everything under 200, a status per part, and a text that loses what its `type` cannot express.
 import crypto from 'node:crypto';
 import { Fake, basic, form, json, mediaType } from './fake.js';
 
@@ -20,7 +20,7 @@ export class Vonage extends Fake {
   static path = '/sms/json';
   balance = 24.428075;
 
-  refusal(cause) { return STATUS[cause] ? this.#failed(...STATUS[cause]) : super.refusal(cause); }
+  rejection(cause) { return STATUS[cause] ? this.#failed(...STATUS[cause]) : super.rejection(cause); }
 
   #failed(status, words) { return json(200, { 'message-count': '1', messages: [{ status, 'error-text': words }] }); }
 
@@ -43,7 +43,7 @@ export class Vonage extends Fake {
     try {
       if (mediaType(request) === 'application/json') return JSON.parse(request.body);
       if (mediaType(request) === 'application/x-www-form-urlencoded') return form(request.body);
-    } catch { /* falls through: nothing readable was given */ }
+    } catch { /* falls through: the body is unreadable */ }
     return undefined;
   }
 

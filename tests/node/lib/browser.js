@@ -1,5 +1,5 @@
-// A real Chromium that looks at the status page, and keeps what a page must not do: errors of its console,
-// requests to anybody else.
+// A real Chromium that opens the status page, and records what the page must not do: console errors,
+// requests to other hosts.
 import { mkdirSync } from 'node:fs';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -14,7 +14,7 @@ export const PHONE = { width: 320, height: 640 };
 
 let running;
 
-/** One browser for a test file; to be ended by `closeBrowser`. */
+/** One browser for a test file; end it with `closeBrowser`. */
 export async function browser() {
   running ??= await chromium.launch({ executablePath: '/usr/bin/chromium', args: FLAGS });
   return running;
@@ -22,21 +22,21 @@ export async function browser() {
 
 export async function closeBrowser() { await running?.close(); }
 
-/** Opens `url` in a context of its own; `page.complaints` and `page.asked` are kept from the first byte. */
+/** Opens `url` in a context of its own; `page.complaints` and `page.requested` are recorded from the start. */
 export async function open(t, url, { colour = 'light', viewport = WIDE, script = true, scale = 1 } = {}) {
   const context = await (await browser()).newContext({ colorScheme: colour, viewport, javaScriptEnabled: script, deviceScaleFactor: scale });
   t.after(() => context.close());
   const page = await context.newPage();
   page.complaints = [];
-  page.asked = [];
+  page.requested = [];
   page.on('console', (message) => { if (['error', 'warning'].includes(message.type())) page.complaints.push(message.text()); });
   page.on('pageerror', (error) => page.complaints.push(String(error)));
-  page.on('request', (request) => page.asked.push(request.url()));
+  page.on('request', (request) => page.requested.push(request.url()));
   await page.goto(url, { waitUntil: 'load' });
   return page;
 }
 
-/** Kept for people to look at. */
+/** Saves a screenshot for people to look at. */
 export async function shot(page, name) {
   mkdirSync(SHOTS, { recursive: true });
   await page.screenshot({ path: path.join(SHOTS, `${name}.png`), fullPage: true });

@@ -1,5 +1,5 @@
-// A collector of traces that takes OTLP over HTTP, read with OpenTelemetry's own generated messages. It can be told to
-// answer badly, to hang, or to be away.
+// A trace collector for OTLP over HTTP, decoded with OpenTelemetry's own generated messages. A test can make it
+// fail, hang or go away.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import http from 'node:http';
@@ -9,8 +9,8 @@ import { createRequire } from 'node:module';
 import { eventually } from './stage.js';
 
 const messages = createRequire(import.meta.url)('@opentelemetry/otlp-transformer/build/src/generated/root.js').opentelemetry.proto.collector.trace.v1;
-/** More bytes than any of our tests exports: what a test keeps is bounded. */
-const MOST = 64 << 20;
+/** Upper bound of the bytes that a test keeps: more than any of our tests exports. */
+const MAX_BYTES = 64 << 20;
 
 /** With `tls` ({key, cert}) over https. */
 export async function collector(t, { tls } = {}) {
@@ -21,9 +21,9 @@ export async function collector(t, { tls } = {}) {
 }
 
 class Collector {
-  /** Every span taken, flat: {name, kind, traceId, spanId, parentSpanId, start, end, attributes, status, resource}. */
+  /** Every span received, flat: {name, kind, traceId, spanId, parentSpanId, start, end, attributes, status, resource}. */
   spans = [];
-  /** Every body taken or not, as bytes. */
+  /** Every body, accepted or not, as bytes. */
   bodies = [];
   /** 200, another status, or 'hang'. */
   answer = 200;
@@ -47,7 +47,7 @@ class Collector {
     await once(this.server, 'close');
   }
 
-  /** Resolves with the spans that `wanted` lets through, once there are `count`. */
+  /** Resolves with the spans that match `wanted`, once there are `count`. */
   async seen(count, wanted = () => true) {
     await eventually(() => this.spans.filter(wanted).length >= count, 20_000);
     return this.spans.filter(wanted);
@@ -58,7 +58,7 @@ class Collector {
     for await (const chunk of request) chunks.push(chunk);
     const body = Buffer.concat(chunks);
     this.requests += 1;
-    assert.ok(this.bodies.reduce((sum, kept) => sum + kept.length, body.length) < MOST, 'the collector was flooded');
+    assert.ok(this.bodies.reduce((sum, kept) => sum + kept.length, body.length) < MAX_BYTES, 'the collector was flooded');
     this.bodies.push(body);
     if (this.answer === 'hang') return;
     if (this.answer === 200) {

@@ -1,5 +1,5 @@
-// A small HTTP proxy that knows CONNECT only, as a process of its own: `node connect-proxy.js [LOCAL ADDRESS]`
-// says its port on the first line and each tunnel on one more, and leaves from that address.
+// A small HTTP proxy for CONNECT only, as a process of its own: `node connect-proxy.js [LOCAL ADDRESS]` prints
+// its port on the first line and each tunnel on one more, and connects from that address.
 import http from 'node:http';
 import net from 'node:net';
 

@@ -1,5 +1,5 @@
-// What a dashboard must be for Grafana to take it: the fields, kinds and bounds of the published kind
-// (grafana/grafana, kinds/dashboard/dashboard_kind.cue), and what any importer trips over. Returns what is wrong.
+// What Grafana requires of a dashboard: the fields, kinds and bounds of the published kind (grafana/grafana,
+// kinds/dashboard/dashboard_kind.cue), and common import errors. Returns what is wrong.
 const PANELS = { row: [], timeseries: ['legend', 'tooltip'], stat: ['reduceOptions', 'colorMode', 'graphMode', 'orientation', 'textMode'], table: ['showHeader'] };
 const COLOURS = ['thresholds', 'palette-classic', 'palette-saturated', 'continuous-GrYlRd', 'fixed'];
 const UNITS = ['short', 's', 'd', 'percentunit', 'cps'];

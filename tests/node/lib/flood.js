@@ -1,5 +1,5 @@
-// A process that asks an admin address in every bad way there is, until it is ended: so many connections of
-// each kind are kept open, and opened again when they are closed.
+// A process that sends bad requests of every kind to an admin address until it is ended: it keeps a number of
+// connections of each kind open, and reopens them when they are closed.
 import net from 'node:net';
 
 const [port, each] = process.argv.slice(2).map(Number);
@@ -18,7 +18,7 @@ function open(bytes) {
   const socket = net.connect(port, '127.0.0.1', () => {
     socket.write(bytes);
     connected += 1;
-    // Said once it is in full spate: every kind was sent several times over.
+    // Reported at full load: every kind was sent several times.
     if (connected === 2 * each * KINDS.length) process.send?.('open');
   });
   socket.on('error', () => {});

@@ -1,4 +1,4 @@
-// A real OpenBao server with storage on disk: started, initialised, unsealed, asked, sealed, stopped and
+// A real OpenBao server with storage on disk: started, initialised, unsealed, queried, sealed, stopped and
 // started again. Nothing of it outlives the test.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -14,7 +14,7 @@ import { freePort } from './sidecar.js';
 
 const BAO = path.join(fileURLToPath(new URL('../../..', import.meta.url)), 'target/tools/bin/bao');
 
-/** Starts a server in `at` and unseals it; `tls` is what `testAuthority` made, `audit` has it note what it is asked. */
+/** Starts a server in `at` and unseals it; `tls` comes from `testAuthority`, `audit` turns its audit log on. */
 export async function openbao(t, at, { tls, audit } = {}) {
   assert.ok(existsSync(BAO), `${BAO} is missing: tests/setup installs it`);
   const server = new OpenBao(at, { tls, audit }, await freePort(), await freePort());
@@ -47,7 +47,7 @@ class OpenBao {
 
   get #audit() { return path.join(this.folder, 'audit.log'); }
 
-  /** Every answer to `at` so far, as the audit device notes it: {at, status…}; secrets are hashed there. */
+  /** Every answer to `at` so far, from the audit log: {at, status…}; secrets are hashed there. */
   audited(at) {
     const lines = readFileSync(this.#audit, 'utf8').trim().split('\n').map((line) => JSON.parse(line));
     return lines.filter(({ type, request }) => type === 'response' && request.path === at)
@@ -107,7 +107,7 @@ class OpenBao {
     });
   }
 
-  /** The same, and it must have gone well. */
+  /** The same; it must succeed. */
   async api(method, at, body, options) {
     const { status, body: said } = await this.ask(method, at, body, options);
     assert.ok(status < 300, `bao answered ${method} ${at} with ${status}: ${JSON.stringify(said)}`);
@@ -116,11 +116,11 @@ class OpenBao {
 
   async mount(kv = 2, at = 'secret', options = {}) {
     await this.api('POST', `sys/mounts/${at}`, { type: 'kv', options: { version: String(kv) } }, options);
-    // A new mount of version 2 upgrades itself before it takes writes.
+    // A new mount of version 2 upgrades itself before it accepts writes.
     await this.until(async () => (await this.ask('GET', kv === 2 ? `${at}/config` : `${at}/none`, undefined, options)).status !== 400, 'mounted');
   }
 
-  /** A database engine over `redis` whose accounts last `default_ttl`, and renewed no longer than `max_ttl`; whoever has the policy may have them made. */
+  /** A database engine over `redis` whose accounts last `default_ttl`, renewable up to `max_ttl`; a token with the policy may request them. */
   async dynamic({ port, admin: [username, password] }, terms) {
     await this.api('POST', 'sys/mounts/database', { type: 'database' });
     const account = { host: '127.0.0.1', port, username, password };
@@ -149,7 +149,7 @@ class OpenBao {
   }
 }
 
-/** The real agent: logs in by itself with the files of an AppRole and keeps a living token in `sink`. */
+/** The real agent: logs in with the files of an AppRole and keeps a valid token in `sink`. */
 export async function agent(t, at, bao, files) {
   const [config, sink] = [path.join(at, 'agent.hcl'), path.join(at, 'sink')];
   writeFileSync(config, `vault { address = "${bao.address}" }
@@ -168,7 +168,7 @@ auto_auth {
 
 export const READS = 'path "secret/*" { capabilities = ["read"] } path "database/creds/*" { capabilities = ["read"] }';
 
-/** A TCP proxy before a server: what comes back is held for `delay` ms, reads of an entry are counted by their first line. */
+/** A TCP proxy before a server: it delays answers by `delay` ms and counts reads of an entry by their request line. */
 export async function slowly(t, port) {
   const counts = new Map();
   const proxy = { delay: 0, reads: (entry) => counts.get(entry) ?? 0, sockets: new Set() };

@@ -1,4 +1,4 @@
-// Runs one real client in a process of its own, under the Node version and environment a row names.
+// Runs one real client in a process of its own, under the Node version and environment that a row names.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
@@ -6,7 +6,7 @@ import { fileURLToPath } from 'node:url';
 const HERE = fileURLToPath(new URL('..', import.meta.url));
 export const NODES = { 20: `${HERE}node_modules/node20/bin/node`, 22: `${HERE}node_modules/node22/bin/node`, 24: `${HERE}node_modules/node24/bin/node` };
 
-/** Plays `order` with `client`; returns what the client made of each answer. `script` is another player than the usual. */
+/** Runs `order` with `client`; returns how the client read each answer. `script` replaces the usual script. */
 export async function play({ node = 20, client, script = 'play.js', env = {}, ...order }) {
   const child = spawn(NODES[node], [`${HERE}clients/${script}`, JSON.stringify({ client, ...order })], {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, NODE_NO_WARNINGS: '1', ...env }, stdio: ['ignore', 'pipe', 'pipe'],

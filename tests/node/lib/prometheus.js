@@ -1,4 +1,4 @@
-// A real Prometheus and a real Alertmanager in a folder of their own, started, asked and ended by a test.
+// A real Prometheus and a real Alertmanager in a folder of their own, started, queried and ended by a test.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,10 +8,10 @@ import path from 'node:path';
 import { freePort, get } from './sidecar.js';
 import { eventually } from './stage.js';
 
-/** How much of what a peer says is kept. */
+/** How many bytes of a program's output are kept. */
 const KEPT = 16_384;
 
-/** A program that is ended with the test. It must be installed: a peer that is missing is a failed test. */
+/** A program that ends with the test. It must be installed: a missing program fails the test. */
 class Peer {
   said = '';
 
@@ -28,7 +28,7 @@ class Peer {
     });
   }
 
-  /** Waits for a page that says that it serves. */
+  /** Waits for a page that answers 200. */
   async up(url) {
     await eventually(async () => {
       assert.equal(this.code, undefined, this.said);
@@ -100,7 +100,7 @@ export async function alertmanager(t, at, config) {
   return address;
 }
 
-/** Runs promtool to its end; returns what it said. */
+/** Runs promtool to its end; returns its output. */
 export async function promtool(...args) {
   const child = spawn('promtool', args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';

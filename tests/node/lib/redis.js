@@ -1,4 +1,4 @@
-// A real Redis: the store in which OpenBao's database engine makes accounts and takes them away again.
+// A real Redis: the store in which OpenBao's database engine creates and deletes accounts.
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -8,7 +8,7 @@ import { freePort } from './sidecar.js';
 
 const ADMIN = ['admin', 'redis-canary-admin'];
 
-/** Starts a server that keeps nothing on disk and knows one account, `admin`. */
+/** Starts a server that keeps nothing on disk and has one account, `admin`. */
 export async function redis(t, at) {
   const server = new Redis(await freePort(), at);
   t.after(() => server.stop());
@@ -46,16 +46,16 @@ class Redis {
   }
 
   /** Whether an account exists and has this password. */
-  async knows(user, password) { return (await this.#say(`AUTH ${user} ${password}`, 'PING')).startsWith('+OK\r\n'); }
+  async knows(user, password) { return (await this.#run(`AUTH ${user} ${password}`, 'PING')).startsWith('+OK\r\n'); }
 
   /** Every account but its own. */
   async accounts() {
-    const answer = await this.#say(`AUTH ${ADMIN.join(' ')}`, 'ACL USERS');
+    const answer = await this.#run(`AUTH ${ADMIN.join(' ')}`, 'ACL USERS');
     return answer.split('\r\n').filter((line) => line && !/^[+*$]/.test(line) && !['admin', 'default'].includes(line));
   }
 
-  /** Lines as a person types them; all that comes back until it closes. */
-  #say(...lines) {
+  /** Sends lines of the inline protocol; returns the whole reply until it closes. */
+  #run(...lines) {
     return new Promise((resolve, reject) => {
       const socket = net.connect(this.port, '127.0.0.1');
       let whole = '';

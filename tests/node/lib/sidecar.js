@@ -1,4 +1,4 @@
-// The real binary with a config in a folder of its own: started, watched, asked for metrics, stopped.
+// The real binary with a config in a folder of its own: started, watched, queried for metrics, stopped.
 import assert from 'node:assert/strict';
 import { execFile, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -15,28 +15,28 @@ import { toml } from './toml.js';
 const ROOT = fileURLToPath(new URL('../../..', import.meta.url));
 export const BINARY = process.env.SMS_SIDECAR_BIN ?? path.join(ROOT, 'target/debug/sms-sidecar');
 
-/** A folder that goes away with the test. */
+/** A folder that is deleted with the test. */
 export function folder(t) {
   const made = mkdtempSync(path.join(os.tmpdir(), 'sms-sidecar-test-'));
   t.after(() => rmSync(made, { recursive: true, force: true }));
   return made;
 }
 
-const given = new Set();
+const issued = new Set();
 
-/** A port that nobody has: the system may name one twice while its first taker has not bound it yet. */
+/** A free port that no other test got: the system may name one twice while the first is not bound yet. */
 export async function freePort() {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address();
   server.close();
   await once(server, 'close');
-  if (given.has(port)) return freePort();
-  given.add(port);
+  if (issued.has(port)) return freePort();
+  issued.add(port);
   return port;
 }
 
-/** A directory vault: one file a field, written as a secret manager does it (a new file in the old one's place). */
+/** A directory vault: one file a field, replaced atomically as a secret manager does. */
 export class Vault {
   constructor(at) { this.path = path.join(at, 'vault'); mkdirSync(this.path, { mode: 0o700 }); }
   put(entry, fields) {
@@ -50,7 +50,7 @@ export class Vault {
   }
 }
 
-/** A provider's table for a fake: credential from the vault, loopback allowed in clear. */
+/** A provider's table for a fake: credential from the vault, plain HTTP allowed on loopback. */
 export function provider(vault, service, fake, extra = {}, name = service) {
   vault?.put(name, fake.credential ?? SERVICES[service][1]);
   return {
@@ -88,18 +88,18 @@ export function cli(...args) {
   return done;
 }
 
-/** The same for a command that waits for an answer of a fake in this process; nothing is expected of its exit code. */
+/** The same for a command that needs an answer from a fake in this process; its exit code is not checked. */
 export function cliMeanwhile(...args) {
   return new Promise((resolve) => {
     execFile(BINARY, args, { encoding: 'utf8', timeout: 30_000 }, (error, stdout, stderr) => resolve({ code: error ? error.code : 0, stdout, stderr }));
   });
 }
 
-/** Starts `run` and waits until it is ready. `config.listen` is filled in where it is left out; `binary` may stand before the real one. */
+/** Starts `run` and waits until it is ready. `config.listen` is filled in where it is left out; `binary` may be a wrapper around the real one. */
 export async function sidecar(t, at, config, { env = {}, binary = BINARY } = {}) {
   assert.ok(existsSync(BINARY), `${BINARY} is not built: cargo build, or name it in SMS_SIDECAR_BIN`);
-  const [door, admin] = [await freePort(), await freePort()];
-  const listen = { proxy: `127.0.0.1:${door}`, admin: `127.0.0.1:${admin}`, control: path.join(at, 'control.sock'), ...config.listen };
+  const [proxy, admin] = [await freePort(), await freePort()];
+  const listen = { proxy: `127.0.0.1:${proxy}`, admin: `127.0.0.1:${admin}`, control: path.join(at, 'control.sock'), ...config.listen };
   const file = path.join(at, 'config.toml');
   writeFileSync(file, toml({ ...config, listen }));
   const running = new Sidecar(at, file, listen, env, binary);
@@ -115,7 +115,7 @@ class Sidecar {
     this.folder = at;
     this.file = file;
     this.listen = listen;
-    this.door = `http://${listen.proxy}`;
+    this.url = `http://${listen.proxy}`;
     this.admin = `http://${listen.admin}`;
     this.child = spawn(binary, ['run', '--config', file], { env: { PATH: process.env.PATH, HOME: at, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => { this.output += text; });
@@ -148,19 +148,19 @@ class Sidecar {
 
   async metricsPage() { return (await get(`${this.admin}/metrics`)).body; }
 
-  /** Waits until `check` is true of the output: a signal instead of a sleep. */
-  async says(pattern, within = 10_000) {
+  /** Waits until the output matches `pattern`: a signal instead of a sleep. */
+  async waitForOutput(pattern, within = 10_000) {
     const until = Date.now() + within;
     while (!pattern.test(this.output)) {
-      assert.ok(Date.now() < until, `never said ${pattern}: ${this.output}`);
+      assert.ok(Date.now() < until, `the output never matched ${pattern}: ${this.output}`);
       await new Promise((resolve) => setTimeout(resolve, 20));
     }
   }
 
-  /** Has it read its config again. Not by `child.kill`: that would make `stop` believe that it was told to end. */
+  /** Makes it reload its config. Not by `child.kill`: then `stop` would take it for ended. */
   reload() { process.kill(this.child.pid, 'SIGHUP'); }
 
-  /** Ends it and waits for its end; one that was told already is not told twice, for that means "at once". */
+  /** Ends it and waits for its end; it is not signalled twice, because that means "at once". */
   async stop(signal = 'SIGTERM') {
     if (this.child.exitCode === null && this.child.signalCode === null && !this.child.killed) this.child.kill(signal);
     const late = setTimeout(() => this.child.kill('SIGKILL'), 20_000);

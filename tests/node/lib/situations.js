@@ -1,9 +1,9 @@
-// Eight nights of an operator, staged with real parts: what the sidecar went through before somebody looks.
+// Eight situations of an operator, staged with real parts: the state of the sidecar when somebody looks.
 import assert from 'node:assert/strict';
 import { renameSync, readFileSync, writeFileSync } from 'node:fs';
 
 import { cli, get } from './sidecar.js';
-import { delivered, eventually, say, stage } from './stage.js';
+import { delivered, eventually, sendAs, stage } from './stage.js';
 
 const times = async (count, work) => { for (let n = 0; n < count; n += 1) await work(n); };
 const route = { duplicate_window: '0s', recipients: ['+998'] };
@@ -19,10 +19,10 @@ export async function settled(proxy, check) {
 const state = (name, word) => ({ providers }) => providers.find(({ provider }) => provider === name)?.state === word;
 const failing = ({ vaults }) => vaults.every(({ entries }) => entries.length === 2 && entries.every(({ failing_since: since }) => since));
 
-/** What a provider may answer that is not its own words: markup, and a script that would run if it were one. */
+/** A hostile provider message: markup, and a script that would run if the page did not escape it. */
 export const MARKUP = '<b>Blocked</b><script>document.title="owned"</script><img src=x onerror="document.title=\'owned\'">';
 
-/** Each takes a test, stages, and returns {proxy, fakes, vault, …} when the situation is there. */
+/** Each takes a test, sets a stage up, and returns {proxy, fakes, vault, …} once the situation has settled. */
 export const SITUATIONS = {
   async fresh(t) {
     return stage(t, { route });
@@ -30,24 +30,24 @@ export const SITUATIONS = {
 
   async well(t) {
     const made = await stage(t, { services: ['playmobile', 'twilio', 'eskiz'], route });
-    await times(9, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
+    await times(9, async (n) => delivered(await sendAs(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
     await settled(made.proxy, ({ requests }) => requests.length === 9);
     return made;
   },
 
   async rejected(t) {
     const made = await stage(t, { route });
-    await times(3, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
+    await times(3, async (n) => delivered(await sendAs(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
     made.fakes.playmobile.rotate({ password: 'the-new-one' });
-    await times(4, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: 1${n}` }), 'playmobile'));
+    await times(4, async (n) => delivered(await sendAs(made.proxy, 'playmobile', { text: `Kod: 1${n}` }), 'playmobile'));
     await settled(made.proxy, state('playmobile', 'quarantined'));
     return made;
   },
 
   async empty(t) {
     const made = await stage(t, { services: ['vonage', 'playmobile', 'twilio'], route });
-    made.fakes.vonage.refuse('balance-empty');
-    await times(5, async (n) => delivered(await say(made.proxy, 'vonage', { text: `Kod: ${n}` }), 'vonage'));
+    made.fakes.vonage.reject('balance-empty');
+    await times(5, async (n) => delivered(await sendAs(made.proxy, 'vonage', { text: `Kod: ${n}` }), 'vonage'));
     await settled(made.proxy, state('vonage', 'quarantined'));
     return made;
   },
@@ -55,7 +55,7 @@ export const SITUATIONS = {
   async throttled(t) {
     const made = await stage(t, { route });
     made.fakes.playmobile.status(429, { headers: { 'retry-after': '600' } });
-    await times(3, async (n) => delivered(await say(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
+    await times(3, async (n) => delivered(await sendAs(made.proxy, 'playmobile', { text: `Kod: ${n}` }), 'playmobile'));
     await settled(made.proxy, state('playmobile', 'cooldown'));
     return made;
   },
@@ -63,7 +63,7 @@ export const SITUATIONS = {
   async paused(t) {
     const made = await stage(t, { route });
     cli('pause', 'twilio', '--config', made.proxy.file);
-    delivered(await say(made.proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(made.proxy, 'playmobile'), 'playmobile');
     await settled(made.proxy, state('twilio', 'paused'));
     return made;
   },
@@ -71,15 +71,15 @@ export const SITUATIONS = {
   async stuck(t) {
     const made = await stage(t, { route });
     made.fakes.playmobile.status(400, { times: 9, headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 102, 'error-description': MARKUP }) });
-    made.fakes.twilio.refuse('account-suspended');
-    await times(2, async (n) => assert.equal((await say(made.proxy, 'playmobile', { text: `Kod: ${n}` })).status, 503));
+    made.fakes.twilio.reject('account-suspended');
+    await times(2, async (n) => assert.equal((await sendAs(made.proxy, 'playmobile', { text: `Kod: ${n}` })).status, 503));
     await settled(made.proxy, ({ routes }) => routes.every(({ can_deliver: able }) => !able));
     return made;
   },
 
   async dark(t) {
     const made = await stage(t, { services: ['playmobile', 'twilio'], route, providers: { twilio: { credential: { vault: 'local', path: 'nowhere' } } } });
-    delivered(await say(made.proxy, 'playmobile'), 'playmobile');
+    delivered(await sendAs(made.proxy, 'playmobile'), 'playmobile');
     renameSync(made.vault.path, `${made.vault.path}-gone`);
     await settled(made.proxy, failing);
     writeFileSync(made.proxy.file, readFileSync(made.proxy.file, 'utf8').replace('"dialect"', '"dialekt"'));

@@ -1,5 +1,5 @@
 // A whole stage for one scenario: fakes, a vault, the real binary between them, and a backend that
-// speaks each service as that service's own clients do, with placeholder credentials.
+// calls each service as that service's own clients do, with placeholder credentials.
 import assert from 'node:assert/strict';
 
 import { fake } from '../fakes/index.js';
@@ -42,8 +42,8 @@ export async function stage(t, { services = ['playmobile', 'twilio'], names = {}
   return made;
 }
 
-/** How a backend says one message to each service: [path, request]. */
-export const SAYS = {
+/** How a backend sends one message to each service: [path, request]. */
+export const MESSAGES = {
   playmobile: ({ to = TO, text = TEXT, ...over } = {}) => ['/broker-api/send', {
     auth: ['sms-sidecar', 'sms-sidecar'], headers: JSON_TYPE,
     body: JSON.stringify({ messages: [{ recipient: to, 'message-id': 'otp0001', sms: { originator: '3700', content: { text } }, ...over }] }),
@@ -86,17 +86,17 @@ export const SUCCESS = {
   'aws-sns': (reply) => reply.status === 200 && /<MessageId>[^<]+<\/MessageId>/.test(reply.body),
 };
 
-/** Says one message through the base URL door, in the dialect of `service`. */
-export function say(proxy, service, over = {}, name = service) {
-  const [path, request] = SAYS[service](over);
-  return call(`${proxy.door}/${name}${path}`, request);
+/** Sends one message through the base URL entrypoint, in the dialect of `service`. */
+export function sendAs(proxy, service, over = {}, name = service) {
+  const [path, request] = MESSAGES[service](over);
+  return call(`${proxy.url}/${name}${path}`, request);
 }
 
 export function delivered(reply, service) {
   assert.ok(SUCCESS[service](reply), `${service}: ${reply.status} ${reply.body} ${JSON.stringify(reply.headers)}`);
 }
 
-/** Polls until `check` holds: for what happens by itself, in the sidecar's own time. */
+/** Polls until `check` holds: for what the sidecar does in its own time. */
 export async function eventually(check, within = 15_000) {
   const until = Date.now() + within;
   for (;;) {

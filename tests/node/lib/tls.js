@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 
-/** Makes `ca.pem` in `folder`, for so many days, and returns what a TLS fake needs: {key, cert, caFile}. */
+/** Makes `ca.pem` in `folder`, valid for `days`, and returns what a TLS fake needs: {key, cert, caFile}. */
 export function testAuthority(folder, name = 'upstream', days = 2) {
   const at = (file) => path.join(folder, `${name}-${file}`);
   const openssl = (...args) => execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] });

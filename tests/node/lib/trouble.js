@@ -1,4 +1,4 @@
-// A vault that cannot be read, as ops meet it: one word and one sentence, the same in all places.
+// A vault that cannot be read, as ops meet it: the same result and the same sentence in every output.
 import assert from 'node:assert/strict';
 
 import { cli, cliMeanwhile, get } from './sidecar.js';
@@ -6,23 +6,23 @@ import { eventually } from './stage.js';
 
 const CANARIES = /canary|the-new-one/;
 
-/** Until `result` was counted more often than now. */
-export async function told(proxy, result) {
+/** Waits until `result` is counted once more. */
+export async function counted(proxy, result) {
   const count = () => proxy.metric('vault_reads_total', { vault: 'local', result });
   const before = await count();
   await eventually(async () => await count() > before, 30_000);
 }
 
-/** What `check --vault` says, on the way asserting that it names no value. */
+/** `check --vault` fails with `pattern` and shows no value. */
 export function checked(proxy, pattern) {
   const { stdout, stderr } = cli('check', '--vault', '--config', proxy.file, { expectCode: 1 });
   assert.match(stdout + stderr, pattern);
   assert.doesNotMatch(stdout + stderr, CANARIES);
 }
 
-/** Metric, log, status page and doctor tell of `result`, each with the same sentence, and none shows a value. */
-export async function toldEverywhere(proxy, result, pattern) {
-  await told(proxy, result);
+/** Metric, log, status page and doctor report `result` with the same sentence, and none shows a value. */
+export async function reportedEverywhere(proxy, result, pattern) {
+  await counted(proxy, result);
   const lines = proxy.output.split('\n').filter((line) => line.includes(`"result":"${result}"`));
   assert.ok(lines.some((line) => pattern.test(JSON.parse(line).problem)), `the log of ${result}: ${lines}`);
   const page = await get(`${proxy.admin}/`);

@@ -1,21 +1,21 @@
-// What a new user runs into first, and that it is told where they look: terminal, log line, page.
+// The problems a new user meets first, reported where they look: terminal, log line, page.
 import assert from 'node:assert/strict';
 import http from 'node:http';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import tls from 'node:tls';
 
-import { delivered, eventually, say, stage } from './lib/stage.js';
+import { delivered, eventually, sendAs, stage } from './lib/stage.js';
 import { authority, call, cliMeanwhile, get, sidecar } from './lib/sidecar.js';
 
 const JSON_LOG = { log: { format: 'json' } };
 const facts = async (proxy) => JSON.parse((await get(`${proxy.admin}/status.json`)).body);
 const status = (proxy) => cliMeanwhile('status', '--config', proxy.file);
-/** The log's lines whose message begins so. */
+/** The log lines whose message begins with `message`. */
 const lines = (proxy, message) => proxy.output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
   .filter((line) => line.message.startsWith(message));
 
-test('send: the same text again within the window is said to be no new message', async (t) => {
+test('send: the same text again within the duplicate window is reported as a duplicate', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '10m' }, config: JSON_LOG });
   const send = (...more) => cliMeanwhile('send', '--config', proxy.file, '--to', '+998901234567', '--text', 'Kod: 1', ...more);
   assert.match((await send()).stdout, /accepted by route all\n$/);
@@ -32,7 +32,7 @@ test('send: the same text again within the window is said to be no new message',
   assert.deepEqual(lines(proxy, 'request accepted').map(({ duplicate }) => duplicate), [undefined, true, true]);
 });
 
-/** A CONNECT as a client makes it: the proxy's answer, and what became of the TLS inside. */
+/** A CONNECT as a client makes it: the proxy's status, and how the TLS handshake inside ended. */
 async function connect(proxy, host, ca) {
   const [address, port] = proxy.listen.proxy.split(':');
   const request = http.request({ host: address, port, method: 'CONNECT', path: `${host}:443`, agent: false }).end();
@@ -44,36 +44,36 @@ async function connect(proxy, host, ca) {
   return [reply.statusCode, ended];
 }
 
-test('a CONNECT of ours that is turned away is a warning, and stands under the headline', async (t) => {
+test('a denied CONNECT to a provider\'s host is a warning in the log and under the headline', async (t) => {
   const { proxy } = await stage(t, { services: ['twilio'], config: { ...JSON_LOG, intercept: { other_hosts: 'deny' } } });
   assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
-  assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a host of nobody here is no call that is lost');
+  assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a denied host that is no provider\'s is not a warning');
   assert.deepEqual(await connect(proxy, 'api.twilio.com'), [502]);
   const [other, ours] = await eventually(() => lines(proxy, 'turned away').length === 2 && lines(proxy, 'turned away'));
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const told = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
+  const warning = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
   const shown = (await status(proxy)).stdout.split('\n');
-  assert.match(shown[2], new RegExp(`^  ! ${told.source}`));
+  assert.match(shown[2], new RegExp(`^  ! ${warning.source}`));
   assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at entrypoint connect[^<]*<code>sms-sidecar ca init/);
 });
 
-test('a client that does not trust our CA is told of the same way', async (t) => {
+test('a client that does not trust our CA is reported the same way', async (t) => {
   const made = await stage(t, { services: ['twilio'], start: false });
   const config = { ...made.config, ...JSON_LOG };
   const proxy = await sidecar(t, made.at, { ...config, intercept: { ca: authority(made.at, config) } });
   const [code, broken] = await connect(proxy, 'api.twilio.com', []);
   assert.deepEqual([code, broken === 'open'], [200, false]);
-  await proxy.says(/"turned away"/);
+  await proxy.waitForOutput(/"turned away"/);
   assert.deepEqual(lines(proxy, 'turned away').map(({ level }) => level), ['WARN']);
   assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
 });
 
-test('a wrong path: the log line has the sentence that the backend gets, and no word of the path', async (t) => {
+test('a wrong path: the log line has the remedy that the backend gets, and not the path', async (t) => {
   const { proxy } = await stage(t, { services: ['playmobile'], config: JSON_LOG });
   const sent = { headers: { 'content-type': 'application/json' }, body: '{}' };
-  const wrong = await call(`${proxy.door}/playmobile/send/998907654321?key=hunter22`, sent);
-  const typo = await call(`${proxy.door}/playmobil/broker-api/send`, sent);
+  const wrong = await call(`${proxy.url}/playmobile/send/998907654321?key=hunter22`, sent);
+  const typo = await call(`${proxy.url}/playmobil/broker-api/send`, sent);
   assert.deepEqual([wrong.status, typo.status], [403, 404]);
   const [first, second] = lines(proxy, 'request denied');
   assert.match(first.remedy, /a message is `POST \/broker-api\/send`/);
@@ -81,6 +81,6 @@ test('a wrong path: the log line has the sentence that the backend gets, and no 
   assert.match(second.remedy, /the providers are playmobile; did the backend mean \/playmobile\/\?/);
   assert.ok(typo.body.includes(second.remedy), typo.body);
   assert.doesNotMatch(proxy.output, /998907654321|hunter22/);
-  const far = await call(`${proxy.door}/nothing-like-it/send`, sent);
+  const far = await call(`${proxy.url}/nothing-like-it/send`, sent);
   assert.doesNotMatch(far.body, /did the backend mean/);
 });
