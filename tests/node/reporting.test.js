@@ -11,9 +11,12 @@ import { authority, call, cliMeanwhile, get, sidecar } from './lib/sidecar.js';
 const JSON_LOG = { log: { format: 'json' } };
 const facts = async (proxy) => JSON.parse((await get(`${proxy.admin}/status.json`)).body);
 const status = (proxy) => cliMeanwhile('status', '--config', proxy.file);
-/** The log lines whose message begins with `message`. */
-const lines = (proxy, message) => proxy.output.split('\n').filter((line) => line.startsWith('{')).map((line) => JSON.parse(line))
-  .filter((line) => line.message.startsWith(message));
+/** The log lines whose message begins with `message`, once there are `count`: a line may come after its answer. */
+const lines = (proxy, message, count) => eventually(() => {
+  const all = proxy.output.split('\n').slice(0, -1).filter((line) => line.startsWith('{')).map((line) => JSON.parse(line));
+  const found = all.filter((line) => line.message.startsWith(message));
+  return found.length >= count && found;
+});
 
 test('send: the same text again within the duplicate window is reported as a duplicate', async (t) => {
   const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], route: { duplicate_window: '10m' }, config: JSON_LOG });
@@ -29,7 +32,7 @@ test('send: the same text again within the duplicate window is reported as a dup
   assert.deepEqual(calls.map(({ duplicate }) => duplicate), [true, true, false]);
   assert.match((await get(`${proxy.admin}/`)).body, /duplicate, not sent again/);
   assert.match((await status(proxy)).stdout, /accepted[^\n]*duplicate, not sent again/);
-  assert.deepEqual(lines(proxy, 'request accepted').map(({ duplicate }) => duplicate), [undefined, true, true]);
+  assert.deepEqual((await lines(proxy, 'request accepted', 3)).map(({ duplicate }) => duplicate), [undefined, true, true]);
 });
 
 /** A CONNECT as a client makes it: the proxy's status, and how the TLS handshake inside ended. */
@@ -49,7 +52,7 @@ test('a denied CONNECT to a provider\'s host is a warning in the log and under t
   assert.deepEqual(await connect(proxy, 'elsewhere.example'), [403]);
   assert.deepEqual((await facts(proxy)).headline.warnings, [], 'a denied host that is no provider\'s is not a warning');
   assert.deepEqual(await connect(proxy, 'api.twilio.com'), [502]);
-  const [other, ours] = await eventually(() => lines(proxy, 'turned away').length === 2 && lines(proxy, 'turned away'));
+  const [other, ours] = await lines(proxy, 'turned away', 2);
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
   const warning = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
@@ -64,8 +67,7 @@ test('a client that does not trust our CA is reported the same way', async (t) =
   const proxy = await sidecar(t, made.at, { ...config, intercept: { ca: authority(made.at, config) } });
   const [code, broken] = await connect(proxy, 'api.twilio.com', []);
   assert.deepEqual([code, broken === 'open'], [200, false]);
-  await proxy.waitForOutput(/"turned away"/);
-  assert.deepEqual(lines(proxy, 'turned away').map(({ level }) => level), ['WARN']);
+  assert.deepEqual((await lines(proxy, 'turned away', 1)).map(({ level }) => level), ['WARN']);
   assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
 });
 
@@ -75,7 +77,7 @@ test('a wrong path: the log line has the remedy that the backend gets, and not t
   const wrong = await call(`${proxy.url}/playmobile/send/998907654321?key=hunter22`, sent);
   const typo = await call(`${proxy.url}/playmobil/broker-api/send`, sent);
   assert.deepEqual([wrong.status, typo.status], [403, 404]);
-  const [first, second] = lines(proxy, 'request denied');
+  const [first, second] = await lines(proxy, 'request denied', 2);
   assert.match(first.remedy, /a message is `POST \/broker-api\/send`/);
   assert.ok(wrong.body.includes(JSON.stringify(first.remedy).slice(1, -1)), `${wrong.body}\n${first.remedy}`);
   assert.match(second.remedy, /the providers are playmobile; did the backend mean \/playmobile\/\?/);
