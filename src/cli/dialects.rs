@@ -10,6 +10,7 @@ use anyhow::Context;
 use serde_json::{Value, json};
 
 use crate::cli::output;
+use crate::config::read_descriptions;
 use crate::dialect::{Catalog, Dialect, FieldSpec, Probe, ProbeSubject, SourceFile};
 use crate::problem::{ProblemReport, SourceText, suggest};
 
@@ -83,26 +84,11 @@ pub(crate) fn load_sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFi
     let Some(folder) = folder else {
         return Ok(sources);
     };
-    let entries = std::fs::read_dir(folder).with_context(|| {
-        format!(
-            "{}: the folder of descriptions cannot be read",
-            folder.display()
-        )
-    })?;
-    let mut paths = entries
-        .map(|entry| Ok(entry?.path()))
-        .collect::<std::io::Result<Vec<_>>>()?;
-    paths.retain(|path| path.extension().is_some_and(|kind| kind == "toml"));
-    paths.sort();
-    for path in paths {
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("{}: cannot be read as text", path.display()))?;
-        sources.push(SourceFile {
-            name: path.display().to_string(),
-            text,
-            built_in: false,
-        });
+    let (found, errors) = read_descriptions(folder);
+    if let Some(error) = errors.into_iter().next() {
+        return Err(anyhow::Error::new(error).context(folder.display().to_string()));
     }
+    sources.extend(found);
     Ok(sources)
 }
 

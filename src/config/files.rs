@@ -150,32 +150,50 @@ fn description_sources(
     let Some(word) = found.and_then(|found| found.dialects) else {
         return sources;
     };
-    let mut complain = |what: String| {
-        problems.push(
-            Problem::error(name, word.span(), what)
-                .with_help("`dialects` is a folder of TOML files"),
-        );
-    };
-    let files = match toml_files(&folder.join(word.get_ref())) {
+    let (found, unreadable) = read_descriptions(&folder.join(word.get_ref()));
+    sources.extend(found);
+    problems.extend(unreadable.into_iter().map(|error| {
+        Problem::error(name, word.span(), error.to_string())
+            .with_help("`dialects` is a folder of TOML files")
+    }));
+    sources
+}
+
+/// A folder of descriptions, or a file in it, that cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum DescriptionError {
+    /// The folder.
+    #[error("the folder of descriptions cannot be read: {0}")]
+    Folder(std::io::Error),
+    /// One of its files.
+    #[error("{} cannot be read: {error}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: std::io::Error,
+    },
+}
+
+/// The descriptions in a folder in the order of their names, and what cannot be read.
+pub fn read_descriptions(folder: &Path) -> (Vec<SourceFile>, Vec<DescriptionError>) {
+    let files = match toml_files(folder) {
         Ok(files) => files,
-        Err(error) => {
-            complain(format!(
-                "the folder of descriptions cannot be read: {error}"
-            ));
-            return sources;
-        }
+        Err(error) => return (Vec::new(), vec![DescriptionError::Folder(error)]),
     };
-    for file in files {
-        match fs::read_to_string(&file) {
+    let mut sources = Vec::new();
+    let mut errors = Vec::new();
+    for path in files {
+        match fs::read_to_string(&path) {
             Ok(text) => sources.push(SourceFile {
-                name: file.display().to_string(),
+                name: path.display().to_string(),
                 text,
                 built_in: false,
             }),
-            Err(error) => complain(format!("{} cannot be read: {error}", file.display())),
+            Err(error) => errors.push(DescriptionError::File { path, error }),
         }
     }
-    sources
+    (sources, errors)
 }
 
 fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {

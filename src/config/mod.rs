@@ -28,7 +28,8 @@ use crate::trace_export;
 use crate::vault;
 
 pub use files::{
-    ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,
+    ConfigFingerprint, DescriptionError, control_socket, inspect, intercepted_hosts, load,
+    read_descriptions, uncovered_hosts,
 };
 pub use reference::reference;
 pub use schema::schema;

@@ -64,3 +64,110 @@ text_types! {
     /// Text on one line.
     ServiceNameText { "text" "" "^\\S([^\\r\\n]{0,98}\\S)?$" }
 }
+
+#[cfg(test)]
+mod tests {
+    use regex::Regex;
+
+    use super::*;
+    use crate::config::values::{self, InvalidValue};
+
+    /// Words at which a pattern and its parser could disagree.
+    const WORDS: [&str; 62] = [
+        "",
+        " ",
+        "a",
+        "A",
+        "0",
+        "off",
+        "never",
+        "1",
+        "10s",
+        "0s",
+        "007ms",
+        "10 s",
+        "-1s",
+        "+1s",
+        "1.5s",
+        "3d",
+        "3w",
+        "1KiB",
+        "0B",
+        "1MB",
+        "00MiB",
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "[::1]:8125",
+        "::1",
+        "localhost:1",
+        "127.0.0.1:",
+        "8125",
+        "http://h",
+        "https://h:8/a/b",
+        "https://u@h",
+        "https://h?x",
+        "https://h#x",
+        "https://",
+        "ftp://h",
+        "http://h/",
+        "http://h/x",
+        "h",
+        "/h",
+        "+998",
+        "998",
+        "00998",
+        "+",
+        "+1234567890123456",
+        "play-mobile_2",
+        "a/b",
+        "/a/b/",
+        "a//b",
+        "a.b",
+        "é",
+        "GET /x",
+        "get /x",
+        "GET x",
+        "GET /x?y",
+        "GET /x y",
+        "TRACE /x",
+        "GET /a/{sid}.json",
+        "sms-sidecar",
+        " x",
+        "x ",
+        "x y",
+        "x\ny",
+    ];
+
+    fn pattern_of<T: JsonSchema>() -> Regex {
+        let schema = T::json_schema(&mut SchemaGenerator::default());
+        Regex::new(schema.get("pattern").unwrap().as_str().unwrap()).unwrap()
+    }
+
+    fn disagreements<T: JsonSchema, V>(
+        parse: impl Fn(&str) -> Result<V, InvalidValue>,
+    ) -> Vec<&'static str> {
+        let pattern = pattern_of::<T>();
+        WORDS
+            .into_iter()
+            .filter(|word| pattern.is_match(word) != parse(word).is_ok())
+            .collect()
+    }
+
+    #[test]
+    fn patterns_accept_what_check_accepts() {
+        let found = [
+            disagreements::<DurationText, _>(values::duration),
+            disagreements::<PositiveDurationText, _>(values::positive_duration),
+            disagreements::<SizeText, _>(values::size),
+            disagreements::<ListenAddressText, _>(values::listen_address),
+            disagreements::<HttpUrlText, _>(values::base_url),
+            disagreements::<ProxyUrlText, _>(values::proxy_url),
+            disagreements::<PhonePrefixText, _>(values::phone_prefix),
+            disagreements::<IdentifierText, _>(values::identifier),
+            disagreements::<MountPathText, _>(values::mount_path),
+            disagreements::<OperationText, _>(values::operation),
+            disagreements::<ServiceNameText, _>(values::service_name),
+        ];
+        assert_eq!(found, [const { Vec::<&str>::new() }; 11]);
+    }
+}

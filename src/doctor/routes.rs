@@ -10,7 +10,7 @@ use crate::doctor::Setup;
 use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::proxy::{Mode, Provider, Route};
-use crate::sms::{AttemptKind, Cause, Certainty, ProviderId};
+use crate::sms::{AttemptKind, Cause, Certainty, ProviderId, prefixes_overlap};
 
 /// The check that is about single texts.
 const TEMPLATE_CHECK: &str = "template";
@@ -141,12 +141,8 @@ fn blocking_check(
 
 /// Whether its service delivers to any of the route's recipients.
 fn is_reachable(provider: &Provider, route: &Route) -> bool {
-    let bare = |prefix: &str| prefix.trim_start_matches('+').to_owned();
-    let meet = |one: &str, other: &str| {
-        bare(one).starts_with(&bare(other)) || bare(other).starts_with(&bare(one))
-    };
     let limits = provider.dialect.recipient_prefixes();
-    let reached = |prefix: &String| limits.iter().any(|limit| meet(prefix, limit));
+    let reached = |prefix: &String| limits.iter().any(|limit| prefixes_overlap(prefix, limit));
     limits.is_empty() || route.recipients.is_empty() || route.recipients.iter().any(reached)
 }
 

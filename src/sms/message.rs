@@ -51,6 +51,18 @@ impl Msisdn {
     }
 }
 
+/// Whether one of two number prefixes begins with the other, so that a number can have both. Each may
+/// have a `+`.
+pub fn prefixes_overlap(left: &str, right: &str) -> bool {
+    prefix_covers(left, right) || prefix_covers(right, left)
+}
+
+/// Whether every number with the prefix `longer` also has the prefix `shorter`. Each may have a `+`.
+pub fn prefix_covers(shorter: &str, longer: &str) -> bool {
+    let digits = longer.trim_start_matches('+');
+    digits.starts_with(shorter.trim_start_matches('+'))
+}
+
 impl fmt::Display for Msisdn {
     /// `+998*****67`: the country, and enough to recognise a test handset.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -159,6 +171,13 @@ mod tests {
         ] {
             assert_eq!(Msisdn::parse(text), Err(InvalidMsisdn), "{text}");
         }
+    }
+
+    #[test]
+    fn prefixes_cover_or_overlap() {
+        assert!(prefix_covers("998", "+99890") && prefix_covers("+998", "998"));
+        assert!(!prefix_covers("+99890", "+998") && !prefix_covers("+7", "+998"));
+        assert!(prefixes_overlap("+99890", "998") && !prefixes_overlap("+7", "+998"));
     }
 
     #[test]

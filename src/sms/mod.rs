@@ -6,5 +6,7 @@ mod message;
 mod outcome;
 
 pub use cause::{Cause, Certainty, Concern, Family};
-pub use message::{ApprovedTemplate, InvalidMsisdn, Message, MessageText, Msisdn};
+pub use message::{
+    ApprovedTemplate, InvalidMsisdn, Message, MessageText, Msisdn, prefix_covers, prefixes_overlap,
+};
 pub use outcome::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};

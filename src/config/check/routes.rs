@@ -11,7 +11,7 @@ use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_list};
 use crate::config::values;
 use crate::proxy::{Mode, OnUnknown, Provider, Route, Settings};
-use crate::sms::ProviderId;
+use crate::sms::{ProviderId, prefix_covers, prefixes_overlap};
 
 /// For the whole request.
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
@@ -191,12 +191,9 @@ fn check_shadowed(checker: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[R
 
 /// Whether everything that matches `later` matches `earlier` too.
 fn shadows(earlier: &Route, later: &Route) -> bool {
-    let bare = |prefix: &str| prefix.trim_start_matches('+').to_owned();
-    let begins = |long: &String| {
-        earlier
-            .recipients
-            .iter()
-            .any(|short| bare(long).starts_with(&bare(short)))
+    let begins = |longer: &String| {
+        let mut prefixes = earlier.recipients.iter();
+        prefixes.any(|shorter| prefix_covers(shorter, longer))
     };
     let within = |mine: &[String], theirs: &[String]| {
         theirs.is_empty() || (!mine.is_empty() && mine.iter().all(|one| theirs.contains(one)))
@@ -295,10 +292,6 @@ pub(super) fn check_recipient_limits(
     file: &RawConfig,
     providers: &[Provider],
 ) {
-    let meet = |one: &str, other: &str| {
-        let (one, other) = (one.trim_start_matches('+'), other.trim_start_matches('+'));
-        one.starts_with(other) || other.starts_with(one)
-    };
     for raw in file
         .routes
         .iter()
@@ -313,10 +306,11 @@ pub(super) fn check_recipient_limits(
                 continue;
             };
             let limits = provider.dialect.recipient_prefixes();
-            let reached = raw
-                .recipients
-                .iter()
-                .any(|prefix| limits.iter().any(|limit| meet(prefix.get_ref(), limit)));
+            let reached = raw.recipients.iter().any(|prefix| {
+                limits
+                    .iter()
+                    .any(|limit| prefixes_overlap(prefix.get_ref(), limit))
+            });
             if !limits.is_empty() && !reached {
                 let help = format!(
                     "it delivers to {} only; remove it from this route",
