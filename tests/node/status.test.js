@@ -25,7 +25,7 @@ const SHOWN = {
     page: [/quarantined/, /credential-rejected/, /likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
   },
   empty: { title: /^Yes, by a backup: vonage is out\./, able: 'on-backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
-  throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0, page: [/in cooldown until \d\d:\d\d:\d\d UTC/, /throttled/, /comes back by itself/] },
+  throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0, page: [/in cooldown until \d\d:\d\d:\d\d UTC/, /throttled/, /recovers by itself/] },
   paused: { title: /^Yes, but twilio is out\./, able: 'on-backup', code: 0, page: [/paused by hand/, /sms-sidecar resume twilio/] },
   stuck: { title: /^No: route all cannot deliver\./, able: 'unavailable', code: 1, page: [/CANNOT deliver: all its providers are out/, /account-suspended/, /<b>Blocked<\/b><script>/, /not-sent/] },
   dark: {
@@ -54,7 +54,7 @@ for (const [name, shown] of Object.entries(SHOWN)) {
       const { scrollWidth, clientWidth } = await widths(page);
       assert.ok(scrollWidth <= clientWidth, `${look}: ${scrollWidth} wide in ${clientWidth}`);
       assert.deepEqual(page.complaints, [], `${look}: nothing violates the policy, nothing breaks`);
-      for (const url of page.asked) assert.ok(url.startsWith(`${proxy.admin}/`), `${look}: asked ${url}`);
+      for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `${look}: asked ${url}`);
       assert.deepEqual(await page.context().cookies(), []);
     }
     sameEverywhere(proxy, shown, JSON.parse((await get(`${proxy.admin}/status.json`)).body));
@@ -118,7 +118,7 @@ test('the console in a remedy is a link without referrer; an address in a reply 
     ]);
     assert.match(await page.locator('.evidence').innerText(), /see the playmobile console \(https:\/\/evil\.example\/login\)/);
     assert.deepEqual(page.complaints, []);
-    for (const url of page.asked) assert.ok(url.startsWith(`${proxy.admin}/`), `asked ${url}`);
+    for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `asked ${url}`);
     if (!script) continue;
     await accessible(page, 'with a link');
     await links.first().focus();
