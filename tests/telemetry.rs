@@ -1,5 +1,5 @@
-//! The log as a whole process has it: installed once, the `log` crate bridged into it,
-//! and a filter of `trace` that still shows no byte of what went over a socket.
+//! The log of a whole process: it is installed once, it takes the events of the `log` crate,
+//! and even at `trace` it shows no byte that went over a socket.
 #![expect(clippy::unwrap_used, reason = "a socket that fails is a failed test")]
 
 use std::io;
@@ -26,7 +26,7 @@ impl io::Write for Lines {
 }
 
 #[tokio::test]
-async fn trace_shows_our_lines_and_nobodys_bytes() {
+async fn a_log_at_trace_shows_no_bytes_of_a_request() {
     let lines = Lines::default();
     let copy = lines.clone();
     init(Format::Json, "trace", move || copy.clone()).unwrap();
@@ -35,18 +35,18 @@ async fn trace_shows_our_lines_and_nobodys_bytes() {
             init(Format::Json, "info", io::sink),
             Err(InitError::AlreadyInitialized)
         ),
-        "logging begins once"
+        "the log is installed once"
     );
 
     tracing_log::log::trace!(target: "pingora_core::protocols", "read CANARY-LOG-TRACE");
     tracing_log::log::debug!(target: "rustls::client::hs", "sending CANARY-LOG-DEBUG");
-    tracing_log::log::warn!(target: "pingora_core::server", "a warning may speak");
+    tracing_log::log::warn!(target: "pingora_core::server", "a warning of a library");
     tracing::trace!(target: "hyper::proto::h1::conn", "CANARY-TRACE");
     request_with_canary().await;
 
     let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
     assert!(!text.contains("CANARY"), "{text}");
-    assert!(text.contains("a warning may speak"), "{text}");
+    assert!(text.contains("a warning of a library"), "{text}");
     for line in text.lines() {
         serde_json::from_str::<serde_json::Value>(line).unwrap();
     }

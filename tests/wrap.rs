@@ -1,5 +1,5 @@
-//! `sms-sidecar wrap`: the command sees the variables, a sidecar runs beside it, its exit code
-//! comes back and signals reach it.
+//! `sms-sidecar wrap`: the command gets the proxy variables, a sidecar runs beside it, its exit
+//! code comes back, and signals reach it.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
 use std::io::{BufRead, BufReader, Read};
@@ -15,7 +15,8 @@ fn config(folder: &Path) -> (PathBuf, u16) {
             .unwrap()
             .port()
     };
-    let (proxy, admin) = (free(), free());
+    let proxy = free();
+    let admin = free();
     let file = folder.join("config.toml");
     let text = format!(
         "mode = \"observe\"\n[listen]\nproxy = \"127.0.0.1:{proxy}\"\nadmin = \"127.0.0.1:{admin}\"\n[providers.playmobile]\ndialect = \"playmobile\"\n"
@@ -38,28 +39,28 @@ fn wrap(config: &Path, script: &str) -> Child {
 }
 
 #[test]
-fn the_command_is_led_to_a_sidecar_and_its_exit_code_comes_back() {
+fn the_command_gets_a_sidecar_and_its_exit_code_comes_back() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
-    // The sidecar answers while the command runs: bash's own TCP is enough to see that it listens.
+    // The sidecar listens while the command runs: bash's own TCP client shows it.
     let script = "echo $HTTP_PROXY $https_proxy; echo $NO_PROXY; command -v bash >/dev/null && bash -c \"exec 3<>/dev/tcp/127.0.0.1/${HTTP_PROXY##*:}\" && echo listens; exit 7";
     let mut child = wrap(&file, script);
-    let mut said = String::new();
+    let mut printed = String::new();
     child
         .stdout
         .take()
         .unwrap()
-        .read_to_string(&mut said)
+        .read_to_string(&mut printed)
         .unwrap();
     let ended = child.wait().unwrap();
     let address = format!("http://127.0.0.1:{proxy}");
     let expected = format!(
         "{address} {address}\ndb.example,localhost,127.0.0.1,::1,.local,.internal,.svc\nlistens\n"
     );
-    assert_eq!((said, ended.code()), (expected, Some(7)));
+    assert_eq!((printed, ended.code()), (expected, Some(7)));
     assert!(
         std::net::TcpStream::connect(("127.0.0.1", proxy)).is_err(),
-        "its own sidecar ends with the command"
+        "the sidecar ends with the command"
     );
 }
 
@@ -78,49 +79,50 @@ fn signals_reach_the_command() {
     assert_eq!(child.wait().unwrap().code(), Some(9));
 }
 
-fn printed(config: &Path) -> (String, String) {
-    let said = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+/// Standard output and standard error of `wrap --print`.
+fn print_variables(config: &Path) -> (String, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
         .args(["wrap", "--print", "--config"])
         .arg(config)
         .output()
         .unwrap();
-    assert_eq!(said.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(0));
     (
-        String::from_utf8(said.stdout).unwrap(),
-        String::from_utf8(said.stderr).unwrap(),
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
     )
 }
 
-/// One that speaks HTTP like anybody's server, and one that takes connections and says nothing anybody could read.
+/// An HTTP server that is not a sidecar, and a server that does not speak HTTP.
 #[test]
-fn a_stranger_on_the_port_is_given_nothing() {
+fn another_program_on_the_port_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    for said in [
+    for answer in [
         "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nlive\n",
         "220 mail.example ESMTP\r\n",
     ] {
         let (file, proxy) = config(folder.path());
         let listener = TcpListener::bind(("127.0.0.1", proxy)).unwrap();
-        let stranger = std::thread::spawn(move || {
+        let other_program = std::thread::spawn(move || {
             for stream in listener.incoming().take(2) {
                 let mut stream = stream.unwrap();
-                let mut heard = [0; 512];
-                // Whoever asks may leave before it is answered.
+                let mut request = [0; 512];
+                // The client may close before the answer.
                 stream
-                    .read(&mut heard)
-                    .and_then(|_| std::io::Write::write_all(&mut stream, said.as_bytes()))
+                    .read(&mut request)
+                    .and_then(|_| std::io::Write::write_all(&mut stream, answer.as_bytes()))
                     .unwrap_or_default();
             }
         });
-        let refused = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        let output = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
             .args(["wrap", "--config"])
             .arg(&file)
             .args(["--", "touch"])
             .arg(folder.path().join("ran"))
             .output()
             .unwrap();
-        let err = String::from_utf8(refused.stderr).unwrap();
-        assert_eq!(refused.status.code(), Some(2), "{err}");
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(
             err.contains(&format!(
                 "127.0.0.1:{proxy} is taken by something that is not sms-sidecar"
@@ -129,19 +131,19 @@ fn a_stranger_on_the_port_is_given_nothing() {
         );
         assert!(!folder.path().join("ran").exists());
         assert!(
-            printed(&file)
+            print_variables(&file)
                 .1
                 .contains("is taken by something that is not sms-sidecar")
         );
-        stranger.join().unwrap();
+        other_program.join().unwrap();
     }
 }
 
 #[test]
-fn what_the_variables_lead_to_is_told_beside_them() {
+fn print_warns_about_what_the_variables_lead_to() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
-    let (out, err) = printed(&file);
+    let (out, err) = print_variables(&file);
     assert!(
         out.contains(&format!("HTTPS_PROXY=http://127.0.0.1:{proxy}\n")),
         "{out}"
@@ -161,9 +163,9 @@ fn what_the_variables_lead_to_is_told_beside_them() {
         + "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
     std::fs::write(&file, text).unwrap();
     assert!(
-        printed(&file).1.contains("ca.pem is not there"),
+        print_variables(&file).1.contains("ca.pem is not there"),
         "{}",
-        printed(&file).1
+        print_variables(&file).1
     );
     let made = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
         .args(["ca", "init", "--config"])
@@ -172,15 +174,15 @@ fn what_the_variables_lead_to_is_told_beside_them() {
         .unwrap();
     assert_eq!(made.status.code(), Some(0));
     assert!(
-        !printed(&file).1.contains("warning"),
+        !print_variables(&file).1.contains("warning"),
         "{}",
-        printed(&file).1
+        print_variables(&file).1
     );
 }
 
-/// A second command finds the first one's sidecar by what its door answers, and starts none.
+/// A second command recognises the first one's sidecar by its answer, and starts none.
 #[test]
-fn a_sidecar_that_runs_is_used_and_left_running() {
+fn a_running_sidecar_is_used_and_left_running() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
     let stop = folder.path().join("stop");
@@ -194,9 +196,9 @@ fn a_sidecar_that_runs_is_used_and_left_running() {
     let mut lines = BufReader::new(first.stdout.take().unwrap()).lines();
     assert_eq!(lines.next().unwrap().unwrap(), "up");
     assert!(
-        !printed(&file).1.contains("listens"),
+        !print_variables(&file).1.contains("listens"),
         "{}",
-        printed(&file).1
+        print_variables(&file).1
     );
     assert_eq!(wrap(&file, "exit 5").wait().unwrap().code(), Some(5));
     assert!(std::net::TcpStream::connect(("127.0.0.1", proxy)).is_ok());

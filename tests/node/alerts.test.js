@@ -74,8 +74,8 @@ test('a 401 reaches the pager with its cause and its runbook link, and resolves 
   for (const name of ['SmsSidecarAccountRejected', 'SmsSidecarRouteDown']) {
     await eventually(() => bell.last(name)?.status === 'resolved', 60_000);
   }
-  const said = JSON.stringify(bell.received);
-  assert.doesNotMatch(said, /998901234567|Kod: |the-new-one|playmobile-canary/, 'an alert holds no secret, number or text');
+  const received = JSON.stringify(bell.received);
+  assert.doesNotMatch(received, /998901234567|Kod: |the-new-one|playmobile-canary/, 'an alert holds no secret, number or text');
 });
 
 test('a sidecar that is down pages', async (t) => {

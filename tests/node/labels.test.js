@@ -26,9 +26,9 @@ function connect(proxy, host) {
   return new Promise((resolve, reject) => {
     const [address, port] = proxy.listen.proxy.split(':');
     const socket = net.connect(Number(port), address, () => socket.write(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`));
-    let said = '';
-    socket.setEncoding('latin1').on('data', (text) => { said += text; if (said.includes('\r\n')) socket.destroy(); });
-    socket.on('error', reject).on('close', () => resolve(Number(said.split(' ')[1])));
+    let text = '';
+    socket.setEncoding('latin1').on('data', (text) => { text += text; if (text.includes('\r\n')) socket.destroy(); });
+    socket.on('error', reject).on('close', () => resolve(Number(text.split(' ')[1])));
   });
 }
 

@@ -179,15 +179,15 @@ test('a port in use is reported at once, with its address', async (t) => {
   t.after(() => taken.close());
   const admin = await freePort();
   const began = Date.now();
-  const said = fails(t, (config) => ({ ...config, listen: { proxy: `127.0.0.1:${taken.address().port}`, admin: `127.0.0.1:${admin}` } }));
-  assert.match(said, new RegExp(`127\\.0\\.0\\.1:${taken.address().port}`));
+  const printed = fails(t, (config) => ({ ...config, listen: { proxy: `127.0.0.1:${taken.address().port}`, admin: `127.0.0.1:${admin}` } }));
+  assert.match(printed, new RegExp(`127\\.0\\.0\\.1:${taken.address().port}`));
   assert.ok(Date.now() - began < 5_000);
 });
 
 test('every mistake in the file is reported at once, with line and expected keys, values masked', (t) => {
-  const said = fails(t, () => '[listen]\nproxi = "127.0.0.1:8125"\n[providers.a]\ndialect = "playmobile"\npassword = "canary-in-the-wrong-place"\ntimeout = 3\n[providers.b]\ndialect = "nosuch"\n');
-  for (const word of ['proxi', 'proxy', 'password', 'timeout', 'nosuch', 'config.toml']) assert.match(said, new RegExp(word));
-  assert.doesNotMatch(said, /canary/);
+  const printed = fails(t, () => '[listen]\nproxi = "127.0.0.1:8125"\n[providers.a]\ndialect = "playmobile"\npassword = "canary-in-the-wrong-place"\ntimeout = 3\n[providers.b]\ndialect = "nosuch"\n');
+  for (const word of ['proxi', 'proxy', 'password', 'timeout', 'nosuch', 'config.toml']) assert.match(printed, new RegExp(word));
+  assert.doesNotMatch(printed, /canary/);
 });
 
 test('an entrypoint off loopback without callers is an error', (t) => {

@@ -38,7 +38,7 @@ async function mount(t, running, prefix) {
     const body = await bodyOf(req);
     if (!req.url.startsWith(prefix)) return res.writeHead(404).end();
     const reply = await call(inner + req.url.slice(prefix.length), { method: req.method, headers: { ...req.headers, host: new URL(inner).host }, ...(body && { body }) });
-    running.answers.push({ asked: `${req.method} ${req.url}`, body, status: reply.status, said: reply.body });
+    running.answers.push({ request: `${req.method} ${req.url}`, body, status: reply.status, answer: reply.body });
     return res.writeHead(reply.status, { 'content-type': reply.headers['content-type'] ?? 'text/plain' }).end(reply.body);
   }).listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -79,8 +79,8 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
 
   /** The last request was accepted by Prism, and classified as accepted by the sidecar. */
   function accepted(service, reply) {
-    const { asked, body, status, said } = referees[service].answers.at(-1) ?? {};
-    assert.ok(status < 300, `${asked} ${body} was refused: ${status} ${said}`);
+    const { request, body, status, answer } = referees[service].answers.at(-1) ?? {};
+    assert.ok(status < 300, `${request} ${body} was rejected: ${status} ${answer}`);
     assert.ok(reply.status < 300, `${reply.status} ${reply.body}`);
   }
 

@@ -84,6 +84,6 @@ test('commands reach the running sidecar although the config on disk is broken',
   writeFileSync(proxy.file, '[listen\ncontrol = "control.sock"\n');
   const torn = await ask(proxy, 'status');
   assert.equal(torn.code, 2);
-  assert.match(torn.stderr, /config\.toml:1:\d+[^]*--control SOCKET/);
+  assert.match(torn.stderr, /config\.toml:1:\d+[^]*--control PATH/);
   assert.equal((await ask(proxy, 'status', '--control', proxy.listen.control)).code, 0);
 });

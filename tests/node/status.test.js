@@ -190,7 +190,7 @@ test('for a screen reader: landmarks, one h1, no skipped level, a table with cap
     assert.equal(await table.getByRole('columnheader').count(), 5);
     assert.equal(await table.getByRole('rowheader').count(), 7);
     assert.equal(await page.locator('th:not([scope])').count(), 0);
-    assert.equal(await page.locator('svg:not([aria-hidden=true])').count(), 0, 'what is drawn is said in words beside it');
+    assert.equal(await page.locator('svg:not([aria-hidden=true])').count(), 0, 'what is drawn is also in words beside it');
     assert.equal(await page.locator('html[lang=en]').count(), 1);
   }
 });

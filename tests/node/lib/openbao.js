@@ -109,9 +109,9 @@ class OpenBao {
 
   /** The same; it must succeed. */
   async api(method, at, body, options) {
-    const { status, body: said } = await this.ask(method, at, body, options);
-    assert.ok(status < 300, `bao answered ${method} ${at} with ${status}: ${JSON.stringify(said)}`);
-    return said;
+    const { status, body: reply } = await this.ask(method, at, body, options);
+    assert.ok(status < 300, `bao answered ${method} ${at} with ${status}: ${JSON.stringify(reply)}`);
+    return reply;
   }
 
   async mount(kv = 2, at = 'secret', options = {}) {

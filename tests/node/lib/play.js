@@ -21,6 +21,6 @@ export async function play({ node = 20, client, script = 'play.js', env = {}, ..
   try {
     return JSON.parse(out.trim().split('\n').at(-1)).results;
   } catch {
-    throw new Error(`${client} under Node ${node} ended with ${code} and said: ${err || out}`);
+    throw new Error(`${client} under Node ${node} ended with ${code}: ${err || out}`);
   }
 }

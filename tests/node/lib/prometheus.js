@@ -13,12 +13,12 @@ const KEPT = 16_384;
 
 /** A program that ends with the test. It must be installed: a missing program fails the test. */
 class Peer {
-  said = '';
+  output = '';
 
   constructor(t, command, args) {
     this.child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-    for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => { this.said = (this.said + text).slice(-KEPT); });
-    this.ended = new Promise((resolve) => { this.child.on('exit', resolve).on('error', (error) => { this.said += `${error}: tests/setup installs it`; resolve(-1); }); });
+    for (const stream of [this.child.stdout, this.child.stderr]) stream.setEncoding('utf8').on('data', (text) => { this.output = (this.output + text).slice(-KEPT); });
+    this.ended = new Promise((resolve) => { this.child.on('exit', resolve).on('error', (error) => { this.output += `${error}: tests/setup installs it`; resolve(-1); }); });
     this.ended.then((code) => { this.code = code; });
     t.after(async () => {
       this.child.kill('SIGTERM');
@@ -31,7 +31,7 @@ class Peer {
   /** Waits for a page that answers 200. */
   async up(url) {
     await eventually(async () => {
-      assert.equal(this.code, undefined, this.said);
+      assert.equal(this.code, undefined, this.output);
       return (await get(url).catch(() => undefined))?.status === 200;
     }, 60_000);
   }
@@ -103,8 +103,8 @@ export async function alertmanager(t, at, config) {
 /** Runs promtool to its end; returns its output. */
 export async function promtool(...args) {
   const child = spawn('promtool', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let said = '';
-  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { said += text; });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.setEncoding('utf8').on('data', (text) => { output += text; });
   const [code] = await once(child, 'close');
-  return { code, said };
+  return { code, output };
 }
