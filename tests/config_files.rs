@@ -54,10 +54,6 @@ fn judged(file: &Path) -> (Option<Config>, ProblemReport) {
     )
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "UPDATE_GOLDENS writes the goldens"
-)]
 fn golden(file: &Path, said: &str) {
     let beside = file.with_extension("txt");
     if std::env::var_os("UPDATE_GOLDENS").is_some() {

@@ -1,6 +1,6 @@
 //! The descriptions against recorded cases: what a backend writes, what is written to a
 //! provider, what its replies mean, what the backend reads in the end. Round trips do not
-//! see an error made alike in both directions; these files do.
+//! see an error that is the same in both directions; these files do.
 //!
 //! `tests/dialects/NAME/` holds four TOML files for each description:
 //!
@@ -294,7 +294,7 @@ fn every_list_has_its_question_and_each_answer_as_a_case() {
                 "template",
                 dialect.template_probe(),
                 &[
-                    "approved", "pending", "rejected", "odd", "unlisted", "not told",
+                    "approved", "pending", "rejected", "similar", "unknown-status", "unlisted", "not told",
                 ],
             ),
         ] {
@@ -360,7 +360,7 @@ fn what_is_inferred_is_never_shown_as_certain() {
     assert!(guesses > 10, "only {guesses} guesses were looked at");
 }
 
-/// Each of these is wrong alike in both directions, or in a place that no round trip visits.
+/// Each of these has the same error in both directions, or in a place that no round trip visits.
 #[test]
 fn planted_errors_are_found() {
     let planted = [

@@ -245,7 +245,8 @@ fn a_mistake_is_shown_with_file_line_and_caret() {
         "both at once:\n{shown}"
     );
     assert!(
-        shown.contains("`digit` is no filter") && shown.contains("did you mean `balance-empty`?"),
+        shown.contains("`digit` is not a filter")
+            && shown.contains("did you mean `balance-empty`?"),
         "{shown}"
     );
     let caret = shown

@@ -405,7 +405,7 @@ mod tests {
             "mode = \"observe\"\ndialects = \"own\"\n[providers.pigeon]\ndialect = \"pigeon\"\n";
         let (errors, told) = said(folder.path(), config, false);
         assert!(
-            errors == 1 && told.contains("`digit` is no filter"),
+            errors == 1 && told.contains("`digit` is not a filter"),
             "{told}"
         );
         let (errors, told) = said(

@@ -1,11 +1,11 @@
-//! The loader's complaints, each under the words it is about, and what no case file
+//! The loader's errors, each at the words it underlines, and what no case file
 //! shows: `extends`, hosts, a provider's own operations, credentials of the wrong shape.
 
 use http::{HeaderMap, Method};
 
 use super::*;
 use crate::secret::{Credential, SecretFields, Version};
-use crate::sms::Cause;
+use crate::sms::{AttemptKind, Cause};
 
 /// The smallest whole description; each test breaks one thing in it.
 const SMALL: &str = r#"
@@ -84,21 +84,16 @@ fn every_built_in_description_loads_without_a_problem() {
 }
 
 #[test]
-fn each_fault_is_named_and_underlined() {
+fn each_error_is_named_and_underlined() {
     for (old, new, what, under) in [
         ("{text}", "{texd}", "`texd` is not a source", "texd}"),
         (
             "{to | digits}",
             "{to | digit}",
-            "`digit` is no filter",
+            "`digit` is not a filter",
             "digit}",
         ),
-        (
-            "\"{text}\"",
-            "\"{text\"",
-            "opened with `{` and not closed",
-            "{text",
-        ),
+        ("\"{text}\"", "\"{text\"", "hole not closed", "{text"),
         (
             "\"to.number\"",
             "\"to..number\"",
@@ -138,13 +133,13 @@ fn each_fault_is_named_and_underlined() {
         (
             "[7, \"20..29\"]",
             "[7, \"20..29\", 3]",
-            "a code stands under two causes",
+            "a code is listed under two causes",
             "3",
         ),
         (
             "[7, \"20..29\"]",
             "[7, \"20..29\", 25]",
-            "a code stands twice",
+            "a code is listed twice",
             "25",
         ),
         (
@@ -168,31 +163,31 @@ fn each_fault_is_named_and_underlined() {
         (
             "{ status = 400, code = 7 }",
             "{ status = 401, code = 7 }",
-            "this status is never answered",
+            "a reply may not have this status",
             "401",
         ),
         (
             "{ status = 503, code = 1 }",
             "{ status = 500, code = 1 }",
-            "`default` has the status 503",
+            "`default` must have the status 503",
             "[send.failure]",
         ),
         (
             "status   = \"200\"\naccepted = \"id\"",
             "accepted = \"{reference}\"",
-            "no reply gets as far as this rule",
+            "no reply reaches this rule",
             "[[send.rules]]",
         ),
         (
             "^k[0-9]+$",
             "^k[0-9+$",
-            "this pattern does not compile",
+            "invalid regular expression",
             "\"^k[0-9+$\"",
         ),
         (
             "json = { id = \"{id}\" }",
             "queried = { a = \"1\" }\njson = { id = \"{id}\" }",
-            "the last [[send.success]] has no `queried`",
+            "the last [[send.success]] must not have `queried`",
             "[[send.success]]",
         ),
         (
@@ -204,32 +199,27 @@ fn each_fault_is_named_and_underlined() {
         (
             "recipient-invalid = { status",
             "balance-empty = { status",
-            "`balance-empty` has a line in [send.failure.codes]",
+            "`balance-empty` may not be in [send.failure.codes]",
             "\"POST /send\"",
         ),
         ("POST /send", "POST send", "a path begins with `/`", "send"),
-        (
-            "POST /send",
-            "SEND /send",
-            "an unknown method",
-            "SEND /send",
-        ),
+        ("POST /send", "SEND /send", "unknown method", "SEND /send"),
         (
             "https://api.small.example/v1",
             "api.small.example",
-            "no base URL",
+            "not a base URL",
             "\"api.small.example\"",
         ),
         (
             "[\"api.small.example\"]",
             "[\"*.example\"]",
-            "no host pattern",
+            "not a host pattern",
             "\"*.example\"",
         ),
         (
             "status   = \"200\"",
             "status   = \"2x\"",
-            "no HTTP status",
+            "not an HTTP status",
             "\"2x\"",
         ),
         (
@@ -247,7 +237,7 @@ fn each_fault_is_named_and_underlined() {
         (
             "dialect  = \"small\"",
             "dialect  = \"Small\"",
-            "a dialect's name is made of",
+            "not a valid name for a dialect",
             "\"Small\"",
         ),
         (
@@ -262,9 +252,9 @@ fn each_fault_is_named_and_underlined() {
     }
 }
 
-/// A field that does not compile is left out, and what it held is missed by nobody who is told why.
+/// A field with an error is left out; that its source is unmapped is then not an error of its own.
 #[test]
-fn what_follows_from_a_broken_field_is_not_told_too() {
+fn consequences_of_a_broken_field_are_not_reported() {
     for (old, new) in [
         ("{to | digits}", "{to | digit}"),
         ("\"{text}\"", "\"{text\""),
@@ -288,7 +278,7 @@ fn is_named(text: &str, what: &str, under: &str) {
 }
 
 #[test]
-fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
+fn each_error_of_a_listing_probe_is_named_and_underlined() {
     for (probe, what, under) in [
         (
             "about = \"sender\"\nendpoint = \"GET /names\"",
@@ -302,12 +292,12 @@ fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
         ),
         (
             "about = \"balance\"\nendpoint = \"GET /b\"\nbalance = \"b\"\nonly = \"numbers\"",
-            "`shared` and `only` say something about a list",
+            "`shared` and `only` belong to a list",
             "[[probes]]",
         ),
         (
             "about = \"sender\"\nendpoint = \"GET /names\"\nsenders = \"names\"",
-            "this is no list",
+            "not the path of a list",
             "\"names\"",
         ),
         (
@@ -329,7 +319,7 @@ fn each_fault_of_a_question_about_a_list_is_named_and_underlined() {
 }
 
 #[test]
-fn all_faults_are_said_at_once_and_the_file_is_left_out() {
+fn all_errors_are_reported_at_once_and_the_file_is_left_out() {
     let text = SMALL
         .replace("{text}", "{texd}")
         .replace("balance-empty ", "balance ")
@@ -351,7 +341,7 @@ fn all_faults_are_said_at_once_and_the_file_is_left_out() {
 }
 
 #[test]
-fn like_takes_over_all_that_the_file_does_not_say() {
+fn extends_inherits_everything_that_the_file_does_not_set() {
     let mut sources = Catalog::built_in_sources();
     sources.push(file(
         "mine.toml",
@@ -392,7 +382,7 @@ fn like_takes_over_all_that_the_file_does_not_say() {
 }
 
 #[test]
-fn an_override_of_a_built_in_one_says_what_it_took_the_place_of() {
+fn an_override_of_a_built_in_description_names_what_it_replaces() {
     let mut sources = Catalog::built_in_sources();
     sources.push(file(
         "/etc/mine/twilio.toml",
@@ -422,7 +412,7 @@ fn an_override_of_a_built_in_one_says_what_it_took_the_place_of() {
 }
 
 #[test]
-fn a_fault_below_is_shown_in_the_file_below() {
+fn an_error_in_an_extended_file_is_shown_in_that_file() {
     let broken = SMALL.replace("{text}", "{texd}");
     let (_, problems) = Catalog::load(&[
         file("small.toml", &broken),
@@ -509,7 +499,7 @@ fn request(method: Method, path: &str) -> Request {
 }
 
 #[test]
-fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
+fn only_listed_operations_pass_and_other_hosts_are_unrecognised() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let all: Vec<_> = catalog.iter().cloned().collect();
     let at =
@@ -520,8 +510,8 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
             extra,
         ) {
             Recognition::Operation(seen) => format!("{} {}", seen.dialect.name, seen.operation),
-            Recognition::UnlistedOperation(dialect) => format!("{} not named", dialect.name),
-            Recognition::Unrecognised => "foreign".into(),
+            Recognition::UnlistedOperation(dialect) => format!("{} unlisted", dialect.name),
+            Recognition::Unrecognised => "unrecognised".into(),
         };
     let none = &[];
     assert_eq!(
@@ -534,7 +524,7 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
     );
     assert_eq!(
         at("send.smsxabar.uz", Method::POST, "/send", none),
-        "playmobile not named"
+        "playmobile unlisted"
     );
     assert_eq!(
         at(
@@ -543,7 +533,7 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
             "/2010-04-01/Accounts/AC1.json",
             none
         ),
-        "twilio not named"
+        "twilio unlisted"
     );
     assert_eq!(
         at(
@@ -570,7 +560,7 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
             "/2010-04-01/Accounts/AC1/Messages.json",
             none
         ),
-        "twilio not named"
+        "twilio unlisted"
     );
     assert_eq!(
         at("notify.eskiz.uz", Method::POST, "/api/auth/login", none),
@@ -578,9 +568,9 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
     );
     assert_eq!(
         at("sns.eu-west-1.amazonaws.com", Method::POST, "/", none),
-        "aws-sns not named"
+        "aws-sns unlisted"
     );
-    assert_eq!(at("example.com", Method::POST, "/", none), "foreign");
+    assert_eq!(at("example.com", Method::POST, "/", none), "unrecognised");
     let extra = [(
         "twilio".to_owned(),
         vec!["GET /Accounts/{any}/Usage/Records.json".to_owned()],
@@ -601,15 +591,15 @@ fn only_named_operations_pass_and_a_host_that_is_nobodys_is_foreign() {
             "/2010-04-01/Accounts/AC1/Usage/../x.json",
             &extra
         ),
-        "twilio not named"
+        "twilio unlisted"
     );
 }
 
 #[test]
-fn a_credential_of_the_wrong_shape_is_told_without_its_value() {
+fn a_malformed_credential_is_reported_without_its_value() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let twilio = catalog.get("twilio").unwrap();
-    let told = |sid: Option<&str>, token: &str| {
+    let problems_of = |sid: Option<&str>, token: &str| {
         let fields = [("account_sid", sid), ("auth_token", Some(token))];
         let fields: SecretFields = fields
             .into_iter()
@@ -627,23 +617,23 @@ fn a_credential_of_the_wrong_shape_is_told_without_its_value() {
         "0123456789abcdef0123456789abcdef",
     );
     let short = "0123456789abcdef0123456789abcde";
-    assert_eq!(told(Some(sid), token), "");
-    assert!(told(None, token).contains("account_sid is missing"));
+    assert_eq!(problems_of(Some(sid), token), "");
+    assert!(problems_of(None, token).contains("account_sid is missing"));
     assert!(
-        told(Some(token), sid).contains("looks swapped"),
+        problems_of(Some(token), sid).contains("looks swapped"),
         "{}",
-        told(Some(token), sid)
+        problems_of(Some(token), sid)
     );
-    assert!(told(Some(sid), &format!("{token}\n")).contains("auth_token has a line break"));
-    assert!(told(Some(sid), &format!("\"{token}\"")).contains("auth_token is in quotes"));
-    assert!(told(Some(sid), &format!(" {token}")).contains("auth_token has a blank"));
-    assert!(told(Some(sid), " ").contains("auth_token is empty"));
-    assert!(told(Some(sid), short).contains("auth_token does not look like one"));
+    assert!(problems_of(Some(sid), &format!("{token}\n")).contains("auth_token has a line break"));
+    assert!(problems_of(Some(sid), &format!("\"{token}\"")).contains("auth_token is in quotes"));
+    assert!(problems_of(Some(sid), &format!(" {token}")).contains("auth_token has a blank"));
+    assert!(problems_of(Some(sid), " ").contains("auth_token is empty"));
+    assert!(problems_of(Some(sid), short).contains("auth_token does not look like one"));
     assert!(
-        told(Some(sid), "00000000000000000000000000000000")
+        problems_of(Some(sid), "00000000000000000000000000000000")
             .contains("auth_token is the placeholder")
     );
-    for text in [told(Some(token), sid), told(Some(sid), short)] {
+    for text in [problems_of(Some(token), sid), problems_of(Some(sid), short)] {
         assert!(!text.contains("0123456789"), "{text}");
     }
 }

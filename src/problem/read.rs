@@ -112,6 +112,13 @@ pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>
             Some(suggest(key, &expected_words(message))),
         );
     }
+    if let Some((key, known)) = message
+        .strip_prefix("unexpected keys in table: ")
+        .and_then(|rest| rest.split_once(", available keys: "))
+    {
+        let known: Vec<&str> = known.split(", ").collect();
+        return (format!("unknown key `{key}`"), Some(suggest(key, &known)));
+    }
     if message.starts_with("unknown variant") {
         return (
             "unknown value".to_owned(),

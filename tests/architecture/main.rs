@@ -7,7 +7,6 @@
     reason = "an unreadable source tree fails the test"
 )]
 
-mod account;
 mod cycles;
 mod layers;
 mod names;

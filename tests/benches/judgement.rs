@@ -1,11 +1,12 @@
-//! The cost of the decisions: time and allocations of one message through the pure functions
-//! (recognise, read, decide, patch or write, classify, answer), without sockets. Run with
-//! `cargo bench --bench judgement`; descriptions are compiled before, as in the sidecar.
-#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+//! What judgement costs: the time and the allocations of one message through the pure
+//! functions (recognise, read, decide, patch or write, classify, answer), no socket in
+//! sight. Run with `cargo bench --bench judgement`; descriptions are compiled before it
+//! counts, as they are in the sidecar.
+#![expect(clippy::print_stdout, reason = "a bench is its output")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "a failure ends the benchmark"
+    reason = "what cannot be read here cannot be measured"
 )]
 
 use std::alloc::System;
@@ -40,7 +41,7 @@ const MESSAGES: u32 = 10_000;
 const NOW: i64 = 1_790_000_000;
 
 fn main() {
-    let fixture = Fixture::new();
+    let world = World::new();
     let request = playmobile_request();
     let accepted = reply(200, "text/plain", "Request is received");
     let suspended = reply(
@@ -60,33 +61,30 @@ fn main() {
         "", "µs", "allocations", "bytes"
     );
     let clock = SystemClock::start();
-    let row = |name: &str, run: &dyn Fn()| show(name, &measure(&clock, run));
+    let row = |name: &str, act: &dyn Fn()| show(name, &measure(&clock, act));
 
     row("native: Playmobile's API, Playmobile's account", &|| {
-        fixture.send(&request, &[("playmobile", &accepted)])
+        world.carry(&request, &[("playmobile", &accepted)])
     });
     row("translated: Playmobile's API, Twilio's account", &|| {
-        fixture.send(&request, &[("twilio", &created)])
+        world.carry(&request, &[("twilio", &created)])
     });
-    row(
-        "failover: Playmobile rejects it, Twilio accepts it",
-        &|| {
-            fixture.send(
-                &request,
-                &[("playmobile", &suspended), ("twilio", &created)],
-            )
-        },
-    );
+    row("failover: Playmobile refuses, Twilio takes it", &|| {
+        world.carry(
+            &request,
+            &[("playmobile", &suspended), ("twilio", &created)],
+        )
+    });
 
-    let seen = fixture.seen(&request);
+    let seen = world.seen(&request);
     let message = seen
         .dialect
         .read(&seen, &request, "abcdefghij0123456789")
         .unwrap()
         .message
         .unwrap();
-    let twilio = fixture.dialect("twilio");
-    row("  recognise", &|| drop(black_box(fixture.seen(&request))));
+    let twilio = world.dialect("twilio");
+    row("  recognise", &|| drop(black_box(world.seen(&request))));
     row("  read", &|| {
         drop(black_box(seen.dialect.read(
             &seen,
@@ -95,20 +93,20 @@ fn main() {
         )))
     });
     row("  decide", &|| {
-        black_box(next(&plan(2), &[], |_| healthy(), Duration::ZERO, 0.5));
+        black_box(next(&plan(2), &[], |_| open(), Duration::ZERO, 0.5));
     });
     row("  patch", &|| {
         drop(black_box(seen.dialect.patch(
             &seen,
             &request,
-            &fixture.account("playmobile"),
+            &world.account("playmobile"),
             now(),
         )))
     });
     row("  write", &|| {
         drop(black_box(twilio.write(
             &message,
-            &fixture.account("twilio"),
+            &world.account("twilio"),
             now(),
         )))
     });
@@ -122,22 +120,22 @@ fn main() {
 }
 
 /// Every dialect and an account at two services.
-struct Fixture {
+struct World {
     catalog: Catalog,
-    dialects: Vec<Arc<Dialect>>,
+    spoken: Vec<Arc<Dialect>>,
     accounts: BTreeMap<&'static str, (&'static str, Credential)>,
     params: BTreeMap<String, String>,
 }
 
-impl Fixture {
+impl World {
     fn new() -> Self {
         let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
         let errors: Vec<String> = problems
             .iter()
             .map(|problem| format!("{}: {}", problem.file, problem.message))
             .collect();
-        let dialects: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
-        assert!(!dialects.is_empty(), "no dialect loads: {errors:?}");
+        let spoken: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
+        assert!(!spoken.is_empty(), "no dialect loads: {errors:?}");
         let accounts = [
             (
                 "playmobile",
@@ -159,14 +157,14 @@ impl Fixture {
         ];
         Self {
             catalog,
-            dialects,
+            spoken,
             accounts: accounts.into(),
             params: BTreeMap::new(),
         }
     }
 
-    /// One message from request to answer, without sockets; each provider returns its reply.
-    fn send(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
+    /// The life of one message, all but the sockets: each provider gives the reply beside it.
+    fn carry(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
         let seen = self.seen(request);
         let reading = seen
             .dialect
@@ -176,7 +174,7 @@ impl Fixture {
         let plan = plan(providers.len());
         let mut tried = Vec::new();
         while let NextStep::Send { account, .. } =
-            next(&plan, &tried, |_| healthy(), Duration::ZERO, 0.5)
+            next(&plan, &tried, |_| open(), Duration::ZERO, 0.5)
         {
             let (name, reply) = providers.get(account).unwrap();
             let (dialect, account_at) = (self.dialect(name), self.account(name));
@@ -211,7 +209,7 @@ impl Fixture {
 
     fn seen(&self, request: &Request) -> RecognisedRequest {
         match recognise(
-            &self.dialects,
+            &self.spoken,
             RequestTarget::Host("send.smsxabar.uz"),
             request,
             &[],
@@ -239,26 +237,26 @@ impl Fixture {
     }
 }
 
-/// Time, allocations and bytes of one `run`.
+/// Time, allocations and bytes of one `act`.
 struct Cost {
     micros: f64,
     allocations: f64,
     bytes: f64,
 }
 
-fn measure(clock: &SystemClock, run: &dyn Fn()) -> Cost {
+fn measure(clock: &SystemClock, act: &dyn Fn()) -> Cost {
     let each = f64::from(MESSAGES);
-    run();
+    act();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let began = clock.now();
-            (0..MESSAGES).for_each(|_| run());
+            (0..MESSAGES).for_each(|_| act());
             clock.now().since(began).as_secs_f64() * 1e6 / each
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
     let region = Region::new(MEMORY);
-    (0..MESSAGES).for_each(|_| run());
+    (0..MESSAGES).for_each(|_| act());
     let change = region.change();
     let per = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / each;
     Cost {
@@ -291,7 +289,7 @@ fn plan(accounts: usize) -> DeliveryPlan {
     }
 }
 
-fn healthy() -> AccountSnapshot {
+fn open() -> AccountSnapshot {
     AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: CredentialRevision::from(Version(1)),

@@ -1,5 +1,5 @@
-//! The table of causes of one service: which reply has which cause, how certain, and what settles an
-//! ambiguous one. Generated from the description's rules, codes and probes.
+//! The table of causes of one service: which reply shows which, how certain, what settles a doubt.
+//! Made from the description's own rules, codes and probes; nothing is listed here.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::dialect::{CauseTableRow, Dialect};
 use crate::proxy::probe_question;
 use crate::sms::{AttemptKind, Cause, Family};
 
-/// The table for programs.
+/// For programs.
 pub(crate) fn causes_json(dialect: &Dialect) -> Value {
     let rows = dialect.cause_table();
     let row = |shown: &CauseTableRow| {
@@ -22,11 +22,11 @@ pub(crate) fn causes_json(dialect: &Dialect) -> Value {
             "settled_by": disambiguation_steps(dialect, shown),
         })
     };
-    let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
-    json!({ "name": dialect.name, "causes": rows.iter().map(row).collect::<Vec<_>>(), "not_reported": unreported })
+    let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+    json!({ "name": dialect.name, "causes": rows.iter().map(row).collect::<Vec<_>>(), "not_reported": untold })
 }
 
-/// The table for people.
+/// For people.
 pub(crate) fn render_causes(dialect: &Dialect) -> String {
     let head = ["CAUSE", "CERTAINTY", "KIND", "REPLY"].map(str::to_owned);
     let rows = dialect.cause_table();
@@ -38,80 +38,78 @@ pub(crate) fn render_causes(dialect: &Dialect) -> String {
             shown.condition.clone(),
         ]
     };
-    let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+    let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
     let table = render_table(
         &std::iter::once(head)
             .chain(rows.iter().map(row))
             .collect::<Vec<_>>(),
     );
-    let details =
+    let beneath =
         std::iter::once(Vec::new()).chain(rows.iter().map(|shown| detail_lines(dialect, shown)));
     let lines: Vec<String> = table
         .lines()
-        .zip(details)
+        .zip(beneath)
         .flat_map(|(line, more)| std::iter::once(line.to_owned()).chain(more))
         .collect();
     let table = lines.join("\n");
-    format!("{table}\n\nno reply shows: {}", unreported.join(" "))
+    format!("{table}\n\nno reply of theirs says: {}", untold.join(" "))
 }
 
-/// The alternatives and what settles them, on lines of their own, because they are too wide for a
-/// column.
+/// What a doubt is between and what settles it, on lines of their own: a table that holds both fits no terminal.
 fn detail_lines(dialect: &Dialect, shown: &CauseTableRow) -> Vec<String> {
-    let alternatives: Vec<&str> = shown
+    let or: Vec<&str> = shown
         .alternatives
         .iter()
         .map(|cause| cause.as_str())
         .collect();
     let settled = disambiguation_steps(dialect, shown).join(", then ");
-    let line = |label: &str, text: &str| (!text.is_empty()).then(|| format!("  {label} {text}"));
-    line("or", &alternatives.join(" or "))
+    let line = |words: &str, what: &str| (!what.is_empty()).then(|| format!("  {words} {what}"));
+    line("or", &or.join(" or "))
         .into_iter()
         .chain(line("settled by", &settled))
         .collect()
 }
 
-/// The account causes that no reply of this service shows.
+/// What the account can be refused for without this service having a word for it.
 fn unreported_causes(rows: &[CauseTableRow]) -> impl Iterator<Item = Cause> {
-    let is_shown = |cause: &Cause| {
+    let told = |cause: &Cause| {
         rows.iter()
             .any(|shown| shown.cause == *cause || shown.alternatives.contains(cause))
     };
     Cause::ALL
         .iter()
         .copied()
-        .filter(move |cause| cause.family() == Family::Account && !is_shown(cause))
+        .filter(move |cause| cause.family() == Family::Account && !told(cause))
 }
 
-/// What narrows an ambiguous reply, in order.
+/// What is looked at or asked to tell a doubt apart, in that order.
 fn disambiguation_steps(dialect: &Dialect, shown: &CauseTableRow) -> Vec<String> {
-    let candidates = CauseCandidates::new(shown.cause, shown.certainty, &shown.alternatives);
-    if candidates.is_unambiguous() || shown.kind == AttemptKind::Probe {
+    let suspects = CauseCandidates::new(shown.cause, shown.certainty, &shown.alternatives);
+    if suspects.is_unambiguous() || shown.kind == AttemptKind::Probe {
         return Vec::new();
     }
-    let all = candidates.causes();
-    let has_token = dialect.requires_login();
+    let (all, token) = (suspects.causes(), dialect.requires_login());
     let date = all
         .contains(&Cause::ClockSkew)
         .then(|| "the reply's date".to_owned());
     let login =
-        (has_token && all.contains(&Cause::CredentialExpired)).then(|| "a new login".to_owned());
-    let probe = if has_token && candidates.includes_credential() {
+        (token && all.contains(&Cause::CredentialExpired)).then(|| "a new login".to_owned());
+    let asked = if token && suspects.includes_credential() {
         None
     } else {
-        best_probe(dialect, &candidates)
+        best_probe(dialect, &suspects)
     };
-    [date, login, probe].into_iter().flatten().collect()
+    [date, login, asked].into_iter().flatten().collect()
 }
 
-fn best_probe(dialect: &Dialect, candidates: &CauseCandidates) -> Option<String> {
+fn best_probe(dialect: &Dialect, suspects: &CauseCandidates) -> Option<String> {
     let probes: Vec<_> = dialect
         .probes()
         .iter()
         .filter(|probe| !probe.inferred)
         .collect();
-    let results: Vec<CandidateProbe> = probes.iter().map(|probe| probe_question(probe)).collect();
-    let probe = probes.get(candidates.best_probe(&results)?)?;
+    let questions: Vec<CandidateProbe> = probes.iter().map(|probe| probe_question(probe)).collect();
+    let probe = probes.get(suspects.best_probe(&questions)?)?;
     Some(format!("{}: {}", probe.about.as_str(), probe.endpoint()))
 }
 
@@ -122,33 +120,29 @@ mod tests {
 
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/causes.md");
     const HEAD: &str = "# Which reply means what\n\n\
-        Generated from the descriptions in `config/dialects`, whose rules classify every reply. For one service:\n\
-        `sms-sidecar dialects show NAME --causes`. To explain one reply: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
-        *Certain*: a source documents it. *Likely*: inferred, or never observed. *Ambiguous*: the reply has several possible causes;\n\
-        the sidecar settles it with what it knows and with free probes in the background, never by sending again.\n\n\
-        A reply that no line describes is classified by its HTTP status, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
+        Made from the descriptions in `config/dialects`: the same rules judge every reply. One service alone:\n\
+        `sms-sidecar dialects show NAME --causes`. A pasted reply explained: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
+        *Certain*: a source says so. *Likely*: inferred, or never seen on the wire. *Ambiguous*: one reply, several causes; what settles it\n\
+        is looked at or asked for free in the background, never by sending again.\n\n\
+        A reply that no line knows is judged by its HTTP status alone, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
         403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
 
-    const MAX_WIDTH: usize = 180;
+    const WIDEST: usize = 180;
 
     fn certainty(shown: &CauseTableRow) -> String {
-        let alternatives: Vec<&str> = shown
+        let or: Vec<&str> = shown
             .alternatives
             .iter()
             .map(|cause| cause.as_str())
             .collect();
-        if alternatives.is_empty() {
+        if or.is_empty() {
             shown.certainty.as_str().to_owned()
         } else {
-            format!(
-                "{}, or {}",
-                shown.certainty.as_str(),
-                alternatives.join(" or ")
-            )
+            format!("{}, or {}", shown.certainty.as_str(), or.join(" or "))
         }
     }
 
-    /// The table as `deploy/causes.md` has it.
+    /// The docs' own form of the table.
     fn markdown(catalog: &Catalog) -> String {
         let cell = |text: &str| text.replace('|', "\\|");
         let section = |dialect: &std::sync::Arc<Dialect>| {
@@ -165,14 +159,14 @@ mod tests {
                 format!("| {} |\n", cells.join(" | "))
             };
             let lines: String = rows.iter().map(line).collect();
-            let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+            let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
             let head = format!(
                 "\n## {}\n\n| cause | how certain | kind | reply | settled by |\n| --- | --- | --- | --- | --- |\n",
                 dialect.name
             );
             format!(
-                "{head}{lines}\nNo reply shows: {}.\n",
-                unreported.join(", ")
+                "{head}{lines}\nNo reply of theirs says: {}.\n",
+                untold.join(", ")
             )
         };
         std::iter::once(HEAD.to_owned())
@@ -180,10 +174,9 @@ mod tests {
             .collect()
     }
 
-    /// `UPDATE_GOLDENS=1` writes the file again.
+    /// `UPDATE_GOLDENS=1` writes it anew.
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "UPDATE_GOLDENS writes the file")]
-    fn the_file_is_generated_from_the_descriptions() {
+    fn the_docs_are_made_from_the_descriptions() {
         let made = markdown(&Catalog::built_in());
         if std::env::var_os("UPDATE_GOLDENS").is_some() {
             std::fs::write(FILE, &made).unwrap();
@@ -191,24 +184,24 @@ mod tests {
         let kept = std::fs::read_to_string(FILE).unwrap_or_default();
         assert!(
             made == kept,
-            "deploy/causes.md is stale; write it again with UPDATE_GOLDENS=1"
+            "deploy/causes.md is not what the descriptions say; write it anew with UPDATE_GOLDENS=1"
         );
     }
 
     #[test]
-    fn no_line_of_the_table_is_too_wide() {
+    fn the_table_has_no_line_that_nobody_can_read() {
         for dialect in Catalog::built_in().iter() {
             let widest = render_causes(dialect)
                 .lines()
                 .map(|line| line.chars().count())
                 .max()
                 .unwrap_or_default();
-            assert!(widest <= MAX_WIDTH, "{}: {widest} columns", dialect.name);
+            assert!(widest <= WIDEST, "{}: {widest} columns", dialect.name);
         }
     }
 
     #[test]
-    fn the_table_shows_certainty_and_what_settles_each_reply() {
+    fn the_table_says_how_certain_each_reply_is_and_what_settles_it() {
         let catalog = Catalog::built_in();
         let shown = render_causes(catalog.get("twilio").unwrap());
         let lines: Vec<&str> = shown
@@ -231,14 +224,9 @@ mod tests {
             settled.starts_with("  settled by account: GET /Accounts/"),
             "{settled}"
         );
-        assert!(
-            shown.ends_with(
-                "no reply shows: credential-missing ip-not-allowed clock-skew tls-untrusted"
-            ),
-            "{shown}"
-        );
-        let sayqal = causes_json(catalog.get("sayqal").unwrap());
-        let row = &sayqal["causes"][0];
+        assert!(shown.ends_with("no reply of theirs says: credential-missing ip-not-allowed clock-skew tls-untrusted"), "{shown}");
+        let told = causes_json(catalog.get("sayqal").unwrap());
+        let row = &told["causes"][0];
         assert_eq!(
             (&row["cause"], &row["settled_by"][0]),
             (&json!("credential-rejected"), &json!("the reply's date"))

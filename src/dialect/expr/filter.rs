@@ -1,5 +1,5 @@
-//! The 24 filters: what each does on the way out, and how it is read backwards. Each
-//! has an inverse or is read as nothing; none can fail but by having no value.
+//! The 24 filters: what each does when a request is written, and its inverse when one is read.
+//! A filter without an inverse reads nothing; a filter can only fail by having no value.
 
 use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
@@ -32,14 +32,14 @@ pub(crate) enum Filter {
     Jwt,
 }
 
-/// A field read backwards.
+/// The result of a filter's inverse.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Inverse {
-    /// What it meant.
+    /// The value before the filter.
     Value(Value),
-    /// It means nothing by itself.
+    /// The field means nothing by itself.
     Ignored,
-    /// Our message has no word for it: the call is bound.
+    /// The message cannot express it: the request is provider-specific.
     Mismatch,
 }
 
@@ -113,55 +113,36 @@ impl Filter {
             ) => Err(format!(
                 "the filter `{name}` has the wrong number of arguments"
             )),
-            _ => Err(format!("`{name}` is no filter")),
+            _ => Err(format!("`{name}` is not a filter")),
         }
     }
 
-    /// On the way out; none takes the field away.
+    /// Applies the filter when a request is written; none removes the field.
     pub(crate) fn apply(&self, value: Value) -> Option<Value> {
         Some(match self {
             Self::Digits => Value::String(to_text(&value).trim_start_matches('+').to_owned()),
             Self::Plus => Value::String(format!("+{}", to_text(&value).trim_start_matches('+'))),
             Self::National(prefix) => {
-                let digits = to_text(&value);
-                let digits = digits.trim_start_matches('+');
-                Value::String(
-                    digits
-                        .strip_prefix(prefix.as_str())
-                        .unwrap_or(digits)
-                        .to_owned(),
-                )
+                Value::String(without_country_prefix(&to_text(&value), prefix))
             }
             Self::Int => Value::Number(to_integer(&value)?.into()),
             Self::String => Value::String(to_text(&value)),
             Self::List => Value::Array(vec![value]),
             Self::Join(_) | Self::Unix => value,
-            Self::Unit(unit) => Value::Number(
-                u64::try_from(to_integer(&value)?)
-                    .ok()?
-                    .div_ceil(*unit)
-                    .into(),
-            ),
+            Self::Unit(unit) => u64::try_from(to_integer(&value)?)
+                .ok()?
+                .div_ceil(*unit)
+                .into(),
             Self::Between(low, high) => {
                 Value::Number(to_integer(&value)?.clamp(*low, *high).into())
             }
             Self::Rfc2822 => Value::String(format_rfc2822(to_integer(&value)?)?),
             Self::First(count) => Value::String(to_text(&value).chars().take(*count).collect()),
             Self::Xml => Value::String(quick_xml::escape::escape(to_text(&value)).into_owned()),
-            Self::Map(pairs) => Value::String(
-                pairs
-                    .iter()
-                    .find(|(from, _)| *from == to_text(&value))?
-                    .1
-                    .clone(),
-            ),
+            Self::Map(pairs) => mapped(pairs, &to_text(&value))?,
             Self::Const(text) => Value::String(text.clone()),
-            Self::Only(prefix) => {
-                Some(value).filter(|value| to_text(value).starts_with(prefix.as_str()))?
-            }
-            Self::Not(prefix) => {
-                Some(value).filter(|value| !to_text(value).starts_with(prefix.as_str()))?
-            }
+            Self::Only(prefix) => Some(value).filter(|value| to_text(value).starts_with(prefix))?,
+            Self::Not(prefix) => Some(value).filter(|value| !to_text(value).starts_with(prefix))?,
             Self::Hex(count) => Value::String(hex_id(&to_text(&value), *count)),
             Self::Uuid => Value::String(uuid_id(&to_text(&value))),
             Self::Number => Value::Number(number_id(&to_text(&value))),
@@ -169,7 +150,7 @@ impl Filter {
         })
     }
 
-    /// On the way in.
+    /// Inverts the filter when a request is read.
     pub(crate) fn invert(&self, value: Value) -> Inverse {
         match self {
             Self::National(prefix) => {
@@ -205,7 +186,7 @@ impl Filter {
     }
 }
 
-/// A whole number, however it is spelled: 5, 5.00, 5e0, "5".
+/// A whole number in any spelling: 5, 5.00, 5e0, "5".
 pub(crate) fn to_integer(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64().or_else(|| exact_integer(number.as_f64()?)),
@@ -218,7 +199,7 @@ pub(crate) fn to_integer(value: &Value) -> Option<i64> {
 fn exact_integer(number: f64) -> Option<i64> {
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "nothing is cut: it has no fraction and is below 2⁵³"
+        reason = "exact: it has no fraction and is below 2⁵³"
     )]
     (number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0).then_some(number as i64)
 }
@@ -249,6 +230,16 @@ fn split_list(value: Value, with: &str) -> Value {
     }
 }
 
+fn mapped(pairs: &[(String, String)], text: &str) -> Option<Value> {
+    let (_, to) = pairs.iter().find(|(from, _)| from == text)?;
+    Some(Value::String(to.clone()))
+}
+
+fn without_country_prefix(number: &str, prefix: &str) -> String {
+    let digits = number.trim_start_matches('+');
+    digits.strip_prefix(prefix).unwrap_or(digits).to_owned()
+}
+
 fn with_country_prefix(number: &str, prefix: &str) -> String {
     let digits = number
         .trim()
@@ -268,7 +259,7 @@ fn format_rfc2822(seconds: i64) -> Option<String> {
     Some(at.strftime("%a, %d %b %Y %H:%M:%S +0000").to_string())
 }
 
-/// `count` hexadecimal digits: the id itself where it is that already, else made from it.
+/// `count` hexadecimal digits: the id itself if it has that form, else derived from it.
 fn hex_id(id: &str, count: usize) -> String {
     if id.len() == count && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return id.to_owned();
@@ -300,7 +291,7 @@ fn uuid_id(id: &str) -> String {
     )
 }
 
-/// A number that every client can hold exactly (below 2⁵³).
+/// A number that every client can represent exactly (below 2⁵³).
 fn number_id(id: &str) -> Number {
     if let Some(number) = id
         .parse::<u64>()
@@ -324,7 +315,7 @@ pub(crate) fn hex_encode(bytes: &[u8]) -> String {
     })
 }
 
-/// A token of a JWT's shape that is none: clients that look into it find a far expiry.
+/// A placeholder with the form of a JWT, for clients that read its expiry.
 fn placeholder_jwt(subject: &str) -> String {
     use base64::Engine;
     let encode = |text: String| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(text);

@@ -1,4 +1,4 @@
-//! Which alphabet a text needs and how many parts it becomes (3GPP TS 23.038).
+//! The alphabet and the number of parts of a text (3GPP TS 23.038).
 
 const BASIC: &str = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà";
 const EXTENDED: &str = "\u{c}^{}\\[~]|€";
@@ -12,7 +12,7 @@ pub(crate) fn alphabet(text: &str) -> &'static str {
     }
 }
 
-/// Parts the operator will send.
+/// The number of parts that the operator sends.
 pub(crate) fn segments(text: &str) -> usize {
     let (length, single, part) = match septets(text) {
         Some(septets) => (septets, 160, 153),

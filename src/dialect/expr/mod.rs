@@ -1,5 +1,5 @@
 //! The hole-and-filter language: templates, their filters, the scope that fills them, and the
-//! paths that name a place in a body.
+//! paths of values in a body.
 
 pub(super) mod filter;
 pub(super) mod gsm;

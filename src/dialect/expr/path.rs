@@ -1,5 +1,5 @@
-//! Where in a request or reply a value stands: `messages[].sms.content.text`. Parsed at
-//! load; the same steps serve reading, writing, patching and telling what is left over.
+//! Paths of values in a request or reply: `messages[].sms.content.text`. Parsed at load; the same
+//! steps serve reading, writing, patching and finding unmapped fields.
 
 use serde_json::{Map, Value};
 
@@ -10,13 +10,13 @@ use crate::dialect::expr::template::{StringTemplate, SyntaxError};
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FlatKeys(pub(crate) bool);
 
-/// A compiled place.
+/// A compiled path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct JsonPath {
-    /// As it was written, for messages.
+    /// As in the file, for messages.
     pub(crate) text: String,
     steps: Vec<PathStep>,
-    /// The field that holds JSON as text, where the place goes into one.
+    /// The field that holds JSON as text, if the path goes into one.
     pub(crate) json_field: Option<String>,
 }
 
@@ -28,7 +28,7 @@ enum PathStep {
     Element,
 }
 
-/// One step of the way to a leaf.
+/// One step from the root to a leaf.
 #[derive(Clone, Copy, Debug)]
 enum LeafStep<'a> {
     Key(&'a str),
@@ -37,7 +37,7 @@ enum LeafStep<'a> {
 
 impl JsonPath {
     pub(crate) fn parse(text: &str, flat: FlatKeys) -> Result<Self, SyntaxError> {
-        let mut place = Self {
+        let mut path = Self {
             text: text.to_owned(),
             steps: Vec::new(),
             json_field: None,
@@ -45,25 +45,25 @@ impl JsonPath {
         if text.is_empty() {
             return Err(SyntaxError {
                 offset: 0,
-                message: "a place is empty".into(),
+                message: "a path is empty".into(),
                 help: None,
             });
         }
         let mut rest = text;
         if let Some((field, inside)) = text.split_once(":json") {
-            place.json_field = Some(field.to_owned());
-            place.steps.push(PathStep::Key(field.to_owned()));
+            path.json_field = Some(field.to_owned());
+            path.steps.push(PathStep::Key(field.to_owned()));
             rest = inside.strip_prefix('.').unwrap_or(inside);
         } else if flat.0 {
-            place.steps.push(PathStep::Key(text.to_owned()));
-            return Ok(place);
+            path.steps.push(PathStep::Key(text.to_owned()));
+            return Ok(path);
         }
         let mut at = text.len() - rest.len();
         for segment in split_segments(rest) {
-            place.push_segment(segment, at)?;
+            path.push_segment(segment, at)?;
             at += segment.len() + 1;
         }
-        Ok(place)
+        Ok(path)
     }
 
     fn push_segment(&mut self, segment: &str, at: usize) -> Result<(), SyntaxError> {
@@ -78,7 +78,7 @@ impl JsonPath {
             "" => {
                 return Err(SyntaxError {
                     offset: at,
-                    message: "a place has an empty name between its dots".into(),
+                    message: "a path has an empty name between its dots".into(),
                     help: None,
                 });
             }
@@ -96,14 +96,14 @@ impl JsonPath {
         Ok(())
     }
 
-    /// Every value that stands there and is not null.
+    /// Every value at the path that is not null.
     pub(crate) fn find_all<'v>(&self, tree: &'v Value) -> Vec<&'v Value> {
         let mut found = Vec::new();
         collect_values(tree, &self.steps, &mut found);
         found
     }
 
-    /// Whether the list that it goes through is there, empty or not.
+    /// Whether the list in the path exists, empty or not.
     pub(crate) fn has_list(&self, tree: &Value) -> bool {
         let list = self
             .steps
@@ -117,12 +117,12 @@ impl JsonPath {
         found.into_iter().any(Value::is_array) || !self.find_all(tree).is_empty()
     }
 
-    /// Sets it wherever the way leads, and makes the way where there is none.
+    /// Sets the value everywhere that the path leads, and creates missing objects and lists.
     pub(crate) fn set(&self, tree: &mut Value, value: &Value, scope: &Scope<'_>) {
         set_value(tree, &self.steps, value, scope);
     }
 
-    /// Takes it away wherever it stands.
+    /// Removes the value everywhere that the path leads.
     pub(crate) fn remove(&self, tree: &mut Value) {
         remove_value(tree, &self.steps);
     }
@@ -132,11 +132,11 @@ impl JsonPath {
     }
 }
 
-/// The places of `tree`'s leaves that none of `known` covers.
+/// The paths of `tree`'s leaves that none of `known` covers.
 pub(crate) fn uncovered_paths(tree: &Value, known: &[&JsonPath]) -> Vec<String> {
     let mut out = Vec::new();
     walk_leaves(tree, &mut Vec::new(), &mut |leaf| {
-        if !known.iter().any(|place| place.covers(leaf)) {
+        if !known.iter().any(|path| path.covers(leaf)) {
             let name = format_path(leaf);
             if !out.contains(&name) {
                 out.push(name);
@@ -148,7 +148,9 @@ pub(crate) fn uncovered_paths(tree: &Value, known: &[&JsonPath]) -> Vec<String> 
 
 /// Splits at dots outside of holes.
 fn split_segments(text: &str) -> Vec<&str> {
-    let (mut out, mut from, mut inside) = (Vec::new(), 0, false);
+    let mut out = Vec::new();
+    let mut from = 0;
+    let mut inside = false;
     for (at, c) in text.char_indices() {
         match c {
             '{' => inside = true,

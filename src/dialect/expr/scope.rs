@@ -1,5 +1,5 @@
-//! What a template can see while it is filled: message, account, the one `now` of the
-//! attempt, and for replies what the backend asked and what it is told.
+//! The values that a template can use: message, account, the one `now` of the attempt, and for
+//! replies the backend's fields and the result.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ use crate::dialect::expr::template::ValueSource;
 use crate::dialect::{Account, ParamSpec};
 use crate::sms::Message;
 
-/// Everything there is to fill holes with; what is absent leaves its hole without a value.
+/// The values for holes; an absent one leaves its hole without a value.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Scope<'a> {
     pub(crate) message: Option<&'a Message>,
@@ -101,7 +101,7 @@ fn message_value(message: &Message, source: &ValueSource) -> Option<Value> {
         ValueSource::Alphabet => text_value(Some(gsm::alphabet(message.text.expose()))),
         ValueSource::Segments => Some(gsm::segments(message.text.expose()).into()),
         ValueSource::TemplateId => text_value(template?.id.as_deref()),
-        // What fills the holes goes beside an id that stands for the text; beside the text it would be said twice.
+        // The values go beside an id that replaces the text; beside the text they would be sent twice.
         ValueSource::TemplateValues => Some(
             named?
                 .fields
@@ -137,7 +137,7 @@ fn text_value(value: Option<&str>) -> Option<Value> {
     value.map(Value::from)
 }
 
-/// A place in what the backend asked: a field of that very name first, then the path.
+/// A field of the backend's request: by its exact name, else by its path.
 pub(crate) fn find_field(tree: &Value, at: &str) -> Option<Value> {
     if let Some(value) = tree.get(at) {
         return Some(value.clone());

@@ -1,6 +1,6 @@
-//! Strings with holes, `"{source | filter | filter}"`, parsed once at load. One grammar
-//! serves paths, headers, fields, replies and object keys. A hole without a value takes
-//! its whole string away; a hole that stands alone keeps its type.
+//! Strings with holes, `"{source | filter | filter}"`, parsed at load. One grammar serves paths,
+//! headers, fields, replies and object keys. A hole without a value removes its whole string; a
+//! hole that is the whole string keeps its type.
 
 use serde_json::Value;
 
@@ -8,7 +8,7 @@ use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::scope::Scope;
 use crate::problem::renamed_to;
 
-/// What a hole is filled from.
+/// The source of a hole's value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ValueSource {
     To,
@@ -39,7 +39,7 @@ pub(crate) enum ValueSource {
 
 /// Every source, for the help line of an error.
 const SOURCES: &str = "to text sender reference validity callback alphabet segments template.id template.values template.fields \
-    credential.X param.X token.X digest.X now id code status reason placeholder queried.PLACE matched.NAME";
+    credential.NAME param.NAME token.NAME digest.NAME now id code status reason placeholder queried.PATH matched.NAME";
 
 impl ValueSource {
     fn parse(word: &str) -> Option<Self> {
@@ -80,7 +80,7 @@ impl ValueSource {
         }
     }
 
-    /// The kind and name of one that has a name: `credential`, `password`.
+    /// The kind and name of a named source: `credential`, `password`.
     pub(crate) fn kind_and_name(&self) -> Option<(&'static str, &str)> {
         match self {
             Self::Credential(name) => Some(("credential", name)),
@@ -110,7 +110,7 @@ impl ValueSource {
         }
     }
 
-    /// Whether it belongs to the account: never carried from the backend's request.
+    /// Whether it belongs to the account: never taken from the backend's request.
     pub(crate) fn belongs_to_account(&self) -> bool {
         matches!(
             self,
@@ -118,33 +118,33 @@ impl ValueSource {
         )
     }
 
-    /// Whether it holds a secret or what a secret made.
+    /// Whether it is a secret or computed from one.
     pub(crate) fn is_secret(&self) -> bool {
         matches!(self, Self::Credential(_) | Self::Token(_) | Self::Digest(_))
     }
 }
 
-/// One hole.
+/// A hole: source and filters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Expr {
     pub(crate) source: ValueSource,
     pub(crate) filters: Vec<Filter>,
 }
 
-/// Text or hole.
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum TemplatePart {
     Text(String),
     Expr(Expr),
 }
 
-/// A string, compiled.
+/// A compiled string.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub(crate) struct StringTemplate {
     pub(crate) parts: Vec<TemplatePart>,
 }
 
-/// What is wrong with a template or place, and at which byte of it.
+/// An error in a template or path, and its byte offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SyntaxError {
     pub(crate) offset: usize,
@@ -157,7 +157,7 @@ impl StringTemplate {
         Self::parse_with(text, &|hole, at| parse_expr(hole, at))
     }
 
-    /// In a path a hole may have any name: it stands for what the backend wrote there.
+    /// Parses a segment of an endpoint: a hole may have any name, and holds what the backend wrote there.
     pub(crate) fn parse_path(text: &str) -> Result<Self, SyntaxError> {
         Self::parse_with(text, &|hole, at| {
             let own = hole
@@ -180,7 +180,8 @@ impl StringTemplate {
         hole: &impl Fn(&str, usize) -> Result<Expr, SyntaxError>,
     ) -> Result<Self, SyntaxError> {
         let mut parts = Vec::new();
-        let (mut rest, mut at) = (text, 0);
+        let mut rest = text;
+        let mut at = 0;
         while let Some((before, after)) = rest.split_once('{') {
             if !before.is_empty() {
                 parts.push(TemplatePart::Text(before.to_owned()));
@@ -189,7 +190,7 @@ impl StringTemplate {
             let Some((inside, tail)) = after.split_once('}') else {
                 return Err(SyntaxError {
                     offset: open,
-                    message: "a hole is opened with `{` and not closed".into(),
+                    message: "hole not closed".into(),
                     help: Some("close it with `}`".into()),
                 });
             };
@@ -212,7 +213,7 @@ impl StringTemplate {
         }
     }
 
-    /// The hole, if nothing stands beside it.
+    /// The hole, if it is the whole string.
     pub(crate) fn as_single_expr(&self) -> Option<&Expr> {
         match self.parts.as_slice() {
             [TemplatePart::Expr(hole)] => Some(hole),
@@ -227,7 +228,7 @@ impl StringTemplate {
         })
     }
 
-    /// Filled; none where a hole has no value.
+    /// The value; none if a hole has none.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
         if let Some(hole) = self.as_single_expr() {
             return hole.evaluate(scope);
@@ -235,7 +236,7 @@ impl StringTemplate {
         self.render(scope).map(Value::String)
     }
 
-    /// Filled, as text.
+    /// The value as text.
     pub(crate) fn render(&self, scope: &Scope<'_>) -> Option<String> {
         let mut out = String::new();
         for (at, part) in self.parts.iter().enumerate() {
@@ -256,9 +257,10 @@ impl StringTemplate {
         Some(out)
     }
 
-    /// What the holes held in `text`; none if the text around them is not there.
+    /// The values of the holes in `text`; none if the text around them does not match.
     pub(crate) fn captures<'t>(&self, text: &'t str) -> Option<Vec<(&Expr, &'t str)>> {
-        let (mut rest, mut found) = (text, Vec::new());
+        let mut rest = text;
+        let mut found = Vec::new();
         let mut open: Option<&Expr> = None;
         for part in &self.parts {
             match (part, open.take()) {
@@ -284,14 +286,14 @@ impl StringTemplate {
 }
 
 impl Expr {
-    /// What it writes does not depend on the source, only whether it writes.
+    /// Whether the value does not depend on the source, only its presence does.
     pub(crate) fn is_constant(&self) -> bool {
         self.filters
             .iter()
             .any(|filter| matches!(filter, Filter::Const(_)))
     }
 
-    /// The source through the filters.
+    /// The source's value after the filters.
     pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Option<Value> {
         let value = scope.resolve(&self.source)?;
         self.filters
@@ -300,7 +302,7 @@ impl Expr {
     }
 }
 
-/// An id that already has the letters around the hole (`SM…`) goes in without them.
+/// The id without the letters that the template has around its hole (`SM…`).
 fn strip_affixes<'a>(id: &'a str, before: &str, after: Option<&TemplatePart>) -> &'a str {
     let letters = before
         .rsplit(|c: char| !c.is_ascii_alphabetic() && c != '_')
@@ -313,7 +315,7 @@ fn strip_affixes<'a>(id: &'a str, before: &str, after: Option<&TemplatePart>) ->
     }
 }
 
-/// A value as it stands inside other text.
+/// A value as text.
 pub(crate) fn to_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

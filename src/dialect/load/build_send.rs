@@ -1,52 +1,121 @@
-//! `[send]` put together from its pieces: what is written, how replies are judged, what
-//! the backend is told.
+//! `[send]`: what is written, how replies are classified, what the backend gets.
 
-use std::ops::Range;
+use std::collections::BTreeMap;
 
 use http::Method;
 use toml::Spanned;
 
 use crate::dialect::expr::path::{FlatKeys, JsonPath};
-use crate::dialect::load::build::request_template;
 use crate::dialect::load::compile;
+use crate::dialect::load::compile_reply;
 use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::dialect::load::raw;
+use crate::dialect::load::spans::SendSpans;
 use crate::dialect::model::codes::{CodeMapping, CodeTable};
+use crate::dialect::model::endpoint::Endpoint;
 use crate::dialect::model::{
-    BodyEncoding, Classifier, DigestSpec, FailureCode, FailureResponse, HashAlgorithm,
-    IdempotencyField, MessageLimits, ReplyRule, RequestTemplate, SendSpec, SuccessResponse,
+    BodyEncoding, Classifier, DigestSpec, FailureCode, FailureResponse, FieldMapping,
+    HashAlgorithm, IdempotencyField, MessageLimits, ReplyRule, RequestTemplate, SendSpec,
+    SuccessResponse,
 };
 use crate::sms::Cause;
 
-/// Where the parts of `[send]` stand, for the checks of the whole.
-#[derive(Debug, Default)]
-pub(crate) struct SendSpans {
-    pub(crate) rules: Vec<Range<usize>>,
-    pub(crate) fields: Vec<(String, Range<usize>)>,
-    pub(crate) success: Vec<Range<usize>>,
-    pub(crate) send: Option<Range<usize>>,
-    /// A field was complained about and left out: that nothing holds its source is a consequence.
-    pub(crate) has_errors: bool,
+/// `[send]` compiled, and where its parts are.
+#[derive(Default)]
+pub(crate) struct CompiledSend {
+    /// None: an error leaves nothing to work with.
+    pub(crate) spec: Option<SendSpec>,
+    pub(crate) spans: SendSpans,
 }
 
-pub(crate) fn compile_send(
-    top: &mut Section<'_>,
-    sink: &mut ProblemSink,
-) -> (Option<SendSpec>, SendSpans) {
+pub(crate) fn compile_send(top: &mut Section<'_>, sink: &mut ProblemSink) -> CompiledSend {
     let Some(mut section) = top.take_section("send", sink) else {
-        sink.error(None, "`[send]` is missing", None);
-        return (None, SendSpans::default());
+        let help = "describe the send: [send] with endpoint = \"POST /send\"";
+        sink.error(None, "`[send]` is missing", Some(help.into()));
+        return CompiledSend::default();
     };
-    let call: Option<Spanned<String>> = section.take("endpoint", sink);
-    let mut spans = SendSpans {
-        send: call.as_ref().map(Spanned::span),
-        ..SendSpans::default()
+    let mut spans = SendSpans::default();
+    let endpoint = take_endpoint(&mut section, &mut spans, sink);
+    let mappings = take_mappings(&mut section, &mut spans, sink);
+    let flat = FlatKeys(mappings.fields.encoding != BodyEncoding::Json);
+    let classifier = take_classifier(&mut section, &mut spans, sink);
+    let responses = take_responses(&mut section, &mut spans, sink);
+    let idempotency = take_idempotency(&mut section, &classifier, sink);
+    let accepted: Vec<raw::RawAcceptedBody> = section.take_or_default("accepts", sink);
+    let digests = take_digests(&mut section, sink);
+    let limits: Option<Spanned<raw::RawMessageLimits>> = section.take("limits", sink);
+    let required_values: BTreeMap<String, String> = section.take_or_default("where", sink);
+    let required_fields = section.take_or_default("needs", sink);
+    let droppable = take_paths(&mut section, "droppable", flat, sink);
+    let dropped = take_paths(&mut section, "dropped", flat, sink);
+    section.finish(sink);
+    let spec = endpoint.map(|endpoint| SendSpec {
+        fields: move_form_to_query(mappings.fields, &endpoint.methods),
+        endpoint,
+        required_values: required_values.into_iter().collect(),
+        required_fields,
+        limits: limits
+            .map(|raw| message_limits(raw.into_inner()))
+            .unwrap_or_default(),
+        droppable,
+        dropped,
+        also_reads: mappings.also_reads,
+        accepts_json: accepted.contains(&raw::RawAcceptedBody::Json),
+        digests,
+        classifier,
+        success: responses.success,
+        failure: responses.failure,
+        idempotency,
+    });
+    CompiledSend { spec, spans }
+}
+
+fn take_endpoint(
+    section: &mut Section<'_>,
+    spans: &mut SendSpans,
+    sink: &mut ProblemSink,
+) -> Option<Endpoint> {
+    let Some(text) = section.take::<String>("endpoint", sink) else {
+        sink.error(
+            None,
+            "`send.endpoint` is missing",
+            Some("write it like endpoint = \"POST /send\"".into()),
+        );
+        return None;
     };
-    let before = sink.problems.len();
-    let (fields, reads) = take_mappings(&mut section, &mut spans, sink);
-    spans.has_errors = sink.problems.len() > before;
-    let flat = FlatKeys(fields.encoding != BodyEncoding::Json);
-    let judge = take_classifier(&mut section, &mut spans, sink);
+    spans.send = Some(text.span());
+    compile::endpoint(&text, sink)
+}
+
+fn take_paths(
+    section: &mut Section<'_>,
+    key: &'static str,
+    flat: FlatKeys,
+    sink: &mut ProblemSink,
+) -> Vec<JsonPath> {
+    let texts: Vec<Spanned<String>> = section.take_or_default(key, sink);
+    compile::json_paths(&texts, flat, sink)
+}
+
+fn take_digests(section: &mut Section<'_>, sink: &mut ProblemSink) -> Vec<DigestSpec> {
+    section
+        .take_entries("digest", sink)
+        .into_iter()
+        .filter_map(|(name, raw)| compile_digest(&name, &raw, sink))
+        .collect()
+}
+
+/// What the backend gets.
+struct Responses {
+    success: Vec<SuccessResponse>,
+    failure: FailureResponse,
+}
+
+fn take_responses(
+    section: &mut Section<'_>,
+    spans: &mut SendSpans,
+    sink: &mut ProblemSink,
+) -> Responses {
     let success: Vec<Spanned<raw::RawResponse>> = section.take_list("success", sink);
     spans.success = success.iter().map(Spanned::span).collect();
     let success = success
@@ -56,75 +125,21 @@ pub(crate) fn compile_send(
             response: compile::response(raw.get_ref(), sink),
         })
         .collect();
-    let failure = section
-        .take("failure", sink)
-        .map(|raw: Spanned<raw::RawFailureResponse>| compile_failure(&raw, sink));
-    let repeat: Option<Spanned<raw::RawIdempotency>> = section.take("idempotency", sink);
-    let takes: Option<Spanned<Vec<raw::RawAcceptedBody>>> = section.take("accepts", sink);
-    if let Some(repeat) = &repeat {
-        check_idempotency(repeat.get_ref(), &judge, sink);
-    }
-    let digests = section
-        .take_entries("digest", sink)
-        .into_iter()
-        .filter_map(|(name, raw)| compile_digest(&name, &raw, sink))
-        .collect();
-    let limits: Option<Spanned<raw::RawMessageLimits>> = section.take("limits", sink);
-    let matching: Option<Spanned<std::collections::BTreeMap<String, String>>> =
-        section.take("where", sink);
-    let needs: Option<Spanned<Vec<String>>> = section.take("needs", sink);
-    let mut list = |key, sink: &mut ProblemSink| -> Vec<JsonPath> {
-        let texts: Option<Spanned<Vec<Spanned<String>>>> = section.take(key, sink);
-        compile::json_paths(
-            &texts.map(Spanned::into_inner).unwrap_or_default(),
-            flat,
-            sink,
-        )
-    };
-    let (may_drop, drops) = (list("droppable", sink), list("dropped", sink));
-    section.finish(sink);
-    let Some(call) = call else {
-        sink.error(
-            None,
-            "`send.endpoint` is missing",
-            Some("like endpoint = \"POST /send\"".into()),
-        );
-        return (None, spans);
-    };
-    let Some(call) = compile::endpoint(&call, sink) else {
-        return (None, spans);
-    };
-    if failure.is_none() {
+    let has_failure = section.has("failure");
+    let failure: Option<Spanned<raw::RawFailureResponse>> = section.take("failure", sink);
+    if !has_failure {
         sink.error(
             spans.send.clone(),
-            "`[send.failure]` is missing: a backend must be told of a failure in this dialect",
-            None,
+            "`[send.failure]` is missing",
+            Some("write what the backend gets when the send fails".into()),
         );
     }
-    let send = SendSpec {
-        fields: move_form_to_query(fields, &call.methods),
-        endpoint: call,
-        required_values: matching
-            .map(|map| map.into_inner().into_iter().collect())
-            .unwrap_or_default(),
-        required_fields: needs.map(Spanned::into_inner).unwrap_or_default(),
-        limits: limits
-            .map(|raw| message_limits(raw.into_inner()))
-            .unwrap_or_default(),
-        droppable: may_drop,
-        dropped: drops,
-        also_reads: reads,
-        accepts_json: takes
-            .is_some_and(|takes| takes.get_ref().contains(&raw::RawAcceptedBody::Json)),
-        digests,
-        classifier: judge,
+    Responses {
         success,
-        failure: failure.unwrap_or_default(),
-        idempotency: repeat.map(|raw| IdempotencyField {
-            field: raw.into_inner().field.into_inner(),
-        }),
-    };
-    (Some(send), spans)
+        failure: failure
+            .map(|raw| compile_failure(&raw, sink))
+            .unwrap_or_default(),
+    }
 }
 
 /// A service that is called by GET carries its form in the query.
@@ -136,17 +151,26 @@ fn move_form_to_query(mut fields: RequestTemplate, methods: &[Method]) -> Reques
     fields
 }
 
-/// What a service says to a repeat under its own key must be known as one.
-fn check_idempotency(repeat: &raw::RawIdempotency, judge: &Classifier, sink: &mut ProblemSink) {
-    for value in &repeat.duplicate_codes {
-        if judge.codes.cause(&compile::to_json(value.get_ref())) != Some(Cause::Duplicate) {
+/// The codes for a repeated key must be known as `duplicate`.
+fn take_idempotency(
+    section: &mut Section<'_>,
+    classifier: &Classifier,
+    sink: &mut ProblemSink,
+) -> Option<IdempotencyField> {
+    let raw: Spanned<raw::RawIdempotency> = section.take("idempotency", sink)?;
+    let raw = raw.into_inner();
+    for value in &raw.duplicate_codes {
+        if classifier.codes.cause(&compile::to_json(value.get_ref())) != Some(Cause::Duplicate) {
             sink.error(
                 Some(value.span()),
-                "this code is no `duplicate` in [send.codes]",
-                Some("`duplicate_codes` is what the service answers to a repeated key".into()),
+                "this code is not a `duplicate` in [send.codes]",
+                Some("list it there: the service returns it for a repeated key".into()),
             );
         }
     }
+    Some(IdempotencyField {
+        field: raw.field.into_inner(),
+    })
 }
 
 fn message_limits(raw: raw::RawMessageLimits) -> MessageLimits {
@@ -157,53 +181,66 @@ fn message_limits(raw: raw::RawMessageLimits) -> MessageLimits {
     }
 }
 
+/// The field maps of the send.
+struct Mappings {
+    fields: RequestTemplate,
+    also_reads: Vec<FieldMapping>,
+}
+
 fn take_mappings(
     section: &mut Section<'_>,
     spans: &mut SendSpans,
     sink: &mut ProblemSink,
-) -> (RequestTemplate, Vec<crate::dialect::model::FieldMapping>) {
-    let mut table = |key, sink: &mut ProblemSink| -> raw::SpannedTable {
-        let found: Option<Spanned<raw::SpannedTable>> = section.take(key, sink);
-        let table = found.map(Spanned::into_inner).unwrap_or_default();
-        spans.fields.extend(
-            table
-                .iter()
-                .map(|(name, value)| (name.get_ref().clone(), value.span())),
-        );
+) -> Mappings {
+    let before = sink.problems.len();
+    let query = take_table(section, "query", spans, sink);
+    let header = take_table(section, "header", spans, sink);
+    let form = take_table(section, "form", spans, sink);
+    let json = take_table(section, "json", spans, sink);
+    let also_reads = take_table(section, "also_reads", spans, sink);
+    let mut fields = compile::request_template(&query, &header, &form, &json, sink);
+    let flat = FlatKeys(fields.encoding != BodyEncoding::Json);
+    let also_reads = compile::fields(&also_reads, flat, true, sink);
+    if let Some(encoding) = section.take("encoding", sink) {
+        fields.encoding = form_encoding(fields.encoding, &encoding, sink);
+    }
+    spans.has_errors = sink.problems.len() > before;
+    Mappings { fields, also_reads }
+}
+
+fn take_table(
+    section: &mut Section<'_>,
+    key: &'static str,
+    spans: &mut SendSpans,
+    sink: &mut ProblemSink,
+) -> raw::SpannedTable {
+    let table: raw::SpannedTable = section.take_or_default(key, sink);
+    spans.fields.extend(
         table
-    };
-    let (query, header) = (table("query", sink), table("header", sink));
-    let (form, json, reads) = (
-        table("form", sink),
-        table("json", sink),
-        table("also_reads", sink),
+            .iter()
+            .map(|(name, value)| (name.get_ref().clone(), value.span())),
     );
-    let mut fields = request_template(&query, &header, &form, &json, sink);
-    let reads = compile::fields(
-        &reads,
-        FlatKeys(fields.encoding != BodyEncoding::Json),
-        true,
-        sink,
-    );
-    let encoding: Option<Spanned<raw::RawFormEncoding>> = section.take("encoding", sink);
-    if let Some(encoding) = encoding {
-        match (fields.encoding, encoding.get_ref()) {
-            (BodyEncoding::Form, raw::RawFormEncoding::Multipart) => {
-                fields.encoding = BodyEncoding::Multipart;
-            }
-            (BodyEncoding::Form | BodyEncoding::Multipart, raw::RawFormEncoding::Urlencoded) => {
-                fields.encoding = BodyEncoding::Form;
-            }
-            (BodyEncoding::NoBody | BodyEncoding::Json | BodyEncoding::Multipart, _) => {
-                sink.error(
-                    Some(encoding.span()),
-                    "`encoding` is for forms",
-                    Some("describe the fields under [send.form]".into()),
-                );
-            }
+    table
+}
+
+/// The encoding of a form as `encoding` sets it; other bodies keep theirs.
+fn form_encoding(
+    body: BodyEncoding,
+    encoding: &Spanned<raw::RawFormEncoding>,
+    sink: &mut ProblemSink,
+) -> BodyEncoding {
+    match (body, encoding.get_ref()) {
+        (BodyEncoding::Form, raw::RawFormEncoding::Multipart) => BodyEncoding::Multipart,
+        (BodyEncoding::Form, raw::RawFormEncoding::Urlencoded) => BodyEncoding::Form,
+        (BodyEncoding::NoBody | BodyEncoding::Json | BodyEncoding::Multipart, _) => {
+            sink.error(
+                Some(encoding.span()),
+                "`encoding` is for forms",
+                Some("describe the fields under [send.form]".into()),
+            );
+            body
         }
     }
-    (fields, reads)
 }
 
 fn take_classifier(
@@ -214,18 +251,25 @@ fn take_classifier(
     let raw: Vec<Spanned<raw::RawReplyRule>> = section.take_list("rules", sink);
     let mut rules: Vec<ReplyRule> = Vec::new();
     for raw in raw {
-        if let Some(rule) = compile::rule(&raw, sink) {
+        if let Some(rule) = compile_reply::rule(&raw, sink) {
             rules.push(rule);
             spans.rules.push(raw.span());
         }
     }
+    Classifier {
+        rules,
+        codes: take_codes(section, sink),
+    }
+}
+
+fn take_codes(section: &mut Section<'_>, sink: &mut ProblemSink) -> CodeTable {
     let mut entries = Vec::new();
     for (name, values) in section.take_entries::<raw::SpannedValues>("codes", sink) {
         let Some(cause) = compile::cause(&name, sink) else {
             continue;
         };
         for value in values {
-            if let Some(test) = compile::code(&value, sink) {
+            if let Some(test) = compile_reply::code(&value, sink) {
                 entries.push(CodeMapping {
                     test,
                     cause,
@@ -235,10 +279,7 @@ fn take_classifier(
             }
         }
     }
-    Classifier {
-        rules,
-        codes: CodeTable::new(entries),
-    }
+    CodeTable::new(entries)
 }
 
 fn compile_failure(
@@ -251,47 +292,48 @@ fn compile_failure(
         response: compile::response_template(None, &raw.json, raw.text.as_ref(), &raw.header, sink),
         ..FailureResponse::default()
     };
-    let mut otherwise = None;
+    let mut default = None;
     for (name, line) in &raw.codes {
-        let read = FailureCode {
-            status: *line.status.get_ref(),
-            code: line.code.as_ref().map(compile::to_json),
-        };
-        if read.status == 401 || !(200..=599).contains(&read.status) {
-            let help =
-                "the backend would take a 401 for its own login; 200 to 599 otherwise".to_owned();
-            sink.error(
-                Some(line.status.span()),
-                "this status is never answered",
-                Some(help),
-            );
-        }
+        let code = failure_code(line, sink);
         if name.get_ref() == "default" {
-            otherwise = Some(read);
+            default = Some(code);
         } else if let Some(cause) = compile::cause_or(name, &["default"], sink) {
-            failure.codes.push((cause, read));
+            failure.codes.push((cause, code));
         }
     }
-    match otherwise {
-        Some(line) => {
-            if line.status != 503 {
-                sink.error(
-                    Some(span),
-                    "`default` has the status 503",
-                    Some("it says that nothing was sent; 504 takes its place in doubt".into()),
-                );
-            }
-            failure.default = line;
-        }
-        None => {
-            sink.error(
-                Some(span),
-                "`default` is missing in [send.failure.codes]",
-                Some("default = { status = 503, code = … }".into()),
-            );
-        }
+    match &default {
+        Some(line) if line.status == 503 => {}
+        Some(_) => sink.error(
+            Some(span),
+            "`default` must have the status 503",
+            Some("503 says that nothing was sent; in doubt the sidecar returns 504".into()),
+        ),
+        None => sink.error(
+            Some(span),
+            "`default` is missing in [send.failure.codes]",
+            Some("add default = { status = 503, code = … }".into()),
+        ),
     }
+    failure.default = default.unwrap_or_default();
     failure
+}
+
+fn failure_code(line: &raw::RawFailureCode, sink: &mut ProblemSink) -> FailureCode {
+    let status = *line.status.get_ref();
+    if status == 401 || !(200..=599).contains(&status) {
+        sink.error(
+            Some(line.status.span()),
+            "a reply may not have this status",
+            Some(
+                "use 200 to 599, but not 401: the backend would read it as its own rejected login"
+                    .into(),
+            ),
+        );
+    }
+    FailureCode {
+        status,
+        code: line.code.as_ref().map(compile::to_json),
+    }
 }
 
 fn compile_digest(
@@ -312,7 +354,7 @@ fn compile_digest(
             sink.error(
                 Some(name.span()),
                 "`key` goes with hmac-sha256, and only with it",
-                None,
+                Some("add a `key` to hmac-sha256; remove it from the others".into()),
             );
             return None;
         }

@@ -1,5 +1,5 @@
-//! All descriptions by name: the ones compiled in and ops' own. A later file of the same
-//! name takes an earlier one's place; `like` lays a file over another.
+//! All descriptions by name: the built-in ones and those of ops. A later file of the same
+//! name replaces an earlier one; `extends` builds a file on another.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::dialect::Dialect;
 use crate::dialect::load::build;
 use crate::dialect::load::parse::{self, ProblemSink};
-use crate::problem::Problem;
+use crate::problem::{Problem, suggest};
 
 /// All descriptions that are loaded, by name.
 #[derive(Clone, Debug, Default)]
@@ -15,7 +15,7 @@ pub struct Catalog {
     dialects: BTreeMap<String, Arc<Dialect>>,
 }
 
-/// A description as text, before it is read.
+/// The text of a description.
 #[derive(Clone, Debug)]
 pub struct SourceFile {
     /// Path or built-in name, as shown in errors.
@@ -29,7 +29,7 @@ pub struct SourceFile {
 /// Every file of `config/dialects`, by its path; the build lists them.
 const BUILT_IN: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/dialects.rs"));
 
-/// As deep as `like` may go.
+/// How long a chain of `extends` may be.
 const MAX_EXTENDS_DEPTH: usize = 8;
 
 impl Catalog {
@@ -45,15 +45,16 @@ impl Catalog {
             .collect()
     }
 
-    /// The descriptions compiled in, compiled. They are tested to have no problem.
+    /// The built-in descriptions, loaded. A test holds that they have no problem.
     pub fn built_in() -> Self {
         Self::load(&Self::built_in_sources()).0
     }
 
-    /// Compiles every file; later files override or extend (`like`) earlier ones. All problems at once;
+    /// Compiles every file; later files replace or extend earlier ones. Returns all problems at once;
     /// a file with an error is left out of the catalog.
     pub fn load(sources: &[SourceFile]) -> (Self, Vec<Problem>) {
-        let (mut dialects, mut problems) = (BTreeMap::new(), Vec::new());
+        let mut dialects = BTreeMap::new();
+        let mut problems = Vec::new();
         let names: Vec<Option<String>> = sources
             .iter()
             .map(|source| declared_name(&source.text))
@@ -71,17 +72,18 @@ impl Catalog {
         (Self { dialects }, problems)
     }
 
-    /// One by name.
+    /// The description with this name.
     pub fn get(&self, name: &str) -> Option<&Arc<Dialect>> {
         self.dialects.get(name)
     }
 
-    /// All, by name.
+    /// All descriptions, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Dialect>> {
         self.dialects.values()
     }
 }
 
+/// Compiles the file at `at`, merged with those it `extends`.
 fn compile(
     sources: &[SourceFile],
     names: &[Option<String>],
@@ -92,27 +94,20 @@ fn compile(
     };
     let mut sink = ProblemSink::new(&source.name, &source.text);
     let mut table = parse::parse(&source.text, &mut sink);
-    let mut underneath = (at, declared_base(&source.text));
+    let mut current = at;
+    let mut wanted = declared_base(&source.text);
     for depth in 0.. {
-        let (from, Some((wanted, span))) = underneath else {
+        let Some(base) = wanted else {
             break;
         };
-        let own = (depth == 0).then_some(span);
-        let Some((base_at, base)) =
-            find_base(sources, names, from, &wanted).filter(|_| depth < MAX_EXTENDS_DEPTH)
-        else {
-            let mut known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
-            known.dedup();
-            sink.error(
-                own,
-                format!("`extends` refers to an unknown dialect `{wanted}`"),
-                Some(format!("known are: {}", known.join(" "))),
-            );
+        let found = find_base(sources, names, current, &base.name);
+        let Some(found) = found.filter(|_| depth < MAX_EXTENDS_DEPTH) else {
+            report_unknown_base(&base, depth == 0, names, &mut sink);
             break;
         };
-        let below = parse::parse(&base.text, &mut ProblemSink::new(&base.name, &base.text));
-        parse::merge(&mut table, below, (&base.name, base.text.len()), &mut sink);
-        underneath = (base_at, declared_base(&base.text));
+        parse::merge(&mut table, &found.file.name, &found.file.text, &mut sink);
+        current = found.index;
+        wanted = declared_base(&found.file.text);
     }
     let dialect = build::compile(table, &mut sink).filter(|_| sink.is_clean());
     let dialect = dialect.map(|dialect| Dialect {
@@ -123,18 +118,40 @@ fn compile(
     (dialect, sink.problems)
 }
 
-/// The last file before this one that has the name; else, for ops' own in any order, the first after it.
+/// `own`: the file itself names it, not one that it extends.
+fn report_unknown_base(
+    base: &DeclaredBase,
+    own: bool,
+    names: &[Option<String>],
+    sink: &mut ProblemSink,
+) {
+    let mut known: Vec<&str> = names.iter().flatten().map(String::as_str).collect();
+    known.dedup();
+    sink.error(
+        own.then(|| base.span.clone()),
+        format!("`extends` refers to an unknown dialect `{}`", base.name),
+        Some(suggest(&base.name, &known)),
+    );
+}
+
+/// A file, and its place among the sources.
+struct FoundBase<'s> {
+    index: usize,
+    file: &'s SourceFile,
+}
+
+/// The last file before `from` that has the name, else the first after it.
 fn find_base<'s>(
     sources: &'s [SourceFile],
     names: &[Option<String>],
     from: usize,
     wanted: &str,
-) -> Option<(usize, &'s SourceFile)> {
+) -> Option<FoundBase<'s>> {
     let fits =
         |(at, name): &(usize, &Option<String>)| *at != from && name.as_deref() == Some(wanted);
     let before = names.iter().enumerate().take(from).rfind(fits);
     let (at, _) = before.or_else(|| names.iter().enumerate().skip(from + 1).find(fits))?;
-    sources.get(at).map(|source| (at, source))
+    sources.get(at).map(|file| FoundBase { index: at, file })
 }
 
 fn declared_name(text: &str) -> Option<String> {
@@ -146,15 +163,22 @@ fn declared_name(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-fn declared_base(text: &str) -> Option<(String, std::ops::Range<usize>)> {
-    let (table, _) = toml::de::DeTable::parse_recoverable(text);
-    let like = table.get_ref().get("extends")?;
-    like.get_ref()
-        .as_str()
-        .map(|name| (name.to_owned(), like.span()))
+/// The dialect that a file extends, and where it says so.
+struct DeclaredBase {
+    name: String,
+    span: std::ops::Range<usize>,
 }
 
-/// Two dialects of one host with the same call: nothing would tell them apart.
+fn declared_base(text: &str) -> Option<DeclaredBase> {
+    let (table, _) = toml::de::DeTable::parse_recoverable(text);
+    let extends = table.get_ref().get("extends")?;
+    extends.get_ref().as_str().map(|name| DeclaredBase {
+        name: name.to_owned(),
+        span: extends.span(),
+    })
+}
+
+/// Warns of two dialects with the same host, endpoint and `where`: their requests look alike.
 fn report_clashes(dialects: &BTreeMap<String, Arc<Dialect>>, problems: &mut Vec<Problem>) {
     let all: Vec<&Arc<Dialect>> = dialects.values().collect();
     for (at, one) in all.iter().enumerate() {

@@ -1,30 +1,22 @@
-//! The small compilers: a spanned string of the file to a template, place, rule, code or
-//! reply. Each complains into the sink under the very words, and goes on.
-
-use std::ops::Range;
+//! A spanned string or table of the file compiled: templates, paths, patterns, causes, fields,
+//! responses. Each reports its errors into the sink, at their place, and continues.
 
 use regex::Regex;
 use serde_json::{Map, Value};
 use toml::Spanned;
 
-use crate::clock;
-use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::path::{FlatKeys, JsonPath};
-use crate::dialect::expr::template::{StringTemplate, SyntaxError};
+use crate::dialect::expr::template::{StringTemplate, SyntaxError, to_text};
 use crate::dialect::load::parse::ProblemSink;
-use crate::dialect::load::raw;
-use crate::dialect::model::codes::CodeTest;
+use crate::dialect::load::raw::{self, SpannedText};
 use crate::dialect::model::endpoint::Endpoint;
 use crate::dialect::model::{
-    CauseCondition, ClaimTest, FieldMapping, FieldValue, ReplyRule, ReplyTest, ResponseTemplate,
-    RetryAfterSource, RuleAction, StatusTest, TemplateListing, TokenLifetime,
+    BodyEncoding, FieldMapping, FieldValue, RequestTemplate, ResponseTemplate,
 };
 use crate::problem::suggest;
 use crate::sms::Cause;
 
-type SpannedText = Spanned<String>;
-
-/// Underlines a fault inside a string; the quote is one byte, and strings with escapes are underlined whole.
+/// Underlines the error inside the string, after its quote; a string with escapes is underlined whole.
 fn report_syntax_error(text: &SpannedText, fault: SyntaxError, sink: &mut ProblemSink) {
     let span = text.span();
     let inner = span.start + 1 + fault.offset;
@@ -51,6 +43,14 @@ pub(crate) fn json_path(
     JsonPath::parse(text.get_ref(), flat)
         .map_err(|problem| report_syntax_error(text, problem, sink))
         .ok()
+}
+
+/// A path in a JSON body, where the key is there.
+pub(crate) fn optional_path(
+    text: Option<&SpannedText>,
+    sink: &mut ProblemSink,
+) -> Option<JsonPath> {
+    json_path(text?, FlatKeys(false), sink)
 }
 
 pub(crate) fn json_paths(
@@ -84,8 +84,8 @@ pub(crate) fn regex(text: &SpannedText, sink: &mut ProblemSink) -> Option<Regex>
                 .to_owned();
             sink.error(
                 Some(text.span()),
-                format!("this pattern does not compile: {why}"),
-                None,
+                format!("invalid regular expression: {why}"),
+                Some("see https://docs.rs/regex/latest/regex/#syntax".into()),
             );
         })
         .ok()
@@ -95,7 +95,7 @@ pub(crate) fn cause(text: &SpannedText, sink: &mut ProblemSink) -> Option<Cause>
     cause_or(text, &[], sink)
 }
 
-/// A cause, where the words of `others` may stand too: they are in the help line.
+/// A cause, where the words of `others` are allowed too; the help line lists them.
 pub(crate) fn cause_or(
     text: &SpannedText,
     others: &[&str],
@@ -114,7 +114,38 @@ pub(crate) fn cause_or(
     found
 }
 
-/// A table of places and values, in the file's order. `whole_paths`: a table inside is a path that was not quoted.
+/// The fields of a request, from its four tables.
+pub(crate) fn request_template(
+    query: &raw::SpannedTable,
+    header: &raw::SpannedTable,
+    form: &raw::SpannedTable,
+    json: &raw::SpannedTable,
+    sink: &mut ProblemSink,
+) -> RequestTemplate {
+    if let (false, Some((key, _))) = (form.is_empty(), json.first_key_value()) {
+        sink.error(
+            Some(key.span()),
+            "a body is a form or JSON, not both",
+            Some("remove one of them".into()),
+        );
+    }
+    let (body, encoding) = match (form.is_empty(), json.is_empty()) {
+        (false, _) => (fields(form, FlatKeys(true), true, sink), BodyEncoding::Form),
+        (true, false) => (
+            fields(json, FlatKeys(false), true, sink),
+            BodyEncoding::Json,
+        ),
+        (true, true) => (Vec::new(), BodyEncoding::NoBody),
+    };
+    RequestTemplate {
+        query: fields(query, FlatKeys(true), true, sink),
+        header: fields(header, FlatKeys(true), true, sink),
+        body,
+        encoding,
+    }
+}
+
+/// A table of paths and values, in the file's order. `whole_paths`: a table inside is a path that was not quoted.
 pub(crate) fn fields(
     table: &raw::SpannedTable,
     flat: FlatKeys,
@@ -130,24 +161,19 @@ pub(crate) fn fields(
                 "quote the whole path as one key: \"{}.…\" = …",
                 key.get_ref()
             );
-            sink.error(
-                Some(key.span()),
-                "a bare path makes a table here",
-                Some(help),
-            );
+            sink.error(Some(key.span()), "a bare path makes a table", Some(help));
             continue;
         }
-        let Some(at) = json_path(key, flat, sink) else {
-            continue;
-        };
-        flatten_fields(&at.text, at.clone(), value, sink, &mut out);
+        if let Some(path) = json_path(key, flat, sink) {
+            flatten_fields(&path, value, sink, &mut out);
+        }
     }
     out
 }
 
+/// Appends the fields of a value; those of a table have its path before theirs.
 fn flatten_fields(
-    path: &str,
-    at: JsonPath,
+    path: &JsonPath,
     value: &Spanned<toml::Value>,
     sink: &mut ProblemSink,
     out: &mut Vec<FieldMapping>,
@@ -155,28 +181,24 @@ fn flatten_fields(
     match value.get_ref() {
         toml::Value::Table(table) if !table.is_empty() => {
             for (key, inner) in table {
-                let path = format!("{path}.{key}");
-                if let Ok(at) = JsonPath::parse(&path, FlatKeys(false)) {
-                    flatten_fields(
-                        &path,
-                        at,
-                        &Spanned::new(value.span(), inner.clone()),
-                        sink,
-                        out,
-                    );
+                let inner = Spanned::new(value.span(), inner.clone());
+                let text = format!("{}.{key}", path.text);
+                if let Ok(path) = JsonPath::parse(&text, FlatKeys(false)) {
+                    flatten_fields(&path, &inner, sink, out);
                 }
             }
         }
         toml::Value::String(text) => {
-            if let Some(template) = template(&Spanned::new(value.span(), text.clone()), sink) {
-                let form = template
-                    .as_constant()
-                    .map(|text| FieldValue::Constant(text.into()));
-                out.push(FieldMapping {
-                    path: at,
-                    value: form.unwrap_or(FieldValue::Template(template)),
-                });
-            }
+            let template = template(&Spanned::new(value.span(), text.clone()), sink);
+            out.extend(template.map(|template| {
+                FieldMapping {
+                    path: path.clone(),
+                    value: template
+                        .as_constant()
+                        .map(|text| FieldValue::Constant(text.into()))
+                        .unwrap_or(FieldValue::Template(template)),
+                }
+            }));
         }
         other @ (toml::Value::Integer(_)
         | toml::Value::Float(_)
@@ -184,7 +206,7 @@ fn flatten_fields(
         | toml::Value::Datetime(_)
         | toml::Value::Array(_)
         | toml::Value::Table(_)) => out.push(FieldMapping {
-            path: at,
+            path: path.clone(),
             value: FieldValue::Constant(to_json(other)),
         }),
     }
@@ -207,244 +229,6 @@ pub(crate) fn to_json(value: &toml::Value) -> Value {
     }
 }
 
-/// A code as text, from a string or a whole number.
-pub(crate) fn code(value: &Spanned<toml::Value>, sink: &mut ProblemSink) -> Option<CodeTest> {
-    match value.get_ref() {
-        toml::Value::String(text) => Some(CodeTest::parse(text)),
-        toml::Value::Integer(number) => Some(CodeTest::Exact(number.to_string())),
-        toml::Value::Boolean(yes) => Some(CodeTest::Exact(yes.to_string())),
-        toml::Value::Float(_)
-        | toml::Value::Datetime(_)
-        | toml::Value::Array(_)
-        | toml::Value::Table(_) => {
-            sink.error(
-                Some(value.span()),
-                "a code is a whole number or a text",
-                Some("ranges are text: \"301..306\"".into()),
-            );
-            None
-        }
-    }
-}
-
-pub(crate) fn status(text: &SpannedText, sink: &mut ProblemSink) -> Option<StatusTest> {
-    let word = text.get_ref();
-    let hundred = word
-        .strip_suffix("xx")
-        .and_then(|first| first.parse().ok())
-        .filter(|first| (1..=5).contains(first));
-    let exact = word
-        .parse()
-        .ok()
-        .filter(|status| (100..=599).contains(status));
-    let found = hundred
-        .map(StatusTest::Class)
-        .or(exact.map(StatusTest::Exact));
-    if found.is_none() {
-        sink.error(
-            Some(text.span()),
-            "no HTTP status",
-            Some("write it like \"401\" or \"4xx\"".into()),
-        );
-    }
-    found
-}
-
-pub(crate) fn reply_test(raw: &raw::RawReplyTest, sink: &mut ProblemSink) -> ReplyTest {
-    ReplyTest {
-        status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        paths: json_paths(&raw.path, FlatKeys(false), sink),
-        equals: raw
-            .equals
-            .iter()
-            .filter_map(|value| code(value, sink))
-            .collect(),
-        pattern: raw.matches.as_ref().and_then(|text| regex(text, sink)),
-    }
-}
-
-/// `span` is the probe's: inline tables have none of their own.
-pub(crate) fn cause_condition(
-    raw: &raw::RawCauseCondition,
-    span: &Range<usize>,
-    sink: &mut ProblemSink,
-) -> Option<CauseCondition> {
-    let Some(word) = raw.cause.as_ref() else {
-        sink.error(
-            Some(span.clone()),
-            "an entry of `cause_when` names its `cause`",
-            None,
-        );
-        return None;
-    };
-    let test = ReplyTest {
-        status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        paths: json_paths(&raw.path, FlatKeys(false), sink),
-        equals: raw
-            .equals
-            .iter()
-            .filter_map(|value| code(value, sink))
-            .collect(),
-        pattern: raw.matches.as_ref().and_then(|text| regex(text, sink)),
-    };
-    let or = raw
-        .alternatives
-        .iter()
-        .filter_map(|text| cause(text, sink))
-        .collect();
-    Some(CauseCondition {
-        test,
-        cause: cause(word, sink)?,
-        alternatives: or,
-        inferred: raw.inferred,
-    })
-}
-
-pub(crate) fn template_listing(
-    raw: &raw::RawTemplateListing,
-    sink: &mut ProblemSink,
-) -> Option<TemplateListing> {
-    let holes = raw.holes.as_ref().and_then(|text| regex(text, sink));
-    let text = json_paths(&raw.text, FlatKeys(false), sink);
-    let (approved, pending, rejected) = (
-        raw.approved.clone(),
-        raw.pending.clone(),
-        raw.rejected.clone(),
-    );
-    let (at, status) = (
-        json_path(&raw.path, FlatKeys(false), sink)?,
-        json_path(&raw.status, FlatKeys(false), sink)?,
-    );
-    Some(TemplateListing {
-        path: at,
-        text_paths: text,
-        placeholder: holes,
-        status_path: status,
-        approved,
-        pending,
-        rejected,
-    })
-}
-
-pub(crate) fn claim(raw: &raw::RawClaim, sink: &mut ProblemSink) -> Option<ClaimTest> {
-    let is = raw
-        .equals
-        .iter()
-        .filter_map(|value| code(value, sink))
-        .collect();
-    Some(ClaimTest {
-        name: raw.name.clone(),
-        equals: is,
-        cause: cause(&raw.cause, sink)?,
-    })
-}
-
-pub(crate) fn rule(raw: &Spanned<raw::RawReplyRule>, sink: &mut ProblemSink) -> Option<ReplyRule> {
-    let span = raw.span();
-    let raw = raw.get_ref();
-    let like = raw.matches.as_ref().and_then(|text| regex(text, sink));
-    let body_like = raw.body_matches.as_ref().and_then(|text| regex(text, sink));
-    if raw.path.is_empty() && !(raw.equals.is_empty() && raw.matches.is_none()) {
-        sink.error(
-            Some(span.clone()),
-            "`equals` and `matches` need a `path` to look at",
-            None,
-        );
-    }
-    if raw.codes
-        && raw.path.is_empty()
-        && !body_like
-            .as_ref()
-            .is_some_and(|regex| regex.capture_names().flatten().any(|name| name == "code"))
-    {
-        sink.error(
-            Some(span.clone()),
-            "`codes` needs a `path`, or a `body_matches` with a (?<code>…)",
-            None,
-        );
-    }
-    Some(ReplyRule {
-        status: raw.status.as_ref().and_then(|text| status(text, sink)),
-        paths: json_paths(&raw.path, FlatKeys(false), sink),
-        equals: raw
-            .equals
-            .iter()
-            .filter_map(|value| code(value, sink))
-            .collect(),
-        pattern: like,
-        required_path: raw
-            .with
-            .as_ref()
-            .and_then(|text| json_path(text, FlatKeys(false), sink)),
-        body: raw.body.clone(),
-        body_pattern: body_like,
-        action: rule_action(raw, span, sink)?,
-        message_paths: json_paths(&raw.message_path, FlatKeys(false), sink),
-        alternatives: raw
-            .alternatives
-            .iter()
-            .filter_map(|text| cause(text, sink))
-            .collect(),
-        inferred: raw.inferred,
-        retry_after: raw
-            .retry_after
-            .as_ref()
-            .and_then(|text| retry_after(text, sink)),
-    })
-}
-
-fn rule_action(
-    raw: &raw::RawReplyRule,
-    span: Range<usize>,
-    sink: &mut ProblemSink,
-) -> Option<RuleAction> {
-    match (&raw.accepted, &raw.rejected, &raw.unknown, raw.codes) {
-        (Some(text), None, None, false) if text.get_ref().contains('{') => {
-            template(text, sink).map(RuleAction::AcceptIdFrom)
-        }
-        (Some(text), None, None, false) => {
-            json_path(text, FlatKeys(false), sink).map(RuleAction::AcceptIdAt)
-        }
-        (None, Some(text), None, false) => cause(text, sink).map(RuleAction::Reject),
-        (None, None, Some(text), false) => cause(text, sink).map(RuleAction::MarkUnknown),
-        (None, None, None, true) => Some(RuleAction::LookUpCode),
-        _ => {
-            sink.error(
-                Some(span),
-                "a rule has exactly one result",
-                Some("one of: accepted rejected unknown codes".into()),
-            );
-            None
-        }
-    }
-}
-
-fn retry_after(text: &SpannedText, sink: &mut ProblemSink) -> Option<RetryAfterSource> {
-    let (from, unit) = text
-        .get_ref()
-        .trim_matches(['{', '}'])
-        .split_once('|')
-        .unwrap_or((text.get_ref(), "seconds"));
-    let Ok(unit @ Filter::Unit(_)) = Filter::parse(unit.trim()) else {
-        let help = "like \"wait | seconds\"; units are: milliseconds seconds minutes hours";
-        sink.error(
-            Some(text.span()),
-            "a wait is a place and a unit",
-            Some(help.into()),
-        );
-        return None;
-    };
-    match from.trim().strip_prefix("matched.") {
-        Some(name) => Some(RetryAfterSource::Capture(name.to_owned(), unit)),
-        None => json_path(
-            &Spanned::new(text.span(), from.trim().to_owned()),
-            FlatKeys(false),
-            sink,
-        )
-        .map(|place| RetryAfterSource::Path(place, unit)),
-    }
-}
-
 pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> ResponseTemplate {
     if raw
         .status
@@ -453,8 +237,11 @@ pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> Respon
     {
         sink.error(
             raw.status.as_ref().map(Spanned::span),
-            "a 401 is never answered",
-            Some("the backend would take it for its own login".into()),
+            "a reply may not have the status 401",
+            Some(
+                "write another status: the backend would read a 401 as its own rejected login"
+                    .into(),
+            ),
         );
     }
     response_template(
@@ -492,38 +279,6 @@ pub(crate) fn response_template(
 pub(crate) fn queried_fields(table: &raw::SpannedTable) -> Vec<(String, String)> {
     table
         .iter()
-        .map(|(name, value)| {
-            (
-                name.get_ref().clone(),
-                crate::dialect::expr::template::to_text(&to_json(value.get_ref())),
-            )
-        })
+        .map(|(name, value)| (name.get_ref().clone(), to_text(&to_json(value.get_ref()))))
         .collect()
-}
-
-pub(crate) fn token_lifetime(
-    raw: Option<&raw::RawTokenLifetime>,
-    sink: &mut ProblemSink,
-) -> TokenLifetime {
-    let found = match raw {
-        None => Some(TokenLifetime::Never),
-        Some(raw::RawTokenLifetime::Jwt(at)) => {
-            json_path(at, FlatKeys(false), sink).map(TokenLifetime::Jwt)
-        }
-        Some(raw::RawTokenLifetime::Field(at)) => {
-            json_path(at, FlatKeys(false), sink).map(TokenLifetime::Field)
-        }
-        Some(raw::RawTokenLifetime::After(text)) => {
-            let after = clock::parse_duration(text.get_ref());
-            if after.is_none() {
-                sink.error(
-                    Some(text.span()),
-                    "this is not a duration",
-                    Some("write a whole number with its unit: \"90s\", \"12h\", \"30d\"".into()),
-                );
-            }
-            after.map(TokenLifetime::After)
-        }
-    };
-    found.unwrap_or(TokenLifetime::Never)
 }

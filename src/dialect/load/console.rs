@@ -1,63 +1,51 @@
-//! `[console]`: the pages on which people put right what an account is refused for, one a cause.
-//! Pages for people only: nothing here is ever asked by the sidecar.
+//! `[console]`: the pages on which people fix what an account is rejected for, one per cause.
+//! The pages are for people only: the sidecar never requests them.
 
 use std::collections::BTreeMap;
 
 use toml::Spanned;
 
 use crate::dialect::load::compile::cause_or;
-use crate::dialect::load::parse::ProblemSink;
+use crate::dialect::load::parse::{ProblemSink, Section};
 use crate::sms::{Cause, Concern};
 
-type SpannedString = Spanned<String>;
-
-/// One line: a cause, or `default`, and the page where people put it right.
-pub(crate) fn parse_page(
-    word: &SpannedString,
-    page: &SpannedString,
-    sink: &mut ProblemSink,
-) -> Option<(Option<Cause>, String)> {
-    let address = page.get_ref();
-    let plain = !address.chars().any(|c| c.is_whitespace() || c.is_control());
-    if !plain
-        || !["https://", "http://"]
-            .iter()
-            .any(|scheme| address.starts_with(scheme))
-    {
-        sink.error(
-            Some(page.span()),
-            "no page",
-            Some("write its whole address: \"https://…\"".into()),
-        );
-        return None;
+/// The page for each cause that concerns an account; `default` serves those without a page of
+/// their own.
+pub(crate) fn take_pages(top: &mut Section<'_>, sink: &mut ProblemSink) -> BTreeMap<Cause, String> {
+    let mut pages = BTreeMap::new();
+    let mut default = None;
+    for (word, page) in top.take_entries("console", sink) {
+        let page: Spanned<String> = page;
+        if !is_page(page.get_ref()) {
+            sink.error(
+                Some(page.span()),
+                "not a page",
+                Some("write its whole address: \"https://…\"".into()),
+            );
+        } else if word.get_ref() == "default" {
+            default = Some(page.into_inner());
+        } else if let Some(cause) = cause_or(&word, &["default"], sink) {
+            pages.insert(cause, page.into_inner());
+        }
     }
-    let cause = if word.get_ref() == "default" {
-        None
-    } else {
-        Some(cause_or(word, &["default"], sink)?)
-    };
-    Some((cause, address.clone()))
+    if let Some(default) = default {
+        for &cause in Cause::ALL.iter().filter(|cause| concerns_account(**cause)) {
+            pages.entry(cause).or_insert_with(|| default.clone());
+        }
+    }
+    pages
 }
 
-/// The page for each cause that an account can be freed of; `default` (no cause) is for all that have none of their own.
-pub(crate) fn urls_by_cause(told: Vec<(Option<Cause>, String)>) -> BTreeMap<Cause, String> {
-    let otherwise = told
+fn is_page(address: &str) -> bool {
+    let is_web = ["https://", "http://"]
         .iter()
-        .find(|(cause, _)| cause.is_none())
-        .map(|(_, page)| page.clone());
-    let theirs = |cause: &&Cause| {
-        matches!(
-            cause.concern(),
-            Concern::Credential | Concern::Account | Concern::MessageAtAccount | Concern::Throttle
-        )
-    };
-    let rest = Cause::ALL
-        .iter()
-        .filter(theirs)
-        .filter_map(|&cause| Some((cause, otherwise.clone()?)));
-    rest.chain(
-        told.into_iter()
-            .filter_map(|(cause, page)| Some((cause?, page))),
+        .any(|scheme| address.starts_with(scheme));
+    is_web && !address.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+fn concerns_account(cause: Cause) -> bool {
+    matches!(
+        cause.concern(),
+        Concern::Credential | Concern::Account | Concern::MessageAtAccount | Concern::Throttle
     )
-    .collect()
 }

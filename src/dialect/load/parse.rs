@@ -1,6 +1,6 @@
-//! From text to pieces: parses, lays a file over the one it `extends`, and takes piece
-//! by piece out of the tables, so that one bad piece does not hide the next. Spans of
-//! the file underneath are moved behind the own text, which is how they are told apart.
+//! From text to tables: parses a file, merges it with the one it `extends`, and takes key by
+//! key out of the tables, so that one error does not hide the next. Spans of the inherited
+//! file start after the end of the own text, so that the two can be told apart.
 
 use std::ops::Range;
 
@@ -10,10 +10,10 @@ use toml::de::{DeTable, DeValue, ValueDeserializer};
 
 use crate::problem::{Problem, explain_toml_error, suggest};
 
-/// Where problems go, and whose file a span belongs to.
+/// Collects problems, and finds the file that a span belongs to.
 #[derive(Debug)]
 pub(crate) struct ProblemSink {
-    /// Name and length of the file and of those it `extends`, one behind the other.
+    /// Name and range of the file and of those it `extends`, one after the other.
     files: Vec<(String, Range<usize>)>,
     pub(crate) problems: Vec<Problem>,
 }
@@ -38,7 +38,7 @@ impl ProblemSink {
         }
     }
 
-    /// What `extends` brought in.
+    /// Whether `extends` brought this in.
     pub(crate) fn is_inherited(&self, span: &Range<usize>) -> bool {
         self.files
             .first()
@@ -77,7 +77,7 @@ impl ProblemSink {
     }
 }
 
-/// The file's top table; problems of spelling are in the sink.
+/// The file's top table; syntax errors go into the sink.
 pub(crate) fn parse<'t>(text: &'t str, sink: &mut ProblemSink) -> DeTable<'t> {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
@@ -86,16 +86,14 @@ pub(crate) fn parse<'t>(text: &'t str, sink: &mut ProblemSink) -> DeTable<'t> {
     table.into_inner()
 }
 
-/// Lays `over` on `base`: tables key by key, anything else (and another way to sign) whole, but rules before the base's rules and codes beside its codes.
-pub(crate) fn merge<'t>(
-    over: &mut DeTable<'t>,
-    base: DeTable<'t>,
-    (name, length): (&str, usize),
-    sink: &mut ProblemSink,
-) {
+/// Merges the file `name` into `over`, which wins: tables key by key, other values as a whole.
+/// Rules come before the inherited rules, codes are added, and another kind of signature
+/// replaces the inherited one.
+pub(crate) fn merge<'t>(over: &mut DeTable<'t>, name: &str, text: &'t str, sink: &mut ProblemSink) {
+    let base = parse(text, &mut ProblemSink::new(name, text));
     let shift = sink.end_offset();
     sink.files
-        .push((name.to_owned(), shift..shift + length + 1));
+        .push((name.to_owned(), shift..shift + text.len() + 1));
     merge_tables(over, base, shift, false);
 }
 
@@ -125,7 +123,7 @@ fn merge_tables<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, cod
     }
 }
 
-/// A request is signed in one way only: another takes the inherited one's place.
+/// A request has one signature: another kind replaces the inherited one.
 fn uses_other_signing(own: &DeTable<'_>, base: &Spanned<DeValue<'_>>) -> bool {
     base.get_ref().as_table().is_none_or(|base| {
         !own.keys()
@@ -167,7 +165,7 @@ fn shift_value(value: Spanned<DeValue<'_>>, shift: usize) -> Spanned<DeValue<'_>
     Spanned::new(span, value)
 }
 
-/// A table that is emptied key by key; what is left at the end is unknown.
+/// A table from which keys are taken; a key that is left at the end is unknown.
 #[derive(Debug)]
 pub(crate) struct Section<'t> {
     name: &'static str,
@@ -184,7 +182,12 @@ impl<'t> Section<'t> {
         }
     }
 
-    /// One piece, understood or complained about.
+    /// Whether the key is in the file and not taken yet.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
+    }
+
+    /// One value; none if it is missing or wrong, and then the sink has the error.
     pub(crate) fn take<T: DeserializeOwned>(
         &mut self,
         key: &'static str,
@@ -193,6 +196,17 @@ impl<'t> Section<'t> {
         self.known_keys.push(key);
         let value = self.table.remove(key)?;
         deserialize(value, sink)
+    }
+
+    /// The same; a missing or wrong value is the default.
+    pub(crate) fn take_or_default<T: DeserializeOwned + Default>(
+        &mut self,
+        key: &'static str,
+        sink: &mut ProblemSink,
+    ) -> T {
+        self.take(key, sink)
+            .map(Spanned::into_inner)
+            .unwrap_or_default()
     }
 
     /// A list, entry by entry.
@@ -219,7 +233,7 @@ impl<'t> Section<'t> {
             | DeValue::Table(_)) => {
                 sink.error(
                     Some(span),
-                    format!("`{key}` is a {} where a list is expected", other.type_str()),
+                    format!("`{key}` is {} where a list is expected", kind_of(&other)),
                     Some(format!("write `[[{}]]`", qualified_key(self.name, key))),
                 );
                 Vec::new()
@@ -248,7 +262,7 @@ impl<'t> Section<'t> {
         out
     }
 
-    /// A table within.
+    /// A table inside this one.
     pub(crate) fn take_section(
         &mut self,
         key: &'static str,
@@ -267,11 +281,8 @@ impl<'t> Section<'t> {
             | DeValue::Array(_)) => {
                 sink.error(
                     Some(span),
-                    format!(
-                        "`{key}` is a {} where a table is expected",
-                        other.type_str()
-                    ),
-                    None,
+                    format!("`{key}` is {} where a table is expected", kind_of(&other)),
+                    Some(format!("write `[{}]`", qualified_key(self.name, key))),
                 );
                 None
             }
@@ -287,6 +298,17 @@ impl<'t> Section<'t> {
                 Some(suggest(key.get_ref(), &self.known_keys)),
             );
         }
+    }
+}
+
+fn kind_of(value: &DeValue<'_>) -> &'static str {
+    match value {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) | DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "true or false",
+        DeValue::Datetime(_) => "a date",
+        DeValue::Array(_) => "a list",
+        DeValue::Table(_) => "a table",
     }
 }
 

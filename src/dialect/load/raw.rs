@@ -1,15 +1,18 @@
-//! The file as it is written, before any of it is understood. Unknown keys are errors;
-//! whatever a later check may complain about keeps its span.
+//! The file as it is written, before it is compiled. Unknown keys are errors; a value that a
+//! later check may report keeps its span.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-/// Names and values with their spans, in no order; the spans give the order back.
+/// A string with its span.
+pub(crate) type SpannedText = Spanned<String>;
+
+/// Names and values with their spans. The map has no order of the file; the spans have it.
 pub(crate) type SpannedTable = BTreeMap<Spanned<String>, Spanned<toml::Value>>;
 
-/// Code or value, however it is spelled.
+/// Codes or other values of any type.
 pub(crate) type SpannedValues = Vec<Spanned<toml::Value>>;
 
 #[derive(Debug, Default, Deserialize)]
@@ -197,7 +200,6 @@ pub(crate) enum RawTokenLifetime {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawOperation {
     pub(crate) endpoint: Spanned<String>,
-    #[serde(rename = "kind")]
     pub(crate) kind: RawOperationKind,
     #[serde(default, rename = "where")]
     pub(crate) required_values: BTreeMap<String, String>,
@@ -281,7 +283,7 @@ pub(crate) struct RawReplyTest {
     pub(crate) matches: Option<Spanned<String>>,
 }
 
-/// A test, and what it means if it fits.
+/// A test, and what a matching reply means.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawCauseCondition {
@@ -292,15 +294,4 @@ pub(crate) struct RawCauseCondition {
     pub(crate) cause: Option<Spanned<String>>,
     pub(crate) alternatives: Vec<Spanned<String>>,
     pub(crate) inferred: bool,
-}
-
-/// Delivery reports: described for those who read the file, not carried yet.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct RawDeliveryReport {
-    pub(crate) path: Option<String>,
-    pub(crate) id: Option<String>,
-    pub(crate) status: Option<String>,
-    pub(crate) delivered: Vec<String>,
-    pub(crate) failed: Vec<String>,
 }

@@ -1,14 +1,15 @@
 //! The checks of a whole description: what is mapped, declared, used and reachable, and
-//! that no failure it tells the backend can be read as a success or as a refused login.
-
-use std::collections::BTreeSet;
+//! that the backend cannot read a failure as a success or as its own rejected login.
 
 use crate::dialect::Dialect;
 use crate::dialect::expr::template::{StringTemplate, ValueSource};
-use crate::dialect::load::build::{is_empty_response, may_have_failure_code};
-use crate::dialect::load::build_send::SendSpans;
 use crate::dialect::load::parse::ProblemSink;
-use crate::dialect::model::{FieldValue, HashAlgorithm, ReplyRule, RuleAction};
+use crate::dialect::load::spans::SendSpans;
+use crate::dialect::model::endpoint::Endpoint;
+use crate::dialect::model::{
+    HashAlgorithm, ReplyRule, RequestTemplate, ResponseTemplate, RuleAction,
+};
+use crate::sms::{Cause, Family};
 
 pub(crate) fn validate(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     if !spans.has_errors {
@@ -22,21 +23,14 @@ pub(crate) fn validate(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemS
 
 fn check_mapped(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     let fields = &dialect.send.fields;
-    let all = || {
-        fields
-            .query
-            .iter()
-            .chain(&fields.header)
-            .chain(&fields.body)
-    };
-    if !all().any(|field| field.value.any_source(|source| *source == ValueSource::To)) {
+    if !fields.has_source(|source| *source == ValueSource::To) {
         sink.error(
             spans.send.clone(),
             "no field holds the recipient",
             Some("map one to \"{to}\", with `digits` or `plus`".into()),
         );
     }
-    let words = |source: &ValueSource| {
+    let holds_text = |source: &ValueSource| {
         matches!(
             source,
             ValueSource::Text
@@ -45,8 +39,7 @@ fn check_mapped(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
                 | ValueSource::TemplateFields
         )
     };
-    let text = all().any(|field| field.value.any_source(words));
-    if !text {
+    if !fields.has_source(holds_text) {
         sink.error(
             spans.send.clone(),
             "no field holds the text",
@@ -57,85 +50,63 @@ fn check_mapped(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
 
 /// Every source that a request of this dialect is filled from.
 pub(crate) fn used_sources(dialect: &Dialect) -> Vec<ValueSource> {
-    let send = &dialect.send;
-    let mut forms: Vec<&FieldValue> = Vec::new();
-    let token = dialect.token.as_ref();
-    for fields in [Some(&send.fields), token.map(|token| &token.fields)]
-        .into_iter()
-        .flatten()
-        .chain(
-            dialect
-                .probes
-                .iter()
-                .chain(&dialect.listing_probes)
-                .map(|probe| &probe.fields),
-        )
-    {
-        forms.extend(
-            fields
-                .query
-                .iter()
-                .chain(&fields.header)
-                .chain(&fields.body)
-                .map(|field| &field.value),
-        );
-    }
-    let mut out: Vec<ValueSource> = forms
-        .iter()
-        .flat_map(|form| form.exprs())
+    let mut sources: Vec<ValueSource> = request_templates(dialect)
+        .flat_map(RequestTemplate::mappings)
+        .flat_map(|field| field.value.exprs())
         .map(|hole| hole.source.clone())
         .collect();
-    let mut take =
-        |template: &StringTemplate| out.extend(template.exprs().map(|hole| hole.source.clone()));
-    dialect
+    sources.extend(
+        signing_templates(dialect)
+            .into_iter()
+            .flat_map(StringTemplate::exprs)
+            .map(|hole| hole.source.clone()),
+    );
+    sources.extend(endpoints(dialect).flat_map(|endpoint| endpoint.sources().cloned()));
+    sources
+}
+
+/// What the send, the login and the probes write.
+fn request_templates(dialect: &Dialect) -> impl Iterator<Item = &RequestTemplate> {
+    let login = dialect.token.iter().map(|token| &token.fields);
+    let probes = dialect.probes.iter().chain(&dialect.listing_probes);
+    std::iter::once(&dialect.send.fields)
+        .chain(login)
+        .chain(probes.map(|probe| &probe.fields))
+}
+
+/// The templates of the signature and of the digests.
+fn signing_templates(dialect: &Dialect) -> Vec<&StringTemplate> {
+    let mut templates: Vec<&StringTemplate> = dialect
         .sign
         .iter()
         .flat_map(|sign| sign.templates())
-        .for_each(&mut take);
-    for digest in &send.digests {
-        take(&digest.input);
+        .collect();
+    for digest in &dialect.send.digests {
+        templates.push(&digest.input);
         if let HashAlgorithm::HmacSha256(key) = &digest.algorithm {
-            take(key);
+            templates.push(key);
         }
     }
-    let calls = [Some(&send.endpoint), token.map(|token| &token.endpoint)]
-        .into_iter()
-        .flatten();
-    out.extend(
-        calls
-            .chain(dialect.operations.iter().map(|entry| &entry.endpoint))
-            .flat_map(|call| call.sources().cloned()),
-    );
-    out
+    templates
+}
+
+/// The endpoints of the send, the login and the operations.
+fn endpoints(dialect: &Dialect) -> impl Iterator<Item = &Endpoint> {
+    let login = dialect.token.iter().map(|token| &token.endpoint);
+    std::iter::once(&dialect.send.endpoint)
+        .chain(login)
+        .chain(dialect.operations.iter().map(|entry| &entry.endpoint))
 }
 
 fn check_declared_and_used(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     let used = used_sources(dialect);
-    let tokens: BTreeSet<&str> = dialect
-        .token
-        .iter()
-        .flat_map(|token| token.value_paths.iter().map(|(name, _)| name.as_str()))
-        .collect();
-    for source in &used {
-        let Some((kind, name)) = source.kind_and_name() else {
-            continue;
-        };
-        let declared = match kind {
-            "credential" => dialect.credential.iter().any(|spec| spec.name == name),
-            "param" => dialect.params.iter().any(|spec| spec.name == name),
-            "token" => tokens.contains(name),
-            "digest" => dialect.send.digests.iter().any(|spec| spec.name == name),
-            _ => true,
-        };
-        if declared {
-            continue;
-        }
+    for source in used.iter().filter(|source| !is_declared(source, dialect)) {
         let missing = source_name(source);
-        let span = spans.span_of_source(&missing, dialect);
+        let span = span_of_source(&missing, dialect, spans);
         sink.error(
             span.or(spans.send.clone()),
             format!("`{missing}` is used and not declared"),
-            Some("declare it in its section".into()),
+            Some("declare it in its table".into()),
         );
     }
     for spec in &dialect.credential {
@@ -146,32 +117,47 @@ fn check_declared_and_used(dialect: &Dialect, spans: &SendSpans, sink: &mut Prob
                     "the credential field `{}` is declared and not used",
                     spec.name
                 ),
-                Some("a vault would be asked for it in vain".into()),
+                Some("use it or remove it: it would be required but never used".into()),
             );
         }
     }
 }
 
-impl SendSpans {
-    /// The field whose template has this source in it.
-    fn span_of_source(&self, source: &str, dialect: &Dialect) -> Option<std::ops::Range<usize>> {
-        let fields = &dialect.send.fields;
-        let mut all = fields
-            .query
+/// Whether the table that a source names has it; sources without a table always have their value.
+fn is_declared(source: &ValueSource, dialect: &Dialect) -> bool {
+    let Some((kind, name)) = source.kind_and_name() else {
+        return true;
+    };
+    match kind {
+        "credential" => dialect.credential.iter().any(|spec| spec.name == name),
+        "param" => dialect.params.iter().any(|spec| spec.name == name),
+        "digest" => dialect.send.digests.iter().any(|spec| spec.name == name),
+        "token" => dialect
+            .token
             .iter()
-            .chain(&fields.header)
-            .chain(&fields.body);
-        let field = all.find(|field| {
-            field
-                .value
-                .exprs()
-                .any(|hole| source_name(&hole.source) == source)
-        })?;
-        self.fields
-            .iter()
-            .find(|(name, _)| *name == field.path.text)
-            .map(|(_, span)| span.clone())
+            .flat_map(|token| &token.value_paths)
+            .any(|(declared, _)| declared == name),
+        _ => true,
     }
+}
+
+/// The field whose template has this source.
+fn span_of_source(
+    source: &str,
+    dialect: &Dialect,
+    spans: &SendSpans,
+) -> Option<std::ops::Range<usize>> {
+    let field = dialect.send.fields.mappings().find(|field| {
+        field
+            .value
+            .exprs()
+            .any(|hole| source_name(&hole.source) == source)
+    })?;
+    spans
+        .fields
+        .iter()
+        .find(|(name, _)| *name == field.path.text)
+        .map(|(_, span)| span.clone())
 }
 
 fn source_name(source: &ValueSource) -> String {
@@ -198,8 +184,8 @@ fn check_rules(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     if let Some(span) = always.and_then(|at| spans.rules.get(at + 1)) {
         sink.error(
             Some(span.clone()),
-            "no reply gets as far as this rule",
-            Some("the one before it always matches".into()),
+            "no reply reaches this rule",
+            Some("the rule before it always matches; change the order".into()),
         );
     }
     if dialect.send.classifier.codes.0.is_empty()
@@ -209,8 +195,8 @@ fn check_rules(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink) {
     {
         sink.error(
             spans.send.clone(),
-            "a rule looks codes up, and [send.codes] has none",
-            None,
+            "a rule uses `codes`, and [send.codes] is empty",
+            Some("list the service's codes under their causes".into()),
         );
     }
 }
@@ -237,7 +223,7 @@ fn check_codes(dialect: &Dialect, sink: &mut ProblemSink) {
             .find(|other| other.inherited == entry.inherited && other.test.overlaps(&entry.test));
         if let Some(other) = earlier {
             let help = format!(
-                "the other one stands under `{}`, {} bytes {}",
+                "the other is under `{}`, {} bytes {}",
                 other.cause,
                 other.span.start.abs_diff(entry.span.start),
                 if other.span.start < entry.span.start {
@@ -247,15 +233,15 @@ fn check_codes(dialect: &Dialect, sink: &mut ProblemSink) {
                 }
             );
             let what = if other.cause == entry.cause {
-                "a code stands twice"
+                "a code is listed twice"
             } else {
-                "a code stands under two causes"
+                "a code is listed under two causes"
             };
             sink.error(Some(entry.span.clone()), what, Some(help.clone()));
             sink.error(
                 Some(other.span.clone()),
                 what,
-                Some(format!("the other one stands under `{}`", entry.cause)),
+                Some(format!("the other is under `{}`", entry.cause)),
             );
         }
     }
@@ -267,8 +253,10 @@ fn check_responses(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink)
         let span = spans.success.last().cloned().or(spans.send.clone());
         sink.error(
             span,
-            "the last [[send.success]] has no `queried`",
-            Some("it is the answer where none before it fits; write one without `queried`".into()),
+            "the last [[send.success]] must not have `queried`",
+            Some(
+                "add one without `queried`: it answers the requests that no other one fits".into(),
+            ),
         );
     }
     if success
@@ -278,18 +266,30 @@ fn check_responses(dialect: &Dialect, spans: &SendSpans, sink: &mut ProblemSink)
     {
         sink.error(
             spans.send.clone(),
-            "an answer has neither `json` nor `text`",
-            None,
+            "a reply has neither `json` nor `text`",
+            Some("add one to [[send.success]] and to [send.failure]".into()),
         );
     }
     for (cause, _) in &dialect.send.failure.codes {
         if !may_have_failure_code(*cause) {
-            let what = format!("`{cause}` has a line in [send.failure.codes]");
+            let what = format!("`{cause}` may not be in [send.failure.codes]");
             sink.error(
                 spans.send.clone(),
                 what,
-                Some("the backend is told of the message's faults and of throttling only; all else is `default`".into()),
+                Some(
+                    "only causes of the message and `throttled` may; leave the others to `default`"
+                        .into(),
+                ),
             );
         }
     }
+}
+
+/// The backend gets codes for faults of the message and for throttling only.
+fn may_have_failure_code(cause: Cause) -> bool {
+    matches!(cause.family(), Family::Message) || cause == Cause::Throttled
+}
+
+fn is_empty_response(response: &ResponseTemplate) -> bool {
+    response.json.is_empty() && response.text.is_none()
 }

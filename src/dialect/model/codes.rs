@@ -1,5 +1,5 @@
-//! Codes of a service: single ones, ranges (`"301..306"`) and patterns with `*`. Numbers
-//! and text compare alike, as services mix them.
+//! Codes of a service: single ones, ranges (`"301..306"`) and patterns with `*`. Numbers and
+//! strings compare alike, because services mix them.
 
 use std::ops::Range;
 
@@ -41,7 +41,7 @@ impl CodeTest {
         }
     }
 
-    /// The more exact a test is, the earlier it is asked.
+    /// A more specific test is compared earlier.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Exact(_) => 0,
@@ -50,7 +50,7 @@ impl CodeTest {
         }
     }
 
-    /// Whether some code fits both; patterns may overlap, the more exact wins.
+    /// Whether a code can match both; patterns may overlap, the more specific one wins.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Range(a, b), Self::Range(c, d)) => a <= d && c <= b,
@@ -62,7 +62,7 @@ impl CodeTest {
         }
     }
 
-    /// A code that fits, for playing the service.
+    /// A matching code, to simulate the service.
     pub(crate) fn example(&self) -> String {
         match self {
             Self::Exact(code) => code.clone(),
@@ -89,7 +89,7 @@ pub(crate) fn glob_match(pattern: &str, text: &str) -> bool {
 pub(crate) struct CodeMapping {
     pub(crate) test: CodeTest,
     pub(crate) cause: Cause,
-    /// Taken over by `extends`: asked after the file's own.
+    /// From `extends`: compared after the file's own codes.
     pub(crate) inherited: bool,
     pub(crate) span: Range<usize>,
 }

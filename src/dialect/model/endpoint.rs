@@ -1,5 +1,5 @@
-//! Method and path of an operation, matched one way and written the other. A hole in a
-//! path stands for exactly one segment, never for a way up or a hidden slash.
+//! Method and path of an operation, matched when a request is read and rendered when one is
+//! written. A hole in a path is exactly one segment, never a dot segment or an encoded slash.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::dialect::expr::template::{
     StringTemplate, SyntaxError, TemplatePart, ValueSource, to_text,
 };
 
-/// What may stand in a path segment as it is.
+/// The characters that are not encoded in a path segment.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -33,62 +33,34 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     pub(crate) fn parse(text: &str) -> Result<Self, SyntaxError> {
-        let help = || Some("write it like `POST /send` or `POST|GET /send.php`".to_owned());
         let Some((methods, target)) = text.split_once(' ') else {
-            return Err(SyntaxError {
-                offset: 0,
-                message: "a call is a method, a blank and a path".into(),
-                help: help(),
-            });
-        };
-        let known = methods.split('|').map(|word| {
-            Method::from_bytes(word.as_bytes())
-                .ok()
-                .filter(|_| METHODS.contains(&word))
-        });
-        let Some(methods_read) = known.collect::<Option<Vec<_>>>() else {
-            return Err(SyntaxError {
-                offset: 0,
-                message: "an unknown method".into(),
-                help: Some(format!("methods are: {}", METHODS.join(" "))),
-            });
+            return Err(endpoint_error(
+                0,
+                "an endpoint is a method, a blank and a path",
+            ));
         };
         let target = target.trim();
         let (origin, path) = split_origin(target);
+        let parsed_methods = parse_methods(methods)?;
         if !path.starts_with('/') {
-            return Err(SyntaxError {
-                offset: methods.len() + 1,
-                message: "a path begins with `/`".into(),
-                help: help(),
-            });
+            return Err(endpoint_error(methods.len() + 1, "a path begins with `/`"));
         }
-        let trimmed = path.trim_start_matches('/').trim_end_matches('/');
-        let mut at = text.len() - target.len() + origin.map_or(0, str::len) + 1;
-        let mut segments = Vec::new();
-        for segment in trimmed.split('/').filter(|segment| !segment.is_empty()) {
-            segments.push(
-                StringTemplate::parse_path(segment).map_err(|fault| SyntaxError {
-                    offset: at + fault.offset,
-                    ..fault
-                })?,
-            );
-            at += segment.len() + 1;
-        }
+        let path_start = text.len() - target.len() + origin.map_or(0, str::len);
         Ok(Self {
-            methods: methods_read,
+            methods: parsed_methods,
             origin: origin.map(str::to_owned),
-            segments,
+            segments: parse_segments(path, path_start)?,
             path: path.to_owned(),
         })
     }
 
-    /// The host of its own that it names.
+    /// The host that it names, if it is not at the base URL.
     pub(crate) fn host(&self) -> Option<&str> {
         let (_, authority) = self.origin.as_deref()?.split_once("://")?;
         Some(authority.split(':').next().unwrap_or(authority))
     }
 
-    /// What the path's holes held; `path` without the base path.
+    /// The values of the path's holes, if method and path match; `path` is without the base path.
     pub(crate) fn match_path(
         &self,
         method: &Method,
@@ -160,6 +132,47 @@ impl std::fmt::Display for Endpoint {
 
 const METHODS: &[&str] = &["GET", "POST", "PUT", "PATCH", "DELETE"];
 
+fn endpoint_error(offset: usize, message: &str) -> SyntaxError {
+    SyntaxError {
+        offset,
+        message: message.to_owned(),
+        help: Some("write it like `POST /send` or `POST|GET /send.php`".to_owned()),
+    }
+}
+
+fn parse_methods(words: &str) -> Result<Vec<Method>, SyntaxError> {
+    let parse = |word: &str| {
+        Method::from_bytes(word.as_bytes())
+            .ok()
+            .filter(|_| METHODS.contains(&word))
+    };
+    words
+        .split('|')
+        .map(parse)
+        .collect::<Option<_>>()
+        .ok_or_else(|| SyntaxError {
+            offset: 0,
+            message: "unknown method".into(),
+            help: Some(format!("methods are: {}", METHODS.join(" "))),
+        })
+}
+
+/// `start` is where the path begins in the endpoint.
+fn parse_segments(path: &str, start: usize) -> Result<Vec<StringTemplate>, SyntaxError> {
+    let trimmed = path.trim_start_matches('/').trim_end_matches('/');
+    let mut at = start + 1;
+    let mut segments = Vec::new();
+    for segment in trimmed.split('/').filter(|segment| !segment.is_empty()) {
+        let template = StringTemplate::parse_path(segment).map_err(|error| SyntaxError {
+            offset: at + error.offset,
+            ..error
+        })?;
+        segments.push(template);
+        at += segment.len() + 1;
+    }
+    Ok(segments)
+}
+
 fn split_origin(target: &str) -> (Option<&str>, &str) {
     let Some(scheme_end) = target.find("://") else {
         return (None, target);
@@ -176,7 +189,7 @@ fn split_origin(target: &str) -> (Option<&str>, &str) {
 fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
     match part {
         TemplatePart::Text(text) => Some(text.clone()),
-        // what the backend wrote is encoded already
+        // the backend's value is already encoded
         TemplatePart::Expr(hole) if matches!(hole.source, ValueSource::PathParam(_)) => {
             hole.evaluate(scope).map(|value| to_text(&value))
         }
@@ -186,7 +199,7 @@ fn render_part(part: &TemplatePart, scope: &Scope<'_>) -> Option<String> {
     }
 }
 
-/// A segment that stays one when it is sent on.
+/// The value, if it is still one segment when it is forwarded.
 fn safe_segment(value: &str) -> Option<&str> {
     let plain = percent_decode_str(value).decode_utf8().ok()?;
     let hidden = plain.contains(['/', '\\', '?', '#', ';'])

@@ -18,7 +18,8 @@ impl HostPattern {
 
     pub(crate) fn is_match(&self, host: &str) -> bool {
         let host = host.strip_suffix('.').unwrap_or(host);
-        let (mut wanted, mut given) = (self.0.split('.'), host.split('.'));
+        let mut wanted = self.0.split('.');
+        let mut given = host.split('.');
         loop {
             match (wanted.next(), given.next()) {
                 (None, None) => return true,

@@ -1,9 +1,8 @@
-//! The compiled form of a description: everything parsed, nothing looked up by text
-//! again. Only the loader makes these.
+//! The compiled form of a description: templates, paths, rules and patterns are parsed at load
+//! time. Only `load` builds it; names of fields and parameters are resolved per request.
 
 pub(super) mod codes;
 pub(super) mod endpoint;
-pub(super) mod fields;
 pub(super) mod host;
 pub(super) mod probe;
 
@@ -19,7 +18,9 @@ use crate::dialect::model::codes::{CodeTable, CodeTest};
 use crate::dialect::model::endpoint::Endpoint;
 use crate::sms::{Cause, Operation};
 
-pub(crate) use crate::dialect::model::probe::{CauseCondition, ReplyTest, TemplateListing};
+pub(crate) use crate::dialect::model::probe::{
+    BalanceUnit, CauseCondition, PlaceholderPatterns, ReplyTest, TemplateListing,
+};
 pub use crate::dialect::model::probe::{Probe, ProbeSubject};
 
 /// A value to write: constant or template.
@@ -53,7 +54,7 @@ pub(crate) struct FieldMapping {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) enum BodyEncoding {
-    /// No body: all is in the query.
+    /// No body: all fields are in the query.
     #[default]
     NoBody,
     Json,
@@ -68,6 +69,18 @@ pub(crate) struct RequestTemplate {
     pub(crate) header: Vec<FieldMapping>,
     pub(crate) body: Vec<FieldMapping>,
     pub(crate) encoding: BodyEncoding,
+}
+
+impl RequestTemplate {
+    /// The fields of query, headers and body.
+    pub(crate) fn mappings(&self) -> impl Iterator<Item = &FieldMapping> {
+        self.query.iter().chain(&self.header).chain(&self.body)
+    }
+
+    /// Whether some field is filled from a source that `test` accepts.
+    pub(crate) fn has_source(&self, test: impl Fn(&ValueSource) -> bool + Copy) -> bool {
+        self.mappings().any(|field| field.value.any_source(test))
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -116,7 +129,7 @@ pub(crate) struct IdempotencyField {
     pub(crate) field: String,
 }
 
-/// Rules and codes: how replies are judged.
+/// Rules and codes: how replies are classified.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Classifier {
     pub(crate) rules: Vec<ReplyRule>,
@@ -169,7 +182,7 @@ pub(crate) enum RetryAfterSource {
     Capture(String, Filter),
 }
 
-/// One reply we can give.
+/// A reply to the backend.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ResponseTemplate {
     pub(crate) status: Option<u16>,
@@ -243,7 +256,7 @@ pub(crate) struct TokenSpec {
     pub(crate) response: ResponseTemplate,
 }
 
-/// What a token may say of itself, and what that means.
+/// A claim of a token, the values to look for, and what they mean.
 #[derive(Clone, Debug)]
 pub(crate) struct ClaimTest {
     pub(crate) name: String,
@@ -264,8 +277,8 @@ pub(crate) struct OperationSpec {
     pub(crate) endpoint: Endpoint,
     pub(crate) operation: Operation,
     pub(crate) required_values: Vec<(String, String)>,
-    /// Where a status request names the message.
+    /// Where a status request has the message's id.
     pub(crate) id_path: Option<JsonPath>,
-    /// What is told about a message of ours.
+    /// The reply about a message that this dialect's service does not know: one of ours.
     pub(crate) response: Option<ResponseTemplate>,
 }

@@ -1,47 +1,47 @@
-//! What a description knows of causes, as a table: which reply shows which, how certain, and what
-//! else it can mean. Read off the very rules, codes and probes that judge replies, so that what is
-//! shown and what is done cannot differ; and which line of it a given reply is.
+//! The causes of a description as a table: which reply means which cause, how certain that is, and
+//! what else it can mean. Built from the rules, codes and probes that classify replies, so that the
+//! table and the classification cannot differ. Also finds the row of a given reply.
 
 use std::fmt::Write as _;
 
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::model::codes::CodeTest;
 use crate::dialect::model::{Classifier, Probe, ReplyRule, ReplyTest, RuleAction, StatusTest};
-use crate::dialect::reply::classify::ParsedReply;
+use crate::dialect::reply::classify::{ParsedReply, certainty_of};
 use crate::dialect::{Dialect, Reply};
 use crate::sms::{AttemptKind, Cause, Certainty};
 
 /// One reply, and what it means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CauseTableRow {
-    /// What was asked.
+    /// The kind of request.
     pub kind: AttemptKind,
-    /// What the reply is like.
+    /// The condition on the reply.
     pub condition: String,
     /// What it means.
     pub cause: Cause,
-    /// How sure that is.
+    /// How certain that is.
     pub certainty: Certainty,
-    /// What else it can mean.
+    /// Other causes that it can mean.
     pub alternatives: Vec<Cause>,
     origin: CauseOrigin,
 }
 
-/// Which part of the description says so.
+/// The part of the description that a row comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum CauseOrigin {
-    /// A rule of the send's, or the login's.
+    /// A rule of the send or the login.
     Rule(AttemptKind, usize),
-    /// The send's codes of this cause.
+    /// The codes of this cause.
     Codes(Cause),
-    /// An answer of a probe.
+    /// An entry of a probe's `cause_when`.
     ProbeAnswer(usize, usize),
-    /// A probe's figure is nothing or less.
+    /// A probe's balance is 0 or less.
     EmptyBalance(usize),
 }
 
 impl Dialect {
-    /// Every reply that names a cause: logins, sends, account calls, each in the order of asking.
+    /// Every reply that means a cause: logins, sends, probes, each in the order of evaluation.
     pub fn cause_table(&self) -> Vec<CauseTableRow> {
         let login = self
             .token
@@ -58,26 +58,26 @@ impl Dialect {
             .chain(probes)
             .collect();
         if self.requires_experimental() {
-            for shown in &mut all {
-                shown.certainty = shown.certainty.max(Certainty::Likely);
+            for row in &mut all {
+                row.certainty = row.certainty.max(Certainty::Likely);
             }
         }
         all
     }
 
-    /// Which lines of [`causes`](Self::causes) this reply is; none: no rule of the description knows it.
+    /// The rows of [`cause_table`](Self::cause_table) that this reply matches; none: no rule matches it.
     pub fn matching_rows(&self, kind: AttemptKind, reply: &Reply) -> Vec<CauseTableRow> {
-        let heard = ParsedReply::parse(reply);
+        let parsed = ParsedReply::parse(reply);
         let origins: Vec<CauseOrigin> = match kind {
             AttemptKind::Login => self
                 .token
                 .iter()
-                .filter_map(|token| token.classifier.cause_origin(&heard, kind))
+                .filter_map(|token| token.classifier.cause_origin(&parsed, kind))
                 .collect(),
             AttemptKind::Send => self
                 .send
                 .classifier
-                .cause_origin(&heard, kind)
+                .cause_origin(&parsed, kind)
                 .into_iter()
                 .collect(),
             AttemptKind::Probe | AttemptKind::Passthrough => self
@@ -89,32 +89,32 @@ impl Dialect {
         };
         self.cause_table()
             .into_iter()
-            .filter(|shown| origins.contains(&shown.origin))
+            .filter(|row| origins.contains(&row.origin))
             .collect()
     }
 
     fn probe_origin(&self, at: usize, probe: &Probe, reply: &Reply) -> Option<CauseOrigin> {
-        let heard = ParsedReply::parse(reply);
-        let dead = probe
+        let parsed = ParsedReply::parse(reply);
+        let condition = probe
             .cause_when
             .iter()
-            .position(|dead| dead.test.is_match(&heard))
-            .map(|dead| CauseOrigin::ProbeAnswer(at, dead));
+            .position(|condition| condition.test.is_match(&parsed))
+            .map(|nth| CauseOrigin::ProbeAnswer(at, nth));
         let empty = || {
             self.read_probe(probe, reply)
                 .balance
-                .is_some_and(|(left, _)| left <= 0.0)
+                .is_some_and(|(amount, _)| amount <= 0.0)
                 .then_some(CauseOrigin::EmptyBalance(at))
         };
-        dead.or_else(empty)
+        condition.or_else(empty)
     }
 }
 
 impl Classifier {
-    fn cause_origin(&self, heard: &ParsedReply<'_>, kind: AttemptKind) -> Option<CauseOrigin> {
-        let (at, finding) = self.classify_with_rule(heard, Some("reference"))?;
+    fn cause_origin(&self, parsed: &ParsedReply<'_>, kind: AttemptKind) -> Option<CauseOrigin> {
+        let (at, found) = self.classify_with_rule(parsed, Some("reference"))?;
         match self.rules.get(at)?.action {
-            RuleAction::LookUpCode => finding.outcome.cause().map(CauseOrigin::Codes),
+            RuleAction::LookUpCode => found.outcome.cause().map(CauseOrigin::Codes),
             RuleAction::Reject(_) | RuleAction::MarkUnknown(_) => Some(CauseOrigin::Rule(kind, at)),
             RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_) => None,
         }
@@ -130,19 +130,18 @@ fn rule_rows(judge: &Classifier, kind: AttemptKind) -> impl Iterator<Item = Caus
             let (RuleAction::Reject(cause) | RuleAction::MarkUnknown(cause)) = rule.action else {
                 return None;
             };
-            let (reply, origin) = (rule.describe(), CauseOrigin::Rule(kind, at));
             Some(CauseTableRow {
                 kind,
-                condition: reply,
+                condition: rule.describe(),
                 cause,
                 certainty: certainty_of(rule.inferred, &rule.alternatives),
                 alternatives: rule.alternatives.clone(),
-                origin,
+                origin: CauseOrigin::Rule(kind, at),
             })
         })
 }
 
-/// One line a cause: its codes, and where they stand.
+/// One row per cause: its codes, and their path.
 fn code_rows(judge: &Classifier) -> impl Iterator<Item = CauseTableRow> {
     let rules = judge
         .rules
@@ -160,61 +159,43 @@ fn code_rows(judge: &Classifier) -> impl Iterator<Item = CauseTableRow> {
             .filter(|entry| entry.cause == cause)
             .map(|entry| describe_code(&entry.test))
             .collect();
-        let (reply, origin) = (
-            format!("{place} is {}", found.join(", ")),
-            CauseOrigin::Codes(cause),
-        );
-        let shown = CauseTableRow {
+        let row = CauseTableRow {
             kind: AttemptKind::Send,
-            condition: reply,
+            condition: format!("{place} is {}", found.join(", ")),
             cause,
             certainty: Certainty::Certain,
             alternatives: Vec::new(),
-            origin,
+            origin: CauseOrigin::Codes(cause),
         };
-        (!found.is_empty()).then_some(shown)
+        (!found.is_empty()).then_some(row)
     })
 }
 
 fn probe_rows(probe: &Probe, at: usize) -> Vec<CauseTableRow> {
-    let asks = probe.about.as_str();
-    let told =
-        |reply: String, cause, (guess, alternatives): (bool, &[Cause]), origin| CauseTableRow {
+    let subject = probe.about.as_str();
+    let conditions = probe.cause_when.iter().enumerate();
+    let mut rows: Vec<CauseTableRow> = conditions
+        .map(|(nth, condition)| CauseTableRow {
             kind: AttemptKind::Probe,
-            condition: format!("{asks}: {reply}"),
-            cause,
-            certainty: certainty_of(guess || probe.inferred, alternatives),
-            alternatives: alternatives.to_vec(),
-            origin,
-        };
-    let dead = probe.cause_when.iter().enumerate();
-    let mut all: Vec<CauseTableRow> = dead
-        .map(|(nth, dead)| {
-            told(
-                dead.test.describe(),
-                dead.cause,
-                (dead.inferred, &dead.alternatives),
-                CauseOrigin::ProbeAnswer(at, nth),
-            )
+            condition: format!("{subject}: {}", condition.test.describe()),
+            cause: condition.cause,
+            certainty: certainty_of(
+                condition.inferred || probe.inferred,
+                &condition.alternatives,
+            ),
+            alternatives: condition.alternatives.clone(),
+            origin: CauseOrigin::ProbeAnswer(at, nth),
         })
         .collect();
-    if let Some(place) = &probe.balance_path {
-        all.push(told(
-            format!("`{}` is 0 or less", place.text),
-            Cause::BalanceEmpty,
-            (false, &[]),
-            CauseOrigin::EmptyBalance(at),
-        ));
-    }
-    all
-}
-
-fn certainty_of(guess: bool, or: &[Cause]) -> Certainty {
-    match (or.is_empty(), guess) {
-        (false, _) => Certainty::Ambiguous,
-        (true, true) => Certainty::Likely,
-        (true, false) => Certainty::Certain,
-    }
+    rows.extend(probe.balance_path.as_ref().map(|path| CauseTableRow {
+        kind: AttemptKind::Probe,
+        condition: format!("{subject}: `{}` is 0 or less", path.text),
+        cause: Cause::BalanceEmpty,
+        certainty: certainty_of(probe.inferred, &[]),
+        alternatives: Vec::new(),
+        origin: CauseOrigin::EmptyBalance(at),
+    }));
+    rows
 }
 
 impl ReplyRule {
@@ -222,12 +203,13 @@ impl ReplyRule {
         let mut all = describe_conditions(
             self.status,
             &self.paths,
-            (&self.equals, self.pattern.as_ref()),
+            &self.equals,
+            self.pattern.as_ref(),
         );
         all.extend(
             self.required_path
                 .as_ref()
-                .map(|place| format!("`{}` is there", place.text)),
+                .map(|place| format!("`{}` exists", place.text)),
         );
         all.extend(
             self.body
@@ -237,10 +219,10 @@ impl ReplyRule {
         all.extend(
             self.body_pattern
                 .as_ref()
-                .map(|regex| format!("the body is like {regex}")),
+                .map(|regex| format!("the body matches {regex}")),
         );
         if all.is_empty() {
-            "whatever else".to_owned()
+            "any other reply".to_owned()
         } else {
             all.join(", ")
         }
@@ -252,7 +234,8 @@ impl ReplyTest {
         describe_conditions(
             self.status,
             &self.paths,
-            (&self.equals, self.pattern.as_ref()),
+            &self.equals,
+            self.pattern.as_ref(),
         )
         .join(", ")
     }
@@ -260,35 +243,32 @@ impl ReplyTest {
 
 fn describe_conditions(
     status: Option<StatusTest>,
-    at: &[JsonPath],
-    (is, like): (&[CodeTest], Option<&regex::Regex>),
+    paths: &[JsonPath],
+    equals: &[CodeTest],
+    pattern: Option<&regex::Regex>,
 ) -> Vec<String> {
     let status = status.map(|status| match status {
         StatusTest::Exact(code) => format!("status {code}"),
         StatusTest::Class(first) => format!("status {first}xx"),
     });
-    let mut place = describe_paths(at);
-    if !is.is_empty() {
+    let mut path = describe_paths(paths);
+    if !equals.is_empty() {
+        let codes: Vec<String> = equals.iter().map(describe_code).collect();
         // Writing to a String cannot fail.
-        write!(
-            place,
-            " is {}",
-            is.iter().map(describe_code).collect::<Vec<_>>().join(", ")
-        )
-        .unwrap_or_default();
+        write!(path, " is {}", codes.join(", ")).unwrap_or_default();
     }
-    match like {
-        Some(regex) => write!(place, " like {regex}").unwrap_or_default(),
-        None if is.is_empty() && !at.is_empty() => place.push_str(" is there"),
+    match pattern {
+        Some(regex) => write!(path, " matches {regex}").unwrap_or_default(),
+        None if equals.is_empty() && !paths.is_empty() => path.push_str(" exists"),
         None => {}
     }
     status
         .into_iter()
-        .chain((!at.is_empty()).then_some(place))
+        .chain((!paths.is_empty()).then_some(path))
         .collect()
 }
 
-/// The first spelling; the others mean the same.
+/// The first path; the others are alternatives to it.
 fn describe_paths(at: &[JsonPath]) -> String {
     at.first()
         .map(|place| format!("`{}`", place.text))

@@ -1,24 +1,24 @@
-//! What a reply says. The dialect's rules decide in their order; what none of them knows
-//! falls to one fixed table of HTTP statuses. Success must be proved; over a list a
-//! refusal of one part is a refusal only if every part is refused.
+//! Classifies replies. The dialect's rules decide in their order; a fixed table of HTTP statuses
+//! decides the rest. Success must be proved; a list is rejected only if all its parts are.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{DATE, RETRY_AFTER};
-use regex::Captures;
+use regex::{Captures, Regex};
 use serde_json::Value;
 
 use crate::dialect::expr::filter::Inverse;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::scope::Scope;
-use crate::dialect::expr::template::to_text;
+use crate::dialect::expr::template::{StringTemplate, ValueSource, to_text};
+use crate::dialect::model::codes::CodeTest;
 use crate::dialect::model::{Classifier, ReplyRule, ReplyTest, RetryAfterSource, RuleAction};
 use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
-use crate::dialect::{Classification, Reply};
-use crate::sms::{Cause, Certainty, Outcome};
+use crate::dialect::{Classification, Dialect, Reply};
+use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
 
 /// A reply, parsed once.
 pub(crate) struct ParsedReply<'r> {
@@ -46,142 +46,138 @@ impl<'r> ParsedReply<'r> {
     }
 }
 
-/// A rule that fits, and by what.
+/// By which values and groups a rule matches.
+#[derive(Default)]
 struct RuleMatch<'r> {
     values: Vec<&'r Value>,
     path: Option<&'r JsonPath>,
     captures: BTreeMap<String, String>,
 }
 
+impl Dialect {
+    /// Classifies a reply. `reference` is the message's, for services that return no id.
+    pub fn classify(&self, kind: AttemptKind, reply: &Reply, reference: &str) -> Classification {
+        let parsed = ParsedReply::parse(reply);
+        let by_rules = match kind {
+            AttemptKind::Send => self.send.classifier.classify(&parsed, Some(reference)),
+            AttemptKind::Login => Some(self.classify_login(reply)),
+            AttemptKind::Probe | AttemptKind::Passthrough => {
+                let done = || {
+                    reply
+                        .status
+                        .is_success()
+                        .then(|| Classification::accepted(String::new()))
+                };
+                self.send.classifier.classify(&parsed, None).or_else(done)
+            }
+        };
+        let mut found = by_rules.unwrap_or_else(|| classify_by_status(&parsed));
+        if self.requires_experimental()
+            && found.certainty == Certainty::Certain
+            && found.outcome.cause().is_some()
+        {
+            found.certainty = Certainty::Likely;
+        }
+        found
+    }
+}
+
 impl Classifier {
-    /// The first rule that decides; none leaves it to `by_status`. Without a reference there is nothing that could be accepted.
+    /// By the first rule that decides. Without a reference nothing can be accepted.
     pub(crate) fn classify(
         &self,
-        heard: &ParsedReply<'_>,
+        parsed: &ParsedReply<'_>,
         reference: Option<&str>,
     ) -> Option<Classification> {
-        self.classify_with_rule(heard, reference)
-            .map(|(_, finding)| finding)
+        self.classify_with_rule(parsed, reference)
+            .map(|(_, classification)| classification)
     }
 
-    /// The same, with the rule's place.
+    /// The same, with the index of the rule.
     pub(crate) fn classify_with_rule(
         &self,
-        heard: &ParsedReply<'_>,
+        parsed: &ParsedReply<'_>,
         reference: Option<&str>,
     ) -> Option<(usize, Classification)> {
         self.rules
             .iter()
             .enumerate()
-            .find_map(|(at, rule)| Some((at, self.apply_rule(rule, heard, reference)?)))
+            .find_map(|(at, rule)| Some((at, self.apply_rule(rule, parsed, reference)?)))
     }
 
     fn apply_rule(
         &self,
         rule: &ReplyRule,
-        heard: &ParsedReply<'_>,
+        parsed: &ParsedReply<'_>,
         reference: Option<&str>,
     ) -> Option<Classification> {
-        let hit = rule.match_reply(heard)?;
+        let found = rule.match_reply(parsed)?;
         let outcome = match &rule.action {
-            RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_)
-                if reference.is_none() || !rule.may_accept(heard) =>
-            {
-                return None;
-            }
-            RuleAction::AcceptIdAt(place) => Outcome::Accepted {
-                id: place.find_all(&heard.tree).into_iter().find_map(id_text)?,
+            RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_) => Outcome::Accepted {
+                id: rule.accepted_id(parsed, &found, reference?)?,
             },
-            RuleAction::AcceptIdFrom(template) if is_reference(template) => Outcome::Accepted {
-                id: reference?.to_owned(),
-            },
-            RuleAction::AcceptIdFrom(template) => Outcome::Accepted {
-                id: template.render(&Scope {
-                    captures: Some(&hit.captures),
-                    ..Scope::default()
-                })?,
-            },
-            RuleAction::Reject(cause) => self.rejected_outcome(*cause, &hit, rule),
+            RuleAction::Reject(cause) => self.rejected_outcome(*cause, &found, rule),
             RuleAction::MarkUnknown(cause) => Outcome::Unknown(*cause),
             RuleAction::LookUpCode => {
-                let code = hit
-                    .captures
-                    .get("code")
-                    .map(|code| Value::String(code.clone()));
-                let cause = hit
-                    .values
-                    .iter()
-                    .copied()
-                    .chain(&code)
-                    .find_map(|value| self.codes.cause(value))?;
-                self.rejected_outcome(cause, &hit, rule)
+                self.rejected_outcome(self.look_up_code(&found)?, &found, rule)
             }
         };
-        Some(self.build_classification(rule, heard, &hit, outcome))
+        Some(match outcome {
+            Outcome::Accepted { .. } => Classification {
+                retry_after: rule.wait(parsed, &found),
+                outcome,
+                ..Classification::accepted(String::new())
+            },
+            Outcome::Rejected(_) | Outcome::Unknown(_) | Outcome::Unsent(_) => Classification {
+                outcome,
+                certainty: certainty_of(rule.inferred, &rule.alternatives),
+                alternatives: rule.alternatives.clone(),
+                code: self.provider_code(rule, &found),
+                provider_message: rule.provider_message(parsed),
+                retry_after: rule.wait(parsed, &found),
+            },
+        })
     }
 
-    fn build_classification(
-        &self,
-        rule: &ReplyRule,
-        heard: &ParsedReply<'_>,
-        hit: &RuleMatch<'_>,
-        outcome: Outcome,
-    ) -> Classification {
-        let accepted = matches!(outcome, Outcome::Accepted { .. });
-        let certainty = match (
-            accepted || !rule.inferred,
-            accepted || rule.alternatives.is_empty(),
-        ) {
-            (_, false) => Certainty::Ambiguous,
-            (true, true) => Certainty::Certain,
-            (false, true) => Certainty::Likely,
-        };
-        let says = rule
-            .message_paths
+    /// The cause of the first code that the table has: at the rule's path, else in its group `code`.
+    fn look_up_code(&self, found: &RuleMatch<'_>) -> Option<Cause> {
+        let captured = found
+            .captures
+            .get("code")
+            .map(|code| Value::String(code.clone()));
+        found
+            .values
             .iter()
-            .flat_map(|place| place.find_all(&heard.tree))
-            .find_map(message_text);
-        Classification {
-            code: if accepted {
-                None
-            } else {
-                self.provider_code(rule, hit)
-            },
-            provider_message: says.filter(|_| !accepted),
-            retry_after: rule
-                .retry_delay(heard, &hit.captures)
-                .or_else(|| parse_retry_after(heard.headers)),
-            alternatives: if accepted {
-                Vec::new()
-            } else {
-                rule.alternatives.clone()
-            },
-            outcome,
-            certainty,
-        }
+            .copied()
+            .chain(&captured)
+            .find_map(|value| self.codes.cause(value))
     }
 
-    fn provider_code(&self, rule: &ReplyRule, hit: &RuleMatch<'_>) -> Option<String> {
-        let code = hit.values.iter().copied().find(|value| match rule.action {
-            RuleAction::LookUpCode => self.codes.cause(value).is_some(),
-            RuleAction::AcceptIdAt(_)
-            | RuleAction::AcceptIdFrom(_)
-            | RuleAction::Reject(_)
-            | RuleAction::MarkUnknown(_) => rule.matches_value(value),
-        });
+    fn provider_code(&self, rule: &ReplyRule, found: &RuleMatch<'_>) -> Option<String> {
+        let code = found
+            .values
+            .iter()
+            .copied()
+            .find(|value| match rule.action {
+                RuleAction::LookUpCode => self.codes.cause(value).is_some(),
+                RuleAction::AcceptIdAt(_)
+                | RuleAction::AcceptIdFrom(_)
+                | RuleAction::Reject(_)
+                | RuleAction::MarkUnknown(_) => rule.matches_value(value),
+            });
         let code = code
             .map(to_text)
-            .or_else(|| hit.captures.get("code").cloned())?;
+            .or_else(|| found.captures.get("code").cloned())?;
         let long = code.chars().filter(char::is_ascii_digit).count() > 8;
         let word =
             !code.is_empty() && code.len() <= 64 && code.chars().all(|c| c.is_ascii_graphic());
         (word && !long).then_some(code)
     }
 
-    /// Refused, unless another part of the same list was not.
-    fn rejected_outcome(&self, cause: Cause, hit: &RuleMatch<'_>, rule: &ReplyRule) -> Outcome {
-        let whole = match hit.path {
-            Some(place) if hit.values.len() > 1 => hit.values.iter().all(|value| {
+    /// Rejected, unless another part of the same list was not.
+    fn rejected_outcome(&self, cause: Cause, found: &RuleMatch<'_>, rule: &ReplyRule) -> Outcome {
+        let whole = match found.path {
+            Some(place) if found.values.len() > 1 => found.values.iter().all(|value| {
                 self.rejects_value(place, value)
                     || matches!(rule.action, RuleAction::Reject(_)) && rule.matches_value(value)
             }),
@@ -195,7 +191,7 @@ impl Classifier {
     }
 
     fn rejects_value(&self, place: &JsonPath, value: &Value) -> bool {
-        let verdict = self
+        let is_rejected = self
             .rules
             .iter()
             .filter(|rule| rule.paths.contains(place) && rule.matches_value(value))
@@ -206,113 +202,131 @@ impl Classifier {
                 | RuleAction::AcceptIdFrom(_) => Some(false),
                 RuleAction::LookUpCode => self.codes.cause(value).map(|_| true),
             });
-        verdict == Some(true)
+        is_rejected == Some(true)
     }
 }
 
-/// An id is a word or a number; a list or an object in its place proves nothing.
+/// An id is a string or a number; a list or an object proves nothing.
 fn id_text(value: &Value) -> Option<String> {
     (value.is_string() || value.is_number())
         .then(|| to_text(value))
         .filter(|id| !id.is_empty())
 }
 
-fn is_reference(template: &crate::dialect::expr::template::StringTemplate) -> bool {
+fn is_reference(template: &StringTemplate) -> bool {
     template
         .as_single_expr()
-        .is_some_and(|hole| hole.source == crate::dialect::expr::template::ValueSource::Reference)
+        .is_some_and(|hole| hole.source == ValueSource::Reference)
 }
 
 impl ReplyRule {
-    fn match_reply<'r>(&'r self, heard: &'r ParsedReply<'_>) -> Option<RuleMatch<'r>> {
-        let plain = self
+    /// The values and groups by which the rule matches; none: it does not match.
+    fn match_reply<'r>(&'r self, parsed: &'r ParsedReply<'_>) -> Option<RuleMatch<'r>> {
+        let has_required = |path: &JsonPath| !path.find_all(&parsed.tree).is_empty();
+        let matches = self
             .status
-            .is_none_or(|status| status.is_match(heard.status))
-            && self
-                .required_path
-                .as_ref()
-                .is_none_or(|place| !place.find_all(&heard.tree).is_empty())
-            && self.body.as_ref().is_none_or(|body| *body == heard.text);
-        let captures = match &self.body_pattern {
-            Some(regex) => Some(regex.captures(&heard.text)?),
-            None => None,
-        };
-        let mut hit = RuleMatch {
-            values: Vec::new(),
-            path: None,
-            captures: BTreeMap::new(),
-        };
-        collect_captures(
-            self.body_pattern.as_ref(),
-            captures.as_ref(),
-            &mut hit.captures,
-        );
-        if let Some((place, values)) = self
-            .paths
-            .iter()
-            .map(|place| (place, place.find_all(&heard.tree)))
-            .find(|(_, values)| !values.is_empty())
-        {
-            let proof = matches!(
-                self.action,
-                RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_)
-            );
-            let fits = if proof {
-                values.iter().all(|value| self.matches_value(value))
-            } else {
-                values.iter().any(|value| self.matches_value(value))
-            };
-            if !fits {
-                return None;
-            }
-            let like = self.pattern.as_ref().zip(
-                values
-                    .iter()
-                    .find(|value| self.matches_value(value))
-                    .map(|value| to_text(value)),
-            );
-            if let Some((regex, text)) = like {
-                collect_captures(
-                    Some(regex),
-                    regex.captures(&text).as_ref(),
-                    &mut hit.captures,
-                );
-            }
-            (hit.path, hit.values) = (Some(place), values);
-        } else if !self.paths.is_empty() {
+            .is_none_or(|status| status.is_match(parsed.status))
+            && self.required_path.as_ref().is_none_or(has_required)
+            && self.body.as_ref().is_none_or(|body| *body == parsed.text);
+        if !matches {
             return None;
         }
-        plain.then_some(hit)
+        let mut found = RuleMatch::default();
+        if let Some(regex) = &self.body_pattern {
+            let captures = regex.captures(&parsed.text)?;
+            collect_captures(regex, &captures, &mut found.captures);
+        }
+        if self.paths.is_empty() {
+            return Some(found);
+        }
+        let (path, values) = self
+            .paths
+            .iter()
+            .map(|path| (path, path.find_all(&parsed.tree)))
+            .find(|(_, values)| !values.is_empty())?;
+        let matching = values.iter().find(|value| self.matches_value(value))?;
+        if self.accepts() && !values.iter().all(|value| self.matches_value(value)) {
+            return None;
+        }
+        if let Some(regex) = &self.pattern
+            && let Some(captures) = regex.captures(&to_text(matching))
+        {
+            collect_captures(regex, &captures, &mut found.captures);
+        }
+        found.path = Some(path);
+        found.values = values;
+        Some(found)
+    }
+
+    fn accepts(&self) -> bool {
+        matches!(
+            self.action,
+            RuleAction::AcceptIdAt(_) | RuleAction::AcceptIdFrom(_)
+        )
     }
 
     fn matches_value(&self, value: &Value) -> bool {
-        let is = self.equals.is_empty() || self.equals.iter().any(|test| test.is_match(value));
-        is && self
-            .pattern
-            .as_ref()
-            .is_none_or(|regex| regex.is_match(&to_text(value)))
+        is_value_match(&self.equals, self.pattern.as_ref(), value)
     }
 
-    /// Success stands under a 2xx, unless the rule names its status.
-    fn may_accept(&self, heard: &ParsedReply<'_>) -> bool {
-        heard.is_success() || self.status.is_some()
+    /// The id of an accepted message; none if the reply does not prove the success.
+    fn accepted_id(
+        &self,
+        parsed: &ParsedReply<'_>,
+        found: &RuleMatch<'_>,
+        reference: &str,
+    ) -> Option<String> {
+        if !self.may_accept(parsed) {
+            return None;
+        }
+        match &self.action {
+            RuleAction::AcceptIdAt(path) => {
+                path.find_all(&parsed.tree).into_iter().find_map(id_text)
+            }
+            RuleAction::AcceptIdFrom(template) if is_reference(template) => {
+                Some(reference.to_owned())
+            }
+            RuleAction::AcceptIdFrom(template) => template.render(&Scope {
+                captures: Some(&found.captures),
+                ..Scope::default()
+            }),
+            RuleAction::Reject(_) | RuleAction::MarkUnknown(_) | RuleAction::LookUpCode => None,
+        }
+    }
+
+    /// The service's own message.
+    fn provider_message(&self, parsed: &ParsedReply<'_>) -> Option<String> {
+        self.message_paths
+            .iter()
+            .flat_map(|path| path.find_all(&parsed.tree))
+            .find_map(message_text)
+    }
+
+    /// How long to wait: as the rule reads it, else by the header.
+    fn wait(&self, parsed: &ParsedReply<'_>, found: &RuleMatch<'_>) -> Option<Duration> {
+        self.retry_delay(parsed, &found.captures)
+            .or_else(|| parse_retry_after(parsed.headers))
+    }
+
+    /// A success needs a 2xx, unless the rule names its status.
+    fn may_accept(&self, parsed: &ParsedReply<'_>) -> bool {
+        parsed.is_success() || self.status.is_some()
     }
 
     fn retry_delay(
         &self,
-        heard: &ParsedReply<'_>,
+        parsed: &ParsedReply<'_>,
         matched: &BTreeMap<String, String>,
     ) -> Option<Duration> {
-        let (value, unit) = match self.retry_after.as_ref()? {
-            RetryAfterSource::Path(place, unit) => (
-                place.find_all(&heard.tree).into_iter().next()?.clone(),
-                unit,
-            ),
+        let wait = match self.retry_after.as_ref()? {
+            RetryAfterSource::Path(path, unit) => {
+                unit.invert(path.find_all(&parsed.tree).into_iter().next()?.clone())
+            }
             RetryAfterSource::Capture(name, unit) => {
-                (Value::String(matched.get(name)?.clone()), unit)
+                unit.invert(Value::String(matched.get(name)?.clone()))
             }
         };
-        match unit.invert(value) {
+        match wait {
             Inverse::Value(milliseconds) => milliseconds
                 .as_u64()
                 .map(|count| Duration::from_millis(count.min(MAX_RETRY_AFTER_MS))),
@@ -321,45 +335,47 @@ impl ReplyRule {
     }
 }
 
-fn collect_captures(
-    regex: Option<&regex::Regex>,
-    captures: Option<&Captures<'_>>,
-    matched: &mut BTreeMap<String, String>,
-) {
-    let (Some(regex), Some(captures)) = (regex, captures) else {
-        return;
-    };
+/// Whether a value is one of the codes, if there are any, and matches the pattern, if there is one.
+fn is_value_match(equals: &[CodeTest], pattern: Option<&Regex>, value: &Value) -> bool {
+    let is_listed = equals.is_empty() || equals.iter().any(|test| test.is_match(value));
+    is_listed && pattern.is_none_or(|regex| regex.is_match(&to_text(value)))
+}
+
+fn collect_captures(regex: &Regex, captures: &Captures<'_>, found: &mut BTreeMap<String, String>) {
     for name in regex.capture_names().flatten() {
-        if let Some(held) = captures.name(name) {
-            matched.insert(name.to_owned(), held.as_str().to_owned());
+        if let Some(group) = captures.name(name) {
+            found.insert(name.to_owned(), group.as_str().to_owned());
         }
     }
 }
 
 impl ReplyTest {
-    /// Whether a probe's reply says it; with the value that did.
-    pub(crate) fn is_match(&self, heard: &ParsedReply<'_>) -> bool {
+    /// Whether a probe's reply matches.
+    pub(crate) fn is_match(&self, parsed: &ParsedReply<'_>) -> bool {
         let status = self
             .status
-            .is_none_or(|status| status.is_match(heard.status));
+            .is_none_or(|status| status.is_match(parsed.status));
         let values: Vec<&Value> = self
             .paths
             .iter()
-            .map(|place| place.find_all(&heard.tree))
+            .map(|path| path.find_all(&parsed.tree))
             .find(|values| !values.is_empty())
             .unwrap_or_default();
-        let fits = |value: &&Value| {
-            let is = self.equals.is_empty() || self.equals.iter().any(|test| test.is_match(value));
-            is && self
-                .pattern
-                .as_ref()
-                .is_none_or(|regex| regex.is_match(&to_text(value)))
-        };
-        status && (self.paths.is_empty() || values.iter().any(fits))
+        let matches = |value: &&Value| is_value_match(&self.equals, self.pattern.as_ref(), value);
+        status && (self.paths.is_empty() || values.iter().any(matches))
     }
 }
 
-/// Nobody waits longer than a day on a service's word.
+/// How certain a cause is that has these alternatives, or that is inferred.
+pub(crate) fn certainty_of(inferred: bool, alternatives: &[Cause]) -> Certainty {
+    match (alternatives.is_empty(), inferred) {
+        (false, _) => Certainty::Ambiguous,
+        (true, true) => Certainty::Likely,
+        (true, false) => Certainty::Certain,
+    }
+}
+
+/// No wait that a service asks for is longer than a day.
 const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
 
 /// `Retry-After` in seconds, or as a date beside the reply's own.
@@ -373,73 +389,72 @@ pub(crate) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
             .ok()
             .map(|at| at.timestamp().as_second())
     };
-    let (until, now) = (date(value)?, date(headers.get(DATE)?.to_str().ok()?)?);
+    let until = date(value)?;
+    let now = date(headers.get(DATE)?.to_str().ok()?)?;
     u64::try_from(until - now)
         .ok()
         .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER_MS / 1000)))
 }
 
-/// What a status alone says, where no rule knew better.
-pub(crate) fn classify_by_status(heard: &ParsedReply<'_>) -> Classification {
+/// Fields that services put their message in, in the order in which they are read.
+const MESSAGE_FIELDS: &[&str] = &[
+    "error_description",
+    "detail",
+    "description",
+    "message",
+    "error",
+    "title",
+    "reason",
+];
+
+/// The classification by the HTTP status, for a reply that no rule decides.
+pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
     use Outcome::{Rejected, Unknown};
-    let (outcome, certainty) = match heard.status {
+    let (outcome, certainty) = match parsed.status {
         401 => (Rejected(Cause::CredentialRejected), Certainty::Likely),
         402 => (Rejected(Cause::BalanceEmpty), Certainty::Likely),
         403 => (Rejected(Cause::PermissionDenied), Certainty::Likely),
         404 | 405 | 410 | 300..400 => (Rejected(Cause::EndpointWrong), Certainty::Likely),
         408 => (Unknown(Cause::Timeout), Certainty::Certain),
         429 => (Rejected(Cause::Throttled), Certainty::Certain),
-        503 if is_lost_upstream(&heard.text) => (Unknown(Cause::ProviderFault), Certainty::Likely),
+        503 if is_lost_upstream(&parsed.text) => (Unknown(Cause::ProviderFault), Certainty::Likely),
         503 => (Rejected(Cause::ProviderFault), Certainty::Certain),
         400..500 => (Rejected(Cause::Unexplained), Certainty::Likely),
         500..600 => (Unknown(Cause::ProviderFault), Certainty::Certain),
         _ => (Unknown(Cause::ReplyUnreadable), Certainty::Certain),
     };
-    let words = [
-        "error_description",
-        "detail",
-        "description",
-        "message",
-        "error",
-        "title",
-        "reason",
-    ];
-    let says = if heard.is_success() {
-        None
-    } else {
-        words
-            .iter()
-            .filter_map(|word| heard.tree.get(word))
-            .find_map(message_text)
-    };
+    let fields = MESSAGE_FIELDS
+        .iter()
+        .filter_map(|field| parsed.tree.get(field));
     Classification {
         outcome,
         certainty,
         alternatives: Vec::new(),
         code: None,
-        provider_message: says,
-        retry_after: parse_retry_after(heard.headers),
+        provider_message: fields
+            .filter(|_| !parsed.is_success())
+            .find_map(message_text),
+        retry_after: parse_retry_after(parsed.headers),
     }
 }
 
-/// Pages by which an edge proxy says that it lost its upstream after it may have passed the request on.
+/// Whether this is an edge proxy's page about an upstream that was lost after it may have received the request.
 fn is_lost_upstream(text: &str) -> bool {
     let text = text.to_ascii_lowercase();
-    let lost = [
+    const LOST: [&str; 5] = [
         "upstream connect error",
         "disconnect/reset before headers",
         "upstream request timeout",
         "backend fetch failed",
         "guru meditation",
     ];
-    let never_left = [
+    const NOT_SENT: [&str; 4] = [
         "connection failure",
         "connection refused",
         "no healthy upstream",
         "reset reason: overflow",
     ];
-    lost.iter().any(|mark| text.contains(mark))
-        && !never_left.iter().any(|mark| text.contains(mark))
+    LOST.iter().any(|mark| text.contains(mark)) && !NOT_SENT.iter().any(|mark| text.contains(mark))
 }
 
 fn message_text(value: &Value) -> Option<String> {

@@ -1,5 +1,5 @@
-//! Tokens: the login written, its reply read, and what the backend's own login gets in
-//! its place. There is no refresh: logging in again is enough.
+//! Tokens: writes the login, reads its reply, and renders what the backend's own login gets.
+//! There is no refresh: the sidecar logs in again.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{ClaimTest, TokenLifetime, TokenSpec};
 use crate::dialect::reply::classify::{self, ParsedReply};
+use crate::dialect::reply::render::render;
 use crate::dialect::request::write::{build_request, endpoint_url, not_translatable, with_digests};
 use crate::dialect::{
     Account, Claim, Classification, Dialect, LoginToken, ProviderRequest, RecognisedRequest, Reply,
     RequestFields, Untranslatable,
 };
-use crate::sms::{Cause, Certainty, Outcome};
 
 impl Dialect {
     /// Whether an attempt needs a login first.
@@ -35,18 +35,8 @@ impl Dialect {
         now: Timestamp,
     ) -> Option<Result<ProviderRequest, Untranslatable>> {
         let token = self.token.as_ref()?;
-        let missing = self.credential.iter().find(|spec| {
-            spec.required
-                && account
-                    .credential
-                    .expose(&spec.name)
-                    .is_none_or(str::is_empty)
-        });
-        if let Some(spec) = missing {
-            return Some(Err(Untranslatable {
-                cause: Cause::CredentialMissing,
-                reason: format!("the vault entry has no field `{}`", spec.name),
-            }));
+        if let Err(missing) = self.check_credential_fields(account) {
+            return Some(Err(missing));
         }
         let scope = Scope {
             account: Some(account),
@@ -64,26 +54,27 @@ impl Dialect {
                 .unwrap_or(Method::POST);
             let request = endpoint_url(&token.endpoint, base_url, scope)
                 .and_then(|url| build_request(method, &url, &token.fields, scope));
-            request.ok_or_else(|| not_translatable("the login's address cannot be built".into()))
+            request
+                .ok_or_else(|| not_translatable("the address of the login cannot be built".into()))
         }))
     }
 
-    /// What a login's reply brought, or why it did not.
+    /// The token of a login's reply, or why there is none.
     #[expect(
         clippy::result_large_err,
-        reason = "one login in a token's life; the finding is what every other reply gives too"
+        reason = "one login per token; the classification is the one of every other reply"
     )]
     pub fn read_login(&self, reply: &Reply, now: Timestamp) -> Result<LoginToken, Classification> {
-        let heard = ParsedReply::parse(reply);
+        let parsed = ParsedReply::parse(reply);
         let Some(token) = &self.token else {
-            return Err(classify::classify_by_status(&heard));
+            return Err(classify::classify_by_status(&parsed));
         };
-        if let Some(finding) = token.classifier.classify(&heard, None) {
-            return Err(finding);
+        if let Some(classification) = token.classifier.classify(&parsed, None) {
+            return Err(classification);
         }
         let read = token.value_paths.iter().map(|(name, place)| {
             let text = place
-                .find_all(&heard.tree)
+                .find_all(&parsed.tree)
                 .into_iter()
                 .map(to_text)
                 .find(|text| !text.is_empty())?;
@@ -95,52 +86,41 @@ impl Dialect {
                 Ok(LoginToken {
                     values,
                     claims,
-                    expires_at: expiry(&token.expires, &heard.tree, now),
+                    expires_at: expiry(&token.expires, &parsed.tree, now),
                 })
             }
-            Some(_) | None => Err(classify::classify_by_status(&heard)),
+            Some(_) | None => Err(classify::classify_by_status(&parsed)),
         }
     }
 
-    /// A login's reply as an attempt's outcome; success proves nothing about a message, so its id is empty.
+    /// A login's reply as an attempt's outcome; its success is not about a message, so the id is empty.
     pub(crate) fn classify_login(&self, reply: &Reply) -> Classification {
         match self.read_login(reply, Timestamp::UNIX_EPOCH) {
-            Err(finding) => finding,
-            Ok(_) => accepted_classification(String::new()),
+            Err(classification) => classification,
+            Ok(_) => Classification::accepted(String::new()),
         }
     }
 
     /// What the backend's own login gets: a placeholder token, never a real one.
     pub fn render_login(
         &self,
-        seen: &RecognisedRequest,
-        asked: &RequestFields,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
         now: Timestamp,
     ) -> Reply {
-        let told = self
+        let response = self
             .token
             .as_ref()
             .map(|token| token.response.clone())
             .unwrap_or_default();
         let scope = Scope {
-            request_fields: Some(&asked.tree),
-            path_params: Some(&seen.path_params),
+            request_fields: Some(&fields.tree),
+            path_params: Some(&recognised.path_params),
             now: Some(now),
-            status: told.status,
+            status: response.status,
             ..Scope::default()
         };
-        crate::dialect::reply::render::render(&told, told.status.unwrap_or(200), &scope)
-    }
-}
-
-pub(crate) fn accepted_classification(id: String) -> Classification {
-    Classification {
-        outcome: Outcome::Accepted { id },
-        certainty: Certainty::Certain,
-        alternatives: Vec::new(),
-        code: None,
-        provider_message: None,
-        retry_after: None,
+        render(&response, response.status.unwrap_or(200), &scope)
     }
 }
 
@@ -164,7 +144,7 @@ fn expiry(expires: &TokenLifetime, tree: &Value, now: Timestamp) -> Option<Times
 }
 
 impl TokenSpec {
-    /// Of the first value that is a JWT; a claim that is not there says nothing.
+    /// The claims of the first value that is a JWT; an absent claim says nothing.
     fn read_claims(&self, values: &crate::secret::SecretFields) -> Vec<Claim> {
         let Some(found) = values
             .values()
@@ -172,18 +152,18 @@ impl TokenSpec {
         else {
             return Vec::new();
         };
-        let told = |test: &ClaimTest| {
+        let claim = |test: &ClaimTest| {
             let value = found.get(&test.name)?;
             Some(Claim {
                 cause: test.cause,
                 holds: test.equals.iter().any(|code| code.is_match(value)),
             })
         };
-        self.claims.iter().filter_map(told).collect()
+        self.claims.iter().filter_map(claim).collect()
     }
 }
 
-/// What a JWT says, its signature unread.
+/// The claims of a JWT; the signature is not checked.
 fn decode_jwt_claims(token: &str) -> Option<Value> {
     let claims = BASE64_URL_SAFE_NO_PAD
         .decode(token.split('.').nth(1)?.trim_end_matches('='))

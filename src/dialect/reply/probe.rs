@@ -1,4 +1,4 @@
-//! Questions that settle a cause and send nothing: written, and their replies read.
+//! Probes: free requests that settle a cause. Writes them and reads their replies.
 
 use http::Method;
 use jiff::Timestamp;
@@ -7,36 +7,35 @@ use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{CauseCondition, FieldValue, Probe};
 use crate::dialect::reply::classify::{self, ParsedReply};
-use crate::dialect::reply::login::accepted_classification;
 use crate::dialect::reply::sanitize;
 use crate::dialect::request::write::{build_request, endpoint_url, not_translatable, with_digests};
 use crate::dialect::{Account, Classification, Dialect, ProviderRequest, Reply, Untranslatable};
-use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
+use crate::sms::{AttemptKind, Cause, Certainty, Family, Outcome};
 
-/// What a probe's reply settled.
+/// What a probe's reply settles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeClassification {
-    /// The account or credential is in order; none: the reply does not say.
+    /// Whether the account or credential is in order; none: the reply does not say.
     pub healthy: Option<bool>,
-    /// Why it is not.
+    /// Why it is not in order.
     pub cause: Option<Cause>,
     /// How sure that is.
     pub certainty: Certainty,
     /// Other causes the same reply can mean.
     pub alternatives: Vec<Cause>,
-    /// What it cannot be, since this was answered as it was.
+    /// Causes that this reply rules out.
     pub excluded_causes: Vec<Cause>,
-    /// Money left, with its unit where it is named.
+    /// The money that is left, and its unit; the unit is empty if unknown.
     pub balance: Option<(f64, String)>,
 }
 
 impl Dialect {
-    /// The questions this service answers.
+    /// The probes that settle a cause.
     pub fn probes(&self) -> &[Probe] {
         &self.probes
     }
 
-    /// The question as a request.
+    /// The probe as a request.
     pub fn probe_request(
         &self,
         probe: &Probe,
@@ -61,14 +60,14 @@ impl Dialect {
                 .and_then(|url| build_request(method, &url, &probe.fields, scope));
             self.sign_request(
                 request.ok_or_else(|| {
-                    not_translatable("the probe's address cannot be built".into())
+                    not_translatable("the address of the probe cannot be built".into())
                 })?,
                 scope,
             )
         })
     }
 
-    /// What the reply settles: the probe's own words first, then the rules that know a refusal.
+    /// What the reply settles: by the probe's own conditions first, then by the rules of the send.
     pub fn read_probe(&self, probe: &Probe, reply: &Reply) -> ProbeClassification {
         let mut probed = self.classify_probe(probe, reply);
         if self.requires_experimental() && probed.cause.is_some() {
@@ -77,23 +76,23 @@ impl Dialect {
         probed
     }
 
-    /// What a reply to any call about the account comes to, where it is not known which was asked; answered is `Accepted`.
+    /// Classifies a reply to a request about the account when the probe is unknown; a healthy reply is `Accepted`.
     pub fn classify_account_reply(&self, reply: &Reply) -> Classification {
-        let heard = ParsedReply::parse(reply);
-        let seen: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.inferred).collect();
-        let says = |probe: &&&Probe| {
+        let parsed = ParsedReply::parse(reply);
+        let verified: Vec<&Probe> = self.probes.iter().filter(|probe| !probe.inferred).collect();
+        let has_cause = |probe: &&&Probe| {
             probe
                 .cause_when
                 .iter()
-                .any(|dead| dead.test.is_match(&heard))
+                .any(|condition| condition.test.is_match(&parsed))
         };
-        let figure = |probe: &&&Probe| self.read_probe(probe, reply).balance.is_some();
-        let alive = |probe: &&&Probe| self.read_probe(probe, reply).healthy == Some(true);
-        let probe = seen
+        let has_balance = |probe: &&&Probe| self.read_probe(probe, reply).balance.is_some();
+        let is_healthy = |probe: &&&Probe| self.read_probe(probe, reply).healthy == Some(true);
+        let probe = verified
             .iter()
-            .find(says)
-            .or_else(|| seen.iter().find(figure))
-            .or_else(|| seen.iter().find(alive));
+            .find(has_cause)
+            .or_else(|| verified.iter().find(has_balance))
+            .or_else(|| verified.iter().find(is_healthy));
         match probe.map(|probe| self.read_probe(probe, reply)) {
             Some(ProbeClassification {
                 cause: Some(cause),
@@ -106,53 +105,51 @@ impl Dialect {
                 alternatives,
                 ..self.classify(AttemptKind::Probe, reply, "")
             },
-            Some(_) => accepted_classification(String::new()),
+            Some(_) => Classification::accepted(String::new()),
             None => self.classify(AttemptKind::Probe, reply, ""),
         }
     }
 
     fn classify_probe(&self, probe: &Probe, reply: &Reply) -> ProbeClassification {
-        let heard = ParsedReply::parse(reply);
-        if let Some(dead) = probe
+        let parsed = ParsedReply::parse(reply);
+        let condition = probe
             .cause_when
             .iter()
-            .find(|dead| dead.test.is_match(&heard))
-        {
+            .find(|condition| condition.test.is_match(&parsed));
+        if let Some(condition) = condition {
             return ProbeClassification::unhealthy(
-                dead.cause,
-                dead.certainty(),
-                &dead.alternatives,
+                condition.cause,
+                condition.certainty(),
+                &condition.alternatives,
             );
         }
-        let balance = probe
-            .balance_path
-            .as_ref()
-            .and_then(|place| place.find_all(&heard.tree).into_iter().next())
-            .and_then(|value| to_text(value).trim().parse::<f64>().ok());
-        let said_alive = probe
+        let balance = probe.read_balance(&parsed);
+        let is_healthy = probe
             .healthy_when
             .as_ref()
-            .is_some_and(|test| test.is_match(&heard));
-        if said_alive || balance.is_some() {
-            let left = balance.map(|left| (left, probe.balance_unit(&heard)));
-            return match balance {
-                Some(left) if left <= 0.0 => ProbeClassification {
-                    balance: Some((left, probe.balance_unit(&heard))),
-                    ..ProbeClassification::unhealthy(Cause::BalanceEmpty, Certainty::Certain, &[])
-                },
-                Some(_) | None => {
-                    ProbeClassification::healthy(probe.excluded_causes(balance.is_some()), left)
-                }
-            };
+            .is_some_and(|test| test.is_match(&parsed));
+        match balance {
+            Some((amount, _)) if amount <= 0.0 => ProbeClassification {
+                balance,
+                ..ProbeClassification::unhealthy(Cause::BalanceEmpty, Certainty::Certain, &[])
+            },
+            None if !is_healthy => self.classify_failed_probe(&parsed),
+            Some(_) | None => {
+                ProbeClassification::healthy(probe.excluded_causes(balance.is_some()), balance)
+            }
         }
-        let finding = self
+    }
+
+    /// A probe's reply that is neither healthy nor in `cause_when`: the rules of the send apply.
+    fn classify_failed_probe(&self, parsed: &ParsedReply<'_>) -> ProbeClassification {
+        let found = self
             .send
             .classifier
-            .classify(&heard, None)
-            .unwrap_or_else(|| classify::classify_by_status(&heard));
-        match finding.outcome {
-            Outcome::Rejected(cause) if cause.family() == crate::sms::Family::Account => {
-                ProbeClassification::unhealthy(cause, finding.certainty, &finding.alternatives)
+            .classify(parsed, None)
+            .unwrap_or_else(|| classify::classify_by_status(parsed));
+        match found.outcome {
+            Outcome::Rejected(cause) if cause.family() == Family::Account => {
+                ProbeClassification::unhealthy(cause, found.certainty, &found.alternatives)
             }
             Outcome::Rejected(_)
             | Outcome::Unknown(_)
@@ -163,14 +160,13 @@ impl Dialect {
 }
 
 impl ProbeClassification {
-    fn unhealthy(cause: Cause, certainty: Certainty, or: &[Cause]) -> Self {
-        let (alternatives, excluded_causes) = (or.to_vec(), Vec::new());
+    fn unhealthy(cause: Cause, certainty: Certainty, alternatives: &[Cause]) -> Self {
         Self {
             healthy: Some(false),
             cause: Some(cause),
             certainty,
-            alternatives,
-            excluded_causes,
+            alternatives: alternatives.to_vec(),
+            excluded_causes: Vec::new(),
             balance: None,
         }
     }
@@ -200,16 +196,12 @@ impl ProbeClassification {
 
 impl CauseCondition {
     fn certainty(&self) -> Certainty {
-        match (self.alternatives.is_empty(), self.inferred) {
-            (false, _) => Certainty::Ambiguous,
-            (true, true) => Certainty::Likely,
-            (true, false) => Certainty::Certain,
-        }
+        classify::certainty_of(self.inferred, &self.alternatives)
     }
 }
 
-/// Whoever is answered about the account was known by this credential, at this address, at this time. Whether it may
-/// send from here is another matter: a list of addresses can be for sends alone.
+/// A service that answers about the account accepted this credential, at this address and time. The
+/// causes do not include `ip-not-allowed`: an allow-list can apply to sends only.
 const EXCLUDED_WHEN_ANSWERED: &[Cause] = &[
     Cause::CredentialMissing,
     Cause::CredentialRejected,
@@ -220,12 +212,24 @@ const EXCLUDED_WHEN_ANSWERED: &[Cause] = &[
 ];
 
 impl Probe {
-    /// What it cannot be if all is in order here, with or without a figure of the balance.
+    /// The balance in the reply, with its unit.
+    fn read_balance(&self, parsed: &ParsedReply<'_>) -> Option<(f64, String)> {
+        let path = self.balance_path.as_ref()?;
+        let value = path.find_all(&parsed.tree).into_iter().next()?;
+        let amount = to_text(value).trim().parse().ok()?;
+        Some((amount, self.balance_unit(parsed)))
+    }
+
+    /// The causes that a healthy reply rules out; `balance`: the reply has a balance.
     pub fn excluded_causes(&self, balance: bool) -> Vec<Cause> {
-        let told = |cause: &Cause| {
+        let is_ruled_out = |cause: &Cause| {
             *cause != Cause::IpNotAllowed && (*cause != Cause::BalanceEmpty || !self.has_balance())
         };
-        let named = self.possible_causes().into_iter().flatten().filter(told);
+        let named = self
+            .possible_causes()
+            .into_iter()
+            .flatten()
+            .filter(is_ruled_out);
         let mut all = EXCLUDED_WHEN_ANSWERED.to_vec();
         all.extend(named.chain((balance && self.has_balance()).then_some(Cause::BalanceEmpty)));
         all.sort_unstable();
@@ -233,52 +237,50 @@ impl Probe {
         all
     }
 
-    /// What its other answers can mean, one entry an answer.
+    /// The causes of its other replies, one entry per reply.
     pub fn possible_causes(&self) -> Vec<Vec<Cause>> {
-        let dead = self.cause_when.iter().map(|dead| {
-            std::iter::once(dead.cause)
-                .chain(dead.alternatives.iter().copied())
+        let conditions = self.cause_when.iter().map(|condition| {
+            std::iter::once(condition.cause)
+                .chain(condition.alternatives.iter().copied())
                 .collect()
         });
-        dead.chain(self.has_balance().then(|| vec![Cause::BalanceEmpty]))
+        conditions
+            .chain(self.has_balance().then(|| vec![Cause::BalanceEmpty]))
             .collect()
     }
 
-    /// The unit stands at a place, or is a word in capitals.
-    fn balance_unit(&self, heard: &ParsedReply<'_>) -> String {
+    /// The unit that the reply has at the path, else the word of the description.
+    fn balance_unit(&self, parsed: &ParsedReply<'_>) -> String {
         let Some(unit) = &self.unit else {
             return String::new();
         };
-        let place = crate::dialect::expr::path::JsonPath::parse(
-            unit,
-            crate::dialect::expr::path::FlatKeys(false),
-        )
-        .ok();
-        let found =
-            place.and_then(|place| place.find_all(&heard.tree).into_iter().next().map(to_text));
+        let found = unit
+            .path
+            .as_ref()
+            .and_then(|path| path.find_all(&parsed.tree).into_iter().next().map(to_text));
         found
-            .or_else(|| {
-                unit.chars()
-                    .all(|c| c.is_ascii_uppercase())
-                    .then(|| unit.clone())
-            })
+            .or_else(|| unit.word.clone())
             .map(|text| sanitize::sanitize(&text))
             .unwrap_or_default()
     }
 
-    /// Method and path, for listings; where one path serves everything, the field that says what is asked as well.
+    /// Method and path, for listings; if one path serves all operations, also the field that selects this one.
     pub fn endpoint(&self) -> String {
-        let call = self.endpoint.to_string();
-        let first = self.fields.body.first().filter(|_| call.ends_with(" /"));
+        let endpoint = self.endpoint.to_string();
+        let first = self
+            .fields
+            .body
+            .first()
+            .filter(|_| endpoint.ends_with(" /"));
         match first.map(|field| (&field.path.text, &field.value)) {
             Some((name, FieldValue::Constant(value))) => {
-                format!("{call} {name}={}", to_text(value))
+                format!("{endpoint} {name}={}", to_text(value))
             }
-            Some((_, FieldValue::Template(_))) | None => call,
+            Some((_, FieldValue::Template(_))) | None => endpoint,
         }
     }
 
-    /// Whether it brings a balance.
+    /// Whether its reply has a balance.
     pub fn has_balance(&self) -> bool {
         self.balance_path.is_some()
     }

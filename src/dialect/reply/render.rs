@@ -1,6 +1,6 @@
-//! What the backend reads in the end, in the dialect it speaks: a success whoever
-//! delivered, a failure in the service's own shape. 503: nothing was sent. 504: it may
-//! have been. A provider's 401 is never among them.
+//! Renders what the backend gets, in its own dialect: a success, whichever provider accepted, or
+//! a failure in the service's own form. 503: nothing was sent. 504: it may have been sent. Never
+//! a provider's 401.
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,39 +16,39 @@ use crate::dialect::{
 };
 use crate::sms::{Cause, Message};
 
-/// After "nothing was sent" a backend may try again this soon.
+/// Seconds after which a backend may repeat a request of which nothing was sent.
 const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Dialect {
-    /// The reply in this dialect. `message` is what was read; `asked` how it was said.
+    /// The reply in this dialect to a request with these `fields`; `message` is what was read from it.
     pub fn render_result(
         &self,
-        asked: &RequestFields,
+        fields: &RequestFields,
         message: Option<&Message>,
-        answer: &MessageResult<'_>,
+        result: &MessageResult<'_>,
         now: Timestamp,
     ) -> Reply {
         let scope = Scope {
             message,
-            request_fields: Some(&asked.tree),
+            request_fields: Some(&fields.tree),
             now: Some(now),
             params: &self.params,
             ..Scope::default()
         };
-        match answer {
+        match result {
             MessageResult::Accepted { id } => self.render_success(
-                asked,
+                fields,
                 &Scope {
                     id: Some(id),
                     ..scope
                 },
             ),
             MessageResult::Failed {
-                in_doubt: doubt,
+                in_doubt,
                 cause,
                 reason,
             } => self.render_failure(
-                *doubt,
+                *in_doubt,
                 *cause,
                 &Scope {
                     reason: Some(reason),
@@ -58,24 +58,25 @@ impl Dialect {
         }
     }
 
-    fn render_success(&self, asked: &RequestFields, scope: &Scope<'_>) -> Reply {
+    fn render_success(&self, fields: &RequestFields, scope: &Scope<'_>) -> Reply {
         let fits = |success: &&SuccessResponse| {
             success.queried.iter().all(|(name, wanted)| {
-                scope::find_field(&asked.tree, name).is_some_and(|value| to_text(&value) == *wanted)
+                scope::find_field(&fields.tree, name)
+                    .is_some_and(|value| to_text(&value) == *wanted)
             })
         };
-        let told = self
+        let response = self
             .send
             .success
             .iter()
             .find(fits)
             .map(|success| &success.response);
-        let Some(told) = told else {
+        let Some(response) = response else {
             return empty_reply(200);
         };
-        let status = told.status.unwrap_or(200);
+        let status = response.status.unwrap_or(200);
         render(
-            told,
+            response,
             status,
             &Scope {
                 status: Some(status),
@@ -84,9 +85,9 @@ impl Dialect {
         )
     }
 
-    fn render_failure(&self, doubt: bool, cause: Cause, scope: &Scope<'_>) -> Reply {
-        let line = self.failure_code(doubt, cause);
-        let status = if doubt { 504 } else { line.status };
+    fn render_failure(&self, in_doubt: bool, cause: Cause, scope: &Scope<'_>) -> Reply {
+        let line = self.failure_code(in_doubt, cause);
+        let status = if in_doubt { 504 } else { line.status };
         let mut reply = render(
             &self.send.failure.response,
             status,
@@ -104,17 +105,17 @@ impl Dialect {
         reply
     }
 
-    fn failure_code(&self, doubt: bool, cause: Cause) -> &FailureCode {
+    fn failure_code(&self, in_doubt: bool, cause: Cause) -> &FailureCode {
         let line = self
             .send
             .failure
             .codes
             .iter()
-            .find(|(of, _)| *of == cause && !doubt);
+            .find(|(of, _)| *of == cause && !in_doubt);
         line.map_or(&self.send.failure.default, |(_, line)| line)
     }
 
-    /// A failure with a status of our own (400, 403, 413, 415 …), in this dialect's shape, for calls that are refused unread.
+    /// A failure with a status of our own (400, 403, 413, 415 …), in this dialect's form, for requests that are rejected unread.
     pub fn render_rejection(&self, status: StatusCode, cause: Cause, reason: &str) -> Reply {
         let line = self.failure_code(false, cause);
         let status = if status == StatusCode::UNAUTHORIZED {
@@ -132,55 +133,59 @@ impl Dialect {
         render(&self.send.failure.response, status.as_u16(), &scope)
     }
 
-    /// The id a status request asks about.
-    pub fn queried_id(&self, seen: &RecognisedRequest, asked: &RequestFields) -> Option<String> {
-        let MatchedOperation::Operation(at) = &seen.matched else {
+    /// The id in a status request.
+    pub fn queried_id(
+        &self,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
+    ) -> Option<String> {
+        let MatchedOperation::Operation(at) = &recognised.matched else {
             return None;
         };
         let place = self.operations.get(*at)?.id_path.as_ref();
         let found =
-            place.and_then(|place| place.find_all(&asked.tree).into_iter().next().map(to_text));
+            place.and_then(|place| place.find_all(&fields.tree).into_iter().next().map(to_text));
         found
-            .or_else(|| seen.path_params.get("id").cloned())
-            .or_else(|| scope::find_field(&asked.tree, "id").map(|value| to_text(&value)))
+            .or_else(|| recognised.path_params.get("id").cloned())
+            .or_else(|| scope::find_field(&fields.tree, "id").map(|value| to_text(&value)))
     }
 
-    /// What is told about a message of ours that another service delivered; none where the description has no words for it.
+    /// The status of a message that another service accepted; none if the description has no such reply.
     pub fn render_status(
         &self,
-        seen: &RecognisedRequest,
-        asked: &RequestFields,
+        recognised: &RecognisedRequest,
+        fields: &RequestFields,
         id: &str,
         now: Timestamp,
     ) -> Option<Reply> {
-        let MatchedOperation::Operation(at) = &seen.matched else {
+        let MatchedOperation::Operation(at) = &recognised.matched else {
             return None;
         };
-        let told = self.operations.get(*at)?.response.as_ref()?;
-        let status = told.status.unwrap_or(200);
+        let response = self.operations.get(*at)?.response.as_ref()?;
+        let status = response.status.unwrap_or(200);
         let scope = Scope {
-            request_fields: Some(&asked.tree),
-            path_params: Some(&seen.path_params),
+            request_fields: Some(&fields.tree),
+            path_params: Some(&recognised.path_params),
             id: Some(id),
             now: Some(now),
             status: Some(status),
             ..Scope::default()
         };
-        Some(render(told, status, &scope))
+        Some(render(response, status, &scope))
     }
 }
 
-/// A reply from its description.
-pub(crate) fn render(told: &ResponseTemplate, status: u16, scope: &Scope<'_>) -> Reply {
+/// A reply from its template.
+pub(crate) fn render(response: &ResponseTemplate, status: u16, scope: &Scope<'_>) -> Reply {
     let mut reply = empty_reply(status);
-    if let Some(text) = &told.text {
+    if let Some(text) = &response.text {
         reply.body = text.render(scope).unwrap_or_default().into();
         reply.headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
-    } else if !told.json.is_empty() {
-        let tree = build_tree(&told.json, scope);
+    } else if !response.json.is_empty() {
+        let tree = build_tree(&response.json, scope);
         reply.body = if tree.is_null() {
             "{}".into()
         } else {
@@ -190,7 +195,7 @@ pub(crate) fn render(told: &ResponseTemplate, status: u16, scope: &Scope<'_>) ->
             .headers
             .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     }
-    for (name, value) in &told.header {
+    for (name, value) in &response.header {
         let value = value
             .render(scope)
             .and_then(|value| HeaderValue::from_str(&value).ok());

@@ -1,14 +1,14 @@
-//! A service's own words, made fit for a log: foreign text is cut and loses its control
-//! characters, its numbers, and what it repeats of the message.
+//! Makes a service's own message safe for a log: removes control characters, masks numbers and
+//! what it repeats of the text, and cuts it.
 
 use crate::dialect::Classification;
 
 const MAX_MESSAGE_CHARS: usize = 200;
-/// A text shorter than this is no secret, and stands in many a word.
+/// A shorter text is not a secret, and is part of many words.
 const MIN_REDACTED_CHARS: usize = 3;
 
 impl Classification {
-    /// Takes the message's own words out of the service's: some repeat in an error what they refuse.
+    /// Masks the message's text in the service's message: some services repeat what they reject.
     pub fn redact_text(&mut self, text: &str) {
         let Some(says) = &mut self.provider_message else {
             return;
@@ -25,18 +25,20 @@ fn redact(says: &str, own: &str) -> String {
     if says.chars().count() < MAX_MESSAGE_CHARS {
         return out;
     }
-    // Where the words were cut, the text may have been cut with them.
-    let begun = own
+    // If the message was cut, the text in it may have been cut, too.
+    let prefixes = own
         .char_indices()
         .map(|(at, _)| at)
         .take(MAX_MESSAGE_CHARS)
         .skip(MIN_REDACTED_CHARS)
         .filter_map(|at| own.get(..at));
-    let cut = begun.filter_map(|begun| out.strip_suffix(begun)).last();
+    let cut = prefixes
+        .filter_map(|prefix| out.strip_suffix(prefix))
+        .last();
     cut.map(|kept| format!("{kept}***")).unwrap_or(out)
 }
 
-/// Foreign text made fit for a log: no control characters, no long numbers, not long.
+/// Foreign text without control characters and long numbers, cut to its limit.
 pub(crate) fn sanitize(text: &str) -> String {
     normalize(text).chars().take(MAX_MESSAGE_CHARS).collect()
 }
@@ -55,9 +57,10 @@ fn normalize(text: &str) -> String {
     mask_numbers(&visible.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
-/// Phone numbers keep their ends, however they are written; of other numbers nothing is left.
+/// Masks numbers: a phone number keeps its first three and last two digits, other long numbers keep none.
 fn mask_numbers(text: &str) -> String {
-    let (mut out, mut rest) = (String::new(), text);
+    let mut out = String::new();
+    let mut rest = text;
     while let Some((before, number)) = rest
         .find(|c: char| c.is_ascii_digit())
         .and_then(|at| rest.split_at_checked(at))
@@ -90,12 +93,16 @@ fn mask_numbers(text: &str) -> String {
     out + rest
 }
 
-/// How far a number reaches that people break with blanks, dashes and brackets.
+/// The length of a number that can have blanks, dashes and brackets in it.
 fn number_length(number: &str) -> usize {
-    let (mut end, mut gap) = (0, 0);
+    let mut end = 0;
+    let mut gap = 0;
     for (at, c) in number.char_indices() {
         match c {
-            '0'..='9' => (end, gap) = (at + 1, 0),
+            '0'..='9' => {
+                end = at + 1;
+                gap = 0;
+            }
             ' ' | '-' | '(' | ')' if gap < 2 => gap += 1,
             _ => break,
         }

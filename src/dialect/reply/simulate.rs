@@ -1,29 +1,30 @@
-//! The service played: a refusal in its own wire form, for simulated providers. It is
-//! made from the same rules that read it, and held against them before it is handed out.
+//! Simulates the service: rejections in its own form, for fake providers. Built from the rules
+//! that classify replies, and classified by them before they are returned.
 
 use http::StatusCode;
 use serde_json::Value;
 
 use crate::dialect::expr::scope::Scope;
-use crate::dialect::model::{ReplyRule, RuleAction};
+use crate::dialect::model::codes::CodeTest;
+use crate::dialect::model::{ReplyRule, ResponseTemplate, RuleAction};
 use crate::dialect::reply::render::render;
 use crate::dialect::wire::body::parse_reply;
 use crate::dialect::{Dialect, MessageResult, Reply, RequestFields};
 use crate::sms::{AttemptKind, Cause, Concern, Message, Outcome};
 
 impl Dialect {
-    /// The service's own success for a message it takes under `id`.
+    /// The service's success for a message that it accepts under `id`.
     pub fn simulate_success(
         &self,
-        asked: &RequestFields,
+        fields: &RequestFields,
         message: Option<&Message>,
         id: &str,
         now: jiff::Timestamp,
     ) -> Reply {
-        self.render_result(asked, message, &MessageResult::Accepted { id }, now)
+        self.render_result(fields, message, &MessageResult::Accepted { id }, now)
     }
 
-    /// A reply by which this service says `cause`; none if its description knows no such reply.
+    /// A reply that means `cause` at this service; none if its description has no such reply.
     pub fn simulate_rejection(&self, cause: Cause) -> Option<Reply> {
         let codes = self
             .send
@@ -39,11 +40,9 @@ impl Dialect {
             .rules
             .iter()
             .filter(|rule| rule.has_cause(cause));
-        let in_rules = ruled.clone().flat_map(|rule| {
-            rule.equals
-                .iter()
-                .map(crate::dialect::model::codes::CodeTest::example)
-        });
+        let in_rules = ruled
+            .clone()
+            .flat_map(|rule| rule.equals.iter().map(CodeTest::example));
         let by_code = in_rules
             .chain(codes)
             .flat_map(|code| self.replies_with_code(&code, cause));
@@ -59,46 +58,16 @@ impl Dialect {
 
     fn classifies_as(&self, reply: &Reply, cause: Cause) -> bool {
         match self.classify(AttemptKind::Send, reply, "reference").outcome {
-            Outcome::Rejected(said) | Outcome::Unknown(said) => said == cause,
+            Outcome::Rejected(found) | Outcome::Unknown(found) => found == cause,
             Outcome::Accepted { .. } | Outcome::Unsent(_) => false,
         }
     }
 
-    /// The failure's own shape with this code, under the statuses the service uses.
+    /// Failure replies with this code, under the statuses that the service uses.
     fn replies_with_code(&self, code: &str, cause: Cause) -> Vec<Reply> {
-        let inside_success = self
-            .send
-            .failure
-            .codes
-            .iter()
-            .any(|(_, line)| line.status == 200);
-        let usual = if cause.concern() == Concern::Credential {
-            401
-        } else if matches!(cause, Cause::PermissionDenied | Cause::IpNotAllowed) {
-            403
-        } else if cause == Cause::Throttled {
-            429
-        } else {
-            400
-        };
-        let statuses = if inside_success {
-            [200, usual]
-        } else {
-            [usual, 200]
-        };
-        let in_text = self
-            .send
-            .failure
-            .default
-            .code
-            .as_ref()
-            .is_some_and(Value::is_string);
-        let number = code
-            .parse::<i64>()
-            .ok()
-            .filter(|number| !in_text && number.to_string() == code);
-        let value = number.map_or_else(|| Value::from(code), Value::from);
-        let reply = |status| {
+        let value = self.code_value(code);
+        let statuses = self.likely_statuses(cause);
+        let failures = statuses.iter().map(|&status| {
             let scope = Scope {
                 code: Some(&value),
                 status: Some(status),
@@ -106,20 +75,44 @@ impl Dialect {
                 ..Scope::default()
             };
             render(&self.send.failure.response, status, &scope)
-        };
-        let mut replies: Vec<Reply> = statuses.into_iter().map(reply).collect();
-        for rule in
+        });
+        let rules =
             self.send.classifier.rules.iter().filter(|rule| {
                 matches!(rule.action, RuleAction::LookUpCode) || rule.has_cause(cause)
-            })
-        {
-            replies.extend(
-                statuses
-                    .iter()
-                    .filter_map(|status| rule.reply_with_value(&value, *status)),
-            );
+            });
+        let by_rule = rules.flat_map(|rule| {
+            statuses
+                .iter()
+                .filter_map(|status| rule.reply_with_value(&value, *status))
+        });
+        failures.chain(by_rule).collect()
+    }
+
+    /// A code with the type that the service gives it: a number, unless its codes are strings.
+    fn code_value(&self, code: &str) -> Value {
+        let default = self.send.failure.default.code.as_ref();
+        let is_string = default.is_some_and(Value::is_string);
+        let number = code
+            .parse::<i64>()
+            .ok()
+            .filter(|number| !is_string && number.to_string() == code);
+        number.map_or_else(|| Value::from(code), Value::from)
+    }
+
+    /// The usual status of a cause, and 200 for services that report failures inside one.
+    fn likely_statuses(&self, cause: Cause) -> [u16; 2] {
+        let usual = match cause {
+            Cause::PermissionDenied | Cause::IpNotAllowed => 403,
+            Cause::Throttled => 429,
+            other if other.concern() == Concern::Credential => 401,
+            _ => 400,
+        };
+        let codes = &self.send.failure.codes;
+        if codes.iter().any(|(_, line)| line.status == 200) {
+            [200, usual]
+        } else {
+            [usual, 200]
         }
-        replies
     }
 
     fn reply_with_status(&self, status: u16) -> Option<Reply> {
@@ -143,7 +136,7 @@ impl ReplyRule {
         }
     }
 
-    /// A reply that this rule fits, guessed from its plainest words.
+    /// A reply that this rule matches, derived from the first alternative of its pattern.
     fn example_reply(&self, cause: Cause) -> Option<Reply> {
         let status = self.status.map_or(400, |test| {
             (100..600)
@@ -179,11 +172,7 @@ impl ReplyRule {
         if let Some(place) = self.paths.first() {
             place.set(&mut tree, value, &Scope::default());
         }
-        let mut reply = render(
-            &crate::dialect::model::ResponseTemplate::default(),
-            status,
-            &Scope::default(),
-        );
+        let mut reply = render(&ResponseTemplate::default(), status, &Scope::default());
         if !tree.is_null() {
             reply.body = tree.to_string().into();
             reply.headers.insert(

@@ -1,19 +1,19 @@
-//! A credential held against its description before anything is sent, and found again
-//! in a request that carries one. Nothing here says a value.
+//! Checks a credential against its description before anything is sent, and extracts one from a
+//! request. No message has a value.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::dialect::FieldSpec;
 use crate::dialect::expr::template::{Expr, StringTemplate, to_text};
-use crate::dialect::model::{FieldMapping, SigningScheme};
+use crate::dialect::model::{FieldMapping, FieldValue, SigningScheme};
 use crate::dialect::request::recognise::best_effort_fields;
 use crate::dialect::wire::body;
 use crate::dialect::{Dialect, MatchedOperation, RecognisedRequest, Request};
-use crate::dialect::{EvidenceBasis, FieldSpec, ParamSpec};
 use crate::secret::Credential;
 
-/// Something about one field of a vault entry that cannot be right.
+/// An error in one field of a vault entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialProblem {
     /// The dialect's name for the field.
@@ -28,22 +28,7 @@ impl Dialect {
         &self.credential
     }
 
-    /// Account parameters that are no secret.
-    pub fn params(&self) -> &[ParamSpec] {
-        &self.params
-    }
-
-    /// What the description rests on.
-    pub fn evidence(&self) -> EvidenceBasis {
-        self.evidence
-    }
-
-    /// A description from memory only: a provider must say `experimental = true`.
-    pub fn requires_experimental(&self) -> bool {
-        self.evidence == EvidenceBasis::Memory
-    }
-
-    /// Everything about the entry that cannot be right, field by field.
+    /// The errors of the entry, field by field.
     pub fn check_credential(&self, credential: &Credential) -> Vec<CredentialProblem> {
         let mut found = Vec::new();
         for spec in &self.credential {
@@ -60,114 +45,138 @@ impl Dialect {
         found
     }
 
+    /// What is wrong with the value of a field, without the value.
     fn format_problem(
         &self,
         spec: &FieldSpec,
         value: &str,
         credential: &Credential,
     ) -> Option<String> {
-        let quoted =
-            |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
-        if value.trim().is_empty() {
-            return Some("is empty".into());
+        if let Some(problem) = storage_problem(value) {
+            return Some(problem.to_owned());
         }
-        if value.contains(['\n', '\r']) {
-            return Some("has a line break in it; store the value alone".into());
-        }
-        if value.trim() != value {
-            return Some("has a blank at its beginning or end".into());
-        }
-        if quoted('"') || quoted('\'') {
-            return Some("is in quotes; store it without them".into());
-        }
-        let placeholder = spec.placeholder.as_deref() == Some(value);
-        if placeholder {
-            return Some(
-                "is the placeholder meant for the backend; the vault needs the real value".into(),
-            );
+        if spec.placeholder.as_deref() == Some(value) {
+            return Some("is the placeholder for the backend; store the real value".into());
         }
         let pattern = spec
             .pattern
             .as_ref()
             .filter(|pattern| !pattern.is_match(value))?;
-        let other = self.credential.iter().find(|other| {
-            let fits = other
-                .pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.is_match(value));
-            let back = credential
-                .expose(&other.name)
-                .is_some_and(|value| pattern.is_match(value));
-            other.name != spec.name && (fits || back)
-        });
-        Some(match other {
+        Some(match self.swapped_with(spec, value, credential) {
             Some(other) => format!("looks swapped with `{}`", other.name),
             None => format!("does not look like one (it should match {pattern})"),
         })
     }
 
-    /// The credential fields a request carries, by the dialect's names, wherever it carries them; token values as `token.NAME`.
+    /// The field whose pattern this value matches, or whose value matches this field's pattern.
+    fn swapped_with(
+        &self,
+        spec: &FieldSpec,
+        value: &str,
+        credential: &Credential,
+    ) -> Option<&FieldSpec> {
+        let matches = |of: &FieldSpec, value: &str| {
+            of.pattern
+                .as_ref()
+                .is_some_and(|pattern| pattern.is_match(value))
+        };
+        self.credential.iter().find(|other| {
+            let stored = credential.expose(&other.name);
+            other.name != spec.name
+                && (matches(other, value) || stored.is_some_and(|value| matches(spec, value)))
+        })
+    }
+
+    /// The credential fields in a request, by the dialect's names; token values as `token.NAME`.
     pub fn extract_credential(
         &self,
-        seen: &RecognisedRequest,
+        recognised: &RecognisedRequest,
         request: &Request,
     ) -> BTreeMap<String, String> {
-        let mut found: BTreeMap<String, String> = seen
+        let mut found: BTreeMap<String, String> = recognised
             .path_params
             .iter()
             .filter(|(name, _)| self.credential.iter().any(|spec| spec.name == **name))
-            .map(|(a, b)| (a.clone(), b.clone()))
+            .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
         let tree = best_effort_fields(request);
-        let header = |name: &str| {
-            request
-                .headers
-                .get(name)
-                .and_then(|value| value.to_str().ok())
-        };
-        match &self.sign {
-            Some(SigningScheme::Basic { user, password }) => {
-                if let Some((one, two)) = header("authorization").and_then(body::decode_basic_auth)
-                {
-                    collect_captured(user, &one, &mut found);
-                    collect_captured(password, &two, &mut found);
-                }
-            }
-            Some(SigningScheme::Bearer(value)) => {
-                let given = header("authorization")
-                    .and_then(|value| value.split_once(' '))
-                    .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-                if let Some((_, given)) = given {
-                    collect_captured(value, given.trim(), &mut found);
-                }
-            }
-            Some(SigningScheme::Header { name, value }) => header(name)
-                .into_iter()
-                .for_each(|given| collect_captured(value, given, &mut found)),
-            Some(SigningScheme::Sigv4 { .. }) | None => {}
+        if let Some(scheme) = &self.sign {
+            collect_signature(scheme, request, &mut found);
         }
         let login = self
             .token
             .iter()
-            .filter(|_| matches!(seen.matched, MatchedOperation::Login))
+            .filter(|_| matches!(recognised.matched, MatchedOperation::Login))
             .flat_map(|token| &token.fields.body);
         let fields = &self.send.fields;
         for field in fields.query.iter().chain(&fields.body).chain(login) {
             collect_from_tree(field, &tree, &mut found);
         }
         for field in &fields.header {
-            if let (crate::dialect::model::FieldValue::Template(template), Some(given)) =
-                (&field.value, header(&field.path.text))
+            if let (FieldValue::Template(template), Some(value)) =
+                (&field.value, header_text(request, &field.path.text))
             {
-                collect_captured(template, given, &mut found);
+                collect_captured(template, value, &mut found);
             }
         }
         found
     }
 }
 
+/// What is wrong with the way a value is stored.
+fn storage_problem(value: &str) -> Option<&'static str> {
+    let is_quoted =
+        |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
+    if value.trim().is_empty() {
+        Some("is empty")
+    } else if value.contains(['\n', '\r']) {
+        Some("has a line break in it; store the value alone")
+    } else if value.trim() != value {
+        Some("has a blank at its beginning or end")
+    } else if is_quoted('"') || is_quoted('\'') {
+        Some("is in quotes; store it without them")
+    } else {
+        None
+    }
+}
+
+fn header_text<'r>(request: &'r Request, name: &str) -> Option<&'r str> {
+    request.headers.get(name)?.to_str().ok()
+}
+
+/// The credential fields in the header of a signature.
+fn collect_signature(
+    scheme: &SigningScheme,
+    request: &Request,
+    found: &mut BTreeMap<String, String>,
+) {
+    match scheme {
+        SigningScheme::Basic { user, password } => {
+            let pair = header_text(request, "authorization").and_then(body::decode_basic_auth);
+            if let Some((user_text, password_text)) = pair {
+                collect_captured(user, &user_text, found);
+                collect_captured(password, &password_text, found);
+            }
+        }
+        SigningScheme::Bearer(value) => {
+            let token = header_text(request, "authorization")
+                .and_then(|text| text.split_once(' '))
+                .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+            if let Some((_, token)) = token {
+                collect_captured(value, token.trim(), found);
+            }
+        }
+        SigningScheme::Header { name, value } => {
+            if let Some(text) = header_text(request, name) {
+                collect_captured(value, text, found);
+            }
+        }
+        SigningScheme::Sigv4 { .. } => {}
+    }
+}
+
 fn collect_from_tree(field: &FieldMapping, tree: &Value, found: &mut BTreeMap<String, String>) {
-    if let crate::dialect::model::FieldValue::Template(template) = &field.value {
+    if let FieldValue::Template(template) = &field.value {
         for value in field.path.find_all(tree) {
             collect_captured(template, &to_text(value), found);
         }

@@ -5,5 +5,6 @@ pub(super) mod patch;
 pub(super) mod presented;
 pub(super) mod read;
 pub(super) mod recognise;
+pub(super) mod recognised;
 pub(super) mod sign;
 pub(super) mod write;

@@ -1,7 +1,7 @@
-//! The backend's own request with only what belongs to the account replaced: fields
-//! whose holes are credential, param, token, digest or now, and the sender if the account
-//! sets one. All else keeps its bytes where the encoding allows it; what held the
-//! backend's credentials is replaced or dropped, never carried.
+//! A native request: the backend's own, with only the account's parts replaced: fields whose
+//! holes are credential, param, token, digest or now, and the sender if the account sets one.
+//! Everything else keeps its bytes where the encoding allows it. The backend's credentials are
+//! replaced or removed, never forwarded.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, USER_AGENT};
@@ -21,19 +21,25 @@ use crate::dialect::{
     Account, Dialect, MatchedOperation, ProviderRequest, RecognisedRequest, Request, Untranslatable,
 };
 
-/// One field to set or, without a value, to take away.
+/// A field to set or, without a value, to remove.
 struct Edit<'d> {
     path: &'d JsonPath,
     value: Option<Value>,
-    /// Put in where the backend had none.
+    /// Added if the backend's request does not have it.
     add_if_missing: bool,
 }
 
+/// The edits of a request.
+struct PatchEdits<'d> {
+    query: Vec<Edit<'d>>,
+    body: Vec<Edit<'d>>,
+}
+
 impl Dialect {
-    /// The backend's own request with only what belongs to the account replaced: a native send, a status, a carried call.
+    /// The backend's own request with only the account's parts replaced: a native send, a status, a passthrough request.
     pub fn patch(
         &self,
-        seen: &RecognisedRequest,
+        recognised: &RecognisedRequest,
         request: &Request,
         account: &Account<'_>,
         now: Timestamp,
@@ -43,131 +49,129 @@ impl Dialect {
             account: Some(account),
             params: &self.params,
             now: Some(now),
-            path_params: Some(&seen.path_params),
+            path_params: Some(&recognised.path_params),
             ..Scope::default()
         };
         with_digests(self, scope, |scope| {
-            let outgoing = self.build_patched(seen, request, scope).ok_or_else(|| {
-                not_translatable(
-                    "the request cannot be patched: its body or address does not hold".into(),
-                )
-            })?;
+            let outgoing = self
+                .build_patched(recognised, request, scope)
+                .ok_or_else(|| {
+                    not_translatable(
+                        "the request cannot be patched: its body or address is not valid".into(),
+                    )
+                })?;
             self.sign_request(outgoing, scope)
         })
     }
 
     fn build_patched(
         &self,
-        seen: &RecognisedRequest,
+        recognised: &RecognisedRequest,
         request: &Request,
         scope: &Scope<'_>,
     ) -> Option<ProviderRequest> {
-        let base_url = scope.account?.base_url;
-        let url = match &seen.matched {
-            MatchedOperation::Send => endpoint_url(&self.send.endpoint, base_url, scope)?,
-            MatchedOperation::Login => {
-                endpoint_url(&self.token.as_ref()?.endpoint, base_url, scope)?
-            }
-            MatchedOperation::Operation(at) => {
-                endpoint_url(&self.operations.get(*at)?.endpoint, base_url, scope)?
-            }
-            MatchedOperation::ProviderOperation(call) => endpoint_url(call, base_url, scope)?,
-        };
-        let send = matches!(seen.matched, MatchedOperation::Send);
+        let url = self.patched_url(recognised, scope)?;
+        let is_send = matches!(recognised.matched, MatchedOperation::Send);
         let fields = &self.send.fields;
-        let query_edits = self.field_edits(&fields.query, send, scope);
-        let body_edits = self.field_edits(&fields.body, send, scope);
-        let encoding = BodyFormat::detect(&request.headers, &request.body).ok()?;
-        let in_body = matches!(
-            encoding,
-            BodyFormat::Form | BodyFormat::Multipart(_) | BodyFormat::Json
-        ) && fields.encoding != BodyEncoding::NoBody;
-        let query = request.query.as_deref().unwrap_or_default();
-        let query = edit_pairs(query, &query_edits, true);
-        let query = if fields.encoding == BodyEncoding::Json {
-            query
-        } else {
-            edit_pairs(&query, &body_edits, !in_body)
+        let edits = PatchEdits {
+            query: self.field_edits(&fields.query, is_send, scope),
+            body: self.field_edits(&fields.body, is_send, scope),
         };
+        let format = BodyFormat::detect(&request.headers, &request.body).ok()?;
+        let query = self.patched_query(request, &format, &edits);
         let url = if query.is_empty() {
             url
         } else {
             format!("{url}?{query}")
         };
-        let body = match &encoding {
-            BodyFormat::Form => edit_pairs(
-                std::str::from_utf8(&request.body).ok()?,
-                &with_query_edits(&body_edits, &query_edits),
-                true,
-            )
-            .into(),
-            BodyFormat::Multipart(boundary) => edit_parts(&request.body, boundary, &body_edits)?,
-            BodyFormat::Json if !body_edits.is_empty() => {
-                edit_json(&request.body, &body_edits, scope)?
-            }
-            BodyFormat::Json | BodyFormat::Empty | BodyFormat::Other(_) => request.body.clone(),
-        };
         let mut headers = self.forwarded_headers(&request.headers);
-        insert_headers(&mut headers, self.account_headers(send), scope)?;
+        insert_headers(&mut headers, self.account_headers(is_send), scope)?;
         Some(ProviderRequest {
             method: request.method.clone(),
             url: url.parse().ok()?,
             headers,
-            body,
+            body: patched_body(request, &format, &edits, scope)?,
         })
     }
 
-    /// What to change in one part of the request. Only a send gets parameters and times it did not have.
+    fn patched_url(&self, recognised: &RecognisedRequest, scope: &Scope<'_>) -> Option<String> {
+        let endpoint = match &recognised.matched {
+            MatchedOperation::Send => &self.send.endpoint,
+            MatchedOperation::Login => &self.token.as_ref()?.endpoint,
+            MatchedOperation::Operation(at) => &self.operations.get(*at)?.endpoint,
+            MatchedOperation::ProviderOperation(endpoint) => endpoint,
+        };
+        endpoint_url(endpoint, scope.account?.base_url, scope)
+    }
+
+    /// The query; fields of a form may be in it too, and are added to it if there is no body.
+    fn patched_query(
+        &self,
+        request: &Request,
+        format: &BodyFormat,
+        edits: &PatchEdits<'_>,
+    ) -> String {
+        let encoding = self.send.fields.encoding;
+        let has_body_fields = matches!(
+            format,
+            BodyFormat::Form | BodyFormat::Multipart(_) | BodyFormat::Json
+        ) && encoding != BodyEncoding::NoBody;
+        let query = request.query.as_deref().unwrap_or_default();
+        let query = edit_pairs(query, &edits.query, true);
+        if encoding == BodyEncoding::Json {
+            query
+        } else {
+            edit_pairs(&query, &edits.body, !has_body_fields)
+        }
+    }
+
+    /// What to change in one part of the request. Only a send gets parameters and times that it did not have.
     fn field_edits<'d>(
         &'d self,
         fields: &'d [FieldMapping],
-        send: bool,
+        is_send: bool,
         scope: &Scope<'_>,
     ) -> Vec<Edit<'d>> {
-        let set_sender = send
+        let sets_sender = is_send
             && scope
                 .account
                 .is_some_and(|account| account.sender.is_some());
-        let mut edits = Vec::new();
-        for field in fields {
-            let account = field.value.any_source(ValueSource::belongs_to_account);
-            let credential = field.value.any_source(ValueSource::is_secret);
-            let sender = set_sender
+        let is_sender = |field: &FieldMapping| {
+            sets_sender
                 && field
                     .value
-                    .any_source(|source| *source == ValueSource::Sender);
+                    .any_source(|source| *source == ValueSource::Sender)
+        };
+        let mut edits = Vec::new();
+        for field in fields {
+            let is_account = field.value.any_source(ValueSource::belongs_to_account);
+            let is_secret = field.value.any_source(ValueSource::is_secret);
             let value = field.value.evaluate(scope);
-            if account && (value.is_some() || credential) || sender {
+            if is_account && (value.is_some() || is_secret) || is_sender(field) {
                 edits.push(Edit {
                     path: &field.path,
-                    add_if_missing: value.is_some() && (send || credential),
+                    add_if_missing: value.is_some() && (is_send || is_secret),
                     value,
                 });
             }
         }
-        if set_sender {
-            let spare = self.send.also_reads.iter().filter(|field| {
-                field
-                    .value
-                    .any_source(|source| *source == ValueSource::Sender)
-            });
-            edits.extend(spare.map(|field| Edit {
-                path: &field.path,
-                value: field.value.evaluate(scope),
-                add_if_missing: false,
-            }));
-        }
-        edits.extend(self.send.dropped.iter().map(|place| Edit {
-            path: place,
+        let also_read = self.send.also_reads.iter().filter(|field| is_sender(field));
+        edits.extend(also_read.map(|field| Edit {
+            path: &field.path,
+            value: field.value.evaluate(scope),
+            add_if_missing: false,
+        }));
+        edits.extend(self.send.dropped.iter().map(|path| Edit {
+            path,
             value: None,
             add_if_missing: false,
         }));
         edits
     }
 
-    /// Digests and times are of the send's own making; a key in a header goes with every operation.
+    /// The headers of the account. Digests and times belong to a send; a key belongs to every operation.
     fn account_headers(&self, send: bool) -> impl Iterator<Item = &FieldMapping> {
-        let made =
+        let is_computed =
             |source: &ValueSource| matches!(source, ValueSource::Digest(_) | ValueSource::Now);
         let own = self
             .send
@@ -175,10 +179,10 @@ impl Dialect {
             .header
             .iter()
             .filter(|field| field.value.any_source(ValueSource::belongs_to_account));
-        own.filter(move |field| send || !field.value.any_source(made))
+        own.filter(move |field| send || !field.value.any_source(is_computed))
     }
 
-    /// The allow-list: what says how to read the body, and what the description names; never a credential.
+    /// The allow-list: headers about the body and those that the description names; never a credential.
     fn forwarded_headers(&self, from: &HeaderMap) -> HeaderMap {
         let send = &self.send;
         let named = send
@@ -200,7 +204,25 @@ impl Dialect {
     }
 }
 
-/// In a form of its own a backend may write a query field too: changed there, never added.
+/// The body with its edits; without edits it keeps its bytes.
+fn patched_body(
+    request: &Request,
+    format: &BodyFormat,
+    edits: &PatchEdits<'_>,
+    scope: &Scope<'_>,
+) -> Option<Bytes> {
+    match format {
+        BodyFormat::Form => {
+            let text = std::str::from_utf8(&request.body).ok()?;
+            Some(edit_pairs(text, &with_query_edits(&edits.body, &edits.query), true).into())
+        }
+        BodyFormat::Multipart(boundary) => edit_parts(&request.body, boundary, &edits.body),
+        BodyFormat::Json if !edits.body.is_empty() => edit_json(&request.body, &edits.body, scope),
+        BodyFormat::Json | BodyFormat::Empty | BodyFormat::Other(_) => Some(request.body.clone()),
+    }
+}
+
+/// A backend may write a query field into its form: it is changed there, never added.
 fn with_query_edits<'e>(body: &'e [Edit<'e>], query: &'e [Edit<'e>]) -> Vec<Edit<'e>> {
     let own = body.iter().map(|edit| Edit {
         path: edit.path,
@@ -215,7 +237,7 @@ fn with_query_edits<'e>(body: &'e [Edit<'e>], query: &'e [Edit<'e>]) -> Vec<Edit
     .collect()
 }
 
-/// Urlencoded pairs with edits; untouched pairs keep their bytes.
+/// Urlencoded pairs with edits; other pairs keep their bytes.
 fn edit_pairs(text: &str, edits: &[Edit<'_>], add: bool) -> String {
     let mut out: Vec<String> = Vec::new();
     let mut done = vec![false; edits.len()];
@@ -282,7 +304,7 @@ fn edit_parts(bytes: &Bytes, boundary: &str, edits: &[Edit<'_>]) -> Option<Bytes
     }
 }
 
-/// Untouched, the body keeps its bytes; changed, its order.
+/// A JSON body with edits: unchanged it keeps its bytes, changed it keeps its order.
 fn edit_json(bytes: &Bytes, edits: &[Edit<'_>], scope: &Scope<'_>) -> Option<Bytes> {
     let tree = &body::parse_json(bytes).ok()?;
     let mut changed = tree.clone();

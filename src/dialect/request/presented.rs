@@ -1,5 +1,5 @@
-//! What a backend's request holds where the service has its password or key: dropped on the
-//! way out, but a caller may be known by it.
+//! The credentials that a backend's request has: they are removed before it is sent, but can
+//! identify the caller.
 
 use crate::dialect::expr::template::{ValueSource, to_text};
 use crate::dialect::model::{FieldMapping, FieldValue};
@@ -7,7 +7,7 @@ use crate::dialect::request::recognise::best_effort_fields;
 use crate::dialect::{Dialect, Request};
 
 impl Dialect {
-    /// The values in fields and headers of this dialect's own that hold a secret of the account.
+    /// The values of the fields and headers that this dialect fills with a secret of the account.
     pub fn presented_credentials(&self, request: &Request) -> Vec<String> {
         let fields = &self.send.fields;
         let login = self.token.iter().flat_map(|token| &token.fields.body);
@@ -26,17 +26,17 @@ impl Dialect {
                 let value = request.headers.get(&field.path.text)?;
                 value.to_str().ok().map(str::to_owned)
             });
-        let mut given: Vec<String> = headers.collect();
+        let mut values: Vec<String> = headers.collect();
         if !named.is_empty() {
             let tree = best_effort_fields(request);
-            given.extend(
+            values.extend(
                 named
                     .iter()
                     .flat_map(|field| field.path.find_all(&tree))
                     .map(to_text),
             );
         }
-        given
+        values
     }
 
     fn holds_secret(&self, form: &FieldValue) -> bool {

@@ -1,5 +1,5 @@
-//! A backend's request understood: the field map taken right to left. What no place of
-//! the description covers binds the call; what is not UTF-8 is bound and not guessed at.
+//! Reads a backend's request: the field map taken right to left. A field that the description
+//! does not have, and text that is not UTF-8, make the request provider-specific.
 
 use std::time::Duration;
 
@@ -18,86 +18,70 @@ use crate::dialect::{
 use crate::sms::{Message, MessageText, Msisdn};
 
 impl Dialect {
-    /// Reads a send. `own_reference` (20 characters) is used where the backend gave none. For another operation there is
-    /// no message, only what was asked.
+    /// Reads a send. `own_reference` (20 characters) is used if the backend gives none. Another operation has no
+    /// message, only fields.
     pub fn read(
         &self,
-        seen: &RecognisedRequest,
+        recognised: &RecognisedRequest,
         request: &Request,
         own_reference: &str,
     ) -> Result<DecodedRequest, RequestReadError> {
-        if !matches!(seen.matched, MatchedOperation::Send) {
-            let asked = RequestFields::new(best_effort_fields(request), seen);
-            return Ok(DecodedRequest {
-                message: None,
-                untranslatable_fields: Vec::new(),
-                recipient_count: 0,
-                fields: asked,
-            });
+        if !matches!(recognised.matched, MatchedOperation::Send) {
+            let fields = RequestFields::new(best_effort_fields(request), recognised);
+            return Ok(undecoded(fields, Vec::new()));
         }
         let body = ParsedBody::parse(&request.headers, &request.body)?;
         self.check_format(&body.format)?;
         let (query, query_utf8) =
             body::parse_urlencoded(request.query.as_deref().unwrap_or_default());
-        let mut said = ParsedRequest {
+        let mut parsed = ParsedRequest {
             body: body.tree,
             query,
             untranslatable_fields: Vec::new(),
         };
-        self.parse_json_fields(&mut said);
+        self.parse_json_fields(&mut parsed);
         if !(body.is_utf8 && query_utf8) {
-            return Ok(DecodedRequest {
-                message: None,
-                untranslatable_fields: vec!["charset".into()],
-                recipient_count: 0,
-                fields: RequestFields::new(said.into_merged(), seen),
-            });
+            let fields = RequestFields::new(parsed.into_merged(), recognised);
+            return Ok(undecoded(fields, vec!["charset".into()]));
         }
-        let mut words = self.collect_message_fields(&mut said, request);
-        for source in std::mem::take(&mut words.mismatched) {
-            self.flag_mismatched(&source, &mut said);
-            words.values_mut(&source).into_iter().for_each(Vec::clear);
+        let mut found = self.collect_message_fields(&mut parsed, request);
+        for source in std::mem::take(&mut found.mismatched) {
+            self.flag_mismatched(&source, &mut parsed);
+            found.values_mut(&source).into_iter().for_each(Vec::clear);
         }
-        self.flag_unmapped(&mut said);
-        let mut binds = std::mem::take(&mut said.untranslatable_fields);
-        let (message, recipients) = words.into_message(&mut binds, own_reference)?;
+        self.flag_unmapped(&mut parsed);
+        let mut untranslatable = std::mem::take(&mut parsed.untranslatable_fields);
+        let recipient_count = found.recipient_count();
+        let message = found.into_message(&mut untranslatable, own_reference)?;
         Ok(DecodedRequest {
             message,
-            untranslatable_fields: binds,
-            recipient_count: recipients,
-            fields: RequestFields::new(said.into_merged(), seen),
+            untranslatable_fields: untranslatable,
+            recipient_count,
+            fields: RequestFields::new(parsed.into_merged(), recognised),
         })
     }
 
-    fn check_format(&self, encoding: &BodyFormat) -> Result<(), RequestReadError> {
-        let (fits, wanted) = match (self.send.fields.encoding, encoding) {
-            (_, BodyFormat::Empty)
-            | (
-                BodyEncoding::Form | BodyEncoding::Multipart | BodyEncoding::NoBody,
-                BodyFormat::Form | BodyFormat::Multipart(_),
-            ) => (true, ""),
-            (BodyEncoding::Json, found) => (*found == BodyFormat::Json, "application/json"),
-            (BodyEncoding::Form | BodyEncoding::Multipart, BodyFormat::Json) => {
-                (self.send.accepts_json, "application/x-www-form-urlencoded")
-            }
-            (BodyEncoding::Form | BodyEncoding::Multipart, BodyFormat::Other(_)) => {
-                (false, "application/x-www-form-urlencoded")
-            }
-            (BodyEncoding::NoBody, BodyFormat::Json | BodyFormat::Other(_)) => {
-                (false, "everything in the query")
-            }
+    fn check_format(&self, format: &BodyFormat) -> Result<(), RequestReadError> {
+        let is_form = matches!(format, BodyFormat::Form | BodyFormat::Multipart(_));
+        let is_json = *format == BodyFormat::Json;
+        let (fits, wanted) = match self.send.fields.encoding {
+            BodyEncoding::Json => (is_json, "application/json"),
+            BodyEncoding::Form | BodyEncoding::Multipart => (
+                is_form || (is_json && self.send.accepts_json),
+                "application/x-www-form-urlencoded",
+            ),
+            BodyEncoding::NoBody => (is_form, "all fields in the query"),
         };
-        if fits {
-            Ok(())
-        } else {
-            Err(RequestReadError::ContentType {
-                found: format_name(encoding),
-                wanted: wanted.into(),
-            })
+        if fits || *format == BodyFormat::Empty {
+            return Ok(());
         }
+        Err(RequestReadError::ContentType {
+            found: format_name(format),
+            wanted: wanted.into(),
+        })
     }
 
-    fn parse_json_fields(&self, said: &mut ParsedRequest) {
+    fn parse_json_fields(&self, parsed: &mut ParsedRequest) {
         for field in self
             .send
             .fields
@@ -109,53 +93,50 @@ impl Dialect {
             let Some(name) = &field.path.json_field else {
                 continue;
             };
-            parse_json_field(&mut said.body, name);
-            parse_json_field(&mut said.query, name);
+            parse_json_field(&mut parsed.body, name);
+            parse_json_field(&mut parsed.query, name);
         }
     }
 
-    fn collect_message_fields(&self, said: &mut ParsedRequest, request: &Request) -> MessageFields {
-        let mut words = MessageFields::default();
+    fn collect_message_fields(
+        &self,
+        parsed: &mut ParsedRequest,
+        request: &Request,
+    ) -> MessageFields {
+        let mut found = MessageFields::default();
         let fields = &self.send.fields;
-        let header = fields.header.iter().map(|field| (field, true));
-        let mapped = fields
-            .body
-            .iter()
-            .chain(&fields.query)
-            .map(|field| (field, false))
-            .chain(header);
-        for (field, in_header) in mapped {
-            let found = if in_header {
-                header_value(request, field)
-            } else {
-                said.values_at(&field.path)
-            };
-            words.collect(field, found, false, &mut said.untranslatable_fields);
+        for field in fields.body.iter().chain(&fields.query) {
+            found.collect(field, parsed.values_at(&field.path), Spelling::Mapped);
+        }
+        for field in &fields.header {
+            found.collect(field, header_value(request, field), Spelling::Mapped);
         }
         for field in &self.send.also_reads {
-            let found = said.values_at(&field.path);
-            words.collect(field, found, true, &mut said.untranslatable_fields);
+            found.collect(field, parsed.values_at(&field.path), Spelling::AlsoRead);
         }
-        words
+        parsed
+            .untranslatable_fields
+            .append(&mut found.untranslatable);
+        found
     }
 
-    /// A noun whose constant is another's is none of our words: all that carries it binds.
-    fn flag_mismatched(&self, foreign: &ValueSource, said: &mut ParsedRequest) {
+    /// Flags the fields of a source whose constant has another value: their value is not ours to read.
+    fn flag_mismatched(&self, source: &ValueSource, parsed: &mut ParsedRequest) {
         for field in self.send.fields.body.iter().chain(&self.send.fields.query) {
-            let carries = field
+            let has_source = field
                 .value
                 .exprs()
-                .any(|hole| hole.source == *foreign && !hole.is_constant());
-            if carries
-                && !said.values_at(&field.path).is_empty()
-                && !said.untranslatable_fields.contains(&field.path.text)
+                .any(|hole| hole.source == *source && !hole.is_constant());
+            if has_source
+                && !parsed.values_at(&field.path).is_empty()
+                && !parsed.untranslatable_fields.contains(&field.path.text)
             {
-                said.untranslatable_fields.push(field.path.text.clone());
+                parsed.untranslatable_fields.push(field.path.text.clone());
             }
         }
     }
 
-    fn flag_unmapped(&self, said: &mut ParsedRequest) {
+    fn flag_unmapped(&self, parsed: &mut ParsedRequest) {
         let fields = &self.send.fields;
         let mapped = fields
             .body
@@ -167,18 +148,18 @@ impl Dialect {
             .chain(&self.send.droppable)
             .chain(&self.send.dropped)
             .collect();
-        for name in path::uncovered_paths(&said.body, &known)
+        for name in path::uncovered_paths(&parsed.body, &known)
             .into_iter()
-            .chain(path::uncovered_paths(&said.query, &known))
+            .chain(path::uncovered_paths(&parsed.query, &known))
         {
-            if !said.untranslatable_fields.contains(&name) {
-                said.untranslatable_fields.push(name);
+            if !parsed.untranslatable_fields.contains(&name) {
+                parsed.untranslatable_fields.push(name);
             }
         }
     }
 }
 
-/// A field that holds JSON as text, opened where it is; what is no JSON stays text.
+/// Parses a field that holds JSON as text, in its place; other text stays text.
 fn parse_json_field(tree: &mut Value, name: &str) {
     let inside = tree
         .get(name)
@@ -209,7 +190,7 @@ fn header_value(request: &Request, field: &FieldMapping) -> Vec<Value> {
         .collect()
 }
 
-/// The request's two trees while they are read.
+/// The request's body and query while they are read.
 struct ParsedRequest {
     body: Value,
     query: Value,
@@ -217,7 +198,7 @@ struct ParsedRequest {
 }
 
 impl ParsedRequest {
-    /// In the body, else in the query: a GET carries the same fields there.
+    /// The values in the body, else in the query: a GET has the same fields there.
     fn values_at(&self, place: &JsonPath) -> Vec<Value> {
         let found = place.find_all(&self.body);
         let found = if found.is_empty() {
@@ -228,13 +209,30 @@ impl ParsedRequest {
         found.into_iter().cloned().collect()
     }
 
-    /// Both in one tree.
+    /// Body and query in one tree.
     fn into_merged(self) -> Value {
         merge_query(self.body, self.query)
     }
 }
 
-/// What was found for each noun of a message.
+/// A decoded request without a message.
+fn undecoded(fields: RequestFields, untranslatable_fields: Vec<String>) -> DecodedRequest {
+    DecodedRequest {
+        message: None,
+        untranslatable_fields,
+        recipient_count: 0,
+        fields,
+    }
+}
+
+/// Whether a field is written too, or only read where the mapped one is absent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Spelling {
+    Mapped,
+    AlsoRead,
+}
+
+/// The values found for each part of a message.
 #[derive(Default)]
 struct MessageFields {
     to: Vec<String>,
@@ -244,31 +242,26 @@ struct MessageFields {
     validity: Vec<String>,
     callback: Vec<String>,
     has_template: bool,
-    /// Nouns beside which a constant is not ours: `timeUnit: HOURS`, another attribute's name.
+    /// Fields that the message cannot express.
+    untranslatable: Vec<String>,
+    /// Sources with a constant of another value beside them: `timeUnit: HOURS`, another attribute's name.
     mismatched: Vec<ValueSource>,
 }
 
 impl MessageFields {
-    /// One field; `spare`: another spelling, looked at only where the first said nothing.
-    fn collect(
-        &mut self,
-        field: &FieldMapping,
-        found: Vec<Value>,
-        spare: bool,
-        binds: &mut Vec<String>,
-    ) {
+    fn collect(&mut self, field: &FieldMapping, found: Vec<Value>, spelling: Spelling) {
         let FieldValue::Template(template) = &field.value else {
             return;
         };
         if let Some(hole) = template.as_single_expr() {
-            return self.collect_expr(hole, field, found, (spare, binds));
+            return self.collect_expr(hole, field, found, spelling);
         }
         for value in found {
             match template.captures(&to_text(&value)) {
-                Some(held) => held.into_iter().for_each(|(hole, text)| {
-                    self.collect_expr(hole, field, vec![text.into()], (spare, binds));
+                Some(captures) => captures.into_iter().for_each(|(hole, text)| {
+                    self.collect_expr(hole, field, vec![text.into()], spelling);
                 }),
-                None => binds.push(field.path.text.clone()),
+                None => self.flag(field),
             }
         }
     }
@@ -278,27 +271,13 @@ impl MessageFields {
         hole: &Expr,
         field: &FieldMapping,
         found: Vec<Value>,
-        (spare, binds): (bool, &mut Vec<String>),
+        spelling: Spelling,
     ) {
         if hole.source.belongs_to_account() {
             return;
         }
-        let mut read = Vec::new();
-        for value in found {
-            match invert_filters(hole, value) {
-                Inverse::Value(Value::Array(items)) => read.extend(items.iter().map(to_text)),
-                Inverse::Value(Value::Object(_)) if hole.source != ValueSource::TemplateFields => {
-                    binds.push(field.path.text.clone());
-                }
-                Inverse::Value(value) => read.push(to_text(&value)),
-                Inverse::Mismatch => {
-                    binds.push(field.path.text.clone());
-                    self.mismatched.push(hole.source.clone());
-                }
-                Inverse::Ignored => {}
-            }
-        }
-        if read.is_empty() {
+        let values = self.inverted_values(hole, field, found);
+        if values.is_empty() {
             return;
         }
         if matches!(
@@ -306,16 +285,45 @@ impl MessageFields {
             ValueSource::TemplateId | ValueSource::TemplateValues | ValueSource::TemplateFields
         ) {
             self.has_template = true;
-            binds.push(field.path.text.clone());
+            self.flag(field);
         }
         let Some(slot) = self.values_mut(&hole.source) else {
             return;
         };
         if slot.is_empty() {
-            *slot = read;
-        } else if !spare && *slot != read {
-            binds.push(field.path.text.clone());
+            *slot = values;
+        } else if spelling == Spelling::Mapped && *slot != values {
+            self.flag(field);
         }
+    }
+
+    /// The values before the filters; what a filter cannot invert is flagged.
+    fn inverted_values(
+        &mut self,
+        hole: &Expr,
+        field: &FieldMapping,
+        found: Vec<Value>,
+    ) -> Vec<String> {
+        let mut values = Vec::new();
+        for value in found {
+            match invert_filters(hole, value) {
+                Inverse::Value(Value::Array(items)) => values.extend(items.iter().map(to_text)),
+                Inverse::Value(Value::Object(_)) if hole.source != ValueSource::TemplateFields => {
+                    self.flag(field);
+                }
+                Inverse::Value(value) => values.push(to_text(&value)),
+                Inverse::Mismatch => {
+                    self.flag(field);
+                    self.mismatched.push(hole.source.clone());
+                }
+                Inverse::Ignored => {}
+            }
+        }
+        values
+    }
+
+    fn flag(&mut self, field: &FieldMapping) {
+        self.untranslatable.push(field.path.text.clone());
     }
 
     fn values_mut(&mut self, source: &ValueSource) -> Option<&mut Vec<String>> {
@@ -347,60 +355,74 @@ impl MessageFields {
         }
     }
 
-    /// The message, where it is one: one recipient with a number, one text, nothing that says it twice.
+    fn recipient_count(&self) -> usize {
+        self.to.iter().filter(|to| !to.trim().is_empty()).count()
+    }
+
+    /// The message, if it is one: one recipient with a phone number, one text, no contradiction.
     fn into_message(
         self,
-        binds: &mut Vec<String>,
+        untranslatable: &mut Vec<String>,
         own_reference: &str,
-    ) -> Result<(Option<Message>, usize), RequestReadError> {
-        let recipients = self.to.iter().filter(|to| !to.trim().is_empty()).count();
+    ) -> Result<Option<Message>, RequestReadError> {
+        let recipients = self.recipient_count();
         let Some(to) = self.to.iter().find(|to| !to.trim().is_empty()) else {
             return Err(RequestReadError::Missing("the recipient"));
         };
-        for (word, values) in [
-            ("text", &self.text),
-            ("sender", &self.sender),
-            ("reference", &self.reference),
-            ("validity", &self.validity),
-            ("callback", &self.callback),
-        ] {
-            if recipients == 1 && values.len() > 1 {
-                binds.push(format!("{word}, said {} times", values.len()));
-            }
+        if recipients == 1 {
+            untranslatable.extend(self.repeated_fields());
         }
-        let text = self.text.into_iter().find(|text| !text.trim().is_empty());
-        let Some(text) = text else {
-            let elsewhere = self.has_template || !binds.is_empty() || recipients > 1;
-            return if elsewhere {
-                Ok((None, recipients))
+        let Some(text) = self.text.iter().find(|text| !text.trim().is_empty()) else {
+            let has_other_content =
+                self.has_template || !untranslatable.is_empty() || recipients > 1;
+            return if has_other_content {
+                Ok(None)
             } else {
                 Err(RequestReadError::Missing("the text"))
             };
         };
         let Ok(recipient) = Msisdn::parse(to) else {
-            return Ok((None, recipients));
+            return Ok(None);
         };
         if recipients > 1 || self.has_template {
-            return Ok((None, recipients));
+            return Ok(None);
         }
-        let said = |values: Vec<String>| values.into_iter().find(|value| !value.is_empty());
-        let message = Message {
+        Ok(Some(Message {
             recipient,
-            text: MessageText::new(text),
-            sender: said(self.sender),
-            reference: said(self.reference).unwrap_or_else(|| own_reference.to_owned()),
-            validity: said(self.validity)
-                .and_then(|value| to_integer(&Value::String(value)))
-                .and_then(|ms| u64::try_from(ms).ok())
-                .map(Duration::from_millis),
-            callback: said(self.callback),
+            text: MessageText::new(text.clone()),
+            validity: first_value(&self.validity).and_then(milliseconds),
+            sender: first_value(&self.sender),
+            reference: first_value(&self.reference).unwrap_or_else(|| own_reference.to_owned()),
+            callback: first_value(&self.callback),
             template: None,
-        };
-        Ok((Some(message), recipients))
+        }))
+    }
+
+    /// The fields with more than one value.
+    fn repeated_fields(&self) -> impl Iterator<Item = String> {
+        [
+            ("text", &self.text),
+            ("sender", &self.sender),
+            ("reference", &self.reference),
+            ("validity", &self.validity),
+            ("callback", &self.callback),
+        ]
+        .into_iter()
+        .filter(|(_, values)| values.len() > 1)
+        .map(|(name, values)| format!("{name}, given {} times", values.len()))
     }
 }
 
-/// Filters backwards, from the last to the first.
+fn first_value(values: &[String]) -> Option<String> {
+    values.iter().find(|value| !value.is_empty()).cloned()
+}
+
+fn milliseconds(text: String) -> Option<Duration> {
+    let count = to_integer(&Value::String(text))?;
+    u64::try_from(count).ok().map(Duration::from_millis)
+}
+
+/// Inverts the filters, from the last to the first.
 fn invert_filters(hole: &Expr, value: Value) -> Inverse {
     let mut value = value;
     for filter in hole.filters.iter().rev() {

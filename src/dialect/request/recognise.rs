@@ -1,5 +1,5 @@
-//! Which dialect a request speaks and which operation it asks for: host, then method and
-//! path, then the fields an operation insists on. What is not named does not pass.
+//! Finds the dialect and the operation of a request: by host, then method and path, then the
+//! fields that an operation requires. An operation that no dialect names does not pass.
 
 use std::sync::Arc;
 
@@ -13,24 +13,24 @@ use crate::dialect::{
 };
 use crate::sms::Operation;
 
-/// Says which dialect and which operation; `extra` are a provider's own `operations` ("GET /…") by dialect, which are carried.
+/// The dialect and operation of a request. `extra` has the providers' own `operations` ("GET /…") by dialect; they are passthrough.
 pub fn recognise(
-    among: &[Arc<Dialect>],
-    place: RequestTarget<'_>,
+    dialects: &[Arc<Dialect>],
+    target: RequestTarget<'_>,
     request: &Request,
     extra: &[(String, Vec<String>)],
 ) -> Recognition {
-    let (candidates, named) = candidates(among, place);
+    let (candidates, named) = candidates(dialects, target);
     let mut fields = None;
     for (dialect, host) in &candidates {
         if let Some(seen) = dialect.match_operation(*host, request, &mut fields) {
             return seen;
         }
     }
-    let carried = candidates
+    let passthrough = candidates
         .iter()
         .find_map(|(dialect, host)| dialect.match_provider_operation(*host, request, extra));
-    match (carried, candidates.first()) {
+    match (passthrough, candidates.first()) {
         (Some(seen), _) => Recognition::Operation(seen),
         (None, Some((dialect, _))) if named => Recognition::UnlistedOperation(Arc::clone(dialect)),
         (None, _) => Recognition::Unrecognised,
@@ -38,7 +38,7 @@ pub fn recognise(
 }
 
 impl RecognisedRequest {
-    /// Whether an account with these operations of its own may carry it: one that another account adds is not its.
+    /// Whether a provider with these `operations` may take it: those of another provider do not count.
     pub fn is_allowed_by(&self, operations: &[String]) -> bool {
         match &self.matched {
             MatchedOperation::ProviderOperation(call) => operations
@@ -61,15 +61,15 @@ enum HostConstraint<'a> {
 
 type Candidate<'a> = (&'a Arc<Dialect>, HostConstraint<'a>);
 
-/// The dialects to ask, and whether a miss means "not named" rather than "foreign".
+/// The dialects to compare, and whether a miss means "unlisted" and not "unrecognised".
 fn candidates<'a>(
-    among: &'a [Arc<Dialect>],
-    place: RequestTarget<'a>,
+    dialects: &'a [Arc<Dialect>],
+    target: RequestTarget<'a>,
 ) -> (Vec<Candidate<'a>>, bool) {
-    match place {
+    match target {
         RequestTarget::Named(dialect) => (vec![(dialect, HostConstraint::Any)], true),
         RequestTarget::Unspecified => (
-            among
+            dialects
                 .iter()
                 .map(|dialect| (dialect, HostConstraint::Any))
                 .collect(),
@@ -78,7 +78,7 @@ fn candidates<'a>(
         RequestTarget::Host(host) => {
             let host = host.strip_suffix('.').unwrap_or(host);
             (
-                among
+                dialects
                     .iter()
                     .filter(|dialect| dialect.serves_host(host))
                     .map(|dialect| (dialect, HostConstraint::Host(host)))
@@ -112,7 +112,7 @@ impl Dialect {
             .chain(self.operations.iter().map(|entry| &entry.endpoint))
     }
 
-    /// How a backend says a message, with the whole path: `POST /broker-api/send`.
+    /// The endpoint of a send with the whole path: `POST /broker-api/send`.
     pub fn send_endpoint(&self) -> String {
         let call = &self.send.endpoint;
         let methods: Vec<&str> = call.methods.iter().map(Method::as_str).collect();
@@ -128,7 +128,7 @@ impl Dialect {
         )
     }
 
-    /// Literal host names of this dialect: what a certificate authority may be limited to.
+    /// The literal host names of this dialect, to which a certificate authority can be limited.
     pub fn literal_hosts(&self) -> Vec<String> {
         let hosts = self
             .hosts
@@ -144,7 +144,7 @@ impl Dialect {
         all.into_iter().map(str::to_owned).collect()
     }
 
-    /// Whether nothing tells a send here from a send there.
+    /// Whether a send of one cannot be distinguished from a send of the other.
     pub(crate) fn clashes_with(&self, other: &Self) -> bool {
         let shared = self
             .hosts
@@ -157,7 +157,7 @@ impl Dialect {
             && self.send.required_values == other.send.required_values
     }
 
-    /// The path below the base, if the call may stand at this host.
+    /// The path below the base path, if the endpoint can be at this host.
     fn path_below_base<'p>(
         &self,
         call: &Endpoint,
@@ -182,73 +182,57 @@ impl Dialect {
         request: &Request,
         fields: &mut Option<Value>,
     ) -> Option<Recognition> {
-        let none: &[(String, String)] = &[];
-        let send = (
-            &self.send.endpoint,
-            MatchedOperation::Send,
-            Operation::Send,
-            self.send.required_values.as_slice(),
-        );
-        let token = self.token.iter().map(|token| {
-            (
-                &token.endpoint,
-                MatchedOperation::Login,
-                Operation::Login,
-                none,
-            )
-        });
-        let others = |insisting: bool| {
-            let wanted = self
-                .operations
-                .iter()
-                .enumerate()
-                .filter(move |(_, entry)| entry.required_values.is_empty() != insisting);
-            wanted.map(|(at, entry)| {
-                (
-                    &entry.endpoint,
-                    MatchedOperation::Operation(at),
-                    entry.operation,
-                    entry.required_values.as_slice(),
-                )
-            })
-        };
-        // Whoever insists on a field is asked first: a price is asked for at the very path of a message.
-        for (call, entry, operation, matching) in
-            others(true).chain([send]).chain(token).chain(others(false))
-        {
-            let Some(below) = self.path_below_base(call, host, &request.path) else {
-                continue;
-            };
-            let Some(path) = call.match_path(&request.method, below) else {
-                continue;
-            };
-            let needs: &[String] = if matches!(entry, MatchedOperation::Send) {
-                &self.send.required_fields
+        self.operation_patterns().into_iter().find_map(|pattern| {
+            let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
+            let path_params = pattern.endpoint.match_path(&request.method, below)?;
+            if !pattern.has_required_fields(request, fields) {
+                return None;
+            }
+            Some(if pattern.operation == Operation::Other {
+                Recognition::UnlistedOperation(Arc::clone(self))
             } else {
-                &[]
-            };
-            let insists = !matching.is_empty() || !needs.is_empty();
-            if insists
-                && !has_required_fields(
-                    request,
-                    fields.get_or_insert_with(|| best_effort_fields(request)),
-                    matching,
-                    needs,
-                )
-            {
-                continue;
-            }
-            if operation == Operation::Other {
-                return Some(Recognition::UnlistedOperation(Arc::clone(self)));
-            }
-            return Some(Recognition::Operation(RecognisedRequest {
-                dialect: Arc::clone(self),
-                operation,
-                matched: entry,
-                path_params: path,
-            }));
-        }
-        None
+                Recognition::Operation(RecognisedRequest {
+                    dialect: Arc::clone(self),
+                    operation: pattern.operation,
+                    matched: pattern.matched,
+                    path_params,
+                })
+            })
+        })
+    }
+
+    /// The operations in the order of comparison. Those with `where` come first: the path of a
+    /// send can also serve the question what it costs.
+    fn operation_patterns(&self) -> Vec<OperationPattern<'_>> {
+        let send = OperationPattern {
+            endpoint: &self.send.endpoint,
+            matched: MatchedOperation::Send,
+            operation: Operation::Send,
+            required_values: &self.send.required_values,
+            required_fields: &self.send.required_fields,
+        };
+        let login = self.token.iter().map(|token| OperationPattern {
+            endpoint: &token.endpoint,
+            matched: MatchedOperation::Login,
+            operation: Operation::Login,
+            required_values: &[],
+            required_fields: &[],
+        });
+        let others = self.operations.iter().enumerate();
+        let others = others.map(|(at, entry)| OperationPattern {
+            endpoint: &entry.endpoint,
+            matched: MatchedOperation::Operation(at),
+            operation: entry.operation,
+            required_values: &entry.required_values,
+            required_fields: &[],
+        });
+        let (with_where, without): (Vec<_>, Vec<_>) =
+            others.partition(|pattern| !pattern.required_values.is_empty());
+        let mut patterns = with_where;
+        patterns.push(send);
+        patterns.extend(login);
+        patterns.extend(without);
+        patterns
     }
 
     fn match_provider_operation(
@@ -275,32 +259,44 @@ impl Dialect {
     }
 }
 
-/// Whether the fields and headers an operation insists on are there.
-fn has_required_fields(
-    request: &Request,
-    fields: &Value,
-    matching: &[(String, String)],
-    needs: &[String],
-) -> bool {
-    let header = |name: &str| {
-        request
-            .headers
-            .get(name)
-            .and_then(|value| value.to_str().ok())
-    };
-    // A field that is given twice says two things, so it says none of them. A header stands in only under a header's kind of
-    // name: a `Cost` among them does not make a message the question what it costs.
-    let stands_in = |name: &str| name.contains('-').then(|| header(name)).flatten();
-    let is = |(name, wanted): &(String, String)| {
-        fields
-            .get(name)
-            .map_or_else(|| stands_in(name), Value::as_str)
-            == Some(wanted.as_str())
-    };
-    matching.iter().all(is) && needs.iter().all(|name| fields.get(name).is_some())
+/// What a request must have to be an operation.
+struct OperationPattern<'d> {
+    endpoint: &'d Endpoint,
+    matched: MatchedOperation,
+    operation: Operation,
+    required_values: &'d [(String, String)],
+    required_fields: &'d [String],
 }
 
-/// Query and body in one tree, for recognition only; what cannot be read has no fields.
+impl OperationPattern<'_> {
+    /// Reads the request's fields into `fields` when they are first needed.
+    fn has_required_fields(&self, request: &Request, fields: &mut Option<Value>) -> bool {
+        if self.required_values.is_empty() && self.required_fields.is_empty() {
+            return true;
+        }
+        let fields = fields.get_or_insert_with(|| best_effort_fields(request));
+        let has_value = |(name, wanted): &(String, String)| {
+            required_value(request, fields, name) == Some(wanted.as_str())
+        };
+        self.required_values.iter().all(has_value)
+            && self
+                .required_fields
+                .iter()
+                .all(|name| fields.get(name).is_some())
+    }
+}
+
+/// The value of a field, else of a header whose name has a `-`: a header `Cost` must not turn a
+/// message into the question what it costs. A field that is given twice has no value.
+fn required_value<'r>(request: &'r Request, fields: &'r Value, name: &str) -> Option<&'r str> {
+    match fields.get(name) {
+        Some(value) => value.as_str(),
+        None if name.contains('-') => request.headers.get(name)?.to_str().ok(),
+        None => None,
+    }
+}
+
+/// Query and body in one tree, for recognition only; an unreadable body has no fields.
 pub(crate) fn best_effort_fields(request: &Request) -> Value {
     let tree = ParsedBody::parse(&request.headers, &request.body)
         .map(|body| body.tree)

@@ -1,5 +1,5 @@
-//! Proof of who sends: Basic, bearer, a header of the service's own, AWS Signature
-//! Version 4; and digests over templates. Each variant has a service and a test vector.
+//! Signatures: Basic, bearer, a header of the service's own, AWS Signature Version 4; and
+//! digests over templates. Each kind has a service that needs it and a test vector.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ use crate::dialect::expr::template::StringTemplate;
 use crate::dialect::model::{DigestSpec, HashAlgorithm, SigningScheme};
 use crate::dialect::wire::body;
 
-/// Every digest of the description, by name; one without a value is left out.
+/// The digests of the description, by name, without those whose input has no value.
 pub(crate) fn digests(specs: &[DigestSpec], scope: &Scope<'_>) -> BTreeMap<String, String> {
     specs
         .iter()
@@ -44,7 +44,7 @@ fn compute_digest(spec: &DigestSpec, scope: &Scope<'_>) -> Option<String> {
     })
 }
 
-/// Puts the proof into the finished request; none where a field for it is missing.
+/// Signs the finished request; none if a field for the signature is missing.
 pub(crate) fn sign(
     sign: &SigningScheme,
     request: &mut ProviderRequest,
@@ -93,7 +93,7 @@ fn insert_secret_header(headers: &mut HeaderMap, name: HeaderName, value: &str) 
 }
 
 fn hmac_sha256(key: &[u8], text: &[u8]) -> Vec<u8> {
-    // any length of key is one for HMAC, so the error does not happen
+    // HMAC takes a key of any length, so there is no error
     Hmac::<Sha256>::new_from_slice(key)
         .map(|mac| mac.chain_update(text).finalize().into_bytes().to_vec())
         .unwrap_or_default()
@@ -106,7 +106,7 @@ struct SigV4Signer<'a> {
     secret_key: &'a str,
 }
 
-/// AWS encodes everything but these.
+/// The characters that AWS does not encode.
 const SIGV4_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -116,18 +116,16 @@ const SIGV4_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
 impl SigV4Signer<'_> {
     fn sign(&self, request: &mut ProviderRequest, now: Timestamp) -> Option<()> {
         let now = now.to_zoned_datetime(jiff::tz::TimeZone::UTC);
-        let (stamp, day) = (
-            now.strftime("%Y%m%dT%H%M%SZ").to_string(),
-            now.strftime("%Y%m%d").to_string(),
-        );
+        let stamp = now.strftime("%Y%m%dT%H%M%SZ").to_string();
+        let day = now.strftime("%Y%m%d").to_string();
         request
             .headers
             .insert("x-amz-date", HeaderValue::from_str(&stamp).ok()?);
-        let (signed, canonical) = canonical_request(request)?;
+        let canonical = CanonicalRequest::of(request)?;
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let to_sign = format!(
             "AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{}",
-            hex_encode(&Sha256::digest(canonical))
+            hex_encode(&Sha256::digest(&canonical.text))
         );
         let start = format!("AWS4{}", self.secret_key).into_bytes();
         let key = [day.as_str(), self.region, self.service, "aws4_request"]
@@ -135,73 +133,81 @@ impl SigV4Signer<'_> {
             .fold(start, |key, part| hmac_sha256(&key, part.as_bytes()));
         let signature = hex_encode(&hmac_sha256(&key, to_sign.as_bytes()));
         let value = format!(
-            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={signed}, Signature={signature}",
-            self.access_key
+            "AWS4-HMAC-SHA256 Credential={}/{scope}, SignedHeaders={}, Signature={signature}",
+            self.access_key, canonical.signed_headers
         );
         insert_secret_header(&mut request.headers, AUTHORIZATION, &value)
     }
 }
 
-/// The names of the signed headers, and the canonical request.
-fn canonical_request(request: &ProviderRequest) -> Option<(String, String)> {
+/// A request in the form that Signature Version 4 signs.
+struct CanonicalRequest {
+    /// The names of the signed headers, separated by `;`.
+    signed_headers: String,
+    text: String,
+}
+
+impl CanonicalRequest {
+    fn of(request: &ProviderRequest) -> Option<Self> {
+        let headers = signed_headers(request)?;
+        let names: Vec<&str> = headers.keys().map(String::as_str).collect();
+        let names = names.join(";");
+        let lines: String = headers
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"))
+            .collect();
+        let path: Vec<String> = request
+            .url
+            .path()
+            .split('/')
+            .map(|segment| utf8_percent_encode(segment, SIGV4_ENCODE_SET).to_string())
+            .collect();
+        let text = format!(
+            "{}\n{}\n{}\n{lines}\n{names}\n{}",
+            request.method,
+            path.join("/"),
+            canonical_query(request.url.query().unwrap_or_default())?,
+            hex_encode(&Sha256::digest(&request.body)),
+        );
+        Some(Self {
+            signed_headers: names,
+            text,
+        })
+    }
+}
+
+/// `host`, `content-type` and the headers of AWS, in the order of their names.
+fn signed_headers(request: &ProviderRequest) -> Option<BTreeMap<String, String>> {
     let mut headers: BTreeMap<String, String> = BTreeMap::new();
     headers.insert("host".into(), request.url.authority()?.as_str().to_owned());
     for (name, value) in &request.headers {
         if name == "content-type" || name.as_str().starts_with("x-amz-") {
-            headers.insert(
-                name.to_string(),
-                value
-                    .to_str()
-                    .ok()?
-                    .split_whitespace()
-                    .collect::<Vec<_>>()
-                    .join(" "),
-            );
+            let words: Vec<&str> = value.to_str().ok()?.split_whitespace().collect();
+            headers.insert(name.to_string(), words.join(" "));
         }
     }
-    let names: Vec<&str> = headers.keys().map(String::as_str).collect();
-    let names = names.join(";");
-    let lines: Vec<String> = headers
-        .iter()
-        .map(|(name, value)| format!("{name}:{value}\n"))
-        .collect();
-    let lines = lines.concat();
-    let mut query: Vec<(String, String)> = Vec::new();
-    for pair in request
-        .url
-        .query()
-        .unwrap_or_default()
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let encode = |text: &str| {
-            body::decode_component(text)
-                .map(|text| utf8_percent_encode(&text, SIGV4_ENCODE_SET).to_string())
-        };
-        query.push((encode(name)?, encode(value)?));
-    }
-    query.sort();
-    let query: Vec<String> = query
+    Some(headers)
+}
+
+/// The pairs of a query, encoded as AWS does it and sorted.
+fn canonical_query(query: &str) -> Option<String> {
+    let encode = |text: &str| {
+        body::decode_component(text)
+            .map(|text| utf8_percent_encode(&text, SIGV4_ENCODE_SET).to_string())
+    };
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    let mut pairs: Vec<(String, String)> = pairs
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Some((encode(name)?, encode(value)?))
+        })
+        .collect::<Option<_>>()?;
+    pairs.sort();
+    let pairs: Vec<String> = pairs
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let path: Vec<String> = request
-        .url
-        .path()
-        .split('/')
-        .map(|segment| utf8_percent_encode(segment, SIGV4_ENCODE_SET).to_string())
-        .collect();
-    let hash = hex_encode(&Sha256::digest(&request.body));
-    Some((
-        names.clone(),
-        format!(
-            "{}\n{}\n{}\n{lines}\n{names}\n{hash}",
-            request.method,
-            path.join("/"),
-            query.join("&")
-        ),
-    ))
+    Some(pairs.join("&"))
 }
 
 #[cfg(test)]

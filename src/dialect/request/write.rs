@@ -1,4 +1,4 @@
-//! A request written anew for one account: fields left to right, body encoded, signed.
+//! A translated request for one account: its fields written left to right, encoded, signed.
 
 use std::collections::BTreeMap;
 
@@ -28,69 +28,51 @@ impl FieldValue {
 }
 
 impl Dialect {
-    /// Whether this dialect can say `message` at all (limits, prefixes, template), before a credential is touched.
+    /// Whether this dialect can express `message` (limits, prefixes, template); needs no credential.
     pub fn check_message(&self, message: &Message) -> Result<(), Untranslatable> {
         let limits = &self.send.limits;
         let length = message.text.expose().chars().count();
         if let Some(limit) = limits.text.filter(|limit| length > *limit) {
-            let why = format!(
-                "the text has {length} characters, {} takes {limit}",
-                self.name
-            );
             return Err(Untranslatable {
                 cause: Cause::MessageInvalid,
-                reason: why,
+                reason: format!(
+                    "the text has {length} characters, {} takes {limit}",
+                    self.name
+                ),
             });
         }
-        if !limits.recipients.is_empty()
-            && !limits
-                .recipients
-                .iter()
-                .any(|prefix| message.recipient.has_prefix(prefix))
-        {
-            let why = format!(
-                "{} delivers to {} only",
-                self.name,
-                limits.recipients.join(", ")
-            );
+        let prefixes = &limits.recipients;
+        let delivers_there = |prefix: &String| message.recipient.has_prefix(prefix);
+        if !prefixes.is_empty() && !prefixes.iter().any(delivers_there) {
             return Err(Untranslatable {
                 cause: Cause::RecipientInvalid,
-                reason: why,
+                reason: format!("{} delivers to {} only", self.name, prefixes.join(", ")),
             });
         }
-        if self.sends_templates_only()
-            && message
-                .template
-                .as_ref()
-                .is_none_or(|template| template.id.is_none())
-        {
-            let why = format!(
-                "{} sends approved texts by their number only, and no template with one matches",
-                self.name
-            );
+        let has_template_id = || message.template.as_ref().is_some_and(|t| t.id.is_some());
+        if self.sends_templates_only() && !has_template_id() {
             return Err(Untranslatable {
                 cause: Cause::TemplateNotApproved,
-                reason: why,
+                reason: format!(
+                    "{} sends approved texts by their id only, and no template with an id matches",
+                    self.name
+                ),
             });
         }
         Ok(())
     }
 
     fn sends_templates_only(&self) -> bool {
-        !self
-            .send
-            .fields
-            .query
-            .iter()
-            .chain(&self.send.fields.body)
-            .any(|field| {
-                field
-                    .value
-                    .any_source(|source| *source == ValueSource::Text)
-            })
+        let fields = &self.send.fields;
+        let mut written = fields.query.iter().chain(&fields.body);
+        !written.any(|field| {
+            field
+                .value
+                .any_source(|source| *source == ValueSource::Text)
+        })
     }
 
-    /// Writes a message anew (a translated attempt). Fields the backend's dialect carried that are in `may_drop` are lost.
+    /// Writes a message for a translated attempt. `droppable` fields of the backend's request are lost.
     pub fn write(
         &self,
         message: &Message,
@@ -122,30 +104,16 @@ impl Dialect {
             .cloned()
             .unwrap_or(Method::POST);
         let request = build_request(method, &url, &self.send.fields, &scope).ok_or_else(|| {
-            not_translatable("a value does not go into a header or address".into())
+            not_translatable("a value is not valid in a header or address".into())
         })?;
         self.sign_request(request, &scope)
     }
 
     /// Whether the account has all that this dialect needs.
     pub(crate) fn check_account(&self, account: &Account<'_>) -> Result<(), Untranslatable> {
-        let missing = |what: String| {
-            Err(Untranslatable {
-                cause: Cause::CredentialMissing,
-                reason: what,
-            })
-        };
-        for spec in self.credential.iter().filter(|spec| spec.required) {
-            if account
-                .credential
-                .expose(&spec.name)
-                .is_none_or(str::is_empty)
-            {
-                return missing(format!("the vault entry has no field `{}`", spec.name));
-            }
-        }
+        self.check_credential_fields(account)?;
         if self.token.is_some() && account.token.is_none() {
-            return missing("no token was got by logging in".into());
+            return Err(credential_missing("the login returned no token".into()));
         }
         match self
             .params
@@ -154,6 +122,25 @@ impl Dialect {
         {
             Some(spec) => Err(not_translatable(format!(
                 "the provider has no param `{}`",
+                spec.name
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the vault entry has every required field.
+    pub(crate) fn check_credential_fields(
+        &self,
+        account: &Account<'_>,
+    ) -> Result<(), Untranslatable> {
+        let is_missing = |name: &str| account.credential.expose(name).is_none_or(str::is_empty);
+        match self
+            .credential
+            .iter()
+            .find(|spec| spec.required && is_missing(&spec.name))
+        {
+            Some(spec) => Err(credential_missing(format!(
+                "the vault entry has no field `{}`",
                 spec.name
             ))),
             None => Ok(()),
@@ -170,34 +157,46 @@ impl Dialect {
                 if sign::sign(with, &mut request, scope).is_none()
                     && self.credential.iter().any(|spec| spec.required) =>
             {
-                Err(Untranslatable {
-                    cause: Cause::CredentialMissing,
-                    reason: "a credential field does not go into a header".into(),
-                })
+                Err(credential_missing(
+                    "a credential field is not valid in a header".into(),
+                ))
             }
             Some(_) | None => Ok(request),
         }
     }
 }
 
-/// Where a call goes: the account's base URL, or the host the call names.
-pub(crate) fn endpoint_url(call: &Endpoint, base_url: &str, scope: &Scope<'_>) -> Option<String> {
-    let base = call
+/// The URL of an endpoint: below the account's base URL, or at the host that the endpoint names.
+pub(crate) fn endpoint_url(
+    endpoint: &Endpoint,
+    base_url: &str,
+    scope: &Scope<'_>,
+) -> Option<String> {
+    let base = endpoint
         .origin
         .as_deref()
         .unwrap_or(base_url)
         .trim_end_matches('/');
-    call.render_path(scope).map(|path| format!("{base}{path}"))
+    endpoint
+        .render_path(scope)
+        .map(|path| format!("{base}{path}"))
 }
 
-pub(crate) fn not_translatable(why: String) -> Untranslatable {
+pub(crate) fn not_translatable(reason: String) -> Untranslatable {
     Untranslatable {
         cause: Cause::NotTranslatable,
-        reason: why,
+        reason,
     }
 }
 
-/// A request from its fields, not signed yet; none if a value does not fit into it.
+fn credential_missing(reason: String) -> Untranslatable {
+    Untranslatable {
+        cause: Cause::CredentialMissing,
+        reason,
+    }
+}
+
+/// An unsigned request from its fields; none if a value is not valid in it.
 pub(crate) fn build_request(
     method: Method,
     url: &str,
@@ -226,7 +225,7 @@ pub(crate) fn build_request(
     })
 }
 
-/// The description's own headers; those of the account are marked as secret.
+/// Adds the description's headers; those with a secret are marked sensitive.
 pub(crate) fn insert_headers<'f>(
     headers: &mut HeaderMap,
     fields: impl IntoIterator<Item = &'f FieldMapping>,
@@ -274,7 +273,7 @@ pub(crate) fn encode_body(tree: &Value, encode: BodyEncoding) -> (Bytes, Option<
     }
 }
 
-/// Digests need the account and the time only, so a login and a probe have them too.
+/// Runs with the digests in scope: they need the account and the time only, so logins and probes have them too.
 pub(crate) fn with_digests<R>(
     dialect: &Dialect,
     scope: Scope<'_>,

@@ -1,5 +1,5 @@
 //! Bodies to trees and back: JSON, urlencoded and multipart forms, XML replies, all as
-//! one `serde_json::Value`. Refuses encoded bodies; what is not UTF-8 is said, not guessed.
+//! one `serde_json::Value`. Rejects encoded bodies; reports text that is not UTF-8.
 
 use base64::Engine;
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use crate::dialect::RequestReadError;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::wire::multipart;
+use crate::dialect::wire::tree::insert_value;
 
 /// How a body is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(crate) enum BodyFormat {
 }
 
 impl BodyFormat {
-    /// Told by the content type; without one by the look of the body.
+    /// Decided by the content type, without one by the first byte of the body.
     pub(crate) fn detect(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
         let coding = header_text(headers, CONTENT_ENCODING.as_str());
         if !(coding.is_empty() || coding.eq_ignore_ascii_case("identity")) {
@@ -36,17 +37,17 @@ impl BodyFormat {
     }
 }
 
-/// A body, read.
+/// A parsed body.
 #[derive(Clone, Debug)]
 pub(crate) struct ParsedBody {
     pub(crate) format: BodyFormat,
     pub(crate) tree: Value,
-    /// False: some text in it is not UTF-8, so nothing may be made of it.
+    /// False: some text in it is not UTF-8, so no message may be read from it.
     pub(crate) is_utf8: bool,
 }
 
 impl ParsedBody {
-    /// Reads it as its encoding says.
+    /// Parses the body by its format.
     pub(crate) fn parse(headers: &HeaderMap, body: &Bytes) -> Result<Self, RequestReadError> {
         let encoding = BodyFormat::detect(headers, body)?;
         let (tree, utf8) = match &encoding {
@@ -54,18 +55,18 @@ impl ParsedBody {
             BodyFormat::Json => (parse_json(body)?, true),
             BodyFormat::Form => match std::str::from_utf8(body) {
                 Ok(text) => parse_urlencoded(text),
-                // A service's own charset comes percent-encoded; bare bytes are no form in any.
+                // A service's own charset is percent-encoded; raw bytes are not a form.
                 Err(_) => {
                     return Err(RequestReadError::Malformed {
                         format: "form",
-                        what: "it holds bytes that are not percent-encoded".into(),
+                        what: "some bytes are not percent-encoded".into(),
                     });
                 }
             },
             BodyFormat::Multipart(boundary) => {
                 multipart::read(body, boundary).ok_or_else(|| RequestReadError::Malformed {
                     format: "multipart form",
-                    what: "its parts do not add up".into(),
+                    what: "its parts are incomplete".into(),
                 })?
             }
         };
@@ -118,7 +119,7 @@ fn detect_format(content_type: &str, body: &Bytes) -> BodyFormat {
     }
 }
 
-/// Whether the charset, if one is named, is the only one we read.
+/// Whether the charset is UTF-8 or absent.
 fn is_utf8_charset(content_type: &str) -> bool {
     let named = content_type.split(';').skip(1).find_map(|param| {
         param
@@ -150,29 +151,19 @@ pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
 
 /// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.
 pub(crate) fn parse_urlencoded(text: &str) -> (Value, bool) {
-    let (mut map, mut utf8) = (Map::new(), true);
+    let mut map = Map::new();
+    let mut utf8 = true;
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (decode_component(name), decode_component(value)) {
-            (Some(name), Some(value)) => insert_value(&mut map, name, value),
+            (Some(name), Some(value)) => insert_value(&mut map, name, value.into()),
             _ => utf8 = false,
         }
     }
     (Value::Object(map), utf8)
 }
 
-/// One more value under a name.
-pub(crate) fn insert_value(map: &mut Map<String, Value>, name: String, value: String) {
-    match map.get_mut(&name) {
-        None => {
-            map.insert(name, Value::String(value));
-        }
-        Some(Value::Array(items)) => items.push(Value::String(value)),
-        Some(first) => *first = Value::Array(vec![first.take(), Value::String(value)]),
-    }
-}
-
-/// `+` and percent signs undone; none where the bytes are not UTF-8.
+/// Decodes `+` and percent signs; none if the bytes are not UTF-8.
 pub(crate) fn decode_component(text: &str) -> Option<String> {
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced)
@@ -198,7 +189,7 @@ pub(crate) fn flat_fields(tree: &Value) -> impl Iterator<Item = (&str, String)> 
         .map(|(name, value)| (name.as_str(), to_text(value)))
 }
 
-/// Without the byte order mark that some servers and editors begin with: it says UTF-8, and nothing else.
+/// The body without the byte order mark that some servers and editors write.
 pub(crate) fn strip_bom(body: &[u8]) -> &[u8] {
     body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body)
 }
@@ -218,43 +209,67 @@ pub(crate) fn parse_reply(body: &[u8]) -> Value {
 
 const MAX_XML_DEPTH: usize = 64;
 
-/// Elements as objects, repeated ones as lists, text as strings; attributes are passed over.
+/// An element that is not closed yet.
+#[derive(Default)]
+struct OpenElement {
+    name: String,
+    children: Map<String, Value>,
+    text: String,
+}
+
+impl OpenElement {
+    fn named(name: String) -> Self {
+        Self {
+            name,
+            ..Self::default()
+        }
+    }
+
+    fn close(self) -> (String, Value) {
+        let value = if self.children.is_empty() {
+            Value::String(self.text.trim().to_owned())
+        } else {
+            Value::Object(self.children)
+        };
+        (self.name, value)
+    }
+}
+
+/// Elements as objects, repeated ones as lists, text as strings; attributes are ignored.
 fn parse_xml(text: &str) -> Option<Value> {
     use quick_xml::events::Event;
     let mut reader = quick_xml::Reader::from_str(text);
-    let mut open = vec![(String::new(), Map::new(), String::new())];
+    let mut open = vec![OpenElement::default()];
     loop {
+        let depth = open.len();
+        let current = open.last_mut()?;
         match reader.read_event().ok()? {
-            Event::Start(start) if open.len() < MAX_XML_DEPTH => {
-                open.push((local_name(start.name().as_ref()), Map::new(), String::new()));
+            Event::Start(_) if depth >= MAX_XML_DEPTH => return None,
+            Event::Start(start) => {
+                open.push(OpenElement::named(local_name(start.name().as_ref())));
             }
-            Event::Start(_) => return None,
-            Event::Empty(start) => insert_child(
-                &mut open.last_mut()?.1,
+            Event::Empty(start) => insert_value(
+                &mut current.children,
                 local_name(start.name().as_ref()),
                 Value::String(String::new()),
             ),
-            Event::Text(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
-            Event::CData(part) => open.last_mut()?.2.push_str(&part.xml10_content()),
-            Event::GeneralRef(part) => open
-                .last_mut()?
-                .2
-                .push_str(&resolve_entity(&part.xml10_content())?),
+            Event::Text(part) => current.text.push_str(&part.xml10_content()),
+            Event::CData(part) => current.text.push_str(&part.xml10_content()),
+            Event::GeneralRef(part) => {
+                current
+                    .text
+                    .push_str(&resolve_entity(&part.xml10_content())?);
+            }
             Event::End(_) => {
-                let (name, map, text) = open.pop()?;
-                let value = if map.is_empty() {
-                    Value::String(text.trim().to_owned())
-                } else {
-                    Value::Object(map)
-                };
-                insert_child(&mut open.last_mut()?.1, name, value);
+                let (name, value) = open.pop()?.close();
+                insert_value(&mut open.last_mut()?.children, name, value);
             }
             Event::Eof => break,
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
-    let (_, map, _) = open.pop().filter(|_| open.is_empty())?;
-    Some(Value::Object(map))
+    let document = open.pop().filter(|_| open.is_empty())?;
+    Some(Value::Object(document.children))
 }
 
 fn local_name(name: &str) -> String {
@@ -279,17 +294,7 @@ fn resolve_entity(name: &str) -> Option<String> {
     }
 }
 
-fn insert_child(map: &mut Map<String, Value>, name: String, value: Value) {
-    match map.get_mut(&name) {
-        None => {
-            map.insert(name, value);
-        }
-        Some(Value::Array(items)) => items.push(value),
-        Some(first) => *first = Value::Array(vec![first.take(), value]),
-    }
-}
-
-/// `Basic …` undone.
+/// User and password of `Basic …`.
 pub(crate) fn decode_basic_auth(authorization: &str) -> Option<(String, String)> {
     let (scheme, code) = authorization.split_once(' ')?;
     let bytes = scheme

@@ -1,4 +1,4 @@
-//! Requests and replies as judgement sees them: whole bodies, no sockets.
+//! Requests and replies with whole bodies; nothing here has a socket.
 
 use std::fmt;
 
@@ -10,11 +10,11 @@ use http::{HeaderMap, Method, StatusCode};
 pub struct Request {
     /// GET, POST …
     pub method: Method,
-    /// As sent, without the query; at the base URL door without its first segment.
+    /// As sent, without the query; at the base-URL entrypoint without its first segment.
     pub path: String,
     /// As sent, without the question mark.
     pub query: Option<String>,
-    /// Hop-by-hop and our own headers already taken out.
+    /// Without hop-by-hop headers and our own.
     pub headers: HeaderMap,
     /// The whole body.
     pub body: Bytes,
@@ -49,7 +49,7 @@ impl fmt::Debug for ProviderRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "Outgoing({} {}, {} bytes)",
+            "ProviderRequest({} {}, {} bytes)",
             self.method,
             self.url.host().unwrap_or_default(),
             self.body.len()

@@ -3,3 +3,4 @@
 pub(super) mod body;
 pub(super) mod message;
 pub(super) mod multipart;
+pub(super) mod tree;

@@ -1,15 +1,15 @@
-//! `multipart/form-data`, as small as the services need it: text fields in memory. Parts
-//! that are not touched by a patch keep their bytes. Files are fields like any other and
-//! so bind the call.
+//! `multipart/form-data`, limited to what the services need: text fields in memory. Parts
+//! that a patch does not change keep their bytes. A file is a field like any other, so it
+//! makes a request provider-specific.
 
 use bytes::Bytes;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dialect::expr::filter::hex_encode;
-use crate::dialect::wire::body::insert_value;
+use crate::dialect::wire::tree::insert_value;
 
-/// One part as it stands in the body.
+/// One part of the body.
 pub(crate) struct FormPart<'b> {
     pub(crate) name: String,
     /// With its own headers, without the line end before the next boundary.
@@ -57,17 +57,18 @@ pub(crate) fn parts<'b>(body: &'b [u8], boundary: &str) -> Option<Vec<FormPart<'
 
 /// The fields as a flat tree, and whether all of them are UTF-8 text.
 pub(crate) fn read(body: &Bytes, boundary: &str) -> Option<(Value, bool)> {
-    let (mut map, mut utf8) = (Map::new(), true);
+    let mut map = Map::new();
+    let mut utf8 = true;
     for part in parts(body, boundary)? {
         match std::str::from_utf8(part.value) {
-            Ok(text) => insert_value(&mut map, part.name, text.to_owned()),
+            Ok(text) => insert_value(&mut map, part.name, text.into()),
             Err(_) => utf8 = false,
         }
     }
     Some((Value::Object(map), utf8))
 }
 
-/// A body and its boundary, from fields. The boundary follows from the content, so the same message gives the same bytes.
+/// A body and its boundary, from fields. The boundary is derived from the content, so the same message gives the same bytes.
 pub(crate) fn write<'f>(fields: impl Iterator<Item = (&'f str, String)>) -> (Vec<u8>, String) {
     let raw: Vec<Vec<u8>> = fields
         .map(|(name, value)| encode_part(name, &value))

@@ -1,18 +1,17 @@
-//! What a description declares for people and vaults: credential fields, parameters, and
-//! what it rests on.
+//! What a description declares: credential fields, parameters, and what it rests on.
 
 use regex::Regex;
 
 /// A credential field of a dialect.
 #[derive(Clone, Debug)]
 pub struct FieldSpec {
-    /// As vault entries name it.
+    /// The name in a vault entry.
     pub name: String,
     /// It may be shown (a login, an account id).
     pub public: bool,
-    /// What a right value looks like.
+    /// What a correct value looks like.
     pub pattern: Option<Regex>,
-    /// What the backend's own configuration may hold in its stead.
+    /// What the backend's own configuration may have in its place.
     pub placeholder: Option<String>,
     /// Names known from `.env` files.
     pub env: Vec<String>,
@@ -20,12 +19,12 @@ pub struct FieldSpec {
     pub required: bool,
 }
 
-/// An account parameter of a dialect that is no secret.
+/// An account parameter of a dialect that is not secret.
 #[derive(Clone, Debug)]
 pub struct ParamSpec {
-    /// As the provider's `param` table names it.
+    /// The name in the provider's `param` table.
     pub name: String,
-    /// Used where the provider says nothing.
+    /// Used if the provider sets none.
     pub default: Option<String>,
     /// Written as a number.
     pub integer: bool,
@@ -34,17 +33,17 @@ pub struct ParamSpec {
 /// What a description rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum EvidenceBasis {
-    /// The vendor's own words.
+    /// The vendor's own documentation.
     Vendor,
     /// Public clients that work.
     Clients,
-    /// Memory or inference: loads only where the provider says `experimental = true`.
+    /// Memory or inference: loads only if the provider sets `experimental = true`.
     #[default]
     Memory,
 }
 
 impl EvidenceBasis {
-    /// As the file spells it.
+    /// The word in the file.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Vendor => "vendor",

@@ -1,0 +1,57 @@
+//! What recognition takes and returns: where a request was addressed to, and which operation of
+//! which dialect it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::dialect::Dialect;
+use crate::dialect::model::endpoint::Endpoint;
+use crate::sms::Operation;
+
+/// Where the request was addressed to, as the entrypoint knows it.
+#[derive(Clone, Copy, Debug)]
+pub enum RequestTarget<'a> {
+    /// A host was named: CONNECT's target or the absolute URI (never a Host header inside CONNECT).
+    Host(&'a str),
+    /// The base-URL entrypoint: the first path segment named this dialect and was removed.
+    Named(&'a Arc<Dialect>),
+    /// Only method and path are known (unix socket).
+    Unspecified,
+}
+
+/// What a request was recognised as.
+#[derive(Clone, Debug)]
+pub enum Recognition {
+    /// An operation that a dialect names.
+    Operation(RecognisedRequest),
+    /// A dialect's host or name, but not an operation that it names: 403.
+    UnlistedOperation(Arc<Dialect>),
+    /// Not the host of any dialect.
+    Unrecognised,
+}
+
+/// A request matched to an operation.
+#[derive(Clone, Debug)]
+pub struct RecognisedRequest {
+    /// The dialect that it speaks.
+    pub dialect: Arc<Dialect>,
+    /// The operation.
+    pub operation: Operation,
+    /// The matching part of the description.
+    pub(crate) matched: MatchedOperation,
+    /// The values of the path's holes.
+    pub(crate) path_params: BTreeMap<String, String>,
+}
+
+/// Which part of a description a request matched.
+#[derive(Clone, Debug)]
+pub(crate) enum MatchedOperation {
+    /// `[send]`.
+    Send,
+    /// `[token]`.
+    Login,
+    /// One of `[[operations]]`.
+    Operation(usize),
+    /// A provider's own `operations`.
+    ProviderOperation(Box<Endpoint>),
+}
