@@ -294,7 +294,13 @@ fn every_list_has_its_question_and_each_answer_as_a_case() {
                 "template",
                 dialect.template_probe(),
                 &[
-                    "approved", "pending", "rejected", "similar", "unknown-status", "unlisted", "not told",
+                    "approved",
+                    "pending",
+                    "rejected",
+                    "similar",
+                    "unknown-status",
+                    "unlisted",
+                    "not told",
                 ],
             ),
         ] {
