@@ -1,4 +1,4 @@
-//! The files that the config refers to: descriptions, the CA, certificates, vaults.
+//! The config and the files that it refers to on the disk: the CA, certificates, vaults.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,74 +6,78 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use serde::Deserialize;
-use toml::Spanned;
-
+use crate::config::descriptions::{
+    description_sources, failed_dialects, is_consequence, override_warnings,
+};
 use crate::config::{Config, ConfigKey, check_text};
 use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
-use crate::problem::{Problem, ProblemKind, ProblemReport, Severity, SourceText, parse_toml};
+use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::Settings;
 use crate::vault::{OpenBaoAuth, OpenBaoSettings, SourceSettings};
 
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let name = path.display().to_string();
-    let text = fs::read_to_string(path).map_err(|error| {
-        let help = "name it with `--config FILE`; it must be UTF-8 and readable by this user";
-        ProblemReport {
-            problems: vec![
-                Problem::error(&name, None, format!("the config cannot be read: {error}"))
-                    .with_help(help),
-            ],
-            texts: Vec::new(),
-        }
-    })?;
+    let text = fs::read_to_string(path).map_err(|error| unreadable_config(&name, &error))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     let mut problems = Vec::new();
     let sources = description_sources(&name, &text, folder, &mut problems);
-    let digest = digest(&text, &sources);
-    let (catalog, described) = Catalog::load(&sources);
-    let (loaded, judged) = check_text(&name, &text, &catalog);
-    let failed = failed_dialects(&sources, &described);
-    problems.extend(described);
+    let fingerprint = ConfigFingerprint {
+        path: path.to_owned(),
+        digest: digest(&text, &sources),
+    };
+    let (catalog, description_problems) = Catalog::load(&sources);
+    let (config, config_problems) = check_text(&name, &text, &catalog);
+    let failed = failed_dialects(&sources, &description_problems);
+    problems.extend(description_problems);
     problems.extend(
-        judged
+        config_problems
             .into_iter()
             .filter(|problem| !is_consequence(problem, &text, &failed)),
     );
     problems.extend(override_warnings(&sources));
     problems.sort_by_key(|problem| problem.severity);
-    let mut texts: Vec<SourceText> = sources
+    let config_text = SourceText {
+        file: name,
+        text,
+        is_dialect: false,
+    };
+    let report = ProblemReport {
+        texts: texts_of(&problems, sources, config_text),
+        problems,
+    };
+    match config {
+        Some(config) if report.error_count() == 0 => Ok(Config {
+            warnings: report,
+            fingerprint,
+            ..config
+        }),
+        _ => Err(report),
+    }
+}
+
+fn unreadable_config(name: &str, error: &std::io::Error) -> ProblemReport {
+    let help = "name it with `--config FILE`; it must be UTF-8 and readable by this user";
+    let what = format!("the config cannot be read: {error}");
+    ProblemReport {
+        problems: vec![Problem::error(name, None, what).with_help(help)],
+        texts: Vec::new(),
+    }
+}
+
+/// The descriptions that have a problem, and the config.
+fn texts_of(problems: &[Problem], sources: Vec<SourceFile>, config: SourceText) -> Vec<SourceText> {
+    sources
         .into_iter()
+        .filter(|source| problems.iter().any(|problem| problem.file == source.name))
         .map(|source| SourceText {
             file: source.name,
             text: source.text,
             is_dialect: true,
         })
-        .collect();
-    texts.retain(|text| problems.iter().any(|problem| problem.file == text.file));
-    texts.push(SourceText {
-        file: name,
-        text,
-        is_dialect: false,
-    });
-    let sound = problems
-        .iter()
-        .all(|problem| problem.severity != Severity::Error);
-    let read = ConfigFingerprint {
-        path: path.to_owned(),
-        digest,
-    };
-    let report = ProblemReport { problems, texts };
-    match loaded {
-        Some(loaded) if sound => Ok(Config {
-            warnings: report,
-            fingerprint: read,
-            ..loaded
-        }),
-        _ => Err(report),
-    }
+        .chain([config])
+        .collect()
 }
 
 /// What was read from the disk, to find out later whether it has changed.
@@ -131,206 +135,10 @@ pub fn control_socket(path: &Path) -> Option<PathBuf> {
     Some(path.parent().unwrap_or(Path::new("")).join(socket))
 }
 
-/// The key that is needed before the rest of the file can be checked.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DescriptionFolder {
-    dialects: Option<Spanned<String>>,
-}
-
-/// The built-in descriptions, then those of the folder in the order of their names.
-fn description_sources(
-    name: &str,
-    text: &str,
-    folder: &Path,
-    problems: &mut Vec<Problem>,
-) -> Vec<SourceFile> {
-    let mut sources = Catalog::built_in_sources();
-    let (found, _) = parse_toml::<DescriptionFolder>(name, text);
-    let Some(word) = found.and_then(|found| found.dialects) else {
-        return sources;
-    };
-    let (found, unreadable) = read_descriptions(&folder.join(word.get_ref()));
-    sources.extend(found);
-    problems.extend(unreadable.into_iter().map(|error| {
-        Problem::error(name, word.span(), error.to_string())
-            .with_help("`dialects` is a folder of TOML files")
-    }));
-    sources
-}
-
-/// A folder of descriptions, or a file in it, that cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum DescriptionError {
-    /// The folder.
-    #[error("the folder of descriptions cannot be read: {0}")]
-    Folder(std::io::Error),
-    /// One of its files.
-    #[error("{} cannot be read: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-}
-
-/// The descriptions in a folder in the order of their names, and what cannot be read.
-pub fn read_descriptions(folder: &Path) -> (Vec<SourceFile>, Vec<DescriptionError>) {
-    let files = match toml_files(folder) {
-        Ok(files) => files,
-        Err(error) => return (Vec::new(), vec![DescriptionError::Folder(error)]),
-    };
-    let mut sources = Vec::new();
-    let mut errors = Vec::new();
-    for path in files {
-        match fs::read_to_string(&path) {
-            Ok(text) => sources.push(SourceFile {
-                name: path.display().to_string(),
-                text,
-                built_in: false,
-            }),
-            Err(error) => errors.push(DescriptionError::File { path, error }),
-        }
-    }
-    (sources, errors)
-}
-
-fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
-    let mut files = fs::read_dir(folder)?
-        .map(|entry| entry.map(|entry| entry.path()))
-        .collect::<Result<Vec<_>, _>>()?;
-    files.retain(|file| file.extension().is_some_and(|kind| kind == "toml"));
-    files.sort();
-    Ok(files)
-}
-
-/// The names of the folder's descriptions that have errors and were left out.
-fn failed_dialects(sources: &[SourceFile], described: &[Problem]) -> Vec<String> {
-    let wrong = |source: &&SourceFile| {
-        described
-            .iter()
-            .any(|problem| problem.severity == Severity::Error && problem.file == source.name)
-    };
-    let named = |source: &SourceFile| {
-        Some(
-            parse_toml::<DescriptionHeader>(&source.name, &source.text)
-                .0?
-                .dialect?
-                .into_inner(),
-        )
-    };
-    sources
-        .iter()
-        .filter(|source| !source.built_in)
-        .filter(wrong)
-        .filter_map(named)
-        .collect()
-}
-
-/// Whether the problem is only that such a description, whose errors are reported, is missing.
-fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
-    let word = problem
-        .span
-        .clone()
-        .and_then(|span| text.get(span))
-        .unwrap_or_default()
-        .trim_matches(['"', '\'']);
-    problem.kind == ProblemKind::UnknownDialect && failed.iter().any(|name| name == word)
-}
-
-/// The keys of a description that identify the one it replaces.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct DescriptionHeader {
-    dialect: Option<Spanned<String>>,
-    extends: Option<String>,
-}
-
-/// Warns of each description in the folder that replaces a built-in one.
-fn override_warnings(sources: &[SourceFile]) -> Vec<Problem> {
-    let identity = |source: &SourceFile| {
-        parse_toml::<DescriptionHeader>(&source.name, &source.text)
-            .0
-            .unwrap_or_default()
-    };
-    let own: BTreeSet<String> = sources
-        .iter()
-        .filter(|source| source.built_in)
-        .filter_map(|source| identity(source).dialect)
-        .map(Spanned::into_inner)
-        .collect();
-    let one = |source: &SourceFile| {
-        let found = identity(source);
-        let dialect = found
-            .dialect
-            .filter(|dialect| own.contains(dialect.get_ref()))?;
-        let changed = toml::de::DeTable::parse(&source.text)
-            .map(toml::Spanned::into_inner)
-            .unwrap_or_default();
-        let keys: Vec<String> = changed
-            .keys()
-            .map(|key| key.get_ref().to_string())
-            .filter(|key| {
-                !matches!(
-                    key.as_str(),
-                    "dialect" | "extends" | "sources" | "evidence" | "facts"
-                )
-            })
-            .collect();
-        let help = if found.extends.is_some() {
-            format!("overridden here: {}", keys.join(", "))
-        } else {
-            "it does not get the codes that later versions add; use `extends` and write only the differences".to_owned()
-        };
-        Some(
-            Problem::warning(
-                &source.name,
-                dialect.span(),
-                "this description replaces the built-in one",
-            )
-            .with_help(help),
-        )
-    };
-    sources
-        .iter()
-        .filter(|source| !source.built_in)
-        .filter_map(one)
-        .collect()
-}
-
 /// Checks the other files that the config names: the CA, certificates, vaults.
 pub fn inspect(loaded: &Config) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    if let Some(settings) = &loaded.ca {
-        match ca::inspect(settings) {
-            Ok(ca) => problems.extend(uncovered_hosts(&loaded.proxy, |host| ca.covers(host)).into_iter().map(|host| {
-                let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards: it reads the CA once";
-                loaded.warning(&ConfigKey::Ca, format!("the CA does not cover {host}: the backend will reject the sidecar's certificate for it")).with_help(help)
-            })),
-            Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => problems.push(missing_ca(loaded)),
-            Err(error) => problems.push(loaded.error(&ConfigKey::Ca, error.to_string())),
-        }
-    }
-    for provider in &loaded.proxy.providers {
-        let file = provider.upstream.ca_file.as_deref();
-        if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-            problems.push(loaded.error(
-                &ConfigKey::CaFile(provider.id.as_str().to_owned()),
-                format!("this file cannot be read: {error}"),
-            ));
-        }
-    }
-    let file = loaded
-        .traces
-        .as_ref()
-        .and_then(|traces| traces.ca_file.as_deref());
-    if let Some(error) = file.and_then(|file| fs::read(file).err()) {
-        problems.push(loaded.error(
-            &ConfigKey::TracesCaFile,
-            format!("this file cannot be read: {error}"),
-        ));
-    }
+    let mut problems = check_ca(loaded);
+    problems.extend(check_root_certificates(loaded));
     for (name, source) in &loaded.vault.sources {
         problems.extend(missing_files(source).into_iter().map(|file| {
             let what = format!(
@@ -343,6 +151,49 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
         }));
     }
     problems
+}
+
+fn check_ca(loaded: &Config) -> Vec<Problem> {
+    let Some(settings) = &loaded.ca else {
+        return Vec::new();
+    };
+    match ca::inspect(settings) {
+        Ok(ca) => uncovered_hosts(&loaded.proxy, |host| ca.covers(host))
+            .iter()
+            .map(|host| uncovered_host(loaded, host))
+            .collect(),
+        Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => {
+            vec![missing_ca(loaded)]
+        }
+        Err(error) => vec![loaded.error(&ConfigKey::Ca, error.to_string())],
+    }
+}
+
+fn uncovered_host(loaded: &Config, host: &str) -> Problem {
+    let what = format!(
+        "the CA does not cover {host}: the backend will reject the sidecar's certificate for it"
+    );
+    let help = "`sms-sidecar ca renew` makes one that does; restart the backend afterwards: it reads the CA once";
+    loaded.warning(&ConfigKey::Ca, what).with_help(help)
+}
+
+/// The `ca_file` of each provider and of `[traces]`.
+fn check_root_certificates(loaded: &Config) -> Vec<Problem> {
+    let providers = loaded.proxy.providers.iter().map(|provider| {
+        let key = ConfigKey::CaFile(provider.id.as_str().to_owned());
+        (key, provider.upstream.ca_file.as_deref())
+    });
+    let traces = loaded
+        .traces
+        .iter()
+        .map(|traces| (ConfigKey::TracesCaFile, traces.ca_file.as_deref()));
+    providers
+        .chain(traces)
+        .filter_map(|(key, file)| {
+            let error = fs::read(file?).err()?;
+            Some(loaded.error(&key, format!("this file cannot be read: {error}")))
+        })
+        .collect()
 }
 
 /// A warning, as for a vault: the config is sound and the CA is made next. `run` does not start without it.

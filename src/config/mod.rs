@@ -8,6 +8,7 @@
 mod check;
 mod checker;
 mod choices;
+mod descriptions;
 mod files;
 mod raw;
 mod reference;
@@ -27,9 +28,9 @@ use crate::proxy;
 use crate::trace_export;
 use crate::vault;
 
+pub use descriptions::{DescriptionError, read_descriptions};
 pub use files::{
-    ConfigFingerprint, DescriptionError, control_socket, inspect, intercepted_hosts, load,
-    read_descriptions, uncovered_hosts,
+    ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,
 };
 pub use reference::reference;
 pub use schema::schema;

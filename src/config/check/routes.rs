@@ -119,6 +119,10 @@ fn check_references(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw
     for word in &raw.dialects {
         checker.check_name(word, &dialects, Reference::Dialect);
     }
+    check_listed_providers(checker, file, raw);
+}
+
+fn check_listed_providers(checker: &mut ConfigChecker<'_>, file: &RawConfig, raw: &raw::RawRoute) {
     let listed = raw.providers.as_deref().unwrap_or_default();
     for (at, word) in listed.iter().enumerate() {
         checker.check_reference(word, &file.providers, Reference::Provider);
