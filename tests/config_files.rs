@@ -1,6 +1,6 @@
-//! The annotated examples load without a complaint, and every complaint there is looks as
-//! its golden file says: `tests/config/{valid,invalid}/NAME.toml` beside `NAME.txt`.
-//! Write the goldens anew with `UPDATE_GOLDENS=1`, then read the difference.
+//! The annotated examples load without a problem, and every problem is shown as in its golden
+//! file: `tests/config/{valid,invalid}/NAME.toml` beside `NAME.txt`. Refresh the goldens with
+//! `UPDATE_GOLDENS=1`, then read the difference.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -17,10 +17,10 @@ use sms_sidecar::config::{
 use sms_sidecar::dialect::Catalog;
 use sms_sidecar::problem::{ProblemReport, SourceText};
 
-/// Stands in the invalid files wherever somebody might put a secret by mistake.
+/// A secret by mistake, in the invalid files.
 const CANARY: &str = "CANARY";
 
-/// The demo's screenplay; only its `sidecar` text is a config, and the demo runs it.
+/// The demo's script; only its `sidecar` text is a config, and the demo runs it.
 const NO_CONFIG: &str = "demo.toml";
 
 fn toml_files(folder: &str) -> Vec<PathBuf> {
@@ -35,7 +35,7 @@ fn toml_files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-fn judged(file: &Path) -> (Option<Config>, ProblemReport) {
+fn check(file: &Path) -> (Option<Config>, ProblemReport) {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert!(problems.is_empty(), "{problems:?}");
     let name = file.file_name().unwrap().to_str().unwrap().to_owned();
@@ -54,23 +54,19 @@ fn judged(file: &Path) -> (Option<Config>, ProblemReport) {
     )
 }
 
-fn golden(file: &Path, said: &str) {
+fn assert_golden(file: &Path, shown: &str) {
     let beside = file.with_extension("txt");
     if std::env::var_os("UPDATE_GOLDENS").is_some() {
-        fs::write(&beside, said).unwrap();
+        fs::write(&beside, shown).unwrap();
     }
     let wanted = fs::read_to_string(&beside).unwrap_or_default();
-    assert!(
-        said == wanted,
-        "{} says otherwise:\n{said}",
-        beside.display()
-    );
+    assert!(shown == wanted, "{} differs:\n{shown}", beside.display());
 }
 
 #[test]
-fn every_example_loads_without_a_complaint() {
+fn every_example_loads_without_a_problem() {
     for file in toml_files("config") {
-        let (loaded, report) = judged(&file);
+        let (loaded, report) = check(&file);
         assert!(
             loaded.is_some() && report.problems.is_empty(),
             "{}:\n{report}",
@@ -79,26 +75,26 @@ fn every_example_loads_without_a_complaint() {
     }
 }
 
-/// A fresh machine has no file that an example names: what is missing is a warning, and the first day misses nothing.
+/// A fresh machine has none of the files that an example names: they are warnings, and observe.toml has none.
 #[test]
 fn every_example_checks_on_a_fresh_machine() {
     for file in toml_files("config") {
-        let said = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
             .arg("check")
             .arg(&file)
             .output()
             .unwrap();
-        let out = String::from_utf8(said.stdout).unwrap();
-        assert_eq!(said.status.code(), Some(0), "{}:\n{out}", file.display());
+        let out = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}:\n{out}", file.display());
         if file.ends_with("observe.toml") {
             assert_eq!(out, "config/observe.toml: sound\n");
         }
     }
 }
 
-/// What `check` only warns of is no reason to serve without it.
+/// `check` only warns of a missing CA; `run` does not start.
 #[test]
-fn nothing_is_served_without_the_ca_that_is_configured() {
+fn run_fails_without_the_configured_ca() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("config.toml");
     let text = "mode = \"observe\"\n[listen]\nproxy = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n[providers.twilio]\ndialect = \"twilio\"\n";
@@ -112,20 +108,20 @@ fn nothing_is_served_without_the_ca_that_is_configured() {
     let mut run = run.spawn().unwrap();
     let mut log = std::io::BufRead::lines(std::io::BufReader::new(run.stderr.take().unwrap()))
         .map(Result::unwrap);
-    // To its end, or to what it says when it serves.
-    let said = log
+    // Until it fails, or until it serves.
+    let output = log
         .find(|line| line.contains("ca init") || line.contains("\"started\""))
         .unwrap();
-    if said.contains("started") {
+    if output.contains("started") {
         run.kill().unwrap();
     }
-    assert!(said.contains("ca init"), "{said}");
+    assert!(output.contains("ca init"), "{output}");
     assert_eq!(run.wait().unwrap().code(), Some(2));
 }
 
-/// What `check` lets pass can be listened at, and what it refuses cannot.
+/// `check` accepts exactly the lengths that the system accepts.
 #[test]
-fn the_longest_path_of_a_socket_is_the_systems() {
+fn the_longest_socket_path_is_that_of_the_system() {
     let folder = tempfile::Builder::new()
         .prefix("s")
         .tempdir_in("/tmp")
@@ -139,24 +135,24 @@ fn the_longest_path_of_a_socket_is_the_systems() {
 }
 
 #[test]
-fn valid_files_load_and_warn_as_written() {
+fn valid_files_load_with_their_warnings() {
     for file in toml_files("tests/config/valid") {
-        let (loaded, report) = judged(&file);
+        let (loaded, report) = check(&file);
         assert!(loaded.is_some(), "{}:\n{report}", file.display());
-        golden(&file, &format!("{report}\n"));
+        assert_golden(&file, &format!("{report}\n"));
     }
 }
 
 #[test]
-fn invalid_files_are_refused_with_every_complaint() {
+fn invalid_files_fail_with_every_problem() {
     for file in toml_files("tests/config/invalid") {
-        let (loaded, report) = judged(&file);
+        let (loaded, report) = check(&file);
         assert!(
             loaded.is_none() && report.error_count() > 0,
             "{}",
             file.display()
         );
-        golden(&file, &format!("{report}\n"));
+        assert_golden(&file, &format!("{report}\n"));
         assert!(
             !report.render(true).contains(CANARY) && !report.to_json().to_string().contains(CANARY),
             "{}:\n{report}",
@@ -166,9 +162,9 @@ fn invalid_files_are_refused_with_every_complaint() {
 }
 
 #[test]
-fn what_is_left_out_is_what_the_full_example_says() {
-    let (minimal, _) = judged(Path::new("config/minimal.toml"));
-    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+fn the_full_example_shows_the_defaults() {
+    let (minimal, _) = check(Path::new("config/minimal.toml"));
+    let (full, _) = check(Path::new("config/sms-sidecar.toml"));
     let (minimal, full) = (minimal.unwrap(), full.unwrap());
     assert_eq!(
         (minimal.listen.proxy, minimal.listen.admin),
@@ -206,8 +202,8 @@ fn what_is_left_out_is_what_the_full_example_says() {
 }
 
 #[test]
-fn the_order_of_the_file_is_kept_and_references_are_whole() {
-    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+fn the_order_of_the_file_is_kept_and_references_are_complete() {
+    let (full, _) = check(Path::new("config/sms-sidecar.toml"));
     let full = full.unwrap();
     let names: Vec<&str> = full
         .proxy
@@ -220,14 +216,14 @@ fn the_order_of_the_file_is_kept_and_references_are_whole() {
     assert_eq!(reference.fields["auth_token"], "TWILIO_AUTH_TOKEN");
     assert!(
         reference.aliases["account_sid"].contains(&"TWILIO_ACCOUNT_SID".to_owned()),
-        "the dialect's own names come along"
+        "the dialect's own names are included"
     );
     assert_eq!(full.vault.sources.len(), 5);
 }
 
 #[test]
-fn a_host_that_the_ca_leaves_out_is_named() {
-    let (full, _) = judged(Path::new("config/sms-sidecar.toml"));
+fn a_host_that_the_ca_does_not_cover_is_named() {
+    let (full, _) = check(Path::new("config/sms-sidecar.toml"));
     let settings = full.unwrap().proxy;
     let all = intercepted_hosts(&settings);
     assert!(
@@ -245,7 +241,7 @@ fn a_host_that_the_ca_leaves_out_is_named() {
     );
 }
 
-/// Every string of every example in turn is somebody's password, quoted or forgotten to be.
+/// Replaces every string of every example by a secret, with and without quotes.
 #[test]
 fn a_secret_in_any_place_is_never_shown() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
@@ -271,8 +267,8 @@ fn a_secret_in_any_place_is_never_shown() {
                         is_dialect: false,
                     }],
                 };
-                let said = report.render(false) + &report.to_json().to_string();
-                assert!(!said.contains(CANARY), "{}\n{said}", file.display());
+                let output = report.render(false) + &report.to_json().to_string();
+                assert!(!output.contains(CANARY), "{}\n{output}", file.display());
                 places += 1;
             }
         }
@@ -300,9 +296,9 @@ fn strings(text: &str) -> Vec<(usize, usize)> {
 
 proptest::proptest! {
     #![proptest_config(proptest::prelude::ProptestConfig { cases: 300, failure_persistence: None, ..Default::default() })]
-    /// Whatever an editor or a merge leaves behind is answered with complaints, never with a panic.
+    /// A file that an editor or a merge has damaged gives problems, never a panic.
     #[test]
-    fn a_mangled_example_is_judged(cut in 0usize..6000, length in 0usize..200, put in "[a-z=\"'\\[\\]{},#\n é]{0,12}") {
+    fn a_mangled_example_is_checked(cut in 0usize..6000, length in 0usize..200, put in "[a-z=\"'\\[\\]{},#\n é]{0,12}") {
         let text = include_str!("../config/sms-sidecar.toml");
         let start = text.floor_char_boundary(cut.min(text.len()));
         let end = text.floor_char_boundary((start + length).min(text.len()));
@@ -315,7 +311,7 @@ proptest::proptest! {
 }
 
 #[test]
-fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
+fn a_change_of_the_file_or_a_description_is_seen_until_it_is_reverted() {
     let at = std::env::temp_dir().join(format!("sms-sidecar-print-{}", std::process::id()));
     let (file, description) = (at.join("config.toml"), at.join("own/extra.toml"));
     fs::create_dir_all(at.join("own")).unwrap();
@@ -338,7 +334,7 @@ fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
         assert_eq!(
             read.changed_at(),
             None,
-            "the same stands there again: {}",
+            "the content is the same again: {}",
             changed.display()
         );
     }
@@ -352,10 +348,10 @@ fn a_change_of_the_file_or_of_a_description_is_seen_until_it_is_taken_back() {
 }
 
 #[test]
-fn where_the_sidecar_is_asked_is_known_of_a_config_with_errors_and_not_of_one_that_is_no_toml() {
+fn the_control_socket_is_found_in_a_config_with_errors_but_not_in_invalid_toml() {
     let file =
         std::env::temp_dir().join(format!("sms-sidecar-control-{}.toml", std::process::id()));
-    for (text, told) in [
+    for (text, socket) in [
         (
             "nosuch = 1\n[listen]\ncontrol = \"c.sock\"\n",
             Some(std::env::temp_dir().join("c.sock")),
@@ -368,7 +364,7 @@ fn where_the_sidecar_is_asked_is_known_of_a_config_with_errors_and_not_of_one_th
         ("[listen\ncontrol = \"c.sock\"\n", None),
     ] {
         fs::write(&file, text).unwrap();
-        assert_eq!(control_socket(&file), told, "{text}");
+        assert_eq!(control_socket(&file), socket, "{text}");
     }
     fs::remove_file(&file).unwrap();
 }

@@ -1,4 +1,4 @@
-//! `sms-sidecar check`: everything that is wrong with the config, in one go, before it serves.
+//! `sms-sidecar check`: reports every problem of the config at once, before it is used.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -14,7 +14,7 @@ use crate::problem::{Problem, ProblemReport};
 use crate::proxy::{CallerProof, Provider};
 use crate::vault::{CredentialCache, ReadEvent, ReadOutcome};
 
-/// Exits with 0 if the config is sound (warnings or not), 1 if it is not, 2 if it cannot be read.
+/// Exits with 0 if the config is sound, with or without warnings; 1 if it has errors; 2 if it cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.
@@ -24,10 +24,10 @@ pub(crate) struct Args {
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
-    /// The same, without the option's name.
+    /// The config file, without `--config`.
     #[arg(value_name = "FILE", conflicts_with = "config")]
     file: Option<PathBuf>,
-    /// Also read every credential, and say whether it is there and of the right shape.
+    /// Also read every credential and check its form.
     #[arg(long)]
     vault: bool,
     /// Print one JSON object: `ok`, `errors`, `warnings`, `problems`.
@@ -79,7 +79,7 @@ fn summary(file: &Path, errors: usize, warnings: usize) -> String {
     }
 }
 
-/// Everything there is to say about the file.
+/// Every problem of the file and of the files that it names.
 fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
     let loaded = match config::load(file) {
         Ok(loaded) => loaded,
@@ -91,7 +91,7 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
-            .context("no runtime to read the vaults with")?;
+            .context("cannot start a runtime to read the vaults")?;
         report
             .problems
             .extend(runtime.block_on(check_credentials(&loaded)));
@@ -105,7 +105,7 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
     Ok(report)
 }
 
-/// What is wrong with the credentials themselves; no value is named.
+/// The problems of the credentials; no value is quoted.
 async fn check_credentials(loaded: &Config) -> Vec<Problem> {
     let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&noticed);
@@ -164,12 +164,12 @@ async fn check_credential(
     }
 }
 
-/// What the vault itself found odd.
+/// Keeps the warnings of the vault about an entry.
 fn record_warnings(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
     let ReadOutcome::New(_, warnings) = &event.outcome else {
         return;
     };
-    let said = warnings.iter().map(|warning| {
+    let messages = warnings.iter().map(|warning| {
         format!(
             "vault `{}`, field `{}`: {}",
             event.vault, warning.field, warning.problem
@@ -178,7 +178,7 @@ fn record_warnings(notes: &Mutex<Vec<String>>, event: &ReadEvent<'_>) {
     notes
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
-        .extend(said);
+        .extend(messages);
 }
 
 #[cfg(test)]
@@ -189,13 +189,14 @@ mod tests {
 
     const CONFIG: &str = "[vaults.files]\ndirectory = { path = \"secrets\" }\n[providers.twilio]\ndialect = \"twilio\"\ncredential = { vault = \"files\", path = \"twilio\" }\n";
 
-    fn said(folder: &Path, config: &str, vault: bool) -> (usize, String) {
+    /// The number of errors, and the report as text and JSON.
+    fn report(folder: &Path, config: &str, vault: bool) -> (usize, String) {
         let file = folder.join("config.toml");
         fs::write(&file, config).unwrap();
-        let report = check_config(&file, vault).unwrap();
+        let found = check_config(&file, vault).unwrap();
         (
-            report.error_count(),
-            report.render(false) + &report.to_json().to_string(),
+            found.error_count(),
+            found.render(false) + &found.to_json().to_string(),
         )
     }
 
@@ -206,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sound_config_with_its_credentials_in_place_is_sound() {
+    fn a_config_with_its_credentials_is_sound() {
         let folder = tempfile::tempdir().unwrap();
         secret(
             folder.path(),
@@ -218,11 +219,11 @@ mod tests {
             "auth_token",
             "0123456789abcdef0123456789abcdef\n",
         );
-        assert_eq!(said(folder.path(), CONFIG, true), (0, "[]".to_owned()));
+        assert_eq!(report(folder.path(), CONFIG, true), (0, "[]".to_owned()));
     }
 
     #[test]
-    fn credentials_are_read_only_when_asked() {
+    fn credentials_are_read_only_with_the_option() {
         let folder = tempfile::tempdir().unwrap();
         secret(
             folder.path(),
@@ -234,52 +235,52 @@ mod tests {
             "auth_token",
             "AC0123456789abcdef0123456789abcdef",
         );
-        assert_eq!(said(folder.path(), CONFIG, false).0, 0);
-        let (errors, said) = said(folder.path(), CONFIG, true);
+        assert_eq!(report(folder.path(), CONFIG, false).0, 0);
+        let (errors, shown) = report(folder.path(), CONFIG, true);
         assert!(
-            errors > 0 && said.contains("twilio") && said.contains(":5:14"),
-            "{said}"
+            errors > 0 && shown.contains("twilio") && shown.contains(":5:14"),
+            "{shown}"
         );
-        assert!(!said.contains("0123456789abcdef"), "{said}");
+        assert!(!shown.contains("0123456789abcdef"), "{shown}");
     }
 
     #[test]
-    fn a_missing_credential_and_a_missing_vault_are_told_apart() {
+    fn a_missing_entry_and_a_missing_vault_differ() {
         let folder = tempfile::tempdir().unwrap();
-        let (errors, missing) = said(folder.path(), CONFIG, true);
+        let (errors, missing) = report(folder.path(), CONFIG, true);
         assert!(
             errors == 1 && missing.contains("does not exist: this vault is unavailable"),
             "{missing}"
         );
         fs::create_dir_all(folder.path().join("secrets")).unwrap();
-        let (errors, entry) = said(folder.path(), CONFIG, true);
+        let (errors, entry) = report(folder.path(), CONFIG, true);
         assert!(errors == 1 && entry != missing, "{entry}");
     }
 
     #[test]
-    fn files_that_the_config_names_are_looked_at() {
+    fn files_that_the_config_names_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("secrets")).unwrap();
         let config = format!(
             "{CONFIG}ca_file = \"none.pem\"\n[intercept]\nca = {{ cert_file = \"ca.pem\", key_file = \"ca.key\" }}\n"
         );
-        let (errors, said) = said(folder.path(), &config, false);
+        let (errors, shown) = report(folder.path(), &config, false);
         assert!(
-            errors == 1 && said.contains("ca init") && said.contains("config.toml:6:11"),
-            "{said}"
+            errors == 1 && shown.contains("ca init") && shown.contains("config.toml:6:11"),
+            "{shown}"
         );
     }
 
     #[test]
-    fn who_makes_what_a_vault_misses_depends_on_its_kind() {
+    fn help_for_a_missing_vault_depends_on_its_kind() {
         let folder = tempfile::tempdir().unwrap();
         let helped = |vault: &str| {
             let config = format!(
                 "mode = \"observe\"\n[vaults.v]\n{vault}\n[providers.twilio]\ndialect = \"twilio\"\n"
             );
-            let (errors, said) = said(folder.path(), &config, false);
-            assert_eq!(errors, 0, "{said}");
-            said
+            let (errors, shown) = report(folder.path(), &config, false);
+            assert_eq!(errors, 0, "{shown}");
+            shown
         };
         let embedded = "embedded = { file = \"v.age\", key_file = \"v.key\" }";
         assert!(
@@ -304,27 +305,26 @@ mod tests {
             ),
             ("env = { file = \"none.env\" }", "one NAME=value a line"),
         ] {
-            let said = helped(vault);
+            let shown = helped(vault);
             assert!(
-                said.contains(help) && !said.contains("vault init"),
-                "{said}"
+                shown.contains(help) && !shown.contains("vault init"),
+                "{shown}"
             );
         }
     }
 
-    /// Its making is the next step, as with a vault.
     #[test]
-    fn a_ca_that_is_not_made_yet_is_a_warning_with_the_command() {
+    fn a_ca_that_does_not_exist_yet_is_a_warning_with_the_command() {
         let folder = tempfile::tempdir().unwrap();
         let config = "mode = \"observe\"\n[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n[providers.twilio]\ndialect = \"twilio\"\n";
-        let (errors, missing) = said(folder.path(), config, false);
+        let (errors, missing) = report(folder.path(), config, false);
         let command = format!(
             "sms-sidecar ca init --config {}",
             folder.path().join("config.toml").display()
         );
         assert!(errors == 0 && missing.contains(&command), "{missing}");
         fs::write(folder.path().join("ca.key"), "no key").unwrap();
-        let (errors, broken) = said(folder.path(), config, false);
+        let (errors, broken) = report(folder.path(), config, false);
         assert!(errors == 1 && !broken.contains(&command), "{broken}");
     }
 
@@ -357,13 +357,13 @@ mod tests {
     }
 
     #[test]
-    fn own_descriptions_are_loaded_and_their_mistakes_shown_in_their_file() {
+    fn problems_of_descriptions_are_shown_in_their_file() {
         let folder = tempfile::tempdir().unwrap();
         let (config, file) = (
             format!("dialects = \"own\"\n{CONFIG}"),
             folder.path().join("own/twilio.toml"),
         );
-        let (_, none) = said(folder.path(), &config, false);
+        let (_, none) = report(folder.path(), &config, false);
         assert!(
             none.contains("folder of descriptions cannot be read"),
             "{none}"
@@ -371,7 +371,7 @@ mod tests {
         fs::create_dir_all(folder.path().join("own")).unwrap();
         fs::write(&file, "dialect = \"twilio\"\nextends = \"twilio\"\nevidence = \"vendor\"\nbase_url = \"https://twilio.example\"\n")
             .unwrap();
-        let (errors, over) = said(folder.path(), &config, false);
+        let (errors, over) = report(folder.path(), &config, false);
         assert!(
             errors == 0
                 && over.contains("overridden here: base_url")
@@ -383,16 +383,16 @@ mod tests {
             "dialect = \"twilio\"\nextends = \"twilio\"\n[send]\ncal = \"POST /x\"\n",
         )
         .unwrap();
-        let (errors, wrong) = said(folder.path(), &config, false);
+        let (errors, wrong) = report(folder.path(), &config, false);
         assert!(
             errors > 0 && wrong.contains("own/twilio.toml:4:1"),
             "{wrong}"
         );
     }
 
-    /// The config's word for it is right: what is wrong with the description is told, once.
+    /// The config is right: only the description's own error is reported.
     #[test]
-    fn a_description_with_a_mistake_is_not_called_unknown_as_well() {
+    fn a_description_with_an_error_is_not_reported_as_unknown_too() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("own")).unwrap();
         let like = "dialect = \"pigeon\"\nextends = \"twilio\"\nbase_url = \"https://pigeon.example\"\nhosts = []\nsources = []\nevidence = \"vendor\"\n";
@@ -403,21 +403,21 @@ mod tests {
         .unwrap();
         let config =
             "mode = \"observe\"\ndialects = \"own\"\n[providers.pigeon]\ndialect = \"pigeon\"\n";
-        let (errors, told) = said(folder.path(), config, false);
+        let (errors, shown) = report(folder.path(), config, false);
         assert!(
-            errors == 1 && told.contains("`digit` is not a filter"),
-            "{told}"
+            errors == 1 && shown.contains("`digit` is not a filter"),
+            "{shown}"
         );
-        let (errors, told) = said(
+        let (errors, shown) = report(
             folder.path(),
             &config.replace("\"pigeon\"", "\"pigeom\""),
             false,
         );
-        assert!(errors == 2 && told.contains("unknown dialect"), "{told}");
+        assert!(errors == 2 && shown.contains("unknown dialect"), "{shown}");
     }
 
     #[test]
-    fn numbers_are_counted_in_words() {
+    fn the_summary_counts_errors_and_warnings() {
         let file = Path::new("c.toml");
         assert_eq!(summary(file, 0, 0), "c.toml: sound");
         assert_eq!(summary(file, 0, 1), "c.toml: sound, with 1 warning");
