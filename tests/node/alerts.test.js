@@ -56,14 +56,14 @@ test('a 401 reaches the pager with its cause and its runbook link, and resolves 
   await eventually(async () => (await firing()).length === 0);   // before the first scrape there was no target yet
 
   playmobile.rotate({ password: 'the-new-one' });
-  assert.equal((await sendAs(proxy, 'playmobile', { text: 'Kod: 2' })).status, 503, 'nobody else is there to deliver it');
-  const refused = await eventually(() => bell.last('SmsSidecarAccountRejected'), 60_000);
-  assert.equal(refused.status, 'firing');
-  assert.deepEqual(refused.labels, {
+  assert.equal((await sendAs(proxy, 'playmobile', { text: 'Kod: 2' })).status, 503, 'no other provider can deliver it');
+  const fired = await eventually(() => bell.last('SmsSidecarAccountRejected'), 60_000);
+  assert.equal(fired.status, 'firing');
+  assert.deepEqual(fired.labels, {
     alertname: 'SmsSidecarAccountRejected', cause: 'credential-rejected', instance: proxy.listen.admin, job: 'sms-sidecar', provider: 'playmobile', severity: 'ticket',
   });
-  assert.equal(refused.annotations.summary, 'playmobile rejects our account: credential-rejected');
-  assert.match(refused.annotations.runbook_url, /runbook\.md#credential-rejected$/);
+  assert.equal(fired.annotations.summary, 'playmobile rejects our account: credential-rejected');
+  assert.match(fired.annotations.runbook_url, /runbook\.md#credential-rejected$/);
   const down = await eventually(() => bell.last('SmsSidecarRouteDown', { route: 'all' }), 60_000);
   assert.deepEqual([down.status, down.labels.severity], ['firing', 'page']);
   for (const name of ['SmsSidecarAccountRejected', 'SmsSidecarRouteDown']) assert.ok((await firing()).includes(name), `${name} fires in Prometheus`);

@@ -55,8 +55,8 @@ test('a provider-specific request stays with its own service', async (t) => {
 
 test('smsc: a price query passes through with our credentials, its reply is unchanged, and no message is sent', async (t) => {
   const { proxy, fakes: { smsc } } = await stage(t, { services: ['smsc'] });
-  const asked = { login: 'sms-sidecar', psw: 'sms-sidecar', phones: TO, mes: 'Kod: 1', fmt: '3', charset: 'utf-8', cost: '1' };
-  const form = new URLSearchParams(asked).toString();
+  const fields = { login: 'sms-sidecar', psw: 'sms-sidecar', phones: TO, mes: 'Kod: 1', fmt: '3', charset: 'utf-8', cost: '1' };
+  const form = new URLSearchParams(fields).toString();
   for (const [method, target, body] of [['POST', '/smsc/sys/send.php', form], ['GET', `/smsc/sys/send.php?${form}`, undefined]]) {
     const headers = body ? { 'content-type': 'application/x-www-form-urlencoded' } : {};
     const reply = await call(`${proxy.url}${target}`, { method, headers, body });
@@ -65,8 +65,8 @@ test('smsc: a price query passes through with our credentials, its reply is unch
   assert.deepEqual([smsc.delivered.length, smsc.received.length], [0, 2]);
   assert.equal(await proxy.metric('requests_total', { dialect: 'smsc', operation: 'passthrough', result: 'passed-through' }), 2);
   smsc.reject('balance-empty', 1);
-  const refused = await call(`${proxy.url}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
-  assert.equal(refused.status, 502, 'an account error is reported as for every passthrough request');
+  const failed = await call(`${proxy.url}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: form });
+  assert.equal(failed.status, 502, 'an account error is reported as for every passthrough request');
   // The price together with the message is a message, and takes the whole pipeline.
   delivered(await sendAs(proxy, 'smsc', { cost: '3' }), 'smsc');
   assert.equal(smsc.delivered.length, 1);
@@ -179,9 +179,9 @@ test('other hosts are tunnelled unchanged, or denied, as configured', async (t) 
   let text = '';
   for await (const part of socket) text += part;
   assert.match(text, /elsewhere saw GET \/inside/);
-  const refuses = (await stage(t, { config: { intercept: { other_hosts: 'deny' } } })).proxy;
-  assert.equal((await absolute(refuses, `http://127.0.0.1:${port}/x`, { method: 'GET' })).status, 403);
-  assert.equal((await connect(refuses, `127.0.0.1:${port}`)).status, 403);
+  const denies = (await stage(t, { config: { intercept: { other_hosts: 'deny' } } })).proxy;
+  assert.equal((await absolute(denies, `http://127.0.0.1:${port}/x`, { method: 'GET' })).status, 403);
+  assert.equal((await connect(denies, `127.0.0.1:${port}`)).status, 403);
 });
 
 test('a host outside the CA\'s name constraints is denied with a remedy', async (t) => {

@@ -65,17 +65,17 @@ test('the cause is in log and metric within a second of the first 401, plus one 
 
   twilio.accountStatus = 'suspended';
   twilio.balance = '0.00';
-  const refused = { at: undefined };
+  const rejected = { at: undefined };
   const rejection = twilio.rejection.bind(twilio);
-  twilio.rejection = (...args) => { refused.at ??= performance.now(); return rejection(...args); };
+  twilio.rejection = (...args) => { rejected.at ??= performance.now(); return rejection(...args); };
   twilio.reject('credential-rejected', 1);
   delivered(await sendAs(proxy, 'twilio', { text: 'Kod: 2' }), 'twilio');
   const settledLog = await when(() => line(proxy, 'twilio', 'its balance probe reports balance-empty'));
   const settledMetric = await when(async () => await proxy.metric('attempts_total', { provider: 'twilio', kind: 'probe', cause: 'balance-empty' }) === 1);
 
   const took = {
-    'no question, log': logged - answered.playmobile(), 'no question, metric': counted - answered.playmobile(),
-    'two questions, log': settledLog - refused.at, 'two questions, metric': settledMetric - refused.at,
+    'no probe, log': logged - answered.playmobile(), 'no probe, metric': counted - answered.playmobile(),
+    'with probe, log': settledLog - rejected.at, 'with probe, metric': settledMetric - rejected.at,
   };
   for (const [what, ms] of Object.entries(took)) {
     t.diagnostic(`time to cause, ${what}: ${ms.toFixed(0)} ms`);

@@ -286,7 +286,7 @@ describe('a broken connection', () => {
     const release = made.fake.hold(10);
     t.after(release);
     names(await doctor(written(made)), 'twilio', 'service', 'timeout');
-    assert.equal(made.fake.received.length, 1, 'a service that hangs is not asked again');
+    assert.equal(made.fake.received.length, 1, 'a service that hangs gets no second request');
   });
 
   broken('timeout', 'a service without a probe hangs', async (t) => {
@@ -351,7 +351,7 @@ describe('a broken connection', () => {
 });
 
 describe('a broken account', () => {
-  const refused = (service, cause, check, more = {}) => broken(cause, `at ${service}`, async (t) => {
+  const rejectedAt = (service, cause, check, more = {}) => broken(cause, `at ${service}`, async (t) => {
     const made = await alone(t, service, more);
     (more.order ?? ((fake) => fake.reject(cause)))(made.fake);
     const report = await doctor(written(made), ...(more.args ?? []));
@@ -360,25 +360,25 @@ describe('a broken account', () => {
   });
 
   for (const service of ['twilio', 'eskiz', 'vonage', 'infobip', 'smsc', 'aws-sns']) {
-    refused(service, 'credential-rejected', 'credential', { order: (fake) => fake.rotate(Object.fromEntries(Object.entries(fake.credential).map(([name, value]) => [name, ['account_sid', 'email', 'username', 'access_key_id'].includes(name) || service === 'vonage' && name === 'api_key' ? value : `${value.slice(0, -1)}${value.endsWith('0') ? '1' : '0'}`]))) });
+    rejectedAt(service, 'credential-rejected', 'credential', { order: (fake) => fake.rotate(Object.fromEntries(Object.entries(fake.credential).map(([name, value]) => [name, ['account_sid', 'email', 'username', 'access_key_id'].includes(name) || service === 'vonage' && name === 'api_key' ? value : `${value.slice(0, -1)}${value.endsWith('0') ? '1' : '0'}`]))) });
   }
-  refused('playmobile', 'credential-rejected', 'credential', { args: ['--yes'], order: (fake) => fake.rotate({ password: 'another' }) });
-  refused('aws-sns', 'credential-expired', 'credential');
-  refused('eskiz', 'credential-expired', 'credential', { order: (fake) => { fake.grantsDead = true; } });
-  refused('aws-sns', 'permission-denied', 'account');
-  refused('playmobile', 'account-suspended', 'account', { args: ['--yes'] });
-  refused('twilio', 'account-suspended', 'account', { order: (fake) => { fake.accountStatus = 'suspended'; } });
-  refused('twilio', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0.00'; } });
-  refused('eskiz', 'balance-empty', 'balance', { order: (fake) => { fake.balance = 0; } });
-  refused('vonage', 'balance-empty', 'balance', { order: (fake) => { fake.balance = -0.5; } });
-  refused('smsc', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0'; } });
-  refused('eskiz', 'sandbox-mismatch', 'production', { order: (fake) => { fake.role = 'test'; } });
-  refused('twilio', 'sandbox-mismatch', 'production');
-  refused('aws-sns', 'sandbox-mismatch', 'production', { order: (fake) => { fake.sandbox = true; } });
-  refused('playmobile', 'ip-not-allowed', 'addresses', { args: ['--yes'], order: (fake) => fake.status(403, { times: 10 }) });
-  refused('twilio', 'throttled', 'service');
-  refused('twilio', 'provider-fault', 'service');
-  refused('twilio', 'unexplained', 'service', { order: (fake) => fake.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: '{"code":99999,"message":"of tomorrow","status":400}' }) });
+  rejectedAt('playmobile', 'credential-rejected', 'credential', { args: ['--yes'], order: (fake) => fake.rotate({ password: 'another' }) });
+  rejectedAt('aws-sns', 'credential-expired', 'credential');
+  rejectedAt('eskiz', 'credential-expired', 'credential', { order: (fake) => { fake.grantsDead = true; } });
+  rejectedAt('aws-sns', 'permission-denied', 'account');
+  rejectedAt('playmobile', 'account-suspended', 'account', { args: ['--yes'] });
+  rejectedAt('twilio', 'account-suspended', 'account', { order: (fake) => { fake.accountStatus = 'suspended'; } });
+  rejectedAt('twilio', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0.00'; } });
+  rejectedAt('eskiz', 'balance-empty', 'balance', { order: (fake) => { fake.balance = 0; } });
+  rejectedAt('vonage', 'balance-empty', 'balance', { order: (fake) => { fake.balance = -0.5; } });
+  rejectedAt('smsc', 'balance-empty', 'balance', { order: (fake) => { fake.balance = '0'; } });
+  rejectedAt('eskiz', 'sandbox-mismatch', 'production', { order: (fake) => { fake.role = 'test'; } });
+  rejectedAt('twilio', 'sandbox-mismatch', 'production');
+  rejectedAt('aws-sns', 'sandbox-mismatch', 'production', { order: (fake) => { fake.sandbox = true; } });
+  rejectedAt('playmobile', 'ip-not-allowed', 'addresses', { args: ['--yes'], order: (fake) => fake.status(403, { times: 10 }) });
+  rejectedAt('twilio', 'throttled', 'service');
+  rejectedAt('twilio', 'provider-fault', 'service');
+  rejectedAt('twilio', 'unexplained', 'service', { order: (fake) => fake.status(400, { times: 10, headers: { 'content-type': 'application/json' }, body: '{"code":99999,"message":"of tomorrow","status":400}' }) });
 
   test('a credential that the service echoes is masked', async (t) => {
     const made = await alone(t, 'twilio');
@@ -576,7 +576,7 @@ describe('an unverified probe', () => {
     assert.deepEqual(JSON.parse(made.fake.received[0].body), { messages: [] });
   });
 
-  for (const [answer, asked] of [['y', 1], ['n', 0]]) {
+  for (const [answer, requests] of [['y', 1], ['n', 0]]) {
     test(`at a terminal doctor asks first: ${answer}`, async (t) => {
       const made = await alone(t, 'playmobile');
       const child = spawn('script', ['-qec', `${BINARY} doctor --config ${written(made)}`, '/dev/null'], { stdio: ['pipe', 'pipe', 'pipe'] });
@@ -588,7 +588,7 @@ describe('an unverified probe', () => {
       await once(child, 'close');
       assert.match(out, /playmobile: ask POST \/send with its credential\?/);
       assert.ok(out.includes('\x1b['), 'no colours on a terminal');
-      assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, asked, out);
+      assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, requests, out);
     });
   }
 });
@@ -752,9 +752,9 @@ describe('the setup of this host', () => {
     assert.deepEqual(marked(report, 'failed').map(({ about }) => about), ['twilio']);
     assert.match(of(report, 'route all', 'delivery').evidence, /against vonage.*; not by twilio \(account-suspended\)$/);
     made.fakes.vonage.balance = 0;
-    const nobody = of(await doctor(written(made)), 'route all', 'delivery');
-    assert.deepEqual([nobody.result, nobody.cause], ['failed', 'account-suspended']);
-    assert.match(nobody.evidence, /twilio \(account-suspended\), vonage \(balance-empty\)/);
+    const unusable = of(await doctor(written(made)), 'route all', 'delivery');
+    assert.deepEqual([unusable.result, unusable.cause], ['failed', 'account-suspended']);
+    assert.match(unusable.evidence, /twilio \(account-suspended\), vonage \(balance-empty\)/);
   });
 });
 

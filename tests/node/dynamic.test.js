@@ -44,7 +44,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
     const { bao, store, used, during, version } = await house(t, { terms: { default_ttl: '9s', max_ttl: '1h' } });
     await during(16_000);
     assert.deepEqual([accounts(used).length, await version(), await store.accounts()], [1, 1, accounts(used)], 'one account, longer than it was given for');
-    assert.ok(used.every(({ known }) => known), 'never refused');
+    assert.ok(used.every(({ known }) => known), 'never rejected');
     const [made] = bao.audited('database/creds/sms');
     const renewed = bao.audited('sys/leases/renew');
     assert.ok(renewed.length >= 2 && renewed.every(({ error }) => !error), JSON.stringify(renewed));
@@ -55,7 +55,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
   it('an account that can no longer be renewed is replaced before it expires', async (t) => {
     const { bao, store, used, during, version } = await house(t, { terms: { default_ttl: '10s', max_ttl: '11s' } });
     await during(18_000);
-    assert.ok(used.every(({ known }) => known), 'never refused');
+    assert.ok(used.every(({ known }) => known), 'never rejected');
     assert.ok(await version() >= 2, `${await version()} versions in 18 s of accounts that last 11 s at the most`);
     assert.equal(bao.audited('database/creds/sms').length, await version(), 'one account a version');
     await eventually(async () => (await store.accounts()).length <= 2, 30_000);
@@ -64,7 +64,7 @@ describe('dynamic secrets', { concurrency: 5 }, () => {
   it('a lease ends with the token that requested it: the sidecar requests another account after its next login', async (t) => {
     const { bao, used, during } = await house(t, { terms: { default_ttl: '1h', max_ttl: '2h' }, role: { token_ttl: '10s', token_max_ttl: '11s' } });
     await during(18_000);
-    assert.ok(used.every(({ known }) => known), 'never refused');
+    assert.ok(used.every(({ known }) => known), 'never rejected');
     const logins = bao.audited('auth/approle/login').length;
     assert.ok(logins >= 2 && Math.abs(accounts(used).length - logins) <= 1, `${accounts(used).length} accounts of ${logins} logins`);
   });

@@ -85,8 +85,8 @@ test('twilio: four SDK generations read its success and its rejections', async (
     assert.equal(service.delivered.at(-1).text, order.message.body);
     const [wrong] = await play({ client, ...order, token: '00000000000000000000000000000000', count: 1 });
     assert.deepEqual([wrong.status, wrong.code], [401, 20003], client);
-    const [nobody] = await play({ client, ...order, message: { ...order.message, to: 'abc' }, count: 1 });
-    assert.deepEqual([nobody.status, nobody.code], [400, 21211], client);
+    const [invalid] = await play({ client, ...order, message: { ...order.message, to: 'abc' }, count: 1 });
+    assert.deepEqual([invalid.status, invalid.code], [400, 21211], client);
   }
   assert.equal(service.delivered.length, 4);
 });

@@ -27,7 +27,7 @@ function connect(proxy, host) {
     const [address, port] = proxy.listen.proxy.split(':');
     const socket = net.connect(Number(port), address, () => socket.write(`CONNECT ${host}:443 HTTP/1.1\r\nHost: ${host}:443\r\n\r\n`));
     let text = '';
-    socket.setEncoding('latin1').on('data', (text) => { text += text; if (text.includes('\r\n')) socket.destroy(); });
+    socket.setEncoding('latin1').on('data', (part) => { text += part; if (text.includes('\r\n')) socket.destroy(); });
     socket.on('error', reject).on('close', () => resolve(Number(text.split(' ')[1])));
   });
 }

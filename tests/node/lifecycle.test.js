@@ -57,7 +57,7 @@ test('SIGTERM: the request in flight finishes, new ones are answered until then,
   release();
   delivered(await answer, 'playmobile');
   assert.equal(await proxy.stop(), 0);
-  assert.ok(await refused(proxy.listen.proxy));
+  assert.ok(await refusesConnections(proxy.listen.proxy));
   assert.equal(playmobile.delivered.length, 2);
 });
 
@@ -119,7 +119,7 @@ test('SIGTERM: a tunnel gets a limited grace period', async (t) => {
   assert.equal(await proxy.stop(), 0);
 });
 
-async function refused(address) {
+async function refusesConnections(address) {
   const [host, port] = address.split(':');
   const socket = net.connect(Number(port), host);
   try {

@@ -50,7 +50,7 @@ async function changes({ bao, fakes: { playmobile }, proxy, sends }, password) {
 
 function quiet({ proxy }, ...secrets) {
   assert.doesNotMatch(proxy.output, CANARIES);
-  for (const secret of secrets) assert.ok(!proxy.output.includes(secret), 'a secret of the login stands in the log');
+  for (const secret of secrets) assert.ok(!proxy.output.includes(secret), 'a secret of the login is in the log');
 }
 
 /** A token with the read policy, in a file. */
@@ -77,9 +77,9 @@ function lives(bao) {
   assert.ok(logins.length >= 6, `${logins.length} logins in two minutes, with tokens of twenty seconds at the most`);
   const gaps = [];
   for (const [n, { auth: { accessor }, time, error }] of logins.entries()) {
-    assert.ok(!error, 'a login was refused');
+    assert.ok(!error, 'a login failed');
     let [granted, since] = [5, time];
-    const own = renewals.filter(({ token, error: refused }) => token === accessor && !refused);
+    const own = renewals.filter(({ token, error: failed }) => token === accessor && !failed);
     for (const renewal of own) {
       assert.ok(renewal.time - since >= granted * 600, `renewed ${renewal.time - since} ms after it was given for ${granted} s: not before two thirds, less the dice`);
       gaps.push((renewal.time - since) / granted / 10);

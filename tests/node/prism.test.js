@@ -117,7 +117,7 @@ describe('Prism accepts what the sidecar writes', { concurrency: false }, () => 
     const { checks } = JSON.parse(stdout);
     const sid = referees.twilio.credential.account_sid;
     const paths = [`.json`, '/Balance.json', '/IncomingPhoneNumbers.json?PhoneNumber=%2B15005550006'];
-    assert.deepEqual(answers.map(({ asked, status }) => [asked, status]), paths.map((path) => [`GET /2010-04-01/Accounts/${sid}${path}`, 200]), JSON.stringify(checks, null, 1));
+    assert.deepEqual(answers.map(({ request, status }) => [request, status]), paths.map((path) => [`GET /2010-04-01/Accounts/${sid}${path}`, 200]), JSON.stringify(checks, null, 1));
     assert.equal(checks.find(({ check }) => check === 'account').result, 'ok');
   });
 });

@@ -66,7 +66,7 @@ test('status, page and doctor report a config that was edited and not loaded', a
   assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
   assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not have this config yet[^]*sms-sidecar reload/);
   writeFileSync(proxy.file, before);
-  assert.equal((await facts(proxy)).config.changed_at, null, 'the same stands there again');
+  assert.equal((await facts(proxy)).config.changed_at, null, 'the file has its old content again');
   edit(proxy, '"8s"', '"7s"');
   assert.equal((await ask(proxy, 'reload')).code, 0);
   assert.doesNotMatch((await ask(proxy, 'status')).stdout, /was changed/);

@@ -54,7 +54,7 @@ for (const [name, shown] of Object.entries(SHOWN)) {
       const { scrollWidth, clientWidth } = await widths(page);
       assert.ok(scrollWidth <= clientWidth, `${look}: ${scrollWidth} wide in ${clientWidth}`);
       assert.deepEqual(page.complaints, [], `${look}: nothing violates the policy, nothing breaks`);
-      for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `${look}: asked ${url}`);
+      for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `${look}: requested ${url}`);
       assert.deepEqual(await page.context().cookies(), []);
     }
     sameEverywhere(proxy, shown, JSON.parse((await get(`${proxy.admin}/status.json`)).body));
@@ -118,18 +118,18 @@ test('the console in a remedy is a link without referrer; an address in a reply 
     ]);
     assert.match(await page.locator('.evidence').innerText(), /see the playmobile console \(https:\/\/evil\.example\/login\)/);
     assert.deepEqual(page.complaints, []);
-    for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `asked ${url}`);
+    for (const url of page.requested) assert.ok(url.startsWith(`${proxy.admin}/`), `requested ${url}`);
     if (!script) continue;
     await accessible(page, 'with a link');
     await links.first().focus();
     assert.notEqual(await links.first().evaluate((a) => getComputedStyle(a).outlineStyle), 'none', 'its focus shows');
   }
   const page = await open(t, proxy.admin);
-  const asked = [];
-  await page.route('https://cabinet.smsxabar.uz/**', (route) => { asked.push(route.request().headers()); return route.fulfill({ contentType: 'text/html', body: '<p>cabinet</p>' }); });
+  const requested = [];
+  await page.route('https://cabinet.smsxabar.uz/**', (route) => { requested.push(route.request().headers()); return route.fulfill({ contentType: 'text/html', body: '<p>cabinet</p>' }); });
   await page.locator('main a[href]').click();
   await page.waitForURL('https://cabinet.smsxabar.uz/');
-  assert.deepEqual(asked.map(({ referer }) => referer), [undefined]);
+  assert.deepEqual(requested.map(({ referer }) => referer), [undefined]);
 });
 
 test('an open page updates, keeps the focus, announces changes politely, and shows when it is out of date', async (t) => {

@@ -32,27 +32,27 @@ export class AwsSns extends Fake {
     this.#verify(request, reject);
     if (request.method !== 'POST' || request.path !== '/') reject(404, 'NotFound', 'no such resource');
     if (mediaType(request) !== 'application/x-www-form-urlencoded') reject(400, 'InvalidParameter', 'content type');
-    let asked;
-    try { asked = form(request.body); } catch { reject(400, 'InvalidParameter', 'form'); }
-    if (asked.Version !== '2010-03-31') reject(400, 'InvalidAction', 'version');
-    if (asked.Action === 'Publish') return this.#publish(asked, reject);
-    if (asked.Action === 'GetSMSAttributes') return this.#result('GetSMSAttributes', '<attributes><entry><key>DefaultSMSType</key><value>Transactional</value></entry></attributes>');
-    if (asked.Action === 'GetSMSSandboxAccountStatus') return this.#result('GetSMSSandboxAccountStatus', `<IsInSandbox>${this.sandbox}</IsInSandbox>`);
-    return reject(400, 'InvalidAction', `${asked.Action} is not valid for this endpoint.`);
+    let input;
+    try { input = form(request.body); } catch { reject(400, 'InvalidParameter', 'form'); }
+    if (input.Version !== '2010-03-31') reject(400, 'InvalidAction', 'version');
+    if (input.Action === 'Publish') return this.#publish(input, reject);
+    if (input.Action === 'GetSMSAttributes') return this.#result('GetSMSAttributes', '<attributes><entry><key>DefaultSMSType</key><value>Transactional</value></entry></attributes>');
+    if (input.Action === 'GetSMSSandboxAccountStatus') return this.#result('GetSMSSandboxAccountStatus', `<IsInSandbox>${this.sandbox}</IsInSandbox>`);
+    return reject(400, 'InvalidAction', `${input.Action} is not valid for this endpoint.`);
   }
 
   #result(action, xml) {
     return text(200, `<${action}Response xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><${action}Result>${xml}</${action}Result><ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata></${action}Response>`, 'text/xml');
   }
 
-  #publish(asked, reject) {
-    if (!/^\+[1-9]\d{6,14}$/.test(asked.PhoneNumber ?? '')) reject(400, 'InvalidParameter', 'Invalid parameter: PhoneNumber');
-    if (!asked.Message) reject(400, 'InvalidParameter', 'Invalid parameter: Empty message');
-    const attributes = attributesOf(asked, reject);
+  #publish(input, reject) {
+    if (!/^\+[1-9]\d{6,14}$/.test(input.PhoneNumber ?? '')) reject(400, 'InvalidParameter', 'Invalid parameter: PhoneNumber');
+    if (!input.Message) reject(400, 'InvalidParameter', 'Invalid parameter: Empty message');
+    const attributes = attributesOf(input, reject);
     const sender = attributes['AWS.SNS.SMS.SenderID'];
     if (sender !== undefined && !/^(?=.*[A-Za-z])[A-Za-z0-9-]{1,11}$/.test(sender)) reject(400, 'InvalidParameter', 'Invalid parameter: SenderID');
     const id = crypto.randomUUID();
-    this.delivered.push({ to: asked.PhoneNumber.slice(1), text: asked.Message, sender: sender ?? attributes['AWS.MM.SMS.OriginationNumber'], id });
+    this.delivered.push({ to: input.PhoneNumber.slice(1), text: input.Message, sender: sender ?? attributes['AWS.MM.SMS.OriginationNumber'], id });
     return text(200, `<PublishResponse xmlns="http://sns.amazonaws.com/doc/2010-03-31/"><PublishResult><MessageId>${id}</MessageId></PublishResult><ResponseMetadata><RequestId>${crypto.randomUUID()}</RequestId></ResponseMetadata></PublishResponse>`, 'text/xml');
   }
 
@@ -79,14 +79,14 @@ export class AwsSns extends Fake {
   }
 }
 
-function attributesOf(asked, reject) {
+function attributesOf(input, reject) {
   const attributes = {};
   for (let n = 1; ; n += 1) {
     const at = `MessageAttributes.entry.${n}`;
-    const name = asked[`${at}.Name`];
+    const name = input[`${at}.Name`];
     if (name === undefined) return attributes;
-    if (!['String', 'Number'].includes(asked[`${at}.Value.DataType`])) reject(400, 'ParameterValueInvalid', 'DataType');
-    if (!asked[`${at}.Value.StringValue`]) reject(400, 'ParameterValueInvalid', 'StringValue');
-    attributes[name] = asked[`${at}.Value.StringValue`];
+    if (!['String', 'Number'].includes(input[`${at}.Value.DataType`])) reject(400, 'ParameterValueInvalid', 'DataType');
+    if (!input[`${at}.Value.StringValue`]) reject(400, 'ParameterValueInvalid', 'StringValue');
+    attributes[name] = input[`${at}.Value.StringValue`];
   }
 }

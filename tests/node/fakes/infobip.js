@@ -36,9 +36,9 @@ export class Infobip extends Fake {
     if (request.path === '/account/1/balance') return json(200, { balance: 47.79, currency: 'EUR' });
     if (request.path !== Infobip.path) return this.#error(404, 'E404', 'Not found');
     if (request.method !== 'POST' || mediaType(request) !== 'application/json') return this.rejection('message-invalid');
-    const asked = this.#parse(request.body);
-    if (!Array.isArray(asked.messages) || asked.messages.length === 0) return this.rejection('message-invalid');
-    const lines = asked.messages.flatMap((message) => this.#take(message));
+    const input = this.#parse(request.body);
+    if (!Array.isArray(input.messages) || input.messages.length === 0) return this.rejection('message-invalid');
+    const lines = input.messages.flatMap((message) => this.#take(message));
     return json(200, { bulkId: crypto.randomUUID(), messages: lines });
   }
 

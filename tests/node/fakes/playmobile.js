@@ -37,11 +37,11 @@ export class Playmobile extends Fake {
     if (who?.user !== this.credential.username || who.password !== this.credential.password) return this.rejection('credential-rejected');
     const reject = (code, words) => { throw new Rejection(this.#error(code, words)); };
     if (mediaType(request) !== 'application/json') reject(101, 'Syntax error');
-    const asked = parse(request.body) ?? reject(101, 'Syntax error');
-    if (!Array.isArray(asked.messages) || asked.messages.length === 0) reject(101, 'Syntax error');
+    const input = parse(request.body) ?? reject(101, 'Syntax error');
+    if (!Array.isArray(input.messages) || input.messages.length === 0) reject(101, 'Syntax error');
     if (this.lockedSends) reject(...CODES['account-suspended']);
-    if (asked.messages.length > 100) reject(105, 'Too many message ids');
-    const taken = asked.messages.map((message) => this.#check(message, asked, reject));
+    if (input.messages.length > 100) reject(105, 'Too many message ids');
+    const taken = input.messages.map((message) => this.#check(message, input, reject));
     this.delivered.push(...taken);
     return text(200, 'Request is received');
   }

@@ -21,14 +21,14 @@ export class Sayqal extends Fake {
     if (!['TransmitSMS', 'StatusSMS'].includes(method) || request.method !== 'POST') return json(404, { errorCode: 404, errMsg: 'Not found' });
     const bad = (words) => { throw new Rejection(json(400, { errorCode: 1, errMsg: words })); };
     if (mediaType(request) !== 'application/json') bad('JSON expected');
-    let asked;
-    try { asked = JSON.parse(request.body); } catch { bad('JSON expected'); }
+    let input;
+    try { input = JSON.parse(request.body); } catch { bad('JSON expected'); }
     const { username, secret } = this.credential;
-    const token = crypto.createHash('md5').update(`${method} ${username} ${secret} ${asked.utime}`).digest('hex');
-    if (!Number.isInteger(asked.utime)) bad('utime');
-    if (asked.username !== username || request.headers['x-access-token'] !== token) return this.rejection('credential-rejected');
-    if (Math.abs(Date.now() / 1000 - asked.utime) > this.skew) return this.rejection('clock-skew');
-    return method === 'TransmitSMS' ? this.#send(asked, bad) : this.#status(asked, bad);
+    const token = crypto.createHash('md5').update(`${method} ${username} ${secret} ${input.utime}`).digest('hex');
+    if (!Number.isInteger(input.utime)) bad('utime');
+    if (input.username !== username || request.headers['x-access-token'] !== token) return this.rejection('credential-rejected');
+    if (Math.abs(Date.now() / 1000 - input.utime) > this.skew) return this.rejection('clock-skew');
+    return method === 'TransmitSMS' ? this.#send(input, bad) : this.#status(input, bad);
   }
 
   #send({ service, message }, bad) {

@@ -27,23 +27,23 @@ export class Smsc extends Fake {
     return this.#error(this.#read(request) ?? {}, ...ERRORS[cause]);
   }
 
-  #error(asked, code, words) {
-    if (asked.fmt === '3') return json(200, { error: words, error_code: code, id: ++this.#ids });
-    return text(200, asked.fmt === '1' ? `0,-${code}` : `ERROR = ${code} (${words})`);
+  #error(input, code, words) {
+    if (input.fmt === '3') return json(200, { error: words, error_code: code, id: ++this.#ids });
+    return text(200, input.fmt === '1' ? `0,-${code}` : `ERROR = ${code} (${words})`);
   }
 
   respond(request) {
-    const asked = this.#read(request);
-    if (!asked) return text(200, 'ERROR = 1 (parameters error)');
-    const fail = (cause) => this.#error(asked, ...ERRORS[cause]);
-    if (!asked.login || !asked.psw) return fail('message-invalid');
+    const input = this.#read(request);
+    if (!input) return text(200, 'ERROR = 1 (parameters error)');
+    const fail = (cause) => this.#error(input, ...ERRORS[cause]);
+    if (!input.login || !input.psw) return fail('message-invalid');
     const md5 = crypto.createHash('md5').update(this.credential.password).digest('hex');
-    if (asked.login !== this.credential.username || ![this.credential.password, md5].includes(asked.psw)) return fail('credential-rejected');
-    if (request.path === '/sys/balance.php') return asked.fmt === '3' ? json(200, { balance: this.balance, currency: 'RUR' }) : text(200, this.balance);
-    if (request.path === '/sys/senders.php') return asked.get === '1' && asked.fmt === '3' ? json(200, this.senders.map((sender) => ({ sender }))) : fail('message-invalid');
-    if (request.path === '/sys/status.php') return json(200, { status: this.delivered.some((each) => each.id === asked.id) ? 1 : -3 });
+    if (input.login !== this.credential.username || ![this.credential.password, md5].includes(input.psw)) return fail('credential-rejected');
+    if (request.path === '/sys/balance.php') return input.fmt === '3' ? json(200, { balance: this.balance, currency: 'RUR' }) : text(200, this.balance);
+    if (request.path === '/sys/senders.php') return input.get === '1' && input.fmt === '3' ? json(200, this.senders.map((sender) => ({ sender }))) : fail('message-invalid');
+    if (request.path === '/sys/status.php') return json(200, { status: this.delivered.some((each) => each.id === input.id) ? 1 : -3 });
     if (request.path !== Smsc.path) return text(404, 'Not Found', 'text/html');
-    return this.#send(asked, fail);
+    return this.#send(input, fail);
   }
 
   #read(request) {
@@ -54,18 +54,18 @@ export class Smsc extends Fake {
     return undefined;
   }
 
-  #send(asked, fail) {
-    if (!asked.phones || !asked.mes || asked.mes.length > 800) return fail('message-invalid');
-    const phones = asked.phones.split(/[,;]/);
+  #send(input, fail) {
+    if (!input.phones || !input.mes || input.mes.length > 800) return fail('message-invalid');
+    const phones = input.phones.split(/[,;]/);
     if (phones.some((phone) => !/^\+?\d{10,15}$/.test(phone))) return fail('recipient-invalid');
-    if (asked.cost === '1') return asked.fmt === '3' ? json(200, { cost: '1.44', cnt: phones.length }) : text(200, `1.44 (${phones.length})`);
-    const same = `${asked.phones}\0${asked.mes}\0${asked.sender}`;
+    if (input.cost === '1') return input.fmt === '3' ? json(200, { cost: '1.44', cnt: phones.length }) : text(200, `1.44 (${phones.length})`);
+    const same = `${input.phones}\0${input.mes}\0${input.sender}`;
     if (Date.now() - (this.#recent.get(same) ?? 0) < 60_000) return fail('duplicate');
     this.#recent.set(same, Date.now());
-    const mes = asked.charset === 'utf-8' ? asked.mes : new TextDecoder('windows-1251').decode(Buffer.from(asked.mes));
-    const id = asked.id ?? String(++this.#ids);
-    for (const to of phones) this.delivered.push({ to: to.replace('+', ''), text: mes, sender: asked.sender, reference: asked.id, id });
-    if (asked.fmt === '3') return json(200, { id: /^\d+$/.test(id) ? Number(id) : id, cnt: phones.length });
-    return text(200, asked.fmt === '1' ? `${id},${phones.length}` : `OK - ${phones.length} SMS, ID - ${id}`);
+    const mes = input.charset === 'utf-8' ? input.mes : new TextDecoder('windows-1251').decode(Buffer.from(input.mes));
+    const id = input.id ?? String(++this.#ids);
+    for (const to of phones) this.delivered.push({ to: to.replace('+', ''), text: mes, sender: input.sender, reference: input.id, id });
+    if (input.fmt === '3') return json(200, { id: /^\d+$/.test(id) ? Number(id) : id, cnt: phones.length });
+    return text(200, input.fmt === '1' ? `${id},${phones.length}` : `OK - ${phones.length} SMS, ID - ${id}`);
   }
 }

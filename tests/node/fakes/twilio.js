@@ -63,28 +63,28 @@ export class Twilio extends Fake {
 
   /** Names are on no list of numbers; a page has 50 entries, and `*` matches any digit. */
   #numbers(request, reject) {
-    const asked = Object.fromEntries(request.query);
-    const unknown = Object.keys(asked).find((name) => !['PhoneNumber', 'FriendlyName', 'Beta', 'Origin', 'PageSize', 'Page', 'PageToken'].includes(name));
+    const input = Object.fromEntries(request.query);
+    const unknown = Object.keys(input).find((name) => !['PhoneNumber', 'FriendlyName', 'Beta', 'Origin', 'PageSize', 'Page', 'PageToken'].includes(name));
     if (unknown) reject(400, 20001, `Unknown parameter ${unknown}`);
-    const wanted = (asked.PhoneNumber ?? '').split('*').map((part) => part.replace(/[^0-9]/g, '')).join('\\d');
+    const wanted = (input.PhoneNumber ?? '').split('*').map((part) => part.replace(/[^0-9]/g, '')).join('\\d');
     const owned = this.senders.filter((sender) => sender.startsWith('+') && new RegExp(wanted).test(sender));
     return json(200, { page: 0, page_size: 50, start: 0, end: 0, next_page_uri: null, incoming_phone_numbers: owned.slice(0, 50).map((phone_number) => ({ sid: `PN${'0'.repeat(32)}`, account_sid: this.credential.account_sid, phone_number, capabilities: { sms: true } })) });
   }
 
   #send(request, reject) {
     if (mediaType(request) !== 'application/x-www-form-urlencoded') reject(400, 21604, "A 'To' phone number is required.");
-    const asked = readForm(request.body, reject);
-    if (!asked.To) reject(400, 21604, "A 'To' phone number is required.");
-    if (!/^\+[1-9]\d{6,14}$/.test(asked.To)) reject(400, 21211, `The 'To' number ${asked.To} is not a valid phone number.`);
-    if (!asked.From && !asked.MessagingServiceSid) reject(400, 21603, "A 'From' phone number is required.");
-    if (asked.MessagingServiceSid && !this.services.includes(asked.MessagingServiceSid)) reject(400, 21701, 'The Messaging Service does not exist');
-    if (asked.From && !this.senders.includes(asked.From)) reject(400, 21606, `The 'From' phone number ${asked.From} is not a valid, message-capable Twilio phone number.`);
-    if (asked.From === asked.To) reject(400, 21266, "'To' and 'From' number cannot be the same");
-    if (!asked.Body && !asked.MediaUrl && !asked.ContentSid) reject(400, 21602, 'Message body is required.');
-    if ((asked.Body ?? '').length > 1600) reject(400, 21617, 'The concatenated message body exceeds the 1600 character limit');
-    if (asked.ValidityPeriod !== undefined && !(/^\d+$/.test(asked.ValidityPeriod) && asked.ValidityPeriod >= 1 && asked.ValidityPeriod <= 36000)) reject(400, 21624, 'Invalid validity period');
-    if (asked.StatusCallback && !URL.canParse(asked.StatusCallback)) reject(400, 21609, 'Invalid StatusCallback');
-    const message = { to: asked.To, text: asked.Body, sender: asked.From ?? asked.MessagingServiceSid, id: `SM${crypto.randomBytes(16).toString('hex')}`, fields: asked };
+    const input = readForm(request.body, reject);
+    if (!input.To) reject(400, 21604, "A 'To' phone number is required.");
+    if (!/^\+[1-9]\d{6,14}$/.test(input.To)) reject(400, 21211, `The 'To' number ${input.To} is not a valid phone number.`);
+    if (!input.From && !input.MessagingServiceSid) reject(400, 21603, "A 'From' phone number is required.");
+    if (input.MessagingServiceSid && !this.services.includes(input.MessagingServiceSid)) reject(400, 21701, 'The Messaging Service does not exist');
+    if (input.From && !this.senders.includes(input.From)) reject(400, 21606, `The 'From' phone number ${input.From} is not a valid, message-capable Twilio phone number.`);
+    if (input.From === input.To) reject(400, 21266, "'To' and 'From' number cannot be the same");
+    if (!input.Body && !input.MediaUrl && !input.ContentSid) reject(400, 21602, 'Message body is required.');
+    if ((input.Body ?? '').length > 1600) reject(400, 21617, 'The concatenated message body exceeds the 1600 character limit');
+    if (input.ValidityPeriod !== undefined && !(/^\d+$/.test(input.ValidityPeriod) && input.ValidityPeriod >= 1 && input.ValidityPeriod <= 36000)) reject(400, 21624, 'Invalid validity period');
+    if (input.StatusCallback && !URL.canParse(input.StatusCallback)) reject(400, 21609, 'Invalid StatusCallback');
+    const message = { to: input.To, text: input.Body, sender: input.From ?? input.MessagingServiceSid, id: `SM${crypto.randomBytes(16).toString('hex')}`, fields: input };
     this.delivered.push(message);
     return json(201, this.#resource(message, 'queued'));
   }

@@ -31,12 +31,12 @@ export class Vonage extends Fake {
         : json(401, { 'error-code': '401', 'error-code-label': 'authentication failed' });
     }
     if (request.path !== Vonage.path || request.method !== 'POST') return json(404, { 'error-code': '404' });
-    const asked = this.#read(request);
-    if (!asked) return this.#failed('2', 'Missing api_key');
-    const known = this.#known(request, asked);
+    const input = this.#read(request);
+    if (!input) return this.#failed('2', 'Missing api_key');
+    const known = this.#known(request, input);
     if (known === 'missing') return this.#failed('2', 'Missing api_key');
     if (known === 'wrong') return this.#failed('4', 'Bad Credentials');
-    return this.#send(asked);
+    return this.#send(input);
   }
 
   #read(request) {
@@ -47,27 +47,27 @@ export class Vonage extends Fake {
     return undefined;
   }
 
-  #known(request, asked) {
+  #known(request, input) {
     const { api_key: key, api_secret: secret } = this.credential;
     const who = basic(request);
-    const given = who ? [who.user, who.password] : [asked.api_key, asked.api_secret];
+    const given = who ? [who.user, who.password] : [input.api_key, input.api_secret];
     if (!given[0] || !given[1]) return 'missing';
     return given[0] === key && given[1] === secret ? 'right' : 'wrong';
   }
 
-  #send(asked) {
-    for (const name of ['from', 'to', 'text']) if (!asked[name]) return this.#failed('2', `Missing ${name}`);
-    if (!/^\d{7,15}$/.test(asked.to)) return this.#failed('3', 'Invalid value for param: to');
-    if (!['text', 'unicode', undefined].includes(asked.type)) return this.#failed('3', 'Invalid value for param: type');
-    if (asked.ttl !== undefined && !(Number(asked.ttl) >= 20_000 && Number(asked.ttl) <= 604_800_000)) return this.#failed('3', 'Invalid value for param: ttl');
-    const reference = asked['client-ref'];
+  #send(input) {
+    for (const name of ['from', 'to', 'text']) if (!input[name]) return this.#failed('2', `Missing ${name}`);
+    if (!/^\d{7,15}$/.test(input.to)) return this.#failed('3', 'Invalid value for param: to');
+    if (!['text', 'unicode', undefined].includes(input.type)) return this.#failed('3', 'Invalid value for param: type');
+    if (input.ttl !== undefined && !(Number(input.ttl) >= 20_000 && Number(input.ttl) <= 604_800_000)) return this.#failed('3', 'Invalid value for param: ttl');
+    const reference = input['client-ref'];
     if (reference !== undefined && reference.length > 40) return this.#failed('3', 'Invalid value for param: client-ref');
-    const unicode = asked.type === 'unicode';
-    const text = unicode ? asked.text : [...asked.text].map((c) => (GSM7.test(c) ? c : '?')).join('');
+    const unicode = input.type === 'unicode';
+    const text = unicode ? input.text : [...input.text].map((c) => (GSM7.test(c) ? c : '?')).join('');
     const parts = Math.ceil(text.length / (unicode ? 70 : 160));
     const id = crypto.randomBytes(8).toString('hex').toUpperCase();
-    this.delivered.push({ to: asked.to, text, sender: asked.from, reference, id });
-    const part = () => ({ to: asked.to, 'message-id': id, status: '0', 'remaining-balance': '3.14', 'message-price': '0.0333', network: '43404', ...(reference && { 'client-ref': reference }) });
+    this.delivered.push({ to: input.to, text, sender: input.from, reference, id });
+    const part = () => ({ to: input.to, 'message-id': id, status: '0', 'remaining-balance': '3.14', 'message-price': '0.0333', network: '43404', ...(reference && { 'client-ref': reference }) });
     return json(200, { 'message-count': String(parts), messages: Array.from({ length: parts }, part) });
   }
 }

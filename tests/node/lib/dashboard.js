@@ -62,7 +62,7 @@ function variableFaults({ name, type, query, datasource, hide, current, options,
   if (type === 'query') must(!includeAll || allValue === '.*', `${at}: all must also match what is not listed`);
   if (type === 'datasource') must(query === 'prometheus', `${at}: query`);
   if (type === 'constant') must(current.value === query && options.length === 1 && options[0].value === query, `${at}: value`);
-  must(type !== 'query' || variables.findIndex((it) => it.type === 'datasource') < variables.findIndex((it) => it.name === name), `${at} stands before its data source`);
+  must(type !== 'query' || variables.findIndex((it) => it.type === 'datasource') < variables.findIndex((it) => it.name === name), `${at} comes before its data source`);
 }
 
 function linkFaults({ title, type, icon, tooltip, url, tags }, at, must) {

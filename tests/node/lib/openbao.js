@@ -41,7 +41,7 @@ class OpenBao {
     writeFileSync(this.config, JSON.stringify({
       storage: { raft: { path: path.join(this.folder, 'data'), node_id: 'one' } },
       listener: { tcp: listener }, api_addr: this.address, cluster_addr: `https://127.0.0.1:${cluster}`,
-      audit: audit && [{ type: 'file', path: 'asked', options: { file_path: this.#audit } }],
+      audit: audit && [{ type: 'file', path: 'audit', options: { file_path: this.#audit } }],
     }));
   }
 
