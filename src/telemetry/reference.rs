@@ -1,6 +1,7 @@
 //! The reference of the metrics in Markdown, from the registered families: name, type, labels with
 //! their values, meaning.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 
@@ -31,8 +32,8 @@ never from traffic. Counters for each provider and cause exist at 0 from the sta
 const LABELS_HEAD: &str = "
 ## Labels
 
-| Metric | Label | Values |
-| --- | --- | --- |
+| Label | Values |
+| --- | --- |
 ";
 
 /// Every family as a Markdown page. Fails only if two families have the same name.
@@ -41,7 +42,7 @@ pub fn metrics_reference() -> Result<String, prometheus::Error> {
     let factory = MetricFactory::new(&registry);
     MetricFamilies::register(&factory, Arc::new(SystemClock::start()))?;
     let mut page = HEAD.to_owned();
-    let mut labels = LABELS_HEAD.to_owned();
+    let mut labels = LabelTable::default();
     let families = factory.into_families();
     for (desc, kind) in families.iter().flat_map(|family| describe(family.as_ref())) {
         let names: Vec<String> = desc
@@ -49,21 +50,49 @@ pub fn metrics_reference() -> Result<String, prometheus::Error> {
             .iter()
             .map(|label| format!("`{label}`"))
             .collect();
+        let names = names.join(", ");
         // Writing to a string cannot fail.
         writeln!(
             page,
-            "| `{}` | {kind} | {} | {} |",
-            desc.fq_name,
-            names.join(", "),
-            desc.help
+            "| `{}` | {kind} | {names} | {} |",
+            desc.fq_name, desc.help
         )
         .unwrap_or_default();
         for label in &desc.variable_labels {
-            let values = label_values(&desc.fq_name, label);
-            writeln!(labels, "| `{}` | `{label}` | {values} |", desc.fq_name).unwrap_or_default();
+            labels.add(&desc.fq_name, label);
         }
     }
-    Ok(page + &labels)
+    Ok(page + &labels.render())
+}
+
+/// Each label with its values, and the metrics that have them.
+#[derive(Default)]
+struct LabelTable {
+    rows: BTreeMap<(String, String), Vec<String>>,
+}
+
+impl LabelTable {
+    fn add(&mut self, family: &str, label: &str) {
+        let key = (label.to_owned(), label_values(family, label));
+        self.rows
+            .entry(key)
+            .or_default()
+            .push(format!("`{family}`"));
+    }
+
+    fn render(&self) -> String {
+        let mut table = LABELS_HEAD.to_owned();
+        for ((label, values), families) in &self.rows {
+            let is_ambiguous = self.rows.keys().filter(|(other, _)| other == label).count() > 1;
+            let of = if is_ambiguous {
+                format!(" of {}", families.join(", "))
+            } else {
+                String::new()
+            };
+            writeln!(table, "| `{label}`{of} | {values} |").unwrap_or_default();
+        }
+        table
+    }
 }
 
 fn describe(collector: &dyn Collector) -> Vec<(prometheus::core::Desc, &'static str)> {
