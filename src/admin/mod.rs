@@ -19,6 +19,7 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use prometheus::{Encoder, Registry, TEXT_FORMAT, TextEncoder};
 
+use crate::status;
 use crate::telemetry::Telemetry;
 use connection_limit::{ConnectionLimit, Throttle};
 
@@ -153,12 +154,15 @@ impl Admin {
         build_response(
             StatusCode::OK,
             HTML,
-            page::render_page(&self.telemetry.status(), &self.readiness.pending()),
+            page::render_page(
+                &status::build(&self.telemetry.snapshot()),
+                &self.readiness.pending(),
+            ),
         )
     }
 
     fn status(&self) -> Response<Full<Bytes>> {
-        match serde_json::to_vec(&self.telemetry.status()) {
+        match serde_json::to_vec(&status::build(&self.telemetry.snapshot())) {
             Ok(json) => build_response(StatusCode::OK, "application/json", json),
             Err(error) => {
                 tracing::error!(%error, "the status cannot be written");

@@ -26,6 +26,7 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
 use crate::sms::{Entrypoint, ProviderId};
+use crate::status;
 
 /// The dialect of our own small API, in which `send` speaks.
 const OWN_DIALECT: &str = "plain";
@@ -222,7 +223,7 @@ impl Proxy {
     /// What the status page shows too.
     fn status_json(&self) -> (StatusCode, Value) {
         self.refresh();
-        match serde_json::to_value(self.telemetry.status()) {
+        match serde_json::to_value(status::build(&self.telemetry.snapshot())) {
             Ok(status) => (StatusCode::OK, status),
             Err(error) => (
                 StatusCode::INTERNAL_SERVER_ERROR,

@@ -238,10 +238,8 @@ impl HealthTracker {
         if state.last_reported.get(id) != Some(&told) {
             HealthStateChanged {
                 provider: id,
-                state: told.0,
-                cause: told.1,
+                state: standing,
                 diagnosis,
-                next_trial_at: told.3,
             }
             .emit(&self.telemetry);
             state.last_reported.insert(id.clone(), told);

@@ -96,7 +96,6 @@ label_enum! {
         BaseUrl "base-url" "The backend uses the sidecar's address as the service's base URL."
         Absolute "absolute" "Forward proxy, absolute-form request."
         Connect "connect" "CONNECT, with TLS terminated here or plain HTTP inside."
-        Transparent "transparent" "Connection redirected by the kernel."
         Unix "unix" "Unix socket."
         Control "control" "The control socket, for operators."
     }

@@ -1,4 +1,4 @@
-//! Facts into words and times, for people and programs.
+//! Builds the status from the facts that telemetry keeps: a pure function of one snapshot.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,123 +6,115 @@ use jiff::Timestamp;
 
 use crate::clock::Moment;
 use crate::diagnosis::{Diagnosis, format_duration};
+use crate::policy::HealthState;
 use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
-    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, EntrypointStatus, MessageCounts,
-    ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay, SendsLastHour, Status,
-    TlsRejectionStatus, VaultEntryStatus, VaultStatus, sum,
+    AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, EntrypointStatus, Headline,
+    MessageCounts, ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay,
+    SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus, sum,
 };
-use crate::telemetry::facts::{
-    AccountNote, AttemptNote, HealthNote, ProviderSummary, RequestNote, RouteNote, RouteSummary,
-    StatusFacts,
+use crate::telemetry::{
+    AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
+    RouteSummary, StatusSnapshot, VaultEntryNote,
 };
 
 const DAY: u64 = 86_400;
 const HOUR: Duration = Duration::from_hours(1);
 
-/// What the words are about: the facts and what time it is.
+/// Builds each part of the status from one snapshot.
 #[derive(Clone, Copy)]
-struct StatusBuilder<'a> {
-    facts: &'a StatusFacts,
-    now: Moment,
-    wall: SystemTime,
-}
+struct StatusBuilder<'a>(&'a StatusSnapshot);
 
-/// Puts what is remembered into words.
-pub(crate) fn build(facts: &StatusFacts, now: Moment, wall: SystemTime) -> Status {
-    let teller = StatusBuilder { facts, now, wall };
-    let mut providers: Vec<ProviderStatus> = facts
-        .config
+/// Words the facts, and formats their times, for people and programs.
+pub fn build(snapshot: &StatusSnapshot) -> Status {
+    let builder = StatusBuilder(snapshot);
+    let config = &snapshot.facts.config;
+    let mut providers: Vec<ProviderStatus> = config
         .providers
         .iter()
-        .map(|layout| teller.provider(layout))
+        .map(|provider| builder.provider(provider))
         .collect();
-    let routes: Vec<RouteStatus> = facts
-        .config
+    let routes = config
         .effective_routes()
         .iter()
-        .map(|layout| teller.route(layout, &providers))
+        .map(|route| builder.route(route, &providers))
         .collect();
-    // Who is out stands first, because that is what somebody has to act on.
+    // A provider that is out comes first, because it needs an operator.
     providers.sort_by_key(headline::urgency);
-    let messages = teller.messages(60);
+    let requests = snapshot.facts.requests.iter().rev();
     let mut status = Status {
-        at: format_time(wall),
+        at: format_time(snapshot.wall),
+        headline: Headline::default(),
         routes,
         providers,
-        messages,
-        requests: facts
-            .requests
-            .iter()
-            .rev()
-            .map(|note| request_status(note))
-            .collect(),
-        entrypoints: teller.entrypoints(),
-        vaults: teller.vaults(),
-        config: teller.config(),
-        build: teller.build_info(),
-        headline: headline::Headline::default(),
+        messages: builder.messages(60),
+        requests: requests.map(|note| request_status(note)).collect(),
+        entrypoints: builder.entrypoints(),
+        vaults: builder.vaults(),
+        config: builder.config(),
+        build: builder.build_info(),
     };
-    let last = facts
-        .routes
-        .values()
-        .filter_map(|way| way.last_accepted.as_ref())
-        .max_by_key(|(_, at)| *at);
-    let last = last.map(|(by, at)| {
-        format!(
-            "the last {} by {by}",
-            format_ago(wall.duration_since(*at).unwrap_or_default())
-        )
-    });
-    status.headline = headline::headline(&status, &teller.messages(5), last.as_deref());
+    let last = builder.last_accepted();
+    status.headline = headline::headline(&status, &builder.messages(5), last.as_deref());
     status
 }
 
 impl StatusBuilder<'_> {
-    fn provider(self, layout: &ProviderSummary) -> ProviderStatus {
-        let account = self.facts.accounts.get(&layout.id);
-        let mut told = ProviderStatus {
-            provider: layout.id.as_str().to_owned(),
-            dialect: layout.dialect.clone(),
-            base_url: layout.base_url.clone(),
-            state: "healthy".to_owned(),
-            credential: layout.credential.clone(),
+    /// When the last message was accepted, and by which provider.
+    fn last_accepted(self) -> Option<String> {
+        let routes = self.0.facts.routes.values();
+        let accepted = routes.filter_map(|route| route.last_accepted.as_ref());
+        let (provider, at) = accepted.max_by_key(|(_, at)| *at)?;
+        let ago = format_ago(self.0.wall.duration_since(*at).unwrap_or_default());
+        Some(format!("the last {ago} by {provider}"))
+    }
+
+    fn provider(self, config: &ProviderSummary) -> ProviderStatus {
+        let account = self.0.facts.accounts.get(&config.id);
+        let mut status = ProviderStatus {
+            provider: config.id.as_str().to_owned(),
+            dialect: config.dialect.clone(),
+            base_url: config.base_url.clone(),
+            state: HealthState::Healthy.as_str().to_owned(),
+            credential: config.credential.clone(),
             ..ProviderStatus::default()
         };
         if let Some(account) = account {
-            self.fill_account(&mut told, account);
+            self.fill_account(&mut status, account);
         }
-        if let Some(stand) = account.and_then(|account| account.health.as_ref()) {
-            self.fill_health(&mut told, stand);
+        if let Some(health) = account.and_then(|account| account.health.as_ref()) {
+            self.fill_health(&mut status, health);
         }
-        told.can_deliver = told.state == "healthy";
-        if let Some(problem) = self.credential_problem(&told) {
-            told.can_deliver = false;
-            told.evidence
-                .get_or_insert("nothing of its vault entry was ever read".to_owned());
-            told.remedy.get_or_insert(problem);
+        status.can_deliver = status.is_healthy();
+        if let Some(problem) = self.credential_problem(&status) {
+            status.can_deliver = false;
+            status
+                .evidence
+                .get_or_insert("its vault entry was never read".to_owned());
+            status.remedy.get_or_insert(problem);
         }
         if let Some((at, diagnosis)) = account
             .and_then(|account| account.last_failure.as_ref())
-            .filter(|_| told.can_deliver)
+            .filter(|_| status.can_deliver)
         {
-            told.failed_at = Some(format_time(*at));
-            told.cause = Some(diagnosis.cause.as_str().to_owned());
-            fill_diagnosis(&mut told, diagnosis);
+            status.failed_at = Some(format_time(*at));
+            status.cause = Some(diagnosis.cause.as_str().to_owned());
+            fill_diagnosis(&mut status, diagnosis);
         }
-        told.summary = headline::provider_summary(&told, &format_time(self.wall));
-        told
+        status.summary = headline::provider_summary(&status, &format_time(self.0.wall));
+        status
     }
 
-    /// Why nothing was ever read of its credential, if nothing was.
-    fn credential_problem(self, told: &ProviderStatus) -> Option<String> {
-        let (vault, path) = told
+    /// Why its credential was never read; none: it was read, or has none.
+    fn credential_problem(self, status: &ProviderStatus) -> Option<String> {
+        let (vault, path) = status
             .credential
             .as_ref()
-            .filter(|_| told.credential_version == 0)?
+            .filter(|_| status.credential_version == 0)?
             .split_once(':')?;
         let entry = self
+            .0
             .facts
             .vault_entries
             .get(&(vault.to_owned(), path.to_owned()))
@@ -135,19 +127,20 @@ impl StatusBuilder<'_> {
         )
     }
 
-    fn fill_account(self, told: &mut ProviderStatus, account: &AccountNote) {
+    fn fill_account(self, status: &mut ProviderStatus, account: &AccountNote) {
         if let Some((version, since)) = account.credential {
-            told.credential_version = version.0;
-            told.credential_since = Some(format_time(since));
-            told.credential_age_seconds = Some(
-                self.wall
+            status.credential_version = version.0;
+            status.credential_since = Some(format_time(since));
+            status.credential_age_seconds = Some(
+                self.0
+                    .wall
                     .duration_since(since)
                     .unwrap_or_default()
                     .as_secs(),
             );
         }
-        told.token_expires_at = account.token_expires_at.map(format_time);
-        told.balance = account
+        status.token_expires_at = account.token_expires_at.map(format_time);
+        status.balance = account
             .balance
             .as_ref()
             .filter(|money| money.value.is_finite())
@@ -157,79 +150,82 @@ impl StatusBuilder<'_> {
                 at: format_time(money.at),
                 daily_spend: money.daily_spend,
             });
-        let row = |word| account.hour.counts(word, self.now);
-        told.hour = SendsLastHour {
+        let row = |category| account.hour.counts(category, self.0.now);
+        status.hour = SendsLastHour {
             accepted: row(0),
             rejected: row(1),
             unknown: row(2),
             unsent: row(3),
         };
-        let of_day = |word| sum(&account.day.counts(word, self.now));
-        let (accepted, sent) = (of_day(0), (0..4).map(of_day).sum());
-        told.day = SendsLastDay {
-            accepted,
-            sent,
-            seconds: self.now.0.as_secs().min(DAY),
+        let of_day = |category| sum(&account.day.counts(category, self.0.now));
+        status.day = SendsLastDay {
+            accepted: of_day(0),
+            sent: (0..4).map(of_day).sum(),
+            seconds: self.0.now.0.as_secs().min(DAY),
         };
     }
 
-    fn fill_health(self, told: &mut ProviderStatus, stand: &HealthNote) {
-        stand.state.clone_into(&mut told.state);
-        told.since = Some(format_time(stand.since));
-        told.next_trial_at = stand
-            .next_trial_at
-            .map(|back| format_time(self.to_wall_clock(back)));
-        told.cause = stand.cause.map(|cause| cause.as_str().to_owned());
-        if let Some(diagnosis) = &stand.diagnosis {
-            fill_diagnosis(told, diagnosis);
+    fn fill_health(self, status: &mut ProviderStatus, health: &HealthNote) {
+        health.state.as_str().clone_into(&mut status.state);
+        status.since = Some(format_time(health.since));
+        status.next_trial_at = health
+            .state
+            .next_trial_at()
+            .map(|at| format_time(self.to_wall_clock(at)));
+        let cause = health.state.cause();
+        status.cause = cause.map(|cause| cause.as_str().to_owned());
+        if let Some(diagnosis) = &health.diagnosis {
+            fill_diagnosis(status, diagnosis);
         } else {
-            told.evidence = stand.cause.map(|cause| cause.meaning().to_owned());
-            told.remedy = headline::default_remedy(told);
+            status.evidence = cause.map(|cause| cause.meaning().to_owned());
+            status.remedy = headline::default_remedy(status);
         }
     }
 
-    /// A moment of the process's own time as the calendar's.
+    /// A moment of the process's own clock on the wall clock.
     fn to_wall_clock(self, moment: Moment) -> SystemTime {
-        let (ahead, ago) = (moment.since(self.now), self.now.since(moment));
-        self.wall
+        let ahead = moment.since(self.0.now);
+        let ago = self.0.now.since(moment);
+        self.0
+            .wall
             .checked_add(ahead)
             .and_then(|at| at.checked_sub(ago))
-            .unwrap_or(self.wall)
+            .unwrap_or(self.0.wall)
     }
 
-    fn route(self, layout: &RouteSummary, providers: &[ProviderStatus]) -> RouteStatus {
+    fn route(self, config: &RouteSummary, providers: &[ProviderStatus]) -> RouteStatus {
         let named = |id: &crate::sms::ProviderId| {
             providers
                 .iter()
                 .find(|provider| provider.provider == id.as_str())
         };
-        let members: Vec<&ProviderStatus> = layout.providers.iter().filter_map(named).collect();
-        let way = self.facts.routes.get(&layout.name);
-        let last = way.and_then(|way| way.last_accepted.as_ref());
-        let mut told = RouteStatus {
-            route: layout.name.clone(),
-            providers: layout
+        let members: Vec<&ProviderStatus> = config.providers.iter().filter_map(named).collect();
+        let note = self.0.facts.routes.get(&config.name);
+        let last = note.and_then(|note| note.last_accepted.as_ref());
+        let mut status = RouteStatus {
+            route: config.name.clone(),
+            providers: config
                 .providers
                 .iter()
                 .map(|id| id.as_str().to_owned())
                 .collect(),
-            recipients: layout.recipients.clone(),
-            can_deliver: layout.observe || members.iter().any(|provider| provider.can_deliver),
-            observe: layout.observe,
-            backup_since: way
-                .and_then(|way: &RouteNote| way.backup_since)
+            recipients: config.recipients.clone(),
+            can_deliver: config.observe || members.iter().any(|provider| provider.can_deliver),
+            observe: config.observe,
+            backup_since: note
+                .and_then(|note: &RouteNote| note.backup_since)
                 .map(format_time),
-            last_provider: last.map(|(by, _)| by.as_str().to_owned()),
+            last_provider: last.map(|(provider, _)| provider.as_str().to_owned()),
             last_at: last.map(|(_, at)| format_time(*at)),
             summary: String::new(),
         };
-        told.summary = headline::route_summary(&told, &members);
-        told
+        status.summary = headline::route_summary(&status, &members);
+        status
     }
 
     fn messages(self, minutes: usize) -> MessageCounts {
-        let of = |word| {
-            let row = self.facts.sends.counts(word, self.now);
+        let of = |category| {
+            let row = self.0.facts.sends.counts(category, self.0.now);
             row.iter().rev().take(minutes).copied().map(u64::from).sum()
         };
         MessageCounts {
@@ -241,64 +237,51 @@ impl StatusBuilder<'_> {
     }
 
     fn entrypoints(self) -> Vec<EntrypointStatus> {
-        let late = |at| self.wall.duration_since(at).unwrap_or_default() < HOUR;
-        let door = |(door, seen): (
-            &crate::sms::Entrypoint,
-            &crate::telemetry::facts::EntrypointStats,
-        )| EntrypointStatus {
-            entrypoint: door.as_str().to_owned(),
-            requests: seen.requests,
-            tunnelled: seen.tunnelled,
-            denied: seen.denied,
-            last_at: seen.last_at.map(format_time),
-            tls_rejections: seen
-                .tls_rejections
-                .as_ref()
-                .filter(|barred| late(barred.last_at))
-                .map(|barred| TlsRejectionStatus {
-                    count: barred.count,
-                    last_at: format_time(barred.last_at),
-                    reason: barred.reason.clone(),
-                }),
-        };
-        self.facts.entrypoints.iter().map(door).collect()
-    }
-
-    fn vaults(self) -> Vec<VaultStatus> {
-        let of = |vault: &str| {
-            let mine = self
-                .facts
-                .vault_entries
-                .iter()
-                .filter(|((owner, _), _)| owner == vault);
-            let entry = |((_, path), entry): (
-                &(String, String),
-                &crate::telemetry::facts::VaultEntryNote,
-            )| VaultEntryStatus {
-                path: path.clone(),
-                result: entry
-                    .last_read
-                    .map(|(_, result)| result.to_owned())
-                    .unwrap_or_default(),
-                read_at: entry.last_read.map(|(at, _)| format_time(at)),
-                failing_since: entry.failing_since.map(format_time),
-                last_success_at: entry.last_success_at.map(format_time),
-                problem: entry.problem.clone(),
-            };
-            mine.map(entry).collect()
-        };
-        let vaults = self.facts.config.vaults.iter();
-        vaults
-            .map(|(vault, kind)| VaultStatus {
-                vault: vault.clone(),
-                kind: (*kind).to_owned(),
-                entries: of(vault),
+        let entrypoints = self.0.facts.entrypoints.iter();
+        entrypoints
+            .map(|(entrypoint, stats)| EntrypointStatus {
+                entrypoint: entrypoint.as_str().to_owned(),
+                requests: stats.requests,
+                tunnelled: stats.tunnelled,
+                denied: stats.denied,
+                last_at: stats.last_at.map(format_time),
+                tls_rejections: self.tls_rejections(stats),
             })
             .collect()
     }
 
+    /// Those of the last hour.
+    fn tls_rejections(self, stats: &EntrypointStats) -> Option<TlsRejectionStatus> {
+        let rejections = stats.tls_rejections.as_ref()?;
+        let age = self.0.wall.duration_since(rejections.last_at);
+        (age.unwrap_or_default() < HOUR).then(|| TlsRejectionStatus {
+            count: rejections.count,
+            last_at: format_time(rejections.last_at),
+            reason: rejections.reason.clone(),
+        })
+    }
+
+    fn vaults(self) -> Vec<VaultStatus> {
+        let vaults = self.0.facts.config.vaults.iter();
+        vaults
+            .map(|(vault, kind)| VaultStatus {
+                vault: vault.clone(),
+                kind: (*kind).to_owned(),
+                entries: self.vault_entries(vault),
+            })
+            .collect()
+    }
+
+    fn vault_entries(self, vault: &str) -> Vec<VaultEntryStatus> {
+        let entries = self.0.facts.vault_entries.iter();
+        entries
+            .filter(|((owner, _), _)| owner == vault)
+            .map(|((_, path), entry)| vault_entry_status(path, entry))
+            .collect()
+    }
+
     fn config(self) -> ConfigStatus {
-        let facts = self.facts;
+        let facts = &self.0.facts;
         let word = |ok| if ok { "ok" } else { "failed" }.to_owned();
         let reload = facts.last_reload.as_ref();
         ConfigStatus {
@@ -327,25 +310,37 @@ impl StatusBuilder<'_> {
     }
 
     fn build_info(self) -> BuildStatus {
-        let build = &self.facts.build;
+        let build = &self.0.facts.build;
         BuildStatus {
             version: build.version.clone(),
             commit: build.commit.clone(),
-            started_at: self.facts.started_at.map(format_time),
-            pid: std::process::id(),
+            started_at: self.0.facts.started_at.map(format_time),
+            pid: self.0.facts.pid,
         }
     }
 }
 
-fn fill_diagnosis(told: &mut ProviderStatus, diagnosis: &Diagnosis) {
-    told.certainty = Some(diagnosis.certainty.as_str().to_owned());
-    told.alternatives = diagnosis
+fn vault_entry_status(path: &str, entry: &VaultEntryNote) -> VaultEntryStatus {
+    let result = entry.last_read.map(|(_, result)| result.to_owned());
+    VaultEntryStatus {
+        path: path.to_owned(),
+        result: result.unwrap_or_default(),
+        read_at: entry.last_read.map(|(at, _)| format_time(at)),
+        failing_since: entry.failing_since.map(format_time),
+        last_success_at: entry.last_success_at.map(format_time),
+        problem: entry.problem.clone(),
+    }
+}
+
+fn fill_diagnosis(status: &mut ProviderStatus, diagnosis: &Diagnosis) {
+    status.certainty = Some(diagnosis.certainty.as_str().to_owned());
+    status.alternatives = diagnosis
         .alternatives
         .iter()
         .map(|cause| cause.as_str().to_owned())
         .collect();
-    told.evidence = Some(diagnosis.evidence.clone());
-    told.remedy = Some(diagnosis.remedy.clone());
+    status.evidence = Some(diagnosis.evidence.clone());
+    status.remedy = Some(diagnosis.remedy.clone());
 }
 
 fn request_status(note: &RequestNote) -> RequestStatus {

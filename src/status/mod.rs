@@ -2,17 +2,20 @@
 //! sidecar and read back by the command line. Owns what is shown and the words for it; how it looks is
 //! the page's and the terminal's. Times are RFC 3339 in UTC, ages and spans are seconds.
 
-pub(crate) mod build;
-pub(crate) mod config;
-pub(crate) mod headline;
-pub(crate) mod requests;
+mod build;
+mod config;
+mod headline;
+mod requests;
 
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub(crate) use build::build;
+use crate::policy::HealthState;
+use crate::sms::{Cause, Entrypoint};
+
+pub use build::build;
 pub use config::{BuildStatus, ConfigStatus, ReloadStatus, VaultEntryStatus, VaultStatus};
 pub use headline::{Deliverability, short_time};
 pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
@@ -227,6 +230,39 @@ impl Status {
         self.providers
             .iter()
             .find(|provider| provider.provider == name)
+    }
+
+    /// How many requests came in since the start through the backend's entrypoints, read or not.
+    pub fn backend_requests(&self) -> u64 {
+        self.entrypoints
+            .iter()
+            .filter(|stats| stats.entrypoint != Entrypoint::Control.as_str())
+            .map(|stats| stats.requests + stats.tunnelled + stats.denied)
+            .sum()
+    }
+}
+
+impl ProviderStatus {
+    /// Whether it is neither quarantined, in cooldown nor paused.
+    pub fn is_healthy(&self) -> bool {
+        self.state == HealthState::Healthy.as_str()
+    }
+
+    /// The cause; none: it has none, or a newer sidecar wrote one that this version does not know.
+    pub fn parsed_cause(&self) -> Option<Cause> {
+        self.cause.as_ref()?.parse().ok()
+    }
+}
+
+impl RequestStatus {
+    /// The cause; none: it has none, or a newer sidecar wrote one that this version does not know.
+    pub fn parsed_cause(&self) -> Option<Cause> {
+        self.cause.as_ref()?.parse().ok()
+    }
+
+    /// Whether it came from the backend, not from the control socket.
+    pub fn is_from_backend(&self) -> bool {
+        self.entrypoint != Entrypoint::Control.as_str()
     }
 }
 

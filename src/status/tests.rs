@@ -7,12 +7,13 @@ use prometheus::Registry;
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::Diagnosis;
+use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{
     AttemptKind, Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId,
     RequestResult,
 };
-use crate::status::{Deliverability, Status};
+use crate::status::{Deliverability, Status, build};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, ConfigSummary, CredentialLoaded,
     HealthStateChanged, LastSendOutcome, MetricsSchema, ProviderSummary, Reloaded, RequestDenied,
@@ -89,17 +90,32 @@ fn bench() -> StatusFixture {
     StatusFixture { telemetry, hands }
 }
 
+fn quarantined(cause: Cause, recheck_at: Option<u64>) -> HealthState {
+    HealthState::Quarantined {
+        cause,
+        since: Moment::default(),
+        recheck_at: recheck_at.map(|seconds| Moment(Duration::from_secs(seconds))),
+    }
+}
+
+fn cooldown(cause: Cause, until: u64) -> HealthState {
+    HealthState::Cooldown {
+        until: Moment(Duration::from_secs(until)),
+        cause,
+    }
+}
+
 impl StatusFixture {
     fn pass(&self, seconds: u64) {
         *self.hands.0.lock().unwrap() += Duration::from_secs(seconds);
     }
 
     fn status(&self) -> Status {
-        self.telemetry.status()
+        build(&self.telemetry.snapshot())
     }
 
-    fn stands(&self, name: &str, standing: &'static str, cause: Option<Cause>, back: Option<u64>) {
-        let diagnosis = cause.map(|cause| Diagnosis {
+    fn set_state(&self, name: &str, state: HealthState) {
+        let diagnosis = state.cause().map(|cause| Diagnosis {
             provider: name.to_owned(),
             cause,
             certainty: Certainty::Likely,
@@ -107,13 +123,10 @@ impl StatusFixture {
             evidence: "The send was answered 401".into(),
             remedy: "do this".into(),
         });
-        let back = back.map(|seconds| Moment(Duration::from_secs(seconds)));
         HealthStateChanged {
             provider: &ProviderId::new(name),
-            state: standing,
-            cause,
+            state,
             diagnosis: diagnosis.as_ref(),
-            next_trial_at: back,
         }
         .emit(&self.telemetry);
     }
@@ -192,13 +205,13 @@ fn the_answer_comes_in_the_words_of_each_situation() {
         bench.says(),
         (Deliverability::Delivering, "Yes, codes arrive.".into())
     );
-    bench.stands("b", "paused", None, None);
+    bench.set_state("b", HealthState::Paused);
     assert_eq!(
         bench.says(),
         (Deliverability::OnBackup, "Yes, but b is out.".into())
     );
-    bench.stands("b", "healthy", None, None);
-    bench.stands("a", "quarantined", Some(Cause::BalanceEmpty), Some(60));
+    bench.set_state("b", HealthState::Healthy);
+    bench.set_state("a", quarantined(Cause::BalanceEmpty, Some(60)));
     assert_eq!(
         bench.says(),
         (
@@ -206,7 +219,7 @@ fn the_answer_comes_in_the_words_of_each_situation() {
             "Yes, by a backup: a is out.".into()
         )
     );
-    bench.stands("c", "quarantined", Some(Cause::CredentialRejected), None);
+    bench.set_state("c", quarantined(Cause::CredentialRejected, None));
     assert_eq!(
         bench.says(),
         (
@@ -214,7 +227,7 @@ fn the_answer_comes_in_the_words_of_each_situation() {
             "Only in part: route abroad cannot deliver.".into()
         )
     );
-    bench.stands("b", "cooldown", Some(Cause::Timeout), Some(15));
+    bench.set_state("b", cooldown(Cause::Timeout, 15));
     assert_eq!(
         bench.says(),
         (
@@ -223,7 +236,7 @@ fn the_answer_comes_in_the_words_of_each_situation() {
         )
     );
     for name in ["a", "b", "c"] {
-        bench.stands(name, "healthy", None, None);
+        bench.set_state(name, HealthState::Healthy);
     }
     bench.send(
         "a",
@@ -288,19 +301,9 @@ fn without_routes_each_dialect_is_one_and_without_providers_nothing_can_be_sent(
 fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_since_when() {
     let bench = bench();
     bench.pass(5);
-    bench.stands(
-        "b",
-        "quarantined",
-        Some(Cause::CredentialRejected),
-        Some(65),
-    );
+    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
     bench.pass(10);
-    bench.stands(
-        "b",
-        "quarantined",
-        Some(Cause::CredentialRejected),
-        Some(125),
-    );
+    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(125)));
     let status = bench.status();
     let out = &status.providers[0];
     assert_eq!(
@@ -330,7 +333,7 @@ fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_
         bench.status().providers[0].summary,
         "quarantined; the next message tries it"
     );
-    bench.stands("b", "paused", None, None);
+    bench.set_state("b", HealthState::Paused);
     assert_eq!(
         bench.status().providers[0].remedy.as_deref(),
         Some("`sms-sidecar resume b` puts it back")
@@ -558,12 +561,7 @@ fn a_route_on_a_backup_says_since_when_and_by_whom() {
 fn what_is_told_can_be_read_back() {
     let bench = bench();
     bench.accept("a");
-    bench.stands(
-        "b",
-        "quarantined",
-        Some(Cause::CredentialRejected),
-        Some(65),
-    );
+    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
     let status = bench.status();
     let json = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
@@ -696,14 +694,14 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_bac
     }
     .emit(&bench.telemetry);
     assert_eq!(told(), ("in use".to_owned(), None, None));
-    bench.stands("a", "healthy", None, None);
+    bench.set_state("a", HealthState::Healthy);
     failed();
-    bench.stands("a", "quarantined", Some(Cause::BalanceEmpty), None);
+    bench.set_state("a", quarantined(Cause::BalanceEmpty, None));
     assert_eq!(
         told().2.as_deref(),
         Some("do this"),
         "where it is out, that says why"
     );
-    bench.stands("a", "healthy", None, None);
+    bench.set_state("a", HealthState::Healthy);
     assert_eq!(told(), ("in use".to_owned(), None, None));
 }

@@ -30,6 +30,7 @@ impl CredentialLoaded<'_> {
         }
         let gauge = telemetry
             .metrics
+            .account
             .credential_version
             .with_label_values(&[provider]);
         let version = i64::try_from(self.version.0).unwrap_or(i64::MAX);
@@ -43,6 +44,7 @@ impl CredentialLoaded<'_> {
         gauge.set(version);
         telemetry
             .metrics
+            .account
             .credential_age
             .set(provider, self.first_seen_at);
         telemetry.store.record_credential(self);
@@ -63,7 +65,7 @@ impl TokenExpiry<'_> {
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
-        let family = &telemetry.metrics.credential_expiry;
+        let family = &telemetry.metrics.account.credential_expiry;
         match self.expires_at {
             Some(at) => family.with_label_values(&[provider]).set(unix_seconds(at)),
             // There may have been no series, which is what we want.
@@ -187,6 +189,7 @@ impl VaultRead<'_> {
         let vault = label_or_other(self.vault, &known.vaults);
         telemetry
             .metrics
+            .account
             .vault_reads
             .with_label_values(&[vault, self.result.as_str()])
             .inc();
@@ -208,6 +211,7 @@ impl VaultRead<'_> {
             // Born at 0 by a first read that fails; a vault that nobody reads has no date.
             let good = telemetry
                 .metrics
+                .account
                 .vault_last_success
                 .with_label_values(&[vault]);
             if whole {

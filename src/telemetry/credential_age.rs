@@ -1,4 +1,4 @@
-//! The one gauge that is computed when it is read, because it moves by itself.
+//! The one gauge that is computed when it is read, because its value grows with time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,9 +10,9 @@ use prometheus::proto::MetricFamily;
 
 use crate::clock::Clock;
 use crate::telemetry::labels::LabelSet;
-use crate::telemetry::metrics::{MetricFactory, metric_opts, retain_series};
+use crate::telemetry::registry::{MetricFactory, metric_opts, retain_series};
 
-/// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between reads of the vault.
+/// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between vault reads.
 #[derive(Clone)]
 pub(super) struct CredentialAge {
     gauge: GaugeVec,

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
+use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Family, Outcome, ProviderId};
 use crate::telemetry::Telemetry;
 use crate::telemetry::labels::{NONE, OTHER, label_or_other};
-use crate::telemetry::metrics::HEALTH_STATES;
 use crate::telemetry::request::{log_at_level, millis};
 
 /// An attempt came to its end. Its line is for debugging; the call's own line shows it too.
@@ -147,49 +146,45 @@ impl DuplicateSuppressed<'_> {
     }
 }
 
-/// A provider's standing is another one now.
+/// The state of a provider has changed.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthStateChanged<'a> {
     /// Whose.
     pub provider: &'a ProviderId,
-    /// One of [`STANDINGS`].
-    pub state: &'static str,
-    /// Why.
-    pub cause: Option<Cause>,
-    /// What speaks for that cause, how sure it is, and what brings the provider back.
+    /// The new state, with its cause and the next trial.
+    pub state: HealthState,
+    /// The evidence for the cause, its certainty and the remedy.
     pub diagnosis: Option<&'a Diagnosis>,
-    /// When one message may try it, if time decides that.
-    pub next_trial_at: Option<Moment>,
 }
 
 impl HealthStateChanged<'_> {
-    /// Moves the gauge, and says so if it is news; set aside is somebody's work, so it is an error, resting only a
-    /// warning.
+    /// Sets the gauge, and logs a change. A quarantined provider needs an operator, so that is an
+    /// error; a cooldown ends by itself, so it is a warning.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
         if provider != OTHER {
-            for standing in HEALTH_STATES {
+            for label in HealthState::LABELS {
                 telemetry
                     .metrics
                     .provider_state
-                    .with_label_values(&[provider, standing])
-                    .set(i64::from(standing == self.state));
+                    .with_label_values(&[provider, label])
+                    .set(i64::from(*label == self.state.as_str()));
             }
         }
         if !telemetry.store.record_health(self) {
             return;
         }
         let level = match self.state {
-            "quarantined" => tracing::Level::ERROR,
-            "cooldown" => tracing::Level::WARN,
-            _ => tracing::Level::INFO,
+            HealthState::Quarantined { .. } => tracing::Level::ERROR,
+            HealthState::Cooldown { .. } => tracing::Level::WARN,
+            HealthState::Healthy | HealthState::Paused => tracing::Level::INFO,
         };
         log_at_level!(
             level,
             provider = self.provider.as_str(),
-            state = self.state,
-            cause = self.cause.map(Cause::as_str),
+            state = self.state.as_str(),
+            cause = self.state.cause().map(Cause::as_str),
             certainty = self.diagnosis.map(|diagnosis| diagnosis.certainty.as_str()),
             alternatives = self
                 .diagnosis
@@ -199,7 +194,7 @@ impl HealthStateChanged<'_> {
             remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
             "provider {}: {}",
             self.provider,
-            self.state,
+            self.state.as_str(),
         );
     }
 }

@@ -17,7 +17,12 @@ impl Reloaded<'_> {
     /// Counts it and dates the config in use.
     pub fn emit(&self, telemetry: &Telemetry) {
         let result = if self.at.is_some() { "ok" } else { "failed" };
-        telemetry.metrics.reloads.with_label_values(&[result]).inc();
+        telemetry
+            .metrics
+            .process
+            .reloads
+            .with_label_values(&[result])
+            .inc();
         telemetry.store.record_reload(self);
         let Some(at) = self.at else {
             tracing::error!(
@@ -48,6 +53,7 @@ impl CaExpiry {
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry
             .metrics
+            .process
             .ca_expiry
             .with_label_values::<&str>(&[])
             .set(unix_seconds(self.at));
@@ -125,6 +131,7 @@ impl Panicked<'_> {
 fn set_config_timestamp(telemetry: &Telemetry, at: SystemTime) {
     telemetry
         .metrics
+        .process
         .config_timestamp
         .with_label_values::<&str>(&[])
         .set(unix_seconds(at));

@@ -1,18 +1,19 @@
-//! What ops see: events. Something happens, one struct says so, and its `emit` writes
-//! the log line and moves the metrics. Nobody else can touch a counter, so a line and
-//! its number never disagree. Label values come from enums and the config only: a name
-//! that is not in the [`Shape`] is counted under `other`, never as a series of its own.
+//! What ops see: events. An event struct describes one thing that happened, and its `emit` writes
+//! the log line and moves the metrics. Nothing else can touch a counter, so a line and its number
+//! never disagree. Label values come from enums and the config only: a name that is not in the
+//! [`MetricsSchema`] is counted under `other`, never as a series of its own.
 
 mod account;
 mod credential_age;
 mod delivery;
 mod entrypoint;
-pub(crate) mod facts;
+mod facts;
 mod labels;
 mod lifecycle;
 pub mod log;
 mod metrics;
 mod reference;
+mod registry;
 mod request;
 mod spans;
 
@@ -35,9 +36,11 @@ pub use delivery::{
     PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,
 };
 pub use entrypoint::{RequestDenied, TunnelClosed};
-pub use facts::{ConfigSummary, ProviderSummary, RouteSummary};
+pub(crate) use facts::{
+    AccountNote, AttemptNote, EntrypointStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
+};
+pub use facts::{ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
-pub use metrics::HEALTH_STATES;
 pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{
@@ -46,28 +49,29 @@ pub use spans::{
 
 use facts::StatusStore;
 use labels::LabelSet;
-use metrics::{MetricFactory, MetricFamilies};
+use metrics::MetricFamilies;
+use registry::MetricFactory;
 use spans::Tracer;
 
-/// What the config names, and so which series there are.
+/// What the config names: it decides which series exist.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSchema {
     /// Each provider and its dialect.
     pub providers: Vec<(ProviderId, String)>,
     /// Names of vaults.
     pub vaults: Vec<String>,
-    /// Every loaded dialect, and where it came from (`built-in`, `folder` …).
+    /// Each loaded dialect and its source (`built-in`, `folder` …).
     pub dialects: Vec<(String, String)>,
-    /// Which build this is.
+    /// The running build.
     pub build: BuildInfo,
-    /// Its routes, and what else of it ops look at.
+    /// What the status shows of the config.
     pub config: ConfigSummary,
 }
 
-/// Which build this is.
+/// A build of the sidecar.
 #[derive(Clone, Debug, Default)]
 pub struct BuildInfo {
-    /// The release's number.
+    /// The version of the release.
     pub version: String,
     /// The commit it was made from.
     pub commit: String,
@@ -78,49 +82,50 @@ type VaultEntryKey = (String, String);
 
 type ConfigChangeCheck = Arc<dyn Fn() -> Option<SystemTime> + Send + Sync>;
 
-/// All metrics, what the status shows, and the memory that keeps log lines from repeating themselves.
+/// All metrics, the facts behind the status, and the state that keeps log lines from repeating.
 pub struct Telemetry {
     metrics: MetricFamilies,
     store: StatusStore,
     tracer: Tracer,
     labels: Mutex<Arc<LabelSet>>,
-    /// Vault entries whose last read failed, and how: a failure is logged when it begins and when it ends.
+    /// The vault entries whose last read failed, and how: a failure is logged when it begins and
+    /// when it ends.
     failing_entries: Mutex<BTreeMap<VaultEntryKey, VaultReadResult>>,
-    /// Asks the disk whether the config there is another one than that in force, and since when.
+    /// Returns since when the config on the disk differs from the one in force.
     config_change_check: Mutex<Option<ConfigChangeCheck>>,
     clock: Arc<dyn Clock>,
 }
 
 impl Telemetry {
-    /// Registers every family on `registry` and bears its series at zero: a counter born at 1 has no increase.
+    /// Registers every family on `registry` and creates its series at zero: the first increase of a
+    /// counter that starts at 1 cannot be seen.
     pub fn new(
         registry: &Registry,
-        shape: &MetricsSchema,
+        schema: &MetricsSchema,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, prometheus::Error> {
-        let families = MetricFamilies::register(&MetricFactory::new(registry), Arc::clone(&clock))?;
-        families.init_series(shape);
-        let memory = StatusStore::new(shape, Arc::clone(&clock));
-        let tracer = Tracer::new(Arc::clone(&clock));
-        let known = Mutex::new(Arc::new(LabelSet::from_schema(shape)));
+        let factory = MetricFactory::new(registry);
+        let metrics = MetricFamilies::register(&factory, Arc::clone(&clock))?;
+        metrics.init_series(schema);
         Ok(Self {
-            metrics: families,
-            store: memory,
-            tracer,
-            labels: known,
+            metrics,
+            store: StatusStore::new(schema, Arc::clone(&clock)),
+            tracer: Tracer::new(Arc::clone(&clock)),
+            labels: Mutex::new(Arc::new(LabelSet::from_schema(schema))),
             failing_entries: Mutex::default(),
             config_change_check: Mutex::default(),
             clock,
         })
     }
 
-    /// After a reload: new names get their series, those that are gone lose theirs.
-    pub fn update_schema(&self, shape: &MetricsSchema) {
-        let known = LabelSet::from_schema(shape);
+    /// Takes over a reloaded config: new names get their series, removed names lose theirs.
+    pub fn update_schema(&self, schema: &MetricsSchema) {
+        let known = LabelSet::from_schema(schema);
         self.metrics.remove_stale(&known);
-        self.metrics.init_series(shape);
-        self.store.update_schema(shape);
-        // An entry that is no longer named would count as failing for ever; the others are read again at once.
+        self.metrics.init_series(schema);
+        self.store.update_schema(schema);
+        // An entry that is no longer named would count as failing for ever; the others are read
+        // again at once.
         self.failing_entries
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -128,7 +133,8 @@ impl Telemetry {
         *self.labels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
     }
 
-    /// From now on this share of the calls is traced where the backend does not say itself; none: no call at all.
+    /// Sets the share of requests that is traced if the backend does not decide it, from 0 to 1;
+    /// none: no request is traced.
     pub fn set_trace_sampling(&self, share: Option<f64>) {
         if share.is_some() {
             self.metrics.init_span_series();
@@ -136,13 +142,13 @@ impl Telemetry {
         self.tracer.set_sample_rate(share);
     }
 
-    /// The spans that are to be exported, for the one who does it: later calls get none.
+    /// Returns the receiver of the spans to export, once; none after that.
     pub fn take_spans(&self) -> Option<SpanReceiver> {
         self.tracer.take_receiver()
     }
 
-    /// From now on the status says whether the config was changed on the disk since it was loaded; `changed` tells
-    /// when, and is asked each time.
+    /// Sets what each snapshot calls to find out when the config was changed on the disk after it
+    /// was loaded; none: it was not changed.
     pub fn set_config_change_check(
         &self,
         changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,
@@ -153,16 +159,17 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(changed));
     }
 
-    /// What ops look at, at this moment.
-    pub fn status(&self) -> crate::status::Status {
+    /// Copies the facts that the status is built from.
+    pub fn snapshot(&self) -> StatusSnapshot {
         let changed = self
             .config_change_check
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
-        let (mut facts, now, wall) = self.store.snapshot();
-        facts.changed_at = changed.and_then(|changed| changed());
-        crate::status::build(&facts, now, wall)
+        let mut snapshot = self.store.snapshot();
+        // It reads the disk, so no lock is held.
+        snapshot.facts.changed_at = changed.and_then(|changed| changed());
+        snapshot
     }
 
     fn labels(&self) -> Arc<LabelSet> {

@@ -10,11 +10,11 @@ use prometheus::core::Collector;
 use prometheus::proto::{MetricFamily, MetricType};
 
 use crate::clock::SystemClock;
+use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::labels::{NONE, OTHER};
-use crate::telemetry::metrics::{
-    HEALTH_STATES, MetricFactory, MetricFamilies, OUTCOMES, RELOAD_RESULTS,
-};
+use crate::telemetry::metrics::{MetricFamilies, OUTCOMES, RELOAD_RESULTS};
+use crate::telemetry::registry::MetricFactory;
 use crate::telemetry::{SpanDropReason, VaultReadResult};
 
 const HEAD: &str = "# Metrics reference
@@ -130,7 +130,7 @@ fn closed_values(family: &str, label: &str) -> Option<Vec<&'static str>> {
         (_, "operation") => Operation::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "kind") => AttemptKind::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "outcome") => OUTCOMES.to_vec(),
-        (_, "state") => HEALTH_STATES.to_vec(),
+        (_, "state") => HealthState::LABELS.to_vec(),
         (_, "source") => vec!["built-in", "folder"],
         (_, "reason") => SpanDropReason::ALL.iter().map(|it| it.as_str()).collect(),
         (_, "cause") => with_none(Cause::ALL.iter().map(|it| it.as_str()).collect()),

@@ -11,6 +11,7 @@ use prometheus::proto::{Metric, MetricFamily, MetricType};
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::Diagnosis;
+use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{
     AttemptKind, Cause, Certainty, Entrypoint, Family, Msisdn, Operation, Outcome, ProviderId,
@@ -19,10 +20,18 @@ use crate::sms::{
 use crate::telemetry::log::{Format, InitError, subscriber};
 use crate::telemetry::{
     AttemptFinished, AttemptRecord, BalanceReported, BuildInfo, CaExpiry, ConfigSummary,
-    CredentialLoaded, DuplicateSuppressed, Failover, HEALTH_STATES, HealthStateChanged,
-    MetricsSchema, PossibleDuplicate, Reloaded, RequestFinished, RouteFirstChoice, RouteSummary,
-    SpanId, Started, Telemetry, TokenExpiry, TraceId, TraceParent, VaultRead, VaultReadResult,
+    CredentialLoaded, DuplicateSuppressed, Failover, HealthStateChanged, MetricsSchema,
+    PossibleDuplicate, Reloaded, RequestFinished, RouteFirstChoice, RouteSummary, SpanId, Started,
+    Telemetry, TokenExpiry, TraceId, TraceParent, VaultRead, VaultReadResult,
 };
+
+fn quarantined(cause: Cause) -> HealthState {
+    HealthState::Quarantined {
+        cause,
+        since: Moment::default(),
+        recheck_at: None,
+    }
+}
 
 /// A calendar that a test turns.
 #[derive(Debug)]
@@ -162,10 +171,8 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     DuplicateSuppressed { dialect }.emit(telemetry);
     HealthStateChanged {
         provider: &id,
-        state: "quarantined",
-        cause: outcome.cause(),
+        state: quarantined(outcome.cause().unwrap_or(Cause::Unexplained)),
         diagnosis: None,
-        next_trial_at: None,
     }
     .emit(telemetry);
     RouteFirstChoice {
@@ -303,7 +310,7 @@ fn every_family_has_its_name_and_labels() {
         ("balance", &["provider", "unit"]),
         ("route_provider", &["route", "provider"]),
         ("vault_reads_total", &["vault", "result"]),
-        ("vault_good_timestamp_seconds", &["vault"]),
+        ("vault_last_success_timestamp_seconds", &["vault"]),
         ("reloads_total", &["result"]),
         ("config_timestamp_seconds", &[]),
         ("ca_expiry_timestamp_seconds", &[]),
@@ -701,22 +708,29 @@ fn a_credentials_age_grows_between_two_scrapes() {
 }
 
 #[test]
-fn a_provider_has_exactly_one_standing_and_a_token_may_lose_its_end() {
+fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
     let bench = bench();
     let main = ProviderId::new("main");
-    for standing in HEALTH_STATES {
+    let cooldown = HealthState::Cooldown {
+        until: Moment::default(),
+        cause: Cause::Timeout,
+    };
+    for state in [
+        HealthState::Healthy,
+        cooldown,
+        quarantined(Cause::BalanceEmpty),
+        HealthState::Paused,
+    ] {
         HealthStateChanged {
             provider: &main,
-            state: standing,
-            cause: None,
+            state,
             diagnosis: None,
-            next_trial_at: None,
         }
         .emit(&bench.telemetry);
-        for other in HEALTH_STATES {
-            let expected = if other == standing { 1.0 } else { 0.0 };
+        for label in HealthState::LABELS {
+            let expected = if *label == state.as_str() { 1.0 } else { 0.0 };
             assert_eq!(
-                bench.value("provider_state", &[("provider", "main"), ("state", other)]),
+                bench.value("provider_state", &[("provider", "main"), ("state", label)]),
                 Some(expected)
             );
         }
@@ -827,10 +841,8 @@ fn a_standing_is_one_line_with_its_whole_diagnosis() {
     };
     let changed = HealthStateChanged {
         provider: &ProviderId::new("main"),
-        state: "quarantined",
-        cause: Some(diagnosis.cause),
+        state: quarantined(diagnosis.cause),
         diagnosis: Some(&diagnosis),
-        next_trial_at: None,
     };
     let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || {
         changed.emit(&bench.telemetry);
@@ -937,7 +949,12 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
         }
         .emit(&bench.telemetry);
     };
-    let good = || bench.value("vault_good_timestamp_seconds", &[("vault", "local")]);
+    let good = || {
+        bench.value(
+            "vault_last_success_timestamp_seconds",
+            &[("vault", "local")],
+        )
+    };
     assert_eq!(good(), None, "a vault that nobody reads is not stale");
     read("sms/a", VaultReadResult::Failed);
     assert_eq!(good(), Some(0.0));

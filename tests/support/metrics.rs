@@ -9,12 +9,13 @@ use prometheus::Registry;
 use prometheus::proto::MetricType;
 use regex::Regex;
 use sms_sidecar::clock::SystemClock;
+use sms_sidecar::policy::HealthState;
 use sms_sidecar::secret::Version;
 use sms_sidecar::sms::{AttemptKind, Cause, Entrypoint, Operation, ProviderId, RequestResult};
 use sms_sidecar::telemetry::{
-    BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover, HEALTH_STATES,
-    MetricsSchema, RouteSummary, SpanDropReason, SpansDropped, SpansExported, Started, Telemetry,
-    TokenExpiry, VaultRead, VaultReadResult,
+    BalanceReported, CaExpiry, ConfigSummary, CredentialLoaded, Failover, MetricsSchema,
+    RouteSummary, SpanDropReason, SpansDropped, SpansExported, Started, Telemetry, TokenExpiry,
+    VaultRead, VaultReadResult,
 };
 
 const RECORDING: &str = "deploy/prometheus/recording.rules.yml";
@@ -137,7 +138,7 @@ fn values(label: &str) -> Option<Vec<&'static str>> {
             .collect(),
         "family" => ["account", "message", "provider", "ours", "none"].to_vec(),
         "outcome" => ["accepted", "rejected", "unsent", "unknown"].to_vec(),
-        "state" => HEALTH_STATES.to_vec(),
+        "state" => HealthState::LABELS.to_vec(),
         "result" => {
             let requests = RequestResult::ALL.iter().map(|it| it.as_str());
             requests

@@ -1,4 +1,4 @@
-//! What of the config ops look at: who is there, whom a route asks, where credentials are kept.
+//! What the status shows of the config: providers, routes, vaults and listeners.
 
 use crate::sms::ProviderId;
 
@@ -24,7 +24,7 @@ pub struct ConfigSummary {
 pub struct ProviderSummary {
     /// Its name.
     pub id: ProviderId,
-    /// What it speaks.
+    /// The dialect of its service.
     pub dialect: String,
     /// Where its attempts go, without credentials or query.
     pub base_url: String,
@@ -35,18 +35,18 @@ pub struct ProviderSummary {
 /// One route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RouteSummary {
-    /// Its name; where the config has no routes, the dialect whose calls it stands for.
+    /// Its name; without routes in the config, the dialect whose requests it serves.
     pub name: String,
     /// In the listed order.
     pub providers: Vec<ProviderId>,
-    /// Prefixes; empty: every recipient.
+    /// Recipient prefixes; empty: every recipient.
     pub recipients: Vec<String>,
-    /// It only watches.
+    /// Observe mode: it only watches.
     pub observe: bool,
 }
 
 impl ConfigSummary {
-    /// The routes of the file, or where it has none one for each dialect, as calls are then carried.
+    /// The routes of the file; without any, one for each dialect, as requests are routed then.
     pub(crate) fn effective_routes(&self) -> Vec<RouteSummary> {
         if !self.routes.is_empty() {
             return self.routes.clone();
@@ -60,10 +60,9 @@ impl ConfigSummary {
                 route.providers.push(provider.id.clone());
                 continue;
             }
-            let (name, providers) = (provider.dialect.clone(), vec![provider.id.clone()]);
             routes.push(RouteSummary {
-                name,
-                providers,
+                name: provider.dialect.clone(),
+                providers: vec![provider.id.clone()],
                 recipients: Vec::new(),
                 observe: self.observe,
             });

@@ -1,16 +1,17 @@
-//! What ops look at, kept while the process lives: fed by the same events that write the log and move
-//! the metrics, so the page cannot say another thing than they do. Bounded by the config and by fixed
-//! numbers; knows no text, no full number, no secret. Holds facts; `status` puts them into words.
+//! The facts behind the status, kept while the process lives. The events that write the log and
+//! move the metrics record them, so the page never disagrees with either. They are bounded by the
+//! config and by fixed numbers and hold no text, full number or secret. `status` words them.
 
-pub(crate) mod config_summary;
+mod config_summary;
 mod notes;
-pub(crate) mod rolling_counts;
+mod rolling_counts;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use crate::clock::{Clock, Moment};
+use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{
     AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, HealthStateChanged,
@@ -19,30 +20,32 @@ use crate::telemetry::{
 
 pub use config_summary::{ConfigSummary, ProviderSummary, RouteSummary};
 pub(crate) use notes::{
-    AccountNote, AttemptNote, BalanceNote, EntrypointStats, HealthNote, ReloadNote, RequestNote,
-    RouteNote, TlsRejections, VaultEntryNote,
+    AccountNote, AttemptNote, EntrypointStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
 };
-pub(crate) use rolling_counts::RollingCounts;
 
-/// So many calls are remembered.
+use notes::{BalanceNote, ReloadNote, TlsRejections};
+use rolling_counts::RollingCounts;
+
+/// How many requests are kept.
 const MAX_REQUESTS: usize = 50;
-/// So many vault entries: more than any config names, fewer than a fault could make.
+/// How many vault entries are kept: more than any config names.
 const MAX_VAULT_ENTRIES: usize = 256;
 
-/// The memory.
-pub(crate) struct StatusStore {
+/// Keeps the facts and takes in events.
+pub(super) struct StatusStore {
     clock: Arc<dyn Clock>,
     facts: Mutex<StatusFacts>,
 }
 
-/// All that is remembered. Cheap to copy, so that nobody waits while it is put into words.
+/// All facts. Cheap to copy, so that no event waits while the status is built.
 #[derive(Clone, Debug)]
 pub(crate) struct StatusFacts {
     pub(crate) config: Arc<ConfigSummary>,
     pub(crate) build: BuildInfo,
+    pub(crate) pid: u32,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) loaded_at: Option<SystemTime>,
-    /// Since when another config stands on the disk; asked with the facts, never remembered.
+    /// When the config was changed on the disk after it was loaded; read for each snapshot.
     pub(crate) changed_at: Option<SystemTime>,
     pub(crate) last_reload: Option<ReloadNote>,
     pub(crate) ca_expires_at: Option<SystemTime>,
@@ -52,16 +55,25 @@ pub(crate) struct StatusFacts {
     pub(crate) vault_entries: BTreeMap<(String, String), VaultEntryNote>,
     /// Oldest first.
     pub(crate) requests: VecDeque<Arc<RequestNote>>,
-    /// Sends by what the backend was told.
+    /// Sends by result.
     pub(crate) sends: RollingCounts,
     pub(crate) entrypoints: BTreeMap<Entrypoint, EntrypointStats>,
 }
 
+/// The facts, and the time by both clocks at which they were copied.
+#[derive(Clone, Debug)]
+pub struct StatusSnapshot {
+    pub(crate) facts: StatusFacts,
+    pub(crate) now: Moment,
+    pub(crate) wall: SystemTime,
+}
+
 impl StatusStore {
-    pub(crate) fn new(shape: &MetricsSchema, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(schema: &MetricsSchema, clock: Arc<dyn Clock>) -> Self {
         let facts = StatusFacts {
             config: Arc::default(),
             build: BuildInfo::default(),
+            pid: std::process::id(),
             started_at: None,
             loaded_at: None,
             changed_at: None,
@@ -78,14 +90,14 @@ impl StatusStore {
             clock,
             facts: Mutex::new(facts),
         };
-        memory.update_schema(shape);
+        memory.update_schema(schema);
         memory
     }
 
-    /// Another config: who is still the same account keeps what is known of it.
-    pub(crate) fn update_schema(&self, shape: &MetricsSchema) {
+    /// Takes over another config: an account that stays the same keeps its facts.
+    pub(super) fn update_schema(&self, schema: &MetricsSchema) {
         let mut facts = self.lock();
-        let old = std::mem::replace(&mut facts.config, Arc::new(shape.config.clone()));
+        let old = std::mem::replace(&mut facts.config, Arc::new(schema.config.clone()));
         let same = |id: &ProviderId| {
             let of = |layout: &ConfigSummary| {
                 layout
@@ -94,13 +106,13 @@ impl StatusStore {
                     .find(|provider| provider.id == *id)
                     .cloned()
             };
-            of(&old).is_some_and(|before| of(&shape.config) == Some(before))
+            of(&old).is_some_and(|before| of(&schema.config) == Some(before))
         };
         facts.accounts.retain(|id, _| same(id));
-        for (id, _) in &shape.providers {
+        for (id, _) in &schema.providers {
             facts.accounts.entry(id.clone()).or_default();
         }
-        let routes = shape.config.effective_routes();
+        let routes = schema.config.effective_routes();
         facts
             .routes
             .retain(|name, _| routes.iter().any(|route| route.name == *name));
@@ -109,25 +121,25 @@ impl StatusStore {
         }
         facts
             .vault_entries
-            .retain(|(vault, _), _| shape.vaults.contains(vault));
-        facts.build = shape.build.clone();
+            .retain(|(vault, _), _| schema.vaults.contains(vault));
+        facts.build = schema.build.clone();
     }
 
-    /// What is known, and what time it is by both clocks.
-    pub(crate) fn snapshot(&self) -> (StatusFacts, Moment, SystemTime) {
-        (
-            self.lock().clone(),
-            self.clock.now(),
-            self.clock.wall_clock(),
-        )
+    pub(super) fn snapshot(&self) -> StatusSnapshot {
+        StatusSnapshot {
+            facts: self.lock().clone(),
+            now: self.clock.now(),
+            wall: self.clock.wall_clock(),
+        }
     }
 
-    pub(crate) fn record_start(&self, at: SystemTime) {
+    pub(super) fn record_start(&self, at: SystemTime) {
         let mut facts = self.lock();
-        (facts.started_at, facts.loaded_at) = (Some(at), Some(at));
+        facts.started_at = Some(at);
+        facts.loaded_at = Some(at);
     }
 
-    pub(crate) fn record_reload(&self, event: &Reloaded<'_>) {
+    pub(super) fn record_reload(&self, event: &Reloaded<'_>) {
         let mut facts = self.lock();
         facts.loaded_at = event.at.or(facts.loaded_at);
         facts.last_reload = Some(ReloadNote {
@@ -137,13 +149,13 @@ impl StatusStore {
         });
     }
 
-    pub(crate) fn record_ca_expiry(&self, at: SystemTime) {
+    pub(super) fn record_ca_expiry(&self, at: SystemTime) {
         self.lock().ca_expires_at = Some(at);
     }
 
-    /// Whether it is news: another standing, another cause, or a surer one. A provider that the config does not
-    /// name (not yet, no longer) makes none.
-    pub(crate) fn record_health(&self, event: &HealthStateChanged<'_>) -> bool {
+    /// Returns whether state, cause or certainty changed; never for a provider that the config does
+    /// not name.
+    pub(super) fn record_health(&self, event: &HealthStateChanged<'_>) -> bool {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
         let Some(account) = facts.accounts.get_mut(event.provider) else {
@@ -152,61 +164,57 @@ impl StatusStore {
         let before = account.health.take();
         let known = before
             .as_ref()
-            .filter(|before| before.state == event.state && before.cause == event.cause);
-        let certainty = |stand: &HealthNote| {
-            stand
-                .diagnosis
-                .as_ref()
-                .map(|diagnosis| diagnosis.certainty)
-        };
-        let stand = HealthNote {
+            .filter(|before| before.has_state_and_cause_of(event.state));
+        let certainty =
+            |note: &HealthNote| note.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty);
+        let note = HealthNote {
             state: event.state,
-            cause: event.cause,
             since: known.map_or(at, |known| known.since),
-            next_trial_at: event.next_trial_at,
             diagnosis: event.diagnosis.cloned(),
         };
-        let news = known.is_none_or(|known| certainty(known) != certainty(&stand));
-        // Whatever was refused before it came back does not speak of it now.
-        if before.is_some_and(|before| before.state != "healthy") && event.state == "healthy" {
+        let is_news = known.is_none_or(|known| certainty(known) != certainty(&note));
+        // A failure from before the recovery says nothing about the provider now.
+        let was_out = before.is_some_and(|before| before.state != HealthState::Healthy);
+        if was_out && event.state == HealthState::Healthy {
             account.last_failure = None;
         }
-        account.health = Some(stand);
-        news
+        account.health = Some(note);
+        is_news
     }
 
-    pub(crate) fn record_attempt(&self, event: &AttemptFinished<'_>) {
+    pub(super) fn record_attempt(&self, event: &AttemptFinished<'_>) {
         if event.kind != AttemptKind::Send {
             return;
         }
-        let (now, place) = (self.clock.now(), outcome_index(event.outcome));
+        let now = self.clock.now();
+        let place = outcome_index(event.outcome);
         self.update_account(event.provider, |account| {
             account.hour.increment(place, now);
             account.day.increment(place, now);
         });
     }
 
-    pub(crate) fn record_last_send(&self, event: &LastSendOutcome<'_>) {
+    pub(super) fn record_last_send(&self, event: &LastSendOutcome<'_>) {
         let at = self.clock.wall_clock();
         self.update_account(event.provider, |account| {
             account.last_failure = event.diagnosis.map(|diagnosis| (at, diagnosis.clone()));
         });
     }
 
-    pub(crate) fn record_credential(&self, event: &CredentialLoaded<'_>) {
+    pub(super) fn record_credential(&self, event: &CredentialLoaded<'_>) {
         self.update_account(event.provider, |account| {
             account.credential = Some((event.version, event.first_seen_at));
         });
     }
 
-    pub(crate) fn record_token_expiry(&self, event: &TokenExpiry<'_>) {
+    pub(super) fn record_token_expiry(&self, event: &TokenExpiry<'_>) {
         self.update_account(event.provider, |account| {
             account.token_expires_at = event.expires_at;
         });
     }
 
     /// `unit` as the gauge has it.
-    pub(crate) fn record_balance(&self, event: &BalanceReported<'_>, unit: &str) {
+    pub(super) fn record_balance(&self, event: &BalanceReported<'_>, unit: &str) {
         let at = self.clock.wall_clock();
         self.update_account(event.provider, |account| {
             account.balance = Some(BalanceNote {
@@ -218,14 +226,14 @@ impl StatusStore {
         });
     }
 
-    pub(crate) fn record_backup(&self, route: &str, first: bool) {
+    pub(super) fn record_backup(&self, route: &str, first: bool) {
         let at = self.clock.wall_clock();
-        if let Some(way) = self.lock().routes.get_mut(route) {
-            way.backup_since = (!first).then_some(at);
+        if let Some(note) = self.lock().routes.get_mut(route) {
+            note.backup_since = (!first).then_some(at);
         }
     }
 
-    pub(crate) fn record_vault_read(&self, event: &VaultRead<'_>, failed: bool) {
+    pub(super) fn record_vault_read(&self, event: &VaultRead<'_>, failed: bool) {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
         let key = (event.vault.to_owned(), event.path.to_owned());
@@ -239,39 +247,41 @@ impl StatusStore {
         if failed {
             entry.problem = event.problem.map(str::to_owned);
         } else {
-            (entry.last_success_at, entry.problem) = (Some(at), None);
+            entry.last_success_at = Some(at);
+            entry.problem = None;
         }
     }
 
-    /// What became no call: turned away, or a tunnel.
-    pub(crate) fn record_unread_request(&self, door: Entrypoint, verdict: RequestResult) {
+    /// A request that was not read: a denied one, or a tunnel.
+    pub(super) fn record_unread_request(&self, entrypoint: Entrypoint, result: RequestResult) {
         let at = self.clock.wall_clock();
         self.lock()
             .entrypoints
-            .entry(door)
+            .entry(entrypoint)
             .or_default()
-            .record(verdict, at);
+            .record(result, at);
     }
 
-    /// A request for a host of ours that could not become a call.
-    pub(crate) fn record_tls_rejection(&self, door: Entrypoint, why: &str) {
+    /// A request for a provider's host whose TLS could not be terminated.
+    pub(super) fn record_tls_rejection(&self, entrypoint: Entrypoint, reason: &str) {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
-        let seen = facts.entrypoints.entry(door).or_default();
-        let count = seen
+        let stats = facts.entrypoints.entry(entrypoint).or_default();
+        let count = stats
             .tls_rejections
             .take()
-            .map_or(0, |barred| barred.count)
+            .map_or(0, |before| before.count)
             .saturating_add(1);
-        seen.tls_rejections = Some(TlsRejections {
+        stats.tls_rejections = Some(TlsRejections {
             count,
             last_at: at,
-            reason: why.to_owned(),
+            reason: reason.to_owned(),
         });
     }
 
-    pub(crate) fn record_request(&self, event: &RequestFinished<'_>) {
-        let (now, at) = (self.clock.now(), self.clock.wall_clock());
+    pub(super) fn record_request(&self, event: &RequestFinished<'_>) {
+        let now = self.clock.now();
+        let at = self.clock.wall_clock();
         let mut facts = self.lock();
         facts
             .entrypoints
@@ -286,16 +296,16 @@ impl StatusStore {
                 .attempts
                 .iter()
                 .rfind(|attempt| matches!(attempt.outcome, Outcome::Accepted { .. }));
-            // Calls that no route means are told apart by what they speak.
-            let way = event
+            // Without routes, the dialect takes the place of the route.
+            let route = event
                 .route
                 .or(event.dialect)
                 .and_then(|name| facts.routes.get_mut(name));
-            if let Some((way, carrier)) = way.zip(carrier) {
-                way.last_accepted = Some((carrier.provider.clone(), at));
+            if let Some((route, carrier)) = route.zip(carrier) {
+                route.last_accepted = Some((carrier.provider.clone(), at));
             }
         }
-        // The oldest note's strings are written anew: once fifty calls were seen, a call allocates none of them.
+        // The oldest note's strings are reused: once the list is full, a request allocates none.
         let mut note = if facts.requests.len() < MAX_REQUESTS {
             Arc::default()
         } else {
@@ -321,7 +331,7 @@ impl StatusStore {
     }
 }
 
-/// Where a strip counts an outcome.
+/// The category of an outcome in [`RollingCounts`].
 const fn outcome_index(outcome: &Outcome) -> usize {
     match outcome {
         Outcome::Accepted { .. } => 0,
@@ -331,9 +341,9 @@ const fn outcome_index(outcome: &Outcome) -> usize {
     }
 }
 
-/// Where a strip counts what a sender was told.
-const fn result_index(verdict: RequestResult) -> Option<usize> {
-    match verdict {
+/// The category of a result in [`RollingCounts`]; none: it is not one of a send.
+const fn result_index(result: RequestResult) -> Option<usize> {
+    match result {
         RequestResult::Accepted => Some(0),
         RequestResult::NotSent => Some(1),
         RequestResult::InDoubt => Some(2),

@@ -1,46 +1,45 @@
-//! What is remembered of one account, route, vault entry, door or call.
+//! The facts about one account, route, vault entry, entrypoint or request.
 
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
-use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
+use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Entrypoint, Operation, ProviderId, RequestResult};
-use crate::telemetry::facts::RollingCounts;
+use crate::telemetry::facts::rolling_counts::RollingCounts;
 use crate::telemetry::{AttemptRecord, RequestFinished};
 
 /// One provider.
 #[derive(Clone, Debug)]
 pub(crate) struct AccountNote {
     pub(crate) health: Option<HealthNote>,
-    /// When the last message failed and why; none: it was accepted, or the provider came back since.
+    /// When the last message failed and why; none: it was accepted, or the provider has recovered since.
     pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
     pub(crate) credential: Option<(Version, SystemTime)>,
     pub(crate) token_expires_at: Option<SystemTime>,
     pub(crate) balance: Option<BalanceNote>,
     /// Sends by outcome.
     pub(crate) hour: RollingCounts,
-    /// The same over a day: how fast money goes.
+    /// The same over a day, for the spending rate.
     pub(crate) day: RollingCounts,
 }
 
 impl Default for AccountNote {
     fn default() -> Self {
-        let (hour, day) = (RollingCounts::last_hour(), RollingCounts::last_day());
         Self {
             health: None,
             last_failure: None,
             credential: None,
             token_expires_at: None,
             balance: None,
-            hour,
-            day,
+            hour: RollingCounts::last_hour(),
+            day: RollingCounts::last_day(),
         }
     }
 }
 
-/// What a service said of the money.
+/// The balance that a service last reported.
 #[derive(Clone, Debug)]
 pub(crate) struct BalanceNote {
     pub(crate) value: f64,
@@ -49,29 +48,27 @@ pub(crate) struct BalanceNote {
     pub(crate) daily_spend: Option<f64>,
 }
 
-/// How a provider stands, and why.
+/// The state of a provider, and why.
 #[derive(Clone, Debug)]
 pub(crate) struct HealthNote {
-    pub(crate) state: &'static str,
-    pub(crate) cause: Option<Cause>,
+    pub(crate) state: HealthState,
     pub(crate) since: SystemTime,
-    pub(crate) next_trial_at: Option<Moment>,
     pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 /// One route.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteNote {
-    /// Since when its messages go by another than its first provider.
+    /// Since when its messages go through another provider than its first one.
     pub(crate) backup_since: Option<SystemTime>,
-    /// By whom the last message went, and when.
+    /// The provider that accepted the last message, and when.
     pub(crate) last_accepted: Option<(ProviderId, SystemTime)>,
 }
 
 /// One vault entry.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct VaultEntryNote {
-    /// The last read and what it brought.
+    /// The last read and its result.
     pub(crate) last_read: Option<(SystemTime, &'static str)>,
     pub(crate) last_success_at: Option<SystemTime>,
     pub(crate) failing_since: Option<SystemTime>,
@@ -86,29 +83,36 @@ pub(crate) struct ReloadNote {
     pub(crate) problem: Option<String>,
 }
 
-/// What came in at one door.
+/// The requests that came in at one entrypoint.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct EntrypointStats {
     pub(crate) requests: u64,
     pub(crate) tunnelled: u64,
     pub(crate) denied: u64,
     pub(crate) last_at: Option<SystemTime>,
-    /// Those turned away that were for hosts of ours.
+    /// Denied requests for hosts of providers.
     pub(crate) tls_rejections: Option<TlsRejections>,
 }
 
-/// Requests for hosts of ours whose TLS could not be ended.
+/// Requests for hosts of providers whose TLS could not be terminated.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsRejections {
     pub(crate) count: u64,
-    /// The last of them, and why.
+    /// The last one, and why.
     pub(crate) last_at: SystemTime,
     pub(crate) reason: String,
 }
 
+impl HealthNote {
+    /// Whether a state is the same one for people: a later trial or start changes neither.
+    pub(super) fn has_state_and_cause_of(&self, state: HealthState) -> bool {
+        self.state.as_str() == state.as_str() && self.state.cause() == state.cause()
+    }
+}
+
 impl EntrypointStats {
-    pub(crate) fn record(&mut self, verdict: RequestResult, at: SystemTime) {
-        let count = match verdict {
+    pub(super) fn record(&mut self, result: RequestResult, at: SystemTime) {
+        let count = match result {
             RequestResult::Tunnelled => &mut self.tunnelled,
             RequestResult::Denied => &mut self.denied,
             RequestResult::Accepted
@@ -123,12 +127,12 @@ impl EntrypointStats {
     }
 }
 
-/// One call.
+/// One request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RequestNote {
     pub(crate) at: Option<SystemTime>,
     pub(crate) id: String,
-    /// Empty: it is not known who called.
+    /// Empty: the caller is not known.
     pub(crate) caller: String,
     pub(crate) entrypoint: Option<Entrypoint>,
     pub(crate) dialect: String,
@@ -144,7 +148,7 @@ pub(crate) struct RequestNote {
     pub(crate) attempts: Vec<AttemptNote>,
 }
 
-/// One of its attempts.
+/// One attempt of a request.
 #[derive(Clone, Debug)]
 pub(crate) struct AttemptNote {
     pub(crate) provider: ProviderId,
@@ -157,8 +161,8 @@ pub(crate) struct AttemptNote {
 }
 
 impl RequestNote {
-    /// Becomes the note of this call, in the strings it has.
-    pub(crate) fn overwrite(&mut self, event: &RequestFinished<'_>, at: SystemTime) {
+    /// Takes over this request's values and reuses the strings.
+    pub(super) fn overwrite(&mut self, event: &RequestFinished<'_>, at: SystemTime) {
         for (kept, word) in [
             (&mut self.id, Some(event.id)),
             (&mut self.caller, event.caller),
@@ -173,14 +177,13 @@ impl RequestNote {
             // Writing to a String cannot fail.
             write!(self.recipient, "{recipient}").unwrap_or_default();
         }
-        (self.at, self.entrypoint, self.operation) =
-            (Some(at), Some(event.entrypoint), Some(event.operation));
-        (self.result, self.cause, self.certainty, self.duration) = (
-            Some(event.result),
-            event.cause,
-            event.certainty,
-            event.duration,
-        );
+        self.at = Some(at);
+        self.entrypoint = Some(event.entrypoint);
+        self.operation = Some(event.operation);
+        self.result = Some(event.result);
+        self.cause = event.cause;
+        self.certainty = event.certainty;
+        self.duration = event.duration;
         self.duplicate = event.duplicate_age.is_some();
         self.attempts.clear();
         self.attempts
@@ -189,15 +192,15 @@ impl RequestNote {
 }
 
 impl AttemptNote {
-    fn from_record(line: &AttemptRecord<'_>) -> Self {
+    fn from_record(attempt: &AttemptRecord<'_>) -> Self {
         Self {
-            provider: line.provider.clone(),
-            kind: line.kind,
-            outcome: line.outcome.as_str(),
-            cause: line.outcome.cause(),
-            status: line.status,
-            provider_message: line.provider_message.map(str::to_owned),
-            duration: line.duration,
+            provider: attempt.provider.clone(),
+            kind: attempt.kind,
+            outcome: attempt.outcome.as_str(),
+            cause: attempt.outcome.cause(),
+            status: attempt.status,
+            provider_message: attempt.provider_message.map(str::to_owned),
+            duration: attempt.duration,
         }
     }
 }

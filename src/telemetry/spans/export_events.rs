@@ -43,6 +43,7 @@ impl SpansExported {
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry
             .metrics
+            .process
             .spans_exported
             .with_label_values::<&str>(&[])
             .inc_by(as_u64(self.count));
@@ -76,6 +77,7 @@ impl SpansDropped<'_> {
         let loss = self.reason.as_str();
         telemetry
             .metrics
+            .process
             .spans_dropped
             .with_label_values(&[loss])
             .inc_by(as_u64(self.count));
