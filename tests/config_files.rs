@@ -165,7 +165,8 @@ fn invalid_files_fail_with_every_problem() {
 fn the_full_example_shows_the_defaults() {
     let (minimal, _) = check(Path::new("config/minimal.toml"));
     let (full, _) = check(Path::new("config/sms-sidecar.toml"));
-    let (minimal, full) = (minimal.unwrap(), full.unwrap());
+    let minimal = minimal.unwrap();
+    let full = full.unwrap();
     assert_eq!(
         (minimal.listen.proxy, minimal.listen.admin),
         (full.listen.proxy, full.listen.admin)
@@ -179,7 +180,8 @@ fn the_full_example_shows_the_defaults() {
         ),
         (full.proxy.mode, full.proxy.pass_401, full.proxy.other_hosts)
     );
-    let (least, all) = (&minimal.proxy.providers[0], &full.proxy.providers[0]);
+    let least = &minimal.proxy.providers[0];
+    let all = &full.proxy.providers[0];
     assert_eq!(
         (least.timeout, least.recheck, least.templates_only),
         (all.timeout, all.recheck, all.templates_only)
@@ -188,7 +190,8 @@ fn the_full_example_shows_the_defaults() {
         (&least.base_url, &least.upstream),
         (&all.base_url, &all.upstream)
     );
-    let (least, all) = (&minimal.proxy.routes[0], &full.proxy.routes[0]);
+    let least = &minimal.proxy.routes[0];
+    let all = &full.proxy.routes[0];
     assert_eq!(
         (least.deadline, least.attempts, least.on_unknown),
         (all.deadline, all.attempts, all.on_unknown)
@@ -313,7 +316,8 @@ proptest::proptest! {
 #[test]
 fn a_change_of_the_file_or_a_description_is_seen_until_it_is_reverted() {
     let at = std::env::temp_dir().join(format!("sms-sidecar-print-{}", std::process::id()));
-    let (file, description) = (at.join("config.toml"), at.join("own/extra.toml"));
+    let file = at.join("config.toml");
+    let description = at.join("own/extra.toml");
     fs::create_dir_all(at.join("own")).unwrap();
     let config = fs::read_to_string("config/minimal.toml").unwrap();
     let config = format!("dialects = \"own\"\n{config}");

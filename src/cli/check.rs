@@ -359,10 +359,8 @@ mod tests {
     #[test]
     fn problems_of_descriptions_are_shown_in_their_file() {
         let folder = tempfile::tempdir().unwrap();
-        let (config, file) = (
-            format!("dialects = \"own\"\n{CONFIG}"),
-            folder.path().join("own/twilio.toml"),
-        );
+        let config = format!("dialects = \"own\"\n{CONFIG}");
+        let file = folder.path().join("own/twilio.toml");
         let (_, none) = report(folder.path(), &config, false);
         assert!(
             none.contains("folder of descriptions cannot be read"),
