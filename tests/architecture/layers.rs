@@ -20,7 +20,7 @@ const LAYERS: &[&[&str]] = &[
     &["cli"],
 ];
 
-/// What the judging third of the code may not say outside its tests.
+/// What the pure layers may not use outside their tests.
 const IMPURE: &[&str] = &[
     "async ",
     ".await",
@@ -85,7 +85,7 @@ fn main_names_the_command_line_only() {
 }
 
 #[test]
-fn breaches_are_seen() {
+fn breaches_are_found() {
     assert_eq!(
         breaches(
             "f",
@@ -151,7 +151,7 @@ fn breaches(file: &str, text: &str, owner: &str) -> Vec<String> {
     found
 }
 
-/// Every line before the tests that does what judgement may not do.
+/// Every line before the tests that uses what the pure layers may not use.
 fn impurities(file: &str, text: &str) -> Vec<String> {
     let code = text
         .lines()
@@ -161,14 +161,14 @@ fn impurities(file: &str, text: &str) -> Vec<String> {
         let code = line.split("//").next().unwrap_or_default();
         IMPURE
             .iter()
-            .filter(|word| says(code, word))
-            .map(move |word| format!("{file}:{n}: judgement may not say `{}`", word.trim()))
+            .filter(|word| has_word(code, word))
+            .map(move |word| format!("{file}:{n}: a pure layer may not use `{}`", word.trim()))
     })
     .collect()
 }
 
-/// Whether `code` has `word` as a word of its own (`'static ` is no `static `).
-fn says(code: &str, word: &str) -> bool {
+/// Whether `code` has `word` as a word of its own (`'static ` is not `static `).
+fn has_word(code: &str, word: &str) -> bool {
     let before = |at: usize| code.get(..at).and_then(|head| head.chars().next_back());
     code.match_indices(word)
         .any(|(at, _)| before(at).is_none_or(|c| !c.is_alphanumeric() && c != '_' && c != '\''))

@@ -66,7 +66,7 @@ fn assignments_are_not_packed() {
 }
 
 #[test]
-fn every_shape_is_seen() {
+fn every_shape_is_found() {
     let text = "impl A {\n fn f(&self, (a, b): (u8, u8), c: &(u8, u8)) {\n  // comment\n\n  let x = 1;\n\
                 let (a, b, c, d, e) = (1, 2, 3, 4, 5);\n }\n}\n#[cfg(test)]\nmod tests {\n fn g() {}\n}\n";
     let mut shape = Shape::new("f.rs", text);
