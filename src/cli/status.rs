@@ -353,20 +353,20 @@ fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
     if let Some(end) = &config.ca_expires_at {
         writeln!(text, "  local CA until {}", short_time(end, &status.at))?;
     }
-    for door in &status.entrypoints {
-        let last = door
+    for entrypoint in &status.entrypoints {
+        let last = entrypoint
             .last_at
             .as_deref()
             .map(|at| format!(", the last at {}", short_time(at, &status.at)))
             .unwrap_or_default();
         let counts = format!(
             "{} calls, {} tunnelled, {} turned away",
-            door.requests, door.tunnelled, door.denied
+            entrypoint.requests, entrypoint.tunnelled, entrypoint.denied
         );
         writeln!(
             text,
             "  entrypoint {}: {counts}{last}",
-            replace_control_chars(&door.entrypoint)
+            replace_control_chars(&entrypoint.entrypoint)
         )?;
     }
     let started = build

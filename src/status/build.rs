@@ -351,7 +351,7 @@ fn request_status(note: &RequestNote) -> RequestStatus {
         caller: some(&note.caller),
         entrypoint: note
             .entrypoint
-            .map(|door| door.as_str().to_owned())
+            .map(|entrypoint| entrypoint.as_str().to_owned())
             .unwrap_or_default(),
         dialect: some(&note.dialect),
         operation: note
@@ -362,7 +362,7 @@ fn request_status(note: &RequestNote) -> RequestStatus {
         recipient: some(&note.recipient),
         result: note
             .result
-            .map(|verdict| verdict.as_str().to_owned())
+            .map(|result| result.as_str().to_owned())
             .unwrap_or_default(),
         cause: note.cause.map(|cause| cause.as_str().to_owned()),
         certainty: note.certainty.map(Certainty::as_str).map(str::to_owned),

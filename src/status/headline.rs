@@ -201,7 +201,7 @@ fn warnings(status: &Status) -> Vec<String> {
     let mut also: Vec<String> = status
         .entrypoints
         .iter()
-        .filter_map(|door| tls_rejection_warning(door, &status.at))
+        .filter_map(|entrypoint| tls_rejection_warning(entrypoint, &status.at))
         .collect();
     also.extend(status.providers.iter().filter_map(|provider| {
         let (at, cause) = provider.failed_at.as_ref().zip(provider.cause.as_ref())?;
@@ -251,8 +251,8 @@ fn warnings(status: &Status) -> Vec<String> {
 }
 
 /// That calls for our own hosts do not get in.
-fn tls_rejection_warning(door: &EntrypointStatus, now: &str) -> Option<String> {
-    let barred = door.tls_rejections.as_ref()?;
+fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<String> {
+    let barred = entrypoint.tls_rejections.as_ref()?;
     let (were, last) = if barred.count == 1 {
         ("1 call was".to_owned(), "")
     } else {
@@ -260,7 +260,7 @@ fn tls_rejection_warning(door: &EntrypointStatus, now: &str) -> Option<String> {
     };
     Some(format!(
         "{were} turned away at entrypoint {}, {last}at {}: {}",
-        door.entrypoint,
+        entrypoint.entrypoint,
         short_time(&barred.last_at, now),
         barred.reason
     ))

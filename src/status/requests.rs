@@ -56,7 +56,7 @@ pub struct AttemptStatus {
     pub took_ms: u64,
 }
 
-/// What came in at one door since the start.
+/// The requests of one entrypoint since the start.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EntrypointStatus {

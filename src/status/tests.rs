@@ -132,7 +132,7 @@ impl StatusFixture {
     }
 
     /// One send by route `home`, with its one attempt.
-    fn send(&self, by: &str, outcome: &Outcome, verdict: RequestResult) {
+    fn send(&self, by: &str, outcome: &Outcome, result: RequestResult) {
         let (provider, took) = (ProviderId::new(by), Duration::from_millis(80));
         AttemptFinished {
             provider: &provider,
@@ -163,7 +163,7 @@ impl StatusFixture {
             route: Some("home"),
             recipient: Some(&Msisdn::parse("+998901234567").unwrap()),
             attempts: &[line],
-            result: verdict,
+            result,
             method: "POST",
             status: 200,
             cause: outcome.cause(),
@@ -313,7 +313,7 @@ fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_
     assert_eq!(
         out.since.as_deref(),
         Some("2026-11-25T16:20:05Z"),
-        "another recheck is no other standing"
+        "another recheck is not another state"
     );
     assert_eq!(
         out.summary,
@@ -441,7 +441,7 @@ fn the_last_fifty_calls_are_kept_masked_and_outcomes_counted_by_the_minute() {
 }
 
 #[test]
-fn probes_logins_and_carried_calls_are_no_messages() {
+fn probes_logins_and_passthrough_requests_are_not_messages() {
     let bench = bench();
     for kind in [
         AttemptKind::Probe,

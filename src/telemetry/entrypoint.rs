@@ -1,4 +1,4 @@
-//! What never became a call: a request turned away at the door, a tunnel that ended.
+//! Traffic without a request result: a request denied at the entrypoint, a tunnel that ended.
 
 use std::time::Duration;
 
@@ -79,20 +79,20 @@ impl TunnelClosed<'_> {
 }
 
 fn unread_request(
-    door: Entrypoint,
-    verdict: RequestResult,
+    entrypoint: Entrypoint,
+    result: RequestResult,
     cause: Option<Cause>,
 ) -> RequestFinished<'static> {
     RequestFinished {
         id: "",
         caller: None,
-        entrypoint: door,
+        entrypoint,
         dialect: None,
         operation: Operation::Other,
         route: None,
         recipient: None,
         attempts: &[],
-        result: verdict,
+        result,
         method: "",
         status: 0,
         cause,

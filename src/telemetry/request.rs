@@ -121,7 +121,7 @@ impl RequestFinished<'_> {
         let dialect = self
             .dialect
             .map_or(NONE, |dialect| label_or_other(dialect, &known.dialects));
-        let verdict = self.result.as_str();
+        let result = self.result.as_str();
         let families = &telemetry.metrics;
         families
             .requests
@@ -129,12 +129,12 @@ impl RequestFinished<'_> {
                 self.entrypoint.as_str(),
                 dialect,
                 self.operation.as_str(),
-                verdict,
+                result,
             ])
             .inc();
         families
             .request_duration
-            .with_label_values(&[dialect, verdict])
+            .with_label_values(&[dialect, result])
             .observe(self.duration.as_secs_f64());
     }
 

@@ -394,22 +394,22 @@ fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
 #[test]
 fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
     let bench = bench();
-    for verdict in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
+    for result in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
         let labels = [
             ("entrypoint", "connect"),
             ("dialect", "twilio"),
             ("operation", "send"),
-            ("result", verdict),
+            ("result", result),
         ];
         assert_eq!(
             bench.value("requests_total", &labels),
             Some(0.0),
-            "{verdict}"
+            "{result}"
         );
         assert_eq!(
             bench.value(
                 "request_duration_seconds",
-                &[("dialect", "twilio"), ("result", verdict)]
+                &[("dialect", "twilio"), ("result", result)]
             ),
             Some(0.0)
         );
@@ -829,7 +829,7 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
 }
 
 #[test]
-fn a_standing_is_one_line_with_its_whole_diagnosis() {
+fn a_state_is_one_line_with_its_whole_diagnosis() {
     let bench = bench();
     let diagnosis = Diagnosis {
         provider: "main".into(),
@@ -1015,7 +1015,7 @@ fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
 #[test]
 fn who_is_woken_decides_the_level() {
     let bench = bench();
-    let level = |verdict, cause| {
+    let level = |result, cause| {
         let text = logged(Format::Json, "trace", || {
             RequestFinished {
                 id: "c",
@@ -1026,7 +1026,7 @@ fn who_is_woken_decides_the_level() {
                 route: None,
                 recipient: None,
                 attempts: &[],
-                result: verdict,
+                result,
                 method: "POST",
                 status: 200,
                 cause,

@@ -79,15 +79,15 @@ fn last_reload(config: &ConfigStatus, now: &str) -> Markup {
     }
 }
 
-fn entrypoint_item(door: &EntrypointStatus, now: &str) -> Markup {
+fn entrypoint_item(entrypoint: &EntrypointStatus, now: &str) -> Markup {
     html! {
         div {
-            dt { "Entrypoint " (door.entrypoint) }
+            dt { "Entrypoint " (entrypoint.entrypoint) }
             dd {
-                (door.requests) @if door.requests == 1 { " call" } @else { " calls" }
-                @if door.tunnelled > 0 { ", " (door.tunnelled) " tunnelled" }
-                @if door.denied > 0 { ", " (door.denied) " turned away" }
-                @if let Some(at) = &door.last_at { span.muted { " last " (time_element(at, now)) } }
+                (entrypoint.requests) @if entrypoint.requests == 1 { " call" } @else { " calls" }
+                @if entrypoint.tunnelled > 0 { ", " (entrypoint.tunnelled) " tunnelled" }
+                @if entrypoint.denied > 0 { ", " (entrypoint.denied) " turned away" }
+                @if let Some(at) = &entrypoint.last_at { span.muted { " last " (time_element(at, now)) } }
             }
         }
     }

@@ -105,7 +105,7 @@ pub(super) fn send_check(answer: &Value, pinned: Option<&str>) -> Check {
             .with_cause(cause),
         };
     }
-    let verdict = if word("result").is_empty() {
+    let result = if word("result").is_empty() {
         "not understood"
     } else {
         word("result")
@@ -126,7 +126,7 @@ pub(super) fn send_check(answer: &Value, pinned: Option<&str>) -> Check {
     let alone = pinned.map_or_else(String::new, |provider| format!(" through {provider} alone"));
     let check = Check::failed(
         "send",
-        format!("the message was {verdict}{alone}. {evidence}")
+        format!("the message was {result}{alone}. {evidence}")
             .trim()
             .to_owned(),
         remedy,
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn a_send_is_judged_by_its_verdict() {
+    fn a_send_is_judged_by_its_result() {
         let attempt = |cause: Value| json!({ "provider": "p", "outcome": "x", "cause": cause });
         let ok = json!({ "result": "accepted", "recipient": "+998*****67", "attempts": [attempt(Value::Null)] });
         assert_eq!(

@@ -13,9 +13,9 @@ use crate::cli::http_client;
 
 /// How long a listener may take to say who it is.
 const IDENTIFY_TIMEOUT: Duration = Duration::from_secs(5);
-/// What every answer of a door has.
+/// A header of every answer of a sidecar.
 const ID_HEADER: &str = "x-sms-sidecar-id";
-/// How a door begins what it says in clear when it has no place left for a request.
+/// How the plain answer of a sidecar begins that has no connection left for a request.
 const OVERLOAD_PREFIX: &[u8] = b"sms-sidecar: ";
 
 /// Who is there.
@@ -29,7 +29,7 @@ pub(super) enum ListenerKind {
     Absent,
 }
 
-/// Asks the address itself: an admin address says nothing about who has the door.
+/// Queries the address itself: an admin address does not show which program has the entrypoint.
 pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
     let Ok(stream) = TcpStream::connect(address).await else {
         return ListenerKind::Absent;

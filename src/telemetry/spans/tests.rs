@@ -270,10 +270,10 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
 
 #[test]
 fn a_call_that_failed_is_an_error_and_one_that_was_refused_for_its_own_fault_is_none() {
-    let ended = |verdict, status| {
+    let ended = |result, status| {
         rescued(None, |call| {
             let spans = spans_of(&RequestFinished {
-                result: verdict,
+                result,
                 status,
                 attempts: &[],
                 ..*call
