@@ -1,88 +1,118 @@
-//! sms-sidecar stands beside a backend that sends one-time passwords by SMS. It puts
-//! credentials into the backend's requests, fails over across services by translating the
-//! message, answers in the API the backend speaks, and says why a service refuses.
+//! sms-sidecar runs beside a backend that sends one-time passwords by SMS. It puts credentials into
+//! the backend's requests, fails over to another service by translating the message, answers in
+//! the API that the backend uses, and explains why a service rejects.
 //!
 //! # The layers
 //!
-//! A module names only lower layers, and modules of one layer do not know each other;
-//! `tests/architecture/layers.rs` holds the line.
+//! A module names only lower layers, and modules of one layer do not name each other;
+//! `tests/architecture/layers.rs` enforces it, and the table below against it.
 //!
 //! | layer | module | owns |
 //! | --- | --- | --- |
 //! | 0 | [`sms`] | the nouns: message, number, text, outcome, cause |
 //! | 0 | [`secret`] | credentials as a type with one way out |
-//! | 0 | [`clock`] | time and dice, handed in everywhere else |
-//! | 0 | [`problem`] | a complaint about a file, shown with line and caret |
-//! | 0 | [`harden`] | no core dumps, a panic hook that prints no payload |
+//! | 0 | [`clock`] | time and randomness as parameters |
+//! | 0 | [`problem`] | a problem in a file, shown with line and caret |
+//! | 0 | [`harden`] | no core dumps; a panic hook that prints no payload |
+//! | 0 | `node` | which releases of Node and axios do what with proxy variables |
 //! | 1 | [`dialect`] | one service's API as data, and the pure functions over it |
-//! | 1 | [`policy`] | who is asked next, who is left alone, what a repeat gets |
+//! | 1 | [`policy`] | which provider is next, which ones are quarantined, what a duplicate gets |
 //! | 1 | [`diagnosis`] | evidence → cause, certainty, remedy |
-//! | 2 | [`telemetry`] | events; each writes its line, moves its metrics and feeds what the status shows |
-//! | 2 | [`tls`] | TLS on the way out, for services and vault servers alike |
-//! | 3 | [`vault`] | where credentials come from, their versions and cache |
-//! | 3 | [`net`] | entrypoints, local CA and TLS, the upstream client, the life of the process |
-//! | 3 | [`status`] | what the status page, the command line and the JSON show, and its words |
-//! | 4 | `provider` | one account at run time: authentication, one attempt, one probe, redaction, diagnosis |
+//! | 2 | [`telemetry`] | events; each writes its log line, moves its metrics, and feeds the status |
+//! | 2 | `tls` | outgoing TLS, for services and vault servers alike |
+//! | 3 | [`vault`] | where credentials come from, their versions and their cache |
+//! | 3 | [`net`] | entrypoints, local CA, upstream connections, the life of the process |
+//! | 3 | [`status`] | the facts for page, command line and JSON, and their texts |
+//! | 4 | `provider` | one account at run time: login, attempt, probe, redaction, diagnosis |
 //! | 5 | [`proxy`] | the pipeline of one request |
-//! | 5 | [`admin`] | `/metrics` `/live` `/ready`, the status page |
-//! | 5 | [`trace_export`] | spans on their way to a collector |
-//! | 6 | [`config`] | the TOML file, and each module's own settings made from it |
-//! | 6 | [`doctor`] | the checks of vaults, network, accounts, routes and the backend's side |
-//! | 7 | [`app`] | puts the parts together; reload |
-//! | 8 | [`cli`] | one file a subcommand |
+//! | 5 | [`admin`] | `/metrics`, `/live`, `/ready`, the status page |
+//! | 5 | [`trace_export`] | sends spans to a collector |
+//! | 6 | [`config`] | the TOML file, and the settings of each module made from it |
+//! | 7 | [`doctor`] | the checks: vaults, network, accounts, routes, the backend's side |
+//! | 8 | [`app`] | puts the parts together; reloads the config |
+//! | 9 | [`cli`] | the command line, one module per subcommand |
 //!
-//! Layers 0 and 1 hold all the judgement: no `async`, no I/O, no clock, no globals. They are
-//! tested by tables, properties and mutation. Layer 3 does all the waiting.
+//! `sms`, `dialect`, `policy`, `diagnosis` and `status` hold the decisions: they have no `async`, no
+//! I/O, no clock and no globals, and the same test enforces that. They are tested by tables and
+//! properties, without a socket.
 //!
-//! # One call
+//! # One request
 //!
-//! 1. A connection arrives at [`net::server`] (pingora's for TCP, our own for the unix socket)
-//!    and is served by [`net::door`] with hyper. [`net::screen`] refuses what no honest client
-//!    sends and strips what must not travel. CONNECT to a provider's host is ended with a
-//!    certificate of [`net::ca`]; to any other it is a tunnel.
-//! 2. The whole request reaches [`proxy::Proxy`] in a task of its own, so that a backend that
-//!    hangs up does not cut off a send that has begun.
-//! 3. [`dialect::recognise`] says which API and which operation. What is not named is refused.
-//! 4. A send is read into a [`sms::Message`]; a route says who may carry it; the repeat window
-//!    says whether somebody already does.
-//! 5. The loop in `proxy/send.rs` asks [`policy::next`] and does what it says: wait, take the
-//!    credential (and a token, for services that want a login), write the message or patch the
-//!    backend's own request, exchange, classify. An account refusal makes one vault read for all
-//!    who wait before the question is asked again.
-//! 6. The answer is said in the dialect that was spoken, whoever delivered, and one event tells
-//!    ops all of it.
-//!    The same event makes the call's spans, which [`trace_export`] exports in a task of its own.
+//! One send from the entrypoint to the reply, file by file:
+//!
+//! 1. `src/net/server/services.rs` accepts the connection (pingora for TCP, our own listener for
+//!    the unix socket), and `src/net/entrypoint/connection.rs` serves HTTP/1.1 on it with hyper.
+//! 2. `src/net/entrypoint/request.rs` screens the request by the rules of `src/net/screen/mod.rs`,
+//!    which rejects what no honest client sends and removes hop-by-hop headers. CONNECT to a
+//!    provider's host is terminated with a certificate of `src/net/ca/mod.rs`; to any other host it
+//!    is a tunnel (`src/net/entrypoint/tunnel.rs`).
+//! 3. `src/proxy/mod.rs` gets the whole request, in its own task, so that a backend that hangs up
+//!    does not abort a send in flight. `src/proxy/authz.rs` identifies the caller.
+//! 4. `src/proxy/snapshot.rs` finds the providers that the address can mean, and
+//!    `src/dialect/request/recognise.rs` the dialect and the operation. An operation that the
+//!    dialect does not name is denied; a login and a query for an id of ours are answered here, other
+//!    operations are passed through (`src/proxy/passthrough.rs`).
+//! 5. `src/dialect/request/read.rs` reads a send into a [`sms::Message`]. `src/proxy/delivery.rs`
+//!    selects the route (`src/policy/route.rs`), applies approved texts (`src/policy/template.rs`),
+//!    and makes the plan (`src/policy/plan.rs`).
+//! 6. `src/proxy/deliver.rs` asks `src/proxy/dedup.rs` whether the message is a duplicate; the rules
+//!    are in `src/policy/dedup.rs`. A duplicate waits for the request in flight, or gets its answer.
+//! 7. `deliver.rs` then loops: [`policy::next`] (`src/policy/decide.rs`) returns the next step, and
+//!    `src/provider/attempt.rs` makes the attempt. It takes the credential from
+//!    `src/vault/cache.rs` and, for services with a login, a token (`src/provider/auth.rs`); patches
+//!    the backend's own request (`src/dialect/request/patch.rs`) or writes one from the message
+//!    (`src/dialect/request/write.rs`); signs it (`src/dialect/request/sign.rs`); sends it
+//!    (`src/net/upstream/mod.rs`); and classifies the reply (`src/dialect/reply/classify.rs`).
+//! 8. `src/proxy/health.rs` records each outcome; `src/policy/health.rs` decides which provider
+//!    cools down or is quarantined. After a rejected credential, the vault is read once for every
+//!    request that waits, before the next step.
+//! 9. [`diagnosis`] turns the failure into one line with a remedy. The probes that settle an
+//!    ambiguous rejection run later, in the background (`src/proxy/disambiguate.rs`).
+//! 10. `src/proxy/answer.rs` answers in the backend's dialect (`src/dialect/reply/render.rs`),
+//!     whichever provider delivered. `src/proxy/request.rs` emits one event
+//!     (`src/telemetry/request.rs`) for log, metrics, status and spans, and
+//!     `src/net/entrypoint/response.rs` writes the reply.
 //!
 //! # Where this differs from the first design, and why
 //!
-//! - *Token and credential are one ordered pair* ([`policy::Held`]: vault version, logins made).
-//!   "A newer version or token is tried once" is then one comparison, and a login that was
-//!   refused is greater than every token of its version: nothing retries it but a recheck.
-//! - *A login that fails counts as an attempt that wrote nothing* (`unsent`, with the login's own
-//!   cause), beside the `login` attempt of its own: the decision then needs no second kind of input.
-//! - *A panic in the middle of a send leaves a doubt* in the repeat memory, so that the backend's
-//!   repeat is not a second message at the same provider.
-//! - *A refusal at the door* (too large, a browser, no operation) *is said in the dialect* whenever
-//!   method and path already tell which one it is, even if no body was read.
-//! - *Three faults in 30 s rest a provider only if it accepted nothing between them.* A busy one
-//!   with one fault in a hundred would else be closed for all, again and again. And no service's
-//!   `Retry-After` closes it for longer than 15 minutes.
-//! - *A refusal that is ambiguous is narrowed at once by what is known, then followed by free calls*
-//!   (`proxy/settle.rs`). Which question is best and what its answer leaves is
-//!   [`diagnosis::Suspects`], a pure fold; what was settled is remembered for that version, so that
-//!   a recheck does not un-know it. It is counted as the probe's own outcome: the send was counted
-//!   before it was settled.
-//! - *A text longer than every provider of the route takes, and a number that none of them delivers
-//!   to,* are refused as the message's own fault (`message-invalid`, `recipient-invalid`, the dialect's
-//!   4xx), not as `not-translatable` with a 503: "repeat later" would have them repeated for ever.
-//! - *An operation that insists on a field is asked before the send*, so that a price asked for at a
-//!   message's own path is no message. *A send by hand may be pinned* to a provider: it takes no route
-//!   and no remembered answer.
-//! - *Spans are made from the finished call's event* (`telemetry/trace`): nothing is threaded through
-//!   the pipeline, and the backend's context is read from its request when the call is told. A login
-//!   or a probe is a trace of its own, because it serves more than one call.
-//! - *Template holes go beside an id only.* Where a text stands for the template, its holes are in
-//!   the text already; said twice they would bind the message or confuse the service.
+//! - *`provider`, `status` and `doctor` have layers of their own.* The design put `provider` beside
+//!   `vault` and `net`, but it uses both. It put `status` beside `proxy` and `admin`, but both render
+//!   it; it needs only telemetry, so it is lower. The checks of `doctor` were part of the command
+//!   line; they are a product of their own, and use `proxy` and `provider`.
+//! - *The wire formats of a dialect are the room `dialect::wire`,* not `http`, which is also the name
+//!   of the crate beside it.
+//! - *Some public names changed beyond the first list,* so that each word has one meaning: `denied`
+//!   is a request that the sidecar does not accept, and `rejected` only what a service does. In
+//!   descriptions `[send.idempotency] duplicate_codes` lists the codes of a duplicate. In the status
+//!   JSON the answer to "do codes arrive?" is the `headline`, and the last reload is `last_reload`.
+//!   A failed vault read is a `timeout` or `unreachable`, and spans are dropped for `queue-full`.
+//! - *Credential and token are one ordered pair* ([`policy::CredentialRevision`]: vault version,
+//!   logins made). "A newer version or token is tried once" is then one comparison, and a rejected
+//!   login is greater than every token of its version: only a recheck tries it again.
+//! - *A failed login counts as an attempt that wrote nothing* (`unsent`, with the login's cause),
+//!   beside its own `login` attempt: the decision needs no second kind of input.
+//! - *A panic during a send leaves the message in doubt* in the duplicate window, so that the
+//!   backend's repeat does not send it to the same provider again.
+//! - *A request that is denied at the entrypoint* (too large, from a browser, no operation) *gets an
+//!   answer in its dialect* if method and path identify one, even if no body was read.
+//! - *Three faults in 30 s start a cooldown only if no message was accepted between them.* A busy
+//!   provider with one fault in a hundred would otherwise be blocked for everyone, again and again.
+//!   `Retry-After` is cut to 15 minutes.
+//! - *An ambiguous rejection is narrowed at once by what is known, then by probes.* Which probe is
+//!   best and what its result leaves is [`diagnosis::CauseCandidates`], a pure fold. The result is
+//!   kept for that credential version, so that a recheck does not lose it. It counts as the
+//!   probe's own outcome: the send was counted before it was settled.
+//! - *A text too long for every provider of the route, and a number that none of them serves,* are
+//!   the message's fault (`message-invalid`, `recipient-invalid`, the dialect's 4xx), not
+//!   `not-translatable` with a 503: "repeat later" would be repeated for ever.
+//! - *An operation that requires a field is recognised before the send,* so that a price query at the
+//!   path of a message is not a message. *An operator's send may be pinned* to a provider: it takes
+//!   no route and no remembered answer.
+//! - *Spans are made from the event of the finished request* (`src/telemetry/spans/from_event.rs`):
+//!   nothing is passed through the pipeline. A login or a probe has its own trace, because it
+//!   serves more than one request.
+//! - *The values of a template's holes are sent only with a template id.* An approved text already
+//!   contains them; sent twice, they would make the message provider-specific or confuse the service.
 
 pub mod admin;
 pub mod app;

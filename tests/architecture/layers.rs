@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::tree::sources;
 
 /// Lowest layer first. Modules that share a line may not name each other.
-const LAYERS: &[&[&str]] = &[
+pub(crate) const LAYERS: &[&[&str]] = &[
     &["sms", "secret", "clock", "problem", "harden", "node"],
     &["dialect", "policy", "diagnosis"],
     &["telemetry", "tls"],

@@ -7,6 +7,7 @@
     reason = "an unreadable source tree fails the test"
 )]
 
+mod account;
 mod cycles;
 mod layers;
 mod names;
