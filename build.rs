@@ -4,10 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs, io};
 
+#[expect(clippy::disallowed_methods, reason = "Cargo sets OUT_DIR")]
 fn main() -> io::Result<()> {
     println!(
         "cargo:rustc-env=SMS_SIDECAR_COMMIT={}",
-        commit().as_deref().map_or("no commit known", str::trim)
+        commit().as_deref().map_or("unknown commit", str::trim)
     );
     println!("cargo:rerun-if-changed=.git/HEAD");
     println!("cargo:rerun-if-changed=.git/refs/heads");
@@ -17,16 +18,17 @@ fn main() -> io::Result<()> {
 }
 
 fn commit() -> Option<String> {
-    let said = Command::new("git")
+    let output = Command::new("git")
         .args(["rev-parse", "--short=12", "HEAD"])
         .output()
         .ok()?;
-    said.status
+    output
+        .status
         .success()
-        .then(|| String::from_utf8(said.stdout).ok())?
+        .then(|| String::from_utf8(output.stdout).ok())?
 }
 
-/// An expression: every description's path with its text, in the order of names.
+/// A Rust expression: the path and text of every description, sorted by name.
 fn dialects() -> io::Result<String> {
     let root = env!("CARGO_MANIFEST_DIR");
     let mut files = Vec::new();

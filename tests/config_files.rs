@@ -54,6 +54,10 @@ fn check(file: &Path) -> (Option<Config>, ProblemReport) {
     )
 }
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "UPDATE_GOLDENS writes the goldens"
+)]
 fn assert_golden(file: &Path, shown: &str) {
     let beside = file.with_extension("txt");
     if std::env::var_os("UPDATE_GOLDENS").is_some() {

@@ -57,6 +57,10 @@ fn toml_files(folder: &str) -> Vec<PathBuf> {
 }
 
 /// Compares a generated page with the guide's, or writes it with `UPDATE_GOLDENS=1`.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "UPDATE_GOLDENS writes the goldens"
+)]
 fn assert_current(page: &str, generated: &str) {
     let file = Path::new("deploy/guide").join(page);
     if std::env::var_os("UPDATE_GOLDENS").is_some() {

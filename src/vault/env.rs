@@ -23,6 +23,10 @@ pub(crate) enum Env {
 
 impl Env {
     /// Takes the environment of this process.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the vault that reads the environment"
+    )]
     pub(crate) fn from_process() -> Self {
         let all = std::env::vars_os().filter_map(|(name, value)| {
             Some((name.into_string().ok()?, value.into_string().ok()?))

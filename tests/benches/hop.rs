@@ -1,17 +1,16 @@
-//! What a hop costs: the CPU time of a whole call through the sidecar over loopback,
-//! beside the least that a proxy on the same HTTP library can do (read a request, put a
-//! header in, pass it on, pass the reply back). Run with `cargo bench --bench hop`;
-//! `SMS_SIDECAR_BIN=FILE` measures another build. CPU time is read from the kernel, process
-//! by process, so a busy machine blurs it little; it still does (cold caches, a slower
-//! clock), so compare what one run prints, never figures of two days.
+//! The cost of a hop: the CPU time of a whole request through the sidecar over loopback, beside a
+//! minimal proxy built on the same HTTP library (reads a request, sets a header, forwards it and the
+//! reply). Run with `cargo bench --bench hop`; `SMS_SIDECAR_BIN=FILE` measures another build. CPU
+//! time is read from the kernel per process, so a busy machine changes it little. Compare figures of
+//! one run only: caches and clock speed differ between runs.
 //!
-//! Like for like: the same release profile, one core, one thread that does the work,
-//! keep-alive on both sides, bodies with a Content-Length. The sidecar runs as users run it:
-//! every call is read, judged, counted, remembered for its repeats and told in one JSON line.
-//! The least hop streams the body through unread. About half of what the sidecar spends is
-//! the kernel's, for the same two sockets; one connection or eight makes no difference.
-#![expect(clippy::print_stdout, reason = "a bench is its output")]
-#![expect(clippy::unwrap_used, reason = "what does not run cannot be measured")]
+//! Both have the same release profile, one core, one worker thread, keep-alive on both sides, and
+//! bodies with a Content-Length. The sidecar runs as users run it: every request is read, classified,
+//! counted, remembered for duplicates, and logged as one JSON line. The minimal proxy streams the
+//! body through. About half of the sidecar's CPU time is the kernel's, for the same two sockets; one
+//! connection or eight makes no difference.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
+#![expect(clippy::unwrap_used, reason = "a failure ends the benchmark")]
 
 use std::convert::Infallible;
 use std::fs;
@@ -39,7 +38,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 const ROUNDS: usize = 5;
-const CALLS: u32 = 8_000;
+const REQUESTS: u32 = 8_000;
 const CONNECTIONS: u32 = 8;
 const PATIENCE: u32 = 200;
 
@@ -62,17 +61,14 @@ fn main() {
     let (least_costs, our_costs): (Vec<Cost>, Vec<Cost>) =
         (0..ROUNDS).map(|_| (least.round(), ours.round())).unzip();
     println!(
-        "one call over loopback, median of {ROUNDS} rounds of {CALLS} calls on {CONNECTIONS} connections"
+        "one request over loopback, median of {ROUNDS} rounds of {REQUESTS} requests on {CONNECTIONS} connections"
     );
-    println!(
-        "{:<40} {:>14} {:>16}",
-        "", "CPU µs a call", "median call, µs"
-    );
+    println!("{:<40} {:>14} {:>16}", "", "CPU µs/request", "median µs");
     let (floor, cpu) = (show(least.name, &least_costs), show(ours.name, &our_costs));
     println!("ratio of CPU time: {:.2}", cpu / floor);
 }
 
-/// Prints a hop's medians; the CPU's comes back.
+/// Prints the medians of a hop, and returns its CPU time.
 fn show(name: &str, rounds: &[Cost]) -> f64 {
     let cpu = median(rounds.iter().map(|cost| cost.cpu).collect());
     let wall = median(rounds.iter().map(|cost| cost.wall).collect());
@@ -80,7 +76,7 @@ fn show(name: &str, rounds: &[Cost]) -> f64 {
     cpu
 }
 
-/// One proxy, running as a process of its own until it is dropped.
+/// One proxy in its own process; dropping it ends the process.
 struct Hop {
     name: &'static str,
     process: Child,
@@ -88,13 +84,13 @@ struct Hop {
     path: &'static str,
 }
 
-/// CPU of the hop a call, and the wall time a call takes.
+/// CPU time and wall time per request.
 struct Cost {
     cpu: f64,
     wall: f64,
 }
 
-/// Goes up with each call, because the same text to the same number is the same message.
+/// Increases with each request, because the same text to the same number is a duplicate.
 static CODE: AtomicU32 = AtomicU32::new(100_000);
 
 impl Hop {
@@ -107,16 +103,18 @@ impl Hop {
             provider.to_string(),
         ]);
         Self::start(
-            "the least hop: hyper, one header set",
+            "minimal proxy: hyper, one header set",
             command,
             address,
             "/broker-api/send",
         )
     }
 
+    #[expect(clippy::disallowed_methods, reason = "names another build")]
     fn sidecar(provider: SocketAddr, folder: &Path) -> Self {
         let address = free();
-        let (config, secrets) = (folder.join("config.toml"), folder.join("backend.env"));
+        let config = folder.join("config.toml");
+        let secrets = folder.join("backend.env");
         fs::write(
             &secrets,
             "PLAYMOBILE_LOGIN=backend\nPLAYMOBILE_PASSWORD=a-password\n",
@@ -168,21 +166,21 @@ impl Hop {
     }
 
     fn round(&self) -> Cost {
-        runtime().block_on(self.load(CALLS / 10));
+        runtime().block_on(self.load(REQUESTS / 10));
         let before = cpu(self.process.id());
-        let walls = runtime().block_on(self.load(CALLS));
+        let walls = runtime().block_on(self.load(REQUESTS));
         let spent = cpu(self.process.id()).saturating_sub(before);
         Cost {
-            cpu: spent.as_secs_f64() * 1e6 / f64::from(CALLS),
+            cpu: spent.as_secs_f64() * 1e6 / f64::from(REQUESTS),
             wall: median(walls),
         }
     }
 
-    /// Makes `calls` calls on keep-alive connections; the time of each in µs.
-    async fn load(&self, calls: u32) -> Vec<f64> {
+    /// Sends `requests` requests on keep-alive connections; returns the time of each in µs.
+    async fn load(&self, requests: u32) -> Vec<f64> {
         let mut workers = JoinSet::new();
         for _ in 0..CONNECTIONS {
-            workers.spawn(connection(self.address, self.path, calls / CONNECTIONS));
+            workers.spawn(connection(self.address, self.path, requests / CONNECTIONS));
         }
         workers.join_all().await.concat()
     }
@@ -195,24 +193,24 @@ impl Drop for Hop {
     }
 }
 
-/// Calls one after the other on one connection.
-async fn connection(address: SocketAddr, path: &'static str, calls: u32) -> Vec<f64> {
+/// Sends requests one after the other on one connection.
+async fn connection(address: SocketAddr, path: &'static str, requests: u32) -> Vec<f64> {
     let stream = TcpStream::connect(address).await.unwrap();
     stream.set_nodelay(true).unwrap();
     let (mut sender, connection) = handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     let clock = SystemClock::start();
     let mut walls = Vec::new();
-    for _ in 0..calls {
+    for _ in 0..requests {
         let began = clock.now();
-        call(&mut sender, address, path).await;
+        send_code(&mut sender, address, path).await;
         walls.push(clock.now().since(began).as_secs_f64() * 1e6);
     }
     walls
 }
 
-/// One code sent, and the success read.
-async fn call(sender: &mut SendRequest<Full<Bytes>>, address: SocketAddr, path: &str) {
+/// Sends one code, and reads the success.
+async fn send_code(sender: &mut SendRequest<Full<Bytes>>, address: SocketAddr, path: &str) {
     let code = CODE.fetch_add(1, Ordering::Relaxed);
     let body = format!(
         r#"{{"messages":[{{"recipient":"998901234567","message-id":"otp{code}","sms":{{"originator":"3700","content":{{"text":"1port: kodingiz {code}. Uni hech kimga bermang, hatto bizning xodimlarga ham. Kod 3 daqiqa amal qiladi, so'ng yangisini oling"}}}}}}]}}"#
@@ -229,7 +227,7 @@ async fn call(sender: &mut SendRequest<Full<Bytes>>, address: SocketAddr, path: 
     assert_eq!(body, "Request is received");
 }
 
-/// A service that takes everything, on a thread of this process.
+/// A service that accepts everything, on a thread of this process.
 fn provider() -> SocketAddr {
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -247,7 +245,7 @@ fn provider() -> SocketAddr {
     address
 }
 
-/// Reads a request, puts a header in, passes it on, passes the reply back.
+/// Reads a request, sets a header, forwards it, and returns the reply.
 async fn minimal_hop(listen: SocketAddr, upstream: SocketAddr) {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
@@ -290,7 +288,7 @@ where
         let answer = answer.clone();
         tokio::spawn(async move {
             let service = service_fn(|request| answer(request).map(Ok::<_, Infallible>));
-            // A connection that breaks off ends a round, which says so itself.
+            // A broken connection fails the round.
             drop(
                 http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service)
@@ -300,14 +298,14 @@ where
     }
 }
 
-/// On the first core, so that both hops have the same one and neither pays for handing work across.
+/// Runs on the first core, so that both hops use the same one and neither moves between cores.
 fn pinned(program: &Path) -> Command {
     let mut command = Command::new("taskset");
     command.args(["--cpu-list", "0"]).arg(program);
     command
 }
 
-/// What all threads of a process have spent so far; the kernel counts it in nanoseconds.
+/// The CPU time of all threads of a process; the kernel counts it in nanoseconds.
 fn cpu(process: u32) -> Duration {
     let threads = fs::read_dir(format!("/proc/{process}/task")).unwrap();
     let spent =
@@ -325,7 +323,7 @@ fn cpu(process: u32) -> Duration {
     )
 }
 
-/// An address that was free a moment ago.
+/// A free address on loopback.
 fn free() -> SocketAddr {
     StdListener::bind("127.0.0.1:0")
         .unwrap()

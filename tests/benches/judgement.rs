@@ -1,12 +1,11 @@
-//! What judgement costs: the time and the allocations of one message through the pure
-//! functions (recognise, read, decide, patch or write, classify, answer), no socket in
-//! sight. Run with `cargo bench --bench judgement`; descriptions are compiled before it
-//! counts, as they are in the sidecar.
-#![expect(clippy::print_stdout, reason = "a bench is its output")]
+//! The cost of the decisions: time and allocations of one message through the pure functions
+//! (recognise, read, decide, patch or write, classify, answer), without sockets. Run with
+//! `cargo bench --bench judgement`; descriptions are compiled before, as in the sidecar.
+#![expect(clippy::print_stdout, reason = "a benchmark prints its result")]
 #![expect(
     clippy::unwrap_used,
     clippy::panic,
-    reason = "what cannot be read here cannot be measured"
+    reason = "a failure ends the benchmark"
 )]
 
 use std::alloc::System;
@@ -41,7 +40,7 @@ const MESSAGES: u32 = 10_000;
 const NOW: i64 = 1_790_000_000;
 
 fn main() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let request = playmobile_request();
     let accepted = reply(200, "text/plain", "Request is received");
     let suspended = reply(
@@ -61,30 +60,33 @@ fn main() {
         "", "µs", "allocations", "bytes"
     );
     let clock = SystemClock::start();
-    let row = |name: &str, act: &dyn Fn()| show(name, &measure(&clock, act));
+    let row = |name: &str, run: &dyn Fn()| show(name, &measure(&clock, run));
 
     row("native: Playmobile's API, Playmobile's account", &|| {
-        world.carry(&request, &[("playmobile", &accepted)])
+        fixture.send(&request, &[("playmobile", &accepted)])
     });
     row("translated: Playmobile's API, Twilio's account", &|| {
-        world.carry(&request, &[("twilio", &created)])
+        fixture.send(&request, &[("twilio", &created)])
     });
-    row("failover: Playmobile refuses, Twilio takes it", &|| {
-        world.carry(
-            &request,
-            &[("playmobile", &suspended), ("twilio", &created)],
-        )
-    });
+    row(
+        "failover: Playmobile rejects it, Twilio accepts it",
+        &|| {
+            fixture.send(
+                &request,
+                &[("playmobile", &suspended), ("twilio", &created)],
+            )
+        },
+    );
 
-    let seen = world.seen(&request);
+    let seen = fixture.seen(&request);
     let message = seen
         .dialect
         .read(&seen, &request, "abcdefghij0123456789")
         .unwrap()
         .message
         .unwrap();
-    let twilio = world.dialect("twilio");
-    row("  recognise", &|| drop(black_box(world.seen(&request))));
+    let twilio = fixture.dialect("twilio");
+    row("  recognise", &|| drop(black_box(fixture.seen(&request))));
     row("  read", &|| {
         drop(black_box(seen.dialect.read(
             &seen,
@@ -93,20 +95,20 @@ fn main() {
         )))
     });
     row("  decide", &|| {
-        black_box(next(&plan(2), &[], |_| open(), Duration::ZERO, 0.5));
+        black_box(next(&plan(2), &[], |_| healthy(), Duration::ZERO, 0.5));
     });
     row("  patch", &|| {
         drop(black_box(seen.dialect.patch(
             &seen,
             &request,
-            &world.account("playmobile"),
+            &fixture.account("playmobile"),
             now(),
         )))
     });
     row("  write", &|| {
         drop(black_box(twilio.write(
             &message,
-            &world.account("twilio"),
+            &fixture.account("twilio"),
             now(),
         )))
     });
@@ -120,14 +122,14 @@ fn main() {
 }
 
 /// Every dialect and an account at two services.
-struct World {
+struct Fixture {
     catalog: Catalog,
     spoken: Vec<Arc<Dialect>>,
     accounts: BTreeMap<&'static str, (&'static str, Credential)>,
     params: BTreeMap<String, String>,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
         let errors: Vec<String> = problems
@@ -163,8 +165,8 @@ impl World {
         }
     }
 
-    /// The life of one message, all but the sockets: each provider gives the reply beside it.
-    fn carry(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
+    /// One message from request to answer, without sockets; each provider returns its reply.
+    fn send(&self, request: &Request, providers: &[(&'static str, &Reply)]) {
         let seen = self.seen(request);
         let reading = seen
             .dialect
@@ -174,7 +176,7 @@ impl World {
         let plan = plan(providers.len());
         let mut tried = Vec::new();
         while let NextStep::Send { account, .. } =
-            next(&plan, &tried, |_| open(), Duration::ZERO, 0.5)
+            next(&plan, &tried, |_| healthy(), Duration::ZERO, 0.5)
         {
             let (name, reply) = providers.get(account).unwrap();
             let (dialect, account_at) = (self.dialect(name), self.account(name));
@@ -237,26 +239,26 @@ impl World {
     }
 }
 
-/// Time, allocations and bytes of one `act`.
+/// Time, allocations and bytes of one `run`.
 struct Cost {
     micros: f64,
     allocations: f64,
     bytes: f64,
 }
 
-fn measure(clock: &SystemClock, act: &dyn Fn()) -> Cost {
+fn measure(clock: &SystemClock, run: &dyn Fn()) -> Cost {
     let each = f64::from(MESSAGES);
-    act();
+    run();
     let mut rounds: Vec<f64> = (0..ROUNDS)
         .map(|_| {
             let began = clock.now();
-            (0..MESSAGES).for_each(|_| act());
+            (0..MESSAGES).for_each(|_| run());
             clock.now().since(began).as_secs_f64() * 1e6 / each
         })
         .collect();
     rounds.sort_by(f64::total_cmp);
     let region = Region::new(MEMORY);
-    (0..MESSAGES).for_each(|_| act());
+    (0..MESSAGES).for_each(|_| run());
     let change = region.change();
     let per = |count: usize| f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / each;
     Cost {
@@ -289,7 +291,7 @@ fn plan(accounts: usize) -> DeliveryPlan {
     }
 }
 
-fn open() -> AccountSnapshot {
+fn healthy() -> AccountSnapshot {
     AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: CredentialRevision::from(Version(1)),

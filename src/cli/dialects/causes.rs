@@ -176,6 +176,7 @@ mod tests {
 
     /// `UPDATE_GOLDENS=1` writes it anew.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "UPDATE_GOLDENS writes the file")]
     fn the_docs_are_made_from_the_descriptions() {
         let made = markdown(&Catalog::built_in());
         if std::env::var_os("UPDATE_GOLDENS").is_some() {
