@@ -1,5 +1,5 @@
-//! `sms-sidecar dialects`: which services are known, on what evidence, and what a backend's
-//! `.env` may hold in place of real credentials. Shows descriptions, never a vault's values.
+//! `sms-sidecar dialects`: the services with a description, the evidence behind each, and the
+//! placeholders that a backend's `.env` may hold. Shows descriptions, never a vault's values.
 
 mod causes;
 
@@ -14,13 +14,14 @@ use crate::config::read_descriptions;
 use crate::dialect::{Catalog, Dialect, FieldSpec, Probe, ProbeSubject, SourceFile};
 use crate::problem::{ProblemReport, SourceText, suggest};
 
-/// Which descriptions, and how.
+/// A description defines one service's API. Exit code: 0 shown; 1 shown, but a file of the folder has
+/// an error; 2 could not be done.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// A folder of your own descriptions, laid over the built-in ones.
+    /// A folder of your own descriptions, which extend or override the built-in ones.
     #[arg(long, value_name = "DIR", global = true)]
     dialects: Option<PathBuf>,
-    /// For programs.
+    /// Print JSON.
     #[arg(long, global = true)]
     json: bool,
     #[command(subcommand)]
@@ -29,19 +30,18 @@ pub(crate) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum DialectsAction {
-    /// List all of them, as without a word.
+    /// List all descriptions (the default).
     List,
-    /// One description: fields, placeholders for the backend's .env, hosts, what passes, limits.
+    /// Show one description: fields, placeholders for the backend's .env, hosts, operations, limits.
     Show {
-        /// As the list names it.
+        /// The description's name, as the list shows it.
         name: String,
-        /// Which reply means what, how certain, and what settles a doubt.
+        /// Show which reply has which cause, how certain, and what settles an ambiguous one.
         #[arg(long)]
         causes: bool,
     },
 }
 
-/// 0 shown; 1 shown, but a file of the folder has a mistake.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let sources = load_sources(args.dialects.as_deref())?;
     let (catalog, problems) = Catalog::load(&sources);
@@ -79,6 +79,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     })
 }
 
+/// The built-in descriptions, and those of a folder.
 pub(crate) fn load_sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFile>> {
     let mut sources = Catalog::built_in_sources();
     let Some(folder) = folder else {
@@ -92,18 +93,16 @@ pub(crate) fn load_sources(folder: Option<&Path>) -> anyhow::Result<Vec<SourceFi
     Ok(sources)
 }
 
+/// The error for a name without a description, with a suggestion.
 pub(crate) fn unknown_dialect(name: &str, catalog: &Catalog) -> String {
     let known: Vec<&str> = catalog
         .iter()
         .map(|dialect| dialect.name.as_str())
         .collect();
-    format!(
-        "no description is named `{name}`; {}",
-        suggest(name, &known)
-    )
+    format!("unknown dialect `{name}`; {}", suggest(name, &known))
 }
 
-/// All of them: a table, or an array of objects.
+/// All descriptions, as a table or as an array of objects.
 pub(crate) fn render_list(catalog: &Catalog, as_json: bool) -> String {
     if as_json {
         return pretty_json(&Value::Array(
@@ -131,7 +130,7 @@ pub(crate) fn render_list(catalog: &Catalog, as_json: bool) -> String {
     render_table(&std::iter::once(head).chain(rows).collect::<Vec<_>>())
 }
 
-/// Everything about one, for programs.
+/// One description, for programs.
 fn dialect_json(dialect: &Dialect) -> Value {
     json!({
         "name": dialect.name,
@@ -147,7 +146,7 @@ fn dialect_json(dialect: &Dialect) -> Value {
         "params": dialect.params().iter().map(|param| json!({ "name": param.name, "default": param.default })).collect::<Vec<_>>(),
         "token_login": dialect.requires_login(),
         "limits": { "text": dialect.text_limit(), "recipients": dialect.recipient_prefixes(), "batch": dialect.batch_limit() },
-        "operations": dialect.operations().iter().map(|(call, does)| json!({ "endpoint": call, "kind": does.as_str() })).collect::<Vec<_>>(),
+        "operations": dialect.operations().iter().map(|(endpoint, kind)| json!({ "endpoint": endpoint, "kind": kind.as_str() })).collect::<Vec<_>>(),
         "probes": all_probes(dialect).map(|probe| json!({ "about": probe.about.as_str(), "endpoint": probe.endpoint(), "inferred": probe.inferred })).collect::<Vec<_>>(),
         "not_reported": dialect.unprobed_subjects().into_iter().map(ProbeSubject::as_str).collect::<Vec<_>>(),
     })
@@ -164,7 +163,7 @@ fn field_json(field: &FieldSpec) -> Value {
     })
 }
 
-/// Everything about one, for people; the lines at the end go into the backend's .env.
+/// One description, for people; the lines at the end go into the backend's .env.
 fn render_dialect(dialect: &Dialect) -> String {
     let mut lines = vec![format!(
         "{}: {}, evidence {}",
@@ -175,17 +174,17 @@ fn render_dialect(dialect: &Dialect) -> String {
     for source in dialect.sources() {
         lines.push(row("", source));
     }
-    if let Some(like) = dialect.extends() {
-        lines.push(row("extends", like));
+    if let Some(parent) = dialect.extends() {
+        lines.push(row("extends", parent));
     }
     if let Some(overrides) = dialect.overrides() {
         lines.push(row("overrides", overrides));
     }
-    lines.push(row("goes to", dialect.base_url()));
+    lines.push(row("service URL", dialect.base_url()));
     lines.push(row(
         "base URL",
         &format!(
-            "http://127.0.0.1:8125/{}{} in its place, at the base-URL entrypoint",
+            "http://127.0.0.1:8125/{}{} instead, for the base-URL entrypoint",
             dialect.name,
             base_path(dialect.base_url())
         ),
@@ -210,18 +209,18 @@ fn render_dialect(dialect: &Dialect) -> String {
     lines.join("\n")
 }
 
-/// What may be sent, what passes with our credentials, what is asked to settle a cause.
+/// The limits, the operations, and the probes.
 fn describe_operations(dialect: &Dialect) -> Vec<String> {
     let mut lines = Vec::new();
     for limit in describe_limits(dialect) {
         lines.push(row("limit", &limit));
     }
-    for (call, does) in dialect.operations() {
-        lines.push(row(does.as_str(), &call));
+    for (endpoint, kind) in dialect.operations() {
+        lines.push(row(kind.as_str(), &endpoint));
     }
     for probe in all_probes(dialect) {
         let note = if probe.inferred {
-            " (never seen to work: you are asked before it is used)"
+            " (unverified: runs only with your consent)"
         } else {
             ""
         };
@@ -230,24 +229,21 @@ fn describe_operations(dialect: &Dialect) -> Vec<String> {
             &format!("{}: {}{note}", probe.about.as_str(), probe.endpoint()),
         ));
     }
-    let silent: Vec<&str> = dialect
+    let unreported: Vec<&str> = dialect
         .unprobed_subjects()
         .into_iter()
         .map(ProbeSubject::as_str)
         .collect();
-    if !silent.is_empty() {
+    if !unreported.is_empty() {
         lines.push(row(
-            "not told",
-            &format!(
-                "{} (no free call tells: it shows in a send)",
-                silent.join(", ")
-            ),
+            "not probed",
+            &format!("{} (no probe shows it; a send does)", unreported.join(", ")),
         ));
     }
     lines
 }
 
-/// All that can be asked for free.
+/// Every probe.
 fn all_probes(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
     dialect
         .probes()
@@ -256,7 +252,7 @@ fn all_probes(dialect: &Dialect) -> impl Iterator<Item = &Probe> {
         .chain(dialect.template_probe())
 }
 
-/// `/broker-api` of `https://host/broker-api`: it stays, only scheme and host are replaced.
+/// The path of a URL: `/broker-api` of `https://host/broker-api`.
 fn base_path(url: &str) -> &str {
     url.split_once("://")
         .and_then(|(_, rest)| rest.find('/').and_then(|at| rest.get(at..)))
@@ -264,18 +260,14 @@ fn base_path(url: &str) -> &str {
 }
 
 fn describe_field(field: &FieldSpec) -> String {
-    let kind = if field.public {
-        "may be shown"
-    } else {
-        "secret"
-    };
-    let needed = if field.required { "" } else { ", optional" };
-    let shape = field
+    let kind = if field.public { "not secret" } else { "secret" };
+    let optional = if field.required { "" } else { ", optional" };
+    let pattern = field
         .pattern
         .as_ref()
-        .map(|pattern| format!(", like {}", pattern.as_str()))
+        .map(|pattern| format!(", matches {}", pattern.as_str()))
         .unwrap_or_default();
-    format!("{} ({kind}{needed}{shape})", field.name)
+    format!("{} ({kind}{optional}{pattern})", field.name)
 }
 
 fn describe_limits(dialect: &Dialect) -> Vec<String> {
@@ -290,7 +282,7 @@ fn describe_limits(dialect: &Dialect) -> Vec<String> {
     [text, batch, recipients].into_iter().flatten().collect()
 }
 
-/// What the backend's own configuration holds once the credentials are in the vault.
+/// The placeholders for the backend's `.env` once the credentials are in the vault.
 fn placeholder_lines(dialect: &Dialect) -> Vec<String> {
     let line = |field: &FieldSpec| {
         Some(format!(
@@ -304,13 +296,12 @@ fn placeholder_lines(dialect: &Dialect) -> Vec<String> {
         .iter()
         .filter_map(line)
         .collect();
-    let head =
-        (!lines.is_empty()).then(|| "for the backend's .env, by the names it uses:".to_owned());
+    let head = (!lines.is_empty()).then(|| "placeholders for the backend's .env:".to_owned());
     head.into_iter().chain(lines).collect()
 }
 
-fn row(name: &str, what: &str) -> String {
-    format!("  {name:<11} {what}")
+fn row(label: &str, text: &str) -> String {
+    format!("  {label:<11} {text}")
 }
 
 fn origin_label(dialect: &Dialect) -> String {
@@ -338,7 +329,7 @@ fn pretty_json(value: &Value) -> String {
     format!("{value:#}")
 }
 
-/// Columns as wide as their widest word; the last one as it comes.
+/// Aligns the cells in columns as wide as their widest cell.
 pub(crate) fn render_table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         rows.iter()
@@ -411,13 +402,13 @@ mod tests {
     }
 
     #[test]
-    fn programs_read_an_array_of_objects_with_names() {
+    fn the_json_list_is_an_array_of_objects_with_names() {
         let listed: Value = serde_json::from_str(&render_list(&Catalog::built_in(), true)).unwrap();
         let names: Vec<&str> = listed
             .as_array()
             .unwrap()
             .iter()
-            .map(|one| one["name"].as_str().unwrap())
+            .map(|dialect| dialect["name"].as_str().unwrap())
             .collect();
         assert_eq!(
             names,
@@ -451,28 +442,28 @@ mod tests {
     }
 
     #[test]
-    fn one_shows_what_the_env_file_may_hold_and_what_passes() {
+    fn show_lists_placeholders_limits_and_probes() {
         let shown = render_dialect(Catalog::built_in().get("twilio").unwrap());
         for line in [
             "  TWILIO_ACCOUNT_SID=AC00000000000000000000000000000000",
             "  TWILIO_AUTH_TOKEN=00000000000000000000000000000000",
             "  limit       1600 characters",
-            "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 in its place, at the base-URL entrypoint",
+            "  base URL    http://127.0.0.1:8125/twilio/2010-04-01 instead, for the base-URL entrypoint",
             "  probe       balance: GET /Accounts/{credential.account_sid}/Balance.json",
             "  probe       sender: GET /Accounts/{credential.account_sid}/IncomingPhoneNumbers.json",
-            "  not told    template (no free call tells: it shows in a send)",
+            "  not probed  template (no probe shows it; a send does)",
         ] {
             assert!(shown.lines().any(|shown| shown == line), "{line}\n{shown}");
         }
         assert!(
             shown.contains("https://www.twilio.com/docs/api/errors")
-                && shown.contains("auth_token (secret, like ^[0-9a-f]{32}$)"),
+                && shown.contains("auth_token (secret, matches ^[0-9a-f]{32}$)"),
             "{shown}"
         );
     }
 
     #[test]
-    fn a_placeholder_has_the_shape_its_field_asks_for() {
+    fn every_placeholder_matches_its_fields_pattern() {
         for dialect in Catalog::built_in().iter() {
             for field in dialect.credential_fields() {
                 let placeholder = field.placeholder.as_deref().unwrap_or_else(|| {
@@ -484,12 +475,12 @@ mod tests {
                     .is_none_or(|pattern| pattern.is_match(placeholder));
                 assert!(
                     fits,
-                    "{} {}: a client that checks the shape would refuse {placeholder}",
+                    "{} {}: a client that checks the pattern rejects {placeholder}",
                     dialect.name, field.name
                 );
                 assert!(
                     !field.env.is_empty(),
-                    "{} {} is known by no variable",
+                    "{} {} has no variable",
                     dialect.name,
                     field.name
                 );
@@ -498,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_stands_in_for_a_built_in_says_so() {
+    fn an_override_of_a_built_in_description_is_shown() {
         let catalog = own("twilio", "vendor");
         let twilio = catalog.get("twilio").unwrap();
         assert!(
@@ -513,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_name_is_guessed() {
+    fn a_misspelt_name_gets_a_suggestion() {
         assert!(
             unknown_dialect("playmobil", &Catalog::built_in())
                 .contains("did you mean `playmobile`?")
@@ -521,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_can_be_asked_for_by_its_name() {
+    fn list_is_the_default_action() {
         use clap::Parser;
         #[derive(clap::Parser)]
         struct DialectsCommandLine {

@@ -81,11 +81,11 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
             .collect::<Vec<_>>(),
         [vec![], vec!["y".to_owned()]]
     );
-    let said = report.render(false);
-    assert_eq!(report.error_count(), 7, "{said}");
+    let rendered = report.render(false);
+    assert_eq!(report.error_count(), 7, "{rendered}");
     assert!(
-        !said.contains("CANARY") && !report.to_json().to_string().contains("CANARY"),
-        "{said}"
+        !rendered.contains("CANARY") && !report.to_json().to_string().contains("CANARY"),
+        "{rendered}"
     );
     for part in [
         "did you mean `observe`?",
@@ -96,7 +96,7 @@ fn every_mistake_is_reported_and_the_rest_is_still_read() {
         "c.toml:12:1",
         "did you mean `providers`?",
     ] {
-        assert!(said.contains(part), "{part} is not in\n{said}");
+        assert!(rendered.contains(part), "{part} is not in\n{rendered}");
     }
 }
 
@@ -113,8 +113,8 @@ fn the_caret_points_to_the_masked_value() {
         problems: vec![Problem::error("c.toml", at..at + 1, "wrong").with_help("do this")],
         texts,
     };
-    let said = report.render(false);
-    let lines: Vec<&str> = said.lines().collect();
+    let rendered = report.render(false);
+    let lines: Vec<&str> = rendered.lines().collect();
     let source = lines
         .iter()
         .position(|line| line.contains("password"))
@@ -122,15 +122,15 @@ fn the_caret_points_to_the_masked_value() {
     assert_eq!(
         lines[source].find('7'),
         lines[source + 1].find('^'),
-        "{said}"
+        "{rendered}"
     );
     assert!(
-        said.contains("c.toml:2:38")
-            && said.contains("password = ***,")
-            && said.contains("help: do this"),
-        "{said}"
+        rendered.contains("c.toml:2:38")
+            && rendered.contains("password = ***,")
+            && rendered.contains("help: do this"),
+        "{rendered}"
     );
-    assert!(!said.contains("CANARY"), "{said}");
+    assert!(!rendered.contains("CANARY"), "{rendered}");
 }
 
 #[test]
@@ -162,12 +162,12 @@ fn a_value_is_masked_in_every_spelling() {
                 text: text.into(),
                 is_dialect: false,
             }];
-            let said = ProblemReport {
+            let rendered = ProblemReport {
                 problems: vec![Problem::error("c.toml", at..text.len(), "wrong")],
                 texts,
             }
             .render(true);
-            assert!(!said.contains("CANARY"), "{text} at {at}:\n{said}");
+            assert!(!rendered.contains("CANARY"), "{text} at {at}:\n{rendered}");
         }
         let (_, report) = report(text);
         assert!(

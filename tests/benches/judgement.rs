@@ -124,7 +124,7 @@ fn main() {
 /// Every dialect and an account at two services.
 struct Fixture {
     catalog: Catalog,
-    spoken: Vec<Arc<Dialect>>,
+    dialects: Vec<Arc<Dialect>>,
     accounts: BTreeMap<&'static str, (&'static str, Credential)>,
     params: BTreeMap<String, String>,
 }
@@ -136,8 +136,8 @@ impl Fixture {
             .iter()
             .map(|problem| format!("{}: {}", problem.file, problem.message))
             .collect();
-        let spoken: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
-        assert!(!spoken.is_empty(), "no dialect loads: {errors:?}");
+        let dialects: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
+        assert!(!dialects.is_empty(), "no dialect loads: {errors:?}");
         let accounts = [
             (
                 "playmobile",
@@ -159,7 +159,7 @@ impl Fixture {
         ];
         Self {
             catalog,
-            spoken,
+            dialects,
             accounts: accounts.into(),
             params: BTreeMap::new(),
         }
@@ -211,7 +211,7 @@ impl Fixture {
 
     fn seen(&self, request: &Request) -> RecognisedRequest {
         match recognise(
-            &self.spoken,
+            &self.dialects,
             RequestTarget::Host("send.smsxabar.uz"),
             request,
             &[],

@@ -456,7 +456,7 @@ describe('a broken account', () => {
     test(`doctor and \`dialects show\` agree on what ${service} does not report`, async (t) => {
       const { not_reported: untold, probes } = JSON.parse((await run(['dialects', '--json', 'show', service])).out);
       const sheet = (await run(['dialects', 'show', service])).out;
-      assert.ok(!untold.length || sheet.includes(`not told    ${untold.join(', ')}`), sheet);
+      assert.ok(!untold.length || sheet.includes(`not probed  ${untold.join(', ')}`), sheet);
       const report = await doctor(written(await alone(t, service)), '--yes');
       for (const [ask, check] of [['sender', 'sender'], ['template', 'template']]) {
         const says = /does not tell/.test(named(report, check).evidence);

@@ -1,5 +1,5 @@
-//! The table of causes of one service: which reply shows which, how certain, what settles a doubt.
-//! Made from the description's own rules, codes and probes; nothing is listed here.
+//! The table of causes of one service: which reply has which cause, how certain, and what settles an
+//! ambiguous one. Generated from the description's rules, codes and probes.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ use crate::dialect::{CauseTableRow, Dialect};
 use crate::proxy::probe_question;
 use crate::sms::{AttemptKind, Cause, Family};
 
-/// For programs.
+/// The table for programs.
 pub(crate) fn causes_json(dialect: &Dialect) -> Value {
     let rows = dialect.cause_table();
     let row = |shown: &CauseTableRow| {
@@ -22,11 +22,11 @@ pub(crate) fn causes_json(dialect: &Dialect) -> Value {
             "settled_by": disambiguation_steps(dialect, shown),
         })
     };
-    let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
-    json!({ "name": dialect.name, "causes": rows.iter().map(row).collect::<Vec<_>>(), "not_reported": untold })
+    let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+    json!({ "name": dialect.name, "causes": rows.iter().map(row).collect::<Vec<_>>(), "not_reported": unreported })
 }
 
-/// For people.
+/// The table for people.
 pub(crate) fn render_causes(dialect: &Dialect) -> String {
     let head = ["CAUSE", "CERTAINTY", "KIND", "REPLY"].map(str::to_owned);
     let rows = dialect.cause_table();
@@ -38,78 +38,80 @@ pub(crate) fn render_causes(dialect: &Dialect) -> String {
             shown.condition.clone(),
         ]
     };
-    let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+    let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
     let table = render_table(
         &std::iter::once(head)
             .chain(rows.iter().map(row))
             .collect::<Vec<_>>(),
     );
-    let beneath =
+    let details =
         std::iter::once(Vec::new()).chain(rows.iter().map(|shown| detail_lines(dialect, shown)));
     let lines: Vec<String> = table
         .lines()
-        .zip(beneath)
+        .zip(details)
         .flat_map(|(line, more)| std::iter::once(line.to_owned()).chain(more))
         .collect();
     let table = lines.join("\n");
-    format!("{table}\n\nno reply of theirs says: {}", untold.join(" "))
+    format!("{table}\n\nno reply shows: {}", unreported.join(" "))
 }
 
-/// What a doubt is between and what settles it, on lines of their own: a table that holds both fits no terminal.
+/// The alternatives and what settles them, on lines of their own, because they are too wide for a
+/// column.
 fn detail_lines(dialect: &Dialect, shown: &CauseTableRow) -> Vec<String> {
-    let or: Vec<&str> = shown
+    let alternatives: Vec<&str> = shown
         .alternatives
         .iter()
         .map(|cause| cause.as_str())
         .collect();
     let settled = disambiguation_steps(dialect, shown).join(", then ");
-    let line = |words: &str, what: &str| (!what.is_empty()).then(|| format!("  {words} {what}"));
-    line("or", &or.join(" or "))
+    let line = |label: &str, text: &str| (!text.is_empty()).then(|| format!("  {label} {text}"));
+    line("or", &alternatives.join(" or "))
         .into_iter()
         .chain(line("settled by", &settled))
         .collect()
 }
 
-/// What the account can be refused for without this service having a word for it.
+/// The account causes that no reply of this service shows.
 fn unreported_causes(rows: &[CauseTableRow]) -> impl Iterator<Item = Cause> {
-    let told = |cause: &Cause| {
+    let is_shown = |cause: &Cause| {
         rows.iter()
             .any(|shown| shown.cause == *cause || shown.alternatives.contains(cause))
     };
     Cause::ALL
         .iter()
         .copied()
-        .filter(move |cause| cause.family() == Family::Account && !told(cause))
+        .filter(move |cause| cause.family() == Family::Account && !is_shown(cause))
 }
 
-/// What is looked at or asked to tell a doubt apart, in that order.
+/// What narrows an ambiguous reply, in order.
 fn disambiguation_steps(dialect: &Dialect, shown: &CauseTableRow) -> Vec<String> {
-    let suspects = CauseCandidates::new(shown.cause, shown.certainty, &shown.alternatives);
-    if suspects.is_unambiguous() || shown.kind == AttemptKind::Probe {
+    let candidates = CauseCandidates::new(shown.cause, shown.certainty, &shown.alternatives);
+    if candidates.is_unambiguous() || shown.kind == AttemptKind::Probe {
         return Vec::new();
     }
-    let (all, token) = (suspects.causes(), dialect.requires_login());
+    let all = candidates.causes();
+    let has_token = dialect.requires_login();
     let date = all
         .contains(&Cause::ClockSkew)
         .then(|| "the reply's date".to_owned());
     let login =
-        (token && all.contains(&Cause::CredentialExpired)).then(|| "a new login".to_owned());
-    let asked = if token && suspects.includes_credential() {
+        (has_token && all.contains(&Cause::CredentialExpired)).then(|| "a new login".to_owned());
+    let probe = if has_token && candidates.includes_credential() {
         None
     } else {
-        best_probe(dialect, &suspects)
+        best_probe(dialect, &candidates)
     };
-    [date, login, asked].into_iter().flatten().collect()
+    [date, login, probe].into_iter().flatten().collect()
 }
 
-fn best_probe(dialect: &Dialect, suspects: &CauseCandidates) -> Option<String> {
+fn best_probe(dialect: &Dialect, candidates: &CauseCandidates) -> Option<String> {
     let probes: Vec<_> = dialect
         .probes()
         .iter()
         .filter(|probe| !probe.inferred)
         .collect();
-    let questions: Vec<CandidateProbe> = probes.iter().map(|probe| probe_question(probe)).collect();
-    let probe = probes.get(suspects.best_probe(&questions)?)?;
+    let results: Vec<CandidateProbe> = probes.iter().map(|probe| probe_question(probe)).collect();
+    let probe = probes.get(candidates.best_probe(&results)?)?;
     Some(format!("{}: {}", probe.about.as_str(), probe.endpoint()))
 }
 
@@ -120,29 +122,33 @@ mod tests {
 
     const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/causes.md");
     const HEAD: &str = "# Which reply means what\n\n\
-        Made from the descriptions in `config/dialects`: the same rules judge every reply. One service alone:\n\
-        `sms-sidecar dialects show NAME --causes`. A pasted reply explained: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
-        *Certain*: a source says so. *Likely*: inferred, or never seen on the wire. *Ambiguous*: one reply, several causes; what settles it\n\
-        is looked at or asked for free in the background, never by sending again.\n\n\
-        A reply that no line knows is judged by its HTTP status alone, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
+        Generated from the descriptions in `config/dialects`, whose rules classify every reply. For one service:\n\
+        `sms-sidecar dialects show NAME --causes`. To explain one reply: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
+        *Certain*: a source documents it. *Likely*: inferred, or never observed. *Ambiguous*: the reply has several possible causes;\n\
+        the sidecar settles it with what it knows and with free probes in the background, never by sending again.\n\n\
+        A reply that no line describes is classified by its HTTP status, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
         403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
 
-    const WIDEST: usize = 180;
+    const MAX_WIDTH: usize = 180;
 
     fn certainty(shown: &CauseTableRow) -> String {
-        let or: Vec<&str> = shown
+        let alternatives: Vec<&str> = shown
             .alternatives
             .iter()
             .map(|cause| cause.as_str())
             .collect();
-        if or.is_empty() {
+        if alternatives.is_empty() {
             shown.certainty.as_str().to_owned()
         } else {
-            format!("{}, or {}", shown.certainty.as_str(), or.join(" or "))
+            format!(
+                "{}, or {}",
+                shown.certainty.as_str(),
+                alternatives.join(" or ")
+            )
         }
     }
 
-    /// The docs' own form of the table.
+    /// The table as `deploy/causes.md` has it.
     fn markdown(catalog: &Catalog) -> String {
         let cell = |text: &str| text.replace('|', "\\|");
         let section = |dialect: &std::sync::Arc<Dialect>| {
@@ -159,14 +165,14 @@ mod tests {
                 format!("| {} |\n", cells.join(" | "))
             };
             let lines: String = rows.iter().map(line).collect();
-            let untold: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
+            let unreported: Vec<&str> = unreported_causes(&rows).map(Cause::as_str).collect();
             let head = format!(
                 "\n## {}\n\n| cause | how certain | kind | reply | settled by |\n| --- | --- | --- | --- | --- |\n",
                 dialect.name
             );
             format!(
-                "{head}{lines}\nNo reply of theirs says: {}.\n",
-                untold.join(", ")
+                "{head}{lines}\nNo reply shows: {}.\n",
+                unreported.join(", ")
             )
         };
         std::iter::once(HEAD.to_owned())
@@ -174,10 +180,10 @@ mod tests {
             .collect()
     }
 
-    /// `UPDATE_GOLDENS=1` writes it anew.
+    /// `UPDATE_GOLDENS=1` writes the file again.
     #[test]
     #[expect(clippy::disallowed_methods, reason = "UPDATE_GOLDENS writes the file")]
-    fn the_docs_are_made_from_the_descriptions() {
+    fn the_file_is_generated_from_the_descriptions() {
         let made = markdown(&Catalog::built_in());
         if std::env::var_os("UPDATE_GOLDENS").is_some() {
             std::fs::write(FILE, &made).unwrap();
@@ -185,24 +191,24 @@ mod tests {
         let kept = std::fs::read_to_string(FILE).unwrap_or_default();
         assert!(
             made == kept,
-            "deploy/causes.md is not what the descriptions say; write it anew with UPDATE_GOLDENS=1"
+            "deploy/causes.md is stale; write it again with UPDATE_GOLDENS=1"
         );
     }
 
     #[test]
-    fn the_table_has_no_line_that_nobody_can_read() {
+    fn no_line_of_the_table_is_too_wide() {
         for dialect in Catalog::built_in().iter() {
             let widest = render_causes(dialect)
                 .lines()
                 .map(|line| line.chars().count())
                 .max()
                 .unwrap_or_default();
-            assert!(widest <= WIDEST, "{}: {widest} columns", dialect.name);
+            assert!(widest <= MAX_WIDTH, "{}: {widest} columns", dialect.name);
         }
     }
 
     #[test]
-    fn the_table_says_how_certain_each_reply_is_and_what_settles_it() {
+    fn the_table_shows_certainty_and_what_settles_each_reply() {
         let catalog = Catalog::built_in();
         let shown = render_causes(catalog.get("twilio").unwrap());
         let lines: Vec<&str> = shown
@@ -225,9 +231,14 @@ mod tests {
             settled.starts_with("  settled by account: GET /Accounts/"),
             "{settled}"
         );
-        assert!(shown.ends_with("no reply of theirs says: credential-missing ip-not-allowed clock-skew tls-untrusted"), "{shown}");
-        let told = causes_json(catalog.get("sayqal").unwrap());
-        let row = &told["causes"][0];
+        assert!(
+            shown.ends_with(
+                "no reply shows: credential-missing ip-not-allowed clock-skew tls-untrusted"
+            ),
+            "{shown}"
+        );
+        let sayqal = causes_json(catalog.get("sayqal").unwrap());
+        let row = &sayqal["causes"][0];
         assert_eq!(
             (&row["cause"], &row["settled_by"][0]),
             (&json!("credential-rejected"), &json!("the reply's date"))

@@ -409,7 +409,7 @@ fn end_laws(simulation: &Simulation, result: RequestResult) -> Result<(), TestCa
     let at_fault = tried.iter().any(|attempt| {
         [Concern::Message, Concern::Recipient, Concern::Duplicate]
             .iter()
-            .any(|&whom| about(attempt, whom))
+            .any(|&concern| about(attempt, concern))
     });
     let fits_nobody = !plan.accounts.is_empty()
         && plan
@@ -518,13 +518,13 @@ fn ask(on_unknown: OnUnknown, tried: &[Attempt], version: u64) -> NextStep {
     next(&plan(on_unknown), tried, |_| open(version), ms(300), 1.0)
 }
 
-fn refused(account: usize, cause: Cause) -> Attempt {
+fn rejected(account: usize, cause: Cause) -> Attempt {
     attempt(account, Outcome::Rejected(cause))
 }
 
 #[test]
 fn a_newer_credential_is_tried_once_and_at_once() {
-    let dead = refused(0, Cause::CredentialRejected);
+    let dead = rejected(0, Cause::CredentialRejected);
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&dead), 1),
         send(1, 0, false),
@@ -561,10 +561,10 @@ fn a_newer_credential_is_tried_once_and_at_once() {
 #[test]
 fn a_renewed_credential_does_not_use_up_attempts() {
     let tried = [
-        refused(0, Cause::CredentialRejected),
+        rejected(0, Cause::CredentialRejected),
         Attempt {
             credential: revision(2),
-            ..refused(0, Cause::ProviderFault)
+            ..rejected(0, Cause::ProviderFault)
         },
     ];
     let alone = DeliveryPlan {
@@ -588,7 +588,7 @@ fn on_unknown_decides_after_an_unknown_outcome() {
         ask(OnUnknown::Stop, std::slice::from_ref(&doubt), 1),
         NextStep::Answer(RequestResult::InDoubt)
     );
-    let both = [doubt.clone(), refused(1, Cause::BalanceEmpty)];
+    let both = [doubt.clone(), rejected(1, Cause::BalanceEmpty)];
     assert_eq!(
         ask(OnUnknown::Failover, &both, 2),
         NextStep::Answer(RequestResult::InDoubt),
@@ -616,7 +616,7 @@ fn on_unknown_decides_after_an_unknown_outcome() {
 fn a_duplicate_counts_as_accepted_only_after_an_unknown_outcome_there() {
     let (doubt, duplicate) = (
         attempt(0, Outcome::Unknown(Cause::Timeout)),
-        refused(0, Cause::Duplicate),
+        rejected(0, Cause::Duplicate),
     );
     assert_eq!(
         ask(OnUnknown::Failover, &[doubt.clone(), duplicate.clone()], 1),
@@ -644,8 +644,8 @@ fn a_duplicate_counts_as_accepted_only_after_an_unknown_outcome_there() {
 #[test]
 fn two_providers_that_reject_the_message_end_the_request() {
     let (one, two) = (
-        refused(0, Cause::RecipientInvalid),
-        refused(1, Cause::MessageInvalid),
+        rejected(0, Cause::RecipientInvalid),
+        rejected(1, Cause::MessageInvalid),
     );
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&one), 1),
@@ -668,7 +668,7 @@ fn two_providers_that_reject_the_message_end_the_request() {
     assert_eq!(
         ask(
             OnUnknown::Failover,
-            &[refused(0, Cause::RecipientBlocked)],
+            &[rejected(0, Cause::RecipientBlocked)],
             1
         ),
         NextStep::Answer(RequestResult::MessageRejected),
@@ -680,14 +680,14 @@ fn two_providers_that_reject_the_message_end_the_request() {
 fn a_throttled_account_is_tried_again_if_the_deadline_allows() {
     let throttled = |wait: u64| Attempt {
         retry_after: Some(ms(wait)),
-        ..refused(0, Cause::Throttled)
+        ..rejected(0, Cause::Throttled)
     };
     assert_eq!(
         ask(OnUnknown::Failover, &[throttled(2000)], 1),
         send(1, 0, false),
         "first the other provider"
     );
-    let both = |wait: u64| [throttled(wait), refused(1, Cause::BalanceEmpty)];
+    let both = |wait: u64| [throttled(wait), rejected(1, Cause::BalanceEmpty)];
     assert_eq!(
         ask(OnUnknown::Failover, &both(2000), 1),
         send(0, 2200, true),
@@ -741,7 +741,7 @@ fn only_retries_are_paid_from_the_budget() {
             ..open(version)
         }
     };
-    let fault = refused(0, Cause::ProviderFault);
+    let fault = rejected(0, Cause::ProviderFault);
     assert_eq!(
         next(
             &plan(OnUnknown::Failover),
@@ -752,7 +752,7 @@ fn only_retries_are_paid_from_the_budget() {
         ),
         send(1, 0, false)
     );
-    let both = [fault, refused(1, Cause::CredentialRejected)];
+    let both = [fault, rejected(1, Cause::CredentialRejected)];
     assert_eq!(
         next(&plan(OnUnknown::Failover), &both, poor(1), ms(300), 1.0),
         NextStep::Answer(RequestResult::NotSent)
@@ -765,7 +765,7 @@ fn only_retries_are_paid_from_the_budget() {
 
 #[test]
 fn delays_double_and_jitter_shortens_them() {
-    let fault = || refused(0, Cause::ProviderFault);
+    let fault = || rejected(0, Cause::ProviderFault);
     let alone = DeliveryPlan {
         accounts: vec![plan(OnUnknown::Failover).accounts[0]],
         max_attempts_per_account: 9,
@@ -813,7 +813,7 @@ fn failover_comes_before_a_retry_even_without_a_delay() {
     assert_eq!(
         next(
             &hasty,
-            &[refused(0, Cause::ProviderFault)],
+            &[rejected(0, Cause::ProviderFault)],
             |_| open(1),
             ms(300),
             1.0
@@ -836,7 +836,7 @@ fn failover_comes_before_a_retry_even_without_a_delay() {
     assert_eq!(
         next(
             &plan,
-            &[refused(0, Cause::ProviderFault)],
+            &[rejected(0, Cause::ProviderFault)],
             view,
             ms(300),
             1.0
@@ -899,7 +899,7 @@ fn a_trial_is_one_attempt() {
     assert_eq!(
         next(
             &alone,
-            &[refused(0, Cause::Unreachable)],
+            &[rejected(0, Cause::Unreachable)],
             trial,
             ms(300),
             1.0
@@ -982,7 +982,7 @@ fn an_inherited_history_counts_but_costs_no_attempts() {
 
 #[test]
 fn the_cause_is_that_of_the_first_account() {
-    let told = |tried: &[Attempt], admissions: [SendAdmission; 2], skip: Option<Cause>| {
+    let cause_of = |tried: &[Attempt], admissions: [SendAdmission; 2], skip: Option<Cause>| {
         let mut plan = plan(OnUnknown::Failover);
         plan.accounts[1].skip_cause = skip;
         result_cause(&plan, tried, |account| AccountSnapshot {
@@ -990,7 +990,7 @@ fn the_cause_is_that_of_the_first_account() {
             ..open(1)
         })
     };
-    let (open, aside) = (
+    let (open, quarantined) = (
         SendAdmission::Allowed,
         SendAdmission::Blocked {
             cause: Cause::BalanceEmpty,
@@ -998,68 +998,74 @@ fn the_cause_is_that_of_the_first_account() {
         },
     );
     let both = [
-        refused(1, Cause::ProviderFault),
-        refused(0, Cause::CredentialRejected),
+        rejected(1, Cause::ProviderFault),
+        rejected(0, Cause::CredentialRejected),
     ];
     assert_eq!(
-        told(&both, [open, open], None),
+        cause_of(&both, [open, open], None),
         Some(Cause::CredentialRejected)
     );
-    let again = [refused(0, Cause::Throttled), refused(0, Cause::Unreachable)];
+    let again = [
+        rejected(0, Cause::Throttled),
+        rejected(0, Cause::Unreachable),
+    ];
     assert_eq!(
-        told(&again, [open, open], None),
+        cause_of(&again, [open, open], None),
         Some(Cause::Unreachable),
         "its last outcome"
     );
     assert_eq!(
-        told(&[refused(1, Cause::Throttled)], [aside, open], None),
+        cause_of(&[rejected(1, Cause::Throttled)], [quarantined, open], None),
         Some(Cause::Throttled),
         "an outcome of this request before a blocked account"
     );
     assert_eq!(
-        told(&[], [aside, open], Some(Cause::NotTranslatable)),
+        cause_of(&[], [quarantined, open], Some(Cause::NotTranslatable)),
         Some(Cause::BalanceEmpty)
     );
     assert_eq!(
-        told(&[], [open, aside], Some(Cause::NotTranslatable)),
+        cause_of(&[], [open, quarantined], Some(Cause::NotTranslatable)),
         Some(Cause::Timeout),
         "no time was left for an attempt"
     );
-    assert_eq!(told(&[attempt(0, accepted())], [open, open], None), None);
+    assert_eq!(
+        cause_of(&[attempt(0, accepted())], [open, open], None),
+        None
+    );
     let doubt = attempt(0, Outcome::Unknown(Cause::ReplyUnreadable));
     assert_eq!(
-        told(
-            &[doubt, refused(1, Cause::BalanceEmpty)],
+        cause_of(
+            &[doubt, rejected(1, Cause::BalanceEmpty)],
             [open, open],
             None
         ),
         Some(Cause::ReplyUnreadable)
     );
     let blocked = [
-        refused(0, Cause::RecipientBlocked),
-        refused(1, Cause::MessageInvalid),
+        rejected(0, Cause::RecipientBlocked),
+        rejected(1, Cause::MessageInvalid),
     ];
     assert_eq!(
-        told(&blocked, [open, open], None),
+        cause_of(&blocked, [open, open], None),
         Some(Cause::RecipientBlocked)
     );
     assert_eq!(
-        told(
+        cause_of(
             &[
-                refused(0, Cause::MessageInvalid),
-                refused(1, Cause::BalanceEmpty)
+                rejected(0, Cause::MessageInvalid),
+                rejected(1, Cause::BalanceEmpty)
             ],
             [open, open],
             None
         ),
         Some(Cause::MessageInvalid)
     );
-    let nobody = DeliveryPlan {
+    let no_account = DeliveryPlan {
         accounts: Vec::new(),
         ..plan(OnUnknown::Failover)
     };
     assert_eq!(
-        result_cause(&nobody, &[], |_| AccountSnapshot {
+        result_cause(&no_account, &[], |_| AccountSnapshot {
             admission: open,
             credential: revision(1),
             can_retry: true

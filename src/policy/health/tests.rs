@@ -206,9 +206,9 @@ fn the_trial_of_a_cooldown_is_leased_beside_an_old_quarantine() {
 
 #[test]
 fn rejections_in_flight_do_not_double_the_recheck_interval() {
-    let refusals: Vec<_> = (0..9).map(|_| (0, rejected(Cause::BalanceEmpty))).collect();
+    let rejections: Vec<_> = (0..9).map(|_| (0, rejected(Cause::BalanceEmpty))).collect();
     assert_eq!(
-        after(&refusals).admission(at(0), revision(1)),
+        after(&rejections).admission(at(0), revision(1)),
         blocked(Cause::BalanceEmpty, MINUTE)
     );
     let since = after(&[

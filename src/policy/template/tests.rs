@@ -48,9 +48,9 @@ fn login() -> Templates {
 fn each_provider_gets_its_approved_text() {
     let templates = login();
     let message = message("1port: kod 123456");
-    let said = templates.match_text(&message.text).unwrap();
-    assert_eq!(said.name(), "login");
-    let at = |provider, dialect| said.message_for(&message, provider, dialect);
+    let found = templates.match_text(&message.text).unwrap();
+    assert_eq!(found.name(), "login");
+    let at = |provider, dialect| found.message_for(&message, provider, dialect);
     assert_eq!(
         at("backup", "eskiz").text.expose(),
         "ilovasiga kirish kodi: 123456",
@@ -71,7 +71,7 @@ fn each_provider_gets_its_approved_text() {
     assert_eq!(by_number.fields, [("code".to_owned(), "123456".to_owned())]);
     assert_eq!(at("other", "other").template.unwrap().id, None);
     assert_eq!(
-        format!("{said:?}"),
+        format!("{found:?}"),
         "TemplateMatch(login, 1 fields)",
         "the value of a hole is a code"
     );
@@ -80,8 +80,8 @@ fn each_provider_gets_its_approved_text() {
 #[test]
 fn the_whole_text_must_match() {
     let templates = login();
-    let said = |text: &str| templates.match_text(&MessageText::new(text)).is_some();
-    assert!(said("1port: kod 1") && said("1port: kod 12 34"));
+    let matches = |text: &str| templates.match_text(&MessageText::new(text)).is_some();
+    assert!(matches("1port: kod 1") && matches("1port: kod 12 34"));
     let others = [
         "1port: kod ",
         "1port: kod",
@@ -93,7 +93,7 @@ fn the_whole_text_must_match() {
         "",
     ];
     for text in others {
-        assert!(!said(text), "{text:?}");
+        assert!(!matches(text), "{text:?}");
     }
     let dotted = Templates::new(&[template("a", "a.b* {x}", &[], &[])]).unwrap();
     assert!(
@@ -105,14 +105,17 @@ fn the_whole_text_must_match() {
 
 #[test]
 fn several_holes_and_the_same_hole_twice() {
-    let fields = |text: &str, said: &str| {
+    let fields = |text: &str, message: &str| {
         let templates = Templates::new(&[template("a", text, &[], &[])]).unwrap();
-        templates.match_text(&MessageText::new(said)).map(|said| {
-            said.fields
-                .iter()
-                .map(|(hole, value)| format!("{hole}={value}"))
-                .collect::<Vec<_>>()
-        })
+        templates
+            .match_text(&MessageText::new(message))
+            .map(|found| {
+                found
+                    .fields
+                    .iter()
+                    .map(|(hole, value)| format!("{hole}={value}"))
+                    .collect::<Vec<_>>()
+            })
     };
     assert_eq!(
         fields("{name}, kod {code}. {name}", "Ali, kod 12. Ali").unwrap(),
