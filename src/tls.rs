@@ -52,27 +52,28 @@ pub(crate) fn load_certificates(file: &Path) -> io::Result<Vec<CertificateDer<'s
 /// What is wrong with the server's certificate, if the handshake failed because of it. `key` is the
 /// config key of the server's address.
 pub(crate) fn describe_certificate_error(error: &io::Error, key: &str) -> Option<String> {
+    use CertificateError::{
+        Expired, ExpiredContext, NotValidForName, NotValidForNameContext, NotValidYet,
+        NotValidYetContext, UnknownIssuer,
+    };
+
     let rustls::Error::InvalidCertificate(why) =
         error.get_ref()?.downcast_ref::<rustls::Error>()?
     else {
         return None;
     };
-    Some(match why {
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
-            "its certificate has expired".to_owned()
-        }
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            "its certificate is not valid yet; check this machine's clock".to_owned()
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            format!("its certificate is for another name; check `{key}`")
-        }
-        CertificateError::UnknownIssuer => {
-            "its certificate is from an issuer that is not trusted; if the issuer is right, set `ca_file` to its PEM file"
-                .to_owned()
-        }
-        _ => format!(
+    Some(if matches!(why, Expired | ExpiredContext { .. }) {
+        "its certificate has expired".to_owned()
+    } else if matches!(why, NotValidYet | NotValidYetContext { .. }) {
+        "its certificate is not valid yet; check this machine's clock".to_owned()
+    } else if matches!(why, NotValidForName | NotValidForNameContext { .. }) {
+        format!("its certificate is for another name; check `{key}`")
+    } else if matches!(why, UnknownIssuer) {
+        "its certificate is from an issuer that is not trusted; if the issuer is right, set `ca_file` to its PEM file"
+            .to_owned()
+    } else {
+        format!(
             "its certificate is not valid; check `{key}`, or set `ca_file` to the PEM file of its issuer"
-        ),
+        )
     })
 }

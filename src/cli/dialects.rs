@@ -171,24 +171,7 @@ fn render_dialect(dialect: &Dialect) -> String {
         origin_label(dialect),
         evidence_label(dialect)
     )];
-    for source in dialect.sources() {
-        lines.push(row("", source));
-    }
-    if let Some(parent) = dialect.extends() {
-        lines.push(row("extends", parent));
-    }
-    if let Some(overrides) = dialect.overrides() {
-        lines.push(row("overrides", overrides));
-    }
-    lines.push(row("service URL", dialect.base_url()));
-    lines.push(row(
-        "base URL",
-        &format!(
-            "http://127.0.0.1:8125/{}{} instead, for the base-URL entrypoint",
-            dialect.name,
-            base_path(dialect.base_url())
-        ),
-    ));
+    lines.extend(describe_origin(dialect));
     lines.push(row("hosts", &join_names(dialect.hosts())));
     for field in dialect.credential_fields() {
         lines.push(row("credential", &describe_field(field)));
@@ -207,6 +190,30 @@ fn render_dialect(dialect: &Dialect) -> String {
     lines.extend(describe_operations(dialect));
     lines.extend(placeholder_lines(dialect));
     lines.join("\n")
+}
+
+/// The sources, the parent, and the addresses.
+fn describe_origin(dialect: &Dialect) -> Vec<String> {
+    let mut lines = Vec::new();
+    for source in dialect.sources() {
+        lines.push(row("", source));
+    }
+    if let Some(parent) = dialect.extends() {
+        lines.push(row("extends", parent));
+    }
+    if let Some(overrides) = dialect.overrides() {
+        lines.push(row("overrides", overrides));
+    }
+    lines.push(row("service URL", dialect.base_url()));
+    lines.push(row(
+        "base URL",
+        &format!(
+            "http://127.0.0.1:8125/{}{} instead, for the base-URL entrypoint",
+            dialect.name,
+            base_path(dialect.base_url())
+        ),
+    ));
+    lines
 }
 
 /// The limits, the operations, and the probes.
@@ -466,9 +473,13 @@ mod tests {
     fn every_placeholder_matches_its_fields_pattern() {
         for dialect in Catalog::built_in().iter() {
             for field in dialect.credential_fields() {
-                let placeholder = field.placeholder.as_deref().unwrap_or_else(|| {
-                    panic!("{} {} has no placeholder", dialect.name, field.name)
-                });
+                let placeholder = field.placeholder.as_deref().unwrap_or_default();
+                assert!(
+                    !placeholder.is_empty(),
+                    "{} {} has no placeholder",
+                    dialect.name,
+                    field.name
+                );
                 let fits = field
                     .pattern
                     .as_ref()

@@ -1,6 +1,7 @@
 //! The remedy for each cause. A table of sentences with placeholders, so that they can be read side
 //! by side, and a test finds a cause without one.
 
+use core::net::IpAddr;
 use std::time::Duration;
 
 use crate::diagnosis::evidence::join_causes;
@@ -201,27 +202,10 @@ fn contextual_value(
     attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> Option<String> {
-    let service = if context.dialect.is_empty() {
-        "the service"
-    } else {
-        context.dialect
-    };
-    let address = attempt
-        .evidence
-        .iter()
-        .find_map(|evidence| match evidence.source {
-            EvidenceSource::ReportedAddress(address) => Some(address),
-            _ => None,
-        });
+    let service = service_name(context);
     Some(match hole {
-        "console" => match context.console_pages.and_then(|pages| pages.get(&cause)) {
-            Some(page) => format!("the {service} console ({page})"),
-            None if context.dialect.is_empty() => service.to_owned(),
-            // The description names no page: the service may have none.
-            None if context.console_pages.is_some() => format!("the {service} service"),
-            None => format!("the {service} console"),
-        },
-        "address" => address.map_or_else(
+        "console" => console_name(cause, context),
+        "address" => reported_address(attempt).map_or_else(
             || "this server's public address".to_owned(),
             |address| format!("{address} (the address that the service sees)"),
         ),
@@ -247,6 +231,36 @@ fn contextual_value(
             .timeout
             .map_or_else(String::new, |now| format!(" (now {})", format_timeout(now))),
         _ => return None,
+    })
+}
+
+fn service_name<'a>(context: &DiagnosisContext<'a>) -> &'a str {
+    if context.dialect.is_empty() {
+        "the service"
+    } else {
+        context.dialect
+    }
+}
+
+/// The console of the service, with its page for this cause.
+fn console_name(cause: Cause, context: &DiagnosisContext<'_>) -> String {
+    let service = service_name(context);
+    match context.console_pages.and_then(|pages| pages.get(&cause)) {
+        Some(page) => format!("the {service} console ({page})"),
+        None if context.dialect.is_empty() => service.to_owned(),
+        // The description names no page: the service may have none.
+        None if context.console_pages.is_some() => format!("the {service} service"),
+        None => format!("the {service} console"),
+    }
+}
+
+fn reported_address(attempt: &FailedAttempt<'_>) -> Option<IpAddr> {
+    attempt.evidence.iter().find_map(|evidence| {
+        if let EvidenceSource::ReportedAddress(address) = evidence.source {
+            Some(address)
+        } else {
+            None
+        }
     })
 }
 
@@ -304,19 +318,12 @@ fn placeholder_value(
     attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> String {
-    let known = |text: &str, otherwise: &str| {
-        if text.is_empty() {
-            otherwise.to_owned()
-        } else {
-            text.to_owned()
-        }
-    };
     let fields = context.entry.map_or(&[][..], |entry| entry.fields);
     match hole {
-        "provider" => known(context.provider, PROVIDER_PLACEHOLDER),
-        "dialect" => known(context.dialect, "the service"),
-        "base_url" => known(context.base_url, "the service's address"),
-        "config" => known(context.config_path, DEFAULT_CONFIG_PATH),
+        "provider" => non_empty(context.provider, PROVIDER_PLACEHOLDER),
+        "dialect" => service_name(context).to_owned(),
+        "base_url" => non_empty(context.base_url, "the service's address"),
+        "config" => non_empty(context.config_path, DEFAULT_CONFIG_PATH),
         "sender" => context.sender.map_or_else(
             || "none is set, so the backend's own is used".to_owned(),
             |sender| format!("now it is {}", mask_sender(sender)),
@@ -328,30 +335,35 @@ fn placeholder_value(
         "fields" => fields.join(" and "),
         "them" if fields.len() > 1 => "them".to_owned(),
         "them" => "it".to_owned(),
-        "account" => context.entry.map_or_else(
-            || "the account".to_owned(),
-            |entry| format!("the account behind {}", entry.display_name()),
-        ),
-        "named" => context.entry.map_or_else(
-            || describe_unknown_entry(context),
-            |entry| entry.display_name(),
-        ),
-        "put" => context.entry.map_or_else(
-            || format!("write to {}", describe_unknown_entry(context)),
-            |entry| entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH)),
-        ),
-        "entry" => context.entry.map_or_else(
-            || describe_unknown_entry(context),
-            |entry| {
-                format!(
-                    "{}: {}",
-                    entry.display_name(),
-                    entry.change_instruction(&known(context.config_path, DEFAULT_CONFIG_PATH))
-                )
-            },
-        ),
+        _ => entry_value(hole, context),
+    }
+}
+
+/// The value of a placeholder for the vault entry.
+fn entry_value(hole: &str, context: &DiagnosisContext<'_>) -> String {
+    let Some(entry) = context.entry else {
+        return match hole {
+            "account" => "the account".to_owned(),
+            "named" | "entry" => describe_unknown_entry(context),
+            "put" => format!("write to {}", describe_unknown_entry(context)),
+            _ => String::new(),
+        };
+    };
+    let name = entry.display_name();
+    let instruction =
+        || entry.change_instruction(&non_empty(context.config_path, DEFAULT_CONFIG_PATH));
+    match hole {
+        "account" => format!("the account behind {name}"),
+        "named" => name,
+        "put" => instruction(),
+        "entry" => format!("{name}: {}", instruction()),
         _ => String::new(),
     }
+}
+
+fn non_empty(text: &str, default: &str) -> String {
+    let text = if text.is_empty() { default } else { text };
+    text.to_owned()
 }
 
 /// Describes where a credential is that is not in a known vault.

@@ -143,88 +143,90 @@ fn an_ambiguous_rejection_names_the_alternatives() {
     );
 }
 
+/// The remedy for a missing credential at this place.
+fn remedy_at(storage: &VaultStorage, path: &str, fields: &[String], config_path: &str) -> String {
+    let entry = VaultEntryRef {
+        vault: "keys",
+        storage,
+        path,
+        fields,
+    };
+    let context = DiagnosisContext {
+        entry: Some(entry),
+        config_path,
+        ..context(fields)
+    };
+    diagnose(&evidence(Cause::CredentialMissing), &context).remedy
+}
+
 #[test]
 fn each_vault_has_its_own_instruction() {
-    let fields = fields();
+    let exec = VaultStorage::Exec {
+        command: "/usr/bin/pass".into(),
+    };
+    let cases = [
+        (
+            &exec,
+            "sms/a",
+            "change username and password where /usr/bin/pass reads it for `sms/a`",
+        ),
+        (
+            &VaultStorage::Env,
+            "",
+            "into vault keys: set username and password in the variables of vault keys",
+        ),
+        (
+            &VaultStorage::Directory,
+            "sms",
+            "write the files username and password under sms in the folder of vault keys",
+        ),
+        (
+            &VaultStorage::Directory,
+            "",
+            "write the files username and password in the folder of vault keys",
+        ),
+        (
+            &VaultStorage::Embedded,
+            "sms/a",
+            "into keys:sms/a: `sms-sidecar vault set --config a.toml --vault keys sms/a username password`;",
+        ),
+    ];
+    for (storage, path, expected) in cases {
+        let remedy = remedy_at(storage, path, &fields(), "a.toml");
+        assert!(remedy.contains(expected), "{remedy}");
+    }
+}
+
+#[test]
+fn the_embedded_vaults_command_names_the_fields() {
+    for (fields, expected) in [
+        (vec![], "sms/a FIELD`;"),
+        (vec!["key".to_owned()], "sms/a key`;"),
+    ] {
+        let remedy = remedy_at(&VaultStorage::Embedded, "sms/a", &fields, "a.toml");
+        let expected = format!("--config a.toml --vault keys {expected}");
+        assert!(remedy.contains(&expected), "{remedy}");
+    }
+}
+
+#[test]
+fn an_openbao_server_has_its_own_commands() {
     let server = |versioned, namespace| VaultStorage::OpenBao {
         mount: "secret".into(),
         namespace,
         versioned,
     };
-    let plain = server(true, None);
-    let inside = server(true, Some("team".into()));
-    let old = server(false, None);
-    let exec = VaultStorage::Exec {
-        command: "/usr/bin/pass".into(),
-    };
-    let with = |kept, path| {
-        let entry = Some(VaultEntryRef {
-            vault: "keys",
-            storage: kept,
-            path,
-            fields: &fields,
-        });
-        diagnose(
-            &evidence(Cause::CredentialMissing),
-            &DiagnosisContext {
-                entry,
-                ..context(&fields)
-            },
-        )
-        .remedy
-    };
-    let patch = "`bao kv patch -mount=secret sms/a username=-`, then password=- (reads each value from standard input)";
-    assert!(with(&plain, "sms/a").contains(&format!("into keys:sms/a: {patch}")));
-    assert!(with(&inside, "sms/a").contains("bao kv patch -namespace=team -mount=secret sms/a"));
+    let remedy = |storage: &VaultStorage| remedy_at(storage, "sms/a", &fields(), "a.toml");
+    let patch = "into keys:sms/a: `bao kv patch -mount=secret sms/a username=-`, then password=- (reads each value from standard input)";
+    assert!(remedy(&server(true, None)).contains(patch));
     assert!(
-        with(&old, "sms/a").contains("`bao kv put -mount=secret sms/a @FILE`"),
+        remedy(&server(true, Some("team".into())))
+            .contains("bao kv patch -namespace=team -mount=secret sms/a")
+    );
+    assert!(
+        remedy(&server(false, None)).contains("`bao kv put -mount=secret sms/a @FILE`"),
         "KV version 1 has no patch"
     );
-    assert!(
-        with(&exec, "sms/a")
-            .contains("change username and password where /usr/bin/pass reads it for `sms/a`")
-    );
-    assert!(
-        with(&VaultStorage::Env, "")
-            .contains("into vault keys: set username and password in the variables of vault keys")
-    );
-    assert!(
-        with(&VaultStorage::Directory, "sms").contains(
-            "write the files username and password under sms in the folder of vault keys"
-        )
-    );
-    assert!(
-        with(&VaultStorage::Directory, "")
-            .contains("write the files username and password in the folder of vault keys")
-    );
-    let command = "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault keys sms/a username password`;";
-    assert!(
-        with(&VaultStorage::Embedded, "sms/a").contains(&format!("into keys:sms/a: {command}"))
-    );
-    for (fields, diagnosis) in [
-        (vec![], "sms/a FIELD`;"),
-        (vec!["key".to_owned()], "sms/a key`;"),
-    ] {
-        let entry = Some(VaultEntryRef {
-            vault: "keys",
-            storage: &VaultStorage::Embedded,
-            path: "sms/a",
-            fields: &fields,
-        });
-        let remedy = diagnose(
-            &evidence(Cause::CredentialMissing),
-            &DiagnosisContext {
-                entry,
-                config_path: "a.toml",
-                ..context(&[])
-            },
-        )
-        .remedy;
-        assert!(
-            remedy.contains(&format!("--config a.toml --vault keys {diagnosis}")),
-            "{remedy}"
-        );
-    }
 }
 
 #[test]

@@ -101,16 +101,11 @@ fn deserialize_problem(file: &str, text: &str, error: &Error) -> Problem {
 /// The message and help for a TOML error, without the value. `found` is the text at its place.
 pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>) {
     let message = error.message().lines().next().unwrap_or_default();
-    let expected = |rest: &str| {
-        rest.rsplit_once(", expected ")
-            .map(|(_, list)| list.to_owned())
-    };
+    let mismatch = |prefix: &str| message.strip_prefix(prefix)?.rsplit_once(", expected ");
     if message.starts_with("unknown field") {
         let key = message.split('`').nth(1).unwrap_or(found);
-        return (
-            format!("unknown key `{key}`"),
-            Some(suggest(key, &expected_words(message))),
-        );
+        let help = suggest(key, &expected_words(message));
+        return (format!("unknown key `{key}`"), Some(help));
     }
     if let Some((key, known)) = message
         .strip_prefix("unexpected keys in table: ")
@@ -120,26 +115,19 @@ pub fn explain_toml_error(error: &Error, found: &str) -> (String, Option<String>
         return (format!("unknown key `{key}`"), Some(suggest(key, &known)));
     }
     if message.starts_with("unknown variant") {
-        return (
-            "unknown value".to_owned(),
-            Some(suggest(found, &expected_words(message))),
-        );
+        let help = suggest(found, &expected_words(message));
+        return ("unknown value".to_owned(), Some(help));
     }
-    if let Some((kind, wanted)) = message
-        .strip_prefix("invalid type: ")
-        .and_then(|rest| rest.rsplit_once(", expected "))
-    {
+    if let Some((kind, wanted)) = mismatch("invalid type: ") {
         let wanted = describe_expected(wanted);
         let help = (wanted == "a table")
             .then(|| "write `{ key = \"value\" }`, or a `[table]` of its own".to_owned());
-        return (
-            format!("{} where {wanted} is expected", describe_found(kind)),
-            help,
-        );
+        let found = describe_found(kind);
+        return (format!("{found} where {wanted} is expected"), help);
     }
-    if let Some(wanted) = message.strip_prefix("invalid value: ").and_then(expected) {
-        let what = format!("invalid value: {} is expected", describe_expected(&wanted));
-        return (what, None);
+    if let Some((_, wanted)) = mismatch("invalid value: ") {
+        let wanted = describe_expected(wanted);
+        return (format!("invalid value: {wanted} is expected"), None);
     }
     if let Some(name) = message.strip_prefix("missing field ") {
         return (

@@ -54,18 +54,18 @@ fn main() {
     }
     let provider = provider();
     let folder = tempfile::tempdir().unwrap();
-    let (least, ours) = (
-        Hop::minimal(provider),
-        Hop::sidecar(provider, folder.path()),
-    );
-    let (least_costs, our_costs): (Vec<Cost>, Vec<Cost>) =
-        (0..ROUNDS).map(|_| (least.round(), ours.round())).unzip();
+    let minimal = Hop::minimal(provider);
+    let sidecar = Hop::sidecar(provider, folder.path());
+    let (minimal_costs, sidecar_costs): (Vec<Cost>, Vec<Cost>) = (0..ROUNDS)
+        .map(|_| (minimal.round(), sidecar.round()))
+        .unzip();
     println!(
         "one request over loopback, median of {ROUNDS} rounds of {REQUESTS} requests on {CONNECTIONS} connections"
     );
     println!("{:<40} {:>14} {:>16}", "", "CPU µs/request", "median µs");
-    let (floor, cpu) = (show(least.name, &least_costs), show(ours.name, &our_costs));
-    println!("ratio of CPU time: {:.2}", cpu / floor);
+    let minimal_cpu = show(minimal.name, &minimal_costs);
+    let sidecar_cpu = show(sidecar.name, &sidecar_costs);
+    println!("ratio of CPU time: {:.2}", sidecar_cpu / minimal_cpu);
 }
 
 /// Prints the medians of a hop, and returns its CPU time.

@@ -179,7 +179,8 @@ impl Fixture {
             next(&plan, &tried, |_| healthy(), Duration::ZERO, 0.5)
         {
             let (name, reply) = providers.get(account).unwrap();
-            let (dialect, account_at) = (self.dialect(name), self.account(name));
+            let dialect = self.dialect(name);
+            let account_at = self.account(name);
             let outgoing = if dialect.name == seen.dialect.name {
                 dialect.patch(&seen, request, &account_at, now())
             } else {

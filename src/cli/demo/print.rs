@@ -34,13 +34,13 @@ pub(super) fn row(label: &str, text: impl Display) {
 
 /// What the sidecar logged about the request, and what the backend got.
 pub(super) fn outcome(response: &BackendResponse, took: Duration, log: &[Value]) {
-    for line in log {
-        if let Some(attempts) = line.get("attempts").and_then(Value::as_str) {
-            for (number, attempt) in split_attempts(attempts).iter().enumerate() {
-                row(if number == 0 { "attempts" } else { "" }, attempt);
-            }
-            row("result", field(line, "result"));
-        }
+    for line in log.iter().filter(|line| line.get("attempts").is_some()) {
+        let attempts = split_attempts(field(line, "attempts"));
+        let labels = std::iter::once("attempts").chain(std::iter::repeat(""));
+        labels
+            .zip(attempts)
+            .for_each(|(label, attempt)| row(label, attempt));
+        row("result", field(line, "result"));
     }
     let is_diagnosed = |line: &&Value| line.get("state").is_some() && line.get("cause").is_some();
     for line in log.iter().filter(is_diagnosed) {

@@ -614,10 +614,8 @@ fn on_unknown_decides_after_an_unknown_outcome() {
 
 #[test]
 fn a_duplicate_counts_as_accepted_only_after_an_unknown_outcome_there() {
-    let (doubt, duplicate) = (
-        attempt(0, Outcome::Unknown(Cause::Timeout)),
-        rejected(0, Cause::Duplicate),
-    );
+    let doubt = attempt(0, Outcome::Unknown(Cause::Timeout));
+    let duplicate = rejected(0, Cause::Duplicate);
     assert_eq!(
         ask(OnUnknown::Failover, &[doubt.clone(), duplicate.clone()], 1),
         NextStep::Answer(RequestResult::Accepted)
@@ -643,10 +641,8 @@ fn a_duplicate_counts_as_accepted_only_after_an_unknown_outcome_there() {
 
 #[test]
 fn two_providers_that_reject_the_message_end_the_request() {
-    let (one, two) = (
-        rejected(0, Cause::RecipientInvalid),
-        rejected(1, Cause::MessageInvalid),
-    );
+    let one = rejected(0, Cause::RecipientInvalid);
+    let two = rejected(1, Cause::MessageInvalid);
     assert_eq!(
         ask(OnUnknown::Failover, std::slice::from_ref(&one), 1),
         send(1, 0, false)
@@ -908,101 +904,111 @@ fn a_trial_is_one_attempt() {
     );
 }
 
-#[test]
-fn an_inherited_history_counts_but_costs_no_attempts() {
-    let names = ["a", "b", "gone"].map(ProviderId::new);
-    let past = |provider: &ProviderId, outcome| PastAttempt {
-        provider: provider.clone(),
+fn past_attempt(provider: &str, outcome: Outcome) -> PastAttempt {
+    PastAttempt {
+        provider: ProviderId::new(provider),
         credential: revision(1),
         outcome,
         reference: String::new(),
-    };
-    let doubt = past(&names[0], Outcome::Unknown(Cause::Timeout));
-    let order = &names[..2];
-    let frugal = DeliveryPlan {
+    }
+}
+
+/// A plan of one send, through a then b.
+fn one_send() -> DeliveryPlan {
+    DeliveryPlan {
         max_sends: 1,
         max_attempts_per_account: 1,
         ..plan(OnUnknown::Failover)
-    };
-    let go = |plan: &DeliveryPlan, history: &[PastAttempt]| {
-        next(
-            plan,
-            &inherit_attempts(history, order),
-            |_| open(1),
-            ms(0),
-            1.0,
-        )
-    };
+    }
+}
+
+fn inherited(history: &[PastAttempt]) -> Vec<Attempt> {
+    inherit_attempts(history, &["a", "b"].map(ProviderId::new))
+}
+
+fn next_after(plan: &DeliveryPlan, history: &[PastAttempt]) -> NextStep {
+    next(plan, &inherited(history), |_| open(1), ms(0), 1.0)
+}
+
+#[test]
+fn an_inherited_doubt_counts_but_costs_no_attempts() {
+    let doubt = [past_attempt("a", Outcome::Unknown(Cause::Timeout))];
     assert_eq!(
-        go(&frugal, std::slice::from_ref(&doubt)),
+        next_after(&one_send(), &doubt),
         send(1, 0, false),
         "not the provider in doubt"
     );
-    let mut keyed = frugal.clone();
+    let mut keyed = one_send();
     keyed.accounts[0].has_idempotency_key = true;
     assert_eq!(
-        go(&keyed, std::slice::from_ref(&doubt)),
+        next_after(&keyed, &doubt),
         send(0, 0, false),
         "unless the dialect has an idempotency key"
     );
+    let stop = DeliveryPlan {
+        on_unknown: OnUnknown::Stop,
+        ..one_send()
+    };
     assert_eq!(
-        go(
-            &DeliveryPlan {
-                on_unknown: OnUnknown::Stop,
-                ..frugal.clone()
-            },
-            std::slice::from_ref(&doubt)
-        ),
+        next_after(&stop, &doubt),
         NextStep::Answer(RequestResult::InDoubt)
-    );
-    let gone = [
-        past(&names[2], Outcome::Unknown(Cause::Timeout)),
-        past(&names[0], Outcome::Rejected(Cause::BalanceEmpty)),
-    ];
-    assert_eq!(
-        go(&frugal, &gone),
-        send(0, 0, false),
-        "an account fault of an earlier request is a matter of its state"
-    );
-    assert_eq!(
-        request_result(&frugal, &inherit_attempts(&gone, order)),
-        RequestResult::InDoubt,
-        "a provider outside the plan may have sent it"
-    );
-    let bad = [
-        past(&names[0], Outcome::Rejected(Cause::MessageInvalid)),
-        past(&names[2], Outcome::Rejected(Cause::MessageInvalid)),
-    ];
-    assert_eq!(
-        go(&frugal, &bad),
-        NextStep::Answer(RequestResult::MessageRejected),
-        "two providers outside the plan are two"
     );
 }
 
 #[test]
-fn the_cause_is_that_of_the_first_account() {
-    let cause_of = |tried: &[Attempt], admissions: [SendAdmission; 2], skip: Option<Cause>| {
-        let mut plan = plan(OnUnknown::Failover);
-        plan.accounts[1].skip_cause = skip;
-        result_cause(&plan, tried, |account| AccountSnapshot {
-            admission: admissions[account],
-            ..open(1)
-        })
-    };
-    let (open, quarantined) = (
-        SendAdmission::Allowed,
-        SendAdmission::Blocked {
-            cause: Cause::BalanceEmpty,
-            reopens_in: None,
-        },
+fn an_inherited_history_includes_providers_outside_the_plan() {
+    let gone = [
+        past_attempt("gone", Outcome::Unknown(Cause::Timeout)),
+        past_attempt("a", Outcome::Rejected(Cause::BalanceEmpty)),
+    ];
+    assert_eq!(
+        next_after(&one_send(), &gone),
+        send(0, 0, false),
+        "an account fault of an earlier request is a matter of its state"
     );
+    assert_eq!(
+        request_result(&one_send(), &inherited(&gone)),
+        RequestResult::InDoubt,
+        "a provider outside the plan may have sent it"
+    );
+    let invalid = [
+        past_attempt("a", Outcome::Rejected(Cause::MessageInvalid)),
+        past_attempt("gone", Outcome::Rejected(Cause::MessageInvalid)),
+    ];
+    assert_eq!(
+        next_after(&one_send(), &invalid),
+        NextStep::Answer(RequestResult::MessageRejected),
+        "a provider outside the plan counts as another one"
+    );
+}
+
+const OPEN: SendAdmission = SendAdmission::Allowed;
+const QUARANTINED: SendAdmission = SendAdmission::Blocked {
+    cause: Cause::BalanceEmpty,
+    reopens_in: None,
+};
+
+fn cause_of(
+    tried: &[Attempt],
+    admissions: [SendAdmission; 2],
+    skip: Option<Cause>,
+) -> Option<Cause> {
+    let mut plan = plan(OnUnknown::Failover);
+    plan.accounts[1].skip_cause = skip;
+    result_cause(&plan, tried, |account| AccountSnapshot {
+        admission: admissions[account],
+        ..open(1)
+    })
+}
+
+#[test]
+fn the_cause_is_that_of_the_first_account() {
     let both = [
         rejected(1, Cause::ProviderFault),
         rejected(0, Cause::CredentialRejected),
     ];
     assert_eq!(
-        cause_of(&both, [open, open], None),
+        cause_of(&both, [OPEN, OPEN], None),
         Some(Cause::CredentialRejected)
     );
     let again = [
@@ -1010,84 +1016,57 @@ fn the_cause_is_that_of_the_first_account() {
         rejected(0, Cause::Unreachable),
     ];
     assert_eq!(
-        cause_of(&again, [open, open], None),
+        cause_of(&again, [OPEN, OPEN], None),
         Some(Cause::Unreachable),
         "its last outcome"
     );
     assert_eq!(
-        cause_of(&[rejected(1, Cause::Throttled)], [quarantined, open], None),
+        cause_of(&[rejected(1, Cause::Throttled)], [QUARANTINED, OPEN], None),
         Some(Cause::Throttled),
         "an outcome of this request before a blocked account"
     );
+    let skipped = Some(Cause::NotTranslatable);
     assert_eq!(
-        cause_of(&[], [quarantined, open], Some(Cause::NotTranslatable)),
+        cause_of(&[], [QUARANTINED, OPEN], skipped),
         Some(Cause::BalanceEmpty)
     );
     assert_eq!(
-        cause_of(&[], [open, quarantined], Some(Cause::NotTranslatable)),
+        cause_of(&[], [OPEN, QUARANTINED], skipped),
         Some(Cause::Timeout),
         "no time was left for an attempt"
     );
-    assert_eq!(
-        cause_of(&[attempt(0, accepted())], [open, open], None),
-        None
-    );
+}
+
+#[test]
+fn the_cause_follows_the_result() {
+    let cause = |tried: &[Attempt]| cause_of(tried, [OPEN, OPEN], None);
+    let empty = || rejected(1, Cause::BalanceEmpty);
+    assert_eq!(cause(&[attempt(0, accepted())]), None);
     let doubt = attempt(0, Outcome::Unknown(Cause::ReplyUnreadable));
-    assert_eq!(
-        cause_of(
-            &[doubt, rejected(1, Cause::BalanceEmpty)],
-            [open, open],
-            None
-        ),
-        Some(Cause::ReplyUnreadable)
-    );
+    assert_eq!(cause(&[doubt, empty()]), Some(Cause::ReplyUnreadable));
     let blocked = [
         rejected(0, Cause::RecipientBlocked),
         rejected(1, Cause::MessageInvalid),
     ];
-    assert_eq!(
-        cause_of(&blocked, [open, open], None),
-        Some(Cause::RecipientBlocked)
-    );
-    assert_eq!(
-        cause_of(
-            &[
-                rejected(0, Cause::MessageInvalid),
-                rejected(1, Cause::BalanceEmpty)
-            ],
-            [open, open],
-            None
-        ),
-        Some(Cause::MessageInvalid)
-    );
+    assert_eq!(cause(&blocked), Some(Cause::RecipientBlocked));
+    let invalid = rejected(0, Cause::MessageInvalid);
+    assert_eq!(cause(&[invalid, empty()]), Some(Cause::MessageInvalid));
+}
+
+#[test]
+fn without_an_attempt_the_cause_is_that_of_the_skips() {
+    let cause = |plan: &DeliveryPlan| result_cause(plan, &[], |_| open(1));
     let no_account = DeliveryPlan {
         accounts: Vec::new(),
         ..plan(OnUnknown::Failover)
     };
-    assert_eq!(
-        result_cause(&no_account, &[], |_| AccountSnapshot {
-            admission: open,
-            credential: revision(1),
-            can_retry: true
-        }),
-        Some(Cause::NoProvider)
-    );
+    assert_eq!(cause(&no_account), Some(Cause::NoProvider));
     let mut skipped = plan(OnUnknown::Failover);
-    skipped
-        .accounts
-        .iter_mut()
-        .for_each(|terms| terms.skip_cause = Some(Cause::TemplateNotApproved));
-    let unasked = |plan: &DeliveryPlan| {
-        result_cause(plan, &[], |_| AccountSnapshot {
-            admission: open,
-            credential: revision(1),
-            can_retry: true,
-        })
-    };
-    assert_eq!(
-        (unasked(&skipped), request_result(&skipped, &[])),
-        (Some(Cause::TemplateNotApproved), RequestResult::NotSent)
-    );
+    for terms in &mut skipped.accounts {
+        terms.skip_cause = Some(Cause::TemplateNotApproved);
+    }
+    assert_eq!(cause(&skipped), Some(Cause::TemplateNotApproved));
+    assert_eq!(request_result(&skipped, &[]), RequestResult::NotSent);
     skipped.accounts[1].skip_cause = Some(Cause::MessageInvalid);
     assert_eq!(
         request_result(&skipped, &[]),
@@ -1095,10 +1074,10 @@ fn the_cause_is_that_of_the_first_account() {
         "the other provider may still take it"
     );
     skipped.accounts[0].skip_cause = Some(Cause::MessageInvalid);
-    let too_long = (Some(Cause::MessageInvalid), RequestResult::MessageRejected);
+    assert_eq!(cause(&skipped), Some(Cause::MessageInvalid));
     assert_eq!(
-        (unasked(&skipped), request_result(&skipped, &[])),
-        too_long,
+        request_result(&skipped, &[]),
+        RequestResult::MessageRejected,
         "a text too long for every provider is the message's fault"
     );
 }
