@@ -147,7 +147,7 @@ fn values_come_from_standard_input_or_a_file() {
     let quoted = vault.says(&["set", "sms/x", "password", "--stdin"], "'quoted'");
     assert_eq!(
         quoted.err,
-        "warning: the value of `password` stands in quotes, which are sent as part of it\n"
+        "warning: the value of `password` is in quotes, which are sent as part of it\n"
     );
     for (args, input) in [
         (["set", "sms/x", "f", "--stdin"], "\n"),

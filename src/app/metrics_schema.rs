@@ -5,7 +5,6 @@ use crate::dialect::Dialect;
 use crate::net::Listen;
 use crate::proxy::{Mode, Provider, Route};
 use crate::telemetry::{BuildInfo, ConfigSummary, MetricsSchema, ProviderSummary, RouteSummary};
-use crate::vault::SourceSettings;
 
 /// The metric series and the status layout of a config. `listen` has the listeners that were opened
 /// at the start.
@@ -55,20 +54,9 @@ fn status_layout(loaded: &Config, listen: &Listen) -> ConfigSummary {
             .vault
             .sources
             .iter()
-            .map(|(name, source)| (name.clone(), source_kind(source)))
+            .map(|(name, source)| (name.clone(), source.as_kind().kind()))
             .collect(),
         listen: listen_addresses(listen),
-    }
-}
-
-/// As the config calls it.
-fn source_kind(source: &SourceSettings) -> &'static str {
-    match source {
-        SourceSettings::Embedded { .. } => "embedded",
-        SourceSettings::Env { .. } => "env",
-        SourceSettings::Directory { .. } => "directory",
-        SourceSettings::OpenBao(_) => "openbao",
-        SourceSettings::Exec { .. } => "exec",
     }
 }
 

@@ -28,7 +28,7 @@ use crate::telemetry::{
     BuildInfo, CaExpiry, Panicked, Started, Stopping, Telemetry, VaultRead, VaultReadResult,
 };
 use crate::trace_export::Exporter;
-use crate::vault::{CredentialCache, ReadErrorKind, ReadEventSink, ReadOutcome};
+use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
 
 use metrics_schema::listen_addresses;
 pub use metrics_schema::metrics_schema;
@@ -344,7 +344,7 @@ fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
                     .first()
                     .map(|warning| format!("field `{}` {}", warning.field, warning.problem)),
             ),
-            ReadOutcome::Failed(error) => (read_result(error.kind()), Some(error.to_string())),
+            ReadOutcome::Failed(error) => (error.result(), Some(error.to_string())),
         };
         VaultRead {
             vault: event.vault,
@@ -354,18 +354,4 @@ fn vault_read_sink(telemetry: &Arc<Telemetry>) -> ReadEventSink {
         }
         .emit(&telemetry);
     })
-}
-
-/// What a kind of trouble is called in metrics.
-fn read_result(kind: ReadErrorKind) -> VaultReadResult {
-    match kind {
-        ReadErrorKind::NotFound => VaultReadResult::NotFound,
-        ReadErrorKind::Malformed => VaultReadResult::Malformed,
-        ReadErrorKind::Timeout => VaultReadResult::Timeout,
-        ReadErrorKind::Unreachable => VaultReadResult::Unreachable,
-        ReadErrorKind::Sealed => VaultReadResult::Sealed,
-        ReadErrorKind::Forbidden => VaultReadResult::Forbidden,
-        ReadErrorKind::Tls => VaultReadResult::Tls,
-        ReadErrorKind::Failed => VaultReadResult::Failed,
-    }
 }

@@ -168,7 +168,9 @@ impl VaultLocation {
     ) -> anyhow::Result<Embedded> {
         let mut found: Vec<(&str, Embedded)> = sources
             .iter()
-            .filter_map(|(name, source)| Some((name.as_str(), open_embedded(source)?)))
+            .filter_map(|(name, source)| {
+                Some((name.as_str(), Embedded::from(source.as_embedded()?)))
+            })
             .collect();
         if let Some(wanted) = &self.name {
             found.retain(|(name, _)| name == wanted);
@@ -187,18 +189,6 @@ impl VaultLocation {
                 names.join(", ")
             ),
         }
-    }
-}
-
-fn open_embedded(source: &SourceSettings) -> Option<Embedded> {
-    match source {
-        SourceSettings::Embedded { file, key_file } => {
-            Some(Embedded::new(file.clone(), key_file.clone()))
-        }
-        SourceSettings::Env { .. }
-        | SourceSettings::Directory { .. }
-        | SourceSettings::OpenBao(_)
-        | SourceSettings::Exec { .. } => None,
     }
 }
 

@@ -14,7 +14,6 @@ use crate::dialect::{Catalog, SourceFile};
 use crate::net::ca;
 use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::Settings;
-use crate::vault::{OpenBaoAuth, OpenBaoSettings, SourceSettings};
 
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
@@ -140,14 +139,19 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
     let mut problems = check_ca(loaded);
     problems.extend(check_root_certificates(loaded));
     for (name, source) in &loaded.vault.sources {
-        problems.extend(missing_files(source).into_iter().map(|file| {
+        let kind = source.as_kind();
+        let missing = kind
+            .required_files()
+            .into_iter()
+            .filter(|file| !file.exists());
+        problems.extend(missing.map(|file| {
             let what = format!(
                 "{} does not exist: this vault is unavailable until it does",
                 file.display()
             );
             loaded
                 .warning(&ConfigKey::Vault(name.clone()), what)
-                .with_help(creation_help(source, loaded.file()))
+                .with_help(kind.missing_file_help(loaded.file()))
         }));
     }
     problems
@@ -205,52 +209,6 @@ fn missing_ca(loaded: &Config) -> Problem {
     loaded
         .warning(&ConfigKey::Ca, "the CA does not exist yet")
         .with_help(help)
-}
-
-/// Who makes what a vault needs and is not there.
-fn creation_help(source: &SourceSettings, config: &str) -> String {
-    match source {
-        SourceSettings::Embedded { file, key_file } if file.exists() && !key_file.exists() => format!(
-            "restore the key from its backup; without it what the vault holds is lost: move {} away, then `sms-sidecar vault init --config {config}`",
-            file.display()
-        ),
-        SourceSettings::Embedded { .. } => format!("`sms-sidecar vault init --config {config}` makes it"),
-        SourceSettings::Env { .. } => {
-            "write the file, one NAME=value a line; or take `file` away to read this process's environment".to_owned()
-        }
-        SourceSettings::Directory { .. } => {
-            "whoever mounts or fills the folder makes it: an entry is a folder in it, a field a file in that".to_owned()
-        }
-        SourceSettings::OpenBao(_) => "whoever runs the vault server, or its agent, puts it there".to_owned(),
-        SourceSettings::Exec { .. } => "install the program, or name where it is: its whole path, from `/` on".to_owned(),
-    }
-}
-
-fn missing_files(source: &SourceSettings) -> Vec<&Path> {
-    let files: Vec<&Path> = match source {
-        SourceSettings::Embedded { file, key_file } => vec![file, key_file],
-        SourceSettings::Env { file } => file.iter().map(PathBuf::as_path).collect(),
-        SourceSettings::Directory { path } => vec![path],
-        SourceSettings::OpenBao(settings) => login_files(settings),
-        SourceSettings::Exec { command, .. } => command.iter().take(1).map(Path::new).collect(),
-    };
-    files.into_iter().filter(|file| !file.exists()).collect()
-}
-
-/// The files that a login to a vault server needs.
-fn login_files(settings: &OpenBaoSettings) -> Vec<&Path> {
-    let login: Vec<&Path> = match &settings.auth {
-        OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => vec![file],
-        OpenBaoAuth::AppRole {
-            role_id_file,
-            secret_id_file,
-            ..
-        } => vec![role_id_file, secret_id_file],
-    };
-    login
-        .into_iter()
-        .chain(settings.ca_file.as_deref())
-        .collect()
 }
 
 /// The literal host names for which TLS is ended: those of the configured dialects and of the base URLs. IP addresses

@@ -1,7 +1,6 @@
 //! The credential before anybody is asked: whether the vault gives it, whether it has every field the
 //! service needs in a shape that can be right, and how old it is. Shows names and ages, never a value.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +10,7 @@ use crate::doctor::provider_check::ProviderCheck;
 use crate::proxy::Provider;
 use crate::secret::Credential;
 use crate::sms::Cause;
-use crate::vault::{
-    CredentialCache, CredentialRef, Error, Settings, SourceSettings, suspicious_value,
-};
+use crate::vault::{CredentialCache, CredentialRef, Error, Settings, suspicious_value};
 
 /// How old a version is, and who says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,35 +192,12 @@ pub(crate) fn last_written(
     let source = settings.sources.get(&reference.vault);
     let newest = source
         .into_iter()
-        .flat_map(|source| entry_files(source, reference))
+        .flat_map(|source| source.as_kind().entry_files(reference))
         .filter_map(|file| file.metadata().ok()?.modified().ok())
         .max();
     newest.map_or(EntryAge::Unknown, |at| {
         EntryAge::LastWritten(now.duration_since(at).unwrap_or_default())
     })
-}
-
-fn entry_files(source: &SourceSettings, reference: &CredentialRef) -> Vec<PathBuf> {
-    match source {
-        SourceSettings::Embedded { file, .. } | SourceSettings::Env { file: Some(file) } => {
-            vec![file.clone()]
-        }
-        SourceSettings::Env { file: None }
-        | SourceSettings::OpenBao(_)
-        | SourceSettings::Exec { .. } => Vec::new(),
-        SourceSettings::Directory { path } => {
-            let folder = path.join(&reference.path);
-            let names = reference
-                .aliases
-                .iter()
-                .flat_map(|(own, others)| std::iter::once(own).chain(others));
-            names
-                .chain(reference.fields.values())
-                .map(|name| folder.join(name))
-                .filter(|file: &PathBuf| Path::is_file(file))
-                .collect()
-        }
-    }
 }
 
 #[cfg(test)]
@@ -254,36 +228,5 @@ mod tests {
             "its vault was last written 4 days ago"
         );
         assert_eq!(age_check(EntryAge::Unknown).result, CheckResult::Skipped);
-    }
-
-    #[test]
-    fn the_newest_file_of_an_entry_tells_its_age() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(folder.path().join("sms/a")).unwrap();
-        let file = folder.path().join("sms/a/password");
-        std::fs::write(&file, "x").unwrap();
-        let at = std::fs::File::open(&file)
-            .unwrap()
-            .metadata()
-            .unwrap()
-            .modified()
-            .unwrap();
-        let reference = CredentialRef {
-            vault: "v".into(),
-            path: "sms/a".into(),
-            aliases: [("password".into(), Vec::new())].into(),
-            ..CredentialRef::default()
-        };
-        let source = SourceSettings::Directory {
-            path: folder.path().to_owned(),
-        };
-        assert_eq!(entry_files(&source, &reference), [file]);
-        assert!(entry_files(&SourceSettings::Env { file: None }, &reference).is_empty());
-        assert!(
-            at <= std::fs::metadata(folder.path().join("sms/a/password"))
-                .unwrap()
-                .modified()
-                .unwrap()
-        );
     }
 }

@@ -221,8 +221,9 @@ pub fn vault_kind(source: Option<&SourceSettings>) -> VaultStorage {
             namespace: server.namespace.as_deref().map(Into::into),
             versioned: server.kv != Some(KvVersion::V1),
         },
-        Some(SourceSettings::Exec { command, .. }) => VaultStorage::Exec {
-            command: command
+        Some(SourceSettings::Exec(exec)) => VaultStorage::Exec {
+            command: exec
+                .command
                 .first()
                 .map(String::as_str)
                 .unwrap_or_default()

@@ -16,9 +16,11 @@ use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::secret::{Credential, SecretFields, Version, fields_equal};
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
-use crate::vault::settings::{CredentialRef, Settings, SourceSettings};
-use crate::vault::source::{ReadSchedule, VaultEntry, VaultSource, open_source};
+use crate::vault::reference::CredentialRef;
+use crate::vault::settings::{Settings, SourceSettings};
+use crate::vault::source::{ReadSchedule, VaultSource};
 
 use slot::{CacheSlot, SlotState};
 
@@ -62,7 +64,7 @@ impl CredentialCache {
         let sources = settings
             .sources
             .iter()
-            .map(|(name, source)| (name.clone(), open_source(source, &clock)))
+            .map(|(name, source)| (name.clone(), source.as_kind().open(&clock)))
             .collect();
         Self {
             settings: settings.clone(),

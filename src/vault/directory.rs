@@ -5,17 +5,76 @@
 //! and warned about. A path that leads out of the folder is refused.
 
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::Clock;
 use crate::secret::SecretString;
+use crate::vault::entry::{FieldWarning, VaultEntry, suspicious_value};
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{
-    FieldWarning, VaultEntry, VaultSource, WatchPaths, read_blocking, suspicious_value,
-};
+use crate::vault::kind::{VaultKind, WriteTarget};
+use crate::vault::reference::CredentialRef;
+use crate::vault::source::{VaultSource, WatchPaths, read_blocking};
 
 const HINT: &str = "put each field in its own file there, and let the service's user read it";
+const ENTRY_HINT: &str = "an entry is a folder there, a field is a file in it";
+
+/// Where the folder is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirectorySettings {
+    /// The folder that holds `path/field`.
+    pub path: PathBuf,
+}
+
+impl DirectorySettings {
+    /// Its key under `[vaults.NAME]`.
+    pub const KIND: &str = "directory";
+}
+
+impl VaultKind for DirectorySettings {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn required_files(&self) -> Vec<&Path> {
+        vec![&self.path]
+    }
+
+    fn missing_file_help(&self, _: &str) -> String {
+        "create or mount the folder: an entry is a folder in it, a field is a file in that folder"
+            .to_owned()
+    }
+
+    fn entry_files(&self, reference: &CredentialRef) -> Vec<PathBuf> {
+        let folder = self.path.join(&reference.path);
+        let names = reference
+            .aliases
+            .iter()
+            .flat_map(|(own, others)| std::iter::once(own).chain(others));
+        names
+            .chain(reference.fields.values())
+            .map(|name| folder.join(name))
+            .filter(|file| file.is_file())
+            .collect()
+    }
+
+    fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
+        let fields = target.field_names();
+        let vault = target.vault;
+        if target.path.is_empty() {
+            format!("write the files {fields} in the folder of vault {vault}")
+        } else {
+            let path = target.path;
+            format!("write the files {fields} under {path} in the folder of vault {vault}")
+        }
+    }
+
+    fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+        Arc::new(Directory::new(self.path.clone()))
+    }
+}
 
 /// A folder of secrets.
 #[derive(Clone, Debug)]
@@ -97,6 +156,7 @@ impl Directory {
                 return ReadError::MissingEntry {
                     path: path.into(),
                     location: self.location().into(),
+                    hint: ENTRY_HINT,
                 };
             }
             ReadError::from_io(&named, error, HINT)
@@ -109,6 +169,7 @@ fn require_fields(entry: VaultEntry, path: &str, folder: &Path) -> Result<VaultE
         return Err(ReadError::MissingEntry {
             path: path.into(),
             location: folder.display().to_string().into(),
+            hint: ENTRY_HINT,
         });
     }
     Ok(entry)

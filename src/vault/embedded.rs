@@ -8,21 +8,87 @@
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use age::secrecy::ExposeSecret;
 use age::x25519::Identity;
 use futures_util::future::BoxFuture;
 use zeroize::{Zeroize, Zeroizing};
 
+use crate::clock::Clock;
 use crate::secret::{SecretFields, SecretString};
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{VaultEntry, VaultSource, WatchPaths, read_blocking};
+use crate::vault::kind::{VaultKind, WriteTarget};
+use crate::vault::reference::CredentialRef;
+use crate::vault::source::{VaultSource, WatchPaths, read_blocking};
 
 const HINT: &str = "`sms-sidecar vault init` makes one; the service's user must be able to read it";
 
 /// All entries, by path.
 pub type EmbeddedEntries = BTreeMap<String, SecretFields>;
+
+/// Where the encrypted file and its key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedSettings {
+    /// The encrypted file.
+    pub file: PathBuf,
+    /// The age identity that opens it.
+    pub key_file: PathBuf,
+}
+
+impl EmbeddedSettings {
+    /// Its key under `[vaults.NAME]`.
+    pub const KIND: &str = "embedded";
+}
+
+impl VaultKind for EmbeddedSettings {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn required_files(&self) -> Vec<&Path> {
+        vec![&self.file, &self.key_file]
+    }
+
+    fn missing_file_help(&self, config: &str) -> String {
+        let init = format!("sms-sidecar vault init --config {config}");
+        if self.file.exists() && !self.key_file.exists() {
+            format!(
+                "restore the key from its backup; without the key the vault cannot be recovered: move {} away, then run `{init}`",
+                self.file.display()
+            )
+        } else {
+            format!("run `{init}`")
+        }
+    }
+
+    fn entry_files(&self, _: &CredentialRef) -> Vec<PathBuf> {
+        vec![self.file.clone()]
+    }
+
+    fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
+        write_instructions(target)
+    }
+
+    fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+        Arc::new(Embedded::from(self))
+    }
+}
+
+/// The command that sets the fields of an entry.
+pub(in crate::vault) fn write_instructions(target: &WriteTarget<'_>) -> String {
+    let fields = if target.fields.is_empty() {
+        "FIELD".to_owned()
+    } else {
+        target.fields.join(" ")
+    };
+    format!(
+        "`sms-sidecar vault set --config {} --vault {} {} {fields}`",
+        target.config, target.vault, target.path
+    )
+}
 
 /// An encrypted file and the key that opens it.
 #[derive(Clone, Debug)]
@@ -54,6 +120,12 @@ pub enum VaultWriteError {
     /// The entries could not be turned into JSON.
     #[error("the entries could not be put into JSON")]
     Json(#[source] serde_json::Error),
+}
+
+impl From<&EmbeddedSettings> for Embedded {
+    fn from(settings: &EmbeddedSettings) -> Self {
+        Self::new(settings.file.clone(), settings.key_file.clone())
+    }
 }
 
 impl From<ReadError> for VaultWriteError {
@@ -251,6 +323,7 @@ impl VaultSource for Embedded {
             let missing = || ReadError::MissingEntry {
                 path: path.into(),
                 location: vault.location().into(),
+                hint: "`sms-sidecar vault list` lists the entries",
             };
             found
                 .map(|fields| VaultEntry {

@@ -1,16 +1,69 @@
 //! Credentials from the environment: of this process, taken once at the start (it cannot change
 //! afterwards), or from a `.env` file, read anew each time. There is one entry; its path is empty.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
 
+use crate::clock::Clock;
 use crate::secret::{SecretFields, SecretString};
 use crate::vault::dotenv;
+use crate::vault::entry::{FieldWarning, VaultEntry};
 use crate::vault::error::ReadError;
 use crate::vault::file;
-use crate::vault::source::{FieldWarning, VaultEntry, VaultSource, WatchPaths, read_blocking};
+use crate::vault::kind::{VaultKind, WriteTarget};
+use crate::vault::reference::CredentialRef;
+use crate::vault::source::{VaultSource, WatchPaths, read_blocking};
+
+/// Which environment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvSettings {
+    /// The `.env` file; none: the environment of this process.
+    pub file: Option<PathBuf>,
+}
+
+impl EnvSettings {
+    /// Its key under `[vaults.NAME]`.
+    pub const KIND: &str = "env";
+}
+
+impl VaultKind for EnvSettings {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn required_files(&self) -> Vec<&Path> {
+        self.file.iter().map(PathBuf::as_path).collect()
+    }
+
+    fn missing_file_help(&self, _: &str) -> String {
+        "create the file with one NAME=value per line, or remove `file` to read the environment of the process".to_owned()
+    }
+
+    fn entry_files(&self, _: &CredentialRef) -> Vec<PathBuf> {
+        self.file.iter().cloned().collect()
+    }
+
+    fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
+        format!(
+            "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
+            target.field_names(),
+            target.vault
+        )
+    }
+
+    fn is_reread(&self) -> bool {
+        false
+    }
+
+    fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+        Arc::new(match &self.file {
+            Some(file) => Env::from_file(file.clone()),
+            None => Env::from_process(),
+        })
+    }
+}
 
 /// One environment.
 #[derive(Clone)]
@@ -138,7 +191,7 @@ mod tests {
         );
         assert!(!format!("{env:?}{:?}", env.read("").await).contains("canary"));
         let refused = env.read("sms/x").await.unwrap_err();
-        assert_eq!(refused.label(), "bad-path");
+        assert!(matches!(refused, ReadError::InvalidPath { .. }));
     }
 
     #[tokio::test]
@@ -146,7 +199,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
         let env = Env::from_file(file.clone());
-        assert_eq!(env.read("").await.unwrap_err().label(), "missing-file");
+        assert!(matches!(
+            env.read("").await.unwrap_err(),
+            ReadError::MissingFile { .. }
+        ));
         std::fs::write(&file, "A=one\nB=' padded '\n").unwrap();
         let entry = env.read("").await.unwrap();
         assert_eq!(entry.fields["A"].expose_secret(), "one");
@@ -163,6 +219,25 @@ mod tests {
             "two"
         );
         std::fs::write(&file, [0xff, b'=']).unwrap();
-        assert_eq!(env.read("").await.unwrap_err().label(), "malformed");
+        assert!(matches!(
+            env.read("").await.unwrap_err(),
+            ReadError::Malformed { .. }
+        ));
+    }
+
+    #[test]
+    fn an_operator_sets_variables() {
+        let settings = EnvSettings { file: None };
+        let target = WriteTarget {
+            config: "a.toml",
+            vault: "keys",
+            path: "",
+            fields: &["username", "password"].map(str::to_owned),
+        };
+        assert!(
+            settings
+                .write_instructions(&target)
+                .starts_with("set username and password in the variables of vault keys")
+        );
     }
 }

@@ -6,39 +6,20 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The kinds of trouble that are told apart in metrics: each is somebody else's to mend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReadErrorKind {
-    /// The vault answers; nobody put the entry or its fields there, or they were deleted.
-    NotFound,
-    /// What is there, or what was answered, is no entry.
-    Malformed,
-    /// No answer in time.
-    Timeout,
-    /// Not to be reached, or it answers that it cannot serve.
-    Unreachable,
-    /// Sealed.
-    Sealed,
-    /// Our login or our policy.
-    Forbidden,
-    /// Its certificate.
-    Tls,
-    /// Files, keys and commands on this host.
-    Failed,
-}
+use crate::telemetry::VaultReadResult;
 
 /// Why a vault gave no entry.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The vault can be read but has no such entry.
-    #[error(
-        "there is no entry `{path}` in {location}; `sms-sidecar vault list` shows what is there"
-    )]
+    #[error("there is no entry `{path}` in {location}; {hint}")]
     MissingEntry {
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
-        /// The file or folder looked into.
+        /// The file or folder that was read.
         location: Box<str>,
+        /// What to do.
+        hint: &'static str,
     },
     /// The entry is there, but nothing in it goes by the names asked for.
     #[error(
@@ -233,18 +214,18 @@ impl ReadError {
         )
     }
 
-    /// What kind of trouble it is.
-    pub fn kind(&self) -> ReadErrorKind {
+    /// The label of the failure in metrics.
+    pub fn result(&self) -> VaultReadResult {
         match self {
             Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => {
-                ReadErrorKind::NotFound
+                VaultReadResult::NotFound
             }
-            Self::Malformed { .. } | Self::InvalidReply { .. } => ReadErrorKind::Malformed,
-            Self::Timeout { .. } => ReadErrorKind::Timeout,
-            Self::Unreachable { .. } | Self::ServerError { .. } => ReadErrorKind::Unreachable,
-            Self::Sealed { .. } => ReadErrorKind::Sealed,
-            Self::Forbidden { .. } | Self::LoginRejected { .. } => ReadErrorKind::Forbidden,
-            Self::Untrusted { .. } => ReadErrorKind::Tls,
+            Self::Malformed { .. } | Self::InvalidReply { .. } => VaultReadResult::Malformed,
+            Self::Timeout { .. } => VaultReadResult::Timeout,
+            Self::Unreachable { .. } | Self::ServerError { .. } => VaultReadResult::Unreachable,
+            Self::Sealed { .. } => VaultReadResult::Sealed,
+            Self::Forbidden { .. } | Self::LoginRejected { .. } => VaultReadResult::Forbidden,
+            Self::Untrusted { .. } => VaultReadResult::Tls,
             Self::InvalidPath { .. }
             | Self::MissingFile { .. }
             | Self::Unreadable { .. }
@@ -253,34 +234,7 @@ impl ReadError {
             | Self::InvalidKey { .. }
             | Self::WrongKey { .. }
             | Self::CommandFailed { .. }
-            | Self::Interrupted { .. } => ReadErrorKind::Failed,
-        }
-    }
-
-    /// One word for this very mistake, finer than its kind.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::MissingEntry { .. } => "missing-entry",
-            Self::MissingFields { .. } => "no-fields",
-            Self::InvalidPath { .. } => "bad-path",
-            Self::MissingFile { .. } => "missing-file",
-            Self::Unreadable { .. } => "unreadable",
-            Self::KeyExposed { .. } => "key-exposed",
-            Self::MissingKey { .. } => "missing-key",
-            Self::InvalidKey { .. } => "bad-key",
-            Self::WrongKey { .. } => "wrong-key",
-            Self::Malformed { .. } => "malformed",
-            Self::Timeout { .. } => "too-slow",
-            Self::Interrupted { .. } => "interrupted",
-            Self::EntryNotFound { .. } => "gone",
-            Self::Sealed { .. } => "sealed",
-            Self::Unreachable { .. } => "unreachable",
-            Self::Untrusted { .. } => "untrusted",
-            Self::ServerError { .. } => "answered",
-            Self::Forbidden { .. } => "forbidden",
-            Self::LoginRejected { .. } => "login-refused",
-            Self::InvalidReply { .. } => "bad-reply",
-            Self::CommandFailed { .. } => "command",
+            | Self::Interrupted { .. } => VaultReadResult::Failed,
         }
     }
 

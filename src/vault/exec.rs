@@ -3,7 +3,9 @@
 //! environment of almost nothing. At its time limit it is killed with everything it started. What it
 //! complains of is not even read: a script under `set -x` writes its secrets there.
 
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -13,13 +15,56 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 use zeroize::Zeroizing;
 
+use crate::clock::Clock;
+use crate::vault::entry::{VaultEntry, entry_from_object};
 use crate::vault::error::ReadError;
-use crate::vault::openbao::reply::entry_from_object;
-use crate::vault::source::{VaultEntry, VaultSource, WatchPaths};
+use crate::vault::kind::{VaultKind, WriteTarget};
+use crate::vault::source::{VaultSource, WatchPaths};
 
 /// An entry is some credentials; what is larger is something else.
 const MAX_OUTPUT: u64 = 256 << 10;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// The command to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecSettings {
+    /// A program and its arguments; `{path}` in an argument is replaced by the entry's path.
+    pub command: Vec<String>,
+    /// The time limit of one read.
+    pub timeout: Duration,
+}
+
+impl ExecSettings {
+    /// Its key under `[vaults.NAME]`.
+    pub const KIND: &str = "exec";
+}
+
+impl VaultKind for ExecSettings {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn required_files(&self) -> Vec<&Path> {
+        self.command.iter().take(1).map(Path::new).collect()
+    }
+
+    fn missing_file_help(&self, _: &str) -> String {
+        "install the program, or write its absolute path in `command`".to_owned()
+    }
+
+    fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
+        format!(
+            "change {} where {} reads it for `{}`",
+            target.field_names(),
+            self.command.first().map(String::as_str).unwrap_or_default(),
+            target.path
+        )
+    }
+
+    fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+        Arc::new(Exec::new(self.command.clone(), self.timeout))
+    }
+}
 
 /// One command.
 #[derive(Clone, Debug)]

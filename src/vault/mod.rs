@@ -1,27 +1,36 @@
-//! Where credentials come from, which version of them we have seen, and how a newer
-//! one is noticed without a restart. Nothing above this layer reads a secret store.
+//! Where credentials come from, which versions of them were read, and how a newer one is noticed
+//! without a restart. Nothing above this layer reads a secret store.
 //!
-//! A [`Source`] reads one entry; the [`Keeper`] caches entries, counts their versions, and lets
-//! everyone who doubts a credential wait for one read. Refuses to show a value anywhere: errors,
-//! events and `Debug` carry names of vaults, files and fields only.
+//! A kind of vault is one file: its settings, how they describe it ([`VaultKind`]), and the
+//! [`VaultSource`] that reads one entry. The [`CredentialCache`] keeps entries, counts their
+//! versions, and shares one read among all requests that wait for it. No value is ever shown:
+//! errors, events and `Debug` carry names of vaults, files and fields only.
 
 mod cache;
 mod directory;
 pub mod dotenv;
 pub mod embedded;
+mod entry;
 mod env;
 mod error;
 mod exec;
 pub mod file;
+mod kind;
 mod openbao;
+mod reference;
 mod settings;
 mod source;
 mod watch;
 
 pub use cache::{CredentialCache, CredentialSeenAt, Error, ReadEvent, ReadEventSink, ReadOutcome};
-pub use error::{ReadError, ReadErrorKind};
-pub use openbao::KvVersion;
-pub use settings::{CredentialRef, OpenBaoAuth, OpenBaoSettings, Settings, SourceSettings};
-pub use source::{
-    FieldWarning, ReadSchedule, VaultEntry, VaultSource, WatchPaths, suspicious_value,
-};
+pub use directory::DirectorySettings;
+pub use embedded::EmbeddedSettings;
+pub use entry::{FieldWarning, VaultEntry, suspicious_value};
+pub use env::EnvSettings;
+pub use error::ReadError;
+pub use exec::ExecSettings;
+pub use kind::{EntryHelp, VaultKind, WriteTarget};
+pub use openbao::{KvVersion, OpenBaoAuth, OpenBaoSettings};
+pub use reference::CredentialRef;
+pub use settings::{Settings, SourceSettings};
+pub use source::{ReadSchedule, VaultSource, WatchPaths};

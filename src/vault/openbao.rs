@@ -5,10 +5,12 @@
 mod backoff;
 mod http;
 mod lease;
-pub(in crate::vault) mod reply;
+mod reply;
 mod server;
 mod session;
+mod settings;
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,15 +18,16 @@ use futures_util::future::BoxFuture;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::clock::Clock;
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
+use crate::vault::kind::{VaultKind, WriteTarget};
 use crate::vault::openbao::http::{VaultHttpClient, VaultRequest, VaultResponse};
 use crate::vault::openbao::lease::LeaseTable;
 use crate::vault::openbao::server::VaultServer;
 use crate::vault::openbao::session::{VaultSession, VaultToken};
-use crate::vault::settings::{OpenBaoAuth, OpenBaoSettings};
-use crate::vault::source::{ReadSchedule, VaultEntry, VaultSource, WatchPaths};
+use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 
-pub use reply::KvVersion;
+pub use settings::{KvVersion, OpenBaoAuth, OpenBaoSettings};
 
 /// What a path may hold as it is.
 const PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
@@ -33,6 +36,50 @@ const PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'.')
     .remove(b'~')
     .remove(b'/');
+
+impl OpenBaoSettings {
+    /// Its key under `[vaults.NAME]`.
+    pub const KIND: &str = "openbao";
+}
+
+impl VaultKind for OpenBaoSettings {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn required_files(&self) -> Vec<&Path> {
+        let mut files = self.auth.files();
+        files.extend(self.ca_file.as_deref());
+        files
+    }
+
+    fn missing_file_help(&self, _: &str) -> String {
+        "the operator of the vault server, or its agent, provides this file".to_owned()
+    }
+
+    fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
+        let namespace = self
+            .namespace
+            .as_ref()
+            .map_or_else(String::new, |namespace| format!("-namespace={namespace} "));
+        let entry = format!("{namespace}-mount={} {}", self.mount, target.path);
+        // `-` reads standard input, which serves one field only.
+        let mut fields = target.fields.iter().map(|field| format!("{field}=-"));
+        match fields.next().filter(|_| self.kv != Some(KvVersion::V1)) {
+            Some(first) => {
+                let others: String = fields.map(|field| format!(", then {field}")).collect();
+                format!("`bao kv patch {entry} {first}`{others} (each value on standard input)")
+            }
+            None => {
+                format!("`bao kv put {entry} @FILE` with all of its fields as JSON in FILE")
+            }
+        }
+    }
+
+    fn open(&self, clock: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
+        Arc::new(OpenBao::new(self, clock))
+    }
+}
 
 /// A mount of a server.
 #[derive(Clone, Debug)]
@@ -200,16 +247,8 @@ impl VaultSource for OpenBao {
     }
 
     fn watch_paths(&self) -> WatchPaths {
-        WatchPaths::Files(match self.0.session.auth() {
-            OpenBaoAuth::TokenFile(file) | OpenBaoAuth::Jwt { jwt_file: file, .. } => {
-                vec![file.clone()]
-            }
-            OpenBaoAuth::AppRole {
-                role_id_file,
-                secret_id_file,
-                ..
-            } => vec![role_id_file.clone(), secret_id_file.clone()],
-        })
+        let files = self.0.session.auth().files();
+        WatchPaths::Files(files.into_iter().map(Path::to_owned).collect())
     }
 
     fn poll_interval(&self) -> Option<Duration> {

@@ -1,10 +1,15 @@
-//! What the vaults are made from, free of the file's spelling.
+//! The vaults of a config, independent of the file's syntax.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::path::Path;
 
-use crate::vault::openbao::KvVersion;
+use crate::vault::directory::DirectorySettings;
+use crate::vault::embedded::{self, EmbeddedSettings};
+use crate::vault::env::EnvSettings;
+use crate::vault::exec::ExecSettings;
+use crate::vault::kind::{EntryHelp, VaultKind, WriteTarget};
+use crate::vault::openbao::OpenBaoSettings;
+use crate::vault::reference::CredentialRef;
 
 /// All vaults, by their name in the config.
 #[derive(Clone, Debug, Default)]
@@ -13,98 +18,76 @@ pub struct Settings {
     pub sources: BTreeMap<String, SourceSettings>,
 }
 
+impl Settings {
+    /// How an operator changes `fields` of the entry that `reference` names. A vault that is not
+    /// in the config counts as an embedded one.
+    pub fn entry_help(
+        &self,
+        reference: &CredentialRef,
+        fields: &[String],
+        config: &str,
+    ) -> EntryHelp {
+        let target = WriteTarget {
+            config,
+            vault: &reference.vault,
+            path: &reference.path,
+            fields,
+        };
+        match self.sources.get(&reference.vault) {
+            Some(source) => EntryHelp {
+                write_instructions: source.as_kind().write_instructions(&target),
+                is_reread: source.as_kind().is_reread(),
+            },
+            None => EntryHelp {
+                write_instructions: embedded::write_instructions(&target),
+                is_reread: true,
+            },
+        }
+    }
+}
+
 /// Where one vault's entries come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SourceSettings {
     /// An age-encrypted file of ours.
-    Embedded {
-        /// The encrypted file.
-        file: PathBuf,
-        /// The age identity that opens it.
-        key_file: PathBuf,
-    },
-    /// A `.env` file, or without one the environment of this process.
-    Env {
-        /// The `.env` file.
-        file: Option<PathBuf>,
-    },
-    /// One file a field: `path/field`.
-    Directory {
-        /// The folder.
-        path: PathBuf,
-    },
+    Embedded(EmbeddedSettings),
+    /// A `.env` file or the environment of this process.
+    Env(EnvSettings),
+    /// One file per field.
+    Directory(DirectorySettings),
     /// A mount of an OpenBao or HashiCorp Vault server.
     OpenBao(Box<OpenBaoSettings>),
-    /// A command whose JSON is the entry.
-    Exec {
-        /// A program and its arguments; `{path}` in one stands for the entry's path.
-        command: Vec<String>,
-        /// How long one read may take.
-        timeout: Duration,
-    },
+    /// A command that prints the entry as JSON.
+    Exec(ExecSettings),
 }
 
-/// A mount of a server, and who we are to it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OpenBaoSettings {
-    /// `https://host:port`.
-    pub address: String,
-    /// Where the engine is mounted.
-    pub mount: String,
-    /// What the mount is; none: the server is asked.
-    pub kv: Option<KvVersion>,
-    /// The namespace that everything is in.
-    pub namespace: Option<String>,
-    /// One more root to trust.
-    pub ca_file: Option<PathBuf>,
-    /// How long one read may take, its login included.
-    pub timeout: Duration,
-    /// How old a look at an entry may get; it is read again a little earlier, by the dice.
-    pub poll: Duration,
-    /// The login.
-    pub auth: OpenBaoAuth,
-}
+impl SourceSettings {
+    /// What the kind of vault tells about itself.
+    pub fn as_kind(&self) -> &dyn VaultKind {
+        match self {
+            Self::Embedded(settings) => settings,
+            Self::Env(settings) => settings,
+            Self::Directory(settings) => settings,
+            Self::OpenBao(settings) => &**settings,
+            Self::Exec(settings) => settings,
+        }
+    }
 
-/// Who we are to a vault server. Files, never values; each is read anew at every login.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum OpenBaoAuth {
-    /// A token that somebody else puts there and may change: by hand, or a Vault agent's sink.
-    TokenFile(PathBuf),
-    /// A role id and a secret id.
-    AppRole {
-        /// The role id.
-        role_id_file: PathBuf,
-        /// The secret id, or the token it is wrapped in.
-        secret_id_file: PathBuf,
-        /// Whether it is wrapped.
-        wrapped: bool,
-        /// Where the method is mounted.
-        mount: String,
-    },
-    /// A JWT that the server can check, or have checked by Kubernetes.
-    Jwt {
-        /// The server's role.
-        role: String,
-        /// The JWT.
-        jwt_file: PathBuf,
-        /// Where the method is mounted.
-        mount: String,
-        /// Whether it is the method of that name.
-        kubernetes: bool,
-    },
-}
+    /// The settings of an embedded vault; none for other kinds.
+    pub fn as_embedded(&self) -> Option<&EmbeddedSettings> {
+        if let Self::Embedded(settings) = self {
+            Some(settings)
+        } else {
+            None
+        }
+    }
 
-/// What a provider's `credential` refers to. What it names is what it gets (`fields` and `names`
-/// together); one that names nothing gets the whole entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct CredentialRef {
-    /// Which vault.
-    pub vault: String,
-    /// Which entry; empty where the vault has only one (`env`, or a flat directory).
-    pub path: String,
-    /// The dialect's field → the vault's field, where they differ.
-    pub fields: BTreeMap<String, String>,
-    /// Every credential field of the dialect → what else it is called in `.env` files (may be empty), in the
-    /// order to look; tried where the vault has neither the mapped nor the own name.
-    pub aliases: BTreeMap<String, Vec<String>>,
+    /// The `.env` file that is the vault; none for other kinds.
+    pub fn env_file(&self) -> Option<&Path> {
+        if let Self::Env(settings) = self {
+            settings.file.as_deref()
+        } else {
+            None
+        }
+    }
 }

@@ -14,7 +14,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 use tokio::sync::Notify;
 
 use crate::vault::cache::CredentialCache;
-use crate::vault::settings::CredentialRef;
+use crate::vault::reference::CredentialRef;
 use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 
 /// How often we ask what is due; a cadence may shorten at any time, and folders may appear.

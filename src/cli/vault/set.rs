@@ -8,14 +8,14 @@ use anyhow::bail;
 use secrecy::ExposeSecret;
 
 use crate::cli::output;
-use crate::cli::vault::{open_embedded, value};
+use crate::cli::vault::value;
 use crate::config::Config;
 use crate::dialect::FieldSpec;
 use crate::problem::suggest;
 use crate::proxy::Provider;
 use crate::secret::SecretString;
-use crate::vault::CredentialRef;
 use crate::vault::embedded::Embedded;
+use crate::vault::{CredentialRef, SourceSettings};
 
 /// Which entry, which of its fields, and where their values come from.
 #[derive(Debug, clap::Args)]
@@ -110,8 +110,8 @@ fn entry_readers<'a>(loaded: &'a Config, vault: &Embedded, path: &str) -> Vec<En
             .vault
             .sources
             .get(name)
-            .and_then(open_embedded)
-            .is_some_and(|other| other.file() == vault.file())
+            .and_then(SourceSettings::as_embedded)
+            .is_some_and(|other| other.file == vault.file())
     };
     let all = loaded
         .proxy

@@ -7,7 +7,7 @@ use toml::Spanned;
 use crate::config::checker::ConfigChecker;
 use crate::config::spanned::ConfigString;
 use crate::config::text_types::FilePathText;
-use crate::vault::SourceSettings;
+use crate::vault::{DirectorySettings, SourceSettings};
 
 /// A folder with one file per field.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -23,7 +23,7 @@ pub(super) fn parse(
     checker: &mut ConfigChecker<'_>,
     table: &Spanned<RawDirectory>,
 ) -> SourceSettings {
-    SourceSettings::Directory {
+    SourceSettings::Directory(DirectorySettings {
         path: checker.required_path(table.get_ref().path.as_ref(), &table.span(), "path"),
-    }
+    })
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use crate::config::checker::ConfigChecker;
 use crate::config::spanned::ConfigString;
 use crate::config::text_types::FilePathText;
-use crate::vault::SourceSettings;
+use crate::vault::{EmbeddedSettings, SourceSettings};
 
 /// An encrypted file that `sms-sidecar vault` writes.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -27,8 +27,8 @@ pub(super) fn parse(
     table: &Spanned<RawEmbedded>,
 ) -> SourceSettings {
     let raw = table.get_ref();
-    SourceSettings::Embedded {
+    SourceSettings::Embedded(EmbeddedSettings {
         file: checker.required_path(raw.file.as_ref(), &table.span(), "file"),
         key_file: checker.required_path(raw.key_file.as_ref(), &table.span(), "key_file"),
-    }
+    })
 }

@@ -7,7 +7,7 @@ use toml::Spanned;
 use crate::config::checker::ConfigChecker;
 use crate::config::spanned::ConfigString;
 use crate::config::text_types::FilePathText;
-use crate::vault::SourceSettings;
+use crate::vault::{EnvSettings, SourceSettings};
 
 /// A `.env` file, or the environment of the process.
 #[derive(Default, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub(super) struct RawEnv {
 }
 
 pub(super) fn parse(checker: &mut ConfigChecker<'_>, table: &Spanned<RawEnv>) -> SourceSettings {
-    SourceSettings::Env {
+    SourceSettings::Env(EnvSettings {
         file: table.get_ref().file.as_ref().map(|word| checker.path(word)),
-    }
+    })
 }

@@ -10,7 +10,7 @@ use crate::config::checker::ConfigChecker;
 use crate::config::spanned::{ConfigString, string_list};
 use crate::config::text_types::PositiveDurationText;
 use crate::config::values;
-use crate::vault::SourceSettings;
+use crate::vault::{ExecSettings, SourceSettings};
 
 /// The time limit of one run of the command.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -32,14 +32,14 @@ pub(super) struct RawExec {
 pub(super) fn parse(checker: &mut ConfigChecker<'_>, table: &Spanned<RawExec>) -> SourceSettings {
     let raw = table.get_ref();
     check_program(checker, table);
-    SourceSettings::Exec {
+    SourceSettings::Exec(ExecSettings {
         command: string_list(&raw.command),
         timeout: checker.parse_or(
             raw.timeout.as_ref(),
             DEFAULT_TIMEOUT,
             values::positive_duration,
         ),
-    }
+    })
 }
 
 fn check_program(checker: &mut ConfigChecker<'_>, table: &Spanned<RawExec>) {

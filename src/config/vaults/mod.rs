@@ -17,10 +17,19 @@ use crate::config::ConfigKey;
 use crate::config::checker::ConfigChecker;
 use crate::config::spanned::{ConfigString, NamedTables, in_file_order};
 use crate::config::values;
-use crate::vault::{Settings, SourceSettings};
+use crate::vault::{
+    DirectorySettings, EmbeddedSettings, EnvSettings, ExecSettings, OpenBaoSettings, Settings,
+    SourceSettings,
+};
 
 /// The keys of [`RawVault`], in the order of the help text.
-const KINDS: [&str; 5] = ["embedded", "openbao", "directory", "env", "exec"];
+const KINDS: [&str; 5] = [
+    EmbeddedSettings::KIND,
+    OpenBaoSettings::KIND,
+    DirectorySettings::KIND,
+    EnvSettings::KIND,
+    ExecSettings::KIND,
+];
 
 /// One vault: a table for each kind, of which exactly one is set.
 #[derive(Default, Deserialize, JsonSchema)]

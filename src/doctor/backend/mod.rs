@@ -143,11 +143,12 @@ fn value_role(path: &Path, setup: &Setup<'_>, provider: &Provider) -> ValueRole 
     let Some(reference) = &provider.credential else {
         return ValueRole::Sent;
     };
-    match setup.vault.sources.get(&reference.vault) {
-        Some(SourceSettings::Env { file: Some(file) }) if is_same_file(file, path) => {
-            ValueRole::Vault
-        }
-        _ => ValueRole::Replaced,
+    let source = setup.vault.sources.get(&reference.vault);
+    let file = source.and_then(SourceSettings::env_file);
+    if file.is_some_and(|file| is_same_file(file, path)) {
+        ValueRole::Vault
+    } else {
+        ValueRole::Replaced
     }
 }
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::secret::Version;
+use crate::vault::entry::FieldWarning;
 use crate::vault::error::ReadError;
-use crate::vault::source::FieldWarning;
 
 /// Why there is no credential.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -43,17 +43,6 @@ pub enum ReadOutcome<'a> {
     New(Version, &'a [FieldWarning]),
     /// Nothing; the last good version stays.
     Failed(&'a ReadError),
-}
-
-impl ReadOutcome<'_> {
-    /// One word for metrics: `unchanged`, `new`, or the error's label.
-    pub fn label(&self) -> &'static str {
-        match self {
-            Self::Unchanged(_) => "unchanged",
-            Self::New(..) => "new",
-            Self::Failed(error) => error.label(),
-        }
-    }
 }
 
 /// Hears of every read.

@@ -2,9 +2,9 @@
 //! then the field's own name, then the names that `.env` files have for it.
 
 use crate::secret::SecretFields;
+use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
-use crate::vault::settings::CredentialRef;
-use crate::vault::source::VaultEntry;
+use crate::vault::reference::CredentialRef;
 
 /// What `reference` names of `entry`, under the dialect's names; all of it where it names nothing.
 pub(super) fn select_fields(

@@ -36,13 +36,13 @@ async fn one_trailing_newline_is_not_the_secrets() {
             "f",
             "\"v\"\n",
             "\"v\"",
-            Some("stands in quotes, which are sent as part of it"),
+            Some("is in quotes, which are sent as part of it"),
         ),
         (
             "g",
             "'v'",
             "'v'",
-            Some("stands in quotes, which are sent as part of it"),
+            Some("is in quotes, which are sent as part of it"),
         ),
         ("h", "\n", "", Some("is empty")),
         ("i", "two\nlines\n", "two\nlines", None),
@@ -71,6 +71,48 @@ async fn one_trailing_newline_is_not_the_secrets() {
     }
 }
 
+#[test]
+fn the_files_of_an_entry_are_those_of_its_fields() {
+    let folder = tempfile::tempdir().unwrap();
+    put(&folder.path().join("sms/a"), "password", "x");
+    put(&folder.path().join("sms/a"), "other", "x");
+    let settings = DirectorySettings {
+        path: folder.path().to_owned(),
+    };
+    let reference = CredentialRef {
+        vault: "v".into(),
+        path: "sms/a".into(),
+        aliases: [("password".into(), Vec::new())].into(),
+        ..CredentialRef::default()
+    };
+    assert_eq!(
+        settings.entry_files(&reference),
+        [folder.path().join("sms/a/password")]
+    );
+}
+
+#[test]
+fn an_operator_writes_files() {
+    let settings = DirectorySettings {
+        path: "/run/secrets".into(),
+    };
+    let fields = ["username", "password"].map(str::to_owned);
+    let target = |path| WriteTarget {
+        config: "a.toml",
+        vault: "keys",
+        path,
+        fields: &fields,
+    };
+    assert_eq!(
+        settings.write_instructions(&target("sms")),
+        "write the files username and password under sms in the folder of vault keys"
+    );
+    assert_eq!(
+        settings.write_instructions(&target("")),
+        "write the files username and password in the folder of vault keys"
+    );
+}
+
 #[tokio::test]
 async fn a_path_may_be_left_out_but_not_lead_out() {
     let folder = tempfile::tempdir().unwrap();
@@ -78,9 +120,11 @@ async fn a_path_may_be_left_out_but_not_lead_out() {
     let vault = Directory::new(folder.path().to_owned());
     assert_eq!(vault.read("").await.unwrap().fields.len(), 1);
     for path in ["..", "../x", "/etc", "a/../../b", "./a"] {
-        assert_eq!(
-            vault.read(path).await.unwrap_err().label(),
-            "bad-path",
+        assert!(
+            matches!(
+                vault.read(path).await.unwrap_err(),
+                ReadError::InvalidPath { .. }
+            ),
             "{path}"
         );
     }
@@ -90,23 +134,33 @@ async fn a_path_may_be_left_out_but_not_lead_out() {
 async fn what_is_missing_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let vault = Directory::new(folder.path().join("secrets"));
-    assert_eq!(
-        vault.read("sms/x").await.unwrap_err().label(),
-        "missing-file"
-    );
+    assert!(matches!(
+        vault.read("sms/x").await.unwrap_err(),
+        ReadError::MissingFile { .. }
+    ));
     fs::create_dir(folder.path().join("secrets")).unwrap();
-    assert_eq!(
-        vault.read("sms/x").await.unwrap_err().label(),
-        "missing-entry"
+    let missing = vault.read("sms/x").await.unwrap_err().to_string();
+    assert!(
+        missing.ends_with("an entry is a folder there, a field is a file in it"),
+        "{missing}"
     );
+    assert!(matches!(
+        vault.read("sms/x").await.unwrap_err(),
+        ReadError::MissingEntry { .. }
+    ));
     fs::create_dir_all(folder.path().join("secrets/sms/x")).unwrap();
-    assert_eq!(
-        vault.read("sms/x").await.unwrap_err().label(),
-        "missing-entry",
+    assert!(
+        matches!(
+            vault.read("sms/x").await.unwrap_err(),
+            ReadError::MissingEntry { .. }
+        ),
         "an empty folder is no entry"
     );
     fs::write(folder.path().join("secrets/sms/x/bin"), [0xff, 0xfe]).unwrap();
-    assert_eq!(vault.read("sms/x").await.unwrap_err().label(), "malformed");
+    assert!(matches!(
+        vault.read("sms/x").await.unwrap_err(),
+        ReadError::Malformed { .. }
+    ));
 }
 
 /// Lays a generation out as the kubelet does: dated folder, `..data` turned by a rename, links to its files.

@@ -61,7 +61,7 @@ async fn what_is_set_is_read() {
         "canary \"quoted\"\nпароль"
     );
     let missing = vault.read("sms/y").await.unwrap_err();
-    assert_eq!(missing.label(), "missing-entry");
+    assert!(matches!(missing, ReadError::MissingEntry { .. }));
     assert!(!format!("{entry:?} {missing} {missing:?} {vault:?}").contains("canary"));
     let sealed = std::fs::read(&vault.file).unwrap();
     assert!(
@@ -132,7 +132,7 @@ fn a_wrong_key_is_told_from_a_damaged_file() {
     let (_other_folder, other) = self::vault();
     let crossed = Embedded::new(vault.file.clone(), other.key_file.clone());
     let error = crossed.entries().unwrap_err();
-    assert_eq!(error.label(), "wrong-key");
+    assert!(matches!(error, ReadError::WrongKey { .. }));
     assert!(
         error.to_string().contains("does not open") && error.to_string().contains("vault.key"),
         "{error}"
@@ -148,9 +148,8 @@ fn a_truncated_or_altered_file_is_malformed() {
     let whole = std::fs::read(&vault.file).unwrap();
     for length in 0..whole.len() {
         std::fs::write(&vault.file, &whole[..length]).unwrap();
-        assert_eq!(
-            vault.entries().unwrap_err().label(),
-            "malformed",
+        assert!(
+            matches!(vault.entries().unwrap_err(), ReadError::Malformed { .. }),
             "{length} of {} bytes",
             whole.len()
         );
@@ -158,7 +157,10 @@ fn a_truncated_or_altered_file_is_malformed() {
     let mut altered = whole.clone();
     *altered.last_mut().unwrap() ^= 1;
     std::fs::write(&vault.file, &altered).unwrap();
-    assert_eq!(vault.entries().unwrap_err().label(), "malformed");
+    assert!(matches!(
+        vault.entries().unwrap_err(),
+        ReadError::Malformed { .. }
+    ));
 }
 
 #[test]
@@ -173,7 +175,7 @@ fn content_that_is_no_map_is_malformed_and_not_quoted() {
     ] {
         std::fs::write(&vault.file, age::encrypt(&key, plain.as_bytes()).unwrap()).unwrap();
         let error = vault.entries().unwrap_err();
-        assert_eq!(error.label(), "malformed");
+        assert!(matches!(error, ReadError::Malformed { .. }));
         assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
     }
 }
@@ -184,7 +186,7 @@ fn a_key_that_others_can_read_is_refused() {
     for mode in [0o644, 0o640, 0o604, 0o660] {
         chmod(&vault.key_file, mode);
         let error = vault.entries().unwrap_err();
-        assert_eq!(error.label(), "key-exposed", "{mode:o}");
+        assert!(matches!(error, ReadError::KeyExposed { .. }), "{mode:o}");
         assert!(error.to_string().contains("chmod 0600"), "{error}");
     }
     chmod(&vault.key_file, 0o400);
@@ -196,10 +198,13 @@ fn missing_and_foreign_keys_say_what_to_do() {
     let (_folder, vault) = vault();
     std::fs::write(&vault.key_file, "# comment\ncanary-AGE-SECRET-KEY-1XX\n").unwrap();
     let error = vault.entries().unwrap_err();
-    assert_eq!(error.label(), "bad-key");
+    assert!(matches!(error, ReadError::InvalidKey { .. }));
     assert!(!error.to_string().contains("canary"));
     std::fs::remove_file(&vault.key_file).unwrap();
-    assert_eq!(vault.entries().unwrap_err().label(), "missing-key");
+    assert!(matches!(
+        vault.entries().unwrap_err(),
+        ReadError::MissingKey { .. }
+    ));
     let nowhere = Embedded::new(
         "/nonexistent/vault.age".into(),
         "/nonexistent/vault.key".into(),
@@ -224,7 +229,10 @@ fn rotation_forgets_the_old_key_and_keeps_the_entries() {
     assert_eq!(vault.identities().unwrap().len(), 1);
     assert_eq!(mode(&vault.key_file), 0o600);
     let old = Embedded::new(vault.file.clone(), old_key);
-    assert_eq!(old.entries().unwrap_err().label(), "wrong-key");
+    assert!(matches!(
+        old.entries().unwrap_err(),
+        ReadError::WrongKey { .. }
+    ));
 }
 
 #[test]
@@ -261,4 +269,28 @@ fn two_writers_lose_nothing() {
         }
     });
     assert_eq!(vault.entries().unwrap().len(), 20);
+}
+
+#[test]
+fn an_operator_sets_fields_by_command() {
+    let settings = EmbeddedSettings {
+        file: "vault.age".into(),
+        key_file: "vault.key".into(),
+    };
+    for (fields, command) in [
+        (vec!["username", "password"], "sms/a username password`"),
+        (vec![], "sms/a FIELD`"),
+    ] {
+        let fields: Vec<String> = fields.into_iter().map(str::to_owned).collect();
+        let target = WriteTarget {
+            config: "a.toml",
+            vault: "keys",
+            path: "sms/a",
+            fields: &fields,
+        };
+        assert_eq!(
+            settings.write_instructions(&target),
+            format!("`sms-sidecar vault set --config a.toml --vault keys {command}")
+        );
+    }
 }

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::telemetry::VaultReadResult;
 
 fn sh(script: &str, timeout: Duration) -> Exec {
     Exec::new(
@@ -46,30 +47,37 @@ async fn a_path_is_no_shell_and_no_option_of_ours() {
     );
     let entry = exec.read("$(id)`id`;x").await.unwrap();
     assert_eq!(entry.fields["p"].expose_secret(), "$(id)`id`;x");
-    assert_eq!(exec.read("a\0b").await.unwrap_err().label(), "bad-path");
+    assert!(matches!(
+        exec.read("a\0b").await.unwrap_err(),
+        ReadError::InvalidPath { .. }
+    ));
 }
 
 #[tokio::test]
 async fn what_is_no_entry_is_said_without_quoting_it() {
-    for (script, label, said) in [
-        ("echo canary", "bad-reply", "not JSON"),
-        ("true", "bad-reply", "not JSON"),
-        ("echo '[\"canary\"]'", "bad-reply", "no object"),
+    for (script, result, text) in [
+        ("echo canary", VaultReadResult::Malformed, "not JSON"),
+        ("true", VaultReadResult::Malformed, "not JSON"),
+        (
+            "echo '[\"canary\"]'",
+            VaultReadResult::Malformed,
+            "no object",
+        ),
         (
             "head -c 1048576 /dev/zero | tr '\\0' x",
-            "bad-reply",
+            VaultReadResult::Malformed,
             "larger than 256 KiB",
         ),
         (
             "echo '{\"a\":\"canary\"}'; exit 3",
-            "command",
+            VaultReadResult::Failed,
             "exit status: 3",
         ),
     ] {
         let error = says(script).await.unwrap_err();
-        assert_eq!(error.label(), label, "{script}: {error}");
+        assert_eq!(error.result(), result, "{script}: {error}");
         assert!(
-            error.to_string().contains(said) && !error.to_string().contains("canary"),
+            error.to_string().contains(text) && !error.to_string().contains("canary"),
             "{script}: {error}"
         );
     }
@@ -98,10 +106,7 @@ async fn what_it_complains_of_is_not_shown_and_does_not_hold_it_up() {
         .read("p")
         .await
         .unwrap_err();
-    assert_eq!(
-        (missing.label(), missing.kind()),
-        ("command", crate::vault::ReadErrorKind::Failed)
-    );
+    assert!(matches!(missing, ReadError::CommandFailed { .. }));
 }
 
 #[tokio::test]
@@ -113,7 +118,7 @@ async fn at_its_limit_it_is_killed_with_everything_it_started() {
         .read("p")
         .await
         .unwrap_err();
-    assert_eq!(error.label(), "too-slow", "{error}");
+    assert!(matches!(error, ReadError::Timeout { .. }), "{error}");
     let child = std::fs::read_to_string(&pid).unwrap();
     let gone = || {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", child.trim()));
@@ -126,4 +131,23 @@ async fn at_its_limit_it_is_killed_with_everything_it_started() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     panic!("what it had started still runs");
+}
+
+#[test]
+fn an_operator_changes_what_the_command_reads() {
+    let settings = ExecSettings {
+        command: vec!["/usr/bin/pass".to_owned()],
+        timeout: Duration::from_secs(5),
+    };
+    let fields = ["username", "password"].map(str::to_owned);
+    let target = WriteTarget {
+        config: "a.toml",
+        vault: "keys",
+        path: "sms/a",
+        fields: &fields,
+    };
+    assert_eq!(
+        settings.write_instructions(&target),
+        "change username and password where /usr/bin/pass reads it for `sms/a`"
+    );
 }

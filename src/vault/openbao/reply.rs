@@ -1,22 +1,13 @@
 //! What a vault server's JSON means: pure functions, so that every odd answer is a case of a table.
 //! Refuses to quote what it read: a wrong answer may hold the secret.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::secret::SecretString;
-use crate::vault::source::{FieldWarning, VaultEntry, suspicious_value};
-
-/// How a mount keeps its entries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KvVersion {
-    /// Unversioned; so are the answers of every other engine.
-    V1,
-    /// Versioned: one level deeper.
-    V2,
-}
+use crate::vault::entry::{VaultEntry, entry_from_object};
+use crate::vault::openbao::settings::KvVersion;
 
 /// What a read of an entry brought.
 #[derive(Debug)]
@@ -68,32 +59,6 @@ pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, Stri
         entry: entry_from_object(fields),
         lease,
     })
-}
-
-/// A JSON object as an entry: what is no text is kept out, and said to whoever names it.
-pub(in crate::vault) fn entry_from_object(object: Map<String, Value>) -> VaultEntry {
-    let mut entry = VaultEntry::default();
-    for (name, value) in object {
-        let unfit = match value {
-            Value::String(text) => {
-                entry
-                    .warnings
-                    .extend(suspicious_value(&text).map(|what| FieldWarning {
-                        field: name.clone(),
-                        problem: what,
-                    }));
-                entry.fields.insert(name, SecretString::from(text));
-                continue;
-            }
-            Value::Null => "null",
-            Value::Bool(_) => "true or false",
-            Value::Number(_) => "a number",
-            Value::Array(_) => "a list",
-            Value::Object(_) => "a nested object",
-        };
-        entry.non_text.insert(name, unfit);
-    }
-    entry
 }
 
 /// Whether an answer of 404 is about a version that was deleted; else nothing was ever there.
@@ -212,9 +177,6 @@ fn positive_seconds(value: Option<&Value>) -> Option<Duration> {
 fn bool_or_false(value: Option<&Value>) -> bool {
     value.and_then(Value::as_bool).unwrap_or_default()
 }
-
-/// What of an entry is no text, by field.
-pub(in crate::vault) type NonTextFields = BTreeMap<String, &'static str>;
 
 #[cfg(test)]
 mod tests;

@@ -17,7 +17,7 @@ use crate::vault::openbao::http::VaultRequest;
 use crate::vault::openbao::reply::{self, TokenGrant};
 use crate::vault::openbao::server::VaultServer;
 use crate::vault::openbao::session::proof::{LoginProof, UnwrappedSecretId};
-use crate::vault::settings::OpenBaoAuth;
+use crate::vault::openbao::settings::OpenBaoAuth;
 
 /// After a login that was refused.
 const MIN_LOGIN_BACKOFF: Duration = Duration::from_secs(1);

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::vault::error::ReadErrorKind;
+use crate::telemetry::VaultReadResult;
 
 type VaultAnswers = BTreeMap<&'static str, (u16, String)>;
 
@@ -144,13 +144,13 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
         (
             200,
             "canary".to_owned(),
-            ReadErrorKind::Malformed,
+            VaultReadResult::Malformed,
             "not JSON",
         ),
         (
             200,
             r#"{"data":{}}"#.to_owned(),
-            ReadErrorKind::Malformed,
+            VaultReadResult::Malformed,
             "no `data`",
         ),
         (
@@ -159,55 +159,55 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
                 r#"{{"data":{{"data":{{"p":"{}"}}}}}}"#,
                 "canary".repeat(200_000)
             ),
-            ReadErrorKind::Malformed,
+            VaultReadResult::Malformed,
             "larger than 256 KiB",
         ),
         (
             204,
             String::new(),
-            ReadErrorKind::Malformed,
+            VaultReadResult::Malformed,
             "status is 204",
         ),
         (
             307,
             "canary".to_owned(),
-            ReadErrorKind::Unreachable,
+            VaultReadResult::Unreachable,
             "a token follows no redirect",
         ),
         (
             429,
             "canary".to_owned(),
-            ReadErrorKind::Unreachable,
+            VaultReadResult::Unreachable,
             "rate limit quota",
         ),
         (
             473,
             "canary".to_owned(),
-            ReadErrorKind::Unreachable,
+            VaultReadResult::Unreachable,
             "standby",
         ),
         (
             500,
             r#"{"errors":["canary"]}"#.to_owned(),
-            ReadErrorKind::Unreachable,
+            VaultReadResult::Unreachable,
             "cannot serve now",
         ),
         (
             503,
             r#"{"errors":["Vault is sealed"]}"#.to_owned(),
-            ReadErrorKind::Sealed,
+            VaultReadResult::Sealed,
             "bao operator unseal",
         ),
         (
             404,
             r#"{"errors":[]}"#.to_owned(),
-            ReadErrorKind::NotFound,
+            VaultReadResult::NotFound,
             "nothing was ever written",
         ),
         (
             404,
             r#"{"data":{"data":null,"metadata":{"version":2}}}"#.to_owned(),
-            ReadErrorKind::NotFound,
+            VaultReadResult::NotFound,
             "newest version was deleted",
         ),
     ] {
@@ -219,7 +219,7 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
             .read("sms/x")
             .await
             .unwrap_err();
-        assert_eq!(error.kind(), kind, "{status}: {error}");
+        assert_eq!(error.result(), kind, "{status}: {error}");
         assert!(
             error.to_string().contains(said) && !error.to_string().contains("canary"),
             "{status}: {error}"
@@ -239,9 +239,11 @@ async fn a_path_stays_below_its_mount() {
         .says("secret/data/a%3Fb%20%23c", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     for path in ["", "/x", "x/", "../sys/x", "a/../b", "a//b", "a\nb"] {
-        assert_eq!(
-            vault.read(path).await.unwrap_err().label(),
-            "bad-path",
+        assert!(
+            matches!(
+                vault.read(path).await.unwrap_err(),
+                ReadError::InvalidPath { .. }
+            ),
             "{path}"
         );
     }
@@ -280,7 +282,7 @@ async fn a_server_that_comes_back_meets_no_storm() {
     let mut reads = 0;
     while began.elapsed() < Duration::from_secs(2) {
         for read in join_all((0..20).map(|_| vault.read("sms/x"))).await {
-            assert_eq!(read.unwrap_err().kind(), ReadErrorKind::Sealed);
+            assert_eq!(read.unwrap_err().result(), VaultReadResult::Sealed);
             reads += 1;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -303,7 +305,7 @@ async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     for _ in 0..20 {
         let error = vault.read("sms/x").await.unwrap_err();
-        assert_eq!(error.kind(), ReadErrorKind::Forbidden);
+        assert_eq!(error.result(), VaultReadResult::Forbidden);
         assert!(
             error
                 .to_string()
@@ -419,7 +421,7 @@ async fn whatever_is_not_answered_has_its_limit() {
         assert_eq!(read.is_err(), !silent.contains("renew"), "{silent}");
         assert!(
             read.err()
-                .is_none_or(|error| error.kind() == ReadErrorKind::Timeout),
+                .is_none_or(|error| error.result() == VaultReadResult::Timeout),
             "{silent}"
         );
     }
@@ -433,4 +435,44 @@ async fn nothing_of_it_is_shown() {
     let vault = vault(&fake, &folder, KvVersion::V2).await;
     vault.read("sms/x").await.unwrap();
     assert!(!format!("{vault:?}").contains("canary"), "{vault:?}");
+}
+
+#[test]
+fn an_operator_patches_or_replaces_the_entry() {
+    let settings = |kv, namespace: Option<&str>| OpenBaoSettings {
+        address: "https://vault.internal:8200".to_owned(),
+        mount: "secret".to_owned(),
+        kv,
+        namespace: namespace.map(str::to_owned),
+        ca_file: None,
+        timeout: Duration::from_secs(3),
+        poll: Duration::from_mins(1),
+        auth: OpenBaoAuth::TokenFile("token".into()),
+    };
+    let fields = ["username", "password"].map(str::to_owned);
+    let target = WriteTarget {
+        config: "a.toml",
+        vault: "keys",
+        path: "sms/a",
+        fields: &fields,
+    };
+    for (kv, namespace, command) in [
+        (
+            None,
+            None,
+            "`bao kv patch -mount=secret sms/a username=-`, then password=- (each value on standard input)",
+        ),
+        (
+            Some(KvVersion::V2),
+            Some("team"),
+            "`bao kv patch -namespace=team -mount=secret sms/a username=-`, then password=- (each value on standard input)",
+        ),
+        (
+            Some(KvVersion::V1),
+            None,
+            "`bao kv put -mount=secret sms/a @FILE` with all of its fields as JSON in FILE",
+        ),
+    ] {
+        assert_eq!(settings(kv, namespace).write_instructions(&target), command);
+    }
 }

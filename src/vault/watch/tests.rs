@@ -11,7 +11,10 @@ use tokio::time::timeout;
 use super::*;
 use crate::clock::SystemClock;
 use crate::secret::Version;
+use crate::vault::directory::DirectorySettings;
 use crate::vault::embedded::Embedded;
+use crate::vault::embedded::EmbeddedSettings;
+use crate::vault::env::EnvSettings;
 use crate::vault::settings::{Settings, SourceSettings};
 
 const LONG: Duration = Duration::from_secs(10);
@@ -92,9 +95,9 @@ async fn a_kubernetes_swap_is_seen_by_watching() {
     fs::create_dir_all(&mount).unwrap();
     swap(&mount, "..1", "one");
     let running = running(
-        SourceSettings::Directory {
+        SourceSettings::Directory(DirectorySettings {
             path: folder.path().to_owned(),
-        },
+        }),
         reference("sms/x"),
         NEVER,
     )
@@ -132,7 +135,7 @@ async fn a_changed_vault_file_is_seen_by_watching() {
     };
     set("one");
     let running = running(
-        SourceSettings::Embedded { file, key_file },
+        SourceSettings::Embedded(EmbeddedSettings { file, key_file }),
         reference("sms/x"),
         NEVER,
     )
@@ -153,9 +156,9 @@ async fn a_changed_env_file_is_seen_by_watching() {
     let file = folder.path().join(".env");
     fs::write(&file, "A=one\n").unwrap();
     let running = running(
-        SourceSettings::Env {
+        SourceSettings::Env(EnvSettings {
             file: Some(file.clone()),
-        },
+        }),
         reference(""),
         NEVER,
     )
@@ -184,9 +187,9 @@ async fn the_clock_sees_what_watching_cannot() {
     let settings = Settings {
         sources: BTreeMap::from([(
             "v".to_owned(),
-            SourceSettings::Directory {
+            SourceSettings::Directory(DirectorySettings {
                 path: mount.clone(),
-            },
+            }),
         )]),
     };
     let keeper = Arc::new(CredentialCache::new(

@@ -5,9 +5,9 @@ use std::path::Path;
 use toml::Value;
 
 use crate::cli::vault::import::{Args, KnownField, Proposal, entry_path};
-use crate::cli::vault::open_embedded;
 use crate::config::Config;
 use crate::dialect::Dialect;
+use crate::vault::EmbeddedSettings;
 use crate::vault::embedded::Embedded;
 
 /// What a provider of this dialect must say besides its credential.
@@ -67,12 +67,12 @@ pub(super) fn render_config(
 }
 
 fn vault_name<'a>(vault: &Embedded, loaded: &'a Config) -> Option<&'a str> {
-    let same = |other: Embedded| other.file() == vault.file();
+    let same = |other: &EmbeddedSettings| other.file == vault.file();
     loaded
         .vault
         .sources
         .iter()
-        .find(|(_, source)| open_embedded(source).is_some_and(same))
+        .find(|(_, source)| source.as_embedded().is_some_and(same))
         .map(|(name, _)| name.as_str())
 }
 

@@ -63,28 +63,6 @@ fn what_is_no_entry_is_said_without_quoting_it() {
 }
 
 #[test]
-fn a_value_that_is_no_text_is_kept_out_and_named() {
-    let body = r#"{"data":{"a":1,"b":true,"c":null,"d":[],"e":{},"f":"text"}}"#;
-    let entry = read(KvVersion::V1, body).unwrap().entry;
-    assert_eq!(entry.fields.keys().collect::<Vec<_>>(), ["f"]);
-    let unfit: Vec<_> = entry
-        .non_text
-        .iter()
-        .map(|(field, what)| (field.as_str(), *what))
-        .collect();
-    assert_eq!(
-        unfit,
-        [
-            ("a", "a number"),
-            ("b", "true or false"),
-            ("c", "null"),
-            ("d", "a list"),
-            ("e", "a nested object")
-        ]
-    );
-}
-
-#[test]
 fn a_complaint_is_one_short_line_without_our_secrets() {
     let body = json!({ "errors": ["invalid\r\nsecret id canary-1", "x".repeat(500)] });
     let said = error_summary(Some(&body), &["canary-1"]);

@@ -14,7 +14,7 @@ use crate::vault::file;
 use crate::vault::openbao::http::VaultRequest;
 use crate::vault::openbao::reply;
 use crate::vault::openbao::server::VaultServer;
-use crate::vault::settings::OpenBaoAuth;
+use crate::vault::openbao::settings::OpenBaoAuth;
 use crate::vault::source::read_blocking;
 
 /// A secret id, and the wrapping token that it was taken out of.
