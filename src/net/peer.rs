@@ -82,10 +82,17 @@ impl Peer {
         }
     }
 
-    /// On this machine: the unix door, or a loopback address.
+    /// Whether the connection came in at a unix socket.
+    pub fn is_unix(&self) -> bool {
+        self.address.is_none()
+    }
+
+    /// Whether the peer is on this machine: at a unix socket, or at a loopback address.
     pub fn is_local(&self) -> bool {
-        self.address
-            .is_none_or(|address| address.ip().to_canonical().is_loopback())
+        self.is_unix()
+            || self
+                .address
+                .is_some_and(|address| address.ip().to_canonical().is_loopback())
     }
 }
 

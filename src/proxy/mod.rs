@@ -253,10 +253,6 @@ impl RequestHandler for Proxy {
     }
 
     /// Who may use these doors may be told by a token inside the request: `carry` asks.
-    fn authorize(&self, _: Entrypoint, _: &Peer) -> Result<(), (StatusCode, String)> {
-        Ok(())
-    }
-
     fn needs_peer_uid(&self) -> bool {
         authz::needs_peer_uid(&self.snapshot.load().settings)
     }

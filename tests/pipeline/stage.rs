@@ -222,7 +222,6 @@ impl Stage {
             target,
             request,
             peer,
-            is_tls: false,
             connection: line,
         };
         self.proxy.handle(arrival).await

@@ -1,5 +1,5 @@
-//! One connection from accept to close: a slot, the HTTP/1.1 loop with its outer layers,
-//! and what a CONNECT turns it into: TLS that our CA ends, or plain HTTP.
+//! One connection from accept to close: a slot, the HTTP/1.1 loop with its outer layers, and the
+//! inside of a CONNECT, where the local CA terminates TLS or the client speaks plain HTTP.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, PROXY_AUTHORIZATION};
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -19,6 +19,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tower::{Service, ServiceBuilder};
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{
@@ -29,162 +30,159 @@ use tower_http::sensitive_headers::SetSensitiveRequestHeadersLayer;
 use crate::clock::Clock;
 use crate::net::authority::{Authority, Scheme};
 use crate::net::drain::{Drain, DrainGuard, Phase};
+use crate::net::entrypoint::origin::ConnectionOrigin;
 use crate::net::entrypoint::prefixed_stream::PrefixedStream;
 use crate::net::entrypoint::response::ResponseBody;
 use crate::net::entrypoint::timeout_stream::{IdleTimer, TimeoutStream};
-use crate::net::entrypoint::{Entrypoint, ListenerShared, RequestHandler};
+use crate::net::entrypoint::{ListenerShared, RequestHandler};
 use crate::net::peer::Peer;
 use crate::net::server::Stream;
+use crate::net::settings::Limits;
 
-/// The first byte of TLS.
+/// The first byte of a TLS connection.
 const TLS_HANDSHAKE: u8 = 0x16;
-/// Ours alone: what a client wrote under it is taken off first.
+/// Our own header: a value that the client sent is removed first.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-sms-sidecar-id");
 const TOO_MANY_CONNECTIONS: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\nContent-Length: 39\r\nRetry-After: 1\r\n\
 Connection: close\r\n\r\nsms-sidecar: too many connections here\n";
-/// For a parting word to one too many.
+/// The time limit for writing the rejection of a connection.
 const REJECTION_WRITE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// What is known of a connection.
+/// What the requests of one connection share.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionContext {
     pub(super) peer: Peer,
-    /// The unix socket.
-    pub(super) is_unix: bool,
-    /// Inside a CONNECT for this authority.
-    pub(super) connect_target: Option<Authority>,
-    /// TLS was ended here.
-    pub(super) is_tls: bool,
+    pub(super) origin: ConnectionOrigin,
     pub(super) drain: Drain,
     pub(super) idle_timer: IdleTimer,
-    /// Held until the last of the connection and its tunnel has ended.
+    /// Held until the connection and its tunnel have ended.
     #[expect(dead_code, reason = "held, not read")]
     pub(super) slot: Arc<(OwnedSemaphorePermit, DrainGuard)>,
 }
 
 impl ConnectionContext {
-    /// The door for refusals that come before the request line is understood.
-    pub(super) fn entrypoint(&self) -> Entrypoint {
-        match (self.is_unix, &self.connect_target) {
-            (true, _) => Entrypoint::Unix,
-            (false, Some(_)) => Entrypoint::Connect,
-            (false, None) => Entrypoint::BaseUrl,
+    /// The same connection inside a CONNECT for `target`.
+    fn inside_connect(self, target: Authority) -> Self {
+        Self {
+            origin: self.origin.inside(target),
+            idle_timer: IdleTimer::default(),
+            ..self
         }
     }
 }
 
-/// Serves a fresh connection, or says that there are too many.
+/// Serves a fresh connection, or rejects it when there are too many.
 pub(super) async fn accept<C: RequestHandler, S: Stream>(
-    house: Arc<ListenerShared<C>>,
-    mut stream: S,
+    shared: Arc<ListenerShared<C>>,
+    stream: S,
     peer: Peer,
     drain: Drain,
 ) {
-    let unix = peer.address.is_none();
-    let Ok(slot) = Arc::clone(&house.slots).try_acquire_owned() else {
-        let door = if unix {
-            Entrypoint::Unix
-        } else {
-            Entrypoint::BaseUrl
-        };
-        house.handler.request_denied(
-            door,
+    let origin = ConnectionOrigin::of(&peer);
+    let Ok(permit) = Arc::clone(&shared.slots).try_acquire_owned() else {
+        shared.handler.request_denied(
+            origin.entrypoint(),
             StatusCode::SERVICE_UNAVAILABLE,
             "too many connections",
         );
-        // Whether the client still reads it is its own affair.
-        timeout(REJECTION_WRITE_TIMEOUT, async {
-            stream
-                .write_all(TOO_MANY_CONNECTIONS)
-                .await
-                .and(stream.shutdown().await)
-        })
-        .await
-        .ok();
-        return;
+        return reject_connection(stream).await;
     };
-    let slot = Arc::new((slot, drain.track_connection()));
-    let session = ConnectionContext {
+    let context = ConnectionContext {
         peer,
-        is_unix: unix,
-        connect_target: None,
-        is_tls: false,
+        origin,
+        slot: Arc::new((permit, drain.track_connection())),
         drain,
         idle_timer: IdleTimer::default(),
-        slot,
     };
-    serve_http(house, stream, session).await;
+    serve_http(shared, stream, context).await;
 }
 
-/// The HTTP/1.1 loop. Boxed, since what is inside a CONNECT comes back here.
+/// Writes the rejection and closes; the client may no longer read it.
+async fn reject_connection<S: Stream>(mut stream: S) {
+    timeout(REJECTION_WRITE_TIMEOUT, async {
+        stream
+            .write_all(TOO_MANY_CONNECTIONS)
+            .await
+            .and(stream.shutdown().await)
+    })
+    .await
+    .ok();
+}
+
+/// The HTTP/1.1 loop. Boxed, because the inside of a CONNECT runs it again.
 pub(super) fn serve_http<C: RequestHandler, S: Stream>(
-    house: Arc<ListenerShared<C>>,
+    shared: Arc<ListenerShared<C>>,
     stream: S,
-    session: ConnectionContext,
+    context: ConnectionContext,
 ) -> Pin<Box<dyn Future<Output = ()> + Send>> {
     Box::pin(async move {
-        let limits = house.setup.limits;
-        let (drain, tempo, door) = (
-            session.drain.clone(),
-            session.idle_timer.clone(),
-            session.entrypoint(),
-        );
-        let carrier = Arc::clone(&house.handler);
-        let paced = TimeoutStream::new(
+        let limits = shared.setup.limits;
+        let drain = context.drain.clone();
+        let idle_timer = context.idle_timer.clone();
+        let entrypoint = context.origin.entrypoint();
+        let handler = Arc::clone(&shared.handler);
+        let stream = TimeoutStream::new(
             stream,
-            tempo.clone(),
+            idle_timer.clone(),
             limits.client_timeout,
             limits.idle_timeout,
         );
-        let mut builder = http1::Builder::new();
-        // The longest line of a head decides the buffer; bodies pass through it in pieces.
-        builder
-            .header_read_timeout(None)
-            .max_header_size(limits.max_head)
-            .max_buf_size(limits.max_head.max(16 << 10));
-        // One that comes this late is answered, with a refusal, before it is closed.
-        let late = drain.phase() == Phase::Closing;
-        builder.keep_alive(!late);
-        let service = TowerToHyperService::new(build_service(house, session));
+        // A connection that comes this late gets one response, a rejection, before it is closed.
+        let is_late = drain.phase() == Phase::Closing;
+        let service = TowerToHyperService::new(build_service(shared, context));
         let mut connection = std::pin::pin!(
-            builder
-                .serve_connection(TokioIo::new(paced), service)
+            http_builder(&limits)
+                .keep_alive(!is_late)
+                .serve_connection(TokioIo::new(stream), service)
                 .with_upgrades()
         );
-        let done = tokio::select! {
-            done = connection.as_mut() => done,
-            () = drain.wait_for(Phase::Closing), if !late => {
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = drain.wait_for(Phase::Closing), if !is_late => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
         };
-        let Err(error) = done else { return };
-        if tempo.head_timed_out() {
-            carrier.request_denied(
-                door,
-                StatusCode::REQUEST_TIMEOUT,
-                "the request's head took too long",
-            );
-        } else if error.is_parse_too_large() {
-            carrier.request_denied(
-                door,
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "the request's head is too large",
-            );
-        } else if error.is_parse() {
-            carrier.request_denied(
-                door,
-                StatusCode::BAD_REQUEST,
-                "what came is no HTTP/1.1 request",
-            );
+        let error = result.err();
+        if let Some((status, why)) = error.and_then(|error| head_error(&error, &idle_timer)) {
+            handler.request_denied(entrypoint, status, why);
         }
     })
 }
 
+fn http_builder(limits: &Limits) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    // The longest line of a head decides the buffer; bodies pass through it in pieces.
+    builder
+        .header_read_timeout(None)
+        .max_header_size(limits.max_head)
+        .max_buf_size(limits.max_head.max(16 << 10));
+    builder
+}
+
+/// Why the head of a request was not accepted; none for other ends of a connection.
+fn head_error(error: &hyper::Error, idle_timer: &IdleTimer) -> Option<(StatusCode, &'static str)> {
+    if idle_timer.head_timed_out() {
+        Some((
+            StatusCode::REQUEST_TIMEOUT,
+            "the request's head took too long",
+        ))
+    } else if error.is_parse_too_large() {
+        Some((
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "the request's head is too large",
+        ))
+    } else if error.is_parse() {
+        Some((StatusCode::BAD_REQUEST, "not an HTTP/1.1 request"))
+    } else {
+        None
+    }
+}
+
 /// The outer layers, outermost first.
 fn build_service<C: RequestHandler>(
-    house: Arc<ListenerShared<C>>,
-    session: ConnectionContext,
+    shared: Arc<ListenerShared<C>>,
+    context: ConnectionContext,
 ) -> impl Service<
     Request<Incoming>,
     Response = Response<impl hyper::body::Body<Data = Bytes, Error = tower::BoxError>>,
@@ -192,7 +190,7 @@ fn build_service<C: RequestHandler>(
     Future: Send,
 > + Clone
 + Send {
-    let clock = Arc::clone(&house.setup.clock);
+    let clock = Arc::clone(&shared.setup.clock);
     ServiceBuilder::new()
         .layer(CatchPanicLayer::custom(panic_response))
         .map_request(|mut request: Request<Incoming>| {
@@ -206,17 +204,17 @@ fn build_service<C: RequestHandler>(
             PROXY_AUTHORIZATION,
         ]))
         .service_fn(move |request: Request<Incoming>| {
-            let busy = session.idle_timer.mark_busy();
-            let (house, session) = (Arc::clone(&house), session.clone());
+            let busy = context.idle_timer.mark_busy();
+            let (shared, context) = (Arc::clone(&shared), context.clone());
             async move {
-                let response: Response<ResponseBody> = house.respond(&session, request).await;
+                let response: Response<ResponseBody> = shared.respond(&context, request).await;
                 drop(busy);
                 Ok::<_, Infallible>(response)
             }
         })
 }
 
-/// What was being done is unknown, so it may have been sent. What the panic says may hold a secret: it is dropped.
+/// The message may have been sent before the panic. The panic's text may hold a secret, so it is dropped.
 fn panic_response(_: Box<dyn Any + Send + 'static>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::from(
         "sms-sidecar: an error of ours; the message may have been sent\n",
@@ -240,84 +238,70 @@ impl MakeRequestId for RandomRequestId {
     }
 }
 
-/// The id that the layers gave a request.
-pub(super) fn request_id(request: &Request<Incoming>) -> String {
-    request
-        .headers()
+/// The id that the outer layers gave a request.
+pub(super) fn request_id(headers: &HeaderMap) -> String {
+    headers
         .get(REQUEST_ID)
         .and_then(|id| id.to_str().ok())
         .unwrap_or_default()
         .to_owned()
 }
 
-/// Serves the inside of a CONNECT for a host of ours: TLS, or plain HTTP on any port, as the first byte says.
+/// Serves the inside of an intercepted CONNECT: TLS or, on any port, plain HTTP. The first byte
+/// decides.
 pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
-    house: Arc<ListenerShared<C>>,
+    shared: Arc<ListenerShared<C>>,
     mut stream: S,
     target: Authority,
-    session: ConnectionContext,
+    context: ConnectionContext,
 ) {
-    let limit = house.setup.limits.client_timeout;
     let mut first = [0; 1];
-    // A client that opens a tunnel and says nothing in time has not sent a request: nothing to report.
-    let Ok(Ok(1)) = timeout(limit, stream.read(&mut first)).await else {
-        return;
-    };
+    let first_byte = timeout(shared.setup.limits.client_timeout, stream.read(&mut first));
+    // A client that opens a tunnel and sends nothing in time has not sent a request: nothing to
+    // report.
+    let Ok(Ok(1)) = first_byte.await else { return };
     let stream = PrefixedStream::new(first, stream);
-    let session = ConnectionContext {
-        idle_timer: IdleTimer::default(),
-        ..session
-    };
     if first != [TLS_HANDSHAKE] {
         let target = Authority {
             scheme: Scheme::Http,
             ..target
         };
-        return serve_http(
-            house,
-            stream,
-            ConnectionContext {
-                connect_target: Some(target),
-                ..session
-            },
-        )
-        .await;
+        return serve_http(shared, stream, context.inside_connect(target)).await;
     }
-    let refuse = |why: &str| {
-        house
-            .handler
-            .tls_rejected(Entrypoint::Connect, StatusCode::BAD_GATEWAY, why);
-    };
-    let config = match house
-        .setup
-        .ca
-        .as_ref()
-        .map(|ca| ca.server_config_for(&target.host))
-    {
-        Some(Ok(config)) => config,
-        Some(Err(error)) => return refuse(&error.to_string()),
-        None => {
-            return refuse(
-                "TLS inside a CONNECT, and no CA is configured; run `sms-sidecar ca init` and set `[intercept] ca`",
-            );
+    let host = target.host.clone();
+    let context = context.inside_connect(target);
+    match accept_tls(&shared, stream, &host).await {
+        Ok(stream) => serve_http(shared, stream, context).await,
+        Err(why) => {
+            shared
+                .handler
+                .tls_rejected(context.origin.entrypoint(), StatusCode::BAD_GATEWAY, &why)
         }
+    }
+}
+
+/// Terminates TLS with a certificate for `host`, or says why it could not.
+async fn accept_tls<C: RequestHandler, S: Stream>(
+    shared: &ListenerShared<C>,
+    stream: PrefixedStream<S>,
+    host: &str,
+) -> Result<TlsStream<PrefixedStream<S>>, String> {
+    let Some(ca) = &shared.setup.ca else {
+        return Err(
+            "TLS inside a CONNECT, and no CA is configured; run `sms-sidecar ca init` and set `[intercept] ca`"
+                .to_owned(),
+        );
     };
-    match timeout(limit, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(ended)) => {
-            serve_http(
-                house,
-                ended,
-                ConnectionContext {
-                    connect_target: Some(target),
-                    is_tls: true,
-                    ..session
-                },
-            )
-            .await;
-        }
-        Ok(Err(_)) => refuse(
-            "the backend refused our certificate or broke off; it must trust the CA (NODE_EXTRA_CA_CERTS), and be restarted after `ca init`",
+    let config = ca
+        .server_config_for(host)
+        .map_err(|error| error.to_string())?;
+    let handshake = TlsAcceptor::from(config).accept(stream);
+    match timeout(shared.setup.limits.client_timeout, handshake).await {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(_)) => Err(
+            "the backend rejected our certificate or closed the connection; it must trust the CA (NODE_EXTRA_CA_CERTS) and be restarted after `ca init`"
+                .to_owned(),
         ),
-        Err(_) => refuse("the backend did not finish its TLS handshake in time"),
+        Err(_) => Err("the backend did not finish its TLS handshake in time".to_owned()),
     }
 }

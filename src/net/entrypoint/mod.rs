@@ -3,6 +3,7 @@
 //! and sends its replies; refuses what `screen` refuses, and what is too big or too slow.
 
 mod connection;
+mod origin;
 pub(crate) mod prefixed_stream;
 pub(crate) mod request;
 pub(crate) mod response;
@@ -52,8 +53,6 @@ pub struct IncomingRequest {
     pub request: Request,
     /// Who sent it.
     pub peer: Peer,
-    /// The request came over TLS that our CA ended.
-    pub is_tls: bool,
     /// Whether the backend still listens, and whether we are draining.
     pub connection: ClientConnection,
 }
@@ -73,8 +72,6 @@ pub enum HostAdmission {
 pub trait RequestHandler: Send + Sync + 'static {
     /// Asked for every named host, after our own refusals (metadata addresses, our own listeners, private ranges).
     fn admit(&self, authority: &Authority, peer: &Peer) -> HostAdmission;
-    /// Asked for every base URL or unix request: who may use the door.
-    fn authorize(&self, door: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)>;
     /// Whether it matters which uid owns a client's socket: finding that out is dear.
     fn needs_peer_uid(&self) -> bool {
         true

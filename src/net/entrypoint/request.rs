@@ -1,6 +1,6 @@
-//! One request: screened, told apart (a call of ours, a CONNECT, another host's), its
-//! body gathered within the limits, and carried in a task that outlives a backend which
-//! hangs up, because an attempt once begun is finished and recorded.
+//! One request: screened, classified (for the handler, a CONNECT, or for another host), its body
+//! read within the limits, and handled in a task that outlives a backend that hangs up, because
+//! an attempt that has started is finished and recorded.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -10,14 +10,14 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::header::{CONNECTION, EXPECT, PROXY_AUTHORIZATION};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body as _, Incoming};
 use tokio::time::timeout;
 
 use crate::dialect;
 use crate::net::authority::{Authority, Scheme, normalize_host};
-use crate::net::drain::{ClientConnection, Phase};
+use crate::net::drain::{ClientConnection, ClientConnectionGuard, Phase};
 use crate::net::entrypoint::connection::{ConnectionContext, request_id};
 use crate::net::entrypoint::response::{
     Rejected, ResponseBody, rejection_response, reply_response,
@@ -30,42 +30,37 @@ use crate::net::peer::Peer;
 use crate::net::screen::{self, RequestLineTarget, ScreenContext};
 use crate::secret::SecretString;
 
-/// A body up to this many times too long is read to its end, so that the client gets to see the refusal.
+/// A body up to this many times over the limit is read to its end, so that the client sees the rejection.
 const MAX_DISCARD_FACTOR: u64 = 8;
 
-/// What is to be done with a request.
+/// What to do with a request.
 enum RequestAction {
-    /// It is a call of ours.
+    /// Hand it to the request handler.
     Handle(EntrypointTarget),
-    /// A CONNECT whose inside is ours.
+    /// Answer the CONNECT and serve its inside.
     Intercept(Authority),
-    /// A CONNECT to another host.
+    /// Answer the CONNECT and tunnel to another host.
     Tunnel(Authority),
-    /// An absolute URL at another host.
+    /// Forward a request with an absolute URL to another host.
     Forward(Authority),
 }
 
 impl<C: RequestHandler> ListenerShared<C> {
-    /// Never fails: what cannot be carried is refused with a reason.
+    /// Never fails: a request that cannot be served is rejected with a reason.
     pub(super) async fn respond(
         self: &Arc<Self>,
-        session: &ConnectionContext,
+        context: &ConnectionContext,
         request: Request<Incoming>,
     ) -> Response<ResponseBody> {
-        let door = entrypoint_of(session, &request);
-        let mut response = match self.handle(door, session, request).await {
+        let entrypoint = context.origin.entrypoint_of(&request);
+        let mut response = match self.handle(entrypoint, context, request).await {
             Ok(response) => response,
-            Err(turned) => {
-                let tell = if turned.tls_rejected {
-                    C::tls_rejected
-                } else {
-                    C::request_denied
-                };
-                tell(&self.handler, door, turned.status, &turned.reason);
-                rejection_response(turned)
+            Err(rejected) => {
+                self.report(entrypoint, &rejected);
+                rejection_response(rejected)
             }
         };
-        if session.drain.phase() > Phase::Serving
+        if context.drain.phase() > Phase::Serving
             && response.status() != StatusCode::SWITCHING_PROTOCOLS
         {
             response
@@ -75,93 +70,80 @@ impl<C: RequestHandler> ListenerShared<C> {
         response
     }
 
+    fn report(&self, entrypoint: Entrypoint, rejected: &Rejected) {
+        let report = if rejected.tls_rejected {
+            C::tls_rejected
+        } else {
+            C::request_denied
+        };
+        report(&self.handler, entrypoint, rejected.status, &rejected.reason);
+    }
+
     async fn handle(
         self: &Arc<Self>,
-        door: Entrypoint,
-        session: &ConnectionContext,
+        entrypoint: Entrypoint,
+        context: &ConnectionContext,
         request: Request<Incoming>,
     ) -> Result<Response<ResponseBody>, Rejected> {
-        if session.drain.phase() == Phase::Closing {
+        if context.drain.phase() == Phase::Closing {
             return Err(Rejected::new(
                 StatusCode::SERVICE_UNAVAILABLE,
-                "this process is ending; nothing was sent, repeat the request",
+                "the sidecar is shutting down; nothing was sent, repeat the request",
             ));
         }
-        let id = request_id(&request);
-        let (mut parts, body) = request.into_parts();
-        let mut peer = with_proxy_token(&session.peer, &parts.headers);
-        if self.handler.needs_peer_uid() {
-            peer.uid = peer.owner_uid().await;
-        }
-        let plan = self.choose_action(session, &peer, &parts)?;
-        let session = ConnectionContext {
-            peer,
-            ..session.clone()
+        let (parts, body) = request.into_parts();
+        let context = ConnectionContext {
+            peer: self.identify_peer(&context.peer, &parts.headers).await,
+            ..context.clone()
         };
-        match plan {
+        match self.choose_action(&context, &parts)? {
             RequestAction::Handle(target) => {
-                screen::check_path(parts.uri.path())?;
-                let expects = parts.headers.contains_key(EXPECT);
-                screen::strip_connection_headers(&mut parts.headers);
-                let (presence, line) = ClientConnection::new(session.drain.clone());
-                let request = to_dialect_request(parts);
-                let arrival = IncomingRequest {
-                    id,
-                    entrypoint: door,
-                    target,
-                    request,
-                    peer: session.peer,
-                    is_tls: session.is_tls,
-                    connection: line,
-                };
-                let carried = self.dispatch(arrival, body, expects).await;
-                drop(presence);
-                carried
+                let expects_continue = parts.headers.contains_key(EXPECT);
+                let (incoming, guard) = incoming_request(entrypoint, target, parts, context)?;
+                let response = self.dispatch(incoming, body, expects_continue).await;
+                drop(guard);
+                response
             }
-            RequestAction::Intercept(target) => Ok(tunnel::accept_connect(
-                self,
-                Request::from_parts(parts, ()),
-                target,
-                session,
-            )),
+            RequestAction::Intercept(target) => {
+                let request = Request::from_parts(parts, ());
+                Ok(tunnel::accept_connect(self, request, target, context))
+            }
             RequestAction::Tunnel(target) => {
-                tunnel::tunnel(self, Request::from_parts(parts, ()), target, session).await
+                let request = Request::from_parts(parts, ());
+                tunnel::tunnel(self, entrypoint, request, target, context).await
             }
             RequestAction::Forward(target) => {
-                tunnel::forward(
-                    self,
-                    door,
-                    Request::from_parts(parts, body),
-                    target,
-                    &session,
-                )
-                .await
+                let request = Request::from_parts(parts, body);
+                tunnel::forward(self, entrypoint, request, target, &context).await
             }
         }
     }
 
+    /// The peer with the token of this request and, where the handler needs it, its uid.
+    async fn identify_peer(&self, peer: &Peer, headers: &HeaderMap) -> Peer {
+        let mut peer = with_proxy_token(peer, headers);
+        if self.handler.needs_peer_uid() {
+            peer.uid = peer.owner_uid().await;
+        }
+        peer
+    }
+
     fn choose_action(
         &self,
-        session: &ConnectionContext,
-        peer: &Peer,
+        context: &ConnectionContext,
         parts: &Parts,
     ) -> Result<RequestAction, Rejected> {
-        let local = peer.is_local();
-        let way = ScreenContext {
-            connect_target: session.connect_target.as_ref(),
-            is_local: local,
+        let peer = &context.peer;
+        let screen_context = ScreenContext {
+            connect_target: context.origin.connect_target(),
+            is_local: peer.is_local(),
             via_marker: &self.setup.via_marker,
         };
-        match screen::check_head(parts, way)? {
-            RequestLineTarget::Path(host) => {
-                let target = if session.is_unix {
-                    self.unix_target(host.as_deref(), peer)
-                } else {
-                    EntrypointTarget::BaseUrl
-                };
-                self.handler.authorize(session.entrypoint(), peer)?;
-                Ok(RequestAction::Handle(target))
-            }
+        match screen::check_head(parts, screen_context)? {
+            RequestLineTarget::Path(host) if context.origin.is_unix_listener() => Ok(
+                RequestAction::Handle(self.unix_target(host.as_deref(), peer)),
+            ),
+            RequestLineTarget::Path(_) => Ok(RequestAction::Handle(EntrypointTarget::BaseUrl)),
             RequestLineTarget::Host(authority) => match self.admit(&authority, peer)? {
                 HostAdmission::Intercept => {
                     Ok(RequestAction::Handle(EntrypointTarget::Host(authority)))
@@ -184,14 +166,14 @@ impl<C: RequestHandler> ListenerShared<C> {
         Ok(self.handler.admit(authority, peer))
     }
 
-    /// Said at once where TLS is certain; other ports may speak plain HTTP inside.
+    /// Rejects a CONNECT to port 443 whose TLS cannot be terminated; other ports may carry plain HTTP.
     fn check_tls_available(&self, authority: &Authority) -> Result<(), Rejected> {
         let why = match &self.setup.ca {
             _ if authority.port != Scheme::Https.default_port() => return Ok(()),
             Some(ca) if ca.covers(&authority.host) => return Ok(()),
             Some(_) if authority.host.parse::<IpAddr>().is_ok() => {
                 format!(
-                    "TLS for an IP address cannot be opened here; name the service's host in place of {}",
+                    "TLS for an IP address cannot be terminated here; use the service's host name in place of {}",
                     authority.host
                 )
             }
@@ -201,7 +183,7 @@ impl<C: RequestHandler> ListenerShared<C> {
                 authority.host
             ),
             None => String::from(
-                "CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`",
+                "CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init` and set `[intercept] ca`",
             ),
         };
         Err(Rejected {
@@ -210,13 +192,15 @@ impl<C: RequestHandler> ListenerShared<C> {
         })
     }
 
-    /// At the unix socket most clients lose the host; one that names a host of ours is believed.
+    /// Most clients send no useful Host header at the unix socket; one that names an intercepted
+    /// host is used.
     fn unix_target(&self, host: Option<&str>, peer: &Peer) -> EntrypointTarget {
-        let named = host
+        let named_host = host
             .and_then(|host| host.parse::<http::uri::Authority>().ok())
             .map(|host| normalize_host(host.host()));
-        let telling = named.filter(|host| host.contains('.') && host.parse::<IpAddr>().is_err());
-        let authority = telling.map(|host| Authority {
+        let public_host =
+            named_host.filter(|host| host.contains('.') && host.parse::<IpAddr>().is_err());
+        let authority = public_host.map(|host| Authority {
             scheme: Scheme::Https,
             host,
             port: Scheme::Https.default_port(),
@@ -231,67 +215,82 @@ impl<C: RequestHandler> ListenerShared<C> {
 
     async fn dispatch(
         &self,
-        mut arrival: IncomingRequest,
+        mut incoming: IncomingRequest,
         body: Incoming,
-        expects: bool,
+        expects_continue: bool,
     ) -> Result<Response<ResponseBody>, Rejected> {
-        let limits = self.setup.limits;
-        let gathered = timeout(
-            limits.client_timeout,
-            read_body(body, limits.max_body, expects),
-        )
-        .await;
-        let slow = |_| {
-            Rejected::new(
-                StatusCode::REQUEST_TIMEOUT,
-                "the request's body took too long",
-            )
-        };
-        arrival.request.body = gathered
-            .map_err(slow)
-            .and_then(|gathered| gathered)
-            .map_err(|turned| {
-                let reply = self.handler.error_reply(
-                    &arrival.target,
-                    &arrival.request,
-                    turned.status,
-                    &turned.reason,
-                );
-                Rejected {
-                    reply: reply.map(Box::new),
-                    ..turned
-                }
-            })?;
-        let flight = arrival.connection.track_request();
-        let carrier = Arc::clone(&self.handler);
-        // Owned by the drain, through its flight: the shutdown waits for it.
+        let read = self.read_body_in_time(body, expects_continue).await;
+        incoming.request.body = read.map_err(|rejected| self.in_dialect(&incoming, rejected))?;
+        let guard = incoming.connection.track_request();
+        let handler = Arc::clone(&self.handler);
+        // Owned by the drain, through its guard: the shutdown waits for it.
         // Boxed: a task's future is copied about ten times, and this one is 10 KB.
         let task = tokio::spawn(Box::pin(async move {
-            let reply = carrier.handle(arrival).await;
-            drop(flight);
+            let reply = handler.handle(incoming).await;
+            drop(guard);
             reply
         }));
         let panicked = |_| {
             Rejected::new(
                 StatusCode::GATEWAY_TIMEOUT,
-                "an error of ours; the message may have been sent",
+                "internal error; the message may have been sent",
             )
         };
         task.await.map(reply_response).map_err(panicked)
     }
+
+    async fn read_body_in_time(
+        &self,
+        body: Incoming,
+        expects_continue: bool,
+    ) -> Result<Bytes, Rejected> {
+        let limits = self.setup.limits;
+        let read = read_body(body, limits.max_body, expects_continue);
+        timeout(limits.client_timeout, read)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Rejected::new(
+                    StatusCode::REQUEST_TIMEOUT,
+                    "the request's body took too long",
+                ))
+            })
+    }
+
+    /// The same rejection with a reply in the backend's dialect, where the handler has one.
+    fn in_dialect(&self, incoming: &IncomingRequest, rejected: Rejected) -> Rejected {
+        let reply = self.handler.error_reply(
+            &incoming.target,
+            &incoming.request,
+            rejected.status,
+            &rejected.reason,
+        );
+        Rejected {
+            reply: reply.map(Box::new),
+            ..rejected
+        }
+    }
 }
 
-fn entrypoint_of(session: &ConnectionContext, request: &Request<Incoming>) -> Entrypoint {
-    let door = session.entrypoint();
-    if door != Entrypoint::BaseUrl {
-        door
-    } else if *request.method() == Method::CONNECT {
-        Entrypoint::Connect
-    } else if request.uri().scheme().is_some() {
-        Entrypoint::Absolute
-    } else {
-        door
-    }
+/// The request for the handler, without its body; the guard is held until it is answered.
+fn incoming_request(
+    entrypoint: Entrypoint,
+    target: EntrypointTarget,
+    mut parts: Parts,
+    context: ConnectionContext,
+) -> Result<(IncomingRequest, ClientConnectionGuard), Rejected> {
+    screen::check_path(parts.uri.path())?;
+    let id = request_id(&parts.headers);
+    screen::strip_connection_headers(&mut parts.headers);
+    let (guard, connection) = ClientConnection::new(context.drain);
+    let incoming = IncomingRequest {
+        id,
+        entrypoint,
+        target,
+        request: to_dialect_request(parts),
+        peer: context.peer,
+        connection,
+    };
+    Ok((incoming, guard))
 }
 
 /// The peer with the token of this request, if it gave one.
@@ -318,21 +317,22 @@ fn with_proxy_token(peer: &Peer, headers: &HeaderMap) -> Peer {
 }
 
 fn to_dialect_request(parts: Parts) -> dialect::Request {
-    let (path, query) = (
-        parts.uri.path().to_owned(),
-        parts.uri.query().map(str::to_owned),
-    );
     dialect::Request {
         method: parts.method,
-        path,
-        query,
+        path: parts.uri.path().to_owned(),
+        query: parts.uri.query().map(str::to_owned),
         headers: parts.headers,
         body: Bytes::new(),
     }
 }
 
-/// The whole body, or why not.
-async fn read_body(mut body: Incoming, limit: usize, expects: bool) -> Result<Bytes, Rejected> {
+/// The whole body, or why it was rejected. A client that expects `100 Continue` sends no body to
+/// discard.
+async fn read_body(
+    mut body: Incoming,
+    limit: usize,
+    expects_continue: bool,
+) -> Result<Bytes, Rejected> {
     let too_long = || {
         Rejected::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -340,9 +340,11 @@ async fn read_body(mut body: Incoming, limit: usize, expects: bool) -> Result<By
         )
     };
     let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-    let patience = limit.saturating_mul(MAX_DISCARD_FACTOR);
+    let discard_limit = limit.saturating_mul(MAX_DISCARD_FACTOR);
     let declared = body.size_hint().exact();
-    if declared.is_some_and(|declared| declared > patience || expects && declared > limit) {
+    if declared
+        .is_some_and(|declared| declared > discard_limit || expects_continue && declared > limit)
+    {
         return Err(too_long());
     }
     match Limited::new(&mut body, usize::try_from(limit).unwrap_or(usize::MAX))
@@ -356,7 +358,7 @@ async fn read_body(mut body: Incoming, limit: usize, expects: bool) -> Result<By
                 seen += frame
                     .data_ref()
                     .map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
-                if seen > patience {
+                if seen > discard_limit {
                     break;
                 }
             }
@@ -364,7 +366,7 @@ async fn read_body(mut body: Incoming, limit: usize, expects: bool) -> Result<By
         }
         Err(_) => Err(Rejected::new(
             StatusCode::BAD_REQUEST,
-            "the body broke off, or is not framed as HTTP/1.1 says",
+            "the body ended early, or its framing is not valid HTTP/1.1",
         )),
     }
 }

@@ -40,12 +40,6 @@ impl From<screen::ScreenError> for Rejected {
     }
 }
 
-impl From<(StatusCode, String)> for Rejected {
-    fn from((status, why): (StatusCode, String)) -> Self {
-        Self::new(status, why)
-    }
-}
-
 /// A refusal as a response. The connection is closed behind it: its body may lie unread.
 pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
     let Rejected {

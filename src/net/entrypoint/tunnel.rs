@@ -54,6 +54,7 @@ pub(super) fn accept_connect<C: RequestHandler>(
 /// Answers a CONNECT to another host, once that host is connected.
 pub(super) async fn tunnel<C: RequestHandler>(
     house: &Arc<ListenerShared<C>>,
+    door: Entrypoint,
     request: Request<()>,
     target: Authority,
     session: ConnectionContext,
@@ -61,11 +62,6 @@ pub(super) async fn tunnel<C: RequestHandler>(
     let far = dial(house, &target, session.peer.is_local()).await?;
     let carrier = Arc::clone(&house.handler);
     let busy = session.idle_timer.mark_busy();
-    let door = if session.is_unix {
-        Entrypoint::Unix
-    } else {
-        Entrypoint::Connect
-    };
     let (mut far, counts) = MeteredStream::new(far);
     let flight = session.drain.track_request();
     let idle = house.setup.limits.idle_timeout;

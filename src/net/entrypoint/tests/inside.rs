@@ -12,9 +12,12 @@ use tokio_rustls::client::TlsStream;
 use super::*;
 use crate::tls;
 
-/// A tunnel whose inside the doors are to serve.
+/// A tunnel whose inside the sidecar serves.
 async fn opened(bench: &EntrypointFixture, target: &str) -> TestClient {
-    let mut wire = bench.connect();
+    open_tunnel(bench.connect(), target).await
+}
+
+async fn open_tunnel(mut wire: TestClient, target: &str) -> TestClient {
     wire.send(&format!("CONNECT {target} HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n")).await;
     let head = wire.head().await;
     assert!(head.starts_with("http/1.1 200"), "{head}");
@@ -65,12 +68,8 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
             assert_eq!(wire.answer().await.body, "carried 2 bytes");
             let arrival = bench.arrivals.recv().await.unwrap();
             assert_eq!(
-                (
-                    arrival.entrypoint,
-                    arrival.is_tls,
-                    arrival.request.path.as_str()
-                ),
-                (Entrypoint::Connect, true, path)
+                (arrival.entrypoint, arrival.request.path.as_str()),
+                (Entrypoint::Connect, path)
             );
             assert_eq!(
                 arrival.target,
@@ -122,10 +121,7 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
             .await;
         assert_eq!(wire.answer().await.status, 202, "{port}");
         let arrival = bench.arrivals.recv().await.unwrap();
-        assert_eq!(
-            (arrival.entrypoint, arrival.is_tls),
-            (Entrypoint::Connect, false)
-        );
+        assert_eq!(arrival.entrypoint, Entrypoint::Connect);
         assert_eq!(
             arrival.target,
             EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", port))
@@ -145,6 +141,49 @@ async fn a_backend_without_our_ca_is_told_about_it() {
         }
         told @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => panic!("{told:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_connect_at_the_unix_socket_counts_as_unix_throughout() {
+    let mut bench = EntrypointFixture::new();
+    let connect = |bench: &EntrypointFixture| bench.connect_as(Peer::from_unix(Some(7)));
+
+    let wire = open_tunnel(connect(&bench), "api.ours.test:443").await;
+    let wire = secured(trusting(&bench, true, &[]), wire).await.unwrap();
+    let mut wire = TestClient(wire);
+    wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
+        .await;
+    assert_eq!(wire.answer().await.status, 202);
+    let arrival = bench.arrivals.recv().await.unwrap();
+    assert_eq!(arrival.entrypoint, Entrypoint::Unix, "a request inside TLS");
+
+    let mut wire = open_tunnel(connect(&bench), "api.ours.test:80").await;
+    wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
+        .await;
+    assert_eq!(wire.answer().await.status, 202);
+    let arrival = bench.arrivals.recv().await.unwrap();
+    assert_eq!(arrival.entrypoint, Entrypoint::Unix, "a request in clear");
+
+    let wire = open_tunnel(connect(&bench), "api.ours.test:443").await;
+    let distrusting = TlsConnector::from(tls::client_config(None).unwrap());
+    secured(distrusting, wire).await.unwrap_err();
+    assert_eq!(
+        bench.turned_away().await,
+        (Entrypoint::Unix, 502),
+        "a TLS failure"
+    );
+
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let far = listener.local_addr().unwrap();
+    let wire = open_tunnel(connect(&bench), &far.to_string()).await;
+    drop((wire, listener.accept().await.unwrap()));
+    assert!(
+        matches!(
+            bench.told.recv().await.unwrap(),
+            HandlerEvent::Tunnelled(Entrypoint::Unix, ..)
+        ),
+        "a tunnel to another host"
+    );
 }
 
 #[tokio::test]

@@ -47,16 +47,6 @@ impl RequestHandler for FakeHandler {
         }
     }
 
-    fn authorize(&self, _: Entrypoint, peer: &Peer) -> Result<(), (StatusCode, String)> {
-        match peer.uid {
-            Some(666) => Err((
-                StatusCode::FORBIDDEN,
-                String::from("this caller is not known"),
-            )),
-            Some(_) | None => Ok(()),
-        }
-    }
-
     async fn handle(&self, arrival: IncomingRequest) -> Reply {
         assert!(arrival.request.path != "/panic", "as asked");
         if arrival.request.path == "/hold" {
