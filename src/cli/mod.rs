@@ -10,7 +10,7 @@ mod control;
 mod demo;
 mod diagnose;
 mod dialects;
-pub(crate) mod doctor;
+mod doctor;
 mod http_client;
 mod output;
 mod run;

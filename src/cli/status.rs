@@ -13,7 +13,8 @@ use serde_json::Value;
 use crate::cli::control::{ControlArgs, field_text};
 use crate::cli::output;
 use crate::status::{
-    Deliverability, ProviderStatus, RequestStatus, RouteStatus, Status, VaultStatus, short_time,
+    Deliverability, ProviderStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase,
+    short_time,
 };
 
 /// Whether codes arrive, and how every route and provider stands in the running sidecar.
@@ -169,7 +170,10 @@ fn write_provider(
         )
     };
     if let Some(cause) = &provider.cause {
-        fact("cause", &cause_label(cause, provider))?;
+        fact(
+            "cause",
+            &cause_phrase(cause, provider.certainty.as_deref(), &provider.alternatives),
+        )?;
     }
     if let Some(evidence) = &provider.evidence {
         fact("evidence", evidence)?;
@@ -203,16 +207,6 @@ fn write_provider(
             )
         }
         None => Ok(()),
-    }
-}
-
-/// `credential-rejected (ambiguous, or ip-not-allowed)`.
-fn cause_label(cause: &str, provider: &ProviderStatus) -> String {
-    let certainty = provider.certainty.as_deref().unwrap_or_default();
-    match (certainty.is_empty(), provider.alternatives.as_slice()) {
-        (true, _) => cause.to_owned(),
-        (false, []) => format!("{cause} ({certainty})"),
-        (false, others) => format!("{cause} ({certainty}, or {})", others.join(" or ")),
     }
 }
 

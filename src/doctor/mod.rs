@@ -8,6 +8,7 @@ pub(crate) mod connectivity;
 pub(crate) mod provider_check;
 pub(crate) mod routes;
 pub(crate) mod runner;
+pub(crate) mod running;
 pub(crate) mod texts;
 pub(crate) mod vault;
 

@@ -1,64 +1,65 @@
-//! What the providers' checks mean for the messages: whether each route is left with somebody who can
-//! deliver, and which calls of the backend the running sidecar itself stopped. A route without anybody
-//! fails for the cause that its first provider fails for: what follows from a cause is no other cause.
+//! What the providers' checks mean for messages: whether each route still has a provider that can
+//! deliver, and which requests of the backend the running sidecar itself rejected. A route without
+//! one fails for the cause of its first provider.
 
-use std::collections::BTreeMap;
-
-use crate::cli::doctor::running::{BlockedRequests, RunningSidecar};
 use crate::diagnosis::{DiagnosisContext, FailedAttempt, diagnose};
 use crate::doctor::Setup;
 use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
+use crate::doctor::running::{RejectedRequests, RunningSidecar};
 use crate::proxy::{Mode, Provider, Route};
 use crate::sms::{AttemptKind, Cause, Certainty, ProviderId, prefixes_overlap};
 
-/// The check that is about single texts.
+/// The check that concerns single texts.
 const TEMPLATE_CHECK: &str = "template";
 
-/// One check a route, and one for each cause for which calls were stopped.
+/// What is known when the routes are checked.
+#[derive(Clone, Copy)]
+struct RouteFacts<'a> {
+    setup: &'a Setup<'a>,
+    checks: &'a [Check],
+    running: &'a RunningSidecar,
+}
+
+/// One check for each route, and one for each cause for which the sidecar rejected requests.
 pub(crate) fn check_routes(
     setup: &Setup<'_>,
     checks: &[Check],
     running: &RunningSidecar,
 ) -> Vec<Check> {
-    let acting = setup
-        .proxy
-        .routes
-        .iter()
-        .filter(|route| route.mode == Mode::Act);
-    let routes = acting.map(|route| {
-        check_delivery(setup, route, (checks, running))
-            .with_subject(&format!("route {}", route.name))
-    });
-    let stopped = running
-        .blocked_requests()
+    let facts = RouteFacts {
+        setup,
+        checks,
+        running,
+    };
+    let routes = setup.proxy.routes.iter();
+    let acting = routes.filter(|route| route.mode == Mode::Act);
+    let delivery = acting
+        .map(|route| check_delivery(facts, route).with_subject(&format!("route {}", route.name)));
+    let rejected = running
+        .rejected_requests()
         .into_iter()
-        .map(|stopped| blocked_requests_check(setup, &stopped).with_subject("backend"));
-    routes.chain(stopped).collect()
+        .map(|rejected| rejected_requests_check(setup, &rejected).with_subject("backend"));
+    delivery.chain(rejected).collect()
 }
 
-/// Whether anybody on it can deliver.
-fn check_delivery(setup: &Setup<'_>, route: &Route, seen: (&[Check], &RunningSidecar)) -> Check {
-    let found = |id: &ProviderId| {
-        setup
-            .proxy
-            .providers
-            .iter()
-            .find(|provider| provider.id == *id)
-    };
+/// Whether a provider of the route can deliver.
+fn check_delivery(facts: RouteFacts<'_>, route: &Route) -> Check {
+    let all = &facts.setup.proxy.providers;
+    let found = |id: &ProviderId| all.iter().find(|provider| provider.id == *id);
     let members = route.providers.iter().filter_map(found);
     let members: Vec<(&str, Option<Check>)> = members
         .map(|provider| {
             (
                 provider.id.as_str(),
-                blocking_check(&ProviderCheck::new(provider, setup), route, seen),
+                blocking_check(&ProviderCheck::new(provider, facts.setup), route, facts),
             )
         })
         .collect();
     let able: Vec<String> = members
         .iter()
         .filter(|(_, why)| why.is_none())
-        .map(|(id, _)| format!("{id}{}", caveats(id, seen.0)))
+        .map(|(id, _)| format!("{id}{}", caveats(id, facts.checks)))
         .collect();
     let not = members.iter().filter_map(|(id, why)| {
         Some(format!(
@@ -69,7 +70,7 @@ fn check_delivery(setup: &Setup<'_>, route: &Route, seen: (&[Check], &RunningSid
     let not = not.collect::<Vec<_>>().join(", ");
     let first = members.into_iter().next().and_then(|(_, why)| why);
     if let Some(first) = first.filter(|_| able.is_empty()) {
-        return delivery_failure(first, format!("nobody is left to deliver: {not}"));
+        return delivery_failure(first, format!("no provider is left to deliver: {not}"));
     }
     let not = if not.is_empty() {
         String::new()
@@ -78,14 +79,11 @@ fn check_delivery(setup: &Setup<'_>, route: &Route, seen: (&[Check], &RunningSid
     };
     Check::ok(
         "delivery",
-        format!(
-            "nothing that was asked speaks against {}{not}",
-            able.join(", then ")
-        ),
+        format!("no problems found with {}{not}", able.join(", then ")),
     )
 }
 
-/// What follows for the route: as sure as the check that it follows from, and mended by the same.
+/// The failure of the route: certainty and remedy are those of the check it follows from.
 fn delivery_failure(check: Check, evidence: String) -> Check {
     let cause = check.cause.or(Some(Cause::Unexplained));
     Check {
@@ -97,7 +95,7 @@ fn delivery_failure(check: Check, evidence: String) -> Check {
     }
 }
 
-/// What a provider that nothing speaks against was not asked, or could not say: it may fail all the same.
+/// What is not known of a provider without a failed check: it may still fail.
 fn caveats(id: &str, checks: &[Check]) -> String {
     let own = || checks.iter().filter(|check| check.subject == id);
     let some =
@@ -121,22 +119,22 @@ fn caveats(id: &str, checks: &[Check]) -> String {
     }
 }
 
-/// The check for which a provider delivers nothing on this route at this moment; none: nothing speaks against it.
+/// The check that keeps a provider from delivering on this route now; none: nothing does.
 fn blocking_check(
     patient: &ProviderCheck<'_>,
     route: &Route,
-    (checks, running): (&[Check], &RunningSidecar),
+    facts: RouteFacts<'_>,
 ) -> Option<Check> {
     let id = patient.provider.id.as_str();
     let reach = (!is_reachable(patient.provider, route))
         .then(|| patient.local_failure("delivery", Cause::NotTranslatable, ""));
-    // A text that is not approved stops that text, not the others.
+    // An unapproved text blocks that text only.
     let stops = |check: &&Check| {
         check.subject == id && check.result == CheckResult::Failed && !check.is_partial
     };
     reach
-        .or_else(|| checks.iter().find(stops).cloned())
-        .or_else(|| running.unavailable_check(id))
+        .or_else(|| facts.checks.iter().find(stops).cloned())
+        .or_else(|| facts.running.unavailable_check(id))
 }
 
 /// Whether its service delivers to any of the route's recipients.
@@ -146,62 +144,49 @@ fn is_reachable(provider: &Provider, route: &Route) -> bool {
     limits.is_empty() || route.recipients.is_empty() || route.recipients.iter().any(reached)
 }
 
-/// Calls that nobody carried because of how things are set up here.
-fn blocked_requests_check(setup: &Setup<'_>, stopped: &BlockedRequests) -> Check {
-    let spoken = stopped.dialect.as_deref();
-    let by = spoken.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
-    let what = match (stopped.cause, spoken) {
-        (Cause::NotTranslatable, _) => "said what no provider of their route can carry",
-        (Cause::NoProvider, _) => "went to recipients whom no route and no provider serves",
-        (_, Some(_)) => "asked for what the sidecar does not let through",
-        (_, None) => {
-            "belonged to no service that is known here, or came from a caller who may not call"
-        }
+/// Requests that the sidecar rejected because of its own config.
+fn rejected_requests_check(setup: &Setup<'_>, rejected: &RejectedRequests) -> Check {
+    let dialect_name = rejected.dialect.as_deref();
+    let by = dialect_name.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
+    let what = match (rejected.cause, dialect_name) {
+        (Cause::NotTranslatable, _) => "needed what no provider of their route can send",
+        (Cause::NoProvider, _) => "went to recipients that no route and no provider serves",
+        (_, Some(_)) => "used an operation that the sidecar does not let through",
+        (_, None) => "were for no known service, or came from a caller that is not allowed",
     };
-    let says = format!(
-        "{} of the last calls{by} {what}; the last was {} at {}, and its line in the log says more",
-        stopped.count, stopped.result, stopped.at
+    let evidence = format!(
+        "{} of the last requests{by} {what}; the last was {} at {}: see its line in the log",
+        rejected.count, rejected.result, rejected.at
     );
     let provider = setup
         .proxy
         .providers
         .iter()
-        .find(|provider| spoken == Some(provider.dialect.name.as_str()));
+        .find(|provider| dialect_name == Some(provider.dialect.name.as_str()));
     if let Some(provider) = provider {
-        return ProviderCheck::new(provider, setup).local_failure("requests", stopped.cause, &says);
+        return ProviderCheck::new(provider, setup).local_failure(
+            "requests",
+            rejected.cause,
+            &evidence,
+        );
     }
-    let (kind, certainty, cause) = (AttemptKind::Send, Certainty::Certain, stopped.cause);
-    let evidence = FailedAttempt {
-        kind,
-        cause,
-        certainty,
+    let attempt = FailedAttempt {
+        kind: AttemptKind::Send,
+        cause: rejected.cause,
+        certainty: Certainty::Certain,
         alternatives: &[],
         status: None,
         code: None,
-        provider_message: Some(&says),
+        provider_message: Some(&evidence),
         evidence: &[],
     };
     let context = DiagnosisContext {
-        dialect: spoken.unwrap_or_default(),
+        dialect: dialect_name.unwrap_or_default(),
         config_path: setup.file,
         lacks_control_socket: !setup.has_control(),
         ..DiagnosisContext::default()
     };
-    Check::diagnosed("requests", diagnose(&evidence, &context))
-}
-
-/// The same cause and dialect in one entry, the newest first.
-pub(crate) fn group_blocked(
-    stopped: impl Iterator<Item = BlockedRequests>,
-) -> Vec<BlockedRequests> {
-    let mut groups: BTreeMap<(Cause, Option<String>), BlockedRequests> = BTreeMap::new();
-    for one in stopped {
-        groups
-            .entry((one.cause, one.dialect.clone()))
-            .and_modify(|group| group.count += one.count)
-            .or_insert(one);
-    }
-    groups.into_values().collect()
+    Check::diagnosed("requests", diagnose(&attempt, &context))
 }
 
 #[cfg(test)]

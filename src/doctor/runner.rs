@@ -11,7 +11,6 @@ use http::{HeaderMap, Method, Uri};
 use jiff::Timestamp;
 use tokio::time::timeout;
 
-use crate::cli::doctor::running::RunningSidecar;
 use crate::clock::Clock;
 use crate::diagnosis::{CauseCandidates, Evidence, narrow_candidates};
 use crate::dialect::{Account, Classification, LoginToken, Probe, ProviderRequest, Reply};
@@ -20,6 +19,7 @@ use crate::doctor::account::{self, AccountProbes, ProbeOutcome, ProbeRejection, 
 use crate::doctor::check::Check;
 use crate::doctor::connectivity;
 use crate::doctor::provider_check::ProviderCheck;
+use crate::doctor::running::RunningSidecar;
 use crate::doctor::texts;
 use crate::doctor::vault;
 use crate::net::upstream::{Connectivity, ExchangeError, UpstreamClient};

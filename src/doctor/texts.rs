@@ -119,7 +119,7 @@ pub(crate) fn template_check(
     };
     match listed {
         ListingOutcome::Listed(states, call) => {
-            approval_check(patient, templates, (states, call), &check)
+            approval_check(patient, templates, Listing { states, call }, &check)
         }
         ListingOutcome::Unreadable(call) => {
             with(format!("{call} did not tell whether they are approved"))
@@ -134,40 +134,52 @@ pub(crate) fn template_check(
     }
 }
 
-/// How each of the texts stands, by its name.
-type TemplateApprovals = [(String, Approval)];
+/// The approval of each text, by its name, and the call that listed them.
+#[derive(Clone, Copy)]
+struct Listing<'a> {
+    states: &'a [(String, Approval)],
+    call: &'a str,
+}
+
+impl Listing<'_> {
+    /// `NAME is approved` for each text whose approval is one of `wanted`.
+    fn describe(self, wanted: impl Fn(Approval) -> bool) -> Vec<String> {
+        let texts = self.states.iter().filter(|(_, state)| wanted(*state));
+        texts
+            .map(|(name, state)| format!("{name} {}", approval_phrase(*state)))
+            .collect()
+    }
+}
+
+const fn approval_phrase(state: Approval) -> &'static str {
+    match state {
+        Approval::Approved => "is approved",
+        Approval::Pending => "waits for approval",
+        Approval::Rejected => "was rejected",
+        Approval::Similar => {
+            "is like one that is approved, with fixed words where it has holes: another word there may be rejected"
+        }
+        Approval::UnknownStatus => "has a status that the description does not know",
+        Approval::Unlisted => "is not among the listed texts",
+    }
+}
 
 /// What the service's list says of each.
 fn approval_check(
     patient: &ProviderCheck<'_>,
     templates: &[TextTemplate],
-    (states, call): (&TemplateApprovals, &str),
+    listing: Listing<'_>,
     otherwise: &Check,
 ) -> Check {
-    let words = |state: Approval| match state {
-        Approval::Approved => "is approved",
-        Approval::Pending => "waits for approval",
-        Approval::Rejected => "was rejected",
-        Approval::Similar => {
-            "is like one that is approved, with fixed words where it has holes: another word there may be refused"
-        }
-        Approval::UnknownStatus => "stands in a state that the description does not know",
-        Approval::Unlisted => "is not among the texts there",
-    };
-    let told = |wanted: &dyn Fn(Approval) -> bool| -> Vec<String> {
-        states
-            .iter()
-            .filter(|(_, state)| wanted(*state))
-            .map(|(name, state)| format!("{name} {}", words(*state)))
-            .collect()
-    };
-    let wrong = told(&|state| {
+    let Listing { states, call } = listing;
+    let wrong = listing.describe(|state| {
         matches!(
             state,
             Approval::Pending | Approval::Rejected | Approval::Unlisted
         )
     });
-    let odd = told(&|state| matches!(state, Approval::Similar | Approval::UnknownStatus));
+    let odd =
+        listing.describe(|state| matches!(state, Approval::Similar | Approval::UnknownStatus));
     if !wrong.is_empty() {
         let is_partial = wrong.len() < states.len() || has_text_sent_by_id(patient, templates);
         let check = patient.local_failure(

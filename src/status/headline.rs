@@ -75,74 +75,93 @@ fn deliverability(
         .iter()
         .filter(|route| !route.observe)
         .collect();
-    let stuck: Vec<&str> = acting
+    if status.routes.is_empty() {
+        let summary = "Nothing is set up to send.";
+        return (Deliverability::NotConfigured, summary.to_owned());
+    }
+    if acting.is_empty() {
+        let summary = "Only watching: the backend’s own requests pass unchanged.";
+        return (Deliverability::Observing, summary.to_owned());
+    }
+    blocked_routes(&acting)
+        .or_else(|| failing_messages(recent))
+        .or_else(|| missing_providers(status, &acting))
+        .unwrap_or_else(|| working(status, last))
+}
+
+/// Some routes or all of them cannot deliver.
+fn blocked_routes(acting: &[&RouteStatus]) -> Option<(Deliverability, String)> {
+    let blocked: Vec<&str> = acting
         .iter()
         .filter(|route| !route.can_deliver)
         .map(|route| route.route.as_str())
         .collect();
-    let missing: Vec<&str> = unavailable_providers(status, &acting);
-    let first = acting.iter().any(|route| {
-        route
-            .providers
-            .first()
-            .is_some_and(|first| missing.contains(&first.as_str()))
-    });
-    let (failed, all) = (recent.failed(), recent.failed() + recent.accepted);
-    match (stuck.as_slice(), missing.as_slice()) {
-        _ if status.routes.is_empty() => (
-            Deliverability::NotConfigured,
-            "Nothing is set up to send.".to_owned(),
-        ),
-        _ if acting.is_empty() => (
-            Deliverability::Observing,
-            "Only watching: the backend’s own requests pass unchanged.".to_owned(),
-        ),
-        ([one], _) if acting.len() == 1 => (
+    let (deliverability, summary) = match blocked.as_slice() {
+        [] => return None,
+        [route] if acting.len() == 1 => (
             Deliverability::Unavailable,
-            format!("No: route {one} cannot deliver."),
+            format!("No: route {route} cannot deliver."),
         ),
-        (stuck, _) if stuck.len() == acting.len() => (
+        blocked if blocked.len() == acting.len() => (
             Deliverability::Unavailable,
             "No: no route can deliver.".to_owned(),
         ),
-        ([one], _) => (
+        [route] => (
             Deliverability::Partial,
-            format!("Only in part: route {one} cannot deliver."),
+            format!("Only in part: route {route} cannot deliver."),
         ),
-        ([_, ..], _) => (
+        blocked => (
             Deliverability::Partial,
             format!(
                 "Only in part: routes {} cannot deliver.",
-                join_names(&stuck)
+                join_names(blocked)
             ),
         ),
-        _ if failed > 0 && failed * 2 >= all => (
+    };
+    Some((deliverability, summary))
+}
+
+/// At least half of the latest messages failed.
+fn failing_messages(recent: &MessageCounts) -> Option<(Deliverability, String)> {
+    let failed = recent.failed();
+    let all = failed + recent.accepted;
+    (failed > 0 && failed * 2 >= all).then(|| {
+        let noun = if all == 1 { "message" } else { "messages" };
+        (
             Deliverability::Failing,
-            format!(
-                "Hardly: {failed} of the last {} not delivered.",
-                failed_count_phrase(all, failed)
-            ),
-        ),
-        ([], [_, ..]) if first => (
-            Deliverability::OnBackup,
-            format!("Yes, by a backup: {} out.", join_with_verb(&missing)),
-        ),
-        ([], [_, ..]) => (
-            Deliverability::OnBackup,
-            format!("Yes, but {} out.", join_with_verb(&missing)),
-        ),
-        ([], []) if status.messages.total() > 0 => {
-            (Deliverability::Delivering, "Yes, codes arrive.".to_owned())
-        }
-        ([], []) if last.is_some() => (
+            format!("Degraded: {failed} of the last {all} {noun} failed."),
+        )
+    })
+}
+
+/// Every route can deliver, but some providers cannot.
+fn missing_providers(status: &Status, acting: &[&RouteStatus]) -> Option<(Deliverability, String)> {
+    let missing = unavailable_providers(status, acting);
+    let is_missing = |name: &String| missing.contains(&name.as_str());
+    let first = acting
+        .iter()
+        .any(|route| route.providers.first().is_some_and(is_missing));
+    let summary = match (missing.is_empty(), first) {
+        (true, _) => return None,
+        (false, true) => format!("Yes, by a backup: {} out.", join_with_verb(&missing)),
+        (false, false) => format!("Yes, but {} out.", join_with_verb(&missing)),
+    };
+    Some((Deliverability::OnBackup, summary))
+}
+
+/// Every route and every provider can deliver.
+fn working(status: &Status, last: Option<&str>) -> (Deliverability, String) {
+    let (deliverability, summary) = if status.messages.total() > 0 {
+        (Deliverability::Delivering, "Yes, codes arrive.")
+    } else if last.is_some() {
+        (
             Deliverability::Idle,
-            "Ready; no message came in the last hour.".to_owned(),
-        ),
-        ([], []) => (
-            Deliverability::Idle,
-            "Ready; no message has come yet.".to_owned(),
-        ),
-    }
+            "Ready; no message came in the last hour.",
+        )
+    } else {
+        (Deliverability::Idle, "Ready; no message has come yet.")
+    };
+    (deliverability, summary.to_owned())
 }
 
 /// Providers of these routes that cannot be used now.
@@ -384,6 +403,28 @@ impl MessageCounts {
     }
 }
 
+/// `credential-rejected (ambiguous, or ip-not-allowed)`.
+pub fn cause_phrase(
+    cause: &str,
+    certainty: Option<&str>,
+    alternatives: &[impl AsRef<str>],
+) -> String {
+    match certainty {
+        None => cause.to_owned(),
+        Some(certainty) if alternatives.is_empty() => format!("{cause} ({certainty})"),
+        Some(certainty) => format!(
+            "{cause} ({certainty}, {})",
+            alternatives_phrase(alternatives)
+        ),
+    }
+}
+
+/// `or ip-not-allowed or clock-skew`.
+pub(crate) fn alternatives_phrase(alternatives: &[impl AsRef<str>]) -> String {
+    let names: Vec<&str> = alternatives.iter().map(AsRef::as_ref).collect();
+    format!("or {}", names.join(" or "))
+}
+
 /// `16:20:05 UTC`, with the day in front if it is another one.
 pub fn short_time(at: &str, now: &str) -> String {
     let parts = |text: &str| {
@@ -395,15 +436,6 @@ pub fn short_time(at: &str, now: &str) -> String {
         (Some((day, time)), _) => format!("{day} {time} UTC"),
         (None, _) => at.to_owned(),
     }
-}
-
-/// `1 message was`, `3 messages were`.
-fn failed_count_phrase(all: u64, failed: u64) -> String {
-    format!(
-        "{all} message{} {}",
-        if all == 1 { "" } else { "s" },
-        if failed == 1 { "was" } else { "were" }
-    )
 }
 
 /// `a is`, `a and b are`.

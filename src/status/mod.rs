@@ -17,7 +17,8 @@ use crate::sms::{Cause, Entrypoint};
 
 pub use build::build;
 pub use config::{BuildStatus, ConfigStatus, ReloadStatus, VaultEntryStatus, VaultStatus};
-pub use headline::{Deliverability, short_time};
+pub(crate) use headline::alternatives_phrase;
+pub use headline::{Deliverability, cause_phrase, short_time};
 pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
 
 /// All of it.

@@ -247,7 +247,7 @@ fn the_answer_comes_in_the_words_of_each_situation() {
         bench.says(),
         (
             Deliverability::Failing,
-            "Hardly: 1 of the last 2 messages was not delivered.".into()
+            "Degraded: 1 of the last 2 messages failed.".into()
         )
     );
     bench.pass(600);

@@ -515,7 +515,7 @@ describe('a broken account', () => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' } });
     const report = await doctor(written(made));
     names(report, 'eskiz', 'template', 'template-not-approved');
-    assert.equal(named(report, 'delivery').evidence, 'nobody is left to deliver: eskiz (template-not-approved)');
+    assert.equal(named(report, 'delivery').evidence, 'no provider is left to deliver: eskiz (template-not-approved)');
   });
 
   test('a text without its approved form is a warning; with all of them the check is ok', async (t) => {
@@ -719,7 +719,7 @@ describe('the setup of this host', () => {
     assert.equal(reply.status, 503, reply.body);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'not-translatable');
-    assert.match(named(report, 'requests').evidence, /1 of the last calls in twilio's API said what no provider of their route can carry/);
+    assert.match(named(report, 'requests').evidence, /1 of the last requests in twilio's API needed what no provider of their route can send/);
   });
 
   broken('denied-by-policy', 'the backend sends a request that the sidecar denies', async (t) => {
@@ -875,7 +875,7 @@ describe('the backend\'s environment', () => {
     ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
     ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com, verify\.twilio\.com away/],
     ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'entrypoint', /another proxy/],
-    ['no route here', PLACEHOLDERS, 'entrypoint', /nothing in the file leads here/],
+    ['no route here', PLACEHOLDERS, 'entrypoint', /nothing in the file points to the sidecar/],
   ]) {
     test(`${what}: named, and nothing else`, async (t) => {
       const { report, of } = await judged(t, () => env);

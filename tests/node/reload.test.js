@@ -64,7 +64,7 @@ test('status, page and doctor report a config that was edited and not loaded', a
   assert.ok(config.changed_at >= config.loaded_at && build.pid === proxy.child.pid, JSON.stringify({ config, build }));
   assert.ok(headline.warnings.some((line) => warning.test(line)), JSON.stringify(headline));
   assert.match((await get(`${proxy.admin}/`)).body, /was changed at .{8} UTC after it was loaded: <code>sms-sidecar reload --config [^<]+\/config\.toml<\/code>/);
-  assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not have this config yet[^]*sms-sidecar reload/);
+  assert.match((await ask(proxy, 'doctor')).stdout, /sidecar[^\n]*does not use this config yet[^]*sms-sidecar reload/);
   writeFileSync(proxy.file, before);
   assert.equal((await facts(proxy)).config.changed_at, null, 'the file has its old content again');
   edit(proxy, '"8s"', '"7s"');

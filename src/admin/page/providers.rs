@@ -7,7 +7,7 @@ use crate::admin::page::components::{
 };
 use crate::admin::page::hour_chart::hour_chart;
 use crate::diagnosis::format_duration;
-use crate::status::{ProviderStatus, Status};
+use crate::status::{ProviderStatus, Status, alternatives_phrase};
 
 /// All of them, those that are out first.
 pub(super) fn section(status: &Status) -> Markup {
@@ -74,7 +74,7 @@ fn cause_details(provider: &ProviderStatus) -> Markup {
                         dd {
                             strong { (cause) }
                             @if let Some(certainty) = certainty { " " span.certainty { (certainty) } }
-                            @if !provider.alternatives.is_empty() { span.muted { " or " (provider.alternatives.join(" or ")) } }
+                            @if !provider.alternatives.is_empty() { span.muted { " " (alternatives_phrase(&provider.alternatives)) } }
                         }
                     }
                 }

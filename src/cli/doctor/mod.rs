@@ -2,8 +2,8 @@
 //! side. Each check says what it saw and what to do; nothing is sent to a handset unless `--send-to`
 //! asks for it, no credential that was refused is tried again, and no value is ever shown.
 
+mod connect;
 mod report;
-pub(crate) mod running;
 mod send;
 
 use std::collections::BTreeSet;
@@ -27,7 +27,6 @@ use crate::problem::{Problem, ProblemReport, Severity};
 use crate::proxy::Provider;
 use crate::sms::ProviderId;
 use crate::vault::CredentialCache;
-use running::RunningSidecar;
 
 /// What to look at, and what may be asked.
 #[derive(Debug, clap::Args)]
@@ -98,7 +97,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         max_body: loaded.limits.max_body,
         hosts: config::intercepted_hosts(&loaded.proxy),
     };
-    let running = RunningSidecar::query(&loaded.listen, &file).await;
+    let running = connect::connect(&loaded.listen, &file).await;
     let examiner = Runner {
         setup: &setup,
         keeper: &keeper,

@@ -4,7 +4,8 @@ use anstyle::{AnsiColor, Style};
 use serde_json::{Value, json};
 
 use crate::doctor::check::{Check, CheckResult, exit_code};
-use crate::sms::Cause;
+use crate::sms::{Cause, Certainty};
+use crate::status::cause_phrase;
 
 /// All checks, one heading for each they are about.
 pub(super) fn render_text(checks: &[Check]) -> String {
@@ -70,22 +71,10 @@ fn render_check(check: &Check) -> String {
     )
 }
 
-/// `credential-rejected (ambiguous, or ip-not-allowed)`.
 fn cause_label(cause: Cause, check: &Check) -> String {
-    let Some(certainty) = check.certainty else {
-        return cause.to_string();
-    };
-    let others: Vec<&str> = check
-        .alternatives
-        .iter()
-        .map(|other| other.as_str())
-        .collect();
-    let others = if others.is_empty() {
-        String::new()
-    } else {
-        format!(", or {}", others.join(" or "))
-    };
-    format!("{cause} ({}{others})", certainty.as_str())
+    let certainty = check.certainty.map(Certainty::as_str);
+    let alternatives = check.alternatives.iter().map(|other| other.as_str());
+    cause_phrase(cause.as_str(), certainty, &alternatives.collect::<Vec<_>>())
 }
 
 fn style(mark: CheckResult) -> Style {
@@ -129,7 +118,7 @@ fn check_json(check: &Check) -> Value {
         "check": check.name,
         "result": check.result.as_str(),
         "cause": check.cause.map(Cause::as_str),
-        "certainty": check.certainty.map(crate::sms::Certainty::as_str),
+        "certainty": check.certainty.map(Certainty::as_str),
         "alternatives": check.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(),
         "evidence": check.evidence,
         "remedy": check.remedy,

@@ -9,9 +9,9 @@ use serde_json::{Value, json};
 
 use crate::app::App;
 use crate::cli::control::exchange;
-use crate::cli::doctor::running::RunningSidecar;
 use crate::config::Config;
 use crate::doctor::check::Check;
+use crate::doctor::running::RunningSidecar;
 use crate::policy::{ParsedTemplate, TextTemplate};
 use crate::sms::Cause;
 use crate::telemetry::BuildInfo;
@@ -45,7 +45,7 @@ pub(super) async fn send(
         .listen
         .control
         .as_deref()
-        .filter(|_| running.can_send())
+        .filter(|_| running.has_control)
     {
         let (_, answer) = exchange(socket, Method::POST, "/send", message)
             .await

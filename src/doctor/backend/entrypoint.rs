@@ -1,5 +1,6 @@
-//! Whether a backend's environment leads its requests here, and by which door. Which client reads which
-//! variable was measured. Pure: names and shapes in, checks out; a proxy's user info is a secret.
+//! Whether a backend's environment sends its requests to the sidecar, and through which entrypoint.
+//! Which client reads which variable was measured. Pure: names and shapes in, checks out; a proxy's
+//! user info is a secret.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -7,16 +8,16 @@ use std::net::{IpAddr, SocketAddr};
 use crate::doctor::check::Check;
 use crate::node::Release;
 
-/// What decides.
+/// What the checks depend on.
 #[derive(Debug)]
 pub(super) struct BackendFacts<'a> {
-    /// The `.env`, the last of a name.
+    /// The variables of the `.env`; of several with one name, the last.
     pub(super) variables: &'a BTreeMap<&'a str, &'a str>,
-    /// Our proxy door.
+    /// The address of the proxy entrypoint.
     pub(super) entrypoint: Option<SocketAddr>,
     /// Hosts of the services that are configured.
     pub(super) hosts: &'a [String],
-    /// TLS is ended for them here.
+    /// The sidecar terminates TLS for them.
     pub(super) intercepts: bool,
     /// Whether the file of `NODE_EXTRA_CA_CERTS` holds our CA; none: it is not set.
     pub(super) trusts_ca: Option<Result<bool, String>>,
@@ -26,11 +27,11 @@ pub(super) struct BackendFacts<'a> {
     pub(super) node: Option<Release>,
     /// npm's dotenv is among its packages: the file is read after Node has started.
     pub(super) uses_dotenv: bool,
-    /// Calls that the running sidecar has seen; none: not known.
-    pub(super) requests: Option<f64>,
+    /// Requests of a backend that the running sidecar has seen; none: not known.
+    pub(super) requests: Option<u64>,
 }
 
-/// Where a variable leads.
+/// Where proxy variables point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ProxyTarget {
     Unset,
@@ -38,7 +39,7 @@ enum ProxyTarget {
     Other,
 }
 
-/// The doors, in the order in which they matter.
+/// Every check of the environment, the most important first.
 pub(super) fn check_environment(facts: &BackendFacts<'_>) -> Vec<Check> {
     let mut checks = vec![check_entrypoint(facts)];
     if proxy_target(facts, &HTTPS_VARIABLES) == ProxyTarget::Sidecar
@@ -82,13 +83,13 @@ fn proxy_target(facts: &BackendFacts<'_>, names: &[&str]) -> ProxyTarget {
 }
 
 /// The same port, at the same address or by a name for this machine.
-fn is_sidecar_url(url: &str, door: Option<SocketAddr>) -> bool {
+fn is_sidecar_url(url: &str, entrypoint: Option<SocketAddr>) -> bool {
     let url = if url.contains("://") {
         url.to_owned()
     } else {
         format!("http://{url}")
     };
-    let (Some(door), Ok(url)) = (door, url.parse::<http::Uri>()) else {
+    let (Some(entrypoint), Ok(url)) = (entrypoint, url.parse::<http::Uri>()) else {
         return false;
     };
     let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
@@ -99,8 +100,9 @@ fn is_sidecar_url(url: &str, door: Option<SocketAddr>) -> bool {
             .is_ok_and(|address| address.is_loopback());
     let same = host
         .parse::<IpAddr>()
-        .is_ok_and(|address| address == door.ip());
-    port == door.port() && (same || here && (door.ip().is_loopback() || door.ip().is_unspecified()))
+        .is_ok_and(|address| address == entrypoint.ip());
+    port == entrypoint.port()
+        && (same || here && (entrypoint.ip().is_loopback() || entrypoint.ip().is_unspecified()))
 }
 
 fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
@@ -120,18 +122,17 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
             format!("the base-URL entrypoint, by {}", direct.join(", ")),
         );
     }
-    let ours = facts.entrypoint.map_or_else(
+    let address = facts.entrypoint.map_or_else(
         || "the sidecar's `listen.proxy`".to_owned(),
-        |door| format!("http://{door}"),
+        |entrypoint| format!("http://{entrypoint}"),
     );
-    match (
-        proxy_target(facts, &HTTPS_VARIABLES),
-        proxy_target(facts, &HTTP_VARIABLES),
-    ) {
+    let https = proxy_target(facts, &HTTPS_VARIABLES);
+    let http = proxy_target(facts, &HTTP_VARIABLES);
+    match (https, http) {
         (ProxyTarget::Other, _) | (ProxyTarget::Unset, ProxyTarget::Other) => Check::failed(
             "entrypoint",
-            "HTTPS_PROXY or HTTP_PROXY leads to another proxy than the sidecar",
-            format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {ours}"),
+            "HTTPS_PROXY or HTTP_PROXY points to another proxy than the sidecar",
+            format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {address}"),
         ),
         (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => {
             Check::ok("entrypoint", describe_axios(facts))
@@ -142,29 +143,32 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
                 "{}; HTTP_PROXY is not set, and some SDKs read nothing else",
                 describe_axios(facts)
             ),
-            format!("set HTTP_PROXY={ours} too"),
+            format!("set HTTP_PROXY={address} too"),
         ),
         (ProxyTarget::Unset, ProxyTarget::Sidecar) => Check::warning(
             "entrypoint",
-            "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY says",
-            format!("set HTTPS_PROXY={ours} too"),
+            "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY is",
+            format!("set HTTPS_PROXY={address} too"),
         ),
-        (ProxyTarget::Unset, ProxyTarget::Unset)
-            if facts.requests.is_some_and(|calls| calls > 0.0) =>
-        {
-            Check::ok(
-                "entrypoint",
-                "the file names none, and yet calls come: by `wrap`, the unit's environment or a redirect",
-            )
-        }
-        (ProxyTarget::Unset, ProxyTarget::Unset) => Check::warning(
-            "entrypoint",
-            "nothing in the file leads here",
-            format!(
-                "start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {ours}, or point the service's base URL at {ours}/NAME"
-            ),
-        ),
+        (ProxyTarget::Unset, ProxyTarget::Unset) => no_proxy_variable_check(facts, &address),
     }
+}
+
+/// No variable points to the sidecar; the requests may come all the same.
+fn no_proxy_variable_check(facts: &BackendFacts<'_>, address: &str) -> Check {
+    if facts.requests.is_some_and(|requests| requests > 0) {
+        return Check::ok(
+            "entrypoint",
+            "the file names none, and yet requests come: by `wrap` or the unit's environment",
+        );
+    }
+    Check::warning(
+        "entrypoint",
+        "nothing in the file points to the sidecar",
+        format!(
+            "start it with `sms-sidecar wrap -- npm start`, or set HTTP_PROXY and HTTPS_PROXY to {address}, or point the service's base URL at {address}/NAME"
+        ),
+    )
 }
 
 /// What each axios does with a proxy for `https://`.
@@ -325,15 +329,15 @@ fn check_traffic(facts: &BackendFacts<'_>) -> Check {
     match facts.requests {
         None => Check::skipped(
             "seen",
-            "no running sidecar could be asked whether a call of the backend ever came",
+            "no running sidecar could be asked whether the backend ever sent a request",
         ),
-        Some(calls) if calls > 0.0 => Check::ok(
+        Some(requests) if requests > 0 => Check::ok(
             "seen",
-            format!("the running sidecar has seen {calls} call(s) of a backend"),
+            format!("the running sidecar has seen {requests} request(s) of a backend"),
         ),
         Some(_) => Check::warning(
             "seen",
-            "the running sidecar has seen no call of a backend since it started",
+            "the running sidecar has seen no request of a backend since it started",
             "let the backend send one code and look again; if none comes, its requests go past the sidecar",
         ),
     }

@@ -322,56 +322,75 @@ pub(super) fn find_faults(
             Vec::new()
         };
     };
+    let mut faults = Vec::new();
+    let mut note = |fault, holds| {
+        if holds {
+            faults.push(fault);
+        }
+    };
     let value = variable.value.as_str();
-    let written = text.get(variable.span.clone()).unwrap_or_default();
+    note(VariableFault::Empty, value.is_empty());
+    note(VariableFault::Duplicate, all.len() > 1);
     let after = text.get(variable.span.end..).unwrap_or_default();
-    let (first, last) = (
-        value.chars().next().unwrap_or(' '),
-        value.chars().next_back().unwrap_or(' '),
-    );
-    let plain = |c: char| matches!(c, '"' | '\'' | '`');
-    let quoted = variable.quote.is_some();
-    let lines = value.lines().count() > 1 || value.contains(['\n', '\r']);
-    let swallowed = lines && written.lines().skip(1).any(looks_like_assignment);
-    let checks = [
-        (VariableFault::Empty, value.is_empty()),
-        (VariableFault::Duplicate, all.len() > 1),
-        (
-            VariableFault::Truncated,
-            !quoted && !value.is_empty() && after.starts_with('#'),
-        ),
-        (
-            VariableFault::NestedQuotes,
-            quoted && value.len() > 1 && plain(first) && first == last,
-        ),
-        (
-            VariableFault::UnbalancedQuote,
-            !quoted && !value.is_empty() && (plain(first) || plain(last)),
-        ),
-        (
-            VariableFault::TypographicQuotes,
-            matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚'),
-        ),
-        (VariableFault::SwallowedLines, swallowed),
-        (VariableFault::LineBreak, lines && !swallowed),
-        (
-            VariableFault::Interpolated,
-            variable.quote != Some('\'') && interpolates(value),
-        ),
-        (
-            VariableFault::SurroundingSpace,
-            quoted && !lines && !value.is_empty() && value.trim() != value,
-        ),
-        (
-            VariableFault::TrailingPunctuation,
-            value.ends_with([',', ';']),
-        ),
-    ];
-    checks
-        .into_iter()
-        .filter(|(_, holds)| *holds)
-        .map(|(fault, _)| fault)
-        .collect()
+    let is_quoted = variable.quote.is_some();
+    let is_truncated = !is_quoted && !value.is_empty() && after.starts_with('#');
+    note(VariableFault::Truncated, is_truncated);
+    faults.extend(quote_fault(value, is_quoted));
+    faults.extend(line_fault(text, variable));
+    faults.extend(content_faults(variable));
+    faults
+}
+
+/// Quotes that are part of the value.
+fn quote_fault(value: &str, is_quoted: bool) -> Option<VariableFault> {
+    let first = value.chars().next()?;
+    let last = value.chars().next_back()?;
+    let is_quote = |c: char| matches!(c, '"' | '\'' | '`');
+    if is_quoted && value.len() > 1 && is_quote(first) && first == last {
+        Some(VariableFault::NestedQuotes)
+    } else if !is_quoted && (is_quote(first) || is_quote(last)) {
+        Some(VariableFault::UnbalancedQuote)
+    } else if matches!(first, '“' | '”' | '„' | '«' | '‘' | '’' | '‚') {
+        Some(VariableFault::TypographicQuotes)
+    } else {
+        None
+    }
+}
+
+/// More lines than one.
+fn line_fault(text: &str, variable: &DotenvVariable) -> Option<VariableFault> {
+    let written = text.get(variable.span.clone()).unwrap_or_default();
+    if !has_line_break(&variable.value) {
+        None
+    } else if written.lines().skip(1).any(looks_like_assignment) {
+        Some(VariableFault::SwallowedLines)
+    } else {
+        Some(VariableFault::LineBreak)
+    }
+}
+
+fn content_faults(variable: &DotenvVariable) -> Vec<VariableFault> {
+    let value = variable.value.as_str();
+    let has_space = variable.quote.is_some()
+        && !has_line_break(value)
+        && !value.is_empty()
+        && value.trim() != value;
+    let is_interpolated = variable.quote != Some('\'') && interpolates(value);
+    let mut faults = Vec::new();
+    if is_interpolated {
+        faults.push(VariableFault::Interpolated);
+    }
+    if has_space {
+        faults.push(VariableFault::SurroundingSpace);
+    }
+    if value.ends_with([',', ';']) {
+        faults.push(VariableFault::TrailingPunctuation);
+    }
+    faults
+}
+
+fn has_line_break(value: &str) -> bool {
+    value.contains(['\n', '\r'])
 }
 
 /// A line begins with the name, and dotenv reads no assignment of it anywhere.

@@ -1,4 +1,4 @@
-//! Tables: how providers are → what is said of their route, and of calls that stopped here.
+//! Tables: how providers are → what is said of their route, and of calls that rejected here.
 
 use super::*;
 use crate::config::check_text;
@@ -53,7 +53,7 @@ fn told(about: &str, cause: Option<Cause>) -> RouteCheckRow {
 }
 
 #[test]
-fn a_route_fails_for_the_cause_of_its_first_provider_once_none_is_left() {
+fn a_route_without_providers_fails_for_the_cause_of_its_first_one() {
     let odd = || told("odd", Some(Cause::NotTranslatable));
     assert_eq!(judged(&[]), [told("uz", None), told("us", None), odd()]);
     let beta = failed("beta", Cause::BalanceEmpty);
@@ -86,7 +86,7 @@ fn a_route_fails_for_the_cause_of_its_first_provider_once_none_is_left() {
 }
 
 #[test]
-fn the_line_says_who_delivers_and_who_does_not() {
+fn the_evidence_names_providers_that_deliver_and_that_do_not() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let line = |checks: &[Check]| {
         check_routes(
@@ -97,10 +97,7 @@ fn the_line_says_who_delivers_and_who_does_not() {
         .evidence
         .clone()
     };
-    assert_eq!(
-        line(&[]),
-        "nothing that was asked speaks against beta, then alpha"
-    );
+    assert_eq!(line(&[]), "no problems found with beta, then alpha");
     let unasked = [
         Check::skipped("credential", "").with_subject("beta"),
         Check::skipped("account", "").with_subject("beta"),
@@ -108,7 +105,7 @@ fn the_line_says_who_delivers_and_who_does_not() {
     ];
     assert_eq!(
         line(&unasked),
-        "nothing that was asked speaks against beta (not known: credential, account; only a send shows it), then alpha"
+        "no problems found with beta (not known: credential, account; only a send shows it), then alpha"
     );
     let text = Check {
         is_partial: true,
@@ -119,33 +116,33 @@ fn the_line_says_who_delivers_and_who_does_not() {
     let [one, _, _] = &unasked;
     assert_eq!(
         line(&[text.clone(), one.clone()]),
-        "nothing that was asked speaks against beta (not for every text, as `template` says; not known: credential; only a send shows it), then alpha"
+        "no problems found with beta (not for every text, as `template` says; not known: credential; only a send shows it), then alpha"
     );
     assert_eq!(
         line(&[text]),
-        "nothing that was asked speaks against beta (not for every text, as `template` says), then alpha"
+        "no problems found with beta (not for every text, as `template` says), then alpha"
     );
     assert_eq!(
         line(&[failed("beta", Cause::BalanceEmpty)]),
-        "nothing that was asked speaks against alpha; not by beta (balance-empty)"
+        "no problems found with alpha; not by beta (balance-empty)"
     );
 }
 
 #[test]
-fn calls_that_stopped_here_are_told_with_what_to_do() {
+fn rejected_requests_come_with_a_remedy() {
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let loaded = loaded.unwrap();
-    let (verdict, at, count) = ("denied".to_owned(), "2026-01-01T10:00:00Z".to_owned(), 2);
-    let stopped = |cause, dialect: Option<&str>| BlockedRequests {
+    let at = "2026-01-01T10:00:00Z".to_owned();
+    let rejected = |cause, dialect: Option<&str>| RejectedRequests {
         cause,
         dialect: dialect.map(str::to_owned),
-        result: verdict.clone(),
+        result: "denied".to_owned(),
         at: at.clone(),
-        count,
+        count: 2,
     };
-    let check = blocked_requests_check(
+    let check = rejected_requests_check(
         &Setup::for_test(&loaded),
-        &stopped(Cause::DeniedByPolicy, Some("twilio")),
+        &rejected(Cause::DeniedByPolicy, Some("twilio")),
     );
     assert_eq!(
         (check.result, check.cause),
@@ -153,7 +150,7 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
     );
     assert!(
         check.evidence.contains(
-            "2 of the last calls in twilio's API asked for what the sidecar does not let through"
+            "2 of the last requests in twilio's API used an operation that the sidecar does not let through"
         ),
         "{}",
         check.evidence
@@ -170,7 +167,8 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
         Cause::NoProvider,
     ] {
         for dialect in [None, Some("vonage")] {
-            let check = blocked_requests_check(&Setup::for_test(&loaded), &stopped(cause, dialect));
+            let check =
+                rejected_requests_check(&Setup::for_test(&loaded), &rejected(cause, dialect));
             assert_eq!(check.cause, Some(cause));
             assert!(
                 check.evidence.contains(&at) && check.remedy.is_some(),
@@ -181,7 +179,7 @@ fn calls_that_stopped_here_are_told_with_what_to_do() {
 }
 
 #[test]
-fn a_route_is_as_sure_as_what_it_follows_from() {
+fn a_route_has_the_certainty_of_the_check_it_follows_from() {
     use crate::sms::Certainty;
     let (loaded, _) = check_text("c.toml", CONFIG, &Catalog::built_in());
     let line = |checks: &[Check]| {
@@ -203,7 +201,7 @@ fn a_route_is_as_sure_as_what_it_follows_from() {
     let told = line(&[beta, alpha]);
     assert_eq!(
         told.evidence,
-        "nobody is left to deliver: beta (sender-not-allowed), alpha (unreachable)"
+        "no provider is left to deliver: beta (sender-not-allowed), alpha (unreachable)"
     );
     assert_eq!(
         (told.name, told.result, told.cause),
@@ -221,7 +219,7 @@ fn a_route_is_as_sure_as_what_it_follows_from() {
 }
 
 #[test]
-fn whoever_can_carry_no_text_delivers_nothing() {
+fn a_provider_without_any_approved_text_delivers_nothing() {
     let text = |is_partial| Check {
         is_partial,
         ..failed("beta", Cause::TemplateNotApproved)

@@ -28,9 +28,10 @@ pub(super) fn request_spans(
 ) -> Vec<Span> {
     let own = fresh();
     let began = ended.checked_sub(call.duration).unwrap_or(UNIX_EPOCH);
-    let mut whole = new_span(trace, own, (began, call.duration));
+    let mut whole = new_span(trace, own, began, call.duration);
     if let Some(parent) = call.parent {
-        (whole.parent_span_id, whole.flags) = (parent.span_id.0.to_vec(), FLAGS_REMOTE_PARENT);
+        whole.parent_span_id = parent.span_id.0.to_vec();
+        whole.flags = FLAGS_REMOTE_PARENT;
         whole.trace_state.clone_from(&parent.trace_state);
     }
     whole.name = format!("{} {}", call.operation, call.dialect.unwrap_or("none"));
@@ -45,7 +46,7 @@ pub(super) fn request_spans(
         attributes: attempt_record_attributes(line),
         ..client_span(
             (line.provider, line.kind, line.outcome),
-            new_span(trace, fresh(), (began + line.started_after, line.duration)),
+            new_span(trace, fresh(), began + line.started_after, line.duration),
         )
     });
     let attempts: Vec<Span> = attempts.collect();
@@ -70,14 +71,11 @@ pub(super) fn attempt_span(
     let attributes = attempt_attributes((provider, kind, outcome), None, status).0;
     Span {
         attributes,
-        ..client_span(
-            (provider, kind, outcome),
-            new_span(trace, own, (began, took)),
-        )
+        ..client_span((provider, kind, outcome), new_span(trace, own, began, took))
     }
 }
 
-fn new_span(trace: TraceId, own: SpanId, (began, took): (SystemTime, Duration)) -> Span {
+fn new_span(trace: TraceId, own: SpanId, began: SystemTime, duration: Duration) -> Span {
     let nanos = |at: SystemTime| {
         at.duration_since(UNIX_EPOCH)
             .ok()
@@ -88,7 +86,7 @@ fn new_span(trace: TraceId, own: SpanId, (began, took): (SystemTime, Duration)) 
         span_id: own.0.to_vec(),
         flags: FLAGS_LOCAL_PARENT,
         start_time_unix_nano: nanos(began).unwrap_or_default(),
-        end_time_unix_nano: nanos(began + took).unwrap_or_default(),
+        end_time_unix_nano: nanos(began + duration).unwrap_or_default(),
         ..Span::default()
     }
 }

@@ -45,15 +45,13 @@ impl TraceParent {
         })
     }
 
-    /// `00-<32 hex digits>-<16>-<2>`; a later version may say more after a further dash.
+    /// `00-<32 hex digits>-<16>-<2>`; a later version may add more after a further dash.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = text.splitn(5, '-');
         let [version] = parse_hex(parts.next()?)?;
-        let (trace, span, [flags]) = (
-            parse_hex(parts.next()?)?,
-            parse_hex(parts.next()?)?,
-            parse_hex(parts.next()?)?,
-        );
+        let trace = parse_hex(parts.next()?)?;
+        let span = parse_hex(parts.next()?)?;
+        let [flags] = parse_hex(parts.next()?)?;
         let known = version == 0 && parts.next().is_none() || (1..0xff).contains(&version);
         let named = trace != [0; 16] && span != [0; 8];
         (known && named).then(|| Self {

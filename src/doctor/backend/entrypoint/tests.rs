@@ -109,7 +109,7 @@ fn where_the_variables_lead_is_judged() {
             "{check:?}"
         );
     }
-    let led = &judged(&[], &old, |facts| facts.requests = Some(3.0))["entrypoint"];
+    let led = &judged(&[], &old, |facts| facts.requests = Some(3))["entrypoint"];
     assert_eq!(led.result, CheckResult::Ok, "calls come by another way");
 }
 
@@ -217,11 +217,11 @@ fn whether_a_call_ever_came_is_told() {
         CheckResult::Skipped
     );
     assert_eq!(
-        judged(&[], &[], |facts| facts.requests = Some(0.0))["seen"].result,
+        judged(&[], &[], |facts| facts.requests = Some(0))["seen"].result,
         CheckResult::Warning
     );
     assert_eq!(
-        judged(&[], &[], |facts| facts.requests = Some(2.0))["seen"].result,
+        judged(&[], &[], |facts| facts.requests = Some(2))["seen"].result,
         CheckResult::Ok
     );
 }

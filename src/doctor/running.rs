@@ -1,0 +1,451 @@
+//! What a running sidecar reports: the state of each provider, how long it has known a credential,
+//! how fast the balance falls, whether the backend ever called it, and which requests it rejected
+//! itself. Pure: the command line fetches the status.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::diagnosis::format_command;
+use crate::doctor::check::{Check, CheckResult};
+use crate::policy::HealthState;
+use crate::sms::{Cause, Family, RequestResult};
+use crate::status::{ProviderStatus, RequestStatus, Status, short_time};
+
+/// One day, in seconds.
+const DAY: u64 = 86_400;
+
+/// What could be fetched from a sidecar that runs with the examined config.
+#[derive(Debug, Default)]
+pub(crate) struct RunningSidecar {
+    pub(crate) answer: SidecarAnswer,
+    /// It answers on its control socket, so it can be asked to send.
+    pub(crate) has_control: bool,
+    /// The config file, as the operator names it.
+    pub(crate) config: String,
+}
+
+/// How a sidecar answered.
+#[derive(Debug, Default)]
+pub(crate) enum SidecarAnswer {
+    /// None answers.
+    #[default]
+    Absent,
+    /// One serves its metrics, but no status.
+    MetricsOnly,
+    /// One answers with a status that this version cannot read.
+    Unreadable,
+    /// Its status.
+    Status(Box<Status>),
+}
+
+/// Requests of the backend that the sidecar rejected for one cause.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RejectedRequests {
+    pub(crate) cause: Cause,
+    /// The dialect of the requests; none: no API was recognised.
+    pub(crate) dialect: Option<String>,
+    /// The result of the last one, and when.
+    pub(crate) result: String,
+    pub(crate) at: String,
+    pub(crate) count: usize,
+}
+
+impl RunningSidecar {
+    fn status(&self) -> Option<&Status> {
+        match &self.answer {
+            SidecarAnswer::Status(status) => Some(status),
+            SidecarAnswer::Absent | SidecarAnswer::MetricsOnly | SidecarAnswer::Unreadable => None,
+        }
+    }
+
+    /// Whether a sidecar runs, and whether it runs with the config that is examined here.
+    pub(crate) fn sidecar_check(&self) -> Check {
+        let status = match &self.answer {
+            SidecarAnswer::Absent => {
+                return Check::skipped(
+                    "sidecar",
+                    "no sidecar runs with this config, or this user may not open its socket; checks ran locally",
+                );
+            }
+            SidecarAnswer::MetricsOnly => {
+                return Check::ok("sidecar", "one runs, but it serves only its metrics here");
+            }
+            SidecarAnswer::Unreadable => {
+                return Check::skipped(
+                    "sidecar",
+                    "one runs, but its status cannot be read; are both of one version?",
+                );
+            }
+            SidecarAnswer::Status(status) => status,
+        };
+        let Some(changed) = &status.config.changed_at else {
+            return Check::ok("sidecar", "one runs with this config");
+        };
+        let file = &status.config.file;
+        let name = if file.is_empty() { "its config" } else { file };
+        let at = short_time(changed, &status.at);
+        let reload = format_command("reload", file);
+        Check::warning(
+            "sidecar",
+            format!(
+                "the running sidecar does not use this config yet: {name} was changed at {at} after it was loaded"
+            ),
+            format!("{reload}; the checks examine the file"),
+        )
+    }
+
+    /// How many requests came in through the backend's entrypoints; none: not known.
+    pub(crate) fn backend_requests(&self) -> Option<u64> {
+        self.status().map(Status::backend_requests)
+    }
+
+    /// How long the credential in use has been known; none: not known.
+    pub(crate) fn credential_age(&self, provider: &str) -> Option<Duration> {
+        let seconds = self.provider(provider)?.credential_age_seconds?;
+        Some(Duration::from_secs(seconds))
+    }
+
+    /// How much of the balance is spent in a day, in its own unit; none: not known.
+    pub(crate) fn daily_spend(&self, provider: &str) -> Option<f64> {
+        self.provider(provider)?.balance.as_ref()?.daily_spend
+    }
+
+    /// The provider's state; none: no sidecar runs, or it does not have this provider.
+    pub(crate) fn state_check(&self, provider: &str) -> Option<Check> {
+        let status = self.provider(provider)?;
+        let check = if status.is_healthy() {
+            usage_check(status)
+        } else if status.state == HealthState::Paused.as_str() {
+            let resume = format_command(&format!("resume {provider}"), &self.config);
+            Check::warning("state", "an operator has paused it", resume)
+                .with_cause(Cause::DeniedByPolicy)
+        } else {
+            self.outage_check(status)
+        };
+        Some(match status.parsed_cause() {
+            Some(cause) => check.with_cause(cause),
+            None => check,
+        })
+    }
+
+    fn outage_check(&self, status: &ProviderStatus) -> Check {
+        let filled = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+        let evidence =
+            filled(&status.evidence).map_or_else(String::new, |text| format!(". {text}"));
+        let evidence = format!(
+            "the running sidecar skips it: its state is {}{evidence}",
+            status.state
+        );
+        let remedy = filled(&status.remedy).unwrap_or_else(|| {
+            let resume = format_command(&format!("resume {}", status.provider), &self.config);
+            format!("it recovers by itself once the cause is fixed; {resume} puts it back at once")
+        });
+        Check::warning("state", evidence, remedy)
+    }
+
+    /// Why the running sidecar sends nothing through it now; none: it does, or no sidecar runs.
+    pub(crate) fn unavailable_check(&self, provider: &str) -> Option<Check> {
+        self.state_check(provider)
+            .filter(|check| check.result == CheckResult::Warning)
+    }
+
+    /// The backend's latest requests, since the config was loaded, that the sidecar itself
+    /// rejected. An unreadable vault and a paused provider have checks of their own.
+    pub(crate) fn rejected_requests(&self) -> Vec<RejectedRequests> {
+        let Some(status) = self.status() else {
+            return Vec::new();
+        };
+        let loaded = status.config.loaded_at.as_deref().unwrap_or_default();
+        let rejected = status.requests.iter().filter_map(rejected_request);
+        group_by_cause(rejected.filter(|request| request.at.as_str() >= loaded))
+    }
+
+    fn provider(&self, name: &str) -> Option<&ProviderStatus> {
+        self.status()?.provider(name)
+    }
+}
+
+/// What a healthy provider was used for.
+fn usage_check(status: &ProviderStatus) -> Check {
+    if status.credential_version == 0 && status.credential.is_some() {
+        return Check::skipped(
+            "state",
+            "the running sidecar has read no credential for it yet, and sends nothing through it",
+        );
+    }
+    let evidence = match status.day.sent {
+        0 if status.day.seconds >= DAY => "it is healthy, and was not tried in the last day",
+        0 => "it is healthy, and was not tried since the sidecar started",
+        _ => "the running sidecar sends through it",
+    };
+    Check::ok("state", evidence)
+}
+
+/// A request of the backend, if the sidecar itself rejected it.
+fn rejected_request(request: &RequestStatus) -> Option<RejectedRequests> {
+    let cause = request.parsed_cause()?;
+    let is_paused =
+        cause == Cause::DeniedByPolicy && request.result == RequestResult::NotSent.as_str();
+    let is_ours = cause.family() == Family::Ours && cause != Cause::VaultUnavailable && !is_paused;
+    (is_ours && request.is_from_backend()).then(|| RejectedRequests {
+        cause,
+        dialect: request.dialect.clone(),
+        result: request.result.clone(),
+        at: request.at.clone(),
+        count: 1,
+    })
+}
+
+/// One entry for each cause and dialect, with the newest request of it.
+fn group_by_cause(rejected: impl Iterator<Item = RejectedRequests>) -> Vec<RejectedRequests> {
+    let mut groups: BTreeMap<(Cause, Option<String>), RejectedRequests> = BTreeMap::new();
+    for request in rejected {
+        groups
+            .entry((request.cause, request.dialect.clone()))
+            .and_modify(|group| group.count += request.count)
+            .or_insert(request);
+    }
+    groups.into_values().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::{BalanceStatus, ConfigStatus, EntrypointStatus, SendsLastDay};
+
+    fn running(status: Status) -> RunningSidecar {
+        RunningSidecar {
+            answer: SidecarAnswer::Status(Box::new(status)),
+            has_control: true,
+            config: "c.toml".to_owned(),
+        }
+    }
+
+    fn running_with(providers: Vec<ProviderStatus>) -> RunningSidecar {
+        running(Status {
+            providers,
+            ..Status::default()
+        })
+    }
+
+    fn provider(name: &str, state: &str, cause: Option<Cause>) -> ProviderStatus {
+        ProviderStatus {
+            provider: name.to_owned(),
+            state: state.to_owned(),
+            cause: cause.map(|cause| cause.as_str().to_owned()),
+            credential: Some(format!("v:{name}")),
+            credential_version: 1,
+            ..ProviderStatus::default()
+        }
+    }
+
+    #[test]
+    fn only_requests_through_the_backends_entrypoints_are_counted() {
+        let stats = |entrypoint: &str, requests, tunnelled, denied| EntrypointStatus {
+            entrypoint: entrypoint.to_owned(),
+            requests,
+            tunnelled,
+            denied,
+            ..EntrypointStatus::default()
+        };
+        let status = Status {
+            entrypoints: vec![stats("absolute", 3, 2, 1), stats("control", 5, 0, 0)],
+            ..Status::default()
+        };
+        assert_eq!(running(status).backend_requests(), Some(6));
+        assert_eq!(RunningSidecar::default().backend_requests(), None);
+    }
+
+    #[test]
+    fn the_credential_age_is_known_for_providers_of_the_status() {
+        let alpha = ProviderStatus {
+            credential_age_seconds: Some(90),
+            ..provider("alpha", "healthy", None)
+        };
+        let running = running_with(vec![alpha]);
+        assert_eq!(
+            running.credential_age("alpha"),
+            Some(Duration::from_secs(90))
+        );
+        assert_eq!(running.credential_age("beta"), None);
+    }
+
+    #[test]
+    fn a_config_that_is_not_loaded_yet_is_a_warning_with_the_command_that_loads_it() {
+        assert_eq!(
+            running(Status::default()).sidecar_check().result,
+            CheckResult::Ok
+        );
+        let changed = Status {
+            at: "2026-11-25T20:50:00Z".into(),
+            config: ConfigStatus {
+                file: "/c/config.toml".into(),
+                changed_at: Some("2026-11-25T20:46:00Z".into()),
+                ..ConfigStatus::default()
+            },
+            ..Status::default()
+        };
+        let check = running(changed).sidecar_check();
+        assert_eq!(check.result, CheckResult::Warning);
+        assert!(
+            check
+                .evidence
+                .contains("/c/config.toml was changed at 20:46:00 UTC after it was loaded"),
+            "{}",
+            check.evidence
+        );
+        assert!(check.remedy.is_some_and(|remedy| {
+            remedy.starts_with("`sms-sidecar reload --config /c/config.toml`")
+        }));
+    }
+
+    #[test]
+    fn a_status_of_another_version_is_no_absent_sidecar() {
+        let check = |answer| {
+            RunningSidecar {
+                answer,
+                ..RunningSidecar::default()
+            }
+            .sidecar_check()
+        };
+        let unreadable = check(SidecarAnswer::Unreadable);
+        assert_eq!(unreadable.result, CheckResult::Skipped);
+        assert!(unreadable.evidence.contains("are both of one version?"));
+        assert_eq!(check(SidecarAnswer::MetricsOnly).result, CheckResult::Ok);
+        assert_eq!(check(SidecarAnswer::Absent).result, CheckResult::Skipped);
+    }
+
+    #[test]
+    fn a_state_is_shown_with_its_cause() {
+        let beta = ProviderStatus {
+            balance: Some(BalanceStatus {
+                daily_spend: Some(2.5),
+                ..BalanceStatus::default()
+            }),
+            ..provider("b", "quarantined", Some(Cause::BalanceEmpty))
+        };
+        let running = running_with(vec![
+            provider("a", "healthy", None),
+            beta,
+            provider("c", "paused", None),
+        ]);
+        let results = ["a", "b", "c"]
+            .map(|name| running.state_check(name).map(|check| check.result).unwrap());
+        assert_eq!(
+            results,
+            [CheckResult::Ok, CheckResult::Warning, CheckResult::Warning]
+        );
+        assert_eq!(running.state_check("d"), None);
+        let causes = ["a", "b", "c", "d"].map(|name| {
+            running
+                .unavailable_check(name)
+                .and_then(|check| check.cause)
+        });
+        assert_eq!(
+            causes,
+            [
+                None,
+                Some(Cause::BalanceEmpty),
+                Some(Cause::DeniedByPolicy),
+                None
+            ]
+        );
+        assert_eq!(running.daily_spend("b"), Some(2.5));
+    }
+
+    #[test]
+    fn a_healthy_provider_shows_whether_it_was_tried() {
+        let evidence = |sent, seconds, credential_version| {
+            let alpha = ProviderStatus {
+                day: SendsLastDay {
+                    accepted: 0,
+                    sent,
+                    seconds,
+                },
+                credential_version,
+                ..provider("a", "healthy", None)
+            };
+            running_with(vec![alpha]).state_check("a").unwrap().evidence
+        };
+        assert_eq!(evidence(3, 60, 1), "the running sidecar sends through it");
+        assert!(evidence(0, 60, 1).ends_with("not tried since the sidecar started"));
+        assert!(evidence(0, DAY, 1).ends_with("not tried in the last day"));
+        assert!(evidence(0, 60, 0).contains("has read no credential for it yet"));
+    }
+
+    #[test]
+    fn a_provider_that_is_out_shows_evidence_and_remedy() {
+        let quarantined = ProviderStatus {
+            evidence: Some("The send was answered 402".into()),
+            remedy: Some("top up".into()),
+            ..provider("a", "quarantined", Some(Cause::BalanceEmpty))
+        };
+        let check = running_with(vec![quarantined]).state_check("a").unwrap();
+        assert_eq!(check.remedy.as_deref(), Some("top up"));
+        assert!(
+            check
+                .evidence
+                .ends_with("its state is quarantined. The send was answered 402"),
+            "{}",
+            check.evidence
+        );
+        let paused = running_with(vec![provider("a", "paused", None)]).state_check("a");
+        assert_eq!(
+            paused.unwrap().remedy.as_deref(),
+            Some("`sms-sidecar resume a --config c.toml`")
+        );
+    }
+
+    #[test]
+    fn only_requests_that_the_sidecar_rejected_since_the_load_are_grouped() {
+        let request = |at: &str, entrypoint: &str, dialect, result: &str, cause| RequestStatus {
+            at: format!("2026-01-01T{at}Z"),
+            entrypoint: entrypoint.to_owned(),
+            dialect: Some(dialect).filter(|name| *name != "").map(str::to_owned),
+            result: result.to_owned(),
+            cause: Some(cause).filter(|cause| *cause != "").map(str::to_owned),
+            ..RequestStatus::default()
+        };
+        let requests = vec![
+            request("10:00:09", "base-url", "a", "accepted", ""),
+            request("10:00:08", "base-url", "a", "denied", "denied-by-policy"),
+            request("10:00:07", "absolute", "a", "denied", "denied-by-policy"),
+            request("10:00:06", "unix", "", "denied", "denied-by-policy"),
+            request("10:00:05", "base-url", "a", "not-sent", "denied-by-policy"),
+            request("10:00:04", "base-url", "a", "not-sent", "vault-unavailable"),
+            request("10:00:03", "base-url", "a", "not-sent", "balance-empty"),
+            request("10:00:02", "control", "plain", "not-sent", "no-provider"),
+            request("10:00:00", "base-url", "a", "not-sent", "no-provider"),
+            request("09:59:59", "base-url", "a", "not-sent", "not-translatable"),
+        ];
+        let status = Status {
+            config: ConfigStatus {
+                loaded_at: Some("2026-01-01T10:00:00Z".into()),
+                ..ConfigStatus::default()
+            },
+            requests,
+            ..Status::default()
+        };
+        let groups: Vec<_> = running(status)
+            .rejected_requests()
+            .into_iter()
+            .map(|group| (group.cause, group.dialect, group.at, group.count))
+            .collect();
+        let group = |cause, dialect: Option<&str>, at: &str, count| {
+            (
+                cause,
+                dialect.map(str::to_owned),
+                format!("2026-01-01T{at}Z"),
+                count,
+            )
+        };
+        assert_eq!(
+            groups,
+            [
+                group(Cause::DeniedByPolicy, None, "10:00:06", 1),
+                group(Cause::DeniedByPolicy, Some("a"), "10:00:08", 2),
+                group(Cause::NoProvider, Some("a"), "10:00:00", 1),
+            ]
+        );
+    }
+}
