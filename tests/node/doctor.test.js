@@ -470,7 +470,7 @@ describe('a broken account', () => {
   const LOGIN = { login: { text: '1port: kod {code}', texts: { eskiz: '1port ilovasiga kirish kodi: {code}' } } };
   for (const [status, words, certainty] of [
     ['moderation', /login waits for approval/, 'certain'], ['inproccess', /login waits for approval/, 'certain'], ['rejected', /login was rejected/, 'certain'],
-    [undefined, /login is not among the texts there/, 'likely'],
+    [undefined, /login is not among the listed texts/, 'likely'],
   ]) {
     broken('template-not-approved', `the service lists the text as ${status ?? 'nothing at all'}`, async (t) => {
       const made = await alone(t, 'eskiz', { config: { templates: LOGIN } });

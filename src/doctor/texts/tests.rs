@@ -87,7 +87,7 @@ fn what_the_service_says_of_a_text_decides() {
             &[("login", Unlisted), ("reset", Approved)],
             CheckResult::Failed,
             Some(Certainty::Likely),
-            "login is not among the texts there",
+            "login is not among the listed texts",
         ),
         (
             &[("login", UnknownStatus), ("reset", Approved)],
