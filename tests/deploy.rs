@@ -3,6 +3,7 @@
 //! description, and rules and dashboard name only series that exist.
 #![expect(
     clippy::unwrap_used,
+    clippy::indexing_slicing,
     clippy::panic,
     reason = "a file that cannot be read is a failed test"
 )]

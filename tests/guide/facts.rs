@@ -18,11 +18,11 @@ impl Commands {
     pub(crate) fn collect() -> Self {
         let mut commands = BTreeMap::new();
         let mut todo = vec![Vec::new()];
+        let flag = Regex::new(r"(?m)^ +(?:-\w, )?(--[a-z-]+)").unwrap();
         while let Some(words) = todo.pop() {
             let help = help(&words);
             todo.extend(subcommands(&help).map(|name| [words.clone(), vec![name]].concat()));
-            let flags = Regex::new(r"(?m)^ +(?:-\w, )?(--[a-z-]+)").unwrap();
-            let flags = flags.captures_iter(&help).map(|flag| flag[1].to_owned());
+            let flags = flag.captures_iter(&help).map(|flag| flag[1].to_owned());
             commands.insert(words, flags.collect());
         }
         Self(commands)
@@ -34,24 +34,22 @@ impl Commands {
 
     /// What is wrong with a command line whose words follow the program's name.
     pub(crate) fn complaint(&self, line: &str) -> Option<String> {
-        let mut words = Vec::new();
-        let mut flags = BTreeSet::new();
-        for word in line.split_whitespace() {
-            if ["|", ";", "&&", ";;", "<", ">", "#", "--"].contains(&word) {
+        const END: [&str; 8] = ["|", ";", "&&", ";;", "<", ">", "#", "--"];
+        let words: Vec<&str> = line
+            .split_whitespace()
+            .take_while(|word| !END.contains(word))
+            .map(|word| word.trim_end_matches([',', '.', ')', ';', ':']))
+            .collect();
+        let mut command: Vec<String> = Vec::new();
+        for word in &words {
+            if !self.has_subcommands(&command) || !is_command_word(word) {
                 break;
             }
-            let word = word.trim_end_matches([',', '.', ')', ';', ':']);
-            let flag = word.split('=').next().unwrap_or_default();
-            if flag.starts_with("--") {
-                flags.insert(flag.to_owned());
-            } else if flags.is_empty() && self.has_subcommands(&words) {
-                if !is_command_word(word) {
-                    break;
-                }
-                words.push(word.to_owned());
-            }
+            command.push((*word).to_owned());
         }
-        self.unknown(&words, &flags)
+        let flags = words.iter().filter(|word| word.starts_with("--"));
+        let flags = flags.map(|flag| flag.split('=').next().unwrap_or_default().to_owned());
+        self.unknown(&command, &flags.collect())
     }
 
     fn has_subcommands(&self, words: &[String]) -> bool {
@@ -68,14 +66,16 @@ impl Commands {
             ));
         };
         let flag = flags.difference(known).next()?;
-        let words: String = words.iter().map(|word| format!(" {word}")).collect();
-        Some(format!("`sms-sidecar{words}` has no {flag}"))
+        let mut program = vec!["sms-sidecar"];
+        program.extend(words.iter().map(String::as_str));
+        Some(format!("`{}` has no {flag}", program.join(" ")))
     }
 }
 
 /// Whether a word can name a command; `NAME`, `…` and paths cannot.
 fn is_command_word(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+    word.starts_with(|c: char| c.is_ascii_lowercase())
+        && word.chars().all(|c| c.is_ascii_lowercase() || c == '-')
 }
 
 fn help(words: &[String]) -> String {

@@ -2,7 +2,6 @@
 //! metrics, config keys, files, and the configs and descriptions that it shows.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
     reason = "a test may fail anywhere"
 )]
@@ -70,9 +69,9 @@ static CATALOG: LazyLock<Catalog> = LazyLock::new(Catalog::built_in);
 fn guide_pages() -> BTreeSet<String> {
     fs::read_dir(GUIDE)
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name.ends_with(".md"))
-        .map(|name| format!("{GUIDE}/{name}"))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|kind| kind == "md"))
+        .map(|path| path.to_str().unwrap().to_owned())
         .collect()
 }
 
@@ -303,7 +302,7 @@ fn file_complaint(code: &str) -> Option<String> {
         // A pattern or a placeholder: the folder that has it must exist.
         .map(
             |file| match file.find(['*', '{']).or_else(|| placeholder(&file)) {
-                Some(at) => file[..at].rsplit_once('/').unwrap().0.to_owned(),
+                Some(at) => file.split_at(at).0.rsplit_once('/').unwrap().0.to_owned(),
                 None => file,
             },
         )
@@ -343,7 +342,7 @@ fn block_complaints(block: &Block) -> Vec<String> {
 fn top_level(text: &str) -> &str {
     match text.find("\n[") {
         _ if text.starts_with('[') => "",
-        Some(at) => &text[..at],
+        Some(at) => text.split_at(at).0,
         None => text,
     }
 }
