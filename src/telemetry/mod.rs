@@ -16,6 +16,7 @@ mod reference;
 mod registry;
 mod request;
 mod spans;
+mod trace_context;
 
 #[cfg(test)]
 mod tests;
@@ -43,9 +44,8 @@ pub use facts::{ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
 pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
-pub use spans::{
-    SpanDropReason, SpanId, SpanReceiver, SpansDropped, SpansExported, TraceId, TraceParent,
-};
+pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};
+pub use trace_context::{SpanId, TraceId, TraceParent};
 
 use facts::StatusStore;
 use labels::LabelSet;

@@ -5,7 +5,6 @@
 
 pub(crate) mod export_events;
 pub(crate) mod from_event;
-pub(crate) mod trace_context;
 
 use std::fmt;
 use std::sync::atomic::AtomicBool;
@@ -19,10 +18,9 @@ use tokio::time::sleep;
 
 use crate::clock::Clock;
 use crate::sms::AttemptKind;
-use crate::telemetry::{AttemptFinished, RequestFinished, Telemetry};
+use crate::telemetry::{AttemptFinished, RequestFinished, SpanId, Telemetry, TraceId};
 
 pub use export_events::{SpanDropReason, SpansDropped, SpansExported};
-pub use trace_context::{SpanId, TraceId, TraceParent};
 
 /// So many spans wait at most, some 3 MB of them …
 const MAX_QUEUED_SPANS: usize = 2048;
@@ -111,7 +109,8 @@ impl Tracer {
                 .as_deref()
                 .is_some_and(|share| self.clock.random_fraction() < *share)
         {
-            let (trace, own) = (TraceId(self.random_id()), SpanId(self.random_id()));
+            let trace = TraceId(self.random_id());
+            let own = SpanId(self.random_id());
             self.enqueue(
                 vec![from_event::attempt_span(
                     attempt,

@@ -15,7 +15,7 @@ use crate::clock::Moment;
 use crate::sms::{
     Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult,
 };
-use crate::telemetry::{AttemptRecord, MetricsSchema};
+use crate::telemetry::{AttemptRecord, MetricsSchema, TraceParent};
 
 const ENDED: SystemTime = UNIX_EPOCH;
 
