@@ -1,6 +1,6 @@
-//! The facts of the status page, `/status.json` and `sms-sidecar status`: one model, told by the running
-//! sidecar and read back by the command line. Owns what is shown and the words for it; how it looks is
-//! the page's and the terminal's. Times are RFC 3339 in UTC, ages and spans are seconds.
+//! The facts of the status page, `/status.json` and `sms-sidecar status`: one model that the running
+//! sidecar writes and the command line reads. It owns the content and its wording; page and terminal
+//! own the layout. Times are RFC 3339 in UTC, ages and periods are seconds.
 
 mod build;
 mod config;
@@ -25,13 +25,13 @@ pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionS
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
-    /// When this was told.
+    /// When the status was built.
     pub at: String,
     /// Whether codes arrive.
     pub headline: Headline,
     /// In the order of the config.
     pub routes: Vec<RouteStatus>,
-    /// Those that are out first, else in the order of the config.
+    /// Those that need an operator first, then in the order of the config.
     pub providers: Vec<ProviderStatus>,
     /// Messages of the last hour, by what the backend was told.
     pub messages: MessageCounts,
@@ -57,7 +57,7 @@ pub struct Headline {
     pub summary: String,
     /// What that rests on.
     pub details: String,
-    /// What stops no code now and may stop one later.
+    /// What stops no message now but may stop one later.
     pub warnings: Vec<String>,
 }
 
@@ -77,11 +77,11 @@ pub struct RouteStatus {
     pub observe: bool,
     /// Since when messages go by another than the first provider.
     pub backup_since: Option<String>,
-    /// By whom the last message went.
+    /// The provider that accepted the last message.
     pub last_provider: Option<String>,
     /// When.
     pub last_at: Option<String>,
-    /// How it stands, in words.
+    /// Its state, in words.
     pub summary: String,
 }
 
@@ -99,7 +99,7 @@ pub struct ProviderStatus {
     pub state: String,
     /// Whether it is in use and has a credential.
     pub can_deliver: bool,
-    /// How it stands, in words.
+    /// Its state, in words.
     pub summary: String,
     /// Since when.
     pub since: Option<String>,

@@ -1,4 +1,4 @@
-//! What providers and vaults give us to send with: credentials, tokens, money.
+//! Credentials, tokens, balances and vault reads.
 
 use std::sync::PoisonError;
 use std::time::SystemTime;
@@ -51,12 +51,12 @@ impl CredentialLoaded<'_> {
     }
 }
 
-/// A login brought a token, or a credential names its end.
+/// A login returned a token, or a credential has an expiry.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenExpiry<'a> {
     /// Whose.
     pub provider: &'a ProviderId,
-    /// When it runs out; none: it is gone or does not say.
+    /// When it expires; none: it is gone, or its expiry is not known.
     pub expires_at: Option<SystemTime>,
 }
 
@@ -68,7 +68,7 @@ impl TokenExpiry<'_> {
         let family = &telemetry.metrics.account.credential_expiry;
         match self.expires_at {
             Some(at) => family.with_label_values(&[provider]).set(unix_seconds(at)),
-            // There may have been no series, which is what we want.
+            // The series need not exist.
             None => drop(family.remove_label_values(&[provider])),
         }
         telemetry.store.record_token_expiry(self);
@@ -80,7 +80,7 @@ impl TokenExpiry<'_> {
     }
 }
 
-/// A provider said what is left on the account.
+/// A provider reported the balance of the account.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceReported<'a> {
     /// Whose.
@@ -89,7 +89,7 @@ pub struct BalanceReported<'a> {
     pub unit: &'a str,
     /// How much.
     pub value: f64,
-    /// How much goes in a day at today's pace; none: not watched for long enough.
+    /// How much is spent in a day at the current rate; none: not observed for long enough.
     pub daily_spend: Option<f64>,
 }
 
@@ -107,7 +107,7 @@ impl BalanceReported<'_> {
     }
 }
 
-/// What a read of a vault entry brought.
+/// The result of reading a vault entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VaultReadResult {
     /// The same as before.
@@ -116,7 +116,7 @@ pub enum VaultReadResult {
     Changed,
     /// The vault answers; the entry or its fields are not there.
     NotFound,
-    /// What is there is no entry.
+    /// The content is not a valid entry.
     Malformed,
     /// No answer in time.
     Timeout,
@@ -163,7 +163,7 @@ impl VaultReadResult {
         }
     }
 
-    /// Whether it brought nothing.
+    /// Whether the entry could not be read.
     pub const fn is_failure(self) -> bool {
         !matches!(self, Self::Unchanged | Self::Changed)
     }
@@ -176,7 +176,7 @@ pub struct VaultRead<'a> {
     pub vault: &'a str,
     /// The entry.
     pub path: &'a str,
-    /// What came of it.
+    /// Its result.
     pub result: VaultReadResult,
     /// For a failure: what, and what to do; never a value.
     pub problem: Option<&'a str>,
@@ -208,7 +208,7 @@ impl VaultRead<'_> {
         let whole = !failing.keys().any(|(vault, _)| vault == self.vault);
         drop(failing);
         if vault != OTHER {
-            // Born at 0 by a first read that fails; a vault that nobody reads has no date.
+            // The series is created at 0 by a failing first read; an unused vault has none.
             let good = telemetry
                 .metrics
                 .account
@@ -221,7 +221,7 @@ impl VaultRead<'_> {
         self.log(before);
     }
 
-    /// A failure when it begins, when it becomes another one, and when it ends; else a word for those who debug.
+    /// Logs a failure when it begins, changes and ends; every other read is for debugging.
     fn log(&self, before: Option<VaultReadResult>) {
         let (result, failed) = (self.result.as_str(), self.result.is_failure());
         match before {

@@ -6,21 +6,22 @@ use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::request::log_at_level;
 use crate::telemetry::{RequestFinished, Telemetry};
 
-/// A request was refused before anybody read it.
+/// A request was denied before it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestDenied<'a> {
     /// Where it came in.
     pub entrypoint: Entrypoint,
-    /// What it was told.
+    /// The HTTP status of the answer.
     pub status: u16,
-    /// Why, in the words it was told.
+    /// Why, as the answer says it.
     pub reason: &'a str,
-    /// It was for a host of ours, whose TLS could not be ended: every call of that backend ends so.
+    /// It was for a provider's host whose TLS could not be terminated: every request of that
+    /// backend fails like this.
     pub is_provider_host: bool,
 }
 
 impl RequestDenied<'_> {
-    /// Says why and counts a rejected call.
+    /// Logs the reason and counts a denied request.
     pub fn emit(&self, telemetry: &Telemetry) {
         let level = if self.is_provider_host {
             tracing::Level::WARN
@@ -56,14 +57,14 @@ impl RequestDenied<'_> {
 pub struct TunnelClosed<'a> {
     /// Where it came in.
     pub entrypoint: Entrypoint,
-    /// Whom it led to.
+    /// The host at its far end.
     pub host: &'a str,
     /// In both directions.
     pub bytes: u64,
 }
 
 impl TunnelClosed<'_> {
-    /// Counts a tunnelled call; its line is for debugging, because these calls are not ours.
+    /// Counts a tunnelled request; its log line is for debugging, as it concerns no provider.
     pub fn emit(&self, telemetry: &Telemetry) {
         tracing::debug!(
             entrypoint = self.entrypoint.as_str(),

@@ -1,4 +1,4 @@
-//! The process's own life: begun, reloaded, stopping, panicked, and how long its CA lasts.
+//! The life of the process: started, reloaded, stopping, panicked, and the expiry of its CA.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -41,7 +41,7 @@ impl Reloaded<'_> {
     }
 }
 
-/// The local CA runs out at this time.
+/// The local CA expires at this time.
 #[derive(Clone, Copy, Debug)]
 pub struct CaExpiry {
     /// When.

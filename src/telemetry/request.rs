@@ -1,5 +1,5 @@
-//! The one line of a call: who asked for what, every attempt, what came of it and what
-//! to do. The recipient prints masked by its type; the text is not even a field.
+//! The one log line of a request: the caller, the operation, every attempt, the result and the
+//! remedy. The recipient prints masked by its type; the text is not a field.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::sms::{
 use crate::telemetry::labels::{NONE, label_or_other};
 use crate::telemetry::{Telemetry, TraceParent};
 
-/// One attempt, as the call's line shows it.
+/// One attempt, as the line of its request shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptRecord<'a> {
     /// Whose account.
@@ -36,14 +36,14 @@ pub struct AttemptRecord<'a> {
     pub duration: Duration,
 }
 
-/// A call has its answer.
+/// A request was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestFinished<'a> {
-    /// Ours, for finding the call again.
+    /// The sidecar's own id of the request, for the log.
     pub id: &'a str,
     /// The caller's name in the config.
     pub caller: Option<&'a str>,
-    /// The way it came in.
+    /// Where it came in.
     pub entrypoint: Entrypoint,
     /// What the backend spoke.
     pub dialect: Option<&'a str>,
@@ -55,13 +55,13 @@ pub struct RequestFinished<'a> {
     pub recipient: Option<&'a Msisdn>,
     /// In order.
     pub attempts: &'a [AttemptRecord<'a>],
-    /// What the backend was told.
+    /// What the backend got.
     pub result: RequestResult,
     /// The method of the backend's request.
     pub method: &'a str,
     /// The HTTP status it was answered with.
     pub status: u16,
-    /// Why, where it was no success; after a rescue, why a rescue was needed.
+    /// Why it failed, or why a failover was needed.
     pub cause: Option<Cause>,
     /// How sure the cause is.
     pub certainty: Option<Certainty>,
@@ -138,7 +138,7 @@ impl RequestFinished<'_> {
             .observe(self.duration.as_secs_f64());
     }
 
-    /// By who is woken: nobody could be reached → error; it worked, but an account needs hands → warn.
+    /// Nothing could be delivered: error; it was, but an account needs an operator: warning.
     fn log_level(&self) -> tracing::Level {
         let hands = |attempt: &AttemptRecord<'_>| {
             attempt

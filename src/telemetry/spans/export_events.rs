@@ -1,17 +1,17 @@
-//! What becomes of spans: exported, or lost. Each is counted; the log hears only of a change.
+//! Spans that were exported or dropped. Each is counted; the log shows only a change.
 
 use std::sync::atomic::Ordering;
 
 use crate::telemetry::Telemetry;
 
-/// Why spans were lost.
+/// Why spans were dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanDropReason {
-    /// As many waited as may.
+    /// The queue was full.
     QueueFull,
     /// The collector could not be reached, or did not take them in time.
     Failed,
-    /// It answered that it does not want them.
+    /// The collector rejected them.
     Rejected,
 }
 
@@ -29,12 +29,12 @@ impl SpanDropReason {
     }
 }
 
-/// The collector took spans.
+/// The collector accepted spans.
 #[derive(Clone, Copy, Debug)]
 pub struct SpansExported {
     /// How many.
     pub count: usize,
-    /// How many wait still.
+    /// How many are still queued.
     pub queued: usize,
 }
 
@@ -60,7 +60,7 @@ impl SpansExported {
     }
 }
 
-/// Spans will reach nobody. No call was held up or failed for it.
+/// Spans were dropped. No request waited or failed for it.
 #[derive(Clone, Copy, Debug)]
 pub struct SpansDropped<'a> {
     /// How many.

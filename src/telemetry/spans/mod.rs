@@ -1,7 +1,7 @@
-//! Traces: a span for every call and every attempt, made from the very events that write the
-//! log, so that the two never disagree. Which calls are traced is the backend's word where it
-//! says one, else a share of them. Spans wait in a queue of fixed length until whoever exports
-//! them takes them; one that finds it full is dropped and counted, and no call ever waits.
+//! Traces: a span for every request and every attempt, made from the events that write the log, so
+//! that the two never disagree. The backend's trace context decides which requests are traced; for
+//! the others, a share of them is. Spans wait in a queue of fixed length until they are exported.
+//! If it is full, they are dropped and counted; no request ever waits.
 
 pub(crate) mod export_events;
 pub(crate) mod from_event;
