@@ -49,7 +49,7 @@ pub struct CredentialCache {
     /// What they were made from; empty where they were given.
     settings: Settings,
     entries: RwLock<BTreeMap<CredentialRef, Arc<CacheSlot>>>,
-    /// What the keeper before us had; an entry moves over when it is asked for.
+    /// The entries of the cache before a reload; an entry moves over at its first use.
     inherited: BTreeMap<CredentialRef, Arc<CacheSlot>>,
     /// Versions count from here.
     base_version: Version,
@@ -138,7 +138,7 @@ impl CredentialCache {
 
     /// A credential newer than `than` at once where one is known; otherwise the outcome of one read for all who
     /// wait. What comes back may still be `than` itself: then nothing newer is there, and whoever sees the same
-    /// version refused soon after is told so at once; what comes after it is found by [`Keeper::run`].
+    /// version refused soon after is told so at once; what comes after it is found by [`CredentialCache::run`].
     pub async fn reread(
         &self,
         reference: &CredentialRef,
@@ -431,7 +431,8 @@ impl CredentialCache {
     }
 
     fn mark_read(&self, state: &mut SlotState) {
-        (state.read_at, state.jitter) = (Some(self.clock.now()), self.clock.random_fraction());
+        state.read_at = Some(self.clock.now());
+        state.jitter = self.clock.random_fraction();
     }
 
     fn emit(&self, reference: &CredentialRef, outcome: ReadOutcome<'_>) {
@@ -445,7 +446,7 @@ impl CredentialCache {
 
 impl std::fmt::Debug for CredentialCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Keeper")
+        f.debug_struct("CredentialCache")
             .field("sources", &self.sources)
             .finish_non_exhaustive()
     }

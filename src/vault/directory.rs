@@ -177,7 +177,8 @@ fn require_fields(entry: VaultEntry, path: &str, folder: &Path) -> Result<VaultE
 
 impl VaultSource for Directory {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
-        let (vault, path) = (self.clone(), path.to_owned());
+        let vault = self.clone();
+        let path = path.to_owned();
         Box::pin(read_blocking(self.location(), move || {
             vault.read_entry(&path)
         }))

@@ -317,7 +317,8 @@ impl Embedded {
 
 impl VaultSource for Embedded {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
-        let (vault, path) = (self.clone(), path.to_owned());
+        let vault = self.clone();
+        let path = path.to_owned();
         Box::pin(read_blocking(self.location(), move || {
             let found = vault.entries()?.remove(&path);
             let missing = || ReadError::MissingEntry {

@@ -54,7 +54,7 @@ impl VaultKind for EnvSettings {
     }
 
     fn is_reread(&self) -> bool {
-        false
+        self.file.is_some()
     }
 
     fn open(&self, _: &Arc<dyn Clock>) -> Arc<dyn VaultSource> {
@@ -239,5 +239,11 @@ mod tests {
                 .write_instructions(&target)
                 .starts_with("set username and password in the variables of vault keys")
         );
+        assert!(
+            !settings.is_reread(),
+            "the environment of a process is fixed"
+        );
+        let file = Some(".env".into());
+        assert!(EnvSettings { file }.is_reread(), "a file is watched");
     }
 }

@@ -141,7 +141,8 @@ impl OpenBaoInner {
         path: &str,
         token: &VaultToken,
     ) -> Result<VaultResponse, ReadError> {
-        let (mount, path) = (encode_path(&self.mount), encode_path(path));
+        let mount = encode_path(&self.mount);
+        let path = encode_path(path);
         let whole = match self.kv_version(&mount, token).await? {
             KvVersion::V1 => format!("{mount}/{path}"),
             KvVersion::V2 => format!("{mount}/data/{path}"),
@@ -234,7 +235,8 @@ impl OpenBaoInner {
 
 impl VaultSource for OpenBao {
     fn read(&self, path: &str) -> BoxFuture<'static, Result<VaultEntry, ReadError>> {
-        let (inner, path) = (Arc::clone(&self.0), path.to_owned());
+        let inner = Arc::clone(&self.0);
+        let path = path.to_owned();
         Box::pin(async move { inner.server.with_timeout(inner.read_entry(&path)).await })
     }
 

@@ -99,13 +99,13 @@ impl CredentialCache {
 }
 
 fn due_references(
-    keeper: &CredentialCache,
+    cache: &CredentialCache,
     cadence: &impl Fn(&CredentialRef) -> Duration,
 ) -> BTreeSet<CredentialRef> {
-    keeper
+    cache
         .tracked_references()
         .into_iter()
-        .filter(|reference| keeper.is_due(reference, cadence(reference)))
+        .filter(|reference| cache.is_due(reference, cadence(reference)))
         .collect()
 }
 
@@ -130,10 +130,10 @@ impl ChangedVaults {
         tokio::time::sleep(DEBOUNCE).await;
     }
 
-    fn take(&self, keeper: &CredentialCache) -> BTreeSet<CredentialRef> {
+    fn take(&self, cache: &CredentialCache) -> BTreeSet<CredentialRef> {
         let vaults =
             std::mem::take(&mut *self.names.lock().unwrap_or_else(PoisonError::into_inner));
-        keeper
+        cache
             .tracked_references()
             .into_iter()
             .filter(|reference| vaults.contains(&reference.vault))
@@ -148,8 +148,8 @@ struct FolderWatch {
 }
 
 impl FolderWatch {
-    fn new(keeper: &CredentialCache, touched: &ChangedVaults) -> Self {
-        let watched: Vec<(String, WatchPaths)> = keeper
+    fn new(cache: &CredentialCache, touched: &ChangedVaults) -> Self {
+        let watched: Vec<(String, WatchPaths)> = cache
             .sources()
             .iter()
             .map(|(name, source)| (name.clone(), source.watch_paths()))

@@ -160,10 +160,7 @@ pub(super) fn run(
     } else {
         report_written(&proposals, &text, args);
         output::line(config_snippet::render_config(
-            vault,
-            args,
-            (&proposals, known),
-            loaded,
+            vault, args, &proposals, known, loaded,
         ));
     }
     Ok(ExitCode::SUCCESS)

@@ -205,7 +205,8 @@ fn build_service<C: RequestHandler>(
         ]))
         .service_fn(move |request: Request<Incoming>| {
             let busy = context.idle_timer.mark_busy();
-            let (shared, context) = (Arc::clone(&shared), context.clone());
+            let shared = Arc::clone(&shared);
+            let context = context.clone();
             async move {
                 let response: Response<ResponseBody> = shared.respond(&context, request).await;
                 drop(busy);

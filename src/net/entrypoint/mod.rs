@@ -1,6 +1,6 @@
-//! The ways in: base URL, absolute form, CONNECT and unix socket, all one HTTP/1.1
-//! service on one connection function. Hands whole, screened requests to a `Carrier`
-//! and sends its replies; refuses what `screen` refuses, and what is too big or too slow.
+//! The entrypoints: base URL, absolute form, CONNECT and unix socket, all one HTTP/1.1 service on
+//! one connection function. Hands whole, screened requests to a [`RequestHandler`] and sends its
+//! replies; rejects what `screen` rejects, and what is too big or too slow.
 
 mod connection;
 mod origin;
@@ -29,14 +29,14 @@ use crate::tls;
 pub use crate::net::authority::{Authority, Scheme};
 pub use crate::sms::Entrypoint;
 
-/// Where a call is addressed.
+/// Where a request is addressed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EntrypointTarget {
     /// At our own address: the path's first segment names a provider or dialect (still in the path).
     BaseUrl,
     /// At a host.
     Host(Authority),
-    /// The unix socket with no telling Host: a path prefix, or method and path alone.
+    /// At the unix socket without a useful Host: a path prefix, or method and path alone.
     Unspecified,
 }
 
@@ -45,7 +45,7 @@ pub enum EntrypointTarget {
 pub struct IncomingRequest {
     /// Ours, for the log; 16 hex digits.
     pub id: String,
-    /// Which way in.
+    /// Its entrypoint.
     pub entrypoint: Entrypoint,
     /// Where it is addressed.
     pub target: EntrypointTarget,
@@ -53,38 +53,41 @@ pub struct IncomingRequest {
     pub request: Request,
     /// Who sent it.
     pub peer: Peer,
-    /// Whether the backend still listens, and whether we are draining.
+    /// Whether the backend is still connected, and whether the sidecar is draining.
     pub connection: ClientConnection,
 }
 
-/// What is to happen to calls for a host.
+/// What to do with requests for a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostAdmission {
-    /// They are ours: read and carry them.
+    /// Read and handle them.
     Intercept,
-    /// Passed through unread.
+    /// Pass them through unread.
     Tunnel,
-    /// Turned away with a status and a sentence for the backend.
+    /// Reject them with a status and a reason for the backend.
     Deny(StatusCode, String),
 }
 
-/// What stands behind the doors.
+/// Handles the requests of the entrypoints.
 pub trait RequestHandler: Send + Sync + 'static {
-    /// Asked for every named host, after our own refusals (metadata addresses, our own listeners, private ranges).
+    /// What to do with requests for a named host, after the built-in rejections (metadata addresses,
+    /// our own listeners, private ranges).
     fn admit(&self, authority: &Authority, peer: &Peer) -> HostAdmission;
-    /// Whether it matters which uid owns a client's socket: finding that out is dear.
+    /// Whether the uid that owns a client's socket is needed: finding it out is expensive.
     fn needs_peer_uid(&self) -> bool {
         true
     }
-    /// One call. Runs in a task of its own: a backend that hangs up does not cut it off (`Arrival::line` tells).
+    /// One request. Runs in a task of its own: a backend that hangs up does not cancel it; see
+    /// [`IncomingRequest::connection`].
     fn handle(&self, arrival: IncomingRequest) -> impl Future<Output = Reply> + Send;
-    /// A request that never became a call.
-    fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str);
-    /// One for a host of ours, because its TLS cannot be ended: whoever sends such requests gets none through.
-    fn tls_rejected(&self, door: Entrypoint, status: StatusCode, why: &str) {
-        self.request_denied(door, status, why);
+    /// Records a request that was rejected before the handler got it.
+    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str);
+    /// Records a rejection because TLS for an intercepted host cannot be terminated: no request of
+    /// such a client gets through.
+    fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
+        self.request_denied(entrypoint, status, why);
     }
-    /// The refusal in the words of whoever is being spoken to, where the head tells; the request has no body.
+    /// The rejection in the backend's dialect, if the head identifies it; the request has no body.
     fn error_reply(
         &self,
         target: &EntrypointTarget,
@@ -95,18 +98,18 @@ pub trait RequestHandler: Send + Sync + 'static {
         let _ = (target, head, status, why);
         None
     }
-    /// A tunnel or streamed request to another host has ended.
-    fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64);
+    /// Records the end of a tunnel or forwarded request to another host.
+    fn tunnel_closed(&self, entrypoint: Entrypoint, authority: &Authority, bytes: u64);
 }
 
-/// What the doors are made from.
+/// What the entrypoints are made from.
 #[derive(Clone, Debug)]
 pub struct EntrypointSetup {
-    /// Absent: CONNECT to a host of ours is refused with a sentence that says so.
+    /// None: CONNECT to an intercepted host is rejected with the reason.
     pub ca: Option<Arc<Ca>>,
     /// Sizes and times.
     pub limits: Limits,
-    /// All our listeners' addresses, never reached through here.
+    /// All our listeners' addresses; requests to them are rejected.
     pub own_addresses: Vec<SocketAddr>,
     /// What we write into `Via`, unique to this process; the upstream clients write the same.
     pub via_marker: String,
@@ -114,11 +117,12 @@ pub struct EntrypointSetup {
     pub clock: Arc<dyn Clock>,
 }
 
-/// The doors as a listener's site. Clones share their limits, so that TCP and unix connections are counted together.
+/// The entrypoints as the service of a listener. Clones share their limits, so that TCP and unix
+/// connections are counted together.
 #[derive(Debug)]
 pub struct ProxyService<C>(Arc<ListenerShared<C>>);
 
-/// What every connection and call needs.
+/// What all connections and requests share.
 #[derive(Debug)]
 struct ListenerShared<C> {
     handler: Arc<C>,
@@ -128,7 +132,8 @@ struct ListenerShared<C> {
 }
 
 impl<C> ListenerShared<C> {
-    /// The public roots, for `https://` in clear to other hosts; read when first needed.
+    /// A client with the public roots, for absolute `https://` requests to other hosts; made at first
+    /// use.
     fn tls_client(&self) -> Option<Arc<ClientConfig>> {
         self.tls_client
             .get_or_init(|| tls::client_config(None).ok())
@@ -143,11 +148,11 @@ impl<C> Clone for ProxyService<C> {
 }
 
 impl<C: RequestHandler> ProxyService<C> {
-    /// Joins what is behind the doors with what they are made from.
-    pub fn new(carrier: Arc<C>, setup: EntrypointSetup) -> Self {
+    /// Connects the entrypoints to their handler.
+    pub fn new(handler: Arc<C>, setup: EntrypointSetup) -> Self {
         let slots = Arc::new(Semaphore::new(setup.limits.max_connections));
         Self(Arc::new(ListenerShared {
-            handler: carrier,
+            handler,
             setup,
             slots,
             tls_client: OnceLock::new(),

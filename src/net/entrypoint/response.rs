@@ -1,4 +1,4 @@
-//! Responses: a carrier's reply, or our own refusal that says why.
+//! Responses: the handler's reply, or a rejection with its reason.
 
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, PROXY_AUTHENTICATE, RETRY_AFTER};
@@ -12,14 +12,14 @@ use crate::net::screen;
 /// Whole, or streamed from another host.
 pub(super) type ResponseBody = Either<Full<Bytes>, Incoming>;
 
-/// Why a request never became a call.
+/// Why a request was rejected.
 #[derive(Debug)]
 pub(super) struct Rejected {
     pub(super) status: StatusCode,
     pub(super) reason: String,
-    /// In the backend's own dialect, where the carrier could say it.
+    /// In the backend's dialect, if the handler has one.
     pub(super) reply: Option<Box<Reply>>,
-    /// It was for a host of ours, whose TLS cannot be ended.
+    /// It was for an intercepted host whose TLS cannot be terminated.
     pub(super) tls_rejected: bool,
 }
 
@@ -35,19 +35,19 @@ impl Rejected {
 }
 
 impl From<screen::ScreenError> for Rejected {
-    fn from(refusal: screen::ScreenError) -> Self {
-        Self::new(refusal.status(), refusal.to_string())
+    fn from(error: screen::ScreenError) -> Self {
+        Self::new(error.status(), error.to_string())
     }
 }
 
-/// A refusal as a response. The connection is closed behind it: its body may lie unread.
-pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
+/// A rejection as a response. The connection closes after it: the request's body may be unread.
+pub(super) fn rejection_response(rejected: Rejected) -> Response<ResponseBody> {
     let Rejected {
         status,
         reason: why,
         reply,
         tls_rejected: _,
-    } = turned;
+    } = rejected;
     let mut response = match reply {
         Some(reply) => reply_response(*reply),
         None => text_response(status, &why),
@@ -68,7 +68,7 @@ pub(super) fn rejection_response(turned: Rejected) -> Response<ResponseBody> {
     response
 }
 
-/// A sentence of ours.
+/// A plain-text response of the sidecar itself.
 pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::from(format!("sms-sidecar: {why}\n"))));
     *response.status_mut() = status;
@@ -79,7 +79,7 @@ pub(super) fn text_response(status: StatusCode, why: &str) -> Response<ResponseB
     response
 }
 
-/// A carrier's reply; framing is ours.
+/// The handler's reply, with our own framing.
 pub(super) fn reply_response(reply: Reply) -> Response<ResponseBody> {
     let mut response = Response::new(Either::Left(Full::new(reply.body)));
     *response.status_mut() = reply.status;

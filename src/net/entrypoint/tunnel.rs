@@ -1,6 +1,6 @@
-//! What passes through to other hosts, and CONNECTs that are opened instead: every
-//! address is judged again after its name was resolved, bytes are counted, and tunnels
-//! that have fallen quiet end when the process does.
+//! Tunnels and requests to other hosts, and CONNECTs that are intercepted: every address is
+//! checked again after its name was resolved, bytes are counted, and tunnels without traffic end
+//! when the process does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,23 +28,23 @@ use crate::net::screen;
 use crate::net::server::Stream;
 use crate::tls;
 
-/// While draining, a tunnel that moved nothing for so long is done.
+/// While draining, a tunnel without traffic for this long is closed.
 const DRAIN_IDLE_LIMIT: Duration = Duration::from_secs(1);
 
-/// Answers a CONNECT whose inside we serve ourselves.
+/// Answers a CONNECT whose inside the sidecar serves.
 pub(super) fn accept_connect<C: RequestHandler>(
-    house: &Arc<ListenerShared<C>>,
+    shared: &Arc<ListenerShared<C>>,
     request: Request<()>,
     target: Authority,
-    session: ConnectionContext,
+    context: ConnectionContext,
 ) -> Response<ResponseBody> {
-    let house = Arc::clone(house);
-    let busy = session.idle_timer.mark_busy();
-    // Owned by the connection's slot, which its session holds.
+    let shared = Arc::clone(shared);
+    let busy = context.idle_timer.mark_busy();
+    // Owned by the connection's slot, which the context holds.
     tokio::spawn(async move {
-        // A client that left before the tunnel stood sent nothing.
+        // A client that left before the tunnel was established sent nothing.
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
-            serve_inside_connect(house, TokioIo::new(upgraded), target, session).await;
+            serve_inside_connect(shared, TokioIo::new(upgraded), target, context).await;
         }
         drop(busy);
     });
@@ -53,70 +53,71 @@ pub(super) fn accept_connect<C: RequestHandler>(
 
 /// Answers a CONNECT to another host, once that host is connected.
 pub(super) async fn tunnel<C: RequestHandler>(
-    house: &Arc<ListenerShared<C>>,
-    door: Entrypoint,
+    shared: &Arc<ListenerShared<C>>,
+    entrypoint: Entrypoint,
     request: Request<()>,
     target: Authority,
-    session: ConnectionContext,
+    context: ConnectionContext,
 ) -> Result<Response<ResponseBody>, Rejected> {
-    let far = dial(house, &target, session.peer.is_local()).await?;
-    let carrier = Arc::clone(&house.handler);
-    let busy = session.idle_timer.mark_busy();
+    let far = dial(shared, &target, context.peer.is_local()).await?;
+    let handler = Arc::clone(&shared.handler);
+    let busy = context.idle_timer.mark_busy();
     let (mut far, counts) = MeteredStream::new(far);
-    let flight = session.drain.track_request();
-    let idle = house.setup.limits.idle_timeout;
-    // Owned by the drain, through its flight.
+    let flight = context.drain.track_request();
+    let idle = shared.setup.limits.idle_timeout;
+    // Owned by the drain, through its guard.
     tokio::spawn(async move {
         if let Ok(upgraded) = hyper::upgrade::on(request).await {
             let mut near = TokioIo::new(upgraded);
             tokio::select! {
-                // How a stranger's tunnel ended is between its two ends.
+                // How a tunnel ended concerns its two ends only.
                 _ = copy_bidirectional(&mut near, &mut far) => {}
                 () = wait_until_idle(&counts, idle) => {}
-                () = wait_until_drained(&session.drain, &counts) => {}
+                () = wait_until_drained(&context.drain, &counts) => {}
             }
         }
-        carrier.tunnel_closed(door, &target, counts.total());
-        drop((flight, busy, session));
+        handler.tunnel_closed(entrypoint, &target, counts.total());
+        drop((flight, busy, context));
     });
     Ok(connect_established())
 }
 
-/// Passes a request to another host on, and its reply back, both as they come.
+/// Streams a request to another host, and its response back.
 pub(super) async fn forward<C: RequestHandler>(
-    house: &Arc<ListenerShared<C>>,
-    door: Entrypoint,
+    shared: &Arc<ListenerShared<C>>,
+    entrypoint: Entrypoint,
     request: Request<Incoming>,
     target: Authority,
-    session: &ConnectionContext,
+    context: &ConnectionContext,
 ) -> Result<Response<ResponseBody>, Rejected> {
     let bad = |why: &str| Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"));
     let (mut parts, body) = request.into_parts();
     screen::strip_connection_headers(&mut parts.headers);
     let host = HeaderValue::try_from(target.host_header()).map_err(|_| bad("no host name"))?;
     parts.headers.insert(HOST, host);
-    if let Ok(marker) = HeaderValue::try_from(format!("1.1 {}", house.setup.via_marker)) {
+    if let Ok(marker) = HeaderValue::try_from(format!("1.1 {}", shared.setup.via_marker)) {
         parts.headers.append(VIA, marker);
     }
     let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
     parts.uri = path
         .parse::<Uri>()
         .map_err(|_| bad("its path cannot be sent"))?;
-    let far = dial(house, &target, session.peer.is_local()).await?;
+    let far = dial(shared, &target, context.peer.is_local()).await?;
     let report = {
-        let (carrier, target) = (Arc::clone(&house.handler), target.clone());
-        move |counts: ByteCounts| carrier.tunnel_closed(door, &target, counts.total())
+        let handler = Arc::clone(&shared.handler);
+        let target = target.clone();
+        move |counts: ByteCounts| handler.tunnel_closed(entrypoint, &target, counts.total())
     };
     let mut sender = match target.scheme {
         Scheme::Http => http_handshake(far, report).await,
         Scheme::Https => {
             let name =
                 ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
-            let config = house
+            let config = shared
                 .tls_client()
                 .ok_or_else(|| bad("TLS cannot be set up here"))?;
             let connected = timeout(
-                house.setup.limits.client_timeout,
+                shared.setup.limits.client_timeout,
                 TlsConnector::from(config).connect(name, far),
             )
             .await;
@@ -163,11 +164,11 @@ async fn http_handshake<S: Stream>(
 }
 
 async fn dial<C: RequestHandler>(
-    house: &ListenerShared<C>,
+    shared: &ListenerShared<C>,
     target: &Authority,
     local: bool,
 ) -> Result<TcpStream, Rejected> {
-    let limit = house.setup.limits.client_timeout;
+    let limit = shared.setup.limits.client_timeout;
     let late = |_| {
         Rejected::new(
             StatusCode::GATEWAY_TIMEOUT,
@@ -189,7 +190,7 @@ async fn dial<C: RequestHandler>(
         format!("{} has no address", target.host),
     );
     for address in found {
-        if let Err(refusal) = screen::check_address(address, &house.setup.own_addresses, local) {
+        if let Err(refusal) = screen::check_address(address, &shared.setup.own_addresses, local) {
             last = refusal.into();
             continue;
         }
@@ -198,7 +199,7 @@ async fn dial<C: RequestHandler>(
             .map_err(late)
         {
             Ok(Ok(stream)) => {
-                return reject_own_address(stream, address, &house.setup.own_addresses);
+                return reject_own_address(stream, address, &shared.setup.own_addresses);
             }
             Ok(Err(error)) => {
                 last = Rejected::new(
@@ -212,7 +213,8 @@ async fn dial<C: RequestHandler>(
     Err(last)
 }
 
-/// This machine has more addresses than those we listen on by name: one that both ends share is ours.
+/// A listener on all addresses has more of them than its own: a connection whose two ends share
+/// an address leads back to it.
 fn reject_own_address(
     stream: TcpStream,
     address: SocketAddr,
@@ -231,7 +233,7 @@ fn reject_own_address(
     Ok(stream)
 }
 
-/// Resolves when nothing has moved for a whole `wait`: one end may have gone without a word.
+/// Resolves when no byte has moved for a whole `wait`: one end may be gone without closing.
 async fn wait_until_idle(counts: &ByteCounts, wait: Duration) {
     let mut seen = None;
     while seen != Some(counts.total()) {

@@ -34,7 +34,8 @@ impl ServerBackoff {
         if now < trouble.until {
             return Err(trouble.error.clone());
         }
-        (trouble.until, trouble.trial_in_flight) = (now.saturating_add(limit), true);
+        trouble.until = now.saturating_add(limit);
+        trouble.trial_in_flight = true;
         Ok(())
     }
 

@@ -31,17 +31,19 @@ pub(super) fn extra_config(dialect: &Dialect) -> String {
     format!("{experimental}{params}")
 }
 
-/// What the config lacks of it; all of it where none is named.
+/// The tables that the config lacks; all of them without a config.
 pub(super) fn render_config(
     vault: &Embedded,
     args: &Args,
-    (proposals, known): (&[Proposal], &[KnownField]),
+    proposals: &[Proposal],
+    known: &[KnownField],
     loaded: Option<&Config>,
 ) -> String {
     let named = loaded.and_then(|loaded| vault_name(vault, loaded));
     let mut tables = Vec::new();
     if named.is_none() {
-        let (file, key) = (absolute_path(vault.file()), absolute_path(vault.key_file()));
+        let file = absolute_path(vault.file());
+        let key = absolute_path(vault.key_file());
         tables.push(format!(
             "[vaults.local]\nembedded = {{ file = {file}, key_file = {key} }}\n"
         ));
@@ -54,7 +56,8 @@ pub(super) fn render_config(
                 .iter()
                 .find(|known| known.dialect == proposal.dialect)
                 .map_or("", |known| &known.extra_config);
-            let (dialect, path) = (&proposal.dialect, Value::from(path));
+            let dialect = &proposal.dialect;
+            let path = Value::from(path);
             tables.push(format!(
                 "[providers.{dialect}]\ndialect = \"{dialect}\"\ncredential = {{ vault = \"{vault}\", path = {path} }}\n{besides}"
             ));
