@@ -55,7 +55,7 @@ test('a denied CONNECT to a provider\'s host is a warning in the log and under t
   const [other, ours] = await lines(proxy, 'turned away', 2);
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const warning = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a host of ours needs a local CA; run `sms-sidecar ca init`/;
+  const warning = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
   const shown = (await status(proxy)).stdout.split('\n');
   assert.match(shown[2], new RegExp(`^  ! ${warning.source}`));
   assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at entrypoint connect[^<]*<code>sms-sidecar ca init/);
