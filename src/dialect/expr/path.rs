@@ -254,7 +254,9 @@ fn remove_value(tree: &mut Value, steps: &[PathStep]) {
             map.values_mut().for_each(|value| remove_value(value, rest));
         }
         ([PathStep::Element, rest @ ..], Value::Array(items)) => {
-            items.iter_mut().for_each(|value| remove_value(value, rest));
+            for value in items.iter_mut() {
+                remove_value(value, rest);
+            }
         }
         ([PathStep::Element, rest @ ..], tree @ Value::Object(_)) => remove_value(tree, rest),
         _ => {}

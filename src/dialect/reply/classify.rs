@@ -440,7 +440,6 @@ pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
 
 /// Whether this is an edge proxy's page about an upstream that was lost after it may have received the request.
 fn is_lost_upstream(text: &str) -> bool {
-    let text = text.to_ascii_lowercase();
     const LOST: [&str; 5] = [
         "upstream connect error",
         "disconnect/reset before headers",
@@ -454,6 +453,7 @@ fn is_lost_upstream(text: &str) -> bool {
         "no healthy upstream",
         "reset reason: overflow",
     ];
+    let text = text.to_ascii_lowercase();
     LOST.iter().any(|mark| text.contains(mark)) && !NOT_SENT.iter().any(|mark| text.contains(mark))
 }
 

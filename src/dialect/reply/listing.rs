@@ -138,9 +138,10 @@ impl TemplateListing {
         if is_exact {
             Some(state)
         } else if matches(&self.placeholder.similar) {
-            Some(match state {
-                Approval::Approved => Approval::Similar,
-                other => other,
+            Some(if state == Approval::Approved {
+                Approval::Similar
+            } else {
+                state
             })
         } else {
             None

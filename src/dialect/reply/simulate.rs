@@ -101,11 +101,14 @@ impl Dialect {
 
     /// The usual status of a cause, and 200 for services that report failures inside one.
     fn likely_statuses(&self, cause: Cause) -> [u16; 2] {
-        let usual = match cause {
-            Cause::PermissionDenied | Cause::IpNotAllowed => 403,
-            Cause::Throttled => 429,
-            other if other.concern() == Concern::Credential => 401,
-            _ => 400,
+        let usual = if cause.concern() == Concern::Credential {
+            401
+        } else if matches!(cause, Cause::PermissionDenied | Cause::IpNotAllowed) {
+            403
+        } else if cause == Cause::Throttled {
+            429
+        } else {
+            400
         };
         let codes = &self.send.failure.codes;
         if codes.iter().any(|(_, line)| line.status == 200) {

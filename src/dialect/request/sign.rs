@@ -152,10 +152,11 @@ impl CanonicalRequest {
         let headers = signed_headers(request)?;
         let names: Vec<&str> = headers.keys().map(String::as_str).collect();
         let names = names.join(";");
-        let lines: String = headers
+        let lines: Vec<String> = headers
             .iter()
             .map(|(name, value)| format!("{name}:{value}\n"))
             .collect();
+        let lines = lines.concat();
         let path: Vec<String> = request
             .url
             .path()
