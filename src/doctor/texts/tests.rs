@@ -93,7 +93,7 @@ fn what_the_service_says_of_a_text_decides() {
             &[("login", UnknownStatus), ("reset", Approved)],
             CheckResult::Skipped,
             None,
-            "login stands in a state",
+            "login has a status that",
         ),
         (
             &[("login", Similar), ("reset", Approved)],
