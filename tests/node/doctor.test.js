@@ -696,7 +696,7 @@ describe('the setup of this host', () => {
     assert.equal((await sendAs(proxy, 'twilio', { to: '12025550123' })).status, 503);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'no-provider');
-    assert.match(named(report, 'requests').evidence, /in twilio's API went to recipients whom no route and no provider serves/);
+    assert.match(named(report, 'requests').evidence, /in twilio's API went to recipients that no route and no provider serves/);
   });
 
   broken('recipient-invalid', 'a recipient whom the service does not deliver to, with --send-to', async (t) => {
@@ -741,12 +741,12 @@ describe('the setup of this host', () => {
     await run(['resume', '--config', proxy.file, 'playmobile']);
     const backup = await doctor(proxy.file);
     assert.deepEqual([backup.exit_code, named(backup, 'delivery').result], [1, 'ok']);
-    assert.match(named(backup, 'delivery').evidence, /against playmobile.*; not by twilio \(denied-by-policy\)$/);
+    assert.match(named(backup, 'delivery').evidence, /no problems found with playmobile.*; not by twilio \(denied-by-policy\)$/);
   });
 
   test('a route with a provider left is ok, and the report names the provider', async (t) => {
     const made = await stage(t, { services: ['twilio', 'vonage'], start: false });
-    assert.match(named(await doctor(written(made)), 'delivery').evidence, /against twilio, then vonage/);
+    assert.match(named(await doctor(written(made)), 'delivery').evidence, /no problems found with twilio, then vonage/);
     made.fakes.twilio.accountStatus = 'closed';
     const report = await doctor(written(made));
     assert.deepEqual(marked(report, 'failed').map(({ about }) => about), ['twilio']);
