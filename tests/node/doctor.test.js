@@ -750,7 +750,7 @@ describe('the setup of this host', () => {
     made.fakes.twilio.accountStatus = 'closed';
     const report = await doctor(written(made));
     assert.deepEqual(marked(report, 'failed').map(({ about }) => about), ['twilio']);
-    assert.match(of(report, 'route all', 'delivery').evidence, /against vonage.*; not by twilio \(account-suspended\)$/);
+    assert.match(of(report, 'route all', 'delivery').evidence, /no problems found with vonage.*; not by twilio \(account-suspended\)$/);
     made.fakes.vonage.balance = 0;
     const unusable = of(await doctor(written(made)), 'route all', 'delivery');
     assert.deepEqual([unusable.result, unusable.cause], ['failed', 'account-suspended']);
