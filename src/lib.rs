@@ -23,7 +23,7 @@
 //! | 3 | [`vault`] | where credentials come from, their versions and their cache |
 //! | 3 | [`net`] | entrypoints, local CA, upstream connections, the life of the process |
 //! | 3 | [`status`] | the facts for page, command line and JSON, and their texts |
-//! | 4 | `provider` | one account at run time: login, attempt, probe, redaction, diagnosis |
+//! | 4 | [`provider`] | one account at run time: login, attempt, probe, redaction, diagnosis |
 //! | 5 | [`proxy`] | the pipeline of one request |
 //! | 5 | [`admin`] | `/metrics`, `/live`, `/ready`, the status page |
 //! | 5 | [`trace_export`] | sends spans to a collector |
@@ -127,7 +127,7 @@ pub mod net;
 mod node;
 pub mod policy;
 pub mod problem;
-pub(crate) mod provider;
+pub mod provider;
 pub mod proxy;
 pub mod secret;
 pub mod sms;

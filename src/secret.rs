@@ -43,14 +43,6 @@ impl Credential {
     pub fn field_names(&self) -> impl Iterator<Item = &str> {
         self.fields.keys().map(String::as_str)
     }
-
-    /// Every value that is long enough to mask wherever it is echoed.
-    pub fn maskable_values(&self) -> impl Iterator<Item = &str> {
-        self.fields
-            .values()
-            .map(ExposeSecret::expose_secret)
-            .filter(|value| value.len() >= 8)
-    }
 }
 
 impl fmt::Debug for Credential {

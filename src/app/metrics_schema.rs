@@ -3,7 +3,8 @@
 use crate::config::Config;
 use crate::dialect::Dialect;
 use crate::net::Listen;
-use crate::proxy::{Mode, Provider, Route};
+use crate::provider::Provider;
+use crate::proxy::{Mode, Route};
 use crate::telemetry::{BuildInfo, ConfigSummary, MetricsSchema, ProviderSummary, RouteSummary};
 
 /// The metric series and the status layout of a config. `listen` has the listeners that were opened

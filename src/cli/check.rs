@@ -11,7 +11,8 @@ use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigKey};
 use crate::problem::{Problem, ProblemReport};
-use crate::proxy::{CallerProof, Provider};
+use crate::provider::Provider;
+use crate::proxy::CallerProof;
 use crate::vault::{CredentialCache, ReadEvent, ReadOutcome};
 
 /// Exits with 0 if the config is sound, with or without warnings; 1 if it has errors; 2 if it cannot be read.

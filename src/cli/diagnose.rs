@@ -17,13 +17,13 @@ use serde_json::{Value, json};
 use crate::cli::output;
 use crate::cli::{dialects, load_config};
 use crate::config::Config;
-use crate::diagnosis::{
-    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef, diagnose,
-    narrow_candidates,
-};
+use crate::diagnosis::{Diagnosis, FailedAttempt};
 use crate::dialect::{Catalog, Classification, Dialect, Reply};
 use crate::problem::suggest;
-use crate::proxy::{Provider, vault_kind};
+use crate::provider::Provider;
+use crate::provider::diagnose::{
+    AccountHistory, RemedyContext, ReplyFacts, diagnose_for_dialect, diagnosis_input, narrow,
+};
 use crate::sms::{AttemptKind, Certainty, ProviderId};
 
 /// No reply of a service is longer; the pipeline's own limit.
@@ -86,29 +86,26 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .transpose()?;
     let dialect = resolve_dialect(args, config.as_ref(), provider)?;
     let reply = read_reply(args)?;
-    let finding = classify_reply(&dialect, args.operation, &reply)?;
-    if finding.code.is_none()
-        && finding.outcome.cause().is_some()
+    let classification = classify_reply(&dialect, args.operation, &reply)?;
+    if classification.code.is_none()
+        && classification.outcome.cause().is_some()
         && pasted::is_not_json(&reply.body)
     {
         output::note(NOT_JSON_NOTE);
     }
-    let told = explain(&finding, args, &reply, |evidence| {
-        match provider.zip(config.as_ref()) {
-            Some((provider, config)) => diagnose_for_provider(evidence, provider, config, args),
-            None => diagnose(
-                evidence,
-                &DiagnosisContext {
-                    console_pages: Some(dialect.console_urls()),
-                    ..dialect_context(&dialect)
-                },
-            ),
-        }
-    });
+    let diagnosis = explain(
+        &classification,
+        args.operation,
+        &reply,
+        |failed| match provider.zip(config.as_ref()) {
+            Some((provider, config)) => diagnose_for_provider(failed, provider, config, args),
+            None => diagnose_for_dialect(&dialect, failed),
+        },
+    );
     output::line(if args.json {
-        render_json(&finding, told.as_ref()).to_string()
+        render_json(&classification, diagnosis.as_ref()).to_string()
     } else {
-        render_text(&finding, told.as_ref())
+        render_text(&classification, diagnosis.as_ref())
     });
     Ok(ExitCode::SUCCESS)
 }
@@ -178,10 +175,10 @@ fn resolve_dialect(
 
 fn classify_reply(
     dialect: &Dialect,
-    asked: DiagnosedOperation,
+    operation: DiagnosedOperation,
     reply: &Reply,
 ) -> anyhow::Result<Classification> {
-    Ok(match asked {
+    Ok(match operation {
         DiagnosedOperation::Send => {
             dialect.classify(AttemptKind::Send, reply, REFERENCE_PLACEHOLDER)
         }
@@ -196,132 +193,82 @@ fn classify_reply(
     })
 }
 
-/// None: it was accepted.
+/// The diagnosis of the reply; none: it was accepted.
 fn explain(
-    finding: &Classification,
-    args: &Args,
+    classification: &Classification,
+    operation: DiagnosedOperation,
     reply: &Reply,
     diagnose: impl Fn(&FailedAttempt<'_>) -> Diagnosis,
 ) -> Option<Diagnosis> {
-    let cause = finding.outcome.cause()?;
-    let kind = match args.operation {
+    let kind = match operation {
         DiagnosedOperation::Send => AttemptKind::Send,
         DiagnosedOperation::Login => AttemptKind::Login,
         DiagnosedOperation::Balance => AttemptKind::Probe,
     };
-    let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
-    let address = Evidence::from_reported_address(&String::from_utf8_lossy(&reply.body));
-    let (_, learned) = narrow_candidates(suspects, address);
-    Some(diagnose(&FailedAttempt {
-        kind,
-        cause,
-        certainty: finding.certainty,
-        alternatives: &finding.alternatives,
-        status: Some(reply.status.as_u16()),
-        code: finding.code.as_deref(),
-        provider_message: finding.provider_message.as_deref(),
-        evidence: &learned,
-    }))
-}
-
-fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
-    DiagnosisContext {
-        dialect: &dialect.name,
-        base_url: dialect.base_url(),
-        ..DiagnosisContext::default()
-    }
+    let status = Some(reply.status.as_u16());
+    let mut narrowed = classification.clone();
+    let evidence = narrow(&mut narrowed, reply, &ReplyFacts::default());
+    let failed = diagnosis_input(kind, classification, status, &evidence)?;
+    Some(diagnose(&failed))
 }
 
 fn diagnose_for_provider(
-    evidence: &FailedAttempt<'_>,
+    failed: &FailedAttempt<'_>,
     provider: &Provider,
     config: &Config,
     args: &Args,
 ) -> Diagnosis {
-    let dialect = &provider.dialect;
-    let fields: Vec<String> = dialect
-        .credential_fields()
-        .iter()
-        .map(|field| field.name.clone())
-        .collect();
-    let kept = vault_kind(
-        provider
-            .credential
-            .as_ref()
-            .and_then(|reference| config.vault.sources.get(&reference.vault)),
-    );
-    let entry = provider.credential.as_ref().map(|reference| VaultEntryRef {
-        vault: &reference.vault,
-        storage: &kept,
-        path: &reference.path,
-        fields: &fields,
-    });
-    let file = args
-        .config
-        .as_ref()
-        .map(|file| file.display().to_string())
-        .unwrap_or_default();
-    let context = DiagnosisContext {
-        provider: provider.id.as_str(),
-        base_url: &provider.base_url,
-        entry,
-        sender: provider.sender.as_deref(),
-        timeout: Some(provider.timeout),
-        config_path: &file,
-        config_line: provider.line,
-        console_pages: Some(dialect.console_urls()),
-        replacement_url: dialect
-            .is_retired_base_url(&provider.base_url)
-            .then(|| dialect.base_url()),
-        uses_outbound: provider.upstream.proxy.is_some()
-            || provider.upstream.source_address.is_some(),
-        lacks_control_socket: config.listen.control.is_none(),
-        ..dialect_context(dialect)
-    };
-    diagnose(evidence, &context)
+    let file = args.config.as_ref().map(|file| file.display().to_string());
+    RemedyContext::new(
+        provider,
+        &config.vault,
+        file.as_deref().unwrap_or_default(),
+        config.listen.control.is_some(),
+    )
+    .diagnose(failed, AccountHistory::default())
 }
 
-fn render_json(finding: &Classification, told: Option<&Diagnosis>) -> Value {
-    let outcome = finding.outcome.as_str();
-    match told {
+fn render_json(classification: &Classification, diagnosis: Option<&Diagnosis>) -> Value {
+    let outcome = classification.outcome.as_str();
+    match diagnosis {
         None => json!({
             "outcome": outcome, "cause": null, "certainty": Certainty::Certain.as_str(),
             "evidence": "the reply has the service's proof of success", "alternatives": [], "remedy": null,
         }),
-        Some(told) => json!({
-            "outcome": outcome, "cause": told.cause.as_str(), "certainty": told.certainty.as_str(), "evidence": told.evidence,
-            "alternatives": told.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(), "remedy": told.remedy,
+        Some(diagnosis) => json!({
+            "outcome": outcome, "cause": diagnosis.cause.as_str(), "certainty": diagnosis.certainty.as_str(), "evidence": diagnosis.evidence,
+            "alternatives": diagnosis.alternatives.iter().map(|cause| cause.as_str()).collect::<Vec<_>>(), "remedy": diagnosis.remedy,
         }),
     }
 }
 
 /// The same for people.
-fn render_text(finding: &Classification, told: Option<&Diagnosis>) -> String {
+fn render_text(classification: &Classification, diagnosis: Option<&Diagnosis>) -> String {
     let row = |name: &str, what: &str| format!("{name:<9} {what}");
-    let Some(told) = told else {
+    let Some(diagnosis) = diagnosis else {
         return row(
             "outcome",
             "accepted: the reply has the service's proof of success",
         );
     };
-    let or = if told.alternatives.is_empty() {
+    let or = if diagnosis.alternatives.is_empty() {
         String::new()
     } else {
-        format!(", or {}", told.alternatives_text())
+        format!(", or {}", diagnosis.alternatives_text())
     };
     [
-        row("outcome", finding.outcome.as_str()),
+        row("outcome", classification.outcome.as_str()),
         row(
             "cause",
             &format!(
                 "{} ({}{or}): {}",
-                told.cause,
-                told.certainty.as_str(),
-                told.cause.meaning()
+                diagnosis.cause,
+                diagnosis.certainty.as_str(),
+                diagnosis.cause.meaning()
             ),
         ),
-        row("evidence", &told.evidence),
-        row("remedy", &told.remedy),
+        row("evidence", &diagnosis.evidence),
+        row("remedy", &diagnosis.remedy),
     ]
     .join("\n")
 }

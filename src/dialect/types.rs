@@ -107,13 +107,10 @@ impl LoginToken {
         &self.claims
     }
 
-    /// The values that are long enough to be masked in an echo.
-    pub fn maskable(&self) -> impl Iterator<Item = &str> {
+    /// Its values; only for redacting them.
+    pub(crate) fn exposed_values(&self) -> impl Iterator<Item = &str> {
         use secrecy::ExposeSecret;
-        self.values
-            .values()
-            .map(ExposeSecret::expose_secret)
-            .filter(|value| value.len() >= 8)
+        self.values.values().map(ExposeSecret::expose_secret)
     }
 }
 

@@ -7,7 +7,8 @@ use crate::doctor::Setup;
 use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::doctor::running::{RejectedRequests, RunningSidecar};
-use crate::proxy::{Mode, Provider, Route};
+use crate::provider::Provider;
+use crate::proxy::{Mode, Route};
 use crate::sms::{AttemptKind, Cause, Certainty, ProviderId, prefixes_overlap};
 
 /// The check that concerns single texts.

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use crate::dialect::CredentialProblem;
 use crate::doctor::check::{Check, format_duration};
 use crate::doctor::provider_check::ProviderCheck;
-use crate::proxy::Provider;
+use crate::provider::Provider;
 use crate::secret::Credential;
 use crate::sms::Cause;
 use crate::vault::{CredentialCache, CredentialRef, Error, Settings, suspicious_value};

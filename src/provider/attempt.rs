@@ -1,7 +1,7 @@
-//! One attempt: a credential, the request written or patched, the exchange, the finding.
-//! It always comes to an outcome; what it could not do is an outcome, too.
+//! One attempt: get the credential, write or patch the request, exchange it, classify the reply.
+//! Every failure on the way is an outcome of the attempt.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::Method;
@@ -13,66 +13,61 @@ use crate::dialect::{
 };
 use crate::net::authority::Authority;
 use crate::policy::{Attempt, CredentialRevision};
-use crate::provider::auth::{AuthContext, AuthError};
-use crate::provider::redact::Redactor;
-use crate::provider::{ProviderRuntime, lost_classification, unsent_classification};
+use crate::provider::ProviderRuntime;
+use crate::provider::auth_context::{AuthContext, AuthError};
+use crate::provider::classification::{lost_classification, unsent_classification};
 use crate::sms::{AttemptKind, Cause, Concern, Message, Outcome};
 use crate::telemetry::AttemptFinished;
 
-/// What is to be sent, seen from one provider.
+/// What an attempt sends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum RequestBody<'a> {
-    /// The backend's own request, in the provider's own dialect.
+    /// The backend's own request, for a provider of the same dialect.
     Native(&'a RecognisedRequest, &'a Request),
-    /// The message, written anew.
+    /// A request written from the message.
     Translated(&'a Message),
 }
 
-/// One attempt and all that is known of it.
+/// One attempt that is to be made.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct AttemptSpec<'a> {
+    /// The provider's position in the delivery plan.
+    pub(crate) account: usize,
+    pub(crate) kind: AttemptKind,
+    pub(crate) body: RequestBody<'a>,
+    /// The message, if the request is one. Its reference is the id where the service returns none, and its text is
+    /// removed from the log.
+    pub(crate) message: Option<&'a Message>,
+    /// What is left of the request's deadline; a send does not start with less than [`MIN_TIME_LEFT`].
+    pub(crate) time_left: Duration,
+    /// Whether it may use a credential that was rejected before.
+    pub(crate) trial: bool,
+}
+
+/// One attempt that was made, and everything known about it.
 #[derive(Debug)]
 pub(crate) struct AttemptResult {
     pub(crate) runtime: Arc<ProviderRuntime>,
     pub(crate) kind: AttemptKind,
     pub(crate) attempt: Attempt,
     pub(crate) classification: Classification,
-    /// What else was known of it at once.
+    /// What narrowed the classification at once.
     pub(crate) evidence: Vec<Evidence>,
     pub(crate) status: Option<u16>,
-    /// What the provider said in the backend's own dialect, our secrets masked.
+    /// The provider's redacted reply, if it speaks the backend's dialect.
     pub(crate) native_reply: Option<Reply>,
-    /// How it was asked; none: it came to no request.
+    /// None: no request was made.
     pub(crate) method: Option<Method>,
-    /// Where, if not at the account's own address: only what is observed goes elsewhere.
+    /// Where the request went, if not to the account's base URL; only in observe mode.
     pub(crate) other_authority: Option<Authority>,
     pub(crate) started_at: Moment,
     pub(crate) duration: Duration,
 }
 
-/// One attempt to be made.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct AttemptSpec<'a> {
-    pub(crate) account: usize,
-    pub(crate) kind: AttemptKind,
-    pub(crate) body: RequestBody<'a>,
-    /// The message, where it is one: its reference stands for services that give no id of their own, and its words are
-    /// for no log.
-    pub(crate) message: Option<&'a Message>,
-    /// What the call has left; a send that would begin with too little of it does not.
-    pub(crate) time_left: Duration,
-    pub(crate) trial: bool,
-}
-
-impl<'a> AttemptSpec<'a> {
-    fn reference(&self) -> &'a str {
-        self.message
-            .map_or("", |message| message.reference.as_str())
-    }
-}
-
-/// No send begins with less than this left, unless its own time limit is shorter.
+/// A send needs this much time, unless the provider's own `timeout` is shorter.
 const MIN_TIME_LEFT: Duration = Duration::from_secs(1);
 
-/// What came of an attempt before it is measured.
+/// The part of an attempt's result that the exchange decides.
 struct Exchange {
     classification: Classification,
     evidence: Vec<Evidence>,
@@ -82,217 +77,221 @@ struct Exchange {
     method: Option<Method>,
 }
 
+impl<'a> AttemptSpec<'a> {
+    fn reference(&self) -> &'a str {
+        self.message
+            .map_or("", |message| message.reference.as_str())
+    }
+}
+
 impl ProviderRuntime {
-    /// Makes the attempt, counts it, and renews what was refused so that the next may heal.
-    pub(crate) async fn attempt(self: &Arc<Self>, task: &AttemptSpec<'_>) -> AttemptResult {
-        let began = self.deps.now();
-        let mut came = match self
-            .authenticate_for_attempt(task.trial, task.time_left)
-            .await
-        {
-            Err(none) => {
-                let AuthError {
-                    classification: mut finding,
-                    revision: held,
-                    detail,
-                } = *none;
-                finding.provider_message = finding.provider_message.or(detail);
-                Exchange {
-                    classification: finding,
-                    evidence: Vec::new(),
-                    revision: held,
-                    reply: None,
-                    status: None,
-                    method: None,
-                }
-            }
-            Ok(pass) => {
-                self.exchange(task, &pass, self.deps.now().since(began))
-                    .await
+    /// Makes the attempt and counts it. After a rejection of the credential it reads the vault again, so that the next
+    /// attempt has the newest version.
+    pub(crate) async fn attempt(self: &Arc<Self>, spec: &AttemptSpec<'_>) -> AttemptResult {
+        let started_at = self.deps.now();
+        let authenticated = self
+            .authenticate_for_attempt(spec.trial, spec.time_left)
+            .await;
+        let exchange = match authenticated {
+            Err(error) => Exchange::without_auth(*error),
+            Ok(auth) => {
+                let elapsed = self.deps.now().since(started_at);
+                self.exchange(spec, &auth, elapsed).await
             }
         };
-        let took = self.deps.now().since(began);
+        let duration = self.deps.now().since(started_at);
         AttemptFinished {
             provider: &self.provider.id,
-            kind: task.kind,
-            outcome: &came.classification.outcome,
-            status: came.status,
-            duration: took,
+            kind: spec.kind,
+            outcome: &exchange.classification.outcome,
+            status: exchange.status,
+            duration,
         }
         .emit(&self.deps.telemetry);
-        match came.classification.outcome.cause().map(Cause::concern) {
+        let revision = self.update_auth_state(&exchange, spec.trial).await;
+        let mut result = AttemptResult::new(
+            self,
+            spec.kind,
+            exchange.classification,
+            revision,
+            started_at,
+        );
+        result.attempt.account = spec.account;
+        result.evidence = exchange.evidence;
+        result.status = exchange.status;
+        result.native_reply = exchange.reply;
+        result.method = exchange.method;
+        result.duration = duration;
+        result
+    }
+
+    /// Records an accepted or rejected credential. Returns the revision that the outcome is about.
+    async fn update_auth_state(&self, exchange: &Exchange, trial: bool) -> CredentialRevision {
+        let cause = exchange.classification.outcome.cause();
+        match cause.map(Cause::concern) {
             Some(Concern::Credential) => {
-                if came.status.is_some() {
+                if exchange.status.is_some() {
                     self.token_cache().record_rejection(
-                        came.revision.version,
-                        came.classification.clone(),
+                        exchange.revision.version,
+                        exchange.classification.clone(),
                         self.deps.now(),
                     );
                 }
-                came.revision = self.handle_rejection(came.revision).await;
+                self.handle_rejection(exchange.revision).await
             }
-            None => came.revision = self.record_acceptance(came.revision, task.trial),
-            Some(_) => {}
-        }
-        let attempt = Attempt {
-            account: task.account,
-            credential: came.revision,
-            outcome: came.classification.outcome.clone(),
-            retry_after: came.classification.retry_after,
-            ended: Duration::ZERO,
-            inherited: false,
-        };
-        let Exchange {
-            classification: finding,
-            evidence: learned,
-            reply: native,
-            status,
-            method,
-            ..
-        } = came;
-        let (link, elsewhere) = (Arc::clone(self), None);
-        AttemptResult {
-            runtime: link,
-            kind: task.kind,
-            attempt,
-            classification: finding,
-            evidence: learned,
-            status,
-            native_reply: native,
-            method,
-            other_authority: elsewhere,
-            started_at: began,
-            duration: took,
+            None => self.record_acceptance(exchange.revision, trial),
+            Some(_) => exchange.revision,
         }
     }
 
     async fn exchange(
         &self,
-        task: &AttemptSpec<'_>,
-        pass: &AuthContext,
-        gone: Duration,
+        spec: &AttemptSpec<'_>,
+        auth: &AuthContext,
+        elapsed: Duration,
     ) -> Exchange {
-        let came = |finding, method| Exchange {
-            classification: finding,
-            evidence: Vec::new(),
-            revision: pass.revision,
-            reply: None,
-            status: None,
-            method,
-        };
-        let (timeout, left) = (self.provider.timeout, task.time_left.saturating_sub(gone));
-        if !gone.is_zero() && left < timeout.min(MIN_TIME_LEFT) {
-            let mut finding = unsent_classification(Cause::Timeout);
-            finding.provider_message =
-                Some("getting its credential or token took the time that was left".to_owned());
-            return came(finding, None);
+        let timeout = self.provider.timeout;
+        let time_left = spec.time_left.saturating_sub(elapsed);
+        if !elapsed.is_zero() && time_left < timeout.min(MIN_TIME_LEFT) {
+            let reason = "getting its credential or token took the time that was left";
+            return Exchange::unsent(auth, Cause::Timeout, reason.to_owned());
         }
-        let outgoing = match self.build_request(task, pass) {
-            Ok(outgoing) => outgoing,
-            Err(Untranslatable { cause, reason: why }) => {
-                let mut finding = unsent_classification(cause);
-                finding.provider_message = Some(why);
-                return came(finding, None);
-            }
+        let request = match self.build_request(spec, auth) {
+            Ok(request) => request,
+            Err(Untranslatable { cause, reason }) => return Exchange::unsent(auth, cause, reason),
         };
-        let method = Some(outgoing.method.clone());
-        match self
-            .client
-            .exchange(outgoing, timeout.min(left.max(MIN_TIME_LEFT)))
-            .await
-        {
-            Err(lost) => came(lost_classification(&lost), method),
-            Ok(reply) => {
-                // First of all: its words go to the log, too.
-                let reply = self.redact(reply, pass);
-                let mut finding =
-                    self.provider
-                        .dialect
-                        .classify(task.kind, &reply, task.reference());
-                if let Some(message) = task.message {
-                    finding.redact_text(message.text.expose());
-                }
-                let (learned, status) = (
-                    self.narrow(&mut finding, &reply, pass),
-                    Some(reply.status.as_u16()),
-                );
-                Exchange {
-                    classification: finding,
-                    evidence: learned,
-                    revision: pass.revision,
-                    status,
-                    method,
-                    reply: matches!(task.body, RequestBody::Native(..)).then_some(reply),
-                }
-            }
+        let method = Some(request.method.clone());
+        let limit = timeout.min(time_left.max(MIN_TIME_LEFT));
+        let exchange = match self.client.exchange(request, limit).await {
+            Err(lost) => Exchange::without_reply(auth.revision, lost_classification(&lost)),
+            Ok(reply) => self.read_reply(spec, auth, reply),
+        };
+        Exchange { method, ..exchange }
+    }
+
+    /// Redacts, classifies and narrows; redaction comes first, because the provider's message goes to the log.
+    fn read_reply(&self, spec: &AttemptSpec<'_>, auth: &AuthContext, reply: Reply) -> Exchange {
+        let reply = self.redact(reply, auth);
+        let dialect = &self.provider.dialect;
+        let mut classification = dialect.classify(spec.kind, &reply, spec.reference());
+        if let Some(message) = spec.message {
+            classification.redact_text(message.text.expose());
+        }
+        let evidence = self.narrow(&mut classification, &reply, auth);
+        let is_native = matches!(spec.body, RequestBody::Native(..));
+        Exchange {
+            classification,
+            evidence,
+            revision: auth.revision,
+            status: Some(reply.status.as_u16()),
+            reply: is_native.then_some(reply),
+            method: None,
         }
     }
 
     fn build_request(
         &self,
-        task: &AttemptSpec<'_>,
-        pass: &AuthContext,
+        spec: &AttemptSpec<'_>,
+        auth: &AuthContext,
     ) -> Result<ProviderRequest, Untranslatable> {
-        let (account, now) = (self.account(pass), self.deps.wall());
-        match task.body {
-            RequestBody::Native(seen, request) => {
-                self.provider.dialect.patch(seen, request, &account, now)
+        let dialect = &self.provider.dialect;
+        let account = self.as_client().account(auth);
+        let now = self.deps.clock.timestamp();
+        match spec.body {
+            RequestBody::Native(recognised, request) => {
+                dialect.patch(recognised, request, &account, now)
             }
-            RequestBody::Translated(message) => self.provider.dialect.write(message, &account, now),
+            RequestBody::Translated(message) => dialect.write(message, &account, now),
         }
     }
 
-    /// What a provider says, our secrets masked. One mask serves until another credential or token is used.
-    pub(crate) fn redact(&self, reply: Reply, pass: &AuthContext) -> Reply {
-        let mut kept = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
-        let mask = match kept.as_ref().filter(|(held, _)| *held == pass.revision) {
-            Some((_, mask)) => Arc::clone(mask),
-            None => Arc::clone(
-                &kept
-                    .insert((pass.revision, Arc::new(self.redactor_for(pass))))
-                    .1,
-            ),
+    /// Why this provider cannot take the message (none: provider-specific request), as far as that is known without
+    /// its credential. `speaks_dialect`: the backend speaks the provider's dialect.
+    pub(crate) fn skip_cause(
+        &self,
+        message: Option<&Message>,
+        speaks_dialect: bool,
+    ) -> Option<Cause> {
+        let Some(message) = message else {
+            return (!speaks_dialect).then_some(Cause::NotTranslatable);
         };
-        drop(kept);
-        mask.redact_reply(reply)
+        if self.provider.templates_only && message.template.is_none() {
+            return Some(Cause::TemplateNotApproved);
+        }
+        let problem = self.provider.dialect.check_message(message).err()?;
+        Some(problem.cause)
+    }
+}
+
+impl Exchange {
+    fn without_auth(error: AuthError) -> Self {
+        let mut classification = error.classification;
+        classification.provider_message = classification.provider_message.or(error.detail);
+        Self::without_reply(error.revision, classification)
     }
 
-    fn redactor_for(&self, pass: &AuthContext) -> Redactor {
-        let public = |name: &str| {
-            self.provider
-                .dialect
-                .credential_fields()
-                .iter()
-                .any(|field| field.public && field.name == name)
-        };
-        let secrets = pass
-            .credential
-            .field_names()
-            .filter(|name| !public(name))
-            .filter_map(|name| pass.credential.expose(name));
-        let token = pass.token.iter().flat_map(|token| token.maskable());
-        Redactor::new(secrets.filter(|value| value.len() >= 8).chain(token))
+    fn unsent(auth: &AuthContext, cause: Cause, reason: String) -> Self {
+        let mut classification = unsent_classification(cause);
+        classification.provider_message = Some(reason);
+        Self::without_reply(auth.revision, classification)
     }
 
-    /// Whether what it would say of a message is known not to fit, before a credential is touched.
-    pub(crate) fn skip_cause(&self, message: Option<&Message>, speaks: bool) -> Option<Cause> {
-        match message {
-            None if !speaks => Some(Cause::NotTranslatable),
-            None => None,
-            Some(message) if self.provider.templates_only && message.template.is_none() => {
-                Some(Cause::TemplateNotApproved)
-            }
-            Some(message) => self
-                .provider
-                .dialect
-                .check_message(message)
-                .err()
-                .map(|problem| problem.cause),
+    fn without_reply(revision: CredentialRevision, classification: Classification) -> Self {
+        Self {
+            classification,
+            evidence: Vec::new(),
+            revision,
+            reply: None,
+            status: None,
+            method: None,
         }
     }
 }
 
 impl AttemptResult {
+    /// An attempt at the plan's first account that made no request and took no time.
+    pub(crate) fn new(
+        runtime: &Arc<ProviderRuntime>,
+        kind: AttemptKind,
+        classification: Classification,
+        credential: CredentialRevision,
+        started_at: Moment,
+    ) -> Self {
+        Self {
+            runtime: Arc::clone(runtime),
+            kind,
+            attempt: Attempt {
+                account: 0,
+                credential,
+                outcome: classification.outcome.clone(),
+                retry_after: classification.retry_after,
+                ended: Duration::ZERO,
+                inherited: false,
+            },
+            classification,
+            evidence: Vec::new(),
+            status: None,
+            native_reply: None,
+            method: None,
+            other_authority: None,
+            started_at,
+            duration: Duration::ZERO,
+        }
+    }
+
+    /// A send that this provider cannot take: `not-translatable`.
+    pub(crate) fn skipped(runtime: &Arc<ProviderRuntime>, account: usize) -> Self {
+        let mut result = Self::new(
+            runtime,
+            AttemptKind::Send,
+            unsent_classification(Cause::NotTranslatable),
+            runtime.newest_revision(),
+            runtime.deps.now(),
+        );
+        result.attempt.account = account;
+        result
+    }
+
     pub(crate) fn outcome(&self) -> &Outcome {
         &self.attempt.outcome
     }

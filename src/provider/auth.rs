@@ -1,116 +1,108 @@
-//! How an attempt gets what it proves itself with: the vault's newest credential and, where
-//! the service wants a login first, one shared token. One login serves all who wait for it,
-//! whatever came of it, and what was refused is not asked for again with the same credential.
+//! How an attempt gets its credential: the newest version in the vault and, where the service has a
+//! login, one token that all attempts share. All attempts that wait for a login share its result, and
+//! a credential that the login rejected is not sent again.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
 use jiff::Timestamp;
 
-use crate::dialect::{Classification, LoginToken};
+use crate::dialect::{Classification, CredentialProblem, LoginToken, Reply, Untranslatable};
+use crate::net::upstream::ExchangeError;
 use crate::policy::CredentialRevision;
+use crate::provider::auth_context::{AuthContext, AuthError};
+use crate::provider::classification::{lost_classification, own_classification};
 use crate::provider::token_cache::ALL_GENERATIONS;
-use crate::provider::{
-    ProviderRuntime, lost_classification, own_classification, unsent_classification,
-};
+use crate::provider::{ProviderClient, ProviderRuntime};
 use crate::secret::{Credential, Version};
 use crate::sms::{AttemptKind, Cause, Outcome};
 use crate::telemetry::{AttemptFinished, TokenExpiry};
 use crate::vault::Error;
 
-/// What one attempt proves itself with.
-#[derive(Clone, Debug)]
-pub(crate) struct AuthContext {
-    pub(crate) credential: Arc<Credential>,
-    pub(crate) token: Option<Arc<LoginToken>>,
-    pub(crate) revision: CredentialRevision,
-}
-
-/// No pass could be had: nothing of the message was written.
-#[derive(Clone, Debug)]
-pub(crate) struct AuthError {
-    pub(crate) classification: Classification,
-    pub(crate) revision: CredentialRevision,
-    /// For ops: what happened, never a value.
-    pub(crate) detail: Option<String>,
-}
-
 impl ProviderRuntime {
-    /// The credential and token to send with; logs in, within `limit`, if there is none. `trial`: somebody must
-    /// try what was refused before.
+    /// The credential and token of the next attempt. Logs in if there is no token, within `limit`.
+    /// A `trial` logs in even with a credential that was rejected before.
     pub(crate) async fn authenticate(
         &self,
         trial: bool,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
         let credential = self.read_credential().await?;
-        if let Some(pass) = self.cached_auth(&credential) {
-            return Ok(pass);
+        if let Some(auth) = self.cached_auth(&credential) {
+            return Ok(auth);
         }
-        // Its token was refused a moment ago: a login shows the newest that the vault has, not what may be dead as well. A
-        // vault that could not say is not waited for once more: the last good one is what there is.
+        // Its token was rejected a moment ago: the login uses the newest version of the vault, because the old one may
+        // be dead too. If the vault is failing, the login uses the last good version without another read.
         if self.recent_rejection(credential.version).is_some() && !self.is_vault_failing() {
             self.reread_vault(credential.version).await;
         }
         self.shared_login(trial, limit).await
     }
 
-    /// One login for all who wait for it, with what is newest when its turn comes.
-    async fn shared_login(
-        &self,
-        trial: bool,
-        limit: Duration,
-    ) -> Result<AuthContext, Box<AuthError>> {
-        let mut ended = self.login_queue.finished.subscribe();
-        let before = self.token_cache().finished_logins();
-        loop {
-            let turn = tokio::select! {
-                biased;
-                turn = self.login_queue.lock.lock() => Some(turn),
-                Ok(()) = ended.changed() => None,
-            };
-            let credential = self.read_credential().await?;
-            if let Some(pass) = self.cached_auth(&credential) {
-                return Ok(pass);
-            }
-            let known = self
-                .token_cache()
-                .known_failure(credential.version, trial, before);
-            if let Some(finding) = known {
-                return self.auth_without_login(credential, finding);
-            }
-            if turn.is_some() {
-                return self.log_in(credential, limit).await;
-            }
-        }
-    }
-
-    /// The pass of a message. One whose version was refused a moment ago waits for what the vault says of it,
-    /// instead of being sent once more; only probes may use it meanwhile.
+    /// The same for a message. If its version was rejected a moment ago, it waits for a read of the vault instead of
+    /// sending that version again; only probes may use it meanwhile.
     pub(crate) async fn authenticate_for_attempt(
         &self,
         trial: bool,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
-        let pass = self.authenticate(trial, limit).await?;
-        // A token that is ready is none of those that were refused.
-        if trial || pass.token.is_some() || self.recent_rejection(pass.revision.version).is_none() {
-            return Ok(pass);
+        let auth = self.authenticate(trial, limit).await?;
+        // A token in the cache is not one of the rejected ones.
+        if trial || auth.token.is_some() || self.recent_rejection(auth.revision.version).is_none() {
+            return Ok(auth);
         }
-        self.reread_vault(pass.revision.version).await;
-        let pass = self.authenticate(trial, limit).await?;
-        let Some(mut finding) = self.recent_rejection(pass.revision.version) else {
-            return Ok(pass);
+        self.reread_vault(auth.revision.version).await;
+        let auth = self.authenticate(trial, limit).await?;
+        let Some(mut classification) = self.recent_rejection(auth.revision.version) else {
+            return Ok(auth);
         };
-        finding.outcome = finding
-            .outcome
-            .cause()
-            .map_or(finding.outcome.clone(), Outcome::Unsent);
+        if let Some(cause) = classification.outcome.cause() {
+            classification.outcome = Outcome::Unsent(cause);
+        }
         Err(Box::new(AuthError {
-            classification: finding,
-            revision: pass.revision,
+            classification,
+            revision: auth.revision,
             detail: None,
         }))
+    }
+
+    /// One read of the vault for all attempts that doubt this version.
+    pub(crate) async fn reread_vault(&self, version: Version) {
+        if let Some(reference) = &self.provider.credential {
+            // A vault that cannot be read changes nothing here; its own event reports the error.
+            self.deps.keeper.reread(reference, version).await.ok();
+        }
+    }
+
+    /// One login for all attempts that wait for it, with the version that is newest when it starts.
+    async fn shared_login(
+        &self,
+        trial: bool,
+        limit: Duration,
+    ) -> Result<AuthContext, Box<AuthError>> {
+        let mut finished = self.login_queue.finished.subscribe();
+        let finished_before = self.token_cache().finished_logins();
+        loop {
+            let turn = tokio::select! {
+                biased;
+                turn = self.login_queue.lock.lock() => Some(turn),
+                Ok(()) = finished.changed() => None,
+            };
+            let credential = self.read_credential().await?;
+            if let Some(auth) = self.cached_auth(&credential) {
+                return Ok(auth);
+            }
+            let known_failure =
+                self.token_cache()
+                    .known_failure(credential.version, trial, finished_before);
+            if let Some(classification) = known_failure {
+                return self.auth_without_login(credential, classification);
+            }
+            if turn.is_some() {
+                return self.log_in(credential, limit).await;
+            }
+        }
     }
 
     fn recent_rejection(&self, version: Version) -> Option<Classification> {
@@ -125,14 +117,6 @@ impl ProviderRuntime {
             .is_some_and(|reference| self.deps.keeper.last_failure(reference).is_some())
     }
 
-    /// One read of the vault for all who doubt this version.
-    pub(crate) async fn reread_vault(&self, version: Version) {
-        if let Some(reference) = &self.provider.credential {
-            // A vault that cannot be read leaves things as they are; its own event says so.
-            self.deps.keeper.reread(reference, version).await.ok();
-        }
-    }
-
     async fn read_credential(&self) -> Result<Arc<Credential>, Box<AuthError>> {
         let Some(reference) = &self.provider.credential else {
             return Err(AuthError::local(
@@ -141,58 +125,41 @@ impl ProviderRuntime {
                 "this provider has no `credential`".to_owned(),
             ));
         };
-        let read = self.deps.keeper.get(reference).await;
-        let credential = read.map_err(|error| {
-            let cause = if matches!(&error, Error::Read { error, .. } if error.is_missing()) {
-                Cause::CredentialMissing
-            } else {
-                Cause::VaultUnavailable
-            };
+        let credential = self.deps.keeper.get(reference).await.map_err(|error| {
+            let cause = vault_error_cause(&error);
             AuthError::local(cause, self.newest_revision(), error.to_string())
         })?;
-        let held = CredentialRevision {
-            version: credential.version,
-            token_generation: ALL_GENERATIONS,
+        let problems = self.provider.dialect.check_credential(&credential);
+        let Some(problem) = problems.first() else {
+            return Ok(credential);
         };
-        match self.provider.dialect.check_credential(&credential).first() {
-            None => Ok(credential),
-            Some(shape) => {
-                let held = if self.provider.dialect.requires_login() {
-                    held
-                } else {
-                    CredentialRevision::from(credential.version)
-                };
-                let missing = credential.expose(&shape.field).is_none();
-                let cause = if missing {
-                    Cause::CredentialMissing
-                } else {
-                    Cause::CredentialRejected
-                };
-                Err(AuthError::local(
-                    cause,
-                    held,
-                    format!("the vault's field `{}` {}", shape.field, shape.problem),
-                ))
+        let revision = if self.provider.dialect.requires_login() {
+            CredentialRevision {
+                version: credential.version,
+                token_generation: ALL_GENERATIONS,
             }
-        }
+        } else {
+            CredentialRevision::from(credential.version)
+        };
+        Err(AuthError::local(
+            credential_problem_cause(&credential, problem),
+            revision,
+            format!("the vault's field `{}` {}", problem.field, problem.problem),
+        ))
     }
 
-    /// What can be used without a login: the credential alone, or a token.
+    /// What can be used without a login: the credential alone, or a cached token.
     fn cached_auth(&self, credential: &Arc<Credential>) -> Option<AuthContext> {
-        let pass = |token, held| AuthContext {
-            credential: Arc::clone(credential),
-            token,
-            revision: held,
-        };
+        let auth = AuthContext::for_credential(Arc::clone(credential));
         if !self.provider.dialect.requires_login() {
-            return Some(pass(None, CredentialRevision::from(credential.version)));
+            return Some(auth);
         }
-        let bearer = self.token_cache().usable_token(
+        let cached = self.token_cache().usable_token(
             credential.version,
-            self.deps.wall(),
+            self.deps.clock.timestamp(),
             self.deps.now(),
         )?;
-        Some(pass(Some(bearer.token), bearer.revision))
+        Some(auth.with_token(cached.token, cached.revision))
     }
 
     async fn log_in(
@@ -200,124 +167,156 @@ impl ProviderRuntime {
         credential: Arc<Credential>,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
-        let began = self.deps.now();
-        let bare = AuthContext {
-            credential: Arc::clone(&credential),
-            token: None,
-            revision: CredentialRevision::from(credential.version),
-        };
-        let (finding, status, token) = self.request_token(&bare, limit).await;
-        let now = self.deps.now();
-        AttemptFinished {
-            provider: &self.provider.id,
-            kind: AttemptKind::Login,
-            outcome: &finding.outcome,
-            status,
-            duration: now.since(began),
-        }
-        .emit(&self.deps.telemetry);
-        let Some(token) = token else {
-            self.token_cache()
-                .record_login_failure(credential.version, finding.clone(), now);
+        let version = credential.version;
+        let auth = AuthContext::for_credential(Arc::clone(&credential));
+        let login = self.request_token(&auth, limit).await;
+        let Some(token) = login.token.map(Arc::new) else {
+            self.token_cache().record_login_failure(
+                version,
+                login.classification.clone(),
+                self.deps.now(),
+            );
             self.login_queue.finished.send_replace(());
-            return self.auth_without_login(credential, finding);
+            return self.auth_without_login(credential, login.classification);
         };
-        let token = Arc::new(token);
         TokenExpiry {
             provider: &self.provider.id,
             expires_at: token.expires_at.and_then(to_system_time),
         }
         .emit(&self.deps.telemetry);
-        let held = self.token_cache().record_login(
+        let revision = self.token_cache().record_login(
             Arc::clone(&token),
-            credential.version,
-            self.deps.wall(),
+            version,
+            self.deps.clock.timestamp(),
         );
         self.login_queue.finished.send_replace(());
-        Ok(AuthContext {
-            credential,
-            token: Some(token),
-            revision: held,
-        })
+        Ok(auth.with_token(token, revision))
     }
 
-    /// The login failed: an old token that still has time left serves on; else the credential is what was refused.
+    /// Sends the login request and counts it.
+    async fn request_token(&self, auth: &AuthContext, limit: Duration) -> LoginResult {
+        let started_at = self.deps.now();
+        let request = LoginRequest {
+            client: self.as_client(),
+            auth,
+            now: self.deps.clock.timestamp(),
+            limit: self.provider.timeout.min(limit),
+        };
+        let login = request.send(|reply| self.redact(reply, auth)).await;
+        AttemptFinished {
+            provider: &self.provider.id,
+            kind: AttemptKind::Login,
+            outcome: &login.classification.outcome,
+            status: login.reply.as_ref().ok().map(|reply| reply.status.as_u16()),
+            duration: self.deps.now().since(started_at),
+        }
+        .emit(&self.deps.telemetry);
+        login
+    }
+
+    /// After a failed login: an old token that has not expired yet; otherwise the login's failure.
     fn auth_without_login(
         &self,
         credential: Arc<Credential>,
-        finding: Classification,
+        classification: Classification,
     ) -> Result<AuthContext, Box<AuthError>> {
+        let version = credential.version;
         match self
             .token_cache()
-            .unexpired_token(credential.version, self.deps.wall())
+            .unexpired_token(version, self.deps.clock.timestamp())
         {
-            Some(bearer) => Ok(AuthContext {
-                token: Some(Arc::clone(&bearer.token)),
-                revision: bearer.revision,
-                credential,
-            }),
-            None => Err(AuthError::login_failed(finding, credential.version)),
+            Some(cached) => Ok(AuthContext::for_credential(credential)
+                .with_token(Arc::clone(&cached.token), cached.revision)),
+            None => Err(AuthError::login_failed(classification, version)),
         }
-    }
-
-    async fn request_token(
-        &self,
-        pass: &AuthContext,
-        limit: Duration,
-    ) -> (Classification, Option<u16>, Option<LoginToken>) {
-        let dialect = &self.provider.dialect;
-        let now = self.deps.wall();
-        let outgoing = match dialect.login_request(&self.account(pass), now) {
-            Some(Ok(outgoing)) => outgoing,
-            Some(Err(problem)) => return (unsent_classification(problem.cause), None, None),
-            None => return (unsent_classification(Cause::NotTranslatable), None, None),
-        };
-        let reply = match self
-            .client
-            .exchange(outgoing, self.provider.timeout.min(limit))
-            .await
-        {
-            Err(lost) => return (lost_classification(&lost), None, None),
-            Ok(reply) => reply,
-        };
-        let status = Some(reply.status.as_u16());
-        if let Ok(token) = dialect.read_login(&reply, now) {
-            return (
-                own_classification(Outcome::Accepted { id: String::new() }, None),
-                status,
-                Some(token),
-            );
-        }
-        // Read again without what it may echo: its words go to the log.
-        (
-            dialect.classify(AttemptKind::Login, &self.redact(reply, pass), ""),
-            status,
-            None,
-        )
     }
 }
 
-impl AuthError {
-    /// The service refused the login, or did not answer it: of the message, no byte was written.
-    fn login_failed(mut finding: Classification, version: Version) -> Box<Self> {
-        let cause = finding.outcome.cause().unwrap_or(Cause::ReplyUnreadable);
-        finding.outcome = Outcome::Unsent(cause);
-        Box::new(Self {
-            classification: finding,
-            revision: CredentialRevision {
-                version,
-                token_generation: ALL_GENERATIONS,
-            },
-            detail: Some("the login failed".to_owned()),
-        })
+/// One login that is to be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LoginRequest<'a> {
+    pub(crate) client: ProviderClient<'a>,
+    pub(crate) auth: &'a AuthContext,
+    pub(crate) now: Timestamp,
+    pub(crate) limit: Duration,
+}
+
+/// What one login brought.
+#[derive(Debug)]
+pub(crate) struct LoginResult {
+    pub(crate) classification: Classification,
+    /// The redacted reply; without its body, which holds the token, if the login was accepted.
+    pub(crate) reply: Result<Reply, ExchangeError>,
+    pub(crate) token: Option<LoginToken>,
+}
+
+impl LoginRequest<'_> {
+    /// Logs in once. `redact` takes the credential out of a reply that rejects it.
+    pub(crate) async fn send(&self, redact: impl Fn(Reply) -> Reply) -> LoginResult {
+        let reply = match self.exchange().await {
+            Ok(reply) => reply,
+            Err(lost) => {
+                return LoginResult {
+                    classification: lost_classification(&lost),
+                    reply: Err(lost),
+                    token: None,
+                };
+            }
+        };
+        let dialect = &self.client.provider.dialect;
+        if let Ok(token) = dialect.read_login(&reply, self.now) {
+            let body = Bytes::new();
+            return LoginResult {
+                classification: own_classification(Outcome::Accepted { id: String::new() }, None),
+                reply: Ok(Reply { body, ..reply }),
+                token: Some(token),
+            };
+        }
+        // Classified again after redaction: the provider's message goes to the log.
+        let reply = redact(reply);
+        LoginResult {
+            classification: dialect.classify(AttemptKind::Login, &reply, ""),
+            reply: Ok(reply),
+            token: None,
+        }
     }
 
-    fn local(cause: Cause, held: CredentialRevision, detail: String) -> Box<Self> {
-        Box::new(Self {
-            classification: unsent_classification(cause),
-            revision: held,
-            detail: Some(detail),
-        })
+    async fn exchange(&self) -> Result<Reply, ExchangeError> {
+        let account = self.client.account(self.auth);
+        let dialect = &self.client.provider.dialect;
+        let request = dialect
+            .login_request(&account, self.now)
+            .unwrap_or_else(|| {
+                Err(Untranslatable {
+                    cause: Cause::NotTranslatable,
+                    reason: format!("{} has no login", dialect.name),
+                })
+            })
+            .map_err(|problem| ExchangeError::Unsent {
+                cause: problem.cause,
+                detail: problem.reason,
+            })?;
+        self.client.client.exchange(request, self.limit).await
+    }
+}
+
+/// The cause of a credential that the vault did not return.
+pub(crate) fn vault_error_cause(error: &Error) -> Cause {
+    if matches!(error, Error::Read { error, .. } if error.is_missing()) {
+        Cause::CredentialMissing
+    } else {
+        Cause::VaultUnavailable
+    }
+}
+
+/// The cause of a credential with a field that the service cannot accept.
+pub(crate) fn credential_problem_cause(
+    credential: &Credential,
+    problem: &CredentialProblem,
+) -> Cause {
+    match credential.expose(&problem.field).map(str::trim) {
+        None | Some("") => Cause::CredentialMissing,
+        Some(_) => Cause::CredentialRejected,
     }
 }
 

@@ -1,63 +1,77 @@
-//! An account's own base URL beside the one its dialect describes, both taken apart once:
-//! where the account is, and what a path below it is called in the description.
+//! An account's own base URL beside the one its dialect describes: where the account is, and how a
+//! path below one is called below the other. Both are parsed once.
 
 use http::Uri;
 
 use crate::net::authority::Authority;
 
-/// Two base URLs of one service.
+/// The base URL of an account and that of its dialect.
 #[derive(Debug)]
 pub(crate) struct BaseUrlMapping {
     authority: Option<Authority>,
+    /// `https://host:port` of the account.
+    account_origin: Option<String>,
     account_path: String,
     dialect_path: String,
 }
 
 impl BaseUrlMapping {
-    /// `own` is where attempts go, `described` what the dialect's paths stand below.
-    pub(crate) fn new(own: &str, described: &str) -> Self {
-        let path = |url: &str| {
-            url.parse::<Uri>()
-                .map(|uri| uri.path().trim_end_matches('/').to_owned())
+    /// `account_url` is where attempts go; the dialect's paths are below `dialect_url`.
+    pub(crate) fn new(account_url: &str, dialect_url: &str) -> Self {
+        let account: Option<Uri> = account_url.parse().ok();
+        let dialect: Option<Uri> = dialect_url.parse().ok();
+        let path = |url: Option<&Uri>| {
+            url.map(|url| url.path().trim_end_matches('/').to_owned())
                 .unwrap_or_default()
         };
-        let authority = own.parse().ok().as_ref().and_then(Authority::from_uri);
         Self {
-            authority,
-            account_path: path(own),
-            dialect_path: path(described),
+            authority: account.as_ref().and_then(Authority::from_uri),
+            account_origin: account.as_ref().and_then(origin),
+            account_path: path(account.as_ref()),
+            dialect_path: path(dialect.as_ref()),
         }
     }
 
-    /// The account's own host and port.
+    /// The account's host and port.
     pub(crate) fn authority(&self) -> Option<&Authority> {
         self.authority.as_ref()
     }
 
-    /// Whether the account's own host and port are these, whatever the scheme.
+    /// Whether the account is at this host and port, whatever the scheme.
     pub(crate) fn is_at(&self, authority: &Authority) -> bool {
         self.authority
             .as_ref()
             .is_some_and(|at| at.host == authority.host && at.port == authority.port)
     }
 
-    /// A path under the account's base URL as the path under its dialect's, which the description knows.
+    /// A path below the account's base URL as the dialect knows it.
     pub(crate) fn to_dialect_path(&self, path: &str) -> String {
-        let Self {
-            account_path: own,
-            dialect_path: described,
-            ..
-        } = self;
-        match path.strip_prefix(own.as_str()) {
+        let account = self.account_path.as_str();
+        let dialect = self.dialect_path.as_str();
+        match path.strip_prefix(account) {
             Some(rest)
-                if own != described && !path.starts_with(described)
-                    || own.is_empty() && described.is_empty() =>
+                if account != dialect && !path.starts_with(dialect)
+                    || account.is_empty() && dialect.is_empty() =>
             {
-                format!("{described}{rest}")
+                format!("{dialect}{rest}")
             }
             Some(_) | None => path.to_owned(),
         }
     }
+
+    /// The URL at the account for a path that may be below the dialect's base URL; none if the account's base URL is
+    /// not valid.
+    pub(crate) fn to_account_url(&self, path: &str) -> Option<String> {
+        let origin = self.account_origin.as_ref()?;
+        Some(match path.strip_prefix(self.dialect_path.as_str()) {
+            Some(rest) => format!("{origin}{}{rest}", self.account_path),
+            None => format!("{origin}{path}"),
+        })
+    }
+}
+
+fn origin(url: &Uri) -> Option<String> {
+    Some(format!("{}://{}", url.scheme_str()?, url.authority()?))
 }
 
 #[cfg(test)]
@@ -66,7 +80,7 @@ mod tests {
     use crate::net::authority::Scheme;
 
     #[test]
-    fn a_path_under_another_base_is_read_as_the_described_one() {
+    fn a_path_below_another_base_url_is_mapped_to_the_dialects() {
         let described = "https://send.example/broker-api";
         for (own, path, wanted) in [
             (
@@ -96,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn an_account_is_at_its_host_and_port_only() {
+    fn an_account_is_only_at_its_own_host_and_port() {
         let base = BaseUrlMapping::new("https://Own.example/api", "https://send.example");
         let at = |host: &str, port| Authority {
             scheme: Scheme::Http,
@@ -105,5 +119,18 @@ mod tests {
         };
         assert!(base.is_at(&at("own.example", 443)));
         assert!(!base.is_at(&at("own.example", 80)) && !base.is_at(&at("send.example", 443)));
+    }
+
+    #[test]
+    fn a_dialect_path_is_mapped_to_the_account_url() {
+        let mapping = BaseUrlMapping::new("https://own.example/v9/", "https://send.example/api");
+        assert_eq!(
+            mapping.to_account_url("/api/send").as_deref(),
+            Some("https://own.example/v9/send")
+        );
+        assert_eq!(
+            mapping.to_account_url("/other").as_deref(),
+            Some("https://own.example/other")
+        );
     }
 }

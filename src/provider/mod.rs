@@ -1,41 +1,56 @@
-//! One provider at run time: its client, and the state of its account that outlives an attempt.
+//! One account at one service, at run time: its settings, its connections, and its state that outlives
+//! an attempt. `proxy`, `doctor` and `diagnose` use it alike.
+//!
+//! | file | owns |
+//! | --- | --- |
+//! | `settings` | what the config says of the account |
+//! | `auth`, `auth_context`, `token_cache` | the credential and token that an attempt presents |
+//! | `attempt` | one attempt, from the credential to the classified reply |
+//! | `probe` | one free request that asks about the account |
+//! | `redact` | taking our secrets out of a reply |
+//! | `diagnose` | narrowing an ambiguous rejection, and the context of its diagnosis |
+//! | `base_url` | the account's base URL beside the dialect's |
+//! | `classification` | outcomes that no reply stands behind |
 
 pub(crate) mod attempt;
 pub(crate) mod auth;
+pub(crate) mod auth_context;
 pub(crate) mod base_url;
+pub(crate) mod classification;
+pub(crate) mod diagnose;
+pub(crate) mod probe;
 pub(crate) mod redact;
+mod settings;
 pub(crate) mod token_cache;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory, VaultStorage};
-use crate::dialect::{Account, Classification};
-use crate::net::upstream::{ExchangeError, UpstreamClient};
+use crate::dialect::Account;
+use crate::net::upstream::UpstreamClient;
 use crate::policy::{BalanceHistory, CredentialRevision};
-use crate::provider::auth::AuthContext;
+use crate::provider::auth_context::AuthContext;
 use crate::provider::base_url::BaseUrlMapping;
 use crate::provider::redact::CachedRedactor;
-use crate::provider::token_cache::{ALL_GENERATIONS, TokenCache};
-use crate::proxy::Provider;
+use crate::provider::token_cache::{ALL_GENERATIONS, LastAccepted, TokenCache};
 use crate::secret::Version;
-use crate::sms::{Cause, Certainty, Outcome};
 use crate::telemetry::{CredentialLoaded, Telemetry};
 use crate::vault::CredentialCache;
 
-/// What every link needs from outside.
+pub use settings::Provider;
+
+/// What every account shares with the others.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedDeps {
     pub(crate) keeper: Arc<CredentialCache>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// As the operator names it.
+    /// The config as the operator names it.
     pub(crate) config_path: Arc<str>,
-    /// Whether it opens a socket for commands.
+    /// Whether the config opens a control socket.
     pub(crate) has_control: bool,
 }
 
@@ -43,40 +58,54 @@ impl SharedDeps {
     pub(crate) fn now(&self) -> Moment {
         self.clock.now()
     }
+}
 
-    /// The calendar's time, as signatures want it.
-    pub(crate) fn wall(&self) -> Timestamp {
-        Timestamp::try_from(self.clock.wall_clock()).unwrap_or(Timestamp::UNIX_EPOCH)
+/// One account and its connections: all that one exchange needs. Holds no state.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProviderClient<'a> {
+    pub(crate) provider: &'a Provider,
+    pub(crate) client: &'a UpstreamClient,
+}
+
+impl<'a> ProviderClient<'a> {
+    /// The account as its dialect reads it.
+    pub(crate) fn account(&self, auth: &'a AuthContext) -> Account<'a> {
+        Account {
+            base_url: &self.provider.base_url,
+            credential: &auth.credential,
+            params: &self.provider.params,
+            sender: self.provider.sender.as_deref(),
+            token: auth.token.as_deref(),
+        }
     }
 }
 
-/// Those who want a login.
+/// The attempts that wait for a login.
 #[derive(Debug, Default)]
-pub(crate) struct LoginQueue {
-    /// Held while a login runs, so that all others wait for its token.
-    pub(crate) lock: tokio::sync::Mutex<()>,
-    /// Tells all who wait that one has ended, at once: through the gate they would go one after the other.
-    pub(crate) finished: watch::Sender<()>,
+struct LoginQueue {
+    /// Held while a login runs, so that the others wait for its token.
+    lock: tokio::sync::Mutex<()>,
+    /// Wakes all waiting attempts at once when a login has ended; the lock would let them through one by one.
+    finished: watch::Sender<()>,
 }
 
-/// One provider, its connections and its token.
+/// One account of a running sidecar, its connections and its state.
 #[derive(Debug)]
 pub(crate) struct ProviderRuntime {
     pub(crate) provider: Provider,
     pub(crate) client: UpstreamClient,
     pub(crate) base_url: BaseUrlMapping,
-    /// How its vault keeps the credential: for remedies.
-    pub(crate) vault_kind: VaultStorage,
     pub(crate) deps: SharedDeps,
-    pub(crate) login_queue: Arc<LoginQueue>,
+    /// How its vault keeps the credential: for remedies.
+    storage: VaultStorage,
+    login_queue: Arc<LoginQueue>,
     token_cache: Arc<Mutex<TokenCache>>,
-    /// What takes out of its replies what an attempt proved itself with.
-    pub(crate) redactor: Mutex<Option<CachedRedactor>>,
-    /// When its service was last asked whether it is back.
+    redactor: Mutex<Option<CachedRedactor>>,
+    /// When the last scheduled probe ran.
     last_probe: Mutex<Option<Moment>>,
-    /// Which of its ambiguous refusals were followed.
+    /// Which ambiguous rejections were probed already, and with what result.
     probe_history: Arc<Mutex<ProbeHistory>>,
-    /// What it said of its balance, and in which unit.
+    /// The balances that the service reported.
     balance_history: Arc<Mutex<BalanceHistory>>,
 }
 
@@ -84,15 +113,15 @@ impl ProviderRuntime {
     pub(crate) fn new(
         provider: Provider,
         client: UpstreamClient,
-        vault_kind: VaultStorage,
+        storage: VaultStorage,
         deps: SharedDeps,
     ) -> Self {
         Self {
             base_url: BaseUrlMapping::new(&provider.base_url, provider.dialect.base_url()),
             provider,
             client,
-            vault_kind,
             deps,
+            storage,
             login_queue: Arc::default(),
             token_cache: Arc::default(),
             redactor: Mutex::default(),
@@ -102,40 +131,35 @@ impl ProviderRuntime {
         }
     }
 
-    /// The same account under another config: its token and what its logins said are kept.
+    /// Keeps the token and the history of the same account under the previous config.
     #[must_use]
     pub(crate) fn with_state_of(mut self, old: &Self) -> Self {
-        (self.login_queue, self.token_cache) =
-            (Arc::clone(&old.login_queue), Arc::clone(&old.token_cache));
-        (self.probe_history, self.balance_history) = (
-            Arc::clone(&old.probe_history),
-            Arc::clone(&old.balance_history),
-        );
+        self.login_queue = Arc::clone(&old.login_queue);
+        self.token_cache = Arc::clone(&old.token_cache);
+        self.probe_history = Arc::clone(&old.probe_history);
+        self.balance_history = Arc::clone(&old.balance_history);
         self
     }
 
-    /// Whether what was said of the one holds for the other: it is the same account at the same address.
+    /// Whether both are the same account at the same address, so that the state of one holds for the other.
     pub(crate) fn is_same_account(&self, old: &Self) -> bool {
-        let (new, old) = (&self.provider, &old.provider);
-        let same_entry = new.credential == old.credential && new.params == old.params;
+        let new = &self.provider;
+        let old = &old.provider;
         new.id == old.id
             && new.dialect.name == old.dialect.name
             && new.base_url == old.base_url
-            && same_entry
+            && new.credential == old.credential
+            && new.params == old.params
     }
 
-    /// Whose account an attempt goes through.
-    pub(crate) fn account<'a>(&'a self, pass: &'a AuthContext) -> Account<'a> {
-        Account {
-            base_url: &self.provider.base_url,
-            credential: &pass.credential,
-            params: &self.provider.params,
-            sender: self.provider.sender.as_deref(),
-            token: pass.token.as_deref(),
+    pub(crate) fn as_client(&self) -> ProviderClient<'_> {
+        ProviderClient {
+            provider: &self.provider,
+            client: &self.client,
         }
     }
 
-    /// The newest that an attempt would prove itself with, as far as is known without asking anyone.
+    /// The newest credential and token that the next attempt would present, without reading the vault.
     pub(crate) fn newest_revision(&self) -> CredentialRevision {
         let current = self
             .provider
@@ -148,44 +172,45 @@ impl ProviderRuntime {
         if self.provider.dialect.requires_login() {
             self.token_cache().newest_revision(version)
         } else {
-            CredentialRevision {
-                version,
-                token_generation: 0,
-            }
+            CredentialRevision::from(version)
         }
     }
 
-    /// What was held is refused: asks the vault once for all who wait, and forgets the token. Returns what
-    /// the refusal is about.
-    pub(crate) async fn handle_rejection(&self, held: CredentialRevision) -> CredentialRevision {
-        let about = if self.provider.dialect.requires_login() {
-            self.token_cache().invalidate(held)
+    /// After a rejection of `revision`: forgets its token and reads the vault once for all attempts that wait. Returns
+    /// the revision that the rejection is about.
+    pub(crate) async fn handle_rejection(
+        &self,
+        revision: CredentialRevision,
+    ) -> CredentialRevision {
+        let rejected = if self.provider.dialect.requires_login() {
+            self.token_cache().invalidate(revision)
         } else {
-            held
+            revision
         };
-        self.reread_vault(held.version).await;
-        about
+        self.reread_vault(revision.version).await;
+        rejected
     }
 
-    /// A message went through with it. Returns what that speaks for: if it was a trial, the credential
-    /// with whatever login, because that is what had been refused.
+    /// After a message was accepted with `revision`. Returns the revision that this proves: after a trial the credential
+    /// with every token, because that is what had been rejected.
     pub(crate) fn record_acceptance(
         &self,
-        held: CredentialRevision,
+        revision: CredentialRevision,
         trial: bool,
     ) -> CredentialRevision {
-        self.token_cache().record_acceptance(held, self.deps.now());
+        self.token_cache()
+            .record_acceptance(revision, self.deps.now());
         if trial {
             CredentialRevision {
                 token_generation: ALL_GENERATIONS,
-                ..held
+                ..revision
             }
         } else {
-            held
+            revision
         }
     }
 
-    /// Tells which content of the vault entry is the newest, and since when.
+    /// Reports the newest version of the vault entry, and since when it is known.
     pub(crate) fn emit_credential_seen(&self) {
         let seen = self
             .provider
@@ -203,99 +228,60 @@ impl ProviderRuntime {
     }
 
     pub(crate) fn last_probe(&self) -> Option<Moment> {
-        *self
-            .last_probe
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *lock(&self.last_probe)
     }
 
     pub(crate) fn mark_probed(&self, now: Moment) {
-        *self
-            .last_probe
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner) = Some(now);
+        *lock(&self.last_probe) = Some(now);
     }
 
-    /// What its service said of the balance so far.
-    pub(crate) fn balance_history(&self) -> std::sync::MutexGuard<'_, BalanceHistory> {
-        self.balance_history
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Whether this doubt is to be followed now; yes is remembered.
+    /// Whether this ambiguous rejection is to be probed now; if so, that is remembered.
     pub(crate) fn begin_follow_up(
         &self,
         version: Version,
-        suspects: &CauseCandidates,
+        candidates: &CauseCandidates,
         now: Moment,
     ) -> bool {
-        let accepted = self.last_accepted().map(|(at, _)| at);
+        let accepted = self.last_accepted().map(|accepted| accepted.at);
         self.probe_history()
-            .try_begin(version, suspects, accepted, now)
+            .try_begin(version, candidates, accepted, now)
     }
 
-    /// What was learned when the same doubt was followed before.
+    /// The evidence of earlier probes about the same candidates.
     pub(crate) fn earlier_evidence(
         &self,
         version: Version,
-        suspects: &CauseCandidates,
+        candidates: &CauseCandidates,
     ) -> Vec<Evidence> {
-        let accepted = self.last_accepted().map(|(at, _)| at);
+        let accepted = self.last_accepted().map(|accepted| accepted.at);
         self.probe_history()
-            .known_evidence(version, suspects, accepted)
+            .known_evidence(version, candidates, accepted)
     }
 
-    /// Which of its refusals were followed, and what came of it.
-    pub(crate) fn probe_history(&self) -> std::sync::MutexGuard<'_, ProbeHistory> {
-        self.probe_history
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Somebody put the provider back by hand: what was refused may be tried again.
+    /// After an operator resumed the provider: what was rejected may be tried again.
     pub(crate) fn reset(&self) {
         self.token_cache().reset();
         self.probe_history().clear();
     }
 
-    /// When a message went through last, and with which credential.
-    pub(crate) fn last_accepted(&self) -> Option<(Moment, Version)> {
+    /// The last accepted message.
+    pub(crate) fn last_accepted(&self) -> Option<LastAccepted> {
         self.token_cache().last_accepted()
     }
 
-    pub(crate) fn token_cache(&self) -> std::sync::MutexGuard<'_, TokenCache> {
-        self.token_cache
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn token_cache(&self) -> MutexGuard<'_, TokenCache> {
+        lock(&self.token_cache)
+    }
+
+    pub(crate) fn probe_history(&self) -> MutexGuard<'_, ProbeHistory> {
+        lock(&self.probe_history)
+    }
+
+    pub(crate) fn balance_history(&self) -> MutexGuard<'_, BalanceHistory> {
+        lock(&self.balance_history)
     }
 }
 
-/// A finding that no reply stands behind.
-pub(crate) fn unsent_classification(cause: Cause) -> Classification {
-    own_classification(Outcome::Unsent(cause), None)
-}
-
-/// What a lost exchange tells.
-pub(crate) fn lost_classification(lost: &ExchangeError) -> Classification {
-    match lost {
-        ExchangeError::Unsent { cause, detail } => {
-            own_classification(Outcome::Unsent(*cause), Some(detail.clone()))
-        }
-        ExchangeError::Unknown { cause, detail } => {
-            own_classification(Outcome::Unknown(*cause), Some(detail.clone()))
-        }
-    }
-}
-
-/// A finding of our own.
-pub(crate) fn own_classification(outcome: Outcome, says: Option<String>) -> Classification {
-    Classification {
-        outcome,
-        certainty: Certainty::Certain,
-        alternatives: Vec::new(),
-        code: None,
-        provider_message: says,
-        retry_after: None::<Duration>,
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,6 +1,5 @@
-//! What is known of a provider's logins, as a value: the token in use, which logins were
-//! refused or lost, whether two tokens of one credential were refused in a row. Asks nobody
-//! and waits for nothing; who does is in `login`.
+//! The logins of one account as a value: the token in use, which logins failed, and whether two tokens
+//! of one credential were rejected in a row. Never waits; `auth` logs in.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,31 +12,29 @@ use crate::policy::CredentialRevision;
 use crate::secret::Version;
 use crate::sms::{Concern, Outcome};
 
-/// Greater than every login: what is said about it is said about the credential itself.
+/// Greater than every generation: a revision with it means the credential itself, with every token.
 pub(crate) const ALL_GENERATIONS: u64 = u64::MAX;
-/// Longer than the vault is asked for; by then its provider stands aside for what was refused.
+/// Longer than a read of the vault; by then the rejected provider is quarantined.
 const REJECTION_TTL: Duration = Duration::from_secs(5);
-/// After a renewal that failed, an old token that still works serves this long before the next.
+/// After a renewal that failed, an old token that is still valid serves this long before the next renewal.
 const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(30);
 
 /// The logins of one account.
 #[derive(Debug, Default)]
 pub(crate) struct TokenCache {
     token: Option<CachedToken>,
-    /// Tokens got so far: the second half of [`Held`].
+    /// Tokens received so far: the second half of [`CredentialRevision`].
     token_generation: u64,
-    /// Logins that ended, whatever came of them: whoever waited for one need not make another.
+    /// Logins that ended, successful or not. An attempt that waited for one need not log in itself.
     finished_logins: u64,
     last_failure: Option<AuthFailure>,
-    /// Tokens of this credential refused in a row, with no message accepted between.
-    rejected_tokens: (Version, u32),
-    /// What was just refused: while the vault is asked about it, nobody sends it again.
+    rejected_tokens: RejectedTokens,
+    /// The newest rejection: until the vault was read again, no attempt sends that version.
     recent_rejection: Option<AuthFailure>,
-    /// The last message it accepted, and with which credential.
-    last_accepted: Option<(Moment, Version)>,
+    last_accepted: Option<LastAccepted>,
 }
 
-/// A token and what an attempt with it is held against.
+/// A token and the revision that attempts with it have.
 #[derive(Clone, Debug)]
 pub(crate) struct CachedToken {
     pub(crate) token: Arc<LoginToken>,
@@ -45,7 +42,21 @@ pub(crate) struct CachedToken {
     issued_at: Timestamp,
 }
 
-/// A login that brought no token.
+/// The last accepted message: when, and with which version.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct LastAccepted {
+    pub(crate) at: Moment,
+    pub(crate) version: Version,
+}
+
+/// Tokens of one credential that were rejected in a row, without an accepted message between.
+#[derive(Clone, Copy, Debug, Default)]
+struct RejectedTokens {
+    version: Version,
+    count: u32,
+}
+
+/// A login or an attempt that failed.
 #[derive(Clone, Debug)]
 struct AuthFailure {
     version: Version,
@@ -54,45 +65,44 @@ struct AuthFailure {
 }
 
 impl TokenCache {
-    /// What an attempt with this version of the credential would prove itself with.
+    /// The revision of an attempt with this version of the credential.
     pub(crate) fn newest_revision(&self, version: Version) -> CredentialRevision {
-        let token = self
+        let cached = self
             .token
             .as_ref()
-            .map(|bearer| bearer.revision)
-            .filter(|held| held.version == version);
-        token.unwrap_or(CredentialRevision {
+            .map(|cached| cached.revision)
+            .filter(|revision| revision.version == version);
+        cached.unwrap_or(CredentialRevision {
             version,
             token_generation: self.token_generation.saturating_add(1),
         })
     }
 
-    /// A token that can be used without a login: one that is not about to run out, or one that nothing newer
-    /// is to be had for now.
+    /// A token that can be used without a login: one that does not expire soon, or one that cannot be renewed now.
     pub(crate) fn usable_token(
         &self,
         version: Version,
-        wall: Timestamp,
+        wall_clock: Timestamp,
         now: Moment,
     ) -> Option<CachedToken> {
-        let bearer = self.unexpired_token(version, wall)?;
-        let renewable = || {
-            self.last_failure.as_ref().is_none_or(|failed| {
-                !failed.is_rejection_of(version) && now.since(failed.at) >= RENEWAL_RETRY_DELAY
+        let cached = self.unexpired_token(version, wall_clock)?;
+        let is_renewable = || {
+            self.last_failure.as_ref().is_none_or(|failure| {
+                !failure.is_rejection_of(version) && now.since(failure.at) >= RENEWAL_RETRY_DELAY
             })
         };
-        (!bearer.needs_renewal(wall) || !renewable()).then(|| bearer.clone())
+        (!cached.needs_renewal(wall_clock) || !is_renewable()).then(|| cached.clone())
     }
 
-    /// A token with time left.
+    /// A token that is still valid.
     pub(crate) fn unexpired_token(
         &self,
         version: Version,
-        wall: Timestamp,
+        wall_clock: Timestamp,
     ) -> Option<&CachedToken> {
-        self.token.as_ref().filter(|bearer| {
-            bearer.revision.version == version
-                && bearer.token.expires_at.is_none_or(|end| wall < end)
+        self.token.as_ref().filter(|cached| {
+            cached.revision.version == version
+                && cached.token.expires_at.is_none_or(|end| wall_clock < end)
         })
     }
 
@@ -101,149 +111,157 @@ impl TokenCache {
         self.finished_logins
     }
 
-    /// Why no login is to be made with this version: it was refused (and nobody is to try again), or somebody
-    /// just made one in our stead.
+    /// Why no login with this version is needed: its login was rejected (and this is not a `trial`), or another attempt
+    /// logged in since `finished_before` were finished.
     pub(crate) fn known_failure(
         &self,
         version: Version,
         trial: bool,
-        before: u64,
+        finished_before: u64,
     ) -> Option<Classification> {
-        let failed = self
+        let failure = self
             .last_failure
             .as_ref()
-            .filter(|failed| failed.version == version)?;
-        (self.finished_logins != before || failed.is_rejection_of(version) && !trial)
-            .then(|| failed.classification.clone())
+            .filter(|failure| failure.version == version)?;
+        (self.finished_logins != finished_before || failure.is_rejection_of(version) && !trial)
+            .then(|| failure.classification.clone())
     }
 
-    /// A login brought a token.
+    /// A login returned this token.
     pub(crate) fn record_login(
         &mut self,
         token: Arc<LoginToken>,
         version: Version,
-        since: Timestamp,
+        issued_at: Timestamp,
     ) -> CredentialRevision {
         self.token_generation = self.token_generation.saturating_add(1);
         self.finished_logins = self.finished_logins.wrapping_add(1);
-        let held = CredentialRevision {
+        let revision = CredentialRevision {
             version,
             token_generation: self.token_generation,
         };
         self.token = Some(CachedToken {
             token,
-            revision: held,
-            issued_at: since,
+            revision,
+            issued_at,
         });
         self.last_failure = None;
-        held
+        revision
     }
 
-    /// A login did not. What is lost does not hide what was refused.
+    /// A login failed. A lost login does not replace a rejected one.
     pub(crate) fn record_login_failure(
         &mut self,
         version: Version,
-        finding: Classification,
+        classification: Classification,
         at: Moment,
     ) {
         self.finished_logins = self.finished_logins.wrapping_add(1);
-        let failed = AuthFailure {
+        let failure = AuthFailure {
             version,
-            classification: finding,
+            classification,
             at,
         };
-        if failed.is_rejection_of(version)
-            || !self
-                .last_failure
-                .as_ref()
-                .is_some_and(|known| known.is_rejection_of(version))
-        {
-            self.last_failure = Some(failed);
+        let known_rejection = self
+            .last_failure
+            .as_ref()
+            .is_some_and(|known| known.is_rejection_of(version));
+        if failure.is_rejection_of(version) || !known_rejection {
+            self.last_failure = Some(failure);
         }
     }
 
-    /// What was held is refused: forgets the token. Returns what the refusal is about: the token, or the
-    /// credential itself if its fresh token was refused as well.
-    pub(crate) fn invalidate(&mut self, held: CredentialRevision) -> CredentialRevision {
-        if held.token_generation == ALL_GENERATIONS {
-            return held;
+    /// After a rejection of `revision`: forgets its token. Returns what the rejection is about: the token, or the
+    /// credential itself if a fresh token of it was rejected as well.
+    pub(crate) fn invalidate(&mut self, revision: CredentialRevision) -> CredentialRevision {
+        if revision.token_generation == ALL_GENERATIONS {
+            return revision;
         }
-        if self
+        let is_current = self
             .token
             .as_ref()
-            .is_some_and(|bearer| bearer.revision == held)
-        {
+            .is_some_and(|cached| cached.revision == revision);
+        if is_current {
             self.token = None;
-            let before = if self.rejected_tokens.0 == held.version {
-                self.rejected_tokens.1
-            } else {
-                0
-            };
-            self.rejected_tokens = (held.version, before.saturating_add(1));
+            self.rejected_tokens.add(revision.version);
         }
-        let twice = self.rejected_tokens.0 == held.version && self.rejected_tokens.1 >= 2;
-        if twice {
+        if self.rejected_tokens.of(revision.version) >= 2 {
             CredentialRevision {
                 token_generation: ALL_GENERATIONS,
-                ..held
+                ..revision
             }
         } else {
-            held
+            revision
         }
     }
 
-    /// A credential, or a token that it brought, was refused in an exchange.
-    /// What comes late about an older one takes nothing from a newer.
+    /// A credential, or a token of it, was rejected in an exchange. A late rejection of an older version does not
+    /// replace that of a newer one.
     pub(crate) fn record_rejection(
         &mut self,
         version: Version,
-        finding: Classification,
+        classification: Classification,
         at: Moment,
     ) {
         if self
             .recent_rejection
             .as_ref()
-            .is_none_or(|doubt| doubt.version <= version)
+            .is_none_or(|known| known.version <= version)
         {
             self.recent_rejection = Some(AuthFailure {
                 version,
-                classification: finding,
+                classification,
                 at,
             });
         }
     }
 
-    /// What was said of this version moments ago.
+    /// The rejection of this version, if it is less than 5 s old.
     pub(crate) fn recent_rejection(&self, version: Version, now: Moment) -> Option<Classification> {
-        let fresh =
-            |doubt: &&AuthFailure| doubt.version == version && now.since(doubt.at) < REJECTION_TTL;
-        self.recent_rejection
-            .as_ref()
-            .filter(fresh)
-            .map(|doubt| doubt.classification.clone())
+        let rejection = self.recent_rejection.as_ref()?;
+        (rejection.version == version && now.since(rejection.at) < REJECTION_TTL)
+            .then(|| rejection.classification.clone())
     }
 
-    /// A message went through with it. That says nothing of a login that was refused meanwhile.
-    pub(crate) fn record_acceptance(&mut self, held: CredentialRevision, at: Moment) {
-        self.rejected_tokens.1 = 0;
-        self.last_accepted = Some((at, held.version));
+    /// A message was accepted. That does not clear a login that was rejected meanwhile.
+    pub(crate) fn record_acceptance(&mut self, revision: CredentialRevision, at: Moment) {
+        self.rejected_tokens.count = 0;
+        self.last_accepted = Some(LastAccepted {
+            at,
+            version: revision.version,
+        });
     }
 
-    /// What was refused may be tried again.
+    /// Forgets rejections, so that the credential may be tried again.
     pub(crate) fn reset(&mut self) {
-        self.rejected_tokens.1 = 0;
+        self.rejected_tokens.count = 0;
         self.last_failure = None;
         self.recent_rejection = None;
     }
 
-    /// When a message went through last, and with which credential.
-    pub(crate) fn last_accepted(&self) -> Option<(Moment, Version)> {
+    /// The last accepted message.
+    pub(crate) fn last_accepted(&self) -> Option<LastAccepted> {
         self.last_accepted
     }
 }
 
+impl RejectedTokens {
+    fn of(&self, version: Version) -> u32 {
+        if self.version == version {
+            self.count
+        } else {
+            0
+        }
+    }
+
+    fn add(&mut self, version: Version) {
+        self.count = self.of(version).saturating_add(1);
+        self.version = version;
+    }
+}
+
 impl AuthFailure {
-    /// The service refused this version: only a newer one, or a trial, may ask again.
+    /// Whether the service rejected this version: only a newer one, or a trial, may log in.
     fn is_rejection_of(&self, version: Version) -> bool {
         self.version == version
             && matches!(self.classification.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Credential)
@@ -251,22 +269,22 @@ impl AuthFailure {
 }
 
 impl CachedToken {
-    /// Past nine tenths of its life: time to log in again, while it still works.
-    fn needs_renewal(&self, now: Timestamp) -> bool {
-        let Some(expires) = self.token.expires_at else {
+    /// Whether nine tenths of its lifetime are over.
+    fn needs_renewal(&self, wall_clock: Timestamp) -> bool {
+        let Some(expires_at) = self.token.expires_at else {
             return false;
         };
-        let life = expires
+        let lifetime = expires_at
             .duration_since(self.issued_at)
             .max(SignedDuration::ZERO);
-        now.duration_since(self.issued_at) >= life - life / 10
+        wall_clock.duration_since(self.issued_at) >= lifetime - lifetime / 10
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::provider::own_classification;
+    use crate::provider::classification::own_classification;
     use crate::sms::Cause;
 
     fn at(seconds: u64) -> Moment {
@@ -274,20 +292,20 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_late_about_an_older_version_hides_no_doubt_about_a_newer() {
-        let mut session = TokenCache::default();
-        let refused = own_classification(Outcome::Rejected(Cause::CredentialExpired), None);
-        session.record_rejection(Version(2), refused.clone(), at(1));
-        session.record_rejection(Version(1), refused.clone(), at(2));
+    fn a_late_rejection_of_an_older_version_does_not_replace_that_of_a_newer() {
+        let mut cache = TokenCache::default();
+        let rejected = own_classification(Outcome::Rejected(Cause::CredentialExpired), None);
+        cache.record_rejection(Version(2), rejected.clone(), at(1));
+        cache.record_rejection(Version(1), rejected.clone(), at(2));
         assert!(
-            session.recent_rejection(Version(2), at(3)).is_some()
-                && session.recent_rejection(Version(1), at(3)).is_none()
+            cache.recent_rejection(Version(2), at(3)).is_some()
+                && cache.recent_rejection(Version(1), at(3)).is_none()
         );
         assert!(
-            session.recent_rejection(Version(2), at(7)).is_none(),
-            "by then the vault was asked"
+            cache.recent_rejection(Version(2), at(7)).is_none(),
+            "the vault was read by then"
         );
-        session.record_rejection(Version(3), refused, at(8));
-        assert!(session.recent_rejection(Version(3), at(9)).is_some());
+        cache.record_rejection(Version(3), rejected, at(8));
+        assert!(cache.recent_rejection(Version(3), at(9)).is_some());
     }
 }

@@ -1,5 +1,5 @@
-//! What the backend gets: the one map from verdicts, unreadable requests and refusals of
-//! ours to HTTP. In the dialect it speaks where one was recognised; never a provider's 401.
+//! What the backend gets: the one map from results, unreadable requests and our own denials to HTTP. The
+//! reply is in the backend's dialect if one was recognised, and never a provider's 401.
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
@@ -13,43 +13,43 @@ use crate::provider::attempt::AttemptResult;
 use crate::proxy::Proxy;
 use crate::proxy::delivery::Delivery;
 use crate::proxy::request::CompletedRequest;
-use crate::sms::{AttemptKind, Cause, Outcome, RequestResult};
+use crate::sms::{AttemptKind, Cause, Family, Operation, Outcome, RequestResult};
 
-/// When to come back after a 503, in seconds, where nothing says better.
+/// `Retry-After` of a 503 that has none, in seconds.
 const RETRY_AFTER_SECONDS: &str = "5";
 
-/// What a finished message was answered with, for its repeats.
+/// The answer to a message, for its duplicates.
 #[derive(Clone, Debug)]
 pub(super) struct CachedResponse {
     pub(super) result: RequestResult,
     pub(super) cause: Option<Cause>,
     id: String,
-    /// The very reply, for a repeat in the same dialect.
+    /// For a duplicate in the same dialect.
     reply: Reply,
     dialect: Option<String>,
-    /// When it was answered.
+    /// When the message was answered.
     pub(super) answered_at: Moment,
 }
 
 impl CachedResponse {
-    pub(super) fn from_completed(ended: &CompletedRequest, answered_at: Moment) -> Self {
-        let id = ended
+    pub(super) fn from_completed(completed: &CompletedRequest, answered_at: Moment) -> Self {
+        let id = completed
             .accepted_attempt()
             .map(accepted_id)
             .unwrap_or_default();
         Self {
-            result: ended.result,
-            cause: ended.cause,
+            result: completed.result,
+            cause: completed.cause,
             id,
-            reply: detached(&ended.reply),
-            dialect: ended.dialect.clone(),
+            reply: detached(&completed.reply),
+            dialect: completed.dialect.clone(),
             answered_at,
         }
     }
 
-    /// The same answer, in the dialect that asks now.
-    pub(super) fn reply_for(&self, sending: &Delivery<'_>, now: Timestamp) -> Reply {
-        let dialect = &sending.recognised.dialect;
+    /// The same answer, in the duplicate's dialect.
+    fn reply_for(&self, delivery: &Delivery<'_>, now: Timestamp) -> Reply {
+        let dialect = &delivery.recognised.dialect;
         if self.dialect.as_deref() == Some(&dialect.name) {
             return self.reply.clone();
         }
@@ -59,22 +59,40 @@ impl CachedResponse {
             failure_answer(self.result, self.cause.unwrap_or(Cause::Unexplained))
         };
         dialect.render_result(
-            &sending.request_fields,
-            sending.message.as_ref(),
+            &delivery.request_fields,
+            delivery.message.as_ref(),
             &answer,
             now,
         )
     }
+
+    /// The answer to a duplicate of the message.
+    pub(super) fn replay(
+        &self,
+        delivery: &Delivery<'_>,
+        wall_clock: Timestamp,
+        now: Moment,
+    ) -> CompletedRequest {
+        let mut completed = CompletedRequest::without_attempts(
+            self.reply_for(delivery, wall_clock),
+            Operation::Send,
+            &delivery.recognised.dialect.name,
+            self.result,
+        );
+        completed.cause = self.cause;
+        completed.duplicate_age = Some(now.since(self.answered_at));
+        completed
+    }
 }
 
-/// A copy that holds on to nothing else: as they come, a small body and its headers are pieces of a whole read
-/// buffer, which would be kept as long as the message is remembered.
+/// A copy with buffers of its own. The body and headers of a reply are slices of a read buffer, which would be kept as
+/// long as the answer.
 fn detached(reply: &Reply) -> Reply {
-    let copied = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
+    let copy = |value: &HeaderValue| HeaderValue::from_bytes(value.as_bytes()).ok();
     let headers = reply
         .headers
         .iter()
-        .filter_map(|(name, value)| Some((name.clone(), copied(value)?)));
+        .filter_map(|(name, value)| Some((name.clone(), copy(value)?)));
     Reply {
         status: reply.status,
         headers: headers.collect(),
@@ -82,62 +100,69 @@ fn detached(reply: &Reply) -> Reply {
     }
 }
 
-/// The provider's own reply, where the backend speaks its dialect and it says what happened.
-pub(super) fn native_reply(sending: &Delivery<'_>, ended: &CompletedRequest) -> Option<Reply> {
-    let passes_401 = |tried: &AttemptResult| {
-        sending.context.snapshot.settings.pass_401 && tried.status == Some(401)
-    };
-    let last = if ended.result == RequestResult::Accepted {
-        ended.accepted_attempt()?
-    } else {
-        let own_words = sending.provider_specific && ended.result == RequestResult::MessageRejected;
-        ended
-            .attempts
-            .last()
-            .filter(|tried| own_words || passes_401(tried))?
-    };
-    let reply = last.native_reply.clone()?;
-    Some(with_attempt_headers(filter_headers(reply), ended))
-}
-
-/// The answer in the backend's dialect, whoever delivered and whoever refused.
-pub(super) fn translated_reply(
-    sending: &Delivery<'_>,
-    ended: &CompletedRequest,
+/// The reply to a send: the provider's own if it may pass, otherwise one in the backend's dialect.
+pub(super) fn result_reply(
+    delivery: &Delivery<'_>,
+    completed: &CompletedRequest,
     proxy: &Proxy,
 ) -> Reply {
-    let dialect = &sending.recognised.dialect;
-    let say = |answer: &MessageResult<'_>| {
+    native_reply(delivery, completed)
+        .unwrap_or_else(|| translated_reply(delivery, completed, proxy))
+}
+
+/// The provider's own reply, if the provider speaks the backend's dialect and the reply says what happened.
+fn native_reply(delivery: &Delivery<'_>, completed: &CompletedRequest) -> Option<Reply> {
+    let passes_401 = |attempt: &AttemptResult| {
+        delivery.context.snapshot.settings.pass_401 && attempt.status == Some(401)
+    };
+    let attempt = if completed.result == RequestResult::Accepted {
+        completed.accepted_attempt()?
+    } else {
+        let explains_rejection =
+            delivery.provider_specific && completed.result == RequestResult::MessageRejected;
+        completed
+            .attempts
+            .last()
+            .filter(|attempt| explains_rejection || passes_401(attempt))?
+    };
+    let reply = attempt.native_reply.clone()?;
+    Some(with_attempt_headers(filter_headers(reply), completed))
+}
+
+/// The answer in the backend's dialect, whichever provider delivered or rejected the message.
+fn translated_reply(delivery: &Delivery<'_>, completed: &CompletedRequest, proxy: &Proxy) -> Reply {
+    let dialect = &delivery.recognised.dialect;
+    let render = |answer: &MessageResult<'_>| {
         dialect.render_result(
-            &sending.request_fields,
-            sending.message.as_ref(),
+            &delivery.request_fields,
+            delivery.message.as_ref(),
             answer,
-            proxy.wall(),
+            proxy.clock.timestamp(),
         )
     };
-    let reply = match (ended.result, ended.accepted_attempt()) {
-        (RequestResult::Accepted, Some(carrier)) => {
-            let id = accepted_id(carrier);
-            let reply = say(&MessageResult::Accepted { id: &id });
-            record_id(dialect, &reply, carrier, id, proxy);
+    let reply = match (completed.result, completed.accepted_attempt()) {
+        (RequestResult::Accepted, Some(accepted)) => {
+            let id = accepted_id(accepted);
+            let reply = render(&MessageResult::Accepted { id: &id });
+            record_id(dialect, &reply, accepted, id, proxy);
             reply
         }
-        // Taken by an attempt whose answer was lost; the repeat of it said so.
-        (RequestResult::Accepted, None) => say(&MessageResult::Accepted {
-            id: sending
+        // The service confirmed the message only as a duplicate of an attempt whose reply was lost.
+        (RequestResult::Accepted, None) => render(&MessageResult::Accepted {
+            id: delivery
                 .message
                 .as_ref()
                 .map_or("", |message| &message.reference),
         }),
-        (verdict, _) => with_retry_after(say(&failure_answer(
-            verdict,
-            ended.cause.unwrap_or(Cause::Unexplained),
+        (result, _) => with_retry_after(render(&failure_answer(
+            result,
+            completed.cause.unwrap_or(Cause::Unexplained),
         ))),
     };
-    with_attempt_headers(reply, ended)
+    with_attempt_headers(reply, completed)
 }
 
-/// A request in a known dialect that cannot be read: its own failure shape, with the status that says why.
+/// The reply to a request that its dialect cannot read: the dialect's failure shape, with a status that says why.
 pub(super) fn unreadable_reply(dialect: &Dialect, error: &RequestReadError) -> Reply {
     let status = match error {
         RequestReadError::Encoded(_) | RequestReadError::ContentType { .. } => {
@@ -150,7 +175,7 @@ pub(super) fn unreadable_reply(dialect: &Dialect, error: &RequestReadError) -> R
     error_reply(dialect, status, Cause::MessageInvalid, &error.to_string())
 }
 
-/// A refusal of ours in a known dialect.
+/// Our own denial in a known dialect.
 pub(super) fn error_reply(
     dialect: &Dialect,
     status: StatusCode,
@@ -160,7 +185,7 @@ pub(super) fn error_reply(
     with_cause_header(dialect.render_rejection(status, cause, reason), cause)
 }
 
-/// A refusal where no dialect is known.
+/// Our own denial if no dialect is known.
 pub(super) fn plain_error_reply(status: StatusCode, cause: Cause, reason: &str) -> Reply {
     let body = serde_json::json!({ "error": cause.as_str(), "message": reason }).to_string();
     let headers =
@@ -175,54 +200,60 @@ pub(super) fn plain_error_reply(status: StatusCode, cause: Cause, reason: &str) 
     )
 }
 
-/// What of a provider's reply may pass: the body, and the headers that describe it.
+/// The provider's reply with the body and only the headers that may pass.
 pub(super) fn filter_headers(mut reply: Reply) -> Reply {
-    let kept = [CONTENT_TYPE, DATE, RETRY_AFTER]
+    let headers = [CONTENT_TYPE, DATE, RETRY_AFTER]
         .map(|name| reply.headers.get(&name).cloned().map(|value| (name, value)));
-    reply.headers = kept.into_iter().flatten().collect();
+    reply.headers = headers.into_iter().flatten().collect();
     reply
 }
 
-fn failure_answer(verdict: RequestResult, cause: Cause) -> MessageResult<'static> {
-    let doubt = verdict == RequestResult::InDoubt;
-    let cause = if verdict == RequestResult::MessageRejected
-        || doubt
-        || !matches!(cause.family(), crate::sms::Family::Message)
+fn failure_answer(result: RequestResult, cause: Cause) -> MessageResult<'static> {
+    let in_doubt = result == RequestResult::InDoubt;
+    let cause = if result == RequestResult::MessageRejected
+        || in_doubt
+        || !matches!(cause.family(), Family::Message)
     {
         cause
     } else {
         Cause::Unexplained
     };
-    let reason = if doubt {
+    let reason = if in_doubt {
         "it may have been sent: no service confirmed the message"
-    } else if verdict == RequestResult::MessageRejected {
-        "the message was refused for its recipient or text"
+    } else if result == RequestResult::MessageRejected {
+        "the message was rejected because of its recipient or text"
     } else {
-        "nothing was sent: no service could take the message now; repeating is safe"
+        "nothing was sent: no service takes the message at the moment; repeating is safe"
     };
     MessageResult::Failed {
-        in_doubt: doubt,
+        in_doubt,
         cause,
         reason,
     }
 }
 
-fn accepted_id(tried: &AttemptResult) -> String {
-    match tried.outcome() {
+fn accepted_id(attempt: &AttemptResult) -> String {
+    match attempt.outcome() {
         Outcome::Accepted { id } => id.clone(),
         Outcome::Rejected(_) | Outcome::Unsent(_) | Outcome::Unknown(_) => String::new(),
     }
 }
 
-/// The id in our own answer is read as the backend will read it, and stands for the provider's from now on.
-fn record_id(dialect: &Dialect, reply: &Reply, carrier: &AttemptResult, id: String, proxy: &Proxy) {
-    if let Outcome::Accepted { id: made_up } =
+/// Maps the id in our own answer, read as the backend will read it, to the provider's id.
+fn record_id(
+    dialect: &Dialect,
+    reply: &Reply,
+    accepted: &AttemptResult,
+    id: String,
+    proxy: &Proxy,
+) {
+    if let Outcome::Accepted { id: own_id } =
         dialect.classify(AttemptKind::Send, reply, &id).outcome
     {
         proxy.deduplicator.record_id(
-            made_up,
+            own_id,
             MappedId {
-                provider: carrier.runtime.provider.id.clone(),
+                provider: accepted.runtime.provider.id.clone(),
                 id,
                 at: proxy.now(),
             },
@@ -230,7 +261,7 @@ fn record_id(dialect: &Dialect, reply: &Reply, carrier: &AttemptResult, id: Stri
     }
 }
 
-/// A 503 says when to come back.
+/// Adds `Retry-After` to a 503.
 fn with_retry_after(mut reply: Reply) -> Reply {
     if reply.status == StatusCode::SERVICE_UNAVAILABLE && !reply.headers.contains_key(RETRY_AFTER) {
         reply
@@ -240,20 +271,21 @@ fn with_retry_after(mut reply: Reply) -> Reply {
     reply
 }
 
-/// Adds what a curious backend may log: who carried it or, if nobody did, whom the cause is of; how many attempts; why.
-fn with_attempt_headers(mut reply: Reply, ended: &CompletedRequest) -> Reply {
-    let blamed = || {
-        ended
+/// Adds headers that a backend may log: the provider that delivered or that the cause is about, the number of attempts,
+/// the cause.
+fn with_attempt_headers(mut reply: Reply, completed: &CompletedRequest) -> Reply {
+    let with_cause = || {
+        completed
             .attempts
             .iter()
-            .find(|tried| tried.outcome().cause() == ended.cause)
+            .find(|attempt| attempt.outcome().cause() == completed.cause)
     };
-    let who = ended
+    let attempt = completed
         .accepted_attempt()
-        .or_else(blamed)
-        .or(ended.attempts.last());
+        .or_else(with_cause)
+        .or(completed.attempts.last());
     if let Some(provider) =
-        who.and_then(|tried| HeaderValue::from_str(tried.runtime.provider.id.as_str()).ok())
+        attempt.and_then(|attempt| HeaderValue::from_str(attempt.runtime.provider.id.as_str()).ok())
     {
         reply
             .headers
@@ -261,9 +293,9 @@ fn with_attempt_headers(mut reply: Reply, ended: &CompletedRequest) -> Reply {
     }
     reply.headers.insert(
         HeaderName::from_static("x-sms-sidecar-attempts"),
-        HeaderValue::from(ended.attempts.len()),
+        HeaderValue::from(completed.attempts.len()),
     );
-    match ended.cause {
+    match completed.cause {
         Some(cause) => with_cause_header(reply, cause),
         None => reply,
     }
@@ -282,7 +314,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_holds_no_read_buffer() {
+    fn a_cached_reply_holds_no_read_buffer() {
         let buffer = Bytes::from(b"text/plainRequest is received".to_vec());
         let value = HeaderValue::from_maybe_shared(buffer.slice(..10)).unwrap();
         let reply = Reply {
@@ -290,15 +322,12 @@ mod tests {
             headers: HeaderMap::from_iter([(CONTENT_TYPE, value)]),
             body: buffer.slice(10..),
         };
-        let kept = detached(&reply);
+        let copy = detached(&reply);
         assert_eq!(
-            (kept.status, &kept.headers, &kept.body),
+            (copy.status, &copy.headers, &copy.body),
             (reply.status, &reply.headers, &reply.body)
         );
         drop(reply);
-        assert!(
-            buffer.is_unique(),
-            "nothing but the buffer itself holds on to it"
-        );
+        assert!(buffer.is_unique(), "the copy still refers to the buffer");
     }
 }

@@ -1,5 +1,6 @@
-//! Who may use a door: the uid behind the socket, or a token given as proxy user info or in
-//! place of the service's password. Without `[callers]`, whoever reaches a loopback door.
+//! Which client may use an entrypoint. A caller is identified by the uid behind its socket, or by a token
+//! that it sends as proxy user info or in place of the service's password. Without `[callers]` every
+//! client that reaches a loopback entrypoint may use it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,10 +14,14 @@ use crate::proxy::answer::plain_error_reply;
 use crate::proxy::request::CompletedRequest;
 use crate::proxy::snapshot::RoutingSnapshot;
 use crate::proxy::{CallerProof, Settings};
-use crate::sms::{Cause, Entrypoint, Operation, RequestResult};
+use crate::sms::{Cause, Entrypoint};
 use crate::vault::{CredentialCache, CredentialRef};
 
-/// Where callers' tokens are.
+/// Why an unknown caller is denied.
+pub(super) const CALLERS_ONLY: &str =
+    "only configured callers may use this entrypoint; see [callers] in the config";
+
+/// The vault entries of the callers' tokens.
 pub(super) fn token_references(settings: &Settings) -> impl Iterator<Item = &CredentialRef> {
     settings
         .callers
@@ -27,7 +32,7 @@ pub(super) fn token_references(settings: &Settings) -> impl Iterator<Item = &Cre
         })
 }
 
-/// Whether a caller is known by the uid behind its socket.
+/// Whether a caller is identified by the uid behind its socket.
 pub(super) fn needs_peer_uid(settings: &Settings) -> bool {
     settings
         .callers
@@ -35,60 +40,63 @@ pub(super) fn needs_peer_uid(settings: &Settings) -> bool {
         .any(|caller| matches!(caller.proof, CallerProof::Uid(_)))
 }
 
-/// Reads the tokens that nobody has read yet.
-pub(super) async fn load_tokens(world: &RoutingSnapshot) {
-    for reference in token_references(&world.settings)
-        .filter(|reference| world.keeper.current(reference).is_none())
+/// Reads the tokens that were not read yet.
+pub(super) async fn load_tokens(snapshot: &RoutingSnapshot) {
+    for reference in token_references(&snapshot.settings)
+        .filter(|reference| snapshot.keeper.current(reference).is_none())
     {
-        // What cannot be read lets nobody in; the read's own event says so.
-        world.keeper.get(reference).await.ok();
+        // A token that cannot be read admits no caller; the read's own event reports the error.
+        snapshot.keeper.get(reference).await.ok();
     }
 }
 
-/// Whether this peer may use a door at all.
-pub(super) fn is_allowed(world: &RoutingSnapshot, peer: &Peer) -> bool {
-    world.settings.callers.is_empty() || caller_name(world, peer, &[]).is_some()
+/// Whether this peer may use an entrypoint, by what it showed before its request.
+pub(super) fn is_allowed(snapshot: &RoutingSnapshot, peer: &Peer) -> bool {
+    snapshot.settings.callers.is_empty() || caller_name(snapshot, peer, &[]).is_some()
 }
 
-/// The name of the caller, where one is configured that this is; `given` stood where the service's password goes.
+/// The name of the configured caller, if this is one. `presented` are the values in place of the service's password.
 pub(super) fn caller_name(
-    world: &RoutingSnapshot,
+    snapshot: &RoutingSnapshot,
     peer: &Peer,
-    given: &[String],
+    presented: &[String],
 ) -> Option<String> {
     let proxy = peer.token.as_ref().map(ExposeSecret::expose_secret);
-    let shown = || proxy.into_iter().chain(given.iter().map(String::as_str));
-    let known = |proof: &CallerProof| match proof {
+    let tokens = || {
+        proxy
+            .into_iter()
+            .chain(presented.iter().map(String::as_str))
+    };
+    let matches_proof = |proof: &CallerProof| match proof {
         CallerProof::Uid(uid) => peer.uid == Some(*uid),
         CallerProof::Token(reference) => {
-            shown().any(|token| token_matches(&world.keeper, reference, token))
+            tokens().any(|token| token_matches(&snapshot.keeper, reference, token))
         }
     };
-    world
+    snapshot
         .settings
         .callers
         .iter()
-        .find(|caller| known(&caller.proof))
+        .find(|caller| matches_proof(&caller.proof))
         .map(|caller| caller.name.clone())
 }
 
-/// What somebody nobody knows is told.
-pub(super) fn deny_unknown_caller(door: Entrypoint) -> CompletedRequest {
-    let is_proxy = matches!(door, Entrypoint::Absolute | Entrypoint::Connect);
+/// The answer to a client that is not a configured caller.
+pub(super) fn deny_unknown_caller(entrypoint: Entrypoint) -> CompletedRequest {
+    let is_proxy = matches!(entrypoint, Entrypoint::Absolute | Entrypoint::Connect);
     let status = if is_proxy {
         StatusCode::PROXY_AUTHENTICATION_REQUIRED
     } else {
         StatusCode::FORBIDDEN
     };
-    let reason = "only configured callers may use this entrypoint; see [callers] in the config";
-    let reply = plain_error_reply(status, Cause::DeniedByPolicy, reason);
-    let mut ended =
-        CompletedRequest::without_attempts(reply, Operation::Other, "", RequestResult::Denied);
-    (ended.dialect, ended.cause) = (None, Some(Cause::DeniedByPolicy));
-    ended
+    CompletedRequest::denied(plain_error_reply(
+        status,
+        Cause::DeniedByPolicy,
+        CALLERS_ONLY,
+    ))
 }
 
-/// What a request shows in place of the service's password: in `Authorization`, and wherever the dialect has it.
+/// The values in place of the service's password: in `Authorization`, and in the fields of the dialect.
 pub(super) fn presented_credentials(recognition: &Recognition, request: &Request) -> Vec<String> {
     match recognition {
         Recognition::Operation(RecognisedRequest { dialect, .. })
@@ -97,7 +105,7 @@ pub(super) fn presented_credentials(recognition: &Recognition, request: &Request
     }
 }
 
-/// Every secret that a request in this dialect shows.
+/// Every secret in a request of this dialect.
 pub(super) fn presented_in_dialect(dialect: &Dialect, request: &Request) -> Vec<String> {
     authorization_secret(request)
         .into_iter()
@@ -125,7 +133,7 @@ fn parse_authorization_secret(value: &str) -> Option<String> {
         .map(|(_, password)| password.to_owned())
 }
 
-/// Whether the vault's entry holds this token; takes the same time wherever they differ.
+/// Whether the vault's entry holds this token; takes the same time wherever the two differ.
 fn token_matches(keeper: &CredentialCache, reference: &CredentialRef, token: &str) -> bool {
     let Some(entry) = keeper.current(reference) else {
         return false;
@@ -150,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_password_is_found_in_every_form() {
+    fn the_secret_is_found_in_every_form_of_the_header() {
         assert_eq!(
             parse_authorization_secret(&format!("Basic {}", STANDARD.encode("user:to:ken")))
                 .as_deref(),

@@ -1,11 +1,12 @@
-//! The control socket: what `send`, `pause`, `resume`, `reload` and `status` speak to. Small JSON over
-//! HTTP/1.1 on a unix socket that only its owner and group can open; not a door for backends.
+//! The control socket, for `send`, `pause`, `resume`, `reload` and `status`: small JSON over HTTP/1.1 on a
+//! unix socket that only its owner and group can open. Not an entrypoint for backends.
 
 use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -14,7 +15,7 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 
 use crate::dialect;
-use crate::net::drain::{ClientConnection, Drain};
+use crate::net::drain::{ClientConnection, Drain, Phase};
 use crate::net::entrypoint::EntrypointTarget;
 use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, Stream};
@@ -25,20 +26,22 @@ use crate::provider::attempt::AttemptResult;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
-use crate::sms::{Entrypoint, ProviderId};
+use crate::sms::{Cause, Entrypoint, ProviderId};
 use crate::status;
 
-/// The dialect of our own small API, in which `send` speaks.
+/// The dialect of our own small API, which `send` uses.
 const OWN_DIALECT: &str = "plain";
+/// The `Content-Type` of both directions.
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 /// More than any request here needs.
 const MAX_BODY: usize = 64 << 10;
 
-/// Another config is in force.
+/// The result of a reload: another config is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReloadSummary {
     /// The file, as the operator named it.
     pub file: String,
-    /// What of it takes effect at the next start, if anything.
+    /// The settings that take effect only at the next start, if there are any.
     pub needs_restart: Option<&'static str>,
 }
 
@@ -52,7 +55,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Over this pipeline.
+    /// Serves this pipeline.
     pub fn new(proxy: Arc<Proxy>) -> Self {
         Self {
             proxy,
@@ -60,7 +63,7 @@ impl Control {
         }
     }
 
-    /// With what reads the config again: the pipeline knows of no file.
+    /// Adds the function that reads the config again, because the pipeline does not know the file.
     #[must_use]
     pub fn with_reload(
         self,
@@ -72,7 +75,7 @@ impl Control {
         }
     }
 
-    /// `POST /send` without a socket, for a process that serves nobody else.
+    /// `POST /send` without a socket, for a process that serves no backend.
     pub async fn send(&self, message: &Value) -> Value {
         self.proxy
             .send_operator_message(Bytes::from(message.to_string()))
@@ -94,10 +97,18 @@ impl Control {
                 ));
             }
         };
-        let (status, value) = match (
-            &parts.method,
-            parts.uri.path().split('/').collect::<Vec<_>>().as_slice(),
-        ) {
+        let path: Vec<&str> = parts.uri.path().split('/').collect();
+        let (status, value) = self.run_command(&parts.method, &path, body).await;
+        Ok(json_response(status, &value))
+    }
+
+    async fn run_command(
+        &self,
+        method: &Method,
+        path: &[&str],
+        body: Bytes,
+    ) -> (StatusCode, Value) {
+        match (method, path) {
             (&Method::POST, ["", "send"]) => self.proxy.send_operator_message(body).await,
             (&Method::POST, ["", "pause", name]) => {
                 self.proxy.apply_operator_event(name, &HealthEvent::Paused)
@@ -109,25 +120,24 @@ impl Control {
             (&Method::POST, ["", "reload"]) => self.reload_config(),
             _ => (
                 StatusCode::NOT_FOUND,
-                json!({ "error": "the control socket knows send, pause, resume, reload and status" }),
+                json!({ "error": "unknown command; the control socket has send, pause, resume, reload and status" }),
             ),
-        };
-        Ok(json_response(status, &value))
+        }
     }
 
     fn reload_config(&self) -> (StatusCode, Value) {
         match self.reload.as_ref().map(|reload| reload()) {
-            Some(Ok(taken)) => (
+            Some(Ok(summary)) => (
                 StatusCode::OK,
-                json!({ "result": "ok", "file": taken.file, "waits": taken.needs_restart }),
+                json!({ "result": "ok", "file": summary.file, "waits": summary.needs_restart }),
             ),
             Some(Err(report)) => {
-                let told = json!({ "result": "failed", "problem": report.to_string(), "problems": report.to_json() });
-                (StatusCode::UNPROCESSABLE_ENTITY, told)
+                let error = json!({ "result": "failed", "problem": report.to_string(), "problems": report.to_json() });
+                (StatusCode::UNPROCESSABLE_ENTITY, error)
             }
             None => (
                 StatusCode::NOT_FOUND,
-                json!({ "error": "nothing here reads a config" }),
+                json!({ "error": "this process cannot reload its config" }),
             ),
         }
     }
@@ -145,82 +155,74 @@ impl ConnectionService for Control {
         let connection = http1::Builder::new().serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         tokio::select! {
-            // Whoever hung up does not read our answer.
-            ended = &mut connection => return ended.unwrap_or_default(),
-            () = drain.wait_for(crate::net::drain::Phase::Draining) => connection.as_mut().graceful_shutdown(),
+            // A client that hung up does not read our answer.
+            completed = &mut connection => return completed.unwrap_or_default(),
+            () = drain.wait_for(Phase::Draining) => connection.as_mut().graceful_shutdown(),
         }
         connection.await.unwrap_or_default();
     }
 }
 
 impl Proxy {
-    /// A message of the operator's own, through the same pipeline as every other; `provider` in it names the one
-    /// that it is to go through.
+    /// Sends a message of the operator through the same pipeline as every other. Its field `provider` pins it to one
+    /// provider.
     async fn send_operator_message(&self, body: Bytes) -> (StatusCode, Value) {
-        let world = self.snapshot.load_full();
-        let (body, only) = split_pinned_provider(body);
-        if let Some(unknown) = only
+        let snapshot = self.snapshot.load_full();
+        let (body, pinned) = split_pinned_provider(body);
+        if let Some(unknown) = pinned
             .as_ref()
-            .filter(|only| !world.providers.contains_key(only))
+            .filter(|pinned| !snapshot.providers.contains_key(pinned))
         {
             return (
                 StatusCode::NOT_FOUND,
-                unknown_provider_error(&world, unknown.as_str()),
+                unknown_provider_error(&snapshot, unknown.as_str()),
             );
         }
-        if only.is_some() && world.settings.mode == Mode::Observe {
-            let why = "this config only observes: without a credential of its own the sidecar sends through nobody by name";
-            return (StatusCode::CONFLICT, json!({ "error": why }));
+        if pinned.is_some() && snapshot.settings.mode == Mode::Observe {
+            let reason =
+                "this config only observes: the sidecar has no credentials of its own to send with";
+            return (StatusCode::CONFLICT, json!({ "error": reason }));
         }
-        let mut headers = http::HeaderMap::new();
-        headers.insert(
-            http::header::CONTENT_TYPE,
-            http::HeaderValue::from_static("application/json"),
-        );
-        let request = dialect::Request {
-            method: Method::POST,
-            path: format!("/{OWN_DIALECT}/v1/messages"),
-            query: None,
-            headers,
-            body,
-        };
         let RequestMatch {
             recognition,
-            named_provider: named,
+            named_provider,
             request,
-        } = world.match_request(&EntrypointTarget::BaseUrl, request);
-        let (began, id) = (self.now(), self.generate_reference());
-        let call = RequestContext {
-            id,
+        } = snapshot.match_request(&EntrypointTarget::BaseUrl, operator_request(body));
+        let started_at = self.now();
+        let context = RequestContext {
+            id: self.generate_reference(),
             entrypoint: Entrypoint::Control,
             target: EntrypointTarget::BaseUrl,
             caller: None,
             original_path: request.path.clone(),
             request,
-            named_provider: named,
-            pinned_provider: only,
+            named_provider,
+            pinned_provider: pinned,
             connection: ClientConnection::always_connected(),
-            started_at: began,
-            snapshot: world,
+            started_at,
+            snapshot,
         };
-        let ended = self.run_pipeline(&call, recognition).await;
-        ended.emit(&call, self.now().since(began), &self.telemetry);
-        (ended.reply.status, completed_json(&ended))
+        let completed = self.run_pipeline(&context, recognition).await;
+        completed.emit(&context, self.now().since(started_at), &self.telemetry);
+        (completed.reply.status, completed_json(&completed))
     }
 
     fn apply_operator_event(&self, name: &str, event: &HealthEvent) -> (StatusCode, Value) {
-        let world = self.snapshot.load();
-        let Some(link) = world.providers.get(&ProviderId::new(name)) else {
-            return (StatusCode::NOT_FOUND, unknown_provider_error(&world, name));
+        let snapshot = self.snapshot.load();
+        let Some(runtime) = snapshot.providers.get(&ProviderId::new(name)) else {
+            return (
+                StatusCode::NOT_FOUND,
+                unknown_provider_error(&snapshot, name),
+            );
         };
         if *event == HealthEvent::Resumed {
-            link.reset();
+            runtime.reset();
         }
-        self.health.record_event(link, event, None, self.now());
-        (StatusCode::OK, self.provider_json(link))
+        self.health.record_event(runtime, event, None, self.now());
+        (StatusCode::OK, self.provider_json(runtime))
     }
 
-    /// What the status page shows too.
+    /// The facts that the status page shows too.
     fn status_json(&self) -> (StatusCode, Value) {
         self.refresh();
         match serde_json::to_value(status::build(&self.telemetry.snapshot())) {
@@ -232,19 +234,30 @@ impl Proxy {
         }
     }
 
-    fn provider_json(&self, link: &ProviderRuntime) -> Value {
-        let standing = self.health.health_state(link, self.now());
+    fn provider_json(&self, runtime: &ProviderRuntime) -> Value {
+        let state = self.health.health_state(runtime, self.now());
         json!({
-            "provider": link.provider.id.as_str(),
-            "dialect": link.provider.dialect.name,
-            "state": standing.as_str(),
-            "cause": standing.cause().map(crate::sms::Cause::as_str),
-            "credential_version": link.newest_revision().version.0,
+            "provider": runtime.provider.id.as_str(),
+            "dialect": runtime.provider.dialect.name,
+            "state": state.as_str(),
+            "cause": state.cause().map(Cause::as_str),
+            "credential_version": runtime.newest_revision().version.0,
         })
     }
 }
 
-/// The message itself, and the provider that it is pinned to.
+/// An operator's message as a request of our own dialect.
+fn operator_request(body: Bytes) -> dialect::Request {
+    dialect::Request {
+        method: Method::POST,
+        path: format!("/{OWN_DIALECT}/v1/messages"),
+        query: None,
+        headers: HeaderMap::from_iter([(CONTENT_TYPE, JSON)]),
+        body,
+    }
+}
+
+/// The message without `provider`, and the provider that it is pinned to.
 fn split_pinned_provider(body: Bytes) -> (Bytes, Option<ProviderId>) {
     let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else {
         return (body, None);
@@ -254,48 +267,45 @@ fn split_pinned_provider(body: Bytes) -> (Bytes, Option<ProviderId>) {
             Value::Object(message).to_string().into(),
             Some(ProviderId::new(&name)),
         ),
-        // Whatever else stands there is the dialect's to refuse.
+        // The dialect rejects any other value.
         Some(_) | None => (body, None),
     }
 }
 
-fn unknown_provider_error(world: &RoutingSnapshot, name: &str) -> Value {
-    let known: Vec<&str> = world.providers.keys().map(ProviderId::as_str).collect();
+fn unknown_provider_error(snapshot: &RoutingSnapshot, name: &str) -> Value {
+    let known: Vec<&str> = snapshot.providers.keys().map(ProviderId::as_str).collect();
     json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) })
 }
 
-/// A call's end, for whoever watches a terminal; numbers masked, no text.
-fn completed_json(ended: &CompletedRequest) -> Value {
+/// A request's end for the terminal: numbers masked, no text.
+fn completed_json(completed: &CompletedRequest) -> Value {
     json!({
-        "result": ended.result.as_str(),
-        "route": ended.route,
-        "recipient": ended.recipient.as_ref().map(ToString::to_string),
-        "cause": ended.cause.map(crate::sms::Cause::as_str),
-        "certainty": ended.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
-        "diagnosis": ended.diagnosis.as_ref().map(ToString::to_string),
-        "duplicate": ended.duplicate_age.is_some(),
-        "answered_seconds_ago": ended.duplicate_age.map(|ago| ago.as_secs()),
-        "attempts": ended.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
+        "result": completed.result.as_str(),
+        "route": completed.route,
+        "recipient": completed.recipient.as_ref().map(ToString::to_string),
+        "cause": completed.cause.map(Cause::as_str),
+        "certainty": completed.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
+        "diagnosis": completed.diagnosis.as_ref().map(ToString::to_string),
+        "duplicate": completed.duplicate_age.is_some(),
+        "answered_seconds_ago": completed.duplicate_age.map(|ago| ago.as_secs()),
+        "attempts": completed.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
     })
 }
 
-fn attempt_json(tried: &AttemptResult) -> Value {
+fn attempt_json(attempt: &AttemptResult) -> Value {
     json!({
-        "provider": tried.runtime.provider.id.as_str(),
-        "outcome": tried.outcome().as_str(),
-        "cause": tried.outcome().cause().map(crate::sms::Cause::as_str),
-        "status": tried.status,
-        "provider_message": tried.classification.provider_message,
-        "took_ms": u64::try_from(tried.duration.as_millis()).unwrap_or(u64::MAX),
+        "provider": attempt.runtime.provider.id.as_str(),
+        "outcome": attempt.outcome().as_str(),
+        "cause": attempt.outcome().cause().map(Cause::as_str),
+        "status": attempt.status,
+        "provider_message": attempt.classification.provider_message,
+        "took_ms": u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
     })
 }
 
 fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
     *response.status_mut() = status;
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static("application/json"),
-    );
+    response.headers_mut().insert(CONTENT_TYPE, JSON);
     response
 }

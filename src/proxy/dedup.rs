@@ -1,7 +1,7 @@
-//! The memory of messages and ids at run time: who waits for a running call, and what a
-//! repeat is told. The rules are `policy`'s; here they get a lock and a bell.
+//! Duplicate messages and mapped ids at run time: which request waits for one in flight, and what a
+//! duplicate is answered. The rules are in `policy`; this file adds a lock and a notification.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,10 +17,10 @@ use crate::proxy::delivery::Delivery;
 use crate::proxy::request::CompletedRequest;
 use crate::sms::{Cause, Outcome, RequestResult};
 
-/// So many messages and made-up ids are remembered.
+/// The most messages, and the most ids, that are remembered.
 const MAX_REMEMBERED: usize = 20_000;
 
-/// The memory.
+/// The messages of the duplicate window, and the ids that we issued.
 pub(super) struct Deduplicator {
     secret: [u8; 64],
     duplicates: Mutex<DedupTable<CachedResponse>>,
@@ -30,16 +30,16 @@ pub(super) struct Deduplicator {
 
 /// What to do with a message.
 pub(super) enum DedupDecision<'a> {
-    /// Carry it; what an earlier call left in doubt comes with it.
+    /// Deliver it; comes with the attempts that an earlier request left in doubt.
     Proceed(InFlight<'a>, Vec<PastAttempt>),
-    /// It is answered.
+    /// It was answered already.
     Cached(CachedResponse),
-    /// The call it waited for took longer than this one may, or nobody waits any more.
+    /// The request it waited for took longer than this one's deadline, or the backend has hung up.
     WaitAbandoned,
 }
 
-/// A message being carried. Dropped without an end (a panic), it leaves a doubt, so that a repeat
-/// is not a second message at the same provider.
+/// A message that is being delivered. If it is dropped before its end (a panic), the message is in doubt, so that
+/// its duplicate is not sent to the same provider again.
 pub(super) struct InFlight<'a> {
     deduplicator: &'a Deduplicator,
     ticket: Option<DedupTicket>,
@@ -59,65 +59,68 @@ impl Deduplicator {
         }
     }
 
-    /// Asks the memory, and waits while a call for the same message runs.
+    /// Looks the message up, and waits while a request for the same message is in flight.
     pub(super) async fn begin(
         &self,
-        sending: &Delivery<'_>,
+        delivery: &Delivery<'_>,
         clock: &dyn Clock,
     ) -> DedupDecision<'_> {
         let Some(key) = self
-            .dedup_key(sending)
-            .filter(|_| !effective_window(sending).is_zero())
+            .dedup_key(delivery)
+            .filter(|_| !effective_window(delivery).is_zero())
         else {
             return DedupDecision::Proceed(
-                self.in_flight(None, Vec::new(), sending, clock.now()),
+                self.in_flight(None, Vec::new(), delivery, clock.now()),
                 Vec::new(),
             );
         };
-        let patience = tokio::time::sleep(sending.deadline());
-        tokio::pin!(patience);
+        let timeout = tokio::time::sleep(delivery.deadline());
+        tokio::pin!(timeout);
         loop {
-            let (bell, now) = (self.notify.notified(), clock.now());
+            let notified = self.notify.notified();
+            let now = clock.now();
             match self.lock_duplicates().lookup(key, now) {
                 DedupLookup::New(ticket) => {
                     return DedupDecision::Proceed(
-                        self.in_flight(Some(ticket), Vec::new(), sending, now),
+                        self.in_flight(Some(ticket), Vec::new(), delivery, now),
                         Vec::new(),
                     );
                 }
                 DedupLookup::Inherit(ticket, history) => {
                     return DedupDecision::Proceed(
-                        self.in_flight(Some(ticket), history.clone(), sending, now),
+                        self.in_flight(Some(ticket), history.clone(), delivery, now),
                         history,
                     );
                 }
-                DedupLookup::Answered(told) => return DedupDecision::Cached(told),
+                DedupLookup::Answered(response) => return DedupDecision::Cached(response),
                 DedupLookup::Wait => {}
             }
             tokio::select! {
-                () = bell => {}
-                () = &mut patience => return DedupDecision::WaitAbandoned,
-                () = sending.context.connection.disconnected_or_draining() => return DedupDecision::WaitAbandoned,
+                () = notified => {}
+                () = &mut timeout => return DedupDecision::WaitAbandoned,
+                () = delivery.context.connection.disconnected_or_draining() => return DedupDecision::WaitAbandoned,
             }
         }
     }
 
-    /// The call ended: its repeats get the answer, begin anew, or inherit the doubt.
+    /// The request ended: its duplicates get the answer, start anew, or inherit the attempts in doubt.
     pub(super) fn finish(
         &self,
-        mut open: InFlight<'_>,
-        sending: &Delivery<'_>,
-        ended: &CompletedRequest,
+        mut in_flight: InFlight<'_>,
+        delivery: &Delivery<'_>,
+        completed: &CompletedRequest,
         now: Moment,
     ) {
-        let Some(ticket) = open.ticket.take() else {
+        let Some(ticket) = in_flight.ticket.take() else {
             return;
         };
-        let end = match ended.result {
+        let completion = match completed.result {
             RequestResult::Accepted | RequestResult::MessageRejected => {
-                DedupCompletion::Answer(CachedResponse::from_completed(ended, now))
+                DedupCompletion::Answer(CachedResponse::from_completed(completed, now))
             }
-            RequestResult::InDoubt => DedupCompletion::InDoubt(std::mem::take(&mut open.history)),
+            RequestResult::InDoubt => {
+                DedupCompletion::InDoubt(std::mem::take(&mut in_flight.history))
+            }
             RequestResult::NotSent
             | RequestResult::PassedThrough
             | RequestResult::AnsweredLocally
@@ -125,19 +128,19 @@ impl Deduplicator {
             | RequestResult::Denied => DedupCompletion::Forget,
         };
         self.lock_duplicates()
-            .finish(ticket, end, effective_window(sending), now);
+            .finish(ticket, completion, effective_window(delivery), now);
         self.notify.notify_waiters();
     }
 
-    /// An id that we made stands for this one.
-    pub(super) fn record_id(&self, made_up: String, real: MappedId) {
+    /// Maps an id that we issued to the provider's.
+    pub(super) fn record_id(&self, own_id: String, mapped: MappedId) {
         self.ids
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(made_up, real);
+            .insert(own_id, mapped);
     }
 
-    /// What stands behind an id, if it is one of ours.
+    /// The provider's id behind one of ours.
     pub(super) fn resolve_id(&self, id: &str) -> Option<MappedId> {
         self.ids
             .lock()
@@ -146,14 +149,12 @@ impl Deduplicator {
             .cloned()
     }
 
-    fn dedup_key(&self, sending: &Delivery<'_>) -> Option<DedupKey> {
-        let (caller, key) = (
-            sending.context.caller.as_deref().unwrap_or_default(),
-            idempotency_key(sending),
-        );
-        let request = &sending.context.request;
+    fn dedup_key(&self, delivery: &Delivery<'_>) -> Option<DedupKey> {
+        let caller = delivery.context.caller.as_deref().unwrap_or_default();
+        let key = idempotency_key(delivery);
+        let request = &delivery.context.request;
         let address = request.query.as_deref().unwrap_or_default().as_bytes();
-        match &sending.message {
+        match &delivery.message {
             Some(message) => Some(DedupKey::for_message(&self.secret, caller, message, key)),
             None => key.map(|key| {
                 DedupKey::for_request(&self.secret, caller, [address, &request.body], key)
@@ -165,35 +166,35 @@ impl Deduplicator {
         &self,
         ticket: Option<DedupTicket>,
         history: Vec<PastAttempt>,
-        sending: &Delivery<'_>,
+        delivery: &Delivery<'_>,
         now: Moment,
     ) -> InFlight<'_> {
         InFlight {
             deduplicator: self,
             ticket,
             history,
-            window: effective_window(sending),
+            window: effective_window(delivery),
             now,
         }
     }
 
-    fn lock_duplicates(&self) -> std::sync::MutexGuard<'_, DedupTable<CachedResponse>> {
+    fn lock_duplicates(&self) -> MutexGuard<'_, DedupTable<CachedResponse>> {
         self.duplicates
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// How long this message is remembered; zero: not at all.
-fn effective_window(sending: &Delivery<'_>) -> Duration {
-    if sending.context.pinned_provider.is_some() {
+/// How long this message counts as a duplicate after its answer; zero: never.
+fn effective_window(delivery: &Delivery<'_>) -> Duration {
+    if delivery.context.pinned_provider.is_some() {
         return Duration::ZERO;
     }
-    duplicate_window(sending.duplicate_window(), idempotency_key(sending))
+    duplicate_window(delivery.duplicate_window(), idempotency_key(delivery))
 }
 
-fn idempotency_key<'a>(sending: &Delivery<'a>) -> Option<&'a str> {
-    sending
+fn idempotency_key<'a>(delivery: &Delivery<'a>) -> Option<&'a str> {
+    delivery
         .context
         .request
         .headers
@@ -202,18 +203,17 @@ fn idempotency_key<'a>(sending: &Delivery<'a>) -> Option<&'a str> {
 }
 
 impl InFlight<'_> {
-    /// An attempt is about to begin: until it has ended, it is in doubt.
-    pub(super) fn attempt_started(&mut self, link: &ProviderRuntime, reference: &str) {
-        let (provider, outcome) = (link.provider.id.clone(), Outcome::Unknown(Cause::Timeout));
+    /// An attempt starts: until it has ended, it is in doubt.
+    pub(super) fn attempt_started(&mut self, runtime: &ProviderRuntime, reference: &str) {
         self.history.push(PastAttempt {
-            provider,
-            credential: link.newest_revision(),
-            outcome,
+            provider: runtime.provider.id.clone(),
+            credential: runtime.newest_revision(),
+            outcome: Outcome::Unknown(Cause::Timeout),
             reference: reference.to_owned(),
         });
     }
 
-    /// It has ended.
+    /// The attempt has ended.
     pub(super) fn attempt_finished(&mut self, past: PastAttempt) {
         self.history.pop();
         self.history.push(past);
@@ -223,14 +223,14 @@ impl InFlight<'_> {
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket.take() {
-            let end = if self.history.is_empty() {
+            let completion = if self.history.is_empty() {
                 DedupCompletion::Forget
             } else {
                 DedupCompletion::InDoubt(std::mem::take(&mut self.history))
             };
             self.deduplicator
                 .lock_duplicates()
-                .finish(ticket, end, self.window, self.now);
+                .finish(ticket, completion, self.window, self.now);
             self.deduplicator.notify.notify_waiters();
         }
     }
@@ -238,6 +238,6 @@ impl Drop for InFlight<'_> {
 
 impl std::fmt::Debug for Deduplicator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Desk").finish_non_exhaustive()
+        f.debug_struct("Deduplicator").finish_non_exhaustive()
     }
 }

@@ -1,217 +1,249 @@
-//! One message: the loop around `policy::next`. Everything judged here is judged by pure
-//! functions below; this file only asks, waits and does.
+//! One message, from the backend's request to the answer: [`Proxy::send`] reads and guards it,
+//! [`Proxy::deliver`] is the loop around `policy::next`, [`Proxy::complete`] answers. The decisions are
+//! pure functions of `policy`; this file waits and acts.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{HeaderMap, StatusCode};
-
-use crate::clock::Moment;
-use crate::dialect::{RecognisedRequest, Reply};
-use crate::policy::{Attempt, NextStep, PastAttempt, inherit_attempts};
+use crate::dialect::RecognisedRequest;
+use crate::policy::{Attempt, NextStep, PastAttempt, inherit_attempts, request_result};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec};
-use crate::proxy::answer::{CachedResponse, native_reply, translated_reply};
+use crate::proxy::Proxy;
+use crate::proxy::answer::result_reply;
 use crate::proxy::dedup::{DedupDecision, InFlight};
 use crate::proxy::delivery::Delivery;
 use crate::proxy::health::DecisionInput;
 use crate::proxy::request::{CompletedRequest, RequestContext};
-use crate::proxy::{Mode, Proxy};
-use crate::sms::{AttemptKind, Cause, Family, Operation, Outcome, ProviderId, RequestResult};
+use crate::sms::{AttemptKind, Cause, Family, Operation, Outcome, RequestResult};
 use crate::telemetry::{
     DuplicateSuppressed, Failover, LastSendOutcome, PossibleDuplicate, RouteFirstChoice,
 };
 
+/// A send that `policy` decided on.
+#[derive(Clone, Copy)]
+struct SendStep<'a> {
+    account: usize,
+    runtime: &'a Arc<ProviderRuntime>,
+    delay: Duration,
+    trial: bool,
+}
+
 impl Proxy {
-    /// Reads a send and carries it, or tells what is known of it already.
+    /// Reads a message, and delivers it unless it is a duplicate or only observed.
     pub(super) async fn send(
         &self,
-        call: &RequestContext,
-        seen: &RecognisedRequest,
+        context: &RequestContext,
+        recognised: &RecognisedRequest,
     ) -> CompletedRequest {
-        let own = self.generate_reference();
-        let reading = match seen.dialect.read(seen, &call.request, &own) {
-            Ok(reading) => reading,
-            Err(_) if call.snapshot.observes(&seen.dialect) => {
-                return self
-                    .observe(call, &seen.dialect, Operation::Send, None)
-                    .await;
+        let dialect = &recognised.dialect;
+        let own_reference = self.generate_reference();
+        let decoded = match dialect.read(recognised, &context.request, &own_reference) {
+            Ok(decoded) => decoded,
+            Err(_) if context.snapshot.observes(dialect) => {
+                return self.observe(context, dialect, Operation::Send, None).await;
             }
-            Err(error) => return Self::reject_unreadable(seen, &error),
+            Err(error) => return Self::reject_unreadable(recognised, &error),
         };
-        let mut sending = Delivery::new(call, seen, reading, &own);
-        if sending
-            .route
-            .map_or(call.snapshot.settings.mode, |route| route.mode)
-            == Mode::Observe
-        {
+        let mut delivery = Delivery::new(context, recognised, decoded, &own_reference);
+        if delivery.is_observed() {
             return self
-                .observe(call, &seen.dialect, Operation::Send, Some(&sending))
+                .observe(context, dialect, Operation::Send, Some(&delivery))
                 .await;
         }
-        let mut ended = match self.deduplicator.begin(&sending, self.clock.as_ref()).await {
-            DedupDecision::Cached(told) => {
+        let mut completed = self.deliver_once(&mut delivery).await;
+        completed.route = delivery.route.map(|route| route.name.clone());
+        completed.recipient = delivery.message.map(|message| message.recipient);
+        completed
+    }
+
+    /// Delivers the message, or answers it as the duplicate of another.
+    async fn deliver_once(&self, delivery: &mut Delivery<'_>) -> CompletedRequest {
+        let clock = self.clock.as_ref();
+        match self.deduplicator.begin(delivery, clock).await {
+            DedupDecision::Cached(response) => {
                 DuplicateSuppressed {
-                    dialect: &seen.dialect.name,
+                    dialect: &delivery.recognised.dialect.name,
                 }
                 .emit(&self.telemetry);
-                told.replay(&sending, self.wall(), self.now())
+                response.replay(delivery, clock.timestamp(), self.now())
             }
-            // The call it waited for runs on: what became of the message is not known yet.
-            DedupDecision::WaitAbandoned => sending.complete(
-                self,
-                Vec::new(),
-                RequestResult::InDoubt,
-                Some(Cause::Timeout),
-            ),
-            DedupDecision::Proceed(mut open, history) => {
-                sending.inherit_history(&history);
-                let ended = self.deliver(&sending, &history, &mut open).await;
-                self.deduplicator.finish(open, &sending, &ended, self.now());
-                ended
+            // The request it waited for still runs: its result is not known yet.
+            DedupDecision::WaitAbandoned => {
+                let cause = Some(Cause::Timeout);
+                self.complete(delivery, Vec::new(), RequestResult::InDoubt, cause)
             }
-        };
-        ended.route = sending.route.map(|route| route.name.clone());
-        ended.recipient = sending.message.map(|message| message.recipient);
-        ended
+            DedupDecision::Proceed(mut in_flight, history) => {
+                delivery.inherit_history(&history);
+                let completed = self.deliver(delivery, &history, &mut in_flight).await;
+                self.deduplicator
+                    .finish(in_flight, delivery, &completed, self.now());
+                completed
+            }
+        }
     }
 
-    /// The loop: ask what is next, do it, until there is an answer.
+    /// The loop: decide the next step, make the attempt, until there is a result.
     async fn deliver(
         &self,
-        sending: &Delivery<'_>,
+        delivery: &Delivery<'_>,
         history: &[PastAttempt],
-        open: &mut InFlight<'_>,
+        in_flight: &mut InFlight<'_>,
     ) -> CompletedRequest {
-        let order: Vec<ProviderId> = sending
-            .providers
-            .iter()
-            .map(|link| link.provider.id.clone())
-            .collect();
-        let mut past = inherit_attempts(history, &order);
-        let mut tried: Vec<AttemptResult> = Vec::new();
-        let verdict = loop {
-            let (account, after, trial) =
-                match self.health.next_step(&self.decision_input(sending, &past)) {
-                    NextStep::Answer(verdict) => break verdict,
-                    NextStep::Send {
-                        account,
-                        delay: after,
-                        trial,
-                        ..
-                    } => (account, after, trial),
-                };
-            let Some(link) = sending.providers.get(account) else {
-                break RequestResult::NotSent;
+        let mut past = inherit_attempts(history, &delivery.provider_ids());
+        let mut results: Vec<AttemptResult> = Vec::new();
+        let result = loop {
+            let step = match self.next_send(delivery, &past) {
+                Ok(step) => step,
+                Err(result) => break result,
             };
-            if !self.wait_before_attempt(sending, after).await {
-                break crate::policy::request_result(&sending.plan, &past);
+            if !wait_before_attempt(delivery, step.delay).await {
+                break request_result(&delivery.plan, &past);
             }
-            // Other calls were answered in the meantime: the provider may stand aside now.
-            if !after.is_zero()
-                && !trial
-                && self
-                    .health
-                    .is_closed(&self.decision_input(sending, &past), account)
-            {
+            if self.was_blocked_meanwhile(delivery, &past, step) {
                 continue;
             }
-            sending.emit_failover(self, &past, link);
-            open.attempt_started(link, sending.reference(account));
-            let one = self.run_attempt(sending, account, link, trial).await;
-            open.attempt_finished(one.to_past_attempt(sending.reference(account)));
-            sending.emit_possible_duplicate(self, &past, &one);
-            past.push(one.attempt.clone());
-            tried.push(one);
+            self.emit_failover(delivery, &past, step.runtime);
+            let reference = delivery.reference(step.account);
+            in_flight.attempt_started(step.runtime, reference);
+            let attempt = self.run_attempt(delivery, step).await;
+            in_flight.attempt_finished(past_attempt(&attempt, reference));
+            self.emit_possible_duplicate(delivery, &past, &attempt);
+            past.push(attempt.attempt.clone());
+            results.push(attempt);
         };
-        let cause = self.health.cause(&self.decision_input(sending, &past));
-        sending.complete(self, tried, verdict, cause)
+        let cause = self.health.cause(&self.decision_input(delivery, &past));
+        self.complete(delivery, results, result, cause)
     }
 
-    async fn run_attempt(
+    /// The next send, or the request's result.
+    fn next_send<'a>(
         &self,
-        sending: &Delivery<'_>,
-        account: usize,
-        link: &Arc<ProviderRuntime>,
-        trial: bool,
-    ) -> AttemptResult {
-        let Some(say) = sending.request_body(account, link) else {
-            return AttemptResult::skipped(link, account);
-        };
-        let left = sending
-            .plan
-            .deadline
-            .saturating_sub(self.now().since(sending.context.started_at));
-        let said = sending.messages.get(account).and_then(Option::as_ref);
-        let mut tried = link
-            .attempt(&AttemptSpec {
+        delivery: &'a Delivery<'_>,
+        past: &[Attempt],
+    ) -> Result<SendStep<'a>, RequestResult> {
+        match self.health.next_step(&self.decision_input(delivery, past)) {
+            NextStep::Answer(result) => Err(result),
+            NextStep::Send {
                 account,
-                kind: AttemptKind::Send,
-                body: say,
-                message: said,
-                time_left: left,
+                delay,
                 trial,
-            })
-            .await;
-        tried.attempt.ended = self.now().since(sending.context.started_at);
-        let diagnosis = self.diagnose(&tried);
-        let of_account = |cause: Cause| cause.family() == Family::Account;
-        if tried.outcome().cause().is_none_or(of_account) {
+                ..
+            } => Ok(SendStep {
+                account,
+                runtime: delivery
+                    .providers
+                    .get(account)
+                    .ok_or(RequestResult::NotSent)?,
+                delay,
+                trial,
+            }),
+        }
+    }
+
+    /// Whether the provider became unavailable during the delay, through the results of other requests.
+    fn was_blocked_meanwhile(
+        &self,
+        delivery: &Delivery<'_>,
+        past: &[Attempt],
+        step: SendStep<'_>,
+    ) -> bool {
+        !step.delay.is_zero()
+            && !step.trial
+            && self
+                .health
+                .is_blocked(&self.decision_input(delivery, past), step.account)
+    }
+
+    /// Makes the attempt and records what it says about the provider.
+    async fn run_attempt(&self, delivery: &Delivery<'_>, step: SendStep<'_>) -> AttemptResult {
+        let SendStep {
+            account, runtime, ..
+        } = step;
+        let Some(body) = delivery.request_body(account, runtime) else {
+            return AttemptResult::skipped(runtime, account);
+        };
+        let started_at = delivery.context.started_at;
+        let elapsed = self.now().since(started_at);
+        let spec = AttemptSpec {
+            account,
+            kind: AttemptKind::Send,
+            body,
+            message: delivery.messages.get(account).and_then(Option::as_ref),
+            time_left: delivery.plan.deadline.saturating_sub(elapsed),
+            trial: step.trial,
+        };
+        let mut result = runtime.attempt(&spec).await;
+        result.attempt.ended = self.now().since(started_at);
+        let diagnosis = self.diagnose(&result);
+        let cause = result.outcome().cause();
+        if cause.is_none_or(|cause| cause.family() == Family::Account) {
             LastSendOutcome {
-                provider: &link.provider.id,
+                provider: &runtime.provider.id,
                 diagnosis: diagnosis.as_ref(),
             }
             .emit(&self.telemetry);
         }
         self.health
-            .record_attempt(link, &tried.attempt, diagnosis, self.now());
-        self.queue_if_ambiguous(&tried);
-        tried
-    }
-
-    /// Waits before an attempt. False: nobody waits for the answer any more, or we are told to end.
-    async fn wait_before_attempt(&self, sending: &Delivery<'_>, after: Duration) -> bool {
-        if after.is_zero() {
-            return !sending.context.connection.is_disconnected();
-        }
-        tokio::select! {
-            () = tokio::time::sleep(after) => !sending.context.connection.is_disconnected(),
-            () = sending.context.connection.disconnected_or_draining() => false,
-        }
+            .record_attempt(runtime, &result.attempt, diagnosis, self.now());
+        self.queue_if_ambiguous(&result);
+        result
     }
 
     pub(super) fn decision_input<'a>(
         &self,
-        sending: &'a Delivery<'_>,
-        tried: &'a [Attempt],
+        delivery: &'a Delivery<'_>,
+        attempts: &'a [Attempt],
     ) -> DecisionInput<'a> {
         let now = self.now();
-        let (route, plan, links) = (
-            sending.last_resort_key.as_ref(),
-            &sending.plan,
-            &sending.providers,
-        );
         DecisionInput {
-            route,
-            plan,
-            providers: links,
-            attempts: tried,
-            elapsed: now.since(sending.context.started_at),
+            route: delivery.last_resort_key.as_ref(),
+            plan: &delivery.plan,
+            providers: &delivery.providers,
+            attempts,
+            elapsed: now.since(delivery.context.started_at),
             now,
             jitter: self.clock.random_fraction(),
         }
     }
-}
 
-impl Delivery<'_> {
-    /// Counts what it means that this provider is asked after those.
-    fn emit_failover(&self, proxy: &Proxy, past: &[Attempt], to: &ProviderRuntime) {
+    /// Diagnoses the result and renders the reply in the backend's dialect.
+    fn complete(
+        &self,
+        delivery: &Delivery<'_>,
+        attempts: Vec<AttemptResult>,
+        result: RequestResult,
+        cause: Option<Cause>,
+    ) -> CompletedRequest {
+        let decisive = decisive_attempt(&attempts, cause);
+        let cause = cause.or_else(|| decisive.and_then(|attempt| attempt.outcome().cause()));
+        let diagnosis = decisive
+            .and_then(|attempt| self.diagnose(attempt))
+            .or_else(|| {
+                cause
+                    .filter(|_| result != RequestResult::Accepted)
+                    .map(|cause| self.diagnose_without_attempt(delivery, cause))
+            });
+        let mut completed = CompletedRequest::unanswered(
+            Operation::Send,
+            &delivery.recognised.dialect.name,
+            result,
+        );
+        completed.cause = cause;
+        completed.diagnosis = diagnosis;
+        completed.attempts = attempts;
+        self.emit_route_first_choice(delivery, &completed);
+        completed.reply = result_reply(delivery, &completed, self);
+        completed
+    }
+
+    /// Counts that this provider is tried after another one failed.
+    fn emit_failover(&self, delivery: &Delivery<'_>, past: &[Attempt], to: &ProviderRuntime) {
         let Some(last) = past.last() else { return };
-        let from = self
+        let from = delivery
             .providers
             .get(last.account)
-            .map(|link| &link.provider.id);
+            .map(|runtime| &runtime.provider.id);
         if let Some((from, cause)) = from
             .zip(last.outcome.cause())
             .filter(|(from, _)| **from != to.provider.id)
@@ -221,143 +253,84 @@ impl Delivery<'_> {
                 to: &to.provider.id,
                 cause,
             }
-            .emit(&proxy.telemetry);
+            .emit(&self.telemetry);
         }
     }
 
     /// Counts a message that two providers may have taken.
-    fn emit_possible_duplicate(&self, proxy: &Proxy, past: &[Attempt], one: &AttemptResult) {
-        let id = &one.runtime.provider.id;
-        let elsewhere = |attempt: &&Attempt| {
-            self.providers
+    fn emit_possible_duplicate(
+        &self,
+        delivery: &Delivery<'_>,
+        past: &[Attempt],
+        result: &AttemptResult,
+    ) {
+        let id = &result.runtime.provider.id;
+        let is_elsewhere = |attempt: &&Attempt| {
+            delivery
+                .providers
                 .get(attempt.account)
-                .is_none_or(|link| link.provider.id != *id)
+                .is_none_or(|runtime| runtime.provider.id != *id)
         };
-        let doubted = past
+        let was_in_doubt = past
             .iter()
-            .filter(elsewhere)
+            .filter(is_elsewhere)
             .any(|attempt| matches!(attempt.outcome, Outcome::Unknown(_)));
-        if doubted
-            && matches!(
-                one.outcome(),
-                Outcome::Accepted { .. } | Outcome::Unknown(_)
-            )
-        {
-            PossibleDuplicate { provider: id }.emit(&proxy.telemetry);
+        let may_have_taken = matches!(
+            result.outcome(),
+            Outcome::Accepted { .. } | Outcome::Unknown(_)
+        );
+        if was_in_doubt && may_have_taken {
+            PossibleDuplicate { provider: id }.emit(&self.telemetry);
         }
     }
 
-    /// The reply, in the backend's dialect, and what ops are told.
-    fn complete(
-        &self,
-        proxy: &Proxy,
-        tried: Vec<AttemptResult>,
-        verdict: RequestResult,
-        cause: Option<Cause>,
-    ) -> CompletedRequest {
-        let tells = |tried: &&AttemptResult| {
-            tried.outcome().cause().is_some()
-                && (cause.is_none() || tried.outcome().cause() == cause)
-        };
-        let about = tried
-            .iter()
-            .rev()
-            .filter(tells)
-            .min_by_key(|tried| tried.attempt.account);
-        let diagnosis = about.and_then(|tried| proxy.diagnose(tried));
-        let unanswered = Reply {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            headers: HeaderMap::new(),
-            body: Bytes::new(),
-        };
-        let mut ended = CompletedRequest::without_attempts(
-            unanswered,
-            Operation::Send,
-            &self.recognised.dialect.name,
-            verdict,
-        );
-        ended.cause = cause.or_else(|| about.and_then(|tried| tried.outcome().cause()));
-        ended.diagnosis = diagnosis.or_else(|| {
-            ended
-                .cause
-                .filter(|_| verdict != RequestResult::Accepted)
-                .map(|cause| proxy.diagnose_without_attempt(self, cause))
-        });
-        ended.attempts = tried;
-        self.emit_route_first_choice(proxy, &ended);
-        ended.reply =
-            native_reply(self, &ended).unwrap_or_else(|| translated_reply(self, &ended, proxy));
-        ended
-    }
-
-    fn emit_route_first_choice(&self, proxy: &Proxy, ended: &CompletedRequest) {
-        let first = self.providers.first().map(|link| &link.provider.id);
-        if let (Some(route), Some(carrier)) = (self.route, ended.accepted_attempt()) {
+    fn emit_route_first_choice(&self, delivery: &Delivery<'_>, completed: &CompletedRequest) {
+        let first = delivery
+            .providers
+            .first()
+            .map(|runtime| &runtime.provider.id);
+        if let (Some(route), Some(accepted)) = (delivery.route, completed.accepted_attempt()) {
             RouteFirstChoice {
                 route: &route.name,
-                is_first_choice: Some(&carrier.runtime.provider.id) == first,
+                is_first_choice: Some(&accepted.runtime.provider.id) == first,
             }
-            .emit(&proxy.telemetry);
+            .emit(&self.telemetry);
         }
     }
 }
 
-impl AttemptResult {
-    /// As a later call needs it.
-    fn to_past_attempt(&self, reference: &str) -> PastAttempt {
-        let (credential, outcome) = (self.attempt.credential, self.attempt.outcome.clone());
-        PastAttempt {
-            provider: self.runtime.provider.id.clone(),
-            credential,
-            outcome,
-            reference: reference.to_owned(),
-        }
+/// Waits before an attempt. False: the backend has hung up, or the process is draining.
+async fn wait_before_attempt(delivery: &Delivery<'_>, delay: Duration) -> bool {
+    let connection = &delivery.context.connection;
+    if delay.is_zero() {
+        return !connection.is_disconnected();
     }
-
-    fn skipped(link: &Arc<ProviderRuntime>, account: usize) -> Self {
-        let classification = crate::provider::unsent_classification(Cause::NotTranslatable);
-        let outcome = classification.outcome.clone();
-        let attempt = Attempt {
-            account,
-            credential: link.newest_revision(),
-            outcome,
-            retry_after: None,
-            ended: Duration::ZERO,
-            inherited: false,
-        };
-        let (started_at, duration) = (link.deps.now(), Duration::ZERO);
-        let (runtime, kind, evidence) = (Arc::clone(link), AttemptKind::Send, Vec::new());
-        Self {
-            runtime,
-            kind,
-            attempt,
-            classification,
-            evidence,
-            status: None,
-            native_reply: None,
-            method: None,
-            other_authority: None,
-            started_at,
-            duration,
-        }
+    tokio::select! {
+        () = tokio::time::sleep(delay) => !connection.is_disconnected(),
+        () = connection.disconnected_or_draining() => false,
     }
 }
 
-/// What a repeat of the message is told.
-impl CachedResponse {
-    fn replay(
-        &self,
-        sending: &Delivery<'_>,
-        wall: jiff::Timestamp,
-        now: Moment,
-    ) -> CompletedRequest {
-        let mut ended = CompletedRequest::without_attempts(
-            self.reply_for(sending, wall),
-            Operation::Send,
-            &sending.recognised.dialect.name,
-            self.result,
-        );
-        (ended.cause, ended.duplicate_age) = (self.cause, Some(now.since(self.answered_at)));
-        ended
+/// The attempt that explains the result: the one with its cause, or with any cause if the result has none; of several
+/// the last one at the first provider of the plan.
+fn decisive_attempt(attempts: &[AttemptResult], cause: Option<Cause>) -> Option<&AttemptResult> {
+    let explains = |attempt: &&AttemptResult| {
+        let own = attempt.outcome().cause();
+        own.is_some() && (cause.is_none() || own == cause)
+    };
+    attempts
+        .iter()
+        .rev()
+        .filter(explains)
+        .min_by_key(|attempt| attempt.attempt.account)
+}
+
+/// The attempt as a later request for the same message needs it.
+fn past_attempt(result: &AttemptResult, reference: &str) -> PastAttempt {
+    PastAttempt {
+        provider: result.runtime.provider.id.clone(),
+        credential: result.attempt.credential,
+        outcome: result.attempt.outcome.clone(),
+        reference: reference.to_owned(),
     }
 }

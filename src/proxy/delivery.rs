@@ -1,5 +1,5 @@
-//! A message on its way: what the backend said, who may carry it, in which words, by which plan.
-//! Nothing here waits, asks or tells; `send` does.
+//! A message on its way: what the backend sent, which providers may take it, in which text, and by
+//! which plan. Pure: `deliver` waits and acts.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -9,125 +9,96 @@ use crate::dialect::{DecodedRequest, Dialect, RecognisedRequest, RequestFields};
 use crate::policy::{DeliveryPlan, OnUnknown, PastAttempt, PlannedAccount, RouteInput};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::RequestBody;
-use crate::proxy::Route;
 use crate::proxy::request::RequestContext;
-use crate::sms::{Cause, Message, Outcome};
+use crate::proxy::snapshot::RoutedProviders;
+use crate::proxy::{Mode, Route};
+use crate::sms::{Cause, Message, Outcome, ProviderId};
 
-/// Attempts at one provider, and pause between them, where no route says otherwise.
+/// Attempts at one provider, and pause between them, if no route sets them.
 const DEFAULT_ATTEMPTS: usize = 2;
 const DEFAULT_PAUSE: Duration = Duration::from_millis(200);
 const DEFAULT_DEADLINE: Duration = Duration::from_secs(8);
 const DEFAULT_DUPLICATE_WINDOW: Duration = Duration::from_secs(10);
 
-/// A message on its way: what the backend said, and who may carry it.
+/// A message on its way.
 pub(super) struct Delivery<'a> {
     pub(super) context: &'a RequestContext,
     pub(super) recognised: &'a RecognisedRequest,
     pub(super) request_fields: RequestFields,
-    /// None for a call that only its own dialect can carry.
+    /// None for a provider-specific request.
     pub(super) message: Option<Message>,
     pub(super) provider_specific: bool,
     pub(super) route: Option<&'a Route>,
+    /// In the order in which they are tried.
     pub(super) providers: Vec<Arc<ProviderRuntime>>,
-    /// With whom it shares a last resort: its route's calls; by dialect those that no route means; a pinned one with its like.
+    /// Key for last-resort rate limiting: the route, else the dialect, else the pinned provider.
     pub(super) last_resort_key: Cow<'a, str>,
-    /// The message as each provider has its words approved.
+    /// For each provider the message in the text that it has approved.
     pub(super) messages: Vec<Option<Message>>,
     pub(super) plan: DeliveryPlan,
 }
 
 impl<'a> Delivery<'a> {
-    /// `own` is the reference that stands in where the backend gave none.
+    /// `own_reference` takes the place of a reference that the backend did not give.
     pub(super) fn new(
         context: &'a RequestContext,
         recognised: &'a RecognisedRequest,
-        reading: DecodedRequest,
-        own: &str,
+        decoded: DecodedRequest,
+        own_reference: &str,
     ) -> Self {
-        let recipients: Vec<_> = reading
-            .message
-            .iter()
-            .map(|message| message.recipient.clone())
-            .collect();
-        let by = RouteInput {
-            recipients: &recipients,
-            caller: context.caller.as_deref(),
-            dialect: &recognised.dialect.name,
-        };
-        let (route, providers) = context.snapshot.routed_providers(
-            context.pinned_provider.as_ref(),
-            &by,
-            &recognised.dialect,
-        );
-        let last_resort_key = match (&context.pinned_provider, route) {
-            // No route has such a name.
-            (Some(only), _) => Cow::Owned(format!("={only}")),
-            (None, Some(route)) => Cow::Borrowed(route.name.as_str()),
-            (None, None) => Cow::Borrowed(recognised.dialect.name.as_str()),
-        };
-        let provider_specific = reading.is_provider_specific();
-        let mut messages = providers
-            .iter()
-            .map(|link| approved_message(context, &reading, link, provider_specific))
-            .collect::<Vec<_>>();
-        messages
-            .iter_mut()
-            .zip(&providers)
-            .for_each(|(said, link)| {
-                assign_reference(said, &link.provider.dialect, &recognised.dialect, own);
-            });
-        let mut plan = build_plan(
-            route,
-            &providers,
-            &messages,
-            &reading,
-            &recognised.dialect.name,
-        );
-        let named = reading
-            .message
-            .as_ref()
-            .is_some_and(|message| message.reference != own);
-        for (terms, link) in plan.accounts.iter_mut().zip(&providers) {
-            // In its own words the request carries a reference only where the backend gave one.
-            terms.has_idempotency_key &=
-                named || link.provider.dialect.name != recognised.dialect.name;
-        }
+        let dialect = &recognised.dialect;
+        let RoutedProviders { route, providers } = route_message(context, &decoded, dialect);
+        let messages = translated_messages(context, &decoded, &providers, dialect, own_reference);
+        let accounts = plan_accounts(dialect, &providers, &messages, &decoded, own_reference);
         Self {
             context,
             recognised,
-            request_fields: reading.fields,
-            message: reading.message,
-            provider_specific,
+            provider_specific: decoded.is_provider_specific(),
             route,
+            last_resort_key: last_resort_key(context, route, dialect),
+            plan: build_plan(route, accounts),
             providers,
-            last_resort_key,
             messages,
-            plan,
+            request_fields: decoded.fields,
+            message: decoded.message,
         }
     }
 
-    /// How long the whole call may take.
+    /// Whether the request is only observed.
+    pub(super) fn is_observed(&self) -> bool {
+        let default = self.context.snapshot.settings.mode;
+        self.route.map_or(default, |route| route.mode) == Mode::Observe
+    }
+
+    /// The time limit of the whole request.
     pub(super) fn deadline(&self) -> Duration {
         self.plan.deadline
     }
 
-    /// Whom a cause that no attempt showed is about: the first that could have been asked, or was skipped for it.
+    pub(super) fn provider_ids(&self) -> Vec<ProviderId> {
+        self.providers
+            .iter()
+            .map(|runtime| runtime.provider.id.clone())
+            .collect()
+    }
+
+    /// The provider that a cause without an attempt is about: the first that could have been tried, or that was
+    /// skipped for this cause.
     pub(super) fn provider_for_cause(&self, cause: Cause) -> Option<&Arc<ProviderRuntime>> {
-        let could = |terms: &PlannedAccount| terms.skip_cause.is_none_or(|skip| skip == cause);
         self.providers
             .iter()
             .zip(&self.plan.accounts)
-            .find(|(_, terms)| could(terms))
-            .map(|(link, _)| link)
+            .find(|(_, account)| account.skip_cause.is_none_or(|skip| skip == cause))
+            .map(|(runtime, _)| runtime)
     }
 
-    /// How long a repeat of it is recognised.
+    /// How long after its answer the same message counts as a duplicate.
     pub(super) fn duplicate_window(&self) -> Duration {
         self.route
             .map_or(DEFAULT_DUPLICATE_WINDOW, |route| route.duplicate_window)
     }
 
-    /// What the provider knows the message by.
+    /// The reference under which this provider gets the message; empty: none.
     pub(super) fn reference(&self, account: usize) -> &str {
         self.messages
             .get(account)
@@ -135,122 +106,188 @@ impl<'a> Delivery<'a> {
             .map_or("", |message| message.reference.as_str())
     }
 
-    /// A service that recognises a repeat by its reference does so only under the one that it was given before.
+    /// Takes over the references of earlier attempts in doubt: a service that recognises a duplicate by its reference
+    /// does so only under the same one.
     pub(super) fn inherit_history(&mut self, history: &[PastAttempt]) {
-        for past in history
-            .iter()
-            .filter(|past| matches!(past.outcome, Outcome::Unknown(_)))
-        {
-            let Some(account) = self
+        let is_in_doubt = |past: &&PastAttempt| matches!(past.outcome, Outcome::Unknown(_));
+        for past in history.iter().filter(is_in_doubt) {
+            let position = self
                 .providers
                 .iter()
-                .position(|link| link.provider.id == past.provider)
-            else {
-                continue;
-            };
-            let foreign = self
-                .providers
-                .get(account)
-                .is_some_and(|link| link.provider.dialect.name != self.recognised.dialect.name);
-            if let Some(said) = self
-                .messages
-                .get_mut(account)
-                .and_then(Option::as_mut)
-                .filter(|_| foreign && !past.reference.is_empty())
-            {
-                said.reference.clone_from(&past.reference);
-            }
-            let same = self.reference(account) == past.reference;
-            if let Some(terms) = self.plan.accounts.get_mut(account) {
-                terms.has_idempotency_key &= same && !past.reference.is_empty();
+                .position(|runtime| runtime.provider.id == past.provider);
+            if let Some(account) = position {
+                self.inherit_reference(account, &past.reference);
             }
         }
     }
 
-    /// The backend's own request where the provider speaks it and has the same words approved; else the message anew.
+    fn inherit_reference(&mut self, account: usize, reference: &str) {
+        let is_translated = self
+            .providers
+            .get(account)
+            .is_some_and(|runtime| !self.is_native(runtime));
+        let message = self.messages.get_mut(account).and_then(Option::as_mut);
+        if let Some(message) = message.filter(|_| is_translated && !reference.is_empty()) {
+            reference.clone_into(&mut message.reference);
+        }
+        let is_same = self.reference(account) == reference && !reference.is_empty();
+        if let Some(account) = self.plan.accounts.get_mut(account) {
+            account.has_idempotency_key &= is_same;
+        }
+    }
+
+    /// The backend's own request, if the provider speaks its dialect and has the same text approved; otherwise the
+    /// message. None: this provider cannot take it.
     pub(super) fn request_body(
         &'a self,
         account: usize,
-        link: &ProviderRuntime,
+        runtime: &ProviderRuntime,
     ) -> Option<RequestBody<'a>> {
-        let said = self.messages.get(account)?.as_ref();
-        let same = said
+        let message = self.messages.get(account)?.as_ref();
+        let has_same_text = message
             .zip(self.message.as_ref())
-            .is_none_or(|(said, own)| said.text == own.text);
-        if link.provider.dialect.name == self.recognised.dialect.name && same {
+            .is_none_or(|(message, original)| message.text == original.text);
+        if self.is_native(runtime) && has_same_text {
             return Some(RequestBody::Native(self.recognised, &self.context.request));
         }
-        said.map(RequestBody::Translated)
+        message.map(RequestBody::Translated)
+    }
+
+    /// Whether the provider speaks the backend's dialect.
+    fn is_native(&self, runtime: &ProviderRuntime) -> bool {
+        runtime.provider.dialect.name == self.recognised.dialect.name
     }
 }
 
-/// The message in the words this provider has approved; a bound call stays as the backend wrote it.
+fn route_message<'a>(
+    context: &'a RequestContext,
+    decoded: &DecodedRequest,
+    dialect: &Dialect,
+) -> RoutedProviders<'a> {
+    let recipients: Vec<_> = decoded
+        .message
+        .iter()
+        .map(|message| message.recipient.clone())
+        .collect();
+    let input = RouteInput {
+        recipients: &recipients,
+        caller: context.caller.as_deref(),
+        dialect: &dialect.name,
+    };
+    context
+        .snapshot
+        .routed_providers(context.pinned_provider.as_ref(), &input, dialect)
+}
+
+fn last_resort_key<'a>(
+    context: &RequestContext,
+    route: Option<&'a Route>,
+    dialect: &'a Dialect,
+) -> Cow<'a, str> {
+    match (&context.pinned_provider, route) {
+        // No route and no dialect has such a name.
+        (Some(pinned), _) => Cow::Owned(format!("={pinned}")),
+        (None, Some(route)) => Cow::Borrowed(route.name.as_str()),
+        (None, None) => Cow::Borrowed(dialect.name.as_str()),
+    }
+}
+
+/// For each provider the message in its approved text, under the reference that it can take.
+fn translated_messages(
+    context: &RequestContext,
+    decoded: &DecodedRequest,
+    providers: &[Arc<ProviderRuntime>],
+    dialect: &Dialect,
+    own_reference: &str,
+) -> Vec<Option<Message>> {
+    let translate = |runtime: &Arc<ProviderRuntime>| {
+        let mut message = approved_message(context, decoded, runtime)?;
+        // Backends give all their messages the same reference, or one that another service has seen before. If the
+        // service would reject that as a duplicate, a translated message gets a reference of ours.
+        let provider_dialect = &runtime.provider.dialect;
+        if provider_dialect.name != dialect.name && provider_dialect.detects_duplicates() {
+            own_reference.clone_into(&mut message.reference);
+        }
+        Some(message)
+    };
+    providers.iter().map(translate).collect()
+}
+
+/// The message in the text that this provider has approved; a provider-specific request keeps its own text.
 fn approved_message(
-    call: &RequestContext,
-    reading: &DecodedRequest,
-    link: &ProviderRuntime,
-    bound: bool,
+    context: &RequestContext,
+    decoded: &DecodedRequest,
+    runtime: &ProviderRuntime,
 ) -> Option<Message> {
-    let message = reading.message.as_ref()?;
-    let approved = call
+    let message = decoded.message.as_ref()?;
+    let template = context
         .snapshot
         .templates
         .match_text(&message.text)
-        .filter(|_| !bound);
-    Some(approved.map_or_else(
-        || message.clone(),
-        |said| {
-            said.message_for(
-                message,
-                link.provider.id.as_str(),
-                &link.provider.dialect.name,
-            )
-        },
-    ))
+        .filter(|_| !decoded.is_provider_specific());
+    Some(match template {
+        Some(template) => template.message_for(
+            message,
+            runtime.provider.id.as_str(),
+            &runtime.provider.dialect.name,
+        ),
+        None => message.clone(),
+    })
 }
 
-/// Backends give all their messages the same reference, or one that another service has seen before: where a
-/// service would refuse that as a repeat, a translated message goes under a reference of ours.
-fn assign_reference(said: &mut Option<Message>, theirs: &Dialect, spoken: &Dialect, own: &str) {
-    if let Some(said) = said
-        .as_mut()
-        .filter(|_| theirs.name != spoken.name && theirs.detects_duplicates())
-    {
-        own.clone_into(&mut said.reference);
+fn plan_accounts(
+    dialect: &Dialect,
+    providers: &[Arc<ProviderRuntime>],
+    messages: &[Option<Message>],
+    decoded: &DecodedRequest,
+    own_reference: &str,
+) -> Vec<PlannedAccount> {
+    let has_own_reference = decoded
+        .message
+        .as_ref()
+        .is_some_and(|message| message.reference != own_reference);
+    let accounts = providers.iter().zip(messages);
+    let planned = accounts.map(|(runtime, message)| {
+        let is_native = runtime.provider.dialect.name == dialect.name;
+        // A native request carries a reference only if the backend gave one.
+        let has_reference = has_own_reference || !is_native;
+        PlannedAccount {
+            timeout: runtime.provider.timeout,
+            has_idempotency_key: has_reference
+                && runtime.provider.dialect.idempotency_field().is_some(),
+            skip_cause: skip_cause(runtime, message.as_ref(), decoded, is_native),
+        }
+    });
+    planned.collect()
+}
+
+/// Why the plan skips this provider, if it does.
+fn skip_cause(
+    runtime: &ProviderRuntime,
+    message: Option<&Message>,
+    decoded: &DecodedRequest,
+    is_native: bool,
+) -> Option<Cause> {
+    let has_too_many_recipients = runtime
+        .provider
+        .dialect
+        .batch_limit()
+        .is_some_and(|limit| decoded.recipient_count > limit);
+    if has_too_many_recipients || (decoded.is_provider_specific() && !is_native) {
+        Some(Cause::NotTranslatable)
+    } else {
+        runtime.skip_cause(message, is_native)
     }
 }
 
-fn build_plan(
-    route: Option<&Route>,
-    links: &[Arc<ProviderRuntime>],
-    said: &[Option<Message>],
-    reading: &DecodedRequest,
-    spoken: &str,
-) -> DeliveryPlan {
-    let terms = |(link, said): (&Arc<ProviderRuntime>, &Option<Message>)| {
-        let dialect = &link.provider.dialect;
-        let (speaks, bound) = (dialect.name == spoken, reading.is_provider_specific());
-        let too_many = dialect
-            .batch_limit()
-            .is_some_and(|most| reading.recipient_count > most);
-        let skip = if too_many || (bound && !speaks) {
-            Some(Cause::NotTranslatable)
-        } else {
-            link.skip_cause(said.as_ref(), speaks)
-        };
-        PlannedAccount {
-            timeout: link.provider.timeout,
-            has_idempotency_key: link.provider.dialect.idempotency_field().is_some(),
-            skip_cause: skip,
-        }
-    };
+fn build_plan(route: Option<&Route>, accounts: Vec<PlannedAccount>) -> DeliveryPlan {
     let attempts = route.map_or(DEFAULT_ATTEMPTS, |route| route.attempts);
     DeliveryPlan {
-        accounts: links.iter().zip(said).map(terms).collect(),
         max_attempts_per_account: attempts,
         max_sends: attempts
             .saturating_add(1)
-            .saturating_mul(links.len().max(1)),
+            .saturating_mul(accounts.len().max(1)),
+        accounts,
         deadline: route.map_or(DEFAULT_DEADLINE, |route| route.deadline),
         retry_delay: DEFAULT_PAUSE,
         on_unknown: route.map_or(OnUnknown::Failover, |route| route.on_unknown),

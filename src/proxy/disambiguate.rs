@@ -1,30 +1,34 @@
-//! An ambiguous refusal is followed in the background, at once: the dialect's free calls are asked
-//! until one cause is left or none of them can tell. Never by repeating the send, never in the call's
-//! way, once for each doubt about each version of a credential, and within a budget. This is the one
-//! place where a credential that is known dead is sent again, in one question; the next is asked only
-//! if the answer shows that the service knows it. Which question, and what is left, `diagnosis` says.
+//! An ambiguous rejection is probed in the background, at once: the dialect's free requests run until
+//! one cause is left or no probe can tell more. Never repeats the send and never delays the request.
+//! Runs once for each set of candidates of each version of a credential, within an hourly budget. This
+//! is the only place where a credential that is known dead is sent again, in one probe; the next runs
+//! only if the reply shows that the service knows the credential. Which probe is best and which
+//! candidates are left is decided by `diagnosis`.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::diagnosis::{CandidateProbe, CauseCandidates, Evidence, EvidenceSource, Implication};
-use crate::dialect::{Classification, Probe, ProbeClassification, ProbeSubject};
+use crate::clock::Moment;
+use crate::diagnosis::{CauseCandidates, Evidence, EvidenceSource, Implication};
+use crate::dialect::Classification;
 use crate::policy::CredentialRevision;
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::AttemptResult;
+use crate::provider::diagnose::diagnosis_input;
+use crate::provider::probe::best_probe;
 use crate::provider::token_cache::ALL_GENERATIONS;
 use crate::proxy::Proxy;
-use crate::proxy::explain::{diagnose_failure, diagnosis_input};
-use crate::proxy::probe::ProbeResult;
+use crate::proxy::health::RefinedCause;
+use crate::proxy::probe::TimedProbe;
 use crate::sms::{AttemptKind, Cause, Outcome};
 use crate::telemetry::RejectionDiagnosed;
 
-/// More than ever wait: each provider has an hourly budget.
+/// The queue's length limit; each provider's hourly budget keeps it far shorter.
 const MAX_PENDING: usize = 256;
 
-/// A refusal that can mean several things.
+/// An ambiguous rejection that is to be probed.
 #[derive(Debug)]
 pub struct PendingProbe {
     runtime: Arc<ProviderRuntime>,
@@ -36,7 +40,7 @@ pub struct PendingProbe {
     status: Option<u16>,
 }
 
-/// Refusals that wait to be followed.
+/// The queue of ambiguous rejections.
 #[derive(Debug, Default)]
 pub(super) struct PendingProbes {
     queue: Mutex<VecDeque<PendingProbe>>,
@@ -44,16 +48,16 @@ pub(super) struct PendingProbes {
 }
 
 impl PendingProbes {
-    fn lock_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<PendingProbe>> {
+    fn lock_queue(&self) -> MutexGuard<'_, VecDeque<PendingProbe>> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, suspicion: PendingProbe) {
-        let mut waiting = self.lock_queue();
-        if waiting.len() < MAX_PENDING {
-            waiting.push_back(suspicion);
+    fn push(&self, pending: PendingProbe) {
+        let mut queue = self.lock_queue();
+        if queue.len() < MAX_PENDING {
+            queue.push_back(pending);
         }
-        drop(waiting);
+        drop(queue);
         self.notify.notify_one();
     }
 
@@ -61,7 +65,7 @@ impl PendingProbes {
         loop {
             let next = self.lock_queue().pop_front();
             match next {
-                Some(suspicion) => return suspicion,
+                Some(pending) => return pending,
                 None => self.notify.notified().await,
             }
         }
@@ -69,225 +73,174 @@ impl PendingProbes {
 }
 
 impl Proxy {
-    /// Waits for the next refusal that is to be followed.
+    /// Waits for the next rejection that is to be probed.
     pub async fn next_pending_probe(&self) -> PendingProbe {
         self.pending_probes.next().await
     }
 
-    /// Notes a refusal, if it is ambiguous and something can tell.
-    pub(super) fn queue_if_ambiguous(&self, tried: &AttemptResult) {
-        let (link, finding) = (&tried.runtime, &tried.classification);
-        let Outcome::Rejected(cause) = finding.outcome else {
+    /// Queues a rejection, if it is ambiguous and something can tell its candidates apart.
+    pub(super) fn queue_if_ambiguous(&self, result: &AttemptResult) {
+        let classification = &result.classification;
+        let Outcome::Rejected(cause) = classification.outcome else {
             return;
         };
-        if finding.alternatives.is_empty() || link.provider.credential.is_none() {
+        if classification.alternatives.is_empty() || result.runtime.provider.credential.is_none() {
             return;
         }
-        let suspicion = PendingProbe {
-            runtime: Arc::clone(link),
-            revision: tried.attempt.credential,
-            kind: tried.kind,
-            classification: finding.clone(),
-            evidence: tried.evidence.clone(),
-            status: tried.status,
+        let pending = PendingProbe {
+            runtime: Arc::clone(&result.runtime),
+            revision: result.attempt.credential,
+            kind: result.kind,
+            classification: classification.clone(),
+            evidence: result.evidence.clone(),
+            status: result.status,
         };
-        let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
-        let can_tell = suspicion.fresh_token_evidence().is_some()
-            || suspicion.may_probe(&suspects) && best_probe(link, &suspects, &[]).is_some();
-        if can_tell && link.begin_follow_up(suspicion.revision.version, &suspects, self.now()) {
-            self.pending_probes.push(suspicion);
+        let candidates = CauseCandidates::new(
+            cause,
+            classification.certainty,
+            &classification.alternatives,
+        );
+        let can_tell = pending.fresh_token_evidence().is_some()
+            || pending.may_probe(&candidates) && pending.best_probe(&candidates, &[]).is_some();
+        if can_tell
+            && result
+                .runtime
+                .begin_follow_up(pending.revision.version, &candidates, self.now())
+        {
+            self.pending_probes.push(pending);
         }
     }
 
-    /// Follows it to its end, and tells what is left.
-    pub async fn disambiguate(&self, suspicion: PendingProbe) {
-        let began = self.now();
-        let mut learned: Vec<Evidence> = suspicion.fresh_token_evidence().into_iter().collect();
-        let mut asked = Vec::new();
-        while let Some(suspects) = suspicion
-            .candidates(&learned)
-            .filter(|suspects| !suspects.is_unambiguous() && suspicion.may_probe(suspects))
+    /// Probes the account until the rejection's cause is clear or no probe can tell more, and applies the result.
+    pub async fn disambiguate(&self, pending: PendingProbe) {
+        let started_at = self.now();
+        let evidence = self.gather_evidence(&pending).await;
+        if let Some(candidates) = pending.candidates(&[]) {
+            pending.runtime.probe_history().record(
+                pending.revision.version,
+                &candidates,
+                evidence.clone(),
+            );
+        }
+        self.apply_disambiguation(&pending, &evidence, started_at);
+    }
+
+    async fn gather_evidence(&self, pending: &PendingProbe) -> Vec<Evidence> {
+        let mut evidence: Vec<Evidence> = pending.fresh_token_evidence().into_iter().collect();
+        let mut already_run = Vec::new();
+        while let Some(candidates) = pending
+            .candidates(&evidence)
+            .filter(|candidates| !candidates.is_unambiguous() && pending.may_probe(candidates))
         {
-            let Some(probe) = best_probe(&suspicion.runtime, &suspects, &asked) else {
+            let Some(index) = pending.best_probe(&candidates, &already_run) else {
                 break;
             };
-            // The credential itself was sent once and is not known: no second question with it.
-            if !asked.is_empty() && suspects.includes_credential() {
+            // The service did not know the credential in the first probe: it is not sent a second time.
+            if !already_run.is_empty() && candidates.includes_credential() {
                 break;
             }
-            asked.push(probe);
-            let Some(brought) = self.exchange_pending_probe(&suspicion, probe).await else {
+            already_run.push(index);
+            let Some(probe) = pending.runtime.provider.dialect.probes().get(index) else {
                 break;
             };
-            learned.push(Evidence {
-                source: evidence_source(probe_subject(&suspicion.runtime, probe)),
-                implication: probe_answer(brought.parsed.as_ref()),
-            });
-            let left = suspicion
-                .candidates(&learned)
+            let Some(timed) = self.run_pending_probe(pending, index).await else {
+                break;
+            };
+            evidence.push(timed.result.evidence(probe.about));
+            let settled = pending
+                .candidates(&evidence)
                 .filter(CauseCandidates::is_unambiguous)
                 .map(|left| Outcome::Rejected(left.cause));
-            self.record_probe(
-                &suspicion.runtime,
-                &brought,
-                left.as_ref().unwrap_or(&brought.outcome),
-            );
+            let outcome = settled
+                .as_ref()
+                .unwrap_or(&timed.result.classification.outcome);
+            self.record_probe(&pending.runtime, &timed, outcome);
         }
-        let doubt = suspicion.candidates(&[]);
-        if let Some(doubt) = doubt {
-            suspicion.runtime.probe_history().record(
-                suspicion.revision.version,
-                &doubt,
-                learned.clone(),
-            );
-        }
-        self.apply_disambiguation(&suspicion, &learned, began);
+        evidence
     }
 
-    async fn exchange_pending_probe(
-        &self,
-        suspicion: &PendingProbe,
-        probe: usize,
-    ) -> Option<ProbeResult> {
-        let link = &suspicion.runtime;
-        let pass = link.authenticate(false, link.provider.timeout).await.ok()?;
-        // A newer version is another matter: it is tried by the next message.
-        let probe = link
-            .provider
-            .dialect
-            .probes()
-            .get(probe)
-            .filter(|_| pass.revision.version == suspicion.revision.version)?;
-        self.exchange_probe(link, probe, &pass).await
+    async fn run_pending_probe(&self, pending: &PendingProbe, index: usize) -> Option<TimedProbe> {
+        let runtime = &pending.runtime;
+        let auth = runtime
+            .authenticate(false, runtime.provider.timeout)
+            .await
+            .ok()?;
+        // A newer version is not the one that was rejected; the next message tries it.
+        if auth.revision.version != pending.revision.version {
+            return None;
+        }
+        let probe = runtime.provider.dialect.probes().get(index)?;
+        self.run_probe(runtime, probe, &auth).await
     }
 
     fn apply_disambiguation(
         &self,
-        suspicion: &PendingProbe,
-        learned: &[Evidence],
-        began: crate::clock::Moment,
+        pending: &PendingProbe,
+        evidence: &[Evidence],
+        started_at: Moment,
     ) {
-        let (link, now) = (&suspicion.runtime, self.now());
-        let all = [suspicion.evidence.as_slice(), learned].concat();
-        let Some(evidence) = diagnosis_input(
-            suspicion.kind,
-            &suspicion.classification,
-            suspicion.status,
-            &all,
+        let runtime = &pending.runtime;
+        let now = self.now();
+        let evidence = [pending.evidence.as_slice(), evidence].concat();
+        let Some(failed) = diagnosis_input(
+            pending.kind,
+            &pending.classification,
+            pending.status,
+            &evidence,
         ) else {
             return;
         };
-        let diagnosis = diagnose_failure(link, suspicion.revision.version, &evidence, now);
+        let diagnosis = runtime.diagnose_failure(pending.revision.version, &failed, now);
         RejectionDiagnosed {
-            provider: &link.provider.id,
+            provider: &runtime.provider.id,
             diagnosis: &diagnosis,
-            duration: now.since(began),
+            duration: now.since(started_at),
         }
         .emit();
-        let current = self.snapshot.load();
-        if current
+        let snapshot = self.snapshot.load();
+        if snapshot
             .providers
-            .get(&link.provider.id)
-            .is_some_and(|current| current.is_same_account(link))
+            .get(&runtime.provider.id)
+            .is_some_and(|current| current.is_same_account(runtime))
         {
-            self.health
-                .refine_cause(link, (evidence.cause, suspicion.revision), diagnosis, now);
+            let refined = RefinedCause {
+                previous: failed.cause,
+                credential: pending.revision,
+                diagnosis,
+            };
+            self.health.refine_cause(runtime, refined, now);
         }
     }
 }
 
 impl PendingProbe {
-    fn candidates(&self, learned: &[Evidence]) -> Option<CauseCandidates> {
-        Some(diagnosis_input(self.kind, &self.classification, self.status, learned)?.candidates())
+    fn candidates(&self, evidence: &[Evidence]) -> Option<CauseCandidates> {
+        let failed = diagnosis_input(self.kind, &self.classification, self.status, evidence)?;
+        Some(failed.candidates())
     }
 
-    /// Whether a free call may be asked. Where a login comes first, a credential that is suspected is not used for one:
-    /// what its logins brought is known already.
-    fn may_probe(&self, suspects: &CauseCandidates) -> bool {
-        !(self.runtime.provider.dialect.requires_login() && suspects.includes_credential())
+    /// Whether a probe may run. Where the dialect has a login, a credential that is a candidate is not used for
+    /// another login: the result of its logins is known already.
+    fn may_probe(&self, candidates: &CauseCandidates) -> bool {
+        !(self.runtime.provider.dialect.requires_login() && candidates.includes_credential())
     }
 
-    /// A login of this version was accepted, and its token was refused within its life like the one before.
+    fn best_probe(&self, candidates: &CauseCandidates, already_run: &[usize]) -> Option<usize> {
+        best_probe(&self.runtime.provider.dialect, candidates, already_run)
+    }
+
+    /// A login of this version was accepted, and its token was rejected within its lifetime like the one before: the
+    /// token did not expire.
     fn fresh_token_evidence(&self) -> Option<Evidence> {
-        let twice = self.kind != AttemptKind::Login
+        let rejected_twice = self.kind != AttemptKind::Login
             && self.runtime.provider.dialect.requires_login()
             && self.revision.token_generation == ALL_GENERATIONS;
-        let expired = self
+        let may_be_expired = self
             .candidates(&[])
-            .is_some_and(|suspects| suspects.causes().contains(&Cause::CredentialExpired));
-        (twice && expired).then(|| Evidence {
+            .is_some_and(|candidates| candidates.causes().contains(&Cause::CredentialExpired));
+        (rejected_twice && may_be_expired).then(|| Evidence {
             source: EvidenceSource::FreshToken,
             implication: Implication::RulesOut(vec![Cause::CredentialExpired]),
         })
-    }
-}
-
-/// The place of the probe that tells most, of those that were seen to work and not asked yet.
-fn best_probe(
-    link: &ProviderRuntime,
-    suspects: &CauseCandidates,
-    asked: &[usize],
-) -> Option<usize> {
-    let probes = link
-        .provider
-        .dialect
-        .probes()
-        .iter()
-        .enumerate()
-        .filter(|(at, probe)| !probe.inferred && !asked.contains(at));
-    let (places, questions): (Vec<usize>, Vec<CandidateProbe>) = probes
-        .map(|(at, probe)| (at, probe_question(probe)))
-        .unzip();
-    suspects
-        .best_probe(&questions)
-        .and_then(|best| places.get(best).copied())
-}
-
-/// What a probe's answers could be.
-pub fn probe_question(probe: &Probe) -> CandidateProbe {
-    CandidateProbe {
-        ruled_out_if_healthy: probe.excluded_causes(true),
-        causes_if_unhealthy: probe.possible_causes(),
-    }
-}
-
-fn probe_subject(link: &ProviderRuntime, probe: usize) -> ProbeSubject {
-    link.provider
-        .dialect
-        .probes()
-        .get(probe)
-        .map_or(ProbeSubject::Credential, |probe| probe.about)
-}
-
-fn evidence_source(asks: ProbeSubject) -> EvidenceSource {
-    match asks {
-        ProbeSubject::Credential => EvidenceSource::CredentialProbe,
-        ProbeSubject::Account | ProbeSubject::Sender | ProbeSubject::Template => {
-            EvidenceSource::AccountProbe
-        }
-        ProbeSubject::Balance => EvidenceSource::BalanceProbe,
-    }
-}
-
-/// What a probe's reply says of the suspects.
-fn probe_answer(probed: Option<&ProbeClassification>) -> Implication {
-    match probed {
-        Some(ProbeClassification {
-            healthy: Some(true),
-            excluded_causes: rules_out,
-            ..
-        }) => Implication::RulesOut(rules_out.clone()),
-        Some(ProbeClassification {
-            cause: Some(cause),
-            certainty,
-            alternatives,
-            ..
-        }) => Implication::Indicates(
-            std::iter::once(*cause)
-                .chain(alternatives.iter().copied())
-                .collect(),
-            *certainty,
-        ),
-        Some(_) | None => Implication::Inconclusive,
     }
 }

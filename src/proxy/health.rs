@@ -1,8 +1,9 @@
-//! How the providers stand, behind one lock: the question to `policy` and what follows from
-//! its answer (a trial taken, a retry paid) are one step, so no two calls take the same trial.
+//! The state of all providers behind one lock. A decision of `policy` and what it books (a trial, a retry)
+//! are one step, so that no two requests take the same trial.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
@@ -14,7 +15,7 @@ use crate::provider::ProviderRuntime;
 use crate::sms::{Cause, Certainty, Concern, ProviderId, RequestResult};
 use crate::telemetry::{HealthStateChanged, Telemetry};
 
-/// Every provider's record.
+/// The health of every provider.
 #[derive(Debug)]
 pub(super) struct HealthTracker {
     telemetry: Arc<Telemetry>,
@@ -24,30 +25,40 @@ pub(super) struct HealthTracker {
 #[derive(Debug, Default)]
 struct State {
     health_by_provider: BTreeMap<ProviderId, Health>,
-    /// What was said last, so that only a change is told.
+    /// What was reported last, so that only changes are reported.
     last_reported: BTreeMap<ProviderId, LastReported>,
-    /// Why whoever is not open is not: outlives the moment of the refusal, for whoever asks later.
+    /// Why a provider is not healthy; kept after the rejection, for later reports.
     diagnoses: BTreeMap<ProviderId, Diagnosis>,
     last_resort_trials: BTreeMap<String, LastResortTrial>,
 }
 
-/// A standing in words, its cause, how sure that is (a later answer may settle what was ambiguous), and when it may
-/// be tried.
-type LastReported = (
-    &'static str,
-    Option<Cause>,
-    Option<Certainty>,
-    Option<Moment>,
-);
+/// A provider's state as it was reported last.
+#[derive(Debug, PartialEq)]
+struct LastReported {
+    state: &'static str,
+    cause: Option<Cause>,
+    /// A later probe may settle a cause that was ambiguous.
+    certainty: Option<Certainty>,
+    next_trial_at: Option<Moment>,
+}
 
-/// The question of one call at one moment.
+/// A clearer cause of an earlier rejection.
+#[derive(Debug)]
+pub(super) struct RefinedCause {
+    /// The cause that the rejection had before.
+    pub(super) previous: Cause,
+    pub(super) credential: CredentialRevision,
+    pub(super) diagnosis: Diagnosis,
+}
+
+/// What `policy` decides about: one request at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct DecisionInput<'a> {
     pub(super) route: &'a str,
     pub(super) plan: &'a DeliveryPlan,
     pub(super) providers: &'a [Arc<ProviderRuntime>],
     pub(super) attempts: &'a [Attempt],
-    pub(super) elapsed: std::time::Duration,
+    pub(super) elapsed: Duration,
     pub(super) now: Moment,
     pub(super) jitter: f64,
 }
@@ -60,71 +71,57 @@ impl HealthTracker {
         }
     }
 
-    /// The next step, with whatever it takes from the records taken.
-    pub(super) fn next_step(&self, question: &DecisionInput<'_>) -> NextStep {
+    /// The next step of a request; books the trial or retry that it takes.
+    pub(super) fn next_step(&self, input: &DecisionInput<'_>) -> NextStep {
         let mut state = self.lock();
-        let views = state.views(question);
-        let mut step = next(
-            question.plan,
-            question.attempts,
+        let views = state.views(input);
+        let step = next(
+            input.plan,
+            input.attempts,
             |account| view(&views, account),
-            question.elapsed,
-            question.jitter,
+            input.elapsed,
+            input.jitter,
         );
-        if step == NextStep::Answer(RequestResult::NotSent)
-            && question.attempts.iter().all(|attempt| attempt.inherited)
-        {
-            let resort = state
-                .last_resort_trials
-                .entry(question.route.to_owned())
-                .or_default();
-            if let Some(account) =
-                resort.admit(question.plan, |account| view(&views, account), question.now)
-            {
-                step = NextStep::Send {
-                    account,
-                    delay: std::time::Duration::ZERO,
-                    trial: true,
-                    retry: false,
-                };
-            }
-        }
+        let is_last_resort = step == NextStep::Answer(RequestResult::NotSent)
+            && input.attempts.iter().all(|attempt| attempt.inherited);
+        let step = if is_last_resort {
+            state.last_resort_step(input, &views).unwrap_or(step)
+        } else {
+            step
+        };
         if let NextStep::Send {
             account,
             trial,
             retry,
             ..
         } = step
-            && let Some(link) = question.providers.get(account)
+            && let Some(runtime) = input.providers.get(account)
         {
-            state
-                .health(link)
-                .observe(&HealthEvent::Started { trial, retry }, question.now);
+            let event = HealthEvent::Started { trial, retry };
+            state.health(runtime).observe(&event, input.now);
         }
         step
     }
 
-    /// Whether an account that was open when the question was asked has been closed since.
-    pub(super) fn is_closed(&self, question: &DecisionInput<'_>, account: usize) -> bool {
-        let views = self.lock().views(question);
+    /// Whether the provider takes no send now.
+    pub(super) fn is_blocked(&self, input: &DecisionInput<'_>, account: usize) -> bool {
+        let views = self.lock().views(input);
         matches!(
             view(&views, account).admission,
             SendAdmission::Blocked { .. }
         )
     }
 
-    /// Why a call ended as it did.
-    pub(super) fn cause(&self, question: &DecisionInput<'_>) -> Option<Cause> {
-        let views = self.lock().views(question);
-        result_cause(question.plan, question.attempts, |account| {
-            view(&views, account)
-        })
+    /// The cause of a request's result.
+    pub(super) fn cause(&self, input: &DecisionInput<'_>) -> Option<Cause> {
+        let views = self.lock().views(input);
+        result_cause(input.plan, input.attempts, |account| view(&views, account))
     }
 
-    /// An attempt at this provider came to its end.
+    /// Takes in the outcome of an attempt.
     pub(super) fn record_attempt(
         &self,
-        link: &ProviderRuntime,
+        runtime: &ProviderRuntime,
         attempt: &Attempt,
         diagnosis: Option<Diagnosis>,
         now: Moment,
@@ -134,59 +131,62 @@ impl HealthTracker {
             credential: attempt.credential,
             retry_after: attempt.retry_after,
         };
-        self.record_event(link, &event, diagnosis, now);
+        self.record_event(runtime, &event, diagnosis, now);
     }
 
-    /// Takes in what happened, and tells if the standing is another one now.
+    /// Takes in an event, and reports the state if it changed.
     pub(super) fn record_event(
         &self,
-        link: &ProviderRuntime,
+        runtime: &ProviderRuntime,
         event: &HealthEvent,
         diagnosis: Option<Diagnosis>,
         now: Moment,
     ) {
         let mut state = self.lock();
-        state.health(link).observe(event, now);
-        self.report_change(&mut state, link, diagnosis, now);
+        state.health(runtime).observe(event, now);
+        self.report_change(&mut state, runtime, diagnosis, now);
     }
 
-    /// A refusal that was followed is explained better now: the provider stands aside for that and no more for what it
-    /// `was`, unless it came back meanwhile.
+    /// Replaces the cause of a rejection by the clearer one that probes found, unless the provider has recovered
+    /// meanwhile.
     pub(super) fn refine_cause(
         &self,
-        link: &ProviderRuntime,
-        (was, credential): (Cause, CredentialRevision),
-        diagnosis: Diagnosis,
+        runtime: &ProviderRuntime,
+        refined: RefinedCause,
         now: Moment,
     ) {
         let mut state = self.lock();
-        let holds = match state.health(link).state(now, link.newest_revision()) {
-            HealthState::Quarantined { cause, .. } => cause == was,
-            HealthState::Healthy | HealthState::Cooldown { .. } => {
-                !matches!(was.concern(), Concern::Credential | Concern::Account)
-            }
+        let health_state = state.health(runtime).state(now, runtime.newest_revision());
+        let still_holds = match health_state {
+            HealthState::Quarantined { cause, .. } => cause == refined.previous,
+            HealthState::Healthy | HealthState::Cooldown { .. } => !matches!(
+                refined.previous.concern(),
+                Concern::Credential | Concern::Account
+            ),
             HealthState::Paused => false,
         };
-        if holds {
-            state.health(link).observe(
-                &HealthEvent::Probed {
-                    cause: Some(diagnosis.cause),
-                    credential,
-                },
-                now,
-            );
-            self.report_change(&mut state, link, Some(diagnosis), now);
+        if still_holds {
+            let event = HealthEvent::Probed {
+                cause: Some(refined.diagnosis.cause),
+                credential: refined.credential,
+            };
+            state.health(runtime).observe(&event, now);
+            self.report_change(&mut state, runtime, Some(refined.diagnosis), now);
         }
     }
 
-    /// The credential that would be used was refused: a call that nobody asked to try it does not.
-    pub(super) fn rejected_credential(&self, link: &ProviderRuntime, now: Moment) -> Option<Cause> {
-        self.health_state(link, now)
+    /// The cause, if the credential that would be used was rejected: a passthrough request does not try it again.
+    pub(super) fn rejected_credential(
+        &self,
+        runtime: &ProviderRuntime,
+        now: Moment,
+    ) -> Option<Cause> {
+        self.health_state(runtime, now)
             .cause()
             .filter(|cause| cause.concern() == Concern::Credential)
     }
 
-    /// These are other accounts now, whatever their names: what is known is of the old ones.
+    /// Forgets these providers, because their names mean other accounts now.
     pub(super) fn remove<'a>(&self, providers: impl Iterator<Item = &'a ProviderId>) {
         let mut state = self.lock();
         for id in providers {
@@ -195,77 +195,98 @@ impl HealthTracker {
         }
     }
 
-    /// How a provider stands.
-    pub(super) fn health_state(&self, link: &ProviderRuntime, now: Moment) -> HealthState {
-        self.lock().health(link).state(now, link.newest_revision())
+    /// A provider's state.
+    pub(super) fn health_state(&self, runtime: &ProviderRuntime, now: Moment) -> HealthState {
+        self.lock()
+            .health(runtime)
+            .state(now, runtime.newest_revision())
     }
 
-    /// Has everything told anew: somebody may have had no ear for it before.
+    /// Makes the next refresh report every state, for subscribers that missed the first event.
     pub(super) fn clear_last_reported(&self) {
         self.lock().last_reported.clear();
     }
 
-    /// Tells of changes that time or a new credential made.
+    /// Reports the states that time or a new credential changed.
     pub(super) fn refresh<'a>(
         &self,
-        links: impl Iterator<Item = &'a Arc<ProviderRuntime>>,
+        runtimes: impl Iterator<Item = &'a Arc<ProviderRuntime>>,
         now: Moment,
     ) {
         let mut state = self.lock();
-        for link in links {
-            self.report_change(&mut state, link, None, now);
+        for runtime in runtimes {
+            self.report_change(&mut state, runtime, None, now);
         }
     }
 
     fn report_change(
         &self,
         state: &mut State,
-        link: &ProviderRuntime,
+        runtime: &ProviderRuntime,
         news: Option<Diagnosis>,
         now: Moment,
     ) {
-        link.emit_credential_seen();
-        let id = &link.provider.id;
-        let standing = state.health(link).state(now, link.newest_revision());
-        state.update_diagnosis(id, standing, news);
+        runtime.emit_credential_seen();
+        let id = &runtime.provider.id;
+        let health_state = state.health(runtime).state(now, runtime.newest_revision());
+        state.update_diagnosis(id, health_state, news);
         let diagnosis = state.diagnoses.get(id);
-        let told = (
-            standing.as_str(),
-            standing.cause(),
-            diagnosis.map(|diagnosis| diagnosis.certainty),
-            standing.next_trial_at(),
-        );
-        if state.last_reported.get(id) != Some(&told) {
+        let report = LastReported {
+            state: health_state.as_str(),
+            cause: health_state.cause(),
+            certainty: diagnosis.map(|diagnosis| diagnosis.certainty),
+            next_trial_at: health_state.next_trial_at(),
+        };
+        if state.last_reported.get(id) != Some(&report) {
             HealthStateChanged {
                 provider: id,
-                state: standing,
+                state: health_state,
                 diagnosis,
             }
             .emit(&self.telemetry);
-            state.last_reported.insert(id.clone(), told);
+            state.last_reported.insert(id.clone(), report);
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
-    fn health(&mut self, link: &ProviderRuntime) -> &mut Health {
-        self.health_by_provider
-            .entry(link.provider.id.clone())
-            .or_insert_with(|| Health::new(link.provider.recheck))
+    /// A trial at the first provider, if this route had none in the last 10 s.
+    fn last_resort_step(
+        &mut self,
+        input: &DecisionInput<'_>,
+        views: &[AccountSnapshot],
+    ) -> Option<NextStep> {
+        let trial = self
+            .last_resort_trials
+            .entry(input.route.to_owned())
+            .or_default();
+        let account = trial.admit(input.plan, |account| view(views, account), input.now)?;
+        Some(NextStep::Send {
+            account,
+            delay: Duration::ZERO,
+            trial: true,
+            retry: false,
+        })
     }
 
-    /// Keeps what explains a standing; a failure of another kind meanwhile (a trial that timed out) does not.
+    fn health(&mut self, runtime: &ProviderRuntime) -> &mut Health {
+        self.health_by_provider
+            .entry(runtime.provider.id.clone())
+            .or_insert_with(|| Health::new(runtime.provider.recheck))
+    }
+
+    /// Keeps the diagnosis that explains the state. A failure of another kind, such as a trial that timed out, does not.
     fn update_diagnosis(
         &mut self,
         id: &ProviderId,
-        standing: HealthState,
+        health_state: HealthState,
         news: Option<Diagnosis>,
     ) {
-        let cause = standing.cause();
+        let cause = health_state.cause();
         if let Some(news) = news.filter(|news| cause == Some(news.cause)) {
             self.diagnoses.insert(id.clone(), news);
         } else if self
@@ -277,13 +298,13 @@ impl State {
         }
     }
 
-    fn views(&mut self, question: &DecisionInput<'_>) -> Vec<AccountSnapshot> {
-        question
+    fn views(&mut self, input: &DecisionInput<'_>) -> Vec<AccountSnapshot> {
+        input
             .providers
             .iter()
-            .map(|link| {
-                self.health(link)
-                    .snapshot(question.now, link.newest_revision())
+            .map(|runtime| {
+                self.health(runtime)
+                    .snapshot(input.now, runtime.newest_revision())
             })
             .collect()
     }

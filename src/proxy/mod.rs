@@ -1,5 +1,22 @@
-//! The life of one call: recognise, read, guard, decide and attempt in a loop, answer. The
-//! pipeline is [`Proxy::carry`] here and the loop in `send`; the rest are its steps.
+//! The pipeline of one request: recognise, read, guard, decide and attempt in a loop, answer. The whole
+//! of it fits on two screens: [`Proxy::run_pipeline`] here, and the send in `deliver`.
+//!
+//! # One send, step by step
+//!
+//! 1. `mod` — [`Proxy::handle`](Proxy) takes the request from an entrypoint; `snapshot` recognises dialect and
+//!    operation; `authz` identifies the caller; [`Proxy::run_pipeline`] chooses the step for the operation.
+//! 2. `deliver` — `send` reads the message; `delivery` finds its route, its providers, their approved texts and the
+//!    plan.
+//! 3. `dedup` — answers a duplicate, waits for one in flight, or inherits the attempts of one in doubt.
+//! 4. `deliver` — the loop; `health` calls `policy::next` under one lock and books the trial or retry it grants.
+//! 5. `provider::attempt` — credential (`auth`), request, exchange, redaction, classification, narrowing.
+//! 6. `explain` diagnoses the attempt; `health` takes in its outcome and reports a changed state; `disambiguate`
+//!    queues it if it is an ambiguous rejection.
+//! 7. `answer` — renders the reply in the backend's dialect.
+//! 8. `request` — one event: log line, metrics and spans.
+//!
+//! Beside the send: `passthrough` (login, status, other operations, observe mode), `reject` (denied before any
+//! attempt), `probe` and `disambiguate` (background), `control` (the operator's socket).
 
 mod answer;
 mod authz;
@@ -22,7 +39,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::StatusCode;
-use jiff::Timestamp;
 
 use crate::clock::{Clock, Moment};
 use crate::dialect::{RecognisedRequest, Recognition, Reply, Request};
@@ -31,7 +47,8 @@ use crate::net::entrypoint::{EntrypointTarget, HostAdmission, IncomingRequest, R
 use crate::net::peer::Peer;
 use crate::net::upstream::{ClientError, UpstreamClient};
 use crate::policy::{HealthState, TemplateError};
-use crate::provider::{ProviderRuntime, SharedDeps};
+use crate::provider::diagnose::provider_storage;
+use crate::provider::{Provider, ProviderRuntime, SharedDeps};
 use crate::proxy::answer::error_reply;
 use crate::proxy::dedup::Deduplicator;
 use crate::proxy::disambiguate::PendingProbes;
@@ -42,13 +59,11 @@ use crate::sms::{Cause, Entrypoint, Operation, ProviderId};
 use crate::telemetry::{RequestDenied, Telemetry, TunnelClosed};
 use crate::vault::{self, CredentialCache, CredentialRef};
 
-pub(crate) use crate::provider::redact::Redactor;
 pub use control::{Control, ReloadSummary};
-pub use disambiguate::{PendingProbe, probe_question};
-pub use explain::vault_kind;
-pub use settings::{Caller, CallerProof, Mode, OnUnknown, Provider, Route, Settings, TextTemplate};
+pub use disambiguate::PendingProbe;
+pub use settings::{Caller, CallerProof, Mode, OnUnknown, Route, Settings, TextTemplate};
 
-/// What stands behind the doors.
+/// Everything behind the entrypoints.
 #[derive(Debug)]
 pub struct Proxy {
     snapshot: ArcSwap<RoutingSnapshot>,
@@ -59,7 +74,7 @@ pub struct Proxy {
     clock: Arc<dyn Clock>,
 }
 
-/// What a config's pipeline runs on.
+/// What the pipeline of a config runs on.
 #[derive(Clone, Debug)]
 pub struct ProxyDeps {
     /// Its credentials.
@@ -68,157 +83,152 @@ pub struct ProxyDeps {
     pub telemetry: Arc<Telemetry>,
     /// Its time.
     pub clock: Arc<dyn Clock>,
-    /// What requests to providers carry in `Via`, so that a loop is seen at the door.
+    /// What requests to providers carry in `Via`, so that the entrypoints recognise a loop.
     pub via_marker: String,
     /// The config as the operator names it, for remedies.
     pub config_path: String,
-    /// Whether that config opens a socket for commands, for remedies too.
+    /// Whether the config opens a control socket, for remedies.
     pub has_control: bool,
 }
 
-/// Why a pipeline cannot be made.
+/// Why a pipeline cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    /// A provider's roots cannot be read.
+    /// The trusted roots of a provider cannot be read.
     #[error("provider {provider}: {source}")]
     Client {
-        /// Which.
+        /// The provider.
         provider: ProviderId,
-        /// Why.
+        /// The error.
         source: ClientError,
     },
-    /// `[templates]` contradict themselves.
+    /// `[templates]` contradict each other.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Templates(Vec<TemplateError>),
 }
 
 impl Proxy {
-    /// The pipeline of one call, on one screen.
+    /// The pipeline of one request, on one screen.
     async fn run_pipeline(
         &self,
-        call: &RequestContext,
+        context: &RequestContext,
         recognition: Recognition,
     ) -> CompletedRequest {
-        let seen = match recognition {
-            Recognition::Operation(seen) => seen,
-            Recognition::UnlistedOperation(dialect) if call.snapshot.observes(&dialect) => {
-                return self.observe(call, &dialect, Operation::Other, None).await;
+        let recognised = match recognition {
+            Recognition::Operation(recognised) => recognised,
+            Recognition::UnlistedOperation(dialect) if context.snapshot.observes(&dialect) => {
+                return self
+                    .observe(context, &dialect, Operation::Other, None)
+                    .await;
             }
             Recognition::UnlistedOperation(dialect) => {
                 return Self::deny_unnamed_operation(&dialect);
             }
-            Recognition::Unrecognised => return Self::deny_unknown_path(call),
+            Recognition::Unrecognised => return Self::deny_unknown_path(context),
         };
-        match seen.operation {
-            Operation::Send => self.send(call, &seen).await,
+        let dialect = &recognised.dialect;
+        match recognised.operation {
+            Operation::Send => self.send(context, &recognised).await,
             Operation::Login | Operation::Status | Operation::Passthrough
-                if call.snapshot.observes(&seen.dialect) =>
+                if context.snapshot.observes(dialect) =>
             {
-                self.observe(call, &seen.dialect, seen.operation, None)
+                self.observe(context, dialect, recognised.operation, None)
                     .await
             }
-            Operation::Login => self.answer_login(&seen),
-            Operation::Status => self.answer_status(call, &seen).await,
-            Operation::Passthrough => self.pass_through(call, &seen).await,
-            Operation::Other => Self::deny_unnamed_operation(&seen.dialect),
+            Operation::Login => self.answer_login(&recognised),
+            Operation::Status => self.answer_status(context, &recognised).await,
+            Operation::Passthrough => self.pass_through(context, &recognised).await,
+            Operation::Other => Self::deny_unnamed_operation(dialect),
         }
     }
 }
 
 impl Proxy {
-    /// Joins settings with what they run on. `secret` is random and lives as long as the process;
-    /// `body` limits a reply's bytes.
+    /// Builds the pipeline of these settings. `secret` is random and lives as long as the process; `max_body` limits the
+    /// bytes of a reply.
     pub fn new(
         settings: Settings,
         vaults: &vault::Settings,
-        parts: &ProxyDeps,
+        deps: &ProxyDeps,
         secret: [u8; 64],
-        body: usize,
+        max_body: usize,
     ) -> Result<Self, BuildError> {
-        let world = ArcSwap::from_pointee(build_snapshot(settings, vaults, parts, body, None)?);
-        let board = HealthTracker::new(Arc::clone(&parts.telemetry));
-        let (telemetry, clock) = (Arc::clone(&parts.telemetry), Arc::clone(&parts.clock));
+        let snapshot = build_snapshot(settings, vaults, deps, max_body, None)?;
         let proxy = Self {
-            snapshot: world,
-            health: board,
+            snapshot: ArcSwap::from_pointee(snapshot),
+            health: HealthTracker::new(Arc::clone(&deps.telemetry)),
             deduplicator: Deduplicator::new(secret),
             pending_probes: PendingProbes::default(),
-            telemetry,
-            clock,
+            telemetry: Arc::clone(&deps.telemetry),
+            clock: Arc::clone(&deps.clock),
         };
         proxy.refresh();
         Ok(proxy)
     }
 
-    /// Goes on with another config. Repeats and ids are kept, and so are the standing and the token of every
-    /// provider that is still the same account; another address or credential is another account.
+    /// Continues with another config. Keeps the duplicate window and the ids, and the state and token of every provider
+    /// that is still the same account; another address or credential is another account.
     pub fn reload(
         &self,
         settings: Settings,
         vaults: &vault::Settings,
-        parts: &ProxyDeps,
-        body: usize,
+        deps: &ProxyDeps,
+        max_body: usize,
     ) -> Result<(), BuildError> {
         let old = self.snapshot.load_full();
-        let new = build_snapshot(settings, vaults, parts, body, Some(&old))?;
-        let is_another = |link: &ProviderRuntime| {
+        let new = build_snapshot(settings, vaults, deps, max_body, Some(&old))?;
+        let is_another_account = |runtime: &&Arc<ProviderRuntime>| {
             old.providers
-                .get(&link.provider.id)
-                .is_some_and(|old| !link.is_same_account(old))
+                .get(&runtime.provider.id)
+                .is_some_and(|old| !runtime.is_same_account(old))
         };
-        self.health.remove(
-            new.providers
-                .values()
-                .filter(|link| is_another(link))
-                .map(|link| &link.provider.id),
-        );
+        let replaced = new.providers.values().filter(is_another_account);
+        self.health
+            .remove(replaced.map(|runtime| &runtime.provider.id));
         self.snapshot.store(Arc::new(new));
         self.refresh();
         Ok(())
     }
 
-    /// Tells of every standing again, to metrics that have new series.
+    /// Reports every provider's state again, for metrics with new series.
     pub fn republish(&self) {
         self.health.clear_last_reported();
         self.refresh();
     }
 
-    /// Tells of standings that time or a new credential changed.
+    /// Reports the states that time or a new credential changed.
     pub fn refresh(&self) {
-        let world = self.snapshot.load();
-        self.health.refresh(world.providers.values(), self.now());
+        let snapshot = self.snapshot.load();
+        self.health.refresh(snapshot.providers.values(), self.now());
     }
 
-    /// How often a vault entry is read: every 5 s while a provider that uses it stands aside, else every 60 s.
+    /// How often a vault entry is read: every 5 s while a provider that uses it is quarantined, else every 60 s.
     pub fn vault_poll_interval(&self, reference: &CredentialRef) -> Duration {
-        let world = self.snapshot.load();
-        let mut users = world
-            .providers
-            .values()
-            .filter(|link| link.provider.credential.as_ref() == Some(reference));
-        let aside = users.any(|link| {
+        let snapshot = self.snapshot.load();
+        let is_quarantined = |runtime: &Arc<ProviderRuntime>| {
             matches!(
-                self.health.health_state(link, self.now()),
+                self.health.health_state(runtime, self.now()),
                 HealthState::Quarantined { .. }
             )
-        });
-        Duration::from_secs(if aside { 5 } else { 60 })
+        };
+        let is_urgent = snapshot
+            .providers
+            .values()
+            .filter(|runtime| runtime.provider.credential.as_ref() == Some(reference))
+            .any(is_quarantined);
+        Duration::from_secs(if is_urgent { 5 } else { 60 })
     }
 
     fn now(&self) -> Moment {
         self.clock.now()
     }
 
-    fn wall(&self) -> Timestamp {
-        Timestamp::try_from(self.clock.wall_clock()).unwrap_or(Timestamp::UNIX_EPOCH)
-    }
-
-    /// 20 characters, for messages to which the backend gave no reference.
+    /// A reference of 20 characters, for messages to which the backend gave none.
     fn generate_reference(&self) -> String {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
-            reason = "dice are between 0 and 1, so the product has 40 bits"
+            reason = "the fraction is between 0 and 1, so the product has 40 bits"
         )]
         let half =
             || (self.clock.random_fraction() * f64::from(1 << 20) * f64::from(1 << 20)) as u64;
@@ -228,96 +238,80 @@ impl Proxy {
 
 impl RequestHandler for Proxy {
     fn admit(&self, authority: &Authority, peer: &Peer) -> HostAdmission {
-        let world = self.snapshot.load();
-        if world.is_provider_host(authority) {
+        let snapshot = self.snapshot.load();
+        if snapshot.is_provider_host(authority) {
             return HostAdmission::Intercept;
         }
-        if !authz::is_allowed(&world, peer) {
-            let reason =
-                "only configured callers may use this entrypoint; see [callers] in the config";
+        if !authz::is_allowed(&snapshot, peer) {
             return HostAdmission::Deny(
                 StatusCode::PROXY_AUTHENTICATION_REQUIRED,
-                reason.to_owned(),
+                authz::CALLERS_ONLY.to_owned(),
             );
         }
-        if world.denies_other_hosts() {
-            return HostAdmission::Deny(
-                StatusCode::FORBIDDEN,
-                format!(
-                    "{} is no host of a configured provider, and `other_hosts = \"deny\"`",
-                    authority.host
-                ),
+        if snapshot.denies_other_hosts() {
+            let reason = format!(
+                "{} is not a host of a configured provider, and `other_hosts = \"deny\"`",
+                authority.host
             );
+            return HostAdmission::Deny(StatusCode::FORBIDDEN, reason);
         }
         HostAdmission::Tunnel
     }
 
-    /// Who may use these doors may be told by a token inside the request: `carry` asks.
     fn needs_peer_uid(&self) -> bool {
         authz::needs_peer_uid(&self.snapshot.load().settings)
     }
 
-    async fn handle(&self, arrival: IncomingRequest) -> Reply {
-        let world = self.snapshot.load_full();
-        let IncomingRequest {
-            id,
-            entrypoint: door,
-            target,
-            request,
-            peer,
-            connection: line,
-            ..
-        } = arrival;
-        let (began, came) = (self.now(), request.path.clone());
+    async fn handle(&self, incoming: IncomingRequest) -> Reply {
+        let started_at = self.now();
+        let snapshot = self.snapshot.load_full();
+        let original_path = incoming.request.path.clone();
         let RequestMatch {
             recognition,
-            named_provider: named,
+            named_provider,
             request,
-        } = world.match_request(&target, request);
-        authz::load_tokens(&world).await;
-        let caller = authz::caller_name(
-            &world,
-            &peer,
-            &authz::presented_credentials(&recognition, &request),
-        );
-        let allowed = caller.is_some() || world.settings.callers.is_empty();
-        let call = RequestContext {
-            id,
-            entrypoint: door,
-            target,
+        } = snapshot.match_request(&incoming.target, incoming.request);
+        authz::load_tokens(&snapshot).await;
+        let presented = authz::presented_credentials(&recognition, &request);
+        let caller = authz::caller_name(&snapshot, &incoming.peer, &presented);
+        let is_allowed = caller.is_some() || snapshot.settings.callers.is_empty();
+        let context = RequestContext {
+            id: incoming.id,
+            entrypoint: incoming.entrypoint,
+            target: incoming.target,
             caller,
             request,
-            original_path: came,
-            named_provider: named,
+            original_path,
+            named_provider,
             pinned_provider: None,
-            connection: line,
-            started_at: began,
-            snapshot: world,
+            connection: incoming.connection,
+            started_at,
+            snapshot,
         };
-        let ended = if allowed {
-            self.run_pipeline(&call, recognition).await
+        let completed = if is_allowed {
+            self.run_pipeline(&context, recognition).await
         } else {
-            authz::deny_unknown_caller(door)
+            authz::deny_unknown_caller(context.entrypoint)
         };
-        ended.emit(&call, self.now().since(began), &self.telemetry);
-        ended.reply
+        completed.emit(&context, self.now().since(started_at), &self.telemetry);
+        completed.reply
     }
 
-    fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str) {
+    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {
         RequestDenied {
-            entrypoint: door,
+            entrypoint,
             status: status.as_u16(),
-            reason: why,
+            reason,
             is_provider_host: false,
         }
         .emit(&self.telemetry);
     }
 
-    fn tls_rejected(&self, door: Entrypoint, status: StatusCode, why: &str) {
+    fn tls_rejected(&self, entrypoint: Entrypoint, status: StatusCode, reason: &str) {
         RequestDenied {
-            entrypoint: door,
+            entrypoint,
             status: status.as_u16(),
-            reason: why,
+            reason,
             is_provider_host: true,
         }
         .emit(&self.telemetry);
@@ -328,7 +322,7 @@ impl RequestHandler for Proxy {
         target: &EntrypointTarget,
         head: &Request,
         status: StatusCode,
-        why: &str,
+        reason: &str,
     ) -> Option<Reply> {
         match self
             .snapshot
@@ -338,15 +332,15 @@ impl RequestHandler for Proxy {
         {
             Recognition::Operation(RecognisedRequest { dialect, .. })
             | Recognition::UnlistedOperation(dialect) => {
-                Some(error_reply(&dialect, status, Cause::DeniedByPolicy, why))
+                Some(error_reply(&dialect, status, Cause::DeniedByPolicy, reason))
             }
             Recognition::Unrecognised => None,
         }
     }
 
-    fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
+    fn tunnel_closed(&self, entrypoint: Entrypoint, authority: &Authority, bytes: u64) {
         TunnelClosed {
-            entrypoint: door,
+            entrypoint,
             host: &authority.host,
             bytes,
         }
@@ -357,46 +351,52 @@ impl RequestHandler for Proxy {
 fn build_snapshot(
     settings: Settings,
     vaults: &vault::Settings,
-    parts: &ProxyDeps,
-    body: usize,
+    deps: &ProxyDeps,
+    max_body: usize,
     old: Option<&RoutingSnapshot>,
 ) -> Result<RoutingSnapshot, BuildError> {
-    let around = SharedDeps {
-        config_path: parts.config_path.as_str().into(),
-        has_control: parts.has_control,
-        keeper: Arc::clone(&parts.keeper),
-        telemetry: Arc::clone(&parts.telemetry),
-        clock: Arc::clone(&parts.clock),
-    };
-    let mut links = Vec::new();
+    let mut runtimes = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {
-            parts.keeper.track(reference);
+            deps.keeper.track(reference);
         }
-        let client = UpstreamClient::new(provider.upstream.clone(), body)
-            .map(|client| client.with_via_marker(&parts.via_marker));
-        let client = client.map_err(|source| BuildError::Client {
-            provider: provider.id.clone(),
-            source,
-        })?;
-        let source = provider
-            .credential
-            .as_ref()
-            .and_then(|reference| vaults.sources.get(&reference.vault));
-        let link = ProviderRuntime::new(
-            provider.clone(),
-            client,
-            explain::vault_kind(source),
-            around.clone(),
-        );
-        let before = old
-            .and_then(|world| world.providers.get(&provider.id))
-            .filter(|old| link.is_same_account(old));
-        links.push(Arc::new(match before {
-            Some(old) => link.with_state_of(old),
-            None => link,
+        let runtime = build_runtime(provider, vaults, deps, max_body)?;
+        let same_account = old
+            .and_then(|old| old.providers.get(&provider.id))
+            .filter(|old| runtime.is_same_account(old));
+        runtimes.push(Arc::new(match same_account {
+            Some(old) => runtime.with_state_of(old),
+            None => runtime,
         }));
     }
-    authz::token_references(&settings).for_each(|reference| parts.keeper.track(reference));
-    RoutingSnapshot::new(settings, links, Arc::clone(&parts.keeper)).map_err(BuildError::Templates)
+    authz::token_references(&settings).for_each(|reference| deps.keeper.track(reference));
+    RoutingSnapshot::new(settings, runtimes, Arc::clone(&deps.keeper))
+        .map_err(BuildError::Templates)
+}
+
+fn build_runtime(
+    provider: &Provider,
+    vaults: &vault::Settings,
+    deps: &ProxyDeps,
+    max_body: usize,
+) -> Result<ProviderRuntime, BuildError> {
+    let client = UpstreamClient::new(provider.upstream.clone(), max_body).map_err(|source| {
+        BuildError::Client {
+            provider: provider.id.clone(),
+            source,
+        }
+    })?;
+    let shared = SharedDeps {
+        config_path: deps.config_path.as_str().into(),
+        has_control: deps.has_control,
+        keeper: Arc::clone(&deps.keeper),
+        telemetry: Arc::clone(&deps.telemetry),
+        clock: Arc::clone(&deps.clock),
+    };
+    Ok(ProviderRuntime::new(
+        provider.clone(),
+        client.with_via_marker(&deps.via_marker),
+        provider_storage(provider, vaults),
+        shared,
+    ))
 }

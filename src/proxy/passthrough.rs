@@ -1,6 +1,6 @@
-//! Calls that are no message: a login (answered here), a status of an id of ours (answered
-//! from memory), everything else a dialect names (passed with the credential in, one
-//! attempt), and whatever observe mode passes as it came.
+//! Requests that are not a message: a login (answered locally), a status query about an id of ours
+//! (answered from memory), every other operation that a dialect names (passed through with our
+//! credential, one attempt), and what observe mode passes unchanged.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,12 +8,14 @@ use std::time::Duration;
 use http::StatusCode;
 
 use crate::diagnosis::Diagnosis;
-use crate::dialect::{Dialect, ProviderRequest, RecognisedRequest, Reply, RequestFields};
+use crate::dialect::{
+    Classification, Dialect, ProviderRequest, RecognisedRequest, Reply, RequestFields,
+};
 use crate::net::authority::Authority;
-use crate::policy::Attempt;
+use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec, RequestBody};
+use crate::provider::classification::{lost_classification, unsent_classification};
 use crate::provider::redact::Redactor;
-use crate::provider::{ProviderRuntime, lost_classification};
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, filter_headers};
 use crate::proxy::authz::presented_in_dialect;
@@ -22,296 +24,230 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::sms::{AttemptKind, Cause, Concern, Family, Operation, Outcome, RequestResult};
 use crate::telemetry::{AttemptFinished, LastSendOutcome};
 
-/// How long a call that is no message of ours may take, its login included.
+/// Time limit of a request that is not a message of ours, its login included.
 const PASSTHROUGH_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// An observed exchange: the attempt, and the reply as the backend gets it.
+struct ObservedExchange {
+    result: AttemptResult,
+    reply: Option<Reply>,
+}
 
 impl Proxy {
     /// The backend's own login gets a placeholder: it never holds a real token.
-    pub(super) fn answer_login(&self, seen: &RecognisedRequest) -> CompletedRequest {
-        let reply = seen
-            .dialect
-            .render_login(seen, &RequestFields::default(), self.wall());
+    pub(super) fn answer_login(&self, recognised: &RecognisedRequest) -> CompletedRequest {
+        let dialect = &recognised.dialect;
+        let now = self.clock.timestamp();
         CompletedRequest::without_attempts(
-            reply,
+            dialect.render_login(recognised, &RequestFields::default(), now),
             Operation::Login,
-            &seen.dialect.name,
+            &dialect.name,
             RequestResult::AnsweredLocally,
         )
     }
 
-    /// A status question: about an id of ours it is answered here, about theirs it is carried.
+    /// A status query about an id of ours is answered here; one about a provider's id is passed through.
     pub(super) async fn answer_status(
         &self,
-        call: &RequestContext,
-        seen: &RecognisedRequest,
+        context: &RequestContext,
+        recognised: &RecognisedRequest,
     ) -> CompletedRequest {
-        let asked = seen
-            .dialect
-            .read(seen, &call.request, "")
-            .map(|reading| reading.fields)
+        let dialect = &recognised.dialect;
+        let fields = dialect
+            .read(recognised, &context.request, "")
+            .map(|decoded| decoded.fields)
             .unwrap_or_default();
-        let Some(real) = seen
-            .dialect
-            .queried_id(seen, &asked)
+        let Some(mapped) = dialect
+            .queried_id(recognised, &fields)
             .and_then(|id| self.deduplicator.resolve_id(&id))
         else {
-            return self.pass_through(call, seen).await;
+            return self.pass_through(context, recognised).await;
         };
-        let reply = seen.dialect.render_status(seen, &asked, &real.id, self.wall()).unwrap_or_else(|| {
-            let reason = "another service delivered this message, and this dialect has no words for what became of it";
-            error_reply(&seen.dialect, StatusCode::NOT_FOUND, Cause::NotTranslatable, reason)
-        });
+        let reply = dialect
+            .render_status(recognised, &fields, &mapped.id, self.clock.timestamp())
+            .unwrap_or_else(|| {
+                let reason = "another service delivered this message, and this dialect cannot express its status";
+                error_reply(dialect, StatusCode::NOT_FOUND, Cause::NotTranslatable, reason)
+            });
         CompletedRequest::without_attempts(
             reply,
             Operation::Status,
-            &seen.dialect.name,
+            &dialect.name,
             RequestResult::AnsweredLocally,
         )
     }
 
-    /// One attempt through one account; a failure that is not the call's own is a 502.
+    /// One attempt through one account. A failure that is not the request's own is a 502.
     pub(super) async fn pass_through(
         &self,
-        call: &RequestContext,
-        seen: &RecognisedRequest,
+        context: &RequestContext,
+        recognised: &RecognisedRequest,
     ) -> CompletedRequest {
-        let Some(link) = call.snapshot.passthrough_provider(
-            call.named_provider.as_ref(),
-            &seen.dialect,
-            |link| seen.is_allowed_by(&link.provider.operations),
+        let Some(runtime) = context.snapshot.passthrough_provider(
+            context.named_provider.as_ref(),
+            &recognised.dialect,
+            |runtime| recognised.is_allowed_by(&runtime.provider.operations),
         ) else {
-            return Self::no_provider(&seen.dialect, seen.operation);
+            return Self::no_provider(&recognised.dialect, recognised.operation);
         };
-        if let Some(cause) = self.health.rejected_credential(&link, self.now()) {
-            return Self::not_passed_through(seen, cause);
+        if let Some(cause) = self.health.rejected_credential(&runtime, self.now()) {
+            return Self::not_passed_through(recognised, cause);
         }
-        let say = RequestBody::Native(seen, &call.request);
-        let task = AttemptSpec {
+        let spec = AttemptSpec {
             account: 0,
             kind: AttemptKind::Passthrough,
-            body: say,
+            body: RequestBody::Native(recognised, &context.request),
             message: None,
             time_left: PASSTHROUGH_TIMEOUT,
             trial: false,
         };
-        let tried = link.attempt(&task).await;
-        let cause = tried.outcome().cause();
-        self.record_credential_rejection(&tried);
-        let theirs =
-            cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
-        let reply = match tried.native_reply.clone().filter(|reply| {
-            theirs && !reply.status.is_server_error() && reply.status != StatusCode::UNAUTHORIZED
-        }) {
-            Some(reply) => filter_headers(reply),
-            None => Self::bad_gateway(&seen.dialect, cause.unwrap_or(Cause::Unexplained)),
-        };
-        let mut ended = CompletedRequest::without_attempts(
+        let result = runtime.attempt(&spec).await;
+        self.record_credential_rejection(&result);
+        let reply = passed_reply(&recognised.dialect, &result);
+        let mut completed = CompletedRequest::without_attempts(
             reply,
-            seen.operation,
-            &seen.dialect.name,
+            recognised.operation,
+            &recognised.dialect.name,
             RequestResult::PassedThrough,
         );
-        ended.cause = cause;
-        ended.diagnosis = self.diagnose(&tried);
-        ended.attempts = vec![tried];
-        ended
+        completed.cause = result.outcome().cause();
+        completed.diagnosis = self.diagnose(&result);
+        completed.attempts = vec![result];
+        completed
     }
 
-    /// What a carried call says of the credential holds for every other call; what it says of this one operation
-    /// (a right that the key lacks, a balance nobody may read) does not.
-    fn record_credential_rejection(&self, tried: &AttemptResult) {
-        if tried
-            .outcome()
-            .cause()
-            .is_some_and(|cause| cause.concern() == Concern::Credential)
-        {
-            self.health.record_attempt(
-                &tried.runtime,
-                &tried.attempt,
-                self.diagnose(tried),
-                self.now(),
-            );
-            self.queue_if_ambiguous(tried);
+    /// A rejected credential holds for every other request too. A rejection of this one operation (a right that the
+    /// key lacks, a balance that it may not read) does not.
+    fn record_credential_rejection(&self, result: &AttemptResult) {
+        let cause = result.outcome().cause();
+        if cause.is_some_and(|cause| cause.concern() == Concern::Credential) {
+            let diagnosis = self.diagnose(result);
+            self.health
+                .record_attempt(&result.runtime, &result.attempt, diagnosis, self.now());
+            self.queue_if_ambiguous(result);
         }
     }
 
-    fn not_passed_through(seen: &RecognisedRequest, cause: Cause) -> CompletedRequest {
-        let reply = Self::bad_gateway(&seen.dialect, cause);
-        let mut ended = CompletedRequest::without_attempts(
-            reply,
-            seen.operation,
-            &seen.dialect.name,
+    fn not_passed_through(recognised: &RecognisedRequest, cause: Cause) -> CompletedRequest {
+        let mut completed = CompletedRequest::without_attempts(
+            bad_gateway(&recognised.dialect, cause),
+            recognised.operation,
+            &recognised.dialect.name,
             RequestResult::PassedThrough,
         );
-        ended.cause = Some(cause);
-        ended
+        completed.cause = Some(cause);
+        completed
     }
 
-    /// The backend's own request to the host it named, once, and the reply back as it is.
+    /// Sends the backend's own request to the host it named, once, and passes the reply back unchanged. `delivery` is
+    /// there if the request is a message that could be read.
     pub(super) async fn observe(
         &self,
-        call: &RequestContext,
+        context: &RequestContext,
         dialect: &Dialect,
         operation: Operation,
-        sending: Option<&Delivery<'_>>,
+        delivery: Option<&Delivery<'_>>,
     ) -> CompletedRequest {
-        let Some(link) =
-            call.snapshot
-                .passthrough_provider(call.named_provider.as_ref(), dialect, |_| true)
+        let named = context.named_provider.as_ref();
+        let Some(runtime) = context
+            .snapshot
+            .passthrough_provider(named, dialect, |_| true)
         else {
             return Self::no_provider(dialect, operation);
         };
-        let kind = if operation == Operation::Send {
-            AttemptKind::Send
-        } else {
-            AttemptKind::Passthrough
-        };
-        let said = sending.and_then(|sending| sending.message.as_ref());
-        let (mut tried, reply) = self
-            .observe_exchange(
-                call,
-                &link,
-                kind,
-                said.map_or("", |message| &message.reference),
-            )
-            .await;
-        if let Some(message) = said {
-            tried.classification.redact_text(message.text.expose());
-        }
-        let reply = reply.unwrap_or_else(|| Self::lost_reply(dialect, tried.outcome()));
-        let verdict = if kind == AttemptKind::Send {
-            observed_result(tried.outcome())
-        } else {
-            RequestResult::PassedThrough
-        };
-        let mut ended =
-            CompletedRequest::without_attempts(reply, operation, &dialect.name, verdict);
-        ended.cause = tried.outcome().cause();
-        ended.diagnosis = self
-            .diagnose(&tried)
-            .map(|diagnosis| Self::correct_endpoint_remedy(diagnosis, call, dialect, operation));
-        // Another request than a message says nothing of messages, unless it was to be one.
-        let message = kind == AttemptKind::Send
-            && ended
-                .cause
-                .is_none_or(|cause| cause.family() != Family::Message);
-        let misplaced = operation == Operation::Other && ended.cause == Some(Cause::EndpointWrong);
-        if message || misplaced {
-            LastSendOutcome {
-                provider: &link.provider.id,
-                diagnosis: ended.diagnosis.as_ref(),
+        let kind = match operation {
+            Operation::Send => AttemptKind::Send,
+            Operation::Login | Operation::Status | Operation::Passthrough | Operation::Other => {
+                AttemptKind::Passthrough
             }
-            .emit(&self.telemetry);
+        };
+        let message = delivery.and_then(|delivery| delivery.message.as_ref());
+        let reference = message.map_or("", |message| &message.reference);
+        let ObservedExchange { mut result, reply } = self
+            .observe_exchange(context, &runtime, kind, reference)
+            .await;
+        if let Some(message) = message {
+            result.classification.redact_text(message.text.expose());
         }
-        ended.route = sending
-            .and_then(|sending| sending.route)
+        let mut completed = CompletedRequest::without_attempts(
+            reply.unwrap_or_else(|| lost_reply(dialect, result.outcome())),
+            operation,
+            &dialect.name,
+            observed_result(kind, result.outcome()),
+        );
+        completed.cause = result.outcome().cause();
+        completed.diagnosis = self
+            .diagnose(&result)
+            .map(|diagnosis| correct_endpoint_remedy(diagnosis, context, dialect, operation));
+        completed.route = delivery
+            .and_then(|delivery| delivery.route)
             .map(|route| route.name.clone());
-        ended.recipient = said.map(|message| message.recipient.clone());
-        ended.attempts = vec![tried];
-        ended
+        completed.recipient = message.map(|message| message.recipient.clone());
+        completed.attempts = vec![result];
+        self.emit_observed_send(&runtime, kind, &completed);
+        completed
     }
 
-    /// What the backend asks at another path than the dialect's is no fault of the config: `base_url` is right, and
-    /// the backend's own is not.
-    fn correct_endpoint_remedy(
-        diagnosis: Diagnosis,
-        call: &RequestContext,
-        dialect: &Dialect,
-        operation: Operation,
-    ) -> Diagnosis {
-        if operation != Operation::Other || diagnosis.cause != Cause::EndpointWrong {
-            return diagnosis;
-        }
-        let send = dialect.send_endpoint();
-        let asked = format!(
-            "{} {}",
-            call.request.method,
-            redact_path(&call.request.path, &send)
-        );
-        let remedy = format!(
-            "the backend asked {asked}; {}'s message is {send}: correct the backend's base URL",
-            diagnosis.provider
-        );
-        Diagnosis {
-            remedy,
-            ..diagnosis
+    /// Reports the outcome of an observed message, and of a request that was probably meant to be one.
+    fn emit_observed_send(
+        &self,
+        runtime: &ProviderRuntime,
+        kind: AttemptKind,
+        completed: &CompletedRequest,
+    ) {
+        let cause = completed.cause;
+        let is_message = kind == AttemptKind::Send
+            && cause.is_none_or(|cause| cause.family() != Family::Message);
+        let is_misplaced =
+            completed.operation == Operation::Other && cause == Some(Cause::EndpointWrong);
+        if is_message || is_misplaced {
+            LastSendOutcome {
+                provider: &runtime.provider.id,
+                diagnosis: completed.diagnosis.as_ref(),
+            }
+            .emit(&self.telemetry);
         }
     }
 
     async fn observe_exchange(
         &self,
-        call: &RequestContext,
-        link: &Arc<ProviderRuntime>,
+        context: &RequestContext,
+        runtime: &Arc<ProviderRuntime>,
         kind: AttemptKind,
         reference: &str,
-    ) -> (AttemptResult, Option<Reply>) {
-        let began = self.now();
-        let outgoing = unchanged_request(call, link);
-        let method = outgoing.as_ref().map(|outgoing| outgoing.method.clone());
-        let (finding, reply) = match outgoing {
-            None => (
-                crate::provider::unsent_classification(Cause::EndpointWrong),
-                None,
-            ),
-            Some(outgoing) => match link
-                .client
-                .exchange_without_credentials(outgoing, PASSTHROUGH_TIMEOUT)
-                .await
-            {
-                Err(lost) => (lost_classification(&lost), None),
-                Ok(reply) => {
-                    let given = presented_in_dialect(&link.provider.dialect, &call.request);
-                    let seen = Redactor::new(
-                        given
-                            .iter()
-                            .map(String::as_str)
-                            .filter(|value| value.len() >= 8),
-                    )
-                    .redact_reply(reply.clone());
-                    (
-                        link.provider.dialect.classify(kind, &seen, reference),
-                        Some(reply),
-                    )
-                }
-            },
+    ) -> ObservedExchange {
+        let started_at = self.now();
+        let request = unchanged_request(context, runtime);
+        let method = request.as_ref().map(|request| request.method.clone());
+        let reply = exchange_unchanged(runtime, request).await;
+        let classification = match &reply {
+            Err(classification) => classification.clone(),
+            Ok(reply) => {
+                let dialect = &runtime.provider.dialect;
+                let presented = presented_in_dialect(dialect, &context.request);
+                let redacted =
+                    Redactor::new(presented.iter().map(String::as_str)).redact_reply(reply.clone());
+                dialect.classify(kind, &redacted, reference)
+            }
         };
-        let took = self.now().since(began);
-        let status = reply.as_ref().map(|reply| reply.status.as_u16());
+        let reply = reply.ok();
+        let duration = self.now().since(started_at);
+        let revision = runtime.newest_revision();
+        let mut result = AttemptResult::new(runtime, kind, classification, revision, started_at);
+        result.attempt.ended = duration;
+        result.status = reply.as_ref().map(|reply| reply.status.as_u16());
+        result.method = method;
+        result.other_authority = context.authority().cloned();
+        result.duration = duration;
         AttemptFinished {
-            provider: &link.provider.id,
+            provider: &runtime.provider.id,
             kind,
-            outcome: &finding.outcome,
-            status,
-            duration: took,
+            outcome: result.outcome(),
+            status: result.status,
+            duration,
         }
         .emit(&self.telemetry);
-        let outcome = finding.outcome.clone();
-        let (credential, wait) = (link.newest_revision(), finding.retry_after);
-        let attempt = Attempt {
-            account: 0,
-            credential,
-            outcome,
-            retry_after: wait,
-            ended: took,
-            inherited: false,
-        };
-        let (link, learned, elsewhere) = (Arc::clone(link), Vec::new(), call.authority().cloned());
-        (
-            AttemptResult {
-                runtime: link,
-                kind,
-                attempt,
-                classification: finding,
-                evidence: learned,
-                status,
-                native_reply: None,
-                method,
-                other_authority: elsewhere,
-                started_at: began,
-                duration: took,
-            },
-            reply,
-        )
+        ObservedExchange { result, reply }
     }
 
     fn no_provider(dialect: &Dialect, operation: Operation) -> CompletedRequest {
@@ -322,51 +258,95 @@ impl Proxy {
             Cause::NoProvider,
             &reason,
         );
-        let mut ended = CompletedRequest::without_attempts(
+        let mut completed = CompletedRequest::without_attempts(
             reply,
             operation,
             &dialect.name,
             RequestResult::Denied,
         );
-        ended.cause = Some(Cause::NoProvider);
-        ended
-    }
-
-    /// The backend's own request went out, and no reply came back.
-    fn lost_reply(dialect: &Dialect, outcome: &Outcome) -> Reply {
-        let cause = outcome.cause().unwrap_or(Cause::Unexplained);
-        match outcome {
-            Outcome::Unknown(_) => {
-                let reason = "the service may have taken it, but its answer was lost; the sidecar's log says why";
-                error_reply(dialect, StatusCode::GATEWAY_TIMEOUT, cause, reason)
-            }
-            Outcome::Accepted { .. } | Outcome::Rejected(_) | Outcome::Unsent(_) => {
-                Self::bad_gateway(dialect, cause)
-            }
-        }
-    }
-
-    fn bad_gateway(dialect: &Dialect, cause: Cause) -> Reply {
-        let reason = "the service could not be asked; the sidecar's log says why";
-        error_reply(dialect, StatusCode::BAD_GATEWAY, cause, reason)
+        completed.cause = Some(Cause::NoProvider);
+        completed
     }
 }
 
-/// A path of the backend's for the log: what the dialect does not say itself may be a number or a secret.
+/// The provider's reply if it is about the request itself; otherwise a 502.
+fn passed_reply(dialect: &Dialect, result: &AttemptResult) -> Reply {
+    let cause = result.outcome().cause();
+    let is_about_request =
+        cause.is_none_or(|cause| !matches!(cause.family(), Family::Account | Family::Ours));
+    let may_pass = |reply: &&Reply| {
+        is_about_request
+            && !reply.status.is_server_error()
+            && reply.status != StatusCode::UNAUTHORIZED
+    };
+    match result.native_reply.as_ref().filter(may_pass) {
+        Some(reply) => filter_headers(reply.clone()),
+        None => bad_gateway(dialect, cause.unwrap_or(Cause::Unexplained)),
+    }
+}
+
+/// The reply to an observed request that went out and brought no reply.
+fn lost_reply(dialect: &Dialect, outcome: &Outcome) -> Reply {
+    let cause = outcome.cause().unwrap_or(Cause::Unexplained);
+    match outcome {
+        Outcome::Unknown(_) => {
+            let reason =
+                "the service may have taken it, but its reply was lost; the sidecar's log says why";
+            error_reply(dialect, StatusCode::GATEWAY_TIMEOUT, cause, reason)
+        }
+        Outcome::Accepted { .. } | Outcome::Rejected(_) | Outcome::Unsent(_) => {
+            bad_gateway(dialect, cause)
+        }
+    }
+}
+
+fn bad_gateway(dialect: &Dialect, cause: Cause) -> Reply {
+    let reason = "the request to the service failed; the sidecar's log says why";
+    error_reply(dialect, StatusCode::BAD_GATEWAY, cause, reason)
+}
+
+/// The remedy for a request at a path that the dialect does not have: the config's `base_url` is right, the backend's
+/// is wrong.
+fn correct_endpoint_remedy(
+    diagnosis: Diagnosis,
+    context: &RequestContext,
+    dialect: &Dialect,
+    operation: Operation,
+) -> Diagnosis {
+    if operation != Operation::Other || diagnosis.cause != Cause::EndpointWrong {
+        return diagnosis;
+    }
+    let send = dialect.send_endpoint();
+    let requested = format!(
+        "{} {}",
+        context.request.method,
+        redact_path(&context.request.path, &send)
+    );
+    let remedy = format!(
+        "the backend requested {requested}; {}'s message is {send}: correct the backend's base URL",
+        diagnosis.provider
+    );
+    Diagnosis {
+        remedy,
+        ..diagnosis
+    }
+}
+
+/// A path of the backend's for the log. Segments that the dialect's own path does not have may be a number or a
+/// secret, and become `…`.
 fn redact_path(path: &str, send: &str) -> String {
-    let own = |word: &&str| send.split(['/', ' ']).any(|own| own == *word);
+    let is_known =
+        |segment: &str| segment.is_empty() || send.split(['/', ' ']).any(|known| known == segment);
     path.split('/')
-        .map(|word| {
-            Some(word)
-                .filter(own)
-                .or(word.is_empty().then_some(""))
-                .unwrap_or("…")
-        })
+        .map(|segment| if is_known(segment) { segment } else { "…" })
         .collect::<Vec<_>>()
         .join("/")
 }
 
-fn observed_result(outcome: &Outcome) -> RequestResult {
+fn observed_result(kind: AttemptKind, outcome: &Outcome) -> RequestResult {
+    if kind != AttemptKind::Send {
+        return RequestResult::PassedThrough;
+    }
     match outcome {
         Outcome::Accepted { .. } => RequestResult::Accepted,
         Outcome::Rejected(cause) if cause.family() == Family::Message => {
@@ -377,34 +357,46 @@ fn observed_result(outcome: &Outcome) -> RequestResult {
     }
 }
 
-/// To the host and path the backend named; at the base URL door, to the provider's own.
-fn unchanged_request(call: &RequestContext, link: &ProviderRuntime) -> Option<ProviderRequest> {
-    let address = match call.authority() {
+async fn exchange_unchanged(
+    runtime: &ProviderRuntime,
+    request: Option<ProviderRequest>,
+) -> Result<Reply, Classification> {
+    let Some(request) = request else {
+        return Err(unsent_classification(Cause::EndpointWrong));
+    };
+    runtime
+        .client
+        .exchange_without_credentials(request, PASSTHROUGH_TIMEOUT)
+        .await
+        .map_err(|lost| lost_classification(&lost))
+}
+
+/// To the host and path that the backend named; at the base-URL entrypoint, to the account's own. None: that is not a
+/// valid URL.
+fn unchanged_request(
+    context: &RequestContext,
+    runtime: &ProviderRuntime,
+) -> Option<ProviderRequest> {
+    let request = &context.request;
+    let address = match context.authority() {
         Some(Authority { scheme, host, port }) => format!(
             "{}://{}:{port}{}",
             scheme.as_str(),
             bracket_ipv6(host),
-            call.original_path
+            context.original_path
         ),
-        None => account_url(&call.request.path, link)?,
+        None => runtime.base_url.to_account_url(&request.path)?,
     };
-    let query = call
-        .request
+    let query = request
         .query
         .as_ref()
         .map(|query| format!("?{query}"))
         .unwrap_or_default();
-    let url = format!("{address}{query}").parse().ok()?;
-    let (method, headers, body) = (
-        call.request.method.clone(),
-        call.request.headers.clone(),
-        call.request.body.clone(),
-    );
     Some(ProviderRequest {
-        method,
-        url,
-        headers,
-        body,
+        method: request.method.clone(),
+        url: format!("{address}{query}").parse().ok()?,
+        headers: request.headers.clone(),
+        body: request.body.clone(),
     })
 }
 
@@ -414,28 +406,4 @@ fn bracket_ipv6(host: &str) -> String {
     } else {
         host.to_owned()
     }
-}
-
-/// The path, which may be under the description's base, under the provider's own.
-fn account_url(path: &str, link: &ProviderRuntime) -> Option<String> {
-    let own = &link.provider.base_url;
-    match path.strip_prefix(url_path(link.provider.dialect.base_url())?.as_str()) {
-        Some(rest) => Some(format!("{}{rest}", own.trim_end_matches('/'))),
-        None => Some(format!("{}{path}", origin(own)?)),
-    }
-}
-
-fn url_path(url: &str) -> Option<String> {
-    Some(
-        url.parse::<http::Uri>()
-            .ok()?
-            .path()
-            .trim_end_matches('/')
-            .to_owned(),
-    )
-}
-
-fn origin(url: &str) -> Option<String> {
-    let uri: http::Uri = url.parse().ok()?;
-    Some(format!("{}://{}", uri.scheme_str()?, uri.authority()?))
 }

@@ -1,169 +1,146 @@
-//! What a service is asked for free, and when. A provider that was set aside for its account (money,
-//! a lock, an address list …) is asked in the background whether all is well, and if so it is back
-//! without waiting for a message to try it; one that is in use is asked for its money every quarter
-//! of an hour, so that an empty account is seen coming. Sends nothing to anybody, asks each at most
-//! every 30 s, uses no probe that was never seen to work, and here never a credential that is known dead.
+//! When a service is probed in the background. A provider that is quarantined for its account (balance,
+//! lock, address list …) is probed until it is in order again, so that no message has to try it. A
+//! healthy provider is asked for its balance every 15 minutes, so that operators see it run out in time.
+//! Never sends a message, probes a quarantined provider at most every 30 s, runs no probe that is only
+//! inferred, and uses no credential that is known dead.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::dialect::{Probe, ProbeClassification};
+use crate::dialect::Probe;
 use crate::policy::{HealthEvent, HealthState};
-use crate::provider::auth::AuthContext;
-use crate::provider::{ProviderRuntime, lost_classification};
+use crate::provider::ProviderRuntime;
+use crate::provider::auth_context::AuthContext;
+use crate::provider::probe::{ProbeRequest, ProbeResult};
 use crate::proxy::Proxy;
-use crate::sms::{AttemptKind, Cause, Concern, Outcome};
+use crate::sms::{AttemptKind, Concern, Outcome};
 use crate::telemetry::{AttemptFinished, BalanceReported};
 
-/// Between two questions to one provider that stands aside, and between its setting aside and the first.
+/// Between two probes of a quarantined provider, and between its quarantine and the first probe.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
-/// Between two questions for the money of one that is in use …
+/// Between two balance probes of a healthy provider …
 const BALANCE_PROBE_INTERVAL: Duration = Duration::from_mins(15);
-/// … and before the first, so that a start brings messages first.
+/// … and before the first, so that messages come first after a start.
 const FIRST_BALANCE_PROBE_DELAY: Duration = Duration::from_mins(1);
 
-/// What came of a question.
-pub(super) struct ProbeResult {
-    pub(super) outcome: Outcome,
-    pub(super) status: Option<u16>,
-    /// None: no reply.
-    pub(super) parsed: Option<ProbeClassification>,
-    pub(super) duration: Duration,
+/// A probe's result and how long its exchange took.
+pub(super) struct TimedProbe {
+    pub(super) result: ProbeResult,
+    duration: Duration,
 }
 
 impl Proxy {
-    /// Asks whoever is due; to be called every second or so.
+    /// Runs the probes that are due; to be called about once a second.
     pub async fn run_due_probes(&self) {
-        let world = self.snapshot.load_full();
-        for link in world.providers.values() {
-            if let Some(probe) = self.due_probe(link) {
-                self.run_probe(link, probe).await;
+        let snapshot = self.snapshot.load_full();
+        for runtime in snapshot.providers.values() {
+            if let Some(probe) = self.due_probe(runtime) {
+                self.run_scheduled_probe(runtime, probe).await;
             }
         }
     }
 
-    /// The question for a provider, if it is time: one about the account where that is why it stands aside, one about
-    /// the money where it is in use.
-    fn due_probe<'a>(&self, link: &'a ProviderRuntime) -> Option<&'a Probe> {
-        let (now, before) = (self.now(), link.last_probe());
-        let mut probes = link
+    /// The probe of a provider that is due, if one is; marks the provider as probed.
+    fn due_probe<'a>(&self, runtime: &'a ProviderRuntime) -> Option<&'a Probe> {
+        let now = self.now();
+        let last_probe = runtime.last_probe();
+        let mut probes = runtime
             .provider
             .dialect
             .probes()
             .iter()
             .filter(|probe| !probe.inferred);
-        let (probe, due) = match self.health.health_state(link, now) {
+        match self.health.health_state(runtime, now) {
             HealthState::Quarantined { cause, since, .. } => {
-                let due = cause.concern() == Concern::Account
-                    && now.since(since.max(before.unwrap_or_default())) >= PROBE_INTERVAL;
-                (probes.next()?, due)
+                let probe = probes.next()?;
+                let waited_since = since.max(last_probe.unwrap_or_default());
+                let is_due = cause.concern() == Concern::Account
+                    && now.since(waited_since) >= PROBE_INTERVAL;
+                is_due.then(|| runtime.mark_probed(now)).map(|()| probe)
             }
             HealthState::Healthy => {
-                let due = before.map_or(
-                    now.since(Moment::default()) >= FIRST_BALANCE_PROBE_DELAY,
-                    |before| now.since(before) >= BALANCE_PROBE_INTERVAL,
-                );
-                (
-                    probes.find(|probe| probe.has_balance())?,
-                    due && link.provider.credential.is_some(),
-                )
+                let probe = probes.find(|probe| probe.has_balance())?;
+                let is_due = match last_probe {
+                    Some(last_probe) => now.since(last_probe) >= BALANCE_PROBE_INTERVAL,
+                    None => now.since(Moment::default()) >= FIRST_BALANCE_PROBE_DELAY,
+                };
+                (is_due && runtime.provider.credential.is_some())
+                    .then(|| runtime.mark_probed(now))
+                    .map(|()| probe)
             }
-            HealthState::Cooldown { .. } | HealthState::Paused => return None,
-        };
-        due.then(|| link.mark_probed(now)).map(|()| probe)
-    }
-
-    async fn run_probe(&self, link: &Arc<ProviderRuntime>, probe: &Probe) {
-        let Ok(pass) = link.authenticate(false, link.provider.timeout).await else {
-            return;
-        };
-        let Some(brought) = self.exchange_probe(link, probe, &pass).await else {
-            return;
-        };
-        self.record_probe(link, &brought, &brought.outcome);
-        if brought
-            .parsed
-            .is_some_and(|probed| probed.healthy == Some(true))
-        {
-            link.probe_history().clear();
-            self.health.record_event(
-                link,
-                &HealthEvent::Probed {
-                    cause: None,
-                    credential: pass.revision,
-                },
-                None,
-                self.now(),
-            );
+            HealthState::Cooldown { .. } | HealthState::Paused => None,
         }
     }
 
-    /// One question, asked; none: it could not be written.
-    pub(super) async fn exchange_probe(
-        &self,
-        link: &ProviderRuntime,
-        probe: &Probe,
-        pass: &AuthContext,
-    ) -> Option<ProbeResult> {
-        let outgoing = link
-            .provider
-            .dialect
-            .probe_request(probe, &link.account(pass), self.wall())
-            .ok()?;
-        let began = self.now();
-        let (outcome, status, probed) =
-            match link.client.exchange(outgoing, link.provider.timeout).await {
-                Err(lost) => (lost_classification(&lost).outcome, None, None),
-                Ok(reply) => {
-                    let probed = link.provider.dialect.read_probe(probe, &reply);
-                    let outcome = match (probed.healthy, probed.cause) {
-                        (Some(true), _) => Outcome::Accepted { id: String::new() },
-                        (_, Some(cause)) => Outcome::Rejected(cause),
-                        (_, None) => Outcome::Unknown(Cause::ReplyUnreadable),
-                    };
-                    (outcome, Some(reply.status.as_u16()), Some(probed))
-                }
+    async fn run_scheduled_probe(&self, runtime: &Arc<ProviderRuntime>, probe: &Probe) {
+        let Ok(auth) = runtime.authenticate(false, runtime.provider.timeout).await else {
+            return;
+        };
+        let Some(timed) = self.run_probe(runtime, probe, &auth).await else {
+            return;
+        };
+        self.record_probe(runtime, &timed, &timed.result.classification.outcome);
+        if timed.result.is_healthy() {
+            runtime.probe_history().clear();
+            let event = HealthEvent::Probed {
+                cause: None,
+                credential: auth.revision,
             };
-        Some(ProbeResult {
-            outcome,
-            status,
-            parsed: probed,
-            duration: self.now().since(began),
+            self.health.record_event(runtime, &event, None, self.now());
+        }
+    }
+
+    /// One exchange of the probe; none: its request cannot be written.
+    pub(super) async fn run_probe(
+        &self,
+        runtime: &ProviderRuntime,
+        probe: &Probe,
+        auth: &AuthContext,
+    ) -> Option<TimedProbe> {
+        let started_at = self.now();
+        let request = ProbeRequest {
+            client: runtime.as_client(),
+            probe,
+            auth,
+            now: self.clock.timestamp(),
+            limit: runtime.provider.timeout,
+        };
+        let result = request.send(|reply| runtime.redact(reply, auth)).await;
+        Some(TimedProbe {
+            result: result.ok()?,
+            duration: self.now().since(started_at),
         })
     }
 
-    /// Counts it, and what it brought; `outcome` is what it told about the provider in the end.
+    /// Counts the probe and the balance it reported. `outcome` is what the probe showed in the end.
     pub(super) fn record_probe(
         &self,
-        link: &ProviderRuntime,
-        brought: &ProbeResult,
+        runtime: &ProviderRuntime,
+        timed: &TimedProbe,
         outcome: &Outcome,
     ) {
-        let (provider, kind) = (&link.provider.id, AttemptKind::Probe);
+        let provider = &runtime.provider.id;
         AttemptFinished {
             provider,
-            kind,
+            kind: AttemptKind::Probe,
             outcome,
-            status: brought.status,
-            duration: brought.duration,
+            status: timed.result.status(),
+            duration: timed.duration,
         }
         .emit(&self.telemetry);
-        if let Some((value, unit)) = brought
-            .parsed
-            .as_ref()
-            .and_then(|probed| probed.balance.as_ref())
-        {
-            let spent_a_day = {
-                let mut purse = link.balance_history();
-                purse.record(*value, self.now());
-                purse.daily_spend()
+        let parsed = timed.result.parsed.as_ref();
+        if let Some((value, unit)) = parsed.and_then(|parsed| parsed.balance.as_ref()) {
+            let daily_spend = {
+                let mut history = runtime.balance_history();
+                history.record(*value, self.now());
+                history.daily_spend()
             };
             BalanceReported {
                 provider,
                 unit,
                 value: *value,
-                daily_spend: spent_a_day,
+                daily_spend,
             }
             .emit(&self.telemetry);
         }

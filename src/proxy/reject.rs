@@ -1,5 +1,5 @@
-//! Calls that end before any service is asked, because of what they ask for: the backend gets a sentence with
-//! what would do, and so does the log, in words of ours, of the config's and of the dialect's alone.
+//! Requests that end before any service is reached, because of what they ask for. The backend and the log
+//! get a sentence that says what to do, made of our words, the config's and the dialect's alone.
 
 use http::StatusCode;
 
@@ -11,12 +11,13 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::sms::{Cause, Operation, ProviderId, RequestResult};
 
 impl Proxy {
+    /// The request is at a provider's host, and the dialect does not name its operation.
     pub(super) fn deny_unnamed_operation(dialect: &Dialect) -> CompletedRequest {
         let reason = format!(
-            "this operation is not among those the sidecar lets through with its credentials: a message is `{}`, \
-             `sms-sidecar dialects show {}` lists the others, `operations = [\"GET /…\"]` at the provider adds one",
-            dialect.send_endpoint(),
-            dialect.name
+            "the dialect {name} does not name this operation, so it does not get our credentials: a message is `{send}`, \
+             `sms-sidecar dialects show {name}` lists the other operations, `operations = [\"GET /…\"]` at the provider adds one",
+            name = dialect.name,
+            send = dialect.send_endpoint(),
         );
         let reply = error_reply(
             dialect,
@@ -24,61 +25,55 @@ impl Proxy {
             Cause::DeniedByPolicy,
             &reason,
         );
-        let mut ended = CompletedRequest::without_attempts(
+        let mut completed = CompletedRequest::without_attempts(
             reply,
             Operation::Other,
             &dialect.name,
             RequestResult::Denied,
         );
-        (ended.cause, ended.remedy) = (Some(Cause::DeniedByPolicy), Some(reason));
-        ended
+        completed.cause = Some(Cause::DeniedByPolicy);
+        completed.remedy = Some(reason);
+        completed
     }
 
-    /// Only the base URL and unix doors get here: at the others a foreign host is tunnelled or refused before.
-    pub(super) fn deny_unknown_path(call: &RequestContext) -> CompletedRequest {
-        let names: Vec<&str> = call
-            .snapshot
-            .providers
-            .keys()
-            .map(ProviderId::as_str)
-            .collect();
-        let spoken = call
-            .snapshot
-            .providers
+    /// Only the base-URL and unix entrypoints get here: at the others a foreign host is tunnelled or denied before.
+    pub(super) fn deny_unknown_path(context: &RequestContext) -> CompletedRequest {
+        let providers = &context.snapshot.providers;
+        let names: Vec<&str> = providers.keys().map(ProviderId::as_str).collect();
+        let dialects = providers
             .values()
-            .map(|link| link.provider.dialect.name.as_str());
-        // Told by a name of the config's own: the path itself may hold a number.
-        let meant = problem::closest_match(
-            call.original_path.split('/').nth(1).unwrap_or_default(),
-            names.iter().copied().chain(spoken),
+            .map(|runtime| runtime.provider.dialect.name.as_str());
+        // The suggestion is a name of the config; the path itself may contain a phone number.
+        let suggestion = problem::closest_match(
+            context.original_path.split('/').nth(1).unwrap_or_default(),
+            names.iter().copied().chain(dialects),
         );
-        let meant = meant
-            .map(|name| format!("; did the backend mean /{name}/?"))
+        let suggestion = suggestion
+            .map(|name| format!("; did you mean /{name}/?"))
             .unwrap_or_default();
         let reason = format!(
-            "nobody here is called by this path; it begins with /<provider or dialect>/, and the providers are {}{meant}",
+            "no provider or dialect matches this path; it begins with /<provider or dialect>/, and the providers are {}{suggestion}",
             names.join(", ")
         );
         let reply = plain_error_reply(StatusCode::NOT_FOUND, Cause::DeniedByPolicy, &reason);
-        let mut ended =
-            CompletedRequest::without_attempts(reply, Operation::Other, "", RequestResult::Denied);
-        (ended.dialect, ended.cause, ended.remedy) =
-            (None, Some(Cause::DeniedByPolicy), Some(reason));
-        ended
+        let mut completed = CompletedRequest::denied(reply);
+        completed.remedy = Some(reason);
+        completed
     }
 
+    /// The dialect cannot read the send.
     pub(super) fn reject_unreadable(
-        seen: &RecognisedRequest,
+        recognised: &RecognisedRequest,
         error: &RequestReadError,
     ) -> CompletedRequest {
-        let reply = unreadable_reply(&seen.dialect, error);
-        let mut ended = CompletedRequest::without_attempts(
+        let reply = unreadable_reply(&recognised.dialect, error);
+        let mut completed = CompletedRequest::without_attempts(
             reply,
             Operation::Send,
-            &seen.dialect.name,
+            &recognised.dialect.name,
             RequestResult::Denied,
         );
-        ended.cause = Some(Cause::MessageInvalid);
-        ended
+        completed.cause = Some(Cause::MessageInvalid);
+        completed
     }
 }

@@ -1,9 +1,10 @@
-//! One call on its way through: what is known of it from the start, and how it ended.
+//! One request on its way through the pipeline: what is known of it from the start, and how it ended.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
@@ -16,19 +17,20 @@ use crate::proxy::snapshot::RoutingSnapshot;
 use crate::sms::{Cause, Entrypoint, Msisdn, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{AttemptRecord, RequestFinished, Telemetry, TraceParent};
 
-/// What is known of a call from the start.
+/// What is known of a request from the start.
 #[derive(Debug)]
 pub(super) struct RequestContext {
     pub(super) id: String,
     pub(super) entrypoint: Entrypoint,
     pub(super) target: EntrypointTarget,
     pub(super) caller: Option<String>,
+    /// With the path as the dialect knows it.
     pub(super) request: Request,
-    /// The path before it was read as one of the dialect's own.
+    /// The path that the backend sent.
     pub(super) original_path: String,
-    /// The account that the base URL named.
+    /// The account that the base URL names.
     pub(super) named_provider: Option<ProviderId>,
-    /// The operator asked for this one alone: no route is taken, no other is asked, no earlier answer will do.
+    /// The only provider an operator's send may use: no route, no failover, no duplicate window.
     pub(super) pinned_provider: Option<ProviderId>,
     pub(super) connection: ClientConnection,
     pub(super) started_at: Moment,
@@ -36,7 +38,7 @@ pub(super) struct RequestContext {
 }
 
 impl RequestContext {
-    /// The host the backend named, where it named one.
+    /// The host that the backend named; none at the base-URL entrypoint.
     pub(super) fn authority(&self) -> Option<&Authority> {
         match &self.target {
             EntrypointTarget::Host(authority) => Some(authority),
@@ -45,7 +47,7 @@ impl RequestContext {
     }
 }
 
-/// How a call ended.
+/// How a request ended.
 #[derive(Debug)]
 pub(super) struct CompletedRequest {
     pub(super) reply: Reply,
@@ -57,99 +59,111 @@ pub(super) struct CompletedRequest {
     pub(super) recipient: Option<Msisdn>,
     pub(super) attempts: Vec<AttemptResult>,
     pub(super) diagnosis: Option<Diagnosis>,
-    /// What to do where no service said anything to diagnose; of our words and the dialect's alone, for the log.
+    /// What to do if there is no diagnosis, for the log; never contains the backend's own text.
     pub(super) remedy: Option<String>,
-    /// It was not sent again: the same message was answered so long ago.
+    /// How long ago the same message was answered, if this request is its duplicate.
     pub(super) duplicate_age: Option<Duration>,
 }
 
 impl CompletedRequest {
-    /// An end that took no attempt.
+    /// A request that made no attempt.
     pub(super) fn without_attempts(
         reply: Reply,
         operation: Operation,
         dialect: &str,
         result: RequestResult,
     ) -> Self {
-        let dialect = Some(dialect.to_owned());
-        let (attempts, cause, route, recipient, diagnosis, remedy, duplicate_age) =
-            (Vec::new(), None, None, None, None, None, None);
         Self {
             reply,
             operation,
-            dialect,
+            dialect: Some(dialect.to_owned()),
             result,
-            cause,
-            route,
-            recipient,
-            attempts,
-            diagnosis,
-            remedy,
-            duplicate_age,
+            cause: None,
+            route: None,
+            recipient: None,
+            attempts: Vec::new(),
+            diagnosis: None,
+            remedy: None,
+            duplicate_age: None,
         }
     }
 
-    /// Who took the message.
+    /// A request whose reply is set later; until then it is an empty 503.
+    pub(super) fn unanswered(operation: Operation, dialect: &str, result: RequestResult) -> Self {
+        let reply = Reply {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+        };
+        Self::without_attempts(reply, operation, dialect, result)
+    }
+
+    /// A request that was denied before a dialect was known.
+    pub(super) fn denied(reply: Reply) -> Self {
+        let mut completed =
+            Self::without_attempts(reply, Operation::Other, "", RequestResult::Denied);
+        completed.dialect = None;
+        completed.cause = Some(Cause::DeniedByPolicy);
+        completed
+    }
+
+    /// The attempt that delivered the message.
     pub(super) fn accepted_attempt(&self) -> Option<&AttemptResult> {
         self.attempts
             .iter()
-            .rfind(|tried| matches!(tried.outcome(), Outcome::Accepted { .. }))
+            .rfind(|attempt| matches!(attempt.outcome(), Outcome::Accepted { .. }))
     }
 
-    /// Writes the call's line and counts it.
-    pub(super) fn emit(&self, call: &RequestContext, took: Duration, telemetry: &Telemetry) {
-        let parent = TraceParent::from_headers(&call.request.headers);
-        let lines: Vec<AttemptRecord<'_>> = self
+    /// Writes the request's log line, counts it and makes its spans.
+    pub(super) fn emit(&self, context: &RequestContext, duration: Duration, telemetry: &Telemetry) {
+        let parent = TraceParent::from_headers(&context.request.headers);
+        let records: Vec<AttemptRecord<'_>> = self
             .attempts
             .iter()
-            .map(|tried| attempt_line(tried, call.started_at))
+            .map(|attempt| attempt_record(attempt, context.started_at))
             .collect();
+        let diagnosis = self.diagnosis.as_ref();
         RequestFinished {
-            id: &call.id,
-            caller: call.caller.as_deref(),
-            entrypoint: call.entrypoint,
+            id: &context.id,
+            caller: context.caller.as_deref(),
+            entrypoint: context.entrypoint,
             dialect: self.dialect.as_deref(),
             operation: self.operation,
             route: self.route.as_deref(),
             recipient: self.recipient.as_ref(),
-            attempts: &lines,
+            attempts: &records,
             result: self.result,
-            method: call.request.method.as_str(),
+            method: context.request.method.as_str(),
             status: self.reply.status.as_u16(),
             cause: self.cause,
-            certainty: self.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty),
-            remedy: self
-                .diagnosis
-                .as_ref()
-                .map(|diagnosis| &diagnosis.remedy)
-                .or(self.remedy.as_ref())
-                .map(String::as_str),
+            certainty: diagnosis.map(|diagnosis| diagnosis.certainty),
+            remedy: diagnosis
+                .map(|diagnosis| diagnosis.remedy.as_str())
+                .or(self.remedy.as_deref()),
             duplicate_age: self.duplicate_age,
-            duration: took,
+            duration,
             parent: parent.as_ref(),
         }
         .emit(telemetry);
     }
 }
 
-fn attempt_line(tried: &AttemptResult, call: Moment) -> AttemptRecord<'_> {
-    let at = tried
+fn attempt_record(attempt: &AttemptResult, request_started_at: Moment) -> AttemptRecord<'_> {
+    let classification = &attempt.classification;
+    let server = attempt
         .other_authority
         .as_ref()
-        .or(tried.runtime.base_url.authority());
+        .or(attempt.runtime.base_url.authority());
     AttemptRecord {
-        provider: &tried.runtime.provider.id,
-        kind: tried.kind,
-        outcome: tried.outcome(),
-        certainty: tried
-            .outcome()
-            .cause()
-            .map(|_| tried.classification.certainty),
-        status: tried.status,
-        provider_message: tried.classification.provider_message.as_deref(),
-        method: tried.method.as_ref().map(Method::as_str),
-        server: at.map(|at| (at.host.as_str(), at.port)),
-        started_after: tried.started_at.since(call),
-        duration: tried.duration,
+        provider: &attempt.runtime.provider.id,
+        kind: attempt.kind,
+        outcome: attempt.outcome(),
+        certainty: attempt.outcome().cause().map(|_| classification.certainty),
+        status: attempt.status,
+        provider_message: classification.provider_message.as_deref(),
+        method: attempt.method.as_ref().map(Method::as_str),
+        server: server.map(|authority| (authority.host.as_str(), authority.port)),
+        started_after: attempt.started_at.since(request_started_at),
+        duration: attempt.duration,
     }
 }

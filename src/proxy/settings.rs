@@ -1,19 +1,18 @@
-//! What the pipeline is made from, free of the file's spelling.
+//! What the pipeline is built from, free of the config file's syntax.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use crate::dialect::{Catalog, Dialect};
-use crate::net::{OtherHosts, UpstreamSettings};
+use crate::dialect::Catalog;
+use crate::net::OtherHosts;
 pub use crate::policy::{OnUnknown, TextTemplate};
+use crate::provider::Provider;
 use crate::sms::ProviderId;
 use crate::vault::CredentialRef;
 
-/// Everything the pipeline needs to know.
+/// The settings of the pipeline.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Every loaded description.
+    /// Every loaded dialect.
     pub catalog: Catalog,
     /// `[providers.NAME]`, in the file's order.
     pub providers: Vec<Provider>,
@@ -23,50 +22,21 @@ pub struct Settings {
     pub callers: Vec<Caller>,
     /// `[templates.NAME]`.
     pub templates: Vec<TextTemplate>,
-    /// Other hosts: tunnel or refuse.
+    /// Whether other hosts are tunnelled or denied.
     pub other_hosts: OtherHosts,
     /// `mode` at the top.
     pub mode: Mode,
-    /// An option of last resort: hand a provider's 401 on as it is.
+    /// Passes a provider's 401 to the backend unchanged.
     pub pass_401: bool,
 }
 
-/// Whether we act or only watch.
+/// Whether the sidecar acts or only observes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Credentials in, failover, translated answers.
+    /// Injects credentials, fails over, translates answers.
     Act,
-    /// Nothing is changed; causes are counted.
+    /// Changes nothing; counts causes.
     Observe,
-}
-
-/// One account at one service.
-#[derive(Clone, Debug)]
-pub struct Provider {
-    /// Its name.
-    pub id: ProviderId,
-    /// The line of the config on which its table begins.
-    pub line: usize,
-    /// What it speaks.
-    pub dialect: Arc<Dialect>,
-    /// Where its credential is; none only in observe mode.
-    pub credential: Option<CredentialRef>,
-    /// Set: every message through it carries this.
-    pub sender: Option<String>,
-    /// One attempt's time limit.
-    pub timeout: Duration,
-    /// First recheck after it was set aside; none: never.
-    pub recheck: Option<Duration>,
-    /// Skipped when no template matches.
-    pub templates_only: bool,
-    /// More operations that pass: `GET /…`.
-    pub operations: Vec<String>,
-    /// Where attempts go; the dialect's unless set.
-    pub base_url: String,
-    /// The dialect's `[param]`s.
-    pub params: BTreeMap<String, String>,
-    /// How it is reached.
-    pub upstream: UpstreamSettings,
 }
 
 /// Which messages go to which providers.
@@ -78,38 +48,38 @@ pub struct Route {
     pub recipients: Vec<String>,
     /// Names of callers; empty: every caller.
     pub callers: Vec<String>,
-    /// Dialects spoken; empty: every dialect.
+    /// The backend's dialects; empty: every dialect.
     pub dialects: Vec<String>,
-    /// In the listed order.
+    /// The providers, in the listed order.
     pub providers: Vec<ProviderId>,
-    /// For the whole call.
+    /// Time limit of the whole request.
     pub deadline: Duration,
-    /// Attempts at one provider, at the most.
+    /// The most attempts at one provider.
     pub attempts: usize,
-    /// What happens after a doubt.
+    /// What happens after an attempt in doubt.
     pub on_unknown: OnUnknown,
-    /// How long an answered message is remembered; zero turns it off.
+    /// How long after its answer the same message counts as a duplicate; zero turns it off.
     pub duplicate_window: Duration,
-    /// The listed order even before the dialect spoken.
+    /// Whether the listed order holds even for providers of the backend's dialect.
     pub prefer_listed: bool,
-    /// Act or observe.
+    /// Whether its requests are only observed.
     pub mode: Mode,
 }
 
-/// Who may use a door.
+/// A client that may use an entrypoint.
 #[derive(Clone, Debug)]
 pub struct Caller {
     /// Its name.
     pub name: String,
-    /// How it is known.
+    /// How it is identified.
     pub proof: CallerProof,
 }
 
-/// How a caller is known.
+/// How a caller is identified.
 #[derive(Clone, Debug)]
 pub enum CallerProof {
     /// The uid behind the socket.
     Uid(u32),
-    /// A token from a vault, as proxy user info or in place of the service's password.
+    /// A token from a vault, sent as proxy user info or in place of the service's password.
     Token(CredentialRef),
 }

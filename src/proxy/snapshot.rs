@@ -1,5 +1,5 @@
-//! What one config makes of the pipeline: links to providers, who speaks what, which hosts
-//! and path prefixes mean whom. Replaced as a whole by a reload; never changed.
+//! One config at run time: its providers, its routes, and which hosts and path prefixes belong to which
+//! dialect or account. A reload replaces it as a whole; it never changes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,26 +22,29 @@ pub(super) struct RoutingSnapshot {
     pub(super) providers: BTreeMap<ProviderId, Arc<ProviderRuntime>>,
     pub(super) templates: Templates,
     pub(super) keeper: Arc<CredentialCache>,
-    /// Dialects of configured providers: whose hosts are ours.
+    /// The dialects of the configured providers.
     dialects: Vec<Arc<Dialect>>,
     /// Each provider's dialect and the operations that its account adds, in the order of the config.
     extra_operations: Vec<(String, Vec<String>)>,
 }
 
-/// What a request is, and whose account its address names.
+/// What a request is, and which account its address names.
 #[derive(Debug)]
 pub(super) struct RequestMatch {
     pub(super) recognition: Recognition,
-    /// Named by the base URL's first segment: for carried calls.
+    /// The account that the base URL names; used for passthrough requests.
     pub(super) named_provider: Option<ProviderId>,
-    /// With the prefix taken off.
+    /// With the path as the dialect knows it.
     pub(super) request: Request,
 }
 
-/// A route, where one is taken, and whom to ask in order.
-type RoutedProviders<'a> = (Option<&'a Route>, Vec<Arc<ProviderRuntime>>);
+/// The route of a message, if one matches, and its providers in the order in which they are tried.
+pub(super) struct RoutedProviders<'a> {
+    pub(super) route: Option<&'a Route>,
+    pub(super) providers: Vec<Arc<ProviderRuntime>>,
+}
 
-/// Whom a path's first segment names, and what is behind it.
+/// The dialect and account that the first segment of a path names, and the rest of the path.
 struct PathPrefix {
     dialect: Arc<Dialect>,
     named_provider: Option<ProviderId>,
@@ -51,39 +54,37 @@ struct PathPrefix {
 impl RoutingSnapshot {
     pub(super) fn new(
         settings: Settings,
-        links: Vec<Arc<ProviderRuntime>>,
+        providers: Vec<Arc<ProviderRuntime>>,
         keeper: Arc<CredentialCache>,
     ) -> Result<Self, Vec<TemplateError>> {
         let templates = Templates::new(&settings.templates)?;
-        let mut spoken: Vec<Arc<Dialect>> = Vec::new();
+        let mut dialects: Vec<Arc<Dialect>> = Vec::new();
         for provider in &settings.providers {
-            if !spoken
-                .iter()
-                .any(|dialect| dialect.name == provider.dialect.name)
-            {
-                spoken.push(Arc::clone(&provider.dialect));
+            let is_known = |dialect: &Arc<Dialect>| dialect.name == provider.dialect.name;
+            if !dialects.iter().any(is_known) {
+                dialects.push(Arc::clone(&provider.dialect));
             }
         }
-        let added = settings
+        let extra_operations = settings
             .providers
             .iter()
             .map(|provider| (provider.dialect.name.clone(), provider.operations.clone()))
             .collect();
-        let links = links
+        let providers = providers
             .into_iter()
-            .map(|link| (link.provider.id.clone(), link))
+            .map(|runtime| (runtime.provider.id.clone(), runtime))
             .collect();
         Ok(Self {
             settings,
-            providers: links,
+            providers,
             templates,
             keeper,
-            dialects: spoken,
-            extra_operations: added,
+            dialects,
+            extra_operations,
         })
     }
 
-    /// Whether calls for this host are read here.
+    /// Whether the sidecar reads the requests to this host.
     pub(super) fn is_provider_host(&self, authority: &Authority) -> bool {
         self.dialects
             .iter()
@@ -95,117 +96,121 @@ impl RoutingSnapshot {
         self.settings.other_hosts == OtherHosts::Deny
     }
 
-    /// Says what a request is.
+    /// Recognises dialect and operation of a request, and the account that its address names.
     pub(super) fn match_request(
         &self,
         target: &EntrypointTarget,
-        mut request: Request,
+        request: Request,
     ) -> RequestMatch {
-        let recognise_at =
-            |place: RequestTarget<'_>, request: &Request, named: Option<&ProviderId>| {
-                recognise(
-                    &self.dialects,
-                    place,
-                    request,
-                    self.extra_operations_of(named),
-                )
-            };
-        let (recognition, named) = match target {
-            EntrypointTarget::Host(authority) => match self.provider_at(authority) {
-                Some(link) if !link.provider.dialect.serves_host(&authority.host) => {
-                    request.path = link.base_url.to_dialect_path(&request.path);
-                    let id = &link.provider.id;
-                    (
-                        recognise_at(
-                            RequestTarget::Named(&link.provider.dialect),
-                            &request,
-                            Some(id),
-                        ),
-                        Some(id.clone()),
-                    )
-                }
-                Some(_) | None => (
-                    recognise_at(RequestTarget::Host(&authority.host), &request, None),
-                    None,
-                ),
-            },
-            EntrypointTarget::BaseUrl | EntrypointTarget::Unspecified => {
-                match self.parse_prefix(&request.path) {
-                    Some(PathPrefix {
-                        dialect,
-                        named_provider: named,
-                        rest,
-                    }) => {
-                        request.path = rest;
-                        (
-                            recognise_at(RequestTarget::Named(&dialect), &request, named.as_ref()),
-                            named,
-                        )
-                    }
-                    None if *target == EntrypointTarget::Unspecified => (
-                        recognise_at(RequestTarget::Unspecified, &request, None),
-                        None,
-                    ),
-                    None => (Recognition::Unrecognised, None),
-                }
+        match target {
+            EntrypointTarget::Host(authority) => self.match_host(authority, request),
+            EntrypointTarget::BaseUrl => self.match_path(request, None),
+            EntrypointTarget::Unspecified => {
+                self.match_path(request, Some(RequestTarget::Unspecified))
             }
+        }
+    }
+
+    /// By the host; if it is an account's own and not the dialect's, by that account.
+    fn match_host(&self, authority: &Authority, mut request: Request) -> RequestMatch {
+        let own_host = self
+            .provider_at(authority)
+            .filter(|runtime| !runtime.provider.dialect.serves_host(&authority.host));
+        let Some(runtime) = own_host else {
+            return self.recognise(RequestTarget::Host(&authority.host), request, None);
         };
+        request.path = runtime.base_url.to_dialect_path(&request.path);
+        let target = RequestTarget::Named(&runtime.provider.dialect);
+        self.recognise(target, request, Some(runtime.provider.id.clone()))
+    }
+
+    /// By the first segment of the path; if that names nothing, by `fallback`.
+    fn match_path(
+        &self,
+        mut request: Request,
+        fallback: Option<RequestTarget<'_>>,
+    ) -> RequestMatch {
+        if let Some(prefix) = self.parse_prefix(&request.path) {
+            request.path = prefix.rest;
+            let target = RequestTarget::Named(&prefix.dialect);
+            return self.recognise(target, request, prefix.named_provider);
+        }
+        match fallback {
+            Some(target) => self.recognise(target, request, None),
+            None => RequestMatch {
+                recognition: Recognition::Unrecognised,
+                named_provider: None,
+                request,
+            },
+        }
+    }
+
+    fn recognise(
+        &self,
+        target: RequestTarget<'_>,
+        request: Request,
+        named_provider: Option<ProviderId>,
+    ) -> RequestMatch {
+        let extra_operations = self.extra_operations_of(named_provider.as_ref());
         RequestMatch {
-            recognition,
-            named_provider: named,
+            recognition: recognise(&self.dialects, target, &request, extra_operations),
+            named_provider,
             request,
         }
     }
 
-    /// The first route that means this call.
-    fn route(&self, seen: &RouteInput<'_>) -> Option<&Route> {
-        let rule = |route: &&Route| {
+    /// The first route that matches.
+    fn route(&self, input: &RouteInput<'_>) -> Option<&Route> {
+        let matches = |route: &&Route| {
             RouteCriteria {
                 recipients: &route.recipients,
                 callers: &route.callers,
                 dialects: &route.dialects,
             }
-            .matches(seen)
+            .matches(input)
         };
-        self.settings.routes.iter().find(rule)
+        self.settings.routes.iter().find(matches)
     }
 
-    /// By which route a message goes, and whom to ask in order; no route, where the operator asked for one alone.
+    /// The route of a message and its providers. A `pinned` provider takes no route and is the only one.
     pub(super) fn routed_providers(
         &self,
-        only: Option<&ProviderId>,
-        seen: &RouteInput<'_>,
+        pinned: Option<&ProviderId>,
+        input: &RouteInput<'_>,
         dialect: &Dialect,
     ) -> RoutedProviders<'_> {
-        if let Some(only) = only {
-            return (
-                None,
-                self.providers.get(only).cloned().into_iter().collect(),
-            );
+        if let Some(pinned) = pinned {
+            return RoutedProviders {
+                route: None,
+                providers: self.providers.get(pinned).cloned().into_iter().collect(),
+            };
         }
-        let route = self.route(seen);
-        (route, self.ordered_providers(route, dialect))
+        let route = self.route(input);
+        RoutedProviders {
+            route,
+            providers: self.ordered_providers(route, dialect),
+        }
     }
 
-    /// Whom to ask, in order; without a route: the providers of the dialect spoken.
+    /// The providers in the order in which they are tried; without a route: those of the backend's dialect.
     pub(super) fn ordered_providers(
         &self,
         route: Option<&Route>,
         dialect: &Dialect,
     ) -> Vec<Arc<ProviderRuntime>> {
-        let speaks = |id: &ProviderId| {
+        let is_native = |id: &ProviderId| {
             self.providers
                 .get(id)
-                .is_some_and(|link| link.provider.dialect.name == dialect.name)
+                .is_some_and(|runtime| runtime.provider.dialect.name == dialect.name)
         };
         let ids = match route {
-            Some(route) => order_providers(&route.providers, speaks, route.prefer_listed),
+            Some(route) => order_providers(&route.providers, is_native, route.prefer_listed),
             None => self
                 .settings
                 .providers
                 .iter()
                 .map(|provider| provider.id.clone())
-                .filter(speaks)
+                .filter(is_native)
                 .collect(),
         };
         ids.iter()
@@ -213,7 +218,7 @@ impl RoutingSnapshot {
             .collect()
     }
 
-    /// Whose account a carried call goes through: the one it names, else the first that speaks its dialect.
+    /// The account of a passthrough request: the one it names, else the first of its dialect that `may` take it.
     pub(super) fn passthrough_provider(
         &self,
         named: Option<&ProviderId>,
@@ -224,26 +229,27 @@ impl RoutingSnapshot {
         named.or_else(|| {
             self.ordered_providers(None, dialect)
                 .into_iter()
-                .find(|link| may(link))
+                .find(|runtime| may(runtime))
         })
     }
 
-    /// The operations that accounts add: only its own where the address names one.
+    /// The operations that accounts add to their dialects; only those of the named one, if the address names one.
     fn extra_operations_of(&self, named: Option<&ProviderId>) -> &[(String, Vec<String>)] {
         let Some(named) = named else {
             return &self.extra_operations;
         };
-        let at = self
+        let position = self
             .settings
             .providers
             .iter()
             .position(|provider| provider.id == *named);
-        at.and_then(|at| self.extra_operations.get(at..=at))
+        position
+            .and_then(|position| self.extra_operations.get(position..=position))
             .unwrap_or_default()
     }
 
-    /// Whether calls in this dialect that are no message are only watched: a placeholder login would make
-    /// the backend's own sends fail.
+    /// Whether requests of this dialect that are not a message are only observed: a placeholder login would make the
+    /// backend's own sends fail.
     pub(super) fn observes(&self, dialect: &Dialect) -> bool {
         let mut routes = self
             .settings
@@ -258,25 +264,21 @@ impl RoutingSnapshot {
     fn provider_at(&self, authority: &Authority) -> Option<&Arc<ProviderRuntime>> {
         self.providers
             .values()
-            .find(|link| link.base_url.is_at(authority))
+            .find(|runtime| runtime.base_url.is_at(authority))
     }
 
-    /// `/playmobile/broker-api/send`: who is meant, and the rest of the path.
+    /// `/playmobile/broker-api/send`: what `playmobile` names, and `/broker-api/send`.
     fn parse_prefix(&self, path: &str) -> Option<PathPrefix> {
-        let (first, rest) = path.strip_prefix('/')?.split_once('/')?;
+        let (name, rest) = path.strip_prefix('/')?.split_once('/')?;
         let rest = format!("/{rest}");
-        let id = ProviderId::new(first);
+        let id = ProviderId::new(name);
         match self.providers.get(&id) {
-            Some(link) => {
-                let dialect = Arc::clone(&link.provider.dialect);
-                let rest = link.base_url.to_dialect_path(&rest);
-                Some(PathPrefix {
-                    dialect,
-                    named_provider: Some(id),
-                    rest,
-                })
-            }
-            None => self.settings.catalog.get(first).map(|dialect| PathPrefix {
+            Some(runtime) => Some(PathPrefix {
+                dialect: Arc::clone(&runtime.provider.dialect),
+                rest: runtime.base_url.to_dialect_path(&rest),
+                named_provider: Some(id),
+            }),
+            None => self.settings.catalog.get(name).map(|dialect| PathPrefix {
                 dialect: Arc::clone(dialect),
                 named_provider: None,
                 rest,

@@ -70,7 +70,7 @@ test('a wrong path is reported as a fault of the backend\'s base URL, not of the
   assert.equal((await call(`${proxy.url}/playmobile/998907654321/send`, request)).status, 404);
   const { cause, remedy } = await facts(proxy);
   assert.equal(cause, 'endpoint-wrong');
-  assert.equal(remedy, "the backend asked POST /…/send; playmobile's message is POST /broker-api/send: correct the backend's base URL");
+  assert.equal(remedy, "the backend requested POST /…/send; playmobile's message is POST /broker-api/send: correct the backend's base URL");
   assert.match(await shown(proxy), /✕ playmobile +other +passed-through endpoint-wrong/);
   await proxy.waitForOutput(/correct the backend's base URL/);
   assert.doesNotMatch(proxy.output, /998907654321/);

@@ -80,9 +80,9 @@ test('a wrong path: the log line has the remedy that the backend gets, and not t
   const [first, second] = await lines(proxy, 'request denied', 2);
   assert.match(first.remedy, /a message is `POST \/broker-api\/send`/);
   assert.ok(wrong.body.includes(JSON.stringify(first.remedy).slice(1, -1)), `${wrong.body}\n${first.remedy}`);
-  assert.match(second.remedy, /the providers are playmobile; did the backend mean \/playmobile\/\?/);
+  assert.match(second.remedy, /the providers are playmobile; did you mean \/playmobile\/\?/);
   assert.ok(typo.body.includes(second.remedy), typo.body);
   assert.doesNotMatch(proxy.output, /998907654321|hunter22/);
   const far = await call(`${proxy.url}/nothing-like-it/send`, sent);
-  assert.doesNotMatch(far.body, /did the backend mean/);
+  assert.doesNotMatch(far.body, /did you mean/);
 });

@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 
 use crate::cli::dialects::render_table;
-use crate::diagnosis::{CandidateProbe, CauseCandidates};
+use crate::diagnosis::CauseCandidates;
 use crate::dialect::{CauseTableRow, Dialect};
-use crate::proxy::probe_question;
+use crate::provider::probe::best_probe;
 use crate::sms::{AttemptKind, Cause, Family};
 
 /// The table for programs.
@@ -99,20 +99,11 @@ fn disambiguation_steps(dialect: &Dialect, shown: &CauseTableRow) -> Vec<String>
     let probe = if has_token && candidates.includes_credential() {
         None
     } else {
-        best_probe(dialect, &candidates)
+        best_probe(dialect, &candidates, &[])
+            .and_then(|index| dialect.probes().get(index))
+            .map(|probe| format!("{}: {}", probe.about.as_str(), probe.endpoint()))
     };
     [date, login, probe].into_iter().flatten().collect()
-}
-
-fn best_probe(dialect: &Dialect, candidates: &CauseCandidates) -> Option<String> {
-    let probes: Vec<_> = dialect
-        .probes()
-        .iter()
-        .filter(|probe| !probe.inferred)
-        .collect();
-    let results: Vec<CandidateProbe> = probes.iter().map(|probe| probe_question(probe)).collect();
-    let probe = probes.get(candidates.best_probe(&results)?)?;
-    Some(format!("{}: {}", probe.about.as_str(), probe.endpoint()))
 }
 
 #[cfg(test)]

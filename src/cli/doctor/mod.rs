@@ -24,7 +24,7 @@ use crate::doctor::Setup;
 use crate::doctor::check::{Check, exit_code};
 use crate::doctor::runner::Runner;
 use crate::problem::{Problem, ProblemReport, Severity};
-use crate::proxy::Provider;
+use crate::provider::Provider;
 use crate::sms::ProviderId;
 use crate::vault::CredentialCache;
 

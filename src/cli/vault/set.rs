@@ -12,7 +12,7 @@ use crate::cli::vault::value;
 use crate::config::Config;
 use crate::dialect::FieldSpec;
 use crate::problem::suggest;
-use crate::proxy::Provider;
+use crate::provider::Provider;
 use crate::secret::SecretString;
 use crate::vault::embedded::Embedded;
 use crate::vault::{CredentialRef, SourceSettings};

@@ -16,7 +16,8 @@ use crate::config::values;
 use crate::config::vaults::RawVault;
 use crate::dialect::Dialect;
 use crate::net::UpstreamSettings;
-use crate::proxy::{Caller, CallerProof, Mode, Provider};
+use crate::provider::Provider;
+use crate::proxy::{Caller, CallerProof, Mode};
 use crate::sms::{Operation, ProviderId};
 use crate::vault::CredentialRef;
 

@@ -10,7 +10,8 @@ use crate::config::choices::{MODES, ON_UNKNOWN, PREFERENCES};
 use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_list};
 use crate::config::values;
-use crate::proxy::{Mode, OnUnknown, Provider, Route, Settings};
+use crate::provider::Provider;
+use crate::proxy::{Mode, OnUnknown, Route, Settings};
 use crate::sms::{ProviderId, prefix_covers, prefixes_overlap};
 
 /// For the whole request.

@@ -9,7 +9,8 @@ use crate::config::raw::{self, RawConfig};
 use crate::config::spanned::{ConfigString, in_file_order, string_map};
 use crate::config::values;
 use crate::policy::{ParsedTemplate, Templates};
-use crate::proxy::{Provider, Settings, TextTemplate};
+use crate::provider::Provider;
+use crate::proxy::{Settings, TextTemplate};
 
 pub(super) fn templates(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Vec<TextTemplate> {
     let mut templates: Vec<TextTemplate> = Vec::new();

@@ -14,7 +14,7 @@ use crate::doctor::Setup;
 use crate::doctor::check::Check;
 use crate::doctor::runner::Runner;
 use crate::node::{axios_releases, node_release};
-use crate::proxy::Provider;
+use crate::provider::Provider;
 use crate::secret::Credential;
 use crate::vault::{SourceSettings, dotenv, file};
 use entrypoint::BackendFacts;
