@@ -1,6 +1,6 @@
-//! What a service's free answers say about the account, each under the check it concerns: the address,
-//! the credential, the account, production or sandbox, the money, the list of addresses. Pure: the
-//! questions were asked elsewhere. What no answer tells is said to be not known, never assumed.
+//! What the probes say about the account, each under the check that it concerns: the endpoint, the
+//! credential, the account, production or sandbox, the balance, the list of addresses. Pure: `runner` runs
+//! the probes. What no probe shows is reported as not known, never assumed.
 
 use crate::diagnosis::Evidence;
 use crate::dialect::{Approval, Classification, ProbeSubject};
@@ -11,63 +11,63 @@ use crate::doctor::texts::ListingOutcome as Lists;
 use crate::net::upstream::ExchangeError;
 use crate::sms::{AttemptKind, Cause, Concern};
 
-/// One question and what was heard.
+/// One probe and its outcome.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeRun {
     pub(crate) kind: AttemptKind,
-    /// None for a login, and for a bare look at the address.
+    /// None for a login, and for a request without a credential.
     pub(crate) subject: Option<ProbeSubject>,
     /// `GET /path`.
     pub(crate) endpoint: String,
     pub(crate) outcome: ProbeOutcome,
-    /// It could have said that this is a test account.
+    /// Whether its reply can show that this is a test account.
     pub(crate) detects_sandbox: bool,
-    /// Nobody has seen yet what its answers are worth.
+    /// Whether it was never run against the service, so that its replies prove nothing.
     pub(crate) inferred: bool,
 }
 
-/// What came back.
+/// What a probe brought.
 #[derive(Clone, Debug)]
 pub(crate) enum ProbeOutcome {
     /// No readable reply.
     Lost(ExchangeError),
-    /// In order, with the money that is left where it says so.
+    /// In order; with the balance if the reply has one.
     Healthy(Option<(f64, String)>),
-    /// Refused, or an answer that says nothing.
+    /// Rejected, or a reply that shows nothing.
     Rejected(Box<ProbeRejection>),
-    /// It answers HTTP; nothing was asked.
+    /// It answers HTTP with this status; the request carried no credential.
     Reachable(u16),
 }
 
-/// An answer that is no yes.
+/// A reply that is not healthy.
 #[derive(Clone, Debug)]
 pub(crate) struct ProbeRejection {
-    /// Narrowed by what was learned.
+    /// Narrowed by the evidence.
     pub(crate) classification: Classification,
     pub(crate) status: u16,
-    /// What narrowed it: the date, an address it names, the token's own words.
+    /// What narrowed it: the date, an address it names, the claims of the token.
     pub(crate) evidence: Vec<Evidence>,
 }
 
-/// All that was asked of one service.
+/// All probes of one account.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AccountProbes {
     pub(crate) runs: Vec<ProbeRun>,
-    /// Questions that were never seen to work and that nobody agreed to.
+    /// The inferred probes that the operator did not confirm.
     pub(crate) skipped: Vec<String>,
-    /// How far our clock is ahead of the service's.
+    /// How far our clock is ahead of the service's, in seconds.
     pub(crate) clock_skew: Option<i64>,
-    /// Why the account could not be asked at all.
+    /// Why no probe ran.
     pub(crate) not_queried: Option<&'static str>,
     /// Whether the service lists the configured sender.
     pub(crate) sender: Lists<bool>,
-    /// How the service has each of the configured texts.
+    /// For each configured template, whether the service has approved its text.
     pub(crate) texts: Lists<Vec<(String, Approval)>>,
-    /// What is spent in a day, as the running sidecar has seen; none: not known.
+    /// What is spent in a day, as the running sidecar has measured it; none: not known.
     pub(crate) daily_spend: Option<f64>,
 }
 
-/// In the order in which they are shown.
+/// In the order in which the report shows them.
 const CHECK_NAMES: [&str; 8] = [
     "clock",
     "endpoint",
@@ -111,49 +111,49 @@ fn check_name(cause: Cause) -> &'static str {
     }
 }
 
-/// One check for each name: the one refusal where it belongs, the rest by evidence.
-pub(crate) fn check_account(patient: &ProviderCheck<'_>, answers: &AccountProbes) -> Vec<Check> {
-    let refused = answers
+/// One check for each name: the first rejection under its own, the others by what the probes showed.
+pub(crate) fn check_account(subject: &ProviderCheck<'_>, probes: &AccountProbes) -> Vec<Check> {
+    let rejected = probes
         .runs
         .iter()
-        .find_map(|asked| rejection_check(patient, asked));
+        .find_map(|run| rejection_check(subject, run));
     CHECK_NAMES
         .iter()
-        .map(|&name| match &refused {
+        .map(|&name| match &rejected {
             Some(check) if check.name == name => check.clone(),
-            _ => unrejected_check(patient, name, answers, refused.as_ref()),
+            _ => unrejected_check(subject, name, probes, rejected.as_ref()),
         })
         .collect()
 }
 
-/// What one answer refuses, under the check that it concerns.
-fn rejection_check(patient: &ProviderCheck<'_>, asked: &ProbeRun) -> Option<Check> {
-    match &asked.outcome {
+/// The check of a rejection; none: the probe was not rejected.
+fn rejection_check(subject: &ProviderCheck<'_>, run: &ProbeRun) -> Option<Check> {
+    match &run.outcome {
         ProbeOutcome::Healthy(_) | ProbeOutcome::Reachable(_) => None,
-        ProbeOutcome::Rejected(refusal) if is_inconclusive(asked, refusal) => None,
+        ProbeOutcome::Rejected(rejection) if is_inconclusive(run, rejection) => None,
         ProbeOutcome::Lost(lost) => {
             let (ExchangeError::Unsent { cause, .. } | ExchangeError::Unknown { cause, .. }) = lost;
             Some(connectivity::exchange_failure(
-                patient,
+                subject,
                 check_name(*cause),
                 lost,
             ))
         }
-        ProbeOutcome::Rejected(refusal) => {
-            let cause = refusal
+        ProbeOutcome::Rejected(rejection) => {
+            let cause = rejection
                 .classification
                 .outcome
                 .cause()
                 .unwrap_or(Cause::ReplyUnreadable);
-            Some(patient.rejected(check_name(cause), asked.kind, refusal))
+            Some(subject.rejected(check_name(cause), run.kind, rejection))
         }
     }
 }
 
-/// What nobody has seen work need not answer as its description says: that proves nothing wrong.
-fn is_inconclusive(asked: &ProbeRun, refusal: &ProbeRejection) -> bool {
-    asked.inferred
-        && refusal
+/// Whether the reply proves nothing: an inferred probe need not be answered as its description says.
+fn is_inconclusive(run: &ProbeRun, rejection: &ProbeRejection) -> bool {
+    run.inferred
+        && rejection
             .classification
             .outcome
             .cause()
@@ -161,145 +161,156 @@ fn is_inconclusive(asked: &ProbeRun, refusal: &ProbeRejection) -> bool {
 }
 
 fn unrejected_check(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     name: &'static str,
-    answers: &AccountProbes,
-    refused: Option<&Check>,
+    probes: &AccountProbes,
+    rejected: Option<&Check>,
 ) -> Check {
-    let alive = |asks: Option<ProbeSubject>| {
-        answers.runs.iter().find(|asked| {
-            matches!(asked.outcome, ProbeOutcome::Healthy(_))
-                && (asks.is_none() || asked.subject == asks)
+    let healthy = |about: Option<ProbeSubject>| {
+        probes.runs.iter().find(|run| {
+            matches!(run.outcome, ProbeOutcome::Healthy(_))
+                && (about.is_none() || run.subject == about)
         })
     };
-    let unknown = || Check::skipped(name, unknown_reason(patient, name, answers, refused));
-    if let Some(call) = inferred_endpoint(answers)
-        .filter(|_| refused.is_none() && matches!(name, "credential" | "addresses"))
+    let unknown = || Check::skipped(name, unknown_reason(subject, name, probes, rejected));
+    if let Some(call) = inferred_endpoint(probes)
+        .filter(|_| rejected.is_none() && matches!(name, "credential" | "addresses"))
     {
         return Check::skipped(
             name,
             format!(
-                "{call} was answered with it; that this proves anything was never seen, a send does (`--send-to NUMBER`)"
+                "{call} was answered with it, which was never shown to prove anything; a send does (`--send-to NUMBER`)"
             ),
         );
     }
     match name {
-        "clock" => connectivity::clock_check(patient, answers.clock_skew),
-        "endpoint" if patient.has_retired_host() => retired_host_check(patient),
-        "endpoint" => endpoint_check(patient, answers, refused).unwrap_or_else(unknown),
-        "service" => service_check(answers).unwrap_or_else(unknown),
-        "credential" => credential_check(answers, refused).unwrap_or_else(unknown),
-        // A balance is told of a locked account too.
-        "account" => alive(Some(ProbeSubject::Account))
-            .map_or_else(unknown, |asked| Check::ok(name, format!("{} was answered as for an account in order", asked.endpoint))),
-        "production" => answers
+        "clock" => connectivity::clock_check(subject, probes.clock_skew),
+        "endpoint" if subject.provider.has_retired_host() => retired_host_check(subject),
+        "endpoint" => endpoint_check(subject, probes, rejected).unwrap_or_else(unknown),
+        "service" => service_check(probes).unwrap_or_else(unknown),
+        "credential" => credential_check(probes, rejected).unwrap_or_else(unknown),
+        // A locked account has a balance too.
+        "account" => healthy(Some(ProbeSubject::Account)).map_or_else(unknown, |run| {
+            Check::ok(
+                name,
+                format!("{} shows that the account is in order", run.endpoint),
+            )
+        }),
+        "production" => probes
             .runs
             .iter()
-            .find(|asked| asked.detects_sandbox && matches!(asked.outcome, ProbeOutcome::Healthy(_)))
-            .map_or_else(unknown, |asked| Check::ok(name, format!("{} says that this is no test account", asked.endpoint))),
-        "balance" => balance_check(patient, answers).unwrap_or_else(unknown),
-        _ => alive(None).map_or_else(unknown, |asked| {
-            Check::ok(name, format!("{} from this machine was answered; a list for sends alone would show only in a send", asked.endpoint))
+            .find(|run| run.detects_sandbox && matches!(run.outcome, ProbeOutcome::Healthy(_)))
+            .map_or_else(unknown, |run| {
+                Check::ok(
+                    name,
+                    format!("{} shows that this is not a test account", run.endpoint),
+                )
+            }),
+        "balance" => balance_check(subject, probes).unwrap_or_else(unknown),
+        _ => healthy(None).map_or_else(unknown, |run| {
+            Check::ok(
+                name,
+                format!(
+                    "{} was answered from this machine; only a send shows an allow-list for sends",
+                    run.endpoint
+                ),
+            )
         }),
     }
 }
 
-/// The call that was answered, where no answer came but to questions that nobody has seen prove anything.
-fn inferred_endpoint(answers: &AccountProbes) -> Option<&str> {
-    let mut alive = answers
+/// The endpoint of the first healthy probe, if all healthy probes are inferred.
+fn inferred_endpoint(probes: &AccountProbes) -> Option<&str> {
+    let mut healthy = probes
         .runs
         .iter()
-        .filter(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)))
+        .filter(|run| matches!(run.outcome, ProbeOutcome::Healthy(_)))
         .peekable();
-    let call = alive.peek().map(|asked| asked.endpoint.as_str());
-    call.filter(|_| alive.all(|asked| asked.inferred))
+    let call = healthy.peek().map(|run| run.endpoint.as_str());
+    call.filter(|_| healthy.all(|run| run.inferred))
 }
 
-/// Why a check has no answer; what holds for all of them is said once, where one looks first.
+/// Why a check is not known. A reason that holds for all checks is given once, under `credential`.
 fn unknown_reason(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     name: &str,
-    answers: &AccountProbes,
-    refused: Option<&Check>,
+    probes: &AccountProbes,
+    rejected: Option<&Check>,
 ) -> String {
-    if let Some(check) = refused {
-        return format!("not known while `{}` is not in order", check.name);
+    if let Some(check) = rejected {
+        return format!("not known while `{}` fails", check.name);
     }
-    let dialect = &patient.provider.dialect.name;
-    let answered = answers
+    let dialect = &subject.provider.dialect.name;
+    let answered = probes
         .runs
         .iter()
-        .any(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
-    if let Some(call) = inconclusive_endpoint(answers).filter(|_| name == "credential") {
+        .any(|run| matches!(run.outcome, ProbeOutcome::Healthy(_)));
+    if let Some(call) = inconclusive_endpoint(probes).filter(|_| name == "credential") {
         return format!(
-            "{call} was answered in a way that tells nothing; only a send does (`--send-to NUMBER`)"
+            "the reply to {call} proves nothing; only a send does (`--send-to NUMBER`)"
         );
     }
-    match (answers.not_queried, answers.skipped.as_slice()) {
+    match (probes.not_queried, probes.skipped.as_slice()) {
         _ if answered => format!(
-            "no free call of {dialect} tells {}; only a send does (`--send-to NUMBER`)",
+            "no probe of {dialect} shows {}; only a send does (`--send-to NUMBER`)",
             unanswered_question(name)
         ),
-        _ if name != "credential" => "not known, as `credential` says".to_owned(),
+        _ if name != "credential" => "not known; see `credential`".to_owned(),
         (Some(why), _) => why.to_owned(),
         (None, []) => format!(
-            "no free call of {dialect} tells whether it is right; only a send does (`--send-to NUMBER`)"
+            "no probe of {dialect} shows whether it is right; only a send does (`--send-to NUMBER`)"
         ),
         (None, calls) => format!(
-            "left out: {} was never seen to work there, so it is asked with --yes only",
+            "skipped: {} was never run against this service; --yes runs it",
             calls.join(", ")
         ),
     }
 }
 
-/// The call whose answer nobody can read, and was never promised to.
-fn inconclusive_endpoint(answers: &AccountProbes) -> Option<&str> {
-    let is = |asked: &&ProbeRun| matches!(&asked.outcome, ProbeOutcome::Rejected(refusal) if is_inconclusive(asked, refusal));
-    answers
-        .runs
-        .iter()
-        .find(is)
-        .map(|asked| asked.endpoint.as_str())
+/// The endpoint of the first probe whose reply proves nothing.
+fn inconclusive_endpoint(probes: &AccountProbes) -> Option<&str> {
+    let is = |run: &&ProbeRun| matches!(&run.outcome, ProbeOutcome::Rejected(rejection) if is_inconclusive(run, rejection));
+    probes.runs.iter().find(is).map(|run| run.endpoint.as_str())
 }
 
-/// What is left open where no free call tells.
+/// What stays unknown if no probe shows it.
 fn unanswered_question(name: &str) -> &'static str {
     match name {
         "account" => "whether the account is locked or suspended",
         "production" => "whether this is a test account",
-        "balance" => "whether money is left",
+        "balance" => "the balance",
         "addresses" => "whether sends from this address are allowed",
         _ => "that",
     }
 }
 
-/// It may answer there still, and need not tomorrow.
-fn retired_host_check(patient: &ProviderCheck<'_>) -> Check {
-    let (provider, today) = (patient.provider, patient.provider.dialect.base_url());
+/// The service may still answer there, but has announced another address.
+fn retired_host_check(subject: &ProviderCheck<'_>) -> Check {
+    let (provider, today) = (subject.provider, subject.provider.dialect.base_url());
     let evidence = format!(
-        "{} is an address that {} has left for {today}",
+        "{} is an old address; {} is now at {today}",
         provider.base_url, provider.dialect.name
     );
     Check::warning(
         "endpoint",
         evidence,
         format!(
-            "set providers.{}.base_url to {today}, unless this account was given another",
+            "set providers.{}.base_url to {today}, unless the service gave this account another",
             provider.id
         ),
     )
 }
 
-/// The address answers as the description says it does.
+/// Whether the service answers at this address as its dialect describes.
 fn endpoint_check(
-    patient: &ProviderCheck<'_>,
-    answers: &AccountProbes,
-    refused: Option<&Check>,
+    subject: &ProviderCheck<'_>,
+    probes: &AccountProbes,
+    rejected: Option<&Check>,
 ) -> Option<Check> {
-    let provider = patient.provider;
+    let provider = subject.provider;
     let own = if provider.base_url.trim_end_matches('/') == provider.dialect.base_url() {
         format!(
-            "{} is where {} is today",
+            "{} is the address of {}",
             provider.base_url, provider.dialect.name
         )
     } else {
@@ -309,9 +320,9 @@ fn endpoint_check(
             provider.dialect.base_url()
         )
     };
-    // Whoever refuses by its own rules is the service; a lost reply says nothing.
-    let by_rules = refused.is_some_and(|check| check.name != "service");
-    let spoke = answers.runs.iter().any(|asked| match &asked.outcome {
+    // Only the service itself rejects by its own rules; a lost reply shows nothing.
+    let by_rules = rejected.is_some_and(|check| check.name != "service");
+    let spoke = probes.runs.iter().any(|run| match &run.outcome {
         ProbeOutcome::Healthy(_) => true,
         ProbeOutcome::Rejected(..) => by_rules,
         ProbeOutcome::Lost(_) | ProbeOutcome::Reachable(_) => false,
@@ -319,35 +330,35 @@ fn endpoint_check(
     spoke.then(|| {
         Check::ok(
             "endpoint",
-            format!("{own}; it answers as its description says"),
+            format!("{own}; it answers as its dialect describes"),
         )
     })
 }
 
-fn service_check(answers: &AccountProbes) -> Option<Check> {
-    answers.runs.iter().find_map(|asked| match &asked.outcome {
+fn service_check(probes: &AccountProbes) -> Option<Check> {
+    probes.runs.iter().find_map(|run| match &run.outcome {
         ProbeOutcome::Healthy(_) | ProbeOutcome::Rejected(..) => Some(Check::ok(
             "service",
-            format!("{} was answered", asked.endpoint),
+            format!("{} was answered", run.endpoint),
         )),
         ProbeOutcome::Reachable(status) => Some(Check::ok(
             "service",
-            format!("it answers HTTP (a bare request was answered {status})"),
+            format!("it answers HTTP (status {status} to a request without a credential)"),
         )),
         ProbeOutcome::Lost(_) => None,
     })
 }
 
-/// Whoever is answered about money or a lock was known by this credential.
-fn credential_check(answers: &AccountProbes, refused: Option<&Check>) -> Option<Check> {
-    let alive = answers
+/// A service that answers about the balance or a lock knows the credential.
+fn credential_check(probes: &AccountProbes, rejected: Option<&Check>) -> Option<Check> {
+    let healthy = probes
         .runs
         .iter()
-        .find(|asked| matches!(asked.outcome, ProbeOutcome::Healthy(_)));
-    if let Some(asked) = alive {
+        .find(|run| matches!(run.outcome, ProbeOutcome::Healthy(_)));
+    if let Some(run) = healthy {
         return Some(Check::ok(
             "credential",
-            format!("{} was answered with it", asked.endpoint),
+            format!("{} was answered with it", run.endpoint),
         ));
     }
     let known = |check: &&Check| {
@@ -359,40 +370,39 @@ fn credential_check(answers: &AccountProbes, refused: Option<&Check>) -> Option<
             && check.cause != Some(Cause::IpNotAllowed)
             && check.alternatives.is_empty()
     };
-    let check = refused.filter(known)?;
+    let check = rejected.filter(known)?;
     Some(Check::ok(
         "credential",
         format!(
-            "the service knew it: it spoke of {}",
+            "the service knows it: it reported {}",
             check.cause.map_or("the account", Cause::as_str)
         ),
     ))
 }
 
-fn balance_check(patient: &ProviderCheck<'_>, answers: &AccountProbes) -> Option<Check> {
-    /// Less than a week is worth a word: money needs days to arrive.
+fn balance_check(subject: &ProviderCheck<'_>, probes: &AccountProbes) -> Option<Check> {
+    /// Less is a warning: a payment needs days to arrive.
     const MIN_DAYS_LEFT: f64 = 7.0;
-    let (left, unit) = answers.runs.iter().find_map(|asked| match &asked.outcome {
+    let (left, unit) = probes.runs.iter().find_map(|run| match &run.outcome {
         ProbeOutcome::Healthy(balance) => balance.as_ref(),
         ProbeOutcome::Lost(_) | ProbeOutcome::Rejected(..) | ProbeOutcome::Reachable(_) => None,
     })?;
     let money = format!("{left} {unit}").trim_end().to_owned();
-    let Some(spent) = answers.daily_spend.filter(|spent| *spent > 0.0) else {
+    let Some(spent) = probes.daily_spend.filter(|spent| *spent > 0.0) else {
         return Some(Check::ok(
             "balance",
             format!(
-                "{money} left; how many days it lasts is not known: no running sidecar has seen it fall"
+                "{money} left; how long it lasts is not known: no running sidecar has measured the spending"
             ),
         ));
     };
     let days = left / spent;
-    let evidence =
-        format!("{money} left, about {days:.1} days at today's pace of {spent:.2} a day");
+    let evidence = format!("{money} left, about {days:.1} days at {spent:.2} a day");
     if days < MIN_DAYS_LEFT {
         return Some(Check::warning(
             "balance",
             evidence,
-            format!("top up the {} account soon", patient.provider.dialect.name),
+            format!("top up the {} account soon", subject.provider.dialect.name),
         ));
     }
     Some(Check::ok("balance", evidence))

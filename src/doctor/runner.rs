@@ -1,73 +1,74 @@
-//! One provider, asked: vault, way, and the questions its service answers for free. All waiting is
-//! here, each step with a limit of its own and the whole with another; the judgement is elsewhere.
+//! Runs the checks of one provider: its vault, its network path, and the probes that its service answers for
+//! free. All waiting of `doctor` is here. Each step has a time limit and so has the whole; the other files
+//! judge what came back.
 //!
-//! Asks no further once the service has refused or gone silent: what was refused is not repeated.
+//! Stops probing once the service has rejected a probe or not answered: it does not repeat what was rejected.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri};
-use jiff::Timestamp;
 use tokio::time::timeout;
 
 use crate::clock::Clock;
-use crate::diagnosis::{CauseCandidates, Evidence, narrow_candidates};
-use crate::dialect::{Account, Classification, LoginToken, Probe, ProviderRequest, Reply};
+use crate::dialect::{Approval, Classification, LoginToken, Probe, ProviderRequest, Reply};
 use crate::doctor::Setup;
 use crate::doctor::account::{self, AccountProbes, ProbeOutcome, ProbeRejection, ProbeRun};
 use crate::doctor::check::Check;
 use crate::doctor::connectivity;
 use crate::doctor::provider_check::ProviderCheck;
 use crate::doctor::running::RunningSidecar;
-use crate::doctor::texts;
+use crate::doctor::texts::{self, ListingOutcome};
 use crate::doctor::vault;
 use crate::net::upstream::{Connectivity, ExchangeError, UpstreamClient};
-use crate::proxy::{Provider, Redactor};
+use crate::policy::CredentialRevision;
+use crate::provider::auth::LoginRequest;
+use crate::provider::auth_context::AuthContext;
+use crate::provider::diagnose::{ReplyFacts, clock_skew, narrow};
+use crate::provider::probe::ProbeRequest;
+use crate::provider::redact::Redactor;
+use crate::provider::{Provider, ProviderClient};
 use crate::secret::Credential;
-use crate::sms::{AttemptKind, Cause, Outcome, ProviderId};
+use crate::sms::{AttemptKind, Cause, ProviderId};
 use crate::vault::CredentialCache;
 
-/// The longest that one provider is examined, whatever hangs.
+/// The time limit of all checks of one provider.
 pub(crate) const PROVIDER_TIMEOUT: Duration = Duration::from_mins(1);
-/// One step waits no longer, however patient the provider's own `timeout` is.
+/// The time limit of one step, even if the provider's own `timeout` is longer.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What every examination needs.
+/// What the checks of every provider need.
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
     pub(crate) setup: &'a Setup<'a>,
     pub(crate) keeper: &'a CredentialCache,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) running: &'a RunningSidecar,
-    /// Whose guessed probes may be used.
+    /// The providers whose inferred probes may run.
     pub(crate) confirmed: &'a BTreeSet<ProviderId>,
 }
 
-/// One provider's client and what it proves itself with.
+/// One account while its probes run.
 struct ProbeContext<'a> {
-    provider: &'a Provider,
-    client: &'a UpstreamClient,
-    credential: &'a Credential,
-    timeout: Duration,
+    client: ProviderClient<'a>,
+    auth: AuthContext,
+    limit: Duration,
+    /// What the probes have shown so far.
+    probes: AccountProbes,
 }
 
 impl Runner<'_> {
     /// Every check of one provider, in order.
     pub(crate) async fn check_provider(&self, provider: &Provider) -> Vec<Check> {
-        let checks = timeout(PROVIDER_TIMEOUT, Box::pin(self.run_checks(provider)))
-            .await
-            .unwrap_or_else(|_| {
-                let patient = ProviderCheck::new(provider, self.setup);
-                vec![patient.local_failure(
-                    "service",
-                    Cause::Timeout,
-                    &format!(
-                        "the examination took longer than {} s",
-                        PROVIDER_TIMEOUT.as_secs()
-                    ),
-                )]
-            });
+        let checks = timeout(PROVIDER_TIMEOUT, Box::pin(self.run_checks(provider))).await;
+        let checks = checks.unwrap_or_else(|_| {
+            let limit = PROVIDER_TIMEOUT.as_secs();
+            let detail = format!("the checks of this provider took longer than {limit} s");
+            let check = ProviderCheck::new(provider, self.setup);
+            vec![check.local_failure("service", Cause::Timeout, &detail)]
+        });
         checks
             .into_iter()
             .map(|check| check.with_subject(provider.id.as_str()))
@@ -75,299 +76,285 @@ impl Runner<'_> {
     }
 
     async fn run_checks(&self, provider: &Provider) -> Vec<Check> {
-        let mut patient = ProviderCheck::new(provider, self.setup);
+        let mut subject = ProviderCheck::new(provider, self.setup);
         let client = match UpstreamClient::new(provider.upstream.clone(), self.setup.max_body) {
             Ok(client) => client,
             Err(error) => {
-                return vec![Check::failed(
-                    "tls",
-                    error.to_string(),
-                    "mend what this provider's table names",
-                )];
+                let remedy = format!("correct the files that providers.{} names", provider.id);
+                return vec![Check::failed("tls", error.to_string(), remedy)];
             }
         };
-        let ((mut checks, credential), way) = tokio::join!(
-            vault::check_vault(&mut patient, self.keeper, self.entry_age(provider)),
+        let ((mut checks, credential), connectivity) = tokio::join!(
+            vault::check_vault(&mut subject, self.keeper, self.entry_age(provider)),
             probe_connectivity(&client, &provider.base_url, step_timeout(provider)),
         );
         checks.extend(
-            connectivity::connectivity_checks(&patient, &way, self.clock.wall_clock())
+            connectivity::connectivity_checks(&subject, &connectivity, self.clock.wall_clock())
                 .into_iter()
-                .map(|check| connectivity::as_retired_host(&patient, check)),
+                .map(|check| connectivity::as_retired_host(&subject, check)),
         );
-        let answers = if is_reachable(&way) {
-            self.probe_account(&patient, &client, credential.as_deref())
-                .await
+        let client = ProviderClient {
+            provider,
+            client: &client,
+        };
+        let probes = if is_reachable(&connectivity) {
+            self.probe_account(&subject, client, credential).await
         } else {
             AccountProbes {
-                not_queried: Some("there is no connection to ask over"),
+                not_queried: Some("there is no connection to the service"),
                 ..AccountProbes::default()
             }
         };
-        let steps: Vec<&str> = checks
+        let failed: Vec<&str> = checks
             .iter()
             .filter(|check| check.cause.is_some())
             .map(|check| check.name)
             .collect();
-        let judged = account::check_account(&patient, &answers);
-        let judged: Vec<Check> = judged
-            .into_iter()
-            .filter(|check| !steps.contains(&check.name))
-            .collect();
-        checks.extend(judged);
-        checks.push(texts::sender_check(&patient, &answers.sender));
-        checks.push(texts::template_check(
-            &patient,
-            &self.setup.proxy.templates,
-            &answers.texts,
-        ));
+        let mut account_checks = account::check_account(&subject, &probes);
+        account_checks.retain(|check| !failed.contains(&check.name));
+        checks.extend(account_checks);
+        let templates = &self.setup.proxy.templates;
+        checks.push(texts::sender_check(&subject, &probes.sender));
+        checks.push(texts::template_check(&subject, templates, &probes.texts));
         checks.extend(self.running.state_check(provider.id.as_str()));
         checks
     }
 
+    /// How old the vault entry is: as the running sidecar saw it, else by the files it is kept in.
     fn entry_age(&self, provider: &Provider) -> vault::EntryAge {
-        let written = || {
-            let reference = provider.credential.as_ref();
-            reference.map_or(vault::EntryAge::Unknown, |reference| {
-                vault::last_written(self.setup.vault, reference, self.clock.wall_clock())
-            })
+        if let Some(age) = self.running.credential_age(provider.id.as_str()) {
+            return vault::EntryAge::KnownFor(age);
+        }
+        let Some(reference) = &provider.credential else {
+            return vault::EntryAge::Unknown;
         };
-        self.running
-            .credential_age(provider.id.as_str())
-            .map_or_else(written, vault::EntryAge::KnownFor)
+        vault::last_written(self.setup.vault, reference, self.clock.wall_clock())
     }
 
     async fn probe_account(
         &self,
-        patient: &ProviderCheck<'_>,
-        client: &UpstreamClient,
-        credential: Option<&Credential>,
+        subject: &ProviderCheck<'_>,
+        client: ProviderClient<'_>,
+        credential: Option<Arc<Credential>>,
     ) -> AccountProbes {
-        let provider = patient.provider;
-        let mut answers = AccountProbes {
+        let provider = subject.provider;
+        let probes = AccountProbes {
             daily_spend: self.running.daily_spend(provider.id.as_str()),
             ..AccountProbes::default()
         };
-        match credential {
+        let mut probes = match credential {
             Some(credential) => {
-                let table = ProbeContext {
-                    provider,
+                let mut context = ProbeContext {
                     client,
-                    credential,
-                    timeout: step_timeout(provider),
+                    auth: AuthContext::for_credential(credential),
+                    limit: step_timeout(provider),
+                    probes,
                 };
-                self.run_probes(patient, &table, &mut answers).await;
+                self.run_probes(subject, &mut context).await;
+                context.probes
             }
-            None => answers.not_queried = Some("there is no credential to ask with"),
-        }
-        if answers.runs.is_empty() {
-            let asked = self
-                .check_reachability(provider, client, &mut answers.clock_skew)
+            None => AccountProbes {
+                not_queried: Some("there is no credential to probe with"),
+                ..probes
+            },
+        };
+        if probes.runs.is_empty() {
+            let run = self
+                .check_reachability(client, &mut probes.clock_skew)
                 .await;
-            answers.runs.extend(asked);
+            probes.runs.extend(run);
         }
-        answers
+        probes
     }
 
-    /// Login, then each probe, until one is refused.
-    async fn run_probes(
-        &self,
-        patient: &ProviderCheck<'_>,
-        table: &ProbeContext<'_>,
-        answers: &mut AccountProbes,
-    ) {
-        let dialect = &table.provider.dialect;
-        let mut token = None;
-        if dialect.requires_login() {
-            let (asked, brought) = self.log_in(table, &mut answers.clock_skew).await;
-            let alive = brought.is_some();
-            answers.runs.push(asked);
-            token = brought;
-            if !alive {
-                return;
-            }
+    /// Login, then each probe until one is not healthy, then the lists.
+    async fn run_probes(&self, subject: &ProviderCheck<'_>, context: &mut ProbeContext<'_>) {
+        let dialect = &context.client.provider.dialect;
+        if dialect.requires_login() && !self.log_in(context).await {
+            return;
         }
         for probe in dialect.probes() {
-            if probe.inferred && !self.confirmed.contains(&table.provider.id) {
-                answers.skipped.push(probe.endpoint());
+            if probe.inferred && !self.is_confirmed(context.client.provider) {
+                context.probes.skipped.push(probe.endpoint());
                 continue;
             }
-            let asked = self
-                .run_probe(table, probe, token.as_ref(), &mut answers.clock_skew)
-                .await;
-            let alive = matches!(asked.outcome, ProbeOutcome::Healthy(_));
-            answers.runs.push(asked);
-            if !alive {
+            let outcome = self.run_probe(context, probe).await;
+            let is_healthy = matches!(outcome, ProbeOutcome::Healthy(_));
+            context.probes.runs.push(probe_run(probe, outcome));
+            if !is_healthy {
                 return;
             }
         }
-        let dialect = &table.provider.dialect;
-        if let Some(sender) = table.provider.sender.as_deref() {
-            let probe = dialect
-                .sender_probe()
-                .filter(|probe| probe.may_list_sender(sender));
-            let read = |probe: &Probe, reply: &Reply| dialect.lists_sender(probe, reply, sender);
-            answers.sender = self
-                .query_list(
-                    table,
-                    (probe, token.as_ref()),
-                    &mut answers.clock_skew,
-                    read,
-                )
-                .await;
-        }
-        let texts = texts::provider_texts(patient, &self.setup.proxy.templates);
-        // Without a text to look for, the list says nothing; that there is none is told all the same.
-        let probe = dialect.template_probe();
-        if probe.is_none() || !texts.is_empty() {
-            let read = |probe: &Probe, reply: &Reply| {
-                texts
-                    .iter()
-                    .map(|(name, text)| {
-                        Some(((*name).to_owned(), dialect.approval(probe, reply, text)?))
-                    })
-                    .collect()
-            };
-            answers.texts = self
-                .query_list(
-                    table,
-                    (probe, token.as_ref()),
-                    &mut answers.clock_skew,
-                    read,
-                )
-                .await;
-        }
+        self.query_sender(context).await;
+        self.query_texts(subject, context).await;
     }
 
-    /// Asks for a list and reads it. Whatever comes back instead settles nothing: a right to send is none to list.
-    async fn query_list<T>(
-        &self,
-        table: &ProbeContext<'_>,
-        (probe, token): (Option<&Probe>, Option<&LoginToken>),
-        skew: &mut Option<i64>,
-        read: impl Fn(&Probe, &Reply) -> Option<T>,
-    ) -> texts::ListingOutcome<T> {
-        let agreed =
-            |probe: &&Probe| !probe.inferred || self.confirmed.contains(&table.provider.id);
-        let Some(probe) = probe.filter(agreed) else {
-            return texts::ListingOutcome::Unsupported;
-        };
-        let silent = || texts::ListingOutcome::Unreadable(probe.endpoint());
-        let Ok(outgoing) =
-            table
-                .provider
-                .dialect
-                .probe_request(probe, &table.account(token), self.now())
-        else {
-            return silent();
-        };
-        let Ok(reply) = self
-            .exchange(table.client, outgoing, table.timeout, skew)
-            .await
-        else {
-            return silent();
-        };
-        read(probe, &reply).map_or_else(silent, |told| {
-            texts::ListingOutcome::Listed(told, probe.endpoint())
-        })
+    fn is_confirmed(&self, provider: &Provider) -> bool {
+        self.confirmed.contains(&provider.id)
     }
 
-    async fn log_in(
-        &self,
-        table: &ProbeContext<'_>,
-        skew: &mut Option<i64>,
-    ) -> (ProbeRun, Option<LoginToken>) {
-        let dialect = &table.provider.dialect;
-        let asked = |heard| ProbeRun {
+    /// Whether the login brought a token; the probes that follow use it.
+    async fn log_in(&self, context: &mut ProbeContext<'_>) -> bool {
+        let started = self.clock.wall_clock();
+        let redactor = Redactor::for_auth(&context.client.provider.dialect, &context.auth);
+        let login = LoginRequest {
+            client: context.client,
+            auth: &context.auth,
+            now: self.clock.timestamp(),
+            limit: context.limit,
+        }
+        .send(|reply| redactor.redact_reply(reply))
+        .await;
+        let outcome = match (login.reply, &login.token) {
+            (Err(lost), _) => ProbeOutcome::Lost(lost),
+            (Ok(reply), Some(_)) => {
+                self.note_skew(&mut context.probes.clock_skew, &reply, started);
+                ProbeOutcome::Healthy(None)
+            }
+            (Ok(reply), None) => {
+                self.note_skew(&mut context.probes.clock_skew, &reply, started);
+                let skew = context.probes.clock_skew;
+                rejected_outcome(login.classification, &reply, skew, None)
+            }
+        };
+        context.probes.runs.push(ProbeRun {
             kind: AttemptKind::Login,
             subject: None,
             endpoint: "the login".to_owned(),
-            outcome: heard,
+            outcome,
             detects_sandbox: false,
             inferred: false,
+        });
+        let Some(token) = login.token else {
+            return false;
         };
-        let written = dialect.login_request(&table.account(None), self.now());
-        let Some(Ok(outgoing)) = written else {
-            return (asked(unsendable("the login cannot be written")), None);
+        let revision = CredentialRevision::from(context.auth.credential.version);
+        context.auth = context.auth.clone().with_token(Arc::new(token), revision);
+        true
+    }
+
+    async fn run_probe(&self, context: &mut ProbeContext<'_>, probe: &Probe) -> ProbeOutcome {
+        let started = self.clock.wall_clock();
+        let redactor = Redactor::for_auth(&context.client.provider.dialect, &context.auth);
+        let request = ProbeRequest {
+            client: context.client,
+            probe,
+            auth: &context.auth,
+            now: self.clock.timestamp(),
+            limit: context.limit,
         };
-        let reply = match self
-            .exchange(table.client, outgoing, table.timeout, skew)
-            .await
-        {
-            Err(lost) => return (asked(ProbeOutcome::Lost(lost)), None),
+        let result = match request.send(|reply| redactor.redact_reply(reply)).await {
+            Ok(result) => result,
+            Err(problem) => {
+                return ProbeOutcome::Lost(ExchangeError::Unsent {
+                    cause: problem.cause,
+                    detail: problem.reason,
+                });
+            }
+        };
+        let is_healthy = result.is_healthy();
+        let reply = match result.reply {
             Ok(reply) => reply,
+            Err(lost) => return ProbeOutcome::Lost(lost),
         };
-        if let Ok(token) = dialect.read_login(&reply, self.now()) {
-            return (asked(ProbeOutcome::Healthy(None)), Some(token));
+        self.note_skew(&mut context.probes.clock_skew, &reply, started);
+        if is_healthy {
+            return ProbeOutcome::Healthy(result.parsed.and_then(|parsed| parsed.balance));
         }
-        // Read again without what it may echo.
-        let reply = table.redacted(reply, None);
-        (
-            asked(rejected_outcome(
-                dialect.classify(AttemptKind::Login, &reply, ""),
-                &reply,
-                (None, *skew),
-            )),
-            None,
-        )
+        let skew = context.probes.clock_skew;
+        let token = context.auth.token.as_deref();
+        rejected_outcome(result.classification, &reply, skew, token)
     }
 
-    async fn run_probe(
+    async fn query_sender(&self, context: &mut ProbeContext<'_>) {
+        let provider = context.client.provider;
+        let Some(sender) = provider.sender.as_deref() else {
+            return;
+        };
+        let probe = provider
+            .dialect
+            .sender_probe()
+            .filter(|probe| probe.may_list_sender(sender));
+        let read =
+            |probe: &Probe, reply: &Reply| provider.dialect.lists_sender(probe, reply, sender);
+        context.probes.sender = self.query_list(context, probe, read).await;
+    }
+
+    async fn query_texts(&self, subject: &ProviderCheck<'_>, context: &mut ProbeContext<'_>) {
+        let dialect = &context.client.provider.dialect;
+        let texts = texts::provider_texts(subject, &self.setup.proxy.templates);
+        let probe = dialect.template_probe();
+        // Without a text to look for, the list shows nothing; that there is no list is reported all the same.
+        if probe.is_some() && texts.is_empty() {
+            return;
+        }
+        let read = |probe: &Probe, reply: &Reply| -> Option<Vec<(String, Approval)>> {
+            texts
+                .iter()
+                .map(|(name, text)| {
+                    let approval = dialect.approval(probe, reply, text)?;
+                    Some(((*name).to_owned(), approval))
+                })
+                .collect()
+        };
+        context.probes.texts = self.query_list(context, probe, read).await;
+    }
+
+    /// Requests a list and reads it. Any other reply settles nothing: the right to send is not the right to list.
+    async fn query_list<T>(
         &self,
-        table: &ProbeContext<'_>,
-        probe: &Probe,
-        token: Option<&LoginToken>,
-        skew: &mut Option<i64>,
-    ) -> ProbeRun {
-        let dialect = &table.provider.dialect;
-        let tells_sandbox = probe
-            .possible_causes()
-            .iter()
-            .flatten()
-            .any(|cause| *cause == Cause::SandboxMismatch);
-        let asked = |heard| ProbeRun {
-            kind: AttemptKind::Probe,
-            subject: Some(probe.about),
-            endpoint: probe.endpoint(),
-            outcome: heard,
-            detects_sandbox: tells_sandbox,
-            inferred: probe.inferred,
+        context: &mut ProbeContext<'_>,
+        probe: Option<&Probe>,
+        read: impl Fn(&Probe, &Reply) -> Option<T>,
+    ) -> ListingOutcome<T> {
+        let provider = context.client.provider;
+        let Some(probe) = probe.filter(|probe| !probe.inferred || self.is_confirmed(provider))
+        else {
+            return ListingOutcome::Unsupported;
         };
-        let outgoing = match dialect.probe_request(probe, &table.account(token), self.now()) {
-            Ok(outgoing) => outgoing,
-            Err(problem) => return asked(unsendable(&problem.reason)),
-        };
-        match self
-            .exchange(table.client, outgoing, table.timeout, skew)
-            .await
-        {
-            Err(lost) => asked(ProbeOutcome::Lost(lost)),
-            Ok(reply) => asked(table.classify(probe, reply, (token, *skew))),
+        match self.exchange_list(context, probe).await {
+            Some(reply) => match read(probe, &reply) {
+                Some(list) => ListingOutcome::Listed(list, probe.endpoint()),
+                None => ListingOutcome::Unreadable(probe.endpoint()),
+            },
+            None => ListingOutcome::Unreadable(probe.endpoint()),
         }
     }
 
-    /// Only whether somebody answers there, and the time; carries nothing of ours.
+    async fn exchange_list(&self, context: &mut ProbeContext<'_>, probe: &Probe) -> Option<Reply> {
+        let ProviderClient { provider, client } = context.client;
+        let account = context.client.account(&context.auth);
+        let request = provider
+            .dialect
+            .probe_request(probe, &account, self.clock.timestamp())
+            .ok()?;
+        let started = self.clock.wall_clock();
+        let reply = client.exchange(request, context.limit).await.ok()?;
+        self.note_skew(&mut context.probes.clock_skew, &reply, started);
+        Some(reply)
+    }
+
+    /// Whether the service answers at all, and its clock; sends no credential.
     async fn check_reachability(
         &self,
-        provider: &Provider,
-        client: &UpstreamClient,
+        client: ProviderClient<'_>,
         skew: &mut Option<i64>,
     ) -> Option<ProbeRun> {
-        let url: Uri = provider.base_url.parse().ok()?;
-        let outgoing = ProviderRequest {
+        let request = ProviderRequest {
             method: Method::GET,
-            url,
+            url: client.provider.base_url.parse::<Uri>().ok()?,
             headers: HeaderMap::new(),
             body: Bytes::new(),
         };
-        let began = self.clock.wall_clock();
-        let heard = match client
-            .exchange_without_credentials(outgoing, step_timeout(provider))
+        let started = self.clock.wall_clock();
+        let outcome = match client
+            .client
+            .exchange_without_credentials(request, step_timeout(client.provider))
             .await
         {
             Err(lost) => ProbeOutcome::Lost(lost),
             Ok(reply) => {
-                *skew = connectivity::clock_skew(&reply.headers, began, self.clock.wall_clock());
+                self.note_skew(skew, &reply, started);
                 ProbeOutcome::Reachable(reply.status.as_u16())
             }
         };
@@ -375,115 +362,52 @@ impl Runner<'_> {
             kind: AttemptKind::Probe,
             subject: None,
             endpoint: "a bare request".to_owned(),
-            outcome: heard,
+            outcome,
             detects_sandbox: false,
             inferred: false,
         })
     }
 
-    async fn exchange(
-        &self,
-        client: &UpstreamClient,
-        outgoing: ProviderRequest,
-        limit: Duration,
-        skew: &mut Option<i64>,
-    ) -> Result<Reply, ExchangeError> {
-        let began = self.clock.wall_clock();
-        let reply = client.exchange(outgoing, limit).await?;
-        *skew = skew
-            .or_else(|| connectivity::clock_skew(&reply.headers, began, self.clock.wall_clock()));
-        Ok(reply)
-    }
-
-    fn now(&self) -> Timestamp {
-        Timestamp::try_from(self.clock.wall_clock()).unwrap_or(Timestamp::UNIX_EPOCH)
+    /// Keeps the skew of the first reply that has a date.
+    fn note_skew(&self, skew: &mut Option<i64>, reply: &Reply, started: SystemTime) {
+        *skew = skew.or_else(|| clock_skew(&reply.headers, started, self.clock.wall_clock()));
     }
 }
 
-impl ProbeContext<'_> {
-    fn account<'t>(&'t self, token: Option<&'t LoginToken>) -> Account<'t> {
-        Account {
-            base_url: &self.provider.base_url,
-            credential: self.credential,
-            params: &self.provider.params,
-            sender: self.provider.sender.as_deref(),
-            token,
-        }
-    }
-
-    /// Without what it may echo: its words are shown.
-    fn redacted(&self, reply: Reply, token: Option<&LoginToken>) -> Reply {
-        Redactor::new(
-            self.credential
-                .maskable_values()
-                .chain(token.into_iter().flat_map(LoginToken::maskable)),
-        )
-        .redact_reply(reply)
-    }
-
-    fn classify(&self, probe: &Probe, reply: Reply, beside: ReplyContext<'_>) -> ProbeOutcome {
-        let dialect = &self.provider.dialect;
-        let probed = dialect.read_probe(probe, &reply);
-        if probed.healthy == Some(true) {
-            return ProbeOutcome::Healthy(probed.balance);
-        }
-        let reply = self.redacted(reply, beside.0);
-        let mut finding = dialect.classify(AttemptKind::Probe, &reply, "");
-        let said = probed
-            .balance
-            .map(|(left, unit)| format!("{left} {unit} left").replace("  ", " "));
-        if let Some(cause) = probed.cause {
-            (finding.outcome, finding.certainty, finding.alternatives) = (
-                Outcome::Rejected(cause),
-                probed.certainty,
-                probed.alternatives,
-            );
-            finding.provider_message = said
-                .or(finding.provider_message)
-                .or_else(|| Some(format!("so says the answer to {}", probe.endpoint())));
-        } else if finding.outcome.cause().is_none() {
-            finding.outcome = Outcome::Unknown(Cause::ReplyUnreadable);
-        }
-        rejected_outcome(finding, &reply, beside)
+fn probe_run(probe: &Probe, outcome: ProbeOutcome) -> ProbeRun {
+    let detects_sandbox = probe
+        .possible_causes()
+        .iter()
+        .flatten()
+        .any(|cause| *cause == Cause::SandboxMismatch);
+    ProbeRun {
+        kind: AttemptKind::Probe,
+        subject: Some(probe.about),
+        endpoint: probe.endpoint(),
+        outcome,
+        detects_sandbox,
+        inferred: probe.inferred,
     }
 }
 
-/// What is known beside a reply: the token it was asked with, and how far our clock is ahead.
-type ReplyContext<'a> = (Option<&'a LoginToken>, Option<i64>);
-
-/// A refusal, narrowed by what is known at once, as the pipeline narrows its own.
+/// A rejection, narrowed by what is known at once as in the pipeline.
 fn rejected_outcome(
-    mut finding: Classification,
+    mut classification: Classification,
     reply: &Reply,
-    (token, skew): ReplyContext<'_>,
+    skew: Option<i64>,
+    token: Option<&LoginToken>,
 ) -> ProbeOutcome {
-    let date = skew.map(|skew| Evidence::from_reply_date(Duration::from_secs(skew.unsigned_abs())));
-    let address = Evidence::from_reported_address(&String::from_utf8_lossy(&reply.body));
-    let claims = token
-        .into_iter()
-        .flat_map(LoginToken::claims)
-        .map(|claim| Evidence::from_token_claim(claim.cause, claim.holds));
-    let mut learned = Vec::new();
-    if let Outcome::Rejected(cause) = finding.outcome {
-        let suspects = CauseCandidates::new(cause, finding.certainty, &finding.alternatives);
-        let (left, told) =
-            narrow_candidates(suspects, date.into_iter().chain(address).chain(claims));
-        finding.outcome = Outcome::Rejected(left.cause);
-        (finding.certainty, finding.alternatives, learned) =
-            (left.certainty, left.alternatives, told);
-    }
+    let facts = ReplyFacts {
+        skew: skew.map(|seconds| Duration::from_secs(seconds.unsigned_abs())),
+        token,
+        ..ReplyFacts::default()
+    };
+    let evidence = narrow(&mut classification, reply, &facts);
     ProbeOutcome::Rejected(Box::new(ProbeRejection {
-        classification: finding,
+        classification,
         status: reply.status.as_u16(),
-        evidence: learned,
+        evidence,
     }))
-}
-
-fn unsendable(why: &str) -> ProbeOutcome {
-    ProbeOutcome::Lost(ExchangeError::Unsent {
-        cause: Cause::CredentialMissing,
-        detail: why.to_owned(),
-    })
 }
 
 async fn probe_connectivity(
@@ -491,21 +415,20 @@ async fn probe_connectivity(
     base_url: &str,
     limit: Duration,
 ) -> Result<Connectivity, ExchangeError> {
-    let wrong = |_| ExchangeError::Unsent {
+    let url: Uri = base_url.parse().map_err(|_| ExchangeError::Unsent {
         cause: Cause::EndpointWrong,
-        detail: "`base_url` is no URL".to_owned(),
-    };
-    client
-        .probe_connectivity(&base_url.parse::<Uri>().map_err(wrong)?, limit)
-        .await
+        detail: "`base_url` is not a valid URL".to_owned(),
+    })?;
+    client.probe_connectivity(&url, limit).await
 }
 
 fn step_timeout(provider: &Provider) -> Duration {
     provider.timeout.min(STEP_TIMEOUT)
 }
 
-fn is_reachable(way: &Result<Connectivity, ExchangeError>) -> bool {
-    way.as_ref().is_ok_and(|way| {
-        matches!(way.connection, Some(Ok(()))) && way.certificate.as_ref().is_none_or(Result::is_ok)
+fn is_reachable(connectivity: &Result<Connectivity, ExchangeError>) -> bool {
+    connectivity.as_ref().is_ok_and(|connectivity| {
+        matches!(connectivity.connection, Some(Ok(())))
+            && connectivity.certificate.as_ref().is_none_or(Result::is_ok)
     })
 }

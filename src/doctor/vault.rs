@@ -8,6 +8,7 @@ use crate::dialect::CredentialProblem;
 use crate::doctor::check::{Check, format_duration};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::provider::Provider;
+use crate::provider::auth::{credential_problem_cause, vault_error_cause};
 use crate::secret::Credential;
 use crate::sms::Cause;
 use crate::vault::{CredentialCache, CredentialRef, Error, Settings, suspicious_value};
@@ -51,8 +52,15 @@ pub(crate) async fn check_vault(
         format!("{} was read", reference_label(reference)),
     )];
     let usable = problems.is_empty();
+    // A field in a wrong shape decides over a missing one.
+    let cause = problems
+        .iter()
+        .map(|problem| credential_problem_cause(&credential, problem))
+        .find(|cause| *cause != Cause::CredentialMissing)
+        .unwrap_or(Cause::CredentialMissing);
     checks.push(check_fields(
         patient,
+        cause,
         &problems,
         &suspicious_values(provider, &credential, twins),
     ));
@@ -61,13 +69,7 @@ pub(crate) async fn check_vault(
 }
 
 fn read_failure(patient: &ProviderCheck<'_>, error: &Error) -> Check {
-    let missing = matches!(error, Error::Read { error, .. } if error.is_missing());
-    let cause = if missing {
-        Cause::CredentialMissing
-    } else {
-        Cause::VaultUnavailable
-    };
-    patient.local_failure("vault", cause, &error.to_string())
+    patient.local_failure("vault", vault_error_cause(error), &error.to_string())
 }
 
 /// `vault:path`.
@@ -82,6 +84,7 @@ fn reference_label(reference: &CredentialRef) -> String {
 /// What is wrong fails; what is only odd is a warning.
 fn check_fields(
     patient: &ProviderCheck<'_>,
+    cause: Cause,
     problems: &[CredentialProblem],
     odd: &[String],
 ) -> Check {
@@ -101,14 +104,6 @@ fn check_fields(
             "look at these fields: a value copied by hand often brings such a mistake",
         ),
         (problems, _) => {
-            let missing = problems.iter().all(|problem| {
-                problem.problem.contains("missing") || problem.problem.contains("empty")
-            });
-            let cause = if missing {
-                Cause::CredentialMissing
-            } else {
-                Cause::CredentialRejected
-            };
             let says = problems.iter().map(told).collect::<Vec<_>>().join("; ");
             patient.local_failure("fields", cause, &says)
         }

@@ -340,7 +340,7 @@ describe('a broken connection', () => {
     const report = await doctor(written(made, (config) => ({ dialects: own, ...config })));
     assert.deepEqual(failures(report), []);
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['config', 'endpoint']);
-    assert.match(named(report, 'endpoint').evidence, /has left for https:\/\/api\.twilio\.com/);
+    assert.match(named(report, 'endpoint').evidence, /is an old address; twilio is now at https:\/\/api\.twilio\.com/);
   });
 
   broken('endpoint-wrong', 'an unverified probe finds it, with the user\'s consent', async (t) => {
@@ -545,7 +545,7 @@ describe('an unverified probe', () => {
   test('is skipped, and the report says so', async (t) => {
     const made = await alone(t, 'playmobile');
     const report = await doctor(written(made));
-    assert.match(named(report, 'credential').evidence, /left out: POST \/send .*--yes/);
+    assert.match(named(report, 'credential').evidence, /skipped: POST \/send .*--yes/);
     assert.ok(made.fake.received.every(({ method }) => method === 'GET'));
   });
 
@@ -555,7 +555,7 @@ describe('an unverified probe', () => {
     for (const args of [[], ['--yes']]) {
       const report = await doctor(written(made), ...args);
       assert.equal(named(report, 'account').result, 'skipped');
-      assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no free call of playmobile tells whether the account is locked or suspended; only a send does/ : /never seen to work there/);
+      assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no probe of playmobile shows whether the account is locked or suspended; only a send does/ : /never run against this service/);
       assert.match(named(report, 'delivery').evidence, /playmobile \(not known: credential, account, balance, addresses; only a send shows it\)/);
       assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'a check claims more than the probe shows');
     }
@@ -569,7 +569,7 @@ describe('an unverified probe', () => {
     const report = await doctor(written(made), '--yes');
     for (const check of ['credential', 'addresses']) {
       assert.equal(named(report, check).result, 'skipped', check);
-      assert.match(named(report, check).evidence, /POST \/send was answered with it; that this proves anything was never seen/);
+      assert.match(named(report, check).evidence, /POST \/send was answered with it, which was never shown to prove anything/);
     }
     assert.match(named(report, 'delivery').evidence, /not known: credential, .*addresses/);
     assert.equal(made.fake.delivered.length, 0);
@@ -782,7 +782,7 @@ describe('beside a running sidecar', () => {
     await once(server, 'listening');
     t.after(() => server.close());
     const report = await doctor(written(made, (config) => ({ ...config, listen: { ...LISTEN, control } })));
-    assert.match(named(report, 'balance').evidence, /^12\.3 USD left, about 4\.9 days at today's pace of 2\.50 a day$/);
+    assert.match(named(report, 'balance').evidence, /^12\.3 USD left, about 4\.9 days at 2\.50 a day$/);
     assert.deepEqual(marked(report, 'warning').map(({ check }) => check), ['balance']);
   });
 
