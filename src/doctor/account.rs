@@ -2,11 +2,10 @@
 //! credential, the account, production or sandbox, the balance, the list of addresses. Pure: `runner` runs
 //! the probes. What no probe shows is reported as not known, never assumed.
 
-use crate::diagnosis::Evidence;
-use crate::dialect::{Approval, Classification, ProbeSubject};
+use crate::dialect::{Approval, ProbeSubject};
 use crate::doctor::check::Check;
 use crate::doctor::connectivity;
-use crate::doctor::provider_check::ProviderCheck;
+use crate::doctor::provider_check::{ProbeRejection, ProviderCheck};
 use crate::doctor::texts::ListingOutcome as Lists;
 use crate::net::upstream::ExchangeError;
 use crate::sms::{AttemptKind, Cause, Concern};
@@ -35,18 +34,8 @@ pub(crate) enum ProbeOutcome {
     Healthy(Option<(f64, String)>),
     /// Rejected, or a reply that shows nothing.
     Rejected(Box<ProbeRejection>),
-    /// It answers HTTP with this status; the request carried no credential.
+    /// It answers HTTP with this status; the request had no credential.
     Reachable(u16),
-}
-
-/// A reply that is not healthy.
-#[derive(Clone, Debug)]
-pub(crate) struct ProbeRejection {
-    /// Narrowed by the evidence.
-    pub(crate) classification: Classification,
-    pub(crate) status: u16,
-    /// What narrowed it: the date, an address it names, the claims of the token.
-    pub(crate) evidence: Vec<Evidence>,
 }
 
 /// All probes of one account.

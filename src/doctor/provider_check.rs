@@ -1,8 +1,9 @@
 //! The checks of one provider name the same vault entry, the same line of the config and the same remedy as
 //! the pipeline: both use the context of `provider::diagnose`.
 
+use crate::diagnosis::Evidence;
+use crate::dialect::Classification;
 use crate::doctor::Setup;
-use crate::doctor::account::ProbeRejection;
 use crate::doctor::check::Check;
 use crate::provider::Provider;
 use crate::provider::diagnose::{AccountHistory, RemedyContext, diagnosis_input, local_input};
@@ -16,6 +17,16 @@ pub(crate) struct ProviderCheck<'a> {
     context: RemedyContext<'a>,
     /// 0: no credential was read.
     pub(crate) version: Version,
+}
+
+/// A reply that is not healthy.
+#[derive(Clone, Debug)]
+pub(crate) struct ProbeRejection {
+    /// Narrowed by the evidence.
+    pub(crate) classification: Classification,
+    pub(crate) status: u16,
+    /// What narrowed it: the date, an address it names, the claims of the token.
+    pub(crate) evidence: Vec<Evidence>,
 }
 
 impl<'a> ProviderCheck<'a> {

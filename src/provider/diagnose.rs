@@ -209,7 +209,7 @@ pub(crate) fn local_input(
 pub(crate) struct ReplyFacts<'a> {
     /// The difference between our clock and the reply's `Date`.
     pub(crate) skew: Option<Duration>,
-    /// The token that the request carried.
+    /// The token that the request presented.
     pub(crate) token: Option<&'a LoginToken>,
     /// How long that token is still valid.
     pub(crate) token_left: Option<Duration>,

@@ -13,11 +13,15 @@ pub(super) struct PastedReply {
     pub(super) body: Bytes,
 }
 
-/// Reads through every head: a proxy's own and `100 Continue` come before the one that counts.
+/// Skips the head of a proxy and of `100 Continue`: the last head is the reply's.
 pub(super) fn parse(pasted: &[u8]) -> PastedReply {
-    let (mut status, mut headers, mut rest) = (None, HeaderMap::new(), pasted);
+    let mut status = None;
+    let mut headers = HeaderMap::new();
+    let mut rest = pasted;
     while let Some((code, fields, after)) = parse_head(rest) {
-        (status, headers, rest) = (Some(code), fields, after);
+        status = Some(code);
+        headers = fields;
+        rest = after;
     }
     PastedReply {
         status,
@@ -29,7 +33,7 @@ pub(super) fn parse(pasted: &[u8]) -> PastedReply {
 /// A status, its headers, and what came after them.
 type ParsedHead<'a> = (StatusCode, HeaderMap, &'a [u8]);
 
-/// A status line, header lines, and what stands behind the empty line.
+/// A status line, header lines, and what follows the empty line.
 fn parse_head(text: &[u8]) -> Option<ParsedHead<'_>> {
     let text = text.trim_ascii_start();
     let (first, mut rest) = split_line(text);

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::config::{Config, check_text};
-use crate::dialect::Catalog;
+use crate::dialect::{Catalog, Classification};
 use crate::doctor::Setup;
 use crate::doctor::check::CheckResult;
 use crate::sms::{Certainty, Outcome};
