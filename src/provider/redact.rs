@@ -93,20 +93,18 @@ impl ProviderRuntime {
     /// The provider's reply without our secrets. The redactor is made anew only for another credential or token.
     pub(crate) fn redact(&self, reply: Reply, auth: &AuthContext) -> Reply {
         let mut cached = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
-        let redactor = match cached
+        let known = cached
             .as_ref()
             .filter(|cached| cached.revision == auth.revision)
-        {
-            Some(cached) => Arc::clone(&cached.redactor),
-            None => {
-                let redactor = Arc::new(Redactor::for_auth(&self.provider.dialect, auth));
-                *cached = Some(CachedRedactor {
-                    revision: auth.revision,
-                    redactor: Arc::clone(&redactor),
-                });
-                redactor
-            }
-        };
+            .map(|cached| Arc::clone(&cached.redactor));
+        let redactor = known.unwrap_or_else(|| {
+            let redactor = Arc::new(Redactor::for_auth(&self.provider.dialect, auth));
+            *cached = Some(CachedRedactor {
+                revision: auth.revision,
+                redactor: Arc::clone(&redactor),
+            });
+            redactor
+        });
         drop(cached);
         redactor.redact_reply(reply)
     }
