@@ -1,6 +1,12 @@
 //! Holds the guide's page of the description language to the loader: the page has every key that
 //! the loader accepts and no other, every word of a closed list, every source and filter, and
 //! every load error, each of which a case here produces.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a page or description that cannot be read fails the test"
+)]
 
 use std::collections::BTreeSet;
 
@@ -214,7 +220,10 @@ fn the_page_has_every_key_that_the_loader_accepts_and_no_other() {
     for (heading, path) in TABLES {
         let page: BTreeSet<String> = key_rows(heading).into_iter().map(|row| row.key).collect();
         let mut known = known_keys(path);
-        let causes: BTreeSet<String> = Cause::ALL.iter().map(|cause| cause.to_string()).collect();
+        let causes: BTreeSet<String> = Cause::ALL
+            .iter()
+            .map(std::string::ToString::to_string)
+            .collect();
         if causes.is_subset(&known) {
             known.retain(|key| !causes.contains(key));
             known.insert("CAUSE".into());

@@ -22,7 +22,7 @@ fn replay(target: &str, law: fn(&[u8])) {
     assert!(inputs.len() >= 20, "{target} has {} inputs", inputs.len());
     inputs.retain(|input| {
         catch_unwind(AssertUnwindSafe(|| {
-            law(&std::fs::read(input).expect("readable"))
+            law(&std::fs::read(input).expect("readable"));
         }))
         .is_err()
     });

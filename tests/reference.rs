@@ -2,7 +2,7 @@
 //! config and from the registered metrics, and are held to the examples here.
 #![expect(
     clippy::unwrap_used,
-    clippy::indexing_slicing,
+    clippy::panic,
     reason = "a test may fail where it stands"
 )]
 
@@ -257,21 +257,11 @@ fn to_toml(value: &Value) -> toml::Value {
 /// Adds every default of the schema that the config leaves out; returns how many.
 fn write_defaults(schema: &Value, config: &mut Value) -> usize {
     let mut count = 0;
-    if let Some(properties) = schema["properties"].as_object() {
-        for (key, schema) in properties {
-            let is_table = schema.get("properties").is_some() && schema.get("default").is_none();
-            let config = config.as_object_mut().unwrap();
-            if !config.contains_key(key) {
-                if let Some(default) = schema.get("default") {
-                    config.insert(key.clone(), default.clone());
-                    count += 1;
-                } else if is_table && !is_alternative(key) {
-                    config.insert(key.clone(), json!({}));
-                }
-            }
-            if let Some(inner) = config.get_mut(key) {
-                count += write_defaults(schema, inner);
-            }
+    for (key, schema) in schema["properties"].as_object().into_iter().flatten() {
+        let config = config.as_object_mut().unwrap();
+        count += write_default(key, schema, config);
+        if let Some(inner) = config.get_mut(key) {
+            count += write_defaults(schema, inner);
         }
     }
     let entries = schema["patternProperties"].as_object();
@@ -286,6 +276,20 @@ fn write_defaults(schema: &Value, config: &mut Value) -> usize {
         }
     }
     count
+}
+
+/// Adds the default of one key, or an empty table for the defaults in it; returns how many.
+fn write_default(key: &str, schema: &Value, config: &mut serde_json::Map<String, Value>) -> usize {
+    let default = schema.get("default");
+    let is_table = default.is_none() && schema.get("properties").is_some();
+    if config.contains_key(key) {
+        return 0;
+    }
+    if is_table && !is_alternative(key) {
+        config.insert(key.to_owned(), json!({}));
+    }
+    let added = default.map(|default| config.insert(key.to_owned(), default.clone()));
+    usize::from(added.is_some())
 }
 
 /// A table of which only one of several may be given.

@@ -302,7 +302,7 @@ mod tests {
             ),
             (
                 "directory = { path = \"none\" }",
-                "whoever mounts or fills the folder",
+                "create or mount the folder",
             ),
             ("env = { file = \"none.env\" }", "one NAME=value a line"),
         ] {

@@ -241,18 +241,21 @@ mod tests {
 
     #[test]
     fn only_requests_through_the_backends_entrypoints_are_counted() {
-        let stats = |entrypoint: &str, requests, tunnelled, denied| EntrypointStatus {
+        let entrypoint_status = |entrypoint: &str, requests, tunnelled, denied| EntrypointStatus {
             entrypoint: entrypoint.to_owned(),
             requests,
             tunnelled,
             denied,
             ..EntrypointStatus::default()
         };
-        let status = Status {
-            entrypoints: vec![stats("absolute", 3, 2, 1), stats("control", 5, 0, 0)],
+        let facts = Status {
+            entrypoints: vec![
+                entrypoint_status("absolute", 3, 2, 1),
+                entrypoint_status("control", 5, 0, 0),
+            ],
             ..Status::default()
         };
-        assert_eq!(running(status).backend_requests(), Some(6));
+        assert_eq!(running(facts).backend_requests(), Some(6));
         assert_eq!(RunningSidecar::default().backend_requests(), None);
     }
 
@@ -401,9 +404,13 @@ mod tests {
         let request = |at: &str, entrypoint: &str, dialect, result: &str, cause| RequestStatus {
             at: format!("2026-01-01T{at}Z"),
             entrypoint: entrypoint.to_owned(),
-            dialect: Some(dialect).filter(|name| *name != "").map(str::to_owned),
+            dialect: Some(dialect)
+                .filter(|name: &&str| !name.is_empty())
+                .map(str::to_owned),
             result: result.to_owned(),
-            cause: Some(cause).filter(|cause| *cause != "").map(str::to_owned),
+            cause: Some(cause)
+                .filter(|cause: &&str| !cause.is_empty())
+                .map(str::to_owned),
             ..RequestStatus::default()
         };
         let requests = vec![

@@ -67,7 +67,8 @@ impl VaultKind for OpenBaoSettings {
         let mut fields = target.fields.iter().map(|field| format!("{field}=-"));
         match fields.next().filter(|_| self.kv != Some(KvVersion::V1)) {
             Some(first) => {
-                let others: String = fields.map(|field| format!(", then {field}")).collect();
+                let others =
+                    fields.fold(String::new(), |others, field| others + ", then " + &field);
                 format!("`bao kv patch {entry} {first}`{others} (each value on standard input)")
             }
             None => {

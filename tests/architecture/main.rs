@@ -4,6 +4,9 @@
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::wildcard_enum_match_arm,
     reason = "an unreadable source tree fails the test"
 )]
 

@@ -72,7 +72,10 @@ fn describe(
         for target in targets {
             let rooms = siblings(&files[*from].module, &files[*target].module);
             if rooms.is_some_and(|(a, b)| cycle.contains(&a) && cycle.contains(&b)) {
-                text += &format!("\n    {} -> {}", files[*from].name(), files[*target].name());
+                text.push_str("\n    ");
+                text.push_str(&files[*from].name());
+                text.push_str(" -> ");
+                text.push_str(&files[*target].name());
             }
         }
     }

@@ -63,10 +63,10 @@ fn main() {
     let row = |name: &str, run: &dyn Fn()| show(name, &measure(&clock, run));
 
     row("native: Playmobile's API, Playmobile's account", &|| {
-        fixture.send(&request, &[("playmobile", &accepted)])
+        fixture.send(&request, &[("playmobile", &accepted)]);
     });
     row("translated: Playmobile's API, Twilio's account", &|| {
-        fixture.send(&request, &[("twilio", &created)])
+        fixture.send(&request, &[("twilio", &created)]);
     });
     row(
         "failover: Playmobile rejects it, Twilio accepts it",
@@ -74,7 +74,7 @@ fn main() {
             fixture.send(
                 &request,
                 &[("playmobile", &suspended), ("twilio", &created)],
-            )
+            );
         },
     );
 
@@ -92,7 +92,7 @@ fn main() {
             &seen,
             &request,
             "abcdefghij0123456789",
-        )))
+        )));
     });
     row("  decide", &|| {
         black_box(next(&plan(2), &[], |_| healthy(), Duration::ZERO, 0.5));
@@ -103,21 +103,21 @@ fn main() {
             &request,
             &fixture.account("playmobile"),
             now(),
-        )))
+        )));
     });
     row("  write", &|| {
         drop(black_box(twilio.write(
             &message,
             &fixture.account("twilio"),
             now(),
-        )))
+        )));
     });
     row("  classify", &|| {
         drop(black_box(twilio.classify(
             AttemptKind::Send,
             &created,
             &message.reference,
-        )))
+        )));
     });
 }
 

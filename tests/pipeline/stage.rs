@@ -385,7 +385,7 @@ impl Stage {
         let served = tokio::spawn(async move {
             control
                 .serve(theirs, Peer::default(), Drain::default())
-                .await
+                .await;
         });
         let request = format!(
             "{line} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",

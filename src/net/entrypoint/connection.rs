@@ -276,7 +276,7 @@ pub(super) async fn serve_inside_connect<C: RequestHandler, S: Stream>(
         Err(why) => {
             shared
                 .handler
-                .tls_rejected(context.origin.entrypoint(), StatusCode::BAD_GATEWAY, &why)
+                .tls_rejected(context.origin.entrypoint(), StatusCode::BAD_GATEWAY, &why);
         }
     }
 }

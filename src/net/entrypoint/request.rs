@@ -71,7 +71,7 @@ impl<C: RequestHandler> ListenerShared<C> {
     }
 
     fn report(&self, entrypoint: Entrypoint, rejected: &Rejected) {
-        let report = if rejected.tls_rejected {
+        let report = if rejected.is_tls_failure {
             C::tls_rejected
         } else {
             C::request_denied
@@ -187,7 +187,7 @@ impl<C: RequestHandler> ListenerShared<C> {
             ),
         };
         Err(Rejected {
-            tls_rejected: true,
+            is_tls_failure: true,
             ..Rejected::new(StatusCode::BAD_GATEWAY, why)
         })
     }

@@ -20,7 +20,7 @@ pub(super) struct Rejected {
     /// In the backend's dialect, if the handler has one.
     pub(super) reply: Option<Box<Reply>>,
     /// It was for an intercepted host whose TLS cannot be terminated.
-    pub(super) tls_rejected: bool,
+    pub(super) is_tls_failure: bool,
 }
 
 impl Rejected {
@@ -29,7 +29,7 @@ impl Rejected {
             status,
             reason: why.into(),
             reply: None,
-            tls_rejected: false,
+            is_tls_failure: false,
         }
     }
 }
@@ -46,7 +46,7 @@ pub(super) fn rejection_response(rejected: Rejected) -> Response<ResponseBody> {
         status,
         reason: why,
         reply,
-        tls_rejected: _,
+        is_tls_failure: _,
     } = rejected;
     let mut response = match reply {
         Some(reply) => reply_response(*reply),
