@@ -21,8 +21,11 @@ use crate::cli::output;
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, Config};
 use crate::doctor::Setup;
+use crate::doctor::backend::check_backend;
 use crate::doctor::check::{Check, exit_code};
-use crate::doctor::runner::Runner;
+use crate::doctor::routes::check_routes;
+use crate::doctor::runner::{PROVIDER_TIMEOUT, Runner};
+use crate::doctor::running::RunningSidecar;
 use crate::problem::{Problem, ProblemReport, Severity};
 use crate::provider::Provider;
 use crate::sms::ProviderId;
@@ -84,66 +87,87 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> 
         Err(report) => return Ok((vec![unloadable_config_check(args, &report)], None)),
     };
     let providers = select_providers(args, &loaded)?;
-    let agreed = confirm_inferred_probes(args, &providers)?;
+    let confirmed = confirm_inferred_probes(args, &providers)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let file = args.config.display().to_string();
-    let setup = Setup {
-        file: &file,
+    let setup = build_setup(&file, &loaded);
+    let running = connect::connect(&loaded.listen, &file).await;
+    let runner = Runner {
+        setup: &setup,
+        keeper: &keeper,
+        clock: &*clock,
+        running: &running,
+        confirmed: &confirmed,
+    };
+    let mut checks = vec![config_check(args, &loaded), running.sidecar_check()];
+    checks.extend(check_providers(args, &runner, &providers).await);
+    // The checks of one provider say nothing about the other providers on its routes.
+    if args.provider.is_none() {
+        let routes = check_routes(&setup, &checks, &running);
+        checks.extend(routes);
+    }
+    if let Some(folder) = &args.backend {
+        checks.extend(check_backend(folder, &runner, &providers).await);
+    }
+    let sent = send_requested_message(args, &loaded, &running).await?;
+    checks.extend(sent.as_ref().map(|answer| message_check(args, answer)));
+    Ok((checks, sent))
+}
+
+fn build_setup<'a>(file: &'a str, loaded: &'a Config) -> Setup<'a> {
+    Setup {
+        file,
         proxy: &loaded.proxy,
         vault: &loaded.vault,
         listen: &loaded.listen,
         ca: loaded.ca.as_ref(),
         max_body: loaded.limits.max_body,
         hosts: config::intercepted_hosts(&loaded.proxy),
-    };
-    let running = connect::connect(&loaded.listen, &file).await;
-    let examiner = Runner {
-        setup: &setup,
-        keeper: &keeper,
-        clock: &*clock,
-        running: &running,
-        confirmed: &agreed,
-    };
-    let mut checks = vec![config_check(args, &loaded), running.sidecar_check()];
+    }
+}
+
+/// Checks all providers at the same time; the checks keep the order of `providers`.
+async fn check_providers(args: &Args, runner: &Runner<'_>, providers: &[&Provider]) -> Vec<Check> {
     print_progress(
         args,
         format_args!(
             "asking {} provider(s), each for at most {} s",
             providers.len(),
-            crate::doctor::runner::PROVIDER_TIMEOUT.as_secs()
+            PROVIDER_TIMEOUT.as_secs()
         ),
     );
-    let all = join_all(providers.iter().map(|provider| async {
-        let checks = examiner.check_provider(provider).await;
+    let checks = join_all(providers.iter().map(|provider| async {
+        let checks = runner.check_provider(provider).await;
         print_progress(args, format_args!("{}: asked", provider.id));
         checks
-    }));
-    checks.extend(all.await.into_iter().flatten());
-    // With one provider alone nothing can be said of the others on its routes.
-    if args.provider.is_none() {
-        let routes = crate::doctor::routes::check_routes(&setup, &checks, &running);
-        checks.extend(routes);
-    }
-    if let Some(folder) = &args.backend {
-        checks.extend(crate::doctor::backend::check_backend(folder, &examiner, &providers).await);
-    }
-    let sent = match &args.send_to {
-        None => None,
-        Some(to) => {
-            print_progress(args, format_args!("sending one message"));
-            let message =
-                send::build_message(&loaded, to, args.text.as_deref(), args.provider.as_deref());
-            Some(send::send(&args.config, &loaded, &running, &message).await?)
-        }
+    }))
+    .await;
+    checks.into_iter().flatten().collect()
+}
+
+/// The answer to the message of `--send-to`; none without that option.
+async fn send_requested_message(
+    args: &Args,
+    loaded: &Config,
+    running: &RunningSidecar,
+) -> anyhow::Result<Option<Value>> {
+    let Some(to) = &args.send_to else {
+        return Ok(None);
     };
-    if let Some(answer) = &sent {
-        if !args.json {
-            output::line(control::render_send(answer));
-        }
-        checks.push(send::send_check(answer, args.provider.as_deref()).with_subject("message"));
+    print_progress(args, format_args!("sending one message"));
+    let message = send::build_message(loaded, to, args.text.as_deref(), args.provider.as_deref());
+    send::send(&args.config, loaded, running, &message)
+        .await
+        .map(Some)
+}
+
+/// Shows the answer to the message, unless the output is JSON, and judges it.
+fn message_check(args: &Args, answer: &Value) -> Check {
+    if !args.json {
+        output::line(control::render_send(answer));
     }
-    Ok((checks, sent))
+    send::send_check(answer, args.provider.as_deref()).with_subject("message")
 }
 
 /// On a terminal only, and never where a program reads.
@@ -227,10 +251,8 @@ fn summarize_problems(args: &Args, problems: &[Problem], errors: usize) -> Check
         .iter()
         .map(|problem| problem.message.as_str())
         .collect();
-    let (evidence, remedy) = (
-        told.join("; "),
-        format!("`sms-sidecar check --config {file}` shows each where it stands"),
-    );
+    let evidence = told.join("; ");
+    let remedy = format!("`sms-sidecar check --config {file}` shows each where it stands");
     match (problems.is_empty(), errors) {
         (true, _) => Check::ok("config", format!("{file} is sound")),
         (false, 0) => Check::warning("config", evidence, remedy),

@@ -70,75 +70,90 @@ fn sample_text(templates: &[TextTemplate]) -> String {
         .map_or_else(|_| template.text.clone(), |text| text.fill(|_| "123456"))
 }
 
-/// What came of it, as one check.
+/// The result of the message as one check; `pinned` is the provider that `--provider` names.
 pub(super) fn send_check(answer: &Value, pinned: Option<&str>) -> Check {
-    let word = |key: &str| answer.get(key).and_then(Value::as_str).unwrap_or_default();
-    let attempts: Vec<&Value> = answer
-        .get("attempts")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-        .collect();
-    let causes = attempts.iter().filter_map(|attempt| {
-        attempt
-            .get("cause")
-            .and_then(Value::as_str)?
-            .parse::<Cause>()
-            .ok()
-    });
-    let to = word("recipient");
-    if word("result") == "accepted" {
-        let by = attempts
-            .last()
-            .and_then(|last| last.get("provider"))
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        let alone = pinned.map_or("", |_| ", as it was sent through this provider alone");
-        let evidence = format!("{by} took the message to {to}{alone}");
-        return match causes.clone().next() {
-            None => Check::ok("send", evidence),
-            Some(cause) => Check::warning(
-                "send",
-                format!("{evidence}, after another failed"),
-                "see what that provider said above",
-            )
-            .with_cause(cause),
-        };
+    if word(answer, "result") == "accepted" {
+        accepted_check(answer, pinned)
+    } else {
+        unaccepted_check(answer, pinned)
     }
-    let result = if word("result").is_empty() {
-        "not understood"
-    } else {
-        word("result")
-    };
-    let said = if word("diagnosis").is_empty() {
-        word("error")
-    } else {
-        word("diagnosis")
-    };
-    let (told, remedy) = said.split_once(" → ").unwrap_or((
-        said,
-        "give a number in international form, and a provider that the sidecar runs with",
-    ));
-    // Its head names what stands beside it already.
-    let evidence = told
-        .split_once("). ")
-        .map_or(told, |(_, evidence)| evidence);
+}
+
+/// A warning if an attempt before the accepted one failed.
+fn accepted_check(answer: &Value, pinned: Option<&str>) -> Check {
+    let by = attempts(answer)
+        .last()
+        .map_or("", |last| word(last, "provider"));
+    let to = word(answer, "recipient");
+    let alone = pinned.map_or("", |_| ", as it was sent through this provider alone");
+    let evidence = format!("{by} took the message to {to}{alone}");
+    match first_attempt_cause(answer) {
+        None => Check::ok("send", evidence),
+        Some(cause) => Check::warning(
+            "send",
+            format!("{evidence}, after another failed"),
+            "see what that provider said above",
+        )
+        .with_cause(cause),
+    }
+}
+
+fn unaccepted_check(answer: &Value, pinned: Option<&str>) -> Check {
+    let result = non_empty(word(answer, "result")).unwrap_or("not understood");
+    let diagnosis = Diagnosis::of(answer);
     let alone = pinned.map_or_else(String::new, |provider| format!(" through {provider} alone"));
-    let check = Check::failed(
-        "send",
-        format!("the message was {result}{alone}. {evidence}")
-            .trim()
-            .to_owned(),
-        remedy,
-    );
-    match word("cause")
-        .parse::<Cause>()
-        .ok()
-        .or_else(|| causes.clone().next())
-    {
+    let evidence = format!("the message was {result}{alone}. {}", diagnosis.evidence);
+    let check = Check::failed("send", evidence.trim().to_owned(), diagnosis.remedy);
+    let cause = word(answer, "cause").parse().ok();
+    match cause.or_else(|| first_attempt_cause(answer)) {
         Some(cause) => check.with_cause(cause),
         None => check,
     }
+}
+
+/// Why the message was not accepted, and what to do about it.
+struct Diagnosis<'a> {
+    evidence: &'a str,
+    remedy: &'a str,
+}
+
+impl<'a> Diagnosis<'a> {
+    /// Reads `diagnosis`, else `error`, of the answer.
+    fn of(answer: &'a Value) -> Self {
+        let text = non_empty(word(answer, "diagnosis")).unwrap_or_else(|| word(answer, "error"));
+        let (diagnosis, remedy) = text.split_once(" → ").unwrap_or((
+            text,
+            "give a number in international form, and a provider that the sidecar runs with",
+        ));
+        // The check shows provider and cause beside the evidence already.
+        let evidence = diagnosis
+            .split_once("). ")
+            .map_or(diagnosis, |(_, evidence)| evidence);
+        Self { evidence, remedy }
+    }
+}
+
+/// The text of one field; empty if it is absent or no text.
+fn word<'a>(object: &'a Value, key: &str) -> &'a str {
+    object.get(key).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn non_empty(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}
+
+fn attempts(answer: &Value) -> &[Value] {
+    answer
+        .get("attempts")
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
+}
+
+/// The cause of the first attempt that has one.
+fn first_attempt_cause(answer: &Value) -> Option<Cause> {
+    attempts(answer)
+        .iter()
+        .find_map(|attempt| word(attempt, "cause").parse().ok())
 }
 
 #[cfg(test)]
