@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::cli::control::{ControlArgs, field_text};
 use crate::cli::output;
 use crate::status::{
-    Deliverability, ProviderStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase,
-    short_time,
+    BalanceStatus, BuildStatus, ConfigStatus, Deliverability, EntrypointStatus, ProviderStatus,
+    ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase, short_time,
 };
 
 /// Whether codes arrive, and how every route and provider stands in the running sidecar.
@@ -148,12 +148,40 @@ fn write_provider(
     width: usize,
     now: &str,
 ) -> std::fmt::Result {
+    write_provider_state(text, provider, width, now)?;
+    if let Some(cause) = &provider.cause {
+        let phrase = cause_phrase(cause, provider.certainty.as_deref(), &provider.alternatives);
+        write_fact(text, "cause", &phrase)?;
+    }
+    if let Some(evidence) = &provider.evidence {
+        write_fact(text, "evidence", evidence)?;
+    }
+    if let Some(remedy) = &provider.remedy {
+        write_fact(text, "to do", remedy)?;
+    }
+    let hour = format!("{}  {}", sparkline(provider), provider.hour.summary());
+    write_fact(text, "last hour", &hour)?;
+    if provider.credential.is_some() {
+        write_fact(text, "credential", &credential_label(provider, now))?;
+    }
+    if let Some(balance) = &provider.balance {
+        write_fact(text, "balance", &balance_label(balance, now))?;
+    }
+    Ok(())
+}
+
+/// The first line of a provider: its name, its state, and since when it is not healthy.
+fn write_provider_state(
+    text: &mut String,
+    provider: &ProviderStatus,
+    width: usize,
+    now: &str,
+) -> std::fmt::Result {
     let (sign, style) = state_icon(provider);
     let since = provider
         .since
         .as_deref()
-        .filter(|_| provider.state != "healthy");
-    let since = since
+        .filter(|_| provider.state != "healthy")
         .map(|since| format!(" since {}", short_time(since, now)))
         .unwrap_or_default();
     let name = replace_control_chars(&provider.provider);
@@ -161,53 +189,31 @@ fn write_provider(
         text,
         "  {style}{sign}{style:#} {name:width$}  {style}{}{style:#}{DIM}{since}{DIM:#}",
         replace_control_chars(&provider.summary)
-    )?;
-    let mut fact = |label: &str, words: &str| {
-        writeln!(
-            text,
-            "      {DIM}{label:<10}{DIM:#} {}",
-            replace_control_chars(words)
-        )
-    };
-    if let Some(cause) = &provider.cause {
-        fact(
-            "cause",
-            &cause_phrase(cause, provider.certainty.as_deref(), &provider.alternatives),
-        )?;
-    }
-    if let Some(evidence) = &provider.evidence {
-        fact("evidence", evidence)?;
-    }
-    if let Some(remedy) = &provider.remedy {
-        fact("to do", remedy)?;
-    }
-    fact(
-        "last hour",
-        &format!("{}  {}", sparkline(provider), provider.hour.summary()),
-    )?;
-    if provider.credential.is_some() {
-        fact("credential", &credential_label(provider, now))?;
-    }
-    match &provider.balance {
-        Some(balance) => {
-            let days = balance
-                .days_left()
-                .map_or_else(String::new, |days| format!(", about {days:.0} days"));
-            let pace = balance
-                .daily_spend
-                .map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
-            fact(
-                "balance",
-                &format!(
-                    "{} {}{days}, said at {}{pace}",
-                    balance.value,
-                    balance.unit,
-                    short_time(&balance.at, now)
-                ),
-            )
-        }
-        None => Ok(()),
-    }
+    )
+}
+
+/// One fact of a provider, on a line of its own.
+fn write_fact(text: &mut String, label: &str, words: &str) -> std::fmt::Result {
+    writeln!(
+        text,
+        "      {DIM}{label:<10}{DIM:#} {}",
+        replace_control_chars(words)
+    )
+}
+
+fn balance_label(balance: &BalanceStatus, now: &str) -> String {
+    let days = balance
+        .days_left()
+        .map_or_else(String::new, |days| format!(", about {days:.0} days"));
+    let pace = balance
+        .daily_spend
+        .map_or_else(String::new, |pace| format!("; {pace:.0} go in a day"));
+    format!(
+        "{} {}{days}, said at {}{pace}",
+        balance.value,
+        balance.unit,
+        short_time(&balance.at, now)
+    )
 }
 
 fn credential_label(provider: &ProviderStatus, now: &str) -> String {
@@ -315,12 +321,29 @@ fn write_vault(text: &mut String, vault: &VaultStatus, now: &str) -> std::fmt::R
 }
 
 fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
-    let (config, build) = (&status.config, &status.build);
+    let config = &status.config;
+    let now = &status.at;
     write_heading(text, "Config and build")?;
+    write_config_file(text, config, now)?;
+    if let Some(reload) = &config.last_reload {
+        write_reload(text, reload, now)?;
+    }
+    if let Some(end) = &config.ca_expires_at {
+        writeln!(text, "  local CA until {}", short_time(end, now))?;
+    }
+    status
+        .entrypoints
+        .iter()
+        .try_for_each(|each| write_entrypoint(text, each, now))?;
+    write_build(text, &status.build, now)
+}
+
+/// The config file, its mode, and where the sidecar listens.
+fn write_config_file(text: &mut String, config: &ConfigStatus, now: &str) -> std::fmt::Result {
     let loaded = config
         .loaded_at
         .as_deref()
-        .map(|at| format!(", loaded at {}", short_time(at, &status.at)))
+        .map(|at| format!(", loaded at {}", short_time(at, now)))
         .unwrap_or_default();
     writeln!(
         text,
@@ -332,47 +355,48 @@ fn write_config(text: &mut String, status: &Status) -> std::fmt::Result {
         text,
         "  listens on {}",
         replace_control_chars(&config.listen.join(", "))
+    )
+}
+
+fn write_reload(text: &mut String, reload: &ReloadStatus, now: &str) -> std::fmt::Result {
+    writeln!(
+        text,
+        "  last reload at {}: {}",
+        short_time(&reload.at, now),
+        replace_control_chars(&reload.result)
     )?;
-    if let Some(reload) = &config.last_reload {
-        writeln!(
-            text,
-            "  last reload at {}: {}",
-            short_time(&reload.at, &status.at),
-            replace_control_chars(&reload.result)
-        )?;
-        for line in reload.problem.iter().flat_map(|problem| problem.lines()) {
-            writeln!(text, "    {}", replace_control_chars(line))?;
-        }
+    for line in reload.problem.iter().flat_map(|problem| problem.lines()) {
+        writeln!(text, "    {}", replace_control_chars(line))?;
     }
-    if let Some(end) = &config.ca_expires_at {
-        writeln!(text, "  local CA until {}", short_time(end, &status.at))?;
-    }
-    for entrypoint in &status.entrypoints {
-        let last = entrypoint
-            .last_at
-            .as_deref()
-            .map(|at| format!(", the last at {}", short_time(at, &status.at)))
-            .unwrap_or_default();
-        let counts = format!(
-            "{} calls, {} tunnelled, {} turned away",
-            entrypoint.requests, entrypoint.tunnelled, entrypoint.denied
-        );
-        writeln!(
-            text,
-            "  entrypoint {}: {counts}{last}",
-            replace_control_chars(&entrypoint.entrypoint)
-        )?;
-    }
+    Ok(())
+}
+
+fn write_entrypoint(
+    text: &mut String,
+    entrypoint: &EntrypointStatus,
+    now: &str,
+) -> std::fmt::Result {
+    let last = entrypoint
+        .last_at
+        .as_deref()
+        .map(|at| format!(", the last at {}", short_time(at, now)))
+        .unwrap_or_default();
+    let counts = format!(
+        "{} calls, {} tunnelled, {} turned away",
+        entrypoint.requests, entrypoint.tunnelled, entrypoint.denied
+    );
+    writeln!(
+        text,
+        "  entrypoint {}: {counts}{last}",
+        replace_control_chars(&entrypoint.entrypoint)
+    )
+}
+
+fn write_build(text: &mut String, build: &BuildStatus, now: &str) -> std::fmt::Result {
     let started = build
         .started_at
         .as_deref()
-        .map(|at| {
-            format!(
-                ", up since {}, PID {}",
-                short_time(at, &status.at),
-                build.pid
-            )
-        })
+        .map(|at| format!(", up since {}, PID {}", short_time(at, now), build.pid))
         .unwrap_or_default();
     writeln!(
         text,
