@@ -93,10 +93,8 @@ fn shape() -> MetricsSchema {
 }
 
 fn bench() -> TelemetryFixture {
-    let (registry, calendar) = (
-        Registry::new(),
-        Arc::new(Calendar(Mutex::new(at(1_000_000)))),
-    );
+    let registry = Registry::new();
+    let calendar = Arc::new(Calendar(Mutex::new(at(1_000_000))));
     let telemetry = Telemetry::new(&registry, &shape(), calendar.clone()).unwrap();
     TelemetryFixture {
         registry,
@@ -151,53 +149,8 @@ fn label<'a>(metric: &'a Metric, name: &str) -> Option<&'a str> {
 /// Every event once, about `provider`, in `dialect` and so on.
 fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str, vault: &str) {
     let id = ProviderId::new(provider);
-    let outcome = Outcome::Rejected(Cause::CredentialRejected);
-    let took = Duration::from_millis(82);
-    AttemptFinished {
-        provider: &id,
-        kind: AttemptKind::Send,
-        outcome: &outcome,
-        status: Some(401),
-        duration: took,
-    }
-    .emit(telemetry);
-    Failover {
-        from: &id,
-        to: &id,
-        cause: Cause::CredentialRejected,
-    }
-    .emit(telemetry);
-    PossibleDuplicate { provider: &id }.emit(telemetry);
-    DuplicateSuppressed { dialect }.emit(telemetry);
-    HealthStateChanged {
-        provider: &id,
-        state: quarantined(outcome.cause().unwrap_or(Cause::Unexplained)),
-        diagnosis: None,
-    }
-    .emit(telemetry);
-    RouteFirstChoice {
-        route,
-        is_first_choice: false,
-    }
-    .emit(telemetry);
-    CredentialLoaded {
-        provider: &id,
-        version: Version(3),
-        first_seen_at: at(999_000),
-    }
-    .emit(telemetry);
-    TokenExpiry {
-        provider: &id,
-        expires_at: Some(at(2_000_000)),
-    }
-    .emit(telemetry);
-    BalanceReported {
-        provider: &id,
-        unit: "UZS",
-        value: 12.5,
-        daily_spend: None,
-    }
-    .emit(telemetry);
+    rejected_send(telemetry, &id, dialect, route);
+    account_news(telemetry, &id);
     VaultRead {
         vault,
         path: "sms/x",
@@ -214,12 +167,65 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     call(provider, dialect, route, telemetry);
 }
 
+/// A rejected send, and what follows from it.
+fn rejected_send(telemetry: &Telemetry, id: &ProviderId, dialect: &str, route: &str) {
+    let outcome = Outcome::Rejected(Cause::CredentialRejected);
+    AttemptFinished {
+        provider: id,
+        kind: AttemptKind::Send,
+        outcome: &outcome,
+        status: Some(401),
+        duration: Duration::from_millis(82),
+    }
+    .emit(telemetry);
+    Failover {
+        from: id,
+        to: id,
+        cause: Cause::CredentialRejected,
+    }
+    .emit(telemetry);
+    PossibleDuplicate { provider: id }.emit(telemetry);
+    DuplicateSuppressed { dialect }.emit(telemetry);
+    HealthStateChanged {
+        provider: id,
+        state: quarantined(outcome.cause().unwrap_or(Cause::Unexplained)),
+        diagnosis: None,
+    }
+    .emit(telemetry);
+    RouteFirstChoice {
+        route,
+        is_first_choice: false,
+    }
+    .emit(telemetry);
+}
+
+/// The credential, the token and the balance of one account.
+fn account_news(telemetry: &Telemetry, id: &ProviderId) {
+    CredentialLoaded {
+        provider: id,
+        version: Version(3),
+        first_seen_at: at(999_000),
+    }
+    .emit(telemetry);
+    TokenExpiry {
+        provider: id,
+        expires_at: Some(at(2_000_000)),
+    }
+    .emit(telemetry);
+    BalanceReported {
+        provider: id,
+        unit: "UZS",
+        value: 12.5,
+        daily_spend: None,
+    }
+    .emit(telemetry);
+}
+
 fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
-    let (main, backup) = (ProviderId::new(provider), ProviderId::new("backup"));
-    let (refused, accepted) = (
-        Outcome::Rejected(Cause::CredentialRejected),
-        Outcome::Accepted { id: "SM1".into() },
-    );
+    let main = ProviderId::new(provider);
+    let backup = ProviderId::new("backup");
+    let refused = Outcome::Rejected(Cause::CredentialRejected);
+    let accepted = Outcome::Accepted { id: "SM1".into() };
     let took = Duration::from_millis(82);
     let first = AttemptRecord {
         provider: &main,
@@ -392,7 +398,7 @@ fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
 }
 
 #[test]
-fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
+fn requests_of_every_result_start_at_zero() {
     let bench = bench();
     for result in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
         let labels = [
@@ -414,51 +420,48 @@ fn what_can_fail_is_born_at_zero_in_every_other_family_too() {
             Some(0.0)
         );
     }
-    for (name, labels, value) in [
-        (
-            "possible_duplicates_total",
-            &[("provider", "backup")][..],
-            0.0,
-        ),
-        (
-            "attempts_total",
-            &[
-                ("provider", "backup"),
-                ("kind", "send"),
-                ("outcome", "rejected"),
-                ("cause", "unexplained"),
-            ],
-            0.0,
-        ),
-        (
-            "attempts_total",
-            &[
-                ("provider", "backup"),
-                ("kind", "send"),
-                ("outcome", "unknown"),
-                ("cause", "timeout"),
-            ],
-            0.0,
-        ),
+}
+
+#[test]
+fn the_series_of_attempts_start_at_zero() {
+    let bench = bench();
+    for (outcome, cause) in [("rejected", "unexplained"), ("unknown", "timeout")] {
+        let labels = [
+            ("provider", "backup"),
+            ("kind", "send"),
+            ("outcome", outcome),
+            ("cause", cause),
+        ];
+        assert_eq!(
+            bench.value("attempts_total", &labels),
+            Some(0.0),
+            "{outcome}"
+        );
+    }
+    for (name, labels) in [
         (
             "upstream_responses_total",
-            &[("provider", "backup"), ("kind", "send"), ("status", "403")],
-            0.0,
-        ),
-        (
-            "route_provider",
-            &[("route", "uzbekistan"), ("provider", "backup")],
-            2.0,
+            &[("provider", "backup"), ("kind", "send"), ("status", "403")][..],
         ),
         (
             "attempt_duration_seconds",
             &[("provider", "backup"), ("kind", "send")],
-            0.0,
         ),
+        ("possible_duplicates_total", &[("provider", "backup")]),
+        ("duplicates_suppressed_total", &[("dialect", "playmobile")]),
+    ] {
+        assert_eq!(bench.value(name, labels), Some(0.0), "{name} {labels:?}");
+    }
+}
+
+#[test]
+fn the_series_of_config_and_state_exist_from_the_start() {
+    let bench = bench();
+    for (name, labels, value) in [
         (
-            "duplicates_suppressed_total",
-            &[("dialect", "playmobile")],
-            0.0,
+            "route_provider",
+            &[("route", "uzbekistan"), ("provider", "backup")][..],
+            2.0,
         ),
         (
             "vault_reads_total",
@@ -592,8 +595,8 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
     }
 }
 
-#[test]
-fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
+/// Telemetry that has seen every event, and then a reload: `third` replaces `backup`.
+fn reloaded_bench() -> TelemetryFixture {
     let bench = bench();
     everything(
         &bench.telemetry,
@@ -611,6 +614,12 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
     later.dialects = vec![("playmobile".into(), "folder".into())];
     later.config = route("world", &["third"]);
     bench.telemetry.update_schema(&later);
+    bench
+}
+
+#[test]
+fn a_reload_removes_the_series_of_names_that_are_gone() {
+    let bench = reloaded_bench();
     assert_eq!(
         bench.words("provider"),
         ["main", "third"].map(str::to_owned).into()
@@ -627,57 +636,51 @@ fn a_reload_bears_the_new_forgets_the_gone_and_keeps_the_counts() {
         None,
         "the old order is gone"
     );
-    assert_eq!(
-        bench.value(
-            "route_provider",
-            &[("route", "world"), ("provider", "third")]
-        ),
-        Some(1.0)
-    );
-    assert_eq!(
-        bench.value("credential_version", &[("provider", "main")]),
-        Some(3.0)
-    );
-    assert_eq!(
-        bench.value(
-            "provider_state",
-            &[("provider", "main"), ("state", "quarantined")]
-        ),
-        Some(1.0)
-    );
-    assert_eq!(
-        bench.value(
-            "provider_state",
-            &[("provider", "main"), ("state", "healthy")]
-        ),
-        Some(0.0)
-    );
-    assert_eq!(
-        bench.value(
-            "provider_state",
-            &[("provider", "third"), ("state", "healthy")]
-        ),
-        Some(1.0)
-    );
-    assert_eq!(
-        bench.value(
-            "attempts_total",
-            &[("provider", "third"), ("cause", "balance-empty")]
-        ),
-        Some(0.0)
-    );
-    assert_eq!(
-        bench.value(
-            "upstream_responses_total",
-            &[("provider", "main"), ("kind", "send"), ("status", "401")]
-        ),
-        Some(1.0)
-    );
     everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
     assert!(
         !bench.words("provider").contains("backup"),
         "a call that outlives the reload makes no series"
     );
+}
+
+#[test]
+fn a_reload_adds_the_series_of_new_names_and_keeps_the_counts() {
+    let bench = reloaded_bench();
+    for (name, labels, value) in [
+        (
+            "route_provider",
+            &[("route", "world"), ("provider", "third")][..],
+            1.0,
+        ),
+        ("credential_version", &[("provider", "main")], 3.0),
+        (
+            "provider_state",
+            &[("provider", "main"), ("state", "quarantined")],
+            1.0,
+        ),
+        (
+            "provider_state",
+            &[("provider", "main"), ("state", "healthy")],
+            0.0,
+        ),
+        (
+            "provider_state",
+            &[("provider", "third"), ("state", "healthy")],
+            1.0,
+        ),
+        (
+            "attempts_total",
+            &[("provider", "third"), ("cause", "balance-empty")],
+            0.0,
+        ),
+        (
+            "upstream_responses_total",
+            &[("provider", "main"), ("kind", "send"), ("status", "401")],
+            1.0,
+        ),
+    ] {
+        assert_eq!(bench.value(name, labels), Some(value), "{name} {labels:?}");
+    }
 }
 
 #[test]

@@ -13,8 +13,8 @@ use super::*;
 use crate::clock::SystemClock;
 use crate::dialect::Reply;
 use crate::net::upstream::ExchangeError;
-use crate::sms::Cause;
-use crate::telemetry::MetricsSchema;
+use crate::sms::{AttemptKind, Cause, Outcome, ProviderId};
+use crate::telemetry::{AttemptFinished, MetricsSchema};
 
 fn endpoint(text: &str) -> Uri {
     text.parse().unwrap()
@@ -235,6 +235,27 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     assert!(began.elapsed() <= SHUTDOWN_GRACE, "{:?}", began.elapsed());
 }
 
+/// The end of one probe, which makes one span.
+fn emit_probe(telemetry: &Telemetry) {
+    AttemptFinished {
+        provider: &ProviderId::new("main"),
+        kind: AttemptKind::Probe,
+        outcome: &Outcome::Accepted { id: String::new() },
+        status: Some(200),
+        duration: Duration::ZERO,
+    }
+    .emit(telemetry);
+}
+
+fn exported_spans(registry: &Registry) -> f64 {
+    let family = registry
+        .gather()
+        .into_iter()
+        .find(|family| family.name() == "sms_sidecar_spans_exported_total")
+        .unwrap();
+    family.get_metric()[0].get_counter().get_value()
+}
+
 #[tokio::test]
 async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_changes() {
     let (exporter, mut told) = collector(0).await;
@@ -256,50 +277,26 @@ async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_change
         drain.clone(),
     ));
     telemetry.set_trace_sampling(Some(1.0));
-    let probe = || {
-        let outcome = crate::sms::Outcome::Accepted { id: String::new() };
-        let (provider, kind, took) = (
-            crate::sms::ProviderId::new("main"),
-            crate::sms::AttemptKind::Probe,
-            Duration::ZERO,
-        );
-        crate::telemetry::AttemptFinished {
-            provider: &provider,
-            kind,
-            outcome: &outcome,
-            status: Some(200),
-            duration: took,
-        }
-        .emit(&telemetry);
-    };
-    probe();
+    emit_probe(&telemetry);
     current.send_replace(Some(Arc::new(exporter)));
     assert_eq!(
         told.recv().await,
         Some(0),
         "what waited for a collector gets to it"
     );
-    probe();
+    emit_probe(&telemetry);
     current.send_replace(None);
     assert_eq!(
         told.recv().await,
         Some(1),
         "the old collector gets what was meant for it"
     );
-    let taken = || {
-        let family = registry
-            .gather()
-            .into_iter()
-            .find(|family| family.name() == "sms_sidecar_spans_exported_total")
-            .unwrap();
-        family.get_metric()[0].get_counter().get_value()
-    };
-    while taken() < 2.0 {
+    while exported_spans(&registry) < 2.0 {
         tokio::task::yield_now().await;
     }
     let (exporter, mut told) = collector(0).await;
     current.send_replace(Some(Arc::new(exporter)));
-    probe();
+    emit_probe(&telemetry);
     drain.advance_to(Phase::Draining);
     task.await.unwrap();
     assert_eq!(told.recv().await, Some(0), "the last ones, too");

@@ -10,7 +10,27 @@ const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&
 
 /// A status in which every word that is not ours is `words`.
 fn status(words: &str) -> Status {
-    let (word, some) = (words.to_owned(), Some(words.to_owned()));
+    let word = words.to_owned();
+    Status {
+        at: word.clone(),
+        headline: Headline {
+            deliverability: Deliverability::Unavailable,
+            summary: word.clone(),
+            details: word.clone(),
+            warnings: vec![word],
+        },
+        routes: vec![route(words)],
+        providers: vec![provider(words)],
+        requests: vec![request(words)],
+        vaults: vec![vault(words)],
+        config: config(words),
+        ..Status::default()
+    }
+}
+
+fn request(words: &str) -> RequestStatus {
+    let word = words.to_owned();
+    let some = Some(words.to_owned());
     let attempt = AttemptStatus {
         provider: word.clone(),
         outcome: "rejected".into(),
@@ -18,18 +38,23 @@ fn status(words: &str) -> Status {
         provider_message: some.clone(),
         ..AttemptStatus::default()
     };
-    let call = RequestStatus {
+    RequestStatus {
         id: word.clone(),
         caller: some.clone(),
         dialect: some.clone(),
         route: some.clone(),
         recipient: some.clone(),
-        cause: some.clone(),
-        result: word.clone(),
+        cause: some,
+        result: word,
         attempts: vec![attempt],
         ..RequestStatus::default()
-    };
-    let provider = ProviderStatus {
+    }
+}
+
+fn provider(words: &str) -> ProviderStatus {
+    let word = words.to_owned();
+    let some = Some(words.to_owned());
+    ProviderStatus {
         provider: word.clone(),
         dialect: word.clone(),
         base_url: word.clone(),
@@ -41,65 +66,63 @@ fn status(words: &str) -> Status {
         alternatives: vec![word.clone()],
         evidence: some.clone(),
         remedy: some.clone(),
-        credential: some.clone(),
+        credential: some,
         balance: Some(BalanceStatus {
             value: 1.0,
             unit: word.clone(),
-            at: word.clone(),
+            at: word,
             daily_spend: Some(1.0),
         }),
         ..ProviderStatus::default()
-    };
-    let route = RouteStatus {
+    }
+}
+
+fn route(words: &str) -> RouteStatus {
+    let word = words.to_owned();
+    RouteStatus {
         route: word.clone(),
         providers: vec![word.clone()],
         recipients: vec![word.clone()],
-        summary: word.clone(),
+        summary: word,
         ..RouteStatus::default()
-    };
+    }
+}
+
+fn vault(words: &str) -> VaultStatus {
+    let word = words.to_owned();
+    let some = Some(words.to_owned());
     let entry = VaultEntryStatus {
         path: word.clone(),
         result: word.clone(),
         failing_since: some.clone(),
-        problem: some.clone(),
+        problem: some,
         ..VaultEntryStatus::default()
     };
-    Status {
-        at: word.clone(),
-        headline: Headline {
-            deliverability: Deliverability::Unavailable,
-            summary: word.clone(),
-            details: word.clone(),
-            warnings: vec![word.clone()],
-        },
-        routes: vec![route],
-        providers: vec![provider],
-        requests: vec![call],
-        vaults: vec![VaultStatus {
-            vault: word.clone(),
-            kind: word.clone(),
-            entries: vec![entry],
-        }],
-        config: ConfigStatus {
-            file: word.clone(),
-            last_reload: Some(ReloadStatus {
-                at: word.clone(),
-                result: "failed".into(),
-                problem: some,
-            }),
-            listen: vec![word],
-            ..ConfigStatus::default()
-        },
-        ..Status::default()
+    VaultStatus {
+        vault: word.clone(),
+        kind: word,
+        entries: vec![entry],
+    }
+}
+
+fn config(words: &str) -> ConfigStatus {
+    let word = words.to_owned();
+    ConfigStatus {
+        file: word.clone(),
+        last_reload: Some(ReloadStatus {
+            at: word.clone(),
+            result: "failed".into(),
+            problem: Some(word.clone()),
+        }),
+        listen: vec![word],
+        ..ConfigStatus::default()
     }
 }
 
 #[test]
 fn foreign_words_are_text_wherever_they_stand() {
-    let (plain, hostile) = (
-        render_page(&status("word"), &[]),
-        render_page(&status(MARKUP), &["config"]),
-    );
+    let plain = render_page(&status("word"), &[]);
+    let hostile = render_page(&status(MARKUP), &["config"]);
     assert!(
         !hostile.contains("<script>alert") && !hostile.contains("<img"),
         "{hostile}"
