@@ -304,7 +304,7 @@ mod tests {
                 "directory = { path = \"none\" }",
                 "create or mount the folder",
             ),
-            ("env = { file = \"none.env\" }", "one NAME=value a line"),
+            ("env = { file = \"none.env\" }", "one NAME=value per line"),
         ] {
             let shown = helped(vault);
             assert!(
