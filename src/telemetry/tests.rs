@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::Registry;
@@ -764,8 +764,15 @@ fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
     );
 }
 
+/// A second subscriber that lives as long as the tests. While there is only one, `tracing` lets any
+/// thread that reaches a call site first decide from its own default whether anybody listens to it,
+/// so that a test running beside this one could turn the line off.
+static OTHER_SUBSCRIBER: LazyLock<tracing::Dispatch> =
+    LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
+
 /// What was logged while `act` ran.
 fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
+    LazyLock::force(&OTHER_SUBSCRIBER);
     let lines = CapturedLog::default();
     let copy = lines.clone();
     tracing::subscriber::with_default(
