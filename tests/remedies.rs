@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use sms_sidecar::diagnosis::{
-    DiagnosisContext, FailedAttempt, VaultEntryRef, VaultStorage, diagnose,
-};
+use sms_sidecar::diagnosis::{DiagnosisContext, FailedAttempt, VaultEntryRef, diagnose};
 use sms_sidecar::dialect::{Catalog, Dialect};
 use sms_sidecar::secret::Version;
 use sms_sidecar::sms::{AttemptKind, Cause, Certainty};
@@ -31,9 +29,10 @@ fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
         .collect();
     let entry = VaultEntryRef {
         vault: "local",
-        storage: &VaultStorage::Embedded,
         path: "sms/mine",
         fields: &fields,
+        write_instructions: "`sms-sidecar vault set --vault local sms/mine`",
+        is_reread: true,
     };
     let spoken = DiagnosisContext {
         dialect: &dialect.name,

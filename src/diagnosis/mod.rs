@@ -19,7 +19,7 @@ use crate::sms::{AttemptKind, Cause, Certainty};
 pub use candidates::{CandidateProbe, CauseCandidates, Implication};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
 pub use probe_history::ProbeHistory;
-pub use remedy::format_command;
+pub use remedy::{DEFAULT_CONFIG_PATH, format_command};
 
 /// A failed attempt as it was classified.
 #[derive(Clone, Copy, Debug)]
@@ -82,37 +82,14 @@ pub struct DiagnosisContext<'a> {
 pub struct VaultEntryRef<'a> {
     /// The vault's name.
     pub vault: &'a str,
-    /// How that vault stores it.
-    pub storage: &'a VaultStorage,
     /// Its path; empty if the vault has only one entry.
     pub path: &'a str,
     /// The fields that the dialect needs, by the vault's names; empty if they are not known.
     pub fields: &'a [String],
-}
-
-/// How a vault stores its entries, which decides how one is changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum VaultStorage {
-    /// In the sidecar's encrypted file.
-    Embedded,
-    /// As environment variables.
-    Env,
-    /// As files.
-    Directory,
-    /// On an OpenBao or HashiCorp Vault server.
-    OpenBao {
-        /// The mount of the secrets engine.
-        mount: Box<str>,
-        /// The namespace, if there is one.
-        namespace: Option<Box<str>>,
-        /// Whether the mount keeps versions, so that one field can be changed alone.
-        versioned: bool,
-    },
-    /// Where a command reads them.
-    Exec {
-        /// The command.
-        command: Box<str>,
-    },
+    /// How an operator changes the fields in this kind of vault.
+    pub write_instructions: &'a str,
+    /// Whether the sidecar notices the change without a restart.
+    pub is_reread: bool,
 }
 
 /// The cause of a failure, and its remedy.
@@ -132,20 +109,9 @@ pub struct Diagnosis {
     pub remedy: String,
 }
 
-/// Diagnoses a failed attempt. A remedy for an entry that was not sent names the malformed fields
-/// only.
+/// Diagnoses a failed attempt.
 pub fn diagnose(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Diagnosis {
     let candidates = attempt.candidates();
-    let malformed = malformed_fields(attempt, context);
-    let entry = context.entry.map(|entry| VaultEntryRef {
-        fields: if malformed.is_empty() {
-            entry.fields
-        } else {
-            &malformed
-        },
-        ..entry
-    });
-    let context = &DiagnosisContext { entry, ..*context };
     Diagnosis {
         provider: context.provider.to_owned(),
         cause: candidates.cause,
@@ -224,18 +190,20 @@ fn is_unsent(attempt: &FailedAttempt<'_>) -> bool {
             .is_some_and(|message| !message.is_empty())
 }
 
-/// The fields that the sidecar's message names, for an entry that was not sent.
-fn malformed_fields(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> Vec<String> {
+/// Which of a credential's `fields` a remedy names: the malformed ones, if the sidecar's own message
+/// names any because the entry could not be sent; otherwise all.
+pub fn fields_to_change(attempt: &FailedAttempt<'_>, fields: &[String]) -> Vec<String> {
     let message = attempt
         .provider_message
         .filter(|_| is_unsent(attempt))
         .unwrap_or_default();
-    let fields = context.entry.map_or(&[][..], |entry| entry.fields);
-    fields
-        .iter()
-        .filter(|field| message.contains(&format!("`{field}`")))
-        .cloned()
-        .collect()
+    let is_named = |field: &&String| message.contains(&format!("`{field}`"));
+    let malformed: Vec<String> = fields.iter().filter(is_named).cloned().collect();
+    if malformed.is_empty() {
+        fields.to_vec()
+    } else {
+        malformed
+    }
 }
 
 /// The clauses about reply, credential, history and address, then the evidence.

@@ -7,12 +7,12 @@ use std::time::Duration;
 use crate::diagnosis::evidence::join_causes;
 use crate::diagnosis::{
     CauseCandidates, CredentialHistory, DiagnosisContext, EvidenceSource, FailedAttempt,
-    VaultEntryRef, VaultStorage, credential_history, format_duration, is_unsent,
+    credential_history, format_duration, is_unsent,
 };
 use crate::sms::{Cause, Msisdn};
 
 /// The config's default path.
-const DEFAULT_CONFIG_PATH: &str = "/etc/sms-sidecar/config.toml";
+pub const DEFAULT_CONFIG_PATH: &str = "/etc/sms-sidecar/config.toml";
 /// Stands for an unknown provider.
 const PROVIDER_PLACEHOLDER: &str = "PROVIDER";
 
@@ -294,9 +294,9 @@ fn control_command(hole: &str, context: &DiagnosisContext<'_>) -> String {
 /// Whether the sidecar notices a changed entry. It cannot see a changed process environment, nor a
 /// credential that only the backend has.
 fn is_reloaded_automatically(context: &DiagnosisContext<'_>) -> bool {
-    context.entry.map_or(context.provider.is_empty(), |entry| {
-        *entry.storage != VaultStorage::Env
-    })
+    context
+        .entry
+        .map_or(context.provider.is_empty(), |entry| entry.is_reread)
 }
 
 /// `/etc/sms-sidecar/config.toml:23`.
@@ -350,13 +350,11 @@ fn entry_value(hole: &str, context: &DiagnosisContext<'_>) -> String {
         };
     };
     let name = entry.display_name();
-    let instruction =
-        || entry.change_instruction(&non_empty(context.config_path, DEFAULT_CONFIG_PATH));
     match hole {
         "account" => format!("the account behind {name}"),
         "named" => name,
-        "put" => instruction(),
-        "entry" => format!("{name}: {}", instruction()),
+        "put" => entry.write_instructions.to_owned(),
+        "entry" => format!("{name}: {}", entry.write_instructions),
         _ => String::new(),
     }
 }
@@ -391,90 +389,6 @@ fn format_timeout(time: Duration) -> String {
         format_duration(time)
     } else {
         format!("{} ms", time.as_millis())
-    }
-}
-
-impl VaultEntryRef<'_> {
-    fn field_names(&self) -> String {
-        if self.fields.is_empty() {
-            "the credential".to_owned()
-        } else {
-            self.fields.join(" and ")
-        }
-    }
-
-    /// The server's own command. `-` reads standard input, which works for one field only.
-    fn openbao_write_command(&self, place: &str, versioned: bool) -> String {
-        let fields: Vec<String> = self
-            .fields
-            .iter()
-            .map(|field| format!("{field}=-"))
-            .collect();
-        let Some((first, others)) = fields.split_first().filter(|_| versioned) else {
-            return format!(
-                "`bao kv put {place} {} @FILE` with all of its fields as JSON in FILE",
-                self.path
-            );
-        };
-        let others = if others.is_empty() {
-            String::new()
-        } else {
-            format!(", then {}", others.join(", then "))
-        };
-        format!(
-            "`bao kv patch {place} {} {first}`{others} (reads each value from standard input)",
-            self.path
-        )
-    }
-
-    /// How to change the entry in this kind of vault.
-    fn change_instruction(&self, config: &str) -> String {
-        match &self.storage {
-            VaultStorage::Embedded => {
-                let fields = if self.fields.is_empty() {
-                    "FIELD".to_owned()
-                } else {
-                    self.fields.join(" ")
-                };
-                format!(
-                    "`sms-sidecar vault set --config {config} --vault {} {} {fields}`",
-                    self.vault, self.path
-                )
-            }
-            VaultStorage::Env => format!(
-                "set {} in the variables of vault {} (a changed file is read at once, the process's own environment at its next start)",
-                self.field_names(),
-                self.vault
-            ),
-            VaultStorage::Directory if self.path.is_empty() => {
-                format!(
-                    "write the files {} in the folder of vault {}",
-                    self.field_names(),
-                    self.vault
-                )
-            }
-            VaultStorage::OpenBao {
-                mount,
-                namespace,
-                versioned,
-            } => {
-                let space = namespace
-                    .as_ref()
-                    .map_or_else(String::new, |space| format!("-namespace={space} "));
-                self.openbao_write_command(&format!("{space}-mount={mount}"), *versioned)
-            }
-            VaultStorage::Exec { command } => format!(
-                "change {} where {command} reads it for `{}`",
-                self.field_names(),
-                self.path
-            ),
-            VaultStorage::Directory => format!(
-                "write the files {} under {} in the folder of vault {}",
-                self.field_names(),
-                self.path,
-                self.vault
-            ),
-        }
     }
 }
 

@@ -28,9 +28,10 @@ fn context(fields: &[String]) -> DiagnosisContext<'_> {
         base_url: "https://send.example/broker-api",
         entry: Some(VaultEntryRef {
             vault: "local",
-            storage: &VaultStorage::Embedded,
             path: "sms/playmobile",
             fields,
+            write_instructions: "`sms-sidecar vault set --config /etc/sms-sidecar/config.toml --vault local sms/playmobile username password`",
+            is_reread: true,
         }),
         version: Version(3),
         credential_age: Some(Duration::from_hours(2)),
@@ -143,90 +144,52 @@ fn an_ambiguous_rejection_names_the_alternatives() {
     );
 }
 
-/// The remedy for a missing credential at this place.
-fn remedy_at(storage: &VaultStorage, path: &str, fields: &[String], config_path: &str) -> String {
+#[test]
+fn the_vaults_own_instructions_follow_the_name_of_the_entry() {
+    let fields = fields();
     let entry = VaultEntryRef {
         vault: "keys",
-        storage,
-        path,
-        fields,
+        path: "sms/a",
+        fields: &fields,
+        write_instructions: "`pass edit sms/a`",
+        is_reread: true,
     };
-    let context = DiagnosisContext {
-        entry: Some(entry),
-        config_path,
-        ..context(fields)
+    let remedy = |entry: VaultEntryRef<'_>| {
+        let context = DiagnosisContext {
+            entry: Some(entry),
+            ..context(&fields)
+        };
+        diagnose(&evidence(Cause::CredentialMissing), &context).remedy
     };
-    diagnose(&evidence(Cause::CredentialMissing), &context).remedy
-}
-
-#[test]
-fn each_vault_has_its_own_instruction() {
-    let exec = VaultStorage::Exec {
-        command: "/usr/bin/pass".into(),
-    };
-    let cases = [
-        (
-            &exec,
-            "sms/a",
-            "change username and password where /usr/bin/pass reads it for `sms/a`",
-        ),
-        (
-            &VaultStorage::Env,
-            "",
-            "into vault keys: set username and password in the variables of vault keys",
-        ),
-        (
-            &VaultStorage::Directory,
-            "sms",
-            "write the files username and password under sms in the folder of vault keys",
-        ),
-        (
-            &VaultStorage::Directory,
-            "",
-            "write the files username and password in the folder of vault keys",
-        ),
-        (
-            &VaultStorage::Embedded,
-            "sms/a",
-            "into keys:sms/a: `sms-sidecar vault set --config a.toml --vault keys sms/a username password`;",
-        ),
-    ];
-    for (storage, path, expected) in cases {
-        let remedy = remedy_at(storage, path, &fields(), "a.toml");
-        assert!(remedy.contains(expected), "{remedy}");
-    }
-}
-
-#[test]
-fn the_embedded_vaults_command_names_the_fields() {
-    for (fields, expected) in [
-        (vec![], "sms/a FIELD`;"),
-        (vec!["key".to_owned()], "sms/a key`;"),
-    ] {
-        let remedy = remedy_at(&VaultStorage::Embedded, "sms/a", &fields, "a.toml");
-        let expected = format!("--config a.toml --vault keys {expected}");
-        assert!(remedy.contains(&expected), "{remedy}");
-    }
-}
-
-#[test]
-fn an_openbao_server_has_its_own_commands() {
-    let server = |versioned, namespace| VaultStorage::OpenBao {
-        mount: "secret".into(),
-        namespace,
-        versioned,
-    };
-    let remedy = |storage: &VaultStorage| remedy_at(storage, "sms/a", &fields(), "a.toml");
-    let patch = "into keys:sms/a: `bao kv patch -mount=secret sms/a username=-`, then password=- (reads each value from standard input)";
-    assert!(remedy(&server(true, None)).contains(patch));
+    let reread = remedy(entry);
+    let needs_restart = remedy(VaultEntryRef {
+        is_reread: false,
+        ..entry
+    });
     assert!(
-        remedy(&server(true, Some("team".into())))
-            .contains("bao kv patch -namespace=team -mount=secret sms/a")
+        reread.contains("into keys:sms/a: `pass edit sms/a`"),
+        "{reread}"
     );
     assert!(
-        remedy(&server(false, None)).contains("`bao kv put -mount=secret sms/a @FILE`"),
-        "KV version 1 has no patch"
+        reread.len() > needs_restart.len(),
+        "{reread}\n{needs_restart}"
     );
+}
+
+#[test]
+fn an_entry_that_cannot_be_sent_names_its_malformed_fields() {
+    let fields = fields();
+    let unsent = FailedAttempt {
+        status: None,
+        provider_message: Some("the vault's `password` has a line break in it"),
+        ..evidence(Cause::CredentialMissing)
+    };
+    assert_eq!(fields_to_change(&unsent, &fields), ["password"]);
+    let rejected = FailedAttempt {
+        status: Some(401),
+        ..unsent
+    };
+    assert_eq!(fields_to_change(&rejected, &fields), fields);
 }
 
 #[test]
@@ -582,21 +545,25 @@ fn a_malformed_entry_is_reported_as_not_sent() {
         provider_message: says,
         ..evidence(Cause::CredentialRejected)
     };
-    let diagnosis = diagnose(&unsent, &context(&fields));
+    let malformed = fields_to_change(&unsent, &fields);
+    let mut diagnosis_context = context(&malformed);
+    if let Some(entry) = &mut diagnosis_context.entry {
+        entry.write_instructions = "`sms-sidecar vault set sms/playmobile password`";
+    }
+    let diagnosis = diagnose(&unsent, &diagnosis_context);
     assert_eq!(
         diagnosis.evidence,
         "Nothing was sent: the vault's field `password` has a blank at its beginning or end; it read version 3 of local:sms/playmobile, known for 2 h"
     );
     assert_eq!(
         diagnosis.remedy,
-        "put password as the playmobile console shows it into local:sms/playmobile: `sms-sidecar vault set --config /etc/sms-sidecar/config.toml \
-         --vault local sms/playmobile password`; tried at once, no restart"
+        "put password as the playmobile console shows it into local:sms/playmobile: `sms-sidecar vault set sms/playmobile password`; tried at once, no restart"
     );
     let older = diagnose(
         &unsent,
         &DiagnosisContext {
             last_accepted: Some((Duration::from_mins(1), Version(2))),
-            ..context(&fields)
+            ..diagnosis_context
         },
     );
     assert_eq!(older.remedy, diagnosis.remedy, "the service never saw it");

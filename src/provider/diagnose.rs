@@ -9,21 +9,22 @@ use http::header::DATE;
 
 use crate::clock::Moment;
 use crate::diagnosis::{
-    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef,
-    VaultStorage, diagnose, narrow_candidates,
+    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef, diagnose,
+    fields_to_change, narrow_candidates,
 };
 use crate::dialect::{Classification, Dialect, LoginToken, Reply};
 use crate::provider::auth_context::AuthContext;
 use crate::provider::{Provider, ProviderRuntime};
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
-use crate::vault::{self, KvVersion, SourceSettings};
+use crate::vault::{self, SourceSettings, entry_help};
 
 /// An account as remedies name it.
 #[derive(Clone, Debug)]
 pub(crate) struct RemedyContext<'a> {
     provider: &'a Provider,
-    storage: VaultStorage,
+    /// The vault of its credential; none: it has none, or the config has no such vault.
+    source: Option<&'a SourceSettings>,
     /// The fields of the credential, by the dialect's names.
     fields: Vec<String>,
     /// As the operator names the config.
@@ -45,24 +46,24 @@ pub(crate) struct AccountHistory {
 impl<'a> RemedyContext<'a> {
     pub(crate) fn new(
         provider: &'a Provider,
-        vaults: &vault::Settings,
+        vaults: &'a vault::Settings,
         config_path: &'a str,
         has_control: bool,
     ) -> Self {
-        let storage = provider_storage(provider, vaults);
-        Self::with_storage(provider, storage, config_path, has_control)
+        let source = credential_source(provider, vaults);
+        Self::with_source(provider, source, config_path, has_control)
     }
 
-    fn with_storage(
+    fn with_source(
         provider: &'a Provider,
-        storage: VaultStorage,
+        source: Option<&'a SourceSettings>,
         config_path: &'a str,
         has_control: bool,
     ) -> Self {
         let fields = provider.dialect.credential_fields();
         Self {
             provider,
-            storage,
+            source,
             fields: fields.iter().map(|field| field.name.clone()).collect(),
             config_path,
             has_control,
@@ -76,11 +77,18 @@ impl<'a> RemedyContext<'a> {
         history: AccountHistory,
     ) -> Diagnosis {
         let provider = self.provider;
-        let entry = provider.credential.as_ref().map(|reference| VaultEntryRef {
+        let fields = fields_to_change(failed, &self.fields);
+        let help = provider
+            .credential
+            .as_ref()
+            .map(|reference| entry_help(self.source, reference, &fields, self.config_path));
+        let entry = provider.credential.as_ref().zip(help.as_ref());
+        let entry = entry.map(|(reference, help)| VaultEntryRef {
             vault: &reference.vault,
-            storage: &self.storage,
             path: &reference.path,
-            fields: &self.fields,
+            fields: &fields,
+            write_instructions: &help.write_instructions,
+            is_reread: help.is_reread,
         });
         let context = DiagnosisContext {
             provider: provider.id.as_str(),
@@ -140,31 +148,12 @@ fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
     }
 }
 
-/// How the vault of a provider's credential keeps its entries.
-pub(crate) fn provider_storage(provider: &Provider, vaults: &vault::Settings) -> VaultStorage {
-    let reference = provider.credential.as_ref();
-    vault_storage(reference.and_then(|reference| vaults.sources.get(&reference.vault)))
-}
-
-fn vault_storage(source: Option<&SourceSettings>) -> VaultStorage {
-    match source {
-        Some(SourceSettings::Env { .. }) => VaultStorage::Env,
-        Some(SourceSettings::Directory { .. }) => VaultStorage::Directory,
-        Some(SourceSettings::OpenBao(server)) => VaultStorage::OpenBao {
-            mount: server.mount.as_str().into(),
-            namespace: server.namespace.as_deref().map(Into::into),
-            versioned: server.kv != Some(KvVersion::V1),
-        },
-        Some(SourceSettings::Exec(exec)) => VaultStorage::Exec {
-            command: exec
-                .command
-                .first()
-                .map(String::as_str)
-                .unwrap_or_default()
-                .into(),
-        },
-        Some(SourceSettings::Embedded { .. }) | None => VaultStorage::Embedded,
-    }
+/// The vault of a provider's credential; none: it has none, or the config has no such vault.
+pub(crate) fn credential_source<'a>(
+    provider: &Provider,
+    vaults: &'a vault::Settings,
+) -> Option<&'a SourceSettings> {
+    vaults.sources.get(&provider.credential.as_ref()?.vault)
 }
 
 /// A classification as `diagnosis` reads it; none: nothing failed.
@@ -330,9 +319,9 @@ impl ProviderRuntime {
                 .last_accepted()
                 .map(|accepted| (now.since(accepted.at), accepted.version)),
         };
-        RemedyContext::with_storage(
+        RemedyContext::with_source(
             &self.provider,
-            self.storage.clone(),
+            self.source.as_ref(),
             &self.deps.config_path,
             self.deps.has_control,
         )

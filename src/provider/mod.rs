@@ -28,7 +28,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::clock::{Clock, Moment};
-use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory, VaultStorage};
+use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory};
 use crate::dialect::Account;
 use crate::net::upstream::UpstreamClient;
 use crate::policy::{BalanceHistory, CredentialRevision};
@@ -38,7 +38,7 @@ use crate::provider::redact::CachedRedactor;
 use crate::provider::token_cache::{ALL_GENERATIONS, LastAccepted, TokenCache};
 use crate::secret::Version;
 use crate::telemetry::{CredentialLoaded, Telemetry};
-use crate::vault::CredentialCache;
+use crate::vault::{CredentialCache, SourceSettings};
 
 pub use settings::Provider;
 
@@ -96,8 +96,8 @@ pub(crate) struct ProviderRuntime {
     pub(crate) client: UpstreamClient,
     pub(crate) base_url: BaseUrlMapping,
     pub(crate) deps: SharedDeps,
-    /// How its vault keeps the credential: for remedies.
-    storage: VaultStorage,
+    /// The vault of its credential: for remedies.
+    source: Option<SourceSettings>,
     login_queue: Arc<LoginQueue>,
     token_cache: Arc<Mutex<TokenCache>>,
     redactor: Mutex<Option<CachedRedactor>>,
@@ -113,7 +113,7 @@ impl ProviderRuntime {
     pub(crate) fn new(
         provider: Provider,
         client: UpstreamClient,
-        storage: VaultStorage,
+        source: Option<SourceSettings>,
         deps: SharedDeps,
     ) -> Self {
         Self {
@@ -121,7 +121,7 @@ impl ProviderRuntime {
             provider,
             client,
             deps,
-            storage,
+            source,
             login_queue: Arc::default(),
             token_cache: Arc::default(),
             redactor: Mutex::default(),

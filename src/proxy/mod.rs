@@ -47,7 +47,7 @@ use crate::net::entrypoint::{EntrypointTarget, HostAdmission, IncomingRequest, R
 use crate::net::peer::Peer;
 use crate::net::upstream::{ClientError, UpstreamClient};
 use crate::policy::{HealthState, TemplateError};
-use crate::provider::diagnose::provider_storage;
+use crate::provider::diagnose::credential_source;
 use crate::provider::{Provider, ProviderRuntime, SharedDeps};
 use crate::proxy::answer::error_reply;
 use crate::proxy::dedup::Deduplicator;
@@ -396,7 +396,7 @@ fn build_runtime(
     Ok(ProviderRuntime::new(
         provider.clone(),
         client.with_via_marker(&deps.via_marker),
-        provider_storage(provider, vaults),
+        credential_source(provider, vaults).cloned(),
         shared,
     ))
 }

@@ -47,7 +47,7 @@ impl VaultKind for EnvSettings {
 
     fn write_instructions(&self, target: &WriteTarget<'_>) -> String {
         format!(
-            "set {} in the variables of vault {} (a file is read again by itself, the process's own environment at its next start)",
+            "set {} in the variables of vault {} (a changed file is read at once, the process's own environment at its next start)",
             target.field_names(),
             target.vault
         )

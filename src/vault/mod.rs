@@ -32,5 +32,5 @@ pub use exec::ExecSettings;
 pub use kind::{EntryHelp, VaultKind, WriteTarget};
 pub use openbao::{KvVersion, OpenBaoAuth, OpenBaoSettings};
 pub use reference::CredentialRef;
-pub use settings::{Settings, SourceSettings};
+pub use settings::{Settings, SourceSettings, entry_help};
 pub use source::{ReadSchedule, VaultSource, WatchPaths};

@@ -69,7 +69,9 @@ impl VaultKind for OpenBaoSettings {
             Some(first) => {
                 let others =
                     fields.fold(String::new(), |others, field| others + ", then " + &field);
-                format!("`bao kv patch {entry} {first}`{others} (each value on standard input)")
+                format!(
+                    "`bao kv patch {entry} {first}`{others} (reads each value from standard input)"
+                )
             }
             None => {
                 format!("`bao kv put {entry} @FILE` with all of its fields as JSON in FILE")

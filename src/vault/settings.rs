@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::diagnosis::DEFAULT_CONFIG_PATH;
 use crate::vault::directory::DirectorySettings;
 use crate::vault::embedded::{self, EmbeddedSettings};
 use crate::vault::env::EnvSettings;
@@ -18,31 +19,33 @@ pub struct Settings {
     pub sources: BTreeMap<String, SourceSettings>,
 }
 
-impl Settings {
-    /// How an operator changes `fields` of the entry that `reference` names. A vault that is not
-    /// in the config counts as an embedded one.
-    pub fn entry_help(
-        &self,
-        reference: &CredentialRef,
-        fields: &[String],
-        config: &str,
-    ) -> EntryHelp {
-        let target = WriteTarget {
-            config,
-            vault: &reference.vault,
-            path: &reference.path,
-            fields,
-        };
-        match self.sources.get(&reference.vault) {
-            Some(source) => EntryHelp {
-                write_instructions: source.as_kind().write_instructions(&target),
-                is_reread: source.as_kind().is_reread(),
-            },
-            None => EntryHelp {
-                write_instructions: embedded::write_instructions(&target),
-                is_reread: true,
-            },
-        }
+/// How an operator changes `fields` of the entry that `reference` names. A vault that is not in the
+/// config (`source` is none) counts as an embedded one.
+pub fn entry_help(
+    source: Option<&SourceSettings>,
+    reference: &CredentialRef,
+    fields: &[String],
+    config: &str,
+) -> EntryHelp {
+    let target = WriteTarget {
+        config: if config.is_empty() {
+            DEFAULT_CONFIG_PATH
+        } else {
+            config
+        },
+        vault: &reference.vault,
+        path: &reference.path,
+        fields,
+    };
+    match source {
+        Some(source) => EntryHelp {
+            write_instructions: source.as_kind().write_instructions(&target),
+            is_reread: source.as_kind().is_reread(),
+        },
+        None => EntryHelp {
+            write_instructions: embedded::write_instructions(&target),
+            is_reread: true,
+        },
     }
 }
 

@@ -100,7 +100,7 @@ fn accepted_check(answer: &Value, pinned: Option<&str>) -> Check {
 
 fn unaccepted_check(answer: &Value, pinned: Option<&str>) -> Check {
     let result = non_empty(word(answer, "result")).unwrap_or("not understood");
-    let diagnosis = Diagnosis::of(answer);
+    let diagnosis = SendDiagnosis::of(answer);
     let alone = pinned.map_or_else(String::new, |provider| format!(" through {provider} alone"));
     let evidence = format!("the message was {result}{alone}. {}", diagnosis.evidence);
     let check = Check::failed("send", evidence.trim().to_owned(), diagnosis.remedy);
@@ -112,12 +112,12 @@ fn unaccepted_check(answer: &Value, pinned: Option<&str>) -> Check {
 }
 
 /// Why the message was not accepted, and what to do about it.
-struct Diagnosis<'a> {
+struct SendDiagnosis<'a> {
     evidence: &'a str,
     remedy: &'a str,
 }
 
-impl<'a> Diagnosis<'a> {
+impl<'a> SendDiagnosis<'a> {
     /// Reads `diagnosis`, else `error`, of the answer.
     fn of(answer: &'a Value) -> Self {
         let text = non_empty(word(answer, "diagnosis")).unwrap_or_else(|| word(answer, "error"));
