@@ -530,7 +530,7 @@ describe('a broken account', () => {
 
   test('the report has the balance', async (t) => {
     const report = await doctor(written(await alone(t, 'twilio')));
-    assert.match(named(report, 'balance').evidence, /^12.3 USD left; how many days it lasts is not known/);
+    assert.match(named(report, 'balance').evidence, /^12.3 USD left; how long it lasts is not known/);
   });
 
   test('two broken accounts at once: each has its own cause', async (t) => {
