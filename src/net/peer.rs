@@ -14,7 +14,7 @@ use crate::secret::SecretString;
 /// The other end of one connection.
 #[derive(Clone, Debug, Default)]
 pub struct Peer {
-    /// Its address; none at the unix door.
+    /// Its address; none at the unix socket.
     pub address: Option<SocketAddr>,
     /// Who owns the socket, where that is known already.
     pub uid: Option<u32>,
@@ -65,7 +65,7 @@ impl Peer {
         peer
     }
 
-    /// The uid that owns the client's end, where the kernel tells: at the unix door, and on loopback.
+    /// The uid that owns the client's end, if the kernel reports it: at the unix socket, and on loopback.
     pub async fn owner_uid(&self) -> Option<u32> {
         match (self.uid, &self.socket) {
             (Some(uid), _) => Some(uid),

@@ -8,9 +8,9 @@ use std::time::Duration;
 /// Where we listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
-    /// Base URL door, absolute form and CONNECT in one.
+    /// The address that serves base URLs, the absolute form and CONNECT.
     pub proxy: Option<SocketAddr>,
-    /// The unix door.
+    /// The unix socket.
     pub unix: Option<PathBuf>,
     /// `/metrics` `/live` `/ready` and the status page.
     pub admin: Option<SocketAddr>,
@@ -62,7 +62,7 @@ impl fmt::Debug for UpstreamSettings {
     }
 }
 
-/// Size and time limits of the doors.
+/// Size and time limits of the entrypoints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of a request or reply body.

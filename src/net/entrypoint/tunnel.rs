@@ -17,6 +17,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_counters::{ByteCounts, MeteredStream};
@@ -110,32 +111,7 @@ pub(super) async fn forward<C: RequestHandler>(
     };
     let mut sender = match target.scheme {
         Scheme::Http => http_handshake(far, report).await,
-        Scheme::Https => {
-            let name =
-                ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
-            let config = shared
-                .tls_client()
-                .ok_or_else(|| bad("TLS cannot be set up here"))?;
-            let connected = timeout(
-                shared.setup.limits.client_timeout,
-                TlsConnector::from(config).connect(name, far),
-            )
-            .await;
-            match connected {
-                Ok(Ok(far)) => http_handshake(far, report).await,
-                Ok(Err(error)) => {
-                    return Err(bad(tls::describe_certificate_error(&error, "base_url")
-                        .as_deref()
-                        .unwrap_or("the TLS handshake failed")));
-                }
-                Err(_) => {
-                    return Err(Rejected::new(
-                        StatusCode::GATEWAY_TIMEOUT,
-                        format!("{target}: the TLS handshake took too long"),
-                    ));
-                }
-            }
-        }
+        Scheme::Https => http_handshake(tls_handshake(shared, &target, far).await?, report).await,
     }
     .ok_or_else(|| bad("the connection broke"))?;
     let sent = sender.send_request(Request::from_parts(parts, body)).await;
@@ -143,6 +119,29 @@ pub(super) async fn forward<C: RequestHandler>(
         sent.map_err(|_| bad("the connection broke, or what came back is not HTTP/1.1"))?;
     screen::strip_framing(response.headers_mut());
     Ok(response.map(Either::Right))
+}
+
+/// Starts TLS with a host that the request is forwarded to; its certificate must be valid for its name.
+async fn tls_handshake<C: RequestHandler>(
+    shared: &ListenerShared<C>,
+    target: &Authority,
+    far: TcpStream,
+) -> Result<TlsStream<TcpStream>, Rejected> {
+    let bad = |why: &str| Rejected::new(StatusCode::BAD_GATEWAY, format!("{target}: {why}"));
+    let name = ServerName::try_from(target.host.clone()).map_err(|_| bad("no host name"))?;
+    let config = shared
+        .tls_client()
+        .ok_or_else(|| bad("TLS cannot be set up here"))?;
+    let connecting = TlsConnector::from(config).connect(name, far);
+    let limit = shared.setup.limits.client_timeout;
+    let connected = timeout(limit, connecting).await.map_err(|_| {
+        let reason = format!("{target}: the TLS handshake took too long");
+        Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
+    })?;
+    connected.map_err(|error| {
+        let reason = tls::describe_certificate_error(&error, "base_url");
+        bad(reason.as_deref().unwrap_or("the TLS handshake failed"))
+    })
 }
 
 fn connect_established() -> Response<ResponseBody> {

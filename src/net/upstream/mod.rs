@@ -86,7 +86,7 @@ impl UpstreamClient {
         })
     }
 
-    /// Writes `marker` into `Via`, so that a loop through ourselves is seen at our door.
+    /// Writes `marker` into `Via`, so that a loop through this sidecar is recognised at its entrypoint.
     #[must_use]
     pub fn with_via_marker(mut self, marker: &str) -> Self {
         self.via_marker = HeaderValue::try_from(format!("1.1 {marker}")).ok();

@@ -22,7 +22,7 @@ const MAX_IDLE_CONNECTIONS: usize = 32;
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) counts: ByteCounts,
-    /// It has carried one before.
+    /// It has served a request before.
     pub(super) is_reused: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Tables: an environment and an axios → the door, and what stands in the way.
+//! Tables: an environment and a release of axios, and the entrypoint that its requests reach.
 
 use super::*;
 use crate::doctor::check::CheckResult;
@@ -34,8 +34,8 @@ fn judged(
 const BOTH: [(&str, &str); 2] = [("HTTP_PROXY", OURS), ("HTTPS_PROXY", OURS)];
 
 #[test]
-fn the_door_is_told_by_what_axios_was_measured_to_do() {
-    for (axios, door) in [
+fn the_entrypoint_follows_what_each_axios_was_measured_to_do() {
+    for (axios, entrypoint) in [
         (Release(0, 21, 4), "absolute form"),
         (Release(0, 35, 0), "absolute form"),
         (Release(1, 7, 9), "absolute form"),
@@ -46,7 +46,7 @@ fn the_door_is_told_by_what_axios_was_measured_to_do() {
         let check = &judged(&BOTH, &[axios], |_| {})["entrypoint"];
         assert_eq!(check.result, CheckResult::Ok, "{axios}");
         assert!(
-            check.evidence.contains(door) && check.evidence.contains(&axios.to_string()),
+            check.evidence.contains(entrypoint) && check.evidence.contains(&axios.to_string()),
             "{}",
             check.evidence
         );

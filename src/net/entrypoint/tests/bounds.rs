@@ -1,4 +1,4 @@
-//! What a door refuses, and in whose words.
+//! What an entrypoint rejects, and in which format it says so.
 
 use super::*;
 
@@ -78,7 +78,7 @@ async fn what_must_not_pass_is_refused_and_told() {
             502,
         ),
     ];
-    for (request, door, status) in table {
+    for (request, entrypoint, status) in table {
         let answer = bench.ask(request).await;
         assert_eq!(answer.status, status, "{request}: {}", answer.body);
         assert!(
@@ -86,9 +86,12 @@ async fn what_must_not_pass_is_refused_and_told() {
             "{}",
             answer.body
         );
-        assert_eq!(bench.turned_away().await, (door, status), "{request}");
+        assert_eq!(bench.turned_away().await, (entrypoint, status), "{request}");
     }
-    assert!(bench.arrivals.try_recv().is_err(), "nothing was carried");
+    assert!(
+        bench.arrivals.try_recv().is_err(),
+        "the handler received nothing"
+    );
 }
 
 #[tokio::test]

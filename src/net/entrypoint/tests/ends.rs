@@ -16,7 +16,7 @@ async fn a_backend_that_hangs_up_does_not_cut_its_call_off() {
     }
     drop(wire);
     // The connection must see the close before the call is let go on.
-    while bench.doors.0.slots.available_permits() < 3 {
+    while bench.service.0.slots.available_permits() < 3 {
         tokio::task::yield_now().await;
     }
     bench.release.send(true).unwrap();

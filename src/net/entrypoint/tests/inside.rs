@@ -65,7 +65,7 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
                 "POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi"
             ))
             .await;
-            assert_eq!(wire.answer().await.body, "carried 2 bytes");
+            assert_eq!(wire.answer().await.body, "received 2 bytes");
             let arrival = bench.arrivals.recv().await.unwrap();
             assert_eq!(
                 (arrival.entrypoint, arrival.request.path.as_str()),
@@ -217,7 +217,7 @@ async fn node_believes_the_ca_it_was_given() {
     let mut bench = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let (doors, drain) = (bench.doors.clone(), bench.drain.clone());
+    let (service, drain) = (bench.service.clone(), bench.drain.clone());
     tokio::spawn(async move {
         while let Ok((stream, client)) = listener.accept().await {
             let peer = Peer {
@@ -225,7 +225,7 @@ async fn node_believes_the_ca_it_was_given() {
                 ..Peer::default()
             };
             // One after the other: so does the script.
-            doors.serve(stream, peer, drain.clone()).await;
+            service.serve(stream, peer, drain.clone()).await;
         }
     });
     let run = |ca: Option<&std::path::Path>| {

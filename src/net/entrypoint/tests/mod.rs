@@ -1,4 +1,4 @@
-//! The doors over in-memory streams, with a carrier that remembers what it was given.
+//! The entrypoints over in-memory streams, with a handler that records what it receives.
 
 mod bounds;
 mod ends;
@@ -19,7 +19,7 @@ use crate::clock::SystemClock;
 use crate::net::ca::{CaCreateMode, create};
 use crate::net::settings::CaSettings;
 
-/// What the doors told their carrier.
+/// What the entrypoints reported to the handler.
 #[derive(Debug, PartialEq, Eq)]
 enum HandlerEvent {
     TurnedAway(Entrypoint, u16, String),
@@ -60,7 +60,7 @@ impl RequestHandler for FakeHandler {
         headers.insert("x-sms-sidecar-provider", "one".parse().unwrap());
         headers.insert("transfer-encoding", "chunked".parse().unwrap());
         headers.insert("content-length", "999".parse().unwrap());
-        let body = Bytes::from(format!("carried {} bytes", arrival.request.body.len()));
+        let body = Bytes::from(format!("received {} bytes", arrival.request.body.len()));
         self.arrivals.send(arrival).unwrap();
         Reply {
             status: StatusCode::ACCEPTED,
@@ -69,10 +69,10 @@ impl RequestHandler for FakeHandler {
         }
     }
 
-    fn request_denied(&self, door: Entrypoint, status: StatusCode, why: &str) {
+    fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
         self.told
             .send(HandlerEvent::TurnedAway(
-                door,
+                entrypoint,
                 status.as_u16(),
                 why.to_owned(),
             ))
@@ -93,16 +93,20 @@ impl RequestHandler for FakeHandler {
         })
     }
 
-    fn tunnel_closed(&self, door: Entrypoint, authority: &Authority, bytes: u64) {
+    fn tunnel_closed(&self, entrypoint: Entrypoint, authority: &Authority, bytes: u64) {
         self.told
-            .send(HandlerEvent::Tunnelled(door, authority.to_string(), bytes))
+            .send(HandlerEvent::Tunnelled(
+                entrypoint,
+                authority.to_string(),
+                bytes,
+            ))
             .unwrap();
     }
 }
 
-/// Doors, and what came out behind them.
+/// The entrypoints under test, and what their handler received.
 struct EntrypointFixture {
-    doors: ProxyService<FakeHandler>,
+    service: ProxyService<FakeHandler>,
     arrivals: UnboundedReceiver<IncomingRequest>,
     told: UnboundedReceiver<HandlerEvent>,
     release: watch::Sender<bool>,
@@ -136,7 +140,7 @@ impl EntrypointFixture {
             CaCreateMode::NewKey,
         )
         .unwrap();
-        let (arrivals, carried) = unbounded_channel();
+        let (arrivals, received) = unbounded_channel();
         let (telling, told) = unbounded_channel();
         let (release, held) = watch::channel(false);
         let setup = EntrypointSetup {
@@ -146,7 +150,7 @@ impl EntrypointFixture {
             via_marker: String::from("sms-sidecar-test1"),
             clock,
         };
-        let doors = ProxyService::new(
+        let service = ProxyService::new(
             Arc::new(FakeHandler {
                 arrivals,
                 told: telling,
@@ -155,8 +159,8 @@ impl EntrypointFixture {
             setup,
         );
         Self {
-            doors,
-            arrivals: carried,
+            service,
+            arrivals: received,
             told,
             release,
             drain: Drain::default(),
@@ -167,12 +171,12 @@ impl EntrypointFixture {
 
     fn without_ca() -> Self {
         let mut bench = Self::new();
-        let house = &bench.doors.0;
+        let shared = &bench.service.0;
         let setup = EntrypointSetup {
             ca: None,
-            ..house.setup.clone()
+            ..shared.setup.clone()
         };
-        bench.doors = ProxyService::new(Arc::clone(&house.handler), setup);
+        bench.service = ProxyService::new(Arc::clone(&shared.handler), setup);
         bench
     }
 
@@ -186,8 +190,8 @@ impl EntrypointFixture {
 
     fn connect_as(&self, peer: Peer) -> TestClient {
         let (near, far) = duplex(64 << 10);
-        let (doors, drain) = (self.doors.clone(), self.drain.clone());
-        tokio::spawn(async move { doors.serve(far, peer, drain).await });
+        let (service, drain) = (self.service.clone(), self.drain.clone());
+        tokio::spawn(async move { service.serve(far, peer, drain).await });
         TestClient(near)
     }
 
@@ -200,7 +204,7 @@ impl EntrypointFixture {
 
     async fn turned_away(&mut self) -> (Entrypoint, u16) {
         match self.told.recv().await.unwrap() {
-            HandlerEvent::TurnedAway(door, status, _) => (door, status),
+            HandlerEvent::TurnedAway(entrypoint, status, _) => (entrypoint, status),
             told @ HandlerEvent::Tunnelled(..) => panic!("{told:?}"),
         }
     }

@@ -5,14 +5,14 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 
 #[tokio::test]
-async fn the_base_url_door_carries_whole_requests() {
+async fn a_base_url_request_is_handed_over_whole() {
     let mut bench = EntrypointFixture::new();
     let request = "POST /playmobile/send?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nContent-Length: 4\r\nAuthorization: Basic eDp5\r\n\
                    X-Sms-Sidecar-Id: mine\r\nConnection: keep-alive\r\n\r\nto=1";
     let answer = bench.ask(request).await;
     assert_eq!(
         (answer.status, answer.body.as_str()),
-        (202, "carried 4 bytes")
+        (202, "received 4 bytes")
     );
     assert!(
         answer.head.contains("x-sms-sidecar-provider: one\r\n") && !answer.head.contains("chunked"),
@@ -61,7 +61,7 @@ async fn chunked_bodies_and_expectations_work() {
     .await;
     assert!(wire.head().await.starts_with("http/1.1 100 continue"));
     wire.send("2\r\nto\r\n2\r\n=1\r\n0\r\n\r\n").await;
-    assert_eq!(wire.answer().await.body, "carried 4 bytes");
+    assert_eq!(wire.answer().await.body, "received 4 bytes");
     let arrival = bench.arrivals.recv().await.unwrap();
     assert!(
         arrival.request.headers.is_empty(),
@@ -80,7 +80,7 @@ async fn old_http_is_answered_and_closed() {
         .await;
     let answer = wire.answer().await;
     assert!(answer.head.starts_with("http/1.0 202"), "{}", answer.head);
-    assert_eq!(answer.body, "carried 2 bytes");
+    assert_eq!(answer.body, "received 2 bytes");
     assert!(wire.closed().await);
 }
 
@@ -141,7 +141,7 @@ async fn a_call_over_loopback_says_which_uid_sent_it() {
 }
 
 #[tokio::test]
-async fn the_unix_door_believes_a_telling_host_only() {
+async fn the_unix_socket_uses_the_host_only_if_it_names_a_provider() {
     let mut bench = EntrypointFixture::new();
     for (host, target) in [
         ("[::1]", EntrypointTarget::Unspecified),
