@@ -198,16 +198,8 @@ impl OpenBaoInner {
         };
         match answer.status.as_u16() {
             200 => {
-                let kv = self
-                    .kv
-                    .or_else(|| {
-                        *self
-                            .detected_kv
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                    })
-                    .unwrap_or(KvVersion::V2);
-                let found = reply::parse_entry(kv, &answer.body).map_err(bad)?;
+                let found =
+                    reply::parse_entry(self.known_kv_version(), &answer.body).map_err(bad)?;
                 self.leases.record(path, found.lease, token);
                 Ok(found.entry)
             }
@@ -229,6 +221,15 @@ impl OpenBaoInner {
             }
             status => Err(bad(format!("the answer's status is {status}"))),
         }
+    }
+
+    /// As configured, else as detected, else 2.
+    fn known_kv_version(&self) -> KvVersion {
+        let detected = || {
+            let detected = self.detected_kv.lock();
+            *detected.unwrap_or_else(PoisonError::into_inner)
+        };
+        self.kv.or_else(detected).unwrap_or(KvVersion::V2)
     }
 
     fn location(&self) -> String {

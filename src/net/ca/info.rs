@@ -45,16 +45,7 @@ pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     let cert = found.into_iter().next().ok_or_else(content)?;
     let (hosts, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;
-        let constraints = parsed
-            .name_constraints()
-            .ok()
-            .flatten()
-            .filter(|constraints| constraints.critical)
-            .ok_or_else(content)?;
-        let permitted = constraints.value.permitted_subtrees.iter().flatten();
-        let hosts: Vec<String> = permitted
-            .filter_map(|subtree| dns_name(&subtree.base))
-            .collect();
+        let hosts = permitted_hosts(&parsed).ok_or_else(content)?;
         let after =
             u64::try_from(parsed.validity().not_after.timestamp()).map_err(|_| content())?;
         (
@@ -72,6 +63,14 @@ pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
         cert,
         spki,
     })
+}
+
+/// The DNS names of the critical name constraints; none: there are no such constraints.
+fn permitted_hosts(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
+    let constraints = certificate.name_constraints().ok().flatten()?;
+    let permitted = constraints.value.permitted_subtrees.iter().flatten();
+    let hosts = permitted.filter_map(|subtree| dns_name(&subtree.base));
+    constraints.critical.then(|| hosts.collect())
 }
 
 /// Reads both files and judges them as `Ca::load` does.

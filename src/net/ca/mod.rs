@@ -131,15 +131,7 @@ pub fn create(
 ) -> Result<(), CaError> {
     let hosts = validate_hosts(hosts)?;
     let key = match making {
-        CaCreateMode::NewKey => {
-            if let Some(there) = [&settings.key_file, &settings.cert_file]
-                .into_iter()
-                .find(|file| file.exists())
-            {
-                return Err(CaError::AlreadyExists(there.clone()));
-            }
-            KeyPair::generate().map_err(|error| signing_error("the CA", &error))?
-        }
+        CaCreateMode::NewKey => new_key(settings)?,
         CaCreateMode::KeepKey => files::read_key(&settings.key_file)?,
     };
     let mut params = CertificateParams::default();
@@ -162,6 +154,15 @@ pub fn create(
         files::write_file(&settings.key_file, key.serialize_pem().as_bytes(), 0o600)?;
     }
     files::write_file(&settings.cert_file, cert.pem().as_bytes(), 0o644)
+}
+
+/// A new key; an error if either file exists already.
+fn new_key(settings: &CaSettings) -> Result<KeyPair, CaError> {
+    let files = [&settings.key_file, &settings.cert_file];
+    if let Some(existing) = files.into_iter().find(|file| file.exists()) {
+        return Err(CaError::AlreadyExists(existing.clone()));
+    }
+    KeyPair::generate().map_err(|error| signing_error("the CA", &error))
 }
 
 impl Ca {

@@ -353,20 +353,23 @@ async fn read_body(
     {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
-            let mut seen = limit;
-            while let Some(Ok(frame)) = body.frame().await {
-                seen += frame
-                    .data_ref()
-                    .map_or(0, |data| u64::try_from(data.len()).unwrap_or(u64::MAX));
-                if seen > discard_limit {
-                    break;
-                }
-            }
+            discard(&mut body, limit, discard_limit).await;
             Err(too_long())
         }
         Err(_) => Err(Rejected::new(
             StatusCode::BAD_REQUEST,
             "the body ended early, or its framing is not valid HTTP/1.1",
         )),
+    }
+}
+
+/// Reads on after `seen` bytes, up to `discard_limit`, so that the client can read the response.
+async fn discard(body: &mut Incoming, mut seen: u64, discard_limit: u64) {
+    while let Some(Ok(frame)) = body.frame().await {
+        let data = frame.data_ref().map_or(0, Bytes::len);
+        seen += u64::try_from(data).unwrap_or(u64::MAX);
+        if seen > discard_limit {
+            break;
+        }
     }
 }

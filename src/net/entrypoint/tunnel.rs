@@ -168,26 +168,16 @@ async fn dial<C: RequestHandler>(
     local: bool,
 ) -> Result<TcpStream, Rejected> {
     let limit = shared.setup.limits.client_timeout;
+    let bad = |reason: String| Rejected::new(StatusCode::BAD_GATEWAY, reason);
     let late = |_| {
-        Rejected::new(
-            StatusCode::GATEWAY_TIMEOUT,
-            format!("no connection to {target} in time"),
-        )
-    };
-    let unknown = |_| {
-        Rejected::new(
-            StatusCode::BAD_GATEWAY,
-            format!("the name {} cannot be resolved", target.host),
-        )
+        let reason = format!("no connection to {target} in time");
+        Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
     };
     let found = timeout(limit, lookup_host((target.host.as_str(), target.port)))
         .await
         .map_err(late)?
-        .map_err(unknown)?;
-    let mut last = Rejected::new(
-        StatusCode::BAD_GATEWAY,
-        format!("{} has no address", target.host),
-    );
+        .map_err(|_| bad(format!("the name {} cannot be resolved", target.host)))?;
+    let mut last = bad(format!("{} has no address", target.host));
     for address in found {
         if let Err(refusal) = screen::check_address(address, &shared.setup.own_addresses, local) {
             last = refusal.into();
@@ -200,12 +190,7 @@ async fn dial<C: RequestHandler>(
             Ok(Ok(stream)) => {
                 return reject_own_address(stream, address, &shared.setup.own_addresses);
             }
-            Ok(Err(error)) => {
-                last = Rejected::new(
-                    StatusCode::BAD_GATEWAY,
-                    format!("no connection to {target}: {}", error.kind()),
-                );
-            }
+            Ok(Err(error)) => last = bad(format!("no connection to {target}: {}", error.kind())),
             Err(turned) => last = turned,
         }
     }

@@ -63,12 +63,8 @@ impl UpstreamClient {
         };
         way.addresses = Ok(addresses.iter().map(std::net::SocketAddr::ip).collect());
         let reached = async {
-            self.dialer
-                .through_proxy(
-                    self.dialer.connect_any(first, addresses, limit).await?,
-                    &origin,
-                )
-                .await
+            let tcp = self.dialer.connect_any(first, addresses, limit).await?;
+            self.dialer.through_proxy(tcp, &origin).await
         };
         let tcp = match with_timeout(limit, first, reached).await {
             Ok(tcp) => tcp,

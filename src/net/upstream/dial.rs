@@ -277,17 +277,10 @@ async fn open_tunnel(
         )
     };
     stream.write_all(ask.as_bytes()).await.map_err(cut)?;
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        if head.len() >= MAX_PROXY_HEAD {
-            return Err(dial_error(
-                Cause::Unreachable,
-                format!("the proxy {at} does not answer like one; compare `outbound`"),
-            ));
-        }
-        // Byte by byte: what follows the head belongs to TLS.
-        head.push(stream.read_u8().await.map_err(cut)?);
-    }
+    let head = read_head(&mut stream).await.map_err(cut)?.ok_or_else(|| {
+        let detail = format!("the proxy {at} does not answer like one; compare `outbound`");
+        dial_error(Cause::Unreachable, detail)
+    })?;
     let status = head
         .get(9..12)
         .and_then(|code| std::str::from_utf8(code).ok())
@@ -302,6 +295,19 @@ async fn open_tunnel(
             "the proxy {at} refused a tunnel to {origin} with status {status}; compare `outbound`"
         ),
     ))
+}
+
+/// Reads up to the empty line, byte by byte, because what follows the head belongs to TLS; none: the
+/// head is too long.
+async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        if head.len() >= MAX_PROXY_HEAD {
+            return Ok(None);
+        }
+        head.push(stream.read_u8().await?);
+    }
+    Ok(Some(head))
 }
 
 fn tls_error(error: &io::Error, origin: &Authority) -> DialError {

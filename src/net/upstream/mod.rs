@@ -227,16 +227,8 @@ impl UpstreamClient {
         origin: Authority,
         deadline: Instant,
     ) -> Result<Reply, ExchangeError> {
-        let unreadable = |detail: String| ExchangeError::Unknown {
-            cause: Cause::ReplyUnreadable,
-            detail,
-        };
         let (parts, body) = response.into_parts();
-        let encoding = parts
-            .headers
-            .get(CONTENT_ENCODING)
-            .map(|encoding| encoding.as_bytes().to_ascii_lowercase());
-        if encoding.is_some_and(|encoding| encoding != b"identity") {
+        if is_compressed(&parts.headers) {
             return Err(unreadable(format!(
                 "{origin} compressed its reply (status {}) though asked not to",
                 parts.status.as_u16()
@@ -253,10 +245,9 @@ impl UpstreamClient {
                 })
             }
             Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(unreadable(format!(
-                    "{origin} sent more than {} bytes (status {status})",
-                    self.body_limit
-                )))
+                let limit = self.body_limit;
+                let detail = format!("{origin} sent more than {limit} bytes (status {status})");
+                Err(unreadable(detail))
             }
             Ok(Err(_)) => Err(unreadable(format!(
                 "{origin} broke off its reply (status {status})"
@@ -267,6 +258,18 @@ impl UpstreamClient {
             }),
         }
     }
+}
+
+fn unreadable(detail: String) -> ExchangeError {
+    ExchangeError::Unknown {
+        cause: Cause::ReplyUnreadable,
+        detail,
+    }
+}
+
+fn is_compressed(headers: &http::HeaderMap) -> bool {
+    let encoding = headers.get(CONTENT_ENCODING);
+    encoding.is_some_and(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
 }
 
 fn timeout_error(origin: &Authority, limit: Duration, untouched: bool) -> ExchangeError {

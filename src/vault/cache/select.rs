@@ -13,12 +13,10 @@ pub(super) fn select_fields(
     place: &str,
 ) -> Result<VaultEntry, ReadError> {
     if reference.fields.is_empty() && reference.aliases.is_empty() {
-        let unfit = entry.non_text.iter().next();
-        return unfit
-            .map_or(Ok(()), |(field, what)| {
-                Err(non_text_error(field, what, reference, place))
-            })
-            .map(|()| entry);
+        return match entry.non_text.iter().next() {
+            Some((field, what)) => Err(non_text_error(field, what, reference, place)),
+            None => Ok(entry),
+        };
     }
     let mut fields = SecretFields::new();
     let mut taken = Vec::new();
@@ -31,12 +29,8 @@ pub(super) fn select_fields(
         if let Some(what) = entry.non_text.get(name) {
             return Err(non_text_error(name, what, reference, place));
         }
-        fields.extend(
-            entry
-                .fields
-                .get(name)
-                .map(|value| (field.clone(), value.clone())),
-        );
+        let value = entry.fields.get(name);
+        fields.extend(value.map(|value| (field.clone(), value.clone())));
         taken.push(name.clone());
     }
     if fields.is_empty() {
