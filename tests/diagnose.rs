@@ -18,7 +18,7 @@ fn diagnose(args: &[&str], body: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // Whoever refuses its arguments does not read the body.
+    // A command that rejects its arguments does not read the body.
     child
         .stdin
         .take()
@@ -182,7 +182,7 @@ fn a_provider_of_the_config_gives_the_remedy_its_names() {
 }
 
 #[test]
-fn people_read_four_lines() {
+fn the_text_output_has_four_lines() {
     let output = diagnose(
         &["--dialect", "twilio", "--status", "401"],
         br#"{"code":20003,"message":"Authenticate"}"#,
@@ -201,7 +201,7 @@ fn people_read_four_lines() {
 }
 
 #[test]
-fn an_address_that_the_reply_names_is_told_and_foreign_words_stay_one_line() {
+fn an_address_in_the_reply_is_shown_and_the_provider_message_stays_on_one_line() {
     let told = told(
         &["--dialect", "infobip", "--status", "401"],
         "{\"errorCode\":\"E401\",\"description\":\"No\\r\\n\\u001b[31m for 203.0.113.7\"}",
@@ -228,7 +228,7 @@ fn an_address_that_the_reply_names_is_told_and_foreign_words_stay_one_line() {
 }
 
 #[test]
-fn what_can_be_no_reply_is_refused_and_says_why() {
+fn invalid_replies_are_rejected_with_a_reason() {
     let large = "x".repeat((1 << 20) + 1);
     for (args, body, wanted) in [
         (
@@ -280,7 +280,7 @@ fn what_can_be_no_reply_is_refused_and_says_why() {
 }
 
 #[test]
-fn the_whole_of_what_curl_showed_is_a_reply() {
+fn complete_curl_output_is_accepted_as_a_reply() {
     let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n\r\n{\"code\":20003,\"message\":\"Authenticate\"}\n";
     let alone = r#"{"code":20003,"message":"Authenticate"}"#;
     let expected = told(&["--dialect", "twilio", "--status", "401"], alone);
@@ -304,7 +304,7 @@ fn the_whole_of_what_curl_showed_is_a_reply() {
 }
 
 #[test]
-fn what_is_no_body_of_theirs_is_said_to_be_none() {
+fn an_unrecognised_body_is_reported() {
     for (body, odd) in [
         ("{ code: 20003, message: 'Authenticate' }", true),
         (r#"{"code":20003,"message":"Authenticate"}"#, false),
@@ -323,7 +323,7 @@ fn what_is_no_body_of_theirs_is_said_to_be_none() {
 }
 
 #[test]
-fn any_bytes_are_a_reply() {
+fn a_reply_may_contain_any_bytes() {
     let deep = vec![b'['; 100_000];
     for body in [&b""[..], b"\xff\xfe\x00", b"{", b"<a><b>", &deep] {
         let output = diagnose(&["--dialect", "aws-sns", "--status", "403", "--json"], body);

@@ -91,7 +91,7 @@ fn all() -> Vec<(String, Cause, Known, String)> {
 }
 
 #[test]
-fn no_remedy_is_clumsy_or_empty_advice() {
+fn remedies_are_well_formed_and_concrete() {
     let remedies = all();
     assert_eq!(remedies.len(), 3 * 9 * Cause::ALL.len());
     for (dialect, cause, known, said) in remedies {
@@ -125,7 +125,7 @@ fn no_remedy_is_clumsy_or_empty_advice() {
 }
 
 #[test]
-fn what_is_known_is_named_and_what_is_not_is_not_invented() {
+fn remedies_name_known_facts_and_invent_none() {
     for (dialect, cause, known, said) in all() {
         let at = format!("{dialect} {cause} {known:?}: {said}");
         assert!(
@@ -149,7 +149,7 @@ fn what_is_known_is_named_and_what_is_not_is_not_invented() {
 }
 
 #[test]
-fn one_field_is_it_and_two_are_them() {
+fn pronouns_agree_with_the_number_of_fields() {
     let catalog = Catalog::built_in();
     let rejected =
         |name: &str, known| remedy(catalog.get(name).unwrap(), Cause::CredentialRejected, known);

@@ -39,7 +39,7 @@ fn wrap(config: &Path, script: &str) -> Child {
 }
 
 #[test]
-fn the_command_gets_a_sidecar_and_its_exit_code_comes_back() {
+fn the_command_gets_a_sidecar_and_wrap_returns_its_exit_code() {
     let folder = tempfile::tempdir().unwrap();
     let (file, proxy) = config(folder.path());
     // The sidecar listens while the command runs: bash's own TCP client shows it.

@@ -1,6 +1,6 @@
 //! `sms-sidecar diagnose`: a pasted reply explained offline, by the very functions that explain it in
-//! the pipeline. Asks nobody, reads no vault; what only the pipeline can know (its clock beside the
-//! reply's date, a credential's history) is left out. It refuses what cannot be a reply.
+//! the pipeline. Sends no request and reads no vault; what only the pipeline can know (its clock beside the
+//! reply's date, a credential's history) is left out. It rejects input that cannot be a reply.
 
 mod pasted;
 
@@ -28,7 +28,7 @@ use crate::sms::{AttemptKind, Certainty, ProviderId};
 
 /// No reply of a service is longer; the pipeline's own limit.
 const MAX_BODY: u64 = 1 << 20;
-/// What stands for the message's reference, where a service gives no id of its own.
+/// The placeholder for the message's reference, where a service gives no id of its own.
 const REFERENCE_PLACEHOLDER: &str = "reference";
 
 /// For a body that holds no code that anybody could read.

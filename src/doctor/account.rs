@@ -25,7 +25,7 @@ pub(crate) struct ProbeRun {
     pub(crate) inferred: bool,
 }
 
-/// What a probe brought.
+/// The result of a probe.
 #[derive(Clone, Debug)]
 pub(crate) enum ProbeOutcome {
     /// No readable reply.

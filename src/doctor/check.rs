@@ -9,7 +9,7 @@ use crate::sms::{Cause, Certainty};
 pub(crate) enum CheckResult {
     /// In order, by evidence.
     Ok,
-    /// Not known: it could not be asked, or the service cannot tell.
+    /// Unknown: the check could not run, or the service gives no answer.
     Skipped,
     /// It works and should not stay so.
     Warning,
@@ -89,7 +89,7 @@ impl Check {
         }
     }
 
-    /// Failed for what the diagnosis says.
+    /// Failed for the cause of the diagnosis.
     pub(crate) fn diagnosed(name: &'static str, diagnosis: Diagnosis) -> Self {
         Self {
             cause: Some(diagnosis.cause),
@@ -125,7 +125,7 @@ pub(crate) fn exit_code(checks: &[Check]) -> u8 {
     }
 }
 
-/// The greatest unit that says enough: `40 s`, `12 min`, `5 h`, `3 days`.
+/// The largest unit that is precise enough: `40 s`, `12 min`, `5 h`, `3 days`.
 pub(crate) fn format_duration(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_in_one_unit() {
+    fn durations_are_shown_in_one_unit() {
         let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800]
             .map(format_duration)
             .into();

@@ -193,7 +193,7 @@ impl Runner<'_> {
         self.confirmed.contains(&provider.id)
     }
 
-    /// Whether the login brought a token; the probes that follow use it.
+    /// Whether the login returned a token; the probes that follow use it.
     async fn log_in(&self, context: &mut ProbeContext<'_>) -> bool {
         let started = self.clock.wall_clock();
         let redactor = Redactor::for_auth(&context.client.provider.dialect, &context.auth);

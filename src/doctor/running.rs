@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_of_another_version_is_no_absent_sidecar() {
+    fn a_status_of_another_version_is_not_a_missing_sidecar() {
         let check = |answer| {
             RunningSidecar {
                 answer,

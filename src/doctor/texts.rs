@@ -7,21 +7,21 @@ use crate::doctor::provider_check::ProviderCheck;
 use crate::policy::TextTemplate;
 use crate::sms::{Cause, Certainty, Msisdn};
 
-/// What was heard about a list.
+/// The result of requesting a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ListingOutcome<T> {
-    /// Nothing was asked: there is nothing to compare, or the account was not in order before.
+    /// Not requested: there is nothing to compare, or an earlier check of the account failed.
     #[default]
     NotQueried,
     /// The service has no such list, or not of this kind.
     Unsupported,
-    /// The call was made, and its answer lists nothing.
+    /// The reply lists nothing.
     Unreadable(String),
-    /// What it lists, and the call.
+    /// The listed items, and the request.
     Listed(T, String),
 }
 
-/// A sender of a test mode sends nothing, and one that the service does not list is refused. A list may be behind
+/// A sender of a test mode sends nothing, and one that the service does not list is rejected. A list may be behind
 /// what was approved, so that is never certain.
 pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<bool>) -> Check {
     let (provider, dialect) = (patient.provider, &patient.provider.dialect.name);
@@ -102,7 +102,7 @@ fn owner_names<'a>(patient: &ProviderCheck<'a>) -> [&'a str; 2] {
     ]
 }
 
-/// Which of the backend's texts this provider can carry, and which of them the service has approved.
+/// Which of the backend's texts this provider can send, and which of them the service has approved.
 pub(crate) fn template_check(
     patient: &ProviderCheck<'_>,
     templates: &[TextTemplate],
@@ -134,7 +134,7 @@ pub(crate) fn template_check(
     }
 }
 
-/// The approval of each text, by its name, and the call that listed them.
+/// The approval of each text, by its name, and the request that listed them.
 #[derive(Clone, Copy)]
 struct Listing<'a> {
     states: &'a [(String, Approval)],
@@ -164,7 +164,7 @@ const fn approval_phrase(state: Approval) -> &'static str {
     }
 }
 
-/// What the service's list says of each.
+/// The state of each in the service's list.
 fn approval_check(
     patient: &ProviderCheck<'_>,
     templates: &[TextTemplate],
@@ -221,7 +221,7 @@ fn approval_check(
     }
 }
 
-/// Whether some text goes as a number, which no list of texts speaks of.
+/// Whether some text is sent as a number, which lists of texts do not cover.
 fn has_text_sent_by_id(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) -> bool {
     let worded = provider_texts(patient, templates);
     let unlisted =

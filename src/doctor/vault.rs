@@ -1,4 +1,4 @@
-//! The credential before anybody is asked: whether the vault gives it, whether it has every field the
+//! The credential before any request: whether the vault gives it, whether it has every field the
 //! service needs in a shape that can be right, and how old it is. Shows names and ages, never a value.
 
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::secret::Credential;
 use crate::sms::Cause;
 use crate::vault::{CredentialCache, CredentialRef, Error, Settings, suspicious_value};
 
-/// How old a version is, and who says so.
+/// The age of a version and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntryAge {
     /// The running sidecar saw it come.
@@ -81,7 +81,7 @@ fn reference_label(reference: &CredentialRef) -> String {
     }
 }
 
-/// What is wrong fails; what is only odd is a warning.
+/// An error fails the check; an oddity is a warning.
 fn check_fields(
     patient: &ProviderCheck<'_>,
     cause: Cause,
@@ -118,7 +118,7 @@ fn describe_fields(names: &[&str]) -> String {
     )
 }
 
-/// Two fields with one value: somebody pasted the same twice.
+/// Two fields with the same value: a likely paste error.
 fn duplicate_values(provider: &Provider, credential: &Credential) -> Option<String> {
     let values: Vec<(&str, &str)> = provider
         .dialect
@@ -201,7 +201,7 @@ mod tests {
     use crate::doctor::check::CheckResult;
 
     #[test]
-    fn one_field_is_and_two_are() {
+    fn verbs_agree_with_the_number_of_fields() {
         assert_eq!(
             describe_fields(&["key"]),
             "key is there, in a shape that can be right"
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_age_says_who_knows_it() {
+    fn an_age_names_its_source() {
         assert_eq!(
             age_check(EntryAge::KnownFor(Duration::from_secs(90))).evidence,
             "the running sidecar has known this version for 90 s"

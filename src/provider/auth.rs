@@ -241,7 +241,7 @@ pub(crate) struct LoginRequest<'a> {
     pub(crate) limit: Duration,
 }
 
-/// What one login brought.
+/// The result of one login.
 #[derive(Debug)]
 pub(crate) struct LoginResult {
     pub(crate) classification: Classification,

@@ -1,4 +1,4 @@
-//! Classifications that no reply stands behind: the sidecar itself knows the outcome.
+//! Classifications without a reply: the sidecar itself knows the outcome.
 
 use crate::dialect::Classification;
 use crate::net::upstream::ExchangeError;
@@ -9,7 +9,7 @@ pub(crate) fn unsent_classification(cause: Cause) -> Classification {
     own_classification(Outcome::Unsent(cause), None)
 }
 
-/// The classification of an exchange that brought no readable reply.
+/// The classification of an exchange without a readable reply.
 pub(crate) fn lost_classification(lost: &ExchangeError) -> Classification {
     match lost {
         ExchangeError::Unsent { cause, detail } => {

@@ -175,7 +175,7 @@ pub(crate) fn diagnosis_input<'a>(
     })
 }
 
-/// A certain failure that no reply stands behind.
+/// A certain failure without a reply.
 pub(crate) fn local_input(
     kind: AttemptKind,
     cause: Cause,

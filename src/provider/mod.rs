@@ -3,14 +3,14 @@
 //!
 //! | file | owns |
 //! | --- | --- |
-//! | `settings` | what the config says of the account |
+//! | `settings` | the account's part of the config |
 //! | `auth`, `auth_context`, `token_cache` | the credential and token that an attempt presents |
 //! | `attempt` | one attempt, from the credential to the classified reply |
 //! | `probe` | one free request that asks about the account |
 //! | `redact` | taking our secrets out of a reply |
 //! | `diagnose` | narrowing an ambiguous rejection, and the context of its diagnosis |
 //! | `base_url` | the account's base URL beside the dialect's |
-//! | `classification` | outcomes that no reply stands behind |
+//! | `classification` | outcomes without a reply |
 
 pub(crate) mod attempt;
 pub(crate) mod auth;

@@ -26,7 +26,7 @@ pub(crate) struct ProbeRequest<'a> {
     pub(crate) limit: Duration,
 }
 
-/// What one probe brought.
+/// The result of one probe.
 #[derive(Debug)]
 pub(crate) struct ProbeResult {
     pub(crate) classification: Classification,

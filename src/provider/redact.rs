@@ -90,7 +90,7 @@ impl Redactor {
 }
 
 impl ProviderRuntime {
-    /// The provider's reply without our secrets. The redactor is made anew only for another credential or token.
+    /// The provider's reply without our secrets. A new redactor is built only for another credential or token.
     pub(crate) fn redact(&self, reply: Reply, auth: &AuthContext) -> Reply {
         let mut cached = self.redactor.lock().unwrap_or_else(PoisonError::into_inner);
         let known = cached

@@ -20,7 +20,7 @@ pub struct Provider {
     pub dialect: Arc<Dialect>,
     /// Where its credential is; none only in observe mode.
     pub credential: Option<CredentialRef>,
-    /// If set, every message through this provider carries this sender.
+    /// If set, every message through this provider is sent with this sender.
     pub sender: Option<String>,
     /// Time limit of one attempt.
     pub timeout: Duration,

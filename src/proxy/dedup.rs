@@ -103,7 +103,7 @@ impl Deduplicator {
         }
     }
 
-    /// The request ended: its duplicates get the answer, start anew, or inherit the attempts in doubt.
+    /// The request ended: its duplicates get the answer, start again, or inherit the attempts in doubt.
     pub(super) fn finish(
         &self,
         mut in_flight: InFlight<'_>,

@@ -35,7 +35,7 @@ pub struct PendingProbe {
     revision: CredentialRevision,
     kind: AttemptKind,
     classification: Classification,
-    /// What was known at once.
+    /// The initial diagnosis.
     evidence: Vec<Evidence>,
     status: Option<u16>,
 }

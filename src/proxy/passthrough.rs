@@ -285,7 +285,7 @@ fn passed_reply(dialect: &Dialect, result: &AttemptResult) -> Reply {
     }
 }
 
-/// The reply to an observed request that went out and brought no reply.
+/// The reply to an observed request that was sent and got no reply.
 fn lost_reply(dialect: &Dialect, outcome: &Outcome) -> Reply {
     let cause = outcome.cause().unwrap_or(Cause::Unexplained);
     match outcome {

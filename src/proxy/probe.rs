@@ -1,6 +1,6 @@
 //! When a service is probed in the background. A provider that is quarantined for its account (balance,
 //! lock, address list …) is probed until it is in order again, so that no message has to try it. A
-//! healthy provider is asked for its balance every 15 minutes, so that operators see it run out in time.
+//! healthy provider is probed for its balance every 15 minutes, so that operators see it run out in time.
 //! Never sends a message, probes a quarantined provider at most every 30 s, runs no probe that is only
 //! inferred, and uses no credential that is known dead.
 

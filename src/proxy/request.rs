@@ -24,7 +24,7 @@ pub(super) struct RequestContext {
     pub(super) entrypoint: Entrypoint,
     pub(super) target: EntrypointTarget,
     pub(super) caller: Option<String>,
-    /// With the path as the dialect knows it.
+    /// With the path as the dialect defines it.
     pub(super) request: Request,
     /// The path that the backend sent.
     pub(super) original_path: String,

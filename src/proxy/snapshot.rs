@@ -34,7 +34,7 @@ pub(super) struct RequestMatch {
     pub(super) recognition: Recognition,
     /// The account that the base URL names; used for passthrough requests.
     pub(super) named_provider: Option<ProviderId>,
-    /// With the path as the dialect knows it.
+    /// With the path as the dialect defines it.
     pub(super) request: Request,
 }
 

@@ -1,4 +1,4 @@
-//! Calls that are no message, observe mode, what never passes, who may use a door.
+//! Requests that are not a message, observe mode, rejected requests, and which callers may use an entrypoint.
 
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ fn balance() -> Request {
 }
 
 #[tokio::test]
-async fn a_named_operation_is_carried_with_our_credential() {
+async fn a_named_operation_is_passed_through_with_our_credential() {
     let (a, stage) = infobip().await;
     let reply = stage.ask(balance()).await;
     assert_eq!(
@@ -47,7 +47,7 @@ async fn a_named_operation_is_carried_with_our_credential() {
 }
 
 #[tokio::test]
-async fn a_carried_call_that_fails_is_502_and_never_401() {
+async fn a_failed_passthrough_request_is_502_and_never_401() {
     let (a, stage) = infobip().await;
     for (status, text) in [
         (500, "{}"),
@@ -67,7 +67,7 @@ async fn a_carried_call_that_fails_is_502_and_never_401() {
 }
 
 #[tokio::test]
-async fn a_dead_credential_is_not_sent_by_carried_calls_either() {
+async fn passthrough_requests_do_not_send_a_dead_credential() {
     let (a, stage) = infobip().await;
     a.now(|_, _| say(401, r#"{"errorCode":"E401","description":"no"}"#));
     assert_eq!(stage.ask(balance()).await.status.as_u16(), 502);
@@ -98,7 +98,7 @@ async fn a_dead_credential_is_not_sent_by_carried_calls_either() {
 }
 
 #[tokio::test]
-async fn a_right_that_one_operation_lacks_takes_the_account_from_no_message() {
+async fn a_missing_right_for_one_operation_does_not_affect_messages() {
     let (a, stage) = infobip().await;
     a.now(|_, _| say(403, r#"{"errorCode":"E403","description":"no"}"#));
     assert_eq!(stage.ask(balance()).await.status.as_u16(), 502);
@@ -106,7 +106,7 @@ async fn a_right_that_one_operation_lacks_takes_the_account_from_no_message() {
 }
 
 #[tokio::test]
-async fn what_is_not_named_does_not_pass() {
+async fn unnamed_operations_are_rejected() {
     let (a, stage) = infobip().await;
     let reply = stage.ask(get("/infobip/sms/1/logs")).await;
     assert_eq!(
@@ -123,7 +123,7 @@ async fn what_is_not_named_does_not_pass() {
 
 /// What everybody writes first: the service's path without the part that belongs to its address.
 #[tokio::test]
-async fn a_path_that_misses_its_beginning_is_told_the_whole_one() {
+async fn a_path_without_its_prefix_gets_a_hint_with_the_full_path() {
     let a = Fake::open(|_, _| say(200, "Request is received")).await;
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
     let reply = stage.ask(post("/playmobile/send", "{}")).await;
@@ -208,7 +208,7 @@ async fn a_login_gets_a_placeholder_and_an_id_of_ours_is_answered_from_memory() 
 }
 
 #[tokio::test]
-async fn observe_passes_the_backends_own_request_and_the_401_back() {
+async fn observe_passes_the_request_and_the_401_unchanged() {
     let (a, b) = (
         Fake::open(|_, _| refuses("credential-rejected").with("x-own", "1")).await,
         Fake::open(|_, _| takes()).await,
@@ -321,7 +321,7 @@ async fn a_secret_that_a_provider_echoes_is_masked() {
 }
 
 #[tokio::test]
-async fn callers_are_known_by_uid_or_token_wherever_the_password_goes() {
+async fn callers_are_identified_by_uid_or_token_in_any_password_field() {
     let (a, b) = (
         Fake::open(|_, _| takes()).await,
         Fake::open(|_, _| say(200, r#"{"id":1}"#)).await,
@@ -439,7 +439,7 @@ async fn callers_are_known_by_uid_or_token_wherever_the_password_goes() {
 }
 
 #[tokio::test]
-async fn a_reload_keeps_standings_of_the_same_account_only() {
+async fn a_reload_keeps_the_health_of_unchanged_accounts_only() {
     let (a, b) = (
         Fake::open(|_, _| refuses("credential-rejected")).await,
         Fake::open(|_, _| takes()).await,
@@ -481,7 +481,7 @@ async fn a_reload_keeps_the_token() {
     stage.reload(&config);
     assert_eq!(stage.send("two").await.status.as_u16(), 202);
     assert_eq!(a.at("/auth/login"), 1);
-    // A token refused before a reload does not make the next one look refused.
+    // A token rejected before a reload does not make the next one look rejected.
     a.now(|got, nth| match (got.line.contains("/auth/login"), nth) {
         (true, _) => say(200, &format!(r#"{{"data":{{"token":"a.b.c{nth}"}}}}"#)),
         (false, 3) => say(401, r#"{"message":"no"}"#),
@@ -499,7 +499,7 @@ async fn a_reload_keeps_the_token() {
 }
 
 #[tokio::test]
-async fn an_account_that_is_paused_by_hand_and_resumed() {
+async fn an_account_can_be_paused_and_resumed() {
     let (a, b) = (
         Fake::open(|_, _| refuses("credential-rejected")).await,
         Fake::open(|_, _| takes()).await,
@@ -558,7 +558,7 @@ async fn an_account_that_is_paused_by_hand_and_resumed() {
 }
 
 #[tokio::test]
-async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
+async fn observe_accepts_plain_http_and_reports_losses() {
     let a = Fake::open(|_, _| takes()).await;
     let secure = provider("a", "plain", &a, "")
         .replace("insecure_http = true", "")
@@ -580,7 +580,7 @@ async fn observe_lets_the_backend_speak_in_clear_and_says_what_was_lost() {
 }
 
 #[tokio::test]
-async fn nobody_looks_for_an_owner_that_no_caller_is_known_by() {
+async fn the_socket_owner_is_looked_up_only_if_a_caller_has_a_uid() {
     let a = Fake::open(|_, _| takes()).await;
     let callers = "[callers.two]\ntoken = { vault = \"v\", path = \"callers/two\" }\n";
     for callers in ["", callers] {

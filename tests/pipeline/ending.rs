@@ -11,7 +11,7 @@ use crate::fake::{Fake, Gate, refuses, takes};
 use crate::stage::{Stage, message, provider, route};
 
 #[tokio::test]
-async fn a_send_begun_for_a_backend_that_hangs_up_is_finished_and_no_other_begins() {
+async fn a_started_send_finishes_after_a_hangup_and_no_other_starts() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let a = Fake::open(move |_, _| refuses("balance-empty").behind(&shut)).await;
@@ -81,7 +81,7 @@ async fn a_wait_is_cut_short_when_the_process_ends() {
 }
 
 #[tokio::test]
-async fn a_repeat_that_waits_is_answered_when_the_process_ends() {
+async fn a_waiting_duplicate_is_answered_when_the_process_ends() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let a = Fake::open(move |_, _| takes().behind(&shut)).await;

@@ -1,4 +1,4 @@
-//! Who is asked next, and what the backend reads in the end.
+//! Which provider is tried next, and which reply the backend gets.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -26,7 +26,7 @@ async fn three(more: &str) -> (Fake, Fake, Fake, Stage) {
 }
 
 #[tokio::test]
-async fn the_message_goes_on_translated_and_the_backend_reads_its_own_success() {
+async fn failover_translates_the_message_and_the_success_reply() {
     let (a, b) = (
         Fake::open(|_, _| {
             say(
@@ -95,7 +95,7 @@ async fn the_message_goes_on_translated_and_the_backend_reads_its_own_success() 
 }
 
 #[tokio::test]
-async fn all_refuse_is_503_with_retry_after_in_the_dialect_and_never_401() {
+async fn all_providers_rejecting_is_503_with_retry_after_and_never_401() {
     let (a, b) = (
         Fake::open(|_, _| say(401, "denied")).await,
         Fake::open(|_, _| refuses("credential-rejected")).await,
@@ -134,7 +134,7 @@ async fn after_a_doubt_another_provider_and_a_possible_duplicate() {
 }
 
 #[tokio::test]
-async fn after_a_doubt_stop_ends_the_call() {
+async fn after_a_doubt_stop_ends_the_request() {
     let (a, b, _c, stage) = three("on_unknown = \"stop\"").await;
     a.now(|_, _| loses());
     let reply = stage.send("one").await;
@@ -143,7 +143,7 @@ async fn after_a_doubt_stop_ends_the_call() {
 }
 
 #[tokio::test]
-async fn never_the_same_provider_after_a_doubt_and_the_doubt_is_said() {
+async fn after_a_doubt_the_same_provider_is_not_retried_and_the_doubt_is_reported() {
     let (a, b, c, stage) = three("").await;
     a.now(|_, _| say(500, "oops"));
     b.now(|_, _| refuses("balance-empty"));
@@ -161,7 +161,7 @@ async fn never_the_same_provider_after_a_doubt_and_the_doubt_is_said() {
 }
 
 #[tokio::test]
-async fn two_providers_who_refuse_the_message_end_the_call() {
+async fn two_providers_rejecting_the_message_end_the_request() {
     let (a, b, c, stage) = three("").await;
     a.now(|_, _| refuses("message-invalid"));
     b.now(|_, _| refuses("recipient-invalid"));
@@ -179,7 +179,7 @@ async fn two_providers_who_refuse_the_message_end_the_call() {
 }
 
 #[tokio::test]
-async fn an_opt_out_is_not_walked_around() {
+async fn an_opt_out_is_not_bypassed() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("recipient-blocked"));
     let reply = stage.send("one").await;
@@ -188,7 +188,7 @@ async fn an_opt_out_is_not_walked_around() {
 }
 
 #[tokio::test]
-async fn a_sender_that_is_not_allowed_takes_the_account_from_nobody_else() {
+async fn a_rejected_sender_does_not_quarantine_the_account() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("sender-not-allowed"));
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
@@ -196,7 +196,7 @@ async fn a_sender_that_is_not_allowed_takes_the_account_from_nobody_else() {
 }
 
 #[tokio::test]
-async fn throttled_is_next_and_rests_as_long_as_it_asks() {
+async fn a_throttled_provider_fails_over_and_cools_down_as_requested() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("throttled").with("retry-after", "30"));
     for text in ["one", "two"] {
@@ -238,7 +238,7 @@ async fn back_to_a_throttled_one_if_the_deadline_allows() {
 }
 
 #[tokio::test]
-async fn a_provider_that_fails_rests_after_three_and_is_tried_by_one() {
+async fn a_failing_provider_cools_down_after_three_and_gets_one_trial() {
     let (a, _b, _c, stage) = three("").await;
     a.now(|_, _| say(503, "busy"));
     for text in ["1", "2", "3", "4", "5"] {
@@ -252,7 +252,7 @@ async fn a_provider_that_fails_rests_after_three_and_is_tried_by_one() {
 }
 
 #[tokio::test]
-async fn a_closed_port_is_unsent_and_goes_on() {
+async fn a_closed_port_is_unsent_and_fails_over() {
     let (gone, b) = (
         Fake::open(|_, _| takes()).await,
         Fake::open(|_, _| takes()).await,
@@ -293,7 +293,7 @@ async fn a_stalled_provider_is_a_doubt_within_its_time_limit() {
 }
 
 #[tokio::test]
-async fn no_send_begins_when_a_login_took_the_time_that_was_left() {
+async fn no_send_starts_after_a_login_used_the_remaining_time() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let a = Fake::open(move |_, _| say(200, r#"{"data":{"token":"a.b.c"}}"#).behind(&shut)).await;
@@ -317,7 +317,7 @@ async fn no_send_begins_when_a_login_took_the_time_that_was_left() {
 }
 
 #[tokio::test]
-async fn a_provider_that_was_taken_out_during_a_wait_is_not_asked() {
+async fn a_provider_paused_during_a_wait_is_not_tried() {
     let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "1")).await;
     let stage = Arc::new(Stage::open(
         &(provider("a", "plain", &a, "") + &route("a", "deadline = \"8s\"")),
@@ -332,7 +332,7 @@ async fn a_provider_that_was_taken_out_during_a_wait_is_not_asked() {
     assert_eq!((call.await.unwrap().status.as_u16(), a.count()), (503, 1));
 }
 
-/// A service that refuses a reference that it has seen.
+/// A service that rejects a reference that it has seen before.
 fn remembers(first: Say) -> impl Fn(&Got, usize) -> Say {
     let seen = Mutex::new(BTreeSet::new());
     move |got, nth| {
@@ -366,7 +366,7 @@ async fn duplicate_after_our_own_doubt_is_accepted() {
 }
 
 #[tokio::test]
-async fn a_constant_reference_of_the_backends_is_no_repeat_elsewhere() {
+async fn a_constant_backend_reference_is_not_a_duplicate_elsewhere() {
     let a = Fake::open(remembers(takes())).await;
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
     for text in ["kod 1", "kod 2", "kod 3"] {
@@ -381,7 +381,7 @@ async fn a_constant_reference_of_the_backends_is_no_repeat_elsewhere() {
 }
 
 #[tokio::test]
-async fn without_a_reference_in_the_backends_own_words_there_is_no_repeat_key() {
+async fn a_native_request_without_a_reference_has_no_duplicate_key() {
     let a = Fake::open(|_, _| loses()).await;
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "")));
     let words = |id: &str| {
@@ -410,7 +410,7 @@ async fn without_a_reference_in_the_backends_own_words_there_is_no_repeat_key() 
 }
 
 #[tokio::test]
-async fn a_duplicate_of_something_else_ends_the_call() {
+async fn a_duplicate_of_another_message_ends_the_request() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("duplicate"));
     let reply = stage.send("one").await;
@@ -418,7 +418,7 @@ async fn a_duplicate_of_something_else_ends_the_call() {
 }
 
 #[tokio::test]
-async fn approved_words_and_providers_that_take_no_others() {
+async fn only_approved_texts_go_to_providers_that_require_them() {
     let (a, b) = (
         Fake::open(|_, _| takes()).await,
         Fake::open(|_, _| takes()).await,
@@ -475,7 +475,7 @@ async fn a_batch_is_native_and_whole() {
 }
 
 #[tokio::test]
-async fn a_number_that_nobody_delivers_to_is_the_messages_own_fault() {
+async fn an_unreachable_number_is_the_messages_fault() {
     let (a, b) = (
         Fake::open(|_, _| say(200, "Request is received")).await,
         Fake::open(|_, _| takes()).await,
@@ -518,7 +518,7 @@ async fn a_number_that_nobody_delivers_to_is_the_messages_own_fault() {
 }
 
 #[tokio::test]
-async fn what_the_message_has_no_word_for_binds_the_call() {
+async fn an_untranslatable_field_makes_the_request_provider_specific() {
     let (a, b) = (
         Fake::open(|_, _| say(400, r#"{"error-code":102}"#)).await,
         Fake::open(|_, _| takes()).await,
@@ -566,7 +566,7 @@ async fn an_unreadable_request_is_the_dialects_own_4xx_and_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn a_recipient_that_is_no_number_is_bound_to_its_service() {
+async fn a_recipient_that_is_not_a_number_is_provider_specific() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| refuses("recipient-invalid"));
     b.now(|_, _| refuses("recipient-invalid"));
@@ -582,8 +582,8 @@ async fn a_recipient_that_is_no_number_is_bound_to_its_service() {
 }
 
 #[tokio::test]
-async fn the_retry_budget_ends_repeats_at_one_provider() {
-    // Two attempts a call; what is throttled for no time at all may be repeated as long as the budget lasts.
+async fn the_retry_budget_limits_retries_at_one_provider() {
+    // Two attempts per request; a throttled attempt without a delay is retried until the budget is used up.
     let a = Fake::open(|_, _| refuses("throttled").with("retry-after", "0")).await;
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "attempts = 2")));
     let mut each = Vec::new();
@@ -597,7 +597,7 @@ async fn the_retry_budget_ends_repeats_at_one_provider() {
 }
 
 #[tokio::test]
-async fn what_proves_neither_is_a_doubt_and_a_redirect_is_the_wrong_endpoint() {
+async fn an_unclear_reply_is_a_doubt_and_a_redirect_is_the_wrong_endpoint() {
     let (a, b, _c, stage) = three("").await;
     a.now(|_, _| say(200, "<html>hello</html>"));
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
@@ -649,7 +649,7 @@ async fn never_to_be_rechecked_is_respected() {
 }
 
 #[tokio::test]
-async fn natively_only_what_belongs_to_the_account_is_replaced() {
+async fn a_native_request_only_has_its_account_fields_replaced() {
     let a = Fake::open(|_, _| takes()).await;
     let stage = Stage::open(&(provider("a", "plain", &a, "sender = \"9999\"\n") + &route("a", "")));
     let words =
@@ -676,7 +676,7 @@ async fn natively_only_what_belongs_to_the_account_is_replaced() {
 }
 
 #[tokio::test]
-async fn a_vault_that_cannot_be_read_is_ours_and_marks_nobody() {
+async fn an_unreadable_vault_does_not_change_provider_health() {
     let (_a, b, _c, stage) = three("").await;
     stage.lose("a");
     stage.put("a", &[]);
@@ -745,7 +745,7 @@ async fn the_headers_of_a_failure_name_one_provider_and_its_cause() {
 }
 
 #[tokio::test]
-async fn messages_by_hand_through_one_provider_each_have_their_own_last_resort() {
+async fn pinned_providers_have_separate_last_resorts() {
     let (a, b) = (
         Fake::open(|_, _| refuses("balance-empty")).await,
         Fake::open(|_, _| refuses("balance-empty")).await,
@@ -767,7 +767,7 @@ async fn messages_by_hand_through_one_provider_each_have_their_own_last_resort()
 }
 
 #[tokio::test]
-async fn where_we_only_watch_nothing_is_sent_through_a_provider_by_name() {
+async fn observe_mode_sends_nothing_through_a_pinned_provider() {
     let (a, b) = (
         Fake::open(|_, _| takes()).await,
         Fake::open(|_, _| takes()).await,
@@ -795,7 +795,7 @@ async fn where_we_only_watch_nothing_is_sent_through_a_provider_by_name() {
 }
 
 #[tokio::test]
-async fn a_route_means_recipients_by_prefix() {
+async fn a_route_matches_recipients_by_prefix() {
     let (a, b) = (
         Fake::open(|_, _| takes()).await,
         Fake::open(|_, _| takes()).await,
@@ -815,7 +815,7 @@ async fn a_route_means_recipients_by_prefix() {
 }
 
 #[tokio::test]
-async fn at_the_unix_socket_method_and_path_tell_the_dialect() {
+async fn method_and_path_identify_the_dialect_at_the_unix_socket() {
     let (a, _b, _c, stage) = three("").await;
     let mut request = message("one");
     request.path = "/v1/messages".into();

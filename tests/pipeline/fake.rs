@@ -1,4 +1,4 @@
-//! A fake service on loopback: answers each request as its script says, and keeps what it got.
+//! A fake service on loopback: answers each request from its script and records it.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// One request as it came.
+/// One request as received.
 #[derive(Clone, Debug)]
 pub(crate) struct Got {
     pub(crate) line: String,
@@ -67,12 +67,12 @@ impl Say {
     }
 }
 
-/// What the small API of our own says when it takes a message.
+/// The reply of our own small API when it accepts a message.
 pub(crate) fn takes() -> Say {
     say(202, r#"{"id":"id-1","status":"accepted"}"#)
 }
 
-/// What it says when it refuses for a cause.
+/// The reply when it rejects a message for a cause.
 pub(crate) fn refuses(cause: &str) -> Say {
     let status = match cause {
         "credential-rejected" | "credential-expired" | "credential-missing" => 401,
@@ -123,7 +123,7 @@ struct State {
 }
 
 impl Fake {
-    /// `script` is told the request and how many came before it.
+    /// `script` gets the request and the number of earlier requests.
     pub(crate) async fn open(script: impl Fn(&Got, usize) -> Say + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -163,7 +163,7 @@ impl Fake {
             .count()
     }
 
-    /// Until so many requests have come.
+    /// Waits until this number of requests has arrived.
     pub(crate) async fn came(&self, many: usize) {
         self.state
             .count

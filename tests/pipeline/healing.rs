@@ -1,4 +1,4 @@
-//! Credentials: healing within the call, what is dead is left alone, coming back.
+//! Credentials: recovery within the request, dead credentials are not sent, return from quarantine.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ async fn two(
 }
 
 #[tokio::test]
-async fn a_newer_version_heals_within_the_call() {
+async fn a_newer_version_recovers_within_the_request() {
     let (a, b, stage) = two(knows("token-number-2")).await;
     stage.looked_first("a").await;
     stage.put("a", &[("token", "token-number-2")]);
@@ -110,7 +110,7 @@ async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
 }
 
 #[tokio::test]
-async fn an_account_refusal_sets_aside_without_a_second_attempt() {
+async fn an_account_rejection_quarantines_without_a_second_attempt() {
     for cause in [
         "permission-denied",
         "account-suspended",
@@ -129,7 +129,7 @@ async fn an_account_refusal_sets_aside_without_a_second_attempt() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_missing_is_next_and_comes_back_with_the_entry() {
+async fn a_missing_credential_fails_over_and_recovers_with_the_entry() {
     let (a, b, stage) = two(|_, _| takes()).await;
     stage.lose("a");
     let reply = stage.send("one").await;
@@ -155,7 +155,7 @@ async fn a_vault_that_fails_later_leaves_the_last_good_credential() {
     assert_eq!(a.count(), 2);
 }
 
-/// A service that wants a login first: `token-N` is the Nth login's.
+/// A service that requires a login first: `token-N` is the Nth login's.
 fn service(good: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
     move |got, nth| {
         if got.line.contains("/auth/login") {
@@ -201,7 +201,7 @@ async fn eskiz(
 }
 
 #[tokio::test]
-async fn twenty_calls_make_one_login() {
+async fn twenty_requests_make_one_login() {
     let (a, b, stage) = eskiz(service("sign")).await;
     let stage = Arc::new(stage);
     let calls: Vec<_> = (0..20)
@@ -220,7 +220,7 @@ async fn twenty_calls_make_one_login() {
 }
 
 #[tokio::test]
-async fn a_401_within_a_tokens_life_is_one_new_login() {
+async fn a_401_within_a_tokens_lifetime_causes_one_login() {
     let (a, b, stage) = eskiz(service("sign")).await;
     stage.send("one").await;
     // The service forgets every token but the next one's.
@@ -238,7 +238,7 @@ async fn a_401_within_a_tokens_life_is_one_new_login() {
 }
 
 #[tokio::test]
-async fn a_second_401_with_a_new_token_is_the_accounts() {
+async fn a_second_401_with_a_new_token_is_an_account_rejection() {
     let (a, b, stage) = eskiz(service("never")).await;
     stage.send("one").await;
     assert_eq!(
@@ -267,7 +267,7 @@ async fn a_new_credential_has_its_own_second_login() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_not_repeated_with_the_same_version() {
+async fn a_rejected_login_is_not_retried_with_the_same_version() {
     let (a, b, stage) = eskiz(|_, _| say(401, r#"{"message":"no"}"#)).await;
     for text in ["one", "two", "three"] {
         stage.send(text).await;
@@ -294,7 +294,7 @@ async fn a_refused_login_is_not_repeated_with_the_same_version() {
 }
 
 #[tokio::test]
-async fn callers_who_waited_for_a_lost_login_do_not_each_repeat_it() {
+async fn requests_waiting_for_a_lost_login_do_not_each_retry_it() {
     let gate = Gate::closed();
     let shut = gate.clone();
     let (a, b, stage) = eskiz(move |_, _| crate::fake::loses().behind(&shut)).await;
@@ -322,7 +322,7 @@ async fn callers_who_waited_for_a_lost_login_do_not_each_repeat_it() {
 }
 
 #[tokio::test]
-async fn a_token_is_renewed_before_it_runs_out() {
+async fn a_token_is_renewed_before_it_expires() {
     let (a, b, stage) = eskiz(service("sign")).await;
     stage.send("one").await;
     stage.pass(Duration::from_hours(26 * 24));
@@ -334,7 +334,7 @@ async fn a_token_is_renewed_before_it_runs_out() {
 }
 
 #[tokio::test]
-async fn a_renewal_that_fails_leaves_the_old_token_and_is_not_asked_for_by_every_call() {
+async fn a_failed_renewal_keeps_the_old_token_and_is_not_retried_by_every_request() {
     let failing = Arc::new(AtomicBool::new(false));
     let fails = Arc::clone(&failing);
     let (a, b, stage) = eskiz(move |got, nth| {
@@ -364,12 +364,12 @@ async fn a_renewal_that_fails_leaves_the_old_token_and_is_not_asked_for_by_every
 }
 
 #[tokio::test]
-async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
+async fn if_all_are_quarantined_one_request_in_ten_seconds_tries_the_first() {
     let (a, b, stage) = two(|_, _| refuses("balance-empty")).await;
     b.now(|_, _| refuses("credential-rejected"));
     assert_eq!(stage.send("one").await.status.as_u16(), 503);
     assert_eq!((a.count(), b.count()), (1, 1));
-    // The first resort is due at once, and then every ten seconds.
+    // The first last resort is due immediately, then one every ten seconds.
     let tries = |a: &Fake, b: &Fake| (a.count(), b.count());
     stage.send("two").await;
     assert_eq!(tries(&a, &b), (2, 1));
@@ -389,7 +389,7 @@ async fn if_all_stand_aside_one_call_in_ten_seconds_tries_the_first() {
 }
 
 #[tokio::test]
-async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
+async fn a_probe_restores_an_account_only_once_it_is_healthy() {
     let a = Fake::open(account("0")).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "recheck = \"never\"") + &route("a", "")));
     stage.send("one").await;
@@ -428,7 +428,7 @@ async fn a_probe_brings_an_account_back_when_it_is_in_order_and_not_before() {
 }
 
 #[tokio::test]
-async fn who_is_in_use_is_asked_for_its_money_every_quarter_of_an_hour_and_the_pace_is_told() {
+async fn active_providers_are_probed_for_balance_every_15_minutes_and_the_rate_is_reported() {
     let a = Fake::open(account("100")).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
     stage.proxy.run_due_probes().await;
@@ -483,7 +483,7 @@ async fn a_dead_credential_is_not_probed() {
     assert_eq!(a.count(), 1);
 }
 
-/// An account with this much money left; sends are refused for want of it.
+/// An account with this balance; sends are rejected because it is too low.
 fn account(left: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
     move |got, _| {
         if got.line.contains("balance.php") {

@@ -1,5 +1,5 @@
 //! The pipeline from config text to the backend's reply, over real HTTP to fake services:
-//! what is promised of a call's life, sentence by sentence.
+//! each promise about the life of a request.
 
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The same message again: while its call runs, after its answer, after a doubt.
+//! Duplicate messages: while the first request is in flight, after its answer, after a doubt.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,7 +21,7 @@ fn begin(stage: &Arc<Stage>, text: &'static str) -> tokio::task::JoinHandle<(u16
 }
 
 #[tokio::test]
-async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
+async fn a_duplicate_waits_for_the_request_in_flight_and_gets_its_answer() {
     let (a, stage) = one("").await;
     let gate = Gate::closed();
     let shut = gate.clone();
@@ -59,7 +59,7 @@ async fn a_repeat_waits_for_the_running_call_and_gets_its_answer() {
 }
 
 #[tokio::test]
-async fn a_message_refused_for_itself_is_answered_alike() {
+async fn duplicates_of_a_rejected_message_get_the_same_answer() {
     let (a, stage) = one("").await;
     a.now(|_, _| refuses("recipient-blocked"));
     for _ in 0..2 {
@@ -69,7 +69,7 @@ async fn a_message_refused_for_itself_is_answered_alike() {
 }
 
 #[tokio::test]
-async fn after_not_sent_it_begins_anew() {
+async fn a_duplicate_of_an_unsent_message_is_delivered() {
     let (a, stage) = one("").await;
     a.now(|_, _| refuses("sender-not-allowed"));
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 503);
@@ -81,7 +81,7 @@ async fn after_not_sent_it_begins_anew() {
 }
 
 #[tokio::test]
-async fn one_in_doubt_passes_its_history_on() {
+async fn a_duplicate_inherits_the_attempts_in_doubt() {
     let (a, stage) = one("").await;
     a.now(|_, _| loses());
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
@@ -104,7 +104,7 @@ async fn one_in_doubt_passes_its_history_on() {
 }
 
 #[tokio::test]
-async fn a_repeat_after_a_doubt_carries_the_same_key_where_the_service_knows_one() {
+async fn a_duplicate_after_a_doubt_keeps_the_key_if_the_service_supports_one() {
     let a = Fake::open(|_, _| loses()).await;
     let stage = Stage::open(&(provider("a", "infobip", &a, "") + &route("a", "attempts = 1")));
     assert_eq!(stage.send("kod 1").await.status.as_u16(), 504);
@@ -124,7 +124,7 @@ async fn a_repeat_after_a_doubt_carries_the_same_key_where_the_service_knows_one
 }
 
 #[tokio::test]
-async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
+async fn a_window_of_zero_also_disables_it_for_requests_in_flight() {
     let (a, stage) = one("duplicate_window = \"0s\"").await;
     let gate = Gate::closed();
     let shut = gate.clone();
@@ -139,7 +139,7 @@ async fn a_window_of_zero_turns_it_off_for_running_calls_too() {
 }
 
 #[tokio::test]
-async fn an_idempotency_key_means_its_repeat_however_late() {
+async fn an_idempotency_key_identifies_a_duplicate_at_any_age() {
     for window in ["", "duplicate_window = \"0s\""] {
         let (a, stage) = one(window).await;
         let keyed = |text| with(message(text), "idempotency-key", "k-1");
@@ -161,7 +161,7 @@ async fn an_idempotency_key_means_its_repeat_however_late() {
 }
 
 #[tokio::test]
-async fn a_batch_is_known_by_its_idempotency_key() {
+async fn a_batch_is_identified_by_its_idempotency_key() {
     let a = Fake::open(|_, _| say(200, "Request is received")).await;
     let stage = Stage::open(&(provider("play", "playmobile", &a, "") + &route("play", "")));
     let one = |nth: usize| {
@@ -203,7 +203,7 @@ async fn a_batch_is_known_by_its_idempotency_key() {
 
 /// A backend that always gives the same key still gets each batch delivered, wherever its words stand.
 #[tokio::test]
-async fn a_batch_in_the_address_is_known_by_its_words_too() {
+async fn a_batch_in_the_url_is_also_identified_by_its_text() {
     let a = Fake::open(|_, _| say(200, r#"{"id":1,"cnt":2}"#)).await;
     let stage = Stage::open(&(provider("smsc", "smsc", &a, "") + &route("smsc", "")));
     let batch = |text: &str| {

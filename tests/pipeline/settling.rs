@@ -58,7 +58,7 @@ fn probes(stage: &Stage, outcome: &str, cause: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn a_free_call_settles_what_one_code_left_open() {
+async fn a_free_probe_resolves_an_ambiguous_code() {
     let (a, _b, stage) = twilio(one_code("closed", "1")).await;
     assert_eq!(
         said(&stage.send("one").await, "x-sms-sidecar-provider"),
@@ -75,8 +75,8 @@ async fn a_free_call_settles_what_one_code_left_open() {
 }
 
 #[tokio::test]
-async fn a_second_call_is_asked_only_because_the_credential_is_known_there() {
-    // The account call that says suspended counts as what it said.
+async fn a_second_probe_runs_only_if_the_service_recognises_the_credential() {
+    // An account probe that reports a suspension settles the cause.
     for (balance, cause, told) in [
         ("0.00", "balance-empty", 1.0),
         ("12.30", "account-suspended", 2.0),
@@ -97,7 +97,7 @@ async fn a_second_call_is_asked_only_because_the_credential_is_known_there() {
 }
 
 #[tokio::test]
-async fn a_credential_that_is_not_known_is_asked_with_once_and_only_once() {
+async fn an_unrecognised_credential_is_probed_exactly_once() {
     let (a, _b, stage) = twilio(one_code("", "")).await;
     for text in ["one", "two"] {
         stage.send(text).await;
@@ -127,7 +127,7 @@ async fn a_credential_that_is_not_known_is_asked_with_once_and_only_once() {
 }
 
 #[tokio::test]
-async fn test_credentials_on_production_are_told_by_the_account_call() {
+async fn the_account_probe_identifies_test_credentials_on_production() {
     let (_a, _b, stage) = twilio(one_code(r#"{"code":20008,"status":403}"#, "1")).await;
     stage.send("one").await;
     stage.settle().await;
@@ -138,7 +138,7 @@ async fn test_credentials_on_production_are_told_by_the_account_call() {
 }
 
 #[tokio::test]
-async fn an_account_in_order_contradicts_all_and_leaves_the_doubt() {
+async fn a_healthy_account_contradicts_all_candidates_and_stays_ambiguous() {
     let (a, _b, stage) = twilio(one_code("active", "1")).await;
     stage.send("one").await;
     assert_eq!(
@@ -153,7 +153,7 @@ async fn an_account_in_order_contradicts_all_and_leaves_the_doubt() {
 }
 
 #[tokio::test]
-async fn what_nothing_can_tell_is_not_asked() {
+async fn an_unresolvable_ambiguity_is_not_probed() {
     let a = Fake::open(|_, _| say(200, r#"{"error":"forbidden","error_code":6}"#)).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "") + &route("a", "")));
     stage.send("one").await;
@@ -161,7 +161,7 @@ async fn what_nothing_can_tell_is_not_asked() {
 }
 
 #[tokio::test]
-async fn a_call_that_answers_shows_that_the_login_was_not_it() {
+async fn an_answered_probe_rules_out_the_login() {
     let a = Fake::open(|got, _| {
         let balance = got.line.contains("balance.php");
         if balance {
@@ -186,7 +186,7 @@ async fn a_call_that_answers_shows_that_the_login_was_not_it() {
 }
 
 #[tokio::test]
-async fn words_nobody_knows_may_be_an_empty_balance() {
+async fn an_unknown_provider_message_may_mean_an_empty_balance() {
     let a = Fake::open(|got, _| match &got.line {
         line if line.contains("/auth/login") => say(
             200,
@@ -213,7 +213,7 @@ async fn words_nobody_knows_may_be_an_empty_balance() {
 }
 
 #[tokio::test]
-async fn an_accepted_login_whose_fresh_token_is_refused_is_evidence_enough() {
+async fn a_rejected_fresh_token_is_sufficient_evidence() {
     let a = Fake::open(|got, nth| {
         let login = got.line.contains("/auth/login");
         if login {
@@ -239,7 +239,7 @@ async fn an_accepted_login_whose_fresh_token_is_refused_is_evidence_enough() {
 }
 
 #[tokio::test]
-async fn a_newer_version_that_came_meanwhile_is_left_to_the_next_message() {
+async fn a_newer_version_is_left_to_the_next_message() {
     let (a, _b, stage) = twilio(one_code("closed", "1")).await;
     stage.send("one").await;
     stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
@@ -249,7 +249,7 @@ async fn a_newer_version_that_came_meanwhile_is_left_to_the_next_message() {
 }
 
 #[tokio::test]
-async fn a_probe_that_hangs_keeps_the_doubt_and_nobody_waiting() {
+async fn a_hanging_probe_stays_ambiguous_and_delays_no_request() {
     let gate = crate::fake::Gate::closed();
     let shut = gate.clone();
     let (a, _b, stage) = twilio(move |got, nth| {
@@ -278,7 +278,7 @@ async fn a_probe_that_hangs_keeps_the_doubt_and_nobody_waiting() {
 }
 
 #[tokio::test]
-async fn a_probe_marked_as_a_guess_is_not_used() {
+async fn an_inferred_probe_is_not_used() {
     let a = Fake::open(|_, _| say(403, "")).await;
     let stage = Stage::open(&(provider("a", "playmobile", &a, "") + &route("a", "")));
     stage.send("one").await;
@@ -293,7 +293,7 @@ async fn a_probe_marked_as_a_guess_is_not_used() {
 }
 
 #[tokio::test]
-async fn what_was_settled_is_not_forgotten_by_a_recheck() {
+async fn a_recheck_keeps_the_resolved_cause() {
     let (a, _b, stage) = twilio(one_code("closed", "1")).await;
     stage.send("one").await;
     stage.settle().await;
@@ -337,7 +337,7 @@ async fn sayqal(date: jiff::SignedDuration, words: &'static str) -> Stage {
 }
 
 #[tokio::test]
-async fn the_replys_date_settles_what_a_digest_over_the_time_left_open() {
+async fn the_reply_date_resolves_an_ambiguous_time_digest() {
     for (apart, cause) in [
         (0, "credential-rejected"),
         (-600, "clock-skew"),
@@ -363,7 +363,7 @@ async fn the_replys_date_settles_what_a_digest_over_the_time_left_open() {
 }
 
 #[tokio::test]
-async fn an_address_that_a_refusal_names_is_what_they_look_at() {
+async fn an_address_in_a_rejection_is_the_one_the_service_checks() {
     let a = Fake::open(|_, _| {
         say(
             401,
@@ -427,7 +427,7 @@ fn forbids(role: &str) -> impl Fn(&Got, usize) -> Say {
 }
 
 #[tokio::test]
-async fn a_token_that_says_it_is_a_test_accounts_is_believed_a_little() {
+async fn a_test_account_token_is_weak_evidence() {
     for (role, cause) in [("test", "sandbox-mismatch"), ("user", "permission-denied")] {
         let a = Fake::open(forbids(role)).await;
         let stage = Stage::open(&(provider("a", "eskiz", &a, "") + &route("a", "")));
@@ -442,7 +442,7 @@ async fn a_token_that_says_it_is_a_test_accounts_is_believed_a_little() {
 }
 
 #[tokio::test]
-async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_they_are() {
+async fn dns_failures_and_non_tls_replies_are_reported_as_such() {
     let clear = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = clear.local_addr().unwrap();
     tokio::spawn(async move {
@@ -481,7 +481,7 @@ async fn a_name_that_leads_nowhere_and_a_reply_that_is_no_tls_are_told_as_what_t
 }
 
 #[tokio::test]
-async fn a_token_refused_within_its_life_was_withdrawn() {
+async fn a_token_rejected_within_its_lifetime_was_revoked() {
     use base64::Engine;
     let exp = jiff::Timestamp::now().as_second() + 30 * 24 * 3600;
     let claims =

@@ -45,7 +45,7 @@ impl Clock for Warp {
     }
 }
 
-/// The pipeline and what is around it.
+/// The pipeline and its environment.
 pub(crate) struct Stage {
     pub(crate) proxy: Arc<Proxy>,
     pub(crate) loaded: Config,
@@ -198,7 +198,7 @@ impl Stage {
         *self.clock.1.lock().unwrap() += time;
     }
 
-    /// One call, as the base URL door hands it over.
+    /// One request, as the base-URL entrypoint passes it on.
     pub(crate) async fn ask(&self, request: Request) -> Reply {
         self.call(
             request,
@@ -254,7 +254,7 @@ impl Stage {
             .sum()
     }
 
-    /// How a provider stands.
+    /// The state of a provider.
     pub(crate) fn standing(&self, provider: &str) -> String {
         self.proxy.refresh();
         let is = |word: &&&str| {
@@ -398,7 +398,7 @@ impl Stage {
         text
     }
 
-    /// Follows the refusals that wait to be followed; says how many did.
+    /// Probes the queued rejections and returns their number.
     pub(crate) async fn settle(&self) -> usize {
         let mut count = 0;
         while let Some(suspicion) = self.proxy.next_pending_probe().now_or_never() {
@@ -408,7 +408,7 @@ impl Stage {
         count
     }
 
-    /// What the provider stands aside or rests for, as `status` tells it.
+    /// The cause of the provider's quarantine or cooldown, as `status` shows it.
     pub(crate) async fn cause(&self, provider: &str) -> String {
         let answer = self.control("GET /status", "").await;
         let status: serde_json::Value =

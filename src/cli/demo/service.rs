@@ -103,7 +103,7 @@ impl SimulatedService {
         state.on_rejected = on_rejected;
     }
 
-    /// The texts that it accepted since the last call.
+    /// The texts accepted since this was last called.
     pub(super) fn take_texts(&self) -> Vec<String> {
         std::mem::take(&mut self.lock().texts)
     }

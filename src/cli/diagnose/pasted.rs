@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 /// A reply as far as the paste itself tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct PastedReply {
-    /// None: no head came with it.
+    /// None: the input has no head.
     pub(super) status: Option<StatusCode>,
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
@@ -30,7 +30,7 @@ pub(super) fn parse(pasted: &[u8]) -> PastedReply {
     }
 }
 
-/// A status, its headers, and what came after them.
+/// A status, its headers, and the rest.
 type ParsedHead<'a> = (StatusCode, HeaderMap, &'a [u8]);
 
 /// A status line, header lines, and what follows the empty line.
@@ -51,7 +51,7 @@ fn parse_head(text: &[u8]) -> Option<ParsedHead<'_>> {
         if field.is_empty() {
             break;
         }
-        // A line that is no header says nothing, and takes nothing away from the others.
+        // A line that is not a header is ignored.
         if let Some((name, value)) = parse_header(&field) {
             headers.append(name, value);
         }
@@ -79,7 +79,7 @@ fn split_line(text: &[u8]) -> (String, &[u8]) {
     (String::from_utf8_lossy(line).trim().to_owned(), rest)
 }
 
-/// Whether nothing could be read out of it that has a code: what a debugger prints is no JSON.
+/// Whether nothing could be read out of it that has a code: debugger output is not JSON.
 pub(super) fn is_not_json(body: &[u8]) -> bool {
     let text = String::from_utf8_lossy(body);
     let text = text.trim().trim_start_matches('\u{feff}');

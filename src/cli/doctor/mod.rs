@@ -70,7 +70,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .enable_all()
         .build()?;
     let found = runtime.block_on(run_checks(args));
-    // A name or a disk that hangs has a thread of its own, and is not waited for.
+    // A hanging name lookup or disk has its own thread, and nothing waits for it.
     runtime.shutdown_background();
     let (checks, sent) = found?;
     if args.json {
@@ -197,7 +197,7 @@ fn select_providers<'a>(args: &Args, loaded: &'a Config) -> anyhow::Result<Vec<&
     Ok(found)
 }
 
-/// Whose guessed probes may be used: all by `--yes`, else whoever the terminal says yes to.
+/// The providers whose inferred probes may run: all with `--yes`, else those confirmed on the terminal.
 fn confirm_inferred_probes(
     args: &Args,
     providers: &[&Provider],
@@ -225,7 +225,7 @@ fn confirm_inferred_probes(
     Ok(agreed)
 }
 
-/// The config cannot be used: all of it is shown, and nothing else can be asked.
+/// The config cannot be used: every problem is shown, and no other check can run.
 fn unloadable_config_check(args: &Args, report: &ProblemReport) -> Check {
     if !args.json {
         output::note(report.render(std::io::stderr().is_terminal()));

@@ -29,7 +29,7 @@ pub(super) fn render_text(checks: &[Check]) -> String {
     lines.join("\n")
 }
 
-/// What is not known for one reason stands in one line, where the last of it would: what it refers to is read before.
+/// Unknown checks with one reason share one line, in the place of the last, so that the reason comes first.
 fn render_unless_repeated(group: &[Check], at: usize, check: &Check) -> Option<String> {
     let same = |other: &&Check| {
         other.result == CheckResult::Skipped
@@ -130,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_read_headings_marks_causes_and_remedies() {
+    fn the_text_output_has_headings_marks_causes_and_remedies() {
         let checks = [
             Check::ok("config", "c.toml is sound"),
             Check::failed("credential", "it said no", "put another in")
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_for_one_reason_is_one_line_after_the_reason() {
+    fn unknown_checks_with_one_reason_share_one_line_after_it() {
         let unknown =
             |name| Check::skipped(name, "not known, as `credential` says").with_subject("alpha");
         let (lead, other) = (
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_reads_the_same() {
+    fn the_json_output_has_the_same_content() {
         let checks = [Check::failed("balance", "0 left", "top up")
             .with_cause(Cause::BalanceEmpty)
             .with_subject("alpha")];

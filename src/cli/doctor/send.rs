@@ -1,4 +1,4 @@
-//! One message, because the operator asked for it by `--send-to`: through the running sidecar, else
+//! One message, because the operator passed `--send-to`: through the running sidecar, else
 //! through the same pipeline in this process. It goes to a real handset.
 
 use std::path::Path;
@@ -162,7 +162,7 @@ mod tests {
     use crate::doctor::check::CheckResult;
 
     #[test]
-    fn the_backends_own_words_are_sent_with_a_code_in_them() {
+    fn the_backends_own_text_is_sent_with_a_code() {
         let template = |text: &str| TextTemplate {
             name: "t".into(),
             text: text.into(),

@@ -41,7 +41,7 @@ pub(crate) fn variables(facts: &NodeFacts<'_>) -> Vec<(&'static str, String)> {
             .into();
     all.push(("NO_PROXY", no_proxy.clone()));
     all.push(("no_proxy", no_proxy));
-    // global-agent reads names of its own.
+    // global-agent reads its own variable names.
     all.push(("GLOBAL_AGENT_HTTP_PROXY", facts.proxy.to_owned()));
     if let Some(ca) = facts.ca {
         all.push(("NODE_EXTRA_CA_CERTS", ca.display().to_string()));
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn node_is_not_told_to_proxy_where_that_breaks_axios() {
+    fn node_is_not_set_to_proxy_if_that_breaks_axios() {
         let cases = [
             ("20.20.2", vec![], false),
             ("22.23.3", vec![Release(1, 7, 9)], false),

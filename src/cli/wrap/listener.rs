@@ -1,4 +1,4 @@
-//! Who listens where the command will be sent: a sidecar, a stranger, nobody. All HTTP(S) of a
+//! What listens at the command's proxy address: a sidecar, another program, nothing. All HTTP(S) of a
 //! backend goes there, so a port that merely answers is not enough.
 
 use std::net::SocketAddr;
@@ -40,7 +40,7 @@ pub(super) async fn identify_listener(address: SocketAddr) -> ListenerKind {
     }
 }
 
-/// `OPTIONS *` is about the server and no resource: nobody is asked to do anything.
+/// `OPTIONS *` is about the server, not a resource: it has no effect.
 async fn is_sidecar(stream: TcpStream, address: SocketAddr) -> anyhow::Result<bool> {
     let request = Request::builder()
         .method(Method::OPTIONS)

@@ -137,7 +137,7 @@ fn env_var(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// Runs `command` with a sidecar beside it: one that listens already, else one of its own.
+/// Runs `command` with a sidecar beside it: one that already listens, else a new one.
 async fn run_with_sidecar(
     config: &Path,
     address: SocketAddr,
@@ -173,8 +173,8 @@ async fn is_listening(address: SocketAddr) -> bool {
     tokio::net::TcpStream::connect(address).await.is_ok()
 }
 
-/// Starts `sms-sidecar run` in a process group of its own, so that a Ctrl-C meant for the
-/// command lets calls in flight finish.
+/// Starts `sms-sidecar run` in its own process group, so that a Ctrl-C meant for the
+/// command lets requests in flight finish.
 async fn start_sidecar(config: &Path, address: SocketAddr) -> anyhow::Result<Child> {
     let mut own = Command::new(std::env::current_exe()?)
         .arg("run")

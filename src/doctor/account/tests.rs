@@ -1,4 +1,4 @@
-//! Tables: what was heard → which check says what, and that nothing else fails.
+//! Tables: the replies → the result of each check, and that nothing else fails.
 
 use super::*;
 use crate::config::{Config, check_text};
@@ -70,7 +70,7 @@ fn of(asked: Vec<ProbeRun>) -> AccountProbes {
 }
 
 #[test]
-fn each_refusal_fails_one_check_and_names_its_cause() {
+fn each_rejection_fails_one_check_and_names_its_cause() {
     for cause in Cause::ALL
         .iter()
         .copied()
@@ -92,7 +92,7 @@ fn each_refusal_fails_one_check_and_names_its_cause() {
 }
 
 #[test]
-fn whoever_speaks_of_money_or_a_lock_knew_the_credential() {
+fn a_balance_or_lock_reply_proves_the_credential_is_recognised() {
     for (cause, alternatives, known) in [
         (Cause::BalanceEmpty, &[][..], true),
         (Cause::AccountSuspended, &[], true),
@@ -129,7 +129,7 @@ fn a_healthy_account_is_ok_by_evidence() {
 }
 
 #[test]
-fn what_no_answer_tells_is_not_known() {
+fn checks_without_evidence_are_unknown() {
     let checks = judged(&AccountProbes {
         skipped: vec!["POST /send".to_owned()],
         ..of(Vec::new())
@@ -207,7 +207,7 @@ fn a_wrong_clock_fails_by_itself_too() {
 }
 
 #[test]
-fn the_money_is_told_in_days_where_the_pace_is_known() {
+fn the_balance_is_shown_in_days_if_the_rate_is_known() {
     let with = |left: f64, spent| AccountProbes {
         daily_spend: spent,
         ..of(vec![asked(
@@ -234,7 +234,7 @@ fn the_money_is_told_in_days_where_the_pace_is_known() {
 }
 
 #[test]
-fn what_was_never_seen_to_work_proves_nothing() {
+fn unverified_probes_prove_nothing() {
     let guess = |heard| ProbeRun {
         inferred: true,
         ..asked(ProbeSubject::Credential, heard)

@@ -222,7 +222,7 @@ fn check_no_proxy(facts: &BackendFacts<'_>) -> Check {
     )
 }
 
-/// Some clients take a bare suffix as well: said rather than missed.
+/// Some clients also match a bare suffix, so it is reported.
 fn is_excluded(entry: &str, host: &str) -> bool {
     let entry = entry.split_once(':').map_or(entry, |(name, _)| name);
     let suffix = entry.trim_start_matches('*').trim_start_matches('.');

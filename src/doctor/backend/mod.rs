@@ -42,7 +42,7 @@ pub(crate) async fn check_backend(
                 .with_subject("backend"),
             ];
         }
-        // Its environment may come from elsewhere: what can be known without it is still told.
+        // Its environment may come from elsewhere: the checks that do not need it still run.
         Err(_) => Zeroizing::new(String::new()),
     };
     let mut checks = if path.exists() {
@@ -119,7 +119,7 @@ async fn compare_with_vault(
     variables::check_variables(text, &fields)
 }
 
-/// What each field is called in `.env` files; where this one is the vault, what the config calls it.
+/// Each field's name in `.env` files; if this file is the vault, its name in the config.
 fn variable_names(provider: &Provider, role: ValueRole) -> Vec<Vec<String>> {
     let mapped = |field: &str| {
         provider
@@ -159,7 +159,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
         .is_some_and(|(one, other)| one == other)
 }
 
-/// Whether the file that Node is told to trust holds our CA.
+/// Whether Node's file of extra trusted CAs contains our CA.
 fn trusts_ca(
     variables: &BTreeMap<&str, &str>,
     setup: &Setup<'_>,

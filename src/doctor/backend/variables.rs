@@ -17,7 +17,7 @@ pub(super) struct BackendField<'a> {
     pub(super) public: bool,
     pub(super) required: bool,
     pub(super) placeholder: Option<&'a str>,
-    /// What it is called in `.env` files.
+    /// Its name in `.env` files.
     pub(super) names: &'a [String],
     /// What the vault has; none: observe mode, or it could not be read.
     pub(super) vault: Option<&'a Credential>,
@@ -29,7 +29,7 @@ pub(super) struct BackendField<'a> {
 pub(super) enum ValueRole {
     /// The sidecar puts the vault's in its place.
     Replaced,
-    /// It is what is sent: there is no credential in a vault.
+    /// The backend sends it: no vault has the credential.
     Sent,
     /// This very file is the vault.
     Vault,
@@ -38,7 +38,7 @@ pub(super) enum ValueRole {
 /// Something about how a variable is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum VariableFault {
-    /// Nothing stands after the equals sign.
+    /// There is nothing after the equals sign.
     Empty,
     /// A line begins with its name and assigns nothing.
     Unassigned,
@@ -60,7 +60,7 @@ pub(super) enum VariableFault {
     Interpolated,
     /// A blank at its beginning or end, within the quotes.
     SurroundingSpace,
-    /// A comma or semicolon stands at its end.
+    /// It ends in a comma or semicolon.
     TrailingPunctuation,
 }
 

@@ -1,4 +1,4 @@
-//! Tables: how providers are → what is said of their route, and of calls that rejected here.
+//! Tables: the state of providers → the report on their route and on locally rejected requests.
 
 use super::*;
 use crate::config::check_text;
@@ -12,7 +12,7 @@ const CONFIG: &str = "[vaults.v]\nenv = {}\n\
     [[routes]]\nname = \"odd\"\nrecipients = [\"+7\"]\nproviders = [\"beta\"]\n\
     [[routes]]\nname = \"watched\"\nmode = \"observe\"\nproviders = [\"alpha\"]\n";
 
-/// Whom it is about, how it stands, for what.
+/// The provider, its state, and the cause.
 type RouteCheckRow = (String, CheckResult, Option<Cause>);
 
 fn judged(checks: &[Check]) -> Vec<RouteCheckRow> {

@@ -1,4 +1,4 @@
-//! Tables: what the config sets and the service lists → what is said of it.
+//! Tables: what the config sets and the service lists → the report.
 
 use super::*;
 use crate::config::{Config, check_text};
@@ -35,7 +35,7 @@ fn told(states: &[(&str, Approval)]) -> ListingOutcome<Vec<(String, Approval)>> 
 }
 
 #[test]
-fn each_text_goes_in_its_own_words_or_the_backends_or_not_at_all() {
+fn each_text_is_sent_as_its_own_or_the_backends_or_not_sent() {
     let words = |rest: &str| {
         let loaded = loaded(rest);
         let worded = provider_texts(
@@ -62,7 +62,7 @@ fn each_text_goes_in_its_own_words_or_the_backends_or_not_at_all() {
 }
 
 #[test]
-fn what_the_service_says_of_a_text_decides() {
+fn the_services_approval_state_decides() {
     use Approval::{Approved, Pending, Rejected, Similar, UnknownStatus, Unlisted};
     for (states, mark, sure, words) in [
         (
@@ -119,7 +119,7 @@ fn what_the_service_says_of_a_text_decides() {
 }
 
 #[test]
-fn what_the_config_lacks_is_told_whatever_the_service_lists() {
+fn missing_config_is_reported_whatever_the_service_lists() {
     let only = format!("templates = \"only\"\n{LOGIN}{RESET}");
     let check = judged(&only, &told(&[("login", Approval::Approved)]));
     assert_eq!(check.result, CheckResult::Warning);
@@ -143,7 +143,7 @@ fn what_the_config_lacks_is_told_whatever_the_service_lists() {
 }
 
 #[test]
-fn a_service_that_does_not_tell_is_said_not_to() {
+fn a_service_without_a_list_is_reported_as_such() {
     let untold = judged(LOGIN, &ListingOutcome::Unsupported);
     assert_eq!(untold.result, CheckResult::Ok);
     assert!(

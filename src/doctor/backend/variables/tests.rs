@@ -1,4 +1,4 @@
-//! Tables: how a line is written → what is wrong with it; what it holds → what is said.
+//! Tables: the syntax of a line → its problem; its value → the report.
 
 use super::*;
 use crate::doctor::check::CheckResult;
@@ -9,7 +9,7 @@ fn faults_of(text: &str) -> Vec<VariableFault> {
 }
 
 #[test]
-fn every_way_to_write_a_value_wrongly_is_seen_and_no_right_one() {
+fn only_malformed_values_are_reported() {
     use VariableFault::{
         Duplicate, Empty, Interpolated, LineBreak, NestedQuotes, SurroundingSpace, SwallowedLines,
         TrailingPunctuation, Truncated, TypographicQuotes, Unassigned, UnbalancedQuote,
@@ -67,7 +67,7 @@ fn every_way_to_write_a_value_wrongly_is_seen_and_no_right_one() {
 }
 
 #[test]
-fn the_file_as_a_whole_is_judged_for_other_readers() {
+fn the_file_is_checked_for_other_parsers() {
     for (text, mark, word) in [
         ("A=1\nB=2\n", CheckResult::Ok, ""),
         ("\u{feff}A=1\n", CheckResult::Warning, "byte order mark"),
@@ -134,7 +134,7 @@ fn judged(text: &str, role: ValueRole) -> Check {
 }
 
 #[test]
-fn what_a_variable_holds_is_told_without_its_value() {
+fn variables_are_described_without_their_values() {
     for (text, mark, word) in [
         (
             "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=sms-sidecar\n",
