@@ -1,5 +1,5 @@
-//! `sms-sidecar diagnose` says of every recorded reply what its case file says, which is what the
-//! pipeline is tested against; and refuses what can be no reply.
+//! `sms-sidecar diagnose` gives every recorded reply the diagnosis in its case file, which the
+//! pipeline is also tested against, and rejects input that cannot be a reply.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
 use std::io::Write;

@@ -1,4 +1,4 @@
-//! Every remedy there is, read as somebody reads it at night: each cause, at each service, for a provider of
+//! Every remedy, checked for readability: each cause, at each service, for a provider of
 //! the config, for one that the sidecar only watches, and for a reply pasted without a config.
 
 use std::time::Duration;

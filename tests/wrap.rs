@@ -1,5 +1,5 @@
 //! `sms-sidecar wrap`: the command gets the proxy variables, a sidecar runs beside it, its exit
-//! code comes back, and signals reach it.
+//! code is returned, and signals reach it.
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
 use std::io::{BufRead, BufReader, Read};

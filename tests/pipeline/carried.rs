@@ -121,7 +121,7 @@ async fn unnamed_operations_are_rejected() {
     assert_eq!(stage.ask(get("/nobody/x")).await.status.as_u16(), 404);
 }
 
-/// What everybody writes first: the service's path without the part that belongs to its address.
+/// A common mistake: the service's path without the part that belongs to its base URL.
 #[tokio::test]
 async fn a_path_without_its_prefix_gets_a_hint_with_the_full_path() {
     let a = Fake::open(|_, _| say(200, "Request is received")).await;

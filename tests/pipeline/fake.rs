@@ -33,15 +33,15 @@ impl Got {
     }
 }
 
-/// What it says.
+/// The reply.
 #[derive(Clone, Debug)]
 pub(crate) struct Say {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: String,
-    /// Not before this gate is open.
+    /// Replies only once this gate is open.
     pub(crate) gate: Option<Gate>,
-    /// It reads the request and hangs up.
+    /// Reads the request and hangs up.
     pub(crate) loses: bool,
 }
 
@@ -82,7 +82,7 @@ pub(crate) fn refuses(cause: &str) -> Say {
     say(status, &format!(r#"{{"error":"{cause}","message":"no"}}"#))
 }
 
-/// It takes the request and hangs up.
+/// Accepts the request and hangs up.
 pub(crate) fn loses() -> Say {
     Say {
         loses: true,
@@ -90,7 +90,7 @@ pub(crate) fn loses() -> Say {
     }
 }
 
-/// Closed until it is opened, then open for ever.
+/// Closed until it is opened, then open permanently.
 #[derive(Clone, Debug)]
 pub(crate) struct Gate(Arc<watch::Sender<bool>>);
 
@@ -142,7 +142,7 @@ impl Fake {
         Self { address, state }
     }
 
-    /// From now on it answers so.
+    /// Sets the replies from now on.
     pub(crate) fn now(&self, script: impl Fn(&Got, usize) -> Say + Send + Sync + 'static) {
         *self.state.script.lock().unwrap() = Arc::new(Box::new(script));
     }

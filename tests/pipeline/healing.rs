@@ -9,7 +9,7 @@ use crate::stage::{Stage, provider, route, said};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
-/// Takes only this token.
+/// Accepts only this token.
 fn knows(token: &'static str) -> impl Fn(&crate::fake::Got, usize) -> crate::fake::Say {
     move |got, _| {
         if got.header("authorization") == Some(&format!("Bearer {token}")) {
@@ -223,7 +223,7 @@ async fn twenty_requests_make_one_login() {
 async fn a_401_within_a_tokens_lifetime_causes_one_login() {
     let (a, b, stage) = eskiz(service("sign")).await;
     stage.send("one").await;
-    // The service forgets every token but the next one's.
+    // The service forgets every token except the next login's.
     a.now(service("sign3"));
     let reply = stage.send("two").await;
     assert_eq!(

@@ -201,7 +201,7 @@ async fn a_batch_is_identified_by_its_idempotency_key() {
     );
 }
 
-/// A backend that always gives the same key still gets each batch delivered, wherever its words stand.
+/// A backend that always gives the same key still gets each batch delivered, wherever its text is.
 #[tokio::test]
 async fn a_batch_in_the_url_is_also_identified_by_its_text() {
     let a = Fake::open(|_, _| say(200, r#"{"id":1,"cnt":2}"#)).await;

@@ -1,4 +1,4 @@
-//! Ambiguous refusals: followed in the background by free calls, once, and what they bring becomes
+//! Ambiguous rejections: free probes run once in the background, and their result becomes
 //! the provider's cause.
 
 use std::time::Duration;
@@ -405,7 +405,7 @@ async fn a_new_version_that_never_worked_is_not_the_address() {
     );
 }
 
-/// Its tokens say that they are an account's of this role; it forbids every message.
+/// Its tokens name an account of this role; it forbids every message.
 fn forbids(role: &str) -> impl Fn(&Got, usize) -> Say {
     use base64::Engine;
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD

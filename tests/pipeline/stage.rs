@@ -27,7 +27,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::fake::Fake;
 
-/// The machine's clock, moved on by tests.
+/// The machine's clock, advanced by tests.
 #[derive(Debug)]
 pub(crate) struct Warp(SystemClock, Mutex<Duration>);
 
@@ -137,7 +137,7 @@ impl Stage {
         stage
     }
 
-    /// Goes on with another config.
+    /// Continues with another config.
     pub(crate) fn reload(&mut self, config: &str) {
         self.loaded = load(&self.vault, config);
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
@@ -170,17 +170,17 @@ impl Stage {
         }
     }
 
-    /// Takes a vault entry away.
+    /// Removes a vault entry.
     pub(crate) fn lose(&self, path: &str) {
         std::fs::remove_dir_all(self.vault.join(path)).unwrap();
     }
 
-    /// Makes a vault entry one that is there and cannot be read.
+    /// Makes a vault entry unreadable.
     pub(crate) fn spoil(&self, path: &str) {
         std::fs::write(self.vault.join(path).join("token"), [0xff, 0xfe, 0x00]).unwrap();
     }
 
-    /// What reads the vault from time to time has read this provider's entry now.
+    /// Reads this provider's vault entry, as the periodic read does.
     pub(crate) async fn looked(&self, provider: &str) {
         let provider = self
             .loaded
@@ -317,7 +317,7 @@ pub(crate) fn message(text: &str) -> Request {
     )
 }
 
-/// A message as Playmobile has it.
+/// A message in Playmobile's format.
 pub(crate) fn playmobile(id: &str, text: &str) -> Request {
     let body = serde_json::json!({ "messages": [{
         "recipient": "998901234567", "message-id": id, "sms": { "originator": "3700", "content": { "text": text } } }] });
@@ -378,7 +378,7 @@ pub(crate) fn said<'a>(reply: &'a Reply, name: &str) -> &'a str {
 }
 
 impl Stage {
-    /// What the control socket answers.
+    /// The control socket's reply.
     pub(crate) async fn control(&self, line: &str, body: &str) -> String {
         let control = Control::new(Arc::clone(&self.proxy));
         let (mut ours, theirs) = tokio::net::UnixStream::pair().unwrap();
