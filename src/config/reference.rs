@@ -20,7 +20,7 @@ server (Even Better TOML in VS Code) completes and checks keys if the file begin
 A duration is a whole number with its unit, as `\"500ms\"`; a size likewise, as `\"64KiB\"`.
 ";
 
-/// The reference as a Markdown page. `schema` is that of [`crate::config::schema`].
+/// The reference as a Markdown page. `schema` is that of [`crate::config::schema()`].
 pub fn reference(schema: &Value) -> String {
     let mut sections = vec![ReferenceSection {
         title: "Top level".to_owned(),
