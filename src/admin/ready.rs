@@ -1,17 +1,17 @@
-//! Readiness as a guard that is dropped: who must be there first takes a [`Waiting`] and
-//! lets go of it when it is. No vault and no provider ever holds one, because a sealed
-//! vault must not take the backend's pod out.
+//! Readiness as a guard that is dropped: a component that must be ready first holds a
+//! [`ReadinessGuard`] until it is. Neither a vault nor a provider holds one, because a sealed
+//! vault must not take the backend's pod out of service.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Whether we are ready, shared by all who ask. Cheap to clone.
+/// Whether the sidecar is ready. Clones share the state and are cheap.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness(Arc<Mutex<BTreeMap<&'static str, usize>>>);
 
-/// As long as this lives, `/ready` says no.
+/// While this lives, `/ready` answers 503.
 #[derive(Debug)]
-#[must_use = "dropping it says that the thing waited for is there"]
+#[must_use = "dropping it reports the component as ready"]
 pub struct ReadinessGuard {
     readiness: Readiness,
     component: &'static str,

@@ -21,9 +21,10 @@ use crate::telemetry::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported
 
 use otlp::ExportError;
 
-/// How long spans wait for others to travel with.
+/// How long a span waits for others to share its batch.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Pauses before a batch is sent again, unless the collector names one, up to [`PATIENCE`].
+/// Pauses before a batch is sent again. A `Retry-After` of the collector takes their place, up to
+/// [`MAX_RETRY_DELAY`].
 const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(2),

@@ -42,8 +42,9 @@ pub(super) fn time_element(at: &str, now: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (short_time(at, now)) } }
 }
 
-/// What to do, as [`prose`], with the page of the service's console as a link. Our own sentence writes it as
-/// `console (https://…)`, from the description; no other address becomes a link, for a service's words may bring one.
+/// A remedy, with the page of the service's console as a link. Remedies write it as
+/// `console (https://…)`, from the description. No other address becomes a link, because a
+/// provider's message may contain one.
 pub(super) fn remedy_markup(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
