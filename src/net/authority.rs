@@ -1,18 +1,18 @@
-//! A scheme, a host and a port: what a backend names and what a client connects to.
+//! The scheme, host and port that a backend names and that a client connects to.
 
 use std::fmt;
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Scheme {
-    /// In clear.
+    /// Without TLS.
     Http,
     /// Over TLS.
     Https,
 }
 
 impl Scheme {
-    /// As it stands in a URL.
+    /// The scheme as written in a URL.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -20,7 +20,7 @@ impl Scheme {
         }
     }
 
-    /// The port that goes unsaid.
+    /// The port of a URL that names none.
     pub fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -29,19 +29,19 @@ impl Scheme {
     }
 }
 
-/// Whom a request is for: a CONNECT's target or an absolute URI, never a CONNECT's Host header.
+/// The destination of a request: a CONNECT's target or an absolute URI, never a CONNECT's Host header.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Authority {
-    /// For CONNECT: `Https` until the first byte inside says otherwise.
+    /// For CONNECT: `Https` until the first byte inside shows plain HTTP.
     pub scheme: Scheme,
     /// Lower case, no port, no brackets, no trailing dot.
     pub host: String,
-    /// Always known.
+    /// Explicit, or the scheme's default.
     pub port: u16,
 }
 
 impl Authority {
-    /// What a URL names; none without scheme or host, or with a scheme that is not ours.
+    /// The authority of a URL; none without a host, or with a scheme other than `http` and `https`.
     pub fn from_uri(url: &http::Uri) -> Option<Self> {
         let scheme = match url.scheme_str()? {
             "http" => Scheme::Http,
@@ -56,7 +56,7 @@ impl Authority {
         })
     }
 
-    /// As a Host header says it: without the port that goes unsaid.
+    /// The value of a Host header: without the scheme's default port.
     pub fn host_header(&self) -> String {
         let host = if self.host.contains(':') {
             format!("[{}]", self.host)
@@ -81,7 +81,7 @@ impl fmt::Display for Authority {
     }
 }
 
-/// A host in its one form: lower case, no brackets, no trailing dot.
+/// Normalizes a host: lower case, no brackets, no trailing dot.
 pub fn normalize_host(host: &str) -> String {
     host.trim_start_matches('[')
         .trim_end_matches(']')

@@ -1,5 +1,5 @@
-//! Counts the bytes that pass a stream: "was anything written" and "how much went
-//! through" are answered here, below HTTP, where nobody can be mistaken.
+//! Counts the bytes of a stream in both directions. It sits below HTTP, so the counts are exact:
+//! they show whether anything was written, and how much.
 
 use std::io;
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What has passed so far; clones share it.
+/// The bytes so far; clones share the counters.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ByteCounts(Arc<ByteCounters>);
 
@@ -20,7 +20,7 @@ struct ByteCounters {
 }
 
 impl ByteCounts {
-    /// Bytes taken by the stream for writing.
+    /// Bytes that the stream accepted for writing.
     pub(crate) fn written(&self) -> u64 {
         self.0.written.load(Ordering::SeqCst)
     }
@@ -31,7 +31,7 @@ impl ByteCounts {
     }
 }
 
-/// A stream with counts.
+/// A stream that counts its bytes.
 #[derive(Debug)]
 pub(crate) struct MeteredStream<S> {
     inner: S,
@@ -39,7 +39,7 @@ pub(crate) struct MeteredStream<S> {
 }
 
 impl<S> MeteredStream<S> {
-    /// Begins at nothing.
+    /// Wraps `inner`; the counts start at zero.
     pub(crate) fn new(inner: S) -> (Self, ByteCounts) {
         let counts = ByteCounts::default();
         (

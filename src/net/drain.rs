@@ -1,24 +1,23 @@
-//! The end of the process, seen from a call: phases everyone can watch, a count of calls
-//! in flight and one of open connections that the shutdown waits for, and whether one
-//! call's backend has hung up.
+//! Graceful shutdown: its phases, the requests in flight and open connections that it waits for,
+//! and whether the backend of a request has hung up.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, watch};
 
-/// How far the shutdown is.
+/// The phase of the shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Business as usual.
+    /// No shutdown yet.
     Serving,
-    /// Calls are served, answers carry `Connection: close`, waits are cut short.
+    /// Requests are served, responses have `Connection: close`, and waits are cut short.
     Draining,
-    /// New calls get 503; those in flight may finish.
+    /// New requests get 503; those in flight may finish.
     Closing,
 }
 
-/// The one owner of the phase; clones share it.
+/// Owns the phase and the counts; clones share them.
 #[derive(Clone, Debug)]
 pub struct Drain {
     phase: Arc<watch::Sender<Phase>>,
@@ -32,7 +31,7 @@ struct DrainCounter {
     became_zero: Notify,
 }
 
-/// Counts one call, or one connection, until it is dropped.
+/// Counts one request, or one connection, until it is dropped.
 #[derive(Debug)]
 pub struct DrainGuard(Arc<DrainCounter>);
 
@@ -47,7 +46,7 @@ impl Default for Drain {
 }
 
 impl Drain {
-    /// Moves on; never back.
+    /// Advances to `phase`; never goes back.
     pub fn advance_to(&self, phase: Phase) {
         self.phase.send_if_modified(|now| {
             let later = phase > *now;
@@ -56,7 +55,7 @@ impl Drain {
         });
     }
 
-    /// Where we are.
+    /// The current phase.
     pub fn phase(&self) -> Phase {
         *self.phase.borrow()
     }
@@ -64,26 +63,26 @@ impl Drain {
     /// Resolves once the phase is `phase` or later.
     pub async fn wait_for(&self, phase: Phase) {
         let mut watch = self.phase.subscribe();
-        // An error means that the sender is gone, which our own clone rules out.
+        // An error means that the sender is gone; `self` owns one.
         watch.wait_for(|now| *now >= phase).await.ok();
     }
 
-    /// Counts a call in flight.
+    /// Counts a request in flight.
     pub fn track_request(&self) -> DrainGuard {
         DrainGuard::new(&self.requests)
     }
 
-    /// Counts an open connection: a call that has landed may still be writing its answer there.
+    /// Counts an open connection: the response of a finished request may still be on its way there.
     pub fn track_connection(&self) -> DrainGuard {
         DrainGuard::new(&self.connections)
     }
 
-    /// No call is in flight.
+    /// Whether no request is in flight.
     pub fn is_idle(&self) -> bool {
         self.requests.is_zero()
     }
 
-    /// Resolves when no call is in flight.
+    /// Resolves when no request is in flight.
     pub async fn requests_finished(&self) {
         self.requests.wait_until_zero().await;
     }
@@ -102,7 +101,7 @@ impl DrainCounter {
     async fn wait_until_zero(&self) {
         loop {
             let mut landed = std::pin::pin!(self.became_zero.notified());
-            // Listening before looking: what lands in between is not missed.
+            // Subscribes before the check, so that a change in between is not missed.
             landed.as_mut().enable();
             if self.is_zero() {
                 return;
@@ -127,19 +126,19 @@ impl Drop for DrainGuard {
     }
 }
 
-/// One call's view of its backend and of the shutdown.
+/// Whether the backend of a request is still connected, and whether the sidecar is draining.
 #[derive(Clone, Debug)]
 pub struct ClientConnection {
     disconnected: watch::Receiver<bool>,
     drain: Drain,
 }
 
-/// Held by the connection; dropping it says that the backend has hung up.
+/// Held by the connection; dropping it means that the backend has hung up.
 #[derive(Debug)]
 pub struct ClientConnectionGuard(watch::Sender<bool>);
 
 impl ClientConnection {
-    /// A line and the end the connection holds.
+    /// The guard for the connection to hold, and the view for its requests.
     pub fn new(drain: Drain) -> (ClientConnectionGuard, Self) {
         let (sender, gone) = watch::channel(false);
         (
@@ -151,7 +150,7 @@ impl ClientConnection {
         )
     }
 
-    /// A line on which nobody hangs up: for calls of our own, and tests.
+    /// Never disconnects: for requests of the sidecar itself, and for tests.
     pub fn always_connected() -> Self {
         let (presence, line) = Self::new(Drain::default());
         presence.0.send_replace(true);
@@ -161,22 +160,22 @@ impl ClientConnection {
         }
     }
 
-    /// The backend has hung up: begin no attempt for it.
+    /// Whether the backend has hung up; if so, start no attempt for it.
     pub fn is_disconnected(&self) -> bool {
         *self.disconnected.borrow()
     }
 
-    /// The process is ending: cut waits short and answer.
+    /// Whether the shutdown has begun; if so, cut waits short and respond.
     pub fn is_draining(&self) -> bool {
         self.drain.phase() > Phase::Serving
     }
 
-    /// Counts the call among those the shutdown waits for.
+    /// Counts the request among those that the shutdown waits for.
     pub fn track_request(&self) -> DrainGuard {
         self.drain.track_request()
     }
 
-    /// Resolves when the backend hangs up or the process begins to end.
+    /// Resolves when the backend hangs up or the shutdown begins.
     pub async fn disconnected_or_draining(&self) {
         let mut gone = self.disconnected.clone();
         let left = async {

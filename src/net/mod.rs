@@ -1,5 +1,5 @@
-//! Sockets, TLS and the local CA, the upstream client, and what a raw request must be
-//! before anything else looks at it. Knows no dialect.
+//! Sockets, TLS and the local CA, the upstream client, and the checks that a raw request passes
+//! before anything else reads it. Independent of dialects.
 
 pub mod authority;
 mod byte_counters;

@@ -1,8 +1,7 @@
-//! Who is on the other end of a socket, as far as the machine can tell: its address, the
-//! uid that owns the socket (unix credentials, or `/proc/net/tcp` on loopback), and the
-//! token it gave as proxy user info. Judges nobody. The kernel writes its whole table to
-//! answer for one socket, which costs more than a hundred calls: it is asked when somebody
-//! needs the answer, once a connection.
+//! The other end of a socket: its address, the uid that owns the socket (unix credentials, or
+//! `/proc/net/tcp` on loopback), and the token that it sent as proxy user info. Makes no access
+//! decision. To look up one socket the kernel writes its whole table, which costs more than a
+//! hundred requests: the lookup runs only when the uid is needed, once per connection.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -16,15 +15,15 @@ use crate::secret::SecretString;
 pub struct Peer {
     /// Its address; none at the unix socket.
     pub address: Option<SocketAddr>,
-    /// Who owns the socket, where that is known already.
+    /// The uid that owns the socket, if it is known already.
     pub uid: Option<u32>,
-    /// By what the kernel can be asked for the owner.
+    /// The connection for which to look the owner up in the kernel's table.
     pub socket: Option<Arc<LoopbackSocket>>,
     /// `Proxy-Authorization`'s password (its user, if the password is empty).
     pub token: Option<SecretString>,
 }
 
-/// An accepted loopback connection, as the kernel's table names it.
+/// An accepted loopback connection, as identified in the kernel's table.
 #[derive(Debug)]
 pub struct LoopbackSocket {
     client: SocketAddr,
@@ -82,7 +81,7 @@ impl Peer {
         }
     }
 
-    /// Whether the connection came in at a unix socket.
+    /// Whether the client connected to a unix socket.
     pub fn is_unix(&self) -> bool {
         self.address.is_none()
     }
@@ -96,7 +95,7 @@ impl Peer {
     }
 }
 
-/// The uid of the socket from `client` to `server`, in the kernel's table of them.
+/// The uid of the socket from `client` to `server` in the kernel's `table`.
 fn find_owner_uid(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
     table.lines().skip(1).find_map(|line| {
         let mut columns = line.split_ascii_whitespace();
@@ -113,7 +112,7 @@ fn canonical(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
-/// `0100007F:1F90`: 32-bit words as the machine stores them, the port as people write it.
+/// `0100007F:1F90`: 32-bit words in the machine's byte order, then the port in plain hexadecimal.
 fn parse_hex_address(text: &str) -> Option<SocketAddr> {
     let (address, port) = text.split_once(':')?;
     let words: Option<Vec<u32>> = address.as_bytes().chunks(8).map(parse_hex_u32).collect();
@@ -152,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn the_row_of_the_clients_end_tells_the_uid() {
+    fn the_uid_is_in_the_row_of_the_clients_end() {
         assert_eq!(
             find_owner_uid(TABLE, at("127.0.0.1:41668"), at("127.0.0.1:8125")),
             Some(1001)
@@ -180,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_kernel_names_our_own_uid() {
+    async fn the_kernel_reports_our_own_uid() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
             .await

@@ -1,11 +1,11 @@
-//! What listeners and clients are made from, free of the file's spelling.
+//! The settings of listeners and clients, independent of the config file's syntax.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Where we listen.
+/// Where the sidecar listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
     /// The address that serves base URLs, the absolute form and CONNECT.
@@ -16,7 +16,7 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// `/metrics` `/live` `/ready` only.
     pub metrics: Option<SocketAddr>,
-    /// What `pause`, `resume`, `send`, `status` speak to.
+    /// The socket that `pause`, `resume`, `send` and `status` connect to.
     pub control: Option<PathBuf>,
 }
 
@@ -25,11 +25,11 @@ pub struct Listen {
 pub struct CaSettings {
     /// PEM, readable by the backend.
     pub cert_file: PathBuf,
-    /// PEM, readable by us alone.
+    /// PEM, readable by the sidecar only.
     pub key_file: PathBuf,
 }
 
-/// What happens to CONNECT and absolute-form calls to hosts of no configured dialect.
+/// How to handle CONNECT and absolute-form requests to hosts of no configured dialect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OtherHosts {
     /// Passed through unread.
@@ -38,14 +38,14 @@ pub enum OtherHosts {
     Deny,
 }
 
-/// How one provider is reached. Prints the proxy's host only: its user info is a secret.
+/// How to reach one provider. `Debug` prints the proxy's host only: its user info is a secret.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct UpstreamSettings {
-    /// More trusted roots, PEM.
+    /// Additional trusted roots, PEM.
     pub ca_file: Option<PathBuf>,
-    /// Credentials may travel in clear to this provider.
+    /// Whether credentials may be sent to this provider without TLS.
     pub insecure_http: bool,
-    /// An HTTP proxy on the way out.
+    /// The outbound HTTP proxy.
     pub proxy: Option<http::Uri>,
     /// The local address to bind.
     pub source_address: Option<IpAddr>,
@@ -71,11 +71,11 @@ pub struct Limits {
     pub max_head: usize,
     /// Time for a client to send its head, and again its body.
     pub client_timeout: Duration,
-    /// Open connections.
+    /// The most open connections.
     pub max_connections: usize,
     /// How long idle keep-alive connections are kept.
     pub idle_timeout: Duration,
-    /// How long calls in flight may take to finish at shutdown.
+    /// How long requests in flight may take to finish at shutdown.
     pub drain_timeout: Duration,
 }
 

@@ -1,8 +1,8 @@
-//! The cache over all vaults: what the newest credential is, which version, since when; and one
-//! read for all who doubt it.
+//! The cache over all vaults: the newest credential of each entry, its version, and since when;
+//! requests that need a newer one share one read.
 //!
-//! A failed read never takes a credential away: the last good one stays, and the failure is told
-//! to whoever asked and to the event sink. Refuses to know providers: a reference says everything.
+//! A failed read never removes a credential: the last good one stays, and the caller and the event
+//! sink get the failure. Independent of providers: a reference holds all that a read needs.
 
 mod event;
 mod select;
@@ -27,31 +27,32 @@ use slot::{CacheSlot, SlotState};
 pub use event::{Error, ReadEvent, ReadEventSink, ReadOutcome};
 pub use slot::CredentialSeenAt;
 
-/// Between two reads of one entry whose fields may be changing one after the other.
+/// The pause between two reads of an entry whose fields may change one after the other.
 const STABLE_READ_DELAY: Duration = Duration::from_millis(50);
-/// After so many different reads the newest is taken as it is; the next look will see the rest.
+/// After this number of different reads the newest counts; the next read finds further changes.
 const MAX_STABLE_READS: usize = 6;
-/// What cannot be read is looked at as often as this at least; the vault itself keeps that from being a storm.
+/// An entry that cannot be read is tried again at least this often; the vault's own backoff limits the load.
 const MAX_FAILING_INTERVAL: Duration = Duration::from_secs(5);
-/// Sends that were under way when a version was seen refused are refused too, within this time; one read serves them all.
+/// The providers also reject requests that were in flight with a rejected version. Within this time one read serves
+/// them all.
 const CONFIRMED_TTL: Duration = Duration::from_secs(3);
-/// What was made for us in place of an account that was refused is not replaced within this time when it is refused as
-/// well: each look makes another.
+/// An account that the vault created in place of a rejected one is not replaced within this time, even if it is
+/// rejected as well: each read creates another.
 const DYNAMIC_SECRET_TTL: Duration = Duration::from_mins(1);
-/// By how much of its cadence an entry may be read early.
+/// The fraction of its cadence by which an entry may be read early.
 const JITTER: f64 = 0.2;
-/// How many changes a slow listener may fall behind before it is told to look at everything.
+/// How many changes a slow listener may fall behind before it must check every entry.
 const MAX_PENDING_CHANGES: usize = 64;
 
-/// Hands credentials out, and looks for newer ones.
+/// Returns credentials, and reads newer ones.
 pub struct CredentialCache {
     sources: BTreeMap<String, Arc<dyn VaultSource>>,
-    /// What they were made from; empty where they were given.
+    /// The settings of the sources; empty if the caller passed the sources themselves.
     settings: Settings,
     entries: RwLock<BTreeMap<CredentialRef, Arc<CacheSlot>>>,
     /// The entries of the cache before a reload; an entry moves over at its first use.
     inherited: BTreeMap<CredentialRef, Arc<CacheSlot>>,
-    /// Versions count from here.
+    /// Versions count up from here.
     base_version: Version,
     clock: Arc<dyn Clock>,
     event_sink: ReadEventSink,
@@ -59,7 +60,7 @@ pub struct CredentialCache {
 }
 
 impl CredentialCache {
-    /// Opens nothing yet: a vault may come up after us. `events` hears of every read.
+    /// Opens nothing yet: a vault may start after the sidecar. `events` receives every read.
     pub fn new(settings: &Settings, clock: Arc<dyn Clock>, events: ReadEventSink) -> Self {
         let sources = settings
             .sources
@@ -90,10 +91,10 @@ impl CredentialCache {
         }
     }
 
-    /// Goes on from `old` (a reload): what was read stays, listeners stay, and each entry that is still asked for is
-    /// read again at once, because its vault may be another now. Versions count on, also those of a reference that
-    /// is new: a provider given another entry must not meet a version number that it saw refused. A vault that is
-    /// described as before keeps its login, and a secret id that can be unwrapped only once.
+    /// Continues from `old` after a reload: credentials and listeners stay, and each entry that is still in use is
+    /// read again at once, because its vault may have changed. Versions keep counting, also for a new reference: a
+    /// provider with another entry must not get a version number that it saw rejected. A vault whose settings have
+    /// not changed keeps its login, and a secret id that can be unwrapped only once.
     #[must_use]
     pub fn continue_from(mut self, old: &Self) -> Self {
         let unchanged = |(name, settings): &(&String, &SourceSettings)| {
@@ -121,24 +122,25 @@ impl CredentialCache {
         self
     }
 
-    /// Has `run` read and watch an entry from its start on, before anybody asks for it.
+    /// Makes `run` read and watch an entry from its start, before its first use.
     pub fn track(&self, reference: &CredentialRef) {
         self.slot(reference);
     }
 
-    /// The newest that was read, at once; none if none ever was.
+    /// The newest known credential, without a read; none before the first successful read.
     pub fn current(&self, reference: &CredentialRef) -> Option<Arc<Credential>> {
         self.existing_slot(reference)?.newer_than(Version(0))
     }
 
-    /// The newest that was read, or else a first read.
+    /// The newest known credential, or the result of a first read.
     pub async fn get(&self, reference: &CredentialRef) -> Result<Arc<Credential>, Error> {
         self.reread(reference, Version(0)).await
     }
 
-    /// A credential newer than `than` at once where one is known; otherwise the outcome of one read for all who
-    /// wait. What comes back may still be `than` itself: then nothing newer is there, and whoever sees the same
-    /// version refused soon after is told so at once; what comes after it is found by [`CredentialCache::run`].
+    /// A credential newer than `than`: at once if one is known, otherwise the result of one read that all waiting
+    /// requests share. The result may still be `than` itself: then there is nothing newer, and requests that see
+    /// the same version rejected soon after get this result without a read. [`CredentialCache::run`] finds later
+    /// versions.
     pub async fn reread(
         &self,
         reference: &CredentialRef,
@@ -161,8 +163,8 @@ impl CredentialCache {
         read
     }
 
-    /// For how long what a read said of a version that was refused is the vault's word: nothing newer is there, or
-    /// this one was made for us there and then.
+    /// How long the result of a read after a rejected version holds: that there is nothing newer, or that the vault
+    /// created this account for that read.
     fn confirmation_ttl(
         &self,
         reference: &CredentialRef,
@@ -181,7 +183,7 @@ impl CredentialCache {
         }
     }
 
-    /// One read for all who wait.
+    /// One read that all waiting requests share.
     async fn refresh(
         &self,
         reference: &CredentialRef,
@@ -215,12 +217,12 @@ impl CredentialCache {
             .map(|(_, seen)| seen)
     }
 
-    /// Why the last read failed; none if it did not.
+    /// Why the last read failed; none if it succeeded.
     pub fn last_failure(&self, reference: &CredentialRef) -> Option<Error> {
         self.existing_slot(reference)?.snapshot().failure
     }
 
-    /// Tells of each entry whose content became newer.
+    /// Receives each entry that gets a newer content.
     pub fn subscribe_changes(&self) -> broadcast::Receiver<CredentialRef> {
         self.changes.subscribe()
     }
@@ -229,7 +231,7 @@ impl CredentialCache {
         &self.sources
     }
 
-    /// Every entry that was asked for so far.
+    /// Every entry in use so far.
     pub(crate) fn tracked_references(&self) -> Vec<CredentialRef> {
         self.entries
             .read()
@@ -239,7 +241,7 @@ impl CredentialCache {
             .collect()
     }
 
-    /// Whether an entry is to be read again because time has passed. `cadence` is how old a look at it may get.
+    /// Whether an entry is due for another read. `cadence` is the maximum age of a read.
     pub(crate) fn is_due(&self, reference: &CredentialRef, cadence: Duration) -> bool {
         let Some(SlotState {
             read_at: Some(looked),
@@ -263,15 +265,15 @@ impl CredentialCache {
         let by_cadence = since >= cadence.mul_f64(1.0 - JITTER * jitter);
         match source.map(|source| source.read_schedule(&reference.path)) {
             Some(ReadSchedule::NotYet) if failure.is_none() => false,
-            // What ended and cannot be had again is no reason to ask without a pause.
+            // An ended lease that cannot be replaced is still tried at an interval only.
             Some(ReadSchedule::Now) => failure.is_none() || since >= MAX_FAILING_INTERVAL,
             Some(ReadSchedule::NotYet | ReadSchedule::ByCadence) | None => by_cadence,
         }
     }
 
-    /// A read because time has passed or a file has changed; a read that runs serves as well.
+    /// Reads because an entry is due or a file has changed; joins a read that already runs.
     pub async fn poll(&self, reference: &CredentialRef) {
-        // The outcome is in the slot, and the event sink has heard of it.
+        // The result is in the slot, and the event sink has received it.
         drop(self.refresh(reference, &self.slot(reference)).await);
     }
 
@@ -329,7 +331,7 @@ impl CredentialCache {
         noted
     }
 
-    /// Reads until two reads agree, or the first agrees with what we have.
+    /// Reads until two reads agree, or the first agrees with the cached content.
     async fn read_stable(
         &self,
         source: &Arc<dyn VaultSource>,
@@ -362,7 +364,7 @@ impl CredentialCache {
         Ok(last)
     }
 
-    /// Puts the outcome into the cache and tells of it, once the cache is unlocked.
+    /// Puts the result into the cache, and reports it once the cache is unlocked.
     fn record_read(
         &self,
         reference: &CredentialRef,
@@ -384,7 +386,7 @@ impl CredentialCache {
                     },
                 );
                 if new {
-                    // An error means that nobody listens.
+                    // An error means that there is no listener.
                     self.changes.send(reference.clone()).unwrap_or_default();
                 }
                 Ok(credential)
@@ -402,7 +404,7 @@ impl CredentialCache {
         }
     }
 
-    /// The credential that `fields` make, and whether it is new.
+    /// The credential with `fields`, and whether it is new.
     fn store(&self, slot: &CacheSlot, fields: SecretFields) -> (Arc<Credential>, bool) {
         let mut state = slot.lock();
         self.mark_read(&mut state);

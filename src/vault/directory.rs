@@ -1,8 +1,8 @@
-//! One file a field, `path/field`: Kubernetes secrets, systemd credentials, Docker secrets, what a
-//! Vault agent writes. Where Kubernetes swaps `..data`, one read sees one generation.
+//! One file per field, `path/field`: Kubernetes secrets, systemd credentials, Docker secrets, the
+//! files of a Vault agent. When Kubernetes swaps `..data`, a read sees one generation only.
 //!
-//! One trailing newline is an editor's, not the secret's; anything else is passed on as it stands
-//! and warned about. A path that leads out of the folder is refused.
+//! A read strips one trailing newline, which editors add; other values that look like a mistake
+//! stay unchanged and cause a warning. A path that leads out of the folder is rejected.
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -90,7 +90,7 @@ impl Directory {
 
     fn read_entry(&self, path: &str) -> Result<VaultEntry, ReadError> {
         match self.read_entry_once(path) {
-            // The generation we resolved was swapped away under us.
+            // Kubernetes replaced the resolved generation during the read.
             Err(ReadError::MissingFile { .. }) => self.read_entry_once(path),
             other => other,
         }
@@ -127,7 +127,7 @@ impl Directory {
         require_fields(entry, path, &folder)
     }
 
-    /// The folder itself, past the symbolic links that a swap turns.
+    /// The folder itself, with the symbolic links resolved that a swap replaces.
     fn resolve_folder(&self, path: &str) -> Result<PathBuf, ReadError> {
         let inside = Path::new(path).components().all(|part| match part {
             Component::Normal(_) => true,

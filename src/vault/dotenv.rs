@@ -1,6 +1,6 @@
-//! `.env` files by the rules of npm's `dotenv`, which is what the backends read theirs with: its
-//! regular expression, not a grammar of ours, so that a value means here what it means there.
-//! Variables are not expanded (`dotenv` does not either).
+//! Reads `.env` files by the rules of npm's `dotenv`, which the backends use: with its regular
+//! expression, so that every value reads the same here and there. Does not expand variables, and
+//! neither does `dotenv`.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,15 +9,15 @@ use std::sync::LazyLock;
 use regex::Regex;
 use zeroize::Zeroizing;
 
-/// One assignment, in the order of the file; the last of a name counts.
+/// One assignment, in the order of the file; the last one of a name is valid.
 pub struct DotenvVariable {
     /// Its name.
     pub name: String,
     /// Its value, unquoted.
     pub value: Zeroizing<String>,
-    /// Where the value stands in the file, quotes included.
+    /// The value's bytes in the file, quotes included.
     pub span: Range<usize>,
-    /// What it stands in.
+    /// The quotes around the value.
     pub quote: Option<char>,
 }
 
@@ -53,8 +53,8 @@ pub fn parse(text: &str) -> Vec<DotenvVariable> {
         .collect()
 }
 
-/// `text` with the values of `placeholders`' names replaced, everything else byte for byte as it was.
-/// None where a placeholder could not be written so that it reads back.
+/// `text` with the values of the names in `placeholders` replaced, and every other byte unchanged.
+/// None if a placeholder cannot be written so that it reads back unchanged.
 pub fn replace_values(
     text: &str,
     placeholders: &BTreeMap<String, String>,
@@ -81,7 +81,7 @@ pub fn replace_values(
     holds.then_some(out)
 }
 
-/// The text with line ends made one, and where each of its bytes stood before.
+/// The text with normalized line ends, and the original position of each of its bytes.
 struct NormalizedText {
     text: Zeroizing<String>,
     offsets: Vec<usize>,
@@ -138,7 +138,7 @@ impl NormalizedText {
     }
 }
 
-/// What JavaScript's `trim` takes off.
+/// The characters that JavaScript's `trim` removes.
 fn is_space(char: char) -> bool {
     char == '\u{FEFF}' || (char.is_whitespace() && char != '\u{85}')
 }

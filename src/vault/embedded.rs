@@ -1,9 +1,9 @@
-//! The default vault: one age-encrypted file of ours, opened by an age identity in a key file.
-//! Inside is JSON, path → field → value, so that the `age` tool opens it too. It stops a leaked
-//! backup, a commit, a log; it does not stop root or the same uid.
+//! The default vault: one age-encrypted file, opened by an age identity in a key file. It holds
+//! JSON, path → field → value, so that the `age` tool opens it too. It protects against a leaked
+//! backup, a commit or a log; it does not protect against root or the same uid.
 //!
 //! The key file may hold several identities: the first encrypts, all are tried for decryption.
-//! So a rotation needs no moment at which vault and key disagree.
+//! So vault and key match at every moment of a rotation.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -100,18 +100,18 @@ pub struct Embedded {
 /// Why the vault could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum VaultWriteError {
-    /// It has to be read before.
+    /// The vault cannot be read, which a write needs first.
     #[error(transparent)]
     Read(Box<ReadError>),
-    /// It is there already.
+    /// The file exists already.
     #[error("{} is there already; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
     AlreadyExists(Box<Path>),
-    /// The file could not be replaced; what was there still is.
+    /// The file could not be replaced; its content is unchanged.
     #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
     Unwritable {
         /// The file.
         file: Box<Path>,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// Encryption failed.
@@ -140,17 +140,17 @@ impl Embedded {
         Self { file, key_file }
     }
 
-    /// Where it is.
+    /// The path of the encrypted file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// What opens it.
+    /// The path of the key file.
     pub fn key_file(&self) -> &Path {
         &self.key_file
     }
 
-    /// Makes an empty vault and, unless it is there, its key.
+    /// Creates an empty vault and, unless it exists, its key.
     pub fn init(&self) -> Result<(), VaultWriteError> {
         if self.file.exists() {
             self.identities()?;
@@ -168,7 +168,7 @@ impl Embedded {
     /// Every entry, decrypted.
     pub fn entries(&self) -> Result<EmbeddedEntries, ReadError> {
         match self.decrypt_entries() {
-            // A rotation may have come between the reads of the key and of the vault.
+            // A rotation may have happened between the reads of the key and of the vault.
             Err(ReadError::WrongKey { .. }) => self.decrypt_entries(),
             other => other,
         }
@@ -188,7 +188,7 @@ impl Embedded {
         Ok(done)
     }
 
-    /// Encrypts to a new key and forgets the old one. Interrupted at any point, the key file opens the vault.
+    /// Encrypts to a new key and removes the old one. If it is interrupted, the key file still opens the vault.
     pub fn rotate_key(&self) -> Result<(), VaultWriteError> {
         let _lock = self.lock()?;
         let entries = self.entries()?;
@@ -296,7 +296,7 @@ impl Embedded {
             })
     }
 
-    /// A new key would open nothing: where a vault is there, what is missing is the old one.
+    /// A new key would not open an existing vault, which needs its old one.
     fn missing_key_error(&self, error: ReadError) -> ReadError {
         if matches!(error, ReadError::MissingFile { .. }) && self.file.exists() {
             return ReadError::MissingKey {
@@ -360,7 +360,7 @@ fn render_keys(keys: &[Identity]) -> Zeroizing<String> {
     text
 }
 
-/// Our JSON, wiped after use with every copy that we make of it.
+/// The vault's JSON; it and every copy of it are wiped after use.
 fn to_json(entries: &EmbeddedEntries) -> Result<Zeroizing<Vec<u8>>, serde_json::Error> {
     let shown: BTreeMap<&str, BTreeMap<&str, &str>> = entries
         .iter()

@@ -1,5 +1,6 @@
-//! Credentials from the environment: of this process, taken once at the start (it cannot change
-//! afterwards), or from a `.env` file, read anew each time. There is one entry; its path is empty.
+//! Credentials from the environment: of this process, copied once at the start (it cannot change
+//! afterwards), or of a `.env` file, which is read again each time. There is one entry; its path is
+//! empty.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,10 +17,10 @@ use crate::vault::kind::{VaultKind, WriteTarget};
 use crate::vault::reference::CredentialRef;
 use crate::vault::source::{VaultSource, WatchPaths, read_blocking};
 
-/// Which environment.
+/// Which environment to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvSettings {
-    /// The `.env` file; none: the environment of this process.
+    /// The `.env` file; if none, the environment of this process.
     pub file: Option<PathBuf>,
 }
 
@@ -68,14 +69,14 @@ impl VaultKind for EnvSettings {
 /// One environment.
 #[derive(Clone)]
 pub(crate) enum Env {
-    /// As this process was started with.
+    /// The environment that this process started with.
     Process(Arc<SecretFields>),
     /// A `.env` file.
     File(PathBuf),
 }
 
 impl Env {
-    /// Takes the environment of this process.
+    /// Copies the environment of this process.
     #[expect(
         clippy::disallowed_methods,
         reason = "the vault that reads the environment"
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_is_read_anew_each_time() {
+    async fn a_file_is_read_again_each_time() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(".env");
         let env = Env::from_file(file.clone());

@@ -1,5 +1,5 @@
-//! Why an entry could not be read. Each says what happened, to what, and what to do; none quotes
-//! a value, nor a parser's own message, which would quote one.
+//! Why an entry could not be read. Each error names what happened, where, and what to do. None
+//! quotes a value, or a parser's own message, which could quote one.
 
 use std::io;
 use std::path::Path;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::telemetry::VaultReadResult;
 
-/// Why a vault gave no entry.
+/// Why a vault returned no entry.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum ReadError {
     /// The vault can be read but has no such entry.
@@ -21,27 +21,27 @@ pub enum ReadError {
         /// What to do.
         hint: &'static str,
     },
-    /// The entry is there, but nothing in it goes by the names asked for.
+    /// The entry exists, but has no field with the requested names.
     #[error(
         "{location} has none of {names}; set one of them, or name the vault's own in `credential.fields`"
     )]
     MissingFields {
-        /// The file, folder or environment looked into.
+        /// The file, folder or environment that was read.
         location: Box<str>,
-        /// What was looked for, comma separated.
+        /// The requested names, comma separated.
         names: Box<str>,
     },
-    /// A path that could lead out of the vault, or that this kind of vault does not have.
+    /// A path that could lead out of the vault, or that is not valid for this kind of vault.
     #[error("`{path}` is no path in {location}: {why}")]
     InvalidPath {
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
         /// The vault.
         location: Box<str>,
         /// What is wrong with it.
         why: &'static str,
     },
-    /// The file is not there.
+    /// The file does not exist.
     #[error("{} is not there; {hint}", file.display())]
     MissingFile {
         /// The file.
@@ -49,12 +49,12 @@ pub enum ReadError {
         /// What to do.
         hint: &'static str,
     },
-    /// The file is there and cannot be read.
+    /// The file exists and cannot be read.
     #[error("{} cannot be read ({source}); {hint}", file.display())]
     Unreadable {
         /// The file.
         file: Box<Path>,
-        /// What the system said.
+        /// The system's error.
         source: Arc<io::Error>,
         /// What to do.
         hint: &'static str,
@@ -67,7 +67,7 @@ pub enum ReadError {
         /// Its permission bits.
         mode: u32,
     },
-    /// The vault is there, and what opens it is not.
+    /// The vault exists, but its key does not.
     #[error("the key of {} is missing: {} is not there; restore it from the backup. Without it what the vault holds is lost: move {} away, then `sms-sidecar vault init` and `sms-sidecar vault import-env` make a new one", file.display(), key_file.display(), file.display())]
     MissingKey {
         /// The encrypted file.
@@ -89,7 +89,7 @@ pub enum ReadError {
         /// The key file.
         key_file: Box<Path>,
     },
-    /// The content is not what this kind of vault holds.
+    /// The content is not valid for this kind of vault.
     #[error("{} is damaged: {what}; restore it from a backup, or write it anew", file.display())]
     Malformed {
         /// The file.
@@ -97,27 +97,27 @@ pub enum ReadError {
         /// What is wrong, without quoting it.
         what: Box<str>,
     },
-    /// The vault did not answer in time.
+    /// The vault did not respond in time.
     #[error("{location} did not answer within {limit:?}; {hint}")]
     Timeout {
         /// The vault.
         location: Box<str>,
-        /// How long we waited.
+        /// The time limit of the read.
         limit: Duration,
         /// What to do.
         hint: &'static str,
     },
-    /// A vault server that answers and has nothing there.
+    /// The vault server responds and has no entry at this path.
     #[error("there is no entry `{path}` in {location}: {why}")]
     EntryNotFound {
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
         /// The server and mount.
         location: Box<str>,
         /// Why, and what to do.
         why: &'static str,
     },
-    /// A vault server that has lost its key on purpose.
+    /// The vault server is sealed.
     #[error(
         "{location} is sealed; unseal it with `bao operator unseal`, it is read again by itself"
     )]
@@ -125,7 +125,7 @@ pub enum ReadError {
         /// The server.
         location: Box<str>,
     },
-    /// A vault server that does not answer at all.
+    /// The vault server does not respond.
     #[error(
         "{location} cannot be reached: {why}; see that it runs and that this host may connect to it"
     )]
@@ -135,7 +135,7 @@ pub enum ReadError {
         /// What failed.
         why: Box<str>,
     },
-    /// A vault server whose certificate is not trusted.
+    /// The certificate of the vault server is not trusted.
     #[error("{location} is not trusted: {why}")]
     Untrusted {
         /// The server.
@@ -143,7 +143,7 @@ pub enum ReadError {
         /// What is wrong, and what to do.
         why: Box<str>,
     },
-    /// A vault server that answers and cannot serve.
+    /// The vault server responds, but cannot serve requests.
     #[error("{location} answers with status {status}: {why}")]
     ServerError {
         /// The server.
@@ -153,17 +153,17 @@ pub enum ReadError {
         /// What that means, and what to do.
         why: &'static str,
     },
-    /// Our token is good and may not read this.
+    /// The token is valid, but may not read this entry.
     #[error(
         "{location} forbids our token to read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
     )]
     Forbidden {
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
         /// The server and mount.
         location: Box<str>,
     },
-    /// What we prove ourselves with is refused.
+    /// The server rejects the login.
     #[error("{location} refuses our {login_method}: {why}")]
     LoginRejected {
         /// The server.
@@ -173,12 +173,12 @@ pub enum ReadError {
         /// Why, and what to do.
         why: Box<str>,
     },
-    /// An answer that is no entry.
+    /// The response is not an entry.
     #[error(
         "what {location} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text"
     )]
     InvalidReply {
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
         /// The server, or the command.
         location: Box<str>,
@@ -192,12 +192,12 @@ pub enum ReadError {
     CommandFailed {
         /// The program, without its arguments.
         command: Box<str>,
-        /// The path asked for.
+        /// The requested path.
         path: Box<str>,
-        /// What happened, without what it said.
+        /// What happened, without the command's output.
         what: Box<str>,
     },
-    /// The read was broken off.
+    /// The read was interrupted.
     #[error("reading {location} was broken off, as happens while the service stops; read again")]
     Interrupted {
         /// The vault.
@@ -206,7 +206,7 @@ pub enum ReadError {
 }
 
 impl ReadError {
-    /// The vault was read and has nothing under that name: nobody put it there yet.
+    /// Whether the vault can be read but does not have the entry yet.
     pub fn is_missing(&self) -> bool {
         matches!(
             self,
@@ -214,7 +214,7 @@ impl ReadError {
         )
     }
 
-    /// The label of the failure in metrics.
+    /// The failure's label in metrics.
     pub fn result(&self) -> VaultReadResult {
         match self {
             Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => {
@@ -238,7 +238,7 @@ impl ReadError {
         }
     }
 
-    /// Tells a file that is not there from one that cannot be read.
+    /// Distinguishes a missing file from one that cannot be read.
     pub(crate) fn from_io(file: &Path, error: io::Error, hint: &'static str) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::MissingFile {

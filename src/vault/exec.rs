@@ -1,7 +1,7 @@
-//! A command whose JSON on standard output is the entry: for secret stores that we do not speak to.
-//! No shell; the path comes as `SMS_SIDECAR_VAULT_PATH` and in place of `{path}` in an argument, in an
-//! environment of almost nothing. At its time limit it is killed with everything it started. What it
-//! complains of is not even read: a script under `set -x` writes its secrets there.
+//! A command whose JSON on standard output is the entry: for secret stores without built-in support.
+//! It runs without a shell and with a minimal environment; the path is in `SMS_SIDECAR_VAULT_PATH`
+//! and replaces `{path}` in an argument. At its time limit it is killed with everything it started.
+//! Its standard error is not read: a script under `set -x` writes its secrets there.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -21,7 +21,7 @@ use crate::vault::error::ReadError;
 use crate::vault::kind::{VaultKind, WriteTarget};
 use crate::vault::source::{VaultSource, WatchPaths};
 
-/// An entry is some credentials; what is larger is something else.
+/// An entry holds a few credentials; larger output is something else.
 const MAX_OUTPUT: u64 = 256 << 10;
 const SEARCH_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -73,18 +73,18 @@ pub(crate) struct Exec {
     timeout: Duration,
 }
 
-/// What it left behind.
+/// The result of a command that has ended.
 struct CommandOutput {
     status: ExitStatus,
     stdout: Zeroizing<Vec<u8>>,
 }
 
-/// Whatever a command started, until it is over.
+/// The processes that a command started; killed on drop.
 struct ProcessGroup(Option<Pid>);
 
 impl Drop for ProcessGroup {
     fn drop(&mut self) {
-        // Nobody is left to be killed: it ended by itself, as it should.
+        // An error means that no process is left to kill.
         if let Some(group) = self.0 {
             kill_process_group(group, Signal::KILL).unwrap_or_default();
         }
@@ -92,7 +92,7 @@ impl Drop for ProcessGroup {
 }
 
 impl Exec {
-    /// `command` is a program and its arguments. Starts nothing.
+    /// `command` is a program and its arguments. Starts nothing yet.
     pub(crate) fn new(command: Vec<String>, timeout: Duration) -> Self {
         Self { command, timeout }
     }

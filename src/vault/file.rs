@@ -1,6 +1,6 @@
-//! Files that hold secrets: replaced as a whole or not at all, with owner and mode kept, and read
-//! with a limit. A write that cannot keep the owner fails, because a file that only root can read
-//! any more stops the service at its next start.
+//! Files that hold secrets: replaced atomically, with owner and mode kept, and read up to a size
+//! limit. A write that cannot keep the owner fails, because a file that only root can read stops
+//! the service at its next start.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use crate::vault::error::ReadError;
 
-/// A vault is some credentials; what is larger is something else.
+/// A vault holds a few credentials; a larger file is something else.
 const MAX_FILE_SIZE: u64 = 1 << 20;
 
 /// Reads a whole file.
@@ -44,7 +44,7 @@ pub fn read_text(file: &Path, hint: &'static str) -> Result<Zeroizing<String>, R
     }
 }
 
-/// One trailing newline is an editor's, not the secret's.
+/// Strips one trailing newline, which editors add.
 pub fn strip_newline(value: &str) -> &str {
     value
         .strip_suffix("\r\n")
@@ -52,8 +52,8 @@ pub fn strip_newline(value: &str) -> &str {
         .unwrap_or(value)
 }
 
-/// Refuses a key that others than its owner can read. Where the owner is somebody else, reading by
-/// group is how we were given it (systemd credentials, Kubernetes).
+/// Rejects a key that others than its owner can read. If another user owns it, its group may read
+/// it: systemd credentials and Kubernetes grant access in this way.
 pub fn ensure_private(file: &Path) -> Result<(), ReadError> {
     let found = file
         .metadata()
@@ -72,7 +72,7 @@ pub fn ensure_private(file: &Path) -> Result<(), ReadError> {
     }
 }
 
-/// Replaces `file` by `bytes` in one step, keeping its owner and mode; through a symbolic link, its target.
+/// Replaces the content of `file` by `bytes` atomically and keeps its owner and mode; follows a symbolic link.
 pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let target = file.canonicalize()?;
     let before = target.metadata()?;
@@ -83,7 +83,7 @@ pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(Uid::from_raw(before.uid())),
         Some(Gid::from_raw(before.gid())),
     )?;
-    // After the owner: a change of owner clears bits.
+    // After the owner, because a change of owner clears mode bits.
     fresh
         .handle
         .set_permissions(std::fs::Permissions::from_mode(before.mode() & 0o7777))?;
@@ -93,8 +93,8 @@ pub fn replace_atomically(file: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_folder(&target)
 }
 
-/// Makes a file of mode 0600, and its folder (0700) where that is missing; refuses one that is there.
-/// The folder's owner owns it, so that what root makes in a service's folder the service can read.
+/// Creates a file of mode 0600, and its folder (0700) if that is missing; fails if the file exists.
+/// The folder's owner owns it, so that a service can read what root creates in its folder.
 pub fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = parent_folder(file);
     if !folder.exists() {
@@ -114,20 +114,20 @@ pub fn create(file: &Path, bytes: &[u8]) -> io::Result<()> {
         )?;
     }
     fresh.handle.sync_all()?;
-    // A link fails where a rename would overwrite.
+    // A link fails if the target exists; a rename would overwrite it.
     std::fs::hard_link(&fresh.path, file)?;
     sync_folder(file)
 }
 
-/// Keeps a second writer out until the handle is dropped: what is read, changed and written back
-/// by two at once would lose one of the changes.
+/// Locks a second writer out until the handle is dropped: two concurrent read-modify-write cycles
+/// would lose one of the changes.
 pub fn lock(file: &Path) -> io::Result<File> {
     let folder = File::open(parent_folder(&file.canonicalize()?))?;
     folder.lock()?;
     Ok(folder)
 }
 
-/// A new file beside its target; gone again unless it took its place.
+/// A new file beside its target; removed on drop unless it has replaced the target.
 struct TempFile {
     path: PathBuf,
     handle: File,
@@ -172,7 +172,7 @@ impl TempFile {
 impl Drop for TempFile {
     fn drop(&mut self) {
         if !self.persisted {
-            // Nothing better to do with a leftover than to try; the write's own error is what counts.
+            // Removing the leftover is best effort; the caller gets the write's own error.
             std::fs::remove_file(&self.path).unwrap_or_default();
         }
     }

@@ -1,6 +1,6 @@
-//! OpenBao and HashiCorp Vault: entries of a KV mount (either version), or of any engine that answers
-//! a read with fields, over HTTP. Logs in by itself, keeps its token and leases alive, and waits with
-//! doubling pauses for a server in trouble. Holds everything in memory and nothing on disk.
+//! OpenBao and HashiCorp Vault over HTTP: entries of a KV mount (either version), or of any engine
+//! whose reads return fields. Logs in by itself, keeps its token and leases alive, and backs off
+//! exponentially while the server fails. Keeps everything in memory and nothing on disk.
 
 mod backoff;
 mod http;
@@ -29,7 +29,7 @@ use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 
 pub use settings::{KvVersion, OpenBaoAuth, OpenBaoSettings};
 
-/// What a path may hold as it is.
+/// The characters that stay unescaped in a path.
 const PATH_ENCODE_SET: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'_')
@@ -94,7 +94,7 @@ struct OpenBaoInner {
     session: VaultSession,
     mount: String,
     kv: Option<KvVersion>,
-    /// What the mount was found to be.
+    /// The detected KV version of the mount.
     detected_kv: Mutex<Option<KvVersion>>,
     leases: LeaseTable,
     poll: Duration,
@@ -155,7 +155,7 @@ impl OpenBaoInner {
             .await
     }
 
-    /// Which kind the mount is: as configured, or as the server says. One that does not tell us is of version 2.
+    /// The KV version of the mount: configured, or reported by the server; version 2 if the server does not report one.
     async fn kv_version(&self, mount: &str, token: &VaultToken) -> Result<KvVersion, ReadError> {
         let known = self.kv.or_else(|| {
             *self
@@ -223,7 +223,7 @@ impl OpenBaoInner {
         }
     }
 
-    /// As configured, else as detected, else 2.
+    /// The configured version, else the detected one, else 2.
     fn known_kv_version(&self) -> KvVersion {
         let detected = || {
             let detected = self.detected_kv.lock();
@@ -278,7 +278,7 @@ fn encode_path(path: &str) -> String {
     utf8_percent_encode(path, PATH_ENCODE_SET).to_string()
 }
 
-/// Whether a path can mean nothing but an entry below its mount.
+/// Whether a path can only name an entry below its mount.
 fn is_entry_path(path: &str) -> bool {
     !path.is_empty()
         && path

@@ -1,6 +1,6 @@
-//! Looking for newer credentials: by the clock, at the cadence that each reference is due, and at
-//! once when a watched file changes. Watching is a help, not a promise (network shares, folders
-//! made later); the clock is the promise.
+//! Looks for newer credentials: at the cadence of each reference, and at once when a watched file
+//! changes. File events are best effort (network shares, folders created later); the cadence is
+//! the guarantee.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -17,13 +17,13 @@ use crate::vault::cache::CredentialCache;
 use crate::vault::reference::CredentialRef;
 use crate::vault::source::{ReadSchedule, VaultSource, WatchPaths};
 
-/// How often we ask what is due; a cadence may shorten at any time, and folders may appear.
+/// How often to check what is due; a cadence may shorten at any time, and folders may appear.
 const TICK: Duration = Duration::from_secs(1);
-/// Files change in bursts: a rename, a mode, an owner.
+/// Waits out a burst of events: a rename, a mode, an owner.
 const DEBOUNCE: Duration = Duration::from_millis(30);
 
 impl CredentialCache {
-    /// Looks for newer credentials until `shutdown` is done. `cadence` says how old a look at an entry may get.
+    /// Looks for newer credentials until `shutdown` resolves. `cadence` returns the maximum age of a read of an entry.
     pub async fn run(
         self: Arc<Self>,
         cadence: impl Fn(&CredentialRef) -> Duration + Send,
@@ -36,8 +36,8 @@ impl CredentialCache {
         }
     }
 
-    /// Keeps logins and leases alive, each vault for itself: a slow one must not cost another its token. What can be
-    /// kept alive no longer is read anew at once, while it still works.
+    /// Renews logins and leases, each vault in its own task: a slow one must not cost another its token. An entry
+    /// whose lease cannot be renewed is read again at once, while it still works.
     async fn keep_sources_alive(&self, touched: &ChangedVaults) {
         join_all(
             self.sources()
@@ -45,7 +45,7 @@ impl CredentialCache {
                 .map(|(vault, source)| self.keep_source_alive(vault, source.as_ref(), touched)),
         )
         .await;
-        // There is no vault at all.
+        // The config has no vault.
         std::future::pending::<()>().await;
     }
 
@@ -109,7 +109,7 @@ fn due_references(
         .collect()
 }
 
-/// Which vaults' files have changed since we last looked.
+/// The vaults whose files have changed since the last check.
 #[derive(Clone, Debug, Default)]
 struct ChangedVaults {
     names: Arc<Mutex<BTreeSet<String>>>,
@@ -141,7 +141,7 @@ impl ChangedVaults {
     }
 }
 
-/// The folders under watch; those that are missing are tried again.
+/// The watched folders; missing ones are tried again.
 struct FolderWatch {
     watcher: Option<RecommendedWatcher>,
     pending: BTreeMap<PathBuf, RecursiveMode>,
@@ -160,7 +160,7 @@ impl FolderWatch {
             .collect();
         let touched = touched.clone();
         let told = move |event: notify::Result<Event>| {
-            // An error (events were lost) concerns everybody.
+            // An error means lost events, so every vault counts as changed.
             let concerned = watched.iter().filter(|(_, watched)| {
                 event.as_ref().map_or(true, |event| affects(event, watched))
             });
@@ -174,7 +174,7 @@ impl FolderWatch {
         watch
     }
 
-    /// Watches what could not be watched before.
+    /// Watches the folders that could not be watched before.
     fn watch_pending(&mut self) {
         let Some(watcher) = &mut self.watcher else {
             return;
@@ -184,7 +184,7 @@ impl FolderWatch {
     }
 }
 
-/// Folders, not files: a file that is replaced by renaming takes its watch with it.
+/// Folders, not files: the watch of a file is lost when a rename replaces the file.
 fn watched_folders(watched: &WatchPaths) -> Vec<(PathBuf, RecursiveMode)> {
     match watched {
         WatchPaths::Files(files) => files
@@ -197,7 +197,7 @@ fn watched_folders(watched: &WatchPaths) -> Vec<(PathBuf, RecursiveMode)> {
     }
 }
 
-/// The folder a file is named in, and the one it is in past symbolic links.
+/// The folder of a file's path, and the folder of the file that its symbolic links lead to.
 fn parent_folders(file: &Path) -> Vec<PathBuf> {
     let real = file.canonicalize().ok();
     [Some(file.to_owned()), real]
@@ -230,12 +230,12 @@ fn affects(event: &Event, watched: &WatchPaths) -> bool {
     }
 }
 
-/// Kubernetes turns this link when it swaps a mounted secret.
+/// Kubernetes replaces this link when it updates a mounted secret.
 fn is_swap(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == "..data")
 }
 
-/// Our own reads are events too, and must not lead to reads.
+/// Whether an event is a change. Reads are events too, and must not cause further reads.
 fn is_change(kind: EventKind) -> bool {
     match kind {
         EventKind::Access(access) => access == AccessKind::Close(AccessMode::Write),

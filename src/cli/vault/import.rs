@@ -65,7 +65,7 @@ impl Args {
     }
 }
 
-/// A credential field of a dialect, and what it is called in `.env` files.
+/// A credential field of a dialect, and its names in `.env` files.
 #[derive(Clone, Debug)]
 pub(super) struct KnownField {
     pub(super) dialect: String,
@@ -73,11 +73,11 @@ pub(super) struct KnownField {
     pub(super) names: Vec<String>,
     pub(super) placeholder: String,
     pub(super) required: bool,
-    /// What a provider of the dialect must say besides, for the config.
+    /// The other settings that the config of a provider of this dialect needs.
     pub(super) extra_config: String,
 }
 
-/// What the built-in descriptions know, and those that the config's providers use.
+/// The fields of the built-in descriptions and of those that the config's providers use.
 pub(super) fn known_fields(loaded: Option<&Config>) -> Vec<KnownField> {
     let (built_in, _) = Catalog::load(&Catalog::built_in_sources());
     let configured = loaded
@@ -110,17 +110,17 @@ pub(super) fn known_fields(loaded: Option<&Config>) -> Vec<KnownField> {
         .collect()
 }
 
-/// What one dialect's entry would be made of.
+/// The planned entry of one dialect.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Proposal {
     dialect: String,
     /// Field → the variable it comes from.
     fields: BTreeMap<String, String>,
-    /// Fields that the dialect needs and no variable gives.
+    /// Fields that the dialect needs and no variable holds.
     missing: Vec<String>,
-    /// Other variables of the same field with another value.
+    /// Further variables of the same field with a different value.
     differing: Vec<String>,
-    /// Variables that hold the placeholder, where none holds a value.
+    /// Variables that hold the placeholder, if none holds a value.
     placeholders: Vec<String>,
 }
 
@@ -166,7 +166,7 @@ pub(super) fn run(
     Ok(ExitCode::SUCCESS)
 }
 
-/// `--only sms` would find nothing for ever.
+/// Rejects an unknown dialect: `--only sms` would never find anything.
 fn check_only(only: &[String], known: &[KnownField]) -> anyhow::Result<()> {
     let mut names: Vec<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
     names.dedup();
@@ -180,7 +180,7 @@ fn check_only(only: &[String], known: &[KnownField]) -> anyhow::Result<()> {
     }
 }
 
-/// By dialect, in the order of `known`; the first name of a field that has a value counts.
+/// By dialect, in the order of `known`; the first name of a field that has a value is used.
 fn propose(variables: &[DotenvVariable], known: &[KnownField]) -> Vec<Proposal> {
     let values: BTreeMap<&str, &str> = variables
         .iter()
@@ -252,7 +252,7 @@ fn write_entries(
             .entry(entry_path(prefix, &proposal.dialect))
             .or_default();
         for (field, name) in &proposal.fields {
-            // The last of a name counts.
+            // The last assignment of a name is used.
             if let Some(variable) = variables.iter().rfind(|variable| variable.name == *name) {
                 entry.insert(field.clone(), SecretString::from(variable.value.as_str()));
             }
@@ -260,7 +260,7 @@ fn write_entries(
     }
 }
 
-/// Every known name of each field that was taken, so that no second copy of a secret stays behind.
+/// Every known name of each imported field, so that no second copy of a secret stays behind.
 fn placeholder_values(proposals: &[Proposal], known: &[KnownField]) -> BTreeMap<String, String> {
     let taken = |known: &&KnownField| {
         proposals.iter().any(|proposal| {
@@ -289,7 +289,7 @@ fn write_placeholders(
             args.file.display()
         );
     };
-    // Somebody may have edited it while the question stood.
+    // The file may have changed while the prompt waited.
     let now = file::read_text(&args.file, "name the backend's `.env`")?;
     if *now != text {
         bail!(

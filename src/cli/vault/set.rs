@@ -1,6 +1,6 @@
-//! `vault set PATH FIELD…`: several fields of an entry in one write, because a running sidecar sees
-//! every write: between a new user's and a new password's it would send the one with the old other.
-//! What the config's providers make of the entry is warned about; a vault may hold more than they know.
+//! `vault set PATH FIELD…`: sets several fields of an entry in one write. A running sidecar sees
+//! every write: between two writes it would send a new user name with the old password. A field
+//! that no provider of the config reads is a warning only, because a vault may hold other fields.
 
 use std::process::ExitCode;
 
@@ -45,7 +45,7 @@ pub(super) fn run(
     {
         bail!("the field `{twice}` is named twice, so nothing was changed; a field has one value");
     }
-    // Before the prompt: nobody likes to type a secret for a vault that does not open.
+    // Before the prompt, so that nobody types a secret for a vault that does not open.
     vault.entries()?;
     let providers = loaded
         .map(|loaded| entry_readers(loaded, vault, path))
@@ -85,7 +85,7 @@ fn change_label(before: Option<SecretString>, now: &SecretString) -> &'static st
     }
 }
 
-/// Names go into config files and listings.
+/// Rejects names that do not fit into config files and listings.
 fn check_name(name: &str) -> anyhow::Result<()> {
     let sound = !name.is_empty()
         && name
@@ -122,7 +122,7 @@ fn entry_readers<'a>(loaded: &'a Config, vault: &Embedded, path: &str) -> Vec<En
         .collect()
 }
 
-/// The dialect's field that a name in the vault stands for: what the config maps is called so and nothing else.
+/// The dialect's field for a name in the vault; a field that the config maps has its mapped name only.
 fn field_spec<'a>(field: &str, (provider, reference): &EntryReader<'a>) -> Option<&'a FieldSpec> {
     provider.dialect.credential_fields().iter().find(|spec| {
         match reference.fields.get(&spec.name) {
@@ -132,7 +132,7 @@ fn field_spec<'a>(field: &str, (provider, reference): &EntryReader<'a>) -> Optio
     })
 }
 
-/// What to say of a field that none of the providers reads.
+/// The warning about a field that no provider reads.
 fn unknown_field_warning(field: &str, readers: &[EntryReader<'_>]) -> Option<String> {
     let (provider, reference) = readers.first().filter(|_| {
         readers
@@ -156,7 +156,7 @@ fn unknown_field_warning(field: &str, readers: &[EntryReader<'_>]) -> Option<Str
     ))
 }
 
-/// What to say of a value that only a backend's `.env` may hold.
+/// The warning about a value that belongs in a backend's `.env` only.
 fn placeholder_warning(
     field: &str,
     value: &SecretString,

@@ -23,7 +23,7 @@ pub(super) struct ValueInput {
 }
 
 impl ValueInput {
-    /// A value for each of the fields; an empty one is refused, an odd one is warned about.
+    /// Reads a value for each field; rejects an empty one, and warns about one that looks like a mistake.
     pub(super) fn read_values(
         &self,
         path: &str,
@@ -95,7 +95,7 @@ fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
     Ok(text)
 }
 
-/// Asks a question that only yes or y answers with yes.
+/// Asks for confirmation; only `yes` or `y` confirms.
 pub(in crate::cli) fn confirm(question: &str) -> anyhow::Result<bool> {
     output::note(format_args!("{question} [y/N]"));
     let mut answer = String::new();

@@ -1,4 +1,4 @@
-//! The CA's two files: written whole or not at all, the key for our eyes only.
+//! The CA's two files: replaced atomically, the key with mode 0600.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
@@ -53,7 +53,7 @@ fn replace_atomically(file: &Path, content: &[u8], mode: u32) -> io::Result<()> 
         .and_then(|()| out.sync_all())
         .and_then(|()| fs::rename(&beside, file));
     if done.is_err() {
-        // What failed is already being reported; the leftover is tidied if it can be.
+        // The first error is the one to report; removing the leftover is best effort.
         fs::remove_file(&beside).ok();
     }
     done

@@ -1,4 +1,4 @@
-//! A CA as its files tell it: read and judged, nothing signed.
+//! Reads and checks the CA's files; signs nothing.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,19 +11,19 @@ use crate::net::ca::{CaError, files};
 use crate::net::settings::CaSettings;
 use crate::tls;
 
-/// What `ca show` and `check` tell without touching the key.
+/// What `ca show` and `check` report; it does not include the key.
 #[derive(Debug)]
 pub struct CaInfo {
     /// The hosts in its constraints.
     pub hosts: Vec<String>,
-    /// When it runs out.
+    /// When the certificate expires.
     pub expires: SystemTime,
     pub(super) cert: CertificateDer<'static>,
     spki: Vec<u8>,
 }
 
 impl CaInfo {
-    /// Whether a certificate for `host` made by this CA would be believed.
+    /// Whether clients accept a certificate for `host` from this CA.
     pub fn covers(&self, host: &str) -> bool {
         self.hosts
             .iter()
@@ -31,7 +31,7 @@ impl CaInfo {
     }
 }
 
-/// Reads the certificate alone; refuses one without our constraints, which we would not have made.
+/// Reads the certificate alone; fails if it lacks the name constraints that `create` always sets.
 pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     let file = &settings.cert_file;
     let content = || CaError::InvalidContent {
@@ -65,7 +65,7 @@ pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
     })
 }
 
-/// The DNS names of the critical name constraints; none: there are no such constraints.
+/// The DNS names of the critical name constraints; none if there are no such constraints.
 fn permitted_hosts(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
     let constraints = certificate.name_constraints().ok().flatten()?;
     let permitted = constraints.value.permitted_subtrees.iter().flatten();
@@ -73,7 +73,7 @@ fn permitted_hosts(certificate: &X509Certificate<'_>) -> Option<Vec<String>> {
     constraints.critical.then(|| hosts.collect())
 }
 
-/// Reads both files and judges them as `Ca::load` does.
+/// Reads both files and checks them as `Ca::load` does.
 pub fn inspect(settings: &CaSettings) -> Result<CaInfo, CaError> {
     load_pair(settings).map(|(described, _)| described)
 }
@@ -98,7 +98,7 @@ fn dns_name(name: &GeneralName<'_>) -> Option<String> {
     }
 }
 
-/// A DNS constraint covers the host and what is below it.
+/// A DNS constraint covers the host and its subdomains.
 pub(super) fn constraint_covers(covered: &str, host: &str) -> bool {
     host == covered
         || host

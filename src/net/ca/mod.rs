@@ -1,7 +1,7 @@
-//! The local CA that lets us end TLS for configured hosts and for nothing else: critical
-//! name constraints, every IP range excluded, path length 0, a key only we can read.
-//! What it cannot vouch for, it refuses to sign; a name without a dot or a wildcard's
-//! parent never gets in.
+//! The local CA, which terminates TLS for the configured hosts and for nothing else: critical
+//! name constraints, every IP range excluded, path length 0, and a key that only the sidecar can
+//! read. It does not sign for a host outside its constraints. Names without a dot and wildcards
+//! are never among its hosts.
 
 mod files;
 mod info;
@@ -29,9 +29,9 @@ use crate::tls;
 pub use info::{CaInfo, inspect, inspect_certificate};
 
 const BACKDATE: Duration = Duration::from_hours(24);
-/// How long a leaf is valid; a new one is made after half of it.
+/// How long a leaf is valid; the CA issues a new one after half of it.
 const LEAF_LIFETIME: Duration = Duration::from_hours(14 * 24);
-/// Leaves kept; the constraints bound the names, subdomains do not.
+/// The most leaves to keep: the constraints limit the hosts, but not the number of subdomains.
 const MAX_LEAVES: usize = 256;
 
 /// Why the CA cannot be used or made.
@@ -45,12 +45,12 @@ pub enum CaError {
         /// Why.
         source: std::io::Error,
     },
-    /// There is one already.
+    /// The CA exists already.
     #[error(
         "{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first"
     )]
     AlreadyExists(PathBuf),
-    /// The key file's mode lets others in.
+    /// The key file's mode lets others read it.
     #[error(
         "{file} can be read by others (mode {mode:03o}); run `chmod 600` on it, and if others may have read it make a new CA"
     )]
@@ -60,7 +60,7 @@ pub enum CaError {
         /// Its mode.
         mode: u32,
     },
-    /// A file does not hold what it should.
+    /// A file has the wrong content.
     #[error("{file} holds no usable {what}; `sms-sidecar ca init` makes a new CA")]
     InvalidContent {
         /// Which.
@@ -68,23 +68,23 @@ pub enum CaError {
         /// CA certificate, private key, key that belongs to the certificate.
         what: &'static str,
     },
-    /// A CA for no host would be a CA for every host.
+    /// No host is given: a CA without constraints would cover every host.
     #[error("a CA needs at least one host; configure a provider first")]
     NoHosts,
-    /// Not a literal host.
+    /// Not a literal host name.
     #[error(
         "{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards"
     )]
     InvalidHost(String),
-    /// Outside the constraints.
+    /// The host is outside the constraints.
     #[error(
         "the CA does not cover {0}; unless its description names it in full, set a provider's `base_url` to https://{0}/…, then run `sms-sidecar ca renew` and restart the sidecar and the backend"
     )]
     NotCovered(String),
-    /// The cryptography refused.
+    /// The cryptography library failed.
     #[error("a certificate for {host} cannot be made: {why}")]
     Signing {
-        /// For whom.
+        /// The host of the certificate.
         host: String,
         /// Why.
         why: String,
@@ -112,16 +112,16 @@ impl fmt::Debug for Ca {
     }
 }
 
-/// Whether `init` or `renew` was asked for.
+/// Whether to run `init` or `renew`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CaCreateMode {
-    /// A new key; refuses to replace one.
+    /// Creates a new key; fails if there is one.
     NewKey,
-    /// The same key with new hosts and a new lifetime: leaves made before and after are believed alike.
+    /// Keeps the key, with new hosts and a new lifetime: clients accept leaves from before and after alike.
     KeepKey,
 }
 
-/// Makes a CA for exactly `hosts` and writes both files.
+/// Creates a CA for exactly `hosts` and writes both files.
 pub fn create(
     settings: &CaSettings,
     hosts: &[String],
@@ -166,7 +166,7 @@ fn new_key(settings: &CaSettings) -> Result<KeyPair, CaError> {
 }
 
 impl Ca {
-    /// Reads both files; refuses a key that others can read, or one that does not belong to the certificate.
+    /// Reads both files; fails if others can read the key, or if it does not belong to the certificate.
     pub fn load(settings: &CaSettings, clock: Arc<dyn Clock>) -> Result<Self, CaError> {
         let (
             CaInfo {
@@ -192,7 +192,7 @@ impl Ca {
         })
     }
 
-    /// Whether a certificate for `host` made by this CA would be believed.
+    /// Whether clients accept a certificate for `host` from this CA.
     pub fn covers(&self, host: &str) -> bool {
         self.hosts
             .iter()
@@ -204,17 +204,17 @@ impl Ca {
         &self.hosts
     }
 
-    /// When it runs out.
+    /// When the CA's certificate expires.
     pub fn expires(&self) -> SystemTime {
         self.expires
     }
 
-    /// What ends TLS for `host`, whatever name the client says inside (some say none).
+    /// The configuration that terminates TLS for `host`, regardless of the client's SNI (some send none).
     pub fn server_config_for(&self, host: &str) -> Result<Arc<ServerConfig>, CaError> {
         let now = self.clock.wall_clock();
         let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(leaf) = leaves.get(host) {
-            // A clock set back makes an age of none: then the leaf is not yet old.
+            // If the clock was set back, the age counts as zero.
             if now.duration_since(leaf.issued_at).unwrap_or_default() < LEAF_LIFETIME / 2 {
                 return Ok(Arc::clone(&leaf.config));
             }
@@ -267,7 +267,7 @@ impl Ca {
 /// Whether a CA can be limited to `host`: a name with a dot, no address, no wildcard.
 pub fn is_literal_host(host: &str) -> bool {
     let known = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
-    // The last label has a letter: an address has none.
+    // A host name's last label has a letter; an address has none there.
     let named = host
         .rsplit('.')
         .next()

@@ -1,4 +1,4 @@
-//! The CA vouches for its hosts alone, keeps its key to itself, and openssl agrees.
+//! The CA signs for its hosts only and keeps its key private; openssl and Node agree.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -55,7 +55,7 @@ fn it_covers_its_hosts_and_nothing_else() {
 }
 
 #[test]
-fn hosts_that_would_constrain_nothing_are_refused() {
+fn hosts_that_would_constrain_nothing_are_rejected() {
     let folder = TempDir::new().unwrap();
     for bad in [
         "*.test.com",
@@ -92,7 +92,7 @@ fn hosts_that_would_constrain_nothing_are_refused() {
 }
 
 #[test]
-fn the_key_is_ours_alone() {
+fn only_the_owner_can_read_the_key() {
     let (_folder, settings, _) = made(&["api.one.test"]);
     let mode = |file| fs::metadata(file).unwrap().permissions().mode() & 0o777;
     assert_eq!(
@@ -110,7 +110,7 @@ fn the_key_is_ours_alone() {
 }
 
 #[test]
-fn a_ca_is_not_replaced_but_renewed_with_its_key() {
+fn init_does_not_replace_a_ca_and_renew_keeps_its_key() {
     let (_folder, settings, first) = made(&["api.one.test"]);
     let again = create(
         &settings,
@@ -136,7 +136,7 @@ fn a_ca_is_not_replaced_but_renewed_with_its_key() {
 }
 
 #[test]
-fn files_that_do_not_belong_together_are_refused() {
+fn files_that_do_not_belong_together_are_rejected() {
     let (_one, settings, _) = made(&["api.one.test"]);
     let (_two, other, _) = made(&["api.one.test"]);
     fs::copy(&other.cert_file, &settings.cert_file).unwrap();
@@ -196,7 +196,7 @@ fn openssl(folder: &TempDir, args: &[&str]) -> (bool, String) {
     )
 }
 
-/// Signs a certificate the CA itself would refuse to make.
+/// Signs a certificate that the CA itself does not issue.
 fn rogue(ca: &Ca, folder: &TempDir, name: &str) {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -208,7 +208,7 @@ fn rogue(ca: &Ca, folder: &TempDir, name: &str) {
 }
 
 #[test]
-fn openssl_believes_it_for_its_hosts_only() {
+fn openssl_accepts_it_for_its_hosts_only() {
     let (folder, _, ca) = made(&["api.one.test"]);
     let (_, text) = openssl(&folder, &["x509", "-in", "ca.pem", "-noout", "-text"]);
     for line in [
@@ -237,7 +237,7 @@ require('https').get({ host: '127.0.0.1', port, servername: name, checkServerIde
   .on('error', (error) => { console.log(error.code + ' ' + error.message); process.exit(0); });
 ";
 
-/// What Node says to a server whose certificate the CA signed for `name`, constraints or not.
+/// Node's result for a server whose certificate the CA signed for `name`, inside the constraints or not.
 fn node(ca: &Ca, folder: &TempDir, name: &str) -> String {
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
@@ -282,7 +282,7 @@ fn node(ca: &Ca, folder: &TempDir, name: &str) -> String {
 }
 
 #[test]
-fn node_believes_it_for_its_hosts_only() {
+fn node_accepts_it_for_its_hosts_only() {
     let (folder, _, ca) = made(&["api.one.test"]);
     assert_eq!(node(&ca, &folder, "api.one.test"), "204");
     for bad in ["bank.test", "127.0.0.1"] {

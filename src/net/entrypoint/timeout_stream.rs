@@ -1,6 +1,6 @@
-//! How long a client may take: to begin a request on an idle connection, and to finish
-//! its head once begun. Sits below HTTP because the library's own timer cannot tell an
-//! idle connection from a slow head.
+//! Limits how long a client may take to begin a request on an idle connection, and to finish its
+//! head. Sits below HTTP because the library's own timer does not distinguish an idle connection
+//! from a slow head.
 
 use std::io;
 use std::pin::Pin;
@@ -15,19 +15,19 @@ use tokio::time::{Instant, Sleep, sleep};
 const HEAD_TIMEOUT_RESPONSE: &[u8] = b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain\r\nContent-Length: 51\r\nConnection: close\r\n\r\n\
 sms-sidecar: the request's head took too long here\n";
 
-/// What the calls on a connection tell its `Paced`, and what it tells the connection.
+/// What the requests of a connection and its `TimeoutStream` report to each other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct IdleTimer(Arc<IdleTimerState>);
 
 #[derive(Debug, Default)]
 struct IdleTimerState {
     active_requests: AtomicUsize,
-    /// How many calls have begun; a short one may begin and end between two reads.
+    /// How many requests have begun; a short one may begin and end between two reads.
     started_requests: AtomicUsize,
     head_timed_out: AtomicBool,
 }
 
-/// A call is being answered, or the connection has become a tunnel: no timer runs until this is dropped.
+/// A request is being served, or the connection has become a tunnel: no timer runs until this is dropped.
 #[derive(Debug)]
 pub(super) struct BusyGuard(Arc<IdleTimerState>);
 
@@ -38,7 +38,7 @@ impl IdleTimer {
         BusyGuard(Arc::clone(&self.0))
     }
 
-    /// The connection ended because a head took too long.
+    /// Whether the connection ended because a head took too long.
     pub(super) fn head_timed_out(&self) -> bool {
         self.0.head_timed_out.load(Ordering::SeqCst)
     }
@@ -69,7 +69,7 @@ pub(super) struct TimeoutStream<S> {
 }
 
 impl<S> TimeoutStream<S> {
-    /// A connection that never sends anything is given as long as a head; `idle` counts between requests.
+    /// A new connection must send its first head within `head_timeout`; `idle_timeout` applies between requests.
     pub(super) fn new(
         inner: S,
         idle_timer: IdleTimer,
@@ -126,12 +126,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for TimeoutStream<S> {
                 .0
                 .head_timed_out
                 .store(true, Ordering::SeqCst);
-            // Nothing else is being written while a head is read; if it does not fit, the close says it.
+            // Nothing else is written while a head is read; if the response does not fit, the close is the signal.
             if Pin::new(&mut self.inner)
                 .poll_write(cx, HEAD_TIMEOUT_RESPONSE)
                 .is_ready()
             {
-                // Some streams hold back what is written until then.
+                // Some streams buffer writes until they are flushed.
                 drop(Pin::new(&mut self.inner).poll_flush(cx));
             }
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));

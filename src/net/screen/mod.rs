@@ -1,7 +1,6 @@
-//! What a raw request must be before anything else looks at it. Pure: a head goes in, and
-//! either where it is addressed comes out, or the reason it is turned away. It exists
-//! because the HTTP library passes on what could smuggle a request, or let a browser
-//! page speak with our credentials.
+//! Checks a raw request before anything else reads it. Pure: a head goes in; its target or the
+//! reason for its rejection comes out. It exists because the HTTP library lets through requests
+//! that could smuggle another one, or that let a browser page use our credentials.
 
 mod target;
 mod trace_headers;
@@ -17,7 +16,7 @@ use crate::net::authority::{Authority, Scheme, normalize_host};
 pub use target::{check_address, check_host};
 pub use trace_headers::strip_trace_headers;
 
-/// Names that concern one connection only, and never travel on.
+/// Headers of one connection; they are never forwarded.
 static HOP_BY_HOP: [HeaderName; 9] = [
     CONNECTION,
     HeaderName::from_static("keep-alive"),
@@ -29,10 +28,10 @@ static HOP_BY_HOP: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
     HeaderName::from_static("proxy-connection"),
 ];
-/// Names that mean something only between us and our caller.
+/// Headers between the sidecar and its backend.
 const OWN_PREFIX: &str = "x-sms-sidecar-";
 
-/// Why a request is turned away.
+/// Why a request is rejected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ScreenError {
     /// 405.
@@ -85,7 +84,7 @@ pub enum ScreenError {
 }
 
 impl ScreenError {
-    /// What the backend gets.
+    /// The status that the backend gets.
     pub fn status(&self) -> StatusCode {
         match self {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -105,18 +104,18 @@ impl ScreenError {
     }
 }
 
-/// How the request came to us.
+/// How the request reached the sidecar.
 #[derive(Clone, Copy, Debug)]
 pub struct ScreenContext<'a> {
-    /// Inside a CONNECT for this authority.
+    /// The authority of the CONNECT that the request is inside of.
     pub connect_target: Option<&'a Authority>,
-    /// From this machine.
+    /// Whether it comes from this machine.
     pub is_local: bool,
-    /// What we write into `Via`, unique to this process.
+    /// The sidecar's entry in `Via`, unique to this process.
     pub via_marker: &'a str,
 }
 
-/// What the request line names.
+/// The target of the request line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RequestLineTarget {
     /// A path at our own address, with the Host header if it has one.
@@ -127,7 +126,7 @@ pub enum RequestLineTarget {
     Connect(Authority),
 }
 
-/// Judges a request's head.
+/// Checks a request's head and returns its target.
 pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTarget, ScreenError> {
     check_method(&parts.method)?;
     reject_browser(&parts.headers)?;
@@ -149,8 +148,8 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
             let Some(authority) = inside else {
                 return Ok(RequestLineTarget::Path(host));
             };
-            // A hint only, never the route: but two names for one request are one too many. The port may differ:
-            // Node writes `:80` into a TLS tunnel if the socket was made by hand.
+            // The Host header never decides the route, but it must not contradict it. The port may differ:
+            // Node writes `:80` inside a TLS tunnel if the application created the socket itself.
             if host
                 .as_deref()
                 .is_some_and(|host| !host_name_matches(host, authority))
@@ -162,7 +161,7 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
     }
 }
 
-/// Judges the path of a request that will carry our credentials.
+/// Checks the path of a request that will be sent with our credentials.
 pub fn check_path(path: &str) -> Result<(), ScreenError> {
     let lower = path.to_ascii_lowercase();
     let told = [
@@ -191,7 +190,7 @@ pub fn check_path(path: &str) -> Result<(), ScreenError> {
     Ok(())
 }
 
-/// Takes out what concerns this connection or only us, before anything is put in.
+/// Removes the headers of this connection and the sidecar's own, before any are added.
 pub fn strip_connection_headers(headers: &mut HeaderMap) {
     let mut gone: Vec<HeaderName> = connection_options(headers)
         .filter_map(|name| HeaderName::try_from(name).ok())
@@ -212,7 +211,7 @@ pub fn strip_connection_headers(headers: &mut HeaderMap) {
     headers.remove(http::header::CONTENT_LENGTH);
 }
 
-/// Takes out of a reply what concerns the connection it came over.
+/// Removes the headers of the upstream connection from a reply.
 pub fn strip_framing(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = connection_options(headers)
         .filter_map(|name| HeaderName::try_from(name).ok())
@@ -236,7 +235,7 @@ fn check_method(method: &Method) -> Result<(), ScreenError> {
     if known.contains(&method.as_str()) {
         return Ok(());
     }
-    // Foreign text in a log line: cut and plain.
+    // The method goes into a log line: truncated, and alphanumeric only.
     Err(ScreenError::Method(
         method
             .as_str()
@@ -247,7 +246,7 @@ fn check_method(method: &Method) -> Result<(), ScreenError> {
     ))
 }
 
-/// `Sec-Fetch-Mode` alone is Node's fetch; the other two come from pages.
+/// Node's fetch sends `Sec-Fetch-Mode` only; `Origin` and `Sec-Fetch-Site` come from browser pages.
 fn reject_browser(headers: &HeaderMap) -> Result<(), ScreenError> {
     if headers.contains_key(ORIGIN) {
         return Err(ScreenError::BrowserRequest("Origin"));
@@ -270,7 +269,7 @@ fn reject_loop(headers: &HeaderMap, marker: &str) -> Result<(), ScreenError> {
     }
 }
 
-/// `Connection: authorization` would have the next hop drop what it must see.
+/// `Connection: authorization` would make the next hop drop a header that it needs.
 fn check_connection_header(headers: &HeaderMap) -> Result<(), ScreenError> {
     for option in connection_options(headers) {
         let harmless =
@@ -314,7 +313,7 @@ fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<String>, 
     }
 }
 
-/// The Host header of a CONNECT is not looked at: clients write four different things there.
+/// Ignores the Host header of a CONNECT: clients write four different things there.
 fn parse_connect(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTarget, ScreenError> {
     if way.connect_target.is_some() {
         return Err(ScreenError::InvalidTarget("CONNECT inside a CONNECT"));
@@ -388,7 +387,7 @@ fn host_name_matches(header: &str, authority: &Authority) -> bool {
             .is_ok_and(|parsed| normalize_host(parsed.host()) == authority.host)
 }
 
-/// A Host header against the URL it should repeat; the default port may be left out.
+/// Whether a Host header matches the URL; it may omit the default port.
 fn host_header_matches(header: &str, authority: &Authority) -> bool {
     let port = header
         .parse::<http::uri::Authority>()

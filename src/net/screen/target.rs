@@ -1,6 +1,6 @@
-//! Which addresses a request may name: never the cloud's metadata service, never
-//! ourselves, private ranges only for callers on this machine. Asked twice: of the name,
-//! and of every address it resolves to.
+//! Which addresses a request may name: never the cloud's metadata service, never the sidecar
+//! itself, and private ranges only for clients on this machine. The check runs twice: on the
+//! name, and on every address that it resolves to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -16,7 +16,7 @@ const METADATA: [IpAddr; 4] = [
 ];
 const METADATA_NAMES: [&str; 3] = ["metadata.google.internal", "metadata", "instance-data"];
 
-/// Judges a named host, as far as its name alone tells.
+/// Checks a host by its name alone, before it is resolved.
 pub fn check_host(
     authority: &Authority,
     own: &[SocketAddr],
@@ -38,7 +38,7 @@ pub fn check_host(
     Ok(())
 }
 
-/// Judges an address that is about to be connected to.
+/// Checks an address before connecting to it.
 pub fn check_address(
     address: SocketAddr,
     own: &[SocketAddr],
@@ -61,7 +61,7 @@ pub fn check_address(
     Ok(())
 }
 
-/// The IPv4 address inside an IPv6 one that only wraps it (mapped, compatible, NAT64, 6to4).
+/// The IPv4 address that an IPv6 address embeds (mapped, compatible, NAT64, 6to4).
 fn embedded_ipv4(ip: IpAddr) -> IpAddr {
     let IpAddr::V6(six) = ip.to_canonical() else {
         return ip.to_canonical();
@@ -69,7 +69,7 @@ fn embedded_ipv4(ip: IpAddr) -> IpAddr {
     let four =
         |high: u16, low: u16| IpAddr::V4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match six.segments() {
-        // `::` and `::1` are themselves.
+        // `::` and `::1` embed none.
         [0, 0, 0, 0, 0, 0, 0, 0 | 1] => IpAddr::V6(six),
         [0 | 0x64, 0 | 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => four(high, low),
         _ => IpAddr::V6(six),

@@ -1,4 +1,4 @@
-//! The table of what the HTTP library lets through and we do not.
+//! The table of requests that the HTTP library lets through and the sidecar rejects.
 
 use std::net::SocketAddr;
 
@@ -47,7 +47,7 @@ fn authority(scheme: Scheme, host: &str, port: u16) -> Authority {
 }
 
 #[test]
-fn what_real_clients_send_passes() {
+fn requests_of_real_clients_pass() {
     let connect = |host: &str| judged(HERE, "CONNECT", "api.test:443", &[("host", host)]);
     for host in ["api.test", "api.test:443", "127.0.0.1:8125"] {
         assert_eq!(
@@ -111,7 +111,7 @@ fn what_real_clients_send_passes() {
 }
 
 #[test]
-fn inside_a_connect_the_target_rules() {
+fn inside_a_connect_its_target_decides() {
     let target = authority(Scheme::Https, "api.test", 80);
     let inside = ScreenContext {
         connect_target: Some(&target),
@@ -140,7 +140,7 @@ fn inside_a_connect_the_target_rules() {
 }
 
 #[test]
-fn what_the_library_lets_through_is_refused() {
+fn bad_requests_that_the_library_lets_through_are_rejected() {
     let host = ("host", "api.test");
     let table: Vec<ScreenCase> = vec![
         ("POST", "/x", vec![host, ("host", "evil.test")], 400),
@@ -214,7 +214,7 @@ fn what_the_library_lets_through_is_refused() {
 }
 
 #[test]
-fn clear_https_is_for_this_machine_only() {
+fn https_in_clear_is_for_this_machine_only() {
     let ask = |way| judged(way, "POST", "https://api.test/", &[("host", "api.test")]);
     assert!(ask(HERE).is_ok());
     assert_eq!(ask(AWAY), Err(ScreenError::HttpsInCleartext));
@@ -233,7 +233,7 @@ fn old_http_needs_no_host() {
 }
 
 #[test]
-fn paths_that_services_read_in_two_ways_are_refused() {
+fn ambiguous_paths_are_rejected() {
     let bad = [
         "/a/./b",
         "/a/../b",
@@ -265,7 +265,7 @@ fn paths_that_services_read_in_two_ways_are_refused() {
 }
 
 #[test]
-fn stripping_takes_what_is_ours_and_the_connections() {
+fn stripping_removes_own_and_connection_headers() {
     let mut headers = HeaderMap::new();
     let all = [
         ("host", "api.test"),
@@ -295,7 +295,7 @@ fn stripping_takes_what_is_ours_and_the_connections() {
 }
 
 #[test]
-fn some_addresses_are_never_reached() {
+fn forbidden_addresses_are_rejected() {
     let own: Vec<SocketAddr> = vec![
         "127.0.0.1:8125".parse().unwrap(),
         "0.0.0.0:9125".parse().unwrap(),
@@ -357,7 +357,7 @@ fn some_addresses_are_never_reached() {
 }
 
 #[test]
-fn names_are_judged_before_they_are_resolved() {
+fn names_are_checked_before_they_are_resolved() {
     let own: Vec<SocketAddr> = vec!["127.0.0.1:8125".parse().unwrap()];
     let ask =
         |name: &str, port, local| check_host(&authority(Scheme::Http, name, port), &own, local);

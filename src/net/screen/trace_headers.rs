@@ -1,11 +1,11 @@
-//! Headers in which a backend tells whom it calls where in its traces it does so. They are for
-//! us alone: a provider would learn from them which calls belong together, and `baggage` may
-//! hold anything. Taken out last, right before a request is written, whatever made it.
+//! The trace context headers of a backend. They are for the sidecar only: they would show a
+//! provider which requests belong together, and `baggage` may hold anything. They are removed
+//! last, right before any request is written.
 
 use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName};
 
-/// W3C first, then what came before it and what some tracing systems use beside it.
+/// The W3C headers first, then older ones and those that some tracing systems send in addition.
 const TRACE_HEADERS: [&str; 6] = [
     "traceparent",
     "tracestate",
@@ -16,8 +16,8 @@ const TRACE_HEADERS: [&str; 6] = [
 ];
 const TRACE_HEADER_PREFIXES: [&str; 3] = ["x-b3-", "uberctx-", "x-datadog-"];
 
-/// Takes them out, except for those that a signature of the backend's own covers (only observe mode lets one
-/// through): a good request would be refused without them, and observing must not change what happens.
+/// Removes them, except for those that the backend's own signature covers (only observe mode lets a signature
+/// through): the provider would reject a good request without them, and observing must not change the result.
 pub fn strip_trace_headers(headers: &mut HeaderMap) {
     let gone: Vec<HeaderName> = headers
         .keys()
@@ -43,7 +43,7 @@ fn is_trace_header(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// What `SignedHeaders=a;b` of an AWS signature names.
+/// The header names in `SignedHeaders=a;b` of an AWS signature.
 fn signed_headers(headers: &HeaderMap) -> Vec<String> {
     let authorization = headers
         .get(AUTHORIZATION)
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn no_trace_is_left() {
+    fn trace_headers_are_removed() {
         let all = [
             (
                 "traceparent",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_signature_covers_stays() {
+    fn signed_headers_stay() {
         let by = |authorization| {
             left(&[
                 ("traceparent", "00-1-2-01"),

@@ -1,5 +1,5 @@
-//! From the first listener that answers to the last call that lands: readiness, reload,
-//! and an end that waits for what is in flight, but not for ever.
+//! The server's life cycle: readiness, reload, and a shutdown that waits for the requests in
+//! flight, within a limit.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,11 +17,11 @@ use crate::net::server::BindError;
 
 /// How long listeners may take to open.
 const LISTENER_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long connections may take to close once nothing is in flight.
+/// How long connections may take to close once no request is in flight.
 const CONNECTION_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 const CONNECT_RETRY_DELAY: Duration = Duration::from_millis(5);
 
-/// Why the process ended, if it did not want to.
+/// The bind error that ended the process, if there was one.
 #[derive(Clone, Debug, Default)]
 pub(super) struct BindFailure(Arc<Mutex<Option<BindError>>>);
 
@@ -37,7 +37,7 @@ impl BindFailure {
 
 type ReadyFn = Box<dyn FnOnce() + Send>;
 
-/// What the owner of a server does at each turn of its life.
+/// The owner's callbacks at each step of the life cycle.
 pub struct LifecycleHooks {
     ready: ReadyFn,
     reload: Box<dyn Fn() + Send + Sync>,
@@ -45,7 +45,7 @@ pub struct LifecycleHooks {
 }
 
 impl LifecycleHooks {
-    /// `ready` is called when every address answers, `reload` at every SIGHUP, and `stopping`
+    /// `ready` is called when every address accepts connections, `reload` at every SIGHUP, and `stopping`
     /// before the drain, with the name of the signal.
     pub fn new(
         ready: impl FnOnce() + Send + 'static,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for LifecycleHooks {
     }
 }
 
-/// Tells pingora when to end.
+/// Signals pingora when to end.
 pub(super) struct Lifecycle {
     drain: Drain,
     drain_timeout: Duration,
@@ -97,7 +97,7 @@ impl Lifecycle {
         (life, failed)
     }
 
-    /// From the first knock to the last call.
+    /// Runs from the first connection check to the last request.
     async fn run(&self) -> ShutdownSignal {
         let Ok(mut signals) = ProcessSignals::new() else {
             return ShutdownSignal::FastShutdown;
@@ -153,11 +153,11 @@ impl Lifecycle {
         let half = self.drain_timeout / 2;
         if timeout(half, self.drain.requests_finished()).await.is_err() {
             self.drain.advance_to(Phase::Closing);
-            // What has not landed by now is cut off: the limit is a promise too.
+            // Requests that are still in flight after this are cut off: the limit is a guarantee too.
             timeout(half, self.drain.requests_finished()).await.ok();
         }
         self.drain.advance_to(Phase::Closing);
-        // The last call has landed, its answer may still be on the way to the socket.
+        // The last request has finished; its response may still be on its way to the socket.
         timeout(CONNECTION_CLOSE_TIMEOUT, self.drain.connections_closed())
             .await
             .ok();
@@ -170,7 +170,7 @@ async fn wait_until_accepting(address: SocketAddr) {
     }
 }
 
-/// The signals that mean something to us.
+/// The signals that the sidecar handles.
 struct ProcessSignals {
     term: Signal,
     int: Signal,
@@ -214,7 +214,7 @@ impl ProcessSignals {
     }
 }
 
-/// What a signal asks for.
+/// What a signal requests.
 enum SignalAction {
     Reload,
     /// End the process; the signal's name.
@@ -225,7 +225,7 @@ enum SignalAction {
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
         let how = self.run().await;
-        // However it ended: background tasks go by the phase, and the process waits for them.
+        // On every path: background tasks end by the phase, and the process waits for them.
         self.drain.advance_to(Phase::Closing);
         how
     }
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_signal_before_the_listeners_answer_ends_background_tasks_too() {
+    async fn a_signal_before_the_listeners_are_ready_ends_background_tasks_too() {
         let nobody = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .unwrap();

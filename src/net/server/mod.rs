@@ -1,6 +1,6 @@
-//! The process's sockets and its life cycle, served by pingora-core: every address is
-//! tried before anything is announced, SIGTERM drains within a limit, SIGHUP reloads.
-//! Knows nothing of what its sites serve.
+//! The process's sockets and its life cycle, served by pingora-core: every address is bound
+//! before the sidecar reports that it is ready, SIGTERM drains within a limit, SIGHUP reloads.
+//! Independent of what its sites serve.
 
 mod lifecycle;
 mod services;
@@ -26,11 +26,11 @@ use crate::net::settings::Limits;
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send + 'static> Stream for T {}
 
-/// What serves the connections of one listener.
+/// Serves the connections of one listener.
 pub trait ConnectionService: Send + Sync + 'static {
-    /// It deserves a thread per core.
+    /// Whether it gets a thread per core.
     const MULTI_THREADED: bool = false;
-    /// One connection, to its end.
+    /// Serves one connection to its end.
     fn serve<S: Stream>(
         &self,
         stream: S,
@@ -66,7 +66,7 @@ pub enum BindError {
         /// Why.
         source: io::Error,
     },
-    /// The folder of a unix socket, which is not there and cannot be made.
+    /// The folder of a unix socket is missing and cannot be created.
     #[error(
         "{name} needs the folder {folder}: {source}; make the folder for this user or change `[listen] {name}`"
     )]
@@ -86,7 +86,7 @@ pub struct Server {
     limits: Limits,
     drain: Drain,
     worker_threads: usize,
-    /// Keeps what was tried from being taken until pingora listens itself.
+    /// Keeps the addresses reserved until pingora listens itself.
     reserved: Vec<ReservedAddress>,
     unix_sockets: Vec<PathBuf>,
 }
@@ -109,8 +109,8 @@ impl std::fmt::Debug for Server {
 impl Server {
     /// Nothing listens yet.
     pub fn new(limits: Limits) -> Self {
-        // The waiting is done in `life`, which knows when the last call has landed.
-        // A call stays on the thread of its connection: handing it across costs more CPU than the call's own judgement.
+        // `Lifecycle` does the waiting: it can see when the last request has finished.
+        // A request stays on the thread of its connection: moving it costs more CPU than handling it.
         let conf = ServerConf {
             grace_period_seconds: Some(0),
             graceful_shutdown_timeout_seconds: Some(1),
@@ -131,13 +131,13 @@ impl Server {
         }
     }
 
-    /// For whoever must know that the process ends.
+    /// The phase of the shutdown, for other tasks to watch.
     pub fn drain(&self) -> Drain {
         self.drain.clone()
     }
 
-    /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken; gives the
-    /// address, with the port that was found if 0 was asked for.
+    /// Adds a TCP listener; `name` is its key under `[listen]`. Fails at once if the address is taken. Returns the
+    /// address, with the actual port if the configured one is 0.
     pub fn add_tcp<S: ConnectionService>(
         &mut self,
         name: &str,
@@ -173,8 +173,8 @@ impl Server {
         Ok(address)
     }
 
-    /// Adds a unix listener, open to its owner and group. A socket nobody answers at is replaced, a folder that is
-    /// missing is made: `/run` is empty after every start of the machine.
+    /// Adds a unix listener, open to its owner and group. Replaces a stale socket and creates a missing folder:
+    /// `/run` is empty after every boot.
     pub fn add_unix<S: ConnectionService>(
         &mut self,
         name: &str,
@@ -208,7 +208,7 @@ impl Server {
         Ok(())
     }
 
-    /// Adds a task that lives as long as the process, on a thread of its own; `Drain` tells it when to end.
+    /// Adds a task that runs as long as the process, on its own thread; `Drain` signals when to end.
     pub fn add_background<F: Future<Output = ()> + Send + 'static>(
         &mut self,
         name: &str,
@@ -233,7 +233,7 @@ impl Server {
             shutdown_signal: Box::new(life),
         });
         for socket in self.unix_sockets {
-            // Gone already, or not ours any more: then there is nothing to tidy.
+            // If it is gone already or belongs to another process, there is nothing to clean up.
             std::fs::remove_file(socket).ok();
         }
         failed.take().map_or(Ok(()), Err)

@@ -1,5 +1,5 @@
-//! Our sites in pingora's terms: a TCP application, the unix accept loop (its stream
-//! cannot tell peer credentials, so that one is tokio's), a background task.
+//! Our sites as pingora services: a TCP application, the unix accept loop (tokio's, because
+//! pingora's stream has no peer credentials), and a background task.
 
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
@@ -20,7 +20,7 @@ use crate::net::drain::{Drain, Phase};
 use crate::net::peer::Peer;
 use crate::net::server::ConnectionService;
 
-/// After an accept that failed for want of file descriptors.
+/// The pause after an accept that failed because no file descriptor was left.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// A TCP site.
@@ -43,10 +43,10 @@ impl<S: ConnectionService> ServerApp for TcpApp<S> {
 
 type TaskFn = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// A task, taken when pingora starts it.
+/// A task; taken out when pingora starts it.
 pub(super) struct BackgroundTask(Mutex<Option<TaskFn>>);
 
-/// Wraps a future that is made on the thread it runs on.
+/// Wraps a future that is created on the thread that runs it.
 pub(super) fn background_service<F>(
     name: &str,
     drain: Drain,
@@ -72,7 +72,7 @@ impl BackgroundService for BackgroundTask {
     }
 }
 
-/// Makes the folder of a socket, where it is missing, for nobody else to write into.
+/// Creates the missing folder of a socket, writable by its owner only.
 pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
     if path.as_os_str().is_empty() || path.is_dir() {
         return Ok(());
@@ -83,7 +83,7 @@ pub(super) fn create_socket_folder(path: &Path) -> io::Result<()> {
         .create(path)
 }
 
-/// Opens a unix socket for its owner and group, replacing one that nobody answers at.
+/// Opens a unix socket for its owner and group; replaces a stale one.
 pub(super) fn bind_unix(path: &Path) -> io::Result<StdListener> {
     if path
         .symlink_metadata()
@@ -115,7 +115,8 @@ pub(super) async fn serve_unix<S: ConnectionService>(listener: StdListener, site
             sleep(ACCEPT_RETRY_DELAY).await;
             continue;
         };
-        let (site, drain) = (Arc::clone(&site), drain.clone());
+        let site = Arc::clone(&site);
+        let drain = drain.clone();
         let peer = Peer::from_unix(stream.peer_cred().ok().map(|owner| owner.uid()));
         // Owned by this service's runtime, which ends after the drain.
         tokio::spawn(async move { site.serve(stream, peer, drain).await });

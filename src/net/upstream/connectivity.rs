@@ -1,5 +1,5 @@
-//! The way to a provider looked at step by step, for people who ask why it fails: name, connection,
-//! certificate. Writes no request, keeps no connection, and stops at the first step that fails.
+//! Probes the connection to a provider step by step: name, connection, certificate. Writes no
+//! request, keeps no connection, and stops at the first step that fails.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -13,10 +13,10 @@ use crate::net::upstream::dial::{DialError, Dialer, dial_error};
 use crate::net::upstream::{ExchangeError, UpstreamClient};
 use crate::sms::Cause;
 
-/// How far one gets. A step after one that failed was not tried: none.
+/// The result of each step; none for the steps after one that failed.
 #[derive(Clone, Debug)]
 pub struct Connectivity {
-    /// What is connected to first: the service, or the proxy of `outbound`.
+    /// The first hop: the service, or the proxy of `outbound`.
     pub first_hop: String,
     /// Whether the first hop is such a proxy.
     pub via_proxy: bool,
@@ -24,25 +24,25 @@ pub struct Connectivity {
     pub addresses: Result<Vec<IpAddr>, ExchangeError>,
     /// A connection, through the proxy if there is one.
     pub connection: Option<Result<(), ExchangeError>>,
-    /// The certificate, checked; none as well where the URL is `http://`.
+    /// The verified certificate; also none for an `http://` URL.
     pub certificate: Option<Result<PeerCertificate, ExchangeError>>,
 }
 
-/// What a trusted certificate says.
+/// A trusted certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PeerCertificate {
-    /// When it runs out.
+    /// When it expires.
     pub expires: SystemTime,
 }
 
 impl UpstreamClient {
-    /// Goes the way to where `url` points and writes no byte of a request; each step within `limit`.
+    /// Probes the connection to `url` without writing a byte of a request; each step within `limit`.
     pub async fn probe_connectivity(
         &self,
         url: &Uri,
         limit: Duration,
     ) -> Result<Connectivity, ExchangeError> {
-        // Nothing is sent, so that it may be in clear.
+        // Nothing is sent, so `http://` is allowed.
         let origin = Self::checked_origin(url, true)?;
         let first = self.dialer.first_hop(&origin);
         let mut way = Connectivity {

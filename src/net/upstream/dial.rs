@@ -1,5 +1,5 @@
-//! From a name to a connection that can carry a request: resolving, connecting (through
-//! `outbound` if set), TLS. Whatever fails here, no byte of a request was written.
+//! Opens a connection that can send a request: resolves the name, connects (through `outbound`
+//! if set), starts TLS. When any of this fails, no byte of a request was written.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -27,7 +27,7 @@ use crate::net::upstream::pool::UpstreamConnection;
 use crate::sms::Cause;
 use crate::tls;
 
-/// The longest answer to a CONNECT that we read.
+/// The longest response to a CONNECT that the sidecar reads.
 const MAX_PROXY_HEAD: usize = 8 << 10;
 
 #[derive(Debug)]
@@ -101,7 +101,7 @@ impl Dialer {
         self.proxy.as_ref().map_or(origin, |proxy| &proxy.authority)
     }
 
-    /// Through the first hop, where that is a proxy.
+    /// Connects through the first hop if it is a proxy.
     pub(super) async fn through_proxy(
         &self,
         tcp: TcpStream,
@@ -113,7 +113,7 @@ impl Dialer {
         }
     }
 
-    /// TLS over a connection.
+    /// Starts TLS over a connection.
     pub(super) async fn connect_tls(
         &self,
         tcp: TcpStream,
@@ -135,7 +135,7 @@ impl Dialer {
         self.connect_any(to, self.resolve(to).await?, limit).await
     }
 
-    /// The addresses behind a name that can be used from here.
+    /// The addresses of a name that can be used from here.
     pub(super) async fn resolve(&self, to: &Authority) -> Result<Vec<SocketAddr>, DialError> {
         let found = lookup_host((to.host.as_str(), to.port)).await;
         let found = found.map_err(|error| {
@@ -156,7 +156,7 @@ impl Dialer {
             .collect())
     }
 
-    /// One address after the other, so that a dead one cannot use up all the time.
+    /// Tries one address after the other, so that a dead one cannot use up all the time.
     pub(super) async fn connect_any(
         &self,
         to: &Authority,
@@ -194,7 +194,7 @@ impl Dialer {
         Err(last)
     }
 
-    /// The address that attempts are to leave from is none of this machine's.
+    /// The configured source address does not belong to this machine.
     fn source_address_error(&self, error: &io::Error) -> DialError {
         let source = self
             .settings
@@ -234,7 +234,7 @@ async fn http_handshake<S: Stream>(
             format!("{origin} closed the connection at once"),
         )
     })?;
-    // Owned by its sender: it ends when the pool or the exchange drops that. What went wrong, the sender is told.
+    // Owned by its sender: it ends when the pool or the exchange drops that. The sender gets its error.
     tokio::spawn(async move { connection.await.ok() });
     Ok(UpstreamConnection {
         sender,
@@ -297,7 +297,7 @@ async fn open_tunnel(
     ))
 }
 
-/// Reads up to the empty line, byte by byte, because what follows the head belongs to TLS; none: the
+/// Reads up to the empty line, byte by byte, because the bytes after the head belong to TLS; none if the
 /// head is too long.
 async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();

@@ -1,6 +1,6 @@
-//! The client that speaks to providers: HTTP/1.1, whole bodies, and for every failure
-//! the one thing that matters later: whether a byte of the request was written.
-//! Follows no redirect, repeats nothing that was written, reads no proxy variable.
+//! The HTTP client for providers: HTTP/1.1, whole bodies, and for every failure whether a byte
+//! of the request was written. Follows no redirect, repeats nothing that was written, and reads
+//! no proxy variable.
 
 mod connectivity;
 mod dial;
@@ -26,7 +26,7 @@ use crate::sms::Cause;
 
 pub use connectivity::{Connectivity, PeerCertificate};
 
-/// An exchange that brought no readable reply.
+/// An exchange without a readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
     /// No byte was written.
@@ -34,15 +34,15 @@ pub enum ExchangeError {
     Unsent {
         /// `unreachable`, `timeout`, `tls-untrusted`, `endpoint-wrong`.
         cause: Cause,
-        /// For ops: what happened, and what to do.
+        /// For operators: what happened, and what to do.
         detail: String,
     },
-    /// It may have been taken.
+    /// The provider may have accepted the request.
     #[error("the reply was lost: {detail}")]
     Unknown {
         /// `unreachable`, `timeout`, `reply-unreadable`.
         cause: Cause,
-        /// For ops: what happened.
+        /// For operators: what happened.
         detail: String,
     },
 }
@@ -61,7 +61,7 @@ pub enum ClientError {
     /// The TLS library cannot be set up.
     #[error("TLS cannot be set up: {0}")]
     Tls(std::io::Error),
-    /// The way out is no plain HTTP proxy.
+    /// The proxy of `outbound` is not a plain HTTP proxy.
     #[error("the proxy of `outbound` must be `http://host:port`, plain HTTP")]
     InvalidProxy,
 }
@@ -103,7 +103,7 @@ impl UpstreamClient {
             .await
     }
 
-    /// The same for a request that holds nothing of ours: whether it may go in clear was its writer's to decide.
+    /// The same for a request without our credentials: its sender has decided whether to use TLS.
     pub async fn exchange_without_credentials(
         &self,
         outgoing: ProviderRequest,
@@ -133,7 +133,7 @@ impl UpstreamClient {
                         .await;
                 }
                 Ok(Err(mut failed)) => match failed.take_message() {
-                    // The pooled connection had died: the request came back whole, so this is no repeat.
+                    // The pooled connection had closed and nothing was written, so this does not repeat the request.
                     Some(whole) if untouched && connection.is_reused => request = whole,
                     Some(_) | None => {
                         return Err(connection_error(failed.error(), &origin, untouched));

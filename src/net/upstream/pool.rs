@@ -1,5 +1,5 @@
-//! Idle connections, for at most 4 s: most servers close theirs after 5, and a request
-//! written into a closing connection is one in doubt.
+//! Keeps idle connections for at most 4 s: most servers close theirs after 5 s, and a request
+//! written to a closing connection is in doubt.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,15 +14,15 @@ use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
 
 const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
-/// More than this a provider never needs at once again; the rest is closed.
+/// More than a provider needs at once again; further connections are closed.
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
-/// A connection that can carry a request.
+/// A connection that can send a request.
 #[derive(Debug)]
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) counts: ByteCounts,
-    /// It has served a request before.
+    /// Whether it has served a request before.
     pub(super) is_reused: bool,
 }
 
@@ -36,7 +36,7 @@ struct IdleConnection {
 pub(super) struct ConnectionPool(Mutex<BTreeMap<Authority, Vec<IdleConnection>>>);
 
 impl ConnectionPool {
-    /// The one used last that is still open; older ones are closed.
+    /// Takes the most recently used one that is still open; closes those that are too old.
     pub(super) async fn take(&self, origin: &Authority) -> Option<UpstreamConnection> {
         loop {
             let IdleConnection {

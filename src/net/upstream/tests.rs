@@ -1,4 +1,4 @@
-//! Each way an exchange can be lost, told apart by whether a byte was written.
+//! Each way an exchange can fail, distinguished by whether a byte was written.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -57,7 +57,7 @@ async fn answer_all(stream: &mut TcpStream, tell: impl Fn(String)) {
     }
 }
 
-/// Writes megabytes until the other side has had enough; says how many.
+/// Writes megabytes until the other side closes; returns how many.
 async fn poured(stream: &mut TcpStream, most: usize) -> usize {
     let block = vec![0; 1 << 20];
     for sent in 0..most {
@@ -68,7 +68,7 @@ async fn poured(stream: &mut TcpStream, most: usize) -> usize {
     most
 }
 
-/// Plays every connection with `script`; ends with how many there were.
+/// A server that runs `script` on every connection, with the connection's number; returns its address.
 async fn server<F>(script: impl Fn(usize, TcpStream) -> F + Send + 'static) -> SocketAddr
 where
     F: Future<Output = ()> + Send + 'static,
@@ -84,7 +84,7 @@ where
     address
 }
 
-/// A server that reads one request, says `answer`, and closes.
+/// A server that reads one request, writes `answer`, and closes.
 async fn answering(answer: &'static [u8]) -> SocketAddr {
     server(move |_, mut stream| async move {
         request(&mut stream).await.unwrap();
@@ -177,7 +177,7 @@ async fn a_closed_port_is_unsent() {
 }
 
 #[tokio::test]
-async fn credentials_do_not_travel_in_clear_unless_told() {
+async fn credentials_are_not_sent_in_clear_unless_configured() {
     let strict = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
     let lost = strict
         .exchange(post("http", "127.0.0.1:9".parse().unwrap()), SECOND)
@@ -188,7 +188,7 @@ async fn credentials_do_not_travel_in_clear_unless_told() {
 }
 
 #[tokio::test]
-async fn what_comes_after_the_request_is_in_doubt() {
+async fn failures_after_the_request_are_in_doubt() {
     assert_eq!(cause(&lost(b"").await), ("unknown", Cause::Unreachable));
     assert_eq!(
         cause(&lost(b"220 mail.test ESMTP\r\n\r\n").await),
@@ -288,7 +288,7 @@ async fn a_redirect_is_only_reported() {
 }
 
 #[tokio::test]
-async fn a_pooled_connection_that_died_costs_nothing() {
+async fn a_closed_pooled_connection_loses_no_request() {
     let (closed, mut closings) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |_, mut stream| {
         let closed = closed.clone();
@@ -311,7 +311,7 @@ async fn a_pooled_connection_that_died_costs_nothing() {
 }
 
 #[tokio::test]
-async fn a_connection_idle_for_long_carries_nothing() {
+async fn a_connection_idle_for_too_long_is_not_reused() {
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |number, mut stream| {
         let tell = tell.clone();
@@ -379,7 +379,7 @@ fn trusting(file: &NamedTempFile) -> UpstreamSettings {
 }
 
 #[tokio::test]
-async fn an_untrusted_certificate_is_unsent_and_says_what_to_set() {
+async fn an_untrusted_certificate_is_unsent_and_the_error_names_the_setting() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let stranger = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
     let lost = stranger
@@ -412,7 +412,7 @@ async fn a_certificate_for_another_name_is_unsent() {
 }
 
 #[test]
-fn roots_that_cannot_be_read_are_said() {
+fn unreadable_roots_are_reported() {
     let none = UpstreamSettings {
         ca_file: Some("/nonexistent/roots.pem".into()),
         ..UpstreamSettings::default()
@@ -431,7 +431,7 @@ fn roots_that_cannot_be_read_are_said() {
     );
 }
 
-/// A CONNECT proxy that wants `pu:pp`.
+/// A CONNECT proxy that requires `pu:pp`.
 async fn proxy() -> SocketAddr {
     server(|_, mut stream: TcpStream| async move {
         let mut head = Vec::new();
@@ -465,7 +465,7 @@ async fn copy(
 }
 
 #[tokio::test]
-async fn a_proxy_on_the_way_out_is_used() {
+async fn the_outbound_proxy_is_used() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let proxy = proxy().await;
     let through = |url: String| {
@@ -499,7 +499,7 @@ async fn a_proxy_on_the_way_out_is_used() {
 }
 
 #[tokio::test]
-async fn the_way_is_looked_at_step_by_step_and_nothing_is_written() {
+async fn connectivity_is_probed_step_by_step_and_nothing_is_written() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let url =
         |scheme: &str, to: SocketAddr| -> Uri { format!("{scheme}://{to}/send").parse().unwrap() };
@@ -568,7 +568,7 @@ async fn the_way_is_looked_at_step_by_step_and_nothing_is_written() {
 }
 
 #[tokio::test]
-async fn a_step_of_the_way_that_hangs_is_left() {
+async fn a_connectivity_step_that_hangs_times_out() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url: Uri = format!("https://{}/", silent.local_addr().unwrap())
         .parse()
@@ -585,7 +585,7 @@ async fn a_step_of_the_way_that_hangs_is_left() {
 }
 
 #[tokio::test]
-async fn the_way_leads_through_a_proxy() {
+async fn connectivity_is_probed_through_the_proxy() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
     let proxy = proxy().await;
     let settings = UpstreamSettings {

@@ -1,4 +1,4 @@
-//! What the keeper tells: of every read, and why there is no credential. Names, never values.
+//! The events of the cache: every read, and why there is no credential. Names, never values.
 
 use std::sync::Arc;
 
@@ -12,18 +12,18 @@ pub enum Error {
     /// The config has no such vault.
     #[error("there is no `[vaults.{0}]` in the config")]
     UnknownVault(Box<str>),
-    /// The vault gave nothing.
+    /// The vault returned no entry.
     #[error("vault `{vault}`: {error}")]
     Read {
         /// The vault's name.
         vault: Box<str>,
-        /// What it said.
+        /// The error of the read.
         #[source]
         error: Arc<ReadError>,
     },
 }
 
-/// What a read of a vault came to; for metrics and the log.
+/// The result of a read of a vault; for metrics and the log.
 #[derive(Clone, Debug)]
 pub struct ReadEvent<'a> {
     /// The vault's name.
@@ -39,11 +39,11 @@ pub struct ReadEvent<'a> {
 pub enum ReadOutcome<'a> {
     /// The same content as before.
     Unchanged(Version),
-    /// New content, with what looks like a mistake in it.
+    /// New content, with the values that look like a mistake.
     New(Version, &'a [FieldWarning]),
-    /// Nothing; the last good version stays.
+    /// The read failed; the last good version stays.
     Failed(&'a ReadError),
 }
 
-/// Hears of every read.
+/// Receives every read.
 pub type ReadEventSink = Box<dyn Fn(ReadEvent<'_>) + Send + Sync>;

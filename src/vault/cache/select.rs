@@ -1,12 +1,12 @@
-//! Which of an entry's fields a reference gets, and under which names: the config's mapping first,
-//! then the field's own name, then the names that `.env` files have for it.
+//! Selects the fields that a reference gets, and their names: the config's mapping first, then the
+//! field's own name, then its names in `.env` files.
 
 use crate::secret::SecretFields;
 use crate::vault::entry::VaultEntry;
 use crate::vault::error::ReadError;
 use crate::vault::reference::CredentialRef;
 
-/// What `reference` names of `entry`, under the dialect's names; all of it where it names nothing.
+/// The fields of `entry` that `reference` names, under the dialect's names; the whole entry if it names none.
 pub(super) fn select_fields(
     mut entry: VaultEntry,
     reference: &CredentialRef,
@@ -55,8 +55,8 @@ fn non_text_error(field: &str, what: &str, reference: &CredentialRef, place: &st
     }
 }
 
-/// What `field` may be called in the vault, in the order to look. A mapped field is called what the mapping says
-/// and nothing else: somebody meant that.
+/// The names that `field` may have in the vault, in the order of the search. A mapped field has its mapped name
+/// only, because the config sets it explicitly.
 fn candidate_names<'a>(
     reference: &'a CredentialRef,
     field: &'a str,

@@ -1,4 +1,4 @@
-//! One entry's cache: the newest content that was read, why the last read failed, and who waits for the next.
+//! The cache of one entry: its newest content, why the last read failed, and the waiting requests.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
@@ -9,14 +9,14 @@ use crate::clock::Moment;
 use crate::secret::{Credential, Version};
 use crate::vault::cache::Error;
 
-/// What we know of one entry, without its values.
+/// The version of one entry and its age, without its values.
 #[derive(Clone, Debug)]
 pub struct CredentialSeenAt {
-    /// Which content.
+    /// The version of the content.
     pub version: Version,
-    /// When it was first seen.
+    /// When it was first read.
     pub since: Moment,
-    /// The same, by the calendar.
+    /// The same, as wall-clock time.
     pub since_wall: SystemTime,
 }
 
@@ -26,8 +26,8 @@ pub(super) struct CacheSlot {
     state: Mutex<SlotState>,
     /// One read at a time.
     pub(super) read_lock: tokio::sync::Mutex<()>,
-    /// How many reads are done; whoever waited for one need not read again. Tells all of them at once: one after the
-    /// other through the gate, each would wait for whatever else runs in between, once for each who is before it.
+    /// How many reads are done; a request that waited for one does not read again. It wakes all of them at once:
+    /// through the lock they would continue one after the other, each after whatever else the scheduler runs.
     pub(super) completed_reads: watch::Sender<u64>,
 }
 
@@ -36,9 +36,9 @@ pub(super) struct SlotState {
     pub(super) current: Option<(Arc<Credential>, CredentialSeenAt)>,
     pub(super) failure: Option<Error>,
     pub(super) read_at: Option<Moment>,
-    /// So that entries that were read together are not for ever.
+    /// Spreads entries that were first read at the same time.
     pub(super) jitter: f64,
-    /// The version that the vault gave when somebody saw one refused, and until when that is its word.
+    /// The version that the vault returned after one was rejected, and until when this result holds.
     pub(super) confirmed: Option<(Version, Moment)>,
 }
 

@@ -1,4 +1,4 @@
-//! Versions as ordinals, one read for all who wait, and the last good credential.
+//! Versions as ordinals, one read for all waiting requests, and the last good credential.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -16,16 +16,16 @@ use crate::vault::source::WatchPaths;
 
 type ScriptedRead = Result<VaultEntry, ReadError>;
 
-/// Plays a list of reads, the last one for ever.
+/// Replays a list of reads; repeats the last one.
 #[derive(Clone, Debug, Default)]
 struct FakeSource {
     script: Arc<Mutex<VecDeque<ScriptedRead>>>,
     reads: Arc<AtomicU64>,
     held: Option<Arc<Semaphore>>,
     piecewise: bool,
-    /// `NotYet`: each read makes another account. `Now`: what it handed out has ended.
+    /// `NotYet`: each read creates another account. `Now`: the lease has ended.
     due: Option<ReadSchedule>,
-    /// What the vault's own interval is.
+    /// The vault's own interval.
     poll: Option<Duration>,
 }
 
@@ -100,7 +100,7 @@ fn keeper(fake: &FakeSource) -> CredentialCache {
     keeper_telling(fake, Box::new(|_| ()))
 }
 
-/// With a clock that stands still until it is set.
+/// With a clock that moves only when set.
 fn keeper_in_time(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let sources = BTreeMap::from([(
@@ -159,7 +159,7 @@ async fn versions_count_contents() {
 }
 
 #[tokio::test]
-async fn a_newer_version_is_handed_out_without_a_read() {
+async fn a_newer_version_is_returned_without_a_read() {
     let fake = FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]);
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
@@ -185,7 +185,7 @@ async fn a_newer_version_is_handed_out_without_a_read() {
 }
 
 #[tokio::test]
-async fn all_who_doubt_a_version_wait_for_one_read() {
+async fn rejections_of_one_version_share_one_read() {
     let held = Arc::new(Semaphore::new(1));
     let fake = FakeSource {
         held: Some(Arc::clone(&held)),
@@ -194,7 +194,7 @@ async fn all_who_doubt_a_version_wait_for_one_read() {
     let keeper = keeper(&fake);
     let reference = reference();
     keeper.get(&reference).await.unwrap();
-    // Polled in order: all of them wait before the read is let go.
+    // Polled in order: all of them wait before the read continues.
     let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
     let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
     assert!(got.iter().all(|got| {
@@ -205,7 +205,7 @@ async fn all_who_doubt_a_version_wait_for_one_read() {
 }
 
 #[tokio::test]
-async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
+async fn rejections_of_an_unchanged_version_share_one_read() {
     let held = Arc::new(Semaphore::new(1));
     let fake = FakeSource {
         held: Some(Arc::clone(&held)),
@@ -224,7 +224,7 @@ async fn all_who_doubt_an_unchanged_version_wait_for_one_read_too() {
 }
 
 #[tokio::test]
-async fn all_who_wait_go_on_at_once() {
+async fn all_waiting_requests_continue_at_once() {
     let held = Arc::new(Semaphore::new(1));
     let fake = FakeSource {
         held: Some(Arc::clone(&held)),
@@ -246,7 +246,7 @@ async fn all_who_wait_go_on_at_once() {
         tokio::task::yield_now().await;
     }
     held.add_permits(1);
-    // Somebody else who is always busy: one turn of his for each round of the scheduler.
+    // Another task that is always busy: it runs once in each round of the scheduler.
     let rounds = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&rounds);
     let busy = tokio::spawn(std::future::poll_fn(move |context| {
@@ -264,7 +264,7 @@ async fn all_who_wait_go_on_at_once() {
 }
 
 #[tokio::test]
-async fn a_read_given_up_does_not_block_the_next() {
+async fn a_cancelled_read_does_not_block_the_next() {
     let held = Arc::new(Semaphore::new(0));
     let fake = FakeSource {
         held: Some(Arc::clone(&held)),
@@ -308,11 +308,9 @@ async fn the_last_good_credential_survives_a_failed_read() {
 
 #[tokio::test]
 async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
-    let (old, half, new) = (
-        [("l", "a"), ("p", "1")],
-        [("l", "b"), ("p", "1")],
-        [("l", "b"), ("p", "2")],
-    );
+    let old = [("l", "a"), ("p", "1")];
+    let half = [("l", "b"), ("p", "1")];
+    let new = [("l", "b"), ("p", "2")];
     let fake = FakeSource {
         piecewise: true,
         ..FakeSource::plays(&[&old, &old, &half, &new, &new])
@@ -331,7 +329,7 @@ async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
 }
 
 #[tokio::test]
-async fn an_entry_that_never_settles_is_taken_as_it_is() {
+async fn an_entry_that_keeps_changing_is_used_as_read_last() {
     let reads: Vec<[(&str, &str); 1]> = ["1", "2", "3", "4", "5", "6", "7", "8"]
         .map(|value| [("p", value)])
         .to_vec();
@@ -392,7 +390,7 @@ async fn changes_and_events_are_reported() {
 }
 
 #[tokio::test]
-async fn an_unknown_vault_says_so() {
+async fn an_unknown_vault_is_reported() {
     let other = CredentialRef {
         vault: "else".to_owned(),
         ..reference()
@@ -408,7 +406,7 @@ async fn an_unknown_vault_says_so() {
 }
 
 #[tokio::test]
-async fn versions_count_on_over_a_reload() {
+async fn versions_keep_counting_across_a_reload() {
     let old = keeper(&FakeSource::plays(&[&[("p", "one")]]));
     old.get(&reference()).await.unwrap();
     let gone = CredentialRef {
@@ -523,7 +521,7 @@ async fn no_value_is_shown() {
 }
 
 #[tokio::test]
-async fn refusals_of_one_version_cause_one_read() {
+async fn rejections_within_the_window_cause_one_read() {
     let fake = FakeSource::plays(&[&[("p", "one")]]);
     let keeper = keeper(&fake);
     keeper.get(&reference()).await.unwrap();
@@ -553,7 +551,7 @@ async fn refusals_of_one_version_cause_one_read() {
 }
 
 #[tokio::test]
-async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
+async fn an_account_created_after_a_rejection_is_not_replaced_at_once() {
     let fake = FakeSource {
         due: Some(ReadSchedule::NotYet),
         ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]])
@@ -585,7 +583,7 @@ async fn an_account_made_in_place_of_a_refused_one_is_not_replaced_at_once() {
 }
 
 #[tokio::test]
-async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
+async fn a_vault_is_polled_at_its_interval_minus_jitter() {
     for (poll, cadence, at) in [
         (None, 60, 54),
         (Some(10), 60, 9),
@@ -610,7 +608,7 @@ async fn a_vault_is_polled_at_its_interval_and_a_little_early_by_the_dice() {
 }
 
 #[tokio::test]
-async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
+async fn an_ended_lease_that_cannot_be_replaced_is_read_with_pauses() {
     let fake = FakeSource {
         due: Some(ReadSchedule::Now),
         ..FakeSource::default()
@@ -626,7 +624,7 @@ async fn what_ended_and_cannot_be_had_again_is_not_asked_for_without_a_pause() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_looked_at_more_often() {
+async fn an_unreadable_entry_is_read_more_often() {
     let fake = FakeSource::default();
     fake.then(Err(sealed()));
     let (keeper, clock) = keeper_in_time(&fake);
@@ -642,7 +640,7 @@ async fn what_cannot_be_read_is_looked_at_more_often() {
     assert!(!due(50) && due(60), "a fifth earlier at most, by the dice");
 }
 
-/// A clock that stands until it is moved.
+/// A clock that moves only when advanced.
 #[derive(Debug, Default)]
 struct ManualClock(Mutex<Duration>);
 

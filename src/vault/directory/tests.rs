@@ -1,4 +1,4 @@
-//! One file a field, and swaps of a whole generation that are never read mixed.
+//! One file per field, and swaps of a whole generation that a read never mixes.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,7 +13,7 @@ fn put(folder: &Path, field: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn one_trailing_newline_is_not_the_secrets() {
+async fn one_trailing_newline_is_stripped() {
     let folder = tempfile::tempdir().unwrap();
     let place = folder.path().join("sms/x");
     let table = [
@@ -131,7 +131,7 @@ async fn a_path_may_be_left_out_but_not_lead_out() {
 }
 
 #[tokio::test]
-async fn what_is_missing_is_named() {
+async fn a_missing_file_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let vault = Directory::new(folder.path().join("secrets"));
     assert!(matches!(
@@ -163,7 +163,7 @@ async fn what_is_missing_is_named() {
     ));
 }
 
-/// Lays a generation out as the kubelet does: dated folder, `..data` turned by a rename, links to its files.
+/// Writes a generation as the kubelet does: a dated folder, `..data` replaced by a rename, links to its files.
 fn generation(mount: &Path, name: &str, fields: &[(&str, &str)]) {
     for (field, value) in fields {
         put(&mount.join(name), field, value);
@@ -171,7 +171,7 @@ fn generation(mount: &Path, name: &str, fields: &[(&str, &str)]) {
     symlink(name, mount.join("..data_tmp")).unwrap();
     fs::rename(mount.join("..data_tmp"), mount.join("..data")).unwrap();
     for (field, _) in fields {
-        // It is there already from the second generation on.
+        // The link exists from the second generation on.
         symlink(Path::new("..data").join(field), mount.join(field)).unwrap_or_default();
     }
 }
@@ -203,7 +203,7 @@ async fn a_read_sees_one_generation_of_a_kubernetes_mount() {
 }
 
 #[tokio::test]
-async fn reads_while_generations_are_swapped_are_never_mixed() {
+async fn reads_during_swaps_never_mix_generations() {
     let folder = tempfile::tempdir().unwrap();
     generation(folder.path(), "..0", &[("a", "0"), ("b", "0")]);
     let mount = folder.path().to_owned();
@@ -220,7 +220,7 @@ async fn reads_while_generations_are_swapped_are_never_mixed() {
     });
     let vault = Directory::new(folder.path().to_owned());
     while !writer.is_finished() {
-        // A read may lose every race against a writer this fast; it must not mix.
+        // A read may lose every race against a writer this fast, but it must not mix generations.
         let Ok(entry) = vault.read("").await else {
             continue;
         };

@@ -4,7 +4,7 @@ use super::*;
 
 type DotenvPairs = &'static [(&'static str, &'static str)];
 
-/// What npm's dotenv makes of each (16.6.1 and 18.0.10 agree on all of them).
+/// The result of npm's dotenv for each text (16.6.1 and 18.0.10 agree on all of them).
 #[rustfmt::skip]
 const TABLE: &[(&str, DotenvPairs)] = &[
     ("A=1", &[("A", "1")]),
@@ -89,7 +89,7 @@ fn last_of_each(text: &str) -> BTreeMap<String, String> {
 }
 
 #[test]
-fn reads_what_dotenv_reads() {
+fn values_are_read_as_dotenv_reads_them() {
     for (text, expected) in TABLE {
         let expected = expected
             .iter()
@@ -135,7 +135,7 @@ fn every_value_of_the_table_can_be_replaced() {
 }
 
 #[test]
-fn a_placeholder_that_would_not_read_back_is_refused() {
+fn a_placeholder_that_would_not_read_back_is_rejected() {
     assert!(replace_values("A=1\n", &placeholders(&[("A", "x # y")])).is_none());
     assert!(replace_values("A=1\n", &placeholders(&[("A", "x\nB=2")])).is_none());
     assert!(replace_values("A='1'\n", &placeholders(&[("A", "x # y")])).is_some());

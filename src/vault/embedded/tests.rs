@@ -1,4 +1,4 @@
-//! The encrypted file: what is set is read, and every damage is told by name.
+//! The encrypted file: values that were set are read, and every kind of damage has its own error.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
@@ -48,7 +48,7 @@ fn chmod(file: &Path, mode: u32) {
 }
 
 #[tokio::test]
-async fn what_is_set_is_read() {
+async fn a_value_that_was_set_is_read() {
     let (_folder, vault) = vault();
     set(&vault, "sms/x", "password", "canary \"quoted\"\nпароль");
     assert_eq!(
@@ -115,7 +115,7 @@ fn writes_keep_mode_and_owner_and_leave_nothing_behind() {
 }
 
 #[test]
-fn a_symbolic_link_stays_one() {
+fn a_symbolic_link_is_kept() {
     let (folder, vault) = vault();
     let link = folder.path().join("link.age");
     std::os::unix::fs::symlink(&vault.file, &link).unwrap();
@@ -126,7 +126,7 @@ fn a_symbolic_link_stays_one() {
 }
 
 #[test]
-fn a_wrong_key_is_told_from_a_damaged_file() {
+fn a_wrong_key_and_a_damaged_file_differ() {
     let (_folder, vault) = vault();
     set(&vault, "sms/x", "password", "canary");
     let (_other_folder, other) = self::vault();
@@ -164,7 +164,7 @@ fn a_truncated_or_altered_file_is_malformed() {
 }
 
 #[test]
-fn content_that_is_no_map_is_malformed_and_not_quoted() {
+fn content_other_than_a_map_is_malformed_and_not_quoted() {
     let (_folder, vault) = vault();
     let key = vault.identities().unwrap().remove(0).to_public();
     for plain in [
@@ -181,7 +181,7 @@ fn content_that_is_no_map_is_malformed_and_not_quoted() {
 }
 
 #[test]
-fn a_key_that_others_can_read_is_refused() {
+fn a_key_that_others_can_read_is_rejected() {
     let (_folder, vault) = vault();
     for mode in [0o644, 0o640, 0o604, 0o660] {
         chmod(&vault.key_file, mode);
@@ -194,7 +194,7 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
-fn missing_and_foreign_keys_say_what_to_do() {
+fn errors_about_missing_and_foreign_keys_say_what_to_do() {
     let (_folder, vault) = vault();
     std::fs::write(&vault.key_file, "# comment\ncanary-AGE-SECRET-KEY-1XX\n").unwrap();
     let error = vault.entries().unwrap_err();
@@ -219,7 +219,7 @@ fn missing_and_foreign_keys_say_what_to_do() {
 }
 
 #[test]
-fn rotation_forgets_the_old_key_and_keeps_the_entries() {
+fn rotation_removes_the_old_key_and_keeps_the_entries() {
     let (folder, vault) = vault();
     set(&vault, "sms/x", "password", "canary");
     let old_key = folder.path().join("old.key");

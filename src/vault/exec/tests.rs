@@ -1,4 +1,4 @@
-//! Real commands, well-behaved and not.
+//! Real commands that behave well or badly.
 
 use secrecy::ExposeSecret;
 
@@ -19,7 +19,7 @@ async fn says(script: &str) -> Result<VaultEntry, ReadError> {
 }
 
 #[tokio::test]
-async fn its_json_is_the_entry_and_its_environment_is_almost_nothing() {
+async fn its_json_is_the_entry_and_its_environment_is_minimal() {
     let script = r#"printf '{"argument":"%s","variable":"%s","names":"%s"}' "$1" "$SMS_SIDECAR_VAULT_PATH" "$(env | cut -d= -f1 | sort | tr '\n' ' ')""#;
     let entry = says(script).await.unwrap();
     assert_eq!(entry.fields["argument"].expose_secret(), "sms/x");
@@ -38,7 +38,7 @@ async fn its_json_is_the_entry_and_its_environment_is_almost_nothing() {
 }
 
 #[tokio::test]
-async fn a_path_is_no_shell_and_no_option_of_ours() {
+async fn a_path_cannot_inject_shell_code_or_options() {
     let exec = Exec::new(
         ["/bin/echo", "{\"p\":\"{path}\"}"]
             .map(str::to_owned)
@@ -54,7 +54,7 @@ async fn a_path_is_no_shell_and_no_option_of_ours() {
 }
 
 #[tokio::test]
-async fn what_is_no_entry_is_said_without_quoting_it() {
+async fn invalid_output_is_reported_without_quoting_it() {
     for (script, result, text) in [
         ("echo canary", VaultReadResult::Malformed, "not JSON"),
         ("true", VaultReadResult::Malformed, "not JSON"),
@@ -86,7 +86,7 @@ async fn what_is_no_entry_is_said_without_quoting_it() {
 }
 
 #[tokio::test]
-async fn what_it_complains_of_is_not_shown_and_does_not_hold_it_up() {
+async fn standard_error_is_not_shown_and_does_not_block_the_command() {
     let error = says("set -x; : password-canary; head -c 1048576 /dev/zero >&2; exit 1")
         .await
         .unwrap_err()

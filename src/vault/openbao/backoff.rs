@@ -1,6 +1,6 @@
-//! How often a vault server in trouble is asked: after a failure a pause that doubles, with jitter,
-//! and after the pause one request that goes ahead while all others are told what is known. A server
-//! that comes back meets one question, not everybody's.
+//! Limits the requests to a failing vault server: after a failure a pause that doubles, with jitter,
+//! and after the pause one trial request while all others get the known error. A server that
+//! recovers receives one request, not all of them.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::vault::error::ReadError;
 const MIN_BACKOFF: Duration = Duration::from_millis(500);
 const MAX_BACKOFF: Duration = Duration::from_secs(15);
 
-/// What is known of the server's health.
+/// The health of the server.
 #[derive(Debug, Default)]
 pub(super) struct ServerBackoff {
     outage: Option<ServerOutage>,
@@ -21,12 +21,12 @@ struct ServerOutage {
     error: ReadError,
     delay: Duration,
     until: Moment,
-    /// Somebody asks for all.
+    /// A trial request is in flight.
     trial_in_flight: bool,
 }
 
 impl ServerBackoff {
-    /// Whether to ask now; no: what is known. `limit` is how long the one that goes ahead may take.
+    /// Whether to send a request now; if not, the known error. `limit` is how long a trial request may take.
     pub(super) fn admit(&mut self, now: Moment, limit: Duration) -> Result<(), ReadError> {
         let Some(trouble) = &mut self.outage else {
             return Ok(());
@@ -39,7 +39,7 @@ impl ServerBackoff {
         Ok(())
     }
 
-    /// What is known of a server that is not to be asked yet.
+    /// The known error of a server that is in its pause.
     pub(super) fn active_error(&self, now: Moment) -> Option<ReadError> {
         self.outage
             .as_ref()
@@ -47,12 +47,12 @@ impl ServerBackoff {
             .map(|trouble| trouble.error.clone())
     }
 
-    /// It answered.
+    /// The server responded.
     pub(super) fn record_success(&mut self) {
         self.outage = None;
     }
 
-    /// It did not. Those who asked at the same time do not double the pause.
+    /// The server did not respond. Concurrent failures do not double the pause.
     pub(super) fn record_failure(&mut self, error: ReadError, now: Moment, dice: f64) {
         let step = match &self.outage {
             Some(trouble) if trouble.trial_in_flight => {
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pause_doubles_to_its_limit_and_one_goes_ahead() {
+    fn the_pause_doubles_to_its_limit_and_one_trial_runs() {
         let limit = Duration::from_secs(3);
         let mut pace = ServerBackoff::default();
         let mut now = 0;

@@ -1,6 +1,6 @@
-//! One request to a vault server and its whole answer: a connection of its own each time, because a
-//! vault is asked seldom; TLS with the public roots and `ca_file`, read anew so that a new CA needs
-//! no restart. Follows no redirect, and reads no proxy variable.
+//! One request to a vault server and its whole response. Each request has its own connection,
+//! because requests are rare; TLS uses the public roots and `ca_file`, which is read each time so
+//! that a new CA needs no restart. Follows no redirect, and reads no proxy variable.
 
 use std::io;
 use std::path::PathBuf;
@@ -24,10 +24,10 @@ use crate::secret::SecretString;
 use crate::tls;
 use crate::vault::error::ReadError;
 
-/// An entry is some credentials; what is larger is something else.
+/// An entry holds a few credentials; a larger response is something else.
 const MAX_RESPONSE: usize = 256 << 10;
 
-/// Where the server is.
+/// The HTTP client of one server.
 #[derive(Debug)]
 pub(super) struct VaultHttpClient {
     address: Uri,
@@ -35,7 +35,7 @@ pub(super) struct VaultHttpClient {
     namespace: Option<HeaderValue>,
 }
 
-/// What is asked of it.
+/// A request to the server.
 #[derive(Clone, Debug)]
 pub(super) struct VaultRequest {
     pub(super) method: Method,
@@ -46,7 +46,7 @@ pub(super) struct VaultRequest {
     pub(super) body: Option<Arc<SecretString>>,
 }
 
-/// What it said.
+/// The server's response.
 pub(super) struct VaultResponse {
     pub(super) status: StatusCode,
     pub(super) body: Zeroizing<Vec<u8>>,
@@ -75,7 +75,7 @@ impl VaultRequest {
 }
 
 impl VaultResponse {
-    /// Its JSON, if it is some.
+    /// The body as JSON; none if it is not JSON.
     pub(super) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.body).ok()
     }
@@ -92,7 +92,7 @@ impl VaultHttpClient {
         }
     }
 
-    /// What people call it.
+    /// The server's name in errors.
     pub(super) fn location(&self) -> String {
         format!(
             "the vault server at {}",
@@ -100,7 +100,7 @@ impl VaultHttpClient {
         )
     }
 
-    /// Asks; how long that may take is the caller's business.
+    /// Sends a request; the caller sets the time limit.
     pub(super) async fn exchange(&self, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
         let host = self.address.host().unwrap_or_default().to_owned();
         let secure = self.address.scheme_str() == Some("https");
@@ -138,16 +138,14 @@ impl VaultHttpClient {
         };
         let (mut sender, connection) =
             http1::handshake(TokioIo::new(stream)).await.map_err(lost)?;
-        // Owned by its sender: it ends when that is dropped. What went wrong, the sender is told.
+        // Owned by its sender: it ends when that is dropped. The sender gets its error.
         tokio::spawn(async move { connection.await.ok() });
         let reply = sender
             .send_request(self.build_request(ask)?)
             .await
             .map_err(lost)?;
-        let (status, mut body) = (
-            reply.status(),
-            Limited::new(reply.into_body(), MAX_RESPONSE),
-        );
+        let status = reply.status();
+        let mut body = Limited::new(reply.into_body(), MAX_RESPONSE);
         let mut whole = Zeroizing::new(Vec::with_capacity(4 << 10));
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| self.body_error(&*error, &ask.path))?;
@@ -177,7 +175,7 @@ impl VaultHttpClient {
             .method(&ask.method)
             .uri(format!("{prefix}/v1/{}", ask.path))
             .header(HOST, host);
-        // What an agent's listener asks for, so that no page in a browser can use it.
+        // An agent's listener can require this header, so that no browser page can use it.
         request = request
             .header("X-Vault-Request", "true")
             .header(CONTENT_TYPE, "application/json");

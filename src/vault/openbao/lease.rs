@@ -1,7 +1,7 @@
-//! Entries that end: what a server hands out for a time only (dynamic secrets). While such a lease
-//! lives its entry is not read again, for each read would make another account; it is renewed at two
-//! thirds, and read anew where that does not help. A lease ends with the token that took it, so a new
-//! login means a new lease, too.
+//! Leases of dynamic secrets. While a lease is valid its entry is not read again, because each read
+//! would create another account. The lease is renewed at two thirds of its life; if that fails, the
+//! entry is read again. A lease ends with the token that created it, so a new login means a new
+//! lease.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,11 +27,11 @@ pub(super) struct LeaseTable {
 #[derive(Clone, Debug)]
 struct Lease {
     terms: LeaseTerms,
-    /// The number of the token that took it.
+    /// The generation of the token that created it.
     token_generation: u64,
     renew_at: Moment,
     expires_at: Moment,
-    /// It will not be renewed any more: read anew.
+    /// It cannot be renewed any more: read the entry again.
     not_renewable: bool,
 }
 
@@ -64,7 +64,7 @@ impl LeaseTable {
         }
     }
 
-    /// Whether an entry is to be read again. What ends without a lease (KV v1 with a `ttl`) is only read earlier.
+    /// When to read an entry again. An entry that ends without a lease (KV v1 with a `ttl`) is only read earlier.
     pub(super) fn read_schedule(&self, path: &str) -> ReadSchedule {
         let now = self.clock.now();
         match self.lock().get(path) {
@@ -98,7 +98,7 @@ impl LeaseTable {
             .map(|(path, lease)| (path.clone(), lease.terms.clone()))
             .collect();
         for (path, terms) in due {
-            // A server in trouble may renew it later; until its end the lease is asked for again.
+            // A failing server may renew it later; the sidecar tries again until the lease ends.
             let Ok(renewed) = server.with_timeout(renew(server, session, &terms)).await else {
                 continue;
             };
@@ -120,7 +120,7 @@ impl LeaseTable {
         }
     }
 
-    /// When to renew or read anew, and when it ends.
+    /// When to renew the lease or read the entry again, and when the lease ends.
     fn deadlines(&self, lasts: Duration) -> (Moment, Moment) {
         let now = self.clock.now();
         (
@@ -134,7 +134,7 @@ impl LeaseTable {
     }
 }
 
-/// How long it now lasts; none: the server did not renew it.
+/// How long the lease now lasts; none if the server did not renew it.
 async fn renew(
     server: &VaultServer,
     session: &VaultSession,

@@ -1,5 +1,5 @@
-//! What a vault server's JSON means: pure functions, so that every odd answer is a case of a table.
-//! Refuses to quote what it read: a wrong answer may hold the secret.
+//! Parses a vault server's JSON: pure functions, so that every odd response is a case of a table.
+//! Errors never quote the response: even a wrong one may hold the secret.
 
 use std::time::Duration;
 
@@ -9,32 +9,32 @@ use crate::secret::SecretString;
 use crate::vault::entry::{VaultEntry, entry_from_object};
 use crate::vault::openbao::settings::KvVersion;
 
-/// What a read of an entry brought.
+/// The result of a read of an entry.
 #[derive(Debug)]
 pub(super) struct EntryReply {
     pub(super) entry: VaultEntry,
     pub(super) lease: Option<LeaseTerms>,
 }
 
-/// For how long an entry holds.
+/// How long an entry is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LeaseTerms {
-    /// Empty: nothing to renew, the server only says how soon to look again.
+    /// Empty if there is nothing to renew and the server only sets the time of the next read.
     pub(super) id: String,
     pub(super) ttl: Duration,
     pub(super) renewable: bool,
 }
 
-/// What a login, a renewal or a look at a token brought.
+/// The result of a login, a renewal or a token lookup.
 pub(super) struct TokenGrant {
-    /// None in answers that do not repeat it.
+    /// None in responses that do not repeat it.
     pub(super) token: Option<SecretString>,
-    /// None: it does not end.
+    /// None if it does not expire.
     pub(super) ttl: Option<Duration>,
     pub(super) renewable: bool,
 }
 
-/// The entry in an answer of 200.
+/// The entry in a response with status 200.
 pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, String> {
     let mut whole: Value =
         serde_json::from_slice(body).map_err(|_| "the answer is not JSON".to_owned())?;
@@ -61,12 +61,12 @@ pub(super) fn parse_entry(kv: KvVersion, body: &[u8]) -> Result<EntryReply, Stri
     })
 }
 
-/// Whether an answer of 404 is about a version that was deleted; else nothing was ever there.
+/// Whether a 404 is about a deleted version; otherwise there never was an entry.
 pub(super) fn is_deleted(body: Option<&Value>) -> bool {
     body.is_some_and(|body| body.pointer("/data/metadata").is_some())
 }
 
-/// What a mount is, as `sys/internal/ui/mounts/…` tells.
+/// The KV version of a mount, as `sys/internal/ui/mounts/…` reports it.
 pub(super) fn mount_kv_version(body: &Value) -> KvVersion {
     let version = body
         .pointer("/data/options/version")
@@ -92,7 +92,7 @@ pub(super) fn token_grant(body: Option<Value>) -> Option<TokenGrant> {
     })
 }
 
-/// The `data` of a look at a token.
+/// The `data` of a token lookup.
 pub(super) fn token_lookup(body: Option<&Value>) -> TokenGrant {
     let data = body.and_then(|body| body.get("data"));
     let of = |key| data.and_then(|data: &Value| data.get(key));
@@ -103,7 +103,7 @@ pub(super) fn token_lookup(body: Option<&Value>) -> TokenGrant {
     }
 }
 
-/// The terms at the head of an answer; none where nothing ends.
+/// The lease terms of a response; none if nothing expires.
 pub(super) fn lease_terms(body: &Value) -> Option<LeaseTerms> {
     let lasts = positive_seconds(body.get("lease_duration"))?;
     let id = body
@@ -118,7 +118,7 @@ pub(super) fn lease_terms(body: &Value) -> Option<LeaseTerms> {
     })
 }
 
-/// What `sys/wrapping/unwrap` gave back of a secret id.
+/// The secret id in the response of `sys/wrapping/unwrap`.
 pub(super) fn unwrapped_secret_id(body: Option<Value>) -> Option<SecretString> {
     body?
         .pointer_mut("/data/secret_id")
@@ -126,7 +126,7 @@ pub(super) fn unwrapped_secret_id(body: Option<Value>) -> Option<SecretString> {
         .and_then(non_empty_text)
 }
 
-/// The errors of an answer in one line, cleaned and cut, and without what we ourselves had said.
+/// The errors of a response in one line, cleaned, truncated, and without the values that the sidecar sent.
 pub(super) fn error_summary(body: Option<&Value>, secrets: &[&str]) -> String {
     let errors = body
         .and_then(|body| body.get("errors"))
@@ -139,7 +139,7 @@ pub(super) fn error_summary(body: Option<&Value>, secrets: &[&str]) -> String {
     sanitize(&words.join("; "), secrets)
 }
 
-/// Foreign words as one short line.
+/// Untrusted text as one short line.
 fn sanitize(words: &str, secrets: &[&str]) -> String {
     let masked = secrets
         .iter()

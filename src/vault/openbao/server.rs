@@ -1,5 +1,5 @@
-//! A vault server as the rest sees it: asked by a few at a time, left alone while it is in trouble,
-//! and every status that is about the server, not about the question, turned into its error here.
+//! A vault server: limits concurrent requests, backs off while the server fails, and turns every
+//! status about the server rather than the request into an error.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use crate::vault::error::ReadError;
 use crate::vault::openbao::backoff::ServerBackoff;
 use crate::vault::openbao::http::{VaultHttpClient, VaultRequest, VaultResponse};
 
-/// Requests at one time. More entries than this wait for their turn.
+/// The most concurrent requests; further ones wait.
 const MAX_CONCURRENT_REQUESTS: usize = 4;
 
 /// One server.
@@ -39,7 +39,7 @@ impl VaultServer {
         self.http.location()
     }
 
-    /// Everything that belongs to one read, within the one time limit of a read.
+    /// Runs all steps of one read within the time limit of a read.
     pub(super) async fn with_timeout<T>(
         &self,
         work: impl Future<Output = Result<T, ReadError>>,
@@ -58,9 +58,9 @@ impl VaultServer {
         done
     }
 
-    /// Asks once.
+    /// Sends a request once.
     pub(super) async fn send(&self, ask: &VaultRequest) -> Result<VaultResponse, ReadError> {
-        // Not after the wait alone: who need not wait must not be told late what is known.
+        // Checked before the wait for a permit too, so that a known error returns at once.
         self.check_backoff()?;
         let turn = self.permits.acquire().await;
         turn.as_ref().map_err(|_| ReadError::Interrupted {
@@ -106,8 +106,8 @@ impl VaultServer {
         self.backoff.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Answers that say that this server cannot serve now. A standby of either product forwards requests by itself;
-    /// one that redirects instead is an error, because a token follows no redirect.
+    /// Statuses of a server that cannot serve now. A standby of either product forwards requests by itself; a
+    /// redirect is an error, because the sidecar does not send a token to another address.
     fn check_status(&self, answer: VaultResponse) -> Result<VaultResponse, ReadError> {
         let status = answer.status.as_u16();
         let why = match status {
@@ -136,7 +136,7 @@ impl VaultServer {
     }
 }
 
-/// Whether one of the errors in an answer has this word.
+/// Whether one of the errors in a response contains this word.
 fn has_error_containing(answer: &VaultResponse, word: &str) -> bool {
     let errors = answer.json().and_then(|json| {
         json.get("errors")

@@ -1,6 +1,6 @@
-//! The token that we read with: who gets it, how long it lasts, when it is renewed and when that no
-//! longer helps. One login or renewal serves all who wait; a login that was refused is repeated only
-//! after a pause that doubles, or with another proof. The token lives in memory only.
+//! The token for reads: its login, lifetime, renewal and replacement. All waiting reads share one
+//! login or renewal. A rejected login is repeated only after a pause that doubles, or with another
+//! proof. The token is kept in memory only.
 
 mod proof;
 
@@ -19,14 +19,14 @@ use crate::vault::openbao::server::VaultServer;
 use crate::vault::openbao::session::proof::{LoginProof, UnwrappedSecretId};
 use crate::vault::openbao::settings::OpenBaoAuth;
 
-/// After a login that was refused.
+/// The first pause after a rejected login.
 const MIN_LOGIN_BACKOFF: Duration = Duration::from_secs(1);
 const MAX_LOGIN_BACKOFF: Duration = Duration::from_mins(1);
-/// An old token that still works serves this long before the next try to get a newer one.
+/// How long to use an old token that still works before the next try to replace it.
 const RENEWAL_RETRY_DELAY: Duration = Duration::from_secs(5);
 const NEVER: Moment = Moment(Duration::MAX);
 
-/// Who we are to a server.
+/// The sidecar's login at a server.
 #[derive(Debug)]
 pub(super) struct VaultSession {
     auth: OpenBaoAuth,
@@ -39,7 +39,7 @@ struct State {
     held_token: Option<HeldToken>,
     rejected_login: Option<RejectedLogin>,
     wrapped: Option<UnwrappedSecretId>,
-    /// Tokens got so far.
+    /// The number of tokens so far.
     token_count: u64,
 }
 
@@ -53,14 +53,14 @@ pub(super) struct VaultToken {
 #[derive(Clone, Debug)]
 struct HeldToken {
     token: VaultToken,
-    /// Its life when it was new.
+    /// Its full lifetime.
     initial_ttl: Option<Duration>,
     renew_at: Moment,
     expires_at: Moment,
     renewable: bool,
 }
 
-/// A login that was refused.
+/// A rejected login.
 #[derive(Debug)]
 struct RejectedLogin {
     error: ReadError,
@@ -82,13 +82,13 @@ impl VaultSession {
         &self.auth
     }
 
-    /// A token with life in it.
+    /// A token that has not expired.
     pub(super) async fn token(&self, server: &VaultServer) -> Result<VaultToken, ReadError> {
         let mut state = self.state.lock().await;
         self.ensure_fresh(server, &mut state).await
     }
 
-    /// Which token is in use; none was got yet, or it is gone.
+    /// The generation of the current token; none if there is no token.
     pub(super) async fn token_generation(&self) -> Option<u64> {
         self.state
             .lock()
@@ -98,7 +98,7 @@ impl VaultSession {
             .map(|held| held.token.generation)
     }
 
-    /// Another than `dead`, which the server no longer knows.
+    /// A token other than `dead`, which the server no longer accepts.
     pub(super) async fn replace_token(
         &self,
         server: &VaultServer,
@@ -130,7 +130,7 @@ impl VaultSession {
             .as_ref()
             .is_some_and(|held| self.clock.now() >= held.renew_at);
         if due {
-            // Whoever reads next is told what is wrong.
+            // The next read returns the error.
             server
                 .with_timeout(self.ensure_fresh(server, &mut state))
                 .await
@@ -139,7 +139,7 @@ impl VaultSession {
         }
     }
 
-    /// Whether the server still knows a token that was forbidden something.
+    /// Whether a token that got "permission denied" is still valid.
     pub(super) async fn is_known(
         &self,
         server: &VaultServer,
@@ -187,7 +187,7 @@ impl VaultSession {
         self.relogin(server, state).await
     }
 
-    /// A new login; while it cannot be had, the old token serves to its end.
+    /// Logs in again; if that fails, the old token stays in use until it expires.
     async fn relogin(
         &self,
         server: &VaultServer,
@@ -207,7 +207,7 @@ impl VaultSession {
         }
     }
 
-    /// Takes a token that somebody else got; what is known of it is asked for once.
+    /// Uses a token from a file; looks up its lifetime once.
     async fn adopt_token(
         &self,
         server: &VaultServer,
@@ -228,7 +228,7 @@ impl VaultSession {
                 &secret,
             ))
             .await?;
-        // A token that may not look at itself may still read.
+        // A token that may not look itself up may still read.
         let granted = reply::token_lookup(looked.json().as_ref());
         state.held_token = Some(self.hold_token(state, secret, &granted));
         Ok(())
@@ -301,7 +301,7 @@ impl VaultSession {
         Ok(state.held_token.insert(held).token.clone())
     }
 
-    /// Remembers a refusal, so that it is not asked for again and again.
+    /// Records a rejection, so that the same login is not repeated at once.
     fn record_rejection(
         &self,
         state: &mut State,
@@ -343,7 +343,7 @@ impl VaultSession {
         )
     }
 
-    /// Due at two thirds of its life, a little earlier by the dice.
+    /// Due at two thirds of its lifetime, a little earlier by jitter.
     fn held_token(&self, token: VaultToken, granted: &TokenGrant) -> HeldToken {
         let now = self.clock.now();
         let due = |life: Duration| {

@@ -1,5 +1,5 @@
-//! Against a server that says what no real one would be asked to say: leases of dynamic secrets,
-//! standbys, redirects, rubbish; and how often it is asked meanwhile.
+//! Tests against a fake server with responses that a real one cannot be made to give: leases of
+//! dynamic secrets, standbys, redirects, rubbish; and how many requests it gets meanwhile.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +15,12 @@ use crate::telemetry::VaultReadResult;
 
 type VaultAnswers = BTreeMap<&'static str, (u16, String)>;
 
-/// Answers by path: status, headers and body; what is not listed is 404. Keeps what it was asked.
+/// Responses by path: status, headers and body; 404 for other paths. Records the requests.
 #[derive(Clone, Default)]
 struct FakeVaultServer {
     answers: Arc<Mutex<VaultAnswers>>,
     asked: Arc<Mutex<Vec<String>>>,
-    /// Not answered at all.
+    /// A path without any response.
     silent: Arc<Mutex<Option<&'static str>>>,
     at_once: Arc<AtomicUsize>,
     most: Arc<AtomicUsize>,
@@ -88,7 +88,7 @@ impl FakeVaultServer {
             "HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        // Counted before it is written: whoever reads it may ask again at once.
+        // Counted before the write, because the reader may send the next request at once.
         self.at_once.fetch_sub(1, Ordering::SeqCst);
         stream.write_all(reply.as_bytes()).await.unwrap_or_default();
     }
@@ -139,7 +139,7 @@ async fn settings(
 }
 
 #[tokio::test]
-async fn every_odd_answer_has_its_kind_and_shows_no_value() {
+async fn every_odd_response_has_its_error_and_shows_no_value() {
     for (status, body, kind, said) in [
         (
             200,
@@ -211,7 +211,8 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
             "newest version was deleted",
         ),
     ] {
-        let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+        let fake = FakeVaultServer::default();
+        let folder = tempfile::tempdir().unwrap();
         fake.says("auth/approle/login", 200, LOGIN)
             .says("secret/data/sms/x", status, body);
         let error = vault(&fake, &folder, KvVersion::V2)
@@ -234,7 +235,8 @@ async fn every_odd_answer_has_its_kind_and_shows_no_value() {
 
 #[tokio::test]
 async fn a_path_stays_below_its_mount() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     fake.says("auth/approle/login", 200, LOGIN)
         .says("secret/data/a%3Fb%20%23c", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
@@ -251,8 +253,9 @@ async fn a_path_stays_below_its_mount() {
 }
 
 #[tokio::test]
-async fn one_login_serves_all_and_few_ask_at_once() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+async fn all_reads_share_one_login_and_concurrency_is_limited() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     fake.says("auth/approle/login", 200, LOGIN)
         .says("secret/data/sms/x", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;
@@ -270,8 +273,9 @@ async fn one_login_serves_all_and_few_ask_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_meets_no_storm() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+async fn a_recovering_server_gets_few_requests() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     fake.says(
         "auth/approle/login",
         503,
@@ -295,8 +299,9 @@ async fn a_server_that_comes_back_meets_no_storm() {
 }
 
 #[tokio::test]
-async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+async fn a_rejected_login_is_not_repeated_at_once_but_another_proof_is_tried() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     fake.says(
         "auth/approle/login",
         400,
@@ -322,8 +327,9 @@ async fn a_refused_login_is_not_repeated_at_once_but_another_proof_is_tried() {
 }
 
 #[tokio::test]
-async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+async fn a_lease_is_renewed_and_its_entry_read_again_only_when_it_ends() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     let lease = |lasts: u32| {
         format!(
             r#"{{"lease_id":"l/1","lease_duration":{lasts},"renewable":true,"data":{{"password":"p"}}}}"#
@@ -357,7 +363,7 @@ async fn a_lease_is_renewed_and_its_entry_read_anew_only_when_that_ends() {
     assert_eq!(fake.times("creds"), 1);
 }
 
-/// Until `done`, and once more after it.
+/// Runs until `done`, and once more after it.
 async fn tended(vault: &OpenBao, done: impl Fn() -> bool) {
     while !done() {
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -367,7 +373,7 @@ async fn tended(vault: &OpenBao, done: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn whatever_is_not_answered_has_its_limit() {
+async fn every_missing_response_has_a_time_limit() {
     let lease = r#"{"lease_id":"l/1","lease_duration":1,"renewable":true,"data":{"password":"p"}}"#;
     let short = r#"{"auth":{"client_token":"token-canary","lease_duration":1,"renewable":true}}"#;
     for silent in [
@@ -378,7 +384,8 @@ async fn whatever_is_not_answered_has_its_limit() {
         "auth/token/renew-self",
         "sys/leases/renew",
     ] {
-        let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+        let fake = FakeVaultServer::default();
+        let folder = tempfile::tempdir().unwrap();
         let limit = Duration::from_millis(300);
         fake.says(
             "sys/wrapping/unwrap",
@@ -414,7 +421,7 @@ async fn whatever_is_not_answered_has_its_limit() {
             tended(&vault, || fake.times(silent) > 0).await;
             read
         };
-        // The limit of the limit: far above it, and far below for ever.
+        // Far above the time limit, so that a hang fails the test.
         let read = tokio::time::timeout(Duration::from_mins(1), ends)
             .await
             .unwrap_or_else(|_| panic!("{silent} is waited for without end"));
@@ -428,8 +435,9 @@ async fn whatever_is_not_answered_has_its_limit() {
 }
 
 #[tokio::test]
-async fn nothing_of_it_is_shown() {
-    let (fake, folder) = (FakeVaultServer::default(), tempfile::tempdir().unwrap());
+async fn debug_output_shows_no_value() {
+    let fake = FakeVaultServer::default();
+    let folder = tempfile::tempdir().unwrap();
     fake.says("auth/approle/login", 200, LOGIN)
         .says("secret/data/sms/x", 200, ENTRY);
     let vault = vault(&fake, &folder, KvVersion::V2).await;

@@ -1,4 +1,4 @@
-//! Changes are seen by watching, and by the clock where watching cannot see them.
+//! File events show changes at once; the cadence finds those without an event.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ struct WatchTask {
     stop: oneshot::Sender<()>,
 }
 
-/// Runs a keeper over one vault and waits for its first read.
+/// Runs a cache over one vault and waits for its first read.
 async fn running(source: SourceSettings, reference: CredentialRef, cadence: Duration) -> WatchTask {
     let settings = Settings {
         sources: BTreeMap::from([("v".to_owned(), source)]),
@@ -51,7 +51,7 @@ async fn running(source: SourceSettings, reference: CredentialRef, cadence: Dura
 }
 
 impl WatchTask {
-    /// Makes a change, and waits for it to be seen.
+    /// Makes a change, and waits until the cache has it.
     async fn sees(&self, change: impl FnOnce()) -> Version {
         let mut changes = self.keeper.subscribe_changes();
         change();
@@ -89,7 +89,7 @@ fn swap(mount: &Path, name: &str, value: &str) {
 const NEVER: Duration = Duration::from_hours(1);
 
 #[tokio::test]
-async fn a_kubernetes_swap_is_seen_by_watching() {
+async fn a_kubernetes_swap_is_seen_by_file_events() {
     let folder = tempfile::tempdir().unwrap();
     let mount = folder.path().join("sms/x");
     fs::create_dir_all(&mount).unwrap();
@@ -114,12 +114,10 @@ async fn a_kubernetes_swap_is_seen_by_watching() {
 }
 
 #[tokio::test]
-async fn a_changed_vault_file_is_seen_by_watching() {
+async fn a_changed_vault_file_is_seen_by_file_events() {
     let folder = tempfile::tempdir().unwrap();
-    let (file, key_file) = (
-        folder.path().join("vault.age"),
-        folder.path().join("vault.key"),
-    );
+    let file = folder.path().join("vault.age");
+    let key_file = folder.path().join("vault.key");
     let vault = Embedded::new(file.clone(), key_file.clone());
     vault.init().unwrap();
     let set = |value: &str| {
@@ -151,7 +149,7 @@ async fn a_changed_vault_file_is_seen_by_watching() {
 }
 
 #[tokio::test]
-async fn a_changed_env_file_is_seen_by_watching() {
+async fn a_changed_env_file_is_seen_by_file_events() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".env");
     fs::write(&file, "A=one\n").unwrap();
@@ -181,7 +179,7 @@ async fn a_changed_env_file_is_seen_by_watching() {
 }
 
 #[tokio::test]
-async fn the_clock_sees_what_watching_cannot() {
+async fn the_cadence_finds_changes_without_file_events() {
     let folder = tempfile::tempdir().unwrap();
     let mount = folder.path().join("later");
     let settings = Settings {
@@ -221,7 +219,7 @@ async fn the_clock_sees_what_watching_cannot() {
 }
 
 #[test]
-fn our_own_reads_are_no_changes() {
+fn reads_are_not_changes() {
     let read = Event::new(EventKind::Access(AccessKind::Open(AccessMode::Read)))
         .add_path("/s/.env".into());
     let closed = Event::new(EventKind::Access(AccessKind::Close(AccessMode::Read)))

@@ -1,4 +1,4 @@
-//! The lines of the config that make use of what was taken: which vault, and a provider an entry.
+//! The config lines that use the imported credentials: the vault, and one provider per entry.
 
 use std::path::Path;
 
@@ -10,7 +10,7 @@ use crate::dialect::Dialect;
 use crate::vault::EmbeddedSettings;
 use crate::vault::embedded::Embedded;
 
-/// What a provider of this dialect must say besides its credential.
+/// The settings that a provider of this dialect needs besides its credential.
 pub(super) fn extra_config(dialect: &Dialect) -> String {
     let experimental = if dialect.requires_experimental() {
         "experimental = true\n"
@@ -31,7 +31,7 @@ pub(super) fn extra_config(dialect: &Dialect) -> String {
     format!("{experimental}{params}")
 }
 
-/// The tables that the config lacks; all of them without a config.
+/// The tables that the config lacks; without a config, all of them.
 pub(super) fn render_config(
     vault: &Embedded,
     args: &Args,
@@ -90,7 +90,7 @@ fn is_referenced(loaded: &Config, vault: &str, path: &str) -> bool {
         .any(|reference| reference.vault == vault && reference.path == path)
 }
 
-/// A relative path would mean another file beside the config.
+/// An absolute path: the config resolves a relative one against its own folder.
 fn absolute_path(file: &Path) -> Value {
     Value::from(
         std::path::absolute(file)

@@ -1,4 +1,4 @@
-//! What `import-env` says: what would be taken and what not, and what is left to do. Names only.
+//! The report of `import-env`: what it imports, what it leaves, and what remains to do. Names only.
 
 use std::process::ExitCode;
 
@@ -128,7 +128,7 @@ pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
     }
 }
 
-/// Lines that are comments and name a variable that was taken.
+/// Comment lines that name an imported variable.
 pub(super) fn commented_lines(text: &str, proposals: &[Proposal]) -> Vec<usize> {
     let names: Vec<&String> = proposals
         .iter()

@@ -1,4 +1,4 @@
-//! What an `.env` file is taken for, and that no value of it is ever shown.
+//! Which variables of an `.env` file are imported, and that no value is ever shown.
 
 use secrecy::ExposeSecret;
 
@@ -45,7 +45,7 @@ fn args(file: PathBuf) -> Args {
 }
 
 #[test]
-fn variables_are_matched_by_the_names_dialects_know() {
+fn variables_are_matched_by_the_names_of_the_dialects() {
     let proposals = proposed(TEXT);
     assert_eq!(proposals.len(), 2);
     assert_eq!(
@@ -62,7 +62,7 @@ fn variables_are_matched_by_the_names_dialects_know() {
 }
 
 #[test]
-fn blanks_and_placeholders_are_no_credentials() {
+fn blanks_and_placeholders_are_not_credentials() {
     assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=\n"), []);
     let held =
         proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=sms-sidecar\nBETA_SID=AC00\nBETA_TOKEN=0000\n");
@@ -81,7 +81,7 @@ fn blanks_and_placeholders_are_no_credentials() {
 }
 
 #[test]
-fn a_second_name_with_another_value_is_told() {
+fn a_second_name_with_a_different_value_is_reported() {
     assert_eq!(
         proposed("BETA_TOKEN=a\nBETA_AUTH_TOKEN=b\n")[0].differing,
         ["BETA_AUTH_TOKEN"]
@@ -93,7 +93,7 @@ fn a_second_name_with_another_value_is_told() {
 }
 
 #[test]
-fn what_is_shown_names_no_value() {
+fn the_report_shows_no_value() {
     let proposals = proposed(TEXT);
     let args = args(".env".into());
     let text = format!(
@@ -110,7 +110,7 @@ fn what_is_shown_names_no_value() {
 }
 
 #[test]
-fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
+fn imported_values_are_in_the_vault_and_out_of_the_file() {
     let folder = tempfile::tempdir().unwrap();
     let vault = Embedded::new(folder.path().join("v.age"), folder.path().join("v.key"));
     vault.init().unwrap();
@@ -137,7 +137,7 @@ fn what_is_taken_is_in_the_vault_and_out_of_the_file() {
 }
 
 #[test]
-fn a_file_that_cannot_hold_the_placeholder_is_left_as_it_was() {
+fn a_file_that_cannot_hold_the_placeholder_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(".env");
     std::fs::write(&file, TEXT).unwrap();

@@ -144,8 +144,9 @@ fn no_proxy_may_keep_a_host_away() {
 }
 
 #[test]
-fn the_ca_matters_to_whoever_tunnels() {
-    let (old, new) = ([Release(1, 16, 0)], [Release(0, 21, 4), Release(1, 16, 1)]);
+fn the_ca_matters_to_clients_that_tunnel() {
+    let old = [Release(1, 16, 0)];
+    let new = [Release(0, 21, 4), Release(1, 16, 1)];
     assert_eq!(
         judged(&BOTH, &old, |facts| facts.intercepts = false)["ca"].result,
         CheckResult::Ok
@@ -211,7 +212,7 @@ fn node_and_an_old_axios_must_not_both_proxy() {
 }
 
 #[test]
-fn whether_a_call_ever_came_is_told() {
+fn the_number_of_requests_so_far_is_judged() {
     assert_eq!(
         judged(&[], &[], |_| {})["seen"].result,
         CheckResult::Skipped

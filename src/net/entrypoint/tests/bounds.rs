@@ -3,7 +3,7 @@
 use super::*;
 
 #[tokio::test]
-async fn what_must_not_pass_is_refused_and_told() {
+async fn forbidden_requests_are_rejected_and_reported() {
     let mut bench = EntrypointFixture::new();
     let table = [
         (
@@ -56,7 +56,7 @@ async fn what_must_not_pass_is_refused_and_told() {
             Entrypoint::Connect,
             403,
         ),
-        // Written so that only the resolver knows it for what it is.
+        // A spelling of an address that only the resolver recognises.
         (
             "CONNECT 2852039166:80 HTTP/1.1\r\nHost: x\r\n\r\n",
             Entrypoint::Connect,
@@ -107,7 +107,7 @@ async fn a_body_over_the_limit_is_413() {
     let huge = bench
         .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
         .await;
-    // Refused before it is asked for.
+    // Rejected before the body is requested.
     let expected = bench
         .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\nExpect: 100-continue\r\n\r\n")
         .await;
@@ -129,7 +129,7 @@ async fn a_body_over_the_limit_is_413() {
 }
 
 #[tokio::test]
-async fn a_refusal_may_speak_the_backends_dialect() {
+async fn a_rejection_uses_the_backends_dialect() {
     let bench = EntrypointFixture::new();
     let answer = bench
         .ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
@@ -159,7 +159,7 @@ async fn a_head_over_the_limit_is_431() {
 }
 
 #[tokio::test]
-async fn what_is_no_http_is_400() {
+async fn bytes_that_are_not_http_are_400() {
     let mut bench = EntrypointFixture::new();
     assert_eq!(bench.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
     assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 400));
@@ -190,7 +190,7 @@ async fn a_slow_body_is_408() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_connection_is_kept_ten_minutes() {
+async fn an_idle_connection_is_kept_for_ten_minutes() {
     let bench = EntrypointFixture::new();
     let mut wire = bench.connect();
     for _ in 0..2 {

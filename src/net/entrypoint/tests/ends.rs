@@ -1,4 +1,4 @@
-//! How a call, a connection and a tunnel end.
+//! How a request, a connection and a tunnel end.
 
 use super::*;
 use crate::net::drain::Phase;
@@ -7,7 +7,7 @@ const HOLD: &str = "POST /hold HTTP/1.1\r\nHost: x\r\n\r\n";
 const PLAIN: &str = "POST /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
-async fn a_backend_that_hangs_up_does_not_cut_its_call_off() {
+async fn a_backend_that_hangs_up_does_not_cancel_its_request() {
     let mut bench = EntrypointFixture::new();
     let mut wire = bench.connect();
     wire.send(HOLD).await;
@@ -15,7 +15,7 @@ async fn a_backend_that_hangs_up_does_not_cut_its_call_off() {
         tokio::task::yield_now().await;
     }
     drop(wire);
-    // The connection must see the close before the call is let go on.
+    // The connection must see the close before the request continues.
     while bench.service.0.slots.available_permits() < 3 {
         tokio::task::yield_now().await;
     }
@@ -27,7 +27,7 @@ async fn a_backend_that_hangs_up_does_not_cut_its_call_off() {
 }
 
 #[tokio::test]
-async fn a_backend_that_waits_is_there() {
+async fn a_backend_that_waits_counts_as_connected() {
     let mut bench = EntrypointFixture::new();
     bench.release.send(true).unwrap();
     let mut wire = bench.connect();
@@ -45,9 +45,11 @@ async fn a_backend_that_waits_is_there() {
 }
 
 #[tokio::test]
-async fn draining_serves_on_and_closes_behind_each_answer() {
+async fn draining_serves_requests_and_closes_after_each_response() {
     let mut bench = EntrypointFixture::new();
-    let (mut busy, mut idle, mut third) = (bench.connect(), bench.connect(), bench.connect());
+    let mut busy = bench.connect();
+    let mut idle = bench.connect();
+    let mut third = bench.connect();
     idle.send(PLAIN).await;
     assert!(!idle.answer().await.head.contains("connection: close"));
     third.send(PLAIN).await;
@@ -82,7 +84,7 @@ async fn draining_serves_on_and_closes_behind_each_answer() {
 }
 
 #[tokio::test]
-async fn the_drain_tells_a_waiting_call() {
+async fn the_drain_reaches_a_waiting_request() {
     let mut bench = EntrypointFixture::new();
     bench.ask(PLAIN).await;
     let arrival = bench.arrivals.recv().await.unwrap();
@@ -92,7 +94,7 @@ async fn the_drain_tells_a_waiting_call() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn quiet_tunnels_end_with_the_process() {
+async fn idle_tunnels_end_with_the_process() {
     let mut bench = EntrypointFixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
@@ -111,7 +113,7 @@ async fn quiet_tunnels_end_with_the_process() {
 }
 
 #[tokio::test]
-async fn a_panic_of_ours_is_in_doubt_and_told() {
+async fn a_panic_of_the_handler_is_reported_as_in_doubt() {
     let mut bench = EntrypointFixture::new();
     let answer = bench.ask("POST /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(answer.status, 504);

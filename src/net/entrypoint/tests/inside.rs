@@ -1,4 +1,4 @@
-//! Inside a CONNECT: TLS ended here, plain HTTP, a tunnel.
+//! Inside a CONNECT: terminated TLS, plain HTTP, a tunnel.
 
 use std::process::Stdio;
 
@@ -55,7 +55,7 @@ async fn secured(
 }
 
 #[tokio::test]
-async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
+async fn tls_inside_a_connect_is_terminated_with_and_without_sni() {
     let mut bench = EntrypointFixture::new();
     for sni in [true, false] {
         let wire = opened(&bench, "api.ours.test:443").await;
@@ -84,7 +84,7 @@ async fn tls_inside_a_connect_is_ended_with_and_without_sni() {
 }
 
 #[tokio::test]
-async fn http_1_1_is_agreed_on_where_h2_is_offered() {
+async fn http_1_1_is_negotiated_where_h2_is_offered() {
     let bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
     let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire)
@@ -94,7 +94,7 @@ async fn http_1_1_is_agreed_on_where_h2_is_offered() {
 }
 
 #[tokio::test]
-async fn a_tunnel_held_idle_is_not_timed_as_a_request() {
+async fn an_idle_tunnel_is_not_timed_as_a_request() {
     let bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
     let mut wire = TestClient(secured(trusting(&bench, true, &[]), wire).await.unwrap());
@@ -130,7 +130,7 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
 }
 
 #[tokio::test]
-async fn a_backend_without_our_ca_is_told_about_it() {
+async fn a_backend_that_does_not_trust_the_ca_is_reported() {
     let mut bench = EntrypointFixture::new();
     let wire = opened(&bench, "api.ours.test:443").await;
     let config = tls::client_config(None).unwrap();
@@ -213,18 +213,19 @@ http.request({ host: '127.0.0.1', port, method: 'CONNECT', path: host + ':443' }
 ";
 
 #[tokio::test]
-async fn node_believes_the_ca_it_was_given() {
+async fn node_accepts_the_configured_ca() {
     let mut bench = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let (service, drain) = (bench.service.clone(), bench.drain.clone());
+    let service = bench.service.clone();
+    let drain = bench.drain.clone();
     tokio::spawn(async move {
         while let Ok((stream, client)) = listener.accept().await {
             let peer = Peer {
                 address: Some(client),
                 ..Peer::default()
             };
-            // One after the other: so does the script.
+            // One after the other, like the script.
             service.serve(stream, peer, drain.clone()).await;
         }
     });

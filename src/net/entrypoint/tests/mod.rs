@@ -26,7 +26,7 @@ enum HandlerEvent {
     Tunnelled(Entrypoint, String, u64),
 }
 
-/// Takes `ours.test` and its subdomains, refuses `refused.test`, lets all else through.
+/// Intercepts `ours.test` and its subdomains, rejects `refused.test`, and tunnels to all other hosts.
 #[derive(Debug)]
 struct FakeHandler {
     arrivals: UnboundedSender<IncomingRequest>,
@@ -190,7 +190,8 @@ impl EntrypointFixture {
 
     fn connect_as(&self, peer: Peer) -> TestClient {
         let (near, far) = duplex(64 << 10);
-        let (service, drain) = (self.service.clone(), self.drain.clone());
+        let service = self.service.clone();
+        let drain = self.drain.clone();
         tokio::spawn(async move { service.serve(far, peer, drain).await });
         TestClient(near)
     }
@@ -250,7 +251,7 @@ impl<S: AsyncReadExt + AsyncWriteExt + Unpin> TestClient<S> {
         }
     }
 
-    /// The other side has closed, and said nothing more.
+    /// Whether the other side has closed without sending anything more.
     async fn closed(&mut self) -> bool {
         self.0.read_u8().await.is_err()
     }

@@ -1,4 +1,4 @@
-//! The ways in that carry whole requests.
+//! The entrypoints that hand whole requests to the handler.
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -109,7 +109,7 @@ async fn absolute_form_names_its_host_also_for_https_in_clear() {
 }
 
 #[tokio::test]
-async fn https_in_clear_is_refused_from_elsewhere() {
+async fn https_in_clear_is_rejected_from_elsewhere() {
     let mut bench = EntrypointFixture::new();
     let mut wire = bench.connect_as(Peer {
         address: Some("10.0.0.9:40000".parse().unwrap()),
@@ -122,7 +122,7 @@ async fn https_in_clear_is_refused_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn a_call_over_loopback_says_which_uid_sent_it() {
+async fn a_request_over_loopback_has_the_uid_of_its_sender() {
     let mut bench = EntrypointFixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
@@ -189,7 +189,7 @@ async fn a_connect_to_another_host_is_a_tunnel() {
 }
 
 #[tokio::test]
-async fn absolute_form_to_another_host_is_passed_on() {
+async fn absolute_form_to_another_host_is_forwarded() {
     let mut bench = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
@@ -221,7 +221,7 @@ async fn absolute_form_to_another_host_is_passed_on() {
 }
 
 #[tokio::test]
-async fn a_host_that_cannot_be_reached_is_said() {
+async fn an_unreachable_host_is_reported() {
     let mut bench = EntrypointFixture::new();
     let closed = TcpListener::bind("127.0.0.1:0")
         .await

@@ -1,4 +1,4 @@
-//! Answers as servers give them, and as they should not.
+//! Valid and invalid responses.
 
 use secrecy::ExposeSecret;
 use serde_json::json;
@@ -10,7 +10,7 @@ fn read(kv: KvVersion, body: &str) -> Result<EntryReply, String> {
 }
 
 #[test]
-fn both_versions_are_read_where_they_keep_their_fields() {
+fn the_fields_of_both_kv_versions_are_found() {
     let one = read(
         KvVersion::V1,
         r#"{"lease_id":"","lease_duration":2764800,"renewable":false,"data":{"password":"p"}}"#,
@@ -35,7 +35,7 @@ fn both_versions_are_read_where_they_keep_their_fields() {
 }
 
 #[test]
-fn what_is_no_entry_is_said_without_quoting_it() {
+fn invalid_responses_are_reported_without_quoting_them() {
     for (kv, body, said) in [
         (KvVersion::V2, "canary", "not JSON"),
         (KvVersion::V2, "", "not JSON"),
@@ -63,7 +63,7 @@ fn what_is_no_entry_is_said_without_quoting_it() {
 }
 
 #[test]
-fn a_complaint_is_one_short_line_without_our_secrets() {
+fn server_errors_are_one_short_line_without_secrets() {
     let body = json!({ "errors": ["invalid\r\nsecret id canary-1", "x".repeat(500)] });
     let said = error_summary(Some(&body), &["canary-1"]);
     assert!(
@@ -74,7 +74,7 @@ fn a_complaint_is_one_short_line_without_our_secrets() {
 }
 
 #[test]
-fn a_login_without_a_token_grants_none() {
+fn a_login_response_without_a_token_grants_none() {
     let granted = token_grant(Some(
         json!({ "auth": { "client_token": "t", "lease_duration": 5, "renewable": true } }),
     ))

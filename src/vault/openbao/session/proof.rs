@@ -1,6 +1,6 @@
-//! What we prove ourselves with at a login, read from its files each time so that a change needs no
-//! restart. A wrapped secret id is unwrapped once, because the server does it once; it is then kept
-//! in memory, and after a restart the file must hold a new one.
+//! The proof of a login, read from its files each time so that a change needs no restart. A wrapped
+//! secret id is unwrapped once, because the server allows it once. It is then kept in memory, and
+//! after a restart the file must hold a new one.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::vault::openbao::server::VaultServer;
 use crate::vault::openbao::settings::OpenBaoAuth;
 use crate::vault::source::read_blocking;
 
-/// A secret id, and the wrapping token that it was taken out of.
+/// A secret id, and the wrapping token that it comes from.
 #[derive(Debug)]
 pub(super) struct UnwrappedSecretId {
     wrapping_token: SecretString,
@@ -80,10 +80,8 @@ pub(super) async fn read_proof(
             wrapped: is_wrapped,
             ..
         } => {
-            let (role, given) = (
-                read_single_line(role_id_file.clone()).await?,
-                read_single_line(secret_id_file.clone()).await?,
-            );
+            let role = read_single_line(role_id_file.clone()).await?;
+            let given = read_single_line(secret_id_file.clone()).await?;
             let secret = if *is_wrapped {
                 unwrap_secret_id(auth, server, given, wrapped).await?
             } else {
@@ -151,7 +149,7 @@ pub(super) async fn read_single_line(path: PathBuf) -> Result<SecretString, Read
     .await
 }
 
-/// What the login is called.
+/// The name of the login method.
 pub(super) fn login_name(auth: &OpenBaoAuth) -> &'static str {
     match auth {
         OpenBaoAuth::TokenFile(_) => "token",
@@ -165,7 +163,7 @@ pub(super) fn login_name(auth: &OpenBaoAuth) -> &'static str {
     }
 }
 
-/// Where it is mounted.
+/// The mount of the login method.
 pub(super) fn login_mount(auth: &OpenBaoAuth) -> &str {
     match auth {
         OpenBaoAuth::TokenFile(_) => "token",
@@ -173,7 +171,7 @@ pub(super) fn login_mount(auth: &OpenBaoAuth) -> &str {
     }
 }
 
-/// What to do if it is refused.
+/// What to do if the server rejects it.
 pub(super) fn remedy(auth: &OpenBaoAuth) -> &'static str {
     match auth {
         OpenBaoAuth::TokenFile(_) => "put a fresh token into `token_file`",
