@@ -1,26 +1,26 @@
-//! The descriptions against recorded cases: what a backend writes, what is written to a
-//! provider, what its replies mean, what the backend reads in the end. Round trips do not
-//! see an error that is the same in both directions; these files do.
+//! Checks the descriptions against recorded cases: the backend's request, the request to a
+//! provider, the meaning of its replies, and the reply to the backend. Round trips do not
+//! find an error that is the same in both directions; these files do.
 //!
 //! `tests/dialects/NAME/` holds four TOML files for each description:
 //!
 //! - `reads.toml`: `[[case]]` with a backend's `request` (request line, headers, blank line,
-//!   body), the `operation` it is (left out: `send`), what must be read from it (`to` `text`
+//!   body), its `operation` (default: `send`), the values that must be read from it (`to` `text`
 //!   `sender` `reference` `validity` in seconds, `callback`), `recipients`, the
 //!   `untranslatable_fields`, or the `error`; and `native`, the request as it goes on to the provider
 //!   with only the account's own replaced.
 //! - `writes.toml`: an `[account]`, and `[[case]]` with a message and the `wire` request it
 //!   becomes; `fails` instead where it cannot be written. `login` is the token's request.
-//! - `replies.toml`: `[[case]]` with `status`, `body` (`kind = "login"` or `"probe"`: of a login, of any account call) and what it means (`expect`, as
+//! - `replies.toml`: `[[case]]` with `status`, `body` (`kind = "login"` or `"probe"`: of a login, of any account request) and what it means (`expect`, as
 //!   `rejected credential-rejected, certain`; alternatives in brackets), and `[[table]]`
-//!   where only the code in the body differs. `[[list]]`: what is `of` a list (`sender` `template`) when a sender or text is
-//!   looked for, by the reply's `status` and `body` (`expect`: `listed` `not listed` `not told`, or how the text
-//!   stands), and once the question as a `wire` request.
-//! - `answers.toml`: `[[case]]` with the read case that was `asked`, what to `say`
+//!   where only the code in the body differs. `[[list]]`: the subject (`of`: `sender` `template`) that is
+//!   looked up in the reply's `status` and `body` (`expect`: `listed` `not listed` `not told`, or the state of the
+//!   text), and once the probe as a `wire` request.
+//! - `answers.toml`: `[[case]]` with the read case it replies to (`asked`), what to `say`
 //!   (`accepted ID`, a cause, `doubt CAUSE`; `login` and `status` for those operations) and
 //!   the `wire` reply.
 //!
-//! In a `wire`, every header stands but those any client adds; JSON is compared as JSON and
+//! A `wire` has every header except those that any client adds; JSON is compared as JSON and
 //! forms as their pairs. `<hex N>`, `<uuid>`, `"<number>"` (a bare one) and `<jwt>` stand for
 //! an id of ours.
 
@@ -51,9 +51,9 @@ use sms_sidecar::sms::{
     ApprovedTemplate, AttemptKind, Certainty, Message, MessageText, Msisdn, Operation, Outcome,
 };
 
-/// 2 January 2026, 03:04:05: what every attempt here takes for now.
+/// 2 January 2026, 03:04:05: the current time of every attempt here.
 const NOW: i64 = 1_767_323_045;
-/// What stands for the backend's reference where it gave none.
+/// Used as the reference if the backend sends none.
 const OWN_REFERENCE: &str = "own0reference0000001";
 
 #[derive(Deserialize)]
@@ -102,7 +102,7 @@ struct AccountCase {
     sender: Option<String>,
     /// The body of the login's reply.
     token: Option<String>,
-    /// Where the description has no address of its own.
+    /// Set if the description has no base URL.
     base_url: Option<String>,
 }
 
@@ -116,9 +116,9 @@ struct WriteCase {
     reference: Option<String>,
     validity: Option<u64>,
     callback: Option<String>,
-    /// The approved text's number at this service.
+    /// The id of the approved text at this service.
     template: Option<String>,
-    /// What fills its holes, each as `[name, value]`.
+    /// The values of its holes, each as `[name, value]`.
     #[serde(default)]
     fields: Vec<(String, String)>,
     wire: Option<String>,
@@ -238,7 +238,7 @@ fn every_description_has_cases_and_every_file_is_built_in() {
 
 /// What `dialects show NAME --causes` lists, line by line.
 #[test]
-fn every_line_of_the_causes_has_a_case() {
+fn every_row_of_the_cause_table_has_a_case() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let bare: Vec<String> = catalog.iter().flat_map(without_case).collect();
     assert!(
@@ -277,9 +277,9 @@ fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
     .collect()
 }
 
-/// A list is asked for as the cases show it, and every answer it can give has one.
+/// Every list has a case for its request and one for each possible result.
 #[test]
-fn every_list_has_its_question_and_each_answer_as_a_case() {
+fn every_list_has_a_case_for_its_request_and_each_result() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let mut lists = 0;
     for dialect in catalog.iter() {
@@ -313,24 +313,24 @@ fn every_list_has_its_question_and_each_answer_as_a_case() {
             assert_eq!(
                 bare.len(),
                 expected,
-                "{} {of}: {bare:?} has no case, or the list has no question",
+                "{} {of}: {bare:?} has no case, or the list has no request",
                 dialect.name
             );
             assert_eq!(
                 about.iter().any(|case| case.wire.is_some()),
                 probe.is_some(),
-                "{} {of}: the question has no `wire`",
+                "{} {of}: the request has no `wire`",
                 dialect.name
             );
             lists += usize::from(probe.is_some());
         }
     }
-    assert!(lists >= 4, "only {lists} lists were looked at");
+    assert!(lists >= 4, "only {lists} lists were checked");
 }
 
-/// What no source says, or what nobody saw, stands as a guess in the file: it is shown as likely or ambiguous.
+/// A cause without a source, or one that was never observed, is marked as a guess in the file: it is shown as likely or ambiguous.
 #[test]
-fn what_is_inferred_is_never_shown_as_certain() {
+fn an_inferred_cause_is_never_shown_as_certain() {
     let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
     let mut guesses = 0;
     for file in Catalog::built_in_sources() {
@@ -350,7 +350,7 @@ fn what_is_inferred_is_never_shown_as_certain() {
             assert_eq!(
                 row.cause.as_str(),
                 said.as_str().unwrap(),
-                "the lines stand in the file's order"
+                "the rows are in the file's order"
             );
             let guess = rule
                 .get("inferred")
@@ -363,10 +363,10 @@ fn what_is_inferred_is_never_shown_as_certain() {
             guesses += usize::from(guess);
         }
     }
-    assert!(guesses > 10, "only {guesses} guesses were looked at");
+    assert!(guesses > 10, "only {guesses} guesses were checked");
 }
 
-/// Each of these has the same error in both directions, or in a place that no round trip visits.
+/// Each of these errors is the same in both directions, or in a place that no round trip reaches.
 #[test]
 fn planted_errors_are_found() {
     let planted = [
@@ -405,25 +405,28 @@ fn planted_errors_are_found() {
         let (catalog, problems) = Catalog::load(&altered(name, right, wrong));
         assert!(
             problems.is_empty(),
-            "{name}: `{wrong}` does not even load: {problems:#?}"
+            "{name}: `{wrong}` does not load: {problems:#?}"
         );
         let before = sound.get(name).map(failures).unwrap();
         let found = catalog.get(name).map(failures).unwrap();
         assert!(
             found.iter().any(|case| !before.contains(case)),
-            "{name}: `{wrong}` for `{right}` was not noticed"
+            "{name}: no case fails when `{wrong}` replaces `{right}`"
         );
     }
 }
 
-/// The built-in descriptions with one place of one of them changed; SMSC's neighbour code gives way.
+/// The built-in descriptions with one change in one of them; SMSC's neighbouring code makes room for it.
 fn altered(name: &str, right: &str, wrong: &str) -> Vec<SourceFile> {
     let mut sources = Catalog::built_in_sources();
     let file = sources
         .iter_mut()
         .find(|file| file.name.ends_with(&format!("/{name}.toml")))
         .unwrap();
-    assert!(file.text.contains(right), "{name} does not say `{right}`");
+    assert!(
+        file.text.contains(right),
+        "{name} does not contain `{right}`"
+    );
     file.text = file.text.replace(right, wrong);
     if name == "smsc" {
         file.text = file
@@ -433,7 +436,7 @@ fn altered(name: &str, right: &str, wrong: &str) -> Vec<SourceFile> {
     sources
 }
 
-/// Every case of one description that does not come out as its file says.
+/// Every case of one description whose result differs from its file.
 fn failures(dialect: &Arc<Dialect>) -> Vec<String> {
     let cases = Cases::open(dialect);
     let mut failed = Vec::new();
@@ -476,7 +479,7 @@ fn failures(dialect: &Arc<Dialect>) -> Vec<String> {
     failed
 }
 
-/// One folder of cases, and the account they are played with.
+/// One folder of cases, and the account they run with.
 struct Cases {
     dialect: Arc<Dialect>,
     reads: Reads,
@@ -909,7 +912,7 @@ fn same(expected: &str, found: &str) -> Result<(), String> {
     }
 }
 
-/// Compares line by line; what stands in `<…>` is any id of that kind.
+/// Compares line by line; `<…>` matches any id of that kind.
 fn same_wire(expected: &str, found: &str) -> Result<(), String> {
     let kinds = [
         (r"<hex (\d+)>", "[0-9a-fA-F]{$1}"),
@@ -1003,7 +1006,7 @@ fn normal_reply(reply: &Reply) -> String {
     )
 }
 
-/// One spelling of what may be spelled differently: header order, JSON blanks, form escapes, boundaries.
+/// Normalises header order, JSON whitespace, form escapes and boundaries.
 fn normal(first: &str, headers: &HeaderMap, body: &[u8]) -> String {
     let kind = kind_of(headers);
     let mut lines: Vec<String> = headers

@@ -1,5 +1,5 @@
 //! Constructs of the language that the built-in descriptions do not all use, each shown
-//! by a small description of the shape of a real service.
+//! by a small description modelled on a real service.
 
 #![expect(
     clippy::expect_used,
@@ -36,7 +36,7 @@ fn load(text: &str) -> Arc<Dialect> {
     Arc::clone(catalog.iter().next().expect("one"))
 }
 
-/// The parts every description has, around what a test is about.
+/// The parts that every description has, around the part under test.
 fn around(send: &str, rest: &str) -> String {
     let head = "dialect = \"x\"\nbase_url = \"https://x.example/api\"\nhosts = [\"x.example\"]\nevidence = \"vendor\"\n[credential]\nkey = {}\n";
     let tail = "[[send.success]]\njson = { id = \"{id}\" }\n[send.failure]\njson = { code = \"{code}\", message = \"{reason}\" }\n[send.failure.codes]\ndefault = { status = 503, code = 1 }\n";
@@ -135,7 +135,7 @@ fn read(
 }
 
 #[test]
-fn a_service_called_by_get_has_everything_in_the_query() {
+fn a_get_request_has_all_fields_in_the_query() {
     let rules = "[[send.rules]]\nstatus = \"202\"\nbody_matches = \"^(0: Accepted|3: Queued)\"\naccepted = \"{reference}\"\n";
     let send = format!(
         "endpoint = \"GET /send\"\n[send.query]\npw = \"{{credential.key}}\"\nto = \"{{to | plus}}\"\ntext = \"{{text}}\"\ncoding = \"{{alphabet | map gsm7=0 ucs2=2}}\"\nvalidity = \"{{validity | minutes}}\"\n{rules}"
@@ -162,7 +162,7 @@ fn a_service_called_by_get_has_everything_in_the_query() {
         judged(&dialect, 200, "0: Accepted for delivery").outcome,
         Outcome::Unknown(Cause::ReplyUnreadable)
     );
-    // coding=1 is binary: our message has no word for it
+    // coding=1 is binary: our message cannot express it
     let reading = read(
         &dialect,
         Method::GET,
@@ -175,7 +175,7 @@ fn a_service_called_by_get_has_everything_in_the_query() {
 }
 
 #[test]
-fn a_second_field_tells_one_code_apart_and_values_are_kept_in_range() {
+fn a_second_field_distinguishes_one_code_and_values_are_clamped_to_a_range() {
     let rules = "[[send.rules]]\npath = [\"code\"]\nequals = [1]\nwith = \"data.recipient\"\nrejected = \"recipient-invalid\"\n[[send.rules]]\npath = [\"code\"]\ncodes = true\n[[send.rules]]\npath = [\"code\"]\nequals = [0, 100]\naccepted = \"data.messageId\"\n[send.codes]\nmessage-invalid = [1]\n";
     let send = format!(
         "endpoint = \"POST /m\"\n[send.query]\napiKey = \"{{credential.key}}\"\noutput = \"json\"\n[send.form]\nrecipient = \"{{to | national 90}}\"\ntext = \"{{text}}\"\n\"params[validity]\" = \"{{validity | minutes | between 60 1440}}\"\n{rules}"
@@ -207,12 +207,12 @@ fn a_second_field_tells_one_code_apart_and_values_are_kept_in_range() {
     assert_eq!(
         cause(r#"{"code":0,"data":{}}"#),
         Some(Cause::ReplyUnreadable),
-        "an id that is not there proves nothing"
+        "a missing id proves nothing"
     );
     assert_eq!(
         cause(r#"{"code":0,"data":{"messageId":{"a":1}}}"#),
         Some(Cause::ReplyUnreadable),
-        "nor one that is none"
+        "an object is not an id"
     );
 }
 
@@ -221,7 +221,7 @@ const LISTED: &str = "endpoint = \"POST /send\"\nidempotency = { field = \"key\"
     [send.codes]\nbalance-empty = [203]\nrecipient-invalid = [404]\nduplicate = [507]\n";
 
 #[test]
-fn over_a_list_all_must_be_accepted_and_all_refused() {
+fn a_list_is_accepted_or_rejected_only_if_all_its_entries_are() {
     let dialect = load(&around(LISTED, ""));
     let outcome = |body: &str| judged(&dialect, 200, body).outcome;
     assert_eq!(
@@ -235,12 +235,12 @@ fn over_a_list_all_must_be_accepted_and_all_refused() {
     assert_eq!(
         outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":203}]}"#),
         Outcome::Unknown(Cause::BalanceEmpty),
-        "part of it may have gone"
+        "part of it may have been sent"
     );
     assert_eq!(
         outcome(r#"{"parts":[{"code":203},{"code":999}]}"#),
         Outcome::Unknown(Cause::BalanceEmpty),
-        "an unknown part is no refusal"
+        "an unknown part is not a rejection"
     );
     assert_eq!(
         outcome(r#"{"parts":[{"code":0,"id":"a"},{"code":999}]}"#),
@@ -263,7 +263,7 @@ fn over_a_list_all_must_be_accepted_and_all_refused() {
 }
 
 #[test]
-fn a_list_of_recipients_is_a_batch_and_no_message() {
+fn a_list_of_recipients_is_a_batch_and_not_a_message() {
     let dialect = load(&around(LISTED, ""));
     let reading = |body: &str| read(&dialect, Method::POST, "/api/send", None, body).unwrap();
     let batch = reading(r#"{"recipients":["905321234567","905321234568"],"sms":{"text":"x"}}"#);
@@ -283,7 +283,7 @@ fn a_list_of_recipients_is_a_batch_and_no_message() {
     let none = reading(r#"{"recipients":["whatsapp:905321234567"],"sms":{"text":"x"}}"#);
     assert!(
         none.message.is_none(),
-        "a recipient that is no number is bound"
+        "a recipient that is not a number makes the request provider-specific"
     );
     for (body, missing) in [
         (r#"{"sms":{"text":"x"}}"#, "the recipient"),
@@ -301,7 +301,7 @@ fn a_list_of_recipients_is_a_batch_and_no_message() {
 }
 
 #[test]
-fn a_service_of_templates_only_wants_one_with_a_number() {
+fn a_template_only_service_requires_a_template_with_an_id() {
     let send = format!(
         "endpoint = \"POST /t\"\n[send.json]\n\"to[]\" = \"{{to | plus}}\"\ntemplate = \"{{template.id}}\"\nvalues = \"{{template.values}}\"\n\"vars[].*\" = \"{{template.fields}}\"\n{OK}"
     );
@@ -363,7 +363,7 @@ fn a_text_may_be_as_long_as_the_limit() {
 }
 
 #[test]
-fn a_wait_stands_in_the_body_or_in_the_words() {
+fn a_wait_is_read_from_the_body_or_the_provider_message() {
     let rules = "[[send.rules]]\npath = [\"text\"]\nmatches = \"wait \\\\[ (?<ms>\\\\d+) \\\\]\"\nretry_after = \"{matched.ms | milliseconds}\"\nrejected = \"throttled\"\n[[send.rules]]\npath = [\"code\"]\nequals = [9]\nretry_after = \"wait | minutes\"\nrejected = \"throttled\"\n";
     let dialect = load(&around(
         &format!(
@@ -392,7 +392,7 @@ fn a_wait_stands_in_the_body_or_in_the_words() {
 }
 
 #[test]
-fn a_login_on_another_host_brings_values_and_its_end() {
+fn a_login_on_another_host_returns_values_and_an_expiry() {
     let token = |expires: &str| {
         format!(
             "[token]\nendpoint = \"POST /login\"\nbase_url = \"https://auth.example\"\njson = {{ key = \"{{credential.key}}\" }}\nreads = {{ access = \"token\", user = \"user.id\" }}\nexpires = {{ {expires} }}\nanswer = {{ json = {{ token = \"{{placeholder}}\" }} }}\n[[token.rules]]\npath = [\"error\"]\nequals = [\"locked\"]\nrejected = \"account-suspended\"\n"
@@ -469,12 +469,12 @@ fn a_login_on_another_host_brings_values_and_its_end() {
     assert_eq!(
         cause(500, genuine),
         Some(Cause::ProviderFault),
-        "only a success brings a token"
+        "only a success has a token"
     );
     assert_eq!(
         cause(200, r#"{"token":"t"}"#),
         Some(Cause::ReplyUnreadable),
-        "half a token is none"
+        "an incomplete token is not a token"
     );
     let after = load(&around(
         &send,
@@ -493,7 +493,7 @@ fn a_login_on_another_host_brings_values_and_its_end() {
 }
 
 #[test]
-fn a_probe_lists_senders_and_settles_nothing() {
+fn a_sender_listing_probe_settles_no_cause() {
     let rest = "[[probes]]\nabout = \"sender\"\nendpoint = \"GET /senders\"\nsenders = \"names[]\"\nshared = [\"1000\"]\n";
     let send = format!(
         "endpoint = \"POST /send\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
@@ -525,7 +525,7 @@ fn a_probe_lists_senders_and_settles_nothing() {
 }
 
 #[test]
-fn a_list_of_numbers_compares_numbers_and_covers_nothing_else() {
+fn a_number_list_compares_numbers_and_covers_no_other_senders() {
     let rest = "[[probes]]\nabout = \"sender\"\nendpoint = \"GET /numbers\"\nquery = { number = \"{sender | plus}\" }\nsenders = \"list[].number\"\nonly = \"numbers\"\n";
     let dialect = load(&around(
         &format!(
@@ -565,7 +565,7 @@ fn a_list_of_numbers_compares_numbers_and_covers_nothing_else() {
 }
 
 #[test]
-fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
+fn an_approved_text_matches_word_for_word_with_one_word_per_hole() {
     use sms_sidecar::dialect::Approval::{
         Approved, Pending, Rejected, Similar, UnknownStatus, Unlisted,
     };
@@ -640,7 +640,7 @@ fn an_approved_text_is_known_word_for_word_with_one_word_in_each_hole() {
 }
 
 #[test]
-fn probes_say_alive_dead_and_how_much_is_left() {
+fn probes_report_a_healthy_or_failed_account_and_its_balance() {
     let rest = "[[probes]]\nabout = \"balance\"\nendpoint = \"GET /balance\"\nbalance = \"left\"\nunit = \"UZS\"\ncause_when = [{ path = [\"state\"], equals = [\"closed\"], cause = \"account-suspended\" }]\n[[probes]]\nabout = \"credential\"\ninferred = true\nendpoint = \"POST /send\"\njson = { messages = [] }\nhealthy_when = { path = [\"code\"] }\n";
     let dialect = load(&around(
         &format!(
@@ -667,7 +667,7 @@ fn probes_say_alive_dead_and_how_much_is_left() {
     assert_eq!(
         probed(200, r#"{"state":"open","left":5}"#).healthy,
         Some(true),
-        "another value at the same place"
+        "another value at the same path"
     );
     assert_eq!(probed(401, "").cause, Some(Cause::CredentialRejected));
     assert_eq!(probed(500, "").healthy, None);
@@ -693,7 +693,7 @@ fn probes_say_alive_dead_and_how_much_is_left() {
 }
 
 #[test]
-fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
+fn a_header_key_is_sent_with_every_operation_and_a_digest_only_with_a_send() {
     let send = format!(
         "endpoint = \"POST /send\"\n[send.digest.seal]\nof = \"{{credential.key}} {{now | unix}}\"\nwith = \"hmac-sha256\"\nkey = \"{{credential.key}}\"\nout = \"base64\"\n[send.header]\nApi-Key = \"{{credential.key}}\"\nSeal = \"{{digest.seal}}\"\n[send.json]\nto = \"{{to}}\"\ntext = \"{{text}}\"\n{OK}"
     );
@@ -746,7 +746,7 @@ fn a_header_key_goes_with_every_operation_and_a_digest_with_the_send_only() {
 }
 
 #[test]
-fn a_key_in_a_reply_may_be_the_number_and_an_answer_may_depend_on_what_was_asked() {
+fn a_reply_key_can_be_the_number_and_a_reply_can_depend_on_the_request() {
     let rules = "[[send.rules]]\npath = [\"sms.*.code\", \"code\"]\ncodes = true\n[[send.rules]]\npath = [\"sms.*.code\"]\nequals = [100]\naccepted = \"sms.*.id\"\n[[send.rules]]\nbody_matches = \"^100\\\\n(?<id>[0-9-]+)\"\naccepted = \"{matched.id}\"\n[send.codes]\nbalance-empty = [201]\n";
     let success = "[[send.success]]\nqueried = { json = \"1\" }\n[send.success.json]\n\"sms.{to | digits}.code\" = 100\n\"sms.{to | digits}.id\" = \"{id | number}-1\"\n";
     let text = around(
@@ -847,7 +847,7 @@ fn a_code_is_shown_only_if_it_is_a_short_word_without_a_number_in_it() {
 }
 
 #[test]
-fn a_list_is_refused_only_if_each_of_its_parts_is_by_itself() {
+fn a_list_is_rejected_only_if_each_of_its_parts_is_rejected() {
     let rules = "[[send.rules]]\npath = [\"parts[].code\"]\nequals = [0]\naccepted = \"id\"\n[[send.rules]]\nstatus = \"202\"\npath = [\"parts[].code\"]\nequals = [5]\nunknown = \"provider-fault\"\n[[send.rules]]\npath = [\"parts[].code\"]\ncodes = true\n[send.codes]\nmessage-invalid = [5]\nrecipient-invalid = [7]\n";
     let dialect = load(&around(
         &format!(
@@ -870,27 +870,27 @@ fn a_list_is_refused_only_if_each_of_its_parts_is_by_itself() {
     assert_eq!(
         says(&[5]),
         Outcome::Rejected(Cause::MessageInvalid),
-        "a rule for another status does not speak of it"
+        "a rule for another status does not apply"
     );
     assert_eq!(
         says(&[7, 7]),
         Outcome::Rejected(Cause::RecipientInvalid),
-        "a rule for another code does not either"
+        "a rule for another code does not apply"
     );
     assert_eq!(
         says(&[7, 0]),
         Outcome::Unknown(Cause::RecipientInvalid),
-        "one part was taken"
+        "one part was accepted"
     );
     assert_eq!(
         says(&[7, 9]),
         Outcome::Unknown(Cause::RecipientInvalid),
-        "what became of one part nobody knows"
+        "the state of one part is unknown"
     );
 }
 
 #[test]
-fn a_native_call_by_get_stays_one_and_loses_only_the_backends_account() {
+fn a_native_get_request_stays_a_get_and_loses_only_the_backends_account() {
     let dialects = support::dialects();
     let smsc = dialects
         .iter()
@@ -931,7 +931,7 @@ fn uzbek() -> Message {
 }
 
 #[test]
-fn a_batch_goes_on_whole_and_byte_for_byte() {
+fn a_batch_is_forwarded_whole_and_byte_for_byte() {
     let dialects = support::dialects();
     let playmobile = dialects
         .iter()
@@ -1006,12 +1006,12 @@ fn a_batch_goes_on_whole_and_byte_for_byte() {
     let digits = String::from_utf8_lossy(&set.body);
     assert!(
         digits.contains("\"localtime\":123456789012345678901.50"),
-        "a number keeps its digits beside what is set: {digits}"
+        "a number keeps its digits when other fields are set: {digits}"
     );
 }
 
 #[test]
-fn nothing_asked_is_still_answered() {
+fn a_request_without_fields_still_gets_a_reply() {
     for dialect in support::dialects() {
         let told = dialect.render_result(
             &RequestFields::default(),
@@ -1025,13 +1025,13 @@ fn nothing_asked_is_still_answered() {
         assert_eq!(
             refused.status,
             StatusCode::FORBIDDEN,
-            "a 401 is never ours to give"
+            "the sidecar never returns a 401"
         );
     }
 }
 
 #[test]
-fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
+fn a_probe_lists_the_causes_it_rules_out_and_those_it_can_report() {
     let rest = "[[probes]]\nabout = \"account\"\nendpoint = \"GET /account\"\nhealthy_when = { path = [\"state\"], equals = [\"open\"] }\nbalance = \"left\"\n\
                 cause_when = [{ path = [\"state\"], equals = [\"shut\"], cause = \"account-suspended\", alternatives = [\"ip-not-allowed\"] }, { path = [\"state\"], equals = [\"test\"], cause = \"sandbox-mismatch\", inferred = true }]\n";
     let dialect = load(&around(
@@ -1077,11 +1077,11 @@ fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
     }
     assert!(
         !out.contains(&Cause::IpNotAllowed),
-        "a list of addresses can be for sends alone"
+        "an IP allow-list can apply to sends only"
     );
     assert!(
         !out.contains(&Cause::BalanceEmpty),
-        "no figure, no word about money"
+        "a reply without a balance rules out no balance cause"
     );
     assert!(
         probed(r#"{"left":1}"#)
@@ -1091,7 +1091,7 @@ fn what_a_probe_rules_out_and_what_it_can_tell_stands_in_its_own_words() {
 }
 
 #[test]
-fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
+fn a_description_has_console_pages_retired_addresses_and_token_claims() {
     let head = "retired_hosts = [\"old.example*\", \"*:8083/api\"]\n[console]\nbalance-empty = \"https://pay.example\"\ndefault = \"https://console.example\"\n";
     let token = "[token]\nendpoint = \"POST /login\"\njson = { key = \"{credential.key}\" }\nreads = { access = \"token\" }\nanswer = { json = { token = \"{placeholder}\" } }\n\
                  [[token.claims]]\nname = \"role\"\nequals = [\"test\"]\ncause = \"sandbox-mismatch\"\n[sign]\nbearer = \"{token.access}\"\n";
@@ -1106,7 +1106,7 @@ fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
     assert_eq!(
         page(Cause::ProviderFault),
         None,
-        "nobody puts that right at a console"
+        "a console cannot fix this cause"
     );
     for (url, left) in [
         ("http://old.example/x", true),
@@ -1133,16 +1133,12 @@ fn a_description_names_pages_left_addresses_and_what_a_token_says_of_itself() {
     };
     assert_eq!(said(jwt(r#"{"role":"test"}"#)), [true]);
     assert_eq!(said(jwt(r#"{"role":"user"}"#)), [false]);
-    assert_eq!(
-        said(jwt("{}")),
-        [false; 0],
-        "a claim that is not there says nothing"
-    );
+    assert_eq!(said(jwt("{}")), [false; 0], "an absent claim shows nothing");
     assert_eq!(said(r#"{"token":"no-jwt"}"#.to_owned()), [false; 0]);
 }
 
 #[test]
-fn every_built_in_service_has_a_page_for_whatever_an_account_is_refused_for() {
+fn every_built_in_service_has_a_page_for_every_account_rejection() {
     for dialect in support::dialects()
         .iter()
         .filter(|dialect| dialect.name != "plain")

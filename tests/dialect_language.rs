@@ -1,4 +1,4 @@
-//! Holds the guide's page of the description language to the loader: the page has every key that
+//! Checks the guide's page of the description language against the loader: the page has every key that
 //! the loader accepts and no other, every word of a closed list, every source and filter, and
 //! every load error, each of which a case here produces.
 #![expect(
@@ -339,7 +339,7 @@ fn the_page_has_every_load_error() {
     assert_eq!(rows, produced, "errors of the page that no case produces");
 }
 
-/// What is replaced in `FULL`, by what, and the error.
+/// The text replaced in `FULL`, its replacement, and the resulting error.
 const ERRORS: &[(&str, &str, &str)] = &[
     (FULL, "dialect = \"full\"", "`[send]` is missing"),
     (
@@ -589,7 +589,7 @@ fn load(text: &str) -> Vec<Problem> {
     Catalog::load(&[source]).1
 }
 
-/// The full description, with the kind of signature that the path is about.
+/// The full description, with the kind of signature that the path belongs to.
 fn base_of(path: &str) -> Value {
     let mut root: Table = FULL.parse().unwrap();
     let sign = match path {
@@ -622,7 +622,7 @@ fn insert(root: &mut Value, path: &str, key: &str, value: Value) {
     table.insert(key.into(), value);
 }
 
-/// The keys that the loader names when it meets an unknown one.
+/// The keys that the loader lists when it finds an unknown one.
 fn known_keys(path: &str) -> BTreeSet<String> {
     let mut root = base_of(path);
     let value = match path {
@@ -666,7 +666,7 @@ fn key_rows(heading: &str) -> Vec<KeyRow> {
         .collect()
 }
 
-/// The errors of the page, and the messages that they stand for.
+/// The errors on the page, and the messages that each one matches.
 fn error_patterns() -> Vec<(String, Regex)> {
     let placeholders =
         Regex::new(r"\b(KEY|TYPE|NAME|WORD|REASON|FILTER|SOURCE|FIELD|CAUSE)\b").unwrap();

@@ -1,4 +1,4 @@
-//! Laws that hold for every description, as properties: what is written is read, answers
+//! Laws that hold for every description, as properties: a written request can be read, replies
 //! are understood, garbage proves nothing, a patch changes only what belongs to the
 //! account, and no bytes make the engine panic.
 
@@ -68,7 +68,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn what_is_written_is_read_and_binds_nothing(dialect in dialect(), message in message()) {
+    fn a_written_request_reads_back_and_is_not_provider_specific(dialect in dialect(), message in message()) {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
         let reading = dialect.read(&seen, &request, "own-reference-000001").expect("read");
@@ -83,20 +83,20 @@ proptest! {
     }
 
     #[test]
-    fn a_success_is_understood_as_one(dialect in dialect(), message in message(), id in "[A-Za-z0-9-]{1,36}") {
+    fn a_rendered_success_is_classified_as_accepted(dialect in dialect(), message in message(), id in "[A-Za-z0-9-]{1,36}") {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
         let asked = dialect.read(&seen, &request, "own").expect("read").fields;
         let told = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
         let finding = dialect.classify(AttemptKind::Send, &told, &message.reference);
         let Outcome::Accepted { id: first } = finding.outcome else { return Err(TestCaseError::fail(format!("{finding:?}"))) };
-        // an id once given stays the same id
+        // an id that was returned once stays the same
         let again = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &first }, now());
         prop_assert_eq!(dialect.classify(AttemptKind::Send, &again, &message.reference).outcome, Outcome::Accepted { id: first });
     }
 
     #[test]
-    fn a_patch_is_what_the_other_account_would_have_written(dialect in dialect(), message in message()) {
+    fn a_patched_request_equals_one_written_for_that_account(dialect in dialect(), message in message()) {
         let (theirs, ours) = (Owned::of(&dialect, "-BACKENDS"), Owned::of(&dialect, "-PROVIDERS"));
         let written = dialect.write(&message, &theirs.account(), now()).expect("written");
         let (seen, request) = recognised(&dialect, &written);
@@ -107,7 +107,7 @@ proptest! {
     }
 
     #[test]
-    fn a_provider_with_a_sender_sets_it_and_nothing_else(dialect in dialect(), message in message()) {
+    fn a_provider_with_a_sender_changes_only_the_sender(dialect in dialect(), message in message()) {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
         let account = Account { sender: Some("Ours"), ..owned.account() };
@@ -119,13 +119,13 @@ proptest! {
     }
 
     #[test]
-    fn garbage_proves_no_success(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
+    fn garbage_is_never_classified_as_accepted(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
         let finding = dialect.classify(AttemptKind::Send, &reply(status, body), "reference");
         prop_assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{:?}", finding);
     }
 
     #[test]
-    fn no_request_makes_the_engine_panic(
+    fn the_engine_does_not_panic_on_any_request(
         dialect in dialect(),
         method in prop_oneof![Just(Method::POST), Just(Method::GET), Just(Method::PATCH)],
         content_type in prop_oneof![Just(""), Just("application/json"), Just("application/x-www-form-urlencoded"), Just("multipart/form-data; boundary=b"), Just("text/xml")],
@@ -155,7 +155,7 @@ proptest! {
     }
 
     #[test]
-    fn no_reply_makes_the_engine_panic(dialect in dialect(), status in 100_u16..999, noise in ".{0,60}", at in any::<prop::sample::Index>(), cause in 0..Cause::ALL.len()) {
+    fn the_engine_does_not_panic_on_any_reply(dialect in dialect(), status in 100_u16..999, noise in ".{0,60}", at in any::<prop::sample::Index>(), cause in 0..Cause::ALL.len()) {
         let genuine = dialect.simulate_rejection(Cause::ALL[cause]).unwrap_or_else(|| reply(400, "{}"));
         let text = String::from_utf8_lossy(&genuine.body).into_owned();
         let split = (0..=at.index(text.len() + 1)).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
@@ -171,7 +171,7 @@ proptest! {
     }
 
     #[test]
-    fn no_description_makes_the_loader_panic(at in 0..9_usize, cut in any::<(prop::sample::Index, prop::sample::Index)>(), noise in "[ -~\n]{0,20}") {
+    fn the_loader_does_not_panic_on_any_description(at in 0..9_usize, cut in any::<(prop::sample::Index, prop::sample::Index)>(), noise in "[ -~\n]{0,20}") {
         let text = Catalog::built_in_sources()[at].text.clone();
         let border = |index: prop::sample::Index| (0..=index.index(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         let (from, to) = (border(cut.0), border(cut.1));
@@ -188,7 +188,7 @@ proptest! {
 }
 
 #[test]
-fn a_failure_is_never_read_as_a_success_or_a_refused_account() {
+fn a_failure_is_never_read_as_a_success_or_a_rejected_account() {
     for dialect in all() {
         for cause in Cause::ALL {
             failure(dialect, *cause, false);
@@ -223,7 +223,7 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
     assert_eq!(
         told.status == StatusCode::GATEWAY_TIMEOUT,
         doubt,
-        "{name}: 504 is doubt and doubt is 504"
+        "{name}: the status is 504 if and only if the result is in doubt"
     );
     let unavailable = told.status == StatusCode::SERVICE_UNAVAILABLE;
     assert!(
@@ -237,7 +237,7 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
 }
 
 #[test]
-fn a_success_under_a_failures_status_is_none() {
+fn a_success_body_under_a_failure_status_is_not_accepted() {
     for dialect in all() {
         let told = dialect.render_result(
             &RequestFields::default(),
@@ -264,7 +264,7 @@ fn a_success_under_a_failures_status_is_none() {
 }
 
 #[test]
-fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
+fn the_rejections_that_the_demo_needs_can_be_simulated() {
     let find = |name: &str| {
         all()
             .iter()
@@ -292,7 +292,7 @@ fn a_service_can_be_played_as_refusing_what_the_demo_needs() {
 }
 
 #[test]
-fn the_credentials_in_a_request_are_found_wherever_a_service_keeps_them() {
+fn credentials_are_found_in_every_part_of_a_request() {
     for dialect in all().iter().filter(|dialect| !dialect.requires_login()) {
         let owned = Owned::of(dialect, "-here");
         let message = Message {

@@ -1,5 +1,5 @@
-//! Every dialect with every dialect: said in one, carried by another, answered in the
-//! first. The words arrive as they were, whatever stands in them.
+//! Every pair of dialects: written in one, sent through the other, and answered in the
+//! first. The text arrives unchanged, whatever it contains.
 
 #![expect(
     clippy::expect_used,
@@ -41,7 +41,7 @@ fn said(text: &str) -> Message {
     }
 }
 
-/// Written for an account of `dialect` and read back, as a service or a sidecar would.
+/// Writes the message for an account of `dialect` and reads it back, as a service or a sidecar does.
 fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, RequestFields) {
     let owned = Owned::of(dialect, mark);
     let written = dialect
@@ -58,7 +58,7 @@ fn heard(dialect: &Arc<Dialect>, message: &Message, mark: &str) -> (Message, Req
 }
 
 #[test]
-fn said_in_one_carried_by_another_answered_in_the_first() {
+fn a_message_in_one_dialect_is_sent_through_another_and_answered_in_the_first() {
     let all = dialects();
     let mut pairs = 0;
     for backend in &all {
@@ -112,7 +112,7 @@ fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
 }
 
 #[test]
-fn the_recipient_has_the_form_each_service_demands() {
+fn the_recipient_has_the_format_that_each_service_requires() {
     let form = |name: &str| {
         let dialect = dialects()
             .into_iter()

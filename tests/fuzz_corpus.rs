@@ -1,5 +1,5 @@
 //! Replays the fuzz corpora (`tests/fuzz/corpus/TARGET/*`): real-shaped requests, replies and
-//! files, broken ones, and whatever fuzzing found once. No fuzzer is needed for this.
+//! files, broken ones, and past findings of the fuzzers. This needs no fuzzer.
 #![expect(
     clippy::expect_used,
     clippy::panic,
@@ -11,10 +11,10 @@ mod laws;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Every input, and the names of those that break a law.
+/// Runs every input and reports the names of those that break a law.
 fn replay(target: &str, law: fn(&[u8])) {
     let folder = format!("{}/tests/fuzz/corpus/{target}", env!("CARGO_MANIFEST_DIR"));
-    let entries = std::fs::read_dir(folder).expect("the corpus is there");
+    let entries = std::fs::read_dir(folder).expect("the corpus exists");
     let mut inputs: Vec<_> = entries
         .map(|entry| entry.expect("an entry").path())
         .collect();
@@ -33,16 +33,16 @@ fn replay(target: &str, law: fn(&[u8])) {
 }
 
 #[test]
-fn no_request_breaks_reading() {
+fn every_request_in_the_corpus_keeps_the_laws() {
     replay("read", laws::read);
 }
 
 #[test]
-fn no_reply_breaks_judgement() {
+fn every_reply_in_the_corpus_keeps_the_laws() {
     replay("classify", laws::classify);
 }
 
 #[test]
-fn no_text_breaks_the_config() {
+fn every_file_in_the_corpus_keeps_the_laws() {
     replay("config", laws::config);
 }

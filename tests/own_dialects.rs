@@ -1,6 +1,6 @@
-//! A provider of one's own with one file: a folder of descriptions beside the built-in
+//! A custom provider from one file: a folder of descriptions beside the built-in
 //! ones, either the differences from another or a whole new service. No rebuild, and a
-//! mistake is shown at its place.
+//! mistake is reported at its location.
 
 #![expect(clippy::unwrap_used, reason = "a test says what it expects")]
 
@@ -20,7 +20,7 @@ use sms_sidecar::problem::{Problem, ProblemReport, SourceText};
 use sms_sidecar::secret::{Credential, SecretString, Version};
 use sms_sidecar::sms::{AttemptKind, Cause, Message, MessageText as Words, Msisdn, Outcome};
 
-/// Another way into a service that is known: differences only.
+/// Another API of a known service: differences only.
 const LIKE: &str = r#"
 dialect  = "twilio-key"
 extends  = "twilio"
@@ -42,7 +42,7 @@ password = "{credential.api_secret}"
 permission-denied = [21408]
 "#;
 
-/// A service that nobody here has heard of.
+/// A service without a built-in description.
 const NEW: &str = r#"
 dialect  = "kabutar"
 sources  = ["https://kabutar.example/docs"]
@@ -116,7 +116,7 @@ fn a_service_is_added_with_one_new_file() {
 }
 
 #[test]
-fn a_backend_that_speaks_the_new_service_is_understood() {
+fn a_request_in_the_new_dialect_is_read() {
     let catalog = sound(&folder(&[("kabutar.toml", NEW)]));
     let among: Vec<Arc<Dialect>> = catalog.iter().cloned().collect();
     let request = Request {
@@ -143,7 +143,7 @@ fn a_backend_that_speaks_the_new_service_is_understood() {
 }
 
 #[test]
-fn differences_are_laid_over_a_built_in_description() {
+fn differences_are_merged_over_a_built_in_description() {
     let catalog = sound(&folder(&[("twilio-key.toml", LIKE)]));
     let (own, theirs) = (
         catalog.get("twilio-key").unwrap(),
@@ -172,24 +172,24 @@ fn differences_are_laid_over_a_built_in_description() {
     assert_eq!(
         own.classify(AttemptKind::Send, &abroad, "r").outcome,
         Outcome::Rejected(Cause::PermissionDenied),
-        "a code of its own"
+        "the file's own code"
     );
     assert_eq!(
         theirs.classify(AttemptKind::Send, &abroad, "r").outcome,
         Outcome::Rejected(Cause::SenderNotAllowed),
-        "the other is as it was"
+        "the built-in description is unchanged"
     );
     let stopped = reply(400, r#"{"code":21610,"message":"x"}"#);
     assert_eq!(
         own.classify(AttemptKind::Send, &stopped, "r").outcome,
         Outcome::Rejected(Cause::RecipientBlocked),
-        "and the codes it says nothing about"
+        "the codes that the file does not set are inherited"
     );
 }
 
-/// It signs in another way: nothing of the other's signing or credential is left.
+/// It uses another signature: none of the inherited signature or credential is left.
 #[test]
-fn another_way_to_sign_takes_the_place_of_the_inherited_one() {
+fn another_signature_replaces_the_inherited_one() {
     let text = LIKE
         .replace(
             "account_sid = { public = true, pattern = \"^AC[0-9a-f]{32}$\" }\n",
@@ -210,7 +210,7 @@ fn another_way_to_sign_takes_the_place_of_the_inherited_one() {
     assert_eq!(
         fields,
         ["api_secret", "account_sid"],
-        "the account stands in the path still"
+        "the account is still in the path"
     );
     let written = write(
         own,
@@ -232,9 +232,12 @@ fn a_mistake_is_shown_with_file_line_and_caret() {
     let (catalog, problems) = Catalog::load(&sources);
     assert!(
         catalog.get("kabutar").is_none(),
-        "a file with a mistake is left out"
+        "a file with an error is left out"
     );
-    assert!(catalog.get("playmobile").is_some(), "the others are not");
+    assert!(
+        catalog.get("playmobile").is_some(),
+        "the other descriptions still load"
+    );
 
     let shown = shown(&sources, problems);
     let filter = line_of(&wrong, "digit}");
@@ -258,7 +261,7 @@ fn a_mistake_is_shown_with_file_line_and_caret() {
 }
 
 #[test]
-fn an_unknown_key_is_no_description() {
+fn a_file_with_an_unknown_key_is_not_loaded() {
     let sources = folder(&[("kabutar.toml", &NEW.replace("base_url =", "base_ulr ="))]);
     let (catalog, problems) = Catalog::load(&sources);
     assert!(catalog.get("kabutar").is_none());
@@ -269,7 +272,7 @@ fn an_unknown_key_is_no_description() {
     );
 }
 
-/// The built-in descriptions and a folder of ops' own, read from disk as the sidecar reads it.
+/// The built-in descriptions and a folder of custom ones, read from disk as the sidecar reads it.
 fn folder(files: &[(&str, &str)]) -> Vec<SourceFile> {
     let folder = tempfile::tempdir().unwrap();
     for (name, text) in files {

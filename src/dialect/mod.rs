@@ -4,7 +4,7 @@
 //! The language of the descriptions is defined in `deploy/guide/dialect-language.md`. Five ideas:
 //!
 //! 1. A string is text with holes, `"{source | filter}"`; a hole without a value removes its field.
-//! 2. Their field = our meaning: each line is written left to right and read right to left.
+//! 2. The provider's field = our value: each line is written left to right and read right to left.
 //! 3. A field that is not in the description makes a request provider-specific.
 //! 4. Success must be proved: a 2xx without the proof is `unknown`.
 //! 5. One message is written; a batch is only patched.

@@ -58,7 +58,7 @@ fn file(name: &str, text: &str) -> SourceFile {
     }
 }
 
-/// What is complained about, with the words it is underlined at.
+/// The problems that the loader reports, with the text that each underlines.
 fn complaints(text: &str) -> Vec<(String, String)> {
     let (_, problems) = Catalog::load(&[file("small.toml", text)]);
     let under = |problem: &crate::problem::Problem| {
@@ -264,7 +264,7 @@ fn consequences_of_a_broken_field_are_not_reported() {
     }
 }
 
-/// The broken text is complained about in these words, at that place.
+/// Checks that the loader reports the broken text with this message, at that place.
 fn is_named(text: &str, what: &str, under: &str) {
     assert_ne!(text, SMALL, "{what}");
     let found = complaints(text);
@@ -400,7 +400,7 @@ fn an_override_of_a_built_in_description_names_what_it_replaces() {
         file("a.toml", "dialect = \"a\"\nextends = \"b\"\n"),
         file("b.toml", "dialect = \"b\"\nextends = \"a\"\n"),
     ]);
-    assert!(!problems.is_empty(), "going in circles ends");
+    assert!(!problems.is_empty(), "a circular `extends` is an error");
     let (_, problems) = Catalog::load(&[file("a.toml", "dialect = \"a\"\nextends = \"nobody\"\n")]);
     assert!(
         problems.iter().any(

@@ -88,21 +88,21 @@ pub struct Account<'a> {
 pub struct LoginToken {
     pub(crate) values: crate::secret::SecretFields,
     pub(crate) claims: Vec<Claim>,
-    /// When it expires, if the reply says so.
+    /// When it expires, if the reply has that.
     pub expires_at: Option<Timestamp>,
 }
 
-/// What a claim of a token says about one cause. Read without its key, so it is a hint and not a proof.
+/// What a claim of a token shows about one cause. Read without its key, so it is a hint and not a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
     /// The cause.
     pub cause: Cause,
-    /// Whether the claim says that the cause holds, or that it does not.
+    /// True if the claim shows that the cause applies, false if it shows that it does not.
     pub holds: bool,
 }
 
 impl LoginToken {
-    /// What its claims say.
+    /// What its claims show.
     pub fn claims(&self) -> &[Claim] {
         &self.claims
     }
@@ -144,7 +144,7 @@ pub struct Classification {
     pub code: Option<String>,
     /// The service's own message: without control characters, cut, numbers masked. For ops, never for the backend.
     pub provider_message: Option<String>,
-    /// How long the service asks to wait.
+    /// How long to wait, if the reply has a wait.
     pub retry_after: Option<Duration>,
 }
 
@@ -176,7 +176,7 @@ pub enum MessageResult<'a> {
         in_doubt: bool,
         /// Selects the line of `[send.failure.codes]`.
         cause: Cause,
-        /// One sentence for the backend, without a provider's words and without a secret.
+        /// One sentence for the backend, without a provider message and without a secret.
         reason: &'a str,
     },
 }

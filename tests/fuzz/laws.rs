@@ -1,16 +1,16 @@
-//! What must hold for any bytes at the three places where foreign bytes are judged: a backend's
-//! request, a provider's reply, a file of the operator's. The fuzz targets make inputs for these
+//! Invariants for any bytes at the three places that parse untrusted bytes: a backend's
+//! request, a provider's reply, an operator's file. The fuzz targets generate inputs for these
 //! functions; `tests/fuzz_corpus.rs` replays the committed ones on every `cargo test`.
 //!
-//! To fuzz for a minute each, with a nightly toolchain (or a stable one told to be it, as below):
+//! To fuzz for a minute each, with a nightly toolchain (or a stable one with `RUSTC_BOOTSTRAP=1`, as below):
 //!
 //! ```sh
 //! cargo install cargo-fuzz --locked
 //! RUSTC_BOOTSTRAP=1 cargo fuzz run --fuzz-dir tests/fuzz -s none read -- -max_total_time=60
 //! ```
 //!
-//! and likewise `classify` and `config`. A finding is put into the corpus under a name that says
-//! what it shows, with its repair. The corpora were grown by hand and by plain mutation; a run under
+//! and likewise `classify` and `config`. Add each finding to the corpus under a name that states
+//! what it shows, together with its fix. The corpora were built by hand and by plain mutation; a run under
 //! libFuzzer has not been made yet.
 
 #[path = "../support/dialects.rs"]
@@ -66,12 +66,12 @@ pub(crate) fn read(input: &[u8]) {
         assert_eq!(
             patch().map(|again| visible(&again)),
             Ok(visible(&patched)),
-            "the same is patched again"
+            "a second patch gives the same request"
         );
-        let host = patched.url.host().expect("where it goes");
+        let host = patched.url.host().expect("the patched request has a host");
         assert!(
             seen.dialect.serves_host(host),
-            "credentials go to hosts of their own service only, not to {host}"
+            "credentials go only to hosts of their own service, not to {host}"
         );
     }
     if seen.operation != Operation::Send {
@@ -81,7 +81,7 @@ pub(crate) fn read(input: &[u8]) {
     assert_eq!(
         format!("{reading:?}"),
         format!("{:?}", seen.dialect.read(&seen, &request, OWN_REFERENCE)),
-        "the same is read again"
+        "a second reading gives the same result"
     );
     if let Ok(reading) = reading {
         answers_are_understood(&seen, &reading);
@@ -96,7 +96,7 @@ pub(crate) fn read(input: &[u8]) {
     }
 }
 
-/// Whatever was asked, a success reads as one and a failure as none.
+/// For any request, a rendered success is classified as accepted and a failure is not.
 fn answers_are_understood(seen: &RecognisedRequest, reading: &DecodedRequest) {
     let (dialect, message) = (&seen.dialect, reading.message.as_ref());
     let judged = |answer: &MessageResult<'_>| {
@@ -131,7 +131,7 @@ fn answers_are_understood(seen: &RecognisedRequest, reading: &DecodedRequest) {
     }
 }
 
-/// Written for another service, it is the same text to the same person.
+/// A message written for another service has the same text and the same recipient.
 fn says_the_same(dialect: &Arc<Dialect>, message: &Message) {
     let owned = Owned::of(dialect, "-ours");
     if dialect.check_message(message).is_err() {
@@ -143,8 +143,8 @@ fn says_the_same(dialect: &Arc<Dialect>, message: &Message) {
     let (seen, request) = recognised(dialect, &written);
     let again = dialect
         .read(&seen, &request, OWN_REFERENCE)
-        .expect("what we wrote is readable");
-    let again = again.message.expect("what we wrote is one message");
+        .expect("a written request is readable");
+    let again = again.message.expect("a written request has one message");
     assert_eq!(
         again.recipient, message.recipient,
         "{}: another person",
@@ -184,19 +184,19 @@ pub(crate) fn classify(input: &[u8]) {
         assert_eq!(
             finding,
             dialect.classify(kind, &reply, OWN_REFERENCE),
-            "the same is judged again"
+            "a second classification gives the same result"
         );
         is_clean(&finding);
         if kind == AttemptKind::Send
             && let Outcome::Accepted { id } = &finding.outcome
         {
-            assert!(!id.is_empty(), "what was accepted has an id");
+            assert!(!id.is_empty(), "an accepted message has an id");
         }
     }
     if let Err(finding) = dialect.read_login(&reply, now()) {
         assert!(
             !matches!(finding.outcome, Outcome::Accepted { .. }),
-            "a login without a token is none"
+            "a login without a token is not a success"
         );
         is_clean(&finding);
     }
@@ -205,7 +205,7 @@ pub(crate) fn classify(input: &[u8]) {
     }
 }
 
-/// What goes into a log line cannot break or flood it.
+/// A value in a log line cannot break or flood it.
 fn is_clean(finding: &Classification) {
     for words in [&finding.provider_message, &finding.code]
         .into_iter()
@@ -236,7 +236,7 @@ pub(crate) fn config(input: &[u8]) {
     assert_eq!(
         loaded.is_some(),
         errors == 0,
-        "a config is used if nothing is wrong with it"
+        "a config is used if it has no errors"
     );
     is_shown(problems, "config.toml", &text, false);
     let file = SourceFile {
@@ -248,7 +248,7 @@ pub(crate) fn config(input: &[u8]) {
     is_shown(problems, "own.toml", &text, true);
 }
 
-/// Every complaint points into the file and can be shown.
+/// Every problem points into the file and can be rendered.
 fn is_shown(problems: Vec<Problem>, file: &str, text: &str, description: bool) {
     for problem in &problems {
         assert!(!problem.message.is_empty());
@@ -273,7 +273,7 @@ fn is_shown(problems: Vec<Problem>, file: &str, text: &str, description: bool) {
     assert_eq!(report.render(false).is_empty(), complaints == 0);
 }
 
-/// First line, headers, body; headers that are none are left out.
+/// First line, headers, body; invalid headers are left out.
 fn parts(input: &[u8]) -> Option<(&str, HeaderMap, Bytes)> {
     let end = input
         .windows(2)

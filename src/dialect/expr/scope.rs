@@ -101,7 +101,7 @@ fn message_value(message: &Message, source: &ValueSource) -> Option<Value> {
         ValueSource::Alphabet => text_value(Some(gsm::alphabet(message.text.expose()))),
         ValueSource::Segments => Some(gsm::segments(message.text.expose()).into()),
         ValueSource::TemplateId => text_value(template?.id.as_deref()),
-        // The values go beside an id that replaces the text; beside the text they would be sent twice.
+        // The values accompany a template id that replaces the text; together with the text they would be sent twice.
         ValueSource::TemplateValues => Some(
             named?
                 .fields

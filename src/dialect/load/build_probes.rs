@@ -72,7 +72,7 @@ fn probe_subject(raw: raw::RawProbeSubject) -> ProbeSubject {
     }
 }
 
-/// The keys of a listing are there together, and only there.
+/// Checks that a probe has the keys of a listing exactly if it lists something.
 fn check_listing(raw: &raw::RawProbe, span: &Range<usize>, sink: &mut ProblemSink) {
     let mut require = |holds: bool, what: &str, help: &str| {
         if !holds {

@@ -142,7 +142,7 @@ fn take_responses(
     }
 }
 
-/// A service that is called by GET carries its form in the query.
+/// A service that uses GET has its form in the query.
 fn move_form_to_query(mut fields: RequestTemplate, methods: &[Method]) -> RequestTemplate {
     if methods.first() == Some(&Method::GET) && matches!(fields.encoding, BodyEncoding::Form) {
         fields.query.append(&mut fields.body);
@@ -151,7 +151,7 @@ fn move_form_to_query(mut fields: RequestTemplate, methods: &[Method]) -> Reques
     fields
 }
 
-/// The codes for a repeated key must be known as `duplicate`.
+/// The codes for a reused idempotency key must be mapped to `duplicate`.
 fn take_idempotency(
     section: &mut Section<'_>,
     classifier: &Classifier,

@@ -45,7 +45,7 @@ impl Catalog {
             .collect()
     }
 
-    /// The built-in descriptions, loaded. A test holds that they have no problem.
+    /// The built-in descriptions, loaded. A test checks that they load without a problem.
     pub fn built_in() -> Self {
         Self::load(&Self::built_in_sources()).0
     }
@@ -118,7 +118,7 @@ fn compile(
     (dialect, sink.problems)
 }
 
-/// `own`: the file itself names it, not one that it extends.
+/// `own`: the file itself has it, not one that it extends.
 fn report_unknown_base(
     base: &DeclaredBase,
     own: bool,
@@ -163,7 +163,7 @@ fn declared_name(text: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// The dialect that a file extends, and where it says so.
+/// The dialect that a file extends, and the span of that key.
 struct DeclaredBase {
     name: String,
     span: std::ops::Range<usize>,

@@ -45,7 +45,7 @@ pub(crate) fn json_path(
         .ok()
 }
 
-/// A path in a JSON body, where the key is there.
+/// A path in a JSON body, if the key is present.
 pub(crate) fn optional_path(
     text: Option<&SpannedText>,
     sink: &mut ProblemSink,

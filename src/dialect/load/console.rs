@@ -1,5 +1,5 @@
 //! `[console]`: the pages on which people fix what an account is rejected for, one per cause.
-//! The pages are for people only: the sidecar never requests them.
+//! The pages are for people: the sidecar never requests them.
 
 use std::collections::BTreeMap;
 

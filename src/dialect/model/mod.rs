@@ -45,7 +45,7 @@ impl FieldValue {
     }
 }
 
-/// Their name = our meaning.
+/// The provider's field = our value.
 #[derive(Clone, Debug)]
 pub(crate) struct FieldMapping {
     pub(crate) path: JsonPath,

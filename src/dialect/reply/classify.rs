@@ -375,7 +375,7 @@ pub(crate) fn certainty_of(inferred: bool, alternatives: &[Cause]) -> Certainty 
     }
 }
 
-/// No wait that a service asks for is longer than a day.
+/// The maximum wait accepted from a service: one day.
 const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
 
 /// `Retry-After` in seconds, or as a date beside the reply's own.

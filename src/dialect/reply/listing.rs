@@ -78,7 +78,7 @@ impl Dialect {
             .collect()
     }
 
-    /// Whether the service lists this sender, or lets every account use it; none: the reply does not say.
+    /// Whether the service lists this sender, or lets every account use it; none: the reply does not show it.
     pub fn lists_sender(&self, probe: &Probe, reply: &Reply, sender: &str) -> Option<bool> {
         let parsed = ParsedReply::parse(reply);
         let place = probe.senders_path.as_ref()?;

@@ -144,7 +144,7 @@ fn expiry(expires: &TokenLifetime, tree: &Value, now: Timestamp) -> Option<Times
 }
 
 impl TokenSpec {
-    /// The claims of the first value that is a JWT; an absent claim says nothing.
+    /// The claims of the first value that is a JWT; an absent claim shows nothing.
     fn read_claims(&self, values: &crate::secret::SecretFields) -> Vec<Claim> {
         let Some(found) = values
             .values()

@@ -15,7 +15,7 @@ use crate::sms::{AttemptKind, Cause, Certainty, Family, Outcome};
 /// What a probe's reply settles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbeClassification {
-    /// Whether the account or credential is in order; none: the reply does not say.
+    /// Whether the account or credential is in order; none: the reply does not show it.
     pub healthy: Option<bool>,
     /// Why it is not in order.
     pub cause: Option<Cause>,

@@ -16,7 +16,7 @@ use crate::dialect::{
 };
 use crate::sms::{Cause, Message};
 
-/// Seconds after which a backend may repeat a request of which nothing was sent.
+/// Seconds after which a backend may retry a request when nothing was sent.
 const RETRY_AFTER_SECONDS: &str = "5";
 
 impl Dialect {

@@ -8,7 +8,7 @@ use crate::dialect::Dialect;
 use crate::dialect::model::endpoint::Endpoint;
 use crate::sms::Operation;
 
-/// Where the request was addressed to, as the entrypoint knows it.
+/// The address of the request, as the entrypoint received it.
 #[derive(Clone, Copy, Debug)]
 pub enum RequestTarget<'a> {
     /// A host was named: CONNECT's target or the absolute URI (never a Host header inside CONNECT).
@@ -33,7 +33,7 @@ pub enum Recognition {
 /// A request matched to an operation.
 #[derive(Clone, Debug)]
 pub struct RecognisedRequest {
-    /// The dialect that it speaks.
+    /// Its dialect.
     pub dialect: Arc<Dialect>,
     /// The operation.
     pub operation: Operation,
