@@ -10,7 +10,7 @@ use rustls::{CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 
-/// The only protocol on either side.
+/// The only protocol that the sidecar negotiates, as a client and as a server.
 pub(crate) const ALPN: &[u8] = b"http/1.1";
 
 /// A client configuration with the public roots and those in `ca_file`.

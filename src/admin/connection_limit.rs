@@ -1,6 +1,6 @@
-//! How many connections there are and how much work they make. Few of both: a reader who opens connections
-//! without end, writes a head byte by byte or never reads an answer only pushes out the oldest of its own
-//! kind, and whoever reloads without end is made to wait. Calls notice neither.
+//! Limits the number of admin connections and the work that they cause. A client that opens connections
+//! without end, writes a head byte by byte or never reads a response only evicts the oldest admin
+//! connection, and a client that reloads without end has to wait. Proxied requests are not affected.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -8,16 +8,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-/// More than any honest readers need, few beside the file descriptors that calls need.
+/// More than legitimate clients need, and few compared with the file descriptors that requests need.
 const MAX_CONNECTIONS: usize = 128;
-/// So many times as long as a page took, nobody gets the next: a fifth of one core at the most.
+/// The pause after a response, as a multiple of the time that the response took. The work thus uses at
+/// most a fifth of one core.
 const COOLDOWN_FACTOR: u32 = 4;
 
-/// Room for some connections; the oldest makes room for the newest, so that a probe always gets in.
+/// A bounded set of connections. A new one evicts the oldest, so that a probe can always connect.
 #[derive(Clone, Debug, Default)]
 pub(super) struct ConnectionLimit(Arc<Mutex<VecDeque<Arc<Notify>>>>);
 
-/// One connection's place, as long as it lives.
+/// A connection's slot, held for as long as the connection lives.
 #[derive(Debug)]
 pub(super) struct ConnectionSlot {
     limit: ConnectionLimit,
@@ -25,7 +26,7 @@ pub(super) struct ConnectionSlot {
 }
 
 impl ConnectionLimit {
-    /// A place, at the cost of the oldest where there is none.
+    /// Returns a slot. Evicts the oldest connection if all slots are taken.
     pub(super) fn acquire(&self) -> ConnectionSlot {
         let mine = Arc::new(Notify::new());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -44,7 +45,7 @@ impl ConnectionLimit {
 }
 
 impl ConnectionSlot {
-    /// Somebody newer needs it.
+    /// Resolves when a newer connection needs the slot.
     pub(super) async fn evicted(&self) {
         self.eviction.notified().await;
     }
@@ -60,12 +61,12 @@ impl Drop for ConnectionSlot {
     }
 }
 
-/// One page at a time, with a rest after each.
+/// Builds one response at a time, with a pause after each.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Throttle(Arc<tokio::sync::Mutex<Option<Instant>>>);
 
 impl Throttle {
-    /// Does the work when it is its turn.
+    /// Runs `work` when its turn comes.
     pub(super) async fn run<T>(&self, work: impl FnOnce() -> T) -> T {
         let mut free = self.0.lock().await;
         if let Some(at) = *free {
@@ -86,7 +87,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_oldest_makes_room_and_a_place_left_is_free_again() {
+    async fn a_new_connection_evicts_the_oldest_and_a_released_slot_is_reused() {
         let places = ConnectionLimit::default();
         let mut held: VecDeque<ConnectionSlot> =
             (0..MAX_CONNECTIONS).map(|_| places.acquire()).collect();
@@ -98,7 +99,7 @@ mod tests {
         assert_eq!(
             held.iter().filter(|place| pushed_out(place)).count(),
             0,
-            "one had left"
+            "one slot was free"
         );
         held.push_back(places.acquire());
         assert!(pushed_out(&held[0]));
@@ -112,13 +113,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_is_followed_by_a_rest_of_four_times_its_own_length() {
+    async fn a_response_is_followed_by_a_pause_four_times_as_long() {
         let (pace, took) = (Throttle::default(), Duration::from_millis(20));
         let began = Instant::now();
         pace.run(|| std::thread::sleep(took)).await;
         assert!(
             began.elapsed() < took * COOLDOWN_FACTOR,
-            "the first one waits for nobody"
+            "the first run does not wait"
         );
         pace.run(|| ()).await;
         assert!(

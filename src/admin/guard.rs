@@ -1,6 +1,6 @@
-//! Whom the pages are shown to. Nothing here can be changed, but names of providers and numbers of messages
-//! are nobody's business on another site: a page there must not read ours through the browser of
-//! somebody on this host. Pure: a request's head in, a refusal out.
+//! Decides which requests may see the pages. The pages cannot change anything, but provider names and
+//! message counts must not leak to other sites: a page of another site must not read ours through the
+//! browser of a user on this host. Pure: a request's head goes in, a denial comes out.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
-/// A status and what to do, for the reader of the answer.
+/// A status code, and a text with what to do, for the reader of the response.
 pub(super) type AccessDenial = (StatusCode, &'static str);
 
 const MULTIPLE_HOSTS: AccessDenial = (StatusCode::BAD_REQUEST, "A request names one host.\n");
@@ -25,14 +25,14 @@ const CROSS_SITE: AccessDenial = (
     "A page of another site asked for this; open the address itself, here nothing is shown to other sites.\n",
 );
 
-/// Why this request is not answered, if it is not.
+/// Returns why this request is denied; `None` if it is allowed.
 pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDenial> {
     let mut hosts = headers.get_all(HOST).iter();
     let host = hosts.next().map(|host| host.to_str().unwrap_or_default());
     if hosts.next().is_some() {
         return Some(MULTIPLE_HOSTS);
     }
-    // A client that names no host is no browser.
+    // A client that sends no host is not a browser.
     let named = [host, uri.authority().map(http::uri::Authority::as_str)];
     if named
         .into_iter()
@@ -52,7 +52,8 @@ pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDeni
     (!own_origin || !is_same_site(headers)).then_some(CROSS_SITE)
 }
 
-/// An address as digits cannot be rebound to another, a name can; `localhost` is this host in every browser.
+/// An IP address cannot be rebound to another address, but a name can. `localhost` is this host in every
+/// browser.
 fn is_local_authority(authority: &str) -> bool {
     let (host, port) = match authority
         .strip_prefix('[')
@@ -69,7 +70,7 @@ fn is_local_authority(authority: &str) -> bool {
     local && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
-/// A link from elsewhere (a dashboard, a runbook) may open the page; nothing else of another site may ask.
+/// A link on another site (a dashboard, a runbook) may open the page; other cross-site requests are denied.
 fn is_same_site(headers: &HeaderMap) -> bool {
     let word = |name| headers.get(name).and_then(|value| value.to_str().ok());
     match word(SEC_FETCH_SITE) {
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_or_localhost_is_asked_and_no_other_name() {
+    fn ip_addresses_and_localhost_are_allowed_and_other_names_are_denied() {
         for host in [
             "127.0.0.1:9125",
             "127.0.0.1",
@@ -133,11 +134,11 @@ mod tests {
             asked("/", &[(HOST, "127.0.0.1"), (HOST, "127.0.0.1")]),
             Some(StatusCode::BAD_REQUEST)
         );
-        assert_eq!(asked("/", &[]), None, "no browser");
+        assert_eq!(asked("/", &[]), None, "not a browser");
     }
 
     #[test]
-    fn another_site_may_link_here_and_read_nothing() {
+    fn another_site_can_link_to_the_page_but_cannot_read_it() {
         let host = (HOST, "localhost:9125");
         let from = |site, mode, dest| {
             asked(
@@ -151,7 +152,11 @@ mod tests {
             )
         };
         assert_eq!(from("same-origin", "cors", "empty"), None);
-        assert_eq!(from("none", "navigate", "document"), None, "typed");
+        assert_eq!(
+            from("none", "navigate", "document"),
+            None,
+            "a typed address"
+        );
         assert_eq!(
             from("cross-site", "navigate", "document"),
             None,

@@ -1,6 +1,6 @@
-//! `/metrics`, `/live`, `/ready` and the status page for people. Reads the registry, the readiness and the
-//! status, and nothing else: it can change no state, knows no secret, and its few connections are its
-//! own, so that a slow scrape never disturbs a call.
+//! Serves `/metrics`, `/live`, `/ready` and the status page for people. It reads only the registry, the
+//! readiness and the status: it cannot change any state and holds no secrets. Its few connections are
+//! separate, so that a slow scrape never disturbs a request.
 
 mod connection_limit;
 mod guard;
@@ -26,16 +26,16 @@ use connection_limit::{ConnectionLimit, Throttle};
 pub use ready::{Readiness, ReadinessGuard};
 pub use serve::serve_connection;
 
-/// What one admin listener shows.
+/// The pages that an admin listener serves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pages {
-    /// `/` as well: for people on this host.
+    /// The status page at `/` as well: for people on this host.
     All,
-    /// `/metrics` `/live` `/ready` only: for a Prometheus on another host.
+    /// Only `/metrics`, `/live` and `/ready`: for a Prometheus server on another host.
     Probes,
 }
 
-/// Answers admin requests. Cheap to clone.
+/// Responds to admin requests. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Admin {
     registry: Registry,
@@ -49,8 +49,8 @@ pub struct Admin {
 const HTML: &str = "text/html; charset=utf-8";
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Headers of every answer. The page's own script, style and icon come from here; nothing else is loaded,
-/// nothing is embedded, and no browser guesses or frames.
+/// Headers of every response. The page loads only its own script, style sheet and icon from this address
+/// and embeds nothing. Browsers do not sniff content types and do not show a response in a frame.
 const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
     (CACHE_CONTROL, "no-store"),
     (HeaderName::from_static("x-content-type-options"), "nosniff"),
@@ -68,7 +68,7 @@ const SECURITY_HEADERS: [(HeaderName, &str); 6] = [
 ];
 
 impl Admin {
-    /// Over the registry that telemetry counts on.
+    /// `registry` is the one on which telemetry registers its metrics.
     pub fn new(
         registry: Registry,
         telemetry: Arc<Telemetry>,
@@ -85,7 +85,7 @@ impl Admin {
         }
     }
 
-    /// The answer to one request; its body was not read and is not.
+    /// Responds to one request without reading its body.
     pub async fn respond<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let mut refusal = plain_response(
@@ -97,7 +97,7 @@ impl Admin {
                 .insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return refusal;
         }
-        // Probes tell nothing but yes and no, and are asked by all kinds of names.
+        // Probes reveal only yes or no, and clients use all kinds of host names for them.
         match request.uri().path() {
             "/live" => return plain_response(StatusCode::OK, "live\n"),
             "/ready" => return self.ready(),

@@ -1,6 +1,6 @@
-//! Readiness as a guard that is dropped: a component that must be ready first holds a
-//! [`ReadinessGuard`] until it is. Neither a vault nor a provider holds one, because a sealed
-//! vault must not take the backend's pod out of service.
+//! Tracks readiness with guards: a component that must be ready first holds a [`ReadinessGuard`]
+//! until it is. Neither a vault nor a provider holds one, because a sealed vault must not take the
+//! backend's pod out of service.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,7 +18,7 @@ pub struct ReadinessGuard {
 }
 
 impl Readiness {
-    /// Not ready until the guard is dropped; `what` is shown to whoever asks.
+    /// Keeps the sidecar from being ready until the guard is dropped. Clients that check readiness see `what`.
     pub fn register(&self, what: &'static str) -> ReadinessGuard {
         *self
             .0
@@ -32,7 +32,7 @@ impl Readiness {
         }
     }
 
-    /// What is still missing; empty: ready.
+    /// The components that are not ready yet; empty if the sidecar is ready.
     pub fn pending(&self) -> Vec<&'static str> {
         self.0
             .lock()

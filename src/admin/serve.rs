@@ -1,4 +1,4 @@
-//! The admin connections: few, short, small heads, nothing read beyond the head.
+//! Serves admin connections: few and short-lived, with small heads and without reading any body.
 
 use std::convert::Infallible;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const MAX_HEAD_BYTES: usize = 8 << 10;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const MAX_CONNECTION_AGE: Duration = Duration::from_mins(10);
 
-/// Serves one connection until it ends, is too old or a newer one needs its place; a peer that breaks off is
-/// no event.
+/// Serves one connection until it ends, is too old or a newer one needs its slot. A peer that disconnects
+/// is not an event.
 pub async fn serve_connection<S>(stream: S, admin: Admin)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,

@@ -1,4 +1,4 @@
-//! The probes, the page's headers, and a raw socket where the wire matters.
+//! Tests the probes and the page's headers, and uses a raw socket where the bytes on the wire matter.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +61,7 @@ async fn ask(admin: &Admin, method: Method, path: &str) -> (StatusCode, String) 
 }
 
 #[tokio::test]
-async fn metrics_live_the_page_and_its_json_answer() {
+async fn metrics_liveness_the_page_and_its_json_are_served() {
     let admin = all();
     let (status, text) = ask(&admin, Method::GET, "/metrics").await;
     assert_eq!(status, StatusCode::OK);
@@ -98,7 +98,7 @@ async fn metrics_live_the_page_and_its_json_answer() {
 }
 
 #[tokio::test]
-async fn the_listener_for_other_hosts_has_the_three_probes_only_and_is_asked_by_any_name() {
+async fn the_listener_for_other_hosts_serves_only_the_three_probes_under_any_name() {
     let admin = admin(Pages::Probes, &Readiness::default());
     for path in ["/metrics", "/live", "/ready"] {
         let (reply, _) = answer(
@@ -126,7 +126,7 @@ async fn the_listener_for_other_hosts_has_the_three_probes_only_and_is_asked_by_
 }
 
 #[tokio::test]
-async fn nothing_but_get_and_head() {
+async fn methods_other_than_get_and_head_are_rejected() {
     let admin = all();
     for method in [
         Method::POST,
@@ -158,7 +158,7 @@ async fn nothing_but_get_and_head() {
 }
 
 #[tokio::test]
-async fn every_answer_tells_the_browser_to_load_nothing_else_and_to_let_nobody_in() {
+async fn every_response_forbids_foreign_content_and_framing() {
     let admin = all();
     for path in [
         "/",
@@ -198,7 +198,7 @@ async fn every_answer_tells_the_browser_to_load_nothing_else_and_to_let_nobody_i
 }
 
 #[tokio::test]
-async fn another_name_or_another_site_sees_only_whether_we_live() {
+async fn other_host_names_and_other_sites_see_only_the_probes() {
     let admin = all();
     for path in ["/", "/status.json", "/metrics", "/status.js"] {
         let (rebound, text) = answer(
@@ -230,7 +230,7 @@ async fn another_name_or_another_site_sees_only_whether_we_live() {
 }
 
 #[tokio::test]
-async fn ready_waits_for_every_guard_and_names_them() {
+async fn readiness_waits_for_every_guard_and_lists_them() {
     let readiness = Readiness::default();
     let admin = admin(Pages::All, &readiness);
     let (config, first, second) = (
@@ -258,7 +258,7 @@ async fn ready_waits_for_every_guard_and_names_them() {
     assert_eq!(
         ask(&admin, Method::GET, "/live").await.0,
         StatusCode::OK,
-        "alive all the same"
+        "still alive"
     );
     drop(second);
     assert_eq!(
@@ -267,17 +267,17 @@ async fn ready_waits_for_every_guard_and_names_them() {
     );
 }
 
-/// A served connection's other end.
+/// The client end of a served connection.
 fn connect(admin: &Admin) -> DuplexStream {
     let (ours, theirs) = duplex(256 << 10);
     tokio::spawn(serve_connection(theirs, admin.clone()));
     ours
 }
 
-/// Writes `request` and reads until the other side closes.
+/// Writes `request` and reads until the server closes the connection.
 async fn raw(request: &[u8]) -> String {
     let mut socket = connect(&all());
-    // The other side may close before it has read all.
+    // The server may close the connection before it has read everything.
     socket.write_all(request).await.unwrap_or_default();
     let mut reply = Vec::new();
     socket.read_to_end(&mut reply).await.unwrap_or_default();
@@ -285,7 +285,7 @@ async fn raw(request: &[u8]) -> String {
 }
 
 #[tokio::test]
-async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
+async fn head_responses_have_no_body_and_oversized_or_malformed_requests_are_rejected() {
     let page = raw(b"GET /live HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
     assert!(
         page.starts_with("HTTP/1.1 200 OK\r\n") && page.ends_with("\r\n\r\nlive\n"),
@@ -332,7 +332,7 @@ async fn the_wire_shows_a_page_a_head_without_body_and_a_limit() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_comes_byte_by_byte_is_cut_off() {
+async fn a_connection_with_an_incomplete_head_is_closed() {
     let mut socket = connect(&all());
     let began = tokio::time::Instant::now();
     socket
@@ -349,7 +349,7 @@ async fn a_head_that_comes_byte_by_byte_is_cut_off() {
 }
 
 #[tokio::test]
-async fn whoever_holds_every_place_does_not_keep_a_probe_out() {
+async fn a_client_that_holds_every_slot_cannot_block_a_probe() {
     let admin = all();
     let mut held = Vec::new();
     for _ in 0..200 {
@@ -370,5 +370,5 @@ async fn whoever_holds_every_place_does_not_keep_a_probe_out() {
     assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
     let mut first = Vec::new();
     held[0].read_to_end(&mut first).await.unwrap_or_default();
-    assert!(first.is_empty(), "the oldest made room");
+    assert!(first.is_empty(), "the oldest connection was evicted");
 }

@@ -1,4 +1,4 @@
-//! The part of the config that ops see: the metric series, and what the status shows.
+//! The part of the config that operators see: the metric series, and what the status shows.
 
 use crate::config::Config;
 use crate::dialect::Dialect;

@@ -1,5 +1,5 @@
-//! Puts the parts together, in reading order: metrics, vaults, pipeline, listeners, background
-//! tasks. No module below this one knows that a config file exists.
+//! Wires the components together, in reading order: metrics, vaults, pipeline, listeners,
+//! background tasks. No module below this one is aware of the config file.
 
 mod metrics_schema;
 mod reload;
@@ -33,7 +33,7 @@ use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
 use metrics_schema::listen_addresses;
 pub use metrics_schema::metrics_schema;
 
-/// A sidecar that is built and does not listen yet.
+/// A sidecar that is built but does not listen yet.
 #[derive(Debug)]
 pub struct App {
     process: ProcessContext,
@@ -46,7 +46,7 @@ pub struct App {
     reload_lock: Mutex<()>,
 }
 
-/// What lives as long as the process; a reload keeps it.
+/// State that lives as long as the process and survives reloads.
 #[derive(Debug)]
 struct ProcessContext {
     config_file: PathBuf,
@@ -144,15 +144,15 @@ impl App {
                 app.emit_started();
             }
         };
-        // The log and the status have the result of a reload.
+        // The log and the status already report the result of a reload.
         let reload = move || drop(app.reload());
         let stopping = |signal| Stopping { signal }.emit();
         server.run(LifecycleHooks::new(ready, reload, stopping))?;
         Ok(())
     }
 
-    /// Sends one message of an operator without any listener; the answer is that of the control
-    /// socket's `/send`.
+    /// Sends one message for an operator without any listener. The response is the same as that of the
+    /// control socket's `/send`.
     pub async fn send(&self, message: &serde_json::Value) -> serde_json::Value {
         Control::new(Arc::clone(&self.proxy)).send(message).await
     }
@@ -255,7 +255,7 @@ impl App {
             while drain.phase() == Phase::Serving {
                 tokio::select! {
                     _ = tick.tick() => {}
-                    // A refresh looks at all entries, so missed changes do no harm.
+                    // A refresh reads all entries, so missed changes do no harm.
                     Ok(_) | Err(RecvError::Lagged(_)) = changes.recv() => {}
                     () = drain.wait_for(Phase::Draining) => {}
                 }
@@ -293,7 +293,7 @@ impl App {
     }
 }
 
-/// Waits for another credential cache from a reload, or for the process to drain.
+/// Waits for a reload to replace the credential cache, or for the process to drain.
 async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, drain: &Drain) {
     tokio::select! {
         Ok(()) = keepers.changed() => {}
@@ -301,7 +301,8 @@ async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, dr
     }
 }
 
-/// A check whether the config's files changed since they were read; returns when they did.
+/// Returns a check for changes to the config's files after they were read. The check returns the
+/// time of the change.
 fn config_change_check(loaded: &Config) -> impl Fn() -> Option<SystemTime> + Send + Sync + 'static {
     let read = loaded.fingerprint.clone();
     move || read.changed_at()

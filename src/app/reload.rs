@@ -1,5 +1,5 @@
 //! Replaces the config while requests run: the new one takes effect as a whole or not at all.
-//! Listeners and the local CA stay as they are; a change of them is reported and needs a restart.
+//! Listeners and the local CA stay as they are; the sidecar reports a change to them, which needs a restart.
 
 use std::fmt::Display;
 use std::sync::{Arc, PoisonError};

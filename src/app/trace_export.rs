@@ -1,4 +1,4 @@
-//! Builds the trace exporter that a config asks for, and starts the task that it runs in.
+//! Builds the trace exporter of a config, and starts the task that it runs in.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ impl App {
     }
 }
 
-/// The exporter of this config; none if it names no collector.
+/// The exporter of this config; `None` if the config names no collector.
 pub(super) fn build_exporter(
     loaded: &Config,
     build: &BuildInfo,

@@ -26,7 +26,7 @@ const HOUR: Duration = Duration::from_hours(1);
 #[derive(Clone, Copy)]
 struct StatusBuilder<'a>(&'a StatusSnapshot);
 
-/// Words the facts, and formats their times, for people and programs.
+/// Turns the facts into texts and formats their times, for people and programs.
 pub fn build(snapshot: &StatusSnapshot) -> Status {
     let builder = StatusBuilder(snapshot);
     let config = &snapshot.facts.config;
@@ -106,7 +106,7 @@ impl StatusBuilder<'_> {
         status
     }
 
-    /// Why its credential was never read; none: it was read, or has none.
+    /// Why the provider's credential was never read; none if it was read, or if there is no credential.
     fn credential_problem(self, status: &ProviderStatus) -> Option<String> {
         let (vault, path) = status
             .credential
@@ -182,7 +182,7 @@ impl StatusBuilder<'_> {
         }
     }
 
-    /// A moment of the process's own clock on the wall clock.
+    /// Converts a moment of the process's own clock to wall-clock time.
     fn to_wall_clock(self, moment: Moment) -> SystemTime {
         let ahead = moment.since(self.0.now);
         let ago = self.0.now.since(moment);
@@ -250,7 +250,7 @@ impl StatusBuilder<'_> {
             .collect()
     }
 
-    /// Those of the last hour.
+    /// The TLS rejections, if the last one is less than an hour old.
     fn tls_rejections(self, stats: &EntrypointStats) -> Option<TlsRejectionStatus> {
         let rejections = stats.tls_rejections.as_ref()?;
         let age = self.0.wall.duration_since(rejections.last_at);

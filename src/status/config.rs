@@ -1,4 +1,4 @@
-//! What of vaults, config and build is shown.
+//! What the status shows about vaults, config and build.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +10,7 @@ pub struct VaultStatus {
     pub vault: String,
     /// `embedded` `env` `directory` …
     pub kind: String,
-    /// Those that were asked for.
+    /// The entries that were requested.
     pub entries: Vec<VaultEntryStatus>,
 }
 
@@ -18,35 +18,36 @@ pub struct VaultStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct VaultEntryStatus {
-    /// Its path; empty where the vault has only one.
+    /// Its path; empty if the vault has only one entry.
     pub path: String,
-    /// What the last read came to: `unchanged`, `changed`, or how it failed.
+    /// The result of the last read: `unchanged`, `changed`, or how it failed.
     pub result: String,
-    /// When that was.
+    /// When it was last read.
     pub read_at: Option<String>,
-    /// Since when reads fail; none: they do not.
+    /// Since when reads have failed; none if they succeed.
     pub failing_since: Option<String>,
-    /// When it was read well the last time: what it said then is in use while reads fail.
+    /// When it was last read successfully. The content from then stays in use while reads fail.
     pub last_success_at: Option<String>,
     /// What is wrong and what to do.
     pub problem: Option<String>,
 }
 
-/// The config in force.
+/// The active config.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConfigStatus {
-    /// As the operator named it.
+    /// The file, as the operator named it.
     pub file: String,
-    /// When what is in force was loaded.
+    /// When the active config was loaded.
     pub loaded_at: Option<String>,
-    /// When the file, or a description that it names, was changed since; none: what is in force stands there.
+    /// When the file, or a description that it names, was changed after that; none if the active config is
+    /// the one on disk.
     pub changed_at: Option<String>,
     /// `act` or `observe`.
     pub mode: String,
-    /// The last reload; none: there was none yet.
+    /// The last reload; none if there was none yet.
     pub last_reload: Option<ReloadStatus>,
-    /// When the local CA runs out; none: TLS is not ended here.
+    /// When the local CA expires; none if the sidecar does not terminate TLS.
     pub ca_expires_at: Option<String>,
     /// `proxy 127.0.0.1:8125` …
     pub listen: Vec<String>,
@@ -56,11 +57,11 @@ pub struct ConfigStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReloadStatus {
-    /// When.
+    /// When it happened.
     pub at: String,
-    /// `ok` or `failed`: then the old config stays in force.
+    /// `ok`, or `failed`, in which case the old config stays active.
     pub result: String,
-    /// What is wrong, or what waits for a restart.
+    /// What is wrong, or what takes effect only after a restart.
     pub problem: Option<String>,
 }
 
@@ -68,11 +69,11 @@ pub struct ReloadStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BuildStatus {
-    /// The release's number.
+    /// The version of the release.
     pub version: String,
     /// The commit it was made from.
     pub commit: String,
-    /// When this process began to serve.
+    /// When this process started serving.
     pub started_at: Option<String>,
     /// Its process id.
     pub pid: u32,

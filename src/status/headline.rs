@@ -1,4 +1,4 @@
-//! The words of the status: pure functions from what is known to sentences somebody reads at night.
+//! Writes the texts of the status: pure functions from facts to sentences for an operator on call.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,24 +15,24 @@ pub enum Deliverability {
     /// Nothing is set up to send.
     #[default]
     NotConfigured,
-    /// Every route can deliver, and messages went.
+    /// Every route can deliver, and there were messages in the last hour.
     Delivering,
-    /// Every route can deliver; no message came in the last hour.
+    /// Every route can deliver, but there was no message in the last hour.
     Idle,
-    /// Every route can deliver, but not by every provider.
+    /// Every route can deliver, but not through every provider.
     OnBackup,
-    /// Every route could deliver, but of the latest messages at least half were not.
+    /// Every route can deliver, but at least half of the latest messages failed.
     Failing,
     /// Some routes cannot deliver.
     Partial,
-    /// No route can.
+    /// No route can deliver.
     Unavailable,
-    /// The backend's own requests pass unchanged.
+    /// The backend's own requests pass through unchanged.
     Observing,
 }
 
 impl Deliverability {
-    /// As JSON has it.
+    /// The value in JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotConfigured => "not-configured",
@@ -47,7 +47,8 @@ impl Deliverability {
     }
 }
 
-/// Whether codes arrive. `recent` is of the last five minutes; `last` says when and by whom one went.
+/// Builds the headline. `recent` counts the messages of the last five minutes; `last` describes when the
+/// last message was accepted, and by which provider.
 pub(super) fn headline(status: &Status, recent: &MessageCounts, last: Option<&str>) -> Headline {
     let (able, says) = deliverability(status, recent, last);
     let mut because: Vec<String> = status
@@ -89,7 +90,7 @@ fn deliverability(
         .unwrap_or_else(|| working(status, last))
 }
 
-/// Some routes or all of them cannot deliver.
+/// Some or all routes cannot deliver.
 fn blocked_routes(acting: &[&RouteStatus]) -> Option<(Deliverability, String)> {
     let blocked: Vec<&str> = acting
         .iter()
@@ -164,7 +165,7 @@ fn working(status: &Status, last: Option<&str>) -> (Deliverability, String) {
     (deliverability, summary.to_owned())
 }
 
-/// Providers of these routes that cannot be used now.
+/// The providers of these routes that cannot deliver now.
 fn unavailable_providers<'a>(status: &'a Status, routes: &[&RouteStatus]) -> Vec<&'a str> {
     let used = |provider: &&ProviderStatus| {
         routes
@@ -188,7 +189,7 @@ fn outage_text(provider: &ProviderStatus) -> String {
     format!("{} {}{why}.", provider.provider, state_phrase(provider))
 }
 
-/// `is set aside`.
+/// `is quarantined`.
 fn state_phrase(provider: &ProviderStatus) -> &'static str {
     match provider.state.as_str() {
         "cooldown" => "is in cooldown",
@@ -198,7 +199,7 @@ fn state_phrase(provider: &ProviderStatus) -> &'static str {
     }
 }
 
-/// How the last hour went.
+/// Sums up the messages of the last hour.
 fn last_hour_text(messages: &MessageCounts, last: Option<&str>) -> String {
     let last = last.map(|last| format!(", {last}")).unwrap_or_default();
     let (all, accepted) = (messages.total(), messages.accepted);
@@ -215,7 +216,7 @@ fn last_hour_text(messages: &MessageCounts, last: Option<&str>) -> String {
     }
 }
 
-/// What does not stop a code now and may stop one later.
+/// Problems that do not stop messages now but may do so later.
 fn warnings(status: &Status) -> Vec<String> {
     let mut also: Vec<String> = status
         .entrypoints
@@ -269,7 +270,7 @@ fn warnings(status: &Status) -> Vec<String> {
     also
 }
 
-/// That calls for our own hosts do not get in.
+/// Warns that requests for providers' hosts are denied, because their TLS cannot be terminated.
 fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<String> {
     let barred = entrypoint.tls_rejections.as_ref()?;
     let (were, last) = if barred.count == 1 {
@@ -285,7 +286,8 @@ fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<Str
     ))
 }
 
-/// That another config stands on the disk than the one in force; a reload that failed with it says so already.
+/// Warns that the config on disk differs from the active one. If a reload of it has failed, that has a
+/// warning of its own.
 fn unloaded_config_warning(config: &ConfigStatus, now: &str) -> Option<String> {
     let changed = config.changed_at.as_deref()?;
     let failed = config
@@ -312,7 +314,7 @@ fn unloaded_config_warning(config: &ConfigStatus, now: &str) -> Option<String> {
     ))
 }
 
-/// How a provider stands, in a few words; `now` as the status has it.
+/// A provider's state in a few words. `now` is the time of the status.
 pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
     let back = provider.next_trial_at.as_deref();
     let due = back.is_some_and(|back| back <= now);
@@ -337,7 +339,7 @@ pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
     }
 }
 
-/// What to do where no diagnosis says it.
+/// The remedy if there is no diagnosis.
 pub(super) fn default_remedy(provider: &ProviderStatus) -> Option<String> {
     match provider.state.as_str() {
         "paused" => Some(format!(
@@ -353,7 +355,7 @@ pub(super) fn default_remedy(provider: &ProviderStatus) -> Option<String> {
     }
 }
 
-/// How a route stands, in one sentence.
+/// A route's state in one sentence.
 pub(super) fn route_summary(route: &RouteStatus, members: &[&ProviderStatus]) -> String {
     let names = |able: bool| {
         members
@@ -380,7 +382,7 @@ pub(super) fn route_summary(route: &RouteStatus, members: &[&ProviderStatus]) ->
     }
 }
 
-/// How much somebody has to do about it; the least stands last.
+/// A sort key: providers that need an operator most come first.
 pub(super) fn urgency(provider: &ProviderStatus) -> u8 {
     match provider.state.as_str() {
         "quarantined" => 0,
@@ -392,12 +394,12 @@ pub(super) fn urgency(provider: &ProviderStatus) -> u8 {
 }
 
 impl MessageCounts {
-    /// Those that a person waited for in vain, or may have.
+    /// Messages that were not sent, or may not have been.
     fn failed(self) -> u64 {
         self.not_sent + self.in_doubt
     }
 
-    /// A message that is at fault itself counts too: it came.
+    /// All messages, including those that failed because of the message itself.
     fn total(self) -> u64 {
         self.accepted + self.failed() + self.message_rejected
     }
@@ -425,7 +427,7 @@ pub(crate) fn alternatives_phrase(alternatives: &[impl AsRef<str>]) -> String {
     format!("or {}", names.join(" or "))
 }
 
-/// `16:20:05 UTC`, with the day in front if it is another one.
+/// `16:20:05 UTC`, after the date if it is not today.
 pub fn short_time(at: &str, now: &str) -> String {
     let parts = |text: &str| {
         text.split_once('T')

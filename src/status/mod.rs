@@ -1,6 +1,6 @@
 //! The facts of the status page, `/status.json` and `sms-sidecar status`: one model that the running
-//! sidecar writes and the command line reads. It owns the content and its wording; page and terminal
-//! own the layout. Times are RFC 3339 in UTC, ages and periods are seconds.
+//! sidecar writes and the command line reads. The model owns the content and its wording; the page and
+//! the terminal output own the layout. Times are RFC 3339 in UTC, ages and periods are in seconds.
 
 mod build;
 mod config;
@@ -21,7 +21,7 @@ pub(crate) use headline::alternatives_phrase;
 pub use headline::{Deliverability, cause_phrase, short_time};
 pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};
 
-/// All of it.
+/// The whole status.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Status {
@@ -29,21 +29,21 @@ pub struct Status {
     pub at: String,
     /// Whether codes arrive.
     pub headline: Headline,
-    /// In the order of the config.
+    /// The routes, in the order of the config.
     pub routes: Vec<RouteStatus>,
-    /// Those that need an operator first, then in the order of the config.
+    /// The providers: those that need an operator first, then in the order of the config.
     pub providers: Vec<ProviderStatus>,
-    /// Messages of the last hour, by what the backend was told.
+    /// Messages of the last hour, by the result that the backend got.
     pub messages: MessageCounts,
-    /// Newest first.
+    /// The last requests, newest first.
     pub requests: Vec<RequestStatus>,
-    /// Where anything came in.
+    /// The entrypoints through which requests came in.
     pub entrypoints: Vec<EntrypointStatus>,
-    /// As far as they were read.
+    /// The vaults, with the entries that were read.
     pub vaults: Vec<VaultStatus>,
-    /// What is in force.
+    /// The active config.
     pub config: ConfigStatus,
-    /// Which build this is.
+    /// The running build.
     pub build: BuildStatus,
 }
 
@@ -55,9 +55,9 @@ pub struct Headline {
     pub deliverability: Deliverability,
     /// In one sentence.
     pub summary: String,
-    /// What that rests on.
+    /// The facts behind it.
     pub details: String,
-    /// What stops no message now but may stop one later.
+    /// Problems that do not stop messages now but may do so later.
     pub warnings: Vec<String>,
 }
 
@@ -65,23 +65,23 @@ pub struct Headline {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RouteStatus {
-    /// Its name; where the config has no routes, the dialect whose calls it stands for.
+    /// Its name; if the config has no routes, the dialect whose requests it represents.
     pub route: String,
-    /// In the listed order.
+    /// Its providers, in the listed order.
     pub providers: Vec<String>,
-    /// Prefixes; empty: every recipient.
+    /// Recipient prefixes; empty for every recipient.
     pub recipients: Vec<String>,
-    /// Whether a provider of it can.
+    /// Whether one of its providers can deliver.
     pub can_deliver: bool,
-    /// It only watches: the backend's own requests pass unchanged.
+    /// Whether it only observes: the backend's own requests pass through unchanged.
     pub observe: bool,
-    /// Since when messages go by another than the first provider.
+    /// Since when messages have gone through a provider other than the first.
     pub backup_since: Option<String>,
     /// The provider that accepted the last message.
     pub last_provider: Option<String>,
-    /// When.
+    /// When it accepted that message.
     pub last_at: Option<String>,
-    /// Its state, in words.
+    /// Its state, as text.
     pub summary: String,
 }
 
@@ -91,43 +91,44 @@ pub struct RouteStatus {
 pub struct ProviderStatus {
     /// Its name.
     pub provider: String,
-    /// What it speaks.
+    /// Its dialect.
     pub dialect: String,
-    /// Where its attempts go.
+    /// The base URL for its attempts.
     pub base_url: String,
     /// `healthy` `cooldown` `quarantined` `paused`.
     pub state: String,
     /// Whether it is in use and has a credential.
     pub can_deliver: bool,
-    /// Its state, in words.
+    /// Its state, as text.
     pub summary: String,
-    /// Since when.
+    /// Since when it has been in this state.
     pub since: Option<String>,
-    /// When one message may try it; a time that has passed: the next one does.
+    /// When one message may try it. If that time has passed, the next message does.
     pub next_trial_at: Option<String>,
-    /// In use, and yet its last message failed then: it is only watched, or not judged by one refusal.
+    /// When its last message failed although it is in use, because it is only observed or because one
+    /// rejection does not change its state.
     pub failed_at: Option<String>,
-    /// Why it is out, or why that failed.
+    /// Why it is unavailable, or why that message failed.
     pub cause: Option<String>,
-    /// How sure that is.
+    /// How certain the cause is.
     pub certainty: Option<String>,
-    /// What else it can be.
+    /// Other possible causes.
     pub alternatives: Vec<String>,
-    /// What speaks for it.
+    /// The evidence for the cause.
     pub evidence: Option<String>,
     /// What to do.
     pub remedy: Option<String>,
     /// Where its credential is kept: `vault:path`.
     pub credential: Option<String>,
-    /// Which content of it is in use; 0: none could be read yet.
+    /// The version of the credential in use; 0 if none could be read yet.
     pub credential_version: u64,
-    /// When that content was first seen.
+    /// When that version was first seen.
     pub credential_since: Option<String>,
-    /// How long ago that is.
+    /// How long ago that was.
     pub credential_age_seconds: Option<u64>,
-    /// When its login token runs out.
+    /// When its login token expires.
     pub token_expires_at: Option<String>,
-    /// What the service last said is left.
+    /// The balance that the service last reported.
     pub balance: Option<BalanceStatus>,
     /// Sends of the last hour.
     pub hour: SendsLastHour,
@@ -135,22 +136,22 @@ pub struct ProviderStatus {
     pub day: SendsLastDay,
 }
 
-/// What is left on an account.
+/// The balance of an account.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct BalanceStatus {
-    /// How much.
+    /// The amount.
     pub value: f64,
-    /// Of what: `UZS`, `sms` …
+    /// The unit: `UZS`, `sms` …
     pub unit: String,
-    /// When it was said.
+    /// When the service reported it.
     pub at: String,
-    /// How much goes in a day at today's pace; null: not watched for long enough.
+    /// How much is spent in a day at the current rate; null if it was not observed for long enough.
     pub daily_spend: Option<f64>,
 }
 
 impl BalanceStatus {
-    /// How many days it lasts at that pace; none: not known, or nothing goes.
+    /// How many days the balance lasts at that rate; none if the rate is unknown or nothing is spent.
     pub fn days_left(&self) -> Option<f64> {
         self.daily_spend
             .filter(|spent| *spent > 0.0)
@@ -158,22 +159,22 @@ impl BalanceStatus {
     }
 }
 
-/// Sends by outcome, sixty minutes each, oldest first; the last minute still runs.
+/// Sends by outcome, for each of the last sixty minutes, oldest first. The last minute is not over yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendsLastHour {
-    /// The service took it.
+    /// The service accepted it.
     pub accepted: Vec<u32>,
-    /// It was not taken, and the reply says so.
+    /// The service rejected it in its reply.
     pub rejected: Vec<u32>,
-    /// It may have been taken.
+    /// The service may have accepted it.
     pub unknown: Vec<u32>,
     /// Nothing was written.
     pub unsent: Vec<u32>,
 }
 
 impl SendsLastHour {
-    /// Each word with its row, as the legend lists them.
+    /// Each outcome with its counts, in the order of the legend.
     pub fn by_outcome(&self) -> [(&'static str, &[u32]); 4] {
         [
             ("accepted", &self.accepted),
@@ -183,7 +184,7 @@ impl SendsLastHour {
         ]
     }
 
-    /// `118 accepted, 3 refused`; none at all: nothing was sent.
+    /// `118 accepted, 3 rejected`, or `nothing was sent`.
     pub fn summary(&self) -> String {
         let counts = self.by_outcome().map(|(word, row)| (word, sum(row)));
         let said: Vec<String> = counts
@@ -199,29 +200,29 @@ impl SendsLastHour {
     }
 }
 
-/// Sends of up to a day, for how long money lasts.
+/// Sends of up to a day, to compare with the balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SendsLastDay {
-    /// So many were accepted …
+    /// How many were accepted.
     pub accepted: u64,
-    /// … of so many …
+    /// How many there were in total.
     pub sent: u64,
-    /// … in so many seconds: a day, or since the sidecar began.
+    /// The period in seconds: a day, or the time since the sidecar started.
     pub seconds: u64,
 }
 
-/// Messages of the last hour, by what the backend was told.
+/// Messages of the last hour, by the result that the backend got.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct MessageCounts {
-    /// A service took it.
+    /// A service accepted it.
     pub accepted: u64,
     /// Nothing was sent.
     pub not_sent: u64,
     /// It may have been sent.
     pub in_doubt: u64,
-    /// The message's own fault.
+    /// It failed because of the message itself.
     pub message_rejected: u64,
 }
 
@@ -249,14 +250,14 @@ impl ProviderStatus {
         self.state == HealthState::Healthy.as_str()
     }
 
-    /// The cause; none: it has none, or a newer sidecar wrote one that this version does not know.
+    /// The cause; none if there is none, or if a newer sidecar wrote one that this version does not support.
     pub fn parsed_cause(&self) -> Option<Cause> {
         self.cause.as_ref()?.parse().ok()
     }
 }
 
 impl RequestStatus {
-    /// The cause; none: it has none, or a newer sidecar wrote one that this version does not know.
+    /// The cause; none if there is none, or if a newer sidecar wrote one that this version does not support.
     pub fn parsed_cause(&self) -> Option<Cause> {
         self.cause.as_ref()?.parse().ok()
     }

@@ -1,46 +1,46 @@
-//! What of the calls is shown.
+//! What the status shows about requests.
 
 use serde::{Deserialize, Serialize};
 
-/// One call; the number masked, no text.
+/// One request, with a masked number and without the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct RequestStatus {
     /// When it was answered.
     pub at: String,
-    /// The id in the log.
+    /// Its id in the log.
     pub id: String,
-    /// Who called, where that is known.
+    /// The caller, if known.
     pub caller: Option<String>,
-    /// Where it came in.
+    /// The entrypoint.
     pub entrypoint: String,
-    /// What the backend spoke.
+    /// The backend's dialect.
     pub dialect: Option<String>,
-    /// What it asked for.
+    /// The operation.
     pub operation: String,
     /// The route that matched.
     pub route: Option<String>,
     /// Masked: `+998*****67`.
     pub recipient: Option<String>,
-    /// What the backend was told.
+    /// The result that the backend got.
     pub result: String,
-    /// Why, where it was no success or a rescue.
+    /// Why it failed, or why a failover was needed.
     pub cause: Option<String>,
-    /// How sure that is.
+    /// How certain the cause is.
     pub certainty: Option<String>,
-    /// It was not sent again: the same message had its answer.
+    /// Whether it was a duplicate, which is not sent again because the same message was already answered.
     pub duplicate: bool,
-    /// From accepting it to its answer.
+    /// The time from accepting it to the response.
     pub took_ms: u64,
-    /// In order.
+    /// The attempts, in order.
     pub attempts: Vec<AttemptStatus>,
 }
 
-/// One attempt of a call.
+/// One attempt of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AttemptStatus {
-    /// Whose account.
+    /// The provider.
     pub provider: String,
     /// `send` `login` `probe` `passthrough`.
     pub kind: String,
@@ -50,7 +50,7 @@ pub struct AttemptStatus {
     pub cause: Option<String>,
     /// The literal HTTP status.
     pub status: Option<u16>,
-    /// The service's own words, cleaned and cut.
+    /// The service's own message, cleaned and truncated.
     pub provider_message: Option<String>,
     /// How long it took.
     pub took_ms: u64,
@@ -60,28 +60,29 @@ pub struct AttemptStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct EntrypointStatus {
-    /// Which.
+    /// The entrypoint.
     pub entrypoint: String,
-    /// Calls that were read.
+    /// Requests that were read.
     pub requests: u64,
-    /// Passed through unread: hosts of no provider.
+    /// Requests that were tunnelled unread, to hosts that belong to no provider.
     pub tunnelled: u64,
-    /// Turned away.
+    /// Denied requests.
     pub denied: u64,
-    /// The last of them.
+    /// When the last request came in.
     pub last_at: Option<String>,
-    /// Those turned away that were for hosts of ours; none: there were none in the last hour.
+    /// Denied requests for providers' hosts; none if there were none in the last hour.
     pub tls_rejections: Option<TlsRejectionStatus>,
 }
 
-/// Requests for hosts of ours whose TLS could not be ended: the backend that sends them gets none through.
+/// Requests for providers' hosts whose TLS could not be terminated. Every request of that backend fails
+/// like this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TlsRejectionStatus {
-    /// So many since the start.
+    /// How many there were since the start.
     pub count: u64,
-    /// The last of them.
+    /// When the last of them came in.
     pub last_at: String,
-    /// Why, in the words it was told.
+    /// The reason, as the response gave it.
     pub reason: String,
 }

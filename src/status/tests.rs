@@ -1,4 +1,4 @@
-//! The words somebody reads at night, situation by situation, and that they come from events alone.
+//! Tests the texts of the status, situation by situation, and that they depend only on events.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -24,7 +24,7 @@ use crate::telemetry::{
 /// 2026-11-25T16:20:00Z.
 const START: u64 = 1_795_623_600;
 
-/// A clock that a test turns; both its hands go together.
+/// A clock that a test advances. Its monotonic and its wall-clock time advance together.
 #[derive(Debug, Default)]
 struct Hands(Mutex<Duration>);
 
@@ -131,7 +131,7 @@ impl StatusFixture {
         .emit(&self.telemetry);
     }
 
-    /// One send by route `home`, with its one attempt.
+    /// Emits one send through route `home`, with a single attempt.
     fn send(&self, by: &str, outcome: &Outcome, result: RequestResult) {
         let provider = ProviderId::new(by);
         let took = Duration::from_millis(80);
@@ -258,7 +258,7 @@ fn a_failed_message_degrades_the_headline_for_five_minutes() {
     assert_eq!(
         bench.says().0,
         Deliverability::Delivering,
-        "five minutes later that is past"
+        "failures older than five minutes do not count"
     );
     bench.pass(3_600);
     assert_eq!(
@@ -271,7 +271,7 @@ fn a_failed_message_degrades_the_headline_for_five_minutes() {
 }
 
 #[test]
-fn without_routes_each_dialect_is_one_and_without_providers_nothing_can_be_sent() {
+fn without_routes_each_dialect_is_a_route_and_without_providers_nothing_can_be_sent() {
     let bench = bench();
     let mut shape = shape();
     shape.config.routes.clear();
@@ -303,7 +303,7 @@ fn without_routes_each_dialect_is_one_and_without_providers_nothing_can_be_sent(
 }
 
 #[test]
-fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_since_when() {
+fn an_unavailable_provider_comes_first_with_its_diagnosis_and_start_time() {
     let bench = bench();
     bench.pass(5);
     bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
@@ -318,7 +318,7 @@ fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_
     assert_eq!(
         out.since.as_deref(),
         Some("2026-11-25T16:20:05Z"),
-        "another recheck is not another state"
+        "a new recheck time does not change the state"
     );
     assert_eq!(
         out.summary,
@@ -346,7 +346,7 @@ fn a_provider_that_is_out_stands_first_with_cause_certainty_evidence_remedy_and_
 }
 
 #[test]
-fn a_credential_that_was_never_read_delivers_nothing_and_one_that_was_goes_on() {
+fn a_provider_whose_credential_was_never_read_cannot_deliver_and_a_read_one_stays_in_use() {
     let bench = bench();
     let read = |path, result, problem| {
         VaultRead {
@@ -392,11 +392,14 @@ fn a_credential_that_was_never_read_delivers_nothing_and_one_that_was_goes_on() 
     );
     read("sms/a", VaultReadResult::Changed, None);
     read("sms/b", VaultReadResult::Unchanged, None);
-    assert!(bench.status().headline.warnings.is_empty(), "it is over");
+    assert!(
+        bench.status().headline.warnings.is_empty(),
+        "the failure has ended"
+    );
 }
 
 #[test]
-fn the_last_fifty_calls_are_kept_masked_and_outcomes_counted_by_the_minute() {
+fn the_last_fifty_requests_are_kept_masked_and_outcomes_are_counted_per_minute() {
     let bench = bench();
     for n in 0..60 {
         let outcome = if n % 3 == 0 {
@@ -485,7 +488,7 @@ fn probes_logins_and_passthrough_requests_are_not_messages() {
 }
 
 #[test]
-fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
+fn a_reload_keeps_the_facts_of_an_unchanged_account_and_drops_those_of_a_changed_one() {
     let bench = bench();
     for name in ["a", "b"] {
         bench.accept(name);
@@ -514,7 +517,7 @@ fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
     assert_eq!(
         status.provider("b").unwrap().balance,
         None,
-        "what the old account had is not the new one's"
+        "the new account does not inherit the old balance"
     );
     assert_eq!(status.requests.len(), 2);
     Reloaded {
@@ -533,7 +536,7 @@ fn a_reload_keeps_what_is_known_of_the_same_account_and_forgets_another() {
 }
 
 #[test]
-fn a_route_on_a_backup_says_since_when_and_by_whom() {
+fn a_route_on_a_backup_shows_since_when_and_through_which_provider() {
     let bench = bench();
     bench.pass(30);
     bench.accept("b");
@@ -563,7 +566,7 @@ fn a_route_on_a_backup_says_since_when_and_by_whom() {
 }
 
 #[test]
-fn what_is_told_can_be_read_back() {
+fn the_status_can_be_read_back_from_json() {
     let bench = bench();
     bench.accept("a");
     bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
@@ -573,12 +576,12 @@ fn what_is_told_can_be_read_back() {
     assert_eq!(
         serde_json::from_str::<Status>("{}").unwrap(),
         Status::default(),
-        "an older sidecar says less"
+        "an older sidecar writes fewer fields"
     );
 }
 
 #[test]
-fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
+fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
     let bench = bench();
     let at = UNIX_EPOCH + Duration::from_secs(START + 60);
     bench.pass(120);
@@ -605,7 +608,7 @@ fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
     assert_eq!(
         bench.status().headline.warnings.len(),
         2,
-        "it was changed again since"
+        "the file was changed again after the failed reload"
     );
     bench.telemetry.set_config_change_check(|| Some(UNIX_EPOCH));
     Reloaded {
@@ -622,7 +625,7 @@ fn a_config_that_was_changed_and_not_loaded_is_told_with_what_loads_it() {
 }
 
 #[test]
-fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
+fn denied_requests_for_provider_hosts_are_a_warning_for_an_hour() {
     let bench = bench();
     let away = |ours| {
         RequestDenied {
@@ -636,7 +639,7 @@ fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
     away(false);
     assert!(
         bench.status().headline.warnings.is_empty(),
-        "another host's is nobody's loss"
+        "a denied request for another host is not a warning"
     );
     away(true);
     assert_eq!(
@@ -657,7 +660,7 @@ fn calls_for_our_own_hosts_that_do_not_get_in_are_told_for_an_hour() {
 }
 
 #[test]
-fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_back() {
+fn a_failure_is_kept_while_the_provider_is_in_use_and_dropped_when_it_recovers() {
     let bench = bench();
     let a = ProviderId::new("a");
     let diagnosis = Diagnosis {
@@ -692,7 +695,7 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_bac
         (told().0.as_str(), told().1.as_deref(), told().2.as_deref()),
         expected
     );
-    assert_eq!(bench.status().providers[0].provider, "a", "it stands first");
+    assert_eq!(bench.status().providers[0].provider, "a", "it comes first");
     LastSendOutcome {
         provider: &a,
         diagnosis: None,
@@ -705,7 +708,7 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_forgotten_when_it_came_bac
     assert_eq!(
         told().2.as_deref(),
         Some("do this"),
-        "where it is out, that says why"
+        "for a quarantined provider, the diagnosis of its state comes first"
     );
     bench.set_state("a", HealthState::Healthy);
     assert_eq!(told(), ("in use".to_owned(), None, None));

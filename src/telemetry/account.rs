@@ -12,7 +12,7 @@ use crate::telemetry::lifecycle::unix_seconds;
 /// A credential was read and has this version.
 #[derive(Clone, Copy, Debug)]
 pub struct CredentialLoaded<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
     /// An ordinal, never a hash.
     pub version: Version,
@@ -21,7 +21,7 @@ pub struct CredentialLoaded<'a> {
 }
 
 impl CredentialLoaded<'_> {
-    /// Moves version and age.
+    /// Updates the version and the age.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
@@ -54,14 +54,14 @@ impl CredentialLoaded<'_> {
 /// A login returned a token, or a credential has an expiry.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenExpiry<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// When it expires; none: it is gone, or its expiry is not known.
+    /// When it expires; none if it is gone, or if its expiry is not known.
     pub expires_at: Option<SystemTime>,
 }
 
 impl TokenExpiry<'_> {
-    /// Moves the gauge.
+    /// Updates the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
@@ -83,18 +83,18 @@ impl TokenExpiry<'_> {
 /// A provider reported the balance of the account.
 #[derive(Clone, Copy, Debug)]
 pub struct BalanceReported<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// `UZS`, `sms` …; anything longer than eight letters is no unit.
+    /// `UZS`, `sms` …; anything longer than eight letters is not a unit.
     pub unit: &'a str,
-    /// How much.
+    /// The amount.
     pub value: f64,
-    /// How much is spent in a day at the current rate; none: not observed for long enough.
+    /// How much is spent in a day at the current rate; none if it was not observed for long enough.
     pub daily_spend: Option<f64>,
 }
 
 impl BalanceReported<'_> {
-    /// Moves the gauge.
+    /// Updates the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let provider = label_or_other(self.provider.as_str(), &known.providers);
@@ -114,7 +114,7 @@ pub enum VaultReadResult {
     Unchanged,
     /// The first content, or a newer one.
     Changed,
-    /// The vault answers; the entry or its fields are not there.
+    /// The vault responds, but the entry or its fields do not exist.
     NotFound,
     /// The content is not a valid entry.
     Malformed,
@@ -122,13 +122,13 @@ pub enum VaultReadResult {
     Timeout,
     /// The vault cannot be reached, or cannot serve.
     Unreachable,
-    /// It is sealed.
+    /// The vault is sealed.
     Sealed,
-    /// It refuses our login, or its policy the read.
+    /// The vault rejects our login, or its policy denies the read.
     Forbidden,
-    /// Its certificate is not trusted.
+    /// The vault's certificate is not trusted.
     Tls,
-    /// A file, key or command on this host.
+    /// A file, key or command on this host failed.
     Failed,
 }
 
@@ -169,21 +169,21 @@ impl VaultReadResult {
     }
 }
 
-/// An entry of a vault was read, or could not be.
+/// An entry of a vault was read, or could not be read.
 #[derive(Clone, Copy, Debug)]
 pub struct VaultRead<'a> {
     /// The vault's name.
     pub vault: &'a str,
-    /// The entry.
+    /// The path of the entry.
     pub path: &'a str,
-    /// Its result.
+    /// The result of the read.
     pub result: VaultReadResult,
-    /// For a failure: what, and what to do; never a value.
+    /// For a failure: what is wrong and what to do; never a value of the entry.
     pub problem: Option<&'a str>,
 }
 
 impl VaultRead<'_> {
-    /// Counts it; a failure is logged when it begins, becomes another, and ends, not every five seconds.
+    /// Counts the read. A failure is logged when it begins, changes and ends, not every five seconds.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let vault = label_or_other(self.vault, &known.vaults);
@@ -221,7 +221,7 @@ impl VaultRead<'_> {
         self.log(before);
     }
 
-    /// Logs a failure when it begins, changes and ends; every other read is for debugging.
+    /// Logs a failure when it begins, changes and ends; every other read is logged at debug level.
     fn log(&self, before: Option<VaultReadResult>) {
         let (result, failed) = (self.result.as_str(), self.result.is_failure());
         match before {

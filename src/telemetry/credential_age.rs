@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::telemetry::labels::LabelSet;
 use crate::telemetry::registry::{MetricFactory, metric_opts, retain_series};
 
-/// `credential_age_seconds`, computed when it is read: an age that is only set goes stale between vault reads.
+/// `credential_age_seconds`, computed when it is read, because a stored age would go stale between vault reads.
 #[derive(Clone)]
 pub(super) struct CredentialAge {
     gauge: GaugeVec,

@@ -9,14 +9,14 @@ use crate::telemetry::Telemetry;
 use crate::telemetry::labels::{NONE, OTHER, label_or_other};
 use crate::telemetry::request::{log_at_level, millis};
 
-/// An attempt came to its end. Its line is for debugging; the call's own line shows it too.
+/// An attempt finished. Its line is at debug level; the line of its request shows it too.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptFinished<'a> {
-    /// Whose account.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// What it was for.
+    /// The kind of attempt.
     pub kind: AttemptKind,
-    /// What it came to, with its cause.
+    /// Its outcome, with the cause.
     pub outcome: &'a Outcome,
     /// The literal HTTP status, if a reply came.
     pub status: Option<u16>,
@@ -25,7 +25,7 @@ pub struct AttemptFinished<'a> {
 }
 
 impl AttemptFinished<'_> {
-    /// Counts the attempt, its status and its time.
+    /// Counts the attempt, its status and its duration.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         let (provider, kind) = (
@@ -73,14 +73,14 @@ impl AttemptFinished<'_> {
     }
 }
 
-/// A message moves on to another provider.
+/// A message fails over to another provider.
 #[derive(Clone, Copy, Debug)]
 pub struct Failover<'a> {
-    /// Who did not deliver.
+    /// The provider that did not deliver.
     pub from: &'a ProviderId,
-    /// Who tries next.
+    /// The provider that tries next.
     pub to: &'a ProviderId,
-    /// Why.
+    /// Why the first one did not deliver.
     pub cause: Cause,
 }
 
@@ -106,10 +106,10 @@ impl Failover<'_> {
     }
 }
 
-/// A message is sent here although an attempt elsewhere may have been taken.
+/// A message is sent through this provider although an attempt elsewhere may have been accepted.
 #[derive(Clone, Copy, Debug)]
 pub struct PossibleDuplicate<'a> {
-    /// Who sends it, perhaps for the second time.
+    /// The provider that sends it, perhaps for the second time.
     pub provider: &'a ProviderId,
 }
 
@@ -126,10 +126,10 @@ impl PossibleDuplicate<'_> {
     }
 }
 
-/// A call repeated a message and was answered from memory.
+/// A duplicate request was answered from memory.
 #[derive(Clone, Copy, Debug)]
 pub struct DuplicateSuppressed<'a> {
-    /// What the backend spoke.
+    /// The backend's dialect.
     pub dialect: &'a str,
 }
 
@@ -149,7 +149,7 @@ impl DuplicateSuppressed<'_> {
 /// The state of a provider has changed.
 #[derive(Clone, Copy, Debug)]
 pub struct HealthStateChanged<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
     /// The new state, with its cause and the next trial.
     pub state: HealthState,
@@ -199,20 +199,20 @@ impl HealthStateChanged<'_> {
     }
 }
 
-/// A refusal that can mean several things was followed to its end; its questions were counted one by one, and
-/// where it changes how the provider stands, that is told apart.
+/// The diagnosis of an ambiguous rejection ended. Its probes are counted one by one, and a change of the
+/// provider's state has an event of its own.
 #[derive(Clone, Copy, Debug)]
 pub struct RejectionDiagnosed<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// What it was, or can still be.
+    /// What the cause was, or can still be.
     pub diagnosis: &'a Diagnosis,
-    /// From the refusal's turn to the answer.
+    /// The time from the start of the diagnosis to its end.
     pub duration: Duration,
 }
 
 impl RejectionDiagnosed<'_> {
-    /// Says what is left, and on what evidence.
+    /// Logs the remaining causes and the evidence.
     pub fn emit(&self) {
         let Diagnosis {
             cause,
@@ -235,18 +235,18 @@ impl RejectionDiagnosed<'_> {
     }
 }
 
-/// What a service said last of messages, for whoever asks why a provider that is in use does not deliver: one that is
-/// only watched is never set aside.
+/// The outcome of the last message to a provider. It explains why a provider that is in use does not deliver,
+/// because a provider that is only observed is never quarantined.
 #[derive(Clone, Copy, Debug)]
 pub struct LastSendOutcome<'a> {
-    /// Whose.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// Why it failed and what to do; none: it was accepted.
+    /// Why it failed and what to do; none if it was accepted.
     pub diagnosis: Option<&'a Diagnosis>,
 }
 
 impl LastSendOutcome<'_> {
-    /// Is kept for the status; the call's own line tells it to the log.
+    /// Keeps it for the status; the log has it in the line of the request.
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry.store.record_last_send(self);
     }
@@ -262,7 +262,7 @@ pub struct RouteFirstChoice<'a> {
 }
 
 impl RouteFirstChoice<'_> {
-    /// Moves the gauge; says so only when it changes.
+    /// Updates the gauge, and logs only a change.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
         if label_or_other(self.route, &known.routes) == OTHER {

@@ -9,14 +9,14 @@ use crate::telemetry::{RequestFinished, Telemetry};
 /// A request was denied before it was read.
 #[derive(Clone, Copy, Debug)]
 pub struct RequestDenied<'a> {
-    /// Where it came in.
+    /// The entrypoint.
     pub entrypoint: Entrypoint,
-    /// The HTTP status of the answer.
+    /// The HTTP status of the response.
     pub status: u16,
-    /// Why, as the answer says it.
+    /// The reason, as the response gives it.
     pub reason: &'a str,
-    /// It was for a provider's host whose TLS could not be terminated: every request of that
-    /// backend fails like this.
+    /// Whether it was for a provider's host whose TLS could not be terminated: every request of
+    /// that backend fails like this.
     pub is_provider_host: bool,
 }
 
@@ -55,16 +55,16 @@ impl RequestDenied<'_> {
 /// A tunnel or streamed request to a host of no provider has ended.
 #[derive(Clone, Copy, Debug)]
 pub struct TunnelClosed<'a> {
-    /// Where it came in.
+    /// The entrypoint.
     pub entrypoint: Entrypoint,
-    /// The host at its far end.
+    /// The destination host.
     pub host: &'a str,
-    /// In both directions.
+    /// The number of bytes in both directions.
     pub bytes: u64,
 }
 
 impl TunnelClosed<'_> {
-    /// Counts a tunnelled request; its log line is for debugging, as it concerns no provider.
+    /// Counts a tunnelled request. Its log line is at debug level, because it concerns no provider.
     pub fn emit(&self, telemetry: &Telemetry) {
         tracing::debug!(
             entrypoint = self.entrypoint.as_str(),

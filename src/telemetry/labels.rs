@@ -1,12 +1,12 @@
-//! The names the config holds: the bound of every label that no enum bounds.
+//! The names in the config, which bound every label that no enum bounds.
 
 use std::collections::BTreeSet;
 
 use crate::telemetry::MetricsSchema;
 
-/// What a label says of a name that is not in the config.
+/// The label value for a name that is not in the config.
 pub(super) const OTHER: &str = "other";
-/// What a label says where there is nothing to name.
+/// The label value if there is nothing to name.
 pub(super) const NONE: &str = "none";
 
 /// The names of one config.
@@ -42,7 +42,7 @@ impl LabelSet {
     }
 }
 
-/// `name` if the config holds it.
+/// `name` if it is in the config, otherwise `other`.
 pub(super) fn label_or_other<'a>(name: &'a str, names: &BTreeSet<String>) -> &'a str {
     if names.contains(name) { name } else { OTHER }
 }

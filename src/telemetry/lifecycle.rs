@@ -7,14 +7,15 @@ use crate::telemetry::{BuildInfo, Telemetry};
 /// The config was read again.
 #[derive(Clone, Copy, Debug)]
 pub struct Reloaded<'a> {
-    /// When, if it is in use now; none: it was bad and the old one stays.
+    /// When it was loaded; none if it was invalid and the old one stays active.
     pub at: Option<SystemTime>,
-    /// For a bad one: how many errors, and which command shows them. For a good one: what of it waits for a restart.
+    /// For an invalid config: how many errors it has, and which command shows them. For a valid one: which
+    /// changes need a restart.
     pub problem: Option<&'a str>,
 }
 
 impl Reloaded<'_> {
-    /// Counts it and dates the config in use.
+    /// Counts the reload and sets the timestamp of the active config.
     pub fn emit(&self, telemetry: &Telemetry) {
         let result = if self.at.is_some() { "ok" } else { "failed" };
         telemetry
@@ -44,12 +45,12 @@ impl Reloaded<'_> {
 /// The local CA expires at this time.
 #[derive(Clone, Copy, Debug)]
 pub struct CaExpiry {
-    /// When.
+    /// When it expires.
     pub at: SystemTime,
 }
 
 impl CaExpiry {
-    /// Moves the gauge.
+    /// Updates the gauge.
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry
             .metrics
@@ -64,16 +65,16 @@ impl CaExpiry {
 /// Listeners are open and the config is loaded.
 #[derive(Clone, Copy, Debug)]
 pub struct Started<'a> {
-    /// Which build.
+    /// The running build.
     pub build: &'a BuildInfo,
-    /// When.
+    /// When the process started.
     pub at: SystemTime,
-    /// Each address, with what it is for.
+    /// Each address, with its purpose.
     pub addresses: &'a [(&'static str, String)],
 }
 
 impl Started<'_> {
-    /// Dates the config and says where we listen.
+    /// Sets the timestamp of the config and logs the addresses.
     pub fn emit(&self, telemetry: &Telemetry) {
         set_config_timestamp(telemetry, self.at);
         telemetry.store.record_start(self.at);
@@ -91,7 +92,7 @@ impl Started<'_> {
     }
 }
 
-/// The process begins to end: it takes no new requests, and those in flight finish.
+/// The process is shutting down: it accepts no new requests, and those in flight finish.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopping<'a> {
     /// The name of the signal that ends it.
@@ -108,7 +109,7 @@ impl Stopping<'_> {
     }
 }
 
-/// A task panicked; what it said is withheld.
+/// A task panicked. Its message is withheld.
 #[derive(Clone, Copy, Debug)]
 pub struct Panicked<'a> {
     /// File, line, column.
@@ -118,7 +119,7 @@ pub struct Panicked<'a> {
 }
 
 impl Panicked<'_> {
-    /// Says so.
+    /// Logs the panic.
     pub fn emit(&self) {
         tracing::error!(
             location = self.location,

@@ -1,6 +1,6 @@
-//! Where log lines go and what may be in them. Our own lines hold no secret by their
-//! types; other people's crates print requests at `debug` and bytes at `trace`, so every
-//! crate but ours ends at `warn`, whatever `RUST_LOG` asks for.
+//! Where log lines go and what they may contain. The types in our own lines keep secrets out.
+//! Third-party crates print requests at `debug` and bytes at `trace`, so every crate but ours is
+//! capped at `warn`, whatever `RUST_LOG` requests.
 
 use tracing::level_filters::LevelFilter;
 use tracing::{Metadata, Subscriber};
@@ -10,33 +10,33 @@ use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry};
 
-/// How lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
     /// For people.
     Human {
-        /// Only where a terminal reads them.
+        /// Enabled only if the output is a terminal.
         colours: bool,
     },
 }
 
-/// Why logging could not begin.
+/// Why logging could not be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
-    /// The filter.
+    /// The filter is invalid.
     #[error(
         "the log filter `{filter}` cannot be read; write a level (`info`) or `target=level` pairs separated by commas"
     )]
     Filter {
-        /// As given.
+        /// The filter, as given.
         filter: String,
         /// What is wrong with it.
         #[source]
         source: tracing_subscriber::filter::ParseError,
     },
-    /// Somebody was first.
+    /// Logging was already set up.
     #[error("logging was begun before; it can begin once in a process")]
     AlreadyInitialized,
 }
@@ -55,7 +55,7 @@ where
         .map_err(|_| InitError::AlreadyInitialized)
 }
 
-/// What `init` installs.
+/// The subscriber that `init` installs.
 pub fn subscriber<W>(
     format: Format,
     filter: &str,
@@ -81,7 +81,8 @@ where
     Ok(Registry::default().with(lines.with_filter(asked.and(filter_fn(is_allowed)))))
 }
 
-/// The cap: an allow-list of one, because a list of noisy crates is never complete.
+/// Caps every crate but ours. It is an allow-list of one, because a list of noisy crates is never
+/// complete.
 fn is_allowed(line: &Metadata<'_>) -> bool {
     let ours = line.target().split("::").next() == Some(env!("CARGO_CRATE_NAME"));
     ours || LevelFilter::from_level(*line.level()) <= LevelFilter::WARN

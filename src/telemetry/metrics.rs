@@ -1,5 +1,5 @@
 //! Every metric family: its name, its labels, and which of its series exist from the start.
-//! Private to telemetry, so that only an event can move a number.
+//! Private to telemetry, so that only an event can change a metric.
 
 use std::fmt;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::telemetry::{BuildInfo, MetricsSchema, RouteSummary, SpanDropReason, V
 /// Every value of the label `outcome`.
 pub(super) const OUTCOMES: [&str; 4] = ["accepted", "rejected", "unsent", "unknown"];
 
-/// Every value of `reloads_total`'s label.
+/// Every value of the label of `reloads_total`.
 pub(super) const RELOAD_RESULTS: [&str; 2] = ["ok", "failed"];
 
 /// Statuses that exist at zero, so that the first of each, such as the first 401, is an increase.
@@ -173,7 +173,7 @@ impl MetricFamilies {
             .set(1);
     }
 
-    /// Creates the series that only a config with traces has.
+    /// Creates the series that exist only for a config with traces.
     pub(super) fn init_span_series(&self) {
         self.process.spans_exported.with_label_values::<&str>(&[]);
         for loss in SpanDropReason::ALL {
@@ -185,7 +185,7 @@ impl MetricFamilies {
 
     fn init_provider_series(&self, provider: &str) {
         for (outcome, cause) in failure_outcomes() {
-            // A send can fail for any cause; of the other kinds only the account causes matter to ops.
+            // A send can fail for any cause. For the other kinds, only account causes matter to operators.
             let kinds = if cause.family() == Family::Account {
                 AttemptKind::ALL
             } else {
@@ -374,7 +374,7 @@ impl fmt::Debug for MetricFamilies {
     }
 }
 
-/// Every way an attempt can fail: a description may give any cause any of these outcomes.
+/// Every way an attempt can fail: a description may give any of these outcomes to any cause.
 fn failure_outcomes() -> impl Iterator<Item = (&'static str, Cause)> {
     Cause::ALL
         .iter()
@@ -382,7 +382,7 @@ fn failure_outcomes() -> impl Iterator<Item = (&'static str, Cause)> {
         .flat_map(|cause| ["rejected", "unsent", "unknown"].map(|outcome| (outcome, cause)))
 }
 
-/// Sets a gauge's first value; an existing gauge keeps its value, so that a reload changes none.
+/// Sets a gauge's first value. An existing gauge keeps its value, so that a reload does not change it.
 fn init_gauge(family: &IntGaugeVec, labels: &[(&str, &str)], value: i64) {
     let exists = series_labels(family).iter().any(|found| {
         labels

@@ -1,7 +1,7 @@
-//! What ops see: events. An event struct describes one thing that happened, and its `emit` writes
-//! the log line and moves the metrics. Nothing else can touch a counter, so a line and its number
-//! never disagree. Label values come from enums and the config only: a name that is not in the
-//! [`MetricsSchema`] is counted under `other`, never as a series of its own.
+//! What operators see: events. An event struct describes one thing that happened, and its `emit`
+//! writes the log line and updates the metrics. Nothing else can change a counter, so a line and its
+//! number never disagree. Label values come only from enums and the config: a name that is not in
+//! the [`MetricsSchema`] is counted under `other`, never as a series of its own.
 
 mod account;
 mod credential_age;
@@ -53,7 +53,7 @@ use metrics::MetricFamilies;
 use registry::MetricFactory;
 use spans::Tracer;
 
-/// What the config names: it decides which series exist.
+/// The names in the config, which determine which series exist.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsSchema {
     /// Each provider and its dialect.
@@ -64,7 +64,7 @@ pub struct MetricsSchema {
     pub dialects: Vec<(String, String)>,
     /// The running build.
     pub build: BuildInfo,
-    /// What the status shows of the config.
+    /// What the status shows about the config.
     pub config: ConfigSummary,
 }
 
@@ -91,7 +91,7 @@ pub struct Telemetry {
     /// The vault entries whose last read failed, and how: a failure is logged when it begins and
     /// when it ends.
     failing_entries: Mutex<BTreeMap<VaultEntryKey, VaultReadResult>>,
-    /// Returns since when the config on the disk differs from the one in force.
+    /// Returns since when the config on disk has differed from the active one.
     config_change_check: Mutex<Option<ConfigChangeCheck>>,
     clock: Arc<dyn Clock>,
 }
@@ -118,13 +118,13 @@ impl Telemetry {
         })
     }
 
-    /// Takes over a reloaded config: new names get their series, removed names lose theirs.
+    /// Applies a reloaded config: new names get their series, removed names lose theirs.
     pub fn update_schema(&self, schema: &MetricsSchema) {
         let known = LabelSet::from_schema(schema);
         self.metrics.remove_stale(&known);
         self.metrics.init_series(schema);
         self.store.update_schema(schema);
-        // An entry that is no longer named would count as failing for ever; the others are read
+        // An entry that is no longer in the config would count as failing forever; the others are read
         // again at once.
         self.failing_entries
             .lock()
@@ -147,8 +147,8 @@ impl Telemetry {
         self.tracer.take_receiver()
     }
 
-    /// Sets what each snapshot calls to find out when the config was changed on the disk after it
-    /// was loaded; none: it was not changed.
+    /// Sets the function that each snapshot calls to find out when the config on disk was changed
+    /// after it was loaded. The function returns none if the config was not changed.
     pub fn set_config_change_check(
         &self,
         changed: impl Fn() -> Option<SystemTime> + Send + Sync + 'static,

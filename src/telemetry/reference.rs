@@ -155,7 +155,7 @@ fn families() -> Vec<&'static str> {
     families
 }
 
-/// What is accepted has no cause.
+/// An accepted attempt has no cause.
 fn with_none(mut values: Vec<&'static str>) -> Vec<&'static str> {
     values.push(NONE);
     values
@@ -184,7 +184,7 @@ mod tests {
     use crate::telemetry::{MetricsSchema, Telemetry};
 
     #[test]
-    fn every_label_says_where_its_values_come_from() {
+    fn every_label_is_listed_with_the_source_of_its_values() {
         let page = metrics_reference().unwrap();
         assert!(
             page.contains("| `sms_sidecar_requests_total` | counter |"),
@@ -199,7 +199,7 @@ mod tests {
         assert!(without.is_empty(), "{without:?}");
     }
 
-    /// What the page lists is what the series have.
+    /// The page lists every value that the series have.
     #[test]
     fn initial_series_have_listed_values_only() {
         let registry = Registry::new();

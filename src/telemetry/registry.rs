@@ -1,4 +1,4 @@
-//! How families are made, and how series of names that are no longer configured are removed.
+//! Creates families, and removes the series of names that are no longer configured.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -10,7 +10,7 @@ use prometheus::{
 
 use crate::telemetry::labels::{NONE, OTHER};
 
-/// Makes families on one registry, and keeps a list of them for the reference.
+/// Creates families on one registry, and keeps a list of them for the reference.
 pub(super) struct MetricFactory<'a> {
     registry: &'a Registry,
     families: RefCell<Vec<Box<dyn Collector>>>,
@@ -24,7 +24,7 @@ impl<'a> MetricFactory<'a> {
         }
     }
 
-    /// Every family that was made.
+    /// Every family that was created.
     pub(super) fn into_families(self) -> Vec<Box<dyn Collector>> {
         self.families.into_inner()
     }

@@ -1,5 +1,5 @@
 //! The one log line of a request: the caller, the operation, every attempt, the result and the
-//! remedy. The recipient prints masked by its type; the text is not a field.
+//! remedy. The recipient's type prints it masked; the text is not a field.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -14,23 +14,23 @@ use crate::telemetry::{Telemetry, TraceParent};
 /// One attempt, as the line of its request shows it.
 #[derive(Clone, Copy, Debug)]
 pub struct AttemptRecord<'a> {
-    /// Whose account.
+    /// The provider.
     pub provider: &'a ProviderId,
-    /// What it was for.
+    /// The kind of attempt.
     pub kind: AttemptKind,
-    /// What it came to, with its cause.
+    /// Its outcome, with the cause.
     pub outcome: &'a Outcome,
-    /// How sure the cause is.
+    /// How certain the cause is.
     pub certainty: Option<Certainty>,
     /// The literal HTTP status, if a reply came.
     pub status: Option<u16>,
-    /// The service's own code and words, cleaned and cut by the dialect.
+    /// The service's own code and message, cleaned and truncated by the dialect.
     pub provider_message: Option<&'a str>,
-    /// The request's method, if it came to a request.
+    /// The method of its request, if one was made.
     pub method: Option<&'a str>,
-    /// The host and port it was for.
+    /// The destination host and port.
     pub server: Option<(&'a str, u16)>,
-    /// How long after the call it began.
+    /// How long after the backend's request it began.
     pub started_after: Duration,
     /// How long it took.
     pub duration: Duration,
@@ -43,35 +43,35 @@ pub struct RequestFinished<'a> {
     pub id: &'a str,
     /// The caller's name in the config.
     pub caller: Option<&'a str>,
-    /// Where it came in.
+    /// The entrypoint.
     pub entrypoint: Entrypoint,
-    /// What the backend spoke.
+    /// The backend's dialect.
     pub dialect: Option<&'a str>,
-    /// What it asked for.
+    /// The operation.
     pub operation: Operation,
     /// The route that matched.
     pub route: Option<&'a str>,
-    /// Printed masked.
+    /// The recipient, which prints masked.
     pub recipient: Option<&'a Msisdn>,
-    /// In order.
+    /// The attempts, in order.
     pub attempts: &'a [AttemptRecord<'a>],
-    /// What the backend got.
+    /// The result that the backend got.
     pub result: RequestResult,
     /// The method of the backend's request.
     pub method: &'a str,
-    /// The HTTP status it was answered with.
+    /// The HTTP status of the response.
     pub status: u16,
     /// Why it failed, or why a failover was needed.
     pub cause: Option<Cause>,
-    /// How sure the cause is.
+    /// How certain the cause is.
     pub certainty: Option<Certainty>,
     /// What to do about it.
     pub remedy: Option<&'a str>,
-    /// It was not sent again: the same message was answered so long ago.
+    /// For a duplicate, which is not sent again: how long ago the same message was answered.
     pub duplicate_age: Option<Duration>,
-    /// From accepting the call to its answer.
+    /// The time from accepting the request to the response.
     pub duration: Duration,
-    /// The backend's span in which it made the call, if it named one.
+    /// The backend's span in which it made the request, if it named one.
     pub parent: Option<&'a TraceParent>,
 }
 
@@ -89,7 +89,7 @@ macro_rules! log_at_level {
 pub(super) use log_at_level;
 
 impl RequestFinished<'_> {
-    /// Writes the line, counts the call and its time.
+    /// Writes the line, and counts the request and its duration.
     pub fn emit(&self, telemetry: &Telemetry) {
         self.record_metrics(telemetry);
         telemetry.store.record_request(self);
@@ -138,7 +138,7 @@ impl RequestFinished<'_> {
             .observe(self.duration.as_secs_f64());
     }
 
-    /// Nothing could be delivered: error; it was, but an account needs an operator: warning.
+    /// Error if nothing could be delivered; warning if it was, but an account needs an operator.
     fn log_level(&self) -> tracing::Level {
         let hands = |attempt: &AttemptRecord<'_>| {
             attempt

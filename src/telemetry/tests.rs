@@ -1,5 +1,5 @@
-//! Each family is there with its labels, born at zero, bounded by the config; each line
-//! is one line and holds no number, text or foreign bytes.
+//! Tests that each family exists with its labels, starts at zero and is bounded by the config, and
+//! that each log entry is one line without numbers, texts or control characters from outside.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -33,7 +33,7 @@ fn quarantined(cause: Cause) -> HealthState {
     }
 }
 
-/// A calendar that a test turns.
+/// A wall clock that a test sets.
 #[derive(Debug)]
 struct Calendar(Mutex<SystemTime>);
 
@@ -59,7 +59,7 @@ fn at(seconds: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds)
 }
 
-/// One route over these providers.
+/// A config with one route through these providers.
 fn route(name: &str, providers: &[&str]) -> ConfigSummary {
     let providers = providers.iter().map(|name| ProviderId::new(name)).collect();
     ConfigSummary {
@@ -146,7 +146,7 @@ fn label<'a>(metric: &'a Metric, name: &str) -> Option<&'a str> {
         .map(prometheus::proto::LabelPair::value)
 }
 
-/// Every event once, about `provider`, in `dialect` and so on.
+/// Emits every event once, for `provider`, `dialect` and so on.
 fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str, vault: &str) {
     let id = ProviderId::new(provider);
     rejected_send(telemetry, &id, dialect, route);
@@ -167,7 +167,7 @@ fn everything(telemetry: &Telemetry, provider: &str, dialect: &str, route: &str,
     call(provider, dialect, route, telemetry);
 }
 
-/// A rejected send, and what follows from it.
+/// Emits a rejected send and the events that follow from it.
 fn rejected_send(telemetry: &Telemetry, id: &ProviderId, dialect: &str, route: &str) {
     let outcome = Outcome::Rejected(Cause::CredentialRejected);
     AttemptFinished {
@@ -199,7 +199,7 @@ fn rejected_send(telemetry: &Telemetry, id: &ProviderId, dialect: &str, route: &
     .emit(telemetry);
 }
 
-/// The credential, the token and the balance of one account.
+/// Emits the credential, the token and the balance of one account.
 fn account_news(telemetry: &Telemetry, id: &ProviderId) {
     CredentialLoaded {
         provider: id,
@@ -273,7 +273,7 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
     .emit(telemetry);
 }
 
-/// The backend's span in which it makes the call.
+/// The backend's span in which it makes the request.
 fn parent() -> TraceParent {
     TraceParent {
         trace_id: TraceId([0x4b; 16]),
@@ -325,7 +325,7 @@ fn every_family_has_its_name_and_labels() {
     ] {
         let family = bench
             .family(name)
-            .unwrap_or_else(|| panic!("{name} is not there"));
+            .unwrap_or_else(|| panic!("{name} is missing"));
         let found: BTreeSet<&str> = family.get_metric()[0]
             .get_label()
             .iter()
@@ -336,12 +336,12 @@ fn every_family_has_its_name_and_labels() {
     assert_eq!(
         bench.registry.gather().len(),
         22,
-        "a family that the contract does not name"
+        "there is a family that is not in the contract"
     );
 }
 
 #[test]
-fn the_first_401_of_every_provider_and_cause_can_be_seen_as_an_increase() {
+fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
     let bench = bench();
     let causes = || {
         Cause::ALL
@@ -496,12 +496,12 @@ fn the_series_of_config_and_state_exist_from_the_start() {
     }
     assert!(
         bench.family("ca_expiry_timestamp_seconds").is_none(),
-        "without a CA nothing runs out"
+        "without a CA nothing expires"
     );
 }
 
 #[test]
-fn names_that_are_not_configured_make_no_series() {
+fn names_that_are_not_configured_create_no_series() {
     let bench = bench();
     for stranger in ["x1", "x2", "x3"] {
         everything(&bench.telemetry, stranger, stranger, stranger, stranger);
@@ -545,13 +545,13 @@ fn names_that_are_not_configured_make_no_series() {
         assert_eq!(
             bench.value(gauge, &[("provider", "other")]),
             None,
-            "{gauge}: strangers share no state"
+            "{gauge}: unknown names do not share a state"
         );
     }
 }
 
 #[test]
-fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
+fn label_values_of_unknown_statuses_and_units_stay_bounded() {
     let bench = bench();
     let (main, outcome) = (
         ProviderId::new("main"),
@@ -595,7 +595,7 @@ fn statuses_beyond_http_and_units_a_reply_invents_stay_bounded() {
     }
 }
 
-/// Telemetry that has seen every event, and then a reload: `third` replaces `backup`.
+/// Telemetry after every event and then a reload in which `third` replaces `backup`.
 fn reloaded_bench() -> TelemetryFixture {
     let bench = bench();
     everything(
@@ -618,7 +618,7 @@ fn reloaded_bench() -> TelemetryFixture {
 }
 
 #[test]
-fn a_reload_removes_the_series_of_names_that_are_gone() {
+fn a_reload_removes_the_series_of_removed_names() {
     let bench = reloaded_bench();
     assert_eq!(
         bench.words("provider"),
@@ -634,12 +634,12 @@ fn a_reload_removes_the_series_of_names_that_are_gone() {
             &[("route", "world"), ("provider", "main")]
         ),
         None,
-        "the old order is gone"
+        "the old order of the route is removed"
     );
     everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
     assert!(
         !bench.words("provider").contains("backup"),
-        "a call that outlives the reload makes no series"
+        "a request that outlives the reload creates no series"
     );
 }
 
@@ -690,7 +690,7 @@ fn a_credentials_age_grows_between_two_scrapes() {
         bench
             .family("credential_age_seconds")
             .is_none_or(|family| family.get_metric().is_empty()),
-        "no age before one was seen"
+        "there is no age before a credential was read"
     );
     CredentialLoaded {
         provider: &ProviderId::new("main"),
@@ -706,7 +706,7 @@ fn a_credentials_age_grows_between_two_scrapes() {
     assert_eq!(
         age(),
         Some(0.0),
-        "a calendar set back gives no negative age"
+        "a wall clock that is set back gives no negative age"
     );
 }
 
@@ -764,13 +764,13 @@ fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
     );
 }
 
-/// A second subscriber that lives as long as the tests. While there is only one, `tracing` lets any
-/// thread that reaches a call site first decide from its own default whether anybody listens to it,
-/// so that a test running beside this one could turn the line off.
+/// A second subscriber that lives as long as the tests. With only one, `tracing` lets the first thread
+/// that reaches a call site decide from its own default whether the call site is enabled, so that a
+/// test that runs in parallel could disable the line.
 static OTHER_SUBSCRIBER: LazyLock<tracing::Dispatch> =
     LazyLock::new(|| tracing::Dispatch::new(tracing_subscriber::registry()));
 
-/// What was logged while `act` ran.
+/// Returns the log output of `act`.
 fn logged(format: Format, filter: &str, act: impl FnOnce()) -> String {
     LazyLock::force(&OTHER_SUBSCRIBER);
     let lines = CapturedLog::default();
@@ -796,7 +796,7 @@ impl io::Write for CapturedLog {
 }
 
 #[test]
-fn a_call_is_one_line_with_everything_and_the_number_masked() {
+fn a_request_is_one_line_with_every_field_and_a_masked_number() {
     let bench = bench();
     let text = logged(Format::Json, "info", || {
         call("main", "playmobile", "uzbekistan", &bench.telemetry);
@@ -839,7 +839,7 @@ fn a_call_is_one_line_with_everything_and_the_number_masked() {
 }
 
 #[test]
-fn a_state_is_one_line_with_its_whole_diagnosis() {
+fn a_state_change_is_one_line_with_the_whole_diagnosis() {
     let bench = bench();
     let diagnosis = Diagnosis {
         provider: "main".into(),
@@ -874,7 +874,7 @@ fn a_state_is_one_line_with_its_whole_diagnosis() {
 }
 
 #[test]
-fn foreign_words_can_neither_forge_a_line_nor_colour_it() {
+fn a_provider_message_can_neither_forge_a_line_nor_colour_it() {
     let bench = bench();
     let text = logged(Format::Human { colours: false }, "debug", || {
         call("main", "playmobile", "uzbekistan", &bench.telemetry);
@@ -884,14 +884,14 @@ fn foreign_words_can_neither_forge_a_line_nor_colour_it() {
 }
 
 #[test]
-fn colours_come_only_when_asked_for() {
+fn colours_are_written_when_they_are_enabled() {
     let bench = bench();
     let act = || call("main", "playmobile", "uzbekistan", &bench.telemetry);
     assert!(logged(Format::Human { colours: true }, "info", act).contains('\u{1b}'));
 }
 
 #[test]
-fn other_peoples_crates_end_at_warn_whatever_the_filter_says() {
+fn third_party_crates_are_capped_at_warn_by_every_filter() {
     for filter in ["trace", "hyper=trace,h2=debug,rustls=trace,anything=trace"] {
         let text = logged(Format::Json, filter, || {
             tracing::trace!(target: "hyper::proto::h1::io", "flushed CANARY");
@@ -908,7 +908,7 @@ fn other_peoples_crates_end_at_warn_whatever_the_filter_says() {
 }
 
 #[test]
-fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
+fn a_vault_failure_is_logged_when_it_begins_and_when_it_ends() {
     let bench = bench();
     let read = |result| {
         VaultRead {
@@ -948,7 +948,7 @@ fn a_failing_vault_is_logged_when_it_begins_and_when_it_ends() {
 }
 
 #[test]
-fn a_vault_is_dated_while_all_its_entries_can_be_read() {
+fn the_last_success_of_a_vault_advances_only_while_all_its_entries_can_be_read() {
     let bench = bench();
     let read = |path, result| {
         VaultRead {
@@ -965,11 +965,11 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
             &[("vault", "local")],
         )
     };
-    assert_eq!(good(), None, "a vault that nobody reads is not stale");
+    assert_eq!(good(), None, "an unused vault is not stale");
     read("sms/a", VaultReadResult::Failed);
     assert_eq!(good(), Some(0.0));
     read("sms/b", VaultReadResult::Changed);
-    assert_eq!(good(), Some(0.0), "one of two entries is not the vault");
+    assert_eq!(good(), Some(0.0), "one of two entries is not enough");
     read("sms/a", VaultReadResult::Changed);
     assert_eq!(good(), Some(1_000_000.0));
     *bench.calendar.0.lock().unwrap() = at(1_000_060);
@@ -981,12 +981,12 @@ fn a_vault_is_dated_while_all_its_entries_can_be_read() {
     assert_eq!(
         good(),
         Some(1_000_060.0),
-        "an entry that the new config does not name fails no longer"
+        "an entry that is not in the new config no longer counts as failing"
     );
 }
 
 #[test]
-fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
+fn an_invalid_reload_counts_as_failed_and_keeps_the_config_timestamp() {
     let bench = bench();
     let build = BuildInfo {
         version: "1.2.3".into(),
@@ -1023,7 +1023,7 @@ fn a_bad_reload_counts_as_failed_and_leaves_the_configs_date() {
 }
 
 #[test]
-fn who_is_woken_decides_the_level() {
+fn the_need_for_an_operator_decides_the_log_level() {
     let bench = bench();
     let level = |result, cause| {
         let text = logged(Format::Json, "trace", || {
@@ -1085,7 +1085,7 @@ fn who_is_woken_decides_the_level() {
 }
 
 #[test]
-fn a_filter_that_cannot_be_read_is_named() {
+fn the_error_names_an_invalid_filter() {
     let error = subscriber(Format::Json, "sms_sidecar=loud", io::sink)
         .err()
         .unwrap();

@@ -1,13 +1,13 @@
-//! Where in its own trace a backend makes a call: the W3C headers `traceparent` and `tracestate`,
-//! read as strictly as the recommendation asks. What breaks its rules is as good as absent: half
-//! a context would join calls that have nothing to do with each other. Only reads; nothing is
-//! ever written on, because a provider has no business in the backend's traces.
+//! The place of a request in the backend's own trace: the W3C headers `traceparent` and
+//! `tracestate`, read as strictly as the recommendation requires. An invalid context is treated as
+//! absent, because half a context would join requests that have nothing to do with each other. The
+//! headers are only read and never passed on, because the backend's traces do not concern a provider.
 
 use std::fmt;
 
 use http::HeaderMap;
 
-/// Longer ones are left out: the recommendation asks nobody to keep more.
+/// Longer values are left out, because the recommendation does not require keeping more.
 const MAX_TRACESTATE_LEN: usize = 512;
 
 /// One trace; never all zeros.
@@ -18,21 +18,21 @@ pub struct TraceId(pub [u8; 16]);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanId(pub [u8; 8]);
 
-/// The backend's span in which it makes a call.
+/// The backend's span in which it makes a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TraceParent {
     /// Its trace.
     pub trace_id: TraceId,
     /// The span itself.
     pub span_id: SpanId,
-    /// Whether the backend records it: then we do, too.
+    /// Whether the backend records it; if so, we do too.
     pub sampled: bool,
-    /// What tracing systems keep beside it, as it came; often empty.
+    /// The additional state of tracing systems, unchanged; often empty.
     pub trace_state: String,
 }
 
 impl TraceParent {
-    /// What a request says of it. None: no `traceparent`, more than one, or none that can be read.
+    /// Reads it from a request. None if there is no `traceparent`, more than one, or an invalid one.
     pub fn from_headers(headers: &HeaderMap) -> Option<Self> {
         let mut found = headers.get_all("traceparent").iter();
         let (Some(only), None) = (found.next(), found.next()) else {
@@ -63,7 +63,7 @@ impl TraceParent {
     }
 }
 
-/// All `tracestate` headers as one; none if one of them is no text, or together they are too long.
+/// All `tracestate` headers as one; none if one of them is not text, or if together they are too long.
 fn read_tracestate(headers: &HeaderMap) -> Option<String> {
     let parts: Result<Vec<&str>, _> = headers
         .get_all("tracestate")
@@ -74,7 +74,7 @@ fn read_tracestate(headers: &HeaderMap) -> Option<String> {
     (whole.len() <= MAX_TRACESTATE_LEN).then_some(whole)
 }
 
-/// Exactly `N` bytes in small hex digits.
+/// Exactly `N` bytes in lowercase hex digits.
 fn parse_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digit = |byte: u8| match byte {
         b'0'..=b'9' => Some(byte - b'0'),
@@ -116,14 +116,14 @@ mod tests {
     }
 
     #[test]
-    fn what_the_recommendation_allows_is_read() {
+    fn contexts_that_the_recommendation_allows_are_read() {
         for (text, sampled) in [
             (format!("00-{TRACE}-{SPAN}-01"), true),
             (format!("00-{TRACE}-{SPAN}-00"), false),
-            // Flags of later levels (02: the id is random) are not ours to judge.
+            // Flags of later levels (02: the id is random) are not checked.
             (format!("00-{TRACE}-{SPAN}-03"), true),
             (format!("00-{TRACE}-{SPAN}-fe"), false),
-            // A later version is read by what we know of it.
+            // Of a later version, only the known part is read.
             (format!("01-{TRACE}-{SPAN}-01"), true),
             (
                 format!("cc-{TRACE}-{SPAN}-01-what-the-future-is-like"),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_breaks_its_rules_is_as_good_as_absent() {
+    fn invalid_contexts_are_treated_as_absent() {
         let zero = "0".repeat(32);
         for text in [
             String::new(),
@@ -181,13 +181,13 @@ mod tests {
         assert_eq!(
             read(&[("traceparent", &good), ("traceparent", &good)]),
             None,
-            "two of them may name two parents"
+            "two headers may name two parents"
         );
         assert_eq!(read(&[("tracestate", "a=1")]), None);
     }
 
     #[test]
-    fn the_state_comes_along_whole_or_not_at_all() {
+    fn the_state_is_kept_as_a_whole_or_not_at_all() {
         let good = format!("00-{TRACE}-{SPAN}-01");
         let state = |lines: &[&str]| {
             let all: Vec<_> = [("traceparent", good.as_str())]
@@ -199,10 +199,6 @@ mod tests {
         assert_eq!(state(&["congo=t61rcWkgMzE"]), "congo=t61rcWkgMzE");
         assert_eq!(state(&["congo=1", "rojo=2"]), "congo=1,rojo=2");
         assert_eq!(state(&[&format!("a={}", "x".repeat(511))]), "");
-        assert_eq!(
-            state(&["a=ü"]),
-            "",
-            "no text, and yet no reason to lose the trace"
-        );
+        assert_eq!(state(&["a=ü"]), "", "it is not text, but the trace is kept");
     }
 }

@@ -1,7 +1,8 @@
-//! Spans on their way to a collector, by OTLP over HTTP. Runs beside the calls and never with
-//! them: it takes what waits, sends it in batches and counts what it could not deliver. The
-//! library's own exporter is not used, because it wants an HTTP client of its own kind and tells
-//! nobody how much it lost; its messages are, and the client is the one that speaks to services.
+//! Exports spans to a collector, by OTLP over HTTP. The export runs separately from requests and never
+//! delays them: it takes the queued spans, sends them in batches and counts those that it could not
+//! deliver. The library's own exporter is not used, because it requires a specific HTTP client and
+//! does not report how many spans it lost. The library's message types are used, with the HTTP
+//! client that also connects to services.
 
 mod otlp;
 
@@ -21,9 +22,9 @@ use crate::telemetry::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported
 
 use otlp::ExportError;
 
-/// How long a span waits for others to share its batch.
+/// How long a span waits for others to fill its batch.
 const BATCH_INTERVAL: Duration = Duration::from_secs(1);
-/// Pauses before a batch is sent again. A `Retry-After` of the collector takes their place, up to
+/// Delays before a batch is sent again. A `Retry-After` of the collector replaces them, up to
 /// [`MAX_RETRY_DELAY`].
 const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(1),
@@ -31,27 +32,28 @@ const RETRY_DELAYS: [Duration; 3] = [
     Duration::from_secs(4),
 ];
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(30);
-/// How long one request may take …
+/// How long one request may take.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// … and at the end of the process, which waits a second for us once the last call has landed.
+/// How long a request may still take at shutdown, after the last backend request has finished. The
+/// process then waits one second for the export.
 const SHUTDOWN_GRACE: Duration = Duration::from_millis(700);
-/// A collector answers with some bytes.
+/// The largest reply that is read from a collector.
 const MAX_REPLY_BYTES: usize = 64 << 10;
 
-/// `[traces]`.
+/// The settings in `[traces]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
     /// The collector's base URL.
     pub endpoint: Uri,
-    /// From 0 to 1: the share of calls that is traced where the backend does not say itself.
+    /// The share of requests that is traced if the backend does not decide it, from 0 to 1.
     pub sample_ratio: f64,
-    /// What we are called in the traces.
+    /// The sidecar's service name in the traces.
     pub service_name: String,
-    /// More trusted roots, PEM.
+    /// A PEM file with additional trusted roots.
     pub ca_file: Option<PathBuf>,
 }
 
-/// One collector, and what is said to it.
+/// Exports spans to one collector.
 #[derive(Debug)]
 pub struct Exporter {
     settings: Settings,
@@ -59,13 +61,13 @@ pub struct Exporter {
     client: UpstreamClient,
 }
 
-/// What goes on: the collector of the config in use, if it has one.
+/// Receives the exporter of the active config, if it names a collector.
 pub type ExporterReceiver = watch::Receiver<Option<Arc<Exporter>>>;
 
 impl Exporter {
-    /// Reads `ca_file`; opens nothing yet. `version` is the build's.
+    /// Reads `ca_file`, but opens no connection yet. `version` is the version of the build.
     pub fn new(settings: Settings, version: &str) -> Result<Self, ClientError> {
-        // Nothing secret travels: whether in clear is the operator's to say, with the URL's scheme.
+        // Spans contain no secrets, so the operator may choose plain HTTP by the scheme of the URL.
         let upstream = UpstreamSettings {
             ca_file: settings.ca_file.clone(),
             insecure_http: true,
@@ -78,12 +80,13 @@ impl Exporter {
         })
     }
 
-    /// The share of calls that is traced where the backend does not say itself.
+    /// The share of requests that is traced if the backend does not decide it.
     pub fn sample_ratio(&self) -> f64 {
         self.settings.sample_ratio
     }
 
-    /// Exports until another config or the end of the process, and then what is left. True: it was the end.
+    /// Exports until the config changes or the process ends, and then exports the remaining spans. Returns
+    /// true if the process ends.
     async fn export_until_replaced(
         &self,
         spans: &mut SpanReceiver,
@@ -104,7 +107,7 @@ impl Exporter {
         }
     }
 
-    /// Exports what waits.
+    /// Exports the queued spans.
     async fn flush(
         &self,
         spans: &mut SpanReceiver,
@@ -117,14 +120,15 @@ impl Exporter {
             let came = self.export_batch(batch, current, drain).await;
             let failed = came.is_err();
             record_export(count, came, spans.queued(), telemetry);
-            // Another may do better; at the end of the process there is no time for more.
+            // Another collector may succeed; at shutdown there is no time for more batches.
             if failed && is_replaced_or_draining(current, drain) {
                 return;
             }
         }
     }
 
-    /// Sends one batch, again where it was surely not taken. Gives how many of it the collector refused.
+    /// Sends one batch, and retries if the collector certainly did not accept it. Returns how many of its
+    /// spans the collector rejected.
     async fn export_batch(
         &self,
         batch: Vec<Span>,
@@ -158,7 +162,7 @@ impl Exporter {
     }
 }
 
-/// Exports spans as long as the process lives, to whichever collector the config names.
+/// Exports spans as long as the process lives, to the collector that the current config names.
 pub async fn export(
     mut current: ExporterReceiver,
     mut spans: SpanReceiver,
@@ -169,7 +173,7 @@ pub async fn export(
     while !end {
         let exporter = current.borrow_and_update().clone();
         if let Some(exporter) = exporter {
-            // The end of the process waits for it, for a moment.
+            // Shutdown waits for it for a short time.
             let guest = drain.track_connection();
             end = exporter
                 .export_until_replaced(&mut spans, &current, &telemetry, &drain)
@@ -190,7 +194,7 @@ pub async fn export(
     }
 }
 
-/// Counts what became of a batch of so many.
+/// Counts the result of a batch of `count` spans.
 fn record_export(
     count: usize,
     came: Result<usize, ExportError>,
@@ -226,16 +230,17 @@ fn record_export(
     }
 }
 
-/// Another config came; it stays news to whoever looks next.
+/// Waits for another config. The change stays unseen for later checks of `current`.
 async fn exporter_replaced(current: &ExporterReceiver) {
     let mut current = current.clone();
     if current.changed().await.is_err() {
-        // Nobody is left to bring one.
+        // The sender is gone, so no other config can come.
         std::future::pending::<()>().await;
     }
 }
 
-/// This collector is not to be waited for: another config came, or the process begins to end.
+/// Waits until this collector is no longer worth waiting for: there is another config, or the process
+/// is shutting down.
 async fn replaced_or_draining(current: &ExporterReceiver, drain: &Drain) {
     tokio::select! {
         () = exporter_replaced(current) => {}
@@ -247,13 +252,13 @@ fn is_replaced_or_draining(current: &ExporterReceiver, drain: &Drain) -> bool {
     current.has_changed().unwrap_or_default() || drain.phase() > Phase::Serving
 }
 
-/// The process ends and the last call has landed.
+/// Waits until the process is shutting down and the last request has finished.
 async fn requests_drained(drain: &Drain) {
     drain.wait_for(Phase::Draining).await;
     drain.requests_finished().await;
 }
 
-/// No collector is waited for any longer.
+/// Waits until the time for exports at shutdown is over.
 async fn shutdown_deadline(drain: &Drain) {
     requests_drained(drain).await;
     sleep(SHUTDOWN_GRACE).await;

@@ -1,4 +1,4 @@
-//! OTLP over HTTP: what is asked of a collector, and what its answer means. Pure.
+//! OTLP over HTTP: builds the request to a collector and interprets its reply. Pure.
 
 use std::time::Duration;
 
@@ -18,18 +18,18 @@ use crate::dialect::{ProviderRequest, Reply};
 use crate::net::upstream::ExchangeError;
 use crate::telemetry::SpanDropReason;
 
-/// Our name in requests and spans.
+/// The sidecar's name in requests and spans.
 const PACKAGE_NAME: &str = env!("CARGO_PKG_NAME");
 
 /// A batch that was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ExportError {
     pub(super) loss: SpanDropReason,
-    /// For ops; nothing that the collector wrote.
+    /// For operators; contains no text from the collector.
     pub(super) message: String,
-    /// It was surely not taken, and may be next time.
+    /// The collector certainly did not accept it, and may accept it next time.
     pub(super) is_retryable: bool,
-    /// How long the collector wants to be left alone.
+    /// The delay that the collector requested.
     pub(super) retry_after: Option<Duration>,
 }
 
@@ -44,7 +44,7 @@ impl ExportError {
     }
 }
 
-/// Spans as the bytes of one request.
+/// Encodes spans as the body of one request.
 pub(super) fn encode_request(spans: Vec<Span>, service: &str, version: &str) -> Bytes {
     let attributes = vec![
         attribute("service.name", service),
@@ -85,7 +85,7 @@ fn attribute(key: &str, value: &str) -> KeyValue {
     }
 }
 
-/// The request itself: `endpoint` is a base URL, what traces are sent to stands below it.
+/// Builds the request. `endpoint` is a base URL; traces are sent to a path below it.
 pub(super) fn build_request(
     endpoint: &Uri,
     body: Bytes,
@@ -112,7 +112,7 @@ pub(super) fn build_request(
     })
 }
 
-/// What came back: how many of the spans were refused, or why none was taken.
+/// Interprets the reply: how many of the spans were rejected, or why none was accepted.
 pub(super) fn parse_reply(
     endpoint: &Uri,
     reply: Result<Reply, ExchangeError>,
@@ -122,11 +122,11 @@ pub(super) fn parse_reply(
             is_retryable: true,
             ..ExportError::permanent(detail)
         },
-        // It may have been taken: a span that is missing is seen to be, one that is there twice misleads.
+        // The collector may have accepted it. A missing span is noticeable, but a duplicate one misleads.
         ExchangeError::Unknown { detail, .. } => ExportError::permanent(detail),
     })?;
     if reply.status.is_success() {
-        // One that says nothing we can read took them all the same.
+        // A collector whose success reply cannot be read has accepted them all the same.
         let partial = ExportTraceServiceResponse::decode(reply.body)
             .ok()
             .and_then(|response| response.partial_success);
@@ -158,7 +158,7 @@ pub(super) fn parse_reply(
     })
 }
 
-/// A Retry-After in seconds; as a date it is as good as none, for a pause of ours stands in.
+/// A `Retry-After` in seconds. One that is a date is ignored, because our own delay applies then.
 fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
     headers
         .get(RETRY_AFTER)?

@@ -1,4 +1,4 @@
-//! What is asked of a collector and what its answers mean; how long one that fails is tried.
+//! Tests the request to a collector, the meaning of its replies, and how long a failing one is retried.
 
 use http::HeaderMap;
 use opentelemetry_proto::tonic::collector::trace::v1::{
@@ -78,12 +78,12 @@ fn the_request_is_otlp_over_http() {
 }
 
 #[test]
-fn a_yes_may_be_half_a_yes() {
+fn a_success_may_reject_some_of_the_spans() {
     assert_eq!(answered(200, &[], Vec::new()), Ok(0));
     assert_eq!(
         answered(202, &[], b"<html>".to_vec()),
         Ok(0),
-        "whatever it says, it took them"
+        "an unreadable success still accepts them"
     );
     let partial = |rejected_spans| {
         let partial_success = Some(ExportTracePartialSuccess {
@@ -100,7 +100,7 @@ fn a_yes_may_be_half_a_yes() {
 }
 
 #[test]
-fn only_what_was_surely_not_taken_is_sent_again() {
+fn only_a_batch_that_was_certainly_not_accepted_is_sent_again() {
     for (status, again, loss) in [
         (429, true, SpanDropReason::Failed),
         (502, true, SpanDropReason::Failed),
@@ -147,7 +147,8 @@ fn only_what_was_surely_not_taken_is_sent_again() {
     }));
 }
 
-/// A collector that answers the first `busy` requests with 503 and the others with 200; tells of each.
+/// A collector that answers the first `busy` requests with 503 and the others with 200. It sends the
+/// number of each to the channel.
 async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiver<usize>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let settings = Settings {
@@ -178,7 +179,7 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
+async fn a_busy_collector_is_retried_after_the_requested_delay_until_the_retries_run_out() {
     let (exporter, mut told) = collector(2).await;
     let began = tokio::time::Instant::now();
     assert_eq!(
@@ -193,7 +194,7 @@ async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
     );
     assert!(
         began.elapsed() >= Duration::from_secs(18),
-        "twice 9 s: {:?}",
+        "two delays of 9 s: {:?}",
         began.elapsed()
     );
     assert_eq!(
@@ -219,7 +220,7 @@ async fn a_busy_collector_is_asked_again_as_late_as_it_wishes_and_then_left() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_ending_process_asks_once_and_waits_for_no_collector() {
+async fn at_shutdown_a_batch_is_sent_once_and_no_collector_is_waited_for() {
     let (exporter, _told) = collector(usize::MAX).await;
     let drain = Drain::default();
     drain.advance_to(Phase::Draining);
@@ -235,7 +236,7 @@ async fn an_ending_process_asks_once_and_waits_for_no_collector() {
     assert!(began.elapsed() <= SHUTDOWN_GRACE, "{:?}", began.elapsed());
 }
 
-/// The end of one probe, which makes one span.
+/// Emits the end of one probe, which creates one span.
 fn emit_probe(telemetry: &Telemetry) {
     AttemptFinished {
         provider: &ProviderId::new("main"),
@@ -257,7 +258,7 @@ fn exported_spans(registry: &Registry) -> f64 {
 }
 
 #[tokio::test]
-async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_changes() {
+async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_changes() {
     let (exporter, mut told) = collector(0).await;
     let registry = Registry::new();
     let telemetry = Arc::new(
@@ -282,14 +283,14 @@ async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_change
     assert_eq!(
         told.recv().await,
         Some(0),
-        "what waited for a collector gets to it"
+        "spans that were queued before a collector was configured are exported"
     );
     emit_probe(&telemetry);
     current.send_replace(None);
     assert_eq!(
         told.recv().await,
         Some(1),
-        "the old collector gets what was meant for it"
+        "the old collector gets the spans that were queued for it"
     );
     while exported_spans(&registry) < 2.0 {
         tokio::task::yield_now().await;
@@ -299,11 +300,15 @@ async fn what_waits_is_exported_when_the_process_ends_and_when_the_config_change
     emit_probe(&telemetry);
     drain.advance_to(Phase::Draining);
     task.await.unwrap();
-    assert_eq!(told.recv().await, Some(0), "the last ones, too");
+    assert_eq!(
+        told.recv().await,
+        Some(0),
+        "the last spans are exported too"
+    );
 }
 
 #[tokio::test(start_paused = true)]
-async fn another_config_ends_the_patience_with_a_collector_that_fails() {
+async fn another_config_ends_the_retries_of_a_failing_collector() {
     let (exporter, mut told) = collector(usize::MAX).await;
     let (current, receiver) = watch::channel(None);
     let began = tokio::time::Instant::now();
@@ -318,6 +323,6 @@ async fn another_config_ends_the_patience_with_a_collector_that_fails() {
     assert!(began.elapsed() < RETRY_DELAYS[0], "{:?}", began.elapsed());
     assert!(
         receiver.has_changed().unwrap(),
-        "and it is still news to whoever looks next"
+        "the change stays visible to later checks"
     );
 }

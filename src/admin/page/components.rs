@@ -1,10 +1,10 @@
-//! Small pieces that the sections share: signs, times, prose.
+//! Components that the sections share: icons, times and text.
 
 use maud::{Markup, html};
 
 use crate::status::short_time;
 
-/// A state as a shape: seen without colour, and always beside its word.
+/// A state as a shape that is recognisable without colour and is always next to a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StatusIcon {
     /// A disc with a tick.
@@ -17,7 +17,7 @@ pub(super) enum StatusIcon {
     Paused,
 }
 
-/// Its drawing. The word stands beside it, so it says nothing itself.
+/// The icon's drawing. It is hidden from screen readers, because its text is next to it.
 pub(super) fn status_icon(sign: StatusIcon) -> Markup {
     html! {
         @match sign {
@@ -37,14 +37,14 @@ pub(super) fn status_icon(sign: StatusIcon) -> Markup {
     }
 }
 
-/// A time of day, with the day if it is not today; the whole of it for machines and tooltips.
+/// A time of day, with the date if it is not today. Programs and tooltips get the full timestamp.
 pub(super) fn time_element(at: &str, now: &str) -> Markup {
     html! { time datetime=(at) title=(at) { (short_time(at, now)) } }
 }
 
-/// A remedy, with the page of the service's console as a link. Remedies write it as
-/// `console (https://…)`, from the description. No other address becomes a link, because a
-/// provider's message may contain one.
+/// A remedy, with the address of the service's console as a link. In a remedy the address has the form
+/// `console (https://…)` and comes from the description. No other address becomes a link, because
+/// a provider's message may contain one.
 pub(super) fn remedy_markup(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
@@ -66,7 +66,7 @@ fn link_console(text: &str) -> Markup {
     }
 }
 
-/// Host and path in plain letters: nobody's user info, no mark that a reader could take for another.
+/// Only plain ASCII in host and path: no user info, and no character that looks like another one.
 fn is_plain_url(page: &str) -> bool {
     page.starts_with(|c: char| c.is_ascii_alphanumeric())
         && page
@@ -74,7 +74,7 @@ fn is_plain_url(page: &str) -> bool {
             .all(|c| c.is_ascii_alphanumeric() || "-._~/?#=&%:+".contains(c))
 }
 
-/// A sentence in which `` `this` `` is something to type.
+/// A text in which `` `this` `` becomes code.
 pub(super) fn inline_code(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {

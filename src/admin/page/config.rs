@@ -1,4 +1,4 @@
-//! Vaults, config and build: what is in force, and whether it could be read.
+//! Vaults, config and build: what is active, and whether it could be read.
 
 use maud::{Markup, html};
 

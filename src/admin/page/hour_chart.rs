@@ -1,16 +1,16 @@
-//! The last hour of one provider as a drawing: what was accepted stands on the line, what was not hangs below
-//! it, so that trouble is seen by its place before its colour. The counts stand beside it in words.
+//! The last hour of one provider as a chart. Accepted sends are above the line and the others below it, so
+//! that the position shows a problem before the colour does. The counts are next to it as text.
 
 use maud::{Markup, html};
 
 use crate::status::SendsLastHour;
 
-/// Height of what stands and of what hangs, in units of the drawing.
+/// Height of the areas above and below the line, in units of the drawing.
 const ACCEPTED_HEIGHT: u32 = 30;
 const FAILED_HEIGHT: u32 = 18;
-/// Width of a minute; a bar leaves a gap.
+/// Width of a minute, including the gap after its bar.
 const MINUTE_WIDTH: usize = 4;
-/// Nothing that happened is too small to see.
+/// Keeps every count above zero visible.
 const MIN_BAR_HEIGHT: u32 = 2;
 
 /// One bar.
@@ -22,7 +22,7 @@ struct Bar {
     height: u32,
 }
 
-/// The drawing, hidden from readers that have the words.
+/// The chart, hidden from screen readers, which read the counts as text.
 pub(super) fn hour_chart(hour: &SendsLastHour) -> Markup {
     let (minutes, bars) = (hour.accepted.len(), bars(hour));
     html! {
@@ -44,7 +44,7 @@ fn bars(hour: &SendsLastHour) -> Vec<Bar> {
     };
     let most_up = accepted.iter().copied().max().unwrap_or_default();
     let most_down = (0..accepted.len()).map(failed).max().unwrap_or_default();
-    // One scale for both sides: a hundred failures look like a hundred.
+    // Both sides share one scale, so that bars for equal counts have equal heights.
     let scale = most_up
         .max((most_down * ACCEPTED_HEIGHT).div_ceil(FAILED_HEIGHT))
         .max(ACCEPTED_HEIGHT / 6);
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_accepted_stands_and_what_was_not_hangs() {
+    fn accepted_sends_are_above_the_line_and_the_others_below() {
         let bars = bars(&hour(60, 20, 10));
         assert_eq!(
             bars.iter()
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn one_failure_among_thousands_is_seen_and_thousands_stay_in_the_picture() {
+    fn one_failure_among_thousands_is_visible_and_thousands_stay_inside_the_chart() {
         let few = bars(&hour(10_000, 1, 1));
         assert_eq!(
             few.iter().map(|bar| bar.height).collect::<Vec<_>>(),

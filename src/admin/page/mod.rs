@@ -1,6 +1,6 @@
-//! The status page: markup from the status, and the few files it loads from the same address. Whatever is
-//! not ours is text here and escaped by the macro; no markup is made from a string. Works without
-//! script; `status.js` only asks for this page again and takes over what changed.
+//! The status page: markup from the status, and the few files that it loads from the same address. External
+//! text is always escaped by the macro; no markup is built from a string. The page works without
+//! JavaScript: `status.js` only fetches the page again and applies the changes.
 
 mod components;
 mod config;
@@ -16,7 +16,7 @@ use maud::{DOCTYPE, Markup, html};
 use crate::admin::page::components::{StatusIcon, inline_code, status_icon, time_element};
 use crate::status::{Deliverability, RouteStatus, Status};
 
-/// What the page loads: its path, kind and content.
+/// The files that the page loads: path, content type and content.
 const ASSETS: [(&str, &str, &str); 3] = [
     (
         "/status.css",
@@ -31,7 +31,7 @@ const ASSETS: [(&str, &str, &str); 3] = [
     ("/icon.svg", "image/svg+xml", include_str!("icon.svg")),
 ];
 
-/// A file of the page, with its kind.
+/// A file of the page, with its content type.
 pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
     ASSETS
         .iter()
@@ -39,7 +39,7 @@ pub(super) fn asset(path: &str) -> Option<(&'static str, &'static str)> {
         .map(|(_, kind, content)| (*kind, *content))
 }
 
-/// The page. `waiting` is what must be there before the sidecar is ready.
+/// Renders the page. `waiting` lists the components that are not ready yet.
 pub(super) fn render_page(status: &Status, waiting: &[&str]) -> String {
     let page = html! {
         (DOCTYPE)
@@ -85,7 +85,7 @@ fn content(status: &Status, waiting: &[&str]) -> Markup {
     }
 }
 
-/// What somebody asks at night, answered before anything else.
+/// Whether codes arrive: the first question of an operator on call.
 fn headline_section(status: &Status, waiting: &[&str]) -> Markup {
     let (state, shape) = match status.headline.deliverability {
         Deliverability::Delivering | Deliverability::Idle | Deliverability::Observing => {

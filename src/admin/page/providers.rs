@@ -1,4 +1,4 @@
-//! Each provider: how it stands, why, and what to do, before what it costs and carries.
+//! Each provider: first its state, its cause and its remedy, then its balance and traffic.
 
 use maud::{Markup, html};
 
@@ -9,7 +9,7 @@ use crate::admin::page::hour_chart::hour_chart;
 use crate::diagnosis::format_duration;
 use crate::status::{ProviderStatus, Status, alternatives_phrase};
 
-/// All of them, those that are out first.
+/// All providers, unavailable ones first.
 pub(super) fn section(status: &Status) -> Markup {
     html! {
         section aria-labelledby="providers" {
@@ -51,7 +51,7 @@ fn provider_card(provider: &ProviderStatus, at: usize, now: &str) -> Markup {
     }
 }
 
-/// How it stands, as a class and a shape.
+/// The provider's state as a CSS class and an icon.
 pub(super) fn state_class_and_icon(provider: &ProviderStatus) -> (&'static str, StatusIcon) {
     match provider.state.as_str() {
         "cooldown" => ("warn", StatusIcon::Warn),
@@ -62,7 +62,7 @@ pub(super) fn state_class_and_icon(provider: &ProviderStatus) -> (&'static str, 
     }
 }
 
-/// Why it is out, and the line one acts on.
+/// Why the provider is unavailable, and the remedy.
 fn cause_details(provider: &ProviderStatus) -> Markup {
     let certainty = provider.certainty.as_deref();
     html! {
@@ -119,7 +119,7 @@ fn provider_facts(provider: &ProviderStatus, now: &str) -> Markup {
     }
 }
 
-/// `12 450.5`: thousands apart, no digits that say nothing.
+/// `12 450.5`: with thousands separators and without trailing zeros.
 pub(super) fn format_amount(value: f64) -> String {
     let text = format!("{value:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');

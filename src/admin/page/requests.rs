@@ -1,11 +1,11 @@
-//! The last calls: when, to whom (masked), what the backend was told, and every attempt.
+//! The last requests: the time, the masked recipient, the result that the backend got, and every attempt.
 
 use maud::{Markup, html};
 
 use crate::admin::page::components::{StatusIcon, status_icon, time_element};
 use crate::status::{AttemptStatus, RequestStatus, Status};
 
-/// A table on a wide screen, a list of cards on a phone; the roles keep it a table there too.
+/// A table on a wide screen and a list of cards on a phone, where the ARIA roles keep it a table.
 pub(super) fn section(status: &Status) -> Markup {
     html! {
         section aria-labelledby="requests" {

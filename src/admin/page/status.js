@@ -1,5 +1,5 @@
-// Asks for the page again and takes over what changed, node by node, so that focus, selection and what a
-// screen reader is at stay where they are. No answer is said, for an old page must not look like a fresh one.
+// Fetches the page again and applies the changes node by node, so that focus, selection and the position of a
+// screen reader stay the same. A failed fetch is shown, because an old page must not look like a current one.
 'use strict';
 (() => {
   const EVERY = 2000;
@@ -7,7 +7,7 @@
   const fresh = document.getElementById('fresh');
   const asOf = document.getElementById('asof');
 
-  /** Makes `old` equal to `next`, and touches nothing that is equal already. */
+  /** Makes `old` equal to `next`, and leaves equal nodes untouched. */
   function take(old, next) {
     if (old.nodeType !== next.nodeType || old.nodeName !== next.nodeName) {
       old.replaceWith(document.importNode(next, true));
@@ -24,7 +24,7 @@
     mine.slice(theirs.length).forEach((child) => child.remove());
   }
 
-  /** Says it only when it is another state: this line is read aloud. */
+  /** Changes the text only if it differs, because screen readers announce this line. */
   function say(text, stale) {
     if (fresh.textContent !== text) fresh.textContent = text;
     document.body.classList.toggle('stale', stale);

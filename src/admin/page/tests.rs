@@ -1,4 +1,4 @@
-//! What the page says of a status, and that no word of it becomes markup.
+//! Tests what the page shows for a status, and that none of its text becomes markup.
 
 use crate::admin::page::{asset, providers::format_amount, render_page};
 use crate::status::{
@@ -8,7 +8,7 @@ use crate::status::{
 
 const MARKUP: &str = "\"><script>alert(1)</script>'<img src=x onerror=alert(1)>&amp;";
 
-/// A status in which every word that is not ours is `words`.
+/// A status in which every text from outside the sidecar is `words`.
 fn status(words: &str) -> Status {
     let word = words.to_owned();
     Status {
@@ -120,7 +120,7 @@ fn config(words: &str) -> ConfigStatus {
 }
 
 #[test]
-fn foreign_words_are_text_wherever_they_stand() {
+fn external_text_is_escaped_everywhere() {
     let plain = render_page(&status("word"), &[]);
     let hostile = render_page(&status(MARKUP), &["config"]);
     assert!(
@@ -130,14 +130,14 @@ fn foreign_words_are_text_wherever_they_stand() {
     let shown = |text: &str, what: &str| text.matches(what).count();
     assert!(
         shown(&plain, "word") > 25,
-        "a test that places no words shows nothing"
+        "the status under test must contain external text"
     );
     assert_eq!(
         shown(&hostile, "&lt;script&gt;alert(1)"),
         shown(&plain, "word") - shown(&plain, "class=\"word"),
-        "each word is there as text"
+        "each external text is rendered as text"
     );
-    assert_eq!(shown(&hostile, "<script"), 1, "our own file");
+    assert_eq!(shown(&hostile, "<script"), 1, "only the page's own script");
     assert!(
         !hostile.contains("style=") && !hostile.contains("javascript:"),
         "{hostile}"
@@ -145,7 +145,7 @@ fn foreign_words_are_text_wherever_they_stand() {
 }
 
 #[test]
-fn what_is_in_backticks_is_something_to_type() {
+fn text_in_backticks_is_shown_as_code() {
     let page = render_page(&status("run `sms-sidecar resume <x>` now"), &[]);
     assert!(
         page.contains("run <code>sms-sidecar resume &lt;x&gt;</code> now"),
@@ -154,7 +154,7 @@ fn what_is_in_backticks_is_something_to_type() {
 }
 
 #[test]
-fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
+fn only_the_address_of_a_console_becomes_a_link() {
     let shown = |remedy: &str| {
         let mut told = status("word");
         (told.providers[0].remedy, told.providers[0].evidence) =
@@ -174,7 +174,7 @@ fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
     assert_eq!(
         good.matches("<a href=\"https://").count(),
         2,
-        "in what to do, and never in the evidence: {good}"
+        "in the remedy, and never in the evidence: {good}"
     );
     for remedy in [
         "at the x console (http://x.com)",
@@ -199,7 +199,7 @@ fn the_page_of_a_console_is_a_link_and_no_other_address_is() {
 }
 
 #[test]
-fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
+fn a_state_is_shown_as_an_icon_and_text_with_its_remedy() {
     let mut told = status("word");
     told.providers[0].summary = "quarantined until something changes".into();
     told.providers[0].remedy = Some("top up".into());
@@ -213,12 +213,12 @@ fn a_state_is_a_shape_and_a_word_and_comes_with_what_to_do() {
     }
     assert!(
         page.find("To do") < page.find("Evidence"),
-        "what one acts on comes first"
+        "the remedy comes first"
     );
 }
 
 #[test]
-fn the_balance_says_how_long_it_lasts() {
+fn the_balance_shows_how_long_it_lasts() {
     let mut told = status("word");
     told.providers[0].balance = Some(BalanceStatus {
         value: 12_000.0,
@@ -235,7 +235,7 @@ fn the_balance_says_how_long_it_lasts() {
 }
 
 #[test]
-fn amounts_read_well() {
+fn amounts_are_formatted_with_thousands_separators() {
     for (value, text) in [
         (0.0, "0"),
         (12_450.5, "12\u{202f}450.5"),
@@ -248,7 +248,7 @@ fn amounts_read_well() {
 }
 
 #[test]
-fn the_page_loads_what_is_here() {
+fn every_file_that_the_page_loads_is_served() {
     let page = render_page(&Status::default(), &[]);
     for path in ["/status.css", "/status.js", "/icon.svg"] {
         assert!(

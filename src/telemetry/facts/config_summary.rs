@@ -1,4 +1,4 @@
-//! What the status shows of the config: providers, routes, vaults and listeners.
+//! What the status shows about the config: providers, routes, vaults and listeners.
 
 use crate::sms::ProviderId;
 
@@ -9,9 +9,9 @@ pub struct ConfigSummary {
     pub file: String,
     /// `mode = "observe"` at the top.
     pub observe: bool,
-    /// In the file's order.
+    /// The providers, in the file's order.
     pub providers: Vec<ProviderSummary>,
-    /// In the file's order, first match wins.
+    /// The routes, in the file's order; the first match wins.
     pub routes: Vec<RouteSummary>,
     /// Name and kind of each vault.
     pub vaults: Vec<(String, &'static str)>,
@@ -26,9 +26,9 @@ pub struct ProviderSummary {
     pub id: ProviderId,
     /// The dialect of its service.
     pub dialect: String,
-    /// Where its attempts go, without credentials or query.
+    /// The base URL for its attempts, without credentials or query.
     pub base_url: String,
-    /// `vault:path`; none only in observe mode.
+    /// Its credential as `vault:path`; none only in observe mode.
     pub credential: Option<String>,
 }
 
@@ -37,16 +37,17 @@ pub struct ProviderSummary {
 pub struct RouteSummary {
     /// Its name; without routes in the config, the dialect whose requests it serves.
     pub name: String,
-    /// In the listed order.
+    /// Its providers, in the listed order.
     pub providers: Vec<ProviderId>,
-    /// Recipient prefixes; empty: every recipient.
+    /// Recipient prefixes; empty for every recipient.
     pub recipients: Vec<String>,
-    /// Observe mode: it only watches.
+    /// Whether it is in observe mode.
     pub observe: bool,
 }
 
 impl ConfigSummary {
-    /// The routes of the file; without any, one for each dialect, as requests are routed then.
+    /// The routes of the file. If it has none, one route for each dialect, which is how requests are then
+    /// routed.
     pub(crate) fn effective_routes(&self) -> Vec<RouteSummary> {
         if !self.routes.is_empty() {
             return self.routes.clone();

@@ -1,6 +1,6 @@
 //! The facts behind the status, kept while the process lives. The events that write the log and
-//! move the metrics record them, so the page never disagrees with either. They are bounded by the
-//! config and by fixed numbers and hold no text, full number or secret. `status` words them.
+//! update the metrics record them, so the page never disagrees with either. They are bounded by the
+//! config and by fixed limits and hold no text, full number or secret. `status` turns them into text.
 
 mod config_summary;
 mod notes;
@@ -28,10 +28,10 @@ use rolling_counts::RollingCounts;
 
 /// How many requests are kept.
 const MAX_REQUESTS: usize = 50;
-/// How many vault entries are kept: more than any config names.
+/// How many vault entries are kept, which is more than any config names.
 const MAX_VAULT_ENTRIES: usize = 256;
 
-/// Keeps the facts and takes in events.
+/// Keeps the facts and records events.
 pub(super) struct StatusStore {
     clock: Arc<dyn Clock>,
     facts: Mutex<StatusFacts>,
@@ -45,7 +45,7 @@ pub(crate) struct StatusFacts {
     pub(crate) pid: u32,
     pub(crate) started_at: Option<SystemTime>,
     pub(crate) loaded_at: Option<SystemTime>,
-    /// When the config was changed on the disk after it was loaded; read for each snapshot.
+    /// When the config was changed on disk after it was loaded; read for each snapshot.
     pub(crate) changed_at: Option<SystemTime>,
     pub(crate) last_reload: Option<ReloadNote>,
     pub(crate) ca_expires_at: Option<SystemTime>,
@@ -60,7 +60,7 @@ pub(crate) struct StatusFacts {
     pub(crate) entrypoints: BTreeMap<Entrypoint, EntrypointStats>,
 }
 
-/// The facts, and the time by both clocks at which they were copied.
+/// The facts, and the time on both clocks when they were copied.
 #[derive(Clone, Debug)]
 pub struct StatusSnapshot {
     pub(crate) facts: StatusFacts,
@@ -94,7 +94,7 @@ impl StatusStore {
         memory
     }
 
-    /// Takes over another config: an account that stays the same keeps its facts.
+    /// Applies another config: an account that stays the same keeps its facts.
     pub(super) fn update_schema(&self, schema: &MetricsSchema) {
         let mut facts = self.lock();
         let old = std::mem::replace(&mut facts.config, Arc::new(schema.config.clone()));
@@ -153,8 +153,8 @@ impl StatusStore {
         self.lock().ca_expires_at = Some(at);
     }
 
-    /// Returns whether state, cause or certainty changed; never for a provider that the config does
-    /// not name.
+    /// Returns whether state, cause or certainty changed; always false for a provider that is not in
+    /// the config.
     pub(super) fn record_health(&self, event: &HealthStateChanged<'_>) -> bool {
         let at = self.clock.wall_clock();
         let mut facts = self.lock();
@@ -173,7 +173,7 @@ impl StatusStore {
             diagnosis: event.diagnosis.cloned(),
         };
         let is_news = known.is_none_or(|known| certainty(known) != certainty(&note));
-        // A failure from before the recovery says nothing about the provider now.
+        // A failure from before the recovery is no longer relevant.
         let was_out = before.is_some_and(|before| before.state != HealthState::Healthy);
         if was_out && event.state == HealthState::Healthy {
             account.last_failure = None;
@@ -213,7 +213,7 @@ impl StatusStore {
         });
     }
 
-    /// `unit` as the gauge has it.
+    /// `unit` is the label value of the gauge.
     pub(super) fn record_balance(&self, event: &BalanceReported<'_>, unit: &str) {
         let at = self.clock.wall_clock();
         self.update_account(event.provider, |account| {
@@ -341,7 +341,7 @@ const fn outcome_index(outcome: &Outcome) -> usize {
     }
 }
 
-/// The category of a result in [`RollingCounts`]; none: it is not one of a send.
+/// The category of a result in [`RollingCounts`]; none if it is not a result of a send.
 const fn result_index(result: RequestResult) -> Option<usize> {
     match result {
         RequestResult::Accepted => Some(0),

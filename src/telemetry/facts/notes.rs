@@ -14,7 +14,7 @@ use crate::telemetry::{AttemptRecord, RequestFinished};
 #[derive(Clone, Debug)]
 pub(crate) struct AccountNote {
     pub(crate) health: Option<HealthNote>,
-    /// When the last message failed and why; none: it was accepted, or the provider has recovered since.
+    /// When the last message failed and why; none if it was accepted, or if the provider has recovered since.
     pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
     pub(crate) credential: Option<(Version, SystemTime)>,
     pub(crate) token_expires_at: Option<SystemTime>,
@@ -59,7 +59,7 @@ pub(crate) struct HealthNote {
 /// One route.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct RouteNote {
-    /// Since when its messages go through another provider than its first one.
+    /// Since when its messages have gone through a provider other than its first one.
     pub(crate) backup_since: Option<SystemTime>,
     /// The provider that accepted the last message, and when.
     pub(crate) last_accepted: Option<(ProviderId, SystemTime)>,
@@ -104,7 +104,7 @@ pub(crate) struct TlsRejections {
 }
 
 impl HealthNote {
-    /// Whether a state is the same one for people: a later trial or start changes neither.
+    /// Whether state and cause are the same for an operator; a later trial or start changes neither.
     pub(super) fn has_state_and_cause_of(&self, state: HealthState) -> bool {
         self.state.as_str() == state.as_str() && self.state.cause() == state.cause()
     }
@@ -132,7 +132,7 @@ impl EntrypointStats {
 pub(crate) struct RequestNote {
     pub(crate) at: Option<SystemTime>,
     pub(crate) id: String,
-    /// Empty: the caller is not known.
+    /// Empty if the caller is not known.
     pub(crate) caller: String,
     pub(crate) entrypoint: Option<Entrypoint>,
     pub(crate) dialect: String,
@@ -161,7 +161,7 @@ pub(crate) struct AttemptNote {
 }
 
 impl RequestNote {
-    /// Takes over this request's values and reuses the strings.
+    /// Replaces the values with those of this request, and reuses the strings.
     pub(super) fn overwrite(&mut self, event: &RequestFinished<'_>, at: SystemTime) {
         for (kept, word) in [
             (&mut self.id, Some(event.id)),

@@ -5,7 +5,7 @@ use crate::clock::Moment;
 
 /// How many periods are kept.
 const BUCKETS: usize = 60;
-/// How many kinds of events are counted apart.
+/// How many kinds of events are counted separately.
 const CATEGORIES: usize = 4;
 
 /// Counts by period and category.
@@ -18,13 +18,13 @@ pub(crate) struct RollingCounts {
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Bucket {
-    /// The number of its period since the start; it begins with one, so that zero is none.
+    /// The number of its period since the start. It begins at one, so that zero means no period.
     period: u64,
     counts: [u32; CATEGORIES],
 }
 
 impl RollingCounts {
-    /// Counts of the last hour, by the minute.
+    /// Counts of the last hour, per minute.
     pub(crate) fn last_hour() -> Self {
         Self {
             bucket_seconds: 60,
@@ -32,7 +32,7 @@ impl RollingCounts {
         }
     }
 
-    /// Counts of the last day, by 24 minutes.
+    /// Counts of the last day, per 24 minutes.
     pub(crate) fn last_day() -> Self {
         Self {
             bucket_seconds: 24 * 60,

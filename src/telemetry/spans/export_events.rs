@@ -39,7 +39,7 @@ pub struct SpansExported {
 }
 
 impl SpansExported {
-    /// Counts them; says so only where they had been lost before.
+    /// Counts them, and logs it only if spans had been lost before.
     pub fn emit(&self, telemetry: &Telemetry) {
         telemetry
             .metrics
@@ -65,14 +65,14 @@ impl SpansExported {
 pub struct SpansDropped<'a> {
     /// How many.
     pub count: usize,
-    /// Why, in a word.
+    /// The reason, as a label value.
     pub reason: SpanDropReason,
-    /// Why, for ops; never what the collector wrote.
+    /// The problem, for operators; contains no text from the collector.
     pub problem: &'a str,
 }
 
 impl SpansDropped<'_> {
-    /// Counts them; says so when it begins.
+    /// Counts them, and logs when the losses begin.
     pub fn emit(&self, telemetry: &Telemetry) {
         let loss = self.reason.as_str();
         telemetry

@@ -1,8 +1,9 @@
-//! A finished call as spans: one of its own and one for each attempt below it, in the order of
-//! their times. Pure: an event goes in, spans come out. Attributes are named as OpenTelemetry's
-//! conventions name them where these have a name, else `sms_sidecar.` and our own word. Left out
-//! on purpose, though the conventions ask for them: paths, queries and URLs, which hold numbers and
-//! accounts. What a provider says, texts, recipients and remedies are for the log, not for here.
+//! Turns a finished request into spans: one for the request and one below it for each attempt, in
+//! the order of their times. Pure: an event goes in, spans come out. Attributes have the names of
+//! OpenTelemetry's conventions where these exist, otherwise `sms_sidecar.` and our own word. Paths,
+//! queries and URLs are left out on purpose, although the conventions require them, because they
+//! contain numbers and accounts. Provider messages, texts, recipients and remedies are for the log,
+//! not for spans.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -15,11 +16,12 @@ use opentelemetry_proto::tonic::trace::v1::{Span, Status};
 use crate::sms::{AttemptKind, Cause, Certainty, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{AttemptFinished, AttemptRecord, RequestFinished, SpanId, TraceId};
 
-/// The trace is recorded; and whether its parent is another process's span is known: it is not, or it is.
+/// Flags of a span: the trace is recorded, and the parent is known not to be a span of another process.
+/// With `FLAGS_REMOTE_PARENT` it is one.
 const FLAGS_LOCAL_PARENT: u32 = 0x101;
 const FLAGS_REMOTE_PARENT: u32 = 0x301;
 
-/// The spans of a call that ended at `ended`, the call's own first.
+/// The spans of a request that ended at `ended`, the request's own span first.
 pub(super) fn request_spans(
     call: &RequestFinished<'_>,
     trace: TraceId,
@@ -53,7 +55,7 @@ pub(super) fn request_spans(
     [whole].into_iter().chain(attempts).collect()
 }
 
-/// The span of an attempt that ended at `ended` and belongs to no call.
+/// The span of an attempt that ended at `ended` and belongs to no request.
 pub(super) fn attempt_span(
     ended_one: &AttemptFinished<'_>,
     trace: TraceId,
@@ -91,7 +93,7 @@ fn new_span(trace: TraceId, own: SpanId, began: SystemTime, duration: Duration) 
     }
 }
 
-/// Provider, kind and outcome: what every attempt has.
+/// Provider, kind and outcome, which every attempt has.
 type AttemptParts<'a> = (&'a ProviderId, AttemptKind, &'a Outcome);
 
 fn client_span((provider, kind, outcome): AttemptParts<'_>, bare: Span) -> Span {
@@ -157,7 +159,7 @@ fn attempt_attributes(
     about
 }
 
-/// Attributes in the making.
+/// Collects the attributes of a span.
 #[derive(Default)]
 struct SpanAttributes(Vec<KeyValue>);
 

@@ -1,7 +1,7 @@
 //! Traces: a span for every request and every attempt, made from the events that write the log, so
-//! that the two never disagree. The backend's trace context decides which requests are traced; for
-//! the others, a share of them is. Spans wait in a queue of fixed length until they are exported.
-//! If it is full, they are dropped and counted; no request ever waits.
+//! that the two never disagree. The backend's trace context decides which requests are traced; of
+//! the requests without one, a share is traced. Spans wait in a queue of fixed length until they
+//! are exported. If the queue is full, they are dropped and counted; no request ever waits.
 
 pub(crate) mod export_events;
 pub(crate) mod from_event;
@@ -22,20 +22,20 @@ use crate::telemetry::{AttemptFinished, RequestFinished, SpanId, Telemetry, Trac
 
 pub use export_events::{SpanDropReason, SpansDropped, SpansExported};
 
-/// So many spans wait at most, some 3 MB of them …
+/// The maximum number of queued spans, which is about 3 MB.
 const MAX_QUEUED_SPANS: usize = 2048;
-/// … and so many travel in one request.
+/// The maximum number of spans in one request.
 const MAX_BATCH: usize = 512;
 
-/// What makes spans.
+/// Creates spans and queues them.
 pub(super) struct Tracer {
-    /// The share of calls that is traced where the backend says nothing; none: there are no traces.
+    /// The share of requests that is traced if the backend does not decide it; none if there are no traces.
     sample_rate: ArcSwapOption<f64>,
     queue: mpsc::Sender<Span>,
     batch_ready: Arc<Notify>,
-    /// For whoever exports them, who takes it once.
+    /// For the exporter, which takes it once.
     receiver: Mutex<Option<SpanReceiver>>,
-    /// Whether the collector fails, and whether the queue is full: each is said once.
+    /// Whether the collector fails, and whether the queue is full. Each is logged once.
     collector_failing: AtomicBool,
     queue_full: AtomicBool,
     clock: Arc<dyn Clock>,
@@ -72,7 +72,8 @@ impl Tracer {
             .take()
     }
 
-    /// A call's spans. Gives the trace it is part of, traced by us or by the backend alone.
+    /// Queues the spans of a request. Returns the trace that it is part of, whether we trace it or only the
+    /// backend does.
     pub(super) fn record_request(
         &self,
         call: &RequestFinished<'_>,
@@ -99,7 +100,8 @@ impl Tracer {
         Some(trace)
     }
 
-    /// The span of an attempt that serves no single call: a login is everybody's who waits for it, a probe nobody's.
+    /// Queues the span of an attempt that belongs to no single request: a login serves every request that
+    /// waits for it, and a probe serves none.
     pub(super) fn record_attempt(&self, attempt: &AttemptFinished<'_>, telemetry: &Telemetry) {
         let alone = matches!(attempt.kind, AttemptKind::Login | AttemptKind::Probe);
         if alone
@@ -123,7 +125,7 @@ impl Tracer {
         }
     }
 
-    /// All of them or none: half a call explains nothing.
+    /// Queues all of the spans or none, because half a request explains nothing.
     fn enqueue(&self, spans: Vec<Span>, telemetry: &Telemetry) {
         let count = spans.len();
         let Ok(places) = self.queue.try_reserve_many(count) else {
@@ -141,7 +143,7 @@ impl Tracer {
         }
     }
 
-    /// Random bytes, and never all zeros, which would be no id.
+    /// Random bytes, but never all zeros, which would not be a valid id.
     fn random_id<const N: usize>(&self) -> [u8; N] {
         #[expect(
             clippy::cast_possible_truncation,
@@ -159,7 +161,7 @@ impl fmt::Debug for Tracer {
     }
 }
 
-/// The far end of the queue.
+/// The receiving end of the queue.
 #[derive(Debug)]
 pub struct SpanReceiver {
     queue: mpsc::Receiver<Span>,
@@ -167,7 +169,7 @@ pub struct SpanReceiver {
 }
 
 impl SpanReceiver {
-    /// Resolves after `pause`, or sooner if a whole batch waits.
+    /// Resolves after `pause`, or sooner if a full batch is queued.
     pub async fn wait_for_batch(&self, pause: Duration) {
         tokio::select! {
             () = sleep(pause) => {}
@@ -175,7 +177,7 @@ impl SpanReceiver {
         }
     }
 
-    /// The next batch of those that wait; none: none does.
+    /// Takes the next batch of queued spans; none if the queue is empty.
     pub fn take_batch(&mut self) -> Option<Vec<Span>> {
         let batch: Vec<Span> = std::iter::from_fn(|| self.queue.try_recv().ok())
             .take(MAX_BATCH)
@@ -183,7 +185,7 @@ impl SpanReceiver {
         (!batch.is_empty()).then_some(batch)
     }
 
-    /// How many wait.
+    /// How many spans are queued.
     pub fn queued(&self) -> usize {
         self.queue.len()
     }

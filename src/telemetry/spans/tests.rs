@@ -1,4 +1,4 @@
-//! A call's event and the spans it makes; who is traced; what happens when nobody takes them.
+//! Tests the spans of a request's event, which requests are traced, and a queue that is not emptied.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use crate::telemetry::{AttemptRecord, MetricsSchema, TraceParent};
 
 const ENDED: SystemTime = UNIX_EPOCH;
 
-/// Time stands still; the dice show what a test puts there.
+/// A clock whose time does not advance. A test sets the random fraction.
 #[derive(Debug)]
 struct TracerClock(Mutex<f64>);
 
@@ -47,7 +47,10 @@ fn bench(share: Option<f64>) -> TracerFixture {
     let telemetry = Telemetry::new(&registry, &MetricsSchema::default(), clock.clone()).unwrap();
     telemetry.set_trace_sampling(share);
     let spans = telemetry.take_spans().unwrap();
-    assert!(telemetry.take_spans().is_none(), "one takes them, not two");
+    assert!(
+        telemetry.take_spans().is_none(),
+        "the receiver can be taken only once"
+    );
     TracerFixture {
         registry,
         telemetry,
@@ -88,7 +91,8 @@ fn parent(sampled: bool) -> TraceParent {
     }
 }
 
-/// A call that was rescued: refused by the first, taken by the second; every field holds what may be told, or a canary.
+/// A request that needed a failover: the first provider rejected it and the second accepted it. Every field
+/// holds a value that may be shown, or a canary.
 fn rescued<T>(parent: Option<&TraceParent>, look: impl FnOnce(&RequestFinished<'_>) -> T) -> T {
     let (main, backup) = (ProviderId::new("main"), ProviderId::new("backup"));
     let (refused, accepted) = (
@@ -169,7 +173,7 @@ fn all<'a>(pairs: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
 }
 
 #[test]
-fn a_call_is_a_span_of_the_backends_trace_and_its_attempts_are_below_it() {
+fn a_request_is_a_span_of_the_backends_trace_and_its_attempts_are_below_it() {
     let spans = rescued(Some(&parent(true)), spans_of);
     let [whole, first, second] = spans.as_slice() else {
         panic!("{spans:?}")
@@ -208,7 +212,7 @@ fn a_call_is_a_span_of_the_backends_trace_and_its_attempts_are_below_it() {
 }
 
 #[test]
-fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
+fn attributes_match_the_log_under_conventional_names_or_our_own() {
     let spans = rescued(None, spans_of);
     let [whole, first, second] = spans.as_slice() else {
         panic!("{spans:?}")
@@ -244,7 +248,7 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
     assert_eq!(
         (&whole.parent_span_id[..], whole.flags),
         (&[][..], 0x101),
-        "without a backend's span it is a root"
+        "without a span of the backend it is a root"
     );
     let status = |span: &Span| {
         span.status
@@ -254,7 +258,7 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
     assert_eq!(
         (status(whole), status(second)),
         (None, None),
-        "a rescued call is no failed one"
+        "a request that was accepted after a failover has not failed"
     );
     assert_eq!(
         status(first),
@@ -269,7 +273,7 @@ fn attributes_say_what_the_log_says_in_the_conventions_words_or_ours() {
 }
 
 #[test]
-fn a_call_that_failed_is_an_error_and_one_that_was_refused_for_its_own_fault_is_none() {
+fn a_failed_request_is_an_error_but_a_request_that_is_itself_at_fault_is_not() {
     let ended = |result, status| {
         rescued(None, |call| {
             let spans = spans_of(&RequestFinished {
@@ -297,7 +301,7 @@ fn a_call_that_failed_is_an_error_and_one_that_was_refused_for_its_own_fault_is_
 }
 
 #[test]
-fn the_backend_says_what_is_traced_and_else_a_share_is() {
+fn the_backend_decides_what_is_traced_and_otherwise_a_share_is_traced() {
     for (share, parent_sampled, dice, traced, named) in [
         (None, None, 0.0, false, false),
         (None, Some(true), 0.0, false, true),
@@ -323,7 +327,7 @@ fn the_backend_says_what_is_traced_and_else_a_share_is() {
             traced.then_some(3),
             "{case}"
         );
-        assert_eq!(trace.is_some(), named, "{case}: what the log can name");
+        assert_eq!(trace.is_some(), named, "{case}: the trace id for the log");
         assert!(trace.is_none_or(|trace| trace.0 != [0; 16]), "{case}");
         assert_eq!(
             trace.map(|trace| trace.0 == [0x4b; 16]),
@@ -334,7 +338,7 @@ fn the_backend_says_what_is_traced_and_else_a_share_is() {
 }
 
 #[test]
-fn a_login_and_a_probe_are_traces_of_their_own_and_a_send_is_its_calls() {
+fn logins_and_probes_are_separate_traces_and_a_send_belongs_to_its_request() {
     let mut bench = bench(Some(1.0));
     let (main, refused) = (
         ProviderId::new("main"),
@@ -375,9 +379,9 @@ fn a_login_and_a_probe_are_traces_of_their_own_and_a_send_is_its_calls() {
 }
 
 #[test]
-fn when_nobody_takes_them_calls_go_on_and_whole_calls_are_dropped_and_counted() {
+fn with_a_full_queue_requests_continue_and_all_their_spans_are_dropped_and_counted() {
     let mut bench = bench(Some(1.0));
-    assert_eq!(bench.dropped("queue-full"), Some(0.0), "born at zero");
+    assert_eq!(bench.dropped("queue-full"), Some(0.0), "starts at zero");
     for _ in 0..1_000 {
         rescued(None, |call| call.emit(&bench.telemetry));
     }
@@ -400,7 +404,7 @@ fn when_nobody_takes_them_calls_go_on_and_whole_calls_are_dropped_and_counted() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_full_does_not_wait_for_the_clock() {
+async fn a_full_batch_does_not_wait_for_the_interval() {
     let bench = bench(Some(1.0));
     let soon = |limit| {
         tokio::time::timeout(
@@ -418,7 +422,7 @@ async fn a_batch_that_is_full_does_not_wait_for_the_clock() {
 }
 
 #[test]
-fn without_traces_there_is_not_even_a_series() {
+fn without_traces_there_are_no_span_series() {
     let mut bench = bench(None);
     rescued(Some(&parent(true)), |call| call.emit(&bench.telemetry));
     assert!(bench.spans.take_batch().is_none());
