@@ -1,5 +1,5 @@
-//! The server as a process sees it: what is taken is said, signals reload and drain, and
-//! a call in flight is finished. One test runs a server, because signals reach them all.
+//! The server at process level: an address in use is reported, signals reload and drain, and a
+//! request in flight is finished. Only one test runs a server, because a signal reaches every one.
 
 #![expect(
     clippy::unwrap_used,
@@ -26,7 +26,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Says who is there; after a byte, waits for the drain and says goodbye.
+/// Greets the client with its socket type and uid; after a byte, waits for the drain and says goodbye.
 #[derive(Clone)]
 struct Greeter(Sender<&'static str>);
 
@@ -38,7 +38,7 @@ impl ConnectionService for Greeter {
         } else {
             "unix"
         };
-        // A client that only knocks leaves before it is greeted.
+        // A client that only probes the port disconnects before the greeting.
         stream
             .write_all(
                 format!("{kind} {}\n", peer.owner_uid().await.unwrap_or(u32::MAX)).as_bytes(),
@@ -71,7 +71,7 @@ fn heard(told: &Receiver<&'static str>) -> &'static str {
 }
 
 #[test]
-fn it_serves_reloads_and_drains() {
+fn the_server_serves_reloads_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("door.sock");
     let (tell, told) = channel();
@@ -134,7 +134,7 @@ fn it_serves_reloads_and_drains() {
 }
 
 #[test]
-fn a_taken_address_is_said_at_once_and_by_name() {
+fn an_address_in_use_is_reported_at_once_by_name() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
     let mut server = Server::new(Limits::default());
@@ -146,7 +146,7 @@ fn a_taken_address_is_said_at_once_and_by_name() {
 }
 
 #[test]
-fn two_listeners_on_one_address_are_seen() {
+fn two_listeners_on_one_address_are_rejected() {
     let mut server = Server::new(Limits::default());
     let any: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let address = server.add_tcp("proxy", any, Greeter(channel().0)).unwrap();
@@ -158,7 +158,7 @@ fn two_listeners_on_one_address_are_seen() {
 }
 
 #[test]
-fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
+fn a_missing_folder_is_created_and_a_failure_to_create_it_is_reported() {
     let folder = tempfile::tempdir().unwrap();
     let unix = |path: &Path| {
         Server::new(Limits::default()).add_unix("control", path, Greeter(channel().0))
@@ -168,7 +168,7 @@ fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
     assert_eq!(
         fs::metadata(&missing).unwrap().permissions().mode() & 0o022,
         0,
-        "nobody else may put a socket of theirs in its place"
+        "other users cannot replace the socket"
     );
     let file = folder.path().join("file");
     fs::write(&file, "precious").unwrap();
@@ -182,7 +182,7 @@ fn a_missing_folder_is_made_and_one_that_cannot_be_made_is_told() {
 }
 
 #[test]
-fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+fn an_abandoned_socket_is_replaced_and_a_live_one_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let unix =
         |path: &Path| Server::new(Limits::default()).add_unix("unix", path, Greeter(channel().0));
