@@ -174,7 +174,7 @@ pub(super) struct RawTraces {
 #[schemars(extend("required" = ["dialect"]))]
 pub(super) struct RawProvider {
     /// The API of the service; `sms-sidecar dialects` lists them.
-    #[schemars(with = "IdentifierText", extend("examples" = ["playmobile"]))]
+    #[schemars(with = "IdentifierText", extend("examples" = ["plain"]))]
     pub(super) dialect: Option<ConfigString>,
     /// Where the account's credential is kept. Required unless every route to the provider observes.
     #[schemars(with = "RawCredentialRef")]
@@ -261,10 +261,10 @@ pub(super) struct RawTemplate {
     #[schemars(with = "String", extend("examples" = ["1port: kod {code}"]))]
     pub(super) text: Option<ConfigString>,
     /// The approved text of each provider or dialect.
-    #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "`text`", "examples" = [{ "eskiz": "1port ilovasiga kirish kodi: {code}" }]))]
+    #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "`text`", "examples" = [{ "backup": "code for 1port: {code}" }]))]
     pub(super) texts: NamedTables<ConfigString>,
     /// The id of the approved text, where the service expects one.
-    #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "none", "examples" = [{ "infobip": "1877" }]))]
+    #[schemars(with = "BTreeMap<String, String>", extend("x-default" = "none", "examples" = [{ "backup": "1877" }]))]
     pub(super) ids: NamedTables<ConfigString>,
 }
 
@@ -282,10 +282,10 @@ pub(super) struct RawRoute {
     #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "every caller", "examples" = [["backend"]]))]
     pub(super) callers: Vec<ConfigString>,
     /// What the backend speaks.
-    #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "every dialect", "examples" = [["playmobile"]]))]
+    #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "every dialect", "examples" = [["plain"]]))]
     pub(super) dialects: Vec<ConfigString>,
     /// Names of `[providers]`, in the order of preference.
-    #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "all, in the file's order", "examples" = [["playmobile", "eskiz"]]))]
+    #[schemars(with = "Vec<IdentifierText>", extend("x-default" = "all, in the file's order", "examples" = [["main", "backup"]]))]
     pub(super) providers: Option<Vec<ConfigString>>,
     /// How long the whole request may take.
     #[schemars(with = "PositiveDurationText", extend("default" = "8s"))]
