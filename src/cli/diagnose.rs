@@ -333,7 +333,7 @@ fn parse_header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
         .split_once(':')
         .ok_or("a header is a name, a colon and a value: \"Retry-After: 5\"")?;
     let name = HeaderName::try_from(name.trim())
-        .map_err(|_| "this is no header's name; write it like \"Retry-After: 5\"")?;
+        .map_err(|_| "not a valid header; write it like \"Retry-After: 5\"")?;
     let value = HeaderValue::try_from(value.trim())
         .map_err(|_| "a header's value is one line of plain text")?;
     Ok((name, value))

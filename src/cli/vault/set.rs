@@ -95,7 +95,7 @@ fn check_name(name: &str) -> anyhow::Result<()> {
         Ok(())
     } else {
         bail!(
-            "`{}` is no name for an entry or field: use letters, digits and _ - . /",
+            "`{}` is not a valid name of an entry or field; use letters, digits and _ - . /",
             name.escape_debug()
         )
     }

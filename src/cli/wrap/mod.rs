@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = crate::cli::load_config(&args.config)?;
     let Some(address) = loaded.listen.proxy else {
         bail!(
-            "{}: `listen.proxy` is not set, so there is no address to give to the command",
+            "{}: `listen.proxy` is not set, so the command has no address to send its requests to",
             args.config.display()
         );
     };

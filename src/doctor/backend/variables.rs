@@ -107,7 +107,7 @@ pub(super) enum ValueOrigin {
     Unknown,
 }
 
-/// The file as a whole: what its way of writing means to whoever reads it with something else than dotenv.
+/// The format of the file as a whole: what programs other than dotenv would read differently.
 pub(super) fn check_file_format(text: &str) -> Check {
     let mut said = Vec::new();
     if text.starts_with('\u{feff}') {
