@@ -104,7 +104,7 @@ pub enum VaultWriteError {
     #[error(transparent)]
     Read(Box<ReadError>),
     /// The file exists already.
-    #[error("{} is there already; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
+    #[error("{} already exists; `vault set` adds to a vault, `vault rotate-key` changes its key", .0.display())]
     AlreadyExists(Box<Path>),
     /// The file could not be replaced; its content is unchanged.
     #[error("{} could not be written ({source}), what was there still is; see that its folder is writable and its disk has room", file.display())]
@@ -218,7 +218,7 @@ impl Embedded {
         let parsed: BTreeMap<String, BTreeMap<String, String>> = serde_json::from_slice(&plain)
             .map_err(|error| {
                 self.malformed_error(format!(
-                    "what it decrypts to is no map of entries (line {}, column {})",
+                    "its decrypted content is not a map of entries (line {}, column {})",
                     error.line(),
                     error.column()
                 ))

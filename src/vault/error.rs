@@ -32,7 +32,7 @@ pub enum ReadError {
         names: Box<str>,
     },
     /// A path that could lead out of the vault, or that is not valid for this kind of vault.
-    #[error("`{path}` is no path in {location}: {why}")]
+    #[error("`{path}` is not a valid path in {location}: {why}")]
     InvalidPath {
         /// The requested path.
         path: Box<str>,
@@ -75,8 +75,8 @@ pub enum ReadError {
         /// Where the key should be.
         key_file: Box<Path>,
     },
-    /// The file holds no age identity.
-    #[error("{} holds no age identity (a line that begins with AGE-SECRET-KEY-1); restore it from the backup, or, if there is no vault yet, move it away and run `sms-sidecar vault init`", file.display())]
+    /// The file contains no age identity.
+    #[error("{} contains no age identity (a line that begins with AGE-SECRET-KEY-1); restore it from the backup, or, if there is no vault yet, move it away and run `sms-sidecar vault init`", file.display())]
     InvalidKey {
         /// The key file.
         file: Box<Path>,
@@ -90,7 +90,7 @@ pub enum ReadError {
         key_file: Box<Path>,
     },
     /// The content is not valid for this kind of vault.
-    #[error("{} is damaged: {what}; restore it from a backup, or write it anew", file.display())]
+    #[error("{} is damaged: {what}; restore it from a backup, or write it again", file.display())]
     Malformed {
         /// The file.
         file: Box<Path>,
@@ -119,7 +119,7 @@ pub enum ReadError {
     },
     /// The vault server is sealed.
     #[error(
-        "{location} is sealed; unseal it with `bao operator unseal`, it is read again by itself"
+        "{location} is sealed; unseal it with `bao operator unseal`; the sidecar then reads it by itself"
     )]
     Sealed {
         /// The server.
@@ -127,7 +127,7 @@ pub enum ReadError {
     },
     /// The vault server does not respond.
     #[error(
-        "{location} cannot be reached: {why}; see that it runs and that this host may connect to it"
+        "{location} cannot be reached: {why}; check that it runs and that this host may connect to it"
     )]
     Unreachable {
         /// The server.
@@ -155,7 +155,7 @@ pub enum ReadError {
     },
     /// The token is valid, but may not read this entry.
     #[error(
-        "{location} forbids our token to read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
+        "{location} does not let the sidecar's token read `{path}`; give its policy `read` on that path (KV v2: `MOUNT/data/PATH`), or compare `mount`, `kv` and `namespace`"
     )]
     Forbidden {
         /// The requested path.
@@ -164,7 +164,7 @@ pub enum ReadError {
         location: Box<str>,
     },
     /// The server rejects the login.
-    #[error("{location} refuses our {login_method}: {why}")]
+    #[error("{location} rejects the sidecar's {login_method}: {why}")]
     LoginRejected {
         /// The server.
         location: Box<str>,
@@ -175,7 +175,7 @@ pub enum ReadError {
     },
     /// The response is not an entry.
     #[error(
-        "what {location} holds or answers for `{path}` is no entry: {what}; write it anew as fields whose values are text"
+        "{location} has no usable entry at `{path}`: {what}; write it again as fields whose values are text"
     )]
     InvalidReply {
         /// The requested path.
@@ -187,7 +187,7 @@ pub enum ReadError {
     },
     /// The command failed.
     #[error(
-        "the command {command} gave no entry for `{path}`: {what}; run it by hand as the service's user, with the same path"
+        "the command {command} returned no entry for `{path}`: {what}; run it by hand as the service's user, with the same path"
     )]
     CommandFailed {
         /// The program, without its arguments.
@@ -198,7 +198,7 @@ pub enum ReadError {
         what: Box<str>,
     },
     /// The read was interrupted.
-    #[error("reading {location} was broken off, as happens while the service stops; read again")]
+    #[error("reading {location} was interrupted, as happens while the sidecar stops; read again")]
     Interrupted {
         /// The vault.
         location: Box<str>,

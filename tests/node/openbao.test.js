@@ -182,7 +182,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     await home.bao.api('POST', 'auth/token/revoke', { token: old });
     await counted(home.proxy, 'forbidden');
     await home.sends();
-    checked(home.proxy, /refuses our token.*put a fresh one into the file/s);
+    checked(home.proxy, /rejects the sidecar's token.*put a fresh one into the file/s);
     const { auth } = await home.bao.api('POST', 'auth/token/create', { policies: ['sms'] });
     writeFileSync(`${file}.new`, auth.client_token, { mode: 0o600 });
     renameSync(`${file}.new`, file);
@@ -217,7 +217,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     });
     await home.sends();
     writeFileSync(path.join(home.at, 'jwt'), jwt(privateKey, { sub: 'sidecar', aud: 'elsewhere', ...NOW }));
-    checked(home.proxy, /refuses our JWT login: status 400/);
+    checked(home.proxy, /rejects the sidecar's JWT login: status 400/);
   });
 
   it('Kubernetes: a service account, reviewed by a stand-in for the cluster\'s API', async (t) => {
@@ -308,7 +308,7 @@ describe('OpenBao', { concurrency: 4 }, () => {
     const home = await house(t);
     await home.sends();
     await home.bao.policy('sms', 'path "other/*" { capabilities = ["read"] }');
-    await reportedEverywhere(home.proxy, 'forbidden', /forbids our token to read `playmobile`; give its policy `read`/);
+    await reportedEverywhere(home.proxy, 'forbidden', /does not let the sidecar's token read `playmobile`; give its policy `read`/);
     await home.sends();
     const logins = async () => (await home.bao.api('LIST', 'auth/token/accessors')).data.keys.length;
     const before = await logins();

@@ -46,9 +46,7 @@ pub enum CaError {
         source: std::io::Error,
     },
     /// The CA exists already.
-    #[error(
-        "{0} is there already; `sms-sidecar ca renew` keeps its key, or remove both files first"
-    )]
+    #[error("{0} already exists; `sms-sidecar ca renew` keeps its key, or remove both files first")]
     AlreadyExists(PathBuf),
     /// The key file's mode lets others read it.
     #[error(
@@ -61,7 +59,7 @@ pub enum CaError {
         mode: u32,
     },
     /// A file has the wrong content.
-    #[error("{file} holds no usable {what}; `sms-sidecar ca init` makes a new CA")]
+    #[error("{file} contains no usable {what}; `sms-sidecar ca init` makes a new CA")]
     InvalidContent {
         /// Which.
         file: PathBuf,
@@ -73,7 +71,7 @@ pub enum CaError {
     NoHosts,
     /// Not a literal host name.
     #[error(
-        "{0} cannot be constrained to: a CA takes literal host names with a dot, no addresses and no wildcards"
+        "a CA cannot be constrained to {0}: use literal host names with a dot, not addresses or wildcards"
     )]
     InvalidHost(String),
     /// The host is outside the constraints.

@@ -36,7 +36,7 @@ const OWN_PREFIX: &str = "x-sms-sidecar-";
 pub enum ScreenError {
     /// 405.
     #[error(
-        "the method {0} is not served here; GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS and CONNECT are"
+        "the method {0} is not supported; use GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS or CONNECT"
     )]
     Method(String),
     /// 400.
@@ -52,25 +52,23 @@ pub enum ScreenError {
     #[error("the path has {0}, which services read in different ways; send the plain path")]
     AmbiguousPath(&'static str),
     /// 400.
-    #[error("the Connection header names {0}, which is no connection option; leave it out")]
+    #[error("the Connection header names {0}, which is not a connection option; leave it out")]
     ConnectionOption(String),
     /// 403.
-    #[error(
-        "requests from browser pages are not served (the header {0} gives it away); call from a backend"
-    )]
+    #[error("requests from browser pages are denied (header {0}); send them from a backend")]
     BrowserRequest(&'static str),
     /// 508.
     #[error(
-        "this request has passed through here before; check base URLs and proxy settings for a loop"
+        "this request has already passed through this sidecar; check base URLs and proxy settings for a loop"
     )]
     Loop,
     /// 403.
     #[error(
-        "https:// in clear is served to callers on this machine only; use CONNECT from elsewhere"
+        "an absolute https:// URL is accepted from callers on this machine only; use CONNECT from elsewhere"
     )]
     HttpsInCleartext,
     /// 403.
-    #[error("{0} is a metadata address and is never reached through here")]
+    #[error("{0} is a metadata address; the sidecar never connects to it")]
     MetadataAddress(String),
     /// 403.
     #[error("{0} is one of this sidecar's own addresses; call it directly, or list it in NO_PROXY")]
@@ -79,7 +77,7 @@ pub enum ScreenError {
     #[error("{0} is in a private range, which is open to callers on this machine only")]
     PrivateAddress(String),
     /// 403.
-    #[error("{0} is no address of a single host")]
+    #[error("{0} is not the address of a single host")]
     NotUnicast(String),
 }
 
@@ -304,7 +302,7 @@ fn single_host(headers: &HeaderMap, version: Version) -> Result<Option<String>, 
         (Some(host), None) => host
             .to_str()
             .map(|host| Some(host.to_ascii_lowercase()))
-            .map_err(|_| ScreenError::InvalidTarget("its Host is no text")),
+            .map_err(|_| ScreenError::InvalidTarget("its Host header is not text")),
         (None, _) if version < Version::HTTP_11 => Ok(None),
         (None, _) => Err(ScreenError::HostHeaderCount(0)),
         (Some(_), Some(_)) => Err(ScreenError::HostHeaderCount(

@@ -122,7 +122,7 @@ impl Dialer {
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| {
             dial_error(
                 Cause::EndpointWrong,
-                format!("{} is no host name; compare `base_url`", origin.host),
+                format!("{} is not a host name; compare `base_url`", origin.host),
             )
         })?;
         let connected = TlsConnector::from(Arc::clone(&self.tls))
