@@ -250,7 +250,7 @@ fn invalid_replies_are_rejected_with_a_reason() {
         (
             "--dialect twilio --status 401 --header a(b:c",
             "",
-            "no header's name",
+            "not a valid header",
         ),
         (
             "--dialect twilio --status 401 --operation login",
