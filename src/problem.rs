@@ -37,6 +37,8 @@ pub enum ProblemKind {
     /// Nothing.
     #[default]
     General,
+    /// Not TOML: the parser may misread what follows.
+    Syntax,
     /// A key that does not exist there.
     UnknownKey(String),
     /// A number where a string is expected.

@@ -415,6 +415,32 @@ mod tests {
         assert!(errors == 2 && shown.contains("unknown dialect"), "{shown}");
     }
 
+    /// A syntax error can hide the name, the base and every key that follows.
+    #[test]
+    fn a_syntax_error_in_a_description_is_reported_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("own")).unwrap();
+        let config =
+            "mode = \"observe\"\ndialects = \"own\"\n[providers.gull]\ndialect = \"gull\"\n";
+        fs::write(
+            folder.path().join("own/gull.toml"),
+            "dialect = \"gull\"\nextends = \"pigeon\"\n",
+        )
+        .unwrap();
+        for broken in [
+            "dialect = \"pigeon\"\n[send\nendpoint = \"POST /x\"\n",
+            "dialect = \"pigeon\n[send]\n",
+            "[send\ndialect = \"pigeon\"\n",
+        ] {
+            fs::write(folder.path().join("own/pigeon.toml"), broken).unwrap();
+            let (errors, shown) = report(folder.path(), config, false);
+            assert!(
+                errors == 1 && shown.contains("own/pigeon.toml") && !shown.contains("gull.toml"),
+                "{broken}: {shown}"
+            );
+        }
+    }
+
     #[test]
     fn the_summary_counts_errors_and_warnings() {
         let file = Path::new("c.toml");

@@ -85,31 +85,48 @@ fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// The names of the folder's descriptions that have errors and were left out.
-pub(super) fn failed_dialects(sources: &[SourceFile], problems: &[Problem]) -> Vec<String> {
+/// The names of the folder's descriptions that were left out, because they or those that they extend have errors.
+/// `None`: the error hides the name.
+pub(super) fn failed_dialects(sources: &[SourceFile], problems: &[Problem]) -> Vec<Option<String>> {
     let has_error = |source: &&SourceFile| {
         problems
             .iter()
             .any(|problem| problem.severity == Severity::Error && problem.file == source.name)
     };
-    sources
+    let (broken, sound): (Vec<&SourceFile>, Vec<&SourceFile>) = sources
         .iter()
         .filter(|source| !source.built_in)
-        .filter(has_error)
-        .filter_map(|source| DescriptionHeader::parse(source).dialect)
-        .map(Spanned::into_inner)
-        .collect()
+        .partition(has_error);
+    let mut failed: Vec<Option<String>> = broken
+        .into_iter()
+        .map(|source| DescriptionHeader::parse(source).name())
+        .collect();
+    let mut rest: Vec<DescriptionHeader> =
+        sound.into_iter().map(DescriptionHeader::parse).collect();
+    loop {
+        let (left_out, kept): (Vec<_>, Vec<_>) = rest
+            .into_iter()
+            .partition(|header| header.extends.is_some() && failed.contains(&header.extends));
+        if left_out.is_empty() {
+            return failed;
+        }
+        failed.extend(left_out.into_iter().map(DescriptionHeader::name));
+        rest = kept;
+    }
 }
 
 /// Whether the problem is only that such a description, whose errors are reported, is missing.
-pub(super) fn is_consequence(problem: &Problem, text: &str, failed: &[String]) -> bool {
+pub(super) fn is_consequence(problem: &Problem, text: &str, failed: &[Option<String>]) -> bool {
     let word = problem
         .span
         .clone()
         .and_then(|span| text.get(span))
         .unwrap_or_default()
         .trim_matches(['"', '\'']);
-    problem.kind == ProblemKind::UnknownDialect && failed.iter().any(|name| name == word)
+    problem.kind == ProblemKind::UnknownDialect
+        && failed
+            .iter()
+            .any(|name| name.as_deref().is_none_or(|name| name == word))
 }
 
 /// The keys of a description that identify the one it replaces.
@@ -124,6 +141,10 @@ impl DescriptionHeader {
     /// Empty if the description cannot be parsed.
     fn parse(source: &SourceFile) -> Self {
         parse_toml(&source.name, &source.text).0.unwrap_or_default()
+    }
+
+    fn name(self) -> Option<String> {
+        self.dialect.map(Spanned::into_inner)
     }
 }
 

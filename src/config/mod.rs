@@ -108,6 +108,14 @@ pub struct LogSettings {
 /// is an error.
 pub fn check_text(name: &str, text: &str, catalog: &Catalog) -> (Option<Config>, Vec<Problem>) {
     let (file, mut problems) = parse_toml::<raw::RawConfig>(name, text);
+    if problems
+        .iter()
+        .any(|problem| problem.kind == ProblemKind::Syntax)
+    {
+        // A syntax error can swallow keys and tables: other problems may be its consequences.
+        problems.retain(|problem| problem.kind == ProblemKind::Syntax);
+        return (None, problems);
+    }
     for problem in &mut problems {
         add_secret_help(problem);
         add_unit_help(problem, text);

@@ -81,7 +81,13 @@ fn sort_by_position(mut problems: Vec<Problem>) -> Vec<Problem> {
 
 /// A syntax error, with what the parser expected but without what it found.
 fn syntax_problem(file: &str, text: &str, error: &Error) -> Problem {
-    Problem::error(file, error.span(), message_without_value(error, text))
+    // A duplicate key is left out and hides nothing that follows.
+    let kind = if error.message() == "duplicate key" {
+        ProblemKind::General
+    } else {
+        ProblemKind::Syntax
+    };
+    Problem::error(file, error.span(), message_without_value(error, text)).with_kind(kind)
 }
 
 /// A key or value that is not valid, in our own words.

@@ -94,6 +94,10 @@ fn compile(
     };
     let mut sink = ProblemSink::new(&source.name, &source.text);
     let mut table = parse::parse(&source.text, &mut sink);
+    if !sink.is_clean() {
+        // A syntax error can swallow keys and tables: other problems may be its consequences.
+        return (None, sink.problems);
+    }
     let mut current = at;
     let mut wanted = declared_base(&source.text);
     for depth in 0.. {
@@ -101,11 +105,18 @@ fn compile(
             break;
         };
         let found = find_base(sources, names, current, &base.name);
+        if found.is_none() && names.contains(&None) {
+            // The base may be a file whose own error hides its name.
+            return (None, sink.problems);
+        }
         let Some(found) = found.filter(|_| depth < MAX_EXTENDS_DEPTH) else {
             report_unknown_base(&base, depth == 0, names, &mut sink);
             break;
         };
-        parse::merge(&mut table, &found.file.name, &found.file.text, &mut sink);
+        if !parse::merge(&mut table, &found.file.name, &found.file.text, &mut sink) {
+            // The base reports its syntax errors itself.
+            return (None, sink.problems);
+        }
         current = found.index;
         wanted = declared_base(&found.file.text);
     }

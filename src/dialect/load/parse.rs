@@ -88,13 +88,24 @@ pub(crate) fn parse<'t>(text: &'t str, sink: &mut ProblemSink) -> DeTable<'t> {
 
 /// Merges the file `name` into `over`, which wins: tables key by key, other values as a whole.
 /// Rules come before the inherited rules, codes are added, and another kind of signature
-/// replaces the inherited one.
-pub(crate) fn merge<'t>(over: &mut DeTable<'t>, name: &str, text: &'t str, sink: &mut ProblemSink) {
-    let base = parse(text, &mut ProblemSink::new(name, text));
+/// replaces the inherited one. Returns whether the file is TOML; if not, nothing is merged.
+#[must_use]
+pub(crate) fn merge<'t>(
+    over: &mut DeTable<'t>,
+    name: &str,
+    text: &'t str,
+    sink: &mut ProblemSink,
+) -> bool {
+    let mut own_sink = ProblemSink::new(name, text);
+    let base = parse(text, &mut own_sink);
+    if !own_sink.is_clean() {
+        return false;
+    }
     let shift = sink.end_offset();
     sink.files
         .push((name.to_owned(), shift..shift + text.len() + 1));
     merge_tables(over, base, shift, false);
+    true
 }
 
 fn merge_tables<'t>(over: &mut DeTable<'t>, base: DeTable<'t>, shift: usize, codes: bool) {
