@@ -1,6 +1,7 @@
 //! The versions of Node and axios that a backend runs with. `wrap` and `doctor` decide by them
 //! which proxy variables a client reads.
 
+use std::io;
 use std::path::Path;
 
 /// A version: major, minor and patch; a pre-release suffix is ignored.
@@ -44,21 +45,44 @@ pub(crate) fn node_release() -> Option<Release> {
 }
 
 /// The version of each axios that a program can load from `modules`: at its top, and one level inside each package.
-pub(crate) fn axios_releases(modules: &Path) -> Vec<Release> {
-    let nested = std::fs::read_dir(modules)
+/// An error: a file or folder exists and cannot be read.
+pub(crate) fn axios_releases(modules: &Path) -> io::Result<Vec<Release>> {
+    let mut folders = vec![modules.to_owned()];
+    for package in ok_unless_missing(std::fs::read_dir(modules))?
         .into_iter()
         .flatten()
-        .flatten()
-        .map(|package| package.path().join("node_modules"));
-    let folders = std::iter::once(modules.to_owned()).chain(nested);
-    folders
-        .filter_map(|folder| axios_release(&folder.join("axios/package.json")))
-        .collect()
+    {
+        folders.push(package?.path().join("node_modules"));
+    }
+    let mut releases = Vec::new();
+    for folder in folders {
+        releases.extend(axios_release(&folder.join("axios/package.json"))?);
+    }
+    Ok(releases)
 }
 
-fn axios_release(package: &Path) -> Option<Release> {
-    let package: serde_json::Value = serde_json::from_slice(&std::fs::read(package).ok()?).ok()?;
-    Release::parse(package.get("version")?.as_str()?)
+/// None if there is no such package, or its file gives no version.
+fn axios_release(package: &Path) -> io::Result<Option<Release>> {
+    let text = ok_unless_missing(std::fs::read(package))?;
+    Ok(text.and_then(|text| {
+        let package: serde_json::Value = serde_json::from_slice(&text).ok()?;
+        Release::parse(package.get("version")?.as_str()?)
+    }))
+}
+
+/// `None`: no file has this path.
+fn ok_unless_missing<T>(read: io::Result<T>) -> io::Result<Option<T>> {
+    match read {
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        read => read.map(Some),
+    }
 }
 
 #[cfg(test)]
@@ -81,8 +105,17 @@ mod tests {
             let text = format!("{{\"version\":\"{version}\"}}");
             std::fs::write(path.join("package.json"), text).unwrap();
         }
-        let mut found = axios_releases(folder.path());
+        let mut found = axios_releases(folder.path()).unwrap();
         found.sort_unstable();
         assert_eq!(found, [Release(0, 21, 4), Release(1, 7, 9)]);
+        assert_eq!(axios_releases(&folder.path().join("none")).unwrap(), []);
+    }
+
+    #[test]
+    fn an_axios_that_cannot_be_read_is_not_a_missing_one() {
+        let folder = tempfile::tempdir().unwrap();
+        // A folder cannot be read as a file, not even by root.
+        std::fs::create_dir_all(folder.path().join("axios/package.json")).unwrap();
+        assert!(axios_releases(folder.path()).is_err());
     }
 }

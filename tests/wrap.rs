@@ -163,7 +163,7 @@ fn print_warns_about_what_the_variables_lead_to() {
         + "[intercept]\nca = { cert_file = \"ca.pem\", key_file = \"ca.key\" }\n";
     std::fs::write(&file, text).unwrap();
     assert!(
-        print_variables(&file).1.contains("ca.pem is not there"),
+        print_variables(&file).1.contains("ca.pem does not exist"),
         "{}",
         print_variables(&file).1
     );

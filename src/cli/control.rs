@@ -189,7 +189,7 @@ impl ControlArgs {
         let Some(socket) = config::control_socket(&self.config) else {
             output::note(broken.render(std::io::stderr().is_terminal()));
             bail!(
-                "{file} cannot be read, so the control socket is not known; give it with `--control PATH`"
+                "the control socket is not known, because of the errors in {file} shown above; name it with `--control PATH`"
             );
         };
         let yellow = anstyle::AnsiColor::Yellow.on_default().bold();

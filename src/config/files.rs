@@ -15,6 +15,10 @@ use crate::net::ca;
 use crate::problem::{Problem, ProblemReport, SourceText};
 use crate::proxy::Settings;
 
+/// What to do about a file of the config that exists, or may exist, and that this user cannot read.
+const UNREADABLE_HELP: &str =
+    "let this user read it and enter its folders, or run `check` as the user of the sidecar";
+
 /// Reads the file and the descriptions in its folder. Other files are checked by `inspect`, and where they are used.
 pub fn load(path: &Path) -> Result<Config, ProblemReport> {
     let name = path.display().to_string();
@@ -140,19 +144,24 @@ pub fn inspect(loaded: &Config) -> Vec<Problem> {
     problems.extend(check_root_certificates(loaded));
     for (name, source) in &loaded.vault.sources {
         let kind = source.as_kind();
-        let missing = kind
-            .required_files()
-            .into_iter()
-            .filter(|file| !file.exists());
-        problems.extend(missing.map(|file| {
-            let what = format!(
-                "{} does not exist: this vault is unavailable until it does",
-                file.display()
-            );
-            loaded
-                .warning(&ConfigKey::Vault(name.clone()), what)
-                .with_help(kind.missing_file_help(loaded.file()))
-        }));
+        for file in kind.required_files() {
+            let (what, help) = match file.try_exists() {
+                Ok(true) => continue,
+                Ok(false) => (
+                    format!(
+                        "{} does not exist: this vault is unavailable until it does",
+                        file.display()
+                    ),
+                    kind.missing_file_help(loaded.file()),
+                ),
+                Err(error) => (
+                    format!("{} cannot be read: {error}", file.display()),
+                    UNREADABLE_HELP.to_owned(),
+                ),
+            };
+            let key = ConfigKey::Vault(name.clone());
+            problems.push(loaded.warning(&key, what).with_help(help));
+        }
     }
     problems
 }
@@ -166,11 +175,18 @@ fn check_ca(loaded: &Config) -> Vec<Problem> {
             .iter()
             .map(|host| uncovered_host(loaded, host))
             .collect(),
-        Err(_) if !settings.cert_file.exists() && !settings.key_file.exists() => {
+        Err(ca::CaError::Missing(_))
+            if is_missing(&settings.cert_file) && is_missing(&settings.key_file) =>
+        {
             vec![missing_ca(loaded)]
         }
         Err(error) => vec![loaded.error(&ConfigKey::Ca, error.to_string())],
     }
+}
+
+/// False too if a folder above the file cannot be entered.
+fn is_missing(file: &Path) -> bool {
+    matches!(file.try_exists(), Ok(false))
 }
 
 fn uncovered_host(loaded: &Config, host: &str) -> Problem {

@@ -54,7 +54,7 @@ impl VaultKind for EmbeddedSettings {
 
     fn missing_file_help(&self, config: &str) -> String {
         let init = format!("sms-sidecar vault init --config {config}");
-        if self.file.exists() && !self.key_file.exists() {
+        if self.file.exists() && matches!(self.key_file.try_exists(), Ok(false)) {
             format!(
                 "restore the key from its backup; without the key the vault cannot be recovered: move {} away, then run `{init}`",
                 self.file.display()

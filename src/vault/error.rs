@@ -238,7 +238,7 @@ impl ReadError {
         }
     }
 
-    /// Distinguishes a missing file from one that cannot be read.
+    /// Distinguishes a missing file from one that cannot be read. `hint` is for the missing one.
     pub(crate) fn from_io(file: &Path, error: io::Error, hint: &'static str) -> Self {
         if error.kind() == io::ErrorKind::NotFound {
             return Self::MissingFile {
@@ -246,6 +246,11 @@ impl ReadError {
                 hint,
             };
         }
+        let hint = if error.kind() == io::ErrorKind::PermissionDenied {
+            "let the user of this process read it and enter its folders"
+        } else {
+            "name a file that can be read, or check its disk or share"
+        };
         Self::Unreadable {
             file: file.into(),
             source: Arc::new(error),

@@ -20,7 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::cli::child::send_signal;
 use crate::cli::output;
 use crate::config::Config;
-use crate::node::{axios_releases, node_release};
+use crate::node::{Release, axios_releases, node_release};
 use environment::{NodeFacts, variables};
 use listener::{ListenerKind, identify_listener};
 
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|ca| std::path::absolute(&ca.cert_file))
         .transpose()?;
-    let (node, axios) = (node_release(), axios_releases(Path::new("node_modules")));
+    let (node, axios) = (node_release(), installed_axios(Path::new("node_modules")));
     let no_proxy = env_var("NO_PROXY").or_else(|| env_var("no_proxy"));
     let variables = variables(&NodeFacts {
         proxy: &proxy,
@@ -96,6 +96,17 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     runtime.block_on(run_with_sidecar(&args.config, address, command))
 }
 
+/// The releases of axios below `modules`; warns if they cannot be read.
+fn installed_axios(modules: &Path) -> Vec<Release> {
+    axios_releases(modules).unwrap_or_else(|error| {
+        output::note(format_args!(
+            "warning: {} cannot be read, so the release of axios is not known: {error}",
+            modules.display()
+        ));
+        Vec::new()
+    })
+}
+
 /// What becomes of HTTPS through a tunnel, where it will not work.
 fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
     let make = format!("`sms-sidecar ca init --config {}`", config.display());
@@ -103,11 +114,17 @@ fn connect_warning(loaded: &Config, config: &Path) -> Option<String> {
         None => Some(format!(
             "no `[intercept] ca`: HTTPS by CONNECT to a provider's host (axios from 1.16.1, every SDK) will be answered 502; set `ca = {{ cert_file = \"…\", key_file = \"…\" }}` there, then {make}"
         )),
-        Some(ca) if !ca.cert_file.exists() => Some(format!(
-            "{} is not there; {make} makes it",
-            ca.cert_file.display()
-        )),
-        Some(_) => None,
+        Some(ca) => match std::fs::File::open(&ca.cert_file) {
+            Ok(_) => None,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(format!(
+                "{} does not exist; {make} makes it",
+                ca.cert_file.display()
+            )),
+            Err(error) => Some(format!(
+                "{} cannot be read: {error}; let this user read it, so that Node trusts the CA",
+                ca.cert_file.display()
+            )),
+        },
     }
 }
 

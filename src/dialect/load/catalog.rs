@@ -83,7 +83,8 @@ impl Catalog {
     }
 }
 
-/// Compiles the file at `at`, merged with those it `extends`.
+/// Compiles the file at `at`, merged with those it `extends`. A syntax error can hide keys, tables and the name of a
+/// file, so other problems may be its consequences: only the syntax error is reported, in its own file.
 fn compile(
     sources: &[SourceFile],
     names: &[Option<String>],
@@ -95,7 +96,6 @@ fn compile(
     let mut sink = ProblemSink::new(&source.name, &source.text);
     let mut table = parse::parse(&source.text, &mut sink);
     if !sink.is_clean() {
-        // A syntax error can swallow keys and tables: other problems may be its consequences.
         return (None, sink.problems);
     }
     let mut current = at;
@@ -106,7 +106,6 @@ fn compile(
         };
         let found = find_base(sources, names, current, &base.name);
         if found.is_none() && names.contains(&None) {
-            // The base may be a file whose own error hides its name.
             return (None, sink.problems);
         }
         let Some(found) = found.filter(|_| depth < MAX_EXTENDS_DEPTH) else {
@@ -114,7 +113,6 @@ fn compile(
             break;
         };
         if !parse::merge(&mut table, &found.file.name, &found.file.text, &mut sink) {
-            // The base reports its syntax errors itself.
             return (None, sink.problems);
         }
         current = found.index;

@@ -23,6 +23,8 @@ pub(super) struct BackendFacts<'a> {
     pub(super) trusts_ca: Option<Result<bool, String>>,
     /// Every axios below its `node_modules`.
     pub(super) axios: &'a [Release],
+    /// Why an axios below it could not be read.
+    pub(super) unreadable_axios: Option<&'a str>,
     /// The `node` that is on the path here.
     pub(super) node: Option<Release>,
     /// npm's dotenv is among its packages: the file is read after Node has started.
@@ -171,6 +173,13 @@ fn no_proxy_variable_check(facts: &BackendFacts<'_>, address: &str) -> Check {
     )
 }
 
+fn describe_unreadable_axios(facts: &BackendFacts<'_>) -> Option<String> {
+    let why = facts.unreadable_axios?;
+    Some(format!(
+        "the release of axios below `node_modules` cannot be read: {why}"
+    ))
+}
+
 /// What each axios does with a proxy for `https://`.
 fn describe_axios(facts: &BackendFacts<'_>) -> String {
     let one = |release: &Release| {
@@ -185,6 +194,9 @@ fn describe_axios(facts: &BackendFacts<'_>) -> String {
     let mut releases = facts.axios.to_vec();
     releases.sort_unstable();
     releases.dedup();
+    if let Some(why) = describe_unreadable_axios(facts) {
+        return why;
+    }
     match releases.as_slice() {
         [] => {
             "no axios below `node_modules`: Node's own fetch and https read proxy variables only with NODE_USE_ENV_PROXY=1 from Node 22 on"
@@ -245,6 +257,7 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
         );
     }
     let tunnels = facts.axios.is_empty()
+        || facts.unreadable_axios.is_some()
         || facts
             .axios
             .iter()
@@ -271,8 +284,8 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
         ),
         Some(Err(why)) => Check::failed(
             "ca",
-            format!("the file of NODE_EXTRA_CA_CERTS cannot be read: {why}"),
-            "name the CA's file of [intercept], readable by the backend",
+            format!("cannot compare NODE_EXTRA_CA_CERTS with the sidecar's CA: {why}"),
+            "set NODE_EXTRA_CA_CERTS to the CA's file of [intercept], and let the backend and this user read it",
         ),
         Some(Ok(false)) => Check::failed(
             "ca",
@@ -305,6 +318,9 @@ fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
         || "Node".to_owned(),
         |node| format!("Node {node} (as found here)"),
     );
+    if let Some(why) = describe_unreadable_axios(facts) {
+        return Some(Check::skipped("node-env-proxy", why));
+    }
     Some(match (old.as_slice(), facts.node) {
         ([], _) => Check::ok(
             "node-env-proxy",

@@ -16,7 +16,7 @@ use crate::doctor::runner::Runner;
 use crate::node::{axios_releases, node_release};
 use crate::provider::Provider;
 use crate::secret::Credential;
-use crate::vault::{SourceSettings, dotenv, file};
+use crate::vault::{ReadError, SourceSettings, dotenv, file};
 use entrypoint::BackendFacts;
 use variables::{BackendField, ValueRole};
 
@@ -27,35 +27,23 @@ pub(crate) async fn check_backend(
     providers: &[&Provider],
 ) -> Vec<Check> {
     let path = folder.join(".env");
-    let text = match file::read_text(
-        &path,
-        "name the backend's folder, and let this user read its `.env`",
-    ) {
+    let text = match read_env(&path, folder) {
         Ok(text) => text,
-        Err(error) if path.exists() || !folder.is_dir() => {
-            return vec![
-                Check::failed(
-                    "env-file",
-                    error.to_string(),
-                    "name the folder that holds the backend's `.env`",
-                )
-                .with_subject("backend"),
-            ];
+        Err(error) => return vec![unreadable_env_check(&error)],
+    };
+    let mut checks = match &text {
+        Some(text) => {
+            let mut checks = vec![variables::check_file_format(text)];
+            checks.extend(compare_with_vault(&path, text, runner, providers).await);
+            checks
         }
-        // Its environment may come from elsewhere: the checks that do not need it still run.
-        Err(_) => Zeroizing::new(String::new()),
-    };
-    let mut checks = if path.exists() {
-        vec![variables::check_file_format(&text)]
-    } else {
-        vec![Check::skipped(
+        // Its environment may come from elsewhere: the checks that do not need the file still run.
+        None => vec![Check::skipped(
             "env-file",
-            format!("{} is not there", path.display()),
-        )]
+            format!("{} does not exist", path.display()),
+        )],
     };
-    if path.exists() {
-        checks.extend(compare_with_vault(&path, &text, runner, providers).await);
-    }
+    let text = text.unwrap_or_default();
     let parsed = dotenv::parse(&text);
     let last: BTreeMap<&str, &str> = parsed
         .iter()
@@ -63,6 +51,8 @@ pub(crate) async fn check_backend(
         .collect();
     let modules = folder.join("node_modules");
     let axios = axios_releases(&modules);
+    let unreadable_axios = axios.as_ref().err().map(ToString::to_string);
+    let axios = axios.unwrap_or_default();
     let setup = runner.setup;
     let facts = BackendFacts {
         variables: &last,
@@ -71,6 +61,7 @@ pub(crate) async fn check_backend(
         intercepts: setup.ca.is_some(),
         trusts_ca: trusts_ca(&last, setup, folder),
         axios: &axios,
+        unreadable_axios: unreadable_axios.as_deref(),
         node: node_release(),
         uses_dotenv: modules.join("dotenv/package.json").exists(),
         requests: runner.running.backend_requests(),
@@ -82,7 +73,25 @@ pub(crate) async fn check_backend(
         .collect()
 }
 
-/// The file's variables beside what the vault holds.
+/// The text of the folder's `.env`; none: the folder has no such file.
+fn read_env(path: &Path, folder: &Path) -> Result<Option<Zeroizing<String>>, ReadError> {
+    match file::read_text(path, "name the backend's folder") {
+        Ok(text) => Ok(Some(text)),
+        Err(ReadError::MissingFile { .. }) if folder.is_dir() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn unreadable_env_check(error: &ReadError) -> Check {
+    Check::failed(
+        "env-file",
+        error.to_string(),
+        "name the folder that holds the backend's `.env`, and let this user read it",
+    )
+    .with_subject("backend")
+}
+
+/// Compares the variables of the file with the fields in the vault.
 async fn compare_with_vault(
     path: &Path,
     text: &str,
@@ -173,8 +182,10 @@ fn trusts_ca(
 }
 
 fn contains_certificate(bundle: &Path, ca: &Path) -> Result<bool, String> {
-    let bundle = std::fs::read_to_string(bundle).map_err(|error| error.to_string())?;
-    let ca = std::fs::read_to_string(ca).map_err(|error| error.to_string())?;
+    let read = |file: &Path| {
+        std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))
+    };
+    let (bundle, ca) = (read(bundle)?, read(ca)?);
     let plain = |text: &str| text.split_whitespace().collect::<String>();
     Ok(plain(&bundle).contains(&plain(&ca)))
 }

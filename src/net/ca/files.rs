@@ -11,10 +11,7 @@ use zeroize::Zeroizing;
 use crate::net::ca::CaError;
 
 pub(super) fn read_key(file: &Path) -> Result<KeyPair, CaError> {
-    let unusable = |source| CaError::File {
-        file: file.to_path_buf(),
-        source,
-    };
+    let unusable = |source| CaError::from_read(file, source);
     let mode = fs::metadata(file).map_err(unusable)?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
         return Err(CaError::KeyExposed {
@@ -30,7 +27,7 @@ pub(super) fn read_key(file: &Path) -> Result<KeyPair, CaError> {
 }
 
 pub(super) fn write_file(file: &Path, content: &[u8], mode: u32) -> Result<(), CaError> {
-    replace_atomically(file, content, mode).map_err(|source| CaError::File {
+    replace_atomically(file, content, mode).map_err(|source| CaError::Unwritable {
         file: file.to_path_buf(),
         source,
     })

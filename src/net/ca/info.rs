@@ -38,10 +38,7 @@ pub fn inspect_certificate(settings: &CaSettings) -> Result<CaInfo, CaError> {
         file: file.clone(),
         what: "CA certificate with name constraints",
     };
-    let found = tls::load_certificates(file).map_err(|source| CaError::File {
-        file: file.clone(),
-        source,
-    })?;
+    let found = tls::load_certificates(file).map_err(|source| CaError::from_read(file, source))?;
     let cert = found.into_iter().next().ok_or_else(content)?;
     let (hosts, expires, spki) = {
         let (_, parsed) = X509Certificate::from_der(&cert).map_err(|_| content())?;

@@ -8,7 +8,8 @@ mod info;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -37,13 +38,26 @@ const MAX_LEAVES: usize = 256;
 /// Why the CA cannot be used or made.
 #[derive(Debug, thiserror::Error)]
 pub enum CaError {
-    /// A file cannot be read or written.
-    #[error("{file} cannot be used: {source}; `sms-sidecar ca init` makes a new CA")]
-    File {
+    /// A file does not exist.
+    #[error("{0} does not exist; `sms-sidecar ca init` makes a new CA")]
+    Missing(PathBuf),
+    /// A file exists and cannot be read, or its folder cannot be entered.
+    #[error(
+        "{file} cannot be read: {source}; let the user of this process read it and enter its folders"
+    )]
+    Unreadable {
         /// Which.
         file: PathBuf,
         /// Why.
-        source: std::io::Error,
+        source: io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{file} cannot be written: {source}; let the user of this process write in its folder")]
+    Unwritable {
+        /// Which.
+        file: PathBuf,
+        /// Why.
+        source: io::Error,
     },
     /// The CA exists already.
     #[error("{0} already exists; `sms-sidecar ca renew` keeps its key, or remove both files first")]
@@ -59,7 +73,9 @@ pub enum CaError {
         mode: u32,
     },
     /// A file has the wrong content.
-    #[error("{file} contains no usable {what}; `sms-sidecar ca init` makes a new CA")]
+    #[error(
+        "{file} contains no usable {what}; restore both files of the CA, or remove both and run `sms-sidecar ca init`"
+    )]
     InvalidContent {
         /// Which.
         file: PathBuf,
@@ -87,6 +103,21 @@ pub enum CaError {
         /// Why.
         why: String,
     },
+}
+
+impl CaError {
+    /// Why `file` could not be read.
+    fn from_read(file: &Path, source: io::Error) -> Self {
+        let file = file.to_path_buf();
+        if source.kind() == io::ErrorKind::NotFound {
+            Self::Missing(file)
+        } else if source.kind() == io::ErrorKind::InvalidData {
+            let what = "PEM text";
+            Self::InvalidContent { file, what }
+        } else {
+            Self::Unreadable { file, source }
+        }
+    }
 }
 
 /// The CA, loaded.

@@ -147,13 +147,36 @@ fn files_that_do_not_belong_together_are_rejected() {
     fs::write(&settings.cert_file, "nothing").unwrap();
     assert!(matches!(
         Ca::load(&settings, clock()),
-        Err(CaError::File { .. })
+        Err(CaError::InvalidContent { .. })
     ));
-    fs::remove_file(&settings.key_file).unwrap();
-    assert!(matches!(
-        Ca::load(&settings, clock()),
-        Err(CaError::File { .. })
-    ));
+}
+
+#[test]
+fn only_a_missing_file_is_reported_as_missing() {
+    let (_folder, settings, _) = made(&["api.one.test"]);
+    for file in [&settings.key_file, &settings.cert_file] {
+        let text = fs::read(file).unwrap();
+        let advice = || Ca::load(&settings, clock()).unwrap_err().to_string();
+        fs::remove_file(file).unwrap();
+        assert!(advice().contains("does not exist") && advice().contains("ca init"));
+        // A folder cannot be read as a file, not even by root.
+        fs::create_dir(file).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o700)).unwrap();
+        let unreadable = advice();
+        assert!(
+            unreadable.contains("let the user of this process read it")
+                && !unreadable.contains("ca init"),
+            "{unreadable}"
+        );
+        fs::remove_dir(file).unwrap();
+        fs::write(file, text).unwrap();
+        fs::set_permissions(file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    let denied = CaError::from_read(
+        &settings.key_file,
+        io::Error::from(io::ErrorKind::PermissionDenied),
+    );
+    assert!(matches!(denied, CaError::Unreadable { .. }), "{denied}");
 }
 
 #[test]

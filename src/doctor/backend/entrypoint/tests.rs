@@ -20,6 +20,7 @@ fn judged(
         intercepts: true,
         trusts_ca: None,
         axios,
+        unreadable_axios: None,
         node: Release::parse("v20.20.2"),
         uses_dotenv: false,
         requests: None,
