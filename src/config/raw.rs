@@ -185,6 +185,9 @@ pub(super) struct RawProvider {
     /// How long one attempt may take.
     #[schemars(with = "PositiveDurationText", extend("default" = "3s"))]
     pub(super) timeout: Option<ConfigString>,
+    /// How long a connection is used for new requests; then the name is resolved again.
+    #[schemars(with = "PositiveDurationText", extend("default" = "10m"))]
+    pub(super) max_connection_age: Option<ConfigString>,
     /// When a quarantined provider is tried again for the first time; the interval doubles up to 15 minutes.
     #[schemars(with = "DurationOrNeverText", extend("default" = "1m"))]
     pub(super) recheck: Option<ConfigString>,

@@ -7,6 +7,7 @@ pub mod ca;
 pub mod drain;
 pub mod entrypoint;
 pub mod peer;
+pub mod resolver;
 pub mod screen;
 pub mod server;
 pub mod upstream;

@@ -39,7 +39,7 @@ pub enum OtherHosts {
 }
 
 /// How to reach one provider. `Debug` prints the proxy's host only: its user info is a secret.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// Additional trusted roots, PEM.
     pub ca_file: Option<PathBuf>,
@@ -49,6 +49,25 @@ pub struct UpstreamSettings {
     pub proxy: Option<http::Uri>,
     /// The local address to bind.
     pub source_address: Option<IpAddr>,
+    /// An older connection gets no further request, so that a changed DNS entry takes effect.
+    pub max_connection_age: Duration,
+}
+
+impl UpstreamSettings {
+    /// The default of `max_connection_age`.
+    pub const MAX_CONNECTION_AGE: Duration = Duration::from_mins(10);
+}
+
+impl Default for UpstreamSettings {
+    fn default() -> Self {
+        Self {
+            ca_file: None,
+            insecure_http: false,
+            proxy: None,
+            source_address: None,
+            max_connection_age: Self::MAX_CONNECTION_AGE,
+        }
+    }
 }
 
 impl fmt::Debug for UpstreamSettings {
@@ -58,6 +77,7 @@ impl fmt::Debug for UpstreamSettings {
             .field("insecure_http", &self.insecure_http)
             .field("proxy", &self.proxy.as_ref().and_then(http::Uri::host))
             .field("source_address", &self.source_address)
+            .field("max_connection_age", &self.max_connection_age)
             .finish()
     }
 }

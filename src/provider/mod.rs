@@ -30,6 +30,7 @@ use tokio::sync::watch;
 use crate::clock::{Clock, Moment};
 use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory};
 use crate::dialect::Account;
+use crate::net::resolver::ResolverChange;
 use crate::net::upstream::UpstreamClient;
 use crate::policy::{BalanceHistory, CredentialRevision};
 use crate::provider::auth_context::AuthContext;
@@ -37,7 +38,8 @@ use crate::provider::base_url::BaseUrlMapping;
 use crate::provider::redact::CachedRedactor;
 use crate::provider::token_cache::{ALL_GENERATIONS, LastAccepted, TokenCache};
 use crate::secret::Version;
-use crate::telemetry::{CredentialLoaded, Telemetry};
+use crate::sms::ProviderId;
+use crate::telemetry::{CredentialLoaded, ResolverChanged, Telemetry};
 use crate::vault::{CredentialCache, SourceSettings};
 
 pub use settings::Provider;
@@ -118,8 +120,8 @@ impl ProviderRuntime {
     ) -> Self {
         Self {
             base_url: BaseUrlMapping::new(&provider.base_url, provider.dialect.base_url()),
+            client: client.with_resolver_observer(resolver_observer(provider.id.clone())),
             provider,
-            client,
             deps,
             source,
             login_queue: Arc::default(),
@@ -138,6 +140,7 @@ impl ProviderRuntime {
         self.token_cache = Arc::clone(&old.token_cache);
         self.probe_history = Arc::clone(&old.probe_history);
         self.balance_history = Arc::clone(&old.balance_history);
+        self.client.keep_known_addresses_of(&old.client);
         self
     }
 
@@ -284,4 +287,19 @@ impl ProviderRuntime {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+/// Logs when the resolver fails for this provider's hosts, and when it works again.
+fn resolver_observer(provider: ProviderId) -> impl Fn(ResolverChange) {
+    move |change| {
+        let (host, failing) = match &change {
+            ResolverChange::Failing { host, age, detail } => (host, Some((*age, detail.as_str()))),
+            ResolverChange::Recovered { host } => (host, None),
+        };
+        let event = ResolverChanged {
+            provider: &provider,
+            host,
+            failing,
+        };
+        event.emit();
+    }
 }

@@ -1,7 +1,7 @@
 //! Credentials, tokens, balances and vault reads.
 
 use std::sync::PoisonError;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use crate::secret::Version;
 use crate::sms::ProviderId;
@@ -251,6 +251,37 @@ impl VaultRead<'_> {
             Some(_) | None => {
                 tracing::debug!(vault = self.vault, path = self.path, result, "vault read");
             }
+        }
+    }
+}
+
+/// The resolver fails for a provider's host while addresses of an earlier answer are known, or it works
+/// again.
+#[derive(Clone, Copy, Debug)]
+pub struct ResolverChanged<'a> {
+    /// The provider.
+    pub provider: &'a ProviderId,
+    /// The name.
+    pub host: &'a str,
+    /// The age of the addresses in use and why the lookup failed; none if the resolver works again.
+    pub failing: Option<(Duration, &'a str)>,
+}
+
+impl ResolverChanged<'_> {
+    /// Logs the change.
+    pub fn emit(&self) {
+        let provider = self.provider.as_str();
+        let host = self.host;
+        if let Some((age, problem)) = self.failing {
+            tracing::warn!(
+                provider,
+                host,
+                address_age_seconds = age.as_secs(),
+                problem,
+                "DNS fails, known addresses are in use"
+            );
+        } else {
+            tracing::info!(provider, host, "DNS works again");
         }
     }
 }

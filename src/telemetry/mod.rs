@@ -31,7 +31,9 @@ use prometheus::Registry;
 use crate::clock::Clock;
 use crate::sms::ProviderId;
 
-pub use account::{BalanceReported, CredentialLoaded, TokenExpiry, VaultRead, VaultReadResult};
+pub use account::{
+    BalanceReported, CredentialLoaded, ResolverChanged, TokenExpiry, VaultRead, VaultReadResult,
+};
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,
     PossibleDuplicate, RejectionDiagnosed, RouteFirstChoice,

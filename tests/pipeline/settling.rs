@@ -461,7 +461,7 @@ async fn dns_failures_and_non_tls_replies_are_reported_as_such() {
     for (url, told) in [
         (
             "https://no-such-service.invalid".to_owned(),
-            "the name no-such-service.invalid cannot be resolved",
+            "the name no-such-service.invalid does not exist in DNS",
         ),
         (format!("https://{address}"), "the TLS handshake with"),
     ] {

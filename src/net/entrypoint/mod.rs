@@ -22,6 +22,7 @@ use crate::dialect::{Reply, Request};
 use crate::net::ca::Ca;
 use crate::net::drain::{ClientConnection, Drain};
 use crate::net::peer::Peer;
+use crate::net::resolver::Resolver;
 use crate::net::server::{ConnectionService, Stream};
 use crate::net::settings::Limits;
 use crate::tls;
@@ -128,6 +129,7 @@ struct ListenerShared<C> {
     handler: Arc<C>,
     setup: EntrypointSetup,
     slots: Arc<Semaphore>,
+    resolver: Resolver,
     tls_client: OnceLock<Option<Arc<ClientConfig>>>,
 }
 
@@ -155,6 +157,7 @@ impl<C: RequestHandler> ProxyService<C> {
             handler,
             setup,
             slots,
+            resolver: Resolver::default(),
             tls_client: OnceLock::new(),
         }))
     }

@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::copy_bidirectional;
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -173,12 +173,11 @@ async fn dial<C: RequestHandler>(
         let reason = format!("no connection to {target} in time");
         Rejected::new(StatusCode::GATEWAY_TIMEOUT, reason)
     };
-    let found = timeout(limit, lookup_host((target.host.as_str(), target.port)))
-        .await
-        .map_err(late)?
-        .map_err(|_| bad(format!("the name {} cannot be resolved", target.host)))?;
+    let found = shared.resolver.resolve(&target.host, limit).await;
+    let found = found.map_err(|error| bad(error.to_string()))?;
     let mut last = bad(format!("{} has no address", target.host));
     for address in found {
+        let address = SocketAddr::new(address, target.port);
         if let Err(refusal) = screen::check_address(address, &shared.setup.own_addresses, local) {
             last = refusal.into();
             continue;

@@ -52,7 +52,7 @@ impl UpstreamClient {
             connection: None,
             certificate: None,
         };
-        let addresses = match with_timeout(limit, first, self.dialer.resolve(first)).await {
+        let addresses = match with_timeout(limit, first, self.dialer.resolve(first, limit)).await {
             Ok(addresses) => addresses,
             Err(lost) => {
                 return Ok(Connectivity {

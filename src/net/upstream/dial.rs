@@ -13,13 +13,14 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use crate::net::authority::{Authority, Scheme};
 use crate::net::byte_counters::MeteredStream;
+use crate::net::resolver::{ResolveError, Resolver};
 use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::ClientError;
@@ -41,6 +42,7 @@ pub(super) struct Dialer {
     settings: UpstreamSettings,
     proxy: Option<OutboundProxy>,
     tls: Arc<ClientConfig>,
+    pub(super) resolver: Resolver,
 }
 
 struct OutboundProxy {
@@ -72,7 +74,13 @@ impl Dialer {
             settings,
             proxy,
             tls,
+            resolver: Resolver::default(),
         })
+    }
+
+    /// How long a connection is used for new requests after it was opened.
+    pub(super) fn max_connection_age(&self) -> Duration {
+        self.settings.max_connection_age
     }
 
     pub(super) fn allows_cleartext(&self) -> bool {
@@ -132,22 +140,27 @@ impl Dialer {
     }
 
     async fn connect_tcp(&self, to: &Authority, limit: Duration) -> Result<TcpStream, DialError> {
-        self.connect_any(to, self.resolve(to).await?, limit).await
+        let addresses = self.resolve(to, limit * 2 / 3).await?;
+        self.connect_any(to, addresses, limit).await
     }
 
-    /// The addresses of a name that can be used from here.
-    pub(super) async fn resolve(&self, to: &Authority) -> Result<Vec<SocketAddr>, DialError> {
-        let found = lookup_host((to.host.as_str(), to.port)).await;
+    /// The addresses of a name that can be used from here, within `limit`.
+    pub(super) async fn resolve(
+        &self,
+        to: &Authority,
+        limit: Duration,
+    ) -> Result<Vec<SocketAddr>, DialError> {
+        let found = self.resolver.resolve(&to.host, limit).await;
         let found = found.map_err(|error| {
-            dial_error(
-                Cause::Unreachable,
-                format!(
-                    "the name {} cannot be resolved ({error}); compare DNS",
-                    to.host
-                ),
-            )
+            let cause = match error {
+                ResolveError::Timeout { .. } => Cause::Timeout,
+                ResolveError::NotFound { .. } | ResolveError::Failed { .. } => Cause::Unreachable,
+            };
+            dial_error(cause, error.to_string())
         })?;
         Ok(found
+            .into_iter()
+            .map(|address| SocketAddr::new(address, to.port))
             .filter(|address| {
                 self.settings
                     .source_address
@@ -236,11 +249,7 @@ async fn http_handshake<S: Stream>(
     })?;
     // Owned by its sender: it ends when the pool or the exchange drops that. The sender gets its error.
     tokio::spawn(async move { connection.await.ok() });
-    Ok(UpstreamConnection {
-        sender,
-        counts,
-        is_reused: false,
-    })
+    Ok(UpstreamConnection::new(sender, counts))
 }
 
 fn parse_proxy(url: &http::Uri) -> Result<OutboundProxy, ClientError> {

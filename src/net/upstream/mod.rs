@@ -7,6 +7,7 @@ mod dial;
 mod pool;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::dialect::{ProviderRequest, Reply};
 use crate::net::authority::{Authority, Scheme};
+use crate::net::resolver::ResolverChange;
 use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::dial::Dialer;
@@ -78,9 +80,10 @@ pub struct UpstreamClient {
 impl UpstreamClient {
     /// Reads `ca_file`; opens nothing yet.
     pub fn new(settings: UpstreamSettings, body_limit: usize) -> Result<Self, ClientError> {
+        let dialer = Dialer::new(settings)?;
         Ok(Self {
-            dialer: Dialer::new(settings)?,
-            pool: ConnectionPool::default(),
+            pool: ConnectionPool::new(dialer.max_connection_age()),
+            dialer,
             body_limit,
             via_marker: None,
         })
@@ -91,6 +94,24 @@ impl UpstreamClient {
     pub fn with_via_marker(mut self, marker: &str) -> Self {
         self.via_marker = HeaderValue::try_from(format!("1.1 {marker}")).ok();
         self
+    }
+
+    /// Calls `observer` when the resolver fails and known addresses are used instead, and when it works again.
+    #[must_use]
+    pub fn with_resolver_observer(
+        mut self,
+        observer: impl Fn(ResolverChange) + Send + Sync + 'static,
+    ) -> Self {
+        self.dialer.resolver.set_observer(Arc::new(observer));
+        self
+    }
+
+    /// Uses the addresses that the client of the previous config has resolved: the resolver may fail
+    /// during a reload.
+    pub fn keep_known_addresses_of(&mut self, old: &Self) {
+        self.dialer
+            .resolver
+            .share_known_addresses(&old.dialer.resolver);
     }
 
     /// Sends one request and reads the whole reply, within `timeout` for all of it.
@@ -223,7 +244,7 @@ impl UpstreamClient {
     async fn read_reply(
         &self,
         response: http::Response<Incoming>,
-        connection: UpstreamConnection,
+        mut connection: UpstreamConnection,
         origin: Authority,
         deadline: Instant,
     ) -> Result<Reply, ExchangeError> {
@@ -237,6 +258,7 @@ impl UpstreamClient {
         let status = parts.status.as_u16();
         match timeout_at(deadline, Limited::new(body, self.body_limit).collect()).await {
             Ok(Ok(collected)) => {
+                connection.note_keep_alive(&parts.headers);
                 self.pool.put(origin, connection);
                 Ok(Reply {
                     status: parts.status,

@@ -1,11 +1,12 @@
-//! Keeps idle connections for at most 4 s: most servers close theirs after 5 s, and a request
-//! written to a closing connection is in doubt.
+//! Keeps idle connections as long as the provider announces, or for 4 s: most servers close theirs
+//! after 5 s, and a request written to a closing connection is in doubt.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::Full;
 use hyper::client::conn::http1::SendRequest;
 use tokio::time::Instant;
@@ -13,7 +14,12 @@ use tokio::time::Instant;
 use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
 
-const MAX_IDLE_TIME: Duration = Duration::from_secs(4);
+/// How long a connection stays idle if the provider announces nothing.
+const DEFAULT_IDLE_TIME: Duration = Duration::from_secs(4);
+/// The longest idle time, whatever the provider announces: devices in between drop silent connections.
+const MAX_IDLE_TIME: Duration = Duration::from_mins(1);
+/// A connection is closed this long before the provider would close it.
+const IDLE_MARGIN: Duration = Duration::from_secs(1);
 /// More than a provider needs at once again; further connections are closed.
 const MAX_IDLE_CONNECTIONS: usize = 32;
 
@@ -24,6 +30,39 @@ pub(super) struct UpstreamConnection {
     pub(super) counts: ByteCounts,
     /// Whether it has served a request before.
     pub(super) is_reused: bool,
+    opened_at: Instant,
+    max_idle_time: Duration,
+}
+
+impl UpstreamConnection {
+    pub(super) fn new(sender: SendRequest<Full<Bytes>>, counts: ByteCounts) -> Self {
+        Self {
+            sender,
+            counts,
+            is_reused: false,
+            opened_at: Instant::now(),
+            max_idle_time: DEFAULT_IDLE_TIME,
+        }
+    }
+
+    /// Reads how long the provider keeps the connection from a reply's `Keep-Alive` header.
+    pub(super) fn note_keep_alive(&mut self, headers: &HeaderMap) {
+        if let Some(announced) = keep_alive_timeout(headers) {
+            self.max_idle_time = announced.saturating_sub(IDLE_MARGIN).min(MAX_IDLE_TIME);
+        }
+    }
+}
+
+/// The `timeout` of a `Keep-Alive` header, as in `timeout=5, max=100` (RFC 2068, section 19.7.1.1).
+fn keep_alive_timeout(headers: &HeaderMap) -> Option<Duration> {
+    let values = headers.get_all("keep-alive").iter();
+    let mut parameters = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|parameter| parameter.split_once('='));
+    let (_, seconds) = parameters.find(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))?;
+    let seconds = seconds.trim().trim_matches('"');
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 #[derive(Debug)]
@@ -32,19 +71,34 @@ struct IdleConnection {
     idle_since: Instant,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct ConnectionPool(Mutex<BTreeMap<Authority, Vec<IdleConnection>>>);
+impl IdleConnection {
+    fn is_fresh(&self, max_age: Duration) -> bool {
+        self.idle_since.elapsed() < self.connection.max_idle_time
+            && self.connection.opened_at.elapsed() < max_age
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct ConnectionPool {
+    idle: Mutex<BTreeMap<Authority, Vec<IdleConnection>>>,
+    max_age: Duration,
+}
 
 impl ConnectionPool {
+    /// A pool whose connections get no request when they are older than `max_age`.
+    pub(super) fn new(max_age: Duration) -> Self {
+        Self {
+            idle: Mutex::default(),
+            max_age,
+        }
+    }
+
     /// Takes the most recently used one that is still open; closes those that are too old.
     pub(super) async fn take(&self, origin: &Authority) -> Option<UpstreamConnection> {
         loop {
-            let IdleConnection {
-                mut connection,
-                idle_since: since,
-            } = self.pop(origin)?;
-            if since.elapsed() < MAX_IDLE_TIME && connection.sender.ready().await.is_ok() {
-                return Some(connection);
+            let mut idle = self.pop(origin)?;
+            if idle.is_fresh(self.max_age) && idle.connection.sender.ready().await.is_ok() {
+                return Some(idle.connection);
             }
         }
     }
@@ -54,9 +108,9 @@ impl ConnectionPool {
             return;
         }
         connection.is_reused = true;
-        let mut idle = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = idle.entry(origin).or_default();
-        kept.retain(|idle| idle.idle_since.elapsed() < MAX_IDLE_TIME);
+        kept.retain(|idle| idle.is_fresh(self.max_age));
         if kept.len() < MAX_IDLE_CONNECTIONS {
             kept.push(IdleConnection {
                 connection,
@@ -66,7 +120,7 @@ impl ConnectionPool {
     }
 
     fn pop(&self, origin: &Authority) -> Option<IdleConnection> {
-        self.0
+        self.idle
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get_mut(origin)?

@@ -604,3 +604,80 @@ async fn connectivity_is_probed_through_the_proxy() {
             .is_some_and(|certificate| certificate.is_ok())
     );
 }
+
+/// Answers every request on every connection with `keep_alive`; sends the connection's number for each.
+async fn keep_alive_server(
+    keep_alive: &'static str,
+) -> (SocketAddr, tokio::sync::mpsc::UnboundedReceiver<usize>) {
+    let (report, connections) = tokio::sync::mpsc::unbounded_channel();
+    let address = server(move |number, mut stream| {
+        let report = report.clone();
+        async move {
+            while request(&mut stream).await.is_some() {
+                report.send(number).unwrap();
+                let answer = format!("HTTP/1.1 200 OK\r\n{keep_alive}Content-Length: 2\r\n\r\nok");
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        }
+    })
+    .await;
+    (address, connections)
+}
+
+/// The connections of two requests with `pause` between them.
+async fn two_requests(
+    client: &UpstreamClient,
+    keep_alive: &'static str,
+    pause: Duration,
+) -> [usize; 2] {
+    let (address, mut connections) = keep_alive_server(keep_alive).await;
+    client
+        .exchange(post("http", address), 5 * SECOND)
+        .await
+        .unwrap();
+    tokio::time::pause();
+    tokio::time::advance(pause).await;
+    tokio::time::resume();
+    client
+        .exchange(post("http", address), 5 * SECOND)
+        .await
+        .unwrap();
+    [
+        connections.recv().await.unwrap(),
+        connections.recv().await.unwrap(),
+    ]
+}
+
+#[tokio::test]
+async fn the_announced_keep_alive_time_is_honoured() {
+    let cases = [
+        ("", 3, [0, 0]),
+        ("", 5, [0, 1]),
+        ("Keep-Alive: timeout=2\r\n", 2, [0, 1]),
+        ("Keep-Alive: timeout=1\r\n", 0, [0, 1]),
+        ("Keep-Alive: max=100, Timeout=\"30\"\r\n", 28, [0, 0]),
+        ("Keep-Alive: timeout=30\r\n", 29, [0, 1]),
+        ("Keep-Alive: timeout=999999\r\n", 59, [0, 0]),
+        ("Keep-Alive: timeout=999999\r\n", 60, [0, 1]),
+        ("Keep-Alive: timeout=soon\r\n", 3, [0, 0]),
+    ];
+    for (header, pause, expected) in cases {
+        let used = two_requests(&client(), header, Duration::from_secs(pause)).await;
+        assert_eq!(used, expected, "{header:?} after {pause} s");
+    }
+}
+
+#[tokio::test]
+async fn a_connection_serves_no_longer_than_its_maximum_age() {
+    let settings = UpstreamSettings {
+        insecure_http: true,
+        max_connection_age: 20 * SECOND,
+        ..UpstreamSettings::default()
+    };
+    for (pause, expected) in [(19, [0, 0]), (20, [0, 1])] {
+        let client = UpstreamClient::new(settings.clone(), 1 << 16).unwrap();
+        let keep_alive = "Keep-Alive: timeout=60\r\n";
+        let used = two_requests(&client, keep_alive, Duration::from_secs(pause)).await;
+        assert_eq!(used, expected, "after {pause} s");
+    }
+}
