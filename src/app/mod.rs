@@ -24,6 +24,7 @@ use crate::net::peer::Peer;
 use crate::net::server::{ConnectionService, LifecycleHooks, Server, Stream};
 use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
+use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::telemetry::{
     BuildInfo, CaExpiry, Panicked, Started, Stopping, Telemetry, VaultRead, VaultReadResult,
 };
@@ -153,8 +154,8 @@ impl App {
 
     /// Sends one message for an operator without any listener. The response is the same as that of the
     /// control socket's `/send`.
-    pub async fn send(&self, message: &serde_json::Value) -> serde_json::Value {
-        Control::new(Arc::clone(&self.proxy)).send(message).await
+    pub async fn send(&self, request: SendRequest) -> ControlReply<SendReport> {
+        Control::new(Arc::clone(&self.proxy)).send(request).await
     }
 
     fn load_ca(&self) -> anyhow::Result<Option<Arc<Ca>>> {

@@ -4,17 +4,23 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use bytes::Bytes;
-use http::{Method, Request, StatusCode};
+use http::{Method, Request};
 use http_body_util::Full;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use crate::cli::{http_client, output};
 use crate::config;
+use crate::diagnosis::format_duration;
 use crate::sms::Msisdn;
+use crate::status::{
+    AttemptStatus, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
+};
 
 /// Which sidecar to talk to, and the form of the answer.
 #[derive(Debug, clap::Args)]
@@ -83,21 +89,13 @@ pub(crate) fn send(args: &SendArgs) -> anyhow::Result<ExitCode> {
     if args.text.trim().is_empty() {
         bail!("--text is empty; write the text of the message");
     }
-    let mut message = json!({ "to": args.to, "text": args.text });
-    for (name, value) in [("sender", &args.sender), ("provider", &args.provider)] {
-        if let (Some(value), Some(fields)) = (value, message.as_object_mut()) {
-            fields.insert(name.to_owned(), json!(value));
-        }
-    }
-    let (status, answer) = args.sidecar.request(Method::POST, "/send", &message)?;
-    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT)
-        && answer.get("error").is_some()
-    {
-        bail!("{}", field_text(&answer, "error"));
-    }
-    let accepted = answer.get("result").and_then(Value::as_str) == Some("accepted");
-    args.sidecar.print_answer(&answer, render_send);
-    Ok(ExitCode::from(u8::from(!accepted)))
+    let message = SendRequest::new(&args.to, &args.text)
+        .with_sender(args.sender.as_deref())
+        .with_provider(args.provider.as_deref());
+    let body = serde_json::to_vec(&message)?;
+    let report: SendReport = args.sidecar.request(Method::POST, "/send", body)?;
+    args.sidecar.print(&report, render_send)?;
+    Ok(ExitCode::from(u8::from(!report.is_accepted())))
 }
 
 pub(crate) fn pause(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
@@ -109,66 +107,65 @@ pub(crate) fn resume(args: &ProviderArgs) -> anyhow::Result<ExitCode> {
 }
 
 fn change_state(args: &ProviderArgs, command: &str) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args.sidecar.request(
-        Method::POST,
-        &format!("/{command}/{}", args.provider),
-        &Value::Null,
-    )?;
-    if status != StatusCode::OK {
-        bail!("{}", field_text(&answer, "error"));
-    }
-    args.sidecar.print_answer(&answer, render_provider);
+    let path = format!("/{command}/{}", args.provider);
+    let report = args.sidecar.request(Method::POST, &path, Vec::new())?;
+    args.sidecar.print(&report, render_provider)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Exit code: 0 the new config is in force; 1 it has errors, and the old one stays in force.
 pub(crate) fn reload(args: &ReloadArgs) -> anyhow::Result<ExitCode> {
-    let (status, answer) = args
+    let report: ReloadReport = args
         .sidecar
-        .request(Method::POST, "/reload", &Value::Null)?;
-    match field_text(&answer, "result").as_str() {
-        "ok" => args.sidecar.print_answer(&answer, render_reload),
-        "failed" if args.sidecar.json => output::line(&answer),
-        "failed" => {
-            output::note(field_text(&answer, "problem").trim_end());
+        .request(Method::POST, "/reload", Vec::new())
+        .context("the sidecar did not reload; send it SIGHUP instead")?;
+    match &report {
+        ReloadReport::Failed { problem, .. } if !args.sidecar.json => {
+            output::note(problem.trim_end());
             output::error("the config has errors, shown above; the old one stays in force");
         }
-        _ => bail!(
-            "the sidecar cannot reload ({status}): {}; send it SIGHUP instead",
-            field_text(&answer, "error")
-        ),
+        ReloadReport::Failed { .. } | ReloadReport::Ok { .. } => {
+            args.sidecar.print(&report, render_reload)?;
+        }
     }
-    Ok(ExitCode::from(u8::from(status != StatusCode::OK)))
+    let failed = matches!(report, ReloadReport::Failed { .. });
+    Ok(ExitCode::from(u8::from(failed)))
 }
 
-fn render_reload(answer: &Value) -> String {
-    let exception = answer
-        .get("waits")
-        .and_then(Value::as_str)
-        .map(|waits| format!("\nbut {waits}"))
-        .unwrap_or_default();
-    format!(
-        "{} was read again and is in force{exception}",
-        field_text(answer, "file")
-    )
+fn render_reload(report: &ReloadReport) -> String {
+    match report {
+        ReloadReport::Ok {
+            file,
+            needs_restart: None,
+        } => format!("{file} was read again and is in force"),
+        ReloadReport::Ok {
+            file,
+            needs_restart: Some(settings),
+        } => format!("{file} was read again and is in force\nbut {settings}"),
+        ReloadReport::Failed { problem, .. } => problem.clone(),
+    }
 }
 
 impl ControlArgs {
-    /// Sends one request to the control socket; returns the status and the JSON answer.
-    pub(crate) fn request(
+    /// Sends one request to the control socket; returns the report.
+    pub(crate) fn request<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        body: &Value,
-    ) -> anyhow::Result<(StatusCode, Value)> {
+        body: Vec<u8>,
+    ) -> anyhow::Result<T> {
         let socket = self.resolve_socket()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let answer = runtime.block_on(exchange(&socket, method, path, body));
-        answer.with_context(|| {
-            format!("no sidecar answers at {}; check that `sms-sidecar run` is up and that this user may open the socket", socket.display())
-        })
+        let reply = runtime
+            .block_on(exchange(&socket, method, path, body))
+            .with_context(|| {
+                format!("no sidecar answers at {}; check that `sms-sidecar run` is up and that this user may open the socket", socket.display())
+            })?;
+        parse_reply(&reply)?
+            .into_result()
+            .map_err(anyhow::Error::msg)
     }
 
     /// The path of the control socket. Only `listen.control` of the config is needed: errors in the
@@ -201,109 +198,82 @@ impl ControlArgs {
         Ok(socket)
     }
 
-    fn print_answer(&self, answer: &Value, render: fn(&Value) -> String) {
+    /// Prints a report: as JSON, or as `render` writes it.
+    pub(crate) fn print<T: Serialize>(
+        &self,
+        report: &T,
+        render: impl FnOnce(&T) -> String,
+    ) -> anyhow::Result<()> {
         if self.json {
-            output::line(answer);
+            output::line(serde_json::to_value(report)?);
         } else {
-            output::line(render(answer));
+            output::line(render(report));
         }
+        Ok(())
     }
 }
 
-/// Sends one request to a control socket; returns the status and the JSON answer.
+/// Sends one request to a control socket; returns the body of the reply.
 pub(crate) async fn exchange(
     socket: &std::path::Path,
     method: Method,
     path: &str,
-    body: &Value,
-) -> anyhow::Result<(StatusCode, Value)> {
+    body: Vec<u8>,
+) -> anyhow::Result<Bytes> {
     let stream = UnixStream::connect(socket).await?;
-    let body = if body.is_null() {
-        Bytes::new()
-    } else {
-        Bytes::from(body.to_string())
-    };
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", "control")
-        .body(Full::new(body))?;
-    let reply = http_client::exchange(stream, request).await?;
-    Ok((reply.status(), serde_json::from_slice(reply.body())?))
+        .body(Full::new(Bytes::from(body)))?;
+    Ok(http_client::exchange(stream, request).await?.into_body())
+}
+
+/// Reads the body of a control socket's reply.
+pub(crate) fn parse_reply<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<ControlReply<T>> {
+    serde_json::from_slice(body).context(
+        "the reply of the sidecar cannot be read; check that it has the version of this command",
+    )
 }
 
 /// The attempts in their order, then the result.
-pub(super) fn render_send(answer: &Value) -> String {
-    let mut lines: Vec<String> = array_items(answer, "attempts")
-        .map(render_attempt)
-        .collect();
-    let route = answer
-        .get("route")
-        .and_then(Value::as_str)
-        .map(|route| format!(" by route {route}"))
-        .unwrap_or_default();
-    if answer.get("duplicate").and_then(Value::as_bool) == Some(true) {
-        let result = field_text(answer, "result");
-        let age = field_text(answer, "answered_seconds_ago");
-        lines.push(format!("not sent again: the same text to this number was {result}{route} {age} s ago (`duplicate_window`); change the text to send another"));
+pub(super) fn render_send(report: &SendReport) -> String {
+    let mut lines: Vec<String> = report.attempts.iter().map(render_attempt).collect();
+    let route = report
+        .route
+        .as_ref()
+        .map_or_else(String::new, |route| format!(" by route {route}"));
+    let result = &report.result;
+    if report.duplicate {
+        let ago = report.answered_seconds_ago.unwrap_or_default();
+        let ago = format_duration(Duration::from_secs(ago));
+        lines.push(format!("not sent again: the same text to this number was {result}{route} {ago} ago (`duplicate_window`); change the text to send another"));
         return lines.join("\n");
     }
-    lines.push(format!(
-        "{}: {}{route}",
-        field_text(answer, "recipient"),
-        field_text(answer, "result")
-    ));
-    if let Some(diagnosis) = answer.get("diagnosis").and_then(Value::as_str) {
-        lines.push(diagnosis.to_owned());
-    }
+    let recipient = report.recipient.as_deref().unwrap_or_default();
+    lines.push(format!("{recipient}: {result}{route}"));
+    lines.extend(report.diagnosis.clone());
     lines.join("\n")
 }
 
-fn render_attempt(attempt: &Value) -> String {
-    let optional = |key: &str| {
-        attempt
-            .get(key)
-            .filter(|value| !value.is_null())
-            .map(|value| format!(" {}", value_text(value)))
-            .unwrap_or_default()
-    };
+fn render_attempt(attempt: &AttemptStatus) -> String {
+    let cause = attempt
+        .cause
+        .as_ref()
+        .map_or_else(String::new, |cause| format!(" {cause}"));
+    let status = attempt
+        .status
+        .map_or_else(String::new, |status| format!(" {status}"));
     format!(
-        "  {}: {}{}{} in {} ms",
-        field_text(attempt, "provider"),
-        field_text(attempt, "outcome"),
-        optional("cause"),
-        optional("status"),
-        field_text(attempt, "took_ms")
+        "  {}: {}{cause}{status} in {} ms",
+        attempt.provider, attempt.outcome, attempt.took_ms
     )
 }
 
-fn render_provider(provider: &Value) -> String {
-    let cause = provider
-        .get("cause")
-        .and_then(Value::as_str)
-        .map(|cause| format!(" ({cause})"))
-        .unwrap_or_default();
-    format!(
-        "provider {}: {}{cause}",
-        field_text(provider, "provider"),
-        field_text(provider, "state")
-    )
-}
-
-fn array_items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
-    value
-        .get(key)
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
-}
-
-pub(crate) fn field_text(value: &Value, key: &str) -> String {
-    value.get(key).map(value_text).unwrap_or_default()
-}
-
-fn value_text(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
+fn render_provider(report: &ProviderReport) -> String {
+    let cause = report
+        .cause
+        .as_ref()
+        .map_or_else(String::new, |cause| format!(" ({cause})"));
+    format!("provider {}: {}{cause}", report.provider, report.state)
 }

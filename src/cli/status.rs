@@ -5,13 +5,9 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
-use anyhow::{Context, bail};
-use http::{Method, StatusCode};
-use serde::Deserialize as _;
-use serde_json::Value;
+use http::Method;
 
-use crate::cli::control::{ControlArgs, field_text};
-use crate::cli::output;
+use crate::cli::control::ControlArgs;
 use crate::status::{
     BalanceStatus, BuildStatus, ConfigStatus, Deliverability, EntrypointStatus, ProviderStatus,
     ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase, short_time,
@@ -32,17 +28,10 @@ pub(crate) struct Args {
 
 /// 0: every route can deliver; 1: one cannot, or none.
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let (code, answer) = args.sidecar.request(Method::GET, "/status", &Value::Null)?;
-    if code != StatusCode::OK {
-        bail!("{}", field_text(&answer, "error"));
-    }
-    let status = Status::deserialize(&answer)
-        .context("the sidecar answered what this command cannot read; are both of one version?")?;
-    if args.sidecar.json {
-        output::line(&answer);
-    } else {
-        output::line(render(&status, args.requests).trim_end());
-    }
+    let status: Status = args.sidecar.request(Method::GET, "/status", Vec::new())?;
+    args.sidecar.print(&status, |status| {
+        render(status, args.requests).trim_end().to_owned()
+    })?;
     let stuck = status.routes.iter().any(|route| !route.can_deliver)
         || status.headline.deliverability == Deliverability::NotConfigured;
     Ok(ExitCode::from(u8::from(stuck)))

@@ -125,16 +125,6 @@ pub(crate) fn exit_code(checks: &[Check]) -> u8 {
     }
 }
 
-/// The largest unit that is precise enough: `40 s`, `12 min`, `5 h`, `3 days`.
-pub(crate) fn format_duration(seconds: u64) -> String {
-    match seconds {
-        0..=119 => format!("{seconds} s"),
-        120..=7_199 => format!("{} min", seconds / 60),
-        7_200..=172_799 => format!("{} h", seconds / 3_600),
-        172_800.. => format!("{} days", seconds / 86_400),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,13 +137,5 @@ mod tests {
         assert_eq!(exit_code(&[ok.clone(), skipped.clone()]), 0);
         assert_eq!(exit_code(&[ok.clone(), warning.clone(), skipped]), 1);
         assert_eq!(exit_code(&[warning, failed, ok]), 2);
-    }
-
-    #[test]
-    fn durations_are_shown_in_one_unit() {
-        let told: Vec<String> = [0, 119, 120, 7_200, 172_799, 172_800]
-            .map(format_duration)
-            .into();
-        assert_eq!(told, ["0 s", "119 s", "2 min", "2 h", "47 h", "2 days"]);
     }
 }

@@ -1,14 +1,15 @@
 //! The network path to a service, judged step by step: name, connection, certificate, clock, address.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use crate::doctor::check::{Check, CheckResult, format_duration};
+use crate::diagnosis::format_duration;
+use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::net::upstream::{Connectivity, ExchangeError, PeerCertificate};
 use crate::sms::Cause;
 
-/// A certificate with less time left, in seconds, is a warning: the service may not know.
-const MIN_CERTIFICATE_LIFETIME: u64 = 7 * 86_400;
+/// A certificate with less time left is a warning: the service may not know.
+const MIN_CERTIFICATE_LIFETIME: Duration = Duration::from_hours(7 * 24);
 /// A larger skew, in seconds, is a warning …
 const TOLERATED_SKEW: u64 = 30;
 /// … and from this one on some services reject signatures and tokens.
@@ -66,7 +67,7 @@ fn certificate_check(
         ),
         Some(Err(lost)) => exchange_failure(subject, "tls", lost),
         Some(Ok(PeerCertificate { expires })) => {
-            let left = expires.duration_since(now).map_or(0, |left| left.as_secs());
+            let left = expires.duration_since(now).unwrap_or_default();
             let evidence = format!(
                 "its certificate is trusted and has {} left",
                 format_duration(left)
@@ -114,7 +115,7 @@ pub(crate) fn clock_check(subject: &ProviderCheck<'_>, skew: Option<i64>) -> Che
     let side = if skew > 0 { "ahead of" } else { "behind" };
     let evidence = format!(
         "our clock is {} {side} the service's `Date`",
-        format_duration(off)
+        format_duration(Duration::from_secs(off))
     );
     match off {
         0..=2 => Check::ok("clock", "our clock agrees with the service's `Date`"),

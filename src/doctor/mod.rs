@@ -9,6 +9,7 @@ pub(crate) mod provider_check;
 pub(crate) mod routes;
 pub(crate) mod runner;
 pub(crate) mod running;
+pub(crate) mod send;
 pub(crate) mod texts;
 pub(crate) mod vault;
 

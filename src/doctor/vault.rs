@@ -4,8 +4,9 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use crate::diagnosis::format_duration;
 use crate::dialect::CredentialProblem;
-use crate::doctor::check::{Check, format_duration};
+use crate::doctor::check::Check;
 use crate::doctor::provider_check::ProviderCheck;
 use crate::provider::Provider;
 use crate::provider::auth::{credential_problem_cause, vault_error_cause};
@@ -161,15 +162,12 @@ fn age_check(age: EntryAge) -> Check {
             "age",
             format!(
                 "the running sidecar has known this version for {}",
-                format_duration(age.as_secs())
+                format_duration(age)
             ),
         ),
         EntryAge::LastWritten(age) => Check::ok(
             "age",
-            format!(
-                "its vault was last written {} ago",
-                format_duration(age.as_secs())
-            ),
+            format!("its vault was last written {} ago", format_duration(age)),
         ),
         EntryAge::Unknown => Check::skipped(
             "age",

@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::dialect;
@@ -27,7 +28,9 @@ use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::proxy::snapshot::{RequestMatch, RoutingSnapshot};
 use crate::proxy::{Mode, Proxy};
 use crate::sms::{Cause, Entrypoint, ProviderId};
-use crate::status;
+use crate::status::{
+    self, AttemptStatus, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
+};
 
 /// The dialect of our own small API, which `send` uses.
 const OWN_DIALECT: &str = "plain";
@@ -76,11 +79,8 @@ impl Control {
     }
 
     /// `POST /send` without a socket, for a process that serves no backend.
-    pub async fn send(&self, message: &Value) -> Value {
-        self.proxy
-            .send_operator_message(Bytes::from(message.to_string()))
-            .await
-            .1
+    pub async fn send(&self, request: SendRequest) -> ControlReply<SendReport> {
+        self.proxy.send_operator_message(Ok(request)).await.1
     }
 
     async fn respond(
@@ -91,15 +91,14 @@ impl Control {
         let body = match Limited::new(body, MAX_BODY).collect().await {
             Ok(body) => body.to_bytes(),
             Err(_) => {
-                return Ok(json_response(
+                return Ok(error_response(
                     StatusCode::PAYLOAD_TOO_LARGE,
-                    &json!({ "error": "the request is too large or was cut short" }),
+                    "the request is too large or was cut short",
                 ));
             }
         };
         let path: Vec<&str> = parts.uri.path().split('/').collect();
-        let (status, value) = self.run_command(&parts.method, &path, body).await;
-        Ok(json_response(status, &value))
+        Ok(self.run_command(&parts.method, &path, body).await)
     }
 
     async fn run_command(
@@ -107,37 +106,58 @@ impl Control {
         method: &Method,
         path: &[&str],
         body: Bytes,
-    ) -> (StatusCode, Value) {
+    ) -> Response<Full<Bytes>> {
+        let proxy = &self.proxy;
         match (method, path) {
-            (&Method::POST, ["", "send"]) => self.proxy.send_operator_message(body).await,
+            (&Method::POST, ["", "send"]) => {
+                let request = serde_json::from_slice(&body).map_err(|_| body);
+                let (status, reply) = proxy.send_operator_message(request).await;
+                json_response(status, &reply)
+            }
             (&Method::POST, ["", "pause", name]) => {
-                self.proxy.apply_operator_event(name, &HealthEvent::Paused)
+                let (status, reply) = proxy.apply_operator_event(name, &HealthEvent::Paused);
+                json_response(status, &reply)
             }
             (&Method::POST, ["", "resume", name]) => {
-                self.proxy.apply_operator_event(name, &HealthEvent::Resumed)
+                let (status, reply) = proxy.apply_operator_event(name, &HealthEvent::Resumed);
+                json_response(status, &reply)
             }
-            (&Method::GET, ["", "status"]) => self.proxy.status_json(),
-            (&Method::POST, ["", "reload"]) => self.reload_config(),
-            _ => (
+            (&Method::GET, ["", "status"]) => {
+                proxy.refresh();
+                let status = status::build(&proxy.telemetry.snapshot());
+                json_response(StatusCode::OK, &ControlReply::Report(status))
+            }
+            (&Method::POST, ["", "reload"]) => {
+                let (status, reply) = self.reload_config();
+                json_response(status, &reply)
+            }
+            _ => error_response(
                 StatusCode::NOT_FOUND,
-                json!({ "error": "unknown command; the control socket has send, pause, resume, reload and status" }),
+                "unknown command; the control socket has send, pause, resume, reload and status",
             ),
         }
     }
 
-    fn reload_config(&self) -> (StatusCode, Value) {
+    fn reload_config(&self) -> (StatusCode, ControlReply<ReloadReport>) {
         match self.reload.as_ref().map(|reload| reload()) {
-            Some(Ok(summary)) => (
-                StatusCode::OK,
-                json!({ "result": "ok", "file": summary.file, "waits": summary.needs_restart }),
-            ),
-            Some(Err(report)) => {
-                let error = json!({ "result": "failed", "problem": report.to_string(), "problems": report.to_json() });
-                (StatusCode::UNPROCESSABLE_ENTITY, error)
+            Some(Ok(summary)) => {
+                let report = ReloadReport::Ok {
+                    file: summary.file,
+                    needs_restart: summary.needs_restart.map(str::to_owned),
+                };
+                (StatusCode::OK, ControlReply::Report(report))
+            }
+            Some(Err(problems)) => {
+                let report = ReloadReport::Failed {
+                    problem: problems.to_string(),
+                    problems: problems.to_json(),
+                };
+                let status = StatusCode::UNPROCESSABLE_ENTITY;
+                (status, ControlReply::Report(report))
             }
             None => (
                 StatusCode::NOT_FOUND,
-                json!({ "error": "this process cannot reload its config" }),
+                ControlReply::error("this process cannot reload its config"),
             ),
         }
     }
@@ -164,24 +184,22 @@ impl ConnectionService for Control {
 }
 
 impl Proxy {
-    /// Sends a message of the operator through the same pipeline as every other. Its field `provider` pins it to one
-    /// provider.
-    async fn send_operator_message(&self, body: Bytes) -> (StatusCode, Value) {
+    /// Sends a message of the operator through the same pipeline as every other. `Err`: a body that is not a request;
+    /// the dialect says what is wrong with it.
+    async fn send_operator_message(
+        &self,
+        request: Result<SendRequest, Bytes>,
+    ) -> (StatusCode, ControlReply<SendReport>) {
         let snapshot = self.snapshot.load_full();
-        let (body, pinned) = split_pinned_provider(body);
-        if let Some(unknown) = pinned
-            .as_ref()
-            .filter(|pinned| !snapshot.providers.contains_key(pinned))
-        {
-            return (
-                StatusCode::NOT_FOUND,
-                unknown_provider_error(&snapshot, unknown.as_str()),
-            );
-        }
-        if pinned.is_some() && snapshot.settings.mode == Mode::Observe {
-            let reason =
-                "this config only observes: the sidecar has no credentials of its own to send with";
-            return (StatusCode::CONFLICT, json!({ "error": reason }));
+        let (body, pinned) = match request {
+            Ok(request) => (
+                Value::Object(request.message).to_string().into(),
+                request.provider.as_deref().map(ProviderId::new),
+            ),
+            Err(body) => (body, None),
+        };
+        if let Some(error) = pinned.as_ref().and_then(|id| pin_error(&snapshot, id)) {
+            return error;
         }
         let RequestMatch {
             recognition,
@@ -204,10 +222,15 @@ impl Proxy {
         };
         let completed = self.run_pipeline(&context, recognition).await;
         completed.emit(&context, self.now().since(started_at), &self.telemetry);
-        (completed.reply.status, completed_json(&completed))
+        let report = ControlReply::Report(send_report(&completed));
+        (completed.reply.status, report)
     }
 
-    fn apply_operator_event(&self, name: &str, event: &HealthEvent) -> (StatusCode, Value) {
+    fn apply_operator_event(
+        &self,
+        name: &str,
+        event: &HealthEvent,
+    ) -> (StatusCode, ControlReply<ProviderReport>) {
         let snapshot = self.snapshot.load();
         let Some(runtime) = snapshot.providers.get(&ProviderId::new(name)) else {
             return (
@@ -219,31 +242,35 @@ impl Proxy {
             runtime.reset();
         }
         self.health.record_event(runtime, event, None, self.now());
-        (StatusCode::OK, self.provider_json(runtime))
+        let report = self.provider_report(runtime);
+        (StatusCode::OK, ControlReply::Report(report))
     }
 
-    /// The facts that the status page shows too.
-    fn status_json(&self) -> (StatusCode, Value) {
-        self.refresh();
-        match serde_json::to_value(status::build(&self.telemetry.snapshot())) {
-            Ok(status) => (StatusCode::OK, status),
-            Err(error) => (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                json!({ "error": format!("the status cannot be written: {error}") }),
-            ),
+    fn provider_report(&self, runtime: &ProviderRuntime) -> ProviderReport {
+        let state = self.health.health_state(runtime, self.now());
+        ProviderReport {
+            provider: runtime.provider.id.as_str().to_owned(),
+            dialect: runtime.provider.dialect.name.clone(),
+            state: state.as_str().to_owned(),
+            cause: state.cause().map(cause_name),
+            credential_version: runtime.newest_revision().version.0,
         }
     }
+}
 
-    fn provider_json(&self, runtime: &ProviderRuntime) -> Value {
-        let state = self.health.health_state(runtime, self.now());
-        json!({
-            "provider": runtime.provider.id.as_str(),
-            "dialect": runtime.provider.dialect.name,
-            "state": state.as_str(),
-            "cause": state.cause().map(Cause::as_str),
-            "credential_version": runtime.newest_revision().version.0,
-        })
+/// Why a message cannot be pinned to this provider.
+fn pin_error<T>(
+    snapshot: &RoutingSnapshot,
+    pinned: &ProviderId,
+) -> Option<(StatusCode, ControlReply<T>)> {
+    if !snapshot.providers.contains_key(pinned) {
+        let error = unknown_provider_error(snapshot, pinned.as_str());
+        return Some((StatusCode::NOT_FOUND, error));
     }
+    let reason =
+        "this config only observes: the sidecar has no credentials of its own to send with";
+    (snapshot.settings.mode == Mode::Observe)
+        .then(|| (StatusCode::CONFLICT, ControlReply::error(reason)))
 }
 
 /// An operator's message as a request of our own dialect.
@@ -257,54 +284,66 @@ fn operator_request(body: Bytes) -> dialect::Request {
     }
 }
 
-/// The message without `provider`, and the provider that it is pinned to.
-fn split_pinned_provider(body: Bytes) -> (Bytes, Option<ProviderId>) {
-    let Ok(Value::Object(mut message)) = serde_json::from_slice(&body) else {
-        return (body, None);
-    };
-    match message.remove("provider") {
-        Some(Value::String(name)) => (
-            Value::Object(message).to_string().into(),
-            Some(ProviderId::new(&name)),
-        ),
-        // The dialect rejects any other value.
-        Some(_) | None => (body, None),
+fn unknown_provider_error<T>(snapshot: &RoutingSnapshot, name: &str) -> ControlReply<T> {
+    let known: Vec<&str> = snapshot.providers.keys().map(ProviderId::as_str).collect();
+    ControlReply::error(format!(
+        "no provider `{name}`; the providers are {}",
+        known.join(", ")
+    ))
+}
+
+fn cause_name(cause: Cause) -> String {
+    cause.as_str().to_owned()
+}
+
+fn send_report(completed: &CompletedRequest) -> SendReport {
+    let diagnosis = completed.diagnosis.as_ref();
+    SendReport {
+        result: completed.result.as_str().to_owned(),
+        route: completed.route.clone(),
+        recipient: completed.recipient.as_ref().map(ToString::to_string),
+        cause: completed.cause.map(cause_name),
+        certainty: diagnosis.map(|diagnosis| diagnosis.certainty.as_str().to_owned()),
+        diagnosis: diagnosis.map(ToString::to_string),
+        evidence: diagnosis.map(|diagnosis| diagnosis.evidence.clone()),
+        remedy: diagnosis.map(|diagnosis| diagnosis.remedy.clone()),
+        duplicate: completed.duplicate_age.is_some(),
+        answered_seconds_ago: completed.duplicate_age.map(|ago| ago.as_secs()),
+        attempts: completed.attempts.iter().map(attempt_status).collect(),
     }
 }
 
-fn unknown_provider_error(snapshot: &RoutingSnapshot, name: &str) -> Value {
-    let known: Vec<&str> = snapshot.providers.keys().map(ProviderId::as_str).collect();
-    json!({ "error": format!("no provider `{name}`; the providers are {}", known.join(", ")) })
+fn attempt_status(attempt: &AttemptResult) -> AttemptStatus {
+    let outcome = attempt.outcome();
+    AttemptStatus {
+        provider: attempt.runtime.provider.id.as_str().to_owned(),
+        kind: attempt.kind.as_str().to_owned(),
+        outcome: outcome.as_str().to_owned(),
+        cause: outcome.cause().map(cause_name),
+        status: attempt.status,
+        provider_message: attempt.classification.provider_message.clone(),
+        took_ms: u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
+    }
 }
 
-/// A request's end for the terminal: numbers masked, no text.
-fn completed_json(completed: &CompletedRequest) -> Value {
-    json!({
-        "result": completed.result.as_str(),
-        "route": completed.route,
-        "recipient": completed.recipient.as_ref().map(ToString::to_string),
-        "cause": completed.cause.map(Cause::as_str),
-        "certainty": completed.diagnosis.as_ref().map(|diagnosis| diagnosis.certainty.as_str()),
-        "diagnosis": completed.diagnosis.as_ref().map(ToString::to_string),
-        "duplicate": completed.duplicate_age.is_some(),
-        "answered_seconds_ago": completed.duplicate_age.map(|ago| ago.as_secs()),
-        "attempts": completed.attempts.iter().map(attempt_json).collect::<Vec<_>>(),
-    })
+fn error_response(status: StatusCode, what: &str) -> Response<Full<Bytes>> {
+    json_response(status, &ControlReply::<()>::error(what))
 }
 
-fn attempt_json(attempt: &AttemptResult) -> Value {
-    json!({
-        "provider": attempt.runtime.provider.id.as_str(),
-        "outcome": attempt.outcome().as_str(),
-        "cause": attempt.outcome().cause().map(Cause::as_str),
-        "status": attempt.status,
-        "provider_message": attempt.classification.provider_message,
-        "took_ms": u64::try_from(attempt.duration.as_millis()).unwrap_or(u64::MAX),
-    })
-}
-
-fn json_response(status: StatusCode, value: &Value) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(Bytes::from(value.to_string())));
+fn json_response<T: Serialize>(
+    status: StatusCode,
+    reply: &ControlReply<T>,
+) -> Response<Full<Bytes>> {
+    let (status, body) = match serde_json::to_vec(reply) {
+        Ok(body) => (status, body),
+        Err(error) => (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            json!({ "error": format!("the reply cannot be written: {error}") })
+                .to_string()
+                .into_bytes(),
+        ),
+    };
+    let mut response = Response::new(Full::new(Bytes::from(body)));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, JSON);
     response

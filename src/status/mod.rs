@@ -1,9 +1,10 @@
 //! The facts of the status page, `/status.json` and `sms-sidecar status`: one model that the running
-//! sidecar writes and the command line reads. The model owns the content and its wording; the page and
+//! sidecar writes and the command line reads. The other replies of the control socket are here too. The model owns the content and its wording; the page and
 //! the terminal output own the layout. Times are RFC 3339 in UTC, ages and periods are in seconds.
 
 mod build;
 mod config;
+mod control;
 mod headline;
 mod requests;
 
@@ -17,6 +18,9 @@ use crate::sms::{Cause, Entrypoint};
 
 pub use build::build;
 pub use config::{BuildStatus, ConfigStatus, ReloadStatus, VaultEntryStatus, VaultStatus};
+pub use control::{
+    ControlError, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
+};
 pub(crate) use headline::alternatives_phrase;
 pub use headline::{Deliverability, cause_phrase, short_time};
 pub use requests::{AttemptStatus, EntrypointStatus, RequestStatus, TlsRejectionStatus};

@@ -27,7 +27,7 @@ test('reload applies the file, and lists what needs a restart', async (t) => {
   const waits = await ask(proxy, 'reload', '--json');
   const reply = JSON.parse(waits.stdout);
   assert.deepEqual([waits.code, reply.result, reply.file], [0, 'ok', proxy.file]);
-  assert.match(reply.waits, /\[listen\].*next start/);
+  assert.match(reply.needs_restart, /\[listen\].*next start/);
   assert.match((await ask(proxy, 'reload')).stdout, /in force\nbut \[listen\].*next start/);
 });
 

@@ -17,7 +17,6 @@ use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use secrecy::ExposeSecret;
-use serde_json::Value;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::output;
@@ -282,7 +281,7 @@ impl DemoEnvironment {
             &socket,
             http::Method::POST,
             &format!("/resume/{name}"),
-            &Value::Null,
+            Vec::new(),
         )
         .await?;
         Ok(())

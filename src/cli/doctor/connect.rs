@@ -7,17 +7,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
-use serde::Deserialize as _;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::cli::control::exchange;
+use crate::cli::control::{exchange, parse_reply};
 use crate::dialect::ProviderRequest;
 use crate::doctor::running::{RunningSidecar, SidecarAnswer};
 use crate::net::Listen;
 use crate::net::UpstreamSettings;
 use crate::net::upstream::UpstreamClient;
-use crate::status::Status;
+use crate::status::{ControlReply, Status};
 
 /// A healthy process on this machine answers sooner.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(3);
@@ -29,9 +28,12 @@ const SIDECAR_METRIC: &[u8] = b"sms_sidecar_build_info";
 /// Queries the addresses on which a sidecar with this config would listen.
 pub(super) async fn connect(listen: &Listen, config: &str) -> RunningSidecar {
     let config = config.to_owned();
-    if let Some(status) = control_status(listen.control.as_deref()).await {
+    if let Some(reply) = control_status(listen.control.as_deref()).await {
+        let status = parse_reply(&reply).ok().map(ControlReply::into_result);
         return RunningSidecar {
-            answer: parse_status(&status),
+            answer: status
+                .and_then(Result::ok)
+                .map_or(SidecarAnswer::Unreadable, status_answer),
             has_control: true,
             config,
         };
@@ -43,17 +45,16 @@ pub(super) async fn connect(listen: &Listen, config: &str) -> RunningSidecar {
     }
 }
 
-async fn control_status(socket: Option<&Path>) -> Option<Value> {
-    let query = exchange(socket?, Method::GET, "/status", &Value::Null);
-    let (_, status) = timeout(QUERY_TIMEOUT, query).await.ok()?.ok()?;
-    Some(status)
+async fn control_status(socket: Option<&Path>) -> Option<Bytes> {
+    let query = exchange(socket?, Method::GET, "/status", Vec::new());
+    timeout(QUERY_TIMEOUT, query).await.ok()?.ok()
 }
 
 async fn admin_answer(listen: &Listen) -> SidecarAnswer {
     if let Some(body) = fetch(listen.admin, "/status.json").await
-        && let Ok(status) = serde_json::from_slice(&body)
+        && let Ok(status) = serde_json::from_slice::<Value>(&body)
     {
-        return parse_status(&status);
+        return serde_json::from_value(status).map_or(SidecarAnswer::Unreadable, status_answer);
     }
     let metrics = fetch(listen.admin.or(listen.metrics), "/metrics").await;
     let is_sidecar = metrics.is_some_and(|body| {
@@ -67,10 +68,8 @@ async fn admin_answer(listen: &Listen) -> SidecarAnswer {
     }
 }
 
-fn parse_status(status: &Value) -> SidecarAnswer {
-    Status::deserialize(status).map_or(SidecarAnswer::Unreadable, |status| {
-        SidecarAnswer::Status(Box::new(status))
-    })
+fn status_answer(status: Status) -> SidecarAnswer {
+    SidecarAnswer::Status(Box::new(status))
 }
 
 /// The body of a reply with status 200; none: nothing answers there, or something else does.

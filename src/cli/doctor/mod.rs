@@ -14,7 +14,6 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use futures_util::future::join_all;
-use serde_json::Value;
 
 use crate::cli::control;
 use crate::cli::output;
@@ -26,9 +25,11 @@ use crate::doctor::check::{Check, exit_code};
 use crate::doctor::routes::check_routes;
 use crate::doctor::runner::{PROVIDER_TIMEOUT, Runner};
 use crate::doctor::running::RunningSidecar;
+use crate::doctor::send::{sample_text, send_check};
 use crate::problem::{Problem, ProblemReport, Severity};
 use crate::provider::Provider;
 use crate::sms::ProviderId;
+use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::vault::CredentialCache;
 
 /// What to look at, and what may be asked.
@@ -81,7 +82,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(exit_code(&checks)))
 }
 
-async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<Value>)> {
+async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlReply<SendReport>>)> {
     let loaded = match config::load(&args.config) {
         Ok(loaded) => loaded,
         Err(report) => return Ok((vec![unloadable_config_check(args, &report)], None)),
@@ -146,28 +147,34 @@ async fn check_providers(args: &Args, runner: &Runner<'_>, providers: &[&Provide
     checks.into_iter().flatten().collect()
 }
 
-/// The answer to the message of `--send-to`; none without that option.
+/// The reply to the message of `--send-to`; none without that option.
 async fn send_requested_message(
     args: &Args,
     loaded: &Config,
     running: &RunningSidecar,
-) -> anyhow::Result<Option<Value>> {
+) -> anyhow::Result<Option<ControlReply<SendReport>>> {
     let Some(to) = &args.send_to else {
         return Ok(None);
     };
     print_progress(args, format_args!("sending one message"));
-    let message = send::build_message(loaded, to, args.text.as_deref(), args.provider.as_deref());
-    send::send(&args.config, loaded, running, &message)
+    let text = match &args.text {
+        Some(text) => text.clone(),
+        None => sample_text(&loaded.proxy.templates),
+    };
+    let message = SendRequest::new(to, &text).with_provider(args.provider.as_deref());
+    send::send(&args.config, loaded, running, message)
         .await
         .map(Some)
 }
 
-/// Shows the answer to the message, unless the output is JSON, and judges it.
-fn message_check(args: &Args, answer: &Value) -> Check {
-    if !args.json {
-        output::line(control::render_send(answer));
+/// Prints the attempts, unless the output is JSON, and judges the result.
+fn message_check(args: &Args, reply: &ControlReply<SendReport>) -> Check {
+    if let ControlReply::Report(report) = reply
+        && !args.json
+    {
+        output::line(control::render_send(report));
     }
-    send::send_check(answer, args.provider.as_deref()).with_subject("message")
+    send_check(reply, args.provider.as_deref())
 }
 
 /// On a terminal only, and never where a program reads.

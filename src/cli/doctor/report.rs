@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::doctor::check::{Check, CheckResult, exit_code};
 use crate::sms::{Cause, Certainty};
-use crate::status::cause_phrase;
+use crate::status::{ControlReply, SendReport, cause_phrase};
 
 /// All checks, one heading for each they are about.
 pub(super) fn render_text(checks: &[Check]) -> String {
@@ -101,8 +101,8 @@ fn summary(checks: &[Check]) -> String {
     format!("{} checks: {}", checks.len(), told.join(", "))
 }
 
-/// The same for a program; `sent` is the control socket's answer to a send.
-pub(super) fn render_json(checks: &[Check], sent: Option<&Value>) -> Value {
+/// The same for a program; `sent` is the reply to the message of `--send-to`.
+pub(super) fn render_json(checks: &[Check], sent: Option<&ControlReply<SendReport>>) -> Value {
     json!({
         "exit_code": exit_code(checks),
         "failed": count(checks, CheckResult::Failed),

@@ -119,12 +119,18 @@ fn compile(
         wanted = declared_base(&found.file.text);
     }
     let dialect = build::compile(table, &mut sink).filter(|_| sink.is_clean());
-    let dialect = dialect.map(|dialect| Dialect {
+    (
+        dialect.map(|dialect| with_origin(dialect, source)),
+        sink.problems,
+    )
+}
+
+fn with_origin(dialect: Dialect, source: &SourceFile) -> Dialect {
+    Dialect {
         origin: source.name.clone(),
         built_in: source.built_in,
         ..dialect
-    });
-    (dialect, sink.problems)
+    }
 }
 
 /// `own`: the file itself has it, not one that it extends.
