@@ -28,7 +28,7 @@ fn diagnose(args: &[&str], body: &[u8]) -> Output {
     child.wait_with_output().unwrap()
 }
 
-fn told(args: &[&str], body: &str) -> Value {
+fn report(args: &[&str], body: &str) -> Value {
     let output = diagnose(&[args, &["--json"]].concat(), body.as_bytes());
     assert!(
         output.status.success(),
@@ -58,16 +58,16 @@ fn told(args: &[&str], body: &str) -> Value {
 }
 
 /// As the case files spell it, ids aside.
-fn spelled(told: &Value) -> String {
-    let word = |key: &str| told[key].as_str().unwrap_or_default();
+fn spelled(report: &Value) -> String {
+    let word = |key: &str| report[key].as_str().unwrap_or_default();
     if word("outcome") == "accepted" {
         assert!(
-            told["cause"].is_null() && told["remedy"].is_null(),
-            "{told}"
+            report["cause"].is_null() && report["remedy"].is_null(),
+            "{report}"
         );
         return "accepted".to_owned();
     }
-    let others: Vec<&str> = told["alternatives"]
+    let others: Vec<&str> = report["alternatives"]
         .as_array()
         .unwrap()
         .iter()
@@ -80,7 +80,7 @@ fn spelled(told: &Value) -> String {
     };
     assert!(
         !word("remedy").is_empty() && !word("evidence").is_empty(),
-        "{told}"
+        "{report}"
     );
     format!(
         "{} {}, {}{or}",
@@ -134,14 +134,14 @@ fn every_recorded_reply_is_explained_as_its_case_says() {
                 ]);
             }
             let args: Vec<&str> = args.iter().map(String::as_str).collect();
-            let told = told(
+            let report = report(
                 &args,
                 case.get("body")
                     .and_then(toml::Value::as_str)
                     .unwrap_or_default(),
             );
             assert_eq!(
-                spelled(&told),
+                spelled(&report),
                 expected(case["expect"].as_str().unwrap()),
                 "{name}: {}",
                 case["name"]
@@ -161,8 +161,8 @@ fn a_provider_of_the_config_gives_the_remedy_its_names() {
     std::fs::write(&file, text).unwrap();
     let config = file.to_str().unwrap();
     let args = ["--provider", "main", "--config", config, "--status", "200"];
-    let told = told(&args, r#"{"error":"no money","error_code":3}"#);
-    let remedy = told["remedy"].as_str().unwrap();
+    let report = report(&args, r#"{"error":"no money","error_code":3}"#);
+    let remedy = report["remedy"].as_str().unwrap();
     let bare = "top up the account behind local:sms/main at the smsc console (https://smsc.ru)";
     assert_eq!(
         remedy,
@@ -172,12 +172,12 @@ fn a_provider_of_the_config_gives_the_remedy_its_names() {
         &["--provider", "mian", "--config", config, "--status", "200"],
         b"",
     );
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let printed = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(
         output.status.code() == Some(2)
-            && said.contains("no provider `mian`")
-            && said.contains("did you mean `main`"),
-        "{said}"
+            && printed.contains("no provider `mian`")
+            && printed.contains("did you mean `main`"),
+        "{printed}"
     );
 }
 
@@ -187,43 +187,48 @@ fn the_text_output_has_four_lines() {
         &["--dialect", "twilio", "--status", "401"],
         br#"{"code":20003,"message":"Authenticate"}"#,
     );
-    let said = String::from_utf8(output.stdout).unwrap();
-    let heads: Vec<&str> = said
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let heads: Vec<&str> = printed
         .lines()
         .filter_map(|line| line.split_whitespace().next())
         .collect();
-    assert_eq!(heads, ["outcome", "cause", "evidence", "remedy"], "{said}");
-    assert!(
-        said.contains("credential-rejected (ambiguous, or credential-expired or account-suspended"),
-        "{said}"
+    assert_eq!(
+        heads,
+        ["outcome", "cause", "evidence", "remedy"],
+        "{printed}"
     );
-    assert!(said.contains("https://console.twilio.com"), "{said}");
+    assert!(
+        printed
+            .contains("credential-rejected (ambiguous, or credential-expired or account-suspended"),
+        "{printed}"
+    );
+    assert!(printed.contains("https://console.twilio.com"), "{printed}");
 }
 
 #[test]
 fn an_address_in_the_reply_is_shown_and_the_provider_message_stays_on_one_line() {
-    let told = told(
+    let report = report(
         &["--dialect", "infobip", "--status", "401"],
         "{\"errorCode\":\"E401\",\"description\":\"No\\r\\n\\u001b[31m for 203.0.113.7\"}",
     );
     assert_eq!(
-        (told["cause"].as_str(), told["certainty"].as_str()),
+        (report["cause"].as_str(), report["certainty"].as_str()),
         (Some("ip-not-allowed"), Some("likely"))
     );
     assert!(
-        told["remedy"]
+        report["remedy"]
             .as_str()
             .unwrap()
             .starts_with("add 203.0.113.7 (the address that the service sees) to"),
-        "{told}"
+        "{report}"
     );
     assert!(
-        !told["evidence"]
+        !report["evidence"]
             .as_str()
             .unwrap()
             .chars()
             .any(char::is_control),
-        "{told}"
+        "{report}"
     );
 }
 
@@ -270,11 +275,11 @@ fn invalid_replies_are_rejected_with_a_reason() {
         ("--dialect twilio --status 401", &large, "over 1 MiB"),
     ] {
         let output = diagnose(&args.split(' ').collect::<Vec<_>>(), body.as_bytes());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(2), "{args}: {said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{args}: {printed}");
         assert!(
-            said.contains(wanted) && output.stdout.is_empty(),
-            "{args}: {said}"
+            printed.contains(wanted) && output.stdout.is_empty(),
+            "{args}: {printed}"
         );
     }
 }
@@ -283,7 +288,7 @@ fn invalid_replies_are_rejected_with_a_reason() {
 fn complete_curl_output_is_accepted_as_a_reply() {
     let whole = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 401 Unauthorized\r\nContent-Type: application/json\r\n\r\n{\"code\":20003,\"message\":\"Authenticate\"}\n";
     let alone = r#"{"code":20003,"message":"Authenticate"}"#;
-    let expected = told(&["--dialect", "twilio", "--status", "401"], alone);
+    let expected = report(&["--dialect", "twilio", "--status", "401"], alone);
     assert!(
         expected["evidence"]
             .as_str()
@@ -291,12 +296,12 @@ fn complete_curl_output_is_accepted_as_a_reply() {
             .contains("code 20003"),
         "{expected}"
     );
-    assert_eq!(told(&["--dialect", "twilio"], whole), expected);
+    assert_eq!(report(&["--dialect", "twilio"], whole), expected);
     assert_eq!(
-        told(&["--dialect", "twilio", "--status", "401"], whole),
+        report(&["--dialect", "twilio", "--status", "401"], whole),
         expected
     );
-    let other = told(&["--dialect", "twilio", "--status", "500"], whole);
+    let other = report(&["--dialect", "twilio", "--status", "500"], whole);
     assert!(
         other["evidence"].as_str().unwrap().contains("500"),
         "the option decides: {other}"
@@ -312,12 +317,12 @@ fn an_unrecognised_body_is_reported() {
         ("<html></html>", false),
     ] {
         let output = diagnose(&["--dialect", "twilio", "--status", "401"], body.as_bytes());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{printed}");
         assert_eq!(
-            said.contains("the body is not JSON") && said.contains("paste the body alone"),
+            printed.contains("the body is not JSON") && printed.contains("paste the body alone"),
             odd,
-            "{body}: {said}"
+            "{body}: {printed}"
         );
     }
 }
@@ -327,8 +332,8 @@ fn a_reply_may_contain_any_bytes() {
     let deep = vec![b'['; 100_000];
     for body in [&b""[..], b"\xff\xfe\x00", b"{", b"<a><b>", &deep] {
         let output = diagnose(&["--dialect", "aws-sns", "--status", "403", "--json"], body);
-        let told: Value = serde_json::from_slice(&output.stdout)
+        let report: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
-        assert_eq!(told["cause"], "permission-denied");
+        assert_eq!(report["cause"], "permission-denied");
     }
 }

@@ -383,10 +383,10 @@ fn a_wait_is_read_from_the_body_or_the_provider_message() {
         judged(&dialect, 200, r#"{"code":9,"wait":"soon"}"#).retry_after,
         None
     );
-    let mut told = reply(429, "");
-    told.headers.insert("retry-after", "7".parse().unwrap());
+    let mut reply = reply(429, "");
+    reply.headers.insert("retry-after", "7".parse().unwrap());
     assert_eq!(
-        dialect.classify(AttemptKind::Send, &told, "r").retry_after,
+        dialect.classify(AttemptKind::Send, &reply, "r").retry_after,
         Some(Duration::from_secs(7))
     );
 }
@@ -1013,13 +1013,13 @@ fn a_batch_is_forwarded_whole_and_byte_for_byte() {
 #[test]
 fn a_request_without_fields_still_gets_a_reply() {
     for dialect in support::dialects() {
-        let told = dialect.render_result(
+        let reply = dialect.render_result(
             &RequestFields::default(),
             None,
             &MessageResult::Accepted { id: "1" },
             now(),
         );
-        assert!(told.status.is_success(), "{}", dialect.name);
+        assert!(reply.status.is_success(), "{}", dialect.name);
         let refused =
             dialect.render_rejection(StatusCode::UNAUTHORIZED, Cause::DeniedByPolicy, "no");
         assert_eq!(
@@ -1122,7 +1122,7 @@ fn a_description_has_console_pages_retired_addresses_and_token_claims() {
             base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)
         )
     };
-    let said = |body: String| {
+    let shown = |body: String| {
         dialect
             .read_login(&reply(200, &body), now())
             .unwrap()
@@ -1131,10 +1131,14 @@ fn a_description_has_console_pages_retired_addresses_and_token_claims() {
             .map(|claim| claim.holds)
             .collect::<Vec<_>>()
     };
-    assert_eq!(said(jwt(r#"{"role":"test"}"#)), [true]);
-    assert_eq!(said(jwt(r#"{"role":"user"}"#)), [false]);
-    assert_eq!(said(jwt("{}")), [false; 0], "an absent claim shows nothing");
-    assert_eq!(said(r#"{"token":"no-jwt"}"#.to_owned()), [false; 0]);
+    assert_eq!(shown(jwt(r#"{"role":"test"}"#)), [true]);
+    assert_eq!(shown(jwt(r#"{"role":"user"}"#)), [false]);
+    assert_eq!(
+        shown(jwt("{}")),
+        [false; 0],
+        "an absent claim shows nothing"
+    );
+    assert_eq!(shown(r#"{"token":"no-jwt"}"#.to_owned()), [false; 0]);
 }
 
 #[test]

@@ -87,9 +87,9 @@ proptest! {
         let owned = Owned::of(&dialect, "-a");
         let (seen, request) = recognised(&dialect, &dialect.write(&message, &owned.account(), now()).expect("written"));
         let asked = dialect.read(&seen, &request, "own").expect("read").fields;
-        let told = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
-        let finding = dialect.classify(AttemptKind::Send, &told, &message.reference);
-        let Outcome::Accepted { id: first } = finding.outcome else { return Err(TestCaseError::fail(format!("{finding:?}"))) };
+        let reply = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &id }, now());
+        let classification = dialect.classify(AttemptKind::Send, &reply, &message.reference);
+        let Outcome::Accepted { id: first } = classification.outcome else { return Err(TestCaseError::fail(format!("{classification:?}"))) };
         // an id that was returned once stays the same
         let again = dialect.render_result(&asked, Some(&message), &MessageResult::Accepted { id: &first }, now());
         prop_assert_eq!(dialect.classify(AttemptKind::Send, &again, &message.reference).outcome, Outcome::Accepted { id: first });
@@ -120,8 +120,8 @@ proptest! {
 
     #[test]
     fn garbage_is_never_classified_as_accepted(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
-        let finding = dialect.classify(AttemptKind::Send, &reply(status, body), "reference");
-        prop_assert!(!matches!(finding.outcome, Outcome::Accepted { .. }), "{:?}", finding);
+        let classification = dialect.classify(AttemptKind::Send, &reply(status, body), "reference");
+        prop_assert!(!matches!(classification.outcome, Outcome::Accepted { .. }), "{:?}", classification);
     }
 
     #[test]
@@ -198,7 +198,7 @@ fn a_failure_is_never_read_as_a_success_or_a_rejected_account() {
 }
 
 fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
-    let told = dialect.render_result(
+    let reply = dialect.render_result(
         &RequestFields::default(),
         None,
         &MessageResult::Failed {
@@ -208,26 +208,26 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
         },
         now(),
     );
-    let finding = dialect.classify(AttemptKind::Send, &told, "reference");
+    let classification = dialect.classify(AttemptKind::Send, &reply, "reference");
     let name = format!("{} {cause} {doubt}", dialect.name);
     assert!(
-        !matches!(finding.outcome, Outcome::Accepted { .. }),
+        !matches!(classification.outcome, Outcome::Accepted { .. }),
         "{name}"
     );
     assert_ne!(
-        finding.outcome.cause().map(Cause::family),
+        classification.outcome.cause().map(Cause::family),
         Some(Family::Account),
         "{name}"
     );
-    assert_ne!(told.status, StatusCode::UNAUTHORIZED, "{name}");
+    assert_ne!(reply.status, StatusCode::UNAUTHORIZED, "{name}");
     assert_eq!(
-        told.status == StatusCode::GATEWAY_TIMEOUT,
+        reply.status == StatusCode::GATEWAY_TIMEOUT,
         doubt,
         "{name}: the status is 504 if and only if the result is in doubt"
     );
-    let unavailable = told.status == StatusCode::SERVICE_UNAVAILABLE;
+    let unavailable = reply.status == StatusCode::SERVICE_UNAVAILABLE;
     assert!(
-        !unavailable || told.headers.contains_key("retry-after"),
+        !unavailable || reply.headers.contains_key("retry-after"),
         "{name}"
     );
     assert!(
@@ -239,24 +239,24 @@ fn failure(dialect: &Dialect, cause: Cause, doubt: bool) {
 #[test]
 fn a_success_body_under_a_failure_status_is_not_accepted() {
     for dialect in all() {
-        let told = dialect.render_result(
+        let reply = dialect.render_result(
             &RequestFields::default(),
             None,
             &MessageResult::Accepted { id: "77" },
             now(),
         );
         for status in [400, 403, 500, 502, 503] {
-            let finding = dialect.classify(
+            let classification = dialect.classify(
                 AttemptKind::Send,
                 &Reply {
                     status: StatusCode::from_u16(status).expect("a status"),
-                    ..told.clone()
+                    ..reply.clone()
                 },
                 "r",
             );
             assert!(
-                !matches!(finding.outcome, Outcome::Accepted { .. }),
-                "{} {status}: {finding:?}",
+                !matches!(classification.outcome, Outcome::Accepted { .. }),
+                "{} {status}: {classification:?}",
                 dialect.name
             );
         }
@@ -280,14 +280,18 @@ fn the_rejections_that_the_demo_needs_can_be_simulated() {
         ("eskiz", Cause::CredentialExpired, 401, ""),
         ("twilio", Cause::Throttled, 429, "20429"),
     ] {
-        let told = find(name)
+        let reply = find(name)
             .simulate_rejection(cause)
             .unwrap_or_else(|| panic!("{name} {cause}"));
-        let body = String::from_utf8_lossy(&told.body).into_owned();
-        assert_eq!(told.status.as_u16(), status, "{name} {cause}: {body}");
+        let body = String::from_utf8_lossy(&reply.body).into_owned();
+        assert_eq!(reply.status.as_u16(), status, "{name} {cause}: {body}");
         assert!(body.contains(words), "{name} {cause}: {body}");
-        let finding = find(name).classify(AttemptKind::Send, &told, "reference");
-        assert_eq!(finding.outcome.cause(), Some(cause), "{name}: {finding:?}");
+        let classification = find(name).classify(AttemptKind::Send, &reply, "reference");
+        assert_eq!(
+            classification.outcome.cause(),
+            Some(cause),
+            "{name}: {classification:?}"
+        );
     }
 }
 

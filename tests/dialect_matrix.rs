@@ -29,7 +29,7 @@ const TEXTS: &[&str] = &[
     " a blank before and after ",
 ];
 
-fn said(text: &str) -> Message {
+fn message_with(text: &str) -> Message {
     Message {
         recipient: Msisdn::parse("+998901234567").expect("a number"),
         text: MessageText::new(text),
@@ -75,11 +75,11 @@ fn a_message_in_one_dialect_is_sent_through_another_and_answered_in_the_first() 
 
 fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
     let name = format!("{} carried by {}, {text:?}", backend.name, service.name);
-    let (message, asked) = heard(backend, &said(text), "-backend");
+    let (message, asked) = heard(backend, &message_with(text), "-backend");
     assert_eq!(message.text.expose(), text, "{name}");
     let (arrived, service_asked) = heard(service, &message, "-provider");
     assert_eq!(arrived.text.expose(), text, "{name}");
-    assert_eq!(arrived.recipient, said(text).recipient, "{name}");
+    assert_eq!(arrived.recipient, message_with(text).recipient, "{name}");
     if arrived.sender.is_some() && message.sender.is_some() {
         assert_eq!(arrived.sender.as_deref(), Some("Acme"), "{name}");
     }
@@ -119,7 +119,11 @@ fn the_recipient_has_the_format_that_each_service_requires() {
             .find(|dialect| dialect.name == name)
             .expect("built in");
         let written = dialect
-            .write(&said("x"), &Owned::of(&dialect, "-a").account(), now())
+            .write(
+                &message_with("x"),
+                &Owned::of(&dialect, "-a").account(),
+                now(),
+            )
             .expect("written");
         percent_encoding::percent_decode_str(&support::visible(&written))
             .decode_utf8_lossy()

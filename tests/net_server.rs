@@ -66,15 +66,15 @@ fn line(stream: &mut impl Read) -> String {
     String::from_utf8(text).unwrap()
 }
 
-fn heard(told: &Receiver<&'static str>) -> &'static str {
-    told.recv_timeout(PATIENCE).expect("in time")
+fn receive(received: &Receiver<&'static str>) -> &'static str {
+    received.recv_timeout(PATIENCE).expect("in time")
 }
 
 #[test]
 fn the_server_serves_reloads_and_drains() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("door.sock");
-    let (tell, told) = channel();
+    let (sender, received) = channel();
     let limits = Limits {
         drain_timeout: PATIENCE,
         ..Limits::default()
@@ -84,26 +84,26 @@ fn the_server_serves_reloads_and_drains() {
         .add_tcp(
             "proxy",
             "127.0.0.1:0".parse().unwrap(),
-            Greeter(tell.clone()),
+            Greeter(sender.clone()),
         )
         .unwrap();
     server
-        .add_unix("unix", &socket, Greeter(tell.clone()))
+        .add_unix("unix", &socket, Greeter(sender.clone()))
         .unwrap();
-    let ending = tell.clone();
+    let ending = sender.clone();
     server.add_background("clock", move |drain| async move {
         drain.wait_for(Phase::Draining).await;
         ending.send("background").unwrap();
     });
-    let ready = tell.clone();
-    let reload = tell.clone();
+    let ready = sender.clone();
+    let reload = sender.clone();
     let hooks = LifecycleHooks::new(
         move || ready.send("ready").unwrap(),
         move || reload.send("reload").unwrap(),
-        move |signal| tell.send(signal).unwrap(),
+        move |signal| sender.send(signal).unwrap(),
     );
     let running = thread::spawn(move || server.run(hooks));
-    assert_eq!(heard(&told), "ready");
+    assert_eq!(receive(&received), "ready");
 
     let uid = getuid().as_raw();
     let mut tcp = TcpStream::connect(address).unwrap();
@@ -116,16 +116,16 @@ fn the_server_serves_reloads_and_drains() {
     );
 
     kill_process(getpid(), Signal::HUP).unwrap();
-    assert_eq!(heard(&told), "reload");
+    assert_eq!(receive(&received), "reload");
 
     tcp.write_all(b"!").unwrap();
-    assert_eq!(heard(&told), "begun");
+    assert_eq!(receive(&received), "begun");
     unix.write_all(b"!").unwrap();
-    assert_eq!(heard(&told), "begun");
+    assert_eq!(receive(&received), "begun");
     kill_process(getpid(), Signal::TERM).unwrap();
     assert_eq!(line(&mut tcp), "goodbye\n");
     assert_eq!(line(&mut unix), "goodbye\n");
-    let mut last = [heard(&told), heard(&told)];
+    let mut last = [receive(&received), receive(&received)];
     last.sort_unstable();
     assert_eq!(last, ["SIGTERM", "background"]);
     running.join().unwrap().unwrap();

@@ -34,7 +34,7 @@ fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
         write_instructions: "`sms-sidecar vault set --vault local sms/mine`",
         is_reread: true,
     };
-    let spoken = DiagnosisContext {
+    let base = DiagnosisContext {
         dialect: &dialect.name,
         base_url: dialect.base_url(),
         console_pages: Some(dialect.console_urls()),
@@ -45,7 +45,7 @@ fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
         config_path: CONFIG,
         config_line: 23,
         timeout: Some(Duration::from_secs(3)),
-        ..spoken
+        ..base
     };
     let context = match known {
         Known::Whole => DiagnosisContext {
@@ -54,7 +54,7 @@ fn remedy(dialect: &Dialect, cause: Cause, known: Known) -> String {
             ..mine
         },
         Known::Watched => mine,
-        Known::Nothing => spoken,
+        Known::Nothing => base,
     };
     let (kind, certainty, alternatives) = (AttemptKind::Send, Certainty::Certain, &[][..]);
     let evidence = FailedAttempt {
@@ -94,9 +94,9 @@ fn all() -> Vec<(String, Cause, Known, String)> {
 fn remedies_are_well_formed_and_concrete() {
     let remedies = all();
     assert_eq!(remedies.len(), 3 * 9 * Cause::ALL.len());
-    for (dialect, cause, known, said) in remedies {
-        let at = format!("{dialect} {cause} {known:?}: {said}");
-        let bare = said.to_lowercase();
+    for (dialect, cause, known, remedy) in remedies {
+        let at = format!("{dialect} {cause} {known:?}: {remedy}");
+        let bare = remedy.to_lowercase();
         for advice in [
             "check your",
             "check the credential",
@@ -111,37 +111,41 @@ fn remedies_are_well_formed_and_concrete() {
         for mistake in [
             "{", "  ", ") (", "; ;", ";;", " ,", " ;", "()", "``", "(now )", ": ;", "the the ",
         ] {
-            assert!(!said.contains(mistake), "`{mistake}` in {at}");
+            assert!(!remedy.contains(mistake), "`{mistake}` in {at}");
         }
-        assert_eq!(said.matches('`').count() % 2, 0, "{at}");
-        assert_eq!(said.matches('(').count(), said.matches(')').count(), "{at}");
+        assert_eq!(remedy.matches('`').count() % 2, 0, "{at}");
+        assert_eq!(
+            remedy.matches('(').count(),
+            remedy.matches(')').count(),
+            "{at}"
+        );
         assert!(
-            said.chars().next().unwrap().is_lowercase() || said.starts_with("PROVIDER"),
+            remedy.chars().next().unwrap().is_lowercase() || remedy.starts_with("PROVIDER"),
             "it follows an arrow: {at}"
         );
-        assert!(!said.ends_with('.'), "{at}");
-        assert!(said.len() > 30, "{at}");
+        assert!(!remedy.ends_with('.'), "{at}");
+        assert!(remedy.len() > 30, "{at}");
     }
 }
 
 #[test]
 fn remedies_name_known_facts_and_invent_none() {
-    for (dialect, cause, known, said) in all() {
-        let at = format!("{dialect} {cause} {known:?}: {said}");
+    for (dialect, cause, known, remedy) in all() {
+        let at = format!("{dialect} {cause} {known:?}: {remedy}");
         assert!(
-            known == Known::Nothing || !said.contains("PROVIDER"),
+            known == Known::Nothing || !remedy.contains("PROVIDER"),
             "{at}"
         );
         match known {
-            Known::Whole => assert!(!said.contains("vault entry that"), "{at}"),
+            Known::Whole => assert!(!remedy.contains("vault entry that"), "{at}"),
             Known::Watched => assert!(
                 !["vault entry", "vault set", "no restart"]
                     .iter()
-                    .any(|word| said.contains(word)),
+                    .any(|word| remedy.contains(word)),
                 "{at}"
             ),
             Known::Nothing => assert!(
-                !said.contains("mine") && !said.contains("vault set"),
+                !remedy.contains("mine") && !remedy.contains("vault set"),
                 "{at}"
             ),
         }
@@ -153,7 +157,7 @@ fn pronouns_agree_with_the_number_of_fields() {
     let catalog = Catalog::built_in();
     let rejected =
         |name: &str, known| remedy(catalog.get(name).unwrap(), Cause::CredentialRejected, known);
-    for (said, words) in [
+    for (remedy, words) in [
         (
             rejected("infobip", Known::Whole),
             "get api_key from the infobip console (https://portal.infobip.com) and put it into local:sms/mine: `sms-sidecar vault set",
@@ -175,6 +179,6 @@ fn pronouns_agree_with_the_number_of_fields() {
             "get the credential from the twilio console (https://console.twilio.com) and put it into the backend's own settings (mine has no `credential`",
         ),
     ] {
-        assert!(said.starts_with(words), "{said}");
+        assert!(remedy.starts_with(words), "{remedy}");
     }
 }

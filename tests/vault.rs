@@ -38,7 +38,7 @@ impl Vault {
             "--key-file",
             key.to_str().unwrap(),
         ];
-        said(&[&["vault"], args, &place].concat(), input)
+        run(&[&["vault"], args, &place].concat(), input)
     }
 
     fn path(&self) -> &Path {
@@ -46,7 +46,7 @@ impl Vault {
     }
 }
 
-fn said(args: &[&str], input: &str) -> Said {
+fn run(args: &[&str], input: &str) -> Said {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
         .args(args)
         .stdin(Stdio::piped())
@@ -87,13 +87,12 @@ fn values_are_shown_only_when_asked_for() {
         vault.says(&["list"], ""),
         vault.says(&["list", "--json"], ""),
     ];
-    for said in quiet {
-        assert_eq!(said.code, 0);
+    for run in quiet {
+        assert_eq!(run.code, 0);
         assert!(
-            said.out.contains("password")
-                && !format!("{}{}", said.out, said.err).contains("canary"),
+            run.out.contains("password") && !format!("{}{}", run.out, run.err).contains("canary"),
             "{}",
-            said.out
+            run.out
         );
     }
     assert_eq!(
@@ -211,16 +210,16 @@ fn several_fields_are_set_in_one_write() {
         (&["username", "username"], "u3\np3\n", "named twice"),
     ];
     for (fields, input, what) in refused {
-        let said = vault.says(&[&["set", "sms/x"], fields, &["--stdin"]].concat(), input);
+        let run = vault.says(&[&["set", "sms/x"], fields, &["--stdin"]].concat(), input);
         assert!(
-            said.code == 2 && said.err.contains(what) && said.out.is_empty(),
+            run.code == 2 && run.err.contains(what) && run.out.is_empty(),
             "{}",
-            said.err
+            run.err
         );
         assert!(
-            !said.err.contains("u3") && !said.err.contains("p3"),
+            !run.err.contains("u3") && !run.err.contains("p3"),
             "{}",
-            said.err
+            run.err
         );
     }
     assert_eq!(
@@ -238,7 +237,7 @@ fn a_field_nobody_reads_and_a_placeholder_are_warned_about() {
     std::fs::write(&config, text).unwrap();
     let set = |config: &Path, fields: &[&str], input: &str| {
         let place = ["--stdin", "--config", config.to_str().unwrap()];
-        said(
+        run(
             &[&["vault", "set", "sms/playmobile"], fields, &place].concat(),
             input,
         )
@@ -328,8 +327,8 @@ fn a_backends_env_is_taken_over_after_a_yes() {
     );
     let taken = import(&["--replace-with-placeholders"], "yes\n");
     assert_eq!(taken.code, 0, "{}", taken.err);
-    for said in [declined, taken] {
-        assert!(!format!("{}{}", said.out, said.err).contains("canary"));
+    for run in [declined, taken] {
+        assert!(!format!("{}{}", run.out, run.err).contains("canary"));
     }
     assert_eq!(
         vault
@@ -412,7 +411,7 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
     assert!(!paste.contains("twilio"), "{paste}");
     let config = vault.path().join("config.toml");
     std::fs::write(&config, paste).unwrap();
-    let checked = said(&["check", "--vault", config.to_str().unwrap()], "");
+    let checked = run(&["check", "--vault", config.to_str().unwrap()], "");
     assert!(
         checked.code == 0 && !checked.out.contains("vault"),
         "{}",
@@ -434,7 +433,7 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
     )
     .unwrap();
     let place = ["--config", config.to_str().unwrap()];
-    let half = said(
+    let half = run(
         &[
             &["vault", "import-env", file.to_str().unwrap(), "--yes"],
             &place[..],
@@ -470,7 +469,7 @@ fn the_config_says_which_vault() {
         text.replace("\"vault.", &format!("\"{}/vault.", vault.path().display())),
     )
     .unwrap();
-    let named = said(
+    let named = run(
         &[
             "vault",
             "list",
@@ -487,13 +486,13 @@ fn the_config_says_which_vault() {
         "{}",
         named.err
     );
-    let several = said(&["vault", "list", "--config", config.to_str().unwrap()], "");
+    let several = run(&["vault", "list", "--config", config.to_str().unwrap()], "");
     assert!(
         several.code == 2 && several.err.contains("say --vault with one of local, other"),
         "{}",
         several.err
     );
-    let none = said(
+    let none = run(
         &[
             "vault",
             "list",

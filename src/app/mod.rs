@@ -40,7 +40,7 @@ pub struct App {
     process: ProcessContext,
     loaded: Config,
     registry: Registry,
-    keeper: watch::Sender<Arc<CredentialCache>>,
+    credential_cache: watch::Sender<Arc<CredentialCache>>,
     proxy: Arc<Proxy>,
     exporter: watch::Sender<Option<Arc<Exporter>>>,
     /// Held during a reload: a signal and a command may arrive at the same time.
@@ -85,9 +85,9 @@ impl ProcessContext {
         CredentialCache::new(&loaded.vault, Arc::clone(&self.clock), sink)
     }
 
-    fn proxy_deps(&self, loaded: &Config, keeper: &Arc<CredentialCache>) -> ProxyDeps {
+    fn proxy_deps(&self, loaded: &Config, credential_cache: &Arc<CredentialCache>) -> ProxyDeps {
         ProxyDeps {
-            keeper: Arc::clone(keeper),
+            credential_cache: Arc::clone(credential_cache),
             telemetry: Arc::clone(&self.telemetry),
             clock: Arc::clone(&self.clock),
             via_marker: self.via_marker.clone(),
@@ -102,11 +102,11 @@ impl App {
     pub fn build(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<Self> {
         let registry = Registry::new();
         let process = ProcessContext::new(file, &loaded, build, &registry)?;
-        let keeper = Arc::new(process.credential_cache(&loaded));
+        let credential_cache = Arc::new(process.credential_cache(&loaded));
         let proxy = Proxy::new(
             loaded.proxy.clone(),
             &loaded.vault,
-            &process.proxy_deps(&loaded, &keeper),
+            &process.proxy_deps(&loaded, &credential_cache),
             rand::random(),
             loaded.limits.max_body,
         )?;
@@ -121,7 +121,7 @@ impl App {
             process,
             loaded,
             registry,
-            keeper: watch::Sender::new(keeper),
+            credential_cache: watch::Sender::new(credential_cache),
             proxy: Arc::new(proxy),
             exporter: watch::Sender::new(exporter),
             reload_lock: Mutex::default(),
@@ -234,14 +234,14 @@ impl App {
 
     /// Reads the vaults, and starts over with the cache of a new config.
     fn spawn_vault_reader(&self, server: &mut Server) {
-        let mut keepers = self.keeper.subscribe();
+        let mut credential_caches = self.credential_cache.subscribe();
         let proxy = Arc::clone(&self.proxy);
         server.add_background("vaults", move |drain| async move {
             while drain.phase() == Phase::Serving {
-                let keeper = Arc::clone(&keepers.borrow_and_update());
+                let credential_cache = Arc::clone(&credential_caches.borrow_and_update());
                 let cadence = |reference: &_| proxy.vault_poll_interval(reference);
-                keeper
-                    .run(cadence, keeper_replaced(&mut keepers, &drain))
+                credential_cache
+                    .run(cadence, cache_replaced(&mut credential_caches, &drain))
                     .await;
             }
         });
@@ -249,7 +249,7 @@ impl App {
 
     /// Publishes provider states and new credentials, and runs the probes that are due.
     fn spawn_state_refresh(&self, server: &mut Server) {
-        let mut changes = self.keeper.borrow().subscribe_changes();
+        let mut changes = self.credential_cache.borrow().subscribe_changes();
         let proxy = Arc::clone(&self.proxy);
         server.add_background("provider-states", move |drain| async move {
             let mut tick = tokio::time::interval(HEALTH_REFRESH_INTERVAL);
@@ -295,9 +295,12 @@ impl App {
 }
 
 /// Waits for a reload to replace the credential cache, or for the process to drain.
-async fn keeper_replaced(keepers: &mut watch::Receiver<Arc<CredentialCache>>, drain: &Drain) {
+async fn cache_replaced(
+    credential_caches: &mut watch::Receiver<Arc<CredentialCache>>,
+    drain: &Drain,
+) {
     tokio::select! {
-        Ok(()) = keepers.changed() => {}
+        Ok(()) = credential_caches.changed() => {}
         () = drain.wait_for(Phase::Draining) => {}
     }
 }

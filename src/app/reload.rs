@@ -42,18 +42,18 @@ impl App {
 
     fn apply_reload(&self) -> Result<ReloadSummary, ProblemReport> {
         let loaded = load(&self.process.config_file)?;
-        let keeper = self
+        let credential_cache = self
             .process
             .credential_cache(&loaded)
-            .continue_from(&self.keeper.borrow());
-        let keeper = Arc::new(keeper);
+            .continue_from(&self.credential_cache.borrow());
+        let credential_cache = Arc::new(credential_cache);
         let exporter = build_exporter(&loaded, &self.process.build)
             .map_err(|error| self.unusable_config(format!("{error:#}")))?;
         self.proxy
             .reload(
                 loaded.proxy.clone(),
                 &loaded.vault,
-                &self.process.proxy_deps(&loaded, &keeper),
+                &self.process.proxy_deps(&loaded, &credential_cache),
                 loaded.limits.max_body,
             )
             .map_err(|error| self.unusable_config(error))?;
@@ -63,7 +63,7 @@ impl App {
         telemetry.update_schema(&metrics_schema(&loaded, listen, &self.process.build));
         telemetry.set_config_change_check(config_change_check(&loaded));
         self.proxy.republish();
-        self.keeper.send_replace(keeper);
+        self.credential_cache.send_replace(credential_cache);
         telemetry.set_trace_sampling(exporter.as_ref().map(|exporter| exporter.sample_ratio()));
         self.exporter.send_replace(exporter);
         Ok(self.summarize(&loaded))

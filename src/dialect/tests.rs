@@ -59,7 +59,7 @@ fn file(name: &str, text: &str) -> SourceFile {
 }
 
 /// The problems that the loader reports, with the text that each underlines.
-fn complaints(text: &str) -> Vec<(String, String)> {
+fn problems_of(text: &str) -> Vec<(String, String)> {
     let (_, problems) = Catalog::load(&[file("small.toml", text)]);
     let under = |problem: &crate::problem::Problem| {
         problem
@@ -80,7 +80,7 @@ fn every_built_in_description_loads_without_a_problem() {
     let (catalog, problems) = Catalog::load(&Catalog::built_in_sources());
     assert_eq!(problems, []);
     assert_eq!(catalog.iter().count(), Catalog::built_in_sources().len());
-    assert_eq!(complaints(SMALL), []);
+    assert_eq!(problems_of(SMALL), []);
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn consequences_of_a_broken_field_are_not_reported() {
         ("{to | digits}", "{to | digit}"),
         ("\"{text}\"", "\"{text\""),
     ] {
-        let found = complaints(&SMALL.replacen(old, new, 1));
+        let found = problems_of(&SMALL.replacen(old, new, 1));
         assert_eq!(found.len(), 1, "{found:?}");
     }
 }
@@ -267,11 +267,11 @@ fn consequences_of_a_broken_field_are_not_reported() {
 /// Checks that the loader reports the broken text with this message, at that place.
 fn is_named(text: &str, what: &str, under: &str) {
     assert_ne!(text, SMALL, "{what}");
-    let found = complaints(text);
+    let found = problems_of(text);
     assert!(
         found
             .iter()
-            .any(|(said, at)| said.contains(what) && at == under || what.is_empty()),
+            .any(|(message, at)| message.contains(what) && at == under || what.is_empty()),
         "{text}: {found:?}"
     );
     assert!(!found.is_empty(), "{text}");
@@ -324,7 +324,7 @@ fn all_errors_are_reported_at_once_and_the_file_is_left_out() {
         .replace("{text}", "{texd}")
         .replace("balance-empty ", "balance ")
         .replace("default ", "else ");
-    let found = complaints(&text);
+    let found = problems_of(&text);
     for what in [
         "`texd` is not a source",
         "`balance` is not a cause",
@@ -332,7 +332,7 @@ fn all_errors_are_reported_at_once_and_the_file_is_left_out() {
         "`default` is missing",
     ] {
         assert!(
-            found.iter().any(|(said, _)| said.contains(what)),
+            found.iter().any(|(message, _)| message.contains(what)),
             "{what}: {found:?}"
         );
     }

@@ -100,13 +100,13 @@ impl DrainCounter {
 
     async fn wait_until_zero(&self) {
         loop {
-            let mut landed = std::pin::pin!(self.became_zero.notified());
+            let mut became_zero = std::pin::pin!(self.became_zero.notified());
             // Subscribes before the check, so that a change in between is not missed.
-            landed.as_mut().enable();
+            became_zero.as_mut().enable();
             if self.is_zero() {
                 return;
             }
-            landed.await;
+            became_zero.await;
         }
     }
 }

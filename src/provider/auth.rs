@@ -71,7 +71,11 @@ impl ProviderRuntime {
     pub(crate) async fn reread_vault(&self, version: Version) {
         if let Some(reference) = &self.provider.credential {
             // A vault that cannot be read changes nothing here; its own event reports the error.
-            self.deps.keeper.reread(reference, version).await.ok();
+            self.deps
+                .credential_cache
+                .reread(reference, version)
+                .await
+                .ok();
         }
     }
 
@@ -114,7 +118,7 @@ impl ProviderRuntime {
         self.provider
             .credential
             .as_ref()
-            .is_some_and(|reference| self.deps.keeper.last_failure(reference).is_some())
+            .is_some_and(|reference| self.deps.credential_cache.last_failure(reference).is_some())
     }
 
     async fn read_credential(&self) -> Result<Arc<Credential>, Box<AuthError>> {
@@ -125,10 +129,15 @@ impl ProviderRuntime {
                 "this provider has no `credential`".to_owned(),
             ));
         };
-        let credential = self.deps.keeper.get(reference).await.map_err(|error| {
-            let cause = vault_error_cause(&error);
-            AuthError::local(cause, self.newest_revision(), error.to_string())
-        })?;
+        let credential = self
+            .deps
+            .credential_cache
+            .get(reference)
+            .await
+            .map_err(|error| {
+                let cause = vault_error_cause(&error);
+                AuthError::local(cause, self.newest_revision(), error.to_string())
+            })?;
         let problems = self.provider.dialect.check_credential(&credential);
         let Some(problem) = problems.first() else {
             return Ok(credential);

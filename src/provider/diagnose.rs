@@ -310,7 +310,7 @@ impl ProviderRuntime {
             .provider
             .credential
             .as_ref()
-            .and_then(|reference| self.deps.keeper.seen_at(reference))
+            .and_then(|reference| self.deps.credential_cache.seen_at(reference))
             .filter(|seen| seen.version == version);
         let history = AccountHistory {
             version,

@@ -47,7 +47,7 @@ pub use settings::Provider;
 /// What every account shares with the others.
 #[derive(Clone, Debug)]
 pub(crate) struct SharedDeps {
-    pub(crate) keeper: Arc<CredentialCache>,
+    pub(crate) credential_cache: Arc<CredentialCache>,
     pub(crate) telemetry: Arc<Telemetry>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The config as the operator names it.
@@ -168,7 +168,7 @@ impl ProviderRuntime {
             .provider
             .credential
             .as_ref()
-            .and_then(|reference| self.deps.keeper.current(reference));
+            .and_then(|reference| self.deps.credential_cache.current(reference));
         let version = current
             .map(|credential| credential.version)
             .unwrap_or_default();
@@ -219,7 +219,7 @@ impl ProviderRuntime {
             .provider
             .credential
             .as_ref()
-            .and_then(|reference| self.deps.keeper.seen_at(reference));
+            .and_then(|reference| self.deps.credential_cache.seen_at(reference));
         if let Some(seen) = seen {
             CredentialLoaded {
                 provider: &self.provider.id,

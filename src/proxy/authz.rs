@@ -43,10 +43,10 @@ pub(super) fn needs_peer_uid(settings: &Settings) -> bool {
 /// Reads the tokens that were not read yet.
 pub(super) async fn load_tokens(snapshot: &RoutingSnapshot) {
     for reference in token_references(&snapshot.settings)
-        .filter(|reference| snapshot.keeper.current(reference).is_none())
+        .filter(|reference| snapshot.credential_cache.current(reference).is_none())
     {
         // A token that cannot be read admits no caller; the read's own event reports the error.
-        snapshot.keeper.get(reference).await.ok();
+        snapshot.credential_cache.get(reference).await.ok();
     }
 }
 
@@ -70,7 +70,7 @@ pub(super) fn caller_name(
     let matches_proof = |proof: &CallerProof| match proof {
         CallerProof::Uid(uid) => peer.uid == Some(*uid),
         CallerProof::Token(reference) => {
-            tokens().any(|token| token_matches(&snapshot.keeper, reference, token))
+            tokens().any(|token| token_matches(&snapshot.credential_cache, reference, token))
         }
     };
     snapshot
@@ -134,8 +134,12 @@ fn parse_authorization_secret(value: &str) -> Option<String> {
 }
 
 /// Whether the vault's entry holds this token; takes the same time wherever the two differ.
-fn token_matches(keeper: &CredentialCache, reference: &CredentialRef, token: &str) -> bool {
-    let Some(entry) = keeper.current(reference) else {
+fn token_matches(
+    credential_cache: &CredentialCache,
+    reference: &CredentialRef,
+    token: &str,
+) -> bool {
+    let Some(entry) = credential_cache.current(reference) else {
         return false;
     };
     let same = |value: &str| {

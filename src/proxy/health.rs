@@ -223,13 +223,13 @@ impl HealthTracker {
         &self,
         state: &mut State,
         runtime: &ProviderRuntime,
-        news: Option<Diagnosis>,
+        diagnosis: Option<Diagnosis>,
         now: Moment,
     ) {
         runtime.emit_credential_seen();
         let id = &runtime.provider.id;
         let health_state = state.health(runtime).state(now, runtime.newest_revision());
-        state.update_diagnosis(id, health_state, news);
+        state.update_diagnosis(id, health_state, diagnosis);
         let diagnosis = state.diagnoses.get(id);
         let report = LastReported {
             state: health_state.as_str(),
@@ -284,11 +284,11 @@ impl State {
         &mut self,
         id: &ProviderId,
         health_state: HealthState,
-        news: Option<Diagnosis>,
+        diagnosis: Option<Diagnosis>,
     ) {
         let cause = health_state.cause();
-        if let Some(news) = news.filter(|news| cause == Some(news.cause)) {
-            self.diagnoses.insert(id.clone(), news);
+        if let Some(diagnosis) = diagnosis.filter(|diagnosis| cause == Some(diagnosis.cause)) {
+            self.diagnoses.insert(id.clone(), diagnosis);
         } else if self
             .diagnoses
             .get(id)
@@ -311,7 +311,7 @@ impl State {
 }
 
 fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
-    let nobody = AccountSnapshot {
+    let no_account = AccountSnapshot {
         admission: SendAdmission::Blocked {
             cause: Cause::NoProvider,
             reopens_in: None,
@@ -319,5 +319,5 @@ fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
         credential: CredentialRevision::default(),
         can_retry: false,
     };
-    views.get(account).copied().unwrap_or(nobody)
+    views.get(account).copied().unwrap_or(no_account)
 }

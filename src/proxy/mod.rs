@@ -78,7 +78,7 @@ pub struct Proxy {
 #[derive(Clone, Debug)]
 pub struct ProxyDeps {
     /// Its credentials.
-    pub keeper: Arc<CredentialCache>,
+    pub credential_cache: Arc<CredentialCache>,
     /// Its events.
     pub telemetry: Arc<Telemetry>,
     /// Its time.
@@ -358,7 +358,7 @@ fn build_snapshot(
     let mut runtimes = Vec::new();
     for provider in &settings.providers {
         if let Some(reference) = &provider.credential {
-            deps.keeper.track(reference);
+            deps.credential_cache.track(reference);
         }
         let runtime = build_runtime(provider, vaults, deps, max_body)?;
         let same_account = old
@@ -369,8 +369,8 @@ fn build_snapshot(
             None => runtime,
         }));
     }
-    authz::token_references(&settings).for_each(|reference| deps.keeper.track(reference));
-    RoutingSnapshot::new(settings, runtimes, Arc::clone(&deps.keeper))
+    authz::token_references(&settings).for_each(|reference| deps.credential_cache.track(reference));
+    RoutingSnapshot::new(settings, runtimes, Arc::clone(&deps.credential_cache))
         .map_err(BuildError::Templates)
 }
 
@@ -389,7 +389,7 @@ fn build_runtime(
     let shared = SharedDeps {
         config_path: deps.config_path.as_str().into(),
         has_control: deps.has_control,
-        keeper: Arc::clone(&deps.keeper),
+        credential_cache: Arc::clone(&deps.credential_cache),
         telemetry: Arc::clone(&deps.telemetry),
         clock: Arc::clone(&deps.clock),
     };

@@ -21,7 +21,7 @@ pub(super) struct RoutingSnapshot {
     pub(super) settings: Settings,
     pub(super) providers: BTreeMap<ProviderId, Arc<ProviderRuntime>>,
     pub(super) templates: Templates,
-    pub(super) keeper: Arc<CredentialCache>,
+    pub(super) credential_cache: Arc<CredentialCache>,
     /// The dialects of the configured providers.
     dialects: Vec<Arc<Dialect>>,
     /// Each provider's dialect and the operations that its account adds, in the order of the config.
@@ -55,7 +55,7 @@ impl RoutingSnapshot {
     pub(super) fn new(
         settings: Settings,
         providers: Vec<Arc<ProviderRuntime>>,
-        keeper: Arc<CredentialCache>,
+        credential_cache: Arc<CredentialCache>,
     ) -> Result<Self, Vec<TemplateError>> {
         let templates = Templates::new(&settings.templates)?;
         let mut dialects: Vec<Arc<Dialect>> = Vec::new();
@@ -78,7 +78,7 @@ impl RoutingSnapshot {
             settings,
             providers,
             templates,
-            keeper,
+            credential_cache,
             dialects,
             extra_operations,
         })

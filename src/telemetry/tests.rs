@@ -92,7 +92,7 @@ fn shape() -> MetricsSchema {
     }
 }
 
-fn bench() -> TelemetryFixture {
+fn fixture() -> TelemetryFixture {
     let registry = Registry::new();
     let calendar = Arc::new(Calendar(Mutex::new(at(1_000_000))));
     let telemetry = Telemetry::new(&registry, &shape(), calendar.clone()).unwrap();
@@ -285,9 +285,9 @@ fn parent() -> TraceParent {
 
 #[test]
 fn every_family_has_its_name_and_labels() {
-    let bench = bench();
+    let fixture = fixture();
     everything(
-        &bench.telemetry,
+        &fixture.telemetry,
         "main",
         "playmobile",
         "uzbekistan",
@@ -323,7 +323,7 @@ fn every_family_has_its_name_and_labels() {
         ("dialect_info", &["dialect", "source"]),
         ("build_info", &["version", "commit"]),
     ] {
-        let family = bench
+        let family = fixture
             .family(name)
             .unwrap_or_else(|| panic!("{name} is missing"));
         let found: BTreeSet<&str> = family.get_metric()[0]
@@ -334,7 +334,7 @@ fn every_family_has_its_name_and_labels() {
         assert_eq!(found, labels.iter().copied().collect(), "{name}");
     }
     assert_eq!(
-        bench.registry.gather().len(),
+        fixture.registry.gather().len(),
         22,
         "there is a family that is not in the contract"
     );
@@ -342,7 +342,7 @@ fn every_family_has_its_name_and_labels() {
 
 #[test]
 fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
-    let bench = bench();
+    let fixture = fixture();
     let causes = || {
         Cause::ALL
             .iter()
@@ -366,16 +366,19 @@ fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
                 ("family", "account"),
             ];
             assert_eq!(
-                bench.value("attempts_total", &labels),
+                fixture.value("attempts_total", &labels),
                 Some(0.0),
                 "{labels:?}"
             );
         }
         let literal = [("provider", provider), ("kind", kind), ("status", "401")];
-        assert_eq!(bench.value("upstream_responses_total", &literal), Some(0.0));
+        assert_eq!(
+            fixture.value("upstream_responses_total", &literal),
+            Some(0.0)
+        );
     }
     everything(
-        &bench.telemetry,
+        &fixture.telemetry,
         "main",
         "playmobile",
         "uzbekistan",
@@ -387,9 +390,9 @@ fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
         ("outcome", "rejected"),
         ("cause", "credential-rejected"),
     ];
-    assert_eq!(bench.value("attempts_total", &labels), Some(1.0));
+    assert_eq!(fixture.value("attempts_total", &labels), Some(1.0));
     assert_eq!(
-        bench.value(
+        fixture.value(
             "upstream_responses_total",
             &[("provider", "main"), ("kind", "send"), ("status", "401")]
         ),
@@ -399,7 +402,7 @@ fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
 
 #[test]
 fn requests_of_every_result_start_at_zero() {
-    let bench = bench();
+    let fixture = fixture();
     for result in ["accepted", "not-sent", "in-doubt", "message-rejected"] {
         let labels = [
             ("entrypoint", "connect"),
@@ -408,12 +411,12 @@ fn requests_of_every_result_start_at_zero() {
             ("result", result),
         ];
         assert_eq!(
-            bench.value("requests_total", &labels),
+            fixture.value("requests_total", &labels),
             Some(0.0),
             "{result}"
         );
         assert_eq!(
-            bench.value(
+            fixture.value(
                 "request_duration_seconds",
                 &[("dialect", "twilio"), ("result", result)]
             ),
@@ -424,7 +427,7 @@ fn requests_of_every_result_start_at_zero() {
 
 #[test]
 fn the_series_of_attempts_start_at_zero() {
-    let bench = bench();
+    let fixture = fixture();
     for (outcome, cause) in [("rejected", "unexplained"), ("unknown", "timeout")] {
         let labels = [
             ("provider", "backup"),
@@ -433,7 +436,7 @@ fn the_series_of_attempts_start_at_zero() {
             ("cause", cause),
         ];
         assert_eq!(
-            bench.value("attempts_total", &labels),
+            fixture.value("attempts_total", &labels),
             Some(0.0),
             "{outcome}"
         );
@@ -450,13 +453,13 @@ fn the_series_of_attempts_start_at_zero() {
         ("possible_duplicates_total", &[("provider", "backup")]),
         ("duplicates_suppressed_total", &[("dialect", "playmobile")]),
     ] {
-        assert_eq!(bench.value(name, labels), Some(0.0), "{name} {labels:?}");
+        assert_eq!(fixture.value(name, labels), Some(0.0), "{name} {labels:?}");
     }
 }
 
 #[test]
 fn the_series_of_config_and_state_exist_from_the_start() {
-    let bench = bench();
+    let fixture = fixture();
     for (name, labels, value) in [
         (
             "route_provider",
@@ -492,49 +495,53 @@ fn the_series_of_config_and_state_exist_from_the_start() {
             1.0,
         ),
     ] {
-        assert_eq!(bench.value(name, labels), Some(value), "{name} {labels:?}");
+        assert_eq!(
+            fixture.value(name, labels),
+            Some(value),
+            "{name} {labels:?}"
+        );
     }
     assert!(
-        bench.family("ca_expiry_timestamp_seconds").is_none(),
+        fixture.family("ca_expiry_timestamp_seconds").is_none(),
         "without a CA nothing expires"
     );
 }
 
 #[test]
 fn names_that_are_not_configured_create_no_series() {
-    let bench = bench();
-    for stranger in ["x1", "x2", "x3"] {
-        everything(&bench.telemetry, stranger, stranger, stranger, stranger);
+    let fixture = fixture();
+    for dialect in ["x1", "x2", "x3"] {
+        everything(&fixture.telemetry, dialect, dialect, dialect, dialect);
         BalanceReported {
             provider: &ProviderId::new("main"),
-            unit: stranger,
+            unit: dialect,
             value: 1.0,
             daily_spend: None,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     }
     for name in ["provider", "from", "to"] {
-        let found = bench.words(name);
+        let found = fixture.words(name);
         assert!(
             found.is_subset(&["main", "backup", "other"].map(str::to_owned).into()),
             "{name}: {found:?}"
         );
     }
     assert_eq!(
-        bench.words("dialect"),
+        fixture.words("dialect"),
         ["other", "playmobile", "twilio"].map(str::to_owned).into()
     );
-    assert_eq!(bench.words("route"), ["uzbekistan".to_owned()].into());
+    assert_eq!(fixture.words("route"), ["uzbekistan".to_owned()].into());
     assert_eq!(
-        bench.words("vault"),
+        fixture.words("vault"),
         ["local", "other"].map(str::to_owned).into()
     );
     assert_eq!(
-        bench.words("unit"),
+        fixture.words("unit"),
         ["UZS", "other"].map(str::to_owned).into()
     );
     assert_eq!(
-        bench.value("requests_total", &[("dialect", "other")]),
+        fixture.value("requests_total", &[("dialect", "other")]),
         Some(3.0)
     );
     for gauge in [
@@ -543,7 +550,7 @@ fn names_that_are_not_configured_create_no_series() {
         "credential_age_seconds",
     ] {
         assert_eq!(
-            bench.value(gauge, &[("provider", "other")]),
+            fixture.value(gauge, &[("provider", "other")]),
             None,
             "{gauge}: unknown names do not share a state"
         );
@@ -552,7 +559,7 @@ fn names_that_are_not_configured_create_no_series() {
 
 #[test]
 fn label_values_of_unknown_statuses_and_units_stay_bounded() {
-    let bench = bench();
+    let fixture = fixture();
     let (main, outcome) = (
         ProviderId::new("main"),
         Outcome::Unknown(Cause::ReplyUnreadable),
@@ -565,14 +572,14 @@ fn label_values_of_unknown_statuses_and_units_stay_bounded() {
             status: Some(status),
             duration: Duration::ZERO,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     }
     let born: BTreeSet<String> = [
         "200", "201", "202", "400", "401", "402", "403", "404", "429", "500", "502", "503", "other",
     ]
     .map(str::to_owned)
     .into();
-    assert_eq!(bench.words("status"), born);
+    assert_eq!(fixture.words("status"), born);
     for (unit, shown) in [
         ("UZS", "UZS"),
         ("EUR", "EUR"),
@@ -586,9 +593,9 @@ fn label_values_of_unknown_statuses_and_units_stay_bounded() {
             value: 7.0,
             daily_spend: None,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
         assert_eq!(
-            bench.words("unit"),
+            fixture.words("unit"),
             [shown.to_owned()].into(),
             "a provider has one unit"
         );
@@ -597,15 +604,21 @@ fn label_values_of_unknown_statuses_and_units_stay_bounded() {
 
 /// Telemetry after every event and then a reload in which `third` replaces `backup`.
 fn reloaded_bench() -> TelemetryFixture {
-    let bench = bench();
+    let fixture = fixture();
     everything(
-        &bench.telemetry,
+        &fixture.telemetry,
         "main",
         "playmobile",
         "uzbekistan",
         "local",
     );
-    everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
+    everything(
+        &fixture.telemetry,
+        "backup",
+        "twilio",
+        "uzbekistan",
+        "local",
+    );
     let mut later = shape();
     later.providers = vec![
         (ProviderId::new("main"), "playmobile".into()),
@@ -613,39 +626,45 @@ fn reloaded_bench() -> TelemetryFixture {
     ];
     later.dialects = vec![("playmobile".into(), "folder".into())];
     later.config = route("world", &["third"]);
-    bench.telemetry.update_schema(&later);
-    bench
+    fixture.telemetry.update_schema(&later);
+    fixture
 }
 
 #[test]
 fn a_reload_removes_the_series_of_removed_names() {
-    let bench = reloaded_bench();
+    let fixture = reloaded_bench();
     assert_eq!(
-        bench.words("provider"),
+        fixture.words("provider"),
         ["main", "third"].map(str::to_owned).into()
     );
-    assert_eq!(bench.words("from"), ["main".to_owned()].into());
-    assert_eq!(bench.words("dialect"), ["playmobile".to_owned()].into());
-    assert_eq!(bench.words("source"), ["folder".to_owned()].into());
-    assert_eq!(bench.words("route"), ["world".to_owned()].into());
+    assert_eq!(fixture.words("from"), ["main".to_owned()].into());
+    assert_eq!(fixture.words("dialect"), ["playmobile".to_owned()].into());
+    assert_eq!(fixture.words("source"), ["folder".to_owned()].into());
+    assert_eq!(fixture.words("route"), ["world".to_owned()].into());
     assert_eq!(
-        bench.value(
+        fixture.value(
             "route_provider",
             &[("route", "world"), ("provider", "main")]
         ),
         None,
         "the old order of the route is removed"
     );
-    everything(&bench.telemetry, "backup", "twilio", "uzbekistan", "local");
+    everything(
+        &fixture.telemetry,
+        "backup",
+        "twilio",
+        "uzbekistan",
+        "local",
+    );
     assert!(
-        !bench.words("provider").contains("backup"),
+        !fixture.words("provider").contains("backup"),
         "a request that outlives the reload creates no series"
     );
 }
 
 #[test]
 fn a_reload_adds_the_series_of_new_names_and_keeps_the_counts() {
-    let bench = reloaded_bench();
+    let fixture = reloaded_bench();
     for (name, labels, value) in [
         (
             "route_provider",
@@ -679,15 +698,19 @@ fn a_reload_adds_the_series_of_new_names_and_keeps_the_counts() {
             1.0,
         ),
     ] {
-        assert_eq!(bench.value(name, labels), Some(value), "{name} {labels:?}");
+        assert_eq!(
+            fixture.value(name, labels),
+            Some(value),
+            "{name} {labels:?}"
+        );
     }
 }
 
 #[test]
 fn a_credentials_age_grows_between_two_scrapes() {
-    let bench = bench();
+    let fixture = fixture();
     assert!(
-        bench
+        fixture
             .family("credential_age_seconds")
             .is_none_or(|family| family.get_metric().is_empty()),
         "there is no age before a credential was read"
@@ -697,12 +720,12 @@ fn a_credentials_age_grows_between_two_scrapes() {
         version: Version(1),
         first_seen_at: at(999_990),
     }
-    .emit(&bench.telemetry);
-    let age = || bench.value("credential_age_seconds", &[("provider", "main")]);
+    .emit(&fixture.telemetry);
+    let age = || fixture.value("credential_age_seconds", &[("provider", "main")]);
     assert_eq!(age(), Some(10.0));
-    *bench.calendar.0.lock().unwrap() = at(1_000_050);
+    *fixture.calendar.0.lock().unwrap() = at(1_000_050);
     assert_eq!(age(), Some(60.0));
-    *bench.calendar.0.lock().unwrap() = at(900_000);
+    *fixture.calendar.0.lock().unwrap() = at(900_000);
     assert_eq!(
         age(),
         Some(0.0),
@@ -712,7 +735,7 @@ fn a_credentials_age_grows_between_two_scrapes() {
 
 #[test]
 fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
-    let bench = bench();
+    let fixture = fixture();
     let main = ProviderId::new("main");
     let cooldown = HealthState::Cooldown {
         until: Moment::default(),
@@ -729,11 +752,11 @@ fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
             state,
             diagnosis: None,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
         for label in HealthState::LABELS {
             let expected = if *label == state.as_str() { 1.0 } else { 0.0 };
             assert_eq!(
-                bench.value("provider_state", &[("provider", "main"), ("state", label)]),
+                fixture.value("provider_state", &[("provider", "main"), ("state", label)]),
                 Some(expected)
             );
         }
@@ -742,9 +765,9 @@ fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
         provider: &main,
         expires_at: Some(at(2_000_000)),
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(
-        bench.value(
+        fixture.value(
             "credential_expiry_timestamp_seconds",
             &[("provider", "main")]
         ),
@@ -754,9 +777,9 @@ fn a_provider_has_exactly_one_state_and_a_token_may_lose_its_expiry() {
         provider: &main,
         expires_at: None,
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(
-        bench.value(
+        fixture.value(
             "credential_expiry_timestamp_seconds",
             &[("provider", "main")]
         ),
@@ -797,9 +820,9 @@ impl io::Write for CapturedLog {
 
 #[test]
 fn a_request_is_one_line_with_every_field_and_a_masked_number() {
-    let bench = bench();
+    let fixture = fixture();
     let text = logged(Format::Json, "info", || {
-        call("main", "playmobile", "uzbekistan", &bench.telemetry);
+        call("main", "playmobile", "uzbekistan", &fixture.telemetry);
     });
     assert_eq!(text.lines().count(), 1, "{text}");
     let line: serde_json::Value = serde_json::from_str(&text).unwrap();
@@ -840,7 +863,7 @@ fn a_request_is_one_line_with_every_field_and_a_masked_number() {
 
 #[test]
 fn a_state_change_is_one_line_with_the_whole_diagnosis() {
-    let bench = bench();
+    let fixture = fixture();
     let diagnosis = Diagnosis {
         provider: "main".into(),
         cause: Cause::CredentialRejected,
@@ -855,7 +878,7 @@ fn a_state_change_is_one_line_with_the_whole_diagnosis() {
         diagnosis: Some(&diagnosis),
     };
     let line: serde_json::Value = serde_json::from_str(&logged(Format::Json, "info", || {
-        changed.emit(&bench.telemetry);
+        changed.emit(&fixture.telemetry);
     }))
     .unwrap();
     for (field, value) in [
@@ -875,9 +898,9 @@ fn a_state_change_is_one_line_with_the_whole_diagnosis() {
 
 #[test]
 fn a_provider_message_can_neither_forge_a_line_nor_colour_it() {
-    let bench = bench();
+    let fixture = fixture();
     let text = logged(Format::Human { colours: false }, "debug", || {
-        call("main", "playmobile", "uzbekistan", &bench.telemetry);
+        call("main", "playmobile", "uzbekistan", &fixture.telemetry);
     });
     assert_eq!(text.lines().count(), 1, "{text}");
     assert!(!text.contains('\u{1b}'), "{text}");
@@ -885,8 +908,8 @@ fn a_provider_message_can_neither_forge_a_line_nor_colour_it() {
 
 #[test]
 fn colours_are_written_when_they_are_enabled() {
-    let bench = bench();
-    let act = || call("main", "playmobile", "uzbekistan", &bench.telemetry);
+    let fixture = fixture();
+    let act = || call("main", "playmobile", "uzbekistan", &fixture.telemetry);
     assert!(logged(Format::Human { colours: true }, "info", act).contains('\u{1b}'));
 }
 
@@ -909,7 +932,7 @@ fn third_party_crates_are_capped_at_warn_by_every_filter() {
 
 #[test]
 fn a_vault_failure_is_logged_when_it_begins_and_when_it_ends() {
-    let bench = bench();
+    let fixture = fixture();
     let read = |result| {
         VaultRead {
             vault: "local",
@@ -917,7 +940,7 @@ fn a_vault_failure_is_logged_when_it_begins_and_when_it_ends() {
             result,
             problem: Some("wrong key"),
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     };
     let text = logged(Format::Json, "info", || {
         for result in [
@@ -932,14 +955,14 @@ fn a_vault_failure_is_logged_when_it_begins_and_when_it_ends() {
     });
     assert_eq!(text.lines().count(), 2, "{text}");
     assert_eq!(
-        bench.value(
+        fixture.value(
             "vault_reads_total",
             &[("vault", "local"), ("result", "failed")]
         ),
         Some(3.0)
     );
     assert_eq!(
-        bench.value(
+        fixture.value(
             "vault_reads_total",
             &[("vault", "local"), ("result", "unchanged")]
         ),
@@ -949,7 +972,7 @@ fn a_vault_failure_is_logged_when_it_begins_and_when_it_ends() {
 
 #[test]
 fn the_last_success_of_a_vault_advances_only_while_all_its_entries_can_be_read() {
-    let bench = bench();
+    let fixture = fixture();
     let read = |path, result| {
         VaultRead {
             vault: "local",
@@ -957,10 +980,10 @@ fn the_last_success_of_a_vault_advances_only_while_all_its_entries_can_be_read()
             result,
             problem: None,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     };
     let good = || {
-        bench.value(
+        fixture.value(
             "vault_last_success_timestamp_seconds",
             &[("vault", "local")],
         )
@@ -972,11 +995,11 @@ fn the_last_success_of_a_vault_advances_only_while_all_its_entries_can_be_read()
     assert_eq!(good(), Some(0.0), "one of two entries is not enough");
     read("sms/a", VaultReadResult::Changed);
     assert_eq!(good(), Some(1_000_000.0));
-    *bench.calendar.0.lock().unwrap() = at(1_000_060);
+    *fixture.calendar.0.lock().unwrap() = at(1_000_060);
     read("sms/b", VaultReadResult::Failed);
     read("sms/a", VaultReadResult::Unchanged);
     assert_eq!(good(), Some(1_000_000.0));
-    bench.telemetry.update_schema(&shape());
+    fixture.telemetry.update_schema(&shape());
     read("sms/a", VaultReadResult::Unchanged);
     assert_eq!(
         good(),
@@ -987,7 +1010,7 @@ fn the_last_success_of_a_vault_advances_only_while_all_its_entries_can_be_read()
 
 #[test]
 fn an_invalid_reload_counts_as_failed_and_keeps_the_config_timestamp() {
-    let bench = bench();
+    let fixture = fixture();
     let build = BuildInfo {
         version: "1.2.3".into(),
         commit: "abc".into(),
@@ -997,34 +1020,34 @@ fn an_invalid_reload_counts_as_failed_and_keeps_the_config_timestamp() {
         at: at(1_000_000),
         addresses: &[("proxy", "127.0.0.1:8125".into())],
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     Reloaded {
         at: None,
         problem: Some("2 errors; `sms-sidecar check` shows them"),
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(
-        bench.value("config_timestamp_seconds", &[]),
+        fixture.value("config_timestamp_seconds", &[]),
         Some(1_000_000.0)
     );
     assert_eq!(
-        bench.value("reloads_total", &[("result", "failed")]),
+        fixture.value("reloads_total", &[("result", "failed")]),
         Some(1.0)
     );
     Reloaded {
         at: Some(at(1_000_700)),
         problem: None,
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(
-        bench.value("config_timestamp_seconds", &[]),
+        fixture.value("config_timestamp_seconds", &[]),
         Some(1_000_700.0)
     );
 }
 
 #[test]
 fn the_need_for_an_operator_decides_the_log_level() {
-    let bench = bench();
+    let fixture = fixture();
     let level = |result, cause| {
         let text = logged(Format::Json, "trace", || {
             RequestFinished {
@@ -1046,7 +1069,7 @@ fn the_need_for_an_operator_decides_the_log_level() {
                 duration: Duration::ZERO,
                 parent: None,
             }
-            .emit(&bench.telemetry);
+            .emit(&fixture.telemetry);
         });
         serde_json::from_str::<serde_json::Value>(&text).unwrap()["level"]
             .as_str()
@@ -1072,7 +1095,7 @@ fn the_need_for_an_operator_decides_the_log_level() {
     );
     assert_eq!(level(RequestResult::Tunnelled, None), "DEBUG");
     assert_eq!(
-        bench.value(
+        fixture.value(
             "requests_total",
             &[
                 ("entrypoint", "unix"),

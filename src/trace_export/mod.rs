@@ -117,9 +117,9 @@ impl Exporter {
     ) {
         while let Some(batch) = spans.take_batch() {
             let count = batch.len();
-            let came = self.export_batch(batch, current, drain).await;
-            let failed = came.is_err();
-            record_export(count, came, spans.queued(), telemetry);
+            let result = self.export_batch(batch, current, drain).await;
+            let failed = result.is_err();
+            record_export(count, result, spans.queued(), telemetry);
             // Another collector may succeed; at shutdown there is no time for more batches.
             if failed && is_replaced_or_draining(current, drain) {
                 return;
@@ -138,19 +138,19 @@ impl Exporter {
         let body = otlp::encode_request(batch, &self.settings.service_name, &self.version);
         let mut pauses = RETRY_DELAYS.into_iter();
         loop {
-            let trouble = tokio::select! {
+            let error = tokio::select! {
                 sent = self.send(body.clone()) => match sent {
                     Ok(rejected) => return Ok(rejected),
-                    Err(trouble) => trouble,
+                    Err(error) => error,
                 },
                 () = shutdown_deadline(drain) => return Err(ExportError::permanent("the process ended before the collector answered".to_owned())),
             };
-            let (true, Some(pause)) = (trouble.is_retryable, pauses.next()) else {
-                return Err(trouble);
+            let (true, Some(pause)) = (error.is_retryable, pauses.next()) else {
+                return Err(error);
             };
             tokio::select! {
-                () = sleep(trouble.retry_after.unwrap_or(pause).clamp(pause, MAX_RETRY_DELAY)) => {}
-                () = replaced_or_draining(current, drain) => return Err(trouble),
+                () = sleep(error.retry_after.unwrap_or(pause).clamp(pause, MAX_RETRY_DELAY)) => {}
+                () = replaced_or_draining(current, drain) => return Err(error),
             }
         }
     }
@@ -197,11 +197,11 @@ pub async fn export(
 /// Counts the result of a batch of `count` spans.
 fn record_export(
     count: usize,
-    came: Result<usize, ExportError>,
+    result: Result<usize, ExportError>,
     left: usize,
     telemetry: &Telemetry,
 ) {
-    match came {
+    match result {
         Ok(rejected) => {
             SpansExported {
                 count: count.saturating_sub(rejected),

@@ -112,14 +112,10 @@ fn only_a_batch_that_was_certainly_not_accepted_is_sent_again() {
         (500, false, SpanDropReason::Failed),
         (301, false, SpanDropReason::Failed),
     ] {
-        let trouble = answered(status, &[], b"CANARY".to_vec()).unwrap_err();
+        let error = answered(status, &[], b"CANARY".to_vec()).unwrap_err();
+        assert_eq!((error.is_retryable, error.loss), (again, loss), "{status}");
         assert_eq!(
-            (trouble.is_retryable, trouble.loss),
-            (again, loss),
-            "{status}"
-        );
-        assert_eq!(
-            trouble.message,
+            error.message,
             format!("the collector at http://collector.test:4318/ answers {status}")
         );
     }
@@ -157,7 +153,7 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
         service_name: "sms-sidecar".into(),
         ca_file: None,
     };
-    let (tell, told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, received) = tokio::sync::mpsc::unbounded_channel();
     tokio::spawn(async move {
         for number in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
@@ -172,15 +168,15 @@ async fn collector(busy: usize) -> (Exporter, tokio::sync::mpsc::UnboundedReceiv
             let answer =
                 format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
             stream.write_all(answer.as_bytes()).await.unwrap();
-            tell.send(number).unwrap();
+            sender.send(number).unwrap();
         }
     });
-    (Exporter::new(settings, "1.2.3").unwrap(), told)
+    (Exporter::new(settings, "1.2.3").unwrap(), received)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_collector_is_retried_after_the_requested_delay_until_the_retries_run_out() {
-    let (exporter, mut told) = collector(2).await;
+    let (exporter, mut received) = collector(2).await;
     let began = tokio::time::Instant::now();
     assert_eq!(
         exporter
@@ -198,11 +194,15 @@ async fn a_busy_collector_is_retried_after_the_requested_delay_until_the_retries
         began.elapsed()
     );
     assert_eq!(
-        (told.recv().await, told.recv().await, told.recv().await),
+        (
+            received.recv().await,
+            received.recv().await,
+            received.recv().await
+        ),
         (Some(0), Some(1), Some(2))
     );
-    let (exporter, mut told) = collector(usize::MAX).await;
-    let trouble = exporter
+    let (exporter, mut received) = collector(usize::MAX).await;
+    let error = exporter
         .export_batch(
             vec![Span::default()],
             &watch::channel(None).1,
@@ -210,10 +210,10 @@ async fn a_busy_collector_is_retried_after_the_requested_delay_until_the_retries
         )
         .await
         .unwrap_err();
-    assert_eq!(trouble.loss, SpanDropReason::Failed);
-    told.close();
+    assert_eq!(error.loss, SpanDropReason::Failed);
+    received.close();
     let mut tries = 0;
-    while told.recv().await.is_some() {
+    while received.recv().await.is_some() {
         tries += 1;
     }
     assert_eq!(tries, 1 + RETRY_DELAYS.len());
@@ -259,7 +259,7 @@ fn exported_spans(registry: &Registry) -> f64 {
 
 #[tokio::test]
 async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_changes() {
-    let (exporter, mut told) = collector(0).await;
+    let (exporter, mut received) = collector(0).await;
     let registry = Registry::new();
     let telemetry = Arc::new(
         Telemetry::new(
@@ -281,27 +281,27 @@ async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_cha
     emit_probe(&telemetry);
     current.send_replace(Some(Arc::new(exporter)));
     assert_eq!(
-        told.recv().await,
+        received.recv().await,
         Some(0),
         "spans that were queued before a collector was configured are exported"
     );
     emit_probe(&telemetry);
     current.send_replace(None);
     assert_eq!(
-        told.recv().await,
+        received.recv().await,
         Some(1),
         "the old collector gets the spans that were queued for it"
     );
     while exported_spans(&registry) < 2.0 {
         tokio::task::yield_now().await;
     }
-    let (exporter, mut told) = collector(0).await;
+    let (exporter, mut received) = collector(0).await;
     current.send_replace(Some(Arc::new(exporter)));
     emit_probe(&telemetry);
     drain.advance_to(Phase::Draining);
     task.await.unwrap();
     assert_eq!(
-        told.recv().await,
+        received.recv().await,
         Some(0),
         "the last spans are exported too"
     );
@@ -309,17 +309,17 @@ async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_cha
 
 #[tokio::test(start_paused = true)]
 async fn another_config_ends_the_retries_of_a_failing_collector() {
-    let (exporter, mut told) = collector(usize::MAX).await;
+    let (exporter, mut received) = collector(usize::MAX).await;
     let (current, receiver) = watch::channel(None);
     let began = tokio::time::Instant::now();
     let drain = Drain::default();
     let deliver = exporter.export_batch(vec![Span::default()], &receiver, &drain);
     let change = async {
-        assert_eq!(told.recv().await, Some(0));
+        assert_eq!(received.recv().await, Some(0));
         current.send_replace(None);
     };
-    let (trouble, ()) = tokio::join!(deliver, change);
-    assert_eq!(trouble.unwrap_err().loss, SpanDropReason::Failed);
+    let (error, ()) = tokio::join!(deliver, change);
+    assert_eq!(error.unwrap_err().loss, SpanDropReason::Failed);
     assert!(began.elapsed() < RETRY_DELAYS[0], "{:?}", began.elapsed());
     assert!(
         receiver.has_changed().unwrap(),

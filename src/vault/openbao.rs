@@ -173,10 +173,10 @@ impl OpenBaoInner {
                 &token.secret,
             ))
             .await?;
-        let Some(told) = answer.json().filter(|_| answer.status.is_success()) else {
+        let Some(mount_reply) = answer.json().filter(|_| answer.status.is_success()) else {
             return Ok(KvVersion::V2);
         };
-        let kv = reply::mount_kv_version(&told);
+        let kv = reply::mount_kv_version(&mount_reply);
         *self
             .detected_kv
             .lock()

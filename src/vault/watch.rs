@@ -159,7 +159,7 @@ impl FolderWatch {
             .flat_map(|(_, watched)| watched_folders(watched))
             .collect();
         let touched = touched.clone();
-        let told = move |event: notify::Result<Event>| {
+        let on_event = move |event: notify::Result<Event>| {
             // An error means lost events, so every vault counts as changed.
             let concerned = watched.iter().filter(|(_, watched)| {
                 event.as_ref().map_or(true, |event| affects(event, watched))
@@ -167,7 +167,7 @@ impl FolderWatch {
             concerned.for_each(|(vault, _)| touched.add(vault));
         };
         let mut watch = Self {
-            watcher: notify::recommended_watcher(told).ok(),
+            watcher: notify::recommended_watcher(on_event).ok(),
             pending: wanted,
         };
         watch.watch_pending();

@@ -100,9 +100,9 @@ pub(crate) fn read(input: &[u8]) {
 fn answers_are_understood(seen: &RecognisedRequest, reading: &DecodedRequest) {
     let (dialect, message) = (&seen.dialect, reading.message.as_ref());
     let judged = |answer: &MessageResult<'_>| {
-        let told = dialect.render_result(&reading.fields, message, answer, now());
+        let reply = dialect.render_result(&reading.fields, message, answer, now());
         dialect
-            .classify(AttemptKind::Send, &told, OWN_REFERENCE)
+            .classify(AttemptKind::Send, &reply, OWN_REFERENCE)
             .outcome
     };
     let success = judged(&MessageResult::Accepted {
@@ -180,25 +180,25 @@ pub(crate) fn classify(input: &[u8]) {
         AttemptKind::Probe,
         AttemptKind::Passthrough,
     ] {
-        let finding = dialect.classify(kind, &reply, OWN_REFERENCE);
+        let classification = dialect.classify(kind, &reply, OWN_REFERENCE);
         assert_eq!(
-            finding,
+            classification,
             dialect.classify(kind, &reply, OWN_REFERENCE),
             "a second classification gives the same result"
         );
-        is_clean(&finding);
+        is_clean(&classification);
         if kind == AttemptKind::Send
-            && let Outcome::Accepted { id } = &finding.outcome
+            && let Outcome::Accepted { id } = &classification.outcome
         {
             assert!(!id.is_empty(), "an accepted message has an id");
         }
     }
-    if let Err(finding) = dialect.read_login(&reply, now()) {
+    if let Err(classification) = dialect.read_login(&reply, now()) {
         assert!(
-            !matches!(finding.outcome, Outcome::Accepted { .. }),
+            !matches!(classification.outcome, Outcome::Accepted { .. }),
             "a login without a token is not a success"
         );
-        is_clean(&finding);
+        is_clean(&classification);
     }
     for probe in dialect.probes() {
         dialect.read_probe(probe, &reply);
@@ -206,8 +206,8 @@ pub(crate) fn classify(input: &[u8]) {
 }
 
 /// A value in a log line cannot break or flood it.
-fn is_clean(finding: &Classification) {
-    for words in [&finding.provider_message, &finding.code]
+fn is_clean(classification: &Classification) {
+    for words in [&classification.provider_message, &classification.code]
         .into_iter()
         .flatten()
     {
@@ -217,11 +217,11 @@ fn is_clean(finding: &Classification) {
         );
     }
     assert!(
-        !finding
+        !classification
             .outcome
             .cause()
-            .is_some_and(|cause| finding.alternatives.contains(&cause)),
-        "{finding:?}"
+            .is_some_and(|cause| classification.alternatives.contains(&cause)),
+        "{classification:?}"
     );
 }
 

@@ -10,7 +10,7 @@ use sms_sidecar::net::peer::Peer;
 use sms_sidecar::secret::SecretString;
 
 use crate::fake::{Fake, refuses, say, takes};
-use crate::stage::{Stage, body, get, host, message, post, provider, route, said, with};
+use crate::stage::{Stage, body, get, header, host, message, post, provider, route, with};
 
 const KEY: &str = "0123456789abcdef0123456789abcdef-01234567-0123-0123-0123-0123456789ab";
 
@@ -80,7 +80,7 @@ async fn passthrough_requests_do_not_send_a_dead_credential() {
     assert_eq!(
         (
             reply.status.as_u16(),
-            said(&reply, "x-sms-sidecar-cause"),
+            header(&reply, "x-sms-sidecar-cause"),
             a.count()
         ),
         (502, "credential-rejected", 1)
@@ -112,7 +112,7 @@ async fn unnamed_operations_are_rejected() {
     assert_eq!(
         (
             reply.status.as_u16(),
-            said(&reply, "x-sms-sidecar-cause"),
+            header(&reply, "x-sms-sidecar-cause"),
             a.count()
         ),
         (403, "denied-by-policy", 0)
@@ -230,7 +230,10 @@ async fn observe_passes_the_request_and_the_401_unchanged() {
         (401, r#"{"error":"credential-rejected","message":"no"}"#)
     );
     assert_eq!(
-        (said(&reply, "x-own"), said(&reply, "x-sms-sidecar-cause")),
+        (
+            header(&reply, "x-own"),
+            header(&reply, "x-sms-sidecar-cause")
+        ),
         ("1", "")
     );
     let got = &a.got()[0];
@@ -458,7 +461,7 @@ async fn a_reload_keeps_the_health_of_unchanged_accounts_only() {
     stage.put("elsewhere", &[("token", "token-number-9")]);
     stage.reload(&config.replace("path = \"a\"", "path = \"elsewhere\""));
     assert_eq!(
-        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        header(&stage.send("three").await, "x-sms-sidecar-provider"),
         "a",
         "another entry is another account"
     );
@@ -517,7 +520,7 @@ async fn an_account_can_be_paused_and_resumed() {
             .contains("\"state\":\"healthy\"")
     );
     assert_eq!(
-        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        header(&stage.send("two").await, "x-sms-sidecar-provider"),
         "a"
     );
     assert!(
@@ -528,7 +531,7 @@ async fn an_account_can_be_paused_and_resumed() {
     );
     stage.pass(Duration::from_hours(1));
     assert_eq!(
-        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        header(&stage.send("three").await, "x-sms-sidecar-provider"),
         "b"
     );
     stage.control("POST /resume/a", "").await;

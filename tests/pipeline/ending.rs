@@ -31,7 +31,7 @@ async fn a_started_send_finishes_after_a_hangup_and_no_other_starts() {
             )
             .await
     });
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     drop(presence);
     gate.open();
     assert_eq!(call.await.unwrap().status.as_u16(), 503);
@@ -71,7 +71,7 @@ async fn a_wait_is_cut_short_when_the_process_ends() {
             )
             .await
     });
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     drain.advance_to(Phase::Draining);
     let reply = tokio::time::timeout(Duration::from_secs(3), call)
         .await
@@ -104,7 +104,7 @@ async fn a_waiting_duplicate_is_answered_when_the_process_ends() {
     };
     let (_one, line) = ClientConnection::new(drain.clone());
     let first = begin(line);
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     let (_two, line) = ClientConnection::new(drain.clone());
     let second = begin(line);
     tokio::task::yield_now().await;

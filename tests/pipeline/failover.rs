@@ -10,7 +10,7 @@ use sms_sidecar::net::entrypoint::EntrypointTarget;
 use sms_sidecar::net::peer::Peer;
 
 use crate::fake::{Fake, Gate, Got, Say, loses, refuses, say, takes};
-use crate::stage::{Stage, body, message, playmobile, post, provider, route, said};
+use crate::stage::{Stage, body, header, message, playmobile, post, provider, route};
 
 async fn three(more: &str) -> (Fake, Fake, Fake, Stage) {
     let (a, b, c) = (
@@ -49,8 +49,8 @@ async fn failover_translates_the_message_and_the_success_reply() {
     );
     assert_eq!(
         (
-            said(&reply, "x-sms-sidecar-provider"),
-            said(&reply, "x-sms-sidecar-attempts")
+            header(&reply, "x-sms-sidecar-provider"),
+            header(&reply, "x-sms-sidecar-attempts")
         ),
         ("b", "2")
     );
@@ -114,8 +114,8 @@ async fn all_providers_rejecting_is_503_with_retry_after_and_never_401() {
     );
     assert_eq!(
         (
-            said(&reply, "retry-after"),
-            said(&reply, "x-sms-sidecar-cause")
+            header(&reply, "retry-after"),
+            header(&reply, "x-sms-sidecar-cause")
         ),
         ("5", "credential-rejected")
     );
@@ -209,7 +209,7 @@ async fn a_throttled_provider_fails_over_and_cools_down_as_requested() {
     stage.pass(Duration::from_secs(30));
     a.now(|_, _| takes());
     assert_eq!(
-        said(&stage.send("three").await, "x-sms-sidecar-provider"),
+        header(&stage.send("three").await, "x-sms-sidecar-provider"),
         "a"
     );
 }
@@ -287,7 +287,7 @@ async fn a_stalled_provider_is_a_doubt_within_its_time_limit() {
     );
     let reply = stage.send("one").await;
     assert_eq!(
-        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (reply.status.as_u16(), header(&reply, "x-sms-sidecar-cause")),
         (504, "timeout")
     );
 }
@@ -302,14 +302,14 @@ async fn no_send_starts_after_a_login_used_the_remaining_time() {
     ));
     let shared = Arc::clone(&stage);
     let call = tokio::spawn(async move { shared.send("one").await });
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     stage.pass(Duration::from_millis(7500));
     gate.open();
     let reply = call.await.unwrap();
     assert_eq!(
         (
             reply.status.as_u16(),
-            said(&reply, "x-sms-sidecar-cause"),
+            header(&reply, "x-sms-sidecar-cause"),
             a.at("/message")
         ),
         (503, "timeout", 0)
@@ -324,7 +324,7 @@ async fn a_provider_paused_during_a_wait_is_not_tried() {
     ));
     let shared = Arc::clone(&stage);
     let call = tokio::spawn(async move { shared.send("one").await });
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     while stage.standing("a") != "cooldown" {
         tokio::task::yield_now().await;
     }
@@ -434,7 +434,11 @@ async fn only_approved_texts_go_to_providers_that_require_them() {
     assert_eq!(a.got()[0].json("/text"), "Kirish kodi: 123");
     let reply = stage.send("something else").await;
     assert_eq!(
-        (said(&reply, "x-sms-sidecar-provider"), a.count(), b.count()),
+        (
+            header(&reply, "x-sms-sidecar-provider"),
+            a.count(),
+            b.count()
+        ),
         ("b", 1, 1)
     );
 }
@@ -462,7 +466,7 @@ async fn a_batch_is_native_and_whole() {
     assert_eq!(a.got()[0].body.matches("recipient").count(), 3);
     let reply = stage.ask(batch(101)).await;
     assert_eq!(
-        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (reply.status.as_u16(), header(&reply, "x-sms-sidecar-cause")),
         (503, "not-translatable")
     );
     a.now(|_, _| say(400, r#"{"error-code":102}"#));
@@ -498,7 +502,7 @@ async fn an_unreachable_number_is_the_messages_fault() {
     );
     assert_eq!(
         (
-            said(&reply, "x-sms-sidecar-cause"),
+            header(&reply, "x-sms-sidecar-cause"),
             a.count(),
             stage.standing("play").as_str()
         ),
@@ -574,7 +578,7 @@ async fn a_recipient_that_is_not_a_number_is_provider_specific() {
         .ask(post("/plain/v1/messages", r#"{"to":"nobody","text":"t"}"#))
         .await;
     assert_eq!(
-        (reply.status.as_u16(), said(&reply, "x-sms-sidecar-cause")),
+        (reply.status.as_u16(), header(&reply, "x-sms-sidecar-cause")),
         (400, "recipient-invalid"),
         "the service's own reply"
     );
@@ -641,7 +645,7 @@ async fn never_to_be_rechecked_is_respected() {
     assert_eq!(
         (
             reply.status.as_u16(),
-            said(&reply, "x-sms-sidecar-cause"),
+            header(&reply, "x-sms-sidecar-cause"),
             a.count()
         ),
         (503, "balance-empty", 1)
@@ -731,14 +735,14 @@ async fn the_headers_of_a_failure_name_one_provider_and_its_cause() {
     assert_eq!(
         (
             reply.status.as_u16(),
-            said(&reply, "x-sms-sidecar-attempts")
+            header(&reply, "x-sms-sidecar-attempts")
         ),
         (503, "2")
     );
     assert_eq!(
         (
-            said(&reply, "x-sms-sidecar-provider"),
-            said(&reply, "x-sms-sidecar-cause")
+            header(&reply, "x-sms-sidecar-provider"),
+            header(&reply, "x-sms-sidecar-cause")
         ),
         ("a", "balance-empty")
     );

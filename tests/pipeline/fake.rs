@@ -164,7 +164,7 @@ impl Fake {
     }
 
     /// Waits until this number of requests has arrived.
-    pub(crate) async fn came(&self, many: usize) {
+    pub(crate) async fn wait_for_requests(&self, many: usize) {
         self.state
             .count
             .subscribe()

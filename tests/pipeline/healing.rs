@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::fake::{Fake, Gate, refuses, say, takes};
-use crate::stage::{Stage, provider, route, said};
+use crate::stage::{Stage, header, provider, route};
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -37,7 +37,7 @@ async fn a_newer_version_recovers_within_the_request() {
     stage.put("a", &[("token", "token-number-2")]);
     let reply = stage.send("one").await;
     assert_eq!((reply.status.as_u16(), a.count(), b.count()), (202, 2, 0));
-    assert_eq!(said(&reply, "x-sms-sidecar-attempts"), "2");
+    assert_eq!(header(&reply, "x-sms-sidecar-attempts"), "2");
     assert_eq!(stage.standing("a"), "healthy");
     let labels = [
         ("provider", "a"),
@@ -83,7 +83,7 @@ async fn a_dead_version_is_not_sent_again_until_it_changes() {
     stage.looked("a").await;
     assert_eq!(stage.standing("a"), "healthy");
     assert_eq!(
-        said(&stage.send("four").await, "x-sms-sidecar-provider"),
+        header(&stage.send("four").await, "x-sms-sidecar-provider"),
         "a"
     );
 }
@@ -103,7 +103,7 @@ async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
     stage.pass(MINUTE);
     a.now(|_, _| takes());
     assert_eq!(
-        said(&stage.send("five").await, "x-sms-sidecar-provider"),
+        header(&stage.send("five").await, "x-sms-sidecar-provider"),
         "a"
     );
     assert_eq!(stage.standing("a"), "healthy");
@@ -138,7 +138,7 @@ async fn a_missing_credential_fails_over_and_recovers_with_the_entry() {
     stage.put("a", &[("token", "token-number-1")]);
     stage.looked_first("a").await;
     assert_eq!(
-        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        header(&stage.send("two").await, "x-sms-sidecar-provider"),
         "a"
     );
 }
@@ -149,7 +149,7 @@ async fn a_vault_that_fails_later_leaves_the_last_good_credential() {
     stage.send("one").await;
     stage.lose("a");
     assert_eq!(
-        said(&stage.send("two").await, "x-sms-sidecar-provider"),
+        header(&stage.send("two").await, "x-sms-sidecar-provider"),
         "a"
     );
     assert_eq!(a.count(), 2);
@@ -228,7 +228,7 @@ async fn a_401_within_a_tokens_lifetime_causes_one_login() {
     let reply = stage.send("two").await;
     assert_eq!(
         (
-            said(&reply, "x-sms-sidecar-provider"),
+            header(&reply, "x-sms-sidecar-provider"),
             a.at("/auth/login"),
             b.count()
         ),
@@ -288,7 +288,7 @@ async fn a_rejected_login_is_not_retried_with_the_same_version() {
     stage.looked("a").await;
     a.now(service("sign"));
     assert_eq!(
-        said(&stage.send("four").await, "x-sms-sidecar-provider"),
+        header(&stage.send("four").await, "x-sms-sidecar-provider"),
         "a"
     );
 }
@@ -305,7 +305,7 @@ async fn requests_waiting_for_a_lost_login_do_not_each_retry_it() {
             tokio::spawn(async move { stage.send(&format!("text {nth}")).await.status.as_u16() })
         })
         .collect();
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
@@ -351,7 +351,7 @@ async fn a_failed_renewal_keeps_the_old_token_and_is_not_retried_by_every_reques
     stage.pass(Duration::from_hours(28 * 24));
     for text in ["two", "three", "four"] {
         assert_eq!(
-            said(&stage.send(text).await, "x-sms-sidecar-provider"),
+            header(&stage.send(text).await, "x-sms-sidecar-provider"),
             "a",
             "the old token still has time left"
         );
@@ -376,7 +376,7 @@ async fn if_all_are_quarantined_one_request_in_ten_seconds_tries_the_first() {
     for text in ["three", "four"] {
         let reply = stage.send(text).await;
         assert_eq!(
-            (reply.status.as_u16(), said(&reply, "retry-after")),
+            (reply.status.as_u16(), header(&reply, "retry-after")),
             (503, "5")
         );
     }

@@ -29,7 +29,7 @@ async fn a_duplicate_waits_for_the_request_in_flight_and_gets_its_answer() {
         say(202, &format!(r#"{{"id":"id-{nth}","status":"accepted"}}"#)).behind(&shut)
     });
     let first = begin(&stage, "kod 1");
-    a.came(1).await;
+    a.wait_for_requests(1).await;
     let second = begin(&stage, "kod 1");
     for _ in 0..20 {
         tokio::task::yield_now().await;
@@ -130,7 +130,7 @@ async fn a_window_of_zero_also_disables_it_for_requests_in_flight() {
     let shut = gate.clone();
     a.now(move |_, _| takes().behind(&shut));
     let (first, second) = (begin(&stage, "kod 1"), begin(&stage, "kod 1"));
-    a.came(2).await;
+    a.wait_for_requests(2).await;
     gate.open();
     assert_eq!(
         (first.await.unwrap().0, second.await.unwrap().0, a.count()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 use crate::fake::{Fake, Got, Say, say, takes};
-use crate::stage::{Stage, provider, route, said};
+use crate::stage::{Stage, header, provider, route};
 
 const SEND: &str = "/Messages.json";
 const ACCOUNT: &str = ".json";
@@ -61,7 +61,7 @@ fn probes(stage: &Stage, outcome: &str, cause: &str) -> f64 {
 async fn a_free_probe_resolves_an_ambiguous_code() {
     let (a, _b, stage) = twilio(one_code("closed", "1")).await;
     assert_eq!(
-        said(&stage.send("one").await, "x-sms-sidecar-provider"),
+        header(&stage.send("one").await, "x-sms-sidecar-provider"),
         "b"
     );
     assert_eq!(stage.cause("a").await, "credential-rejected");
@@ -263,7 +263,7 @@ async fn a_hanging_probe_stays_ambiguous_and_delays_no_request() {
     .await;
     assert_eq!(stage.send("one").await.status.as_u16(), 202);
     tokio::join!(stage.settle(), async {
-        a.came(2).await;
+        a.wait_for_requests(2).await;
         assert_eq!(
             stage.send("two").await.status.as_u16(),
             202,
@@ -466,16 +466,16 @@ async fn dns_failures_and_non_tls_replies_are_reported_as_such() {
         (format!("https://{address}"), "the TLS handshake with"),
     ] {
         let stage = Stage::open(&(at("a", &url) + &route("a", "")));
-        let said = stage
+        let header = stage
             .control("POST /send", r#"{"to":"+998901234567","text":"one"}"#)
             .await;
         assert!(
-            said.contains("unreachable") && said.contains(told),
-            "{said}"
+            header.contains("unreachable") && header.contains(told),
+            "{header}"
         );
         assert!(
-            said.contains("curl -v"),
-            "the remedy says how to look: {said}"
+            header.contains("curl -v"),
+            "the remedy says how to look: {header}"
         );
     }
 }
@@ -510,9 +510,9 @@ async fn a_token_rejected_within_its_lifetime_was_revoked() {
         (stage.cause("a").await.as_str(), stage.settle().await),
         ("credential-rejected", 0)
     );
-    let said = stage.metric(
+    let header = stage.metric(
         "attempts_total",
         &[("kind", "send"), ("cause", "credential-rejected")],
     );
-    assert!(said >= 1.0, "{said}");
+    assert!(header >= 1.0, "{header}");
 }

@@ -102,13 +102,13 @@ impl Stage {
             )
             .unwrap(),
         );
-        let keeper = Arc::new(CredentialCache::new(
+        let credential_cache = Arc::new(CredentialCache::new(
             &loaded.vault,
             Arc::clone(&shared),
             Box::new(|_| {}),
         ));
         let parts = ProxyDeps {
-            keeper,
+            credential_cache,
             telemetry,
             clock: shared,
             via_marker: "test-marker".into(),
@@ -141,10 +141,10 @@ impl Stage {
     pub(crate) fn reload(&mut self, config: &str) {
         self.loaded = load(&self.vault, config);
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
-        let keeper = CredentialCache::new(&self.loaded.vault, clock, Box::new(|_| {}))
-            .continue_from(&self.parts.keeper);
+        let credential_cache = CredentialCache::new(&self.loaded.vault, clock, Box::new(|_| {}))
+            .continue_from(&self.parts.credential_cache);
         self.parts = ProxyDeps {
-            keeper: Arc::new(keeper),
+            credential_cache: Arc::new(credential_cache),
             ..self.parts.clone()
         };
         self.parts.telemetry.update_schema(&metrics_schema(
@@ -190,7 +190,7 @@ impl Stage {
             .find(|own| own.id.as_str() == provider)
             .unwrap();
         let reference = provider.credential.as_ref().unwrap();
-        self.parts.keeper.poll(reference).await;
+        self.parts.credential_cache.poll(reference).await;
         self.proxy.refresh();
     }
 
@@ -370,7 +370,7 @@ pub(crate) fn body(reply: &Reply) -> String {
     String::from_utf8_lossy(&reply.body).into_owned()
 }
 
-pub(crate) fn said<'a>(reply: &'a Reply, name: &str) -> &'a str {
+pub(crate) fn header<'a>(reply: &'a Reply, name: &str) -> &'a str {
     reply
         .headers
         .get(name)
@@ -428,7 +428,7 @@ impl Stage {
             .find(|own| own.id.as_str() == provider)
             .unwrap();
         self.parts
-            .keeper
+            .credential_cache
             .get(provider.credential.as_ref().unwrap())
             .await
             .unwrap();

@@ -181,13 +181,13 @@ fn check_shadowed(checker: &mut ConfigChecker<'_>, file: &RawConfig, routes: &[R
             .find(|earlier| shadows(earlier, route))
         {
             // An invalid name may be a misplaced secret: it is not repeated.
-            let taker = if values::identifier(&earlier.name).is_ok() {
+            let earlier_route = if values::identifier(&earlier.name).is_ok() {
                 format!("`{}`", earlier.name)
             } else {
                 "a route".to_owned()
             };
             let help = format!(
-                "the first match wins, and {taker} above matches everything that this one does; move this one before it"
+                "the first match wins, and {earlier_route} above matches everything that this one does; move this one before it"
             );
             checker.warn(report_span(raw), "no message can match this route", help);
         }

@@ -141,7 +141,7 @@ mod tests {
 
     #[test]
     fn the_messages_own_words_are_taken_out_of_an_error() {
-        let said = |says: &str, text: &str| {
+        let sanitized = |says: &str, text: &str| {
             let mut finding = Classification {
                 outcome: Outcome::Rejected(Cause::MessageInvalid),
                 certainty: Certainty::Certain,
@@ -154,18 +154,18 @@ mod tests {
             finding.provider_message.unwrap()
         };
         assert_eq!(
-            said("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"),
+            sanitized("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"),
             "text \"***\\n\" is not approved"
         );
         assert_eq!(
-            said("Код: AB12CD — на модерации", "Код:\nAB12CD"),
+            sanitized("Код: AB12CD — на модерации", "Код:\nAB12CD"),
             "*** — на модерации"
         );
         let (before, text) = ("x".repeat(MAX_MESSAGE_CHARS - 9), "Secret AB12CD for you");
         assert_eq!(
-            said(&format!("{before} {text}"), text),
+            sanitized(&format!("{before} {text}"), text),
             format!("{before} ***")
         );
-        assert_eq!(said("not ok", "ok"), "not ok");
+        assert_eq!(sanitized("not ok", "ok"), "not ok");
     }
 }

@@ -309,7 +309,7 @@ fn node_accepts_it_for_its_hosts_only() {
     let (folder, _, ca) = made(&["api.one.test"]);
     assert_eq!(node(&ca, &folder, "api.one.test"), "204");
     for bad in ["bank.test", "127.0.0.1"] {
-        let said = node(&ca, &folder, bad);
-        assert!(said.contains("subtree"), "{bad}: {said}");
+        let output = node(&ca, &folder, bad);
+        assert!(output.contains("subtree"), "{bad}: {output}");
     }
 }

@@ -162,13 +162,13 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
 /// Checks the path of a request that will be sent with our credentials.
 pub fn check_path(path: &str) -> Result<(), ScreenError> {
     let lower = path.to_ascii_lowercase();
-    let told = [
+    let expected = [
         ("%2f", "an encoded slash"),
         ("%5c", "an encoded backslash"),
         ("%2e", "an encoded dot"),
         ("%00", "an encoded zero byte"),
     ];
-    for (sign, what) in told {
+    for (sign, what) in expected {
         if lower.contains(sign) {
             return Err(ScreenError::AmbiguousPath(what));
         }

@@ -242,19 +242,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_signal_before_the_listeners_are_ready_ends_background_tasks_too() {
-        let nobody = TcpListener::bind("127.0.0.1:0")
+        let listener = TcpListener::bind("127.0.0.1:0")
             .and_then(|listener| listener.local_addr())
             .unwrap();
         let drain = Drain::default();
-        let (tell, told) = std::sync::mpsc::channel();
+        let (sender, received) = std::sync::mpsc::channel();
         let (life, _) = Lifecycle::new(
             drain.clone(),
             Duration::ZERO,
-            vec![("proxy".to_owned(), nobody)],
+            vec![("proxy".to_owned(), listener)],
             LifecycleHooks::new(
                 || {},
                 || {},
-                move |signal| tell.send(signal).unwrap_or_default(),
+                move |signal| sender.send(signal).unwrap_or_default(),
             ),
         );
         let mut ending = life.recv();
@@ -265,6 +265,6 @@ mod tests {
         kill_process(getpid(), Signal::TERM).unwrap();
         ending.await;
         assert_eq!(drain.phase(), Phase::Closing);
-        assert_eq!(told.try_recv(), Ok("SIGTERM"));
+        assert_eq!(received.try_recv(), Ok("SIGTERM"));
     }
 }

@@ -50,9 +50,9 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
 }
 
 /// Answers every request on a connection.
-async fn answer_all(stream: &mut TcpStream, tell: impl Fn(String)) {
+async fn answer_all(stream: &mut TcpStream, sender: impl Fn(String)) {
     while let Some(text) = request(stream).await {
-        tell(text);
+        sender(text);
         stream.write_all(OK.as_bytes()).await.unwrap();
     }
 }
@@ -110,11 +110,11 @@ fn cause(lost: &ExchangeError) -> (&'static str, Cause) {
 
 #[tokio::test]
 async fn a_request_goes_out_plain_and_whole() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |number, mut stream| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
-            answer_all(&mut stream, |text| tell.send((number, text)).unwrap()).await;
+            answer_all(&mut stream, |text| sender.send((number, text)).unwrap()).await;
         }
     })
     .await;
@@ -140,7 +140,7 @@ async fn a_request_goes_out_plain_and_whole() {
             (StatusCode::OK, &b"ok"[..])
         );
     }
-    let (first, text) = told.recv().await.unwrap();
+    let (first, text) = received.recv().await.unwrap();
     assert!(text.starts_with("POST /send?a=1 HTTP/1.1\r\n"), "{text}");
     for line in [
         &format!("host: {address}"),
@@ -156,7 +156,7 @@ async fn a_request_goes_out_plain_and_whole() {
         "{text}"
     );
     assert_eq!(
-        told.recv().await.unwrap().0,
+        received.recv().await.unwrap().0,
         first,
         "the connection is used again"
     );
@@ -252,17 +252,20 @@ async fn silence_before_the_request_is_unsent() {
 
 #[tokio::test]
 async fn two_hundred_megabytes_are_not_read() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let tell = Arc::new(std::sync::Mutex::new(Some(tell)));
+    let (sender, received) = tokio::sync::oneshot::channel();
+    let sender = Arc::new(std::sync::Mutex::new(Some(sender)));
     let address = server(move |_, mut stream| {
-        let tell = tell.lock().unwrap().take();
+        let sender = sender.lock().unwrap().take();
         async move {
             request(&mut stream).await.unwrap();
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 200000000\r\n\r\n")
                 .await
                 .unwrap();
-            tell.unwrap().send(poured(&mut stream, 200).await).unwrap();
+            sender
+                .unwrap()
+                .send(poured(&mut stream, 200).await)
+                .unwrap();
         }
     })
     .await;
@@ -271,7 +274,7 @@ async fn two_hundred_megabytes_are_not_read() {
         .await
         .unwrap_err();
     assert_eq!(cause(&lost), ("unknown", Cause::ReplyUnreadable));
-    assert!(told.await.unwrap() < 100);
+    assert!(received.await.unwrap() < 100);
 }
 
 #[tokio::test]
@@ -312,11 +315,11 @@ async fn a_closed_pooled_connection_loses_no_request() {
 
 #[tokio::test]
 async fn a_connection_idle_for_too_long_is_not_reused() {
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sender, mut received) = tokio::sync::mpsc::unbounded_channel();
     let address = server(move |number, mut stream| {
-        let tell = tell.clone();
+        let sender = sender.clone();
         async move {
-            answer_all(&mut stream, |_| tell.send(number).unwrap()).await;
+            answer_all(&mut stream, |_| sender.send(number).unwrap()).await;
         }
     })
     .await;
@@ -332,7 +335,10 @@ async fn a_connection_idle_for_too_long_is_not_reused() {
         .exchange(post("http", address), SECOND)
         .await
         .unwrap();
-    assert_eq!((told.recv().await, told.recv().await), (Some(0), Some(1)));
+    assert_eq!(
+        (received.recv().await, received.recv().await),
+        (Some(0), Some(1))
+    );
 }
 
 /// A TLS server on 127.0.0.1 with a certificate for `name`, and that certificate in a file.
@@ -381,16 +387,16 @@ fn trusting(file: &NamedTempFile) -> UpstreamSettings {
 #[tokio::test]
 async fn an_untrusted_certificate_is_unsent_and_the_error_names_the_setting() {
     let (address, file, _task) = tls_server("127.0.0.1").await;
-    let stranger = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
-    let lost = stranger
+    let without_ca = UpstreamClient::new(UpstreamSettings::default(), 100).unwrap();
+    let lost = without_ca
         .exchange(post("https", address), SECOND)
         .await
         .unwrap_err();
     assert_eq!(cause(&lost), ("unsent", Cause::TlsUntrusted));
     assert!(lost.to_string().contains("set `ca_file`"), "{lost}");
-    let friend = UpstreamClient::new(trusting(&file), 100).unwrap();
+    let with_ca = UpstreamClient::new(trusting(&file), 100).unwrap();
     assert_eq!(
-        friend
+        with_ca
             .exchange(post("https", address), SECOND)
             .await
             .unwrap()
@@ -524,12 +530,12 @@ async fn connectivity_is_probed_step_by_step_and_nothing_is_written() {
         "rcgen's last until 4096"
     );
 
-    let stranger = UpstreamClient::new(UpstreamSettings::default(), 100)
+    let without_ca = UpstreamClient::new(UpstreamSettings::default(), 100)
         .unwrap()
         .probe_connectivity(&url("https", address), SECOND)
         .await
         .unwrap();
-    let distrusted = stranger.certificate.unwrap().unwrap_err();
+    let distrusted = without_ca.certificate.unwrap().unwrap_err();
     assert_eq!(cause(&distrusted), ("unsent", Cause::TlsUntrusted));
 
     let closed = TcpListener::bind("127.0.0.1:0")
@@ -547,15 +553,15 @@ async fn connectivity_is_probed_step_by_step_and_nothing_is_written() {
     );
     assert!(way.certificate.is_none());
 
-    let nobody = client()
+    let unreachable = client()
         .probe_connectivity(&"https://sms.invalid/".parse().unwrap(), SECOND)
         .await
         .unwrap();
     assert_eq!(
-        nobody.addresses.as_ref().map_err(cause),
+        unreachable.addresses.as_ref().map_err(cause),
         Err(("unsent", Cause::Unreachable))
     );
-    assert!(nobody.connection.is_none());
+    assert!(unreachable.connection.is_none());
     assert_eq!(
         cause(
             &client()

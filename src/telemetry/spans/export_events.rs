@@ -81,12 +81,12 @@ impl SpansDropped<'_> {
             .spans_dropped
             .with_label_values(&[loss])
             .inc_by(as_u64(self.count));
-        let said = if self.reason == SpanDropReason::QueueFull {
+        let already_logged = if self.reason == SpanDropReason::QueueFull {
             &telemetry.tracer.queue_full
         } else {
             &telemetry.tracer.collector_failing
         };
-        if !said.swap(true, Ordering::Relaxed) {
+        if !already_logged.swap(true, Ordering::Relaxed) {
             let problem = self.problem;
             tracing::warn!(
                 loss,

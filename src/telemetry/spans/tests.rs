@@ -42,7 +42,7 @@ struct TracerFixture {
     clock: Arc<TracerClock>,
 }
 
-fn bench(share: Option<f64>) -> TracerFixture {
+fn fixture(share: Option<f64>) -> TracerFixture {
     let (registry, clock) = (Registry::new(), Arc::new(TracerClock(Mutex::new(0.5))));
     let telemetry = Telemetry::new(&registry, &MetricsSchema::default(), clock.clone()).unwrap();
     telemetry.set_trace_sampling(share);
@@ -312,18 +312,18 @@ fn the_backend_decides_what_is_traced_and_otherwise_a_share_is_traced() {
         (Some(0.0), None, 0.0, false, false),
         (Some(1.0), None, 0.999_999, true, true),
     ] {
-        let mut bench = bench(share);
-        *bench.clock.0.lock().unwrap() = dice;
+        let mut fixture = fixture(share);
+        *fixture.clock.0.lock().unwrap() = dice;
         let parent = parent_sampled.map(parent);
         let trace = rescued(parent.as_ref(), |call| {
-            bench
+            fixture
                 .telemetry
                 .tracer
-                .record_request(call, &bench.telemetry)
+                .record_request(call, &fixture.telemetry)
         });
         let case = format!("{share:?} {parent_sampled:?} {dice}");
         assert_eq!(
-            bench.spans.take_batch().map(|spans| spans.len()),
+            fixture.spans.take_batch().map(|spans| spans.len()),
             traced.then_some(3),
             "{case}"
         );
@@ -339,7 +339,7 @@ fn the_backend_decides_what_is_traced_and_otherwise_a_share_is_traced() {
 
 #[test]
 fn logins_and_probes_are_separate_traces_and_a_send_belongs_to_its_request() {
-    let mut bench = bench(Some(1.0));
+    let mut fixture = fixture(Some(1.0));
     let (main, refused) = (
         ProviderId::new("main"),
         Outcome::Rejected(Cause::CredentialRejected),
@@ -358,9 +358,9 @@ fn logins_and_probes_are_separate_traces_and_a_send_belongs_to_its_request() {
             status: Some(401),
             duration: took,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     }
-    let spans = bench.spans.take_batch().unwrap();
+    let spans = fixture.spans.take_batch().unwrap();
     let names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     assert_eq!(names, ["login main", "probe main"]);
     assert!(
@@ -380,24 +380,24 @@ fn logins_and_probes_are_separate_traces_and_a_send_belongs_to_its_request() {
 
 #[test]
 fn with_a_full_queue_requests_continue_and_all_their_spans_are_dropped_and_counted() {
-    let mut bench = bench(Some(1.0));
-    assert_eq!(bench.dropped("queue-full"), Some(0.0), "starts at zero");
+    let mut fixture = fixture(Some(1.0));
+    assert_eq!(fixture.dropped("queue-full"), Some(0.0), "starts at zero");
     for _ in 0..1_000 {
-        rescued(None, |call| call.emit(&bench.telemetry));
+        rescued(None, |call| call.emit(&fixture.telemetry));
     }
     let kept = MAX_QUEUED_SPANS / 3;
     assert_eq!(
-        bench.dropped("queue-full"),
+        fixture.dropped("queue-full"),
         Some(f64::from(u32::try_from((1_000 - kept) * 3).unwrap()))
     );
-    assert_eq!(bench.spans.queued(), kept * 3);
+    assert_eq!(fixture.spans.queued(), kept * 3);
     assert_eq!(
-        bench.spans.take_batch().map(|batch| batch.len()),
+        fixture.spans.take_batch().map(|batch| batch.len()),
         Some(MAX_BATCH)
     );
-    rescued(None, |call| call.emit(&bench.telemetry));
+    rescued(None, |call| call.emit(&fixture.telemetry));
     assert_eq!(
-        bench.spans.queued(),
+        fixture.spans.queued(),
         kept * 3 - MAX_BATCH + 3,
         "there is room again"
     );
@@ -405,28 +405,28 @@ fn with_a_full_queue_requests_continue_and_all_their_spans_are_dropped_and_count
 
 #[tokio::test(start_paused = true)]
 async fn a_full_batch_does_not_wait_for_the_interval() {
-    let bench = bench(Some(1.0));
+    let fixture = fixture(Some(1.0));
     let soon = |limit| {
         tokio::time::timeout(
             Duration::from_secs(limit),
-            bench.spans.wait_for_batch(Duration::from_mins(1)),
+            fixture.spans.wait_for_batch(Duration::from_mins(1)),
         )
     };
-    rescued(None, |call| call.emit(&bench.telemetry));
+    rescued(None, |call| call.emit(&fixture.telemetry));
     assert!(soon(59).await.is_err());
     assert!(soon(61).await.is_ok());
     for _ in 0..MAX_BATCH / 3 {
-        rescued(None, |call| call.emit(&bench.telemetry));
+        rescued(None, |call| call.emit(&fixture.telemetry));
     }
     assert!(soon(0).await.is_ok());
 }
 
 #[test]
 fn without_traces_there_are_no_span_series() {
-    let mut bench = bench(None);
-    rescued(Some(&parent(true)), |call| call.emit(&bench.telemetry));
-    assert!(bench.spans.take_batch().is_none());
-    let names: Vec<String> = bench
+    let mut fixture = fixture(None);
+    rescued(Some(&parent(true)), |call| call.emit(&fixture.telemetry));
+    assert!(fixture.spans.take_batch().is_none());
+    let names: Vec<String> = fixture
         .registry
         .gather()
         .iter()

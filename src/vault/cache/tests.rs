@@ -96,12 +96,12 @@ fn entry(fields: &[(&str, &str)]) -> VaultEntry {
     }
 }
 
-fn keeper(fake: &FakeSource) -> CredentialCache {
-    keeper_telling(fake, Box::new(|_| ()))
+fn credential_cache(fake: &FakeSource) -> CredentialCache {
+    cache_with_events(fake, Box::new(|_| ()))
 }
 
 /// With a clock that moves only when set.
-fn keeper_in_time(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
+fn cache_with_clock(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
     let clock = Arc::new(ManualClock::default());
     let sources = BTreeMap::from([(
         "local".to_owned(),
@@ -113,7 +113,7 @@ fn keeper_in_time(fake: &FakeSource) -> (CredentialCache, Arc<ManualClock>) {
     )
 }
 
-fn keeper_telling(fake: &FakeSource, events: ReadEventSink) -> CredentialCache {
+fn cache_with_events(fake: &FakeSource, events: ReadEventSink) -> CredentialCache {
     let sources = BTreeMap::from([(
         "local".to_owned(),
         Arc::new(fake.clone()) as Arc<dyn VaultSource>,
@@ -138,18 +138,18 @@ fn sealed() -> ReadError {
 
 #[tokio::test]
 async fn versions_count_contents() {
-    let keeper = keeper(&FakeSource::plays(&[
+    let credential_cache = credential_cache(&FakeSource::plays(&[
         &[("p", "one")],
         &[("p", "one")],
         &[("p", "two")],
         &[("p", "one")],
     ]));
     let reference = reference();
-    assert!(keeper.current(&reference).is_none());
+    assert!(credential_cache.current(&reference).is_none());
     let mut versions = Vec::new();
     for _ in 0..4 {
-        keeper.poll(&reference).await;
-        versions.push(keeper.current(&reference).unwrap().version.0);
+        credential_cache.poll(&reference).await;
+        versions.push(credential_cache.current(&reference).unwrap().version.0);
     }
     assert_eq!(
         versions,
@@ -161,12 +161,12 @@ async fn versions_count_contents() {
 #[tokio::test]
 async fn a_newer_version_is_returned_without_a_read() {
     let fake = FakeSource::plays(&[&[("p", "one")], &[("p", "two")]]);
-    let keeper = keeper(&fake);
-    keeper.get(&reference()).await.unwrap();
-    keeper.get(&reference()).await.unwrap();
+    let credential_cache = credential_cache(&fake);
+    credential_cache.get(&reference()).await.unwrap();
+    credential_cache.get(&reference()).await.unwrap();
     assert_eq!(fake.reads(), 1, "get is cached");
     assert_eq!(
-        keeper
+        credential_cache
             .reread(&reference(), Version(1))
             .await
             .unwrap()
@@ -174,7 +174,7 @@ async fn a_newer_version_is_returned_without_a_read() {
         Version(2)
     );
     assert_eq!(
-        keeper
+        credential_cache
             .reread(&reference(), Version(1))
             .await
             .unwrap()
@@ -191,12 +191,12 @@ async fn rejections_of_one_version_share_one_read() {
         held: Some(Arc::clone(&held)),
         ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]])
     };
-    let keeper = keeper(&fake);
+    let credential_cache = credential_cache(&fake);
     let reference = reference();
-    keeper.get(&reference).await.unwrap();
+    credential_cache.get(&reference).await.unwrap();
     // Polled in order: all of them wait before the read continues.
-    let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
-    let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
+    let rereads = join_all((0..50).map(|_| credential_cache.reread(&reference, Version(1))));
+    let (got, ()) = join(rereads, async { held.add_permits(1) }).await;
     assert!(got.iter().all(|got| {
         got.as_ref()
             .is_ok_and(|credential| credential.expose("p") == Some("two"))
@@ -211,11 +211,11 @@ async fn rejections_of_an_unchanged_version_share_one_read() {
         held: Some(Arc::clone(&held)),
         ..FakeSource::plays(&[&[("p", "one")]])
     };
-    let keeper = keeper(&fake);
+    let credential_cache = credential_cache(&fake);
     let reference = reference();
-    keeper.get(&reference).await.unwrap();
-    let doubters = join_all((0..50).map(|_| keeper.reread(&reference, Version(1))));
-    let (got, ()) = join(doubters, async { held.add_permits(1) }).await;
+    credential_cache.get(&reference).await.unwrap();
+    let rereads = join_all((0..50).map(|_| credential_cache.reread(&reference, Version(1))));
+    let (got, ()) = join(rereads, async { held.add_permits(1) }).await;
     assert!(got.iter().all(|got| {
         got.as_ref()
             .is_ok_and(|credential| credential.version == Version(1))
@@ -230,17 +230,17 @@ async fn all_waiting_requests_continue_at_once() {
         held: Some(Arc::clone(&held)),
         ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")]])
     };
-    let keeper = Arc::new(keeper(&fake));
-    keeper.get(&reference()).await.unwrap();
-    let doubt = |keeper: Arc<CredentialCache>| async move {
-        keeper
+    let credential_cache = Arc::new(credential_cache(&fake));
+    credential_cache.get(&reference()).await.unwrap();
+    let doubt = |credential_cache: Arc<CredentialCache>| async move {
+        credential_cache
             .reread(&reference(), Version(1))
             .await
             .unwrap()
             .version
     };
-    let doubters: Vec<_> = (0..50)
-        .map(|_| tokio::spawn(doubt(Arc::clone(&keeper))))
+    let rereads: Vec<_> = (0..50)
+        .map(|_| tokio::spawn(doubt(Arc::clone(&credential_cache))))
         .collect();
     while fake.reads() < 2 {
         tokio::task::yield_now().await;
@@ -254,7 +254,7 @@ async fn all_waiting_requests_continue_at_once() {
         context.waker().wake_by_ref();
         std::task::Poll::<()>::Pending
     }));
-    join_all(doubters).await;
+    join_all(rereads).await;
     busy.abort();
     let rounds = rounds.load(Ordering::SeqCst);
     assert!(
@@ -270,40 +270,47 @@ async fn a_cancelled_read_does_not_block_the_next() {
         held: Some(Arc::clone(&held)),
         ..FakeSource::plays(&[&[("p", "one")]])
     };
-    let keeper = keeper(&fake);
+    let credential_cache = credential_cache(&fake);
     let reference = reference();
-    let mut first = Box::pin(keeper.get(&reference));
+    let mut first = Box::pin(credential_cache.get(&reference));
     assert!(futures_util::FutureExt::now_or_never(&mut first).is_none());
     drop(first);
     held.add_permits(1);
-    assert!(keeper.get(&reference).await.is_ok());
+    assert!(credential_cache.get(&reference).await.is_ok());
 }
 
 #[tokio::test]
 async fn the_last_good_credential_survives_a_failed_read() {
     let fake = FakeSource::plays(&[&[("p", "canary-good")]]);
-    let keeper = keeper(&fake);
-    keeper.get(&reference()).await.unwrap();
+    let credential_cache = credential_cache(&fake);
+    credential_cache.get(&reference()).await.unwrap();
     fake.then(Err(sealed()));
     fake.script.lock().unwrap().pop_front();
-    let error = keeper.reread(&reference(), Version(1)).await.unwrap_err();
+    let error = credential_cache
+        .reread(&reference(), Version(1))
+        .await
+        .unwrap_err();
     assert_eq!(error.to_string(), format!("vault `local`: {}", sealed()));
     assert_eq!(
-        keeper.get(&reference()).await.unwrap().expose("p"),
+        credential_cache
+            .get(&reference())
+            .await
+            .unwrap()
+            .expose("p"),
         Some("canary-good")
     );
-    assert!(keeper.last_failure(&reference()).is_some());
+    assert!(credential_cache.last_failure(&reference()).is_some());
     fake.then(Ok(entry(&[("p", "canary-good")])));
     fake.script.lock().unwrap().pop_front();
     assert_eq!(
-        keeper
+        credential_cache
             .reread(&reference(), Version(1))
             .await
             .unwrap()
             .version,
         Version(1)
     );
-    assert!(keeper.last_failure(&reference()).is_none());
+    assert!(credential_cache.last_failure(&reference()).is_none());
 }
 
 #[tokio::test]
@@ -315,16 +322,22 @@ async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
         piecewise: true,
         ..FakeSource::plays(&[&old, &old, &half, &new, &new])
     };
-    let keeper = keeper(&fake);
-    keeper.get(&reference()).await.unwrap();
-    let credential = keeper.reread(&reference(), Version(1)).await.unwrap();
+    let credential_cache = credential_cache(&fake);
+    credential_cache.get(&reference()).await.unwrap();
+    let credential = credential_cache
+        .reread(&reference(), Version(1))
+        .await
+        .unwrap();
     assert_eq!(
         (credential.expose("p"), credential.version),
         (Some("2"), Version(2)),
         "the half-changed one was never handed out"
     );
     assert_eq!(fake.reads(), 5);
-    keeper.reread(&reference(), Version(2)).await.unwrap();
+    credential_cache
+        .reread(&reference(), Version(2))
+        .await
+        .unwrap();
     assert_eq!(fake.reads(), 6, "what agrees with the cache is read once");
 }
 
@@ -339,7 +352,11 @@ async fn an_entry_that_keeps_changing_is_used_as_read_last() {
         ..FakeSource::plays(&reads)
     };
     assert_eq!(
-        keeper(&fake).get(&reference()).await.unwrap().expose("p"),
+        credential_cache(&fake)
+            .get(&reference())
+            .await
+            .unwrap()
+            .expose("p"),
         Some("6")
     );
 }
@@ -354,13 +371,13 @@ fn outcome_label(outcome: &ReadOutcome<'_>) -> &'static str {
 
 #[tokio::test]
 async fn changes_and_events_are_reported() {
-    let told = Arc::new(Mutex::new(Vec::new()));
+    let events = Arc::new(Mutex::new(Vec::new()));
     let fake = FakeSource::plays(&[&[("p", "one")], &[("p", "one")], &[("p", "two")]]);
-    let log = Arc::clone(&told);
-    let keeper = keeper_telling(
+    let event_log = Arc::clone(&events);
+    let credential_cache = cache_with_events(
         &fake,
         Box::new(move |event| {
-            log.lock().unwrap().push(format!(
+            event_log.lock().unwrap().push(format!(
                 "{} {} {}",
                 event.vault,
                 event.path,
@@ -368,15 +385,18 @@ async fn changes_and_events_are_reported() {
             ));
         }),
     );
-    let mut changes = keeper.subscribe_changes();
+    let mut changes = credential_cache.subscribe_changes();
     for _ in 0..3 {
-        keeper.poll(&reference()).await;
+        credential_cache.poll(&reference()).await;
     }
     fake.then(Err(sealed()));
     fake.script.lock().unwrap().pop_front();
-    keeper.reread(&reference(), Version(2)).await.unwrap_err();
+    credential_cache
+        .reread(&reference(), Version(2))
+        .await
+        .unwrap_err();
     assert_eq!(
-        *told.lock().unwrap(),
+        *events.lock().unwrap(),
         [
             "local sms/x new",
             "local sms/x unchanged",
@@ -395,7 +415,7 @@ async fn an_unknown_vault_is_reported() {
         vault: "else".to_owned(),
         ..reference()
     };
-    let error = keeper(&FakeSource::plays(&[&[]]))
+    let error = credential_cache(&FakeSource::plays(&[&[]]))
         .get(&other)
         .await
         .unwrap_err();
@@ -407,7 +427,7 @@ async fn an_unknown_vault_is_reported() {
 
 #[tokio::test]
 async fn versions_keep_counting_across_a_reload() {
-    let old = keeper(&FakeSource::plays(&[&[("p", "one")]]));
+    let old = credential_cache(&FakeSource::plays(&[&[("p", "one")]]));
     old.get(&reference()).await.unwrap();
     let gone = CredentialRef {
         path: "sms/gone".to_owned(),
@@ -415,7 +435,7 @@ async fn versions_keep_counting_across_a_reload() {
     };
     old.get(&gone).await.unwrap();
     let mut changes = old.subscribe_changes();
-    let new = keeper(&FakeSource::plays(&[&[("p", "two")]])).continue_from(&old);
+    let new = credential_cache(&FakeSource::plays(&[&[("p", "two")]])).continue_from(&old);
     assert_eq!(new.current(&reference()).unwrap().version, Version(1));
     new.track(&reference());
     assert_eq!(
@@ -429,7 +449,7 @@ async fn versions_keep_counting_across_a_reload() {
     );
     new.poll(&reference()).await;
     assert_eq!(new.current(&reference()).unwrap().version, Version(2));
-    let third = keeper(&FakeSource::plays(&[&[("p", "three")]])).continue_from(&new);
+    let third = credential_cache(&FakeSource::plays(&[&[("p", "three")]])).continue_from(&new);
     let other = CredentialRef {
         path: "sms/other".to_owned(),
         ..reference()
@@ -474,8 +494,11 @@ async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
         ("X_TOKEN", "second"),
         ("PATH", "/usr/bin/canary"),
     ];
-    let of =
-        async |reference: &CredentialRef| keeper(&FakeSource::plays(&[vault])).get(reference).await;
+    let of = async |reference: &CredentialRef| {
+        credential_cache(&FakeSource::plays(&[vault]))
+            .get(reference)
+            .await
+    };
     let names: &[(&str, &[&str])] = &[("sid", &["X_SID"]), ("token", &["TOKEN", "X_TOKEN"])];
 
     let credential = of(&mapped(&[], names)).await.unwrap();
@@ -510,12 +533,12 @@ async fn fields_are_found_by_mapping_then_own_name_then_env_names() {
 
 #[tokio::test]
 async fn no_value_is_shown() {
-    let keeper = keeper(&FakeSource::plays(&[&[("p", "canary-value")]]));
-    let credential = keeper.get(&reference()).await.unwrap();
+    let credential_cache = credential_cache(&FakeSource::plays(&[&[("p", "canary-value")]]));
+    let credential = credential_cache.get(&reference()).await.unwrap();
     let shown = format!(
-        "{keeper:?} {credential:?} {:?} {:?}",
-        keeper.seen_at(&reference()),
-        keeper.slot(&reference())
+        "{credential_cache:?} {credential:?} {:?} {:?}",
+        credential_cache.seen_at(&reference()),
+        credential_cache.slot(&reference())
     );
     assert!(!shown.contains("canary"), "{shown}");
 }
@@ -523,11 +546,11 @@ async fn no_value_is_shown() {
 #[tokio::test]
 async fn rejections_within_the_window_cause_one_read() {
     let fake = FakeSource::plays(&[&[("p", "one")]]);
-    let keeper = keeper(&fake);
-    keeper.get(&reference()).await.unwrap();
+    let credential_cache = credential_cache(&fake);
+    credential_cache.get(&reference()).await.unwrap();
     for _ in 0..20 {
         assert_eq!(
-            keeper
+            credential_cache
                 .reread(&reference(), Version(1))
                 .await
                 .unwrap()
@@ -541,10 +564,10 @@ async fn rejections_within_the_window_cause_one_read() {
         "the first, and the one that confirmed what was refused"
     );
     fake.then(Ok(entry(&[("p", "two")])));
-    keeper.poll(&reference()).await;
-    keeper.poll(&reference()).await;
+    credential_cache.poll(&reference()).await;
+    credential_cache.poll(&reference()).await;
     assert_eq!(
-        keeper.current(&reference()).unwrap().version,
+        credential_cache.current(&reference()).unwrap().version,
         Version(2),
         "a look by time is no refusal"
     );
@@ -556,12 +579,15 @@ async fn an_account_created_after_a_rejection_is_not_replaced_at_once() {
         due: Some(ReadSchedule::NotYet),
         ..FakeSource::plays(&[&[("p", "one")], &[("p", "two")], &[("p", "three")]])
     };
-    let (keeper, clock) = keeper_in_time(&fake);
-    keeper.get(&reference()).await.unwrap();
+    let (credential_cache, clock) = cache_with_clock(&fake);
+    credential_cache.get(&reference()).await.unwrap();
     for _ in 0..20 {
-        keeper.reread(&reference(), Version(1)).await.unwrap();
+        credential_cache
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap();
         assert_eq!(
-            keeper
+            credential_cache
                 .reread(&reference(), Version(2))
                 .await
                 .unwrap()
@@ -572,7 +598,7 @@ async fn an_account_created_after_a_rejection_is_not_replaced_at_once() {
     assert_eq!(fake.reads(), 2);
     *clock.0.lock().unwrap() = Duration::from_secs(61);
     assert_eq!(
-        keeper
+        credential_cache
             .reread(&reference(), Version(2))
             .await
             .unwrap()
@@ -594,11 +620,11 @@ async fn a_vault_is_polled_at_its_interval_minus_jitter() {
             poll: poll.map(Duration::from_secs),
             ..FakeSource::plays(&[&[("p", "one")]])
         };
-        let (keeper, clock) = keeper_in_time(&fake);
-        keeper.poll(&reference()).await;
+        let (credential_cache, clock) = cache_with_clock(&fake);
+        credential_cache.poll(&reference()).await;
         let due = |seconds: u64| {
             *clock.0.lock().unwrap() = Duration::from_secs(seconds);
-            keeper.is_due(&reference(), Duration::from_secs(cadence))
+            credential_cache.is_due(&reference(), Duration::from_secs(cadence))
         };
         assert!(
             !due(at - 1) && due(at),
@@ -614,29 +640,29 @@ async fn an_ended_lease_that_cannot_be_replaced_is_read_with_pauses() {
         ..FakeSource::default()
     };
     fake.then(Err(sealed()));
-    let (keeper, clock) = keeper_in_time(&fake);
-    keeper.poll(&reference()).await;
+    let (credential_cache, clock) = cache_with_clock(&fake);
+    credential_cache.poll(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
-        keeper.is_due(&reference(), Duration::from_mins(1))
+        credential_cache.is_due(&reference(), Duration::from_mins(1))
     };
-    assert!(keeper.last_failure(&reference()).is_some() && !due(4) && due(5));
+    assert!(credential_cache.last_failure(&reference()).is_some() && !due(4) && due(5));
 }
 
 #[tokio::test]
 async fn an_unreadable_entry_is_read_more_often() {
     let fake = FakeSource::default();
     fake.then(Err(sealed()));
-    let (keeper, clock) = keeper_in_time(&fake);
-    keeper.poll(&reference()).await;
+    let (credential_cache, clock) = cache_with_clock(&fake);
+    credential_cache.poll(&reference()).await;
     let due = |seconds: u64| {
         *clock.0.lock().unwrap() = Duration::from_secs(seconds);
-        keeper.is_due(&reference(), Duration::from_mins(1))
+        credential_cache.is_due(&reference(), Duration::from_mins(1))
     };
     assert!(!due(3) && due(5));
     fake.then(Ok(entry(&[("p", "one")])));
-    keeper.poll(&reference()).await;
-    keeper.poll(&reference()).await;
+    credential_cache.poll(&reference()).await;
+    credential_cache.poll(&reference()).await;
     assert!(!due(50) && due(60), "a fifth earlier at most, by the dice");
 }
 

@@ -28,14 +28,14 @@ struct ServerOutage {
 impl ServerBackoff {
     /// Whether to send a request now; if not, the known error. `limit` is how long a trial request may take.
     pub(super) fn admit(&mut self, now: Moment, limit: Duration) -> Result<(), ReadError> {
-        let Some(trouble) = &mut self.outage else {
+        let Some(outage) = &mut self.outage else {
             return Ok(());
         };
-        if now < trouble.until {
-            return Err(trouble.error.clone());
+        if now < outage.until {
+            return Err(outage.error.clone());
         }
-        trouble.until = now.saturating_add(limit);
-        trouble.trial_in_flight = true;
+        outage.until = now.saturating_add(limit);
+        outage.trial_in_flight = true;
         Ok(())
     }
 
@@ -43,8 +43,8 @@ impl ServerBackoff {
     pub(super) fn active_error(&self, now: Moment) -> Option<ReadError> {
         self.outage
             .as_ref()
-            .filter(|trouble| now < trouble.until)
-            .map(|trouble| trouble.error.clone())
+            .filter(|outage| now < outage.until)
+            .map(|outage| outage.error.clone())
     }
 
     /// The server responded.
@@ -55,19 +55,16 @@ impl ServerBackoff {
     /// The server did not respond. Concurrent failures do not double the pause.
     pub(super) fn record_failure(&mut self, error: ReadError, now: Moment, dice: f64) {
         let step = match &self.outage {
-            Some(trouble) if trouble.trial_in_flight => {
-                trouble.delay.saturating_mul(2).min(MAX_BACKOFF)
+            Some(outage) if outage.trial_in_flight => {
+                outage.delay.saturating_mul(2).min(MAX_BACKOFF)
             }
-            Some(trouble) => trouble.delay,
+            Some(outage) => outage.delay,
             None => MIN_BACKOFF,
         };
-        let known = self
-            .outage
-            .take()
-            .filter(|trouble| !trouble.trial_in_flight);
+        let known = self.outage.take().filter(|outage| !outage.trial_in_flight);
         let until = known.map_or_else(
             || now.saturating_add(step.mul_f64(0.5 + dice.clamp(0.0, 1.0) / 2.0)),
-            |trouble| trouble.until,
+            |outage| outage.until,
         );
         self.outage = Some(ServerOutage {
             error,

@@ -276,11 +276,11 @@ impl VaultSession {
         let answer = server.send(&ask).await?;
         let json = answer.json();
         if !answer.status.is_success() {
-            let said = reply::error_summary(json.as_ref(), &proof.secrets());
+            let summary = reply::error_summary(json.as_ref(), &proof.secrets());
             let why = format!(
-                "status {}{}{said}; {}",
+                "status {}{}{summary}; {}",
                 answer.status.as_u16(),
-                if said.is_empty() { "" } else { ", " },
+                if summary.is_empty() { "" } else { ", " },
                 proof::remedy(&self.auth)
             );
             return Err(self.record_rejection(state, proof, self.login_error(server, why)));

@@ -140,7 +140,7 @@ async fn settings(
 
 #[tokio::test]
 async fn every_odd_response_has_its_error_and_shows_no_value() {
-    for (status, body, kind, said) in [
+    for (status, body, kind, expected) in [
         (
             200,
             "canary".to_owned(),
@@ -222,7 +222,7 @@ async fn every_odd_response_has_its_error_and_shows_no_value() {
             .unwrap_err();
         assert_eq!(error.result(), kind, "{status}: {error}");
         assert!(
-            error.to_string().contains(said) && !error.to_string().contains("canary"),
+            error.to_string().contains(expected) && !error.to_string().contains("canary"),
             "{status}: {error}"
         );
         assert_eq!(

@@ -20,7 +20,7 @@ use crate::vault::settings::{Settings, SourceSettings};
 const LONG: Duration = Duration::from_secs(10);
 
 struct WatchTask {
-    keeper: Arc<CredentialCache>,
+    credential_cache: Arc<CredentialCache>,
     reference: CredentialRef,
     task: JoinHandle<()>,
     stop: oneshot::Sender<()>,
@@ -31,19 +31,20 @@ async fn running(source: SourceSettings, reference: CredentialRef, cadence: Dura
     let settings = Settings {
         sources: BTreeMap::from([("v".to_owned(), source)]),
     };
-    let keeper = Arc::new(CredentialCache::new(
+    let credential_cache = Arc::new(CredentialCache::new(
         &settings,
         Arc::new(SystemClock::start()),
         Box::new(|_| ()),
     ));
-    let mut changes = keeper.subscribe_changes();
-    keeper.track(&reference);
+    let mut changes = credential_cache.subscribe_changes();
+    credential_cache.track(&reference);
     let (stop, stopped) = oneshot::channel::<()>();
-    let task =
-        tokio::spawn(Arc::clone(&keeper).run(move |_| cadence, async move { drop(stopped.await) }));
+    let task = tokio::spawn(
+        Arc::clone(&credential_cache).run(move |_| cadence, async move { drop(stopped.await) }),
+    );
     timeout(LONG, changes.recv()).await.unwrap().unwrap();
     WatchTask {
-        keeper,
+        credential_cache,
         reference,
         task,
         stop,
@@ -53,7 +54,7 @@ async fn running(source: SourceSettings, reference: CredentialRef, cadence: Dura
 impl WatchTask {
     /// Makes a change, and waits until the cache has it.
     async fn sees(&self, change: impl FnOnce()) -> Version {
-        let mut changes = self.keeper.subscribe_changes();
+        let mut changes = self.credential_cache.subscribe_changes();
         change();
         assert_eq!(
             timeout(LONG, changes.recv())
@@ -62,7 +63,10 @@ impl WatchTask {
                 .unwrap(),
             self.reference
         );
-        self.keeper.current(&self.reference).unwrap().version
+        self.credential_cache
+            .current(&self.reference)
+            .unwrap()
+            .version
     }
 
     async fn stops(self) {
@@ -190,19 +194,19 @@ async fn the_cadence_finds_changes_without_file_events() {
             }),
         )]),
     };
-    let keeper = Arc::new(CredentialCache::new(
+    let credential_cache = Arc::new(CredentialCache::new(
         &settings,
         Arc::new(SystemClock::start()),
         Box::new(|_| ()),
     ));
-    let mut changes = keeper.subscribe_changes();
+    let mut changes = credential_cache.subscribe_changes();
     assert!(
-        keeper.get(&reference("")).await.is_err(),
+        credential_cache.get(&reference("")).await.is_err(),
         "the folder is not there yet"
     );
     let (stop, stopped) = oneshot::channel::<()>();
     let task = tokio::spawn(
-        Arc::clone(&keeper).run(|_| Duration::ZERO, async move { drop(stopped.await) }),
+        Arc::clone(&credential_cache).run(|_| Duration::ZERO, async move { drop(stopped.await) }),
     );
     fs::create_dir(&mount).unwrap();
     fs::write(mount.join("password"), "one").unwrap();
@@ -211,7 +215,10 @@ async fn the_cadence_finds_changes_without_file_events() {
         .expect("never seen")
         .unwrap();
     assert_eq!(
-        keeper.current(&reference("")).unwrap().expose("password"),
+        credential_cache
+            .current(&reference(""))
+            .unwrap()
+            .expose("password"),
         Some("one")
     );
     stop.send(()).unwrap();

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test]
 async fn forbidden_requests_are_rejected_and_reported() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let table = [
         (
             "POST /a HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n",
@@ -79,46 +79,50 @@ async fn forbidden_requests_are_rejected_and_reported() {
         ),
     ];
     for (request, entrypoint, status) in table {
-        let answer = bench.ask(request).await;
+        let answer = fixture.ask(request).await;
         assert_eq!(answer.status, status, "{request}: {}", answer.body);
         assert!(
             answer.body.starts_with("sms-sidecar: ") && answer.head.contains("connection: close"),
             "{}",
             answer.body
         );
-        assert_eq!(bench.turned_away().await, (entrypoint, status), "{request}");
+        assert_eq!(
+            fixture.turned_away().await,
+            (entrypoint, status),
+            "{request}"
+        );
     }
     assert!(
-        bench.arrivals.try_recv().is_err(),
+        fixture.arrivals.try_recv().is_err(),
         "the handler received nothing"
     );
 }
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_413() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let long = "x".repeat(1500);
-    let declared = bench
+    let declared = fixture
         .ask(&format!(
             "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\n\r\n{long}"
         ))
         .await;
-    let chunked = bench.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n")).await;
-    let huge = bench
+    let chunked = fixture.ask(&format!("POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5dc\r\n{long}\r\n0\r\n\r\n")).await;
+    let huge = fixture
         .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
         .await;
     // Rejected before the body is requested.
-    let expected = bench
+    let expected = fixture
         .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1500\r\nExpect: 100-continue\r\n\r\n")
         .await;
     for answer in [declared, chunked, huge, expected] {
         assert_eq!(answer.status, 413);
         assert!(answer.body.contains("1000 bytes"), "{}", answer.body);
-        assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 413));
+        assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 413));
     }
     let exact = "x".repeat(1000);
     assert_eq!(
-        bench
+        fixture
             .ask(&format!(
                 "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{exact}"
             ))
@@ -130,8 +134,8 @@ async fn a_body_over_the_limit_is_413() {
 
 #[tokio::test]
 async fn a_rejection_uses_the_backends_dialect() {
-    let bench = EntrypointFixture::new();
-    let answer = bench
+    let fixture = EntrypointFixture::new();
+    let answer = fixture
         .ask("POST /dialect HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n")
         .await;
     assert_eq!((answer.status, answer.body.as_str()), (413, "in its words"));
@@ -139,18 +143,18 @@ async fn a_rejection_uses_the_backends_dialect() {
 
 #[tokio::test]
 async fn a_head_over_the_limit_is_431() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let long = "x".repeat(5 << 10);
-    let answer = bench
+    let answer = fixture
         .ask(&format!(
             "GET /a HTTP/1.1\r\nHost: x\r\nX-Long: {long}\r\n\r\n"
         ))
         .await;
     assert_eq!(answer.status, 431);
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 431));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 431));
     let many = "X-A: 1\r\n".repeat(200);
     assert_eq!(
-        bench
+        fixture
             .ask(&format!("GET /a HTTP/1.1\r\nHost: x\r\n{many}\r\n"))
             .await
             .status,
@@ -160,39 +164,39 @@ async fn a_head_over_the_limit_is_431() {
 
 #[tokio::test]
 async fn bytes_that_are_not_http_are_400() {
-    let mut bench = EntrypointFixture::new();
-    assert_eq!(bench.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 400));
+    let mut fixture = EntrypointFixture::new();
+    assert_eq!(fixture.ask("\x16\x03\x01\x02\r\n\r\n").await.status, 400);
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 400));
     let smuggled =
         "POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nContent-Length: 5\r\n\r\nto=1";
-    assert_eq!(bench.ask(smuggled).await.status, 400);
+    assert_eq!(fixture.ask(smuggled).await.status, 400);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_head_is_408() {
-    let mut bench = EntrypointFixture::new();
-    let mut wire = bench.connect();
+    let mut fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect();
     wire.send("POST /a HTTP/1.1\r\nHo").await;
     let answer = wire.answer().await;
     assert_eq!(answer.status, 408);
     assert!(wire.closed().await);
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 408));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 408));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_slow_body_is_408() {
-    let mut bench = EntrypointFixture::new();
-    let answer = bench
+    let mut fixture = EntrypointFixture::new();
+    let answer = fixture
         .ask("POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\nto")
         .await;
     assert_eq!(answer.status, 408);
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 408));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 408));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_connection_is_kept_for_ten_minutes() {
-    let bench = EntrypointFixture::new();
-    let mut wire = bench.connect();
+    let fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect();
     for _ in 0..2 {
         wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert_eq!(wire.answer().await.status, 202);
@@ -206,15 +210,15 @@ async fn an_idle_connection_is_kept_for_ten_minutes() {
 
 #[tokio::test]
 async fn one_connection_too_many_is_503() {
-    let mut bench = EntrypointFixture::new();
-    let mut kept: Vec<_> = (0..3).map(|_| bench.connect()).collect();
+    let mut fixture = EntrypointFixture::new();
+    let mut kept: Vec<_> = (0..3).map(|_| fixture.connect()).collect();
     for wire in &mut kept {
         wire.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert_eq!(wire.answer().await.status, 202);
     }
-    let mut extra = bench.connect();
+    let mut extra = fixture.connect();
     let answer = extra.answer().await;
     assert_eq!(answer.status, 503);
     assert!(answer.head.contains("retry-after: 1"));
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 503));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 503));
 }

@@ -8,33 +8,33 @@ const PLAIN: &str = "POST /a HTTP/1.1\r\nHost: x\r\n\r\n";
 
 #[tokio::test]
 async fn a_backend_that_hangs_up_does_not_cancel_its_request() {
-    let mut bench = EntrypointFixture::new();
-    let mut wire = bench.connect();
+    let mut fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect();
     wire.send(HOLD).await;
-    while bench.drain.is_idle() {
+    while fixture.drain.is_idle() {
         tokio::task::yield_now().await;
     }
     drop(wire);
     // The connection must see the close before the request continues.
-    while bench.service.0.slots.available_permits() < 3 {
+    while fixture.service.0.slots.available_permits() < 3 {
         tokio::task::yield_now().await;
     }
-    bench.release.send(true).unwrap();
-    let arrival = bench.arrivals.recv().await.expect("the call went on");
+    fixture.release.send(true).unwrap();
+    let arrival = fixture.arrivals.recv().await.expect("the call went on");
     assert!(arrival.connection.is_disconnected());
     arrival.connection.disconnected_or_draining().await;
-    bench.drain.requests_finished().await;
+    fixture.drain.requests_finished().await;
 }
 
 #[tokio::test]
 async fn a_backend_that_waits_counts_as_connected() {
-    let mut bench = EntrypointFixture::new();
-    bench.release.send(true).unwrap();
-    let mut wire = bench.connect();
+    let mut fixture = EntrypointFixture::new();
+    fixture.release.send(true).unwrap();
+    let mut wire = fixture.connect();
     wire.send(HOLD).await;
     assert_eq!(wire.answer().await.status, 202);
     assert!(
-        !bench
+        !fixture
             .arrivals
             .recv()
             .await
@@ -46,19 +46,19 @@ async fn a_backend_that_waits_counts_as_connected() {
 
 #[tokio::test]
 async fn draining_serves_requests_and_closes_after_each_response() {
-    let mut bench = EntrypointFixture::new();
-    let mut busy = bench.connect();
-    let mut idle = bench.connect();
-    let mut third = bench.connect();
+    let mut fixture = EntrypointFixture::new();
+    let mut busy = fixture.connect();
+    let mut idle = fixture.connect();
+    let mut third = fixture.connect();
     idle.send(PLAIN).await;
     assert!(!idle.answer().await.head.contains("connection: close"));
     third.send(PLAIN).await;
     third.answer().await;
     busy.send(HOLD).await;
-    while bench.drain.is_idle() {
+    while fixture.drain.is_idle() {
         tokio::task::yield_now().await;
     }
-    bench.drain.advance_to(Phase::Draining);
+    fixture.drain.advance_to(Phase::Draining);
     idle.send(PLAIN).await;
     let answer = idle.answer().await;
     assert!(
@@ -66,58 +66,58 @@ async fn draining_serves_requests_and_closes_after_each_response() {
         "{answer:?}"
     );
     assert!(idle.closed().await);
-    bench.drain.advance_to(Phase::Closing);
+    fixture.drain.advance_to(Phase::Closing);
     assert!(third.closed().await, "idle connections are closed last");
-    bench.release.send(true).unwrap();
+    fixture.release.send(true).unwrap();
     assert_eq!(
         busy.answer().await.status,
         202,
         "a call in flight is finished"
     );
-    bench.drain.requests_finished().await;
-    let late = bench.ask(PLAIN).await;
+    fixture.drain.requests_finished().await;
+    let late = fixture.ask(PLAIN).await;
     assert!(
         late.status == 503 && late.head.contains("retry-after: 1"),
         "{late:?}"
     );
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 503));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 503));
 }
 
 #[tokio::test]
 async fn the_drain_reaches_a_waiting_request() {
-    let mut bench = EntrypointFixture::new();
-    bench.ask(PLAIN).await;
-    let arrival = bench.arrivals.recv().await.unwrap();
-    bench.drain.advance_to(Phase::Draining);
+    let mut fixture = EntrypointFixture::new();
+    fixture.ask(PLAIN).await;
+    let arrival = fixture.arrivals.recv().await.unwrap();
+    fixture.drain.advance_to(Phase::Draining);
     arrival.connection.disconnected_or_draining().await;
     assert!(arrival.connection.is_draining());
 }
 
 #[tokio::test(start_paused = true)]
 async fn idle_tunnels_end_with_the_process() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
-    let mut wire = bench.connect();
+    let mut wire = fixture.connect();
     wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: x\r\n\r\n"))
         .await;
     assert!(wire.head().await.starts_with("http/1.1 200"));
-    assert!(!bench.drain.is_idle());
-    bench.drain.advance_to(Phase::Draining);
+    assert!(!fixture.drain.is_idle());
+    fixture.drain.advance_to(Phase::Draining);
     assert!(wire.closed().await);
     assert_eq!(
-        bench.told.recv().await.unwrap(),
+        fixture.events.recv().await.unwrap(),
         HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 0)
     );
-    bench.drain.requests_finished().await;
+    fixture.drain.requests_finished().await;
 }
 
 #[tokio::test]
 async fn a_panic_of_the_handler_is_reported_as_in_doubt() {
-    let mut bench = EntrypointFixture::new();
-    let answer = bench.ask("POST /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let mut fixture = EntrypointFixture::new();
+    let answer = fixture.ask("POST /panic HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(answer.status, 504);
     assert!(!answer.body.contains("as asked"));
-    assert_eq!(bench.turned_away().await, (Entrypoint::BaseUrl, 504));
-    bench.drain.requests_finished().await;
+    assert_eq!(fixture.turned_away().await, (Entrypoint::BaseUrl, 504));
+    fixture.drain.requests_finished().await;
 }

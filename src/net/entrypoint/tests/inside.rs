@@ -13,8 +13,8 @@ use super::*;
 use crate::tls;
 
 /// A tunnel whose inside the sidecar serves.
-async fn opened(bench: &EntrypointFixture, target: &str) -> TestClient {
-    open_tunnel(bench.connect(), target).await
+async fn opened(fixture: &EntrypointFixture, target: &str) -> TestClient {
+    open_tunnel(fixture.connect(), target).await
 }
 
 async fn open_tunnel(mut wire: TestClient, target: &str) -> TestClient {
@@ -24,11 +24,11 @@ async fn open_tunnel(mut wire: TestClient, target: &str) -> TestClient {
     wire
 }
 
-fn trusting(bench: &EntrypointFixture, sni: bool, alpn: &[&str]) -> TlsConnector {
+fn trusting(fixture: &EntrypointFixture, sni: bool, alpn: &[&str]) -> TlsConnector {
     let mut roots = RootCertStore::empty();
     roots
         .add(
-            tls::load_certificates(&bench.ca.cert_file)
+            tls::load_certificates(&fixture.ca.cert_file)
                 .unwrap()
                 .remove(0),
         )
@@ -56,17 +56,17 @@ async fn secured(
 
 #[tokio::test]
 async fn tls_inside_a_connect_is_terminated_with_and_without_sni() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     for sni in [true, false] {
-        let wire = opened(&bench, "api.ours.test:443").await;
-        let mut wire = TestClient(secured(trusting(&bench, sni, &[]), wire).await.unwrap());
+        let wire = opened(&fixture, "api.ours.test:443").await;
+        let mut wire = TestClient(secured(trusting(&fixture, sni, &[]), wire).await.unwrap());
         for path in ["/one", "/two"] {
             wire.send(&format!(
                 "POST {path} HTTP/1.1\r\nHost: api.ours.test\r\nContent-Length: 2\r\n\r\nhi"
             ))
             .await;
             assert_eq!(wire.answer().await.body, "received 2 bytes");
-            let arrival = bench.arrivals.recv().await.unwrap();
+            let arrival = fixture.arrivals.recv().await.unwrap();
             assert_eq!(
                 (arrival.entrypoint, arrival.request.path.as_str()),
                 (Entrypoint::Connect, path)
@@ -85,9 +85,9 @@ async fn tls_inside_a_connect_is_terminated_with_and_without_sni() {
 
 #[tokio::test]
 async fn http_1_1_is_negotiated_where_h2_is_offered() {
-    let bench = EntrypointFixture::new();
-    let wire = opened(&bench, "api.ours.test:443").await;
-    let stream = secured(trusting(&bench, true, &["h2", "http/1.1"]), wire)
+    let fixture = EntrypointFixture::new();
+    let wire = opened(&fixture, "api.ours.test:443").await;
+    let stream = secured(trusting(&fixture, true, &["h2", "http/1.1"]), wire)
         .await
         .unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"http/1.1"[..]));
@@ -95,9 +95,9 @@ async fn http_1_1_is_negotiated_where_h2_is_offered() {
 
 #[tokio::test]
 async fn an_idle_tunnel_is_not_timed_as_a_request() {
-    let bench = EntrypointFixture::new();
-    let wire = opened(&bench, "api.ours.test:443").await;
-    let mut wire = TestClient(secured(trusting(&bench, true, &[]), wire).await.unwrap());
+    let fixture = EntrypointFixture::new();
+    let wire = opened(&fixture, "api.ours.test:443").await;
+    let mut wire = TestClient(secured(trusting(&fixture, true, &[]), wire).await.unwrap());
     tokio::time::pause();
     for _ in 0..3 {
         wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
@@ -109,9 +109,9 @@ async fn an_idle_tunnel_is_not_timed_as_a_request() {
 
 #[tokio::test]
 async fn plain_http_inside_a_connect_works_on_any_port() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     for port in [80, 443, 8080] {
-        let mut wire = opened(&bench, &format!("api.ours.test:{port}")).await;
+        let mut wire = opened(&fixture, &format!("api.ours.test:{port}")).await;
         let host = if port == 8080 {
             "api.ours.test:8080"
         } else {
@@ -120,7 +120,7 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
         wire.send(&format!("POST /a HTTP/1.1\r\nHost: {host}\r\n\r\n"))
             .await;
         assert_eq!(wire.answer().await.status, 202, "{port}");
-        let arrival = bench.arrivals.recv().await.unwrap();
+        let arrival = fixture.arrivals.recv().await.unwrap();
         assert_eq!(arrival.entrypoint, Entrypoint::Connect);
         assert_eq!(
             arrival.target,
@@ -131,55 +131,57 @@ async fn plain_http_inside_a_connect_works_on_any_port() {
 
 #[tokio::test]
 async fn a_backend_that_does_not_trust_the_ca_is_reported() {
-    let mut bench = EntrypointFixture::new();
-    let wire = opened(&bench, "api.ours.test:443").await;
+    let mut fixture = EntrypointFixture::new();
+    let wire = opened(&fixture, "api.ours.test:443").await;
     let config = tls::client_config(None).unwrap();
     secured(TlsConnector::from(config), wire).await.unwrap_err();
-    match bench.told.recv().await.unwrap() {
+    match fixture.events.recv().await.unwrap() {
         HandlerEvent::TurnedAway(Entrypoint::Connect, 502, why) => {
             assert!(why.contains("NODE_EXTRA_CA_CERTS"), "{why}");
         }
-        told @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => panic!("{told:?}"),
+        events @ (HandlerEvent::TurnedAway(..) | HandlerEvent::Tunnelled(..)) => {
+            panic!("{events:?}")
+        }
     }
 }
 
 #[tokio::test]
 async fn a_connect_at_the_unix_socket_counts_as_unix_throughout() {
-    let mut bench = EntrypointFixture::new();
-    let connect = |bench: &EntrypointFixture| bench.connect_as(Peer::from_unix(Some(7)));
+    let mut fixture = EntrypointFixture::new();
+    let connect = |fixture: &EntrypointFixture| fixture.connect_as(Peer::from_unix(Some(7)));
 
-    let wire = open_tunnel(connect(&bench), "api.ours.test:443").await;
-    let wire = secured(trusting(&bench, true, &[]), wire).await.unwrap();
+    let wire = open_tunnel(connect(&fixture), "api.ours.test:443").await;
+    let wire = secured(trusting(&fixture, true, &[]), wire).await.unwrap();
     let mut wire = TestClient(wire);
     wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.status, 202);
-    let arrival = bench.arrivals.recv().await.unwrap();
+    let arrival = fixture.arrivals.recv().await.unwrap();
     assert_eq!(arrival.entrypoint, Entrypoint::Unix, "a request inside TLS");
 
-    let mut wire = open_tunnel(connect(&bench), "api.ours.test:80").await;
+    let mut wire = open_tunnel(connect(&fixture), "api.ours.test:80").await;
     wire.send("GET /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.status, 202);
-    let arrival = bench.arrivals.recv().await.unwrap();
+    let arrival = fixture.arrivals.recv().await.unwrap();
     assert_eq!(arrival.entrypoint, Entrypoint::Unix, "a request in clear");
 
-    let wire = open_tunnel(connect(&bench), "api.ours.test:443").await;
+    let wire = open_tunnel(connect(&fixture), "api.ours.test:443").await;
     let distrusting = TlsConnector::from(tls::client_config(None).unwrap());
     secured(distrusting, wire).await.unwrap_err();
     assert_eq!(
-        bench.turned_away().await,
+        fixture.turned_away().await,
         (Entrypoint::Unix, 502),
         "a TLS failure"
     );
 
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
-    let wire = open_tunnel(connect(&bench), &far.to_string()).await;
+    let wire = open_tunnel(connect(&fixture), &far.to_string()).await;
     drop((wire, listener.accept().await.unwrap()));
     assert!(
         matches!(
-            bench.told.recv().await.unwrap(),
+            fixture.events.recv().await.unwrap(),
             HandlerEvent::Tunnelled(Entrypoint::Unix, ..)
         ),
         "a tunnel to another host"
@@ -188,14 +190,14 @@ async fn a_connect_at_the_unix_socket_counts_as_unix_throughout() {
 
 #[tokio::test]
 async fn without_a_ca_only_plain_http_works_inside() {
-    let mut bench = EntrypointFixture::without_ca();
-    let answer = bench
+    let mut fixture = EntrypointFixture::without_ca();
+    let answer = fixture
         .ask("CONNECT api.ours.test:443 HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains("ca init"), "{}", answer.body);
-    bench.turned_away().await;
-    let mut wire = opened(&bench, "api.ours.test:80").await;
+    fixture.turned_away().await;
+    let mut wire = opened(&fixture, "api.ours.test:80").await;
     wire.send("POST /a HTTP/1.1\r\nHost: api.ours.test\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.status, 202);
@@ -214,11 +216,11 @@ http.request({ host: '127.0.0.1', port, method: 'CONNECT', path: host + ':443' }
 
 #[tokio::test]
 async fn node_accepts_the_configured_ca() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let service = bench.service.clone();
-    let drain = bench.drain.clone();
+    let service = fixture.service.clone();
+    let drain = fixture.drain.clone();
     tokio::spawn(async move {
         while let Ok((stream, client)) = listener.accept().await {
             let peer = Peer {
@@ -238,11 +240,11 @@ async fn node_accepts_the_configured_ca() {
         }
         node.output()
     };
-    let trusting = run(Some(&bench.ca.cert_file))
+    let trusting = run(Some(&fixture.ca.cert_file))
         .await
         .expect("node is installed");
     assert_eq!(String::from_utf8_lossy(&trusting.stdout).trim(), "202");
-    assert_eq!(bench.arrivals.recv().await.unwrap().request.path, "/node");
-    let stranger = run(None).await.unwrap();
-    assert_ne!(String::from_utf8_lossy(&stranger.stdout).trim(), "202");
+    assert_eq!(fixture.arrivals.recv().await.unwrap().request.path, "/node");
+    let without_ca = run(None).await.unwrap();
+    assert_ne!(String::from_utf8_lossy(&without_ca.stdout).trim(), "202");
 }

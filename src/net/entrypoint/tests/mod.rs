@@ -30,7 +30,7 @@ enum HandlerEvent {
 #[derive(Debug)]
 struct FakeHandler {
     arrivals: UnboundedSender<IncomingRequest>,
-    told: UnboundedSender<HandlerEvent>,
+    events: UnboundedSender<HandlerEvent>,
     /// `/hold` waits for it; `/panic` panics.
     release: watch::Receiver<bool>,
 }
@@ -70,7 +70,7 @@ impl RequestHandler for FakeHandler {
     }
 
     fn request_denied(&self, entrypoint: Entrypoint, status: StatusCode, why: &str) {
-        self.told
+        self.events
             .send(HandlerEvent::TurnedAway(
                 entrypoint,
                 status.as_u16(),
@@ -94,7 +94,7 @@ impl RequestHandler for FakeHandler {
     }
 
     fn tunnel_closed(&self, entrypoint: Entrypoint, authority: &Authority, bytes: u64) {
-        self.told
+        self.events
             .send(HandlerEvent::Tunnelled(
                 entrypoint,
                 authority.to_string(),
@@ -108,7 +108,7 @@ impl RequestHandler for FakeHandler {
 struct EntrypointFixture {
     service: ProxyService<FakeHandler>,
     arrivals: UnboundedReceiver<IncomingRequest>,
-    told: UnboundedReceiver<HandlerEvent>,
+    events: UnboundedReceiver<HandlerEvent>,
     release: watch::Sender<bool>,
     drain: Drain,
     ca: CaSettings,
@@ -141,7 +141,7 @@ impl EntrypointFixture {
         )
         .unwrap();
         let (arrivals, received) = unbounded_channel();
-        let (telling, told) = unbounded_channel();
+        let (event_sender, events) = unbounded_channel();
         let (release, held) = watch::channel(false);
         let setup = EntrypointSetup {
             ca: Some(Arc::new(Ca::load(&ca, Arc::clone(&clock)).unwrap())),
@@ -153,7 +153,7 @@ impl EntrypointFixture {
         let service = ProxyService::new(
             Arc::new(FakeHandler {
                 arrivals,
-                told: telling,
+                events: event_sender,
                 release: held,
             }),
             setup,
@@ -161,7 +161,7 @@ impl EntrypointFixture {
         Self {
             service,
             arrivals: received,
-            told,
+            events,
             release,
             drain: Drain::default(),
             ca,
@@ -170,14 +170,14 @@ impl EntrypointFixture {
     }
 
     fn without_ca() -> Self {
-        let mut bench = Self::new();
-        let shared = &bench.service.0;
+        let mut fixture = Self::new();
+        let shared = &fixture.service.0;
         let setup = EntrypointSetup {
             ca: None,
             ..shared.setup.clone()
         };
-        bench.service = ProxyService::new(Arc::clone(&shared.handler), setup);
-        bench
+        fixture.service = ProxyService::new(Arc::clone(&shared.handler), setup);
+        fixture
     }
 
     /// A connection from this machine.
@@ -204,9 +204,9 @@ impl EntrypointFixture {
     }
 
     async fn turned_away(&mut self) -> (Entrypoint, u16) {
-        match self.told.recv().await.unwrap() {
+        match self.events.recv().await.unwrap() {
             HandlerEvent::TurnedAway(entrypoint, status, _) => (entrypoint, status),
-            told @ HandlerEvent::Tunnelled(..) => panic!("{told:?}"),
+            events @ HandlerEvent::Tunnelled(..) => panic!("{events:?}"),
         }
     }
 }

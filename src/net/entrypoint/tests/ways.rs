@@ -6,10 +6,10 @@ use super::*;
 
 #[tokio::test]
 async fn a_base_url_request_is_handed_over_whole() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let request = "POST /playmobile/send?x=1 HTTP/1.1\r\nHost: 127.0.0.1:8125\r\nContent-Length: 4\r\nAuthorization: Basic eDp5\r\n\
                    X-Sms-Sidecar-Id: mine\r\nConnection: keep-alive\r\n\r\nto=1";
-    let answer = bench.ask(request).await;
+    let answer = fixture.ask(request).await;
     assert_eq!(
         (answer.status, answer.body.as_str()),
         (202, "received 4 bytes")
@@ -19,7 +19,7 @@ async fn a_base_url_request_is_handed_over_whole() {
         "{}",
         answer.head
     );
-    let arrival = bench.arrivals.recv().await.unwrap();
+    let arrival = fixture.arrivals.recv().await.unwrap();
     assert_eq!(
         (arrival.entrypoint, arrival.target),
         (Entrypoint::BaseUrl, EntrypointTarget::BaseUrl)
@@ -53,8 +53,8 @@ async fn a_base_url_request_is_handed_over_whole() {
 
 #[tokio::test]
 async fn chunked_bodies_and_expectations_work() {
-    let mut bench = EntrypointFixture::new();
-    let mut wire = bench.connect();
+    let mut fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect();
     wire.send(
         "POST /a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n",
     )
@@ -62,7 +62,7 @@ async fn chunked_bodies_and_expectations_work() {
     assert!(wire.head().await.starts_with("http/1.1 100 continue"));
     wire.send("2\r\nto\r\n2\r\n=1\r\n0\r\n\r\n").await;
     assert_eq!(wire.answer().await.body, "received 4 bytes");
-    let arrival = bench.arrivals.recv().await.unwrap();
+    let arrival = fixture.arrivals.recv().await.unwrap();
     assert!(
         arrival.request.headers.is_empty(),
         "{:?}",
@@ -74,8 +74,8 @@ async fn chunked_bodies_and_expectations_work() {
 
 #[tokio::test]
 async fn old_http_is_answered_and_closed() {
-    let bench = EntrypointFixture::new();
-    let mut wire = bench.connect();
+    let fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect();
     wire.send("POST /a HTTP/1.0\r\nContent-Length: 2\r\n\r\nhi")
         .await;
     let answer = wire.answer().await;
@@ -86,9 +86,9 @@ async fn old_http_is_answered_and_closed() {
 
 #[tokio::test]
 async fn absolute_form_names_its_host_also_for_https_in_clear() {
-    let mut bench = EntrypointFixture::new();
-    bench.ask("POST https://api.ours.test/v1 HTTP/1.1\r\nHost: api.ours.test\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n").await;
-    let arrival = bench.arrivals.recv().await.unwrap();
+    let mut fixture = EntrypointFixture::new();
+    fixture.ask("POST https://api.ours.test/v1 HTTP/1.1\r\nHost: api.ours.test\r\nProxy-Authorization: Basic cHU6cHA=\r\n\r\n").await;
+    let arrival = fixture.arrivals.recv().await.unwrap();
     assert_eq!(arrival.entrypoint, Entrypoint::Absolute);
     assert_eq!(
         arrival.target,
@@ -99,50 +99,50 @@ async fn absolute_form_names_its_host_also_for_https_in_clear() {
         "pp"
     );
     assert!(arrival.request.headers.is_empty());
-    bench
+    fixture
         .ask("POST http://api.ours.test:81/v1 HTTP/1.1\r\nHost: api.ours.test:81\r\n\r\n")
         .await;
     assert_eq!(
-        bench.arrivals.recv().await.unwrap().target,
+        fixture.arrivals.recv().await.unwrap().target,
         EntrypointTarget::Host(authority(Scheme::Http, "api.ours.test", 81))
     );
 }
 
 #[tokio::test]
 async fn https_in_clear_is_rejected_from_elsewhere() {
-    let mut bench = EntrypointFixture::new();
-    let mut wire = bench.connect_as(Peer {
+    let mut fixture = EntrypointFixture::new();
+    let mut wire = fixture.connect_as(Peer {
         address: Some("10.0.0.9:40000".parse().unwrap()),
         ..Peer::default()
     });
     wire.send("POST https://ours.test/ HTTP/1.1\r\nHost: ours.test\r\n\r\n")
         .await;
     assert_eq!(wire.answer().await.status, 403);
-    assert_eq!(bench.turned_away().await, (Entrypoint::Absolute, 403));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::Absolute, 403));
 }
 
 #[tokio::test]
 async fn a_request_over_loopback_has_the_uid_of_its_sender() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let client = tokio::net::TcpStream::connect(listener.local_addr().unwrap())
         .await
         .unwrap();
-    let mut wire = bench.connect_as(Peer::from_tcp(
+    let mut wire = fixture.connect_as(Peer::from_tcp(
         client.local_addr().unwrap(),
         client.peer_addr().unwrap(),
     ));
     wire.send("POST /send HTTP/1.1\r\nHost: x\r\n\r\n").await;
     assert_eq!(wire.answer().await.status, 202);
     assert_eq!(
-        bench.arrivals.recv().await.unwrap().peer.uid,
+        fixture.arrivals.recv().await.unwrap().peer.uid,
         Some(rustix::process::getuid().as_raw())
     );
 }
 
 #[tokio::test]
 async fn the_unix_socket_uses_the_host_only_if_it_names_a_provider() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     for (host, target) in [
         ("[::1]", EntrypointTarget::Unspecified),
         ("localhost", EntrypointTarget::Unspecified),
@@ -152,11 +152,11 @@ async fn the_unix_socket_uses_the_host_only_if_it_names_a_provider() {
             EntrypointTarget::Host(authority(Scheme::Https, "api.ours.test", 443)),
         ),
     ] {
-        let mut wire = bench.connect_as(Peer::from_unix(Some(7)));
+        let mut wire = fixture.connect_as(Peer::from_unix(Some(7)));
         wire.send(&format!("POST /send HTTP/1.1\r\nHost: {host}\r\n\r\n"))
             .await;
         assert_eq!(wire.answer().await.status, 202);
-        let arrival = bench.arrivals.recv().await.unwrap();
+        let arrival = fixture.arrivals.recv().await.unwrap();
         assert_eq!(
             (arrival.entrypoint, arrival.target, arrival.peer.uid),
             (Entrypoint::Unix, target, Some(7)),
@@ -167,10 +167,10 @@ async fn the_unix_socket_uses_the_host_only_if_it_names_a_provider() {
 
 #[tokio::test]
 async fn a_connect_to_another_host_is_a_tunnel() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
-    let mut wire = bench.connect();
+    let mut wire = fixture.connect();
     wire.send(&format!("CONNECT {far} HTTP/1.1\r\nHost: {far}\r\n\r\n"))
         .await;
     let (mut stream, _) = listener.accept().await.unwrap();
@@ -183,17 +183,17 @@ async fn a_connect_to_another_host_is_a_tunnel() {
     assert_eq!(&got, b"\x16anything");
     drop((wire, stream));
     assert_eq!(
-        bench.told.recv().await.unwrap(),
+        fixture.events.recv().await.unwrap(),
         HandlerEvent::Tunnelled(Entrypoint::Connect, far.to_string(), 18)
     );
 }
 
 #[tokio::test]
 async fn absolute_form_to_another_host_is_forwarded() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let far = listener.local_addr().unwrap();
-    let mut wire = bench.connect();
+    let mut wire = fixture.connect();
     wire.send(&format!(
         "POST http://{far}/a?b=1 HTTP/1.1\r\nHost: {far}\r\nContent-Length: 2\r\nAuthorization: Basic eDp5\r\nProxy-Authorization: Basic x\r\n\r\nhi"
     ))
@@ -216,22 +216,22 @@ async fn absolute_form_to_another_host_is_forwarded() {
     assert_eq!((answer.status, answer.body.as_str()), (418, "hello"));
     assert!(answer.head.contains("x-theirs: 1"));
     assert!(
-        matches!(bench.told.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100)
+        matches!(fixture.events.recv().await.unwrap(), HandlerEvent::Tunnelled(Entrypoint::Absolute, _, bytes) if bytes > 100)
     );
 }
 
 #[tokio::test]
 async fn an_unreachable_host_is_reported() {
-    let mut bench = EntrypointFixture::new();
+    let mut fixture = EntrypointFixture::new();
     let closed = TcpListener::bind("127.0.0.1:0")
         .await
         .unwrap()
         .local_addr()
         .unwrap();
-    let answer = bench
+    let answer = fixture
         .ask(&format!("CONNECT {closed} HTTP/1.1\r\nHost: x\r\n\r\n"))
         .await;
     assert_eq!(answer.status, 502);
     assert!(answer.body.contains(&closed.to_string()), "{}", answer.body);
-    assert_eq!(bench.turned_away().await, (Entrypoint::Connect, 502));
+    assert_eq!(fixture.turned_away().await, (Entrypoint::Connect, 502));
 }

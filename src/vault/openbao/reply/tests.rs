@@ -36,7 +36,7 @@ fn the_fields_of_both_kv_versions_are_found() {
 
 #[test]
 fn invalid_responses_are_reported_without_quoting_them() {
-    for (kv, body, said) in [
+    for (kv, body, summary) in [
         (KvVersion::V2, "canary", "not JSON"),
         (KvVersion::V2, "", "not JSON"),
         (KvVersion::V2, "[]", "no `data`"),
@@ -56,7 +56,7 @@ fn invalid_responses_are_reported_without_quoting_them() {
     ] {
         let error = read(kv, body).unwrap_err();
         assert!(
-            error.contains(said) && !error.contains("canary"),
+            error.contains(summary) && !error.contains("canary"),
             "{body}: {error}"
         );
     }
@@ -65,10 +65,10 @@ fn invalid_responses_are_reported_without_quoting_them() {
 #[test]
 fn server_errors_are_one_short_line_without_secrets() {
     let body = json!({ "errors": ["invalid\r\nsecret id canary-1", "x".repeat(500)] });
-    let said = error_summary(Some(&body), &["canary-1"]);
+    let summary = error_summary(Some(&body), &["canary-1"]);
     assert!(
-        said.starts_with("invalid secret id ***; xxx") && said.chars().count() == 160,
-        "{said}"
+        summary.starts_with("invalid secret id ***; xxx") && summary.chars().count() == 160,
+        "{summary}"
     );
     assert_eq!(error_summary(Some(&json!({ "errors": "no" })), &[]), "");
 }
