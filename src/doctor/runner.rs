@@ -28,9 +28,9 @@ use crate::provider::auth::LoginRequest;
 use crate::provider::auth_context::AuthContext;
 use crate::provider::diagnose::{ReplyFacts, clock_skew, narrow};
 use crate::provider::probe::ProbeRequest;
-use crate::provider::redact::Redactor;
 use crate::provider::{Provider, ProviderClient};
 use crate::secret::Credential;
+use crate::secret::redact::Redactor;
 use crate::sms::{AttemptKind, Cause, ProviderId};
 use crate::vault::CredentialCache;
 
@@ -203,7 +203,7 @@ impl Runner<'_> {
             now: self.clock.timestamp(),
             limit: context.limit,
         }
-        .send(|reply| redactor.redact_reply(reply))
+        .send(&redactor)
         .await;
         let outcome = match (login.reply, &login.token) {
             (Err(lost), _) => ProbeOutcome::Lost(lost),
@@ -243,7 +243,7 @@ impl Runner<'_> {
             now: self.clock.timestamp(),
             limit: context.limit,
         };
-        let result = match request.send(|reply| redactor.redact_reply(reply)).await {
+        let result = match request.send(&redactor).await {
             Ok(result) => result,
             Err(problem) => {
                 return ProbeOutcome::Lost(ExchangeError::Unsent {

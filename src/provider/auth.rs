@@ -15,6 +15,7 @@ use crate::provider::auth_context::{AuthContext, AuthError};
 use crate::provider::classification::{lost_classification, own_classification};
 use crate::provider::token_cache::ALL_GENERATIONS;
 use crate::provider::{ProviderClient, ProviderRuntime};
+use crate::secret::redact::Redactor;
 use crate::secret::{Credential, Version};
 use crate::sms::{AttemptKind, Cause, Outcome};
 use crate::telemetry::{AttemptFinished, TokenExpiry};
@@ -211,7 +212,7 @@ impl ProviderRuntime {
             now: self.deps.clock.timestamp(),
             limit: self.provider.timeout.min(limit),
         };
-        let login = request.send(|reply| self.redact(reply, auth)).await;
+        let login = request.send(&self.redactor(auth)).await;
         AttemptFinished {
             provider: &self.provider.id,
             kind: AttemptKind::Login,
@@ -260,8 +261,8 @@ pub(crate) struct LoginResult {
 }
 
 impl LoginRequest<'_> {
-    /// Logs in once. `redact` takes the credential out of a reply that rejects it.
-    pub(crate) async fn send(&self, redact: impl Fn(Reply) -> Reply) -> LoginResult {
+    /// Logs in once. `redactor` takes the credential out of a reply that rejects it.
+    pub(crate) async fn send(&self, redactor: &Redactor) -> LoginResult {
         let reply = match self.exchange().await {
             Ok(reply) => reply,
             Err(lost) => {
@@ -282,7 +283,7 @@ impl LoginRequest<'_> {
             };
         }
         // Classified again after redaction: the provider's message goes to the log.
-        let reply = redact(reply);
+        let reply = redactor.redact_reply(reply);
         LoginResult {
             classification: dialect.classify(AttemptKind::Login, &reply, ""),
             reply: Ok(reply),

@@ -14,6 +14,7 @@ use crate::net::upstream::ExchangeError;
 use crate::provider::ProviderClient;
 use crate::provider::auth_context::AuthContext;
 use crate::provider::classification::{lost_classification, own_classification};
+use crate::secret::redact::Redactor;
 use crate::sms::{AttemptKind, Cause, Outcome};
 
 /// One probe that is to be sent.
@@ -37,12 +38,9 @@ pub(crate) struct ProbeResult {
 }
 
 impl ProbeRequest<'_> {
-    /// Sends the probe once. `redact` takes the credential out of the reply. Returns an error if the request cannot be
-    /// written.
-    pub(crate) async fn send(
-        &self,
-        redact: impl Fn(Reply) -> Reply,
-    ) -> Result<ProbeResult, Untranslatable> {
+    /// Sends the probe once. `redactor` takes the credential out of the reply and of what is read from it. Returns an
+    /// error if the request cannot be written.
+    pub(crate) async fn send(&self, redactor: &Redactor) -> Result<ProbeResult, Untranslatable> {
         let dialect = &self.client.provider.dialect;
         let account = self.client.account(self.auth);
         let request = dialect.probe_request(self.probe, &account, self.now)?;
@@ -56,8 +54,11 @@ impl ProbeRequest<'_> {
                 });
             }
         };
-        let parsed = dialect.read_probe(self.probe, &reply);
-        let reply = redact(reply);
+        let mut parsed = dialect.read_probe(self.probe, &reply);
+        if let Some((_, unit)) = &mut parsed.balance {
+            *unit = redactor.redact_text(std::mem::take(unit));
+        }
+        let reply = redactor.redact_reply(reply);
         Ok(ProbeResult {
             classification: classify_probe(dialect, self.probe, &parsed, &reply),
             parsed: Some(parsed),

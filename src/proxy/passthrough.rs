@@ -15,12 +15,12 @@ use crate::net::authority::Authority;
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec, RequestBody};
 use crate::provider::classification::{lost_classification, unsent_classification};
-use crate::provider::redact::Redactor;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, filter_headers};
 use crate::proxy::authz::presented_in_dialect;
 use crate::proxy::delivery::Delivery;
 use crate::proxy::request::{CompletedRequest, RequestContext};
+use crate::secret::redact::Redactor;
 use crate::sms::{AttemptKind, Cause, Concern, Family, Operation, Outcome, RequestResult};
 use crate::telemetry::{AttemptFinished, LastSendOutcome};
 

@@ -106,7 +106,7 @@ impl Proxy {
             now: self.clock.timestamp(),
             limit: runtime.provider.timeout,
         };
-        let result = request.send(|reply| runtime.redact(reply, auth)).await;
+        let result = request.send(&runtime.redactor(auth)).await;
         Some(TimedProbe {
             result: result.ok()?,
             duration: self.now().since(started_at),

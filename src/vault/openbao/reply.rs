@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::secret::SecretString;
+use crate::secret::redact::Redactor;
 use crate::vault::entry::{VaultEntry, entry_from_object};
 use crate::vault::openbao::settings::KvVersion;
 
@@ -139,14 +140,13 @@ pub(super) fn error_summary(body: Option<&Value>, secrets: &[&str]) -> String {
     sanitize(&words.join("; "), secrets)
 }
 
-/// Untrusted text as one short line.
+/// Untrusted text as one short line. A short secret is found only as it is.
 fn sanitize(words: &str, secrets: &[&str]) -> String {
+    let redacted = Redactor::new(secrets.iter().copied()).redact_text(words.to_owned());
     let masked = secrets
         .iter()
         .filter(|secret| secret.len() >= 4)
-        .fold(words.to_owned(), |words, secret| {
-            words.replace(secret, "***")
-        });
+        .fold(redacted, |words, secret| words.replace(secret, "***"));
     let plain: String = masked
         .chars()
         .map(|c| if c.is_control() { ' ' } else { c })

@@ -70,6 +70,11 @@ fn server_errors_are_one_short_line_without_secrets() {
         summary.starts_with("invalid secret id ***; xxx") && summary.chars().count() == 160,
         "{summary}"
     );
+    let encoded = json!({ "errors": [r"no can\u0061ry-1, Y2FuYXJ5LTE=, short"] });
+    assert_eq!(
+        error_summary(Some(&encoded), &["canary-1", "short"]),
+        "no ***, ***E=, ***"
+    );
     assert_eq!(error_summary(Some(&json!({ "errors": "no" })), &[]), "");
 }
 

@@ -1,0 +1,142 @@
+//! The one function that takes secrets out of foreign text: it finds each secret however a service
+//! may have written it, and replaces what stands for it in the text. Does not look for secrets
+//! shorter than [`MIN_SECRET_LEN`]: ordinary text contains them.
+
+use std::ops::Range;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
+use zeroize::Zeroizing;
+
+use crate::secret::decoded::{DecodedText, decoded_layers, without_blanks};
+
+const REPLACEMENT: &[u8] = b"***";
+/// The least number of bytes of a secret, and of each spelling of it, that is searched for.
+const MIN_SECRET_LEN: usize = 8;
+/// The same for a spelling without the blanks that the secret has.
+const MIN_COMPACT_LEN: usize = 6;
+
+/// The spellings of secrets, made once and wiped on drop.
+pub(crate) struct Redactor {
+    needles: Vec<Zeroizing<Vec<u8>>>,
+}
+
+impl Redactor {
+    /// Looks for these secrets; the short ones are left out.
+    pub(crate) fn new<'a>(secrets: impl IntoIterator<Item = &'a str>) -> Self {
+        let mut needles: Vec<Zeroizing<Vec<u8>>> = secrets
+            .into_iter()
+            .filter(|secret| secret.len() >= MIN_SECRET_LEN)
+            .flat_map(spellings)
+            .collect();
+        needles.sort_unstable_by(|a, b| a.as_slice().cmp(b));
+        needles.dedup();
+        Self { needles }
+    }
+
+    /// The text with every spelling of the secrets replaced; none if there is none in it. Encodings on top of each
+    /// other are removed before the search, letters are compared without case, and blanks and markup do not count.
+    pub(crate) fn redact_bytes(&self, text: &[u8]) -> Option<Vec<u8>> {
+        if self.needles.is_empty() {
+            return None;
+        }
+        let mut is_secret = Vec::new();
+        DecodedText::visit_layers(text, |layer| {
+            let folded = layer.bytes.to_ascii_lowercase();
+            for needle in &self.needles {
+                for at in memmem::find_iter(&folded, needle.as_slice()) {
+                    is_secret.resize(text.len(), false);
+                    mark(&mut is_secret, text, layer.sources(at..at + needle.len()));
+                }
+            }
+        });
+        (!is_secret.is_empty()).then(|| replace_marked(text, &is_secret))
+    }
+
+    /// The same for text.
+    pub(crate) fn redact_text(&self, text: String) -> String {
+        match self.redact_bytes(text.as_bytes()) {
+            // Whole characters are replaced, so it stays UTF-8.
+            Some(redacted) => String::from_utf8_lossy(&redacted).into_owned(),
+            None => text,
+        }
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({} spellings)", self.needles.len())
+    }
+}
+
+/// Marks these sources, and what is between two of them, except markup: a tag stays a tag.
+fn mark(is_marked: &mut [bool], text: &[u8], sources: impl Iterator<Item = Range<usize>>) {
+    let mut end = None;
+    for source in sources {
+        let gap = end.unwrap_or(source.start)..source.start;
+        let is_markup = text
+            .get(gap.clone())
+            .is_some_and(|gap| gap.contains(&b'<') || gap.contains(&b'>'));
+        let start = if is_markup { source.start } else { gap.start };
+        if let Some(marked) = is_marked.get_mut(start..source.end) {
+            marked.fill(true);
+        }
+        end = Some(source.end);
+    }
+}
+
+/// `text` with each run of marked bytes replaced.
+pub(crate) fn replace_marked(text: &[u8], is_marked: &[bool]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(text.len());
+    let mut after_mark = false;
+    for (byte, marked) in text.iter().zip(is_marked) {
+        match (marked, after_mark) {
+            (true, false) => out.extend_from_slice(REPLACEMENT),
+            (true, true) => {}
+            (false, _) => out.push(*byte),
+        }
+        after_mark = *marked;
+    }
+    out
+}
+
+/// What to search for in decoded text, in lower case, with and without blanks.
+fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut all = decoded_layers(secret.as_bytes());
+    all.push(hex(secret).into_bytes());
+    for before in 0..3 {
+        all.push(base64_inner(secret, before, &STANDARD_NO_PAD));
+        all.push(base64_inner(secret, before, &URL_SAFE_NO_PAD));
+    }
+    let compact = all.iter().map(|spelling| without_blanks(spelling));
+    let compact: Vec<Vec<u8>> = compact
+        .filter(|spelling| spelling.len() >= MIN_COMPACT_LEN)
+        .collect();
+    all.retain(|spelling| spelling.len() >= MIN_SECRET_LEN);
+    all.into_iter()
+        .chain(compact)
+        .map(|mut spelling| {
+            spelling.make_ascii_lowercase();
+            Zeroizing::new(spelling)
+        })
+        .collect()
+}
+
+fn hex(secret: &str) -> String {
+    secret.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The characters of a base64 text that depend on `secret` alone if `before` other bytes (modulo three)
+/// precede it, as in `user:secret`.
+fn base64_inner(secret: &str, before: usize, engine: &impl Engine) -> Vec<u8> {
+    let mut padded = vec![0; before];
+    padded.extend_from_slice(secret.as_bytes());
+    let text = engine.encode(&padded);
+    let first = (before * 8).div_ceil(6);
+    let end = padded.len() * 8 / 6;
+    text.as_bytes().get(first..end).unwrap_or_default().to_vec()
+}
+
+#[cfg(test)]
+mod tests;
