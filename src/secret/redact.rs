@@ -43,15 +43,19 @@ impl Redactor {
         }
         let mut is_secret = Vec::new();
         DecodedText::visit_layers(text, |layer| {
-            let folded = layer.bytes.to_ascii_lowercase();
-            for needle in &self.needles {
-                for at in memmem::find_iter(&folded, needle.as_slice()) {
-                    is_secret.resize(text.len(), false);
-                    mark(&mut is_secret, text, layer.sources(at..at + needle.len()));
-                }
+            for found in self.find_all(&layer.bytes.to_ascii_lowercase()) {
+                is_secret.resize(text.len(), false);
+                mark(&mut is_secret, text, layer.sources(found));
             }
         });
         (!is_secret.is_empty()).then(|| replace_marked(text, &is_secret))
+    }
+
+    /// Where the spellings are in a text in lower case.
+    fn find_all(&self, text: &[u8]) -> impl Iterator<Item = Range<usize>> {
+        self.needles.iter().flat_map(|needle| {
+            memmem::find_iter(text, needle.as_slice()).map(|at| at..at + needle.len())
+        })
     }
 
     /// The same for text.
@@ -124,7 +128,12 @@ fn spellings(secret: &str) -> Vec<Zeroizing<Vec<u8>>> {
 }
 
 fn hex(secret: &str) -> String {
-    secret.bytes().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(u32::from(value), 16);
+    secret
+        .bytes()
+        .flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)])
+        .flatten()
+        .collect()
 }
 
 /// The characters of a base64 text that depend on `secret` alone if `before` other bytes (modulo three)

@@ -3,8 +3,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { MESSAGES, sendAs, stage } from './lib/stage.js';
-import { call, cli, get } from './lib/sidecar.js';
+import { MESSAGES, TO, sendAs, stage } from './lib/stage.js';
+import { call, cli, cliMeanwhile, get, sidecar } from './lib/sidecar.js';
 
 const NUMBER = '998935557713';
 const CODE = 'CANARYTEXT';
@@ -46,12 +46,55 @@ function around(text, what) {
   return text.slice(Math.max(0, at - 200), at + 60);
 }
 
-test('a secret that a provider echoes is masked on the way back', async (t) => {
-  const { proxy, fakes: { playmobile } } = await stage(t, { services: ['playmobile'], config: { pass_401: true } });
-  const secret = playmobile.credential.password;
-  playmobile.status(400, { headers: { 'content-type': 'application/json' }, body: JSON.stringify({ 'error-code': 101, 'error-description': `you sent ${encodings(secret).join(' and ')} and ${Buffer.from(`oneport:${secret}`).toString('base64')}` }) });
-  const reply = await sendAs(proxy, 'playmobile');
-  for (const form of encodings(secret)) assert.ok(!reply.body.includes(form), reply.body);
+const bytes = (text) => [...Buffer.from(text)];
+// Every way to write a secret; each returns JSON source text.
+const WAYS = {
+  'as it is': (secret) => secret,
+  'JSON escapes': (secret) => JSON.stringify(secret).slice(1, -1).replaceAll('/', '\\/'),
+  'UTF-16 escapes': (secret) => bytes(secret).map((byte) => `\\u${byte.toString(16).padStart(4, '0')}`).join(''),
+  entities: (secret) => secret.replaceAll('/', '&#47;').replaceAll('&', '&amp;'),
+  'numbered entities': (secret) => bytes(secret).map((byte) => `&#x${byte.toString(16)};`).join(''),
+  percent: (secret) => bytes(secret).map((byte) => `%${byte.toString(16).toUpperCase()}`).join(''),
+  'lower percent': (secret) => bytes(secret).map((byte) => `%${byte.toString(16)}`).join(''),
+  hex: (secret) => Buffer.from(secret).toString('hex'),
+  'upper hex': (secret) => Buffer.from(secret).toString('hex').toUpperCase(),
+  'base64, first offset': (secret) => Buffer.from(secret).toString('base64').replace(/=*$/, ''),
+  'base64, second offset': (secret) => Buffer.from(`us:${secret}`.slice(2)).toString('base64'),
+  'base64, third offset': (secret) => Buffer.from(`u:${secret}`).toString('base64'),
+  'split by markup': (secret) => `${secret.slice(0, 6)}<b>${secret.slice(6)}</b>`,
+};
+
+test('a secret that a provider echoes in any encoding reaches no reply, log, page, status or doctor', async (t) => {
+  const { at, vault, config, fakes: { smsc } } = await stage(t, { services: ['smsc'], config: { pass_401: true }, route: { duplicate_window: '0s' }, start: false });
+  const secret = 'Kq7/x&Zp"9wLm+4tVb';
+  smsc.rotate({ password: secret });
+  vault.put('smsc', { password: secret });
+  const proxy = await sidecar(t, at, config);
+  const price = new URLSearchParams({ login: 'sms-sidecar', psw: 'sms-sidecar', phones: TO, mes: 'Kod: 1', fmt: '3', charset: 'utf-8', cost: '1' }).toString();
+  const says = (body) => smsc.behave().status(200, { times: 20, headers: { 'content-type': 'application/json' }, body });
+  const outputs = [];
+  for (const [way, write] of Object.entries(WAYS)) {
+    const echo = write(secret).replace(/(?<!\\)"/g, '\\"');
+    says(`{"cost":"1","cnt":1,"psw":"${echo}"}`);
+    const passed = await call(`${proxy.url}/smsc/sys/send.php`, { headers: { 'content-type': 'application/x-www-form-urlencoded' }, body: price });
+    assert.deepEqual([passed.status, JSON.parse(passed.body).cost], [200, '1'], way);
+    assert.match(JSON.parse(passed.body).psw, /\*\*\*/, way);
+    says(`{"error":"way ${way}: ${echo}","error_code":7}`);
+    const sent = await sendAs(proxy, 'smsc', { text: `Kod ${way}` });
+    says(`{"error":"doctor ${way}: ${echo}","error_code":2}`);
+    const report = JSON.stringify(await cliMeanwhile('doctor', '--json', '--config', proxy.file, { expectCode: null }));
+    assert.match(report, /doctor/, way);
+    const page = JSON.stringify(await Promise.all(['/', '/metrics'].map((path) => get(`${proxy.admin}${path}`))));
+    outputs.push([way, echo, { passed: passed.body, sent: sent.body, report, page, status: JSON.stringify(cli('status', '--json', '--config', proxy.file, { expectCode: null })) }]);
+  }
+  await proxy.stop();
+  for (const way of Object.keys(WAYS)) assert.match(proxy.output, new RegExp(`way ${way}: [a-z0-9=<>]{0,6}\\*\\*\\*`, 'i'), 'too little was logged for this to be a test');
+  for (const [way, echo, shown] of outputs) {
+    for (const [where, text] of Object.entries({ ...shown, log: proxy.output })) {
+      const plain = text.replaceAll('\\', '');
+      for (const mark of [echo, JSON.parse(`"${echo}"`)]) assert.ok(!plain.includes(mark.replaceAll('\\', '')), `${way}: the secret is in ${where}: ${around(plain, mark)}`);
+    }
+  }
 });
 
 for (const mode of ['act', 'observe']) {

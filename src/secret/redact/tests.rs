@@ -1,3 +1,5 @@
+//! Every way to write a secret, alone and inside every other one.
+
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::*;
@@ -7,15 +9,20 @@ use super::*;
 /// One way to write a text.
 type Encoding = fn(&str) -> String;
 
+fn join(pieces: impl Iterator<Item = String>) -> String {
+    pieces.collect::<Vec<_>>().concat()
+}
+
 fn json(text: &str) -> String {
     let quoted = serde_json::to_string(text).unwrap();
-    quoted[1..quoted.len() - 1].replace('/', r"\/")
+    let inner = quoted
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    inner.unwrap().replace('/', r"\/")
 }
 
 fn utf16_escapes(text: &str) -> String {
-    text.encode_utf16()
-        .map(|unit| format!("\\u{unit:04X}"))
-        .collect()
+    join(text.encode_utf16().map(|unit| format!("\\u{unit:04X}")))
 }
 
 fn entities(text: &str) -> String {
@@ -27,9 +34,10 @@ fn entities(text: &str) -> String {
 }
 
 fn numbered_entities(text: &str) -> String {
-    text.chars()
-        .map(|character| format!("&#x{:x};", u32::from(character)))
-        .collect()
+    join(
+        text.chars()
+            .map(|character| format!("&#x{:x};", u32::from(character))),
+    )
 }
 
 fn percent(text: &str) -> String {
@@ -37,7 +45,7 @@ fn percent(text: &str) -> String {
 }
 
 fn lower_percent(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02x}")).collect()
+    join(text.bytes().map(|byte| format!("%{byte:02x}")))
 }
 
 fn form(text: &str) -> String {
