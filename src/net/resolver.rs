@@ -159,20 +159,29 @@ impl Resolver {
             return Ok(vec![address]);
         }
         let fallback = self.fallback(host);
-        if let Some(Fallback {
-            addresses,
-            retry_at,
-        }) = &fallback
-            && retry_at.is_some_and(|at| Instant::now() < at)
-        {
-            return Ok(addresses.clone());
+        match &fallback {
+            Some(known) if known.retry_at.is_some_and(|at| Instant::now() < at) => {
+                return Ok(known.addresses.clone());
+            }
+            Some(_) | None => {}
         }
-        let patience = match &fallback {
+        let limit = match fallback {
             Some(_) => limit.min(PATIENCE_WITH_KNOWN_ADDRESSES),
             None => limit,
         };
-        let found = timeout(patience, lookup_both(&self.lookup, host)).await;
-        match found.unwrap_or_else(|_| Err(timed_out(host, patience))) {
+        let found = timeout(limit, lookup_both(&self.lookup, host)).await;
+        let found = found.unwrap_or_else(|_| Err(timed_out(host, limit)));
+        self.record(host, found, fallback)
+    }
+
+    /// Remembers the result of a lookup; falls back if the resolver failed.
+    fn record(
+        &self,
+        host: &str,
+        found: Result<Vec<IpAddr>, ResolveError>,
+        fallback: Option<Fallback>,
+    ) -> Result<Vec<IpAddr>, ResolveError> {
+        match found {
             Ok(addresses) => {
                 let addresses = in_order(addresses);
                 self.remember(host, &addresses);

@@ -1,7 +1,7 @@
 //! Probes the connection to a provider step by step: name, connection, certificate. Writes no
 //! request, keeps no connection, and stops at the first step that fails.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
 use http::Uri;
@@ -52,36 +52,46 @@ impl UpstreamClient {
             connection: None,
             certificate: None,
         };
-        let addresses = match with_timeout(limit, first, self.dialer.resolve(first, limit)).await {
-            Ok(addresses) => addresses,
-            Err(lost) => {
-                return Ok(Connectivity {
-                    addresses: Err(lost),
-                    ..way
-                });
+        match self.dialer.resolve(first, limit).await {
+            Ok(addresses) => {
+                way.addresses = Ok(addresses.iter().map(SocketAddr::ip).collect());
+                self.probe_addresses(&origin, addresses, limit, &mut way)
+                    .await;
             }
-        };
-        way.addresses = Ok(addresses.iter().map(std::net::SocketAddr::ip).collect());
-        let reached = async {
-            let tcp = self.dialer.connect_any(first, addresses, limit).await?;
-            self.dialer.through_proxy(tcp, &origin).await
-        };
-        let tcp = match with_timeout(limit, first, reached).await {
-            Ok(tcp) => tcp,
-            Err(lost) => {
-                return Ok(Connectivity {
-                    connection: Some(Err(lost)),
-                    ..way
-                });
-            }
-        };
-        way.connection = Some(Ok(()));
-        if origin.scheme == Scheme::Https {
-            way.certificate = Some(
-                with_timeout(limit, &origin, peer_certificate(&self.dialer, tcp, &origin)).await,
-            );
+            Err(failed) => way.addresses = Err(failed.into()),
         }
         Ok(way)
+    }
+
+    /// The steps after the name: connection and certificate.
+    async fn probe_addresses(
+        &self,
+        origin: &Authority,
+        addresses: Vec<SocketAddr>,
+        limit: Duration,
+        way: &mut Connectivity,
+    ) {
+        let first = self.dialer.first_hop(origin);
+        let reached = async {
+            let tcp = self.dialer.connect_any(first, addresses, limit).await?;
+            self.dialer.through_proxy(tcp, origin).await
+        };
+        match with_timeout(limit, first, reached).await {
+            Ok(tcp) => {
+                way.connection = Some(Ok(()));
+                if origin.scheme == Scheme::Https {
+                    let certificate = peer_certificate(&self.dialer, tcp, origin);
+                    way.certificate = Some(with_timeout(limit, origin, certificate).await);
+                }
+            }
+            Err(failed) => way.connection = Some(Err(failed)),
+        }
+    }
+}
+
+impl From<DialError> for ExchangeError {
+    fn from(DialError { cause, detail }: DialError) -> Self {
+        Self::Unsent { cause, detail }
     }
 }
 
@@ -97,7 +107,7 @@ async fn with_timeout<T>(
         )
     };
     let done = timeout(limit, step).await.unwrap_or_else(|_| Err(late()));
-    done.map_err(|DialError { cause, detail }| ExchangeError::Unsent { cause, detail })
+    done.map_err(ExchangeError::from)
 }
 
 async fn peer_certificate(

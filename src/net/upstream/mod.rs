@@ -233,10 +233,7 @@ impl UpstreamClient {
             return Ok(pooled);
         }
         match timeout_at(deadline, self.dialer.connect(origin, limit)).await {
-            Ok(connected) => connected.map_err(|failed| ExchangeError::Unsent {
-                cause: failed.cause,
-                detail: failed.detail,
-            }),
+            Ok(connected) => connected.map_err(ExchangeError::from),
             Err(_) => Err(timeout_error(origin, limit, true)),
         }
     }
