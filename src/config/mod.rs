@@ -28,6 +28,7 @@ use crate::proxy;
 use crate::trace_export;
 use crate::vault;
 
+pub use check::DEFAULT_RECHECK;
 pub use descriptions::{DescriptionError, read_descriptions};
 pub use files::{
     ConfigFingerprint, control_socket, inspect, intercepted_hosts, load, uncovered_hosts,

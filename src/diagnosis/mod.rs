@@ -14,7 +14,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::secret::Version;
-use crate::sms::{AttemptKind, Cause, Certainty};
+use crate::sms::{AttemptKind, Cause, Certainty, Concern};
 
 pub use candidates::{CandidateProbe, CauseCandidates, Implication};
 pub use evidence::{Evidence, EvidenceSource, narrow_candidates};
@@ -123,6 +123,12 @@ pub fn diagnose(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> 
 }
 
 impl Diagnosis {
+    /// Whether the credential may be the cause.
+    pub fn suspects_credential(&self) -> bool {
+        let mut causes = std::iter::once(&self.cause).chain(&self.alternatives);
+        causes.any(|cause| cause.concern() == Concern::Credential)
+    }
+
     /// The other possible causes: `ip-not-allowed or account-suspended`; empty if there are none.
     pub fn alternatives_text(&self) -> String {
         evidence::join_causes(&self.alternatives)

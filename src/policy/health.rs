@@ -25,7 +25,8 @@ const INITIAL_THROTTLE_DELAY: Duration = Duration::from_secs(1);
 const MAX_THROTTLE_DELAY: Duration = Duration::from_mins(1);
 /// A longer `Retry-After` of a service is cut to this.
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
-const MAX_RECHECK_INTERVAL: Duration = Duration::from_mins(15);
+/// The interval from one half-open trial of a quarantined provider to the next doubles up to this.
+pub const MAX_RECHECK_INTERVAL: Duration = Duration::from_mins(15);
 /// The retry budget of one provider: its maximum, and what each first attempt adds to it.
 const MAX_RETRY_BUDGET: f64 = 10.0;
 const RETRY_DEPOSIT: f64 = 0.2;
@@ -50,11 +51,21 @@ pub struct Health {
 #[derive(Clone, Copy, Debug)]
 struct Quarantine {
     cause: Cause,
+    /// Whether the credential may be the cause, alone or beside others.
+    suspects_credential: bool,
     rejected: CredentialRevision,
     since: Moment,
     recheck_interval: Option<Duration>,
     recheck_at: Option<Moment>,
     trial_in_flight: bool,
+}
+
+/// A fault that a failed attempt or probe found.
+#[derive(Clone, Copy, Debug)]
+struct AccountFault {
+    cause: Cause,
+    credential: CredentialRevision,
+    suspects_credential: bool,
 }
 
 /// Throttled, or failing by the provider's own fault.
@@ -103,27 +114,36 @@ impl Health {
                 outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause),
                 credential,
                 retry_after,
+                suspects_credential,
             } => {
-                self.record_failure(cause, credential, retry_after, now);
+                let fault = AccountFault::new(cause, credential, suspects_credential);
+                self.record_failure(fault, retry_after, now);
             }
             HealthEvent::Probed {
                 cause: None,
                 credential,
+                ..
             } => self.mark_healthy(credential),
             HealthEvent::Probed {
                 cause: Some(cause),
                 credential,
-            } => self.record_probe_failure(cause, credential, now),
-
-            HealthEvent::Paused => self.paused = true,
-            HealthEvent::Resumed => {
-                *self = Self {
-                    retry_budget: self.retry_budget,
-                    last_accepted: self.last_accepted,
-                    ..Self::new(self.recheck)
-                }
+                suspects_credential,
+            } => {
+                let fault = AccountFault::new(cause, credential, suspects_credential);
+                self.record_probe_failure(fault, now);
             }
+            HealthEvent::Paused => self.paused = true,
+            HealthEvent::Resumed => self.resume(),
         }
+    }
+
+    /// Forgets quarantine and cooldown.
+    fn resume(&mut self) {
+        *self = Self {
+            retry_budget: self.retry_budget,
+            last_accepted: self.last_accepted,
+            ..Self::new(self.recheck)
+        };
     }
 
     /// The state for an attempt that would use the credential `newest`.
@@ -178,7 +198,15 @@ impl Health {
             admission: self.admission(now, newest),
             credential: newest,
             can_retry: self.retry_budget >= 1.0,
+            suspects_credential: self.suspects_credential(newest),
         }
+    }
+
+    /// Whether the credential `newest` was rejected and may be the cause. Only a half-open trial
+    /// sends it then.
+    pub fn suspects_credential(&self, newest: CredentialRevision) -> bool {
+        self.quarantine_for(newest)
+            .is_some_and(|quarantine| quarantine.suspects_credential)
     }
 
     fn quarantine_for(&self, newest: CredentialRevision) -> Option<Quarantine> {
@@ -238,25 +266,20 @@ impl Health {
             .filter(|cooldown| cooldown.next_duration.is_none());
     }
 
-    fn record_failure(
-        &mut self,
-        cause: Cause,
-        credential: CredentialRevision,
-        retry_after: Option<Duration>,
-        now: Moment,
-    ) {
-        match cause.concern() {
+    fn record_failure(&mut self, fault: AccountFault, retry_after: Option<Duration>, now: Moment) {
+        match fault.cause.concern() {
             Concern::Account
-                if cause == Cause::SandboxMismatch && !self.confirm_sandbox(credential) =>
+                if fault.cause == Cause::SandboxMismatch
+                    && !self.confirm_sandbox(fault.credential) =>
             {
                 self.end_fault_cooldown();
             }
             Concern::Credential | Concern::Account => {
                 self.end_fault_cooldown();
-                self.enter_quarantine(cause, credential, now);
+                self.enter_quarantine(fault, now);
             }
             Concern::Throttle => self.record_throttled(retry_after, now),
-            Concern::Provider => self.record_fault(cause, now),
+            Concern::Provider => self.record_fault(fault.cause, now),
             Concern::MessageAtAccount
             | Concern::Message
             | Concern::Recipient
@@ -272,9 +295,9 @@ impl Health {
         is_second && self.last_accepted != Some(credential)
     }
 
-    fn record_probe_failure(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
-        match cause.concern() {
-            Concern::Credential | Concern::Account => self.enter_quarantine(cause, credential, now),
+    fn record_probe_failure(&mut self, fault: AccountFault, now: Moment) {
+        match fault.cause.concern() {
+            Concern::Credential | Concern::Account => self.enter_quarantine(fault, now),
             Concern::Throttle
             | Concern::Provider
             | Concern::MessageAtAccount
@@ -288,15 +311,29 @@ impl Health {
     /// Quarantines the provider for a rejected credential. A rejection of an older credential than
     /// the quarantined one changes nothing. A failed trial doubles the interval to the next one;
     /// rejections of attempts that were already in flight do not.
-    fn enter_quarantine(&mut self, cause: Cause, credential: CredentialRevision, now: Moment) {
+    fn enter_quarantine(&mut self, fault: AccountFault, now: Moment) {
+        let AccountFault {
+            cause,
+            credential,
+            suspects_credential,
+        } = fault;
         self.quarantine = Some(match self.quarantine {
             Some(known) if known.rejected > credential => known,
-            Some(known) if known.rejected == credential && known.trial_in_flight => {
-                known.after_failed_trial(cause, now)
+            Some(known) if known.rejected == credential => {
+                let known = Quarantine {
+                    cause,
+                    suspects_credential,
+                    ..known
+                };
+                if known.trial_in_flight {
+                    known.after_failed_trial(now)
+                } else {
+                    known
+                }
             }
-            Some(known) if known.rejected == credential => Quarantine { cause, ..known },
             Some(_) | None => Quarantine {
                 cause,
+                suspects_credential,
                 rejected: credential,
                 since: now,
                 recheck_interval: self.recheck,
@@ -363,13 +400,22 @@ impl Health {
     }
 }
 
+impl AccountFault {
+    fn new(cause: Cause, credential: CredentialRevision, suspects_credential: bool) -> Self {
+        Self {
+            cause,
+            credential,
+            suspects_credential: suspects_credential || cause.concern() == Concern::Credential,
+        }
+    }
+}
+
 impl Quarantine {
-    fn after_failed_trial(self, cause: Cause, now: Moment) -> Self {
+    fn after_failed_trial(self, now: Moment) -> Self {
         let interval = self
             .recheck_interval
             .map(|last| last.saturating_mul(2).min(MAX_RECHECK_INTERVAL.max(last)));
         Self {
-            cause,
             recheck_interval: interval,
             recheck_at: interval.map(|interval| now.saturating_add(interval)),
             trial_in_flight: false,

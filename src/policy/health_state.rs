@@ -24,6 +24,8 @@ pub enum HealthEvent {
         credential: CredentialRevision,
         /// How long the service asks clients to wait.
         retry_after: Option<Duration>,
+        /// Whether the credential may be the cause of a rejection.
+        suspects_credential: bool,
     },
     /// A probe got a reply.
     Probed {
@@ -31,6 +33,8 @@ pub enum HealthEvent {
         cause: Option<Cause>,
         /// The credential it used.
         credential: CredentialRevision,
+        /// Whether the credential may be the cause of the fault.
+        suspects_credential: bool,
     },
     /// An operator took the provider out of rotation.
     Paused,

@@ -1,6 +1,8 @@
 //! If every provider of a route is quarantined, one request every ten seconds tries the first one
-//! all the same, and the others are answered at once. The trial notices that the account works
-//! again; more trials would only make more requests wait for the same rejection.
+//! whose credential is not in doubt, and the others are answered at once. The trial notices that the
+//! account works again; more trials would only make more requests wait for the same rejection. A
+//! credential that may be the cause is sent by half-open trials only, because services lock accounts
+//! that present a wrong one repeatedly.
 
 use std::time::Duration;
 
@@ -8,7 +10,8 @@ use crate::clock::Moment;
 use crate::policy::{AccountSnapshot, DeliveryPlan, SendAdmission};
 use crate::sms::Concern;
 
-const TRIAL_INTERVAL: Duration = Duration::from_secs(10);
+/// The time from one last-resort trial of a route to the next.
+pub const LAST_RESORT_INTERVAL: Duration = Duration::from_secs(10);
 
 /// When a route last made its last-resort trial.
 #[derive(Clone, Copy, Debug, Default)]
@@ -18,8 +21,8 @@ pub struct LastResortTrial {
 
 impl LastResortTrial {
     /// The quarantined account that this request may try. None if any account can be used or
-    /// recovers by time, if no account may ever be rechecked, and within ten seconds of the last
-    /// trial.
+    /// recovers by time, if the credential of every account is suspected or none may ever be
+    /// rechecked, and within ten seconds of the last trial.
     pub fn admit(
         &mut self,
         plan: &DeliveryPlan,
@@ -33,12 +36,13 @@ impl LastResortTrial {
             .enumerate()
             .filter(|(_, terms)| terms.skip_cause.is_none())
         {
-            match view(account).admission {
+            let snapshot = view(account);
+            match snapshot.admission {
                 SendAdmission::Blocked {
                     cause,
                     reopens_in: Some(_),
                 } if matches!(cause.concern(), Concern::Credential | Concern::Account) => {
-                    first = first.or(Some(account));
+                    first = first.or((!snapshot.suspects_credential).then_some(account));
                 }
                 SendAdmission::Blocked {
                     reopens_in: None, ..
@@ -53,7 +57,7 @@ impl LastResortTrial {
         }
         let due = self
             .last_trial
-            .is_none_or(|last| now.since(last) >= TRIAL_INTERVAL);
+            .is_none_or(|last| now.since(last) >= LAST_RESORT_INTERVAL);
         let account = first.filter(|_| due)?;
         self.last_trial = Some(now);
         Some(account)
@@ -107,6 +111,10 @@ mod tests {
             admission: admissions[account],
             credential: CredentialRevision::default(),
             can_retry: true,
+            suspects_credential: matches!(
+                admissions[account],
+                SendAdmission::Blocked { cause, .. } if cause.concern() == Concern::Credential
+            ),
         };
         resort.admit(&plan(skips), view, at(now))
     }
@@ -114,7 +122,7 @@ mod tests {
     #[test]
     fn one_request_in_ten_seconds_tries_the_first_account() {
         let quarantined = [
-            blocked(Cause::CredentialRejected, Some(60)),
+            blocked(Cause::AccountSuspended, Some(60)),
             blocked(Cause::BalanceEmpty, Some(5)),
         ];
         let mut resort = LastResortTrial::default();
@@ -127,7 +135,7 @@ mod tests {
 
     #[test]
     fn any_usable_account_prevents_the_trial() {
-        let quarantined = blocked(Cause::CredentialRejected, Some(60));
+        let quarantined = blocked(Cause::IpNotAllowed, Some(60));
         for other in [
             SendAdmission::Allowed,
             SendAdmission::Trial,
@@ -164,6 +172,19 @@ mod tests {
             ),
             None
         );
+    }
+
+    #[test]
+    fn a_suspected_credential_is_never_tried() {
+        let rejected = blocked(Cause::CredentialRejected, Some(60));
+        let expired = blocked(Cause::CredentialExpired, Some(60));
+        let empty = blocked(Cause::BalanceEmpty, Some(60));
+        let tries = |accounts: &[SendAdmission]| {
+            let mut resort = LastResortTrial::default();
+            admit(&mut resort, &[None, None], accounts, 0)
+        };
+        assert_eq!(tries(&[rejected, expired]), None);
+        assert_eq!(tries(&[rejected, empty]), Some(1), "the next one in order");
     }
 
     #[test]

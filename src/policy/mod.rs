@@ -30,10 +30,10 @@ pub use dedup::{
     DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
     inherit_attempts,
 };
-pub use health::Health;
+pub use health::{Health, MAX_RECHECK_INTERVAL};
 pub use health_state::{HealthEvent, HealthState, SendAdmission};
 pub use id_map::{IdMap, MappedId};
-pub use last_resort::LastResortTrial;
+pub use last_resort::{LAST_RESORT_INTERVAL, LastResortTrial};
 pub use plan::{AccountSnapshot, Attempt, DeliveryPlan, NextStep, OnUnknown, PlannedAccount};
 pub use route::{RouteCriteria, RouteInput, order_providers};
 pub use template::{

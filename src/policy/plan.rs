@@ -71,6 +71,9 @@ pub struct AccountSnapshot {
     pub credential: CredentialRevision,
     /// Whether its retry budget allows a retry.
     pub can_retry: bool,
+    /// Whether it is quarantined and the credential may be the cause: the service may lock an account
+    /// that presents a wrong credential again and again.
+    pub suspects_credential: bool,
 }
 
 /// What a request does next.

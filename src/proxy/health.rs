@@ -130,6 +130,9 @@ impl HealthTracker {
             outcome: attempt.outcome.clone(),
             credential: attempt.credential,
             retry_after: attempt.retry_after,
+            suspects_credential: diagnosis
+                .as_ref()
+                .is_some_and(Diagnosis::suspects_credential),
         };
         self.record_event(runtime, &event, diagnosis, now);
     }
@@ -169,21 +172,25 @@ impl HealthTracker {
             let event = HealthEvent::Probed {
                 cause: Some(refined.diagnosis.cause),
                 credential: refined.credential,
+                suspects_credential: refined.diagnosis.suspects_credential(),
             };
             state.health(runtime).observe(&event, now);
             self.report_change(&mut state, runtime, Some(refined.diagnosis), now);
         }
     }
 
-    /// The cause, if the credential that would be used was rejected: a passthrough request does not try it again.
+    /// The cause, if the credential that would be used was rejected or may have been: a passthrough request does not
+    /// try it again, nor does a scheduled probe.
     pub(super) fn rejected_credential(
         &self,
         runtime: &ProviderRuntime,
         now: Moment,
     ) -> Option<Cause> {
-        self.health_state(runtime, now)
-            .cause()
-            .filter(|cause| cause.concern() == Concern::Credential)
+        let newest = runtime.newest_revision();
+        let mut state = self.lock();
+        let health = state.health(runtime);
+        let cause = health.state(now, newest).cause();
+        cause.filter(|_| health.suspects_credential(newest))
     }
 
     /// Forgets these providers, because their names mean other accounts now.
@@ -318,6 +325,7 @@ fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
         },
         credential: CredentialRevision::default(),
         can_retry: false,
+        suspects_credential: false,
     };
     views.get(account).copied().unwrap_or(no_account)
 }

@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::dialect::Probe;
-use crate::policy::{HealthEvent, HealthState};
+use crate::policy::{CredentialRevision, HealthEvent, HealthState};
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::AuthContext;
+use crate::provider::diagnose::diagnosis_input;
 use crate::provider::probe::{ProbeRequest, ProbeResult};
 use crate::proxy::Proxy;
 use crate::sms::{AttemptKind, Concern, Outcome};
@@ -56,6 +57,7 @@ impl Proxy {
                 let probe = probes.next()?;
                 let waited_since = since.max(last_probe.unwrap_or_default());
                 let is_due = cause.concern() == Concern::Account
+                    && self.health.rejected_credential(runtime, now).is_none()
                     && now.since(waited_since) >= PROBE_INTERVAL;
                 is_due.then(|| runtime.mark_probed(now)).map(|()| probe)
             }
@@ -86,8 +88,38 @@ impl Proxy {
             let event = HealthEvent::Probed {
                 cause: None,
                 credential: auth.revision,
+                suspects_credential: false,
             };
             self.health.record_event(runtime, &event, None, self.now());
+        } else {
+            self.record_rejected_probe(runtime, &timed.result, auth.revision);
+        }
+    }
+
+    /// The probe of a quarantined provider was rejected for its credential: from now on only half-open trials send it.
+    fn record_rejected_probe(
+        &self,
+        runtime: &ProviderRuntime,
+        result: &ProbeResult,
+        credential: CredentialRevision,
+    ) {
+        let now = self.now();
+        let classification = &result.classification;
+        let is_rejected = matches!(classification.outcome, Outcome::Rejected(cause) if cause.concern() == Concern::Credential);
+        let is_quarantined = matches!(
+            self.health.health_state(runtime, now),
+            HealthState::Quarantined { .. }
+        );
+        let failed = diagnosis_input(AttemptKind::Probe, classification, result.status(), &[]);
+        if let Some(failed) = failed.filter(|_| is_rejected && is_quarantined) {
+            let event = HealthEvent::Probed {
+                cause: Some(failed.cause),
+                credential,
+                suspects_credential: true,
+            };
+            let diagnosis = runtime.diagnose_failure(credential.version, &failed, now);
+            self.health
+                .record_event(runtime, &event, Some(diagnosis), now);
         }
     }
 

@@ -297,6 +297,7 @@ fn healthy() -> AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: CredentialRevision::from(Version(1)),
         can_retry: true,
+        suspects_credential: false,
     }
 }
 

@@ -15,10 +15,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use regex::Regex;
-use sms_sidecar::config::check_text;
+use sms_sidecar::config::{DEFAULT_RECHECK, check_text};
 use sms_sidecar::dialect::{Catalog, SourceFile};
+use sms_sidecar::policy::{LAST_RESORT_INTERVAL, MAX_RECHECK_INTERVAL};
 use sms_sidecar::problem::{Problem, Severity};
 
 use crate::facts::Commands;
@@ -154,6 +156,45 @@ fn a_wrong_name_of_each_kind_is_found() {
             "{start}{complaint} is missing in\n{}",
             found.join("\n")
         );
+    }
+}
+
+/// How often a quarantined provider is tried, as each text that an operator reads says it.
+#[test]
+fn every_text_names_the_trial_intervals_of_the_code() {
+    let minutes = |time: Duration| format!("{} min", time.as_secs() / 60);
+    let recheck = format!(
+        "({}, doubling to {})",
+        minutes(DEFAULT_RECHECK),
+        minutes(MAX_RECHECK_INTERVAL)
+    );
+    let last_resort = format!("one request every {} s", LAST_RESORT_INTERVAL.as_secs());
+    let stated = pattern(r"(?i)one request every \d+ \w+|\(\d+ \w+, doubling to \d+ \w+\)");
+    let read = |path: &str| fs::read_to_string(path).unwrap().replace('\n', " ");
+    let alerts = [
+        "deploy/prometheus/alerts.rules.yml",
+        "config/sms-sidecar.toml",
+    ];
+    let all = guide_pages().into_iter().chain(OTHERS.map(str::to_owned));
+    for path in all.chain(alerts.map(str::to_owned)) {
+        for found in stated.find_iter(&read(&path)) {
+            let found = found.as_str().to_lowercase();
+            assert!(
+                found == recheck || found == last_resort,
+                "{path} says `{found}`; the code says `{recheck}` and `{last_resort}`"
+            );
+        }
+    }
+    for path in [
+        "README.md",
+        "deploy/guide/concepts.md",
+        "deploy/guide/vaults.md",
+        "deploy/guide/faq.md",
+        "deploy/runbook.md",
+        "deploy/prometheus/alerts.rules.yml",
+        "config/sms-sidecar.toml",
+    ] {
+        assert!(read(path).contains(&recheck), "{path} lacks `{recheck}`");
     }
 }
 

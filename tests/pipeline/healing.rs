@@ -389,6 +389,45 @@ async fn if_all_are_quarantined_one_request_in_ten_seconds_tries_the_first() {
 }
 
 #[tokio::test]
+async fn a_rejected_credential_is_sent_by_half_open_trials_only() {
+    let (a, b, stage) = two(|_, _| refuses("credential-rejected")).await;
+    b.now(|_, _| refuses("credential-expired"));
+    let mut sent = Vec::new();
+    for nth in 0..30 {
+        stage.send(&format!("text {nth}")).await;
+        sent.push((a.count(), b.count()));
+        stage.pass(Duration::from_secs(10));
+    }
+    // At the start, after one minute, and two minutes later.
+    assert_eq!(
+        [0, 5, 6, 17, 18, 29].map(|nth: usize| sent[nth]),
+        [(1, 1), (1, 1), (2, 2), (2, 2), (3, 3), (3, 3)]
+    );
+}
+
+#[tokio::test]
+async fn a_probe_that_is_rejected_for_its_credential_is_the_last_one() {
+    let a = Fake::open(|got, _| {
+        let is_probe = got.line.contains("/balance.php");
+        let code = if is_probe { 2 } else { 3 };
+        say(200, &format!(r#"{{"error":"no","error_code":{code}}}"#))
+    })
+    .await;
+    let stage = Stage::open(&(provider("a", "smsc", &a, "recheck = \"never\"") + &route("a", "")));
+    stage.send("one").await;
+    for _ in 0..6 {
+        stage.pass(MINUTE / 2);
+        stage.proxy.run_due_probes().await;
+    }
+    assert_eq!(
+        a.at("/balance.php"),
+        1,
+        "a rejected credential is not sent again"
+    );
+    assert_eq!(stage.cause("a").await, "credential-rejected");
+}
+
+#[tokio::test]
 async fn a_probe_restores_an_account_only_once_it_is_healthy() {
     let a = Fake::open(account("0")).await;
     let stage = Stage::open(&(provider("a", "smsc", &a, "recheck = \"never\"") + &route("a", "")));

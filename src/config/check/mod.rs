@@ -7,6 +7,8 @@ mod routes;
 mod templates;
 mod trace_export;
 
+pub use providers::DEFAULT_RECHECK;
+
 use crate::config::checker::{ConfigChecker, ConfigSource};
 use crate::config::choices::{LOG_FORMATS, LOG_LEVELS, MODES};
 use crate::config::raw::RawConfig;

@@ -23,8 +23,8 @@ use crate::vault::CredentialRef;
 
 /// One attempt's time limit.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(3);
-/// The first recheck of a quarantined provider.
-const DEFAULT_RECHECK: Duration = Duration::from_mins(1);
+/// From a provider's quarantine to its first half-open trial, unless the config sets `recheck`.
+pub const DEFAULT_RECHECK: Duration = Duration::from_mins(1);
 
 pub(super) fn providers(
     checker: &mut ConfigChecker<'_>,

@@ -176,6 +176,7 @@ impl Simulation {
             admission: now.admissions[account],
             credential: revision(self.version),
             can_retry: now.retry,
+            suspects_credential: false,
         }
     }
 
@@ -501,6 +502,7 @@ fn open(version: u64) -> AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: revision(version),
         can_retry: true,
+        suspects_credential: false,
     }
 }
 

@@ -20,6 +20,7 @@ fn ended(outcome: Outcome, version: u64) -> HealthEvent {
         outcome,
         credential: revision(version),
         retry_after: None,
+        suspects_credential: false,
     }
 }
 
@@ -302,6 +303,7 @@ fn a_probe_counts_for_the_credential_it_used() {
             HealthEvent::Probed {
                 cause,
                 credential: revision(version),
+                suspects_credential: false,
             },
         )
     };
@@ -347,6 +349,7 @@ fn a_throttled_provider_cools_down_for_retry_after_else_a_doubling_second() {
             outcome: Outcome::Rejected(Cause::Throttled),
             credential: revision(1),
             retry_after: Some(Duration::from_secs(7)),
+            suspects_credential: false,
         },
     )]);
     assert_eq!(
@@ -390,6 +393,7 @@ fn a_requested_cooldown_is_kept() {
         outcome: Outcome::Rejected(Cause::Throttled),
         credential: revision(1),
         retry_after: Some(Duration::from_secs(wait)),
+        suspects_credential: false,
     };
     let longer = after(&[
         (0, asks(5)),
@@ -618,7 +622,8 @@ fn one_sandbox_mismatch_does_not_quarantine() {
             0,
             HealthEvent::Probed {
                 cause: Some(Cause::SandboxMismatch),
-                credential: revision(1)
+                credential: revision(1),
+                suspects_credential: false,
             }
         )]),
         "quarantined",
@@ -757,10 +762,11 @@ fn any_event() -> impl Strategy<Value = HealthEvent> {
         outcome,
         credential: revision(version),
         retry_after: wait,
+        suspects_credential: false,
     });
     prop_oneof![
         6 => ended, 2 => any::<bool>().prop_map(|retry| HealthEvent::Started { trial: true, retry }),
-        1 => (prop::option::of(cause()), 1u64..4).prop_map(|(cause, version)| HealthEvent::Probed { cause, credential: revision(version) }),
+        1 => (prop::option::of(cause()), 1u64..4).prop_map(|(cause, version)| HealthEvent::Probed { cause, credential: revision(version), suspects_credential: false }),
         1 => Just(HealthEvent::Resumed),
     ]
 }
