@@ -277,6 +277,18 @@ fn without_case(dialect: &Arc<Dialect>) -> Vec<String> {
     .collect()
 }
 
+/// A service with several endpoints for a send has a description for each: the account and the replies are the same.
+#[test]
+fn the_endpoints_of_one_service_agree_on_its_causes() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let causes = |name: &str| catalog.get(name).map(|dialect| dialect.cause_table());
+    for (name, others) in [("infobip", ["infobip-v2", "infobip-single"])] {
+        for other in others {
+            assert_eq!(causes(name), causes(other), "{name} and {other}");
+        }
+    }
+}
+
 /// Every list has a case for its request and one for each possible result.
 #[test]
 fn every_list_has_a_case_for_its_request_and_each_result() {
