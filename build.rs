@@ -4,7 +4,10 @@ use std::path::Path;
 use std::process::Command;
 use std::{env, fs, io};
 
-#[expect(clippy::disallowed_methods, reason = "Cargo sets OUT_DIR")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "Cargo sets OUT_DIR and CARGO_MANIFEST_DIR"
+)]
 fn main() -> io::Result<()> {
     println!(
         "cargo:rustc-env=SMS_SIDECAR_COMMIT={}",
@@ -14,7 +17,9 @@ fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=.git/refs/heads");
     println!("cargo:rerun-if-changed=config/dialects");
     let out = env::var_os("OUT_DIR").ok_or(io::ErrorKind::NotFound)?;
-    fs::write(Path::new(&out).join("dialects.rs"), dialects()?)
+    // at run time: a build directory that two checkouts share may hold the other's build script
+    let root = env::var("CARGO_MANIFEST_DIR").map_err(|_| io::ErrorKind::NotFound)?;
+    fs::write(Path::new(&out).join("dialects.rs"), dialects(&root)?)
 }
 
 fn commit() -> Option<String> {
@@ -29,8 +34,7 @@ fn commit() -> Option<String> {
 }
 
 /// A Rust expression: the path and text of every description, sorted by name.
-fn dialects() -> io::Result<String> {
-    let root = env!("CARGO_MANIFEST_DIR");
+fn dialects(root: &str) -> io::Result<String> {
     let mut files = Vec::new();
     for entry in fs::read_dir(Path::new(root).join("config/dialects"))? {
         let path = entry?.path();

@@ -124,6 +124,13 @@ struct Proposal {
     placeholders: Vec<String>,
 }
 
+impl Proposal {
+    /// The variables that it found, with a value or a placeholder.
+    fn variables(&self) -> impl Iterator<Item = &String> {
+        self.fields.values().chain(&self.placeholders)
+    }
+}
+
 pub(super) fn run(
     vault: &Embedded,
     args: &Args,
@@ -135,6 +142,7 @@ pub(super) fn run(
     let variables = dotenv::parse(&text);
     let mut proposals = propose(&variables, known);
     proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
+    let mut proposals = without_repeats(proposals);
     if proposals.iter().all(|proposal| proposal.fields.is_empty()) {
         return Ok(report_nothing_found(args, &proposals));
     }
@@ -231,6 +239,21 @@ fn proposal(
         }
     }
     (!proposal.fields.is_empty() || !proposal.placeholders.is_empty()).then_some(proposal)
+}
+
+/// One account is one entry: the dialects of one service know the same variables, and the first takes them.
+fn without_repeats(proposals: Vec<Proposal>) -> Vec<Proposal> {
+    let mut kept: Vec<Proposal> = Vec::new();
+    for proposal in proposals {
+        let is_taken = |name: &String| {
+            kept.iter()
+                .any(|first| first.variables().any(|own| own == name))
+        };
+        if !proposal.variables().all(is_taken) {
+            kept.push(proposal);
+        }
+    }
+    kept
 }
 
 fn entry_path(prefix: &str, dialect: &str) -> String {

@@ -62,6 +62,44 @@ fn variables_are_matched_by_the_names_of_the_dialects() {
 }
 
 #[test]
+fn the_dialects_of_one_service_make_one_entry() {
+    let mut known = known();
+    let password = known.remove(1);
+    known.extend([
+        KnownField {
+            dialect: "alpha-v2".to_owned(),
+            names: password.names.clone(),
+            field: password.field.clone(),
+            placeholder: password.placeholder.clone(),
+            extra_config: String::new(),
+            required: true,
+        },
+        password,
+    ]);
+    let found = propose(&dotenv::parse(TEXT), &known);
+    let names = |proposals: &[Proposal]| -> Vec<String> {
+        proposals
+            .iter()
+            .map(|proposal| proposal.dialect.clone())
+            .collect()
+    };
+    assert_eq!(names(&found), ["alpha", "alpha-v2", "beta"]);
+    let only = found
+        .into_iter()
+        .filter(|proposal| proposal.dialect == "alpha-v2")
+        .collect();
+    assert_eq!(
+        names(&without_repeats(only)),
+        ["alpha-v2"],
+        "`--only alpha-v2`"
+    );
+    assert_eq!(
+        names(&without_repeats(propose(&dotenv::parse(TEXT), &known))),
+        ["alpha", "beta"]
+    );
+}
+
+#[test]
 fn blanks_and_placeholders_are_not_credentials() {
     assert_eq!(proposed("ALPHA_LOGIN=\nALPHA_PASSWORD=\n"), []);
     let held =
