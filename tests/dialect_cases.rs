@@ -404,7 +404,7 @@ fn planted_errors_are_found() {
             r#""messages[].from"   "#,
         ),
         ("smsc", "balance-empty     = [3]", "balance-empty     = [4]"),
-        ("eskiz", r#"encoding = "multipart""#, ""),
+        ("eskiz", r#"encoding  = "multipart""#, ""),
         ("aws-sns", r#"service    = "sns""#, r#"service    = "sms""#),
         (
             "plain",
