@@ -23,7 +23,9 @@ use sms_sidecar::dialect::{
     Account, Catalog, Dialect, MessageResult, Recognition, Reply, Request, RequestFields,
     RequestTarget, SourceFile,
 };
-use sms_sidecar::sms::{AttemptKind, Cause, Family, Message, MessageText, Msisdn, Outcome};
+use sms_sidecar::sms::{
+    AttemptKind, Cause, Certainty, Family, Message, MessageText, Msisdn, Outcome,
+};
 use support::{Owned, as_request, dialects, now, recognised, visible};
 
 fn all() -> &'static [Arc<Dialect>] {
@@ -122,6 +124,18 @@ proptest! {
     fn garbage_is_never_classified_as_accepted(dialect in dialect(), body in proptest::collection::vec(any::<u8>(), 0..200), status in prop_oneof![Just(200_u16), Just(201), Just(202), 204_u16..600]) {
         let classification = dialect.classify(AttemptKind::Send, &reply(status, body), "reference");
         prop_assert!(!matches!(classification.outcome, Outcome::Accepted { .. }), "{:?}", classification);
+    }
+
+    #[test]
+    fn a_literal_401_or_403_is_always_about_the_account(dialect in dialect(), status in prop_oneof![Just(401_u16), Just(403)], cause in 0..Cause::ALL.len(), noise in ".{0,60}", genuine in any::<bool>()) {
+        let simulated = dialect.simulate_rejection(Cause::ALL[cause]).filter(|_| genuine);
+        let body = simulated.map_or_else(|| noise.into(), |reply| reply.body);
+        for kind in [AttemptKind::Send, AttemptKind::Login, AttemptKind::Probe, AttemptKind::Passthrough] {
+            let finding = dialect.classify(kind, &reply(status, body.clone()), "reference");
+            let families: Vec<_> = finding.alternatives.iter().map(|cause| cause.family()).collect();
+            prop_assert_eq!(finding.outcome.cause().map(Cause::family), Some(Family::Account), "{:?}", finding);
+            prop_assert!(finding.certainty == Certainty::Ambiguous || !families.contains(&Family::Message), "{:?}", finding);
+        }
     }
 
     #[test]

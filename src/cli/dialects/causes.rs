@@ -117,8 +117,10 @@ mod tests {
         `sms-sidecar dialects show NAME --causes`. To explain one reply: `sms-sidecar diagnose --dialect NAME --status CODE < body`.\n\n\
         *Certain*: a source documents it. *Likely*: inferred, or never observed. *Ambiguous*: the reply has several possible causes;\n\
         the sidecar settles it with what it knows and with free probes in the background, never by sending again.\n\n\
-        A reply that no line describes is classified by its HTTP status, as *likely*: 401 credential-rejected, 402 balance-empty,\n\
-        403 permission-denied, 404, 405, 410 and 3xx endpoint-wrong; 429 is throttled, 503 provider-fault.\n";
+        A reply that no line describes is classified by its HTTP status: 402 is balance-empty, 404, 405, 410 and 3xx are endpoint-wrong (*likely*);\n\
+        429 is throttled, 503 provider-fault. A 401 is credential-rejected and a 403 permission-denied, both *ambiguous*: the words of the reply\n\
+        (money, address, lock, expiry, test account, in English, Russian and Uzbek) put the cause that they suggest first. Under a literal 401 or 403\n\
+        a line with a cause outside the family `account` adds only an alternative.\n";
 
     const MAX_WIDTH: usize = 180;
 

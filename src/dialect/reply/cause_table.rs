@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::model::codes::CodeTest;
 use crate::dialect::model::{Classifier, Probe, ReplyRule, ReplyTest, RuleAction, StatusTest};
-use crate::dialect::reply::classify::{ParsedReply, certainty_of};
+use crate::dialect::reply::access_denied::may_be_cause;
+use crate::dialect::reply::classify::certainty_of;
+use crate::dialect::reply::parsed_reply::ParsedReply;
 use crate::dialect::{Dialect, Reply};
 use crate::sms::{AttemptKind, Cause, Certainty};
 
@@ -112,7 +114,13 @@ impl Dialect {
 
 impl Classifier {
     fn cause_origin(&self, parsed: &ParsedReply<'_>, kind: AttemptKind) -> Option<CauseOrigin> {
-        let (at, found) = self.classify_with_rule(parsed, Some("reference"))?;
+        let (at, found) = self.rules.iter().enumerate().find_map(|(at, rule)| {
+            let found = self.apply_rule(rule, parsed, Some("reference"))?;
+            let cause = found.outcome.cause();
+            cause
+                .is_none_or(|cause| may_be_cause(parsed.status, cause))
+                .then_some((at, found))
+        })?;
         match self.rules.get(at)?.action {
             RuleAction::LookUpCode => found.outcome.cause().map(CauseOrigin::Codes),
             RuleAction::Reject(_) | RuleAction::MarkUnknown(_) => Some(CauseOrigin::Rule(kind, at)),
@@ -130,15 +138,31 @@ fn rule_rows(judge: &Classifier, kind: AttemptKind) -> impl Iterator<Item = Caus
             let (RuleAction::Reject(cause) | RuleAction::MarkUnknown(cause)) = rule.action else {
                 return None;
             };
+            let alternatives = row_alternatives(rule, cause);
             Some(CauseTableRow {
                 kind,
                 condition: rule.describe(),
                 cause,
-                certainty: certainty_of(rule.inferred, &rule.alternatives),
-                alternatives: rule.alternatives.clone(),
+                certainty: certainty_of(rule.inferred, &alternatives),
+                alternatives,
                 origin: CauseOrigin::Rule(kind, at),
             })
         })
+}
+
+/// The alternatives of a rule, and those of a bare denial if the rule reads nothing but its status.
+fn row_alternatives(rule: &ReplyRule, cause: Cause) -> Vec<Cause> {
+    let status = match rule.status {
+        Some(StatusTest::Exact(status)) => status,
+        Some(StatusTest::Class(_)) | None => 0,
+    };
+    let mut all = rule.alternatives.clone();
+    for &open in rule.undocumented_causes(status) {
+        if open != cause && !all.contains(&open) {
+            all.push(open);
+        }
+    }
+    all
 }
 
 /// One row per cause: its codes, and their path.

@@ -4,8 +4,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use http::HeaderMap;
-use http::header::{DATE, RETRY_AFTER};
 use regex::{Captures, Regex};
 use serde_json::Value;
 
@@ -15,36 +13,11 @@ use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::{StringTemplate, ValueSource, to_text};
 use crate::dialect::model::codes::CodeTest;
 use crate::dialect::model::{Classifier, ReplyRule, ReplyTest, RetryAfterSource, RuleAction};
+use crate::dialect::reply::access_denied::{DecidedByRule, classify_bare_denial};
+use crate::dialect::reply::parsed_reply::{MAX_RETRY_AFTER_MS, ParsedReply, parse_retry_after};
 use crate::dialect::reply::sanitize;
-use crate::dialect::wire::body;
 use crate::dialect::{Classification, Dialect, Reply};
 use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
-
-/// A reply, parsed once.
-pub(crate) struct ParsedReply<'r> {
-    pub(crate) status: u16,
-    pub(crate) tree: Value,
-    text: String,
-    headers: &'r HeaderMap,
-}
-
-impl<'r> ParsedReply<'r> {
-    pub(crate) fn parse(reply: &'r Reply) -> Self {
-        let text = String::from_utf8_lossy(body::strip_bom(&reply.body))
-            .trim()
-            .to_owned();
-        Self {
-            status: reply.status.as_u16(),
-            tree: body::parse_reply(&reply.body),
-            text,
-            headers: &reply.headers,
-        }
-    }
-
-    fn is_success(&self) -> bool {
-        (200..300).contains(&self.status)
-    }
-}
 
 /// By which values and groups a rule matches.
 #[derive(Default)]
@@ -83,17 +56,25 @@ impl Dialect {
 }
 
 impl Classifier {
-    /// By the first rule that decides. Without a reference nothing can be accepted.
+    /// By the first rule that decides, within what the status allows. Without a reference nothing can be accepted.
     pub(crate) fn classify(
         &self,
         parsed: &ParsedReply<'_>,
         reference: Option<&str>,
     ) -> Option<Classification> {
-        self.classify_with_rule(parsed, reference)
-            .map(|(_, classification)| classification)
+        let (index, classification) = self.classify_with_rule(parsed, reference)?;
+        let Some(rule) = self.rules.get(index) else {
+            return Some(classification);
+        };
+        let decided = DecidedByRule {
+            rule,
+            index,
+            classification,
+        };
+        Some(self.hold_to_status(decided, parsed))
     }
 
-    /// The same, with the index of the rule.
+    /// The first rule that decides, by its index, and what it says by itself.
     pub(crate) fn classify_with_rule(
         &self,
         parsed: &ParsedReply<'_>,
@@ -105,7 +86,7 @@ impl Classifier {
             .find_map(|(at, rule)| Some((at, self.apply_rule(rule, parsed, reference)?)))
     }
 
-    fn apply_rule(
+    pub(super) fn apply_rule(
         &self,
         rule: &ReplyRule,
         parsed: &ParsedReply<'_>,
@@ -375,27 +356,6 @@ pub(crate) fn certainty_of(inferred: bool, alternatives: &[Cause]) -> Certainty 
     }
 }
 
-/// The maximum wait accepted from a service: one day.
-const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
-
-/// `Retry-After` in seconds, or as a date beside the reply's own.
-pub(crate) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER_MS / 1000)));
-    }
-    let date = |text: &str| {
-        jiff::fmt::rfc2822::parse(text)
-            .ok()
-            .map(|at| at.timestamp().as_second())
-    };
-    let until = date(value)?;
-    let now = date(headers.get(DATE)?.to_str().ok()?)?;
-    u64::try_from(until - now)
-        .ok()
-        .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER_MS / 1000)))
-}
-
 /// Fields that services put their message in, in the order in which they are read.
 const MESSAGE_FIELDS: &[&str] = &[
     "error_description",
@@ -410,10 +370,11 @@ const MESSAGE_FIELDS: &[&str] = &[
 /// The classification by the HTTP status, for a reply that no rule decides.
 pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
     use Outcome::{Rejected, Unknown};
+    if let Some(denial) = classify_bare_denial(parsed) {
+        return denial;
+    }
     let (outcome, certainty) = match parsed.status {
-        401 => (Rejected(Cause::CredentialRejected), Certainty::Likely),
         402 => (Rejected(Cause::BalanceEmpty), Certainty::Likely),
-        403 => (Rejected(Cause::PermissionDenied), Certainty::Likely),
         404 | 405 | 410 | 300..400 => (Rejected(Cause::EndpointWrong), Certainty::Likely),
         408 => (Unknown(Cause::Timeout), Certainty::Certain),
         429 => (Rejected(Cause::Throttled), Certainty::Certain),
@@ -467,6 +428,8 @@ fn message_text(value: &Value) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderMap;
+
     use super::*;
 
     fn status(code: u16, body: &'static str) -> Outcome {
@@ -512,28 +475,5 @@ mod tests {
             ),
             Rejected(Cause::ProviderFault)
         );
-    }
-
-    #[test]
-    fn a_wait_is_read_in_both_forms_of_the_header() {
-        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
-            pairs
-                .iter()
-                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
-                .collect()
-        };
-        let seconds = |pairs: &[(&'static str, &'static str)]| {
-            parse_retry_after(&headers(pairs)).map(|wait| wait.as_secs())
-        };
-        assert_eq!(seconds(&[("retry-after", "7")]), Some(7));
-        assert_eq!(
-            seconds(&[
-                ("retry-after", "Fri, 02 Jan 2026 03:04:35 GMT"),
-                ("date", "Fri, 02 Jan 2026 03:04:05 GMT")
-            ]),
-            Some(30)
-        );
-        assert_eq!(seconds(&[("retry-after", "soon")]), None);
-        assert_eq!(seconds(&[("retry-after", "99999999999")]), Some(86_400));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{Probe, TemplateListing};
-use crate::dialect::reply::classify::ParsedReply;
+use crate::dialect::reply::parsed_reply::ParsedReply;
 use crate::dialect::{Dialect, ProbeSubject, Reply};
 use crate::sms::Msisdn;
 

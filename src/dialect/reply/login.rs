@@ -14,7 +14,8 @@ use crate::dialect::expr::filter::to_integer;
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{ClaimTest, TokenLifetime, TokenSpec};
-use crate::dialect::reply::classify::{self, ParsedReply};
+use crate::dialect::reply::classify;
+use crate::dialect::reply::parsed_reply::ParsedReply;
 use crate::dialect::reply::render::render;
 use crate::dialect::request::write::{build_request, endpoint_url, not_translatable, with_digests};
 use crate::dialect::{

@@ -6,7 +6,9 @@ use jiff::Timestamp;
 use crate::dialect::expr::scope::Scope;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::model::{CauseCondition, FieldValue, Probe};
-use crate::dialect::reply::classify::{self, ParsedReply};
+use crate::dialect::reply::access_denied::proves_health;
+use crate::dialect::reply::classify;
+use crate::dialect::reply::parsed_reply::ParsedReply;
 use crate::dialect::reply::sanitize;
 use crate::dialect::request::write::{build_request, endpoint_url, not_translatable, with_digests};
 use crate::dialect::{Account, Classification, Dialect, ProviderRequest, Reply, Untranslatable};
@@ -127,7 +129,7 @@ impl Dialect {
         let is_healthy = probe
             .healthy_when
             .as_ref()
-            .is_some_and(|test| test.is_match(&parsed));
+            .is_some_and(|test| test.is_match(&parsed) && proves_health(test, parsed.status));
         match balance {
             Some((amount, _)) if amount <= 0.0 => ProbeClassification {
                 balance,

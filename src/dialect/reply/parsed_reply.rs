@@ -1,0 +1,85 @@
+//! A reply as the classification reads it: parsed once, and the wait that its headers ask for.
+
+use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::{DATE, RETRY_AFTER};
+use serde_json::Value;
+
+use crate::dialect::Reply;
+use crate::dialect::wire::body;
+
+/// A reply, parsed once.
+pub(crate) struct ParsedReply<'r> {
+    pub(crate) status: u16,
+    pub(crate) tree: Value,
+    pub(super) text: String,
+    pub(super) headers: &'r HeaderMap,
+}
+
+impl<'r> ParsedReply<'r> {
+    pub(crate) fn parse(reply: &'r Reply) -> Self {
+        let text = String::from_utf8_lossy(body::strip_bom(&reply.body))
+            .trim()
+            .to_owned();
+        Self {
+            status: reply.status.as_u16(),
+            tree: body::parse_reply(&reply.body),
+            text,
+            headers: &reply.headers,
+        }
+    }
+
+    pub(super) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// The maximum wait accepted from a service: one day.
+pub(super) const MAX_RETRY_AFTER_MS: u64 = 86_400_000;
+
+/// `Retry-After` in seconds, or as a date beside the reply's own.
+pub(super) fn parse_retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let value = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER_MS / 1000)));
+    }
+    let date = |text: &str| {
+        jiff::fmt::rfc2822::parse(text)
+            .ok()
+            .map(|at| at.timestamp().as_second())
+    };
+    let until = date(value)?;
+    let now = date(headers.get(DATE)?.to_str().ok()?)?;
+    u64::try_from(until - now)
+        .ok()
+        .map(|seconds| Duration::from_secs(seconds.min(MAX_RETRY_AFTER_MS / 1000)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_is_read_in_both_forms_of_the_header() {
+        let headers = |pairs: &[(&'static str, &'static str)]| -> HeaderMap {
+            pairs
+                .iter()
+                .map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()))
+                .collect()
+        };
+        let seconds = |pairs: &[(&'static str, &'static str)]| {
+            parse_retry_after(&headers(pairs)).map(|wait| wait.as_secs())
+        };
+        assert_eq!(seconds(&[("retry-after", "7")]), Some(7));
+        assert_eq!(
+            seconds(&[
+                ("retry-after", "Fri, 02 Jan 2026 03:04:35 GMT"),
+                ("date", "Fri, 02 Jan 2026 03:04:05 GMT")
+            ]),
+            Some(30)
+        );
+        assert_eq!(seconds(&[("retry-after", "soon")]), None);
+        assert_eq!(seconds(&[("retry-after", "99999999999")]), Some(86_400));
+    }
+}
