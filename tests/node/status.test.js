@@ -22,7 +22,7 @@ const SHOWN = {
   well: { title: /^Yes, codes arrive\./, able: 'delivering', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
   rejected: {
     title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0,
-    page: [/quarantined/, /credential-rejected/, /likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
+    page: [/quarantined/, /credential-rejected/, /ambiguous|likely|certain/, /To do\s+somebody changed or revoked username and password/, /The send was answered 401/, /On a backup since/, /can deliver by twilio/],
   },
   empty: { title: /^Yes, by a backup: vonage is out\./, able: 'on-backup', code: 0, page: [/balance-empty/, /To do\s+top up the/, /sms-sidecar resume vonage/] },
   throttled: { title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0, page: [/in cooldown until \d\d:\d\d:\d\d UTC/, /throttled/, /recovers by itself/] },
