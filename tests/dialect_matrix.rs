@@ -132,7 +132,17 @@ fn the_recipient_has_the_format_that_each_service_requires() {
     for name in ["twilio", "aws-sns", "plain"] {
         assert!(form(name).contains("+998901234567"), "{name}");
     }
-    for name in ["playmobile", "eskiz", "vonage", "infobip", "smsc", "sayqal"] {
+    for name in [
+        "playmobile",
+        "eskiz",
+        "vonage",
+        "infobip",
+        "smsc",
+        "sayqal",
+        "getsms",
+        "mobizon",
+        "smsru",
+    ] {
         assert!(
             form(name).contains("998901234567") && !form(name).contains("+998901234567"),
             "{name}"
