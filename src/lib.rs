@@ -100,8 +100,8 @@
 //!   `Retry-After` is cut to 15 minutes.
 //! - *An ambiguous rejection is narrowed at once by what is known, then by probes.* Which probe is
 //!   best and what its result leaves is [`diagnosis::CauseCandidates`], a pure fold. The result is
-//!   kept for that credential version, so that a recheck does not lose it. It counts as the
-//!   probe's own outcome: the send was counted before it was settled.
+//!   kept for that credential version, so that a recheck does not lose it. The send is counted when
+//!   the probes are done, under the cause that they leave.
 //! - *A text too long for every provider of the route, and a number that none of them serves,* are
 //!   the message's fault (`message-invalid`, `recipient-invalid`, the dialect's 4xx), not
 //!   `not-translatable` with a 503: "repeat later" would be repeated for ever.

@@ -1,7 +1,8 @@
 //! Narrows an ambiguous rejection. One reply can have several causes; evidence beside it (a probe,
 //! an accepted login, the reply's date) leaves fewer of them. Pure: evidence comes in as values,
 //! and this file only picks the next probe. Evidence never adds a candidate, and a cause that is
-//! left because all others were ruled out is never called certain.
+//! left because all others were ruled out is never called certain. If it rules out every candidate,
+//! the conclusion is `unexplained`.
 
 use crate::sms::{Cause, Certainty, Concern};
 
@@ -76,13 +77,23 @@ impl CauseCandidates {
             .any(|cause| cause.concern() == Concern::Credential)
     }
 
-    /// Narrows the candidates. An implication that would leave none contradicts the rejection, and
-    /// changes nothing.
+    /// Whether no further evidence is wanted: the cause is certain, or none that is known, or the
+    /// credential, which is not sent again only to confirm that.
+    pub fn is_settled(&self) -> bool {
+        let is_final = self.certainty == Certainty::Certain || self.cause == Cause::Unexplained;
+        self.is_unambiguous() && (is_final || self.includes_credential())
+    }
+
+    /// Narrows the candidates. Evidence that rules out all of them leaves `unexplained`; evidence for
+    /// a cause that is no candidate does not explain this rejection, and changes nothing.
     #[must_use]
     pub fn apply(self, implication: &Implication) -> Self {
         let left = remaining_causes(&self.causes(), implication);
         let Some((&cause, others)) = left.split_first() else {
-            return self;
+            return match implication {
+                Implication::RulesOut(_) => Self::new(Cause::Unexplained, Certainty::Likely, &[]),
+                Implication::Indicates(..) | Implication::Inconclusive => self,
+            };
         };
         if left == self.causes() && !(self.is_unambiguous() && is_single_cause(implication)) {
             return self;
@@ -107,25 +118,29 @@ impl CauseCandidates {
     }
 
     /// The index of the probe that leaves the fewest candidates in the worst case; none if no probe
-    /// can narrow them.
+    /// can narrow them, or rule out the only one.
     pub fn best_probe(&self, probes: &[CandidateProbe]) -> Option<usize> {
-        let all = self.causes();
-        let worst_case = |probe: &CandidateProbe| {
-            let left: Vec<usize> = probe
-                .implications()
-                .map(|implication| remaining_causes(&all, &implication).len())
-                .filter(|left| *left > 0)
-                .collect();
-            left.iter()
-                .any(|left| *left < all.len())
-                .then(|| left.into_iter().max())
-                .flatten()
-        };
         let useful = probes
             .iter()
             .enumerate()
-            .filter_map(|(index, probe)| Some((worst_case(probe)?, index)));
+            .filter_map(|(index, probe)| Some((self.worst_case(probe)?, index)));
         useful.min().map(|(_, index)| index)
+    }
+
+    /// How many candidates the probe leaves in the worst case; none if no result of it can change them.
+    fn worst_case(&self, probe: &CandidateProbe) -> Option<usize> {
+        let results = || {
+            probe
+                .implications()
+                .map(|implication| self.clone().apply(&implication))
+        };
+        let can_change = if self.is_unambiguous() {
+            !self.is_settled() && results().any(|left| left.cause != self.cause)
+        } else {
+            results().any(|left| left.causes().len() < self.causes().len())
+        };
+        let worst = results().map(|left| left.causes().len()).max();
+        worst.filter(|_| can_change)
     }
 }
 

@@ -208,15 +208,20 @@ pub(super) fn join_causes(causes: &[Cause]) -> String {
     names.join(" or ")
 }
 
-/// The candidates that are left, and the evidence that narrowed them.
+/// The candidates that are left, and the evidence that narrowed them. Only a probe can leave none:
+/// what was true of an earlier message need not be true of this one.
 pub fn narrow_candidates(
     mut candidates: CauseCandidates,
     all: impl IntoIterator<Item = Evidence>,
 ) -> (CauseCandidates, Vec<Evidence>) {
     let mut used = Vec::new();
     for evidence in all {
-        if !candidates.is_unambiguous() && evidence.is_relevant_to(&candidates) {
-            candidates = candidates.apply(&evidence.implication);
+        if candidates.is_unambiguous() || !evidence.is_relevant_to(&candidates) {
+            continue;
+        }
+        let left = candidates.clone().apply(&evidence.implication);
+        if candidates.causes().contains(&left.cause) {
+            candidates = left;
             used.push(evidence);
         }
     }
@@ -339,6 +344,15 @@ mod tests {
             Evidence::from_token_lifetime(Duration::from_hours(240)).to_string(),
             "its token claims to be valid for another 10 days"
         );
+    }
+
+    #[test]
+    fn earlier_messages_do_not_leave_a_rejection_unexplained() {
+        let all = [Cause::EndpointWrong, Cause::SandboxMismatch];
+        let candidates = CauseCandidates::new(all[0], Certainty::Certain, &all[1..]);
+        let same = Evidence::from_last_accepted(Version(1), Version(1));
+        let (left, used) = narrow_candidates(candidates.clone(), same);
+        assert_eq!((left, used), (candidates, vec![]));
     }
 
     #[test]

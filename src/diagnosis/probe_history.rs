@@ -27,7 +27,8 @@ struct ProbeRecord {
     at: Moment,
     version: Version,
     causes: Vec<Cause>,
-    evidence: Vec<Evidence>,
+    /// None while the round runs.
+    evidence: Option<Vec<Evidence>>,
 }
 
 impl ProbeHistory {
@@ -40,14 +41,7 @@ impl ProbeHistory {
         now: Moment,
     ) -> bool {
         let all = candidates.causes();
-        let last = self
-            .0
-            .iter()
-            .rev()
-            .find(|round| {
-                round.version == version && all.iter().all(|cause| round.causes.contains(cause))
-            })
-            .map(|round| round.at);
+        let last = self.last_about(version, &all).map(|round| round.at);
         let is_outdated = |at: Moment| {
             accepted.is_some_and(|accepted| accepted > at) && now.since(at) >= MIN_PROBE_INTERVAL
         };
@@ -63,7 +57,7 @@ impl ProbeHistory {
             at: now,
             version,
             causes: all,
-            evidence: Vec::new(),
+            evidence: None,
         });
         if self.0.len() > MAX_PROBES_PER_HOUR {
             self.0.pop_front();
@@ -85,26 +79,33 @@ impl ProbeHistory {
             .rev()
             .find(|round| round.version == version && round.causes == all)
         {
-            round.evidence = evidence;
+            round.evidence = Some(evidence);
         }
     }
 
-    /// The evidence of an earlier round about the same candidates, unless a message was accepted since.
+    /// Whether a round about these candidates, or more, runs now.
+    pub fn is_running(&self, version: Version, candidates: &CauseCandidates) -> bool {
+        self.last_about(version, &candidates.causes())
+            .is_some_and(|round| round.evidence.is_none())
+    }
+
+    fn last_about(&self, version: Version, causes: &[Cause]) -> Option<&ProbeRecord> {
+        self.0.iter().rev().find(|round| {
+            round.version == version && causes.iter().all(|cause| round.causes.contains(cause))
+        })
+    }
+
+    /// The evidence of an earlier round about the same candidates, or more, unless a message was
+    /// accepted since.
     pub fn known_evidence(
         &self,
         version: Version,
         candidates: &CauseCandidates,
         accepted: Option<Moment>,
     ) -> Vec<Evidence> {
-        let all = candidates.causes();
-        let found = self
-            .0
-            .iter()
-            .rev()
-            .find(|round| round.version == version && round.causes == all);
-        found
+        self.last_about(version, &candidates.causes())
             .filter(|round| accepted.is_none_or(|accepted| accepted <= round.at))
-            .map(|round| round.evidence.clone())
+            .and_then(|round| round.evidence.clone())
             .unwrap_or_default()
     }
 

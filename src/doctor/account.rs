@@ -2,12 +2,14 @@
 //! credential, the account, production or sandbox, the balance, the list of addresses. Pure: `runner` runs
 //! the probes. What no probe shows is reported as not known, never assumed.
 
-use crate::dialect::{Approval, ProbeSubject};
+use crate::diagnosis::Evidence;
+use crate::dialect::{Approval, Probe, ProbeSubject};
 use crate::doctor::check::Check;
 use crate::doctor::connectivity;
 use crate::doctor::provider_check::{ProbeRejection, ProviderCheck};
 use crate::doctor::texts::ListingOutcome as Lists;
 use crate::net::upstream::ExchangeError;
+use crate::provider::diagnose::apply_evidence;
 use crate::sms::{AttemptKind, Cause, Concern};
 
 /// One probe and its outcome.
@@ -54,6 +56,35 @@ pub(crate) struct AccountProbes {
     pub(crate) texts: Lists<Vec<(String, Approval)>>,
     /// What is spent in a day, as the running sidecar has measured it; none: not known.
     pub(crate) daily_spend: Option<f64>,
+}
+
+impl AccountProbes {
+    /// Whether a probe was not healthy.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.runs
+            .iter()
+            .any(|run| !matches!(run.outcome, ProbeOutcome::Healthy(_)))
+    }
+
+    /// Whether this probe is to run: all were healthy so far, or it reads the balance of an account that was rejected
+    /// for one of several causes.
+    pub(crate) fn wants(&self, probe: &Probe) -> bool {
+        let is_ambiguous = |run: &ProbeRun| matches!(&run.outcome, ProbeOutcome::Rejected(rejection) if !rejection.classification.alternatives.is_empty());
+        !self.has_failed() || probe.has_balance() && self.runs.iter().any(is_ambiguous)
+    }
+
+    /// Adds a run. What it says about an earlier rejection narrows that one.
+    pub(crate) fn add(&mut self, run: ProbeRun, evidence: Option<Evidence>) {
+        let earlier = self.runs.iter_mut().find_map(|run| match &mut run.outcome {
+            ProbeOutcome::Rejected(rejection) => Some(rejection),
+            ProbeOutcome::Lost(_) | ProbeOutcome::Healthy(_) | ProbeOutcome::Reachable(_) => None,
+        });
+        if let Some((rejection, evidence)) = earlier.zip(evidence) {
+            apply_evidence(&mut rejection.classification, &evidence);
+            rejection.evidence.push(evidence);
+        }
+        self.runs.push(run);
+    }
 }
 
 /// In the order in which the report shows them.

@@ -13,6 +13,7 @@ use http::{HeaderMap, Method, Uri};
 use tokio::time::timeout;
 
 use crate::clock::Clock;
+use crate::diagnosis::Evidence;
 use crate::dialect::{Approval, Classification, LoginToken, Probe, ProviderRequest, Reply};
 use crate::doctor::Setup;
 use crate::doctor::account::{self, AccountProbes, ProbeOutcome, ProbeRun};
@@ -167,7 +168,8 @@ impl Runner<'_> {
         probes
     }
 
-    /// Login, then each probe until one is not healthy, then the lists.
+    /// Login, then each probe until one is not healthy, then the lists. The balance is still read if the account was
+    /// rejected for one of several causes, as in the pipeline.
     async fn run_probes(&self, subject: &ProviderCheck<'_>, context: &mut ProbeContext<'_>) {
         let dialect = &context.client.provider.dialect;
         if dialect.requires_login() && !self.log_in(context).await {
@@ -178,12 +180,14 @@ impl Runner<'_> {
                 context.probes.skipped.push(probe.endpoint());
                 continue;
             }
-            let outcome = self.run_probe(context, probe).await;
-            let is_healthy = matches!(outcome, ProbeOutcome::Healthy(_));
-            context.probes.runs.push(probe_run(probe, outcome));
-            if !is_healthy {
-                return;
+            if !context.probes.wants(probe) {
+                continue;
             }
+            let (outcome, evidence) = self.run_probe(context, probe).await;
+            context.probes.add(probe_run(probe, outcome), evidence);
+        }
+        if context.probes.has_failed() {
+            return;
         }
         self.query_sender(context).await;
         self.query_texts(subject, context).await;
@@ -233,7 +237,12 @@ impl Runner<'_> {
         true
     }
 
-    async fn run_probe(&self, context: &mut ProbeContext<'_>, probe: &Probe) -> ProbeOutcome {
+    /// The outcome of a probe, and what its reply says about an earlier rejection.
+    async fn run_probe(
+        &self,
+        context: &mut ProbeContext<'_>,
+        probe: &Probe,
+    ) -> (ProbeOutcome, Option<Evidence>) {
         let started = self.clock.wall_clock();
         let redactor = Redactor::for_auth(&context.client.provider.dialect, &context.auth);
         let request = ProbeRequest {
@@ -246,24 +255,28 @@ impl Runner<'_> {
         let result = match request.send(&redactor).await {
             Ok(result) => result,
             Err(problem) => {
-                return ProbeOutcome::Lost(ExchangeError::Unsent {
+                let lost = ExchangeError::Unsent {
                     cause: problem.cause,
                     detail: problem.reason,
-                });
+                };
+                return (ProbeOutcome::Lost(lost), None);
             }
         };
         let is_healthy = result.is_healthy();
+        let evidence = Some(result.evidence(probe.about));
         let reply = match result.reply {
             Ok(reply) => reply,
-            Err(lost) => return ProbeOutcome::Lost(lost),
+            Err(lost) => return (ProbeOutcome::Lost(lost), None),
         };
         self.note_skew(&mut context.probes.clock_skew, &reply, started);
-        if is_healthy {
-            return ProbeOutcome::Healthy(result.parsed.and_then(|parsed| parsed.balance));
-        }
-        let skew = context.probes.clock_skew;
-        let token = context.auth.token.as_deref();
-        rejected_outcome(result.classification, &reply, skew, token)
+        let outcome = if is_healthy {
+            ProbeOutcome::Healthy(result.parsed.and_then(|parsed| parsed.balance))
+        } else {
+            let skew = context.probes.clock_skew;
+            let token = context.auth.token.as_deref();
+            rejected_outcome(result.classification, &reply, skew, token)
+        };
+        (outcome, evidence)
     }
 
     async fn query_sender(&self, context: &mut ProbeContext<'_>) {

@@ -298,6 +298,13 @@ impl Health {
     fn record_probe_failure(&mut self, fault: AccountFault, now: Moment) {
         match fault.cause.concern() {
             Concern::Credential | Concern::Account => self.enter_quarantine(fault, now),
+            // The account was shown to be in order: the rejection counts as a fault of the service.
+            Concern::Provider if fault.cause == Cause::Unexplained => {
+                self.quarantine = self
+                    .quarantine
+                    .filter(|quarantine| quarantine.rejected != fault.credential);
+                self.record_fault(fault.cause, now);
+            }
             Concern::Throttle
             | Concern::Provider
             | Concern::MessageAtAccount

@@ -17,7 +17,6 @@ use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::{AuthContext, AuthError};
 use crate::provider::classification::{lost_classification, unsent_classification};
 use crate::sms::{AttemptKind, Cause, Concern, Message, Outcome};
-use crate::telemetry::AttemptFinished;
 
 /// What an attempt sends.
 #[derive(Clone, Copy, Debug)]
@@ -85,8 +84,8 @@ impl<'a> AttemptSpec<'a> {
 }
 
 impl ProviderRuntime {
-    /// Makes the attempt and counts it. After a rejection of the credential it reads the vault again, so that the next
-    /// attempt has the newest version.
+    /// Makes the attempt; the caller counts it, once its cause is settled. After a rejection of the credential it reads
+    /// the vault again, so that the next attempt has the newest version.
     pub(crate) async fn attempt(self: &Arc<Self>, spec: &AttemptSpec<'_>) -> AttemptResult {
         let started_at = self.deps.now();
         let authenticated = self
@@ -100,14 +99,6 @@ impl ProviderRuntime {
             }
         };
         let duration = self.deps.now().since(started_at);
-        AttemptFinished {
-            provider: &self.provider.id,
-            kind: spec.kind,
-            outcome: &exchange.classification.outcome,
-            status: exchange.status,
-            duration,
-        }
-        .emit(&self.deps.telemetry);
         let revision = self.update_auth_state(&exchange, spec.trial).await;
         let mut result = AttemptResult::new(
             self,

@@ -228,6 +228,18 @@ pub(crate) fn narrow(
     evidence
 }
 
+/// Narrows a rejection by one more piece of evidence.
+pub(crate) fn apply_evidence(classification: &mut Classification, evidence: &Evidence) {
+    if let Outcome::Rejected(cause) = classification.outcome {
+        let candidates = CauseCandidates::new(
+            cause,
+            classification.certainty,
+            &classification.alternatives,
+        );
+        set_candidates(classification, candidates.apply(&evidence.implication));
+    }
+}
+
 fn set_candidates(classification: &mut Classification, candidates: CauseCandidates) {
     classification.outcome = Outcome::Rejected(candidates.cause);
     classification.certainty = candidates.certainty;

@@ -263,7 +263,7 @@ impl ProviderRuntime {
 
     /// After an operator resumed the provider: what was rejected may be tried again.
     pub(crate) fn reset(&self) {
-        self.token_cache().reset();
+        self.token_cache().forget_rejections();
         self.probe_history().clear();
     }
 

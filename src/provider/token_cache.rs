@@ -233,7 +233,7 @@ impl TokenCache {
     }
 
     /// Forgets rejections, so that the credential may be tried again.
-    pub(crate) fn reset(&mut self) {
+    pub(crate) fn forget_rejections(&mut self) {
         self.rejected_tokens.count = 0;
         self.last_failure = None;
         self.recent_rejection = None;

@@ -186,7 +186,7 @@ impl Proxy {
         }
         self.health
             .record_attempt(runtime, &result.attempt, diagnosis, self.now());
-        self.queue_if_ambiguous(&result);
+        self.count_when_settled(&result);
         result
     }
 

@@ -1,18 +1,23 @@
 //! An ambiguous rejection is probed in the background, at once: the dialect's free requests run until
 //! one cause is left or no probe can tell more. Never repeats the send and never delays the request.
 //! Runs once for each set of candidates of each version of a credential, within an hourly budget. This
-//! is the only place where a credential that is known dead is sent again, in one probe; the next runs
-//! only if the reply shows that the service knows the credential. Which probe is best and which
-//! candidates are left is decided by `diagnosis`.
+//! is the only place where a credential that is known dead is sent again: in one probe and, if that left
+//! the credential suspected, in the probe of the balance. Which probe is best and which candidates are
+//! left is decided by `diagnosis`.
+//!
+//! An attempt whose cause is probed is counted when the probes are done, under the cause that they leave,
+//! so that the rate by cause is true. Attempts that meet the same candidates meanwhile wait for the same
+//! result.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
 use crate::diagnosis::{CauseCandidates, Evidence, EvidenceSource, Implication};
-use crate::dialect::Classification;
+use crate::dialect::{Classification, Probe};
 use crate::policy::CredentialRevision;
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::AttemptResult;
@@ -23,7 +28,7 @@ use crate::proxy::Proxy;
 use crate::proxy::health::RefinedCause;
 use crate::proxy::probe::TimedProbe;
 use crate::sms::{AttemptKind, Cause, Outcome};
-use crate::telemetry::RejectionDiagnosed;
+use crate::telemetry::{AttemptFinished, LastSendOutcome, RejectionDiagnosed};
 
 /// The queue's length limit; each provider's hourly budget keeps it far shorter.
 const MAX_PENDING: usize = 256;
@@ -38,6 +43,8 @@ pub struct PendingProbe {
     /// The initial diagnosis.
     evidence: Vec<Evidence>,
     status: Option<u16>,
+    duration: Duration,
+    ended_at: Moment,
 }
 
 /// The queue of ambiguous rejections.
@@ -45,6 +52,8 @@ pub struct PendingProbe {
 pub(super) struct PendingProbes {
     queue: Mutex<VecDeque<PendingProbe>>,
     notify: Notify,
+    /// Attempts with candidates that are being probed for another attempt; counted with its result.
+    followers: Mutex<Vec<PendingProbe>>,
 }
 
 impl PendingProbes {
@@ -52,13 +61,41 @@ impl PendingProbes {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn push(&self, pending: PendingProbe) {
+    /// Returns the rejection if the queue is full.
+    fn push(&self, pending: PendingProbe) -> Option<PendingProbe> {
         let mut queue = self.lock_queue();
-        if queue.len() < MAX_PENDING {
-            queue.push_back(pending);
+        if queue.len() >= MAX_PENDING {
+            return Some(pending);
         }
+        queue.push_back(pending);
         drop(queue);
         self.notify.notify_one();
+        None
+    }
+
+    /// Keeps an attempt until the probes of another one are done; returns it if too many are kept.
+    fn follow(&self, pending: PendingProbe) -> Option<PendingProbe> {
+        let mut followers = self.lock_followers();
+        if followers.len() >= MAX_PENDING {
+            return Some(pending);
+        }
+        followers.push(pending);
+        None
+    }
+
+    /// Takes the attempts whose probes are done.
+    fn take_followers(&self, is_done: impl Fn(&PendingProbe) -> bool) -> Vec<PendingProbe> {
+        let mut followers = self.lock_followers();
+        let all = std::mem::take(&mut *followers);
+        let (done, waiting) = all.into_iter().partition(is_done);
+        *followers = waiting;
+        done
+    }
+
+    fn lock_followers(&self) -> MutexGuard<'_, Vec<PendingProbe>> {
+        self.followers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn next(&self) -> PendingProbe {
@@ -78,37 +115,64 @@ impl Proxy {
         self.pending_probes.next().await
     }
 
-    /// Queues a rejection, if it is ambiguous and something can tell its candidates apart.
-    pub(super) fn queue_if_ambiguous(&self, result: &AttemptResult) {
-        let classification = &result.classification;
-        let Outcome::Rejected(cause) = classification.outcome else {
-            return;
-        };
-        if classification.alternatives.is_empty() || result.runtime.provider.credential.is_none() {
-            return;
-        }
+    /// Counts the attempt; if it is ambiguous and something can tell its candidates apart, after that is done.
+    pub(super) fn count_when_settled(&self, result: &AttemptResult) {
         let pending = PendingProbe {
             runtime: Arc::clone(&result.runtime),
             revision: result.attempt.credential,
             kind: result.kind,
-            classification: classification.clone(),
+            classification: result.classification.clone(),
             evidence: result.evidence.clone(),
             status: result.status,
+            duration: result.duration,
+            ended_at: self.now(),
         };
-        let candidates = CauseCandidates::new(
-            cause,
-            classification.certainty,
-            &classification.alternatives,
-        );
+        if let Some(pending) = self.queue_if_ambiguous(pending) {
+            self.count(&pending, &[]);
+        }
+    }
+
+    /// Returns the attempt if nothing can settle it.
+    fn queue_if_ambiguous(&self, pending: PendingProbe) -> Option<PendingProbe> {
+        let is_ambiguous = matches!(pending.classification.outcome, Outcome::Rejected(_))
+            && !pending.classification.alternatives.is_empty()
+            && pending.runtime.provider.credential.is_some();
+        let Some(candidates) = pending.candidates(&[]).filter(|_| is_ambiguous) else {
+            return Some(pending);
+        };
         let can_tell = pending.fresh_token_evidence().is_some()
             || pending.may_probe(&candidates) && pending.best_probe(&candidates, &[]).is_some();
-        if can_tell
-            && result
-                .runtime
-                .begin_follow_up(pending.revision.version, &candidates, self.now())
-        {
-            self.pending_probes.push(pending);
+        if !can_tell {
+            return Some(pending);
         }
+        let version = pending.revision.version;
+        let runtime = Arc::clone(&pending.runtime);
+        if runtime.begin_follow_up(version, &candidates, self.now()) {
+            self.pending_probes.push(pending)
+        } else if pending.is_running() {
+            let rejected = self.pending_probes.follow(pending);
+            // The round may have ended between the two.
+            self.count_followers(&runtime);
+            rejected
+        } else {
+            Some(pending)
+        }
+    }
+
+    /// Counts the attempt under the cause that the evidence leaves.
+    fn count(&self, pending: &PendingProbe, evidence: &[Evidence]) {
+        let settled = pending
+            .candidates(evidence)
+            .filter(|_| !evidence.is_empty())
+            .map(|left| Outcome::Rejected(left.cause));
+        AttemptFinished {
+            provider: &pending.runtime.provider.id,
+            kind: pending.kind,
+            outcome: settled.as_ref().unwrap_or(&pending.classification.outcome),
+            status: pending.status,
+            duration: pending.duration,
+        }
+        .emit(&self.telemetry);
     }
 
     /// Probes the account until the rejection's cause is clear or no probe can tell more, and applies the result.
@@ -123,6 +187,19 @@ impl Proxy {
             );
         }
         self.apply_disambiguation(&pending, &evidence, started_at);
+        self.count(&pending, &evidence);
+        self.count_followers(&pending.runtime);
+    }
+
+    /// Counts the attempts of the provider that waited for probes which are done.
+    fn count_followers(&self, runtime: &ProviderRuntime) {
+        let is_done = |follower: &PendingProbe| {
+            follower.runtime.provider.id == runtime.provider.id && !follower.is_running()
+        };
+        for follower in self.pending_probes.take_followers(is_done) {
+            let evidence = follower.round_evidence();
+            self.count(&follower, &evidence);
+        }
     }
 
     async fn gather_evidence(&self, pending: &PendingProbe) -> Vec<Evidence> {
@@ -130,36 +207,29 @@ impl Proxy {
         let mut already_run = Vec::new();
         while let Some(candidates) = pending
             .candidates(&evidence)
-            .filter(|candidates| !candidates.is_unambiguous() && pending.may_probe(candidates))
+            .filter(|candidates| !candidates.is_settled() && pending.may_probe(candidates))
         {
-            let Some(index) = pending.best_probe(&candidates, &already_run) else {
+            let best = pending.best_probe(&candidates, &already_run);
+            let probes = pending.runtime.provider.dialect.probes();
+            let Some((index, probe)) = best.and_then(|index| Some((index, probes.get(index)?)))
+            else {
                 break;
             };
-            // The service did not know the credential in the first probe: it is not sent a second time.
-            if !already_run.is_empty() && candidates.includes_credential() {
+            // A credential that is still suspected is sent once more only to read the balance.
+            if !already_run.is_empty() && candidates.includes_credential() && !probe.has_balance() {
                 break;
             }
             already_run.push(index);
-            let Some(probe) = pending.runtime.provider.dialect.probes().get(index) else {
-                break;
-            };
-            let Some(timed) = self.run_pending_probe(pending, index).await else {
+            let Some(timed) = self.run_pending_probe(pending, probe).await else {
                 break;
             };
             evidence.push(timed.result.evidence(probe.about));
-            let settled = pending
-                .candidates(&evidence)
-                .filter(CauseCandidates::is_unambiguous)
-                .map(|left| Outcome::Rejected(left.cause));
-            let outcome = settled
-                .as_ref()
-                .unwrap_or(&timed.result.classification.outcome);
-            self.record_probe(&pending.runtime, &timed, outcome);
+            self.record_probe(&pending.runtime, &timed);
         }
         evidence
     }
 
-    async fn run_pending_probe(&self, pending: &PendingProbe, index: usize) -> Option<TimedProbe> {
+    async fn run_pending_probe(&self, pending: &PendingProbe, probe: &Probe) -> Option<TimedProbe> {
         let runtime = &pending.runtime;
         let auth = runtime
             .authenticate(false, runtime.provider.timeout)
@@ -169,7 +239,6 @@ impl Proxy {
         if auth.revision.version != pending.revision.version {
             return None;
         }
-        let probe = runtime.provider.dialect.probes().get(index)?;
         self.run_probe(runtime, probe, &auth).await
     }
 
@@ -203,17 +272,46 @@ impl Proxy {
             .get(&runtime.provider.id)
             .is_some_and(|current| current.is_same_account(runtime))
         {
+            let accepted = runtime.last_accepted().map(|accepted| accepted.at);
             let refined = RefinedCause {
                 previous: failed.cause,
                 credential: pending.revision,
-                diagnosis,
+                diagnosis: diagnosis.clone(),
             };
             self.health.refine_cause(runtime, refined, now);
+            if pending.kind == AttemptKind::Send
+                && accepted.is_none_or(|accepted| accepted <= pending.ended_at)
+            {
+                LastSendOutcome {
+                    provider: &runtime.provider.id,
+                    diagnosis: Some(&diagnosis),
+                }
+                .emit(&self.telemetry);
+            }
         }
     }
 }
 
 impl PendingProbe {
+    /// Whether a round about its candidates runs now.
+    fn is_running(&self) -> bool {
+        self.candidates(&[]).is_some_and(|candidates| {
+            self.runtime
+                .probe_history()
+                .is_running(self.revision.version, &candidates)
+        })
+    }
+
+    /// The evidence of the last round about its candidates.
+    fn round_evidence(&self) -> Vec<Evidence> {
+        let version = self.revision.version;
+        self.candidates(&[]).map_or_else(Vec::new, |candidates| {
+            self.runtime
+                .probe_history()
+                .known_evidence(version, &candidates, None)
+        })
+    }
+
     fn candidates(&self, evidence: &[Evidence]) -> Option<CauseCandidates> {
         let failed = diagnosis_input(self.kind, &self.classification, self.status, evidence)?;
         Some(failed.candidates())

@@ -146,7 +146,7 @@ impl HealthTracker {
         now: Moment,
     ) {
         let mut state = self.lock();
-        state.health(runtime).observe(event, now);
+        state.observe(runtime, event, now);
         self.report_change(&mut state, runtime, diagnosis, now);
     }
 
@@ -174,7 +174,9 @@ impl HealthTracker {
                 credential: refined.credential,
                 suspects_credential: refined.diagnosis.suspects_credential(),
             };
-            state.health(runtime).observe(&event, now);
+            state.observe(runtime, &event, now);
+            // The evidence is news even if the cause is not.
+            state.last_reported.remove(&runtime.provider.id);
             self.report_change(&mut state, runtime, Some(refined.diagnosis), now);
         }
     }
@@ -278,6 +280,17 @@ impl State {
             trial: true,
             retry: false,
         })
+    }
+
+    /// Takes in an event. If it clears the credential, the account may present it again at once.
+    fn observe(&mut self, runtime: &ProviderRuntime, event: &HealthEvent, now: Moment) {
+        let newest = runtime.newest_revision();
+        let health = self.health(runtime);
+        let was_suspected = health.suspects_credential(newest);
+        health.observe(event, now);
+        if was_suspected && !health.suspects_credential(newest) {
+            runtime.token_cache().forget_rejections();
+        }
     }
 
     fn health(&mut self, runtime: &ProviderRuntime) -> &mut Health {

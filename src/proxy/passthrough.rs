@@ -102,7 +102,7 @@ impl Proxy {
             trial: false,
         };
         let result = runtime.attempt(&spec).await;
-        self.record_credential_rejection(&result);
+        self.record_passthrough(&result);
         let reply = passed_reply(&recognised.dialect, &result);
         let mut completed = CompletedRequest::without_attempts(
             reply,
@@ -117,15 +117,15 @@ impl Proxy {
     }
 
     /// A rejected credential holds for every other request too. A rejection of this one operation (a right that the
-    /// key lacks, a balance that it may not read) does not.
-    fn record_credential_rejection(&self, result: &AttemptResult) {
+    /// key lacks, a balance that it may not read) does not. Counts the attempt in any case.
+    fn record_passthrough(&self, result: &AttemptResult) {
         let cause = result.outcome().cause();
         if cause.is_some_and(|cause| cause.concern() == Concern::Credential) {
             let diagnosis = self.diagnose(result);
             self.health
                 .record_attempt(&result.runtime, &result.attempt, diagnosis, self.now());
-            self.queue_if_ambiguous(result);
         }
+        self.count_when_settled(result);
     }
 
     fn not_passed_through(recognised: &RecognisedRequest, cause: Cause) -> CompletedRequest {

@@ -82,7 +82,7 @@ impl Proxy {
         let Some(timed) = self.run_probe(runtime, probe, &auth).await else {
             return;
         };
-        self.record_probe(runtime, &timed, &timed.result.classification.outcome);
+        self.record_probe(runtime, &timed);
         if timed.result.is_healthy() {
             runtime.probe_history().clear();
             let event = HealthEvent::Probed {
@@ -145,18 +145,13 @@ impl Proxy {
         })
     }
 
-    /// Counts the probe and the balance it reported. `outcome` is what the probe showed in the end.
-    pub(super) fn record_probe(
-        &self,
-        runtime: &ProviderRuntime,
-        timed: &TimedProbe,
-        outcome: &Outcome,
-    ) {
+    /// Counts the probe and the balance it reported.
+    pub(super) fn record_probe(&self, runtime: &ProviderRuntime, timed: &TimedProbe) {
         let provider = &runtime.provider.id;
         AttemptFinished {
             provider,
             kind: AttemptKind::Probe,
-            outcome,
+            outcome: &timed.result.classification.outcome,
             status: timed.result.status(),
             duration: timed.duration,
         }

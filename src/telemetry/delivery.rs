@@ -25,6 +25,16 @@ pub struct AttemptFinished<'a> {
 }
 
 impl AttemptFinished<'_> {
+    /// A literal 401 or 403 that nothing explains stays one of "the 401s".
+    fn family(&self) -> Option<Family> {
+        let cause = self.outcome.cause()?;
+        if cause == Cause::Unexplained && matches!(self.status, Some(401 | 403)) {
+            Some(Family::Account)
+        } else {
+            Some(cause.family())
+        }
+    }
+
     /// Counts the attempt, its status and its duration.
     pub fn emit(&self, telemetry: &Telemetry) {
         let known = telemetry.labels();
@@ -35,7 +45,7 @@ impl AttemptFinished<'_> {
         let cause = self.outcome.cause();
         let (word, family) = (
             cause.map_or(NONE, Cause::as_str),
-            cause.map(Cause::family).map_or(NONE, Family::as_str),
+            self.family().map_or(NONE, Family::as_str),
         );
         let families = &telemetry.metrics;
         families

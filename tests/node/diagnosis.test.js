@@ -46,13 +46,13 @@ test('a probe settles an ambiguous rejection: log, metric, state and remedy name
   assert.doesNotMatch(proxy.output, /twilio-canary|998901234567/);
 });
 
-test('an ambiguity that no probe settles stays ambiguous, and the service is queried once', async (t) => {
+test('an ambiguity that no probe settles stays ambiguous, and each probe runs once', async (t) => {
   const { proxy, fakes: { twilio } } = await stage(t, { services: ['twilio', 'playmobile'] });
   twilio.rotate({ auth_token: 'f'.repeat(32) });
   for (const text of ['Kod: 1', 'Kod: 2', 'Kod: 3']) delivered(await sendAs(proxy, 'twilio', { text }), 'twilio');
   await proxy.waitForOutput(/its account probe reports credential-rejected or/);
   assert.match(line(proxy, 'its account probe reports'), /ambiguous/);
-  assert.deepEqual(twilio.received.map(({ method, status }) => [method, status]), [['POST', 401], ['GET', 401]]);
+  assert.deepEqual(twilio.received.map(({ method, status }) => [method, status]), [['POST', 401], ['GET', 401], ['GET', 401]], 'the account, then the balance');
 });
 
 test('the cause is in log and metric within a second of the first 401, plus one probe where one is needed', async (t) => {

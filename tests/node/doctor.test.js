@@ -390,11 +390,12 @@ describe('a broken account', () => {
     assert.match(named(report, 'credential').evidence, /no such token \*\*\*/);
   });
 
-  test('a rejected credential is not sent again', async (t) => {
+  test('a rejected credential is sent once more, to read the balance', async (t) => {
     const made = await alone(t, 'twilio');
     made.fake.rotate({ auth_token: 'another' });
     await doctor(written(made));
-    assert.equal(made.fake.received.length, 1);
+    assert.equal(made.fake.received.length, 2);
+    assert.match(made.fake.received[1].path, /Balance\.json$/);
   });
 
   broken('sandbox-mismatch', 'a sender of the sandbox', async (t) => {

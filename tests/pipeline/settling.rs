@@ -79,7 +79,7 @@ async fn a_second_probe_runs_only_if_the_service_recognises_the_credential() {
     // An account probe that reports a suspension settles the cause.
     for (balance, cause, told) in [
         ("0.00", "balance-empty", 1.0),
-        ("12.30", "account-suspended", 2.0),
+        ("12.30", "account-suspended", 1.0),
     ] {
         let (a, _b, stage) = twilio(one_code("suspended", balance)).await;
         stage.send("one").await;
@@ -97,23 +97,23 @@ async fn a_second_probe_runs_only_if_the_service_recognises_the_credential() {
 }
 
 #[tokio::test]
-async fn an_unrecognised_credential_is_probed_exactly_once() {
+async fn an_unrecognised_credential_is_probed_once_by_each_probe() {
     let (a, _b, stage) = twilio(one_code("", "")).await;
     for text in ["one", "two"] {
         stage.send(text).await;
         stage.settle().await;
     }
     assert_eq!(
-        (a.at(SEND), a.count()),
-        (1, 2),
-        "one question with the dead credential"
+        (a.at(SEND), a.at("/Balance.json"), a.count()),
+        (1, 1, 3),
+        "one question about the account, one about the balance"
     );
     assert_eq!(stage.cause("a").await, "credential-rejected");
     stage.pass(Duration::from_mins(2));
     stage.send("three").await;
     assert_eq!(
         (a.at(SEND), stage.settle().await, a.count()),
-        (2, 0, 3),
+        (2, 0, 4),
         "a recheck that fails in the same way asks nothing anew"
     );
     stage.put("a", &[("auth_token", "ffffffffffffffffffffffffffffffff")]);
@@ -121,7 +121,7 @@ async fn an_unrecognised_credential_is_probed_exactly_once() {
     stage.send("four").await;
     assert_eq!(
         (stage.settle().await, a.at(SEND), a.count()),
-        (1, 3, 5),
+        (1, 3, 7),
         "a newer version is another matter"
     );
 }
@@ -138,18 +138,97 @@ async fn the_account_probe_identifies_test_credentials_on_production() {
 }
 
 #[tokio::test]
-async fn a_healthy_account_contradicts_all_candidates_and_stays_ambiguous() {
-    let (a, _b, stage) = twilio(one_code("active", "1")).await;
+async fn an_active_account_without_money_is_balance_empty_everywhere() {
+    let (a, _b, stage) = twilio(one_code("active", "0.00")).await;
     stage.send("one").await;
+    let sends = |cause| stage.metric("attempts_total", &[("kind", "send"), ("cause", cause)]);
+    assert_eq!(
+        sends("credential-rejected"),
+        0.0,
+        "it is counted when its cause is settled"
+    );
+    assert_eq!((stage.settle().await, a.count()), (1, 3));
+    let own = stage.provider_status("a").await;
+    assert_eq!(
+        (
+            own["cause"].as_str(),
+            own["certainty"].as_str(),
+            own["state"].as_str()
+        ),
+        (Some("balance-empty"), Some("certain"), Some("quarantined"))
+    );
+    let evidence = own["evidence"].as_str().unwrap();
+    assert!(
+        evidence.contains("its account probe found no fault")
+            && evidence.contains("its balance probe reports balance-empty"),
+        "{evidence}"
+    );
+    assert_eq!(
+        (sends("balance-empty"), sends("credential-rejected")),
+        (1.0, 0.0)
+    );
+    assert_eq!(probes(&stage, "accepted", "none"), 1.0);
+    assert_eq!(probes(&stage, "rejected", "balance-empty"), 1.0);
+}
+
+#[tokio::test]
+async fn a_rejection_of_an_account_in_order_is_unexplained() {
+    let (a, _b, stage) = twilio(one_code("active", "12.30")).await;
+    stage.send("one").await;
+    assert_eq!((stage.settle().await, a.count()), (1, 3));
+    let own = stage.provider_status("a").await;
+    assert_eq!(
+        (
+            own["state"].as_str(),
+            own["cause"].as_str(),
+            own["certainty"].as_str()
+        ),
+        (Some("healthy"), Some("unexplained"), Some("likely")),
+        "{own}"
+    );
+    let evidence = own["evidence"].as_str().unwrap();
+    assert!(
+        evidence.contains("its account probe found no fault")
+            && evidence.contains("its balance probe found no fault"),
+        "{evidence}"
+    );
+    let unexplained = [("kind", "send"), ("cause", "unexplained")];
+    assert_eq!(stage.metric("attempts_total", &unexplained), 1.0);
+    let family = [("kind", "send"), ("family", "account")];
+    assert_eq!(stage.metric("attempts_total", &family), 1.0, "still a 401");
+    stage.send("two").await;
     assert_eq!(
         (
             stage.settle().await,
-            stage.cause("a").await.as_str(),
-            a.count()
+            a.at(SEND),
+            stage.metric("attempts_total", &unexplained)
         ),
-        (1, "credential-rejected", 2)
+        (0, 2, 2.0),
+        "the evidence is kept"
     );
-    assert_eq!(probes(&stage, "accepted", "none"), 1.0);
+}
+
+#[tokio::test]
+async fn rejections_during_the_probes_are_counted_with_their_result() {
+    let gate = crate::fake::Gate::closed();
+    let shut = gate.clone();
+    let (a, _b, stage) = twilio(move |got, nth| {
+        let answer = one_code("active", "0.00")(got, nth);
+        if got.line.contains(SEND) {
+            answer.behind(&shut)
+        } else {
+            answer
+        }
+    })
+    .await;
+    let both = async {
+        a.wait_for_requests(2).await;
+        gate.open();
+    };
+    tokio::join!(stage.send("one"), stage.send("two"), both);
+    assert_eq!((stage.settle().await, a.at(SEND)), (1, 2));
+    let empty = [("kind", "send"), ("cause", "balance-empty")];
+    assert_eq!(stage.metric("attempts_total", &empty), 2.0);
 }
 
 #[tokio::test]
@@ -182,7 +261,7 @@ async fn an_answered_probe_rules_out_the_login() {
         ),
         ("ip-not-allowed", 1, 1)
     );
-    assert_eq!(probes(&stage, "rejected", "ip-not-allowed"), 1.0);
+    assert_eq!(probes(&stage, "accepted", "none"), 1.0);
 }
 
 #[tokio::test]
@@ -272,9 +351,9 @@ async fn a_hanging_probe_stays_ambiguous_and_delays_no_request() {
     });
     assert_eq!(
         (stage.cause("a").await.as_str(), a.count()),
-        ("credential-rejected", 2)
+        ("credential-rejected", 3)
     );
-    assert_eq!(probes(&stage, "unknown", "timeout"), 1.0);
+    assert_eq!(probes(&stage, "unknown", "timeout"), 2.0);
 }
 
 #[tokio::test]
@@ -313,7 +392,7 @@ async fn a_recheck_keeps_the_resolved_cause() {
             stage.settle().await,
             stage.metric("attempts_total", &counted)
         ),
-        (0, 1.0)
+        (0, 2.0)
     );
 }
 

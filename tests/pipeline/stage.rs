@@ -410,12 +410,18 @@ impl Stage {
 
     /// The cause of the provider's quarantine or cooldown, as `status` shows it.
     pub(crate) async fn cause(&self, provider: &str) -> String {
+        let own = self.provider_status(provider).await;
+        own["cause"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// A provider as `status` shows it.
+    pub(crate) async fn provider_status(&self, provider: &str) -> serde_json::Value {
         let answer = self.control("GET /status", "").await;
         let status: serde_json::Value =
             serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
         let all = status["providers"].as_array().unwrap();
-        let own = all.iter().find(|own| own["provider"] == provider).unwrap();
-        own["cause"].as_str().unwrap_or_default().to_owned()
+        let own = all.iter().find(|own| own["provider"] == provider);
+        own.unwrap().clone()
     }
 
     /// Reads a provider's vault entry for the first time, as the watch does at the start.

@@ -33,8 +33,20 @@ proptest! {
     fn evidence_never_adds_candidates(all in causes(), answers in proptest::collection::vec(implication(), 0..5)) {
         let before = candidates(&all);
         let after = answers.iter().fold(before.clone(), CauseCandidates::apply);
-        prop_assert!(after.causes().iter().all(|cause| before.causes().contains(cause)), "{before:?} → {after:?}");
-        prop_assert!(!after.causes().is_empty());
+        let is_unexplained = after.causes() == [Unexplained];
+        prop_assert!(is_unexplained || after.causes().iter().all(|cause| before.causes().contains(cause)), "{before:?} → {after:?}");
+    }
+
+    #[test]
+    fn only_evidence_that_rules_out_every_candidate_leaves_none(all in causes(), answers in proptest::collection::vec(implication(), 0..5)) {
+        let after = answers.iter().fold(candidates(&all), CauseCandidates::apply);
+        let ruled_out = |cause: &Cause| answers.iter().any(|answer| match answer {
+            Implication::RulesOut(causes) => causes.contains(cause),
+            Implication::Indicates(causes, _) => !causes.contains(cause),
+            Implication::Inconclusive => false,
+        });
+        prop_assert!(after.cause != Unexplained || all.iter().all(ruled_out), "{all:?} → {after:?}");
+        prop_assert!(after.cause == Unexplained || !answers.iter().any(|answer| matches!(answer, Implication::RulesOut(causes) if all.iter().all(|cause| causes.contains(cause)))));
     }
 
     #[test]
@@ -76,11 +88,8 @@ fn account_and_balance() -> Vec<CandidateProbe> {
     ];
     vec![
         CandidateProbe {
-            ruled_out_if_healthy: [
-                credential.clone(),
-                vec![AccountSuspended, BalanceEmpty, SandboxMismatch],
-            ]
-            .concat(),
+            ruled_out_if_healthy: [credential.clone(), vec![AccountSuspended, SandboxMismatch]]
+                .concat(),
             causes_if_unhealthy: vec![
                 vec![AccountSuspended, BalanceEmpty],
                 vec![AccountSuspended],
@@ -164,10 +173,46 @@ fn one_code_for_many_causes_is_narrowed_step_by_step() {
 }
 
 #[test]
-fn contradictory_and_unrelated_evidence_changes_nothing() {
+fn a_rejection_whose_candidates_are_all_ruled_out_is_unexplained() {
+    let unexplained = CauseCandidates {
+        cause: Unexplained,
+        certainty: Certainty::Likely,
+        alternatives: vec![],
+    };
+    let before = candidates(&[CredentialRejected, IpNotAllowed]);
+    let step = before
+        .clone()
+        .apply(&Implication::RulesOut(vec![CredentialRejected]));
+    assert_eq!(
+        step.apply(&Implication::RulesOut(vec![IpNotAllowed])),
+        unexplained
+    );
+    assert_eq!(
+        before.apply(&Implication::RulesOut(vec![
+            IpNotAllowed,
+            CredentialRejected
+        ])),
+        unexplained
+    );
+    assert_eq!(unexplained.best_probe(&account_and_balance()), None);
+}
+
+#[test]
+fn a_cause_that_is_left_over_is_probed_itself() {
+    let left = CauseCandidates::new(BalanceEmpty, Certainty::Likely, &[]);
+    assert_eq!(left.best_probe(&account_and_balance()), Some(1));
+    let credential = CauseCandidates::new(CredentialRejected, Certainty::Likely, &[]);
+    assert_eq!(
+        credential.best_probe(&account_and_balance()),
+        None,
+        "it is not sent again to confirm that"
+    );
+}
+
+#[test]
+fn unrelated_evidence_changes_nothing() {
     let before = candidates(&[CredentialRejected, IpNotAllowed]);
     for implication in [
-        Implication::RulesOut(vec![CredentialRejected, IpNotAllowed]),
         Implication::Indicates(vec![BalanceEmpty], Certainty::Certain),
         Implication::Indicates(vec![IpNotAllowed, CredentialRejected], Certainty::Likely),
         Implication::Inconclusive,
@@ -206,7 +251,7 @@ fn no_probe_is_chosen_that_cannot_narrow() {
     );
     assert_eq!(
         candidates(&[Unexplained, BalanceEmpty]).best_probe(&account_and_balance()),
-        Some(0)
+        Some(1)
     );
     assert_eq!(
         candidates(&[BalanceEmpty]).best_probe(&account_and_balance()),

@@ -222,15 +222,16 @@ impl Probe {
         Some((amount, self.balance_unit(parsed)))
     }
 
-    /// The causes that a healthy reply rules out; `balance`: the reply has a balance.
+    /// The causes that a healthy reply rules out; `balance`: the reply has a balance. Only what the
+    /// reply itself shows: that the account is not suspended says nothing about the alternatives of a
+    /// suspension, and only a balance rules out an empty one.
     pub fn excluded_causes(&self, balance: bool) -> Vec<Cause> {
-        let is_ruled_out = |cause: &Cause| {
-            *cause != Cause::IpNotAllowed && (*cause != Cause::BalanceEmpty || !self.has_balance())
-        };
+        let is_ruled_out =
+            |cause: &Cause| *cause != Cause::IpNotAllowed && *cause != Cause::BalanceEmpty;
         let named = self
-            .possible_causes()
-            .into_iter()
-            .flatten()
+            .cause_when
+            .iter()
+            .map(|condition| condition.cause)
             .filter(is_ruled_out);
         let mut all = EXCLUDED_WHEN_ANSWERED.to_vec();
         all.extend(named.chain((balance && self.has_balance()).then_some(Cause::BalanceEmpty)));

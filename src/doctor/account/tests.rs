@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::config::{Config, check_text};
+use crate::diagnosis::{EvidenceSource, Implication};
 use crate::dialect::{Catalog, Classification};
 use crate::doctor::Setup;
 use crate::doctor::check::CheckResult;
@@ -59,6 +60,50 @@ fn no(cause: Cause, alternatives: &[Cause]) -> ProbeOutcome {
         status: 403,
         evidence: Vec::new(),
     }))
+}
+
+#[test]
+fn the_balance_is_read_after_an_ambiguous_rejection_and_narrows_it() {
+    let catalog = Catalog::built_in();
+    let dialect = catalog.get("twilio").unwrap();
+    let about = |subject| {
+        let mut probes = dialect.probes().iter();
+        probes.find(|probe| probe.about == subject).unwrap()
+    };
+    let suspended = no(Cause::AccountSuspended, &[Cause::BalanceEmpty]);
+    let mut probes = of(vec![asked(ProbeSubject::Account, suspended)]);
+    assert!(
+        probes.wants(about(ProbeSubject::Balance)) && !probes.wants(about(ProbeSubject::Account))
+    );
+    let empty = Evidence {
+        source: EvidenceSource::BalanceProbe,
+        implication: Implication::Indicates(vec![Cause::BalanceEmpty], Certainty::Certain),
+    };
+    let rejected = asked(ProbeSubject::Balance, no(Cause::BalanceEmpty, &[]));
+    probes.add(rejected, Some(empty));
+    let checks = judged(&probes);
+    assert_eq!(marks(&checks, CheckResult::Failed), ["balance"]);
+    let check = checks.iter().find(|check| check.name == "balance").unwrap();
+    assert_eq!(
+        (check.cause, check.alternatives.len()),
+        (Some(Cause::BalanceEmpty), 0)
+    );
+    assert!(
+        check
+            .evidence
+            .contains("its balance probe reports balance-empty"),
+        "{}",
+        check.evidence
+    );
+
+    let closed = of(vec![asked(
+        ProbeSubject::Account,
+        no(Cause::AccountSuspended, &[]),
+    )]);
+    assert!(
+        !closed.wants(about(ProbeSubject::Balance)),
+        "one cause is left"
+    );
 }
 
 fn of(asked: Vec<ProbeRun>) -> AccountProbes {
