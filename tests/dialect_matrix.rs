@@ -129,7 +129,14 @@ fn the_recipient_has_the_format_that_each_service_requires() {
             .decode_utf8_lossy()
             .into_owned()
     };
-    for name in ["twilio", "aws-sns", "plain"] {
+    for name in [
+        "twilio",
+        "aws-sns",
+        "plain",
+        "africastalking",
+        "bulksms",
+        "kannel",
+    ] {
         assert!(form(name).contains("+998901234567"), "{name}");
     }
     for name in [
@@ -142,6 +149,8 @@ fn the_recipient_has_the_format_that_each_service_requires() {
         "getsms",
         "mobizon",
         "smsru",
+        "turbosms",
+        "messagebird",
     ] {
         assert!(
             form(name).contains("998901234567") && !form(name).contains("+998901234567"),
