@@ -21,8 +21,10 @@ pub struct Evidence {
 }
 
 /// Where a piece of evidence comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvidenceSource {
+    /// The backend's own request has no credential: what it has instead, without a value.
+    BackendRequest(String),
     /// A probe that shows whether the service knows the credential.
     CredentialProbe,
     /// A probe of the account.
@@ -127,6 +129,14 @@ impl Evidence {
         })
     }
 
+    /// From the backend's request, which was passed unchanged and has no credential.
+    pub fn from_backend_request(problem: String) -> Self {
+        Self {
+            source: EvidenceSource::BackendRequest(problem),
+            implication: Implication::Indicates(vec![Cause::CredentialMissing], Certainty::Certain),
+        }
+    }
+
     /// Whether it is about any of the candidates.
     pub fn is_relevant_to(&self, candidates: &CauseCandidates) -> bool {
         match &self.implication {
@@ -142,6 +152,9 @@ impl Evidence {
 impl fmt::Display for EvidenceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::BackendRequest(problem) => {
+                write!(f, "in the backend's own request {problem}")
+            }
             Self::CredentialProbe => f.write_str("a probe with the same credential"),
             Self::AccountProbe => f.write_str("its account probe"),
             Self::BalanceProbe => f.write_str("its balance probe"),
@@ -178,14 +191,14 @@ impl fmt::Display for EvidenceSource {
 impl fmt::Display for Evidence {
     /// One clause of a diagnosis.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let source = self.source;
+        let source = &self.source;
         let is_probe = matches!(
             source,
             EvidenceSource::CredentialProbe
                 | EvidenceSource::AccountProbe
                 | EvidenceSource::BalanceProbe
         );
-        let is_claim = source == EvidenceSource::TokenClaim;
+        let is_claim = *source == EvidenceSource::TokenClaim;
         match &self.implication {
             Implication::Indicates(causes, _) if is_probe || is_claim => {
                 write!(f, "{source} reports {}", join_causes(causes))

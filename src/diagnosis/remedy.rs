@@ -126,6 +126,9 @@ const MISTYPED: &str = "compare {fields} in {named} with {console}: this version
 /// The version worked, and nobody changed the vault.
 const CHANGED_AT_PROVIDER: &str = "somebody changed or revoked {fields} at {dialect}: get the current values from {console} and put them into {entry}{soon}";
 
+/// The backend's own request has no credential.
+const UNSET_IN_BACKEND: &str = "set the variable from which the backend reads its credential{variables}, and restart the backend: its process does not have it, or has it without a value";
+
 /// The vault's value is malformed, and was not sent.
 const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
 
@@ -150,6 +153,7 @@ pub(super) fn render_remedy(
         .find(|(cause, _)| *cause == candidates.cause)
         .map_or("", |(_, sentence)| *sentence);
     let sentence = match (candidates.cause, credential_history(context)) {
+        (Cause::CredentialMissing, _) if context.is_observed => UNSET_IN_BACKEND,
         (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
         (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
         (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
@@ -224,6 +228,11 @@ fn contextual_value(
             )
         }),
         "place" => config_location(context),
+        "variables" if context.variable_names.is_empty() => String::new(),
+        "variables" => format!(
+            " (backends usually call it {})",
+            context.variable_names.join(", ")
+        ),
         "back" | "reload" | "try" | "paused" => control_command(hole, context),
         "soon" if is_reloaded_automatically(context) => "; tried at once, no restart".to_owned(),
         "now" | "soon" => String::new(),
@@ -371,6 +380,8 @@ fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
             "the vault entry that providers.{PROVIDER_PLACEHOLDER}.credential names in {}",
             config_location(context)
         )
+    } else if context.is_observed {
+        "the backend's own settings (observe mode sends the backend's own credential)".to_owned()
     } else {
         format!(
             "the backend's own settings ({} has no `credential`, so the backend's own is sent)",
@@ -418,6 +429,7 @@ mod tests {
             MISTYPED,
             CHANGED_AT_PROVIDER,
             MALFORMED,
+            UNSET_IN_BACKEND,
         ]) {
             fill_placeholders(sentence, |hole| {
                 let known = contextual_value(

@@ -43,6 +43,8 @@ fn context(fields: &[String]) -> DiagnosisContext<'_> {
         console_pages: None,
         replacement_url: None,
         uses_outbound: false,
+        is_observed: false,
+        variable_names: &[],
         lacks_control_socket: false,
     }
 }

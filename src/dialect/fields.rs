@@ -2,6 +2,9 @@
 
 use regex::Regex;
 
+/// What the sidecar puts in the place of a secret that a backend must not have.
+pub(crate) const PLACEHOLDER: &str = "sms-sidecar";
+
 /// A credential field of a dialect.
 #[derive(Clone, Debug)]
 pub struct FieldSpec {

@@ -33,6 +33,7 @@ pub use reply::cause_table::CauseTableRow;
 pub use reply::listing::Approval;
 pub use reply::probe::ProbeClassification;
 pub use request::credential::CredentialProblem;
+pub use request::missing::MissingCredential;
 pub use request::recognise::recognise;
 pub(crate) use request::recognised::MatchedOperation;
 pub use request::recognised::{RecognisedRequest, Recognition, RequestTarget};

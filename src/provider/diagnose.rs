@@ -30,6 +30,8 @@ pub(crate) struct RemedyContext<'a> {
     /// As the operator names the config.
     config_path: &'a str,
     has_control: bool,
+    /// Whether the backend's own credential was sent.
+    is_observed: bool,
 }
 
 /// What only a running sidecar knows of an account.
@@ -67,6 +69,7 @@ impl<'a> RemedyContext<'a> {
             fields: fields.iter().map(|field| field.name.clone()).collect(),
             config_path,
             has_control,
+            is_observed: false,
         }
     }
 
@@ -78,11 +81,11 @@ impl<'a> RemedyContext<'a> {
     ) -> Diagnosis {
         let provider = self.provider;
         let fields = fields_to_change(failed, &self.fields);
-        let help = provider
-            .credential
-            .as_ref()
+        let credential = provider.credential.as_ref().filter(|_| !self.is_observed);
+        let variable_names = usual_variable_names(&provider.dialect);
+        let help = credential
             .map(|reference| entry_help(self.source, reference, &fields, self.config_path));
-        let entry = provider.credential.as_ref().zip(help.as_ref());
+        let entry = credential.zip(help.as_ref());
         let entry = entry.map(|(reference, help)| VaultEntryRef {
             vault: &reference.vault,
             path: &reference.path,
@@ -106,6 +109,8 @@ impl<'a> RemedyContext<'a> {
                 .then(|| provider.dialect.base_url()),
             uses_outbound: provider.upstream.proxy.is_some()
                 || provider.upstream.source_address.is_some(),
+            is_observed: self.is_observed,
+            variable_names: &variable_names,
             lacks_control_socket: !self.has_control,
             ..dialect_context(&provider.dialect)
         };
@@ -146,6 +151,14 @@ fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
         console_pages: Some(dialect.console_urls()),
         ..DiagnosisContext::default()
     }
+}
+
+/// The most usual variable of each field.
+fn usual_variable_names(dialect: &Dialect) -> Vec<String> {
+    let fields = dialect.credential_fields().iter();
+    fields
+        .filter_map(|field| field.env.first().cloned())
+        .collect()
 }
 
 /// The vault of a provider's credential; none: it has none, or the config has no such vault.
@@ -338,6 +351,23 @@ impl ProviderRuntime {
             self.deps.has_control,
         )
         .diagnose(failed, history)
+    }
+}
+
+impl ProviderRuntime {
+    /// The same for a request that was passed unchanged, with the backend's own credential.
+    pub(crate) fn diagnose_observed(&self, failed: &FailedAttempt<'_>) -> Diagnosis {
+        let context = RemedyContext::with_source(
+            &self.provider,
+            None,
+            &self.deps.config_path,
+            self.deps.has_control,
+        );
+        let context = RemedyContext {
+            is_observed: true,
+            ..context
+        };
+        context.diagnose(failed, AccountHistory::default())
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, Evidence};
 use crate::dialect::{
     Classification, Dialect, ProviderRequest, RecognisedRequest, Reply, RequestFields,
 };
@@ -15,13 +15,16 @@ use crate::net::authority::Authority;
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec, RequestBody};
 use crate::provider::classification::{lost_classification, unsent_classification};
+use crate::provider::diagnose::diagnosis_input;
 use crate::proxy::Proxy;
 use crate::proxy::answer::{error_reply, filter_headers};
 use crate::proxy::authz::presented_in_dialect;
 use crate::proxy::delivery::Delivery;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::secret::redact::Redactor;
-use crate::sms::{AttemptKind, Cause, Concern, Family, Operation, Outcome, RequestResult};
+use crate::sms::{
+    AttemptKind, Cause, Certainty, Concern, Family, Operation, Outcome, RequestResult,
+};
 use crate::telemetry::{AttemptFinished, LastSendOutcome};
 
 /// Time limit of a request that is not a message of ours, its login included.
@@ -155,16 +158,11 @@ impl Proxy {
         else {
             return Self::no_provider(dialect, operation);
         };
-        let kind = match operation {
-            Operation::Send => AttemptKind::Send,
-            Operation::Login | Operation::Status | Operation::Passthrough | Operation::Other => {
-                AttemptKind::Passthrough
-            }
-        };
+        let kind = observed_kind(operation);
         let message = delivery.and_then(|delivery| delivery.message.as_ref());
         let reference = message.map_or("", |message| &message.reference);
         let ObservedExchange { mut result, reply } = self
-            .observe_exchange(context, &runtime, kind, reference)
+            .observe_exchange(context, &runtime, operation, reference)
             .await;
         if let Some(message) = message {
             result.classification.redact_text(message.text.expose());
@@ -176,8 +174,7 @@ impl Proxy {
             observed_result(kind, result.outcome()),
         );
         completed.cause = result.outcome().cause();
-        completed.diagnosis = self
-            .diagnose(&result)
+        completed.diagnosis = diagnose_observed(&result)
             .map(|diagnosis| correct_endpoint_remedy(diagnosis, context, dialect, operation));
         completed.route = delivery
             .and_then(|delivery| delivery.route)
@@ -213,14 +210,15 @@ impl Proxy {
         &self,
         context: &RequestContext,
         runtime: &Arc<ProviderRuntime>,
-        kind: AttemptKind,
+        operation: Operation,
         reference: &str,
     ) -> ObservedExchange {
+        let kind = observed_kind(operation);
         let started_at = self.now();
         let request = unchanged_request(context, runtime);
         let method = request.as_ref().map(|request| request.method.clone());
         let reply = exchange_unchanged(runtime, request).await;
-        let classification = match &reply {
+        let mut classification = match &reply {
             Err(classification) => classification.clone(),
             Ok(reply) => {
                 let dialect = &runtime.provider.dialect;
@@ -230,11 +228,27 @@ impl Proxy {
                 dialect.classify(kind, &redacted, reference)
             }
         };
+        let dialect = &runtime.provider.dialect;
+        let missing = dialect
+            .missing_credential(operation, &context.request)
+            .filter(|_| may_lack_credential(&classification));
+        if missing.is_some() {
+            classification = Classification {
+                outcome: Outcome::Rejected(Cause::CredentialMissing),
+                certainty: Certainty::Certain,
+                alternatives: Vec::new(),
+                ..classification
+            };
+        }
         let reply = reply.ok();
         let duration = self.now().since(started_at);
         let revision = runtime.newest_revision();
         let mut result = AttemptResult::new(runtime, kind, classification, revision, started_at);
         result.attempt.ended = duration;
+        result.evidence = missing
+            .map(|missing| Evidence::from_backend_request(missing.to_string()))
+            .into_iter()
+            .collect();
         result.status = reply.as_ref().map(|reply| reply.status.as_u16());
         result.method = method;
         result.other_authority = context.authority().cloned();
@@ -267,6 +281,43 @@ impl Proxy {
         completed.cause = Some(Cause::NoProvider);
         completed
     }
+}
+
+const fn observed_kind(operation: Operation) -> AttemptKind {
+    match operation {
+        Operation::Send => AttemptKind::Send,
+        Operation::Login | Operation::Status | Operation::Passthrough | Operation::Other => {
+            AttemptKind::Passthrough
+        }
+    }
+}
+
+/// Whether the service can have rejected a request because it has no credential: the reply leaves the credential open, or
+/// names only the request, which some services check first.
+fn may_lack_credential(classification: &Classification) -> bool {
+    let Outcome::Rejected(cause) = classification.outcome else {
+        return false;
+    };
+    let is_open = |cause: Cause| {
+        cause.concern() == Concern::Credential
+            || matches!(cause, Cause::MessageInvalid | Cause::Unexplained)
+    };
+    is_open(cause)
+        || classification
+            .alternatives
+            .iter()
+            .any(|cause| is_open(*cause))
+}
+
+/// Why an observed request failed; the account's own credential and history have no part in it.
+fn diagnose_observed(result: &AttemptResult) -> Option<Diagnosis> {
+    let failed = diagnosis_input(
+        result.kind,
+        &result.classification,
+        result.status,
+        &result.evidence,
+    )?;
+    Some(result.runtime.diagnose_observed(&failed))
 }
 
 /// The provider's reply if it is about the request itself; otherwise a 502.
@@ -352,7 +403,9 @@ fn observed_result(kind: AttemptKind, outcome: &Outcome) -> RequestResult {
         Outcome::Rejected(cause) if cause.family() == Family::Message => {
             RequestResult::MessageRejected
         }
-        Outcome::Rejected(_) | Outcome::Unsent(_) => RequestResult::NotSent,
+        // The backend has the service's own rejection, and decides what follows.
+        Outcome::Rejected(_) => RequestResult::PassedThrough,
+        Outcome::Unsent(_) => RequestResult::NotSent,
         Outcome::Unknown(_) => RequestResult::InDoubt,
     }
 }

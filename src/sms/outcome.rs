@@ -73,7 +73,7 @@ label_enum! {
         NotSent "not-sent" "Nothing was sent; repeating is safe."
         InDoubt "in-doubt" "It may have been sent."
         MessageRejected "message-rejected" "Nothing was sent, by the message's own fault."
-        PassedThrough "passed-through" "Another named operation was passed through to the provider."
+        PassedThrough "passed-through" "Another named operation was passed through to the provider; in observe mode also a message that it rejected."
         AnsweredLocally "answered-locally" "The sidecar answered by itself (login, status of an id that it issued)."
         Tunnelled "tunnelled" "The connection was passed through unread."
         Denied "denied" "Denied before any provider was involved."

@@ -233,6 +233,7 @@ impl StatusBuilder<'_> {
             not_sent: of(1),
             in_doubt: of(2),
             message_rejected: of(3),
+            passed_through: of(4),
         }
     }
 

@@ -401,7 +401,7 @@ impl MessageCounts {
 
     /// All messages, including those that failed because of the message itself.
     fn total(self) -> u64 {
-        self.accepted + self.failed() + self.message_rejected
+        self.accepted + self.failed() + self.message_rejected + self.passed_through
     }
 }
 

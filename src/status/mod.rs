@@ -228,6 +228,8 @@ pub struct MessageCounts {
     pub in_doubt: u64,
     /// It failed because of the message itself.
     pub message_rejected: u64,
+    /// Observe mode passed the service's rejection to the backend.
+    pub passed_through: u64,
 }
 
 impl Status {

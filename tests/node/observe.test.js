@@ -18,14 +18,14 @@ test('the backend\'s own credentials and bytes pass once, and the reply comes ba
   assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', outcome: 'accepted' }), 1);
 });
 
-test('a 401 comes back as a 401; no other provider is tried; the cause is counted and logged', async (t) => {
+test('a 401 comes back as a 401; no other provider is tried; the cause, that the backend sent a placeholder, is counted and logged', async (t) => {
   const { proxy, fakes: { playmobile, twilio } } = await observed(t);
   const reply = await sendAs(proxy, 'playmobile');
   assert.equal(reply.status, 401);
   assert.deepEqual([playmobile.received.length, twilio.received.length], [1, 0]);
-  assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', cause: 'credential-rejected' }), 1);
+  assert.equal(await proxy.metric('attempts_total', { provider: 'playmobile', cause: 'credential-missing' }), 1);
   assert.equal(await proxy.metric('upstream_responses_total', { provider: 'playmobile', status: '401' }), 1);
-  await proxy.waitForOutput(/credential-rejected/);
+  await proxy.waitForOutput(/credential-missing/);
 });
 
 test('a rejection inside a 200 is counted by its cause although the backend sees a 200', async (t) => {
@@ -53,10 +53,10 @@ test('the last rejection is shown with cause, certainty, evidence and remedy unt
   const { proxy, fakes: { playmobile } } = await observed(t);
   assert.equal((await sendAs(proxy, 'playmobile')).status, 401);
   const text = await shown(proxy);
-  assert.match(text, /^● Only watching[^]*\n  ! The last message to playmobile failed at .{8} UTC \(credential-rejected\)\.\n/);
-  assert.match(text, /\n  ▲ playmobile +in use, but its last message failed at .{8} UTC\n +cause +credential-rejected \([a-z, -]+\)\n +evidence +\S[^\n]*401[^\n]*\n +to do +\S/);
+  assert.match(text, /^● Only watching[^]*\n  ! The last message to playmobile failed at .{8} UTC \(credential-missing\)\.\n/);
+  assert.match(text, /\n  ▲ playmobile +in use, but its last message failed at .{8} UTC\n +cause +credential-missing \([a-z, -]+\)\n +evidence +\S[^\n]*401[^\n]*\n +to do +\S/);
   const { failed_at: at, state, cause, can_deliver: able } = await facts(proxy);
-  assert.deepEqual([Boolean(at), state, cause, able], [true, 'healthy', 'credential-rejected', true]);
+  assert.deepEqual([Boolean(at), state, cause, able], [true, 'healthy', 'credential-missing', true]);
   assert.match((await get(`${proxy.admin}/`)).body, /provider warn[^]*in use, but its last message failed at/);
   const [path, request] = MESSAGES.playmobile();
   delivered(await call(`${proxy.url}/playmobile${path}`, { ...request, auth: own(playmobile) }), 'playmobile');

@@ -263,6 +263,81 @@ async fn observe_passes_the_request_and_the_401_unchanged() {
 }
 
 #[tokio::test]
+async fn observe_tells_a_missing_credential_from_a_wrong_one() {
+    let a = Fake::open(|_, _| say(401, "")).await;
+    let config =
+        "mode = \"observe\"\n".to_owned() + &provider("a", "playmobile", &a, "") + &route("a", "");
+    let stage = Stage::open(&config);
+    let counted = |cause: &str| {
+        let labels = [("cause", cause), ("family", "account"), ("kind", "send")];
+        stage.metric("attempts_total", &labels)
+    };
+    // A variable that is not set, as Node sends it; our own placeholder; nothing at all.
+    let basic = |pair: &str| {
+        use base64::Engine;
+        format!("Basic {}", base64::prelude::BASE64_STANDARD.encode(pair))
+    };
+    let unset = [
+        "undefined:undefined",
+        "login:",
+        "sms-sidecar:sms-sidecar",
+        "login:${PASS}",
+    ];
+    for (at, pair) in unset.iter().enumerate() {
+        let request = crate::stage::playmobile(&format!("m{at}"), "t");
+        let reply = stage
+            .ask(with(request, "authorization", &basic(pair)))
+            .await;
+        assert_eq!(reply.status.as_u16(), 401, "the reply is unchanged");
+    }
+    let mut bare = crate::stage::playmobile("none", "t");
+    bare.headers.remove("authorization");
+    stage.ask(bare).await;
+    assert_eq!(
+        (
+            counted("credential-missing"),
+            counted("credential-rejected")
+        ),
+        (5.0, 0.0)
+    );
+    let wrong = crate::stage::playmobile("wrong", "t");
+    stage
+        .ask(with(wrong, "authorization", &basic("login:wrong")))
+        .await;
+    assert_eq!(
+        (
+            counted("credential-missing"),
+            counted("credential-rejected")
+        ),
+        (5.0, 1.0)
+    );
+    a.now(|_, _| say(200, "Request is received"));
+    let accepted = crate::stage::playmobile("undefined", "t");
+    stage
+        .ask(with(
+            accepted,
+            "authorization",
+            &basic("undefined:undefined"),
+        ))
+        .await;
+    assert_eq!(
+        counted("credential-missing"),
+        5.0,
+        "what is accepted is not missing"
+    );
+    let results = |result: &str| stage.metric("requests_total", &[("result", result)]);
+    assert_eq!(
+        (
+            results("passed-through"),
+            results("not-sent"),
+            results("accepted")
+        ),
+        (6.0, 0.0, 1.0),
+        "a rejection that the backend got is not a message that the sidecar did not send"
+    );
+}
+
+#[tokio::test]
 async fn observe_keeps_the_path_that_the_backend_named() {
     let a = Fake::open(|_, _| say(200, "Request is received")).await;
     let own = provider("a", "playmobile", &a, "").replace(

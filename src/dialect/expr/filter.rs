@@ -5,6 +5,7 @@ use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 
 use crate::dialect::expr::template::to_text;
+use crate::dialect::fields::PLACEHOLDER;
 
 /// One step between source and field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -313,6 +314,11 @@ pub(crate) fn hex_encode(bytes: &[u8]) -> String {
         out.extend(char::from_digit(u32::from(byte & 15), 16));
         out
     })
+}
+
+/// Whether the sidecar made this value as a placeholder.
+pub(crate) fn is_placeholder(value: &str) -> bool {
+    value == PLACEHOLDER || value == placeholder_jwt(PLACEHOLDER)
 }
 
 /// A placeholder with the form of a JWT, for clients that read its expiry.

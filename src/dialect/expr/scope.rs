@@ -11,6 +11,7 @@ use crate::dialect::expr::gsm;
 use crate::dialect::expr::path;
 use crate::dialect::expr::path::JsonPath;
 use crate::dialect::expr::template::ValueSource;
+use crate::dialect::fields::PLACEHOLDER;
 use crate::dialect::{Account, ParamSpec};
 use crate::sms::Message;
 
@@ -53,7 +54,7 @@ impl Scope<'_> {
             ValueSource::Code => self.code.cloned(),
             ValueSource::Status => Some(self.status?.into()),
             ValueSource::Reason => text_value(self.reason),
-            ValueSource::Placeholder => text_value(Some("sms-sidecar")),
+            ValueSource::Placeholder => text_value(Some(PLACEHOLDER)),
             ValueSource::Queried(at) => find_field(self.request_fields?, at),
             ValueSource::Matched(name) => text_value(self.captures?.get(name).map(String::as_str)),
             ValueSource::Sender => text_value(

@@ -348,9 +348,8 @@ const fn result_index(result: RequestResult) -> Option<usize> {
         RequestResult::NotSent => Some(1),
         RequestResult::InDoubt => Some(2),
         RequestResult::MessageRejected => Some(3),
-        RequestResult::PassedThrough
-        | RequestResult::AnsweredLocally
-        | RequestResult::Tunnelled
-        | RequestResult::Denied => None,
+        // A message in observe mode, of which the backend got the service's own rejection.
+        RequestResult::PassedThrough => Some(4),
+        RequestResult::AnsweredLocally | RequestResult::Tunnelled | RequestResult::Denied => None,
     }
 }

@@ -6,7 +6,7 @@ use crate::clock::Moment;
 /// How many periods are kept.
 const BUCKETS: usize = 60;
 /// How many kinds of events are counted separately.
-const CATEGORIES: usize = 4;
+const CATEGORIES: usize = 5;
 
 /// Counts by period and category.
 #[derive(Clone, Debug)]
