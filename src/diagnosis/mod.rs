@@ -126,6 +126,11 @@ pub fn diagnose(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> 
     }
 }
 
+/// Whether somebody has to act on a failure with this cause, or it passes by itself.
+pub const fn needs_operator(cause: Cause) -> bool {
+    !matches!(cause, Cause::Throttled | Cause::ProviderFault)
+}
+
 impl Diagnosis {
     /// Whether the credential may be the cause.
     pub fn suspects_credential(&self) -> bool {

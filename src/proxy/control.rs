@@ -298,15 +298,16 @@ fn cause_name(cause: Cause) -> String {
 
 fn send_report(completed: &CompletedRequest) -> SendReport {
     let diagnosis = completed.diagnosis.as_ref();
+    let open = completed.open_diagnosis();
     SendReport {
         result: completed.result.as_str().to_owned(),
         route: completed.route.clone(),
         recipient: completed.recipient.as_ref().map(ToString::to_string),
         cause: completed.cause.map(cause_name),
         certainty: diagnosis.map(|diagnosis| diagnosis.certainty.as_str().to_owned()),
-        diagnosis: diagnosis.map(ToString::to_string),
+        diagnosis: open.map(ToString::to_string),
         evidence: diagnosis.map(|diagnosis| diagnosis.evidence.clone()),
-        remedy: diagnosis.map(|diagnosis| diagnosis.remedy.clone()),
+        remedy: open.map(|diagnosis| diagnosis.remedy.clone()),
         duplicate: completed.duplicate_age.is_some(),
         answered_seconds_ago: completed.duplicate_age.map(|ago| ago.as_secs()),
         attempts: completed.attempts.iter().map(attempt_status).collect(),

@@ -312,17 +312,25 @@ async fn wait_before_attempt(delivery: &Delivery<'_>, delay: Duration) -> bool {
 }
 
 /// The attempt that explains the result: the one with its cause, or with any cause if the result has none; of several
-/// the last one at the first provider of the plan.
+/// the last one at the first provider of the plan that did not accept the message in the end.
 fn decisive_attempt(attempts: &[AttemptResult], cause: Option<Cause>) -> Option<&AttemptResult> {
     let explains = |attempt: &&AttemptResult| {
         let own = attempt.outcome().cause();
         own.is_some() && (cause.is_none() || own == cause)
     };
+    let is_healed = |attempt: &AttemptResult| {
+        let accepted = attempts
+            .iter()
+            .filter(|other| matches!(other.outcome(), Outcome::Accepted { .. }));
+        accepted
+            .map(|other| other.attempt.account)
+            .any(|account| account == attempt.attempt.account)
+    };
     attempts
         .iter()
         .rev()
         .filter(explains)
-        .min_by_key(|attempt| attempt.attempt.account)
+        .min_by_key(|attempt| (is_healed(attempt), attempt.attempt.account))
 }
 
 /// The attempt as a later request for the same message needs it.

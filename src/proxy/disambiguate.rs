@@ -136,7 +136,9 @@ impl Proxy {
     fn queue_if_ambiguous(&self, pending: PendingProbe) -> Option<PendingProbe> {
         let is_ambiguous = matches!(pending.classification.outcome, Outcome::Rejected(_))
             && !pending.classification.alternatives.is_empty()
-            && pending.runtime.provider.credential.is_some();
+            && pending.runtime.provider.credential.is_some()
+            // The next attempt has a newer credential or token: if that is accepted, there is nothing to settle.
+            && pending.runtime.newest_revision() <= pending.revision;
         let Some(candidates) = pending.candidates(&[]).filter(|_| is_ambiguous) else {
             return Some(pending);
         };

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::clock::Moment;
-use crate::diagnosis::Diagnosis;
+use crate::diagnosis::{Diagnosis, needs_operator};
 use crate::dialect::{Reply, Request};
 use crate::net::authority::Authority;
 use crate::net::drain::ClientConnection;
@@ -114,6 +114,20 @@ impl CompletedRequest {
             .rfind(|attempt| matches!(attempt.outcome(), Outcome::Accepted { .. }))
     }
 
+    /// What an operator has to act on; none after a message that was accepted although an attempt failed, if the
+    /// same provider accepted it in the end, or if it recovers by itself.
+    pub(super) fn open_diagnosis(&self) -> Option<&Diagnosis> {
+        let is_done = |diagnosis: &Diagnosis| {
+            self.accepted_attempt().is_some_and(|accepted| {
+                accepted.runtime.provider.id.as_str() == diagnosis.provider
+                    || !needs_operator(diagnosis.cause)
+            })
+        };
+        self.diagnosis
+            .as_ref()
+            .filter(|diagnosis| !is_done(diagnosis))
+    }
+
     /// Writes the request's log line, counts it and makes its spans.
     pub(super) fn emit(&self, context: &RequestContext, duration: Duration, telemetry: &Telemetry) {
         let parent = TraceParent::from_headers(&context.request.headers);
@@ -137,7 +151,8 @@ impl CompletedRequest {
             status: self.reply.status.as_u16(),
             cause: self.cause,
             certainty: diagnosis.map(|diagnosis| diagnosis.certainty),
-            remedy: diagnosis
+            remedy: self
+                .open_diagnosis()
                 .map(|diagnosis| diagnosis.remedy.as_str())
                 .or(self.remedy.as_deref()),
             duplicate_age: self.duplicate_age,

@@ -102,11 +102,11 @@ pub struct SendReport {
     pub cause: Option<String>,
     /// How certain the cause is.
     pub certainty: Option<String>,
-    /// The diagnosis in one line: provider, cause, evidence, remedy.
+    /// The diagnosis in one line: provider, cause, evidence, remedy; none if there is nothing to do.
     pub diagnosis: Option<String>,
     /// What speaks for the cause.
     pub evidence: Option<String>,
-    /// What to do.
+    /// What to do, if there is something to do.
     pub remedy: Option<String>,
     /// Whether it was not sent, because the same message was already answered.
     pub duplicate: bool,

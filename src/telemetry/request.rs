@@ -65,7 +65,7 @@ pub struct RequestFinished<'a> {
     pub cause: Option<Cause>,
     /// How certain the cause is.
     pub certainty: Option<Certainty>,
-    /// What to do about it.
+    /// What to do about it; none if there is nothing to do.
     pub remedy: Option<&'a str>,
     /// For a duplicate, which is not sent again: how long ago the same message was answered.
     pub duplicate_age: Option<Duration>,
@@ -107,6 +107,7 @@ impl RequestFinished<'_> {
             cause = self.cause.map(Cause::as_str),
             certainty = self.certainty.map(Certainty::as_str),
             remedy = self.remedy,
+            healed = self.is_healed().then_some(true),
             duplicate = self.duplicate_age.map(|_| true),
             attempts = format_attempts(self.attempts),
             took_ms = millis(self.duration),
@@ -138,13 +139,27 @@ impl RequestFinished<'_> {
             .observe(self.duration.as_secs_f64());
     }
 
+    /// Whether the provider of this attempt accepted the message in the end, with a newer credential or token.
+    fn is_healed_attempt(&self, attempt: &AttemptRecord<'_>) -> bool {
+        self.attempts.iter().any(|other| {
+            matches!(other.outcome, Outcome::Accepted { .. }) && other.provider == attempt.provider
+        })
+    }
+
+    /// Whether an account was rejected, and every rejection was healed.
+    fn is_healed(&self) -> bool {
+        let mut rejected = self
+            .attempts
+            .iter()
+            .filter(|attempt| attempt.concerns_account())
+            .peekable();
+        rejected.peek().is_some() && rejected.all(|attempt| self.is_healed_attempt(attempt))
+    }
+
     /// Error if nothing could be delivered; warning if it was, but an account needs an operator.
     fn log_level(&self) -> tracing::Level {
         let hands = |attempt: &AttemptRecord<'_>| {
-            attempt
-                .outcome
-                .cause()
-                .is_some_and(|cause| cause.family() == Family::Account)
+            attempt.concerns_account() && !self.is_healed_attempt(attempt)
         };
         match self.result {
             RequestResult::NotSent | RequestResult::InDoubt
@@ -187,6 +202,12 @@ fn format_attempts(lines: &[AttemptRecord<'_>]) -> String {
 }
 
 impl AttemptRecord<'_> {
+    fn concerns_account(&self) -> bool {
+        self.outcome
+            .cause()
+            .is_some_and(|cause| cause.family() == Family::Account)
+    }
+
     fn write_to(&self, text: &mut String) -> std::fmt::Result {
         write!(
             text,

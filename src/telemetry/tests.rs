@@ -222,8 +222,24 @@ fn account_news(telemetry: &Telemetry, id: &ProviderId) {
 }
 
 fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
+    let remedy = "write the new password to sms/main in vault local";
+    accepted_by(
+        "backup",
+        Some(remedy),
+        telemetry,
+        [provider, dialect, route],
+    );
+}
+
+/// A message that the first provider rejected and `carrier` accepted.
+fn accepted_by(
+    carrier: &str,
+    remedy: Option<&str>,
+    telemetry: &Telemetry,
+    [provider, dialect, route]: [&str; 3],
+) {
     let main = ProviderId::new(provider);
-    let backup = ProviderId::new("backup");
+    let backup = ProviderId::new(carrier);
     let refused = Outcome::Rejected(Cause::CredentialRejected);
     let accepted = Outcome::Accepted { id: "SM1".into() };
     let took = Duration::from_millis(82);
@@ -265,7 +281,7 @@ fn call(provider: &str, dialect: &str, route: &str, telemetry: &Telemetry) {
         status: 200,
         cause: Some(Cause::CredentialRejected),
         certainty: Some(Certainty::Certain),
-        remedy: Some("write the new password to sms/main in vault local"),
+        remedy,
         duplicate_age: None,
         duration: Duration::from_millis(170),
         parent: Some(&parent()),
@@ -859,6 +875,30 @@ fn a_request_is_one_line_with_every_field_and_a_masked_number() {
         "{attempts}"
     );
     assert!(!text.contains("1234567"), "{text}");
+}
+
+#[test]
+fn a_request_that_healed_is_logged_at_info_as_healed_with_nothing_to_do() {
+    let fixture = fixture();
+    let line = |carrier: &str| {
+        let text = logged(Format::Json, "info", || {
+            let labels = ["main", "playmobile", "uzbekistan"];
+            accepted_by(carrier, None, &fixture.telemetry, labels);
+        });
+        serde_json::from_str::<serde_json::Value>(&text).unwrap()
+    };
+    let healed = line("main");
+    assert_eq!(healed["level"], "INFO", "{healed}");
+    assert_eq!(healed["healed"], true, "{healed}");
+    assert_eq!(healed["cause"], "credential-rejected", "{healed}");
+    assert_eq!(healed["remedy"], serde_json::Value::Null, "{healed}");
+    let failed_over = line("backup");
+    assert_eq!(failed_over["level"], "WARN", "{failed_over}");
+    assert_eq!(
+        failed_over["healed"],
+        serde_json::Value::Null,
+        "{failed_over}"
+    );
 }
 
 #[test]

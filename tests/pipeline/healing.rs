@@ -56,6 +56,46 @@ async fn a_newer_version_recovers_within_the_request() {
 }
 
 #[tokio::test]
+async fn what_healed_in_the_request_leaves_nothing_to_do() {
+    let (a, _, stage) = two(knows("token-number-2")).await;
+    let send = |text: &'static str| {
+        let message = format!(r#"{{"to":"+998901234567","text":"{text}"}}"#);
+        let stage = &stage;
+        async move { stage.control("POST /send", &message).await }
+    };
+    stage.looked_first("a").await;
+    stage.put("a", &[("token", "token-number-2")]);
+    let healed = send("one").await;
+    assert!(healed.contains(r#""result":"accepted""#), "{healed}");
+    assert!(
+        healed.contains(r#""cause":"credential-rejected""#),
+        "{healed}"
+    );
+    assert!(healed.contains(r#""remedy":null"#), "{healed}");
+    assert!(healed.contains(r#""diagnosis":null"#), "{healed}");
+    a.now(|_, _| refuses("credential-rejected"));
+    let failed_over = send("two").await;
+    assert!(
+        failed_over.contains(r#""result":"accepted""#),
+        "{failed_over}"
+    );
+    assert!(
+        !failed_over.contains(r#""remedy":null"#),
+        "a is out: {failed_over}"
+    );
+}
+
+#[tokio::test]
+async fn a_fault_that_passes_by_itself_has_no_remedy_once_another_provider_delivered() {
+    let (_, _, stage) = two(|_, _| say(429, "{}")).await;
+    let message = r#"{"to":"+998901234567","text":"one"}"#;
+    let told = stage.control("POST /send", message).await;
+    assert!(told.contains(r#""result":"accepted""#), "{told}");
+    assert!(told.contains(r#""cause":"throttled""#), "{told}");
+    assert!(told.contains(r#""remedy":null"#), "{told}");
+}
+
+#[tokio::test]
 async fn a_newer_version_is_tried_once_then_the_next_provider() {
     let (a, b, stage) = two(|_, _| refuses("credential-rejected")).await;
     stage.looked_first("a").await;
