@@ -73,10 +73,9 @@ pub struct DiagnosisContext<'a> {
     pub replacement_url: Option<&'a str>,
     /// Whether the provider has `outbound` settings.
     pub uses_outbound: bool,
-    /// Whether the backend's own credential was sent although the provider may have one: observe mode.
-    pub is_observed: bool,
-    /// The names under which backends usually have the credential in their environment.
-    pub variable_names: &'a [String],
+    /// In observe mode, where the backend's own credential was sent: the names under which backends usually have
+    /// it in their environment.
+    pub observed_variables: Option<&'a [String]>,
     /// Whether the config has no `listen.control`, so that no command can reach the running sidecar.
     pub lacks_control_socket: bool,
 }

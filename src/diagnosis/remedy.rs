@@ -153,7 +153,7 @@ pub(super) fn render_remedy(
         .find(|(cause, _)| *cause == candidates.cause)
         .map_or("", |(_, sentence)| *sentence);
     let sentence = match (candidates.cause, credential_history(context)) {
-        (Cause::CredentialMissing, _) if context.is_observed => UNSET_IN_BACKEND,
+        (Cause::CredentialMissing, _) if context.observed_variables.is_some() => UNSET_IN_BACKEND,
         (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
         (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
         (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
@@ -228,11 +228,7 @@ fn contextual_value(
             )
         }),
         "place" => config_location(context),
-        "variables" if context.variable_names.is_empty() => String::new(),
-        "variables" => format!(
-            " (backends usually call it {})",
-            context.variable_names.join(", ")
-        ),
+        "variables" => usual_variables(context),
         "back" | "reload" | "try" | "paused" => control_command(hole, context),
         "soon" if is_reloaded_automatically(context) => "; tried at once, no restart".to_owned(),
         "now" | "soon" => String::new(),
@@ -241,6 +237,14 @@ fn contextual_value(
             .map_or_else(String::new, |now| format!(" (now {})", format_timeout(now))),
         _ => return None,
     })
+}
+
+/// ` (backends usually call it PLAYMOBILE_LOGIN, PLAYMOBILE_PASSWORD)`.
+fn usual_variables(context: &DiagnosisContext<'_>) -> String {
+    match context.observed_variables {
+        None | Some([]) => String::new(),
+        Some(names) => format!(" (backends usually call it {})", names.join(", ")),
+    }
 }
 
 fn service_name<'a>(context: &DiagnosisContext<'a>) -> &'a str {
@@ -380,7 +384,7 @@ fn describe_unknown_entry(context: &DiagnosisContext<'_>) -> String {
             "the vault entry that providers.{PROVIDER_PLACEHOLDER}.credential names in {}",
             config_location(context)
         )
-    } else if context.is_observed {
+    } else if context.observed_variables.is_some() {
         "the backend's own settings (observe mode sends the backend's own credential)".to_owned()
     } else {
         format!(

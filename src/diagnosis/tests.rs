@@ -43,8 +43,7 @@ fn context(fields: &[String]) -> DiagnosisContext<'_> {
         console_pages: None,
         replacement_url: None,
         uses_outbound: false,
-        is_observed: false,
-        variable_names: &[],
+        observed_variables: None,
         lacks_control_socket: false,
     }
 }

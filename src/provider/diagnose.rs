@@ -109,8 +109,7 @@ impl<'a> RemedyContext<'a> {
                 .then(|| provider.dialect.base_url()),
             uses_outbound: provider.upstream.proxy.is_some()
                 || provider.upstream.source_address.is_some(),
-            is_observed: self.is_observed,
-            variable_names: &variable_names,
+            observed_variables: self.is_observed.then_some(variable_names.as_slice()),
             lacks_control_socket: !self.has_control,
             ..dialect_context(&provider.dialect)
         };

@@ -64,23 +64,35 @@ impl Dialect {
     ) -> Option<MissingCredential> {
         let tree = best_effort_fields(request);
         let problem = match operation {
-            Operation::Login => self
-                .token
-                .as_ref()
-                .and_then(|token| self.missing_in_fields(&token.fields, &tree, request, true)),
+            Operation::Login => {
+                let fields = &self.token.as_ref()?.fields;
+                self.missing_in_fields(fields, &tree, request, true)?
+            }
             Operation::Send | Operation::Status | Operation::Passthrough | Operation::Other => {
-                self.missing_in_signature(request).or_else(|| {
-                    let is_send = operation == Operation::Send;
-                    self.missing_in_fields(&self.send.fields, &tree, request, is_send)
-                })
+                let is_send = operation == Operation::Send;
+                let in_fields = self.missing_in_fields(&self.send.fields, &tree, request, is_send);
+                // A service that takes the credential in fields and in a header is content with one of them.
+                match (self.sign.as_ref(), self.has_credential_fields()) {
+                    (None, _) => in_fields?,
+                    (Some(scheme), false) => self.missing_in_signature(scheme, request)?,
+                    (Some(scheme), true) => {
+                        let in_signature = self.missing_in_signature(scheme, request);
+                        in_signature.and(in_fields)?
+                    }
+                }
             }
         };
-        problem.map(MissingCredential)
+        Some(MissingCredential(problem))
     }
 
-    fn missing_in_signature(&self, request: &Request) -> Option<String> {
+    fn has_credential_fields(&self) -> bool {
+        let mut fields = self.send.fields.mappings();
+        fields.any(|field| self.credential_template(field).is_some())
+    }
+
+    fn missing_in_signature(&self, scheme: &SigningScheme, request: &Request) -> Option<String> {
         let authorization = header_text(request, "authorization");
-        match self.sign.as_ref()? {
+        match scheme {
             SigningScheme::Basic { user, password } => {
                 let Some(text) = authorization else {
                     return self.missing_header("Authorization", &[user, password]);
