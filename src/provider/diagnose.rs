@@ -107,8 +107,7 @@ impl<'a> RemedyContext<'a> {
             replacement_url: provider
                 .has_retired_host()
                 .then(|| provider.dialect.base_url()),
-            uses_outbound: provider.upstream.proxy.is_some()
-                || provider.upstream.source_address.is_some(),
+            uses_outbound: provider.uses_outbound(),
             observed_variables: self.is_observed.then_some(variable_names.as_slice()),
             lacks_control_socket: !self.has_control,
             ..dialect_context(&provider.dialect)
@@ -118,6 +117,11 @@ impl<'a> RemedyContext<'a> {
 }
 
 impl Provider {
+    /// Whether its requests leave through a proxy or from an address of their own.
+    fn uses_outbound(&self) -> bool {
+        self.upstream.proxy.is_some() || self.upstream.source_address.is_some()
+    }
+
     /// Whether its base URL is at a host that the service has left.
     pub(crate) fn has_retired_host(&self) -> bool {
         self.dialect.is_retired_base_url(&self.base_url)

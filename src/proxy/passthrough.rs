@@ -9,7 +9,8 @@ use http::StatusCode;
 
 use crate::diagnosis::{Diagnosis, Evidence};
 use crate::dialect::{
-    Classification, Dialect, ProviderRequest, RecognisedRequest, Reply, RequestFields,
+    Classification, Dialect, MissingCredential, ProviderRequest, RecognisedRequest, Reply,
+    RequestFields,
 };
 use crate::net::authority::Authority;
 use crate::provider::ProviderRuntime;
@@ -229,26 +230,14 @@ impl Proxy {
             }
         };
         let dialect = &runtime.provider.dialect;
-        let missing = dialect
-            .missing_credential(operation, &context.request)
-            .filter(|_| may_lack_credential(&classification));
-        if missing.is_some() {
-            classification = Classification {
-                outcome: Outcome::Rejected(Cause::CredentialMissing),
-                certainty: Certainty::Certain,
-                alternatives: Vec::new(),
-                ..classification
-            };
-        }
+        let missing = dialect.missing_credential(operation, &context.request);
+        let evidence = narrow_to_missing(&mut classification, missing);
         let reply = reply.ok();
         let duration = self.now().since(started_at);
         let revision = runtime.newest_revision();
         let mut result = AttemptResult::new(runtime, kind, classification, revision, started_at);
         result.attempt.ended = duration;
-        result.evidence = missing
-            .map(|missing| Evidence::from_backend_request(missing.to_string()))
-            .into_iter()
-            .collect();
+        result.evidence = evidence;
         result.status = reply.as_ref().map(|reply| reply.status.as_u16());
         result.method = method;
         result.other_authority = context.authority().cloned();
@@ -290,6 +279,20 @@ const fn observed_kind(operation: Operation) -> AttemptKind {
             AttemptKind::Passthrough
         }
     }
+}
+
+/// The request has no credential: that is why it was rejected, if the reply can mean it. Returns the evidence.
+fn narrow_to_missing(
+    classification: &mut Classification,
+    missing: Option<MissingCredential>,
+) -> Vec<Evidence> {
+    let Some(missing) = missing.filter(|_| may_lack_credential(classification)) else {
+        return Vec::new();
+    };
+    classification.outcome = Outcome::Rejected(Cause::CredentialMissing);
+    classification.certainty = Certainty::Certain;
+    classification.alternatives.clear();
+    vec![Evidence::from_backend_request(missing.to_string())]
 }
 
 /// Whether the service can have rejected a request because it has no credential: the reply leaves the credential open, or

@@ -153,6 +153,15 @@ fn the_code_of_another_cause_becomes_an_alternative() {
 }
 
 fn assert_alternative(dialect: &Dialect, rule: &ReplyRule, value: &Value) {
+    let denied = reply_with(rule, 401, value);
+    let parsed = ParsedReply::parse(&denied);
+    let classifier = &dialect.send.classifier;
+    let first = classifier.classify_with_rule(&parsed, Some("r"));
+    let first = first.and_then(|(index, _)| classifier.rules.get(index));
+    if first.is_none_or(|first| !matches!(first.action, RuleAction::LookUpCode)) {
+        // Another rule decides under this status.
+        return;
+    }
     let under = |status| dialect.classify(AttemptKind::Send, &reply_with(rule, status, value), "r");
     let (plain, found) = (under(400), under(401));
     let Some(meant) = plain.outcome.cause().filter(|cause| !is_account(*cause)) else {
