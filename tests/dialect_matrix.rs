@@ -17,7 +17,11 @@ use sms_sidecar::dialect::{Dialect, MessageResult, RequestFields};
 use sms_sidecar::sms::{AttemptKind, Message, MessageText, Msisdn, Operation, Outcome};
 use support::{Owned, dialects, now, recognised};
 
+/// The first that both services deliver to.
+const RECIPIENTS: &[&str] = &["+998901234567", "+905551234567"];
+
 const TEXTS: &[&str] = &[
+    "123456",
     "Kod: 123456",
     "Ваш код: 123456. Никому не сообщайте!",
     "Tasdiqlash kodi: 1234 — oʻzbekcha gʻalaba, sizniki",
@@ -30,8 +34,12 @@ const TEXTS: &[&str] = &[
 ];
 
 fn message_with(text: &str) -> Message {
+    message_to(RECIPIENTS[0], text)
+}
+
+fn message_to(recipient: &str, text: &str) -> Message {
     Message {
-        recipient: Msisdn::parse("+998901234567").expect("a number"),
+        recipient: Msisdn::parse(recipient).expect("a number"),
         text: MessageText::new(text),
         sender: Some("Acme".into()),
         reference: "otp0000000000000042".into(),
@@ -75,11 +83,20 @@ fn a_message_in_one_dialect_is_sent_through_another_and_answered_in_the_first() 
 
 fn pair(backend: &Arc<Dialect>, service: &Arc<Dialect>, text: &str) {
     let name = format!("{} carried by {}, {text:?}", backend.name, service.name);
-    let (message, asked) = heard(backend, &message_with(text), "-backend");
+    let fits = |recipient: &&&str| {
+        [backend, service]
+            .iter()
+            .all(|dialect| dialect.check_message(&message_to(recipient, text)).is_ok())
+    };
+    let Some(recipient) = RECIPIENTS.iter().find(fits) else {
+        return;
+    };
+    let sent = message_to(recipient, text);
+    let (message, asked) = heard(backend, &sent, "-backend");
     assert_eq!(message.text.expose(), text, "{name}");
     let (arrived, service_asked) = heard(service, &message, "-provider");
     assert_eq!(arrived.text.expose(), text, "{name}");
-    assert_eq!(arrived.recipient, message_with(text).recipient, "{name}");
+    assert_eq!(arrived.recipient, sent.recipient, "{name}");
     if arrived.sender.is_some() && message.sender.is_some() {
         assert_eq!(arrived.sender.as_deref(), Some("Acme"), "{name}");
     }
@@ -135,6 +152,7 @@ fn the_recipient_has_the_format_that_each_service_requires() {
         "plain",
         "africastalking",
         "bulksms",
+        "telegram-gateway",
         "kannel",
     ] {
         assert!(form(name).contains("+998901234567"), "{name}");
@@ -151,6 +169,8 @@ fn the_recipient_has_the_format_that_each_service_requires() {
         "smsru",
         "turbosms",
         "messagebird",
+        "smsaero",
+        "devsms",
     ] {
         assert!(
             form(name).contains("998901234567") && !form(name).contains("+998901234567"),
