@@ -145,6 +145,8 @@ impl RunningSidecar {
 
     /// Why the running sidecar sends nothing through it now; none: it does, or no sidecar runs.
     pub(crate) fn unavailable_check(&self, provider: &str) -> Option<Check> {
+        self.provider(provider)
+            .filter(|status| !status.is_healthy())?;
         self.state_check(provider)
             .filter(|check| check.result == CheckResult::Warning)
     }
@@ -172,6 +174,15 @@ fn usage_check(status: &ProviderStatus) -> Check {
             "state",
             "the running sidecar has read no credential for it yet, and sends nothing through it",
         );
+    }
+    if status.failed_at.is_some() {
+        let evidence = format!("the running sidecar reports: {}", status.summary);
+        let evidence = match &status.evidence {
+            Some(found) => format!("{evidence}. {found}"),
+            None => evidence,
+        };
+        let remedy = status.remedy.clone().unwrap_or_default();
+        return Check::warning("state", evidence, remedy);
     }
     let evidence = match status.day.sent {
         0 if status.day.seconds >= DAY => "it is healthy, and was not tried in the last day",

@@ -1,5 +1,5 @@
-//! Which credential an attempt used: a version of the vault entry and, for services that want a
-//! login, which login's token. The pair is ordered, so "newer" is one comparison.
+//! Which credential an attempt used, and which ones it can use: a version of the vault entry and, for
+//! services that want a login, which login's token. The pair is ordered, so "newer" is one comparison.
 
 use crate::secret::Version;
 
@@ -20,4 +20,31 @@ impl From<Version> for CredentialRevision {
             token_generation: 0,
         }
     }
+}
+
+/// The credentials that an attempt at an account can present.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct CredentialOffer {
+    /// The newest one in the vault.
+    pub newest: CredentialRevision,
+    /// That of the last accepted message, if it is older and still known.
+    pub previous: Option<CredentialRevision>,
+}
+
+impl From<CredentialRevision> for CredentialOffer {
+    fn from(newest: CredentialRevision) -> Self {
+        Self {
+            newest,
+            previous: None,
+        }
+    }
+}
+
+/// Which of the offered credentials an attempt presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialChoice {
+    /// The newest version.
+    Newest,
+    /// The version that was accepted last, because the newest was rejected.
+    Previous,
 }

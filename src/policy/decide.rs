@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use crate::policy::{
-    AccountSnapshot, Attempt, DeliveryPlan, NextStep, OnUnknown, PlannedAccount, SendAdmission,
+    AccountSnapshot, Attempt, CredentialRevision, CredentialStatus, DeliveryPlan, NextStep,
+    OnUnknown, PlannedAccount, SendAdmission,
 };
+use crate::secret::Version;
 use crate::sms::{Cause, Concern, Outcome, RequestResult};
 
 /// A send starts only if this much of the deadline is left, or its own time limit if that is less.
@@ -247,18 +249,7 @@ impl DecisionContext<'_> {
         let retry_delay = last
             .filter(|_| retry)
             .map_or(Duration::ZERO, |last| self.retry_delay(account, last));
-        let (reopens_in, trial) = match view.admission {
-            SendAdmission::Allowed => (Duration::ZERO, false),
-            SendAdmission::Trial if last.is_none() => (Duration::ZERO, true),
-            SendAdmission::Blocked {
-                cause: Cause::Throttled,
-                reopens_in: Some(wait),
-            } => (
-                wait.saturating_add(self.jitter(self.plan.retry_delay)),
-                false,
-            ),
-            SendAdmission::Trial | SendAdmission::Blocked { .. } => return None,
-        };
+        let (reopens_in, trial) = self.admit(view, last.is_none())?;
         let delay = retry_delay.max(reopens_in);
         let start = self.elapsed.saturating_add(delay);
         let fits = start.saturating_add(terms.timeout.min(MIN_SEND_TIME)) <= self.plan.deadline;
@@ -270,6 +261,25 @@ impl DecisionContext<'_> {
         })
     }
 
+    /// How long until the account may be tried, and whether that is a half-open trial.
+    fn admit(&self, view: AccountSnapshot, is_first: bool) -> Option<(Duration, bool)> {
+        match view.admission {
+            SendAdmission::Allowed => {
+                let is_due = view.credential_status == CredentialStatus::NewestDue;
+                Some((Duration::ZERO, is_due && is_first))
+            }
+            SendAdmission::Trial => is_first.then_some((Duration::ZERO, true)),
+            SendAdmission::Blocked {
+                cause: Cause::Throttled,
+                reopens_in: Some(wait),
+            } => {
+                let delay = wait.saturating_add(self.jitter(self.plan.retry_delay));
+                Some((delay, false))
+            }
+            SendAdmission::Blocked { .. } => None,
+        }
+    }
+
     /// The attempts that this request itself made at the account.
     fn own_attempts(&self, account: usize) -> impl DoubleEndedIterator<Item = &Attempt> {
         self.tried
@@ -277,13 +287,19 @@ impl DecisionContext<'_> {
             .filter(move |attempt| attempt.account == account && !attempt.inherited)
     }
 
-    /// A newer credential is tried once in a request; that attempt does not count.
+    /// A newer credential is tried once in a request; that attempt does not count. So is the previous
+    /// one after the newest, and the newest after the previous one: the service may have changed
+    /// between the two.
     fn has_exhausted_attempts(&self, account: usize) -> bool {
-        let renewed = self
+        let rejected: Vec<Version> = self
             .own_attempts(account)
             .filter(|attempt| is_credential_rejection(attempt))
-            .count();
-        renewed >= 2
+            .map(|attempt| attempt.credential.version)
+            .collect();
+        let renewed = rejected.len();
+        let fell_back = !rejected.is_sorted();
+        let limit = if fell_back { 3 } else { 2 };
+        renewed >= limit
             || self.own_attempts(account).count()
                 >= self.plan.max_attempts_per_account.saturating_add(renewed)
     }
@@ -303,11 +319,24 @@ impl DecisionContext<'_> {
                     | Concern::Duplicate => true,
                     Concern::Account | Concern::Ours => !attempt.inherited,
                     Concern::Credential => {
-                        !attempt.inherited && attempt.credential >= view.credential
+                        !attempt.inherited && self.is_dead(account, attempt, view.credential)
                     }
                     Concern::Throttle | Concern::Provider => false,
                 },
             })
+    }
+
+    /// Whether the rejection of `attempt` holds for `credential`. A version that serves again, because
+    /// the one in its place was rejected after it, is another matter.
+    fn is_dead(&self, account: usize, attempt: &Attempt, credential: CredentialRevision) -> bool {
+        let last = self
+            .own_attempts(account)
+            .rfind(|attempt| is_credential_rejection(attempt))
+            .map(|attempt| attempt.credential.version);
+        let is_overtaken = last.is_some_and(|last| last < attempt.credential.version);
+        attempt.credential.version == credential.version
+            && attempt.credential >= credential
+            && !is_overtaken
     }
 
     /// The delay before a retry: the service's `Retry-After`, else one that doubles, with jitter.

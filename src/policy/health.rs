@@ -4,14 +4,19 @@
 //! Two kinds of trouble are kept apart. A provider in *cooldown* was throttled or failed by its
 //! own fault, and recovers by time. A *quarantined* one rejected the account or its credential,
 //! and recovers by a change. A credential is dead per (provider, credential): a reply about one
-//! credential says nothing about a newer one, and no backoff hides a new one. A fault of the
-//! message changes nothing here: one message must not take the account away from all others.
+//! credential says nothing about a newer one, and no backoff hides a new one. If the newest is
+//! rejected and the previous one was accepted within the last hour, the vault was changed before the
+//! service: the previous one serves until the newest is accepted. A fault of the message changes
+//! nothing here: one message must not take the account away from all others.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::policy::{AccountSnapshot, CredentialRevision, HealthEvent, HealthState, SendAdmission};
+use crate::policy::{
+    AccountSnapshot, CredentialChoice, CredentialOffer, CredentialRevision, CredentialStatus,
+    HealthEvent, HealthState, SendAdmission,
+};
 use crate::sms::{Cause, Concern, Outcome};
 
 /// A provider enters cooldown after this many faults within [`FAULT_WINDOW`] without an accepted
@@ -27,6 +32,8 @@ const MAX_THROTTLE_DELAY: Duration = Duration::from_mins(1);
 const MAX_RETRY_AFTER: Duration = Duration::from_mins(15);
 /// The interval from one half-open trial of a quarantined provider to the next doubles up to this.
 pub const MAX_RECHECK_INTERVAL: Duration = Duration::from_mins(15);
+/// A previous credential serves in place of a rejected one if it was accepted this recently.
+const MAX_PREVIOUS_AGE: Duration = Duration::from_hours(1);
 /// The retry budget of one provider: its maximum, and what each first attempt adds to it.
 const MAX_RETRY_BUDGET: f64 = 10.0;
 const RETRY_DEPOSIT: f64 = 0.2;
@@ -37,14 +44,25 @@ pub struct Health {
     recheck: Option<Duration>,
     paused: bool,
     quarantine: Option<Quarantine>,
+    /// The account was rejected while a previous credential served in place of the newest.
+    previous_quarantine: Option<Quarantine>,
     cooldown: Option<Cooldown>,
     recent_faults: VecDeque<Moment>,
     throttle_count: u32,
     /// The newest credential with which a message was accepted.
-    last_accepted: Option<CredentialRevision>,
+    last_accepted: Option<AcceptedCredential>,
     /// The credential of the latest `sandbox-mismatch`.
     last_sandbox_mismatch: Option<CredentialRevision>,
     retry_budget: f64,
+}
+
+/// A credential that was accepted.
+#[derive(Clone, Copy, Debug)]
+struct AcceptedCredential {
+    revision: CredentialRevision,
+    at: Moment,
+    /// The newest revision of the same version that was rejected later.
+    rejected: Option<CredentialRevision>,
 }
 
 /// The account or its credential was rejected.
@@ -87,6 +105,7 @@ impl Health {
             recheck,
             paused: false,
             quarantine: None,
+            previous_quarantine: None,
             cooldown: None,
             recent_faults: VecDeque::new(),
             throttle_count: 0,
@@ -109,7 +128,7 @@ impl Health {
                 outcome: Outcome::Accepted { .. },
                 credential,
                 ..
-            } => self.record_accepted(credential),
+            } => self.record_accepted(credential, now),
             HealthEvent::Ended {
                 outcome: Outcome::Rejected(cause) | Outcome::Unsent(cause) | Outcome::Unknown(cause),
                 credential,
@@ -146,12 +165,12 @@ impl Health {
         };
     }
 
-    /// The state for an attempt that would use the credential `newest`.
-    pub fn state(&self, now: Moment, newest: CredentialRevision) -> HealthState {
+    /// The state for an attempt that would present one of the offered credentials.
+    pub fn state(&self, now: Moment, offer: impl Into<CredentialOffer>) -> HealthState {
         if self.paused {
             return HealthState::Paused;
         }
-        if let Some(quarantine) = self.quarantine_for(newest) {
+        if let Some(quarantine) = self.quarantine_in_use(offer.into()) {
             return HealthState::Quarantined {
                 cause: quarantine.cause,
                 since: quarantine.since,
@@ -169,9 +188,9 @@ impl Health {
         }
     }
 
-    /// Whether a message that would use the credential `newest` may be sent now.
-    pub fn admission(&self, now: Moment, newest: CredentialRevision) -> SendAdmission {
-        let (cause, reopens_at) = match self.state(now, newest) {
+    /// Whether a message that would present one of the offered credentials may be sent now.
+    pub fn admission(&self, now: Moment, offer: impl Into<CredentialOffer>) -> SendAdmission {
+        let (cause, reopens_at) = match self.state(now, offer) {
             HealthState::Healthy => return SendAdmission::Allowed,
             HealthState::Paused => (Cause::DeniedByPolicy, None),
             HealthState::Quarantined {
@@ -193,20 +212,73 @@ impl Health {
     }
 
     /// The input that [`next`](crate::policy::next) needs about this provider.
-    pub fn snapshot(&self, now: Moment, newest: CredentialRevision) -> AccountSnapshot {
+    pub fn snapshot(&self, now: Moment, offer: impl Into<CredentialOffer>) -> AccountSnapshot {
+        let offer = offer.into();
+        let previous = self.previous_in_use(offer);
+        let is_newest_due = || {
+            self.quarantine_for(offer.newest)
+                .and_then(|quarantine| quarantine.recheck_at)
+                .is_some_and(|recheck_at| recheck_at <= now)
+        };
+        let credential_status = if self.suspects_credential(offer) {
+            CredentialStatus::Suspected
+        } else if previous.is_some() && is_newest_due() {
+            CredentialStatus::NewestDue
+        } else {
+            CredentialStatus::Usable
+        };
         AccountSnapshot {
-            admission: self.admission(now, newest),
-            credential: newest,
+            admission: self.admission(now, offer),
+            credential: previous.unwrap_or(offer.newest),
             can_retry: self.retry_budget >= 1.0,
-            suspects_credential: self.suspects_credential(newest),
+            credential_status,
         }
     }
 
-    /// Whether the credential `newest` was rejected and may be the cause. Only a half-open trial
-    /// sends it then.
-    pub fn suspects_credential(&self, newest: CredentialRevision) -> bool {
-        self.quarantine_for(newest)
+    /// Whether the credential that would be presented was rejected and may be the cause. Only a
+    /// half-open trial sends it then.
+    pub fn suspects_credential(&self, offer: impl Into<CredentialOffer>) -> bool {
+        self.quarantine_in_use(offer.into())
             .is_some_and(|quarantine| quarantine.suspects_credential)
+    }
+
+    /// The previous credential, if it serves in place of the newest: that one was rejected, and the
+    /// previous one was accepted within the hour before that, or later, and not rejected since.
+    pub fn previous_in_use(&self, offer: CredentialOffer) -> Option<CredentialRevision> {
+        let previous = offer
+            .previous
+            .filter(|previous| previous.version < offer.newest.version)?;
+        let quarantine = self
+            .quarantine_for(offer.newest)
+            .filter(|quarantine| quarantine.cause.concern() == Concern::Credential)?;
+        let accepted = self
+            .last_accepted
+            .filter(|accepted| accepted.revision.version == previous.version)?;
+        let is_recent = quarantine.since.since(accepted.at) <= MAX_PREVIOUS_AGE;
+        let is_alive = accepted.rejected.is_none_or(|rejected| previous > rejected);
+        (is_recent && is_alive).then_some(previous)
+    }
+
+    /// Which credential an attempt presents. A half-open trial that is due presents the newest.
+    pub fn choice(&self, offer: CredentialOffer, trial: bool) -> CredentialChoice {
+        let tries_newest = trial
+            && self
+                .quarantine_for(offer.newest)
+                .is_some_and(|quarantine| quarantine.trial_in_flight);
+        if tries_newest || self.previous_in_use(offer).is_none() {
+            CredentialChoice::Newest
+        } else {
+            CredentialChoice::Previous
+        }
+    }
+
+    /// The quarantine that holds for the credential that would be presented.
+    fn quarantine_in_use(&self, offer: CredentialOffer) -> Option<Quarantine> {
+        if self.previous_in_use(offer).is_some() {
+            self.previous_quarantine
+        } else {
+            self.quarantine_for(offer.newest)
+        }
     }
 
     fn quarantine_for(&self, newest: CredentialRevision) -> Option<Quarantine> {
@@ -229,7 +301,8 @@ impl Health {
         let is_due = |quarantine: &&mut Quarantine| {
             quarantine.recheck_at.is_some_and(|recheck| recheck <= now)
         };
-        if let Some(quarantine) = self.quarantine.as_mut().filter(is_due) {
+        let due = [&mut self.quarantine, &mut self.previous_quarantine];
+        for quarantine in due.into_iter().filter_map(Option::as_mut).filter(is_due) {
             quarantine.trial_in_flight = true;
             quarantine.recheck_at = quarantine
                 .recheck_interval
@@ -242,8 +315,18 @@ impl Health {
         }
     }
 
-    fn record_accepted(&mut self, credential: CredentialRevision) {
-        self.last_accepted = self.last_accepted.max(Some(credential));
+    fn record_accepted(&mut self, credential: CredentialRevision, now: Moment) {
+        let newer = self
+            .last_accepted
+            .filter(|known| known.revision.version > credential.version);
+        let known = self.last_accepted.map(|known| known.revision);
+        self.last_accepted = newer.or(Some(AcceptedCredential {
+            revision: known
+                .filter(|known| known.version == credential.version)
+                .map_or(credential, |known| known.max(credential)),
+            at: now,
+            rejected: None,
+        }));
         // A provider that accepts messages between its faults stays in use: a cooldown would
         // block every message because of a few.
         self.recent_faults.clear();
@@ -254,6 +337,9 @@ impl Health {
     fn mark_healthy(&mut self, credential: CredentialRevision) {
         self.quarantine = self
             .quarantine
+            .filter(|quarantine| quarantine.rejected > credential);
+        self.previous_quarantine = self
+            .previous_quarantine
             .filter(|quarantine| quarantine.rejected > credential);
         self.end_fault_cooldown();
         self.throttle_count = 0;
@@ -292,7 +378,8 @@ impl Health {
     /// that has accepted messages, may be about one foreign number.
     fn confirm_sandbox(&mut self, credential: CredentialRevision) -> bool {
         let is_second = self.last_sandbox_mismatch.replace(credential) == Some(credential);
-        is_second && self.last_accepted != Some(credential)
+        let accepted = self.last_accepted.map(|accepted| accepted.revision);
+        is_second && accepted != Some(credential)
     }
 
     fn record_probe_failure(&mut self, fault: AccountFault, now: Moment) {
@@ -315,16 +402,54 @@ impl Health {
         }
     }
 
-    /// Quarantines the provider for a rejected credential. A rejection of an older credential than
-    /// the quarantined one changes nothing. A failed trial doubles the interval to the next one;
-    /// rejections of attempts that were already in flight do not.
+    /// Quarantines the provider. A rejection of an older credential than the quarantined one changes
+    /// nothing, unless that one serves in place of the newest.
     fn enter_quarantine(&mut self, fault: AccountFault, now: Moment) {
+        let is_credential = fault.cause.concern() == Concern::Credential;
+        let is_news = is_credential && self.note_rejected(fault.credential);
+        let is_newer_rejected = self
+            .quarantine
+            .is_some_and(|known| known.rejected.version > fault.credential.version);
+        match (is_newer_rejected, is_credential) {
+            (false, _) => self.quarantine = Some(self.quarantined(self.quarantine, fault, now)),
+            // The service has changed: it may accept the newest credential now.
+            (true, true) if is_news => self.quarantine = None,
+            (true, true) => {}
+            (true, false) => {
+                self.previous_quarantine =
+                    Some(self.quarantined(self.previous_quarantine, fault, now));
+            }
+        }
+    }
+
+    /// Records the rejection of the credential that was accepted last; returns whether that is new.
+    fn note_rejected(&mut self, credential: CredentialRevision) -> bool {
+        let accepted = self
+            .last_accepted
+            .as_mut()
+            .filter(|accepted| accepted.revision.version == credential.version);
+        let Some(accepted) = accepted else {
+            return false;
+        };
+        let is_news = accepted.rejected.is_none_or(|known| known < credential);
+        accepted.rejected = accepted.rejected.max(Some(credential));
+        is_news
+    }
+
+    /// A quarantine after a fault. A failed trial doubles the interval to the next one; rejections of
+    /// attempts that were already in flight do not.
+    fn quarantined(
+        &self,
+        known: Option<Quarantine>,
+        fault: AccountFault,
+        now: Moment,
+    ) -> Quarantine {
         let AccountFault {
             cause,
             credential,
             suspects_credential,
         } = fault;
-        self.quarantine = Some(match self.quarantine {
+        match known {
             Some(known) if known.rejected > credential => known,
             Some(known) if known.rejected == credential => {
                 let known = Quarantine {
@@ -347,7 +472,7 @@ impl Health {
                 recheck_at: self.recheck.map(|interval| now.saturating_add(interval)),
                 trial_in_flight: false,
             },
-        });
+        }
     }
 
     /// Throttled replies to attempts that were in flight when the cooldown began do not double it;

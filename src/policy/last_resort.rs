@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::policy::{AccountSnapshot, DeliveryPlan, SendAdmission};
+use crate::policy::{AccountSnapshot, CredentialStatus, DeliveryPlan, SendAdmission};
 use crate::sms::Concern;
 
 /// The time from one last-resort trial of a route to the next.
@@ -42,7 +42,8 @@ impl LastResortTrial {
                     cause,
                     reopens_in: Some(_),
                 } if matches!(cause.concern(), Concern::Credential | Concern::Account) => {
-                    first = first.or((!snapshot.suspects_credential).then_some(account));
+                    let is_suspected = snapshot.credential_status == CredentialStatus::Suspected;
+                    first = first.or((!is_suspected).then_some(account));
                 }
                 SendAdmission::Blocked {
                     reopens_in: None, ..
@@ -111,10 +112,14 @@ mod tests {
             admission: admissions[account],
             credential: CredentialRevision::default(),
             can_retry: true,
-            suspects_credential: matches!(
-                admissions[account],
-                SendAdmission::Blocked { cause, .. } if cause.concern() == Concern::Credential
-            ),
+            credential_status: match admissions[account] {
+                SendAdmission::Blocked { cause, .. } if cause.concern() == Concern::Credential => {
+                    CredentialStatus::Suspected
+                }
+                SendAdmission::Allowed | SendAdmission::Trial | SendAdmission::Blocked { .. } => {
+                    CredentialStatus::Usable
+                }
+            },
         };
         resort.admit(&plan(skips), view, at(now))
     }

@@ -24,7 +24,7 @@ mod route;
 mod template;
 
 pub use balance_history::BalanceHistory;
-pub use credential_revision::CredentialRevision;
+pub use credential_revision::{CredentialChoice, CredentialOffer, CredentialRevision};
 pub use decide::{next, request_result, result_cause};
 pub use dedup::{
     DedupCompletion, DedupKey, DedupLookup, DedupTable, DedupTicket, PastAttempt, duplicate_window,
@@ -34,7 +34,9 @@ pub use health::{Health, MAX_RECHECK_INTERVAL};
 pub use health_state::{HealthEvent, HealthState, SendAdmission};
 pub use id_map::{IdMap, MappedId};
 pub use last_resort::{LAST_RESORT_INTERVAL, LastResortTrial};
-pub use plan::{AccountSnapshot, Attempt, DeliveryPlan, NextStep, OnUnknown, PlannedAccount};
+pub use plan::{
+    AccountSnapshot, Attempt, CredentialStatus, DeliveryPlan, NextStep, OnUnknown, PlannedAccount,
+};
 pub use route::{RouteCriteria, RouteInput, order_providers};
 pub use template::{
     ParsedTemplate, TemplateError, TemplateFault, TemplateMatch, Templates, TextTemplate,

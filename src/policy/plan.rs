@@ -67,13 +67,25 @@ pub enum OnUnknown {
 pub struct AccountSnapshot {
     /// Whether a message may be sent there.
     pub admission: SendAdmission,
-    /// The newest credential.
+    /// The credential that an attempt presents: the newest, or the previous one that serves in its
+    /// place.
     pub credential: CredentialRevision,
     /// Whether its retry budget allows a retry.
     pub can_retry: bool,
-    /// Whether it is quarantined and the credential may be the cause: the service may lock an account
-    /// that presents a wrong credential again and again.
-    pub suspects_credential: bool,
+    /// What is known about the credential.
+    pub credential_status: CredentialStatus,
+}
+
+/// What is known about the credential that an attempt at an account presents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialStatus {
+    /// Nothing is against it.
+    Usable,
+    /// The account is quarantined, and the credential may be the cause: the service may lock an
+    /// account that presents a wrong credential repeatedly.
+    Suspected,
+    /// It is the previous one, and the newest is due for a half-open trial.
+    NewestDue,
 }
 
 /// What a request does next.

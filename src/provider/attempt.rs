@@ -12,10 +12,11 @@ use crate::dialect::{
     Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable,
 };
 use crate::net::authority::Authority;
-use crate::policy::{Attempt, CredentialRevision};
+use crate::policy::{Attempt, CredentialChoice, CredentialRevision};
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::{AuthContext, AuthError};
 use crate::provider::classification::{lost_classification, unsent_classification};
+use crate::secret::Credential;
 use crate::sms::{AttemptKind, Cause, Concern, Message, Outcome};
 
 /// What an attempt sends.
@@ -41,6 +42,7 @@ pub(crate) struct AttemptSpec<'a> {
     pub(crate) time_left: Duration,
     /// Whether it may use a credential that was rejected before.
     pub(crate) trial: bool,
+    pub(crate) choice: CredentialChoice,
 }
 
 /// One attempt that was made, and everything known about it.
@@ -89,17 +91,20 @@ impl ProviderRuntime {
     pub(crate) async fn attempt(self: &Arc<Self>, spec: &AttemptSpec<'_>) -> AttemptResult {
         let started_at = self.deps.now();
         let authenticated = self
-            .authenticate_for_attempt(spec.trial, spec.time_left)
+            .authenticate_for_attempt(spec.choice, spec.trial, spec.time_left)
             .await;
-        let exchange = match authenticated {
-            Err(error) => Exchange::without_auth(*error),
+        let (exchange, credential) = match authenticated {
+            Err(error) => (Exchange::without_auth(*error), None),
             Ok(auth) => {
                 let elapsed = self.deps.now().since(started_at);
-                self.exchange(spec, &auth, elapsed).await
+                let exchange = self.exchange(spec, &auth, elapsed).await;
+                (exchange, Some(auth.credential))
             }
         };
         let duration = self.deps.now().since(started_at);
-        let revision = self.update_auth_state(&exchange, spec.trial).await;
+        let revision = self
+            .update_auth_state(&exchange, credential, spec.trial)
+            .await;
         let mut result = AttemptResult::new(
             self,
             spec.kind,
@@ -117,7 +122,12 @@ impl ProviderRuntime {
     }
 
     /// Records an accepted or rejected credential. Returns the revision that the outcome is about.
-    async fn update_auth_state(&self, exchange: &Exchange, trial: bool) -> CredentialRevision {
+    async fn update_auth_state(
+        &self,
+        exchange: &Exchange,
+        credential: Option<Arc<Credential>>,
+        trial: bool,
+    ) -> CredentialRevision {
         let cause = exchange.classification.outcome.cause();
         match cause.map(Cause::concern) {
             Some(Concern::Credential) => {
@@ -130,7 +140,7 @@ impl ProviderRuntime {
                 }
                 self.handle_rejection(exchange.revision).await
             }
-            None => self.record_acceptance(exchange.revision, trial),
+            None => self.record_acceptance(exchange.revision, credential, trial),
             Some(_) => exchange.revision,
         }
     }

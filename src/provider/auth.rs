@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::dialect::{Classification, CredentialProblem, LoginToken, Reply, Untranslatable};
 use crate::net::upstream::ExchangeError;
-use crate::policy::CredentialRevision;
+use crate::policy::{CredentialChoice, CredentialRevision};
 use crate::provider::auth_context::{AuthContext, AuthError};
 use crate::provider::classification::{lost_classification, own_classification};
 use crate::provider::token_cache::ALL_GENERATIONS;
@@ -26,10 +26,11 @@ impl ProviderRuntime {
     /// A `trial` logs in even with a credential that was rejected before.
     pub(crate) async fn authenticate(
         &self,
+        choice: CredentialChoice,
         trial: bool,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
-        let credential = self.read_credential().await?;
+        let credential = self.read_credential(choice).await?;
         if let Some(auth) = self.cached_auth(&credential) {
             return Ok(auth);
         }
@@ -38,23 +39,24 @@ impl ProviderRuntime {
         if self.recent_rejection(credential.version).is_some() && !self.is_vault_failing() {
             self.reread_vault(credential.version).await;
         }
-        self.shared_login(trial, limit).await
+        self.shared_login(choice, trial, limit).await
     }
 
     /// The same for a message. If its version was rejected a moment ago, it waits for a read of the vault instead of
     /// sending that version again; only probes may use it meanwhile.
     pub(crate) async fn authenticate_for_attempt(
         &self,
+        choice: CredentialChoice,
         trial: bool,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
-        let auth = self.authenticate(trial, limit).await?;
+        let auth = self.authenticate(choice, trial, limit).await?;
         // A token in the cache is not one of the rejected ones.
         if trial || auth.token.is_some() || self.recent_rejection(auth.revision.version).is_none() {
             return Ok(auth);
         }
         self.reread_vault(auth.revision.version).await;
-        let auth = self.authenticate(trial, limit).await?;
+        let auth = self.authenticate(choice, trial, limit).await?;
         let Some(mut classification) = self.recent_rejection(auth.revision.version) else {
             return Ok(auth);
         };
@@ -83,6 +85,7 @@ impl ProviderRuntime {
     /// One login for all attempts that wait for it, with the version that is newest when it starts.
     async fn shared_login(
         &self,
+        choice: CredentialChoice,
         trial: bool,
         limit: Duration,
     ) -> Result<AuthContext, Box<AuthError>> {
@@ -94,7 +97,7 @@ impl ProviderRuntime {
                 turn = self.login_queue.lock.lock() => Some(turn),
                 Ok(()) = finished.changed() => None,
             };
-            let credential = self.read_credential().await?;
+            let credential = self.read_credential(choice).await?;
             if let Some(auth) = self.cached_auth(&credential) {
                 return Ok(auth);
             }
@@ -122,7 +125,22 @@ impl ProviderRuntime {
             .is_some_and(|reference| self.deps.credential_cache.last_failure(reference).is_some())
     }
 
-    async fn read_credential(&self) -> Result<Arc<Credential>, Box<AuthError>> {
+    /// The chosen credential. The newest serves if there is no previous one any more.
+    async fn read_credential(
+        &self,
+        choice: CredentialChoice,
+    ) -> Result<Arc<Credential>, Box<AuthError>> {
+        let newest = self.newest_revision().version;
+        match choice {
+            CredentialChoice::Previous => match self.previous_credential(newest) {
+                Some(previous) => Ok(previous),
+                None => self.read_newest_credential().await,
+            },
+            CredentialChoice::Newest => self.read_newest_credential().await,
+        }
+    }
+
+    async fn read_newest_credential(&self) -> Result<Arc<Credential>, Box<AuthError>> {
         let Some(reference) = &self.provider.credential else {
             return Err(AuthError::local(
                 Cause::CredentialMissing,

@@ -32,12 +32,12 @@ use crate::diagnosis::{CauseCandidates, Evidence, ProbeHistory};
 use crate::dialect::Account;
 use crate::net::resolver::ResolverChange;
 use crate::net::upstream::UpstreamClient;
-use crate::policy::{BalanceHistory, CredentialRevision};
+use crate::policy::{BalanceHistory, CredentialOffer, CredentialRevision};
 use crate::provider::auth_context::AuthContext;
 use crate::provider::base_url::BaseUrlMapping;
 use crate::provider::redact::CachedRedactor;
 use crate::provider::token_cache::{ALL_GENERATIONS, LastAccepted, TokenCache};
-use crate::secret::Version;
+use crate::secret::{Credential, Version};
 use crate::sms::ProviderId;
 use crate::telemetry::{CredentialLoaded, ResolverChanged, Telemetry};
 use crate::vault::{CredentialCache, SourceSettings};
@@ -179,6 +179,30 @@ impl ProviderRuntime {
         }
     }
 
+    /// The credentials that the next attempt can present, without reading the vault.
+    pub(crate) fn credential_offer(&self) -> CredentialOffer {
+        let newest = self.newest_revision();
+        let previous = self.previous_credential(newest.version);
+        let revision = |version| {
+            if self.provider.dialect.requires_login() {
+                self.token_cache().newest_revision(version)
+            } else {
+                CredentialRevision::from(version)
+            }
+        };
+        CredentialOffer {
+            newest,
+            previous: previous.map(|credential| revision(credential.version)),
+        }
+    }
+
+    /// The credential of the last accepted message, if it is older than `newest`.
+    pub(crate) fn previous_credential(&self, newest: Version) -> Option<Arc<Credential>> {
+        self.last_accepted()?
+            .credential
+            .filter(|credential| credential.version < newest)
+    }
+
     /// After a rejection of `revision`: forgets its token and reads the vault once for all attempts that wait. Returns
     /// the revision that the rejection is about.
     pub(crate) async fn handle_rejection(
@@ -199,10 +223,11 @@ impl ProviderRuntime {
     pub(crate) fn record_acceptance(
         &self,
         revision: CredentialRevision,
+        credential: Option<Arc<Credential>>,
         trial: bool,
     ) -> CredentialRevision {
         self.token_cache()
-            .record_acceptance(revision, self.deps.now());
+            .record_acceptance(revision.version, credential, self.deps.now());
         if trial {
             CredentialRevision {
                 token_generation: ALL_GENERATIONS,

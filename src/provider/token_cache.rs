@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::clock::Moment;
 use crate::dialect::{Classification, LoginToken};
 use crate::policy::CredentialRevision;
-use crate::secret::Version;
+use crate::secret::{Credential, Version};
 use crate::sms::{Concern, Outcome};
 
 /// Greater than every generation: a revision with it means the credential itself, with every token.
@@ -43,10 +43,12 @@ pub(crate) struct CachedToken {
 }
 
 /// The last accepted message: when, and with which version.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LastAccepted {
     pub(crate) at: Moment,
     pub(crate) version: Version,
+    /// It serves again if a newer one is rejected.
+    pub(crate) credential: Option<Arc<Credential>>,
 }
 
 /// Tokens of one credential that were rejected in a row, without an accepted message between.
@@ -224,12 +226,21 @@ impl TokenCache {
     }
 
     /// A message was accepted. That does not clear a login that was rejected meanwhile.
-    pub(crate) fn record_acceptance(&mut self, revision: CredentialRevision, at: Moment) {
+    pub(crate) fn record_acceptance(
+        &mut self,
+        version: Version,
+        credential: Option<Arc<Credential>>,
+        at: Moment,
+    ) {
         self.rejected_tokens.count = 0;
-        self.last_accepted = Some(LastAccepted {
-            at,
-            version: revision.version,
-        });
+        let is_late = |known: &LastAccepted| known.version > version;
+        if !self.last_accepted.as_ref().is_some_and(is_late) {
+            self.last_accepted = Some(LastAccepted {
+                at,
+                version,
+                credential,
+            });
+        }
     }
 
     /// Forgets rejections, so that the credential may be tried again.
@@ -241,7 +252,7 @@ impl TokenCache {
 
     /// The last accepted message.
     pub(crate) fn last_accepted(&self) -> Option<LastAccepted> {
-        self.last_accepted
+        self.last_accepted.clone()
     }
 }
 

@@ -172,6 +172,7 @@ impl Proxy {
             message: delivery.messages.get(account).and_then(Option::as_ref),
             time_left: delivery.plan.deadline.saturating_sub(elapsed),
             trial: step.trial,
+            choice: self.health.credential_choice(runtime, step.trial),
         };
         let mut result = runtime.attempt(&spec).await;
         result.attempt.ended = self.now().since(started_at);

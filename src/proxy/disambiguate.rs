@@ -16,9 +16,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::clock::Moment;
-use crate::diagnosis::{CauseCandidates, Evidence, EvidenceSource, Implication};
+use crate::diagnosis::{CauseCandidates, Diagnosis, Evidence, EvidenceSource, Implication};
 use crate::dialect::{Classification, Probe};
-use crate::policy::CredentialRevision;
+use crate::policy::{CredentialChoice, CredentialRevision};
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::AttemptResult;
 use crate::provider::diagnose::diagnosis_input;
@@ -234,7 +234,7 @@ impl Proxy {
     async fn run_pending_probe(&self, pending: &PendingProbe, probe: &Probe) -> Option<TimedProbe> {
         let runtime = &pending.runtime;
         let auth = runtime
-            .authenticate(false, runtime.provider.timeout)
+            .authenticate(CredentialChoice::Newest, false, runtime.provider.timeout)
             .await
             .ok()?;
         // A newer version is not the one that was rejected; the next message tries it.
@@ -274,22 +274,27 @@ impl Proxy {
             .get(&runtime.provider.id)
             .is_some_and(|current| current.is_same_account(runtime))
         {
-            let accepted = runtime.last_accepted().map(|accepted| accepted.at);
             let refined = RefinedCause {
                 previous: failed.cause,
                 credential: pending.revision,
                 diagnosis: diagnosis.clone(),
             };
             self.health.refine_cause(runtime, refined, now);
-            if pending.kind == AttemptKind::Send
-                && accepted.is_none_or(|accepted| accepted <= pending.ended_at)
-            {
-                LastSendOutcome {
-                    provider: &runtime.provider.id,
-                    diagnosis: Some(&diagnosis),
-                }
-                .emit(&self.telemetry);
+            self.replace_last_failure(pending, &diagnosis);
+        }
+    }
+
+    /// The status shows the settled cause of the last send, unless one was accepted since.
+    fn replace_last_failure(&self, pending: &PendingProbe, diagnosis: &Diagnosis) {
+        let accepted = pending.runtime.last_accepted().map(|accepted| accepted.at);
+        if pending.kind == AttemptKind::Send
+            && accepted.is_none_or(|accepted| accepted <= pending.ended_at)
+        {
+            LastSendOutcome {
+                provider: &pending.runtime.provider.id,
+                diagnosis: Some(diagnosis),
             }
+            .emit(&self.telemetry);
         }
     }
 }

@@ -8,12 +8,13 @@ use std::time::Duration;
 use crate::clock::Moment;
 use crate::diagnosis::Diagnosis;
 use crate::policy::{
-    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, Health, HealthEvent, HealthState,
-    LastResortTrial, NextStep, SendAdmission, next, result_cause,
+    AccountSnapshot, Attempt, CredentialChoice, CredentialRevision, CredentialStatus, DeliveryPlan,
+    Health, HealthEvent, HealthState, LastResortTrial, NextStep, SendAdmission, next, result_cause,
 };
 use crate::provider::ProviderRuntime;
-use crate::sms::{Cause, Certainty, Concern, ProviderId, RequestResult};
-use crate::telemetry::{HealthStateChanged, Telemetry};
+use crate::secret::Version;
+use crate::sms::{Cause, Certainty, Concern, Outcome, ProviderId, RequestResult};
+use crate::telemetry::{HealthStateChanged, PreviousCredential, Telemetry};
 
 /// The health of every provider.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ struct LastReported {
     /// A later probe may settle a cause that was ambiguous.
     certainty: Option<Certainty>,
     next_trial_at: Option<Moment>,
+    /// The version that serves in place of the newest.
+    previous_version: Option<Version>,
 }
 
 /// A clearer cause of an earlier rejection.
@@ -159,7 +162,7 @@ impl HealthTracker {
         now: Moment,
     ) {
         let mut state = self.lock();
-        let health_state = state.health(runtime).state(now, runtime.newest_revision());
+        let health_state = state.health(runtime).state(now, runtime.credential_offer());
         let still_holds = match health_state {
             HealthState::Quarantined { cause, .. } => cause == refined.previous,
             HealthState::Healthy | HealthState::Cooldown { .. } => !matches!(
@@ -188,11 +191,21 @@ impl HealthTracker {
         runtime: &ProviderRuntime,
         now: Moment,
     ) -> Option<Cause> {
-        let newest = runtime.newest_revision();
+        let offer = runtime.credential_offer();
         let mut state = self.lock();
         let health = state.health(runtime);
-        let cause = health.state(now, newest).cause();
-        cause.filter(|_| health.suspects_credential(newest))
+        let cause = health.state(now, offer).cause();
+        cause.filter(|_| health.suspects_credential(offer))
+    }
+
+    /// Which credential an attempt at the provider presents.
+    pub(super) fn credential_choice(
+        &self,
+        runtime: &ProviderRuntime,
+        trial: bool,
+    ) -> CredentialChoice {
+        let offer = runtime.credential_offer();
+        self.lock().health(runtime).choice(offer, trial)
     }
 
     /// Forgets these providers, because their names mean other accounts now.
@@ -208,7 +221,7 @@ impl HealthTracker {
     pub(super) fn health_state(&self, runtime: &ProviderRuntime, now: Moment) -> HealthState {
         self.lock()
             .health(runtime)
-            .state(now, runtime.newest_revision())
+            .state(now, runtime.credential_offer())
     }
 
     /// Makes the next refresh report every state, for subscribers that missed the first event.
@@ -237,7 +250,10 @@ impl HealthTracker {
     ) {
         runtime.emit_credential_seen();
         let id = &runtime.provider.id;
-        let health_state = state.health(runtime).state(now, runtime.newest_revision());
+        let offer = runtime.credential_offer();
+        let health_state = state.health(runtime).state(now, offer);
+        let previous = state.health(runtime).previous_in_use(offer);
+        self.report_previous(state, runtime, previous, diagnosis.as_ref());
         state.update_diagnosis(id, health_state, diagnosis);
         let diagnosis = state.diagnoses.get(id);
         let report = LastReported {
@@ -245,6 +261,7 @@ impl HealthTracker {
             cause: health_state.cause(),
             certainty: diagnosis.map(|diagnosis| diagnosis.certainty),
             next_trial_at: health_state.next_trial_at(),
+            previous_version: previous.map(|previous| previous.version),
         };
         if state.last_reported.get(id) != Some(&report) {
             HealthStateChanged {
@@ -254,6 +271,31 @@ impl HealthTracker {
             }
             .emit(&self.telemetry);
             state.last_reported.insert(id.clone(), report);
+        }
+    }
+
+    /// Reports that a previous credential begins to serve in place of the newest, or ends.
+    fn report_previous(
+        &self,
+        state: &State,
+        runtime: &ProviderRuntime,
+        previous: Option<CredentialRevision>,
+        diagnosis: Option<&Diagnosis>,
+    ) {
+        let id = &runtime.provider.id;
+        let version = previous.map(|previous| previous.version);
+        let reported = state
+            .last_reported
+            .get(id)
+            .and_then(|report| report.previous_version);
+        if version != reported {
+            PreviousCredential {
+                provider: id,
+                newest: runtime.newest_revision().version,
+                in_use: version,
+                diagnosis,
+            }
+            .emit(&self.telemetry);
         }
     }
 
@@ -288,7 +330,15 @@ impl State {
         let health = self.health(runtime);
         let was_suspected = health.suspects_credential(newest);
         health.observe(event, now);
-        if was_suspected && !health.suspects_credential(newest) {
+        // The reply to a message that was in flight does not: the credential may have died since.
+        let is_accepted = matches!(
+            event,
+            HealthEvent::Ended {
+                outcome: Outcome::Accepted { .. },
+                ..
+            }
+        );
+        if was_suspected && !health.suspects_credential(newest) && !is_accepted {
             runtime.token_cache().forget_rejections();
         }
     }
@@ -324,7 +374,7 @@ impl State {
             .iter()
             .map(|runtime| {
                 self.health(runtime)
-                    .snapshot(input.now, runtime.newest_revision())
+                    .snapshot(input.now, runtime.credential_offer())
             })
             .collect()
     }
@@ -338,7 +388,7 @@ fn view(views: &[AccountSnapshot], account: usize) -> AccountSnapshot {
         },
         credential: CredentialRevision::default(),
         can_retry: false,
-        suspects_credential: false,
+        credential_status: CredentialStatus::Usable,
     };
     views.get(account).copied().unwrap_or(no_account)
 }

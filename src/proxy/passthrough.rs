@@ -104,6 +104,7 @@ impl Proxy {
             message: None,
             time_left: PASSTHROUGH_TIMEOUT,
             trial: false,
+            choice: self.health.credential_choice(&runtime, false),
         };
         let result = runtime.attempt(&spec).await;
         self.record_passthrough(&result);

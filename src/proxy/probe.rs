@@ -76,7 +76,9 @@ impl Proxy {
     }
 
     async fn run_scheduled_probe(&self, runtime: &Arc<ProviderRuntime>, probe: &Probe) {
-        let Ok(auth) = runtime.authenticate(false, runtime.provider.timeout).await else {
+        let choice = self.health.credential_choice(runtime, false);
+        let limit = runtime.provider.timeout;
+        let Ok(auth) = runtime.authenticate(choice, false, limit).await else {
             return;
         };
         let Some(timed) = self.run_probe(runtime, probe, &auth).await else {

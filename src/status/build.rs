@@ -94,13 +94,8 @@ impl StatusBuilder<'_> {
                 .get_or_insert("its vault entry was never read".to_owned());
             status.remedy.get_or_insert(problem);
         }
-        if let Some((at, diagnosis)) = account
-            .and_then(|account| account.last_failure.as_ref())
-            .filter(|_| status.can_deliver)
-        {
-            status.failed_at = Some(format_time(*at));
-            status.cause = Some(diagnosis.cause.as_str().to_owned());
-            fill_diagnosis(&mut status, diagnosis);
+        if let Some(account) = account.filter(|_| status.can_deliver) {
+            fill_failure(&mut status, account);
         }
         status.summary = headline::provider_summary(&status, &format_time(self.0.wall));
         status
@@ -330,6 +325,19 @@ fn vault_entry_status(path: &str, entry: &VaultEntryNote) -> VaultEntryStatus {
         failing_since: entry.failing_since.map(format_time),
         last_success_at: entry.last_success_at.map(format_time),
         problem: entry.problem.clone(),
+    }
+}
+
+/// What is wrong with a provider that is in use.
+fn fill_failure(status: &mut ProviderStatus, account: &AccountNote) {
+    let previous = account.previous_credential.as_ref();
+    status.previous_version_in_use = previous.map(|note| note.in_use.0);
+    let rejected = previous.and_then(|note| Some((&note.at, note.diagnosis.as_ref()?)));
+    let failed = account.last_failure.as_ref();
+    if let Some((at, diagnosis)) = rejected.or(failed.map(|(at, diagnosis)| (at, diagnosis))) {
+        status.failed_at = Some(format_time(*at));
+        status.cause = Some(diagnosis.cause.as_str().to_owned());
+        fill_diagnosis(status, diagnosis);
     }
 }
 

@@ -223,14 +223,12 @@ fn warnings(status: &Status) -> Vec<String> {
         .iter()
         .filter_map(|entrypoint| tls_rejection_warning(entrypoint, &status.at))
         .collect();
-    also.extend(status.providers.iter().filter_map(|provider| {
-        let (at, cause) = provider.failed_at.as_ref().zip(provider.cause.as_ref())?;
-        Some(format!(
-            "The last message to {} failed at {} ({cause}).",
-            provider.provider,
-            short_time(at, &status.at)
-        ))
-    }));
+    also.extend(
+        status
+            .providers
+            .iter()
+            .filter_map(|provider| failure_warning(provider, &status.at)),
+    );
     for vault in &status.vaults {
         let failing: Vec<_> = vault
             .entries
@@ -268,6 +266,22 @@ fn warnings(status: &Status) -> Vec<String> {
     }
     also.extend(unloaded_config_warning(&status.config, &status.at));
     also
+}
+
+/// Warns that a provider in use does not work as it should.
+fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
+    let (at, cause) = provider.failed_at.as_ref().zip(provider.cause.as_ref())?;
+    let name = &provider.provider;
+    if let Some(version) = provider.previous_version_in_use {
+        return Some(format!(
+            "{name} uses version {version} of its credential: version {} was rejected ({cause}).",
+            provider.credential_version
+        ));
+    }
+    Some(format!(
+        "The last message to {name} failed at {} ({cause}).",
+        short_time(at, now)
+    ))
 }
 
 /// Warns that requests for providers' hosts are denied, because their TLS cannot be terminated.
@@ -328,14 +342,25 @@ pub(super) fn provider_summary(provider: &ProviderStatus, now: &str) -> String {
         ("quarantined", Some(_)) => "quarantined; the next message tries it".to_owned(),
         ("quarantined", None) => "quarantined until something changes".to_owned(),
         ("paused", _) => "paused by hand".to_owned(),
-        _ if provider.can_deliver => match &provider.failed_at {
-            Some(at) => format!(
-                "in use, but its last message failed at {}",
-                short_time(at, now)
-            ),
-            None => "in use".to_owned(),
-        },
+        _ if provider.can_deliver => usage_summary(provider, now),
         _ => "not usable: its credential was never read".to_owned(),
+    }
+}
+
+/// How a provider is used that can deliver.
+fn usage_summary(provider: &ProviderStatus, now: &str) -> String {
+    if let Some(version) = provider.previous_version_in_use {
+        return format!(
+            "in use with version {version} of its credential; version {} was rejected",
+            provider.credential_version
+        );
+    }
+    match &provider.failed_at {
+        Some(at) => format!(
+            "in use, but its last message failed at {}",
+            short_time(at, now)
+        ),
+        None => "in use".to_owned(),
     }
 }
 

@@ -124,8 +124,10 @@ pub struct ProviderStatus {
     pub remedy: Option<String>,
     /// Where its credential is kept: `vault:path`.
     pub credential: Option<String>,
-    /// The version of the credential in use; 0 if none could be read yet.
+    /// The newest version of the credential; 0 if none could be read yet.
     pub credential_version: u64,
+    /// The older version that is in use, because the newest was rejected.
+    pub previous_version_in_use: Option<u64>,
     /// When that version was first seen.
     pub credential_since: Option<String>,
     /// How long ago that was.

@@ -3,6 +3,7 @@
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
+use crate::diagnosis::Diagnosis;
 use crate::secret::Version;
 use crate::sms::ProviderId;
 use crate::telemetry::Telemetry;
@@ -48,6 +49,44 @@ impl CredentialLoaded<'_> {
             .credential_age
             .set(provider, self.first_seen_at);
         telemetry.store.record_credential(self);
+    }
+}
+
+/// The newest version of a credential was rejected, and the one before it serves in its place; or that
+/// has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct PreviousCredential<'a> {
+    /// The provider.
+    pub provider: &'a ProviderId,
+    /// The newest version.
+    pub newest: Version,
+    /// The version that serves; none: the newest does.
+    pub in_use: Option<Version>,
+    /// Why the newest was rejected.
+    pub diagnosis: Option<&'a Diagnosis>,
+}
+
+impl PreviousCredential<'_> {
+    /// Logs it, and keeps it for the status.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        telemetry.store.record_previous_credential(self);
+        let (provider, newest) = (self.provider, self.newest.0);
+        if let Some(in_use) = self.in_use {
+            tracing::warn!(
+                provider = provider.as_str(),
+                version = newest,
+                evidence = self.diagnosis.map(|diagnosis| diagnosis.evidence.as_str()),
+                remedy = self.diagnosis.map(|diagnosis| diagnosis.remedy.as_str()),
+                "provider {provider}: version {newest} of its credential was rejected; version {} stays in use",
+                in_use.0,
+            );
+        } else {
+            tracing::info!(
+                provider = provider.as_str(),
+                version = newest,
+                "provider {provider}: no older version of its credential is in use any more",
+            );
+        }
     }
 }
 

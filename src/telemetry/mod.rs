@@ -32,7 +32,8 @@ use crate::clock::Clock;
 use crate::sms::ProviderId;
 
 pub use account::{
-    BalanceReported, CredentialLoaded, ResolverChanged, TokenExpiry, VaultRead, VaultReadResult,
+    BalanceReported, CredentialLoaded, PreviousCredential, ResolverChanged, TokenExpiry, VaultRead,
+    VaultReadResult,
 };
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,

@@ -25,8 +25,8 @@ use sms_sidecar::dialect::{
     Reply, Request, RequestTarget,
 };
 use sms_sidecar::policy::{
-    AccountSnapshot, Attempt, CredentialRevision, DeliveryPlan, NextStep, OnUnknown,
-    PlannedAccount, SendAdmission, next,
+    AccountSnapshot, Attempt, CredentialRevision, CredentialStatus, DeliveryPlan, NextStep,
+    OnUnknown, PlannedAccount, SendAdmission, next,
 };
 use sms_sidecar::secret::{Credential, Version};
 use sms_sidecar::sms::AttemptKind;
@@ -297,7 +297,7 @@ fn healthy() -> AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: CredentialRevision::from(Version(1)),
         can_retry: true,
-        suspects_credential: false,
+        credential_status: CredentialStatus::Usable,
     }
 }
 

@@ -50,6 +50,45 @@ export async function drill(t, { rotations, services = ROTATED }) {
   return { calls: await load.end(), accounts, fakes, proxy };
 }
 
+/**
+ * Changes the credential of one service, the route's only provider, `rotations` times under load: in the vault first, which the
+ * sidecar notices at once, and at the service a moment later. Without a second provider, every rejection that is not healed is a loss.
+ */
+export async function vaultFirstDrill(t, { rotations, service }) {
+  const { proxy, fakes: { [service]: fake }, vault } = await stage(t, { services: [service], provider: { timeout: '20s' }, route: { deadline: '60s' } });
+  const watched = watch(fake);
+  const load = begin(proxy, [service]);
+  await pause(500);
+  const early = [];
+  for (let n = 1; n <= rotations; n += 1) {
+    const next = `canary-${n}-${Math.random().toString(36).slice(2)}`;
+    const before = watched.state.rejected.length + watched.state.logins.length;
+    vault.put(service, { password: next });
+    await eventually(async () => await proxy.metric('credential_version', { provider: service }) === n + 1, 30_000);
+    await pause(APART);
+    early.push(watched.state.rejected.length + watched.state.logins.length - before);
+    watched.changed();
+    fake.rotate({ password: next });
+    fake.expireTokens?.();
+    await eventually(async () => watched.state.good === n, 30_000);
+  }
+  await pause(500);
+  return { calls: await load.end(), fake, early, proxy };
+}
+
+/** Asserts that the drill above lost nothing, and that the newest version was not sent again and again while it was wrong. */
+export function judgeVaultFirst(t, { calls: { all, rate }, fake, early, proxy }) {
+  const lost = all.filter(({ ok }) => !ok);
+  assert.deepEqual(lost.slice(0, 3), [], `${lost.length} of ${all.length} calls were lost`);
+  const texts = fake.delivered.map(({ text }) => text);
+  assert.equal(texts.length, all.length, 'one message a call');
+  assert.equal(new Set(texts).size, texts.length, 'a message was sent twice');
+  assert.ok(early.every((sends) => sends >= 1 && sends <= AT_ONCE), `a wrong version was sent ${early} times`);
+  assert.match(proxy.output, /version 2 of its credential was rejected; version 1 stays in use/);
+  assert.ok(!/canary-\d/.test(proxy.output), 'a credential is in the log');
+  t.diagnostic(`${all.length} calls at ${rate.toFixed(0)}/s through one provider, none lost, none twice; the newest version was rejected ${early.join(', ')} times before the service followed`);
+}
+
 /** Records at the service which message presented which credential or token and was rejected for it, and likewise for logins. */
 function watch(fake) {
   const state = { count: 0, good: 0, rejected: [], logins: [] };

@@ -150,6 +150,58 @@ async fn one_message_rechecks_and_a_failed_recheck_doubles_the_wait() {
 }
 
 #[tokio::test]
+async fn a_vault_that_is_changed_first_loses_no_message_with_one_provider() {
+    let a = Fake::open(knows("token-number-1")).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    let sent = |text: &'static str| {
+        let stage = &stage;
+        async move { stage.send(text).await.status.as_u16() }
+    };
+    assert_eq!(sent("one").await, 202);
+    stage.put("a", &[("token", "token-number-2")]);
+    stage.looked("a").await;
+    assert_eq!(sent("two").await, 202, "the newest, then the previous one");
+    assert_eq!((a.count(), stage.standing("a")), (3, "healthy".to_owned()));
+    assert_eq!(sent("three").await, 202);
+    assert_eq!(a.count(), 4, "the rejected version is not sent again");
+    let own = stage.provider_status("a").await;
+    assert_eq!(
+        own["summary"],
+        "in use with version 1 of its credential; version 2 was rejected"
+    );
+    assert_eq!(own["cause"], "credential-rejected");
+    assert!(
+        own["remedy"].is_string() && own["can_deliver"] == true,
+        "{own}"
+    );
+    // The service follows: the previous version is rejected, and the newest is accepted.
+    a.now(knows("token-number-2"));
+    assert_eq!(sent("four").await, 202);
+    assert_eq!(a.count(), 6);
+    assert_eq!(sent("five").await, 202);
+    assert_eq!(a.count(), 7, "the newest alone");
+    assert_eq!(stage.provider_status("a").await["summary"], "in use");
+}
+
+#[tokio::test]
+async fn two_dead_versions_quarantine_a_provider() {
+    let a = Fake::open(knows("token-number-1")).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    stage.send("one").await;
+    stage.put("a", &[("token", "token-number-2")]);
+    stage.looked("a").await;
+    a.now(|_, _| refuses("credential-rejected"));
+    assert_eq!(stage.send("two").await.status.as_u16(), 503);
+    assert_eq!(
+        (a.count(), stage.standing("a")),
+        (4, "quarantined".to_owned()),
+        "the newest, the previous one, and the newest once more"
+    );
+    stage.send("three").await;
+    assert_eq!(a.count(), 4);
+}
+
+#[tokio::test]
 async fn an_account_rejection_quarantines_without_a_second_attempt() {
     for cause in [
         "permission-denied",

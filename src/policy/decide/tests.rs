@@ -176,7 +176,7 @@ impl Simulation {
             admission: now.admissions[account],
             credential: revision(self.version),
             can_retry: now.retry,
-            suspects_credential: false,
+            credential_status: CredentialStatus::Usable,
         }
     }
 
@@ -502,7 +502,7 @@ fn open(version: u64) -> AccountSnapshot {
         admission: SendAdmission::Allowed,
         credential: revision(version),
         can_retry: true,
-        suspects_credential: false,
+        credential_status: CredentialStatus::Usable,
     }
 }
 
@@ -1082,4 +1082,59 @@ fn without_an_attempt_the_cause_is_that_of_the_skips() {
         RequestResult::MessageRejected,
         "a text too long for every provider is the message's fault"
     );
+}
+
+#[test]
+fn the_previous_version_is_tried_once_and_then_the_newest_once_more() {
+    let rejected = |version| Attempt {
+        credential: revision(version),
+        ..rejected(0, Cause::CredentialRejected)
+    };
+    let step = |tried: &[Attempt], version| {
+        let plan = DeliveryPlan {
+            accounts: plan(OnUnknown::Failover).accounts[..1].to_vec(),
+            ..plan(OnUnknown::Failover)
+        };
+        next(&plan, tried, |_| open(version), ms(300), 1.0)
+    };
+    let again = NextStep::Send {
+        account: 0,
+        delay: Duration::ZERO,
+        trial: false,
+        retry: false,
+    };
+    let end = NextStep::Answer(RequestResult::NotSent);
+    assert_eq!(step(&[rejected(2)], 1), again, "the previous serves");
+    assert_eq!(step(&[rejected(2)], 2), end, "nothing serves");
+    let both = [rejected(2), rejected(1)];
+    assert_eq!(step(&both, 1), end, "it is dead too");
+    assert_eq!(step(&both, 2), again, "the service changed between the two");
+    assert_eq!(
+        step(&[rejected(1), rejected(2)], 2),
+        end,
+        "not the other way"
+    );
+    let all = [rejected(2), rejected(1), rejected(2)];
+    assert_eq!((step(&all, 1), step(&all, 2)), (end, end));
+}
+
+#[test]
+fn a_due_trial_of_the_newest_is_the_first_attempt_only() {
+    let due = |_: usize| AccountSnapshot {
+        credential_status: CredentialStatus::NewestDue,
+        ..open(1)
+    };
+    let is_trial = |tried: &[Attempt]| {
+        let step = next(&plan(OnUnknown::Failover), tried, due, ms(300), 1.0);
+        matches!(
+            step,
+            NextStep::Send {
+                account: 0,
+                trial: true,
+                ..
+            }
+        )
+    };
+    assert!(is_trial(&[]));
+    assert!(!is_trial(&[rejected(0, Cause::ProviderFault)]));
 }

@@ -751,6 +751,132 @@ fn every_state_has_its_label_and_cause() {
     );
 }
 
+/// Version 2 in the vault, version 1 accepted before.
+const OFFER: CredentialOffer = CredentialOffer {
+    newest: CredentialRevision {
+        version: Version(2),
+        token_generation: 0,
+    },
+    previous: Some(CredentialRevision {
+        version: Version(1),
+        token_generation: 0,
+    }),
+};
+
+fn dead(version: u64) -> HealthEvent {
+    ended(Outcome::Rejected(Cause::CredentialRejected), version)
+}
+
+/// The version that is presented, and whether messages may be sent.
+fn presented(health: &Health, now: u64) -> (u64, SendAdmission) {
+    let snapshot = health.snapshot(at(now), OFFER);
+    (snapshot.credential.version.0, snapshot.admission)
+}
+
+fn is_due(health: &Health, now: u64) -> bool {
+    health.snapshot(at(now), OFFER).credential_status == CredentialStatus::NewestDue
+}
+
+#[test]
+fn the_previous_version_serves_until_the_newest_is_accepted() {
+    let mut health = after(&[(0, accepted(1)), (3_600, dead(2))]);
+    assert_eq!(presented(&health, 3_600), (1, SendAdmission::Allowed));
+    assert_eq!(health.state(at(3_600), OFFER), HealthState::Healthy);
+    assert_eq!(health.choice(OFFER, false), CredentialChoice::Previous);
+    health.observe(&accepted(1), at(3_601));
+    health.observe(&dead(2), at(3_602)); // it was in flight
+    assert_eq!(presented(&health, 9_999), (1, SendAdmission::Allowed));
+    health.observe(&accepted(2), at(9_999));
+    assert_eq!(presented(&health, 9_999), (2, SendAdmission::Allowed));
+    assert_eq!(health.choice(OFFER, false), CredentialChoice::Newest);
+    health.observe(&accepted(1), at(10_000)); // it was in flight
+    assert_eq!(presented(&health, 10_000), (2, SendAdmission::Allowed));
+}
+
+#[test]
+fn a_previous_version_that_is_not_known_to_work_does_not_serve() {
+    let rejected = blocked(Cause::CredentialRejected, 60);
+    let too_old = after(&[(0, accepted(1)), (3_601, dead(2))]);
+    assert_eq!(presented(&too_old, 3_601), (2, rejected));
+    let never_accepted = after(&[(0, dead(2))]);
+    assert_eq!(presented(&never_accepted, 0), (2, rejected));
+    let also_rejected = after(&[(0, accepted(1)), (1, dead(1)), (2, dead(2)), (2, dead(1))]);
+    assert_eq!(presented(&also_rejected, 2), (2, rejected));
+    let for_the_account = after(&[
+        (0, accepted(1)),
+        (1, ended(Outcome::Rejected(Cause::BalanceEmpty), 2)),
+    ]);
+    assert_eq!(
+        presented(&for_the_account, 1),
+        (2, blocked(Cause::BalanceEmpty, 60))
+    );
+}
+
+#[test]
+fn the_newest_is_tried_by_half_open_trials_and_when_the_previous_is_rejected() {
+    let mut health = after(&[(0, accepted(1)), (1, dead(2))]);
+    assert!(!is_due(&health, 60));
+    assert!(is_due(&health, 61));
+    health.observe(&TRIAL, at(61));
+    assert_eq!(health.choice(OFFER, true), CredentialChoice::Newest);
+    assert_eq!(health.choice(OFFER, false), CredentialChoice::Previous);
+    health.observe(&dead(2), at(61));
+    assert!(!is_due(&health, 180));
+    assert!(is_due(&health, 181), "doubled");
+    health.observe(&dead(1), at(182));
+    assert_eq!(
+        presented(&health, 182),
+        (2, SendAdmission::Allowed),
+        "the service has changed"
+    );
+    health.observe(&dead(2), at(183));
+    health.observe(&dead(1), at(183)); // it was in flight
+    assert_eq!(
+        presented(&health, 183),
+        (2, blocked(Cause::CredentialRejected, 60)),
+        "both are dead"
+    );
+}
+
+#[test]
+fn a_rejected_account_is_quarantined_while_the_previous_version_serves() {
+    let empty = ended(Outcome::Rejected(Cause::BalanceEmpty), 1);
+    let mut health = after(&[(0, accepted(1)), (1, dead(2)), (2, empty)]);
+    assert_eq!(presented(&health, 2), (1, blocked(Cause::BalanceEmpty, 60)));
+    assert!(!health.suspects_credential(OFFER));
+    health.observe(&accepted(1), at(3));
+    assert_eq!(presented(&health, 3), (1, SendAdmission::Allowed));
+}
+
+#[test]
+fn a_rejected_token_of_the_previous_version_leaves_a_new_login() {
+    let revision = |version, token_generation| CredentialRevision {
+        version: Version(version),
+        token_generation,
+    };
+    let with = |outcome, credential| HealthEvent::Ended {
+        outcome,
+        credential,
+        retry_after: None,
+        suspects_credential: false,
+    };
+    let ok = || Outcome::Accepted { id: "1".to_owned() };
+    let no = || Outcome::Rejected(Cause::CredentialRejected);
+    let offer = |generation| CredentialOffer {
+        newest: revision(2, u64::MAX),
+        previous: Some(revision(1, generation)),
+    };
+    let mut health = after(&[
+        (0, with(ok(), revision(1, 1))),
+        (1, with(no(), revision(2, u64::MAX))),
+        (2, with(no(), revision(1, 1))),
+        (2, with(no(), revision(2, u64::MAX))),
+    ]);
+    assert_eq!(health.previous_in_use(offer(2)), Some(revision(1, 2)));
+    health.observe(&with(no(), revision(1, u64::MAX)), at(3));
+    assert_eq!(health.previous_in_use(offer(3)), None);
+}
+
 fn any_event() -> impl Strategy<Value = HealthEvent> {
     let cause = || prop::sample::select(Cause::ALL.to_vec());
     let outcome = prop_oneof![

@@ -15,7 +15,8 @@ use crate::policy::HealthState;
 use crate::sms::{AttemptKind, Entrypoint, Operation, Outcome, ProviderId, RequestResult};
 use crate::telemetry::{
     AttemptFinished, BalanceReported, BuildInfo, CredentialLoaded, HealthStateChanged,
-    LastSendOutcome, MetricsSchema, Reloaded, RequestFinished, TokenExpiry, VaultRead,
+    LastSendOutcome, MetricsSchema, PreviousCredential, Reloaded, RequestFinished, TokenExpiry,
+    VaultRead,
 };
 
 pub use config_summary::{ConfigSummary, ProviderSummary, RouteSummary};
@@ -23,7 +24,7 @@ pub(crate) use notes::{
     AccountNote, AttemptNote, EntrypointStats, HealthNote, RequestNote, RouteNote, VaultEntryNote,
 };
 
-use notes::{BalanceNote, ReloadNote, TlsRejections};
+use notes::{BalanceNote, PreviousCredentialNote, ReloadNote, TlsRejections};
 use rolling_counts::RollingCounts;
 
 /// How many requests are kept.
@@ -204,6 +205,17 @@ impl StatusStore {
     pub(super) fn record_credential(&self, event: &CredentialLoaded<'_>) {
         self.update_account(event.provider, |account| {
             account.credential = Some((event.version, event.first_seen_at));
+        });
+    }
+
+    pub(super) fn record_previous_credential(&self, event: &PreviousCredential<'_>) {
+        let at = self.clock.wall_clock();
+        self.update_account(event.provider, |account| {
+            account.previous_credential = event.in_use.map(|in_use| PreviousCredentialNote {
+                at,
+                in_use,
+                diagnosis: event.diagnosis.cloned(),
+            });
         });
     }
 

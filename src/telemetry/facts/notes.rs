@@ -17,6 +17,8 @@ pub(crate) struct AccountNote {
     /// When the last message failed and why; none if it was accepted, or if the provider has recovered since.
     pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
     pub(crate) credential: Option<(Version, SystemTime)>,
+    /// An older version of the credential serves in place of the newest.
+    pub(crate) previous_credential: Option<PreviousCredentialNote>,
     pub(crate) token_expires_at: Option<SystemTime>,
     pub(crate) balance: Option<BalanceNote>,
     /// Sends by outcome.
@@ -31,12 +33,22 @@ impl Default for AccountNote {
             health: None,
             last_failure: None,
             credential: None,
+            previous_credential: None,
             token_expires_at: None,
             balance: None,
             hour: RollingCounts::last_hour(),
             day: RollingCounts::last_day(),
         }
     }
+}
+
+/// An older version of a credential serves, because the newest was rejected.
+#[derive(Clone, Debug)]
+pub(crate) struct PreviousCredentialNote {
+    pub(crate) at: SystemTime,
+    pub(crate) in_use: Version,
+    /// Why the newest was rejected.
+    pub(crate) diagnosis: Option<Diagnosis>,
 }
 
 /// The balance that a service last reported.
