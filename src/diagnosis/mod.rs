@@ -73,11 +73,23 @@ pub struct DiagnosisContext<'a> {
     pub replacement_url: Option<&'a str>,
     /// Whether the provider has `outbound` settings.
     pub uses_outbound: bool,
+    /// What an attempt presents.
+    pub presents: PresentedSecret,
     /// In observe mode, where the backend's own credential was sent: the names under which backends usually have
     /// it in their environment.
     pub observed_variables: Option<&'a [String]>,
     /// Whether the config has no `listen.control`, so that no command can reach the running sidecar.
     pub lacks_control_socket: bool,
+}
+
+/// What an attempt presents to the service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PresentedSecret {
+    /// The credential itself.
+    #[default]
+    Credential,
+    /// The token of a login with the credential.
+    LoginToken,
 }
 
 /// A vault entry, as remedies name it.

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use crate::diagnosis::evidence::join_causes;
 use crate::diagnosis::{
-    CauseCandidates, CredentialHistory, DiagnosisContext, EvidenceSource, FailedAttempt,
-    credential_history, format_duration, is_unsent,
+    CauseCandidates, CredentialHistory, DiagnosisContext, Evidence, EvidenceSource, FailedAttempt,
+    PresentedSecret, credential_history, format_duration, is_unsent,
 };
-use crate::sms::{Cause, Msisdn};
+use crate::sms::{AttemptKind, Cause, Msisdn};
 
 /// The config's default path.
 pub const DEFAULT_CONFIG_PATH: &str = "/etc/sms-sidecar/config.toml";
@@ -126,6 +126,14 @@ const MISTYPED: &str = "compare {fields} in {named} with {console}: this version
 /// The version worked, and nobody changed the vault.
 const CHANGED_AT_PROVIDER: &str = "somebody changed or revoked {fields} at {dialect}: get the current values from {console} and put them into {entry}{soon}";
 
+/// The token of a login has expired: the credential itself is as it was.
+const LOGIN_EXPIRED: &str = "nothing to change: {provider} logs in again by itself with its next message; if that token is rejected as well, compare {fields} in {named} with {console}";
+/// The same in observe mode, where the backend logs in.
+const BACKEND_LOGIN_EXPIRED: &str =
+    "let the backend log in at {dialect} again: the token that it sends has expired";
+/// The service takes the credential at the login, and then rejects every token.
+const TOKEN_REJECTED: &str = "{dialect} accepts {fields} at the login, so they are right: ask at {console} why it rejects the tokens of {account}{back}";
+
 /// The backend's own request has no credential.
 const UNSET_IN_BACKEND: &str = "set the variable from which the backend reads its credential{variables}, and restart the backend: its process does not have it, or has it without a value";
 
@@ -148,17 +156,9 @@ pub(super) fn render_remedy(
     attempt: &FailedAttempt<'_>,
     context: &DiagnosisContext<'_>,
 ) -> String {
-    let listed = REMEDIES
-        .iter()
-        .find(|(cause, _)| *cause == candidates.cause)
-        .map_or("", |(_, sentence)| *sentence);
-    let sentence = match (candidates.cause, credential_history(context)) {
-        (Cause::CredentialMissing, _) if context.observed_variables.is_some() => UNSET_IN_BACKEND,
-        (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
-        (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
-        (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
-        _ => listed,
-    };
+    let sentence = login_remedy(candidates.cause, attempt, context);
+    let sentence =
+        sentence.unwrap_or_else(|| credential_remedy(candidates.cause, attempt, context));
     let filled = fill_placeholders(sentence, |hole| {
         contextual_value(hole, candidates.cause, attempt, context)
             .unwrap_or_else(|| placeholder_value(hole, attempt, context))
@@ -168,6 +168,47 @@ pub(super) fn render_remedy(
     } else {
         let others = join_causes(&candidates.alternatives);
         format!("{filled}; if that is in order, the cause is {others}")
+    }
+}
+
+/// The sentence where the service has a login, and its token was rejected.
+fn login_remedy(
+    cause: Cause,
+    attempt: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> Option<&'static str> {
+    if context.presents == PresentedSecret::Credential || attempt.kind == AttemptKind::Login {
+        return None;
+    }
+    let is_fresh = |evidence: &Evidence| evidence.source == EvidenceSource::FreshToken;
+    let is_observed = context.observed_variables.is_some();
+    if cause == Cause::CredentialExpired && is_observed {
+        Some(BACKEND_LOGIN_EXPIRED)
+    } else if cause == Cause::CredentialExpired {
+        Some(LOGIN_EXPIRED)
+    } else if cause == Cause::CredentialRejected && attempt.evidence.iter().any(is_fresh) {
+        Some(TOKEN_REJECTED)
+    } else {
+        None
+    }
+}
+
+/// The sentence of the table, or a better one for what is known of the credential.
+fn credential_remedy(
+    cause: Cause,
+    attempt: &FailedAttempt<'_>,
+    context: &DiagnosisContext<'_>,
+) -> &'static str {
+    let listed = REMEDIES
+        .iter()
+        .find(|(listed, _)| *listed == cause)
+        .map_or("", |(_, sentence)| *sentence);
+    match (cause, credential_history(context)) {
+        (Cause::CredentialMissing, _) if context.observed_variables.is_some() => UNSET_IN_BACKEND,
+        (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
+        (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
+        (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
+        _ => listed,
     }
 }
 
@@ -434,6 +475,9 @@ mod tests {
             CHANGED_AT_PROVIDER,
             MALFORMED,
             UNSET_IN_BACKEND,
+            LOGIN_EXPIRED,
+            BACKEND_LOGIN_EXPIRED,
+            TOKEN_REJECTED,
         ]) {
             fill_placeholders(sentence, |hole| {
                 let known = contextual_value(

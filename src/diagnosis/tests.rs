@@ -43,6 +43,7 @@ fn context(fields: &[String]) -> DiagnosisContext<'_> {
         console_pages: None,
         replacement_url: None,
         uses_outbound: false,
+        presents: PresentedSecret::Credential,
         observed_variables: None,
         lacks_control_socket: false,
     }
@@ -586,5 +587,97 @@ fn a_malformed_entry_is_reported_as_not_sent() {
             "put username and password into local:sms/playmobile: `sms-sidecar vault set"
         ),
         "{diagnosis}"
+    );
+}
+
+#[test]
+fn an_expired_login_token_means_a_new_login_and_not_a_new_credential() {
+    let fields = fields();
+    let with_login = DiagnosisContext {
+        presents: PresentedSecret::LoginToken,
+        ..context(&fields)
+    };
+    let expired = diagnose(&evidence(Cause::CredentialExpired), &with_login);
+    assert_eq!(
+        expired.remedy,
+        "nothing to change: playmobile logs in again by itself with its next message; if that token is rejected as well, compare username and password in local:sms/playmobile with the playmobile console"
+    );
+    let observed = DiagnosisContext {
+        observed_variables: Some(&[]),
+        ..with_login
+    };
+    assert_eq!(
+        diagnose(&evidence(Cause::CredentialExpired), &observed).remedy,
+        "let the backend log in at playmobile again: the token that it sends has expired"
+    );
+    let at_login = FailedAttempt {
+        kind: AttemptKind::Login,
+        ..evidence(Cause::CredentialExpired)
+    };
+    for (failed, context) in [
+        (at_login, with_login),
+        (evidence(Cause::CredentialExpired), context(&fields)),
+    ] {
+        let remedy = diagnose(&failed, &context).remedy;
+        assert!(remedy.starts_with("issue a new credential at"), "{remedy}");
+    }
+    let fresh = [Evidence {
+        source: EvidenceSource::FreshToken,
+        implication: Implication::RulesOut(vec![Cause::CredentialExpired]),
+    }];
+    let rejected = FailedAttempt {
+        evidence: &fresh,
+        ..evidence(Cause::CredentialRejected)
+    };
+    let remedy = diagnose(&rejected, &with_login).remedy;
+    assert!(
+        remedy.starts_with("playmobile accepts username and password at the login"),
+        "{remedy}"
+    );
+}
+
+#[test]
+fn a_credential_that_the_backend_lacks_is_set_in_the_backend() {
+    let names = [
+        "PLAYMOBILE_LOGIN".to_owned(),
+        "PLAYMOBILE_PASSWORD".to_owned(),
+    ];
+    let missing = [Evidence::from_backend_request(
+        "the header Authorization is missing".to_owned(),
+    )];
+    let failed = FailedAttempt {
+        evidence: &missing,
+        ..evidence(Cause::CredentialMissing)
+    };
+    let observed = DiagnosisContext {
+        entry: None,
+        version: Version(0),
+        observed_variables: Some(&names),
+        ..context(&[])
+    };
+    let found = diagnose(&failed, &observed);
+    assert_eq!(
+        (found.cause, found.certainty),
+        (Cause::CredentialMissing, Certainty::Certain)
+    );
+    assert!(
+        found
+            .evidence
+            .ends_with("in the backend's own request the header Authorization is missing"),
+        "{}",
+        found.evidence
+    );
+    assert_eq!(
+        found.remedy,
+        "set the variable from which the backend reads its credential (backends usually call it PLAYMOBILE_LOGIN, PLAYMOBILE_PASSWORD), and restart the backend: its process does not have it, or has it without a value"
+    );
+}
+
+#[test]
+fn an_untrusted_certificate_is_not_one_of_the_401s() {
+    assert_eq!(Cause::TlsUntrusted.family(), crate::sms::Family::Provider);
+    assert!(
+        Cause::TlsUntrusted.blocks_account(),
+        "it is out until it is put right"
     );
 }

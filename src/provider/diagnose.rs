@@ -9,8 +9,8 @@ use http::header::DATE;
 
 use crate::clock::Moment;
 use crate::diagnosis::{
-    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, VaultEntryRef, diagnose,
-    fields_to_change, narrow_candidates,
+    CauseCandidates, Diagnosis, DiagnosisContext, Evidence, FailedAttempt, PresentedSecret,
+    VaultEntryRef, diagnose, fields_to_change, narrow_candidates,
 };
 use crate::dialect::{Classification, Dialect, LoginToken, Reply};
 use crate::provider::auth_context::AuthContext;
@@ -152,6 +152,11 @@ fn dialect_context(dialect: &Dialect) -> DiagnosisContext<'_> {
         dialect: &dialect.name,
         base_url: dialect.base_url(),
         console_pages: Some(dialect.console_urls()),
+        presents: if dialect.requires_login() {
+            PresentedSecret::LoginToken
+        } else {
+            PresentedSecret::Credential
+        },
         ..DiagnosisContext::default()
     }
 }

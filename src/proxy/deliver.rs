@@ -15,7 +15,7 @@ use crate::proxy::dedup::{DedupDecision, InFlight};
 use crate::proxy::delivery::Delivery;
 use crate::proxy::health::DecisionInput;
 use crate::proxy::request::{CompletedRequest, RequestContext};
-use crate::sms::{AttemptKind, Cause, Family, Operation, Outcome, RequestResult};
+use crate::sms::{AttemptKind, Cause, Operation, Outcome, RequestResult};
 use crate::telemetry::{
     DuplicateSuppressed, Failover, LastSendOutcome, PossibleDuplicate, RouteFirstChoice,
 };
@@ -178,7 +178,7 @@ impl Proxy {
         result.attempt.ended = self.now().since(started_at);
         let diagnosis = self.diagnose(&result);
         let cause = result.outcome().cause();
-        if cause.is_none_or(|cause| cause.family() == Family::Account) {
+        if cause.is_none_or(Cause::blocks_account) {
             LastSendOutcome {
                 provider: &runtime.provider.id,
                 diagnosis: diagnosis.as_ref(),

@@ -44,7 +44,7 @@ causes! {
     EndpointWrong       "endpoint-wrong"        Account  "The address or the API version is wrong."
     ClockSkew           "clock-skew"            Account  "This server's clock differs too much from the service's for its signature check."
     SandboxMismatch     "sandbox-mismatch"      Account  "A test credential is used on production, or the reverse."
-    TlsUntrusted        "tls-untrusted"         Account  "The certificate of the service is not trusted."
+    TlsUntrusted        "tls-untrusted"         Provider "The certificate of the service is not trusted."
     SenderNotAllowed    "sender-not-allowed"    Message  "The account may not send under this sender name."
     TemplateNotApproved "template-not-approved" Message  "The service has not approved this text for the account."
     RecipientInvalid    "recipient-invalid"     Message  "The recipient's number is wrong or cannot be reached."
@@ -64,6 +64,11 @@ causes! {
 }
 
 impl Cause {
+    /// Whether the account is out until somebody, or a new credential, puts it right.
+    pub const fn blocks_account(self) -> bool {
+        matches!(self.concern(), Concern::Credential | Concern::Account)
+    }
+
     /// What the cause is about, which decides what may be tried next.
     pub const fn concern(self) -> Concern {
         match self {
@@ -120,7 +125,7 @@ pub enum Family {
     Account,
     /// The message, its sender, or the person it is for.
     Message,
-    /// The service, or the network to it.
+    /// The service, or the network to it, an untrusted certificate included.
     Provider,
     /// The sidecar's vault, rules or configuration.
     Ours,

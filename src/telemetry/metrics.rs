@@ -8,7 +8,7 @@ use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
 use crate::clock::Clock;
 use crate::policy::HealthState;
-use crate::sms::{AttemptKind, Cause, Entrypoint, Family, Operation, RequestResult};
+use crate::sms::{AttemptKind, Cause, Entrypoint, Operation, RequestResult};
 use crate::telemetry::credential_age::CredentialAge;
 use crate::telemetry::labels::{LabelSet, NONE};
 use crate::telemetry::registry::{MetricFactory, remove_series, retain_series, series_labels};
@@ -185,8 +185,8 @@ impl MetricFamilies {
 
     fn init_provider_series(&self, provider: &str) {
         for (outcome, cause) in failure_outcomes() {
-            // A send can fail for any cause. For the other kinds, only account causes matter to operators.
-            let kinds = if cause.family() == Family::Account {
+            // A send can fail for any cause. For the other kinds, only causes that block the account matter to operators.
+            let kinds = if cause.blocks_account() {
                 AttemptKind::ALL
             } else {
                 &[AttemptKind::Send]

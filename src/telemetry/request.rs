@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use crate::sms::{
-    AttemptKind, Cause, Certainty, Concern, Entrypoint, Family, Msisdn, Operation, Outcome,
-    ProviderId, RequestResult,
+    AttemptKind, Cause, Certainty, Concern, Entrypoint, Msisdn, Operation, Outcome, ProviderId,
+    RequestResult,
 };
 use crate::telemetry::labels::{NONE, label_or_other};
 use crate::telemetry::{Telemetry, TraceParent};
@@ -203,9 +203,7 @@ fn format_attempts(lines: &[AttemptRecord<'_>]) -> String {
 
 impl AttemptRecord<'_> {
     fn concerns_account(&self) -> bool {
-        self.outcome
-            .cause()
-            .is_some_and(|cause| cause.family() == Family::Account)
+        self.outcome.cause().is_some_and(Cause::blocks_account)
     }
 
     fn write_to(&self, text: &mut String) -> std::fmt::Result {

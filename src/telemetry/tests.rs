@@ -14,7 +14,7 @@ use crate::diagnosis::Diagnosis;
 use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{
-    AttemptKind, Cause, Certainty, Entrypoint, Family, Msisdn, Operation, Outcome, ProviderId,
+    AttemptKind, Cause, Certainty, Entrypoint, Msisdn, Operation, Outcome, ProviderId,
     RequestResult,
 };
 use crate::telemetry::log::{Format, InitError, subscriber};
@@ -362,8 +362,8 @@ fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
     let causes = || {
         Cause::ALL
             .iter()
-            .filter(|cause| cause.family() == Family::Account)
-            .map(|cause| cause.as_str())
+            .copied()
+            .filter(|cause| cause.blocks_account())
     };
     let outcomes = || ["rejected", "unsent", "unknown"].into_iter();
     for (provider, kind) in ["main", "backup"].into_iter().flat_map(|provider| {
@@ -378,8 +378,8 @@ fn the_first_401_of_every_provider_and_cause_is_visible_as_an_increase() {
                 ("provider", provider),
                 ("kind", kind),
                 ("outcome", outcome),
-                ("cause", cause),
-                ("family", "account"),
+                ("cause", cause.as_str()),
+                ("family", cause.family().as_str()),
             ];
             assert_eq!(
                 fixture.value("attempts_total", &labels),

@@ -225,9 +225,7 @@ mod tests {
             "{settled}"
         );
         assert!(
-            shown.ends_with(
-                "no reply shows: credential-missing ip-not-allowed clock-skew tls-untrusted"
-            ),
+            shown.ends_with("no reply shows: credential-missing ip-not-allowed clock-skew"),
             "{shown}"
         );
         let sayqal = causes_json(catalog.get("sayqal").unwrap());
