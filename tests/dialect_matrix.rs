@@ -153,6 +153,9 @@ fn the_recipient_has_the_format_that_each_service_requires() {
         "africastalking",
         "bulksms",
         "telegram-gateway",
+        "telnyx",
+        "clicksend",
+        "46elks",
         "kannel",
     ] {
         assert!(form(name).contains("+998901234567"), "{name}");
@@ -171,6 +174,11 @@ fn the_recipient_has_the_format_that_each_service_requires() {
         "messagebird",
         "smsaero",
         "devsms",
+        "plivo",
+        "sinch",
+        "gatewayapi",
+        "seven",
+        "termii",
     ] {
         assert!(
             form(name).contains("998901234567") && !form(name).contains("+998901234567"),
