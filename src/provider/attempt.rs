@@ -78,13 +78,6 @@ struct Exchange {
     method: Option<Method>,
 }
 
-impl<'a> AttemptSpec<'a> {
-    fn reference(&self) -> &'a str {
-        self.message
-            .map_or("", |message| message.reference.as_str())
-    }
-}
-
 impl ProviderRuntime {
     /// Makes the attempt; the caller counts it, once its cause is settled. After a rejection of the credential it reads
     /// the vault again, so that the next attempt has the newest version.
@@ -174,10 +167,7 @@ impl ProviderRuntime {
     fn read_reply(&self, spec: &AttemptSpec<'_>, auth: &AuthContext, reply: Reply) -> Exchange {
         let reply = self.redact(reply, auth);
         let dialect = &self.provider.dialect;
-        let mut classification = dialect.classify(spec.kind, &reply, spec.reference());
-        if let Some(message) = spec.message {
-            classification.redact_text(message.text.expose());
-        }
+        let mut classification = dialect.classify_for(spec.kind, &reply, spec.message);
         let evidence = self.narrow(&mut classification, &reply, auth);
         let is_native = matches!(spec.body, RequestBody::Native(..));
         Exchange {

@@ -24,7 +24,7 @@ use crate::proxy::delivery::Delivery;
 use crate::proxy::request::{CompletedRequest, RequestContext};
 use crate::secret::redact::Redactor;
 use crate::sms::{
-    AttemptKind, Cause, Certainty, Concern, Family, Operation, Outcome, RequestResult,
+    AttemptKind, Cause, Certainty, Concern, Family, Message, Operation, Outcome, RequestResult,
 };
 use crate::telemetry::{AttemptFinished, LastSendOutcome};
 
@@ -162,13 +162,9 @@ impl Proxy {
         };
         let kind = observed_kind(operation);
         let message = delivery.and_then(|delivery| delivery.message.as_ref());
-        let reference = message.map_or("", |message| &message.reference);
-        let ObservedExchange { mut result, reply } = self
-            .observe_exchange(context, &runtime, operation, reference)
+        let ObservedExchange { result, reply } = self
+            .observe_exchange(context, &runtime, operation, message)
             .await;
-        if let Some(message) = message {
-            result.classification.redact_text(message.text.expose());
-        }
         let mut completed = CompletedRequest::without_attempts(
             reply.unwrap_or_else(|| lost_reply(dialect, result.outcome())),
             operation,
@@ -213,7 +209,7 @@ impl Proxy {
         context: &RequestContext,
         runtime: &Arc<ProviderRuntime>,
         operation: Operation,
-        reference: &str,
+        message: Option<&Message>,
     ) -> ObservedExchange {
         let kind = observed_kind(operation);
         let started_at = self.now();
@@ -227,7 +223,7 @@ impl Proxy {
                 let presented = presented_in_dialect(dialect, &context.request);
                 let redacted =
                     Redactor::new(presented.iter().map(String::as_str)).redact_reply(reply.clone());
-                dialect.classify(kind, &redacted, reference)
+                dialect.classify_for(kind, &redacted, message)
             }
         };
         let dialect = &runtime.provider.dialect;

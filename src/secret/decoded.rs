@@ -17,6 +17,59 @@ pub(crate) struct DecodedText {
     origins: Vec<Range<u32>>,
 }
 
+/// The parts of a text that must not be shown.
+pub(crate) struct SourceMarks<'t> {
+    text: &'t [u8],
+    /// Empty as long as nothing is marked.
+    is_marked: Vec<bool>,
+}
+
+impl<'t> SourceMarks<'t> {
+    pub(crate) fn new(text: &'t [u8]) -> Self {
+        Self {
+            text,
+            is_marked: Vec::new(),
+        }
+    }
+
+    /// Marks the sources of these bytes of a layer, and what is between two of them, except markup: a tag stays a tag.
+    pub(crate) fn mark(&mut self, layer: &DecodedText, range: Range<usize>) {
+        self.is_marked.resize(self.text.len(), false);
+        let mut end = None;
+        for source in layer.sources(range) {
+            let gap = end.unwrap_or(source.start)..source.start;
+            let is_markup = self
+                .text
+                .get(gap.clone())
+                .is_some_and(|gap| gap.contains(&b'<') || gap.contains(&b'>'));
+            let start = if is_markup { source.start } else { gap.start };
+            if let Some(marked) = self.is_marked.get_mut(start..source.end) {
+                marked.fill(true);
+            }
+            end = Some(source.end);
+        }
+    }
+
+    /// The text with `***` for each run of marked bytes; none if nothing is marked.
+    pub(crate) fn replaced(&self) -> Option<Vec<u8>> {
+        const REPLACEMENT: &[u8] = b"***";
+        if self.is_marked.is_empty() {
+            return None;
+        }
+        let mut out = Vec::with_capacity(self.text.len());
+        let mut after_mark = false;
+        for (byte, marked) in self.text.iter().zip(&self.is_marked) {
+            match (marked, after_mark) {
+                (true, false) => out.extend_from_slice(REPLACEMENT),
+                (true, true) => {}
+                (false, _) => out.push(*byte),
+            }
+            after_mark = *marked;
+        }
+        Some(out)
+    }
+}
+
 /// One escape at the beginning of a text: what it stands for, and its length.
 struct Escape {
     text: Vec<u8>,
@@ -56,7 +109,7 @@ impl DecodedText {
     }
 
     /// Where these decoded bytes come from.
-    pub(crate) fn sources(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+    fn sources(&self, range: Range<usize>) -> impl Iterator<Item = Range<usize>> {
         let origins = self.origins.get(range).unwrap_or_default();
         origins
             .iter()

@@ -9,9 +9,8 @@ use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
 use memchr::memmem;
 use zeroize::Zeroizing;
 
-use crate::secret::decoded::{DecodedText, decoded_layers, without_blanks};
+use crate::secret::decoded::{DecodedText, SourceMarks, decoded_layers, without_blanks};
 
-const REPLACEMENT: &[u8] = b"***";
 /// The least number of bytes of a secret, and of each spelling of it, that is searched for.
 const MIN_SECRET_LEN: usize = 8;
 /// The same for a spelling without the blanks that the secret has.
@@ -41,14 +40,13 @@ impl Redactor {
         if self.needles.is_empty() {
             return None;
         }
-        let mut is_secret = Vec::new();
+        let mut marks = SourceMarks::new(text);
         DecodedText::visit_layers(text, |layer| {
             for found in self.find_all(&layer.bytes.to_ascii_lowercase()) {
-                is_secret.resize(text.len(), false);
-                mark(&mut is_secret, text, layer.sources(found));
+                marks.mark(layer, found);
             }
         });
-        (!is_secret.is_empty()).then(|| replace_marked(text, &is_secret))
+        marks.replaced()
     }
 
     /// Where the spellings are in a text in lower case.
@@ -72,37 +70,6 @@ impl std::fmt::Debug for Redactor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Redactor({} spellings)", self.needles.len())
     }
-}
-
-/// Marks these sources, and what is between two of them, except markup: a tag stays a tag.
-fn mark(is_marked: &mut [bool], text: &[u8], sources: impl Iterator<Item = Range<usize>>) {
-    let mut end = None;
-    for source in sources {
-        let gap = end.unwrap_or(source.start)..source.start;
-        let is_markup = text
-            .get(gap.clone())
-            .is_some_and(|gap| gap.contains(&b'<') || gap.contains(&b'>'));
-        let start = if is_markup { source.start } else { gap.start };
-        if let Some(marked) = is_marked.get_mut(start..source.end) {
-            marked.fill(true);
-        }
-        end = Some(source.end);
-    }
-}
-
-/// `text` with each run of marked bytes replaced.
-pub(crate) fn replace_marked(text: &[u8], is_marked: &[bool]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len());
-    let mut after_mark = false;
-    for (byte, marked) in text.iter().zip(is_marked) {
-        match (marked, after_mark) {
-            (true, false) => out.extend_from_slice(REPLACEMENT),
-            (true, true) => {}
-            (false, _) => out.push(*byte),
-        }
-        after_mark = *marked;
-    }
-    out
 }
 
 /// What to search for in decoded text, in lower case, with and without blanks.

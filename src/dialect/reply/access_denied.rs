@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::dialect::Classification;
 use crate::dialect::model::{Classifier, ReplyRule, ReplyTest, RuleAction};
 use crate::dialect::reply::parsed_reply::{ParsedReply, parse_retry_after};
-use crate::dialect::reply::sanitize;
 use crate::sms::{Cause, Certainty, Family, Outcome};
 
 /// The words of each cause; the file says how it is read.
@@ -364,9 +363,9 @@ fn generic_message(parsed: &ParsedReply<'_>) -> Option<String> {
             Some(all)
         })
     };
-    let own = from_reply.map(|text| sanitize::sanitize(&text));
+    let own = from_reply.map(|text| parsed.shown(&text));
     own.filter(|text| !text.is_empty())
-        .or_else(|| challenge(parsed).map(|text| sanitize::sanitize(&text)))
+        .or_else(|| challenge(parsed).map(|text| parsed.shown(&text)))
         .filter(|text| !text.is_empty())
 }
 

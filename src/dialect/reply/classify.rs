@@ -15,9 +15,8 @@ use crate::dialect::model::codes::CodeTest;
 use crate::dialect::model::{Classifier, ReplyRule, ReplyTest, RetryAfterSource, RuleAction};
 use crate::dialect::reply::access_denied::{DecidedByRule, classify_bare_denial};
 use crate::dialect::reply::parsed_reply::{MAX_RETRY_AFTER_MS, ParsedReply, parse_retry_after};
-use crate::dialect::reply::sanitize;
 use crate::dialect::{Classification, Dialect, Reply};
-use crate::sms::{AttemptKind, Cause, Certainty, Outcome};
+use crate::sms::{AttemptKind, Cause, Certainty, Message, Outcome};
 
 /// By which values and groups a rule matches.
 #[derive(Default)]
@@ -30,9 +29,35 @@ struct RuleMatch<'r> {
 impl Dialect {
     /// Classifies a reply. `reference` is the message's, for services that return no id.
     pub fn classify(&self, kind: AttemptKind, reply: &Reply, reference: &str) -> Classification {
+        self.classify_parsed(kind, reply, &ParsedReply::parse(reply), reference)
+    }
+
+    /// Classifies a reply to a message, if the request was one: nothing shows what the reply quotes of its text.
+    pub fn classify_for(
+        &self,
+        kind: AttemptKind,
+        reply: &Reply,
+        message: Option<&Message>,
+    ) -> Classification {
         let parsed = ParsedReply::parse(reply);
+        match message {
+            Some(message) => {
+                let parsed = parsed.concealing(message.text.expose());
+                self.classify_parsed(kind, reply, &parsed, &message.reference)
+            }
+            None => self.classify_parsed(kind, reply, &parsed, ""),
+        }
+    }
+
+    fn classify_parsed(
+        &self,
+        kind: AttemptKind,
+        reply: &Reply,
+        parsed: &ParsedReply<'_>,
+        reference: &str,
+    ) -> Classification {
         let by_rules = match kind {
-            AttemptKind::Send => self.send.classifier.classify(&parsed, Some(reference)),
+            AttemptKind::Send => self.send.classifier.classify(parsed, Some(reference)),
             AttemptKind::Login => Some(self.classify_login(reply)),
             AttemptKind::Probe | AttemptKind::Passthrough => {
                 let done = || {
@@ -41,10 +66,10 @@ impl Dialect {
                         .is_success()
                         .then(|| Classification::accepted(String::new()))
                 };
-                self.send.classifier.classify(&parsed, None).or_else(done)
+                self.send.classifier.classify(parsed, None).or_else(done)
             }
         };
-        let mut found = by_rules.unwrap_or_else(|| classify_by_status(&parsed));
+        let mut found = by_rules.unwrap_or_else(|| classify_by_status(parsed));
         if self.requires_experimental()
             && found.certainty == Certainty::Certain
             && found.outcome.cause().is_some()
@@ -113,7 +138,9 @@ impl Classifier {
                 outcome,
                 certainty: certainty_of(rule.inferred, &rule.alternatives),
                 alternatives: rule.alternatives.clone(),
-                code: self.provider_code(rule, &found),
+                code: self
+                    .provider_code(rule, &found)
+                    .filter(|code| !parsed.is_own_code(code)),
                 provider_message: rule.provider_message(parsed),
                 retry_after: rule.wait(parsed, &found),
             },
@@ -280,7 +307,7 @@ impl ReplyRule {
         self.message_paths
             .iter()
             .flat_map(|path| path.find_all(&parsed.tree))
-            .find_map(message_text)
+            .find_map(|value| parsed.message_text(value))
     }
 
     /// How long to wait: as the rule reads it, else by the header.
@@ -394,7 +421,7 @@ pub(crate) fn classify_by_status(parsed: &ParsedReply<'_>) -> Classification {
         code: None,
         provider_message: fields
             .filter(|_| !parsed.is_success())
-            .find_map(message_text),
+            .find_map(|value| parsed.message_text(value)),
         retry_after: parse_retry_after(parsed.headers),
     }
 }
@@ -416,14 +443,6 @@ fn is_lost_upstream(text: &str) -> bool {
     ];
     let text = text.to_ascii_lowercase();
     LOST.iter().any(|mark| text.contains(mark)) && !NOT_SENT.iter().any(|mark| text.contains(mark))
-}
-
-fn message_text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(sanitize::sanitize(text)).filter(|text| !text.is_empty()),
-        Value::Array(items) => items.iter().find_map(message_text),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
-    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ pub(super) mod cause_table;
 pub(super) mod classify;
 pub(super) mod listing;
 pub(super) mod login;
+mod own_text;
 pub(super) mod parsed_reply;
 pub(super) mod probe;
 pub(super) mod render;

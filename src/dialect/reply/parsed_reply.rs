@@ -7,6 +7,8 @@ use http::header::{DATE, RETRY_AFTER};
 use serde_json::Value;
 
 use crate::dialect::Reply;
+use crate::dialect::reply::own_text::OwnText;
+use crate::dialect::reply::sanitize;
 use crate::dialect::wire::body;
 
 /// A reply, parsed once.
@@ -15,6 +17,8 @@ pub(crate) struct ParsedReply<'r> {
     pub(crate) tree: Value,
     pub(super) text: String,
     pub(super) headers: &'r HeaderMap,
+    /// The text of the message that was sent; empty: the request was none.
+    own_text: &'r str,
 }
 
 impl<'r> ParsedReply<'r> {
@@ -27,7 +31,35 @@ impl<'r> ParsedReply<'r> {
             tree: body::parse_reply(&reply.body),
             text,
             headers: &reply.headers,
+            own_text: "",
         }
+    }
+
+    /// The same for a reply to a message with this text: what the service quotes of it is not shown.
+    pub(super) fn concealing(self, own_text: &'r str) -> Self {
+        Self { own_text, ..self }
+    }
+
+    /// The service's words in a value, fit for a log.
+    pub(super) fn message_text(&self, value: &Value) -> Option<String> {
+        match value {
+            Value::String(text) => Some(self.shown(text)).filter(|text| !text.is_empty()),
+            Value::Array(items) => items.iter().find_map(|item| self.message_text(item)),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Object(_) => None,
+        }
+    }
+
+    /// The service's words, fit for a log.
+    pub(super) fn shown(&self, words: &str) -> String {
+        match self.own_text {
+            "" => sanitize::sanitize(words),
+            own => sanitize::sanitize(&OwnText::new(own).conceal(words)),
+        }
+    }
+
+    /// Whether a service's code is a word of the text.
+    pub(super) fn is_own_code(&self, code: &str) -> bool {
+        !self.own_text.is_empty() && OwnText::new(self.own_text).has_code(code)
     }
 
     pub(super) fn is_success(&self) -> bool {

@@ -1,49 +1,10 @@
-//! Makes a service's own message safe for a log: removes control characters, masks numbers and
-//! what it repeats of the text, and cuts it.
-
-use crate::dialect::Classification;
+//! Makes a service's own message safe for a log: removes control characters, masks numbers, and cuts
+//! it.
 
 const MAX_MESSAGE_CHARS: usize = 200;
-/// A shorter text is not a secret, and is part of many words.
-const MIN_REDACTED_CHARS: usize = 3;
-
-impl Classification {
-    /// Masks the message's text in the service's message: some services repeat what they reject.
-    pub fn redact_text(&mut self, text: &str) {
-        let Some(says) = &mut self.provider_message else {
-            return;
-        };
-        let own = normalize(text);
-        if own.chars().count() >= MIN_REDACTED_CHARS {
-            *says = redact(says, &own);
-        }
-    }
-}
-
-fn redact(says: &str, own: &str) -> String {
-    let out = says.replace(own, "***");
-    if says.chars().count() < MAX_MESSAGE_CHARS {
-        return out;
-    }
-    // If the message was cut, the text in it may have been cut, too.
-    let prefixes = own
-        .char_indices()
-        .map(|(at, _)| at)
-        .take(MAX_MESSAGE_CHARS)
-        .skip(MIN_REDACTED_CHARS)
-        .filter_map(|at| own.get(..at));
-    let cut = prefixes
-        .filter_map(|prefix| out.strip_suffix(prefix))
-        .last();
-    cut.map(|kept| format!("{kept}***")).unwrap_or(out)
-}
 
 /// Foreign text without control characters and long numbers, cut to its limit.
 pub(crate) fn sanitize(text: &str) -> String {
-    normalize(text).chars().take(MAX_MESSAGE_CHARS).collect()
-}
-
-fn normalize(text: &str) -> String {
     let visible: String = text
         .chars()
         .map(|c| {
@@ -54,7 +15,11 @@ fn normalize(text: &str) -> String {
             }
         })
         .collect();
-    mask_numbers(&visible.split_whitespace().collect::<Vec<_>>().join(" "))
+    let line = visible.split_whitespace().collect::<Vec<_>>().join(" ");
+    mask_numbers(&line)
+        .chars()
+        .take(MAX_MESSAGE_CHARS)
+        .collect()
 }
 
 /// Masks numbers: a phone number keeps its first three and last two digits, other long numbers keep none.
@@ -117,7 +82,6 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sms::{Cause, Certainty, Outcome};
 
     #[test]
     fn foreign_words_are_made_fit_for_a_log() {
@@ -137,35 +101,5 @@ mod tests {
             sanitize(&"ў".repeat(500)).chars().count(),
             MAX_MESSAGE_CHARS
         );
-    }
-
-    #[test]
-    fn the_messages_own_words_are_taken_out_of_an_error() {
-        let sanitized = |says: &str, text: &str| {
-            let mut finding = Classification {
-                outcome: Outcome::Rejected(Cause::MessageInvalid),
-                certainty: Certainty::Certain,
-                alternatives: Vec::new(),
-                code: None,
-                provider_message: Some(sanitize(says)),
-                retry_after: None,
-            };
-            finding.redact_text(text);
-            finding.provider_message.unwrap()
-        };
-        assert_eq!(
-            sanitized("text \"Kod:  123456\\n\" is not approved", "Kod: 123456"),
-            "text \"***\\n\" is not approved"
-        );
-        assert_eq!(
-            sanitized("Код: AB12CD — на модерации", "Код:\nAB12CD"),
-            "*** — на модерации"
-        );
-        let (before, text) = ("x".repeat(MAX_MESSAGE_CHARS - 9), "Secret AB12CD for you");
-        assert_eq!(
-            sanitized(&format!("{before} {text}"), text),
-            format!("{before} ***")
-        );
-        assert_eq!(sanitized("not ok", "ok"), "not ok");
     }
 }
