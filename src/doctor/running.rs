@@ -330,6 +330,29 @@ mod tests {
     }
 
     #[test]
+    fn a_provider_in_use_that_fails_is_a_warning_with_its_remedy() {
+        let failing = ProviderStatus {
+            failed_at: Some("2026-11-25T20:46:00Z".into()),
+            summary: "in use, but 5 of its last 5 messages failed".into(),
+            evidence: Some("The send was answered 400".into()),
+            remedy: Some("register the sender".into()),
+            ..provider("a", "healthy", Some(Cause::SenderNotAllowed))
+        };
+        let running = running_with(vec![failing]);
+        let check = running.state_check("a").unwrap();
+        assert_eq!(
+            (check.result, check.cause),
+            (CheckResult::Warning, Some(Cause::SenderNotAllowed))
+        );
+        assert_eq!(
+            check.evidence,
+            "the running sidecar reports: in use, but 5 of its last 5 messages failed. The send was answered 400"
+        );
+        assert_eq!(check.remedy.as_deref(), Some("register the sender"));
+        assert!(running.unavailable_check("a").is_none(), "it is in use");
+    }
+
+    #[test]
     fn a_state_is_shown_with_its_cause() {
         let beta = ProviderStatus {
             balance: Some(BalanceStatus {

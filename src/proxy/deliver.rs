@@ -177,8 +177,7 @@ impl Proxy {
         let mut result = runtime.attempt(&spec).await;
         result.attempt.ended = self.now().since(started_at);
         let diagnosis = self.diagnose(&result);
-        let cause = result.outcome().cause();
-        if cause.is_none_or(Cause::blocks_account) {
+        if result.outcome().shows_working().is_some() {
             LastSendOutcome {
                 provider: &runtime.provider.id,
                 diagnosis: diagnosis.as_ref(),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::sms::Cause;
+use crate::sms::{Cause, Concern};
 
 /// How one attempt ended for the message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,24 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// Whether it shows that sends through this account work; none if it is about this recipient or
+    /// this message only, or about us.
+    pub fn shows_working(&self) -> Option<bool> {
+        let (cause, was_sent) = match self {
+            Self::Accepted { .. } => return Some(true),
+            Self::Rejected(cause) | Self::Unknown(cause) => (*cause, true),
+            Self::Unsent(cause) => (*cause, false),
+        };
+        let counts = match cause.concern() {
+            Concern::Credential | Concern::Account | Concern::Throttle | Concern::Provider => true,
+            // Without a send, it is our own check of this message.
+            Concern::MessageAtAccount => was_sent,
+            Concern::Message => was_sent && cause == Cause::MessageInvalid,
+            Concern::Recipient | Concern::Duplicate | Concern::Ours => false,
+        };
+        counts.then_some(false)
+    }
+
     /// The value of the metric label.
     pub const fn as_str(&self) -> &'static str {
         match self {

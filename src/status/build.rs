@@ -11,8 +11,8 @@ use crate::sms::{Cause, Certainty};
 use crate::status::headline;
 use crate::status::{
     AttemptStatus, BalanceStatus, BuildStatus, ConfigStatus, EntrypointStatus, Headline,
-    MessageCounts, ProviderStatus, ReloadStatus, RequestStatus, RouteStatus, SendsLastDay,
-    SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus, sum,
+    MessageCounts, ProviderStatus, RecentFailures, ReloadStatus, RequestStatus, RouteStatus,
+    SendsLastDay, SendsLastHour, Status, TlsRejectionStatus, VaultEntryStatus, VaultStatus, sum,
 };
 use crate::telemetry::{
     AccountNote, AttemptNote, EntrypointStats, HealthNote, ProviderSummary, RequestNote, RouteNote,
@@ -56,7 +56,7 @@ pub fn build(snapshot: &StatusSnapshot) -> Status {
         build: builder.build_info(),
     };
     let last = builder.last_accepted();
-    status.headline = headline::headline(&status, &builder.messages(5), last.as_deref());
+    status.headline = headline::headline(&status, &builder.recent_messages(), last.as_deref());
     status
 }
 
@@ -95,7 +95,7 @@ impl StatusBuilder<'_> {
             status.remedy.get_or_insert(problem);
         }
         if let Some(account) = account.filter(|_| status.can_deliver) {
-            fill_failure(&mut status, account);
+            self.fill_failure(&mut status, account);
         }
         status.summary = headline::provider_summary(&status, &format_time(self.0.wall));
         status
@@ -218,6 +218,46 @@ impl StatusBuilder<'_> {
         status
     }
 
+    /// What is wrong with a provider that is in use. A single failure for another reason than the account shows nothing.
+    fn fill_failure(self, status: &mut ProviderStatus, account: &AccountNote) {
+        let previous = account.previous_credential.as_ref();
+        status.previous_version_in_use = previous.map(|note| note.in_use.0);
+        status.failing = account
+            .recent
+            .failures(self.0.now)
+            .map(|(failed, sends)| RecentFailures { failed, sends });
+        let is_failing = status.failing.is_some();
+        let rejected = previous.and_then(|note| Some((&note.at, note.diagnosis.as_ref()?)));
+        let failed = account
+            .last_failure
+            .as_ref()
+            .map(|(at, diagnosis)| (at, diagnosis))
+            .filter(|(_, diagnosis)| {
+                is_failing
+                    || diagnosis.cause == Cause::Unexplained
+                    || diagnosis.cause.blocks_account()
+            });
+        if let Some((at, diagnosis)) = rejected.or(failed) {
+            status.failed_at = Some(format_time(*at));
+            status.cause = Some(diagnosis.cause.as_str().to_owned());
+            fill_diagnosis(status, diagnosis);
+        }
+    }
+
+    /// The messages of the last five minutes, without failures that are over.
+    fn recent_messages(self) -> MessageCounts {
+        let recent = self.messages(5);
+        if self.0.facts.has_recovered(self.0.now) {
+            MessageCounts {
+                not_sent: 0,
+                in_doubt: 0,
+                ..recent
+            }
+        } else {
+            recent
+        }
+    }
+
     fn messages(self, minutes: usize) -> MessageCounts {
         let of = |category| {
             let row = self.0.facts.sends.counts(category, self.0.now);
@@ -325,19 +365,6 @@ fn vault_entry_status(path: &str, entry: &VaultEntryNote) -> VaultEntryStatus {
         failing_since: entry.failing_since.map(format_time),
         last_success_at: entry.last_success_at.map(format_time),
         problem: entry.problem.clone(),
-    }
-}
-
-/// What is wrong with a provider that is in use.
-fn fill_failure(status: &mut ProviderStatus, account: &AccountNote) {
-    let previous = account.previous_credential.as_ref();
-    status.previous_version_in_use = previous.map(|note| note.in_use.0);
-    let rejected = previous.and_then(|note| Some((&note.at, note.diagnosis.as_ref()?)));
-    let failed = account.last_failure.as_ref();
-    if let Some((at, diagnosis)) = rejected.or(failed.map(|(at, diagnosis)| (at, diagnosis))) {
-        status.failed_at = Some(format_time(*at));
-        status.cause = Some(diagnosis.cause.as_str().to_owned());
-        fill_diagnosis(status, diagnosis);
     }
 }
 

@@ -87,6 +87,7 @@ fn deliverability(
     blocked_routes(&acting)
         .or_else(|| failing_messages(recent))
         .or_else(|| missing_providers(status, &acting))
+        .or_else(|| failing_providers(status, &acting))
         .unwrap_or_else(|| working(status, last))
 }
 
@@ -150,6 +151,13 @@ fn missing_providers(status: &Status, acting: &[&RouteStatus]) -> Option<(Delive
     Some((Deliverability::OnBackup, summary))
 }
 
+/// Every route and every provider can deliver, but some providers reject most messages.
+fn failing_providers(status: &Status, acting: &[&RouteStatus]) -> Option<(Deliverability, String)> {
+    let failing = used_providers(status, acting, |provider| provider.failing.is_some());
+    let summary = format!("Yes, but most messages to {} fail.", join_names(&failing));
+    (!failing.is_empty()).then_some((Deliverability::OnBackup, summary))
+}
+
 /// Every route and every provider can deliver.
 fn working(status: &Status, last: Option<&str>) -> (Deliverability, String) {
     let (deliverability, summary) = if status.messages.total() > 0 {
@@ -167,17 +175,26 @@ fn working(status: &Status, last: Option<&str>) -> (Deliverability, String) {
 
 /// The providers of these routes that cannot deliver now.
 fn unavailable_providers<'a>(status: &'a Status, routes: &[&RouteStatus]) -> Vec<&'a str> {
-    let used = |provider: &&ProviderStatus| {
+    used_providers(status, routes, |provider| !provider.can_deliver)
+}
+
+/// The providers of these routes for which the condition holds.
+fn used_providers<'a>(
+    status: &'a Status,
+    routes: &[&RouteStatus],
+    condition: impl Fn(&ProviderStatus) -> bool,
+) -> Vec<&'a str> {
+    let is_used = |provider: &&ProviderStatus| {
         routes
             .iter()
             .any(|route| route.providers.contains(&provider.provider))
     };
-    let out = status
+    let found = status
         .providers
         .iter()
-        .filter(used)
-        .filter(|provider| !provider.can_deliver);
-    out.map(|provider| provider.provider.as_str()).collect()
+        .filter(is_used)
+        .filter(|provider| condition(provider));
+    found.map(|provider| provider.provider.as_str()).collect()
 }
 
 fn outage_text(provider: &ProviderStatus) -> String {
@@ -278,6 +295,12 @@ fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
             provider.credential_version
         ));
     }
+    if let Some(recent) = provider.failing {
+        return Some(format!(
+            "{} of the last {} messages to {name} failed ({cause}).",
+            recent.failed, recent.sends
+        ));
+    }
     Some(format!(
         "The last message to {name} failed at {} ({cause}).",
         short_time(at, now)
@@ -353,6 +376,12 @@ fn usage_summary(provider: &ProviderStatus, now: &str) -> String {
         return format!(
             "in use with version {version} of its credential; version {} was rejected",
             provider.credential_version
+        );
+    }
+    if let Some(recent) = provider.failing {
+        return format!(
+            "in use, but {} of its last {} messages failed",
+            recent.failed, recent.sends
         );
     }
     match &provider.failed_at {

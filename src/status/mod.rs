@@ -112,6 +112,8 @@ pub struct ProviderStatus {
     /// When its last message failed although it is in use, because it is only observed or because one
     /// rejection does not change its state.
     pub failed_at: Option<String>,
+    /// Set if it is in use, but most of its latest messages failed.
+    pub failing: Option<RecentFailures>,
     /// Why it is unavailable, or why that message failed.
     pub cause: Option<String>,
     /// How certain the cause is.
@@ -140,6 +142,16 @@ pub struct ProviderStatus {
     pub hour: SendsLastHour,
     /// Sends of the last day.
     pub day: SendsLastDay,
+}
+
+/// How many of the latest messages through a provider failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RecentFailures {
+    /// Those that failed, for another reason than their recipient.
+    pub failed: usize,
+    /// All of them.
+    pub sends: usize,
 }
 
 /// The balance of an account.

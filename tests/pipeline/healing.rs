@@ -184,6 +184,75 @@ async fn a_vault_that_is_changed_first_loses_no_message_with_one_provider() {
 }
 
 #[tokio::test]
+async fn a_provider_that_rejects_most_messages_is_shown_as_failing() {
+    let (a, b, stage) = two(|_, _| refuses("sender-not-allowed")).await;
+    let summary = async |stage: &Stage| stage.provider_status("a").await["summary"].to_string();
+    stage.send("one").await;
+    stage.send("two").await;
+    assert_eq!(summary(&stage).await, r#""in use""#, "two can be chance");
+    stage.send("three").await;
+    let own = stage.provider_status("a").await;
+    assert_eq!(
+        (own["state"].as_str(), own["cause"].as_str()),
+        (Some("healthy"), Some("sender-not-allowed")),
+        "{own}"
+    );
+    assert_eq!(
+        own["summary"],
+        "in use, but 3 of its last 3 messages failed"
+    );
+    assert!(own["remedy"].is_string() && own["failed_at"].is_string());
+    let status = stage.status().await;
+    assert_eq!(
+        status["headline"]["summary"],
+        "Yes, but most messages to a fail."
+    );
+    assert_eq!(
+        status["headline"]["warnings"][0],
+        "3 of the last 3 messages to a failed (sender-not-allowed)."
+    );
+    assert_eq!((a.count(), b.count()), (3, 3));
+    a.now(|_, _| takes());
+    for text in ["four", "five", "six"] {
+        stage.send(text).await;
+    }
+    assert_eq!(summary(&stage).await, r#""in use""#);
+}
+
+#[tokio::test]
+async fn wrong_recipients_do_not_make_a_provider_fail() {
+    let (_a, _b, stage) = two(|_, _| refuses("recipient-invalid")).await;
+    for text in ["one", "two", "three", "four"] {
+        stage.send(text).await;
+    }
+    assert_eq!(stage.provider_status("a").await["summary"], "in use");
+}
+
+#[tokio::test]
+async fn the_headline_weighs_what_happened_last() {
+    let a = Fake::open(|_, _| refuses("balance-empty")).await;
+    let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));
+    for nth in 0..76 {
+        stage.send(&format!("text {nth}")).await;
+    }
+    a.now(|_, _| takes());
+    stage.control("POST /resume/a", "").await;
+    let mut headlines = Vec::new();
+    for text in ["one", "two", "three"] {
+        stage.send(text).await;
+        headlines.push(stage.status().await["headline"]["summary"].clone());
+    }
+    assert_eq!(
+        headlines,
+        [
+            "Degraded: 76 of the last 77 messages failed.",
+            "Degraded: 76 of the last 78 messages failed.",
+            "Yes, codes arrive."
+        ]
+    );
+}
+
+#[tokio::test]
 async fn two_dead_versions_quarantine_a_provider() {
     let a = Fake::open(knows("token-number-1")).await;
     let stage = Stage::open(&(provider("a", "plain", &a, "") + &route("a", "")));

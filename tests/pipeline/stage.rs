@@ -414,11 +414,15 @@ impl Stage {
         own["cause"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// The status as JSON.
+    pub(crate) async fn status(&self) -> serde_json::Value {
+        let answer = self.control("GET /status", "").await;
+        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+    }
+
     /// A provider as `status` shows it.
     pub(crate) async fn provider_status(&self, provider: &str) -> serde_json::Value {
-        let answer = self.control("GET /status", "").await;
-        let status: serde_json::Value =
-            serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap();
+        let status = self.status().await;
         let all = status["providers"].as_array().unwrap();
         let own = all.iter().find(|own| own["provider"] == provider);
         own.unwrap().clone()

@@ -4,6 +4,7 @@
 
 mod config_summary;
 mod notes;
+mod recent_results;
 mod rolling_counts;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -25,6 +26,7 @@ pub(crate) use notes::{
 };
 
 use notes::{BalanceNote, PreviousCredentialNote, ReloadNote, TlsRejections};
+use recent_results::RecentResults;
 use rolling_counts::RollingCounts;
 
 /// How many requests are kept.
@@ -58,6 +60,8 @@ pub(crate) struct StatusFacts {
     pub(crate) requests: VecDeque<Arc<RequestNote>>,
     /// Sends by result.
     pub(crate) sends: RollingCounts,
+    /// The latest messages that no route matched.
+    pub(crate) unrouted: RecentResults,
     pub(crate) entrypoints: BTreeMap<Entrypoint, EntrypointStats>,
 }
 
@@ -85,6 +89,7 @@ impl StatusStore {
             vault_entries: BTreeMap::new(),
             requests: VecDeque::with_capacity(MAX_REQUESTS),
             sends: RollingCounts::last_hour(),
+            unrouted: RecentResults::default(),
             entrypoints: BTreeMap::new(),
         };
         let memory = Self {
@@ -178,6 +183,7 @@ impl StatusStore {
         let was_out = before.is_some_and(|before| before.state != HealthState::Healthy);
         if was_out && event.state == HealthState::Healthy {
             account.last_failure = None;
+            account.recent.clear();
         }
         account.health = Some(note);
         is_news
@@ -192,6 +198,9 @@ impl StatusStore {
         self.update_account(event.provider, |account| {
             account.hour.increment(place, now);
             account.day.increment(place, now);
+            if let Some(works) = event.outcome.shows_working() {
+                account.recent.record(works, now);
+            }
         });
     }
 
@@ -316,6 +325,7 @@ impl StatusStore {
             if let Some((route, carrier)) = route.zip(carrier) {
                 route.last_accepted = Some((carrier.provider.clone(), at));
             }
+            facts.record_result(event, now);
         }
         // The oldest note's strings are reused: once the list is full, a request allocates none.
         let mut note = if facts.requests.len() < MAX_REQUESTS {
@@ -340,6 +350,34 @@ impl StatusStore {
 
     fn lock(&self) -> MutexGuard<'_, StatusFacts> {
         self.facts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StatusFacts {
+    /// Whether the failures of messages are over, on every route.
+    pub(crate) fn has_recovered(&self, now: Moment) -> bool {
+        self.routes
+            .values()
+            .map(|route| &route.recent)
+            .chain([&self.unrouted])
+            .all(|recent| recent.has_recovered(now))
+    }
+
+    fn record_result(&mut self, event: &RequestFinished<'_>, now: Moment) {
+        let succeeded = match event.result {
+            RequestResult::Accepted => true,
+            RequestResult::NotSent | RequestResult::InDoubt => false,
+            RequestResult::MessageRejected
+            | RequestResult::PassedThrough
+            | RequestResult::AnsweredLocally
+            | RequestResult::Tunnelled
+            | RequestResult::Denied => return,
+        };
+        let route = event.route.or(event.dialect);
+        match route.and_then(|name| self.routes.get_mut(name)) {
+            Some(route) => route.recent.record(succeeded, now),
+            None => self.unrouted.record(succeeded, now),
+        }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::diagnosis::Diagnosis;
 use crate::policy::HealthState;
 use crate::secret::Version;
 use crate::sms::{AttemptKind, Cause, Certainty, Entrypoint, Operation, ProviderId, RequestResult};
+use crate::telemetry::facts::recent_results::RecentResults;
 use crate::telemetry::facts::rolling_counts::RollingCounts;
 use crate::telemetry::{AttemptRecord, RequestFinished};
 
@@ -16,6 +17,8 @@ pub(crate) struct AccountNote {
     pub(crate) health: Option<HealthNote>,
     /// When the last message failed and why; none if it was accepted, or if the provider has recovered since.
     pub(crate) last_failure: Option<(SystemTime, Diagnosis)>,
+    /// The latest sends that show whether it works.
+    pub(crate) recent: RecentResults,
     pub(crate) credential: Option<(Version, SystemTime)>,
     /// An older version of the credential serves in place of the newest.
     pub(crate) previous_credential: Option<PreviousCredentialNote>,
@@ -32,6 +35,7 @@ impl Default for AccountNote {
         Self {
             health: None,
             last_failure: None,
+            recent: RecentResults::default(),
             credential: None,
             previous_credential: None,
             token_expires_at: None,
@@ -75,6 +79,8 @@ pub(crate) struct RouteNote {
     pub(crate) backup_since: Option<SystemTime>,
     /// The provider that accepted the last message, and when.
     pub(crate) last_accepted: Option<(ProviderId, SystemTime)>,
+    /// Its latest messages.
+    pub(crate) recent: RecentResults,
 }
 
 /// One vault entry.
