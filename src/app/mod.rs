@@ -26,7 +26,8 @@ use crate::problem::ProblemReport;
 use crate::proxy::{Control, Proxy, ProxyDeps};
 use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::telemetry::{
-    BuildInfo, CaExpiry, Panicked, Started, Stopping, Telemetry, VaultRead, VaultReadResult,
+    BuildInfo, CaExpiry, LogWriter, Panicked, Started, Stopping, Telemetry, VaultRead,
+    VaultReadResult,
 };
 use crate::trace_export::Exporter;
 use crate::vault::{CredentialCache, ReadEventSink, ReadOutcome};
@@ -313,7 +314,7 @@ fn config_change_check(loaded: &Config) -> impl Fn() -> Option<SystemTime> + Sen
 }
 
 /// Serves a config until a signal ends the process. Panics are logged from here on.
-pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> {
+pub fn run(file: &Path, loaded: Config, build: BuildInfo, log: &LogWriter) -> anyhow::Result<()> {
     crate::harden::set_panic_hook(|place| {
         Panicked {
             location: &place.location,
@@ -322,7 +323,9 @@ pub fn run(file: &Path, loaded: Config, build: BuildInfo) -> anyhow::Result<()> 
         .emit();
     });
 
-    App::build(file, loaded, build)?.serve()
+    let app = App::build(file, loaded, build)?;
+    app.process.telemetry.count_dropped_lines(log);
+    app.serve()
 }
 
 /// One admin listener.

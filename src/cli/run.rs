@@ -3,12 +3,18 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
 
 use crate::app;
 use crate::cli::{VERSION, load_config};
 use crate::config::LogSettings;
-use crate::telemetry::BuildInfo;
 use crate::telemetry::log::{Format, init};
+use crate::telemetry::{BuildInfo, LogWriter};
+
+/// How long the last log lines may take to be written.
+const LOG_CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Arguments of `run`.
 #[derive(Debug, clap::Args)]
@@ -24,14 +30,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let loaded = load_config(&args.config)?;
-    init_logging(loaded.log)?;
+    let log = init_logging(loaded.log)?;
     let (version, commit) = VERSION.split_once(' ').unwrap_or((VERSION, ""));
     let build = BuildInfo {
         version: version.to_owned(),
         commit: commit.trim_matches(['(', ')']).to_owned(),
     };
-    app::run(&args.config, loaded, build)?;
-    Ok(ExitCode::SUCCESS)
+    let result = app::run(&args.config, loaded, build, &log);
+    log.close(LOG_CLOSE_TIMEOUT);
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// `RUST_LOG` overrides the config's level.
@@ -39,7 +46,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"
 )]
-fn init_logging(log: LogSettings) -> anyhow::Result<()> {
+fn init_logging(log: LogSettings) -> anyhow::Result<LogWriter> {
     let filter = std::env::var("RUST_LOG")
         .ok()
         .filter(|filter| !filter.is_empty());
@@ -49,10 +56,12 @@ fn init_logging(log: LogSettings) -> anyhow::Result<()> {
     } else {
         Format::Human { colours }
     };
+    let writer =
+        LogWriter::start(std::io::stderr()).context("the thread of the log cannot be started")?;
     init(
         format,
         filter.as_deref().unwrap_or(log.level),
-        std::io::stderr,
+        writer.clone(),
     )?;
-    Ok(())
+    Ok(writer)
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use prometheus::{GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
+use prometheus::{GaugeVec, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use crate::clock::Clock;
 use crate::policy::HealthState;
@@ -70,6 +70,7 @@ pub(super) struct ProcessFamilies {
     pub(super) ca_expiry: IntGaugeVec,
     pub(super) spans_exported: IntCounterVec,
     pub(super) spans_dropped: IntCounterVec,
+    pub(super) log_lines_dropped: IntCounter,
     dialect_info: IntGaugeVec,
     build_info: IntGaugeVec,
 }
@@ -354,6 +355,13 @@ impl ProcessFamilies {
                 "Spans that were not exported; no request waits or fails for it.",
                 &["reason"],
             )?,
+            log_lines_dropped: on
+                .counter(
+                    "log_lines_dropped_total",
+                    "Log lines that nothing read in time; no request waits or fails for them.",
+                    &[],
+                )?
+                .with_label_values::<&str>(&[]),
             dialect_info: on.gauge(
                 "dialect_info",
                 "1 for each loaded dialect and its source.",

@@ -11,6 +11,7 @@ mod facts;
 mod labels;
 mod lifecycle;
 pub mod log;
+mod log_writer;
 mod metrics;
 mod reference;
 mod registry;
@@ -45,6 +46,7 @@ pub(crate) use facts::{
 };
 pub use facts::{ConfigSummary, ProviderSummary, RouteSummary, StatusSnapshot};
 pub use lifecycle::{CaExpiry, Panicked, Reloaded, Started, Stopping};
+pub use log_writer::LogWriter;
 pub use reference::metrics_reference;
 pub use request::{AttemptRecord, RequestFinished};
 pub use spans::{SpanDropReason, SpanReceiver, SpansDropped, SpansExported};
@@ -134,6 +136,11 @@ impl Telemetry {
             .unwrap_or_else(PoisonError::into_inner)
             .clear();
         *self.labels.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+    }
+
+    /// Counts the lines that this log drops.
+    pub fn count_dropped_lines(&self, log: &LogWriter) {
+        log.count_drops(self.metrics.process.log_lines_dropped.clone());
     }
 
     /// Sets the share of requests that is traced if the backend does not decide it, from 0 to 1;

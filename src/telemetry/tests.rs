@@ -336,6 +336,7 @@ fn every_family_has_its_name_and_labels() {
         ("reloads_total", &["result"]),
         ("config_timestamp_seconds", &[]),
         ("ca_expiry_timestamp_seconds", &[]),
+        ("log_lines_dropped_total", &[]),
         ("dialect_info", &["dialect", "source"]),
         ("build_info", &["version", "commit"]),
     ] {
@@ -351,7 +352,7 @@ fn every_family_has_its_name_and_labels() {
     }
     assert_eq!(
         fixture.registry.gather().len(),
-        22,
+        23,
         "there is a family that is not in the contract"
     );
 }
