@@ -27,6 +27,7 @@ pub(crate) struct Args {
         long,
         global = true,
         value_name = "FILE",
+        value_parser = crate::cli::absolute_path,
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,

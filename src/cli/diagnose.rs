@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", requires = "config")]
     provider: Option<String>,
     /// The config that has the provider.
-    #[arg(long, value_name = "FILE", requires = "provider")]
+    #[arg(long, value_name = "FILE", value_parser = crate::cli::absolute_path, requires = "provider")]
     config: Option<PathBuf>,
     /// A folder of your own descriptions, laid over the built-in ones.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]

@@ -19,7 +19,7 @@ mod vault;
 mod wrap;
 
 use std::io::IsTerminal;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -169,4 +169,9 @@ fn load_config(file: &Path) -> anyhow::Result<Config> {
             )
         }
     }
+}
+
+/// The path of a config. Commands that are printed work from every folder.
+pub(crate) fn absolute_path(text: &str) -> std::io::Result<PathBuf> {
+    std::path::absolute(text)
 }

@@ -23,6 +23,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "FILE",
+        value_parser = crate::cli::absolute_path,
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,

@@ -44,7 +44,13 @@ struct VaultLocation {
     #[arg(long, global = true, value_name = "FILE", default_value = KEY_FILE)]
     key_file: PathBuf,
     /// Take both from `[vaults.NAME]` of this config instead.
-    #[arg(long, global = true, value_name = "FILE", conflicts_with_all = ["vault_file", "key_file"])]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        value_parser = crate::cli::absolute_path,
+        conflicts_with_all = ["vault_file", "key_file"]
+    )]
     config: Option<PathBuf>,
     /// Which of the config's vaults; needed if it has several embedded ones.
     #[arg(

@@ -1,10 +1,12 @@
 //! The config and the files that it refers to on the disk: the CA, certificates, vaults.
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+
+use sha2::{Digest, Sha256};
 
 use crate::config::descriptions::{
     description_sources, failed_dialects, is_consequence, override_warnings,
@@ -87,10 +89,15 @@ fn texts_of(problems: &[Problem], sources: Vec<SourceFile>, config: SourceText) 
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFingerprint {
     path: PathBuf,
-    digest: u64,
+    digest: String,
 }
 
 impl ConfigFingerprint {
+    /// A digest of the config and its descriptions; the same in every process that reads the same texts.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
     /// When the config or a description in its folder was changed. `None`: it is unchanged, or cannot be read now, as
     /// in the moment in which an editor replaces the file.
     pub fn changed_at(&self) -> Option<SystemTime> {
@@ -115,15 +122,27 @@ impl ConfigFingerprint {
     }
 }
 
-/// A digest of the texts, stable for the life of the process.
-fn digest(text: &str, sources: &[SourceFile]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    text.hash(&mut hasher);
-    sources
+/// Sixteen hexadecimal digits over the texts. Of a description's path only the last part counts: the rest depends on how
+/// the config was named.
+fn digest(text: &str, sources: &[SourceFile]) -> String {
+    let own = sources.iter().filter(|source| !source.built_in);
+    let texts = own.flat_map(|source| {
+        let name = Path::new(&source.name).file_name();
+        [
+            name.map_or(&b""[..], OsStr::as_encoded_bytes),
+            source.text.as_bytes(),
+        ]
+    });
+    let mut hash = Sha256::new();
+    for part in std::iter::once(text.as_bytes()).chain(texts) {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest = hash.finalize();
+    digest
         .iter()
-        .filter(|source| !source.built_in)
-        .for_each(|source| (&source.name, &source.text).hash(&mut hasher));
-    hasher.finish()
+        .take(8)
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
 /// The control socket that the file names, even if the file has errors. `None`: it names none, or is not TOML.

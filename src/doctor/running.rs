@@ -34,6 +34,8 @@ pub(crate) enum SidecarAnswer {
     MetricsOnly,
     /// One answers with a status that this version cannot read.
     Unreadable,
+    /// One runs with another config, from this file.
+    OtherConfig(String),
     /// Its status.
     Status(Box<Status>),
 }
@@ -54,7 +56,30 @@ impl RunningSidecar {
     fn status(&self) -> Option<&Status> {
         match &self.answer {
             SidecarAnswer::Status(status) => Some(status),
-            SidecarAnswer::Absent | SidecarAnswer::MetricsOnly | SidecarAnswer::Unreadable => None,
+            SidecarAnswer::Absent
+            | SidecarAnswer::MetricsOnly
+            | SidecarAnswer::Unreadable
+            | SidecarAnswer::OtherConfig(_) => None,
+        }
+    }
+
+    /// Forgets the status of a sidecar that runs with another config than the one with this digest. A file that was
+    /// changed after the sidecar loaded it is not another config.
+    #[must_use]
+    pub(crate) fn without_other_config(self, digest: &str) -> Self {
+        let other = self
+            .status()
+            .map(|status| &status.config)
+            .filter(|config| !config.digest.is_empty() && config.digest != digest)
+            .filter(|config| config.file != self.config || config.changed_at.is_none())
+            .map(|config| config.file.clone());
+        match other {
+            Some(file) => Self {
+                answer: SidecarAnswer::OtherConfig(file),
+                has_control: false,
+                ..self
+            },
+            None => self,
         }
     }
 
@@ -68,7 +93,23 @@ impl RunningSidecar {
                 );
             }
             SidecarAnswer::MetricsOnly => {
-                return Check::ok("sidecar", "one runs, but it serves only its metrics here");
+                return Check::skipped(
+                    "sidecar",
+                    "one runs, but it serves only its metrics here; whether it uses this config is not known",
+                );
+            }
+            SidecarAnswer::OtherConfig(file) => {
+                let doctor = format_command("doctor", file);
+                return Check::warning(
+                    "sidecar",
+                    format!(
+                        "the sidecar that answers here runs with another config, {file}; nothing it reports is used below"
+                    ),
+                    format!(
+                        "{doctor} examines that one; or start the sidecar with {}",
+                        self.config
+                    ),
+                );
             }
             SidecarAnswer::Unreadable => {
                 return Check::skipped(
@@ -325,7 +366,10 @@ mod tests {
         let unreadable = check(SidecarAnswer::Unreadable);
         assert_eq!(unreadable.result, CheckResult::Skipped);
         assert!(unreadable.evidence.contains("are both of one version?"));
-        assert_eq!(check(SidecarAnswer::MetricsOnly).result, CheckResult::Ok);
+        assert_eq!(
+            check(SidecarAnswer::MetricsOnly).result,
+            CheckResult::Skipped
+        );
         assert_eq!(check(SidecarAnswer::Absent).result, CheckResult::Skipped);
     }
 
@@ -350,6 +394,48 @@ mod tests {
         );
         assert_eq!(check.remedy.as_deref(), Some("register the sender"));
         assert!(running.unavailable_check("a").is_none(), "it is in use");
+    }
+
+    #[test]
+    fn a_sidecar_with_another_config_is_not_taken_for_this_one() {
+        let with = |file: &str, digest: &str| {
+            let status = Status {
+                config: ConfigStatus {
+                    file: file.to_owned(),
+                    digest: digest.to_owned(),
+                    ..ConfigStatus::default()
+                },
+                providers: vec![provider("a", "quarantined", Some(Cause::BalanceEmpty))],
+                ..Status::default()
+            };
+            running(status).without_other_config("0123")
+        };
+        let other = with("/other.toml", "4567");
+        let check = other.sidecar_check();
+        assert_eq!(check.result, CheckResult::Warning);
+        assert!(check.evidence.contains("another config, /other.toml"));
+        assert!(
+            check
+                .remedy
+                .unwrap()
+                .contains("`sms-sidecar doctor --config /other.toml`")
+        );
+        assert!(other.state_check("a").is_none() && !other.has_control);
+        assert!(
+            !with("c.toml", "4567").has_control,
+            "the same path in another container"
+        );
+        for (file, digest) in [
+            ("c.toml", "0123"),
+            ("/copy.toml", "0123"),
+            ("/older.toml", ""),
+        ] {
+            let same = with(file, digest);
+            assert!(
+                same.state_check("a").is_some() && same.has_control,
+                "{file} {digest}"
+            );
+        }
     }
 
     #[test]

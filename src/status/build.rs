@@ -322,6 +322,7 @@ impl StatusBuilder<'_> {
         let reload = facts.last_reload.as_ref();
         ConfigStatus {
             file: facts.config.file.clone(),
+            digest: facts.config.digest.clone(),
             loaded_at: facts.loaded_at.map(format_time),
             changed_at: facts.changed_at.map(format_time),
             mode: if facts.config.observe {

@@ -38,6 +38,8 @@ pub struct VaultEntryStatus {
 pub struct ConfigStatus {
     /// The file, as the operator named it.
     pub file: String,
+    /// A digest of the active config and its descriptions; empty if it is not known.
+    pub digest: String,
     /// When the active config was loaded.
     pub loaded_at: Option<String>,
     /// When the file, or a description that it names, was changed after that; none if the active config is

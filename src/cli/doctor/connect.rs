@@ -25,8 +25,13 @@ const MAX_BODY: usize = 8 << 20;
 /// A metric that only a sidecar exports.
 const SIDECAR_METRIC: &[u8] = b"sms_sidecar_build_info";
 
-/// Queries the addresses on which a sidecar with this config would listen.
-pub(super) async fn connect(listen: &Listen, config: &str) -> RunningSidecar {
+/// Queries the addresses on which a sidecar with this config would listen. `digest` is the config's.
+pub(super) async fn connect(listen: &Listen, config: &str, digest: &str) -> RunningSidecar {
+    let running = query(listen, config).await;
+    running.without_other_config(digest)
+}
+
+async fn query(listen: &Listen, config: &str) -> RunningSidecar {
     let config = config.to_owned();
     if let Some(reply) = control_status(listen.control.as_deref()).await {
         let status = parse_reply(&reply).ok().map(ControlReply::into_result);

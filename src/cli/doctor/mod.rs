@@ -40,6 +40,7 @@ pub(crate) struct Args {
     #[arg(
         long,
         value_name = "FILE",
+        value_parser = crate::cli::absolute_path,
         default_value = "/etc/sms-sidecar/config.toml"
     )]
     config: PathBuf,
@@ -93,7 +94,7 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
     let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let file = args.config.display().to_string();
     let setup = build_setup(&file, &loaded);
-    let running = connect::connect(&loaded.listen, &file).await;
+    let running = connect::connect(&loaded.listen, &file, loaded.fingerprint.digest()).await;
     let runner = Runner {
         setup: &setup,
         keeper: &keeper,

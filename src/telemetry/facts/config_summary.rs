@@ -7,6 +7,8 @@ use crate::sms::ProviderId;
 pub struct ConfigSummary {
     /// The file, as the operator named it.
     pub file: String,
+    /// A digest of the file and its descriptions.
+    pub digest: String,
     /// `mode = "observe"` at the top.
     pub observe: bool,
     /// The providers, in the file's order.
