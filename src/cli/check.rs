@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::cli::output;
 use crate::clock::SystemClock;
 use crate::config::{self, Config, ConfigKey};
+use crate::dialect::CredentialProblem;
 use crate::problem::{Problem, ProblemReport};
 use crate::provider::Provider;
 use crate::proxy::CallerProof;
@@ -151,17 +152,29 @@ async fn check_credential(
             let wrong = provider.dialect.check_credential(&credential);
             wrong
                 .into_iter()
-                .map(|wrong| {
-                    loaded.error(
-                        &key,
-                        format!(
-                            "`{}` of provider `{}`: {}",
-                            wrong.field, provider.id, wrong.problem
-                        ),
-                    )
-                })
+                .map(|wrong| credential_problem(loaded, &key, provider, &wrong))
                 .collect()
         }
+    }
+}
+
+/// A value that cannot be sent is an error; one that only looks wrong is used, with a warning.
+fn credential_problem(
+    loaded: &Config,
+    key: &ConfigKey,
+    provider: &Provider,
+    wrong: &CredentialProblem,
+) -> Problem {
+    let text = format!(
+        "`{}` of provider `{}`: {}",
+        wrong.field, provider.id, wrong.problem
+    );
+    if wrong.is_unusable {
+        loaded.error(key, text)
+    } else {
+        let text =
+            format!("{text}; it is used all the same: compare it with the service's console");
+        loaded.warning(key, text)
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Evidence {
 /// Where a piece of evidence comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EvidenceSource {
+    /// A value in the vault does not look like a credential of this service: a suspicion, which proves nothing.
+    VaultValue(String),
     /// The backend's own request has no credential: what it has instead, without a value.
     BackendRequest(String),
     /// A probe that shows whether the service knows the credential.
@@ -129,6 +131,14 @@ impl Evidence {
         })
     }
 
+    /// From the shape of the vault's values; `problem` has no value.
+    pub fn from_vault_values(problem: String) -> Self {
+        Self {
+            source: EvidenceSource::VaultValue(problem),
+            implication: Implication::Inconclusive,
+        }
+    }
+
     /// From the backend's request, which was passed unchanged and has no credential.
     pub fn from_backend_request(problem: String) -> Self {
         Self {
@@ -152,6 +162,7 @@ impl Evidence {
 impl fmt::Display for EvidenceSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::VaultValue(problem) => write!(f, "the vault's {problem}"),
             Self::BackendRequest(problem) => {
                 write!(f, "in the backend's own request {problem}")
             }

@@ -205,11 +205,7 @@ fn credential_history(context: &DiagnosisContext<'_>) -> CredentialHistory {
 
 /// Whether the sidecar itself found the vault's entry wrong, and sent nothing.
 fn is_unsent(attempt: &FailedAttempt<'_>) -> bool {
-    let concerns_entry = matches!(
-        attempt.cause,
-        Cause::CredentialMissing | Cause::CredentialRejected
-    );
-    concerns_entry
+    attempt.cause == Cause::CredentialMissing
         && attempt.status.is_none()
         && attempt
             .provider_message

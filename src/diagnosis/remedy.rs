@@ -137,7 +137,7 @@ const TOKEN_REJECTED: &str = "{dialect} accepts {fields} at the login, so they a
 /// The backend's own request has no credential.
 const UNSET_IN_BACKEND: &str = "set the variable from which the backend reads its credential{variables}, and restart the backend: its process does not have it, or has it without a value";
 
-/// The vault's value is malformed, and was not sent.
+/// The vault's value cannot be a credential, and was not sent.
 const MALFORMED: &str = "put {fields} as {console} shows {them} into {entry}{soon}";
 
 /// A command that can be pasted: with `--config` if the config is not at the default path.
@@ -193,6 +193,16 @@ fn login_remedy(
     }
 }
 
+/// Whether the sidecar held the credential back for the value of a field.
+fn names_a_field(attempt: &FailedAttempt<'_>, context: &DiagnosisContext<'_>) -> bool {
+    let message = attempt.provider_message.unwrap_or_default();
+    let fields = context.entry.map_or(&[][..], |entry| entry.fields);
+    is_unsent(attempt)
+        && fields
+            .iter()
+            .any(|field| message.contains(&format!("`{field}`")))
+}
+
 /// The sentence of the table, or a better one for what is known of the credential.
 fn credential_remedy(
     cause: Cause,
@@ -205,7 +215,7 @@ fn credential_remedy(
         .map_or("", |(_, sentence)| *sentence);
     match (cause, credential_history(context)) {
         (Cause::CredentialMissing, _) if context.observed_variables.is_some() => UNSET_IN_BACKEND,
-        (Cause::CredentialRejected, _) if is_unsent(attempt) => MALFORMED,
+        (Cause::CredentialMissing, _) if names_a_field(attempt, context) => MALFORMED,
         (Cause::CredentialRejected, CredentialHistory::OlderAccepted(_)) => MISTYPED,
         (Cause::CredentialRejected, CredentialHistory::Accepted(_)) => CHANGED_AT_PROVIDER,
         _ => listed,

@@ -545,7 +545,7 @@ fn a_malformed_entry_is_reported_as_not_sent() {
         status: None,
         code: None,
         provider_message: says,
-        ..evidence(Cause::CredentialRejected)
+        ..evidence(Cause::CredentialMissing)
     };
     let malformed = fields_to_change(&unsent, &fields);
     let mut diagnosis_context = context(&malformed);
@@ -570,7 +570,6 @@ fn a_malformed_entry_is_reported_as_not_sent() {
     );
     assert_eq!(older.remedy, diagnosis.remedy, "the service never saw it");
     let missing = FailedAttempt {
-        cause: Cause::CredentialMissing,
         provider_message: Some("no entry `sms/tk`"),
         ..unsent
     };

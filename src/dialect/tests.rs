@@ -637,3 +637,76 @@ fn a_malformed_credential_is_reported_without_its_value() {
         assert!(!text.contains("0123456789"), "{text}");
     }
 }
+
+#[test]
+fn a_pattern_is_a_suspicion_and_only_blanks_placeholders_and_swaps_are_held_back() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let mut checked = 0;
+    for dialect in catalog.iter() {
+        for spec in dialect.credential_fields() {
+            let problem_with = |value: &str| {
+                let others = dialect.credential_fields().iter();
+                let fields: SecretFields = others
+                    .filter(|other| other.name != spec.name)
+                    .map(|other| (other.name.clone(), "a-value-of-another-field".into()))
+                    .chain([(spec.name.clone(), value.into())])
+                    .collect();
+                let found = dialect.check_credential(&Credential::new(Version(1), fields));
+                found.into_iter().find(|problem| problem.field == spec.name)
+            };
+            let name = format!("{} {}", dialect.name, spec.name);
+            // The shape that the service may have tomorrow.
+            let found = problem_with("sk_live_v2.~a-shape-of-tomorrow~");
+            assert_eq!(found.is_some(), spec.pattern.is_some(), "{name}");
+            assert!(found.is_none_or(|problem| !problem.is_unusable), "{name}");
+            let quoted = problem_with("\"a-quoted-value\"");
+            assert!(quoted.is_some_and(|problem| !problem.is_unusable), "{name}");
+            let placeholder = spec.placeholder.as_deref().unwrap_or_default();
+            for held_back in [
+                "",
+                " ",
+                "undefined",
+                "null",
+                "${TOKEN}",
+                "a\nb",
+                " a",
+                placeholder,
+            ] {
+                let found = problem_with(held_back);
+                assert!(
+                    found.is_some_and(|problem| problem.is_unusable),
+                    "{name}: {held_back:?}"
+                );
+            }
+            checked += 1;
+        }
+    }
+    assert!(checked > 12, "{checked}");
+}
+
+#[test]
+fn a_value_is_swapped_if_it_fits_only_another_fields_pattern() {
+    let (catalog, _) = Catalog::load(&Catalog::built_in_sources());
+    let twilio = catalog.get("twilio").unwrap();
+    let unusable = |sid: &str, token: &str| {
+        let fields = [("account_sid", sid), ("auth_token", token)];
+        let fields: SecretFields = fields
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value.into()))
+            .collect();
+        let problems = twilio.check_credential(&Credential::new(Version(1), fields));
+        let unusable = problems.into_iter().filter(|problem| problem.is_unusable);
+        unusable
+            .map(|problem| problem.to_string())
+            .collect::<Vec<_>>()
+    };
+    let sid = "AC0123456789abcdef0123456789abcdef";
+    let token = "0123456789abcdef0123456789abcdef";
+    assert_eq!(unusable(token, sid).len(), 2);
+    assert_eq!(
+        unusable(token, "another-shape"),
+        ["`account_sid` looks swapped with `auth_token`"]
+    );
+    assert!(unusable(sid, "another-shape").is_empty());
+    assert!(unusable("another-shape", token).is_empty());
+}

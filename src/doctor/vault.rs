@@ -9,10 +9,10 @@ use crate::dialect::CredentialProblem;
 use crate::doctor::check::Check;
 use crate::doctor::provider_check::ProviderCheck;
 use crate::provider::Provider;
-use crate::provider::auth::{credential_problem_cause, vault_error_cause};
+use crate::provider::auth::{suspicion_text, vault_error_cause};
 use crate::secret::Credential;
 use crate::sms::Cause;
-use crate::vault::{CredentialCache, CredentialRef, Error, Settings, suspicious_value};
+use crate::vault::{CredentialCache, CredentialRef, Error, Settings};
 
 /// The age of a version and its source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +46,18 @@ pub(crate) async fn check_vault(
         Ok(credential) => credential,
     };
     patient.version = credential.version;
-    let problems = provider.dialect.check_credential(&credential);
+    let found = provider.dialect.check_credential(&credential);
+    let (problems, suspicions): (Vec<_>, Vec<_>) =
+        found.into_iter().partition(|problem| problem.is_unusable);
     let twins = duplicate_values(provider, &credential);
     let mut checks = vec![Check::ok(
         "vault",
         format!("{} was read", reference_label(reference)),
     )];
     let usable = problems.is_empty();
-    // A field in a wrong shape decides over a missing one.
-    let cause = problems
-        .iter()
-        .map(|problem| credential_problem_cause(&credential, problem))
-        .find(|cause| *cause != Cause::CredentialMissing)
-        .unwrap_or(Cause::CredentialMissing);
-    checks.push(check_fields(
-        patient,
-        cause,
-        &problems,
-        &suspicious_values(provider, &credential, twins),
-    ));
+    let mut odd: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
+    odd.extend(twins);
+    checks.push(check_fields(patient, &problems, &odd));
     checks.push(age_check(age));
     (checks, usable.then_some(credential))
 }
@@ -85,11 +78,9 @@ fn reference_label(reference: &CredentialRef) -> String {
 /// An error fails the check; an oddity is a warning.
 fn check_fields(
     patient: &ProviderCheck<'_>,
-    cause: Cause,
     problems: &[CredentialProblem],
     odd: &[String],
 ) -> Check {
-    let told = |problem: &CredentialProblem| format!("`{}` {}", problem.field, problem.problem);
     let names: Vec<&str> = patient
         .provider
         .dialect
@@ -102,11 +93,11 @@ fn check_fields(
         ([], odd) => Check::warning(
             "fields",
             odd.join("; "),
-            "look at these fields: a value copied by hand often brings such a mistake",
+            "compare these fields with the service's console: they are used all the same, because a service may change the shape of its keys",
         ),
         (problems, _) => {
-            let says = problems.iter().map(told).collect::<Vec<_>>().join("; ");
-            patient.local_failure("fields", cause, &says)
+            let says = suspicion_text(problems);
+            patient.local_failure("fields", Cause::CredentialMissing, &says)
         }
     }
 }
@@ -138,22 +129,6 @@ fn duplicate_values(provider: &Provider, credential: &Credential) -> Option<Stri
         ))
     });
     twin.map(|(one, other)| format!("`{}` and `{}` hold the same value", one.0, other.0))
-}
-
-fn suspicious_values(
-    provider: &Provider,
-    credential: &Credential,
-    twins: Option<String>,
-) -> Vec<String> {
-    let fields = provider.dialect.credential_fields().iter();
-    let odd = fields.filter_map(|field| {
-        Some(format!(
-            "`{}` {}",
-            field.name,
-            suspicious_value(credential.expose(&field.name)?)?
-        ))
-    });
-    odd.chain(twins).collect()
 }
 
 fn age_check(age: EntryAge) -> Check {

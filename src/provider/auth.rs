@@ -3,6 +3,7 @@
 //! a credential that the login rejected is not sent again.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -18,7 +19,7 @@ use crate::provider::{ProviderClient, ProviderRuntime};
 use crate::secret::redact::Redactor;
 use crate::secret::{Credential, Version};
 use crate::sms::{AttemptKind, Cause, Outcome};
-use crate::telemetry::{AttemptFinished, TokenExpiry};
+use crate::telemetry::{AttemptFinished, CredentialSuspicious, TokenExpiry};
 use crate::vault::Error;
 
 impl ProviderRuntime {
@@ -158,7 +159,8 @@ impl ProviderRuntime {
                 AuthError::local(cause, self.newest_revision(), error.to_string())
             })?;
         let problems = self.provider.dialect.check_credential(&credential);
-        let Some(problem) = problems.first() else {
+        let Some(problem) = problems.iter().find(|problem| problem.is_unusable) else {
+            self.warn_of_suspicions(credential.version, &problems);
             return Ok(credential);
         };
         let revision = if self.provider.dialect.requires_login() {
@@ -170,10 +172,25 @@ impl ProviderRuntime {
             CredentialRevision::from(credential.version)
         };
         Err(AuthError::local(
-            credential_problem_cause(&credential, problem),
+            Cause::CredentialMissing,
             revision,
-            format!("the vault's field `{}` {}", problem.field, problem.problem),
+            format!("the vault's field {problem}"),
         ))
+    }
+
+    /// Logs what looks wrong in a credential that is used all the same, once per version.
+    fn warn_of_suspicions(&self, version: Version, problems: &[CredentialProblem]) {
+        if problems.is_empty()
+            || self.warned_version.swap(version.0, Ordering::Relaxed) == version.0
+        {
+            return;
+        }
+        CredentialSuspicious {
+            provider: &self.provider.id,
+            version,
+            problem: &suspicion_text(problems),
+        }
+        .emit(&self.deps.telemetry);
     }
 
     /// What can be used without a login: the credential alone, or a cached token.
@@ -337,15 +354,10 @@ pub(crate) fn vault_error_cause(error: &Error) -> Cause {
     }
 }
 
-/// The cause of a credential with a field that the service cannot accept.
-pub(crate) fn credential_problem_cause(
-    credential: &Credential,
-    problem: &CredentialProblem,
-) -> Cause {
-    match credential.expose(&problem.field).map(str::trim) {
-        None | Some("") => Cause::CredentialMissing,
-        Some(_) => Cause::CredentialRejected,
-    }
+/// What looks wrong in a credential, in one clause.
+pub(crate) fn suspicion_text(problems: &[CredentialProblem]) -> String {
+    let all: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    all.join("; ")
 }
 
 fn to_system_time(at: Timestamp) -> Option<SystemTime> {

@@ -13,6 +13,7 @@ use crate::diagnosis::{
     VaultEntryRef, diagnose, fields_to_change, narrow_candidates,
 };
 use crate::dialect::{Classification, Dialect, LoginToken, Reply};
+use crate::provider::auth::suspicion_text;
 use crate::provider::auth_context::AuthContext;
 use crate::provider::{Provider, ProviderRuntime};
 use crate::secret::Version;
@@ -289,8 +290,28 @@ impl ReplyFacts<'_> {
 }
 
 impl ProviderRuntime {
-    /// Narrows an ambiguous rejection by everything the running account knows, earlier probes included.
+    /// Narrows an ambiguous rejection by everything the running account knows, and adds what looks wrong in a
+    /// credential that may be the cause.
     pub(crate) fn narrow(
+        &self,
+        classification: &mut Classification,
+        reply: &Reply,
+        auth: &AuthContext,
+    ) -> Vec<Evidence> {
+        let mut evidence = self.narrow_ambiguous(classification, reply, auth);
+        if let Outcome::Rejected(cause) = classification.outcome {
+            let others = &classification.alternatives;
+            let candidates = CauseCandidates::new(cause, classification.certainty, others);
+            let suspicions = self.provider.dialect.check_credential(&auth.credential);
+            if candidates.includes_credential() && !suspicions.is_empty() {
+                evidence.push(Evidence::from_vault_values(suspicion_text(&suspicions)));
+            }
+        }
+        evidence
+    }
+
+    /// By the reply, the token, earlier messages and earlier probes.
+    fn narrow_ambiguous(
         &self,
         classification: &mut Classification,
         reply: &Reply,

@@ -23,6 +23,7 @@ pub(crate) mod redact;
 mod settings;
 pub(crate) mod token_cache;
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -109,6 +110,8 @@ pub(crate) struct ProviderRuntime {
     probe_history: Arc<Mutex<ProbeHistory>>,
     /// The balances that the service reported.
     balance_history: Arc<Mutex<BalanceHistory>>,
+    /// The version of which it was logged last that its values look wrong; 0: none.
+    warned_version: Arc<AtomicU64>,
 }
 
 impl ProviderRuntime {
@@ -130,6 +133,7 @@ impl ProviderRuntime {
             last_probe: Mutex::default(),
             probe_history: Arc::default(),
             balance_history: Arc::default(),
+            warned_version: Arc::default(),
         }
     }
 
@@ -140,6 +144,7 @@ impl ProviderRuntime {
         self.token_cache = Arc::clone(&old.token_cache);
         self.probe_history = Arc::clone(&old.probe_history);
         self.balance_history = Arc::clone(&old.balance_history);
+        self.warned_version = Arc::clone(&old.warned_version);
         self.client.keep_known_addresses_of(&old.client);
         self
     }

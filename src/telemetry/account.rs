@@ -90,6 +90,31 @@ impl PreviousCredential<'_> {
     }
 }
 
+/// A credential is used although its values look wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct CredentialSuspicious<'a> {
+    /// The provider.
+    pub provider: &'a ProviderId,
+    /// An ordinal, never a hash.
+    pub version: Version,
+    /// What looks wrong, without a value.
+    pub problem: &'a str,
+}
+
+impl CredentialSuspicious<'_> {
+    /// Logs it; the sender of the event does so once per version.
+    pub fn emit(&self, telemetry: &Telemetry) {
+        let known = telemetry.labels();
+        let provider = label_or_other(self.provider.as_str(), &known.providers);
+        tracing::warn!(
+            provider,
+            version = self.version.0,
+            problem = self.problem,
+            "credential of {provider} looks wrong and is used all the same: compare it with the service's console if it is rejected"
+        );
+    }
+}
+
 /// A login returned a token, or a credential has an expiry.
 #[derive(Clone, Copy, Debug)]
 pub struct TokenExpiry<'a> {

@@ -33,8 +33,8 @@ use crate::clock::Clock;
 use crate::sms::ProviderId;
 
 pub use account::{
-    BalanceReported, CredentialLoaded, PreviousCredential, ResolverChanged, TokenExpiry, VaultRead,
-    VaultReadResult,
+    BalanceReported, CredentialLoaded, CredentialSuspicious, PreviousCredential, ResolverChanged,
+    TokenExpiry, VaultRead, VaultReadResult,
 };
 pub use delivery::{
     AttemptFinished, DuplicateSuppressed, Failover, HealthStateChanged, LastSendOutcome,

@@ -55,6 +55,112 @@ async fn a_newer_version_recovers_within_the_request() {
     );
 }
 
+/// Twilio with this `account_sid` and `auth_token` in the vault, then a second provider.
+async fn with_twilio(sid: &str, token: &str) -> (Fake, Fake, Stage) {
+    let accepts = |_: &crate::fake::Got, _| say(201, r#"{"sid":"SM1","status":"queued"}"#);
+    let (a, b) = (Fake::open(accepts).await, Fake::open(|_, _| takes()).await);
+    let stage = Stage::open(
+        &(provider("a", "twilio", &a, "sender = \"+12025550123\"")
+            + &provider("b", "plain", &b, "")
+            + &route("a b", "prefer = \"listed\"")),
+    );
+    stage.put("a", &[("account_sid", sid), ("auth_token", token)]);
+    (a, b, stage)
+}
+
+const SID: &str = "AC0123456789abcdef0123456789abcdef";
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+#[tokio::test]
+async fn a_value_of_another_shape_is_used_and_is_evidence_when_the_service_rejects_it() {
+    let (a, b, stage) = with_twilio(SID, "a-shape-of-tomorrow").await;
+    let message = r#"{"to":"+998901234567","text":"one"}"#;
+    let told = stage.control("POST /send", message).await;
+    assert!(told.contains(r#""result":"accepted""#), "{told}");
+    assert_eq!((a.count(), b.count()), (1, 0), "a pattern is a suspicion");
+    a.now(|_, _| say(401, r#"{"code":20003,"message":"Authenticate"}"#));
+    let told = stage
+        .control("POST /send", &message.replace("one", "two"))
+        .await;
+    assert!(
+        told.contains("the vault's `auth_token` does not look like one"),
+        "{told}"
+    );
+    assert!(!told.contains("a-shape-of-tomorrow"), "{told}");
+}
+
+/// What the log got.
+#[derive(Clone, Default)]
+struct Lines(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl std::io::Write for Lines {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_value_of_another_shape_is_logged_once_per_version() {
+    let lines = Lines::default();
+    let writer = lines.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_writer(move || writer.clone())
+        .with_max_level(tracing::Level::WARN)
+        .finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let warnings = || {
+        let log = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert!(!log.contains("a-shape-of"), "{log}");
+        log.matches("looks wrong and is used all the same").count()
+    };
+    let (_a, _b, stage) = with_twilio(SID, "a-shape-of-tomorrow").await;
+    for text in ["one", "two"] {
+        let message = format!(r#"{{"to":"+998901234567","text":"{text}"}}"#);
+        stage.control("POST /send", &message).await;
+    }
+    assert_eq!(warnings(), 1);
+    stage.put(
+        "a",
+        &[("account_sid", SID), ("auth_token", "a-shape-of-next-year")],
+    );
+    stage.looked("a").await;
+    let message = r#"{"to":"+998901234567","text":"three"}"#;
+    stage.control("POST /send", message).await;
+    assert_eq!(warnings(), 2);
+}
+
+#[tokio::test]
+async fn a_value_that_cannot_be_one_is_held_back_as_missing() {
+    let held_back = [
+        (TOKEN, SID, "swapped"),
+        (SID, "", "empty"),
+        (SID, "00000000000000000000000000000000", "placeholder"),
+        (SID, "undefined", "variable that is not set"),
+        (SID, "${TWILIO_AUTH_TOKEN}", "nothing expanded"),
+    ];
+    for (sid, token, words) in held_back {
+        let (a, b, stage) = with_twilio(sid, token).await;
+        let message = r#"{"to":"+998901234567","text":"one"}"#;
+        let told = stage.control("POST /send", message).await;
+        assert_eq!((a.count(), b.count()), (0, 1), "{words}");
+        assert!(told.contains(r#""cause":"credential-missing""#), "{told}");
+        assert!(
+            told.contains(words) && told.contains("Nothing was sent"),
+            "{told}"
+        );
+        let rejected = [("provider", "a"), ("cause", "credential-rejected")];
+        assert_eq!(
+            stage.metric("attempts_total", &rejected),
+            0.0,
+            "nobody rejected it"
+        );
+    }
+}
+
 #[tokio::test]
 async fn what_healed_in_the_request_leaves_nothing_to_do() {
     let (a, _, stage) = two(knows("token-number-2")).await;

@@ -8,18 +8,29 @@ use serde_json::Value;
 use crate::dialect::FieldSpec;
 use crate::dialect::expr::template::{Expr, StringTemplate, to_text};
 use crate::dialect::model::{FieldMapping, FieldValue, SigningScheme};
+use crate::dialect::request::missing::unset_problem;
 use crate::dialect::request::recognise::best_effort_fields;
 use crate::dialect::wire::body;
 use crate::dialect::{Dialect, MatchedOperation, RecognisedRequest, Request};
 use crate::secret::Credential;
 
-/// An error in one field of a vault entry.
+/// What is wrong with one field of a vault entry, or looks wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CredentialProblem {
     /// The dialect's name for the field.
     pub field: String,
     /// What is wrong and what to do, without the value.
     pub problem: String,
+    /// The value cannot be a credential, so it is not sent. Otherwise it only looks wrong, and is used: a service may
+    /// change the shape of its keys.
+    pub is_unusable: bool,
+}
+
+impl std::fmt::Display for CredentialProblem {
+    /// `` `auth_token` is empty ``.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`{}` {}", self.field, self.problem)
+    }
 }
 
 impl Dialect {
@@ -28,63 +39,51 @@ impl Dialect {
         &self.credential
     }
 
-    /// The errors of the entry, field by field.
+    /// What is wrong or looks wrong in the entry, field by field.
     pub fn check_credential(&self, credential: &Credential) -> Vec<CredentialProblem> {
-        let mut found = Vec::new();
-        for spec in &self.credential {
-            let what = match credential.expose(&spec.name) {
-                None if spec.required => Some("is missing from the vault entry".to_owned()),
-                None => None,
-                Some(value) => self.format_problem(spec, value, credential),
-            };
-            found.extend(what.map(|what| CredentialProblem {
+        let of_field = |spec: &FieldSpec| {
+            let problem = |problem: String, is_unusable| CredentialProblem {
                 field: spec.name.clone(),
-                problem: what,
-            }));
-        }
-        found
-    }
-
-    /// What is wrong with the value of a field, without the value.
-    fn format_problem(
-        &self,
-        spec: &FieldSpec,
-        value: &str,
-        credential: &Credential,
-    ) -> Option<String> {
-        if let Some(problem) = storage_problem(value) {
-            return Some(problem.to_owned());
-        }
-        if spec.placeholder.as_deref() == Some(value) {
-            return Some("is the placeholder for the backend; store the real value".into());
-        }
-        let pattern = spec
-            .pattern
-            .as_ref()
-            .filter(|pattern| !pattern.is_match(value))?;
-        Some(match self.swapped_with(spec, value, credential) {
-            Some(other) => format!("looks swapped with `{}`", other.name),
-            None => format!("does not look like one (it should match {pattern})"),
-        })
-    }
-
-    /// The field whose pattern this value matches, or whose value matches this field's pattern.
-    fn swapped_with(
-        &self,
-        spec: &FieldSpec,
-        value: &str,
-        credential: &Credential,
-    ) -> Option<&FieldSpec> {
-        let matches = |of: &FieldSpec, value: &str| {
-            of.pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.is_match(value))
+                problem,
+                is_unusable,
+            };
+            let Some(value) = credential.expose(&spec.name) else {
+                let missing = "is missing from the vault entry".to_owned();
+                return spec.required.then(|| problem(missing, true));
+            };
+            let fault = self.value_fault(spec, value);
+            fault
+                .map(|fault| problem(fault, true))
+                .or_else(|| Some(problem(suspicion(spec, value)?, false)))
         };
-        self.credential.iter().find(|other| {
-            let stored = credential.expose(&other.name);
-            other.name != spec.name
-                && (matches(other, value) || stored.is_some_and(|value| matches(spec, value)))
-        })
+        self.credential.iter().filter_map(of_field).collect()
+    }
+
+    /// Why a value cannot be the credential, without the value.
+    fn value_fault(&self, spec: &FieldSpec, value: &str) -> Option<String> {
+        let is_placeholder = spec.placeholder.as_deref() == Some(value);
+        storage_fault(value)
+            .or_else(|| {
+                let placeholder = "is the placeholder for the backend; store the real value";
+                is_placeholder.then(|| placeholder.to_owned())
+            })
+            .or_else(|| {
+                let other = self.swapped_with(spec, value)?;
+                Some(format!("looks swapped with `{}`", other.name))
+            })
+    }
+
+    /// The other field whose pattern this value matches, while it does not match its own.
+    fn swapped_with(&self, spec: &FieldSpec, value: &str) -> Option<&FieldSpec> {
+        let matches = |of: &FieldSpec| {
+            let pattern = of.pattern.as_ref();
+            pattern.map(|pattern| pattern.is_match(value))
+        };
+        let fits_itself = matches(spec).unwrap_or(true);
+        self.credential
+            .iter()
+            .filter(|other| !fits_itself && other.name != spec.name)
+            .find(|other| matches(other) == Some(true))
     }
 
     /// The credential fields in a request, by the dialect's names; token values as `token.NAME`.
@@ -123,18 +122,26 @@ impl Dialect {
     }
 }
 
-/// What is wrong with the way a value is stored.
-fn storage_problem(value: &str) -> Option<&'static str> {
+/// What makes a value look wrong. The shapes of credentials come from samples: a value that does not fit may be right.
+fn suspicion(spec: &FieldSpec, value: &str) -> Option<String> {
     let is_quoted =
         |mark: char| value.len() > 1 && value.starts_with(mark) && value.ends_with(mark);
-    if value.trim().is_empty() {
-        Some("is empty")
+    if is_quoted('"') || is_quoted('\'') || is_quoted('`') {
+        return Some("is in quotes, which are sent as part of it".to_owned());
+    }
+    let pattern = spec.pattern.as_ref()?;
+    (!pattern.is_match(value))
+        .then(|| format!("does not look like one (it should match {pattern})"))
+}
+
+/// What is wrong with the way a value is stored, so that it cannot be the credential.
+fn storage_fault(value: &str) -> Option<String> {
+    if let Some(problem) = unset_problem(value) {
+        Some(problem)
     } else if value.contains(['\n', '\r']) {
-        Some("has a line break in it; store the value alone")
+        Some("has a line break in it; store the value alone".to_owned())
     } else if value.trim() != value {
-        Some("has a blank at its beginning or end")
-    } else if is_quoted('"') || is_quoted('\'') {
-        Some("is in quotes; store it without them")
+        Some("has a blank at its beginning or end".to_owned())
     } else {
         None
     }
