@@ -85,53 +85,33 @@ impl RunningSidecar {
 
     /// Whether a sidecar runs, and whether it runs with the config that is examined here.
     pub(crate) fn sidecar_check(&self) -> Check {
-        let status = match &self.answer {
+        let unknown = match &self.answer {
+            SidecarAnswer::Status(status) => return loaded_config_check(status),
+            SidecarAnswer::OtherConfig(file) => return self.other_config_check(file),
             SidecarAnswer::Absent => {
-                return Check::skipped(
-                    "sidecar",
-                    "no sidecar runs with this config, or this user may not open its socket; checks ran locally",
-                );
+                "no sidecar runs with this config, or this user may not open its socket; checks ran locally"
             }
             SidecarAnswer::MetricsOnly => {
-                return Check::skipped(
-                    "sidecar",
-                    "one runs, but it serves only its metrics here; whether it uses this config is not known",
-                );
-            }
-            SidecarAnswer::OtherConfig(file) => {
-                let doctor = format_command("doctor", file);
-                return Check::warning(
-                    "sidecar",
-                    format!(
-                        "the sidecar that answers here runs with another config, {file}; nothing it reports is used below"
-                    ),
-                    format!(
-                        "{doctor} examines that one; or start the sidecar with {}",
-                        self.config
-                    ),
-                );
+                "one runs, but it serves only its metrics here; whether it uses this config is not known"
             }
             SidecarAnswer::Unreadable => {
-                return Check::skipped(
-                    "sidecar",
-                    "one runs, but its status cannot be read; are both of one version?",
-                );
+                "one runs, but its status cannot be read; are both of one version?"
             }
-            SidecarAnswer::Status(status) => status,
         };
-        let Some(changed) = &status.config.changed_at else {
-            return Check::ok("sidecar", "one runs with this config");
-        };
-        let file = &status.config.file;
-        let name = if file.is_empty() { "its config" } else { file };
-        let at = short_time(changed, &status.at);
-        let reload = format_command("reload", file);
+        Check::skipped("sidecar", unknown)
+    }
+
+    fn other_config_check(&self, file: &str) -> Check {
+        let doctor = format_command("doctor", file);
         Check::warning(
             "sidecar",
             format!(
-                "the running sidecar does not use this config yet: {name} was changed at {at} after it was loaded"
+                "the sidecar that answers here runs with another config, {file}; nothing it reports is used below"
             ),
-            format!("{reload}; the checks examine the file"),
+            format!(
+                "{doctor} examines that one; or start the sidecar with {}",
+                self.config
+            ),
         )
     }
 
@@ -206,6 +186,24 @@ impl RunningSidecar {
     fn provider(&self, name: &str) -> Option<&ProviderStatus> {
         self.status()?.provider(name)
     }
+}
+
+/// Whether the sidecar has loaded the file as it is on the disk.
+fn loaded_config_check(status: &Status) -> Check {
+    let Some(changed) = &status.config.changed_at else {
+        return Check::ok("sidecar", "one runs with this config");
+    };
+    let file = &status.config.file;
+    let name = if file.is_empty() { "its config" } else { file };
+    let at = short_time(changed, &status.at);
+    let reload = format_command("reload", file);
+    Check::warning(
+        "sidecar",
+        format!(
+            "the running sidecar does not use this config yet: {name} was changed at {at} after it was loaded"
+        ),
+        format!("{reload}; the checks examine the file"),
+    )
 }
 
 /// What a healthy provider was used for.

@@ -173,7 +173,7 @@ impl StatusBuilder<'_> {
             fill_diagnosis(status, diagnosis);
         } else {
             status.evidence = cause.map(|cause| cause.meaning().to_owned());
-            status.remedy = headline::default_remedy(status);
+            status.remedy = headline::default_remedy(status, &self.0.facts.config.file);
         }
     }
 

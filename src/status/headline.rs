@@ -394,16 +394,11 @@ fn usage_summary(provider: &ProviderStatus, now: &str) -> String {
 }
 
 /// The remedy if there is no diagnosis.
-pub(super) fn default_remedy(provider: &ProviderStatus) -> Option<String> {
+pub(super) fn default_remedy(provider: &ProviderStatus, config: &str) -> Option<String> {
+    let resume = format_command(&format!("resume {}", provider.provider), config);
     match provider.state.as_str() {
-        "paused" => Some(format!(
-            "`sms-sidecar resume {}` puts it back",
-            provider.provider
-        )),
-        "quarantined" => Some(format!(
-            "when that is in order: `sms-sidecar resume {}`",
-            provider.provider
-        )),
+        "paused" => Some(format!("{resume} puts it back")),
+        "quarantined" => Some(format!("when that is in order: {resume}")),
         "cooldown" => Some("nothing to do: it comes back by itself".to_owned()),
         _ => None,
     }

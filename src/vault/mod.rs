@@ -7,6 +7,7 @@
 //! errors, events and `Debug` carry names of vaults, files and fields only.
 
 mod cache;
+pub(crate) mod credential_names;
 mod directory;
 pub mod dotenv;
 pub mod embedded;

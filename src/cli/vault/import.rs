@@ -17,11 +17,13 @@ use crate::config::Config;
 use crate::dialect::{Catalog, Dialect};
 use crate::problem::suggest;
 use crate::secret::SecretString;
+use crate::vault::credential_names::{CredentialVariable, credential_variables};
 use crate::vault::dotenv::{self, DotenvVariable};
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
 use crate::vault::file;
 use report::{
-    confirmation_prompt, import_json, render_proposals, report_nothing_found, report_written,
+    confirmation_prompt, import_json, left_lines, render_proposals, report_nothing_found,
+    report_written,
 };
 
 /// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
@@ -36,15 +38,42 @@ pub(super) struct Args {
     /// Then put placeholders of the right shape in place of the values, so that the backend starts without them.
     #[arg(long)]
     replace_with_placeholders: bool,
+    /// Take this variable for that field (may be repeated): `--take SMS_API_KEY=infobip.api_key`.
+    #[arg(long, value_name = "VARIABLE=DIALECT.FIELD", value_parser = parse_take)]
+    take: Vec<TakenVariable>,
     /// Only this dialect's (may be repeated): `AWS_ACCESS_KEY_ID` may be there for something else than SMS.
     #[arg(long, value_name = "DIALECT")]
     only: Vec<String>,
     /// Entries are named PREFIX/DIALECT.
     #[arg(long, value_name = "PREFIX", default_value = "sms")]
     prefix: String,
-    /// Print one JSON object: `entries`, `written`, `replaced`. Writes with --yes only.
+    /// Print one JSON object: `entries`, `written`, `replaced`, `left_in_clear`. Writes with --yes only.
     #[arg(long)]
     json: bool,
+}
+
+/// A variable that the operator names for a field.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct TakenVariable {
+    name: String,
+    dialect: String,
+    field: String,
+}
+
+fn parse_take(text: &str) -> Result<TakenVariable, String> {
+    let parts = text
+        .split_once('=')
+        .and_then(|(name, target)| Some((name, target.rsplit_once('.')?)));
+    match parts {
+        Some((name, (dialect, field))) if ![name, dialect, field].contains(&"") => {
+            Ok(TakenVariable {
+                name: name.to_owned(),
+                dialect: dialect.to_owned(),
+                field: field.to_owned(),
+            })
+        }
+        _ => Err("write VARIABLE=DIALECT.FIELD, such as SMS_API_KEY=infobip.api_key".to_owned()),
+    }
 }
 
 /// How far it got.
@@ -138,22 +167,28 @@ pub(super) fn run(
     loaded: Option<&Config>,
 ) -> anyhow::Result<ExitCode> {
     check_only(&args.only, known)?;
+    let known = &with_taken(known, &args.take)?;
     let text = file::read_text(&args.file, "name the backend's `.env`")?;
     let variables = dotenv::parse(&text);
     let mut proposals = propose(&variables, known);
     proposals.retain(|proposal| args.only.is_empty() || args.only.contains(&proposal.dialect));
     let mut proposals = without_repeats(proposals);
     if proposals.iter().all(|proposal| proposal.fields.is_empty()) {
-        return Ok(report_nothing_found(args, &proposals));
+        let left = left_in_clear(&text, &[], known);
+        return Ok(report_nothing_found(args, &proposals, &left, known));
     }
     proposals.retain(|proposal| !proposal.fields.is_empty());
     let entries = vault.entries()?;
+    let left = left_in_clear(&text, &proposals, known);
     if !args.json {
         output::line(render_proposals(&proposals, &entries, args));
+        for line in left_lines(&left, known) {
+            output::line(line);
+        }
     }
     if !(args.yes || !args.json && value::confirm(&confirmation_prompt(vault, args))?) {
         if args.json {
-            output::line(import_json(&proposals, args, ImportStatus::Proposed));
+            output::line(import_json(&proposals, &left, args, ImportStatus::Proposed));
         } else {
             output::note("nothing written");
         }
@@ -164,14 +199,66 @@ pub(super) fn run(
         write_placeholders(args, &text, &proposals, known)?;
     }
     if args.json {
-        output::line(import_json(&proposals, args, args.final_status()));
+        output::line(import_json(&proposals, &left, args, args.final_status()));
     } else {
-        report_written(&proposals, &text, args);
+        report_written(&proposals, &left, &text, args);
         output::line(config_snippet::render_config(
             vault, args, &proposals, known, loaded,
         ));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The known fields, with the variables that the operator names first.
+fn with_taken(known: &[KnownField], taken: &[TakenVariable]) -> anyhow::Result<Vec<KnownField>> {
+    let mut known = known.to_vec();
+    for taken in taken {
+        let is_it =
+            |known: &&mut KnownField| known.dialect == taken.dialect && known.field == taken.field;
+        let Some(field) = known.iter_mut().find(is_it) else {
+            let fields: Vec<String> = known
+                .iter()
+                .filter(|known| known.dialect == taken.dialect)
+                .map(|known| format!("`{}.{}`", known.dialect, known.field))
+                .collect();
+            bail!(
+                "no field `{}.{}`; {}",
+                taken.dialect.escape_debug(),
+                taken.field.escape_debug(),
+                if fields.is_empty() {
+                    "`sms-sidecar dialects` lists the dialects".to_owned()
+                } else {
+                    format!("use {}", fields.join(" or "))
+                }
+            );
+        };
+        field.names.insert(0, taken.name.clone());
+    }
+    Ok(known)
+}
+
+/// The variables that look like credentials and are neither imported nor placeholders.
+fn left_in_clear(
+    text: &str,
+    proposals: &[Proposal],
+    known: &[KnownField],
+) -> Vec<CredentialVariable> {
+    let variables = dotenv::parse(text);
+    let dialects: Vec<&str> = known.iter().map(|known| known.dialect.as_str()).collect();
+    let replaced = placeholder_values(proposals, known);
+    let is_placeholder = |name: &str| {
+        let value = variables.iter().rfind(|variable| variable.name == name);
+        let is_known = |known: &KnownField| {
+            known.names.iter().any(|known| known == name)
+                && value.is_some_and(|variable| *variable.value == known.placeholder)
+        };
+        known.iter().any(is_known)
+    };
+    let mut left = credential_variables(&variables, &dialects);
+    left.retain(|variable| {
+        !replaced.contains_key(&variable.name) && !is_placeholder(&variable.name)
+    });
+    left
 }
 
 /// Rejects an unknown dialect: `--only sms` would never find anything.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::dialect::Catalog;
 use crate::doctor::Setup;
 use crate::doctor::check::Check;
 use crate::doctor::runner::Runner;
@@ -18,7 +19,7 @@ use crate::provider::Provider;
 use crate::secret::Credential;
 use crate::vault::{ReadError, SourceSettings, dotenv, file};
 use entrypoint::BackendFacts;
-use variables::{BackendField, ValueRole};
+use variables::{BackendField, ImportCommand, ValueRole};
 
 /// Every check of the backend in `folder`.
 pub(crate) async fn check_backend(
@@ -125,7 +126,32 @@ async fn compare_with_vault(
             },
         ));
     }
-    variables::check_variables(text, &fields)
+    let file = path.display().to_string();
+    let import = ImportCommand {
+        file: &file,
+        config: runner.setup.file,
+    };
+    check_all_variables(text, providers, &fields, &import)
+}
+
+/// The variables of the providers, then what looks like a credential beside them.
+fn check_all_variables(
+    text: &str,
+    providers: &[&Provider],
+    fields: &[BackendField<'_>],
+    import: &ImportCommand<'_>,
+) -> Vec<Check> {
+    let mut checks = variables::check_variables(text, fields, import);
+    let built_in = Catalog::built_in();
+    let dialects: Vec<&str> = built_in
+        .iter()
+        .chain(providers.iter().map(|provider| &provider.dialect))
+        .map(|dialect| dialect.name.as_str())
+        .collect();
+    checks.extend(variables::check_other_variables(
+        text, fields, &dialects, import,
+    ));
+    checks
 }
 
 /// Each field's name in `.env` files; if this file is the vault, its name in the config.

@@ -4,8 +4,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::diagnosis::format_command;
 use crate::doctor::check::Check;
 use crate::secret::Credential;
+use crate::vault::credential_names::{CredentialVariable, credential_variables};
 use crate::vault::dotenv::{self, DotenvVariable};
 
 /// A credential field of one provider, as the backend may know it.
@@ -22,6 +24,23 @@ pub(super) struct BackendField<'a> {
     /// What the vault has; none: observe mode, or it could not be read.
     pub(super) vault: Option<&'a Credential>,
     pub(super) role: ValueRole,
+}
+
+/// The command that takes credentials out of the file.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ImportCommand<'a> {
+    /// The `.env`.
+    pub(super) file: &'a str,
+    /// The config, as commands name it.
+    pub(super) config: &'a str,
+}
+
+impl ImportCommand<'_> {
+    fn render(&self, options: &str) -> String {
+        let file = self.file;
+        let arguments = format!("vault import-env {file} {options}--replace-with-placeholders");
+        format_command(&arguments, self.config)
+    }
 }
 
 /// What becomes of a value in the file.
@@ -133,15 +152,65 @@ pub(super) fn check_file_format(text: &str) -> Check {
 }
 
 /// One check for each provider's variables that has something to say, else one that all is well.
-pub(super) fn check_variables(text: &str, fields: &[BackendField<'_>]) -> Vec<Check> {
+pub(super) fn check_variables(
+    text: &str,
+    fields: &[BackendField<'_>],
+    import: &ImportCommand<'_>,
+) -> Vec<Check> {
     let variables = dotenv::parse(text);
     fields
         .chunk_by(|one, other| one.provider == other.provider)
-        .map(|fields| check_provider(text, &variables, fields))
+        .map(|fields| check_provider(text, &variables, fields, import))
         .collect()
 }
 
-fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendField<'_>]) -> Check {
+/// What looks like a credential under a name that no examined provider knows; none: nothing does.
+pub(super) fn check_other_variables(
+    text: &str,
+    fields: &[BackendField<'_>],
+    dialects: &[&str],
+    import: &ImportCommand<'_>,
+) -> Option<Check> {
+    // This very file is a vault: it holds secrets by design.
+    if fields.iter().any(|field| field.role == ValueRole::Vault) {
+        return None;
+    }
+    let is_known = |name: &String| fields.iter().any(|field| field.names.contains(name));
+    let other = credential_variables(&dotenv::parse(text), dialects);
+    let (sms, rest): (Vec<_>, Vec<_>) = other
+        .into_iter()
+        .filter(|variable| !is_known(&variable.name))
+        .partition(|variable| variable.is_for_sms);
+    let names = |variables: &[CredentialVariable]| {
+        let names: Vec<&str> = variables.iter().map(|other| other.name.as_str()).collect();
+        names.join(", ")
+    };
+    let unexamined = format!(
+        "not examined, because no SMS service is in the name: {}",
+        names(&rest)
+    );
+    let Some(first) = sms.first() else {
+        return (!rest.is_empty()).then(|| Check::ok("other-variables", unexamined));
+    };
+    let mut evidence = format!(
+        "these look like credentials, in clear, under names that no provider of the config knows: {}",
+        names(&sms)
+    );
+    if !rest.is_empty() {
+        evidence = format!("{evidence}; {unexamined}");
+    }
+    let dialect = first.dialect.as_deref().unwrap_or("DIALECT");
+    let take = format!("--take {}={dialect}.FIELD ", first.name);
+    let remedy = format!("take each into the vault: {}", import.render(&take));
+    Some(Check::warning("other-variables", evidence, remedy))
+}
+
+fn check_provider(
+    text: &str,
+    variables: &[DotenvVariable],
+    fields: &[BackendField<'_>],
+    import: &ImportCommand<'_>,
+) -> Check {
     let provider = fields.first().map_or("", |field| field.provider);
     let present: BTreeMap<&str, Vec<&str>> = fields
         .iter()
@@ -151,7 +220,7 @@ fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendFie
         return Check::skipped(
             "variables",
             format!(
-                "{provider}: the file has no variable that is known for it; other names are not looked at"
+                "{provider}: the file has no variable that is known for it; what looks like a credential under another name is listed below"
             ),
         );
     }
@@ -181,7 +250,7 @@ fn check_provider(text: &str, variables: &[DotenvVariable], fields: &[BackendFie
             ));
         }
     }
-    said.into_check(provider)
+    said.into_check(provider, import)
 }
 
 /// What there is to say about a provider's variables, by how bad it is.
@@ -204,7 +273,7 @@ impl VariableFindings {
         }
     }
 
-    fn into_check(self, provider: &str) -> Check {
+    fn into_check(self, provider: &str, import: &ImportCommand<'_>) -> Check {
         let evidence = |parts: &[&Vec<String>]| {
             format!(
                 "{provider}: {}",
@@ -226,8 +295,10 @@ impl VariableFindings {
         if !self.warnings.is_empty() || !self.real_secrets.is_empty() {
             let remedy = if self.real_secrets.is_empty() {
                 "mend these lines of the `.env`; the sidecar puts the vault's values in all the same"
+                    .to_owned()
             } else {
-                "leave placeholders there: `sms-sidecar vault import-env FILE --replace-with-placeholders`, then change what stood in the file"
+                let command = import.render("");
+                format!("leave placeholders there: {command}, then change what stood in the file")
             };
             return Check::warning(
                 "variables",

@@ -5,19 +5,32 @@ use std::process::ExitCode;
 use serde_json::json;
 
 use crate::cli::output;
-use crate::cli::vault::import::{Args, ImportStatus, Proposal, entry_path};
+use crate::cli::vault::import::{Args, ImportStatus, KnownField, Proposal, entry_path};
+use crate::vault::credential_names::CredentialVariable;
 use crate::vault::embedded::{Embedded, EmbeddedEntries};
 
-pub(super) fn report_nothing_found(args: &Args, proposals: &[Proposal]) -> ExitCode {
+pub(super) fn report_nothing_found(
+    args: &Args,
+    proposals: &[Proposal],
+    left: &[CredentialVariable],
+    known: &[KnownField],
+) -> ExitCode {
     if args.json {
-        output::line(import_json(&[], args, ImportStatus::Proposed));
+        output::line(import_json(&[], left, args, ImportStatus::Proposed));
         return ExitCode::from(1);
     }
     for name in proposals.iter().flat_map(|proposal| &proposal.placeholders) {
         output::note(placeholder_note(name));
     }
     let file = args.file.display();
-    if proposals.is_empty() {
+    for line in left_lines(left, known) {
+        output::note(line);
+    }
+    if !left.is_empty() {
+        output::note(format_args!(
+            "{file} holds no credential under a name that a dialect knows, and is not free of secrets"
+        ));
+    } else if proposals.is_empty() {
         output::note(format_args!(
             "{file} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any"
         ));
@@ -88,8 +101,49 @@ pub(super) fn render_proposals(
     lines.join("\n")
 }
 
+/// One line for each variable that stays in clear: a question if it may be a service's, else a note.
+pub(super) fn left_lines(left: &[CredentialVariable], known: &[KnownField]) -> Vec<String> {
+    let mut lines: Vec<String> = left
+        .iter()
+        .filter(|variable| variable.is_for_sms)
+        .map(|variable| take_question(variable, known))
+        .collect();
+    let others: Vec<&str> = left
+        .iter()
+        .filter(|variable| !variable.is_for_sms)
+        .map(|variable| variable.name.as_str())
+        .collect();
+    if !others.is_empty() {
+        lines.push(format!(
+            "left in clear, because no SMS service is in the name: {}",
+            others.join(", ")
+        ));
+    }
+    lines
+}
+
+/// `SMS_API_KEY looks like a credential and is left in clear: whose is it? …`
+fn take_question(variable: &CredentialVariable, known: &[KnownField]) -> String {
+    let name = &variable.name;
+    let fields: Vec<&str> = known
+        .iter()
+        .filter(|known| Some(&known.dialect) == variable.dialect.as_ref())
+        .map(|known| known.field.as_str())
+        .collect();
+    match (&variable.dialect, fields.first()) {
+        (Some(dialect), Some(first)) => format!(
+            "{name} looks like a credential of {dialect} and is left in clear: is it its {}? `--take {name}={dialect}.{first}` takes it",
+            fields.join(" or ")
+        ),
+        _ => format!(
+            "{name} looks like a credential and is left in clear: whose is it? `--take {name}=DIALECT.FIELD` takes it"
+        ),
+    }
+}
+
 pub(super) fn import_json(
     proposals: &[Proposal],
+    left: &[CredentialVariable],
     args: &Args,
     done: ImportStatus,
 ) -> serde_json::Value {
@@ -102,10 +156,16 @@ pub(super) fn import_json(
             "differing": proposal.differing,
         })
     };
-    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != ImportStatus::Proposed, "replaced": done == ImportStatus::Replaced })
+    let left: Vec<&str> = left.iter().map(|variable| variable.name.as_str()).collect();
+    json!({ "entries": proposals.iter().map(entry).collect::<Vec<_>>(), "written": done != ImportStatus::Proposed, "replaced": done == ImportStatus::Replaced, "left_in_clear": left })
 }
 
-pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
+pub(super) fn report_written(
+    proposals: &[Proposal],
+    left: &[CredentialVariable],
+    text: &str,
+    args: &Args,
+) {
     output::line(format_args!(
         "written: {}",
         proposals
@@ -115,8 +175,16 @@ pub(super) fn report_written(proposals: &[Proposal], text: &str, args: &Args) {
             .join(", ")
     ));
     if args.replace_with_placeholders {
+        let file = args.file.display();
+        if !left.is_empty() {
+            let names: Vec<&str> = left.iter().map(|variable| variable.name.as_str()).collect();
+            output::note(format_args!(
+                "warning: {file} still holds what looks like secrets, in clear: {}",
+                names.join(", ")
+            ));
+        }
         output::line(format_args!(
-            "{} holds placeholders now; its backups and its history in git do not: change what was ever committed",
+            "{} holds placeholders for what was imported; its backups and its history in git do not: change what was ever committed",
             args.file.display()
         ));
         for line in commented_lines(text, proposals) {

@@ -38,6 +38,7 @@ fn args(file: PathBuf) -> Args {
         file,
         yes: true,
         replace_with_placeholders: true,
+        take: Vec::new(),
         only: Vec::new(),
         prefix: "sms".to_owned(),
         json: false,
@@ -137,7 +138,7 @@ fn the_report_shows_no_value() {
     let text = format!(
         "{} {} {proposals:?}",
         render_proposals(&proposals, &EmbeddedEntries::new(), &args),
-        import_json(&proposals, &args, ImportStatus::Replaced)
+        import_json(&proposals, &[], &args, ImportStatus::Replaced)
     );
     assert!(
         text.contains("sms/alpha username = ALPHA_USER")
@@ -193,4 +194,59 @@ fn a_file_that_cannot_hold_the_placeholder_is_not_changed() {
         "it changed meanwhile"
     );
     assert_eq!(std::fs::read_to_string(&file).unwrap(), TEXT);
+}
+
+#[test]
+fn every_variable_that_looks_like_a_credential_is_accounted_for() {
+    let text = format!(
+        "{TEXT}ALPHA_API_KEY=canary-key\nSMS_API_KEY=canary-sms\nSMS_API_SECRET=canary-secret\nDB_PASSWORD=canary-db\nBETA_SID=AC00\n"
+    );
+    let all = proposed(&text);
+    let left = left_in_clear(&text, &all, &known());
+    let names: Vec<&str> = left.iter().map(|variable| variable.name.as_str()).collect();
+    assert_eq!(
+        names,
+        [
+            "ALPHA_API_KEY",
+            "DB_PASSWORD",
+            "SMS_API_KEY",
+            "SMS_API_SECRET"
+        ]
+    );
+    let lines = left_lines(&left, &known());
+    assert_eq!(
+        lines,
+        [
+            "ALPHA_API_KEY looks like a credential of alpha and is left in clear: is it its username or password? `--take ALPHA_API_KEY=alpha.username` takes it",
+            "SMS_API_KEY looks like a credential and is left in clear: whose is it? `--take SMS_API_KEY=DIALECT.FIELD` takes it",
+            "SMS_API_SECRET looks like a credential and is left in clear: whose is it? `--take SMS_API_SECRET=DIALECT.FIELD` takes it",
+            "left in clear, because no SMS service is in the name: DB_PASSWORD",
+        ]
+    );
+    let nothing = args(PathBuf::from("x"));
+    let json = import_json(&all, &left, &nothing, ImportStatus::Replaced);
+    assert_eq!(json["left_in_clear"], serde_json::json!(names));
+    assert!(!format!("{json}{lines:?}").contains("canary"));
+}
+
+#[test]
+fn a_variable_can_be_named_for_a_field() {
+    let taken = parse_take("ALPHA_API_KEY=alpha.password").unwrap();
+    let known = with_taken(&known(), &[taken]).unwrap();
+    let text = "ALPHA_USER=canary-u\nALPHA_API_KEY=canary-key\n";
+    let proposals = propose(&dotenv::parse(text), &known);
+    assert_eq!(proposals[0].fields["password"], "ALPHA_API_KEY");
+    assert_eq!(left_in_clear(text, &proposals, &known), []);
+    let values = placeholder_values(&proposals, &known);
+    assert_eq!(values["ALPHA_API_KEY"], "sms-sidecar");
+
+    for wrong in ["", "A", "A=b", "A=.c", "=b.c", "A=b."] {
+        assert!(parse_take(wrong).is_err(), "{wrong}");
+    }
+    let unknown = parse_take("A=alpha.key").unwrap();
+    let error = with_taken(&known, &[unknown]).unwrap_err().to_string();
+    assert_eq!(
+        error,
+        "no field `alpha.key`; use `alpha.username` or `alpha.password`"
+    );
 }

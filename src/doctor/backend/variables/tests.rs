@@ -4,6 +4,11 @@ use super::*;
 use crate::doctor::check::CheckResult;
 use crate::secret::{SecretFields, Version};
 
+const IMPORT: ImportCommand<'static> = ImportCommand {
+    file: "/b/.env",
+    config: "/c/config.toml",
+};
+
 fn faults_of(text: &str) -> Vec<VariableFault> {
     find_faults(text, &dotenv::parse(text), "PASS")
 }
@@ -123,6 +128,7 @@ fn judged(text: &str, role: ValueRole) -> Check {
             field("username", true, users.as_slice()),
             field("password", false, passes.as_slice()),
         ],
+        &IMPORT,
     );
     assert_eq!(checks.len(), 1);
     let check = checks.into_iter().next().unwrap();
@@ -221,5 +227,43 @@ fn a_file_that_is_the_vault_holds_real_values() {
             .contains("APP_PASSWORD is what the vault reads"),
         "{}",
         check.evidence
+    );
+}
+
+#[test]
+fn credentials_under_other_names_are_accounted_for() {
+    let names = ["PLAYMOBILE_PASSWORD".to_owned()];
+    let field = |role| BackendField {
+        provider: "a",
+        name: "password",
+        public: false,
+        required: true,
+        placeholder: None,
+        names: &names,
+        vault: None,
+        role,
+    };
+    let dialects = ["playmobile"];
+    let text = "PLAYMOBILE_PASSWORD=canary-1\nPLAYMOBILE_API_KEY=canary-2\nSMS_API_SECRET=canary-3\nDB_PASSWORD=canary-4\n";
+    let check = |text: &str, role| check_other_variables(text, &[field(role)], &dialects, &IMPORT);
+    let other = check(text, ValueRole::Replaced).unwrap();
+    assert_eq!(other.result, CheckResult::Warning);
+    assert_eq!(
+        other.evidence,
+        "these look like credentials, in clear, under names that no provider of the config knows: PLAYMOBILE_API_KEY, SMS_API_SECRET; not examined, because no SMS service is in the name: DB_PASSWORD"
+    );
+    let remedy = other.remedy.unwrap();
+    assert!(
+        remedy.contains(
+            "`sms-sidecar vault import-env /b/.env --take PLAYMOBILE_API_KEY=playmobile.FIELD"
+        ),
+        "{remedy}"
+    );
+    let unrelated = check("DB_PASSWORD=canary-4\n", ValueRole::Replaced).unwrap();
+    assert_eq!(unrelated.result, CheckResult::Ok);
+    assert!(check("PLAYMOBILE_PASSWORD=canary-1\n", ValueRole::Replaced).is_none());
+    assert!(
+        check(text, ValueRole::Vault).is_none(),
+        "the file is the vault"
     );
 }
