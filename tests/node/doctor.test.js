@@ -636,7 +636,7 @@ describe('--send-to', () => {
       for (const name of ['twilio', 'vonage', 'playmobile']) {
         const report = await send(file, '--provider', name, '--text', 'Kod: 4711');
         assert.deepEqual([named(report, 'send').result, report.exit_code], ['ok', 0], named(report, 'send').evidence);
-        assert.match(named(report, 'send').evidence, new RegExp(`^${name} took the message .* through this provider alone$`));
+        assert.match(named(report, 'send').evidence, new RegExp(`^${name} accepted the message .*; no other provider was allowed$`));
         assert.deepEqual(report.send.attempts.map(({ provider }) => provider), [name]);
         assert.equal(report.send.route, null, 'no route was taken');
       }
@@ -650,7 +650,7 @@ describe('--send-to', () => {
     made.fakes.twilio.rejectPath(made.fakes.twilio.path, 'sender-not-allowed');
     const report = await send(written(made), '--provider', 'twilio');
     names(report, 'message', 'send', 'sender-not-allowed');
-    assert.match(named(report, 'send').evidence, /^the message was not-sent through twilio alone/);
+    assert.match(named(report, 'send').evidence, /^the result of the message through twilio alone is not-sent/);
     assert.equal(made.fakes.playmobile.received.length, 0);
   });
 
