@@ -19,7 +19,8 @@ use crate::config;
 use crate::diagnosis::format_duration;
 use crate::sms::Msisdn;
 use crate::status::{
-    AttemptStatus, ControlReply, ProviderReport, ReloadReport, SendReport, SendRequest,
+    AttemptStatus, ControlError, ControlReply, ProviderReport, ReloadReport, SendReport,
+    SendRequest,
 };
 
 /// Which sidecar to talk to, and the form of the answer.
@@ -232,7 +233,14 @@ pub(crate) async fn exchange(
 
 /// Reads the body of a control socket's reply.
 pub(crate) fn parse_reply<T: DeserializeOwned>(body: &[u8]) -> anyhow::Result<ControlReply<T>> {
-    serde_json::from_slice(body).context(
+    // Not as the untagged enum: serde buffers its content, and loses fractions where serde_json keeps their digits.
+    let reply = serde_json::from_slice::<serde_json::Value>(body).and_then(|value| {
+        match serde_json::from_value::<ControlError>(value.clone()) {
+            Ok(error) => Ok(ControlReply::Error(error)),
+            Err(_) => serde_json::from_value(value).map(ControlReply::Report),
+        }
+    });
+    reply.context(
         "the reply of the sidecar cannot be read; check that it has the version of this command",
     )
 }
@@ -277,4 +285,22 @@ fn render_provider(report: &ProviderReport) -> String {
         .as_ref()
         .map_or_else(String::new, |cause| format!(" ({cause})"));
     format!("provider {}: {}{cause}", report.provider, report.state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::status::Status;
+
+    #[test]
+    fn a_report_with_fractions_and_an_error_are_read() {
+        let body =
+            br#"{"providers":[{"provider":"a","balance":{"value":12.6,"daily_spend":2.5}}]}"#;
+        let status: Status = parse_reply(body).unwrap().into_result().unwrap();
+        let balance = status.providers[0].balance.clone().unwrap();
+        assert_eq!((balance.value, balance.daily_spend), (12.6, Some(2.5)));
+        let failed = parse_reply::<Status>(br#"{"error":"no"}"#).unwrap();
+        assert_eq!(failed.into_result(), Err("no".to_owned()));
+        assert!(parse_reply::<Status>(b"<html>").is_err());
+    }
 }
