@@ -347,7 +347,7 @@ fn credentials_are_found_in_every_part_of_a_request() {
         );
         let found = dialect.extract_credential(&seen, &request);
         for spec in dialect.credential_fields() {
-            let signs = matches!(dialect.name.as_str(), "aws-sns")
+            let signs = matches!(dialect.name.as_str(), "aws-sns" | "aws-eum")
                 || dialect.name == "sayqal" && spec.name == "secret";
             assert_eq!(
                 found.get(&spec.name).map(String::as_str),

@@ -149,6 +149,7 @@ fn the_recipient_has_the_format_that_each_service_requires() {
     for name in [
         "twilio",
         "aws-sns",
+        "aws-eum",
         "plain",
         "africastalking",
         "bulksms",
