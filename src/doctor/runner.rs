@@ -362,7 +362,7 @@ impl Runner<'_> {
         let started = self.clock.wall_clock();
         let outcome = match client
             .client
-            .exchange_without_credentials(request, step_timeout(client.provider))
+            .exchange_without_credentials(request, step_timeout(client.provider), None)
             .await
         {
             Err(lost) => ProbeOutcome::Lost(lost),

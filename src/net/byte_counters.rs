@@ -25,9 +25,14 @@ impl ByteCounts {
         self.0.written.load(Ordering::SeqCst)
     }
 
+    /// Bytes that the stream returned.
+    pub(crate) fn read(&self) -> u64 {
+        self.0.read.load(Ordering::SeqCst)
+    }
+
     /// Bytes in both directions.
     pub(crate) fn total(&self) -> u64 {
-        self.0.read.load(Ordering::SeqCst) + self.written()
+        self.read() + self.written()
     }
 }
 

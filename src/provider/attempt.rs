@@ -12,6 +12,7 @@ use crate::dialect::{
     Classification, ProviderRequest, RecognisedRequest, Reply, Request, Untranslatable,
 };
 use crate::net::authority::Authority;
+use crate::net::drain::ClientConnection;
 use crate::policy::{Attempt, CredentialChoice, CredentialRevision};
 use crate::provider::ProviderRuntime;
 use crate::provider::auth_context::{AuthContext, AuthError};
@@ -43,6 +44,8 @@ pub(crate) struct AttemptSpec<'a> {
     /// Whether it may use a credential that was rejected before.
     pub(crate) trial: bool,
     pub(crate) choice: CredentialChoice,
+    /// The backend that it is made for: nothing is written for one that has hung up.
+    pub(crate) backend: &'a ClientConnection,
 }
 
 /// One attempt that was made, and everything known about it.
@@ -146,8 +149,9 @@ impl ProviderRuntime {
     ) -> Exchange {
         let timeout = self.provider.timeout;
         let time_left = spec.time_left.saturating_sub(elapsed);
-        if !elapsed.is_zero() && time_left < timeout.min(MIN_TIME_LEFT) {
-            let reason = "getting its credential or token took the time that was left";
+        let needs_time = spec.kind == AttemptKind::Send || !elapsed.is_zero();
+        if needs_time && time_left < timeout.min(MIN_TIME_LEFT) {
+            let reason = "waiting, or getting its credential or token, took the time that was left";
             return Exchange::unsent(auth, Cause::Timeout, reason.to_owned());
         }
         let request = match self.build_request(spec, auth) {
@@ -156,7 +160,7 @@ impl ProviderRuntime {
         };
         let method = Some(request.method.clone());
         let limit = timeout.min(time_left.max(MIN_TIME_LEFT));
-        let exchange = match self.client.exchange(request, limit).await {
+        let exchange = match self.client.exchange_for(spec.backend, request, limit).await {
             Err(lost) => Exchange::without_reply(auth.revision, lost_classification(&lost)),
             Ok(reply) => self.read_reply(spec, auth, reply),
         };

@@ -173,6 +173,7 @@ impl Proxy {
             time_left: delivery.plan.deadline.saturating_sub(elapsed),
             trial: step.trial,
             choice: self.health.credential_choice(runtime, step.trial),
+            backend: &delivery.context.connection,
         };
         let mut result = runtime.attempt(&spec).await;
         result.attempt.ended = self.now().since(started_at);

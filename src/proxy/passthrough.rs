@@ -13,6 +13,7 @@ use crate::dialect::{
     RequestFields,
 };
 use crate::net::authority::Authority;
+use crate::net::drain::ClientConnection;
 use crate::provider::ProviderRuntime;
 use crate::provider::attempt::{AttemptResult, AttemptSpec, RequestBody};
 use crate::provider::classification::{lost_classification, unsent_classification};
@@ -105,6 +106,7 @@ impl Proxy {
             time_left: PASSTHROUGH_TIMEOUT,
             trial: false,
             choice: self.health.credential_choice(&runtime, false),
+            backend: &context.connection,
         };
         let result = runtime.attempt(&spec).await;
         self.record_passthrough(&result);
@@ -215,7 +217,7 @@ impl Proxy {
         let started_at = self.now();
         let request = unchanged_request(context, runtime);
         let method = request.as_ref().map(|request| request.method.clone());
-        let reply = exchange_unchanged(runtime, request).await;
+        let reply = exchange_unchanged(runtime, request, &context.connection).await;
         let mut classification = match &reply {
             Err(classification) => classification.clone(),
             Ok(reply) => {
@@ -413,13 +415,14 @@ fn observed_result(kind: AttemptKind, outcome: &Outcome) -> RequestResult {
 async fn exchange_unchanged(
     runtime: &ProviderRuntime,
     request: Option<ProviderRequest>,
+    backend: &ClientConnection,
 ) -> Result<Reply, Classification> {
     let Some(request) = request else {
         return Err(unsent_classification(Cause::EndpointWrong));
     };
     runtime
         .client
-        .exchange_without_credentials(request, PASSTHROUGH_TIMEOUT)
+        .exchange_without_credentials(request, PASSTHROUGH_TIMEOUT, Some(backend))
         .await
         .map_err(|lost| lost_classification(&lost))
 }

@@ -88,7 +88,7 @@ async fn fetch(address: Option<SocketAddr>, path: &str) -> Option<Bytes> {
         body: Bytes::new(),
     };
     let reply = client
-        .exchange_without_credentials(request, QUERY_TIMEOUT)
+        .exchange_without_credentials(request, QUERY_TIMEOUT, None)
         .await
         .ok()?;
     reply.status.is_success().then_some(reply.body)

@@ -25,6 +25,7 @@ use crate::net::server::Stream;
 use crate::net::settings::UpstreamSettings;
 use crate::net::upstream::ClientError;
 use crate::net::upstream::pool::UpstreamConnection;
+use crate::net::upstream::watched_stream::{CloseEvidence, WatchedStream};
 use crate::sms::Cause;
 use crate::tls;
 
@@ -98,9 +99,13 @@ impl Dialer {
                 origin,
             )
             .await?;
+        let (tcp, evidence) = WatchedStream::new(tcp);
         match origin.scheme {
-            Scheme::Http => http_handshake(tcp, origin).await,
-            Scheme::Https => http_handshake(self.connect_tls(tcp, origin).await?, origin).await,
+            Scheme::Http => http_handshake(tcp, evidence, origin).await,
+            Scheme::Https => {
+                let tls = self.connect_tls(tcp, origin).await?;
+                http_handshake(tls, evidence, origin).await
+            }
         }
     }
 
@@ -122,11 +127,11 @@ impl Dialer {
     }
 
     /// Starts TLS over a connection.
-    pub(super) async fn connect_tls(
+    pub(super) async fn connect_tls<S: Stream>(
         &self,
-        tcp: TcpStream,
+        tcp: S,
         origin: &Authority,
-    ) -> Result<TlsStream<TcpStream>, DialError> {
+    ) -> Result<TlsStream<S>, DialError> {
         let name = ServerName::try_from(origin.host.clone()).map_err(|_| {
             dial_error(
                 Cause::EndpointWrong,
@@ -238,6 +243,7 @@ async fn connect_from(address: SocketAddr, source: Option<IpAddr>) -> io::Result
 
 async fn http_handshake<S: Stream>(
     stream: S,
+    evidence: CloseEvidence,
     origin: &Authority,
 ) -> Result<UpstreamConnection, DialError> {
     let (stream, counts) = MeteredStream::new(stream);
@@ -249,7 +255,7 @@ async fn http_handshake<S: Stream>(
     })?;
     // Owned by its sender: it ends when the pool or the exchange drops that. The sender gets its error.
     tokio::spawn(async move { connection.await.ok() });
-    Ok(UpstreamConnection::new(sender, counts))
+    Ok(UpstreamConnection::new(sender, counts, evidence))
 }
 
 fn parse_proxy(url: &http::Uri) -> Result<OutboundProxy, ClientError> {

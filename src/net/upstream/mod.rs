@@ -5,6 +5,7 @@
 mod connectivity;
 mod dial;
 mod pool;
+mod watched_stream;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::dialect::{ProviderRequest, Reply};
 use crate::net::authority::{Authority, Scheme};
+use crate::net::drain::ClientConnection;
 use crate::net::resolver::ResolverChange;
 use crate::net::screen;
 use crate::net::settings::UpstreamSettings;
@@ -31,7 +33,7 @@ pub use connectivity::{Connectivity, PeerCertificate};
 /// An exchange without a readable reply.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExchangeError {
-    /// No byte was written.
+    /// Nothing was written, or the provider had closed the connection before it got a byte.
     #[error("nothing was sent: {detail}")]
     Unsent {
         /// `unreachable`, `timeout`, `tls-untrusted`, `endpoint-wrong`.
@@ -120,7 +122,19 @@ impl UpstreamClient {
         outgoing: ProviderRequest,
         timeout: Duration,
     ) -> Result<Reply, ExchangeError> {
-        self.exchange_inner(outgoing, timeout, self.dialer.allows_cleartext())
+        let origin = Self::checked_origin(&outgoing.url, self.dialer.allows_cleartext())?;
+        self.exchange_with(&origin, outgoing, timeout, None).await
+    }
+
+    /// The same; nothing is written if the `backend` has hung up meanwhile.
+    pub async fn exchange_for(
+        &self,
+        backend: &ClientConnection,
+        outgoing: ProviderRequest,
+        timeout: Duration,
+    ) -> Result<Reply, ExchangeError> {
+        let origin = Self::checked_origin(&outgoing.url, self.dialer.allows_cleartext())?;
+        self.exchange_with(&origin, outgoing, timeout, Some(backend))
             .await
     }
 
@@ -129,38 +143,47 @@ impl UpstreamClient {
         &self,
         outgoing: ProviderRequest,
         timeout: Duration,
+        backend: Option<&ClientConnection>,
     ) -> Result<Reply, ExchangeError> {
-        self.exchange_inner(outgoing, timeout, true).await
+        let origin = Self::checked_origin(&outgoing.url, true)?;
+        self.exchange_with(&origin, outgoing, timeout, backend)
+            .await
     }
 
-    async fn exchange_inner(
+    async fn exchange_with(
         &self,
+        origin: &Authority,
         outgoing: ProviderRequest,
         timeout: Duration,
-        clear: bool,
+        backend: Option<&ClientConnection>,
     ) -> Result<Reply, ExchangeError> {
-        let origin = Self::checked_origin(&outgoing.url, clear)?;
         let deadline = Instant::now() + timeout;
-        let mut request = self.build_request(outgoing, &origin)?;
+        let request = self.build_request(outgoing, origin)?;
         loop {
-            let mut connection = self.acquire_connection(&origin, deadline, timeout).await?;
-            let before = connection.counts.written();
+            let mut connection = self.acquire_connection(origin, deadline, timeout).await?;
+            if Instant::now() >= deadline {
+                return Err(timeout_error(origin, timeout, true));
+            }
+            if backend.is_some_and(ClientConnection::is_disconnected) {
+                return Err(backend_left());
+            }
+            let before = connection.start_request();
+            let request = request.clone();
             let sent = timeout_at(deadline, connection.sender.try_send_request(request)).await;
-            let untouched = connection.counts.written() == before;
+            let untouched = connection.is_untouched_since(before);
             match sent {
                 Ok(Ok(response)) => {
                     return self
-                        .read_reply(response, connection, origin, deadline)
+                        .read_reply(response, connection, origin.clone(), deadline)
                         .await;
                 }
-                Ok(Err(mut failed)) => match failed.take_message() {
-                    // The pooled connection had closed and nothing was written, so this does not repeat the request.
-                    Some(whole) if untouched && connection.is_reused => request = whole,
-                    Some(_) | None => {
-                        return Err(connection_error(failed.error(), &origin, untouched));
-                    }
-                },
-                Err(_) => return Err(timeout_error(&origin, timeout, untouched)),
+                // The provider had closed the pooled connection and has nothing of the request, so this does not
+                // repeat it.
+                Ok(Err(_)) if untouched && connection.is_reused => {}
+                Ok(Err(failed)) => {
+                    return Err(connection_error(failed.error(), origin, untouched));
+                }
+                Err(_) => return Err(timeout_error(origin, timeout, untouched)),
             }
         }
     }
@@ -279,6 +302,13 @@ impl UpstreamClient {
     }
 }
 
+fn backend_left() -> ExchangeError {
+    ExchangeError::Unsent {
+        cause: Cause::DeniedByPolicy,
+        detail: String::from("the backend hung up before its request was written"),
+    }
+}
+
 fn unreadable(detail: String) -> ExchangeError {
     ExchangeError::Unknown {
         cause: Cause::ReplyUnreadable,
@@ -313,7 +343,7 @@ fn connection_error(error: &hyper::Error, origin: &Authority, untouched: bool) -
     if untouched {
         return ExchangeError::Unsent {
             cause: Cause::Unreachable,
-            detail: format!("{origin} closed the connection before anything was written"),
+            detail: format!("{origin} closed the connection before it got anything"),
         };
     }
     if error.is_parse() {

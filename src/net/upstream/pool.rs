@@ -13,6 +13,7 @@ use tokio::time::Instant;
 
 use crate::net::authority::Authority;
 use crate::net::byte_counters::ByteCounts;
+use crate::net::upstream::watched_stream::CloseEvidence;
 
 /// How long a connection stays idle if the provider announces nothing.
 const DEFAULT_IDLE_TIME: Duration = Duration::from_secs(4);
@@ -28,21 +29,49 @@ const MAX_IDLE_CONNECTIONS: usize = 32;
 pub(super) struct UpstreamConnection {
     pub(super) sender: SendRequest<Full<Bytes>>,
     pub(super) counts: ByteCounts,
+    evidence: CloseEvidence,
     /// Whether it has served a request before.
     pub(super) is_reused: bool,
     opened_at: Instant,
     max_idle_time: Duration,
 }
 
+/// The bytes of a connection before a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BytesBefore {
+    read: u64,
+    written: u64,
+}
+
 impl UpstreamConnection {
-    pub(super) fn new(sender: SendRequest<Full<Bytes>>, counts: ByteCounts) -> Self {
+    pub(super) fn new(
+        sender: SendRequest<Full<Bytes>>,
+        counts: ByteCounts,
+        evidence: CloseEvidence,
+    ) -> Self {
         Self {
             sender,
             counts,
+            evidence,
             is_reused: false,
             opened_at: Instant::now(),
             max_idle_time: DEFAULT_IDLE_TIME,
         }
+    }
+
+    /// A request begins; returns the bytes so far.
+    pub(super) fn start_request(&self) -> BytesBefore {
+        self.evidence.begin_request();
+        BytesBefore {
+            read: self.counts.read(),
+            written: self.counts.written(),
+        }
+    }
+
+    /// Whether the provider has no byte of the request: none was written, or it had closed the connection.
+    pub(super) fn is_untouched_since(&self, before: BytesBefore) -> bool {
+        let nothing_read = self.counts.read() == before.read;
+        self.counts.written() == before.written || nothing_read && self.evidence.proves_unread()
     }
 
     /// Reads how long the provider keeps the connection from a reply's `Keep-Alive` header.

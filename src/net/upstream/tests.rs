@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
+use crate::net::drain::Drain;
 
 const SECOND: Duration = Duration::from_secs(1);
 const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -339,6 +340,64 @@ async fn a_connection_idle_for_too_long_is_not_reused() {
         (received.recv().await, received.recv().await),
         (Some(0), Some(1))
     );
+}
+
+/// The provider closes, and the sidecar writes before it has seen it: no task of the client runs
+/// between the two.
+#[tokio::test]
+async fn a_request_that_meets_the_close_is_sent_on_another_connection() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (close, closing) = std::sync::mpsc::channel::<()>();
+    let (closed, closings) = std::sync::mpsc::channel();
+    let (sender, received) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut text = Vec::new();
+            while !text.ends_with(b"\r\n\r\nto=1") {
+                let mut byte = [0];
+                std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
+                text.extend(byte);
+            }
+            sender.send(()).unwrap();
+            stream.write_all(OK.as_bytes()).unwrap();
+            closing.recv().unwrap();
+            drop(stream);
+            closed.send(()).unwrap();
+        }
+    });
+    let client = client();
+    for _ in 0..20 {
+        client
+            .exchange(post("http", address), 5 * SECOND)
+            .await
+            .unwrap();
+        close.send(()).unwrap();
+        // It blocks the only thread on purpose.
+        closings.recv().unwrap();
+    }
+    assert_eq!(received.try_iter().count(), 20, "each request once");
+}
+
+#[tokio::test]
+async fn nothing_is_written_for_a_backend_that_left_or_after_the_deadline() {
+    let address = server(|_, mut stream| async move {
+        assert_eq!(request(&mut stream).await, None, "nothing is written");
+    })
+    .await;
+    let (guard, backend) = ClientConnection::new(Drain::default());
+    drop(guard);
+    let lost = client()
+        .exchange_for(&backend, post("http", address), SECOND)
+        .await
+        .unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::DeniedByPolicy));
+    let lost = client()
+        .exchange(post("http", address), Duration::ZERO)
+        .await
+        .unwrap_err();
+    assert_eq!(cause(&lost), ("unsent", Cause::Timeout));
 }
 
 /// A TLS server on 127.0.0.1 with a certificate for `name`, and that certificate in a file.
