@@ -1,7 +1,8 @@
 //! The requests and replies of the control socket: the running sidecar writes them, and the command line and `doctor`
 //! read them. In JSON a reply is the report, or an object with the one field `error`.
 
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
 use crate::sms::{Cause, RequestResult};
@@ -57,7 +58,7 @@ impl std::fmt::Debug for SendRequest {
 }
 
 /// The reply to a command.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ControlReply<T> {
     /// The command failed.
@@ -71,6 +72,19 @@ pub enum ControlReply<T> {
 pub struct ControlError {
     /// What is wrong, and what to do about it.
     pub error: String,
+}
+
+/// By way of a `Value`: serde's own buffer of an untagged enum cannot hold the numbers of `arbitrary_precision`.
+impl<'de, T: DeserializeOwned> Deserialize<'de> for ControlReply<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let reply = if value.get("error").is_some() {
+            serde_json::from_value(value).map(Self::Error)
+        } else {
+            serde_json::from_value(value).map(Self::Report)
+        };
+        reply.map_err(D::Error::custom)
+    }
 }
 
 impl<T> ControlReply<T> {
@@ -171,6 +185,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::status::Status;
 
     #[test]
     fn a_request_keeps_every_field_of_the_message() {
@@ -202,6 +217,33 @@ mod tests {
         ] {
             assert_eq!(read(serde_json::to_value(&reply).unwrap()).unwrap(), reply);
         }
+    }
+
+    /// As text, because numbers of a `Value` take another path than those of a reply.
+    #[test]
+    fn numbers_are_read_as_they_were_written() {
+        let text = r#"{"to":"+998901234567","text":"t","validity_seconds":300,"weight":1.50}"#;
+        let request: SendRequest = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&request).unwrap(), text);
+        let text = r#"{"result":"failed","problem":"x","problems":[{"line":7,"share":0.25}]}"#;
+        let reply: ControlReply<ReloadReport> = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&reply).unwrap(), text);
+        let text = r#"{"result":"accepted","answered_seconds_ago":3,"attempts":[{"status":200,"took_ms":12}]}"#;
+        let reply: ControlReply<SendReport> = serde_json::from_str(text).unwrap();
+        let report = reply.into_result().unwrap();
+        assert_eq!(
+            (report.answered_seconds_ago, report.attempts[0].took_ms),
+            (Some(3), 12)
+        );
+    }
+
+    #[test]
+    fn a_status_with_a_fractional_balance_is_read() {
+        let reply = r#"{"providers":[{"provider":"p","state":"healthy","balance":{"value":12.6,"unit":"USD","daily_spend":2.5}}]}"#;
+        let reply: ControlReply<Status> = serde_json::from_str(reply).unwrap();
+        let status = reply.into_result().unwrap();
+        let balance = status.providers[0].balance.as_ref().unwrap();
+        assert_eq!(balance.daily_spend, Some(2.5));
     }
 
     #[test]
