@@ -190,7 +190,7 @@ fn several_fields_are_set_in_one_write() {
         "u1\r\np2\r\n",
     );
     assert_eq!(
-        again.out, "sms/x username: left as it was\nsms/x password: replaced\n",
+        again.out, "sms/x username: unchanged\nsms/x password: replaced\n",
         "{}",
         again.err
     );
@@ -203,7 +203,7 @@ fn several_fields_are_set_in_one_write() {
         (
             &["username", "password"][..],
             "u3\n",
-            "2 fields need a line each, and 1 came",
+            "2 fields need one line each, but the input has 1 line",
         ),
         (&["username", "password"], "u3\np3\nx3\n", "and 3 came"),
         (&["username", "password"], "u3\n\n", "is empty"),
@@ -305,7 +305,7 @@ fn a_backends_env_is_taken_over_after_a_yes() {
     assert!(
         declined
             .out
-            .contains("sms/twilio auth_token: no variable is known"),
+            .contains("sms/twilio auth_token: no variable contains it"),
         "{}",
         declined.out
     );
@@ -372,7 +372,7 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
     assert!(
         declined
             .out
-            .contains("for something else than SMS? `--only "),
+            .contains("if some of these are not for SMS: `--only "),
         "{}",
         declined.out
     );
@@ -407,7 +407,7 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
         ],
         "",
     );
-    let (_, paste) = taken.out.split_once("# for the config:\n").unwrap();
+    let (_, paste) = taken.out.split_once("# add to the config:\n").unwrap();
     assert!(!paste.contains("twilio"), "{paste}");
     let config = vault.path().join("config.toml");
     std::fs::write(&config, paste).unwrap();
@@ -423,7 +423,7 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
         again.code == 1
             && again
                 .err
-                .contains("PLAYMOBILE_LOGIN holds the placeholder\n"),
+                .contains("PLAYMOBILE_LOGIN contains the placeholder\n"),
         "{}",
         again.err
     );
@@ -443,13 +443,14 @@ fn what_is_proposed_can_be_narrowed_declined_and_pasted() {
     );
     assert!(
         half.out
-            .contains("sms/playmobile: PLAYMOBILE_LOGIN holds the placeholder\n"),
+            .contains("sms/playmobile: PLAYMOBILE_LOGIN contains the placeholder\n"),
         "{} {}",
         half.out,
         half.err
     );
     assert!(
-        half.out.ends_with("the config reads it already\n"),
+        half.out
+            .ends_with("the config uses these entries already\n"),
         "{}",
         half.out
     );

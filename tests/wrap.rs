@@ -125,7 +125,7 @@ fn another_program_on_the_port_is_an_error() {
         assert_eq!(output.status.code(), Some(2), "{err}");
         assert!(
             err.contains(&format!(
-                "127.0.0.1:{proxy} is taken by something that is not sms-sidecar"
+                "127.0.0.1:{proxy} is in use by a program that is not sms-sidecar"
             )),
             "{err}"
         );
@@ -133,7 +133,7 @@ fn another_program_on_the_port_is_an_error() {
         assert!(
             print_variables(&file)
                 .1
-                .contains("is taken by something that is not sms-sidecar")
+                .contains("is in use by a program that is not sms-sidecar")
         );
         other_program.join().unwrap();
     }

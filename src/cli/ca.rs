@@ -19,7 +19,7 @@ use crate::net::ca::{self, CaCreateMode};
 const DAY: Duration = Duration::from_hours(24);
 
 /// The CA covers exactly the hosts of the configured providers. Exit code: 0 done, or the CA is in
-/// order; 1 the CA misses a host or has expired; 2 it could not be done.
+/// order; 1 the CA misses a host or has expired; 2 it failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// The config file.

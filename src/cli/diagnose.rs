@@ -38,32 +38,32 @@ const NOT_JSON_NOTE: &str =
 /// A reply, and who gave it.
 #[derive(Debug, clap::Args)]
 #[command(
-    about = "Say why a service refused, from a reply pasted on standard input",
-    after_help = "Exit code: 0 explained, whatever the reply says; 2 it could not be (bad arguments, no such dialect, more than 1 MiB)."
+    about = "Explain why a service rejected a request, from its reply on standard input",
+    after_help = "Exit code: 0 explained, even if the reply is a success; 2 failed (bad arguments, unknown dialect, more than 1 MiB)."
 )]
 pub(crate) struct Args {
-    /// Which service's reply it is; `sms-sidecar dialects` lists them. Left out: the provider's.
+    /// The dialect of the service that replied; `sms-sidecar dialects` lists them. Default: that of --provider.
     #[arg(long, value_name = "NAME")]
     dialect: Option<String>,
-    /// What was asked: a message, a token, or anything about the account.
+    /// The request that was sent: a message, a login, or a query about the account.
     #[arg(long, value_enum, default_value = "send")]
     operation: DiagnosedOperation,
-    /// The reply's HTTP status. Left out: the one of the head that was pasted with the body, as `curl -i` shows it.
+    /// The reply's HTTP status. Default: that of the pasted head, as `curl -i` prints it.
     #[arg(long, value_name = "CODE", value_parser = parse_status)]
     status: Option<StatusCode>,
-    /// A header of the reply, as "Name: value"; may be given again. Left out: those of the head.
+    /// A header of the reply, as "Name: value"; may be repeated. Default: those of the pasted head.
     #[arg(long, value_name = "K: V", value_parser = parse_header)]
     header: Vec<(HeaderName, HeaderValue)>,
-    /// Name this provider, its vault entry and its place in the config in the remedy.
+    /// Write the remedy for this provider: with its vault entry and its place in the config.
     #[arg(long, value_name = "NAME", requires = "config")]
     provider: Option<String>,
     /// The config that has the provider.
     #[arg(long, value_name = "FILE", value_parser = crate::cli::absolute_path, requires = "provider")]
     config: Option<PathBuf>,
-    /// A folder of your own descriptions, laid over the built-in ones.
+    /// A folder of your own descriptions, which extend or override the built-in ones.
     #[arg(long, value_name = "DIR", conflicts_with = "config")]
     dialects: Option<PathBuf>,
-    /// For programs: outcome, cause, certainty, evidence, alternatives, remedy.
+    /// Print one JSON object: `outcome`, `cause`, `certainty`, `evidence`, `alternatives`, `remedy`.
     #[arg(long)]
     json: bool,
 }
@@ -153,14 +153,14 @@ fn resolve_dialect(
             .map(|dialect| dialect.name.as_str())
             .collect();
         bail!(
-            "neither --dialect nor --provider says whose reply it is; the dialects are {}",
+            "the service of the reply is not known; add --dialect or --provider; the dialects are {}",
             known.join(", ")
         );
     };
     if let Some(own) = own {
         if own.name != *name {
             bail!(
-                "the provider speaks {}, not {name}; leave --dialect out",
+                "the dialect of the provider is {}, not {name}; remove --dialect",
                 own.name
             );
         }
@@ -186,7 +186,7 @@ fn classify_reply(
             dialect.classify(AttemptKind::Login, reply, REFERENCE_PLACEHOLDER)
         }
         DiagnosedOperation::Login => bail!(
-            "{} has no login: its credential goes with every message; leave --operation out",
+            "{} has no login: its credential is in every message; remove --operation",
             dialect.name
         ),
         DiagnosedOperation::Balance => dialect.classify_account_reply(reply),
@@ -279,7 +279,7 @@ fn read_reply(args: &Args) -> anyhow::Result<Reply> {
     let status = args
         .status
         .or(pasted.status)
-        .context("no HTTP status: give it by --status CODE, or paste the whole reply with its head, as `curl -i` shows it")?;
+        .context("the HTTP status is not known; add --status CODE, or paste the whole reply with its head, as `curl -i` shows it")?;
     let headers = if args.header.is_empty() {
         pasted.headers
     } else {
@@ -303,7 +303,9 @@ fn header_map(given: &[(HeaderName, HeaderValue)]) -> HeaderMap {
 fn read_body() -> anyhow::Result<Bytes> {
     let input = std::io::stdin();
     if input.is_terminal() {
-        output::note("paste the reply's body, or all that `curl -i` showed, then press Ctrl-D");
+        output::note(
+            "paste the body of the reply, or the whole output of `curl -i`, then press Ctrl-D",
+        );
     }
     let mut body = Vec::new();
     input
@@ -313,7 +315,7 @@ fn read_body() -> anyhow::Result<Bytes> {
         .context("the reply's body cannot be read from standard input")?;
     if body.len() as u64 > MAX_BODY {
         bail!(
-            "the reply's body on standard input is over 1 MiB: no service answers so much; paste the reply of one request"
+            "the reply's body on standard input is longer than 1 MiB; paste the reply to one request"
         );
     }
     Ok(body.into())

@@ -15,7 +15,7 @@ use crate::dialect::{Catalog, Dialect, FieldSpec, Probe, ProbeSubject, SourceFil
 use crate::problem::{ProblemReport, SourceText, suggest};
 
 /// A description defines one service's API. Exit code: 0 shown; 1 shown, but a file of the folder has
-/// an error; 2 could not be done.
+/// an error; 2 failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// A folder of your own descriptions, which extend or override the built-in ones.

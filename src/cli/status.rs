@@ -13,7 +13,7 @@ use crate::status::{
     ReloadStatus, RequestStatus, RouteStatus, Status, VaultStatus, cause_phrase, short_time,
 };
 
-/// Whether codes arrive, and how every route and provider stands in the running sidecar.
+/// Whether codes arrive, and the state of every route and provider in the running sidecar.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Exit code: 0 every route can deliver; 1 one cannot, or none; 2 no sidecar answered."
@@ -21,7 +21,7 @@ use crate::status::{
 pub(crate) struct Args {
     #[command(flatten)]
     sidecar: ControlArgs,
-    /// How many of the last calls to list, at most 50; `--json` has them all.
+    /// How many of the last requests to list, at most 50; `--json` has them all.
     #[arg(long, value_name = "N", default_value_t = 10)]
     requests: usize,
 }
@@ -371,7 +371,7 @@ fn write_entrypoint(
         .map(|at| format!(", the last at {}", short_time(at, now)))
         .unwrap_or_default();
     let counts = format!(
-        "{} calls, {} tunnelled, {} turned away",
+        "{} requests, {} tunnelled, {} denied",
         entrypoint.requests, entrypoint.tunnelled, entrypoint.denied
     );
     writeln!(

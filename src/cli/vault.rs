@@ -25,7 +25,7 @@ pub(in crate::cli) use value::confirm;
 const VAULT_FILE: &str = "/var/lib/sms-sidecar/vault.age";
 const KEY_FILE: &str = "/etc/sms-sidecar/vault.key";
 
-/// Exits with 0 if it is done, 1 if what it was asked about is not there, 2 if it could not be done.
+/// Exit code: 0 done; 1 the entry or field does not exist; 2 failed.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -64,11 +64,11 @@ struct VaultLocation {
 
 #[derive(Debug, clap::Subcommand)]
 enum VaultAction {
-    /// Make an empty vault and, unless it is there, its key.
+    /// Create an empty vault and, unless it exists, its key.
     Init,
     /// Set fields of one entry, all in one write; each value is prompted for without echo.
     Set(set::Args),
-    /// Say which fields an entry has; with --show, their values.
+    /// Show which fields an entry has; with --show, their values.
     Get {
         /// The entry.
         path: String,
@@ -94,9 +94,9 @@ enum VaultAction {
         /// One field only.
         field: Option<String>,
     },
-    /// Encrypt to a new key and forget the old one; a running sidecar needs no restart.
+    /// Encrypt the vault to a new key and remove the old one; a running sidecar needs no restart.
     RotateKey,
-    /// Take over the credentials that a backend's `.env` holds.
+    /// Import the credentials from a backend's `.env`.
     ImportEnv(import::Args),
 }
 
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         VaultAction::RotateKey => {
             vault.rotate_key()?;
             output::line(format_args!(
-                "{} is encrypted to a new key; the old one opens backups only",
+                "{} is encrypted to a new key; the old key opens only older backups",
                 vault.file().display()
             ));
             Ok(ExitCode::SUCCESS)
@@ -190,7 +190,7 @@ impl VaultLocation {
                 config.display()
             ),
             (_, _) => bail!(
-                "{} has several embedded vaults; say --vault with one of {}",
+                "{} has several embedded vaults; choose one with --vault: {}",
                 config.display(),
                 names.join(", ")
             ),
@@ -201,14 +201,14 @@ impl VaultLocation {
 fn init(vault: &Embedded) -> anyhow::Result<ExitCode> {
     vault.init()?;
     output::line(format_args!(
-        "made {}, opened by {}",
+        "created {}, encrypted to the key {}",
         vault.file().display(),
         vault.key_file().display()
     ));
     output::note(
-        "Back the key up apart from the vault: who has both has the credentials, and the vault is lost without the key.",
+        "Back up the key, but not beside the vault: anybody who has both can read the credentials. If you lose the key, the vault cannot be recovered.",
     );
-    output::note("Both must be readable by the user the sidecar runs as, and by nobody else.");
+    output::note("Only the user of the sidecar may read both files.");
     Ok(ExitCode::SUCCESS)
 }
 
@@ -239,7 +239,9 @@ fn get(
             output::line(json!({ "path": path, "fields": fields_json(&fields, shown.values) }));
         }
         (false, Some(field)) if shown.values => {
-            let value = fields.get(field).context("it was there a moment ago")?;
+            let value = fields
+                .get(field)
+                .context("the field disappeared while it was read")?;
             output::line(value.expose_secret());
         }
         (false, _) => output::line(render_fields(&fields, shown.values)),
@@ -328,7 +330,7 @@ fn report_absent(vault: &Embedded, path: &str, field: Option<&str>) -> ExitCode 
         |field| format!("field `{field}` in `{path}`"),
     );
     output::error(format_args!(
-        "there is no {what} in {}; `sms-sidecar vault list` shows what is there",
+        "{} has no {what}; `sms-sidecar vault list` lists what it has",
         vault.file().display()
     ));
     ExitCode::from(1)

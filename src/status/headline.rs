@@ -311,12 +311,12 @@ fn failure_warning(provider: &ProviderStatus, now: &str) -> Option<String> {
 fn tls_rejection_warning(entrypoint: &EntrypointStatus, now: &str) -> Option<String> {
     let barred = entrypoint.tls_rejections.as_ref()?;
     let (were, last) = if barred.count == 1 {
-        ("1 call was".to_owned(), "")
+        ("1 request".to_owned(), "")
     } else {
-        (format!("{} calls were", barred.count), "last ")
+        (format!("{} requests", barred.count), "last ")
     };
     Some(format!(
-        "{were} turned away at entrypoint {}, {last}at {}: {}",
+        "{were} failed at entrypoint {}, {last}at {}: {}",
         entrypoint.entrypoint,
         short_time(&barred.last_at, now),
         barred.reason

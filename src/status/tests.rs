@@ -644,15 +644,13 @@ fn denied_requests_for_provider_hosts_are_a_warning_for_an_hour() {
     away(true);
     assert_eq!(
         bench.status().headline.warnings,
-        ["1 call was turned away at entrypoint connect, at 16:20:00 UTC: it must trust the CA"]
+        ["1 request failed at entrypoint connect, at 16:20:00 UTC: it must trust the CA"]
     );
     bench.pass(60);
     away(true);
     assert_eq!(
         bench.status().headline.warnings,
-        [
-            "2 calls were turned away at entrypoint connect, last at 16:21:00 UTC: it must trust the CA"
-        ]
+        ["2 requests failed at entrypoint connect, last at 16:21:00 UTC: it must trust the CA"]
     );
     assert_eq!(bench.status().entrypoints[0].denied, 3);
     bench.pass(3_600);

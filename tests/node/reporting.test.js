@@ -55,10 +55,10 @@ test('a denied CONNECT to a provider\'s host is a warning in the log and under t
   const [other, ours] = await lines(proxy, 'turned away', 2);
   assert.deepEqual([other.level, ours.level], ['INFO', 'WARN']);
   assert.match(ours.why, /needs a local CA/);
-  const warning = /1 call was turned away at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
+  const warning = /1 request failed at entrypoint connect, at \d\d:\d\d:\d\d UTC: CONNECT to a provider's host needs a local CA; run `sms-sidecar ca init`/;
   const shown = (await status(proxy)).stdout.split('\n');
   assert.match(shown[2], new RegExp(`^  ! ${warning.source}`));
-  assert.match((await get(`${proxy.admin}/`)).body, /1 call was turned away at entrypoint connect[^<]*<code>sms-sidecar ca init/);
+  assert.match((await get(`${proxy.admin}/`)).body, /1 request failed at entrypoint connect[^<]*<code>sms-sidecar ca init/);
 });
 
 test('a client that does not trust our CA is reported the same way', async (t) => {
@@ -68,7 +68,7 @@ test('a client that does not trust our CA is reported the same way', async (t) =
   const [code, broken] = await connect(proxy, 'api.twilio.com', []);
   assert.deepEqual([code, broken === 'open'], [200, false]);
   assert.deepEqual((await lines(proxy, 'turned away', 1)).map(({ level }) => level), ['WARN']);
-  assert.match((await status(proxy)).stdout, /\n  ! 1 call was turned away at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
+  assert.match((await status(proxy)).stdout, /\n  ! 1 request failed at entrypoint connect, at [^\n]*NODE_EXTRA_CA_CERTS/);
 });
 
 test('a wrong path: the log line has the remedy that the backend gets, and not the path', async (t) => {

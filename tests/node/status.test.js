@@ -18,7 +18,7 @@ after(closeBrowser);
 
 /** What each situation must show: the headline, the words on the page, the exit code of the command. */
 const SHOWN = {
-  fresh: { title: /^Ready; no message has come yet\./, able: 'idle', code: 0, page: [/No call has come yet/, /version 1/, /nothing was sent/] },
+  fresh: { title: /^Ready; no message has come yet\./, able: 'idle', code: 0, page: [/No request has arrived yet/, /version 1/, /nothing was sent/] },
   well: { title: /^Yes, codes arrive\./, able: 'delivering', code: 0, page: [/all 9 messages were accepted/, /Last hour: 9 accepted/, /\+998\*{5}67/, /can deliver/] },
   rejected: {
     title: /^Yes, by a backup: playmobile is out\./, able: 'on-backup', code: 0,

@@ -84,9 +84,9 @@ fn entrypoint_item(entrypoint: &EntrypointStatus, now: &str) -> Markup {
         div {
             dt { "Entrypoint " (entrypoint.entrypoint) }
             dd {
-                (entrypoint.requests) @if entrypoint.requests == 1 { " call" } @else { " calls" }
+                (entrypoint.requests) @if entrypoint.requests == 1 { " request" } @else { " requests" }
                 @if entrypoint.tunnelled > 0 { ", " (entrypoint.tunnelled) " tunnelled" }
-                @if entrypoint.denied > 0 { ", " (entrypoint.denied) " turned away" }
+                @if entrypoint.denied > 0 { ", " (entrypoint.denied) " denied" }
                 @if let Some(at) = &entrypoint.last_at { span.muted { " last " (time_element(at, now)) } }
             }
         }

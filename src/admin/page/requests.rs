@@ -11,11 +11,11 @@ pub(super) fn section(status: &Status) -> Markup {
         section aria-labelledby="requests" {
             h2 #requests { "Last requests" }
             @if status.requests.is_empty() {
-                p.muted { "No call has come yet. The backend’s requests to its SMS service have to pass here." }
+                p.muted { "No request has arrived yet. The backend must send its SMS requests through the sidecar." }
             } @else {
                 table role="table" {
                     caption {
-                        @if let [_] = status.requests.as_slice() { "One call" } @else { "The last " (status.requests.len()) " calls, newest first" }
+                        @if let [_] = status.requests.as_slice() { "One request" } @else { "The last " (status.requests.len()) " requests, newest first" }
                         "; numbers masked, times UTC"
                     }
                     thead role="rowgroup" {

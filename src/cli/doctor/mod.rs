@@ -32,7 +32,7 @@ use crate::sms::ProviderId;
 use crate::status::{ControlReply, SendReport, SendRequest};
 use crate::vault::CredentialCache;
 
-/// What to look at, and what may be asked.
+/// Arguments of `doctor`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(crate) struct Args {
@@ -47,16 +47,16 @@ pub(crate) struct Args {
     /// Only this provider, by its name in the config.
     #[arg(long, value_name = "NAME")]
     provider: Option<String>,
-    /// The backend's folder: its `.env` and `node_modules` are looked at too; values are compared, never shown.
+    /// The backend's folder: checks its `.env` and `node_modules` too; values are compared, never shown.
     #[arg(long, value_name = "DIR")]
     backend: Option<PathBuf>,
-    /// Send one message to this number, by the route it takes or through --provider alone, and show each attempt. It reaches a real handset.
+    /// Send one message to this number, by the route that matches or through --provider only, and show each attempt. It goes to a real handset.
     #[arg(long, value_name = "NUMBER")]
     send_to: Option<String>,
-    /// What that message says; left out: the first text that a template has, else a few words of our own.
+    /// The text of that message. Default: the first text of a template, else a short test text.
     #[arg(long, value_name = "TEXT", requires = "send_to")]
     text: Option<String>,
-    /// Also ask what was never seen to work there (no message is sent); without it a terminal is asked first.
+    /// Run unverified probes too, without asking first (they send no message).
     #[arg(long)]
     yes: bool,
     /// Print one JSON object: `exit_code`, `failed`, `warnings`, `checks`, `send`.
@@ -64,8 +64,8 @@ pub(crate) struct Args {
     json: bool,
 }
 
-const EXIT_CODES: &str = "Exits with 0 if nothing is wrong (what is not known is not wrong), 1 if there are warnings only, \
-2 if a check failed or nothing could be asked.";
+const EXIT_CODES: &str = "Exit code: 0 nothing is wrong (a skipped check is not wrong); 1 warnings only; \
+2 a check failed, or none could run.";
 
 pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -134,14 +134,14 @@ async fn check_providers(args: &Args, runner: &Runner<'_>, providers: &[&Provide
     print_progress(
         args,
         format_args!(
-            "asking {} provider(s), each for at most {} s",
+            "checking {} provider(s), each for at most {} s",
             providers.len(),
             PROVIDER_TIMEOUT.as_secs()
         ),
     );
     let checks = join_all(providers.iter().map(|provider| async {
         let checks = runner.check_provider(provider).await;
-        print_progress(args, format_args!("{}: asked", provider.id));
+        print_progress(args, format_args!("{}: checked", provider.id));
         checks
     }))
     .await;
@@ -222,7 +222,7 @@ fn confirm_inferred_probes(
             continue;
         };
         let question = format!(
-            "{}: ask {} with its credential? It sends no message, but that it tells anything was never seen.",
+            "{}: send {} with its credential? It sends no message, but no test has shown that it proves anything.",
             provider.id,
             probe.endpoint()
         );
@@ -260,7 +260,7 @@ fn summarize_problems(args: &Args, problems: &[Problem], errors: usize) -> Check
         .map(|problem| problem.message.as_str())
         .collect();
     let evidence = told.join("; ");
-    let remedy = format!("`sms-sidecar check --config {file}` shows each where it stands");
+    let remedy = format!("`sms-sidecar check --config {file}` shows each with its line");
     match (problems.is_empty(), errors) {
         (true, _) => Check::ok("config", format!("{file} is sound")),
         (false, 0) => Check::warning("config", evidence, remedy),

@@ -26,7 +26,7 @@ use report::{
     report_written,
 };
 
-/// Exits with 0 if all that was found is in the vault, 1 if nothing was found or the answer was no.
+/// Exit code: 0 every credential that was found is in the vault; 1 none was found, or you answered no; 2 failed.
 #[derive(Debug, clap::Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct Args {
@@ -35,16 +35,16 @@ pub(super) struct Args {
     /// Write without asking.
     #[arg(long)]
     yes: bool,
-    /// Then put placeholders of the right shape in place of the values, so that the backend starts without them.
+    /// Then replace the values in the `.env` with placeholders of the right form, so that the backend still starts.
     #[arg(long)]
     replace_with_placeholders: bool,
     /// Take this variable for that field (may be repeated): `--take SMS_API_KEY=infobip.api_key`.
     #[arg(long, value_name = "VARIABLE=DIALECT.FIELD", value_parser = parse_take)]
     take: Vec<TakenVariable>,
-    /// Only this dialect's (may be repeated): `AWS_ACCESS_KEY_ID` may be there for something else than SMS.
+    /// Import only this dialect's credentials (may be repeated): `AWS_ACCESS_KEY_ID`, for example, may not be for SMS.
     #[arg(long, value_name = "DIALECT")]
     only: Vec<String>,
-    /// Entries are named PREFIX/DIALECT.
+    /// The entries get the names PREFIX/DIALECT.
     #[arg(long, value_name = "PREFIX", default_value = "sms")]
     prefix: String,
     /// Print one JSON object: `entries`, `written`, `replaced`, `left_in_clear`. Writes with --yes only.
@@ -395,7 +395,7 @@ fn write_placeholders(
 ) -> anyhow::Result<()> {
     let Some(replaced) = dotenv::replace_values(text, &placeholder_values(proposals, known)) else {
         bail!(
-            "the credentials are in the vault, but {} is left as it was: a placeholder would not read back",
+            "the credentials are in the vault, but {} is unchanged: a placeholder cannot be written there",
             args.file.display()
         );
     };
@@ -403,7 +403,7 @@ fn write_placeholders(
     let now = file::read_text(&args.file, "name the backend's `.env`")?;
     if *now != text {
         bail!(
-            "the credentials are in the vault, but {} changed meanwhile and is left as it is; run this again",
+            "the credentials are in the vault, but {} was changed meanwhile, so it got no placeholders; run the command again",
             args.file.display()
         );
     }

@@ -43,7 +43,7 @@ pub(super) fn run(
         .enumerate()
         .find_map(|(at, field)| fields.iter().take(at).find(|before| *before == field))
     {
-        bail!("the field `{twice}` is named twice, so nothing was changed; a field has one value");
+        bail!("the field `{twice}` is given twice, so nothing was changed; give each field once");
     }
     // Before the prompt, so that nobody types a secret for a vault that does not open.
     vault.entries()?;
@@ -80,7 +80,7 @@ pub(super) fn run(
 fn change_label(before: Option<SecretString>, now: &SecretString) -> &'static str {
     match before {
         None => "set",
-        Some(old) if old.expose_secret() == now.expose_secret() => "left as it was",
+        Some(old) if old.expose_secret() == now.expose_secret() => "unchanged",
         Some(_) => "replaced",
     }
 }

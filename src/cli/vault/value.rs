@@ -14,7 +14,7 @@ const MAX_STDIN: u64 = 64 << 10;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ValueInput {
-    /// Read from standard input: of one field the whole value, of several a line each in their order. One newline at the end is not part of it.
+    /// Read from standard input: the whole value of one field, or one line for each of several fields, in their order. A newline at the end is removed.
     #[arg(long, conflicts_with = "file")]
     stdin: bool,
     /// Read from this file, in the same form.
@@ -30,7 +30,7 @@ impl ValueInput {
         fields: &[String],
     ) -> anyhow::Result<Vec<SecretString>> {
         let text = match &self.file {
-            Some(path) => file::read_text(path, "let yourself read it, or use --stdin")?,
+            Some(path) => file::read_text(path, "name a file with the values, or use --stdin")?,
             None if self.stdin => read_stdin()?,
             None => {
                 return fields
@@ -46,7 +46,7 @@ impl ValueInput {
         };
         if values.len() != fields.len() {
             bail!(
-                "{} fields need a line each, and {} came, so nothing was changed",
+                "{} fields need one line each, but the input has {} lines; nothing was changed",
                 fields.len(),
                 values.len()
             );
@@ -61,7 +61,7 @@ impl ValueInput {
 
 fn prompt_secret(prompt: &str) -> anyhow::Result<Zeroizing<String>> {
     let typed = rpassword::prompt_password(prompt)
-        .context("no terminal to ask on; use --stdin or --file")?;
+        .context("there is no terminal for the prompt; use --stdin or --file")?;
     Ok(Zeroizing::new(typed))
 }
 
@@ -80,7 +80,7 @@ fn check_value(field: &str, value: &str) -> anyhow::Result<SecretString> {
 fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
     if std::io::stdin().is_terminal() {
         bail!(
-            "--stdin reads a pipe, and a terminal would show what you type; leave it out to be asked without echo"
+            "--stdin reads from a pipe, because a terminal would show what you type; without --stdin the command prompts without echo"
         );
     }
     let mut text = Zeroizing::new(String::with_capacity(1024));
@@ -90,7 +90,7 @@ fn read_stdin() -> anyhow::Result<Zeroizing<String>> {
         .read_to_string(&mut text)
         .context("standard input is not UTF-8 text")?;
     if text.len() as u64 > MAX_STDIN {
-        bail!("standard input holds more than 64 KiB; a credential is shorter");
+        bail!("standard input is longer than 64 KiB; a credential is shorter");
     }
     Ok(text)
 }

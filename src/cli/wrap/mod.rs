@@ -90,7 +90,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let Some((program, rest)) = args.command.split_first() else {
-        bail!("no command given: sms-sidecar wrap -- npm start");
+        bail!("no command is given; write it after `--`, e.g. sms-sidecar wrap -- npm start");
     };
     let mut command = Command::new(program);
     command.args(rest).envs(variables);
@@ -134,7 +134,7 @@ fn listener_warning(listener: ListenerKind, address: SocketAddr, config: &Path) 
     match listener {
         ListenerKind::Sidecar => None,
         ListenerKind::Absent => Some(format!(
-            "nothing listens on {address} yet; `sms-sidecar run --config {}` must, before the command starts",
+            "nothing listens on {address} yet; start `sms-sidecar run --config {}` before the command",
             config.display()
         )),
         ListenerKind::Foreign => Some(format!("warning: {}", port_taken(address))),
@@ -143,7 +143,7 @@ fn listener_warning(listener: ListenerKind, address: SocketAddr, config: &Path) 
 
 fn port_taken(address: SocketAddr) -> String {
     format!(
-        "{address} is taken by something that is not sms-sidecar, and every request of the command would go to it; end it, or set another `listen.proxy`"
+        "{address} is in use by a program that is not sms-sidecar and would get every request of the command; stop that program, or set another `listen.proxy`"
     )
 }
 
@@ -210,7 +210,7 @@ async fn start_sidecar(config: &Path, address: SocketAddr) -> anyhow::Result<Chi
     };
     tokio::select! {
         () = ready => Ok(own),
-        ended = own.wait() => bail!("the sidecar ended at once ({}); its reason stands above", ended?),
+        ended = own.wait() => bail!("the sidecar ended at once ({}); it printed the reason above", ended?),
         () = tokio::time::sleep(START_TIMEOUT) => bail!("the sidecar did not listen on {address} within {} s", START_TIMEOUT.as_secs()),
     }
 }

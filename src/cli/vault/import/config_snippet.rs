@@ -64,9 +64,9 @@ pub(super) fn render_config(
         }
     }
     if tables.is_empty() {
-        return "the config reads it already".to_owned();
+        return "the config uses these entries already".to_owned();
     }
-    format!("\n# for the config:\n\n{}", tables.join("\n"))
+    format!("\n# add to the config:\n\n{}", tables.join("\n"))
 }
 
 fn vault_name<'a>(vault: &Embedded, loaded: &'a Config) -> Option<&'a str> {

@@ -28,22 +28,22 @@ pub(super) fn report_nothing_found(
     }
     if !left.is_empty() {
         output::note(format_args!(
-            "{file} holds no credential under a name that a dialect knows, and is not free of secrets"
+            "{file} has no variable that a dialect names as a credential, but still contains secrets"
         ));
     } else if proposals.is_empty() {
         output::note(format_args!(
-            "{file} holds no credential under a name that a dialect knows; `sms-sidecar dialects show NAME` lists the names, `vault set` takes any"
+            "{file} has no variable that a dialect names as a credential; `sms-sidecar dialects show NAME` lists the names, and `sms-sidecar vault set` stores any field"
         ));
     } else {
         output::note(format_args!(
-            "{file} holds no credential but placeholders; `sms-sidecar vault list` shows what the vault has"
+            "{file} contains only placeholders; `sms-sidecar vault list` lists what the vault has"
         ));
     }
     ExitCode::from(1)
 }
 
 fn placeholder_note(name: &str) -> String {
-    format!("{name} holds the placeholder")
+    format!("{name} contains the placeholder")
 }
 
 pub(super) fn confirmation_prompt(vault: &Embedded, args: &Args) -> String {
@@ -70,7 +70,7 @@ pub(super) fn render_proposals(
             lines.push(format!(
                 "{path} {field} = {name}{}",
                 if there {
-                    "  (replaces what is there)"
+                    "  (replaces the present value)"
                 } else {
                     ""
                 }
@@ -83,18 +83,18 @@ pub(super) fn render_proposals(
                 .map(|name| format!("{path}: {}", placeholder_note(name))),
         );
         lines.extend(proposal.missing.iter().map(|field| {
-            format!("{path} {field}: no variable is known to hold it; use `vault set`")
+            format!("{path} {field}: no variable contains it; use `sms-sidecar vault set`")
         }));
         lines.extend(
             proposal
                 .differing
                 .iter()
-                .map(|name| format!("{path}: {name} holds another value and is not taken")),
+                .map(|name| format!("{path}: {name} has a different value and is not imported")),
         );
     }
     if let (Some(first), true) = (proposals.first(), proposals.len() > 1) {
         lines.push(format!(
-            "for something else than SMS? `--only {}` takes that alone",
+            "if some of these are not for SMS: `--only {}` imports that dialect alone",
             first.dialect
         ));
     }
@@ -184,12 +184,12 @@ pub(super) fn report_written(
             ));
         }
         output::line(format_args!(
-            "{} holds placeholders for what was imported; its backups and its history in git do not: change what was ever committed",
+            "{} contains placeholders for what was imported; its backups and its history in git still have the values: replace every credential that was committed",
             args.file.display()
         ));
         for line in commented_lines(text, proposals) {
             output::note(format_args!(
-                "warning: {}:{line} is a comment that names one of them; see that no old value stands there",
+                "warning: {}:{line} is a comment that names an imported variable; check that it contains no old value",
                 args.file.display()
             ));
         }

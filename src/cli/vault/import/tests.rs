@@ -142,7 +142,7 @@ fn the_report_shows_no_value() {
     );
     assert!(
         text.contains("sms/alpha username = ALPHA_USER")
-            && text.contains("sms/beta sid: no variable is known"),
+            && text.contains("sms/beta sid: no variable contains it"),
         "{text}"
     );
     assert!(!text.contains("canary"), "{text}");
