@@ -272,7 +272,7 @@ fn invalid_replies_are_rejected_with_a_reason() {
             "",
             "--config",
         ),
-        ("--dialect twilio --status 401", &large, "over 1 MiB"),
+        ("--dialect twilio --status 401", &large, "longer than 1 MiB"),
     ] {
         let output = diagnose(&args.split(' ').collect::<Vec<_>>(), body.as_bytes());
         let printed = String::from_utf8_lossy(&output.stderr).into_owned();
