@@ -172,7 +172,7 @@ describe('a healthy host', () => {
 
   test('--help documents the exit codes', async () => {
     const { out } = await run(['doctor', '--help']);
-    assert.match(out, /Exits with 0 .*1 .*2 /s);
+    assert.match(out, /Exit code: 0 .*1 .*2 /s);
   });
 });
 
@@ -586,7 +586,7 @@ describe('an unverified probe', () => {
         if (text.includes('[y/N]')) child.stdin.write(`${answer}\n`);
       });
       await once(child, 'close');
-      assert.match(out, /playmobile: ask POST \/send with its credential\?/);
+      assert.match(out, /playmobile: send POST \/send with its credential\?/);
       assert.ok(out.includes('\x1b['), 'no colours on a terminal');
       assert.equal(made.fake.received.filter(({ method }) => method === 'POST').length, requests, out);
     });
