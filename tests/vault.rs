@@ -205,7 +205,11 @@ fn several_fields_are_set_in_one_write() {
             "u3\n",
             "2 fields need one line each, but the input has 1 line",
         ),
-        (&["username", "password"], "u3\np3\nx3\n", "but the input has 3 lines"),
+        (
+            &["username", "password"],
+            "u3\np3\nx3\n",
+            "but the input has 3 lines",
+        ),
         (&["username", "password"], "u3\n\n", "is empty"),
         (&["username", "username"], "u3\np3\n", "given twice"),
     ];
@@ -489,7 +493,10 @@ fn the_config_says_which_vault() {
     );
     let several = run(&["vault", "list", "--config", config.to_str().unwrap()], "");
     assert!(
-        several.code == 2 && several.err.contains("choose one with --vault: local, other"),
+        several.code == 2
+            && several
+                .err
+                .contains("choose one with --vault: local, other"),
         "{}",
         several.err
     );
