@@ -18,7 +18,7 @@ use sms_sidecar::sms::{AttemptKind, Message, MessageText, Msisdn, Operation, Out
 use support::{Owned, dialects, now, recognised};
 
 /// The first that both services deliver to.
-const RECIPIENTS: &[&str] = &["+998901234567", "+905551234567"];
+const RECIPIENTS: [&str; 2] = ["+998901234567", "+905551234567"];
 
 const TEXTS: &[&str] = &[
     "123456",

@@ -24,9 +24,8 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     let (reader, mut writer) = std::io::pipe().unwrap();
     let flags = fcntl_getfl(&writer).unwrap();
     fcntl_setfl(&writer, flags | OFlags::NONBLOCK).unwrap();
-    for size in [4096, 1] {
-        while writer.write(&b"filler\n".repeat(1000)[..size]).is_ok() {}
-    }
+    while writer.write(&[b'\n'; 4096]).is_ok() {}
+    while writer.write(b"\n").is_ok() {}
     fcntl_setfl(&writer, flags).unwrap();
     (reader, writer)
 }

@@ -219,16 +219,31 @@ mod tests {
         }
     }
 
-    fn stalled_writer() -> (LogWriter, Sender<()>, Receiver<Vec<u8>>) {
+    /// A writer, the gate that lets one line through to its reader, and the lines that got there.
+    struct StalledWriter {
+        writer: LogWriter,
+        open: Sender<()>,
+        lines: Receiver<Vec<u8>>,
+    }
+
+    fn stalled_writer() -> StalledWriter {
         let (open, let_through) = channel();
         let (read, lines) = channel();
         let writer = LogWriter::start(StalledReader { let_through, read }).unwrap();
-        (writer, open, lines)
+        StalledWriter {
+            writer,
+            open,
+            lines,
+        }
     }
 
     #[test]
     fn a_stalled_reader_blocks_nobody_and_costs_bounded_memory() {
-        let (writer, open, lines) = stalled_writer();
+        let StalledWriter {
+            writer,
+            open,
+            lines,
+        } = stalled_writer();
         let line = vec![b'x'; 1 << 10];
         let count = 4 * MAX_QUEUED_BYTES / line.len();
         for _ in 0..count {
@@ -250,11 +265,15 @@ mod tests {
 
     #[test]
     fn the_end_waits_for_the_lines_but_not_for_ever() {
-        let (writer, open, lines) = stalled_writer();
+        let StalledWriter {
+            writer,
+            open,
+            lines,
+        } = stalled_writer();
         (&writer).write_all(b"last words\n").unwrap();
         writer.close(Duration::from_millis(1));
         open.send(()).unwrap();
-        writer.close(Duration::from_secs(60));
+        writer.close(Duration::from_mins(1));
         assert_eq!(lines.try_recv().unwrap(), b"last words\n");
         (&writer).write_all(b"too late\n").unwrap();
         assert_eq!(writer.0.lock().bytes, 0);
@@ -262,12 +281,16 @@ mod tests {
 
     #[test]
     fn lines_for_a_reader_that_is_gone_are_counted() {
-        let (writer, open, lines) = stalled_writer();
+        let StalledWriter {
+            writer,
+            open,
+            lines,
+        } = stalled_writer();
         drop((open, lines));
         let metric = IntCounter::new("dropped", "dropped").unwrap();
         writer.count_drops(metric.clone());
         (&writer).write_all(b"nobody reads this\n").unwrap();
-        writer.close(Duration::from_secs(60));
+        writer.close(Duration::from_mins(1));
         assert_eq!(metric.get(), 1);
     }
 }

@@ -269,10 +269,10 @@ async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_cha
         )
         .unwrap(),
     );
-    let (current, receiver) = watch::channel(None);
+    let (current, exporters) = watch::channel(None);
     let drain = Drain::default();
     let task = tokio::spawn(export(
-        receiver,
+        exporters,
         telemetry.take_spans().unwrap(),
         Arc::clone(&telemetry),
         drain.clone(),
@@ -310,10 +310,10 @@ async fn queued_spans_are_exported_when_the_process_ends_and_when_the_config_cha
 #[tokio::test(start_paused = true)]
 async fn another_config_ends_the_retries_of_a_failing_collector() {
     let (exporter, mut received) = collector(usize::MAX).await;
-    let (current, receiver) = watch::channel(None);
+    let (current, exporters) = watch::channel(None);
     let began = tokio::time::Instant::now();
     let drain = Drain::default();
-    let deliver = exporter.export_batch(vec![Span::default()], &receiver, &drain);
+    let deliver = exporter.export_batch(vec![Span::default()], &exporters, &drain);
     let change = async {
         assert_eq!(received.recv().await, Some(0));
         current.send_replace(None);
@@ -322,7 +322,7 @@ async fn another_config_ends_the_retries_of_a_failing_collector() {
     assert_eq!(error.unwrap_err().loss, SpanDropReason::Failed);
     assert!(began.elapsed() < RETRY_DELAYS[0], "{:?}", began.elapsed());
     assert!(
-        receiver.has_changed().unwrap(),
+        exporters.has_changed().unwrap(),
         "the change stays visible to later checks"
     );
 }

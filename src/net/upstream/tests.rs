@@ -50,6 +50,16 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     String::from_utf8(text).ok()
 }
 
+/// Reads the same on a thread of its own.
+fn read_request_blocking(stream: &mut impl std::io::Read) {
+    let mut text = Vec::new();
+    while !text.ends_with(b"\r\n\r\nto=1") {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).unwrap();
+        text.extend(byte);
+    }
+}
+
 /// Answers every request on a connection.
 async fn answer_all(stream: &mut TcpStream, sender: impl Fn(String)) {
     while let Some(text) = request(stream).await {
@@ -354,12 +364,7 @@ async fn a_request_that_meets_the_close_is_sent_on_another_connection() {
     std::thread::spawn(move || {
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
-            let mut text = Vec::new();
-            while !text.ends_with(b"\r\n\r\nto=1") {
-                let mut byte = [0];
-                std::io::Read::read_exact(&mut stream, &mut byte).unwrap();
-                text.extend(byte);
-            }
+            read_request_blocking(&mut stream);
             sender.send(()).unwrap();
             stream.write_all(OK.as_bytes()).unwrap();
             closing.recv().unwrap();
