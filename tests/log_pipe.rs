@@ -3,21 +3,17 @@
 #![expect(clippy::unwrap_used, reason = "a broken set-up is a failed test")]
 
 use std::io::{PipeReader, PipeWriter, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::path::Path;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
 
 /// A pipe without room for one more byte.
 fn full_pipe() -> (PipeReader, PipeWriter) {
@@ -30,75 +26,97 @@ fn full_pipe() -> (PipeReader, PipeWriter) {
     (reader, writer)
 }
 
-fn start(folder: &Path, port: u16, log: PipeWriter) -> Child {
-    let file = folder.join("config.toml");
-    let text = format!(
-        "mode = \"observe\"\n[listen]\nproxy = \"127.0.0.1:{port}\"\n[providers.playmobile]\ndialect = \"playmobile\"\n"
-    );
-    std::fs::write(&file, text).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
-        .args(["run", "--config"])
-        .arg(&file)
-        .stdin(Stdio::null())
-        .stderr(log)
-        .spawn()
-        .unwrap()
+/// A running sidecar with one listener, a unix socket: no port that another process could take.
+struct Sidecar {
+    child: Child,
+    socket: PathBuf,
+    _folder: TempDir,
 }
 
-/// The status line of a request that the sidecar denies, and logs.
-fn denied(port: u16) -> String {
-    let mut stream = loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => break stream,
-            Err(_) => thread::yield_now(),
+impl Sidecar {
+    fn start(log: PipeWriter) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("sidecar.sock");
+        let file = folder.path().join("config.toml");
+        let text = format!(
+            "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = {socket:?}\n[providers.playmobile]\ndialect = \"playmobile\"\n"
+        );
+        std::fs::write(&file, text).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))
+            .args(["run", "--config"])
+            .arg(&file)
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self {
+            child,
+            socket,
+            _folder: folder,
         }
-    };
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    stream
-        .write_all(b"GET /nothing/here HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-        .unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    /// The status line of a request that the sidecar denies, and logs.
+    fn denied(&mut self) -> String {
+        let mut stream = loop {
+            if let Ok(stream) = UnixStream::connect(&self.socket) {
+                break stream;
+            }
+            assert!(self.child.try_wait().unwrap().is_none(), "it has ended");
+            thread::yield_now();
+        };
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream
+            .write_all(
+                b"GET /nothing/here HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+            )
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap_or_default().to_owned()
+    }
+
+    fn stop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        kill_process(pid, Signal::TERM).unwrap();
+        assert!(self.child.wait().unwrap().success());
+    }
 }
 
-fn stop(child: &mut Child) {
-    let pid = Pid::from_child(child);
-    kill_process(pid, Signal::TERM).unwrap();
-    assert!(child.wait().unwrap().success());
+impl Drop for Sidecar {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
 }
 
 #[test]
 fn a_full_log_pipe_blocks_neither_requests_nor_the_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
     let (reader, writer) = full_pipe();
-    let mut child = start(folder.path(), port, writer);
+    let mut sidecar = Sidecar::start(writer);
     for _ in 0..3 {
-        assert_eq!(denied(port), "HTTP/1.1 404 Not Found");
+        assert_eq!(sidecar.denied(), "HTTP/1.1 404 Not Found");
     }
-    stop(&mut child);
+    sidecar.stop();
     drop(reader);
 }
 
 #[test]
 fn the_log_is_whole_when_its_reader_comes_back_before_the_end() {
-    let folder = tempfile::tempdir().unwrap();
-    let port = free_port();
     let (mut reader, writer) = full_pipe();
-    let mut child = start(folder.path(), port, writer);
+    let mut sidecar = Sidecar::start(writer);
     for _ in 0..3 {
-        denied(port);
+        sidecar.denied();
     }
     let reading = thread::spawn(move || {
         let mut log = Vec::new();
         reader.read_to_end(&mut log).unwrap();
         String::from_utf8_lossy(&log).into_owned()
     });
-    stop(&mut child);
+    sidecar.stop();
     let log = reading.join().unwrap();
     for (line, count) in [("\"started\"", 1), ("/nothing/here", 0), ("\"stopping", 1)] {
-        assert_eq!(log.matches(line).count(), count, "{line}");
+        assert_eq!(log.matches(line).count(), count, "{line} in {log}");
     }
     assert_eq!(log.matches("\"result\":\"denied\"").count(), 3);
 }
