@@ -1,6 +1,7 @@
 //! A backend's request: recognised, read, and written or patched for a provider.
 
 pub(super) mod credential;
+mod match_fields;
 pub(super) mod missing;
 pub(super) mod patch;
 pub(super) mod presented;

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::Value;
 
+use crate::dialect::model::SendSpec;
 use crate::dialect::model::endpoint::Endpoint;
+use crate::dialect::request::match_fields::{FieldMatch, PlacedFields, named_places};
 use crate::dialect::wire::body::{self, ParsedBody};
 use crate::dialect::{
     Dialect, MatchedOperation, RecognisedRequest, Recognition, Request, RequestTarget,
@@ -180,15 +182,17 @@ impl Dialect {
         self: &Arc<Self>,
         host: HostConstraint<'_>,
         request: &Request,
-        fields: &mut Option<Value>,
+        fields: &mut Option<PlacedFields>,
     ) -> Option<Recognition> {
         self.operation_patterns().into_iter().find_map(|pattern| {
             let below = self.path_below_base(pattern.endpoint, host, &request.path)?;
             let path_params = pattern.endpoint.match_path(&request.method, below)?;
-            if !pattern.has_required_fields(request, fields) {
+            let matches = pattern.match_fields(request, &self.send, fields);
+            if matches == FieldMatch::Different {
                 return None;
             }
-            Some(if pattern.operation == Operation::Other {
+            let is_unlisted = matches == FieldMatch::Ambiguous;
+            Some(if is_unlisted || pattern.operation == Operation::Other {
                 Recognition::UnlistedOperation(Arc::clone(self))
             } else {
                 Recognition::Operation(RecognisedRequest {
@@ -269,30 +273,35 @@ struct OperationPattern<'d> {
 }
 
 impl OperationPattern<'_> {
-    /// Reads the request's fields into `fields` when they are first needed.
-    fn has_required_fields(&self, request: &Request, fields: &mut Option<Value>) -> bool {
+    /// Whether the request has the fields of this operation in their places. Reads the request's fields into `fields`
+    /// when they are first needed.
+    fn match_fields(
+        &self,
+        request: &Request,
+        send: &SendSpec,
+        fields: &mut Option<PlacedFields>,
+    ) -> FieldMatch {
         if self.required_values.is_empty() && self.required_fields.is_empty() {
-            return true;
+            return FieldMatch::Same;
         }
-        let fields = fields.get_or_insert_with(|| best_effort_fields(request));
-        let has_value = |(name, wanted): &(String, String)| {
-            required_value(request, fields, name) == Some(wanted.as_str())
-        };
-        self.required_values.iter().all(has_value)
-            && self
-                .required_fields
-                .iter()
-                .all(|name| fields.get(name).is_some())
-    }
-}
-
-/// The value of a field, else of a header whose name has a `-`: a header `Cost` must not turn a
-/// message into the question what it costs. A field that is given twice has no value.
-fn required_value<'r>(request: &'r Request, fields: &'r Value, name: &str) -> Option<&'r str> {
-    match fields.get(name) {
-        Some(value) => value.as_str(),
-        None if name.contains('-') => request.headers.get(name)?.to_str().ok(),
-        None => None,
+        let fields = fields.get_or_insert_with(|| PlacedFields::read(request));
+        let places = named_places(&request.method, send.fields.encoding, send.accepts_json);
+        let mut matches = self
+            .required_values
+            .iter()
+            .map(|(name, wanted)| fields.compare(name, wanted, places));
+        if let Some(other) = matches.find(|found| *found != FieldMatch::Same) {
+            return other;
+        }
+        let has_all = self
+            .required_fields
+            .iter()
+            .all(|name| fields.has(name, places));
+        if has_all {
+            FieldMatch::Same
+        } else {
+            FieldMatch::Different
+        }
     }
 }
 
@@ -317,3 +326,6 @@ pub(crate) fn merge_query(mut tree: Value, query: Value) -> Value {
     }
     tree
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,7 @@ use crate::dialect::RequestReadError;
 use crate::dialect::expr::template::to_text;
 use crate::dialect::wire::multipart;
 use crate::dialect::wire::tree::insert_value;
+use crate::dialect::wire::unique_names::UniqueNames;
 
 /// How a body is encoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +143,24 @@ fn printable_token(text: &str) -> String {
         .collect()
 }
 
+/// JSON without repeated names: a service may read the first value where we read the last.
 pub(crate) fn parse_json(body: &Bytes) -> Result<Value, RequestReadError> {
-    serde_json::from_slice(strip_bom(body)).map_err(|error| RequestReadError::Malformed {
+    let body = strip_bom(body);
+    let malformed = |error: serde_json::Error| RequestReadError::Malformed {
         format: "JSON",
-        what: format!("line {}, column {}", error.line(), error.column()),
-    })
+        what: format!(
+            "{}line {}, column {}",
+            if error.is_data() {
+                "a name is given twice at "
+            } else {
+                ""
+            },
+            error.line(),
+            error.column()
+        ),
+    };
+    serde_json::from_slice::<UniqueNames>(body).map_err(malformed)?;
+    serde_json::from_slice(body).map_err(malformed)
 }
 
 /// Urlencoded pairs as a flat object; a repeated name becomes a list. False: not UTF-8.

@@ -4,3 +4,4 @@ pub(super) mod body;
 pub(super) mod message;
 pub(super) mod multipart;
 pub(super) mod tree;
+mod unique_names;

@@ -1,0 +1,179 @@
+//! The fields by which operations at one path differ. A service reads such a field from one place,
+//! and a request that has it elsewhere, twice, or in another spelling can mean one operation to us
+//! and another to the service. Only the named place counts, and such a request is no operation.
+
+use http::Method;
+use serde_json::Value;
+
+use crate::dialect::Request;
+use crate::dialect::expr::template::to_text;
+use crate::dialect::model::BodyEncoding;
+use crate::dialect::wire::body::{BodyFormat, ParsedBody, decode_component};
+use crate::dialect::wire::multipart;
+
+/// Where a field of a request is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldPlace {
+    Query,
+    Form,
+    Json,
+    Header,
+}
+
+/// One field, as the request has it.
+#[derive(Debug)]
+struct PlacedField {
+    place: FieldPlace,
+    name: String,
+    value: String,
+}
+
+/// Every field of query and body, with its place.
+#[derive(Debug)]
+pub(super) struct PlacedFields {
+    fields: Vec<PlacedField>,
+}
+
+/// What a request has for a field of `where`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FieldMatch {
+    Same,
+    Different,
+    /// Elsewhere, twice, or in another spelling.
+    Ambiguous,
+}
+
+impl PlacedFields {
+    pub(super) fn read(request: &Request) -> Self {
+        let query = request.query.as_deref().unwrap_or_default();
+        let mut fields = pairs(query, FieldPlace::Query);
+        fields.extend(body_fields(request));
+        let headers = request.headers.iter().map(|(name, value)| PlacedField {
+            place: FieldPlace::Header,
+            name: name.as_str().to_owned(),
+            value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+        });
+        fields.extend(headers.filter(|field| field.name.contains('-')));
+        Self { fields }
+    }
+
+    /// Compares one field of `where` with what the request has in the places of this dialect.
+    pub(super) fn compare(&self, name: &str, wanted: &str, places: &[FieldPlace]) -> FieldMatch {
+        let mut found = self.fields.iter().filter(|field| {
+            normalized(&field.name) == normalized(name)
+                && (field.place != FieldPlace::Header || name.contains('-'))
+        });
+        match (found.next(), found.next()) {
+            (None, _) => FieldMatch::Different,
+            (Some(field), None) if field.is_named(name, places) => {
+                if field.value == wanted {
+                    FieldMatch::Same
+                } else {
+                    FieldMatch::Different
+                }
+            }
+            (Some(_), _) => FieldMatch::Ambiguous,
+        }
+    }
+
+    /// Whether the request has the field in one of these places.
+    pub(super) fn has(&self, name: &str, places: &[FieldPlace]) -> bool {
+        self.fields
+            .iter()
+            .any(|field| field.name == name && places.contains(&field.place))
+    }
+}
+
+impl PlacedField {
+    fn is_named(&self, name: &str, places: &[FieldPlace]) -> bool {
+        match self.place {
+            FieldPlace::Header => true,
+            FieldPlace::Query | FieldPlace::Form | FieldPlace::Json => {
+                self.name == name && places.contains(&self.place)
+            }
+        }
+    }
+}
+
+/// Where a dialect with this encoding has its fields in a request with this method.
+pub(super) fn named_places(
+    method: &Method,
+    encoding: BodyEncoding,
+    accepts_json: bool,
+) -> &'static [FieldPlace] {
+    if [Method::GET, Method::DELETE, Method::HEAD].contains(method) {
+        return &[FieldPlace::Query];
+    }
+    match encoding {
+        BodyEncoding::NoBody => &[FieldPlace::Query],
+        BodyEncoding::Json => &[FieldPlace::Json],
+        BodyEncoding::Form | BodyEncoding::Multipart if accepts_json => {
+            &[FieldPlace::Form, FieldPlace::Json]
+        }
+        BodyEncoding::Form | BodyEncoding::Multipart => &[FieldPlace::Form],
+    }
+}
+
+/// A name as the most generous server reads it: without blanks, brackets and case.
+fn normalized(name: &str) -> String {
+    let plain = name.split('[').next().unwrap_or_default();
+    plain
+        .chars()
+        .filter(|c| !c.is_whitespace() && !c.is_control())
+        .flat_map(char::to_lowercase)
+        .map(|c| if c == '.' { '_' } else { c })
+        .collect()
+}
+
+/// Urlencoded pairs, those that are not UTF-8 too.
+fn pairs(text: &str, place: FieldPlace) -> Vec<PlacedField> {
+    text.split(['&', ';'])
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            PlacedField {
+                place,
+                name: decode_component(name).unwrap_or_else(|| name.to_owned()),
+                value: decode_component(value).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+/// A body that cannot be read has no fields.
+fn body_fields(request: &Request) -> Vec<PlacedField> {
+    let Ok(body) = ParsedBody::parse(&request.headers, &request.body) else {
+        return Vec::new();
+    };
+    match &body.format {
+        BodyFormat::Form => {
+            let text = String::from_utf8_lossy(&request.body);
+            pairs(&text, FieldPlace::Form)
+        }
+        BodyFormat::Multipart(boundary) => multipart::parts(&request.body, boundary)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|part| PlacedField {
+                place: FieldPlace::Form,
+                value: String::from_utf8_lossy(part.value).into_owned(),
+                name: part.name,
+            })
+            .collect(),
+        BodyFormat::Json => body
+            .tree
+            .as_object()
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| json_field(name, value))
+            .collect(),
+        BodyFormat::Empty | BodyFormat::Other(_) => Vec::new(),
+    }
+}
+
+fn json_field(name: &str, value: &Value) -> PlacedField {
+    PlacedField {
+        place: FieldPlace::Json,
+        name: name.to_owned(),
+        value: to_text(value),
+    }
+}
