@@ -29,11 +29,22 @@ pub struct LoopbackSocket {
     client: SocketAddr,
     server: SocketAddr,
     owner: OnceCell<Option<u32>>,
+    /// Whether a second lookup, before the first attempt, found the same owner.
+    confirmed: OnceCell<bool>,
 }
 
 impl LoopbackSocket {
     async fn owner_uid(&self) -> Option<u32> {
         *self.owner.get_or_init(|| self.lookup_owner_uid()).await
+    }
+
+    /// A socket that was closed meanwhile has no owner any more.
+    async fn confirm_owner(&self) -> bool {
+        let Some(owner) = self.owner.get().copied().flatten() else {
+            return true;
+        };
+        let confirm = || async move { self.lookup_owner_uid().await == Some(owner) };
+        *self.confirmed.get_or_init(confirm).await
     }
 
     async fn lookup_owner_uid(&self) -> Option<u32> {
@@ -59,6 +70,7 @@ impl Peer {
                 client,
                 server,
                 owner: OnceCell::new(),
+                confirmed: OnceCell::new(),
             })
         });
         peer
@@ -70,6 +82,14 @@ impl Peer {
             (Some(uid), _) => Some(uid),
             (None, Some(socket)) => socket.owner_uid().await,
             (None, None) => None,
+        }
+    }
+
+    /// Whether the uid that was found is still the owner's; reads the kernel's table once per connection.
+    pub async fn confirm_uid(&self) -> bool {
+        match &self.socket {
+            Some(socket) => socket.confirm_owner().await,
+            None => true,
         }
     }
 
@@ -95,14 +115,19 @@ impl Peer {
     }
 }
 
-/// The uid of the socket from `client` to `server` in the kernel's `table`.
+/// The uid of the socket from `client` to `server` in the kernel's `table`. Only an established connection
+/// with an inode has an owner: a closed socket is listed with uid 0 and inode 0.
 fn find_owner_uid(table: &str, client: SocketAddr, server: SocketAddr) -> Option<u32> {
+    const ESTABLISHED: &str = "01";
     table.lines().skip(1).find_map(|line| {
         let mut columns = line.split_ascii_whitespace();
         let local = parse_hex_address(columns.nth(1)?)?;
         let remote = parse_hex_address(columns.next()?)?;
-        let uid = columns.nth(4)?;
-        (local == canonical(client) && remote == canonical(server))
+        let state = columns.next()?;
+        let uid = columns.nth(3)?;
+        let inode: u64 = columns.nth(1)?.parse().ok()?;
+        let is_connection = local == canonical(client) && remote == canonical(server);
+        (is_connection && state == ESTABLISHED && inode != 0)
             .then(|| uid.parse().ok())
             .flatten()
     })
@@ -175,6 +200,48 @@ mod tests {
         assert_eq!(
             find_owner_uid("nonsense\n1 2 3\n: : :", at("[::1]:1"), at("[::1]:2")),
             None
+        );
+    }
+
+    #[test]
+    fn a_closed_socket_has_no_owner() {
+        let row = |state: &str, inode: u32| {
+            format!("head\n 1: 0100007F:A2C4 0100007F:1FBD {state} 0:0 0:0 0 0 0 {inode}\n")
+        };
+        let owner =
+            |table: &str| find_owner_uid(table, at("127.0.0.1:41668"), at("127.0.0.1:8125"));
+        assert_eq!(owner(&row("01", 7)), Some(0), "root itself");
+        // FIN_WAIT, TIME_WAIT, CLOSE, CLOSE_WAIT, LAST_ACK, CLOSING, SYN_RECV; and an orphan.
+        for state in ["02", "03", "04", "05", "06", "07", "08", "09", "0B", "0C"] {
+            assert_eq!(owner(&row(state, 7)), None, "{state}");
+        }
+        assert_eq!(owner(&row("01", 0)), None);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_gone_is_not_confirmed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let open = || tokio::net::TcpStream::connect(listener.local_addr().unwrap());
+        for leaves in [false, true] {
+            let client = open().await.unwrap();
+            let (_accepted, address) = listener.accept().await.unwrap();
+            let peer = Peer::from_tcp(address, listener.local_addr().unwrap());
+            assert_eq!(
+                peer.owner_uid().await,
+                Some(rustix::process::getuid().as_raw())
+            );
+            let client = (!leaves).then_some(client);
+            assert_eq!(peer.confirm_uid().await, !leaves);
+            drop(client);
+        }
+        let gone = open().await.unwrap();
+        let (_accepted, address) = listener.accept().await.unwrap();
+        drop(gone);
+        let peer = Peer::from_tcp(address, listener.local_addr().unwrap());
+        assert_eq!(
+            peer.owner_uid().await,
+            None,
+            "a closed socket is not root's"
         );
     }
 

@@ -274,7 +274,8 @@ impl RequestHandler for Proxy {
         authz::load_tokens(&snapshot).await;
         let presented = authz::presented_credentials(&recognition, &request);
         let caller = authz::caller_name(&snapshot, &incoming.peer, &presented);
-        let is_allowed = caller.is_some() || snapshot.settings.callers.is_empty();
+        let is_allowed = snapshot.settings.callers.is_empty()
+            || caller.is_some() && incoming.peer.confirm_uid().await;
         let context = RequestContext {
             id: incoming.id,
             entrypoint: incoming.entrypoint,
