@@ -2,10 +2,10 @@
 //! message counts must not leak to other sites: a page of another site must not read ours through the
 //! browser of a user on this host. Pure: a request's head goes in, a denial comes out.
 
-use std::net::IpAddr;
-
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use http::{StatusCode, Uri};
+
+use crate::net::authority::is_local_host_header;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -37,7 +37,7 @@ pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDeni
     if named
         .into_iter()
         .flatten()
-        .any(|host| !is_local_authority(host))
+        .any(|host| !is_local_host_header(host))
     {
         return Some(FOREIGN_HOST);
     }
@@ -50,24 +50,6 @@ pub(super) fn access_denial(uri: &Uri, headers: &HeaderMap) -> Option<AccessDeni
             .is_some_and(|from| Some(from) == host)
     });
     (!own_origin || !is_same_site(headers)).then_some(CROSS_SITE)
-}
-
-/// An IP address cannot be rebound to another address, but a name can. `localhost` is this host in every
-/// browser.
-fn is_local_authority(authority: &str) -> bool {
-    let (host, port) = match authority
-        .strip_prefix('[')
-        .and_then(|rest| rest.split_once(']'))
-    {
-        Some((host, port)) => (host, port.strip_prefix(':')),
-        None => authority
-            .rsplit_once(':')
-            .map_or((authority, None), |(host, port)| (host, Some(port))),
-    };
-    let name = host.trim_end_matches('.').to_ascii_lowercase();
-    let local =
-        name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
-    local && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 /// A link on another site (a dashboard, a runbook) may open the page; other cross-site requests are denied.

@@ -212,6 +212,7 @@ impl App {
         EntrypointSetup {
             ca: ca.cloned(),
             limits: self.loaded.limits,
+            own_names: listen.names.clone(),
             own_addresses: tcp.into_iter().flatten().collect(),
             via_marker: self.process.via_marker.clone(),
             clock: Arc::clone(&self.process.clock),

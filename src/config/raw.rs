@@ -69,6 +69,9 @@ pub(super) struct RawListen {
     /// The backend's way in: base URL (`http://ADDRESS/<provider or dialect>/…`), absolute form and `CONNECT`.
     #[schemars(with = "ListenAddressText", extend("default" = "127.0.0.1:8125"))]
     pub(super) proxy: Option<ConfigString>,
+    /// Host names that backends may use in their base URL, beside IP addresses and `localhost`.
+    #[schemars(with = "Vec<String>", extend("x-default" = "none", "examples" = [["sms-sidecar.internal"]]))]
+    pub(super) names: Vec<ConfigString>,
     /// A Unix socket for the backend.
     #[schemars(with = "FilePathText", extend("x-default" = "none", "examples" = ["/run/sms-sidecar/proxy.sock"]))]
     pub(super) unix: Option<ConfigString>,

@@ -1,6 +1,7 @@
 //! The scheme, host and port that a backend names and that a client connects to.
 
 use std::fmt;
+use std::net::IpAddr;
 
 /// `http` or `https`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +79,39 @@ impl fmt::Display for Authority {
         } else {
             write!(f, "{}:{}", self.host, self.port)
         }
+    }
+}
+
+/// Whether a Host header names this machine: by an IP address, which nobody can point elsewhere, or as
+/// `localhost`, which is this machine in every browser. Any other name can be rebound by its owner.
+pub fn is_local_host_header(authority: &str) -> bool {
+    let (host, port) = split_port(authority);
+    let name = host.trim_end_matches('.').to_ascii_lowercase();
+    let local =
+        name == "localhost" || name.ends_with(".localhost") || host.parse::<IpAddr>().is_ok();
+    local && port.is_none_or(|port| port.parse::<u16>().is_ok())
+}
+
+/// Whether a Host header has one of these names, with any port.
+pub fn is_one_of_hosts(authority: &str, names: &[String]) -> bool {
+    let (host, port) = split_port(authority);
+    let host = normalize_host(host);
+    port.is_none_or(|port| port.parse::<u16>().is_ok())
+        && names.iter().any(|name| normalize_host(name) == host)
+}
+
+fn split_port(authority: &str) -> (&str, Option<&str>) {
+    match authority
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((host, port)) => (
+            host,
+            Some(port.strip_prefix(':').unwrap_or(port)).filter(|port| !port.is_empty()),
+        ),
+        None => authority
+            .rsplit_once(':')
+            .map_or((authority, None), |(host, port)| (host, Some(port))),
     }
 }
 

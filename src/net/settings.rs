@@ -10,6 +10,8 @@ use std::time::Duration;
 pub struct Listen {
     /// The address that serves base URLs, the absolute form and CONNECT.
     pub proxy: Option<SocketAddr>,
+    /// The names by which backends may address `proxy`, beside IP addresses and `localhost`.
+    pub names: Vec<String>,
     /// The unix socket.
     pub unix: Option<PathBuf>,
     /// `/metrics` `/live` `/ready` and the status page.

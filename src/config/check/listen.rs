@@ -36,6 +36,11 @@ pub(super) fn listen(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Liste
             Some(DEFAULT_PROXY),
             values::listen_address,
         ),
+        names: raw
+            .names
+            .iter()
+            .filter_map(|word| host_name(checker, word))
+            .collect(),
         unix: raw.unix.as_ref().map(|word| socket_path(checker, word)),
         admin: checker.parse_or(
             raw.admin.as_ref(),
@@ -57,6 +62,23 @@ pub(super) fn listen(checker: &mut ConfigChecker<'_>, file: &RawConfig) -> Liste
     check_admin_exposure(checker, file, listen.admin);
     check_duplicate_addresses(checker, file, &listen);
     listen
+}
+
+/// A host name without scheme, port and path.
+fn host_name(checker: &mut ConfigChecker<'_>, word: &ConfigString) -> Option<String> {
+    let name = word.get_ref();
+    let is_name = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+    if !is_name {
+        checker.error(
+            word.span(),
+            "this is not a host name",
+            "write the name alone, like \"sms-sidecar.internal\": no scheme, no port, no `*`",
+        );
+    }
+    is_name.then(|| name.to_string())
 }
 
 /// An entrypoint that is reachable from other hosts requires a caller with a token.

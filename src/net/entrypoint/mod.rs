@@ -112,6 +112,8 @@ pub struct EntrypointSetup {
     pub limits: Limits,
     /// All our listeners' addresses; requests to them are rejected.
     pub own_addresses: Vec<SocketAddr>,
+    /// The names by which backends may address the base-URL entrypoint, beside IP addresses and `localhost`.
+    pub own_names: Vec<String>,
     /// What we write into `Via`, unique to this process; the upstream clients write the same.
     pub via_marker: String,
     /// For request ids.

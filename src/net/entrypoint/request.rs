@@ -143,7 +143,10 @@ impl<C: RequestHandler> ListenerShared<C> {
             RequestLineTarget::Path(host) if context.origin.is_unix_listener() => Ok(
                 RequestAction::Handle(self.unix_target(host.as_deref(), peer)),
             ),
-            RequestLineTarget::Path(_) => Ok(RequestAction::Handle(EntrypointTarget::BaseUrl)),
+            RequestLineTarget::Path(host) => {
+                screen::check_own_host(host.as_deref(), &self.setup.own_names)?;
+                Ok(RequestAction::Handle(EntrypointTarget::BaseUrl))
+            }
             RequestLineTarget::Host(authority) => match self.admit(&authority, peer)? {
                 HostAdmission::Intercept => {
                     Ok(RequestAction::Handle(EntrypointTarget::Host(authority)))

@@ -11,7 +11,9 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
 
-use crate::net::authority::{Authority, Scheme, normalize_host};
+use crate::net::authority::{
+    Authority, Scheme, is_local_host_header, is_one_of_hosts, normalize_host,
+};
 
 pub use target::{check_address, check_host};
 pub use trace_headers::strip_trace_headers;
@@ -54,6 +56,11 @@ pub enum ScreenError {
     /// 400.
     #[error("the Connection header names {0}, which is not a connection option; leave it out")]
     ConnectionOption(String),
+    /// 421.
+    #[error(
+        "the Host header names another host; use an IP address or localhost in the base URL, or add the name to `names` in [listen]"
+    )]
+    ForeignHost,
     /// 403.
     #[error("requests from browser pages are denied (header {0}); send them from a backend")]
     BrowserRequest(&'static str),
@@ -97,6 +104,7 @@ impl ScreenError {
             | Self::OwnAddress(_)
             | Self::PrivateAddress(_)
             | Self::NotUnicast(_) => StatusCode::FORBIDDEN,
+            Self::ForeignHost => StatusCode::MISDIRECTED_REQUEST,
             Self::Loop => StatusCode::LOOP_DETECTED,
         }
     }
@@ -156,6 +164,16 @@ pub fn check_head(parts: &Parts, way: ScreenContext<'_>) -> Result<RequestLineTa
             }
             Ok(RequestLineTarget::Host(authority.clone()))
         }
+    }
+}
+
+/// Checks the Host header at the base-URL entrypoint, so that no web page reaches it by pointing a name of its own
+/// here. A client that sends none is not a browser.
+pub fn check_own_host(host: Option<&str>, names: &[String]) -> Result<(), ScreenError> {
+    if host.is_none_or(|host| is_local_host_header(host) || is_one_of_hosts(host, names)) {
+        Ok(())
+    } else {
+        Err(ScreenError::ForeignHost)
     }
 }
 

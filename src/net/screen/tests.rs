@@ -379,3 +379,114 @@ fn names_are_checked_before_they_are_resolved() {
     ));
     assert_eq!(ask("api.test", 443, false), Ok(()));
 }
+
+#[test]
+fn metadata_addresses_are_recognised_in_every_form() {
+    let metadata = [
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "168.63.129.16",
+        "192.0.0.192",
+        "fe80::1",
+        "fd00:ec2::254",
+        "fd00:ec2::23",
+        "fd00:ec2:0:1::5",
+        "fd20:ce::254",
+        "fd00:c1::a9fe:a9fe",
+        "fd00:42::42",
+        "::ffff:169.254.169.254",
+        "::169.254.169.254",
+        "::ffff:0:169.254.169.254",
+        "64:ff9b::169.254.169.254",
+        "64:ff9b::168.63.129.16",
+        "64:ff9b:1::169.254.169.254",
+        "64:ff9b:1:a9fe:a9:fe00::",
+        "2002:a9fe:a9fe::1",
+        "2001:0:1:2:3:4:5601:5601",
+        "2001:db8::5efe:169.254.169.254",
+        "2001:db8:64::169.254.169.254",
+    ];
+    for address in metadata {
+        let ip = address.parse().unwrap();
+        assert!(
+            matches!(
+                check_address(SocketAddr::new(ip, 80), &[], true),
+                Err(ScreenError::MetadataAddress(_))
+            ),
+            "{address}"
+        );
+    }
+    for address in [
+        "203.0.113.1",
+        "2001:db8::1",
+        "fd00:1::42",
+        "fd20:ce::253",
+        "64:ff9b::203.0.113.1",
+    ] {
+        let ip = address.parse().unwrap();
+        assert_eq!(
+            check_address(SocketAddr::new(ip, 80), &[], true),
+            Ok(()),
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn a_private_address_behind_a_translator_is_private() {
+    for address in [
+        "10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "::ffff:0:10.0.0.1",
+        "2002:a00:1::",
+        "2001:0:1:2:3:4:f5ff:fffe",
+        "fd00:1::1",
+    ] {
+        let ip = address.parse().unwrap();
+        assert!(
+            matches!(
+                check_address(SocketAddr::new(ip, 443), &[], false),
+                Err(ScreenError::PrivateAddress(_))
+            ),
+            "{address}"
+        );
+    }
+}
+
+#[test]
+fn the_base_url_entrypoint_has_its_own_names_only() {
+    let names = ["sidecar.internal".to_owned()];
+    let check = |host: &str| check_own_host(Some(host), &names);
+    for host in [
+        "127.0.0.1:8125",
+        "10.1.2.3",
+        "[::1]:8125",
+        "[::1]",
+        "localhost",
+        "LocalHost.:8125",
+        "api.localhost",
+        "sidecar.internal:8125",
+        "SIDECAR.internal.",
+    ] {
+        assert_eq!(check(host), Ok(()), "{host}");
+    }
+    for host in [
+        "evil.example",
+        "evil.example:8125",
+        "127.0.0.1.evil.example",
+        "sidecar.internal.evil.example",
+        "xsidecar.internal",
+        "sidecar.internal:x",
+        "127.0.0.1:99999",
+        "user@evil.example",
+        "",
+    ] {
+        assert_eq!(check(host), Err(ScreenError::ForeignHost), "{host}");
+    }
+    assert_eq!(
+        check_own_host(None, &[]),
+        Ok(()),
+        "no browser leaves it out"
+    );
+}

@@ -147,6 +147,7 @@ impl EntrypointFixture {
             ca: Some(Arc::new(Ca::load(&ca, Arc::clone(&clock)).unwrap())),
             limits: limits(),
             own_addresses: vec!["127.0.0.1:8125".parse().unwrap()],
+            own_names: vec!["x".to_owned()],
             via_marker: String::from("sms-sidecar-test1"),
             clock,
         };
