@@ -78,7 +78,7 @@ fn host_name(checker: &mut ConfigChecker<'_>, word: &ConfigString) -> Option<Str
             "write the name alone, like \"sms-sidecar.internal\": no scheme, no port, no `*`",
         );
     }
-    is_name.then(|| name.to_string())
+    is_name.then(|| name.clone())
 }
 
 /// An entrypoint that is reachable from other hosts requires a caller with a token.

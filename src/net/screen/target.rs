@@ -8,7 +8,7 @@ use crate::net::authority::Authority;
 use crate::net::screen::ScreenError;
 
 /// Where clouds have metadata, credentials and their other services for the machine itself, beside the
-/// link-local ranges (169.254.0.0/16 and fe80::/10): an address, the number of bits that count, and
+/// link-local ranges (`169.254.0.0/16` and `fe80::/10`): an address, the number of bits that count, and
 /// who documents it.
 const METADATA: [(IpAddr, u32); 8] = [
     // Alibaba Cloud ECS: https://www.alibabacloud.com/help/en/ecs/user-guide/view-instance-metadata
@@ -20,13 +20,13 @@ const METADATA: [(IpAddr, u32); 8] = [
     // AWS: ::254 metadata, ::253 DNS, ::123 time, ::23 credentials of pods:
     // https://docs.aws.amazon.com/whitepapers/latest/ipv6-on-aws/supporting-amazon-vpc-services.html
     // https://docs.aws.amazon.com/eks/latest/userguide/pod-id-how-it-works.html
-    (v6([0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254]), 32),
+    (v6([0xfd00, 0xec2], [0, 0x254]), 32),
     // Google Cloud: https://cloud.google.com/compute/docs/metadata/querying-metadata
-    (v6([0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254]), 128),
+    (v6([0xfd20, 0xce], [0, 0x254]), 128),
     // Oracle Cloud: https://docs.oracle.com/iaas/Content/Compute/Tasks/gettingmetadata.htm
-    (v6([0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe]), 128),
+    (v6([0xfd00, 0xc1], [0xa9fe, 0xa9fe]), 128),
     // Scaleway: https://www.scaleway.com/en/developers/api/instances/ (user data and metadata)
-    (v6([0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42]), 128),
+    (v6([0xfd00, 0x42], [0, 0x42]), 128),
     // The first address of every cloud, as the last bits of an address behind a NAT64 prefix of one's own.
     (v4(169, 254, 169, 254), 32),
 ];
@@ -42,9 +42,11 @@ const fn v4(a: u8, b: u8, c: u8, d: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(a, b, c, d))
 }
 
-const fn v6(segments: [u16; 8]) -> IpAddr {
-    let [a, b, c, d, e, f, g, h] = segments;
-    IpAddr::V6(Ipv6Addr::new(a, b, c, d, e, f, g, h))
+/// Its first and last two segments; those between are zero.
+const fn v6(prefix: [u16; 2], last: [u16; 2]) -> IpAddr {
+    let [first, second] = prefix;
+    let [before_last, last] = last;
+    IpAddr::V6(Ipv6Addr::new(first, second, 0, 0, 0, 0, before_last, last))
 }
 
 /// Checks a host by its name alone, before it is resolved.

@@ -192,12 +192,12 @@ fn fields_do_not_change_an_operation_of_its_own_path() {
                 format!("{}{path}", dialect.base.path)
             };
             for method in &pattern.endpoint.methods {
-                let plain = operation(dialect, &request(method, &path, "", FORM, ""));
+                let found = ["", "Action=Publish&cost=1", "path=/other&_method=DELETE"]
+                    .map(|text| operation(dialect, &request(method, &path, text, FORM, text)));
+                let [plain, ..] = &found;
                 assert!(plain.is_some(), "{} {path}", dialect.name);
-                for query in ["Action=Publish&cost=1", "path=/other&_method=DELETE"] {
-                    let found = operation(dialect, &request(method, &path, query, FORM, query));
-                    assert_eq!(found, plain, "{} {path}", dialect.name);
-                }
+                let is_same = found.iter().all(|found| found == plain);
+                assert!(is_same, "{} {path}", dialect.name);
             }
         }
     }
