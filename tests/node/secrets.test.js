@@ -80,7 +80,7 @@ test('a secret that a provider echoes in any encoding reaches no reply, log, pag
     assert.deepEqual([passed.status, JSON.parse(passed.body).cost], [200, '1'], way);
     assert.match(JSON.parse(passed.body).psw, /\*\*\*/, way);
     says(`{"error":"way ${way}: ${echo}","error_code":7}`);
-    const sent = await sendAs(proxy, 'smsc', { text: `Kod ${way}` });
+    const sent = await sendAs(proxy, 'smsc', { text: 'Kod: 4711' });
     says(`{"error":"doctor ${way}: ${echo}","error_code":2}`);
     const report = JSON.stringify(await cliMeanwhile('doctor', '--json', '--config', proxy.file, { expectCode: null }));
     assert.match(report, /doctor/, way);
