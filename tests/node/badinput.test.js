@@ -36,7 +36,7 @@ describe('from the backend', () => {
   test('an unknown operation', async (t) => { assert.equal((await deniedAs(t, 403, { path: '/playmobile/broker-api/elsewhere', body: '{}' })).headers['x-sms-sidecar-cause'], 'denied-by-policy'); });
   test('an unknown method', async (t) => {
     const { proxy, fakes: { playmobile } } = await stage(t);
-    const raw = await speak(proxy, 'TRACE /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n');
+    const raw = await speak(proxy, 'TRACE /playmobile/broker-api/send HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n');
     assert.match(raw, /^HTTP\/1\.1 (400|403|405|501) /);
     assert.equal(playmobile.received.length, 0);
   });
@@ -63,18 +63,18 @@ describe('from the backend', () => {
   });
   test('a slow client gets 408 and does not delay others', async (t) => {
     const { proxy } = await stage(t, { config: { limits: { client: '1s' } } });
-    const slow = speak(proxy, 'POST /playmobile/broker-api/send HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{');
+    const slow = speak(proxy, 'POST /playmobile/broker-api/send HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{');
     delivered(await sendAs(proxy, 'playmobile'), 'playmobile');
     assert.match(await slow, /^HTTP\/1\.1 408 /);
   });
   test('too many connections: the next one is denied, the open ones are served', async (t) => {
     const { proxy } = await stage(t, { config: { limits: { connections: 4 } } });
     const { hostname, port } = new URL(proxy.url);
-    const held = await Promise.all(Array.from({ length: 4 }, async () => { const socket = net.connect(Number(port), hostname); socket.write('GET /playmobile/x HTTP/1.1\r\nHost: x\r\n\r\n'); await once(socket, 'data'); return socket; }));
+    const held = await Promise.all(Array.from({ length: 4 }, async () => { const socket = net.connect(Number(port), hostname); socket.write('GET /playmobile/x HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'); await once(socket, 'data'); return socket; }));
     t.after(() => held.forEach((socket) => socket.destroy()));
-    assert.match(await speak(proxy, 'GET /playmobile/x HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 503 /);
+    assert.match(await speak(proxy, 'GET /playmobile/x HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n'), /^HTTP\/1\.1 503 /);
     const [path, { headers, body }] = MESSAGES.playmobile();
-    held[0].write(`POST /playmobile${path} HTTP/1.1\r\nHost: x\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
+    held[0].write(`POST /playmobile${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: ${headers['content-type']}\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`);
     const [part] = await once(held[0], 'data');
     assert.match(String(part), /^HTTP\/1\.1 200 /);
   });
@@ -90,9 +90,9 @@ describe('from the backend', () => {
     const body = message();
     const head = `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n`;
     const path = '/playmobile/broker-api/send';
-    assert.match(await speak(proxy, `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nExpect: 100-continue\r\n${head}\r\n${body}`), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 [^]*Request is received/);
+    assert.match(await speak(proxy, `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nExpect: 100-continue\r\n${head}\r\n${body}`), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 [^]*Request is received/);
     assert.equal(playmobile.received[0].headers.expect, undefined);
-    assert.match(await speak(proxy, `POST ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`), /^HTTP\/1\.1 200 [^]*Request is received/);
+    assert.match(await speak(proxy, `POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n${body.length.toString(16)}\r\n${body}\r\n0\r\n\r\n`), /^HTTP\/1\.1 200 [^]*Request is received/);
     assert.match(await speak(proxy, `POST ${path} HTTP/1.0\r\n${head}\r\n${body}`), /^HTTP\/1\.[01] 200 [^]*Request is received/);
     assert.equal(playmobile.delivered.length, 3);
   });

@@ -57,11 +57,18 @@ impl PlacedFields {
         Self { fields }
     }
 
-    /// Compares one field of `where` with what the request has in the places of this dialect.
+    /// Compares one field of `where` with what the request has in the places of this dialect. A name with a `-` is a
+    /// header: a header `Cost` must not turn a message into the question what it costs.
     pub(super) fn compare(&self, name: &str, wanted: &str, places: &[FieldPlace]) -> FieldMatch {
+        let is_header = name.contains('-');
+        let places = if is_header {
+            &[FieldPlace::Header]
+        } else {
+            places
+        };
         let mut found = self.fields.iter().filter(|field| {
             normalized(&field.name) == normalized(name)
-                && (field.place != FieldPlace::Header || name.contains('-'))
+                && (field.place != FieldPlace::Header || is_header)
         });
         match (found.next(), found.next()) {
             (None, _) => FieldMatch::Different,
@@ -86,12 +93,9 @@ impl PlacedFields {
 
 impl PlacedField {
     fn is_named(&self, name: &str, places: &[FieldPlace]) -> bool {
-        match self.place {
-            FieldPlace::Header => true,
-            FieldPlace::Query | FieldPlace::Form | FieldPlace::Json => {
-                self.name == name && places.contains(&self.place)
-            }
-        }
+        // HTTP gives the names of headers no case.
+        let is_spelt = self.name == name || self.place == FieldPlace::Header;
+        is_spelt && places.contains(&self.place)
     }
 }
 
