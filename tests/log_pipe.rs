@@ -39,7 +39,8 @@ impl Sidecar {
         let socket = folder.path().join("sidecar.sock");
         let file = folder.path().join("config.toml");
         let text = format!(
-            "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = {socket:?}\n[providers.playmobile]\ndialect = \"playmobile\"\n"
+            "mode = \"observe\"\n[listen]\nproxy = \"off\"\nadmin = \"off\"\ncontrol = \"off\"\nunix = \"{}\"\n[providers.playmobile]\ndialect = \"playmobile\"\n",
+            socket.display()
         );
         std::fs::write(&file, text).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sms-sidecar"))

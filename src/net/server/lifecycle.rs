@@ -98,20 +98,20 @@ impl Lifecycle {
     }
 
     /// Runs from the first connection check to the last request.
-    async fn run(&self) -> ShutdownSignal {
+    async fn run(&self) {
         let Ok(mut signals) = ProcessSignals::new() else {
-            return ShutdownSignal::FastShutdown;
+            return;
         };
         let opened = tokio::select! {
             opened = self.wait_for_listeners() => opened,
             signal = signals.wait_for_shutdown() => {
                 (self.stopping)(signal);
-                return ShutdownSignal::FastShutdown;
+                return;
             }
         };
         if let Err(error) = opened {
             self.failed.set(error);
-            return ShutdownSignal::FastShutdown;
+            return;
         }
         let signal = loop {
             match signals.next().await {
@@ -121,8 +121,8 @@ impl Lifecycle {
         };
         (self.stopping)(signal);
         tokio::select! {
-            () = self.drain() => ShutdownSignal::GracefulTerminate,
-            _ = signals.wait_for_shutdown() => ShutdownSignal::FastShutdown,
+            () = self.drain() => {}
+            _ = signals.wait_for_shutdown() => {}
         }
     }
 
@@ -224,10 +224,12 @@ enum SignalAction {
 #[async_trait]
 impl ShutdownSignalWatch for Lifecycle {
     async fn recv(&self) -> ShutdownSignal {
-        let how = self.run().await;
+        self.run().await;
         // On every path: background tasks end by the phase, and the process waits for them.
         self.drain.advance_to(Phase::Closing);
-        how
+        // Never `FastShutdown`: it does not end pingora's accept loops. When the first runtime ends, its
+        // listeners return errors to the loops of the others, which then spin for ever.
+        ShutdownSignal::GracefulTerminate
     }
 }
 
@@ -263,7 +265,11 @@ mod tests {
             "it listens for signals from its first moment on"
         );
         kill_process(getpid(), Signal::TERM).unwrap();
-        ending.await;
+        let how = ending.await;
+        assert!(
+            matches!(how, ShutdownSignal::GracefulTerminate),
+            "only this one ends the accept loops"
+        );
         assert_eq!(drain.phase(), Phase::Closing);
         assert_eq!(received.try_recv(), Ok("SIGTERM"));
     }
