@@ -541,6 +541,21 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "",
         "a rule uses `codes`, and [send.codes] is empty",
     ),
+    (
+        "status   = \"401\"\nrejected = \"credential-rejected\"",
+        "status   = \"401\"\npath = [\"code\"]\ncodes = true",
+        "a rule of a login needs `rejected` or `unknown`",
+    ),
+    (
+        "status   = \"401\"\nrejected = \"credential-rejected\"",
+        "status   = \"401\"\naccepted = \"id\"",
+        "a rule of a login needs `rejected` or `unknown`",
+    ),
+    (
+        "answer   = { json = { token = \"{placeholder}\" } }",
+        "answer   = { queried = { v = \"3\" }, json = { token = \"{placeholder}\" } }",
+        "`queried` has no effect here",
+    ),
     ("= [3]", "= [3, 3]", "a code is listed twice"),
     ("= [3]", "= [3, 9]", "a code is listed under two causes"),
     (

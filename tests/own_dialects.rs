@@ -261,6 +261,31 @@ fn a_mistake_is_shown_with_file_line_and_caret() {
 }
 
 #[test]
+fn the_guide_shows_the_error_as_it_is_printed() {
+    let page = std::fs::read_to_string("deploy/guide/write-a-dialect.md").unwrap();
+    let code_block = |start: &str| {
+        let (_, after) = page.split_once(start).unwrap();
+        format!("{start}{}", after.split("```").next().unwrap())
+    };
+    let description = code_block("# /etc/sms-sidecar/dialects/kabutar.toml\n");
+    let wrong = description.replace(
+        "\"{to | digits}\"                     # 998901234567; `plus` writes +998901234567",
+        "\"{to | digit}\"",
+    );
+    assert_ne!(wrong, description);
+    let sources = folder(&[("kabutar.toml", &wrong)]);
+    let (_, problems) = Catalog::load(&sources);
+    let printed = shown(&sources, problems);
+    let documented = code_block("error: `digit` is not a filter\n")
+        .replace("/etc/sms-sidecar/dialects/kabutar.toml", "kabutar.toml");
+    let documented = documented.split('…').next().unwrap();
+    assert!(
+        printed.starts_with(documented),
+        "printed:\n{printed}\nin the guide:\n{documented}"
+    );
+}
+
+#[test]
 fn a_file_with_an_unknown_key_is_not_loaded() {
     let sources = folder(&[("kabutar.toml", &NEW.replace("base_url =", "base_ulr ="))]);
     let (catalog, problems) = Catalog::load(&sources);

@@ -2,12 +2,13 @@
 //! deliver, and which requests of the backend the running sidecar itself rejected. A route without
 //! one fails for the cause of its first provider.
 
-use crate::diagnosis::{DiagnosisContext, FailedAttempt, diagnose};
+use crate::diagnosis::FailedAttempt;
 use crate::doctor::Setup;
 use crate::doctor::check::{Check, CheckResult};
 use crate::doctor::provider_check::ProviderCheck;
 use crate::doctor::running::{RejectedRequests, RunningSidecar};
 use crate::provider::Provider;
+use crate::provider::diagnose::diagnose_without_provider;
 use crate::proxy::{Mode, Route};
 use crate::sms::{AttemptKind, Cause, Certainty, ProviderId, prefixes_overlap};
 
@@ -181,13 +182,13 @@ fn rejected_requests_check(setup: &Setup<'_>, rejected: &RejectedRequests) -> Ch
         provider_message: Some(&evidence),
         evidence: &[],
     };
-    let context = DiagnosisContext {
-        dialect: dialect_name.unwrap_or_default(),
-        config_path: setup.file,
-        lacks_control_socket: !setup.has_control(),
-        ..DiagnosisContext::default()
-    };
-    Check::diagnosed("requests", diagnose(&attempt, &context))
+    let diagnosis = diagnose_without_provider(
+        &attempt,
+        dialect_name.unwrap_or_default(),
+        setup.file,
+        setup.has_control(),
+    );
+    Check::diagnosed("requests", diagnosis)
 }
 
 #[cfg(test)]

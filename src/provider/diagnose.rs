@@ -134,13 +134,15 @@ pub(crate) fn diagnose_for_dialect(dialect: &Dialect, failed: &FailedAttempt<'_>
     diagnose(failed, &dialect_context(dialect))
 }
 
-/// A diagnosis of a failure that is about no provider.
+/// A diagnosis of a failure that is about no provider; `dialect` is empty if the request was in none.
 pub(crate) fn diagnose_without_provider(
     failed: &FailedAttempt<'_>,
+    dialect: &str,
     config_path: &str,
     has_control: bool,
 ) -> Diagnosis {
     let context = DiagnosisContext {
+        dialect,
         config_path,
         lacks_control_socket: !has_control,
         ..DiagnosisContext::default()

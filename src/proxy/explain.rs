@@ -38,10 +38,11 @@ impl Proxy {
         match delivery.context.snapshot.providers.values().next() {
             Some(runtime) => diagnose_without_provider(
                 &failed,
+                "",
                 &runtime.deps.config_path,
                 runtime.deps.has_control,
             ),
-            None => diagnose_without_provider(&failed, "", true),
+            None => diagnose_without_provider(&failed, "", "", true),
         }
     }
 }

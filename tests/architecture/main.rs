@@ -12,6 +12,7 @@
 
 mod account;
 mod cycles;
+mod guards;
 mod layers;
 mod names;
 mod rooms;

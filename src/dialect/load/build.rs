@@ -203,7 +203,7 @@ fn compile_operation(
         response: raw
             .answer
             .as_ref()
-            .map(|answer| compile::response(answer, sink)),
+            .map(|answer| compile::answer(answer, sink)),
         endpoint: compile::endpoint(&raw.endpoint, sink)?,
     })
 }

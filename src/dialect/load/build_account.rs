@@ -101,7 +101,20 @@ fn compile_signing(raw: &raw::RawSigning, sink: &mut ProblemSink) -> Option<Sign
     }
 }
 
+fn check_login_rules(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) {
+    for rule in &raw.rules {
+        if rule.get_ref().codes || rule.get_ref().accepted.is_some() {
+            sink.error(
+                Some(rule.span()),
+                "a rule of a login needs `rejected` or `unknown`",
+                Some("`reads` proves success, and a login has no table of codes".into()),
+            );
+        }
+    }
+}
+
 fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<TokenSpec> {
+    check_login_rules(raw, sink);
     let rules = raw
         .rules
         .iter()
@@ -136,7 +149,7 @@ fn compile_token(raw: &raw::RawTokenSpec, sink: &mut ProblemSink) -> Option<Toke
             .iter()
             .filter_map(|claim| compile_reply::claim(claim.get_ref(), sink))
             .collect(),
-        response: compile::response(&raw.answer, sink),
+        response: compile::answer(&raw.answer, sink),
         endpoint: compile::endpoint(&raw.endpoint, sink)?,
     })
 }

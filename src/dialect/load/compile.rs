@@ -253,6 +253,18 @@ pub(crate) fn response(raw: &raw::RawResponse, sink: &mut ProblemSink) -> Respon
     )
 }
 
+/// The reply to an operation that needs no choice: nothing in the request selects it.
+pub(crate) fn answer(raw: &raw::RawResponse, sink: &mut ProblemSink) -> ResponseTemplate {
+    if let Some((name, _)) = raw.queried.iter().next() {
+        sink.error(
+            Some(name.span()),
+            "`queried` has no effect here",
+            Some("remove it: only [[send.success]] chooses by the request".into()),
+        );
+    }
+    response(raw, sink)
+}
+
 pub(crate) fn response_template(
     status: Option<u16>,
     json: &raw::SpannedTable,
