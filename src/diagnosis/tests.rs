@@ -183,7 +183,7 @@ fn an_entry_that_cannot_be_sent_names_its_malformed_fields() {
     let fields = fields();
     let unsent = FailedAttempt {
         status: None,
-        provider_message: Some("the vault's `password` has a line break in it"),
+        provider_message: Some("the vault's `password` contains a line break"),
         ..evidence(Cause::CredentialMissing)
     };
     assert_eq!(fields_to_change(&unsent, &fields), ["password"]);

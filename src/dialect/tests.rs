@@ -624,7 +624,9 @@ fn a_malformed_credential_is_reported_without_its_value() {
         "{}",
         problems_of(Some(token), sid)
     );
-    assert!(problems_of(Some(sid), &format!("{token}\n")).contains("auth_token has a line break"));
+    assert!(
+        problems_of(Some(sid), &format!("{token}\n")).contains("auth_token contains a line break")
+    );
     assert!(problems_of(Some(sid), &format!("\"{token}\"")).contains("auth_token is in quotes"));
     assert!(problems_of(Some(sid), &format!(" {token}")).contains("auth_token has a blank"));
     assert!(problems_of(Some(sid), " ").contains("auth_token is empty"));

@@ -199,7 +199,7 @@ fn unrejected_check(
         return Check::skipped(
             name,
             format!(
-                "{call} was answered with it, which was never shown to prove anything; a send does (`--send-to NUMBER`)"
+                "the service answered {call}, but it is not documented that this proves the credential; a send does (`--send-to NUMBER`)"
             ),
         );
     }
@@ -231,7 +231,7 @@ fn unrejected_check(
             Check::ok(
                 name,
                 format!(
-                    "{} was answered from this machine; only a send shows an allow-list for sends",
+                    "the service answered {} from this machine; only a send shows an allowlist for sends",
                     run.endpoint
                 ),
             )
@@ -278,10 +278,10 @@ fn unknown_reason(
         _ if name != "credential" => "not known; see `credential`".to_owned(),
         (Some(why), _) => why.to_owned(),
         (None, []) => format!(
-            "no probe of {dialect} shows whether it is right; only a send does (`--send-to NUMBER`)"
+            "no probe of {dialect} shows whether it is correct; only a send does (`--send-to NUMBER`)"
         ),
         (None, calls) => format!(
-            "skipped: {} was never run against this service; --yes runs it",
+            "skipped: {} was never tried against this service; --yes sends it",
             calls.join(", ")
         ),
     }
@@ -315,7 +315,7 @@ fn retired_host_check(subject: &ProviderCheck<'_>) -> Check {
         "endpoint",
         evidence,
         format!(
-            "set providers.{}.base_url to {today}, unless the service gave this account another",
+            "set providers.{}.base_url to {today}, unless the service gave this account another URL",
             provider.id
         ),
     )
@@ -363,7 +363,7 @@ fn service_check(probes: &AccountProbes) -> Option<Check> {
         )),
         ProbeOutcome::Reachable(status) => Some(Check::ok(
             "service",
-            format!("it answers HTTP (status {status} to a request without a credential)"),
+            format!("it answers HTTP requests (status {status} without a credential)"),
         )),
         ProbeOutcome::Lost(_) => None,
     })
@@ -394,7 +394,7 @@ fn credential_check(probes: &AccountProbes, rejected: Option<&Check>) -> Option<
     Some(Check::ok(
         "credential",
         format!(
-            "the service knows it: it reported {}",
+            "the service accepts it: it reported {}",
             check.cause.map_or("the account", Cause::as_str)
         ),
     ))

@@ -109,16 +109,22 @@ pub(crate) fn is_excessive(skew: i64) -> bool {
 
 pub(crate) fn clock_check(subject: &ProviderCheck<'_>, skew: Option<i64>) -> Check {
     let Some(skew) = skew else {
-        return Check::skipped("clock", "no reply had a `Date` to compare our clock with");
+        return Check::skipped(
+            "clock",
+            "no reply had a `Date` header to compare the clock with",
+        );
     };
     let off = skew.unsigned_abs();
     let side = if skew > 0 { "ahead of" } else { "behind" };
     let evidence = format!(
-        "our clock is {} {side} the service's `Date`",
+        "the clock of this machine is {} {side} the service's `Date`",
         format_duration(Duration::from_secs(off))
     );
     match off {
-        0..=2 => Check::ok("clock", "our clock agrees with the service's `Date`"),
+        0..=2 => Check::ok(
+            "clock",
+            "the clock of this machine agrees with the service's `Date`",
+        ),
         3..=TOLERATED_SKEW => Check::ok("clock", evidence),
         _ if is_excessive(skew) => subject.local_failure("clock", Cause::ClockSkew, &evidence),
         _ => Check::warning(

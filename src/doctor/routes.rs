@@ -102,7 +102,7 @@ fn caveats(id: &str, checks: &[Check]) -> String {
     let own = || checks.iter().filter(|check| check.subject == id);
     let some =
         own().any(|check| check.result == CheckResult::Failed && check.name == TEMPLATE_CHECK);
-    let some = some.then(|| format!("not for every text, as `{TEMPLATE_CHECK}` says"));
+    let some = some.then(|| format!("not for every text; see `{TEMPLATE_CHECK}`"));
     let unknown = own().filter(|check| {
         check.result == CheckResult::Skipped
             && matches!(
@@ -151,13 +151,13 @@ fn rejected_requests_check(setup: &Setup<'_>, rejected: &RejectedRequests) -> Ch
     let dialect_name = rejected.dialect.as_deref();
     let by = dialect_name.map_or_else(String::new, |dialect| format!(" in {dialect}'s API"));
     let what = match (rejected.cause, dialect_name) {
-        (Cause::NotTranslatable, _) => "needed what no provider of their route can send",
+        (Cause::NotTranslatable, _) => "needed something that no provider of their route can send",
         (Cause::NoProvider, _) => "went to recipients that no route and no provider serves",
-        (_, Some(_)) => "used an operation that the sidecar does not let through",
-        (_, None) => "were for no known service, or came from a caller that is not allowed",
+        (_, Some(_)) => "used an operation that the sidecar does not pass through",
+        (_, None) => "were for an unknown service, or from a caller that is not allowed",
     };
     let evidence = format!(
-        "{} of the last requests{by} {what}; the last was {} at {}: see its line in the log",
+        "{} of the last requests{by} {what}; the last one was {} at {}: see its line in the log",
         rejected.count, rejected.result, rejected.at
     );
     let provider = setup

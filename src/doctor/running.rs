@@ -92,10 +92,10 @@ impl RunningSidecar {
                 "no sidecar runs with this config, or this user may not open its socket; checks ran locally"
             }
             SidecarAnswer::MetricsOnly => {
-                "one runs, but it serves only its metrics here; whether it uses this config is not known"
+                "one runs, but it serves only metrics here, which do not show whether it uses this config"
             }
             SidecarAnswer::Unreadable => {
-                "one runs, but its status cannot be read; are both of one version?"
+                "one runs, but its status cannot be read; compare `sms-sidecar --version` with the running one"
             }
         };
         Check::skipped("sidecar", unknown)
@@ -106,7 +106,7 @@ impl RunningSidecar {
         Check::warning(
             "sidecar",
             format!(
-                "the sidecar that answers here runs with another config, {file}; nothing it reports is used below"
+                "the sidecar that answers here runs with another config, {file}; the checks below do not use its reports"
             ),
             format!(
                 "{doctor} examines that one; or start the sidecar with {}",
@@ -211,7 +211,7 @@ fn usage_check(status: &ProviderStatus) -> Check {
     if status.credential_version == 0 && status.credential.is_some() {
         return Check::skipped(
             "state",
-            "the running sidecar has read no credential for it yet, and sends nothing through it",
+            "the running sidecar has not read a credential for it yet, and sends nothing through it",
         );
     }
     if status.failed_at.is_some() {
@@ -363,7 +363,11 @@ mod tests {
         };
         let unreadable = check(SidecarAnswer::Unreadable);
         assert_eq!(unreadable.result, CheckResult::Skipped);
-        assert!(unreadable.evidence.contains("are both of one version?"));
+        assert!(
+            unreadable
+                .evidence
+                .contains("compare `sms-sidecar --version` with the running one")
+        );
         assert_eq!(
             check(SidecarAnswer::MetricsOnly).result,
             CheckResult::Skipped
@@ -491,7 +495,7 @@ mod tests {
         assert_eq!(evidence(3, 60, 1), "the running sidecar sends through it");
         assert!(evidence(0, 60, 1).ends_with("not tried since the sidecar started"));
         assert!(evidence(0, DAY, 1).ends_with("not tried in the last day"));
-        assert!(evidence(0, 60, 0).contains("has read no credential for it yet"));
+        assert!(evidence(0, 60, 0).contains("has not read a credential for it yet"));
     }
 
     #[test]

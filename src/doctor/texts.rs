@@ -28,14 +28,14 @@ pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<
     let Some(sender) = &provider.sender else {
         return Check::skipped(
             "sender",
-            "what the backend writes is used, so there is nothing to check here",
+            "the backend's own sender is used, so there is nothing to check here",
         );
     };
     if provider.dialect.test_senders().contains(sender) {
         let check = patient.local_failure(
             "sender",
             Cause::SandboxMismatch,
-            "the sender is a number of the service's test mode: it sends nothing",
+            "the sender is a number of the service's test mode, which delivers nothing",
         );
         // It is the sender that is meant for tests, whatever the credential is.
         return Check {
@@ -61,19 +61,19 @@ pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<
             }
         }
         ListingOutcome::Unreadable(call) => skipped(format!(
-            "{call} did not tell whether it is registered; a send does (`--send-to NUMBER`)"
+            "{call} does not show whether it is registered; a send does (`--send-to NUMBER`)"
         )),
         ListingOutcome::Unsupported if provider.dialect.sender_probe().is_some() => {
             skipped(format!(
-                "{dialect} lists numbers alone, so whether it is registered shows only in a send (`--send-to NUMBER`)"
+                "{dialect} lists only numbers, so only a send shows whether it is registered (`--send-to NUMBER`)"
             ))
         }
         ListingOutcome::Unsupported => skipped(format!(
-            "{dialect} does not tell whether it is registered; only a send does (`--send-to NUMBER`)"
+            "{dialect} does not report whether it is registered; only a send shows it (`--send-to NUMBER`)"
         )),
-        ListingOutcome::NotQueried => skipped(
-            "whether it is registered was not asked, because of what stands above".to_owned(),
-        ),
+        ListingOutcome::NotQueried => {
+            skipped("its registration was not checked, because of the failures above".to_owned())
+        }
     }
 }
 
@@ -122,13 +122,13 @@ pub(crate) fn template_check(
             approval_check(patient, templates, Listing { states, call }, &check)
         }
         ListingOutcome::Unreadable(call) => {
-            with(format!("{call} did not tell whether they are approved"))
+            with(format!("{call} does not show whether they are approved"))
         }
         ListingOutcome::Unsupported if check == no_template_check() => with(format!(
-            "{dialect} does not tell which texts it would refuse"
+            "{dialect} does not report which texts it would reject"
         )),
         ListingOutcome::Unsupported => with(format!(
-            "{dialect} does not tell whether they are approved; only a send does (`--send-to NUMBER`)"
+            "{dialect} does not report whether they are approved; only a send shows it (`--send-to NUMBER`)"
         )),
         ListingOutcome::NotQueried => check,
     }
@@ -157,9 +157,9 @@ const fn approval_phrase(state: Approval) -> &'static str {
         Approval::Pending => "waits for approval",
         Approval::Rejected => "was rejected",
         Approval::Similar => {
-            "is like one that is approved, with fixed words where it has holes: another word there may be rejected"
+            "is similar to an approved text with fixed words in place of its variables: other words there may be rejected"
         }
-        Approval::UnknownStatus => "has a status that the description does not know",
+        Approval::UnknownStatus => "has a status that the description does not list",
         Approval::Unlisted => "is not among the listed texts",
     }
 }
@@ -204,7 +204,7 @@ fn approval_check(
     let all: Vec<&str> = states.iter().map(|(name, _)| name.as_str()).collect();
     let evidence = match (otherwise.remedy.is_some(), odd.as_slice()) {
         (true, []) => format!(
-            "{}; those that go are approved, by {call}",
+            "{}; the texts that are sent are approved, by {call}",
             otherwise.evidence
         ),
         (true, odd) => format!("{}; by {call}, {}", otherwise.evidence, odd.join("; ")),
@@ -236,7 +236,7 @@ fn has_text_sent_by_id(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) 
 fn no_template_check() -> Check {
     Check::skipped(
         "template",
-        "texts go as the backend writes them; the config names no approved form for this provider",
+        "texts are sent as the backend writes them; the config has no approved text for this provider",
     )
 }
 
@@ -262,16 +262,16 @@ fn template_config_check(patient: &ProviderCheck<'_>, templates: &[TextTemplate]
         (true, [], _) => patient.local_failure(
             "template",
             Cause::TemplateNotApproved,
-            "it takes approved texts only, and the config has none for it",
+            "it accepts only approved texts, and the config has none for it",
         ),
         (_, with, []) => Check::ok(
             "template",
-            format!("{}: the config has the approved form of each", listed(with)),
+            format!("{}: the config has an approved text for each", listed(with)),
         ),
         (false, with, without) => Check::ok(
             "template",
             format!(
-                "{} go as approved, {} as the backend writes them",
+                "{} are sent as approved texts, {} as the backend writes them",
                 listed(with),
                 listed(without)
             ),
@@ -279,11 +279,11 @@ fn template_config_check(patient: &ProviderCheck<'_>, templates: &[TextTemplate]
         (true, _, without) => Check::warning(
             "template",
             format!(
-                "{} have no approved form here: such a message passes this provider over",
+                "{} have no approved text here: the sidecar skips this provider for such a message",
                 listed(without)
             ),
             format!(
-                "write each as {} has approved it, under texts.{} of its [templates.NAME]",
+                "write each text as {} has approved it, under texts.{} of its [templates.NAME]",
                 provider.dialect.name, provider.id
             ),
         ),

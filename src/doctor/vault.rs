@@ -36,7 +36,7 @@ pub(crate) async fn check_vault(
         return (
             vec![Check::skipped(
                 "vault",
-                "this provider has no `credential`: the backend's own is used and only watched",
+                "this provider has no `credential`: the backend's own credential is used",
             )],
             None,
         );
@@ -93,7 +93,7 @@ fn check_fields(
         ([], odd) => Check::warning(
             "fields",
             odd.join("; "),
-            "compare these fields with the service's console: they are used all the same, because a service may change the shape of its keys",
+            "compare these fields with the service's console; the sidecar uses them anyway, because a service may change the format of its keys",
         ),
         (problems, _) => {
             let says = suspicion_text(problems);
@@ -104,10 +104,7 @@ fn check_fields(
 
 fn describe_fields(names: &[&str]) -> String {
     let verb = if names.len() == 1 { "is" } else { "are" };
-    format!(
-        "{} {verb} there, in a shape that can be right",
-        names.join(", ")
-    )
+    format!("{} {verb} present, in a plausible format", names.join(", "))
 }
 
 /// Two fields with the same value: a likely paste error.
@@ -136,7 +133,7 @@ fn age_check(age: EntryAge) -> Check {
         EntryAge::KnownFor(age) => Check::ok(
             "age",
             format!(
-                "the running sidecar has known this version for {}",
+                "the running sidecar has used this version for {}",
                 format_duration(age)
             ),
         ),
@@ -146,7 +143,7 @@ fn age_check(age: EntryAge) -> Check {
         ),
         EntryAge::Unknown => Check::skipped(
             "age",
-            "this vault does not say how old a version is, and no sidecar runs that would have seen it come",
+            "this vault does not record the age of a version, and no sidecar is running that has seen it change",
         ),
     }
 }
@@ -177,11 +174,11 @@ mod tests {
     fn verbs_agree_with_the_number_of_fields() {
         assert_eq!(
             describe_fields(&["key"]),
-            "key is there, in a shape that can be right"
+            "key is present, in a plausible format"
         );
         assert_eq!(
             describe_fields(&["user", "key"]),
-            "user, key are there, in a shape that can be right"
+            "user, key are present, in a plausible format"
         );
     }
 
@@ -189,7 +186,7 @@ mod tests {
     fn an_age_names_its_source() {
         assert_eq!(
             age_check(EntryAge::KnownFor(Duration::from_secs(90))).evidence,
-            "the running sidecar has known this version for 90 s"
+            "the running sidecar has used this version for 90 s"
         );
         assert_eq!(
             age_check(EntryAge::LastWritten(Duration::from_hours(96))).evidence,

@@ -440,7 +440,7 @@ describe('a broken account', () => {
     for (const sender of ['1port', 'MG00000000000000000000000000000001']) {
       const report = await doctor(written(await alone(t, 'twilio', { provider: { sender } })));
       assert.equal(named(report, 'sender').result, 'skipped');
-      assert.match(named(report, 'sender').evidence, /twilio lists numbers alone/);
+      assert.match(named(report, 'sender').evidence, /twilio lists only numbers/);
     }
   });
 
@@ -494,7 +494,7 @@ describe('a broken account', () => {
       made.fake.templates = listed;
       const report = await doctor(written(made));
       assert.deepEqual([named(report, 'template').result, report.exit_code], ['skipped', 0], 'an example says nothing of other words');
-      assert.match(named(report, 'template').evidence, /login is like one that is approved/);
+      assert.match(named(report, 'template').evidence, /login is similar to an approved text/);
     }
   });
 
@@ -569,7 +569,7 @@ describe('an unverified probe', () => {
     const report = await doctor(written(made), '--yes');
     for (const check of ['credential', 'addresses']) {
       assert.equal(named(report, check).result, 'skipped', check);
-      assert.match(named(report, check).evidence, /POST \/send was answered with it, which was never shown to prove anything/);
+      assert.match(named(report, check).evidence, /POST \/send was answered with it, which was not documented that this proves/);
     }
     assert.match(named(report, 'delivery').evidence, /not known: credential, .*addresses/);
     assert.equal(made.fake.delivered.length, 0);
@@ -719,7 +719,7 @@ describe('the setup of this host', () => {
     assert.equal(reply.status, 503, reply.body);
     const report = await doctor(proxy.file);
     names(report, 'backend', 'requests', 'not-translatable');
-    assert.match(named(report, 'requests').evidence, /1 of the last requests in twilio's API needed what no provider of their route can send/);
+    assert.match(named(report, 'requests').evidence, /1 of the last requests in twilio's API needed something that no provider of their route can send/);
   });
 
   broken('denied-by-policy', 'the backend sends a request that the sidecar denies', async (t) => {
@@ -765,7 +765,7 @@ describe('beside a running sidecar', () => {
     const report = await doctor(proxy.file, '--send-to', `+${TO}`, '--text', 'Kod: 777');
     assert.deepEqual(failures(report), []);
     assert.equal(named(report, 'sidecar').result, 'ok');
-    assert.match(named(report, 'age').evidence, /the running sidecar has known this version for/);
+    assert.match(named(report, 'age').evidence, /the running sidecar has used this version for/);
     assert.equal(named(report, 'state').result, 'ok');
     assert.deepEqual(playmobile.delivered.map(({ text }) => text).slice(1), ['Kod: 777']);
     assert.equal(await proxy.metric('requests_total', { entrypoint: 'control', result: 'accepted' }), 1, 'it was not the sidecar that sent');
@@ -830,7 +830,7 @@ describe('the backend\'s environment', () => {
     assert.deepEqual(failures(report), []);
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
     assert.match(of('entrypoint').evidence, /axios 1\.7\.9 uses absolute form/);
-    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN holds a placeholder/);
+    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN has a placeholder/);
     assert.equal(of('seen').result, 'skipped');
   });
 
@@ -858,9 +858,9 @@ describe('the backend\'s environment', () => {
     const real = ({ fake }) => `TWILIO_ACCOUNT_SID=${fake.credential.account_sid}\nTWILIO_AUTH_TOKEN=${fake.credential.auth_token}\n${PROXIED}`;
     const { report, of } = await judged(t, real);
     assert.equal(report.exit_code, 1);
-    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN holds the vault's real value/);
+    assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN has the vault's real value/);
     const { of: other } = await judged(t, () => `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'canary01'.repeat(4)}\n`);
-    assert.match(other('variables').evidence, /TWILIO_AUTH_TOKEN holds neither a placeholder nor what the vault has/);
+    assert.match(other('variables').evidence, /TWILIO_AUTH_TOKEN holds neither a placeholder nor the vault's value/);
   });
 
   for (const [what, env, check, words] of [
@@ -916,7 +916,7 @@ describe('the backend\'s environment', () => {
     made.config.listen = { proxy: '127.0.0.1:8125' };
     const report = await doctor(written(made), '--backend', at);
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
-    assert.match(named(report, 'variables').evidence, /OUR_TOKEN is what the vault reads/);
+    assert.match(named(report, 'variables').evidence, /OUR_TOKEN is the value that the vault reads/);
   });
 
   test('a missing folder', async (t) => {

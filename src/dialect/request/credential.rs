@@ -139,7 +139,7 @@ fn storage_fault(value: &str) -> Option<String> {
     if let Some(problem) = unset_problem(value) {
         Some(problem)
     } else if value.contains(['\n', '\r']) {
-        Some("has a line break in it; store the value alone".to_owned())
+        Some("contains a line break; store the value alone".to_owned())
     } else if value.trim() != value {
         Some("has a blank at its beginning or end".to_owned())
     } else {

@@ -133,8 +133,8 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
     match (https, http) {
         (ProxyTarget::Other, _) | (ProxyTarget::Unset, ProxyTarget::Other) => Check::failed(
             "entrypoint",
-            "HTTPS_PROXY or HTTP_PROXY points to another proxy than the sidecar",
-            format!("set HTTP_PROXY and HTTPS_PROXY, in both cases of letters, to {address}"),
+            "HTTPS_PROXY or HTTP_PROXY points to a proxy that is not the sidecar",
+            format!("set HTTP_PROXY and HTTPS_PROXY, in upper and in lower case, to {address}"),
         ),
         (ProxyTarget::Sidecar, ProxyTarget::Sidecar) => {
             Check::ok("entrypoint", describe_axios(facts))
@@ -149,7 +149,7 @@ fn check_entrypoint(facts: &BackendFacts<'_>) -> Check {
         ),
         (ProxyTarget::Unset, ProxyTarget::Sidecar) => Check::warning(
             "entrypoint",
-            "HTTPS_PROXY is not set: axios sends `https://` past the sidecar, whatever HTTP_PROXY is",
+            "HTTPS_PROXY is not set: axios sends `https://` requests directly, whatever HTTP_PROXY is",
             format!("set HTTPS_PROXY={address} too"),
         ),
         (ProxyTarget::Unset, ProxyTarget::Unset) => no_proxy_variable_check(facts, &address),
@@ -161,7 +161,7 @@ fn no_proxy_variable_check(facts: &BackendFacts<'_>, address: &str) -> Check {
     if facts.requests.is_some_and(|requests| requests > 0) {
         return Check::ok(
             "entrypoint",
-            "the file names none, and yet requests come: by `wrap` or the unit's environment",
+            "the file sets none, but requests arrive: through `wrap` or the unit's environment",
         );
     }
     Check::warning(
@@ -185,10 +185,10 @@ fn describe_axios(facts: &BackendFacts<'_>) -> String {
     let one = |release: &Release| {
         if *release < Release::USES_CONNECT {
             format!(
-                "axios {release} uses absolute form, also for `https://` (in clear as far as the sidecar)"
+                "axios {release} uses the absolute form, also for `https://` (unencrypted up to the sidecar)"
             )
         } else {
-            format!("axios {release} uses CONNECT, with TLS ended by the sidecar's CA")
+            format!("axios {release} uses CONNECT; the sidecar terminates TLS with its CA")
         }
     };
     let mut releases = facts.axios.to_vec();
@@ -230,7 +230,7 @@ fn check_no_proxy(facts: &BackendFacts<'_>) -> Check {
     Check::failed(
         "no-proxy",
         format!("NO_PROXY keeps {} away from the sidecar", kept.join(", ")),
-        "take these hosts out of NO_PROXY",
+        "remove these hosts from NO_PROXY",
     )
 }
 
@@ -249,10 +249,10 @@ fn is_excluded(entry: &str, host: &str) -> bool {
 /// Whether the backend would believe the certificates that the sidecar shows in a tunnel.
 fn check_ca(facts: &BackendFacts<'_>) -> Check {
     if variable(facts, "NODE_TLS_REJECT_UNAUTHORIZED") == Some("0") {
-        let remedy = "take it away, and let NODE_EXTRA_CA_CERTS name the CA's file";
+        let remedy = "remove it, and set NODE_EXTRA_CA_CERTS to the CA's file";
         return Check::warning(
             "ca",
-            "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend believe every certificate, everywhere",
+            "NODE_TLS_REJECT_UNAUTHORIZED=0 makes the backend accept every certificate, of every server",
             remedy,
         );
     }
@@ -265,39 +265,42 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
     if !tunnels {
         return Check::ok(
             "ca",
-            "absolute form needs no CA; axios from 1.16.1 on will, so have it in place before that upgrade",
+            "the absolute form needs no CA; axios 1.16.1 and later do, so set it up before you upgrade",
         );
     }
     if !facts.intercepts {
-        let remedy = "make a CA with `sms-sidecar ca init` and name it in [intercept], or use the base-URL entrypoint";
+        let remedy = "create a CA with `sms-sidecar ca init` and set it in [intercept], or use the base-URL entrypoint";
         return Check::failed(
             "ca",
-            "its clients ask for tunnels, and without [intercept] a tunnel to a service's host is refused",
+            "its clients request tunnels, and without [intercept] the sidecar denies a tunnel to a service's host",
             remedy,
         );
     }
     match &facts.trusts_ca {
         None => Check::warning(
             "ca",
-            "NODE_EXTRA_CA_CERTS is not in the file; unless the unit or `wrap` sets it, certificates shown in a tunnel are refused",
+            "NODE_EXTRA_CA_CERTS is not in the file; unless the unit or `wrap` sets it, the backend rejects the sidecar's certificate",
             "set NODE_EXTRA_CA_CERTS to the CA's file in the environment that starts Node",
         ),
         Some(Err(why)) => Check::failed(
             "ca",
             format!("cannot compare NODE_EXTRA_CA_CERTS with the sidecar's CA: {why}"),
-            "set NODE_EXTRA_CA_CERTS to the CA's file of [intercept], and let the backend and this user read it",
+            "set NODE_EXTRA_CA_CERTS to the CA's file of [intercept], and make it readable by the backend and by this user",
         ),
         Some(Ok(false)) => Check::failed(
             "ca",
-            "the file of NODE_EXTRA_CA_CERTS does not hold the sidecar's CA",
-            "name the CA's file of [intercept]",
+            "the file of NODE_EXTRA_CA_CERTS does not contain the sidecar's CA",
+            "set it to the CA's file of [intercept]",
         ),
         Some(Ok(true)) if facts.uses_dotenv => Check::warning(
             "ca",
-            "NODE_EXTRA_CA_CERTS stands in the `.env`, which dotenv reads after Node has read this variable",
+            "NODE_EXTRA_CA_CERTS is in the `.env`, which dotenv reads only after Node has read this variable",
             "set it in the environment that starts Node: the unit's, the container's, or `sms-sidecar wrap`",
         ),
-        Some(Ok(true)) => Check::ok("ca", "NODE_EXTRA_CA_CERTS holds the sidecar's CA"),
+        Some(Ok(true)) => Check::ok(
+            "ca",
+            "the file of NODE_EXTRA_CA_CERTS contains the sidecar's CA",
+        ),
     }
 }
 
@@ -324,19 +327,19 @@ fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
     Some(match (old.as_slice(), facts.node) {
         ([], _) => Check::ok(
             "node-env-proxy",
-            "Node itself uses the proxy, and this axios leaves it to Node",
+            "Node itself uses the proxy, and this release of axios leaves the proxy to Node",
         ),
         (_, Some(Release(..22, ..))) => Check::ok(
             "node-env-proxy",
-            format!("{known} does not know NODE_USE_ENV_PROXY"),
+            format!("{known} does not support NODE_USE_ENV_PROXY"),
         ),
         (old, _) => Check::failed(
             "node-env-proxy",
             format!(
-                "with NODE_USE_ENV_PROXY, {known} proxies what axios {} has addressed to the proxy already: such a request fails",
+                "with NODE_USE_ENV_PROXY, {known} sends through the proxy what axios {} has already addressed to the proxy: such a request fails",
                 old.join(", ")
             ),
-            "take NODE_USE_ENV_PROXY away, or bring axios to 1.18.1 or later",
+            "remove NODE_USE_ENV_PROXY, or upgrade axios to 1.18.1 or later",
         ),
     })
 }
@@ -345,7 +348,7 @@ fn check_traffic(facts: &BackendFacts<'_>) -> Check {
     match facts.requests {
         None => Check::skipped(
             "seen",
-            "no running sidecar could be asked whether the backend ever sent a request",
+            "no sidecar is running, so it is not known whether the backend ever sent a request",
         ),
         Some(requests) if requests > 0 => Check::ok(
             "seen",
@@ -354,7 +357,7 @@ fn check_traffic(facts: &BackendFacts<'_>) -> Check {
         Some(_) => Check::warning(
             "seen",
             "the running sidecar has seen no request of a backend since it started",
-            "let the backend send one code and look again; if none comes, its requests go past the sidecar",
+            "make the backend send one code and run doctor again; if the sidecar still sees none, the requests bypass it",
         ),
     }
 }

@@ -87,7 +87,7 @@ fn unreadable_env_check(error: &ReadError) -> Check {
     Check::failed(
         "env-file",
         error.to_string(),
-        "name the folder that holds the backend's `.env`, and let this user read it",
+        "pass the folder that contains the backend's `.env`, and make it readable by this user",
     )
     .with_subject("backend")
 }

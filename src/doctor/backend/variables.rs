@@ -86,29 +86,29 @@ pub(super) enum VariableFault {
 impl VariableFault {
     pub(super) const fn description(self) -> &'static str {
         match self {
-            Self::Empty => "is set to nothing",
-            Self::Unassigned => "stands on a line that assigns nothing: an equals sign is missing",
+            Self::Empty => "is empty",
+            Self::Unassigned => "is on a line without an equals sign",
             Self::Duplicate => "is assigned more than once, and the last one counts",
             Self::Truncated => {
                 "is cut off at a `#`, where a comment begins: put the value in single quotes"
             }
-            Self::UnbalancedQuote => "has a quote at one end only, which is sent as part of it",
-            Self::NestedQuotes => "has quotes within its quotes, which are sent as part of it",
+            Self::UnbalancedQuote => "has a quote at one end only, which becomes part of the value",
+            Self::NestedQuotes => "has quotes inside its quotes, which become part of the value",
             Self::TypographicQuotes => {
-                "stands in typographic quotes, which are sent as part of it: use plain ones"
+                "has typographic quotes, which become part of the value: use plain ones"
             }
             Self::SwallowedLines => {
-                "has a quote that does not end, so the lines below were taken into it"
+                "has a quote that is not closed, so it includes the lines below"
             }
-            Self::LineBreak => "has a line break in it",
+            Self::LineBreak => "contains a line break",
             Self::Interpolated => {
-                "has a `$` that dotenv leaves as it is and dotenv-expand, compose or a shell replaces: quote it singly"
+                "contains a `$`, which dotenv keeps and dotenv-expand, compose or a shell replaces: put the value in single quotes"
             }
             Self::SurroundingSpace => {
-                "has a blank at its beginning or end, which is sent as part of it"
+                "has a space at its beginning or end, which becomes part of the value"
             }
             Self::TrailingPunctuation => {
-                "ends with a comma or semicolon, which is sent as part of it"
+                "ends with a comma or semicolon, which becomes part of the value"
             }
         }
     }
@@ -130,23 +130,28 @@ pub(super) enum ValueOrigin {
 pub(super) fn check_file_format(text: &str) -> Check {
     let mut said = Vec::new();
     if text.starts_with('\u{feff}') {
-        said.push("it begins with a byte order mark: a shell, systemd and `docker --env-file` take that into the first name");
+        said.push("it begins with a byte order mark, which a shell, systemd and `docker --env-file` read as part of the first name");
     }
     if text.contains("\r\n") {
-        said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` take the CR into each value");
+        said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` read the CR as part of each value");
     }
     if text.lines().any(|line| {
         line.trim_start_matches(['\u{feff}', ' ', '\t'])
             .starts_with("export ")
     }) {
-        said.push("it says `export`: systemd and `docker --env-file` take that into the name");
+        said.push(
+            "it uses `export`, which systemd and `docker --env-file` read as part of the name",
+        );
     }
     match said.as_slice() {
-        [] => Check::ok("env-file", "every reader of `.env` files reads it alike"),
+        [] => Check::ok(
+            "env-file",
+            "all readers of `.env` files read it the same way",
+        ),
         said => Check::warning(
             "env-file",
             format!("dotenv reads it, but {}", said.join("; ")),
-            "save it as plain UTF-8 with LF line ends, names alone",
+            "save it as UTF-8 without a byte order mark, with LF line ends and without `export`",
         ),
     }
 }
@@ -193,7 +198,7 @@ pub(super) fn check_other_variables(
         return (!rest.is_empty()).then(|| Check::ok("other-variables", unexamined));
     };
     let mut evidence = format!(
-        "these look like credentials, in clear, under names that no provider of the config knows: {}",
+        "these look like credentials in clear text, under names that no configured provider uses: {}",
         names(&sms)
     );
     if !rest.is_empty() {
@@ -201,7 +206,7 @@ pub(super) fn check_other_variables(
     }
     let dialect = first.dialect.as_deref().unwrap_or("DIALECT");
     let take = format!("--take {}={dialect}.FIELD ", first.name);
-    let remedy = format!("take each into the vault: {}", import.render(&take));
+    let remedy = format!("import each into the vault: {}", import.render(&take));
     Some(Check::warning("other-variables", evidence, remedy))
 }
 
@@ -220,7 +225,7 @@ fn check_provider(
         return Check::skipped(
             "variables",
             format!(
-                "{provider}: the file has no variable that is known for it; what looks like a credential under another name is listed below"
+                "{provider}: the file has none of its usual variables; variables with other names that look like credentials are listed below"
             ),
         );
     }
@@ -234,7 +239,7 @@ fn check_provider(
             said.record(
                 field,
                 format!(
-                    "`{}` is unset: it would be {}",
+                    "`{}` is not set: its usual variable is {}",
                     field.name,
                     field.names.first().map_or("", String::as_str)
                 ),
@@ -245,7 +250,7 @@ fn check_provider(
         }
         if have_different_values(variables, names) {
             said.warnings.push(format!(
-                "{} are names of one thing and differ",
+                "{} mean the same and have different values",
                 names.join(" and ")
             ));
         }
@@ -285,7 +290,8 @@ impl VariableFindings {
             )
         };
         if !self.broken.is_empty() {
-            let remedy = "mend these lines of the `.env` and restart the backend: what they hold is what is sent";
+            let remedy =
+                "correct these lines of the `.env` and restart the backend: it sends these values";
             return Check::failed(
                 "variables",
                 evidence(&[&self.broken, &self.warnings, &self.real_secrets]),
@@ -294,11 +300,13 @@ impl VariableFindings {
         }
         if !self.warnings.is_empty() || !self.real_secrets.is_empty() {
             let remedy = if self.real_secrets.is_empty() {
-                "mend these lines of the `.env`; the sidecar puts the vault's values in all the same"
+                "correct these lines of the `.env`; the sidecar injects the vault's values anyway"
                     .to_owned()
             } else {
                 let command = import.render("");
-                format!("leave placeholders there: {command}, then change what stood in the file")
+                format!(
+                    "replace them with placeholders: {command}; then change the credentials that were in the file"
+                )
             };
             return Check::warning(
                 "variables",
@@ -344,18 +352,19 @@ fn check_variable(
         .rfind(|variable| variable.name == name)
         .map(|variable| variable.value.as_str());
     match value_origin(field, value) {
-        ValueOrigin::Placeholder => said.correct.push(format!("{name} holds a placeholder")),
+        ValueOrigin::Placeholder => said.correct.push(format!("{name} has a placeholder")),
         ValueOrigin::VaultValue if field.role == ValueRole::Vault => {
-            said.correct.push(format!("{name} is what the vault reads"));
+            said.correct
+                .push(format!("{name} is the value that the vault reads"));
         }
         ValueOrigin::VaultValue if field.public => {
             said.correct.push(format!("{name} names the account"));
         }
         ValueOrigin::VaultValue => said
             .real_secrets
-            .push(format!("{name} holds the vault's real value")),
+            .push(format!("{name} has the vault's real value")),
         ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!(
-            "{name} holds neither a placeholder nor what the vault has"
+            "{name} has neither a placeholder nor the vault's value"
         )),
         ValueOrigin::Unknown => said.correct.push(format!("{name} is set")),
         ValueOrigin::Other | ValueOrigin::Empty => {}

@@ -116,11 +116,11 @@ fn the_evidence_names_providers_that_deliver_and_that_do_not() {
     let [one, _, _] = &unasked;
     assert_eq!(
         line(&[text.clone(), one.clone()]),
-        "no problems found with beta (not for every text, as `template` says; not known: credential; only a send shows it), then alpha"
+        "no problems found with beta (not for every text; see `template`; not known: credential; only a send shows it), then alpha"
     );
     assert_eq!(
         line(&[text]),
-        "no problems found with beta (not for every text, as `template` says), then alpha"
+        "no problems found with beta (not for every text; see `template`), then alpha"
     );
     assert_eq!(
         line(&[failed("beta", Cause::BalanceEmpty)]),
@@ -150,7 +150,7 @@ fn rejected_requests_come_with_a_remedy() {
     );
     assert!(
         check.evidence.contains(
-            "2 of the last requests in twilio's API used an operation that the sidecar does not let through"
+            "2 of the last requests in twilio's API used an operation that the sidecar does not pass through"
         ),
         "{}",
         check.evidence

@@ -99,7 +99,7 @@ fn the_services_approval_state_decides() {
             &[("login", Similar), ("reset", Approved)],
             CheckResult::Skipped,
             None,
-            "login is like one that is approved",
+            "login is similar to an approved text",
         ),
     ] {
         let check = judged(&format!("{LOGIN}{RESET}"), &told(states));
@@ -126,7 +126,7 @@ fn missing_config_is_reported_whatever_the_service_lists() {
     assert!(
         check
             .evidence
-            .starts_with("reset have no approved form here")
+            .starts_with("reset have no approved text here")
             && check.evidence.ends_with("by GET /list"),
         "{}",
         check.evidence
@@ -149,23 +149,23 @@ fn a_service_without_a_list_is_reported_as_such() {
     assert!(
         untold
             .evidence
-            .contains("eskiz does not tell whether they are approved"),
+            .contains("eskiz does not report whether they are approved"),
         "{}",
         untold.evidence
     );
     assert!(
         judged("", &ListingOutcome::Unsupported)
             .evidence
-            .contains("does not tell which texts it would refuse")
+            .contains("does not report which texts it would reject")
     );
     assert!(
         judged(LOGIN, &ListingOutcome::Unreadable("GET /list".into()))
             .evidence
-            .contains("GET /list did not tell")
+            .contains("GET /list does not show")
     );
     assert_eq!(
         judged(LOGIN, &ListingOutcome::NotQueried).evidence,
-        "login: the config has the approved form of each"
+        "login: the config has an approved text for each"
     );
 }
 
@@ -193,17 +193,17 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
         (
             ListingOutcome::Unreadable(call()),
             CheckResult::Skipped,
-            "GET /list did not tell",
+            "GET /list does not show",
         ),
         (
             ListingOutcome::Unsupported,
             CheckResult::Skipped,
-            "lists numbers alone",
+            "lists only numbers",
         ),
         (
             ListingOutcome::NotQueried,
             CheckResult::Skipped,
-            "was not asked",
+            "was not checked",
         ),
     ] {
         let check = said(&listed);

@@ -87,7 +87,7 @@ fn where_the_variables_lead_is_judged() {
         (
             vec![("HTTPS_PROXY", "http://proxy.example:3128")],
             CheckResult::Failed,
-            "another proxy",
+            "a proxy that is not the sidecar",
         ),
         (
             vec![
@@ -95,7 +95,7 @@ fn where_the_variables_lead_is_judged() {
                 ("HTTP_PROXY", OURS),
             ],
             CheckResult::Failed,
-            "another proxy",
+            "a proxy that is not the sidecar",
         ),
         (
             vec![("SMS_URL", "http://127.0.0.1:8125/alpha/send")],

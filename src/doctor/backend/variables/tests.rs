@@ -145,7 +145,7 @@ fn variables_are_described_without_their_values() {
         (
             "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=sms-sidecar\n",
             CheckResult::Ok,
-            "APP_PASSWORD holds a placeholder",
+            "APP_PASSWORD has a placeholder",
         ),
         (
             "APP_LOGIN=canary-login\nAPP_PASSWORD='sms-sidecar'\n",
@@ -155,22 +155,22 @@ fn variables_are_described_without_their_values() {
         (
             "APP_LOGIN=canary-login\nAPP_PASSWORD=canary-secret\n",
             CheckResult::Warning,
-            "APP_PASSWORD holds the vault's real value",
+            "APP_PASSWORD has the vault's real value",
         ),
         (
             "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=canary-older\n",
             CheckResult::Warning,
-            "neither a placeholder nor what the vault has",
+            "neither a placeholder nor the vault's value",
         ),
         (
             "APP_LOGIN=sms-sidecar\n",
             CheckResult::Warning,
-            "`password` is unset: it would be APP_PASSWORD",
+            "`password` is not set: its usual variable is APP_PASSWORD",
         ),
         (
             "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\n",
             CheckResult::Warning,
-            "APP_PASSWORD is set to nothing",
+            "APP_PASSWORD is empty",
         ),
         (
             "APP_LOGIN=sms-sidecar\nAPP_PASSWORD=\"sms-sidecar\n",
@@ -185,7 +185,7 @@ fn variables_are_described_without_their_values() {
         (
             "DB_PASSWORD=canary-db\n",
             CheckResult::Skipped,
-            "no variable that is known",
+            "none of its usual variables",
         ),
     ] {
         let check = judged(text, ValueRole::Replaced);
@@ -224,7 +224,7 @@ fn a_file_that_is_the_vault_holds_real_values() {
     assert!(
         check
             .evidence
-            .contains("APP_PASSWORD is what the vault reads"),
+            .contains("APP_PASSWORD is the value that the vault reads"),
         "{}",
         check.evidence
     );
@@ -250,7 +250,7 @@ fn credentials_under_other_names_are_accounted_for() {
     assert_eq!(other.result, CheckResult::Warning);
     assert_eq!(
         other.evidence,
-        "these look like credentials, in clear, under names that no provider of the config knows: PLAYMOBILE_API_KEY, SMS_API_SECRET; not examined, because no SMS service is in the name: DB_PASSWORD"
+        "these look like credentials in clear text, under names that no configured provider uses: PLAYMOBILE_API_KEY, SMS_API_SECRET; not examined, because no SMS service is in the name: DB_PASSWORD"
     );
     let remedy = other.remedy.unwrap();
     assert!(
