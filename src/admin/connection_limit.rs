@@ -28,18 +28,18 @@ pub(super) struct ConnectionSlot {
 impl ConnectionLimit {
     /// Returns a slot. Evicts the oldest connection if all slots are taken.
     pub(super) fn acquire(&self) -> ConnectionSlot {
-        let mine = Arc::new(Notify::new());
+        let eviction = Arc::new(Notify::new());
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() >= MAX_CONNECTIONS
             && let Some(oldest) = all.pop_front()
         {
             oldest.notify_one();
         }
-        all.push_back(Arc::clone(&mine));
+        all.push_back(Arc::clone(&eviction));
         drop(all);
         ConnectionSlot {
             limit: self.clone(),
-            eviction: mine,
+            eviction,
         }
     }
 }

@@ -111,14 +111,14 @@ fn check_config(file: &Path, vault: bool) -> anyhow::Result<ProblemReport> {
 async fn check_credentials(loaded: &Config) -> Vec<Problem> {
     let noticed: Arc<Mutex<Vec<String>>> = Arc::default();
     let notes = Arc::clone(&noticed);
-    let keeper = CredentialCache::new(
+    let credential_cache = CredentialCache::new(
         &loaded.vault,
         Arc::new(SystemClock::start()),
         Box::new(move |event| record_warnings(&notes, &event)),
     );
     let mut problems = Vec::new();
     for provider in &loaded.proxy.providers {
-        problems.extend(check_credential(loaded, &keeper, provider).await);
+        problems.extend(check_credential(loaded, &credential_cache, provider).await);
         let key = ConfigKey::Credential(provider.id.as_str().to_owned());
         let notes = std::mem::take(&mut *noticed.lock().unwrap_or_else(PoisonError::into_inner));
         problems.extend(notes.into_iter().map(|what| loaded.warning(&key, what)));
@@ -127,7 +127,7 @@ async fn check_credentials(loaded: &Config) -> Vec<Problem> {
         let CallerProof::Token(reference) = &caller.proof else {
             continue;
         };
-        if let Err(error) = keeper.get(reference).await {
+        if let Err(error) = credential_cache.get(reference).await {
             problems.push(loaded.error(
                 &ConfigKey::CallerToken(caller.name.clone()),
                 error.to_string(),
@@ -139,14 +139,14 @@ async fn check_credentials(loaded: &Config) -> Vec<Problem> {
 
 async fn check_credential(
     loaded: &Config,
-    keeper: &CredentialCache,
+    credential_cache: &CredentialCache,
     provider: &Provider,
 ) -> Vec<Problem> {
     let Some(reference) = &provider.credential else {
         return Vec::new();
     };
     let key = ConfigKey::Credential(provider.id.as_str().to_owned());
-    match keeper.get(reference).await {
+    match credential_cache.get(reference).await {
         Err(error) => vec![loaded.error(&key, error.to_string())],
         Ok(credential) => {
             let wrong = provider.dialect.check_credential(&credential);

@@ -123,13 +123,13 @@ fn caveats(id: &str, checks: &[Check]) -> String {
 
 /// The check that keeps a provider from delivering on this route now; none: nothing does.
 fn blocking_check(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     route: &Route,
     facts: RouteFacts<'_>,
 ) -> Option<Check> {
-    let id = patient.provider.id.as_str();
-    let reach = (!is_reachable(patient.provider, route))
-        .then(|| patient.local_failure("delivery", Cause::NotTranslatable, ""));
+    let id = subject.provider.id.as_str();
+    let reach = (!is_reachable(subject.provider, route))
+        .then(|| subject.local_failure("delivery", Cause::NotTranslatable, ""));
     // An unapproved text blocks that text only.
     let stops = |check: &&Check| {
         check.subject == id && check.result == CheckResult::Failed && !check.is_partial

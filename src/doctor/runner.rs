@@ -44,7 +44,7 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Runner<'a> {
     pub(crate) setup: &'a Setup<'a>,
-    pub(crate) keeper: &'a CredentialCache,
+    pub(crate) credential_cache: &'a CredentialCache,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) running: &'a RunningSidecar,
     /// The providers whose inferred probes may run.
@@ -86,7 +86,11 @@ impl Runner<'_> {
             }
         };
         let ((mut checks, credential), connectivity) = tokio::join!(
-            vault::check_vault(&mut subject, self.keeper, self.entry_age(provider)),
+            vault::check_vault(
+                &mut subject,
+                self.credential_cache,
+                self.entry_age(provider)
+            ),
             probe_connectivity(&client, &provider.base_url, step_timeout(provider)),
         );
         checks.extend(

@@ -23,8 +23,8 @@ pub(crate) enum ListingOutcome<T> {
 
 /// A sender of a test mode sends nothing, and one that the service does not list is rejected. A list may be behind
 /// what was approved, so that is never certain.
-pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<bool>) -> Check {
-    let (provider, dialect) = (patient.provider, &patient.provider.dialect.name);
+pub(crate) fn sender_check(subject: &ProviderCheck<'_>, listed: &ListingOutcome<bool>) -> Check {
+    let (provider, dialect) = (subject.provider, &subject.provider.dialect.name);
     let Some(sender) = &provider.sender else {
         return Check::skipped(
             "sender",
@@ -32,14 +32,14 @@ pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<
         );
     };
     if provider.dialect.test_senders().contains(sender) {
-        let check = patient.local_failure(
+        let check = subject.local_failure(
             "sender",
             Cause::SandboxMismatch,
             "the sender is a number of the service's test mode, which delivers nothing",
         );
         // It is the sender that is meant for tests, whatever the credential is.
         return Check {
-            remedy: patient
+            remedy: subject
                 .local_failure("sender", Cause::SenderNotAllowed, "")
                 .remedy,
             ..check
@@ -57,7 +57,7 @@ pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<
             let says = format!("{shown} is not among those that {call} lists for the account");
             Check {
                 certainty: Some(Certainty::Likely),
-                ..patient.local_failure("sender", Cause::SenderNotAllowed, &says)
+                ..subject.local_failure("sender", Cause::SenderNotAllowed, &says)
             }
         }
         ListingOutcome::Unreadable(call) => skipped(format!(
@@ -80,11 +80,11 @@ pub(crate) fn sender_check(patient: &ProviderCheck<'_>, listed: &ListingOutcome<
 /// The words in which each of the backend's texts goes to this provider; none for one that it is not sent, or
 /// that a number stands for.
 pub(crate) fn provider_texts<'a>(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     templates: &'a [TextTemplate],
 ) -> Vec<(&'a str, &'a str)> {
-    let provider = patient.provider;
-    let names = owner_names(patient);
+    let provider = subject.provider;
+    let names = owner_names(subject);
     let wording = |template: &'a TextTemplate| {
         let own = names.iter().find_map(|name| template.texts.get(*name));
         let as_written =
@@ -95,31 +95,31 @@ pub(crate) fn provider_texts<'a>(
     templates.iter().filter_map(wording).collect()
 }
 
-fn owner_names<'a>(patient: &ProviderCheck<'a>) -> [&'a str; 2] {
+fn owner_names<'a>(subject: &ProviderCheck<'a>) -> [&'a str; 2] {
     [
-        patient.provider.id.as_str(),
-        patient.provider.dialect.name.as_str(),
+        subject.provider.id.as_str(),
+        subject.provider.dialect.name.as_str(),
     ]
 }
 
 /// Which of the backend's texts this provider can send, and which of them the service has approved.
 pub(crate) fn template_check(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     templates: &[TextTemplate],
     listed: &ListingOutcome<Vec<(String, Approval)>>,
 ) -> Check {
-    let check = template_config_check(patient, templates);
+    let check = template_config_check(subject, templates);
     if check.remedy.is_some() && check.cause.is_some() {
         return check;
     }
-    let dialect = &patient.provider.dialect.name;
-    let with = |said: String| Check {
-        evidence: format!("{}; {said}", check.evidence),
+    let dialect = &subject.provider.dialect.name;
+    let with = |evidence: String| Check {
+        evidence: format!("{}; {evidence}", check.evidence),
         ..check.clone()
     };
     match listed {
         ListingOutcome::Listed(states, call) => {
-            approval_check(patient, templates, Listing { states, call }, &check)
+            approval_check(subject, templates, Listing { states, call }, &check)
         }
         ListingOutcome::Unreadable(call) => {
             with(format!("{call} does not show whether they are approved"))
@@ -166,7 +166,7 @@ const fn approval_phrase(state: Approval) -> &'static str {
 
 /// The state of each in the service's list.
 fn approval_check(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     templates: &[TextTemplate],
     listing: Listing<'_>,
     otherwise: &Check,
@@ -181,8 +181,8 @@ fn approval_check(
     let odd =
         listing.describe(|state| matches!(state, Approval::Similar | Approval::UnknownStatus));
     if !wrong.is_empty() {
-        let is_partial = wrong.len() < states.len() || has_text_sent_by_id(patient, templates);
-        let check = patient.local_failure(
+        let is_partial = wrong.len() < states.len() || has_text_sent_by_id(subject, templates);
+        let check = subject.local_failure(
             "template",
             Cause::TemplateNotApproved,
             &format!("by {call}, {}", wrong.join("; ")),
@@ -222,12 +222,12 @@ fn approval_check(
 }
 
 /// Whether some text is sent as a number, which lists of texts do not cover.
-fn has_text_sent_by_id(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) -> bool {
-    let worded = provider_texts(patient, templates);
+fn has_text_sent_by_id(subject: &ProviderCheck<'_>, templates: &[TextTemplate]) -> bool {
+    let worded = provider_texts(subject, templates);
     let unlisted =
         |template: &&TextTemplate| worded.iter().all(|(name, _)| *name != &*template.name);
     templates.iter().filter(unlisted).any(|template| {
-        owner_names(patient)
+        owner_names(subject)
             .iter()
             .any(|name| template.ids.contains_key(*name))
     })
@@ -241,9 +241,9 @@ fn no_template_check() -> Check {
 }
 
 /// As far as the config tells.
-fn template_config_check(patient: &ProviderCheck<'_>, templates: &[TextTemplate]) -> Check {
-    let provider = patient.provider;
-    let names = owner_names(patient);
+fn template_config_check(subject: &ProviderCheck<'_>, templates: &[TextTemplate]) -> Check {
+    let provider = subject.provider;
+    let names = owner_names(subject);
     let has = |template: &&TextTemplate| {
         names
             .iter()
@@ -259,7 +259,7 @@ fn template_config_check(patient: &ProviderCheck<'_>, templates: &[TextTemplate]
     };
     match (provider.templates_only, with.as_slice(), without.as_slice()) {
         (false, [], _) => no_template_check(),
-        (true, [], _) => patient.local_failure(
+        (true, [], _) => subject.local_failure(
             "template",
             Cause::TemplateNotApproved,
             "it accepts only approved texts, and the config has none for it",

@@ -27,11 +27,11 @@ pub(crate) enum EntryAge {
 
 /// The checks, and the credential if it can be sent.
 pub(crate) async fn check_vault(
-    patient: &mut ProviderCheck<'_>,
-    keeper: &CredentialCache,
+    subject: &mut ProviderCheck<'_>,
+    credential_cache: &CredentialCache,
     age: EntryAge,
 ) -> (Vec<Check>, Option<Arc<Credential>>) {
-    let provider = patient.provider;
+    let provider = subject.provider;
     let Some(reference) = &provider.credential else {
         return (
             vec![Check::skipped(
@@ -41,11 +41,11 @@ pub(crate) async fn check_vault(
             None,
         );
     };
-    let credential = match keeper.get(reference).await {
-        Err(error) => return (vec![read_failure(patient, &error)], None),
+    let credential = match credential_cache.get(reference).await {
+        Err(error) => return (vec![read_failure(subject, &error)], None),
         Ok(credential) => credential,
     };
-    patient.version = credential.version;
+    subject.version = credential.version;
     let found = provider.dialect.check_credential(&credential);
     let (problems, suspicions): (Vec<_>, Vec<_>) =
         found.into_iter().partition(|problem| problem.is_unusable);
@@ -57,13 +57,13 @@ pub(crate) async fn check_vault(
     let usable = problems.is_empty();
     let mut odd: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
     odd.extend(twins);
-    checks.push(check_fields(patient, &problems, &odd));
+    checks.push(check_fields(subject, &problems, &odd));
     checks.push(age_check(age));
     (checks, usable.then_some(credential))
 }
 
-fn read_failure(patient: &ProviderCheck<'_>, error: &Error) -> Check {
-    patient.local_failure("vault", vault_error_cause(error), &error.to_string())
+fn read_failure(subject: &ProviderCheck<'_>, error: &Error) -> Check {
+    subject.local_failure("vault", vault_error_cause(error), &error.to_string())
 }
 
 /// `vault:path`.
@@ -77,11 +77,11 @@ fn reference_label(reference: &CredentialRef) -> String {
 
 /// An error fails the check; an oddity is a warning.
 fn check_fields(
-    patient: &ProviderCheck<'_>,
+    subject: &ProviderCheck<'_>,
     problems: &[CredentialProblem],
     odd: &[String],
 ) -> Check {
-    let names: Vec<&str> = patient
+    let names: Vec<&str> = subject
         .provider
         .dialect
         .credential_fields()
@@ -97,7 +97,7 @@ fn check_fields(
         ),
         (problems, _) => {
             let says = suspicion_text(problems);
-            patient.local_failure("fields", Cause::CredentialMissing, &says)
+            subject.local_failure("fields", Cause::CredentialMissing, &says)
         }
     }
 }

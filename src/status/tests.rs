@@ -78,7 +78,7 @@ fn shape() -> MetricsSchema {
     }
 }
 
-fn bench() -> StatusFixture {
+fn fixture() -> StatusFixture {
     let hands = Arc::new(Hands::default());
     let telemetry = Telemetry::new(&Registry::new(), &shape(), hands.clone()).unwrap();
     Started {
@@ -193,44 +193,44 @@ impl StatusFixture {
 
 #[test]
 fn the_headline_names_the_providers_and_routes_that_are_out() {
-    let bench = bench();
+    let fixture = fixture();
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::Idle,
             "Ready; no message has come yet.".into()
         )
     );
-    bench.accept("a");
+    fixture.accept("a");
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (Deliverability::Delivering, "Yes, codes arrive.".into())
     );
-    bench.set_state("b", HealthState::Paused);
+    fixture.set_state("b", HealthState::Paused);
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (Deliverability::OnBackup, "Yes, but b is out.".into())
     );
-    bench.set_state("b", HealthState::Healthy);
-    bench.set_state("a", quarantined(Cause::BalanceEmpty, Some(60)));
+    fixture.set_state("b", HealthState::Healthy);
+    fixture.set_state("a", quarantined(Cause::BalanceEmpty, Some(60)));
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::OnBackup,
             "Yes, by a backup: a is out.".into()
         )
     );
-    bench.set_state("c", quarantined(Cause::CredentialRejected, None));
+    fixture.set_state("c", quarantined(Cause::CredentialRejected, None));
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::Partial,
             "Only in part: route abroad cannot deliver.".into()
         )
     );
-    bench.set_state("b", cooldown(Cause::Timeout, 15));
+    fixture.set_state("b", cooldown(Cause::Timeout, 15));
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::Unavailable,
             "No: no route can deliver.".into()
@@ -240,29 +240,29 @@ fn the_headline_names_the_providers_and_routes_that_are_out() {
 
 #[test]
 fn a_failed_message_degrades_the_headline_for_five_minutes() {
-    let bench = bench();
-    bench.accept("a");
-    bench.send(
+    let fixture = fixture();
+    fixture.accept("a");
+    fixture.send(
         "a",
         &Outcome::Unknown(Cause::Timeout),
         RequestResult::InDoubt,
     );
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::Failing,
             "Degraded: 1 of the last 2 messages failed.".into()
         )
     );
-    bench.pass(600);
+    fixture.pass(600);
     assert_eq!(
-        bench.says().0,
+        fixture.says().0,
         Deliverability::Delivering,
         "failures older than five minutes do not count"
     );
-    bench.pass(3_600);
+    fixture.pass(3_600);
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::Idle,
             "Ready; no message came in the last hour.".into()
@@ -272,11 +272,11 @@ fn a_failed_message_degrades_the_headline_for_five_minutes() {
 
 #[test]
 fn without_routes_each_dialect_is_a_route_and_without_providers_nothing_can_be_sent() {
-    let bench = bench();
+    let fixture = fixture();
     let mut shape = shape();
     shape.config.routes.clear();
-    bench.telemetry.update_schema(&shape);
-    let names: Vec<String> = bench
+    fixture.telemetry.update_schema(&shape);
+    let names: Vec<String> = fixture
         .status()
         .routes
         .into_iter()
@@ -284,9 +284,9 @@ fn without_routes_each_dialect_is_a_route_and_without_providers_nothing_can_be_s
         .collect();
     assert_eq!(names, ["a", "b", "c"]);
     shape.config.providers.clear();
-    bench.telemetry.update_schema(&shape);
+    fixture.telemetry.update_schema(&shape);
     assert_eq!(
-        bench.says(),
+        fixture.says(),
         (
             Deliverability::NotConfigured,
             "Nothing is set up to send.".into()
@@ -298,18 +298,18 @@ fn without_routes_each_dialect_is_a_route_and_without_providers_nothing_can_be_s
         .routes
         .iter_mut()
         .for_each(|route| route.observe = true);
-    bench.telemetry.update_schema(&watching);
-    assert_eq!(bench.says().0, Deliverability::Observing);
+    fixture.telemetry.update_schema(&watching);
+    assert_eq!(fixture.says().0, Deliverability::Observing);
 }
 
 #[test]
 fn an_unavailable_provider_comes_first_with_its_diagnosis_and_start_time() {
-    let bench = bench();
-    bench.pass(5);
-    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
-    bench.pass(10);
-    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(125)));
-    let status = bench.status();
+    let fixture = fixture();
+    fixture.pass(5);
+    fixture.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
+    fixture.pass(10);
+    fixture.set_state("b", quarantined(Cause::CredentialRejected, Some(125)));
+    let status = fixture.status();
     let out = &status.providers[0];
     assert_eq!(
         (out.provider.as_str(), out.state.as_str(), out.can_deliver),
@@ -333,21 +333,21 @@ fn an_unavailable_provider_comes_first_with_its_diagnosis_and_start_time() {
         (out.evidence.as_deref(), out.remedy.as_deref()),
         (Some("The send was answered 401"), Some("do this"))
     );
-    bench.pass(120);
+    fixture.pass(120);
     assert_eq!(
-        bench.status().providers[0].summary,
+        fixture.status().providers[0].summary,
         "quarantined; the next message tries it"
     );
-    bench.set_state("b", HealthState::Paused);
+    fixture.set_state("b", HealthState::Paused);
     assert_eq!(
-        bench.status().providers[0].remedy.as_deref(),
+        fixture.status().providers[0].remedy.as_deref(),
         Some("`sms-sidecar resume b` puts it back")
     );
 }
 
 #[test]
 fn a_provider_whose_credential_was_never_read_cannot_deliver_and_a_read_one_stays_in_use() {
-    let bench = bench();
+    let fixture = fixture();
     let read = |path, result, problem| {
         VaultRead {
             vault: "local",
@@ -355,19 +355,19 @@ fn a_provider_whose_credential_was_never_read_cannot_deliver_and_a_read_one_stay
             result,
             problem,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     };
     read("sms/a", VaultReadResult::Failed, Some("no such file"));
     read("sms/b", VaultReadResult::Changed, None);
     CredentialLoaded {
         provider: &ProviderId::new("b"),
         version: Version(1),
-        first_seen_at: bench.hands.wall_clock(),
+        first_seen_at: fixture.hands.wall_clock(),
     }
-    .emit(&bench.telemetry);
-    bench.pass(60);
+    .emit(&fixture.telemetry);
+    fixture.pass(60);
     read("sms/b", VaultReadResult::Failed, Some("no such file"));
-    let status = bench.status();
+    let status = fixture.status();
     let (a, b) = (status.provider("a").unwrap(), status.provider("b").unwrap());
     assert_eq!(
         (a.can_deliver, a.remedy.as_deref()),
@@ -393,21 +393,21 @@ fn a_provider_whose_credential_was_never_read_cannot_deliver_and_a_read_one_stay
     read("sms/a", VaultReadResult::Changed, None);
     read("sms/b", VaultReadResult::Unchanged, None);
     assert!(
-        bench.status().headline.warnings.is_empty(),
+        fixture.status().headline.warnings.is_empty(),
         "the failure has ended"
     );
 }
 
 #[test]
 fn the_last_fifty_requests_are_kept_masked_and_outcomes_are_counted_per_minute() {
-    let bench = bench();
+    let fixture = fixture();
     for n in 0..60 {
         let outcome = if n % 3 == 0 {
             Outcome::Rejected(Cause::Throttled)
         } else {
             Outcome::Accepted { id: "1".into() }
         };
-        bench.send(
+        fixture.send(
             "a",
             &outcome,
             if n % 3 == 0 {
@@ -416,9 +416,9 @@ fn the_last_fifty_requests_are_kept_masked_and_outcomes_are_counted_per_minute()
                 RequestResult::Accepted
             },
         );
-        bench.pass(1);
+        fixture.pass(1);
     }
-    let status = bench.status();
+    let status = fixture.status();
     assert_eq!(status.requests.len(), 50);
     assert_eq!(
         status.requests[0].at, "2026-11-25T16:20:59Z",
@@ -450,7 +450,7 @@ fn the_last_fifty_requests_are_kept_masked_and_outcomes_are_counted_per_minute()
 
 #[test]
 fn probes_logins_and_passthrough_requests_are_not_messages() {
-    let bench = bench();
+    let fixture = fixture();
     for kind in [
         AttemptKind::Probe,
         AttemptKind::Login,
@@ -464,15 +464,15 @@ fn probes_logins_and_passthrough_requests_are_not_messages() {
             status: Some(401),
             duration: Duration::ZERO,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     }
     TunnelClosed {
         entrypoint: Entrypoint::Connect,
         host: "other.example",
         bytes: 9,
     }
-    .emit(&bench.telemetry);
-    let status = bench.status();
+    .emit(&fixture.telemetry);
+    let status = fixture.status();
     assert_eq!(
         status.provider("a").unwrap().hour.summary(),
         "nothing was sent"
@@ -489,26 +489,26 @@ fn probes_logins_and_passthrough_requests_are_not_messages() {
 
 #[test]
 fn a_reload_keeps_the_facts_of_an_unchanged_account_and_drops_those_of_a_changed_one() {
-    let bench = bench();
+    let fixture = fixture();
     for name in ["a", "b"] {
-        bench.accept(name);
+        fixture.accept(name);
         BalanceReported {
             provider: &ProviderId::new(name),
             unit: "UZS",
             value: 12.5,
             daily_spend: Some(2.5),
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     }
     let mut shape = shape();
     shape.config.providers[1].base_url = "https://elsewhere.example".into();
-    bench.telemetry.update_schema(&shape);
+    fixture.telemetry.update_schema(&shape);
     Reloaded {
-        at: Some(bench.hands.wall_clock()),
+        at: Some(fixture.hands.wall_clock()),
         problem: None,
     }
-    .emit(&bench.telemetry);
-    let status = bench.status();
+    .emit(&fixture.telemetry);
+    let status = fixture.status();
     let balance = status.provider("a").unwrap().balance.as_ref();
     assert_eq!(
         balance.map(|balance| (balance.value, balance.daily_spend, balance.days_left())),
@@ -524,8 +524,8 @@ fn a_reload_keeps_the_facts_of_an_unchanged_account_and_drops_those_of_a_changed
         at: None,
         problem: Some("2 errors"),
     }
-    .emit(&bench.telemetry);
-    let config = bench.status().config;
+    .emit(&fixture.telemetry);
+    let config = fixture.status().config;
     assert_eq!(
         config
             .last_reload
@@ -537,21 +537,21 @@ fn a_reload_keeps_the_facts_of_an_unchanged_account_and_drops_those_of_a_changed
 
 #[test]
 fn a_route_on_a_backup_shows_since_when_and_through_which_provider() {
-    let bench = bench();
-    bench.pass(30);
-    bench.accept("b");
+    let fixture = fixture();
+    fixture.pass(30);
+    fixture.accept("b");
     RouteFirstChoice {
         route: "home",
         is_first_choice: false,
     }
-    .emit(&bench.telemetry);
-    bench.pass(30);
+    .emit(&fixture.telemetry);
+    fixture.pass(30);
     RouteFirstChoice {
         route: "home",
         is_first_choice: false,
     }
-    .emit(&bench.telemetry);
-    let route = &bench.status().routes[0];
+    .emit(&fixture.telemetry);
+    let route = &fixture.status().routes[0];
     assert_eq!(route.backup_since.as_deref(), Some("2026-11-25T16:20:30Z"));
     assert_eq!(
         route.summary,
@@ -561,16 +561,16 @@ fn a_route_on_a_backup_shows_since_when_and_through_which_provider() {
         route: "home",
         is_first_choice: true,
     }
-    .emit(&bench.telemetry);
-    assert_eq!(bench.status().routes[0].backup_since, None);
+    .emit(&fixture.telemetry);
+    assert_eq!(fixture.status().routes[0].backup_since, None);
 }
 
 #[test]
 fn the_status_can_be_read_back_from_json() {
-    let bench = bench();
-    bench.accept("a");
-    bench.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
-    let status = bench.status();
+    let fixture = fixture();
+    fixture.accept("a");
+    fixture.set_state("b", quarantined(Cause::CredentialRejected, Some(65)));
+    let status = fixture.status();
     let json = serde_json::to_string(&status).unwrap();
     assert_eq!(serde_json::from_str::<Status>(&json).unwrap(), status);
     assert_eq!(
@@ -582,51 +582,53 @@ fn the_status_can_be_read_back_from_json() {
 
 #[test]
 fn a_changed_config_that_is_not_loaded_is_a_warning_with_the_reload_command() {
-    let bench = bench();
+    let fixture = fixture();
     let at = UNIX_EPOCH + Duration::from_secs(START + 60);
-    bench.pass(120);
-    bench.telemetry.set_config_change_check(move || Some(at));
+    fixture.pass(120);
+    fixture.telemetry.set_config_change_check(move || Some(at));
     let told = "/etc/sms-sidecar/config.toml was changed at 16:21:00 UTC after it was loaded: `sms-sidecar reload`.";
-    assert_eq!(bench.status().headline.warnings, [told]);
+    assert_eq!(fixture.status().headline.warnings, [told]);
     assert_eq!(
-        bench.status().config.changed_at.as_deref(),
+        fixture.status().config.changed_at.as_deref(),
         Some("2026-11-25T16:21:00Z")
     );
     Reloaded {
         at: None,
         problem: Some("2 errors"),
     }
-    .emit(&bench.telemetry);
-    let failed = bench.status().headline.warnings;
+    .emit(&fixture.telemetry);
+    let failed = fixture.status().headline.warnings;
     assert!(
         failed.len() == 1 && failed[0].starts_with("The reload of 16:22:00 UTC failed"),
         "{failed:?}"
     );
-    bench
+    fixture
         .telemetry
         .set_config_change_check(|| Some(UNIX_EPOCH + Duration::from_secs(START + 180)));
     assert_eq!(
-        bench.status().headline.warnings.len(),
+        fixture.status().headline.warnings.len(),
         2,
         "the file was changed again after the failed reload"
     );
-    bench.telemetry.set_config_change_check(|| Some(UNIX_EPOCH));
+    fixture
+        .telemetry
+        .set_config_change_check(|| Some(UNIX_EPOCH));
     Reloaded {
-        at: Some(bench.hands.wall_clock()),
+        at: Some(fixture.hands.wall_clock()),
         problem: None,
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(
-        bench.status().headline.warnings,
+        fixture.status().headline.warnings,
         ["/etc/sms-sidecar/config.toml was changed after it was loaded: `sms-sidecar reload`."]
     );
-    bench.telemetry.set_config_change_check(|| None);
-    assert!(bench.status().headline.warnings.is_empty());
+    fixture.telemetry.set_config_change_check(|| None);
+    assert!(fixture.status().headline.warnings.is_empty());
 }
 
 #[test]
 fn denied_requests_for_provider_hosts_are_a_warning_for_an_hour() {
-    let bench = bench();
+    let fixture = fixture();
     let away = |ours| {
         RequestDenied {
             entrypoint: Entrypoint::Connect,
@@ -634,32 +636,32 @@ fn denied_requests_for_provider_hosts_are_a_warning_for_an_hour() {
             reason: "it must trust the CA",
             is_provider_host: ours,
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     };
     away(false);
     assert!(
-        bench.status().headline.warnings.is_empty(),
+        fixture.status().headline.warnings.is_empty(),
         "a denied request for another host is not a warning"
     );
     away(true);
     assert_eq!(
-        bench.status().headline.warnings,
+        fixture.status().headline.warnings,
         ["1 request failed at entrypoint connect, at 16:20:00 UTC: it must trust the CA"]
     );
-    bench.pass(60);
+    fixture.pass(60);
     away(true);
     assert_eq!(
-        bench.status().headline.warnings,
+        fixture.status().headline.warnings,
         ["2 requests failed at entrypoint connect, last at 16:21:00 UTC: it must trust the CA"]
     );
-    assert_eq!(bench.status().entrypoints[0].denied, 3);
-    bench.pass(3_600);
-    assert!(bench.status().headline.warnings.is_empty());
+    assert_eq!(fixture.status().entrypoints[0].denied, 3);
+    fixture.pass(3_600);
+    assert!(fixture.status().headline.warnings.is_empty());
 }
 
 #[test]
 fn a_failure_is_kept_while_the_provider_is_in_use_and_dropped_when_it_recovers() {
-    let bench = bench();
+    let fixture = fixture();
     let a = ProviderId::new("a");
     let diagnosis = Diagnosis {
         provider: "a".into(),
@@ -674,10 +676,10 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_dropped_when_it_recovers()
             provider: &a,
             diagnosis: Some(&diagnosis),
         }
-        .emit(&bench.telemetry);
+        .emit(&fixture.telemetry);
     };
     let told = || {
-        bench
+        fixture
             .status()
             .provider("a")
             .map(|it| (it.summary.clone(), it.cause.clone(), it.remedy.clone()))
@@ -693,21 +695,25 @@ fn a_failure_is_kept_while_the_provider_is_in_use_and_dropped_when_it_recovers()
         (told().0.as_str(), told().1.as_deref(), told().2.as_deref()),
         expected
     );
-    assert_eq!(bench.status().providers[0].provider, "a", "it comes first");
+    assert_eq!(
+        fixture.status().providers[0].provider,
+        "a",
+        "it comes first"
+    );
     LastSendOutcome {
         provider: &a,
         diagnosis: None,
     }
-    .emit(&bench.telemetry);
+    .emit(&fixture.telemetry);
     assert_eq!(told(), ("in use".to_owned(), None, None));
-    bench.set_state("a", HealthState::Healthy);
+    fixture.set_state("a", HealthState::Healthy);
     failed();
-    bench.set_state("a", quarantined(Cause::BalanceEmpty, None));
+    fixture.set_state("a", quarantined(Cause::BalanceEmpty, None));
     assert_eq!(
         told().2.as_deref(),
         Some("do this"),
         "for a quarantined provider, the diagnosis of its state comes first"
     );
-    bench.set_state("a", HealthState::Healthy);
+    fixture.set_state("a", HealthState::Healthy);
     assert_eq!(told(), ("in use".to_owned(), None, None));
 }

@@ -156,10 +156,10 @@ fn text_in_backticks_is_shown_as_code() {
 #[test]
 fn only_the_address_of_a_console_becomes_a_link() {
     let shown = |remedy: &str| {
-        let mut told = status("word");
-        (told.providers[0].remedy, told.providers[0].evidence) =
+        let mut shown = status("word");
+        (shown.providers[0].remedy, shown.providers[0].evidence) =
             (Some(remedy.to_owned()), Some(remedy.to_owned()));
-        render_page(&told, &[])
+        render_page(&shown, &[])
     };
     let link = |page: &str| {
         format!("the x console (<a href=\"{page}\" rel=\"noopener noreferrer\">{page}</a>)")
@@ -200,10 +200,10 @@ fn only_the_address_of_a_console_becomes_a_link() {
 
 #[test]
 fn a_state_is_shown_as_an_icon_and_text_with_its_remedy() {
-    let mut told = status("word");
-    told.providers[0].summary = "quarantined until something changes".into();
-    told.providers[0].remedy = Some("top up".into());
-    let page = render_page(&told, &[]);
+    let mut shown = status("word");
+    shown.providers[0].summary = "quarantined until something changes".into();
+    shown.providers[0].remedy = Some("top up".into());
+    let page = render_page(&shown, &[]);
     for part in [
         "<svg class=\"sign bad\"",
         "quarantined until something changes",
@@ -219,14 +219,14 @@ fn a_state_is_shown_as_an_icon_and_text_with_its_remedy() {
 
 #[test]
 fn the_balance_shows_how_long_it_lasts() {
-    let mut told = status("word");
-    told.providers[0].balance = Some(BalanceStatus {
+    let mut shown = status("word");
+    shown.providers[0].balance = Some(BalanceStatus {
         value: 12_000.0,
         unit: "UZS".into(),
         at: "word".into(),
         daily_spend: Some(4_000.0),
     });
-    let page = render_page(&told, &[]);
+    let page = render_page(&shown, &[]);
     assert!(
         page.contains("12\u{202f}000 UZS, about 3 days")
             && page.contains("4\u{202f}000 go in a day"),

@@ -91,13 +91,14 @@ async fn run_checks(args: &Args) -> anyhow::Result<(Vec<Check>, Option<ControlRe
     let providers = select_providers(args, &loaded)?;
     let confirmed = confirm_inferred_probes(args, &providers)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
-    let keeper = CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
+    let credential_cache =
+        CredentialCache::new(&loaded.vault, Arc::clone(&clock), Box::new(|_| {}));
     let file = args.config.display().to_string();
     let setup = build_setup(&file, &loaded);
     let running = connect::connect(&loaded.listen, &file, loaded.fingerprint.digest()).await;
     let runner = Runner {
         setup: &setup,
-        keeper: &keeper,
+        credential_cache: &credential_cache,
         clock: &*clock,
         running: &running,
         confirmed: &confirmed,

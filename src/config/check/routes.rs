@@ -200,8 +200,9 @@ fn shadows(earlier: &Route, later: &Route) -> bool {
         let mut prefixes = earlier.recipients.iter();
         prefixes.any(|shorter| prefix_covers(shorter, longer))
     };
-    let within = |mine: &[String], theirs: &[String]| {
-        theirs.is_empty() || (!mine.is_empty() && mine.iter().all(|one| theirs.contains(one)))
+    let within = |prefixes: &[String], allowed: &[String]| {
+        allowed.is_empty()
+            || (!prefixes.is_empty() && prefixes.iter().all(|one| allowed.contains(one)))
     };
     let recipients = earlier.recipients.is_empty()
         || (!later.recipients.is_empty() && later.recipients.iter().all(begins));

@@ -18,8 +18,8 @@ fn loaded() -> Config {
 
 fn judged(answers: &AccountProbes) -> Vec<Check> {
     let loaded = loaded();
-    let patient = ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded));
-    let checks = check_account(&patient, answers);
+    let subject = ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded));
+    let checks = check_account(&subject, answers);
     assert_eq!(
         checks.iter().map(|check| check.name).collect::<Vec<_>>(),
         CHECK_NAMES
@@ -289,7 +289,7 @@ fn unverified_probes_prove_nothing() {
         marks(&checks, CheckResult::Ok),
         ["clock", "endpoint", "service"]
     );
-    let told = |name: &str| {
+    let evidence_of = |name: &str| {
         checks
             .iter()
             .find(|check| check.name == name)
@@ -297,8 +297,8 @@ fn unverified_probes_prove_nothing() {
             .unwrap()
     };
     assert!(
-        told("credential").contains("not documented that this proves")
-            && told("credential") == told("addresses"),
+        evidence_of("credential").contains("not documented that this proves")
+            && evidence_of("credential") == evidence_of("addresses"),
         "{checks:?}"
     );
     let known = judged(&of(vec![

@@ -306,7 +306,7 @@ fn check_ca(facts: &BackendFacts<'_>) -> Check {
 
 /// Node and an older axios would both proxy the same request.
 fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
-    let said = variable(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
+    let is_enabled = variable(facts, "NODE_USE_ENV_PROXY").is_some_and(|value| value != "0")
         || variable(facts, "NODE_OPTIONS").is_some_and(|value| value.contains("--use-env-proxy"));
     let old: Vec<String> = facts
         .axios
@@ -314,7 +314,7 @@ fn check_double_proxying(facts: &BackendFacts<'_>) -> Option<Check> {
         .filter(|release| **release < Release::DEFERS_TO_NODE)
         .map(ToString::to_string)
         .collect();
-    if !said {
+    if !is_enabled {
         return None;
     }
     let known = facts.node.map_or_else(

@@ -102,7 +102,7 @@ async fn compare_with_vault(
     let mut credentials: Vec<Option<Arc<Credential>>> = Vec::new();
     for provider in providers {
         credentials.push(match &provider.credential {
-            Some(reference) => runner.keeper.get(reference).await.ok(),
+            Some(reference) => runner.credential_cache.get(reference).await.ok(),
             None => None,
         });
     }

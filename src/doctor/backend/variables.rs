@@ -128,29 +128,29 @@ pub(super) enum ValueOrigin {
 
 /// The format of the file as a whole: what programs other than dotenv would read differently.
 pub(super) fn check_file_format(text: &str) -> Check {
-    let mut said = Vec::new();
+    let mut problems = Vec::new();
     if text.starts_with('\u{feff}') {
-        said.push("it begins with a byte order mark, which a shell, systemd and `docker --env-file` read as part of the first name");
+        problems.push("it begins with a byte order mark, which a shell, systemd and `docker --env-file` read as part of the first name");
     }
     if text.contains("\r\n") {
-        said.push("its lines end with CR LF: a shell, systemd and `docker --env-file` read the CR as part of each value");
+        problems.push("its lines end with CR LF: a shell, systemd and `docker --env-file` read the CR as part of each value");
     }
     if text.lines().any(|line| {
         line.trim_start_matches(['\u{feff}', ' ', '\t'])
             .starts_with("export ")
     }) {
-        said.push(
+        problems.push(
             "it uses `export`, which systemd and `docker --env-file` read as part of the name",
         );
     }
-    match said.as_slice() {
+    match problems.as_slice() {
         [] => Check::ok(
             "env-file",
             "all readers of `.env` files read it the same way",
         ),
-        said => Check::warning(
+        problems => Check::warning(
             "env-file",
-            format!("dotenv reads it, but {}", said.join("; ")),
+            format!("dotenv reads it, but {}", problems.join("; ")),
             "save it as UTF-8 without a byte order mark, with LF line ends and without `export`",
         ),
     }
@@ -229,14 +229,14 @@ fn check_provider(
             ),
         );
     }
-    let mut said = VariableFindings::default();
+    let mut findings = VariableFindings::default();
     for field in fields {
         let names = present
             .get(field.name)
             .map(Vec::as_slice)
             .unwrap_or_default();
         if names.is_empty() && field.required {
-            said.record(
+            findings.record(
                 field,
                 format!(
                     "`{}` is not set: its usual variable is {}",
@@ -246,16 +246,16 @@ fn check_provider(
             );
         }
         for name in names {
-            check_variable(text, variables, field, name, &mut said);
+            check_variable(text, variables, field, name, &mut findings);
         }
         if have_different_values(variables, names) {
-            said.warnings.push(format!(
+            findings.warnings.push(format!(
                 "{} mean the same and have different values",
                 names.join(" and ")
             ));
         }
     }
-    said.into_check(provider, import)
+    findings.into_check(provider, import)
 }
 
 /// What there is to say about a provider's variables, by how bad it is.
@@ -341,32 +341,33 @@ fn check_variable(
     variables: &[DotenvVariable],
     field: &BackendField<'_>,
     name: &str,
-    said: &mut VariableFindings,
+    findings: &mut VariableFindings,
 ) {
     let faults = find_faults(text, variables, name);
     for fault in &faults {
-        said.record(field, format!("{name} {}", fault.description()));
+        findings.record(field, format!("{name} {}", fault.description()));
     }
     let value = variables
         .iter()
         .rfind(|variable| variable.name == name)
         .map(|variable| variable.value.as_str());
     match value_origin(field, value) {
-        ValueOrigin::Placeholder => said.correct.push(format!("{name} has a placeholder")),
+        ValueOrigin::Placeholder => findings.correct.push(format!("{name} has a placeholder")),
         ValueOrigin::VaultValue if field.role == ValueRole::Vault => {
-            said.correct
+            findings
+                .correct
                 .push(format!("{name} is the value that the vault reads"));
         }
         ValueOrigin::VaultValue if field.public => {
-            said.correct.push(format!("{name} names the account"));
+            findings.correct.push(format!("{name} names the account"));
         }
-        ValueOrigin::VaultValue => said
+        ValueOrigin::VaultValue => findings
             .real_secrets
             .push(format!("{name} has the vault's real value")),
-        ValueOrigin::Other if faults.is_empty() => said.warnings.push(format!(
+        ValueOrigin::Other if faults.is_empty() => findings.warnings.push(format!(
             "{name} has neither a placeholder nor the vault's value"
         )),
-        ValueOrigin::Unknown => said.correct.push(format!("{name} is set")),
+        ValueOrigin::Unknown => findings.correct.push(format!("{name} is set")),
         ValueOrigin::Other | ValueOrigin::Empty => {}
     }
 }

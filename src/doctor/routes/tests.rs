@@ -40,7 +40,7 @@ fn failed(about: &str, cause: Cause) -> Check {
         .with_subject(about)
 }
 
-fn told(about: &str, cause: Option<Cause>) -> RouteCheckRow {
+fn row(about: &str, cause: Option<Cause>) -> RouteCheckRow {
     (
         format!("route {about}"),
         if cause.is_some() {
@@ -54,24 +54,24 @@ fn told(about: &str, cause: Option<Cause>) -> RouteCheckRow {
 
 #[test]
 fn a_route_without_providers_fails_for_the_cause_of_its_first_one() {
-    let odd = || told("odd", Some(Cause::NotTranslatable));
-    assert_eq!(judged(&[]), [told("uz", None), told("us", None), odd()]);
+    let odd = || row("odd", Some(Cause::NotTranslatable));
+    assert_eq!(judged(&[]), [row("uz", None), row("us", None), odd()]);
     let beta = failed("beta", Cause::BalanceEmpty);
     assert_eq!(
         judged(std::slice::from_ref(&beta)),
-        [told("uz", None), told("us", None), odd()],
+        [row("uz", None), row("us", None), odd()],
         "a backup is left"
     );
     let alpha = failed("alpha", Cause::CredentialRejected);
     let expected = [
-        told("uz", None),
-        told("us", Some(Cause::CredentialRejected)),
+        row("uz", None),
+        row("us", Some(Cause::CredentialRejected)),
         odd(),
     ];
     assert_eq!(judged(std::slice::from_ref(&alpha)), expected);
     let expected = [
-        told("uz", Some(Cause::BalanceEmpty)),
-        told("us", Some(Cause::CredentialRejected)),
+        row("uz", Some(Cause::BalanceEmpty)),
+        row("us", Some(Cause::CredentialRejected)),
         odd(),
     ];
     assert_eq!(judged(&[alpha, beta]), expected);
@@ -79,10 +79,7 @@ fn a_route_without_providers_fails_for_the_cause_of_its_first_one() {
         Check::warning("tls", "", "").with_subject("alpha"),
         Check::skipped("age", "").with_subject("alpha"),
     ];
-    assert_eq!(
-        judged(&only_odd),
-        [told("uz", None), told("us", None), odd()]
-    );
+    assert_eq!(judged(&only_odd), [row("uz", None), row("us", None), odd()]);
 }
 
 #[test]
@@ -198,13 +195,13 @@ fn a_route_has_the_certainty_of_the_check_it_follows_from() {
             .with_subject("beta")
     };
     let alpha = failed("alpha", Cause::Unreachable);
-    let told = line(&[beta, alpha]);
+    let row = line(&[beta, alpha]);
     assert_eq!(
-        told.evidence,
+        row.evidence,
         "no provider is left to deliver: beta (sender-not-allowed), alpha (unreachable)"
     );
     assert_eq!(
-        (told.name, told.result, told.cause),
+        (row.name, row.result, row.cause),
         (
             "delivery",
             CheckResult::Failed,
@@ -212,10 +209,10 @@ fn a_route_has_the_certainty_of_the_check_it_follows_from() {
         )
     );
     assert_eq!(
-        (told.certainty, told.alternatives),
+        (row.certainty, row.alternatives),
         (Some(Certainty::Ambiguous), vec![Cause::IpNotAllowed])
     );
-    assert_eq!(told.remedy.as_deref(), Some("have it registered"));
+    assert_eq!(row.remedy.as_deref(), Some("have it registered"));
 }
 
 #[test]
@@ -228,11 +225,11 @@ fn a_provider_without_any_approved_text_delivers_nothing() {
     let uz = |checks: &[Check]| judged(checks).remove(0);
     assert_eq!(
         uz(&[text(true), alpha()]),
-        told("uz", None),
+        row("uz", None),
         "another text goes"
     );
     assert_eq!(
         uz(&[text(false), alpha()]),
-        told("uz", Some(Cause::TemplateNotApproved))
+        row("uz", Some(Cause::TemplateNotApproved))
     );
 }

@@ -24,7 +24,7 @@ fn judged(rest: &str, listed: &ListingOutcome<Vec<(String, Approval)>>) -> Check
     )
 }
 
-fn told(states: &[(&str, Approval)]) -> ListingOutcome<Vec<(String, Approval)>> {
+fn listed_texts(states: &[(&str, Approval)]) -> ListingOutcome<Vec<(String, Approval)>> {
     ListingOutcome::Listed(
         states
             .iter()
@@ -102,7 +102,7 @@ fn the_services_approval_state_decides() {
             "login is similar to an approved text",
         ),
     ] {
-        let check = judged(&format!("{LOGIN}{RESET}"), &told(states));
+        let check = judged(&format!("{LOGIN}{RESET}"), &listed_texts(states));
         assert_eq!(
             (check.result, check.certainty),
             (mark, sure),
@@ -121,7 +121,7 @@ fn the_services_approval_state_decides() {
 #[test]
 fn missing_config_is_reported_whatever_the_service_lists() {
     let only = format!("templates = \"only\"\n{LOGIN}{RESET}");
-    let check = judged(&only, &told(&[("login", Approval::Approved)]));
+    let check = judged(&only, &listed_texts(&[("login", Approval::Approved)]));
     assert_eq!(check.result, CheckResult::Warning);
     assert!(
         check
@@ -132,10 +132,10 @@ fn missing_config_is_reported_whatever_the_service_lists() {
         check.evidence
     );
     assert_eq!(
-        judged(&only, &told(&[("login", Approval::Rejected)])).result,
+        judged(&only, &listed_texts(&[("login", Approval::Rejected)])).result,
         CheckResult::Failed
     );
-    let none = judged("templates = \"only\"\n", &told(&[]));
+    let none = judged("templates = \"only\"\n", &listed_texts(&[]));
     assert_eq!(
         (none.result, none.cause),
         (CheckResult::Failed, Some(Cause::TemplateNotApproved))
@@ -171,7 +171,7 @@ fn a_service_without_a_list_is_reported_as_such() {
 
 #[test]
 fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
-    let said = |listed: &ListingOutcome<bool>| {
+    let sender_check_for = |listed: &ListingOutcome<bool>| {
         let loaded = loaded("sender = \"+12025550123\"\n");
         sender_check(
             &ProviderCheck::new(&loaded.proxy.providers[0], &Setup::for_test(&loaded)),
@@ -206,7 +206,7 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
             "was not checked",
         ),
     ] {
-        let check = said(&listed);
+        let check = sender_check_for(&listed);
         assert_eq!(check.result, mark, "{}", check.evidence);
         assert!(
             check.evidence.contains(words) && !check.evidence.contains("2025550123"),
@@ -215,7 +215,7 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
         );
     }
     assert_eq!(
-        said(&ListingOutcome::Listed(false, call())).certainty,
+        sender_check_for(&ListingOutcome::Listed(false, call())).certainty,
         Some(Certainty::Likely)
     );
 }
@@ -223,7 +223,8 @@ fn a_sender_is_on_the_list_or_not_or_the_list_is_none_for_it() {
 #[test]
 fn a_text_is_one_of_many_until_none_is_left() {
     use Approval::{Approved, Rejected, UnknownStatus, Unlisted};
-    let partial = |rest: &str, states: &[(&str, Approval)]| judged(rest, &told(states)).is_partial;
+    let partial =
+        |rest: &str, states: &[(&str, Approval)]| judged(rest, &listed_texts(states)).is_partial;
     let both = format!("{LOGIN}{RESET}");
     assert!(partial(&both, &[("login", Rejected), ("reset", Approved)]));
     assert!(partial(
@@ -236,5 +237,5 @@ fn a_text_is_one_of_many_until_none_is_left() {
         partial(&by_number, &[("login", Rejected)]),
         "the other goes by its number"
     );
-    assert!(!judged("templates = \"only\"\n", &told(&[])).is_partial);
+    assert!(!judged("templates = \"only\"\n", &listed_texts(&[])).is_partial);
 }

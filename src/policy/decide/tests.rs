@@ -195,7 +195,7 @@ impl Simulation {
             <= self.plan.deadline
     }
 
-    fn mine(&self, account: usize) -> Vec<&Attempt> {
+    fn attempts_of(&self, account: usize) -> Vec<&Attempt> {
         self.own()
             .filter(|attempt| attempt.account == account)
             .collect()
@@ -211,13 +211,13 @@ impl Simulation {
     /// Whether the account could be tried without a delay: never tried, or its rejected credential
     /// was replaced since.
     fn at_once(&self, account: usize) -> bool {
-        let mine = self.mine(account);
+        let attempts = self.attempts_of(account);
         let terms = self.plan.accounts[account];
-        let fresh = mine.is_empty() && self.view(account).admission != SendAdmission::Trial;
-        let trial = mine.is_empty() && self.view(account).admission == SendAdmission::Trial;
-        let renewed = mine.len() == 1
-            && about(mine[0], Concern::Credential)
-            && mine[0].credential < revision(self.version);
+        let fresh = attempts.is_empty() && self.view(account).admission != SendAdmission::Trial;
+        let trial = attempts.is_empty() && self.view(account).admission == SendAdmission::Trial;
+        let renewed = attempts.len() == 1
+            && about(attempts[0], Concern::Credential)
+            && attempts[0].credential < revision(self.version);
         let admitted =
             trial || ((fresh || renewed) && self.view(account).admission == SendAdmission::Allowed);
         let ruled_out = self.has_attempt(account, |attempt| {
@@ -309,8 +309,8 @@ fn account_laws(
     account: usize,
     after: Duration,
 ) -> Result<(), TestCaseError> {
-    let mine = simulation.mine(account);
-    let renewed = mine
+    let attempts = simulation.attempts_of(account);
+    let renewed = attempts
         .iter()
         .filter(|attempt| about(attempt, Concern::Credential))
         .count();
@@ -320,20 +320,20 @@ fn account_laws(
             || about(attempt, Concern::Message))
     );
     prop_assert!(
-        !mine
+        !attempts
             .iter()
             .any(|attempt| about(attempt, Concern::Account) || about(attempt, Concern::Ours))
     );
     // a dead credential is never sent again, a new one once and at once
     prop_assert!(
-        !mine
+        !attempts
             .iter()
             .any(|attempt| about(attempt, Concern::Credential)
                 && attempt.credential >= revision(simulation.version))
     );
     prop_assert!(renewed < 2);
-    prop_assert!(mine.len() < simulation.plan.max_attempts_per_account + renewed);
-    if mine
+    prop_assert!(attempts.len() < simulation.plan.max_attempts_per_account + renewed);
+    if attempts
         .last()
         .is_some_and(|last| about(last, Concern::Credential))
         && simulation.view(account).admission == SendAdmission::Allowed
@@ -353,7 +353,7 @@ fn admission_laws(
     prop_assert_eq!(trial, admission == SendAdmission::Trial);
     match admission {
         SendAdmission::Allowed => {}
-        SendAdmission::Trial => prop_assert!(simulation.mine(account).is_empty()),
+        SendAdmission::Trial => prop_assert!(simulation.attempts_of(account).is_empty()),
         SendAdmission::Blocked {
             cause: Cause::Throttled,
             reopens_in: Some(wait),
@@ -369,8 +369,10 @@ fn delay_laws(
     after: Duration,
     retry: bool,
 ) -> Result<(), TestCaseError> {
-    let mine = simulation.mine(account);
-    let last = mine.last().filter(|last| !about(last, Concern::Credential));
+    let attempts = simulation.attempts_of(account);
+    let last = attempts
+        .last()
+        .filter(|last| !about(last, Concern::Credential));
     prop_assert_eq!(retry, last.is_some());
     // a retry is paid for, and waits for `Retry-After`, else for a delay that doubles
     prop_assert!(!retry || simulation.view(account).can_retry);
@@ -385,7 +387,7 @@ fn delay_laws(
     };
     let asked = last.ended + last.retry_after.unwrap_or_default();
     prop_assert!(simulation.elapsed + after >= asked);
-    let before = mine
+    let before = attempts
         .iter()
         .filter(|attempt| !about(attempt, Concern::Credential))
         .count();

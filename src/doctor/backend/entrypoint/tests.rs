@@ -188,7 +188,7 @@ fn the_ca_matters_to_clients_that_tunnel() {
 
 #[test]
 fn node_and_an_old_axios_must_not_both_proxy() {
-    let said = [BOTH[0], BOTH[1], ("NODE_USE_ENV_PROXY", "1")];
+    let variables = [BOTH[0], BOTH[1], ("NODE_USE_ENV_PROXY", "1")];
     for (node, axios, mark) in [
         ("v20.20.2", Release(1, 7, 9), CheckResult::Ok),
         ("v22.23.3", Release(1, 7, 9), CheckResult::Failed),
@@ -197,7 +197,9 @@ fn node_and_an_old_axios_must_not_both_proxy() {
         ("v24.21.0", Release(1, 18, 1), CheckResult::Ok),
         ("unknown", Release(0, 21, 4), CheckResult::Failed),
     ] {
-        let checks = judged(&said, &[axios], |facts| facts.node = Release::parse(node));
+        let checks = judged(&variables, &[axios], |facts| {
+            facts.node = Release::parse(node);
+        });
         assert_eq!(
             checks["node-env-proxy"].result, mark,
             "node {node}, axios {axios}"
