@@ -173,7 +173,7 @@ fn credential_problem(
         loaded.error(key, text)
     } else {
         let text =
-            format!("{text}; it is used all the same: compare it with the service's console");
+            format!("{text}; it is used anyway: compare it with the service's console");
         loaded.warning(key, text)
     }
 }
