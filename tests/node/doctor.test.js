@@ -449,7 +449,7 @@ describe('a broken account', () => {
     made.fake.rejectPath(`/2010-04-01/Accounts/${made.fake.credential.account_sid}/IncomingPhoneNumbers.json`, 'permission-denied');
     const report = await doctor(written(made));
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
-    assert.match(named(report, 'sender').evidence, /IncomingPhoneNumbers\.json did not tell/);
+    assert.match(named(report, 'sender').evidence, /IncomingPhoneNumbers\.json does not show/);
   });
 
   for (const service of Object.keys(SERVICES)) {
@@ -459,7 +459,7 @@ describe('a broken account', () => {
       assert.ok(!untold.length || sheet.includes(`not probed  ${untold.join(', ')}`), sheet);
       const report = await doctor(written(await alone(t, service)), '--yes');
       for (const [ask, check] of [['sender', 'sender'], ['template', 'template']]) {
-        const says = /does not tell/.test(named(report, check).evidence);
+        const says = /does not report/.test(named(report, check).evidence);
         assert.equal(says, untold.includes(ask), `${check}: ${named(report, check).evidence}`);
         assert.equal(untold.includes(ask), !probes.some(({ about }) => about === ask));
       }
@@ -508,7 +508,7 @@ describe('a broken account', () => {
     made.fake.templates = undefined;
     const report = await doctor(written(made));
     assert.equal(report.exit_code, 0);
-    assert.match(named(report, 'template').evidence, /GET \/user\/templates did not tell whether they are approved/);
+    assert.match(named(report, 'template').evidence, /GET \/user\/templates does not show whether they are approved/);
   });
 
   broken('template-not-approved', 'a provider with `templates = "only"` without templates', async (t) => {
@@ -523,7 +523,7 @@ describe('a broken account', () => {
     const made = await alone(t, 'eskiz', { provider: { templates: 'only' }, config: { templates } });
     const report = await doctor(written(made));
     assert.equal(report.exit_code, 1);
-    assert.match(named(report, 'template').evidence, /^reset have no approved form/);
+    assert.match(named(report, 'template').evidence, /^reset have no approved text/);
     delete templates.reset;
     assert.equal((await doctor(written(made))).exit_code, 0);
   });
@@ -555,7 +555,7 @@ describe('an unverified probe', () => {
     for (const args of [[], ['--yes']]) {
       const report = await doctor(written(made), ...args);
       assert.equal(named(report, 'account').result, 'skipped');
-      assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no probe of playmobile shows whether the account is locked or suspended; only a send does/ : /never run against this service/);
+      assert.match(args.length ? named(report, 'account').evidence : named(report, 'credential').evidence, args.length ? /no probe of playmobile shows whether the account is locked or suspended; only a send does/ : /never tried against this service/);
       assert.match(named(report, 'delivery').evidence, /playmobile \(not known: credential, account, balance, addresses; only a send shows it\)/);
       assert.ok(report.checks.every(({ evidence }) => !/in order/.test(evidence)), 'a check claims more than the probe shows');
     }
@@ -569,7 +569,7 @@ describe('an unverified probe', () => {
     const report = await doctor(written(made), '--yes');
     for (const check of ['credential', 'addresses']) {
       assert.equal(named(report, check).result, 'skipped', check);
-      assert.match(named(report, check).evidence, /POST \/send was answered with it, which was not documented that this proves/);
+      assert.match(named(report, check).evidence, /the service answered POST \/send, but it is not documented that this proves/);
     }
     assert.match(named(report, 'delivery').evidence, /not known: credential, .*addresses/);
     assert.equal(made.fake.delivered.length, 0);
@@ -829,14 +829,14 @@ describe('the backend\'s environment', () => {
     const { report, of } = await judged(t, () => PLACEHOLDERS + PROXIED);
     assert.deepEqual(failures(report), []);
     assert.equal(report.exit_code, 0, JSON.stringify(report.checks, null, 1));
-    assert.match(of('entrypoint').evidence, /axios 1\.7\.9 uses absolute form/);
+    assert.match(of('entrypoint').evidence, /axios 1\.7\.9 uses the absolute form/);
     assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN has a placeholder/);
     assert.equal(of('seen').result, 'skipped');
   });
 
   test('a newer axios tunnels, and then the CA must be there', async (t) => {
     const { of } = await judged(t, () => PLACEHOLDERS + PROXIED, { axios: ['axios-latest', 'axios-0-21'] });
-    assert.match(of('entrypoint').evidence, /axios 0\.21\.4 uses absolute form.*axios 1\.21\.1 uses CONNECT/);
+    assert.match(of('entrypoint').evidence, /axios 0\.21\.4 uses the absolute form.*axios 1\.21\.1 uses CONNECT/);
     assert.equal(of('ca').result, 'failed');
   });
 
@@ -860,21 +860,21 @@ describe('the backend\'s environment', () => {
     assert.equal(report.exit_code, 1);
     assert.match(of('variables').evidence, /TWILIO_AUTH_TOKEN has the vault's real value/);
     const { of: other } = await judged(t, () => `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'canary01'.repeat(4)}\n`);
-    assert.match(other('variables').evidence, /TWILIO_AUTH_TOKEN holds neither a placeholder nor the vault's value/);
+    assert.match(other('variables').evidence, /TWILIO_AUTH_TOKEN has neither a placeholder nor the vault's value/);
   });
 
   for (const [what, env, check, words] of [
     ['BOM', `\ufeff${PLACEHOLDERS}${PROXIED}`, 'env-file', /byte order mark/],
     ['CRLF', (PLACEHOLDERS + PROXIED).replaceAll('\n', '\r\n'), 'env-file', /CR LF/],
     ['export', `export ${PLACEHOLDERS}${PROXIED}`, 'env-file', /`export`/],
-    ['a quote that swallows the lines below', `TWILIO_ACCOUNT_SID="AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\nX=1"\n${PROXIED}`, 'variables', /lines below were taken into it/],
-    ['a value of several lines', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN="canary\ncanary"\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a line break/],
-    ['interpolation', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=\${SECRET_CANARY}\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN has a `\$`/],
+    ['a quote that swallows the lines below', `TWILIO_ACCOUNT_SID="AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=${'0'.repeat(32)}\nX=1"\n${PROXIED}`, 'variables', /not closed, so it includes the lines below/],
+    ['a value of several lines', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN="canary\ncanary"\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN contains a line break/],
+    ['interpolation', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=\${SECRET_CANARY}\n${PROXIED}`, 'variables', /TWILIO_AUTH_TOKEN contains a `\$`/],
     ['a cut at #', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\nTWILIO_AUTH_TOKEN=canary#canary\n${PROXIED}`, 'variables', /cut off at a `#`/],
     ['twice', `${PLACEHOLDERS}TWILIO_AUTH_TOKEN=${'0'.repeat(32)}\n${PROXIED}`, 'variables', /assigned more than once/],
-    ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is unset/],
+    ['unset', `TWILIO_ACCOUNT_SID=AC${'0'.repeat(32)}\n${PROXIED}`, 'variables', /`auth_token` is not set/],
     ['NO_PROXY', `${PLACEHOLDERS}${PROXIED}NO_PROXY=localhost,.twilio.com\n`, 'no-proxy', /keeps api\.twilio\.com, verify\.twilio\.com away/],
-    ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'entrypoint', /another proxy/],
+    ['another proxy', `${PLACEHOLDERS}HTTPS_PROXY=http://user:canary@proxy.example:3128\n`, 'entrypoint', /a proxy that is not the sidecar/],
     ['no route here', PLACEHOLDERS, 'entrypoint', /nothing in the file points to the sidecar/],
   ]) {
     test(`${what}: named, and nothing else`, async (t) => {
