@@ -112,3 +112,16 @@ fn a_demo_that_is_ended_early_leaves_nothing_behind() {
     assert!(matches!(demo.0.wait().unwrap().code(), Some(2 | 0)));
     assert!(!folder.exists(), "{}", folder.display());
 }
+
+/// The simulated services build their replies from the patterns of the descriptions.
+#[test]
+fn a_simulated_service_answers_in_words_and_not_in_patterns() {
+    let (_demo, lines) = start(&[]);
+    let messages: Vec<String> = lines
+        .filter_map(|line| Some(line.split_once("provider_message=\"")?.1.to_owned()))
+        .collect();
+    assert!(!messages.is_empty());
+    for message in messages {
+        assert!(!message.contains(['[', '(', '\\', '^', '|']), "{message}");
+    }
+}

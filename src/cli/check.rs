@@ -172,8 +172,7 @@ fn credential_problem(
     if wrong.is_unusable {
         loaded.error(key, text)
     } else {
-        let text =
-            format!("{text}; it is used anyway: compare it with the service's console");
+        let text = format!("{text}; it is used anyway: compare it with the service's console");
         loaded.warning(key, text)
     }
 }
