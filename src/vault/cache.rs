@@ -12,11 +12,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tokio::sync::broadcast;
 
 use crate::clock::Clock;
 use crate::secret::{Credential, SecretFields, Version, fields_equal};
-use crate::vault::entry::VaultEntry;
+use crate::vault::entry::{VaultEntry, unusable_value};
 use crate::vault::error::ReadError;
 use crate::vault::reference::CredentialRef;
 use crate::vault::settings::{Settings, SourceSettings};
@@ -319,6 +320,7 @@ impl CredentialCache {
             Some(source) => self
                 .read_stable(source, reference, slot)
                 .await
+                .and_then(|entry| keep_usable(entry, reference, &source.location(), slot))
                 .map_err(|error| Error::Read {
                     vault: reference.vault.as_str().into(),
                     error: Arc::new(error),
@@ -443,6 +445,37 @@ impl CredentialCache {
             path: &reference.path,
             outcome,
         });
+    }
+}
+
+/// Fails if a field that the reference needs is gone or has no usable value while an earlier credential
+/// is known, which then stays: the file is being written in place, or was emptied.
+fn keep_usable(
+    entry: VaultEntry,
+    reference: &CredentialRef,
+    place: &str,
+    slot: &CacheSlot,
+) -> Result<VaultEntry, ReadError> {
+    let Some((known, _)) = slot.snapshot().current else {
+        return Ok(entry);
+    };
+    let gone = reference
+        .aliases
+        .keys()
+        .find(|field| known.expose(field).is_some() && !entry.fields.contains_key(*field));
+    let unusable = || {
+        entry.fields.iter().find_map(|(field, value)| {
+            let what = unusable_value(value.expose_secret())?;
+            Some((field, what))
+        })
+    };
+    match gone.map(|field| (field, "is gone")).or_else(unusable) {
+        None => Ok(entry),
+        Some((field, what)) => Err(ReadError::UnusableField {
+            field: field.as_str().into(),
+            location: select::entry_location(place, &reference.path).into(),
+            what,
+        }),
     }
 }
 

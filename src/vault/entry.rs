@@ -45,6 +45,17 @@ pub fn suspicious_value(value: &str) -> Option<&'static str> {
     }
 }
 
+/// Why a value cannot be a credential, whatever the service; a value that is being written begins so.
+pub(in crate::vault) fn unusable_value(value: &str) -> Option<&'static str> {
+    if value.trim().is_empty() {
+        Some("is empty")
+    } else if value.contains('\0') {
+        Some("contains a NUL byte")
+    } else {
+        None
+    }
+}
+
 /// A JSON object as an entry. Values that are not text go to `non_text`.
 pub(in crate::vault) fn entry_from_object(object: Map<String, Value>) -> VaultEntry {
     let mut entry = VaultEntry::default();

@@ -185,6 +185,18 @@ pub enum ReadError {
         /// What is wrong, without quoting it.
         what: Box<str>,
     },
+    /// A field that had a value has none that could be sent: somebody is writing it, or emptied it.
+    #[error(
+        "field `{field}` of {location} {what}, so its last good value stays in use; write the value again"
+    )]
+    UnusableField {
+        /// The dialect's name of the field.
+        field: Box<str>,
+        /// The file, folder or server that was read.
+        location: Box<str>,
+        /// What is wrong, as a predicate.
+        what: &'static str,
+    },
     /// The command failed.
     #[error(
         "the command {command} returned no entry for `{path}`: {what}; run it by hand as the service's user, with the same path"
@@ -220,7 +232,9 @@ impl ReadError {
             Self::MissingEntry { .. } | Self::MissingFields { .. } | Self::EntryNotFound { .. } => {
                 VaultReadResult::NotFound
             }
-            Self::Malformed { .. } | Self::InvalidReply { .. } => VaultReadResult::Malformed,
+            Self::Malformed { .. } | Self::InvalidReply { .. } | Self::UnusableField { .. } => {
+                VaultReadResult::Malformed
+            }
             Self::Timeout { .. } => VaultReadResult::Timeout,
             Self::Unreachable { .. } | Self::ServerError { .. } => VaultReadResult::Unreachable,
             Self::Sealed { .. } => VaultReadResult::Sealed,

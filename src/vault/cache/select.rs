@@ -86,7 +86,7 @@ fn searched_names(reference: &CredentialRef) -> String {
     all.join(", ")
 }
 
-fn entry_location(place: &str, path: &str) -> String {
+pub(super) fn entry_location(place: &str, path: &str) -> String {
     if path.is_empty() {
         place.to_owned()
     } else {

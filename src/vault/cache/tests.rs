@@ -314,6 +314,61 @@ async fn the_last_good_credential_survives_a_failed_read() {
 }
 
 #[tokio::test]
+async fn a_value_that_cannot_be_used_leaves_the_last_good_one() {
+    for broken in ["", " \n", "canary-\0\0"] {
+        let fake = FakeSource::plays(&[&[("p", "canary-good")]]);
+        let credential_cache = credential_cache(&fake);
+        credential_cache.get(&reference()).await.unwrap();
+        fake.then(Ok(entry(&[("p", broken)])));
+        fake.script.lock().unwrap().pop_front();
+        let error = credential_cache
+            .reread(&reference(), Version(1))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("field `p`") && error.contains("last good value stays in use"),
+            "{error}"
+        );
+        assert!(!error.contains("canary"), "{error}");
+        let kept = credential_cache.get(&reference()).await.unwrap();
+        assert_eq!(kept.expose("p"), Some("canary-good"), "{broken:?}");
+        fake.then(Ok(entry(&[("p", "canary-new")])));
+        fake.script.lock().unwrap().pop_front();
+        let new = credential_cache.reread(&reference(), Version(1)).await;
+        assert_eq!(new.unwrap().expose("p"), Some("canary-new"));
+    }
+}
+
+#[tokio::test]
+async fn a_field_that_is_gone_leaves_the_last_good_entry() {
+    let needed = CredentialRef {
+        aliases: ["l", "p"].map(|name| (name.to_owned(), Vec::new())).into(),
+        ..reference()
+    };
+    let fake = FakeSource::plays(&[&[("l", "a"), ("p", "canary-good")]]);
+    let credential_cache = credential_cache(&fake);
+    credential_cache.get(&needed).await.unwrap();
+    fake.then(Ok(entry(&[("l", "b")])));
+    fake.script.lock().unwrap().pop_front();
+    let error = credential_cache.reread(&needed, Version(1)).await;
+    assert!(error.unwrap_err().to_string().contains("field `p`"));
+    let kept = credential_cache.get(&needed).await.unwrap();
+    assert_eq!(kept.expose("l"), Some("a"), "the fields stay together");
+}
+
+#[tokio::test]
+async fn a_first_value_that_cannot_be_used_is_passed_on() {
+    let fake = FakeSource::plays(&[&[("p", "")]]);
+    let read = credential_cache(&fake).get(&reference()).await.unwrap();
+    assert_eq!(
+        read.expose("p"),
+        Some(""),
+        "its use is what fails, with the field's name"
+    );
+}
+
+#[tokio::test]
 async fn an_entry_that_changes_piece_by_piece_is_read_until_stable() {
     let old = [("l", "a"), ("p", "1")];
     let half = [("l", "b"), ("p", "1")];
