@@ -176,6 +176,8 @@ struct ProcessSignals {
     int: Signal,
     quit: Signal,
     hup: Signal,
+    /// Kept so that they do not end the process: tools for log rotation and profiling send them.
+    _ignored: [Signal; 2],
 }
 
 impl ProcessSignals {
@@ -187,7 +189,9 @@ impl ProcessSignals {
             SignalKind::hangup(),
         ]
         .map(signal);
+        let [usr1, usr2] = [SignalKind::user_defined1(), SignalKind::user_defined2()].map(signal);
         Ok(Self {
+            _ignored: [usr1?, usr2?],
             term: term?,
             int: int?,
             quit: quit?,
@@ -264,6 +268,10 @@ mod tests {
             poll!(&mut ending).is_pending(),
             "it listens for signals from its first moment on"
         );
+        for harmless in [Signal::USR1, Signal::USR2] {
+            kill_process(getpid(), harmless).unwrap();
+        }
+        assert!(poll!(&mut ending).is_pending(), "the process goes on");
         kill_process(getpid(), Signal::TERM).unwrap();
         let how = ending.await;
         assert!(
