@@ -58,6 +58,11 @@ impl<'a> ConfigChecker<'a> {
             })
     }
 
+    /// The whole file.
+    pub(super) fn text(&self) -> &'a str {
+        self.source.text
+    }
+
     /// The line of a span, counted from 1.
     pub(super) fn line_number(&self, span: &Range<usize>) -> usize {
         1 + self

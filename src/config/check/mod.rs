@@ -6,6 +6,7 @@ mod providers;
 mod routes;
 mod templates;
 mod trace_export;
+mod variables;
 
 pub use providers::DEFAULT_RECHECK;
 
@@ -33,6 +34,7 @@ pub(super) fn check_config(
     let limits = listen::limits(&mut checker, file);
     let log = log_settings(&mut checker, file);
     let traces = trace_export::traces(&mut checker, file);
+    variables::warn_of_variables(&mut checker);
     let config = Config {
         proxy,
         vault,
