@@ -537,6 +537,16 @@ const ERRORS: &[(&str, &str, &str)] = &[
         "no reply reaches this rule",
     ),
     (
+        "status   = \"200\"\npath     = [\"status\"]\nequals   = [\"ok\"]\naccepted = \"id\"",
+        "status = \"200\"\nbody_matches = \"id (?<id>.+)\"\naccepted = \"{matched.idd}\"",
+        "no pattern of this rule has a group `idd`",
+    ),
+    (
+        "status   = \"200\"\npath     = [\"status\"]\nequals   = [\"ok\"]\naccepted = \"id\"",
+        "status = \"200\"\naccepted = \"{id}\"",
+        "an id cannot be read from this",
+    ),
+    (
         "credential-rejected = [3]\nduplicate           = [9]",
         "",
         "a rule uses `codes`, and [send.codes] is empty",

@@ -7,6 +7,7 @@ use toml::Spanned;
 use crate::clock::parse_duration;
 use crate::dialect::expr::filter::Filter;
 use crate::dialect::expr::path::FlatKeys;
+use crate::dialect::expr::template::ValueSource;
 use crate::dialect::load::compile::{cause, json_path, json_paths, optional_path, regex, template};
 use crate::dialect::load::parse::ProblemSink;
 use crate::dialect::load::raw::{self, SpannedText};
@@ -167,7 +168,7 @@ pub(crate) fn rule(raw: &Spanned<raw::RawReplyRule>, sink: &mut ProblemSink) -> 
     let raw = raw.get_ref();
     let body_pattern = raw.body_matches.as_ref().and_then(|text| regex(text, sink));
     check_rule_tests(raw, body_pattern.as_ref(), &span, sink);
-    Some(ReplyRule {
+    let rule = ReplyRule {
         status: raw.status.as_ref().and_then(|text| status(text, sink)),
         paths: json_paths(&raw.path, FlatKeys(false), sink),
         equals: codes(&raw.equals, sink),
@@ -183,7 +184,59 @@ pub(crate) fn rule(raw: &Spanned<raw::RawReplyRule>, sink: &mut ProblemSink) -> 
             .retry_after
             .as_ref()
             .and_then(|text| retry_after(text, sink)),
-    })
+    };
+    check_groups(raw, &rule, sink);
+    Some(rule)
+}
+
+/// What a rule reads by name must be a group of its patterns: a success whose id cannot be read proves
+/// nothing, and every delivered message would be in doubt.
+fn check_groups(raw: &raw::RawReplyRule, rule: &ReplyRule, sink: &mut ProblemSink) {
+    let patterns = [&rule.pattern, &rule.body_pattern];
+    let groups: Vec<&str> = patterns
+        .into_iter()
+        .flatten()
+        .flat_map(|regex| regex.capture_names().flatten())
+        .collect();
+    let mut require = |name: &str, span: Range<usize>| {
+        if !groups.contains(&name) {
+            sink.error(
+                Some(span),
+                format!("no pattern of this rule has a group `{name}`"),
+                Some(format!("write (?<{name}>…) in `body_matches` or `matches`")),
+            );
+        }
+    };
+    if let (RuleAction::AcceptIdFrom(id), Some(text)) = (&rule.action, &raw.accepted) {
+        for hole in id.exprs() {
+            if let ValueSource::Matched(name) = &hole.source {
+                require(name, text.span());
+            }
+        }
+    }
+    if let (Some(RetryAfterSource::Capture(name, _)), Some(text)) =
+        (&rule.retry_after, &raw.retry_after)
+    {
+        require(name, text.span());
+    }
+}
+
+/// The template of an id. Only a group, or the reference alone, has a value when a reply is read.
+fn id_template(text: &SpannedText, sink: &mut ProblemSink) -> Option<RuleAction> {
+    let id = template(text, sink)?;
+    let is_reference_alone = id
+        .as_single_expr()
+        .is_some_and(|hole| hole.source == ValueSource::Reference);
+    let is_group = |source: &ValueSource| matches!(source, ValueSource::Matched(_));
+    if !is_reference_alone && !id.exprs().all(|hole| is_group(&hole.source)) {
+        sink.error(
+            Some(text.span()),
+            "an id cannot be read from this",
+            Some("write a path, \"{reference}\", or groups such as \"{matched.id}\"".into()),
+        );
+        return None;
+    }
+    Some(RuleAction::AcceptIdFrom(id))
 }
 
 /// What a rule compares must have a place to be read from.
@@ -217,9 +270,7 @@ fn rule_action(
     sink: &mut ProblemSink,
 ) -> Option<RuleAction> {
     match (&raw.accepted, &raw.rejected, &raw.unknown, raw.codes) {
-        (Some(text), None, None, false) if text.get_ref().contains('{') => {
-            template(text, sink).map(RuleAction::AcceptIdFrom)
-        }
+        (Some(text), None, None, false) if text.get_ref().contains('{') => id_template(text, sink),
         (Some(text), None, None, false) => {
             json_path(text, FlatKeys(false), sink).map(RuleAction::AcceptIdAt)
         }
